@@ -1,0 +1,123 @@
+//! How an error reaches a person: what failed, why, and one command that helps.
+//!
+//! Modules have small error enums of their own; a [`Failure`] is made where an error meets the user, by the code that
+//! knows the fix. `main` renders it and turns it into an exit status; nothing else does.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::text::printable;
+
+/// What was attempted, who refused and how, and what to do about it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Failure {
+    what: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Exit status 2: the command line or the settings are wrong; trying again won't help.
+    Usage,
+    /// Exit status 1: anything else.
+    Other,
+}
+
+impl Failure {
+    /// A failure with exit status 1. `what` says what was attempted and with which value, in lower case.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), causes: Vec::new(), hint: None, kind: Kind::Other }
+    }
+
+    /// A failure of the command line or the settings: exit status 2.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Usage, ..Self::new(what) }
+    }
+
+    /// Adds a cause: who refused, and how.
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// Adds `error` and everything in its `source()` chain as causes.
+    pub fn because(mut self, error: &(dyn Error + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            self.causes.push(error.to_string());
+            next = error.source();
+        }
+        self
+    }
+
+    /// Names the one command, or the one step, that helps.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Like [`Failure::hint`], where there may be none to give.
+    pub fn maybe_hint(mut self, hint: Option<impl Into<String>>) -> Self {
+        self.hint = hint.map(Into::into);
+        self
+    }
+
+    /// What failed, without causes and hint.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// 2 for wrong usage, 1 for anything else.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self.kind {
+            Kind::Usage => 2,
+            Kind::Other => 1,
+        })
+    }
+
+    /// The lines for stderr, ending in a line feed. Control characters are taken out of every part, since parts of a
+    /// message may come from the network.
+    pub fn render(&self, program: &str) -> String {
+        let mut lines = format!("{program}: {}\n", printable(&self.what));
+        for cause in &self.causes {
+            lines += &format!("  caused by: {}\n", printable(cause));
+        }
+        if let Some(hint) = &self.hint {
+            lines += &format!("  hint: {}\n", printable(hint));
+        }
+        lines
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render("failure"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_as_what_why_and_what_to_do() {
+        let failure = Failure::new("VPS 42 is paused")
+            .cause("the gateway at gpu-head:8002 answered 409 Conflict")
+            .hint("resume it with `kohakuriver vps resume 42`");
+        assert_eq!(
+            failure.render("kohakuriver-proxy"),
+            "kohakuriver-proxy: VPS 42 is paused\n  \
+             caused by: the gateway at gpu-head:8002 answered 409 Conflict\n  \
+             hint: resume it with `kohakuriver vps resume 42`\n"
+        );
+    }
+
+    #[test]
+    fn control_characters_never_reach_the_terminal() {
+        let rendered = Failure::new("a\x1b[2Jb").cause("c\nd").hint("e\x07f").render("p");
+        assert_eq!(rendered, "p: a[2Jb\n  caused by: c d\n  hint: ef\n");
+    }
+}

@@ -1,0 +1,106 @@
+//! The gateway's answers, in either protocol.
+
+use serde_json::json;
+
+use super::problem::PROBLEM_JSON;
+use crate::refusal::Refusal;
+
+/// The yes to a CONNECT: no body and no length, the stream starts at the next byte (RFC 9110 §9.3.6).
+pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+
+/// The yes of the line protocol.
+pub const SUCCESS: &[u8] = b"SUCCESS\n";
+
+/// The no to a CONNECT: a status, `Proxy-Status` (RFC 9209) and problem details (RFC 9457). `vps` is how the client
+/// named it.
+pub fn refused(refusal: &Refusal, vps: &str) -> Vec<u8> {
+    let status = refusal.http_status();
+    let mut body = json!({ "title": refusal.title(vps), "status": status, "task_id": vps });
+    let members = [
+        ("detail", refusal.detail()),
+        ("vps_status", refusal.vps_status().map(|status| status.as_str().to_owned())),
+        ("hint", refusal.hint(vps)),
+    ];
+    for (name, value) in members {
+        if let Some(value) = value {
+            body[name] = value.into();
+        }
+    }
+    let body = body.to_string();
+    let mut head = format!(
+        "HTTP/1.1 {status} {reason}\r\nProxy-Status: kohakuriver-gateway; error={error}\r\n\
+         Content-Type: {PROBLEM_JSON}\r\nContent-Length: {length}\r\nConnection: close\r\n",
+        reason = reason_phrase(status),
+        error = refusal.proxy_error(),
+        length = body.len(),
+    );
+    if status == 407 {
+        head += "Proxy-Authenticate: Bearer realm=\"kohakuriver\"\r\n";
+        // Stock clients can send a token only as the password of Basic.
+        head += "Proxy-Authenticate: Basic realm=\"kohakuriver\"\r\n";
+    }
+    if let Some(seconds) = refusal.retry_after() {
+        head += &format!("Retry-After: {seconds}\r\n");
+    }
+    (head + "\r\n" + &body).into_bytes()
+}
+
+/// The no of the line protocol.
+pub fn line_error(text: &str) -> Vec<u8> {
+    format!("ERROR {text}\n").into_bytes()
+}
+
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        407 => "Proxy Authentication Required",
+        409 => "Conflict",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        _ => "Gateway Timeout",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::connect::{self, Answer};
+    use crate::handshake::problem::{self, Explanation};
+    use crate::handshake::{Step, line};
+    use crate::status::VpsStatus;
+
+    #[test]
+    fn our_own_client_reads_it() {
+        let bytes = refused(&Refusal::Inactive(VpsStatus::Paused), "42");
+        let Step::Done(Answer::Refused(refused), eaten) = connect::read(&bytes) else { panic!("no refusal") };
+        assert_eq!(refused.status_line(), "409 Conflict");
+        assert!(problem::is_complete(&refused, &bytes[eaten..]));
+        let Explanation::Problem { title, hint, vps_status, .. } = problem::explain(&refused, &bytes[eaten..]) else {
+            panic!("no problem details")
+        };
+        assert_eq!(title, "VPS 42 is paused");
+        assert_eq!(hint.as_deref(), Some("resume it with `kohakuriver vps resume 42`"));
+        assert_eq!(vps_status.as_deref(), Some("paused"));
+    }
+
+    #[test]
+    fn every_status_has_the_fields_of_its_row() {
+        let text = |refusal: Refusal| String::from_utf8(refused(&refusal, "42")).unwrap();
+        let login = text(Refusal::TokenNeeded);
+        assert!(login.starts_with("HTTP/1.1 407 Proxy Authentication Required\r\n"));
+        assert!(login.contains("\r\nProxy-Authenticate: Bearer realm=\"kohakuriver\"\r\n"));
+        let starting = text(Refusal::Starting(VpsStatus::Pending));
+        assert!(starting.contains("\r\nRetry-After: 2\r\n"));
+        assert!(starting.contains("\r\nProxy-Status: kohakuriver-gateway; error=destination_unavailable\r\n"));
+    }
+
+    #[test]
+    fn the_line_protocol_reads_back() {
+        assert_eq!(line::read(SUCCESS), Step::Done(line::Answer::Success, SUCCESS.len()));
+        let error = line_error("Task 42 not found.");
+        assert_eq!(line::read(&error), Step::Done(line::Answer::Error("Task 42 not found.".into()), error.len()));
+        assert_eq!(connect::read(ESTABLISHED), Step::Done(Answer::Established, ESTABLISHED.len()));
+    }
+}

@@ -1,0 +1,306 @@
+//! The client's side of HTTP CONNECT (RFC 9110 §9.3.6).
+//!
+//! ```text
+//! CONNECT 7323718749301768192:22 HTTP/1.1          HTTP/1.1 200 Connection established
+//! Host: 7323718749301768192:22                     <empty line>
+//! User-Agent: kohakuriver-proxy/0.1.0              SSH-2.0-OpenSSH_9.2p1 …
+//! Proxy-Authorization: Bearer <token>
+//! <empty line>
+//! ```
+//! [`read`] takes what proxies of the world really send: any 2xx, no reason phrase, HTTP/1.0, 1xx before the answer,
+//! bare LF, a hundred fields. What is no HTTP is told apart, since each has a cause of its own: an older Host, an sshd
+//! on this port, something else.
+
+use crate::handshake::{MAX_HEAD, Step, first_line, head_end};
+use crate::secret::Token;
+use crate::text::{excerpt, excerpt_bytes};
+
+/// Most fields of one head that are looked at. A head within [`MAX_HEAD`] can hold more only if they are empty ones.
+const MAX_FIELDS: usize = 1024;
+
+/// What a proxy answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// A 2xx: the tunnel is open, and the next byte is its first.
+    Established,
+    /// Another status. A body may follow.
+    Refused(Refused),
+    /// The error line of an older Host, which knows only the line protocol. Holds its text.
+    OlderHost(String),
+    /// An SSH server's banner: this port is an sshd, not a proxy.
+    Ssh(String),
+    /// Something else that is no HTTP. Holds its first line, as far as it arrived.
+    NotHttp(String),
+    /// HTTP that can't be read, or whose head is longer than [`MAX_HEAD`]. Says which.
+    Malformed(&'static str),
+}
+
+/// A status other than 2xx, with what is needed of its head.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Refused {
+    /// The status code.
+    pub status: u16,
+    /// Its reason phrase, printable, perhaps empty.
+    pub reason: String,
+    /// `Content-Type`, in lower case, without parameters.
+    pub content_type: String,
+    /// How the end of the body is told.
+    pub body: Framing,
+    /// `Retry-After`, when it is a number of seconds.
+    pub retry_after: Option<u64>,
+}
+
+impl Refused {
+    /// `409 Conflict`, or `409` without a reason phrase.
+    pub fn status_line(&self) -> String {
+        format!("{} {}", self.status, self.reason).trim_end().to_owned()
+    }
+}
+
+/// How the end of a body is told (RFC 9112 §6.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Framing {
+    /// `Content-Length`, in bytes.
+    Length(usize),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// By the end of the connection.
+    #[default]
+    Close,
+}
+
+/// The request, to be sent in one write: an older Host may reset a connection that brings it in pieces, and its error
+/// line would be lost.
+pub fn request(authority: &str, token: Option<&Token>) -> Vec<u8> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut head =
+        format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: kohakuriver-proxy/{version}\r\n");
+    if let Some(token) = token {
+        head += &format!("Proxy-Authorization: Bearer {}\r\n", token.expose());
+    }
+    head += "\r\n";
+    head.into_bytes()
+}
+
+/// Reads the answer in everything that has arrived so far.
+pub fn read(bytes: &[u8]) -> Step<Answer> {
+    let mut eaten = 0;
+    loop {
+        match read_head(&bytes[eaten..]) {
+            Step::Done(Answer::Refused(Refused { status: 100..=199, .. }), n) => eaten += n,
+            _ if eaten > MAX_HEAD => return Step::Done(Answer::Malformed("its head has no end"), eaten),
+            step => return step.add(eaten),
+        }
+    }
+}
+
+impl<T> Step<T> {
+    fn add(self, before: usize) -> Self {
+        match self {
+            Self::Incomplete => Self::Incomplete,
+            Self::Done(value, eaten) => Self::Done(value, before + eaten),
+        }
+    }
+}
+
+fn read_head(bytes: &[u8]) -> Step<Answer> {
+    const HTTP: &[u8] = b"HTTP/";
+    let starts = |prefix: &[u8]| bytes.iter().zip(prefix).all(|(a, b)| a == b);
+    if bytes.len() < HTTP.len() && starts(HTTP) {
+        return Step::Incomplete;
+    }
+    if !starts(HTTP) {
+        return read_other(bytes, starts(b"ERROR ") || starts(b"b'ERROR '"), starts(b"SSH-"));
+    }
+    match head_end(bytes) {
+        Some(end) if end <= MAX_HEAD => Step::Done(parse_head(&bytes[..end]), end),
+        Some(end) => Step::Done(Answer::Malformed("its head is too long"), end),
+        None if bytes.len() > MAX_HEAD => Step::Done(Answer::Malformed("its head has no end"), bytes.len()),
+        None => Step::Incomplete,
+    }
+}
+
+/// What is no HTTP. Kinds that are told apart are read to the end of their line.
+fn read_other(bytes: &[u8], older_host: bool, ssh: bool) -> Step<Answer> {
+    let (line, eaten) = match first_line(bytes) {
+        Some(found) => found,
+        None if (older_host || ssh) && bytes.len() <= MAX_HEAD => return Step::Incomplete,
+        None => (bytes, bytes.len()),
+    };
+    let answer = match () {
+        () if older_host => Answer::OlderHost(super::line::error_text(line)),
+        () if ssh => Answer::Ssh(excerpt_bytes(line)),
+        () => Answer::NotHttp(excerpt_bytes(line)),
+    };
+    Step::Done(answer, eaten)
+}
+
+fn parse_head(head: &[u8]) -> Answer {
+    let mut fields = vec![httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    let mut config = httparse::ParserConfig::default();
+    // A field that breaks the grammar is the proxy's fault, but no reason to keep a user out.
+    config.ignore_invalid_headers_in_responses(true).allow_obsolete_multiline_headers_in_responses(true);
+    let status = match config.parse_response(&mut response, head) {
+        Ok(httparse::Status::Complete(_)) => response.code.unwrap_or(0),
+        Ok(httparse::Status::Partial) | Err(_) => return Answer::Malformed("its head is not HTTP"),
+    };
+    match status {
+        200..=299 => Answer::Established,
+        100..=199 | 300..=999 => Answer::Refused(refused(status, &response)),
+        _ => Answer::Malformed("its status is not one of HTTP"),
+    }
+}
+
+fn refused(status: u16, response: &httparse::Response<'_, '_>) -> Refused {
+    let field = |name: &str| {
+        let field = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
+        Some(String::from_utf8_lossy(field.value).trim().to_ascii_lowercase())
+    };
+    let framing = match field("transfer-encoding") {
+        Some(coding) if coding.ends_with("chunked") => Framing::Chunked,
+        Some(_) => Framing::Close,
+        None => field("content-length").and_then(|n| n.parse().ok()).map_or(Framing::Close, Framing::Length),
+    };
+    let content_type = field("content-type").unwrap_or_default();
+    Refused {
+        status,
+        reason: excerpt(response.reason.unwrap_or_default()),
+        content_type: content_type.split(';').next().unwrap_or_default().trim().to_owned(),
+        body: framing,
+        retry_after: field("retry-after").and_then(|seconds| seconds.parse().ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BANNER: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
+
+    fn established(head: &[u8]) {
+        let bytes = [head, BANNER].concat();
+        assert_eq!(read(&bytes), Step::Done(Answer::Established, head.len()), "{}", head.escape_ascii());
+    }
+
+    #[test]
+    fn request_is_one_head() {
+        let token = Token::new("sekrit").unwrap();
+        let head = String::from_utf8(request("42:22", Some(&token))).unwrap();
+        assert_eq!(
+            head,
+            format!(
+                "CONNECT 42:22 HTTP/1.1\r\nHost: 42:22\r\nUser-Agent: kohakuriver-proxy/{}\r\n\
+                 Proxy-Authorization: Bearer sekrit\r\n\r\n",
+                env!("CARGO_PKG_VERSION")
+            )
+        );
+        assert!(!String::from_utf8(request("42:22", None)).unwrap().contains("Authorization"));
+    }
+
+    #[test]
+    fn every_shape_of_yes() {
+        established(b"HTTP/1.1 200 Connection established\r\n\r\n");
+        established(b"HTTP/1.0 200 OK\r\n\r\n");
+        established(b"HTTP/1.1 201 Created\r\n\r\n");
+        established(b"HTTP/1.1 200\r\n\r\n");
+        established(b"HTTP/1.1 200 \r\n\r\n");
+        established(b"HTTP/1.1 200 OK\n\n");
+        established(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n");
+        established(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
+        established(b"HTTP/1.1 200 OK\r\nbroken field\r\nB: c\r\n\r\n");
+        established(&[b"HTTP/1.1 200 OK\r\n".as_slice(), &b"X-A: b\r\n".repeat(110), b"\r\n"].concat());
+        established(&[b"HTTP/1.1 200 OK\r\nX-A: ".as_slice(), &[b'x'; 6 * 1024], b"\r\n\r\n"].concat());
+    }
+
+    #[test]
+    fn a_refusal_keeps_what_explains_it() {
+        let head = b"HTTP/1.1 409 Conflict\r\nContent-Type: Application/Problem+JSON; charset=utf-8\r\n\
+                     Content-Length: 17\r\nRetry-After: 3\r\n\r\n";
+        let expected = Refused {
+            status: 409,
+            reason: "Conflict".into(),
+            content_type: "application/problem+json".into(),
+            body: Framing::Length(17),
+            retry_after: Some(3),
+        };
+        assert_eq!(expected.status_line(), "409 Conflict");
+        assert_eq!(read(head), Step::Done(Answer::Refused(expected), head.len()));
+
+        let chunked = b"HTTP/1.1 502 \x1b[31mBad\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
+        let Step::Done(Answer::Refused(refused) | Answer::Refused(refused), _) = read(b"HTTP/1.1 502\r\n\r\n") else {
+            panic!("no refusal")
+        };
+        assert_eq!(refused.status_line(), "502");
+        assert!(!matches!(read(chunked), Step::Done(Answer::Established, _)));
+    }
+
+    #[test]
+    fn what_is_no_http_is_told_apart() {
+        for (bytes, expected) in [
+            (&b"ERROR Invalid request format.\n"[..], Answer::OlderHost("Invalid request format.".into())),
+            (b"b'ERROR 'Invalid request format.\n", Answer::OlderHost("Invalid request format.".into())),
+            (b"SSH-2.0-OpenSSH_9.2p1\r\n", Answer::Ssh("SSH-2.0-OpenSSH_9.2p1".into())),
+            (b"220 mail.example ESMTP\r\n", Answer::NotHttp("220 mail.example ESMTP".into())),
+            (b"\x16\x03\x01", Answer::NotHttp(String::new())),
+            (b"SUCCESS\n", Answer::NotHttp("SUCCESS".into())),
+        ] {
+            assert_eq!(read(bytes), Step::Done(expected, bytes.len()), "{}", bytes.escape_ascii());
+        }
+        for bytes in [&b""[..], b"H", b"HTTP", b"ERROR Inv", b"b'ERR", b"SSH-2.0-Op", b"HTTP/1.1 200 OK\r\n\r"] {
+            assert_eq!(read(bytes), Step::Incomplete, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn heads_without_an_end_are_cut_off() {
+        let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+        while head.len() <= MAX_HEAD {
+            head.extend_from_slice(b"X-Filler: xxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n");
+        }
+        assert!(matches!(read(&head), Step::Done(Answer::Malformed(_), _)));
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(3_000);
+        assert!(matches!(read(&interim), Step::Done(Answer::Malformed(_), _)));
+    }
+
+    #[test]
+    fn malformed_heads() {
+        for head in [&b"HTTP/9.9 200 OK\r\n\r\n"[..], b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 099 Low\r\n\r\n"] {
+            assert!(matches!(read(head), Step::Done(Answer::Malformed(_), _)), "{}", head.escape_ascii());
+        }
+    }
+
+    proptest! {
+        /// However an answer is cut, every cut before its end is "incomplete" and the end is the same.
+        #[test]
+        fn a_split_changes_nothing(
+            interim in 0usize..3, status in 200u16..600, fields in 0usize..120, lf in any::<bool>(),
+        ) {
+            let end = if lf { "\n" } else { "\r\n" };
+            let mut head = format!("HTTP/1.1 100 Continue{end}{end}").repeat(interim);
+            head += &format!("HTTP/1.1 {status} Some reason{end}");
+            for n in 0..fields {
+                head += &format!("X-Field-{n}: value {n}{end}");
+            }
+            head += end;
+            let whole = read(head.as_bytes());
+            prop_assert!(matches!(&whole, Step::Done(_, eaten) if *eaten == head.len()));
+            for cut in 0..head.len() {
+                prop_assert_eq!(read(&head.as_bytes()[..cut]), Step::Incomplete);
+            }
+            let with_banner = [head.as_bytes(), BANNER].concat();
+            prop_assert_eq!(read(&with_banner), whole);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_or_eat_too_much(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            for start in [&b""[..], b"HTTP/1.1 ", b"ERROR ", b"HTTP/1.1 407 x\r\n"] {
+                let bytes = [start, bytes.as_slice()].concat();
+                if let Step::Done(_, eaten) = read(&bytes) {
+                    prop_assert!(eaten <= bytes.len());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The client's side of the line protocol, which older Hosts speak on the same port.
+//!
+//! ```text
+//! REQUEST_TUNNEL 7323718749301768192\n          SUCCESS\nSSH-2.0-OpenSSH_9.2p1 …
+//!                                               ERROR Task 7323718749301768192 not found.\n
+//!                                               b'ERROR 'Task …\n       (hakuriver 0.3.0)
+//! ```
+//! Only the exact line `SUCCESS` is success.
+
+use crate::handshake::{Step, first_line};
+use crate::target::TaskId;
+use crate::text::excerpt_bytes;
+
+/// Longest answer line taken, in bytes. The longest that a Host is known to send has about 150.
+pub const MAX_LINE: usize = 4096;
+
+/// What makes an sshd hang up: a packet length that no sshd takes, or, before its banner exchange is over, a line
+/// that is no banner.
+///
+/// An older Host doesn't pass the end of a connection on. A client that just leaves makes it keep both sockets, and
+/// one that leaves before the banner can take the whole Host down. So whoever leaves says this, shuts the write half,
+/// and reads to the end: sshd hangs up, and the Host cleans up.
+pub const FAREWELL: [u8; 34] = {
+    let mut bytes = [0xff; 34];
+    bytes[32] = b'\r';
+    bytes[33] = b'\n';
+    bytes
+};
+
+/// What a Host answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// The tunnel is open, and the next byte is its first.
+    Success,
+    /// It refused, with this text.
+    Error(String),
+    /// An SSH server's banner: this port is an sshd, not a proxy.
+    Ssh(String),
+    /// Something that is no line protocol. Holds its first line, as far as it arrived.
+    Other(String),
+}
+
+/// The request, in its canonical form.
+pub fn request(task: TaskId) -> Vec<u8> {
+    format!("REQUEST_TUNNEL {task}\n").into_bytes()
+}
+
+/// Reads the answer in everything that has arrived so far.
+pub fn read(bytes: &[u8]) -> Step<Answer> {
+    let (line, eaten) = match first_line(bytes) {
+        Some(found) => found,
+        None if bytes.len() <= MAX_LINE => return Step::Incomplete,
+        None => (bytes, bytes.len()),
+    };
+    let answer = match line {
+        _ if bytes.starts_with(b"SUCCESS\n") => Answer::Success,
+        line if line.starts_with(b"ERROR ") || line.starts_with(b"b'ERROR '") => Answer::Error(error_text(line)),
+        line if line.starts_with(b"SSH-") => Answer::Ssh(excerpt_bytes(line)),
+        line => Answer::Other(excerpt_bytes(line)),
+    };
+    Step::Done(answer, eaten)
+}
+
+/// The text of an error line in either form, printable.
+pub(super) fn error_text(line: &[u8]) -> String {
+    let text = line.strip_prefix(b"b'ERROR '").or_else(|| line.strip_prefix(b"ERROR "));
+    excerpt_bytes(text.unwrap_or(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_in_its_canonical_form() {
+        assert_eq!(request(TaskId::parse("0042").unwrap()), b"REQUEST_TUNNEL 42\n");
+    }
+
+    #[test]
+    fn answers_at_every_split() {
+        for (answer, expected) in [
+            (&b"SUCCESS\n"[..], Answer::Success),
+            (b"ERROR Task 42 not found.\n", Answer::Error("Task 42 not found.".into())),
+            (b"b'ERROR 'Task 42 not found.\n", Answer::Error("Task 42 not found.".into())),
+            (b"ERROR \x1b[2Jgone\n", Answer::Error("[2Jgone".into())),
+            (b"SUCCESS\r\n", Answer::Other("SUCCESS".into())),
+            (b"SUCCESSFUL\n", Answer::Other("SUCCESSFUL".into())),
+            (b"SSH-2.0-dropbear\r\n", Answer::Ssh("SSH-2.0-dropbear".into())),
+            (b"HTTP/1.1 400 Bad Request\r\n", Answer::Other("HTTP/1.1 400 Bad Request".into())),
+        ] {
+            for cut in 0..answer.len() {
+                assert_eq!(read(&answer[..cut]), Step::Incomplete, "{}", answer[..cut].escape_ascii());
+            }
+            let with_banner = [answer, b"SSH-2.0-x\r\n"].concat();
+            assert_eq!(read(&with_banner), Step::Done(expected, answer.len()));
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_cut_off() {
+        assert!(matches!(read(&[b'x'; MAX_LINE + 1]), Step::Done(Answer::Other(_), _)));
+    }
+
+    #[test]
+    fn the_farewell_is_what_sshd_hangs_up_on() {
+        assert_eq!(FAREWELL[..32], [0xff; 32]);
+        assert_eq!(&FAREWELL[32..], b"\r\n");
+    }
+}

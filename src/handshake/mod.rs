@@ -1,0 +1,83 @@
+//! The handshake of a tunnel, in both protocols, without I/O: bytes in, value out.
+//!
+//! A reader here is given everything that has arrived since the start of the message and answers [`Step`]: it wants
+//! more, or it is done and says how many bytes the message took. It never takes a byte past the message, since the
+//! next one belongs to SSH. Drivers (a read loop, a `MSG_PEEK` loop, a test) sit around it and decide when to give up.
+//!
+//! | module | who | reads | writes |
+//! |---|---|---|---|
+//! | [`connect`] | client | the answer to a CONNECT | the CONNECT request |
+//! | [`line`] | client | the answer to `REQUEST_TUNNEL` | `REQUEST_TUNNEL` |
+//! | [`request`] | gateway | what a client sent, in either protocol | |
+//! | [`answer`] | gateway | | the answers, in either protocol |
+//! | [`problem`] | client | the body of a refusal | |
+
+#[cfg(feature = "gateway")]
+pub mod answer;
+pub mod connect;
+pub mod line;
+pub mod problem;
+#[cfg(feature = "gateway")]
+pub mod request;
+
+/// Longest head of an answer that is taken, in bytes.
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// What a reader makes of the bytes so far.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step<T> {
+    /// The message goes on: every byte so far belongs to it.
+    Incomplete,
+    /// The message is complete; it took this many bytes.
+    Done(T, usize),
+}
+
+impl<T> Step<T> {
+    /// The same step with another value.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Step<U> {
+        match self {
+            Self::Incomplete => Step::Incomplete,
+            Self::Done(value, eaten) => Step::Done(f(value), eaten),
+        }
+    }
+}
+
+/// Where the head of an HTTP message ends: behind the first empty line, its lines ended by CRLF or a bare LF
+/// (RFC 9112 §2.2 lets a recipient take the latter).
+fn head_end(bytes: &[u8]) -> Option<usize> {
+    let mut line_start = 0;
+    while let Some(length) = bytes[line_start..].iter().position(|&b| b == b'\n') {
+        let end = line_start + length;
+        if matches!(&bytes[line_start..end], b"" | b"\r") && line_start > 0 {
+            return Some(end + 1);
+        }
+        line_start = end + 1;
+    }
+    None
+}
+
+/// The first line without its end, once that has arrived, and how many bytes it took.
+fn first_line(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let end = bytes.iter().position(|&b| b == b'\n')?;
+    let line = &bytes[..end];
+    Some((line.strip_suffix(b"\r").unwrap_or(line), end + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_behind_its_first_empty_line() {
+        for (bytes, end) in [
+            (&b"HTTP/1.1 200 OK\r\n\r\nSSH"[..], Some(19)),
+            (b"HTTP/1.1 200 OK\n\nSSH", Some(17)),
+            (b"HTTP/1.1 200 OK\r\nA: b\n\r\nSSH", Some(24)),
+            (b"HTTP/1.1 200 OK\r\n\r", None),
+            (b"HTTP/1.1 200 OK\r\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(head_end(bytes), end, "{}", bytes.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The body of a refusal: what a proxy says about its no.
+//!
+//! Our own gateway sends problem details (RFC 9457) with members of its own; other proxies send HTML or plain text,
+//! of which the first line is worth showing.
+
+use serde_json::Value;
+
+use super::connect::{Framing, Refused};
+use crate::text::excerpt;
+
+/// Longest body that is read, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// The media type of problem details.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What a refusal's body says, every text printable and cut.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Explanation {
+    /// Problem details: the words of a gateway of this project, or of another that speaks RFC 9457.
+    Problem {
+        /// What is wrong.
+        title: String,
+        /// What else is known.
+        detail: Option<String>,
+        /// One step that helps.
+        hint: Option<String>,
+        /// The VPS's state, when the gateway names it.
+        vps_status: Option<String>,
+    },
+    /// The first line of a text.
+    Text(String),
+    /// Nothing of use.
+    Nothing,
+}
+
+/// Whether `body`, as far as it has arrived, is all there will be.
+pub fn is_complete(refused: &Refused, body: &[u8]) -> bool {
+    match refused.body {
+        Framing::Length(length) => body.len() >= length.min(MAX_BODY),
+        Framing::Chunked => dechunk(body).1,
+        Framing::Close => body.len() >= MAX_BODY,
+    }
+}
+
+/// Reads the body of a refusal, perhaps cut off.
+pub fn explain(refused: &Refused, body: &[u8]) -> Explanation {
+    let decoded;
+    let body = match refused.body {
+        Framing::Chunked => {
+            decoded = dechunk(body).0;
+            decoded.as_slice()
+        }
+        Framing::Length(length) => &body[..body.len().min(length)],
+        Framing::Close => body,
+    };
+    if refused.content_type == PROBLEM_JSON {
+        return problem(body).unwrap_or(Explanation::Nothing);
+    }
+    let text = String::from_utf8_lossy(body);
+    let html = refused.content_type.contains("html") || text.trim_start().starts_with('<');
+    let text = if html { strip_html(&text) } else { text.into_owned() };
+    match text.lines().map(excerpt).find(|line| !line.is_empty()) {
+        Some(line) => Explanation::Text(line),
+        None => Explanation::Nothing,
+    }
+}
+
+fn problem(body: &[u8]) -> Option<Explanation> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let member = |name: &str| value.get(name).and_then(Value::as_str).map(excerpt).filter(|text| !text.is_empty());
+    Some(Explanation::Problem {
+        title: member("title")?,
+        detail: member("detail"),
+        hint: member("hint"),
+        vps_status: member("vps_status"),
+    })
+}
+
+/// The data of a chunked body (RFC 9112 §7.1), and whether its last chunk was there.
+fn dechunk(mut body: &[u8]) -> (Vec<u8>, bool) {
+    let mut data = Vec::new();
+    while let Ok(httparse::Status::Complete((head, size))) = httparse::parse_chunk_size(body) {
+        if size == 0 {
+            return (data, true);
+        }
+        let rest = &body[head..];
+        let size = usize::try_from(size).unwrap_or(usize::MAX).min(rest.len());
+        data.extend_from_slice(&rest[..size]);
+        // Behind the data stands a CRLF.
+        body = rest.get(size + 2..).unwrap_or_default();
+    }
+    let broken = matches!(httparse::parse_chunk_size(body), Err(_)) || data.len() >= MAX_BODY;
+    (data, broken)
+}
+
+/// The text of a small HTML page: tags become line ends, `style`, `script` and `head` go with what they hold (but for
+/// the title), and the few entities that proxies use are resolved.
+fn strip_html(html: &str) -> String {
+    let mut text = String::new();
+    let mut rest = html;
+    while let Some((before, after)) = rest.split_once('<') {
+        text += before;
+        text.push('\n');
+        let Some((tag, behind)) = after.split_once('>') else { return text };
+        rest = behind;
+        for hidden in ["style", "script"] {
+            if tag.get(..hidden.len()).is_some_and(|name| name.eq_ignore_ascii_case(hidden)) {
+                let close = format!("</{hidden}");
+                let end = rest.to_ascii_lowercase().find(&close).unwrap_or(rest.len());
+                rest = &rest[end..];
+            }
+        }
+    }
+    text += rest;
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&nbsp;", " ").replace("&amp;", "&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn refused(content_type: &str, body: Framing) -> Refused {
+        Refused { status: 409, content_type: content_type.into(), body, ..Refused::default() }
+    }
+
+    #[test]
+    fn problem_details_of_a_gateway() {
+        let body =
+            br#"{"title":"VPS 42 is paused","status":409,"detail":"d","hint":"h\u001b[2J","vps_status":"paused"}"#;
+        let refused = refused(PROBLEM_JSON, Framing::Length(body.len()));
+        assert!(is_complete(&refused, body) && !is_complete(&refused, &body[1..]));
+        assert_eq!(
+            explain(&refused, body),
+            Explanation::Problem {
+                title: "VPS 42 is paused".into(),
+                detail: Some("d".into()),
+                hint: Some("h[2J".into()),
+                vps_status: Some("paused".into()),
+            }
+        );
+        for broken in [&b"{"[..], b"[]", b"{\"title\":7}", b""] {
+            assert_eq!(explain(&refused, broken), Explanation::Nothing);
+        }
+    }
+
+    #[test]
+    fn the_first_line_of_what_other_proxies_say() {
+        for (content_type, body, line) in [
+            ("text/plain", "\r\n  Access denied.\r\nmore", "Access denied."),
+            ("", "no type", "no type"),
+            (
+                "text/html",
+                "<html><head><STYLE type=x>body { a: b }</STYLE><title>ERROR: 403 &amp; out</title></head></html>",
+                "ERROR: 403 & out",
+            ),
+            ("", "<!DOCTYPE html>\n<h1>Forbidden</h1>", "Forbidden"),
+        ] {
+            assert_eq!(
+                explain(&refused(content_type, Framing::Close), body.as_bytes()),
+                Explanation::Text(line.into()),
+                "{body}"
+            );
+        }
+        assert_eq!(explain(&refused("text/html", Framing::Close), b"<html></html>"), Explanation::Nothing);
+    }
+
+    #[test]
+    fn chunked_bodies() {
+        let body = b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
+        let refused = refused("text/plain", Framing::Chunked);
+        assert_eq!(explain(&refused, body), Explanation::Text("hello world".into()));
+        assert!(is_complete(&refused, body) && !is_complete(&refused, &body[..12]));
+        assert!(is_complete(&refused, b"no chunk size\r\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200), html in any::<bool>()) {
+            for framing in [Framing::Close, Framing::Chunked, Framing::Length(50)] {
+                let refused = refused(if html { "text/html" } else { PROBLEM_JSON }, framing);
+                is_complete(&refused, &body);
+                explain(&refused, &body);
+            }
+        }
+    }
+}

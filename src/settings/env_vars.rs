@@ -1,0 +1,12 @@
+//! Every environment variable that the three programs read, each declared once.
+
+/// The Host's name or address. KohakuRiver's Python CLI reads it too.
+pub const KOHAKURIVER_HOST: &str = "KOHAKURIVER_HOST";
+/// The TCP port of the Host's API. KohakuRiver's Python CLI reads it too.
+pub const KOHAKURIVER_PORT: &str = "KOHAKURIVER_PORT";
+/// The TCP port of the Host's SSH proxy. KohakuRiver's Python CLI reads it too.
+pub const KOHAKURIVER_SSH_PROXY_PORT: &str = "KOHAKURIVER_SSH_PROXY_PORT";
+/// The token for the Host; without it, `~/.kohakuriver/auth.json` is read.
+pub const KOHAKURIVER_TOKEN: &str = "KOHAKURIVER_TOKEN";
+/// A file that the helper appends its messages to, since ssh hides a helper's stderr under ControlPersist.
+pub const KOHAKURIVER_LOG_FILE: &str = "KOHAKURIVER_LOG_FILE";

@@ -1,0 +1,172 @@
+//! `config.json` in the user's configuration directory: as typed, nothing resolved.
+//!
+//! A file matters because an IDE that was started from a desktop has no shell environment.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// The keys a configuration file may hold, all optional.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct ConfigFile {
+    /// `host`: the Host's name or address.
+    pub host: Option<String>,
+    /// `port`: the TCP port of its API.
+    pub port: Option<u16>,
+    /// `ssh_proxy_port`: the TCP port of its SSH proxy.
+    pub ssh_proxy_port: Option<u16>,
+    /// `proxy`: the gateway, when it is not on the Host.
+    pub proxy: Option<String>,
+    /// `log_file`: where the helper appends its messages.
+    pub log_file: Option<PathBuf>,
+}
+
+/// The keys of [`ConfigFile`], as they stand in the file.
+pub const KEYS: [&str; 5] = ["host", "port", "ssh_proxy_port", "proxy", "log_file"];
+
+/// Why a configuration file was refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigFileError {
+    /// It can't be read.
+    #[error("{0}")]
+    Read(String),
+    /// It is no JSON.
+    #[error("it is not valid JSON: {0}")]
+    Json(String),
+    /// It is JSON, but no object.
+    #[error("it must hold one JSON object, as in {{\"host\": \"gpu-head\"}}")]
+    NoObject,
+    /// A key that no setting has.
+    #[error("`{key}` is no setting; the nearest one is `{nearest}`")]
+    UnknownKey {
+        /// As it stands in the file.
+        key: String,
+        /// The setting that was probably meant.
+        nearest: &'static str,
+    },
+    /// A known key with a value of another kind.
+    #[error("`{key}` must be {expected}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// What it takes.
+        expected: &'static str,
+    },
+}
+
+impl ConfigFile {
+    /// The file at `path`; an absent one is an empty one.
+    ///
+    /// # Errors
+    /// When it can't be read or [`ConfigFile::parse`] refuses it.
+    pub fn read(path: &Path) -> Result<Self, ConfigFileError> {
+        match std::fs::read(path) {
+            Ok(bytes) => Self::parse(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(ConfigFileError::Read(error.to_string())),
+        }
+    }
+
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// When it is no JSON object, or holds a key or a value that no setting takes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigFileError> {
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| ConfigFileError::Json(e.to_string()))?;
+        let Value::Object(object) = value else { return Err(ConfigFileError::NoObject) };
+        let mut file = Self::default();
+        for (key, value) in object {
+            match key.as_str() {
+                "host" => file.host = Some(text("host", value)?),
+                "port" => file.port = Some(port("port", &value)?),
+                "ssh_proxy_port" => file.ssh_proxy_port = Some(port("ssh_proxy_port", &value)?),
+                "proxy" => file.proxy = Some(text("proxy", value)?),
+                "log_file" => file.log_file = Some(text("log_file", value)?.into()),
+                _ => return Err(ConfigFileError::UnknownKey { nearest: nearest(&key), key }),
+            }
+        }
+        Ok(file)
+    }
+}
+
+fn text(key: &'static str, value: Value) -> Result<String, ConfigFileError> {
+    match value {
+        Value::String(text) if !text.is_empty() => Ok(text),
+        _ => Err(ConfigFileError::Value { key, expected: "a string that is not empty" }),
+    }
+}
+
+fn port(key: &'static str, value: &Value) -> Result<u16, ConfigFileError> {
+    let port = value.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|&n| n > 0);
+    port.ok_or(ConfigFileError::Value { key, expected: "a TCP port, a number from 1 to 65535" })
+}
+
+fn nearest(key: &str) -> &'static str {
+    let key = key.to_lowercase();
+    KEYS.into_iter().min_by_key(|known| edit_distance(&key, known)).unwrap_or(KEYS[0])
+}
+
+/// Levenshtein's distance, one row at a time.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[row.len() - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_key() {
+        let file = ConfigFile::parse(
+            br#"{"host":"gpu-head","port":9000,"ssh_proxy_port":9002,"proxy":"door:8002","log_file":"/tmp/k.log"}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            file,
+            ConfigFile {
+                host: Some("gpu-head".into()),
+                port: Some(9000),
+                ssh_proxy_port: Some(9002),
+                proxy: Some("door:8002".into()),
+                log_file: Some("/tmp/k.log".into()),
+            }
+        );
+        assert_eq!(ConfigFile::parse(b"{}"), Ok(ConfigFile::default()));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_right_one() {
+        for (key, nearest) in
+            [("hots", "host"), ("ssh_proxyport", "ssh_proxy_port"), ("Ports", "port"), ("logfile", "log_file")]
+        {
+            let error = ConfigFile::parse(format!("{{\"{key}\":1}}").as_bytes()).unwrap_err();
+            assert_eq!(error, ConfigFileError::UnknownKey { key: key.to_owned(), nearest });
+        }
+    }
+
+    #[test]
+    fn a_broken_file_says_what_is_wrong() {
+        for (content, part) in [
+            ("", "not valid JSON"),
+            ("{\"host\":", "line 1 column"),
+            ("[]", "one JSON object"),
+            ("{\"port\":\"8000\"}", "`port` must be a TCP port"),
+            ("{\"port\":70000}", "`port` must be a TCP port"),
+            ("{\"host\":\"\"}", "`host` must be a string"),
+        ] {
+            let message = ConfigFile::parse(content.as_bytes()).unwrap_err().to_string();
+            assert!(message.contains(part), "{content}: {message}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Settings, the same for all three programs: flag > environment > `config.json` > default.
+//!
+//! [`Settings::resolve`] is pure over what was typed, an [`Environment`] and a [`ConfigFile`]; [`Settings::load`] is
+//! the one place that reads the real ones.
+
+pub mod env_vars;
+mod file;
+mod proxy;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+pub use file::{ConfigFile, ConfigFileError, KEYS};
+pub use proxy::{ProxyAddress, ProxyAddressError};
+
+use crate::failure::Failure;
+use crate::secret::Token;
+use crate::target::authority;
+
+/// The Host when nothing names one.
+pub const DEFAULT_HOST: &str = "localhost";
+/// The TCP port of a Host's API.
+pub const DEFAULT_PORT: u16 = 8000;
+/// The TCP port of a Host's SSH proxy.
+pub const DEFAULT_SSH_PROXY_PORT: u16 = 8002;
+
+/// What the flags said; `None` where a flag was not given.
+#[derive(Clone, Default, Debug)]
+pub struct Flags {
+    /// `--host`
+    pub host: Option<String>,
+    /// `--port`
+    pub port: Option<u16>,
+    /// `--ssh-proxy-port`
+    pub ssh_proxy_port: Option<u16>,
+    /// `--proxy`
+    pub proxy: Option<ProxyAddress>,
+    /// `--log-file`
+    pub log_file: Option<PathBuf>,
+}
+
+/// Where a value came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// A flag of the command line.
+    Flag,
+    /// The environment variable of this name.
+    Env(&'static str),
+    /// The configuration file.
+    File,
+    /// Nothing named it.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("flag"),
+            Self::Env(name) => f.write_str(name),
+            Self::File => f.write_str("config.json"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setting<T> {
+    /// The value in force.
+    pub value: T,
+    /// Who set it.
+    pub source: Source,
+}
+
+/// Every setting, ready to use.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The Host's name or address, without brackets.
+    pub host: Setting<String>,
+    /// The TCP port of its API.
+    pub port: Setting<u16>,
+    /// The TCP port of its SSH proxy.
+    pub ssh_proxy_port: Setting<u16>,
+    /// The gateway, when a setting names one; else it is the Host's.
+    pub proxy: Option<Setting<ProxyAddress>>,
+    /// Where the helper appends its messages.
+    pub log_file: Option<Setting<PathBuf>>,
+}
+
+/// The environment as the programs see it; a variable that is set to nothing counts as not set.
+pub type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
+
+/// The process's own environment.
+pub fn process_environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+impl Settings {
+    /// Resolves `flags` against the process's environment and the user's configuration file.
+    ///
+    /// # Errors
+    /// When the file, or a variable of the environment, holds what no setting takes.
+    pub fn load(flags: Flags) -> Result<Self, Failure> {
+        let file = match config_path() {
+            None => ConfigFile::default(),
+            Some(path) => ConfigFile::read(&path).map_err(|error| {
+                Failure::usage(format!("cannot use the configuration file {}", path.display()))
+                    .because(&error)
+                    .hint("correct it, or move it away; the README lists every setting")
+            })?,
+        };
+        Self::resolve(flags, &process_environment, file)
+    }
+
+    /// Resolves `flags` against an environment and a file that were read before.
+    ///
+    /// # Errors
+    /// When one of them holds what no setting takes.
+    pub fn resolve(flags: Flags, env: Environment<'_>, file: ConfigFile) -> Result<Self, Failure> {
+        use env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_LOG_FILE, KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT};
+        let host = pick(flags.host, env_text(env, KOHAKURIVER_HOST)?, file.host, DEFAULT_HOST.to_owned());
+        let proxy = match (flags.proxy, file.proxy) {
+            (Some(value), _) => Some(Setting { value, source: Source::Flag }),
+            (None, Some(text)) => {
+                let value = text.parse().map_err(|error: ProxyAddressError| {
+                    Failure::usage(format!("`proxy` in config.json is `{text}`")).because(&error)
+                })?;
+                Some(Setting { value, source: Source::File })
+            }
+            (None, None) => None,
+        };
+        let env_log = env(KOHAKURIVER_LOG_FILE).map(|value| (PathBuf::from(value), KOHAKURIVER_LOG_FILE));
+        Ok(Self {
+            host: Setting { value: check_host(&host)?, source: host.source },
+            port: pick(flags.port, env_port(env, KOHAKURIVER_PORT)?, file.port, DEFAULT_PORT),
+            ssh_proxy_port: pick(
+                flags.ssh_proxy_port,
+                env_port(env, KOHAKURIVER_SSH_PROXY_PORT)?,
+                file.ssh_proxy_port,
+                DEFAULT_SSH_PROXY_PORT,
+            ),
+            proxy,
+            log_file: pick_optional(flags.log_file, env_log, file.log_file),
+        })
+    }
+
+    /// The base of the Host's API, as `http://host:port`.
+    pub fn api_url(&self) -> String {
+        format!("http://{}", authority(&self.host.value, self.port.value))
+    }
+
+    /// Host and port of the SSH proxy in force.
+    pub fn ssh_proxy(&self) -> (String, u16) {
+        match &self.proxy {
+            Some(proxy) => (proxy.value.host.clone(), proxy.value.port.unwrap_or(self.ssh_proxy_port.value)),
+            None => (self.host.value.clone(), self.ssh_proxy_port.value),
+        }
+    }
+}
+
+/// The token of the environment, else of `~/.kohakuriver/auth.json`; `None` when there is none.
+///
+/// # Errors
+/// When either holds something that can't be a token. The message quotes nothing of it.
+pub fn load_token() -> Result<Option<Token>, Failure> {
+    if let Some(value) = process_environment(env_vars::KOHAKURIVER_TOKEN) {
+        let token = Token::new(&value.to_string_lossy()).map_err(|error| {
+            Failure::usage(format!("cannot use {}", env_vars::KOHAKURIVER_TOKEN))
+                .because(&error)
+                .hint(format!("set it again, or `unset {}`", env_vars::KOHAKURIVER_TOKEN))
+        })?;
+        return Ok(Some(token));
+    }
+    let Some(path) = auth_path() else { return Ok(None) };
+    Token::from_auth_file(&path).map_err(|error| {
+        Failure::usage("cannot use the stored token").because(&error).hint("log in again with `kohakuriver auth login`")
+    })
+}
+
+/// `config.json` in the user's configuration directory; `None` without a home directory.
+pub fn config_path() -> Option<PathBuf> {
+    directories::ProjectDirs::from("", "", "kohakuriver").map(|dirs| dirs.config_dir().join("config.json"))
+}
+
+/// `~/.kohakuriver/auth.json`, which KohakuRiver's Python CLI keeps the token in.
+pub fn auth_path() -> Option<PathBuf> {
+    home_dir().map(|home| home.join(".kohakuriver").join("auth.json"))
+}
+
+/// The user's home directory.
+pub fn home_dir() -> Option<PathBuf> {
+    directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned())
+}
+
+fn pick<T>(flag: Option<T>, env: Option<(T, &'static str)>, file: Option<T>, default: T) -> Setting<T> {
+    pick_optional(flag, env, file).unwrap_or(Setting { value: default, source: Source::Default })
+}
+
+fn pick_optional<T>(flag: Option<T>, env: Option<(T, &'static str)>, file: Option<T>) -> Option<Setting<T>> {
+    let flag = flag.map(|value| Setting { value, source: Source::Flag });
+    flag.or_else(|| env.map(|(value, name)| Setting { value, source: Source::Env(name) }))
+        .or_else(|| file.map(|value| Setting { value, source: Source::File }))
+}
+
+fn env_text(env: Environment<'_>, name: &'static str) -> Result<Option<(String, &'static str)>, Failure> {
+    let Some(value) = env(name) else { return Ok(None) };
+    let value = value.into_string().map_err(|_| Failure::usage(format!("{name} is not valid UTF-8")))?;
+    Ok(Some((value, name)))
+}
+
+fn env_port(env: Environment<'_>, name: &'static str) -> Result<Option<(u16, &'static str)>, Failure> {
+    let Some((text, _)) = env_text(env, name)? else { return Ok(None) };
+    match text.trim().parse::<u16>() {
+        Ok(port) if port > 0 => Ok(Some((port, name))),
+        _ => Err(Failure::usage(format!("{name} is `{text}`, which is no TCP port"))
+            .cause("a TCP port is a number from 1 to 65535")
+            .hint(format!("`export {name}=PORT`, or `unset {name}`"))),
+    }
+}
+
+fn check_host(host: &Setting<String>) -> Result<String, Failure> {
+    let wrong = || {
+        Failure::usage(format!("the Host is `{}`, which is no host name or address", host.value))
+            .cause(format!("set by: {}", host.source))
+            .hint("give the name or address alone; its ports are settings of their own")
+    };
+    match host.value.parse::<ProxyAddress>() {
+        Ok(address) if address.port.is_none() => Ok(address.host),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(flags: Flags, env: &[(&str, &str)], file: &str) -> Result<Settings, Failure> {
+        let lookup = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        Settings::resolve(flags, &lookup, ConfigFile::parse(file.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+        let file = r#"{"host":"file","port":1,"ssh_proxy_port":2}"#;
+        let env = [("KOHAKURIVER_HOST", "env"), ("KOHAKURIVER_PORT", "3")];
+        let flags = Flags { host: Some("flag".into()), ..Flags::default() };
+
+        let all = resolve(flags, &env, file).unwrap();
+        assert_eq!(all.host, Setting { value: "flag".into(), source: Source::Flag });
+        assert_eq!(all.port, Setting { value: 3, source: Source::Env("KOHAKURIVER_PORT") });
+        assert_eq!(all.ssh_proxy_port, Setting { value: 2, source: Source::File });
+        assert_eq!(all.api_url(), "http://flag:3");
+        assert_eq!(all.ssh_proxy(), ("flag".into(), 2));
+
+        let none = resolve(Flags::default(), &[], "{}").unwrap();
+        assert_eq!(none.host, Setting { value: "localhost".into(), source: Source::Default });
+        assert_eq!((none.port.value, none.ssh_proxy_port.value), (8000, 8002));
+    }
+
+    #[test]
+    fn a_proxy_takes_its_port_from_itself_or_from_the_settings() {
+        let settings = resolve(Flags::default(), &[], r#"{"proxy":"door"}"#).unwrap();
+        assert_eq!(settings.ssh_proxy(), ("door".into(), 8002));
+        let flags = Flags { proxy: Some("[::1]:9".parse().unwrap()), ..Flags::default() };
+        assert_eq!(resolve(flags, &[], r#"{"proxy":"door"}"#).unwrap().ssh_proxy(), ("::1".into(), 9));
+    }
+
+    #[test]
+    fn ipv6_hosts_get_their_brackets_in_urls() {
+        for host in ["::1", "[::1]"] {
+            let settings = resolve(Flags::default(), &[("KOHAKURIVER_HOST", host)], "{}").unwrap();
+            assert_eq!(settings.api_url(), "http://[::1]:8000");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_variable() {
+        for (name, value) in [
+            ("KOHAKURIVER_PORT", "x"),
+            ("KOHAKURIVER_SSH_PROXY_PORT", "0"),
+            ("KOHAKURIVER_HOST", "http://gpu-head:8000"),
+            ("KOHAKURIVER_HOST", "gpu head"),
+        ] {
+            let failure = resolve(Flags::default(), &[(name, value)], "{}").unwrap_err();
+            let text = failure.render("p");
+            assert!(text.contains(name) && text.contains(value), "{text}");
+        }
+    }
+}

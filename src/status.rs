@@ -1,0 +1,96 @@
+//! The states of a task, as a Host spells them.
+
+use std::fmt;
+
+/// A task's state. A spelling that is not known is kept, so that a newer Host's states can at least be shown.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum VpsStatus {
+    /// Waits for an operator's yes.
+    PendingApproval,
+    /// An operator said no.
+    Rejected,
+    /// Waits for its Runner.
+    Pending,
+    /// Its Runner is setting it up.
+    Assigning,
+    /// Up.
+    Running,
+    /// Frozen; its processes, sshd included, don't run.
+    Paused,
+    /// Ended by itself.
+    Completed,
+    /// Could not be started, or its Runner gave it up.
+    Failed,
+    /// Killed by a user.
+    Killed,
+    /// Killed for want of memory.
+    KilledOom,
+    /// Its Runner went silent.
+    Lost,
+    /// Stopped by a user; a Host can't start it again.
+    Stopped,
+    /// A spelling this version doesn't know.
+    Other(String),
+}
+
+const SPELLINGS: [(&str, VpsStatus); 12] = [
+    ("pending_approval", VpsStatus::PendingApproval),
+    ("rejected", VpsStatus::Rejected),
+    ("pending", VpsStatus::Pending),
+    ("assigning", VpsStatus::Assigning),
+    ("running", VpsStatus::Running),
+    ("paused", VpsStatus::Paused),
+    ("completed", VpsStatus::Completed),
+    ("failed", VpsStatus::Failed),
+    ("killed", VpsStatus::Killed),
+    ("killed_oom", VpsStatus::KilledOom),
+    ("lost", VpsStatus::Lost),
+    ("stopped", VpsStatus::Stopped),
+];
+
+impl VpsStatus {
+    /// Reads a Host's spelling.
+    pub fn parse(text: &str) -> Self {
+        let known = SPELLINGS.iter().find(|(spelling, _)| *spelling == text);
+        known.map_or_else(|| Self::Other(text.to_owned()), |(_, status)| status.clone())
+    }
+
+    /// The Host's spelling.
+    pub fn as_str(&self) -> &str {
+        if let Self::Other(text) = self {
+            return text;
+        }
+        SPELLINGS.iter().find(|(_, status)| status == self).map_or("", |(spelling, _)| spelling)
+    }
+
+    /// On its way to running.
+    pub fn is_starting(&self) -> bool {
+        matches!(self, Self::PendingApproval | Self::Pending | Self::Assigning)
+    }
+
+    /// Ended for good, or as good as.
+    pub fn is_final(&self) -> bool {
+        use VpsStatus::{Completed, Failed, Killed, KilledOom, Lost, Rejected, Stopped};
+        matches!(self, Rejected | Completed | Failed | Killed | KilledOom | Lost | Stopped)
+    }
+}
+
+impl fmt::Display for VpsStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_reads_back() {
+        for (spelling, status) in SPELLINGS {
+            assert_eq!(VpsStatus::parse(spelling), status);
+            assert_eq!(status.as_str(), spelling);
+        }
+        assert_eq!(VpsStatus::parse("hibernating").as_str(), "hibernating");
+    }
+}

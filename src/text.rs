@@ -1,0 +1,63 @@
+//! Text from the network, made fit for a terminal.
+//!
+//! Whatever a proxy, a Host or a VPS sends may hold escape sequences that move the cursor, change the title or fake
+//! a prompt. [`printable`] takes them out; [`excerpt`] also cuts the text to one line of a sane length.
+
+/// Longest piece of foreign text that goes into one line of a message, in characters.
+pub const MAX_EXCERPT: usize = 300;
+
+/// `text` without control characters (C0, DEL, C1) and without the Unicode marks that turn the reading direction or
+/// take no room. A tab or a line end becomes a blank, so words stay apart.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .filter_map(|c| match c {
+            '\t' | '\n' | '\r' => Some(' '),
+            c if c.is_control() || is_invisible(c) => None,
+            c => Some(c),
+        })
+        .collect()
+}
+
+/// One printable line of at most [`MAX_EXCERPT`] characters, ends trimmed; `…` stands where it was cut.
+pub fn excerpt(text: &str) -> String {
+    let line = printable(text);
+    let line = line.trim();
+    match line.char_indices().nth(MAX_EXCERPT) {
+        Some((cut, _)) => format!("{}…", &line[..cut]),
+        None => line.to_owned(),
+    }
+}
+
+/// [`excerpt`] of bytes that should be UTF-8 but need not be.
+pub fn excerpt_bytes(bytes: &[u8]) -> String {
+    excerpt(&String::from_utf8_lossy(bytes))
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_lose_their_teeth() {
+        assert_eq!(printable("\x1b]0;pwned\x07red\x1b[31m"), "]0;pwnedred[31m");
+        assert_eq!(printable("a\u{9b}31mb\u{7f}"), "a31mb");
+        assert_eq!(printable("evil\u{202e}txt.exe"), "eviltxt.exe");
+    }
+
+    #[test]
+    fn words_stay_apart_and_long_text_is_cut() {
+        assert_eq!(excerpt("  one\r\ntwo\tthree \n"), "one  two three");
+        let cut = excerpt(&"ä".repeat(1_000));
+        assert_eq!(cut.chars().count(), MAX_EXCERPT + 1);
+        assert!(cut.ends_with('…'));
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_shown_all_the_same() {
+        assert_eq!(excerpt_bytes(b"caf\xe9"), "caf\u{fffd}");
+    }
+}
