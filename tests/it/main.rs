@@ -1,0 +1,14 @@
+//! The programs on real parts: the system's ssh, a real sshd, an older Host, other people's proxies and clients.
+//!
+//! `contrib/test.sh` installs what these tests need. What is missing fails them; nothing is skipped.
+
+#![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
+
+mod bad_input;
+mod connect_command;
+mod older_host;
+mod other_proxies;
+mod refusals;
+mod ssh_matrix;
+mod stock_clients;
+mod support;

@@ -1,0 +1,81 @@
+//! Our gateway, as a program of its own on free ports of 127.0.0.1.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::home::Home;
+use super::run::{Process, Run};
+use super::tools::GATEWAY;
+
+pub(crate) struct Gateway {
+    /// Where it answers CONNECT and the line protocol.
+    pub(crate) address: SocketAddr,
+    /// Where it serves the Host API; only in inventory mode.
+    pub(crate) api: Option<SocketAddr>,
+    inventory: Option<PathBuf>,
+    pub(crate) process: Process,
+    _home: Home,
+}
+
+impl Gateway {
+    /// Stand-alone, on the VPSes and nodes of `inventory`.
+    pub(crate) fn with_inventory(inventory: &Value) -> Self {
+        let home = Home::new();
+        let path = home.write("inventory.json", inventory.to_string());
+        let process =
+            run(&home).arg("--inventory").arg(&path).args(["--api-listen", "127.0.0.1:0"]).deadline(600).start();
+        let api = process.stderr_line("serving the Host API on ").parse().unwrap();
+        Self { address: listening(&process), api: Some(api), inventory: Some(path), process, _home: home }
+    }
+
+    /// In front of the Host API at `base`.
+    pub(crate) fn with_host_api(base: &str) -> Self {
+        let home = Home::new();
+        let process = run(&home).args(["--host-api", base]).deadline(600).start();
+        Self { address: listening(&process), api: None, inventory: None, process, _home: home }
+    }
+
+    /// Replaces the inventory file in one step, as an editor does.
+    pub(crate) fn write_inventory(&self, text: &str) {
+        let path = self.inventory.as_ref().expect("a gateway with an inventory");
+        let new = path.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, path).unwrap();
+    }
+
+    pub(crate) fn api(&self) -> SocketAddr {
+        self.api.expect("a gateway with an inventory serves the Host API")
+    }
+}
+
+fn run(home: &Home) -> Run {
+    Run::new(GATEWAY, home).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+}
+
+fn listening(process: &Process) -> SocketAddr {
+    process.stderr_line("listening on ").parse().unwrap()
+}
+
+/// The Runner that the tests' VPSes are on.
+pub(crate) const NODE: &str = "node-up";
+/// A Runner the Host has not heard from lately.
+pub(crate) const NODE_DOWN: &str = "node-down";
+
+/// An inventory with these VPSes and the two Runners.
+pub(crate) fn inventory(vps: &[Value]) -> Value {
+    json!({
+        "nodes": [
+            { "hostname": NODE, "url": "http://127.0.0.1:8001", "status": "online" },
+            { "hostname": NODE_DOWN, "url": "http://127.0.0.1:8001", "status": "offline" },
+        ],
+        "vps": vps,
+    })
+}
+
+/// A running VPS of the inventory.
+pub(crate) fn running(id: &str, port: u16) -> Value {
+    json!({ "task_id": id, "name": format!("vps-{}", &id[id.len().saturating_sub(4)..]), "status": "running",
+            "assigned_node": NODE, "ssh_port": port })
+}

@@ -1,0 +1,21 @@
+//! What the tests stand on: real parts, started on free ports of 127.0.0.1 and ended with the test.
+//!
+//! Nothing here sleeps for readiness: each part says when it serves, and every wait has a deadline that fails the test
+//! with everything that was printed.
+
+pub(crate) mod gateway;
+pub(crate) mod home;
+pub(crate) mod older_host;
+pub(crate) mod peers;
+pub(crate) mod run;
+pub(crate) mod scene;
+pub(crate) mod sshd;
+pub(crate) mod tools;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by tests that move much data or open many connections, so that they don't starve each other of time.
+pub(crate) fn heavy() -> MutexGuard<'static, ()> {
+    static HEAVY: Mutex<()> = Mutex::new(());
+    HEAVY.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,62 @@
+//! A real older Host, `hakuriver` 0.3.0 from PyPI, with its own API and its own SSH proxy.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::gateway::{NODE, NODE_DOWN};
+use super::home::Home;
+use super::run::{DEADLINE, Process, Run};
+use super::tools::older_host_python;
+
+/// How often a start is tried: between finding free ports and taking them, somebody else may take one.
+const TRIES: usize = 5;
+
+pub(crate) struct OlderHost {
+    /// Its API, which has no `/api` in front of its paths.
+    pub(crate) api: SocketAddr,
+    /// Its SSH proxy.
+    pub(crate) proxy: SocketAddr,
+    _process: Process,
+    _home: Home,
+}
+
+impl OlderHost {
+    /// Starts it on a database that holds two Runners and these tasks.
+    pub(crate) fn start(tasks: &[Value]) -> Self {
+        let seed = json!({
+            "nodes": [
+                { "hostname": NODE, "url": "http://127.0.0.1:8001", "status": "online" },
+                { "hostname": NODE_DOWN, "url": "http://127.0.0.1:8001", "status": "offline" },
+            ],
+            "tasks": tasks,
+        });
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/older_host.py");
+        let mut log = String::new();
+        for _ in 0..TRIES {
+            let home = Home::new();
+            let run = Run::new(older_host_python(), &home).arg(&script).arg(home.path()).arg(seed.to_string());
+            // Its stdin stays open as long as this process lives, and it ends with it.
+            let process = run.stdin_open().deadline(600).start();
+            let ready = process.try_wait_for(DEADLINE, |seen| {
+                let text = String::from_utf8_lossy(&seen.stdout).into_owned();
+                let ports = text.lines().find_map(|line| line.strip_prefix("ready "))?.split_once(' ')?;
+                Some((ports.0.parse::<u16>().ok()?, ports.1.parse::<u16>().ok()?))
+            });
+            match ready {
+                Ok((api, proxy)) => {
+                    let at = |port| (Ipv4Addr::LOCALHOST, port).into();
+                    return Self { api: at(api), proxy: at(proxy), _process: process, _home: home };
+                }
+                Err(why) => log = format!("{why}: {}", process.finish()),
+            }
+        }
+        panic!("the older Host does not start: {log}");
+    }
+}
+
+/// A task of the older Host's database.
+pub(crate) fn task(id: &str, status: &str, node: Option<&str>, port: Option<u16>) -> Value {
+    json!({ "task_id": id, "task_type": "vps", "status": status, "assigned_node": node, "ssh_port": port })
+}

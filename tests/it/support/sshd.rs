@@ -1,0 +1,123 @@
+//! A real sshd in the part of the VPS: own host key, own user key, on a free port of 127.0.0.1.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::home::Home;
+use super::run::{DEADLINE, Process, Run};
+use super::tools::{tool, user};
+
+/// How often a start is tried: between finding a free port and taking it, somebody else may take it.
+const TRIES: usize = 8;
+
+pub(crate) struct Sshd {
+    pub(crate) port: u16,
+    /// The user's private key, mode 0600.
+    pub(crate) key: PathBuf,
+    host_key: String,
+    home: Home,
+    process: Process,
+}
+
+impl Sshd {
+    pub(crate) fn start() -> Self {
+        let home = Home::new();
+        let host_key = home.join("host_key");
+        let key = home.join("user_key");
+        for path in [&host_key, &key] {
+            ssh_keygen(path);
+        }
+        fs::copy(home.join("user_key.pub"), home.join("authorized_keys")).unwrap();
+        if rustix::process::geteuid().is_root() {
+            // sshd wants it for its separation of privileges; Debian makes it when the service starts.
+            fs::create_dir_all("/run/sshd").unwrap();
+        }
+        let host_key = fs::read_to_string(home.join("host_key.pub")).unwrap();
+        for _ in 0..TRIES {
+            let port = free_port();
+            let config = home.write("sshd_config", config(&home, port));
+            let process = Run::new(tool("sshd"), &home).args(["-D", "-e", "-f"]).arg(config).start();
+            let listening = format!("Server listening on 127.0.0.1 port {port}.");
+            let ready =
+                process.try_wait_for(DEADLINE, |seen| String::from_utf8_lossy(&seen.stderr).find(&listening).map(drop));
+            if ready.is_ok() {
+                return Self { port, key, host_key, home, process };
+            }
+            let stderr = process.finish().stderr;
+            assert!(stderr.contains("Address already in use"), "sshd does not start:\n{stderr}");
+        }
+        panic!("no free port for sshd after {TRIES} tries");
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// A known_hosts line that has this server's key under `name`.
+    pub(crate) fn known_as(&self, name: &str) -> String {
+        format!("{name} {}", self.host_key)
+    }
+
+    /// Puts a copy of the user's key to `path`, mode 0600.
+    pub(crate) fn copy_key_to(&self, path: &Path) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(&self.key, path).unwrap();
+    }
+
+    /// How many connections it has taken, by its own log.
+    pub(crate) fn connections(&self) -> usize {
+        let counted = |seen: &super::run::Seen| {
+            Some(String::from_utf8_lossy(&seen.stderr).matches("Connection from 127.0.0.1").count())
+        };
+        self.process.wait_for("sshd's log", Duration::ZERO, counted)
+    }
+
+    /// A folder that goes with this server.
+    pub(crate) fn folder(&self) -> &Path {
+        self.home.path()
+    }
+}
+
+fn config(home: &Home, port: u16) -> String {
+    let folder = home.path().display();
+    // root's password is often locked with `!`, and sshd turns such accounts away unless PAM decides.
+    let locked = fs::read_to_string("/etc/shadow")
+        .is_ok_and(|text| text.lines().any(|line| line.starts_with(&format!("{}:!", user()))));
+    let pam = if locked { "yes" } else { "no" };
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut config = format!(
+        "ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n\
+         PidFile none\nLogLevel VERBOSE\nStrictModes no\nUsePAM {pam}\nPermitRootLogin prohibit-password\n\
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitUserRC no\nPrintMotd no\n\
+         PrintLastLog no\nX11Forwarding yes\nMaxStartups 200\nMaxSessions 50\nSubsystem sftp internal-sftp\n\
+         SetEnv \"PATH={path}\"\n"
+    );
+    // From 9.8 on, sshd keeps out who has left before logging in, as some tests do on purpose.
+    if ssh_version() >= (9, 8) {
+        config += "PerSourcePenalties no\n";
+    }
+    config
+}
+
+fn ssh_version() -> (u32, u32) {
+    let output = Command::new(tool("ssh")).arg("-V").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let version = text.strip_prefix("OpenSSH_").and_then(|rest| rest.split_once('.'));
+    let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
+    let parsed = version.and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+    parsed.unwrap_or_else(|| panic!("ssh -V says {text:?}"))
+}
+
+fn ssh_keygen(path: &Path) {
+    let output = Command::new(tool("ssh-keygen")).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A port that nothing listens on right now. Whoever uses it must be ready to lose it to somebody else.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
