@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod connect_command;
+mod login;
 mod older_host;
 mod other_proxies;
 mod refusals;

@@ -294,6 +294,12 @@ impl Outcome {
         self.exits(0)
     }
 
+    /// A failure of a program of ours that has nothing to print.
+    #[track_caller]
+    pub(crate) fn check_fails(&self) -> &Self {
+        self.check(matches!(self.status.code(), Some(1 | 2)), "a failure").prints_nothing()
+    }
+
     /// All of stdout, as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
