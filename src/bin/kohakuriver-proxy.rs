@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use kohakuriver_proxy::helper::{self, Arguments, Journal};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let mut journal = Journal::new(arguments.verbose);
     match helper::run(&arguments, &mut journal) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! The helper's command line, as typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,10 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     pub connect_timeout: Duration,
 
+    /// Keep trying while the VPS is starting, for 300 seconds unless told otherwise
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = DEFAULT_WAIT, value_parser = seconds)]
+    pub wait: Option<Duration>,
+
     /// Append failures to this file; `%p` in it is the parent's process id [env: KOHAKURIVER_LOG_FILE]
     #[arg(long, value_name = "PATH")]
     pub log_file: Option<PathBuf>,
@@ -73,7 +78,37 @@ pub enum ProtocolChoice {
     RequestTunnel,
 }
 
-/// Longest `--connect-timeout`.
+impl Arguments {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// Clap's, which also says what `--help` and `--version` print.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(settle_wait(words.into_iter().collect()))
+    }
+}
+
+/// Gives `--wait` its value by `=`. The value may be left out, and the word behind it may be the target: seconds have
+/// at most [`SECONDS_DIGITS`] digits, a task id has many more.
+fn settle_wait(mut words: Vec<OsString>) -> Vec<OsString> {
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let Some(at) = words[..end].iter().position(|word| word == "--wait") else { return words };
+    let is_seconds = |word: &&str| word.len() <= SECONDS_DIGITS && word.bytes().all(|b| b.is_ascii_digit());
+    let seconds = words[..end].get(at + 1).and_then(|word| word.to_str()).filter(is_seconds).map(str::to_owned);
+    if seconds.is_some() {
+        words.remove(at + 1);
+    }
+    words[at] = format!("--wait={}", seconds.as_deref().unwrap_or(DEFAULT_WAIT)).into();
+    words
+}
+
+/// Seconds that `--wait` without a value stands for.
+const DEFAULT_WAIT: &str = "300";
+
+/// Most digits of a number of seconds: a day has five.
+const SECONDS_DIGITS: usize = 5;
+
+/// Longest `--connect-timeout` and `--wait`.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -93,6 +128,27 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn wait_takes_seconds_or_none() {
+        let read = |line: &str| {
+            let words = std::iter::once("kohakuriver-proxy").chain(line.split(' ')).map(OsString::from);
+            let arguments = Arguments::read(words).unwrap();
+            (arguments.wait.map(|wait| wait.as_secs()), arguments.target, arguments.port)
+        };
+        let id = "7323718749301768192";
+        for (line, wait) in [
+            (format!("{id} 22"), None),
+            (format!("--wait {id} 22"), Some(300)),
+            (format!("--wait 60 {id} 22"), Some(60)),
+            (format!("--wait=60 {id}"), Some(60)),
+            (format!("{id} --wait 60"), Some(60)),
+            (format!("{id} 22 --wait"), Some(300)),
+            (format!("--wait --fdpass {id}"), Some(300)),
+        ] {
+            assert_eq!(read(&line), (wait, id.to_owned(), 22), "{line}");
+        }
     }
 
     #[test]

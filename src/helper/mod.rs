@@ -10,6 +10,7 @@ mod farewell;
 mod journal;
 mod lookup;
 mod open;
+mod patience;
 mod signals;
 
 use std::net::TcpStream;
@@ -29,6 +30,7 @@ use crate::sys::{self, Kind};
 use crate::target::{Target, TargetError, VpsRef, authority};
 use explain::Scene;
 use open::{Order, Tunnel};
+use patience::Patience;
 
 /// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh.
 ///
@@ -78,8 +80,7 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
     };
     let stdout = std::io::stdout();
     let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline };
-    let tunnel =
-        open::open(&order, watch, &mut |step| journal.step(step)).map_err(|error| scene.not_opened(&error, &order))?;
+    let (tunnel, watch) = open_patiently(arguments, &order, watch, &scene, journal)?;
     journal.step(&format!("the tunnel to {} is open", scene.target));
 
     let watch = Watch { signal: tunnel.signal(), ..watch };
@@ -90,6 +91,35 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
         journal.step("stdout is no UNIX socket, so bytes are piped in spite of --fdpass");
     }
     pipe(&tunnel, watch, &scene)
+}
+
+/// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself; the
+/// watch that comes back has the deadline of the one that succeeded.
+fn open_patiently<'fd>(
+    arguments: &Arguments,
+    order: &Order<'_>,
+    mut watch: Watch<'fd>,
+    scene: &Scene,
+    journal: &mut Journal,
+) -> Result<(Tunnel, Watch<'fd>), Failure> {
+    let mut patience = arguments.wait.map(Patience::new);
+    loop {
+        let error = match open::open(order, watch, &mut |step| journal.step(step)) {
+            Ok(tunnel) => {
+                patience.iter_mut().for_each(Patience::finish);
+                return Ok((tunnel, watch));
+            }
+            Err(error) => error,
+        };
+        let failure = scene.not_opened(&error, order);
+        let Some(patience) = &mut patience else { return Err(failure) };
+        let paused = patience.pause(&error, failure.what(), watch);
+        if !matches!(paused, Ok(true)) {
+            patience.finish();
+            return Err(paused.map_or_else(|interrupted| scene.not_opened(&interrupted.into(), order), |_| failure));
+        }
+        watch.deadline = patience.ends().min(Instant::now() + arguments.connect_timeout);
+    }
 }
 
 /// Waits for the first byte, since a proxy's yes is not sshd's, and gives ssh the socket.
