@@ -23,7 +23,7 @@ pub enum DialError {
     #[error("{}", .0.join("; "))]
     Connect(Vec<String>),
     /// The wait was cut short; a line for each address that had been tried by then.
-    #[error("{}", if .1.is_empty() { .0.to_string() } else { .1.join("; ") })]
+    #[error("{}", if matches!(.0, Interrupted::Deadline) && !.1.is_empty() { .1.join("; ") } else { .0.to_string() })]
     Interrupted(Interrupted, Vec<String>),
 }
 

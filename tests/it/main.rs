@@ -6,6 +6,8 @@
 
 mod bad_input;
 mod connect_command;
+mod helper_answers;
+mod helper_ends;
 mod login;
 mod older_host;
 mod other_proxies;

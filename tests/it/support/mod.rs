@@ -10,6 +10,7 @@ pub(crate) mod older_host;
 pub(crate) mod peers;
 pub(crate) mod run;
 pub(crate) mod scene;
+pub(crate) mod spawned;
 pub(crate) mod sshd;
 pub(crate) mod tools;
 

@@ -1,0 +1,189 @@
+//! The helper between ends that the test holds itself: pipes, a socketpair, or the socket that ssh would be handed.
+
+use std::fs::File;
+use std::io::{IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::process::{Pid, Signal};
+
+use super::home::Home;
+use super::run::DEADLINE;
+use super::tools::HELPER;
+
+/// What stdin and stdout are.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Ends {
+    /// Two pipes, as ssh makes them.
+    Pipes,
+    /// One socketpair for both, as libssh and asyncio make it.
+    Socketpair,
+}
+
+impl Ends {
+    pub(crate) const BOTH: [Self; 2] = [Self::Pipes, Self::Socketpair];
+}
+
+/// A helper that runs. It is killed when this is dropped.
+pub(crate) struct Spawned {
+    child: Child,
+    stderr: Receiver<String>,
+    /// What the helper reads. Dropping it ends stdin.
+    pub(crate) stdin: Option<Writer>,
+    /// What the helper writes.
+    pub(crate) stdout: Option<File>,
+}
+
+/// The write end of a helper's stdin.
+pub(crate) enum Writer {
+    Pipe(File),
+    Socket(UnixStream),
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Pipe(pipe) => pipe.write(bytes),
+            Self::Socket(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Self::Socket(socket) = self {
+            // The other direction of the same socket may still be read.
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+/// The helper with a hermetic environment and `--proxy`.
+pub(crate) fn helper(home: &Home, proxy: SocketAddr, args: &[&str]) -> Command {
+    let mut command = Command::new(HELPER);
+    command.env_clear().env("HOME", home.path()).current_dir(home.path());
+    command.args(["--proxy", &proxy.to_string()]).args(args);
+    command
+}
+
+impl Spawned {
+    pub(crate) fn start(ends: Ends, home: &Home, proxy: SocketAddr, args: &[&str]) -> Self {
+        Self::start_command(ends, helper(home, proxy, args))
+    }
+
+    pub(crate) fn start_command(ends: Ends, mut command: Command) -> Self {
+        let (stdin, stdout) = match ends {
+            Ends::Pipes => {
+                let (their_in, our_in) = std::io::pipe().unwrap();
+                let (our_out, their_out) = std::io::pipe().unwrap();
+                command.stdin(OwnedFd::from(their_in)).stdout(OwnedFd::from(their_out));
+                (Writer::Pipe(OwnedFd::from(our_in).into()), File::from(OwnedFd::from(our_out)))
+            }
+            Ends::Socketpair => {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                command.stdin(OwnedFd::from(theirs.try_clone().unwrap())).stdout(OwnedFd::from(theirs));
+                (Writer::Socket(ours.try_clone().unwrap()), File::from(OwnedFd::from(ours)))
+            }
+        };
+        let mut spawned = Self::start_with_stdio(command);
+        (spawned.stdin, spawned.stdout) = (Some(stdin), Some(stdout));
+        spawned
+    }
+
+    /// Starts a command whose stdin and stdout are set already.
+    pub(crate) fn start_with_stdio(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        // The command holds its copies of the other ends.
+        drop(command);
+        let mut pipe = child.stderr.take().unwrap();
+        let (sender, stderr) = mpsc::channel();
+        thread::spawn(move || {
+            let mut text = String::new();
+            let _ = pipe.read_to_string(&mut text);
+            sender.send(text)
+        });
+        Self { child, stderr, stdin: None, stdout: None }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
+    }
+
+    /// Reads stdout to its end.
+    pub(crate) fn read_all(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.stdout.as_mut().unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Waits for its end, by itself: exit status and stderr. Whatever ends the test still holds stay open meanwhile.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let stderr = self.stderr_ends();
+        (self.child.wait().unwrap(), stderr)
+    }
+
+    /// Waits until its stderr is at its end: all that stood there.
+    #[track_caller]
+    pub(crate) fn stderr_ends(&self) -> String {
+        self.stderr.recv_timeout(DEADLINE).expect("the helper does not end")
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end, which must have this status, and this text on stderr.
+    #[track_caller]
+    pub(crate) fn ends_with(self, code: i32, stderr: &str) {
+        let (status, said) = self.wait();
+        assert_eq!((status.code(), said.as_str()), (Some(code), stderr));
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the helper with `--fdpass` on a UNIX socket, as ssh does, and takes the socket it hands over.
+pub(crate) fn handed_over(home: &Home, proxy: SocketAddr, args: &[&str]) -> (Option<TcpStream>, Spawned) {
+    let mut command = helper(home, proxy, args);
+    command.arg("--fdpass");
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(DEADLINE)).unwrap();
+    command.stdin(OwnedFd::from(theirs.try_clone().unwrap())).stdout(OwnedFd::from(theirs));
+    let spawned = Spawned::start_with_stdio(command);
+
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0; 2];
+    let received =
+        rustix::net::recvmsg(&ours, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::empty()).unwrap();
+    let socket = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    assert_eq!(received.bytes, usize::from(socket.is_some()), "one byte goes with a socket, and none without");
+    (socket.map(TcpStream::from), spawned)
+}
+
+/// A time that is long for a program and short for a person.
+pub(crate) const MOMENT: Duration = Duration::from_millis(200);
