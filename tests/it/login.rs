@@ -128,7 +128,7 @@ fn curious_proxy() -> (Peer, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn the_token_goes_to_the_host_and_to_nobody_else() {
+fn the_token_goes_out_for_a_vps_and_for_nothing_else() {
     let (proxy, heads) = curious_proxy();
     let port = proxy.address.port().to_string();
     let here = format!("127.0.0.1:{port}");
@@ -136,10 +136,12 @@ fn the_token_goes_to_the_host_and_to_nobody_else() {
     for (host, arguments, expected) in [
         ("127.0.0.1", vec![ID, "22"], true),
         ("127.0.0.1", vec!["--proxy", &here, ID, "22"], true),
-        // Another machine than the settings name.
-        ("localhost.example", vec!["--proxy", &here, ID, "22"], false),
-        // The Host, but not for a VPS.
+        // The user named this gateway, and for a VPS.
+        ("gpu-head.example", vec!["--proxy", &here, ID, "22"], true),
+        // What is no VPS is none of the Host's business.
         ("127.0.0.1", vec!["--proxy", &here, "example.org", "22"], false),
+        ("127.0.0.1", vec!["example.org", "22"], false),
+        ("127.0.0.1", vec!["10.0.0.1", "2222"], false),
     ] {
         let home = Home::new();
         let run = Run::new(HELPER, &home).env("KOHAKURIVER_HOST", host).env("KOHAKURIVER_SSH_PROXY_PORT", &port);

@@ -53,7 +53,7 @@ fn our_helper_and_our_gateway_by_the_line_protocol() {
 fn every_refusal_of_an_older_host_is_told_in_our_words() {
     let (sshd, refusing) = (Sshd::start(), RefusingPort::new());
     let up = Some(NODE);
-    let id = |n: usize| format!("742700000000000000{n}");
+    let id = |n: usize| format!("74270000000000000{n:02}");
     let rows: Vec<(Value, &str, &str)> = vec![
         (task(&id(0), "killed", up, Some(1)), "VPS ID was killed", "kohakuriver vps create"),
         (task(&id(1), "pending", up, Some(1)), "VPS ID is starting (status: pending)", "kohakuriver vps status"),
