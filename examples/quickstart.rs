@@ -1,1 +1,412 @@
-fn main() {}
+//! The whole path on one machine: `kohakuriver vps connect` → ssh → `kohakuriver-proxy` → `kohakuriver-gateway` → a
+//! real sshd that plays the VPS. Everything is on loopback, on free ports, in one temporary folder, with keys of its
+//! own; at the end, however it comes, no process and no file is left.
+//!
+//! `contrib/quickstart.sh` builds the programs and runs this. In a terminal it gives a shell on the "VPS", else it runs
+//! one command there.
+//!
+//! To learn the library from it, read `run` first: each step is one function, and the rest is how they clean up.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{IsTerminal, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use kohakuriver_proxy::api::{Client, locate};
+use kohakuriver_proxy::settings::env_vars;
+use kohakuriver_proxy::target::{TaskId, VpsRef};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// A task id as a Host makes them.
+const VPS: &str = "7323718749301768192";
+/// What runs in the VPS when there is no terminal for a shell.
+const COMMAND: &str = "echo \"hello from the VPS: I am $(id -un), and this session is $SSH_CONNECTION\"";
+/// How long the gateway may take to start.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long a process may take to end once it was asked to.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often a process, a log and the signals are looked at.
+const GLANCE: Duration = Duration::from_millis(20);
+/// Where sshd, started by root, wants an empty directory on Debian and Ubuntu.
+const SSHD_RUN_FOLDER: &str = "/run/sshd";
+
+fn main() -> ExitCode {
+    let interrupt = match Interrupt::watch() {
+        Ok(interrupt) => interrupt,
+        Err(error) => return tell(&error),
+    };
+    // All that `run` makes is taken down when it returns, before anything is said about it.
+    match run(&interrupt) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if interrupt.signal() != 0 => ExitCode::from(128 + u8::try_from(interrupt.signal()).unwrap_or(0)),
+        Err(error) => tell(&error),
+    }
+}
+
+fn tell(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "quickstart: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn run(interrupt: &Interrupt) -> Result<()> {
+    let programs = Programs::find()?;
+    let folder = Folder::create()?;
+
+    // The VPS: a real sshd with a host key of its own, which lets in whoever holds `user_key`.
+    make_key(&folder.0.join("host_key"))?;
+    make_key(&folder.0.join("user_key"))?;
+    let vps = Vps::start(&programs.sshd, &folder.0)?;
+
+    // The gateway. Stand-alone, it knows VPSes from a file that holds what a Host's API would say.
+    let inventory = folder.0.join("inventory.json");
+    fs::write(&inventory, inventory_of(vps.port))?;
+    let gateway = Gateway::start(&programs.gateway, &inventory, &folder.0, interrupt)?;
+
+    // The library's own client asks the gateway's read-only API where the VPS is, as `vps connect` will do.
+    say(&format!("VPS {VPS} is {}", where_is_it(gateway.api)?))?;
+
+    // The user's command. A shell where there is a terminal to type into, else one command.
+    let shell = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if shell {
+        say("here is a shell on it; `exit` ends everything")?;
+    }
+    let status = connect(&programs.kohakuriver, &folder.0, &gateway, shell)?.wait(interrupt)?;
+    // A shell's status is that of its last command; ssh keeps 255 for itself.
+    let connected = if shell { status.code() != Some(255) } else { status.success() };
+    ensure!(connected, "`kohakuriver vps connect` ended with {status}{}", logs(&folder.0));
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "quickstart: connected to VPS {VPS} through the gateway").context("cannot write to stdout")
+}
+
+fn say(text: &str) -> Result<()> {
+    writeln!(std::io::stderr(), "quickstart: {text}").context("cannot write to stderr")
+}
+
+/// What a Host would answer for one Runner and one VPS on it.
+fn inventory_of(ssh_port: u16) -> String {
+    format!(
+        r#"{{
+  "nodes": [ {{ "hostname": "node1", "url": "http://127.0.0.1:8001", "status": "online" }} ],
+  "vps":   [ {{ "task_id": "{VPS}", "name": "quickstart", "status": "running",
+               "assigned_node": "node1", "ssh_port": {ssh_port} }} ]
+}}
+"#
+    )
+}
+
+fn where_is_it(api: SocketAddr) -> Result<String> {
+    let id = TaskId::parse(VPS).context("the VPS's id is none")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = Client::new(&format!("http://{api}"), None)?;
+        let vps = client.vps(&VpsRef::Id(id)).await?;
+        let node = match &vps.node {
+            Some(name) => client.node(name).await?,
+            None => None,
+        };
+        match locate(&vps, node.as_ref()) {
+            Ok(reach) => Ok(format!("on Runner {}, port {}", reach.node, reach.port)),
+            Err(refusal) => bail!(refusal.title(VPS)),
+        }
+    })
+}
+
+/// Starts `kohakuriver vps connect`, which becomes ssh. Nothing of the user's own is read or written: the home
+/// directory that our programs see is the temporary folder, and ssh, which asks the system for it, gets no
+/// configuration.
+fn connect(kohakuriver: &Path, folder: &Path, gateway: &Gateway, shell: bool) -> Result<Process> {
+    let mut command = Command::new(kohakuriver);
+    command
+        .args(["--host", "127.0.0.1", "--port", &gateway.api.port().to_string()])
+        .args(["--proxy", &gateway.proxy.to_string()])
+        .args(["vps", "connect", VPS, "--user", &login_name()?, "--key"])
+        .arg(folder.join("user_key"))
+        .args(["--", "-F", "none"]);
+    if !shell {
+        command.arg(COMMAND).stdin(Stdio::null());
+    }
+    command.env("HOME", folder);
+    for name in [
+        "SSH_AUTH_SOCK",
+        "XDG_CONFIG_HOME",
+        env_vars::KOHAKURIVER_HOST,
+        env_vars::KOHAKURIVER_PORT,
+        env_vars::KOHAKURIVER_SSH_PROXY_PORT,
+        env_vars::KOHAKURIVER_TOKEN,
+        env_vars::KOHAKURIVER_LOG_FILE,
+    ] {
+        command.env_remove(name);
+    }
+    Process::start(&mut command)
+}
+
+/// The programs of this package, which cargo puts side by side, and the system's sshd.
+struct Programs {
+    kohakuriver: PathBuf,
+    gateway: PathBuf,
+    sshd: PathBuf,
+}
+
+impl Programs {
+    fn find() -> Result<Self> {
+        let this = std::env::current_exe()?;
+        let built = this.ancestors().nth(2).context("this example does not lie in cargo's target folder")?;
+        for name in ["kohakuriver", "kohakuriver-gateway", "kohakuriver-proxy"] {
+            ensure!(built.join(name).exists(), "{name} is not built: run `cargo build --bins`");
+        }
+        let folders = ["/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/bin"];
+        let sshd = folders.iter().map(|folder| Path::new(folder).join("sshd")).find(|path| path.exists());
+        let sshd = sshd.context("there is no sshd: install OpenSSH's server (`sudo apt install openssh-server`)")?;
+        Ok(Self { kohakuriver: built.join("kohakuriver"), gateway: built.join("kohakuriver-gateway"), sshd })
+    }
+}
+
+fn make_key(path: &Path) -> Result<()> {
+    let output = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "quickstart", "-f"]).arg(path);
+    let output = output.output().context("cannot run ssh-keygen")?;
+    ensure!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
+fn login_name() -> Result<String> {
+    let output = Command::new("id").arg("-un").output().context("cannot run `id -un`")?;
+    ensure!(output.status.success(), "`id -un` ended with {}", output.status);
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The sshd that plays the VPS. It takes one connection each from a listener of ours, as systemd's `ssh.socket` has it:
+/// so its port is ours before anybody asks for it, and every process of it is our child.
+struct Vps {
+    port: u16,
+    ending: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+    sessions: Arc<Mutex<Vec<Process>>>,
+    _run_folder: Option<EmptyFolder>,
+}
+
+impl Vps {
+    fn start(sshd: &Path, folder: &Path) -> Result<Self> {
+        let config = folder.join("sshd_config");
+        fs::write(&config, sshd_config(folder)?)?;
+        let root = rustix::process::geteuid().is_root();
+        let run_folder = if root { EmptyFolder::create_missing(Path::new(SSHD_RUN_FOLDER))? } else { None };
+        let test = Command::new(sshd).args(["-t", "-f"]).arg(&config).output().context("cannot run sshd")?;
+        ensure!(test.status.success(), "sshd: {}", String::from_utf8_lossy(&test.stderr).trim());
+
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let (ending, sessions) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (ended, ours) = (Arc::clone(&ending), Arc::clone(&sessions));
+        let (sshd, log) = (sshd.to_owned(), folder.join("sshd.log"));
+        let accepting = thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let session = serve(&sshd, &config, &log, stream);
+                match session {
+                    Ok(session) => ours.lock().unwrap_or_else(PoisonError::into_inner).push(session),
+                    Err(error) => drop(tell(&error)),
+                }
+            }
+        });
+        Ok(Self { port, ending, accepting: Some(accepting), sessions, _run_folder: run_folder })
+    }
+}
+
+impl Drop for Vps {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::SeqCst);
+        // A connection wakes the listener up, so that it sees.
+        let woken = TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+        if let Some(accepting) = self.accepting.take().filter(|_| woken) {
+            let _ = accepting.join();
+        }
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Gives a connection to an sshd of its own (`-i`).
+fn serve(sshd: &Path, config: &Path, log: &Path, stream: TcpStream) -> Result<Process> {
+    let output = stream.try_clone()?;
+    let mut command = Command::new(sshd);
+    command.arg("-i").arg("-f").arg(config).arg("-E").arg(log);
+    command.stdin(OwnedFd::from(stream)).stdout(OwnedFd::from(output)).stderr(Stdio::null());
+    Process::start(&mut command)
+}
+
+fn sshd_config(folder: &Path) -> Result<String> {
+    let folder = folder.to_str().context("the temporary folder's path is not UTF-8")?;
+    // sshd without PAM refuses an account that is locked (`!` in /etc/shadow), as root's is on Ubuntu. PAM, in turn,
+    // wants things that a container doesn't have, and root's rights. So: PAM for a locked account only.
+    let login = login_name()?;
+    let shadow = fs::read_to_string("/etc/shadow").unwrap_or_default();
+    let locked = shadow.lines().any(|line| line.starts_with(&format!("{login}:!")));
+    Ok(format!(
+        "HostKey \"{folder}/host_key\"\n\
+         AuthorizedKeysFile \"{folder}/user_key.pub\"\n\
+         StrictModes no\n\
+         UsePAM {}\n\
+         PasswordAuthentication no\n\
+         KbdInteractiveAuthentication no\n\
+         PermitRootLogin prohibit-password\n\
+         PrintMotd no\n\
+         PidFile none\n",
+        if locked { "yes" } else { "no" }
+    ))
+}
+
+/// `kohakuriver-gateway`, running.
+struct Gateway {
+    proxy: SocketAddr,
+    api: SocketAddr,
+    _process: Process,
+}
+
+impl Gateway {
+    fn start(program: &Path, inventory: &Path, folder: &Path, interrupt: &Interrupt) -> Result<Self> {
+        let log = folder.join("gateway.log");
+        let mut command = Command::new(program);
+        command
+            .arg("--inventory")
+            .arg(inventory)
+            .args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stderr(File::create(&log)?);
+        let mut process = Process::start(&mut command)?;
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            let said = fs::read_to_string(&log)?;
+            // It listens once it says so, and says where: port 0 is any free one.
+            if let (Some(proxy), Some(api)) = (address(&said, "listening on "), address(&said, "the Host API on ")) {
+                return Ok(Self { proxy, api, _process: process });
+            }
+            if let Some(status) = process.0.try_wait()? {
+                bail!("the gateway ended with {status}: {}", said.trim());
+            }
+            ensure!(Instant::now() < deadline, "the gateway does not start: {}", said.trim());
+            interrupt.check()?;
+            thread::sleep(GLANCE);
+        }
+    }
+}
+
+/// The address behind `words` in a complete line of `text`.
+fn address(text: &str, words: &str) -> Option<SocketAddr> {
+    let complete = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    complete.filter_map(|line| line.split_once(words)).find_map(|(_, address)| address.trim().parse().ok())
+}
+
+/// What the servers wrote, for a failure.
+fn logs(folder: &Path) -> String {
+    let log = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    format!("\ngateway:\n{}\nsshd:\n{}", log("gateway.log").trim_end(), log("sshd.log").trim_end())
+}
+
+/// A child that doesn't outlive its value.
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Result<Self> {
+        let child = command.spawn();
+        child.map(Self).with_context(|| format!("cannot run {}", Path::new(command.get_program()).display()))
+    }
+
+    fn wait(mut self, interrupt: &Interrupt) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status);
+            }
+            interrupt.check()?;
+            thread::sleep(GLANCE);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Asked first, since ssh has a terminal to put right and a server its children to end.
+        let deadline = Instant::now() + GRACE;
+        while let Ok(None) = self.0.try_wait() {
+            if Instant::now() < deadline {
+                let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+                thread::sleep(GLANCE);
+            } else {
+                let _ = self.0.kill();
+                let _ = self.0.wait();
+            }
+        }
+    }
+}
+
+/// The temporary folder, open to nobody else and gone with its value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create() -> Result<Self> {
+        let path = std::path::absolute(std::env::temp_dir())?;
+        let path = path.join(format!("kohakuriver-quickstart-{}", std::process::id()));
+        let created = DirBuilder::new().mode(0o700).create(&path);
+        created.with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A system's folder that was missing, for as long as it is needed.
+struct EmptyFolder(PathBuf);
+
+impl EmptyFolder {
+    fn create_missing(path: &Path) -> Result<Option<Self>> {
+        match fs::create_dir(path) {
+            Ok(()) => Ok(Some(Self(path.to_owned()))),
+            Err(_) if path.is_dir() => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot make {}", path.display())),
+        }
+    }
+}
+
+impl Drop for EmptyFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Ctrl-C and its relatives: the work stops where it is, and everything is taken down in the usual way.
+struct Interrupt(Arc<AtomicUsize>);
+
+impl Interrupt {
+    fn watch() -> Result<Self> {
+        let signal = Arc::new(AtomicUsize::new(0));
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register_usize(number, Arc::clone(&signal), usize::try_from(number)?)?;
+        }
+        Ok(Self(signal))
+    }
+
+    /// The signal that came, 0 for none.
+    fn signal(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.signal() {
+            0 => Ok(()),
+            number => bail!("ended by signal {number}"),
+        }
+    }
+}
