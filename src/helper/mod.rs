@@ -1,1 +1,174 @@
-//! (in work)
+//! `kohakuriver-proxy`: the ProxyCommand helper, as a list of steps.
+//!
+//! Arguments and settings, the target, a token when the target is a VPS, the tunnel, and then its bytes: either ssh is
+//! given the socket itself, or they are piped. stdout carries the SSH stream and nothing else; stderr is silent unless
+//! something fails.
+
+mod arguments;
+mod explain;
+mod farewell;
+mod journal;
+mod lookup;
+mod open;
+mod patience;
+mod signals;
+
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+
+pub use arguments::{Arguments, ProtocolChoice};
+pub use journal::{Journal, PROGRAM};
+
+use crate::dial::{Interrupted, Watch};
+use crate::failure::Failure;
+use crate::relay::{self, End, Ends, Rules};
+use crate::settings::{self, Flags, Settings};
+use crate::sys::{self, Kind};
+use crate::target::{Target, TargetError, VpsRef, authority};
+use explain::Scene;
+use open::{Order, Tunnel};
+use patience::Patience;
+
+/// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh.
+///
+/// # Errors
+/// When the tunnel can't be opened, is mute, or breaks.
+pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> {
+    let deadline = Instant::now() + arguments.connect_timeout;
+    let flags = Flags { proxy: arguments.proxy.clone(), log_file: arguments.log_file.clone(), ..Flags::default() };
+    let settings = Settings::load(flags)?;
+    if let Some(log_file) = &settings.log_file {
+        journal.log_to(&log_file.value);
+    }
+    let target = Target::parse(&arguments.target, arguments.port).map_err(|error| {
+        Failure::usage(error.to_string()).hint(match error {
+            TargetError::Port { .. } => "leave the port out; to reach another port of the VPS, forward it with ssh -L",
+            _ => "name a task id: `kohakuriver vps list` shows which there are",
+        })
+    })?;
+    // Some other host's proxy must never see the token: it is the Host's.
+    let token = match target {
+        Target::Vps(_) => settings::load_token()?,
+        Target::Foreign { .. } => None,
+    };
+    let task = match &target {
+        Target::Vps(VpsRef::Id(id)) => Some(*id),
+        Target::Vps(vps @ VpsRef::Name(_)) => {
+            let id = lookup::task_id(vps, &settings, token.as_ref(), deadline)?;
+            journal.step(&format!("{vps} is VPS {id}"));
+            Some(id)
+        }
+        Target::Foreign { .. } => None,
+    };
+
+    let (proxy_host, proxy_port) = settings.ssh_proxy();
+    let scene = Scene {
+        target: task.map_or(target, |id| Target::Vps(VpsRef::Id(id))),
+        proxy: authority(&proxy_host, proxy_port),
+        limit: arguments.connect_timeout,
+    };
+    let order = Order {
+        proxy_host: &proxy_host,
+        proxy_port,
+        authority: scene.target.authority(),
+        task,
+        token: token.as_ref(),
+        protocol: arguments.protocol,
+    };
+    let stdout = std::io::stdout();
+    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline };
+    let (tunnel, watch) = open_patiently(arguments, &order, watch, &scene, journal)?;
+    journal.step(&format!("the tunnel to {} is open", scene.target));
+
+    let watch = Watch { signal: tunnel.signal(), ..watch };
+    if arguments.fdpass {
+        if Kind::of(stdout.as_fd()) == Kind::UnixSocket {
+            return hand_over(&tunnel, watch, &scene, journal);
+        }
+        journal.step("stdout is no UNIX socket, so bytes are piped in spite of --fdpass");
+    }
+    pipe(&tunnel, watch, &scene)
+}
+
+/// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself; the
+/// watch that comes back has the deadline of the one that succeeded.
+fn open_patiently<'fd>(
+    arguments: &Arguments,
+    order: &Order<'_>,
+    mut watch: Watch<'fd>,
+    scene: &Scene,
+    journal: &mut Journal,
+) -> Result<(Tunnel, Watch<'fd>), Failure> {
+    let mut patience = arguments.wait.map(Patience::new);
+    loop {
+        let error = match open::open(order, watch, &mut |step| journal.step(step)) {
+            Ok(tunnel) => {
+                patience.iter_mut().for_each(Patience::finish);
+                return Ok((tunnel, watch));
+            }
+            Err(error) => error,
+        };
+        let failure = scene.not_opened(&error, order);
+        let Some(patience) = &mut patience else { return Err(failure) };
+        let paused = patience.pause(&error, failure.what(), watch);
+        if !matches!(paused, Ok(true)) {
+            patience.finish();
+            return Err(paused.map_or_else(|interrupted| scene.not_opened(&interrupted.into(), order), |_| failure));
+        }
+        watch.deadline = patience.ends().min(Instant::now() + arguments.connect_timeout);
+    }
+}
+
+/// Waits for the first byte, since a proxy's yes is not sshd's, and gives ssh the socket.
+fn hand_over(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene, journal: &mut Journal) -> Result<(), Failure> {
+    let result = match watch.wait_for(tunnel.socket.as_fd(), PollFlags::IN) {
+        Ok(()) => match sys::peek(tunnel.socket.as_fd(), &mut [0]) {
+            Ok(0) => return Err(scene.closed_mute()),
+            Ok(_) => {
+                relay::pass(watch.ssh, &tunnel.socket).map_err(|error| scene.not_passed(&error))?;
+                journal.step("ssh has the socket now");
+                return Ok(());
+            }
+            Err(error) => Err(scene.broke(&error)),
+        },
+        Err(Interrupted::Deadline) => Err(scene.mute()),
+        Err(Interrupted::Wait(error)) => Err(scene.broke(&error)),
+        Err(interrupted @ (Interrupted::SshGone | Interrupted::Signal)) => {
+            Err(Failure::new(format!("gave up on {} before its sshd said anything", scene.target))
+                .because(&interrupted))
+        }
+    };
+    leave(tunnel);
+    result
+}
+
+fn pipe(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene) -> Result<(), Failure> {
+    let (stdin, socket): (_, &TcpStream) = (std::io::stdin(), &tunnel.socket);
+    let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, socket };
+    let rules = Rules { first_byte_by: watch.deadline, signal: watch.signal, server_passes_end_on: !tunnel.is_line() };
+    match relay::run(ends, rules).map_err(|error| scene.broke(&error))? {
+        End::ServerClosed => Ok(()),
+        End::ServerClosedMute => Err(scene.closed_mute()),
+        End::ReaderGone | End::Signal => {
+            // Nothing more will be said. A pipe that the user reads ssh's stderr from must not stay open for that long.
+            sys::release_stdio();
+            leave(tunnel);
+            Ok(())
+        }
+        End::Mute => {
+            leave(tunnel);
+            Err(scene.mute())
+        }
+        End::Broken(error) => Err(scene.broke(&error)),
+    }
+}
+
+/// Leaves a tunnel that the server has not closed.
+fn leave(tunnel: &Tunnel) {
+    if tunnel.is_line() {
+        farewell::say(&tunnel.socket);
+    }
+}

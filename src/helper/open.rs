@@ -1,0 +1,259 @@
+//! From a proxy's address to an open tunnel: dial, handshake, and the older Hosts' protocol when that is what answers.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+
+use super::arguments::ProtocolChoice;
+use super::{farewell, signals};
+use crate::dial::{DialError, Interrupted, Watch};
+use crate::handshake::connect::{self, Refused};
+use crate::handshake::problem::{self, Explanation};
+use crate::handshake::{Step, line};
+use crate::secret::Token;
+use crate::sys;
+use crate::target::{TaskId, authority};
+
+/// How long the rest of a refusal's body is waited for.
+const BODY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Most bytes looked at in one go.
+const CHUNK: usize = 4096;
+
+/// What to open, and through whom.
+pub(super) struct Order<'a> {
+    /// The proxy's host.
+    pub(super) proxy_host: &'a str,
+    /// The proxy's TCP port.
+    pub(super) proxy_port: u16,
+    /// The target in authority-form.
+    pub(super) authority: String,
+    /// The task id, when the target is a VPS; the line protocol can't name anything else.
+    pub(super) task: Option<TaskId>,
+    /// The token, for VPS targets alone.
+    pub(super) token: Option<&'a Token>,
+    /// Which protocol to speak.
+    pub(super) protocol: ProtocolChoice,
+}
+
+/// An open tunnel: the next byte on the socket is the stream's first.
+pub(super) struct Tunnel {
+    /// In non-blocking mode, tuned.
+    pub(super) socket: TcpStream,
+    /// Where signals arrive, when the tunnel was opened in the line protocol: leaving it takes a farewell.
+    signals: Option<UnixStream>,
+}
+
+impl Tunnel {
+    /// Whether it was opened in the line protocol, so most likely goes through an older Host.
+    pub(super) fn is_line(&self) -> bool {
+        self.signals.is_some()
+    }
+
+    /// Becomes readable when a signal asks for the end; `None` where a signal just ends the process.
+    pub(super) fn signal(&self) -> Option<BorrowedFd<'_>> {
+        self.signals.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// Why no tunnel was opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    /// The proxy can't be reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The wait for an answer was cut short.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The connection broke before the answer was complete.
+    #[error(transparent)]
+    Broke(io::Error),
+    /// The proxy closed before it said anything.
+    #[error("it closed the connection without an answer")]
+    ClosedEarly,
+    /// The proxy closed in the middle of its answer.
+    #[error("it closed the connection in the middle of its answer")]
+    CutOff,
+    /// The answer to a CONNECT is a status other than 2xx.
+    #[error("it answered {}", .0.status_line())]
+    Refused(Box<Refused>, Box<Explanation>),
+    /// A Host refused in the line protocol.
+    #[error("it answered `{0}`")]
+    LineRefused(String),
+    /// An older Host, and CONNECT was all that could be spoken with it.
+    #[error("it answered `{0}`, as a Host does that knows only the line protocol")]
+    OlderHost(String),
+    /// An sshd listens there.
+    #[error("an SSH server answered: `{0}`")]
+    Ssh(String),
+    /// Something listens there that is no proxy of either kind.
+    #[error("its answer is no HTTP: `{0}`")]
+    NotHttp(String),
+    /// Something listens there that doesn't speak the line protocol.
+    #[error("its answer is not that of a Host: `{0}`")]
+    NotLine(String),
+    /// HTTP that can't be read.
+    #[error("its answer can't be read: {0}")]
+    Malformed(&'static str),
+}
+
+/// Opens the tunnel.
+///
+/// # Errors
+/// When no tunnel was opened; the connection is closed then, with a farewell where one is due.
+pub(super) fn open(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
+    if order.protocol != ProtocolChoice::RequestTunnel {
+        match open_with_connect(order, watch, note) {
+            // Only this answer means an older Host. A time-out, a bare close or an HTTP error must not bring a second
+            // session on the VPS.
+            Err(OpenError::OlderHost(_)) if order.protocol == ProtocolChoice::Auto && order.task.is_some() => {
+                note("an older Host answers: asking again in its line protocol");
+            }
+            result => return result,
+        }
+    }
+    open_with_line(order, watch, note)
+}
+
+fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
+    let socket = dial(order, watch, note)?;
+    let request = connect::request(&order.authority, order.token);
+    match exchange(&socket, &request, connect::read, watch)? {
+        connect::Answer::Established => Ok(Tunnel { socket, signals: None }),
+        connect::Answer::Refused(refused) => {
+            let body = read_body(&socket, &refused, watch);
+            let explanation = problem::explain(&refused, &body);
+            Err(OpenError::Refused(Box::new(refused), Box::new(explanation)))
+        }
+        connect::Answer::OlderHost(text) => Err(OpenError::OlderHost(text)),
+        connect::Answer::Ssh(banner) => Err(OpenError::Ssh(banner)),
+        connect::Answer::NotHttp(text) => Err(OpenError::NotHttp(text)),
+        connect::Answer::Malformed(why) => Err(OpenError::Malformed(why)),
+    }
+}
+
+fn open_with_line(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
+    let Some(task) = order.task else {
+        return Err(OpenError::OlderHost("it reaches VPSes only".to_owned()));
+    };
+    let signals = signals::catch().map_err(Interrupted::Wait)?;
+    let watch = Watch { signal: Some(signals.as_fd()), ..watch };
+    let socket = dial(order, watch, note)?;
+    let answer = match exchange(&socket, &line::request(task), line::read, watch) {
+        Err(error @ OpenError::Interrupted(_)) => {
+            // Its SUCCESS may be on the way.
+            farewell::say(&socket);
+            return Err(error);
+        }
+        answer => answer?,
+    };
+    match answer {
+        line::Answer::Success => Ok(Tunnel { socket, signals: Some(signals) }),
+        line::Answer::Error(text) => Err(OpenError::LineRefused(text)),
+        line::Answer::Ssh(banner) => Err(OpenError::Ssh(banner)),
+        line::Answer::Other(text) => Err(OpenError::NotLine(text)),
+    }
+}
+
+fn dial(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<TcpStream, OpenError> {
+    let socket = crate::dial::connect(order.proxy_host, order.proxy_port, watch)?;
+    if let Ok(peer) = socket.peer_addr() {
+        note(&format!("connected to {} ({peer})", authority(order.proxy_host, order.proxy_port)));
+    }
+    Ok(socket)
+}
+
+/// Sends `request` and reads the answer, taking not one byte behind it off the socket: what has arrived is peeked at,
+/// and only what belongs to the answer is consumed.
+fn exchange<T>(
+    socket: &TcpStream,
+    request: &[u8],
+    read: fn(&[u8]) -> Step<T>,
+    watch: Watch<'_>,
+) -> Result<T, OpenError> {
+    send_all(socket, request, watch)?;
+    let mut answer = Vec::new();
+    loop {
+        let taken = answer.len();
+        answer.resize(taken + CHUNK, 0);
+        let arrived = match retry(|| sys::peek(socket.as_fd(), &mut answer[taken..])) {
+            Ok(0) if taken == 0 => return Err(OpenError::ClosedEarly),
+            Ok(0) => return Err(OpenError::CutOff),
+            Ok(arrived) => arrived,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                answer.truncate(taken);
+                watch.wait_for(socket.as_fd(), PollFlags::IN)?;
+                continue;
+            }
+            Err(error) => return Err(OpenError::Broke(error)),
+        };
+        answer.truncate(taken + arrived);
+        match read(&answer) {
+            Step::Incomplete => take(socket, arrived)?,
+            Step::Done(value, eaten) => {
+                take(socket, eaten.saturating_sub(taken))?;
+                return Ok(value);
+            }
+        }
+    }
+}
+
+fn send_all(socket: &TcpStream, mut bytes: &[u8], watch: Watch<'_>) -> Result<(), OpenError> {
+    while !bytes.is_empty() {
+        match retry(|| sys::send(socket.as_fd(), bytes)) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                watch.wait_for(socket.as_fd(), PollFlags::OUT)?
+            }
+            Err(error) => return Err(OpenError::Broke(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Takes `count` bytes off the socket that were seen there before.
+fn take(socket: &TcpStream, mut count: usize) -> Result<(), OpenError> {
+    let mut scratch = [0; CHUNK];
+    while count > 0 {
+        let most = count.min(CHUNK);
+        match retry(|| sys::receive(socket.as_fd(), &mut scratch[..most])) {
+            Ok(0) => return Err(OpenError::CutOff),
+            Ok(taken) => count -= taken,
+            Err(error) => return Err(OpenError::Broke(error)),
+        }
+    }
+    Ok(())
+}
+
+/// The body of a refusal as far as it comes soon; it only explains, so nothing about it is an error.
+fn read_body(socket: &TcpStream, refused: &Refused, watch: Watch<'_>) -> Vec<u8> {
+    let watch = Watch { deadline: watch.deadline.min(Instant::now() + BODY_PATIENCE), ..watch };
+    let mut body = Vec::new();
+    let mut chunk = [0; CHUNK];
+    while !problem::is_complete(refused, &body) {
+        match retry(|| sys::receive(socket.as_fd(), &mut chunk)) {
+            Ok(0) => break,
+            Ok(read) => body.extend_from_slice(&chunk[..read]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if watch.wait_for(socket.as_fd(), PollFlags::IN).is_err() {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    body
+}
+
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

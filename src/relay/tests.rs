@@ -1,0 +1,217 @@
+//! Every rule of the relay, over both engines: pipes that are spliced, and the portable copy.
+
+use super::*;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::net::TcpListener;
+use std::thread::JoinHandle;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Engine {
+    Best,
+    Portable,
+}
+
+const ENGINES: [Engine; 2] = [Engine::Best, Engine::Portable];
+
+/// A relay in a thread of its own, with everything it is between.
+struct Rig {
+    stdin: Option<PipeWriter>,
+    stdout: Option<PipeReader>,
+    server: Option<TcpStream>,
+    relay: JoinHandle<io::Result<End>>,
+}
+
+impl Rig {
+    fn start(engine: Engine, first_byte: Duration, server_passes_end_on: bool) -> Self {
+        let (stdin_reader, stdin) = std::io::pipe().unwrap();
+        let (stdout, stdout_writer) = std::io::pipe().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_read_timeout(Some(SOON)).unwrap();
+        let relay = std::thread::spawn(move || {
+            let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), socket: &socket };
+            let rules = Rules { first_byte_by: Instant::now() + first_byte, signal: None, server_passes_end_on };
+            match engine {
+                Engine::Best => run(ends, rules),
+                Engine::Portable => {
+                    let up = Direction::portable(ends.stdin, socket.as_fd());
+                    let down = Direction::portable(socket.as_fd(), ends.stdout);
+                    Relay::new(ends, rules, up, down).run()
+                }
+            }
+        });
+        Self { stdin: Some(stdin), stdout: Some(stdout), server: Some(server), relay }
+    }
+
+    fn end(self) -> End {
+        let Self { stdin, stdout, server, relay } = self;
+        let end = relay.join().unwrap().unwrap();
+        drop((stdin, stdout, server));
+        end
+    }
+}
+
+/// Bytes whose loss, doubling or mixing up shows.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length as u64).flat_map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).to_le_bytes()).take(length).collect()
+}
+
+#[test]
+fn megabytes_go_through_unchanged_both_ways_at_once() {
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, true);
+        let (mut stdin, mut stdout) = (rig.stdin.take().unwrap(), rig.stdout.take().unwrap());
+        let mut server = rig.server.take().unwrap();
+        let mut server_writes = server.try_clone().unwrap();
+        let bytes = pattern(8 << 20);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                stdin.write_all(&bytes).unwrap();
+                drop(stdin);
+            });
+            scope.spawn(|| {
+                server_writes.write_all(&bytes).unwrap();
+            });
+            scope.spawn(|| {
+                let mut received = Vec::new();
+                server.read_to_end(&mut received).unwrap();
+                assert!(received == bytes, "{engine:?}: up");
+                server.shutdown(Shutdown::Both).unwrap();
+            });
+            let mut received = Vec::new();
+            stdout.read_to_end(&mut received).unwrap();
+            assert!(received == bytes, "{engine:?}: down");
+        });
+        assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+    }
+}
+
+#[test]
+fn a_server_that_closes_ends_it_while_stdin_stays_open() {
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, true);
+        rig.server.take().unwrap().write_all(b"last words").unwrap();
+        let mut words = String::new();
+        rig.stdout.take().unwrap().read_to_string(&mut words).unwrap();
+        assert_eq!(words, "last words");
+        assert!(rig.stdin.is_some());
+        assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+    }
+}
+
+#[test]
+fn the_end_of_stdin_is_passed_on_and_the_reply_still_comes() {
+    for engine in ENGINES {
+        for server_passes_end_on in [true, false] {
+            let mut rig = Rig::start(engine, SOON, server_passes_end_on);
+            let mut stdin = rig.stdin.take().unwrap();
+            stdin.write_all(b"question").unwrap();
+            drop(stdin);
+            let mut server = rig.server.take().unwrap();
+            let mut question = String::new();
+            server.read_to_string(&mut question).unwrap();
+            assert_eq!(question, "question");
+            server.write_all(b"answer").unwrap();
+            drop(server);
+            let mut answer = String::new();
+            rig.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
+            assert_eq!(answer, "answer");
+            assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_is_noticed_while_idle() {
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, true);
+        drop(rig.stdout.take());
+        assert!(matches!(rig.end(), End::ReaderGone), "{engine:?}");
+    }
+}
+
+#[test]
+fn both_ends_gone_leave_the_write_half_open_for_a_farewell() {
+    let (stdin_reader, stdin) = std::io::pipe().unwrap();
+    let (stdout, stdout_writer) = std::io::pipe().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    drop((stdin, stdout));
+    let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), socket: &socket };
+    let rules = Rules { first_byte_by: Instant::now() + SOON, signal: None, server_passes_end_on: false };
+    assert!(matches!(run(ends, rules).unwrap(), End::ReaderGone));
+    socket.write_all(b"farewell").unwrap();
+    drop(socket);
+    let mut heard = String::new();
+    server.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "farewell");
+}
+
+#[test]
+fn a_reset_is_told_from_a_close() {
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, true);
+        let mut server = rig.server.take().unwrap();
+        server.write_all(b"x").unwrap();
+        let mut byte = [0];
+        rig.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+        rustix::net::sockopt::set_socket_linger(&server, Some(Duration::ZERO)).unwrap();
+        drop(server);
+        match rig.end() {
+            End::Broken(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{engine:?}"),
+            end => panic!("{engine:?}: {end:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_mute_server_is_named_at_the_deadline() {
+    for engine in ENGINES {
+        let rig = Rig::start(engine, Duration::from_millis(20), true);
+        assert!(matches!(rig.end(), End::Mute), "{engine:?}");
+        let mut rig = Rig::start(engine, SOON, true);
+        drop(rig.server.take());
+        assert!(matches!(rig.end(), End::ServerClosedMute), "{engine:?}");
+    }
+}
+
+#[test]
+fn a_server_that_takes_nothing_can_still_send() {
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, true);
+        let mut server = rig.server.take().unwrap();
+        let mut stdin = rig.stdin.take().unwrap();
+        let flood = std::thread::spawn(move || {
+            // Ends with EPIPE once the relay is over.
+            while stdin.write_all(&[0; 4096]).is_ok() {}
+        });
+        let bytes = pattern(1 << 20);
+        server.write_all(&bytes).unwrap();
+        let mut received = vec![0; bytes.len()];
+        rig.stdout.as_mut().unwrap().read_exact(&mut received).unwrap();
+        assert!(received == bytes, "{engine:?}");
+        drop(rig.stdout.take());
+        assert!(matches!(rig.end(), End::ReaderGone), "{engine:?}");
+        flood.join().unwrap();
+    }
+}
+
+#[test]
+fn a_signal_ends_it() {
+    let (signal, mut signal_writer) = std::io::pipe().unwrap();
+    let (stdin, _stdin_writer) = std::io::pipe().unwrap();
+    let (_stdout_reader, stdout) = std::io::pipe().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    signal_writer.write_all(b"x").unwrap();
+    let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), socket: &socket };
+    let rules =
+        Rules { first_byte_by: Instant::now() + SOON, signal: Some(signal.as_fd()), server_passes_end_on: false };
+    assert!(matches!(run(ends, rules).unwrap(), End::Signal));
+}
