@@ -171,8 +171,9 @@ impl Programs {
 }
 
 fn make_key(path: &Path) -> Result<()> {
-    let output = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "quickstart", "-f"]).arg(path);
-    let output = output.output().context("cannot run ssh-keygen")?;
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "quickstart", "-f"]).arg(path);
+    let output = keygen.output().context("cannot run ssh-keygen")?;
     ensure!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }

@@ -29,7 +29,7 @@ const PROXY_PROGRAM: &str = "kohakuriver-proxy";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Without --key, ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> is used if it exists, else ssh's agent and
+Without --key, ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> is used if it exists, else ssh's agent and \
 defaults. What stands behind `--` is ssh's, as if it stood behind the host name:
 
   kohakuriver vps connect 7323718749301768192 -- -L 8888:localhost:8888

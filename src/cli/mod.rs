@@ -33,11 +33,11 @@ const PROGRAM: &str = "kohakuriver";
 
 /// Said at the end of `--help`.
 const OTHER_COMMANDS: &str = "\
-Every other command (vps create, vps stop, auth, docker, task, …) is run by the next `kohakuriver` on PATH,
+Every other command (vps create, vps stop, auth, docker, task, …) is run by the next `kohakuriver` on PATH, \
 KohakuRiver's Python CLI, with the same arguments.
 
-Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT), which wins over
-config.json; `kohakuriver config show` tells what is in force. The token comes from KOHAKURIVER_TOKEN, else from
+Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT), which wins over \
+config.json; `kohakuriver config show` tells what is in force. The token comes from KOHAKURIVER_TOKEN, else from \
 ~/.kohakuriver/auth.json.";
 
 /// SSH into a VPS of a KohakuRiver cluster, through the front door of its Host

@@ -10,8 +10,8 @@ use crate::ssh::quote::shell_line;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The JSON has the keys task_id (a string), name, status, assigned_node, ssh_port, vps_backend, owner_username,
-submitted_at, started_at and error_message; null stands where there is no value. ssh_port is null unless the VPS is
+The JSON has the keys task_id (a string), name, status, assigned_node, ssh_port, vps_backend, owner_username, \
+submitted_at, started_at and error_message; null stands where there is no value. ssh_port is null unless the VPS is \
 running or paused.")]
 pub(super) struct Arguments {
     /// Task id or name of the VPS
