@@ -23,7 +23,7 @@ use anyhow::{Context, Result, bail, ensure};
 use kohakuriver_proxy::api::{Client, locate};
 use kohakuriver_proxy::settings::env_vars;
 use kohakuriver_proxy::target::{TaskId, VpsRef};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// A task id as a Host makes them.
@@ -45,7 +45,9 @@ fn main() -> ExitCode {
         Err(error) => return tell(&error),
     };
     // All that `run` makes is taken down when it returns, before anything is said about it.
-    match run(&interrupt) {
+    let outcome = run(&interrupt);
+    wait_for_orphans();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if interrupt.signal() != 0 => ExitCode::from(128 + u8::try_from(interrupt.signal()).unwrap_or(0)),
         Err(error) => tell(&error),
@@ -59,6 +61,9 @@ fn tell(error: &anyhow::Error) -> ExitCode {
 
 fn run(interrupt: &Interrupt) -> Result<()> {
     let programs = Programs::find()?;
+    // Grandchildren that lose their parents become children of ours, for `wait_for_orphans`.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let folder = Folder::create()?;
 
     // The VPS: a real sshd with a host key of its own, which lets in whoever holds `user_key`.
@@ -80,8 +85,9 @@ fn run(interrupt: &Interrupt) -> Result<()> {
         say("here is a shell on it; `exit` ends everything")?;
     }
     let status = connect(&programs.kohakuriver, &folder.0, &gateway, shell)?.wait(interrupt)?;
+    interrupt.check()?;
     // A shell's status is that of its last command; ssh keeps 255 for itself.
-    let connected = if shell { status.code() != Some(255) } else { status.success() };
+    let connected = if shell { !matches!(status.code(), None | Some(255)) } else { status.success() };
     ensure!(connected, "`kohakuriver vps connect` ended with {status}{}", logs(&folder.0));
     let mut stdout = std::io::stdout();
     writeln!(stdout, "quickstart: connected to VPS {VPS} through the gateway").context("cannot write to stdout")
@@ -345,6 +351,20 @@ impl Drop for Process {
                 let _ = self.0.kill();
                 let _ = self.0.wait();
             }
+        }
+    }
+}
+
+/// Waits for the processes whose own parents are gone, such as the login shell of a session that was cut off. They are
+/// on their way out, since all that they talked to has ended.
+fn wait_for_orphans() {
+    let deadline = Instant::now() + GRACE;
+    while let Ok(waited) = rustix::process::wait(WaitOptions::NOHANG) {
+        if waited.is_none() {
+            if Instant::now() > deadline {
+                return;
+            }
+            thread::sleep(GLANCE);
         }
     }
 }
