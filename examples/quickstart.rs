@@ -5,26 +5,29 @@
 //! `contrib/quickstart.sh` builds the programs and runs this. In a terminal it gives a shell on the "VPS", else it runs
 //! one command there.
 //!
-//! To learn the library from it, read `run` first: each step is one function, and the rest is how they clean up.
+//! To learn from it, read `run` first: each step is one function. How the sshd is started is in `quickstart/vps.rs`, how
+//! everything is taken down in `quickstart/cleanup.rs`.
 
-use std::fs::{self, DirBuilder, File};
+#[path = "quickstart/cleanup.rs"]
+mod cleanup;
+#[path = "quickstart/vps.rs"]
+mod vps;
+
+use std::fs::{self, File};
 use std::io::{IsTerminal, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use kohakuriver_proxy::api::{Client, locate};
 use kohakuriver_proxy::settings::env_vars;
 use kohakuriver_proxy::target::{TaskId, VpsRef};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use cleanup::{Folder, GLANCE, Interrupt, Process, wait_for_orphans};
+use vps::Vps;
 
 /// A task id as a Host makes them.
 const VPS: &str = "7323718749301768192";
@@ -32,12 +35,6 @@ const VPS: &str = "7323718749301768192";
 const COMMAND: &str = "echo \"hello from the VPS: I am $(id -un), and this session is $SSH_CONNECTION\"";
 /// How long the gateway may take to start.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// How long a process may take to end once it was asked to.
-const GRACE: Duration = Duration::from_secs(5);
-/// How often a process, a log and the signals are looked at.
-const GLANCE: Duration = Duration::from_millis(20);
-/// Where sshd, started by root, wants an empty directory on Debian and Ubuntu.
-const SSHD_RUN_FOLDER: &str = "/run/sshd";
 
 fn main() -> ExitCode {
     let interrupt = match Interrupt::watch() {
@@ -190,88 +187,6 @@ fn login_name() -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// The sshd that plays the VPS. It takes one connection each from a listener of ours, as systemd's `ssh.socket` has it:
-/// so its port is ours before anybody asks for it, and every process of it is our child.
-struct Vps {
-    port: u16,
-    ending: Arc<AtomicBool>,
-    accepting: Option<JoinHandle<()>>,
-    sessions: Arc<Mutex<Vec<Process>>>,
-    _run_folder: Option<EmptyFolder>,
-}
-
-impl Vps {
-    fn start(sshd: &Path, folder: &Path) -> Result<Self> {
-        let config = folder.join("sshd_config");
-        fs::write(&config, sshd_config(folder)?)?;
-        let root = rustix::process::geteuid().is_root();
-        let run_folder = if root { EmptyFolder::create_missing(Path::new(SSHD_RUN_FOLDER))? } else { None };
-        let test = Command::new(sshd).args(["-t", "-f"]).arg(&config).output().context("cannot run sshd")?;
-        ensure!(test.status.success(), "sshd: {}", String::from_utf8_lossy(&test.stderr).trim());
-
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
-        let (ending, sessions) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let (ended, ours) = (Arc::clone(&ending), Arc::clone(&sessions));
-        let (sshd, log) = (sshd.to_owned(), folder.join("sshd.log"));
-        let accepting = thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if ended.load(Ordering::SeqCst) {
-                    return;
-                }
-                let session = serve(&sshd, &config, &log, stream);
-                match session {
-                    Ok(session) => ours.lock().unwrap_or_else(PoisonError::into_inner).push(session),
-                    Err(error) => drop(tell(&error)),
-                }
-            }
-        });
-        Ok(Self { port, ending, accepting: Some(accepting), sessions, _run_folder: run_folder })
-    }
-}
-
-impl Drop for Vps {
-    fn drop(&mut self) {
-        self.ending.store(true, Ordering::SeqCst);
-        // A connection wakes the listener up, so that it sees.
-        let woken = TcpStream::connect(("127.0.0.1", self.port)).is_ok();
-        if let Some(accepting) = self.accepting.take().filter(|_| woken) {
-            let _ = accepting.join();
-        }
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
-
-/// Gives a connection to an sshd of its own (`-i`).
-fn serve(sshd: &Path, config: &Path, log: &Path, stream: TcpStream) -> Result<Process> {
-    let output = stream.try_clone()?;
-    let mut command = Command::new(sshd);
-    command.arg("-i").arg("-f").arg(config).arg("-E").arg(log);
-    command.stdin(OwnedFd::from(stream)).stdout(OwnedFd::from(output)).stderr(Stdio::null());
-    Process::start(&mut command)
-}
-
-fn sshd_config(folder: &Path) -> Result<String> {
-    let folder = folder.to_str().context("the temporary folder's path is not UTF-8")?;
-    // sshd without PAM refuses an account that is locked (`!` in /etc/shadow), as root's is on Ubuntu. PAM, in turn,
-    // wants things that a container doesn't have, and root's rights. So: PAM for a locked account only.
-    let login = login_name()?;
-    let shadow = fs::read_to_string("/etc/shadow").unwrap_or_default();
-    let locked = shadow.lines().any(|line| line.starts_with(&format!("{login}:!")));
-    Ok(format!(
-        "HostKey \"{folder}/host_key\"\n\
-         AuthorizedKeysFile \"{folder}/user_key.pub\"\n\
-         StrictModes no\n\
-         UsePAM {}\n\
-         PasswordAuthentication no\n\
-         KbdInteractiveAuthentication no\n\
-         PermitRootLogin prohibit-password\n\
-         PrintMotd no\n\
-         PidFile none\n",
-        if locked { "yes" } else { "no" }
-    ))
-}
-
 /// `kohakuriver-gateway`, running.
 struct Gateway {
     proxy: SocketAddr,
@@ -317,117 +232,4 @@ fn address(text: &str, words: &str) -> Option<SocketAddr> {
 fn logs(folder: &Path) -> String {
     let log = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
     format!("\ngateway:\n{}\nsshd:\n{}", log("gateway.log").trim_end(), log("sshd.log").trim_end())
-}
-
-/// A child that doesn't outlive its value.
-struct Process(Child);
-
-impl Process {
-    fn start(command: &mut Command) -> Result<Self> {
-        let child = command.spawn();
-        child.map(Self).with_context(|| format!("cannot run {}", Path::new(command.get_program()).display()))
-    }
-
-    fn wait(mut self, interrupt: &Interrupt) -> Result<ExitStatus> {
-        loop {
-            if let Some(status) = self.0.try_wait()? {
-                return Ok(status);
-            }
-            interrupt.check()?;
-            thread::sleep(GLANCE);
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Asked first, since ssh has a terminal to put right and a server its children to end.
-        let deadline = Instant::now() + GRACE;
-        while let Ok(None) = self.0.try_wait() {
-            if Instant::now() < deadline {
-                let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-                thread::sleep(GLANCE);
-            } else {
-                let _ = self.0.kill();
-                let _ = self.0.wait();
-            }
-        }
-    }
-}
-
-/// Waits for the processes whose own parents are gone, such as the login shell of a session that was cut off. They are
-/// on their way out, since all that they talked to has ended.
-fn wait_for_orphans() {
-    let deadline = Instant::now() + GRACE;
-    while let Ok(waited) = rustix::process::wait(WaitOptions::NOHANG) {
-        if waited.is_none() {
-            if Instant::now() > deadline {
-                return;
-            }
-            thread::sleep(GLANCE);
-        }
-    }
-}
-
-/// The temporary folder, open to nobody else and gone with its value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> Result<Self> {
-        let path = std::path::absolute(std::env::temp_dir())?;
-        let path = path.join(format!("kohakuriver-quickstart-{}", std::process::id()));
-        let created = DirBuilder::new().mode(0o700).create(&path);
-        created.with_context(|| format!("cannot make the folder {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A system's folder that was missing, for as long as it is needed.
-struct EmptyFolder(PathBuf);
-
-impl EmptyFolder {
-    fn create_missing(path: &Path) -> Result<Option<Self>> {
-        match fs::create_dir(path) {
-            Ok(()) => Ok(Some(Self(path.to_owned()))),
-            Err(_) if path.is_dir() => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot make {}", path.display())),
-        }
-    }
-}
-
-impl Drop for EmptyFolder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
-/// Ctrl-C and its relatives: the work stops where it is, and everything is taken down in the usual way.
-struct Interrupt(Arc<AtomicUsize>);
-
-impl Interrupt {
-    fn watch() -> Result<Self> {
-        let signal = Arc::new(AtomicUsize::new(0));
-        for number in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register_usize(number, Arc::clone(&signal), usize::try_from(number)?)?;
-        }
-        Ok(Self(signal))
-    }
-
-    /// The signal that came, 0 for none.
-    fn signal(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    fn check(&self) -> Result<()> {
-        match self.signal() {
-            0 => Ok(()),
-            number => bail!("ended by signal {number}"),
-        }
-    }
 }

@@ -1,6 +1,8 @@
 //! `kohakuriver`, the built program, with a Host that is a few answers and an `ssh` that is a script: what it asks,
 //! what it runs, what it says, and with which exit status.
 #![cfg(feature = "cli")]
+// clippy's `allow-unwrap-in-tests` doesn't reach the functions that tests share.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::fs;
