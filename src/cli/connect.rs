@@ -19,7 +19,7 @@ use super::{block_on, client, refused, ui, vps_failure, vps_ref};
 use crate::api::{Reach, locate};
 use crate::failure::Failure;
 use crate::settings::{self, Settings};
-use crate::ssh::command::{DEFAULT_USER, SshCommand, known_hosts_path};
+use crate::ssh::command::{SshCommand, known_hosts_path};
 use crate::ssh::keys;
 use crate::ssh::quote::shell_line;
 use crate::target::VpsRef;
@@ -41,10 +41,9 @@ pub(super) struct Arguments {
     /// Private key to log in with
     #[arg(long, short = 'i', value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Login on the VPS
-    #[arg(long, short = 'u', value_name = "USER", default_value = DEFAULT_USER,
-          value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    user: String,
+    /// Login on the VPS [default: root]
+    #[arg(long, short = 'u', value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    user: Option<String>,
     /// Print the ssh command instead of running it
     #[arg(long)]
     dry_run: bool,

@@ -31,7 +31,10 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         return ui::print(&ui::json(&Value::Array(nodes.iter().map(as_json).collect())));
     }
     if nodes.is_empty() {
-        ui::remark("there is no such Runner");
+        ui::remark(&match &arguments.status {
+            Some(status) => format!("no Runner is {status}"),
+            None => "the Host knows no Runner".to_owned(),
+        });
         return Ok(());
     }
     let rows: Vec<_> = nodes.iter().map(row).collect();

@@ -5,6 +5,7 @@
 //! nobody who they are. The user's own known_hosts is not touched.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::ssh::quote::{self, PathValueError};
@@ -27,8 +28,8 @@ pub struct SshCommand {
     pub proxy: (String, u16),
     /// The VPS.
     pub id: TaskId,
-    /// The login.
-    pub user: String,
+    /// The login; `None` leaves it to the user's own arguments, else it is [`DEFAULT_USER`].
+    pub user: Option<String>,
     /// The private key; `None` leaves it to ssh's agent and defaults.
     pub key: Option<PathBuf>,
     /// The known_hosts file for VPSes, absolute.
@@ -81,7 +82,12 @@ impl SshCommand {
         for option in options {
             argv.extend(["-o".into(), option]);
         }
-        argv.extend(["-l".into(), self.user.clone().into(), name.into()]);
+        // Of two logins ssh takes the first, so the default must not stand before one of the user's own.
+        let default = || (!names_login(&self.ssh_args)).then(|| DEFAULT_USER.to_owned());
+        if let Some(user) = self.user.clone().or_else(default) {
+            argv.extend(["-l".into(), user.into()]);
+        }
+        argv.push(name.into());
         argv.extend(self.ssh_args.iter().cloned());
         Ok(argv)
     }
@@ -95,6 +101,30 @@ impl SshCommand {
         words.push(" %h %p");
         words
     }
+}
+
+/// The options of ssh(1) that take a value, which may be attached to the letter or be the next word.
+const OPTIONS_WITH_VALUE: &[u8] = b"BbcDEeFIiJLlmOoPpQRSWw";
+
+/// Whether ssh's own arguments name a login (`-l`, or `-o User=`) before the remote command begins.
+fn names_login(ssh_args: &[OsString]) -> bool {
+    let mut words = ssh_args.iter().map(|word| word.as_bytes());
+    while let Some(word) = words.next() {
+        let Some(letters) = word.strip_prefix(b"-").filter(|letters| !letters.is_empty() && *letters != b"-") else {
+            return false;
+        };
+        let Some(at) = letters.iter().position(|letter| OPTIONS_WITH_VALUE.contains(letter)) else { continue };
+        let value = match &letters[at + 1..] {
+            [] => words.next().unwrap_or_default(),
+            attached => attached,
+        };
+        let sets_user = || value.get(..4).is_some_and(|key| key.eq_ignore_ascii_case(b"user"));
+        let key_ends = || value.get(4).is_some_and(|byte| b"= \t".contains(byte));
+        if letters[at] == b'l' || letters[at] == b'o' && sets_user() && key_ends() {
+            return true;
+        }
+    }
+    false
 }
 
 fn joined(key: &str, value: impl AsRef<OsStr>) -> OsString {
@@ -119,7 +149,7 @@ mod tests {
             proxy_program: "/usr/bin/kohakuriver-proxy".into(),
             proxy: ("gpu-head".into(), 8002),
             id: TaskId::parse("42").unwrap(),
-            user: "root".into(),
+            user: None,
             key: None,
             known_hosts: "/home/u/.ssh/kohakuriver_known_hosts".into(),
             ssh_args: Vec::new(),
@@ -145,7 +175,7 @@ mod tests {
     fn a_key_is_the_only_one_and_the_users_arguments_come_last() {
         let command = SshCommand {
             key: Some("/home/u/.ssh/kohakuriver_42".into()),
-            user: "kohaku".into(),
+            user: Some("kohaku".into()),
             ssh_args: ["-L", "8888:localhost:8888", "-t", "htop", "-d 5"].map(OsString::from).into(),
             ..command()
         };
@@ -157,6 +187,31 @@ mod tests {
             "{}",
             text(&command)
         );
+    }
+
+    #[test]
+    fn a_login_among_sshs_own_arguments_is_not_overruled_by_the_default() {
+        for (args, named) in [
+            (&["-l", "alice"][..], true),
+            (&["-lalice"], true),
+            (&["-vNl", "alice"], true),
+            (&["-o", "User=alice"], true),
+            (&["-ouser alice"], true),
+            (&["-L", "1:a:2", "-t", "-l", "alice", "htop"], true),
+            (&[], false),
+            (&["ls", "-l"], false),
+            (&["--", "ls", "-l"], false),
+            (&["-L", "-l"], false),
+            (&["-o", "UserKnownHostsFile=x"], false),
+            (&["-i", "lkey", "-vN"], false),
+        ] {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            let words = SshCommand { ssh_args: args.clone(), ..command() }.argv().unwrap();
+            let ours = &words[..words.len() - args.len()];
+            assert_eq!(!ours.contains(&"-l".into()), named, "{args:?}");
+            let words = SshCommand { ssh_args: args, user: Some("kohaku".into()), ..command() }.argv().unwrap();
+            assert!(words.contains(&"kohaku".into()));
+        }
     }
 
     #[test]
