@@ -90,7 +90,7 @@ fn dechunk(mut body: &[u8]) -> (Vec<u8>, bool) {
         // Behind the data stands a CRLF.
         body = rest.get(size + 2..).unwrap_or_default();
     }
-    let broken = matches!(httparse::parse_chunk_size(body), Err(_)) || data.len() >= MAX_BODY;
+    let broken = httparse::parse_chunk_size(body).is_err() || data.len() >= MAX_BODY;
     (data, broken)
 }
 
