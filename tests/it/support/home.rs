@@ -32,7 +32,7 @@ impl Home {
                 Err(error) => panic!("cannot make {}: {error}", root.display()),
             }
         };
-        let path = root.join(name);
+        let path = if name.is_empty() { root.clone() } else { root.join(name) };
         fs::create_dir_all(&path).unwrap();
         Self { root, path }
     }
