@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::gateway::{Gateway, NODE_DOWN, inventory, running};
+use crate::support::gateway::{Gateway, NODE_DOWN, inventory, name_of, running};
 use crate::support::home::{Home, set_mode};
 use crate::support::peers::{PEER_TIMEOUT, RefusingPort, echo_server};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
@@ -85,7 +85,7 @@ fn a_remote_command_its_input_and_its_exit_status() {
 #[test]
 fn a_vps_can_be_named_in_other_ways() {
     let cluster = Cluster::new();
-    let name = running(ID, 1)["name"].as_str().unwrap().to_owned();
+    let name = name_of(ID);
     for vps in [format!("{ID}.kohakuriver"), format!("kohakuriver-{ID}"), name.clone(), format!("{name}.kohakuriver")] {
         let run = cluster.run(CLI).args(["vps", "connect", &vps, "--user", &user(), "--", "echo in"]);
         run.output().succeeds().prints("in\n");

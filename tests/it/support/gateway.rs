@@ -76,6 +76,11 @@ pub(crate) fn inventory(vps: &[Value]) -> Value {
 
 /// A running VPS of the inventory.
 pub(crate) fn running(id: &str, port: u16) -> Value {
-    json!({ "task_id": id, "name": format!("vps-{}", &id[id.len().saturating_sub(4)..]), "status": "running",
+    json!({ "task_id": id, "name": name_of(id), "status": "running",
             "assigned_node": NODE, "ssh_port": port })
+}
+
+/// The name of that VPS.
+pub(crate) fn name_of(id: &str) -> String {
+    format!("vps-{}", &id[id.len().saturating_sub(4)..])
 }
