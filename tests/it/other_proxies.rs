@@ -16,17 +16,15 @@ const TRIES: usize = 5;
 
 struct Proxy {
     address: SocketAddr,
-    process: Option<Process>,
+    process: Process,
     _home: Home,
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         // Killed, squid would leave its shared memory behind.
-        if let Some(process) = self.process.take().filter(|_| !std::thread::panicking()) {
-            process.signal(Signal::TERM);
-            process.finish();
-        }
+        self.process.signal(Signal::TERM);
+        let _ended = self.process.try_wait_for(DEADLINE, |_| None::<()>);
     }
 }
 
@@ -40,7 +38,7 @@ fn start(ready: &str, start: impl Fn(&Home, u16) -> Run) -> Proxy {
         let found =
             process.try_wait_for(DEADLINE, |seen| (printed(&seen.stderr) || printed(&seen.stdout)).then_some(()));
         match found {
-            Ok(()) => return Proxy { address: ([127, 0, 0, 1], port).into(), process: Some(process), _home: home },
+            Ok(()) => return Proxy { address: ([127, 0, 0, 1], port).into(), process, _home: home },
             Err(_) => log = process.finish().to_string(),
         }
     }

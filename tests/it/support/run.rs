@@ -223,8 +223,11 @@ impl Process {
         }
     }
 
+    /// Sends it a signal, unless it has ended.
     pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(self.group, signal).unwrap();
+        if self.state.seen.lock().unwrap().status.is_none() {
+            let _ = rustix::process::kill_process(self.group, signal);
+        }
     }
 
     fn so_far(&self) -> String {
