@@ -1,1 +1,244 @@
-//! (in work)
+//! What is the operating system's own: waiting, peeking, splicing, passing a descriptor, socket options.
+//!
+//! All of it is safe code over `rustix`. What only Linux has is answered with an error elsewhere, so that its callers
+//! fall back on what every UNIX has.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::FileType;
+use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sockopt};
+
+/// Idle time before the first keepalive probe.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Time between keepalive probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Unanswered probes until a peer counts as dead: with the two times above, two minutes.
+const KEEPALIVE_PROBES: u32 = 4;
+/// How long sent bytes may stay unacknowledged until a peer counts as dead (TCP_USER_TIMEOUT, RFC 5482).
+const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Readies a TCP socket for an interactive stream that must not outlive its peer: no Nagle delay, and a dead peer is
+/// noticed in about two minutes, idle or not.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub fn tune(socket: impl AsFd) -> io::Result<()> {
+    let socket = socket.as_fd();
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?;
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(socket, u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(())
+}
+
+/// Waits until one of `entries` is ready or `deadline` has passed (`None` waits for ever). Whether it was the former.
+///
+/// # Errors
+/// Those of `poll(2)`; a signal's interruption is not one.
+pub fn poll(entries: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<bool> {
+    loop {
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timespec = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match rustix::event::poll(entries, timespec.as_ref()) {
+            Ok(0) if timeout.is_none_or(|timeout| !timeout.is_zero()) => {}
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// An entry for [`poll`]. With no flags it reports errors and hang-ups alone.
+pub fn entry(fd: BorrowedFd<'_>, flags: PollFlags) -> PollFd<'_> {
+    PollFd::from_borrowed_fd(fd, flags)
+}
+
+/// Whether whoever held the other end of `fd` is gone, as [`poll`] reported it.
+pub fn is_gone(entry: &PollFd<'_>) -> bool {
+    entry.revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL)
+}
+
+/// Reads what has arrived on a socket without taking it, and without waiting.
+///
+/// # Errors
+/// Those of `recv(2)`.
+pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(socket, buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0)
+}
+
+/// Reads from a socket without waiting, whatever its flags.
+///
+/// # Errors
+/// Those of `recv(2)`.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
+}
+
+/// Writes to a socket without waiting, whatever its flags, and without a SIGPIPE.
+///
+/// # Errors
+/// Those of `send(2)`.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+}
+
+/// What a descriptor is, as far as moving bytes is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A pipe or FIFO.
+    Pipe,
+    /// A socket of the UNIX family.
+    UnixSocket,
+    /// Any other socket.
+    Socket,
+    /// A regular file: always ready.
+    File,
+    /// A terminal, /dev/null, anything else.
+    Other,
+}
+
+impl Kind {
+    /// What `fd` is.
+    pub fn of(fd: BorrowedFd<'_>) -> Self {
+        let Ok(stat) = rustix::fs::fstat(fd) else { return Self::Other };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Fifo => Self::Pipe,
+            FileType::RegularFile => Self::File,
+            FileType::Socket => match sockopt::socket_domain(fd) {
+                Ok(AddressFamily::UNIX) => Self::UnixSocket,
+                _ => Self::Socket,
+            },
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether it is a socket of any family.
+    pub fn is_socket(self) -> bool {
+        matches!(self, Self::UnixSocket | Self::Socket)
+    }
+}
+
+/// Passes `descriptor` over a UNIX socket with one byte beside it, as ssh's `ProxyUseFdpass` takes it.
+///
+/// # Errors
+/// Those of `sendmsg(2)`.
+pub fn pass_descriptor(unix_socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let sent = rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(unix_socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)
+    })?;
+    if sent == 1 { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Puts /dev/null in place of stdin, stdout and stderr, so that whoever reads them sees their end now. If it can't be
+/// opened they stay as they are.
+pub fn release_stdio() {
+    let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") else { return };
+    let _ = rustix::stdio::dup2_stdin(&null);
+    let _ = rustix::stdio::dup2_stdout(&null);
+    let _ = rustix::stdio::dup2_stderr(&null);
+}
+
+/// Moves up to `length` bytes between a pipe and a socket inside the kernel, without waiting. `Ok(0)` is the end of
+/// `from`.
+///
+/// A splice that waits would hold the pipe's lock while it does, and so hang whoever has the pipe's other end.
+///
+/// # Errors
+/// Those of `splice(2)`; `Unsupported` where the system has none.
+#[cfg(target_os = "linux")]
+pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
+    use rustix::pipe::SpliceFlags;
+    Ok(rustix::pipe::splice(from, None, to, None, length, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
+}
+
+/// Elsewhere there is no splice; its callers copy.
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn splice(_from: BorrowedFd<'_>, _to: BorrowedFd<'_>, _length: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Asks for a larger pipe, and is content without: a normal user's pipes have a limit in all.
+pub fn enlarge_pipe(pipe: BorrowedFd<'_>, size: usize) {
+    #[cfg(target_os = "linux")]
+    if rustix::pipe::fcntl_getpipe_size(pipe).is_ok_and(|current| current < size) {
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, size);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (pipe, size);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn kinds_are_told_apart() {
+        let (pipe, _writer) = rustix::pipe::pipe().unwrap();
+        let (unix, _peer) = UnixStream::pair().unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        for (fd, kind) in [
+            (pipe.as_fd(), Kind::Pipe),
+            (unix.as_fd(), Kind::UnixSocket),
+            (tcp.as_fd(), Kind::Socket),
+            (file.as_fd(), Kind::File),
+            (null.as_fd(), Kind::Other),
+        ] {
+            assert_eq!(Kind::of(fd), kind);
+        }
+    }
+
+    #[test]
+    fn poll_returns_at_its_deadline_and_no_sooner() {
+        let (quiet, _peer) = UnixStream::pair().unwrap();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        assert!(!poll(&mut [entry(quiet.as_fd(), PollFlags::IN)], Some(deadline)).unwrap());
+        assert!(Instant::now() >= deadline);
+    }
+
+    #[test]
+    fn a_passed_socket_is_the_same_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        tune(&client).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        pass_descriptor(ours.as_fd(), client.as_fd()).unwrap();
+        drop(client);
+
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = rustix::net::RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [1];
+        let iov = &mut [io::IoSliceMut::new(&mut byte)];
+        let received = rustix::net::recvmsg(&theirs, iov, &mut control, RecvFlags::empty()).unwrap();
+        assert_eq!(received.bytes, 1);
+        let descriptor = control
+            .drain()
+            .find_map(|message| match message {
+                rustix::net::RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+                _ => None,
+            })
+            .unwrap();
+        TcpStream::from(descriptor).write_all(b"same").unwrap();
+        let mut bytes = String::new();
+        server.read_to_string(&mut bytes).unwrap();
+        assert_eq!(bytes, "same");
+    }
+}

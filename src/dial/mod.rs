@@ -1,1 +1,39 @@
-//! (in work)
+//! From a host name to a connected socket, by one deadline, without waiting for a dead address family (RFC 8305).
+//!
+//! Synchronous, over `poll(2)`: the helper needs no runtime, and while it dials it notices that ssh has gone. TLS is
+//! not here.
+
+mod order;
+mod race;
+mod resolve;
+mod watch;
+
+use std::net::TcpStream;
+
+pub use order::{ATTEMPT_DELAY, interleave};
+pub use watch::{Interrupted, Watch};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The name has no address, or the resolver failed.
+    #[error("{0}")]
+    Resolve(String),
+    /// Every address failed; a line for each.
+    #[error("{}", .0.join("; "))]
+    Connect(Vec<String>),
+    /// The wait was cut short; a line for each address that had been tried by then.
+    #[error("{}", if .1.is_empty() { .0.to_string() } else { .1.join("; ") })]
+    Interrupted(Interrupted, Vec<String>),
+}
+
+/// Connects to `host:port`: the socket is tuned ([`crate::sys::tune`]) and in non-blocking mode.
+///
+/// # Errors
+/// When the name has no address, no address takes the connection, or `watch` ends the wait.
+pub fn connect(host: &str, port: u16, watch: Watch<'_>) -> Result<TcpStream, DialError> {
+    let addresses = resolve::resolve(host, port, watch)?;
+    let socket = race::race(interleave(addresses), watch)?;
+    crate::sys::tune(&socket).map_err(|error| DialError::Connect(vec![error.to_string()]))?;
+    Ok(socket)
+}

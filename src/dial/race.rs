@@ -1,0 +1,156 @@
+//! One connection out of several addresses, tried side by side (RFC 8305 §5).
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use super::{ATTEMPT_DELAY, DialError, Watch};
+
+/// An attempt that has not been answered yet.
+struct Attempt {
+    address: SocketAddr,
+    socket: OwnedFd,
+}
+
+/// Connects to the first of `addresses` that takes it. The next one is tried when an attempt fails, or beside it when
+/// it stays unanswered for [`ATTEMPT_DELAY`].
+pub(super) fn race(addresses: Vec<SocketAddr>, watch: Watch<'_>) -> Result<TcpStream, DialError> {
+    let mut waiting = VecDeque::from(addresses);
+    let mut running: Vec<Attempt> = Vec::new();
+    let mut failed: Vec<String> = Vec::new();
+    let mut next_start = Instant::now();
+    loop {
+        if running.is_empty() || Instant::now() >= next_start {
+            match waiting.pop_front().map(|address| (address, start(address))) {
+                Some((_, Ok(Started::Connected(socket)))) => return Ok(TcpStream::from(socket)),
+                Some((address, Ok(Started::Pending(socket)))) => {
+                    running.push(Attempt { address, socket });
+                    next_start = Instant::now() + ATTEMPT_DELAY;
+                }
+                Some((address, Err(error))) => {
+                    failed.push(format!("{address}: {error}"));
+                    continue;
+                }
+                None if running.is_empty() => return Err(DialError::Connect(failed)),
+                None => {}
+            }
+        }
+        let entries: Vec<_> = running.iter().map(|attempt| (attempt.socket.as_fd(), PollFlags::OUT)).collect();
+        let until = (!waiting.is_empty()).then_some(next_start);
+        let ready = match watch.wait(&entries, until) {
+            Ok(ready) => ready,
+            Err(interrupted) => {
+                failed.extend(running.iter().map(|attempt| format!("{}: no answer in time", attempt.address)));
+                return Err(DialError::Interrupted(interrupted, failed));
+            }
+        };
+        let mut still_running = Vec::new();
+        for (attempt, ready) in running.into_iter().zip(ready) {
+            if ready.is_empty() {
+                still_running.push(attempt);
+                continue;
+            }
+            match sockopt::socket_error(&attempt.socket).map_err(io::Error::from) {
+                Ok(Ok(())) => return Ok(TcpStream::from(attempt.socket)),
+                Ok(Err(errno)) => failed.push(format!("{}: {}", attempt.address, io::Error::from(errno))),
+                Err(error) => failed.push(format!("{}: {error}", attempt.address)),
+            }
+            // A refusal needn't be waited out.
+            next_start = Instant::now();
+        }
+        running = still_running;
+    }
+}
+
+enum Started {
+    Connected(OwnedFd),
+    Pending(OwnedFd),
+}
+
+fn start(address: SocketAddr) -> io::Result<Started> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(Started::Connected(socket)),
+        Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::INTR) => Ok(Started::Pending(socket)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dial::Interrupted;
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    fn race_within(addresses: Vec<SocketAddr>, limit: Duration) -> Result<TcpStream, DialError> {
+        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
+        race(addresses, Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit })
+    }
+
+    /// An address that takes no connection: its backlog is full, so the kernel drops what else comes.
+    fn mute() -> (SocketAddr, Vec<OwnedFd>) {
+        let listener = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&listener, &"127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let listener = TcpListener::from(listener);
+        let address = listener.local_addr().unwrap();
+        let mut kept = vec![OwnedFd::from(listener)];
+        loop {
+            let Started::Pending(socket) = start(address).unwrap() else { continue };
+            let mut entries = [crate::sys::entry(socket.as_fd(), PollFlags::OUT)];
+            let connected = crate::sys::poll(&mut entries, Some(Instant::now() + Duration::from_millis(100))).unwrap();
+            kept.push(socket);
+            if !connected {
+                return (address, kept);
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_address_costs_no_delay() {
+        let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let start = Instant::now();
+        let address = listener.local_addr().unwrap();
+        let socket = race_within(vec![refused, refused, refused, refused, address], Duration::from_secs(60)).unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), address);
+        // Waiting each of the four refusals out would take four delays.
+        assert!(start.elapsed() < 3 * ATTEMPT_DELAY);
+    }
+
+    #[test]
+    fn a_dead_address_is_not_waited_out() {
+        let (dead, _kept) = mute();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = race_within(vec![dead, address], Duration::from_secs(60)).unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), address);
+    }
+
+    #[test]
+    fn failures_name_every_address() {
+        let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let Err(DialError::Connect(failed)) = race_within(vec![refused, refused], Duration::from_secs(60)) else {
+            panic!("connected")
+        };
+        assert_eq!(failed.len(), 2);
+        assert!(failed[0].starts_with(&refused.to_string()) && failed[0].contains("refused"), "{failed:?}");
+
+        let (dead, _kept) = mute();
+        let Err(DialError::Interrupted(Interrupted::Deadline, tried)) =
+            race_within(vec![dead], Duration::from_millis(50))
+        else {
+            panic!("connected")
+        };
+        assert_eq!(tried, [format!("{dead}: no answer in time")]);
+    }
+}
