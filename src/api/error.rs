@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
+use crate::target::VpsRef;
 
 /// Why a call to the Host API gave nothing. Text in it that came from the network is printable and short.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,14 @@ impl ApiError {
         }
     }
 
+    /// What a user who asked for `vps` is told.
+    pub fn about(&self, vps: &VpsRef, base: &str) -> Failure {
+        match self {
+            Self::Refusal(refusal) => refused(refusal, &vps.to_string(), base),
+            other => other.failure(format!("cannot look up VPS {vps}")),
+        }
+    }
+
     /// What a user is told; `what` says what was attempted and with which value.
     pub fn failure(&self, what: impl Into<String>) -> Failure {
         let failure = Failure::new(what);
@@ -98,6 +107,16 @@ impl ApiError {
             Self::Base { .. } => failure.cause(self.to_string()).hint("write it as http://HOST:PORT"),
         }
     }
+}
+
+/// A refusal of `vps` in the words that a gateway has for it, and which Host said so.
+pub fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
+    let failure = Failure::new(refusal.title(vps));
+    let failure = match refusal.detail() {
+        Some(detail) => failure.cause(detail),
+        None => failure,
+    };
+    failure.cause(format!("the Host at {base} was asked")).maybe_hint(refusal.hint(vps))
 }
 
 /// A refusal where no one VPS is being talked about.
