@@ -187,7 +187,7 @@ fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
         Some(detail) => failure.cause(detail),
         None => failure,
     };
-    failure.cause(format!("the Host at {base} was asked")).maybe_hint(refusal.hint(vps))
+    failure.cause(format!("the Host at {base} says so")).maybe_hint(refusal.hint(vps))
 }
 
 #[cfg(test)]
@@ -241,7 +241,7 @@ mod tests {
             failure.render("kohakuriver"),
             "kohakuriver: the Runner of VPS 42 is offline\n  \
              caused by: the Host has not heard from Runner n1 lately\n  \
-             caused by: the Host at http://gpu-head:8000 was asked\n  \
+             caused by: the Host at http://gpu-head:8000 says so\n  \
              hint: see which Runners are online with `kohakuriver node list`\n"
         );
     }
