@@ -116,7 +116,7 @@ pub fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
         Some(detail) => failure.cause(detail),
         None => failure,
     };
-    failure.cause(format!("the Host at {base} was asked")).maybe_hint(refusal.hint(vps))
+    failure.cause(format!("the Host at {base} says so")).maybe_hint(refusal.hint(vps))
 }
 
 /// A refusal where no one VPS is being talked about.
@@ -173,5 +173,17 @@ mod tests {
         );
         let text = ApiError::Refusal(Refusal::NotFound).failure("cannot show VPS x").render("p");
         assert!(text.contains("caused by: there is no VPS of this id or name"), "{text}");
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_wrong_who_said_so_and_what_helps() {
+        let failure = refused(&Refusal::RunnerOffline(Some("n1".into())), "42", "http://gpu-head:8000");
+        assert_eq!(
+            failure.render("kohakuriver"),
+            "kohakuriver: the Runner of VPS 42 is offline\n  \
+             caused by: the Host has not heard from Runner n1 lately\n  \
+             caused by: the Host at http://gpu-head:8000 says so\n  \
+             hint: see which Runners are online with `kohakuriver node list`\n"
+        );
     }
 }
