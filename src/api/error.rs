@@ -90,6 +90,10 @@ impl ApiError {
         let failure = Failure::new(what);
         let settings = format!("set {KOHAKURIVER_HOST} and {KOHAKURIVER_PORT}");
         match self {
+            // Its own words are about one VPS, and this is about none.
+            Self::Refusal(Refusal::NotAllowed) => failure
+                .cause("the Host does not allow it to your role")
+                .hint("`kohakuriver auth status` shows who you are to the Host"),
             Self::Refusal(refusal) => failure.cause(said(refusal)).maybe_hint(refusal.hint("VPS")),
             Self::Unreachable { source, .. } => failure
                 .cause(self.to_string())
