@@ -273,6 +273,14 @@ fn what_is_wrong_with_a_vps_is_said_before_ssh_starts() {
 }
 
 #[test]
+fn a_command_task_has_no_vps_status() {
+    let (scene, host) = (Scene::new(), Host::with_vps(json!({ "task_type": "command" })));
+    let said = scene.run(&host, &["vps", "status", VPS]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{said:?}");
+    assert!(said.stderr.contains("is a command task, not a VPS"), "{}", said.stderr);
+}
+
+#[test]
 fn a_host_that_does_not_let_the_user_in_says_so() {
     let path = "/api/status/7323718749301768192";
     for (status, detail, what, hint) in [

@@ -13,16 +13,19 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::search_path::{find_all, is_program};
-use super::{block_on, client, refused, ui, vps_failure, vps_ref};
-use crate::api::{Reach, locate};
+use super::{block_on, client, ui, vps_ref};
+use crate::api::{ApiError, locate, refused};
 use crate::failure::Failure;
+use crate::refusal::Refusal;
+use crate::seconds;
 use crate::settings::{self, Settings};
 use crate::ssh::command::{SshCommand, known_hosts_path};
 use crate::ssh::keys;
 use crate::ssh::quote::shell_line;
-use crate::target::VpsRef;
+use crate::target::{TaskId, VpsRef};
 
 /// The helper's program name.
 const PROXY_PROGRAM: &str = "kohakuriver-proxy";
@@ -44,6 +47,10 @@ pub(super) struct Arguments {
     /// Login on the VPS [default: root]
     #[arg(long, short = 'u', value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     user: Option<String>,
+    /// Keep trying while the VPS is starting, for 300 seconds unless told otherwise
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = seconds::DEFAULT_WAIT,
+          value_parser = seconds::parse)]
+    wait: Option<Duration>,
     /// Print the ssh command instead of running it
     #[arg(long)]
     dry_run: bool,
@@ -54,16 +61,17 @@ pub(super) struct Arguments {
 
 pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
     let vps = vps_ref(&arguments.vps)?;
-    let reach = block_on(find(settings, &vps))?;
+    let id = block_on(find(settings, &vps, arguments.wait.is_some()))?;
     let home = home()?;
     let known_hosts = known_hosts_path(&home);
     let command = SshCommand {
         ssh: ssh_program()?,
         proxy_program: proxy_program()?,
         proxy: settings.ssh_proxy(),
-        id: reach.id,
+        wait: arguments.wait,
+        id,
         user: arguments.user,
-        key: keys::resolve(arguments.key.as_deref(), reach.id, Some(&home))?,
+        key: keys::resolve(arguments.key.as_deref(), id, Some(&home))?,
         known_hosts: known_hosts.clone(),
         ssh_args: arguments.ssh_args,
     };
@@ -82,15 +90,21 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
     Err(Failure::new(format!("cannot run {}", command.ssh.display())).because(&error))
 }
 
-/// Asks the Host where the VPS is; a VPS that can't be reached is a failure that says why.
-async fn find(settings: &Settings, vps: &VpsRef) -> Result<Reach, Failure> {
+/// Asks the Host for the VPS; one that can't be reached is a failure that says why. With `wait`, one that is starting is
+/// left to the helper, which goes on asking.
+async fn find(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
     let client = client(settings)?;
-    let found = client.vps(vps).await.map_err(|error| vps_failure(&error, vps, &client))?;
+    let failed = |error: ApiError| error.about(vps, client.base());
+    let found = client.vps(vps).await.map_err(failed)?;
     let node = match &found.node {
-        Some(name) => client.node(name).await.map_err(|error| vps_failure(&error, vps, &client))?,
+        Some(name) => client.node(name).await.map_err(failed)?,
         None => None,
     };
-    locate(&found, node.as_ref()).map_err(|refusal| refused(&refusal, &found.id.to_string(), client.base()))
+    match locate(&found, node.as_ref()) {
+        Ok(_) => Ok(found.id),
+        Err(Refusal::Starting(_)) if wait => Ok(found.id),
+        Err(refusal) => Err(refused(&refusal, &found.id.to_string(), client.base())),
+    }
 }
 
 fn home() -> Result<PathBuf, Failure> {

@@ -22,9 +22,9 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::api::{ApiError, Client};
+use crate::api::Client;
 use crate::failure::Failure;
-use crate::refusal::Refusal;
+use crate::seconds;
 use crate::settings::{self, Flags, ProxyAddress, Settings};
 use crate::target::VpsRef;
 
@@ -128,7 +128,7 @@ fn dispatch(args: &[OsString]) -> Result<ExitCode, Failure> {
     if let Some(next) = next {
         return next::run(next).map(|never| match never {});
     }
-    match CommandLine::try_parse_from(args) {
+    match CommandLine::try_parse_from(seconds::settle_wait(args.to_vec())) {
         Ok(line) => execute(line).map(|()| ExitCode::SUCCESS),
         Err(answer) => {
             // Help goes to stdout, a usage error to stderr; a reader that went away is no failure.
@@ -170,24 +170,6 @@ fn vps_ref(typed: &str) -> Result<VpsRef, Failure> {
     VpsRef::parse(typed).map_err(|error| {
         Failure::usage(error.to_string()).hint("see which VPSes there are with `kohakuriver vps list`")
     })
-}
-
-/// Why the Host's answer about a VPS is not the one that was hoped for.
-fn vps_failure(error: &ApiError, vps: &VpsRef, client: &Client) -> Failure {
-    match error {
-        ApiError::Refusal(refusal) => refused(refusal, &vps.to_string(), client.base()),
-        other => other.failure(format!("cannot look up VPS {vps}")),
-    }
-}
-
-/// A refusal in the words that the gateway would have for it, and who said so.
-fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
-    let failure = Failure::new(refusal.title(vps));
-    let failure = match refusal.detail() {
-        Some(detail) => failure.cause(detail),
-        None => failure,
-    };
-    failure.cause(format!("the Host at {base} was asked")).maybe_hint(refusal.hint(vps))
 }
 
 #[cfg(test)]
@@ -232,18 +214,6 @@ mod tests {
         ] {
             assert!(parse(line).unwrap_err().use_stderr(), "{line}");
         }
-    }
-
-    #[test]
-    fn a_refusal_says_what_is_wrong_who_said_so_and_what_helps() {
-        let failure = refused(&Refusal::RunnerOffline(Some("n1".into())), "42", "http://gpu-head:8000");
-        assert_eq!(
-            failure.render("kohakuriver"),
-            "kohakuriver: the Runner of VPS 42 is offline\n  \
-             caused by: the Host has not heard from Runner n1 lately\n  \
-             caused by: the Host at http://gpu-head:8000 was asked\n  \
-             hint: see which Runners are online with `kohakuriver node list`\n"
-        );
     }
 
     #[test]

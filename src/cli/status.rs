@@ -1,9 +1,10 @@
 //! `kohakuriver vps status`.
 
 use super::list::{as_json, ssh_port};
-use super::{block_on, client, ui, vps_failure, vps_ref};
-use crate::api::Vps;
+use super::{block_on, client, ui, vps_ref};
+use crate::api::{Vps, refused};
 use crate::failure::Failure;
+use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::ssh::command::DEFAULT_USER;
 use crate::ssh::quote::shell_line;
@@ -26,7 +27,8 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let wanted = vps_ref(&arguments.vps)?;
     let vps = block_on(async {
         let client = client(settings)?;
-        client.vps(&wanted).await.map_err(|error| vps_failure(&error, &wanted, &client))
+        let found = client.vps(&wanted).await.map_err(|error| error.about(&wanted, client.base()))?;
+        if found.is_vps { Ok(found) } else { Err(refused(&Refusal::NotVps, &arguments.vps, client.base())) }
     })?;
     ui::print(&if arguments.json { ui::json(&as_json(&vps)) } else { ui::fields(&describe(&vps)) })
 }

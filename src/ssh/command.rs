@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::ssh::quote::{self, PathValueError};
 use crate::target::{SUFFIX, TaskId, authority};
@@ -26,6 +27,8 @@ pub struct SshCommand {
     pub proxy_program: PathBuf,
     /// Host and port of the SSH proxy.
     pub proxy: (String, u16),
+    /// How long the helper is to wait for a VPS that is starting.
+    pub wait: Option<Duration>,
     /// The VPS.
     pub id: TaskId,
     /// The login; `None` leaves it to the user's own arguments, else it is [`DEFAULT_USER`].
@@ -98,6 +101,9 @@ impl SshCommand {
         let mut words = quote::proxy_command_word(self.proxy_program.as_os_str());
         words.push(" --fdpass --proxy ");
         words.push(quote::proxy_command_word(authority(host, *port).as_ref()));
+        if let Some(wait) = self.wait {
+            words.push(format!(" --wait={}", wait.as_secs_f64()));
+        }
         words.push(" %h %p");
         words
     }
@@ -148,6 +154,7 @@ mod tests {
             ssh: "ssh".into(),
             proxy_program: "/usr/bin/kohakuriver-proxy".into(),
             proxy: ("gpu-head".into(), 8002),
+            wait: None,
             id: TaskId::parse("42").unwrap(),
             user: None,
             key: None,
