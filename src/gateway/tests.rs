@@ -268,7 +268,8 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     let path = std::env::temp_dir().join(format!("kohakuriver-gateway-{}.json", std::process::id()));
     let file = |status: &str| {
         json!({ "nodes": [{ "hostname": "n", "url": "http://localhost:8001", "status": "online" }],
-                "vps": [{ "task_id": ID, "name": "trainer", "status": status, "assigned_node": "n", "ssh_port": port }] })
+                "vps": [{ "task_id": ID, "name": "trainer", "status": status, "assigned_node": "n",
+                          "ssh_port": port }] })
     };
     std::fs::write(&path, file("running").to_string()).unwrap();
     let inventory = Inventory::open(&path, Notices::to(Heard::default())).unwrap();
