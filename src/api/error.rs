@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
+use crate::target::VpsRef;
 
 /// Why a call to the Host API gave nothing. Text in it that came from the network is printable and short.
 #[derive(Debug, thiserror::Error)]
@@ -76,11 +77,23 @@ impl ApiError {
         }
     }
 
+    /// What a user who asked for `vps` is told.
+    pub fn about(&self, vps: &VpsRef, base: &str) -> Failure {
+        match self {
+            Self::Refusal(refusal) => refused(refusal, &vps.to_string(), base),
+            other => other.failure(format!("cannot look up VPS {vps}")),
+        }
+    }
+
     /// What a user is told; `what` says what was attempted and with which value.
     pub fn failure(&self, what: impl Into<String>) -> Failure {
         let failure = Failure::new(what);
         let settings = format!("set {KOHAKURIVER_HOST} and {KOHAKURIVER_PORT}");
         match self {
+            // Its own words are about one VPS, and this is about none.
+            Self::Refusal(Refusal::NotAllowed) => failure
+                .cause("the Host does not allow it to your role")
+                .hint("`kohakuriver auth status` shows who you are to the Host"),
             Self::Refusal(refusal) => failure.cause(said(refusal)).maybe_hint(refusal.hint("VPS")),
             Self::Unreachable { source, .. } => failure
                 .cause(self.to_string())
@@ -98,6 +111,16 @@ impl ApiError {
             Self::Base { .. } => failure.cause(self.to_string()).hint("write it as http://HOST:PORT"),
         }
     }
+}
+
+/// A refusal of `vps` in the words that a gateway has for it, and which Host said so.
+pub fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
+    let failure = Failure::new(refusal.title(vps));
+    let failure = match refusal.detail() {
+        Some(detail) => failure.cause(detail),
+        None => failure,
+    };
+    failure.cause(format!("the Host at {base} says so")).maybe_hint(refusal.hint(vps))
 }
 
 /// A refusal where no one VPS is being talked about.
@@ -154,5 +177,17 @@ mod tests {
         );
         let text = ApiError::Refusal(Refusal::NotFound).failure("cannot show VPS x").render("p");
         assert!(text.contains("caused by: there is no VPS of this id or name"), "{text}");
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_wrong_who_said_so_and_what_helps() {
+        let failure = refused(&Refusal::RunnerOffline(Some("n1".into())), "42", "http://gpu-head:8000");
+        assert_eq!(
+            failure.render("kohakuriver"),
+            "kohakuriver: the Runner of VPS 42 is offline\n  \
+             caused by: the Host has not heard from Runner n1 lately\n  \
+             caused by: the Host at http://gpu-head:8000 says so\n  \
+             hint: see which Runners are online with `kohakuriver node list`\n"
+        );
     }
 }

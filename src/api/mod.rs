@@ -26,7 +26,7 @@ mod reach;
 mod transport;
 
 pub use client::Client;
-pub use error::ApiError;
+pub use error::{ApiError, refused};
 pub use model::{Node, Vps};
 pub use name::choose;
 pub use reach::{Reach, locate};
