@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
         if let Some(name) = &vps.name {
             match choose(name, &all) {
                 Ok(found) => assert!(found.is_vps, "{found:?}"),
-                Err(refusal) => assert!(!vps.is_vps && is_alone(name, &all), "{name}: {refusal:?}"),
+                Err(refusal) => assert!(!(vps.is_vps && is_alone(name, &all)), "{name}: {refusal:?}"),
             }
         }
     }

@@ -24,7 +24,10 @@ fuzz_target!(|data: &[u8]| {
                 Ok(VpsRef::Id(id)) => check_text(&id.to_string()),
                 // Nothing that a URL, a header or a shell would read as more than a name.
                 Ok(VpsRef::Name(name)) => {
-                    assert!(!name.is_empty() && !name.contains([' ', '/', '\r', '\n', ':', '@', '\'', '"']), "{name:?}");
+                    assert!(
+                        !name.is_empty() && !name.contains([' ', '/', '\r', '\n', ':', '@', '\'', '"']),
+                        "{name:?}"
+                    );
                     assert!(!name.chars().any(char::is_control), "{name:?}");
                 }
                 Err(refusal) => check_refusal(&refusal),
