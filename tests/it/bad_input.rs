@@ -136,7 +136,7 @@ fn broken_inventories() {
     ] {
         let home = Home::new();
         let path = home.write("inventory.json", &text);
-        let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0"]);
         let run = run.args(["--api-listen", "127.0.0.1:0", "--inventory"]).arg(&path).deadline(20);
         let outcome = run.output();
         outcome.check_fails().within(10);
@@ -154,7 +154,7 @@ fn an_address_that_is_taken() {
     let home = Home::new();
     let taken = scene.proxy().to_string();
     let inventory = home.write("inventory.json", inventory(&[]).to_string());
-    let run = Run::new(GATEWAY, &home).args(["--admin", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--inventory"]);
+    let run = Run::new(GATEWAY, &home).args(["--api-listen", "127.0.0.1:0", "--inventory"]);
     let outcome = run.arg(inventory).args(["--listen", &taken]).deadline(20).output();
     outcome.check_fails().within(10).says(&["kohakuriver-gateway: ", &taken, "  caused by: "]);
 }

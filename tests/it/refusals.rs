@@ -346,3 +346,30 @@ fn a_login_that_is_needed_names_how() {
     let line = ask(gateway.address, "REQUEST_TUNNEL 42\n");
     assert!(line.starts_with("ERROR ") && line.contains("login"), "{line:?}");
 }
+
+#[test]
+fn a_gateway_at_its_limit() {
+    let (echo, sshd) = (echo_server(), Sshd::start());
+    let id = "7323718749301768192";
+    let inventory = inventory(&[json!({
+        "task_id": id, "status": "running", "assigned_node": NODE, "ssh_port": echo.address.port(),
+    })]);
+    let gateway = Gateway::with_inventory_and(&inventory, &["--max-tunnels", "1"]);
+    let mut only = TcpStream::connect(gateway.address).unwrap();
+    only.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+    only.write_all(format!("REQUEST_TUNNEL {id}\n").as_bytes()).unwrap();
+    only.read_exact(&mut [0; "SUCCESS\n".len()]).unwrap();
+    let row = Row {
+        status: "503 Service Unavailable",
+        error: "connection_limit_reached",
+        retry: true,
+        title: "the gateway is at its limit".to_owned(),
+        hint: "",
+        vps_status: None,
+    };
+    on_the_wire(gateway.address, &format!("{id}:22"), &row);
+    through_ssh(&sshd, gateway.address, id, &row);
+    // Those who are in stay in.
+    only.write_all(b"still").unwrap();
+    only.read_exact(&mut [0; 5]).unwrap();
+}

@@ -22,10 +22,15 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Stand-alone, on the VPSes and nodes of `inventory`.
     pub(crate) fn with_inventory(inventory: &Value) -> Self {
+        Self::with_inventory_and(inventory, &[])
+    }
+
+    /// As [`Gateway::with_inventory`], with more options.
+    pub(crate) fn with_inventory_and(inventory: &Value, options: &[&str]) -> Self {
         let home = Home::new();
         let path = home.write("inventory.json", inventory.to_string());
-        let process =
-            run(&home).arg("--inventory").arg(&path).args(["--api-listen", "127.0.0.1:0"]).deadline(600).start();
+        let run = run(&home).arg("--inventory").arg(&path).args(["--api-listen", "127.0.0.1:0"]);
+        let process = run.args(options).deadline(600).start();
         let api = process.stderr_line("serving the Host API on ").parse().unwrap();
         Self { address: listening(&process), api: Some(api), inventory: Some(path), process, _home: home }
     }
@@ -51,7 +56,7 @@ impl Gateway {
 }
 
 fn run(home: &Home) -> Run {
-    Run::new(GATEWAY, home).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+    Run::new(GATEWAY, home).args(["--listen", "127.0.0.1:0"])
 }
 
 fn listening(process: &Process) -> SocketAddr {
