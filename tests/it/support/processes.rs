@@ -32,6 +32,16 @@ pub(crate) fn descriptors(pid: Pid) -> usize {
     count
 }
 
+/// How many of them are sockets.
+pub(crate) fn sockets(pid: Pid) -> usize {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    // One may be closed while it is looked at.
+    let links = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    let count = links.filter(|link| link.to_string_lossy().starts_with("socket:")).count();
+    assert!(count > 0, "a server without sockets");
+    count
+}
+
 /// Waits until `count` says `most` or less, for `within` at most; gives back what it said last.
 pub(crate) fn settles(most: usize, within: Duration, count: impl Fn() -> usize) -> usize {
     let end = Instant::now() + within;
