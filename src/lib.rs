@@ -13,7 +13,7 @@
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
 //!                  api, ssh   ·   dial  →  relay, handshake
-//!                       failure, refusal, status, target, secret, settings, sys, text
+//!                       failure, refusal, status, target, secret, seconds, settings, sys, text
 //! ```
 //!
 //! # Promises
@@ -35,6 +35,7 @@ pub mod handshake;
 pub mod helper;
 pub mod refusal;
 pub mod relay;
+pub mod seconds;
 pub mod secret;
 pub mod settings;
 #[cfg(feature = "cli")]

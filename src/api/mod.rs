@@ -1,1 +1,33 @@
-//! (in work)
+//! The Host API, as far as reaching a VPS needs it: which VPS is it, what is its state, where is its Runner.
+//!
+//! | file | what |
+//! |---|---|
+//! | `client` | the calls, over both generations of Hosts |
+//! | `transport` | one GET: time limits, a body limit, JSON or a clear error |
+//! | `model` | the objects a Host sends, as far as they are needed |
+//! | `name` | which VPS a name means |
+//! | `reach` | where a VPS is reached, or why it isn't |
+//!
+//! # Promises
+//! - Every call ends within [`REQUEST_LIMIT`] for each request it takes, and holds at most [`MAX_BODY`] of an answer.
+//! - A field that isn't known is kept ([`Vps::json`]) and otherwise ignored; one that is needed and missing is an
+//!   error. Task ids are strings, or JSON integers; never floats.
+//! - No redirect is followed, so a token goes to the Host that the settings name and nowhere else.
+//!
+//! Nothing here changes anything on a Host.
+
+mod client;
+mod error;
+#[cfg(test)]
+pub(crate) mod fake_host;
+mod model;
+mod name;
+mod reach;
+mod transport;
+
+pub use client::Client;
+pub use error::{ApiError, refused};
+pub use model::{Node, Vps};
+pub use name::choose;
+pub use reach::{Reach, locate};
+pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT};

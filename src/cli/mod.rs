@@ -1,1 +1,226 @@
-//! (in work)
+//! `kohakuriver`: the user's command. A file per verb.
+//!
+//! Promises: stdout carries what was asked for and nothing else; a failure is told on stderr, in the words of
+//! [`crate::failure`]; `vps connect` becomes ssh, so its exit status is ssh's. What is none of our commands is left to
+//! the next `kohakuriver` on PATH, untouched.
+//!
+//! The Host API is asked from a runtime that is gone before another program is run.
+
+mod config;
+mod connect;
+mod list;
+mod next;
+mod nodes;
+mod search_path;
+mod status;
+mod ui;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::api::Client;
+use crate::failure::Failure;
+use crate::seconds;
+use crate::settings::{self, Flags, ProxyAddress, Settings};
+use crate::target::VpsRef;
+
+/// As messages name this program.
+const PROGRAM: &str = "kohakuriver";
+
+/// Said at the end of `--help`.
+const OTHER_COMMANDS: &str = "\
+Every other command (vps create, vps stop, auth, docker, task, …) is run by the next `kohakuriver` on PATH, \
+KohakuRiver's Python CLI, with the same arguments.
+
+Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT), which wins over \
+config.json; `kohakuriver config show` tells what is in force. The token comes from KOHAKURIVER_TOKEN, else from \
+~/.kohakuriver/auth.json.";
+
+/// SSH into a VPS of a KohakuRiver cluster, through the front door of its Host
+#[derive(Parser, Debug)]
+#[command(name = PROGRAM, version, after_help = OTHER_COMMANDS)]
+struct CommandLine {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    group: Group,
+}
+
+/// Flags that stand before or behind the command.
+#[derive(Args, Debug)]
+struct Globals {
+    /// Name or address of the Host [default: localhost]
+    #[arg(long, short = 'H', global = true, value_name = "HOST")]
+    host: Option<String>,
+    /// TCP port of the Host's API [default: 8000]
+    #[arg(long, short = 'P', global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// TCP port of the Host's SSH proxy [default: 8002]
+    #[arg(long, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    ssh_proxy_port: Option<u16>,
+    /// The gateway, when it is not on the Host
+    #[arg(long, global = true, value_name = "HOST[:PORT]")]
+    proxy: Option<ProxyAddress>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Group {
+    /// Reach VPSes and look at them
+    #[command(subcommand)]
+    Vps(VpsVerb),
+    /// Look at the Runners that VPSes run on
+    #[command(subcommand)]
+    Node(NodeVerb),
+    /// Look at this program's settings
+    #[command(subcommand)]
+    Config(ConfigVerb),
+}
+
+#[derive(Subcommand, Debug)]
+enum VpsVerb {
+    /// Log in to a VPS with the system's ssh
+    Connect(connect::Arguments),
+    /// List the VPSes that are up or on their way
+    List(list::Arguments),
+    /// Show one VPS
+    Status(status::Arguments),
+}
+
+#[derive(Subcommand, Debug)]
+enum NodeVerb {
+    /// List the Runners, and which are online
+    List(nodes::Arguments),
+}
+
+#[derive(Subcommand, Debug)]
+enum ConfigVerb {
+    /// Show every setting, its value and where it came from
+    Show,
+}
+
+/// Runs the command line `args`, the program's own name first, and tells a failure on stderr.
+///
+/// Doesn't come back when another program is run in this one's place.
+pub fn run(args: &[OsString]) -> ExitCode {
+    match dispatch(args) {
+        Ok(code) => code,
+        Err(failure) => {
+            // There is nobody left to tell when stderr is gone; the exit status still says it.
+            let _ = std::io::stderr().write_all(failure.render(PROGRAM).as_bytes());
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(args: &[OsString]) -> Result<ExitCode, Failure> {
+    let mut definition = CommandLine::command();
+    definition.build();
+    let after_program = args.get(1..).unwrap_or_default();
+    let next = match next::owner(&definition, after_program) {
+        next::Owner::Ours => None,
+        next::Owner::Next(words) => Some(next::program(after_program).ok_or_else(|| next::missing(&words))?),
+        next::Owner::UnknownFlag => next::program(after_program),
+    };
+    if let Some(next) = next {
+        return next::run(next).map(|never| match never {});
+    }
+    match CommandLine::try_parse_from(seconds::settle_wait(args.to_vec())) {
+        Ok(line) => execute(line).map(|()| ExitCode::SUCCESS),
+        Err(answer) => {
+            // Help goes to stdout, a usage error to stderr; a reader that went away is no failure.
+            let _ = answer.print();
+            Ok(if answer.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+        }
+    }
+}
+
+fn execute(line: CommandLine) -> Result<(), Failure> {
+    let Globals { host, port, ssh_proxy_port, proxy } = line.globals;
+    let settings = Settings::load(Flags { host, port, ssh_proxy_port, proxy, log_file: None })?;
+    match line.group {
+        Group::Vps(VpsVerb::Connect(arguments)) => connect::run(&settings, arguments),
+        Group::Vps(VpsVerb::List(arguments)) => list::run(&settings, &arguments),
+        Group::Vps(VpsVerb::Status(arguments)) => status::run(&settings, &arguments),
+        Group::Node(NodeVerb::List(arguments)) => nodes::run(&settings, &arguments),
+        Group::Config(ConfigVerb::Show) => config::run(&settings),
+    }
+}
+
+/// A client of the Host in force, with the user's token.
+fn client(settings: &Settings) -> Result<Client, Failure> {
+    let base = settings.api_url();
+    Client::new(&base, settings::load_token()?).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
+}
+
+/// Runs `work` to its end on a runtime of its own.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("cannot start").because(&error))?;
+    runtime.block_on(work)
+}
+
+/// Reads a VPS as the user typed it.
+fn vps_ref(typed: &str) -> Result<VpsRef, Failure> {
+    VpsRef::parse(typed).map_err(|error| {
+        Failure::usage(error.to_string()).hint("see which VPSes there are with `kohakuriver vps list`")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_and_behind_the_command() {
+        for line in ["kohakuriver -H h -P 1 vps list", "kohakuriver vps -H h list -P 1", "kohakuriver vps list -P1 -Hh"]
+        {
+            let globals = parse(line).unwrap().globals;
+            assert_eq!((globals.host.as_deref(), globals.port), (Some("h"), Some(1)), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_two_dashes_is_sshs() {
+        let line = parse("kohakuriver vps connect 42 --user u -- -L 1:a:2 -P 9 --host x --help").unwrap();
+        let Group::Vps(VpsVerb::Connect(arguments)) = line.group else { panic!("{line:?}") };
+        assert_eq!(arguments.ssh_args, ["-L", "1:a:2", "-P", "9", "--host", "x", "--help"]);
+        assert_eq!((line.globals.host, line.globals.port), (None, None));
+    }
+
+    #[test]
+    fn wrong_values_are_wrong_usage() {
+        for line in [
+            "kohakuriver vps connect",
+            "kohakuriver vps connect 42 -L 1:a:2",
+            "kohakuriver vps connect 42 43",
+            "kohakuriver vps connect 42 --user=",
+            "kohakuriver -P 0 vps list",
+            "kohakuriver --proxy https://door vps list",
+        ] {
+            assert!(parse(line).unwrap_err().use_stderr(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_vps_is_wrong_usage() {
+        for typed in ["", "a b", "99999999999999999999", "-x"] {
+            let failure = vps_ref(typed).unwrap_err();
+            assert_eq!(failure.exit_code(), ExitCode::from(2), "{typed}");
+        }
+    }
+}

@@ -7,9 +7,9 @@
 //! | module | who | reads | writes |
 //! |---|---|---|---|
 //! | [`connect`] | client | the answer to a CONNECT | the CONNECT request |
-//! | [`line`] | client | the answer to `REQUEST_TUNNEL` | `REQUEST_TUNNEL` |
-//! | [`request`] | gateway | what a client sent, in either protocol | |
-//! | [`answer`] | gateway | | the answers, in either protocol |
+//! | [`mod@line`] | client | the answer to `REQUEST_TUNNEL` | `REQUEST_TUNNEL` |
+//! | `request` | gateway | what a client sent, in either protocol | |
+//! | `answer` | gateway | | the answers, in either protocol |
 //! | [`problem`] | client | the body of a refusal | |
 
 #[cfg(feature = "gateway")]

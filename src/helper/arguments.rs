@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::seconds;
 use crate::settings::ProxyAddress;
 use crate::target::SSH_PORT;
 
@@ -41,11 +42,12 @@ pub struct Arguments {
     pub protocol: ProtocolChoice,
 
     /// Give up when the VPS has not said its first byte by then
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds::parse)]
     pub connect_timeout: Duration,
 
     /// Keep trying while the VPS is starting, for 300 seconds unless told otherwise
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = DEFAULT_WAIT, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = seconds::DEFAULT_WAIT,
+          value_parser = seconds::parse)]
     pub wait: Option<Duration>,
 
     /// Append failures to this file; `%p` in it is the parent's process id [env: KOHAKURIVER_LOG_FILE]
@@ -84,39 +86,7 @@ impl Arguments {
     /// # Errors
     /// Clap's, which also says what `--help` and `--version` print.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(settle_wait(words.into_iter().collect()))
-    }
-}
-
-/// Gives `--wait` its value by `=`. The value may be left out, and the word behind it may be the target: seconds have
-/// at most [`SECONDS_DIGITS`] digits, a task id has many more.
-fn settle_wait(mut words: Vec<OsString>) -> Vec<OsString> {
-    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
-    let Some(at) = words[..end].iter().position(|word| word == "--wait") else { return words };
-    let is_seconds = |word: &&str| word.len() <= SECONDS_DIGITS && word.bytes().all(|b| b.is_ascii_digit());
-    let seconds = words[..end].get(at + 1).and_then(|word| word.to_str()).filter(is_seconds).map(str::to_owned);
-    if seconds.is_some() {
-        words.remove(at + 1);
-    }
-    words[at] = format!("--wait={}", seconds.as_deref().unwrap_or(DEFAULT_WAIT)).into();
-    words
-}
-
-/// Seconds that `--wait` without a value stands for.
-const DEFAULT_WAIT: &str = "300";
-
-/// Most digits of a number of seconds: a day has five.
-const SECONDS_DIGITS: usize = 5;
-
-/// Longest `--connect-timeout` and `--wait`.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("give a number of seconds above 0 and up to {}", MAX_TIMEOUT.as_secs());
-    let seconds = text.parse().map_err(|_| wrong())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() && duration <= MAX_TIMEOUT => Ok(duration),
-        _ => Err(wrong()),
+        Self::try_parse_from(seconds::settle_wait(words.into_iter().collect()))
     }
 }
 
@@ -148,15 +118,6 @@ mod tests {
             (format!("--wait --fdpass {id}"), Some(300)),
         ] {
             assert_eq!(read(&line), (wait, id.to_owned(), 22), "{line}");
-        }
-    }
-
-    #[test]
-    fn timeouts_are_seconds() {
-        assert_eq!(seconds("20"), Ok(Duration::from_secs(20)));
-        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        for text in ["", "0", "-1", "nan", "inf", "1e30", "5s", "86401"] {
-            assert!(seconds(text).is_err(), "{text}");
         }
     }
 }

@@ -1,16 +1,39 @@
 //! The task id of a VPS that was named by its name.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::api::Client;
 use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::Settings;
 use crate::target::{TaskId, VpsRef};
 
-/// Asks the Host API. The one request of the helper that goes there, and none at all for a task id.
+/// Asks the Host API. It is the only time the helper does, and the only runtime it ever needs.
 ///
 /// # Errors
-/// When the Host can't be asked, knows no such VPS, or more than one.
-pub(super) fn task_id(vps: &VpsRef, _: &Settings, _: Option<&Token>, _: Instant) -> Result<TaskId, Failure> {
-    Err(Failure::new(format!("there is no VPS {vps}")))
+/// When the Host can't be asked by `deadline`, knows no such VPS, or more than one.
+pub(super) fn task_id(
+    vps: &VpsRef,
+    settings: &Settings,
+    token: Option<&Token>,
+    deadline: Instant,
+) -> Result<TaskId, Failure> {
+    let base = settings.api_url();
+    let what = || format!("cannot look up VPS {vps}");
+    let client = Client::new(&base, token.cloned()).map_err(|error| error.failure(what()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(what()).because(&error))?;
+    let limit = deadline.saturating_duration_since(Instant::now());
+    let found = runtime.block_on(async { tokio::time::timeout(limit, client.vps(vps)).await });
+    // A resolver that hangs in a thread of the runtime is not waited for.
+    runtime.shutdown_timeout(Duration::ZERO);
+    match found {
+        Ok(Ok(found)) => Ok(found.id),
+        Ok(Err(error)) => Err(error.about(vps, &base)),
+        Err(_) => Err(Failure::new(what())
+            .cause(format!("the Host API at {base} gave no answer in time"))
+            .hint("use the task id: no look-up is needed then")),
+    }
 }

@@ -12,8 +12,8 @@
 //! The descriptors of stdin and stdout are inherited, and may be shared with the user's terminal: they are never made
 //! non-blocking, and nothing here blocks on them either.
 //!
-//! Two engines move the bytes of a direction: [`splice`] inside the kernel, where one side is a pipe and the system
-//! can; [`copy`] everywhere else. [`pass`] is no relay: it gives ssh the socket itself.
+//! Two engines move the bytes of a direction: `splice` inside the kernel, where one side is a pipe and the system
+//! can; `copy` everywhere else. [`pass`] is no relay: it gives ssh the socket itself.
 
 mod copy;
 mod direction;

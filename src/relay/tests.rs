@@ -68,6 +68,8 @@ fn megabytes_go_through_unchanged_both_ways_at_once() {
         let mut server = rig.server.take().unwrap();
         let mut server_writes = server.try_clone().unwrap();
         let bytes = pattern(8 << 20);
+        // The server closes once it has both sent and received everything: its close ends the tunnel at once.
+        let done = std::sync::Barrier::new(2);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 stdin.write_all(&bytes).unwrap();
@@ -75,11 +77,13 @@ fn megabytes_go_through_unchanged_both_ways_at_once() {
             });
             scope.spawn(|| {
                 server_writes.write_all(&bytes).unwrap();
+                done.wait();
             });
             scope.spawn(|| {
                 let mut received = Vec::new();
                 server.read_to_end(&mut received).unwrap();
                 assert!(received == bytes, "{engine:?}: up");
+                done.wait();
                 server.shutdown(Shutdown::Both).unwrap();
             });
             let mut received = Vec::new();

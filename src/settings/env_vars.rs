@@ -10,3 +10,5 @@ pub const KOHAKURIVER_SSH_PROXY_PORT: &str = "KOHAKURIVER_SSH_PROXY_PORT";
 pub const KOHAKURIVER_TOKEN: &str = "KOHAKURIVER_TOKEN";
 /// A file that the helper appends its messages to, since ssh hides a helper's stderr under ControlPersist.
 pub const KOHAKURIVER_LOG_FILE: &str = "KOHAKURIVER_LOG_FILE";
+/// Which programs called `kohakuriver` have passed a command on already. They set it for each other; users don't.
+pub const KOHAKURIVER_PASSED_ON: &str = "KOHAKURIVER_PASSED_ON";

@@ -6,8 +6,10 @@
 
 mod bad_input;
 mod connect_command;
+mod gateway_ends;
 mod helper_answers;
 mod helper_ends;
+mod login;
 mod older_host;
 mod other_proxies;
 mod refusals;

@@ -1,1 +1,375 @@
-//! soon
+//! Every reason why the gateway opens no tunnel: what goes over the wire, and what a user of ssh gets to read.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use serde_json::{Value, json};
+
+use crate::support::gateway::{Gateway, NODE, NODE_DOWN, inventory};
+use crate::support::home::Home;
+use crate::support::peers::{MutePort, PEER_TIMEOUT, RefusingPort, echo_server, http_server};
+use crate::support::run::Run;
+use crate::support::scene::{Mode, helper_command};
+use crate::support::sshd::Sshd;
+use crate::support::tools::{HELPER, tool};
+
+/// A row of the contract's table, as an answer of the gateway.
+struct Row {
+    status: &'static str,
+    error: &'static str,
+    retry: bool,
+    title: String,
+    hint: &'static str,
+    vps_status: Option<&'static str>,
+}
+
+/// An answer, taken apart.
+struct Answer {
+    whole: String,
+    head: String,
+    body: Value,
+}
+
+impl Answer {
+    fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+}
+
+/// Sends `request` and reads to the end, which must come by itself.
+fn ask(gateway: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(gateway).unwrap();
+    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap_or_else(|error| panic!("{request:?}: {error}"));
+    String::from_utf8(answer).unwrap()
+}
+
+fn refusal(gateway: SocketAddr, request: &str) -> Answer {
+    let whole = ask(gateway, request);
+    let (head, body) = whole.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {whole:?}"));
+    let body = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {whole}"));
+    Answer { head: head.to_owned(), body, whole: whole.clone() }
+}
+
+fn connect_head(target: &str) -> String {
+    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
+}
+
+/// Checks the answer on the wire against its row of the table.
+#[track_caller]
+fn on_the_wire(gateway: SocketAddr, target: &str, row: &Row) {
+    let answer = refusal(gateway, &connect_head(target));
+    let whole = &answer.whole;
+    assert!(answer.head.starts_with(&format!("HTTP/1.1 {}\r\n", row.status)), "{whole}");
+    let proxy_status = answer.field("proxy-status").unwrap_or_default();
+    assert!(proxy_status.split(';').any(|part| part.trim() == format!("error={}", row.error)), "{whole}");
+    assert_eq!(answer.field("retry-after").is_some_and(|value| value.parse::<u32>().is_ok()), row.retry, "{whole}");
+    assert_eq!(answer.field("content-type"), Some("application/problem+json"), "{whole}");
+    let length = answer.field("content-length").and_then(|value| value.parse().ok());
+    assert_eq!(length, Some(whole.len() - answer.head.len() - 4), "{whole}");
+    assert_eq!(answer.body["title"], row.title, "{whole}");
+    assert_eq!(answer.body["status"].to_string(), row.status[..3], "{whole}");
+    assert_eq!(answer.body["vps_status"].as_str(), row.vps_status, "{whole}");
+    assert!(answer.body["hint"].as_str().unwrap_or_default().contains(row.hint), "{whole}");
+}
+
+/// Checks what ssh's user reads: three lines of ours (with one more cause where there is a detail), nothing on stdout.
+#[track_caller]
+fn through_ssh(sshd: &Sshd, gateway: SocketAddr, id: &str, row: &Row) {
+    let home = Home::new();
+    for mode in Mode::BOTH {
+        let config = sshd.write_ssh_config(&home, "config", &helper_command(HELPER, mode, gateway), mode);
+        let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(format!("{id}.kohakuriver")).arg("echo in");
+        let outcome = ssh.output();
+        outcome.exits(255).prints_nothing().within(30);
+        outcome.fails_with("kohakuriver-proxy", &row.title, row.hint);
+        outcome.says(&[&format!("\n  caused by: the gateway at {gateway} answered {}\n", row.status)]);
+        let ours =
+            outcome.stderr.lines().take_while(|line| line.starts_with("kohakuriver-proxy: ") || line.starts_with("  "));
+        outcome.check((3..=4).contains(&ours.count()), "three lines of ours, and first");
+    }
+}
+
+/// The VPSes that no tunnel leads to, each with its row and what the line protocol says about it.
+fn table(refusing: u16) -> Vec<(Value, Row, String)> {
+    let row = |status, error, retry, title: &str, hint| Row {
+        status,
+        error,
+        retry,
+        title: title.to_owned(),
+        hint,
+        vps_status: None,
+    };
+    let mut rows = Vec::new();
+    let mut add = |change: Value, row: Row, line: &str| {
+        let id = format!("{}", 7_000_000_000_000_000_001_u64 + rows.len() as u64);
+        let mut vps = json!({ "task_id": id, "status": "running", "assigned_node": NODE, "ssh_port": refusing });
+        vps.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let row = Row { title: row.title.replace("ID", &id), ..row };
+        rows.push((vps, row, line.replace("ID", &id)));
+    };
+    let unavailable = "destination_unavailable";
+    for (status, title, hint) in [
+        ("paused", "VPS ID is paused", "kohakuriver vps resume"),
+        ("stopped", "VPS ID is stopped", "kohakuriver vps create"),
+        ("failed", "VPS ID has failed", "kohakuriver vps restart"),
+        ("killed", "VPS ID was killed", "kohakuriver vps create"),
+        ("killed_oom", "VPS ID was killed for want of memory", "kohakuriver vps create"),
+        ("lost", "VPS ID is lost", "kohakuriver node list"),
+        ("rejected", "VPS ID was rejected", "kohakuriver vps create"),
+        ("completed", "VPS ID has ended", "kohakuriver vps create"),
+    ] {
+        // An older Host opens a tunnel to a paused VPS, and the user waits for a banner that never comes.
+        let row = Row { vps_status: Some(status), ..row("409 Conflict", unavailable, false, title, hint) };
+        let line = format!("VPS task ID is not active (status: {status}).");
+        add(json!({ "status": status }), row, &line);
+    }
+    for (status, title, hint) in [
+        ("pending", "VPS ID is starting (status: pending)", "kohakuriver vps status"),
+        ("assigning", "VPS ID is starting (status: assigning)", "kohakuriver vps status"),
+        ("pending_approval", "VPS ID awaits approval", "operator"),
+    ] {
+        let row = Row { vps_status: Some(status), ..row("503 Service Unavailable", unavailable, true, title, hint) };
+        let line = format!("VPS task ID is not active (status: {status}).");
+        add(json!({ "status": status }), row, &line);
+    }
+    let not_found = "destination_not_found";
+    let title = "task ID is a command task, not a VPS";
+    let command = row("404 Not Found", not_found, false, title, "kohakuriver vps list");
+    add(json!({ "task_type": "command" }), command, "Task ID is not a VPS task.");
+    for port in [json!(null), json!(0)] {
+        let title = "VPS ID has no SSH: it was created for terminals only";
+        let row = row("409 Conflict", unavailable, false, title, "kohakuriver vps create --gen-ssh-key");
+        add(json!({ "ssh_port": port }), row, "VPS task ID has no SSH port assigned.");
+    }
+    let offline = || {
+        let title = "the Runner of VPS ID is offline";
+        row("503 Service Unavailable", unavailable, false, title, "kohakuriver node list")
+    };
+    let line = "Assigned node for VPS task ID is not online.";
+    add(json!({ "assigned_node": NODE_DOWN }), offline(), line);
+    add(json!({ "assigned_node": "node-unknown" }), offline(), line);
+    let no_runner = row("503 Service Unavailable", unavailable, false, "VPS ID has no Runner", "kohakuriver node list");
+    add(json!({ "assigned_node": null }), no_runner, "VPS task ID has no assigned node.");
+    let refuses = row("502 Bad Gateway", "connection_refused", false, "VPS ID refuses SSH connections", "");
+    add(json!({}), refuses, &format!("Connection refused by VPS task ID on node {NODE}."));
+    let title = "VPS ID is starting: its sshd does not listen yet";
+    let booting = row("503 Service Unavailable", "connection_refused", true, title, "kohakuriver vps status");
+    let change = json!({ "assigned_node": BOOTED, "started_at": "2026-02-01T12:00:00" });
+    add(change, booting, &format!("Connection refused by VPS task ID on node {BOOTED}."));
+    rows
+}
+
+/// A Runner that was heard from twenty seconds after the VPS of its row had started.
+const BOOTED: &str = "node-booted";
+
+fn gateway_with(vps: impl IntoIterator<Item = Value>) -> Gateway {
+    let mut inventory = inventory(&vps.into_iter().collect::<Vec<_>>());
+    inventory["nodes"].as_array_mut().unwrap().push(json!({
+        "hostname": BOOTED, "url": "http://127.0.0.1:8001", "status": "online",
+        "last_heartbeat": "2026-02-01T12:00:20.500000",
+    }));
+    Gateway::with_inventory(&inventory)
+}
+
+#[test]
+fn every_row_of_the_table() {
+    let (refusing, sshd) = (RefusingPort::new(), Sshd::start());
+    let table = table(refusing.port);
+    assert!(table.len() >= 19, "{}", table.len());
+    let gateway = gateway_with(table.iter().map(|(vps, ..)| vps.clone()));
+    for (vps, row, line) in &table {
+        let id = vps["task_id"].as_str().unwrap();
+        on_the_wire(gateway.address, &format!("{id}:22"), row);
+        assert_eq!(ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n")), format!("ERROR {line}\n"));
+        through_ssh(&sshd, gateway.address, id, row);
+    }
+}
+
+#[test]
+fn an_unknown_vps() {
+    let (gateway, sshd) = (gateway_with([]), Sshd::start());
+    for name in ["7323718749301768192", "0", "no-such-name"] {
+        let row = Row {
+            status: "404 Not Found",
+            error: "destination_not_found",
+            retry: false,
+            title: format!("there is no VPS {name}"),
+            hint: "kohakuriver vps list --all",
+            vps_status: None,
+        };
+        on_the_wire(gateway.address, &format!("{name}:22"), &row);
+        // For a name the helper asks the Host's API, so it is that which says no.
+        if !name.starts_with("no-") {
+            through_ssh(&sshd, gateway.address, name, &row);
+        }
+    }
+    assert_eq!(ask(gateway.address, "REQUEST_TUNNEL 0042\n"), "ERROR Task 0042 not found.\n");
+}
+
+#[test]
+fn a_port_that_never_answers() {
+    let (mute, sshd) = (MutePort::new(), Sshd::start());
+    let id = "7323718749301768192";
+    let vps = json!({ "task_id": id, "status": "running", "assigned_node": NODE, "ssh_port": mute.port });
+    let gateway = gateway_with([vps]);
+    let row = Row {
+        status: "504 Gateway Timeout",
+        error: "connection_timeout",
+        retry: false,
+        title: format!("VPS {id} does not answer on its SSH port"),
+        hint: "",
+        vps_status: None,
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| on_the_wire(gateway.address, &format!("{id}:22"), &row));
+        scope.spawn(|| {
+            let answer = ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n"));
+            assert_eq!(answer, format!("ERROR Timeout connecting to Runner for task {id}.\n"));
+        });
+        scope.spawn(|| through_ssh(&sshd, gateway.address, id, &row));
+    });
+}
+
+#[test]
+fn a_port_other_than_22() {
+    let (gateway, sshd) = (gateway_with([]), Sshd::start());
+    let row = Row {
+        status: "403 Forbidden",
+        error: "http_request_denied",
+        retry: false,
+        title: "VPS 42 offers port 22 only, not port 80".to_owned(),
+        hint: "",
+        vps_status: None,
+    };
+    // Before it is known whether there is such a VPS.
+    on_the_wire(gateway.address, "42:80", &row);
+    // The helper need not ask.
+    let home = Home::new();
+    let config =
+        sshd.write_ssh_config(&home, "config", &helper_command(HELPER, Mode::Stdio, gateway.address), Mode::Stdio);
+    let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).args(["-p", "80", "42.kohakuriver", "echo in"]);
+    ssh.output().exits(255).prints_nothing().says(&["offers port 22 only, not port 80\n", "  hint: "]);
+}
+
+#[test]
+fn what_is_no_request_for_a_vps() {
+    let echo = echo_server();
+    let port = echo.address.port();
+    let gateway = gateway_with([]);
+    let long = format!("CONNECT 42:22 HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
+    let many = format!("CONNECT 42:22 HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(2000));
+    let requests = [
+        "hello\r\n".to_owned(),
+        "\n".to_owned(),
+        "SSH-2.0-OpenSSH_9.2\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        "\x16\x03\x01\x02\n".to_owned(),
+        connect_head(&format!("127.0.0.1:{port}")),
+        connect_head(&format!("[::1]:{port}")),
+        connect_head(&format!("localhost.localdomain:{port}")),
+        connect_head("169.254.169.254:80"),
+        connect_head("42"),
+        connect_head("42:"),
+        connect_head("42:x"),
+        connect_head("42:99999"),
+        connect_head("99999999999999999999:22"),
+        long,
+        many,
+    ];
+    for request in requests {
+        let shown = &request[..request.len().min(80)];
+        let mut stream = TcpStream::connect(gateway.address).unwrap();
+        stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+        // An overlong head may be answered before it is all sent.
+        let _ = stream.write_all(request.as_bytes());
+        let _ = stream.shutdown(Shutdown::Write);
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{shown:?}: {read:?} {answer:?}");
+        assert!(answer.contains("; error=http_request_error"), "{shown:?}: {answer:?}");
+    }
+    for request in ["REQUEST_TUNNEL\n", "REQUEST_TUNNEL42\n"] {
+        assert_eq!(ask(gateway.address, request), "ERROR Invalid request format.\n", "{request:?}");
+    }
+    for request in ["REQUEST_TUNNEL \n", "REQUEST_TUNNEL -1\n", "REQUEST_TUNNEL 1 2\n", "REQUEST_TUNNEL 127.0.0.1\n"] {
+        assert_eq!(ask(gateway.address, request), "ERROR Invalid task ID format.\n", "{request:?}");
+    }
+    assert_eq!(echo.accepted(), 0, "the gateway dialled what a client chose");
+}
+
+#[test]
+fn a_host_api_that_is_down_or_answers_nonsense() {
+    let (refusing, sshd) = (RefusingPort::new(), Sshd::start());
+    let id = "7323718749301768192";
+    let nonsense = http_server(|_| (200, "text/html", "<html>It works!</html>".to_owned()));
+    let wrong = http_server(|_| (200, "application/json", json!({ "task_id": 7, "status": [] }).to_string()));
+    let broken = http_server(|_| (500, "text/plain", "Internal Server Error".to_owned()));
+    let down = format!("127.0.0.1:{}", refusing.port);
+    for base in [down, nonsense.address.to_string(), wrong.address.to_string(), broken.address.to_string()] {
+        let gateway = Gateway::with_host_api(&format!("http://{base}"));
+        let row = Row {
+            status: "502 Bad Gateway",
+            error: "proxy_internal_response",
+            retry: false,
+            title: "the Host API gives no usable answer".to_owned(),
+            hint: "",
+            vps_status: None,
+        };
+        on_the_wire(gateway.address, &format!("{id}:22"), &row);
+        assert_eq!(ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n")), "ERROR Internal server error.\n");
+        through_ssh(&sshd, gateway.address, id, &row);
+    }
+}
+
+#[test]
+fn a_login_that_is_needed_names_how() {
+    let api = crate::support::host_api::host_api(vec![json!({ "task_id": "42", "status": "running" })]);
+    let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
+    let row = |status, title: &str, hint| Row {
+        status,
+        error: "http_request_denied",
+        retry: false,
+        title: title.to_owned(),
+        hint,
+        vps_status: None,
+    };
+    let login = row("407 Proxy Authentication Required", "VPS 42 needs a login", "kohakuriver auth login");
+    on_the_wire(gateway.address, "42:22", &login);
+    let answer = refusal(gateway.address, &connect_head("42:22"));
+    assert!(answer.head.contains("\r\nProxy-Authenticate: Bearer realm=\"kohakuriver\""), "{}", answer.head);
+    // The line protocol has no token: whoever needs one is told how to get in.
+    let line = ask(gateway.address, "REQUEST_TUNNEL 42\n");
+    assert!(line.starts_with("ERROR ") && line.contains("login"), "{line:?}");
+}
+
+#[test]
+fn a_gateway_at_its_limit() {
+    let (echo, sshd) = (echo_server(), Sshd::start());
+    let id = "7323718749301768192";
+    let inventory = inventory(&[json!({
+        "task_id": id, "status": "running", "assigned_node": NODE, "ssh_port": echo.address.port(),
+    })]);
+    let gateway = Gateway::with_inventory_and(&inventory, &["--max-tunnels", "1"]);
+    let mut only = TcpStream::connect(gateway.address).unwrap();
+    only.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+    only.write_all(format!("REQUEST_TUNNEL {id}\n").as_bytes()).unwrap();
+    only.read_exact(&mut [0; "SUCCESS\n".len()]).unwrap();
+    let row = Row {
+        status: "503 Service Unavailable",
+        error: "connection_limit_reached",
+        retry: true,
+        title: "the gateway is at its limit".to_owned(),
+        hint: "",
+        vps_status: None,
+    };
+    on_the_wire(gateway.address, &format!("{id}:22"), &row);
+    through_ssh(&sshd, gateway.address, id, &row);
+    // Those who are in stay in.
+    only.write_all(b"still").unwrap();
+    only.read_exact(&mut [0; 5]).unwrap();
+}

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::support::gateway::name_of;
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::peers::{echo_server, http_server};
 use crate::support::run::{DEADLINE, Run};
-use crate::support::scene::{Mode, Scene, destination};
+use crate::support::scene::{Front, ID, Mode, Scene, destination};
 use crate::support::sshd::free_port;
 use crate::support::tools::{sha256, tool};
 
@@ -219,4 +220,21 @@ fn the_far_end_closes_while_stdin_stays_open(scene: &Arc<Scene>, mode: Mode) {
     let stdin = ssh.stdin.take();
     ssh.finish().exits(9).within(30);
     drop(stdin);
+}
+
+/// For a name the helper asks the Host's API for the task id, so an older Host is reached by name as well.
+#[test]
+fn a_vps_by_its_name() {
+    let scene = Scene::connect();
+    let Front::Gateway(gateway) = &scene.front else { unreachable!("a scene of another kind") };
+    for mode in Mode::BOTH {
+        let ssh = |name: &str| {
+            let run = scene.ssh(mode).env("KOHAKURIVER_HOST", "127.0.0.1");
+            run.env("KOHAKURIVER_PORT", gateway.api().port().to_string()).arg(name).arg("echo in; exit 3").output()
+        };
+        ssh(&format!("{}.kohakuriver", name_of(ID))).exits(3).prints("in\n").says_nothing();
+        let outcome = ssh("no-such-name.kohakuriver");
+        outcome.exits(255).prints_nothing();
+        outcome.fails_with("kohakuriver-proxy", "there is no VPS no-such-name", "kohakuriver vps list");
+    }
 }

@@ -15,26 +15,31 @@ pub(crate) struct Gateway {
     /// Where it serves the Host API; only in inventory mode.
     pub(crate) api: Option<SocketAddr>,
     inventory: Option<PathBuf>,
-    pub(crate) process: Process,
+    _process: Process,
     _home: Home,
 }
 
 impl Gateway {
     /// Stand-alone, on the VPSes and nodes of `inventory`.
     pub(crate) fn with_inventory(inventory: &Value) -> Self {
+        Self::with_inventory_and(inventory, &[])
+    }
+
+    /// As [`Gateway::with_inventory`], with more options.
+    pub(crate) fn with_inventory_and(inventory: &Value, options: &[&str]) -> Self {
         let home = Home::new();
         let path = home.write("inventory.json", inventory.to_string());
-        let process =
-            run(&home).arg("--inventory").arg(&path).args(["--api-listen", "127.0.0.1:0"]).deadline(600).start();
+        let run = run(&home).arg("--inventory").arg(&path).args(["--api-listen", "127.0.0.1:0"]);
+        let process = run.args(options).deadline(600).start();
         let api = process.stderr_line("serving the Host API on ").parse().unwrap();
-        Self { address: listening(&process), api: Some(api), inventory: Some(path), process, _home: home }
+        Self { address: listening(&process), api: Some(api), inventory: Some(path), _process: process, _home: home }
     }
 
     /// In front of the Host API at `base`.
     pub(crate) fn with_host_api(base: &str) -> Self {
         let home = Home::new();
         let process = run(&home).args(["--host-api", base]).deadline(600).start();
-        Self { address: listening(&process), api: None, inventory: None, process, _home: home }
+        Self { address: listening(&process), api: None, inventory: None, _process: process, _home: home }
     }
 
     /// Replaces the inventory file in one step, as an editor does.
@@ -51,7 +56,7 @@ impl Gateway {
 }
 
 fn run(home: &Home) -> Run {
-    Run::new(GATEWAY, home).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+    Run::new(GATEWAY, home).args(["--listen", "127.0.0.1:0"])
 }
 
 fn listening(process: &Process) -> SocketAddr {
@@ -76,6 +81,11 @@ pub(crate) fn inventory(vps: &[Value]) -> Value {
 
 /// A running VPS of the inventory.
 pub(crate) fn running(id: &str, port: u16) -> Value {
-    json!({ "task_id": id, "name": format!("vps-{}", &id[id.len().saturating_sub(4)..]), "status": "running",
+    json!({ "task_id": id, "name": name_of(id), "status": "running",
             "assigned_node": NODE, "ssh_port": port })
+}
+
+/// The name of that VPS.
+pub(crate) fn name_of(id: &str) -> String {
+    format!("vps-{}", &id[id.len().saturating_sub(4)..])
 }

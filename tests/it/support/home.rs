@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A folder of its own under the system's temporary one, only for this user. The path is short, since UNIX sockets
@@ -31,7 +32,7 @@ impl Home {
                 Err(error) => panic!("cannot make {}: {error}", root.display()),
             }
         };
-        let path = root.join(name);
+        let path = if name.is_empty() { root.clone() } else { root.join(name) };
         fs::create_dir_all(&path).unwrap();
         Self { root, path }
     }
@@ -57,8 +58,18 @@ impl Home {
 
     /// Writes an executable script.
     pub(crate) fn script(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.write(name, content);
-        set_mode(&path, 0o755);
+        let source = self.write(&format!("{name}.source"), content);
+        set_mode(&source, 0o755);
+        self.copy(&source, name)
+    }
+
+    /// Copies a program, by a process of its own: were it written by this one, a child that another test starts
+    /// meanwhile could inherit the open file, and the copy could not be run ("text file busy").
+    pub(crate) fn copy(&self, program: &Path, name: &str) -> PathBuf {
+        let path = self.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let copied = Command::new("cp").arg(program).arg(&path).status().unwrap();
+        assert!(copied.success(), "cannot copy {} to {}", program.display(), path.display());
         path
     }
 }

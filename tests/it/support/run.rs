@@ -223,8 +223,11 @@ impl Process {
         }
     }
 
+    /// Sends it a signal, unless it has ended.
     pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(self.group, signal).unwrap();
+        if self.state.seen.lock().unwrap().status.is_none() {
+            let _ = rustix::process::kill_process(self.group, signal);
+        }
     }
 
     fn so_far(&self) -> String {
@@ -292,6 +295,12 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn succeeds(&self) -> &Self {
         self.exits(0)
+    }
+
+    /// A failure of a program of ours that has nothing to print.
+    #[track_caller]
+    pub(crate) fn check_fails(&self) -> &Self {
+        self.check(matches!(self.status.code(), Some(1 | 2)), "a failure").prints_nothing()
     }
 
     /// All of stdout, as text.

@@ -1,7 +1,7 @@
 //! A real sshd in the part of the VPS: own host key, own user key, on a free port of 127.0.0.1.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -18,8 +18,8 @@ pub(crate) struct Sshd {
     /// The user's private key, mode 0600.
     pub(crate) key: PathBuf,
     host_key: String,
-    home: Home,
     process: Process,
+    _home: Home,
 }
 
 impl Sshd {
@@ -44,16 +44,12 @@ impl Sshd {
             let ready =
                 process.try_wait_for(DEADLINE, |seen| String::from_utf8_lossy(&seen.stderr).find(&listening).map(drop));
             if ready.is_ok() {
-                return Self { port, key, host_key, home, process };
+                return Self { port, key, host_key, process, _home: home };
             }
             let stderr = process.finish().stderr;
             assert!(stderr.contains("Address already in use"), "sshd does not start:\n{stderr}");
         }
         panic!("no free port for sshd after {TRIES} tries");
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// A known_hosts line that has this server's key under `name`.
@@ -73,11 +69,6 @@ impl Sshd {
             Some(String::from_utf8_lossy(&seen.stderr).matches("Connection from 127.0.0.1").count())
         };
         self.process.wait_for("sshd's log", Duration::ZERO, counted)
-    }
-
-    /// A folder that goes with this server.
-    pub(crate) fn folder(&self) -> &Path {
-        self.home.path()
     }
 }
 

@@ -1,0 +1,217 @@
+//! The calls, over both generations of Hosts.
+//!
+//! Today's Hosts serve everything under `/api`. Their predecessor (hakuriver 0.3) serves it at the root, has neither
+//! users nor names, and tells a VPS's Runner and port in its lists only. Which of the two answers is found out by the
+//! first call and remembered; a Host that is upgraded meanwhile is noticed by the next one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use crate::api::model::{ModelError, node_list, vps_list};
+use crate::api::transport::{Answer, Transport};
+use crate::api::{ApiError, Node, Vps, choose};
+use crate::refusal::Refusal;
+use crate::secret::Token;
+use crate::status::VpsStatus;
+use crate::target::{TaskId, VpsRef};
+
+/// A client of one Host's API. Clones are cheap and share connections.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    token: Option<Token>,
+}
+
+struct Shared {
+    transport: Transport,
+    /// The Host serves its API at the root. Only a guess before the first answer, and checked against every one.
+    at_root: AtomicBool,
+}
+
+/// A usable answer, and the kind of Host that gave it.
+struct Found {
+    json: Value,
+    at_root: bool,
+}
+
+impl Client {
+    /// A client of the API at `base`, as `http://host:port`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When `base` is no such address.
+    pub fn new(base: &str, token: Option<Token>) -> Result<Self, ApiError> {
+        let shared = Shared { transport: Transport::new(base)?, at_root: AtomicBool::new(false) };
+        Ok(Self { shared: Arc::new(shared), token })
+    }
+
+    /// The same Host, asked by another user.
+    pub fn with_token(&self, token: Option<Token>) -> Self {
+        Self { shared: Arc::clone(&self.shared), token }
+    }
+
+    /// The API's address.
+    pub fn base(&self) -> &str {
+        self.shared.transport.base()
+    }
+
+    /// The task that `vps` names. It may turn out to be a command ([`Vps::is_vps`]).
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Ambiguous`], [`Refusal::TokenNeeded`], [`Refusal::NotAllowed`], or why the
+    /// API gave no usable answer.
+    pub async fn vps(&self, vps: &VpsRef) -> Result<Vps, ApiError> {
+        match vps {
+            VpsRef::Id(id) => self.by_id(*id).await,
+            VpsRef::Name(name) => {
+                let all = self.list(true).await?;
+                let id = choose(name, &all).map_err(ApiError::Refusal)?.id;
+                // The list shows every VPS to every user; only the question for one says whether this user may.
+                self.by_id(id).await
+            }
+        }
+    }
+
+    /// The VPSes of the Host: `all`, or those that haven't ended. A user whose role doesn't allow that gets those
+    /// assigned to them.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenNeeded`], [`Refusal::NotAllowed`], or why the API gave no usable answer.
+    pub async fn list(&self, all: bool) -> Result<Vec<Vps>, ApiError> {
+        let path = if all { "/vps" } else { "/vps/status" };
+        let found = match self.get(path).await {
+            Err(ApiError::Refusal(Refusal::NotAllowed)) => {
+                let mut mine = self.assigned().await?;
+                mine.retain(|vps| all || is_current(&vps.status));
+                return Ok(mine);
+            }
+            found => found?,
+        };
+        let list = self.read(vps_list(found.json))?;
+        if !(all && found.at_root) {
+            return Ok(list);
+        }
+        // The older generation's full list tells no port.
+        let current = self.read(vps_list(self.get("/vps/status").await?.json))?;
+        let complete = |vps: Vps| match current.iter().find(|other| other.id == vps.id) {
+            Some(other) => self.read(overlaid(vps, other)),
+            None => Ok(vps),
+        };
+        list.into_iter().map(complete).collect()
+    }
+
+    /// Every Runner the Host knows. Hosts tell this to anyone.
+    ///
+    /// # Errors
+    /// Why the API gave no usable answer.
+    pub async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
+        let found = self.get("/nodes").await?;
+        self.read(node_list(found.json))
+    }
+
+    /// The Runner of this host name, if the Host knows it.
+    ///
+    /// # Errors
+    /// Why the API gave no usable answer.
+    pub async fn node(&self, hostname: &str) -> Result<Option<Node>, ApiError> {
+        Ok(self.nodes().await?.into_iter().find(|node| node.hostname == hostname))
+    }
+
+    async fn by_id(&self, id: TaskId) -> Result<Vps, ApiError> {
+        let found = match self.get(&format!("/status/{id}")).await {
+            // A Host lets an assigned user reach a VPS, but not read its status: the list of assignments tells.
+            Err(ApiError::Refusal(Refusal::NotAllowed)) => return self.assigned_by_id(id).await,
+            found => found?,
+        };
+        let task = self.read(Vps::from_json(found.json))?;
+        if task.id != id {
+            return Err(self.shared.transport.nonsense(format!("asked for task {id}, it told of task {}", task.id)));
+        }
+        if found.at_root { self.complete(task).await } else { Ok(task) }
+    }
+
+    /// The older generation's status tells neither type nor Runner nor port; whoever is on no list of VPSes is none.
+    async fn complete(&self, task: Vps) -> Result<Vps, ApiError> {
+        for path in ["/vps/status", "/vps"] {
+            let list = self.read(vps_list(self.get(path).await?.json))?;
+            if let Some(listed) = list.iter().find(|vps| vps.id == task.id) {
+                return self.read(overlaid(task, listed));
+            }
+        }
+        Ok(Vps { is_vps: false, ..task })
+    }
+
+    async fn assigned_by_id(&self, id: TaskId) -> Result<Vps, ApiError> {
+        let mine = match self.assigned().await {
+            // A role that has no assignments: what the Host said first stands.
+            Err(ApiError::Refusal(_)) => Vec::new(),
+            mine => mine?,
+        };
+        mine.into_iter().find(|vps| vps.id == id).ok_or(ApiError::Refusal(Refusal::NotAllowed))
+    }
+
+    async fn assigned(&self) -> Result<Vec<Vps>, ApiError> {
+        let found = self.get("/vps/my").await?;
+        self.read(vps_list(found.json))
+    }
+
+    /// Asks the generation that answered last, and the other one when this one doesn't know the path.
+    async fn get(&self, path: &str) -> Result<Found, ApiError> {
+        let first = self.shared.at_root.load(Ordering::Relaxed);
+        for at_root in [first, !first] {
+            let full = if at_root { path.to_owned() } else { format!("/api{path}") };
+            let answer = self.shared.transport.get(&full, self.token.as_ref()).await?;
+            if answer.is_unknown_route() {
+                continue;
+            }
+            let json = self.usable(answer)?;
+            self.shared.at_root.store(at_root, Ordering::Relaxed);
+            return Ok(Found { json, at_root });
+        }
+        Err(ApiError::NotAHost { base: self.base().to_owned(), path: path.to_owned() })
+    }
+
+    fn usable(&self, answer: Answer) -> Result<Value, ApiError> {
+        match answer.status {
+            200 => answer.json.ok_or_else(|| self.shared.transport.nonsense("its body is not JSON")),
+            status => Err(match refusal(status, &answer.detail()) {
+                Some(refusal) => ApiError::Refusal(refusal),
+                None => ApiError::Status { base: self.base().to_owned(), status, detail: answer.detail() },
+            }),
+        }
+    }
+
+    fn read<T>(&self, result: Result<T, ModelError>) -> Result<T, ApiError> {
+        result.map_err(|error| self.shared.transport.nonsense(error.to_string()))
+    }
+}
+
+/// What a status other than 200 means, where it means something of its own.
+fn refusal(status: u16, detail: &str) -> Option<Refusal> {
+    match (status, detail) {
+        (401, _) => Some(Refusal::TokenNeeded),
+        // A token that the Host doesn't know makes its bearer anonymous, not wrong.
+        (403, detail) if detail.starts_with("Anonymous ") => Some(Refusal::TokenNeeded),
+        (403, _) => Some(Refusal::NotAllowed),
+        (404, "Task not found." | "Task id not found") => Some(Refusal::NotFound),
+        _ => None,
+    }
+}
+
+/// What a Host lists as current.
+fn is_current(status: &VpsStatus) -> bool {
+    matches!(status, VpsStatus::Pending | VpsStatus::Assigning | VpsStatus::Running | VpsStatus::Paused)
+}
+
+/// `task` with everything that `listed` knows better.
+fn overlaid(task: Vps, listed: &Vps) -> Result<Vps, ModelError> {
+    let mut json = task.json;
+    if let (Value::Object(object), Value::Object(listed)) = (&mut json, &listed.json) {
+        object.extend(listed.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())));
+    }
+    Vps::from_json(json)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+use super::*;
+use crate::api::fake_host::FakeHost;
+use crate::api::{MAX_BODY, REQUEST_LIMIT, locate};
+use serde_json::json;
+
+const ID: &str = "7427000000000000001";
+
+fn id() -> VpsRef {
+    VpsRef::parse(ID).unwrap()
+}
+
+fn client(host: &FakeHost) -> Client {
+    Client::new(&host.base, None).unwrap()
+}
+
+fn token(text: &str) -> Option<Token> {
+    Some(Token::new(text).unwrap())
+}
+
+fn task(name: &str, status: &str) -> Value {
+    json!({
+        "task_id": ID, "task_type": "vps", "name": name, "status": status, "assigned_node": "node-up",
+        "ssh_port": 22023, "vps_backend": "docker", "a_field_of_tomorrow": [1, 2]
+    })
+}
+
+/// As the lists hold it: without a type.
+fn listed(id: &str, name: &str, status: &str) -> Value {
+    json!({ "task_id": id, "name": name, "status": status, "assigned_node": "node-up", "ssh_port": 22023 })
+}
+
+fn nodes() -> Value {
+    json!([
+        { "hostname": "node-up", "url": "http://127.0.0.1:8001", "status": "online", "cores_in_use": 1 },
+        { "hostname": "node-down", "url": "http://127.0.0.1:9", "status": "offline", "cores_in_use": "N/A" },
+    ])
+}
+
+fn refused(result: Result<Vps, ApiError>) -> Refusal {
+    match result {
+        Err(ApiError::Refusal(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn todays_host() {
+    let host = FakeHost::start().await;
+    host.on(&format!("/api/status/{ID}"), 200, task("trainer", "running")).on("/api/nodes", 200, nodes());
+    let client = client(&host);
+    let vps = client.vps(&id()).await.unwrap();
+    assert_eq!((vps.is_vps, vps.ssh_port, vps.json["a_field_of_tomorrow"][1].as_u64()), (true, Some(22023), Some(2)));
+    let node = client.node("node-up").await.unwrap();
+    assert_eq!(locate(&vps, node.as_ref()).unwrap().host, "127.0.0.1");
+    assert_eq!(client.node("nope").await.unwrap(), None);
+    assert_eq!(host.seen(), [&format!("/api/status/{ID}"), "/api/nodes", "/api/nodes"]);
+}
+
+#[tokio::test]
+async fn the_older_generation_is_found_out_and_remembered_and_an_upgrade_is_noticed() {
+    let host = FakeHost::start().await;
+    let bare = |id: &str, status: &str| json!({ "task_id": id, "status": status, "assigned_node": null });
+    host.on(&format!("/status/{ID}"), 200, bare(ID, "running"))
+        .on("/status/2", 200, bare("2", "killed"))
+        .on("/status/3", 200, bare("3", "running"))
+        .on("/status/4", 404, json!({ "detail": "Task id not found" }))
+        .on("/vps/status", 200, json!([listed(ID, "", "running")]))
+        .on(
+            "/vps",
+            200,
+            json!([bare(ID, "running"), { "task_id": "2", "status": "killed", "assigned_node": "node-up" }]),
+        )
+        .on("/nodes", 200, nodes());
+    let client = client(&host);
+
+    let vps = client.vps(&id()).await.unwrap();
+    assert_eq!((vps.is_vps, vps.ssh_port, vps.node.as_deref()), (true, Some(22023), Some("node-up")));
+    assert_eq!(host.seen(), [&format!("/api/status/{ID}"), &format!("/status/{ID}"), "/vps/status"]);
+
+    let shared = client.with_token(token("t"));
+    let ended = shared.vps(&VpsRef::parse("2").unwrap()).await.unwrap();
+    assert_eq!((ended.is_vps, ended.node.as_deref(), ended.status), (true, Some("node-up"), VpsStatus::Killed));
+    assert_eq!(host.seen(), ["/status/2", "/vps/status", "/vps"]);
+
+    assert!(!client.vps(&VpsRef::parse("3").unwrap()).await.unwrap().is_vps);
+    assert_eq!(refused(client.vps(&VpsRef::parse("4").unwrap()).await), Refusal::NotFound);
+    assert_eq!(refused(client.vps(&VpsRef::parse("name").unwrap()).await), Refusal::NotFound);
+    let all = client.list(true).await.unwrap();
+    assert_eq!(all.iter().map(|vps| vps.ssh_port).collect::<Vec<_>>(), [Some(22023), None]);
+
+    host.forget();
+    host.on(&format!("/api/status/{ID}"), 200, task("trainer", "paused"));
+    assert_eq!(client.vps(&id()).await.unwrap().status, VpsStatus::Paused);
+}
+
+#[tokio::test]
+async fn what_the_host_says_no_with() {
+    let host = FakeHost::start().await;
+    let client = client(&host);
+    let status = format!("/api/status/{ID}");
+    for (code, detail, refusal) in [
+        (404, "Task not found.", Refusal::NotFound),
+        (401, "Not authenticated", Refusal::TokenNeeded),
+        (403, "Anonymous users cannot view task details", Refusal::TokenNeeded),
+        (403, "Access denied to this task", Refusal::NotAllowed),
+    ] {
+        host.on(&status, code, json!({ "detail": detail }));
+        host.on("/api/vps/my", 403, json!({ "detail": "Insufficient permissions. Required role: user" }));
+        assert_eq!(refused(client.vps(&id()).await), refusal, "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn an_assigned_user_is_found_in_the_assignments() {
+    let host = FakeHost::start().await;
+    let denied = json!({ "detail": "Access denied to this task" });
+    host.on(&format!("/api/status/{ID}"), 403, &denied)
+        .on("/api/status/5", 403, &denied)
+        .on_with("mine", "/api/vps/my", 200, json!([listed(ID, "trainer", "running")]))
+        .on_with("other", "/api/vps/my", 200, "[]");
+    let vps = client(&host).with_token(token("mine")).vps(&id()).await.unwrap();
+    assert_eq!((vps.is_vps, vps.ssh_port), (true, Some(22023)));
+    assert_eq!(refused(client(&host).with_token(token("other")).vps(&id()).await), Refusal::NotAllowed);
+    let other = VpsRef::parse("5").unwrap();
+    assert_eq!(refused(client(&host).with_token(token("mine")).vps(&other).await), Refusal::NotAllowed);
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_and_then_asked_for_by_its_id() {
+    let host = FakeHost::start().await;
+    let list = json!([listed("5", "trainer", "stopped"), listed(ID, "trainer", "running"), listed("6", "x", "lost")]);
+    host.on("/api/vps", 200, list).on(&format!("/api/status/{ID}"), 200, task("trainer", "running"));
+    let name = VpsRef::parse("trainer").unwrap();
+    assert_eq!(client(&host).vps(&name).await.unwrap().id.to_string(), ID);
+
+    host.on(&format!("/api/status/{ID}"), 403, json!({ "detail": "Access denied to this task" })).on(
+        "/api/vps/my",
+        200,
+        "[]",
+    );
+    assert_eq!(refused(client(&host).vps(&name).await), Refusal::NotAllowed);
+    assert_eq!(refused(client(&host).vps(&VpsRef::parse("nope").unwrap()).await), Refusal::NotFound);
+}
+
+#[tokio::test]
+async fn a_role_without_the_list_gets_its_own() {
+    let host = FakeHost::start().await;
+    let low = json!({ "detail": "Insufficient permissions. Required role: viewer" });
+    host.on("/api/vps", 403, &low).on("/api/vps/status", 403, &low).on(
+        "/api/vps/my",
+        200,
+        json!([listed(ID, "a", "running"), listed("2", "b", "stopped")]),
+    );
+    let client = client(&host);
+    assert_eq!(client.list(true).await.unwrap().len(), 2);
+    assert_eq!(client.list(false).await.unwrap().len(), 1);
+    host.on("/api/vps", 401, json!({ "detail": "Not authenticated" }));
+    assert!(matches!(client.list(true).await, Err(ApiError::Refusal(Refusal::TokenNeeded))));
+}
+
+#[tokio::test]
+async fn nonsense_is_named() {
+    let host = FakeHost::start().await;
+    let client = client(&host);
+    let status = format!("/api/status/{ID}");
+    for (code, body, part) in [
+        (200, "<html>hello</html>".to_owned(), "nonsense: its body is not JSON"),
+        (200, String::new(), "nonsense: its body is not JSON"),
+        (200, r#"{"task_id":"7427"#.to_owned(), "nonsense: its body is not JSON"),
+        (200, r#"{"task_id":"1","status":"running"}"#.to_owned(), "it told of task 1"),
+        (200, "{}".to_owned(), "no usable `task_id`"),
+        (200, " ".repeat(MAX_BODY + 1), "larger than 16 MiB"),
+        (307, String::new(), "answered 307"),
+        (404, "<h1>404</h1>".to_owned(), "answered 404: <h1>404</h1>"),
+        (422, r#"{"detail":[{"type":"int_parsing"}]}"#.to_owned(), r#"answered 422: [{"type":"int_parsing"}]"#),
+        (500, "Internal Server Error".to_owned(), "answered 500: Internal Server Error"),
+        (404, r#"{"detail":"Not Found"}"#.to_owned(), "is no KohakuRiver Host"),
+    ] {
+        host.on(&status, code, body);
+        let error = client.vps(&id()).await.unwrap_err();
+        assert!(error.to_string().contains(part) && error.to_string().contains(&host.base), "{part}: {error}");
+        assert!(matches!(error.refusal(), Refusal::HostApi(_)), "{error}");
+    }
+    host.on("/api/nodes", 200, "[1]").on("/api/vps", 200, "{}");
+    assert!(client.nodes().await.is_err() && client.list(true).await.is_err());
+}
+
+#[tokio::test]
+async fn nobody_there() {
+    let host = FakeHost::start().await;
+    let client = client(&host);
+    drop(host);
+    // The listener goes away with its task, which ends at its next turn.
+    tokio::task::yield_now().await;
+    let error = client.vps(&id()).await.unwrap_err();
+    let Refusal::HostApi(text) = error.refusal() else { panic!("{error:?}") };
+    assert!(text.contains("can't be reached: Connection refused"), "{text}");
+}
+
+#[tokio::test]
+async fn a_host_that_hangs() {
+    let host = FakeHost::start().await;
+    host.on(&format!("/api/status/{ID}"), 0, "");
+    let client = client(&host);
+    let call = tokio::spawn(async move { client.vps(&id()).await });
+    // A clock that is paused earlier would run ahead of the real sockets.
+    while host.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+    let error = call.await.unwrap().unwrap_err();
+    assert!(matches!(error, ApiError::Timeout { limit: REQUEST_LIMIT, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_token_is_sent_as_hosts_take_it() {
+    let host = FakeHost::start().await;
+    host.on_with("sekrit", &format!("/api/status/{ID}"), 200, task("t", "running")).on(
+        &format!("/api/status/{ID}"),
+        403,
+        json!({ "detail": "Anonymous users cannot view task details" }),
+    );
+    let client = client(&host);
+    assert_eq!(refused(client.vps(&id()).await), Refusal::TokenNeeded);
+    assert_eq!(refused(client.with_token(token("wrong")).vps(&id()).await), Refusal::TokenNeeded);
+    assert!(client.with_token(token("sekrit")).vps(&id()).await.is_ok());
+}

@@ -1,0 +1,193 @@
+//! Why a call to the Host API gave nothing.
+
+use std::error::Error;
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::refusal::Refusal;
+use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
+use crate::target::VpsRef;
+
+/// Why a call to the Host API gave nothing. Text in it that came from the network is printable and short.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The Host's answer means one of the reasons that a gateway has as well.
+    #[error("{}", said(.0))]
+    Refusal(Refusal),
+    /// The text that should be the API's address isn't one.
+    #[error("`{base}` is no address of a Host API: {why}")]
+    Base {
+        /// As it was given.
+        base: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// No connection, or it broke.
+    #[error("the Host API at {base} can't be reached")]
+    Unreachable {
+        /// The API's address.
+        base: String,
+        /// What the system said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// No complete answer in time.
+    #[error("the Host API at {base} gave no answer within {} s", .limit.as_secs())]
+    Timeout {
+        /// The API's address.
+        base: String,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// An HTTP server that knows none of the paths of a Host.
+    #[error("the server at {base} is no KohakuRiver Host: it knows neither /api{path} nor {path}")]
+    NotAHost {
+        /// The API's address.
+        base: String,
+        /// The path that was asked for, without `/api`.
+        path: String,
+    },
+    /// A status that no Host gives to this question.
+    #[error("the Host API at {base} answered {status}{}", colon(.detail))]
+    Status {
+        /// The API's address.
+        base: String,
+        /// The status code.
+        status: u16,
+        /// What the answer said, perhaps nothing.
+        detail: String,
+    },
+    /// An answer that can't be used.
+    #[error("the Host API at {base} answered nonsense: {why}")]
+    Body {
+        /// The API's address.
+        base: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl ApiError {
+    /// What a gateway tells its client.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Refusal(refusal) => refusal.clone(),
+            // The cause (`connection refused`) is what an operator wants to read; a client may see it too.
+            Self::Unreachable { source, .. } => Refusal::HostApi(format!("{self}: {}", innermost(source.as_ref()))),
+            _ => Refusal::HostApi(self.to_string()),
+        }
+    }
+
+    /// What a user who asked for `vps` is told.
+    pub fn about(&self, vps: &VpsRef, base: &str) -> Failure {
+        match self {
+            Self::Refusal(refusal) => refused(refusal, &vps.to_string(), base),
+            other => other.failure(format!("cannot look up VPS {vps}")),
+        }
+    }
+
+    /// What a user is told; `what` says what was attempted and with which value.
+    pub fn failure(&self, what: impl Into<String>) -> Failure {
+        let failure = Failure::new(what);
+        let settings = format!("set {KOHAKURIVER_HOST} and {KOHAKURIVER_PORT}");
+        match self {
+            // Its own words are about one VPS, and this is about none.
+            Self::Refusal(Refusal::NotAllowed) => failure
+                .cause("the Host does not allow it to your role")
+                .hint("`kohakuriver auth status` shows who you are to the Host"),
+            Self::Refusal(refusal) => failure.cause(said(refusal)).maybe_hint(refusal.hint("VPS")),
+            Self::Unreachable { source, .. } => failure
+                .cause(self.to_string())
+                .cause(innermost(source.as_ref()))
+                .hint(format!("see whether the Host runs and the address is right; {settings} to change it")),
+            Self::Timeout { .. } => failure.cause(self.to_string()).hint(format!(
+                "see whether the Host is overloaded or a firewall drops packets to it; {settings} to ask another"
+            )),
+            Self::NotAHost { .. } | Self::Body { .. } => failure
+                .cause(self.to_string())
+                .hint(format!("something else may listen there; {settings} to the address of the Host API")),
+            Self::Status { .. } => {
+                failure.cause(self.to_string()).hint("read the Host's log: `journalctl -u kohakuriver-host` there")
+            }
+            Self::Base { .. } => failure.cause(self.to_string()).hint("write it as http://HOST:PORT"),
+        }
+    }
+}
+
+/// A refusal of `vps` in the words that a gateway has for it, and which Host said so.
+pub fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
+    let failure = Failure::new(refusal.title(vps));
+    let failure = match refusal.detail() {
+        Some(detail) => failure.cause(detail),
+        None => failure,
+    };
+    failure.cause(format!("the Host at {base} says so")).maybe_hint(refusal.hint(vps))
+}
+
+/// A refusal where no one VPS is being talked about.
+fn said(refusal: &Refusal) -> String {
+    refusal.detail().unwrap_or_else(|| refusal.title("of this id or name"))
+}
+
+fn colon(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(": {detail}") }
+}
+
+/// The end of the chain: what the system said. The links before it repeat what [`ApiError`] says already.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_names_the_address_and_a_fix() {
+        let base = || "http://head:8000".to_owned();
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for (error, part) in [
+            (ApiError::Unreachable { base: base(), source: refused.into() }, "connection refused"),
+            (ApiError::Timeout { base: base(), limit: Duration::from_secs(10) }, "no answer within 10 s"),
+            (ApiError::NotAHost { base: base(), path: "/nodes".into() }, "neither /api/nodes nor /nodes"),
+            (ApiError::Status { base: base(), status: 500, detail: String::new() }, "answered 500\n"),
+            (ApiError::Status { base: base(), status: 500, detail: "boom".into() }, "answered 500: boom"),
+            (ApiError::Body { base: base(), why: "no JSON".into() }, "nonsense: no JSON"),
+            (ApiError::Base { base: base(), why: "x" }, "http://HOST:PORT"),
+        ] {
+            let text = error.failure("cannot list the VPSes").render("p");
+            assert!(text.starts_with("p: cannot list the VPSes\n  caused by: "), "{text}");
+            assert!(text.contains("http://head:8000") && text.contains(part) && text.contains("  hint: "), "{text}");
+            let Refusal::HostApi(detail) = error.refusal() else { panic!("{error:?}") };
+            assert!(detail.contains("http://head:8000"), "{detail}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_stays_one() {
+        let error = ApiError::Refusal(Refusal::TokenNeeded);
+        assert_eq!(error.refusal(), Refusal::TokenNeeded);
+        let text = error.failure("cannot list the VPSes").render("p");
+        assert!(
+            text.contains("caused by: the Host wants a token") && text.contains("kohakuriver auth login"),
+            "{text}"
+        );
+        let text = ApiError::Refusal(Refusal::NotFound).failure("cannot show VPS x").render("p");
+        assert!(text.contains("caused by: there is no VPS of this id or name"), "{text}");
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_wrong_who_said_so_and_what_helps() {
+        let failure = refused(&Refusal::RunnerOffline(Some("n1".into())), "42", "http://gpu-head:8000");
+        assert_eq!(
+            failure.render("kohakuriver"),
+            "kohakuriver: the Runner of VPS 42 is offline\n  \
+             caused by: the Host has not heard from Runner n1 lately\n  \
+             caused by: the Host at http://gpu-head:8000 says so\n  \
+             hint: see which Runners are online with `kohakuriver node list`\n"
+        );
+    }
+}

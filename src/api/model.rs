@@ -1,0 +1,250 @@
+//! The objects a Host sends, as far as they are needed.
+//!
+//! Strict on what a decision hangs on (the id, the state, a port's range), tolerant of everything else: other fields
+//! may come, go and change their type.
+
+use serde_json::{Map, Value};
+
+use crate::status::VpsStatus;
+use crate::target::TaskId;
+use crate::text::excerpt;
+
+/// A VPS, or a command task that was asked for as one.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Vps {
+    /// Its task id.
+    pub id: TaskId,
+    /// Its name, when it was given one.
+    pub name: Option<String>,
+    /// `false` for a command task.
+    pub is_vps: bool,
+    /// Its state.
+    pub status: VpsStatus,
+    /// The host name of its Runner.
+    pub node: Option<String>,
+    /// The port of its sshd on the Runner. Means something only while the VPS runs or is paused.
+    pub ssh_port: Option<u16>,
+    /// `docker` or `qemu`.
+    pub backend: Option<String>,
+    /// The user name of its owner.
+    pub owner: Option<String>,
+    /// When it was asked for: the Host's local time, without a zone.
+    pub submitted_at: Option<String>,
+    /// When it was started: the Host's local time, without a zone.
+    pub started_at: Option<String>,
+    /// What the Host says of it; while it starts this may be progress, not an error.
+    pub error_message: Option<String>,
+    /// The object as the Host sent it.
+    pub json: Value,
+}
+
+/// A Runner.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Node {
+    /// Its host name, which a VPS's `node` refers to.
+    pub hostname: String,
+    /// Its own API, as `http://address:port`.
+    pub url: String,
+    /// Whether the Host hears its heartbeat.
+    pub online: bool,
+    /// When the Host last heard it: the Host's local time, without a zone.
+    pub last_heartbeat: Option<String>,
+    /// The object as the Host sent it.
+    pub json: Value,
+}
+
+/// A field that is needed is missing or of another kind.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ModelError {
+    /// Not an object at all.
+    #[error("{0} is no JSON object")]
+    NoObject(&'static str),
+    /// A list was expected.
+    #[error("{0} is no JSON list")]
+    NoList(&'static str),
+    /// A field of an object.
+    #[error("{object} has no usable `{field}`")]
+    Field {
+        /// Which kind of object.
+        object: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+}
+
+impl Vps {
+    /// Reads a task object, or an object of a VPS list, which tells no type: there it is a VPS.
+    ///
+    /// # Errors
+    /// When its id, its state or its port is missing or can't be one.
+    pub fn from_json(json: Value) -> Result<Self, ModelError> {
+        const OBJECT: &str = "a task";
+        let object = json.as_object().ok_or(ModelError::NoObject(OBJECT))?;
+        let field = |field| ModelError::Field { object: OBJECT, field };
+        let id = object.get("task_id").and_then(task_id).ok_or(field("task_id"))?;
+        let status = text(object, "status").ok_or(field("status"))?;
+        let ssh_port = match object.get("ssh_port") {
+            None | Some(Value::Null) => None,
+            Some(value) => port(value).ok_or(field("ssh_port"))?,
+        };
+        Ok(Self {
+            id,
+            name: text(object, "name"),
+            is_vps: text(object, "task_type").is_none_or(|kind| kind == "vps"),
+            status: VpsStatus::parse(&status),
+            node: text(object, "assigned_node"),
+            ssh_port,
+            backend: text(object, "vps_backend"),
+            owner: text(object, "owner_username"),
+            submitted_at: text(object, "submitted_at"),
+            started_at: text(object, "started_at"),
+            error_message: text(object, "error_message"),
+            json,
+        })
+    }
+}
+
+impl Node {
+    /// Reads an object of the list of nodes.
+    ///
+    /// # Errors
+    /// When its name, its address or its state is missing.
+    pub fn from_json(json: Value) -> Result<Self, ModelError> {
+        const OBJECT: &str = "a node";
+        let object = json.as_object().ok_or(ModelError::NoObject(OBJECT))?;
+        let need = |field| text(object, field).ok_or(ModelError::Field { object: OBJECT, field });
+        Ok(Self {
+            hostname: need("hostname")?,
+            url: need("url")?,
+            online: need("status")? == "online",
+            last_heartbeat: text(object, "last_heartbeat"),
+            json,
+        })
+    }
+}
+
+/// Reads a list of VPSes.
+///
+/// # Errors
+/// When it is no list, or [`Vps::from_json`] refuses one of them.
+pub(super) fn vps_list(json: Value) -> Result<Vec<Vps>, ModelError> {
+    let Value::Array(objects) = json else { return Err(ModelError::NoList("the list of VPSes")) };
+    objects.into_iter().map(Vps::from_json).collect()
+}
+
+/// Reads a list of nodes.
+///
+/// # Errors
+/// When it is no list, or [`Node::from_json`] refuses one of them.
+pub(super) fn node_list(json: Value) -> Result<Vec<Node>, ModelError> {
+    let Value::Array(objects) = json else { return Err(ModelError::NoList("the list of nodes")) };
+    objects.into_iter().map(Node::from_json).collect()
+}
+
+/// An id as the string it should be, or as the bare integer that some answers of a Host hold. A float has lost digits
+/// already.
+fn task_id(value: &Value) -> Option<TaskId> {
+    match value {
+        Value::String(text) => TaskId::parse(text),
+        Value::Number(number) => TaskId::parse(&number.as_u64()?.to_string()),
+        _ => None,
+    }
+}
+
+/// A port; zero and less stand for none.
+fn port(value: &Value) -> Option<Option<u16>> {
+    let number = value.as_i64()?;
+    if number <= 0 { Some(None) } else { u16::try_from(number).ok().map(Some) }
+}
+
+/// A text that says something, fit for a terminal.
+fn text(object: &Map<String, Value>, field: &str) -> Option<String> {
+    object.get(field).and_then(Value::as_str).map(excerpt).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_task_as_a_host_sends_it() {
+        let json = json!({
+            "task_id": "7427000000000000001", "task_type": "vps", "batch_id": null, "name": "seed-running",
+            "owner_id": 2, "owner_username": "operator1", "approval_status": null, "command": "vps", "arguments": [],
+            "env_vars": {}, "required_cores": 0, "required_gpus": [], "status": "running", "assigned_node": "node-up",
+            "ssh_port": 22023, "vps_backend": "docker", "vm_ip": null, "error_message": "",
+            "submitted_at": "2026-11-23T12:05:55.570203", "started_at": "2026-11-23T12:06:55.570203"
+        });
+        let vps = Vps::from_json(json.clone()).unwrap();
+        let expected = Vps {
+            id: TaskId::parse("7427000000000000001").unwrap(),
+            name: Some("seed-running".into()),
+            is_vps: true,
+            status: VpsStatus::Running,
+            node: Some("node-up".into()),
+            ssh_port: Some(22023),
+            backend: Some("docker".into()),
+            owner: Some("operator1".into()),
+            submitted_at: Some("2026-11-23T12:05:55.570203".into()),
+            started_at: Some("2026-11-23T12:06:55.570203".into()),
+            error_message: None,
+            json,
+        };
+        assert_eq!(vps, expected);
+    }
+
+    #[test]
+    fn ids_as_strings_and_as_bare_integers_but_never_rounded() {
+        for (id, digits) in [
+            (json!("7427000000000000001"), Some("7427000000000000001")),
+            (json!(7_427_000_000_000_000_001_u64), Some("7427000000000000001")),
+            (json!(7.427e18), None),
+            (json!(-1), None),
+            (json!("7427000000000000001x"), None),
+            (json!(null), None),
+        ] {
+            let vps = Vps::from_json(json!({ "task_id": id, "status": "running" }));
+            assert_eq!(vps.ok().map(|vps| vps.id.to_string()).as_deref(), digits, "{id}");
+        }
+        let parsed: Value = serde_json::from_str(r#"{"task_id":7427000000000000001,"status":"lost"}"#).unwrap();
+        assert_eq!(Vps::from_json(parsed).unwrap().id.to_string(), "7427000000000000001");
+    }
+
+    #[test]
+    fn a_port_is_a_port_or_none() {
+        for (port, expected) in [
+            (json!(22023), Ok(Some(22023))),
+            (json!(0), Ok(None)),
+            (json!(-1), Ok(None)),
+            (json!(null), Ok(None)),
+            (json!(65536), Err(())),
+            (json!("22"), Err(())),
+            (json!(22.5), Err(())),
+        ] {
+            let vps = Vps::from_json(json!({ "task_id": "1", "status": "running", "ssh_port": port }));
+            assert_eq!(vps.map(|vps| vps.ssh_port).map_err(|_| ()), expected, "{port}");
+        }
+    }
+
+    #[test]
+    fn what_is_needed_must_be_there() {
+        for (json, message) in [
+            (json!([]), "a task is no JSON object"),
+            (json!({ "task_id": "1" }), "a task has no usable `status`"),
+            (json!({ "status": "running" }), "a task has no usable `task_id`"),
+        ] {
+            assert_eq!(Vps::from_json(json).unwrap_err().to_string(), message);
+        }
+        assert!(vps_list(json!({})).is_err() && node_list(json!("x")).is_err());
+        let error = node_list(json!([{ "hostname": "n", "status": "online" }])).unwrap_err();
+        assert_eq!(error.to_string(), "a node has no usable `url`");
+    }
+
+    #[test]
+    fn a_command_task_is_no_vps_and_foreign_text_is_made_printable() {
+        let vps = Vps::from_json(json!({ "task_id": "1", "status": "a\u{1b}[2J", "task_type": "command" })).unwrap();
+        assert!(!vps.is_vps);
+        assert_eq!(vps.status.as_str(), "a[2J");
+    }
+}

@@ -1,0 +1,175 @@
+//! `kohakuriver vps connect`: look the VPS up, then become ssh.
+//!
+//! Whatever can be known to be wrong is said before ssh starts, by the Host's word or by a look at the key file. On
+//! success nothing is printed: the terminal is ssh's from its first byte. The tunnel itself is the helper's work,
+//! which ssh starts.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::search_path::{find_all, is_program};
+use super::{block_on, client, ui, vps_ref};
+use crate::api::{ApiError, locate, refused};
+use crate::failure::Failure;
+use crate::refusal::Refusal;
+use crate::seconds;
+use crate::settings::{self, Settings};
+use crate::ssh::command::{SshCommand, known_hosts_path};
+use crate::ssh::keys;
+use crate::ssh::quote::shell_line;
+use crate::target::{TaskId, VpsRef};
+
+/// The helper's program name.
+const PROXY_PROGRAM: &str = "kohakuriver-proxy";
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Without --key, ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> is used if it exists, else ssh's agent and \
+defaults. What stands behind `--` is ssh's, as if it stood behind the host name:
+
+  kohakuriver vps connect 7323718749301768192 -- -L 8888:localhost:8888
+  kohakuriver vps connect trainer -- -t htop")]
+pub(super) struct Arguments {
+    /// Task id or name of the VPS
+    #[arg(value_name = "VPS")]
+    vps: String,
+    /// Private key to log in with
+    #[arg(long, short = 'i', value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Login on the VPS [default: root]
+    #[arg(long, short = 'u', value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    user: Option<String>,
+    /// Keep trying while the VPS is starting, for 300 seconds unless told otherwise
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = seconds::DEFAULT_WAIT,
+          value_parser = seconds::parse)]
+    wait: Option<Duration>,
+    /// Print the ssh command instead of running it
+    #[arg(long)]
+    dry_run: bool,
+    /// Options and remote command for ssh
+    #[arg(last = true, value_name = "SSH ARGS")]
+    pub(super) ssh_args: Vec<OsString>,
+}
+
+pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
+    let vps = vps_ref(&arguments.vps)?;
+    let id = block_on(find(settings, &vps, arguments.wait.is_some()))?;
+    let home = home()?;
+    let known_hosts = known_hosts_path(&home);
+    let command = SshCommand {
+        ssh: ssh_program()?,
+        proxy_program: proxy_program()?,
+        proxy: settings.ssh_proxy(),
+        wait: arguments.wait,
+        id,
+        user: arguments.user,
+        key: keys::resolve(arguments.key.as_deref(), id, Some(&home))?,
+        known_hosts: known_hosts.clone(),
+        ssh_args: arguments.ssh_args,
+    };
+    let argv = command.argv().map_err(|error| {
+        Failure::new(format!("cannot tell ssh where {} is", error.path.display()))
+            .because(&error)
+            .hint("move it to a path without `${`")
+    })?;
+    if arguments.dry_run {
+        let mut line = shell_line(&argv);
+        line.push("\n");
+        return ui::print_bytes(line.as_bytes());
+    }
+    prepare_known_hosts(&known_hosts)?;
+    let error = Command::new(&command.ssh).args(&argv[1..]).exec();
+    Err(Failure::new(format!("cannot run {}", command.ssh.display())).because(&error))
+}
+
+/// Asks the Host for the VPS; one that can't be reached is a failure that says why. With `wait`, one that is starting is
+/// left to the helper, which goes on asking.
+async fn find(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
+    let client = client(settings)?;
+    let failed = |error: ApiError| error.about(vps, client.base());
+    let found = client.vps(vps).await.map_err(failed)?;
+    let node = match &found.node {
+        Some(name) => client.node(name).await.map_err(failed)?,
+        None => None,
+    };
+    match locate(&found, node.as_ref()) {
+        Ok(_) => Ok(found.id),
+        Err(Refusal::Starting(_)) if wait => Ok(found.id),
+        Err(refusal) => Err(refused(&refusal, &found.id.to_string(), client.base())),
+    }
+}
+
+fn home() -> Result<PathBuf, Failure> {
+    let home = settings::home_dir().and_then(|home| std::path::absolute(home).ok());
+    home.ok_or_else(|| Failure::new("cannot tell where your home directory is").hint("set HOME"))
+}
+
+fn ssh_program() -> Result<PathBuf, Failure> {
+    find_all("ssh", env::var_os("PATH").as_deref()).into_iter().next().ok_or_else(|| {
+        Failure::new("there is no `ssh` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
+    })
+}
+
+/// The helper beside this program, where they are installed together, else the first on PATH.
+fn proxy_program() -> Result<PathBuf, Failure> {
+    let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
+    let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
+    beside.clone().filter(|path| is_program(path)).or_else(on_path).ok_or_else(|| {
+        let failure = Failure::new(format!("there is no `{PROXY_PROGRAM}`, which carries ssh's bytes to the gateway"));
+        let failure = match beside.as_deref().and_then(Path::parent) {
+            Some(folder) => failure.cause(format!("looked in {} and on PATH", folder.display())),
+            None => failure.cause("looked on PATH"),
+        };
+        failure.hint("install it again with `cargo install kohakuriver-proxy`, which brings both programs")
+    })
+}
+
+/// Makes sure that ssh finds our known_hosts, closed to others as ssh's own files are.
+fn prepare_known_hosts(path: &Path) -> Result<(), Failure> {
+    let cannot = |error: io::Error| {
+        Failure::new(format!("cannot keep host keys in {}", path.display()))
+            .because(&error)
+            .hint("make the directory writable; without stored host keys nobody would notice a false VPS")
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
+        DirBuilder::new().mode(0o700).create(folder).map_err(cannot)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(cannot(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn known_hosts_is_made_once_and_closed_to_others() {
+        let home = env::temp_dir().join(format!("kohakuriver-connect-{}", std::process::id()));
+        fs::create_dir(&home).unwrap();
+        let path = known_hosts_path(&home);
+        prepare_known_hosts(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o700, 0o600));
+        fs::write(&path, "kept").unwrap();
+        prepare_known_hosts(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
+        fs::remove_dir_all(&home).unwrap();
+        fs::write(&home, "no directory").unwrap();
+        let failure = prepare_known_hosts(&path).unwrap_err();
+        fs::remove_file(&home).unwrap();
+        assert!(failure.what().contains("kohakuriver_known_hosts"), "{failure:?}");
+    }
+}

@@ -1,0 +1,126 @@
+//! `kohakuriver vps list`.
+
+use serde_json::{Value, json};
+
+use super::{block_on, client, ui};
+use crate::api::Vps;
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::status::VpsStatus;
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// List those that have ended too
+    #[arg(long, short = 'a')]
+    all: bool,
+    /// Print JSON: the fields of `vps status --json`, in an array
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    let list = block_on(async {
+        let client = client(settings)?;
+        client.list(arguments.all).await.map_err(|error| error.failure("cannot list the VPSes"))
+    })?;
+    if arguments.json {
+        return ui::print(&ui::json(&Value::Array(list.iter().map(as_json).collect())));
+    }
+    if list.is_empty() {
+        ui::remark(if arguments.all {
+            "there is no VPS"
+        } else {
+            "no VPS is up; `kohakuriver vps list --all` lists those that have ended too"
+        });
+        return Ok(());
+    }
+    let rows: Vec<_> = list.iter().map(row).collect();
+    let headers = ["TASK ID", "NAME", "STATUS", "NODE", "SSH PORT", "BACKEND", "OWNER"];
+    ui::print(&ui::table(headers, &rows, ui::terminal_width()))
+}
+
+fn row(vps: &Vps) -> [String; 7] {
+    [
+        vps.id.to_string(),
+        vps.name.clone().unwrap_or_default(),
+        vps.status.to_string(),
+        vps.node.clone().unwrap_or_default(),
+        ssh_port(vps).map(|port| port.to_string()).unwrap_or_default(),
+        vps.backend.clone().unwrap_or_default(),
+        vps.owner.clone().unwrap_or_default(),
+    ]
+}
+
+/// The port that sshd is on. Before a VPS runs, a Host gives a placeholder, and afterwards the one it had.
+pub(super) fn ssh_port(vps: &Vps) -> Option<u16> {
+    let up = matches!(vps.status, VpsStatus::Running | VpsStatus::Paused);
+    vps.ssh_port.filter(|&port| up && port > 0)
+}
+
+/// A VPS for scripts. The keys are the Host's own; they are all there, whatever the Host left out.
+pub(super) fn as_json(vps: &Vps) -> Value {
+    json!({
+        "task_id": vps.id.to_string(),
+        "name": vps.name,
+        "status": vps.status.as_str(),
+        "assigned_node": vps.node,
+        "ssh_port": ssh_port(vps),
+        "vps_backend": vps.backend,
+        "owner_username": vps.owner,
+        "submitted_at": vps.submitted_at,
+        "started_at": vps.started_at,
+        "error_message": vps.error_message,
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::target::TaskId;
+
+    pub(in crate::cli) fn vps(status: VpsStatus) -> Vps {
+        Vps {
+            id: TaskId::parse("7323718749301768192").unwrap(),
+            name: Some("trainer".into()),
+            is_vps: true,
+            status,
+            node: Some("node1".into()),
+            ssh_port: Some(32768),
+            backend: None,
+            owner: Some("alice".into()),
+            submitted_at: Some("2026-11-23T12:05:53.5".into()),
+            started_at: None,
+            error_message: None,
+            json: Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_row_has_a_port_only_where_sshd_is() {
+        assert_eq!(
+            row(&vps(VpsStatus::Running)),
+            ["7323718749301768192", "trainer", "running", "node1", "32768", "", "alice"].map(str::to_owned)
+        );
+        assert_eq!(row(&vps(VpsStatus::Pending))[4], "");
+        assert_eq!(row(&Vps { ssh_port: Some(0), ..vps(VpsStatus::Running) })[4], "");
+    }
+
+    #[test]
+    fn json_has_every_key_and_ids_as_strings() {
+        assert_eq!(
+            as_json(&vps(VpsStatus::Paused)),
+            json!({
+                "task_id": "7323718749301768192",
+                "name": "trainer",
+                "status": "paused",
+                "assigned_node": "node1",
+                "ssh_port": 32768,
+                "vps_backend": null,
+                "owner_username": "alice",
+                "submitted_at": "2026-11-23T12:05:53.5",
+                "started_at": null,
+                "error_message": null,
+            })
+        );
+    }
+}

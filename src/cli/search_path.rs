@@ -1,0 +1,52 @@
+//! Programs on PATH.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+/// Every program called `name` on PATH, in its order, as absolute paths.
+///
+/// An empty entry means the working directory to a shell; it is left out here, so that no file that happens to lie
+/// there is run.
+pub(super) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> {
+    let Some(search_path) = search_path else { return Vec::new() };
+    std::env::split_paths(search_path)
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .filter_map(|folder| std::path::absolute(folder.join(name)).ok())
+        .filter(|path| is_program(path))
+        .collect()
+}
+
+/// A file that this user may run.
+pub(super) fn is_program(path: &Path) -> bool {
+    path.is_file() && access(path, Access::EXEC_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn finds_programs_only_and_in_order() {
+        let folder = std::env::temp_dir().join(format!("kohakuriver-path-{}", std::process::id()));
+        for (name, mode) in [("a", 0o755), ("b", 0o644), ("c", 0o755)] {
+            fs::create_dir_all(folder.join(name)).unwrap();
+            fs::write(folder.join(name).join("tool"), "").unwrap();
+            fs::set_permissions(folder.join(name).join("tool"), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::create_dir_all(folder.join("d").join("tool")).unwrap();
+        let entries = ["c", "", "b", "missing", "d", "a"];
+        let path = std::env::join_paths(entries.map(|name| match name {
+            "" => PathBuf::new(),
+            name => folder.join(name),
+        }))
+        .unwrap();
+        let found = find_all("tool", Some(&path));
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found, [folder.join("c").join("tool"), folder.join("a").join("tool")]);
+    }
+}

@@ -1,0 +1,105 @@
+//! `kohakuriver vps status`.
+
+use super::list::{as_json, ssh_port};
+use super::{block_on, client, ui, vps_ref};
+use crate::api::{Vps, refused};
+use crate::failure::Failure;
+use crate::refusal::Refusal;
+use crate::settings::Settings;
+use crate::ssh::command::DEFAULT_USER;
+use crate::ssh::quote::shell_line;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The JSON has the keys task_id (a string), name, status, assigned_node, ssh_port, vps_backend, owner_username, \
+submitted_at, started_at and error_message; null stands where there is no value. ssh_port is null unless the VPS is \
+running or paused.")]
+pub(super) struct Arguments {
+    /// Task id or name of the VPS
+    #[arg(value_name = "VPS")]
+    vps: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    let wanted = vps_ref(&arguments.vps)?;
+    let vps = block_on(async {
+        let client = client(settings)?;
+        let found = client.vps(&wanted).await.map_err(|error| error.about(&wanted, client.base()))?;
+        if found.is_vps { Ok(found) } else { Err(refused(&Refusal::NotVps, &arguments.vps, client.base())) }
+    })?;
+    ui::print(&if arguments.json { ui::json(&as_json(&vps)) } else { ui::fields(&describe(&vps)) })
+}
+
+fn describe(vps: &Vps) -> Vec<(&'static str, String)> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let time = |time: &Option<String>| time.as_deref().map(ui::time).unwrap_or_default();
+    let mut fields = vec![
+        ("Task ID", vps.id.to_string()),
+        ("Name", text(&vps.name)),
+        ("Status", vps.status.to_string()),
+        ("Node", text(&vps.node)),
+        ("SSH Port", ssh_port(vps).map(|port| port.to_string()).unwrap_or_default()),
+        ("Backend", text(&vps.backend)),
+        ("Owner", text(&vps.owner)),
+        ("Submitted", time(&vps.submitted_at)),
+        ("Started", time(&vps.started_at)),
+    ];
+    if let Some(message) = vps.error_message.as_ref().filter(|message| !message.is_empty()) {
+        fields.push(("Message", message.clone()));
+    }
+    if let (Some(port), Some(node)) = (ssh_port(vps), &vps.node) {
+        fields.push(("Connect", format!("kohakuriver vps connect {}", vps.id)));
+        fields.push(("Manual", manual_command(port, node)));
+    }
+    fields
+}
+
+/// How to connect without the gateway, where the Runner can be reached. The node's name comes from the network and is
+/// there to be pasted, so it is quoted for the shell.
+fn manual_command(port: u16, node: &str) -> String {
+    let login = format!("{DEFAULT_USER}@{node}");
+    shell_line(["ssh", "-p", &port.to_string(), &login]).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::list::tests::vps;
+    use super::*;
+    use crate::status::VpsStatus;
+
+    #[test]
+    fn a_running_vps_shows_node_port_and_both_ways_in() {
+        assert_eq!(
+            ui::fields(&describe(&vps(VpsStatus::Running))),
+            "Task ID    7323718749301768192\n\
+             Name       trainer\n\
+             Status     running\n\
+             Node       node1\n\
+             SSH Port   32768\n\
+             Backend    -\n\
+             Owner      alice\n\
+             Submitted  2026-11-23 12:05:53\n\
+             Started    -\n\
+             Connect    kohakuriver vps connect 7323718749301768192\n\
+             Manual     ssh -p 32768 root@node1\n"
+        );
+    }
+
+    #[test]
+    fn a_vps_that_is_not_up_shows_no_way_in() {
+        let text = ui::fields(&describe(&Vps {
+            error_message: Some("Provisioning VM...\x1b[2J".into()),
+            ..vps(VpsStatus::Assigning)
+        }));
+        assert!(text.contains("SSH Port   -\n") && text.contains("Message    Provisioning VM...[2J\n"), "{text}");
+        assert!(!text.contains("Connect") && !text.contains("Manual"), "{text}");
+    }
+
+    #[test]
+    fn a_nodes_name_is_one_word_for_the_shell() {
+        assert_eq!(manual_command(7, "n1;id"), "ssh -p 7 'root@n1;id'");
+    }
+}

@@ -1,0 +1,127 @@
+//! The accept loop: a bounded number of connections, a task for each, and faults that pass.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::failure::Failure;
+use crate::gateway::notices::{Matter, Notices};
+
+/// How long to wait when the system has no descriptor or no memory for another connection.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(250);
+
+/// What the doors of the gateway share.
+#[derive(Clone)]
+pub(super) struct Doors {
+    pub(super) tracker: TaskTracker,
+    pub(super) stop: CancellationToken,
+    pub(super) notices: Notices,
+}
+
+impl Doors {
+    /// Accepts on `listener` and runs `serve` for each connection, in a task of its own that ends with the gateway.
+    /// A panic ends that task alone.
+    pub(super) fn open<F, S>(&self, listener: TcpListener, permits: Arc<Semaphore>, serve: S)
+    where
+        F: Future<Output = ()> + Send + 'static,
+        S: Fn(TcpStream) -> F + Send + 'static,
+    {
+        let doors = self.clone();
+        let accepting = async move {
+            loop {
+                // The permit comes first: whoever can't be served yet waits in the listener's queue.
+                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+                let stream = doors.accept(&listener).await;
+                let connection = serve(stream);
+                let task = async move {
+                    connection.await;
+                    drop(permit);
+                };
+                doors.tracker.spawn(doors.stop.clone().run_until_cancelled_owned(task));
+            }
+        };
+        self.tracker.spawn(self.stop.clone().run_until_cancelled_owned(accepting));
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> TcpStream {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    let failure = Failure::new("cannot accept connections for the moment").because(&error);
+                    self.notices.complain(Matter::Accept, &failure);
+                    tokio::time::sleep(SHORTAGE_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Linux hands out errors of a connection that died in the queue as errors of accept (accept(2), "Error handling").
+fn is_of_one_connection(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|errno| {
+        [
+            Errno::CONNABORTED,
+            Errno::CONNRESET,
+            Errno::CONNREFUSED,
+            Errno::INTR,
+            Errno::PERM,
+            Errno::PROTO,
+            Errno::NOPROTOOPT,
+            Errno::OPNOTSUPP,
+            Errno::NETDOWN,
+            Errno::NETUNREACH,
+            Errno::HOSTDOWN,
+            Errno::HOSTUNREACH,
+            Errno::TIMEDOUT,
+        ]
+        .contains(&errno)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::notices::tests::Heard;
+    use tokio::io::AsyncReadExt;
+
+    #[test]
+    fn whose_error_it_is() {
+        let of_one = |errno: Errno| is_of_one_connection(&errno.into());
+        assert!(of_one(Errno::CONNABORTED) && of_one(Errno::HOSTUNREACH));
+        assert!(!of_one(Errno::MFILE) && !of_one(Errno::NFILE) && !of_one(Errno::NOMEM));
+        assert!(!is_of_one_connection(&io::Error::other("x")));
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_connection_only_and_the_number_is_bounded() {
+        let notices = Notices::to(Heard::default());
+        let doors = Doors { tracker: TaskTracker::new(), stop: CancellationToken::new(), notices };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let permits = Arc::new(Semaphore::new(1));
+        doors.open(listener, Arc::clone(&permits), |mut stream| async move {
+            let byte = stream.read_u8().await.unwrap();
+            assert_ne!(byte, b'!', "a panic on purpose");
+        });
+        // Each holds the only permit until it is gone, so the next is served after it alone.
+        for byte in [b'!', b'a', b'!', b'b'] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, &[byte]).await.unwrap();
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        }
+        doors.stop.cancel();
+        doors.tracker.close();
+        doors.tracker.wait().await;
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! The gateway's command line, as typed.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::gateway::limits::DEFAULT_MAX_TUNNELS;
+
+/// Answer on a Host's SSH port and carry SSH to its VPSes
+///
+/// Takes HTTP CONNECT and the older REQUEST_TUNNEL line on the same port, finds the VPS through the Host API or in an
+/// inventory file, and reaches nothing but VPSes.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "kohakuriver-gateway", version, after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// Listen for tunnels on this address; may be given several times [default: [::]:8002, both families]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Ask the Host API at this address [default: http://127.0.0.1:8000]
+    #[arg(long, value_name = "URL", conflicts_with = "inventory")]
+    pub host_api: Option<String>,
+
+    /// Find VPSes in this file; no Host is needed
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+
+    /// Serve the read-only part of the Host API on this address [default: 127.0.0.1:8000]
+    ///
+    /// With --inventory only: it is the inventory that is served.
+    #[arg(long, value_name = "ADDR", requires = "inventory", conflicts_with = "host_api")]
+    pub api_listen: Option<SocketAddr>,
+
+    /// Carry at most this many tunnels at once; the limit of open files may allow fewer
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_TUNNELS as u32,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tunnels: u32,
+}
+
+const AFTER_HELP: &str = "\
+Example, stand-alone, with this in inventory.json:
+  { \"nodes\": [ { \"hostname\": \"node1\", \"url\": \"http://127.0.0.1:8001\", \"status\": \"online\" } ],
+    \"vps\": [ { \"task_id\": \"7323718749301768192\", \"name\": \"trainer\", \"status\": \"running\",
+               \"assigned_node\": \"node1\", \"ssh_port\": 32768 } ] }
+  kohakuriver-gateway --inventory inventory.json
+
+KOHAKURIVER_HOST, KOHAKURIVER_PORT and KOHAKURIVER_SSH_PROXY_PORT, or config.json, change the defaults.
+
+Exit status: 0 told to stop; 1 it could not serve; 2 wrong usage.";
+
+impl Arguments {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// Clap's, which also says what `--help` and `--version` print.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn read(words: &str) -> Result<Arguments, clap::Error> {
+        Arguments::read(format!("kohakuriver-gateway {words}").split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn definitions_are_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_taken_and_what_is_wrong_usage() {
+        let arguments = read("--listen 127.0.0.1:0 --listen [::1]:2 --inventory f --api-listen 127.0.0.1:0").unwrap();
+        assert_eq!(arguments.listen.len(), 2);
+        assert_eq!(read("").unwrap().max_tunnels, 4096);
+        for wrong in [
+            "--listen 8002",
+            "--listen host:8002",
+            "--host-api http://h:1 --inventory f",
+            "--host-api http://h:1 --api-listen 127.0.0.1:0",
+            "--api-listen 127.0.0.1:0",
+            "--max-tunnels 0",
+            "--frobnicate",
+            "stray",
+        ] {
+            assert_eq!(read(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+    }
+}

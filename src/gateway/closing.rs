@@ -1,0 +1,39 @@
+//! The orderly end of a connection.
+//!
+//! Closing a socket that still holds unread input makes the system send a reset, and a reset can overtake, and so eat,
+//! the answer before it. So the write half is shut first, and what the other side still sends is read and thrown away
+//! until it has closed too; for a short while and a limited amount, since it may never do so (RFC 9112 §9.6).
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long the other side has to take an answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long the other side has to close.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// How much of what it still sends is read, in bytes.
+const DRAIN_BYTES: u64 = 256 * 1024;
+
+/// Writes `answer`; whether it went out in time.
+pub(super) async fn write(stream: &mut TcpStream, answer: &[u8]) -> bool {
+    matches!(timeout(ANSWER_LIMIT, stream.write_all(answer)).await, Ok(Ok(())))
+}
+
+/// Writes `answer` as the last thing, and closes so that it arrives.
+pub(super) async fn answer(mut stream: TcpStream, answer: &[u8]) {
+    if write(&mut stream, answer).await {
+        close(stream).await;
+    }
+}
+
+/// Closes so that everything written before arrives.
+pub(super) async fn close(mut stream: TcpStream) {
+    if stream.shutdown().await.is_ok() {
+        let mut rest = stream.take(DRAIN_BYTES);
+        // However it goes, the connection ends now.
+        let _ = timeout(DRAIN_LIMIT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    }
+}

@@ -1,0 +1,96 @@
+//! One connection, from its first byte to its last: request, lookup, dial, answer, relay.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::gateway::directory::Directory;
+use crate::gateway::incoming::{self, Incoming};
+use crate::gateway::relay::relay;
+use crate::gateway::{closing, dial};
+use crate::handshake::answer;
+use crate::handshake::request::{Connect, Line, Request};
+use crate::refusal::Refusal;
+use crate::secret::Token;
+use crate::sys;
+use crate::target::VpsRef;
+
+/// What every connection needs to know of the gateway.
+pub(super) struct Gateway {
+    directory: Directory,
+    /// The addresses it listens on.
+    own: Vec<SocketAddr>,
+    tunnels: Arc<Semaphore>,
+    max_tunnels: usize,
+}
+
+/// A way to a VPS, and the right to use it.
+struct Way {
+    vps: TcpStream,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Gateway {
+    pub(super) fn new(directory: Directory, own: Vec<SocketAddr>, max_tunnels: usize) -> Self {
+        Self { directory, own, tunnels: Arc::new(Semaphore::new(max_tunnels)), max_tunnels }
+    }
+
+    /// Serves `client` until it is gone.
+    pub(super) async fn serve(&self, mut client: TcpStream) {
+        // It fails only when the client has gone again already.
+        if sys::tune(&client).is_err() {
+            return;
+        }
+        let (request, early) = match incoming::read(&mut client).await {
+            Incoming::Request(request, early) => (request, early),
+            Incoming::Broken(answer) => return closing::answer(client, &answer).await,
+            Incoming::Nobody => return,
+        };
+        let way = match &request {
+            Request::Connect(connect) => self.connect(connect).await,
+            Request::Line(line) => self.line(line).await,
+        };
+        let Way { vps, permit } = match way {
+            Ok(way) => way,
+            Err(answer) => return closing::answer(client, &answer).await,
+        };
+        let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
+        if closing::write(&mut client, yes).await {
+            relay(client, vps, early).await;
+        }
+        drop(permit);
+    }
+
+    /// The way that a CONNECT asks for, or the answer that says why there is none.
+    async fn connect(&self, connect: &Connect) -> Result<Way, Vec<u8>> {
+        let vps = match &connect.target {
+            Ok(vps) => vps,
+            Err(refusal) => {
+                let host = connect.as_sent.rsplit_once(':').map_or(connect.as_sent.as_str(), |(host, _)| host);
+                return Err(answer::refused(refusal, host));
+            }
+        };
+        let way = self.open(vps, connect.token.clone()).await;
+        way.map_err(|refusal| answer::refused(&refusal, &vps.to_string()))
+    }
+
+    /// The same for the line protocol, which has no token.
+    async fn line(&self, line: &Line) -> Result<Way, Vec<u8>> {
+        let id = line.target.map_err(answer::line_error)?;
+        let way = self.open(&VpsRef::Id(id), None).await;
+        way.map_err(|refusal| answer::line_error(&refusal.line(&line.digits)))
+    }
+
+    async fn open(&self, vps: &VpsRef, token: Option<Token>) -> Result<Way, Refusal> {
+        let reach = self.directory.reach(vps, token).await?;
+        let Ok(permit) = Arc::clone(&self.tunnels).try_acquire_owned() else {
+            return Err(Refusal::Limit(format!("it carries no more than {} tunnels at once", self.max_tunnels)));
+        };
+        let dialled = dial::dial(&reach.host, reach.port, &self.own).await;
+        let vps = dialled.map_err(|error| error.refusal(&reach))?;
+        sys::tune(&vps).map_err(|error| Refusal::Unreachable(format!("its connection broke at once: {error}")))?;
+        Ok(Way { vps, permit })
+    }
+}

@@ -1,0 +1,190 @@
+//! From a Runner's name and a VPS's port to a connected socket.
+//!
+//! Asynchronous, unlike [`crate::dial`], which serves one tunnel in one thread. Both families are tried without
+//! waiting for a dead one (RFC 8305), every resolved address is judged by [`policy`] before it is dialled, and
+//! one deadline holds over all.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::api::Reach;
+use crate::dial::{ATTEMPT_DELAY, interleave};
+use crate::gateway::policy::{self, Denied};
+use crate::refusal::Refusal;
+use crate::text::excerpt;
+
+/// How long resolving and connecting may take together, as long as older Hosts have always waited for a Runner.
+pub(super) const DIAL_LIMIT: Duration = Duration::from_secs(15);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    #[error("no address is known for `{host}`")]
+    NoAddress { host: String, source: io::Error },
+    #[error("{0}")]
+    Denied(Denied),
+    #[error("no answer in time")]
+    Timeout,
+    #[error("connection refused")]
+    Refused,
+    #[error("{address} can't be reached")]
+    Failed { address: SocketAddr, source: io::Error },
+}
+
+impl DialError {
+    /// What the client is told.
+    pub(super) fn refusal(self, reach: &Reach) -> Refusal {
+        match self {
+            Self::Timeout => Refusal::ConnectionTimeout,
+            Self::Refused => Refusal::ConnectionRefused { node: reach.node.clone(), booting: reach.booting },
+            Self::Denied(denied) => Refusal::Unreachable(denied.to_string()),
+            Self::NoAddress { ref source, .. } | Self::Failed { ref source, .. } => {
+                Refusal::Unreachable(excerpt(&format!("{self}: {source}")))
+            }
+        }
+    }
+}
+
+/// Connects to `host:port`. `own` are the addresses that the gateway listens on.
+pub(super) async fn dial(host: &str, port: u16, own: &[SocketAddr]) -> Result<TcpStream, DialError> {
+    let connected = async {
+        let resolved = tokio::net::lookup_host((host, port)).await;
+        let resolved: Vec<SocketAddr> = resolved.map_err(|source| no_address(host, source))?.collect();
+        race(interleave(permitted(resolved, own)?)).await
+    };
+    timeout(DIAL_LIMIT, connected).await.unwrap_or(Err(DialError::Timeout))
+}
+
+fn no_address(host: &str, source: io::Error) -> DialError {
+    DialError::NoAddress { host: excerpt(host), source }
+}
+
+/// The addresses that may be dialled; an error when that leaves none.
+fn permitted(addresses: Vec<SocketAddr>, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, DialError> {
+    let mut denied = None;
+    let mut permitted = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        match policy::check(address, own, policy::is_local(address.ip())) {
+            Ok(()) => permitted.push(address),
+            Err(why) => denied = Some(why),
+        }
+    }
+    match denied {
+        Some(why) if permitted.is_empty() => Err(DialError::Denied(why)),
+        _ => Ok(permitted),
+    }
+}
+
+/// The first connection that comes about; the other attempts end with the set that holds them.
+async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut worst: Option<DialError> = None;
+    let mut next_at = Instant::now();
+    loop {
+        if attempts.is_empty() && waiting.len() == 0 {
+            let nothing = || no_address("", io::Error::from(io::ErrorKind::NotFound));
+            return Err(worst.unwrap_or_else(nothing));
+        }
+        tokio::select! {
+            biased;
+            Some(done) = attempts.join_next() => match done {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => {
+                    worst = Some(telling(worst, error));
+                    next_at = Instant::now();
+                }
+                Err(_aborted) => {}
+            },
+            () = sleep_until(next_at), if waiting.len() > 0 => {
+                if let Some(address) = waiting.next() {
+                    attempts.spawn(attempt(address));
+                }
+                next_at = Instant::now() + ATTEMPT_DELAY;
+            }
+        }
+    }
+}
+
+async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
+    TcpStream::connect(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::ConnectionRefused => DialError::Refused,
+        io::ErrorKind::TimedOut => DialError::Timeout,
+        _ => DialError::Failed { address, source },
+    })
+}
+
+/// Of two failures the one that says more: a port that refuses is on a machine that lives.
+fn telling(before: Option<DialError>, now: DialError) -> DialError {
+    match before {
+        Some(before @ DialError::Refused) => before,
+        Some(before @ DialError::Timeout) if !matches!(now, DialError::Refused) => before,
+        _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::TaskId;
+    use tokio::net::TcpListener;
+
+    async fn closed_port() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_address_that_answers_wins() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let stream = race(vec![closed_port().await, open]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        let stream = dial("localhost", open.port(), &[]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+    }
+
+    #[tokio::test]
+    async fn each_failure_is_told_apart() {
+        let reach = Reach {
+            id: TaskId::parse("42").unwrap(),
+            node: "node-up".into(),
+            host: String::new(),
+            port: 22,
+            booting: true,
+        };
+        let closed = closed_port().await;
+        let refused = dial("127.0.0.1", closed.port(), &[]).await.unwrap_err().refusal(&reach);
+        assert_eq!(refused, Refusal::ConnectionRefused { node: "node-up".into(), booting: true });
+        for (host, own, text) in [
+            ("no-such-host.invalid", None, "no address is known for `no-such-host.invalid`: "),
+            ("169.254.169.254", None, "169.254.169.254 is a cloud's metadata service"),
+            ("0.0.0.0", None, "0.0.0.0 is no address"),
+            ("127.0.0.1", Some(closed), "127.0.0.1 is the gateway itself"),
+            ("localhost", Some(SocketAddr::new("::".parse().unwrap(), closed.port())), "is the gateway itself"),
+        ] {
+            let own: Vec<_> = own.into_iter().collect();
+            let refusal = dial(host, closed.port(), &own).await.unwrap_err().refusal(&reach);
+            let Refusal::Unreachable(why) = &refusal else { panic!("{host}: {refusal:?}") };
+            assert!(why.contains(text), "{host}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_more_than_a_dead_family() {
+        let failed = || DialError::Failed { address: "[::1]:1".parse().unwrap(), source: io::Error::other("x") };
+        for (first, second, expected) in [
+            (DialError::Refused, failed(), "connection refused"),
+            (failed(), DialError::Refused, "connection refused"),
+            (DialError::Timeout, failed(), "no answer in time"),
+            (DialError::Timeout, DialError::Refused, "connection refused"),
+            (failed(), DialError::Timeout, "no answer in time"),
+        ] {
+            assert_eq!(telling(Some(first), second).to_string(), expected);
+        }
+    }
+}

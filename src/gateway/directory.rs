@@ -1,0 +1,56 @@
+//! Where a VPS is, and whether this caller may reach it: asked of the Host, or read in the inventory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::api::{ApiError, Client, Reach, choose, locate};
+use crate::gateway::inventory::Inventory;
+use crate::refusal::Refusal;
+use crate::secret::Token;
+use crate::target::VpsRef;
+
+/// How long the Host has for everything that one lookup asks of it.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Who knows the VPSes.
+pub enum Directory {
+    /// A Host, which also decides who may reach which.
+    Host(Client),
+    /// A file; everyone may reach all that is in it.
+    Inventory(Arc<Inventory>),
+}
+
+impl Directory {
+    /// Where `vps` is reached by whoever has `token`.
+    pub(super) async fn reach(&self, vps: &VpsRef, token: Option<Token>) -> Result<Reach, Refusal> {
+        match self {
+            Self::Host(client) => {
+                let limited = timeout(LOOKUP_LIMIT, ask(&client.with_token(token), vps)).await;
+                let timed_out = || ApiError::Timeout { base: client.base().to_owned(), limit: LOOKUP_LIMIT };
+                limited.unwrap_or_else(|_| Err(timed_out())).map_err(|error| error.refusal())
+            }
+            Self::Inventory(inventory) => {
+                let cluster = inventory.current();
+                let found = match vps {
+                    VpsRef::Id(id) => cluster.vps.iter().find(|vps| vps.id == *id).ok_or(Refusal::NotFound)?,
+                    VpsRef::Name(name) => choose(name, &cluster.vps)?,
+                };
+                locate(found, cluster.nodes.iter().find(|node| Some(&node.hostname) == found.node.as_ref()))
+            }
+        }
+    }
+}
+
+async fn ask(client: &Client, vps: &VpsRef) -> Result<Reach, ApiError> {
+    let vps = client.vps(vps).await?;
+    match locate(&vps, None) {
+        // Nothing but its Runner is missing: only now that question is worth a call.
+        Err(Refusal::RunnerOffline(Some(node))) => {
+            let node = client.node(&node).await?;
+            locate(&vps, node.as_ref()).map_err(ApiError::Refusal)
+        }
+        verdict => verdict.map_err(ApiError::Refusal),
+    }
+}

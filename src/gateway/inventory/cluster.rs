@@ -1,0 +1,188 @@
+//! What an inventory file holds: the API's own objects, held to what a Host would never get wrong.
+//!
+//! The file is written by a person, so a slip is an error that names its place, not a VPS that can't be reached for
+//! reasons nobody sees.
+
+use std::collections::HashSet;
+use std::io;
+
+use serde_json::Value;
+
+use crate::api::{Node, Vps};
+use crate::status::VpsStatus;
+use crate::text::excerpt;
+
+/// The VPSes and Runners of an inventory.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    /// Its VPSes, and command tasks if somebody wrote such in.
+    pub vps: Vec<Vps>,
+    /// Its Runners.
+    pub nodes: Vec<Node>,
+}
+
+/// Why a file is no inventory.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// It can't be read.
+    #[error("it can't be read")]
+    Read(#[from] io::Error),
+    /// It is larger than this many bytes.
+    #[error("it is larger than {} MiB", .0 / 1024 / 1024)]
+    TooLarge(u64),
+    /// It is no JSON.
+    #[error("it is not valid JSON")]
+    Json(#[source] serde_json::Error),
+    /// It is JSON, but not an object with these two lists.
+    #[error("it must hold one JSON object with the lists `nodes` and `vps`")]
+    Shape,
+    /// An entry of a list can't be used.
+    #[error("entry {} of `{list}`: {why}", .index + 1)]
+    Entry {
+        /// `nodes` or `vps`.
+        list: &'static str,
+        /// Its place, from 0.
+        index: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Cluster {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// When it is no JSON object with the two lists, an entry can't be used, or two have one id or one host name.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InventoryError> {
+        let mut json: Value = serde_json::from_slice(bytes).map_err(InventoryError::Json)?;
+        let mut take = |list: &str| match json.get_mut(list).map(Value::take) {
+            Some(Value::Array(entries)) => Ok(entries),
+            _ => Err(InventoryError::Shape),
+        };
+        let (nodes, vps) = (take("nodes")?, take("vps")?);
+        Ok(Self {
+            nodes: entries("nodes", nodes, node, |node| node.hostname.clone())?,
+            vps: entries("vps", vps, vps_of, |vps| vps.id.to_string())?,
+        })
+    }
+}
+
+fn entries<T>(
+    list: &'static str,
+    entries: Vec<Value>,
+    read: fn(Value) -> Result<T, String>,
+    identity: fn(&T) -> String,
+) -> Result<Vec<T>, InventoryError> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.into_iter().enumerate() {
+        let fail = |why| InventoryError::Entry { list, index, why };
+        let entry = read(entry).map_err(fail)?;
+        let identity = identity(&entry);
+        if seen.contains(&identity) {
+            return Err(fail(format!("{identity} is there twice")));
+        }
+        seen.insert(identity);
+        all.push(entry);
+    }
+    Ok(all)
+}
+
+fn vps_of(entry: Value) -> Result<Vps, String> {
+    if matches!(entry.get("task_id"), Some(Value::Number(_))) {
+        return Err("`task_id` must be a string: as a number, most readers of JSON would round it".to_owned());
+    }
+    text_or_none(&entry, &["name", "assigned_node", "task_type", "started_at"])?;
+    one_of(&entry, "task_type", &["vps", "command"])?;
+    let vps = Vps::from_json(entry).map_err(|error| error.to_string())?;
+    match &vps.status {
+        VpsStatus::Other(status) => Err(format!("`{status}` is no `status` that a Host knows")),
+        _ => Ok(vps),
+    }
+}
+
+fn node(entry: Value) -> Result<Node, String> {
+    text_or_none(&entry, &["last_heartbeat"])?;
+    one_of(&entry, "status", &["online", "offline"])?;
+    let node = Node::from_json(entry).map_err(|error| error.to_string())?;
+    let url: Option<hyper::Uri> = node.url.parse().ok();
+    if url.is_none_or(|url| url.scheme().is_none() || url.host().is_none()) {
+        return Err(format!("its `url`, `{}`, is not of the form http://HOST:PORT", node.url));
+    }
+    Ok(node)
+}
+
+fn text_or_none(entry: &Value, fields: &[&str]) -> Result<(), String> {
+    match fields.iter().find(|field| !matches!(entry.get(field), None | Some(Value::Null | Value::String(_)))) {
+        Some(field) => Err(format!("`{field}` must be a string")),
+        None => Ok(()),
+    }
+}
+
+fn one_of(entry: &Value, field: &str, allowed: &[&str]) -> Result<(), String> {
+    match entry.get(field).and_then(Value::as_str) {
+        Some(text) if !allowed.contains(&text) => {
+            Err(format!("its `{field}` is `{}`; it can be {}", excerpt(text), allowed.join(" or ")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn error(json: &Value) -> String {
+        Cluster::parse(json.to_string().as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_example_of_the_documentation() {
+        let cluster = Cluster::parse(
+            br#"{ "nodes": [ { "hostname": "node1", "url": "http://127.0.0.1:8001", "status": "online" } ],
+                  "vps":   [ { "task_id": "7323718749301768192", "name": "trainer", "status": "running",
+                               "assigned_node": "node1", "ssh_port": 32768 } ] }"#,
+        )
+        .unwrap();
+        let (vps, node) = (&cluster.vps[0], &cluster.nodes[0]);
+        assert_eq!(crate::api::locate(vps, Some(node)).unwrap().port, 32768);
+    }
+
+    #[test]
+    fn a_slip_names_its_place() {
+        for (vps, message) in [
+            (json!({ "task_id": 42, "status": "running" }), "entry 2 of `vps`: `task_id` must be a string"),
+            (json!({ "task_id": "x", "status": "running" }), "entry 2 of `vps`: a task has no usable `task_id`"),
+            (json!({ "task_id": "2" }), "entry 2 of `vps`: a task has no usable `status`"),
+            (json!({ "task_id": "2", "status": "runing" }), "`runing` is no `status`"),
+            (json!({ "task_id": "2", "status": "running", "ssh_port": 70000 }), "no usable `ssh_port`"),
+            (json!({ "task_id": "2", "status": "running", "ssh_port": "22" }), "no usable `ssh_port`"),
+            (json!({ "task_id": "2", "status": "running", "assigned_node": {} }), "`assigned_node` must be a string"),
+            (json!({ "task_id": "2", "status": "running", "task_type": "vm" }), "it can be vps or command"),
+            (json!({ "task_id": "01", "status": "running" }), "entry 2 of `vps`: 1 is there twice"),
+            (json!("2"), "a task is no JSON object"),
+        ] {
+            let text = error(&json!({ "nodes": [], "vps": [{ "task_id": "1", "status": "running" }, vps] }));
+            assert!(text.contains(message), "{text}");
+        }
+        let up = json!({ "hostname": "n", "url": "http://h:1", "status": "online" });
+        for (node, message) in [
+            (json!({ "hostname": "m", "url": "http://h:1" }), "a node has no usable `status`"),
+            (json!({ "hostname": "m", "url": "h:1", "status": "online" }), "is not of the form http://HOST:PORT"),
+            (json!({ "hostname": "m", "url": "http://h:1", "status": "up" }), "it can be online or offline"),
+            (up.clone(), "entry 2 of `nodes`: n is there twice"),
+        ] {
+            let text = error(&json!({ "nodes": [up, node], "vps": [] }));
+            assert!(text.contains(message), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_inventory() {
+        for json in [json!([]), json!({}), json!({ "vps": [] }), json!({ "nodes": {}, "vps": [] }), json!(7)] {
+            assert!(error(&json).contains("one JSON object with the lists"), "{json}");
+        }
+        assert!(matches!(Cluster::parse(b"{"), Err(InventoryError::Json(_))));
+    }
+}

@@ -1,0 +1,153 @@
+//! Which addresses the gateway dials: facts in, verdict out.
+//!
+//! A VPS's address comes from a Host, and a Host lets anyone on its network register a Runner. So an address that no
+//! Runner can have is refused whatever the Host says: above all those that lead to a cloud's metadata service, or back
+//! into the gateway. It is the resolved address that is judged, since a name can mean anything. Loopback is dialled:
+//! Hosts do run a Runner on their own machine.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// Where clouds serve credentials to whoever asks from inside a machine, beside the link-local 169.254.169.254.
+const METADATA: [IpAddr; 3] = [
+    // Amazon's and Google's over IPv6.
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254)),
+    // Alibaba's.
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+];
+
+/// An address that is not dialled, and why.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{address} is {what}, which the gateway does not dial")]
+pub(super) struct Denied {
+    address: IpAddr,
+    what: &'static str,
+}
+
+/// Whether `address` may be dialled. `own` are the addresses that the gateway listens on, `is_local` says whether
+/// `address` belongs to this machine.
+pub(super) fn check(address: SocketAddr, own: &[SocketAddr], is_local: bool) -> Result<(), Denied> {
+    let ip = embedded(address.ip());
+    let kind = match ip {
+        // Checked first: one of them is link-local, and the reason should name what matters.
+        IpAddr::V4(v4) if v4 == Ipv4Addr::new(169, 254, 169, 254) => Some("a cloud's metadata service"),
+        ip if METADATA.contains(&ip) => Some("a cloud's metadata service"),
+        ip if ip.is_multicast() => Some("a multicast address"),
+        // All of 0.0.0.0/8 means this machine to some systems (RFC 6890).
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("no address of a machine"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
+        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
+        IpAddr::V6(v6) if v6.is_unspecified() => Some("no address of a machine"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
+        ip => own.iter().any(|own| leads_to(ip, address.port(), *own, is_local)).then_some("the gateway itself"),
+    };
+    match kind {
+        Some(what) => Err(Denied { address: ip, what }),
+        None => Ok(()),
+    }
+}
+
+fn leads_to(ip: IpAddr, port: u16, own: SocketAddr, is_local: bool) -> bool {
+    let listening = own.ip().to_canonical();
+    port == own.port() && (listening == ip || (listening.is_unspecified() && is_local))
+}
+
+/// The IPv4 address inside an IPv6 one that stands for it: mapped (RFC 4291 §2.5.5.2), or NAT64's well-known prefix
+/// (RFC 6052 §2.1).
+fn embedded(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+                IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+            }
+            _ => IpAddr::V6(v6),
+        },
+        v4 => v4,
+    }
+}
+
+/// Whether `ip` belongs to this machine: loopback, or what the system would itself send from to reach it. Sends
+/// nothing.
+pub(super) fn is_local(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    if ip.is_loopback() {
+        return true;
+    }
+    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let probe = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        // Connecting a datagram socket only chooses a route. The port is any but zero.
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    };
+    probe().is_ok_and(|from: SocketAddr| from.ip() == ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dialled_and_what_never_is() {
+        for (ip, what) in [
+            ("10.0.0.7", None),
+            ("127.0.0.1", None),
+            ("::1", None),
+            ("192.168.1.255", None),
+            ("100.64.0.1", None),
+            ("203.0.113.9", None),
+            ("2001:db8::1", None),
+            ("fd00::1", None),
+            ("64:ff9b::a00:7", None),
+            ("169.254.169.254", Some("a cloud's metadata service")),
+            ("::ffff:169.254.169.254", Some("a cloud's metadata service")),
+            ("64:ff9b::a9fe:a9fe", Some("a cloud's metadata service")),
+            ("fd00:ec2::254", Some("a cloud's metadata service")),
+            ("fd20:ce::254", Some("a cloud's metadata service")),
+            ("100.100.100.200", Some("a cloud's metadata service")),
+            ("169.254.1.1", Some("a link-local address")),
+            ("fe80::1", Some("a link-local address")),
+            ("febf::1", Some("a link-local address")),
+            ("224.0.0.1", Some("a multicast address")),
+            ("239.255.255.250", Some("a multicast address")),
+            ("ff02::1", Some("a multicast address")),
+            ("0.0.0.0", Some("no address of a machine")),
+            ("0.1.2.3", Some("no address of a machine")),
+            ("::", Some("no address of a machine")),
+            ("::ffff:0.0.0.0", Some("no address of a machine")),
+            ("255.255.255.255", Some("the broadcast address")),
+        ] {
+            let verdict = check(SocketAddr::new(ip.parse().unwrap(), 22), &[], false);
+            assert_eq!(verdict.err().map(|denied| denied.what), what, "{ip}");
+        }
+    }
+
+    #[test]
+    fn the_gateways_own_doors() {
+        for (address, own, is_local, denied) in [
+            ("127.0.0.1:8002", "[::]:8002", true, true),
+            ("[::1]:8002", "[::]:8002", true, true),
+            ("[::ffff:127.0.0.1]:8002", "0.0.0.0:8002", true, true),
+            ("10.0.0.1:8002", "[::]:8002", true, true),
+            ("10.0.0.2:8002", "[::]:8002", false, false),
+            ("127.0.0.1:8003", "[::]:8002", true, false),
+            ("127.0.0.1:8002", "127.0.0.1:8002", true, true),
+            ("10.0.0.1:8002", "127.0.0.1:8002", true, false),
+        ] {
+            let verdict = check(address.parse().unwrap(), &[own.parse().unwrap()], is_local);
+            assert_eq!(verdict.is_err(), denied, "{address} on {own}");
+        }
+        let denied = check("127.0.0.1:8002".parse().unwrap(), &["[::]:8002".parse().unwrap()], true).unwrap_err();
+        assert_eq!(denied.to_string(), "127.0.0.1 is the gateway itself, which the gateway does not dial");
+    }
+
+    #[test]
+    fn addresses_of_this_machine() {
+        for (ip, expected) in [("127.0.0.1", true), ("127.1.2.3", true), ("::1", true), ("::ffff:127.0.0.1", true)] {
+            assert_eq!(is_local(ip.parse().unwrap()), expected, "{ip}");
+        }
+        // Reserved for documentation (RFC 5737): no machine has it.
+        assert!(!is_local("192.0.2.1".parse().unwrap()));
+    }
+}

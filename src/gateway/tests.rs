@@ -1,0 +1,315 @@
+//! The gateway as a whole, over real sockets on ports of its own.
+
+use super::*;
+use crate::api::fake_host::FakeHost;
+use notices::tests::Heard;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+const ID: &str = "7323718749301768192";
+/// Longer than anything here takes; a test that meets it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Running {
+    tunnels: SocketAddr,
+    api: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    async fn start(directory: Directory, max_tunnels: usize) -> Self {
+        let bind = || listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (door, api) = (bind(), bind());
+        let (tunnels, api_address) = (door.local_addr().unwrap(), api.local_addr().unwrap());
+        let listeners = Listeners { tunnels: vec![door], api: Some(api) };
+        let (stop, stopped) = oneshot::channel();
+        let notices = Notices::to(Heard::default());
+        let served = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            serve(listeners, directory, max_tunnels, notices, stopped).await
+        });
+        Self { tunnels, api: api_address, stop, served }
+    }
+
+    async fn before(host: &FakeHost) -> Self {
+        Self::start(Directory::Host(Client::new(&host.base, None).unwrap()), 8).await
+    }
+
+    async fn send(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.tunnels).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
+    async fn ask(&self, request: &str) -> String {
+        rest(&mut self.send(request.as_bytes()).await).await
+    }
+}
+
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("no end comes").unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn connect(target: &str) -> String {
+    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
+}
+
+/// An sshd of a sort: says its banner, then says back what it hears, to the end.
+async fn vps() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                stream.write_all(b"SSH-2.0-Fake\r\n").await.unwrap();
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+                let _ = write.shutdown().await;
+            });
+        }
+    });
+    port
+}
+
+async fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+/// A Host on which [`ID`] runs on `port`, but for these changes.
+async fn host(port: u16, changes: Value) -> FakeHost {
+    let host = FakeHost::start().await;
+    let mut task = json!({
+        "task_id": ID, "task_type": "vps", "name": "trainer", "status": "running", "assigned_node": "node-up",
+        "ssh_port": port, "started_at": "2026-11-23T12:00:00",
+    });
+    task.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    let node = |name: &str, url: &str, status: &str, heartbeat: &str| json!({ "hostname": name, "url": url, "status": status, "last_heartbeat": heartbeat });
+    host.on("/api/vps", 200, json!([&task])).on(&format!("/api/status/{ID}"), 200, &task).on(
+        "/api/nodes",
+        200,
+        json!([
+            node("node-up", "http://127.0.0.1:8001", "online", "2026-11-23T13:00:00"),
+            node("node-fresh", "http://127.0.0.1:8001", "online", "2026-11-23T12:00:05"),
+            node("node-down", "http://127.0.0.1:8001", "offline", "2026-11-23T13:00:00"),
+            node("node-cloud", "http://169.254.169.254", "online", "2026-11-23T13:00:00"),
+            node("node-bad", "127.0.0.1:8001", "online", "2026-11-23T13:00:00"),
+        ]),
+    );
+    host
+}
+
+#[tokio::test]
+async fn both_protocols_carry_bytes_that_came_with_the_request_too() {
+    let host = host(vps().await, json!({})).await;
+    let gateway = Running::before(&host).await;
+    let established = "HTTP/1.1 200 Connection established\r\n\r\n";
+    for (request, yes) in [
+        (connect(&format!("{ID}:22")), established),
+        (format!("CONNECT {ID}.kohakuriver:22 HTTP/1.0\n\n"), established),
+        (connect("trainer:22"), established),
+        (format!("REQUEST_TUNNEL {ID}\n"), "SUCCESS\n"),
+        (format!("REQUEST_TUNNEL   00{ID} \r\n"), "SUCCESS\n"),
+    ] {
+        let mut client = gateway.send(format!("{request}SSH-2.0-early\r\n").as_bytes()).await;
+        client.write_all(b"late").await.unwrap();
+        client.shutdown().await.unwrap();
+        let answer = rest(&mut client).await;
+        assert_eq!(answer, format!("{yes}SSH-2.0-Fake\r\nSSH-2.0-early\r\nlate"), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_row_of_the_status_table() {
+    let refusing = closed_port().await;
+    for (changes, status, error, line) in [
+        (json!({ "task_type": "command" }), 404, "destination_not_found", "Task ID is not a VPS task."),
+        (json!({ "status": "paused" }), 409, "destination_unavailable", "VPS task ID is not active (status: paused)."),
+        (json!({ "status": "lost" }), 409, "destination_unavailable", "VPS task ID is not active (status: lost)."),
+        (
+            json!({ "status": "assigning" }),
+            503,
+            "destination_unavailable",
+            "VPS task ID is not active (status: assigning).",
+        ),
+        (json!({ "assigned_node": null }), 503, "destination_unavailable", "VPS task ID has no assigned node."),
+        (json!({ "ssh_port": 0 }), 409, "destination_unavailable", "VPS task ID has no SSH port assigned."),
+        (
+            json!({ "assigned_node": "node-down" }),
+            503,
+            "destination_unavailable",
+            "Assigned node for VPS task ID is not online.",
+        ),
+        (
+            json!({ "assigned_node": "nowhere" }),
+            503,
+            "destination_unavailable",
+            "Assigned node for VPS task ID is not online.",
+        ),
+        (json!({}), 502, "connection_refused", "Connection refused by VPS task ID on node node-up."),
+        (
+            json!({ "assigned_node": "node-fresh" }),
+            503,
+            "connection_refused",
+            "Connection refused by VPS task ID on node node-fresh.",
+        ),
+        (json!({ "assigned_node": "node-cloud" }), 502, "destination_ip_unroutable", "Internal server error."),
+        (json!({ "assigned_node": "node-bad" }), 502, "destination_ip_unroutable", "Internal server error."),
+    ] {
+        let host = host(refusing, changes.clone()).await;
+        let gateway = Running::before(&host).await;
+        let answer = gateway.ask(&connect(&format!("{ID}:22"))).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{changes}: {answer}");
+        assert!(answer.contains(&format!("; error={error}\r\n")), "{changes}: {answer}");
+        let soon = changes == json!({ "status": "assigning" }) || changes == json!({ "assigned_node": "node-fresh" });
+        assert_eq!(answer.contains("\r\nRetry-After: "), soon, "{changes}: {answer}");
+        let answer = gateway.ask(&format!("REQUEST_TUNNEL {ID}\n")).await;
+        assert_eq!(answer, format!("ERROR {}\n", line.replace("ID", ID)), "{changes}");
+    }
+}
+
+#[tokio::test]
+async fn what_needs_no_lookup_and_what_the_host_refuses() {
+    let host = host(1, json!({})).await;
+    host.on("/api/status/1", 404, json!({ "detail": "Task not found." }))
+        .on("/api/status/2", 403, json!({ "detail": "Anonymous users cannot view task details" }))
+        .on_with("stranger", "/api/status/2", 403, json!({ "detail": "Access denied to this task" }))
+        .on("/api/vps/my", 200, "[]")
+        .on("/api/status/3", 500, "Internal Server Error")
+        .on("/api/status/4", 200, "<html>");
+    let gateway = Running::before(&host).await;
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        ("hello\r\n".to_owned(), "400"),
+        (connect("127.0.0.1:22"), "400"),
+        (connect("42:80"), "403"),
+        (connect("1:22"), "404"),
+        (connect("2:22"), "407"),
+        ("CONNECT 2:22 HTTP/1.1\r\nProxy-Authorization: Bearer stranger\r\n\r\n".to_owned(), "403"),
+        (connect("3:22"), "502"),
+        (connect("4:22"), "502"),
+        (connect("nobody:22"), "404"),
+    ] {
+        let answer = gateway.ask(&request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
+    }
+    assert!(gateway.ask(&connect("42:80")).await.contains("VPS 42 offers port 22 only, not port 80"));
+    let seen = host.seen();
+    assert!(!seen.iter().any(|path| path.contains("42") || path.contains("127")), "{seen:?}");
+    for (request, line) in [
+        ("REQUEST_TUNNEL\n", "Invalid request format."),
+        ("REQUEST_TUNNEL x\n", "Invalid task ID format."),
+        ("REQUEST_TUNNEL 9223372036854775808\n", "Internal server error."),
+        ("REQUEST_TUNNEL 001\n", "Task 001 not found."),
+        ("REQUEST_TUNNEL 2\n", "Task 2 needs a login: connect with kohakuriver-proxy."),
+        ("REQUEST_TUNNEL 3\n", "Internal server error."),
+    ] {
+        assert_eq!(gateway.ask(request).await, format!("ERROR {line}\n"), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_arrives_whatever_the_client_still_sends() {
+    let host = host(1, json!({})).await;
+    let gateway = Running::before(&host).await;
+    let mut client = gateway.send(format!("{}{}", connect("42:80"), "x".repeat(100_000)).as_bytes()).await;
+    assert!(rest(&mut client).await.starts_with("HTTP/1.1 403 Forbidden\r\n"));
+}
+
+#[tokio::test]
+async fn one_tunnel_too_many() {
+    let host = host(vps().await, json!({})).await;
+    let gateway = Running::start(Directory::Host(Client::new(&host.base, None).unwrap()), 1).await;
+    let mut first = gateway.send(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).await;
+    let mut banner = [0; 22];
+    timeout(PATIENCE, first.read_exact(&mut banner)).await.unwrap().unwrap();
+    let answer = gateway.ask(&connect(&format!("{ID}:22"))).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("error=connection_limit_reached"), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: ") && answer.contains("no more than 1 tunnels"), "{answer}");
+    drop(first);
+    // The place is free once the VPS has ended too, which nothing outside tells.
+    let mut last = timeout(PATIENCE, async {
+        loop {
+            let mut client = gateway.send(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).await;
+            let mut start = [0; 8];
+            client.read_exact(&mut start).await.unwrap();
+            if &start == b"SUCCESS\n" {
+                return client;
+            }
+        }
+    })
+    .await
+    .expect("the place is never free again");
+    last.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_that_is_down() {
+    let host = host(1, json!({})).await;
+    let gateway = Running::before(&host).await;
+    drop(host);
+    tokio::task::yield_now().await;
+    let answer = gateway.ask(&connect(&format!("{ID}:22"))).await;
+    assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("error=proxy_internal_response"), "{answer}");
+    assert!(answer.contains("can't be reached"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
+    let port = vps().await;
+    let path = std::env::temp_dir().join(format!("kohakuriver-gateway-{}.json", std::process::id()));
+    let file = |status: &str| {
+        json!({ "nodes": [{ "hostname": "n", "url": "http://localhost:8001", "status": "online" }],
+                "vps": [{ "task_id": ID, "name": "trainer", "status": status, "assigned_node": "n", "ssh_port": port }] })
+    };
+    std::fs::write(&path, file("running").to_string()).unwrap();
+    let inventory = Inventory::open(&path, Notices::to(Heard::default())).unwrap();
+    let gateway = Running::start(Directory::Inventory(Arc::new(inventory)), 8).await;
+
+    let client = Client::new(&format!("http://{}", gateway.api), None).unwrap();
+    let name = crate::target::VpsRef::parse("trainer").unwrap();
+    let found = client.vps(&name).await.unwrap();
+    let node = client.node("n").await.unwrap();
+    assert_eq!(crate::api::locate(&found, node.as_ref()).unwrap().port, port);
+    assert_eq!(client.list(false).await.unwrap().len(), 1);
+
+    for target in [format!("{ID}:22"), "trainer:22".to_owned(), "Train:22".to_owned()] {
+        let mut tunnel = gateway.send(connect(&target).as_bytes()).await;
+        tunnel.shutdown().await.unwrap();
+        assert!(rest(&mut tunnel).await.ends_with("\r\n\r\nSSH-2.0-Fake\r\n"), "{target}");
+    }
+    assert!(gateway.ask(&connect("1:22")).await.starts_with("HTTP/1.1 404 "));
+
+    std::fs::write(&path, file("paused").to_string()).unwrap();
+    assert!(gateway.ask(&connect("trainer:22")).await.starts_with("HTTP/1.1 409 "));
+    assert_eq!(client.vps(&name).await.unwrap().status, crate::status::VpsStatus::Paused);
+    std::fs::remove_file(&path).unwrap();
+
+    let mut http = TcpStream::connect(gateway.api).await.unwrap();
+    http.write_all(b"POST /api/vps HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let answer = rest(&mut http).await;
+    assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET"), "{answer}");
+}
+
+#[tokio::test]
+async fn told_to_stop_it_ends_at_once_with_its_tunnels() {
+    let host = host(vps().await, json!({})).await;
+    let gateway = Running::before(&host).await;
+    let mut tunnel = gateway.send(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).await;
+    let mut start = [0; 8];
+    timeout(PATIENCE, tunnel.read_exact(&mut start)).await.unwrap().unwrap();
+    gateway.stop.send(()).unwrap();
+    timeout(PATIENCE, gateway.served).await.expect("it does not stop").unwrap().unwrap();
+    assert!(TcpStream::connect(gateway.tunnels).await.is_err());
+    let mut left = Vec::new();
+    // An end or a reset, but no silence.
+    let _ = timeout(PATIENCE, tunnel.read_to_end(&mut left)).await.expect("the tunnel stays open");
+}

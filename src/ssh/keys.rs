@@ -1,0 +1,161 @@
+//! Which private key ssh gets for a VPS, and whether ssh would take it.
+//!
+//! A wrong key file is said before ssh starts: ssh itself only warns about it, tries something else, and ends in
+//! `Permission denied`, which sends people looking in the wrong place. The file's content is not looked at.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::ssh::quote::shell_word;
+use crate::target::TaskId;
+
+/// The mode bits that OpenSSH refuses in a private key of the user's own.
+const OPEN_TO_OTHERS: u32 = 0o077;
+
+/// The key for a VPS: `given` if there is one, else the first that exists of `~/.ssh/id-kohakuriver-<id>` (where
+/// KohakuRiver's Python CLI writes a generated key) and `~/.ssh/kohakuriver_<id>`, else none, which leaves the choice
+/// to ssh's agent and defaults.
+///
+/// # Errors
+/// When the file is none that ssh would use.
+pub fn resolve(given: Option<&Path>, id: TaskId, home: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    if let Some(typed) = given {
+        let path = absolute(&expand_home(typed, home), typed)?;
+        check(&path)?;
+        return Ok(Some(path));
+    }
+    let Some(folder) = home.map(|home| home.join(".ssh")) else { return Ok(None) };
+    for name in [format!("id-kohakuriver-{id}"), format!("kohakuriver_{id}")] {
+        let path = absolute(&folder.join(&name), Path::new(&name))?;
+        if path.exists() {
+            check(&path)?;
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// `~` and `~/…` with the home directory in its place: a shell leaves them alone in `--key=~/k`.
+fn expand_home(path: &Path, home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+fn absolute(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| cannot_use(typed).because(&error))
+}
+
+fn check(path: &Path) -> Result<(), Failure> {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => cannot_use(path).cause("there is no such file"),
+        _ => cannot_use(path).because(&error),
+    })?;
+    if metadata.is_dir() {
+        return Err(cannot_use(path).cause("it is a directory").hint("name the private key's file itself"));
+    }
+    if path.extension().is_some_and(|extension| extension == "pub") {
+        let private = path.with_extension("");
+        return Err(cannot_use(path)
+            .cause("it is the public half of a key")
+            .hint(format!("name the private half: `--key {}`", shell_word(private.as_os_str()).display())));
+    }
+    check_mode(path, &metadata)?;
+    // Opening it is the only honest test of whether it can be read: lists of access rights exist besides the mode.
+    std::fs::File::open(path).map_err(|error| cannot_use(path).because(&error))?;
+    Ok(())
+}
+
+/// OpenSSH's own rule: a key that belongs to the user must be closed to everybody else.
+fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), Failure> {
+    let ours = metadata.uid() == rustix::process::getuid().as_raw();
+    if !ours || metadata.mode() & OPEN_TO_OTHERS == 0 {
+        return Ok(());
+    }
+    Err(cannot_use(path)
+        .cause(format!("its mode is {:04o}: ssh ignores a private key that others may read", metadata.mode() & 0o7777))
+        .hint(format!("`chmod 600 {}`", shell_word(path.as_os_str()).display())))
+}
+
+fn cannot_use(path: &Path) -> Failure {
+    Failure::new(format!("cannot use the key {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A home directory with a `.ssh` in it, gone at the end of the test.
+    struct Home(PathBuf);
+
+    impl Home {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("kohakuriver-keys-{}-{name}", std::process::id()));
+            fs::create_dir_all(path.join(".ssh")).unwrap();
+            Self(path)
+        }
+
+        fn file(&self, name: &str, mode: u32) -> PathBuf {
+            let path = self.0.join(".ssh").join(name);
+            fs::write(&path, "key").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        }
+
+        fn resolve(&self, given: Option<&str>) -> Result<Option<PathBuf>, Failure> {
+            resolve(given.map(Path::new), TaskId::parse("42").unwrap(), Some(&self.0))
+        }
+    }
+
+    impl Drop for Home {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_given_key_then_the_generated_one_then_the_documented_one_then_none() {
+        let home = Home::new("order");
+        assert_eq!(home.resolve(None).unwrap(), None);
+        let documented = home.file("kohakuriver_42", 0o600);
+        assert_eq!(home.resolve(None).unwrap(), Some(documented));
+        let generated = home.file("id-kohakuriver-42", 0o400);
+        assert_eq!(home.resolve(None).unwrap(), Some(generated.clone()));
+        let given = home.file("own key", 0o600);
+        assert_eq!(home.resolve(Some("~/.ssh/own key")).unwrap(), Some(given.clone()));
+        assert_eq!(home.resolve(given.to_str()).unwrap(), Some(given));
+    }
+
+    #[test]
+    fn a_key_that_ssh_would_not_use_is_named_with_its_fix() {
+        let home = Home::new("refused");
+        let open = home.file("open key", 0o644);
+        home.file("half.pub", 0o600);
+        for (given, parts) in [
+            ("~/.ssh/none", ["there is no such file", ".ssh/none"]),
+            ("~/.ssh", ["it is a directory", "hint"]),
+            ("~/.ssh/half.pub", ["public half", ".ssh/half`"]),
+            ("~/.ssh/open key", ["its mode is 0644", &format!("chmod 600 '{}'", open.display())]),
+            ("~/.ssh/open key/x", ["caused by", "open key/x"]),
+        ] {
+            let text = home.resolve(Some(given)).unwrap_err().render("p");
+            assert!(parts.iter().all(|part| text.contains(part)), "{given}: {text}");
+        }
+        home.file("kohakuriver_42", 0o640);
+        assert!(home.resolve(None).unwrap_err().render("p").contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_relative_path_is_made_absolute() {
+        let failure = resolve(Some(Path::new("no-such-key")), TaskId::parse("42").unwrap(), None).unwrap_err();
+        let expected = std::env::current_dir().unwrap().join("no-such-key");
+        assert!(failure.what().contains(&expected.display().to_string()), "{failure:?}");
+    }
+}

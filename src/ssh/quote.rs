@@ -1,0 +1,242 @@
+//! Quoting for the three readers of an ssh command line.
+//!
+//! - A `ProxyCommand` ([`proxy_command_word`]) is read three times: ssh's option parser wants its quotes balanced,
+//!   `%` starts one of ssh's tokens, and then the user's shell runs what is left.
+//! - A path in an `-o` option ([`path_value`]) is unquoted by the option parser and then expanded: `%` tokens,
+//!   `${VARIABLES}`, a leading `~`.
+//! - A command for a person to paste ([`shell_word`]) is read by a POSIX shell alone.
+//!
+//! Paths need not be UTF-8, so all of it works on bytes.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+/// Why ssh can't be told a path.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathValueError {
+    /// ssh has no way to write `${` so that it stays.
+    #[error("its path holds `${{`, which ssh would read as an environment variable")]
+    Variable,
+    /// ssh would resolve it in its own way (`~`, the working directory).
+    #[error("its path is not absolute")]
+    Relative,
+}
+
+/// One word of a `ProxyCommand`, which reaches the program exactly as it is here.
+///
+/// Double quotes do it and single quotes would not: ssh's option parser takes `\'` for an escape even between single
+/// quotes, so a word like `'a\'` leaves it looking for the end, and it refuses the option. Between double quotes the
+/// option parser and the shell agree on what ends the word.
+pub fn proxy_command_word(word: &OsStr) -> OsString {
+    let doubled = double_percent(word.as_bytes());
+    if is_plain(word.as_bytes()) {
+        return OsString::from_vec(doubled);
+    }
+    OsString::from_vec(in_double_quotes(&doubled, b"\\\"$`"))
+}
+
+/// A path as the value of an option like `IdentityFile` or `UserKnownHostsFile`, given with `-o`.
+///
+/// # Errors
+/// When the path is relative, or holds `${`, for which ssh knows no escape.
+pub fn path_value(path: &Path) -> Result<OsString, PathValueError> {
+    let bytes = path.as_os_str().as_bytes();
+    if !path.is_absolute() {
+        return Err(PathValueError::Relative);
+    }
+    if bytes.windows(2).any(|pair| pair == b"${") {
+        return Err(PathValueError::Variable);
+    }
+    let doubled = double_percent(bytes);
+    Ok(OsString::from_vec(if is_plain(bytes) { doubled } else { in_double_quotes(&doubled, b"\\\"") }))
+}
+
+/// One word for a POSIX shell.
+pub fn shell_word(word: &OsStr) -> OsString {
+    let bytes = word.as_bytes();
+    if is_plain(bytes) {
+        return word.to_owned();
+    }
+    let mut quoted = vec![b'\''];
+    for &byte in bytes {
+        if byte == b'\'' {
+            quoted.extend(b"'\\''");
+        } else {
+            quoted.push(byte);
+        }
+    }
+    quoted.push(b'\'');
+    OsString::from_vec(quoted)
+}
+
+/// A command line for a POSIX shell that runs exactly `words`.
+pub fn shell_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> OsString {
+    let mut line = OsString::new();
+    for word in words {
+        if !line.is_empty() {
+            line.push(" ");
+        }
+        line.push(shell_word(word.as_ref()));
+    }
+    line
+}
+
+/// Nothing in it that any of the readers takes for more than itself, `%` aside. A `=` at the start is a command's path
+/// in zsh.
+fn is_plain(bytes: &[u8]) -> bool {
+    let fits = |&byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:@%+,=".contains(&byte);
+    bytes.first().is_some_and(|&first| first != b'=') && bytes.iter().all(fits)
+}
+
+fn double_percent(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().flat_map(|&byte| std::iter::repeat_n(byte, if byte == b'%' { 2 } else { 1 })).collect()
+}
+
+fn in_double_quotes(bytes: &[u8], escaped: &[u8]) -> Vec<u8> {
+    let mut quoted = vec![b'"'];
+    for &byte in bytes {
+        if escaped.contains(&byte) {
+            quoted.push(b'\\');
+        }
+        quoted.push(byte);
+    }
+    quoted.push(b'"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn proxy(word: &str) -> String {
+        proxy_command_word(word.as_ref()).into_string().unwrap()
+    }
+
+    #[test]
+    fn plain_words_stay_bare() {
+        for word in ["/usr/bin/kohakuriver-proxy", "--proxy", "gpu-head:8002", "a=b", "user@host", "1,2"] {
+            assert_eq!(proxy(word), word);
+            assert_eq!(path_value(&Path::new("/").join(word)).unwrap(), Path::new("/").join(word).as_os_str());
+            assert_eq!(shell_word(word.as_ref()), word);
+        }
+    }
+
+    #[test]
+    fn proxy_command_words() {
+        for (word, quoted) in [
+            ("", r#""""#),
+            ("a b", r#""a b""#),
+            ("100%", "100%%"),
+            ("5% $HOME", r#""5%% \$HOME""#),
+            ("it's", r#""it's""#),
+            (r"back\slash", r#""back\\slash""#),
+            (r#"say "x""#, r#""say \"x\"""#),
+            ("`id`", r#""\`id\`""#),
+            ("[::1]:8002", r#""[::1]:8002""#),
+            ("#x", r##""#x""##),
+            ("~x", r#""~x""#),
+            ("=x", r#""=x""#),
+        ] {
+            assert_eq!(proxy(word), quoted, "{word}");
+        }
+    }
+
+    #[test]
+    fn path_values() {
+        for (path, quoted) in [
+            ("/a b/k", r#""/a b/k""#),
+            ("/100%", "/100%%"),
+            (r#"/q"q"#, r#""/q\"q""#),
+            (r"/b\'b", r#""/b\\'b""#),
+            ("/$x", r#""/$x""#),
+            ("/#", r##""/#""##),
+        ] {
+            assert_eq!(path_value(Path::new(path)).unwrap(), quoted, "{path}");
+        }
+        assert_eq!(path_value(Path::new("/a/${b}/c")), Err(PathValueError::Variable));
+        assert_eq!(path_value(Path::new("~/k")), Err(PathValueError::Relative));
+    }
+
+    #[test]
+    fn words_that_are_no_utf8_keep_their_bytes() {
+        let word = OsString::from_vec(b"/caf\xe9 1".to_vec());
+        assert_eq!(proxy_command_word(&word).as_bytes(), b"\"/caf\xe9 1\"");
+        assert_eq!(path_value(Path::new(&word)).unwrap().as_bytes(), b"\"/caf\xe9 1\"");
+        assert_eq!(shell_word(&word).as_bytes(), b"'/caf\xe9 1'");
+    }
+
+    /// What a program gets as its arguments when the shell runs it with `words`.
+    fn through_sh(words: &OsStr) -> Vec<u8> {
+        let mut script = OsString::from("printf '%s\\0' ");
+        script.push(words);
+        let output = Command::new("sh").arg("-c").arg(script).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    }
+
+    /// ssh's own reading of an option, as `ssh -G` prints it back.
+    fn through_ssh(option: &OsStr, key: &str) -> Vec<u8> {
+        let mut argument = OsString::from(format!("{key}="));
+        argument.push(option);
+        let output = Command::new("ssh").args(["-G", "-F", "none", "-o"]).arg(argument).arg("vps").output().unwrap();
+        assert!(output.status.success(), "{option:?}: {output:?}");
+        let prefix = format!("{} ", key.to_lowercase()).into_bytes();
+        let line = output.stdout.split(|&b| b == b'\n').find(|line| line.starts_with(&prefix));
+        line.unwrap_or_else(|| panic!("{output:?}"))[prefix.len()..].to_vec()
+    }
+
+    fn percent_expanded(bytes: &[u8]) -> Vec<u8> {
+        String::from_utf8(bytes.to_vec()).unwrap().replace("%%", "%").into_bytes()
+    }
+
+    /// Words of what is special to any of the readers.
+    fn words() -> impl Strategy<Value = Vec<String>> {
+        let special = proptest::collection::vec(
+            prop_oneof![
+                prop::sample::select(
+                    [" ", "\\", "'", "\"", "$", "`", "%", "~", "#", "*", "!", "&", ";", "\t", "é", "=", "{"].as_slice()
+                )
+                .prop_map(str::to_owned),
+                "[a-z/.-]{1,3}",
+            ],
+            0..8,
+        );
+        proptest::collection::vec(special.prop_map(|parts| parts.concat()), 1..4)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_shell_gives_the_words_back(words in words()) {
+            let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
+            prop_assert_eq!(through_sh(&shell_line(&words)), expected);
+        }
+
+        #[test]
+        fn ssh_and_its_shell_give_the_words_of_a_proxy_command_back(words in words()) {
+            let quoted: Vec<String> = words.iter().map(|word| proxy(word)).collect();
+            let command = format!("/bin/true {}", quoted.join(" "));
+            let kept = through_ssh(command.as_ref(), "ProxyCommand");
+            prop_assert_eq!(&kept, command.as_bytes());
+            let run = percent_expanded(&kept["/bin/true ".len()..]);
+            let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
+            prop_assert_eq!(through_sh(OsStr::from_bytes(&run)), expected);
+        }
+
+        #[test]
+        fn ssh_gives_the_path_of_an_option_back(words in words()) {
+            let path = format!("/{}", words.concat()).replace("${", "$");
+            for key in ["IdentityFile", "UserKnownHostsFile"] {
+                let kept = through_ssh(&path_value(Path::new(&path)).unwrap(), key);
+                // `ssh -G` expands the tokens of some options before it prints them, and leaves others.
+                prop_assert!(kept == path.as_bytes() || percent_expanded(&kept) == path.as_bytes(), "{}: {:?}", key, path);
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! How a tunnel through our gateway ends, whichever side ends it, in either protocol.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::peers::{PEER_TIMEOUT, Peer, Served};
+use crate::support::scene::ID;
+
+/// How long an end may take to come through.
+const PROMPT: Duration = Duration::from_secs(5);
+
+/// The two requests, and what says yes to each.
+fn protocols() -> [(String, &'static str); 2] {
+    [
+        (format!("CONNECT {ID}:22 HTTP/1.1\r\n\r\n"), "HTTP/1.1 200 Connection established\r\n\r\n"),
+        (format!("REQUEST_TUNNEL {ID}\n"), "SUCCESS\n"),
+    ]
+}
+
+/// A VPS that does as `sshd` says, behind our gateway.
+struct Scene {
+    vps: Peer,
+    gateway: Gateway,
+}
+
+impl Scene {
+    fn new(sshd: impl Fn(TcpStream) -> Served + Send + Sync + 'static) -> Self {
+        let vps = Peer::serve(sshd);
+        let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+        Self { vps, gateway }
+    }
+
+    /// A tunnel that is open.
+    fn tunnel(&self, request: &str, yes: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.gateway.address).unwrap();
+        stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = vec![0; yes.len()];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), yes);
+        stream
+    }
+}
+
+/// Makes the close of `stream` a reset.
+fn reset(stream: TcpStream) {
+    set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+/// Reads to the end, of whichever kind; `None` when none comes in time.
+fn end_of(mut stream: &TcpStream) -> Option<(Vec<u8>, io::Result<()>)> {
+    stream.set_read_timeout(Some(PROMPT)).unwrap();
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => None,
+        end => Some((bytes, end.map(drop))),
+    }
+}
+
+/// A VPS that says its banner and then reports what its client said, and how it ended.
+fn listening_vps() -> (Scene, Receiver<Option<Vec<u8>>>) {
+    let (report, reports) = channel();
+    let report = Mutex::new(report);
+    let scene = Scene::new(move |mut stream| {
+        stream.write_all(b"banner")?;
+        report.lock().unwrap().send(end_of(&stream).map(|(bytes, _)| bytes))?;
+        Ok(())
+    });
+    (scene, reports)
+}
+
+#[test]
+fn the_vps_closes_and_the_client_hears_of_it() {
+    for (request, yes) in protocols() {
+        let scene = Scene::new(|mut stream| Ok(stream.write_all(b"bye")?));
+        let stream = scene.tunnel(&request, yes);
+        let (bytes, end) = end_of(&stream).unwrap_or_else(|| panic!("{request:?}: the client heard nothing"));
+        assert_eq!(bytes, b"bye", "{request:?}");
+        end.unwrap();
+        drop(stream);
+        scene.vps.finish();
+    }
+}
+
+#[test]
+fn the_client_closes_and_the_vps_hears_of_it() {
+    for (request, yes) in protocols() {
+        let (scene, reports) = listening_vps();
+        let mut stream = scene.tunnel(&request, yes);
+        stream.read_exact(&mut [0; 6]).unwrap();
+        stream.write_all(b"bye").unwrap();
+        drop(stream);
+        assert_eq!(reports.recv_timeout(PEER_TIMEOUT).unwrap().as_deref(), Some(&b"bye"[..]), "{request:?}");
+        scene.vps.finish();
+    }
+}
+
+#[test]
+fn what_the_vps_still_has_to_say_arrives_after_the_clients_end() {
+    let late = vec![b'x'; 3_000_000];
+    for (request, yes) in protocols() {
+        let sent = late.clone();
+        let scene = Scene::new(move |mut stream| {
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard)?;
+            anyhow::ensure!(heard == b"last words", "heard {}", heard.escape_ascii());
+            Ok(stream.write_all(&sent)?)
+        });
+        let mut stream = scene.tunnel(&request, yes);
+        stream.write_all(b"last words").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let (bytes, end) = end_of(&stream).unwrap_or_else(|| panic!("{request:?}: no end"));
+        assert!(bytes == late, "{request:?}: {} of {} bytes", bytes.len(), late.len());
+        end.unwrap();
+        scene.vps.finish();
+    }
+}
+
+#[test]
+fn resets_end_the_other_side_too() {
+    for (request, yes) in protocols() {
+        let scene = Scene::new(|mut stream| {
+            stream.write_all(b"banner")?;
+            stream.read_exact(&mut [0; 2])?;
+            reset(stream);
+            Ok(())
+        });
+        let mut stream = scene.tunnel(&request, yes);
+        stream.read_exact(&mut [0; 6]).unwrap();
+        stream.write_all(b"go").unwrap();
+        assert!(end_of(&stream).is_some(), "{request:?}: the client was not told of the VPS's reset");
+        scene.vps.finish();
+
+        let (scene, reports) = listening_vps();
+        let mut stream = scene.tunnel(&request, yes);
+        stream.read_exact(&mut [0; 6]).unwrap();
+        reset(stream);
+        let end = reports.recv_timeout(PEER_TIMEOUT).unwrap();
+        assert!(end.is_some(), "{request:?}: the VPS was not told of the client's reset");
+        scene.vps.finish();
+    }
+}
