@@ -1,7 +1,6 @@
 //! What is measured under the system's ssh, against a real sshd.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -29,7 +28,7 @@ impl<'a> Ssh<'a> {
     /// `count` is how many bytes a bulk transfer moves.
     pub(crate) fn new(sshd: &Sshd, contestants: &[Contestant], home: &'a Home, count: u64) -> Result<Self> {
         let known_hosts = home.write("known_hosts", sshd.known_as("vps"));
-        let config = home.write("ssh_config", config(contestants, sshd.address(), &sshd.key, &known_hosts));
+        let config = home.write("ssh_config", config(contestants, sshd.port, &sshd.key, &known_hosts));
         let zeros = home.join("zeros");
         File::create(&zeros)?.set_len(count)?;
         Ok(Self { home, program: tool("ssh"), config, zeros, count })
@@ -91,7 +90,7 @@ fn alias(who: &Contestant) -> String {
     format!("vps-{}", who.name.replace(' ', ""))
 }
 
-fn config(contestants: &[Contestant], sshd: SocketAddr, key: &Path, known_hosts: &Path) -> String {
+fn config(contestants: &[Contestant], port: u16, key: &Path, known_hosts: &Path) -> String {
     let mut text = String::new();
     for who in contestants {
         text += &format!("Host {}\n", alias(who));
@@ -101,11 +100,9 @@ fn config(contestants: &[Contestant], sshd: SocketAddr, key: &Path, known_hosts:
         }
     }
     text + &format!(
-        "Host *\n  HostName {host}\n  Port {port}\n  User {user}\n  IdentityFile \"{key}\"\n  IdentitiesOnly yes\n  \
+        "Host *\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  IdentityFile \"{key}\"\n  IdentitiesOnly yes\n  \
          BatchMode yes\n  HostKeyAlias vps\n  UserKnownHostsFile \"{known_hosts}\"\n  GlobalKnownHostsFile /dev/null\n  \
          StrictHostKeyChecking yes\n  ConnectTimeout 20\n  LogLevel ERROR\n",
-        host = sshd.ip(),
-        port = sshd.port(),
         user = user(),
         key = key.display(),
         known_hosts = known_hosts.display(),
