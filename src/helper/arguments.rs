@@ -1,13 +1,17 @@
 //! The helper's command line, as typed.
 //!
-//! Read by hand: the helper starts anew for every connection, and a general parser would be a fifth of its size and of
-//! the time it takes to start.
+//! Read with a small lexer: the helper starts anew for every connection, and a general parser would be a fifth of its
+//! size and of the time it takes to start.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lexopt::Arg::{Long, Short, Value};
+
 use crate::failure::Failure;
+use crate::seconds;
 use crate::settings::ProxyAddress;
 use crate::target::SSH_PORT;
 
@@ -95,17 +99,8 @@ Exit status: 0 the tunnel opened and ended normally; 1 it did not; 2 wrong usage
 
 const VERSION: &str = concat!("kohakuriver-proxy ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// Seconds that `--connect-timeout` stands at.
+/// What `--connect-timeout` is without being given.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Time that `--wait` without a value stands for.
-const DEFAULT_WAIT: Duration = Duration::from_secs(300);
-
-/// Most digits of a number of seconds: a day has five.
-const SECONDS_DIGITS: usize = 5;
-
-/// Longest `--connect-timeout` and `--wait`.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Arguments {
     /// Reads a command line, the program's name first. Of an option that is given twice, the last one counts.
@@ -113,7 +108,7 @@ impl Arguments {
     /// # Errors
     /// When it is no command line of this program.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
-        let mut words = words.into_iter().skip(1).peekable();
+        let mut words = lexopt::Parser::from_iter(seconds::settle_wait(words.into_iter().collect()));
         let mut positional = Vec::new();
         let mut read = Self {
             target: String::new(),
@@ -126,101 +121,65 @@ impl Arguments {
             log_file: None,
             verbose: false,
         };
-        while let Some(word) = words.next() {
-            if word == "--" {
-                positional.extend(words);
-                break;
-            }
-            let text = word.to_str().unwrap_or_default();
-            if !text.starts_with('-') || text == "-" {
-                positional.push(word);
-                continue;
-            }
-            let (name, mut value) = match text.split_once('=') {
-                Some((name, value)) if name.starts_with("--") => (name, Some(OsString::from(value))),
-                _ => (text, None),
-            };
-            match name {
-                "-h" | "--help" => return Ok(Asked::Text(HELP)),
-                "-V" | "--version" => return Ok(Asked::Text(VERSION)),
-                "--proxy" | "--protocol" | "--connect-timeout" | "--log-file" if value.is_none() => {
-                    value = words.next();
-                    if value.is_none() {
-                        return Err(wrong(format!("{name} needs a value")));
-                    }
+        let unreadable = |error: lexopt::Error| wrong(error.to_string());
+        while let Some(word) = words.next().map_err(unreadable)? {
+            match word {
+                Short('h') | Long("help") => return Ok(Asked::Text(HELP)),
+                Short('V') | Long("version") => return Ok(Asked::Text(VERSION)),
+                Short('v') | Long("verbose") => read.verbose = true,
+                Long("fdpass") => read.fdpass = true,
+                Long("proxy") => read.proxy = Some(value(&mut words, "--proxy", str::parse)?),
+                Long("protocol") => read.protocol = value(&mut words, "--protocol", protocol)?,
+                Long("connect-timeout") => {
+                    read.connect_timeout = value(&mut words, "--connect-timeout", seconds::parse)?;
                 }
-                // Its value may be left out, and the word behind it may be the target.
-                "--wait" if value.is_none() => value = words.next_if(is_seconds),
-                _ => {}
-            }
-            match (name, value) {
-                ("--fdpass", None) => read.fdpass = true,
-                ("-v" | "--verbose", None) => read.verbose = true,
-                ("--wait", None) => read.wait = Some(DEFAULT_WAIT),
-                ("--wait", Some(value)) => read.wait = Some(seconds(name, &value)?),
-                ("--connect-timeout", Some(value)) => read.connect_timeout = seconds(name, &value)?,
-                ("--log-file", Some(value)) => read.log_file = Some(value.into()),
-                ("--protocol", Some(value)) => read.protocol = protocol(&value)?,
-                ("--proxy", Some(value)) => {
-                    let text = value.to_string_lossy();
-                    let address = text.parse();
-                    read.proxy = Some(address.map_err(|error| wrong(format!("--proxy is `{text}`")).because(&error))?);
-                }
-                ("--fdpass" | "-v" | "--verbose", Some(_)) => return Err(wrong(format!("{name} takes no value"))),
-                _ => return Err(wrong(format!("there is no option {name}"))),
+                Long("wait") => read.wait = Some(value(&mut words, "--wait", seconds::parse)?),
+                Long("log-file") => read.log_file = Some(words.value().map_err(unreadable)?.into()),
+                Value(word) => positional.push(word.to_string_lossy().into_owned()),
+                unknown => return Err(unreadable(unknown.unexpected())),
             }
         }
-        read.place(&positional)?;
+        read.place(positional)?;
         Ok(Asked::Tunnel(read))
     }
 
-    fn place(&mut self, positional: &[OsString]) -> Result<(), Failure> {
-        let (target, port) = match positional {
-            [target] => (target, None),
-            [target, port] => (target, Some(port)),
-            [] => return Err(wrong("no TARGET is named")),
-            [_, _, more, ..] => {
-                return Err(wrong(format!("`{}` is one word too many behind TARGET and PORT", more.to_string_lossy())));
-            }
-        };
-        self.target = target.to_string_lossy().into_owned();
-        if let Some(port) = port {
-            let port = port.to_string_lossy();
+    fn place(&mut self, positional: Vec<String>) -> Result<(), Failure> {
+        let mut words = positional.into_iter();
+        self.target = words.next().ok_or_else(|| wrong("no TARGET is named"))?;
+        if let Some(port) = words.next() {
             self.port = port.parse().ok().filter(|&number| number > 0).ok_or_else(|| {
                 wrong(format!("PORT is `{port}`, which is no TCP port")).cause("it is a number from 1 to 65535")
             })?;
         }
-        Ok(())
+        match words.next() {
+            Some(more) => Err(wrong(format!("`{more}` is one word too many behind TARGET and PORT"))),
+            None => Ok(()),
+        }
     }
+}
+
+/// The value of the option that was just read.
+fn value<T, E: Display>(
+    words: &mut lexopt::Parser,
+    option: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, Failure> {
+    let text = words.value().map_err(|error| wrong(error.to_string()))?;
+    let text = text.to_string_lossy();
+    parse(&text).map_err(|error| wrong(format!("{option} is `{text}`")).cause(error.to_string()))
 }
 
 fn wrong(what: impl Into<String>) -> Failure {
     Failure::usage(what).hint("see `kohakuriver-proxy --help`")
 }
 
-fn protocol(value: &OsString) -> Result<ProtocolChoice, Failure> {
-    match value.to_str() {
-        Some("auto") => Ok(ProtocolChoice::Auto),
-        Some("connect") => Ok(ProtocolChoice::Connect),
-        Some("request-tunnel") => Ok(ProtocolChoice::RequestTunnel),
-        _ => Err(wrong(format!("--protocol is `{}`", value.to_string_lossy()))
-            .cause("it is one of auto, connect and request-tunnel")),
+fn protocol(text: &str) -> Result<ProtocolChoice, &'static str> {
+    match text {
+        "auto" => Ok(ProtocolChoice::Auto),
+        "connect" => Ok(ProtocolChoice::Connect),
+        "request-tunnel" => Ok(ProtocolChoice::RequestTunnel),
+        _ => Err("it is one of auto, connect and request-tunnel"),
     }
-}
-
-/// Whether a word behind `--wait` is its value: seconds have at most [`SECONDS_DIGITS`] digits, a task id has many more.
-fn is_seconds(word: &OsString) -> bool {
-    let digits = word.as_encoded_bytes();
-    (1..=SECONDS_DIGITS).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
-}
-
-fn seconds(name: &str, value: &OsString) -> Result<Duration, Failure> {
-    let number = value.to_str().and_then(|text| text.parse().ok());
-    let duration = number.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.filter(|duration| !duration.is_zero() && *duration <= MAX_TIMEOUT).ok_or_else(|| {
-        wrong(format!("{name} is `{}`", value.to_string_lossy()))
-            .cause(format!("it is a number of seconds above 0 and up to {}", MAX_TIMEOUT.as_secs()))
-    })
 }
 
 #[cfg(test)]
@@ -290,7 +249,7 @@ mod tests {
         for (line, named) in [
             ("--no-such-flag vps", "--no-such-flag"),
             ("-x vps", "-x"),
-            ("-fv vps", "-fv"),
+            ("-fv vps", "-f"),
             ("--fdpass=yes vps", "--fdpass"),
             ("vps --proxy", "--proxy"),
             ("--proxy ftp://x vps", "ftp://x"),
