@@ -103,6 +103,9 @@ fn open_patiently<'fd>(
     journal: &mut Journal,
 ) -> Result<(Tunnel, Watch<'fd>), Failure> {
     let mut patience = arguments.wait.map(Patience::new);
+    if let Some(patience) = &patience {
+        watch.deadline = watch.deadline.min(patience.ends());
+    }
     loop {
         let error = match open::open(order, watch, &mut |step| journal.step(step)) {
             Ok(tunnel) => {

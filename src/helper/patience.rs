@@ -18,6 +18,9 @@ const PAUSES: [Duration; 4] =
 /// Longest pause, whatever a proxy's `Retry-After` asks for.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
+/// What is left of the time for the last try.
+const LAST_TRY: Duration = Duration::from_millis(250);
+
 /// When an IDE that waits is told that it won't live to see the VPS: most give up after 15 s.
 const IDE_PATIENCE: Duration = Duration::from_secs(12);
 
@@ -59,9 +62,12 @@ impl Patience {
     pub(super) fn pause(&mut self, error: &OpenError, what: &str, watch: Watch<'_>) -> Result<bool, Interrupted> {
         let Some(asked) = promise(error) else { return Ok(false) };
         let own = PAUSES[self.tries.min(PAUSES.len() - 1)];
-        let until = Instant::now() + asked.unwrap_or(own).max(own).min(MAX_PAUSE);
+        let now = Instant::now();
+        let until = now + asked.unwrap_or(own).max(own).min(MAX_PAUSE);
         self.tries += 1;
-        if until >= self.ends {
+        // The last try comes just before the end, so that the whole time is used.
+        let until = until.min(self.ends.checked_sub(LAST_TRY).unwrap_or(now));
+        if until <= now {
             return Ok(false);
         }
         self.say(what);
