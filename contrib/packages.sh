@@ -1,4 +1,4 @@
-# What test.sh and bench.sh share: finding and installing packages of Debian and Ubuntu. To be sourced, with `tools` set
+# What the scripts here share: finding and installing packages of Debian and Ubuntu. To be sourced, with `tools` set
 # to the programs that are needed, each as program:package.
 
 say() { printf '%s\n' "contrib/$(basename "$0"): $*" >&2; }
@@ -11,7 +11,7 @@ missing_packages() {
         has "${pair%%:*}" || echo "${pair#*:}"
     done
     # Other programs of this name take no -X.
-    if has nc && ! nc -h 2>&1 | grep -q 'proxy_protocol'; then
+    if [[ " ${tools[*]} " == *" nc:"* ]] && has nc && ! nc -h 2>&1 | grep -q 'proxy_protocol'; then
         echo netcat-openbsd
     fi
 }
@@ -49,7 +49,7 @@ install_packages() {
     fi
     apt_get install -y --no-install-recommends "$@" >&2
     remove_policy
-    # Nor shall the next start of the machine bring up a service that was only installed for the tests.
+    # Nor shall the next start of the machine bring up a service that was installed for this alone.
     local package unit
     for package in "$@"; do
         case $package in
