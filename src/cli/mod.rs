@@ -11,6 +11,7 @@ mod connect;
 mod list;
 mod next;
 mod nodes;
+mod route;
 mod search_path;
 mod status;
 mod ui;
