@@ -6,6 +6,7 @@
 //! | [`quote`], [`options`], [`command`] | the words, pure |
 //! | [`stanzas`], [`labels`], [`include`] | our configuration file, and the one line in the user's, pure |
 //! | [`user_file`] | replacing a file that belongs to the user |
+//! | [`known_hosts`] | the host keys of VPSes; runs `ssh-keygen` |
 //! | [`keys`] | which private key a VPS gets |
 //!
 //! Running ssh is left to whoever asks.
@@ -13,6 +14,7 @@
 pub mod command;
 pub mod include;
 pub mod keys;
+pub mod known_hosts;
 pub mod labels;
 pub mod options;
 pub mod quote;
