@@ -37,6 +37,10 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub proxy: Option<ProxyAddress>,
 
+    /// Look names up at this Host's API [default: the Host, port 8000]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub host_api: Option<ProxyAddress>,
+
     /// Speak this protocol with the proxy
     #[arg(long, value_enum, default_value_t = ProtocolChoice::Auto)]
     pub protocol: ProtocolChoice,

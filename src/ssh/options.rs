@@ -111,7 +111,9 @@ impl Route {
     fn known_hosts_command(&self, keeper: &Path) -> Result<OsString, UnusablePath> {
         let (host, port) = &self.host_api;
         let mut words = path_value(keeper)?;
-        words.push(format!(" --host {host} --port {port} ssh host-key %H %t %K"));
+        words.push(format!(" --host {host} --port {port} ssh host-key --file "));
+        words.push(path_value(&self.known_hosts)?);
+        words.push(" %H %t %K");
         Ok(words)
     }
 }

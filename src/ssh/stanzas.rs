@@ -125,7 +125,7 @@ Host trainer.kohakuriver
     ProxyCommand /opt/kohakuriver-proxy --fdpass --proxy gpu-head:8002 %h %p
     ProxyUseFdpass yes
     UserKnownHostsFile /opt/kohakuriver_known_hosts
-    KnownHostsCommand /opt/kohakuriver --host gpu-head --port 8000 ssh host-key %H %t %K
+    KnownHostsCommand /opt/kohakuriver --host gpu-head --port 8000 ssh host-key --file /opt/kohakuriver_known_hosts %H %t %K
     StrictHostKeyChecking accept-new
     CheckHostIP no
     HashKnownHosts no
@@ -136,7 +136,7 @@ Host *.kohakuriver
     ProxyCommand /opt/kohakuriver-proxy --fdpass --proxy gpu-head:8002 --host-api gpu-head:8000 %h %p
     ProxyUseFdpass yes
     UserKnownHostsFile /opt/kohakuriver_known_hosts
-    KnownHostsCommand /opt/kohakuriver --host gpu-head --port 8000 ssh host-key %H %t %K
+    KnownHostsCommand /opt/kohakuriver --host gpu-head --port 8000 ssh host-key --file /opt/kohakuriver_known_hosts %H %t %K
     StrictHostKeyChecking accept-new
     CheckHostIP no
     HashKnownHosts no
