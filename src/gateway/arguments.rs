@@ -15,8 +15,12 @@ use crate::gateway::limits::DEFAULT_MAX_TUNNELS;
 #[derive(Parser, Clone, Debug)]
 #[command(name = "kohakuriver-gateway", version, after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// Listen for tunnels on this address; may be given several times [default: [::]:8002, both families]
-    #[arg(long, value_name = "ADDR")]
+    /// Listen for tunnels on this address; may be given several times
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Listen for tunnels on this address; may be given several times [default: [::]:8002, both families]"
+    )]
     pub listen: Vec<SocketAddr>,
 
     /// Ask the Host API at this address [default: http://127.0.0.1:8000]

@@ -25,15 +25,18 @@ pub(super) async fn write(stream: &mut TcpStream, answer: &[u8]) -> bool {
 /// Writes `answer` as the last thing, and closes so that it arrives.
 pub(super) async fn answer(mut stream: TcpStream, answer: &[u8]) {
     if write(&mut stream, answer).await {
-        close(stream).await;
+        finish(&mut stream).await;
     }
 }
 
-/// Closes so that everything written before arrives.
-pub(super) async fn close(mut stream: TcpStream) {
-    if stream.shutdown().await.is_ok() {
-        let mut rest = stream.take(DRAIN_BYTES);
-        // However it goes, the connection ends now.
-        let _ = timeout(DRAIN_LIMIT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+/// Ends what is written to `stream`, and gives the other side a while to take it and to close. Whether it has closed.
+pub(super) async fn finish(stream: &mut TcpStream) -> bool {
+    if stream.shutdown().await.is_err() {
+        return true;
+    }
+    let mut rest = stream.take(DRAIN_BYTES);
+    match timeout(DRAIN_LIMIT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await {
+        Ok(read) => read.is_ok_and(|read| read < DRAIN_BYTES),
+        Err(_) => false,
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::handshake::Step;
 use crate::handshake::answer;
-use crate::handshake::request::{self, INTERNAL_ERROR, MAX_REQUEST, Request};
+use crate::handshake::request::{self, INTERNAL_ERROR, Request};
 use crate::refusal::Refusal;
 
 /// How long a client has for its request, as long as older Hosts have always given it.
@@ -64,6 +64,7 @@ fn broken(bytes: &[u8], line: &str, why: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handshake::request::MAX_REQUEST;
     use tokio::io::AsyncWriteExt;
     use tokio::time::Instant;
 

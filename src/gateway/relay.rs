@@ -6,7 +6,8 @@
 //! - The tunnel is over when both directions are.
 //! - A reset of one side resets the other, so that neither takes a cut-off stream for a complete one. What the dead
 //!   side sent before is still delivered. As in any TCP connection, a reset may overtake bytes that are under way.
-//! - A side that ended its direction and then takes no more has simply left: the other one is closed in good order.
+//! - A side that ended its direction and then takes no more has left. The other one gets an orderly end first, so that
+//!   the last words arrive, and a reset when it hasn't closed in a while: some clients (nc) wait for ever after an end.
 //! - A reset is noticed while a direction is idle, and while it is stuck on a receiver that takes nothing.
 //! - A buffer exists only while a direction has bytes to move, so an idle tunnel costs two sockets and one small task.
 
@@ -39,7 +40,7 @@ enum Outcome {
     Over,
     /// This side must see a reset.
     Reset(Side),
-    /// This side must see an orderly end.
+    /// This side must see an orderly end, then a reset if it doesn't close.
     Close(Side),
 }
 
@@ -55,10 +56,20 @@ pub(super) async fn relay(client: TcpStream, vps: TcpStream, early: Vec<u8>) {
     let stream = |side| if side == Side::Client { client } else { vps };
     match outcome {
         Outcome::Over => {}
-        // Nothing can be done if it fails: then the other side gets an end instead of a reset.
-        Outcome::Reset(side) => drop(stream(side).set_zero_linger()),
-        Outcome::Close(side) => closing::close(stream(side)).await,
+        Outcome::Reset(side) => reset(&stream(side)),
+        Outcome::Close(side) => {
+            let mut stream = stream(side);
+            if !closing::finish(&mut stream).await {
+                reset(&stream);
+            }
+        }
     }
+}
+
+/// Makes the end of `stream` a reset.
+fn reset(stream: &TcpStream) {
+    // Nothing can be done if it fails: then the other side gets an end instead.
+    let _ = stream.set_zero_linger();
 }
 
 async fn both_ways(client: &TcpStream, vps: &TcpStream, early: Vec<u8>) -> Outcome {
@@ -270,8 +281,19 @@ mod tests {
         assert_eq!(rest(&mut vps).await.unwrap(), b"");
         client.set_zero_linger().unwrap();
         drop(client);
-        // The VPS says nothing, and doesn't close; the relay shuts its half and waits no longer than it must.
+        // The VPS says nothing, and doesn't close; the relay waits no longer than it must.
         ends(relay).await;
+        assert!(vps.write_all(b"x").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_for_ever_after_an_end_gets_a_reset() {
+        let (mut client, vps, relay) = tunnel(b"").await;
+        drop(vps);
+        assert_eq!(rest(&mut client).await.unwrap(), b"");
+        client.write_all(b"hello?").await.unwrap();
+        ends(relay).await;
+        assert!(client.write_all(b"hello?").await.is_err());
     }
 
     #[tokio::test]

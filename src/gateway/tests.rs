@@ -84,6 +84,10 @@ async fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
+fn node(name: &str, url: &str, status: &str, heartbeat: &str) -> Value {
+    json!({ "hostname": name, "url": url, "status": status, "last_heartbeat": heartbeat })
+}
+
 /// A Host on which [`ID`] runs on `port`, but for these changes.
 async fn host(port: u16, changes: Value) -> FakeHost {
     let host = FakeHost::start().await;
@@ -92,7 +96,6 @@ async fn host(port: u16, changes: Value) -> FakeHost {
         "ssh_port": port, "started_at": "2026-11-23T12:00:00",
     });
     task.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-    let node = |name: &str, url: &str, status: &str, heartbeat: &str| json!({ "hostname": name, "url": url, "status": status, "last_heartbeat": heartbeat });
     host.on("/api/vps", 200, json!([&task])).on(&format!("/api/status/{ID}"), 200, &task).on(
         "/api/nodes",
         200,
@@ -268,7 +271,8 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     let path = std::env::temp_dir().join(format!("kohakuriver-gateway-{}.json", std::process::id()));
     let file = |status: &str| {
         json!({ "nodes": [{ "hostname": "n", "url": "http://localhost:8001", "status": "online" }],
-                "vps": [{ "task_id": ID, "name": "trainer", "status": status, "assigned_node": "n", "ssh_port": port }] })
+                "vps": [{ "task_id": ID, "name": "trainer", "status": status, "assigned_node": "n",
+                          "ssh_port": port }] })
     };
     std::fs::write(&path, file("running").to_string()).unwrap();
     let inventory = Inventory::open(&path, Notices::to(Heard::default())).unwrap();

@@ -33,6 +33,7 @@ impl Scene {
         match error {
             OpenError::Interrupted(Interrupted::Deadline) => {
                 Failure::new(format!("the SSH proxy at {proxy} gave no answer within {}", seconds(self.limit)))
+                    .cause("it took the connection, and then said nothing that is an answer")
                     .hint("try again; a longer limit is set with `--connect-timeout SECONDS`")
             }
             OpenError::Dial(DialError::Interrupted(Interrupted::SshGone | Interrupted::Signal, _))

@@ -202,6 +202,7 @@ fn silence_ends_at_the_deadline_and_brings_no_second_connection() {
         &silent,
         &["--connect-timeout", "0.3", ID],
         "kohakuriver-proxy: the SSH proxy at PROXY gave no answer within 0.3 s\n  \
+         caused by: it took the connection, and then said nothing that is an answer\n  \
          hint: try again; a longer limit is set with `--connect-timeout SECONDS`\n",
     );
     assert!(began.elapsed() >= Duration::from_millis(600), "it gave up before its deadline");

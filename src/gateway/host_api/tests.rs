@@ -4,7 +4,7 @@ fn cluster() -> Cluster {
     Cluster::parse(
         json!({
             "nodes": [
-                { "hostname": "node1", "url": "http://127.0.0.1:8001", "status": "online", "total_cores": 8, "rack": 3 },
+                { "hostname": "node1", "url": "http://10.0.0.1:8001", "status": "online", "total_cores": 8, "rack": 3 },
                 { "hostname": "node2", "url": "http://127.0.0.1:8001", "status": "offline", "total_cores": 8 },
             ],
             "vps": [

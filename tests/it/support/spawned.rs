@@ -175,8 +175,11 @@ pub(crate) fn handed_over(home: &Home, proxy: SocketAddr, args: &[&str]) -> (Opt
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0; 2];
-    let received =
-        rustix::net::recvmsg(&ours, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::empty()).unwrap();
+    // With a timeout set, a machine that is paused and resumed interrupts it.
+    let received = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(&ours, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::empty())
+    })
+    .unwrap();
     let socket = control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,

@@ -84,7 +84,7 @@ fn config(home: &Home, port: u16) -> String {
          PidFile none\nLogLevel VERBOSE\nStrictModes no\nUsePAM {pam}\nPermitRootLogin prohibit-password\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitUserRC no\nPrintMotd no\n\
          PrintLastLog no\nX11Forwarding yes\nMaxStartups 200\nMaxSessions 50\nSubsystem sftp internal-sftp\n\
-         SetEnv \"PATH={path}\"\n"
+         SetEnv \"PATH={path}\" \"HOME={folder}\"\n"
     );
     // From 9.8 on, sshd keeps out who has left before logging in, as some tests do on purpose.
     if ssh_version() >= (9, 8) {
