@@ -3,13 +3,12 @@
 //! ssh asks it for the keys of a host, twice a connection: first to know which types to prefer, then with the key that
 //! the server showed. It answers with the keys that are stored under the VPS's task id, so every name of a VPS has the
 //! same. The first key of a VPS that was never seen is stored, as `accept-new` would store it under whatever name was
-//! typed. Another key than the stored is refused here, since only here it can be said what that may mean; a command
-//! that fails ends the connection.
+//! typed. Another key than the stored is refused by ssh; what that may mean is said here, since only here it is known.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{block_on, client, ui};
+use super::{PROGRAM, block_on, client, ui};
 use crate::api::started_at;
 use crate::failure::Failure;
 use crate::names;
@@ -57,7 +56,12 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             known = store.store_first(id, &shown).map_err(cannot)?;
         }
         if known.iter().all(|known| known.key != shown) {
-            return Err(changed(settings, id, &shown, &known));
+            let failure = changed(settings, id, &shown, &known);
+            // Of a type that it has no key of, ssh would take the server's word.
+            if known.iter().all(|known| known.key.kind != shown.kind) {
+                return Err(failure);
+            }
+            ui::remark(failure.render(PROGRAM).trim_end());
         }
     }
     let line = |known: &Known| format!("{} {} {}\n", arguments.host, known.key.kind, known.key.key);

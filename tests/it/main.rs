@@ -13,6 +13,8 @@ mod login;
 mod older_host;
 mod other_proxies;
 mod refusals;
+mod ssh_config;
+mod ssh_config_files;
 mod ssh_matrix;
 mod stock_clients;
 mod support;
