@@ -29,7 +29,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
     /// The host (`%H`)
-    host: String,
+    // The name `host` would be that of the global flag, and set it.
+    asked: String,
     /// The type of the key it showed (`%t`), or NONE
     kind: String,
     /// The key it showed (`%K`), or NONE
@@ -38,7 +39,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     // An alias of the user's own, or a host of somebody else's: ssh has files for those.
-    let Ok(Target::Vps(vps)) = Target::parse(&arguments.host, SSH_PORT) else { return Ok(()) };
+    let Ok(Target::Vps(vps)) = Target::parse(&arguments.asked, SSH_PORT) else { return Ok(()) };
     let id = match &vps {
         VpsRef::Id(id) => *id,
         VpsRef::Name(name) => block_on(async {
@@ -64,7 +65,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             ui::remark(failure.render(PROGRAM).trim_end());
         }
     }
-    let line = |known: &Known| format!("{} {} {}\n", arguments.host, known.key.kind, known.key.key);
+    let line = |known: &Known| format!("{} {} {}\n", arguments.asked, known.key.kind, known.key.key);
     ui::print(&known.iter().map(line).collect::<String>())
 }
 
