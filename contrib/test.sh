@@ -14,6 +14,8 @@ tools=(
     tinyproxy:tinyproxy-bin squid:squid rsync:rsync git:git script:bsdutils cc:gcc cc:libc6-dev
 )
 # The versions that the tests were written against; a newer FastAPI breaks the older Host's imports.
+python_clients=(paramiko==5.1.0 asyncssh==2.24.1)
+node_clients=(ssh2@1.17.0 ssh-config@5.3.0)
 older_host=(hakuriver==0.3.0 fastapi==0.128.0 starlette==0.50.0 pyzmq)
 
 say() { printf '%s\n' "contrib/test.sh: $*" >&2; }
@@ -52,6 +54,12 @@ missing_packages() {
     # Other programs of this name take no -X.
     if has nc && ! nc -h 2>&1 | grep -q 'proxy_protocol'; then
         echo netcat-openbsd
+    fi
+    if ! printf '#include <libssh/libssh.h>\nint main(void) { return ssh_init(); }\n' |
+        cc -x c -o /dev/null - -lssh >/dev/null 2>&1; then
+        echo libssh-dev
+        # Its headers are of no use without those of the C library.
+        echo libc6-dev
     fi
 }
 
@@ -132,6 +140,21 @@ if [ ! -x "$folder/bin/python" ] || [ "$(cat "$folder/complete" 2>/dev/null)" !=
     env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PYTHONPATH -u PYTHONHOME \
         "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "${older_host[@]}" </dev/null >&2
     printf '%s\n' "${older_host[@]}" >"$folder/complete"
+fi
+
+folder=$target/ssh-clients
+wanted=$(printf '%s\n' "${python_clients[@]}" "${node_clients[@]}")
+if [ "$(cat "$folder/complete" 2>/dev/null)" != "$wanted" ]; then
+    say "installing other people's SSH clients into $folder"
+    rm -rf "$folder"
+    mkdir -p "$folder/node"
+    "$python" -m venv "$folder/python"
+    env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PYTHONPATH -u PYTHONHOME \
+        "$folder/python/bin/python" -m pip install --quiet --disable-pip-version-check "${python_clients[@]}" </dev/null >&2
+    # Their optional native parts only make them faster, and need a compiler for C++.
+    npm install --prefix "$folder/node" --omit=optional --ignore-scripts --silent --no-audit --no-fund \
+        "${node_clients[@]}" </dev/null >&2
+    printf '%s\n' "$wanted" >"$folder/complete"
 fi
 
 cargo test --no-fail-fast "$@"

@@ -29,7 +29,7 @@ pub struct Arguments {
 
     /// Hand ssh the connected socket and exit (for `ProxyUseFdpass yes`)
     ///
-    /// Where stdout is no UNIX socket, bytes are piped instead.
+    /// Where stdin and stdout are not one UNIX socket, bytes are piped instead.
     #[arg(long)]
     pub fdpass: bool,
 

@@ -87,10 +87,12 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
 
     let watch = Watch { signal: tunnel.signal(), ..watch };
     if arguments.fdpass {
-        if Kind::of(stdout.as_fd()) == Kind::UnixSocket {
+        // ssh makes stdin and stdout one socket. Node.js makes a socket for each where others make pipes.
+        let one = sys::is_same(std::io::stdin().as_fd(), stdout.as_fd());
+        if Kind::of(stdout.as_fd()) == Kind::UnixSocket && one {
             return hand_over(&tunnel, watch, &scene, journal);
         }
-        journal.step("stdout is no UNIX socket, so bytes are piped in spite of --fdpass");
+        journal.step("stdin and stdout are not one UNIX socket, so bytes are piped in spite of --fdpass");
     }
     pipe(&tunnel, watch, &scene)
 }

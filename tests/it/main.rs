@@ -11,6 +11,7 @@ mod helper_answers;
 mod helper_ends;
 mod login;
 mod older_host;
+mod other_clients;
 mod other_proxies;
 mod refusals;
 mod ssh_config;
