@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
 use super::client;
 use super::list::ssh_port;
 use crate::api::Vps;
@@ -29,7 +27,7 @@ fn is_mine(vps: &Vps, user: Option<&str>) -> bool {
     let Some(user) = user else { return true };
     let assigned = || {
         let assignees = vps.json["assignees"].as_array().map(Vec::as_slice).unwrap_or_default();
-        assignees.iter().any(|assignee| assignee["username"] == Value::from(user))
+        assignees.iter().any(|assignee| assignee["username"] == user)
     };
     vps.owner.as_deref() == Some(user) || assigned()
 }

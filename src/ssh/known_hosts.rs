@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(known.store_first(id("42"), &one).unwrap()[0].key, one);
         assert_eq!(known.store_first(id("42"), &two).unwrap()[0].key, one);
         known.store_first(id("4"), &two).unwrap();
-        assert_eq!(keys(&known, "4"), [two.clone()]);
+        assert_eq!(keys(&known, "4"), vec![two.clone()]);
         // One line, found under both of its names.
         let found = known.of(id("42")).unwrap();
         assert!(found.iter().all(|found| found.key == one && found.stored.unwrap() >= before), "{found:?}");
@@ -295,8 +295,8 @@ mod tests {
         let hashed = Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&known.path).output().unwrap();
         assert!(hashed.status.success(), "{hashed:?}");
         assert!(!std::fs::read_to_string(&known.path).unwrap().contains("kohakuriver-42"));
-        assert_eq!(keys(&known, "42"), [one.clone()]);
-        assert_eq!(keys(&known, "43"), [two.clone()]);
+        assert_eq!(keys(&known, "42"), vec![one.clone()]);
+        assert_eq!(keys(&known, "43"), vec![two.clone()]);
         assert_eq!(keys(&known, "44"), []);
         let undated = known.of(id("42")).unwrap()[0].stored.unwrap();
         assert_eq!(undated, std::fs::metadata(&known.path).unwrap().modified().unwrap());

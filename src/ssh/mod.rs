@@ -4,7 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`quote`], [`options`], [`command`] | the words, pure |
-//! | [`stanzas`], [`labels`], [`include`] | our configuration file, and the one line in the user's, pure |
+//! | [`stanzas`], [`labels`], [`mod@include`] | our configuration file, and the one line in the user's, pure |
 //! | [`user_file`] | replacing a file that belongs to the user |
 //! | [`known_hosts`] | the host keys of VPSes; runs `ssh-keygen` |
 //! | [`keys`] | which private key a VPS gets |

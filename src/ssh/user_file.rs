@@ -53,7 +53,7 @@ pub enum UserFileError {
     /// Somebody else changed it after it was read.
     #[error("another program has changed it just now; the file is as that program left it")]
     Changed,
-    /// Another run of ours is at it for longer than [`LOCK_LIMIT`].
+    /// Another run of ours is at it for longer than it may take.
     #[error("another `kohakuriver ssh config` is at work there")]
     Busy,
 }
