@@ -12,15 +12,14 @@ tools=(
     sshd:openssh-server ssh:openssh-client sftp:openssh-client scp:openssh-client ssh-keygen:openssh-client
     nc:netcat-openbsd socat:socat curl:curl proxytunnel:proxytunnel corkscrew:corkscrew
     tinyproxy:tinyproxy-bin squid:squid rsync:rsync git:git script:bsdutils cc:gcc cc:libc6-dev
+    dbclient:dropbear-bin dropbearconvert:dropbear-bin node:nodejs npm:npm
 )
 # The versions that the tests were written against; a newer FastAPI breaks the older Host's imports.
+older_host=(hakuriver==0.3.0 fastapi==0.128.0 starlette==0.50.0 pyzmq)
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1)
 node_clients=(ssh2@1.17.0 ssh-config@5.3.0)
-older_host=(hakuriver==0.3.0 fastapi==0.128.0 starlette==0.50.0 pyzmq)
 
-say() { printf '%s\n' "contrib/test.sh: $*" >&2; }
-die() { say "$@"; exit 1; }
-has() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1; }
+. contrib/packages.sh
 
 # A Python of 3.11 or later that can make a virtual environment. 3.11 comes first: the older Host's garbage collector
 # cuts sessions now and then on later ones.
@@ -46,71 +45,16 @@ python_packages() {
     fi
 }
 
-missing_packages() {
-    local pair
-    for pair in "${tools[@]}"; do
-        has "${pair%%:*}" || echo "${pair#*:}"
-    done
-    # Other programs of this name take no -X.
-    if has nc && ! nc -h 2>&1 | grep -q 'proxy_protocol'; then
-        echo netcat-openbsd
-    fi
-    if ! printf '#include <libssh/libssh.h>\nint main(void) { return ssh_init(); }\n' |
-        cc -x c -o /dev/null - -lssh >/dev/null 2>&1; then
-        echo libssh-dev
-        # Its headers are of no use without those of the C library.
-        echo libc6-dev
-    fi
-}
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif has sudo; then
-        sudo "$@"
-    else
-        die "installing packages takes root: run it as root, or install sudo"
-    fi
-}
-
-policy=/usr/sbin/policy-rc.d
-own_policy=no
-remove_policy() {
-    if [ "$own_policy" = yes ]; then
-        as_root rm -f "$policy"
-        own_policy=no
-    fi
-}
-
-apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" </dev/null; }
-
-install_packages() {
-    say "installing: $*"
-    if [ ! -e "$policy" ]; then
-        # What exits with 101 here keeps packages from starting their services.
-        own_policy=yes
-        trap remove_policy EXIT
-        trap 'exit 130' INT TERM HUP
-        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-        as_root chmod 755 "$policy"
-    fi
-    apt_get install -y --no-install-recommends "$@" >&2
-    remove_policy
-    # Nor shall the next start of the machine bring up a service that was only installed for the tests.
-    local package unit
-    for package in "$@"; do
-        case $package in
-            openssh-server) set -- ssh.service ssh.socket ;;
-            squid) set -- squid.service ;;
-            *) continue ;;
-        esac
-        for unit in "$@"; do
-            if has systemctl; then as_root systemctl disable "$unit" >/dev/null 2>&1 || true; fi
-        done
-    done
+# A library has no program to look for.
+has_libssh() {
+    printf '#include <libssh/libssh.h>
+int main(void) { return ssh_init(); }
+' |
+        cc -x c -o /dev/null - -lssh >/dev/null 2>&1
 }
 
 mapfile -t packages < <(missing_packages | sort -u)
+has_libssh || packages+=(libssh-dev)
 python=$(find_python || true)
 if [ ${#packages[@]} -gt 0 ] || [ -z "$python" ]; then
     if ! has apt-get; then
@@ -125,6 +69,7 @@ if [ ${#packages[@]} -gt 0 ] || [ -z "$python" ]; then
     install_packages "${packages[@]}"
     mapfile -t packages < <(missing_packages | sort -u)
     python=$(find_python) || die "there is still no Python of 3.11 or later with venv and ensurepip"
+    has_libssh || packages+=(libssh-dev)
     [ ${#packages[@]} -eq 0 ] || die "these are still missing: ${packages[*]}"
 fi
 has cargo || die "cargo is missing: install Rust from https://rustup.rs"

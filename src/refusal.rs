@@ -51,6 +51,8 @@ pub enum Refusal {
     },
     /// The VPS's port didn't answer in time.
     ConnectionTimeout,
+    /// The Runner is registered with an address that is none. Holds its name.
+    RunnerAddress(String),
     /// The Runner can't be reached at all (no route, no such name, an address that is not dialled); the text says why.
     Unreachable(String),
     /// The Host API is down or answers nonsense; the text says which.
@@ -70,7 +72,8 @@ impl Refusal {
             Self::Ambiguous(_) | Self::Inactive(_) | Self::NoSshPort => 409,
             Self::Starting(_) | Self::NoRunner | Self::RunnerOffline(_) | Self::Limit(_) => 503,
             Self::ConnectionRefused { booting: true, .. } => 503,
-            Self::ConnectionRefused { .. } | Self::Unreachable(_) | Self::HostApi(_) => 502,
+            Self::ConnectionRefused { .. } | Self::RunnerAddress(_) => 502,
+            Self::Unreachable(_) | Self::HostApi(_) => 502,
             Self::ConnectionTimeout => 504,
         }
     }
@@ -85,7 +88,7 @@ impl Refusal {
             Self::Starting(_) | Self::NoRunner | Self::RunnerOffline(_) => "destination_unavailable",
             Self::ConnectionRefused { .. } => "connection_refused",
             Self::ConnectionTimeout => "connection_timeout",
-            Self::Unreachable(_) => "destination_ip_unroutable",
+            Self::RunnerAddress(_) | Self::Unreachable(_) => "destination_ip_unroutable",
             Self::HostApi(_) => "proxy_internal_response",
             Self::Limit(_) => "connection_limit_reached",
         }
@@ -127,7 +130,7 @@ impl Refusal {
             }
             Self::ConnectionRefused { .. } => format!("VPS {vps} refuses SSH connections"),
             Self::ConnectionTimeout => format!("VPS {vps} does not answer on its SSH port"),
-            Self::Unreachable(_) => format!("the Runner of VPS {vps} can't be reached"),
+            Self::RunnerAddress(_) | Self::Unreachable(_) => format!("the Runner of VPS {vps} can't be reached"),
             Self::HostApi(_) => "the Host API gives no usable answer".to_owned(),
             Self::Limit(_) => "the gateway is at its limit".to_owned(),
         }
@@ -140,6 +143,7 @@ impl Refusal {
             Self::Ambiguous(which) => Some(format!("they are: {which}")),
             Self::TokenNeeded => Some("the Host wants a token, and got none or one it does not know".to_owned()),
             Self::NotAllowed => Some("the Host shows a VPS to its owner, its assignees and operators only".to_owned()),
+            Self::RunnerAddress(node) => Some(format!("Runner {node} is registered with an address that is no URL")),
             Self::RunnerOffline(Some(node)) => Some(format!("the Host has not heard from Runner {node} lately")),
             Self::ConnectionRefused { node, .. } => Some(format!("nothing listens on its SSH port on Runner {node}")),
             _ => None,
@@ -150,6 +154,7 @@ impl Refusal {
     pub fn hint(&self, vps: &str) -> Option<String> {
         let hint = match self {
             Self::BadRequest(_) | Self::Unreachable(_) => return None,
+            Self::RunnerAddress(_) => "see the addresses of the Runners with `kohakuriver node list --json`".to_owned(),
             Self::TokenNeeded => "log in with `kohakuriver auth login`".to_owned(),
             Self::NotAllowed => {
                 "ask its owner or an operator to assign it to you; `kohakuriver auth status` shows who \
@@ -201,6 +206,7 @@ impl Refusal {
             Self::ConnectionRefused { node, .. } => {
                 format!("Connection refused by VPS task {task} on node {node}.")
             }
+            Self::RunnerAddress(node) => format!("Error parsing runner URL for node {node}."),
             Self::ConnectionTimeout => format!("Timeout connecting to Runner for task {task}."),
             Self::TokenNeeded | Self::NotAllowed => {
                 format!("Task {task} needs a login: connect with kohakuriver-proxy.")
@@ -234,7 +240,9 @@ impl Refusal {
             t if t.starts_with("Assigned node for ") && t.ends_with(" is not online.") => Self::RunnerOffline(None),
             t if t.starts_with("Timeout connecting to Runner ") => Self::ConnectionTimeout,
             t if t.starts_with("Failed to connect to Runner ") => Self::Unreachable(t.to_owned()),
-            t if t.starts_with("Error parsing runner URL ") => Self::Unreachable(t.to_owned()),
+            t if t.starts_with("Error parsing runner URL for node ") => {
+                Self::RunnerAddress(t["Error parsing runner URL for node ".len()..].trim_end_matches('.').to_owned())
+            }
             t if t.contains(" needs a login: ") => Self::TokenNeeded,
             _ => return None,
         })
@@ -276,6 +284,7 @@ mod tests {
             (R::RunnerOffline(None), 503, "destination_unavailable", None),
             (R::ConnectionRefused { node: "n".into(), booting: false }, 502, "connection_refused", None),
             (R::ConnectionRefused { node: "n".into(), booting: true }, 503, "connection_refused", retry),
+            (R::RunnerAddress("n".into()), 502, "destination_ip_unroutable", None),
             (R::ConnectionTimeout, 504, "connection_timeout", None),
             (R::HostApi("down".into()), 502, "proxy_internal_response", None),
             (R::Limit("full".into()), 503, "connection_limit_reached", retry),
@@ -299,6 +308,7 @@ mod tests {
             R::RunnerOffline(None),
             R::ConnectionRefused { node: "node-1.lab".into(), booting: false },
             R::ConnectionTimeout,
+            R::RunnerAddress("node-1".into()),
             R::TokenNeeded,
         ] {
             assert_eq!(R::from_line(&refusal.line("42")), Some(refusal.clone()), "{refusal:?}");

@@ -8,7 +8,6 @@ use crate::api::{Client, Node, Vps};
 use crate::refusal::{BOOT_GRACE, Refusal};
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
-use crate::text::excerpt;
 
 /// The address of a VPS's sshd.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,10 +42,7 @@ pub fn locate(vps: &Vps, node: Option<&Node>) -> Result<Reach, Refusal> {
     let Some(name) = &vps.node else { return Err(Refusal::NoRunner) };
     let Some(port) = vps.ssh_port else { return Err(Refusal::NoSshPort) };
     let Some(node) = node.filter(|node| node.online) else { return Err(Refusal::RunnerOffline(Some(name.clone()))) };
-    let Some(host) = host_of(&node.url) else {
-        let why = format!("the address of Runner {name}, `{}`, is no URL", excerpt(&node.url));
-        return Err(Refusal::Unreachable(why));
-    };
+    let Some(host) = host_of(&node.url) else { return Err(Refusal::RunnerAddress(name.clone())) };
     Ok(Reach { id: vps.id, node: name.clone(), host, port, booting: is_booting(vps, node) })
 }
 
@@ -150,7 +146,7 @@ mod tests {
         ] {
             assert_eq!(locate(&vps(changes.clone()), node), Err(refusal), "{changes}");
         }
-        assert!(matches!(locate(&vps(json!({})), Some(&bare)), Err(Refusal::Unreachable(_))));
+        assert_eq!(locate(&vps(json!({})), Some(&bare)), Err(Refusal::RunnerAddress("node-up".into())));
     }
 
     #[test]

@@ -1,17 +1,32 @@
 //! The ProxyCommand helper: parse, run, exit status.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use kohakuriver_proxy::helper::{self, Arguments, Journal};
+use kohakuriver_proxy::failure::Failure;
+use kohakuriver_proxy::helper::{self, Arguments, Asked, Journal};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let arguments = match Arguments::read(std::env::args_os()) {
+        Ok(Asked::Tunnel(arguments)) => arguments,
+        Ok(Asked::Text(text)) => return print(text),
+        Err(failure) => return fail(&failure, &mut Journal::new(false)),
+    };
     let mut journal = Journal::new(arguments.verbose);
     match helper::run(&arguments, &mut journal) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            journal.failure(&failure);
-            failure.exit_code()
-        }
+        Err(failure) => fail(&failure, &mut journal),
     }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn fail(failure: &Failure, journal: &mut Journal) -> ExitCode {
+    journal.failure(failure);
+    failure.exit_code()
 }

@@ -165,7 +165,12 @@ async fn every_row_of_the_status_table() {
             "Connection refused by VPS task ID on node node-fresh.",
         ),
         (json!({ "assigned_node": "node-cloud" }), 502, "destination_ip_unroutable", "Internal server error."),
-        (json!({ "assigned_node": "node-bad" }), 502, "destination_ip_unroutable", "Internal server error."),
+        (
+            json!({ "assigned_node": "node-bad" }),
+            502,
+            "destination_ip_unroutable",
+            "Error parsing runner URL for node node-bad.",
+        ),
     ] {
         let host = host(refusing, changes.clone()).await;
         let gateway = Running::before(&host).await;

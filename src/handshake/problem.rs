@@ -38,7 +38,8 @@ pub enum Explanation {
 pub fn is_complete(refused: &Refused, body: &[u8]) -> bool {
     match refused.body {
         Framing::Length(length) => body.len() >= length.min(MAX_BODY),
-        Framing::Chunked => dechunk(body).1,
+        // Chunk extensions may take any room, and say nothing.
+        Framing::Chunked => body.len() >= MAX_BODY || dechunk(body).1,
         Framing::Close => body.len() >= MAX_BODY,
     }
 }
@@ -77,7 +78,8 @@ fn problem(body: &[u8]) -> Option<Explanation> {
     })
 }
 
-/// The data of a chunked body (RFC 9112 §7.1), and whether its last chunk was there.
+/// The data of a chunked body (RFC 9112 §7.1), and whether no more can come of it: its last chunk was there, or
+/// something that is no chunk.
 fn dechunk(mut body: &[u8]) -> (Vec<u8>, bool) {
     let mut data = Vec::new();
     while let Ok(httparse::Status::Complete((head, size))) = httparse::parse_chunk_size(body) {
@@ -90,29 +92,30 @@ fn dechunk(mut body: &[u8]) -> (Vec<u8>, bool) {
         // Behind the data stands a CRLF.
         body = rest.get(size + 2..).unwrap_or_default();
     }
-    let broken = httparse::parse_chunk_size(body).is_err() || data.len() >= MAX_BODY;
+    let broken = httparse::parse_chunk_size(body).is_err();
     (data, broken)
 }
 
-/// The text of a small HTML page: tags become line ends, `style`, `script` and `head` go with what they hold (but for
-/// the title), and the few entities that proxies use are resolved.
+/// The text of a small HTML page: tags become line ends, `style` and `script` go with what they hold, and the few
+/// entities that proxies use are resolved.
 fn strip_html(html: &str) -> String {
+    // Made once: a page may have thousands of styles.
+    let lower = html.to_ascii_lowercase();
     let mut text = String::new();
-    let mut rest = html;
-    while let Some((before, after)) = rest.split_once('<') {
-        text += before;
+    let mut at = 0;
+    while let Some(tag) = html[at..].find('<') {
+        text += &html[at..at + tag];
         text.push('\n');
-        let Some((tag, behind)) = after.split_once('>') else { return text };
-        rest = behind;
-        for hidden in ["style", "script"] {
-            if tag.get(..hidden.len()).is_some_and(|name| name.eq_ignore_ascii_case(hidden)) {
-                let close = format!("</{hidden}");
-                let end = rest.to_ascii_lowercase().find(&close).unwrap_or(rest.len());
-                rest = &rest[end..];
+        let tag = at + tag + 1;
+        let Some(length) = html[tag..].find('>') else { return text };
+        at = tag + length + 1;
+        for (name, close) in [("style", "</style"), ("script", "</script")] {
+            if lower[tag..].starts_with(name) {
+                at = lower[at..].find(close).map_or(html.len(), |end| at + end);
             }
         }
     }
-    text += rest;
+    text += &html[at..];
     text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&nbsp;", " ").replace("&amp;", "&")
 }
 
@@ -173,6 +176,14 @@ mod tests {
         assert_eq!(explain(&refused, body), Explanation::Text("hello world".into()));
         assert!(is_complete(&refused, body) && !is_complete(&refused, &body[..12]));
         assert!(is_complete(&refused, b"no chunk size\r\n"));
+    }
+
+    #[test]
+    fn every_body_has_a_limit() {
+        let endless_extension = [b"5;".as_slice(), &[b'x'; MAX_BODY]].concat();
+        for framing in [Framing::Close, Framing::Chunked, Framing::Length(usize::MAX)] {
+            assert!(is_complete(&refused("text/plain", framing), &endless_extension), "{framing:?}");
+        }
     }
 
     proptest! {

@@ -94,6 +94,45 @@ fn megabytes_go_through_unchanged_both_ways_at_once() {
     }
 }
 
+/// A pipe may have room for one page alone: whoever made it says so, or a user's limit does.
+#[cfg(target_os = "linux")]
+#[test]
+fn pipes_of_one_page_are_enough() {
+    use rustix::pipe::fcntl_setpipe_size;
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, true);
+        let (mut stdin, mut stdout) = (rig.stdin.take().unwrap(), rig.stdout.take().unwrap());
+        let mut server = rig.server.take().unwrap();
+        // A byte each way shows that the relay runs: it won't make the pipes larger any more.
+        server.write_all(b"x").unwrap();
+        stdout.read_exact(&mut [0]).unwrap();
+        stdin.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        for pipe in [stdin.as_fd(), stdout.as_fd()] {
+            assert_eq!(fcntl_setpipe_size(pipe, 4096).unwrap(), 4096);
+        }
+        let bytes = pattern(1 << 20);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                stdin.write_all(&bytes).unwrap();
+                drop(stdin);
+            });
+            scope.spawn(|| {
+                let mut back = server.try_clone().unwrap();
+                let mut received = Vec::new();
+                server.read_to_end(&mut received).unwrap();
+                assert!(received == bytes, "{engine:?}: up");
+                back.write_all(&received).unwrap();
+                back.shutdown(Shutdown::Both).unwrap();
+            });
+            let mut received = Vec::new();
+            stdout.read_to_end(&mut received).unwrap();
+            assert!(received == bytes, "{engine:?}: down");
+        });
+        assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+    }
+}
+
 #[test]
 fn a_server_that_closes_ends_it_while_stdin_stays_open() {
     for engine in ENGINES {

@@ -33,7 +33,7 @@ fn tunnels() -> (Peer, Receiver<TcpStream>) {
 }
 
 /// A helper in an open tunnel that has said its banner.
-fn open(ends: Ends) -> (Spawned, TcpStream, (Peer, Home)) {
+pub(crate) fn open(ends: Ends) -> (Spawned, TcpStream, (Peer, Home)) {
     let (proxy, servers) = tunnels();
     let home = Home::new();
     let mut spawned = Spawned::start(ends, &home, proxy.address, &[ID]);
@@ -46,7 +46,7 @@ fn open(ends: Ends) -> (Spawned, TcpStream, (Peer, Home)) {
 }
 
 /// Bytes whose loss, doubling or mixing up shows.
-fn pattern(length: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
     (0..length as u64).flat_map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).to_le_bytes()).take(length).collect()
 }
 

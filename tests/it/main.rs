@@ -9,6 +9,8 @@ mod connect_command;
 mod gateway_ends;
 mod helper_answers;
 mod helper_ends;
+mod helper_endurance;
+mod helper_waits;
 mod login;
 mod older_host;
 mod other_clients;

@@ -14,9 +14,9 @@ use crate::support::tools::{HELPER, sh_quote, tool, user};
 /// How often a proxy's start is tried: between finding a free port and taking it, somebody else may take it.
 const TRIES: usize = 5;
 
-struct Proxy {
-    address: SocketAddr,
-    process: Process,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    pub(crate) process: Process,
     _home: Home,
 }
 
@@ -46,7 +46,7 @@ fn start(ready: &str, start: impl Fn(&Home, u16) -> Run) -> Proxy {
 }
 
 /// tinyproxy, which lets CONNECT through to `allowed` alone.
-fn tinyproxy(allowed: u16) -> Proxy {
+pub(crate) fn tinyproxy(allowed: u16) -> Proxy {
     start("Accepting connections", |home, port| {
         let config = format!(
             "Port {port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 50\nAllow 127.0.0.1\nConnectPort {allowed}\n\

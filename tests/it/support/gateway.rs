@@ -15,7 +15,7 @@ pub(crate) struct Gateway {
     /// Where it serves the Host API; only in inventory mode.
     pub(crate) api: Option<SocketAddr>,
     inventory: Option<PathBuf>,
-    _process: Process,
+    pub(crate) process: Process,
     _home: Home,
 }
 
@@ -32,14 +32,14 @@ impl Gateway {
         let run = run(&home).arg("--inventory").arg(&path).args(["--api-listen", "127.0.0.1:0"]);
         let process = run.args(options).deadline(600).start();
         let api = process.stderr_line("serving the Host API on ").parse().unwrap();
-        Self { address: listening(&process), api: Some(api), inventory: Some(path), _process: process, _home: home }
+        Self { address: listening(&process), api: Some(api), inventory: Some(path), process, _home: home }
     }
 
     /// In front of the Host API at `base`.
     pub(crate) fn with_host_api(base: &str) -> Self {
         let home = Home::new();
         let process = run(&home).args(["--host-api", base]).deadline(600).start();
-        Self { address: listening(&process), api: None, inventory: None, _process: process, _home: home }
+        Self { address: listening(&process), api: None, inventory: None, process, _home: home }
     }
 
     /// Replaces the inventory file in one step, as an editor does.

@@ -8,6 +8,7 @@ pub(crate) mod home;
 pub(crate) mod host_api;
 pub(crate) mod older_host;
 pub(crate) mod peers;
+pub(crate) mod processes;
 pub(crate) mod run;
 pub(crate) mod scene;
 pub(crate) mod spawned;

@@ -18,8 +18,9 @@ pub(crate) struct OlderHost {
     pub(crate) api: SocketAddr,
     /// Its SSH proxy.
     pub(crate) proxy: SocketAddr,
-    _process: Process,
-    _home: Home,
+    pub(crate) process: Process,
+    /// Its folder, with its database `host.db` in it.
+    pub(crate) home: Home,
 }
 
 impl OlderHost {
@@ -47,7 +48,7 @@ impl OlderHost {
             match ready {
                 Ok((api, proxy)) => {
                     let at = |port| (Ipv4Addr::LOCALHOST, port).into();
-                    return Self { api: at(api), proxy: at(proxy), _process: process, _home: home };
+                    return Self { api: at(api), proxy: at(proxy), process, home };
                 }
                 Err(why) => log = format!("{why}: {}", process.finish()),
             }

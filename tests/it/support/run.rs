@@ -223,6 +223,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> Pid {
+        self.group
+    }
+
     /// Sends it a signal, unless it has ended.
     pub(crate) fn signal(&self, signal: Signal) {
         if self.state.seen.lock().unwrap().status.is_none() {

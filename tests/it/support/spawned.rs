@@ -1,15 +1,15 @@
 //! The helper between ends that the test holds itself: pipes, a socketpair, or the socket that ssh would be handed.
 
 use std::fs::File;
-use std::io::{IoSliceMut, Read, Write};
+use std::io::{BufRead, BufReader, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Pid, Signal};
@@ -34,6 +34,7 @@ impl Ends {
 /// A helper that runs. It is killed when this is dropped.
 pub(crate) struct Spawned {
     child: Child,
+    /// Its lines.
     stderr: Receiver<String>,
     /// What the helper reads. Dropping it ends stdin.
     pub(crate) stdin: Option<Writer>,
@@ -106,12 +107,15 @@ impl Spawned {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         // The command holds its copies of the other ends.
         drop(command);
-        let mut pipe = child.stderr.take().unwrap();
+        let mut pipe = BufReader::new(child.stderr.take().unwrap());
         let (sender, stderr) = mpsc::channel();
         thread::spawn(move || {
-            let mut text = String::new();
-            let _ = pipe.read_to_string(&mut text);
-            sender.send(text)
+            let mut line = Vec::new();
+            while let Ok(1..) = pipe.read_until(b'\n', &mut line) {
+                // Whoever started it may have had enough.
+                let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
+                line.clear();
+            }
         });
         Self { child, stderr, stdin: None, stdout: None }
     }
@@ -138,10 +142,24 @@ impl Spawned {
         (self.child.wait().unwrap(), stderr)
     }
 
-    /// Waits until its stderr is at its end: all that stood there.
+    /// Waits until its stderr is at its end: what stood there.
     #[track_caller]
     pub(crate) fn stderr_ends(&self) -> String {
-        self.stderr.recv_timeout(DEADLINE).expect("the helper does not end")
+        let end = Instant::now() + DEADLINE;
+        let mut text = String::new();
+        loop {
+            match self.stderr.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => text += &line,
+                Err(RecvTimeoutError::Disconnected) => return text,
+                Err(RecvTimeoutError::Timeout) => panic!("the helper does not end; so far it said {text:?}"),
+            }
+        }
+    }
+
+    /// The next line of its stderr, with its end. It is not told again when the helper ends.
+    #[track_caller]
+    pub(crate) fn stderr_line(&self) -> String {
+        self.stderr.recv_timeout(DEADLINE).expect("the helper says nothing")
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

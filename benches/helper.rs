@@ -1,0 +1,233 @@
+//! The ProxyCommand helper beside what people use today, and beside nothing at all.
+//!
+//! All of them go through the same gateway, in turns, to a VPS of the benchmark's own that does no cryptography, and to
+//! a real sshd (to which `direct` goes straight when it is ssh that is measured). `cargo bench --bench helper` prints a
+//! table and writes `target/bench/helper.json`; `-- --quick` does so in less time and less exactly.
+//!
+//! It tells what it measures; that a target is missed is no failure of the run. It reads /proc, so it needs Linux.
+
+#[cfg(target_os = "linux")]
+mod support;
+
+#[cfg(target_os = "linux")]
+fn main() -> anyhow::Result<()> {
+    linux::main()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("this benchmark reads /proc, so it runs on Linux only");
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::fs;
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    use anyhow::{Result, bail};
+    use serde_json::json;
+
+    use crate::support::contestants::{self, Contestant, DIRECT, FDPASS, NC, STDIO};
+    use crate::support::figures::{Figures, MIB, Measure};
+    use crate::support::gateway::{Gateway, inventory, running};
+    use crate::support::home::Home;
+    use crate::support::plain::Way;
+    use crate::support::report::{Bound, Report, Target};
+    use crate::support::ssh::Ssh;
+    use crate::support::sshd::Sshd;
+    use crate::support::tools::{GATEWAY, HELPER};
+    use crate::support::{child, limits, vps};
+
+    /// How much is done. A measure ends when its rounds are done, or its time is over and [`LEAST_ROUNDS`] are.
+    struct Effort {
+        first_byte: (usize, Duration),
+        ssh_true: (usize, Duration),
+        plain_bulk: (usize, Duration),
+        ssh_bulk: (usize, Duration),
+        round_trip: (usize, Duration),
+        crowd: (usize, Duration),
+        plain_bytes: u64,
+        ssh_bytes: u64,
+        round_trips: u64,
+    }
+
+    const fn rounds(rounds: usize, seconds: u64) -> (usize, Duration) {
+        (rounds, Duration::from_secs(seconds))
+    }
+
+    const FULL: Effort = Effort {
+        first_byte: rounds(200, 40),
+        ssh_true: rounds(30, 80),
+        plain_bulk: rounds(7, 90),
+        ssh_bulk: rounds(7, 120),
+        round_trip: rounds(5, 25),
+        crowd: rounds(10, 60),
+        plain_bytes: 768 << 20,
+        ssh_bytes: 192 << 20,
+        round_trips: 4000,
+    };
+
+    const QUICK: Effort = Effort {
+        first_byte: rounds(30, 5),
+        ssh_true: rounds(5, 10),
+        plain_bulk: rounds(3, 15),
+        ssh_bulk: rounds(3, 30),
+        round_trip: rounds(3, 5),
+        crowd: rounds(1, 5),
+        plain_bytes: 256 << 20,
+        ssh_bytes: 128 << 20,
+        round_trips: 1000,
+    };
+
+    /// Below this a median says nothing.
+    const LEAST_ROUNDS: usize = 3;
+    /// How many connections are opened at once.
+    const CROWD: usize = 100;
+    /// How often memory is looked at; it hardly changes.
+    const MEMORY: (usize, Duration) = rounds(5, 10);
+    /// The VPS that does no cryptography.
+    const PLAIN: &str = "7323718749301768192";
+    /// The VPS that is a real sshd.
+    const SSHD: &str = "7323718749301768193";
+
+    const TARGETS: [Target; 20] = {
+        use Bound::{AtLeast, AtMost};
+        use Measure::*;
+        const fn to(measure: Measure, contestant: &'static str, reference: &'static str, bound: Bound) -> Target {
+            Target { measure, contestant, reference: Some(reference), bound }
+        }
+        const fn alone(measure: Measure, contestant: &'static str, most: f64) -> Target {
+            Target { measure, contestant, reference: None, bound: AtMost(most) }
+        }
+        [
+            to(SshBulkUp, FDPASS, DIRECT, AtLeast(0.92)),
+            to(SshBulkDown, FDPASS, DIRECT, AtLeast(1.0)),
+            to(SshCpuUp, FDPASS, DIRECT, AtMost(1.0)),
+            to(SshCpuDown, FDPASS, DIRECT, AtMost(1.0)),
+            to(SshBulkUp, STDIO, NC, AtLeast(1.2)),
+            to(SshBulkDown, STDIO, NC, AtLeast(1.15)),
+            to(PlainCpuUp, STDIO, NC, AtMost(0.3)),
+            to(PlainCpuDown, STDIO, NC, AtMost(0.25)),
+            to(PlainUp, STDIO, NC, AtLeast(1.7)),
+            to(PlainDown, STDIO, NC, AtLeast(2.5)),
+            to(FirstByte, STDIO, NC, AtMost(0.7)),
+            to(FirstByte, FDPASS, NC, AtMost(0.7)),
+            to(SshTrue, STDIO, DIRECT, AtMost(0.75)),
+            to(SshTrue, FDPASS, DIRECT, AtMost(0.75)),
+            to(RoundTrip, STDIO, NC, AtMost(1.0)),
+            to(RoundTrip, FDPASS, NC, AtMost(0.8)),
+            alone(Rss, STDIO, 2.5),
+            alone(BinarySize, STDIO, 1.25),
+            alone(Failures, STDIO, 0.0),
+            alone(Failures, FDPASS, 0.0),
+        ]
+    };
+
+    pub(super) fn main() -> Result<()> {
+        let effort = read_arguments()?;
+        let began = Instant::now();
+        limits::start()?;
+        child::adopt_orphans()?;
+
+        let (sshd, home) = (Sshd::start(), Home::new());
+        let vps = [running(PLAIN, vps::start()?.port()), running(SSHD, sshd.port)];
+        let gateway = Gateway::with_inventory(&inventory(&vps));
+        let (plain, missing) = contestants::all(gateway.address, PLAIN);
+        let (under_ssh, _) = contestants::all(gateway.address, SSHD);
+        let way = Way { proxy: gateway.address, home: home.path() };
+        let ssh = Ssh::new(&sshd, &under_ssh, &home, effort.ssh_bytes)?;
+
+        let mut figures = Figures::default();
+        figures.add(Measure::BinarySize, STDIO, 0, fs::metadata(HELPER)?.len() as f64 / MIB);
+        // What was measured before an interruption, or before the time was over, is told all the same.
+        let outcome = measure(effort, &way, &ssh, (&plain, &under_ssh), &mut figures);
+
+        let conditions = json!({
+            "quick": std::ptr::eq(effort, &QUICK), "seconds": began.elapsed().as_secs(),
+            "cpus": std::thread::available_parallelism()?.get(),
+            "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+        });
+        let report =
+            Report { figures: &figures, contestants: &plain, missing: &missing, targets: &TARGETS, conditions };
+        print!("{}", report.table());
+        // The programs are in <target>/<profile>.
+        let target = Path::new(GATEWAY).ancestors().nth(2).expect("a program of cargo's is in its target folder");
+        println!(
+            "{} s; all samples in {}",
+            began.elapsed().as_secs(),
+            report.write_json(&target.join("bench"), "helper.json")?.display()
+        );
+        outcome
+    }
+
+    /// Everything, the longest part last.
+    fn measure(
+        effort: &Effort,
+        way: &Way<'_>,
+        ssh: &Ssh<'_>,
+        (plain, under_ssh): (&[Contestant], &[Contestant]),
+        f: &mut Figures,
+    ) -> Result<()> {
+        turns("first byte", effort.first_byte, plain, f, |who, round, f| way.first_byte(who, round, f))?;
+        turns("round trip", effort.round_trip, plain, f, |who, round, f| {
+            way.round_trip(who, effort.round_trips, round, f)
+        })?;
+        turns("memory", MEMORY, plain, f, |who, round, f| way.memory(who, round, f))?;
+        turns("bulk without crypto", effort.plain_bulk, plain, f, |who, round, f| {
+            way.bulk_up(who, effort.plain_bytes, round, f)?;
+            way.bulk_down(who, effort.plain_bytes, round, f)
+        })?;
+        turns("ssh host true", effort.ssh_true, under_ssh, f, |who, round, f| ssh.run_true(who, round, f))?;
+        turns("many at once", effort.crowd, plain, f, |who, round, f| way.crowd(who, CROWD, round, f))?;
+        turns("bulk under ssh", effort.ssh_bulk, under_ssh, f, |who, round, f| {
+            ssh.bulk_up(who, round, f)?;
+            ssh.bulk_down(who, round, f)
+        })
+    }
+
+    fn read_arguments() -> Result<&'static Effort> {
+        let mut effort = &FULL;
+        for argument in std::env::args().skip(1) {
+            match argument.as_str() {
+                "--quick" => effort = &QUICK,
+                // Cargo adds it.
+                "--bench" => {}
+                _ => bail!("unknown argument {argument:?}; there is --quick"),
+            }
+        }
+        Ok(effort)
+    }
+
+    /// Gives every contestant its turn, round by round, each round beginning with another one. One that fails is noted
+    /// and left out of what is left of this measure: it may have taken all the time that a connection gets.
+    fn turns(
+        what: &str,
+        (rounds, time): (usize, Duration),
+        contestants: &[Contestant],
+        figures: &mut Figures,
+        measure: impl Fn(&Contestant, usize, &mut Figures) -> Result<()>,
+    ) -> Result<()> {
+        let began = Instant::now();
+        let mut failed = Vec::new();
+        for round in 0..rounds {
+            if round >= LEAST_ROUNDS && began.elapsed() > time {
+                break;
+            }
+            for turn in 0..contestants.len() {
+                let who = &contestants[(round + turn) % contestants.len()];
+                if failed.contains(&who.name) {
+                    continue;
+                }
+                limits::check()?;
+                if let Err(error) = measure(who, round, figures) {
+                    limits::check()?;
+                    figures.fail(who.name, what, &error);
+                    failed.push(who.name);
+                }
+            }
+        }
+        eprintln!("{what}: {:.1} s", began.elapsed().as_secs_f64());
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! A child process and the CPU time that it took, to the nanosecond.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
+
+use super::limits;
+
+/// A child that leads a process group of its own. The group is killed, and the child reaped, when this is dropped.
+pub(crate) struct Overseen {
+    child: Child,
+    reaped: bool,
+}
+
+/// What is known of a child that has ended.
+pub(crate) struct Remains {
+    /// CPU time in seconds.
+    pub(crate) cpu: f64,
+    /// Whether it ended by itself with status 0.
+    pub(crate) succeeded: bool,
+}
+
+/// Makes orphans of this process's children its own children, so that their CPU time can be read too.
+pub(crate) fn adopt_orphans() -> Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+impl Overseen {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let child = command.process_group(0).spawn().with_context(|| format!("cannot run {command:?}"))?;
+        limits::oversee(child.id());
+        Ok(Self { child, reaped: false })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it and counts what it took.
+    pub(crate) fn kill(self) -> Result<Remains> {
+        limits::kill(self.id());
+        self.wait()
+    }
+
+    /// Waits for its end, and leaves it there to be counted.
+    pub(crate) fn wait_for_end(&self) -> Result<()> {
+        wait_unreaped(pid(self.id())?)
+    }
+
+    /// Waits for its end and counts what it took.
+    pub(crate) fn wait(mut self) -> Result<Remains> {
+        let own = pid(self.id())?;
+        wait_unreaped(own)?;
+        let cpu = cpu_seconds(own)?;
+        Ok(Remains { cpu, succeeded: self.reap()? })
+    }
+
+    /// As [`Overseen::wait`], for an ssh: counts its ProxyCommand too. An ssh that was handed a socket has reaped it;
+    /// else it ends without waiting for it, and it becomes our child (see [`adopt_orphans`]).
+    pub(crate) fn wait_with_proxy_command(mut self) -> Result<Remains> {
+        let own = pid(self.id())?;
+        wait_unreaped(own)?;
+        limits::hasten(self.id());
+        let mut cpu = cpu_seconds(own)? + reaped_cpu_seconds(own)?;
+        for orphan in orphans(own)? {
+            wait_unreaped(orphan)?;
+            cpu += cpu_seconds(orphan)?;
+            waitpid(Some(orphan), WaitOptions::empty())?;
+        }
+        Ok(Remains { cpu, succeeded: self.reap()? })
+    }
+
+    fn reap(&mut self) -> Result<bool> {
+        limits::kill(self.id());
+        limits::forget(self.id());
+        self.reaped = true;
+        Ok(self.child.wait()?.success())
+    }
+}
+
+impl Drop for Overseen {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _ = self.reap();
+        }
+    }
+}
+
+fn pid(id: u32) -> Result<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw).context("a child without a process id")
+}
+
+/// Waits for the end of a child and leaves it there: what /proc says of it is complete only now, and gone once it is
+/// reaped.
+fn wait_unreaped(child: Pid) -> Result<()> {
+    rustix::io::retry_on_intr(|| waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT))?;
+    Ok(())
+}
+
+/// Time on a CPU, of the main thread; none of the programs here works in another one.
+fn cpu_seconds(process: Pid) -> Result<f64> {
+    let path = format!("/proc/{process}/schedstat");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let nanoseconds = text.split(' ').next().and_then(|first| first.parse::<u64>().ok());
+    Ok(nanoseconds.with_context(|| format!("{path} says {text:?}"))? as f64 / 1e9)
+}
+
+/// CPU time of the children that `process` has reaped; in ticks, so only good for what is small beside the rest.
+fn reaped_cpu_seconds(process: Pid) -> Result<f64> {
+    let ticks: u64 = stat(process)?[13..15].iter().filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// The children of ours that are in the group of `leader` without being it.
+fn orphans(leader: Pid) -> Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(process) = entry?.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
+        else {
+            continue;
+        };
+        // It may have ended since; then it was nobody's of ours.
+        let Ok(stat) = stat(process) else { continue };
+        let [parent, group] = [&stat[1], &stat[2]].map(|field| field.parse().ok().and_then(Pid::from_raw));
+        if process != leader && group == Some(leader) && parent == Some(rustix::process::getpid()) {
+            found.push(process);
+        }
+    }
+    Ok(found)
+}
+
+/// The fields of /proc/<pid>/stat (proc_pid_stat(5)) from the third on: what is before holds the program's name.
+fn stat(process: Pid) -> Result<Vec<String>> {
+    /// As far as anything here reads.
+    const FIELDS: usize = 15;
+    let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let rest = text.rsplit_once(')').context("a line of another form")?.1;
+    let fields: Vec<_> = rest.split_whitespace().map(str::to_owned).collect();
+    anyhow::ensure!(fields.len() > FIELDS, "a short line: {text}");
+    Ok(fields)
+}

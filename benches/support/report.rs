@@ -1,0 +1,171 @@
+//! The table and the JSON file: every median, and for each target whether it was reached.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::contestants::Contestant;
+use super::figures::{Figures, Measure};
+
+/// What has to be reached.
+pub(crate) struct Target {
+    pub(crate) measure: Measure,
+    pub(crate) contestant: &'static str,
+    /// Whose figure it is a ratio to; without one it is a figure of its own.
+    pub(crate) reference: Option<&'static str>,
+    pub(crate) bound: Bound,
+}
+
+/// Which side of a limit is good.
+#[derive(Clone, Copy)]
+pub(crate) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(limit) => value >= limit,
+            Self::AtMost(limit) => value <= limit,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::AtLeast(limit) => format!("≥ {limit}"),
+            Self::AtMost(limit) => format!("≤ {limit}"),
+        }
+    }
+}
+
+/// Width of the first column, and of each other one.
+const FIRST: usize = 32;
+const COLUMN: usize = 12;
+
+/// Everything that is told.
+pub(crate) struct Report<'a> {
+    pub(crate) figures: &'a Figures,
+    pub(crate) contestants: &'a [Contestant],
+    /// Contestants that aren't installed.
+    pub(crate) missing: &'a [&'static str],
+    pub(crate) targets: &'a [Target],
+    /// What the run was done on and with, for the JSON file.
+    pub(crate) conditions: Value,
+}
+
+impl Report<'_> {
+    /// The table, for people.
+    pub(crate) fn table(&self) -> String {
+        let mut text = format!("{:FIRST$}", "median of the rounds");
+        for who in self.contestants {
+            let _ = write!(text, "{:>COLUMN$}", who.name);
+        }
+        text.push('\n');
+        for measure in Measure::ALL {
+            if self.contestants.iter().all(|who| self.figure(measure, who.name).is_none()) {
+                continue;
+            }
+            let _ = write!(text, "{:FIRST$}", measure.label());
+            for who in self.contestants {
+                let cell = self.figure(measure, who.name).map_or("-".to_owned(), shown);
+                let _ = write!(text, "{cell:>COLUMN$}");
+            }
+            text.push('\n');
+            for target in self.targets.iter().filter(|target| target.measure == measure) {
+                let _ = writeln!(text, "    {}", self.verdict(target));
+            }
+        }
+        if !self.missing.is_empty() {
+            let _ = writeln!(text, "not installed, so not measured: {}", self.missing.join(", "));
+        }
+        for error in &self.figures.errors {
+            let _ = writeln!(text, "went wrong: {error}");
+        }
+        let reached = self.targets.iter().filter(|target| self.reached(target) == Some(true)).count();
+        let _ = writeln!(text, "{reached} of {} targets reached", self.targets.len());
+        text
+    }
+
+    /// Writes the JSON file, for programs, with every sample.
+    pub(crate) fn write_json(&self, folder: &Path, name: &str) -> Result<PathBuf> {
+        let mut measures = serde_json::Map::new();
+        for measure in Measure::ALL {
+            let mut by_contestant = serde_json::Map::new();
+            for who in self.contestants {
+                if let Some(figure) = self.figure(measure, who.name) {
+                    let samples = self.figures.samples(measure, who.name);
+                    by_contestant.insert(who.name.to_owned(), json!({ "figure": figure, "samples": samples }));
+                }
+            }
+            measures.insert(measure.key().to_owned(), by_contestant.into());
+        }
+        let targets: Vec<_> = self
+            .targets
+            .iter()
+            .map(|target| {
+                let value = self.value(target);
+                json!({
+                    "measure": target.measure.key(), "contestant": target.contestant, "reference": target.reference,
+                    "target": target.bound.text(), "value": value, "reached": self.reached(target),
+                })
+            })
+            .collect();
+        let report = json!({
+            "conditions": self.conditions, "measures": measures, "targets": targets,
+            "missing": self.missing, "errors": self.figures.errors,
+        });
+        std::fs::create_dir_all(folder)?;
+        let path = folder.join(name);
+        std::fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")?;
+        Ok(path)
+    }
+
+    /// Failures add up; everything else is a median.
+    fn figure(&self, measure: Measure, contestant: &str) -> Option<f64> {
+        match measure {
+            Measure::Failures => {
+                let samples = self.figures.samples(measure, contestant);
+                (!samples.is_empty()).then(|| samples.iter().sum())
+            }
+            _ => self.figures.median(measure, contestant),
+        }
+    }
+
+    fn value(&self, target: &Target) -> Option<f64> {
+        match target.reference {
+            Some(reference) => self.figures.ratio(target.measure, target.contestant, reference),
+            None => self.figure(target.measure, target.contestant),
+        }
+    }
+
+    fn reached(&self, target: &Target) -> Option<bool> {
+        self.value(target).map(|value| target.bound.holds(value))
+    }
+
+    fn verdict(&self, target: &Target) -> String {
+        let what = match target.reference {
+            Some(reference) => format!("{} to {reference}", target.contestant),
+            None => target.contestant.to_owned(),
+        };
+        let value = self.value(target).map_or("not measured".to_owned(), |value| format!("{value:.2}"));
+        let verdict = match self.reached(target) {
+            Some(true) => "reached",
+            Some(false) => "MISSED",
+            None => "",
+        };
+        format!("{what:18} {value:>12}   target {:8} {verdict}", target.bound.text()).trim_end().to_owned()
+    }
+}
+
+/// Three digits that matter.
+fn shown(value: f64) -> String {
+    match value {
+        v if v == 0.0 || v >= 100.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v if v >= 1.0 => format!("{v:.2}"),
+        v => format!("{v:.3}"),
+    }
+}

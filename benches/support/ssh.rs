@@ -1,0 +1,110 @@
+//! What is measured under the system's ssh, against a real sshd.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use super::child::{Overseen, Remains};
+use super::contestants::{Contestant, Mode};
+use super::figures::{Figures, GIB, MIB, Measure};
+use super::home::Home;
+use super::sshd::Sshd;
+use super::tools::{tool, user};
+
+/// The system's ssh with an entry for each contestant.
+pub(crate) struct Ssh<'a> {
+    home: &'a Home,
+    program: PathBuf,
+    config: PathBuf,
+    /// What is sent up: a file with nothing but a size.
+    zeros: PathBuf,
+    count: u64,
+}
+
+impl<'a> Ssh<'a> {
+    /// `count` is how many bytes a bulk transfer moves.
+    pub(crate) fn new(sshd: &Sshd, contestants: &[Contestant], home: &'a Home, count: u64) -> Result<Self> {
+        let known_hosts = home.write("known_hosts", sshd.known_as("vps"));
+        let config = home.write("ssh_config", config(contestants, sshd.port, &sshd.key, &known_hosts));
+        let zeros = home.join("zeros");
+        File::create(&zeros)?.set_len(count)?;
+        Ok(Self { home, program: tool("ssh"), config, zeros, count })
+    }
+
+    /// `ssh host true`, from exec to exit.
+    pub(crate) fn run_true(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
+        let (took, _) = self.run(who, "true", Stdio::null())?;
+        figures.add(Measure::SshTrue, who.name, round, took * 1e3);
+        Ok(())
+    }
+
+    /// Bytes to the VPS.
+    pub(crate) fn bulk_up(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
+        let (took, remains) = self.run(who, "cat >/dev/null", File::open(&self.zeros)?.into())?;
+        self.note(who, Measure::SshBulkUp, Measure::SshCpuUp, took, &remains, round, figures);
+        Ok(())
+    }
+
+    /// Bytes from the VPS.
+    pub(crate) fn bulk_down(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
+        let (took, remains) = self.run(who, &format!("head -c {} /dev/zero", self.count), Stdio::null())?;
+        self.note(who, Measure::SshBulkDown, Measure::SshCpuDown, took, &remains, round, figures);
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "two figures of one run")]
+    fn note(
+        &self,
+        who: &Contestant,
+        speed: Measure,
+        cpu: Measure,
+        took: f64,
+        remains: &Remains,
+        round: usize,
+        figures: &mut Figures,
+    ) {
+        figures.add(speed, who.name, round, self.count as f64 / MIB / took);
+        figures.add(cpu, who.name, round, remains.cpu * GIB / self.count as f64);
+    }
+
+    fn run(&self, who: &Contestant, remote: &str, stdin: Stdio) -> Result<(f64, Remains)> {
+        let mut command = Command::new(&self.program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.home.path()).env("SHELL", "/bin/sh");
+        command.arg("-F").arg(&self.config).arg(alias(who)).arg(remote);
+        command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null());
+        let began = Instant::now();
+        let ssh = Overseen::start(&mut command)?;
+        ssh.wait_for_end()?;
+        let took = began.elapsed().as_secs_f64();
+        let remains = ssh.wait_with_proxy_command()?;
+        ensure!(remains.succeeded, "ssh failed: {remote}");
+        Ok((took, remains))
+    }
+}
+
+fn alias(who: &Contestant) -> String {
+    format!("vps-{}", who.name.replace(' ', ""))
+}
+
+fn config(contestants: &[Contestant], port: u16, key: &Path, known_hosts: &Path) -> String {
+    let mut text = String::new();
+    for who in contestants {
+        text += &format!("Host {}\n", alias(who));
+        if let Some(command) = who.proxy_command() {
+            let fdpass = if who.mode == Mode::Fdpass { "yes" } else { "no" };
+            text += &format!("  ProxyCommand {command}\n  ProxyUseFdpass {fdpass}\n");
+        }
+    }
+    text + &format!(
+        "Host *\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  IdentityFile \"{key}\"\n  IdentitiesOnly yes\n  \
+         BatchMode yes\n  HostKeyAlias vps\n  UserKnownHostsFile \"{known_hosts}\"\n  GlobalKnownHostsFile /dev/null\n  \
+         StrictHostKeyChecking yes\n  ConnectTimeout 20\n  LogLevel ERROR\n",
+        user = user(),
+        key = key.display(),
+        known_hosts = known_hosts.display(),
+    )
+}

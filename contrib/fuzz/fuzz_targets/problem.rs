@@ -1,0 +1,39 @@
+//! The body of a proxy's refusal.
+
+#![no_main]
+
+use kohakuriver_proxy::handshake::connect::{Framing, Refused};
+use kohakuriver_proxy::handshake::problem::{Explanation, MAX_BODY, PROBLEM_JSON, explain, is_complete};
+use kohakuriver_proxy_fuzz::{Message, check_text};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&kind, rest)) = data.split_first() else { return };
+    let Some(message) = Message::new(rest) else { return };
+    let refused = Refused {
+        status: 409,
+        content_type: [PROBLEM_JSON, "text/html", "text/plain", ""][usize::from(kind % 4)].to_owned(),
+        body: [Framing::Close, Framing::Chunked, Framing::Length(300)][usize::from(kind / 4 % 3)],
+        ..Refused::default()
+    };
+    let Message { bytes, cut } = &message;
+    assert!(bytes.len() < MAX_BODY || is_complete(&refused, bytes), "{} bytes are not enough", bytes.len());
+    if is_complete(&refused, &bytes[..*cut]) {
+        assert!(is_complete(&refused, bytes), "complete at {cut}, and then no more");
+    }
+    for body in [bytes, &bytes[..*cut]] {
+        match explain(&refused, body) {
+            Explanation::Problem { title, detail, hint, vps_status } => {
+                [Some(title), detail, hint, vps_status].iter().flatten().for_each(|text| {
+                    check_text(text);
+                    assert!(!text.is_empty());
+                });
+            }
+            Explanation::Text(line) => {
+                check_text(&line);
+                assert!(!line.is_empty());
+            }
+            Explanation::Nothing => {}
+        }
+    }
+});

@@ -1,0 +1,80 @@
+//! What the targets share: how a fuzzer's bytes become a message that arrives in two pieces, and what every reader of
+//! the handshake promises.
+
+use kohakuriver_proxy::handshake::Step;
+use kohakuriver_proxy::text::MAX_EXCERPT;
+
+/// Longest message made, in bytes: beyond every limit of the readers.
+const MAX_MESSAGE: usize = 160 * 1024;
+
+/// Most bytes whose every prefix is tried; a longer message is cut in one place.
+const SHORT: usize = 96;
+
+/// A message, and where it was cut on its way.
+pub struct Message {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// Where its first piece ends.
+    pub cut: usize,
+}
+
+impl Message {
+    /// The first four bytes say how: two for the cut, one for how often the end of the rest is repeated, one for how
+    /// long that end is. So a fuzzer that thinks in small inputs reaches the limits for large ones.
+    pub fn new(data: &[u8]) -> Option<Self> {
+        let (&[low, high, times, length], rest) = data.split_first_chunk()?;
+        let mut bytes = rest.to_vec();
+        let piece = &rest[rest.len().saturating_sub(length.into())..];
+        // Mostly not at all, since long messages take long; else up to 4,096 times.
+        for _ in 0..usize::from(times.saturating_sub(191)).pow(2) {
+            if piece.is_empty() || bytes.len() + piece.len() > MAX_MESSAGE {
+                break;
+            }
+            bytes.extend_from_slice(piece);
+        }
+        let at = usize::from(u16::from_le_bytes([low, high]));
+        let cut = at * (bytes.len() + 1) / (usize::from(u16::MAX) + 1);
+        Some(Self { bytes, cut })
+    }
+
+    /// The prefixes to try: every one of a short message.
+    fn cuts(&self) -> Vec<usize> {
+        if self.bytes.len() <= SHORT { (0..self.bytes.len()).collect() } else { vec![self.cut] }
+    }
+}
+
+/// What a reader of the handshake promises:
+/// - it takes no byte that hasn't arrived;
+/// - "incomplete" means that every byte so far belongs to the message, since a driver has taken them off the socket;
+/// - a message that is complete stays what it is when more bytes arrive behind it; `same` compares;
+/// - nothing longer than `limit` is incomplete.
+pub fn check_reader<T: std::fmt::Debug>(
+    message: &Message,
+    limit: usize,
+    read: fn(&[u8]) -> Step<T>,
+    same: fn(&T, &T) -> bool,
+) -> Step<T> {
+    let whole = read(&message.bytes);
+    match &whole {
+        Step::Incomplete => assert!(message.bytes.len() <= limit, "{} bytes are incomplete", message.bytes.len()),
+        Step::Done(_, eaten) => assert!(*eaten <= message.bytes.len(), "{whole:?}"),
+    }
+    for cut in message.cuts() {
+        match (read(&message.bytes[..cut]), &whole) {
+            (Step::Incomplete, Step::Incomplete) => {}
+            (Step::Incomplete, Step::Done(_, eaten)) => assert!(*eaten > cut, "cut at {cut}: {whole:?}"),
+            (Step::Done(value, eaten), Step::Done(of_whole, eaten_of_whole)) => {
+                assert!(eaten <= cut && eaten <= *eaten_of_whole, "cut at {cut}: {value:?}, {whole:?}");
+                assert!(same(&value, of_whole), "cut at {cut}: {value:?}, {whole:?}");
+            }
+            (done, Step::Incomplete) => panic!("cut at {cut}: {done:?}, and then incomplete"),
+        }
+    }
+    whole
+}
+
+/// `text` must be one line that is fit for a terminal, and not too long.
+pub fn check_text(text: &str) {
+    assert!(!text.chars().any(char::is_control), "{text:?}");
+    assert!(text.chars().count() <= MAX_EXCERPT + 1, "{text:?}");
+}

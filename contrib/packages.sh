@@ -1,0 +1,64 @@
+# What test.sh and bench.sh share: finding and installing packages of Debian and Ubuntu. To be sourced, with `tools` set
+# to the programs that are needed, each as program:package.
+
+say() { printf '%s\n' "contrib/$(basename "$0"): $*" >&2; }
+die() { say "$@"; exit 1; }
+has() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1; }
+
+missing_packages() {
+    local pair
+    for pair in "${tools[@]}"; do
+        has "${pair%%:*}" || echo "${pair#*:}"
+    done
+    # Other programs of this name take no -X.
+    if has nc && ! nc -h 2>&1 | grep -q 'proxy_protocol'; then
+        echo netcat-openbsd
+    fi
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif has sudo; then
+        sudo "$@"
+    else
+        die "installing packages takes root: run it as root, or install sudo"
+    fi
+}
+
+policy=/usr/sbin/policy-rc.d
+own_policy=no
+remove_policy() {
+    if [ "$own_policy" = yes ]; then
+        as_root rm -f "$policy"
+        own_policy=no
+    fi
+}
+
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" </dev/null; }
+
+install_packages() {
+    say "installing: $*"
+    if [ ! -e "$policy" ]; then
+        # What exits with 101 here keeps packages from starting their services.
+        own_policy=yes
+        trap remove_policy EXIT
+        trap 'exit 130' INT TERM HUP
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    apt_get install -y --no-install-recommends "$@" >&2
+    remove_policy
+    # Nor shall the next start of the machine bring up a service that was only installed for the tests.
+    local package unit
+    for package in "$@"; do
+        case $package in
+            openssh-server) set -- ssh.service ssh.socket ;;
+            squid) set -- squid.service ;;
+            *) continue ;;
+        esac
+        for unit in "$@"; do
+            if has systemctl; then as_root systemctl disable "$unit" >/dev/null 2>&1 || true; fi
+        done
+    done
+}

@@ -1,0 +1,224 @@
+//! `--wait`: a VPS that is starting is waited for, and what won't come by waiting isn't.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::support::gateway::NODE;
+use crate::support::home::Home;
+use crate::support::older_host::{OlderHost, task};
+use crate::support::peers::{Peer, read_head};
+use crate::support::scene::ID;
+use crate::support::spawned::{Ends, Spawned, handed_over, helper};
+use crate::support::sshd::Sshd;
+use crate::support::tools::older_host_python;
+
+const BANNER: &[u8] = b"SSH-2.0-Test\r\n";
+const OPEN: &str = "HTTP/1.1 200 OK\r\n\r\nSSH-2.0-Test\r\n";
+const STARTING: &str = "VPS 7323718749301768192 is starting (status: pending)";
+const BOOTING: &str = "VPS 7323718749301768192 is starting: its sshd does not listen yet";
+
+/// A gateway's refusal.
+fn refused(status: &str, title: &str, retry_after: Option<u64>) -> String {
+    let body = format!(r#"{{"title":"{title}"}}"#);
+    let retry_after = retry_after.map(|seconds| format!("Retry-After: {seconds}\r\n")).unwrap_or_default();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\n{retry_after}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn starting(retry_after: u64) -> String {
+    refused("503 Service Unavailable", STARTING, Some(retry_after))
+}
+
+/// A proxy that gives each try the next of `answers`, and the last one from then on.
+fn proxy(answers: impl IntoIterator<Item = String>) -> Peer {
+    let answers: Vec<_> = answers.into_iter().collect();
+    let next = AtomicUsize::new(0);
+    Peer::serve(move |mut stream| {
+        read_head(&mut stream)?;
+        let number = next.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+        stream.write_all(answers[number].as_bytes())?;
+        Ok(())
+    })
+}
+
+fn waiting(what: &str, seconds: u64) -> String {
+    format!("kohakuriver-proxy: {what}; waiting up to {seconds} s\n")
+}
+
+#[test]
+fn it_opens_in_the_end_and_each_reason_is_said_once() {
+    let proxy = proxy([starting(1), refused("503 Busy", BOOTING, Some(0)), OPEN.to_owned()]);
+    let home = Home::new();
+    let began = Instant::now();
+    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "300", ID]);
+    assert_eq!(spawned.read_all(), BANNER);
+    // The second that was asked for, and one of its own.
+    assert!(began.elapsed() >= Duration::from_secs(2), "it came back too soon");
+    let (status, stderr) = spawned.wait();
+    assert_eq!(status.code(), Some(0));
+    let (first, second) = stderr.split_once('\n').unwrap();
+    assert_eq!(format!("{first}\n"), waiting(STARTING, 300));
+    assert!(second.starts_with(&format!("kohakuriver-proxy: {BOOTING}; waiting up to 29")), "{stderr}");
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    assert_eq!(proxy.accepted(), 3);
+}
+
+#[test]
+fn ssh_is_handed_the_socket_of_the_try_that_succeeds() {
+    let proxy = proxy([starting(0), starting(0), OPEN.to_owned()]);
+    let (socket, spawned) = handed_over(&Home::new(), proxy.address, &["--wait", "60", ID]);
+    let mut bytes = Vec::new();
+    socket.unwrap().read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, BANNER);
+    spawned.ends_with(0, &waiting(STARTING, 60));
+}
+
+/// Runs `command` with its stderr on a terminal: all that appeared there.
+fn on_a_terminal(mut command: Command) -> String {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let theirs = File::options().write(true).open(name.to_str().unwrap()).unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(theirs).spawn().unwrap();
+    drop(command);
+    let (mut shown, mut chunk) = (Vec::new(), [0; 4096]);
+    let mut ours = File::from(ours);
+    // It fails once nobody has the terminal open any more.
+    while let Ok(read @ 1..) = ours.read(&mut chunk) {
+        shown.extend_from_slice(&chunk[..read]);
+    }
+    assert!(child.wait().unwrap().success());
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn a_terminal_shows_one_line_that_moves_and_goes() {
+    let home = Home::new();
+    let on = |terminal: &str| {
+        let proxy = proxy([starting(0), OPEN.to_owned()]);
+        let mut command = helper(&home, proxy.address, &["--wait", "60", ID]);
+        command.env("TERM", terminal);
+        on_a_terminal(command)
+    };
+    let shown = on("xterm");
+    for frame in ['/', '-', '\\'] {
+        assert!(shown.contains(&format!("\r{frame} {STARTING}; 0 s\x1b[K")), "{shown:?}");
+    }
+    assert!(shown.ends_with("\r\x1b[K") && !shown.contains('\n'), "{shown:?}");
+    assert_eq!(on("dumb"), waiting(STARTING, 60).replace('\n', "\r\n"));
+}
+
+#[test]
+fn what_will_not_come_by_waiting_fails_at_once() {
+    let home = Home::new();
+    for (answer, title) in [
+        (refused("409 Conflict", "it is stopped", None), "it is stopped"),
+        (refused("409 Conflict", "it is stopped", Some(1)), "it is stopped"),
+        (refused("503 Service Unavailable", "its Runner is offline", None), "its Runner is offline"),
+        (refused("407 Proxy Authentication Required", "log in", Some(1)), "log in"),
+        (refused("502 Bad Gateway", "no", Some(1)), "no"),
+    ] {
+        let proxy = proxy([answer]);
+        let (status, stderr) = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "60", ID]).wait();
+        assert_eq!(status.code(), Some(1));
+        assert!(stderr.starts_with(&format!("kohakuriver-proxy: {title}\n  caused by: ")), "{stderr}");
+        assert_eq!(proxy.accepted(), 1, "{title}");
+    }
+    // One that was starting, and was stopped then.
+    let proxy = proxy([starting(0), refused("409 Conflict", "it is stopped", None)]);
+    let (_, stderr) = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "60", ID]).wait();
+    assert!(stderr.contains("\nkohakuriver-proxy: it is stopped\n"), "{stderr}");
+    assert_eq!(proxy.accepted(), 2);
+}
+
+#[test]
+fn the_deadline_ends_it_with_the_last_reason() {
+    let home = Home::new();
+    for (retry_after, tries) in [(0, 2), (100, 1)] {
+        let proxy = proxy([starting(retry_after)]);
+        let began = Instant::now();
+        let (status, stderr) = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "1", ID]).wait();
+        // No try that would come behind the deadline is waited for.
+        assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+        assert_eq!(status.code(), Some(1));
+        let failure = format!(
+            "kohakuriver-proxy: {STARTING}\n  caused by: the gateway at {} answered 503 Service Unavailable\n",
+            proxy.address
+        );
+        let progress = if tries > 1 { waiting(STARTING, 1) } else { String::new() };
+        assert_eq!(stderr, progress + &failure);
+        assert_eq!(proxy.accepted(), tries);
+    }
+}
+
+#[test]
+fn it_stops_waiting_when_ssh_does() {
+    let home = Home::new();
+    let proxy = proxy([starting(10)]);
+    for signal in [None, Some(Signal::HUP), Some(Signal::TERM)] {
+        let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "300", ID]);
+        assert_eq!(spawned.stderr_line(), waiting(STARTING, 300));
+        let began = Instant::now();
+        match signal {
+            None => (spawned.stdin, spawned.stdout) = (None, None),
+            Some(signal) => spawned.signal(signal),
+        }
+        spawned.wait();
+        assert!(began.elapsed() < Duration::from_secs(5), "{signal:?}: it took {:?}", began.elapsed());
+    }
+}
+
+/// An IDE gives up after about 15 s, so at 12 s it is told what to do then.
+#[test]
+fn at_twelve_seconds_an_ide_is_told_to_try_again() {
+    let proxy = proxy([starting(10), starting(0), starting(0), OPEN.to_owned()]);
+    let home = Home::new();
+    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "60", ID]);
+    assert_eq!(spawned.read_all(), BANNER);
+    spawned.ends_with(
+        0,
+        &(waiting(STARTING, 60)
+            + "kohakuriver-proxy: it is still starting; if your editor gives up now, its next try will find it\n"),
+    );
+}
+
+/// Gives the task another state in the database of an older Host, as its Runner's report would.
+fn set_status(host: &OlderHost, status: &str) {
+    let script = "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1], timeout=30) as db:\n    \
+                  assert db.execute('update task set status = ?', sys.argv[2:]).rowcount == 1\n";
+    let mut python = Command::new(older_host_python());
+    let output = python.args(["-c", script]).arg(host.home.join("host.db")).arg(status).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn an_older_hosts_vps_is_waited_for_too() {
+    let sshd = Sshd::start();
+    let host = OlderHost::start(&[task(ID, "pending", Some(NODE), Some(sshd.port))]);
+    let home = Home::new();
+    let start = |proxy: SocketAddr| Spawned::start(Ends::Pipes, &home, proxy, &["--wait", "60", ID]);
+    let mut spawned = start(host.proxy);
+    // Its first line says that it waits.
+    assert_eq!(spawned.stderr_line(), waiting(STARTING, 60));
+    set_status(&host, "running");
+    let mut banner = [0; 8];
+    spawned.stdout.as_mut().unwrap().read_exact(&mut banner).unwrap();
+    assert_eq!(&banner, b"SSH-2.0-");
+    (spawned.stdin, spawned.stdout) = (None, None);
+    spawned.ends_with(0, "");
+
+    set_status(&host, "stopped");
+    let (status, stderr) = start(host.proxy).wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.starts_with(&format!("kohakuriver-proxy: VPS {ID} is stopped\n")), "{stderr}");
+}

@@ -1,0 +1,60 @@
+//! What is left of programs on this machine: processes, and the descriptors of one.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How often a count is taken anew while it is waited for; the kernel has nothing to wait on.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// The programs that have an argument with `mark` in it. What has ended has no arguments, even if nobody took note.
+pub(crate) fn with_argument(mark: &Path) -> Vec<Pid> {
+    let mark = mark.to_str().unwrap().as_bytes();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let name = entry.unwrap().file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else { continue };
+        // It may end at any moment.
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if arguments.windows(mark.len()).any(|window| window == mark) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// How many descriptors `pid` has open.
+pub(crate) fn descriptors(pid: Pid) -> usize {
+    let count = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    assert!(count > 0, "a program without descriptors");
+    count
+}
+
+/// How many of them are sockets.
+pub(crate) fn sockets(pid: Pid) -> usize {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    // One may be closed while it is looked at.
+    let links = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    let count = links.filter(|link| link.to_string_lossy().starts_with("socket:")).count();
+    assert!(count > 0, "a server without sockets");
+    count
+}
+
+/// Waits until `count` says `most` or less, for `within` at most; gives back what it said last.
+pub(crate) fn settles(most: usize, within: Duration, count: impl Fn() -> usize) -> usize {
+    let end = Instant::now() + within;
+    loop {
+        let now = count();
+        if now <= most || Instant::now() >= end {
+            return now;
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
+/// Kills a process that the test started.
+pub(crate) fn kill(pid: Pid) {
+    kill_process(pid, Signal::KILL).unwrap();
+}
