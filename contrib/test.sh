@@ -12,9 +12,12 @@ tools=(
     sshd:openssh-server ssh:openssh-client sftp:openssh-client scp:openssh-client ssh-keygen:openssh-client
     nc:netcat-openbsd socat:socat curl:curl proxytunnel:proxytunnel corkscrew:corkscrew
     tinyproxy:tinyproxy-bin squid:squid rsync:rsync git:git script:bsdutils cc:gcc cc:libc6-dev
+    dbclient:dropbear-bin dropbearconvert:dropbear-bin node:nodejs npm:npm
 )
 # The versions that the tests were written against; a newer FastAPI breaks the older Host's imports.
 older_host=(hakuriver==0.3.0 fastapi==0.128.0 starlette==0.50.0 pyzmq)
+python_clients=(paramiko==5.1.0 asyncssh==2.24.1)
+node_clients=(ssh2@1.17.0 ssh-config@5.3.0)
 
 . contrib/packages.sh
 
@@ -42,7 +45,16 @@ python_packages() {
     fi
 }
 
+# A library has no program to look for.
+has_libssh() {
+    printf '#include <libssh/libssh.h>
+int main(void) { return ssh_init(); }
+' |
+        cc -x c -o /dev/null - -lssh >/dev/null 2>&1
+}
+
 mapfile -t packages < <(missing_packages | sort -u)
+has_libssh || packages+=(libssh-dev)
 python=$(find_python || true)
 if [ ${#packages[@]} -gt 0 ] || [ -z "$python" ]; then
     if ! has apt-get; then
@@ -57,6 +69,7 @@ if [ ${#packages[@]} -gt 0 ] || [ -z "$python" ]; then
     install_packages "${packages[@]}"
     mapfile -t packages < <(missing_packages | sort -u)
     python=$(find_python) || die "there is still no Python of 3.11 or later with venv and ensurepip"
+    has_libssh || packages+=(libssh-dev)
     [ ${#packages[@]} -eq 0 ] || die "these are still missing: ${packages[*]}"
 fi
 has cargo || die "cargo is missing: install Rust from https://rustup.rs"
@@ -72,6 +85,21 @@ if [ ! -x "$folder/bin/python" ] || [ "$(cat "$folder/complete" 2>/dev/null)" !=
     env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PYTHONPATH -u PYTHONHOME \
         "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "${older_host[@]}" </dev/null >&2
     printf '%s\n' "${older_host[@]}" >"$folder/complete"
+fi
+
+folder=$target/ssh-clients
+wanted=$(printf '%s\n' "${python_clients[@]}" "${node_clients[@]}")
+if [ "$(cat "$folder/complete" 2>/dev/null)" != "$wanted" ]; then
+    say "installing other people's SSH clients into $folder"
+    rm -rf "$folder"
+    mkdir -p "$folder/node"
+    "$python" -m venv "$folder/python"
+    env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PYTHONPATH -u PYTHONHOME \
+        "$folder/python/bin/python" -m pip install --quiet --disable-pip-version-check "${python_clients[@]}" </dev/null >&2
+    # Their optional native parts only make them faster, and need a compiler for C++.
+    npm install --prefix "$folder/node" --omit=optional --ignore-scripts --silent --no-audit --no-fund \
+        "${node_clients[@]}" </dev/null >&2
+    printf '%s\n' "$wanted" >"$folder/complete"
 fi
 
 cargo test --no-fail-fast "$@"

@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
-//!                  api, ssh   ·   dial  →  relay, handshake
+//!                  names  →  api, ssh   ·   dial  →  relay, handshake
 //!                       failure, refusal, status, target, secret, seconds, settings, sys, text
 //! ```
 //!
@@ -33,6 +33,7 @@ pub mod failure;
 pub mod gateway;
 pub mod handshake;
 pub mod helper;
+pub mod names;
 pub mod refusal;
 pub mod relay;
 pub mod seconds;

@@ -124,6 +124,14 @@ impl Kind {
     }
 }
 
+/// Whether two descriptors are of one pipe, socket or file.
+pub fn is_same(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
+    match (rustix::fs::fstat(a), rustix::fs::fstat(b)) {
+        (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+        _ => false,
+    }
+}
+
 /// Passes `descriptor` over a UNIX socket with one byte beside it, as ssh's `ProxyUseFdpass` takes it.
 ///
 /// # Errors
@@ -190,7 +198,7 @@ mod tests {
     #[test]
     fn kinds_are_told_apart() {
         let (pipe, _writer) = rustix::pipe::pipe().unwrap();
-        let (unix, _peer) = UnixStream::pair().unwrap();
+        let (unix, peer) = UnixStream::pair().unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
         let null = std::fs::File::open("/dev/null").unwrap();
@@ -203,6 +211,8 @@ mod tests {
         ] {
             assert_eq!(Kind::of(fd), kind);
         }
+        assert!(is_same(unix.as_fd(), unix.try_clone().unwrap().as_fd()));
+        assert!(!is_same(unix.as_fd(), peer.as_fd()));
     }
 
     #[test]

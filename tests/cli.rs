@@ -172,11 +172,12 @@ fn ssh_words(scene: &Scene, user: &str, rest: &[&str]) -> Vec<String> {
     let mut words: Vec<String> = [
         format!("ProxyCommand={proxy} --fdpass --proxy 127.0.0.1:8002 %h %p"),
         "ProxyUseFdpass=yes".into(),
-        format!("HostKeyAlias={VPS}.kohakuriver"),
         format!("UserKnownHostsFile={}", known_hosts.display()),
         "StrictHostKeyChecking=accept-new".into(),
         "CheckHostIP=no".into(),
+        "HashKnownHosts=no".into(),
         "ServerAliveInterval=30".into(),
+        format!("HostKeyAlias=kohakuriver-{VPS}"),
     ]
     .into_iter()
     .flat_map(|option| ["-o".to_owned(), option])

@@ -73,6 +73,38 @@ impl Client {
         }
     }
 
+    /// The task id of the VPS called `name`, in one request unless none that is up is called so. Whether this user may
+    /// reach it is not asked: whoever opens the tunnel is told.
+    ///
+    /// # Errors
+    /// Those of [`Client::vps`].
+    pub async fn id_of(&self, name: &str) -> Result<TaskId, ApiError> {
+        match choose(name, &self.list(false).await?) {
+            // One that has ended is found too, so that it can be said that it has.
+            Err(Refusal::NotFound) => choose(name, &self.list(true).await?).map(|vps| vps.id),
+            chosen => chosen.map(|vps| vps.id),
+        }
+        .map_err(ApiError::Refusal)
+    }
+
+    /// The name of the user whose token this is; `None` on a Host that has no users.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenNeeded`] when the Host doesn't know the token, or why the API gave no usable answer.
+    pub async fn user(&self) -> Result<Option<String>, ApiError> {
+        let found = match self.get("/auth/me").await {
+            // Authentication is off, or the Host is of a generation or a kind that has none.
+            Err(ApiError::Status { status: 503, .. } | ApiError::NotAHost { .. }) => return Ok(None),
+            found => found?,
+        };
+        // A token that the Host doesn't know makes its bearer anonymous.
+        match (found.json["role"].as_str(), found.json["username"].as_str()) {
+            (Some("anony"), _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
+            (_, Some(name)) => Ok(Some(name.to_owned())),
+            _ => Err(self.shared.transport.nonsense("it names no user")),
+        }
+    }
+
     /// The VPSes of the Host: `all`, or those that haven't ended. A user whose role doesn't allow that gets those
     /// assigned to them.
     ///

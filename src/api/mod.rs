@@ -29,5 +29,5 @@ pub use client::Client;
 pub use error::{ApiError, refused};
 pub use model::{Node, Vps};
 pub use name::choose;
-pub use reach::{Reach, locate};
+pub use reach::{Reach, locate, started_at};
 pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT};

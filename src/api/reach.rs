@@ -1,13 +1,13 @@
 //! Where a VPS is reached, or why it isn't: facts in, verdict out.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::Uri;
 
-use crate::api::{Node, Vps};
+use crate::api::{Client, Node, Vps};
 use crate::refusal::{BOOT_GRACE, Refusal};
 use crate::status::VpsStatus;
-use crate::target::TaskId;
+use crate::target::{TaskId, VpsRef};
 
 /// The address of a VPS's sshd.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,9 +57,21 @@ fn host_of(url: &str) -> Option<String> {
 
 /// Both times were written by the same Host's clock, so they compare without a zone, and without our own clock.
 fn is_booting(vps: &Vps, node: &Node) -> bool {
+    age(vps, node).is_some_and(|age| age < BOOT_GRACE)
+}
+
+/// How long before its Runner's last heartbeat the VPS was started.
+fn age(vps: &Vps, node: &Node) -> Option<Duration> {
     let since = |time: &Option<String>| time.as_deref().and_then(naive_time);
-    let (Some(started), Some(heartbeat)) = (since(&vps.started_at), since(&node.last_heartbeat)) else { return false };
-    heartbeat.saturating_sub(started) < BOOT_GRACE
+    Some(since(&node.last_heartbeat)?.saturating_sub(since(&vps.started_at)?))
+}
+
+/// When a VPS was started, by our own clock: a Host tells its local time and no zone, but its Runner's last heartbeat is
+/// from just now. `None` when it can't be told.
+pub async fn started_at(client: &Client, id: TaskId) -> Option<SystemTime> {
+    let vps = client.vps(&VpsRef::Id(id)).await.ok()?;
+    let node = client.node(vps.node.as_deref()?).await.ok()?.filter(|node| node.online)?;
+    SystemTime::now().checked_sub(age(&vps, &node)?)
 }
 
 /// `2026-11-23T12:05:55.570203` as the time since the year 0; the fraction may be missing.

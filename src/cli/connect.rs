@@ -4,7 +4,6 @@
 //! success nothing is printed: the terminal is ssh's from its first byte. The tunnel itself is the helper's work,
 //! which ssh starts.
 
-use std::env;
 use std::ffi::OsString;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -15,20 +14,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::search_path::{find_all, is_program};
+use super::route::{home, route, ssh_program, unusable};
 use super::{block_on, client, ui, vps_ref};
 use crate::api::{ApiError, locate, refused};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::seconds;
-use crate::settings::{self, Settings};
-use crate::ssh::command::{SshCommand, known_hosts_path};
+use crate::settings::Settings;
+use crate::ssh::command::SshCommand;
 use crate::ssh::keys;
 use crate::ssh::quote::shell_line;
 use crate::target::{TaskId, VpsRef};
-
-/// The helper's program name.
-const PROXY_PROGRAM: &str = "kohakuriver-proxy";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -63,29 +59,24 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
     let vps = vps_ref(&arguments.vps)?;
     let id = block_on(find(settings, &vps, arguments.wait.is_some()))?;
     let home = home()?;
-    let known_hosts = known_hosts_path(&home);
+    let ssh = ssh_program().ok_or_else(|| {
+        Failure::new("there is no `ssh` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
+    })?;
     let command = SshCommand {
-        ssh: ssh_program()?,
-        proxy_program: proxy_program()?,
-        proxy: settings.ssh_proxy(),
-        wait: arguments.wait,
+        route: route(settings, &home, Some(&ssh), arguments.wait)?,
+        ssh,
         id,
         user: arguments.user,
         key: keys::resolve(arguments.key.as_deref(), id, Some(&home))?,
-        known_hosts: known_hosts.clone(),
         ssh_args: arguments.ssh_args,
     };
-    let argv = command.argv().map_err(|error| {
-        Failure::new(format!("cannot tell ssh where {} is", error.path.display()))
-            .because(&error)
-            .hint("move it to a path without `${`")
-    })?;
+    let argv = command.argv().map_err(|error| unusable(&error))?;
     if arguments.dry_run {
         let mut line = shell_line(&argv);
         line.push("\n");
         return ui::print_bytes(line.as_bytes());
     }
-    prepare_known_hosts(&known_hosts)?;
+    prepare_known_hosts(&command.route.known_hosts)?;
     let error = Command::new(&command.ssh).args(&argv[1..]).exec();
     Err(Failure::new(format!("cannot run {}", command.ssh.display())).because(&error))
 }
@@ -107,31 +98,6 @@ async fn find(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, F
     }
 }
 
-fn home() -> Result<PathBuf, Failure> {
-    let home = settings::home_dir().and_then(|home| std::path::absolute(home).ok());
-    home.ok_or_else(|| Failure::new("cannot tell where your home directory is").hint("set HOME"))
-}
-
-fn ssh_program() -> Result<PathBuf, Failure> {
-    find_all("ssh", env::var_os("PATH").as_deref()).into_iter().next().ok_or_else(|| {
-        Failure::new("there is no `ssh` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
-    })
-}
-
-/// The helper beside this program, where they are installed together, else the first on PATH.
-fn proxy_program() -> Result<PathBuf, Failure> {
-    let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
-    let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
-    beside.clone().filter(|path| is_program(path)).or_else(on_path).ok_or_else(|| {
-        let failure = Failure::new(format!("there is no `{PROXY_PROGRAM}`, which carries ssh's bytes to the gateway"));
-        let failure = match beside.as_deref().and_then(Path::parent) {
-            Some(folder) => failure.cause(format!("looked in {} and on PATH", folder.display())),
-            None => failure.cause("looked on PATH"),
-        };
-        failure.hint("install it again with `cargo install kohakuriver-proxy`, which brings both programs")
-    })
-}
-
 /// Makes sure that ssh finds our known_hosts, closed to others as ssh's own files are.
 fn prepare_known_hosts(path: &Path) -> Result<(), Failure> {
     let cannot = |error: io::Error| {
@@ -150,10 +116,12 @@ fn prepare_known_hosts(path: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::env;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::ssh::options::known_hosts_path;
 
     #[test]
     fn known_hosts_is_made_once_and_closed_to_others() {

@@ -11,8 +11,15 @@ mod connect;
 mod list;
 mod next;
 mod nodes;
+mod route;
 mod search_path;
+mod ssh_config;
+mod ssh_entries;
+mod ssh_files;
+mod ssh_forget;
+mod ssh_host_key;
 mod status;
+mod text_diff;
 mod ui;
 
 use std::ffi::OsString;
@@ -75,6 +82,9 @@ enum Group {
     /// Look at the Runners that VPSes run on
     #[command(subcommand)]
     Node(NodeVerb),
+    /// Make VPSes ordinary hosts of ssh
+    #[command(subcommand)]
+    Ssh(SshVerb),
     /// Look at this program's settings
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -94,6 +104,17 @@ enum VpsVerb {
 enum NodeVerb {
     /// List the Runners, and which are online
     List(nodes::Arguments),
+}
+
+#[derive(Subcommand, Debug)]
+enum SshVerb {
+    /// Print or write ssh_config entries for VPSes
+    Config(ssh_config::Arguments),
+    /// Drop the stored host key of a VPS that was re-created
+    Forget(ssh_forget::Arguments),
+    /// Tell ssh the host keys of a VPS (its KnownHostsCommand)
+    #[command(hide = true)]
+    HostKey(ssh_host_key::Arguments),
 }
 
 #[derive(Subcommand, Debug)]
@@ -146,6 +167,9 @@ fn execute(line: CommandLine) -> Result<(), Failure> {
         Group::Vps(VpsVerb::List(arguments)) => list::run(&settings, &arguments),
         Group::Vps(VpsVerb::Status(arguments)) => status::run(&settings, &arguments),
         Group::Node(NodeVerb::List(arguments)) => nodes::run(&settings, &arguments),
+        Group::Ssh(SshVerb::Config(arguments)) => ssh_config::run(&settings, &arguments),
+        Group::Ssh(SshVerb::Forget(arguments)) => ssh_forget::run(&settings, &arguments),
+        Group::Ssh(SshVerb::HostKey(arguments)) => ssh_host_key::run(&settings, &arguments),
         Group::Config(ConfigVerb::Show) => config::run(&settings),
     }
 }

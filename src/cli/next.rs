@@ -165,6 +165,8 @@ mod tests {
             "-Hgpu-head -P 9000 --ssh-proxy-port=1 --proxy door node list",
             "vps --host gpu-head list",
             "config show",
+            "ssh config --write",
+            "ssh forget 42",
             "vps connect 42 -- docker ps",
         ] {
             assert_eq!(owner_of(line), Owner::Ours, "{line}");
@@ -180,6 +182,7 @@ mod tests {
             ("-H gpu-head vps stop 42", "kohakuriver vps stop"),
             ("--port 9000 auth login", "kohakuriver auth"),
             ("vps lst", "kohakuriver vps lst"),
+            ("ssh connect 42", "kohakuriver ssh connect"),
             ("node status n1", "kohakuriver node status"),
         ] {
             assert_eq!(owner_of(line), Owner::Next(words.to_owned()), "{line}");

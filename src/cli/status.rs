@@ -6,7 +6,7 @@ use crate::api::{Vps, refused};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
-use crate::ssh::command::DEFAULT_USER;
+use crate::ssh::options::DEFAULT_USER;
 use crate::ssh::quote::shell_line;
 
 #[derive(clap::Args, Debug)]

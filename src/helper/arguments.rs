@@ -26,6 +26,8 @@ pub struct Arguments {
     pub fdpass: bool,
     /// The proxy, when it is not the one of the settings.
     pub proxy: Option<ProxyAddress>,
+    /// The Host API that names are looked up at, when it is not the one of the settings.
+    pub host_api: Option<ProxyAddress>,
     /// Which protocol to speak with the proxy.
     pub protocol: ProtocolChoice,
     /// When to give up on the VPS's first byte.
@@ -72,9 +74,10 @@ Arguments:
   [PORT]    TCP port to ask for; a VPS offers 22 only [default: 22]
 
 Options:
-      --fdpass                     Hand ssh the connected socket and exit (for `ProxyUseFdpass yes`); where stdout is
-                                   no UNIX socket, bytes are piped instead
+      --fdpass                     Hand ssh the connected socket and exit (for `ProxyUseFdpass yes`); where stdin and
+                                   stdout are not one UNIX socket, bytes are piped instead
       --proxy <HOST[:PORT]>        Connect through this proxy [default: the Host, port 8002]
+      --host-api <HOST[:PORT]>     Look names up at this Host's API [default: the Host, port 8000]
       --protocol <PROTOCOL>        Speak this protocol with the proxy [default: auto]
                                      auto: HTTP CONNECT, and the line protocol when an older Host answers
                                      connect: HTTP CONNECT only
@@ -115,6 +118,7 @@ impl Arguments {
             port: SSH_PORT,
             fdpass: false,
             proxy: None,
+            host_api: None,
             protocol: ProtocolChoice::Auto,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             wait: None,
@@ -129,6 +133,7 @@ impl Arguments {
                 Short('v') | Long("verbose") => read.verbose = true,
                 Long("fdpass") => read.fdpass = true,
                 Long("proxy") => read.proxy = Some(value(&mut words, "--proxy", str::parse)?),
+                Long("host-api") => read.host_api = Some(value(&mut words, "--host-api", str::parse)?),
                 Long("protocol") => read.protocol = value(&mut words, "--protocol", protocol)?,
                 Long("connect-timeout") => {
                     read.connect_timeout = value(&mut words, "--connect-timeout", seconds::parse)?;

@@ -38,7 +38,9 @@ use patience::Patience;
 /// When the tunnel can't be opened, is mute, or breaks.
 pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> {
     let deadline = Instant::now() + arguments.connect_timeout;
-    let flags = Flags { proxy: arguments.proxy.clone(), log_file: arguments.log_file.clone(), ..Flags::default() };
+    let (host, port) = arguments.host_api.clone().map_or((None, None), |api| (Some(api.host), api.port));
+    let (proxy, log_file) = (arguments.proxy.clone(), arguments.log_file.clone());
+    let flags = Flags { host, port, proxy, log_file, ..Flags::default() };
     let settings = Settings::load(flags)?;
     if let Some(log_file) = &settings.log_file {
         journal.log_to(&log_file.value);
@@ -56,9 +58,9 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
     };
     let task = match &target {
         Target::Vps(VpsRef::Id(id)) => Some(*id),
-        Target::Vps(vps @ VpsRef::Name(_)) => {
-            let id = lookup::task_id(vps, &settings, token.as_ref(), deadline)?;
-            journal.step(&format!("{vps} is VPS {id}"));
+        Target::Vps(VpsRef::Name(name)) => {
+            let id = lookup::task_id(name, &settings, token.as_ref(), deadline)?;
+            journal.step(&format!("{name} is VPS {id}"));
             Some(id)
         }
         Target::Foreign { .. } => None,
@@ -85,10 +87,12 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
 
     let watch = Watch { signal: tunnel.signal(), ..watch };
     if arguments.fdpass {
-        if Kind::of(stdout.as_fd()) == Kind::UnixSocket {
+        // ssh makes stdin and stdout one socket. Node.js makes a socket for each where others make pipes.
+        let one = sys::is_same(std::io::stdin().as_fd(), stdout.as_fd());
+        if Kind::of(stdout.as_fd()) == Kind::UnixSocket && one {
             return hand_over(&tunnel, watch, &scene, journal);
         }
-        journal.step("stdout is no UNIX socket, so bytes are piped in spite of --fdpass");
+        journal.step("stdin and stdout are not one UNIX socket, so bytes are piped in spite of --fdpass");
     }
     pipe(&tunnel, watch, &scene)
 }

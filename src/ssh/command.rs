@@ -1,59 +1,27 @@
-//! The exact ssh command that reaches a VPS through the gateway.
-//!
-//! Pure: facts in, words out. Host keys stay checked: a VPS is known by its task id, in a known_hosts file of ours,
-//! and a key that changed is refused by ssh. That is what protects the user of an older Host, whose SSH proxy asks
-//! nobody who they are. The user's own known_hosts is not touched.
+//! The exact ssh command that reaches a VPS through the gateway. Pure: facts in, words out.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use crate::ssh::quote::{self, PathValueError};
-use crate::target::{SUFFIX, TaskId, authority};
-
-/// The login when the user names none: what a VPS's image is set up for.
-pub const DEFAULT_USER: &str = "root";
-
-/// Seconds between ssh's own signs of life. An older Host never tells that a VPS's sshd has gone; only this notices.
-pub const SERVER_ALIVE_INTERVAL: u32 = 30;
+use crate::ssh::options::{DEFAULT_USER, Route, UnusablePath, alias, host_name, identity};
+use crate::target::TaskId;
 
 /// What ssh needs to know to reach one VPS.
 #[derive(Clone, Debug)]
 pub struct SshCommand {
     /// The ssh program.
     pub ssh: PathBuf,
-    /// The helper's program, absolute.
-    pub proxy_program: PathBuf,
-    /// Host and port of the SSH proxy.
-    pub proxy: (String, u16),
-    /// How long the helper is to wait for a VPS that is starting.
-    pub wait: Option<Duration>,
+    /// The way there.
+    pub route: Route,
     /// The VPS.
     pub id: TaskId,
     /// The login; `None` leaves it to the user's own arguments, else it is [`DEFAULT_USER`].
     pub user: Option<String>,
     /// The private key; `None` leaves it to ssh's agent and defaults.
     pub key: Option<PathBuf>,
-    /// The known_hosts file for VPSes, absolute.
-    pub known_hosts: PathBuf,
     /// What the user has to say to ssh, unchanged.
     pub ssh_args: Vec<OsString>,
-}
-
-/// A path that ssh can't be told.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("ssh can't use {}", path.display())]
-pub struct UnusablePath {
-    /// The path.
-    pub path: PathBuf,
-    /// Why not.
-    pub source: PathValueError,
-}
-
-/// Our known_hosts file in a home directory.
-pub fn known_hosts_path(home: &Path) -> PathBuf {
-    home.join(".ssh").join("kohakuriver_known_hosts")
 }
 
 impl SshCommand {
@@ -64,25 +32,18 @@ impl SshCommand {
     /// mean to ssh.
     ///
     /// # Errors
-    /// When the path of the key or of known_hosts is one that no ssh option can hold.
+    /// When a path is one that no ssh option can hold.
     pub fn argv(&self) -> Result<Vec<OsString>, UnusablePath> {
-        let name = format!("{}{SUFFIX}", self.id);
-        let mut options: Vec<OsString> = vec![
-            joined("ProxyCommand=", self.proxy_command()),
-            "ProxyUseFdpass=yes".into(),
-            format!("HostKeyAlias={name}").into(),
-            joined("UserKnownHostsFile=", path_value(&self.known_hosts)?),
-            "StrictHostKeyChecking=accept-new".into(),
-            "CheckHostIP=no".into(),
-            format!("ServerAliveInterval={SERVER_ALIVE_INTERVAL}").into(),
-        ];
+        let mut options = self.route.options(false)?;
+        options.push(("HostKeyAlias", alias(self.id).into()));
         if let Some(key) = &self.key {
-            options.push(joined("IdentityFile=", path_value(key)?));
-            // Without it an agent's keys go first, and sshd hangs up after a few wrong ones.
-            options.push("IdentitiesOnly=yes".into());
+            options.extend(identity(key)?);
         }
         let mut argv = vec![self.ssh.clone().into_os_string()];
-        for option in options {
+        for (name, value) in options {
+            let mut option = OsString::from(name);
+            option.push("=");
+            option.push(value);
             argv.extend(["-o".into(), option]);
         }
         // Of two logins ssh takes the first, so the default must not stand before one of the user's own.
@@ -90,22 +51,9 @@ impl SshCommand {
         if let Some(user) = self.user.clone().or_else(default) {
             argv.extend(["-l".into(), user.into()]);
         }
-        argv.push(name.into());
+        argv.push(host_name(self.id).into());
         argv.extend(self.ssh_args.iter().cloned());
         Ok(argv)
-    }
-
-    /// The proxy is always named, so that the helper, ssh's child, depends on no flag or setting of this process.
-    fn proxy_command(&self) -> OsString {
-        let (host, port) = &self.proxy;
-        let mut words = quote::proxy_command_word(self.proxy_program.as_os_str());
-        words.push(" --fdpass --proxy ");
-        words.push(quote::proxy_command_word(authority(host, *port).as_ref()));
-        if let Some(wait) = self.wait {
-            words.push(format!(" --wait={}", wait.as_secs_f64()));
-        }
-        words.push(" %h %p");
-        words
     }
 }
 
@@ -133,32 +81,32 @@ fn names_login(ssh_args: &[OsString]) -> bool {
     false
 }
 
-fn joined(key: &str, value: impl AsRef<OsStr>) -> OsString {
-    let mut option = OsString::from(key);
-    option.push(value);
-    option
-}
-
-fn path_value(path: &Path) -> Result<OsString, UnusablePath> {
-    quote::path_value(path).map_err(|source| UnusablePath { path: path.to_owned(), source })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::process::Command;
 
     use super::*;
+    use crate::ssh::quote;
+
+    fn route() -> Route {
+        Route {
+            proxy_program: "/usr/bin/kohakuriver-proxy".into(),
+            proxy: ("gpu-head".into(), 8002),
+            host_api: ("gpu-head".into(), 8000),
+            wait: None,
+            known_hosts: "/home/u/.ssh/kohakuriver_known_hosts".into(),
+            keeper: None,
+        }
+    }
 
     fn command() -> SshCommand {
         SshCommand {
             ssh: "ssh".into(),
-            proxy_program: "/usr/bin/kohakuriver-proxy".into(),
-            proxy: ("gpu-head".into(), 8002),
-            wait: None,
+            route: route(),
             id: TaskId::parse("42").unwrap(),
             user: None,
             key: None,
-            known_hosts: "/home/u/.ssh/kohakuriver_known_hosts".into(),
             ssh_args: Vec::new(),
         }
     }
@@ -172,9 +120,9 @@ mod tests {
         assert_eq!(
             text(&command()),
             "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy gpu-head:8002 %h %p' \
-             -o ProxyUseFdpass=yes -o HostKeyAlias=42.kohakuriver \
-             -o UserKnownHostsFile=/home/u/.ssh/kohakuriver_known_hosts -o StrictHostKeyChecking=accept-new \
-             -o CheckHostIP=no -o ServerAliveInterval=30 -l root 42.kohakuriver"
+             -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/u/.ssh/kohakuriver_known_hosts \
+             -o StrictHostKeyChecking=accept-new -o CheckHostIP=no -o HashKnownHosts=no -o ServerAliveInterval=30 \
+             -o HostKeyAlias=kohakuriver-42 -l root 42.kohakuriver"
         );
     }
 
@@ -223,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_proxy_keeps_its_brackets_from_the_shell() {
-        let command = SshCommand { proxy: ("::1".into(), 9), ..command() };
+        let command = SshCommand { route: Route { proxy: ("::1".into(), 9), ..route() }, ..command() };
         assert!(text(&command).contains(r#"--proxy "[::1]:9" %h %p"#), "{}", text(&command));
     }
 
@@ -256,9 +204,8 @@ mod tests {
         std::fs::write(&key, "no key").unwrap();
         let known_hosts = odd.join("known");
         let command = SshCommand {
-            proxy_program: script.clone(),
+            route: Route { proxy_program: script.clone(), known_hosts, ..route() },
             key: Some(key.clone()),
-            known_hosts: known_hosts.clone(),
             ssh_args: ["-v", "-F", "none"].map(OsString::from).into(),
             ..command()
         };

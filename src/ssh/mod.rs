@@ -1,8 +1,22 @@
-//! What we say to the system's ssh: the words of its command line, quoted for everyone who reads them on the way.
+//! What we say to the system's ssh: the words of its command line and of its configuration, quoted for everyone who
+//! reads them on the way, and the host keys that it checks.
 //!
-//! [`quote`] and [`command`] are pure, text to text. [`keys`] looks at files and starts nothing; running ssh is left
-//! to whoever asks.
+//! | module | what |
+//! |---|---|
+//! | [`quote`], [`options`], [`command`] | the words, pure |
+//! | [`stanzas`], [`labels`], [`mod@include`] | our configuration file, and the one line in the user's, pure |
+//! | [`user_file`] | replacing a file that belongs to the user |
+//! | [`known_hosts`] | the host keys of VPSes; runs `ssh-keygen` |
+//! | [`keys`] | which private key a VPS gets |
+//!
+//! Running ssh is left to whoever asks.
 
 pub mod command;
+pub mod include;
 pub mod keys;
+pub mod known_hosts;
+pub mod labels;
+pub mod options;
 pub mod quote;
+pub mod stanzas;
+pub mod user_file;

@@ -99,13 +99,20 @@ fn the_host_key_is_kept_under_the_task_id_and_a_changed_one_is_refused() {
     let cluster = Cluster::new();
     cluster.connect().args(["--", "true"]).output().succeeds();
     let known = cluster.known_hosts();
-    assert!(known.starts_with(&format!("{ID}.kohakuriver ssh-")), "{known}");
+    assert!(known.starts_with(&format!("kohakuriver-{ID},{ID}.kohakuriver ssh-")), "{known}");
     assert!(!cluster.home.join(".ssh/known_hosts").exists());
 
     let other = Sshd::start();
-    cluster.home.write(".ssh/kohakuriver_known_hosts", other.known_as(&format!("{ID}.kohakuriver")));
-    let outcome = cluster.connect().args(["--", "echo in"]).output();
-    outcome.exits(255).prints_nothing().says(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]);
+    for name in [format!("kohakuriver-{ID}"), format!("{ID}.kohakuriver")] {
+        cluster.home.write(".ssh/kohakuriver_known_hosts", other.known_as(&name));
+        let outcome = cluster.connect().args(["--", "echo in"]).output();
+        outcome.exits(255).prints_nothing().says(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]);
+        outcome.fails_with(
+            "kohakuriver",
+            &format!("the host key of VPS {ID} is not the one that is known"),
+            "ssh forget",
+        );
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn nodes() -> Value {
     ])
 }
 
-fn refused(result: Result<Vps, ApiError>) -> Refusal {
+fn refused<T: std::fmt::Debug>(result: Result<T, ApiError>) -> Refusal {
     match result {
         Err(ApiError::Refusal(refusal)) => refusal,
         other => panic!("{other:?}"),
@@ -224,4 +224,37 @@ async fn a_token_is_sent_as_hosts_take_it() {
     assert_eq!(refused(client.vps(&id()).await), Refusal::TokenNeeded);
     assert_eq!(refused(client.with_token(token("wrong")).vps(&id()).await), Refusal::TokenNeeded);
     assert!(client.with_token(token("sekrit")).vps(&id()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_name_becomes_an_id_in_one_request() {
+    let host = FakeHost::start().await;
+    let ended = json!({ "task_id": "5", "name": "old", "status": "stopped" });
+    host.on("/api/vps/status", 200, json!([listed(ID, "trainer", "running")]))
+        .on("/api/vps", 200, json!([listed(ID, "trainer", "running"), ended]))
+        .on_with("user", "/api/vps/status", 403, json!({ "detail": "Insufficient permissions." }))
+        .on_with("user", "/api/vps/my", 200, json!([listed("6", "mine", "running")]));
+    let client = client(&host);
+    assert_eq!(client.id_of("Trainer").await.unwrap().to_string(), ID);
+    assert_eq!(host.seen(), ["/api/vps/status"]);
+    assert_eq!(client.id_of("old").await.unwrap().to_string(), "5");
+    assert_eq!(refused(client.id_of("none").await), Refusal::NotFound);
+    let user = client.with_token(token("user"));
+    assert_eq!(user.id_of("mi").await.unwrap().to_string(), "6");
+}
+
+#[tokio::test]
+async fn who_the_user_is() {
+    let host = FakeHost::start().await;
+    host.on("/api/auth/me", 503, json!({ "detail": "Authentication is not enabled on this server" }))
+        .on_with("good", "/api/auth/me", 200, json!({ "id": 3, "username": "alice", "role": "user" }))
+        .on_with("bad", "/api/auth/me", 200, json!({ "id": -1, "username": "_anonymous", "role": "anony" }))
+        .on_with("odd", "/api/auth/me", 200, json!({ "id": 3 }));
+    let as_user = |name| client(&host).with_token(token(name));
+    assert_eq!(client(&host).user().await.unwrap(), None);
+    assert_eq!(as_user("good").user().await.unwrap().as_deref(), Some("alice"));
+    assert_eq!(refused(as_user("bad").user().await), Refusal::TokenNeeded);
+    assert!(matches!(as_user("odd").user().await, Err(ApiError::Body { .. })));
+    host.forget();
+    assert_eq!(client(&host).user().await.unwrap(), None);
 }

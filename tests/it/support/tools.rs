@@ -28,6 +28,18 @@ pub(crate) fn older_host_python() -> PathBuf {
     python
 }
 
+/// A file of the folder that contrib/test.sh has installed other people's SSH clients into.
+pub(crate) fn clients(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("ssh-clients");
+    let path = folder.join(name);
+    assert!(
+        folder.join("complete").is_file() && path.exists(),
+        "the SSH clients are not installed in {}: run contrib/test.sh, which installs what the tests need",
+        folder.display()
+    );
+    path
+}
+
 /// The name of the user who runs the tests, from the user database: ssh and sshd look there too.
 pub(crate) fn user() -> String {
     let output = std::process::Command::new(tool("id")).arg("-un").output().unwrap();

@@ -1,0 +1,72 @@
+//! What ssh is told of this machine and of the settings in force: programs, addresses, files.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::search_path::{find_all, is_program};
+use crate::failure::Failure;
+use crate::settings::{self, Settings};
+use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
+
+/// The helper's program name.
+const PROXY_PROGRAM: &str = "kohakuriver-proxy";
+
+/// The way to VPSes from here.
+pub(super) fn route(
+    settings: &Settings,
+    home: &Path,
+    ssh: Option<&Path>,
+    wait: Option<Duration>,
+) -> Result<Route, Failure> {
+    Ok(Route {
+        proxy_program: proxy_program()?,
+        proxy: settings.ssh_proxy(),
+        host_api: (settings.host.value.clone(), settings.port.value),
+        wait,
+        known_hosts: known_hosts_path(home),
+        keeper: env::current_exe().ok().filter(|this| is_program(this) && ssh.is_some_and(knows_known_hosts_command)),
+    })
+}
+
+/// The user's home directory, absolute.
+pub(super) fn home() -> Result<PathBuf, Failure> {
+    let home = settings::home_dir().and_then(|home| std::path::absolute(home).ok());
+    home.ok_or_else(|| Failure::new("cannot tell where your home directory is").hint("set HOME"))
+}
+
+/// The first ssh on PATH.
+pub(super) fn ssh_program() -> Option<PathBuf> {
+    find_all("ssh", env::var_os("PATH").as_deref()).into_iter().next()
+}
+
+/// What the user is told of a path that ssh can't be told.
+pub(super) fn unusable(error: &UnusablePath) -> Failure {
+    Failure::new(format!("cannot tell ssh where {} is", error.path.display()))
+        .because(error)
+        .hint("move it to a path without `${`")
+}
+
+/// Whether this ssh takes our own command for host keys (OpenSSH 8.5). One that doesn't refuses a file that holds the
+/// option, for every host, so it is asked and not guessed from its version.
+fn knows_known_hosts_command(ssh: &Path) -> bool {
+    let mut probe = Command::new(ssh);
+    probe.args(["-G", "-F", "none", "-o", "KnownHostsCommand=none", "vps"]);
+    let status = probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// The helper beside this program, where they are installed together, else the first on PATH.
+fn proxy_program() -> Result<PathBuf, Failure> {
+    let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
+    let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
+    beside.clone().filter(|path| is_program(path)).or_else(on_path).ok_or_else(|| {
+        let failure = Failure::new(format!("there is no `{PROXY_PROGRAM}`, which carries ssh's bytes to the gateway"));
+        let failure = match beside.as_deref().and_then(Path::parent) {
+            Some(folder) => failure.cause(format!("looked in {} and on PATH", folder.display())),
+            None => failure.cause("looked on PATH"),
+        };
+        failure.hint("install it again with `cargo install kohakuriver-proxy`, which brings both programs")
+    })
+}

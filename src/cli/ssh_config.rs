@@ -1,0 +1,129 @@
+//! `kohakuriver ssh config`: VPSes as ordinary hosts of ssh, scp, git and IDEs.
+//!
+//! With no flag it prints. `--write` keeps the entries in a file of our own and puts one `Include` of it into the user's
+//! configuration; `--remove` takes both back out. Nothing else of the user's is touched. The Host is asked before
+//! anything is locked, and files are looked at again under the lock.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::route::{home, route, ssh_program, unusable};
+use super::ssh_entries::entries;
+use super::ssh_files::{Change, Files, write_ours};
+use super::{PROGRAM, block_on, text_diff, ui};
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::ssh::stanzas;
+use crate::ssh::user_file::UserFile;
+use crate::target::authority;
+
+/// How old entries are when `--sync` asks the Host again.
+const SYNC_AGE: Duration = Duration::from_secs(60 * 60);
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The entries are one for each VPS of yours that has SSH now, which pickers of IDEs list, and `*.kohakuriver` for every \
+other, by task id or name. They hold the Host's address and no token.
+
+  kohakuriver ssh config --write      then `ssh trainer.kohakuriver`
+  kohakuriver ssh config --diff       what --write would change, and nothing else
+  kohakuriver ssh config --remove     ~/.ssh/config is again what it would be without us")]
+pub(super) struct Arguments {
+    /// Show what --write would change, in both files
+    #[arg(long, conflicts_with_all = ["write", "remove", "sync"])]
+    diff: bool,
+    /// Write ~/.ssh/kohakuriver.conf, and include it at the top of ~/.ssh/config
+    #[arg(long, conflicts_with_all = ["remove", "sync"])]
+    write: bool,
+    /// Take both out again
+    #[arg(long, conflicts_with_all = ["sync", "output"])]
+    remove: bool,
+    /// Refresh ~/.ssh/kohakuriver.conf if it is older than an hour and was written for this Host; quiet
+    #[arg(long, conflicts_with = "output")]
+    sync: bool,
+    /// Write the entries there, and touch nothing else
+    #[arg(long, short = 'o', value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    let home = home()?;
+    let files = Files::of(&home)?;
+    if arguments.remove {
+        return files.remove().map(|changes| report(&changes));
+    }
+    if arguments.sync {
+        return sync(settings, &home, &files);
+    }
+    let (text, remarks) = make(settings, &home)?;
+    remarks.iter().for_each(|remark| ui::remark(remark));
+    match (&arguments.output, arguments.diff) {
+        (Some(file), true) => show(&[Change::of_ours(file, text)?]),
+        (Some(file), false) => write_ours(file, &text).map(|change| report(&[change])),
+        (None, true) => show(&files.changes(text)?),
+        (None, false) if arguments.write => files.write(text).map(|changes| report(&changes)),
+        (None, false) => ui::print_bytes(&text),
+    }
+}
+
+/// The file's text for the settings in force, and what the user should know of it.
+fn make(settings: &Settings, home: &Path) -> Result<(Vec<u8>, Vec<String>), Failure> {
+    let route = route(settings, home, ssh_program().as_deref(), None)?;
+    let (entries, remarks) = block_on(entries(settings, home))?;
+    let text = stanzas::render(&route, &made_by(settings), &entries).map_err(|error| unusable(&error))?;
+    Ok((text, remarks))
+}
+
+/// Entries that are old are made anew. Those that were made for another Host, by other settings, are left alone: that
+/// the environment is another one now doesn't mean that the user wants other entries.
+fn sync(settings: &Settings, home: &Path, files: &Files) -> Result<(), Failure> {
+    let is_due = |file: &UserFile| {
+        let age = file.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+        let wanted = file.content().is_some_and(|text| stanzas::was_made_by(text, &made_by(settings)));
+        wanted && age.is_some_and(|age| age >= SYNC_AGE)
+    };
+    if !is_due(&files.ours()?) {
+        return Ok(());
+    }
+    let (text, _) = make(settings, home)?;
+    files.refresh(&text, is_due)
+}
+
+/// The command that makes the file again, whatever the environment is then.
+fn made_by(settings: &Settings) -> Vec<OsString> {
+    let (proxy_host, proxy_port) = settings.ssh_proxy();
+    let (host, port) = (settings.host.value.clone(), settings.port.value.to_string());
+    let proxy = authority(&proxy_host, proxy_port);
+    let words = [PROGRAM, "--host", &host, "--port", &port, "--proxy", &proxy, "ssh", "config", "--write"];
+    words.map(OsString::from).into()
+}
+
+fn show(changes: &[Change]) -> Result<(), Failure> {
+    let difference = |change: &Change| {
+        let name = change.path.to_string_lossy();
+        text_diff::unified(&name, change.before.as_deref(), change.after.as_deref())
+    };
+    let text: String = changes.iter().map(difference).collect();
+    if text.is_empty() {
+        ui::remark("nothing would change");
+    }
+    ui::print(&text)
+}
+
+fn report(changes: &[Change]) {
+    let mut silent = true;
+    for change in changes {
+        let verb = match (&change.before, &change.after) {
+            (before, after) if before == after => continue,
+            (_, None) => "removed",
+            (None, _) => "wrote",
+            _ => "changed",
+        };
+        silent = false;
+        ui::remark(&format!("{verb} {}", change.path.display()));
+    }
+    if silent {
+        ui::remark("nothing to change");
+    }
+}

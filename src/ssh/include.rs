@@ -1,0 +1,292 @@
+//! The one line of ours in the user's `~/.ssh/config`: an `Include` of the file that holds our entries.
+//!
+//! Pure, bytes to bytes: a configuration need not be UTF-8. What stands around ours is never touched, so
+//! [`remove`] after [`insert`] gives the file back byte for byte. An `Include` is global only before the first `Host`
+//! or `Match`; behind one it would apply to those hosts alone, and anywhere but above it our entries would lose to
+//! settings that the user meant for other hosts. So it goes to the very top.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// The line above the `Include`, by which a reader, and [`remove`], knows that it is ours.
+const REMARK: &[u8] = b"# Added by `kohakuriver ssh config --write`; `kohakuriver ssh config --remove` takes it out.";
+
+/// `config` with the `Include` of `path` (as ssh reads it: quoted) in force for every host. It comes back as it was
+/// where that is so already.
+pub fn insert(config: &[u8], path: &OsStr) -> Vec<u8> {
+    if is_in_force(config, path) {
+        return config.to_vec();
+    }
+    let rest = remove(config, path);
+    let line_end: &[u8] = match rest.iter().position(|&byte| byte == b'\n') {
+        Some(at) if rest[..at].ends_with(b"\r") => b"\r\n",
+        _ => b"\n",
+    };
+    [REMARK, line_end, include(path).as_slice(), line_end, &rest].concat()
+}
+
+/// `config` without what [`insert`] put there, wherever it stands by now.
+pub fn remove(config: &[u8], path: &OsStr) -> Vec<u8> {
+    let include = include(path);
+    let mut lines = config.split_inclusive(|&byte| byte == b'\n').peekable();
+    let mut kept = Vec::with_capacity(config.len());
+    while let Some(line) = lines.next() {
+        if without_end(line) == REMARK && lines.peek().is_some_and(|next| without_end(next) == include) {
+            lines.next();
+        } else {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept
+}
+
+/// The line for a person to add where we may not.
+pub fn include(path: &OsStr) -> Vec<u8> {
+    [b"Include ", path.as_bytes()].concat()
+}
+
+/// Whether the `Include` stands above everything that means something, put there by us or by hand.
+fn is_in_force(config: &[u8], path: &OsStr) -> bool {
+    let include = include(path);
+    let mut lines = config.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.find(|line| !line.is_empty() && !line.starts_with(b"#")).is_some_and(|line| line == include)
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn path() -> &'static OsStr {
+        OsStr::new("/home/u/.ssh/kohakuriver.conf")
+    }
+
+    fn added(end: &str) -> String {
+        format!("{}{end}Include /home/u/.ssh/kohakuriver.conf{end}", String::from_utf8_lossy(REMARK))
+    }
+
+    #[test]
+    fn it_goes_to_the_very_top_in_the_files_own_line_ends() {
+        for (config, end) in [
+            ("", "\n"),
+            ("Host a", "\n"),
+            ("Host a\n", "\n"),
+            ("Host a\r\n  User u\r\n", "\r\n"),
+            ("Host a\n  User u\r\n", "\n"),
+            ("\r\nHost a", "\r\n"),
+            ("# mine\nHost \"Host b\"\n", "\n"),
+            ("Match all\n", "\n"),
+        ] {
+            let written = insert(config.as_bytes(), path());
+            assert_eq!(String::from_utf8_lossy(&written), added(end) + config, "{config:?}");
+            assert_eq!(insert(&written, path()), written, "{config:?}");
+            assert_eq!(remove(&written, path()), config.as_bytes(), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_no_longer_is_global_moves_up_and_one_by_hand_is_left_alone() {
+        let sunk = format!("Host a\n  User u\n{}Host b\n", added("\n"));
+        let written = insert(sunk.as_bytes(), path());
+        assert_eq!(String::from_utf8_lossy(&written), added("\n") + "Host a\n  User u\nHost b\n");
+        for by_hand in
+            ["Include /home/u/.ssh/kohakuriver.conf", "# mine\n\n\tInclude /home/u/.ssh/kohakuriver.conf \r\n"]
+        {
+            assert_eq!(insert(by_hand.as_bytes(), path()), by_hand.as_bytes());
+            assert_eq!(remove(by_hand.as_bytes(), path()), by_hand.as_bytes());
+        }
+        let commented = "# Include /home/u/.ssh/kohakuriver.conf\nHost a\n";
+        assert!(insert(commented.as_bytes(), path()).starts_with(REMARK));
+    }
+
+    /// Lines as they stand in real files, and worse ones.
+    fn config() -> impl Strategy<Value = Vec<u8>> {
+        let line = prop_oneof![
+            prop::sample::select(vec![
+                &b"Host a b* !c"[..],
+                b"Host \"quoted Host\"",
+                b"Match all",
+                b"Match host x exec \"true\"",
+                b"  User u",
+                b"\tPort=2222",
+                b"Include other",
+                b"Include config",
+                b"# comment",
+                b"",
+                b"   ",
+                b"  ProxyCommand \"a b\" %h # no comment",
+                b"nul \0 in it",
+                b"User caf\xe9",
+                b"Host *",
+                b"\xef\xbb\xbf",
+                b"Include /home/u/.ssh/kohakuriver.conf",
+                REMARK,
+                b"host\xc2\xa0x",
+                b"\r",
+                b"\x1b[2J",
+            ])
+            .prop_map(<[u8]>::to_vec),
+            proptest::collection::vec(any::<u8>(), 0..12),
+        ];
+        let end = prop::sample::select(vec![&b"\n"[..], b"\r\n", b"\n\n"]);
+        (proptest::collection::vec((line, end), 0..12), any::<bool>()).prop_map(|(lines, cut)| {
+            let mut text: Vec<u8> = lines.iter().flat_map(|(line, end)| [line.as_slice(), end].concat()).collect();
+            if cut && text.ends_with(b"\n") {
+                text.pop();
+            }
+            text
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_stands_around_ours_is_never_touched(config in config()) {
+            let written = insert(&config, path());
+            prop_assert!(is_in_force(&written, path()));
+            prop_assert_eq!(insert(&written, path()), written.clone());
+            if is_in_force(&config, path()) {
+                prop_assert_eq!(&written, &config);
+            } else {
+                // Whatever of ours was there before, sunk or not, is gone with the new one.
+                let clean = remove(&config, path());
+                prop_assert!(written.ends_with(&clean));
+                prop_assert_eq!(remove(&written, path()), clean);
+            }
+        }
+
+        #[test]
+        fn removing_takes_back_exactly_what_was_inserted(before in config(), after in config()) {
+            prop_assume!(remove(&before, path()) == before && remove(&after, path()) == after);
+            let mut sunk = before.clone();
+            if !before.is_empty() && !before.ends_with(b"\n") {
+                sunk.push(b'\n');
+            }
+            let mut clean = sunk.clone();
+            sunk.extend(added("\n").bytes());
+            sunk.extend_from_slice(&after);
+            clean.extend_from_slice(&after);
+            prop_assume!(remove(&clean, path()) == clean);
+            prop_assert_eq!(remove(&sunk, path()), clean);
+        }
+    }
+
+    #[test]
+    fn ten_megabytes() {
+        let big = b"Host a\r\n  User \xe9\r\n".repeat(600_000);
+        let written = insert(&big, path());
+        assert_eq!(written.len(), big.len() + added("\r\n").len());
+        assert_eq!(remove(&written, path()), big);
+    }
+
+    /// A folder of this test, gone at its end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Self {
+            let path = std::env::temp_dir().join(format!("kohakuriver-include-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        /// What the real ssh makes of `config` for `host`: its exit status and all its options.
+        fn read_by_ssh(&self, config: &[u8], host: &str) -> (Option<i32>, String) {
+            let file = self.0.join("config");
+            std::fs::write(&file, config).unwrap();
+            let output = Command::new("ssh").arg("-G").arg("-F").arg(&file).arg(host).output().unwrap();
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        }
+
+        fn ours(&self) -> PathBuf {
+            let path = self.0.join("kohakuriver.conf");
+            std::fs::write(&path, "Host *.kohakuriver\n  User vps-user\n  ServerAliveInterval 30\n").unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Configurations that ssh reads, and some that it refuses.
+    fn readable() -> impl Strategy<Value = String> {
+        let option = prop::sample::select(
+            [
+                "User someone",
+                "Port=2222",
+                "HostName \"10.0.0.1\"",
+                "ServerAliveInterval 7",
+                "LogLevel ERROR",
+                "# Host in a comment",
+                "",
+                "IdentityFile ~/.ssh/id_%h",
+                "ProxyCommand nc \"Host x\" %p",
+                "SendEnv LANG",
+                "NoSuchOption yes",
+            ]
+            .as_slice(),
+        );
+        let block = prop::sample::select(
+            [
+                "",
+                "Host foreign other",
+                "Host *",
+                "Host !foreign *",
+                "Match all",
+                "Match host foreign",
+                "Match originalhost \"foreign\" user someone",
+                "Host \"Host\"",
+                "Match final",
+            ]
+            .as_slice(),
+        );
+        let blocks = proptest::collection::vec((block, proptest::collection::vec(option, 0..3)), 0..5);
+        (blocks, prop::sample::select(["\n", "\r\n"].as_slice())).prop_map(|(blocks, end)| {
+            let lines = blocks.iter().flat_map(|(block, options)| std::iter::once(block).chain(options));
+            lines.map(|line| format!("{line}{end}")).collect()
+        })
+    }
+
+    #[test]
+    fn ssh_reads_the_same_for_foreign_hosts_and_ours_for_vpses() {
+        let folder = Folder::new();
+        let ours = folder.ours();
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+            cases: 60,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        });
+        let outcome = runner.run(&readable(), |config| {
+            let written = insert(config.as_bytes(), ours.as_os_str());
+            for host in ["foreign", "someone@10.9.8.7", "kohakuriver.example.org"] {
+                let before = folder.read_by_ssh(config.as_bytes(), host);
+                let after = folder.read_by_ssh(&written, host);
+                prop_assert_eq!(&before, &after, "{}: {}", host, config);
+            }
+            let (status, vps) = folder.read_by_ssh(&written, "trainer.kohakuriver");
+            prop_assert!(status != Some(0) || vps.contains("\nserveraliveinterval 30\n"), "{}", vps);
+            Ok(())
+        });
+        outcome.unwrap();
+        // A loop of the user's own is refused before as after, and left alone.
+        let own = folder.0.join("config");
+        let looped = format!("Include {}\n", own.display());
+        let written = insert(looped.as_bytes(), ours.as_os_str());
+        for config in [looped.as_bytes(), &written] {
+            assert_ne!(folder.read_by_ssh(config, "foreign").0, Some(0));
+        }
+        assert_eq!(remove(&written, Path::new(&ours).as_os_str()), looped.as_bytes());
+    }
+}

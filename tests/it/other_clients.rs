@@ -1,0 +1,78 @@
+//! Clients that read ssh_config and run a ProxyCommand by themselves, on the configuration that we generate: each
+//! connects through an entry, checks the host key that ssh has stored, runs a command and gets its exit status.
+
+use std::path::{Path, PathBuf};
+
+use crate::ssh_config::User;
+use crate::support::gateway::name_of;
+use crate::support::run::{Outcome, Run};
+use crate::support::scene::ID;
+use crate::support::tools::{HELPER, clients, tool, user};
+
+const COMMAND: &str = "echo in; exit 7";
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name)
+}
+
+fn entry() -> String {
+    format!("{}.kohakuriver", name_of(ID))
+}
+
+/// A user whose ssh has been to the VPS, so that its host key is known.
+fn scene() -> User {
+    let scene = User::written();
+    scene.ssh(&entry()).arg("true").output().succeeds();
+    scene
+}
+
+/// `client` with our configuration file, the entry and a command. None of these follows an `Include`, or each its own way.
+fn runs(scene: &User, client: Run) -> Outcome {
+    let outcome = client.arg(scene.home.join(".ssh/kohakuriver.conf")).arg(entry()).arg(COMMAND).output();
+    outcome.exits(7).prints("in\n");
+    outcome
+}
+
+#[test]
+fn paramiko() {
+    let scene = scene();
+    runs(&scene, Run::new(clients("python/bin/python"), &scene.home).arg(fixture("paramiko_client.py")));
+}
+
+#[test]
+fn asyncssh() {
+    let scene = scene();
+    runs(&scene, Run::new(clients("python/bin/python"), &scene.home).arg(fixture("asyncssh_client.py")));
+}
+
+#[test]
+fn npm_ssh_config_and_ssh2() {
+    let scene = scene();
+    let modules = clients("node/node_modules");
+    runs(&scene, Run::new(tool("node"), &scene.home).env("NODE_PATH", modules).arg(fixture("node_client.js")));
+}
+
+#[test]
+fn libssh() {
+    let scene = scene();
+    let program = scene.home.join("libssh_client");
+    let compile = Run::new(tool("cc"), &scene.home).arg("-o").arg(&program).arg(fixture("libssh_client.c"));
+    compile.arg("-lssh").output().succeeds();
+    // It ignores ProxyUseFdpass, but gives the helper one UNIX socket, as ssh does with it: the two can't be told apart.
+    let ours = scene.home.join(".ssh/kohakuriver.conf");
+    let text = std::fs::read_to_string(ours).unwrap();
+    scene.home.write(".ssh/kohakuriver.conf", text.replace(" --fdpass", ""));
+    runs(&scene, Run::new(&program, &scene.home));
+}
+
+/// dropbear reads no ssh_config: the helper is named on its command line.
+#[test]
+fn dropbears_dbclient() {
+    let scene = scene();
+    let key = scene.home.join("dropbear_key");
+    let convert = Run::new(tool("dropbearconvert"), &scene.home).args(["openssh", "dropbear"]);
+    convert.arg(&scene.sshd.key).arg(&key).output().succeeds();
+    let proxy = format!("{HELPER} --proxy {} {ID}", scene.gateway.address);
+    let client = Run::new(tool("dbclient"), &scene.home).args(["-y", "-J", &proxy, "-i"]).arg(&key);
+    client.arg(format!("{}@{ID}.kohakuriver", user())).arg(COMMAND).output().exits(7).prints("in\n");
+}
