@@ -74,8 +74,8 @@ Arguments:
   [PORT]    TCP port to ask for; a VPS offers 22 only [default: 22]
 
 Options:
-      --fdpass                     Hand ssh the connected socket and exit (for `ProxyUseFdpass yes`); where stdin and
-                                   stdout are not one UNIX socket, bytes are piped instead
+      --fdpass                     Hand ssh the connected socket and exit (for `ProxyUseFdpass yes`); where stdout
+                                   is no UNIX socket, or stdin is another one, bytes are piped instead
       --proxy <HOST[:PORT]>        Connect through this proxy [default: the Host, port 8002]
       --host-api <HOST[:PORT]>     Look names up at this Host's API [default: the Host, port 8000]
       --protocol <PROTOCOL>        Speak this protocol with the proxy [default: auto]

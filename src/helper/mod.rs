@@ -87,12 +87,13 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
 
     let watch = Watch { signal: tunnel.signal(), ..watch };
     if arguments.fdpass {
-        // ssh makes stdin and stdout one socket. Node.js makes a socket for each where others make pipes.
-        let one = sys::is_same(std::io::stdin().as_fd(), stdout.as_fd());
-        if Kind::of(stdout.as_fd()) == Kind::UnixSocket && one {
+        let stdin = std::io::stdin();
+        // ssh makes stdin and stdout one socket. Node.js makes a socket for each, where others make pipes.
+        let apart = Kind::of(stdin.as_fd()) == Kind::UnixSocket && !sys::is_same(stdin.as_fd(), stdout.as_fd());
+        if Kind::of(stdout.as_fd()) == Kind::UnixSocket && !apart {
             return hand_over(&tunnel, watch, &scene, journal);
         }
-        journal.step("stdin and stdout are not one UNIX socket, so bytes are piped in spite of --fdpass");
+        journal.step("stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass");
     }
     pipe(&tunnel, watch, &scene)
 }
