@@ -163,6 +163,7 @@ mod tests {
             patch.stdin.take().unwrap().write_all(difference.as_bytes()).unwrap();
             let output = patch.wait_with_output().unwrap();
             let found = std::fs::read_to_string(folder.join("c")).unwrap();
+            std::fs::remove_dir_all(&folder).unwrap();
             prop_assert!(old == new || output.status.success(), "{:?}\n{}", output, difference);
             prop_assert_eq!(found, new);
         }
