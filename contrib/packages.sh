@@ -10,6 +10,10 @@ missing_packages() {
     for pair in "${tools[@]}"; do
         has "${pair%%:*}" || echo "${pair#*:}"
     done
+    # cargo and pip download over TLS, and the smallest Debian has nobody to trust.
+    if has apt-get && [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then
+        echo ca-certificates
+    fi
     # Other programs of this name take no -X.
     if [[ " ${tools[*]} " == *" nc:"* ]] && has nc && ! nc -h 2>&1 | grep -q 'proxy_protocol'; then
         echo netcat-openbsd
