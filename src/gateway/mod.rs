@@ -30,6 +30,7 @@ mod listen;
 mod notices;
 mod policy;
 mod relay;
+mod session;
 #[cfg(test)]
 mod tests;
 
