@@ -4,7 +4,7 @@
 //! fall back on what every UNIX has.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -35,6 +35,14 @@ pub fn tune(socket: impl AsFd) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     sockopt::set_tcp_user_timeout(socket, u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX))?;
     Ok(())
+}
+
+/// Makes the end of a TCP connection a reset.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
 }
 
 /// Waits until one of `entries` is ready or `deadline` has passed (`None` waits for ever). Whether it was the former.
@@ -178,14 +186,36 @@ pub fn splice(_from: BorrowedFd<'_>, _to: BorrowedFd<'_>, _length: usize) -> io:
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Asks for a larger pipe, and is content without: a normal user's pipes have a limit in all.
-pub fn enlarge_pipe(pipe: BorrowedFd<'_>, size: usize) {
+/// Whether an error of [`splice`] says that these descriptors can't be spliced (a sandbox, a stacked file system), and
+/// not that a peer is gone.
+pub fn cannot_splice(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
+}
+
+/// A pipe to splice through, its reading end first.
+///
+/// # Errors
+/// Those of `pipe2(2)`; `Unsupported` where the system has no splice.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     #[cfg(target_os = "linux")]
-    if rustix::pipe::fcntl_getpipe_size(pipe).is_ok_and(|current| current < size) {
-        let _ = rustix::pipe::fcntl_setpipe_size(pipe, size);
+    return Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?);
+    #[cfg(not(target_os = "linux"))]
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Asks for a larger pipe, and is content without: a normal user's pipes have a limit in all. How large it is now, in
+/// bytes; 0 where that can't be told.
+pub fn enlarge_pipe(pipe: BorrowedFd<'_>, size: usize) -> usize {
+    #[cfg(target_os = "linux")]
+    {
+        let current = rustix::pipe::fcntl_getpipe_size(pipe).unwrap_or(0);
+        if current >= size { current } else { rustix::pipe::fcntl_setpipe_size(pipe, size).unwrap_or(current) }
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = (pipe, size);
+    {
+        let _ = (pipe, size);
+        0
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,15 +32,15 @@ impl Doors {
     pub(super) fn open<F, S>(&self, listener: TcpListener, permits: Arc<Semaphore>, serve: S)
     where
         F: Future<Output = ()> + Send + 'static,
-        S: Fn(TcpStream) -> F + Send + 'static,
+        S: Fn(TcpStream, SocketAddr) -> F + Send + 'static,
     {
         let doors = self.clone();
         let accepting = async move {
             loop {
                 // The permit comes first: whoever can't be served yet waits in the listener's queue.
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                let stream = doors.accept(&listener).await;
-                let connection = serve(stream);
+                let (stream, address) = doors.accept(&listener).await;
+                let connection = serve(stream, address);
                 let task = async move {
                     connection.await;
                     drop(permit);
@@ -50,10 +51,10 @@ impl Doors {
         self.tracker.spawn(self.stop.clone().run_until_cancelled_owned(accepting));
     }
 
-    async fn accept(&self, listener: &TcpListener) -> TcpStream {
+    async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return stream,
+                Ok(accepted) => return accepted,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     let failure = Failure::new("cannot accept connections for the moment").because(&error);
@@ -109,7 +110,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let permits = Arc::new(Semaphore::new(1));
-        doors.open(listener, Arc::clone(&permits), |mut stream| async move {
+        doors.open(listener, Arc::clone(&permits), |mut stream, _| async move {
             let byte = stream.read_u8().await.unwrap();
             assert_ne!(byte, b'!', "a panic on purpose");
         });

@@ -41,6 +41,14 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_TUNNELS as u32,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tunnels: u32,
+
+    /// End a tunnel that has carried nothing for so many seconds [default: never]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub idle_timeout: Option<u32>,
+
+    /// Carry bytes in this many threads [default: half of the processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub relay_threads: Option<u16>,
 }
 
 const AFTER_HELP: &str = "\
@@ -90,6 +98,8 @@ mod tests {
             "--host-api http://h:1 --api-listen 127.0.0.1:0",
             "--api-listen 127.0.0.1:0",
             "--max-tunnels 0",
+            "--idle-timeout 0",
+            "--relay-threads 0",
             "--frobnicate",
             "stray",
         ] {

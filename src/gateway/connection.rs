@@ -6,9 +6,11 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::api::Reach;
 use crate::gateway::directory::Directory;
 use crate::gateway::incoming::{self, Incoming};
-use crate::gateway::relay::relay;
+use crate::gateway::relay::Relays;
+use crate::gateway::session::{Facts, Protocol, Sessions};
 use crate::gateway::{closing, dial};
 use crate::handshake::answer;
 use crate::handshake::request::{Connect, Line, Request};
@@ -24,21 +26,25 @@ pub(super) struct Gateway {
     own: Vec<SocketAddr>,
     tunnels: Arc<Semaphore>,
     max_tunnels: usize,
+    sessions: Arc<Sessions>,
+    relays: Arc<Relays>,
 }
 
 /// A way to a VPS, and the right to use it.
 struct Way {
+    reach: Reach,
     vps: TcpStream,
     permit: OwnedSemaphorePermit,
 }
 
 impl Gateway {
-    pub(super) fn new(directory: Directory, own: Vec<SocketAddr>, max_tunnels: usize) -> Self {
-        Self { directory, own, tunnels: Arc::new(Semaphore::new(max_tunnels)), max_tunnels }
+    pub(super) fn new(directory: Directory, own: Vec<SocketAddr>, max_tunnels: usize, relays: Arc<Relays>) -> Self {
+        let tunnels = Arc::new(Semaphore::new(max_tunnels));
+        Self { directory, own, tunnels, max_tunnels, sessions: Arc::default(), relays }
     }
 
-    /// Serves `client` until it is gone.
-    pub(super) async fn serve(&self, mut client: TcpStream) {
+    /// Serves `client` until it is gone, or until it has a tunnel.
+    pub(super) async fn serve(&self, mut client: TcpStream, address: SocketAddr) {
         // It fails only when the client has gone again already.
         if sys::tune(&client).is_err() {
             return;
@@ -52,15 +58,18 @@ impl Gateway {
             Request::Connect(connect) => self.connect(connect).await,
             Request::Line(line) => self.line(line).await,
         };
-        let Way { vps, permit } = match way {
+        let Way { reach, vps, permit } = match way {
             Ok(way) => way,
             Err(answer) => return closing::answer(client, &answer).await,
         };
-        let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
+        let (protocol, yes) = match request {
+            Request::Connect(_) => (Protocol::Connect, answer::ESTABLISHED),
+            Request::Line(_) => (Protocol::Line, answer::SUCCESS),
+        };
         if closing::write(&mut client, yes).await {
-            relay(client, vps, early).await;
+            let facts = Facts { user: None, client: address, protocol, vps: reach.id, node: reach.node.into() };
+            self.relays.carry(client, vps, early, self.sessions.open(facts, permit));
         }
-        drop(permit);
     }
 
     /// The way that a CONNECT asks for, or the answer that says why there is none.
@@ -91,6 +100,6 @@ impl Gateway {
         let dialled = dial::dial(&reach.host, reach.port, &self.own).await;
         let vps = dialled.map_err(|error| error.refusal(&reach))?;
         sys::tune(&vps).map_err(|error| Refusal::Unreachable(format!("its connection broke at once: {error}")))?;
-        Ok(Way { vps, permit })
+        Ok(Way { reach, vps, permit })
     }
 }

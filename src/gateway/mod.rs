@@ -38,6 +38,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,12 +50,14 @@ pub use arguments::Arguments;
 pub use directory::Directory;
 pub use inventory::{Cluster, Inventory, InventoryError};
 pub use notices::Notices;
+pub use relay::Relays;
 
 use crate::api::Client;
 use crate::failure::Failure;
 use crate::settings::{DEFAULT_PORT, Flags, Settings, Source};
 use accept::Doors;
 use connection::Gateway;
+use session::Ending;
 
 /// The program's name, in front of what it says.
 pub const PROGRAM: &str = "kohakuriver-gateway";
@@ -90,7 +93,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 _ = interrupt.recv() => {}
             }
         };
-        serve(listeners, directory, max_tunnels, notices, stop).await.map_err(broken)
+        let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
+        let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let relays = Relays::start(threads, idle_timeout).map_err(broken)?;
+        serve(listeners, directory, relays, max_tunnels, notices, stop).await.map_err(broken)
     });
     // A resolver that hangs in a thread of its own must not hold up the end.
     runtime.shutdown_background();
@@ -104,6 +110,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 pub async fn serve(
     listeners: Listeners,
     directory: Directory,
+    relays: Relays,
     max_tunnels: usize,
     notices: Notices,
     stop: impl Future<Output = ()>,
@@ -114,15 +121,16 @@ pub async fn serve(
     if let (Directory::Inventory(inventory), Some(listener)) = (&directory, listeners.api) {
         let inventory = Arc::clone(inventory);
         let permits = Arc::new(Semaphore::new(host_api::MAX_CONNECTIONS));
-        doors.open(listener, permits, move |stream| host_api::serve(Arc::clone(&inventory), stream));
+        doors.open(listener, permits, move |stream, _| host_api::serve(Arc::clone(&inventory), stream));
     }
-    let gateway = Arc::new(Gateway::new(directory, own, max_tunnels));
+    let relays = Arc::new(relays);
+    let gateway = Arc::new(Gateway::new(directory, own, max_tunnels, Arc::clone(&relays)));
     let permits = Arc::new(Semaphore::new(max_tunnels + limits::WAITING_ROOM));
     for listener in listeners.tunnels {
         let gateway = Arc::clone(&gateway);
-        let serve = move |stream| {
+        let serve = move |stream, address| {
             let gateway = Arc::clone(&gateway);
-            async move { gateway.serve(stream).await }
+            async move { gateway.serve(stream, address).await }
         };
         doors.open(listener, Arc::clone(&permits), serve);
     }
@@ -130,6 +138,8 @@ pub async fn serve(
     doors.stop.cancel();
     doors.tracker.close();
     doors.tracker.wait().await;
+    relays.end_all(Ending::Stopped);
+    relays.none().await;
     Ok(())
 }
 

@@ -137,3 +137,26 @@ impl Drop for OpenSession {
         self.sessions.lock().remove(&self.session.id);
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    impl OpenSession {
+        /// The session, to be looked at after its end.
+        pub(in crate::gateway) fn shared(&self) -> Arc<Session> {
+            Arc::clone(&self.session)
+        }
+    }
+
+    /// The facts of some tunnel.
+    pub(in crate::gateway) fn facts() -> Facts {
+        Facts {
+            user: None,
+            client: "127.0.0.1:40000".parse().unwrap(),
+            protocol: Protocol::Connect,
+            vps: TaskId::parse("7323718749301768192").unwrap(),
+            node: "node1".into(),
+        }
+    }
+}

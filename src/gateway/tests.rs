@@ -4,7 +4,6 @@ use super::*;
 use crate::api::fake_host::FakeHost;
 use notices::tests::Heard;
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -32,7 +31,7 @@ impl Running {
         let notices = Notices::to(Heard::default());
         let served = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            serve(listeners, directory, max_tunnels, notices, stopped).await
+            serve(listeners, directory, Relays::start(1, None)?, max_tunnels, notices, stopped).await
         });
         Self { tunnels, api: api_address, stop, served }
     }
