@@ -11,10 +11,12 @@
 //! | `request` | gateway | what a client sent, in either protocol | |
 //! | `answer` | gateway | | the answers, in either protocol |
 //! | [`problem`] | client | the body of a refusal | |
+//! | [`http`] | client | what any answer in HTTP is made of | |
 
 #[cfg(feature = "gateway")]
 pub mod answer;
 pub mod connect;
+pub mod http;
 pub mod line;
 pub mod problem;
 #[cfg(feature = "gateway")]
@@ -44,7 +46,7 @@ impl<T> Step<T> {
 
 /// Where the head of an HTTP message ends: behind the first empty line, its lines ended by CRLF or a bare LF
 /// (RFC 9112 §2.2 lets a recipient take the latter).
-fn head_end(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
     let mut line_start = 0;
     while let Some(length) = bytes[line_start..].iter().position(|&b| b == b'\n') {
         let end = line_start + length;

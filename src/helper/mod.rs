@@ -56,10 +56,12 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
         Target::Vps(_) => settings::load_token()?,
         Target::Foreign { .. } => None,
     };
+    let stdout = std::io::stdout();
+    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline };
     let task = match &target {
         Target::Vps(VpsRef::Id(id)) => Some(*id),
         Target::Vps(VpsRef::Name(name)) => {
-            let id = lookup::task_id(name, &settings, token.as_ref(), deadline)?;
+            let id = lookup::task_id(name, &settings, token.as_ref(), watch)?;
             journal.step(&format!("{name} is VPS {id}"));
             Some(id)
         }
@@ -80,8 +82,6 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
         token: token.as_ref(),
         protocol: arguments.protocol,
     };
-    let stdout = std::io::stdout();
-    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline };
     let (tunnel, watch) = open_patiently(arguments, &order, watch, &scene, journal)?;
     journal.step(&format!("the tunnel to {} is open", scene.target));
 
