@@ -55,7 +55,11 @@ impl Estate {
     pub(super) async fn pass_on(&self) -> io::Result<Pid> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut heir = start(theirs)?;
-        let served = self.give(ours).await.and_then(|()| pid(&heir));
+        let served = match timeout(START_LIMIT, self.give(ours)).await {
+            Ok(Ok(READY)) => pid(&heir),
+            Ok(_) => Err(io::Error::other("the new process ended before it served")),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the new process does not serve in time")),
+        };
         if served.is_err() {
             // It may be gone already.
             let _ = heir.kill();
@@ -64,18 +68,14 @@ impl Estate {
         served
     }
 
-    async fn give(&self, to: UnixStream) -> io::Result<()> {
+    /// Gives the sockets to a new process, and waits for its answer.
+    async fn give(&self, to: UnixStream) -> io::Result<u8> {
         for (purpose, socket) in &self.sockets {
             sys::pass_descriptor(to.as_fd(), socket.as_fd(), purpose.byte())?;
         }
         to.shutdown(Shutdown::Write)?;
         to.set_nonblocking(true)?;
-        let mut answer = tokio::net::UnixStream::from_std(to)?;
-        match timeout(START_LIMIT, answer.read_u8()).await {
-            Ok(Ok(READY)) => Ok(()),
-            Ok(_) => Err(io::Error::other("the new process ended before it served")),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the new process does not serve in time")),
-        }
+        tokio::net::UnixStream::from_std(to)?.read_u8().await
     }
 }
 

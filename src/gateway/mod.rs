@@ -183,7 +183,7 @@ pub async fn serve(
     match heir {
         Some(heir) => {
             service_manager.handed_over(heir);
-            closing.leave(terms.drain_timeout).await;
+            closing.leave(heir, terms.drain_timeout).await;
         }
         None => closing.stop(terms.drain_timeout, &service_manager).await,
     }

@@ -53,7 +53,7 @@ impl ServiceManager {
 
     /// From here on `heir` is the service, and this process isn't heard any more.
     pub(super) fn handed_over(&self, heir: Pid) {
-        self.tell(&format!("MAINPID={}\nSTATUS=Serving, handed over by an older process", heir.as_raw_nonzero()));
+        self.tell(&format!("MAINPID={}\nSTATUS=Serving, handed over by an older process", heir.as_raw_pid()));
     }
 
     /// Says what nobody waits for, so it may get lost.

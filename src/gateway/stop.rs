@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Pid;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::sleep;
 
@@ -32,11 +33,11 @@ impl Closing<'_> {
         self.end().await;
     }
 
-    /// After a new process has taken this one's place: nobody waits for the tunnels here, so they last as long as they
+    /// After a new process, `heir`, has taken this one's place: nobody waits for the tunnels here, so they last as long as they
     /// do, unless this process is told to stop as well.
-    pub(super) async fn leave(mut self, limit: Duration) {
+    pub(super) async fn leave(mut self, heir: Pid, limit: Duration) {
         self.doors.close().await;
-        self.say(&format!("handed over; this process stays for {}", self.tunnels()));
+        self.say(&format!("handed over to process {}; this one stays for {}", heir.as_raw_pid(), self.tunnels()));
         let stop = tokio::select! {
             biased;
             () = idle(self.doors, self.relays) => false,
