@@ -46,7 +46,7 @@ pub enum Malformed {
 /// Reads the header in everything that has arrived so far. `Ok(None)`: the proxy speaks for itself (a health check), or
 /// doesn't know the client, so the address is that of the connection.
 ///
-/// A header that is not taken is known for it at its first wrong byte, and takes none.
+/// What is no header that is taken is known for it at the first wrong byte, and counts as one message to its end.
 pub fn read(bytes: &[u8]) -> Step<Result<Option<SocketAddr>, Malformed>> {
     let signed = bytes.len().min(SIGNATURE.len());
     if bytes[..signed] != SIGNATURE[..signed] {
@@ -54,18 +54,18 @@ pub fn read(bytes: &[u8]) -> Step<Result<Option<SocketAddr>, Malformed>> {
         let starts = bytes.iter().zip(TEXT).all(|(a, b)| a == b);
         return match bytes.len() {
             length if starts && length < TEXT.len() => Step::Incomplete,
-            _ => Step::Done(Err(if starts { Malformed::Text } else { Malformed::Missing }), 0),
+            _ => Step::Done(Err(if starts { Malformed::Text } else { Malformed::Missing }), bytes.len()),
         };
     }
     let Some(fixed) = bytes.get(..FIXED) else { return Step::Incomplete };
     let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     if length > MAX_HEADER - FIXED {
-        return Step::Done(Err(Malformed::TooLong), 0);
+        return Step::Done(Err(Malformed::TooLong), bytes.len());
     }
     let Some(behind) = bytes.get(FIXED..FIXED + length) else { return Step::Incomplete };
     match client(fixed[12], fixed[13], behind) {
         Ok(client) => Step::Done(Ok(client), FIXED + length),
-        Err(malformed) => Step::Done(Err(malformed), 0),
+        Err(malformed) => Step::Done(Err(malformed), bytes.len()),
     }
 }
 
@@ -142,8 +142,8 @@ pub(crate) mod tests {
             (0x21, 0x11, vec![0; MAX_HEADER - FIXED + 1], Err(Malformed::TooLong)),
         ] {
             let header = header(command, family, &behind);
-            let eaten = if expected.is_ok() { header.len() } else { 0 };
             let with_request = [&header[..], b"CONNECT 42:22"].concat();
+            let eaten = if expected.is_ok() { header.len() } else { with_request.len() };
             assert_eq!(read(&with_request), Step::Done(expected, eaten), "{command:#x} {family:#x}");
         }
     }
@@ -159,7 +159,7 @@ pub(crate) mod tests {
             (b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 8002\r\n", Malformed::Text),
             (b"PROXY UNKNOWN\r\n", Malformed::Text),
         ] {
-            assert_eq!(read(bytes), Step::Done(Err(expected), 0), "{}", bytes.escape_ascii());
+            assert_eq!(read(bytes), Step::Done(Err(expected), bytes.len()), "{}", bytes.escape_ascii());
         }
         for bytes in [&b""[..], b"PROXY", b"\r\n\r\n", SIGNATURE] {
             assert_eq!(read(bytes), Step::Incomplete, "{}", bytes.escape_ascii());
@@ -171,20 +171,23 @@ pub(crate) mod tests {
         #[test]
         fn split_anywhere_it_is_the_same(
             signed: bool, command in 0x1f_u8..0x23, family in 0_u8..0x34, behind in prop::collection::vec(any::<u8>(), 0..80),
-            cut: prop::sample::Index,
         ) {
             let bytes = if signed { header(command, family, &behind) } else { behind };
             let whole = read(&bytes);
-            for cut in [cut.index(bytes.len() + 1), bytes.len()] {
-                let more = [&bytes[..cut], &bytes[cut..], b"more"].concat();
-                match read(&bytes[..cut]) {
+            for cut in 0..=bytes.len() {
+                match (read(&bytes[..cut]), &whole) {
                     // Every byte so far belongs to it.
-                    Step::Incomplete => if let Step::Done(Ok(_), eaten) = whole { prop_assert!(eaten > cut) },
-                    early => prop_assert_eq!(&early, &read(&more)),
+                    (Step::Incomplete, Step::Incomplete) => {}
+                    (Step::Incomplete, Step::Done(_, eaten)) => prop_assert!(*eaten > cut),
+                    (Step::Done(early, _), Step::Done(late, _)) => prop_assert_eq!(&early, late),
+                    (early, Step::Incomplete) => prop_assert!(false, "{early:?}, and then incomplete"),
                 }
             }
-            if let Step::Done(_, eaten) = whole {
-                prop_assert!(eaten <= bytes.len() && eaten <= MAX_HEADER);
+            if let Step::Done(result, eaten) = whole {
+                prop_assert!(eaten <= bytes.len());
+                let more = [&bytes[..], b"more"].concat();
+                let further = if result.is_ok() { eaten } else { more.len() };
+                prop_assert_eq!(read(&more), Step::Done(result, further));
             }
         }
     }

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::gateway::{Gateway, echo_tunnel, echoes, inventory, running};
+use crate::support::gateway::{Gateway, LAUNCH, echo_tunnel, echoes, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::host_api::plain_host_api;
@@ -19,8 +19,6 @@ use crate::support::scene::ID;
 use crate::support::sshd::free_port;
 use crate::support::tools::{GATEWAY, tool};
 
-/// What a service manager does between a fork and an exec: the socket that is stdin here becomes descriptor 3.
-const LAUNCH: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
 /// How many clients open one tunnel after another.
 const CLIENTS: usize = 4;
 const RESTARTS: usize = 100;

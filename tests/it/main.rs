@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod connect_command;
+mod dead_runners;
 mod gateway_ends;
 mod gateway_restarts;
 mod gateway_signals;

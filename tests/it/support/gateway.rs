@@ -57,6 +57,9 @@ impl Gateway {
     }
 }
 
+/// For a shell: what a service manager does ahead of a gateway's start. The socket that is stdin becomes descriptor 3.
+pub(crate) const LAUNCH: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
+
 /// Opens a tunnel through the gateway at `address` to a VPS that says back what it hears, and tries it.
 pub(crate) fn echo_tunnel(address: SocketAddr, id: &str) -> io::Result<TcpStream> {
     const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
