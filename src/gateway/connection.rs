@@ -9,9 +9,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::api::Reach;
 use crate::gateway::directory::Directory;
 use crate::gateway::incoming::{self, Incoming};
+use crate::gateway::notices::Notices;
 use crate::gateway::relay::Relays;
 use crate::gateway::session::{Facts, Protocol, Sessions};
-use crate::gateway::{closing, dial};
+use crate::gateway::{Terms, closing, dial};
 use crate::handshake::answer;
 use crate::handshake::request::{Connect, Line, Request};
 use crate::refusal::Refusal;
@@ -25,7 +26,7 @@ pub(super) struct Gateway {
     /// The addresses it listens on.
     own: Vec<SocketAddr>,
     tunnels: Arc<Semaphore>,
-    max_tunnels: usize,
+    terms: Terms,
     sessions: Arc<Sessions>,
     relays: Arc<Relays>,
 }
@@ -38,18 +39,24 @@ struct Way {
 }
 
 impl Gateway {
-    pub(super) fn new(directory: Directory, own: Vec<SocketAddr>, max_tunnels: usize, relays: Arc<Relays>) -> Self {
-        let tunnels = Arc::new(Semaphore::new(max_tunnels));
-        Self { directory, own, tunnels, max_tunnels, sessions: Arc::default(), relays }
+    pub(super) fn new(directory: Directory, own: Vec<SocketAddr>, terms: Terms, relays: Arc<Relays>) -> Self {
+        let tunnels = Arc::new(Semaphore::new(terms.max_tunnels));
+        Self { directory, own, tunnels, terms, sessions: Arc::default(), relays }
     }
 
-    /// Serves `client` until it is gone, or until it has a tunnel.
+    /// Reads again what an admin may have changed.
+    pub(super) fn reload(&self, notices: &Notices) {
+        self.directory.reload(notices);
+    }
+
+    /// Serves `client`, which comes from `address`, until it is gone, or until it has a tunnel.
     pub(super) async fn serve(&self, mut client: TcpStream, address: SocketAddr) {
         // It fails only when the client has gone again already.
         if sys::tune(&client).is_err() {
             return;
         }
-        let (request, early) = match incoming::read(&mut client).await {
+        let (address, came) = incoming::read(&mut client, address, self.terms.proxy_protocol).await;
+        let (request, early) = match came {
             Incoming::Request(request, early) => (request, early),
             Incoming::Broken(answer) => return closing::answer(client, &answer).await,
             Incoming::Nobody => return,
@@ -95,7 +102,7 @@ impl Gateway {
     async fn open(&self, vps: &VpsRef, token: Option<Token>) -> Result<Way, Refusal> {
         let reach = self.directory.reach(vps, token).await?;
         let Ok(permit) = Arc::clone(&self.tunnels).try_acquire_owned() else {
-            return Err(Refusal::Limit(format!("it carries no more than {} tunnels at once", self.max_tunnels)));
+            return Err(Refusal::Limit(format!("it carries no more than {} tunnels at once", self.terms.max_tunnels)));
         };
         let dialled = dial::dial(&reach.host, reach.port, &self.own).await;
         let vps = dialled.map_err(|error| error.refusal(&reach))?;

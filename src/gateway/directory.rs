@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::api::{ApiError, Client, Reach, choose, locate};
+use crate::failure::Failure;
 use crate::gateway::inventory::Inventory;
+use crate::gateway::notices::Notices;
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::target::VpsRef;
@@ -23,6 +25,18 @@ pub enum Directory {
 }
 
 impl Directory {
+    /// Reads the inventory again; a Host is asked anew each time. Says what came of it.
+    pub(super) fn reload(&self, notices: &Notices) {
+        let Self::Inventory(inventory) = self else { return };
+        match inventory.reload() {
+            Ok(count) => notices.say(&format!("reloaded; the inventory has {count} VPSes")),
+            Err(error) => {
+                let what = "the inventory is refused; the last good one stays";
+                notices.fault(&Failure::new(what).because(&error));
+            }
+        }
+    }
+
     /// Where `vps` is reached by whoever has `token`.
     pub(super) async fn reach(&self, vps: &VpsRef, token: Option<Token>) -> Result<Reach, Refusal> {
         match self {
