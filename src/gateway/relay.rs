@@ -12,12 +12,14 @@
 //! - A buffer exists only while a direction has bytes to move, so an idle tunnel costs two sockets and one small task.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 
 use crate::gateway::closing;
+use crate::gateway::session::Session;
 
 /// How much is read at once, in bytes. What one tunnel holds in memory is at most twice this.
 const BUFFER: usize = 64 * 1024;
@@ -51,8 +53,8 @@ enum Side {
 }
 
 /// Carries bytes between `client` and `vps` until the tunnel is over. `early` is what the client has sent already.
-pub(super) async fn relay(client: TcpStream, vps: TcpStream, early: Vec<u8>) {
-    let outcome = both_ways(&client, &vps, early).await;
+pub(super) async fn relay(client: TcpStream, vps: TcpStream, early: Vec<u8>, session: &Session) {
+    let outcome = both_ways(&client, &vps, early, session).await;
     let stream = |side| if side == Side::Client { client } else { vps };
     match outcome {
         Outcome::Over => {}
@@ -72,10 +74,10 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-async fn both_ways(client: &TcpStream, vps: &TcpStream, early: Vec<u8>) -> Outcome {
+async fn both_ways(client: &TcpStream, vps: &TcpStream, early: Vec<u8>, session: &Session) -> Outcome {
     // Both are kept until they end by themselves: a direction that is dropped could have read bytes it hasn't written.
-    let mut up = std::pin::pin!(one_way(client, vps, early));
-    let mut down = std::pin::pin!(one_way(vps, client, Vec::new()));
+    let mut up = std::pin::pin!(one_way(client, vps, early, &session.up));
+    let mut down = std::pin::pin!(one_way(vps, client, Vec::new(), &session.down));
     let (mut up_end, mut down_end) = (None, None);
     loop {
         let (ended, sides) = tokio::select! {
@@ -111,12 +113,13 @@ fn judge((end, opposite): (End, Option<End>), (sender, receiver): (Side, Side)) 
     }
 }
 
-async fn one_way(from: &TcpStream, to: &TcpStream, early: Vec<u8>) -> End {
+async fn one_way(from: &TcpStream, to: &TcpStream, early: Vec<u8>, carried: &AtomicU64) -> End {
     let mut buffer = early;
     loop {
         if let Err(end) = write_all(&buffer, from, to).await {
             return end;
         }
+        carried.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         buffer.clear();
         buffer.reserve_exact(BUFFER);
         match from.try_read_buf(&mut buffer) {
@@ -179,7 +182,12 @@ mod tests {
     /// A client, a VPS, and the relay between them.
     async fn tunnel(early: &[u8]) -> (TcpStream, TcpStream, JoinHandle<()>) {
         let ((client, inner_client), (inner_vps, vps)) = (pair().await, pair().await);
-        (client, vps, tokio::spawn(relay(inner_client, inner_vps, early.to_vec())))
+        let early = early.to_vec();
+        let relay = async move {
+            let session = crate::gateway::session::tests::tunnel(&std::sync::Arc::default(), None);
+            relay(inner_client, inner_vps, early, &session).await;
+        };
+        (client, vps, tokio::spawn(relay))
     }
 
     async fn ends(relay: JoinHandle<()>) {

@@ -27,12 +27,12 @@ impl Running {
         let bind = || listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let (door, api) = (bind(), bind());
         let (tunnels, api_address) = (door.local_addr().unwrap(), api.local_addr().unwrap());
-        let listeners = Listeners { tunnels: vec![door], api: Some(api) };
+        let listeners = Listeners { tunnels: vec![door], api: Some(api), admin: None };
         let (stop, stopped) = oneshot::channel();
-        let notices = Notices::to(Heard::default());
+        let records = Records::to(Heard::default());
         let served = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            serve(listeners, directory, max_tunnels, notices, stopped).await
+            serve(listeners, directory, max_tunnels, records, stopped).await
         });
         Self { tunnels, api: api_address, stop, served }
     }
