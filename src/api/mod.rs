@@ -7,6 +7,7 @@
 //! | `model` | the objects a Host sends, as far as they are needed |
 //! | `name` | which VPS a name means |
 //! | `reach` | where a VPS is reached, or why it isn't |
+//! | `admin` | a gateway's admin address, which is asked in the same way |
 //!
 //! # Promises
 //! - Every call ends within [`REQUEST_LIMIT`] for each request it takes, and holds at most [`MAX_BODY`] of an answer.
@@ -16,6 +17,7 @@
 //!
 //! Nothing here changes anything on a Host.
 
+mod admin;
 mod client;
 mod error;
 #[cfg(test)]
@@ -25,6 +27,9 @@ mod name;
 mod reach;
 mod transport;
 
+#[cfg(test)]
+pub(crate) use admin::tests as admin_tests;
+pub use admin::{Admin, Tunnel};
 pub use client::Client;
 pub use error::{ApiError, refused};
 pub use model::{Node, Vps};

@@ -1,4 +1,4 @@
-//! One GET from the Host API: within a time limit and a body limit, and JSON or a clear error.
+//! One request to the Host API: within a time limit and a body limit, and JSON or a clear error.
 //!
 //! Plain HTTP/1.1, as Hosts speak it. Connections are pooled, names are resolved, and both address families are tried
 //! without waiting for a dead one (RFC 8305), all by hyper-util. Redirects are not followed.
@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
-use hyper::{Request, Response, Uri};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -79,8 +79,17 @@ impl Transport {
 
     /// Gets `path`, which starts with a slash.
     pub(super) async fn get(&self, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
+        self.exchange(Method::GET, path, token).await
+    }
+
+    /// Deletes `path`, which starts with a slash.
+    pub(super) async fn delete(&self, path: &str) -> Result<Answer, ApiError> {
+        self.exchange(Method::DELETE, path, None).await
+    }
+
+    async fn exchange(&self, method: Method, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
         let exchange = async {
-            let response = self.http.request(self.request(path, token)?).await;
+            let response = self.http.request(self.request(method, path, token)?).await;
             self.read(response.map_err(|error| self.unreachable(error))?).await
         };
         match tokio::time::timeout(REQUEST_LIMIT, exchange).await {
@@ -89,8 +98,10 @@ impl Transport {
         }
     }
 
-    fn request(&self, path: &str, token: Option<&Token>) -> Result<Request<Empty<Bytes>>, ApiError> {
-        let mut request = Request::get(format!("{}{path}", self.base))
+    fn request(&self, method: Method, path: &str, token: Option<&Token>) -> Result<Request<Empty<Bytes>>, ApiError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("kohakuriver-proxy/", env!("CARGO_PKG_VERSION")));
         if let Some(token) = token {

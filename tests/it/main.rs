@@ -7,6 +7,7 @@
 mod bad_input;
 mod connect_command;
 mod gateway_ends;
+mod gateway_watched;
 mod helper_answers;
 mod helper_ends;
 mod helper_endurance;
