@@ -10,6 +10,7 @@ mod dead_runners;
 mod gateway_ends;
 mod gateway_restarts;
 mod gateway_signals;
+mod gateway_watched;
 mod helper_answers;
 mod helper_ends;
 mod helper_endurance;
