@@ -457,7 +457,7 @@ fn an_audit_log_that_nobody_reads_holds_nothing_up() {
     // It ends in time, too, whatever is left to be written.
     gateway.signal(rustix::process::Signal::TERM);
     let (status, said) = gateway.wait();
-    assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+    assert!(status.success() && said.ends_with("stopped, with 0 tunnels still open\n"), "{status} {said}");
     drop(unread);
 }
 
@@ -491,7 +491,11 @@ fn the_log_tells_each_step_and_never_a_token() {
         for secret in [OWNER, STRANGER, "0123456789abcdef", encoded] {
             assert!(!everything.contains(secret), "{secret} in {everything}");
         }
-        let log: Vec<_> = outcome.stderr.lines().filter(|line| !line.contains(" on 127.0.0.1:")).collect();
+        let log: Vec<_> = outcome
+            .stderr
+            .lines()
+            .filter(|line| !line.contains(" on 127.0.0.1:") && !line.starts_with("stop"))
+            .collect();
         assert!(
             log.len() > 5 && log.iter().all(|line| (serde_json::from_str::<Value>(line).is_ok()) == (format == "json"))
         );
