@@ -33,7 +33,7 @@ mod linux {
     use crate::parts::contestants::{self, Contestant, DIRECT, FDPASS, NC, STDIO};
     use crate::parts::plain::Way;
     use crate::parts::ssh::Ssh;
-    use crate::parts::{child, measures};
+    use crate::parts::{child, measures, overseen};
     use crate::support::figures::{Figures, MIB, Measure};
     use crate::support::gateway::{Gateway, inventory, running};
     use crate::support::home::Home;
@@ -127,7 +127,7 @@ mod linux {
     pub(super) fn main() -> Result<()> {
         let effort = read_arguments()?;
         let began = Instant::now();
-        limits::start(WHOLE_RUN)?;
+        limits::start(WHOLE_RUN, overseen::end_overdue)?;
         child::adopt_orphans()?;
 
         let (sshd, home) = (Sshd::start(), Home::new());

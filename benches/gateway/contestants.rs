@@ -108,6 +108,12 @@ enum Server {
     Direct,
 }
 
+impl Contender for Kind {
+    fn name(&self) -> &'static str {
+        Kind::name(*self)
+    }
+}
+
 impl Contender for Contestant {
     fn name(&self) -> &'static str {
         self.kind.name()

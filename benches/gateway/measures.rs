@@ -11,5 +11,35 @@ pub(crate) const CPU_UP_1: Measure = Measure::median("cpu_up_1_s_gib", "CPU, 1 t
 pub(crate) const CPU_DOWN_8: Measure = Measure::median("cpu_down_8_s_gib", "CPU, 8 tunnels, down, s/GiB");
 pub(crate) const CPU_UP_8: Measure = Measure::median("cpu_up_8_s_gib", "CPU, 8 tunnels, up, s/GiB");
 
+pub(crate) const SETUPS_32: Measure = Measure::median("setups_32_per_s", "set up, 32 at once, 1/s");
+pub(crate) const SETUPS_256: Measure = Measure::median("setups_256_per_s", "set up, 256 at once, 1/s");
+pub(crate) const CPU_SETUP_32: Measure = Measure::median("cpu_setup_32_us", "  CPU of one of 32, µs");
+pub(crate) const CPU_SETUP_256: Measure = Measure::median("cpu_setup_256_us", "  CPU of one of 256, µs");
+pub(crate) const RSS: Measure = Measure::median("rss_idle_kib", "RSS of an idle tunnel, KiB");
+pub(crate) const FAILURES: Measure = Measure::total("held_failures", "failures of 10,000 held");
+pub(crate) const BESIDE_P99: Measure = Measure::median("beside_bulk_p99_us", "beside bulk: 1 byte, p99, µs");
+pub(crate) const BESIDE_P50: Measure = Measure::median("beside_bulk_p50_us", "  median, µs");
+pub(crate) const BESIDE_BULK: Measure = Measure::median("beside_bulk_mib_s", "  the bulk, MiB/s");
+pub(crate) const DESCRIPTORS: Measure = Measure::total("descriptors_left", "descriptors left of 10,000");
+
 /// All of it, in the order of the table.
-pub(crate) const ALL: [Measure; 8] = [DOWN_1, UP_1, DOWN_8, UP_8, CPU_DOWN_1, CPU_UP_1, CPU_DOWN_8, CPU_UP_8];
+pub(crate) const ALL: [Measure; 18] = [
+    DOWN_1,
+    UP_1,
+    DOWN_8,
+    UP_8,
+    CPU_DOWN_1,
+    CPU_UP_1,
+    CPU_DOWN_8,
+    CPU_UP_8,
+    SETUPS_32,
+    CPU_SETUP_32,
+    SETUPS_256,
+    CPU_SETUP_256,
+    RSS,
+    FAILURES,
+    BESIDE_P99,
+    BESIDE_P50,
+    BESIDE_BULK,
+    DESCRIPTORS,
+];

@@ -21,3 +21,8 @@ pub(crate) fn raise_open_files() -> Result<()> {
 pub(crate) fn open_files() -> usize {
     getrlimit(Resource::Nofile).current.and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
 }
+
+/// Resident memory of the group of `leader`.
+pub(crate) fn rss_kib(leader: Pid) -> Result<f64> {
+    stat::group(leader)?.into_iter().map(|process| stat::smaps(process, "Rss:")).sum()
+}

@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
-use crate::support::limits;
+use super::overseen;
 use crate::support::stat::{self, stat};
 
 /// A child that leads a process group of its own. The group is killed, and the child reaped, when this is dropped.
@@ -32,7 +32,7 @@ pub(crate) fn adopt_orphans() -> Result<()> {
 impl Overseen {
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let child = command.process_group(0).spawn().with_context(|| format!("cannot run {command:?}"))?;
-        limits::oversee(child.id());
+        overseen::oversee(child.id());
         Ok(Self { child, reaped: false })
     }
 
@@ -42,7 +42,7 @@ impl Overseen {
 
     /// Kills it and counts what it took.
     pub(crate) fn kill(self) -> Result<Remains> {
-        limits::kill(self.id());
+        overseen::kill(self.id());
         self.wait()
     }
 
@@ -64,7 +64,7 @@ impl Overseen {
     pub(crate) fn wait_with_proxy_command(mut self) -> Result<Remains> {
         let own = pid(self.id())?;
         wait_unreaped(own)?;
-        limits::hasten(self.id());
+        overseen::hasten(self.id());
         let mut cpu = cpu_seconds(own)? + reaped_cpu_seconds(own)?;
         for orphan in orphans(own)? {
             wait_unreaped(orphan)?;
@@ -75,8 +75,8 @@ impl Overseen {
     }
 
     fn reap(&mut self) -> Result<bool> {
-        limits::kill(self.id());
-        limits::forget(self.id());
+        overseen::kill(self.id());
+        overseen::forget(self.id());
         self.reaped = true;
         Ok(self.child.wait()?.success())
     }
@@ -90,7 +90,7 @@ impl Drop for Overseen {
     }
 }
 
-fn pid(id: u32) -> Result<Pid> {
+pub(crate) fn pid(id: u32) -> Result<Pid> {
     i32::try_from(id).ok().and_then(Pid::from_raw).context("a child without a process id")
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod child;
 pub(crate) mod contestants;
 pub(crate) mod measures;
+pub(crate) mod overseen;
 pub(crate) mod plain;
 pub(crate) mod session;
 pub(crate) mod ssh;

@@ -1,6 +1,5 @@
 //! What is measured without ssh: the tunnel alone, to a VPS that does no cryptography.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
@@ -8,9 +7,10 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 
 use super::contestants::{Contestant, Mode};
-use super::measures;
 use super::session::Session;
+use super::{child, measures};
 use crate::support::figures::{Figures, GIB, MIB, Measure};
+use crate::support::stat;
 use crate::support::vps::{Order, TAKEN};
 
 /// How much is read and written in one go, in bytes: about what ssh asks for.
@@ -119,13 +119,8 @@ impl Way<'_> {
     pub(crate) fn memory(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
         let session = self.open(who)?;
         if let Some(id) = session.helper_id() {
-            let path = format!("/proc/{id}/smaps_rollup");
-            let text = fs::read_to_string(&path).with_context(|| path.clone())?;
             for (name, measure) in [("Rss:", measures::RSS), ("Pss:", measures::PSS)] {
-                let line = text.lines().find_map(|line| line.strip_prefix(name));
-                let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-                let kibibytes = kibibytes.with_context(|| format!("{path} has no line {name}"))?;
-                figures.add(measure, who.name, round, kibibytes / 1024.0);
+                figures.add(measure, who.name, round, stat::smaps(child::pid(id)?, name)? / 1024.0);
             }
         }
         session.close()?;

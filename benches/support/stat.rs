@@ -38,3 +38,12 @@ pub(crate) fn stat(process: Pid) -> Result<Vec<String>> {
     anyhow::ensure!(fields.len() > FIELDS, "a short line: {text}");
     Ok(fields)
 }
+
+/// A field of /proc/<pid>/smaps_rollup (proc_pid_smaps(5)), in KiB.
+pub(crate) fn smaps(process: Pid, name: &str) -> Result<f64> {
+    let path = format!("/proc/{process}/smaps_rollup");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kibibytes.with_context(|| format!("{path} has no line {name}"))
+}
