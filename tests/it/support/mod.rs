@@ -9,6 +9,7 @@ pub(crate) mod host_api;
 pub(crate) mod older_host;
 pub(crate) mod peers;
 pub(crate) mod processes;
+pub(crate) mod proxies;
 pub(crate) mod run;
 pub(crate) mod scene;
 pub(crate) mod spawned;
