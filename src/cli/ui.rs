@@ -25,12 +25,16 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 
 /// [`print`] of what need not be UTF-8, such as a command with paths in it.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    show(bytes).map(|_| ())
+}
+
+/// Writes `bytes` to stdout; whether anybody still reads it.
+pub(super) fn show(bytes: &[u8]) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new("cannot write to stdout").because(&error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new("cannot write to stdout").because(&error)),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`mod@line`] | client | the answer to `REQUEST_TUNNEL` | `REQUEST_TUNNEL` |
 //! | `request` | gateway | what a client sent, in either protocol | |
 //! | `answer` | gateway | | the answers, in either protocol |
+//! | `proxy_protocol` | gateway | what a proxy in front of it says of a client | |
 //! | [`problem`] | client | the body of a refusal | |
 //! | [`http`] | client | what any answer in HTTP is made of | |
 
@@ -19,6 +20,8 @@ pub mod connect;
 pub mod http;
 pub mod line;
 pub mod problem;
+#[cfg(feature = "gateway")]
+pub mod proxy_protocol;
 #[cfg(feature = "gateway")]
 pub mod request;
 

@@ -135,6 +135,11 @@ fn hand_over(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene, journal: &mut Jou
     let result = match watch.wait_for(tunnel.socket.as_fd(), PollFlags::IN) {
         Ok(()) => match sys::peek(tunnel.socket.as_fd(), &mut [0]) {
             Ok(0) => return Err(scene.closed_mute()),
+            Ok(_) if sys::peek(watch.ssh, &mut [0]).is_ok_and(|bytes| bytes > 0) => {
+                // libssh makes one socket for both ends too, but speaks SSH over it; who waits for a socket is silent.
+                journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
+                return pipe(tunnel, watch, scene);
+            }
             Ok(_) => {
                 relay::pass(watch.ssh, &tunnel.socket).map_err(|error| scene.not_passed(&error))?;
                 journal.step("ssh has the socket now");

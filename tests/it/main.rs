@@ -6,7 +6,11 @@
 
 mod bad_input;
 mod connect_command;
+mod dead_runners;
 mod gateway_ends;
+mod gateway_restarts;
+mod gateway_signals;
+mod gateway_watched;
 mod helper_answers;
 mod helper_ends;
 mod helper_endurance;
@@ -16,8 +20,10 @@ mod older_host;
 mod other_clients;
 mod other_proxies;
 mod refusals;
+mod several_gateways;
 mod ssh_config;
 mod ssh_config_files;
 mod ssh_matrix;
 mod stock_clients;
 mod support;
+mod systemd_units;
