@@ -14,6 +14,9 @@
 //! - Everything a stranger can send or hold open has a limit, in size, number or time.
 //! - It says nothing of its clients: stderr gets what it serves and its own faults.
 //!
+//! - Told to stop, it serves whoever has come, for a while (`stop`); told to hand over, it gives its sockets to a new
+//!   process (`hand_over`). With sockets that outlive it (`inherited`) no connection attempt is lost in between.
+//!
 //! It neither ends TLS nor keeps state: it can be killed and started again at any time, and loses the open tunnels.
 
 mod accept;

@@ -252,4 +252,6 @@ fn sockets_that_are_of_no_use_are_refused() {
     ] {
         start(socket, name).exits(2).fails_with("kohakuriver-gateway", what, "");
     }
+    let heir = Run::new(GATEWAY, &home).env("KOHAKURIVER_GATEWAY_HEIR", "1").output();
+    heir.exits(1).says(&["kohakuriver-gateway: cannot take the place of an older gateway\n  caused by: "]);
 }
