@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::gateway::{Gateway, LAUNCH, echo_tunnel, echoes, inventory, running};
+use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::host_api::plain_host_api;
@@ -18,6 +18,7 @@ use crate::support::run::{DEADLINE, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::free_port;
 use crate::support::tools::{GATEWAY, tool};
+use crate::support::tunnels::{LAUNCH, echo_tunnel, echoes};
 
 /// How many clients open one tunnel after another.
 const CLIENTS: usize = 4;
@@ -274,4 +275,6 @@ fn sockets_that_are_of_no_use_are_refused() {
     ] {
         start(socket, name).exits(2).fails_with("kohakuriver-gateway", what, "");
     }
+    let heir = Run::new(GATEWAY, &home).env("KOHAKURIVER_GATEWAY_HEIR", "1").output();
+    heir.exits(1).says(&["kohakuriver-gateway: cannot take the place of an older gateway\n  caused by: "]);
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::gateway::{Gateway, echo_tunnel, echoes, inventory, running};
+use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
 use crate::support::peers::{PEER_TIMEOUT, echo_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::GATEWAY;
+use crate::support::tunnels::{echo_tunnel, echoes};
 
 /// Reads to the end of a tunnel, of whichever kind; a tunnel that stays open fails the test.
 fn ends(mut tunnel: TcpStream) {

@@ -15,6 +15,7 @@ pub(crate) mod scene;
 pub(crate) mod spawned;
 pub(crate) mod sshd;
 pub(crate) mod tools;
+pub(crate) mod tunnels;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
