@@ -6,8 +6,9 @@
 
 mod bad_input;
 mod connect_command;
+mod gateway_audit;
 mod gateway_ends;
-mod gateway_watched;
+mod gateway_metrics;
 mod helper_answers;
 mod helper_ends;
 mod helper_endurance;
@@ -17,6 +18,7 @@ mod older_host;
 mod other_clients;
 mod other_proxies;
 mod refusals;
+mod sessions_command;
 mod ssh_config;
 mod ssh_config_files;
 mod ssh_matrix;

@@ -14,6 +14,7 @@ pub(crate) mod scene;
 pub(crate) mod spawned;
 pub(crate) mod sshd;
 pub(crate) mod tools;
+pub(crate) mod watched;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
