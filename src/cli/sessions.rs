@@ -10,7 +10,7 @@ use super::{block_on, client, ui, vps_ref};
 use crate::api::{Admin, ApiError, Tunnel};
 use crate::failure::Failure;
 use crate::seconds;
-use crate::settings::{ProxyAddress, Settings};
+use crate::settings::{ADMIN_FORM, ProxyAddress, Settings};
 use crate::target::{TaskId, VpsRef};
 
 #[derive(clap::Args, Debug)]
@@ -36,7 +36,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID", conflicts_with_all = ["vps", "json", "watch"])]
     end: Option<u64>,
     /// Admin address of the gateway [default: port 8003 of the Host]
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]",
+          value_parser = |typed: &str| typed.parse::<ProxyAddress>().map_err(|_| ADMIN_FORM))]
     pub(super) admin: Option<ProxyAddress>,
 }
 

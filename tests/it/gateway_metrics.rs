@@ -29,6 +29,7 @@ fn metrics_before_and_after_real_tunnels() {
         "setup_seconds_count",
         "tunnel_seconds_count",
         "handshakes",
+        "limit_used{limit=\"connections\"}",
     ] {
         assert_eq!(metric(&page, name), 0.0, "{name}");
     }

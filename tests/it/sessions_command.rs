@@ -2,14 +2,14 @@
 
 use std::io::{Read, Write};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::gateway::{NODE, name_of};
 use crate::support::home::Home;
 use crate::support::peers::{RefusingPort, http_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
-use crate::support::tools::CLI;
+use crate::support::tools::{CLI, tool};
 use crate::support::watched::{Watched, YES, connect, tunnel};
 
 #[test]
@@ -32,6 +32,13 @@ fn who_is_connected_for_people_and_for_scripts() {
     let mut direct = scene.sessions();
     direct[0]["seconds"] = listed[0]["seconds"].clone();
     assert_eq!(listed, direct);
+
+    // On a narrow terminal lines are cut, not broken.
+    let narrow = format!("stty cols 40 && {CLI} vps sessions");
+    let run = Run::new(tool("script"), &scene.home).args(["-qec", &narrow, "/dev/null"]);
+    let narrow = run.env("KOHAKURIVER_GATEWAY_ADMIN", scene.gateway.admin.to_string()).output();
+    let lines: Vec<_> = narrow.text().lines().map(|line| line.trim_end().to_owned()).collect();
+    narrow.succeeds().check(lines.len() == 2 && lines.iter().all(|line| line.chars().count() == 40), "two cut lines");
 
     // Of one VPS: by its id, with no Host to ask, and by its name.
     scene.cli(&["42"]).output().succeeds().prints_nothing().check_stderr("nobody is connected to VPS 42\n");
@@ -62,7 +69,12 @@ fn a_gateway_that_tells_nothing_from_here() {
     outcome.exits(1).prints_nothing().fails_with("kohakuriver", "cannot list the sessions", hint);
     outcome.says(&[&format!("no gateway tells its sessions at http://{admin}: Connection refused")]);
     sessions(&["--admin", &admin]).exits(1).says(&["systemctl status kohakuriver-gateway"]);
-    sessions(&["--admin", "ftp://x"]).exits(2);
+    sessions(&["--admin", "ftp://x"]).exits(2).says(&["write it as HOST[:PORT] or http://HOST[:PORT]"]);
+    home.write(".config/kohakuriver/config.json", json!({ "gateway_admin": admin }).to_string());
+    sessions(&[]).exits(1).says(&[&admin]);
+    let shown = Run::new(CLI, &home).args(["config", "show"]).output().text();
+    let row = shown.lines().find(|line| line.starts_with("gateway_admin ")).expect(&shown);
+    assert!(row.contains(&format!(" http://{admin} ")) && row.ends_with(" config.json"), "{row}");
     for body in ["<html>", "{}", "[{}]", r#"[{"id":1}]"#] {
         let server = http_server(move |_| (200, "application/json", body.to_owned()));
         let outcome = sessions(&["--admin", &server.address.to_string()]);
