@@ -202,7 +202,9 @@ pub async fn serve(
     let most = terms.max_tunnels + limits::WAITING_ROOM;
     let permits = Arc::new(Semaphore::new(most));
     let free = Arc::clone(&permits);
-    let used = move || most.saturating_sub(free.available_permits()) as u64;
+    // Each listener holds a permit for whoever comes next.
+    let most_free = most.saturating_sub(listeners.tunnels.len());
+    let used = move || most_free.saturating_sub(free.available_permits()) as u64;
     records.metrics.limits.show("connections", most as u64, used);
     for listener in listeners.tunnels {
         let gateway = Arc::clone(&gateway);

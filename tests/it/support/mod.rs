@@ -16,6 +16,7 @@ pub(crate) mod spawned;
 pub(crate) mod sshd;
 pub(crate) mod tools;
 pub(crate) mod tunnels;
+pub(crate) mod watched;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
