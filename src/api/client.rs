@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 
 use crate::api::model::{ModelError, node_list, vps_list};
-use crate::api::transport::{Answer, Transport};
+use crate::api::transport::{Answer, Question, Transport};
 use crate::api::{ApiError, Node, Vps, choose};
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -20,19 +20,19 @@ use crate::target::{TaskId, VpsRef};
 /// A client of one Host's API. Clones are cheap and share connections.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
-    token: Option<Token>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) token: Option<Token>,
 }
 
-struct Shared {
-    transport: Transport,
+pub(super) struct Shared {
+    pub(super) transport: Transport,
     /// The Host serves its API at the root. Only a guess before the first answer, and checked against every one.
-    at_root: AtomicBool,
+    pub(super) at_root: AtomicBool,
 }
 
 /// A usable answer, and the kind of Host that gave it.
-struct Found {
-    json: Value,
+pub(super) struct Found {
+    pub(super) json: Value,
     at_root: bool,
 }
 
@@ -85,24 +85,6 @@ impl Client {
             chosen => chosen.map(|vps| vps.id),
         }
         .map_err(ApiError::Refusal)
-    }
-
-    /// The name of the user whose token this is; `None` on a Host that has no users.
-    ///
-    /// # Errors
-    /// [`Refusal::TokenNeeded`] when the Host doesn't know the token, or why the API gave no usable answer.
-    pub async fn user(&self) -> Result<Option<String>, ApiError> {
-        let found = match self.get("/auth/me").await {
-            // Authentication is off, or the Host is of a generation or a kind that has none.
-            Err(ApiError::Status { status: 503, .. } | ApiError::NotAHost { .. }) => return Ok(None),
-            found => found?,
-        };
-        // A token that the Host doesn't know makes its bearer anonymous.
-        match (found.json["role"].as_str(), found.json["username"].as_str()) {
-            (Some("anony"), _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
-            (_, Some(name)) => Ok(Some(name.to_owned())),
-            _ => Err(self.shared.transport.nonsense("it names no user")),
-        }
     }
 
     /// The VPSes of the Host: `all`, or those that haven't ended. A user whose role doesn't allow that gets those
@@ -189,11 +171,11 @@ impl Client {
     }
 
     /// Asks the generation that answered last, and the other one when this one doesn't know the path.
-    async fn get(&self, path: &str) -> Result<Found, ApiError> {
+    pub(super) async fn get(&self, path: &str) -> Result<Found, ApiError> {
         let first = self.shared.at_root.load(Ordering::Relaxed);
         for at_root in [first, !first] {
             let full = if at_root { path.to_owned() } else { format!("/api{path}") };
-            let answer = self.shared.transport.get(&full, self.token.as_ref()).await?;
+            let answer = self.shared.transport.ask(Question::get(&full, self.token.as_ref())).await?;
             if answer.is_unknown_route() {
                 continue;
             }
@@ -214,7 +196,7 @@ impl Client {
         }
     }
 
-    fn read<T>(&self, result: Result<T, ModelError>) -> Result<T, ApiError> {
+    pub(super) fn read<T>(&self, result: Result<T, ModelError>) -> Result<T, ApiError> {
         result.map_err(|error| self.shared.transport.nonsense(error.to_string()))
     }
 }
@@ -226,7 +208,7 @@ fn refusal(status: u16, detail: &str) -> Option<Refusal> {
         // A token that the Host doesn't know makes its bearer anonymous, not wrong.
         (403, detail) if detail.starts_with("Anonymous ") => Some(Refusal::TokenNeeded),
         (403, _) => Some(Refusal::NotAllowed),
-        (404, "Task not found." | "Task id not found") => Some(Refusal::NotFound),
+        (404, "Task not found." | "Task id not found" | "VPS not found.") => Some(Refusal::NotFound),
         _ => None,
     }
 }

@@ -1,14 +1,14 @@
-//! One GET from the Host API: within a time limit and a body limit, and JSON or a clear error.
+//! One request to the Host API: within a time limit and a body limit, and JSON or a clear error.
 //!
 //! Plain HTTP/1.1, as Hosts speak it. Connections are pooled, names are resolved, and both address families are tried
 //! without waiting for a dead one (RFC 8305), all by hyper-util. Redirects are not followed.
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
-use hyper::{Request, Response, Uri};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue, SET_COOKIE, USER_AGENT};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -22,6 +22,8 @@ use crate::text::{excerpt, excerpt_bytes};
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long one request may take, from connecting to the last byte of the answer.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long a request may take that makes a Runner fetch an image or start a machine.
+pub const WORK_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// Largest body taken, in bytes: a list of some ten thousand VPSes.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
 /// How long an idle connection is kept. Shorter than the 5 s after which a Host closes one, or a request could be
@@ -31,14 +33,43 @@ const IDLE_LIMIT: Duration = Duration::from_secs(3);
 /// The way to one Host.
 pub(super) struct Transport {
     base: String,
-    http: HttpClient<HttpConnector, Empty<Bytes>>,
+    http: HttpClient<HttpConnector, Full<Bytes>>,
 }
+
+/// What to ask, and as whom.
+pub(super) struct Question<'a> {
+    pub(super) method: Method,
+    /// Starts with a slash.
+    pub(super) path: &'a str,
+    pub(super) body: Option<&'a Value>,
+    pub(super) bearer: Option<&'a Token>,
+    /// The cookie of a session that was opened with a password.
+    pub(super) session: Option<&'a Token>,
+    pub(super) limit: Duration,
+}
+
+impl<'a> Question<'a> {
+    /// A plain GET.
+    pub(super) fn get(path: &'a str, bearer: Option<&'a Token>) -> Self {
+        Self { method: Method::GET, path, body: None, bearer, session: None, limit: REQUEST_LIMIT }
+    }
+
+    /// A POST, which changes something.
+    pub(super) fn post(path: &'a str, body: Option<&'a Value>, bearer: Option<&'a Token>) -> Self {
+        Self { method: Method::POST, body, ..Self::get(path, bearer) }
+    }
+}
+
+/// The cookie that holds a session.
+const SESSION_COOKIE: &str = "kohakuriver_session";
 
 /// What came back.
 pub(super) struct Answer {
     pub(super) status: u16,
     /// `None` when the body is no JSON.
     pub(super) json: Option<Value>,
+    /// The session that it opened.
+    pub(super) session: Option<Token>,
     /// The start of the body, printable.
     text: String,
 }
@@ -77,34 +108,49 @@ impl Transport {
         &self.base
     }
 
-    /// Gets `path`, which starts with a slash.
-    pub(super) async fn get(&self, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
+    pub(super) async fn ask(&self, question: Question<'_>) -> Result<Answer, ApiError> {
+        let limit = question.limit;
         let exchange = async {
-            let response = self.http.request(self.request(path, token)?).await;
+            let response = self.http.request(self.request(&question)?).await;
             self.read(response.map_err(|error| self.unreachable(error))?).await
         };
-        match tokio::time::timeout(REQUEST_LIMIT, exchange).await {
+        match tokio::time::timeout(limit, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(ApiError::Timeout { base: self.base.clone(), limit: REQUEST_LIMIT }),
+            Err(_) => Err(ApiError::Timeout { base: self.base.clone(), limit }),
         }
     }
 
-    fn request(&self, path: &str, token: Option<&Token>) -> Result<Request<Empty<Bytes>>, ApiError> {
-        let mut request = Request::get(format!("{}{path}", self.base))
+    fn request(&self, question: &Question<'_>) -> Result<Request<Full<Bytes>>, ApiError> {
+        let mut request = Request::builder()
+            .method(&question.method)
+            .uri(format!("{}{}", self.base, question.path))
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("kohakuriver-proxy/", env!("CARGO_PKG_VERSION")));
-        if let Some(token) = token {
-            // Hosts take exactly this spelling of the scheme; a token is visible ASCII, so the value is one.
-            if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", token.expose())) {
+        // Hosts take exactly this spelling of the scheme.
+        for (name, prefix, secret) in [
+            (AUTHORIZATION, "Bearer ".to_owned(), question.bearer),
+            (COOKIE, format!("{SESSION_COOKIE}="), question.session),
+        ] {
+            // A token is visible ASCII, so the value is one.
+            let value = secret.and_then(|secret| HeaderValue::try_from(prefix + secret.expose()).ok());
+            if let Some(mut value) = value {
                 value.set_sensitive(true);
-                request = request.header(AUTHORIZATION, value);
+                request = request.header(name, value);
             }
         }
-        request.body(Empty::new()).map_err(|error| self.unreachable(error))
+        let body = match question.body {
+            Some(body) => {
+                request = request.header(CONTENT_TYPE, "application/json");
+                Full::from(body.to_string())
+            }
+            None => Full::default(),
+        };
+        request.body(body).map_err(|error| self.unreachable(error))
     }
 
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
         let status = response.status().as_u16();
+        let session = response.headers().get_all(SET_COOKIE).iter().find_map(session);
         let body = match Limited::new(response.into_body(), MAX_BODY).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -114,7 +160,7 @@ impl Transport {
         };
         // What can't be in the part that is shown needn't be looked at.
         let text = excerpt_bytes(&body[..body.len().min(4096)]);
-        Ok(Answer { status, json: serde_json::from_slice(&body).ok(), text })
+        Ok(Answer { status, json: serde_json::from_slice(&body).ok(), session, text })
     }
 
     pub(super) fn nonsense(&self, why: impl Into<String>) -> ApiError {
@@ -124,6 +170,13 @@ impl Transport {
     fn unreachable(&self, error: impl std::error::Error + Send + Sync + 'static) -> ApiError {
         ApiError::Unreachable { base: self.base.clone(), source: error.into() }
     }
+}
+
+/// The session in a `Set-Cookie` field (RFC 6265 §4.1).
+fn session(field: &HeaderValue) -> Option<Token> {
+    let pair = field.to_str().ok()?.split(';').next()?;
+    let (name, value) = pair.split_once('=')?;
+    if name.trim() == SESSION_COOKIE { Token::new(value).ok() } else { None }
 }
 
 /// The base without a slash at its end, and without the `/api` that the paths of a Host start with.

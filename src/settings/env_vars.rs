@@ -12,3 +12,5 @@ pub const KOHAKURIVER_TOKEN: &str = "KOHAKURIVER_TOKEN";
 pub const KOHAKURIVER_LOG_FILE: &str = "KOHAKURIVER_LOG_FILE";
 /// Which programs called `kohakuriver` have passed a command on already. They set it for each other; users don't.
 pub const KOHAKURIVER_PASSED_ON: &str = "KOHAKURIVER_PASSED_ON";
+/// The shell that asks what could stand at a place of the command line. The scripts of `kohakuriver completions` set it.
+pub const KOHAKURIVER_COMPLETE: &str = "KOHAKURIVER_COMPLETE";
