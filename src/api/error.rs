@@ -83,8 +83,9 @@ impl ApiError {
     pub fn was_not_heard(&self) -> bool {
         match self {
             Self::Refusal(_) | Self::Base { .. } | Self::NotAHost { .. } | Self::NotTaken { .. } => true,
-            // A proxy on the way says 502 to 504 for a Host that is still at work; a Host says what it was.
-            Self::Status { status, detail, .. } => *status < 500 || !detail.is_empty() && *status != 504,
+            // A Host that breaks (500) has perhaps begun; a proxy on the way says 502 to 504 in HTML, or nothing.
+            Self::Status { status: 502 | 503, detail, .. } => !detail.is_empty() && !detail.starts_with('<'),
+            Self::Status { status, .. } => *status < 500,
             Self::Unreachable { source, .. } => {
                 let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
                 chain(source.as_ref()).any(|error| error.downcast_ref().is_some_and(refused))

@@ -68,12 +68,12 @@ impl AuthFile {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.map_err(|error| cannot().because(&error))?;
         }
-        let file = UserFile::read(&self.path).map_err(|error| cannot().because(&error))?;
-        if file.content().is_some() {
-            // The new content gets the old file's mode, and must not be readable for a moment.
-            let closed = fs::set_permissions(&self.path, Permissions::from_mode(MODE));
-            closed.map_err(|error| cannot().because(&error))?;
+        // The new content gets the old file's mode, and must not be readable for a moment.
+        match fs::set_permissions(&self.path, Permissions::from_mode(MODE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot().because(&error)),
+            _ => {}
         }
+        let file = UserFile::read(&self.path).map_err(|error| cannot().because(&error))?;
         file.replace(format!("{value:#}\n").as_bytes()).map_err(|error| cannot().because(&error))
     }
 }

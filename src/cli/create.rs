@@ -60,7 +60,7 @@ struct KeyFlags {
     #[arg(long, value_name = "FILE")]
     public_key_file: Option<PathBuf>,
     /// Let the owner of this public key in
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     public_key_string: Option<String>,
     /// Let everybody in as root, without a key or a password
     #[arg(long)]

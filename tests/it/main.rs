@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
+mod auth_command;
 mod bad_input;
 mod connect_command;
 mod gateway_ends;
@@ -11,6 +12,7 @@ mod helper_answers;
 mod helper_ends;
 mod helper_endurance;
 mod helper_waits;
+mod life_cycle;
 mod login;
 mod older_host;
 mod other_clients;
@@ -21,3 +23,4 @@ mod ssh_config_files;
 mod ssh_matrix;
 mod stock_clients;
 mod support;
+mod vps_create;

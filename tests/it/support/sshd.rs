@@ -19,15 +19,14 @@ pub(crate) struct Sshd {
     pub(crate) key: PathBuf,
     host_key: String,
     process: Process,
-    _home: Home,
+    home: Home,
 }
 
 impl Sshd {
     pub(crate) fn start() -> Self {
         let home = Home::new();
         let host_key = home.join("host_key");
-        let key = home.join("user_key");
-        for path in [&host_key, &key] {
+        for path in [&host_key, &home.join("user_key")] {
             ssh_keygen(path);
         }
         fs::copy(home.join("user_key.pub"), home.join("authorized_keys")).unwrap();
@@ -35,6 +34,20 @@ impl Sshd {
             // sshd wants it for its separation of privileges; Debian makes it when the service starts.
             fs::create_dir_all("/run/sshd").unwrap();
         }
+        Self::serve(home)
+    }
+
+    /// Another one with the same keys, on another port.
+    pub(crate) fn moved(&self) -> Self {
+        let home = Home::new();
+        for name in ["host_key", "host_key.pub", "user_key", "user_key.pub", "authorized_keys"] {
+            fs::copy(self.home.join(name), home.join(name)).unwrap();
+        }
+        Self::serve(home)
+    }
+
+    fn serve(home: Home) -> Self {
+        let key = home.join("user_key");
         let host_key = fs::read_to_string(home.join("host_key.pub")).unwrap();
         for _ in 0..TRIES {
             let port = free_port();
@@ -44,7 +57,7 @@ impl Sshd {
             let ready =
                 process.try_wait_for(DEADLINE, |seen| String::from_utf8_lossy(&seen.stderr).find(&listening).map(drop));
             if ready.is_ok() {
-                return Self { port, key, host_key, process, _home: home };
+                return Self { port, key, host_key, process, home };
             }
             let stderr = process.finish().stderr;
             assert!(stderr.contains("Address already in use"), "sshd does not start:\n{stderr}");
