@@ -70,6 +70,16 @@ impl Failure {
         &self.what
     }
 
+    /// Who refused and how.
+    pub fn causes(&self) -> &[String] {
+        &self.causes
+    }
+
+    /// What helps, where that is known.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// 2 for wrong usage, 1 for anything else.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind {

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+pub use about::{About, User};
+
 use crate::api::model::{ModelError, node_list, vps_list};
 use crate::api::transport::{Answer, Transport};
 use crate::api::{ApiError, Node, Vps, choose};
@@ -16,6 +18,8 @@ use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
+
+mod about;
 
 /// A client of one Host's API. Clones are cheap and share connections.
 #[derive(Clone)]
@@ -33,6 +37,7 @@ struct Shared {
 /// A usable answer, and the kind of Host that gave it.
 struct Found {
     json: Value,
+    date: Option<String>,
     at_root: bool,
 }
 
@@ -90,19 +95,9 @@ impl Client {
     /// The name of the user whose token this is; `None` on a Host that has no users.
     ///
     /// # Errors
-    /// [`Refusal::TokenNeeded`] when the Host doesn't know the token, or why the API gave no usable answer.
+    /// Those of [`Client::whoami`].
     pub async fn user(&self) -> Result<Option<String>, ApiError> {
-        let found = match self.get("/auth/me").await {
-            // Authentication is off, or the Host is of a generation or a kind that has none.
-            Err(ApiError::Status { status: 503, .. } | ApiError::NotAHost { .. }) => return Ok(None),
-            found => found?,
-        };
-        // A token that the Host doesn't know makes its bearer anonymous.
-        match (found.json["role"].as_str(), found.json["username"].as_str()) {
-            (Some("anony"), _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
-            (_, Some(name)) => Ok(Some(name.to_owned())),
-            _ => Err(self.shared.transport.nonsense("it names no user")),
-        }
+        Ok(self.whoami().await?.map(|user| user.name))
     }
 
     /// The VPSes of the Host: `all`, or those that haven't ended. A user whose role doesn't allow that gets those
@@ -197,9 +192,10 @@ impl Client {
             if answer.is_unknown_route() {
                 continue;
             }
+            let date = answer.date.clone();
             let json = self.usable(answer)?;
             self.shared.at_root.store(at_root, Ordering::Relaxed);
-            return Ok(Found { json, at_root });
+            return Ok(Found { json, date, at_root });
         }
         Err(ApiError::NotAHost { base: self.base().to_owned(), path: path.to_owned() })
     }

@@ -25,7 +25,7 @@ mod name;
 mod reach;
 mod transport;
 
-pub use client::Client;
+pub use client::{About, Client, User};
 pub use error::{ApiError, refused};
 pub use model::{Node, Vps};
 pub use name::choose;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, DATE, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -39,6 +39,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// `None` when the body is no JSON.
     pub(super) json: Option<Value>,
+    /// The `Date` field, as it came.
+    pub(super) date: Option<String>,
     /// The start of the body, printable.
     text: String,
 }
@@ -105,6 +107,7 @@ impl Transport {
 
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
         let status = response.status().as_u16();
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(excerpt);
         let body = match Limited::new(response.into_body(), MAX_BODY).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -114,7 +117,7 @@ impl Transport {
         };
         // What can't be in the part that is shown needn't be looked at.
         let text = excerpt_bytes(&body[..body.len().min(4096)]);
-        Ok(Answer { status, json: serde_json::from_slice(&body).ok(), text })
+        Ok(Answer { status, json: serde_json::from_slice(&body).ok(), date, text })
     }
 
     pub(super) fn nonsense(&self, why: impl Into<String>) -> ApiError {

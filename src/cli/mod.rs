@@ -8,6 +8,7 @@
 
 mod config;
 mod connect;
+mod doctor;
 mod list;
 mod next;
 mod nodes;
@@ -32,6 +33,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::api::Client;
 use crate::failure::Failure;
 use crate::seconds;
+use crate::secret::Token;
 use crate::settings::{self, Flags, ProxyAddress, Settings};
 use crate::target::VpsRef;
 
@@ -88,6 +90,8 @@ enum Group {
     /// Look at this program's settings
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Walk the way to a VPS and name the first thing that is wrong
+    Doctor(doctor::Arguments),
 }
 
 #[derive(Subcommand, Debug)]
@@ -150,7 +154,7 @@ fn dispatch(args: &[OsString]) -> Result<ExitCode, Failure> {
         return next::run(next).map(|never| match never {});
     }
     match CommandLine::try_parse_from(seconds::settle_wait(args.to_vec())) {
-        Ok(line) => execute(line).map(|()| ExitCode::SUCCESS),
+        Ok(line) => execute(line),
         Err(answer) => {
             // Help goes to stdout, a usage error to stderr; a reader that went away is no failure.
             let _ = answer.print();
@@ -159,25 +163,34 @@ fn dispatch(args: &[OsString]) -> Result<ExitCode, Failure> {
     }
 }
 
-fn execute(line: CommandLine) -> Result<(), Failure> {
+fn execute(line: CommandLine) -> Result<ExitCode, Failure> {
     let Globals { host, port, ssh_proxy_port, proxy } = line.globals;
-    let settings = Settings::load(Flags { host, port, ssh_proxy_port, proxy, log_file: None })?;
-    match line.group {
-        Group::Vps(VpsVerb::Connect(arguments)) => connect::run(&settings, arguments),
-        Group::Vps(VpsVerb::List(arguments)) => list::run(&settings, &arguments),
-        Group::Vps(VpsVerb::Status(arguments)) => status::run(&settings, &arguments),
-        Group::Node(NodeVerb::List(arguments)) => nodes::run(&settings, &arguments),
-        Group::Ssh(SshVerb::Config(arguments)) => ssh_config::run(&settings, &arguments),
-        Group::Ssh(SshVerb::Forget(arguments)) => ssh_forget::run(&settings, &arguments),
-        Group::Ssh(SshVerb::HostKey(arguments)) => ssh_host_key::run(&settings, &arguments),
-        Group::Config(ConfigVerb::Show) => config::run(&settings),
-    }
+    let flags = Flags { host, port, ssh_proxy_port, proxy, log_file: None };
+    let load = || Settings::load(flags.clone());
+    let done = match line.group {
+        // These two have an exit status of their own, and settings that can't be read are one of doctor's findings.
+        Group::Doctor(arguments) => return doctor::run(flags, arguments),
+        Group::Vps(VpsVerb::Connect(arguments)) => return connect::run(flags, arguments),
+        Group::Vps(VpsVerb::List(arguments)) => list::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Status(arguments)) => status::run(&load()?, &arguments),
+        Group::Node(NodeVerb::List(arguments)) => nodes::run(&load()?, &arguments),
+        Group::Ssh(SshVerb::Config(arguments)) => ssh_config::run(&load()?, &arguments),
+        Group::Ssh(SshVerb::Forget(arguments)) => ssh_forget::run(&load()?, &arguments),
+        Group::Ssh(SshVerb::HostKey(arguments)) => ssh_host_key::run(&load()?, &arguments),
+        Group::Config(ConfigVerb::Show) => config::run(&load()?),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// A client of the Host in force, with the user's token.
 fn client(settings: &Settings) -> Result<Client, Failure> {
+    client_with(settings, settings::load_token()?)
+}
+
+/// A client of the Host in force, with a token that was looked for before.
+fn client_with(settings: &Settings, token: Option<Token>) -> Result<Client, Failure> {
     let base = settings.api_url();
-    Client::new(&base, settings::load_token()?).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
+    Client::new(&base, token).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
 }
 
 /// Runs `work` to its end on a runtime of its own.

@@ -109,7 +109,8 @@ fn cut(line: &str, width: Option<usize>) -> String {
     line.chars().take_while(fits).chain(['…']).collect()
 }
 
-fn columns(text: &str) -> usize {
+/// Columns that a terminal gives a text.
+pub(super) fn columns(text: &str) -> usize {
     text.chars().map(char_columns).sum()
 }
 

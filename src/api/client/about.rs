@@ -1,0 +1,63 @@
+//! What a Host says of itself, and of whoever asks.
+
+use super::Client;
+use crate::api::ApiError;
+use crate::refusal::Refusal;
+use crate::text::excerpt;
+
+/// What a Host says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct About {
+    /// It is of the older generation, which serves its API at the root.
+    pub at_root: bool,
+    /// Its title and version in its own API description, where it has one.
+    pub software: Option<String>,
+    /// Its clock, as the `Date` field of its answer has it (RFC 9110 §5.6.7).
+    pub date: Option<String>,
+}
+
+/// A user as the Host knows them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct User {
+    /// The login name.
+    pub name: String,
+    /// `viewer`, `user`, `operator` or `admin`.
+    pub role: String,
+}
+
+impl Client {
+    /// What the Host says of itself, to anyone.
+    ///
+    /// # Errors
+    /// Why the API gave no usable answer.
+    pub async fn about(&self) -> Result<About, ApiError> {
+        let found = self.get("/nodes").await?;
+        // Where every Host of the kind describes its API; one that doesn't is no worse for it.
+        let description = self.shared.transport.get("/openapi.json", None).await.ok();
+        let info = description.and_then(|answer| answer.json).map(|json| json["info"].clone()).unwrap_or_default();
+        let word = |name: &str| info[name].as_str().map(excerpt).filter(|text| !text.is_empty());
+        let software = match (word("title"), word("version")) {
+            (Some(title), Some(version)) => Some(format!("{title} {version}")),
+            (title, version) => title.or(version),
+        };
+        Ok(About { at_root: found.at_root, software, date: found.date })
+    }
+
+    /// Whose token this is; `None` on a Host that has no users.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenNeeded`] when the Host doesn't know the token, or why the API gave no usable answer.
+    pub async fn whoami(&self) -> Result<Option<User>, ApiError> {
+        let found = match self.get("/auth/me").await {
+            // Authentication is off, or the Host is of a generation or a kind that has none.
+            Err(ApiError::Status { status: 503, .. } | ApiError::NotAHost { .. }) => return Ok(None),
+            found => found?,
+        };
+        // A token that the Host doesn't know makes its bearer anonymous.
+        match (found.json["role"].as_str(), found.json["username"].as_str()) {
+            (Some("anony"), _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
+            (role, Some(name)) => Ok(Some(User { name: excerpt(name), role: role.map(excerpt).unwrap_or_default() })),
+            _ => Err(self.shared.transport.nonsense("it names no user")),
+        }
+    }
+}
