@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::names;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::{HostKey, Known, KnownHosts, KnownHostsError};
+use crate::ssh::options::alias;
 use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
 
 /// How long the Host may take to say when a VPS was started.
@@ -112,7 +113,11 @@ pub(super) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Know
             .hint(format!("if you expect that, {forget} and connect again")),
         Reason::None => failure
             .cause("the VPS has not been started since, so somebody may have put another machine in its place")
-            .hint("do not log in; ask whoever runs the Host"),
+            .hint(format!(
+                "do not log in; ask whoever runs the Host whether its key is the one that is known: \
+                 `ssh-keygen -l -F {} -f ~/.ssh/kohakuriver_known_hosts`",
+                alias(id)
+            )),
         Reason::Unknown => failure
             .cause("whether the VPS was started after that can't be told; one that is re-created has a new key")
             .hint(format!("only if you know that it was, {forget} and connect again")),

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod connect_command;
+mod doctor;
 mod gateway_ends;
 mod helper_answers;
 mod helper_ends;

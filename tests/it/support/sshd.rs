@@ -24,6 +24,11 @@ pub(crate) struct Sshd {
 
 impl Sshd {
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With settings of its own, which win over the usual ones: an sshd takes the first of two.
+    pub(crate) fn start_with(settings: &str) -> Self {
         let home = Home::new();
         let host_key = home.join("host_key");
         let key = home.join("user_key");
@@ -38,7 +43,7 @@ impl Sshd {
         let host_key = fs::read_to_string(home.join("host_key.pub")).unwrap();
         for _ in 0..TRIES {
             let port = free_port();
-            let config = home.write("sshd_config", config(&home, port));
+            let config = home.write("sshd_config", format!("{settings}\n{}", config(&home, port)));
             let process = Run::new(tool("sshd"), &home).args(["-D", "-e", "-f"]).arg(config).start();
             let listening = format!("Server listening on 127.0.0.1 port {port}.");
             let ready =
@@ -102,7 +107,8 @@ fn ssh_version() -> (u32, u32) {
     parsed.unwrap_or_else(|| panic!("ssh -V says {text:?}"))
 }
 
-fn ssh_keygen(path: &Path) {
+/// Makes a key pair without a passphrase.
+pub(crate) fn ssh_keygen(path: &Path) {
     let output = Command::new(tool("ssh-keygen")).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).output();
     let output = output.unwrap();
     assert!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr));
