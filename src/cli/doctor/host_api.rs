@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 use super::Check;
 use super::case::Case;
 use super::finding::Verdict;
+use crate::api::ApiError;
 use crate::failure::Failure;
+use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::settings::{self, env_vars};
 
@@ -23,10 +25,18 @@ fn host_api(case: &mut Case) -> (String, Verdict) {
     };
     let tried = format!("GET {base}/api/nodes");
     let what = format!("cannot ask the Host API at {base}");
-    let about = case.ask(|client| async move { client.about().await.map_err(|error| error.failure(what)) });
+    let show = "kohakuriver config show";
+    let about = case.ask(|client| async move { Ok(client.about().await) });
     let verdict = match about {
-        Err(failure) => Verdict::wrong(&failure, "kohakuriver config show"),
-        Ok(about) => {
+        Err(failure) => Verdict::wrong(&failure, show),
+        // Whoever asks, and whatever is amiss with it, a Host has an answer to this question.
+        Ok(Err(error @ ApiError::Status { .. })) => {
+            let failure = Failure::new(what).because(&error);
+            let failure = failure.hint(format!("something else may listen there; `{show}` names the address in force"));
+            Verdict::wrong(&failure, show)
+        }
+        Ok(Err(error)) => Verdict::wrong(&error.failure(what), show),
+        Ok(Ok(about)) => {
             case.api = true;
             let kind = match about.at_root {
                 true => "an older Host (hakuriver 0.3), which has its API at the root",
@@ -51,7 +61,7 @@ fn clock(theirs: SystemTime) -> Result<String, String> {
     };
     let seconds = Duration::from_secs(apart.as_secs());
     if apart <= CLOCK_TOLERANCE {
-        return Ok("its clock is ours".to_owned());
+        return Ok("its clock agrees with ours".to_owned());
     }
     Err(format!("its clock is {} {how} ours", humantime::format_duration(seconds)))
 }
@@ -79,15 +89,11 @@ fn token(case: &mut Case) -> (String, Verdict) {
     let verdict = match asked {
         Ok(Ok(Some(user))) => Verdict::Fine(format!("{} of role {}", user.name, user.role)),
         Ok(Ok(None)) => Verdict::Fine("the Host has no users: whoever reaches it may do everything".to_owned()),
-        Ok(Err(error)) if is_unknown(&error) => unknown(token.as_ref(), from_env, &base),
+        Ok(Err(ApiError::Refusal(Refusal::TokenNeeded))) => unknown(token.as_ref(), from_env, &base),
         Ok(Err(error)) => Verdict::wrong(&error.failure(format!("cannot ask the Host at {base} who you are")), login),
         Err(failure) => Verdict::wrong(&failure, login),
     };
     (tried, verdict)
-}
-
-fn is_unknown(error: &crate::api::ApiError) -> bool {
-    matches!(error, crate::api::ApiError::Refusal(crate::refusal::Refusal::TokenNeeded))
 }
 
 /// A Host takes a wrong token for an anonymous user, so it never says that it is wrong.

@@ -13,14 +13,17 @@ pub(super) const CHECKS: &[Check] = &[Check { name: "login", of_vps: true, exami
 fn login(case: &mut Case) -> (String, Verdict) {
     let user = case.user_flag.as_deref().unwrap_or(DEFAULT_USER).to_owned();
     let tried = format!("`ssh -v` to VPS {} as {user}, asking nobody anything", case.vps_name());
-    let log = match (&case.session, case.host_key, case.keys) {
-        (Some(Ok(session)), true, true) => &session.log,
+    let (log, took) = match (&case.session, case.host_key, case.keys) {
+        (Some(Ok(session)), true, true) => (&session.log, session.took),
         (Some(Ok(_)), true, false) => return (tried, Verdict::Skipped("there is no key that ssh can use".to_owned())),
         (Some(Ok(_)), false, _) => return (tried, Verdict::Skipped("its host key is not as it should be".to_owned())),
         _ => return (tried, Verdict::Skipped("ssh did not get that far".to_owned())),
     };
     let id = case.vps_name();
-    let verdict = judge(log, &id, &user, case.key.as_deref().map(word));
+    let verdict = match judge(log, &id, &user, case.key.as_deref().map(word)) {
+        Verdict::Fine(text) => Verdict::Fine(format!("{text}, all of it in {} ms", took.as_millis())),
+        verdict => verdict,
+    };
     case.login = matches!(verdict, Verdict::Fine(_) | Verdict::Note(_));
     (tried, verdict)
 }
@@ -47,7 +50,10 @@ fn judge(log: &Log, id: &str, user: &str, key: Option<String>) -> Verdict {
             let connect = format!("kohakuriver vps connect {id} --key KEY");
             let connect = key.map_or(connect.clone(), |key| connect.replace("KEY", &key));
             refused(format!("VPS {id} hung up after too many keys that are not its own"))
-                .cause(format!("{} keys were offered, and an sshd takes {MAX_TRIES} or fewer", log.offered.len()))
+                .cause(format!(
+                    "{} keys were offered, and an sshd hangs up after {MAX_TRIES} unless it is told otherwise",
+                    log.offered.len()
+                ))
                 .hint(format!("offer the right one alone: `{connect}`"))
         }
         () if log.refused_after_all => {

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::case::Case;
 use super::program::{self, Output};
@@ -35,6 +35,8 @@ pub(super) struct Session {
     pub(super) known_prints: Vec<String>,
     /// What ssh said, and how it ended.
     pub(super) log: Log,
+    /// How long that took, from ssh's start to its end.
+    pub(super) took: Duration,
     /// The words of another login, without its remote command.
     argv: Vec<OsString>,
     _folder: Folder,
@@ -66,9 +68,11 @@ impl Session {
         let argv = argv(case, id, ssh, route, copy)?;
         let mut command = Command::new(ssh);
         command.args(&argv[1..]).args(["-v", "true"]).env(KOHAKURIVER_LOG_FILE, "/dev/null");
+        let began = Instant::now();
         let output = program::run(&mut command, LIMIT);
+        let took = began.elapsed();
         let output = output.map_err(|error| Failure::new(format!("cannot run {}", ssh.display())).because(&error))?;
-        Ok(Self { known, known_prints, log: Log::of(&output), argv, _folder: folder })
+        Ok(Self { known, known_prints, log: Log::of(&output), took, argv, _folder: folder })
     }
 
     /// Another login like this one, to run `remote`.
@@ -212,8 +216,14 @@ impl Log {
             self.authenticated = Some(method.1.split('"').next().unwrap_or_default().to_owned());
         }
         self.too_many |= line.contains("Too many authentication failures");
-        let noise =
-            ["Transferred: ", "Bytes per second", "Warning: Permanently added", "OpenSSH_", "Authenticated to "];
+        let noise = [
+            "Transferred: ",
+            "Bytes per second",
+            "Warning: Permanently added",
+            "OpenSSH_",
+            "Authenticated to ",
+            "Disconnected from ",
+        ];
         if !line.is_empty() && !noise.iter().any(|start| line.starts_with(start)) {
             self.last = line.to_owned();
         }

@@ -59,9 +59,9 @@ fn a_token_that_was_revoked() {
 fn a_wrong_token_in_the_environment_hides_the_right_one() {
     let guarded = Guarded::new();
     guarded.with_stored(OWNER).succeeds();
-    let outcome = guarded.doctor().env("KOHAKURIVER_TOKEN", "mistyped-0123456789").output();
+    let outcome = guarded.doctor().env("KOHAKURIVER_TOKEN", "0123456789abcdef-misspelt").output();
     finds(&outcome, "token", &["does not know your token"], "unset KOHAKURIVER_TOKEN");
-    outcome.check(!outcome.text().contains("mistyped"), "no token");
+    outcome.check(!outcome.text().contains("misspelt"), "no token");
 }
 
 #[test]
