@@ -1,7 +1,5 @@
 //! `vps connect --diagnose`: the cause under ssh's own message.
 
-use std::fs;
-
 use rustix::process::Signal;
 
 use crate::support::cluster::Cluster;
@@ -71,14 +69,12 @@ fn input_reaches_the_remote_command() {
 #[test]
 fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
     let cluster = Cluster::new();
-    drop(cluster.run("/bin/true"));
     // An ssh that dies of what it is sent, and one that has a word to say first.
     let real = tool("ssh");
     let script = |body: &str| {
         format!("#!/bin/sh\ncase \" $* \" in *' -G '*) exec {} -F none \"$@\";; esac\n{body}\n", real.display())
     };
     let with = |body: &str| {
-        fs::remove_file(cluster.home.join("bin/ssh")).unwrap();
         cluster.home.script("bin/ssh", &script(body));
         let process = connect(&cluster).args(["--", "true"]).start();
         process.wait_for("ssh", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{doctor, names, report};
 use crate::support::cluster::Cluster;
 use crate::support::gateway::NODE;
+use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::RefusingPort;
 use crate::support::run::Outcome;
@@ -154,7 +155,8 @@ fn nothing_is_changed_and_nothing_left_behind() {
     let log = cluster.home.write("helper.log", "");
     let temporary = cluster.home.join("tmp");
     fs::create_dir(&temporary).unwrap();
-    drop(cluster.run("/bin/true"));
+    // Makes what every run has.
+    drop(cluster.run(CLI));
     let before = content(cluster.home.path());
     let run = |vps: &str| cluster.run(CLI).args(["doctor", vps, "--user", &user()]).env("TMPDIR", &temporary);
     for vps in [ID, "vps-8192", "no-such-vps"] {
@@ -218,10 +220,8 @@ A login on VPS 7323718749301768192 works.
 
 #[test]
 fn how_what_is_wrong_reads() {
-    let cluster = Cluster::new();
     let port = RefusingPort::new();
-    cluster.gateway.write_inventory("{}");
-    let cluster = Cluster::with(crate::support::home::Home::new(), |vps| vps["ssh_port"] = port.port.into());
+    let cluster = Cluster::with(Home::new(), |vps| vps["ssh_port"] = port.port.into());
     let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output();
     outcome.exits(1).says_nothing();
     let text = settled(&outcome, &cluster);
