@@ -5,12 +5,14 @@
 //! is said. Where the user has a LocalCommand of their own, that stays, and doctor speaks only if it finds something.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, kill_process};
@@ -88,6 +90,9 @@ fn has_local_command(argv: &[OsString]) -> bool {
 }
 
 fn say_what_is_wrong(asked: Asked) {
+    if io::stderr().is_terminal() {
+        ui::remark(&format!("{PROGRAM}: looking for the cause"));
+    }
     let mut case = Case::new(asked.flags, Some(VpsRef::Id(asked.id)), asked.key, asked.user);
     let mut wrong = None;
     // Nothing else of it is told, and how fast a way is that works is not the question.
@@ -117,12 +122,16 @@ fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
     let mut child = command.spawn()?;
     // Only now: what is caught here must not be what the child was told to ignore.
     let mut ended = on(SIGCHLD)?;
+    let over = Arc::new(AtomicBool::new(false));
     let mut caught = Vec::new();
     for (number, signal) in HANDED_ON {
         caught.push((on(number)?, signal));
+        // Once ssh is gone they are this program's own again.
+        signal_hook::flag::register_conditional_default(number, Arc::clone(&over))?;
     }
     loop {
         if let Some(status) = child.try_wait()? {
+            over.store(true, Ordering::SeqCst);
             return Ok(status);
         }
         let mut entries = vec![crate::sys::entry(ended.as_fd(), PollFlags::IN)];

@@ -125,20 +125,23 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
         let conceal = Conceal::new(case.home.as_deref(), case.token.as_ref());
         ui::print(&ui::json(&json::report(arguments.vps.as_deref(), healthy, &findings, &left, &conceal)))?;
     } else {
-        ui::print(&text::wrap(&close(&case, healthy, wrong, left.len()), 0, 0, style.width))?;
+        ui::print(&text::wrap(&close(&case, healthy, wrong, &left), 0, 0, style.width))?;
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The last line: what it all comes to.
-fn close(case: &Case, healthy: bool, wrong: bool, left: usize) -> String {
-    match (&case.asked, wrong) {
-        (Some(_), _) if healthy => format!("A login on VPS {} works.", case.vps_name()),
+fn close(case: &Case, healthy: bool, wrong: bool, left: &[&str]) -> String {
+    let vps = case.vps_name();
+    // Without a VPS, `--all` would not come to those either that need one.
+    let more = |check: &&Check| left.contains(&check.name) && (case.asked.is_some() || !check.of_vps);
+    match (&case.asked, CHECKS.iter().copied().flatten().filter(more).count()) {
+        (Some(_), _) if healthy => format!("A login on VPS {vps} works."),
         (None, _) if healthy => {
             "Nothing is wrong up to the SSH proxy. The rest needs a VPS: `kohakuriver doctor VPS`".to_owned()
         }
-        (_, true) if left > 0 => format!("This keeps you out. {left} checks behind it were left out; `--all` goes on."),
-        (_, true) => "This keeps you out.".to_owned(),
+        (_, 0) if wrong => "This keeps you out.".to_owned(),
+        (_, more) if wrong => format!("This keeps you out. Of the checks, {more} were left out; `--all` goes on."),
         _ => "No login was tried.".to_owned(),
     }
 }

@@ -61,7 +61,11 @@ pub(super) fn finding(finding: &Finding, conceal: &Conceal, style: Style) -> Str
         true => format!("\x1b[{}m{word:WORD$}\x1b[0m", colour(&finding.verdict)),
         false => format!("{word:WORD$}"),
     };
-    let body = format!("{}: {}{}", show(&finding.tried), show(finding.verdict.text()), time(finding.took));
+    let time = match finding.verdict {
+        Verdict::Skipped(_) => String::new(),
+        _ => time(finding.took),
+    };
+    let body = format!("{}: {}{time}", show(&finding.tried), show(finding.verdict.text()));
     let narrow = style.width.is_some_and(|width| width < NARROW);
     let mut lines = if narrow {
         format!("{head}{}\n{}", finding.check, wrap(&body, WORD, WORD, style.width))

@@ -3,8 +3,10 @@
 use rustix::process::Signal;
 
 use crate::support::cluster::Cluster;
+use crate::support::peers::MutePort;
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
+use crate::support::spawned::MOMENT;
 use crate::support::sshd::{Sshd, ssh_keygen};
 use crate::support::tools::{CLI, tool, user};
 
@@ -72,7 +74,7 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
     // An ssh that dies of what it is sent, and one that has a word to say first.
     let real = tool("ssh");
     let script = |body: &str| {
-        format!("#!/bin/sh\ncase \" $* \" in *' -G '*) exec {} -F none \"$@\";; esac\n{body}\n", real.display())
+        format!("#!/bin/sh\ncase \" $* \" in *' -G '*|*' -V '*) exec {} -F none \"$@\";; esac\n{body}\n", real.display())
     };
     let with = |body: &str| {
         cluster.home.script("bin/ssh", &script(body));
@@ -87,6 +89,19 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
         let ended_by = std::os::unix::process::ExitStatusExt::signal(&outcome.status);
         outcome.check(ended_by == Some(signal.as_raw()), "an end by the same signal").says_nothing();
     }
+    // ssh is gone, and the search for the cause takes its time: the signal is this program's own.
+    let mute = MutePort::new();
+    cluster.home.script("bin/ssh", &script("echo down >&2; exit 255"));
+    let run = connect(&cluster).env("KOHAKURIVER_SSH_PROXY_PORT", mute.port.to_string());
+    let process = run.args(["--", "true"]).start();
+    process.wait_for("ssh", DEADLINE, |seen| String::from_utf8_lossy(&seen.stderr).find("down"));
+    while process.try_wait_for(MOMENT, |_| None::<()>).is_err_and(|why| !why.contains("has ended")) {
+        process.signal(Signal::TERM);
+    }
+    let outcome = process.finish();
+    let ended_by = std::os::unix::process::ExitStatusExt::signal(&outcome.status);
+    outcome.check(ended_by == Some(Signal::TERM.as_raw()), "an end by the signal");
+
     let process = with("trap 'echo told; exit 9' TERM; echo up; while :; do sleep 0.1; done");
     process.signal(Signal::TERM);
     process.finish().exits(9).prints("up\ntold\n");

@@ -92,7 +92,8 @@ fn a_way_through_an_older_host() {
     let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string()).output();
     outcome.succeeds();
     let report = report(&outcome);
-    assert!(found(&report, "host-api").contains("older Host"), "{outcome}");
+    assert!(found(&report, "host-api").contains("older Host (hakuriver 0.3)"), "{outcome}");
+    assert!(found(&report, "host-api").contains("HakuRiver Cluster Manager"), "{outcome}");
     assert!(found(&report, "proxy").contains("older line protocol"), "{outcome}");
     assert!(found(&report, "token").contains("no users"), "{outcome}");
 }
@@ -234,7 +235,7 @@ connections
       caused by: nothing listens on its SSH port on Runner node-up
       fix: see how it is with
           kohakuriver vps status 7323718749301768192
-This keeps you out. 6 checks behind it were left out; `--all` goes on.
+This keeps you out. Of the checks, 6 were left out; `--all` goes on.
 ",
         "{outcome}"
     );
