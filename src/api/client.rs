@@ -34,7 +34,8 @@ pub(super) struct Shared<T> {
 /// A usable answer, and the kind of Host that gave it.
 pub(super) struct Found {
     pub(super) json: Value,
-    at_root: bool,
+    pub(super) date: Option<String>,
+    pub(super) at_root: bool,
 }
 
 impl<T: Transport> Api<T> {
@@ -181,9 +182,10 @@ impl<T: Transport> Api<T> {
             if answer.is_unknown_route() {
                 continue;
             }
+            let date = answer.date.clone();
             let json = self.usable(answer)?;
             self.shared.at_root.store(at_root, Ordering::Relaxed);
-            return Ok(Found { json, at_root });
+            return Ok(Found { json, date, at_root });
         }
         Err(ApiError::NotAHost { base: self.base().to_owned(), path: path.to_owned() })
     }

@@ -22,6 +22,8 @@
 //! - Only `life` and `accounts` change anything on a Host.
 
 #[cfg(any(feature = "cli", feature = "gateway"))]
+mod about;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod accounts;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod admin;
@@ -43,6 +45,8 @@ mod pooled;
 mod reach;
 mod transport;
 
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use about::About;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use accounts::{NewToken, Session, User};
 #[cfg(test)]

@@ -128,6 +128,7 @@ impl Pooled {
 
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
         let status = response.status().as_u16();
+        let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(excerpt);
         let session = response.headers().get_all(header::SET_COOKIE).iter().find_map(session);
         let body = match Limited::new(response.into_body(), MAX_BODY).collect().await {
             Ok(body) => body.to_bytes(),
@@ -137,6 +138,7 @@ impl Pooled {
             Err(error) => return Err(unreachable(&self.base, error)),
         };
         let mut answer = Answer::new(status, &body);
+        answer.date = date;
         answer.session = session;
         Ok(answer)
     }

@@ -8,6 +8,7 @@ mod auth_command;
 mod bad_input;
 mod connect_command;
 mod dead_runners;
+mod doctor;
 mod gateway_audit;
 mod gateway_ends;
 mod gateway_metrics;
