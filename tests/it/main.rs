@@ -21,6 +21,7 @@ mod other_clients;
 mod other_proxies;
 mod refusals;
 mod several_gateways;
+mod soak;
 mod ssh_config;
 mod ssh_config_files;
 mod ssh_matrix;

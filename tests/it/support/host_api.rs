@@ -29,7 +29,8 @@ pub(crate) fn plain_host_api(vps: Vec<Value>) -> Peer {
     })
 }
 
-fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
+/// What a Host with these VPSes answers: a status and a body.
+pub(crate) fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
     let detail = |status, text: &str| (status, json!({ "detail": text }));
     // The prefix is case sensitive, and whatever it doesn't know is anonymous, not wrong.
     let token = asked.authorization.strip_prefix("Bearer ").unwrap_or_default();
