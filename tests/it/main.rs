@@ -26,6 +26,7 @@ mod other_proxies;
 mod refusals;
 mod sessions_command;
 mod several_gateways;
+mod soak;
 mod ssh_config;
 mod ssh_config_files;
 mod ssh_matrix;

@@ -3,9 +3,9 @@
 use std::io::Read;
 
 use super::{doctor, finds};
-use crate::other_proxies::tinyproxy;
 use crate::support::cluster::Cluster;
 use crate::support::peers::{MutePort, Peer, RefusingPort, http_server};
+use crate::support::proxies::tinyproxy;
 use crate::support::run::Outcome;
 
 fn with(name: &str, value: &str) -> Outcome {

@@ -41,7 +41,8 @@ fn user_of(token: &str) -> Value {
             "created_at": "2026-11-23T12:12:44.417463" })
 }
 
-fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
+/// What a Host with these VPSes answers: a status and a body.
+pub(crate) fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
     let detail = |status, text: &str| (status, json!({ "detail": text }));
     // The prefix is case sensitive, and whatever it doesn't know is anonymous, not wrong.
     let token = asked.authorization.strip_prefix("Bearer ").unwrap_or_default();
