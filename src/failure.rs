@@ -70,6 +70,16 @@ impl Failure {
         &self.what
     }
 
+    /// The causes, from the outermost to the innermost.
+    pub fn causes(&self) -> &[String] {
+        &self.causes
+    }
+
+    /// What helps, if anything is known to.
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// 2 for wrong usage, 1 for anything else.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind {

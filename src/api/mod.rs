@@ -9,6 +9,7 @@
 //! | `model` | the objects a Host sends, as far as they are needed |
 //! | `name` | which VPS a name means |
 //! | `reach` | where a VPS is reached, or why it isn't |
+//! | `admin` | a gateway's admin address, which is asked in the same way |
 //!
 //! # Promises
 //! - Every call ends within [`REQUEST_LIMIT`] for each request it takes, and holds at most [`MAX_BODY`] of an answer.
@@ -18,10 +19,13 @@
 //!
 //! Nothing here changes anything on a Host.
 
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod admin;
 mod client;
 mod direct;
 mod error;
 #[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub(crate) mod fake_host;
 mod model;
 mod name;
@@ -31,6 +35,10 @@ mod pooled;
 mod reach;
 mod transport;
 
+#[cfg(test)]
+pub(crate) use admin::tests as admin_tests;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use admin::{Admin, Tunnel};
 pub use client::Api;
 pub use direct::wait;
 pub use error::{ApiError, refused};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, Response, Uri};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -44,7 +44,7 @@ impl Client {
 
 impl Pooled {
     /// Reads `http://host[:port][/path]`. Nothing is sent yet.
-    fn new(base: &str) -> Result<Self, ApiError> {
+    pub(super) fn new(base: &str) -> Result<Self, ApiError> {
         let base = normalised(base).map_err(|why| ApiError::Base { base: excerpt(base), why })?;
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_LIMIT));
@@ -56,8 +56,26 @@ impl Pooled {
         Ok(Self { base, http })
     }
 
-    fn request(&self, path: &str, token: Option<&Token>) -> Result<Request<Empty<Bytes>>, ApiError> {
-        let mut request = Request::get(format!("{}{path}", self.base))
+    /// Deletes `path`, which starts with a slash.
+    pub(super) async fn delete(&self, path: &str) -> Result<Answer, ApiError> {
+        self.exchange(Method::DELETE, path, None).await
+    }
+
+    async fn exchange(&self, method: Method, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
+        let exchange = async {
+            let response = self.http.request(self.request(method, path, token)?).await;
+            self.read(response.map_err(|error| unreachable(&self.base, error))?).await
+        };
+        match tokio::time::timeout(REQUEST_LIMIT, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ApiError::Timeout { base: self.base.clone(), limit: REQUEST_LIMIT }),
+        }
+    }
+
+    fn request(&self, method: Method, path: &str, token: Option<&Token>) -> Result<Request<Empty<Bytes>>, ApiError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
             .header(header::ACCEPT, "application/json")
             .header(header::USER_AGENT, USER_AGENT);
         if let Some(token) = token {
@@ -89,14 +107,7 @@ impl Transport for Pooled {
     }
 
     async fn get(&self, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
-        let exchange = async {
-            let response = self.http.request(self.request(path, token)?).await;
-            self.read(response.map_err(|error| unreachable(&self.base, error))?).await
-        };
-        match tokio::time::timeout(REQUEST_LIMIT, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Err(ApiError::Timeout { base: self.base.clone(), limit: REQUEST_LIMIT }),
-        }
+        self.exchange(Method::GET, path, token).await
     }
 
     async fn pause(&self, time: Duration) {

@@ -1,4 +1,4 @@
-//! The way to one Host: one GET, within a time limit and a body limit, and JSON or a clear error.
+//! The way to one Host: one request, within a time limit and a body limit, and JSON or a clear error.
 //!
 //! There are two. `Pooled` is for programs with a runtime: asynchronous, and it keeps connections. [`Direct`] is for one
 //! that asks once and goes on to something else: it does all of its work in the calling thread. Both speak plain

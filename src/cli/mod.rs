@@ -13,6 +13,7 @@ mod next;
 mod nodes;
 mod route;
 mod search_path;
+mod sessions;
 mod ssh_config;
 mod ssh_entries;
 mod ssh_files;
@@ -98,6 +99,8 @@ enum VpsVerb {
     List(list::Arguments),
     /// Show one VPS
     Status(status::Arguments),
+    /// Show who is connected to which VPS, as the gateway knows it
+    Sessions(sessions::Arguments),
 }
 
 #[derive(Subcommand, Debug)]
@@ -149,7 +152,7 @@ fn dispatch(args: &[OsString]) -> Result<ExitCode, Failure> {
     if let Some(next) = next {
         return next::run(next).map(|never| match never {});
     }
-    match CommandLine::try_parse_from(seconds::settle_wait(args.to_vec())) {
+    match CommandLine::try_parse_from(seconds::settle_watch(seconds::settle_wait(args.to_vec()))) {
         Ok(line) => execute(line).map(|()| ExitCode::SUCCESS),
         Err(answer) => {
             // Help goes to stdout, a usage error to stderr; a reader that went away is no failure.
@@ -161,11 +164,16 @@ fn dispatch(args: &[OsString]) -> Result<ExitCode, Failure> {
 
 fn execute(line: CommandLine) -> Result<(), Failure> {
     let Globals { host, port, ssh_proxy_port, proxy } = line.globals;
-    let settings = Settings::load(Flags { host, port, ssh_proxy_port, proxy, log_file: None })?;
+    let gateway_admin = match &line.group {
+        Group::Vps(VpsVerb::Sessions(arguments)) => arguments.admin.clone(),
+        _ => None,
+    };
+    let settings = Settings::load(Flags { host, port, ssh_proxy_port, proxy, gateway_admin, log_file: None })?;
     match line.group {
         Group::Vps(VpsVerb::Connect(arguments)) => connect::run(&settings, arguments),
         Group::Vps(VpsVerb::List(arguments)) => list::run(&settings, &arguments),
         Group::Vps(VpsVerb::Status(arguments)) => status::run(&settings, &arguments),
+        Group::Vps(VpsVerb::Sessions(arguments)) => sessions::run(&settings, &arguments),
         Group::Node(NodeVerb::List(arguments)) => nodes::run(&settings, &arguments),
         Group::Ssh(SshVerb::Config(arguments)) => ssh_config::run(&settings, &arguments),
         Group::Ssh(SshVerb::Forget(arguments)) => ssh_forget::run(&settings, &arguments),

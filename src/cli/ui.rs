@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use rustix::termios::{Winsize, tcgetwinsize};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -25,12 +26,16 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 
 /// [`print`] of what need not be UTF-8, such as a command with paths in it.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    show(bytes).map(|_| ())
+}
+
+/// Writes `bytes` to stdout; whether anybody still reads it.
+pub(super) fn show(bytes: &[u8]) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new("cannot write to stdout").because(&error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new("cannot write to stdout").because(&error)),
     }
 }
 
@@ -47,12 +52,17 @@ pub(super) fn json(value: &Value) -> String {
 
 /// The terminal's width in columns; `None` when stdout is no terminal, since scripts want whole lines.
 pub(super) fn terminal_width() -> Option<usize> {
+    terminal().map(|size| size.ws_col.into()).filter(|&columns| columns > 0)
+}
+
+/// The terminal's height in lines; `None` when stdout is no terminal.
+pub(super) fn terminal_height() -> Option<usize> {
+    terminal().map(|size| size.ws_row.into()).filter(|&lines| lines > 0)
+}
+
+fn terminal() -> Option<Winsize> {
     let stdout = io::stdout();
-    if !stdout.is_terminal() {
-        return None;
-    }
-    let size = rustix::termios::tcgetwinsize(stdout).ok()?;
-    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+    if stdout.is_terminal() { tcgetwinsize(stdout).ok() } else { None }
 }
 
 /// A table with aligned columns. Lines longer than `width` are cut.

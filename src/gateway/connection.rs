@@ -7,11 +7,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::Reach;
+use crate::gateway::attempt::Attempt;
 use crate::gateway::directory::Directory;
 use crate::gateway::incoming::{self, Incoming};
 use crate::gateway::notices::Notices;
 use crate::gateway::relay::Relays;
-use crate::gateway::session::{Facts, Protocol, Sessions};
+use crate::gateway::session::{Ending, Sessions};
 use crate::gateway::{Terms, closing, dial};
 use crate::handshake::answer;
 use crate::handshake::request::{Connect, Line, Request};
@@ -22,12 +23,12 @@ use crate::target::VpsRef;
 
 /// What every connection needs to know of the gateway.
 pub(super) struct Gateway {
-    directory: Directory,
+    directory: Arc<Directory>,
+    sessions: Arc<Sessions>,
     /// The addresses it listens on.
     own: Vec<SocketAddr>,
     tunnels: Arc<Semaphore>,
     terms: Terms,
-    sessions: Arc<Sessions>,
     relays: Arc<Relays>,
 }
 
@@ -39,9 +40,18 @@ struct Way {
 }
 
 impl Gateway {
-    pub(super) fn new(directory: Directory, own: Vec<SocketAddr>, terms: Terms, relays: Arc<Relays>) -> Self {
+    pub(super) fn new(
+        directory: Arc<Directory>,
+        sessions: Arc<Sessions>,
+        own: Vec<SocketAddr>,
+        terms: Terms,
+        relays: Arc<Relays>,
+    ) -> Self {
         let tunnels = Arc::new(Semaphore::new(terms.max_tunnels));
-        Self { directory, own, tunnels, terms, sessions: Arc::default(), relays }
+        let free = Arc::clone(&tunnels);
+        let used = move || terms.max_tunnels.saturating_sub(free.available_permits()) as u64;
+        sessions.records().metrics.limits.show("tunnels", terms.max_tunnels as u64, used);
+        Self { directory, own, tunnels, terms, sessions, relays }
     }
 
     /// Reads again what an admin may have changed.
@@ -56,51 +66,63 @@ impl Gateway {
             return;
         }
         let (address, came) = incoming::read(&mut client, address, self.terms.proxy_protocol).await;
+        let mut attempt = Attempt::new(&self.sessions, address);
         let (request, early) = match came {
             Incoming::Request(request, early) => (request, early),
-            Incoming::Broken(answer) => return closing::answer(client, &answer).await,
+            Incoming::Broken(answer) => {
+                attempt.incomplete();
+                return closing::answer(client, &answer).await;
+            }
             Incoming::Nobody => return,
         };
+        attempt.asks(&request);
         let way = match &request {
-            Request::Connect(connect) => self.connect(connect).await,
-            Request::Line(line) => self.line(line).await,
+            Request::Connect(connect) => self.connect(connect, &attempt).await,
+            Request::Line(line) => self.line(line, &attempt).await,
         };
         let Way { reach, vps, permit } = match way {
             Ok(way) => way,
             Err(answer) => return closing::answer(client, &answer).await,
         };
-        let (protocol, yes) = match request {
-            Request::Connect(_) => (Protocol::Connect, answer::ESTABLISHED),
-            Request::Line(_) => (Protocol::Line, answer::SUCCESS),
-        };
+        let session = attempt.open(&reach, permit);
+        drop(attempt);
+        let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
         if closing::write(&mut client, yes).await {
-            let facts = Facts { user: None, client: address, protocol, vps: reach.id, node: reach.node.into() };
-            self.relays.carry(client, vps, early, self.sessions.open(facts, permit));
+            self.relays.carry(client, vps, early, session);
+        } else {
+            session.close(Ending::ClientLost);
         }
     }
 
     /// The way that a CONNECT asks for, or the answer that says why there is none.
-    async fn connect(&self, connect: &Connect) -> Result<Way, Vec<u8>> {
+    async fn connect(&self, connect: &Connect, attempt: &Attempt<'_>) -> Result<Way, Vec<u8>> {
         let vps = match &connect.target {
             Ok(vps) => vps,
             Err(refusal) => {
+                attempt.refuse(refusal);
                 let host = connect.as_sent.rsplit_once(':').map_or(connect.as_sent.as_str(), |(host, _)| host);
                 return Err(answer::refused(refusal, host));
             }
         };
-        let way = self.open(vps, connect.token.clone()).await;
-        way.map_err(|refusal| answer::refused(&refusal, &vps.to_string()))
+        let way = self.open(vps, connect.token.clone(), attempt).await;
+        way.inspect_err(|refusal| attempt.refuse(refusal))
+            .map_err(|refusal| answer::refused(&refusal, &vps.to_string()))
     }
 
     /// The same for the line protocol, which has no token.
-    async fn line(&self, line: &Line) -> Result<Way, Vec<u8>> {
-        let id = line.target.map_err(answer::line_error)?;
-        let way = self.open(&VpsRef::Id(id), None).await;
-        way.map_err(|refusal| answer::line_error(&refusal.line(&line.digits)))
+    async fn line(&self, line: &Line, attempt: &Attempt<'_>) -> Result<Way, Vec<u8>> {
+        let id = line.target.map_err(|text| {
+            attempt.refuse(&Refusal::BadRequest(text.to_owned()));
+            answer::line_error(text)
+        })?;
+        let way = self.open(&VpsRef::Id(id), None, attempt).await;
+        way.inspect_err(|refusal| attempt.refuse(refusal))
+            .map_err(|refusal| answer::line_error(&refusal.line(&line.digits)))
     }
 
-    async fn open(&self, vps: &VpsRef, token: Option<Token>) -> Result<Way, Refusal> {
-        let reach = self.directory.reach(vps, token).await?;
+    async fn open(&self, vps: &VpsRef, token: Option<Token>, attempt: &Attempt<'_>) -> Result<Way, Refusal> {
+        let reach = self.directory.reach(vps, token, &self.sessions.records().metrics).await?;
+        attempt.located(&reach);
         let Ok(permit) = Arc::clone(&self.tunnels).try_acquire_owned() else {
             return Err(Refusal::Limit(format!("it carries no more than {} tunnels at once", self.terms.max_tunnels)));
         };

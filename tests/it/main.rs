@@ -7,7 +7,9 @@
 mod bad_input;
 mod connect_command;
 mod dead_runners;
+mod gateway_audit;
 mod gateway_ends;
+mod gateway_metrics;
 mod gateway_restarts;
 mod gateway_signals;
 mod helper_answers;
@@ -19,6 +21,7 @@ mod older_host;
 mod other_clients;
 mod other_proxies;
 mod refusals;
+mod sessions_command;
 mod several_gateways;
 mod ssh_config;
 mod ssh_config_files;
