@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
+mod auth_command;
 mod bad_input;
 mod connect_command;
 mod dead_runners;
@@ -16,6 +17,7 @@ mod helper_answers;
 mod helper_ends;
 mod helper_endurance;
 mod helper_waits;
+mod life_cycle;
 mod login;
 mod older_host;
 mod other_clients;
@@ -29,3 +31,4 @@ mod ssh_matrix;
 mod stock_clients;
 mod support;
 mod systemd_units;
+mod vps_create;

@@ -6,6 +6,7 @@
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod host_api;
+pub(crate) mod life_host;
 pub(crate) mod older_host;
 pub(crate) mod peers;
 pub(crate) mod processes;
