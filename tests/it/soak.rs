@@ -27,7 +27,7 @@ fn a_short_soak_without_authentication() {
 fn each_fault_is_noticed() {
     let plan = |client, vps| Plan { id: 1, up: 10, down: 10, client, vps, typed: false };
     let report = |sent, end, count, saw| Report {
-        sent: Sent { count: sent, end },
+        sent: Sent { count: sent, end, reset: false },
         received: Received { count, wrong: false, saw },
         killed: false,
     };

@@ -137,7 +137,7 @@ impl User {
         };
         match answer {
             Answer::Open => {}
-            Answer::Refused(status) if TROUBLE.contains(&status) => {
+            Answer::Refused(status) if TROUBLE.contains(&status) || asks == Asks::Line => {
                 world.awaited.forget(plan.id);
                 return Ok(Done { refused: Some(status), ..Done::default() });
             }
@@ -233,15 +233,16 @@ impl User {
     async fn ask_in_vain(&mut self, world: &World, gateway: SocketAddr) -> Result<Done, Fault> {
         let vps = self.random.pick(&world.ids).clone();
         let mut cases = vec![
-            (request(Asks::Connect, UNKNOWN, Some(OWNER)), Asks::Connect, 404),
-            (request(Asks::Connect, &vps, Some(OWNER)).replace(":22", ":23"), Asks::Connect, 403),
-            (request(Asks::Line, UNKNOWN, None), Asks::Line, 0),
+            (request(Asks::Connect, UNKNOWN, Some(OWNER)), Asks::Connect, &[404][..]),
+            (request(Asks::Connect, &vps, Some(OWNER)).replace(":22", ":23"), Asks::Connect, &[403]),
+            (request(Asks::Line, UNKNOWN, None), Asks::Line, &[0]),
         ];
         if world.logins {
-            cases.push((request(Asks::Connect, &vps, None), Asks::Connect, 407));
-            cases.push((request(Asks::Connect, &vps, Some("wrong")), Asks::Connect, 407));
-            cases.push((request(Asks::Connect, &vps, Some(STRANGER)), Asks::Connect, 403));
-            cases.push((request(Asks::Line, &vps, None), Asks::Line, 0));
+            // A Host that fails between two answers may leave it open which no it is.
+            cases.push((request(Asks::Connect, &vps, None), Asks::Connect, &[407, 403]));
+            cases.push((request(Asks::Connect, &vps, Some("wrong")), Asks::Connect, &[407, 403]));
+            cases.push((request(Asks::Connect, &vps, Some(STRANGER)), Asks::Connect, &[403]));
+            cases.push((request(Asks::Line, &vps, None), Asks::Line, &[0]));
         }
         let (request, asks, expected) = self.random.pick(&cases);
         let answer = async {
@@ -250,10 +251,10 @@ impl User {
             read_answer(&mut stream, *asks).await
         };
         match answer.await {
-            Ok(Answer::Refused(status)) if status == *expected || TROUBLE.contains(&status) => {
+            Ok(Answer::Refused(status)) if expected.contains(&status) || TROUBLE.contains(&status) => {
                 Ok(Done { refused: Some(status), ..Done::default() })
             }
-            Ok(Answer::Refused(status)) => Err(format!("{status} instead of {expected} to {request:?}")),
+            Ok(Answer::Refused(status)) => Err(format!("{status} instead of {expected:?} to {request:?}")),
             Ok(Answer::Open) => Err(format!("a yes to {request:?}")),
             Ok(Answer::Nothing) => Err(format!("no answer to {request:?}")),
             Err(error) => Err(format!("no answer to {request:?}: {error}")),
