@@ -68,6 +68,7 @@ pub(crate) struct Soak {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Length {
+    #[allow(dead_code, reason = "the long soak uses it")]
     Time(Duration),
     /// So many things for each user.
     Operations(usize),
@@ -262,7 +263,12 @@ async fn use_it(soak: Soak, number: usize, world: Arc<World>, gateway: SocketAdd
         match timeout(STUCK, user.act(&world, gateway)).await {
             Ok(Ok(done)) => count.done(&done),
             Ok(Err(fault)) => count.fault(format!("user {number}, thing {done}: {fault}")),
-            Err(_) => count.fault(format!("user {number}, thing {done}: stuck for {} s", STUCK.as_secs())),
+            Err(_) => count.fault(format!(
+                "user {number}, thing {done}: stuck for {} s, waiting for {}, {:?}",
+                STUCK.as_secs(),
+                user.at,
+                user.report
+            )),
         }
         done += 1;
         // Nobody comes back at once.
@@ -274,7 +280,7 @@ fn user(number: usize, seed: u64) -> User {
     // Everybody comes from an address of their own: limits for one client are not what is tried here.
     let address = Ipv4Addr::new(127, 1, (number >> 8) as u8, number as u8);
     let random = Random::new(seed ^ (number as u64) << 40);
-    User { address, random, next_id: (number as u64) << 32 }
+    User { address, random, next_id: (number as u64) << 32, at: String::new(), report: Report::default() }
 }
 
 /// Waits until every VPS is reached, since what failed may be remembered for a while.

@@ -26,6 +26,9 @@ pub(crate) struct User {
     pub(crate) random: Random,
     /// What makes the plans' ids differ.
     pub(crate) next_id: u64,
+    /// What it is at, and how far; for whoever finds it stuck.
+    pub(crate) at: String,
+    pub(crate) report: Report,
 }
 
 /// What became of one thing that a user did.
@@ -59,6 +62,7 @@ enum Asks {
 impl User {
     /// Does one thing.
     pub(crate) async fn act(&mut self, world: &World, gateway: SocketAddr) -> Result<Done, Fault> {
+        self.at = "a request of no tunnel".to_owned();
         match self.random.below(100) {
             0..60 => self.tunnel(world, gateway).await,
             60..75 => self.vanish(world, gateway).await,
@@ -122,6 +126,8 @@ impl User {
             request += &line;
         }
         let heard = world.awaited.wait_for(plan.id);
+        self.report = Report::default();
+        self.at = format!("the answer, {plan:?}");
         let answer = async {
             let mut stream = self.connect(gateway).await?;
             stream.write_all(request.as_bytes()).await?;
@@ -144,7 +150,7 @@ impl User {
             Answer::Refused(status) => return Err(format!("{status} for a VPS that is the user's own")),
             Answer::Nothing => return Err("an end instead of an answer".to_owned()),
         }
-        let mut report = Report::default();
+        self.at = format!("the banner, {plan:?}");
         let mut banner = [0; BANNER.len()];
         let begun = match stream.read_exact(&mut banner).await {
             Ok(_) if banner != BANNER => return Err(format!("not the VPS's banner: {}", banner.escape_ascii())),
@@ -158,13 +164,17 @@ impl User {
             if self.random.percent(10) {
                 sleep(Duration::from_millis(self.random.below(1_000))).await;
             }
-            let flows = (plan.upwards(), plan.downwards());
+            self.at = format!("the tunnel's end, {plan:?}");
+            let (flows, pace, typed) = ((plan.upwards(), plan.downwards()), self.pace(&plan), self.random.below(200));
+            let report = &mut self.report;
             match plan.typed {
-                true => type_in(&mut stream, flows.0, 1 + self.random.below(200), &mut report).await,
-                false => carry(&mut stream, flows, plan.client, self.pace(&plan), &mut report).await,
+                true => type_in(&mut stream, flows.0, 1 + typed, report).await,
+                false => carry(&mut stream, flows, plan.client, pace, report).await,
             }
         }
         drop(stream);
+        self.at = format!("the VPS's report, {plan:?}");
+        let report = self.report;
         // As long as nothing has come of it, the plan may have been lost on its way; else the VPS has it.
         if report.received.count == 0 && report.received.saw != Saw::End {
             let grace = tokio::time::timeout(world.grace, heard).await;
