@@ -61,8 +61,8 @@ impl Gateway {
 
     /// Serves `client`, which comes from `address`, until it is gone, or until it has a tunnel.
     pub(super) async fn serve(&self, mut client: TcpStream, address: SocketAddr) {
-        // It fails only when the client has gone again already.
-        if sys::tune(&client).is_err() {
+        // On Linux the listener is tuned instead. It fails only when the client has gone again already.
+        if !cfg!(target_os = "linux") && sys::tune(&client).is_err() {
             return;
         }
         let (address, came) = incoming::read(&mut client, address, self.terms.proxy_protocol).await;

@@ -128,7 +128,9 @@ fn run_with(
     let notices = &records.notices;
     let directory = directory(arguments, settings, notices)?;
     let broken = |error: io::Error| Failure::new("cannot start").because(&error);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(broken)?;
+    let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(threads).enable_all().build().map_err(broken)?;
     let served = runtime.block_on(async {
         let orders = orders::from_signals().map_err(broken)?;
         let (listeners, parent) = bind(arguments, settings, inherited)?;
@@ -139,7 +141,6 @@ fn run_with(
             drain_timeout: Duration::from_secs(arguments.drain_timeout.into()),
             proxy_protocol: arguments.proxy_protocol,
         };
-        let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
         let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let relays = Relays::start(threads, idle_timeout).map_err(broken)?;
         let service_manager = ServiceManager::from_env();
