@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::api::ApiError;
 use crate::api::error::innermost;
-use crate::api::transport::Transport;
+use crate::api::pooled::Pooled;
+use crate::api::transport::{Transport, nonsense};
 use crate::failure::Failure;
 use crate::target::TaskId;
 
@@ -34,7 +35,7 @@ pub struct Tunnel {
 }
 
 /// A gateway's admin address.
-pub struct Admin(Transport);
+pub struct Admin(Pooled);
 
 impl Admin {
     /// The gateway whose admin address is `base`, as `http://host:port`. Nothing is sent yet.
@@ -42,7 +43,7 @@ impl Admin {
     /// # Errors
     /// When `base` is no such address.
     pub fn new(base: &str) -> Result<Self, ApiError> {
-        Transport::new(base).map(Self)
+        Pooled::new(base).map(Self)
     }
 
     /// The tunnels that are open, the oldest first.
@@ -56,7 +57,7 @@ impl Admin {
         }
         let list = answer.json.as_ref().and_then(Value::as_array);
         let read = list.and_then(|list| list.iter().map(tunnel).collect());
-        read.ok_or_else(|| self.0.nonsense("it is no list of sessions"))
+        read.ok_or_else(|| nonsense(self.0.base(), "it is no list of sessions"))
     }
 
     /// Ends the tunnel with this id; whether there was one.

@@ -3,7 +3,9 @@
 //! | file | what |
 //! |---|---|
 //! | `client` | the calls, over both generations of Hosts |
-//! | `transport` | one GET: time limits, a body limit, JSON or a clear error |
+//! | `transport` | one GET: what it promises, and what came back |
+//! | `pooled` | GETs for a program with a runtime |
+//! | `direct` | GETs for a program without one |
 //! | `model` | the objects a Host sends, as far as they are needed |
 //! | `name` | which VPS a name means |
 //! | `reach` | where a VPS is reached, or why it isn't |
@@ -17,22 +19,32 @@
 //!
 //! Nothing here changes anything on a Host.
 
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod admin;
 mod client;
+mod direct;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake_host;
 mod model;
 mod name;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod pooled;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod reach;
 mod transport;
 
 #[cfg(test)]
 pub(crate) use admin::tests as admin_tests;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub use admin::{Admin, Tunnel};
-pub use client::Client;
+pub use client::Api;
+pub use direct::wait;
 pub use error::{ApiError, refused};
 pub use model::{Node, Vps};
 pub use name::choose;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use pooled::Client;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub use reach::{Reach, locate, started_at};
-pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT};
+pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport};

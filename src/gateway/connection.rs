@@ -1,20 +1,19 @@
 //! One connection, from its first byte to its last: request, lookup, dial, answer, relay.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 
 use crate::api::Reach;
 use crate::gateway::attempt::Attempt;
 use crate::gateway::directory::Directory;
 use crate::gateway::incoming::{self, Incoming};
-use crate::gateway::relay::relay;
-use crate::gateway::session::{Ending, OpenSession, Sessions};
-use crate::gateway::{closing, dial};
+use crate::gateway::notices::Notices;
+use crate::gateway::relay::Relays;
+use crate::gateway::session::{Ending, Sessions};
+use crate::gateway::{Terms, closing, dial};
 use crate::handshake::answer;
 use crate::handshake::request::{Connect, Line, Request};
 use crate::refusal::Refusal;
@@ -26,12 +25,11 @@ use crate::target::VpsRef;
 pub(super) struct Gateway {
     directory: Arc<Directory>,
     sessions: Arc<Sessions>,
-    /// What ends a tunnel, by its id.
-    ends: Mutex<HashMap<u64, CancellationToken>>,
     /// The addresses it listens on.
     own: Vec<SocketAddr>,
     tunnels: Arc<Semaphore>,
-    max_tunnels: usize,
+    terms: Terms,
+    relays: Arc<Relays>,
 }
 
 /// A way to a VPS, and the right to use it.
@@ -46,24 +44,32 @@ impl Gateway {
         directory: Arc<Directory>,
         sessions: Arc<Sessions>,
         own: Vec<SocketAddr>,
-        max_tunnels: usize,
+        terms: Terms,
+        relays: Arc<Relays>,
     ) -> Self {
-        let tunnels = Arc::new(Semaphore::new(max_tunnels));
+        let tunnels = Arc::new(Semaphore::new(terms.max_tunnels));
         let free = Arc::clone(&tunnels);
-        let used = move || max_tunnels.saturating_sub(free.available_permits()) as u64;
-        sessions.records().metrics.limits.show("tunnels", max_tunnels as u64, used);
-        Self { directory, sessions, ends: Mutex::default(), own, tunnels, max_tunnels }
+        let used = move || terms.max_tunnels.saturating_sub(free.available_permits()) as u64;
+        sessions.records().metrics.limits.show("tunnels", terms.max_tunnels as u64, used);
+        Self { directory, own, tunnels, terms, sessions, relays }
     }
 
-    /// Serves `client` until it is gone.
-    pub(super) async fn serve(&self, mut client: TcpStream) {
-        // Both fail only when the client has gone again already.
-        let Ok(address) = client.peer_addr() else { return };
+    /// Reads again what an admin may have changed.
+    pub(super) fn reload(&self, notices: &Notices) {
+        self.directory.reload(notices);
+        self.sessions.records().reopen();
+    }
+
+    /// Serves `client`, which comes from `address`, until it is gone, or until it has a tunnel.
+    pub(super) async fn serve(&self, mut client: TcpStream, address: SocketAddr) {
+        // It fails only when the client has gone again already.
         if sys::tune(&client).is_err() {
             return;
         }
         let mut attempt = Attempt::new(&self.sessions, address);
-        let (request, early) = match incoming::read(&mut client).await {
+        let (address, came) = incoming::read(&mut client, address, self.terms.proxy_protocol).await;
+        attempt.comes_from(address);
+        let (request, early) = match came {
             Incoming::Request(request, early) => (request, early),
             Incoming::Broken(answer) => {
                 attempt.incomplete();
@@ -84,25 +90,10 @@ impl Gateway {
         drop(attempt);
         let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
         if closing::write(&mut client, yes).await {
-            self.carry(client, vps, early, session).await;
+            self.relays.carry(client, vps, early, session);
         } else {
             session.close(Ending::ClientLost);
         }
-    }
-
-    /// Ends the tunnel with this id; whether there was one.
-    pub(super) fn end(&self, id: u64) -> bool {
-        let end = self.ends.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        end.inspect(CancellationToken::cancel).is_some()
-    }
-
-    async fn carry(&self, client: TcpStream, vps: TcpStream, early: Vec<u8>, session: OpenSession) {
-        let end = CancellationToken::new();
-        let ends = || self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends().insert(session.id, end.clone());
-        let carried = end.run_until_cancelled(relay(client, vps, early, &session)).await;
-        ends().remove(&session.id);
-        session.close(if carried.is_some() { Ending::Complete } else { Ending::Ended });
     }
 
     /// The way that a CONNECT asks for, or the answer that says why there is none.
@@ -135,7 +126,7 @@ impl Gateway {
         let reach = self.directory.reach(vps, token, &self.sessions.records().metrics).await?;
         attempt.located(&reach);
         let Ok(permit) = Arc::clone(&self.tunnels).try_acquire_owned() else {
-            return Err(Refusal::Limit(format!("it carries no more than {} tunnels at once", self.max_tunnels)));
+            return Err(Refusal::Limit(format!("it carries no more than {} tunnels at once", self.terms.max_tunnels)));
         };
         let dialled = dial::dial(&reach.host, reach.port, &self.own).await;
         let vps = dialled.map_err(|error| error.refusal(&reach))?;

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use crate::api::{ApiError, Client, Reach, choose, locate};
+use crate::failure::Failure;
 use crate::gateway::inventory::Inventory;
 use crate::gateway::metrics::{Lookup, Metrics};
+use crate::gateway::notices::Notices;
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::target::VpsRef;
@@ -27,6 +29,18 @@ pub enum Directory {
 }
 
 impl Directory {
+    /// Reads the inventory again; a Host is asked anew each time. Says what came of it.
+    pub(super) fn reload(&self, notices: &Notices) {
+        let Self::Inventory(inventory) = self else { return };
+        match inventory.reload() {
+            Ok(count) => notices.say(&format!("reloaded; the inventory has {count} VPSes")),
+            Err(error) => {
+                let what = "the inventory is refused; the last good one stays";
+                notices.fault(&Failure::new(what).because(&error));
+            }
+        }
+    }
+
     /// Where `vps` is reached by whoever has `token`.
     pub(super) async fn reach(&self, vps: &VpsRef, token: Option<Token>, metrics: &Metrics) -> Result<Reach, Refusal> {
         match self {

@@ -160,6 +160,11 @@ impl Sessions {
         self.lock().sessions.values().cloned().collect()
     }
 
+    /// Whether the one with this id is open.
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.lock().sessions.contains_key(&id)
+    }
+
     /// What keeps note of them.
     pub(super) fn records(&self) -> &Records {
         &self.records

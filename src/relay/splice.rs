@@ -61,17 +61,11 @@ impl Splice {
                 Ok(Step::Blocked(if again || waits == Waits::Sink { Waits::Source } else { Waits::Sink }))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Step::Moved(0)),
-            Err(error) if is_unfit(&error) => Ok(Step::Unfit),
+            Err(error) if sys::cannot_splice(&error) => Ok(Step::Unfit),
             Err(error) if self.network == Network::Sink || error.kind() == io::ErrorKind::BrokenPipe => {
                 Err(Broken::Sink(error))
             }
             Err(error) => Err(Broken::Source(error)),
         }
     }
-}
-
-/// Whether `error` says that these descriptors can't be spliced (a sandbox, a stacked file system), and not that a
-/// peer is gone.
-fn is_unfit(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
 }

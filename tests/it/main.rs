@@ -6,9 +6,12 @@
 
 mod bad_input;
 mod connect_command;
+mod dead_runners;
 mod gateway_audit;
 mod gateway_ends;
 mod gateway_metrics;
+mod gateway_restarts;
+mod gateway_signals;
 mod helper_answers;
 mod helper_ends;
 mod helper_endurance;
@@ -19,8 +22,10 @@ mod other_clients;
 mod other_proxies;
 mod refusals;
 mod sessions_command;
+mod several_gateways;
 mod ssh_config;
 mod ssh_config_files;
 mod ssh_matrix;
 mod stock_clients;
 mod support;
+mod systemd_units;
