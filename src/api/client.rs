@@ -247,5 +247,6 @@ fn overlaid(task: Vps, listed: &Vps) -> Result<Vps, ModelError> {
     Vps::from_json(json)
 }
 
-#[cfg(all(test, any(feature = "cli", feature = "gateway")))]
+#[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod tests;

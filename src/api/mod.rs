@@ -25,6 +25,7 @@ mod client;
 mod direct;
 mod error;
 #[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub(crate) mod fake_host;
 mod model;
 mod name;

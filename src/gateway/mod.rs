@@ -17,6 +17,9 @@
 //! - stderr says nothing of its clients unless it is asked to; whoever was connected to what stands in the audit log,
 //!   and on the admin's address. Neither ever keeps a tunnel waiting.
 //!
+//! - Told to stop, it serves whoever has come, for a while (`stop`); told to hand over, it gives its sockets to a new
+//!   process (`hand_over`). With sockets that outlive it (`inherited`) no connection attempt is lost in between.
+//!
 //! It neither ends TLS nor keeps state: it can be killed and started again at any time, and loses the open tunnels.
 
 mod accept;
@@ -216,6 +219,7 @@ pub async fn serve(
             Some(Order::Reload) => {
                 service_manager.reloading();
                 gateway.reload(&doors.notices);
+                records.audit.reopen();
                 // It has heard of this gateway before.
                 let _ = service_manager.ready();
             }
