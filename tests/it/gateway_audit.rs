@@ -53,6 +53,22 @@ fn an_audit_line_at_either_end_of_a_tunnel() {
 }
 
 #[test]
+fn behind_a_proxy_the_clients_own_address_is_noted() {
+    let scene = Watched::new(&["--proxy-protocol"]);
+    // Version 2, TCP over IPv4, from 10.1.2.3 port 4567.
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\x11\xd7\x1f\x42";
+    let mut stream = TcpStream::connect(scene.gateway.address).unwrap();
+    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+    stream.write_all(&[header, connect(&format!("{ID}:22")).as_bytes()].concat()).unwrap();
+    stream.read_exact(&mut [0; YES.len()]).unwrap();
+    assert_eq!(scene.sessions()[0]["client"], "10.1.2.3:4567");
+    drop(stream);
+    for event in ["opened", "closed"] {
+        assert_eq!(scene.audit(event, 1)[0]["client"], "10.1.2.3:4567", "{event}");
+    }
+}
+
+#[test]
 fn an_audit_line_for_each_reason_to_refuse() {
     let mut seen = BTreeSet::new();
     let mut note = |line: &Value, protocol: &str| {
