@@ -57,7 +57,6 @@ impl Gateway {
     /// Reads again what an admin may have changed.
     pub(super) fn reload(&self, notices: &Notices) {
         self.directory.reload(notices);
-        self.sessions.records().reopen();
     }
 
     /// Serves `client`, which comes from `address`, until it is gone, or until it has a tunnel.

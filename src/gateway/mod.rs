@@ -219,7 +219,7 @@ pub async fn serve(
             Some(Order::Reload) => {
                 service_manager.reloading();
                 gateway.reload(&doors.notices);
-                records.audit.reopen();
+                records.reopen();
                 // It has heard of this gateway before.
                 let _ = service_manager.ready();
             }
