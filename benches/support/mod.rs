@@ -12,6 +12,9 @@ pub(crate) mod home;
 #[path = "../../tests/it/support/older_host.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod older_host;
+#[path = "../../tests/it/support/peers.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod peers;
 #[path = "../../tests/it/support/processes.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod processes;
