@@ -65,8 +65,9 @@ impl Gateway {
         if !cfg!(target_os = "linux") && sys::tune(&client).is_err() {
             return;
         }
-        let (address, came) = incoming::read(&mut client, address, self.terms.proxy_protocol).await;
         let mut attempt = Attempt::new(&self.sessions, address);
+        let (address, came) = incoming::read(&mut client, address, self.terms.proxy_protocol).await;
+        attempt.comes_from(address);
         let (request, early) = match came {
             Incoming::Request(request, early) => (request, early),
             Incoming::Broken(answer) => {

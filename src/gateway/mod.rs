@@ -220,7 +220,7 @@ pub async fn serve(
             Some(Order::Reload) => {
                 service_manager.reloading();
                 gateway.reload(&doors.notices);
-                records.audit.reopen();
+                records.reopen();
                 // It has heard of this gateway before.
                 let _ = service_manager.ready();
             }
@@ -311,18 +311,18 @@ fn bind(
 /// Says where it listens. From here on the system takes connections, so whoever waits for these lines may come.
 fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
     if let Some(api) = &listeners.api {
-        notices.say(&format!("serving the Host API on {}", api.local_addr()?));
+        notices.announce(&format!("serving the Host API on {}", api.local_addr()?));
     }
     if let Some(admin) = &listeners.admin {
         let address = admin.local_addr()?;
-        notices.say(&format!("admin on {address}"));
+        notices.announce(&format!("admin on {address}"));
         if !address.ip().is_loopback() {
             let what = format!("whoever reaches {address} may see every tunnel and end it");
             notices.warn(&Failure::new(what).hint("keep --admin on 127.0.0.1, or in a network of admins"));
         }
     }
     for listener in &listeners.tunnels {
-        notices.say(&format!("listening on {}", listener.local_addr()?));
+        notices.announce(&format!("listening on {}", listener.local_addr()?));
     }
     Ok(())
 }
