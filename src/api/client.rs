@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+use crate::api::caller::{AUTHENTICATION_OFF, Caller};
 use crate::api::model::{ModelError, node_list, vps_list};
 use crate::api::transport::{Answer, Transport};
 use crate::api::{ApiError, Node, Vps, choose};
@@ -92,16 +93,26 @@ impl Client {
     /// # Errors
     /// [`Refusal::TokenNeeded`] when the Host doesn't know the token, or why the API gave no usable answer.
     pub async fn user(&self) -> Result<Option<String>, ApiError> {
-        let found = match self.get("/auth/me").await {
-            // Authentication is off, or the Host is of a generation or a kind that has none.
-            Err(ApiError::Status { status: 503, .. } | ApiError::NotAHost { .. }) => return Ok(None),
-            found => found?,
-        };
-        // A token that the Host doesn't know makes its bearer anonymous.
-        match (found.json["role"].as_str(), found.json["username"].as_str()) {
-            (Some("anony"), _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
-            (_, Some(name)) => Ok(Some(name.to_owned())),
-            _ => Err(self.shared.transport.nonsense("it names no user")),
+        match self.caller().await? {
+            Caller::Everyone => Ok(None),
+            Caller::Anonymous => Err(ApiError::Refusal(Refusal::TokenNeeded)),
+            Caller::User { name, .. } => Ok(Some(name)),
+        }
+    }
+
+    /// Whom the Host takes the bearer of this token for.
+    ///
+    /// # Errors
+    /// Why the API gave no usable answer.
+    pub async fn caller(&self) -> Result<Caller, ApiError> {
+        match self.get("/auth/me").await {
+            // The Host is of a generation or a kind that has no users.
+            Err(ApiError::NotAHost { .. }) => Ok(Caller::Everyone),
+            // Not just any 503: what stands in front of a Host says that too while the Host is away.
+            Err(ApiError::Status { status: 503, detail, .. }) if detail.starts_with(AUTHENTICATION_OFF) => {
+                Ok(Caller::Everyone)
+            }
+            found => Caller::from_json(&found?.json).ok_or_else(|| self.shared.transport.nonsense("it names no user")),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
+use crate::sys;
 use crate::target::VpsRef;
 
 /// Why a call to the Host API gave nothing. Text in it that came from the network is printable and short.
@@ -71,6 +72,10 @@ impl ApiError {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::Refusal(refusal) => refusal.clone(),
+            // Not the Host's fault: the gateway itself has no room.
+            Self::Unreachable { source, .. } if causes(source.as_ref()).any(is_shortage) => {
+                Refusal::Limit("it has no file descriptor left to ask the Host with".to_owned())
+            }
             // The cause (`connection refused`) is what an operator wants to read; a client may see it too.
             Self::Unreachable { source, .. } => Refusal::HostApi(format!("{self}: {}", innermost(source.as_ref()))),
             _ => Refusal::HostApi(self.to_string()),
@@ -134,11 +139,16 @@ fn colon(detail: &str) -> String {
 
 /// The end of the chain: what the system said. The links before it repeat what [`ApiError`] says already.
 fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(next) = last.source() {
-        last = next;
-    }
-    last.to_string()
+    causes(error).last().map_or_else(String::new, ToString::to_string)
+}
+
+/// The error itself, and what caused it, to the innermost.
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn is_shortage(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref().is_some_and(sys::is_out_of_descriptors)
 }
 
 #[cfg(test)]

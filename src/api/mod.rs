@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `caller` | whom the Host takes a caller for |
 //! | `client` | the calls, over both generations of Hosts |
 //! | `transport` | one GET: time limits, a body limit, JSON or a clear error |
 //! | `model` | the objects a Host sends, as far as they are needed |
@@ -16,6 +17,7 @@
 //!
 //! Nothing here changes anything on a Host.
 
+mod caller;
 mod client;
 mod error;
 #[cfg(test)]
@@ -25,6 +27,7 @@ mod name;
 mod reach;
 mod transport;
 
+pub use caller::{Caller, Role};
 pub use client::Client;
 pub use error::{ApiError, refused};
 pub use model::{Node, Vps};

@@ -26,10 +26,13 @@ mod host_api;
 mod incoming;
 mod inventory;
 mod limits;
+mod line_protocol;
 mod listen;
+mod networks;
 mod notices;
 mod policy;
 mod relay;
+mod rules;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -47,10 +50,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use arguments::Arguments;
-pub use directory::Directory;
+pub use directory::{Directory, HostDirectory};
 pub use inventory::{Cluster, Inventory, InventoryError};
+pub use limits::{Limits, Wanted};
 pub use notices::Notices;
 pub use relay::Relays;
+pub use rules::RuleBook;
 
 use crate::api::Client;
 use crate::failure::Failure;
@@ -78,6 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = Settings::load(Flags::default())?;
     let notices = Notices::to(io::stderr());
     let directory = directory(arguments, &settings, &notices)?;
+    let rules = Arc::new(RuleBook::open(arguments.rules())?);
     let broken = |error: io::Error| Failure::new("cannot start").because(&error);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(broken)?;
     let served = runtime.block_on(async {
@@ -86,7 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let listeners = bind(arguments, &settings)?;
         announce(&listeners, &notices).map_err(broken)?;
         let open_files = limits::raise_open_files();
-        let max_tunnels = limits::tunnels(arguments.max_tunnels as usize, open_files);
+        let limits = Limits::new(&arguments.limits(), open_files);
         let stop = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -96,14 +102,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
         let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let relays = Relays::start(threads, idle_timeout).map_err(broken)?;
-        serve(listeners, directory, relays, max_tunnels, notices, stop).await.map_err(broken)
+        serve(listeners, directory, relays, limits, rules, notices, stop).await.map_err(broken)
     });
     // A resolver that hangs in a thread of its own must not hold up the end.
     runtime.shutdown_background();
     served
 }
 
-/// Serves tunnels, at most `max_tunnels` at once, until `stop`; then ends those that are open.
+/// Serves tunnels, within `limits` and by `rules`, until `stop`; then ends those that are open.
 ///
 /// # Errors
 /// When a listener has no address.
@@ -111,21 +117,34 @@ pub async fn serve(
     listeners: Listeners,
     directory: Directory,
     relays: Relays,
-    max_tunnels: usize,
+    limits: Limits,
+    rules: Arc<RuleBook>,
     notices: Notices,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let all = listeners.tunnels.iter().chain(&listeners.api);
     let own = all.map(TcpListener::local_addr).collect::<io::Result<Vec<SocketAddr>>>()?;
-    let doors = Doors { tracker: TaskTracker::new(), stop: CancellationToken::new(), notices };
+    let limits = Arc::new(limits);
+    let doors = Doors {
+        tracker: TaskTracker::new(),
+        stop: CancellationToken::new(),
+        notices: notices.clone(),
+        limits: Arc::clone(&limits),
+    };
     if let (Directory::Inventory(inventory), Some(listener)) = (&directory, listeners.api) {
         let inventory = Arc::clone(inventory);
         let permits = Arc::new(Semaphore::new(host_api::MAX_CONNECTIONS));
         doors.open(listener, permits, move |stream, _| host_api::serve(Arc::clone(&inventory), stream));
     }
     let relays = Arc::new(relays);
-    let gateway = Arc::new(Gateway::new(directory, own, max_tunnels, Arc::clone(&relays)));
-    let permits = Arc::new(Semaphore::new(max_tunnels + limits::WAITING_ROOM));
+    let tunnels = listeners.tunnels.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<SocketAddr>>>()?;
+    let (sessions, relays_of_gateway) = (Arc::default(), Arc::clone(&relays));
+    // Those that are being dropped for others count a moment longer than their places.
+    let permits = Arc::new(Semaphore::new(2 * limits.most(limits::Kind::Handshakes)));
+    let gateway = Arc::new(Gateway { directory, own, limits, rules, sessions, relays: relays_of_gateway, notices });
+    let warning = Arc::clone(&gateway);
+    let warning = async move { warning.warn_if_wide_open(&tunnels).await };
+    doors.tracker.spawn(doors.stop.clone().run_until_cancelled_owned(warning));
     for listener in listeners.tunnels {
         let gateway = Arc::clone(&gateway);
         let serve = move |stream, address| {
@@ -153,8 +172,9 @@ fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> R
         return Ok(Directory::Inventory(Arc::new(inventory)));
     }
     let base = arguments.host_api.clone().unwrap_or_else(|| host_api_of(settings));
+    let stale = Duration::from_secs(arguments.stale.into());
     let client = Client::new(&base, None);
-    client.map(Directory::Host).map_err(|error| {
+    client.map(|client| Directory::Host(HostDirectory::new(client, stale))).map_err(|error| {
         Failure::usage(format!("cannot use `{base}` as --host-api"))
             .because(&error)
             .hint("write it as http://HOST:PORT")

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use tokio::sync::OwnedSemaphorePermit;
-
+use crate::gateway::limits::Permit;
 use crate::target::TaskId;
 
 /// How a client asked for its tunnel.
@@ -89,7 +88,7 @@ pub(super) struct Sessions {
 
 impl Sessions {
     /// Enters a tunnel, which stays until what is returned is closed or dropped.
-    pub(super) fn open(self: &Arc<Self>, facts: Facts, permit: OwnedSemaphorePermit) -> OpenSession {
+    pub(super) fn open(self: &Arc<Self>, facts: Facts, permit: Permit) -> OpenSession {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let session = Arc::new(Session {
             id,
@@ -114,7 +113,7 @@ pub(super) struct OpenSession {
     session: Arc<Session>,
     sessions: Arc<Sessions>,
     ending: Ending,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 impl OpenSession {

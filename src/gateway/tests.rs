@@ -22,7 +22,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(directory: Directory, max_tunnels: usize) -> Self {
+    async fn start(directory: Directory, max_tunnels: u32) -> Self {
         let bind = || listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let (door, api) = (bind(), bind());
         let (tunnels, api_address) = (door.local_addr().unwrap(), api.local_addr().unwrap());
@@ -31,13 +31,15 @@ impl Running {
         let notices = Notices::to(Heard::default());
         let served = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            serve(listeners, directory, Relays::start(1, None)?, max_tunnels, notices, stopped).await
+            let limits = Limits::new(&Wanted { tunnels: max_tunnels, ..Wanted::default() }, None);
+            let rules = Arc::new(RuleBook::open(rules::Sources::default()).unwrap());
+            serve(listeners, directory, Relays::start(1, None)?, limits, rules, notices, stopped).await
         });
         Self { tunnels, api: api_address, stop, served }
     }
 
     async fn before(host: &FakeHost) -> Self {
-        Self::start(Directory::Host(Client::new(&host.base, None).unwrap()), 8).await
+        Self::start(directory_of(&host.base), 8).await
     }
 
     async fn send(&self, bytes: &[u8]) -> TcpStream {
@@ -49,6 +51,10 @@ impl Running {
     async fn ask(&self, request: &str) -> String {
         rest(&mut self.send(request.as_bytes()).await).await
     }
+}
+
+fn directory_of(base: &str) -> Directory {
+    Directory::Host(HostDirectory::new(Client::new(base, None).unwrap(), Duration::from_secs(60)))
 }
 
 async fn rest(stream: &mut TcpStream) -> String {
@@ -234,7 +240,7 @@ async fn a_refusal_arrives_whatever_the_client_still_sends() {
 #[tokio::test]
 async fn one_tunnel_too_many() {
     let host = host(vps().await, json!({})).await;
-    let gateway = Running::start(Directory::Host(Client::new(&host.base, None).unwrap()), 1).await;
+    let gateway = Running::start(directory_of(&host.base), 1).await;
     let mut first = gateway.send(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).await;
     let mut banner = [0; 22];
     timeout(PATIENCE, first.read_exact(&mut banner)).await.unwrap().unwrap();

@@ -1,12 +1,12 @@
 //! Real sockets on both sides of real threads.
 
 use super::*;
+use crate::gateway::limits::tests::permit;
 use crate::gateway::session::Sessions;
 use crate::gateway::session::tests::facts;
 use std::sync::atomic::Ordering;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Longer than anything here takes; a test that meets it has failed.
@@ -51,8 +51,7 @@ async fn tunnel(engine: Engine, early: &[u8]) -> (TcpStream, TcpStream, Relays) 
 /// One more tunnel of `relays`.
 async fn another(relays: &Relays, sessions: &Arc<Sessions>, early: &[u8]) -> (TcpStream, TcpStream) {
     let ((client, inner_client), (inner_vps, vps)) = (pair().await, pair().await);
-    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    relays.carry(inner_client, inner_vps, early.to_vec(), sessions.open(facts(), permit));
+    relays.carry(inner_client, inner_vps, early.to_vec(), sessions.open(facts(), permit()));
     (client, vps)
 }
 
@@ -185,8 +184,7 @@ async fn bytes_are_counted_each_way(engine: Engine) {
     let relays = start(engine, 1, None);
     let sessions = Arc::<Sessions>::default();
     let ((mut client, inner_client), (inner_vps, mut vps)) = (pair().await, pair().await);
-    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let session = sessions.open(facts(), permit);
+    let session = sessions.open(facts(), permit());
     let seen = session.shared();
     relays.carry(inner_client, inner_vps, b"abc".to_vec(), session);
     let much = vec![7; 3_000_000];

@@ -1,0 +1,92 @@
+//! Where a VPS is, and whether this caller may reach it: asked of the Host, or read in the inventory.
+
+mod cache;
+mod host;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::api::{Reach, choose, locate};
+use crate::gateway::inventory::Inventory;
+use crate::refusal::Refusal;
+use crate::secret::Token;
+use crate::target::VpsRef;
+
+pub use host::HostDirectory;
+
+/// Who knows the VPSes.
+pub enum Directory {
+    /// A Host, which also decides who may reach which.
+    Host(HostDirectory),
+    /// A file; everyone may reach all that is in it.
+    Inventory(Arc<Inventory>),
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    pub(super) token: Option<Token>,
+    /// The Host is asked even when it takes the asker for nobody: it may show VPSes to such.
+    pub(super) anonymous: bool,
+}
+
+/// A yes: where the VPS is, and for whom.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Admission {
+    pub(super) reach: Reach,
+    /// Who the Host says the caller is; `None` without authentication.
+    pub(super) user: Option<Arc<str>>,
+    /// When the Host was asked, if that was before the caller came.
+    known_from: Option<Instant>,
+}
+
+impl Asker {
+    /// Somebody with this token, or with none.
+    pub(super) fn with(token: Option<Token>) -> Self {
+        Self { token, anonymous: false }
+    }
+}
+
+impl Directory {
+    /// Where `vps` is reached, if `asker` may.
+    pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker) -> Result<Admission, Refusal> {
+        match self {
+            Self::Host(host) => host.reach(vps, asker).await,
+            Self::Inventory(inventory) => {
+                let cluster = inventory.current();
+                let found = match vps {
+                    VpsRef::Id(id) => cluster.vps.iter().find(|vps| vps.id == *id).ok_or(Refusal::NotFound)?,
+                    VpsRef::Name(name) => choose(name, &cluster.vps)?,
+                };
+                let node = cluster.nodes.iter().find(|node| Some(&node.hostname) == found.node.as_ref());
+                Ok(Admission { reach: locate(found, node)?, user: None, known_from: None })
+            }
+        }
+    }
+
+    /// Another answer than `admission`, which has led nowhere; `None` when it was asked for just now. A VPS that was
+    /// restarted has another port.
+    pub(super) async fn reach_anew(
+        &self,
+        vps: &VpsRef,
+        asker: &Asker,
+        admission: &Admission,
+    ) -> Option<Result<Admission, Refusal>> {
+        match (self, admission.known_from) {
+            (Self::Host(host), Some(known_from)) => {
+                host.doubt(vps, asker, known_from);
+                Some(host.reach(vps, asker).await)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether everyone may reach every VPS; `None` when the Host can't be asked.
+    pub(super) async fn is_open_to_everyone(&self) -> Option<bool> {
+        match self {
+            Self::Host(host) => host.is_open_to_everyone().await,
+            Self::Inventory(_) => Some(true),
+        }
+    }
+}
