@@ -246,7 +246,7 @@ async fn one_tunnel_too_many() {
     timeout(PATIENCE, first.read_exact(&mut banner)).await.unwrap().unwrap();
     let answer = gateway.ask(&connect(&format!("{ID}:22"))).await;
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("error=connection_limit_reached"), "{answer}");
-    assert!(answer.contains("\r\nRetry-After: ") && answer.contains("no more than 1 tunnels"), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: ") && answer.contains("no more than 1 tunnel in all"), "{answer}");
     drop(first);
     // The place is free once the VPS has ended too, which nothing outside tells.
     let mut last = timeout(PATIENCE, async {
