@@ -3,14 +3,15 @@
 //! All of it is safe code over `rustix`. What only Linux has is answered with an error elsewhere, so that its callers
 //! fall back on what every UNIX has.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sockopt};
+use rustix::net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, sockopt};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
 
 /// Idle time before the first keepalive probe.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -141,19 +142,56 @@ pub fn is_same(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Passes `descriptor` over a UNIX socket with one byte beside it, as ssh's `ProxyUseFdpass` takes it.
+/// Passes `descriptor` over a UNIX socket with one byte beside it; any byte is right for ssh's `ProxyUseFdpass`.
 ///
 /// # Errors
 /// Those of `sendmsg(2)`.
-pub fn pass_descriptor(unix_socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+pub fn pass_descriptor(unix_socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = [descriptor];
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
     let sent = rustix::io::retry_on_intr(|| {
-        rustix::net::sendmsg(unix_socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)
+        rustix::net::sendmsg(unix_socket, &[IoSlice::new(&[byte])], &mut control, SendFlags::NOSIGNAL)
     })?;
     if sent == 1 { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Takes a descriptor that [`pass_descriptor`] passed, and the byte beside it. `None` at the end of the stream.
+///
+/// # Errors
+/// Those of `recvmsg(2)`; `InvalidData` when there is a byte and no descriptor.
+pub fn receive_descriptor(unix_socket: BorrowedFd<'_>) -> io::Result<Option<(u8, OwnedFd)>> {
+    // Elsewhere it can't be had in one step.
+    #[cfg(target_os = "linux")]
+    const FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    const FLAGS: RecvFlags = RecvFlags::empty();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let received = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(unix_socket, &mut [IoSliceMut::new(&mut byte)], &mut control, FLAGS)
+    })?;
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let descriptor = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    descriptor.map(|descriptor| Some((byte[0], descriptor))).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Takes what stdin is, and puts /dev/null in its place.
+///
+/// # Errors
+/// Those of `open(2)` and `dup(2)`.
+pub fn take_stdin() -> io::Result<OwnedFd> {
+    let null = std::fs::File::open("/dev/null")?;
+    let stdin = rustix::stdio::stdin().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(stdin)
 }
 
 /// Puts /dev/null in place of stdin, stdout and stderr, so that whoever reads them sees their end now. If it can't be
@@ -266,22 +304,11 @@ mod tests {
         let (mut server, _) = listener.accept().unwrap();
         tune(&client).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        pass_descriptor(ours.as_fd(), client.as_fd()).unwrap();
-        drop(client);
-
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = rustix::net::RecvAncillaryBuffer::new(&mut space);
-        let mut byte = [1];
-        let iov = &mut [io::IoSliceMut::new(&mut byte)];
-        let received = rustix::net::recvmsg(&theirs, iov, &mut control, RecvFlags::empty()).unwrap();
-        assert_eq!(received.bytes, 1);
-        let descriptor = control
-            .drain()
-            .find_map(|message| match message {
-                rustix::net::RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-                _ => None,
-            })
-            .unwrap();
+        pass_descriptor(ours.as_fd(), client.as_fd(), b'x').unwrap();
+        drop((client, ours));
+        let (byte, descriptor) = receive_descriptor(theirs.as_fd()).unwrap().unwrap();
+        assert_eq!(byte, b'x');
+        assert!(receive_descriptor(theirs.as_fd()).unwrap().is_none());
         TcpStream::from(descriptor).write_all(b"same").unwrap();
         let mut bytes = String::new();
         server.read_to_string(&mut bytes).unwrap();

@@ -6,27 +6,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::api::caller::{AUTHENTICATION_OFF, Caller};
 use crate::api::model::{ModelError, node_list, vps_list};
-use crate::api::transport::{Answer, Transport};
+use crate::api::transport::{Answer, Transport, nonsense};
 use crate::api::{ApiError, Node, Vps, choose};
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
 
-/// A client of one Host's API. Clones are cheap and share connections.
+/// A client of one Host's API, whichever way it goes there. Clones are cheap and share connections.
 #[derive(Clone)]
-pub struct Client {
-    shared: Arc<Shared>,
+pub struct Api<T> {
+    shared: Arc<Shared<T>>,
     token: Option<Token>,
 }
 
-struct Shared {
-    transport: Transport,
+struct Shared<T> {
+    transport: T,
     /// The Host serves its API at the root. Only a guess before the first answer, and checked against every one.
     at_root: AtomicBool,
 }
@@ -37,19 +38,20 @@ struct Found {
     at_root: bool,
 }
 
-impl Client {
-    /// A client of the API at `base`, as `http://host:port`. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// When `base` is no such address.
-    pub fn new(base: &str, token: Option<Token>) -> Result<Self, ApiError> {
-        let shared = Shared { transport: Transport::new(base)?, at_root: AtomicBool::new(false) };
-        Ok(Self { shared: Arc::new(shared), token })
+impl<T: Transport> Api<T> {
+    /// A client that has not asked anything yet.
+    pub(super) fn over(transport: T, token: Option<Token>) -> Self {
+        Self { shared: Arc::new(Shared { transport, at_root: AtomicBool::new(false) }), token }
     }
 
     /// The same Host, asked by another user.
     pub fn with_token(&self, token: Option<Token>) -> Self {
         Self { shared: Arc::clone(&self.shared), token }
+    }
+
+    /// Waits without holding anybody up.
+    pub(crate) async fn pause(&self, time: Duration) {
+        self.shared.transport.pause(time).await;
     }
 
     /// The API's address.
@@ -78,7 +80,7 @@ impl Client {
     /// reach it is not asked: whoever opens the tunnel is told.
     ///
     /// # Errors
-    /// Those of [`Client::vps`].
+    /// Those of [`Api::vps`].
     pub async fn id_of(&self, name: &str) -> Result<TaskId, ApiError> {
         match choose(name, &self.list(false).await?) {
             // One that has ended is found too, so that it can be said that it has.
@@ -112,7 +114,7 @@ impl Client {
             Err(ApiError::Status { status: 503, detail, .. }) if detail.starts_with(AUTHENTICATION_OFF) => {
                 Ok(Caller::Everyone)
             }
-            found => Caller::from_json(&found?.json).ok_or_else(|| self.shared.transport.nonsense("it names no user")),
+            found => Caller::from_json(&found?.json).ok_or_else(|| nonsense(self.base(), "it names no user")),
         }
     }
 
@@ -169,7 +171,7 @@ impl Client {
         };
         let task = self.read(Vps::from_json(found.json))?;
         if task.id != id {
-            return Err(self.shared.transport.nonsense(format!("asked for task {id}, it told of task {}", task.id)));
+            return Err(nonsense(self.base(), format!("asked for task {id}, it told of task {}", task.id)));
         }
         if found.at_root { self.complete(task).await } else { Ok(task) }
     }
@@ -217,7 +219,7 @@ impl Client {
 
     fn usable(&self, answer: Answer) -> Result<Value, ApiError> {
         match answer.status {
-            200 => answer.json.ok_or_else(|| self.shared.transport.nonsense("its body is not JSON")),
+            200 => answer.json.ok_or_else(|| nonsense(self.base(), "its body is not JSON")),
             status => Err(match refusal(status, &answer.detail()) {
                 Some(refusal) => ApiError::Refusal(refusal),
                 None => ApiError::Status { base: self.base().to_owned(), status, detail: answer.detail() },
@@ -225,8 +227,8 @@ impl Client {
         }
     }
 
-    fn read<T>(&self, result: Result<T, ModelError>) -> Result<T, ApiError> {
-        result.map_err(|error| self.shared.transport.nonsense(error.to_string()))
+    fn read<V>(&self, result: Result<V, ModelError>) -> Result<V, ApiError> {
+        result.map_err(|error| nonsense(self.base(), error.to_string()))
     }
 }
 
@@ -256,5 +258,5 @@ fn overlaid(task: Vps, listed: &Vps) -> Result<Vps, ModelError> {
     Vps::from_json(json)
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "cli", feature = "gateway")))]
 mod tests;

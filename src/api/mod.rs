@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `caller` | whom the Host takes a caller for |
 //! | `client` | the calls, over both generations of Hosts |
-//! | `transport` | one GET: time limits, a body limit, JSON or a clear error |
+//! | `transport` | one GET: what it promises, and what came back |
+//! | `pooled` | GETs for a program with a runtime |
+//! | `direct` | GETs for a program without one |
 //! | `model` | the objects a Host sends, as far as they are needed |
 //! | `name` | which VPS a name means |
 //! | `reach` | where a VPS is reached, or why it isn't |
@@ -19,18 +21,26 @@
 
 mod caller;
 mod client;
+mod direct;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake_host;
 mod model;
 mod name;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod pooled;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod reach;
 mod transport;
 
 pub use caller::{Caller, Role};
-pub use client::Client;
+pub use client::Api;
+pub use direct::wait;
 pub use error::{ApiError, refused};
 pub use model::{Node, Vps};
 pub use name::choose;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use pooled::Client;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub use reach::{Reach, locate, started_at};
-pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT};
+pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport};

@@ -33,8 +33,11 @@ const TURNED_AWAY_AT_ONCE: usize = 256;
 /// What the doors of the gateway share.
 #[derive(Clone)]
 pub(super) struct Doors {
-    pub(super) tracker: TaskTracker,
-    pub(super) stop: CancellationToken,
+    /// The accept loops, which hold the listeners.
+    accepting: TaskTracker,
+    connections: TaskTracker,
+    closed: CancellationToken,
+    ended: CancellationToken,
     pub(super) notices: Notices,
     pub(super) limits: Arc<Limits>,
 }
@@ -50,6 +53,22 @@ impl Spare {
 }
 
 impl Doors {
+    pub(super) fn new(notices: Notices, limits: Arc<Limits>) -> Self {
+        Self {
+            accepting: TaskTracker::new(),
+            connections: TaskTracker::new(),
+            closed: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            notices,
+            limits,
+        }
+    }
+
+    /// Doors that close and end with these, and whose connections nobody waits for.
+    pub(super) fn aside(&self) -> Self {
+        Self { connections: TaskTracker::new(), ..self.clone() }
+    }
+
     /// Accepts on `listener` and runs `serve` for each connection, in a task of its own that ends with the gateway.
     /// A panic ends that task alone.
     pub(super) fn open<F, S>(&self, listener: TcpListener, permits: Arc<Semaphore>, serve: S)
@@ -69,10 +88,35 @@ impl Doors {
                     connection.await;
                     drop(permit);
                 };
-                doors.tracker.spawn(doors.stop.clone().run_until_cancelled_owned(task));
+                doors.connections.spawn(doors.ended.clone().run_until_cancelled_owned(task));
             }
         };
-        self.tracker.spawn(self.stop.clone().run_until_cancelled_owned(accepting));
+        self.accepting.spawn(self.closed.clone().run_until_cancelled_owned(accepting));
+    }
+
+    /// Does `work` until the doors close.
+    pub(super) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let work = self.closed.clone().run_until_cancelled_owned(work);
+        self.accepting.spawn(work);
+    }
+
+    /// Closes the listeners. Who was accepted before goes on.
+    pub(super) async fn close(&self) {
+        self.closed.cancel();
+        self.accepting.close();
+        self.accepting.wait().await;
+    }
+
+    /// Waits until no connection is left, once the doors are closed.
+    pub(super) async fn empty(&self) {
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
+    /// Ends the connections that are left.
+    pub(super) async fn end(&self) {
+        self.ended.cancel();
+        self.empty().await;
     }
 
     async fn accept(&self, listener: &TcpListener, spare: &mut Spare) -> (TcpStream, SocketAddr) {
@@ -159,7 +203,7 @@ mod tests {
     async fn a_panic_ends_its_own_connection_only_and_the_number_is_bounded() {
         let notices = Notices::to(Heard::default());
         let limits = Arc::new(Limits::new(&Wanted::default(), None));
-        let doors = Doors { tracker: TaskTracker::new(), stop: CancellationToken::new(), notices, limits };
+        let doors = Doors::new(notices, limits);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let permits = Arc::new(Semaphore::new(1));
@@ -173,9 +217,15 @@ mod tests {
             tokio::io::AsyncWriteExt::write_all(&mut stream, &[byte]).await.unwrap();
             assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
         }
-        doors.stop.cancel();
-        doors.tracker.close();
-        doors.tracker.wait().await;
+        let mut last = TcpStream::connect(address).await.unwrap();
+        while doors.connections.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        doors.close().await;
         assert!(TcpStream::connect(address).await.is_err());
+        // Who was accepted goes on, to its own end or that of the gateway.
+        tokio::io::AsyncWriteExt::write_all(&mut last, b"c").await.unwrap();
+        assert_eq!(last.read(&mut [0]).await.unwrap(), 0);
+        doors.empty().await;
     }
 }

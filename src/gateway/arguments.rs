@@ -18,6 +18,12 @@ const DEFAULT_STALE_SECONDS: u32 = 60;
 /// The longest that can be asked for.
 const MAX_STALE_SECONDS: i64 = 24 * 60 * 60;
 
+/// How long tunnels have to finish when nothing else is asked for, in seconds. Less than the 20 s that our clients wait
+/// for an answer: with a socket that a service manager holds, who comes during a restart waits for the old process.
+const DEFAULT_DRAIN_SECONDS: u32 = 10;
+/// The longest time to finish, in seconds: a day.
+const MAX_DRAIN_SECONDS: i64 = 24 * 60 * 60;
+
 /// Answer on a Host's SSH port and carry SSH to its VPSes
 ///
 /// Takes HTTP CONNECT and the older REQUEST_TUNNEL line on the same port, finds the VPS through the Host API or in an
@@ -111,6 +117,17 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub idle_timeout: Option<u32>,
 
+    /// Give open tunnels this long to finish when told to stop; 0 ends them at once
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_DRAIN_SECONDS,
+          value_parser = clap::value_parser!(u32).range(..=MAX_DRAIN_SECONDS))]
+    pub drain_timeout: u32,
+
+    /// Take connections from a proxy that starts each with a PROXY protocol v2 header, and none without
+    ///
+    /// The client's address is then the one in the header, so nobody but the proxy may reach --listen.
+    #[arg(long)]
+    pub proxy_protocol: bool,
+
     /// Carry bytes in this many threads [default: half of the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub relay_threads: Option<u16>,
@@ -124,6 +141,9 @@ Example, stand-alone, with this in inventory.json:
   kohakuriver-gateway --inventory inventory.json
 
 KOHAKURIVER_HOST, KOHAKURIVER_PORT and KOHAKURIVER_SSH_PROXY_PORT, or config.json, change the defaults.
+
+Signals: SIGTERM and SIGINT stop it, a second one at once; SIGHUP reads files again; SIGUSR2 hands over to a new process.
+Sockets that a service manager passes (LISTEN_FDS) take the place of --listen, one named `api` that of --api-listen.
 
 Exit status: 0 told to stop; 1 it could not serve; 2 wrong usage.";
 
@@ -211,6 +231,8 @@ mod tests {
             "--line-protocol off FILE",
             "--line-protocol token-file a b",
             "--line-protocol token-file a --inventory f",
+            "--drain-timeout 86401",
+            "--drain-timeout -1",
             "--idle-timeout 0",
             "--relay-threads 0",
             "--frobnicate",

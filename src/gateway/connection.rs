@@ -11,14 +11,14 @@ use crate::failure::Failure;
 use crate::gateway::dial::DialError;
 use crate::gateway::directory::{Admission, Asker, Directory};
 use crate::gateway::incoming::{self, Incoming};
-use crate::gateway::limits::{Handshake, Limits, MORE_FILES, Permit};
+use crate::gateway::limits::{Handshake, MORE_FILES, Permit};
 use crate::gateway::line_protocol::LineAccess;
 use crate::gateway::notices::{Matter, Notices};
 use crate::gateway::policy::{self, Runners};
 use crate::gateway::relay::Relays;
-use crate::gateway::rules::{RuleBook, Rules};
+use crate::gateway::rules::Rules;
 use crate::gateway::session::{Facts, Protocol, Sessions};
-use crate::gateway::{closing, dial};
+use crate::gateway::{Terms, closing, dial};
 use crate::handshake::answer;
 use crate::handshake::request::{Connect, Line, Request};
 use crate::refusal::Refusal;
@@ -30,14 +30,13 @@ const HOST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What every connection needs to know of the gateway.
 pub(super) struct Gateway {
-    pub(super) directory: Directory,
+    directory: Directory,
     /// The addresses it listens on, of all its doors.
-    pub(super) own: Vec<SocketAddr>,
-    pub(super) limits: Arc<Limits>,
-    pub(super) rules: Arc<RuleBook>,
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) relays: Arc<Relays>,
-    pub(super) notices: Notices,
+    own: Vec<SocketAddr>,
+    terms: Terms,
+    sessions: Arc<Sessions>,
+    relays: Arc<Relays>,
+    notices: Notices,
 }
 
 /// A way to a VPS, and the right to use it.
@@ -48,9 +47,27 @@ struct Way {
 }
 
 impl Gateway {
-    /// Serves `client`, who comes from `address`, until it is gone, or until it has a tunnel.
+    pub(super) fn new(
+        directory: Directory,
+        own: Vec<SocketAddr>,
+        terms: Terms,
+        relays: Arc<Relays>,
+        notices: Notices,
+    ) -> Self {
+        Self { directory, own, terms, sessions: Arc::default(), relays, notices }
+    }
+
+    /// Reads again what an admin may have changed.
+    pub(super) fn reload(&self, notices: &Notices) {
+        self.directory.reload(notices);
+        self.terms.rules.reload(notices);
+    }
+
+    /// Serves `client`, which comes from `address`, until it is gone, or until it has a tunnel.
     pub(super) async fn serve(&self, mut client: TcpStream, address: SocketAddr) {
-        let mut handshake = match self.limits.handshakes.enter(address.ip()) {
+        // Behind a proxy it is not known yet who this is.
+        let from = (!self.terms.proxy_protocol).then_some(address.ip());
+        let mut handshake = match self.terms.limits.handshakes.enter(from) {
             Ok(handshake) => handshake,
             Err(refusal) => return closing::turn_away(client, &answer::refused(&refusal, "")),
         };
@@ -58,22 +75,23 @@ impl Gateway {
         if sys::tune(&client).is_err() {
             return;
         }
-        let incoming = tokio::select! {
+        let read = incoming::read(&mut client, address, self.terms.proxy_protocol);
+        let (address, came) = tokio::select! {
             biased;
-            incoming = incoming::read(&mut client) => incoming,
+            came = read => came,
             () = handshake.dropped() => {
                 let refusal = Refusal::Limit("others wait, and your request has not come".to_owned());
                 return closing::turn_away(client, &answer::refused(&refusal, ""));
             }
         };
-        handshake.has_asked();
-        let (request, early) = match incoming {
+        handshake.has_asked(address.ip());
+        let (request, early) = match came {
             Incoming::Request(request, early) => (request, early),
             Incoming::Broken(answer) => return refuse(client, &answer, handshake).await,
             Incoming::Nobody => return,
         };
         // One set of rules for the whole of a request.
-        let rules = self.rules.current();
+        let rules = self.terms.rules.current();
         let way = match &request {
             Request::Connect(connect) => self.connect(connect, address.ip(), &rules).await,
             Request::Line(line) => self.line(line, address.ip(), &rules).await,
@@ -101,7 +119,7 @@ impl Gateway {
                 None => tokio::time::sleep(HOST_PAUSE).await,
             }
         };
-        if policy::is_wide_open(doors, open_to_everyone, self.rules.current().clients.as_ref()) {
+        if policy::is_wide_open(doors, open_to_everyone, self.terms.rules.current().clients.as_ref()) {
             self.notices.say(
                 "warning: there is no authentication, so whoever can connect to this gateway reaches every VPS: name \
                  the networks to serve with --allow",
@@ -150,7 +168,7 @@ impl Gateway {
             return Err(Refusal::AddressNotServed(from.to_canonical().to_string()));
         }
         let mut admission = self.directory.reach(vps, asker).await?;
-        let permit = self.limits.tunnels.admit(from, admission.user.clone()).inspect_err(|_| self.note_full())?;
+        let permit = self.terms.limits.tunnels.admit(from, admission.user.clone()).inspect_err(|_| self.note_full())?;
         let mut dialled = self.dial(&admission.reach, rules).await;
         if dialled.as_ref().is_err_and(DialError::is_of_the_address) {
             match self.directory.reach_anew(vps, asker, &admission).await {
@@ -176,7 +194,7 @@ impl Gateway {
 
     /// Tells the admin that all tunnels are taken, which is not known from a client that holds too many itself.
     fn note_full(&self) {
-        if self.limits.tunnels.are_all_taken() {
+        if self.terms.limits.tunnels.are_all_taken() {
             let failure = Failure::new("all tunnels are taken: new ones are refused");
             self.notices.complain(Matter::Tunnels, &failure.hint(format!("raise --max-tunnels; or {MORE_FILES}")));
         }

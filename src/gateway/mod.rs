@@ -22,47 +22,54 @@ mod closing;
 mod connection;
 mod dial;
 mod directory;
+mod hand_over;
 mod host_api;
 mod incoming;
+mod inherited;
 mod inventory;
 mod limits;
 mod line_protocol;
 mod listen;
 mod networks;
 mod notices;
+mod orders;
 mod policy;
 mod relay;
 mod rules;
+mod service_manager;
 mod session;
+mod stop;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::sync::mpsc::Receiver;
 
 pub use arguments::Arguments;
 pub use directory::{Directory, HostDirectory};
 pub use inventory::{Cluster, Inventory, InventoryError};
 pub use limits::{Limits, Wanted};
 pub use notices::Notices;
+pub use orders::Order;
 pub use relay::Relays;
 pub use rules::RuleBook;
+pub use service_manager::ServiceManager;
 
 use crate::api::Client;
 use crate::failure::Failure;
 use crate::settings::{DEFAULT_PORT, Flags, Settings, Source};
 use accept::Doors;
 use connection::Gateway;
-use session::Ending;
+use hand_over::{Estate, Parent};
+use inherited::{Inherited, Purpose};
+use limits::Kind;
+use stop::Closing;
 
 /// The program's name, in front of what it says.
 pub const PROGRAM: &str = "kohakuriver-gateway";
@@ -75,76 +82,98 @@ pub struct Listeners {
     pub api: Option<TcpListener>,
 }
 
+/// What a gateway may do, and for how long.
+#[derive(Clone)]
+pub struct Terms {
+    /// How much it holds at once.
+    pub limits: Arc<Limits>,
+    /// Whom it serves and where it dials, as long as nobody changes that.
+    pub rules: Arc<RuleBook>,
+    /// How long tunnels have to finish when it is told to stop.
+    pub drain_timeout: Duration,
+    /// Whether a connection starts with a PROXY protocol header, which tells the client's address.
+    pub proxy_protocol: bool,
+}
+
 /// Serves what the command line says until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When the settings, the inventory or an address can't be used.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let inherited = Inherited::take()?;
     let settings = Settings::load(Flags::default())?;
     let notices = Notices::to(io::stderr());
     let directory = directory(arguments, &settings, &notices)?;
-    let rules = Arc::new(RuleBook::open(arguments.rules())?);
+    let rules = RuleBook::open(arguments.rules())?;
     let broken = |error: io::Error| Failure::new("cannot start").because(&error);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(broken)?;
     let served = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
-        let listeners = bind(arguments, &settings)?;
+        let orders = orders::from_signals().map_err(broken)?;
+        let (listeners, parent) = bind(arguments, &settings, inherited)?;
         announce(&listeners, &notices).map_err(broken)?;
         let open_files = limits::raise_open_files();
         let limits = Limits::new(&arguments.limits(), open_files);
-        let stop = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+        if limits.most(Kind::Tunnels) < arguments.max_tunnels as usize {
+            let most = limits.most(Kind::Tunnels);
+            notices.say(&format!(
+                "carrying at most {most} tunnels at once: more would not fit into the limit of open files"
+            ));
+        }
+        let terms = Terms {
+            limits: Arc::new(limits),
+            rules: Arc::new(rules),
+            drain_timeout: Duration::from_secs(arguments.drain_timeout.into()),
+            proxy_protocol: arguments.proxy_protocol,
         };
         let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
         let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let relays = Relays::start(threads, idle_timeout).map_err(broken)?;
-        serve(listeners, directory, relays, limits, rules, notices, stop).await.map_err(broken)
+        let service_manager = ServiceManager::from_env();
+        match parent {
+            // It tells the service manager who is the service now; before that, nobody else is heard.
+            Some(parent) => parent.relieve(),
+            None => service_manager.ready().map_err(|error| {
+                Failure::new("cannot tell the service manager that the gateway serves").because(&error)
+            })?,
+        }
+        serve(listeners, directory, relays, terms, notices, service_manager, orders).await.map_err(broken)
     });
     // A resolver that hangs in a thread of its own must not hold up the end.
     runtime.shutdown_background();
     served
 }
 
-/// Serves tunnels, within `limits` and by `rules`, until `stop`; then ends those that are open.
+/// Serves tunnels until an order to stop, or until another process has taken over; then lets those that are open finish,
+/// within `terms`.
 ///
 /// # Errors
-/// When a listener has no address.
+/// When a listener has no address, or the system has no descriptor left.
 pub async fn serve(
     listeners: Listeners,
     directory: Directory,
     relays: Relays,
-    limits: Limits,
-    rules: Arc<RuleBook>,
+    terms: Terms,
     notices: Notices,
-    stop: impl Future<Output = ()>,
+    service_manager: ServiceManager,
+    mut orders: Receiver<Order>,
 ) -> io::Result<()> {
     let all = listeners.tunnels.iter().chain(&listeners.api);
     let own = all.map(TcpListener::local_addr).collect::<io::Result<Vec<SocketAddr>>>()?;
-    let limits = Arc::new(limits);
-    let doors = Doors {
-        tracker: TaskTracker::new(),
-        stop: CancellationToken::new(),
-        notices: notices.clone(),
-        limits: Arc::clone(&limits),
-    };
+    let estate = Estate::of(&listeners)?;
+    let doors = Doors::new(notices.clone(), Arc::clone(&terms.limits));
     if let (Directory::Inventory(inventory), Some(listener)) = (&directory, listeners.api) {
         let inventory = Arc::clone(inventory);
         let permits = Arc::new(Semaphore::new(host_api::MAX_CONNECTIONS));
-        doors.open(listener, permits, move |stream, _| host_api::serve(Arc::clone(&inventory), stream));
+        doors.aside().open(listener, permits, move |stream, _| host_api::serve(Arc::clone(&inventory), stream));
     }
     let relays = Arc::new(relays);
     let tunnels = listeners.tunnels.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<SocketAddr>>>()?;
-    let (sessions, relays_of_gateway) = (Arc::default(), Arc::clone(&relays));
     // Those that are being dropped for others count a moment longer than their places.
-    let permits = Arc::new(Semaphore::new(2 * limits.most(limits::Kind::Handshakes)));
-    let gateway = Arc::new(Gateway { directory, own, limits, rules, sessions, relays: relays_of_gateway, notices });
+    let permits = Arc::new(Semaphore::new(2 * terms.limits.most(Kind::Handshakes)));
+    let drain_timeout = terms.drain_timeout;
+    let gateway = Arc::new(Gateway::new(directory, own, terms, Arc::clone(&relays), notices));
     let warning = Arc::clone(&gateway);
-    let warning = async move { warning.warn_if_wide_open(&tunnels).await };
-    doors.tracker.spawn(doors.stop.clone().run_until_cancelled_owned(warning));
+    doors.beside(async move { warning.warn_if_wide_open(&tunnels).await });
     for listener in listeners.tunnels {
         let gateway = Arc::clone(&gateway);
         let serve = move |stream, address| {
@@ -153,12 +182,33 @@ pub async fn serve(
         };
         doors.open(listener, Arc::clone(&permits), serve);
     }
-    stop.await;
-    doors.stop.cancel();
-    doors.tracker.close();
-    doors.tracker.wait().await;
-    relays.end_all(Ending::Stopped);
-    relays.none().await;
+    let heir = loop {
+        match orders.recv().await {
+            Some(Order::Reload) => {
+                service_manager.reloading();
+                gateway.reload(&doors.notices);
+                // It has heard of this gateway before.
+                let _ = service_manager.ready();
+            }
+            Some(Order::HandOver) => match estate.pass_on().await {
+                Ok(heir) => break Some(heir),
+                Err(error) => doors
+                    .notices
+                    .fault(&Failure::new("cannot hand over to a new process; this one goes on").because(&error)),
+            },
+            Some(Order::Stop) | None => break None,
+        }
+    };
+    // As long as one descriptor of a listener is open, the system takes connections for it.
+    drop(estate);
+    let closing = Closing { doors: &doors, relays: &relays, orders: &mut orders };
+    match heir {
+        Some(heir) => {
+            service_manager.handed_over(heir);
+            closing.leave(heir, drain_timeout).await;
+        }
+        None => closing.stop(drain_timeout, &service_manager).await,
+    }
     Ok(())
 }
 
@@ -190,13 +240,34 @@ fn host_api_of(settings: &Settings) -> String {
     }
 }
 
-fn bind(arguments: &Arguments, settings: &Settings) -> Result<Listeners, Failure> {
-    let default = [SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.ssh_proxy_port.value)];
-    let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen };
-    let tunnels = addresses.iter().map(|address| listen::listen(*address)).collect::<Result<_, _>>()?;
-    let api_address = arguments.api_listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT));
-    let api = arguments.inventory.is_some().then(|| listen::listen(api_address)).transpose()?;
-    Ok(Listeners { tunnels, api })
+/// The listeners: those that were passed to this process, and for what none was passed, its own.
+fn bind(
+    arguments: &Arguments,
+    settings: &Settings,
+    mut inherited: Inherited,
+) -> Result<(Listeners, Option<Parent>), Failure> {
+    let mut passed = |purpose| {
+        inherited
+            .listeners(purpose)
+            .map_err(|error| Failure::new("cannot use a socket that was passed").because(&error))
+    };
+    let mut tunnels = passed(Purpose::Tunnels)?;
+    if tunnels.is_empty() {
+        let default = [SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.ssh_proxy_port.value)];
+        let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen };
+        tunnels = addresses.iter().map(|address| listen::listen(*address)).collect::<Result<_, _>>()?;
+    }
+    let mut api = passed(Purpose::Api)?;
+    if api.len() > usize::from(arguments.inventory.is_some()) {
+        return Err(Failure::usage("cannot use the sockets named `api`")
+            .cause("the Host API is served on one socket, and of an inventory only")
+            .hint("drop the socket unit with `FileDescriptorName=api`, or give --inventory"));
+    }
+    if api.is_empty() && arguments.inventory.is_some() {
+        let address = arguments.api_listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT));
+        api.push(listen::listen(address)?);
+    }
+    Ok((Listeners { tunnels, api: api.pop() }, inherited.parent()))
 }
 
 /// Says where it listens. From here on the system takes connections, so whoever waits for these lines may come.

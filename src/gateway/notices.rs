@@ -42,6 +42,11 @@ impl Notices {
         self.write(&format!("{line}\n"), |_| true);
     }
 
+    /// Tells a failure of something that was asked for just now.
+    pub(super) fn fault(&self, failure: &Failure) {
+        self.write(&failure.render(super::PROGRAM), |_| true);
+    }
+
     /// Complains, unless a complaint about the same matter is less than a minute old.
     pub(super) fn complain(&self, matter: Matter, failure: &Failure) {
         self.write(&failure.render(super::PROGRAM), |inner| {

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use crate::failure::Failure;
 use crate::gateway::line_protocol::{LineAccess, LineProtocol, TokenFileError};
 use crate::gateway::networks::{Networks, NetworksError};
+use crate::gateway::notices::Notices;
 
 /// One set of rules.
 #[derive(Clone, Debug)]
@@ -58,18 +59,27 @@ impl RuleBook {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again. Open tunnels stay open, whatever the new rules say.
-    ///
-    /// # Errors
-    /// When one of the files can't be used; then all rules stay as they were.
-    pub fn reload(&self) -> Result<(), Failure> {
-        let rules = Arc::new(self.sources.read()?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = rules;
-        Ok(())
+    /// Reads the files again, and says what came of it. When one of them can't be used, all rules stay as they were.
+    /// Open tunnels stay open, whatever the new rules say.
+    pub(super) fn reload(&self, notices: &Notices) {
+        match self.sources.read() {
+            Ok(rules) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+                if self.sources.have_files() {
+                    notices.say("reloaded; the new rules are in force");
+                }
+            }
+            Err(failure) => notices.fault(&failure.cause("all rules stay as they were")),
+        }
     }
 }
 
 impl Sources {
+    fn have_files(&self) -> bool {
+        let files = [&self.allow_file, &self.allow_runner_file];
+        files.iter().any(|file| file.is_some()) || matches!(self.line_protocol, LineProtocol::TokenFile(_))
+    }
+
     fn read(&self) -> Result<Rules, Failure> {
         Ok(Rules {
             clients: networks("--allow-file", &self.allow, self.allow_file.as_ref())?,
@@ -107,6 +117,7 @@ fn networks(flag: &str, given: &[IpNet], file: Option<&PathBuf>) -> Result<Optio
 mod tests {
     use super::*;
     use crate::gateway::networks::network;
+    use crate::gateway::notices::tests::Heard;
 
     fn serves(rules: &RuleBook, ip: &str) -> bool {
         rules.current().clients.as_ref().is_none_or(|clients| clients.contains(ip.parse().unwrap()))
@@ -126,23 +137,27 @@ mod tests {
             ..Sources::default()
         })
         .unwrap();
+        let heard = Heard::default();
+        let notices = Notices::to(heard.clone());
         let before = rules.current();
         assert!(serves(&rules, "10.0.0.1") && serves(&rules, "192.168.0.1") && !serves(&rules, "172.16.0.1"));
         assert_eq!(before.runners, Some(Networks::default()));
 
         std::fs::write(&clients, "172.16.0.0/12 # moved\n").unwrap();
-        rules.reload().unwrap();
+        rules.reload(&notices);
         assert!(!serves(&rules, "10.0.0.1") && serves(&rules, "192.168.0.1") && serves(&rules, "172.16.0.1"));
         assert!(before.clients.as_ref().unwrap().contains("10.0.0.1".parse().unwrap()));
 
         std::fs::write(&clients, "10.0.0.0/8\n").unwrap();
         std::fs::write(&runners, "10.0.0.0/8\nnode1\n").unwrap();
-        let text = rules.reload().unwrap_err().render("p");
+        rules.reload(&notices);
+        let text = heard.text();
         assert!(text.contains("runners as --allow-runner-file\n") && text.contains("line 2: `node1`"), "{text}");
         assert!(serves(&rules, "172.16.0.1") && !serves(&rules, "10.0.0.1"), "half of a broken reload counts");
 
         std::fs::remove_dir_all(&folder).unwrap();
-        assert!(rules.reload().is_err() && serves(&rules, "172.16.0.1"));
+        rules.reload(&notices);
+        assert!(heard.text().contains("it can't be read") && serves(&rules, "172.16.0.1"));
     }
 
     #[test]

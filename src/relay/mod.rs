@@ -202,5 +202,5 @@ impl<'fd> Relay<'fd> {
 /// Those of `sendmsg(2)`.
 pub fn pass(stdout: BorrowedFd<'_>, socket: &TcpStream) -> io::Result<()> {
     socket.set_nonblocking(false)?;
-    sys::pass_descriptor(stdout, socket.as_fd())
+    sys::pass_descriptor(stdout, socket.as_fd(), 0)
 }

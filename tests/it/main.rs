@@ -6,7 +6,10 @@
 
 mod bad_input;
 mod connect_command;
+mod dead_runners;
 mod gateway_ends;
+mod gateway_restarts;
+mod gateway_signals;
 mod helper_answers;
 mod helper_ends;
 mod helper_endurance;
@@ -16,8 +19,10 @@ mod older_host;
 mod other_clients;
 mod other_proxies;
 mod refusals;
+mod several_gateways;
 mod ssh_config;
 mod ssh_config_files;
 mod ssh_matrix;
 mod stock_clients;
 mod support;
+mod systemd_units;

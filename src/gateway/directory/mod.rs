@@ -8,7 +8,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::api::{Reach, choose, locate};
+use crate::failure::Failure;
 use crate::gateway::inventory::Inventory;
+use crate::gateway::notices::Notices;
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::target::VpsRef;
@@ -49,6 +51,18 @@ impl Asker {
 }
 
 impl Directory {
+    /// Reads the inventory again; a Host is asked anew in seconds anyway. Says what came of it.
+    pub(super) fn reload(&self, notices: &Notices) {
+        let Self::Inventory(inventory) = self else { return };
+        match inventory.reload() {
+            Ok(count) => notices.say(&format!("reloaded; the inventory has {count} VPSes")),
+            Err(error) => {
+                let what = "the inventory is refused; the last good one stays";
+                notices.fault(&Failure::new(what).because(&error));
+            }
+        }
+    }
+
     /// Where `vps` is reached, if `asker` may.
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker) -> Result<Admission, Refusal> {
         match self {

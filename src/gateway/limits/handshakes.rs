@@ -33,7 +33,7 @@ struct Held {
 }
 
 struct Entry {
-    client: Client,
+    client: Option<Client>,
     dropped: Arc<Notify>,
 }
 
@@ -47,7 +47,7 @@ struct OfClient {
 pub(in crate::gateway) struct Handshake {
     handshakes: Arc<Handshakes>,
     id: u64,
-    client: Client,
+    client: Option<Client>,
     dropped: Arc<Notify>,
 }
 
@@ -56,14 +56,15 @@ impl Handshakes {
         Self { most, most_per_client, refused: Counts::default(), held: Mutex::default() }
     }
 
-    /// Lets the client at `ip` in, in place of another one if need be.
+    /// Lets a client in, in place of another one if need be. `ip` is `None` as long as its address is not known: it
+    /// then has no share but all there is.
     ///
     /// # Errors
     /// [`Refusal::Limit`], when all those before it are being served.
-    pub(in crate::gateway) fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Handshake, Refusal> {
-        let client = Client::of(ip);
+    pub(in crate::gateway) fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Handshake, Refusal> {
+        let client = ip.map(Client::of);
         let mut held = self.held();
-        let own = held.by_client.get(&client);
+        let own = client.as_ref().and_then(|client| held.by_client.get(client));
         let full = if own.is_some_and(|own| own.count >= self.most_per_client) {
             let oldest = own.and_then(|own| own.droppable.first().copied());
             Some((Kind::HandshakesPerClient, self.most_per_client, oldest))
@@ -104,8 +105,9 @@ impl Handshake {
         self.dropped.notified().await;
     }
 
-    /// The request is here: nobody takes the place of this one until [`Handshake::is_answered`].
-    pub(in crate::gateway) fn has_asked(&mut self) {
+    /// The request is here, from `ip`: nobody takes the place of this one until [`Handshake::is_answered`].
+    pub(in crate::gateway) fn has_asked(&mut self, ip: IpAddr) {
+        self.client = Some(Client::of(ip));
         self.mark(false);
     }
 
@@ -131,24 +133,30 @@ impl Drop for Handshake {
 }
 
 impl Held {
-    fn insert(&mut self, id: u64, client: Client, dropped: Arc<Notify>, droppable: bool) {
+    fn insert(&mut self, id: u64, client: Option<Client>, dropped: Arc<Notify>, droppable: bool) {
         self.all.insert(id, Entry { client, dropped });
-        let own = self.by_client.entry(client).or_default();
-        own.count += 1;
         if droppable {
-            own.droppable.insert(id);
             self.droppable.insert(id);
+        }
+        if let Some(client) = client {
+            let own = self.by_client.entry(client).or_default();
+            own.count += 1;
+            if droppable {
+                own.droppable.insert(id);
+            }
         }
     }
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.all.remove(&id)?;
         self.droppable.remove(&id);
-        if let Some(own) = self.by_client.get_mut(&entry.client) {
+        if let Some(client) = entry.client
+            && let Some(own) = self.by_client.get_mut(&client)
+        {
             own.count -= 1;
             own.droppable.remove(&id);
             if own.count == 0 {
-                self.by_client.remove(&entry.client);
+                self.by_client.remove(&client);
             }
         }
         Some(entry)
@@ -167,8 +175,10 @@ mod tests {
         pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
     fn enter(handshakes: &Arc<Handshakes>, from: &str) -> Result<Handshake, Refusal> {
-        handshakes.enter(from.parse().unwrap())
+        handshakes.enter(Some(from.parse().unwrap()))
     }
 
     #[test]
@@ -176,12 +186,12 @@ mod tests {
         let handshakes = Arc::new(Handshakes::new(3, 3));
         let [mut first, second, mut third] =
             ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|from| enter(&handshakes, from).unwrap());
-        first.has_asked();
+        first.has_asked(ONE);
         assert!(!is_ready(second.dropped()));
         let mut fourth = enter(&handshakes, "10.0.0.4").unwrap();
         assert!(is_ready(second.dropped()) && !is_ready(first.dropped()) && !is_ready(third.dropped()));
-        third.has_asked();
-        fourth.has_asked();
+        third.has_asked(ONE);
+        fourth.has_asked(ONE);
         assert!(matches!(enter(&handshakes, "10.0.0.5"), Err(Refusal::Limit(_))));
         // Who has an answer and doesn't go makes room as well.
         fourth.is_answered();
@@ -203,12 +213,26 @@ mod tests {
         assert_eq!(dropped, [true, true, true, false, false]);
         assert!(!is_ready(other.dropped()));
         assert_eq!(handshakes.used(Kind::HandshakesPerClient), 2);
-        flood.iter_mut().for_each(Handshake::has_asked);
+        flood.iter_mut().for_each(|one| one.has_asked("2001:db8::1".parse().unwrap()));
         // Those that had been dropped are served too, since their requests are here, but the address gets no more.
         assert!(enter(&handshakes, "2001:db8::9").is_err());
         flood[0].is_answered();
         let newest = enter(&handshakes, "2001:db8::9").unwrap();
         assert!(is_ready(flood[0].dropped()) && !is_ready(newest.dropped()));
         assert!(enter(&handshakes, "10.0.0.9").is_ok());
+    }
+
+    #[test]
+    fn behind_a_proxy_an_address_counts_once_it_is_known() {
+        let handshakes = Arc::new(Handshakes::new(3, 1));
+        let mut all: Vec<_> = (0..3).map(|_| handshakes.enter(None).unwrap()).collect();
+        assert_eq!(handshakes.used(Kind::HandshakesPerClient), 0);
+        all[0].has_asked(ONE);
+        all[1].has_asked(ONE);
+        assert_eq!(handshakes.used(Kind::HandshakesPerClient), 2);
+        assert!(handshakes.enter(None).is_ok() && is_ready(all[2].dropped()));
+        drop(all);
+        let held = handshakes.held();
+        assert!(held.all.is_empty() && held.droppable.is_empty() && held.by_client.is_empty());
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Sshd {
     pub(crate) key: PathBuf,
     host_key: String,
     process: Process,
-    _home: Home,
+    home: Home,
 }
 
 impl Sshd {
@@ -44,7 +44,7 @@ impl Sshd {
             let ready =
                 process.try_wait_for(DEADLINE, |seen| String::from_utf8_lossy(&seen.stderr).find(&listening).map(drop));
             if ready.is_ok() {
-                return Self { port, key, host_key, process, _home: home };
+                return Self { port, key, host_key, process, home };
             }
             let stderr = process.finish().stderr;
             assert!(stderr.contains("Address already in use"), "sshd does not start:\n{stderr}");
@@ -61,6 +61,11 @@ impl Sshd {
     pub(crate) fn copy_key_to(&self, path: &Path) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::copy(&self.key, path).unwrap();
+    }
+
+    /// Its public host key's file.
+    pub(crate) fn host_key_file(&self) -> PathBuf {
+        self.home.join("host_key.pub")
     }
 
     /// How many connections it has taken, by its own log.
