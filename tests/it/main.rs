@@ -7,7 +7,9 @@
 mod bad_input;
 mod connect_command;
 mod dead_runners;
+mod gateway_access;
 mod gateway_ends;
+mod gateway_limits;
 mod gateway_restarts;
 mod gateway_signals;
 mod helper_answers;

@@ -39,8 +39,13 @@ impl Gateway {
 
     /// In front of the Host API at `base`.
     pub(crate) fn with_host_api(base: &str) -> Self {
+        Self::with_host_api_and(base, &[])
+    }
+
+    /// As [`Gateway::with_host_api`], with more options.
+    pub(crate) fn with_host_api_and(base: &str, options: &[&str]) -> Self {
         let home = Home::new();
-        let process = run(&home).args(["--host-api", base]).deadline(600).start();
+        let process = run(&home).args(["--host-api", base]).args(options).deadline(600).start();
         Self { address: listening(&process), api: None, inventory: None, process, _home: home }
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here sleeps for readiness: each part says when it serves, and every wait has a deadline that fails the test
 //! with everything that was printed.
 
+pub(crate) mod curl;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod host_api;
