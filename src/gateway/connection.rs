@@ -113,13 +113,16 @@ impl Gateway {
     /// Warns the admin when anyone who can connect to one of the `doors` may reach every VPS. Takes as long as the Host
     /// takes to be there.
     pub(super) async fn warn_if_wide_open(&self, doors: &[SocketAddr]) {
+        if !policy::is_wide_open(doors, self.terms.rules.current().clients.as_ref()) {
+            return;
+        }
         let open_to_everyone = loop {
             match self.directory.is_open_to_everyone().await {
                 Some(open) => break open,
                 None => tokio::time::sleep(HOST_PAUSE).await,
             }
         };
-        if policy::is_wide_open(doors, open_to_everyone, self.terms.rules.current().clients.as_ref()) {
+        if open_to_everyone {
             self.notices.say(
                 "warning: there is no authentication, so whoever can connect to this gateway reaches every VPS: name \
                  the networks to serve with --allow",

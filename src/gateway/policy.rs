@@ -41,10 +41,9 @@ pub(super) fn serves(ip: IpAddr, allowed: Option<&Networks>) -> bool {
     allowed.is_none_or(|networks| networks.contains(ip))
 }
 
-/// Whether the gateway should say that anyone may reach its VPSes: somebody else than this machine can connect,
-/// nothing asks who they are, and no network is named.
-pub(super) fn is_wide_open(listening: &[SocketAddr], open_to_everyone: bool, allowed: Option<&Networks>) -> bool {
-    open_to_everyone && allowed.is_none() && listening.iter().any(|address| !address.ip().to_canonical().is_loopback())
+/// Whether any address of the world is served by one of the doors that are `listening`, as far as the rules go.
+pub(super) fn is_wide_open(listening: &[SocketAddr], allowed: Option<&Networks>) -> bool {
+    allowed.is_none() && listening.iter().any(|address| !address.ip().to_canonical().is_loopback())
 }
 
 /// Whether `address` may be dialled. `is_local` says whether an address belongs to this machine; it is asked only when
@@ -151,19 +150,18 @@ mod tests {
     #[test]
     fn when_it_is_open_to_the_world() {
         let lab = networks(&["10.0.0.0/8"]);
-        for (listening, everyone, allowed, warns) in [
-            ("[::]:8002", true, None, true),
-            ("0.0.0.0:8002", true, None, true),
-            ("10.0.0.1:8002", true, None, true),
-            ("[::]:8002", true, Some(&lab), false),
-            ("[::]:8002", false, None, false),
-            ("127.0.0.1:8002", true, None, false),
-            ("127.1.2.3:8002", true, None, false),
-            ("[::1]:8002", true, None, false),
-            ("[::ffff:127.0.0.1]:8002", true, None, false),
+        for (listening, allowed, open) in [
+            ("[::]:8002", None, true),
+            ("0.0.0.0:8002", None, true),
+            ("10.0.0.1:8002", None, true),
+            ("[::]:8002", Some(&lab), false),
+            ("127.0.0.1:8002", None, false),
+            ("127.1.2.3:8002", None, false),
+            ("[::1]:8002", None, false),
+            ("[::ffff:127.0.0.1]:8002", None, false),
         ] {
             let listening = [listening.parse().unwrap(), "127.0.0.1:1".parse().unwrap()];
-            assert_eq!(is_wide_open(&listening, everyone, allowed), warns, "{listening:?} {everyone} {allowed:?}");
+            assert_eq!(is_wide_open(&listening, allowed), open, "{listening:?} {allowed:?}");
         }
     }
 

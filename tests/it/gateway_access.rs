@@ -1,7 +1,7 @@
 //! Who may reach a VPS through the gateway, and where it goes: with a Host that has authentication on, and without.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -11,11 +11,11 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::curl::curl;
-use crate::support::gateway::{Gateway, echo_tunnel, inventory, running};
+use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
 use crate::support::host_api::{ASSIGNED, OPERATOR, OWNER, STRANGER, VIEWER, answer, host_api};
 use crate::support::older_host::{OlderHost, task};
-use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server, http_server};
+use crate::support::peers::{PEER_TIMEOUT, Peer, http_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::{GATEWAY, HELPER};
@@ -55,11 +55,25 @@ fn vps(port: u16) -> Value {
     vps
 }
 
-/// A Host with authentication on, and a VPS behind it that says back what it hears.
+/// What is said by a [`greeter`].
+const BANNER: &str = "SSH-2.0-Greeter\r\n";
+
+/// A VPS that greets and ends, which ends its clients too.
+fn greeter() -> Peer {
+    Peer::serve(|mut stream| {
+        stream.write_all(BANNER.as_bytes())?;
+        // A client may reset what it has no more use for.
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+        Ok(())
+    })
+}
+
+/// A Host with authentication on, and a VPS behind it.
 fn cluster() -> (Peer, Peer) {
-    let echo = echo_server();
-    let api = host_api(vec![vps(echo.address.port())]);
-    (echo, api)
+    let vps_of_host = greeter();
+    let api = host_api(vec![vps(vps_of_host.address.port())]);
+    (vps_of_host, api)
 }
 
 fn base(api: &Peer) -> String {
@@ -68,7 +82,7 @@ fn base(api: &Peer) -> String {
 
 #[test]
 fn each_role_with_a_stock_client_and_with_our_helper() {
-    let (_echo, api) = cluster();
+    let (_vps, api) = cluster();
     let gateway = Gateway::with_host_api(&base(&api));
     for (token, status, says) in [
         (OWNER, 200, ""),
@@ -86,9 +100,9 @@ fn each_role_with_a_stock_client_and_with_our_helper() {
         let home = Home::new();
         let helper = Run::new(HELPER, &home).arg("--proxy").arg(gateway.address.to_string()).args([ID, "22"]);
         let helper = if token.is_empty() { helper } else { helper.env("KOHAKURIVER_TOKEN", token) };
-        let outcome = helper.stdin("back and forth\n").output();
+        let outcome = helper.output();
         if status == 200 {
-            outcome.succeeds().prints("back and forth\n").says_nothing();
+            outcome.succeeds().prints(BANNER).says_nothing();
         } else {
             outcome.exits(1).prints_nothing().says(&[&format!(" {status} ").trim_end().to_owned(), says, "  hint: "]);
         }
@@ -106,7 +120,7 @@ fn each_role_with_a_stock_client_and_with_our_helper() {
 
 #[test]
 fn what_becomes_of_the_line_protocol_with_authentication_on() {
-    let (_echo, api) = cluster();
+    let (_vps, api) = cluster();
     let home = Home::new();
     let token = home.write("token", format!("{OWNER}\n"));
     std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -135,7 +149,7 @@ fn what_becomes_of_the_line_protocol_with_authentication_on() {
 
 #[test]
 fn the_token_of_the_line_protocol_is_read_again_and_never_shown() {
-    let (_echo, api) = cluster();
+    let (_vps, api) = cluster();
     let home = Home::new();
     let path = home.write("token", format!("{OWNER}\n"));
     let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -143,7 +157,8 @@ fn the_token_of_the_line_protocol_is_read_again_and_never_shown() {
     mode(0o644);
     let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0", "--host-api", &base(&api)]).args(options);
     let outcome = run.output();
-    outcome.exits(2).prints_nothing().fails_with("kohakuriver-gateway", "cannot use the token in ", "chmod 600 ");
+    let what = format!("cannot use the token in {}", path.display());
+    outcome.exits(2).prints_nothing().fails_with("kohakuriver-gateway", &what, "chmod 600 ");
     mode(0o600);
     let gateway = Gateway::with_host_api_and(&base(&api), &options);
     assert_eq!(line(gateway.address, ID), "SUCCESS\n");
@@ -170,8 +185,8 @@ fn the_token_of_the_line_protocol_is_read_again_and_never_shown() {
 
 #[test]
 fn without_authentication_networks_say_who_may() {
-    let echo = echo_server();
-    let inventory = inventory(&[vps(echo.address.port())]);
+    let greeter = greeter();
+    let inventory = inventory(&[vps(greeter.address.port())]);
     let home = Home::new();
     let file = home.write("allow", "# nobody yet\n");
     let path = file.to_str().unwrap();
@@ -218,8 +233,8 @@ fn without_authentication_networks_say_who_may() {
 
 #[test]
 fn runners_are_dialled_in_the_networks_that_are_named() {
-    let echo = echo_server();
-    let inventory = inventory(&[vps(echo.address.port())]);
+    let greeter = greeter();
+    let inventory = inventory(&[vps(greeter.address.port())]);
     for (network, status) in [("127.0.0.0/8", 200), ("10.0.0.0/8", 502)] {
         let gateway = Gateway::with_inventory_and(&inventory, &["--allow-runner", network]);
         let answer = curl(gateway.address, &target(), None);
@@ -228,7 +243,7 @@ fn runners_are_dialled_in_the_networks_that_are_named() {
             assert_eq!(answer.field("proxy-status"), Some("kohakuriver-gateway; error=destination_ip_unroutable"));
         }
     }
-    assert_eq!(echo.accepted(), 1);
+    assert_eq!(greeter.accepted(), 1);
 }
 
 /// Anyone who reaches a Host's API can register a Runner there, at the gateway's own address for one.
@@ -249,7 +264,7 @@ fn whoever_may_reach_everything_is_told_of_at_the_start() {
     const WARNING: &str =
         "warning: there is no authentication, so whoever can connect to this gateway reaches every VPS";
     let inventory = inventory(&[vps(1)]);
-    let (_echo, with_users) = cluster();
+    let (_vps, with_users) = cluster();
     let without = OlderHost::start(&[task(ID, "running", None, None)]);
     let without = format!("http://{}", without.api);
     let home = Home::new();
@@ -281,7 +296,7 @@ fn whoever_may_reach_everything_is_told_of_at_the_start() {
 
 #[test]
 fn a_vps_that_was_restarted_is_found_at_its_new_port() {
-    let (before, after) = (echo_server(), echo_server());
+    let (before, after) = (greeter(), greeter());
     let port = Arc::new(AtomicU16::new(before.address.port()));
     let now = Arc::clone(&port);
     let api = http_server(move |asked| {
@@ -299,7 +314,7 @@ fn a_vps_that_was_restarted_is_found_at_its_new_port() {
 
 #[test]
 fn while_the_host_is_down_those_it_knows_get_in_for_a_while() {
-    let (_echo, api) = cluster();
+    let (_vps, api) = cluster();
     let (long, short) = (Gateway::with_host_api(&base(&api)), &["--stale", "1"]);
     let short = Gateway::with_host_api_and(&base(&api), short);
     assert_eq!((connect(&long, OWNER), connect(&short, OWNER)), (200, 200));
@@ -329,14 +344,13 @@ fn while_the_host_is_down_those_it_knows_get_in_for_a_while() {
 /// The Host's older generation has no users: everyone may, in both protocols.
 #[test]
 fn an_older_hosts_vpses_are_everyones() {
-    let echo = echo_server();
-    let host = OlderHost::start(&[task(ID, "running", Some("node-up"), Some(echo.address.port()))]);
+    let greeter = greeter();
+    let host = OlderHost::start(&[task(ID, "running", Some("node-up"), Some(greeter.address.port()))]);
     let gateway = Gateway::with_host_api(&format!("http://{}", host.api));
     for token in ["", OWNER] {
         assert_eq!(connect(&gateway, token), 200);
     }
     assert_eq!(line(gateway.address, ID), "SUCCESS\n");
-    echo_tunnel(gateway.address, ID).unwrap();
     let gateway = Gateway::with_host_api_and(&format!("http://{}", host.api), &["--allow", "10.0.0.0/8"]);
     assert_eq!(connect(&gateway, ""), 403);
 }
