@@ -118,7 +118,8 @@ impl<'n> Memory<'n> {
     }
 }
 
-#[cfg(all(test, any(feature = "cli", feature = "gateway")))]
+#[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::caller::{AUTHENTICATION_OFF, Caller};
 use crate::api::model::{ModelError, node_list, vps_list};
 use crate::api::transport::{Answer, Transport, nonsense};
 use crate::api::{ApiError, Node, Vps, choose};
@@ -22,19 +21,19 @@ use crate::target::{TaskId, VpsRef};
 /// A client of one Host's API, whichever way it goes there. Clones are cheap and share connections.
 #[derive(Clone)]
 pub struct Api<T> {
-    shared: Arc<Shared<T>>,
-    token: Option<Token>,
+    pub(super) shared: Arc<Shared<T>>,
+    pub(super) token: Option<Token>,
 }
 
-struct Shared<T> {
-    transport: T,
+pub(super) struct Shared<T> {
+    pub(super) transport: T,
     /// The Host serves its API at the root. Only a guess before the first answer, and checked against every one.
-    at_root: AtomicBool,
+    pub(super) at_root: AtomicBool,
 }
 
 /// A usable answer, and the kind of Host that gave it.
-struct Found {
-    json: Value,
+pub(super) struct Found {
+    pub(super) json: Value,
     at_root: bool,
 }
 
@@ -88,34 +87,6 @@ impl<T: Transport> Api<T> {
             chosen => chosen.map(|vps| vps.id),
         }
         .map_err(ApiError::Refusal)
-    }
-
-    /// The name of the user whose token this is; `None` on a Host that has no users.
-    ///
-    /// # Errors
-    /// [`Refusal::TokenNeeded`] when the Host doesn't know the token, or why the API gave no usable answer.
-    pub async fn user(&self) -> Result<Option<String>, ApiError> {
-        match self.caller().await? {
-            Caller::Everyone => Ok(None),
-            Caller::Anonymous => Err(ApiError::Refusal(Refusal::TokenNeeded)),
-            Caller::User { name, .. } => Ok(Some(name)),
-        }
-    }
-
-    /// Whom the Host takes the bearer of this token for.
-    ///
-    /// # Errors
-    /// Why the API gave no usable answer.
-    pub async fn caller(&self) -> Result<Caller, ApiError> {
-        match self.get("/auth/me").await {
-            // The Host is of a generation or a kind that has no users.
-            Err(ApiError::NotAHost { .. }) => Ok(Caller::Everyone),
-            // Not just any 503: what stands in front of a Host says that too while the Host is away.
-            Err(ApiError::Status { status: 503, detail, .. }) if detail.starts_with(AUTHENTICATION_OFF) => {
-                Ok(Caller::Everyone)
-            }
-            found => Caller::from_json(&found?.json).ok_or_else(|| nonsense(self.base(), "it names no user")),
-        }
     }
 
     /// The VPSes of the Host: `all`, or those that haven't ended. A user whose role doesn't allow that gets those
@@ -202,7 +173,7 @@ impl<T: Transport> Api<T> {
     }
 
     /// Asks the generation that answered last, and the other one when this one doesn't know the path.
-    async fn get(&self, path: &str) -> Result<Found, ApiError> {
+    pub(super) async fn get(&self, path: &str) -> Result<Found, ApiError> {
         let first = self.shared.at_root.load(Ordering::Relaxed);
         for at_root in [first, !first] {
             let full = if at_root { path.to_owned() } else { format!("/api{path}") };
@@ -227,7 +198,7 @@ impl<T: Transport> Api<T> {
         }
     }
 
-    fn read<V>(&self, result: Result<V, ModelError>) -> Result<V, ApiError> {
+    pub(super) fn read<V>(&self, result: Result<V, ModelError>) -> Result<V, ApiError> {
         result.map_err(|error| nonsense(self.base(), error.to_string()))
     }
 }
@@ -239,7 +210,7 @@ fn refusal(status: u16, detail: &str) -> Option<Refusal> {
         // A token that the Host doesn't know makes its bearer anonymous, not wrong.
         (403, detail) if detail.starts_with("Anonymous ") => Some(Refusal::TokenNeeded),
         (403, _) => Some(Refusal::NotAllowed),
-        (404, "Task not found." | "Task id not found") => Some(Refusal::NotFound),
+        (404, "Task not found." | "Task id not found" | "VPS not found.") => Some(Refusal::NotFound),
         _ => None,
     }
 }
@@ -258,5 +229,6 @@ fn overlaid(task: Vps, listed: &Vps) -> Result<Vps, ModelError> {
     Vps::from_json(json)
 }
 
-#[cfg(all(test, any(feature = "cli", feature = "gateway")))]
+#[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod tests;

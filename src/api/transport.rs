@@ -1,4 +1,4 @@
-//! The way to one Host: one GET, within a time limit and a body limit, and JSON or a clear error.
+//! The way to one Host: one request, within a time limit and a body limit, and JSON or a clear error.
 //!
 //! There are two. `Pooled` is for programs with a runtime: asynchronous, and it keeps connections. [`Direct`] is for one
 //! that asks once and goes on to something else: it does all of its work in the calling thread. Both speak plain
@@ -41,6 +41,8 @@ pub struct Answer {
     pub(super) status: u16,
     /// `None` when the body is no JSON.
     pub(super) json: Option<Value>,
+    /// The session that it opened.
+    pub(super) session: Option<Token>,
     /// The start of the body, printable.
     text: String,
 }
@@ -49,7 +51,7 @@ impl Answer {
     pub(super) fn new(status: u16, body: &[u8]) -> Self {
         // What can't be in the part that is shown needn't be looked at.
         let text = excerpt_bytes(&body[..body.len().min(4096)]);
-        Self { status, json: serde_json::from_slice(body).ok(), text }
+        Self { status, json: serde_json::from_slice(body).ok(), session: None, text }
     }
 
     /// The `detail` that Hosts put into every refusal, else the start of the body.

@@ -1,5 +1,6 @@
-//! `kohakuriver config show`: every setting, its value and where it came from. Of the token, only that there is one.
+//! `kohakuriver config show` and `config path`: every setting, its value and where it came from. Of the token, only that there is one.
 
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::ui;
@@ -9,8 +10,17 @@ use crate::settings::{self, Settings, Source, env_vars};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let token = (settings::load_token(), settings::process_environment(env_vars::KOHAKURIVER_TOKEN).is_some());
-    let table = ui::table(["SETTING", "VALUE", "SOURCE"], &rows(settings, &token.0, token.1), None);
+    let table = ui::table(["SETTING", "VALUE", "SOURCE"], &rows(settings, &token.0, token.1), ui::Look::PLAIN);
     ui::print(&format!("{table}\n{}", ui::fields(&files(settings::config_path(), settings::auth_path()))))
+}
+
+/// `kohakuriver config path`, for editors and scripts.
+pub(super) fn path() -> Result<(), Failure> {
+    let path = settings::config_path()
+        .ok_or_else(|| Failure::new("cannot tell where your configuration directory is").hint("set HOME"))?;
+    let mut line = path.into_os_string().into_vec();
+    line.push(b'\n');
+    ui::print_bytes(&line)
 }
 
 fn rows(settings: &Settings, token: &Result<Option<Token>, Failure>, token_from_env: bool) -> Vec<[String; 3]> {
@@ -19,6 +29,7 @@ fn rows(settings: &Settings, token: &Result<Option<Token>, Failure>, token_from_
         Some(proxy) => row("proxy", proxy.value.to_string(), &proxy.source),
         None => row("proxy", "the Host's".to_owned(), &Source::Default),
     };
+    let gateway_admin = settings.gateway_admin.as_ref().map_or(&Source::Default, |admin| &admin.source);
     let log_file = match &settings.log_file {
         Some(file) => row("log_file", file.value.display().to_string(), &file.source),
         None => row("log_file", String::new(), &Source::Default),
@@ -28,6 +39,7 @@ fn rows(settings: &Settings, token: &Result<Option<Token>, Failure>, token_from_
         row("port", settings.port.value.to_string(), &settings.port.source),
         row("ssh_proxy_port", settings.ssh_proxy_port.value.to_string(), &settings.ssh_proxy_port.source),
         proxy,
+        row("gateway_admin", settings.gateway_admin_url(), gateway_admin),
         log_file,
         token_row(token, token_from_env),
     ]

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::route::{home, route, ssh_program, unusable};
-use super::{block_on, client, ui, vps_ref};
+use super::{block_on, client, ui, vps_cache, vps_ref};
 use crate::api::{ApiError, locate, refused};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
@@ -26,7 +26,7 @@ use crate::ssh::keys;
 use crate::ssh::quote::shell_line;
 use crate::target::{TaskId, VpsRef};
 
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 #[command(after_help = "\
 Without --key, ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> is used if it exists, else ssh's agent and \
 defaults. What stands behind `--` is ssh's, as if it stood behind the host name:
@@ -35,7 +35,7 @@ defaults. What stands behind `--` is ssh's, as if it stood behind the host name:
   kohakuriver vps connect trainer -- -t htop")]
 pub(super) struct Arguments {
     /// Task id or name of the VPS
-    #[arg(value_name = "VPS")]
+    #[arg(value_name = "VPS", add = vps_cache::candidates())]
     vps: String,
     /// Private key to log in with
     #[arg(long, short = 'i', value_name = "FILE")]
@@ -79,6 +79,11 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
     prepare_known_hosts(&command.route.known_hosts)?;
     let error = Command::new(&command.ssh).args(&argv[1..]).exec();
     Err(Failure::new(format!("cannot run {}", command.ssh.display())).because(&error))
+}
+
+/// Becomes ssh to a VPS that was just made.
+pub(super) fn enter(settings: &Settings, id: TaskId, key: Option<PathBuf>) -> Result<(), Failure> {
+    run(settings, Arguments { vps: id.to_string(), key, ..Arguments::default() })
 }
 
 /// Asks the Host for the VPS; one that can't be reached is a failure that says why. With `wait`, one that is starting is

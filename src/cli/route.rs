@@ -58,7 +58,7 @@ fn knows_known_hosts_command(ssh: &Path) -> bool {
 }
 
 /// The helper beside this program, where they are installed together, else the first on PATH.
-fn proxy_program() -> Result<PathBuf, Failure> {
+pub(super) fn proxy_program() -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
     let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
     beside.clone().filter(|path| is_program(path)).or_else(on_path).ok_or_else(|| {

@@ -19,7 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
 use crate::gateway::closing;
-use crate::gateway::limits::{Limits, MORE_FILES};
+use crate::gateway::limits::MORE_FILES;
+use crate::gateway::metrics::Metrics;
 use crate::gateway::notices::{Matter, Notices};
 use crate::handshake::answer;
 use crate::refusal::Refusal;
@@ -39,7 +40,7 @@ pub(super) struct Doors {
     closed: CancellationToken,
     ended: CancellationToken,
     pub(super) notices: Notices,
-    pub(super) limits: Arc<Limits>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// A descriptor for hard times; `None` when there was none left to put by.
@@ -53,14 +54,14 @@ impl Spare {
 }
 
 impl Doors {
-    pub(super) fn new(notices: Notices, limits: Arc<Limits>) -> Self {
+    pub(super) fn new(notices: Notices, metrics: Arc<Metrics>) -> Self {
         Self {
             accepting: TaskTracker::new(),
             connections: TaskTracker::new(),
             closed: CancellationToken::new(),
             ended: CancellationToken::new(),
             notices,
-            limits,
+            metrics,
         }
     }
 
@@ -150,7 +151,7 @@ impl Doors {
             let accepted = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
             let is_one = accepted.is_ok();
             if let Ok(client) = accepted {
-                self.limits.count_turned_away();
+                self.metrics.turned_away.increment();
                 closing::turn_away(client, &answer);
             }
             *spare = Spare::new();
@@ -187,7 +188,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::limits::Wanted;
     use crate::gateway::notices::tests::Heard;
     use tokio::io::AsyncReadExt;
 
@@ -202,8 +202,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_its_own_connection_only_and_the_number_is_bounded() {
         let notices = Notices::to(Heard::default());
-        let limits = Arc::new(Limits::new(&Wanted::default(), None));
-        let doors = Doors::new(notices, limits);
+        let doors = Doors::new(notices, Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let permits = Arc::new(Semaphore::new(1));

@@ -1,16 +1,20 @@
 //! The gateway's command line, as typed.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use ipnet::IpNet;
 
+use crate::gateway::audit::AuditLog;
 use crate::gateway::limits::{DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_TUNNELS, Wanted};
 use crate::gateway::line_protocol::LineProtocol;
 use crate::gateway::networks::network;
+use crate::gateway::notices::{LogFormat, LogLevel};
 use crate::gateway::rules::Sources;
 
 /// How long the Host's answers count while it is down, when nothing else is asked for.
@@ -131,6 +135,37 @@ pub struct Arguments {
     /// Carry bytes in this many threads [default: half of the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub relay_threads: Option<u16>,
+
+    /// Answer /healthz, /metrics and /sessions on this address, or `off`
+    ///
+    /// Nobody is asked for a login there, and `DELETE /sessions/<id>` ends a tunnel: keep it on loopback, or in a network of
+    /// admins.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8003")]
+    pub admin: AdminAddress,
+
+    /// Append a JSON line for each tunnel opened, closed or refused to this file; `-` is stdout, `off` is none
+    #[arg(long, value_name = "FILE", default_value = "-", value_parser = |typed: &str| Ok::<_, Infallible>(AuditLog::from(typed)))]
+    pub audit_log: AuditLog,
+
+    /// Say this much on stderr; debug tells each step of each connection
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
+    pub log_level: LogLevel,
+
+    /// Write the log on stderr as text or as JSON; the lines that say where it listens stay as they are
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// Where the admin is answered; `None`: nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AdminAddress(pub Option<SocketAddr>);
+
+impl FromStr for AdminAddress {
+    type Err = AddrParseError;
+
+    fn from_str(typed: &str) -> Result<Self, Self::Err> {
+        if typed == "off" { Ok(Self(None)) } else { typed.parse().map(|address| Self(Some(address))) }
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -211,6 +246,9 @@ mod tests {
         let rules = read("--line-protocol token-file /etc/token --allow-file f").unwrap().rules();
         assert_eq!(rules.line_protocol, LineProtocol::TokenFile("/etc/token".into()));
         assert_eq!(rules.allow_file, Some("f".into()));
+        assert_eq!(defaults.admin.0, Some("127.0.0.1:8003".parse().unwrap()));
+        assert_eq!((defaults.audit_log, defaults.log_level), (AuditLog::Stdout, LogLevel::Info));
+        assert_eq!(read("--admin off").unwrap().admin.0, None);
         for wrong in [
             "--listen 8002",
             "--listen host:8002",
@@ -235,6 +273,9 @@ mod tests {
             "--drain-timeout -1",
             "--idle-timeout 0",
             "--relay-threads 0",
+            "--admin on",
+            "--admin 8003",
+            "--log-level loud",
             "--frobnicate",
             "stray",
         ] {

@@ -8,8 +8,9 @@ use tokio::net::TcpStream;
 
 use crate::api::Reach;
 use crate::failure::Failure;
+use crate::gateway::attempt::Attempt;
 use crate::gateway::dial::DialError;
-use crate::gateway::directory::{Admission, Asker, Directory};
+use crate::gateway::directory::{Asker, Directory};
 use crate::gateway::incoming::{self, Incoming};
 use crate::gateway::limits::{Handshake, MORE_FILES, Permit};
 use crate::gateway::line_protocol::LineAccess;
@@ -17,7 +18,7 @@ use crate::gateway::notices::{Matter, Notices};
 use crate::gateway::policy::{self, Runners};
 use crate::gateway::relay::Relays;
 use crate::gateway::rules::Rules;
-use crate::gateway::session::{Facts, Protocol, Sessions};
+use crate::gateway::session::{Ending, Sessions};
 use crate::gateway::{Terms, closing, dial};
 use crate::handshake::answer;
 use crate::handshake::request::{Connect, Line, Request};
@@ -30,33 +31,22 @@ const HOST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What every connection needs to know of the gateway.
 pub(super) struct Gateway {
-    directory: Directory,
+    pub(super) directory: Arc<Directory>,
+    pub(super) sessions: Arc<Sessions>,
     /// The addresses it listens on, of all its doors.
-    own: Vec<SocketAddr>,
-    terms: Terms,
-    sessions: Arc<Sessions>,
-    relays: Arc<Relays>,
-    notices: Notices,
+    pub(super) own: Vec<SocketAddr>,
+    pub(super) terms: Terms,
+    pub(super) relays: Arc<Relays>,
 }
 
 /// A way to a VPS, and the right to use it.
 struct Way {
-    admission: Admission,
+    reach: Reach,
     vps: TcpStream,
     permit: Permit,
 }
 
 impl Gateway {
-    pub(super) fn new(
-        directory: Directory,
-        own: Vec<SocketAddr>,
-        terms: Terms,
-        relays: Arc<Relays>,
-        notices: Notices,
-    ) -> Self {
-        Self { directory, own, terms, sessions: Arc::default(), relays, notices }
-    }
-
     /// Reads again what an admin may have changed.
     pub(super) fn reload(&self, notices: &Notices) {
         self.directory.reload(notices);
@@ -69,8 +59,9 @@ impl Gateway {
         let from = (!self.terms.proxy_protocol).then_some(address.ip());
         let mut handshake = match self.terms.limits.handshakes.enter(from) {
             Ok(handshake) => handshake,
-            Err(refusal) => return closing::turn_away(client, &answer::refused(&refusal, "")),
+            Err(refusal) => return self.turn_away(&client, &refusal),
         };
+        let mut attempt = Attempt::new(&self.sessions, address);
         // It fails only when the client has gone again already.
         if sys::tune(&client).is_err() {
             return;
@@ -81,32 +72,35 @@ impl Gateway {
             came = read => came,
             () = handshake.dropped() => {
                 let refusal = Refusal::Limit("others wait, and your request has not come".to_owned());
-                return closing::turn_away(client, &answer::refused(&refusal, ""));
+                return self.turn_away(&client, &refusal);
             }
         };
         handshake.has_asked(address.ip());
+        attempt.comes_from(address);
         let (request, early) = match came {
             Incoming::Request(request, early) => (request, early),
-            Incoming::Broken(answer) => return refuse(client, &answer, handshake).await,
+            Incoming::Broken(answer) => {
+                attempt.incomplete();
+                return refuse(client, &answer, handshake).await;
+            }
             Incoming::Nobody => return,
         };
-        // One set of rules for the whole of a request.
-        let rules = self.terms.rules.current();
+        attempt.asks(&request);
         let way = match &request {
-            Request::Connect(connect) => self.connect(connect, address.ip(), &rules).await,
-            Request::Line(line) => self.line(line, address.ip(), &rules).await,
+            Request::Connect(connect) => self.connect(connect, &mut attempt).await,
+            Request::Line(line) => self.line(line, &mut attempt).await,
         };
-        let Way { admission: Admission { reach, user, .. }, vps, permit } = match way {
+        let Way { reach, vps, permit } = match way {
             Ok(way) => way,
             Err(answer) => return refuse(client, &answer, handshake).await,
         };
-        let (protocol, yes) = match request {
-            Request::Connect(_) => (Protocol::Connect, answer::ESTABLISHED),
-            Request::Line(_) => (Protocol::Line, answer::SUCCESS),
-        };
+        let session = attempt.open(&reach, permit);
+        drop(attempt);
+        let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
         if closing::write(&mut client, yes).await {
-            let facts = Facts { user, client: address, protocol, vps: reach.id, node: reach.node.into() };
-            self.relays.carry(client, vps, early, self.sessions.open(facts, permit));
+            self.relays.carry(client, vps, early, session);
+        } else {
+            session.close(Ending::ClientLost);
         }
     }
 
@@ -117,69 +111,84 @@ impl Gateway {
             return;
         }
         let open_to_everyone = loop {
-            match self.directory.is_open_to_everyone().await {
+            match self.directory.is_open_to_everyone(&self.sessions.records().metrics).await {
                 Some(open) => break open,
                 None => tokio::time::sleep(HOST_PAUSE).await,
             }
         };
         if open_to_everyone {
-            self.notices.say(
-                "warning: there is no authentication, so whoever can connect to this gateway reaches every VPS: name \
-                 the networks to serve with --allow",
-            );
+            let failure = Failure::new("whoever can connect to this gateway reaches every VPS");
+            let failure = failure.cause("there is no authentication, and it listens beyond this machine");
+            self.notices().warn(&failure.hint("name the networks to serve with --allow"));
         }
     }
 
     /// The way that a CONNECT asks for, or the answer that says why there is none.
-    async fn connect(&self, connect: &Connect, from: IpAddr, rules: &Rules) -> Result<Way, Vec<u8>> {
+    async fn connect(&self, connect: &Connect, attempt: &mut Attempt<'_>) -> Result<Way, Vec<u8>> {
         let vps = match &connect.target {
             Ok(vps) => vps,
             Err(refusal) => {
+                attempt.refuse(refusal);
                 let host = connect.as_sent.rsplit_once(':').map_or(connect.as_sent.as_str(), |(host, _)| host);
                 return Err(answer::refused(refusal, host));
             }
         };
-        let way = self.open(vps, &Asker::with(connect.token.clone()), from, rules).await;
-        way.map_err(|refusal| answer::refused(&refusal, &vps.to_string()))
+        let way = self.open(vps, &Asker::with(connect.token.clone()), &self.terms.rules.current(), attempt).await;
+        way.inspect_err(|refusal| attempt.refuse(refusal))
+            .map_err(|refusal| answer::refused(&refusal, &vps.to_string()))
     }
 
     /// The same for the line protocol, which has no token.
-    async fn line(&self, line: &Line, from: IpAddr, rules: &Rules) -> Result<Way, Vec<u8>> {
-        let id = line.target.map_err(answer::line_error)?;
-        let way = match &rules.line {
-            LineAccess::Off => Err(Refusal::LineNotServed),
-            LineAccess::WithoutAuthentication => self.open(&VpsRef::Id(id), &Asker::with(None), from, rules).await,
-            LineAccess::Anonymous => {
-                let nobody = Asker { token: None, anonymous: true };
-                self.open(&VpsRef::Id(id), &nobody, from, rules).await
-            }
-            LineAccess::As(token) => {
-                let way = self.open(&VpsRef::Id(id), &Asker::with(Some(token.clone())), from, rules).await;
-                if matches!(way, Err(Refusal::TokenNeeded)) {
-                    let failure = Failure::new("the Host does not know the token that --line-protocol names");
-                    let failure = failure.hint("put another one into the file, and send this process a SIGHUP");
-                    self.notices.complain(Matter::LineToken, &failure);
-                }
-                way
-            }
+    async fn line(&self, line: &Line, attempt: &mut Attempt<'_>) -> Result<Way, Vec<u8>> {
+        let id = line.target.map_err(|text| {
+            attempt.refuse(&Refusal::BadRequest(text.to_owned()));
+            answer::line_error(text)
+        })?;
+        // One set of rules for the whole of a request.
+        let rules = self.terms.rules.current();
+        let asker = match &rules.line {
+            LineAccess::Off => None,
+            LineAccess::WithoutAuthentication => Some(Asker::with(None)),
+            LineAccess::Anonymous => Some(Asker { token: None, anonymous: true }),
+            LineAccess::As(token) => Some(Asker::with(Some(token.clone()))),
         };
-        way.map_err(|refusal| answer::line_error(&refusal.line(&line.digits)))
+        let way = match &asker {
+            None => Err(Refusal::LineNotServed),
+            Some(asker) => self.open(&VpsRef::Id(id), asker, &rules, attempt).await,
+        };
+        if let (LineAccess::As(_), Err(Refusal::TokenNeeded)) = (&rules.line, &way) {
+            let failure = Failure::new("the Host does not know the token that --line-protocol names");
+            let failure = failure.hint("put another one into the file, and send this process a SIGHUP");
+            self.notices().complain(Matter::LineToken, &failure);
+        }
+        way.inspect_err(|refusal| attempt.refuse(refusal))
+            .map_err(|refusal| answer::line_error(&refusal.line(&line.digits)))
     }
 
-    async fn open(&self, vps: &VpsRef, asker: &Asker, from: IpAddr, rules: &Rules) -> Result<Way, Refusal> {
+    async fn open(
+        &self,
+        vps: &VpsRef,
+        asker: &Asker,
+        rules: &Rules,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Way, Refusal> {
+        let (from, metrics) = (attempt.address(), &self.sessions.records().metrics);
         if !policy::serves(from, rules.clients.as_ref()) {
-            return Err(Refusal::AddressNotServed(from.to_canonical().to_string()));
+            return Err(Refusal::AddressNotServed(from.to_string()));
         }
-        let mut admission = self.directory.reach(vps, asker).await?;
-        let permit = self.terms.limits.tunnels.admit(from, admission.user.clone()).inspect_err(|_| self.note_full())?;
+        let mut admission = self.directory.reach(vps, asker, metrics).await?;
+        attempt.user = admission.user.clone();
+        attempt.located(&admission.reach);
+        let permit = self.permit(from, &admission.user)?;
         let mut dialled = self.dial(&admission.reach, rules).await;
         if dialled.as_ref().is_err_and(DialError::is_of_the_address) {
-            match self.directory.reach_anew(vps, asker, &admission).await {
+            match self.directory.reach_anew(vps, asker, &admission, metrics).await {
                 // The Host can't be asked, so the port's own answer is all there is.
                 None | Some(Err(Refusal::HostApi(_) | Refusal::Limit(_))) => {}
                 Some(anew) => {
                     let old = std::mem::replace(&mut admission, anew?).reach;
                     if (&old.host, old.port) != (&admission.reach.host, admission.reach.port) {
+                        attempt.located(&admission.reach);
                         dialled = self.dial(&admission.reach, rules).await;
                     }
                 }
@@ -187,7 +196,7 @@ impl Gateway {
         }
         let vps = dialled.map_err(|error| error.refusal(&admission.reach))?;
         sys::tune(&vps).map_err(|error| Refusal::Unreachable(format!("its connection broke at once: {error}")))?;
-        Ok(Way { admission, vps, permit })
+        Ok(Way { reach: admission.reach, vps, permit })
     }
 
     async fn dial(&self, reach: &Reach, rules: &Rules) -> Result<TcpStream, DialError> {
@@ -195,12 +204,27 @@ impl Gateway {
         dial::dial(&reach.host, reach.port, runners).await
     }
 
-    /// Tells the admin that all tunnels are taken, which is not known from a client that holds too many itself.
-    fn note_full(&self) {
-        if self.terms.limits.tunnels.are_all_taken() {
-            let failure = Failure::new("all tunnels are taken: new ones are refused");
-            self.notices.complain(Matter::Tunnels, &failure.hint(format!("raise --max-tunnels; or {MORE_FILES}")));
-        }
+    fn permit(&self, from: IpAddr, user: &Option<Arc<str>>) -> Result<Permit, Refusal> {
+        let tunnels = &self.terms.limits.tunnels;
+        tunnels.admit(from, user.clone()).inspect_err(|_| {
+            // An admin need not know of a client that holds too many itself.
+            if tunnels.are_all_taken() {
+                let failure = Failure::new("all tunnels are taken: new ones are refused");
+                let hint = format!("raise --max-tunnels; or {MORE_FILES}");
+                self.notices().complain(Matter::Tunnels, &failure.hint(hint));
+            }
+        })
+    }
+
+    /// Ends a connection that there is no place for. It is counted, and that is all: whoever opens thousands of them
+    /// shall not fill the audit log, too.
+    fn turn_away(&self, client: &TcpStream, refusal: &Refusal) {
+        self.sessions.records().metrics.refuse(refusal.reason(), refusal.proxy_error());
+        closing::turn_away(client, &answer::refused(refusal, ""));
+    }
+
+    fn notices(&self) -> &Notices {
+        &self.sessions.records().notices
     }
 }
 

@@ -43,7 +43,9 @@ impl Estate {
     /// When the system has no descriptor left.
     pub(super) fn of(listeners: &Listeners) -> io::Result<Self> {
         let tunnels = listeners.tunnels.iter().map(|listener| (Purpose::Tunnels, listener));
-        let all = tunnels.chain(listeners.api.iter().map(|listener| (Purpose::Api, listener)));
+        let api = listeners.api.iter().map(|listener| (Purpose::Api, listener));
+        let admin = listeners.admin.iter().map(|listener| (Purpose::Admin, listener));
+        let all = tunnels.chain(api).chain(admin);
         let sockets = all.map(|(purpose, listener)| Ok((purpose, listener.as_fd().try_clone_to_owned()?)));
         Ok(Self { sockets: sockets.collect::<io::Result<_>>()? })
     }

@@ -19,11 +19,13 @@ pub(super) enum Purpose {
     Tunnels,
     /// The Host API of the inventory.
     Api,
+    /// The admin.
+    Admin,
 }
 
 impl Purpose {
     /// Every purpose, and its name in `FileDescriptorName=`.
-    const NAMES: [(Self, &str); 2] = [(Self::Tunnels, "tunnels"), (Self::Api, "api")];
+    const NAMES: [(Self, &str); 3] = [(Self::Tunnels, "tunnels"), (Self::Api, "api"), (Self::Admin, "admin")];
 
     /// What a socket of this name is for. A unit that names none gets its own name, and one socket needs none.
     fn named(name: &str) -> Self {
@@ -35,6 +37,7 @@ impl Purpose {
         match self {
             Self::Tunnels => b't',
             Self::Api => b'a',
+            Self::Admin => b'm',
         }
     }
 
@@ -122,6 +125,7 @@ mod tests {
         for (name, purpose) in [
             ("tunnels", Purpose::Tunnels),
             ("api", Purpose::Api),
+            ("admin", Purpose::Admin),
             ("kohakuriver-gateway.socket", Purpose::Tunnels),
             ("unknown", Purpose::Tunnels),
             ("", Purpose::Tunnels),

@@ -6,34 +6,47 @@
 //!                                       │                   │
 //!                                 Host API, or          policy
 //!                                 inventory ─▶ host_api (its read-only API)
+//!
+//!  attempt, session ─▶ records: audit, metrics, notices ◀─ admin (/healthz, /metrics, /sessions)
 //! ```
 //!
 //! # Promises
 //! - It reaches VPSes only, and asks the Host in the caller's own name who may reach which.
 //! - A yes is said once the VPS's port has accepted; a no says why, and arrives.
 //! - Everything a stranger can send or hold open has a limit, in size, number or time.
-//! - It says nothing of its clients: stderr gets what it serves and its own faults.
+//! - stderr says nothing of its clients unless it is asked to; whoever was connected to what stands in the audit log,
+//!   and on the admin's address. Neither ever keeps a tunnel waiting.
+//!
+//! - Told to stop, it serves whoever has come, for a while (`stop`); told to hand over, it gives its sockets to a new
+//!   process (`hand_over`). With sockets that outlive it (`inherited`) no connection attempt is lost in between.
 //!
 //! It neither ends TLS nor keeps state: it can be killed and started again at any time, and loses the open tunnels.
 
 mod accept;
+mod admin;
 mod arguments;
+mod attempt;
+mod audit;
 mod closing;
 mod connection;
 mod dial;
 mod directory;
 mod hand_over;
 mod host_api;
+mod http;
 mod incoming;
 mod inherited;
 mod inventory;
 mod limits;
 mod line_protocol;
 mod listen;
+mod metrics;
 mod networks;
 mod notices;
 mod orders;
+mod outlet;
 mod policy;
+mod records;
 mod relay;
 mod rules;
 mod service_manager;
@@ -51,12 +64,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 
-pub use arguments::Arguments;
+pub use arguments::{AdminAddress, Arguments};
+pub use audit::AuditLog;
 pub use directory::{Directory, HostDirectory};
 pub use inventory::{Cluster, Inventory, InventoryError};
 pub use limits::{Limits, Wanted};
-pub use notices::Notices;
+pub use notices::{LogFormat, LogLevel, Notices};
 pub use orders::Order;
+pub use records::Records;
 pub use relay::Relays;
 pub use rules::RuleBook;
 pub use service_manager::ServiceManager;
@@ -65,10 +80,12 @@ use crate::api::Client;
 use crate::failure::Failure;
 use crate::settings::{DEFAULT_PORT, Flags, Settings, Source};
 use accept::Doors;
+use admin::Admin;
 use connection::Gateway;
 use hand_over::{Estate, Parent};
 use inherited::{Inherited, Purpose};
 use limits::Kind;
+use session::Sessions;
 use stop::Closing;
 
 /// The program's name, in front of what it says.
@@ -80,6 +97,8 @@ pub struct Listeners {
     pub tunnels: Vec<TcpListener>,
     /// For the read-only Host API; taken in inventory mode only.
     pub api: Option<TcpListener>,
+    /// For the admin.
+    pub admin: Option<TcpListener>,
 }
 
 /// What a gateway may do, and for how long.
@@ -102,15 +121,27 @@ pub struct Terms {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let inherited = Inherited::take()?;
     let settings = Settings::load(Flags::default())?;
-    let notices = Notices::to(io::stderr());
-    let directory = directory(arguments, &settings, &notices)?;
+    let records = Records::open(arguments)?;
+    let served = run_with(arguments, &settings, &records, inherited);
+    records.finish();
+    served
+}
+
+fn run_with(
+    arguments: &Arguments,
+    settings: &Settings,
+    records: &Records,
+    inherited: Inherited,
+) -> Result<(), Failure> {
+    let notices = &records.notices;
+    let directory = directory(arguments, settings, notices)?;
     let rules = RuleBook::open(arguments.rules())?;
     let broken = |error: io::Error| Failure::new("cannot start").because(&error);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(broken)?;
     let served = runtime.block_on(async {
         let orders = orders::from_signals().map_err(broken)?;
-        let (listeners, parent) = bind(arguments, &settings, inherited)?;
-        announce(&listeners, &notices).map_err(broken)?;
+        let (listeners, parent) = bind(arguments, settings, inherited)?;
+        announce(&listeners, notices).map_err(broken)?;
         let open_files = limits::raise_open_files();
         let limits = Limits::new(&arguments.limits(), open_files);
         if limits.most(Kind::Tunnels) < arguments.max_tunnels as usize {
@@ -136,7 +167,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 Failure::new("cannot tell the service manager that the gateway serves").because(&error)
             })?,
         }
-        serve(listeners, directory, relays, terms, notices, service_manager, orders).await.map_err(broken)
+        serve(listeners, directory, relays, terms, records.clone(), service_manager, orders).await.map_err(broken)
     });
     // A resolver that hangs in a thread of its own must not hold up the end.
     runtime.shutdown_background();
@@ -153,25 +184,43 @@ pub async fn serve(
     directory: Directory,
     relays: Relays,
     terms: Terms,
-    notices: Notices,
+    records: Records,
     service_manager: ServiceManager,
     mut orders: Receiver<Order>,
 ) -> io::Result<()> {
-    let all = listeners.tunnels.iter().chain(&listeners.api);
+    let all = listeners.tunnels.iter().chain(&listeners.api).chain(&listeners.admin);
     let own = all.map(TcpListener::local_addr).collect::<io::Result<Vec<SocketAddr>>>()?;
     let estate = Estate::of(&listeners)?;
-    let doors = Doors::new(notices.clone(), Arc::clone(&terms.limits));
+    let doors = Doors::new(records.notices.clone(), Arc::clone(&records.metrics));
     if let (Directory::Inventory(inventory), Some(listener)) = (&directory, listeners.api) {
         let inventory = Arc::clone(inventory);
-        let permits = Arc::new(Semaphore::new(host_api::MAX_CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
         doors.aside().open(listener, permits, move |stream, _| host_api::serve(Arc::clone(&inventory), stream));
     }
+    let directory = Arc::new(directory);
+    let sessions = Arc::new(Sessions::new(records.clone()));
     let relays = Arc::new(relays);
+    if let Some(listener) = listeners.admin {
+        let carried = Arc::clone(&relays);
+        let open = Arc::clone(&sessions);
+        let end = Box::new(move |id| {
+            let is_open = open.has(id);
+            carried.end(id);
+            is_open
+        });
+        let admin = Arc::new(Admin::new(Arc::clone(&sessions), Arc::clone(&directory), end));
+        let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
+        doors.aside().open(listener, permits, move |stream, _| {
+            let admin = Arc::clone(&admin);
+            async move { admin.serve(stream).await }
+        });
+    }
+    limits::show(&terms.limits, &records.metrics);
     let tunnels = listeners.tunnels.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<SocketAddr>>>()?;
     // Those that are being dropped for others count a moment longer than their places.
     let permits = Arc::new(Semaphore::new(2 * terms.limits.most(Kind::Handshakes)));
     let drain_timeout = terms.drain_timeout;
-    let gateway = Arc::new(Gateway::new(directory, own, terms, Arc::clone(&relays), notices));
+    let gateway = Arc::new(Gateway { directory, sessions, own, terms, relays: Arc::clone(&relays) });
     let warning = Arc::clone(&gateway);
     doors.beside(async move { warning.warn_if_wide_open(&tunnels).await });
     for listener in listeners.tunnels {
@@ -187,6 +236,7 @@ pub async fn serve(
             Some(Order::Reload) => {
                 service_manager.reloading();
                 gateway.reload(&doors.notices);
+                records.audit.reopen();
                 // It has heard of this gateway before.
                 let _ = service_manager.ready();
             }
@@ -224,7 +274,7 @@ fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> R
     let base = arguments.host_api.clone().unwrap_or_else(|| host_api_of(settings));
     let stale = Duration::from_secs(arguments.stale.into());
     let client = Client::new(&base, None);
-    client.map(|client| Directory::Host(HostDirectory::new(client, stale))).map_err(|error| {
+    client.map(|client| Directory::Host(Box::new(HostDirectory::new(client, stale)))).map_err(|error| {
         Failure::usage(format!("cannot use `{base}` as --host-api"))
             .because(&error)
             .hint("write it as http://HOST:PORT")
@@ -267,13 +317,26 @@ fn bind(
         let address = arguments.api_listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT));
         api.push(listen::listen(address)?);
     }
-    Ok((Listeners { tunnels, api: api.pop() }, inherited.parent()))
+    let mut admin = passed(Purpose::Admin)?;
+    if let (None, Some(address)) = (admin.last(), arguments.admin.0) {
+        let other = "take another address with --admin, or none with `--admin off`";
+        admin.push(listen::listen(address).map_err(|failure| failure.hint(other))?);
+    }
+    Ok((Listeners { tunnels, api: api.pop(), admin: admin.pop() }, inherited.parent()))
 }
 
 /// Says where it listens. From here on the system takes connections, so whoever waits for these lines may come.
 fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
     if let Some(api) = &listeners.api {
         notices.say(&format!("serving the Host API on {}", api.local_addr()?));
+    }
+    if let Some(admin) = &listeners.admin {
+        let address = admin.local_addr()?;
+        notices.say(&format!("admin on {address}"));
+        if !address.ip().is_loopback() {
+            let what = format!("whoever reaches {address} may see every tunnel and end it");
+            notices.warn(&Failure::new(what).hint("keep --admin on 127.0.0.1, or in a network of admins"));
+        }
     }
     for listener in &listeners.tunnels {
         notices.say(&format!("listening on {}", listener.local_addr()?));

@@ -35,13 +35,13 @@ impl Running {
         let bind = || listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let (door, api) = (bind(), bind());
         let (tunnels, api_address) = (door.local_addr().unwrap(), api.local_addr().unwrap());
-        let listeners = Listeners { tunnels: vec![door], api: Some(api) };
+        let listeners = Listeners { tunnels: vec![door], api: Some(api), admin: None };
         let (orders, received) = channel(1);
         let heard = Heard::default();
-        let notices = Notices::to(heard.clone());
+        let records = Records::to(heard.clone());
         let served = tokio::spawn(async move {
             let nobody = ServiceManager::default();
-            serve(listeners, directory, Relays::start(1, None)?, terms, notices, nobody, received).await
+            serve(listeners, directory, Relays::start(1, None)?, terms, records, nobody, received).await
         });
         Self { tunnels, api: api_address, orders, heard, served }
     }
@@ -71,7 +71,7 @@ fn terms() -> Terms {
 }
 
 fn directory_of(base: &str) -> Directory {
-    Directory::Host(HostDirectory::new(Client::new(base, None).unwrap(), Duration::from_secs(60)))
+    Directory::Host(Box::new(HostDirectory::new(Client::new(base, None).unwrap(), Duration::from_secs(60))))
 }
 
 async fn rest(stream: &mut TcpStream) -> String {

@@ -145,7 +145,9 @@ impl<'fd> Relay<'fd> {
             if up_ready {
                 self.pump_up();
             }
-            if let Some(end) = self.check_time() {
+            if (until.is_some() || self.shut_at.is_some())
+                && let Some(end) = self.check_time()
+            {
                 return Ok(end);
             }
         }

@@ -8,6 +8,8 @@ pub const KOHAKURIVER_PORT: &str = "KOHAKURIVER_PORT";
 pub const KOHAKURIVER_SSH_PROXY_PORT: &str = "KOHAKURIVER_SSH_PROXY_PORT";
 /// The token for the Host; without it, `~/.kohakuriver/auth.json` is read.
 pub const KOHAKURIVER_TOKEN: &str = "KOHAKURIVER_TOKEN";
+/// Where the gateway tells its admin which tunnels are open.
+pub const KOHAKURIVER_GATEWAY_ADMIN: &str = "KOHAKURIVER_GATEWAY_ADMIN";
 /// A file that the helper appends its messages to, since ssh hides a helper's stderr under ControlPersist.
 pub const KOHAKURIVER_LOG_FILE: &str = "KOHAKURIVER_LOG_FILE";
 /// Which programs called `kohakuriver` have passed a command on already. They set it for each other; users don't.
@@ -20,3 +22,5 @@ pub const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 /// That the gateway's stdin is a socket from the gateway whose place it takes. Gateways set it for each other; users
 /// don't.
 pub const KOHAKURIVER_GATEWAY_HEIR: &str = "KOHAKURIVER_GATEWAY_HEIR";
+/// The shell that asks what could stand at a place of the command line. The scripts of `kohakuriver completions` set it.
+pub const KOHAKURIVER_COMPLETE: &str = "KOHAKURIVER_COMPLETE";

@@ -104,7 +104,7 @@ fn each_role_with_a_stock_client_and_with_our_helper() {
         if status == 200 {
             outcome.succeeds().prints(BANNER).says_nothing();
         } else {
-            outcome.exits(1).prints_nothing().says(&[&format!(" {status} ").trim_end().to_owned(), says, "  hint: "]);
+            outcome.exits(1).prints_nothing().says(&[&format!(" answered {status} "), says, "  hint: "]);
         }
     }
     // The password of a stock client is the token.
@@ -155,7 +155,9 @@ fn the_token_of_the_line_protocol_is_read_again_and_never_shown() {
     let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     let options = ["--line-protocol", "token-file", path.to_str().unwrap()];
     mode(0o644);
-    let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0", "--host-api", &base(&api)]).args(options);
+    let run = Run::new(GATEWAY, &home)
+        .args(["--admin", "off", "--listen", "127.0.0.1:0", "--host-api", &base(&api)])
+        .args(options);
     let outcome = run.output();
     let what = format!("cannot use the token in {}", path.display());
     outcome.exits(2).prints_nothing().fails_with("kohakuriver-gateway", &what, "chmod 600 ");
@@ -261,8 +263,7 @@ fn the_gateway_does_not_dial_itself() {
 
 #[test]
 fn whoever_may_reach_everything_is_told_of_at_the_start() {
-    const WARNING: &str =
-        "warning: there is no authentication, so whoever can connect to this gateway reaches every VPS";
+    const WARNING: &str = "whoever can connect to this gateway reaches every VPS";
     let inventory = inventory(&[vps(1)]);
     let (_vps, with_users) = cluster();
     let without = OlderHost::start(&[task(ID, "running", None, None)]);
@@ -279,10 +280,13 @@ fn whoever_may_reach_everything_is_told_of_at_the_start() {
         (&vec!["--host-api", &without, "--listen", "0.0.0.0:0"], true),
         (&vec!["--host-api", &with_users, "--listen", "0.0.0.0:0"], false),
     ] {
-        let process = Run::new(GATEWAY, &home).args(options).start();
+        let process = Run::new(GATEWAY, &home).args(["--admin", "off"]).args(options).start();
         let address: SocketAddr = process.stderr_line("listening on ").parse().unwrap();
         if warns {
-            process.stderr_line(WARNING);
+            process.wait_for(WARNING, PEER_TIMEOUT, |seen| {
+                let stderr = String::from_utf8_lossy(&seen.stderr).into_owned();
+                (stderr.contains(WARNING) && stderr.contains("--allow")).then_some(())
+            });
         } else {
             // By the time of an answer that came from the Host, the gateway knows; and then it has some time to say so.
             line((std::net::Ipv4Addr::LOCALHOST, address.port()).into(), ID);

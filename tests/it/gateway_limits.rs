@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::support::gateway::{Gateway, echo_tunnel, echoes, inventory, running};
+use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::peers::{PEER_TIMEOUT, echo_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::GATEWAY;
+use crate::support::tunnels::{echo_tunnel, echoes};
 
 /// Clients that hold a connection and send half of a request.
 const SLOW_CLIENTS: usize = 2000;
@@ -146,7 +147,16 @@ fn at_the_limit_of_open_files_open_tunnels_live_on() {
     let inventory = home.write("inventory.json", inventory(&[running(ID, echo.address.port())]).to_string());
     // Of 36 files a dozen is the gateway's own, so there is no room for the fewest tunnels that it tries.
     let run = Run::new("/bin/sh", &home).args(["-c", "ulimit -n 36; exec \"$0\" \"$@\"", GATEWAY]);
-    let run = run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--max-tunnels-per-client", "16"]);
+    let run = run.args([
+        "--listen",
+        "127.0.0.1:0",
+        "--api-listen",
+        "127.0.0.1:0",
+        "--admin",
+        "off",
+        "--max-tunnels-per-client",
+        "16",
+    ]);
     let process = run.arg("--inventory").arg(&inventory).start();
     let gateway = process.stderr_line("listening on ").parse().unwrap();
     process.stderr_line("carrying at most 16 tunnels at once: more would not fit into the limit of open files");
@@ -166,8 +176,10 @@ fn at_the_limit_of_open_files_open_tunnels_live_on() {
     for tunnel in &mut open {
         echoes(tunnel).unwrap();
     }
-    const SAID: &str = "kohakuriver-gateway: no room for more connections: new ones are turned away";
-    process.stderr_line(SAID);
+    const SAID: &str = "no room for more connections: new ones are turned away";
+    process.wait_for("a word to the admin", PEER_TIMEOUT, |seen| {
+        String::from_utf8_lossy(&seen.stderr).contains(SAID).then_some(())
+    });
     // All is well again when some have gone.
     idle.clear();
     open.truncate(open.len() / 2);

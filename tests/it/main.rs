@@ -4,23 +4,28 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
+mod auth_command;
 mod bad_input;
 mod connect_command;
 mod dead_runners;
 mod gateway_access;
+mod gateway_audit;
 mod gateway_ends;
 mod gateway_limits;
+mod gateway_metrics;
 mod gateway_restarts;
 mod gateway_signals;
 mod helper_answers;
 mod helper_ends;
 mod helper_endurance;
 mod helper_waits;
+mod life_cycle;
 mod login;
 mod older_host;
 mod other_clients;
 mod other_proxies;
 mod refusals;
+mod sessions_command;
 mod several_gateways;
 mod ssh_config;
 mod ssh_config_files;
@@ -28,3 +33,4 @@ mod ssh_matrix;
 mod stock_clients;
 mod support;
 mod systemd_units;
+mod vps_create;

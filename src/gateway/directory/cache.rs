@@ -56,6 +56,7 @@ struct Good<V> {
     value: V,
     asked_at: Instant,
     fresh_until: Instant,
+    is_stale: bool,
 }
 
 /// An answer.
@@ -66,6 +67,8 @@ pub(super) struct Known<V> {
     pub(super) asked_at: Instant,
     /// The Host was asked after the caller had come.
     pub(super) is_new: bool,
+    /// It counts only since the Host fails.
+    pub(super) is_stale: bool,
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
@@ -131,18 +134,18 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         state.refused = None;
         let refusal = match answer {
             Ok(value) => {
-                let good = Good { value, asked_at, fresh_until: Instant::now() + self.fresh };
+                let good = Good { value, asked_at, fresh_until: Instant::now() + self.fresh, is_stale: false };
                 let known = good.known(true);
                 state.good = Some(good);
                 return Ok(known);
             }
             Err(refusal) => refusal,
         };
-        if is_fault(&refusal) {
-            if let Some(good) = state.good.as_mut().filter(|good| self.is_usable(good)) {
-                good.fresh_until = (Instant::now() + RETRY_PAUSE).min(good.asked_at + self.stale);
-                return Ok(good.known(true));
-            }
+        let older = state.good.as_mut().filter(|good| is_fault(&refusal) && self.is_usable(good));
+        if let Some(good) = older {
+            good.is_stale = true;
+            good.fresh_until = (Instant::now() + RETRY_PAUSE).min(good.asked_at + self.stale);
+            return Ok(good.known(true));
         }
         state.good = None;
         state.refused = Some(refusal.clone());
@@ -212,7 +215,7 @@ impl<V> Slot<V> {
 
 impl<V: Clone> Good<V> {
     fn known(&self, is_new: bool) -> Known<V> {
-        Known { value: self.value.clone(), asked_at: self.asked_at, is_new }
+        Known { value: self.value.clone(), asked_at: self.asked_at, is_new, is_stale: self.is_stale }
     }
 }
 

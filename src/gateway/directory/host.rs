@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::cache::Cache;
+use super::cache::{Cache, Known};
 use super::{Admission, Asker};
-use crate::api::{ApiError, Caller, Client, Reach, Role, locate};
+use crate::api::{ApiError, Caller, Client, Reach, locate};
+use crate::gateway::metrics::{Lookup, Metrics};
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::target::VpsRef;
@@ -29,6 +30,10 @@ pub(super) const FRESH: Duration = Duration::from_secs(5);
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 /// The same where an older answer is at hand.
 const LOOKUP_LIMIT_WITH_OLDER: Duration = Duration::from_secs(2);
+/// How long it has when it is only asked whether it is there: whoever asks has a limit of their own.
+const READY_LIMIT: Duration = Duration::from_secs(5);
+/// The roles that may log in to a VPS at all. To which, the Host says.
+const LOGS_IN: [&str; 3] = ["user", "operator", "admin"];
 
 /// A Host, and what it said lately.
 pub struct HostDirectory {
@@ -43,19 +48,24 @@ impl HostDirectory {
         Self { client, callers: Cache::new(FRESH, stale), places: Cache::new(FRESH, stale) }
     }
 
-    pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker) -> Result<Admission, Refusal> {
-        let user = match self.caller(&asker.token).await? {
+    pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
+        let user = match self.caller(&asker.token, metrics).await? {
             Caller::Everyone => None,
             Caller::Anonymous if asker.anonymous => None,
             Caller::Anonymous => return Err(Refusal::TokenNeeded),
-            Caller::User { name, role: Role::User | Role::Operator | Role::Admin } => Some(Arc::from(name)),
-            Caller::User { role: Role::Viewer, .. } => return Err(Refusal::RoleTooLow("viewer".to_owned())),
-            Caller::User { role: Role::Other(role), .. } => return Err(Refusal::RoleTooLow(role)),
+            Caller::User(user) if LOGS_IN.contains(&user.role.as_str()) => Some(Arc::from(user.name)),
+            Caller::User(user) => return Err(Refusal::RoleTooLow(user.role)),
         };
         let client = self.client.with_token(asker.token.clone());
         let key = (asker.token.clone(), vps.clone());
-        let ask = async |has_older| self.limited(has_older, place(&client, vps)).await;
-        let known = self.places.get(&key, ask).await?;
+        let ask = async |has_older| self.limited(has_older, place(&client, vps), metrics).await;
+        let known = self.places.get(&key, ask).await.inspect_err(|_| metrics.cache_misses.increment())?;
+        let was_good_for = match &known {
+            Known { is_stale: true, .. } => &metrics.cache_stale,
+            Known { is_new: true, .. } => &metrics.cache_misses,
+            _ => &metrics.cache_hits,
+        };
+        was_good_for.increment();
         let known_from = (!known.is_new).then_some(known.asked_at);
         Ok(Admission { reach: known.value, user, known_from })
     }
@@ -64,13 +74,25 @@ impl HostDirectory {
         self.places.doubt(&(asker.token.clone(), vps.clone()), known_from);
     }
 
-    pub(super) async fn is_open_to_everyone(&self) -> Option<bool> {
-        self.caller(&None).await.ok().map(|caller| caller == Caller::Everyone)
+    /// Whether a look-up could succeed now; else why not. The Host is asked what it tells to anyone.
+    pub(super) async fn ready(&self) -> Result<(), String> {
+        match timeout(READY_LIMIT, self.client.nodes()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.refusal().detail().unwrap_or_else(|| error.to_string())),
+            Err(_) => {
+                let seconds = READY_LIMIT.as_secs();
+                Err(format!("the Host API at {} gave no answer within {seconds} s", self.client.base()))
+            }
+        }
     }
 
-    async fn caller(&self, token: &Option<Token>) -> Result<Caller, Refusal> {
+    pub(super) async fn is_open_to_everyone(&self, metrics: &Metrics) -> Option<bool> {
+        self.caller(&None, metrics).await.ok().map(|caller| caller == Caller::Everyone)
+    }
+
+    async fn caller(&self, token: &Option<Token>, metrics: &Metrics) -> Result<Caller, Refusal> {
         let client = self.client.with_token(token.clone());
-        let ask = async |has_older| match self.limited(has_older, client.caller()).await {
+        let ask = async |has_older| match self.limited(has_older, client.caller(), metrics).await {
             // Anyone can make up tokens: those are not remembered.
             Ok(Caller::Anonymous) if token.is_some() => Err(Refusal::TokenNeeded),
             answer => answer,
@@ -82,10 +104,18 @@ impl HostDirectory {
         &self,
         has_older: bool,
         question: impl Future<Output = Result<T, ApiError>>,
+        metrics: &Metrics,
     ) -> Result<T, Refusal> {
+        let begun = Instant::now();
         let limit = if has_older { LOOKUP_LIMIT_WITH_OLDER } else { LOOKUP_LIMIT };
         let timed_out = || ApiError::Timeout { base: self.client.base().to_owned(), limit };
         let answer = timeout(limit, question).await.unwrap_or_else(|_| Err(timed_out()));
+        let outcome = match &answer {
+            Ok(_) => Lookup::Found,
+            Err(ApiError::Refusal(_)) => Lookup::Refused,
+            Err(_) => Lookup::Failed,
+        };
+        metrics.looked_up(outcome, begun.elapsed());
         answer.map_err(|error| error.refusal())
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::api::{Reach, choose, locate};
 use crate::failure::Failure;
 use crate::gateway::inventory::Inventory;
+use crate::gateway::metrics::Metrics;
 use crate::gateway::notices::Notices;
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -20,7 +21,7 @@ pub use host::HostDirectory;
 /// Who knows the VPSes.
 pub enum Directory {
     /// A Host, which also decides who may reach which.
-    Host(HostDirectory),
+    Host(Box<HostDirectory>),
     /// A file; everyone may reach all that is in it.
     Inventory(Arc<Inventory>),
 }
@@ -51,9 +52,9 @@ impl Asker {
 }
 
 impl Directory {
-    /// Reads the inventory again; a Host is asked anew in seconds anyway. Says what came of it.
+    /// Reads the inventory again; a Host has nothing to read. Says what came of it.
     pub(super) fn reload(&self, notices: &Notices) {
-        let Self::Inventory(inventory) = self else { return };
+        let Self::Inventory(inventory) = self else { return notices.say("reloaded") };
         match inventory.reload() {
             Ok(count) => notices.say(&format!("reloaded; the inventory has {count} VPSes")),
             Err(error) => {
@@ -64,9 +65,9 @@ impl Directory {
     }
 
     /// Where `vps` is reached, if `asker` may.
-    pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker) -> Result<Admission, Refusal> {
+    pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
         match self {
-            Self::Host(host) => host.reach(vps, asker).await,
+            Self::Host(host) => host.reach(vps, asker, metrics).await,
             Self::Inventory(inventory) => {
                 let cluster = inventory.current();
                 let found = match vps {
@@ -86,20 +87,30 @@ impl Directory {
         vps: &VpsRef,
         asker: &Asker,
         admission: &Admission,
+        metrics: &Metrics,
     ) -> Option<Result<Admission, Refusal>> {
         match (self, admission.known_from) {
             (Self::Host(host), Some(known_from)) => {
                 host.doubt(vps, asker, known_from);
-                Some(host.reach(vps, asker).await)
+                Some(host.reach(vps, asker, metrics).await)
             }
             _ => None,
         }
     }
 
-    /// Whether everyone may reach every VPS; `None` when the Host can't be asked.
-    pub(super) async fn is_open_to_everyone(&self) -> Option<bool> {
+    /// Whether a look-up could succeed now; else why not.
+    pub(super) async fn ready(&self) -> Result<(), String> {
         match self {
-            Self::Host(host) => host.is_open_to_everyone().await,
+            Self::Host(host) => host.ready().await,
+            // What was good last is there at any time.
+            Self::Inventory(_) => Ok(()),
+        }
+    }
+
+    /// Whether everyone may reach every VPS; `None` when the Host can't be asked.
+    pub(super) async fn is_open_to_everyone(&self, metrics: &Metrics) -> Option<bool> {
+        match self {
+            Self::Host(host) => host.is_open_to_everyone(metrics).await,
             Self::Inventory(_) => Some(true),
         }
     }

@@ -21,6 +21,8 @@ pub(super) use handshakes::{Handshake, Handshakes};
 pub(super) use open_files::raise_open_files;
 pub(super) use tunnels::{Permit, Tunnels};
 
+use crate::gateway::metrics::Metrics;
+
 /// Most tunnels at once, when nothing else is asked for.
 pub(super) const DEFAULT_MAX_TUNNELS: u32 = 4096;
 /// Most handshakes at once, when nothing else is asked for.
@@ -98,7 +100,6 @@ impl Default for Wanted {
 pub struct Limits {
     pub(super) tunnels: Arc<Tunnels>,
     pub(super) handshakes: Arc<Handshakes>,
-    turned_away: AtomicU64,
 }
 
 impl Limits {
@@ -113,7 +114,6 @@ impl Limits {
         Self {
             tunnels: Arc::new(Tunnels::new(most as usize, per_client as usize, per_user as usize)),
             handshakes: Arc::new(Handshakes::new(handshakes as usize, of_client as usize)),
-            turned_away: AtomicU64::new(0),
         }
     }
 
@@ -144,14 +144,14 @@ impl Limits {
         };
         counts.of(kind).load(Ordering::Relaxed)
     }
+}
 
-    /// How many connections were turned away at the door so far, since no descriptor was left for them.
-    pub(super) fn turned_away(&self) -> u64 {
-        self.turned_away.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count_turned_away(&self) {
-        self.turned_away.fetch_add(1, Ordering::Relaxed);
+/// Shows all of them among the `metrics`.
+pub(super) fn show(limits: &Arc<Limits>, metrics: &Metrics) {
+    for kind in Kind::ALL {
+        let (of_used, of_refused) = (Arc::clone(limits), Arc::clone(limits));
+        let (used, refused) = (move || of_used.used(kind) as u64, move || of_refused.refused(kind));
+        metrics.limits.show(kind.name(), limits.most(kind) as u64, used, refused);
     }
 }
 

@@ -1,10 +1,8 @@
 //! Real sockets on both sides of real threads.
 
 use super::*;
-use crate::gateway::limits::tests::permit;
 use crate::gateway::session::Sessions;
-use crate::gateway::session::tests::facts;
-use std::sync::atomic::Ordering;
+use crate::gateway::session::tests::tunnel as session;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -51,7 +49,7 @@ async fn tunnel(engine: Engine, early: &[u8]) -> (TcpStream, TcpStream, Relays) 
 /// One more tunnel of `relays`.
 async fn another(relays: &Relays, sessions: &Arc<Sessions>, early: &[u8]) -> (TcpStream, TcpStream) {
     let ((client, inner_client), (inner_vps, vps)) = (pair().await, pair().await);
-    relays.carry(inner_client, inner_vps, early.to_vec(), sessions.open(facts(), permit()));
+    relays.carry(inner_client, inner_vps, early.to_vec(), session(sessions, None));
     (client, vps)
 }
 
@@ -184,8 +182,8 @@ async fn bytes_are_counted_each_way(engine: Engine) {
     let relays = start(engine, 1, None);
     let sessions = Arc::<Sessions>::default();
     let ((mut client, inner_client), (inner_vps, mut vps)) = (pair().await, pair().await);
-    let session = sessions.open(facts(), permit());
-    let seen = session.shared();
+    let session = session(&sessions, None);
+    let seen = sessions.snapshot().remove(0);
     relays.carry(inner_client, inner_vps, b"abc".to_vec(), session);
     let much = vec![7; 3_000_000];
     let send = async {
@@ -202,7 +200,7 @@ async fn bytes_are_counted_each_way(engine: Engine) {
     let (down, up) = tokio::join!(send, receive);
     assert!(up.len() == 3_000_003 && down == b"down");
     ends(relays).await;
-    assert_eq!((seen.up.load(Ordering::Relaxed), seen.down.load(Ordering::Relaxed)), (3_000_003, 4));
+    assert_eq!(seen.bytes(), (3_000_003, 4));
 }
 
 async fn a_tunnel_can_be_ended_alone_or_with_all_others(engine: Engine) {

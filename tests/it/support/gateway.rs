@@ -1,13 +1,11 @@
 //! Our gateway, as a program of its own on free ports of 127.0.0.1.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::home::Home;
-use super::peers::PEER_TIMEOUT;
 use super::run::{Process, Run};
 use super::tools::GATEWAY;
 
@@ -16,6 +14,8 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     /// Where it serves the Host API; only in inventory mode.
     pub(crate) api: Option<SocketAddr>,
+    /// Where it tells its admin.
+    pub(crate) admin: SocketAddr,
     inventory: Option<PathBuf>,
     pub(crate) process: Process,
     _home: Home,
@@ -34,7 +34,8 @@ impl Gateway {
         let run = run(&home).arg("--inventory").arg(&path).args(["--api-listen", "127.0.0.1:0"]);
         let process = run.args(options).deadline(600).start();
         let api = process.stderr_line("serving the Host API on ").parse().unwrap();
-        Self { address: listening(&process), api: Some(api), inventory: Some(path), process, _home: home }
+        let (address, admin) = listening(&process);
+        Self { address, api: Some(api), admin, inventory: Some(path), process, _home: home }
     }
 
     /// In front of the Host API at `base`.
@@ -46,7 +47,8 @@ impl Gateway {
     pub(crate) fn with_host_api_and(base: &str, options: &[&str]) -> Self {
         let home = Home::new();
         let process = run(&home).args(["--host-api", base]).args(options).deadline(600).start();
-        Self { address: listening(&process), api: None, inventory: None, process, _home: home }
+        let (address, admin) = listening(&process);
+        Self { address, api: None, admin, inventory: None, process, _home: home }
     }
 
     /// Replaces the inventory file in one step, as an editor does.
@@ -62,38 +64,14 @@ impl Gateway {
     }
 }
 
-/// For a shell: what a service manager does ahead of a gateway's start. The socket that is stdin becomes descriptor 3.
-pub(crate) const LAUNCH: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
-
-/// Opens a tunnel through the gateway at `address` to a VPS that says back what it hears, and tries it.
-pub(crate) fn echo_tunnel(address: SocketAddr, id: &str) -> io::Result<TcpStream> {
-    const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PEER_TIMEOUT))?;
-    stream.write_all(format!("CONNECT {id}:22 HTTP/1.1\r\n\r\n").as_bytes())?;
-    let mut answer = [0; YES.len()];
-    stream.read_exact(&mut answer)?;
-    if answer != YES.as_bytes() {
-        return Err(io::Error::other(format!("the gateway answers {}", answer.escape_ascii())));
-    }
-    echoes(&mut stream)?;
-    Ok(stream)
-}
-
-/// Tries a tunnel that is open.
-pub(crate) fn echoes(tunnel: &mut TcpStream) -> io::Result<()> {
-    tunnel.write_all(b"ping")?;
-    let mut echo = [0; 4];
-    tunnel.read_exact(&mut echo)?;
-    if echo == *b"ping" { Ok(()) } else { Err(io::Error::other(format!("the echo is {}", echo.escape_ascii()))) }
-}
-
 fn run(home: &Home) -> Run {
-    Run::new(GATEWAY, home).args(["--listen", "127.0.0.1:0"])
+    Run::new(GATEWAY, home).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
 }
 
-fn listening(process: &Process) -> SocketAddr {
-    process.stderr_line("listening on ").parse().unwrap()
+/// Where it listens for tunnels, and where for its admin.
+fn listening(process: &Process) -> (SocketAddr, SocketAddr) {
+    let address = |prefix| process.stderr_line(prefix).parse().unwrap();
+    (address("listening on "), address("admin on "))
 }
 
 /// The Runner that the tests' VPSes are on.

@@ -7,14 +7,18 @@ pub(crate) mod curl;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod host_api;
+pub(crate) mod life_host;
 pub(crate) mod older_host;
 pub(crate) mod peers;
 pub(crate) mod processes;
+pub(crate) mod proxies;
 pub(crate) mod run;
 pub(crate) mod scene;
 pub(crate) mod spawned;
 pub(crate) mod sshd;
 pub(crate) mod tools;
+pub(crate) mod tunnels;
+pub(crate) mod watched;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

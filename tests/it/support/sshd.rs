@@ -26,8 +26,7 @@ impl Sshd {
     pub(crate) fn start() -> Self {
         let home = Home::new();
         let host_key = home.join("host_key");
-        let key = home.join("user_key");
-        for path in [&host_key, &key] {
+        for path in [&host_key, &home.join("user_key")] {
             ssh_keygen(path);
         }
         fs::copy(home.join("user_key.pub"), home.join("authorized_keys")).unwrap();
@@ -35,6 +34,20 @@ impl Sshd {
             // sshd wants it for its separation of privileges; Debian makes it when the service starts.
             fs::create_dir_all("/run/sshd").unwrap();
         }
+        Self::serve(home)
+    }
+
+    /// Another one with the same keys, on another port.
+    pub(crate) fn moved(&self) -> Self {
+        let home = Home::new();
+        for name in ["host_key", "host_key.pub", "user_key", "user_key.pub", "authorized_keys"] {
+            fs::copy(self.home.join(name), home.join(name)).unwrap();
+        }
+        Self::serve(home)
+    }
+
+    fn serve(home: Home) -> Self {
+        let key = home.join("user_key");
         let host_key = fs::read_to_string(home.join("host_key.pub")).unwrap();
         for _ in 0..TRIES {
             let port = free_port();

@@ -5,6 +5,7 @@ use crate::api::fake_host::FakeHost;
 use crate::gateway::directory::Directory;
 use crate::target::TaskId;
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 use tokio::time::{advance, pause, resume};
 
 const ID: &str = "7427000000000000001";
@@ -19,7 +20,7 @@ fn bearer(token: &str) -> Asker {
 }
 
 fn directory(host: &FakeHost) -> Directory {
-    Directory::Host(HostDirectory::new(Client::new(&host.base, None).unwrap(), STALE))
+    Directory::Host(Box::new(HostDirectory::new(Client::new(&host.base, None).unwrap(), STALE)))
 }
 
 fn detail(text: &str) -> Value {
@@ -36,6 +37,9 @@ fn task(port: u16) -> Value {
 fn me(id: i64, name: &str, role: &str) -> Value {
     json!({ "id": id, "username": name, "display_name": null, "role": role, "is_active": true, "created_at": null })
 }
+
+/// What is counted here is looked at elsewhere.
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
 
 const ME: &str = "/api/auth/me";
 const STATUS: &str = "/api/status/7427000000000000001";
@@ -96,7 +100,7 @@ async fn who_may_with_authentication_on() {
     ] {
         // Twice: what is remembered says the same.
         for _ in 0..2 {
-            let got = directory.reach(&vps(id), &bearer(token)).await;
+            let got = directory.reach(&vps(id), &bearer(token), &METRICS).await;
             let got = got.map(|admission| {
                 assert_eq!((admission.reach.host.as_str(), admission.reach.port), ("10.0.0.7", 22));
                 admission.user.unwrap().to_string()
@@ -105,12 +109,12 @@ async fn who_may_with_authentication_on() {
         }
     }
     let nobody = Asker { token: None, anonymous: true };
-    assert_eq!(directory.reach(&vps(ID), &nobody).await, Err(Refusal::TokenNeeded));
-    assert_eq!(directory.is_open_to_everyone().await, Some(false));
+    assert_eq!(directory.reach(&vps(ID), &nobody, &METRICS).await, Err(Refusal::TokenNeeded));
+    assert_eq!(directory.is_open_to_everyone(&METRICS).await, Some(false));
     // A Host that shows a VPS to anyone.
     host.on(STATUS, 200, task(22));
-    assert_eq!(directory.reach(&vps(ID), &nobody).await.unwrap().user, None);
-    assert_eq!(directory.reach(&vps(ID), &bearer("")).await, Err(Refusal::TokenNeeded));
+    assert_eq!(directory.reach(&vps(ID), &nobody, &METRICS).await.unwrap().user, None);
+    assert_eq!(directory.reach(&vps(ID), &bearer(""), &METRICS).await, Err(Refusal::TokenNeeded));
 }
 
 #[tokio::test]
@@ -123,14 +127,14 @@ async fn with_authentication_off_everyone_may() {
     );
     let on = directory(&host);
     for token in ["", "whatever"] {
-        assert_eq!(on.reach(&vps(ID), &bearer(token)).await.unwrap().user, None, "{token}");
+        assert_eq!(on.reach(&vps(ID), &bearer(token), &METRICS).await.unwrap().user, None, "{token}");
     }
-    assert_eq!(on.is_open_to_everyone().await, Some(true));
+    assert_eq!(on.is_open_to_everyone(&METRICS).await, Some(true));
     // Said by something in front of a Host, the same status means nothing of the kind.
     host.on(ME, 503, "<html>Service Temporarily Unavailable</html>");
-    let down = directory(&host).reach(&vps(ID), &bearer("")).await.unwrap_err();
+    let down = directory(&host).reach(&vps(ID), &bearer(""), &METRICS).await.unwrap_err();
     assert!(matches!(&down, Refusal::HostApi(why) if why.contains("answered 503")), "{down:?}");
-    assert_eq!(directory(&host).is_open_to_everyone().await, None);
+    assert_eq!(directory(&host).is_open_to_everyone(&METRICS).await, None);
 }
 
 #[tokio::test]
@@ -138,24 +142,24 @@ async fn answers_are_remembered_for_each_token_alone() {
     let host = host().await;
     let directory = directory(&host);
     for _ in 0..3 {
-        directory.reach(&vps(ID), &bearer("owner1")).await.unwrap();
+        directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap();
     }
     assert_eq!(host.seen(), [ME, STATUS, "/api/nodes"]);
     for token in ["wrong", ""] {
-        assert_eq!(directory.reach(&vps(ID), &bearer(token)).await, Err(Refusal::TokenNeeded));
+        assert_eq!(directory.reach(&vps(ID), &bearer(token), &METRICS).await, Err(Refusal::TokenNeeded));
     }
-    assert_eq!(directory.reach(&vps(ID), &bearer("stranger1")).await, Err(Refusal::NotAllowed));
+    assert_eq!(directory.reach(&vps(ID), &bearer("stranger1"), &METRICS).await, Err(Refusal::NotAllowed));
     assert_eq!(host.seen(), [ME, ME, ME, STATUS, "/api/vps/my"]);
     // Those without a token are many, and known; a token that is wrong may be right the next moment.
     for (token, asks) in [("", 0), ("wrong", 1)] {
-        assert!(directory.reach(&vps("5"), &bearer(token)).await.is_err());
+        assert!(directory.reach(&vps("5"), &bearer(token), &METRICS).await.is_err());
         assert_eq!(host.seen().len(), asks, "{token}");
     }
     // A right that is taken away counts after seconds.
     host.on_with("owner1", ME, 200, me(-1, "_anonymous", "anony"));
-    directory.reach(&vps(ID), &bearer("owner1")).await.unwrap();
+    directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap();
     pass(FRESH).await;
-    assert_eq!(directory.reach(&vps(ID), &bearer("owner1")).await, Err(Refusal::TokenNeeded));
+    assert_eq!(directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await, Err(Refusal::TokenNeeded));
 }
 
 /// Lets the clock go on, but not the sockets' waits.
@@ -170,19 +174,19 @@ async fn a_restarted_vps_is_found_at_its_new_port() {
     let host = host().await;
     let directory = directory(&host);
     let owner = bearer("owner1");
-    let just_now = directory.reach(&vps(ID), &owner).await.unwrap();
-    assert!(directory.reach_anew(&vps(ID), &owner, &just_now).await.is_none());
+    let just_now = directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
+    assert!(directory.reach_anew(&vps(ID), &owner, &just_now, &METRICS).await.is_none());
     host.on_with("owner1", STATUS, 200, task(23));
-    let remembered = directory.reach(&vps(ID), &owner).await.unwrap();
+    let remembered = directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
     assert_eq!(remembered.reach.port, 22);
-    let anew = directory.reach_anew(&vps(ID), &owner, &remembered).await.unwrap().unwrap();
+    let anew = directory.reach_anew(&vps(ID), &owner, &remembered, &METRICS).await.unwrap().unwrap();
     assert_eq!(anew.reach.port, 23);
-    assert_eq!(directory.reach(&vps(ID), &owner).await.unwrap().reach.port, 23);
+    assert_eq!(directory.reach(&vps(ID), &owner, &METRICS).await.unwrap().reach.port, 23);
     let mut paused = task(23);
     paused["status"] = json!("paused");
     host.on_with("owner1", STATUS, 200, paused);
-    let remembered = directory.reach(&vps(ID), &owner).await.unwrap();
-    let anew = directory.reach_anew(&vps(ID), &owner, &remembered).await.unwrap();
+    let remembered = directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
+    let anew = directory.reach_anew(&vps(ID), &owner, &remembered, &METRICS).await.unwrap();
     assert!(matches!(anew, Err(Refusal::Inactive(_))), "{anew:?}");
 }
 
@@ -190,20 +194,20 @@ async fn a_restarted_vps_is_found_at_its_new_port() {
 async fn while_the_host_is_down_known_callers_reach_known_vpses() {
     let host = host().await;
     let directory = directory(&host);
-    directory.reach(&vps(ID), &bearer("owner1")).await.unwrap();
+    directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap();
     let down = |text: &str| host.forget_and_answer_all(500, text);
     down("Internal Server Error");
     pass(FRESH).await;
-    assert_eq!(directory.reach(&vps(ID), &bearer("owner1")).await.unwrap().user.as_deref(), Some("owner1"));
+    assert_eq!(directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap().user.as_deref(), Some("owner1"));
     for (token, id) in [("stranger1", ID), ("", ID), ("owner1", "5")] {
-        let refusal = directory.reach(&vps(id), &bearer(token)).await.unwrap_err();
+        let refusal = directory.reach(&vps(id), &bearer(token), &METRICS).await.unwrap_err();
         assert!(matches!(&refusal, Refusal::HostApi(why) if why.contains("answered 500")), "{token}: {refusal:?}");
     }
     down("nonsense");
     pass(STALE - FRESH - Duration::from_secs(2)).await;
-    assert!(directory.reach(&vps(ID), &bearer("owner1")).await.is_ok());
+    assert!(directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.is_ok());
     pass(Duration::from_secs(2)).await;
-    assert!(matches!(directory.reach(&vps(ID), &bearer("owner1")).await, Err(Refusal::HostApi(_))));
+    assert!(matches!(directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await, Err(Refusal::HostApi(_))));
 }
 
 /// A Host that takes questions and never answers must not hold up those who are known.
@@ -211,12 +215,12 @@ async fn while_the_host_is_down_known_callers_reach_known_vpses() {
 async fn a_silent_host_is_not_waited_for_where_an_older_answer_is_at_hand() {
     let host = host().await;
     let directory = std::sync::Arc::new(directory(&host));
-    directory.reach(&vps(ID), &bearer("owner1")).await.unwrap();
+    directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap();
     host.forget_and_answer_all(0, "");
     pass(FRESH).await;
     let asking = {
         let directory = std::sync::Arc::clone(&directory);
-        tokio::spawn(async move { directory.reach(&vps(ID), &bearer("owner1")).await })
+        tokio::spawn(async move { directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await })
     };
     // A clock that is paused earlier would run ahead of the real sockets.
     while host.seen().is_empty() {
