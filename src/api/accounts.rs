@@ -11,6 +11,9 @@ use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::text::excerpt;
 
+/// How a Host begins its answer to the question who is asking, when authentication is off.
+const AUTHENTICATION_OFF: &str = "Authentication is not enabled";
+
 /// A user, as the Host knows them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct User {
@@ -18,6 +21,17 @@ pub struct User {
     pub name: String,
     /// `viewer`, `user`, `operator` or `admin`.
     pub role: String,
+}
+
+/// Whom a Host takes a caller for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Caller {
+    /// Authentication is off: everyone may do everything.
+    Everyone,
+    /// Nobody: there is no token, or one that the Host doesn't know. A Host doesn't tell the two apart.
+    Anonymous,
+    /// A user.
+    User(User),
 }
 
 /// A session that a password opened. It ends by itself, so a token is made from it.
@@ -43,12 +57,31 @@ impl Client {
     /// # Errors
     /// [`Refusal::TokenNeeded`] when the Host doesn't know the token, or why the API gave no usable answer.
     pub async fn user(&self) -> Result<Option<User>, ApiError> {
-        let found = match self.get("/auth/me").await {
-            // Authentication is off, or the Host is of a generation or a kind that has none.
-            Err(ApiError::Status { status: 503, .. } | ApiError::NotAHost { .. }) => return Ok(None),
-            found => found?,
-        };
-        self.read_user(&found.json).map(Some)
+        match self.caller().await? {
+            Caller::Everyone => Ok(None),
+            Caller::Anonymous => Err(ApiError::Refusal(Refusal::TokenNeeded)),
+            Caller::User(user) => Ok(Some(user)),
+        }
+    }
+
+    /// Whom the Host takes the bearer of this token for.
+    ///
+    /// # Errors
+    /// Why the API gave no usable answer.
+    pub async fn caller(&self) -> Result<Caller, ApiError> {
+        match self.get("/auth/me").await {
+            // The Host is of a generation or a kind that has no users.
+            Err(ApiError::NotAHost { .. }) => Ok(Caller::Everyone),
+            // Not just any 503: what stands in front of a Host says that too while the Host is away.
+            Err(ApiError::Status { status: 503, detail, .. }) if detail.starts_with(AUTHENTICATION_OFF) => {
+                Ok(Caller::Everyone)
+            }
+            found => match self.read_user(&found?.json) {
+                Ok(user) => Ok(Caller::User(user)),
+                Err(ApiError::Refusal(_)) => Ok(Caller::Anonymous),
+                Err(nonsense) => Err(nonsense),
+            },
+        }
     }
 
     /// Opens a session.

@@ -48,7 +48,7 @@ mod transport;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use about::About;
 #[cfg(any(feature = "cli", feature = "gateway"))]
-pub use accounts::{NewToken, Session, User};
+pub use accounts::{Caller, NewToken, Session, User};
 #[cfg(test)]
 pub(crate) use admin::tests as admin_tests;
 #[cfg(any(feature = "cli", feature = "gateway"))]

@@ -1,14 +1,14 @@
 //! A client's way from its connection to a yes or a no, counted and noted at every step.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
 use crate::api::Reach;
 use crate::gateway::audit::Refused;
+use crate::gateway::limits::Permit;
 use crate::gateway::metrics::INCOMPLETE;
 use crate::gateway::session::{Facts, OpenSession, Protocol, Sessions};
 use crate::handshake::request::Request;
@@ -45,6 +45,11 @@ impl<'g> Attempt<'g> {
         }
     }
 
+    /// Where it comes from.
+    pub(super) fn address(&self) -> IpAddr {
+        self.client.ip()
+    }
+
     /// Its request is complete.
     pub(super) fn asks(&mut self, request: &Request) {
         let (protocol, target) = match request {
@@ -61,7 +66,7 @@ impl<'g> Attempt<'g> {
     }
 
     /// It gets its tunnel.
-    pub(super) fn open(&self, reach: &Reach, permit: OwnedSemaphorePermit) -> OpenSession {
+    pub(super) fn open(&self, reach: &Reach, permit: Permit) -> OpenSession {
         let facts = Facts {
             user: self.user.clone(),
             client: self.client,
