@@ -13,6 +13,7 @@ tools=(
     nc:netcat-openbsd socat:socat curl:curl proxytunnel:proxytunnel corkscrew:corkscrew
     tinyproxy:tinyproxy-bin squid:squid rsync:rsync git:git script:bsdutils cc:gcc cc:libc6-dev
     dbclient:dropbear-bin dropbearconvert:dropbear-bin node:nodejs npm:npm
+    zsh:zsh fish:fish groff:groff-base
 )
 # The versions that the tests were written against; a newer FastAPI breaks the older Host's imports.
 older_host=(hakuriver==0.3.0 fastapi==0.128.0 starlette==0.50.0 pyzmq)

@@ -6,6 +6,7 @@
 
 mod auth_command;
 mod bad_input;
+mod completions;
 mod connect_command;
 mod gateway_ends;
 mod helper_answers;
