@@ -25,3 +25,4 @@ mod ssh_matrix;
 mod stock_clients;
 mod support;
 mod vps_create;
+mod watching;
