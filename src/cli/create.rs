@@ -13,7 +13,7 @@ use super::new_key::{NewKey, read_public_key};
 use super::order_flags::OrderFlags;
 use super::route::home;
 use super::wait::{DEFAULT_WAIT, until_ssh_answers};
-use super::{block_on, client, connect, interrupt, ssh_config, ui};
+use super::{block_on, client, connect, interrupt, progress, ssh_config, ui};
 use crate::api::{Access, ApiError, Client, Created, Order, Vps};
 use crate::failure::Failure;
 use crate::seconds;
@@ -133,7 +133,7 @@ async fn create(
         order.access = Access::Key(made.public_half()?);
         made.is_sent();
     }
-    let created = client.create(order).await;
+    let created = progress::during("the Host and its Runner make the VPS", client.create(order)).await;
     created.map_err(|error| {
         if error.was_not_heard() {
             key.iter_mut().for_each(NewKey::is_not_sent);
@@ -212,6 +212,7 @@ fn tell(order: &Order, created: &Created, vps: Option<&Vps>, key: Option<&Path>,
         ("Status", status.map(VpsStatus::to_string).unwrap_or_default()),
         ("Node", node.unwrap_or_default()),
         ("SSH", access),
+        ("Message", created.message.clone()),
     ];
     if order.access != Access::Terminals {
         fields.push(("Connect", format!("kohakuriver vps connect {} --wait", created.id)));

@@ -90,22 +90,15 @@ fn each_shell_completes_commands_options_and_vpses_without_asking_the_host() {
         let mut shell = Shell::start(name, &home, &host);
         host.change(|state| state.requests.clear());
         // A command, a name and an option.
-        shell.types("kohakuriver vps stat\t");
-        shell.sees("status");
-        shell.types("tr\t");
-        shell.sees("trainer");
-        shell.types("--js\t");
-        shell.sees("--json");
-        assert!(host.change(|state| state.requests.is_empty()), "{name} asked the Host");
-        shell.types("\r");
+        shell.types("kohakuriver vps stat\ttr\t--js\t\r");
         shell.sees(&format!("\"task_id\": \"{ID}\""));
+        let asked: Vec<String> =
+            host.change(|state| std::mem::take(&mut state.requests).into_iter().map(|request| request.path).collect());
+        assert_eq!(asked, ["/api/vps".to_owned(), format!("/api/status/{ID}")], "{name}: the command alone asked");
         // An id.
-        host.change(|state| state.requests.clear());
-        shell.types("kohakuriver ssh forget 73\t");
-        shell.sees(ID);
+        shell.types("kohakuriver ssh forget 73\t\r");
+        shell.sees(&format!("no host key of VPS {ID} is stored"));
         assert!(host.change(|state| state.requests.is_empty()), "{name} asked the Host");
-        shell.types("\r");
-        shell.sees("no host key of VPS");
         shell.types("exit\r");
         shell.process.finish();
     }
@@ -205,7 +198,9 @@ fn manual_pages_say_what_the_help_says() {
             .collect();
         assert!(options.contains(&"--help".to_owned()), "{name}: {options:?}\n{}", help.text());
         for option in options {
-            assert!(text.contains(&option), "{name} lacks {option}");
+            // Each begins a paragraph of its own.
+            let begins = |line: &str| line.starts_with("\\fB-") && line.contains(&option);
+            assert!(text.lines().any(begins), "{name} lacks {option}");
         }
     }
     // One page alone, by either of its names.
