@@ -122,7 +122,7 @@ fn what_is_offered() {
     };
     // Nothing was listed yet.
     assert!(lines(&["vps", "connect", "t"]).is_empty());
-    host.run(&home, &["ssh", "config"]).output().succeeds();
+    host.run(&home, &["ssh", "config", "--write"]).output().succeeds();
     host.change(|state| state.requests.clear());
     for verb in [
         ["vps", "connect"],
