@@ -43,6 +43,8 @@ impl Shell {
                 format!("ZDOTDIR={} {} -i", sh_quote(&home.join("zsh").display().to_string()), tool("zsh").display())
             }
             _ => {
+                // Where it is missing, fish fills it from every manual page, and goes on after its end.
+                fs::create_dir_all(home.join(".local/share/fish/generated_completions")).unwrap();
                 home.write(".config/fish/completions/kohakuriver.fish", script.text());
                 home.write(
                     ".config/fish/config.fish",
