@@ -14,6 +14,7 @@ tools=(
     tinyproxy:tinyproxy-bin squid:squid rsync:rsync git:git script:bsdutils cc:gcc cc:libc6-dev
     haproxy:haproxy systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2
     plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin node:nodejs npm:npm
+    zsh:zsh fish:fish groff:groff-base
 )
 # The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1)

@@ -12,13 +12,15 @@ use crate::failure::Failure;
 /// Another program of this package, and what its page is made from.
 pub enum Manual {
     /// Its definition, and the section of the manual that it belongs to.
-    Definition(clap::Command, &'static str),
+    Definition(Box<clap::Command>, &'static str),
     /// Its name and the text of its `--help`, which has no definition behind it.
     HelpText(&'static str, &'static str),
 }
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
+To read a page, or to install all of them:
+
   kohakuriver man vps create | man -l -
   kohakuriver man kohakuriver-proxy | man -l -
   kohakuriver man --output /usr/local/share/man")]
@@ -69,7 +71,7 @@ fn pages(others: &[fn() -> Manual]) -> Result<Vec<Page>, Failure> {
     add(&definition, "1", &mut pages)?;
     for other in others {
         let (mut definition, section) = match other() {
-            Manual::Definition(definition, section) => (definition, section),
+            Manual::Definition(definition, section) => (*definition, section),
             Manual::HelpText(name, text) => (man_text::definition(name, text), "1"),
         };
         definition.build();
