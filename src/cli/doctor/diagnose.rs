@@ -119,16 +119,21 @@ fn say_what_is_wrong(asked: Asked) {
 
 /// Runs `command` to its end, and hands signals on to it meanwhile.
 fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
-    let mut child = command.spawn()?;
-    // Only now: what is caught here must not be what the child was told to ignore.
+    // Before the child is there: a signal that came in between would end this program and leave the child behind.
     let mut ended = on(SIGCHLD)?;
     let over = Arc::new(AtomicBool::new(false));
     let mut caught = Vec::new();
+    let ignored = ignored();
     for (number, signal) in HANDED_ON {
+        // What `nohup` had this program ignore ssh inherits, as long as nothing catches it here.
+        if ignored >> (number - 1) & 1 == 1 {
+            continue;
+        }
         caught.push((on(number)?, signal));
         // Once ssh is gone they are this program's own again.
         signal_hook::flag::register_conditional_default(number, Arc::clone(&over))?;
     }
+    let mut child = command.spawn()?;
     loop {
         if let Some(status) = child.try_wait()? {
             over.store(true, Ordering::SeqCst);
@@ -147,6 +152,14 @@ fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
             hand_on(&child, *signal);
         }
     }
+}
+
+/// The signals that this program ignores, a bit for each, the lowest for signal 1 (proc(5), `SigIgn`); none where the
+/// system doesn't tell.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// A stream that becomes readable with each such signal.

@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use super::{ui, vps_ref};
+use super::{ui, vps_cache, vps_ref};
 use crate::failure::Failure;
 use crate::settings::Flags;
 use case::Case;
@@ -79,7 +79,7 @@ check, verdict (ok, note, skip or wrong), tried, found, causes (a list), fix, co
 milliseconds. It holds no token, and `~` stands for the home directory.")]
 pub(super) struct Arguments {
     /// Task id or name of the VPS; without it, what needs none is checked
-    #[arg(value_name = "VPS")]
+    #[arg(value_name = "VPS", add = vps_cache::candidates())]
     vps: Option<String>,
     /// Go on behind the first thing that is wrong
     #[arg(long)]
