@@ -24,7 +24,7 @@ use super::finding::{Finding, Verdict};
 use super::program;
 use super::session::Folder;
 use super::text;
-use super::{examine, programs};
+use super::{Extent, examine, programs};
 use crate::cli::{PROGRAM, ui};
 use crate::failure::Failure;
 use crate::settings::Flags;
@@ -95,21 +95,15 @@ fn say_what_is_wrong(asked: Asked) {
     }
     let mut case = Case::new(asked.flags, Some(VpsRef::Id(asked.id)), asked.key, asked.user);
     let mut wrong = None;
-    // Nothing else of it is told, and how fast a way is that works is not the question.
-    let examined = examine(&mut case, false, &mut |_, case, finding: Option<Finding>| match finding {
-        Some(finding) if finding.verdict.is_wrong() => {
-            wrong = Some(finding);
-            Ok(())
-        }
-        None if case.login => Err(Failure::new("nothing is wrong")),
-        _ => Ok(()),
+    // Nothing else of it is told, so nothing that can fail is done with it.
+    let _ = examine(&mut case, Extent::Login, &mut |_, _, finding| {
+        wrong = finding.filter(|finding| finding.verdict.is_wrong()).or(wrong.take());
+        Ok(())
     });
     let conceal = Conceal::new(case.home.as_deref(), case.token.as_ref());
-    match (wrong, examined) {
-        (Some(Finding { verdict: Verdict::Wrong(wrong), .. }), _) => {
-            ui::remark(text::told(&wrong, &conceal).trim_end())
-        }
-        (_, Err(_)) => ui::remark(&format!(
+    match wrong {
+        Some(Finding { verdict: Verdict::Wrong(wrong), .. }) => ui::remark(text::told(&wrong, &conceal).trim_end()),
+        _ if case.login => ui::remark(&format!(
             "{PROGRAM}: a login on VPS {} works now; what failed is in ssh's own words above",
             case.vps_name()
         )),
