@@ -26,6 +26,9 @@ pub(crate) struct User {
     pub(crate) random: Random,
     /// What makes the plans' ids differ.
     pub(crate) next_id: u64,
+    /// What it is at, and how far; for whoever finds it stuck.
+    pub(crate) at: String,
+    pub(crate) report: Report,
 }
 
 /// What became of one thing that a user did.
@@ -59,6 +62,7 @@ enum Asks {
 impl User {
     /// Does one thing.
     pub(crate) async fn act(&mut self, world: &World, gateway: SocketAddr) -> Result<Done, Fault> {
+        self.at = "a request of no tunnel".to_owned();
         match self.random.below(100) {
             0..60 => self.tunnel(world, gateway).await,
             60..75 => self.vanish(world, gateway).await,
@@ -122,6 +126,8 @@ impl User {
             request += &line;
         }
         let heard = world.awaited.wait_for(plan.id);
+        self.report = Report::default();
+        self.at = format!("the answer, {plan:?}");
         let answer = async {
             let mut stream = self.connect(gateway).await?;
             stream.write_all(request.as_bytes()).await?;
@@ -137,14 +143,14 @@ impl User {
         };
         match answer {
             Answer::Open => {}
-            Answer::Refused(status) if TROUBLE.contains(&status) => {
+            Answer::Refused(status) if TROUBLE.contains(&status) || asks == Asks::Line => {
                 world.awaited.forget(plan.id);
                 return Ok(Done { refused: Some(status), ..Done::default() });
             }
             Answer::Refused(status) => return Err(format!("{status} for a VPS that is the user's own")),
             Answer::Nothing => return Err("an end instead of an answer".to_owned()),
         }
-        let mut report = Report::default();
+        self.at = format!("the banner, {plan:?}");
         let mut banner = [0; BANNER.len()];
         let begun = match stream.read_exact(&mut banner).await {
             Ok(_) if banner != BANNER => return Err(format!("not the VPS's banner: {}", banner.escape_ascii())),
@@ -158,13 +164,17 @@ impl User {
             if self.random.percent(10) {
                 sleep(Duration::from_millis(self.random.below(1_000))).await;
             }
-            let flows = (plan.upwards(), plan.downwards());
+            self.at = format!("the tunnel's end, {plan:?}");
+            let (flows, pace, typed) = ((plan.upwards(), plan.downwards()), self.pace(&plan), self.random.below(200));
+            let report = &mut self.report;
             match plan.typed {
-                true => type_in(&mut stream, flows.0, 1 + self.random.below(200), &mut report).await,
-                false => carry(&mut stream, flows, plan.client, self.pace(&plan), &mut report).await,
+                true => type_in(&mut stream, flows.0, 1 + typed, report).await,
+                false => carry(&mut stream, flows, plan.client, pace, report).await,
             }
         }
         drop(stream);
+        self.at = format!("the VPS's report, {plan:?}");
+        let report = self.report;
         // As long as nothing has come of it, the plan may have been lost on its way; else the VPS has it.
         if report.received.count == 0 && report.received.saw != Saw::End {
             let grace = tokio::time::timeout(world.grace, heard).await;
@@ -233,15 +243,16 @@ impl User {
     async fn ask_in_vain(&mut self, world: &World, gateway: SocketAddr) -> Result<Done, Fault> {
         let vps = self.random.pick(&world.ids).clone();
         let mut cases = vec![
-            (request(Asks::Connect, UNKNOWN, Some(OWNER)), Asks::Connect, 404),
-            (request(Asks::Connect, &vps, Some(OWNER)).replace(":22", ":23"), Asks::Connect, 403),
-            (request(Asks::Line, UNKNOWN, None), Asks::Line, 0),
+            (request(Asks::Connect, UNKNOWN, Some(OWNER)), Asks::Connect, &[404][..]),
+            (request(Asks::Connect, &vps, Some(OWNER)).replace(":22", ":23"), Asks::Connect, &[403]),
+            (request(Asks::Line, UNKNOWN, None), Asks::Line, &[0]),
         ];
         if world.logins {
-            cases.push((request(Asks::Connect, &vps, None), Asks::Connect, 407));
-            cases.push((request(Asks::Connect, &vps, Some("wrong")), Asks::Connect, 407));
-            cases.push((request(Asks::Connect, &vps, Some(STRANGER)), Asks::Connect, 403));
-            cases.push((request(Asks::Line, &vps, None), Asks::Line, 0));
+            // A Host that fails between two answers may leave it open which no it is.
+            cases.push((request(Asks::Connect, &vps, None), Asks::Connect, &[407, 403]));
+            cases.push((request(Asks::Connect, &vps, Some("wrong")), Asks::Connect, &[407, 403]));
+            cases.push((request(Asks::Connect, &vps, Some(STRANGER)), Asks::Connect, &[403]));
+            cases.push((request(Asks::Line, &vps, None), Asks::Line, &[0]));
         }
         let (request, asks, expected) = self.random.pick(&cases);
         let answer = async {
@@ -250,10 +261,10 @@ impl User {
             read_answer(&mut stream, *asks).await
         };
         match answer.await {
-            Ok(Answer::Refused(status)) if status == *expected || TROUBLE.contains(&status) => {
+            Ok(Answer::Refused(status)) if expected.contains(&status) || TROUBLE.contains(&status) => {
                 Ok(Done { refused: Some(status), ..Done::default() })
             }
-            Ok(Answer::Refused(status)) => Err(format!("{status} instead of {expected} to {request:?}")),
+            Ok(Answer::Refused(status)) => Err(format!("{status} instead of {expected:?} to {request:?}")),
             Ok(Answer::Open) => Err(format!("a yes to {request:?}")),
             Ok(Answer::Nothing) => Err(format!("no answer to {request:?}")),
             Err(error) => Err(format!("no answer to {request:?}: {error}")),
