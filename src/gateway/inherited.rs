@@ -25,8 +25,7 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// Every purpose, and its name in `FileDescriptorName=`.
-    const NAMES: [(Self, &str); 3] =
-        [(Self::Tunnels, "tunnels"), (Self::Api, "api"), (Self::Admin, "admin")];
+    const NAMES: [(Self, &str); 3] = [(Self::Tunnels, "tunnels"), (Self::Api, "api"), (Self::Admin, "admin")];
 
     /// What a socket of this name is for. A unit that names none gets its own name, and one socket needs none.
     fn named(name: &str) -> Self {

@@ -56,10 +56,11 @@ impl Splice {
             Ok(bytes) => {
                 if bytes >= BULK && !self.enlarged {
                     self.enlarged = true;
-                    match self.network {
-                        Network::Source => sys::enlarge_pipe(to, PIPE_TO_SSH),
-                        Network::Sink => sys::enlarge_pipe(from, PIPE_FROM_SSH),
-                    }
+                    let (pipe, size) = match self.network {
+                        Network::Source => (to, PIPE_TO_SSH),
+                        Network::Sink => (from, PIPE_FROM_SSH),
+                    };
+                    sys::enlarge_pipe(pipe, size);
                 }
                 Ok(Step::Turn(bytes))
             }
