@@ -9,6 +9,15 @@ pub(crate) mod gateway;
 #[path = "../../tests/it/support/home.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod home;
+#[path = "../../tests/it/support/older_host.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod older_host;
+#[path = "../../tests/it/support/processes.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod processes;
+#[path = "../../tests/it/support/proxies.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod proxies;
 #[path = "../../tests/it/support/run.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod run;
@@ -19,12 +28,10 @@ pub(crate) mod sshd;
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod tools;
 
-pub(crate) mod child;
-pub(crate) mod contestants;
 pub(crate) mod figures;
 pub(crate) mod limits;
-pub(crate) mod plain;
+pub(crate) mod mover;
 pub(crate) mod report;
-pub(crate) mod session;
-pub(crate) mod ssh;
+pub(crate) mod stat;
+pub(crate) mod turns;
 pub(crate) mod vps;

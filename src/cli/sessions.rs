@@ -10,7 +10,7 @@ use super::{block_on, client, ui, vps_ref};
 use crate::api::{Admin, ApiError, Tunnel};
 use crate::failure::Failure;
 use crate::seconds;
-use crate::settings::{ProxyAddress, Settings};
+use crate::settings::{ADMIN_FORM, ProxyAddress, Settings};
 use crate::target::{TaskId, VpsRef};
 
 #[derive(clap::Args, Debug)]
@@ -36,7 +36,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID", conflicts_with_all = ["vps", "json", "watch"])]
     end: Option<u64>,
     /// Admin address of the gateway [default: port 8003 of the Host]
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]",
+          value_parser = |typed: &str| typed.parse::<ProxyAddress>().map_err(|_| ADMIN_FORM))]
     pub(super) admin: Option<ProxyAddress>,
 }
 
@@ -164,9 +165,13 @@ fn text(tunnels: &[Tunnel], arguments: &Arguments, before: Option<&Sample>) -> S
         1 => "1 session".to_owned(),
         count => format!("{count} sessions"),
     };
+    // The line above the table, its headers, the line that says how many are left out, and the cursor's.
+    let room = ui::terminal_height().filter(|_| !clear.is_empty()).map_or(usize::MAX, |lines| lines.saturating_sub(4));
+    let (shown, left_out) = tunnels.split_at(tunnels.len().min(room));
+    let more = if left_out.is_empty() { String::new() } else { format!("… and {} more", left_out.len()) };
     let now = Instant::now();
     let rates = |tunnel: &Tunnel| before.map(|before| before.rates(tunnel, now));
-    format!("{clear}{time}  {count}\n{}\n", watched_table(tunnels, rates))
+    format!("{clear}{time}  {count}\n{}{more}\n", watched_table(shown, rates))
 }
 
 fn table(tunnels: &[Tunnel]) -> String {
@@ -277,7 +282,7 @@ mod tests {
         assert_eq!(before.rates(&now, later), (2000, 2048));
         let new = listed(json!({ "id": 8, "bytes_up": 4, "bytes_down": 0 }));
         assert_eq!(before.rates(&new, later), (2, 0));
-        let shown = watched_table(&[now.clone()], |_| Some((2000, 2048)));
+        let shown = watched_table(std::slice::from_ref(&now), |_| Some((2000, 2048)));
         assert!(shown.contains("4.9 KiB  2.0 KiB/s  4.0 KiB  2.0 KiB/s"), "{shown}");
         let shown = watched_table(&[now], |_| None);
         assert!(shown.contains("4.9 KiB  -     4.0 KiB  -"), "{shown}");

@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use rustix::termios::{Winsize, tcgetwinsize};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -51,12 +52,17 @@ pub(super) fn json(value: &Value) -> String {
 
 /// The terminal's width in columns; `None` when stdout is no terminal, since scripts want whole lines.
 pub(super) fn terminal_width() -> Option<usize> {
+    terminal().map(|size| size.ws_col.into()).filter(|&columns| columns > 0)
+}
+
+/// The terminal's height in lines; `None` when stdout is no terminal.
+pub(super) fn terminal_height() -> Option<usize> {
+    terminal().map(|size| size.ws_row.into()).filter(|&lines| lines > 0)
+}
+
+fn terminal() -> Option<Winsize> {
     let stdout = io::stdout();
-    if !stdout.is_terminal() {
-        return None;
-    }
-    let size = rustix::termios::tcgetwinsize(stdout).ok()?;
-    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+    if stdout.is_terminal() { tcgetwinsize(stdout).ok() } else { None }
 }
 
 /// A table with aligned columns. Lines longer than `width` are cut.

@@ -29,9 +29,9 @@ pub enum Directory {
 }
 
 impl Directory {
-    /// Reads the inventory again; a Host is asked anew each time. Says what came of it.
+    /// Reads the inventory again; a Host has nothing to read. Says what came of it.
     pub(super) fn reload(&self, notices: &Notices) {
-        let Self::Inventory(inventory) = self else { return };
+        let Self::Inventory(inventory) = self else { return notices.say("reloaded") };
         match inventory.reload() {
             Ok(count) => notices.say(&format!("reloaded; the inventory has {count} VPSes")),
             Err(error) => {

@@ -17,6 +17,9 @@
 //! - stderr says nothing of its clients unless it is asked to; whoever was connected to what stands in the audit log,
 //!   and on the admin's address. Neither ever keeps a tunnel waiting.
 //!
+//! - Told to stop, it serves whoever has come, for a while (`stop`); told to hand over, it gives its sockets to a new
+//!   process (`hand_over`). With sockets that outlive it (`inherited`) no connection attempt is lost in between.
+//!
 //! It neither ends TLS nor keeps state: it can be killed and started again at any time, and loses the open tunnels.
 
 mod accept;
@@ -199,7 +202,9 @@ pub async fn serve(
     let most = terms.max_tunnels + limits::WAITING_ROOM;
     let permits = Arc::new(Semaphore::new(most));
     let free = Arc::clone(&permits);
-    let used = move || most.saturating_sub(free.available_permits()) as u64;
+    // Each listener holds a permit for whoever comes next.
+    let most_free = most.saturating_sub(listeners.tunnels.len());
+    let used = move || most_free.saturating_sub(free.available_permits()) as u64;
     records.metrics.limits.show("connections", most as u64, used);
     for listener in listeners.tunnels {
         let gateway = Arc::clone(&gateway);
@@ -214,6 +219,7 @@ pub async fn serve(
             Some(Order::Reload) => {
                 service_manager.reloading();
                 gateway.reload(&doors.notices);
+                records.audit.reopen();
                 // It has heard of this gateway before.
                 let _ = service_manager.ready();
             }

@@ -106,7 +106,7 @@ impl Notices {
 
     /// Tells a failure of something that was asked for just now.
     pub(super) fn fault(&self, failure: &Failure) {
-        self.warn(failure);
+        self.say(failure.render(super::PROGRAM).trim_end());
     }
 
     /// Complains, unless a complaint about the same matter is less than a minute old.

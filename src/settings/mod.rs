@@ -28,6 +28,9 @@ pub const DEFAULT_SSH_PROXY_PORT: u16 = 8002;
 /// The TCP port on which a gateway tells its admin which tunnels are open.
 pub const DEFAULT_GATEWAY_ADMIN_PORT: u16 = 8003;
 
+/// How the address of a gateway's admin is written.
+pub const ADMIN_FORM: &str = "write it as HOST[:PORT] or http://HOST[:PORT]";
+
 /// What the flags said; `None` where a flag was not given.
 #[derive(Clone, Default, Debug)]
 pub struct Flags {
@@ -130,9 +133,10 @@ impl Settings {
             KOHAKURIVER_SSH_PROXY_PORT,
         };
         let host = pick(flags.host, env_text(env, KOHAKURIVER_HOST)?, file.host, DEFAULT_HOST.to_owned());
-        let proxy = pick_address("proxy", flags.proxy, None, file.proxy)?;
+        let proxy = pick_address("proxy", flags.proxy, None, file.proxy, |error| error.to_string())?;
         let env_admin = env_text(env, KOHAKURIVER_GATEWAY_ADMIN)?;
-        let gateway_admin = pick_address("gateway_admin", flags.gateway_admin, env_admin, file.gateway_admin)?;
+        let form = |_| ADMIN_FORM.to_owned();
+        let gateway_admin = pick_address("gateway_admin", flags.gateway_admin, env_admin, file.gateway_admin, form)?;
         let env_log = env(KOHAKURIVER_LOG_FILE).map(|value| (PathBuf::from(value), KOHAKURIVER_LOG_FILE));
         Ok(Self {
             host: Setting { value: check_host(&host)?, source: host.source },
@@ -220,17 +224,18 @@ fn pick_address(
     flag: Option<ProxyAddress>,
     env: Option<(String, &'static str)>,
     file: Option<String>,
+    why: impl FnOnce(ProxyAddressError) -> String,
 ) -> Result<Option<Setting<ProxyAddress>>, Failure> {
     if let Some(value) = flag {
         return Ok(Some(Setting { value, source: Source::Flag }));
     }
     let Some(typed) = pick_optional(None, env, file) else { return Ok(None) };
-    let value = typed.value.parse().map_err(|error: ProxyAddressError| {
+    let value = typed.value.parse().map_err(|error| {
         let named = match &typed.source {
             Source::Env(name) => (*name).to_owned(),
             source => format!("`{key}` in {source}"),
         };
-        Failure::usage(format!("{named} is `{}`", typed.value)).because(&error)
+        Failure::usage(format!("{named} is `{}`", typed.value)).cause(why(error))
     })?;
     Ok(Some(Setting { value, source: typed.source }))
 }

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::gateway::{LAUNCH, NODE};
+use crate::support::gateway::NODE;
 use crate::support::home::Home;
 use crate::support::peers::{MutePort, PEER_TIMEOUT};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::{GATEWAY, tool};
+use crate::support::tunnels::LAUNCH;
 
 /// A network of its own, in which everything to 10.11.12.0/24 gets lost on the way. The gateway there listens on the
 /// socket that is stdin, which is of the network outside.

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::gateway::{Gateway, echo_tunnel, echoes, inventory, running};
+use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
 use crate::support::peers::{PEER_TIMEOUT, echo_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::GATEWAY;
+use crate::support::tunnels::{echo_tunnel, echoes};
 
 /// Reads to the end of a tunnel, of whichever kind; a tunnel that stays open fails the test.
 fn ends(mut tunnel: TcpStream) {
@@ -28,7 +29,7 @@ fn it_stops_when_its_tunnels_have_ended_or_when_told_so_twice() {
         for twice in [false, true] {
             let vps = echo_server();
             let inventory = inventory(&[running(ID, vps.address.port())]);
-            let gateway = Gateway::with_inventory_and(&inventory, &["--drain-timeout", "3600"]);
+            let gateway = Gateway::with_inventory_and(&inventory, &["--drain-timeout", "3600", "--audit-log", "off"]);
             let mut tunnel = echo_tunnel(gateway.address, ID).unwrap();
             gateway.process.signal(signal);
             gateway.process.stderr_line("stopping; waiting up to 3600 s for 1 tunnel");
@@ -54,7 +55,7 @@ fn the_drain_timeout_ends_what_is_left() {
     for seconds in ["0", "1"] {
         let vps = echo_server();
         let inventory = inventory(&[running(ID, vps.address.port())]);
-        let gateway = Gateway::with_inventory_and(&inventory, &["--drain-timeout", seconds]);
+        let gateway = Gateway::with_inventory_and(&inventory, &["--drain-timeout", seconds, "--audit-log", "off"]);
         let tunnel = echo_tunnel(gateway.address, ID).unwrap();
         gateway.process.signal(Signal::TERM);
         ends(tunnel);
@@ -89,7 +90,16 @@ fn the_service_manager_hears_of_every_step() {
     let heard = Heard(UnixDatagram::bind(&socket).unwrap());
     heard.0.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
     let path = home.write("inventory.json", inventory(&[]).to_string());
-    let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"]);
+    let run = Run::new(GATEWAY, &home).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--api-listen",
+        "127.0.0.1:0",
+        "--admin",
+        "off",
+        "--audit-log",
+        "off",
+    ]);
     let gateway = run.arg("--inventory").arg(&path).env("NOTIFY_SOCKET", &socket).start();
     let address: std::net::SocketAddr = gateway.stderr_line("listening on ").parse().unwrap();
     heard.says("READY=1\n");
@@ -121,7 +131,9 @@ fn the_service_manager_hears_of_every_step() {
 #[test]
 fn a_service_manager_that_can_not_be_told() {
     let home = Home::new();
-    let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0"]).env("NOTIFY_SOCKET", home.join("nobody"));
+    let run = Run::new(GATEWAY, &home)
+        .args(["--listen", "127.0.0.1:0", "--admin", "off"])
+        .env("NOTIFY_SOCKET", home.join("nobody"));
     let outcome = run.output();
     outcome.exits(1).says(&["kohakuriver-gateway: cannot tell the service manager that the gateway serves\n"]);
 }

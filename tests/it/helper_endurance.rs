@@ -9,13 +9,13 @@ use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
 
 use crate::helper_ends::{open, pattern};
-use crate::other_proxies::{Proxy, tinyproxy};
 use crate::support::gateway::{Gateway, NODE, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::{Peer, read_head};
 use crate::support::processes::{descriptors, kill, settles, sockets, with_argument};
+use crate::support::proxies::{Proxy, tinyproxy};
 use crate::support::run::{DEADLINE, Process, Run};
 use crate::support::scene::{ID, Mode, destination};
 use crate::support::spawned::{Ends, MOMENT, Spawned};

@@ -6,12 +6,13 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use rustix::process::Signal;
 
-use crate::support::gateway::{Gateway, echo_tunnel, echoes, inventory, running};
+use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
 use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server};
 use crate::support::run::{Process, Run};
 use crate::support::scene::ID;
 use crate::support::tools::tool;
+use crate::support::tunnels::{echo_tunnel, echoes};
 
 /// HAProxy before some gateways. It is given its listening socket, so it can be used from the start.
 struct Haproxy {

@@ -9,11 +9,14 @@ pub(crate) mod host_api;
 pub(crate) mod older_host;
 pub(crate) mod peers;
 pub(crate) mod processes;
+pub(crate) mod proxies;
 pub(crate) mod run;
 pub(crate) mod scene;
 pub(crate) mod spawned;
 pub(crate) mod sshd;
 pub(crate) mod tools;
+pub(crate) mod tunnels;
+pub(crate) mod watched;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

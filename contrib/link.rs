@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=contrib/link.rs");
     println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
     if let Some(folder) = folder() {
         println!("cargo::rustc-link-search=native={}", folder.display());
