@@ -22,6 +22,8 @@ pub struct Failure {
 enum Kind {
     /// Exit status 2: the command line or the settings are wrong; trying again won't help.
     Usage,
+    /// Exit status 130, as a shell has it for Ctrl-C: the user ended it.
+    Interrupted,
     /// Exit status 1: anything else.
     Other,
 }
@@ -35,6 +37,11 @@ impl Failure {
     /// A failure of the command line or the settings: exit status 2.
     pub fn usage(what: impl Into<String>) -> Self {
         Self { kind: Kind::Usage, ..Self::new(what) }
+    }
+
+    /// What a user is told who ended it with Ctrl-C: exit status 130.
+    pub fn interrupted(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Interrupted, ..Self::new(what) }
     }
 
     /// Adds a cause: who refused, and how.
@@ -80,10 +87,16 @@ impl Failure {
         self.hint.as_deref()
     }
 
-    /// 2 for wrong usage, 1 for anything else.
+    /// Whether the user ended it.
+    pub fn is_interrupted(&self) -> bool {
+        self.kind == Kind::Interrupted
+    }
+
+    /// 2 for wrong usage, 130 when the user ended it, 1 for anything else.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind {
             Kind::Usage => 2,
+            Kind::Interrupted => 130,
             Kind::Other => 1,
         })
     }

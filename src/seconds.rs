@@ -6,9 +6,6 @@ use std::time::Duration;
 /// Seconds that `--wait` without a value stands for.
 pub const DEFAULT_WAIT: &str = "300";
 
-/// Seconds that `--watch` without a value stands for.
-pub const DEFAULT_WATCH: &str = "2";
-
 /// Most digits of the seconds behind a flag whose value may be left out: a day has five.
 const DIGITS: usize = 5;
 
@@ -33,22 +30,22 @@ pub fn settle_wait(words: Vec<OsString>) -> Vec<OsString> {
     settle(words, "--wait", DEFAULT_WAIT)
 }
 
-/// `words` with the value of `--watch` given by `=`.
-pub fn settle_watch(words: Vec<OsString>) -> Vec<OsString> {
-    settle(words, "--watch", DEFAULT_WATCH)
-}
-
-/// The value may be left out, and the word behind it may then be the VPS: seconds have at most five digits, a task id
-/// has many more. Words behind `--` are somebody else's.
-fn settle(mut words: Vec<OsString>, flag: &str, default: &str) -> Vec<OsString> {
+/// `words` with the seconds of `option` given by `=`.
+///
+/// They may be left out, and the word behind it may then be the VPS: seconds have at most five digits, a task id has many
+/// more. Words behind `--` are somebody else's.
+pub fn settle(mut words: Vec<OsString>, option: &str, default: &str) -> Vec<OsString> {
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
-    let Some(at) = words[..end].iter().position(|word| word == flag) else { return words };
-    let is_seconds = |word: &&str| word.len() <= DIGITS && word.bytes().all(|b| b.is_ascii_digit());
+    let Some(at) = words[..end].iter().position(|word| word == option) else { return words };
+    let is_seconds = |word: &&str| {
+        let number = word.bytes().all(|b| b.is_ascii_digit() || b == b'.') && word.bytes().any(|b| b.is_ascii_digit());
+        word.len() <= DIGITS && number
+    };
     let seconds = words[..end].get(at + 1).and_then(|word| word.to_str()).filter(is_seconds).map(str::to_owned);
     if seconds.is_some() {
         words.remove(at + 1);
     }
-    words[at] = format!("{flag}={}", seconds.as_deref().unwrap_or(default)).into();
+    words[at] = format!("{option}={}", seconds.as_deref().unwrap_or(default)).into();
     words
 }
 
@@ -73,6 +70,8 @@ mod tests {
             ("p --wait 60 trainer", "p --wait=60 trainer"),
             ("p --wait=60 trainer", "p --wait=60 trainer"),
             ("p trainer --wait", "p trainer --wait=300"),
+            ("p --wait 0.5 trainer", "p --wait=0.5 trainer"),
+            ("p --wait .", "p --wait=300 ."),
             ("p trainer --wait -- 60", "p trainer --wait=300 -- 60"),
             ("p trainer -- --wait 60", "p trainer -- --wait 60"),
         ] {
@@ -81,6 +80,6 @@ mod tests {
             assert_eq!(words.join(" "), settled);
         }
         let words = ["p", "--watch", "trainer"].map(OsString::from);
-        assert_eq!(settle_watch(words.to_vec())[1], "--watch=2");
+        assert_eq!(settle(words.to_vec(), "--watch", "2")[1], "--watch=2");
     }
 }

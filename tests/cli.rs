@@ -320,15 +320,15 @@ fn tables_and_json() {
         (
             Some(0),
             "",
-            "TASK ID              NAME  STATUS   NODE   SSH PORT  BACKEND  OWNER\n\
-             7323718749301768192  t[2J  running  node1  32768     docker   alice\n"
+            "TASK ID              NAME  STATUS   NODE   SSH PORT  SUBMITTED       BACKEND  OWNER\n\
+             7323718749301768192  t[2J  running  node1  32768     54 minutes ago  docker   alice\n"
         )
     );
     let said = scene.run(&host, &["node", "list", "--status", "online"]);
     assert_eq!(
         said.stdout,
         "HOSTNAME  STATUS  URL                    LAST HEARTBEAT\n\
-         node1     online  http://127.0.0.1:8001  2026-11-23 13:00:00\n"
+         node1     online  http://127.0.0.1:8001  just now\n"
     );
     let said = scene.run(&host, &["vps", "status", VPS]);
     assert!(said.stdout.contains("\nNode       node1\nSSH Port   32768\n"), "{said:?}");
@@ -389,7 +389,7 @@ fn other_commands_run_the_next_kohakuriver_untouched() {
     let search_path =
         format!("{}:{}:{}:/usr/bin:/bin", scene.path("bin").display(), scene.path("copy").display(), next.display());
     for args in [
-        &["vps", "create", "--gpus", "1", "--", "x y"][..],
+        &["vps", "assign", "--gpus", "1", "--", "x y"][..],
         &["-H", "gpu-head", "docker", "ps", "--help"],
         &["-f", "json", "vps", "list"],
         &["vps", "lst"],

@@ -21,8 +21,15 @@ use crate::support::turns::Contender;
 const VPS: &str = "7323718749301768192";
 /// More tunnels than anybody here is asked for at once.
 const MAX_TUNNELS: usize = 20_000;
-/// Our gateway's own limits, out of the way as the others' are.
-const LIMITS: [(&str, usize); 2] = [("--max-tunnels", MAX_TUNNELS), ("--max-tunnels-per-client", MAX_TUNNELS)];
+/// How our gateway is started: its limits are out of the way, and it logs as little as the others.
+const OPTIONS: [(&str, &str); 6] = [
+    ("--audit-log", "off"),
+    ("--max-tunnels", "20000"),
+    ("--max-tunnels-per-client", "20000"),
+    ("--max-tunnels-per-user", "20000"),
+    ("--max-handshakes-per-client", "20000"),
+    ("--max-handshakes", "20000"),
+];
 /// HAProxy's pipes: more than tunnels carry bulk here.
 const PIPES: usize = 256;
 /// Descriptors that HAProxy has beside those of tunnels and pipes.
@@ -195,13 +202,12 @@ fn serves(process: &Process, asks: Asks, request: &str, address: SocketAddr) -> 
     false
 }
 
-/// Our gateway's options: those of [`LIMITS`] that it has.
+/// Those of [`OPTIONS`] that our gateway has.
 fn options() -> Result<Vec<&'static str>> {
     let help = Command::new(GATEWAY).arg("--help").output()?.stdout;
     let help = String::from_utf8_lossy(&help).into_owned();
     let has = |name: &str| help.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")));
-    let number = |value: usize| -> &'static str { if value == MAX_TUNNELS { "20000" } else { "0" } };
-    Ok(LIMITS.iter().filter(|(name, _)| has(name)).flat_map(|&(name, value)| [name, number(value)]).collect())
+    Ok(OPTIONS.iter().filter(|(name, _)| has(name)).flat_map(|&(name, value)| [name, value]).collect())
 }
 
 fn haproxy(home: &Home, port: u16, vps: SocketAddr, splice: bool) -> Run {

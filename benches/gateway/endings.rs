@@ -1,9 +1,10 @@
 //! Tunnels that end in every way there is, and what is left of them in the server: its descriptors.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ const BEFORE: Duration = Duration::from_millis(500);
 const SETTLES: Duration = Duration::from_secs(20);
 
 /// How a tunnel ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Ending {
     /// The VPS ends, then the client.
     Clean,
@@ -63,7 +64,7 @@ pub(crate) fn endings(kind: Kind, vps: SocketAddr, round: usize, figures: &mut F
         figures.note(format!("{}: descriptors after {count} tunnels, as it takes long to open more", kind.name()));
     }
     let next = AtomicUsize::new(0);
-    let failed = Mutex::new(None);
+    let failed = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
@@ -73,17 +74,24 @@ pub(crate) fn endings(kind: Kind, vps: SocketAddr, round: usize, figures: &mut F
                         break;
                     }
                     let ending = Ending::ALL[number % Ending::ALL.len()];
-                    let outcome = limits::check().and_then(|()| end(&who, ending));
-                    if let Err(error) = outcome.with_context(|| format!("{ending:?}")) {
-                        next.store(count, Ordering::Relaxed);
-                        *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                    if limits::check().is_err() {
+                        break;
+                    }
+                    if let Err(error) = end(&who, ending) {
+                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        failed.entry(ending).or_insert((0, error)).0 += 1;
                     }
                 }
             });
         }
     });
-    if let Some(error) = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        return Err(error);
+    limits::check()?;
+    for (ending, (failures, error)) in failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        let what = format!("{failures} of {count} tunnels, those that end by {ending:?}");
+        match kind {
+            Kind::Ours => figures.fail(kind.name(), &what, &error),
+            _ => figures.note(format!("{}: {what}: {error:#}", kind.name())),
+        }
     }
     let after = settles(before, SETTLES, || descriptors(leader));
     figures.add(measures::DESCRIPTORS, kind.name(), round, after.saturating_sub(before) as f64);
@@ -128,16 +136,12 @@ fn end(who: &Contestant, ending: Ending) -> Result<()> {
             }
         }
         Ending::ClientReset => reset(stream),
-        Ending::VpsReset => {
-            while passes_ends {
-                match stream.read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => anyhow::bail!("no end came"),
-                    Err(_) => break,
-                }
+        Ending::VpsReset if passes_ends => {
+            if let Err(error) = std::io::copy(&mut stream, &mut std::io::sink()) {
+                ensure!(error.kind() != ErrorKind::WouldBlock, "no end came");
             }
         }
+        Ending::VpsReset => {}
         Ending::Killed | Ending::Early => stream.read_exact(&mut buffer)?,
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use rustix::process::getpgrp;
 
 use super::contestants::Contestant;
 use super::measures;
@@ -89,23 +90,26 @@ pub(crate) fn bulk(
     std::thread::sleep(WARM_UP);
     let (began, moved) = (Instant::now(), flow.moved()?);
     let spent = who.leader().map(cpu_seconds).transpose()?;
+    let spent_by_ends = cpu_seconds(getpgrp())?;
     std::thread::sleep(window);
     let moved = (flow.moved()? - moved) as f64;
     let took = began.elapsed().as_secs_f64();
     ensure!(moved > 0.0, "nothing came through in {took:.1} s");
-    let (speed, cpu) = of(way, tunnels);
+    let (speed, cpu, ends) = of(way, tunnels);
     figures.add(speed, who.kind.name(), round, moved / MIB / took);
+    // The client and the VPS are in one group.
+    figures.add(ends, who.kind.name(), round, (cpu_seconds(getpgrp())? - spent_by_ends) * GIB / moved);
     if let (Some(leader), Some(spent)) = (who.leader(), spent) {
         figures.add(cpu, who.kind.name(), round, (cpu_seconds(leader)? - spent) * GIB / moved);
     }
     Ok(())
 }
 
-fn of(way: Way, tunnels: usize) -> (Measure, Measure) {
+fn of(way: Way, tunnels: usize) -> (Measure, Measure, Measure) {
     match (way, tunnels) {
-        (Way::Down, 1) => (measures::DOWN_1, measures::CPU_DOWN_1),
-        (Way::Up, 1) => (measures::UP_1, measures::CPU_UP_1),
-        (Way::Down, _) => (measures::DOWN_8, measures::CPU_DOWN_8),
-        (Way::Up, _) => (measures::UP_8, measures::CPU_UP_8),
+        (Way::Down, 1) => (measures::DOWN_1, measures::CPU_DOWN_1, measures::ENDS_DOWN_1),
+        (Way::Up, 1) => (measures::UP_1, measures::CPU_UP_1, measures::ENDS_UP_1),
+        (Way::Down, _) => (measures::DOWN_8, measures::CPU_DOWN_8, measures::ENDS_DOWN_8),
+        (Way::Up, _) => (measures::UP_8, measures::CPU_UP_8, measures::ENDS_UP_8),
     }
 }

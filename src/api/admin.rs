@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::api::ApiError;
 use crate::api::error::innermost;
-use crate::api::pooled::Pooled;
+use hyper::Method;
+
+use crate::api::pooled::{Pooled, Question};
 use crate::api::transport::{Transport, nonsense};
 use crate::failure::Failure;
 use crate::target::TaskId;
@@ -65,7 +67,10 @@ impl Admin {
     /// # Errors
     /// Why there is no usable answer.
     pub async fn end(&self, id: u64) -> Result<bool, ApiError> {
-        let answer = self.0.delete(&format!("/sessions/{id}")).await?;
+        let answer = {
+            let path = format!("/sessions/{id}");
+            self.0.ask(Question { method: Method::DELETE, ..Question::get(&path, None) }).await?
+        };
         match answer.status {
             204 => Ok(true),
             404 if answer.detail().contains("session") => Ok(false),

@@ -21,20 +21,21 @@ use crate::target::{TaskId, VpsRef};
 /// A client of one Host's API, whichever way it goes there. Clones are cheap and share connections.
 #[derive(Clone)]
 pub struct Api<T> {
-    shared: Arc<Shared<T>>,
-    token: Option<Token>,
+    pub(super) shared: Arc<Shared<T>>,
+    pub(super) token: Option<Token>,
 }
 
-struct Shared<T> {
-    transport: T,
+pub(super) struct Shared<T> {
+    pub(super) transport: T,
     /// The Host serves its API at the root. Only a guess before the first answer, and checked against every one.
-    at_root: AtomicBool,
+    pub(super) at_root: AtomicBool,
 }
 
 /// A usable answer, and the kind of Host that gave it.
-struct Found {
-    json: Value,
-    at_root: bool,
+pub(super) struct Found {
+    pub(super) json: Value,
+    pub(super) date: Option<String>,
+    pub(super) at_root: bool,
 }
 
 impl<T: Transport> Api<T> {
@@ -87,24 +88,6 @@ impl<T: Transport> Api<T> {
             chosen => chosen.map(|vps| vps.id),
         }
         .map_err(ApiError::Refusal)
-    }
-
-    /// The name of the user whose token this is; `None` on a Host that has no users.
-    ///
-    /// # Errors
-    /// [`Refusal::TokenNeeded`] when the Host doesn't know the token, or why the API gave no usable answer.
-    pub async fn user(&self) -> Result<Option<String>, ApiError> {
-        let found = match self.get("/auth/me").await {
-            // Authentication is off, or the Host is of a generation or a kind that has none.
-            Err(ApiError::Status { status: 503, .. } | ApiError::NotAHost { .. }) => return Ok(None),
-            found => found?,
-        };
-        // A token that the Host doesn't know makes its bearer anonymous.
-        match (found.json["role"].as_str(), found.json["username"].as_str()) {
-            (Some("anony"), _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
-            (_, Some(name)) => Ok(Some(name.to_owned())),
-            _ => Err(nonsense(self.base(), "it names no user")),
-        }
     }
 
     /// The VPSes of the Host: `all`, or those that haven't ended. A user whose role doesn't allow that gets those
@@ -191,7 +174,7 @@ impl<T: Transport> Api<T> {
     }
 
     /// Asks the generation that answered last, and the other one when this one doesn't know the path.
-    async fn get(&self, path: &str) -> Result<Found, ApiError> {
+    pub(super) async fn get(&self, path: &str) -> Result<Found, ApiError> {
         let first = self.shared.at_root.load(Ordering::Relaxed);
         for at_root in [first, !first] {
             let full = if at_root { path.to_owned() } else { format!("/api{path}") };
@@ -199,9 +182,10 @@ impl<T: Transport> Api<T> {
             if answer.is_unknown_route() {
                 continue;
             }
+            let date = answer.date.clone();
             let json = self.usable(answer)?;
             self.shared.at_root.store(at_root, Ordering::Relaxed);
-            return Ok(Found { json, at_root });
+            return Ok(Found { json, date, at_root });
         }
         Err(ApiError::NotAHost { base: self.base().to_owned(), path: path.to_owned() })
     }
@@ -216,7 +200,7 @@ impl<T: Transport> Api<T> {
         }
     }
 
-    fn read<V>(&self, result: Result<V, ModelError>) -> Result<V, ApiError> {
+    pub(super) fn read<V>(&self, result: Result<V, ModelError>) -> Result<V, ApiError> {
         result.map_err(|error| nonsense(self.base(), error.to_string()))
     }
 }
@@ -228,7 +212,7 @@ fn refusal(status: u16, detail: &str) -> Option<Refusal> {
         // A token that the Host doesn't know makes its bearer anonymous, not wrong.
         (403, detail) if detail.starts_with("Anonymous ") => Some(Refusal::TokenNeeded),
         (403, _) => Some(Refusal::NotAllowed),
-        (404, "Task not found." | "Task id not found") => Some(Refusal::NotFound),
+        (404, "Task not found." | "Task id not found" | "VPS not found.") => Some(Refusal::NotFound),
         _ => None,
     }
 }

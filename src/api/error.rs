@@ -1,6 +1,7 @@
 //! Why a call to the Host API gave nothing.
 
 use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use crate::failure::Failure;
@@ -46,7 +47,17 @@ pub enum ApiError {
         /// The path that was asked for, without `/api`.
         path: String,
     },
-    /// A status that no Host gives to this question.
+    /// A part of what was asked for is nothing that this Host can be told.
+    #[error("the Host at {base} {}", if *.older { "is too old for that" } else { "has no way to be told that" })]
+    NotTaken {
+        /// The API's address.
+        base: String,
+        /// It is of the older generation.
+        older: bool,
+        /// The part.
+        what: String,
+    },
+    /// A status that is no ordinary answer to this question.
     #[error("the Host API at {base} answered {status}{}", colon(.detail))]
     Status {
         /// The API's address.
@@ -67,6 +78,22 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// Whether the Host surely did nothing: it said no, or there was no connection. A call that broke off, or that was
+    /// answered with nonsense, may have been heard.
+    pub fn was_not_heard(&self) -> bool {
+        match self {
+            Self::Refusal(_) | Self::Base { .. } | Self::NotAHost { .. } | Self::NotTaken { .. } => true,
+            // A Host that breaks (500) has perhaps begun; a proxy on the way says 502 to 504 in HTML, or nothing.
+            Self::Status { status: 502 | 503, detail, .. } => !detail.is_empty() && !detail.starts_with('<'),
+            Self::Status { status, .. } => *status < 500,
+            Self::Unreachable { source, .. } => {
+                let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+                chain(source.as_ref()).any(|error| error.downcast_ref().is_some_and(refused))
+            }
+            Self::Timeout { .. } | Self::Body { .. } => false,
+        }
+    }
+
     /// What a gateway tells its client.
     pub fn refusal(&self) -> Refusal {
         match self {
@@ -108,6 +135,14 @@ impl ApiError {
             Self::Status { .. } => {
                 failure.cause(self.to_string()).hint("read the Host's log: `journalctl -u kohakuriver-host` there")
             }
+            Self::NotTaken { what, older, .. } => {
+                let failure = failure.cause(format!("{self}: {what}"));
+                if *older {
+                    failure
+                } else {
+                    failure.hint("leave it out; who runs the Host can set it for all of them")
+                }
+            }
             Self::Base { .. } => failure.cause(self.to_string()).hint("write it as http://HOST:PORT"),
         }
     }
@@ -134,11 +169,11 @@ fn colon(detail: &str) -> String {
 
 /// The end of the chain: what the system said. The links before it repeat what [`ApiError`] says already.
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(next) = last.source() {
-        last = next;
-    }
-    last.to_string()
+    chain(error).last().unwrap_or(error).to_string()
+}
+
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::Value;
 
 use crate::api::transport::{Answer, Transport, USER_AGENT, too_large, unreachable};
 use crate::api::{Api, ApiError, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT};
@@ -22,11 +23,40 @@ use crate::text::excerpt;
 /// written into a connection that is just going away.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long a request may take that makes a Runner fetch an image or start a machine.
+pub const WORK_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// The cookie that holds a session.
+const SESSION_COOKIE: &str = "kohakuriver_session";
+
+/// What to ask, and as whom.
+pub(super) struct Question<'a> {
+    pub(super) method: Method,
+    /// Starts with a slash.
+    pub(super) path: &'a str,
+    pub(super) body: Option<&'a Value>,
+    pub(super) bearer: Option<&'a Token>,
+    /// The cookie of a session that was opened with a password.
+    pub(super) session: Option<&'a Token>,
+    pub(super) limit: Duration,
+}
+
+impl<'a> Question<'a> {
+    /// A plain GET.
+    pub(super) fn get(path: &'a str, bearer: Option<&'a Token>) -> Self {
+        Self { method: Method::GET, path, body: None, bearer, session: None, limit: REQUEST_LIMIT }
+    }
+
+    /// A POST, which changes something.
+    pub(super) fn post(path: &'a str, body: Option<&'a Value>, bearer: Option<&'a Token>) -> Self {
+        Self { method: Method::POST, body, ..Self::get(path, bearer) }
+    }
+}
+
 /// The way to one Host.
 #[derive(Clone)]
 pub struct Pooled {
     base: String,
-    http: HttpClient<HttpConnector, Empty<Bytes>>,
+    http: HttpClient<HttpConnector, Full<Bytes>>,
 }
 
 /// A client for a program with a runtime.
@@ -56,40 +86,50 @@ impl Pooled {
         Ok(Self { base, http })
     }
 
-    /// Deletes `path`, which starts with a slash.
-    pub(super) async fn delete(&self, path: &str) -> Result<Answer, ApiError> {
-        self.exchange(Method::DELETE, path, None).await
-    }
-
-    async fn exchange(&self, method: Method, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
+    pub(super) async fn ask(&self, question: Question<'_>) -> Result<Answer, ApiError> {
+        let limit = question.limit;
         let exchange = async {
-            let response = self.http.request(self.request(method, path, token)?).await;
+            let response = self.http.request(self.request(&question)?).await;
             self.read(response.map_err(|error| unreachable(&self.base, error))?).await
         };
-        match tokio::time::timeout(REQUEST_LIMIT, exchange).await {
+        match tokio::time::timeout(limit, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(ApiError::Timeout { base: self.base.clone(), limit: REQUEST_LIMIT }),
+            Err(_) => Err(ApiError::Timeout { base: self.base.clone(), limit }),
         }
     }
 
-    fn request(&self, method: Method, path: &str, token: Option<&Token>) -> Result<Request<Empty<Bytes>>, ApiError> {
+    fn request(&self, question: &Question<'_>) -> Result<Request<Full<Bytes>>, ApiError> {
         let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
+            .method(&question.method)
+            .uri(format!("{}{}", self.base, question.path))
             .header(header::ACCEPT, "application/json")
             .header(header::USER_AGENT, USER_AGENT);
-        if let Some(token) = token {
-            // Hosts take exactly this spelling of the scheme; a token is visible ASCII, so the value is one.
-            if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", token.expose())) {
+        // Hosts take exactly this spelling of the scheme.
+        for (name, prefix, secret) in [
+            (header::AUTHORIZATION, "Bearer ".to_owned(), question.bearer),
+            (header::COOKIE, format!("{SESSION_COOKIE}="), question.session),
+        ] {
+            // A token is visible ASCII, so the value is one.
+            let value = secret.and_then(|secret| HeaderValue::try_from(prefix + secret.expose()).ok());
+            if let Some(mut value) = value {
                 value.set_sensitive(true);
-                request = request.header(header::AUTHORIZATION, value);
+                request = request.header(name, value);
             }
         }
-        request.body(Empty::new()).map_err(|error| unreachable(&self.base, error))
+        let body = match question.body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Full::from(body.to_string())
+            }
+            None => Full::default(),
+        };
+        request.body(body).map_err(|error| unreachable(&self.base, error))
     }
 
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
         let status = response.status().as_u16();
+        let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(excerpt);
+        let session = response.headers().get_all(header::SET_COOKIE).iter().find_map(session);
         let body = match Limited::new(response.into_body(), MAX_BODY).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -97,7 +137,10 @@ impl Pooled {
             }
             Err(error) => return Err(unreachable(&self.base, error)),
         };
-        Ok(Answer::new(status, &body))
+        let mut answer = Answer::new(status, &body);
+        answer.date = date;
+        answer.session = session;
+        Ok(answer)
     }
 }
 
@@ -107,12 +150,19 @@ impl Transport for Pooled {
     }
 
     async fn get(&self, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
-        self.exchange(Method::GET, path, token).await
+        self.ask(Question::get(path, token)).await
     }
 
     async fn pause(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
+}
+
+/// The session in a `Set-Cookie` field (RFC 6265 §4.1).
+fn session(field: &HeaderValue) -> Option<Token> {
+    let pair = field.to_str().ok()?.split(';').next()?;
+    let (name, value) = pair.split_once('=')?;
+    if name.trim() == SESSION_COOKIE { Token::new(value).ok() } else { None }
 }
 
 /// The base without a slash at its end, and without the `/api` that the paths of a Host start with.

@@ -67,6 +67,15 @@ fn age(vps: &Vps, node: &Node) -> Option<Duration> {
     Some(since(&node.last_heartbeat)?.saturating_sub(since(&vps.started_at)?))
 }
 
+/// How long ago `time` was by the Host's own clock, which a Host tells no zone of: the last heartbeat of a Runner that is
+/// online is from just now. `None` when it can't be told.
+pub fn ago(time: &str, nodes: &[Node]) -> Option<Duration> {
+    let heartbeat = |node: &Node| node.last_heartbeat.as_deref().and_then(naive_time);
+    let now = nodes.iter().filter(|node| node.online).filter_map(heartbeat).max()?;
+    // A heartbeat is a few seconds old.
+    Some(now.saturating_sub(naive_time(time)?))
+}
+
 /// When a VPS was started, by our own clock: a Host tells its local time and no zone, but its Runner's last heartbeat is
 /// from just now. `None` when it can't be told.
 pub async fn started_at(client: &Client, id: TaskId) -> Option<SystemTime> {
@@ -184,6 +193,25 @@ mod tests {
             let node = node("http://10.0.0.7:8001", "online", heartbeat);
             assert_eq!(locate(&vps(json!({})), Some(&node)).unwrap().booting, booting, "{heartbeat:?}");
         }
+    }
+
+    #[test]
+    fn how_long_ago_is_told_by_the_last_heartbeat() {
+        let nodes = [
+            node("http://a:1", "online", Some("2026-11-23T12:00:30")),
+            node("http://a:1", "online", Some("2026-11-23T12:01:00")),
+            node("http://a:1", "offline", Some("2026-11-23T13:00:00")),
+            node("http://a:1", "online", None),
+        ];
+        for (time, seconds) in [
+            ("2026-11-23T12:00:00", Some(60)),
+            ("2026-11-23T12:01:03", Some(0)),
+            ("2026-11-22T12:01:00", Some(86_400)),
+            ("soon", None),
+        ] {
+            assert_eq!(ago(time, &nodes), seconds.map(Duration::from_secs), "{time}");
+        }
+        assert_eq!(ago("2026-11-23T12:00:00", &nodes[2..]), None);
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub struct Answer {
     pub(super) status: u16,
     /// `None` when the body is no JSON.
     pub(super) json: Option<Value>,
+    /// The `Date` field, as it came.
+    pub(super) date: Option<String>,
+    /// The session that it opened.
+    pub(super) session: Option<Token>,
     /// The start of the body, printable.
     text: String,
 }
@@ -49,7 +53,7 @@ impl Answer {
     pub(super) fn new(status: u16, body: &[u8]) -> Self {
         // What can't be in the part that is shown needn't be looked at.
         let text = excerpt_bytes(&body[..body.len().min(4096)]);
-        Self { status, json: serde_json::from_slice(body).ok(), text }
+        Self { status, json: serde_json::from_slice(body).ok(), date: None, session: None, text }
     }
 
     /// The `detail` that Hosts put into every refusal, else the start of the body.

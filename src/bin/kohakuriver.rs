@@ -3,7 +3,17 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use kohakuriver_proxy::cli::{self, Manual};
+use kohakuriver_proxy::helper;
+
+/// The other programs of this package.
+const OTHERS: &[fn() -> Manual] = &[
+    || Manual::HelpText(helper::PROGRAM, helper::HELP),
+    #[cfg(feature = "gateway")]
+    || Manual::Definition(<kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command(), "8"),
+];
+
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    kohakuriver_proxy::cli::run(&args)
+    cli::run(&args, OTHERS)
 }

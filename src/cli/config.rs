@@ -1,5 +1,6 @@
-//! `kohakuriver config show`: every setting, its value and where it came from. Of the token, only that there is one.
+//! `kohakuriver config show` and `config path`: every setting, its value and where it came from. Of the token, only that there is one.
 
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::ui;
@@ -9,8 +10,17 @@ use crate::settings::{self, Settings, Source, env_vars};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let token = (settings::load_token(), settings::process_environment(env_vars::KOHAKURIVER_TOKEN).is_some());
-    let table = ui::table(["SETTING", "VALUE", "SOURCE"], &rows(settings, &token.0, token.1), None);
+    let table = ui::table(["SETTING", "VALUE", "SOURCE"], &rows(settings, &token.0, token.1), ui::Look::PLAIN);
     ui::print(&format!("{table}\n{}", ui::fields(&files(settings::config_path(), settings::auth_path()))))
+}
+
+/// `kohakuriver config path`, for editors and scripts.
+pub(super) fn path() -> Result<(), Failure> {
+    let path = settings::config_path()
+        .ok_or_else(|| Failure::new("cannot tell where your configuration directory is").hint("set HOME"))?;
+    let mut line = path.into_os_string().into_vec();
+    line.push(b'\n');
+    ui::print_bytes(&line)
 }
 
 fn rows(settings: &Settings, token: &Result<Option<Token>, Failure>, token_from_env: bool) -> Vec<[String; 3]> {

@@ -2,50 +2,57 @@
 
 use serde_json::{Value, json};
 
-use super::{block_on, client, ui};
-use crate::api::Vps;
+use super::watch::{self, View, WatchFlags};
+use super::{client, ui, vps_cache};
+use crate::api::{Node, Vps, ago};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::status::VpsStatus;
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The JSON is an array of what `kohakuriver vps status --json` prints of one. On a narrow terminal, columns are left out; \
+they are all there when stdout is no terminal.")]
 pub(super) struct Arguments {
     /// List those that have ended too
     #[arg(long, short = 'a')]
     all: bool,
-    /// Print JSON: the fields of `vps status --json`, in an array
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    watch: WatchFlags,
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let list = block_on(async {
-        let client = client(settings)?;
-        client.list(arguments.all).await.map_err(|error| error.failure("cannot list the VPSes"))
-    })?;
-    if arguments.json {
-        return ui::print(&ui::json(&Value::Array(list.iter().map(as_json).collect())));
-    }
-    if list.is_empty() {
-        ui::remark(if arguments.all {
-            "there is no VPS"
-        } else {
-            "no VPS is up; `kohakuriver vps list --all` lists those that have ended too"
-        });
-        return Ok(());
-    }
-    let rows: Vec<_> = list.iter().map(row).collect();
-    let headers = ["TASK ID", "NAME", "STATUS", "NODE", "SSH PORT", "BACKEND", "OWNER"];
-    ui::print(&ui::table(headers, &rows, ui::terminal_width()))
+    let client = client(settings)?;
+    watch::show(&arguments.watch, async || {
+        let list = client.list(arguments.all).await.map_err(|error| error.failure("cannot list the VPSes"))?;
+        vps_cache::keep(client.base(), &list);
+        if arguments.watch.json {
+            return Ok(View::Json(list.iter().map(as_json).collect()));
+        }
+        if list.is_empty() {
+            return Ok(View::Nothing(nothing(arguments.all).to_owned()));
+        }
+        // They only date the VPSes.
+        let nodes = client.nodes().await.unwrap_or_default();
+        let rows: Vec<_> = list.iter().map(|vps| row(vps, &nodes)).collect();
+        let headers = ["TASK ID", "NAME", "STATUS", "NODE", "SSH PORT", "SUBMITTED", "BACKEND", "OWNER"];
+        Ok(View::Text(ui::table(headers, &rows, ui::Look::of_stdout())))
+    })
 }
 
-fn row(vps: &Vps) -> [String; 7] {
+fn nothing(all: bool) -> &'static str {
+    if all { "there is no VPS" } else { "no VPS is up; `kohakuriver vps list --all` lists those that have ended too" }
+}
+
+fn row(vps: &Vps, nodes: &[Node]) -> [String; 8] {
+    let submitted = |time: &String| ui::ago(ago(time, nodes)).unwrap_or_else(|| ui::time(time));
     [
         vps.id.to_string(),
         vps.name.clone().unwrap_or_default(),
         vps.status.to_string(),
         vps.node.clone().unwrap_or_default(),
         ssh_port(vps).map(|port| port.to_string()).unwrap_or_default(),
+        vps.submitted_at.as_ref().map(submitted).unwrap_or_default(),
         vps.backend.clone().unwrap_or_default(),
         vps.owner.clone().unwrap_or_default(),
     ]
@@ -98,11 +105,12 @@ pub(super) mod tests {
     #[test]
     fn a_row_has_a_port_only_where_sshd_is() {
         assert_eq!(
-            row(&vps(VpsStatus::Running)),
-            ["7323718749301768192", "trainer", "running", "node1", "32768", "", "alice"].map(str::to_owned)
+            row(&vps(VpsStatus::Running), &[]),
+            ["7323718749301768192", "trainer", "running", "node1", "32768", "2026-11-23 12:05:53", "", "alice"]
+                .map(str::to_owned)
         );
-        assert_eq!(row(&vps(VpsStatus::Pending))[4], "");
-        assert_eq!(row(&Vps { ssh_port: Some(0), ..vps(VpsStatus::Running) })[4], "");
+        assert_eq!(row(&vps(VpsStatus::Pending), &[])[4], "");
+        assert_eq!(row(&Vps { ssh_port: Some(0), ..vps(VpsStatus::Running) }, &[])[4], "");
     }
 
     #[test]

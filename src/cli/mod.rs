@@ -6,11 +6,29 @@
 //!
 //! The Host API is asked from a runtime that is gone before another program is run.
 
+mod ask;
+mod auth_file;
+mod auth_login;
+mod auth_logout;
+mod auth_status;
+mod completions;
 mod config;
 mod connect;
+mod create;
+mod denied;
+mod doctor;
+mod freeze;
+mod interrupt;
 mod list;
+mod man;
+mod man_text;
+mod new_key;
 mod next;
 mod nodes;
+mod order_flags;
+mod passwordless;
+mod progress;
+mod restart;
 mod route;
 mod search_path;
 mod sessions;
@@ -20,8 +38,12 @@ mod ssh_files;
 mod ssh_forget;
 mod ssh_host_key;
 mod status;
+mod stop;
 mod text_diff;
 mod ui;
+mod vps_cache;
+mod wait;
+mod watch;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -30,9 +52,13 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::api::Client;
+pub use man::Manual;
+
+use crate::api::{Client, Freeze, Vps, refused};
 use crate::failure::Failure;
+use crate::refusal::Refusal;
 use crate::seconds;
+use crate::secret::Token;
 use crate::settings::{self, Flags, ProxyAddress, Settings};
 use crate::target::VpsRef;
 
@@ -41,8 +67,8 @@ const PROGRAM: &str = "kohakuriver";
 
 /// Said at the end of `--help`.
 const OTHER_COMMANDS: &str = "\
-Every other command (vps create, vps stop, auth, docker, task, …) is run by the next `kohakuriver` on PATH, \
-KohakuRiver's Python CLI, with the same arguments.
+The commands above are this program's own. Every other one (docker, task, ssh connect, …) is run by the next \
+`kohakuriver` on PATH, KohakuRiver's Python CLI, with the same arguments.
 
 Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT), which wins over \
 config.json; `kohakuriver config show` tells what is in force. The token comes from KOHAKURIVER_TOKEN, else from \
@@ -77,7 +103,7 @@ struct Globals {
 
 #[derive(Subcommand, Debug)]
 enum Group {
-    /// Reach VPSes and look at them
+    /// Make, reach and end VPSes, and look at them
     #[command(subcommand)]
     Vps(VpsVerb),
     /// Look at the Runners that VPSes run on
@@ -86,9 +112,18 @@ enum Group {
     /// Make VPSes ordinary hosts of ssh
     #[command(subcommand)]
     Ssh(SshVerb),
+    /// Log in to the Host
+    #[command(subcommand)]
+    Auth(AuthVerb),
     /// Look at this program's settings
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Walk the way to a VPS and name the first thing that is wrong
+    Doctor(doctor::Arguments),
+    /// Print a script that completes commands and VPSes on TAB
+    Completions(completions::Arguments),
+    /// Print the manual page of a command, or write all of them
+    Man(man::Arguments),
 }
 
 #[derive(Subcommand, Debug)]
@@ -101,6 +136,17 @@ enum VpsVerb {
     Status(status::Arguments),
     /// Show who is connected to which VPS, as the gateway knows it
     Sessions(sessions::Arguments),
+    /// Make a new VPS
+    // Its flags are many, and the enum is made once.
+    Create(Box<create::Arguments>),
+    /// End a VPS for good
+    Stop(stop::Arguments),
+    /// Restart a VPS
+    Restart(restart::Arguments),
+    /// Freeze a VPS's processes for a while
+    Pause(freeze::Arguments),
+    /// Let the processes of a paused VPS go on
+    Resume(freeze::Arguments),
 }
 
 #[derive(Subcommand, Debug)]
@@ -121,16 +167,32 @@ enum SshVerb {
 }
 
 #[derive(Subcommand, Debug)]
+enum AuthVerb {
+    /// Keep a token for the Host
+    Login(auth_login::Arguments),
+    /// Show who you are to the Host
+    Status(auth_status::Arguments),
+    /// Drop the stored token
+    Logout,
+}
+
+#[derive(Subcommand, Debug)]
 enum ConfigVerb {
     /// Show every setting, its value and where it came from
     Show,
+    /// Print where the configuration file is, whether it exists or not
+    Path,
 }
 
-/// Runs the command line `args`, the program's own name first, and tells a failure on stderr.
+/// Runs the command line `args`, the program's own name first, and tells a failure on stderr. `others` are the other
+/// programs of this package, for their manual pages.
 ///
 /// Doesn't come back when another program is run in this one's place.
-pub fn run(args: &[OsString]) -> ExitCode {
-    match dispatch(args) {
+pub fn run(args: &[OsString], others: &[fn() -> Manual]) -> ExitCode {
+    if completions::answered(args) {
+        return ExitCode::SUCCESS;
+    }
+    match dispatch(args, others) {
         Ok(code) => code,
         Err(failure) => {
             // There is nobody left to tell when stderr is gone; the exit status still says it.
@@ -140,7 +202,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
     }
 }
 
-fn dispatch(args: &[OsString]) -> Result<ExitCode, Failure> {
+fn dispatch(args: &[OsString], others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {
     let mut definition = CommandLine::command();
     definition.build();
     let after_program = args.get(1..).unwrap_or_default();
@@ -152,8 +214,8 @@ fn dispatch(args: &[OsString]) -> Result<ExitCode, Failure> {
     if let Some(next) = next {
         return next::run(next).map(|never| match never {});
     }
-    match CommandLine::try_parse_from(seconds::settle_watch(seconds::settle_wait(args.to_vec()))) {
-        Ok(line) => execute(line).map(|()| ExitCode::SUCCESS),
+    match CommandLine::try_parse_from(settled(args)) {
+        Ok(line) => execute(line, others),
         Err(answer) => {
             // Help goes to stdout, a usage error to stderr; a reader that went away is no failure.
             let _ = answer.print();
@@ -162,30 +224,56 @@ fn dispatch(args: &[OsString]) -> Result<ExitCode, Failure> {
     }
 }
 
-fn execute(line: CommandLine) -> Result<(), Failure> {
+/// The options whose seconds may be left out, with their seconds.
+fn settled(args: &[OsString]) -> Vec<OsString> {
+    seconds::settle(seconds::settle_wait(args.to_vec()), "--watch", watch::DEFAULT)
+}
+
+fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {
     let Globals { host, port, ssh_proxy_port, proxy } = line.globals;
     let gateway_admin = match &line.group {
         Group::Vps(VpsVerb::Sessions(arguments)) => arguments.admin.clone(),
         _ => None,
     };
-    let settings = Settings::load(Flags { host, port, ssh_proxy_port, proxy, gateway_admin, log_file: None })?;
-    match line.group {
-        Group::Vps(VpsVerb::Connect(arguments)) => connect::run(&settings, arguments),
-        Group::Vps(VpsVerb::List(arguments)) => list::run(&settings, &arguments),
-        Group::Vps(VpsVerb::Status(arguments)) => status::run(&settings, &arguments),
-        Group::Vps(VpsVerb::Sessions(arguments)) => sessions::run(&settings, &arguments),
-        Group::Node(NodeVerb::List(arguments)) => nodes::run(&settings, &arguments),
-        Group::Ssh(SshVerb::Config(arguments)) => ssh_config::run(&settings, &arguments),
-        Group::Ssh(SshVerb::Forget(arguments)) => ssh_forget::run(&settings, &arguments),
-        Group::Ssh(SshVerb::HostKey(arguments)) => ssh_host_key::run(&settings, &arguments),
-        Group::Config(ConfigVerb::Show) => config::run(&settings),
-    }
+    let flags = Flags { host, port, ssh_proxy_port, proxy, gateway_admin, log_file: None };
+    let load = || Settings::load(flags.clone());
+    let done = match line.group {
+        // These two have an exit status of their own, and settings that can't be read are one of doctor's findings.
+        Group::Doctor(arguments) => return doctor::run(flags, arguments),
+        Group::Vps(VpsVerb::Connect(arguments)) => return connect::run(flags, arguments),
+        // These work with settings that are broken, too.
+        Group::Completions(arguments) => completions::run(&arguments),
+        Group::Man(arguments) => man::run(&arguments, others),
+        Group::Config(ConfigVerb::Path) => config::path(),
+        Group::Config(ConfigVerb::Show) => config::run(&load()?),
+        Group::Vps(VpsVerb::List(arguments)) => list::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Status(arguments)) => status::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Sessions(arguments)) => sessions::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Create(arguments)) => create::run(&load()?, *arguments),
+        Group::Vps(VpsVerb::Stop(arguments)) => stop::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Restart(arguments)) => restart::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Pause(arguments)) => freeze::run(&load()?, &arguments, Freeze::Pause),
+        Group::Vps(VpsVerb::Resume(arguments)) => freeze::run(&load()?, &arguments, Freeze::Resume),
+        Group::Node(NodeVerb::List(arguments)) => nodes::run(&load()?, &arguments),
+        Group::Ssh(SshVerb::Config(arguments)) => ssh_config::run(&load()?, &arguments),
+        Group::Ssh(SshVerb::Forget(arguments)) => ssh_forget::run(&load()?, &arguments),
+        Group::Ssh(SshVerb::HostKey(arguments)) => ssh_host_key::run(&load()?, &arguments),
+        Group::Auth(AuthVerb::Login(arguments)) => auth_login::run(&load()?, &arguments),
+        Group::Auth(AuthVerb::Status(arguments)) => auth_status::run(&load()?, &arguments),
+        Group::Auth(AuthVerb::Logout) => auth_logout::run(&load()?),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// A client of the Host in force, with the user's token.
 fn client(settings: &Settings) -> Result<Client, Failure> {
+    client_with(settings, settings::load_token()?)
+}
+
+/// A client of the Host in force, with a token that was looked for before.
+fn client_with(settings: &Settings, token: Option<Token>) -> Result<Client, Failure> {
     let base = settings.api_url();
-    Client::new(&base, settings::load_token()?).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
+    Client::new(&base, token).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
 }
 
 /// Runs `work` to its end on a runtime of its own.
@@ -195,6 +283,17 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .build()
         .map_err(|error| Failure::new("cannot start").because(&error))?;
     runtime.block_on(work)
+}
+
+/// The VPS that `wanted` names; a command task is none.
+async fn one_vps(client: &Client, wanted: &VpsRef) -> Result<Vps, Failure> {
+    let vps = client.vps(wanted).await.map_err(|error| error.about(wanted, client.base()))?;
+    if vps.is_vps { Ok(vps) } else { Err(refused(&Refusal::NotVps, &wanted.to_string(), client.base())) }
+}
+
+/// A VPS in a question to the user.
+fn named(vps: &Vps) -> String {
+    vps.name.as_ref().map_or_else(|| vps.id.to_string(), |name| format!("{} ({name})", vps.id))
 }
 
 /// Reads a VPS as the user typed it.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{block_on, client, ui};
-use crate::api::Node;
+use crate::api::{Node, ago};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -20,15 +20,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let mut nodes = block_on(async {
+    let all = block_on(async {
         let client = client(settings)?;
         client.nodes().await.map_err(|error| error.failure("cannot list the Runners"))
     })?;
-    if let Some(wanted) = &arguments.status {
-        nodes.retain(|node| status(node) == wanted);
-    }
+    let wanted = |node: &&Node| arguments.status.as_ref().is_none_or(|wanted| status(node) == wanted);
+    let nodes: Vec<&Node> = all.iter().filter(wanted).collect();
     if arguments.json {
-        return ui::print(&ui::json(&Value::Array(nodes.iter().map(as_json).collect())));
+        return ui::print(&ui::json(&nodes.iter().map(|node| as_json(node)).collect()));
     }
     if nodes.is_empty() {
         ui::remark(&match &arguments.status {
@@ -37,20 +36,21 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         });
         return Ok(());
     }
-    let rows: Vec<_> = nodes.iter().map(row).collect();
-    ui::print(&ui::table(["HOSTNAME", "STATUS", "URL", "LAST HEARTBEAT"], &rows, ui::terminal_width()))
+    let rows: Vec<_> = nodes.iter().map(|node| row(node, &all)).collect();
+    ui::print(&ui::table(["HOSTNAME", "STATUS", "URL", "LAST HEARTBEAT"], &rows, ui::Look::of_stdout()))
 }
 
 fn status(node: &Node) -> &'static str {
     if node.online { "online" } else { "offline" }
 }
 
-fn row(node: &Node) -> [String; 4] {
+fn row(node: &Node, all: &[Node]) -> [String; 4] {
+    let heard = |time: &String| ui::ago(ago(time, all)).unwrap_or_else(|| ui::time(time));
     [
         node.hostname.clone(),
         status(node).to_owned(),
         node.url.clone(),
-        node.last_heartbeat.as_deref().map(ui::time).unwrap_or_default(),
+        node.last_heartbeat.as_ref().map(heard).unwrap_or_default(),
     ]
 }
 
@@ -77,7 +77,10 @@ mod tests {
             last_heartbeat: Some("2026-11-23T12:05:53.53".into()),
             json: Value::Null,
         };
-        assert_eq!(row(&node), ["node1", "offline", "http://10.0.0.7:8001", "2026-11-23 12:05:53"].map(str::to_owned));
+        assert_eq!(
+            row(&node, &[]),
+            ["node1", "offline", "http://10.0.0.7:8001", "2026-11-23 12:05:53"].map(str::to_owned)
+        );
         let expected = json!({
             "hostname": "node1",
             "status": "offline",

@@ -41,6 +41,11 @@ pub(super) fn ssh_program() -> Option<PathBuf> {
     find_all("ssh", env::var_os("PATH").as_deref()).into_iter().next()
 }
 
+/// What the user is told when there is none.
+pub(super) fn no_ssh() -> Failure {
+    Failure::new("there is no `ssh` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
+}
+
 /// What the user is told of a path that ssh can't be told.
 pub(super) fn unusable(error: &UnusablePath) -> Failure {
     Failure::new(format!("cannot tell ssh where {} is", error.path.display()))
@@ -58,7 +63,7 @@ fn knows_known_hosts_command(ssh: &Path) -> bool {
 }
 
 /// The helper beside this program, where they are installed together, else the first on PATH.
-fn proxy_program() -> Result<PathBuf, Failure> {
+pub(super) fn proxy_program() -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
     let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
     beside.clone().filter(|path| is_program(path)).or_else(on_path).ok_or_else(|| {

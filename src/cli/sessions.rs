@@ -1,15 +1,14 @@
 //! `kohakuriver vps sessions`: who is connected to what, as the gateway tells it on its admin address.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::{self, IsTerminal};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::Value;
-
+use super::ui::Look;
+use super::watch::{self, View, WatchFlags};
 use super::{block_on, client, ui, vps_ref};
 use crate::api::{Admin, ApiError, Tunnel};
 use crate::failure::Failure;
-use crate::seconds;
 use crate::settings::{ADMIN_FORM, ProxyAddress, Settings};
 use crate::target::{TaskId, VpsRef};
 
@@ -25,13 +24,8 @@ pub(super) struct Arguments {
     /// Show the sessions of this VPS only
     #[arg(value_name = "VPS")]
     vps: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    /// Show them again every 2 seconds, unless told otherwise, with the rates since the last time
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = seconds::DEFAULT_WATCH,
-          value_parser = seconds::parse)]
-    watch: Option<Duration>,
+    #[command(flatten)]
+    watch: WatchFlags,
     /// End the session with this ID
     #[arg(long, value_name = "ID", conflicts_with_all = ["vps", "json", "watch"])]
     end: Option<u64>,
@@ -45,17 +39,29 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let base = settings.gateway_admin_url();
     let admin = Admin::new(&base).map_err(|error| Failure::usage(format!("cannot ask {base}")).because(&error))?;
     let gateway = Gateway { admin, settings };
-    block_on(async {
-        match arguments.end {
-            Some(id) => gateway.end(id).await,
-            None => {
-                let vps = match &arguments.vps {
-                    Some(typed) => Some(find(settings, &vps_ref(typed)?).await?),
-                    None => None,
-                };
-                gateway.show(arguments, vps).await
-            }
-        }
+    if let Some(id) = arguments.end {
+        return block_on(gateway.end(id));
+    }
+    let vps = match &arguments.vps {
+        Some(typed) => Some(block_on(find(settings, &vps_ref(typed)?))?),
+        None => None,
+    };
+    let last = RefCell::new(None);
+    watch::show(&arguments.watch, async || {
+        let mut tunnels = gateway.tunnels().await?;
+        tunnels.retain(|tunnel| vps.is_none_or(|vps| vps == tunnel.vps));
+        let before: Option<Sample> = last.replace(Some(Sample::of(&tunnels)));
+        Ok(if arguments.watch.json {
+            View::Json(tunnels.iter().map(|tunnel| tunnel.json.clone()).collect())
+        } else if tunnels.is_empty() {
+            View::Nothing(format!("nobody is connected{}", vps.map(|vps| format!(" to VPS {vps}")).unwrap_or_default()))
+        } else if arguments.watch.goes_on() {
+            let now = Instant::now();
+            let rates = |tunnel: &Tunnel| before.as_ref().map(|before| before.rates(tunnel, now));
+            View::Text(watched_table(&tunnels, rates, Look::of_stdout()))
+        } else {
+            View::Text(table(&tunnels, Look::of_stdout()))
+        })
     })
 }
 
@@ -87,45 +93,14 @@ impl Gateway<'_> {
             .hint("see which are open with `kohakuriver vps sessions`"))
     }
 
-    async fn show(&self, arguments: &Arguments, vps: Option<TaskId>) -> Result<(), Failure> {
-        let wanted = |tunnel: &Tunnel| vps.is_none_or(|vps| vps == tunnel.vps);
-        let mut before: Option<Sample> = None;
-        loop {
-            let listed = self.admin.tunnels().await;
-            let mut tunnels = match (listed, &before) {
-                (Ok(tunnels), _) => tunnels,
-                // A gateway that is started again is back in a moment.
-                (Err(error), Some(_)) => {
-                    ui::remark(self.failure(&error, CANNOT_LIST).render(super::PROGRAM).trim_end());
-                    tokio::time::sleep(arguments.watch.unwrap_or_default()).await;
-                    continue;
-                }
-                (Err(error), None) => return Err(self.failure(&error, CANNOT_LIST)),
-            };
-            tunnels.retain(wanted);
-            let text = text(&tunnels, arguments, before.as_ref());
-            let is_read = ui::show(text.as_bytes())?;
-            let Some(pause) = arguments.watch else {
-                if tunnels.is_empty() && !arguments.json {
-                    let to = vps.map(|vps| format!(" to VPS {vps}")).unwrap_or_default();
-                    ui::remark(&format!("nobody is connected{to}"));
-                }
-                return Ok(());
-            };
-            if !is_read {
-                return Ok(());
-            }
-            before = Some(Sample::of(&tunnels));
-            tokio::time::sleep(pause).await;
-        }
+    async fn tunnels(&self) -> Result<Vec<Tunnel>, Failure> {
+        self.admin.tunnels().await.map_err(|error| self.failure(&error, "cannot list the sessions"))
     }
 
     fn failure(&self, error: &ApiError, what: &str) -> Failure {
         self.admin.failure(error, what, &self.settings.host.value)
     }
 }
-
-const CANNOT_LIST: &str = "cannot list the sessions";
 
 /// What was carried at some moment.
 struct Sample {
@@ -148,38 +123,12 @@ impl Sample {
     }
 }
 
-/// What is shown of `tunnels`. Under `--watch` a terminal is cleared first; elsewhere a time tells the samples apart.
-fn text(tunnels: &[Tunnel], arguments: &Arguments, before: Option<&Sample>) -> String {
-    let watched = arguments.watch.is_some();
-    if arguments.json {
-        let list = Value::Array(tunnels.iter().map(|tunnel| tunnel.json.clone()).collect());
-        return if watched { format!("{list}\n") } else { ui::json(&list) };
-    }
-    if !watched {
-        return if tunnels.is_empty() { String::new() } else { table(tunnels) };
-    }
-    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
-    let clear = if io::stdout().is_terminal() && !is_dumb { "\x1b[H\x1b[2J" } else { "" };
-    let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
-    let count = match tunnels.len() {
-        1 => "1 session".to_owned(),
-        count => format!("{count} sessions"),
-    };
-    // The line above the table, its headers, the line that says how many are left out, and the cursor's.
-    let room = ui::terminal_height().filter(|_| !clear.is_empty()).map_or(usize::MAX, |lines| lines.saturating_sub(4));
-    let (shown, left_out) = tunnels.split_at(tunnels.len().min(room));
-    let more = if left_out.is_empty() { String::new() } else { format!("… and {} more", left_out.len()) };
-    let now = Instant::now();
-    let rates = |tunnel: &Tunnel| before.map(|before| before.rates(tunnel, now));
-    format!("{clear}{time}  {count}\n{}{more}\n", watched_table(shown, rates))
-}
-
-fn table(tunnels: &[Tunnel]) -> String {
+fn table(tunnels: &[Tunnel], look: Look) -> String {
     let rows: Vec<_> = tunnels.iter().map(row).collect();
-    ui::table(["ID", "USER", "VPS", "SINCE", "UP", "DOWN", "NODE", "CLIENT"], &rows, ui::terminal_width())
+    ui::table(["ID", "USER", "VPS", "SINCE", "UP", "DOWN", "NODE", "CLIENT"], &rows, look)
 }
 
-fn watched_table(tunnels: &[Tunnel], rates: impl Fn(&Tunnel) -> Option<(u64, u64)>) -> String {
+fn watched_table(tunnels: &[Tunnel], rates: impl Fn(&Tunnel) -> Option<(u64, u64)>, look: Look) -> String {
     let rows: Vec<_> = tunnels
         .iter()
         .map(|tunnel| {
@@ -190,7 +139,7 @@ fn watched_table(tunnels: &[Tunnel], rates: impl Fn(&Tunnel) -> Option<(u64, u64
         })
         .collect();
     let headers = ["ID", "USER", "VPS", "SINCE", "UP", "UP/S", "DOWN", "DOWN/S", "NODE", "CLIENT"];
-    ui::table(headers, &rows, ui::terminal_width())
+    ui::table(headers, &rows, look)
 }
 
 fn row(tunnel: &Tunnel) -> [String; 8] {
@@ -244,10 +193,7 @@ mod tests {
     use super::*;
     use crate::api::admin_tests::listed;
     use serde_json::json;
-
-    fn arguments(json: bool, watch: Option<u64>) -> Arguments {
-        Arguments { vps: None, json, watch: watch.map(Duration::from_secs), end: None, admin: None }
-    }
+    use std::time::Duration;
 
     #[test]
     fn a_table_for_people() {
@@ -256,22 +202,11 @@ mod tests {
             listed(json!({ "id": 12, "user": null, "seconds": 90_061 })),
         ];
         assert_eq!(
-            text(&tunnels, &arguments(false, None), None),
+            table(&tunnels, Look::PLAIN),
             "ID  USER   VPS                  SINCE  UP   DOWN       NODE   CLIENT\n\
              7   alice  7323718749301768192  1m 1s  3 B  117.7 MiB  node1  10.0.0.9:51234\n\
              12  -      7323718749301768192  1d 1h  3 B  5 B        node1  10.0.0.9:51234\n"
         );
-        assert_eq!(text(&[], &arguments(false, None), None), "");
-    }
-
-    #[test]
-    fn json_is_what_the_gateway_said() {
-        let tunnels = [listed(json!({ "colour": "red" }))];
-        let shown: Value = serde_json::from_str(&text(&tunnels, &arguments(true, None), None)).unwrap();
-        assert_eq!((shown[0]["colour"].as_str(), shown.as_array().unwrap().len()), (Some("red"), 1));
-        assert_eq!(text(&[], &arguments(true, None), None), "[]\n");
-        let line = text(&tunnels, &arguments(true, Some(1)), None);
-        assert_eq!(line.lines().count(), 1);
     }
 
     #[test]
@@ -282,9 +217,9 @@ mod tests {
         assert_eq!(before.rates(&now, later), (2000, 2048));
         let new = listed(json!({ "id": 8, "bytes_up": 4, "bytes_down": 0 }));
         assert_eq!(before.rates(&new, later), (2, 0));
-        let shown = watched_table(std::slice::from_ref(&now), |_| Some((2000, 2048)));
+        let shown = watched_table(std::slice::from_ref(&now), |_| Some((2000, 2048)), Look::PLAIN);
         assert!(shown.contains("4.9 KiB  2.0 KiB/s  4.0 KiB  2.0 KiB/s"), "{shown}");
-        let shown = watched_table(&[now], |_| None);
+        let shown = watched_table(&[now], |_| None, Look::PLAIN);
         assert!(shown.contains("4.9 KiB  -     4.0 KiB  -"), "{shown}");
     }
 

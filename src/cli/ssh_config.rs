@@ -54,7 +54,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         return files.remove().map(|changes| report(&changes));
     }
     if arguments.sync {
-        return sync(settings, &home, &files);
+        return sync(settings, &home, &files, SYNC_AGE);
     }
     let (text, remarks) = make(settings, &home)?;
     remarks.iter().for_each(|remark| ui::remark(remark));
@@ -77,17 +77,31 @@ fn make(settings: &Settings, home: &Path) -> Result<(Vec<u8>, Vec<String>), Fail
 
 /// Entries that are old are made anew. Those that were made for another Host, by other settings, are left alone: that
 /// the environment is another one now doesn't mean that the user wants other entries.
-fn sync(settings: &Settings, home: &Path, files: &Files) -> Result<(), Failure> {
+fn sync(settings: &Settings, home: &Path, files: &Files, due_at: Duration) -> Result<(), Failure> {
     let is_due = |file: &UserFile| {
         let age = file.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
         let wanted = file.content().is_some_and(|text| stanzas::was_made_by(text, &made_by(settings)));
-        wanted && age.is_some_and(|age| age >= SYNC_AGE)
+        wanted && (due_at.is_zero() || age.is_some_and(|age| age >= due_at))
     };
     if !is_due(&files.ours()?) {
         return Ok(());
     }
     let (text, _) = make(settings, home)?;
     files.refresh(&text, is_due)
+}
+
+/// Takes a change of the VPSes up, where our file exists. Whoever changed them is done: nothing about it is a failure.
+pub(super) fn follow(settings: &Settings) {
+    let followed = home().and_then(|home| {
+        let files = Files::of(&home)?;
+        if files.ours()?.content().is_none() {
+            return Ok(());
+        }
+        sync(settings, &home, &files, Duration::ZERO)
+    });
+    if let Err(failure) = followed {
+        ui::remark(failure.render("the ssh configuration is as it was").trim_end());
+    }
 }
 
 /// The command that makes the file again, whatever the environment is then.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::client;
 use super::list::ssh_port;
+use super::{client, vps_cache};
 use crate::api::Vps;
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -18,7 +18,10 @@ pub(super) async fn entries(settings: &Settings, home: &Path) -> Result<(Vec<Ent
     let failed = |error: crate::api::ApiError| error.failure("cannot list your VPSes");
     let user = client.user().await.map_err(failed)?;
     let mut vpses = client.list(false).await.map_err(failed)?;
-    vpses.retain(|vps| vps.is_vps && ssh_port(vps).is_some() && is_mine(vps, user.as_deref()));
+    vps_cache::keep(client.base(), &vpses);
+    vpses.retain(|vps| {
+        vps.is_vps && ssh_port(vps).is_some() && is_mine(vps, user.as_ref().map(|user| user.name.as_str()))
+    });
     Ok(describe(&vpses, home))
 }
 

@@ -1,7 +1,7 @@
 //! `kohakuriver ssh forget`: the host key of a VPS that was re-created is not that of before.
 
 use super::route::home;
-use super::{block_on, client, ui, vps_ref};
+use super::{block_on, client, ui, vps_cache, vps_ref};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::{KnownHosts, KnownHostsError};
@@ -11,7 +11,7 @@ use crate::target::VpsRef;
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// Task id or name of the VPS
-    #[arg(value_name = "VPS")]
+    #[arg(value_name = "VPS", add = vps_cache::candidates())]
     vps: String,
 }
 

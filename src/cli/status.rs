@@ -1,10 +1,10 @@
 //! `kohakuriver vps status`.
 
 use super::list::{as_json, ssh_port};
-use super::{block_on, client, ui, vps_ref};
-use crate::api::{Vps, refused};
+use super::watch::{self, View, WatchFlags};
+use super::{client, one_vps, ui, vps_cache, vps_ref};
+use crate::api::{Node, Vps, ago};
 use crate::failure::Failure;
-use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::ssh::options::DEFAULT_USER;
 use crate::ssh::quote::shell_line;
@@ -13,29 +13,38 @@ use crate::ssh::quote::shell_line;
 #[command(after_help = "\
 The JSON has the keys task_id (a string), name, status, assigned_node, ssh_port, vps_backend, owner_username, \
 submitted_at, started_at and error_message; null stands where there is no value. ssh_port is null unless the VPS is \
-running or paused.")]
+running or paused. Times are ISO 8601, the Host's local time.")]
 pub(super) struct Arguments {
     /// Task id or name of the VPS
-    #[arg(value_name = "VPS")]
+    #[arg(value_name = "VPS", add = vps_cache::candidates())]
     vps: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    watch: WatchFlags,
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let wanted = vps_ref(&arguments.vps)?;
-    let vps = block_on(async {
-        let client = client(settings)?;
-        let found = client.vps(&wanted).await.map_err(|error| error.about(&wanted, client.base()))?;
-        if found.is_vps { Ok(found) } else { Err(refused(&Refusal::NotVps, &arguments.vps, client.base())) }
-    })?;
-    ui::print(&if arguments.json { ui::json(&as_json(&vps)) } else { ui::fields(&describe(&vps)) })
+    let client = client(settings)?;
+    watch::show(&arguments.watch, async || {
+        let vps = one_vps(&client, &wanted).await?;
+        if arguments.watch.json {
+            return Ok(View::Json(as_json(&vps)));
+        }
+        // They only date it.
+        let nodes = client.nodes().await.unwrap_or_default();
+        Ok(View::Text(ui::fields(&describe(&vps, &nodes))))
+    })
 }
 
-fn describe(vps: &Vps) -> Vec<(&'static str, String)> {
+fn describe(vps: &Vps, nodes: &[Node]) -> Vec<(&'static str, String)> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let time = |time: &Option<String>| time.as_deref().map(ui::time).unwrap_or_default();
+    let time = |time: &Option<String>| {
+        let Some(time) = time else { return String::new() };
+        match ui::ago(ago(time, nodes)) {
+            Some(ago) => format!("{ago} ({})", ui::time(time)),
+            None => ui::time(time),
+        }
+    };
     let mut fields = vec![
         ("Task ID", vps.id.to_string()),
         ("Name", text(&vps.name)),
@@ -73,7 +82,7 @@ mod tests {
     #[test]
     fn a_running_vps_shows_node_port_and_both_ways_in() {
         assert_eq!(
-            ui::fields(&describe(&vps(VpsStatus::Running))),
+            ui::fields(&describe(&vps(VpsStatus::Running), &[])),
             "Task ID    7323718749301768192\n\
              Name       trainer\n\
              Status     running\n\
@@ -90,10 +99,8 @@ mod tests {
 
     #[test]
     fn a_vps_that_is_not_up_shows_no_way_in() {
-        let text = ui::fields(&describe(&Vps {
-            error_message: Some("Provisioning VM...\x1b[2J".into()),
-            ..vps(VpsStatus::Assigning)
-        }));
+        let assigning = Vps { error_message: Some("Provisioning VM...\x1b[2J".into()), ..vps(VpsStatus::Assigning) };
+        let text = ui::fields(&describe(&assigning, &[]));
         assert!(text.contains("SSH Port   -\n") && text.contains("Message    Provisioning VM...[2J\n"), "{text}");
         assert!(!text.contains("Connect") && !text.contains("Manual"), "{text}");
     }

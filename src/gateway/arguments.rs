@@ -113,7 +113,8 @@ Example, stand-alone, with this in inventory.json:
 KOHAKURIVER_HOST, KOHAKURIVER_PORT and KOHAKURIVER_SSH_PROXY_PORT, or config.json, change the defaults.
 
 Signals: SIGTERM and SIGINT stop it, a second one at once; SIGHUP reads files again; SIGUSR2 hands over to a new process.
-Sockets that a service manager passes (LISTEN_FDS) take the place of --listen, one named `api` that of --api-listen.
+Sockets that a service manager passes (LISTEN_FDS) take the place of --listen; one named `api` that of --api-listen, one
+named `admin` that of --admin.
 
 Exit status: 0 told to stop; 1 it could not serve; 2 wrong usage.";
 

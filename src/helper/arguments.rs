@@ -60,7 +60,8 @@ pub enum Asked {
     Text(&'static str),
 }
 
-const HELP: &str = "\
+/// The text of `--help`. The manual page is made from it.
+pub const HELP: &str = "\
 Open an SSH tunnel to a KohakuRiver VPS, as the ProxyCommand of ssh
 
 Takes an HTTP CONNECT tunnel through the Host's SSH proxy and pipes it to stdin and stdout, or hands ssh the socket.

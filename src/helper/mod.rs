@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 
-pub use arguments::{Arguments, Asked, ProtocolChoice};
+pub use arguments::{Arguments, Asked, HELP, ProtocolChoice};
 pub use journal::{Journal, PROGRAM};
 
 use crate::dial::{Interrupted, Watch};

@@ -22,3 +22,5 @@ pub const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 /// That the gateway's stdin is a socket from the gateway whose place it takes. Gateways set it for each other; users
 /// don't.
 pub const KOHAKURIVER_GATEWAY_HEIR: &str = "KOHAKURIVER_GATEWAY_HEIR";
+/// The shell that asks what could stand at a place of the command line. The scripts of `kohakuriver completions` set it.
+pub const KOHAKURIVER_COMPLETE: &str = "KOHAKURIVER_COMPLETE";

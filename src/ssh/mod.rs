@@ -8,9 +8,11 @@
 //! | [`user_file`] | replacing a file that belongs to the user |
 //! | [`known_hosts`] | the host keys of VPSes; runs `ssh-keygen` |
 //! | [`keys`] | which private key a VPS gets |
+//! | [`authorized_key`] | a public key that a Host is sent |
 //!
 //! Running ssh is left to whoever asks.
 
+pub mod authorized_key;
 pub mod command;
 pub mod include;
 pub mod keys;

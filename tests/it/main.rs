@@ -4,9 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
+mod auth_command;
 mod bad_input;
 mod connect_command;
 mod dead_runners;
+mod doctor;
 mod gateway_audit;
 mod gateway_ends;
 mod gateway_metrics;
@@ -16,6 +18,7 @@ mod helper_answers;
 mod helper_ends;
 mod helper_endurance;
 mod helper_waits;
+mod life_cycle;
 mod login;
 mod older_host;
 mod other_clients;
@@ -23,9 +26,11 @@ mod other_proxies;
 mod refusals;
 mod sessions_command;
 mod several_gateways;
+mod soak;
 mod ssh_config;
 mod ssh_config_files;
 mod ssh_matrix;
 mod stock_clients;
 mod support;
 mod systemd_units;
+mod vps_create;

@@ -252,7 +252,7 @@ async fn who_the_user_is() {
         .on_with("odd", "/api/auth/me", 200, json!({ "id": 3 }));
     let as_user = |name| client(&host).with_token(token(name));
     assert_eq!(client(&host).user().await.unwrap(), None);
-    assert_eq!(as_user("good").user().await.unwrap().as_deref(), Some("alice"));
+    assert_eq!(as_user("good").user().await.unwrap().unwrap().name, "alice");
     assert_eq!(refused(as_user("bad").user().await), Refusal::TokenNeeded);
     assert!(matches!(as_user("odd").user().await, Err(ApiError::Body { .. })));
     host.forget();

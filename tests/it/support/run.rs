@@ -230,6 +230,11 @@ impl Process {
         }
     }
 
+    /// Gives it so much time from now on.
+    pub(crate) fn extend(&mut self, by: Duration) {
+        self.deadline = Instant::now() + by;
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> Pid {
         self.group

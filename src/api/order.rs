@@ -1,0 +1,211 @@
+//! What a new VPS shall be, and how each generation of Hosts is told.
+
+use serde_json::{Map, Value, json};
+
+/// What a new VPS shall be. What is left out is the Host's choice.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// Its name.
+    pub name: Option<String>,
+    /// CPU cores; 0 takes none away from others.
+    pub cores: Option<u32>,
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// The Runner, and what of it.
+    pub target: Option<Placement>,
+    /// The Host's own environment that it starts from.
+    pub container: Option<String>,
+    /// An image of a registry that it starts from.
+    pub image: Option<String>,
+    /// Who may log in.
+    pub access: Access,
+    /// A virtual machine; `None` for a container.
+    pub machine: Option<Machine>,
+    /// Folders of the Runner, as `source:target[:options]`.
+    pub mounts: Vec<String>,
+    /// Without the walls of a container.
+    pub privileged: bool,
+}
+
+/// Where a VPS shall run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placement {
+    /// The Runner's host name.
+    pub node: String,
+    /// Its NUMA node.
+    pub numa: Option<u32>,
+    /// Its GPUs, by number.
+    pub gpus: Vec<u32>,
+}
+
+/// Who may log in with ssh.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Access {
+    /// Nobody: the VPS has no sshd, only the Host's terminals.
+    #[default]
+    Terminals,
+    /// Everybody, as root.
+    Everybody,
+    /// The owner of this key: a line of `authorized_keys`.
+    Key(String),
+}
+
+/// What a virtual machine is made of.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Machine {
+    /// The Host's name of its image.
+    pub image: Option<String>,
+    /// The size of its disk, as `50G`.
+    pub disk_size: Option<String>,
+    /// Its memory in MiB.
+    pub memory_mib: Option<u64>,
+}
+
+impl Order {
+    /// The body of today's `POST /vps/create`, or what it has no field for.
+    pub(super) fn for_todays_host(&self) -> Result<Value, &'static str> {
+        if self.privileged {
+            return Err("--privileged");
+        }
+        if !self.mounts.is_empty() {
+            return Err("--mount");
+        }
+        let (mode, key) = match &self.access {
+            Access::Terminals => ("disabled", None),
+            Access::Everybody => ("none", None),
+            Access::Key(key) => ("upload", Some(key)),
+        };
+        let mut body = Map::new();
+        let mut set = |field: &str, value: Option<Value>| {
+            body.extend(value.map(|value| (field.to_owned(), value)));
+        };
+        set("ssh_key_mode", Some(mode.into()));
+        set("ssh_public_key", key.map(|key| key.as_str().into()));
+        set("name", self.name.as_deref().map(Value::from));
+        set("required_cores", self.cores.map(Value::from));
+        set("required_memory_bytes", self.memory_bytes.map(Value::from));
+        set("container_name", self.container.as_deref().map(Value::from));
+        set("registry_image", self.image.as_deref().map(Value::from));
+        if let Some(target) = &self.target {
+            set("target_hostname", Some(target.node.as_str().into()));
+            set("target_numa_node_id", target.numa.map(Value::from));
+            set("required_gpus", (!target.gpus.is_empty()).then(|| json!(target.gpus)));
+        }
+        set("vps_backend", Some(if self.machine.is_some() { "qemu" } else { "docker" }.into()));
+        if let Some(machine) = &self.machine {
+            set("vm_image", machine.image.as_deref().map(Value::from));
+            set("vm_disk_size", machine.disk_size.as_deref().map(Value::from));
+            set("memory_mb", machine.memory_mib.map(Value::from));
+        }
+        Ok(Value::Object(body))
+    }
+
+    /// The body of the older generation's `POST /submit`, or what it has no field for.
+    pub(super) fn for_older_host(&self) -> Result<Value, &'static str> {
+        let Access::Key(key) = &self.access else {
+            return Err("a VPS without a key (give one with --gen-ssh-key or --public-key-file)");
+        };
+        for (given, what) in [
+            (self.name.is_some(), "--name"),
+            (self.image.is_some(), "--image"),
+            (self.machine.is_some(), "--backend qemu"),
+        ] {
+            if given {
+                return Err(what);
+            }
+        }
+        let mut body = json!({ "task_type": "vps", "command": key });
+        if let Some(target) = &self.target {
+            let numa = target.numa.map(|numa| format!(":{numa}")).unwrap_or_default();
+            body["targets"] = json!([format!("{}{numa}", target.node)]);
+            if !target.gpus.is_empty() {
+                body["required_gpus"] = json!([target.gpus]);
+            }
+        }
+        for (field, value) in [
+            ("required_cores", self.cores.map(Value::from)),
+            ("required_memory_bytes", self.memory_bytes.map(Value::from)),
+            ("container_name", self.container.as_deref().map(Value::from)),
+            ("privileged", self.privileged.then_some(Value::Bool(true))),
+            ("additional_mounts", (!self.mounts.is_empty()).then(|| json!(self.mounts))),
+        ] {
+            if let Some(value) = value {
+                body[field] = value;
+            }
+        }
+        Ok(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Order {
+        Order {
+            name: Some("trainer".into()),
+            cores: Some(4),
+            memory_bytes: Some(1 << 30),
+            target: Some(Placement { node: "node1".into(), numa: Some(1), gpus: vec![0, 2] }),
+            container: Some("base".into()),
+            image: Some("ubuntu:24.04".into()),
+            access: Access::Key("ssh-ed25519 AAAA".into()),
+            machine: Some(Machine {
+                image: Some("ubuntu-24.04".into()),
+                disk_size: Some("20G".into()),
+                memory_mib: Some(2048),
+            }),
+            ..Order::default()
+        }
+    }
+
+    #[test]
+    fn todays_host() {
+        assert_eq!(
+            full().for_todays_host(),
+            Ok(json!({
+                "ssh_key_mode": "upload", "ssh_public_key": "ssh-ed25519 AAAA", "name": "trainer",
+                "required_cores": 4, "required_memory_bytes": 1_073_741_824, "container_name": "base",
+                "registry_image": "ubuntu:24.04", "target_hostname": "node1", "target_numa_node_id": 1,
+                "required_gpus": [0, 2], "vps_backend": "qemu", "vm_image": "ubuntu-24.04", "vm_disk_size": "20G",
+                "memory_mb": 2048,
+            }))
+        );
+        for (access, mode) in [(Access::Terminals, "disabled"), (Access::Everybody, "none")] {
+            let body = Order { access, ..Order::default() }.for_todays_host();
+            assert_eq!(body, Ok(json!({ "ssh_key_mode": mode, "vps_backend": "docker" })));
+        }
+        assert_eq!(Order { privileged: true, ..full() }.for_todays_host(), Err("--privileged"));
+        assert_eq!(Order { mounts: vec!["/a:/b".into()], ..full() }.for_todays_host(), Err("--mount"));
+    }
+
+    #[test]
+    fn the_older_host() {
+        let order = Order {
+            name: None,
+            image: None,
+            machine: None,
+            mounts: vec!["/data:/data:ro".into()],
+            privileged: true,
+            ..full()
+        };
+        assert_eq!(
+            order.for_older_host(),
+            Ok(json!({
+                "task_type": "vps", "command": "ssh-ed25519 AAAA", "targets": ["node1:1"], "required_gpus": [[0, 2]],
+                "required_cores": 4, "required_memory_bytes": 1_073_741_824, "container_name": "base",
+                "privileged": true, "additional_mounts": ["/data:/data:ro"],
+            }))
+        );
+        for (order, what) in [
+            (Order { name: Some("n".into()), ..order.clone() }, "--name"),
+            (Order { image: Some("i".into()), ..order.clone() }, "--image"),
+            (Order { machine: Some(Machine::default()), ..order.clone() }, "--backend qemu"),
+        ] {
+            assert_eq!(order.for_older_host(), Err(what));
+        }
+        for access in [Access::Terminals, Access::Everybody] {
+            assert!(Order { access, ..order.clone() }.for_older_host().unwrap_err().contains("--gen-ssh-key"));
+        }
+    }
+}

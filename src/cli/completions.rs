@@ -1,0 +1,43 @@
+//! `kohakuriver completions`, and what a shell asks on TAB.
+//!
+//! The printed script has the shell run this program with [`KOHAKURIVER_COMPLETE`] set, so what is offered comes from the
+//! definitions that `--help` is made from, and VPSes from [`super::vps_cache`]. Nothing is asked of a Host.
+
+use std::ffi::OsString;
+
+use clap::CommandFactory;
+use clap_complete::env::{CompleteEnv, Shells};
+
+use super::{CommandLine, PROGRAM, ui};
+use crate::failure::Failure;
+use crate::settings::env_vars::KOHAKURIVER_COMPLETE;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+  bash   kohakuriver completions bash > ~/.local/share/bash-completion/completions/kohakuriver
+  zsh    kohakuriver completions zsh > \"${fpath[1]}/_kohakuriver\"
+  fish   kohakuriver completions fish > ~/.config/fish/completions/kohakuriver.fish
+
+VPSes are offered by the names and ids that `vps list` and `ssh config` saw last.")]
+pub(super) struct Arguments {
+    /// The shell to print a script for
+    #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"])]
+    shell: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let cannot = || Failure::new(format!("cannot print a script for {}", arguments.shell));
+    let shell = Shells::builtins();
+    let shell = shell.completer(&arguments.shell).ok_or_else(cannot)?;
+    let mut script = Vec::new();
+    let written = shell.write_registration(KOHAKURIVER_COMPLETE, PROGRAM, PROGRAM, PROGRAM, &mut script);
+    written.map_err(|error| cannot().because(&error))?;
+    ui::print_bytes(&script)
+}
+
+/// Whether a shell asked, and was answered.
+pub(super) fn answered(args: &[OsString]) -> bool {
+    let definition = CompleteEnv::with_factory(CommandLine::command).var(KOHAKURIVER_COMPLETE);
+    // A shell that wants to know what can't be told gets nothing, which it shows as nothing.
+    definition.try_complete(args.iter().cloned(), std::env::current_dir().ok().as_deref()).unwrap_or(true)
+}

@@ -1,0 +1,92 @@
+//! `kohakuriver man`: the manual pages of all programs, from what their `--help` is made from.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+use clap_mangen::Man;
+
+use super::{CommandLine, PROGRAM, man_text, ui};
+use crate::failure::Failure;
+
+/// Another program of this package, and what its page is made from.
+pub enum Manual {
+    /// Its definition, and the section of the manual that it belongs to.
+    Definition(clap::Command, &'static str),
+    /// Its name and the text of its `--help`, which has no definition behind it.
+    HelpText(&'static str, &'static str),
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+  kohakuriver man vps create | man -l -
+  kohakuriver man kohakuriver-proxy | man -l -
+  kohakuriver man --output /usr/local/share/man")]
+pub(super) struct Arguments {
+    /// Command of this program, or the name of another program of this package
+    #[arg(value_name = "COMMAND")]
+    command: Vec<String>,
+    /// Write all pages to this folder, each in the subfolder of its section
+    #[arg(long, short = 'o', value_name = "FOLDER", conflicts_with = "command")]
+    output: Option<PathBuf>,
+}
+
+/// A page.
+struct Page {
+    /// Without its section.
+    name: String,
+    section: &'static str,
+    roff: Vec<u8>,
+}
+
+pub(super) fn run(arguments: &Arguments, others: &[fn() -> Manual]) -> Result<(), Failure> {
+    let pages = pages(others)?;
+    if let Some(folder) = &arguments.output {
+        for page in &pages {
+            let folder = folder.join(format!("man{}", page.section));
+            let path = folder.join(format!("{}.{}", page.name, page.section));
+            let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, &page.roff));
+            written.map_err(|error| Failure::new(format!("cannot write {}", path.display())).because(&error))?;
+        }
+        ui::remark(&format!("wrote {} pages to {}", pages.len(), folder.display()));
+        return Ok(());
+    }
+    let words = arguments.command.join("-");
+    let asked = [words.clone(), format!("{PROGRAM}-{words}"), PROGRAM.to_owned()];
+    let wanted = if words.is_empty() { &asked[2..] } else { &asked[..2] };
+    let page = wanted.iter().find_map(|name| pages.iter().find(|page| page.name == *name));
+    let page = page.ok_or_else(|| {
+        Failure::usage(format!("there is no page of `{}`", arguments.command.join(" ")))
+            .hint("`kohakuriver --help` lists the commands")
+    })?;
+    ui::print_bytes(&page.roff)
+}
+
+fn pages(others: &[fn() -> Manual]) -> Result<Vec<Page>, Failure> {
+    let mut definition = CommandLine::command().disable_help_subcommand(true);
+    definition.build();
+    let mut pages = Vec::new();
+    add(&definition, "1", &mut pages)?;
+    for other in others {
+        let (mut definition, section) = match other() {
+            Manual::Definition(definition, section) => (definition, section),
+            Manual::HelpText(name, text) => (man_text::definition(name, text), "1"),
+        };
+        definition.build();
+        add(&definition, section, &mut pages)?;
+    }
+    Ok(pages)
+}
+
+fn add(command: &clap::Command, section: &'static str, pages: &mut Vec<Page>) -> Result<(), Failure> {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let mut roff = Vec::new();
+    let manual = "KohakuRiver over SSH";
+    let page = Man::new(command.clone()).section(section).manual(manual).render(&mut roff);
+    page.map_err(|error| Failure::new(format!("cannot make the page of {name}")).because(&error))?;
+    pages.push(Page { name, section, roff });
+    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+        add(subcommand, section, pages)?;
+    }
+    Ok(())
+}

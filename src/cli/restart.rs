@@ -1,0 +1,84 @@
+//! `kohakuriver vps restart`.
+//!
+//! A Host restarts a container by making it anew, and sets the new one up for logins without a key. That is said before,
+//! and looked at afterwards. A virtual machine is only reset.
+
+use std::time::Duration;
+
+use super::ask::confirm;
+use super::denied::denied;
+use super::passwordless::{self, Verdict};
+use super::wait::{DEFAULT_WAIT, until_ssh_answers};
+use super::{block_on, client, named, one_vps, ssh_config, ui, vps_cache, vps_ref};
+use crate::failure::Failure;
+use crate::seconds;
+use crate::settings::Settings;
+
+/// How long sshd is waited for without `--wait`, to see how it lets people in.
+const CHECK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the Host calls virtual machines.
+const MACHINE: &str = "qemu";
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+A Host restarts a container (the backend docker) by making it anew, in the mode that lets everybody in as root without a \
+key; its host key and its SSH port may be new, too. Whether it takes such logins is looked at afterwards.")]
+pub(super) struct Arguments {
+    /// Task id or name of the VPS
+    #[arg(value_name = "VPS", add = vps_cache::candidates())]
+    vps: String,
+    /// Don't ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+    /// Wait until its sshd answers, for 300 seconds unless told otherwise
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = DEFAULT_WAIT,
+          value_parser = seconds::parse)]
+    wait: Option<Duration>,
+}
+
+pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    let wanted = vps_ref(&arguments.vps)?;
+    let client = client(settings)?;
+    let vps = block_on(one_vps(&client, &wanted))?;
+    let (id, is_machine) = (vps.id, vps.backend.as_deref() == Some(MACHINE));
+    let failed = |error| denied(&error, format!("cannot restart VPS {id}"), Some(&id.to_string()));
+    if block_on(async { client.is_older().await.map_err(failed) })? {
+        // Before it is asked for a yes.
+        return block_on(async { client.restart(id).await.map_err(failed) }).map(drop);
+    }
+    if !is_machine {
+        let anew = "The Host makes a container anew, and lets everybody in as root without a key then.";
+        confirm(&format!("Restart VPS {}? {anew}", named(&vps)), arguments.yes)?;
+    }
+    let message = block_on(async { client.restart(id).await.map_err(failed) })?;
+    ui::remark(&message);
+    ssh_config::follow(settings);
+    let patience = match arguments.wait {
+        Some(patience) => patience,
+        None if is_machine => return Ok(()),
+        None => CHECK_PATIENCE,
+    };
+    let answers = block_on(until_ssh_answers(settings, &client, id, patience));
+    match answers {
+        Err(failure) if arguments.wait.is_some() || failure.is_interrupted() => return Err(failure),
+        Ok(()) if is_machine => return Ok(()),
+        Ok(()) => {}
+        Err(_) => {
+            ui::remark(&format!(
+                "warning: VPS {id} does not answer yet, so whether it takes logins without a key is unknown"
+            ));
+            return Ok(());
+        }
+    }
+    ui::remark(&match passwordless::check(settings, id)? {
+        Verdict::Open => format!(
+            "warning: VPS {id} takes logins as root without a key, from everybody who reaches the Host's SSH proxy;\n  \
+             set a key and `PermitEmptyPasswords no` in it (`kohakuriver vps connect {id}`), or end it with \
+             `kohakuriver vps stop {id}`"
+        ),
+        Verdict::Closed => format!("VPS {id} answers, and takes no login without a key"),
+        Verdict::Unknown(why) => format!("warning: whether VPS {id} takes logins without a key is unknown: {why}"),
+    });
+    Ok(())
+}

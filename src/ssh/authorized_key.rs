@@ -1,0 +1,107 @@
+//! A public key as a line of `authorized_keys` (sshd(8)), fit to be sent to a Host.
+//!
+//! Runners put it into a shell line between single quotes, so what could end those is refused; so are the options that may
+//! stand before a key in such a file, since they are a server's to set.
+
+/// Longest line taken, in bytes: an RSA key of 16384 bits has about 2800.
+const MAX_KEY: usize = 8192;
+
+/// Why a text is no public key that can be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AuthorizedKeyError {
+    /// A private key.
+    #[error("it is a private key, which no Host must see")]
+    Private,
+    /// Nothing.
+    #[error("it is empty")]
+    Empty,
+    /// More than one line.
+    #[error("it holds more than one line")]
+    Lines,
+    /// Too long.
+    #[error("it is longer than {MAX_KEY} bytes, which no public key is")]
+    TooLong,
+    /// A character that a Runner's shell would read.
+    #[error("it holds {0:?}, which a Runner could not take")]
+    Character(char),
+    /// Something else.
+    #[error("it does not begin with the type of a public key and the key, as `ssh-ed25519 AAAA…`")]
+    NoKey,
+}
+
+impl AuthorizedKeyError {
+    /// A step that helps.
+    pub fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Private => Some("name the public half: the file that ends in `.pub`"),
+            Self::Lines => Some("give one key; add others in the VPS, to ~/.ssh/authorized_keys"),
+            Self::Character(_) => Some("take it out of the key's comment"),
+            _ => None,
+        }
+    }
+}
+
+/// The line without the white space around it.
+///
+/// # Errors
+/// When it is none that can be sent.
+pub fn check(text: &str) -> Result<String, AuthorizedKeyError> {
+    let line = text.trim();
+    if line.contains("PRIVATE KEY-----") || line.starts_with("PuTTY-User-Key-File") {
+        return Err(AuthorizedKeyError::Private);
+    }
+    if line.is_empty() {
+        return Err(AuthorizedKeyError::Empty);
+    }
+    if line.contains(['\n', '\r']) {
+        return Err(AuthorizedKeyError::Lines);
+    }
+    if line.len() > MAX_KEY {
+        return Err(AuthorizedKeyError::TooLong);
+    }
+    let special = |c: &char| c.is_control() || "'\"\\`$".contains(*c);
+    if let Some(character) = line.chars().find(special) {
+        return Err(AuthorizedKeyError::Character(character));
+    }
+    let mut words = line.split_ascii_whitespace();
+    let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let is_kind = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-sha2-"].iter().any(|start| kind.starts_with(start));
+    // Every key's base64 begins with the length of its type's name, of which the first bytes are zero.
+    let is_base64 = key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
+    if is_kind && is_base64 && key.starts_with("AAAA") { Ok(line.to_owned()) } else { Err(AuthorizedKeyError::NoKey) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_key_and_nothing_else() {
+        use AuthorizedKeyError as E;
+        for key in [
+            "ssh-ed25519 AAAAC3 me@here\n",
+            "ssh-rsa AAAAB3==",
+            "sk-ssh-ed25519@openssh.com AAAAG x",
+            "ecdsa-sha2-nistp256 AAAAE2",
+        ] {
+            assert_eq!(check(key).as_deref(), Ok(key.trim()));
+        }
+        for (text, error) in [
+            ("-----BEGIN OPENSSH PRIVATE KEY-----\nx", E::Private),
+            ("PuTTY-User-Key-File-3: ssh-ed25519", E::Private),
+            (" \n", E::Empty),
+            ("ssh-ed25519 AAAA a\nssh-ed25519 AAAA b", E::Lines),
+            ("ssh-ed25519 AAAA it's", E::Character('\'')),
+            ("command=\"sh\" ssh-ed25519 AAAA", E::Character('"')),
+            ("ssh-ed25519 AAAA $(id)", E::Character('$')),
+            ("ssh-ed25519 AAAA \x1b[2J", E::Character('\x1b')),
+            ("no-pty ssh-ed25519 AAAA", E::NoKey),
+            ("ssh-ed25519", E::NoKey),
+            ("hello world", E::NoKey),
+            ("ssh-ed25519 Zm9v", E::NoKey),
+        ] {
+            assert_eq!(check(text), Err(error), "{text:?}");
+        }
+        assert_eq!(check(&format!("ssh-rsa AAAA{}", "A".repeat(9000))), Err(E::TooLong));
+    }
+}

@@ -1,0 +1,318 @@
+//! `vps stop`, `restart`, `pause` and `resume`: what is asked before, what a Host says, and what is looked at afterwards.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::support::gateway::{Gateway, NODE, NODE_DOWN};
+use crate::support::home::Home;
+use crate::support::life_host::{LifeHost, OPERATOR, USER, vps};
+use crate::support::older_host::{OlderHost, task};
+use crate::support::peers::{Peer, read_head};
+use crate::support::run::{DEADLINE, Outcome, Process, Run};
+use crate::support::scene::ID;
+use crate::support::sshd::Sshd;
+use crate::support::tools::{CLI, clients, sh_quote, tool, user};
+
+/// What was asked to change anything, as `METHOD path`.
+fn changes(host: &LifeHost) -> Vec<String> {
+    host.changes().iter().map(|request| format!("{} {}", request.method, request.path)).collect()
+}
+
+/// Runs it on a terminal, with `typed` as what a person types: all that appeared there.
+fn on_a_terminal(host: &LifeHost, home: &Home, args: &str, typed: &str) -> Outcome {
+    Run::new(tool("script"), home)
+        .env("KOHAKURIVER_HOST", "127.0.0.1")
+        .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
+        .args(["-q", "-e", "-E", "never", "-c", &format!("{} {args}", sh_quote(CLI)), "/dev/null"])
+        .stdin(typed)
+        .output()
+}
+
+#[test]
+fn stop_asks_first() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 22022));
+    let outcome = host.run(&home, &["vps", "stop", "trainer"]).output();
+    outcome.exits(2).prints_nothing().says(&["no terminal to ask on", "hint: say it with `--yes`"]);
+    for no in ["n\n", "\n", "what\n"] {
+        let outcome = on_a_terminal(&host, &home, "vps stop trainer", no);
+        let question = format!("Stop VPS {ID} (trainer)? A stopped VPS can't be started again. [y/N] ");
+        outcome.exits(1).check(outcome.text().contains(&question), &question);
+        outcome.check(outcome.text().contains("kohakuriver: nothing was done"), "that nothing was done");
+    }
+    assert!(changes(&host).is_empty());
+    let outcome = on_a_terminal(&host, &home, "vps stop trainer", "y\n");
+    outcome.succeeds().check(outcome.text().contains("stop requested. VPS marked as stopped."), "the Host's word");
+    assert_eq!(changes(&host), [format!("POST /api/vps/stop/{ID}")]);
+
+    let outcome = host.run(&home, &["vps", "stop", ID, "-y"]).output();
+    let what = format!("cannot stop VPS {ID}");
+    outcome.exits(1).prints_nothing().fails_with("kohakuriver", &what, "it has ended already");
+    outcome.says(&["says: VPS cannot be stopped (state: stopped)\n"]);
+}
+
+#[test]
+fn what_a_host_refuses_is_told_in_its_terms() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 22022));
+    host.change(|state| state.auth = true);
+    for verb in ["stop", "restart"] {
+        let run = host.run(&home, &["vps", verb, ID, "--yes"]).env("KOHAKURIVER_TOKEN", USER);
+        let what = format!("cannot {verb} VPS {ID}");
+        let outcome = run.output();
+        outcome.exits(1).prints_nothing().fails_with("kohakuriver", &what, "the role operator");
+        outcome.says(&["says: Insufficient permissions. Required role: operator\n"]);
+        let outcome = host.run(&home, &["vps", verb, ID, "--yes"]).output();
+        outcome.exits(1).prints_nothing().fails_with("kohakuriver", &format!("VPS {ID} needs a login"), "auth login");
+    }
+    let run = |args: &[&str]| host.run(&home, args).env("KOHAKURIVER_TOKEN", OPERATOR).output();
+    for verb in ["stop", "restart", "pause", "resume"] {
+        let outcome = run(&["vps", verb, "none"]);
+        outcome.exits(1).prints_nothing().fails_with("kohakuriver", "there is no VPS none", "vps list --all");
+    }
+    let outcome = run(&["vps", "resume", ID]);
+    outcome.exits(1).fails_with("kohakuriver", &format!("cannot resume VPS {ID}"), "kohakuriver vps status");
+    outcome.says(&["says: Invalid command or task state: resume for running\n"]);
+    host.change(|state| state.vpses[0]["status"] = "stopped".into());
+    let outcome = run(&["vps", "restart", ID, "--yes"]);
+    outcome.exits(1).fails_with("kohakuriver", &format!("cannot restart VPS {ID}"), "kohakuriver vps create");
+    host.change(|state| state.vpses[0]["task_type"] = "command".into());
+    for verb in ["stop", "restart", "pause", "resume"] {
+        let what = format!("task {ID} is a command task, not a VPS");
+        run(&["vps", verb, ID]).exits(1).fails_with("kohakuriver", &what, "vps list");
+    }
+}
+
+#[test]
+fn pause_and_resume_and_a_runner_that_fails() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 22022));
+    for verb in ["pause", "resume"] {
+        let outcome = host.run(&home, &["vps", verb, "trainer"]).output();
+        outcome.succeeds().prints_nothing().says(&["command sent successfully."]);
+    }
+    assert_eq!(changes(&host), [format!("POST /api/command/{ID}/pause"), format!("POST /api/command/{ID}/resume")]);
+    // The Host says 200.
+    host.change(|state| state.vpses[0]["assigned_node"] = NODE_DOWN.into());
+    let outcome = host.run(&home, &["vps", "pause", ID]).output();
+    outcome.exits(1).prints_nothing();
+    outcome.fails_with("kohakuriver", &format!("cannot pause VPS {ID}"), "kohakuriver node list");
+    outcome.says(&[&format!("says: Pause for task {ID}: Failed to send pause command.\n")]);
+}
+
+/// An sshd that lets everybody in.
+fn open_sshd(home: &Home) -> (Process, u16) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/open_sshd.py");
+    let process = Run::new(clients("python/bin/python"), home).arg(script).stdin_open().deadline(300).start();
+    let port = process.wait_for("its port", DEADLINE, |seen| {
+        String::from_utf8_lossy(&seen.stdout).strip_suffix('\n').and_then(|line| line.parse().ok())
+    });
+    (process, port)
+}
+
+#[test]
+fn a_restarted_container_is_asked_whether_it_takes_everybody() {
+    let home = Home::new();
+    let sshd = Sshd::start();
+    let (_open, open_port) = open_sshd(&home);
+    for (port, verdict) in [
+        (sshd.port, format!("VPS {ID} answers, and takes no login without a key\n")),
+        (open_port, format!("warning: VPS {ID} takes logins as root without a key, from everybody who reaches")),
+    ] {
+        let host = LifeHost::with(vps("running", "docker", port));
+        let gateway = Gateway::with_host_api(&host.base());
+        let run = |args: &[&str]| {
+            host.run(&home, args).env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).output()
+        };
+        run(&["vps", "restart", ID]).exits(2).prints_nothing().says(&["say it with `--yes`"]);
+        assert!(changes(&host).is_empty());
+        for args in [&["vps", "restart", ID, "--yes"][..], &["vps", "restart", "trainer", "-y", "--wait"]] {
+            let outcome = run(args);
+            outcome.succeeds().prints_nothing().says(&[&format!("VPS {ID} restart successful.\n"), &verdict]);
+        }
+        assert_eq!(changes(&host), vec![format!("POST /api/vps/restart/{ID}"); 2]);
+    }
+    // Nothing of it is remembered as the VPS's host key.
+    assert!(!home.join(".ssh").exists());
+    assert!(sshd.connections() > 0);
+}
+
+#[test]
+fn a_restarted_machine_is_not_made_anew() {
+    let home = Home::new();
+    let sshd = Sshd::start();
+    let host = LifeHost::with(vps("running", "qemu", sshd.port));
+    let gateway = Gateway::with_host_api(&host.base());
+    let run = |args: &[&str]| {
+        host.run(&home, args).env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).output()
+    };
+    let said = format!("VPS {ID} restart successful.\n");
+    run(&["vps", "restart", ID]).succeeds().prints_nothing().check_stderr(&said);
+    assert_eq!(sshd.connections(), 0);
+    run(&["vps", "restart", ID, "--wait", "30"]).succeeds().check_stderr(&said);
+    assert!(sshd.connections() > 0);
+}
+
+#[test]
+fn a_restarted_vps_that_does_not_answer_is_said() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 1));
+    // No gateway either.
+    let run = host.run(&home, &["vps", "restart", ID, "--yes", "--wait", "2"]).env("KOHAKURIVER_SSH_PROXY_PORT", "1");
+    let outcome = run.output();
+    outcome
+        .exits(1)
+        .within(20)
+        .says(&[&format!("VPS {ID} does not answer on SSH yet"), "its sshd does not answer yet: "]);
+}
+
+#[test]
+fn the_ssh_configuration_follows_where_there_is_one() {
+    let home = Home::new();
+    let host = LifeHost::start(22022);
+    let run = |args: &[&str]| host.run(&home, args).output();
+    run(&["vps", "create", "--no-ssh-key", "--name", "trainer"]).succeeds();
+    run(&["vps", "stop", ID, "-y"]).succeeds();
+    assert!(!home.join(".ssh").exists(), "nothing is made that wasn't there");
+    host.change(|state| state.vpses.clear());
+
+    run(&["ssh", "config", "--write"]).succeeds();
+    let entries = || fs::read_to_string(home.join(".ssh/kohakuriver.conf")).unwrap();
+    assert!(!entries().contains("trainer"));
+    run(&["vps", "create", "--gen-ssh-key", "--name", "trainer"]).succeeds().says_nothing();
+    assert!(entries().contains("Host trainer.kohakuriver\n"), "{}", entries());
+    assert!(entries().contains(&format!("id-kohakuriver-{ID}")), "{}", entries());
+    run(&["vps", "stop", "trainer", "-y"]).succeeds();
+    assert!(!entries().contains("trainer"));
+    // One that is not ours is left alone, and the command has done its work.
+    host.change(|state| state.vpses[0]["status"] = "running".into());
+    home.write(".ssh/kohakuriver.conf", "Host mine\n");
+    run(&["vps", "stop", "trainer", "-y"]).succeeds().says(&["the ssh configuration is as it was: will not overwrite"]);
+    assert_eq!(entries(), "Host mine\n");
+}
+
+/// Takes the place of the Runner of an older Host: what it was asked last.
+fn runner(host: &OlderHost) -> (Peer, Arc<Mutex<Value>>) {
+    let asked = Arc::new(Mutex::new(Value::Null));
+    let seen = Arc::clone(&asked);
+    let peer = Peer::serve(move |mut stream| {
+        let head = read_head(&mut stream)?.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+        let mut body = vec![0; length.parse()?];
+        stream.read_exact(&mut body)?;
+        *seen.lock().unwrap() = serde_json::from_slice(&body)?;
+        let body = json!({ "message": "VPS created", "ssh_port": 22032 }).to_string();
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes())?;
+        Ok(())
+    });
+    let info = json!({
+        "hostname": NODE, "runner_url": format!("http://{}", peer.address), "total_cores": 8,
+        "total_ram_bytes": 1_u64 << 36, "numa_topology": null, "gpu_info": [],
+    });
+    let register = Command::new(tool("curl"))
+        .args(["-sSf", "-H", "content-type: application/json", "-d", &info.to_string()])
+        .arg(format!("http://{}/register", host.api))
+        .output()
+        .unwrap();
+    assert!(register.status.success(), "{register:?}");
+    (peer, asked)
+}
+
+#[test]
+fn an_older_host_does_what_it_can() {
+    let home = Home::new();
+    let id = |n: usize| format!("74270000000000000{n:02}");
+    let host = OlderHost::start(&[
+        task(&id(0), "running", Some(NODE), Some(1)),
+        task(&id(1), "paused", Some(NODE), Some(1)),
+        task(&id(2), "killed", Some(NODE), Some(1)),
+    ]);
+    let run = |args: &[&str]| {
+        let run = Run::new(CLI, &home).env("KOHAKURIVER_HOST", "127.0.0.1").args(args);
+        run.env("KOHAKURIVER_PORT", host.api.port().to_string()).output()
+    };
+    run(&["vps", "stop", &id(0), "--yes"]).succeeds().prints_nothing().says(&["marked as killed"]);
+    let status = run(&["vps", "status", &id(0), "--json"]);
+    let status: Value = serde_json::from_slice(&status.succeeds().stdout).unwrap();
+    assert_eq!(status["status"], "killed");
+    let outcome = run(&["vps", "stop", &id(1), "--yes"]);
+    outcome.exits(1).fails_with("kohakuriver", &format!("cannot stop VPS {}", id(1)), "kohakuriver vps resume");
+    let outcome = run(&["vps", "pause", &id(2)]);
+    outcome.exits(1).fails_with("kohakuriver", &format!("cannot pause VPS {}", id(2)), "kohakuriver vps create");
+    // Its Runner isn't there.
+    let outcome = run(&["vps", "resume", &id(1)]);
+    outcome.exits(1).fails_with("kohakuriver", &format!("cannot resume VPS {}", id(1)), "kohakuriver node list");
+    let outcome = run(&["vps", "restart", &id(1)]);
+    outcome.exits(1).says(&[&format!("cannot restart VPS {}", id(1)), "is too old for that: restarting a VPS\n"]);
+    for (args, what) in [
+        (&["vps", "create"][..], "a VPS without a key"),
+        (&["vps", "create", "--gen-ssh-key", "--name", "n"], "--name"),
+        (&["vps", "create", "--gen-ssh-key", "--backend", "qemu"], "--backend qemu"),
+    ] {
+        let outcome = run(args);
+        outcome.exits(1).says(&["cannot create the VPS\n", &format!("is too old for that: {what}")]);
+    }
+    assert!(fs::read_dir(home.join(".ssh")).unwrap().next().is_none());
+    let (_runner, asked) = runner(&host);
+    let outcome =
+        run(&["vps", "create", "--gen-ssh-key", "--privileged", "--mount", "/data:/data:ro", "-t", NODE, "--json"]);
+    let made: Value = serde_json::from_slice(&outcome.succeeds().stdout).unwrap();
+    let made_id = made["task_id"].as_str().unwrap();
+    assert_eq!(made["key_file"], json!(home.join(&format!(".ssh/id-kohakuriver-{made_id}"))));
+    let listed = run(&["vps", "list"]);
+    listed.succeeds().check(listed.text().contains(made_id), "the new VPS");
+    let key = fs::read_to_string(home.join(&format!(".ssh/id-kohakuriver-{made_id}.pub"))).unwrap();
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked["command"].as_str(), Some(key.trim()), "{asked}");
+    assert_eq!(asked["docker_additional_mounts"], json!(["/data:/data:ro"]));
+    assert_eq!((&asked["docker_privileged"], &asked["task_type"]), (&json!(true), &json!("vps")));
+    for (args, code) in [(&["auth", "status"][..], 0), (&["auth", "login"], 0), (&["node", "list"], 0)] {
+        run(args).exits(code);
+    }
+}
+
+/// A VPS that moves to another port, as one does that is restarted, with the host key that it had.
+#[test]
+fn a_new_port_gives_no_prompt_when_the_host_key_is_the_same() {
+    let home = Home::new();
+    let sshd = Sshd::start();
+    let host = LifeHost::with(vps("running", "docker", sshd.port));
+    home.write(".ssh/config", format!("Host *\n  IdentityFile {}\n  LogLevel ERROR\n", sshd.key.display()));
+    let ssh = || {
+        // Without BatchMode: a prompt would be put to a terminal, and there is none.
+        let run = Run::new(tool("ssh"), &home).arg("-F").arg(home.join(".ssh/config"));
+        run.args(["trainer.kohakuriver", "-l", &user(), "echo in"]).output()
+    };
+    let written = |gateway: &Gateway| {
+        let proxy = gateway.address.to_string();
+        host.run(&home, &["--proxy", &proxy, "ssh", "config", "--write"]).output().succeeds();
+        let ours = fs::read_to_string(home.join(".ssh/kohakuriver.conf")).unwrap();
+        home.write(".ssh/kohakuriver.conf", ours.replace("User root", &format!("User {}", user())));
+    };
+    let gateway = Gateway::with_host_api(&host.base());
+    written(&gateway);
+    ssh().succeeds().prints("in\n").says_nothing();
+    let known = fs::read_to_string(home.join(".ssh/kohakuriver_known_hosts")).unwrap();
+
+    // Another port of the VPS, another port of the gateway, another start.
+    let moved = sshd.moved();
+    assert_ne!(moved.port, sshd.port);
+    host.change(|state| {
+        state.vpses[0]["ssh_port"] = moved.port.into();
+        state.vpses[0]["started_at"] = "2026-11-23T12:08:50".into();
+    });
+    drop(gateway);
+    let gateway = Gateway::with_host_api(&host.base());
+    written(&gateway);
+    let before = moved.connections();
+    ssh().succeeds().prints("in\n").says_nothing();
+    assert!(moved.connections() > before, "the VPS at its new port answered");
+    assert_eq!(fs::read_to_string(home.join(".ssh/kohakuriver_known_hosts")).unwrap(), known);
+}

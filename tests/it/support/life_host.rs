@@ -1,0 +1,315 @@
+//! A Host API that makes, stops and restarts VPSes, in the shapes that real Hosts answer in. Its VPSes are whatever
+//! listens on a port.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::gateway::{NODE, NODE_DOWN, inventory};
+use super::home::Home;
+use super::peers::Peer;
+use super::run::Run;
+use super::scene::ID;
+use super::tools::CLI;
+
+/// The token of an operator, who may do everything here.
+pub(crate) const OPERATOR: &str = "0123456789abcdef-operator";
+/// The token of a user of the lower role.
+pub(crate) const USER: &str = "0123456789abcdef-user";
+/// The token that the Host makes for a password.
+pub(crate) const MADE: &str = "0123456789abcdef-made";
+/// The operator's password.
+pub(crate) const PASSWORD: &str = "operator-password";
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) body: Value,
+}
+
+/// What the Host holds and how it behaves; a test may change it at any time.
+pub(crate) struct State {
+    pub(crate) vpses: Vec<Value>,
+    /// Whether it has users.
+    pub(crate) auth: bool,
+    /// The state of a new VPS, once for each time that its status is asked for; the last one stays.
+    pub(crate) course: VecDeque<&'static str>,
+    /// The port of a new VPS's sshd.
+    pub(crate) port: u16,
+    /// What is said to a request instead: nothing at all for status 0, and then the connection is closed.
+    pub(crate) instead: Option<(&'static str, u16, Value)>,
+    /// Whether requests that change something get no answer as long as the client waits for one.
+    pub(crate) hangs: bool,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) revoked: Vec<String>,
+    /// Called with the key of a new VPS.
+    pub(crate) on_key: Option<Box<dyn Fn(&str) + Send>>,
+}
+
+pub(crate) struct LifeHost {
+    pub(crate) peer: Peer,
+    pub(crate) state: Arc<Mutex<State>>,
+}
+
+impl LifeHost {
+    /// A Host without users and VPSes, whose new VPSes run at once with their sshd on `port`.
+    pub(crate) fn start(port: u16) -> Self {
+        let state = Arc::new(Mutex::new(State {
+            vpses: Vec::new(),
+            auth: false,
+            course: VecDeque::from(["running"]),
+            port,
+            instead: None,
+            hangs: false,
+            requests: Vec::new(),
+            revoked: Vec::new(),
+            on_key: None,
+        }));
+        let shared = Arc::clone(&state);
+        let peer = Peer::serve(move |mut stream| {
+            let mut reader = BufReader::new(stream.try_clone()?);
+            let (mut first, mut length, mut token, mut session) = (String::new(), 0, String::new(), String::new());
+            reader.read_line(&mut first)?;
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line)? <= 2 {
+                    break;
+                }
+                let (name, value) = line.trim_end().split_once(": ").unwrap_or_default();
+                match name.to_ascii_lowercase().as_str() {
+                    "content-length" => length = value.parse()?,
+                    "authorization" => token = value.strip_prefix("Bearer ").unwrap_or_default().to_owned(),
+                    "cookie" => session = value.to_owned(),
+                    _ => {}
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            let mut words = first.split(' ');
+            let request = Request {
+                method: words.next().unwrap_or_default().to_owned(),
+                path: words.next().unwrap_or_default().to_owned(),
+                body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            };
+            let hangs = {
+                let mut state = shared.lock().unwrap();
+                state.requests.push(request.clone());
+                state.hangs && request.method == "POST"
+            };
+            if hangs {
+                // Until the client has gone.
+                let _ = reader.read(&mut [0]);
+                return Ok(());
+            }
+            let (status, body) = shared.lock().unwrap().answer(&request, &token, &session);
+            if status == 0 {
+                return Ok(());
+            }
+            let cookie = if request.path == "/api/auth/login" && status == 200 {
+                "set-cookie: kohakuriver_session=abcdef0123; HttpOnly; Max-Age=2592000; Path=/; SameSite=lax\r\n"
+            } else {
+                ""
+            };
+            let body = body.to_string();
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{cookie}content-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            // A client may have had enough.
+            let _ = stream.write_all((head + &body).as_bytes());
+            Ok(())
+        });
+        Self { peer, state }
+    }
+
+    /// A Host with this VPS.
+    pub(crate) fn with(vps: Value) -> Self {
+        let port = vps["ssh_port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
+        let host = Self::start(port);
+        host.change(|state| state.vpses.push(vps));
+        host
+    }
+
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap())
+    }
+
+    /// The requests that change something, in order.
+    pub(crate) fn changes(&self) -> Vec<Request> {
+        self.change(|state| state.requests.iter().filter(|request| request.method != "GET").cloned().collect())
+    }
+
+    pub(crate) fn base(&self) -> String {
+        format!("http://{}", self.peer.address)
+    }
+
+    /// `kohakuriver`, on this Host.
+    pub(crate) fn run(&self, home: &Home, args: &[&str]) -> Run {
+        Run::new(CLI, home)
+            .env("KOHAKURIVER_HOST", "127.0.0.1")
+            .env("KOHAKURIVER_PORT", self.peer.address.port().to_string())
+            .args(args)
+    }
+}
+
+/// A VPS as `/api/status` has it.
+pub(crate) fn vps(status: &str, backend: &str, port: u16) -> Value {
+    json!({
+        "task_id": ID, "task_type": "vps", "name": "trainer", "status": status, "assigned_node": NODE,
+        "ssh_port": port, "vps_backend": backend, "owner_username": "operator1", "error_message": null,
+        "submitted_at": "2026-11-23T12:05:53.532229", "started_at": "2026-11-23T12:06:53.532229",
+    })
+}
+
+fn detail(status: u16, text: &str) -> (u16, Value) {
+    (status, json!({ "detail": text }))
+}
+
+impl State {
+    fn answer(&mut self, request: &Request, token: &str, session: &str) -> (u16, Value) {
+        if let Some((path, status, body)) = &self.instead
+            && *path == request.path
+        {
+            return (*status, body.clone());
+        }
+        let role = match token {
+            _ if !self.auth => "admin",
+            token if self.revoked.iter().any(|revoked| revoked == token) => "anony",
+            OPERATOR | MADE => "operator",
+            USER => "user",
+            _ if session == "kohakuriver_session=abcdef0123" => "operator",
+            _ => "anony",
+        };
+        let Some(path) = request.path.strip_prefix("/api") else { return detail(404, "Not Found") };
+        let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        match (request.method.as_str(), words.as_slice()) {
+            ("GET", ["nodes"]) => {
+                let mut nodes = inventory(&[])["nodes"].clone();
+                nodes[0]["last_heartbeat"] = "2026-11-23T12:08:53.532229".into();
+                (200, nodes)
+            }
+            (method, ["auth", rest @ ..]) => self.accounts(method, rest, &request.body, role, token),
+            _ if role == "anony" => detail(401, "Not authenticated"),
+            ("GET", ["vps"]) => (200, self.vpses.clone().into()),
+            ("GET", ["vps", "status"]) => {
+                let up = |vps: &&Value| vps["status"] != "stopped";
+                (200, self.vpses.iter().filter(up).cloned().collect())
+            }
+            ("GET", ["status", id]) => match self.vpses.iter_mut().find(|vps| vps["task_id"] == *id) {
+                Some(vps) => {
+                    if vps["status"] == "assigning" {
+                        if self.course.len() > 1 {
+                            self.course.pop_front();
+                        }
+                        vps["status"] = self.course[0].into();
+                    }
+                    (200, vps.clone())
+                }
+                None => detail(404, "Task not found."),
+            },
+            ("POST", ["vps", ..]) if role != "operator" && role != "admin" => {
+                detail(403, "Insufficient permissions. Required role: operator")
+            }
+            ("POST", ["vps", "create"]) => self.create(&request.body),
+            ("POST", ["vps", "stop", id]) => self.act(id, "VPS not found.", |vps, id| {
+                if vps["status"] == "stopped" {
+                    return detail(409, "VPS cannot be stopped (state: stopped)");
+                }
+                vps["status"] = "stopped".into();
+                (202, json!({ "message": format!("VPS {id} stop requested. VPS marked as stopped.") }))
+            }),
+            ("POST", ["vps", "restart", id]) => self.act(id, "VPS not found.", |vps, id| {
+                if vps["status"] == "stopped" {
+                    let text = "VPS cannot be restarted (state: stopped). Must be running, paused, or failed.";
+                    return detail(409, text);
+                }
+                (
+                    202,
+                    json!({ "message": format!("VPS {id} restart successful."), "task_id": id, "runner_response": {} }),
+                )
+            }),
+            ("POST", ["command", id, verb]) => self.act(id, "Task not found.", |vps, id| {
+                let (from, to) = if *verb == "pause" { ("running", "paused") } else { ("paused", "running") };
+                if vps["status"] != from {
+                    let state = vps["status"].as_str().unwrap();
+                    return detail(400, &format!("Invalid command or task state: {verb} for {state}"));
+                }
+                let title = verb[..1].to_uppercase() + &verb[1..];
+                if vps["assigned_node"] == NODE_DOWN {
+                    return (
+                        200,
+                        json!({ "message": format!("{title} for task {id}: Failed to send {verb} command.") }),
+                    );
+                }
+                vps["status"] = to.into();
+                (200, json!({ "message": format!("{title} for task {id}: {title} command sent successfully.") }))
+            }),
+            _ => detail(404, "Not Found"),
+        }
+    }
+
+    fn act(&mut self, id: &str, missing: &str, act: impl FnOnce(&mut Value, &str) -> (u16, Value)) -> (u16, Value) {
+        match self.vpses.iter_mut().find(|vps| vps["task_id"] == *id) {
+            Some(vps) => act(vps, id),
+            None => detail(404, missing),
+        }
+    }
+
+    fn create(&mut self, body: &Value) -> (u16, Value) {
+        let node = body["target_hostname"].as_str().unwrap_or(NODE);
+        if node != NODE {
+            return detail(503, "No suitable node available for this VPS.");
+        }
+        if let (Some(key), Some(on_key)) = (body["ssh_public_key"].as_str(), &self.on_key) {
+            on_key(key);
+        }
+        let backend = body["vps_backend"].as_str().unwrap();
+        let mut made = vps("assigning", backend, self.port);
+        made["name"] = body["name"].clone();
+        if body["ssh_key_mode"] == "disabled" {
+            made["ssh_port"] = 0.into();
+        }
+        let answer = json!({
+            "message": "VPS created successfully.", "task_id": ID, "vps_backend": backend,
+            "ssh_key_mode": body["ssh_key_mode"], "ssh_port": 2224,
+            "assigned_node": { "hostname": NODE, "url": "http://127.0.0.1:8001" },
+            "runner_response": { "success": true, "ssh_port": made["ssh_port"], "container_name": format!("kohakuriver-vps-{ID}") },
+        });
+        self.vpses.push(made);
+        (200, answer)
+    }
+
+    fn accounts(&mut self, method: &str, words: &[&str], body: &Value, role: &str, token: &str) -> (u16, Value) {
+        let user = |name: &str, role: &str| {
+            json!({ "id": 2, "username": name, "display_name": null, "role": role, "is_active": true,
+                    "created_at": "2026-11-23T12:10:56.066649" })
+        };
+        match (method, words) {
+            _ if !self.auth => detail(503, "Authentication is not enabled on this server"),
+            ("GET", ["me"]) => match role {
+                "operator" => (200, user("operator1", role)),
+                "user" => (200, user("user1", role)),
+                _ => (200, user("_anonymous", "anony")),
+            },
+            ("POST", ["login"]) if body["username"] == "disabled1" => detail(403, "Account is disabled"),
+            ("POST", ["login"]) if body["username"] == "operator1" && body["password"] == PASSWORD => {
+                (200, json!({ "message": "Login successful", "user": user("operator1", "operator") }))
+            }
+            ("POST", ["login"]) => detail(401, "Invalid username or password"),
+            ("POST", ["tokens", "create"]) => {
+                let token = if role == "operator" { MADE } else { "useless" };
+                (200, json!({ "id": 7, "name": body["name"], "token": token, "created_at": "2026-11-23T12:12:45" }))
+            }
+            ("DELETE", ["tokens", "7"]) => {
+                self.revoked.push(token.to_owned());
+                (200, json!({ "message": "Token 'cli' revoked" }))
+            }
+            ("DELETE", ["tokens", _]) => detail(404, "Token not found"),
+            _ => detail(404, "Not Found"),
+        }
+    }
+}
