@@ -34,8 +34,7 @@ pub(super) struct Shared<T> {
 /// A usable answer, and the kind of Host that gave it.
 pub(super) struct Found {
     pub(super) json: Value,
-    /// The Host's clock, which the helper alone has no use for.
-    #[cfg_attr(not(any(feature = "cli", feature = "gateway")), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "cli", feature = "gateway")), expect(dead_code, reason = "the helper needs none"))]
     pub(super) date: Option<String>,
     pub(super) at_root: bool,
 }

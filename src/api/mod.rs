@@ -50,11 +50,12 @@ pub use about::About;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use accounts::{Caller, NewToken, Session, User};
 #[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub(crate) use admin::tests as admin_tests;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use admin::{Admin, Tunnel};
 pub use client::Api;
-pub use direct::wait;
+pub use direct::{Direct, wait};
 pub use error::{ApiError, refused};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use life::{Created, Freeze, succeeded};
