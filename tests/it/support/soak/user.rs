@@ -176,7 +176,8 @@ impl User {
         self.at = format!("the VPS's report, {plan:?}");
         let report = self.report;
         // As long as nothing has come of it, the plan may have been lost on its way; else the VPS has it.
-        if report.received.count == 0 && report.received.saw != Saw::End {
+        let ended = report.received.saw == Saw::End && !report.sent.reset;
+        if report.received.count == 0 && !ended {
             let grace = tokio::time::timeout(world.grace, heard).await;
             world.awaited.forget(plan.id);
             let vps = grace.ok().and_then(Result::ok);
