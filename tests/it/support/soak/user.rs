@@ -17,6 +17,8 @@ use crate::support::random::Random;
 
 /// A VPS that there isn't.
 const UNKNOWN: &str = "7000000000000000001";
+/// A small receive buffer, in bytes.
+const SMALL: u32 = 4096;
 /// What no user may be told but one whose request or rights are at fault.
 const TROUBLE: [u16; 3] = [502, 503, 504];
 
@@ -78,8 +80,12 @@ impl User {
         self.carry_out(world, gateway, vps, plan).await
     }
 
-    async fn connect(&self, gateway: SocketAddr) -> io::Result<TcpStream> {
+    async fn connect(&mut self, gateway: SocketAddr) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
+        if self.random.percent(30) {
+            // What doesn't fit has to wait in the gateway.
+            socket.set_recv_buffer_size(SMALL)?;
+        }
         socket.bind((self.address, 0).into())?;
         let stream = socket.connect(gateway).await?;
         stream.set_nodelay(true)?;
