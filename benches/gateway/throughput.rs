@@ -11,7 +11,7 @@ use rustix::process::getpgrp;
 
 use super::contestants::Contestant;
 use super::measures;
-use super::process::cpu_seconds;
+use super::process::cpu_seconds_of_threads;
 use super::tunnel;
 use crate::support::figures::{Figures, GIB, MIB, Measure};
 use crate::support::limits::ONE_CONNECTION;
@@ -89,8 +89,8 @@ pub(crate) fn bulk(
     let flow = Flow::start(who, vps, &vec![way; tunnels])?;
     std::thread::sleep(WARM_UP);
     let (began, moved) = (Instant::now(), flow.moved()?);
-    let spent = who.leader().map(cpu_seconds).transpose()?;
-    let spent_by_ends = cpu_seconds(getpgrp())?;
+    let spent = who.leader().map(cpu_seconds_of_threads).transpose()?;
+    let spent_by_ends = cpu_seconds_of_threads(getpgrp())?;
     std::thread::sleep(window);
     let moved = (flow.moved()? - moved) as f64;
     let took = began.elapsed().as_secs_f64();
@@ -98,9 +98,9 @@ pub(crate) fn bulk(
     let (speed, cpu, ends) = of(way, tunnels);
     figures.add(speed, who.kind.name(), round, moved / MIB / took);
     // The client and the VPS are in one group.
-    figures.add(ends, who.kind.name(), round, (cpu_seconds(getpgrp())? - spent_by_ends) * GIB / moved);
+    figures.add(ends, who.kind.name(), round, (cpu_seconds_of_threads(getpgrp())? - spent_by_ends) * GIB / moved);
     if let (Some(leader), Some(spent)) = (who.leader(), spent) {
-        figures.add(cpu, who.kind.name(), round, (cpu_seconds(leader)? - spent) * GIB / moved);
+        figures.add(cpu, who.kind.name(), round, (cpu_seconds_of_threads(leader)? - spent) * GIB / moved);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::support::soak::{Ending, Length, Plan, Received, Report, Saw, Sent, So
 
 fn short(seed: u64, logins: bool) {
     let _heavy = heavy();
-    let soak = Soak { seed, users: 40, length: Length::Operations(12), logins, largest: 400_000 };
+    let soak = Soak { seed, users: 40, length: Length::Operations(12), logins, largest: 2_000_000 };
     let findings = run(soak, &[], || false);
     assert!(findings.faults.is_empty(), "{findings}");
     assert!(findings.operations == 40 * 12 && findings.tunnels > 100, "too little was done: {findings}");

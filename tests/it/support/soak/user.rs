@@ -17,6 +17,8 @@ use crate::support::random::Random;
 
 /// A VPS that there isn't.
 const UNKNOWN: &str = "7000000000000000001";
+/// A small receive buffer, in bytes.
+const SMALL: u32 = 4096;
 /// What no user may be told but one whose request or rights are at fault.
 const TROUBLE: [u16; 3] = [502, 503, 504];
 
@@ -78,8 +80,12 @@ impl User {
         self.carry_out(world, gateway, vps, plan).await
     }
 
-    async fn connect(&self, gateway: SocketAddr) -> io::Result<TcpStream> {
+    async fn connect(&mut self, gateway: SocketAddr) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
+        if self.random.percent(30) {
+            // What doesn't fit has to wait in the gateway.
+            socket.set_recv_buffer_size(SMALL)?;
+        }
         socket.bind((self.address, 0).into())?;
         let stream = socket.connect(gateway).await?;
         stream.set_nodelay(true)?;
@@ -176,7 +182,8 @@ impl User {
         self.at = format!("the VPS's report, {plan:?}");
         let report = self.report;
         // As long as nothing has come of it, the plan may have been lost on its way; else the VPS has it.
-        if report.received.count == 0 && report.received.saw != Saw::End {
+        let ended = report.received.saw == Saw::End && !report.sent.reset;
+        if report.received.count == 0 && !ended {
             let grace = tokio::time::timeout(world.grace, heard).await;
             world.awaited.forget(plan.id);
             let vps = grace.ok().and_then(Result::ok);
