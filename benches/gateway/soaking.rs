@@ -14,8 +14,8 @@ pub(crate) const NAME: &str = "soak";
 const SECONDS: u64 = 300;
 /// How many users there are.
 const USERS: usize = 200;
-/// Most bytes each way through one tunnel.
-const LARGEST: u64 = 4 << 20;
+/// Most bytes each way through one tunnel: more than any buffer on the way holds.
+const LARGEST: u64 = 16 << 20;
 /// Time to start and to settle.
 const AROUND: Duration = Duration::from_secs(300);
 

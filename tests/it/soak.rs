@@ -9,6 +9,7 @@ fn short(seed: u64, logins: bool) {
     let _heavy = heavy();
     let soak = Soak { seed, users: 40, length: Length::Operations(12), logins, largest: 2_000_000 };
     let findings = run(soak, &[], || false);
+    println!("{findings}");
     assert!(findings.faults.is_empty(), "{findings}");
     assert!(findings.operations == 40 * 12 && findings.tunnels > 100, "too little was done: {findings}");
 }

@@ -62,7 +62,7 @@ pub(crate) struct Soak {
     pub(crate) length: Length,
     /// Whether the Host has authentication on.
     pub(crate) logins: bool,
-    /// Most bytes each way through one tunnel.
+    /// Most bytes each way through one tunnel. Only more than all buffers on the way hold makes anybody wait.
     pub(crate) largest: u64,
 }
 

@@ -98,7 +98,7 @@ impl User {
     }
 
     fn amount(&mut self, world: &World) -> u64 {
-        let most = *self.random.pick(&[1, 200, 5_000, 70_000, world.largest]);
+        let most = *self.random.pick(&[1, 200, 5_000, 70_000, 1_000_000, world.largest]);
         self.random.below(most)
     }
 
