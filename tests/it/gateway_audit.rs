@@ -157,6 +157,10 @@ fn an_audit_line_for_each_reason_to_refuse() {
 
     // An inventory with such an address is not taken in the first place.
     let api = http_server(|asked| {
+        if asked.path == "/api/auth/me" {
+            let off = json!({ "detail": "Authentication is not enabled on this server" });
+            return (503, "application/json", off.to_string());
+        }
         let nodes = json!([{ "hostname": NODE, "url": "no-url", "status": "online" }]);
         let body = if asked.path == "/api/nodes" { nodes } else { running(ID, 1) };
         (200, "application/json", body.to_string())
