@@ -15,6 +15,12 @@ pub const BOOT_GRACE: Duration = Duration::from_secs(60);
 /// What a client is told to wait, in seconds, when waiting may help (`Retry-After`, RFC 9110 §10.2.3).
 pub const RETRY_AFTER_SECONDS: u64 = 2;
 
+/// How the line of [`Refusal::LineNotServed`] begins.
+const LINE_NOT_SERVED: &str = "This gateway takes no REQUEST_TUNNEL:";
+
+/// The line of [`Refusal::Limit`].
+const LINE_LIMIT: &str = "Too many connections. Try again in a moment.";
+
 /// Why no tunnel is opened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -24,6 +30,12 @@ pub enum Refusal {
     TokenNeeded,
     /// The Host knows the user, who may not see this VPS.
     NotAllowed,
+    /// The Host knows the user, whose role may log in to no VPS at all. Holds the role.
+    RoleTooLow(String),
+    /// The gateway does not serve the client's address. Holds it.
+    AddressNotServed(String),
+    /// The gateway does not serve clients of the older line protocol.
+    LineNotServed,
     /// A port other than 22.
     PortNotOffered(u16),
     /// No task of this id, or none of this name.
@@ -67,7 +79,8 @@ impl Refusal {
         match self {
             Self::BadRequest(_) => 400,
             Self::TokenNeeded => 407,
-            Self::NotAllowed | Self::PortNotOffered(_) => 403,
+            Self::NotAllowed | Self::RoleTooLow(_) | Self::PortNotOffered(_) => 403,
+            Self::AddressNotServed(_) | Self::LineNotServed => 403,
             Self::NotFound | Self::NotVps => 404,
             Self::Ambiguous(_) | Self::Inactive(_) | Self::NoSshPort => 409,
             Self::Starting(_) | Self::NoRunner | Self::RunnerOffline(_) | Self::Limit(_) => 503,
@@ -83,6 +96,7 @@ impl Refusal {
         match self {
             Self::BadRequest(_) => "http_request_error",
             Self::TokenNeeded | Self::NotAllowed | Self::PortNotOffered(_) => "http_request_denied",
+            Self::RoleTooLow(_) | Self::AddressNotServed(_) | Self::LineNotServed => "http_request_denied",
             Self::NotFound | Self::NotVps => "destination_not_found",
             Self::Ambiguous(_) | Self::Inactive(_) | Self::NoSshPort => "destination_unavailable",
             Self::Starting(_) | Self::NoRunner | Self::RunnerOffline(_) => "destination_unavailable",
@@ -95,10 +109,13 @@ impl Refusal {
     }
 
     /// Every [`Refusal::reason`], with the [`Refusal::proxy_error`] that goes with it.
-    pub const REASONS: [(&'static str, &'static str); 18] = [
+    pub const REASONS: [(&'static str, &'static str); 21] = [
         ("bad-request", "http_request_error"),
         ("token-needed", "http_request_denied"),
         ("not-allowed", "http_request_denied"),
+        ("role-too-low", "http_request_denied"),
+        ("address-not-served", "http_request_denied"),
+        ("line-not-served", "http_request_denied"),
         ("port-not-offered", "http_request_denied"),
         ("not-found", "destination_not_found"),
         ("ambiguous", "destination_unavailable"),
@@ -122,6 +139,9 @@ impl Refusal {
             Self::BadRequest(_) => "bad-request",
             Self::TokenNeeded => "token-needed",
             Self::NotAllowed => "not-allowed",
+            Self::RoleTooLow(_) => "role-too-low",
+            Self::AddressNotServed(_) => "address-not-served",
+            Self::LineNotServed => "line-not-served",
             Self::PortNotOffered(_) => "port-not-offered",
             Self::NotFound => "not-found",
             Self::Ambiguous(_) => "ambiguous",
@@ -159,7 +179,9 @@ impl Refusal {
         match self {
             Self::BadRequest(_) => "the request is not one that an SSH proxy takes".to_owned(),
             Self::TokenNeeded => format!("VPS {vps} needs a login"),
-            Self::NotAllowed => format!("VPS {vps} is not yours to reach"),
+            Self::NotAllowed | Self::RoleTooLow(_) => format!("VPS {vps} is not yours to reach"),
+            Self::AddressNotServed(_) => "the gateway does not serve your address".to_owned(),
+            Self::LineNotServed => "the gateway does not take the older line protocol".to_owned(),
             Self::PortNotOffered(port) => format!("VPS {vps} offers port 22 only, not port {port}"),
             Self::NotFound => format!("there is no VPS {vps}"),
             Self::Ambiguous(_) => format!("more than one VPS is called {vps}"),
@@ -189,6 +211,9 @@ impl Refusal {
             Self::Ambiguous(which) => Some(format!("they are: {which}")),
             Self::TokenNeeded => Some("the Host wants a token, and got none or one it does not know".to_owned()),
             Self::NotAllowed => Some("the Host shows a VPS to its owner, its assignees and operators only".to_owned()),
+            Self::RoleTooLow(role) => Some(format!("the role `{role}` may look at VPSes, but log in to none")),
+            Self::AddressNotServed(address) => Some(format!("{address} is outside the networks it is meant for")),
+            Self::LineNotServed => Some("a line that asks for a tunnel carries no token".to_owned()),
             Self::RunnerAddress(node) => Some(format!("Runner {node} is registered with an address that is no URL")),
             Self::RunnerOffline(Some(node)) => Some(format!("the Host has not heard from Runner {node} lately")),
             Self::ConnectionRefused { node, .. } => Some(format!("nothing listens on its SSH port on Runner {node}")),
@@ -207,6 +232,11 @@ impl Refusal {
                                  you are"
                     .to_owned()
             }
+            Self::RoleTooLow(_) => {
+                "ask an admin to make you a user; `kohakuriver auth status` shows who you are".to_owned()
+            }
+            Self::AddressNotServed(_) => "connect from inside its networks, or ask its admin to allow yours".to_owned(),
+            Self::LineNotServed => "leave `--protocol` out: then HTTP CONNECT is used, with your token".to_owned(),
             Self::PortNotOffered(_) => "leave the port out; to reach another port of the VPS, forward it: \
                                         `kohakuriver vps connect VPS -- -L 8888:localhost:8888`"
                 .replace("VPS --", &format!("{vps} --")),
@@ -254,9 +284,12 @@ impl Refusal {
             }
             Self::RunnerAddress(node) => format!("Error parsing runner URL for node {node}."),
             Self::ConnectionTimeout => format!("Timeout connecting to Runner for task {task}."),
-            Self::TokenNeeded | Self::NotAllowed => {
+            Self::TokenNeeded | Self::NotAllowed | Self::RoleTooLow(_) => {
                 format!("Task {task} needs a login: connect with kohakuriver-proxy.")
             }
+            Self::AddressNotServed(address) => format!("This gateway does not serve {address}."),
+            Self::LineNotServed => format!("{LINE_NOT_SERVED} connect with kohakuriver-proxy."),
+            Self::Limit(_) => LINE_LIMIT.to_owned(),
             _ => "Internal server error.".to_owned(),
         }
     }
@@ -290,6 +323,8 @@ impl Refusal {
                 Self::RunnerAddress(t["Error parsing runner URL for node ".len()..].trim_end_matches('.').to_owned())
             }
             t if t.contains(" needs a login: ") => Self::TokenNeeded,
+            t if t.starts_with(LINE_NOT_SERVED) => Self::LineNotServed,
+            LINE_LIMIT => Self::Limit("it said no more than that".to_owned()),
             _ => return None,
         })
     }
@@ -321,6 +356,9 @@ mod tests {
             (R::TokenNeeded, 407, "http_request_denied", None),
             (R::NotAllowed, 403, "http_request_denied", None),
             (R::PortNotOffered(80), 403, "http_request_denied", None),
+            (R::RoleTooLow("viewer".into()), 403, "http_request_denied", None),
+            (R::AddressNotServed("10.0.0.1".into()), 403, "http_request_denied", None),
+            (R::LineNotServed, 403, "http_request_denied", None),
             (R::NotFound, 404, "destination_not_found", None),
             (R::NotVps, 404, "destination_not_found", None),
             (R::Ambiguous("a, b".into()), 409, "destination_unavailable", None),
@@ -359,6 +397,8 @@ mod tests {
             R::ConnectionTimeout,
             R::RunnerAddress("node-1".into()),
             R::TokenNeeded,
+            R::LineNotServed,
+            R::Limit("it said no more than that".into()),
         ] {
             assert_eq!(R::from_line(&refusal.line("42")), Some(refusal.clone()), "{refusal:?}");
         }

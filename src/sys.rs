@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::FileType;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, sockopt};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
 
@@ -254,6 +255,11 @@ pub fn enlarge_pipe(pipe: BorrowedFd<'_>, size: usize) -> usize {
         let _ = (pipe, size);
         0
     }
+}
+
+/// Whether `error` says that this process, or the system, has no descriptor left.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
 }
 
 #[cfg(test)]

@@ -4,21 +4,12 @@ use serde_json::{Value, json};
 
 use hyper::Method;
 
+use crate::api::caller::{AUTHENTICATION_OFF, Caller, User};
 use crate::api::pooled::Question;
 use crate::api::transport::{Answer, nonsense};
 use crate::api::{ApiError, Client};
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::text::excerpt;
-
-/// A user, as the Host knows them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct User {
-    /// The name that they log in with.
-    pub name: String,
-    /// `viewer`, `user`, `operator` or `admin`.
-    pub role: String,
-}
 
 /// A session that a password opened. It ends by itself, so a token is made from it.
 pub struct Session {
@@ -43,12 +34,27 @@ impl Client {
     /// # Errors
     /// [`Refusal::TokenNeeded`] when the Host doesn't know the token, or why the API gave no usable answer.
     pub async fn user(&self) -> Result<Option<User>, ApiError> {
-        let found = match self.get("/auth/me").await {
-            // Authentication is off, or the Host is of a generation or a kind that has none.
-            Err(ApiError::Status { status: 503, .. } | ApiError::NotAHost { .. }) => return Ok(None),
-            found => found?,
-        };
-        self.read_user(&found.json).map(Some)
+        match self.caller().await? {
+            Caller::Everyone => Ok(None),
+            Caller::Anonymous => Err(ApiError::Refusal(Refusal::TokenNeeded)),
+            Caller::User(user) => Ok(Some(user)),
+        }
+    }
+
+    /// Whom the Host takes the bearer of this token for.
+    ///
+    /// # Errors
+    /// Why the API gave no usable answer.
+    pub async fn caller(&self) -> Result<Caller, ApiError> {
+        match self.get("/auth/me").await {
+            // The Host is of a generation or a kind that has no users.
+            Err(ApiError::NotAHost { .. }) => Ok(Caller::Everyone),
+            // Not just any 503: what stands in front of a Host says that too while the Host is away.
+            Err(ApiError::Status { status: 503, detail, .. }) if detail.starts_with(AUTHENTICATION_OFF) => {
+                Ok(Caller::Everyone)
+            }
+            found => Caller::from_json(&found?.json).ok_or_else(|| nonsense(self.base(), "it names no user")),
+        }
     }
 
     /// Opens a session.
@@ -61,7 +67,9 @@ impl Client {
         let question = Question::post("/api/auth/login", Some(&body), None);
         let answer = self.shared.transport.ask(question).await?;
         let json = self.done(&answer, "/auth/login")?;
-        let user = self.read_user(&json["user"])?;
+        let Some(Caller::User(user)) = Caller::from_json(&json["user"]) else {
+            return Err(nonsense(self.base(), "it names no user"));
+        };
         let cookie = answer.session.ok_or_else(|| nonsense(self.base(), "it opens no session"))?;
         Ok(Session { cookie, user })
     }
@@ -100,15 +108,6 @@ impl Client {
             (401, _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
             _ if answer.is_unknown_route() => Err(ApiError::NotAHost { base: base(), path: path.to_owned() }),
             (status, _) => Err(ApiError::Status { base: base(), status, detail: answer.detail() }),
-        }
-    }
-
-    fn read_user(&self, json: &Value) -> Result<User, ApiError> {
-        // A token that the Host doesn't know makes its bearer anonymous.
-        match (json["role"].as_str(), json["username"].as_str()) {
-            (Some("anony"), _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
-            (Some(role), Some(name)) => Ok(User { name: excerpt(name), role: excerpt(role) }),
-            _ => Err(nonsense(self.base(), "it names no user")),
         }
     }
 }

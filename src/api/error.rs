@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
+use crate::sys;
 use crate::target::VpsRef;
 
 /// Why a call to the Host API gave nothing. Text in it that came from the network is printable and short.
@@ -98,6 +99,10 @@ impl ApiError {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::Refusal(refusal) => refusal.clone(),
+            // Not the Host's fault: the gateway itself has no room.
+            Self::Unreachable { source, .. } if chain(source.as_ref()).any(is_shortage) => {
+                Refusal::Limit("it has no file descriptor left to ask the Host with".to_owned())
+            }
             // The cause (`connection refused`) is what an operator wants to read; a client may see it too.
             Self::Unreachable { source, .. } => Refusal::HostApi(format!("{self}: {}", innermost(source.as_ref()))),
             _ => Refusal::HostApi(self.to_string()),
@@ -174,6 +179,10 @@ pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
 
 fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn is_shortage(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref().is_some_and(sys::is_out_of_descriptors)
 }
 
 #[cfg(test)]

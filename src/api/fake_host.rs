@@ -19,6 +19,8 @@ struct State {
     answers: HashMap<String, (u16, String)>,
     /// For a caller with this bearer token; the plain answers are for everyone else.
     for_token: HashMap<(String, String), (u16, String)>,
+    /// For every path.
+    to_all: Option<(u16, String)>,
     seen: Vec<String>,
 }
 
@@ -57,6 +59,11 @@ impl FakeHost {
         *self.state.lock().unwrap() = State::default();
     }
 
+    /// Answers everything so from now on.
+    pub(crate) fn forget_and_answer_all(&self, status: u16, body: &str) {
+        *self.state.lock().unwrap() = State { to_all: Some((status, body.to_owned())), ..State::default() };
+    }
+
     /// The paths that were asked for since the last call, in order.
     pub(crate) fn seen(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().seen)
@@ -83,7 +90,8 @@ async fn answer(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let (status, body) = {
         let mut state = state.lock().unwrap();
         state.seen.push(path.clone());
-        let own = state.for_token.get(&(token, path.clone())).or_else(|| state.answers.get(&path));
+        let own =
+            state.for_token.get(&(token, path.clone())).or_else(|| state.answers.get(&path)).or(state.to_all.as_ref());
         own.cloned().unwrap_or((NO_ROUTE.0, NO_ROUTE.1.to_owned()))
     };
     if status == 0 {

@@ -10,7 +10,7 @@ use kohakuriver_proxy::helper;
 const OTHERS: &[fn() -> Manual] = &[
     || Manual::HelpText(helper::PROGRAM, helper::HELP),
     #[cfg(feature = "gateway")]
-    || Manual::Definition(<kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command(), "8"),
+    || Manual::Definition(Box::new(<kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command()), "8"),
 ];
 
 fn main() -> ExitCode {

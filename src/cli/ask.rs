@@ -76,6 +76,7 @@ impl Drop for Hidden {
 const MAX_SECRET: usize = 8192;
 
 /// The line up to its end, edited as a terminal would; `None` when it was ended by Ctrl-C, or before anything was typed.
+#[expect(clippy::unbuffered_bytes, reason = "what follows the line is for the next to read")]
 fn read_secret(from: impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     for byte in from.bytes() {

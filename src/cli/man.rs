@@ -12,7 +12,7 @@ use crate::failure::Failure;
 /// Another program of this package, and what its page is made from.
 pub enum Manual {
     /// Its definition, and the section of the manual that it belongs to.
-    Definition(clap::Command, &'static str),
+    Definition(Box<clap::Command>, &'static str),
     /// Its name and the text of its `--help`, which has no definition behind it.
     HelpText(&'static str, &'static str),
 }
@@ -69,7 +69,7 @@ fn pages(others: &[fn() -> Manual]) -> Result<Vec<Page>, Failure> {
     add(&definition, "1", &mut pages)?;
     for other in others {
         let (mut definition, section) = match other() {
-            Manual::Definition(definition, section) => (definition, section),
+            Manual::Definition(definition, section) => (*definition, section),
             Manual::HelpText(name, text) => (man_text::definition(name, text), "1"),
         };
         definition.build();

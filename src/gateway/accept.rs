@@ -1,5 +1,9 @@
 //! The accept loop: a bounded number of connections, a task for each, and faults that pass.
+//!
+//! At the limit of open files the system gives no connection out, and its client would wait in the queue for nothing.
+//! So each loop keeps one descriptor spare: it is given up for as long as it takes to tell that client so.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -7,16 +11,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
+use crate::gateway::closing;
+use crate::gateway::limits::MORE_FILES;
+use crate::gateway::metrics::Metrics;
 use crate::gateway::notices::{Matter, Notices};
+use crate::handshake::answer;
+use crate::refusal::Refusal;
+use crate::sys;
 
 /// How long to wait when the system has no descriptor or no memory for another connection.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(250);
+/// Most clients that are turned away between two such pauses.
+const TURNED_AWAY_AT_ONCE: usize = 256;
 
 /// What the doors of the gateway share.
 #[derive(Clone)]
@@ -27,16 +40,28 @@ pub(super) struct Doors {
     closed: CancellationToken,
     ended: CancellationToken,
     pub(super) notices: Notices,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// A descriptor for hard times; `None` when there was none left to put by.
+struct Spare(Option<File>);
+
+impl Spare {
+    fn new() -> Self {
+        // Any file will do; this one is everywhere.
+        Self(File::open("/dev/null").ok())
+    }
 }
 
 impl Doors {
-    pub(super) fn new(notices: Notices) -> Self {
+    pub(super) fn new(notices: Notices, metrics: Arc<Metrics>) -> Self {
         Self {
             accepting: TaskTracker::new(),
             connections: TaskTracker::new(),
             closed: CancellationToken::new(),
             ended: CancellationToken::new(),
             notices,
+            metrics,
         }
     }
 
@@ -54,10 +79,11 @@ impl Doors {
     {
         let doors = self.clone();
         let accepting = async move {
+            let mut spare = Spare::new();
             loop {
                 // The permit comes first: whoever can't be served yet waits in the listener's queue.
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                let (stream, address) = doors.accept(&listener).await;
+                let (stream, address) = doors.accept(&listener, &mut spare).await;
                 let connection = serve(stream, address);
                 let task = async move {
                     connection.await;
@@ -67,6 +93,12 @@ impl Doors {
             }
         };
         self.accepting.spawn(self.closed.clone().run_until_cancelled_owned(accepting));
+    }
+
+    /// Does `work` until the doors close.
+    pub(super) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let work = self.closed.clone().run_until_cancelled_owned(work);
+        self.accepting.spawn(work);
     }
 
     /// Closes the listeners. Who was accepted before goes on.
@@ -88,16 +120,43 @@ impl Doors {
         self.empty().await;
     }
 
-    async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    async fn accept(&self, listener: &TcpListener, spare: &mut Spare) -> (TcpStream, SocketAddr) {
         loop {
             match listener.accept().await {
                 Ok(accepted) => return accepted,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    let failure = Failure::new("cannot accept connections for the moment").because(&error);
+                    let failure = Failure::new("no room for more connections: new ones are turned away");
+                    let failure = failure.because(&error).hint(MORE_FILES);
                     self.notices.complain(Matter::Accept, &failure);
+                    if sys::is_out_of_descriptors(&error) {
+                        self.turn_away(listener, spare);
+                    }
                     tokio::time::sleep(SHORTAGE_PAUSE).await;
                 }
+            }
+        }
+    }
+
+    /// Tells those who wait in the queue that there is no room, as long as the spare descriptor can be had back.
+    fn turn_away(&self, listener: &TcpListener, spare: &mut Spare) {
+        let no_room = Refusal::Limit("it has no file descriptor left".to_owned());
+        let answer = answer::refused(&no_room, "");
+        for _ in 0..TURNED_AWAY_AT_ONCE {
+            if spare.0.take().is_none() {
+                *spare = Spare::new();
+                return;
+            }
+            // Never waits: the listener is one of the runtime's.
+            let accepted = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+            let is_one = accepted.is_ok();
+            if let Ok(client) = accepted {
+                self.metrics.turned_away.increment();
+                closing::turn_away(client, &answer);
+            }
+            *spare = Spare::new();
+            if !is_one {
+                return;
             }
         }
     }
@@ -143,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_its_own_connection_only_and_the_number_is_bounded() {
         let notices = Notices::to(Heard::default());
-        let doors = Doors::new(notices);
+        let doors = Doors::new(notices, Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let permits = Arc::new(Semaphore::new(1));

@@ -6,11 +6,21 @@ use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use ipnet::IpNet;
 
 use crate::gateway::audit::AuditLog;
-use crate::gateway::limits::DEFAULT_MAX_TUNNELS;
+use crate::gateway::limits::{DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_TUNNELS, Wanted};
+use crate::gateway::line_protocol::LineProtocol;
+use crate::gateway::networks::network;
 use crate::gateway::notices::{LogFormat, LogLevel};
+use crate::gateway::rules::Sources;
+
+/// How long the Host's answers count while it is down, when nothing else is asked for.
+const DEFAULT_STALE_SECONDS: u32 = 60;
+/// The longest that can be asked for.
+const MAX_STALE_SECONDS: i64 = 24 * 60 * 60;
 
 /// How long tunnels have to finish when nothing else is asked for, in seconds. Less than the 20 s that our clients wait
 /// for an answer: with a socket that a service manager holds, who comes during a restart waits for the old process.
@@ -47,10 +57,65 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDR", requires = "inventory", conflicts_with = "host_api")]
     pub api_listen: Option<SocketAddr>,
 
+    /// While the Host API is down, go on with what it said up to so many seconds ago; 0 for not at all
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_STALE_SECONDS,
+          value_parser = clap::value_parser!(u32).range(..=MAX_STALE_SECONDS))]
+    pub stale: u32,
+
+    /// Serve clients of these networks only, as 10.0.0.0/8 or one address; may be given several times
+    #[arg(long, value_name = "CIDR", value_parser = network,
+          help = "Serve clients of this network only, as 10.0.0.0/8; may be given several times [default: everyone]")]
+    pub allow: Vec<IpNet>,
+
+    /// Serve clients of the networks in this file, too: one a line, `#` starts a comment
+    ///
+    /// Read again on SIGHUP. A file without a network allows nobody.
+    #[arg(long, value_name = "FILE")]
+    pub allow_file: Option<PathBuf>,
+
+    /// Dial Runners in these networks only; may be given several times
+    ///
+    /// Whatever is allowed, link-local, multicast and metadata addresses and the gateway's own ports are never dialled.
+    #[arg(long, value_name = "CIDR", value_parser = network,
+          help = "Dial Runners in this network only; may be given several times [default: any]")]
+    pub allow_runner: Vec<IpNet>,
+
+    /// Dial Runners in the networks of this file, too: one a line, `#` starts a comment
+    ///
+    /// Read again on SIGHUP. A file without a network allows none.
+    #[arg(long, value_name = "FILE")]
+    pub allow_runner_file: Option<PathBuf>,
+
+    /// Serve clients of the older line protocol, which have no token: off, anonymous, or token-file FILE
+    ///
+    /// off: refuse them; anonymous: ask the Host without a token, and let it decide; token-file FILE: serve them all as
+    /// the user of the token in that file, which only its owner may read, and which is read again on SIGHUP.
+    #[arg(long, value_names = ["HOW", "FILE"], num_args = 1..=2,
+          help = "Serve clients of the older line protocol, which have no token: off, anonymous, or token-file FILE \
+                  [default: off where the Host has authentication on]")]
+    pub line_protocol: Vec<OsString>,
+
     /// Carry at most this many tunnels at once; the limit of open files may allow fewer
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_TUNNELS as u32,
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_TUNNELS,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tunnels: u32,
+
+    /// Carry at most this many for one client address (of IPv6: one /64) [default: half of --max-tunnels]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tunnels_per_client: Option<u32>,
+
+    /// Carry at most this many for one user of the Host [default: a quarter of --max-tunnels]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tunnels_per_user: Option<u32>,
+
+    /// Keep at most this many connections that have no tunnel yet; beyond that, the oldest that says nothing goes
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_HANDSHAKES,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_handshakes: u32,
+
+    /// Keep at most this many of them for one client address [default: half of --max-handshakes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_handshakes_per_client: Option<u32>,
 
     /// End a tunnel that has carried nothing for so many seconds [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -123,14 +188,44 @@ impl Arguments {
     /// # Errors
     /// Clap's, which also says what `--help` and `--version` print.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(words)
+        let arguments = Self::try_parse_from(words)?;
+        let wrong = |why: String| Err(Self::command().error(ErrorKind::InvalidValue, why));
+        match LineProtocol::read(&arguments.line_protocol) {
+            Err(why) => wrong(why),
+            Ok(LineProtocol::TokenFile(_)) if arguments.inventory.is_some() => {
+                wrong("--line-protocol token-file is for a Host: an inventory asks nobody for a token".to_owned())
+            }
+            Ok(_) => Ok(arguments),
+        }
+    }
+
+    /// What it says of the limits.
+    pub(super) fn limits(&self) -> Wanted {
+        Wanted {
+            tunnels: self.max_tunnels,
+            tunnels_per_client: self.max_tunnels_per_client,
+            tunnels_per_user: self.max_tunnels_per_user,
+            handshakes: self.max_handshakes,
+            handshakes_per_client: self.max_handshakes_per_client,
+        }
+    }
+
+    /// Where it says the rules stand.
+    pub(super) fn rules(&self) -> Sources {
+        Sources {
+            allow: self.allow.clone(),
+            allow_file: self.allow_file.clone(),
+            allow_runner: self.allow_runner.clone(),
+            allow_runner_file: self.allow_runner_file.clone(),
+            // Looked at when the command line was read.
+            line_protocol: LineProtocol::read(&self.line_protocol).unwrap_or_default(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn read(words: &str) -> Result<Arguments, clap::Error> {
         Arguments::read(format!("kohakuriver-gateway {words}").split_whitespace().map(OsString::from))
@@ -145,10 +240,14 @@ mod tests {
     fn what_is_taken_and_what_is_wrong_usage() {
         let arguments = read("--listen 127.0.0.1:0 --listen [::1]:2 --inventory f --api-listen 127.0.0.1:0").unwrap();
         assert_eq!(arguments.listen.len(), 2);
-        assert_eq!(read("").unwrap().max_tunnels, 4096);
-        let default = read("").unwrap();
-        assert_eq!(default.admin.0, Some("127.0.0.1:8003".parse().unwrap()));
-        assert_eq!((default.audit_log, default.log_level), (AuditLog::Stdout, LogLevel::Info));
+        let defaults = read("").unwrap();
+        assert_eq!((defaults.max_tunnels, defaults.max_handshakes, defaults.stale), (4096, 1024, 60));
+        assert_eq!(read("--allow 10.0.0.0/8 --allow ::1").unwrap().allow.len(), 2);
+        let rules = read("--line-protocol token-file /etc/token --allow-file f").unwrap().rules();
+        assert_eq!(rules.line_protocol, LineProtocol::TokenFile("/etc/token".into()));
+        assert_eq!(rules.allow_file, Some("f".into()));
+        assert_eq!(defaults.admin.0, Some("127.0.0.1:8003".parse().unwrap()));
+        assert_eq!((defaults.audit_log, defaults.log_level), (AuditLog::Stdout, LogLevel::Info));
         assert_eq!(read("--admin off").unwrap().admin.0, None);
         for wrong in [
             "--listen 8002",
@@ -157,6 +256,19 @@ mod tests {
             "--host-api http://h:1 --api-listen 127.0.0.1:0",
             "--api-listen 127.0.0.1:0",
             "--max-tunnels 0",
+            "--max-tunnels-per-client 0",
+            "--max-tunnels-per-user x",
+            "--max-handshakes 0",
+            "--stale -1",
+            "--stale 86401",
+            "--allow 10.0.0.0/33",
+            "--allow-runner lab",
+            "--line-protocol",
+            "--line-protocol on",
+            "--line-protocol token-file",
+            "--line-protocol off FILE",
+            "--line-protocol token-file a b",
+            "--line-protocol token-file a --inventory f",
             "--drain-timeout 86401",
             "--drain-timeout -1",
             "--idle-timeout 0",

@@ -1,14 +1,14 @@
 //! A client's way from its connection to a yes or a no, counted and noted at every step.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
 use crate::api::Reach;
 use crate::gateway::audit::Refused;
+use crate::gateway::limits::Permit;
 use crate::gateway::metrics::INCOMPLETE;
 use crate::gateway::session::{Facts, OpenSession, Protocol, Sessions};
 use crate::handshake::request::Request;
@@ -31,10 +31,19 @@ impl<'g> Attempt<'g> {
         let metrics = &sessions.records().metrics;
         metrics.accepted.increment();
         metrics.handshakes.increment();
-        // An IPv4 client of a dual-stack listener is shown as one.
-        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         debug!(%client, "connection accepted");
         Self { sessions, client, begun: Instant::now(), asked: None, user: None }
+    }
+
+    /// It is known where it comes from: the connection may be that of a proxy.
+    pub(super) fn comes_from(&mut self, client: SocketAddr) {
+        // An IPv4 client of a dual-stack listener is shown as one.
+        self.client = SocketAddr::new(client.ip().to_canonical(), client.port());
+    }
+
+    /// Where it comes from.
+    pub(super) fn address(&self) -> IpAddr {
+        self.client.ip()
     }
 
     /// Its request is complete.
@@ -53,7 +62,7 @@ impl<'g> Attempt<'g> {
     }
 
     /// It gets its tunnel.
-    pub(super) fn open(&self, reach: &Reach, permit: OwnedSemaphorePermit) -> OpenSession {
+    pub(super) fn open(&self, reach: &Reach, permit: Permit) -> OpenSession {
         let facts = Facts {
             user: self.user.clone(),
             client: self.client,

@@ -4,11 +4,14 @@
 //! the answer before it. So the write half is shut first, and what the other side still sends is read and thrown away
 //! until it has closed too; for a short while and a limited amount, since it may never do so (RFC 9112 §9.6).
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::sys;
 
 /// How long the other side has to take an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -16,6 +19,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// How much of what it still sends is read, in bytes.
 const DRAIN_BYTES: u64 = 256 * 1024;
+/// How much is read of what a client has sent already that is turned away, in bytes: more than a request of most.
+const GLANCE: usize = 4096;
 
 /// Writes `answer`; whether it went out in time.
 pub(super) async fn write(stream: &mut TcpStream, answer: &[u8]) -> bool {
@@ -27,6 +32,15 @@ pub(super) async fn answer(mut stream: TcpStream, answer: &[u8]) {
     if write(&mut stream, answer).await {
         finish(&mut stream).await;
     }
+}
+
+/// Writes `answer`, if that is possible at once, to a client that is about to be closed without more ado. What it has
+/// sent is taken, since otherwise a reset would eat the answer.
+pub(super) fn turn_away(stream: impl AsFd, answer: &[u8]) {
+    let stream = stream.as_fd();
+    // Whatever fails here, the connection ends.
+    let _ = sys::receive(stream, &mut [0; GLANCE]);
+    let _ = sys::send(stream, answer);
 }
 
 /// Ends what is written to `stream`, and gives the other side a while to take it and to close. Whether it has closed.

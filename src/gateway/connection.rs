@@ -1,88 +1,98 @@
 //! One connection, from its first byte to its last: request, lookup, dial, answer, relay.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::Reach;
+use crate::failure::Failure;
 use crate::gateway::attempt::Attempt;
-use crate::gateway::directory::Directory;
+use crate::gateway::dial::DialError;
+use crate::gateway::directory::{Asker, Directory};
 use crate::gateway::incoming::{self, Incoming};
-use crate::gateway::notices::Notices;
+use crate::gateway::limits::{Handshake, MORE_FILES, Permit};
+use crate::gateway::line_protocol::LineAccess;
+use crate::gateway::notices::{Matter, Notices};
+use crate::gateway::policy::{self, Runners};
 use crate::gateway::relay::Relays;
+use crate::gateway::rules::Rules;
 use crate::gateway::session::{Ending, Sessions};
 use crate::gateway::{Terms, closing, dial};
 use crate::handshake::answer;
 use crate::handshake::request::{Connect, Line, Request};
 use crate::refusal::Refusal;
-use crate::secret::Token;
 use crate::sys;
 use crate::target::VpsRef;
 
+/// How long it is waited until a Host that was not there is asked again how open it is.
+const HOST_PAUSE: Duration = Duration::from_secs(10);
+
 /// What every connection needs to know of the gateway.
 pub(super) struct Gateway {
-    directory: Arc<Directory>,
-    sessions: Arc<Sessions>,
-    /// The addresses it listens on.
-    own: Vec<SocketAddr>,
-    tunnels: Arc<Semaphore>,
-    terms: Terms,
-    relays: Arc<Relays>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) sessions: Arc<Sessions>,
+    /// The addresses it listens on, of all its doors.
+    pub(super) own: Vec<SocketAddr>,
+    pub(super) terms: Terms,
+    pub(super) relays: Arc<Relays>,
 }
 
 /// A way to a VPS, and the right to use it.
 struct Way {
     reach: Reach,
     vps: TcpStream,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
 }
 
 impl Gateway {
-    pub(super) fn new(
-        directory: Arc<Directory>,
-        sessions: Arc<Sessions>,
-        own: Vec<SocketAddr>,
-        terms: Terms,
-        relays: Arc<Relays>,
-    ) -> Self {
-        let tunnels = Arc::new(Semaphore::new(terms.max_tunnels));
-        let free = Arc::clone(&tunnels);
-        let used = move || terms.max_tunnels.saturating_sub(free.available_permits()) as u64;
-        sessions.records().metrics.limits.show("tunnels", terms.max_tunnels as u64, used);
-        Self { directory, own, tunnels, terms, sessions, relays }
-    }
-
     /// Reads again what an admin may have changed.
     pub(super) fn reload(&self, notices: &Notices) {
         self.directory.reload(notices);
+        self.terms.rules.reload(notices);
     }
 
     /// Serves `client`, which comes from `address`, until it is gone, or until it has a tunnel.
     pub(super) async fn serve(&self, mut client: TcpStream, address: SocketAddr) {
+        // Behind a proxy it is not known yet who this is.
+        let from = (!self.terms.proxy_protocol).then_some(address.ip());
+        let mut handshake = match self.terms.limits.handshakes.enter(from) {
+            Ok(handshake) => handshake,
+            Err(refusal) => return self.turn_away(&client, &refusal),
+        };
+        let mut attempt = Attempt::new(&self.sessions, address);
         // It fails only when the client has gone again already.
         if sys::tune(&client).is_err() {
             return;
         }
-        let (address, came) = incoming::read(&mut client, address, self.terms.proxy_protocol).await;
-        let mut attempt = Attempt::new(&self.sessions, address);
+        let read = incoming::read(&mut client, address, self.terms.proxy_protocol);
+        let (address, came) = tokio::select! {
+            biased;
+            came = read => came,
+            () = handshake.dropped() => {
+                let refusal = Refusal::Limit("others wait, and your request has not come".to_owned());
+                return self.turn_away(&client, &refusal);
+            }
+        };
+        handshake.has_asked(address.ip());
+        attempt.comes_from(address);
         let (request, early) = match came {
             Incoming::Request(request, early) => (request, early),
             Incoming::Broken(answer) => {
                 attempt.incomplete();
-                return closing::answer(client, &answer).await;
+                return refuse(client, &answer, handshake).await;
             }
             Incoming::Nobody => return,
         };
         attempt.asks(&request);
         let way = match &request {
-            Request::Connect(connect) => self.connect(connect, &attempt).await,
-            Request::Line(line) => self.line(line, &attempt).await,
+            Request::Connect(connect) => self.connect(connect, &mut attempt).await,
+            Request::Line(line) => self.line(line, &mut attempt).await,
         };
         let Way { reach, vps, permit } = match way {
             Ok(way) => way,
-            Err(answer) => return closing::answer(client, &answer).await,
+            Err(answer) => return refuse(client, &answer, handshake).await,
         };
         let session = attempt.open(&reach, permit);
         drop(attempt);
@@ -94,8 +104,27 @@ impl Gateway {
         }
     }
 
+    /// Warns the admin when anyone who can connect to one of the `doors` may reach every VPS. Takes as long as the Host
+    /// takes to be there.
+    pub(super) async fn warn_if_wide_open(&self, doors: &[SocketAddr]) {
+        if !policy::is_wide_open(doors, self.terms.rules.current().clients.as_ref()) {
+            return;
+        }
+        let open_to_everyone = loop {
+            match self.directory.is_open_to_everyone(&self.sessions.records().metrics).await {
+                Some(open) => break open,
+                None => tokio::time::sleep(HOST_PAUSE).await,
+            }
+        };
+        if open_to_everyone {
+            let failure = Failure::new("whoever can connect to this gateway reaches every VPS");
+            let failure = failure.cause("there is no authentication, and it listens beyond this machine");
+            self.notices().warn(&failure.hint("name the networks to serve with --allow"));
+        }
+    }
+
     /// The way that a CONNECT asks for, or the answer that says why there is none.
-    async fn connect(&self, connect: &Connect, attempt: &Attempt<'_>) -> Result<Way, Vec<u8>> {
+    async fn connect(&self, connect: &Connect, attempt: &mut Attempt<'_>) -> Result<Way, Vec<u8>> {
         let vps = match &connect.target {
             Ok(vps) => vps,
             Err(refusal) => {
@@ -104,31 +133,107 @@ impl Gateway {
                 return Err(answer::refused(refusal, host));
             }
         };
-        let way = self.open(vps, connect.token.clone(), attempt).await;
+        let way = self.open(vps, &Asker::with(connect.token.clone()), &self.terms.rules.current(), attempt).await;
         way.inspect_err(|refusal| attempt.refuse(refusal))
             .map_err(|refusal| answer::refused(&refusal, &vps.to_string()))
     }
 
     /// The same for the line protocol, which has no token.
-    async fn line(&self, line: &Line, attempt: &Attempt<'_>) -> Result<Way, Vec<u8>> {
+    async fn line(&self, line: &Line, attempt: &mut Attempt<'_>) -> Result<Way, Vec<u8>> {
         let id = line.target.map_err(|text| {
             attempt.refuse(&Refusal::BadRequest(text.to_owned()));
             answer::line_error(text)
         })?;
-        let way = self.open(&VpsRef::Id(id), None, attempt).await;
+        // One set of rules for the whole of a request.
+        let rules = self.terms.rules.current();
+        let asker = match &rules.line {
+            LineAccess::Off => None,
+            LineAccess::WithoutAuthentication => Some(Asker::with(None)),
+            LineAccess::Anonymous => Some(Asker { token: None, anonymous: true }),
+            LineAccess::As(token) => Some(Asker::with(Some(token.clone()))),
+        };
+        let way = match &asker {
+            None => Err(Refusal::LineNotServed),
+            Some(asker) => self.open(&VpsRef::Id(id), asker, &rules, attempt).await,
+        };
+        if let (LineAccess::As(_), Err(Refusal::TokenNeeded)) = (&rules.line, &way) {
+            let failure = Failure::new("the Host does not know the token that --line-protocol names");
+            let failure = failure.hint("put another one into the file, and send this process a SIGHUP");
+            self.notices().complain(Matter::LineToken, &failure);
+        }
         way.inspect_err(|refusal| attempt.refuse(refusal))
             .map_err(|refusal| answer::line_error(&refusal.line(&line.digits)))
     }
 
-    async fn open(&self, vps: &VpsRef, token: Option<Token>, attempt: &Attempt<'_>) -> Result<Way, Refusal> {
-        let reach = self.directory.reach(vps, token, &self.sessions.records().metrics).await?;
-        attempt.located(&reach);
-        let Ok(permit) = Arc::clone(&self.tunnels).try_acquire_owned() else {
-            return Err(Refusal::Limit(format!("it carries no more than {} tunnels at once", self.terms.max_tunnels)));
-        };
-        let dialled = dial::dial(&reach.host, reach.port, &self.own).await;
-        let vps = dialled.map_err(|error| error.refusal(&reach))?;
+    async fn open(
+        &self,
+        vps: &VpsRef,
+        asker: &Asker,
+        rules: &Rules,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Way, Refusal> {
+        let (from, metrics) = (attempt.address(), &self.sessions.records().metrics);
+        if !policy::serves(from, rules.clients.as_ref()) {
+            return Err(Refusal::AddressNotServed(from.to_string()));
+        }
+        let mut admission = self.directory.reach(vps, asker, metrics).await?;
+        attempt.user = admission.user.clone();
+        attempt.located(&admission.reach);
+        let permit = self.permit(from, &admission.user)?;
+        let mut dialled = self.dial(&admission.reach, rules).await;
+        if dialled.as_ref().is_err_and(DialError::is_of_the_address) {
+            match self.directory.reach_anew(vps, asker, &admission, metrics).await {
+                // The Host can't be asked, so the port's own answer is all there is.
+                None | Some(Err(Refusal::HostApi(_) | Refusal::Limit(_))) => {}
+                Some(anew) => {
+                    let old = std::mem::replace(&mut admission, anew?).reach;
+                    if (&old.host, old.port) != (&admission.reach.host, admission.reach.port) {
+                        attempt.located(&admission.reach);
+                        dialled = self.dial(&admission.reach, rules).await;
+                    }
+                }
+            }
+        }
+        let vps = dialled.map_err(|error| error.refusal(&admission.reach))?;
         sys::tune(&vps).map_err(|error| Refusal::Unreachable(format!("its connection broke at once: {error}")))?;
-        Ok(Way { reach, vps, permit })
+        Ok(Way { reach: admission.reach, vps, permit })
+    }
+
+    async fn dial(&self, reach: &Reach, rules: &Rules) -> Result<TcpStream, DialError> {
+        let runners = Runners { own: &self.own, allowed: rules.runners.as_ref() };
+        dial::dial(&reach.host, reach.port, runners).await
+    }
+
+    fn permit(&self, from: IpAddr, user: &Option<Arc<str>>) -> Result<Permit, Refusal> {
+        let tunnels = &self.terms.limits.tunnels;
+        tunnels.admit(from, user.clone()).inspect_err(|_| {
+            // An admin need not know of a client that holds too many itself.
+            if tunnels.are_all_taken() {
+                let failure = Failure::new("all tunnels are taken: new ones are refused");
+                let hint = format!("raise --max-tunnels; or {MORE_FILES}");
+                self.notices().complain(Matter::Tunnels, &failure.hint(hint));
+            }
+        })
+    }
+
+    /// Ends a connection that there is no place for. It is counted, and that is all: whoever opens thousands of them
+    /// shall not fill the audit log, too.
+    fn turn_away(&self, client: &TcpStream, refusal: &Refusal) {
+        self.sessions.records().metrics.refuse(refusal.reason(), refusal.proxy_error());
+        closing::turn_away(client, &answer::refused(refusal, ""));
+    }
+
+    fn notices(&self) -> &Notices {
+        &self.sessions.records().notices
+    }
+}
+
+/// Tells `client` no. It may take its time for that unless others need its place.
+async fn refuse(client: TcpStream, answer: &[u8], mut handshake: Handshake) {
+    handshake.is_answered();
+    tokio::select! {
+        biased;
+        () = closing::answer(client, answer) => {}
+        () = handshake.dropped() => {}
     }
 }

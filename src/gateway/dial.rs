@@ -14,8 +14,9 @@ use tokio::time::timeout;
 
 use crate::api::Reach;
 use crate::dial::{ATTEMPT_DELAY, interleave};
-use crate::gateway::policy::{self, Denied};
+use crate::gateway::policy::{self, Denied, Runners};
 use crate::refusal::Refusal;
+use crate::sys;
 use crate::text::excerpt;
 
 /// How long resolving and connecting may take together, as long as older Hosts have always waited for a Runner.
@@ -32,16 +33,24 @@ pub(super) enum DialError {
     Timeout,
     #[error("connection refused")]
     Refused,
+    #[error("no file descriptor left")]
+    Shortage,
     #[error("{address} can't be reached")]
     Failed { address: SocketAddr, source: io::Error },
 }
 
 impl DialError {
+    /// The address may have been the wrong one: a VPS that was restarted has another.
+    pub(super) fn is_of_the_address(&self) -> bool {
+        matches!(self, Self::NoAddress { .. } | Self::Timeout | Self::Refused | Self::Failed { .. })
+    }
+
     /// What the client is told.
     pub(super) fn refusal(self, reach: &Reach) -> Refusal {
         match self {
             Self::Timeout => Refusal::ConnectionTimeout,
             Self::Refused => Refusal::ConnectionRefused { node: reach.node.clone(), booting: reach.booting },
+            Self::Shortage => Refusal::Limit("it has no file descriptor left to dial with".to_owned()),
             Self::Denied(denied) => Refusal::Unreachable(denied.to_string()),
             Self::NoAddress { ref source, .. } | Self::Failed { ref source, .. } => {
                 Refusal::Unreachable(excerpt(&format!("{self}: {source}")))
@@ -50,12 +59,12 @@ impl DialError {
     }
 }
 
-/// Connects to `host:port`. `own` are the addresses that the gateway listens on.
-pub(super) async fn dial(host: &str, port: u16, own: &[SocketAddr]) -> Result<TcpStream, DialError> {
+/// Connects to `host:port`, where that is an address of `runners`.
+pub(super) async fn dial(host: &str, port: u16, runners: Runners<'_>) -> Result<TcpStream, DialError> {
     let connected = async {
         let resolved = tokio::net::lookup_host((host, port)).await;
         let resolved: Vec<SocketAddr> = resolved.map_err(|source| no_address(host, source))?.collect();
-        race(interleave(permitted(resolved, own)?)).await
+        race(interleave(permitted(resolved, runners)?)).await
     };
     timeout(DIAL_LIMIT, connected).await.unwrap_or(Err(DialError::Timeout))
 }
@@ -65,11 +74,11 @@ fn no_address(host: &str, source: io::Error) -> DialError {
 }
 
 /// The addresses that may be dialled; an error when that leaves none.
-fn permitted(addresses: Vec<SocketAddr>, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, DialError> {
+fn permitted(addresses: Vec<SocketAddr>, runners: Runners<'_>) -> Result<Vec<SocketAddr>, DialError> {
     let mut denied = None;
     let mut permitted = Vec::with_capacity(addresses.len());
     for address in addresses {
-        match policy::check(address, own, policy::is_local(address.ip())) {
+        match policy::check(address, runners, policy::is_local) {
             Ok(()) => permitted.push(address),
             Err(why) => denied = Some(why),
         }
@@ -113,6 +122,7 @@ async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
     TcpStream::connect(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::ConnectionRefused => DialError::Refused,
         io::ErrorKind::TimedOut => DialError::Timeout,
+        _ if sys::is_out_of_descriptors(&source) => DialError::Shortage,
         _ => DialError::Failed { address, source },
     })
 }
@@ -121,7 +131,8 @@ async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
 fn telling(before: Option<DialError>, now: DialError) -> DialError {
     match before {
         Some(before @ DialError::Refused) => before,
-        Some(before @ DialError::Timeout) if !matches!(now, DialError::Refused) => before,
+        Some(before @ DialError::Shortage) if !matches!(now, DialError::Refused) => before,
+        Some(before @ DialError::Timeout) if !matches!(now, DialError::Refused | DialError::Shortage) => before,
         _ => now,
     }
 }
@@ -131,6 +142,8 @@ mod tests {
     use super::*;
     use crate::target::TaskId;
     use tokio::net::TcpListener;
+
+    const ANY: Runners<'_> = Runners { own: &[], allowed: None };
 
     async fn closed_port() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
@@ -142,7 +155,7 @@ mod tests {
         let open = listener.local_addr().unwrap();
         let stream = race(vec![closed_port().await, open]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
-        let stream = dial("localhost", open.port(), &[]).await.unwrap();
+        let stream = dial("localhost", open.port(), ANY).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
     }
 
@@ -156,7 +169,7 @@ mod tests {
             booting: true,
         };
         let closed = closed_port().await;
-        let refused = dial("127.0.0.1", closed.port(), &[]).await.unwrap_err().refusal(&reach);
+        let refused = dial("127.0.0.1", closed.port(), ANY).await.unwrap_err().refusal(&reach);
         assert_eq!(refused, Refusal::ConnectionRefused { node: "node-up".into(), booting: true });
         for (host, own, text) in [
             ("no-such-host.invalid", None, "no address is known for `no-such-host.invalid`: "),
@@ -166,7 +179,7 @@ mod tests {
             ("localhost", Some(SocketAddr::new("::".parse().unwrap(), closed.port())), "is the gateway itself"),
         ] {
             let own: Vec<_> = own.into_iter().collect();
-            let refusal = dial(host, closed.port(), &own).await.unwrap_err().refusal(&reach);
+            let refusal = dial(host, closed.port(), Runners { own: &own, ..ANY }).await.unwrap_err().refusal(&reach);
             let Refusal::Unreachable(why) = &refusal else { panic!("{host}: {refusal:?}") };
             assert!(why.contains(text), "{host}: {why}");
         }

@@ -38,14 +38,17 @@ mod incoming;
 mod inherited;
 mod inventory;
 mod limits;
+mod line_protocol;
 mod listen;
 mod metrics;
+mod networks;
 mod notices;
 mod orders;
 mod outlet;
 mod policy;
 mod records;
 mod relay;
+mod rules;
 mod service_manager;
 mod session;
 mod stop;
@@ -63,12 +66,14 @@ use tokio::sync::mpsc::Receiver;
 
 pub use arguments::{AdminAddress, Arguments};
 pub use audit::AuditLog;
-pub use directory::Directory;
+pub use directory::{Directory, HostDirectory};
 pub use inventory::{Cluster, Inventory, InventoryError};
+pub use limits::{Limits, Wanted};
 pub use notices::{LogFormat, LogLevel, Notices};
 pub use orders::Order;
 pub use records::Records;
 pub use relay::Relays;
+pub use rules::RuleBook;
 pub use service_manager::ServiceManager;
 
 use crate::api::Client;
@@ -79,6 +84,7 @@ use admin::Admin;
 use connection::Gateway;
 use hand_over::{Estate, Parent};
 use inherited::{Inherited, Purpose};
+use limits::Kind;
 use session::Sessions;
 use stop::Closing;
 
@@ -96,10 +102,12 @@ pub struct Listeners {
 }
 
 /// What a gateway may do, and for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Terms {
-    /// Most tunnels at once.
-    pub max_tunnels: usize,
+    /// How much it holds at once.
+    pub limits: Arc<Limits>,
+    /// Whom it serves and where it dials, as long as nobody changes that.
+    pub rules: Arc<RuleBook>,
     /// How long tunnels have to finish when it is told to stop.
     pub drain_timeout: Duration,
     /// Whether a connection starts with a PROXY protocol header, which tells the client's address.
@@ -127,6 +135,7 @@ fn run_with(
 ) -> Result<(), Failure> {
     let notices = &records.notices;
     let directory = directory(arguments, settings, notices)?;
+    let rules = RuleBook::open(arguments.rules())?;
     let broken = |error: io::Error| Failure::new("cannot start").because(&error);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(broken)?;
     let served = runtime.block_on(async {
@@ -134,8 +143,16 @@ fn run_with(
         let (listeners, parent) = bind(arguments, settings, inherited)?;
         announce(&listeners, notices).map_err(broken)?;
         let open_files = limits::raise_open_files();
+        let limits = Limits::new(&arguments.limits(), open_files);
+        if limits.most(Kind::Tunnels) < arguments.max_tunnels as usize {
+            let most = limits.most(Kind::Tunnels);
+            notices.say(&format!(
+                "carrying at most {most} tunnels at once: more would not fit into the limit of open files"
+            ));
+        }
         let terms = Terms {
-            max_tunnels: limits::tunnels(arguments.max_tunnels as usize, open_files),
+            limits: Arc::new(limits),
+            rules: Arc::new(rules),
             drain_timeout: Duration::from_secs(arguments.drain_timeout.into()),
             proxy_protocol: arguments.proxy_protocol,
         };
@@ -174,7 +191,7 @@ pub async fn serve(
     let all = listeners.tunnels.iter().chain(&listeners.api).chain(&listeners.admin);
     let own = all.map(TcpListener::local_addr).collect::<io::Result<Vec<SocketAddr>>>()?;
     let estate = Estate::of(&listeners)?;
-    let doors = Doors::new(records.notices.clone());
+    let doors = Doors::new(records.notices.clone(), Arc::clone(&records.metrics));
     if let (Directory::Inventory(inventory), Some(listener)) = (&directory, listeners.api) {
         let inventory = Arc::clone(inventory);
         let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
@@ -198,14 +215,14 @@ pub async fn serve(
             async move { admin.serve(stream).await }
         });
     }
-    let gateway = Arc::new(Gateway::new(directory, sessions, own, terms, Arc::clone(&relays)));
-    let most = terms.max_tunnels + limits::WAITING_ROOM;
-    let permits = Arc::new(Semaphore::new(most));
-    let free = Arc::clone(&permits);
-    // Each listener holds a permit for whoever comes next.
-    let most_free = most.saturating_sub(listeners.tunnels.len());
-    let used = move || most_free.saturating_sub(free.available_permits()) as u64;
-    records.metrics.limits.show("connections", most as u64, used);
+    limits::show(&terms.limits, &records.metrics);
+    let tunnels = listeners.tunnels.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<SocketAddr>>>()?;
+    // Those that are being dropped for others count a moment longer than their places.
+    let permits = Arc::new(Semaphore::new(2 * terms.limits.most(Kind::Handshakes)));
+    let drain_timeout = terms.drain_timeout;
+    let gateway = Arc::new(Gateway { directory, sessions, own, terms, relays: Arc::clone(&relays) });
+    let warning = Arc::clone(&gateway);
+    doors.beside(async move { warning.warn_if_wide_open(&tunnels).await });
     for listener in listeners.tunnels {
         let gateway = Arc::clone(&gateway);
         let serve = move |stream, address| {
@@ -238,9 +255,9 @@ pub async fn serve(
     match heir {
         Some(heir) => {
             service_manager.handed_over(heir);
-            closing.leave(heir, terms.drain_timeout).await;
+            closing.leave(heir, drain_timeout).await;
         }
-        None => closing.stop(terms.drain_timeout, &service_manager).await,
+        None => closing.stop(drain_timeout, &service_manager).await,
     }
     Ok(())
 }
@@ -255,8 +272,9 @@ fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> R
         return Ok(Directory::Inventory(Arc::new(inventory)));
     }
     let base = arguments.host_api.clone().unwrap_or_else(|| host_api_of(settings));
+    let stale = Duration::from_secs(arguments.stale.into());
     let client = Client::new(&base, None);
-    client.map(Directory::Host).map_err(|error| {
+    client.map(|client| Directory::Host(Box::new(HostDirectory::new(client, stale)))).map_err(|error| {
         Failure::usage(format!("cannot use `{base}` as --host-api"))
             .because(&error)
             .hint("write it as http://HOST:PORT")

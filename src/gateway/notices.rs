@@ -30,6 +30,10 @@ pub(super) enum Matter {
     Accept,
     /// A new version of the inventory is refused.
     Inventory,
+    /// No more tunnels fit.
+    Tunnels,
+    /// The Host refuses the token that serves the line protocol.
+    LineToken,
     /// Audit lines are lost.
     Audit,
 }

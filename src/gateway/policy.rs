@@ -1,11 +1,14 @@
-//! Which addresses the gateway dials: facts in, verdict out.
+//! Which clients the gateway serves and which addresses it dials: facts in, verdict out.
 //!
 //! A VPS's address comes from a Host, and a Host lets anyone on its network register a Runner. So an address that no
 //! Runner can have is refused whatever the Host says: above all those that lead to a cloud's metadata service, or back
 //! into the gateway. It is the resolved address that is judged, since a name can mean anything. Loopback is dialled:
-//! Hosts do run a Runner on their own machine.
+//! Hosts do run a Runner on their own machine. What is left an admin can narrow down (`--allow-runner`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use crate::gateway::networks::Networks;
+use crate::sys;
 
 /// Where clouds serve credentials to whoever asks from inside a machine, beside the link-local 169.254.169.254.
 const METADATA: [IpAddr; 3] = [
@@ -24,9 +27,32 @@ pub(super) struct Denied {
     what: &'static str,
 }
 
-/// Whether `address` may be dialled. `own` are the addresses that the gateway listens on, `is_local` says whether
-/// `address` belongs to this machine.
-pub(super) fn check(address: SocketAddr, own: &[SocketAddr], is_local: bool) -> Result<(), Denied> {
+/// What may be dialled here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Runners<'a> {
+    /// The addresses that the gateway listens on, of all its doors.
+    pub(super) own: &'a [SocketAddr],
+    /// The networks that Runners are in; `None` for any.
+    pub(super) allowed: Option<&'a Networks>,
+}
+
+/// Whether a client at `ip` is served; `allowed` are the networks that clients are in, `None` for any.
+pub(super) fn serves(ip: IpAddr, allowed: Option<&Networks>) -> bool {
+    allowed.is_none_or(|networks| networks.contains(ip))
+}
+
+/// Whether any address of the world is served by one of the doors that are `listening`, as far as the rules go.
+pub(super) fn is_wide_open(listening: &[SocketAddr], allowed: Option<&Networks>) -> bool {
+    allowed.is_none() && listening.iter().any(|address| !address.ip().to_canonical().is_loopback())
+}
+
+/// Whether `address` may be dialled. `is_local` says whether an address belongs to this machine; it is asked only when
+/// that matters.
+pub(super) fn check(
+    address: SocketAddr,
+    runners: Runners<'_>,
+    is_local: impl Fn(IpAddr) -> bool,
+) -> Result<(), Denied> {
     let ip = embedded(address.ip());
     let kind = match ip {
         // Checked first: one of them is link-local, and the reason should name what matters.
@@ -39,7 +65,12 @@ pub(super) fn check(address: SocketAddr, own: &[SocketAddr], is_local: bool) -> 
         IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
         IpAddr::V6(v6) if v6.is_unspecified() => Some("no address of a machine"),
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
-        ip => own.iter().any(|own| leads_to(ip, address.port(), *own, is_local)).then_some("the gateway itself"),
+        ip if runners.own.iter().any(|own| leads_to(ip, address.port(), *own, &is_local)) => Some("the gateway itself"),
+        ip => {
+            let allowed =
+                runners.allowed.is_none_or(|networks| networks.contains(ip) || networks.contains(address.ip()));
+            (!allowed).then_some("outside the networks of --allow-runner")
+        }
     };
     match kind {
         Some(what) => Err(Denied { address: ip, what }),
@@ -47,9 +78,9 @@ pub(super) fn check(address: SocketAddr, own: &[SocketAddr], is_local: bool) -> 
     }
 }
 
-fn leads_to(ip: IpAddr, port: u16, own: SocketAddr, is_local: bool) -> bool {
+fn leads_to(ip: IpAddr, port: u16, own: SocketAddr, is_local: impl Fn(IpAddr) -> bool) -> bool {
     let listening = own.ip().to_canonical();
-    port == own.port() && (listening == ip || (listening.is_unspecified() && is_local))
+    port == own.port() && (listening == ip || (listening.is_unspecified() && is_local(ip)))
 }
 
 /// The IPv4 address inside an IPv6 one that stands for it: mapped (RFC 4291 §2.5.5.2), or NAT64's well-known prefix
@@ -81,12 +112,88 @@ pub(super) fn is_local(ip: IpAddr) -> bool {
         socket.connect((ip, 9))?;
         socket.local_addr()
     };
-    probe().is_ok_and(|from: SocketAddr| from.ip() == ip)
+    match probe() {
+        Ok(from) => from.ip() == ip,
+        // Not known, and a wrong yes does less harm than a wrong no.
+        Err(error) => sys::is_out_of_descriptors(&error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::networks::network;
+
+    const ANY: Runners<'_> = Runners { own: &[], allowed: None };
+
+    fn networks(texts: &[&str]) -> Networks {
+        Networks::of(texts.iter().map(|text| network(text).unwrap()))
+    }
+
+    #[test]
+    fn whom_it_serves() {
+        let lab = networks(&["10.0.0.0/8", "2001:db8::/32"]);
+        for (ip, allowed, served) in [
+            ("203.0.113.9", None, true),
+            ("10.1.2.3", Some(&lab), true),
+            ("::ffff:10.1.2.3", Some(&lab), true),
+            ("11.1.2.3", Some(&lab), false),
+            ("::ffff:11.1.2.3", Some(&lab), false),
+            ("2001:db8::9", Some(&lab), true),
+            ("127.0.0.1", Some(&lab), false),
+            ("10.1.2.3", Some(&Networks::default()), false),
+        ] {
+            assert_eq!(serves(ip.parse().unwrap(), allowed), served, "{ip} {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn when_it_is_open_to_the_world() {
+        let lab = networks(&["10.0.0.0/8"]);
+        for (listening, allowed, open) in [
+            ("[::]:8002", None, true),
+            ("0.0.0.0:8002", None, true),
+            ("10.0.0.1:8002", None, true),
+            ("[::]:8002", Some(&lab), false),
+            ("127.0.0.1:8002", None, false),
+            ("127.1.2.3:8002", None, false),
+            ("[::1]:8002", None, false),
+            ("[::ffff:127.0.0.1]:8002", None, false),
+        ] {
+            let listening = [listening.parse().unwrap(), "127.0.0.1:1".parse().unwrap()];
+            assert_eq!(is_wide_open(&listening, allowed), open, "{listening:?} {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn runners_in_these_networks_only() {
+        let lab = networks(&["10.0.0.0/8", "169.254.0.0/16", "64:ff9b::/96"]);
+        for (address, denied) in [
+            ("10.0.0.7:22", None),
+            ("[::ffff:10.0.0.7]:22", None),
+            ("[64:ff9b::c000:207]:22", None),
+            (
+                "192.168.0.7:22",
+                Some("192.168.0.7 is outside the networks of --allow-runner, which the gateway does not dial"),
+            ),
+            (
+                "127.0.0.1:22",
+                Some("127.0.0.1 is outside the networks of --allow-runner, which the gateway does not dial"),
+            ),
+            // What is refused always can't be allowed.
+            (
+                "169.254.169.254:80",
+                Some("169.254.169.254 is a cloud's metadata service, which the gateway does not dial"),
+            ),
+            ("169.254.1.1:22", Some("169.254.1.1 is a link-local address, which the gateway does not dial")),
+            ("10.0.0.7:8002", Some("10.0.0.7 is the gateway itself, which the gateway does not dial")),
+        ] {
+            let own = ["0.0.0.0:8002".parse().unwrap()];
+            let runners = Runners { own: &own, allowed: Some(&lab) };
+            let verdict = check(address.parse().unwrap(), runners, |_| true);
+            assert_eq!(verdict.err().map(|denied| denied.to_string()).as_deref(), denied, "{address}");
+        }
+    }
 
     #[test]
     fn what_is_dialled_and_what_never_is() {
@@ -118,7 +225,7 @@ mod tests {
             ("::ffff:0.0.0.0", Some("no address of a machine")),
             ("255.255.255.255", Some("the broadcast address")),
         ] {
-            let verdict = check(SocketAddr::new(ip.parse().unwrap(), 22), &[], false);
+            let verdict = check(SocketAddr::new(ip.parse().unwrap(), 22), ANY, |_| false);
             assert_eq!(verdict.err().map(|denied| denied.what), what, "{ip}");
         }
     }
@@ -135,11 +242,10 @@ mod tests {
             ("127.0.0.1:8002", "127.0.0.1:8002", true, true),
             ("10.0.0.1:8002", "127.0.0.1:8002", true, false),
         ] {
-            let verdict = check(address.parse().unwrap(), &[own.parse().unwrap()], is_local);
-            assert_eq!(verdict.is_err(), denied, "{address} on {own}");
+            let own = ["127.0.0.9:1".parse().unwrap(), own.parse().unwrap()];
+            let verdict = check(address.parse().unwrap(), Runners { own: &own, ..ANY }, |_| is_local);
+            assert_eq!(verdict.is_err(), denied, "{address} on {own:?}");
         }
-        let denied = check("127.0.0.1:8002".parse().unwrap(), &["[::]:8002".parse().unwrap()], true).unwrap_err();
-        assert_eq!(denied.to_string(), "127.0.0.1 is the gateway itself, which the gateway does not dial");
     }
 
     #[test]

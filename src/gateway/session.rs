@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
+use crate::gateway::limits::Permit;
 use crate::gateway::metrics::{Page, name};
 use crate::gateway::records::Records;
 use crate::target::TaskId;
@@ -138,7 +138,7 @@ impl Sessions {
     }
 
     /// Enters a tunnel, which stays until what is returned is closed or dropped.
-    pub(super) fn open(self: &Arc<Self>, facts: Facts, permit: OwnedSemaphorePermit) -> OpenSession {
+    pub(super) fn open(self: &Arc<Self>, facts: Facts, permit: Permit) -> OpenSession {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let session = Arc::new(Session {
             id,
@@ -210,7 +210,7 @@ pub(super) struct OpenSession {
     session: Arc<Session>,
     sessions: Arc<Sessions>,
     ending: Ending,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 impl OpenSession {
@@ -237,7 +237,7 @@ impl Drop for OpenSession {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use tokio::sync::Semaphore;
+    use crate::gateway::limits::tests::permit;
 
     /// A tunnel of `user` among `sessions`.
     pub(in crate::gateway) fn tunnel(sessions: &Arc<Sessions>, user: Option<&str>) -> OpenSession {
@@ -248,7 +248,7 @@ pub(super) mod tests {
             vps: TaskId::parse("7323718749301768192").unwrap(),
             node: "node1".into(),
         };
-        sessions.open(facts, Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap())
+        sessions.open(facts, permit())
     }
 
     #[test]

@@ -25,8 +25,9 @@ struct Running {
 }
 
 impl Running {
-    async fn start(directory: Directory, max_tunnels: usize) -> Self {
-        let terms = Terms { max_tunnels, drain_timeout: Duration::ZERO, proxy_protocol: false };
+    async fn start(directory: Directory, max_tunnels: u32) -> Self {
+        let wanted = Wanted { tunnels: max_tunnels, ..Wanted::default() };
+        let terms = Terms { limits: Arc::new(Limits::new(&wanted, None)), ..terms() };
         Self::on(directory, terms).await
     }
 
@@ -46,7 +47,7 @@ impl Running {
     }
 
     async fn before(host: &FakeHost) -> Self {
-        Self::start(Directory::Host(Client::new(&host.base, None).unwrap()), 8).await
+        Self::start(directory_of(&host.base), 8).await
     }
 
     async fn send(&self, bytes: &[u8]) -> TcpStream {
@@ -58,6 +59,19 @@ impl Running {
     async fn ask(&self, request: &str) -> String {
         rest(&mut self.send(request.as_bytes()).await).await
     }
+}
+
+fn terms() -> Terms {
+    Terms {
+        limits: Arc::new(Limits::new(&Wanted::default(), None)),
+        rules: Arc::new(RuleBook::open(rules::Sources::default()).unwrap()),
+        drain_timeout: Duration::ZERO,
+        proxy_protocol: false,
+    }
+}
+
+fn directory_of(base: &str) -> Directory {
+    Directory::Host(Box::new(HostDirectory::new(Client::new(base, None).unwrap(), Duration::from_secs(60))))
 }
 
 async fn rest(stream: &mut TcpStream) -> String {
@@ -243,13 +257,13 @@ async fn a_refusal_arrives_whatever_the_client_still_sends() {
 #[tokio::test]
 async fn one_tunnel_too_many() {
     let host = host(vps().await, json!({})).await;
-    let gateway = Running::start(Directory::Host(Client::new(&host.base, None).unwrap()), 1).await;
+    let gateway = Running::start(directory_of(&host.base), 1).await;
     let mut first = gateway.send(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).await;
     let mut banner = [0; 22];
     timeout(PATIENCE, first.read_exact(&mut banner)).await.unwrap().unwrap();
     let answer = gateway.ask(&connect(&format!("{ID}:22"))).await;
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("error=connection_limit_reached"), "{answer}");
-    assert!(answer.contains("\r\nRetry-After: ") && answer.contains("no more than 1 tunnels"), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: ") && answer.contains("no more than 1 tunnel in all"), "{answer}");
     drop(first);
     // The place is free once the VPS has ended too, which nothing outside tells.
     let mut last = timeout(PATIENCE, async {

@@ -29,7 +29,7 @@ fn metrics_before_and_after_real_tunnels() {
         "setup_seconds_count",
         "tunnel_seconds_count",
         "handshakes",
-        "limit_used{limit=\"connections\"}",
+        "limit_used{limit=\"handshakes\"}",
     ] {
         assert_eq!(metric(&page, name), 0.0, "{name}");
     }

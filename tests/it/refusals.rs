@@ -5,8 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
 
+use crate::support::curl::curl;
 use crate::support::gateway::{Gateway, NODE, NODE_DOWN, inventory};
 use crate::support::home::Home;
+use crate::support::host_api::{STRANGER, VIEWER, host_api};
 use crate::support::peers::{MutePort, PEER_TIMEOUT, RefusingPort, echo_server, http_server};
 use crate::support::run::Run;
 use crate::support::scene::{Mode, helper_command};
@@ -74,6 +76,17 @@ fn on_the_wire(gateway: SocketAddr, target: &str, row: &Row) {
     assert_eq!(answer.body["status"].to_string(), row.status[..3], "{whole}");
     assert_eq!(answer.body["vps_status"].as_str(), row.vps_status, "{whole}");
     assert!(answer.body["hint"].as_str().unwrap_or_default().contains(row.hint), "{whole}");
+}
+
+/// Checks the same answer as curl understands it.
+#[track_caller]
+fn through_curl(gateway: SocketAddr, target: &str, authorization: Option<&str>, row: &Row) {
+    let answer = curl(gateway, target, authorization);
+    let head = &answer.head;
+    assert_eq!(answer.status.to_string(), row.status[..3], "{head}");
+    let proxy_status = answer.field("proxy-status").unwrap_or_default();
+    assert!(proxy_status.ends_with(&format!("; error={}", row.error)), "{head}");
+    assert_eq!(answer.field("retry-after").is_some(), row.retry, "{head}");
 }
 
 /// Checks what ssh's user reads: three lines of ours (with one more cause where there is a detail), nothing on stdout.
@@ -184,6 +197,7 @@ fn every_row_of_the_table() {
     for (vps, row, line) in &table {
         let id = vps["task_id"].as_str().unwrap();
         on_the_wire(gateway.address, &format!("{id}:22"), row);
+        through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, row);
         assert_eq!(ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n")), format!("ERROR {line}\n"));
         through_ssh(&sshd, gateway.address, id, row);
     }
@@ -202,6 +216,7 @@ fn an_unknown_vps() {
             vps_status: None,
         };
         on_the_wire(gateway.address, &format!("{name}:22"), &row);
+        through_curl(gateway.address, &format!("{name}.kohakuriver:22"), None, &row);
         // For a name the helper asks the Host's API, so it is that which says no.
         if !name.starts_with("no-") {
             through_ssh(&sshd, gateway.address, name, &row);
@@ -226,6 +241,7 @@ fn a_port_that_never_answers() {
     };
     std::thread::scope(|scope| {
         scope.spawn(|| on_the_wire(gateway.address, &format!("{id}:22"), &row));
+        scope.spawn(|| through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, &row));
         scope.spawn(|| {
             let answer = ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n"));
             assert_eq!(answer, format!("ERROR Timeout connecting to Runner for task {id}.\n"));
@@ -247,6 +263,7 @@ fn a_port_other_than_22() {
     };
     // Before it is known whether there is such a VPS.
     on_the_wire(gateway.address, "42:80", &row);
+    through_curl(gateway.address, "42.kohakuriver:80", None, &row);
     // The helper need not ask.
     let home = Home::new();
     let config =
@@ -321,6 +338,7 @@ fn a_host_api_that_is_down_or_answers_nonsense() {
             vps_status: None,
         };
         on_the_wire(gateway.address, &format!("{id}:22"), &row);
+        through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, &row);
         assert_eq!(ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n")), "ERROR Internal server error.\n");
         through_ssh(&sshd, gateway.address, id, &row);
     }
@@ -328,7 +346,7 @@ fn a_host_api_that_is_down_or_answers_nonsense() {
 
 #[test]
 fn a_login_that_is_needed_names_how() {
-    let api = crate::support::host_api::host_api(vec![json!({ "task_id": "42", "status": "running" })]);
+    let api = host_api(vec![json!({ "task_id": "42", "status": "running" })]);
     let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
     let row = |status, title: &str, hint| Row {
         status,
@@ -340,6 +358,16 @@ fn a_login_that_is_needed_names_how() {
     };
     let login = row("407 Proxy Authentication Required", "VPS 42 needs a login", "kohakuriver auth login");
     on_the_wire(gateway.address, "42:22", &login);
+    for authorization in [None, Some("Bearer unknown"), Some("Basic dTp1bmtub3du"), Some("Digest x")] {
+        through_curl(gateway.address, "42.kohakuriver:22", authorization, &login);
+    }
+    let not_yours = row("403 Forbidden", "VPS 42 is not yours to reach", "");
+    for token in [STRANGER, VIEWER] {
+        through_curl(gateway.address, "42.kohakuriver:22", Some(&format!("Bearer {token}")), &not_yours);
+    }
+    // What is no request for a VPS is no matter of who asks.
+    let malformed = Row { error: "http_request_error", ..row("400 Bad Request", "", "") };
+    through_curl(gateway.address, "127.0.0.1:22", None, &malformed);
     let answer = refusal(gateway.address, &connect_head("42:22"));
     assert!(answer.head.contains("\r\nProxy-Authenticate: Bearer realm=\"kohakuriver\""), "{}", answer.head);
     // The line protocol has no token: whoever needs one is told how to get in.
@@ -368,7 +396,10 @@ fn a_gateway_at_its_limit() {
         vps_status: None,
     };
     on_the_wire(gateway.address, &format!("{id}:22"), &row);
+    through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, &row);
     through_ssh(&sshd, gateway.address, id, &row);
+    let line = ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n"));
+    assert_eq!(line, "ERROR Too many connections. Try again in a moment.\n");
     // Those who are in stay in.
     only.write_all(b"still").unwrap();
     only.read_exact(&mut [0; 5]).unwrap();

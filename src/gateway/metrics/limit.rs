@@ -13,18 +13,21 @@ struct Limit {
     name: &'static str,
     most: u64,
     used: Box<dyn Fn() -> u64 + Send + Sync>,
+    met: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl Limits {
     /// Shows the limit `name` of `most`; `used` tells at any time how much of it is used. Of a limit for each user or
-    /// each address that is the most that any of them uses.
+    /// each address that is the most that any of them uses. `met` tells how often somebody came beyond it.
     pub(in crate::gateway) fn show(
         &self,
         name: &'static str,
         most: u64,
         used: impl Fn() -> u64 + Send + Sync + 'static,
+        met: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Limit { name, most, used: Box::new(used) });
+        let limit = Limit { name, most, used: Box::new(used), met: Box::new(met) };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(limit);
     }
 
     pub(super) fn write(&self, page: &mut Page) {
@@ -33,6 +36,8 @@ impl Limits {
         page.gauges(name!("limit"), "The limits in force.", most);
         let used = limits.iter().map(|limit| ([("limit", limit.name)], (limit.used)() as f64));
         page.gauges(name!("limit_used"), "How much of each limit is used.", used);
+        let met = limits.iter().map(|limit| ([("limit", limit.name)], (limit.met)()));
+        page.counter(name!("limit_met_total"), "Connections refused, or dropped for others, by each limit.", met);
     }
 }
 

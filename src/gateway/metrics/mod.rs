@@ -84,6 +84,8 @@ pub(super) struct Metrics {
     started: SystemTime,
     /// Connections of clients that were accepted.
     pub(super) accepted: Counter,
+    /// Connections that were closed at the door, since no descriptor was left for them.
+    pub(super) turned_away: Counter,
     /// Requests being read, looked up, dialled and refused.
     pub(super) handshakes: Gauge,
     /// Tunnels opened, by [`Protocol`].
@@ -123,6 +125,7 @@ impl Default for Metrics {
         Self {
             started: SystemTime::now(),
             accepted: Counter::default(),
+            turned_away: Counter::default(),
             handshakes: Gauge::default(),
             opened: Default::default(),
             closed: Default::default(),
@@ -166,6 +169,8 @@ impl Metrics {
     pub(super) fn write(&self, page: &mut Page) {
         page.gauge(name!("build_info"), "The version that runs.", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         page.counter(name!("connections_accepted_total"), "Connections of clients.", [([], self.accepted.value())]);
+        let help = "Connections closed at the door, since no file descriptor was left for them.";
+        page.counter(name!("connections_turned_away_total"), help, [([], self.turned_away.value())]);
         let handshakes = self.handshakes.0.load(Ordering::Relaxed) as f64;
         page.gauge(name!("handshakes"), "Requests being read, looked up, dialled or refused.", &[], handshakes);
         let opened = Protocol::ALL.map(|protocol| ([("protocol", protocol.name())], self.opened(protocol).value()));

@@ -65,7 +65,7 @@ fn what_is_counted_stands_on_the_page() {
     metrics.refuse(INCOMPLETE.0, INCOMPLETE.1);
     metrics.looked_up(Lookup::Failed, Duration::from_secs(10));
     metrics.cache_stale.increment();
-    metrics.limits.show("tunnels", 8, || 3);
+    metrics.limits.show("tunnels", 8, || 3, || 2);
     let text = page(&metrics);
     for (name, expected) in [
         ("connections_accepted_total", 4.0),
@@ -82,6 +82,7 @@ fn what_is_counted_stands_on_the_page() {
         ("lookup_cache_total{result=\"stale\"}", 1.0),
         ("limit{limit=\"tunnels\"}", 8.0),
         ("limit_used{limit=\"tunnels\"}", 3.0),
+        ("limit_met_total{limit=\"tunnels\"}", 2.0),
     ] {
         assert_eq!(value(&text, &format!("kohakuriver_gateway_{name}")), expected, "{name}");
     }

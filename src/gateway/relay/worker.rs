@@ -210,5 +210,5 @@ fn token(index: usize, party: Party) -> Token {
 }
 
 fn address(token: Token) -> (usize, Party) {
-    (token.0 / 2, if token.0 % 2 == 0 { Party::Client } else { Party::Vps })
+    (token.0 / 2, if token.0.is_multiple_of(2) { Party::Client } else { Party::Vps })
 }

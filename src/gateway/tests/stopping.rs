@@ -7,8 +7,8 @@ const LONG: Duration = Duration::from_secs(3600);
 
 impl Running {
     async fn with_drain(host: &FakeHost, drain_timeout: Duration) -> Self {
-        let terms = Terms { max_tunnels: 8, drain_timeout, proxy_protocol: false };
-        Self::on(Directory::Host(Client::new(&host.base, None).unwrap()), terms).await
+        let terms = Terms { drain_timeout, ..terms() };
+        Self::on(directory_of(&host.base), terms).await
     }
 
     /// A tunnel, up to the banner.

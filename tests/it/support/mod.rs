@@ -4,6 +4,7 @@
 //! with everything that was printed.
 
 pub(crate) mod cluster;
+pub(crate) mod curl;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod host_api;

@@ -1,0 +1,117 @@
+//! Where a VPS is, and whether this caller may reach it: asked of the Host, or read in the inventory.
+
+mod cache;
+mod host;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::api::{Reach, choose, locate};
+use crate::failure::Failure;
+use crate::gateway::inventory::Inventory;
+use crate::gateway::metrics::Metrics;
+use crate::gateway::notices::Notices;
+use crate::refusal::Refusal;
+use crate::secret::Token;
+use crate::target::VpsRef;
+
+pub use host::HostDirectory;
+
+/// Who knows the VPSes.
+pub enum Directory {
+    /// A Host, which also decides who may reach which.
+    Host(Box<HostDirectory>),
+    /// A file; everyone may reach all that is in it.
+    Inventory(Arc<Inventory>),
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    pub(super) token: Option<Token>,
+    /// The Host is asked even when it takes the asker for nobody: it may show VPSes to such.
+    pub(super) anonymous: bool,
+}
+
+/// A yes: where the VPS is, and for whom.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Admission {
+    pub(super) reach: Reach,
+    /// Who the Host says the caller is; `None` without authentication.
+    pub(super) user: Option<Arc<str>>,
+    /// When the Host was asked, if that was before the caller came.
+    known_from: Option<Instant>,
+}
+
+impl Asker {
+    /// Somebody with this token, or with none.
+    pub(super) fn with(token: Option<Token>) -> Self {
+        Self { token, anonymous: false }
+    }
+}
+
+impl Directory {
+    /// Reads the inventory again; a Host has nothing to read. Says what came of it.
+    pub(super) fn reload(&self, notices: &Notices) {
+        let Self::Inventory(inventory) = self else { return notices.say("reloaded") };
+        match inventory.reload() {
+            Ok(count) => notices.say(&format!("reloaded; the inventory has {count} VPSes")),
+            Err(error) => {
+                let what = "the inventory is refused; the last good one stays";
+                notices.fault(&Failure::new(what).because(&error));
+            }
+        }
+    }
+
+    /// Where `vps` is reached, if `asker` may.
+    pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
+        match self {
+            Self::Host(host) => host.reach(vps, asker, metrics).await,
+            Self::Inventory(inventory) => {
+                let cluster = inventory.current();
+                let found = match vps {
+                    VpsRef::Id(id) => cluster.vps.iter().find(|vps| vps.id == *id).ok_or(Refusal::NotFound)?,
+                    VpsRef::Name(name) => choose(name, &cluster.vps)?,
+                };
+                let node = cluster.nodes.iter().find(|node| Some(&node.hostname) == found.node.as_ref());
+                Ok(Admission { reach: locate(found, node)?, user: None, known_from: None })
+            }
+        }
+    }
+
+    /// Another answer than `admission`, which has led nowhere; `None` when it was asked for just now. A VPS that was
+    /// restarted has another port.
+    pub(super) async fn reach_anew(
+        &self,
+        vps: &VpsRef,
+        asker: &Asker,
+        admission: &Admission,
+        metrics: &Metrics,
+    ) -> Option<Result<Admission, Refusal>> {
+        match (self, admission.known_from) {
+            (Self::Host(host), Some(known_from)) => {
+                host.doubt(vps, asker, known_from);
+                Some(host.reach(vps, asker, metrics).await)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a look-up could succeed now; else why not.
+    pub(super) async fn ready(&self) -> Result<(), String> {
+        match self {
+            Self::Host(host) => host.ready().await,
+            // What was good last is there at any time.
+            Self::Inventory(_) => Ok(()),
+        }
+    }
+
+    /// Whether everyone may reach every VPS; `None` when the Host can't be asked.
+    pub(super) async fn is_open_to_everyone(&self, metrics: &Metrics) -> Option<bool> {
+        match self {
+            Self::Host(host) => host.is_open_to_everyone(metrics).await,
+            Self::Inventory(_) => Some(true),
+        }
+    }
+}

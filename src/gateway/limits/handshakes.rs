@@ -1,0 +1,238 @@
+//! Connections without a tunnel: those that haven't said what they want, those that wait for an answer, and those that
+//! are taking a no.
+//!
+//! Whoever holds such a connection open without a word must not keep others out. So a newcomer is let in as long as
+//! somebody can be dropped for it: the oldest connection that has said nothing yet, or that has its answer. It is one
+//! of the newcomer's own address when that has its share, else one of anybody. A client that sends its request at once
+//! is gone from among those long before it is the oldest, however many others are opened beside it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{Client, Counts, Kind};
+use crate::refusal::Refusal;
+
+/// The handshakes in progress.
+pub(in crate::gateway) struct Handshakes {
+    pub(super) most: usize,
+    pub(super) most_per_client: usize,
+    pub(super) refused: Counts,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    last_id: u64,
+    all: BTreeMap<u64, Entry>,
+    /// Those that may be dropped for a newcomer, the oldest first.
+    droppable: BTreeSet<u64>,
+    by_client: HashMap<Client, OfClient>,
+}
+
+struct Entry {
+    client: Option<Client>,
+    dropped: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct OfClient {
+    count: usize,
+    droppable: BTreeSet<u64>,
+}
+
+/// One handshake. It is over when this is dropped.
+pub(in crate::gateway) struct Handshake {
+    handshakes: Arc<Handshakes>,
+    id: u64,
+    client: Option<Client>,
+    dropped: Arc<Notify>,
+}
+
+impl Handshakes {
+    pub(super) fn new(most: usize, most_per_client: usize) -> Self {
+        Self { most, most_per_client, refused: Counts::default(), held: Mutex::default() }
+    }
+
+    /// Lets a client in, in place of another one if need be. `ip` is `None` as long as its address is not known: it
+    /// then has no share but all there is.
+    ///
+    /// # Errors
+    /// [`Refusal::Limit`], when all those before it are being served.
+    pub(in crate::gateway) fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Handshake, Refusal> {
+        let client = ip.map(Client::of);
+        let mut held = self.held();
+        let own = client.as_ref().and_then(|client| held.by_client.get(client));
+        let full = if own.is_some_and(|own| own.count >= self.most_per_client) {
+            let oldest = own.and_then(|own| own.droppable.first().copied());
+            Some((Kind::HandshakesPerClient, self.most_per_client, oldest))
+        } else if held.all.len() >= self.most {
+            Some((Kind::Handshakes, self.most, held.droppable.first().copied()))
+        } else {
+            None
+        };
+        if let Some((kind, most, oldest)) = full {
+            self.refused.count(kind);
+            match oldest.and_then(|oldest| held.remove(oldest)) {
+                Some(entry) => entry.dropped.notify_one(),
+                None => return Err(Refusal::Limit(format!("it answers no more than {most} requests at once"))),
+            }
+        }
+        held.last_id += 1;
+        let (id, dropped) = (held.last_id, Arc::new(Notify::new()));
+        held.insert(id, client, Arc::clone(&dropped), true);
+        Ok(Handshake { handshakes: Arc::clone(self), id, client, dropped })
+    }
+
+    pub(super) fn used(&self, kind: Kind) -> usize {
+        let held = self.held();
+        match kind {
+            Kind::HandshakesPerClient => held.by_client.values().map(|own| own.count).max().unwrap_or_default(),
+            _ => held.all.len(),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handshake {
+    /// Comes back when this one is to make room for a newcomer.
+    pub(in crate::gateway) async fn dropped(&self) {
+        self.dropped.notified().await;
+    }
+
+    /// The request is here, from `ip`: nobody takes the place of this one until [`Handshake::is_answered`].
+    pub(in crate::gateway) fn has_asked(&mut self, ip: IpAddr) {
+        self.client = Some(Client::of(ip));
+        self.mark(false);
+    }
+
+    /// The answer is written, and what is left is to see it taken.
+    pub(in crate::gateway) fn is_answered(&mut self) {
+        self.mark(true);
+    }
+
+    fn mark(&mut self, droppable: bool) {
+        let mut held = self.handshakes.held();
+        if held.remove(self.id).is_none() {
+            // Its request came in the moment it was dropped. It is served all the same, and can be dropped anew.
+            self.dropped = Arc::new(Notify::new());
+        }
+        held.insert(self.id, self.client, Arc::clone(&self.dropped), droppable);
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.handshakes.held().remove(self.id);
+    }
+}
+
+impl Held {
+    fn insert(&mut self, id: u64, client: Option<Client>, dropped: Arc<Notify>, droppable: bool) {
+        self.all.insert(id, Entry { client, dropped });
+        if droppable {
+            self.droppable.insert(id);
+        }
+        if let Some(client) = client {
+            let own = self.by_client.entry(client).or_default();
+            own.count += 1;
+            if droppable {
+                own.droppable.insert(id);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.all.remove(&id)?;
+        self.droppable.remove(&id);
+        if let Some(client) = entry.client
+            && let Some(own) = self.by_client.get_mut(&client)
+        {
+            own.count -= 1;
+            own.droppable.remove(&id);
+            if own.count == 0 {
+                self.by_client.remove(&client);
+            }
+        }
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::sync::atomic::Ordering;
+    use std::task::{Context, Waker};
+
+    /// Whether a future is ready at the first look.
+    fn is_ready(future: impl Future) -> bool {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    fn enter(handshakes: &Arc<Handshakes>, from: &str) -> Result<Handshake, Refusal> {
+        handshakes.enter(Some(from.parse().unwrap()))
+    }
+
+    #[test]
+    fn the_oldest_that_says_nothing_makes_room() {
+        let handshakes = Arc::new(Handshakes::new(3, 3));
+        let [mut first, second, mut third] =
+            ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|from| enter(&handshakes, from).unwrap());
+        first.has_asked(ONE);
+        assert!(!is_ready(second.dropped()));
+        let mut fourth = enter(&handshakes, "10.0.0.4").unwrap();
+        assert!(is_ready(second.dropped()) && !is_ready(first.dropped()) && !is_ready(third.dropped()));
+        third.has_asked(ONE);
+        fourth.has_asked(ONE);
+        assert!(matches!(enter(&handshakes, "10.0.0.5"), Err(Refusal::Limit(_))));
+        // Who has an answer and doesn't go makes room as well.
+        fourth.is_answered();
+        let fifth = enter(&handshakes, "10.0.0.5").unwrap();
+        assert!(is_ready(fourth.dropped()));
+        let refused = handshakes.refused.of(Kind::Handshakes).load(Ordering::Relaxed);
+        assert_eq!((handshakes.used(Kind::Handshakes), refused), (3, 3));
+        drop((first, second, third, fourth, fifth));
+        let held = handshakes.held();
+        assert!(held.all.is_empty() && held.droppable.is_empty() && held.by_client.is_empty());
+    }
+
+    #[test]
+    fn an_address_that_has_its_share_makes_room_itself() {
+        let handshakes = Arc::new(Handshakes::new(8, 2));
+        let other = enter(&handshakes, "10.0.0.9").unwrap();
+        let mut flood: Vec<_> = (0..5).map(|n| enter(&handshakes, &format!("2001:db8::{n}")).unwrap()).collect();
+        let dropped: Vec<_> = flood.iter().map(|one| is_ready(one.dropped())).collect();
+        assert_eq!(dropped, [true, true, true, false, false]);
+        assert!(!is_ready(other.dropped()));
+        assert_eq!(handshakes.used(Kind::HandshakesPerClient), 2);
+        flood.iter_mut().for_each(|one| one.has_asked("2001:db8::1".parse().unwrap()));
+        // Those that had been dropped are served too, since their requests are here, but the address gets no more.
+        assert!(enter(&handshakes, "2001:db8::9").is_err());
+        flood[0].is_answered();
+        let newest = enter(&handshakes, "2001:db8::9").unwrap();
+        assert!(is_ready(flood[0].dropped()) && !is_ready(newest.dropped()));
+        assert!(enter(&handshakes, "10.0.0.9").is_ok());
+    }
+
+    #[test]
+    fn behind_a_proxy_an_address_counts_once_it_is_known() {
+        let handshakes = Arc::new(Handshakes::new(3, 1));
+        let mut all: Vec<_> = (0..3).map(|_| handshakes.enter(None).unwrap()).collect();
+        assert_eq!(handshakes.used(Kind::HandshakesPerClient), 0);
+        all[0].has_asked(ONE);
+        all[1].has_asked(ONE);
+        assert_eq!(handshakes.used(Kind::HandshakesPerClient), 2);
+        assert!(handshakes.enter(None).is_ok() && is_ready(all[2].dropped()));
+        drop(all);
+        let held = handshakes.held();
+        assert!(held.all.is_empty() && held.droppable.is_empty() && held.by_client.is_empty());
+    }
+}

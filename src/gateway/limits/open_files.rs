@@ -1,0 +1,59 @@
+//! How much the gateway holds at once, and how much of that the system lets it open.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors for everything else: listeners, the Host API in either direction, dials that race.
+const RESERVED: u64 = 256;
+/// The fewest tunnels, and the fewest handshakes, that are tried, however little the system allows; what fails then is
+/// told to its client.
+const FEWEST: u64 = 16;
+/// The part of the open files that handshakes may take.
+const HANDSHAKES_PART: u64 = 4;
+
+/// Raises the limit of open files as far as this process may. Daemons are started with a low one for the sake of
+/// programs that use `select(2)`, which this one doesn't.
+pub(in crate::gateway) fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Without the right to, the limit stays what it is.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+/// How many of the `wanted` handshakes fit into so many open files (`None`: any number), at one for each.
+pub(super) fn handshakes(wanted: u32, open_files: Option<u64>) -> u32 {
+    open_files.map_or(wanted, |open_files| at_most(wanted, open_files / HANDSHAKES_PART))
+}
+
+/// How many of the `wanted` tunnels fit into so many open files beside the handshakes, at two for each.
+pub(super) fn tunnels(wanted: u32, handshakes: u32, open_files: Option<u64>) -> u32 {
+    let Some(open_files) = open_files else { return wanted };
+    at_most(wanted, open_files.saturating_sub(RESERVED + u64::from(handshakes)) / 2)
+}
+
+fn at_most(wanted: u32, fit: u64) -> u32 {
+    u32::try_from(fit.max(FEWEST)).map_or(wanted, |fit| fit.min(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_files_for_each_tunnel_and_one_for_each_handshake() {
+        for (wanted, open_files, expected) in [
+            (4096, None, (1024, 4096)),
+            (4096, Some(1_048_576), (1024, 4096)),
+            (4096, Some(u64::MAX), (1024, 4096)),
+            (4096, Some(4096), (1024, 1408)),
+            (4096, Some(1024), (256, 256)),
+            (100, Some(1024), (256, 100)),
+            (100, Some(64), (16, 16)),
+            (8, Some(64), (16, 8)),
+        ] {
+            let handshakes = handshakes(1024, open_files);
+            assert_eq!((handshakes, tunnels(wanted, handshakes, open_files)), expected, "{wanted} {open_files:?}");
+        }
+    }
+}
