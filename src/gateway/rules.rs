@@ -66,7 +66,7 @@ impl RuleBook {
             Ok(rules) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
                 if self.sources.have_files() {
-                    notices.say("reloaded; the new rules are in force");
+                    notices.say("the new rules are in force");
                 }
             }
             Err(failure) => notices.fault(&failure.cause("all rules stay as they were")),

@@ -166,7 +166,7 @@ fn the_token_of_the_line_protocol_is_read_again_and_never_shown() {
     assert_eq!(line(gateway.address, ID), "SUCCESS\n");
     std::fs::write(&path, STRANGER).unwrap();
     gateway.process.signal(Signal::HUP);
-    gateway.process.stderr_line("reloaded; the new rules are in force");
+    gateway.process.stderr_line("the new rules are in force");
     assert_eq!(line(gateway.address, ID), format!("ERROR Task {ID} needs a login: connect with kohakuriver-proxy.\n"));
     std::fs::write(&path, "0123456789abcdef-unknown").unwrap();
     gateway.process.signal(Signal::HUP);
@@ -175,7 +175,7 @@ fn the_token_of_the_line_protocol_is_read_again_and_never_shown() {
         stderr.contains(text).then_some(stderr)
     };
     gateway.process.wait_for("the second reload", PEER_TIMEOUT, |seen| {
-        said(seen, "reloaded").filter(|stderr| stderr.matches("reloaded").count() == 2)
+        said(seen, "new rules").filter(|stderr| stderr.matches("the new rules are in force").count() == 2)
     });
     for _ in 0..3 {
         assert!(line(gateway.address, ID).contains("needs a login"));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, NODE, NODE_DOWN, inventory, running};
 use crate::support::home::Home;
-use crate::support::host_api::{OWNER, STRANGER, host_api};
+use crate::support::host_api::{OWNER, STRANGER, VIEWER, host_api};
 use crate::support::peers::{MutePort, PEER_TIMEOUT, RefusingPort, echo_server, http_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
@@ -125,19 +125,25 @@ fn an_audit_line_for_each_reason_to_refuse() {
     let with = |token: &str| format!("CONNECT {ID}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
     ask(&gateway, &connect(&format!("{ID}:22")));
     ask(&gateway, &with(STRANGER));
+    ask(&gateway, &with(VIEWER));
     api.finish();
     ask(&gateway, &with(STRANGER));
-    let lines = audit(&gateway, "refused", 3);
+    let lines = audit(&gateway, "refused", 4);
     let reasons: Vec<_> = lines.iter().map(|line| line["reason"].as_str().unwrap()).collect();
-    assert_eq!(reasons, ["token-needed", "not-allowed", "host-api"]);
+    assert_eq!(reasons, ["token-needed", "not-allowed", "role-too-low", "host-api"]);
     lines.iter().for_each(|line| note(line, "connect"));
     let page = curl(&Home::new(), gateway.admin, "/metrics", &[]).text();
-    for outcome in [("refused", 2.0), ("failed", 1.0), ("found", 0.0)] {
+    // Three were asked who they are, and one of them for a VPS, twice.
+    for outcome in [("refused", 1.0), ("failed", 1.0), ("found", 3.0)] {
         assert_eq!(metric(&page, &format!("host_lookups_total{{outcome=\"{}\"}}", outcome.0)), outcome.1);
     }
 
     // An inventory with such an address is not taken in the first place.
     let api = http_server(|asked| {
+        if asked.path == "/api/auth/me" {
+            let off = json!({ "detail": "Authentication is not enabled on this server" });
+            return (503, "application/json", off.to_string());
+        }
         let nodes = json!([{ "hostname": NODE, "url": "no-url", "status": "online" }]);
         let body = if asked.path == "/api/nodes" { nodes } else { running(ID, 1) };
         (200, "application/json", body.to_string())
@@ -145,6 +151,13 @@ fn an_audit_line_for_each_reason_to_refuse() {
     let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
     ask(&gateway, &connect(&format!("{ID}:22")));
     note(&audit(&gateway, "refused", 1)[0], "connect");
+
+    let gateway = Gateway::with_inventory_and(&inventory, &["--allow", "10.0.0.0/8", "--line-protocol", "off"]);
+    ask(&gateway, &connect("1:22"));
+    ask(&gateway, "REQUEST_TUNNEL 1\n");
+    let lines = audit(&gateway, "refused", 2);
+    note(&lines[0], "connect");
+    note(&lines[1], "line");
 
     let all: BTreeSet<_> = Refusal::REASONS.iter().map(|(reason, _)| (*reason).to_owned()).collect();
     assert_eq!(seen, all);

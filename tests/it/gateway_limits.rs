@@ -132,7 +132,14 @@ fn answer(gateway: SocketAddr) -> (TcpStream, String) {
     stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
     let mut first = [0; 256];
     let sent = stream.write_all(format!("CONNECT {ID}:22 HTTP/1.1\r\n\r\n").as_bytes());
-    let read = match sent.and_then(|()| stream.read(&mut first)) {
+    // With a time limit set, a machine that is paused and resumed interrupts it.
+    let mut read = || loop {
+        match stream.read(&mut first) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    };
+    let read = match sent.and_then(|()| read()) {
         Ok(read) => read,
         Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => 0,
         Err(error) => panic!("no answer and no end: {error}"),
