@@ -4,6 +4,9 @@
 //! `cargo bench --bench gateway` prints a table and writes `target/bench/gateway.json`; `-- --quick` does so in less
 //! time and less exactly, and the names of rows (`-- throughput`) measure those alone.
 //!
+//! `-- soak [SECONDS [SEED]]` is no measure: it lets 200 users do as they please for 5 minutes, or as long as is said,
+//! while the Host API and Runners fail, and fails if the gateway does anything wrong.
+//!
 //! It tells what it measures; that a target is missed is no failure of the run. It reads /proc, so it needs Linux.
 
 #[cfg(target_os = "linux")]

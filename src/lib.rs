@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
-//!                  names  →  api, ssh   ·   dial  →  relay, handshake
+//!                  names  →  api, ssh  →  dial  →  relay, handshake
 //!                       failure, refusal, status, target, secret, seconds, settings, sys, text
 //! ```
 //!

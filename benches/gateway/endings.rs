@@ -136,16 +136,12 @@ fn end(who: &Contestant, ending: Ending) -> Result<()> {
             }
         }
         Ending::ClientReset => reset(stream),
-        Ending::VpsReset => {
-            while passes_ends {
-                match stream.read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => anyhow::bail!("no end came"),
-                    Err(_) => break,
-                }
+        Ending::VpsReset if passes_ends => {
+            if let Err(error) = std::io::copy(&mut stream, &mut std::io::sink()) {
+                ensure!(error.kind() != ErrorKind::WouldBlock, "no end came");
             }
         }
+        Ending::VpsReset => {}
         Ending::Killed | Ending::Early => stream.read_exact(&mut buffer)?,
     }
     Ok(())

@@ -9,6 +9,7 @@ mod opener;
 mod process;
 mod run;
 mod setups;
+mod soaking;
 mod throughput;
 mod tunnel;
 

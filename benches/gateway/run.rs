@@ -16,7 +16,7 @@ use super::endings::endings;
 use super::memory::{hold, idle};
 use super::setups::setups;
 use super::throughput::{Way, bulk};
-use super::{measures, process};
+use super::{measures, process, soaking};
 use crate::support::figures::{Figures, Measure};
 use crate::support::report::{Bound, Report, Target, folder};
 use crate::support::turns::{Rounds, rounds, turns};
@@ -144,8 +144,10 @@ struct Asked {
 }
 
 pub(crate) fn main() -> Result<()> {
-    if std::env::args().nth(1).as_deref() == Some(VPS) {
-        return be_vps();
+    match std::env::args().nth(1).as_deref() {
+        Some(VPS) => return be_vps(),
+        Some(soaking::NAME) => return soaking::main(),
+        _ => {}
     }
     let asked = read_arguments()?;
     let began = Instant::now();
@@ -187,7 +189,10 @@ fn read_arguments() -> Result<Asked> {
             ("--bench", _) => {}
             (_, Some(row)) => asked.rows.push(row),
             _ => {
-                bail!("unknown argument {argument:?}; there are --quick and {}", ROWS.map(|(name, _)| name).join(", "))
+                bail!(
+                    "unknown argument {argument:?}; there are --quick, {}, and soak [SECONDS [SEED]]",
+                    ROWS.map(|(name, _)| name).join(", ")
+                )
             }
         }
     }

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use rustix::process::getpgrp;
 
 use super::contestants::Contestant;
 use super::measures;
-use super::process::cpu_seconds;
+use super::process::cpu_seconds_of_threads;
 use super::tunnel;
 use crate::support::figures::{Figures, GIB, MIB, Measure};
 use crate::support::limits::ONE_CONNECTION;
@@ -88,24 +89,27 @@ pub(crate) fn bulk(
     let flow = Flow::start(who, vps, &vec![way; tunnels])?;
     std::thread::sleep(WARM_UP);
     let (began, moved) = (Instant::now(), flow.moved()?);
-    let spent = who.leader().map(cpu_seconds).transpose()?;
+    let spent = who.leader().map(cpu_seconds_of_threads).transpose()?;
+    let spent_by_ends = cpu_seconds_of_threads(getpgrp())?;
     std::thread::sleep(window);
     let moved = (flow.moved()? - moved) as f64;
     let took = began.elapsed().as_secs_f64();
     ensure!(moved > 0.0, "nothing came through in {took:.1} s");
-    let (speed, cpu) = of(way, tunnels);
+    let (speed, cpu, ends) = of(way, tunnels);
     figures.add(speed, who.kind.name(), round, moved / MIB / took);
+    // The client and the VPS are in one group.
+    figures.add(ends, who.kind.name(), round, (cpu_seconds_of_threads(getpgrp())? - spent_by_ends) * GIB / moved);
     if let (Some(leader), Some(spent)) = (who.leader(), spent) {
-        figures.add(cpu, who.kind.name(), round, (cpu_seconds(leader)? - spent) * GIB / moved);
+        figures.add(cpu, who.kind.name(), round, (cpu_seconds_of_threads(leader)? - spent) * GIB / moved);
     }
     Ok(())
 }
 
-fn of(way: Way, tunnels: usize) -> (Measure, Measure) {
+fn of(way: Way, tunnels: usize) -> (Measure, Measure, Measure) {
     match (way, tunnels) {
-        (Way::Down, 1) => (measures::DOWN_1, measures::CPU_DOWN_1),
-        (Way::Up, 1) => (measures::UP_1, measures::CPU_UP_1),
-        (Way::Down, _) => (measures::DOWN_8, measures::CPU_DOWN_8),
-        (Way::Up, _) => (measures::UP_8, measures::CPU_UP_8),
+        (Way::Down, 1) => (measures::DOWN_1, measures::CPU_DOWN_1, measures::ENDS_DOWN_1),
+        (Way::Up, 1) => (measures::UP_1, measures::CPU_UP_1, measures::ENDS_UP_1),
+        (Way::Down, _) => (measures::DOWN_8, measures::CPU_DOWN_8, measures::ENDS_DOWN_8),
+        (Way::Up, _) => (measures::UP_8, measures::CPU_UP_8, measures::ENDS_UP_8),
     }
 }

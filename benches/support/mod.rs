@@ -9,6 +9,9 @@ pub(crate) mod gateway;
 #[path = "../../tests/it/support/home.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod home;
+#[path = "../../tests/it/support/host_api.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod host_api;
 #[path = "../../tests/it/support/older_host.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod older_host;
@@ -21,9 +24,20 @@ pub(crate) mod processes;
 #[path = "../../tests/it/support/proxies.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod proxies;
+#[path = "../../tests/it/support/random.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+pub(crate) mod random;
 #[path = "../../tests/it/support/run.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod run;
+#[path = "../../tests/it/support/soak/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    reason = "the tests use more of it, and may end where they stand"
+)]
+pub(crate) mod soak;
 #[path = "../../tests/it/support/sshd.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod sshd;

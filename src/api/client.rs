@@ -34,6 +34,7 @@ pub(super) struct Shared<T> {
 /// A usable answer, and the kind of Host that gave it.
 pub(super) struct Found {
     pub(super) json: Value,
+    #[cfg_attr(not(any(feature = "cli", feature = "gateway")), expect(dead_code, reason = "the helper needs none"))]
     pub(super) date: Option<String>,
     pub(super) at_root: bool,
 }

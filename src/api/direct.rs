@@ -228,8 +228,7 @@ mod tests {
 
     fn get(port: u16, limit: Duration, ssh: &UnixStream) -> Result<Answer, ApiError> {
         let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit };
-        let api = Api::direct("127.0.0.1", port, None, watch);
-        let direct = Direct { host: "127.0.0.1".into(), port, base: api.base().to_owned(), watch };
+        let direct = Direct { host: "127.0.0.1".into(), port, base: BASE.into(), watch };
         wait(direct.get("/api/vps", Some(&Token::new("sekrit").unwrap())))
     }
 

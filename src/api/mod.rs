@@ -53,13 +53,14 @@ pub use about::About;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use accounts::{NewToken, Session};
 #[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub(crate) use admin::tests as admin_tests;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use admin::{Admin, Tunnel};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use caller::{Caller, Role, User};
 pub use client::Api;
-pub use direct::wait;
+pub use direct::{Direct, wait};
 pub use error::{ApiError, refused};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use life::{Created, Freeze, succeeded};

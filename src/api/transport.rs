@@ -44,6 +44,7 @@ pub struct Answer {
     /// The `Date` field, as it came.
     pub(super) date: Option<String>,
     /// The session that it opened.
+    #[cfg_attr(not(any(feature = "cli", feature = "gateway")), expect(dead_code, reason = "the helper needs none"))]
     pub(super) session: Option<Token>,
     /// The start of the body, printable.
     text: String,

@@ -10,7 +10,10 @@ use kohakuriver_proxy::helper;
 const OTHERS: &[fn() -> Manual] = &[
     || Manual::HelpText(helper::PROGRAM, helper::HELP),
     #[cfg(feature = "gateway")]
-    || Manual::Definition(Box::new(<kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command()), "8"),
+    || {
+        let definition = <kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command();
+        Manual::Definition(Box::new(definition), "8")
+    },
 ];
 
 fn main() -> ExitCode {

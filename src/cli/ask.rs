@@ -76,11 +76,12 @@ impl Drop for Hidden {
 const MAX_SECRET: usize = 8192;
 
 /// The line up to its end, edited as a terminal would; `None` when it was ended by Ctrl-C, or before anything was typed.
-#[expect(clippy::unbuffered_bytes, reason = "what follows the line is for the next to read")]
-fn read_secret(from: impl Read) -> io::Result<Option<Vec<u8>>> {
+fn read_secret(mut from: impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
-    for byte in from.bytes() {
-        match byte? {
+    let mut byte = [0];
+    // A byte at a time: what is typed behind the line is for whoever reads next.
+    while from.read(&mut byte)? > 0 {
+        match byte[0] {
             b'\r' | b'\n' => return Ok(Some(line)),
             0x03 | 0x1c => return Ok(None),
             0x04 => break,

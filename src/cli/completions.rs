@@ -14,14 +14,14 @@ use crate::settings::env_vars::KOHAKURIVER_COMPLETE;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-  bash   kohakuriver completions bash > ~/.local/share/bash-completion/completions/kohakuriver
-  zsh    kohakuriver completions zsh > \"${fpath[1]}/_kohakuriver\"
-  fish   kohakuriver completions fish > ~/.config/fish/completions/kohakuriver.fish
+VPSes are offered by the names and ids that `vps list` and `ssh config` saw last. Where the script goes:
 
-VPSes are offered by the names and ids that `vps list` and `ssh config` saw last.")]
+  bash   ~/.local/share/bash-completion/completions/kohakuriver
+  zsh    _kohakuriver, in a folder of $fpath
+  fish   ~/.config/fish/completions/kohakuriver.fish")]
 pub(super) struct Arguments {
     /// The shell to print a script for
-    #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"])]
+    #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"], hide_possible_values = true)]
     shell: String,
 }
 

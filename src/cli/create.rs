@@ -13,7 +13,7 @@ use super::new_key::{NewKey, read_public_key};
 use super::order_flags::OrderFlags;
 use super::route::home;
 use super::wait::{DEFAULT_WAIT, until_ssh_answers};
-use super::{block_on, client, connect, interrupt, ssh_config, ui};
+use super::{block_on, client, connect, interrupt, progress, ssh_config, ui};
 use crate::api::{Access, ApiError, Client, Created, Order, Vps};
 use crate::failure::Failure;
 use crate::seconds;
@@ -24,20 +24,17 @@ use crate::target::VpsRef;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Who may log in is one of --gen-ssh-key, --public-key-file, --public-key-string and --no-ssh-key. With none of them the \
-VPS has no sshd: it is reached by the Host's terminals only.
+Where nothing is said of who may log in, the VPS has no sshd: it is reached by the Host's terminals only.
 
   kohakuriver vps create --gen-ssh-key --connect
-  kohakuriver vps create --name trainer -t gpu-1::0,1 -c 8 -m 64G --public-key-file ~/.ssh/id_ed25519.pub --wait
-  kohakuriver vps create --backend qemu --vm-image ubuntu-24.04 --vm-memory 8G --gen-ssh-key
+  kohakuriver vps create -t gpu-1::0,1 -m 64G --gen-ssh-key --wait
+  kohakuriver vps create --backend qemu --vm-memory 8G --gen-ssh-key
 
 The JSON has the keys task_id (a string), name, status, assigned_node, ssh_key_mode (disabled, none or upload), key_file \
 (the private key that was made) and message (the Host's); null stands where there is no value.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     order: OrderFlags,
-    #[command(flatten)]
-    key: KeyFlags,
     /// Wait until its sshd answers, for 300 seconds unless told otherwise
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = DEFAULT_WAIT,
           value_parser = seconds::parse)]
@@ -48,18 +45,22 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    // Last, since its heading would be that of what follows.
+    #[command(flatten)]
+    key: KeyFlags,
 }
 
 #[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Who may log in, one of")]
 #[group(multiple = false)]
 struct KeyFlags {
     /// Make a key pair here, ~/.ssh/id-kohakuriver-<id>, and send its public half
     #[arg(long)]
     gen_ssh_key: bool,
-    /// Let the owner of this public key in
+    /// Send the public key in this file
     #[arg(long, value_name = "FILE")]
     public_key_file: Option<PathBuf>,
-    /// Let the owner of this public key in
+    /// Send this public key
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     public_key_string: Option<String>,
     /// Let everybody in as root, without a key or a password
@@ -132,7 +133,7 @@ async fn create(
         order.access = Access::Key(made.public_half()?);
         made.is_sent();
     }
-    let created = client.create(order).await;
+    let created = progress::during("the Host and its Runner make the VPS", client.create(order)).await;
     created.map_err(|error| {
         if error.was_not_heard() {
             key.iter_mut().for_each(NewKey::is_not_sent);
@@ -211,6 +212,7 @@ fn tell(order: &Order, created: &Created, vps: Option<&Vps>, key: Option<&Path>,
         ("Status", status.map(VpsStatus::to_string).unwrap_or_default()),
         ("Node", node.unwrap_or_default()),
         ("SSH", access),
+        ("Message", created.message.clone()),
     ];
     if order.access != Access::Terminals {
         fields.push(("Connect", format!("kohakuriver vps connect {} --wait", created.id)));

@@ -19,6 +19,8 @@ pub enum Manual {
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
+To read a page, or to install all of them:
+
   kohakuriver man vps create | man -l -
   kohakuriver man kohakuriver-proxy | man -l -
   kohakuriver man --output /usr/local/share/man")]

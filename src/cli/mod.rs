@@ -86,6 +86,7 @@ struct CommandLine {
 
 /// Flags that stand before or behind the command.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 struct Globals {
     /// Name or address of the Host [default: localhost]
     #[arg(long, short = 'H', global = true, value_name = "HOST")]

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 The JSON is an array; each Runner has the keys hostname, status (online or offline), url and last_heartbeat.")]
 pub(super) struct Arguments {
     /// List only the Runners of this status
-    #[arg(long, short = 's', value_name = "online|offline", value_parser = ["online", "offline"])]
+    #[arg(long, short = 's', value_name = "online|offline", value_parser = ["online", "offline"], hide_possible_values = true)]
     status: Option<String>,
     /// Print JSON
     #[arg(long)]

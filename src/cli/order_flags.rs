@@ -24,7 +24,7 @@ pub(super) struct OrderFlags {
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
     /// A container or a virtual machine
-    #[arg(long, value_name = "docker|qemu", value_parser = ["docker", "qemu"], default_value = "docker")]
+    #[arg(long, value_name = "docker|qemu", value_parser = ["docker", "qemu"], default_value = "docker", hide_possible_values = true)]
     backend: String,
     /// Image of the virtual machine, by the Host's name for it
     #[arg(long, value_name = "NAME")]

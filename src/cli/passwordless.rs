@@ -1,5 +1,8 @@
 //! Whether a VPS lets somebody in who shows nothing: asked with the system's ssh, through the tunnel that every login takes.
 
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::route::{home, route, ssh_program, unusable};
@@ -26,8 +29,19 @@ pub(super) enum Verdict {
 /// The host key goes to a file of its own: the question is about whoever answers now, and nothing is shown to them.
 pub(super) fn check(settings: &Settings, id: TaskId) -> Result<Verdict, Failure> {
     let Some(ssh) = ssh_program() else { return Ok(Verdict::Unknown("there is no `ssh` on PATH".to_owned())) };
-    let known_hosts = std::env::temp_dir().join(format!("kohakuriver-check-{}-{id}", std::process::id()));
-    let route = Route { known_hosts: known_hosts.clone(), keeper: None, ..route(settings, &home()?, None, None)? };
+    // Of this user alone, and not there before: nothing of somebody else's is read or written.
+    let folder = std::env::temp_dir().join(format!("kohakuriver-check-{}-{id}", std::process::id()));
+    if let Err(error) = DirBuilder::new().mode(0o700).create(&folder) {
+        return Ok(Verdict::Unknown(format!("cannot make {}: {error}", folder.display())));
+    }
+    let verdict = log_in(settings, ssh, id, &folder);
+    let _ = fs::remove_dir_all(&folder);
+    verdict
+}
+
+fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) -> Result<Verdict, Failure> {
+    let known_hosts = folder.join("known_hosts");
+    let route = Route { known_hosts, keeper: None, ..route(settings, &home()?, None, None)? };
     let options =
         ["BatchMode=yes", "PreferredAuthentications=none", "ControlMaster=no", "ControlPath=none", "ConnectTimeout=20"];
     let mut ssh_args = vec!["-F".into(), "none".into(), "-T".into()];
@@ -36,7 +50,6 @@ pub(super) fn check(settings: &Settings, id: TaskId) -> Result<Verdict, Failure>
     let command = SshCommand { ssh, route, id, user: None, key: None, ssh_args };
     let argv = command.argv().map_err(|error| unusable(&error))?;
     let output = Command::new(&argv[0]).args(&argv[1..]).stdin(Stdio::null()).output();
-    let _ = std::fs::remove_file(&known_hosts);
     Ok(match output {
         Ok(output) => verdict(output.status.success(), &String::from_utf8_lossy(&output.stderr)),
         Err(error) => Verdict::Unknown(error.to_string()),

@@ -1,5 +1,6 @@
 //! What is being waited for, on stderr: one line that moves where the terminal can, else one line for each new reason.
 
+use std::future::Future;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,24 @@ use crate::text::printable;
 const FRAME: Duration = Duration::from_millis(100);
 
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
+
+/// How long something may take before it is said that it does.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Says `what` while `work` takes its time.
+pub(super) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    let mut progress = tokio::select! {
+        done = &mut work => return done,
+        () = tokio::time::sleep(SILENCE) => Progress::new(),
+    };
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = progress.say(what, SILENCE) => {}
+        }
+    }
+}
 
 /// Goes from the terminal when it is dropped.
 pub(super) struct Progress {

@@ -9,7 +9,7 @@ use super::ask::confirm;
 use super::denied::denied;
 use super::passwordless::{self, Verdict};
 use super::wait::{DEFAULT_WAIT, until_ssh_answers};
-use super::{block_on, client, named, one_vps, ssh_config, ui, vps_cache, vps_ref};
+use super::{block_on, client, named, one_vps, progress, ssh_config, ui, vps_cache, vps_ref};
 use crate::failure::Failure;
 use crate::seconds;
 use crate::settings::Settings;
@@ -51,7 +51,8 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         let anew = "The Host makes a container anew, and lets everybody in as root without a key then.";
         confirm(&format!("Restart VPS {}? {anew}", named(&vps)), arguments.yes)?;
     }
-    let message = block_on(async { client.restart(id).await.map_err(failed) })?;
+    let restarted = progress::during("the Host and its Runner restart the VPS", client.restart(id));
+    let message = block_on(async { restarted.await.map_err(failed) })?;
     ui::remark(&message);
     ssh_config::follow(settings);
     let patience = match arguments.wait {

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::route::{home, route, ssh_program, unusable};
-use super::ssh_entries::entries;
+use super::ssh_entries::{Listed, listed};
 use super::ssh_files::{Change, Files, write_ours};
-use super::{PROGRAM, block_on, text_diff, ui};
+use super::{PROGRAM, block_on, text_diff, ui, vps_cache};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::stanzas;
@@ -56,23 +56,27 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     if arguments.sync {
         return sync(settings, &home, &files, SYNC_AGE);
     }
-    let (text, remarks) = make(settings, &home)?;
-    remarks.iter().for_each(|remark| ui::remark(remark));
+    let (text, listed) = make(settings, &home)?;
+    listed.remarks.iter().for_each(|remark| ui::remark(remark));
     match (&arguments.output, arguments.diff) {
         (Some(file), true) => show(&[Change::of_ours(file, text)?]),
         (Some(file), false) => write_ours(file, &text).map(|change| report(&[change])),
         (None, true) => show(&files.changes(text)?),
-        (None, false) if arguments.write => files.write(text).map(|changes| report(&changes)),
+        (None, false) if arguments.write => {
+            report(&files.write(text)?);
+            vps_cache::keep(&settings.api_url(), &listed.vpses);
+            Ok(())
+        }
         (None, false) => ui::print_bytes(&text),
     }
 }
 
-/// The file's text for the settings in force, and what the user should know of it.
-fn make(settings: &Settings, home: &Path) -> Result<(Vec<u8>, Vec<String>), Failure> {
+/// The file's text for the settings in force, and what it lists.
+fn make(settings: &Settings, home: &Path) -> Result<(Vec<u8>, Listed), Failure> {
     let route = route(settings, home, ssh_program().as_deref(), None)?;
-    let (entries, remarks) = block_on(entries(settings, home))?;
-    let text = stanzas::render(&route, &made_by(settings), &entries).map_err(|error| unusable(&error))?;
-    Ok((text, remarks))
+    let listed = block_on(listed(settings, home))?;
+    let text = stanzas::render(&route, &made_by(settings), &listed.entries).map_err(|error| unusable(&error))?;
+    Ok((text, listed))
 }
 
 /// Entries that are old are made anew. Those that were made for another Host, by other settings, are left alone: that
@@ -86,7 +90,8 @@ fn sync(settings: &Settings, home: &Path, files: &Files, due_at: Duration) -> Re
     if !is_due(&files.ours()?) {
         return Ok(());
     }
-    let (text, _) = make(settings, home)?;
+    let (text, listed) = make(settings, home)?;
+    vps_cache::keep(&settings.api_url(), &listed.vpses);
     files.refresh(&text, is_due)
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::client;
 use super::list::ssh_port;
-use super::{client, vps_cache};
 use crate::api::Vps;
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -12,17 +12,27 @@ use crate::ssh::labels::{Remark, labels};
 use crate::ssh::stanzas::Entry;
 use crate::text::excerpt;
 
-/// An entry for each VPS, and what the user should know of them.
-pub(super) async fn entries(settings: &Settings, home: &Path) -> Result<(Vec<Entry>, Vec<String>), Failure> {
+/// What there is to list.
+pub(super) struct Listed {
+    /// An entry for each VPS.
+    pub(super) entries: Vec<Entry>,
+    /// What the user should know of them.
+    pub(super) remarks: Vec<String>,
+    /// The VPSes themselves.
+    pub(super) vpses: Vec<Vps>,
+}
+
+/// The VPSes of this user that have SSH now.
+pub(super) async fn listed(settings: &Settings, home: &Path) -> Result<Listed, Failure> {
     let client = client(settings)?;
     let failed = |error: crate::api::ApiError| error.failure("cannot list your VPSes");
     let user = client.user().await.map_err(failed)?;
     let mut vpses = client.list(false).await.map_err(failed)?;
-    vps_cache::keep(client.base(), &vpses);
     vpses.retain(|vps| {
         vps.is_vps && ssh_port(vps).is_some() && is_mine(vps, user.as_ref().map(|user| user.name.as_str()))
     });
-    Ok(describe(&vpses, home))
+    let (entries, remarks) = describe(&vpses, home);
+    Ok(Listed { entries, remarks, vpses })
 }
 
 /// A Host lists every VPS to every user. Where it has no users, all are everybody's.

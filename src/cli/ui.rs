@@ -115,11 +115,12 @@ pub(super) fn table<const COLUMNS: usize>(headers: [&str; COLUMNS], rows: &[[Str
 }
 
 /// As many columns as fit, with cells as long as they may then be. The first column is what a row is named by, and is
-/// cut last.
+/// cut last; half a state says nothing.
 fn fitted(lines: Vec<Vec<String>>, room: usize) -> Vec<Vec<String>> {
     let all = lines.first().map_or(0, Vec::len);
     let fit = |kept: usize, limit: usize| {
-        let short = |(column, cell): (usize, &String)| if column == 0 { cell.clone() } else { cut(cell, limit) };
+        let whole = |column: usize| column == 0 || lines[0][column] == STATUS;
+        let short = |(column, cell): (usize, &String)| if whole(column) { cell.clone() } else { cut(cell, limit) };
         let lines: Vec<Vec<String>> =
             lines.iter().map(|row| row[..kept].iter().enumerate().map(short).collect()).collect();
         let taken = widths(&lines).iter().map(|width| width + GAP).sum::<usize>();
@@ -246,7 +247,7 @@ mod tests {
             narrow(40),
             "ID  NAME                      STATUS\n42  a-name-of-a-vps-that-go…  running\n7   -                         ok\n"
         );
-        assert_eq!(narrow(20), "ID  NAME    STATUS\n42  a-nam…  runni…\n7   -       ok\n");
+        assert_eq!(narrow(20), "ID  NAME    STATUS\n42  a-nam…  running\n7   -       ok\n");
         assert_eq!(narrow(14), "ID  NAME …\n42  a-name-of…\n7   -\n");
         assert_eq!(narrow(8), "ID …\n42\n7\n");
         assert_eq!(narrow(1), "…\n…\n7\n");

@@ -1,8 +1,8 @@
 //! The VPSes that a shell offers on TAB.
 //!
-//! Whoever lists VPSes leaves their ids and names in a small private file of the user's cache directory, one for each
-//! Host. Completing reads that file and nothing else: no network, so never a wait. A file that can't be read or written
-//! means nothing to offer, and no more.
+//! `vps list`, and `ssh config` where it writes, leave their ids and names in a small private file of the user's cache
+//! directory, one for each Host. Completing reads that file and nothing else: no network, so never a wait. A file that
+//! can't be read or written means nothing to offer, and no more.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -48,12 +48,16 @@ fn write(path: &Path, list: &[Vps]) -> io::Result<()> {
         .iter()
         .map(|vps| json!({ "task_id": vps.id.to_string(), "name": vps.name, "status": vps.status.as_str() }))
         .collect();
+    let text = Value::from(vpses).to_string();
+    if fs::read(path).is_ok_and(|kept| kept == text.as_bytes()) {
+        return Ok(());
+    }
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let new = path.with_extension(format!("new-{}", std::process::id()));
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
-    let stored = file.and_then(|mut file| file.write_all(Value::from(vpses).to_string().as_bytes()));
+    let stored = file.and_then(|mut file| file.write_all(text.as_bytes()));
     let stored = stored.and_then(|()| fs::rename(&new, path));
     if stored.is_err() {
         let _ = fs::remove_file(&new);

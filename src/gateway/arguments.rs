@@ -132,7 +132,7 @@ pub struct Arguments {
     #[arg(long)]
     pub proxy_protocol: bool,
 
-    /// Carry bytes in this many threads [default: half of the processors]
+    /// Carry bytes in this many threads, and answer requests in as many [default: half of the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub relay_threads: Option<u16>,
 
@@ -178,7 +178,8 @@ Example, stand-alone, with this in inventory.json:
 KOHAKURIVER_HOST, KOHAKURIVER_PORT and KOHAKURIVER_SSH_PROXY_PORT, or config.json, change the defaults.
 
 Signals: SIGTERM and SIGINT stop it, a second one at once; SIGHUP reads files again; SIGUSR2 hands over to a new process.
-Sockets that a service manager passes (LISTEN_FDS) take the place of --listen, one named `api` that of --api-listen.
+Sockets that a service manager passes (LISTEN_FDS) take the place of --listen; one named `api` that of --api-listen, one
+named `admin` that of --admin.
 
 Exit status: 0 told to stop; 1 it could not serve; 2 wrong usage.";
 

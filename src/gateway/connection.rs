@@ -62,8 +62,8 @@ impl Gateway {
             Err(refusal) => return self.turn_away(&client, &refusal),
         };
         let mut attempt = Attempt::new(&self.sessions, address);
-        // It fails only when the client has gone again already.
-        if sys::tune(&client).is_err() {
+        // On Linux the listener is tuned instead. It fails only when the client has gone again already.
+        if !cfg!(target_os = "linux") && sys::tune(&client).is_err() {
             return;
         }
         let read = incoming::read(&mut client, address, self.terms.proxy_protocol);

@@ -11,6 +11,7 @@ use rustix::net::sockopt::socket_acceptconn;
 use crate::failure::Failure;
 use crate::gateway::hand_over::Parent;
 use crate::settings::env_vars::LISTEN_FDNAMES;
+use crate::sys;
 
 /// What a listening socket is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,6 +112,7 @@ fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket that does not listen"));
     }
     let listener = TcpListener::from(socket);
+    sys::tune(&listener)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -137,7 +137,9 @@ fn run_with(
     let directory = directory(arguments, settings, notices)?;
     let rules = RuleBook::open(arguments.rules())?;
     let broken = |error: io::Error| Failure::new("cannot start").because(&error);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(broken)?;
+    let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(threads).enable_all().build().map_err(broken)?;
     let served = runtime.block_on(async {
         let orders = orders::from_signals().map_err(broken)?;
         let (listeners, parent) = bind(arguments, settings, inherited)?;
@@ -156,7 +158,6 @@ fn run_with(
             drain_timeout: Duration::from_secs(arguments.drain_timeout.into()),
             proxy_protocol: arguments.proxy_protocol,
         };
-        let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
         let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let relays = Relays::start(threads, idle_timeout).map_err(broken)?;
         let service_manager = ServiceManager::from_env();
@@ -236,7 +237,7 @@ pub async fn serve(
             Some(Order::Reload) => {
                 service_manager.reloading();
                 gateway.reload(&doors.notices);
-                records.audit.reopen();
+                records.reopen();
                 // It has heard of this gateway before.
                 let _ = service_manager.ready();
             }
@@ -328,18 +329,18 @@ fn bind(
 /// Says where it listens. From here on the system takes connections, so whoever waits for these lines may come.
 fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
     if let Some(api) = &listeners.api {
-        notices.say(&format!("serving the Host API on {}", api.local_addr()?));
+        notices.announce(&format!("serving the Host API on {}", api.local_addr()?));
     }
     if let Some(admin) = &listeners.admin {
         let address = admin.local_addr()?;
-        notices.say(&format!("admin on {address}"));
+        notices.announce(&format!("admin on {address}"));
         if !address.ip().is_loopback() {
             let what = format!("whoever reaches {address} may see every tunnel and end it");
             notices.warn(&Failure::new(what).hint("keep --admin on 127.0.0.1, or in a network of admins"));
         }
     }
     for listener in &listeners.tunnels {
-        notices.say(&format!("listening on {}", listener.local_addr()?));
+        notices.announce(&format!("listening on {}", listener.local_addr()?));
     }
     Ok(())
 }

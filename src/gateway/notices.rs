@@ -69,20 +69,16 @@ pub enum LogFormat {
 pub struct Notices(Arc<Inner>);
 
 struct Inner {
-    sink: Shared,
+    sink: Sink,
     log: Dispatch,
-    /// The queue of the log, when there is one.
-    outlet: Option<Arc<Outlet>>,
+    format: LogFormat,
     last: Mutex<Vec<(Matter, Instant)>>,
 }
 
 impl Notices {
     /// Notices to `sink`, one write each.
     pub fn to(sink: impl Write + Send + 'static) -> Self {
-        let sink = Shared(Arc::new(Mutex::new(Box::new(sink))));
-        let writer = sink.clone();
-        let log = log(LogLevel::default(), LogFormat::default(), move || writer.clone());
-        Self(Arc::new(Inner { sink, log, outlet: None, last: Mutex::default() }))
+        Self::through(Sink::Direct(Arc::new(Mutex::new(Box::new(sink)))), LogLevel::default(), LogFormat::default())
     }
 
     /// Notices to stderr, and the events of the whole process with them.
@@ -90,21 +86,34 @@ impl Notices {
         let metrics = Arc::clone(metrics);
         let lost = move |count, _: &_| metrics.log_lost.add(count);
         let open = || Ok(Box::new(io::stderr()) as Box<dyn Write + Send>);
-        // Without a thread to write it, there is no log; the gateway serves all the same.
-        let Ok(outlet) = Outlet::start("log", Box::new(open), Box::new(lost)).map(Arc::new) else {
-            return Self::to(io::stderr());
+        let sink = match Outlet::start("log", Box::new(open), Box::new(lost)) {
+            Ok(outlet) => Sink::Queued(Arc::new(outlet)),
+            // Without a thread that writes it, whoever has a line does.
+            Err(_) => Sink::Direct(Arc::new(Mutex::new(Box::new(io::stderr())))),
         };
-        let writer = Arc::clone(&outlet);
-        let log = log(level, format, move || Queued(Arc::clone(&writer)));
-        // It fails when the process has one already, which stays.
-        let _ = tracing::dispatcher::set_global_default(log.clone());
-        let sink = Shared(Arc::new(Mutex::new(Box::new(io::stderr()))));
-        Self(Arc::new(Inner { sink, log, outlet: Some(outlet), last: Mutex::default() }))
+        let notices = Self::through(sink, level, format);
+        // It fails when the process has a log already, which stays.
+        let _ = tracing::dispatcher::set_global_default(notices.0.log.clone());
+        notices
     }
 
-    /// Says one line, as it is.
+    fn through(sink: Sink, level: LogLevel, format: LogFormat) -> Self {
+        let writer = sink.clone();
+        let log = log(level, format, move || writer.clone());
+        Self(Arc::new(Inner { sink, log, format, last: Mutex::default() }))
+    }
+
+    /// Says what the gateway does as a whole, in one line.
     pub(super) fn say(&self, line: &str) {
-        // A stderr that nobody reads any more is no reason to stop serving.
+        match self.0.format {
+            LogFormat::Text => self.announce(line),
+            LogFormat::Json => tracing::dispatcher::with_default(&self.0.log, || tracing::info!("{line}")),
+        }
+    }
+
+    /// Says one line as it is, for scripts that wait for it.
+    pub(super) fn announce(&self, line: &str) {
+        // A reader that is gone is no reason to stop serving.
         let _ = self.0.sink.clone().write_all(format!("{line}\n").as_bytes());
     }
 
@@ -139,7 +148,7 @@ impl Notices {
 
     /// Waits until the log is written, for `limit` at most.
     pub(super) fn finish(&self, limit: Duration) {
-        if let Some(outlet) = &self.0.outlet {
+        if let Sink::Queued(outlet) = &self.0.sink {
             outlet.finish(limit);
         }
     }
@@ -181,31 +190,29 @@ where
     }
 }
 
-/// A sink that several write to.
+/// Where lines go. Each write is one line.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Box<dyn Write + Send>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
-    }
+enum Sink {
+    Direct(Arc<Mutex<Box<dyn Write + Send>>>),
+    Queued(Arc<Outlet>),
 }
 
-/// Each write of the log is one line.
-struct Queued(Arc<Outlet>);
-
-impl Write for Queued {
+impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line);
-        Ok(line.len())
+        match self {
+            Self::Direct(sink) => sink.lock().unwrap_or_else(PoisonError::into_inner).write(line),
+            Self::Queued(outlet) => {
+                outlet.push(line);
+                Ok(line.len())
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Self::Direct(sink) => sink.lock().unwrap_or_else(PoisonError::into_inner).flush(),
+            Self::Queued(_) => Ok(()),
+        }
     }
 }
 

@@ -5,9 +5,6 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, channel};
 
-/// Orders that may wait; more are dropped, since they would say nothing new.
-const QUEUE: usize = 8;
-
 /// An order to a gateway that serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
@@ -24,7 +21,8 @@ pub enum Order {
 /// # Errors
 /// Those of `sigaction(2)`.
 pub(super) fn from_signals() -> io::Result<Receiver<Order>> {
-    let (sender, orders) = channel(QUEUE);
+    // Signals of each kind wait in a line of their own, so a reload can't crowd out a stop.
+    let (sender, orders) = channel(1);
     for (kind, order) in [
         (SignalKind::hangup(), Order::Reload),
         (SignalKind::user_defined2(), Order::HandOver),
@@ -33,11 +31,7 @@ pub(super) fn from_signals() -> io::Result<Receiver<Order>> {
     ] {
         let sender = sender.clone();
         let mut signal: Signal = signal(kind)?;
-        tokio::spawn(async move {
-            while signal.recv().await.is_some() && !sender.is_closed() {
-                let _ = sender.try_send(order);
-            }
-        });
+        tokio::spawn(async move { while signal.recv().await.is_some() && sender.send(order).await.is_ok() {} });
     }
     Ok(orders)
 }

@@ -133,6 +133,26 @@ fn pipes_of_one_page_are_enough() {
     }
 }
 
+/// What all pipes of a user may take together is limited, and most tunnels carry a few bytes at a time.
+#[cfg(target_os = "linux")]
+#[test]
+fn pipes_stay_as_they_are_while_little_is_said() {
+    use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+    let mut rig = Rig::start(Engine::Best, SOON, true);
+    let (mut stdin, mut stdout) = (rig.stdin.take().unwrap(), rig.stdout.take().unwrap());
+    let mut server = rig.server.take().unwrap();
+    let sizes = [stdin.as_fd(), stdout.as_fd()].map(|pipe| fcntl_setpipe_size(pipe, 8192).unwrap());
+    for _ in 0..2 {
+        server.write_all(b"x").unwrap();
+        stdout.read_exact(&mut [0]).unwrap();
+        stdin.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    }
+    assert_eq!([stdin.as_fd(), stdout.as_fd()].map(|pipe| fcntl_getpipe_size(pipe).unwrap()), sizes);
+    drop((server, stdout, stdin));
+    rig.end();
+}
+
 #[test]
 fn a_server_that_closes_ends_it_while_stdin_stays_open() {
     for engine in ENGINES {

@@ -13,7 +13,7 @@ use crate::support::peers::{MutePort, PEER_TIMEOUT};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::{GATEWAY, tool};
-use crate::support::tunnels::LAUNCH;
+use crate::support::tunnels::{LAUNCH, UNWATCHED};
 
 /// A network of its own, in which everything to 10.11.12.0/24 gets lost on the way. The gateway there listens on the
 /// socket that is stdin, which is of the network outside.
@@ -38,7 +38,7 @@ fn a_runner_whose_packets_are_dropped() {
     let address = listener.local_addr().unwrap();
     let (run, network) = if own_network { (unshare().arg("sh"), LOST) } else { (Run::new(tool("sh"), &home), "") };
     let run = run.args(["-c", &format!("{network}\n{LAUNCH}"), "sh", GATEWAY, "--api-listen", "127.0.0.1:0"]);
-    let gateway = run.arg("--inventory").arg(inventory).stdin_from(listener).start();
+    let gateway = run.args(UNWATCHED).arg("--inventory").arg(inventory).stdin_from(listener).start();
 
     let started = Instant::now();
     std::thread::scope(|scope| {

@@ -18,7 +18,7 @@ use crate::support::run::{DEADLINE, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::free_port;
 use crate::support::tools::{GATEWAY, tool};
-use crate::support::tunnels::{LAUNCH, echo_tunnel, echoes};
+use crate::support::tunnels::{LAUNCH, UNWATCHED, echo_tunnel, echoes};
 
 /// How many clients open one tunnel after another.
 const CLIENTS: usize = 4;
@@ -86,18 +86,8 @@ impl ServiceManager {
     }
 
     fn start(&self) -> Process {
-        let run = Run::new(tool("sh"), &self.home).args([
-            "-c",
-            LAUNCH,
-            "sh",
-            GATEWAY,
-            "--drain-timeout",
-            "3600",
-            "--admin",
-            "off",
-            "--audit-log",
-            "off",
-        ]);
+        let run = Run::new(tool("sh"), &self.home).args(["-c", LAUNCH, "sh", GATEWAY, "--drain-timeout", "3600"]);
+        let run = run.args(UNWATCHED);
         let run = run.args(["--host-api", &format!("http://{}", self.host.address)]);
         run.stdin_from(self.listener.try_clone().unwrap()).deadline(600).start()
     }
@@ -175,8 +165,9 @@ fn it_hands_over_to_a_new_process_without_a_service_manager() {
         kill_process(serving, Signal::USR2).unwrap();
         serving = heir(&gateway.process, number);
         assert_ne!(serving, first);
-        // The Host API comes along, on the socket that it was on.
+        // The Host API and the admin's address come along, on the sockets that they were on.
         TcpStream::connect(api).unwrap();
+        TcpStream::connect(gateway.admin).unwrap();
     }
     load.goes_on();
     load.finish(HAND_OVERS);
@@ -200,17 +191,8 @@ fn a_new_process_that_does_not_come_up_changes_nothing() {
     let home = Home::new();
     let program = home.copy(GATEWAY.as_ref(), "gateway");
     let inventory = home.write("inventory.json", inventory(&[running(ID, vps.address.port())]).to_string());
-    let run = Run::new(&program, &home).args([
-        "--listen",
-        "127.0.0.1:0",
-        "--api-listen",
-        "127.0.0.1:0",
-        "--admin",
-        "off",
-        "--audit-log",
-        "off",
-        "--inventory",
-    ]);
+    let run = Run::new(&program, &home).args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"]);
+    let run = run.args(UNWATCHED).arg("--inventory");
     let gateway = run.arg(inventory).start();
     let address = gateway.stderr_line("listening on ").parse().unwrap();
     // An upgrade that went wrong.
@@ -236,9 +218,7 @@ fn systemd_passes_sockets_by_name() {
         let (tunnels, api) = (free_port(), free_port());
         let local = |port: u16| format!("127.0.0.1:{port}");
         let run = Run::new(tool("systemd-socket-activate"), &home).args(["-l", &local(api), "-l", &local(tunnels)]);
-        let run = run
-            .args(["--fdname=api:tunnels", GATEWAY, "--admin", "off", "--audit-log", "off", "--inventory"])
-            .arg(&inventory);
+        let run = run.args(["--fdname=api:tunnels", GATEWAY]).args(UNWATCHED).arg("--inventory").arg(&inventory);
         let process = run.start();
         let listening = process.try_wait_for(DEADLINE, |seen| {
             String::from_utf8_lossy(&seen.stderr).contains(&format!("Listening on {}", local(tunnels))).then_some(())

@@ -13,7 +13,7 @@ use crate::support::peers::{PEER_TIMEOUT, echo_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::GATEWAY;
-use crate::support::tunnels::{echo_tunnel, echoes};
+use crate::support::tunnels::{UNWATCHED, echo_tunnel, echoes};
 
 /// Reads to the end of a tunnel, of whichever kind; a tunnel that stays open fails the test.
 fn ends(mut tunnel: TcpStream) {
@@ -90,16 +90,7 @@ fn the_service_manager_hears_of_every_step() {
     let heard = Heard(UnixDatagram::bind(&socket).unwrap());
     heard.0.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
     let path = home.write("inventory.json", inventory(&[]).to_string());
-    let run = Run::new(GATEWAY, &home).args([
-        "--listen",
-        "127.0.0.1:0",
-        "--api-listen",
-        "127.0.0.1:0",
-        "--admin",
-        "off",
-        "--audit-log",
-        "off",
-    ]);
+    let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"]).args(UNWATCHED);
     let gateway = run.arg("--inventory").arg(&path).env("NOTIFY_SOCKET", &socket).start();
     let address: std::net::SocketAddr = gateway.stderr_line("listening on ").parse().unwrap();
     heard.says("READY=1\n");
@@ -131,9 +122,7 @@ fn the_service_manager_hears_of_every_step() {
 #[test]
 fn a_service_manager_that_can_not_be_told() {
     let home = Home::new();
-    let run = Run::new(GATEWAY, &home)
-        .args(["--listen", "127.0.0.1:0", "--admin", "off"])
-        .env("NOTIFY_SOCKET", home.join("nobody"));
-    let outcome = run.output();
+    let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0"]).args(UNWATCHED);
+    let outcome = run.env("NOTIFY_SOCKET", home.join("nobody")).output();
     outcome.exits(1).says(&["kohakuriver-gateway: cannot tell the service manager that the gateway serves\n"]);
 }

@@ -88,6 +88,96 @@ fn what_a_host_refuses_is_told_in_its_terms() {
     }
 }
 
+/// As a whole, since people read them as a whole.
+#[test]
+fn errors_are_read_as_a_whole() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("stopped", "docker", 22022));
+    host.change(|state| state.auth = true);
+    let base = host.base();
+    let operator: &[(&[&str], &str)] = &[
+        (
+            &["vps", "stop", "trainer"],
+            "kohakuriver: this wants a yes, and there is no terminal to ask on\n  hint: say it with `--yes`\n",
+        ),
+        (
+            &["vps", "stop", "trainer", "--yes"],
+            "kohakuriver: cannot stop VPS ID\n  \
+             caused by: the Host at BASE says: VPS cannot be stopped (state: stopped)\n  \
+             hint: it has ended already\n",
+        ),
+        (
+            &["vps", "restart", "trainer", "--yes"],
+            "kohakuriver: cannot restart VPS ID\n  \
+             caused by: the Host at BASE says: VPS cannot be restarted (state: stopped). Must be running, paused, or failed.\n  \
+             hint: a Host can't start it again; make a new one with `kohakuriver vps create`\n",
+        ),
+        (
+            &["vps", "pause", "trainer"],
+            "kohakuriver: cannot pause VPS ID\n  \
+             caused by: the Host at BASE says: Invalid command or task state: pause for stopped\n  \
+             hint: a Host can't start it again; make a new one with `kohakuriver vps create`\n",
+        ),
+        (
+            &["vps", "create", "--target", "nope"],
+            "kohakuriver: cannot create the VPS\n  \
+             caused by: the Host at BASE says: No suitable node available for this VPS.\n  \
+             hint: see which Runners there are, and which are online, with `kohakuriver node list`\n",
+        ),
+        (
+            &["vps", "create", "--mount", "/data:/data"],
+            "kohakuriver: cannot create the VPS\n  \
+             caused by: the Host at BASE has no way to be told that: --mount\n  \
+             hint: leave it out; who runs the Host can set it for all of them\n",
+        ),
+    ];
+    let user: &[(&[&str], &str)] = &[(
+        &["vps", "create"],
+        "kohakuriver: cannot create the VPS\n  \
+         caused by: the Host at BASE says: Insufficient permissions. Required role: operator\n  \
+         hint: ask somebody with the role operator to do it, or for that role; `kohakuriver auth status` shows who you \
+         are\n",
+    )];
+    let nobody: &[(&[&str], &str)] = &[
+        (
+            &["vps", "create"],
+            "kohakuriver: cannot create the VPS\n  \
+             caused by: the Host wants a token, and got none or one it does not know\n  \
+             hint: log in with `kohakuriver auth login`\n",
+        ),
+        (
+            &["vps", "list"],
+            "kohakuriver: cannot list the VPSes\n  \
+             caused by: the Host wants a token, and got none or one it does not know\n  \
+             hint: log in with `kohakuriver auth login`\n",
+        ),
+        (
+            &["auth", "status", "--json"],
+            "kohakuriver: you are not logged in\n  \
+             caused by: the Host does not know the token from KOHAKURIVER_TOKEN\n  \
+             hint: log in with `kohakuriver auth login`\n",
+        ),
+    ];
+    for (token, cases) in [(OPERATOR, operator), (USER, user), ("nobody's", nobody)] {
+        for (args, expected) in cases {
+            let outcome = host.run(&home, args).env("KOHAKURIVER_TOKEN", token).output();
+            outcome.check_stderr(&expected.replace("ID", ID).replace("BASE", &base));
+        }
+    }
+}
+
+#[test]
+fn restart_asks_first() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 1));
+    let outcome = on_a_terminal(&host, &home, "vps restart trainer", "n\n");
+    let question = format!(
+        "Restart VPS {ID} (trainer)? The Host makes a container anew, and lets everybody in as root without a key then. [y/N] "
+    );
+    outcome.exits(1).check(outcome.text().contains(&question), &question);
+    assert!(changes(&host).is_empty());
+}
+
 #[test]
 fn pause_and_resume_and_a_runner_that_fails() {
     let home = Home::new();
@@ -139,7 +229,7 @@ fn a_restarted_container_is_asked_whether_it_takes_everybody() {
     }
     // Nothing of it is remembered as the VPS's host key.
     assert!(!home.join(".ssh").exists());
-    assert!(sshd.connections() > 0);
+    sshd.was_connected_to();
 }
 
 #[test]
@@ -155,7 +245,7 @@ fn a_restarted_machine_is_not_made_anew() {
     run(&["vps", "restart", ID]).succeeds().prints_nothing().check_stderr(&said);
     assert_eq!(sshd.connections(), 0);
     run(&["vps", "restart", ID, "--wait", "30"]).succeeds().check_stderr(&said);
-    assert!(sshd.connections() > 0);
+    sshd.was_connected_to();
 }
 
 #[test]
@@ -311,8 +401,8 @@ fn a_new_port_gives_no_prompt_when_the_host_key_is_the_same() {
     drop(gateway);
     let gateway = Gateway::with_host_api(&host.base());
     written(&gateway);
-    let before = moved.connections();
     ssh().succeeds().prints("in\n").says_nothing();
-    assert!(moved.connections() > before, "the VPS at its new port answered");
+    // The VPS at its new port answered.
+    moved.was_connected_to();
     assert_eq!(fs::read_to_string(home.join(".ssh/kohakuriver_known_hosts")).unwrap(), known);
 }

@@ -6,6 +6,7 @@
 
 mod auth_command;
 mod bad_input;
+mod completions;
 mod connect_command;
 mod dead_runners;
 mod doctor;
@@ -36,3 +37,4 @@ mod stock_clients;
 mod support;
 mod systemd_units;
 mod vps_create;
+mod watching;

@@ -13,6 +13,7 @@ use crate::support::run::{Process, Run};
 use crate::support::scene::ID;
 use crate::support::tools::tool;
 use crate::support::tunnels::{echo_tunnel, echoes};
+use crate::support::watched::audit;
 
 /// HAProxy before some gateways. It is given its listening socket, so it can be used from the start.
 struct Haproxy {
@@ -85,6 +86,23 @@ fn a_killed_gateway_takes_its_own_tunnels_along() {
 fn a_gateway_that_stops_lets_its_tunnels_finish() {
     one_goes(Signal::TERM, &DRAIN, "");
     one_goes(Signal::TERM, &PROXIED, "send-proxy-v2");
+}
+
+#[test]
+fn audit_lines_keep_the_address_of_the_client() {
+    let vps = echo_server();
+    for (gateway_options, server_options) in [(&DRAIN[..], ""), (&PROXIED[..], "send-proxy-v2")] {
+        let gateways = gateways(&vps, gateway_options);
+        let haproxy = Haproxy::before(&gateways, server_options);
+        for gateway in &gateways {
+            let tunnel = echo_tunnel(haproxy.address, ID).unwrap();
+            let opened = audit(gateway, "opened", 1).remove(0);
+            let of_client = opened["client"] == tunnel.local_addr().unwrap().to_string();
+            // Without the header it is HAProxy's, which is a client like any other.
+            assert_eq!(of_client, !server_options.is_empty(), "{server_options:?}: {tunnel:?} {opened}");
+        }
+    }
+    vps.finish();
 }
 
 /// Everything a gateway answers to `request`.

@@ -7,7 +7,7 @@ use crate::support::soak::{Ending, Length, Plan, Received, Report, Saw, Sent, So
 
 fn short(seed: u64, logins: bool) {
     let _heavy = heavy();
-    let soak = Soak { seed, users: 40, length: Length::Operations(12), logins, largest: 400_000 };
+    let soak = Soak { seed, users: 40, length: Length::Operations(12), logins, largest: 2_000_000 };
     let findings = run(soak, &[], || false);
     assert!(findings.faults.is_empty(), "{findings}");
     assert!(findings.operations == 40 * 12 && findings.tunnels > 100, "too little was done: {findings}");
@@ -27,7 +27,7 @@ fn a_short_soak_without_authentication() {
 fn each_fault_is_noticed() {
     let plan = |client, vps| Plan { id: 1, up: 10, down: 10, client, vps, typed: false };
     let report = |sent, end, count, saw| Report {
-        sent: Sent { count: sent, end },
+        sent: Sent { count: sent, end, reset: false },
         received: Received { count, wrong: false, saw },
         killed: false,
     };
@@ -36,7 +36,7 @@ fn each_fault_is_noticed() {
     assert_eq!(verdict(&plan(orderly, orderly), &whole, Some(&whole)), Ok(()));
     let killed = Report { killed: true, ..report(7, false, 3, Saw::Nothing) };
     assert_eq!(verdict(&plan(orderly, orderly), &report(9, false, 6, Saw::Reset), Some(&killed)), Ok(()));
-    assert_eq!(verdict(&plan(early, orderly), &report(5, false, 2, Saw::Nothing), None).is_err(), true);
+    assert!(verdict(&plan(early, orderly), &report(5, false, 2, Saw::Nothing), None).is_err());
     assert_eq!(verdict(&plan(early, orderly), &report(5, false, 0, Saw::Reset), None), Ok(()));
     let wrong = Report { received: Received { wrong: true, ..whole.received }, ..whole };
     for (what, plan, client, vps) in [

@@ -87,6 +87,7 @@ fn a_key_is_made_here_and_its_private_half_stays() {
          Status   assigning\n\
          Node     node-up\n\
          SSH      with the key {}\n\
+         Message  VPS created successfully.\n\
          Connect  kohakuriver vps connect {ID} --wait\n",
         key.display()
     ));
@@ -290,6 +291,7 @@ fn ctrl_c_before_the_hosts_answer_loses_no_key() {
     while host.changes().is_empty() {
         std::thread::yield_now();
     }
+    process.stderr_line("kohakuriver: the Host and its Runner make the VPS; waiting");
     process.signal(Signal::INT);
     let outcome = process.finish();
     outcome.exits(130).prints_nothing().fails_with(

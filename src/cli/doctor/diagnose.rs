@@ -24,7 +24,7 @@ use super::finding::{Finding, Verdict};
 use super::program;
 use super::session::Folder;
 use super::text;
-use super::{examine, programs};
+use super::{Extent, examine, programs};
 use crate::cli::{PROGRAM, ui};
 use crate::failure::Failure;
 use crate::settings::Flags;
@@ -95,21 +95,15 @@ fn say_what_is_wrong(asked: Asked) {
     }
     let mut case = Case::new(asked.flags, Some(VpsRef::Id(asked.id)), asked.key, asked.user);
     let mut wrong = None;
-    // Nothing else of it is told, and how fast a way is that works is not the question.
-    let examined = examine(&mut case, false, &mut |_, case, finding: Option<Finding>| match finding {
-        Some(finding) if finding.verdict.is_wrong() => {
-            wrong = Some(finding);
-            Ok(())
-        }
-        None if case.login => Err(Failure::new("nothing is wrong")),
-        _ => Ok(()),
+    // Nothing else of it is told, so nothing that can fail is done with it.
+    let _ = examine(&mut case, Extent::Login, &mut |_, _, finding| {
+        wrong = finding.filter(|finding| finding.verdict.is_wrong()).or(wrong.take());
+        Ok(())
     });
     let conceal = Conceal::new(case.home.as_deref(), case.token.as_ref());
-    match (wrong, examined) {
-        (Some(Finding { verdict: Verdict::Wrong(wrong), .. }), _) => {
-            ui::remark(text::told(&wrong, &conceal).trim_end())
-        }
-        (_, Err(_)) => ui::remark(&format!(
+    match wrong {
+        Some(Finding { verdict: Verdict::Wrong(wrong), .. }) => ui::remark(text::told(&wrong, &conceal).trim_end()),
+        _ if case.login => ui::remark(&format!(
             "{PROGRAM}: a login on VPS {} works now; what failed is in ssh's own words above",
             case.vps_name()
         )),
@@ -119,16 +113,21 @@ fn say_what_is_wrong(asked: Asked) {
 
 /// Runs `command` to its end, and hands signals on to it meanwhile.
 fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
-    let mut child = command.spawn()?;
-    // Only now: what is caught here must not be what the child was told to ignore.
+    // Before the child is there: a signal that came in between would end this program and leave the child behind.
     let mut ended = on(SIGCHLD)?;
     let over = Arc::new(AtomicBool::new(false));
     let mut caught = Vec::new();
+    let ignored = ignored();
     for (number, signal) in HANDED_ON {
+        // What `nohup` had this program ignore ssh inherits, as long as nothing catches it here.
+        if ignored >> (number - 1) & 1 == 1 {
+            continue;
+        }
         caught.push((on(number)?, signal));
         // Once ssh is gone they are this program's own again.
         signal_hook::flag::register_conditional_default(number, Arc::clone(&over))?;
     }
+    let mut child = command.spawn()?;
     loop {
         if let Some(status) = child.try_wait()? {
             over.store(true, Ordering::SeqCst);
@@ -147,6 +146,14 @@ fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
             hand_on(&child, *signal);
         }
     }
+}
+
+/// The signals that this program ignores, a bit for each, the lowest for signal 1 (proc(5), `SigIgn`); none where the
+/// system doesn't tell.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// A stream that becomes readable with each such signal.

@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use super::{ui, vps_ref};
+use super::{ui, vps_cache, vps_ref};
 use crate::failure::Failure;
 use crate::settings::Flags;
 use case::Case;
@@ -79,7 +79,7 @@ check, verdict (ok, note, skip or wrong), tried, found, causes (a list), fix, co
 milliseconds. It holds no token, and `~` stands for the home directory.")]
 pub(super) struct Arguments {
     /// Task id or name of the VPS; without it, what needs none is checked
-    #[arg(value_name = "VPS")]
+    #[arg(value_name = "VPS", add = vps_cache::candidates())]
     vps: Option<String>,
     /// Go on behind the first thing that is wrong
     #[arg(long)]
@@ -102,7 +102,8 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
     let mut case = Case::new(flags, asked, arguments.key, arguments.user);
     let style = Style::of_stdout();
     let mut findings = Vec::new();
-    let left = examine(&mut case, arguments.all, &mut |check, case, finding| {
+    let extent = if arguments.all { Extent::Whole } else { Extent::FirstWrong };
+    let left = examine(&mut case, extent, &mut |check, case, finding| {
         if arguments.json {
             findings.extend(finding);
             return Ok(());
@@ -149,8 +150,19 @@ fn close(case: &Case, healthy: bool, wrong: bool, left: &[&str]) -> String {
 /// What hears of each check: before it begins, with no finding, and when it has ended.
 type Listener<'l> = dyn FnMut(&'static str, &Case, Option<Finding>) -> Result<(), Failure> + 'l;
 
+/// How far the way is walked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// To the first thing that is wrong.
+    FirstWrong,
+    /// To that, or to a login that works.
+    Login,
+    /// To its end, whatever is wrong.
+    Whole,
+}
+
 /// Runs the checks in their order; gives back the names of those that were left out.
-fn examine(case: &mut Case, all: bool, listener: &mut Listener<'_>) -> Result<Vec<&'static str>, Failure> {
+fn examine(case: &mut Case, extent: Extent, listener: &mut Listener<'_>) -> Result<Vec<&'static str>, Failure> {
     let mut left = Vec::new();
     let mut ended = false;
     for check in CHECKS.iter().copied().flatten() {
@@ -161,7 +173,11 @@ fn examine(case: &mut Case, all: bool, listener: &mut Listener<'_>) -> Result<Ve
         listener(check.name, case, None)?;
         let began = Instant::now();
         let (tried, verdict) = (check.examine)(case);
-        ended = verdict.is_wrong() && !all;
+        ended = match extent {
+            Extent::FirstWrong => verdict.is_wrong(),
+            Extent::Login => verdict.is_wrong() || case.login,
+            Extent::Whole => false,
+        };
         listener(check.name, case, Some(Finding { check: check.name, tried, took: began.elapsed(), verdict }))?;
     }
     Ok(left)

@@ -43,13 +43,15 @@ pub(super) struct Side {
     pub(super) ended: bool,
     /// It was reset, or found dead.
     pub(super) lost: bool,
+    /// A write has met the reset. The system tells of it once, and whoever reads next finds an end.
+    reset: bool,
 }
 
 impl Side {
     pub(super) fn new(stream: std::net::TcpStream) -> Self {
         let stream = TcpStream::from_std(stream);
         // Nobody has written to it yet but for a short answer; whether it can be read, the first event tells.
-        Self { stream, readable: false, writable: true, ended: false, lost: false }
+        Self { stream, readable: false, writable: true, ended: false, lost: false, reset: false }
     }
 
     /// Notes what the event loop says.
@@ -187,7 +189,7 @@ impl Flow {
             return Step::Waits;
         }
         let bytes = match sys::receive(from.stream.as_fd(), buffer) {
-            Ok(0) => return ended(to),
+            Ok(0) => return ended(from, to),
             Ok(bytes) => bytes,
             Err(error) => return unread(&error, from),
         };
@@ -210,7 +212,7 @@ impl Flow {
         let Held::Pipe(pipe) = &mut self.held else { return Step::Moved(0) };
         let step = if from.readable {
             match sys::splice(from.stream.as_fd(), pipe.write.as_fd(), SPLICE) {
-                Ok(0) => ended(to),
+                Ok(0) => ended(from, to),
                 Ok(bytes) => {
                     pipe.held = bytes;
                     return Step::Moved(0);
@@ -254,7 +256,10 @@ fn write(bytes: &[u8], to: &mut Side) -> Step {
 }
 
 /// Passes the end of a stream on.
-fn ended(to: &Side) -> Step {
+fn ended(from: &Side, to: &Side) -> Step {
+    if from.reset {
+        return Step::Over(End::SenderLost);
+    }
     // It fails only when the receiver is gone, which the opposite direction meets as well.
     let _ = to.stream.shutdown(Shutdown::Write);
     Step::Over(End::Complete)
@@ -278,6 +283,10 @@ fn unwritten(error: &io::Error, to: &mut Side) -> Step {
             Step::Waits
         }
         io::ErrorKind::Interrupted => Step::Moved(0),
-        _ => Step::Over(End::ReceiverLost),
+        kind => {
+            // EPIPE if its end came before.
+            to.reset |= kind == io::ErrorKind::ConnectionReset;
+            Step::Over(End::ReceiverLost)
+        }
     }
 }

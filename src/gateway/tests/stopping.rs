@@ -19,7 +19,7 @@ impl Running {
     }
 
     async fn order(&self, order: Order) {
-        self.orders.send(order).await.unwrap();
+        timeout(PATIENCE, self.orders.send(order)).await.expect("nobody takes orders").unwrap();
     }
 
     /// Gives an order, and waits until it is carried out; in the one thread of a test that is done once it is taken.

@@ -1,14 +1,16 @@
 //! `vps connect --diagnose`: the cause under ssh's own message.
 
+use std::os::unix::process::ExitStatusExt;
+
 use rustix::process::Signal;
 
 use crate::support::cluster::Cluster;
 use crate::support::peers::MutePort;
-use crate::support::run::{DEADLINE, Run};
+use crate::support::run::{DEADLINE, Outcome, Run};
 use crate::support::scene::ID;
 use crate::support::spawned::MOMENT;
 use crate::support::sshd::{Sshd, ssh_keygen};
-use crate::support::tools::{CLI, tool, user};
+use crate::support::tools::{CLI, sh_quote, tool, user};
 
 fn connect(cluster: &Cluster) -> Run {
     cluster.run(CLI).args(["vps", "connect", ID, "--user", &user(), "--diagnose"]).deadline(120)
@@ -68,6 +70,11 @@ fn input_reaches_the_remote_command() {
     outcome.exits(3).prints("in\n").says_nothing();
 }
 
+#[track_caller]
+fn ended_by(outcome: &Outcome, signal: Signal) -> &Outcome {
+    outcome.check(outcome.status.signal() == Some(signal.as_raw()), "an end by that signal")
+}
+
 #[test]
 fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
     let cluster = Cluster::new();
@@ -89,8 +96,7 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
         let process = with("echo up; exec sleep 600");
         process.signal(signal);
         let outcome = process.finish();
-        let ended_by = std::os::unix::process::ExitStatusExt::signal(&outcome.status);
-        outcome.check(ended_by == Some(signal.as_raw()), "an end by the same signal").says_nothing();
+        ended_by(&outcome, signal).says_nothing();
     }
     // ssh is gone, and the search for the cause takes its time: the signal is this program's own.
     let mute = MutePort::new();
@@ -102,10 +108,20 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
         process.signal(Signal::TERM);
     }
     let outcome = process.finish();
-    let ended_by = std::os::unix::process::ExitStatusExt::signal(&outcome.status);
-    outcome.check(ended_by == Some(Signal::TERM.as_raw()), "an end by the signal");
+    ended_by(&outcome, Signal::TERM);
 
     let process = with("trap 'echo told; exit 9' TERM; echo up; while :; do sleep 0.1; done");
     process.signal(Signal::TERM);
     process.finish().exits(9).prints("up\ntold\n");
+}
+
+#[test]
+fn what_this_program_ignores_ssh_ignores_as_well() {
+    let cluster = Cluster::new();
+    let body = "case \" $* \" in *' -G '*) exit 0;; esac; kill -HUP $$; echo stayed";
+    cluster.home.script("bin/ssh", &format!("#!/bin/sh\n{body}\n"));
+    let line = format!("{} vps connect {ID} --diagnose -- true", sh_quote(CLI));
+    let nohup = cluster.run("/bin/sh").args(["-c", &format!("trap '' HUP; exec {line}")]).output();
+    nohup.succeeds().check(nohup.text().ends_with("stayed\n"), "an ssh that no hang-up ends");
+    ended_by(&cluster.run("/bin/sh").args(["-c", &format!("exec {line}")]).output(), Signal::HUP);
 }

@@ -31,6 +31,8 @@ pub(crate) struct Request {
     pub(crate) body: Value,
 }
 
+type OnKey = Box<dyn Fn(&str) + Send>;
+
 /// What the Host holds and how it behaves; a test may change it at any time.
 pub(crate) struct State {
     pub(crate) vpses: Vec<Value>,
@@ -47,7 +49,7 @@ pub(crate) struct State {
     pub(crate) requests: Vec<Request>,
     pub(crate) revoked: Vec<String>,
     /// Called with the key of a new VPS.
-    pub(crate) on_key: Option<Box<dyn Fn(&str) + Send>>,
+    pub(crate) on_key: Option<OnKey>,
 }
 
 pub(crate) struct LifeHost {

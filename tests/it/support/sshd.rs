@@ -86,6 +86,14 @@ impl Sshd {
         self.home.join("host_key.pub")
     }
 
+    /// Waits until it has taken a connection, by its own log.
+    #[track_caller]
+    pub(crate) fn was_connected_to(&self) {
+        self.process.wait_for("a connection in sshd's log", DEADLINE, |seen| {
+            String::from_utf8_lossy(&seen.stderr).contains("Connection from 127.0.0.1").then_some(())
+        });
+    }
+
     /// How many connections it has taken, by its own log.
     pub(crate) fn connections(&self) -> usize {
         let counted = |seen: &super::run::Seen| {

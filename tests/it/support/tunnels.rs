@@ -5,6 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 
 use super::peers::PEER_TIMEOUT;
 
+/// For a gateway of which nobody wants to know who was connected to what.
+pub(crate) const UNWATCHED: [&str; 4] = ["--admin", "off", "--audit-log", "off"];
+
 /// For a shell: what a service manager does ahead of a gateway's start. The socket that is stdin becomes descriptor 3.
 pub(crate) const LAUNCH: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
 

@@ -51,6 +51,8 @@ pub(crate) struct Sent {
     pub(crate) count: u64,
     /// It has ended its direction.
     pub(crate) end: bool,
+    /// The connection was reset. The system says so once, and to whoever asks next it is an end.
+    pub(crate) reset: bool,
 }
 
 /// What an end has received.
@@ -151,8 +153,7 @@ async fn send(write: &mut (impl AsyncWrite + Unpin), flow: Flow, until: u64, sen
         pattern::fill(flow.seed, sent.count, &mut buffer[..count]);
         match write.write(&buffer[..count]).await {
             Ok(written) => sent.count += written as u64,
-            // The other direction tells why.
-            Err(_) => return,
+            Err(_) => return sent.reset = true,
         }
     }
 }
@@ -190,9 +191,14 @@ pub(crate) async fn echo(stream: &mut TcpStream, flow: Flow, report: &mut Report
                 report.received.count += count as u64;
                 // Not `write_all`: who is killed in the middle of it must know how much has gone.
                 let mut rest = &buffer[..count];
-                while let Ok(written @ 1..) = stream.write(rest).await {
-                    report.sent.count += written as u64;
-                    rest = &rest[written..];
+                while !rest.is_empty() && !report.sent.reset {
+                    match stream.write(rest).await {
+                        Ok(written) => {
+                            report.sent.count += written as u64;
+                            rest = &rest[written..];
+                        }
+                        Err(_) => report.sent.reset = true,
+                    }
                 }
             }
             Err(_) => return report.received.saw = Saw::Reset,

@@ -27,7 +27,7 @@ use self::listener::{Listener, Mode};
 use self::runner::Awaited;
 use self::user::{Done, User};
 use super::gateway::{Gateway, running};
-use super::processes::{descriptors, settles};
+use super::processes::{descriptors, settles, sockets};
 use super::random::Random;
 use super::run::DEADLINE;
 
@@ -44,8 +44,12 @@ const RECOVERY: Duration = Duration::from_secs(30);
 const SETTLES: Duration = Duration::from_secs(30);
 /// How long a VPS has to tell of a plan that may have been lost on its way.
 const GRACE: Duration = Duration::from_secs(3);
+/// Descriptors of the pipes that one thread of the gateway keeps for later.
+const KEPT_PIPES: usize = 32;
 /// The most memory a gateway may ever take: so much, and so much for each user, in KiB.
 const MEMORY: (u64, u64) = (32 * 1024, 256);
+/// Longest pause between two things that a user does, in milliseconds.
+const PAUSE: u64 = 400;
 /// How many faults are told; the rest are counted.
 const TOLD: usize = 20;
 
@@ -64,6 +68,7 @@ pub(crate) struct Soak {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Length {
+    #[allow(dead_code, reason = "the long soak uses it")]
     Time(Duration),
     /// So many things for each user.
     Operations(usize),
@@ -90,7 +95,8 @@ pub(crate) struct Findings {
     refused: BTreeMap<u16, usize>,
     /// What the gateway did wrong; there should be nothing.
     pub(crate) faults: Vec<String>,
-    descriptors: (usize, usize),
+    /// Sockets and descriptors, before and after.
+    open: [(usize, usize); 2],
     /// The most memory the gateway took, in KiB.
     peak: u64,
 }
@@ -100,14 +106,14 @@ impl fmt::Display for Findings {
         writeln!(f, "{:?}", self.soak)?;
         writeln!(
             f,
-            "{} things done, {} tunnels, {} MiB; refused, by status: {:?}; descriptors {} before, {} after; at most {} \
-             KiB of memory",
+            "{} things done, {} tunnels, {} MiB; refused, by status: {:?}; sockets and descriptors {:?} before, {:?} \
+             after; at most {} KiB of memory",
             self.operations,
             self.tunnels,
             self.bytes >> 20,
             self.refused,
-            self.descriptors.0,
-            self.descriptors.1,
+            self.open[0],
+            self.open[1],
             self.peak,
         )?;
         self.faults.iter().take(TOLD).try_for_each(|fault| writeln!(f, "FAULT: {fault}"))?;
@@ -145,17 +151,20 @@ impl Count {
 pub(crate) fn run(soak: Soak, options: &[&str], interrupted: fn() -> bool) -> Findings {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let world = Arc::new(runtime.block_on(async { World::start(&soak) }));
-    let mut gateway = Gateway::with_host_api_and(&world.host.base(), options);
+    let mut gateway = Gateway::with_host_api_and(&world.host.base(), &[&["--relay-threads", "1"], options].concat());
     let process = gateway.process.id();
     let count = Arc::new(Count::default());
     // What is opened once is open after the first tunnels.
     runtime.block_on(recover(&world, gateway.address, &count, 1));
-    let before = steady(|| descriptors(process));
+    let before = (steady(|| sockets(process)), steady(|| descriptors(process)));
     runtime.block_on(live(&soak, &world, gateway.address, &count, interrupted));
     runtime.block_on(recover(&world, gateway.address, &count, 2));
-    let after = settles(before, SETTLES, || descriptors(process));
-    if after > before {
-        count.fault(format!("the gateway had {before} descriptors, and has {after}"));
+    let after = (
+        settles(before.0, SETTLES, || sockets(process)),
+        settles(before.1 + KEPT_PIPES, SETTLES, || descriptors(process)),
+    );
+    if after.0 > before.0 || after.1 > before.1 + KEPT_PIPES {
+        count.fault(format!("the gateway had {before:?} sockets and descriptors, and has {after:?}"));
     }
     let peak = peak_kib(process);
     let most = MEMORY.0 + MEMORY.1 * soak.users as u64;
@@ -176,7 +185,7 @@ pub(crate) fn run(soak: Soak, options: &[&str], interrupted: fn() -> bool) -> Fi
         bytes: count.bytes.load(Ordering::Relaxed) as u64,
         refused,
         faults,
-        descriptors: (before, after),
+        open: [before, after],
         peak,
     }
 }
@@ -194,11 +203,11 @@ impl World {
     /// Lets the Host or a Runner fail, or serve again.
     fn change(&self, random: &mut Random) {
         // More often well than not, or nobody would ever get anywhere.
-        let mode = if random.percent(60) { Mode::Serves } else { *random.pick(&Mode::ALL) };
+        let mode = if random.percent(75) { Mode::Serves } else { *random.pick(&Mode::ALL) };
         match random.below(VPS as u64 + 2) as usize {
             runner if runner < VPS => self.runners[runner].set(mode),
             _ => {
-                self.host.set(if random.percent(60) { Answers::Well } else { *random.pick(&Answers::ALL) });
+                self.host.set(if random.percent(75) { Answers::Well } else { *random.pick(&Answers::ALL) });
                 self.host.listener.set(mode);
             }
         }
@@ -254,9 +263,16 @@ async fn use_it(soak: Soak, number: usize, world: Arc<World>, gateway: SocketAdd
         match timeout(STUCK, user.act(&world, gateway)).await {
             Ok(Ok(done)) => count.done(&done),
             Ok(Err(fault)) => count.fault(format!("user {number}, thing {done}: {fault}")),
-            Err(_) => count.fault(format!("user {number}, thing {done}: stuck for {} s", STUCK.as_secs())),
+            Err(_) => count.fault(format!(
+                "user {number}, thing {done}: stuck for {} s, waiting for {}, {:?}",
+                STUCK.as_secs(),
+                user.at,
+                user.report
+            )),
         }
         done += 1;
+        // Nobody comes back at once.
+        sleep(Duration::from_millis(user.random.below(PAUSE))).await;
     }
 }
 
@@ -264,7 +280,7 @@ fn user(number: usize, seed: u64) -> User {
     // Everybody comes from an address of their own: limits for one client are not what is tried here.
     let address = Ipv4Addr::new(127, 1, (number >> 8) as u8, number as u8);
     let random = Random::new(seed ^ (number as u64) << 40);
-    User { address, random, next_id: (number as u64) << 32 }
+    User { address, random, next_id: (number as u64) << 32, at: String::new(), report: Report::default() }
 }
 
 /// Waits until every VPS is reached, since what failed may be remembered for a while.

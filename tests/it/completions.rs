@@ -1,0 +1,231 @@
+//! `kohakuriver completions` in the shells themselves, at a terminal: what a person types, TAB, and what then stands there.
+
+use std::fs;
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::home::Home;
+use crate::support::life_host::{LifeHost, vps};
+use crate::support::run::{DEADLINE, Outcome, Process, Run};
+use crate::support::scene::ID;
+use crate::support::tools::{CLI, sh_quote, tool};
+
+/// A shell at a terminal, with our script read in.
+struct Shell {
+    process: Process,
+    seen: usize,
+}
+
+impl Shell {
+    fn start(name: &str, home: &Home, host: &LifeHost) -> Self {
+        let script = Run::new(CLI, home).args(["completions", name]).output();
+        script.succeeds().says_nothing();
+        let folder = home.join("bin");
+        if !folder.exists() {
+            fs::create_dir(&folder).unwrap();
+            std::os::unix::fs::symlink(CLI, folder.join("kohakuriver")).unwrap();
+        }
+        let ready = "echo re''ady";
+        let command = match name {
+            "bash" => {
+                let rc = home.write(
+                    "bashrc",
+                    format!("{}\nPS1='> '\nbind 'set enable-bracketed-paste off'\n{ready}\n", script.text()),
+                );
+                format!("{} --noprofile --rcfile {} -i", tool("bash").display(), sh_quote(&rc.display().to_string()))
+            }
+            "zsh" => {
+                let text = script.text();
+                home.write("zsh/.zshrc", format!("autoload -U compinit\ncompinit -u -D\n{text}\nPS1='> '\nunsetopt zle_bracketed_paste\n{ready}\n"));
+                format!("ZDOTDIR={} {} -i", sh_quote(&home.join("zsh").display().to_string()), tool("zsh").display())
+            }
+            _ => {
+                // Where it is missing, fish fills it from every manual page, and goes on after its end.
+                fs::create_dir_all(home.join(".local/share/fish/generated_completions")).unwrap();
+                home.write(".config/fish/completions/kohakuriver.fish", script.text());
+                home.write(
+                    ".config/fish/config.fish",
+                    format!("set fish_greeting\nfunction fish_prompt; echo -n '> '; end\n{ready}\n"),
+                );
+                format!("{} -i", tool("fish").display())
+            }
+        };
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        let process = Run::new(tool("script"), home)
+            .env("PATH", path)
+            .env("TERM", "xterm")
+            .env("LC_ALL", "C.UTF-8")
+            .env("KOHAKURIVER_HOST", "127.0.0.1")
+            .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
+            .args(["-q", "-E", "always", "-c", &format!("stty cols 120 rows 40; {command}"), "/dev/null"])
+            .stdin_open()
+            .start();
+        let mut shell = Self { process, seen: 0 };
+        shell.sees("ready");
+        shell.sees("> ");
+        shell
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.process.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until this stands on the terminal, behind what was waited for before.
+    fn sees(&mut self, text: &str) {
+        let from = self.seen;
+        self.seen = self.process.wait_for(&format!("{text:?} on the terminal"), DEADLINE, |seen| {
+            let found = seen.stdout[from..].windows(text.len()).position(|window| window == text.as_bytes())?;
+            Some(from + found + text.len())
+        });
+    }
+}
+
+#[test]
+fn each_shell_completes_commands_options_and_vpses_without_asking_the_host() {
+    for name in ["bash", "zsh", "fish"] {
+        let home = Home::new();
+        let host = LifeHost::with(vps("running", "docker", 22022));
+        host.run(&home, &["vps", "list"]).output().succeeds();
+        let mut shell = Shell::start(name, &home, &host);
+        host.change(|state| state.requests.clear());
+        // A command, a name and an option.
+        shell.types("kohakuriver vps stat\ttr\t--js\t\r");
+        shell.sees(&format!("\"task_id\": \"{ID}\""));
+        let asked: Vec<String> =
+            host.change(|state| std::mem::take(&mut state.requests).into_iter().map(|request| request.path).collect());
+        assert_eq!(asked, ["/api/vps".to_owned(), format!("/api/status/{ID}")], "{name}: the command alone asked");
+        // An id.
+        shell.types("kohakuriver ssh forget 73\t\r");
+        shell.sees(&format!("no host key of VPS {ID} is stored"));
+        assert!(host.change(|state| state.requests.is_empty()), "{name} asked the Host");
+        shell.types("exit\r");
+        shell.process.finish();
+    }
+}
+
+/// What is offered behind these words.
+fn offered(home: &Home, host: &LifeHost, words: &[&str]) -> Outcome {
+    let run = host.run(home, &["--", "kohakuriver"]).args(words);
+    let index = words.len().to_string();
+    run.env("KOHAKURIVER_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index).env("_CLAP_IFS", "\n").output()
+}
+
+#[test]
+fn what_is_offered() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 22022));
+    let lines = |words: &[&str]| {
+        let outcome = offered(&home, &host, words);
+        outcome.succeeds().says_nothing();
+        outcome.text().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Nothing was listed yet.
+    assert!(lines(&["vps", "connect", "t"]).is_empty());
+    host.run(&home, &["ssh", "config", "--write"]).output().succeeds();
+    host.change(|state| state.requests.clear());
+    for verb in [
+        ["vps", "connect"],
+        ["vps", "status"],
+        ["vps", "stop"],
+        ["vps", "restart"],
+        ["vps", "pause"],
+        ["vps", "resume"],
+        ["ssh", "forget"],
+    ] {
+        assert_eq!(lines(&[verb[0], verb[1], "t"]), ["trainer"], "{verb:?}");
+        assert_eq!(lines(&[verb[0], verb[1], "7"]), [ID], "{verb:?}");
+    }
+    assert_eq!(lines(&["completions", "f"]), ["fish"]);
+    assert_eq!(lines(&["node", "list", "--status", ""]), ["online", "offline"]);
+    let groups = lines(&[""]);
+    assert!(groups.iter().any(|word| word == "vps") && groups.iter().any(|word| word == "auth"), "{groups:?}");
+    assert!(!lines(&["ssh", ""]).iter().any(|word| word == "host-key"), "what is hidden is not offered");
+    assert!(host.change(|state| state.requests.is_empty()));
+    // Another Host has other VPSes.
+    let other = LifeHost::start(22022);
+    assert!(offered(&home, &other, &["vps", "connect", "t"]).text().is_empty());
+}
+
+#[test]
+fn tab_takes_no_time_with_a_host_that_does_not_answer() {
+    let home = Home::new();
+    let outcome = Run::new(CLI, &home)
+        .env("KOHAKURIVER_HOST", "192.0.2.1")
+        .env("KOHAKURIVER_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", "3")
+        .env("_CLAP_IFS", "\n")
+        .args(["--", "kohakuriver", "vps", "connect", "t"])
+        .output();
+    outcome.succeeds().prints_nothing();
+    assert!(outcome.took < Duration::from_secs(5), "{outcome}");
+}
+
+#[test]
+fn manual_pages_say_what_the_help_says() {
+    let home = Home::new();
+    let outcome = Run::new(CLI, &home).args(["man", "--output", "man"]).output();
+    outcome.succeeds().prints_nothing().says(&["wrote "]);
+    let pages: Vec<_> = ["man1", "man8"]
+        .iter()
+        .flat_map(|section| fs::read_dir(home.join("man").join(section)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(pages.len() > 20, "{pages:?}");
+    for page in &pages {
+        let name = page.file_stem().unwrap().to_str().unwrap();
+        // groff finds nothing wrong with it.
+        let output = Command::new(tool("groff")).args(["-Kutf8", "-man", "-ww", "-z"]).arg(page).output().unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = fs::read_to_string(page).unwrap().replace("\\-", "-");
+        let (program, command) = match name {
+            "kohakuriver-proxy" => (crate::support::tools::HELPER, ""),
+            "kohakuriver-gateway" => (crate::support::tools::GATEWAY, ""),
+            name => (CLI, name.strip_prefix("kohakuriver").unwrap()),
+        };
+        let words: Vec<&str> = command_words(command);
+        let help = Run::new(program, &home).args(words).arg("--help").output();
+        help.succeeds();
+        let options: Vec<String> = help
+            .text()
+            .lines()
+            .filter(|line| line.trim_start().starts_with('-'))
+            .filter_map(|line| line.split([' ', ',', '=']).find(|word| word.starts_with("--")).map(str::to_owned))
+            .collect();
+        assert!(options.contains(&"--help".to_owned()), "{name}: {options:?}\n{}", help.text());
+        for option in options {
+            // Each begins a paragraph of its own.
+            let begins = |line: &str| line.starts_with("\\fB-") && line.contains(&option);
+            assert!(text.lines().any(begins), "{name} lacks {option}");
+        }
+    }
+    // One page alone, by either of its names.
+    for (words, title) in [
+        (&["man"][..], ".TH kohakuriver 1"),
+        (&["man", "vps", "create"], ".TH kohakuriver-vps-create 1"),
+        (&["man", "kohakuriver-proxy"], ".TH kohakuriver-proxy 1"),
+        (&["man", "kohakuriver-gateway"], ".TH kohakuriver-gateway 8"),
+    ] {
+        let page = Run::new(CLI, &home).args(words).output();
+        page.succeeds().check(page.text().contains(title), title);
+    }
+    Run::new(CLI, &home).args(["man", "vps", "fly"]).output().exits(2).says(&["there is no page of `vps fly`"]);
+    // Broken settings don't matter.
+    home.write(".config/kohakuriver/config.json", json!([]).to_string());
+    Run::new(CLI, &home).arg("man").output().succeeds();
+    Run::new(CLI, &home).args(["completions", "bash"]).output().succeeds();
+    let path = Run::new(CLI, &home).args(["config", "path"]).output();
+    path.succeeds().prints(&format!("{}\n", home.join(".config/kohakuriver/config.json").display()));
+    Run::new(CLI, &home).args(["config", "show"]).output().exits(2);
+}
+
+/// `-vps-create` as the words of a command line; `host-key` is hidden and has no page.
+fn command_words(name: &str) -> Vec<&str> {
+    name.split('-').filter(|word| !word.is_empty()).collect()
+}
