@@ -4,35 +4,12 @@ use serde_json::{Value, json};
 
 use hyper::Method;
 
+use crate::api::caller::{AUTHENTICATION_OFF, Caller, User};
 use crate::api::pooled::Question;
 use crate::api::transport::{Answer, nonsense};
 use crate::api::{ApiError, Client};
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::text::excerpt;
-
-/// How a Host begins its answer to the question who is asking, when authentication is off.
-const AUTHENTICATION_OFF: &str = "Authentication is not enabled";
-
-/// A user, as the Host knows them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct User {
-    /// The name that they log in with.
-    pub name: String,
-    /// `viewer`, `user`, `operator` or `admin`.
-    pub role: String,
-}
-
-/// Whom a Host takes a caller for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Caller {
-    /// Authentication is off: everyone may do everything.
-    Everyone,
-    /// Nobody: there is no token, or one that the Host doesn't know. A Host doesn't tell the two apart.
-    Anonymous,
-    /// A user.
-    User(User),
-}
 
 /// A session that a password opened. It ends by itself, so a token is made from it.
 pub struct Session {
@@ -76,11 +53,7 @@ impl Client {
             Err(ApiError::Status { status: 503, detail, .. }) if detail.starts_with(AUTHENTICATION_OFF) => {
                 Ok(Caller::Everyone)
             }
-            found => match self.read_user(&found?.json) {
-                Ok(user) => Ok(Caller::User(user)),
-                Err(ApiError::Refusal(_)) => Ok(Caller::Anonymous),
-                Err(nonsense) => Err(nonsense),
-            },
+            found => Caller::from_json(&found?.json).ok_or_else(|| nonsense(self.base(), "it names no user")),
         }
     }
 
@@ -94,7 +67,9 @@ impl Client {
         let question = Question::post("/api/auth/login", Some(&body), None);
         let answer = self.shared.transport.ask(question).await?;
         let json = self.done(&answer, "/auth/login")?;
-        let user = self.read_user(&json["user"])?;
+        let Some(Caller::User(user)) = Caller::from_json(&json["user"]) else {
+            return Err(nonsense(self.base(), "it names no user"));
+        };
         let cookie = answer.session.ok_or_else(|| nonsense(self.base(), "it opens no session"))?;
         Ok(Session { cookie, user })
     }
@@ -133,15 +108,6 @@ impl Client {
             (401, _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
             _ if answer.is_unknown_route() => Err(ApiError::NotAHost { base: base(), path: path.to_owned() }),
             (status, _) => Err(ApiError::Status { base: base(), status, detail: answer.detail() }),
-        }
-    }
-
-    fn read_user(&self, json: &Value) -> Result<User, ApiError> {
-        // A token that the Host doesn't know makes its bearer anonymous.
-        match (json["role"].as_str(), json["username"].as_str()) {
-            (Some("anony"), _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
-            (Some(role), Some(name)) => Ok(User { name: excerpt(name), role: excerpt(role) }),
-            _ => Err(nonsense(self.base(), "it names no user")),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `caller` | whom a Host takes a caller for |
 //! | `client` | the calls, over both generations of Hosts |
 //! | `life` | the calls that make, stop, restart, pause and resume a VPS |
 //! | `order` | what a new VPS shall be |
@@ -27,6 +28,8 @@ mod about;
 mod accounts;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod admin;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod caller;
 mod client;
 mod direct;
 mod error;
@@ -48,12 +51,14 @@ mod transport;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use about::About;
 #[cfg(any(feature = "cli", feature = "gateway"))]
-pub use accounts::{Caller, NewToken, Session, User};
+pub use accounts::{NewToken, Session};
 #[cfg(test)]
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub(crate) use admin::tests as admin_tests;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use admin::{Admin, Tunnel};
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use caller::{Caller, Role, User};
 pub use client::Api;
 pub use direct::{Direct, wait};
 pub use error::{ApiError, refused};

@@ -33,14 +33,14 @@ impl AuthFile {
 
     /// Stores the token of `user`. What stood there before stays when it can't be.
     pub(super) fn store(&self, token: &Token, user: &User) -> Result<(), Failure> {
-        self.write(json!({ "token": token.expose(), "username": user.name, "role": user.role }))
+        self.write(json!({ "token": token.expose(), "username": user.name, "role": user.role.name() }))
     }
 
     /// [`AuthFile::store`] of a token that was made by a log-in, with what revokes it.
     pub(super) fn store_new(&self, new: &NewToken, user: &User) -> Result<(), Failure> {
         self.write(json!({
             "token": new.token.expose(), "token_id": new.id, "token_name": new.name,
-            "username": user.name, "role": user.role,
+            "username": user.name, "role": user.role.name(),
         }))
     }
 
@@ -81,12 +81,13 @@ impl AuthFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Role;
 
     #[test]
     fn the_shapes_of_the_python_cli_and_closed_to_others() {
         let folder = std::env::temp_dir().join(format!("kohakuriver-auth-{}", std::process::id()));
         let file = AuthFile { path: folder.join(".kohakuriver/auth.json") };
-        let user = User { name: "alice".into(), role: "user".into() };
+        let user = User { name: "alice".into(), role: Role::User };
         let token = Token::new("5ekr1t").unwrap();
         let read = || -> Value { serde_json::from_slice(&fs::read(file.path()).unwrap()).unwrap() };
         let mode = || fs::metadata(file.path()).unwrap().permissions().mode() & 0o777;

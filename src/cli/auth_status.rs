@@ -35,7 +35,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             Err(error) => Err(error.failure("cannot ask the Host who you are")),
         }
     })?;
-    let (name, role) = user.map(|user| (user.name, user.role)).unzip();
+    let (name, role) = user.map(|user| (user.name, user.role.to_string())).unzip();
     if arguments.json {
         ui::print(&ui::json(&json!({
             "host_api": base, "users": users, "logged_in": name.is_some(), "username": name, "role": role,

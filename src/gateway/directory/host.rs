@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use super::cache::{Cache, Known};
 use super::{Admission, Asker};
-use crate::api::{ApiError, Caller, Client, Reach, locate};
+use crate::api::{ApiError, Caller, Client, Reach, Role, User, locate};
 use crate::gateway::metrics::{Lookup, Metrics};
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -32,8 +32,6 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 const LOOKUP_LIMIT_WITH_OLDER: Duration = Duration::from_secs(2);
 /// How long it has when it is only asked whether it is there: whoever asks has a limit of their own.
 const READY_LIMIT: Duration = Duration::from_secs(5);
-/// The roles that may log in to a VPS at all. To which, the Host says.
-const LOGS_IN: [&str; 3] = ["user", "operator", "admin"];
 
 /// A Host, and what it said lately.
 pub struct HostDirectory {
@@ -53,8 +51,8 @@ impl HostDirectory {
             Caller::Everyone => None,
             Caller::Anonymous if asker.anonymous => None,
             Caller::Anonymous => return Err(Refusal::TokenNeeded),
-            Caller::User(user) if LOGS_IN.contains(&user.role.as_str()) => Some(Arc::from(user.name)),
-            Caller::User(user) => return Err(Refusal::RoleTooLow(user.role)),
+            Caller::User(User { name, role: Role::User | Role::Operator | Role::Admin }) => Some(Arc::from(name)),
+            Caller::User(User { role, .. }) => return Err(Refusal::RoleTooLow(role.to_string())),
         };
         let client = self.client.with_token(asker.token.clone());
         let key = (asker.token.clone(), vps.clone());

@@ -47,7 +47,7 @@ pub(crate) fn plain_host_api(vps: Vec<Value>) -> Peer {
     })
 }
 
-/// What such a Host answers.
+/// What a Host with these VPSes answers: a status and a body.
 pub(crate) fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
     let detail = |status, text: &str| (status, json!({ "detail": text }));
     // The prefix is case sensitive, and whatever it doesn't know is anonymous, not wrong.
@@ -58,7 +58,7 @@ pub(crate) fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
         let extended = |vps: &Value| {
             let mut vps = vps.clone();
             vps.as_object_mut().unwrap().remove("task_type");
-            vps["assignees"] = json!([{ "id": 3, "username": "user1", "display_name": null }]);
+            vps["assignees"] = json!([{ "id": 3, "username": "assigned1", "display_name": null }]);
             vps
         };
         vps.iter().map(extended).collect::<Vec<_>>()

@@ -1,0 +1,110 @@
+//! Whom a Host takes a caller for.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::text::excerpt;
+
+/// How a Host begins its answer to the question who is asking, when authentication is off.
+pub(super) const AUTHENTICATION_OFF: &str = "Authentication is not enabled";
+
+/// Whom a Host takes a caller for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Caller {
+    /// Authentication is off: everyone may do everything.
+    Everyone,
+    /// Nobody: there is no token, or one that the Host doesn't know. A Host doesn't tell the two apart.
+    Anonymous,
+    /// A user.
+    User(User),
+}
+
+/// A user, as the Host knows them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct User {
+    /// The name they log in with, printable.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// What a user may do; each role may do what those before it may.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Look at everything, log in to nothing.
+    Viewer,
+    /// Log in to the VPSes that they own or are assigned to.
+    User,
+    /// Log in to every VPS.
+    Operator,
+    /// The same, and manage the Host.
+    Admin,
+    /// One that this version doesn't know, printable.
+    Other(String),
+}
+
+impl Role {
+    /// As Hosts call it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::User => "user",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Caller {
+    /// Reads a Host's `/auth/me`. A token that a Host doesn't know makes its bearer anonymous, not wrong.
+    pub(super) fn from_json(json: &Value) -> Option<Self> {
+        let role = match json["role"].as_str()? {
+            "anony" => return Some(Self::Anonymous),
+            "viewer" => Role::Viewer,
+            "user" => Role::User,
+            "operator" => Role::Operator,
+            "admin" => Role::Admin,
+            other => Role::Other(excerpt(other)),
+        };
+        let name = excerpt(json["username"].as_str()?);
+        if name.is_empty() { None } else { Some(Self::User(User { name, role })) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_role() {
+        let user = |name: &str, role| Some(Caller::User(User { name: name.into(), role }));
+        for (json, caller) in [
+            (json!({ "id": -1, "username": "_anonymous", "role": "anony" }), Some(Caller::Anonymous)),
+            (json!({ "id": 4, "username": "viewer1", "role": "viewer" }), user("viewer1", Role::Viewer)),
+            (json!({ "id": 3, "username": "user1", "role": "user" }), user("user1", Role::User)),
+            (json!({ "id": 2, "username": "op\u{1b}[0m", "role": "operator" }), user("op[0m", Role::Operator)),
+            (json!({ "id": 1, "username": "admin1", "role": "admin" }), user("admin1", Role::Admin)),
+            (json!({ "id": 1, "username": "x", "role": "ro\not" }), user("x", Role::Other("ro ot".into()))),
+            (json!({ "username": "x" }), None),
+            (json!({ "username": "", "role": "user" }), None),
+            (json!({ "username": 7, "role": "user" }), None),
+            (json!([]), None),
+        ] {
+            assert_eq!(Caller::from_json(&json), caller, "{json}");
+            if let Some(Caller::User(user)) = caller
+                && !matches!(user.role, Role::Other(_))
+            {
+                assert_eq!(user.role.to_string(), json["role"]);
+            }
+        }
+    }
+}
