@@ -7,6 +7,9 @@
 //! It tells what it measures; that a target is missed is no failure of the run. It reads /proc, so it needs Linux.
 
 #[cfg(target_os = "linux")]
+#[path = "helper/mod.rs"]
+mod parts;
+#[cfg(target_os = "linux")]
 mod support;
 
 #[cfg(target_os = "linux")]
@@ -22,38 +25,35 @@ fn main() {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::fs;
-    use std::path::Path;
     use std::time::{Duration, Instant};
 
     use anyhow::{Result, bail};
     use serde_json::json;
 
-    use crate::support::contestants::{self, Contestant, DIRECT, FDPASS, NC, STDIO};
+    use crate::parts::contestants::{self, Contestant, DIRECT, FDPASS, NC, STDIO};
+    use crate::parts::plain::Way;
+    use crate::parts::ssh::Ssh;
+    use crate::parts::{child, measures, overseen};
     use crate::support::figures::{Figures, MIB, Measure};
     use crate::support::gateway::{Gateway, inventory, running};
     use crate::support::home::Home;
-    use crate::support::plain::Way;
-    use crate::support::report::{Bound, Report, Target};
-    use crate::support::ssh::Ssh;
+    use crate::support::report::{Bound, Report, Target, folder};
     use crate::support::sshd::Sshd;
-    use crate::support::tools::{GATEWAY, HELPER};
-    use crate::support::{child, limits, vps};
+    use crate::support::tools::HELPER;
+    use crate::support::turns::{Rounds, rounds, turns};
+    use crate::support::{limits, vps};
 
-    /// How much is done. A measure ends when its rounds are done, or its time is over and [`LEAST_ROUNDS`] are.
+    /// How much is done.
     struct Effort {
-        first_byte: (usize, Duration),
-        ssh_true: (usize, Duration),
-        plain_bulk: (usize, Duration),
-        ssh_bulk: (usize, Duration),
-        round_trip: (usize, Duration),
-        crowd: (usize, Duration),
+        first_byte: Rounds,
+        ssh_true: Rounds,
+        plain_bulk: Rounds,
+        ssh_bulk: Rounds,
+        round_trip: Rounds,
+        crowd: Rounds,
         plain_bytes: u64,
         ssh_bytes: u64,
         round_trips: u64,
-    }
-
-    const fn rounds(rounds: usize, seconds: u64) -> (usize, Duration) {
-        (rounds, Duration::from_secs(seconds))
     }
 
     const FULL: Effort = Effort {
@@ -80,12 +80,12 @@ mod linux {
         round_trips: 1000,
     };
 
-    /// Below this a median says nothing.
-    const LEAST_ROUNDS: usize = 3;
+    /// Longest time for a whole run.
+    const WHOLE_RUN: Duration = Duration::from_secs(7 * 60 + 45);
     /// How many connections are opened at once.
     const CROWD: usize = 100;
     /// How often memory is looked at; it hardly changes.
-    const MEMORY: (usize, Duration) = rounds(5, 10);
+    const MEMORY: Rounds = rounds(5, 10);
     /// The VPS that does no cryptography.
     const PLAIN: &str = "7323718749301768192";
     /// The VPS that is a real sshd.
@@ -93,7 +93,7 @@ mod linux {
 
     const TARGETS: [Target; 20] = {
         use Bound::{AtLeast, AtMost};
-        use Measure::*;
+        use measures::*;
         const fn to(measure: Measure, contestant: &'static str, reference: &'static str, bound: Bound) -> Target {
             Target { measure, contestant, reference: Some(reference), bound }
         }
@@ -101,33 +101,33 @@ mod linux {
             Target { measure, contestant, reference: None, bound: AtMost(most) }
         }
         [
-            to(SshBulkUp, FDPASS, DIRECT, AtLeast(0.92)),
-            to(SshBulkDown, FDPASS, DIRECT, AtLeast(1.0)),
-            to(SshCpuUp, FDPASS, DIRECT, AtMost(1.0)),
-            to(SshCpuDown, FDPASS, DIRECT, AtMost(1.0)),
-            to(SshBulkUp, STDIO, NC, AtLeast(1.2)),
-            to(SshBulkDown, STDIO, NC, AtLeast(1.15)),
-            to(PlainCpuUp, STDIO, NC, AtMost(0.3)),
-            to(PlainCpuDown, STDIO, NC, AtMost(0.25)),
-            to(PlainUp, STDIO, NC, AtLeast(1.7)),
-            to(PlainDown, STDIO, NC, AtLeast(2.5)),
-            to(FirstByte, STDIO, NC, AtMost(0.7)),
-            to(FirstByte, FDPASS, NC, AtMost(0.7)),
-            to(SshTrue, STDIO, DIRECT, AtMost(0.75)),
-            to(SshTrue, FDPASS, DIRECT, AtMost(0.75)),
-            to(RoundTrip, STDIO, NC, AtMost(1.0)),
-            to(RoundTrip, FDPASS, NC, AtMost(0.8)),
-            alone(Rss, STDIO, 2.5),
-            alone(BinarySize, STDIO, 1.25),
-            alone(Failures, STDIO, 0.0),
-            alone(Failures, FDPASS, 0.0),
+            to(SSH_BULK_UP, FDPASS, DIRECT, AtLeast(0.92)),
+            to(SSH_BULK_DOWN, FDPASS, DIRECT, AtLeast(1.0)),
+            to(SSH_CPU_UP, FDPASS, DIRECT, AtMost(1.0)),
+            to(SSH_CPU_DOWN, FDPASS, DIRECT, AtMost(1.0)),
+            to(SSH_BULK_UP, STDIO, NC, AtLeast(1.2)),
+            to(SSH_BULK_DOWN, STDIO, NC, AtLeast(1.15)),
+            to(PLAIN_CPU_UP, STDIO, NC, AtMost(0.3)),
+            to(PLAIN_CPU_DOWN, STDIO, NC, AtMost(0.25)),
+            to(PLAIN_UP, STDIO, NC, AtLeast(1.7)),
+            to(PLAIN_DOWN, STDIO, NC, AtLeast(2.5)),
+            to(FIRST_BYTE, STDIO, NC, AtMost(0.7)),
+            to(FIRST_BYTE, FDPASS, NC, AtMost(0.7)),
+            to(SSH_TRUE, STDIO, DIRECT, AtMost(0.75)),
+            to(SSH_TRUE, FDPASS, DIRECT, AtMost(0.75)),
+            to(ROUND_TRIP, STDIO, NC, AtMost(1.0)),
+            to(ROUND_TRIP, FDPASS, NC, AtMost(0.8)),
+            alone(RSS, STDIO, 2.5),
+            alone(BINARY_SIZE, STDIO, 1.25),
+            alone(FAILURES, STDIO, 0.0),
+            alone(FAILURES, FDPASS, 0.0),
         ]
     };
 
     pub(super) fn main() -> Result<()> {
         let effort = read_arguments()?;
         let began = Instant::now();
-        limits::start()?;
+        limits::start(WHOLE_RUN, overseen::end_overdue)?;
         child::adopt_orphans()?;
 
         let (sshd, home) = (Sshd::start(), Home::new());
@@ -139,7 +139,8 @@ mod linux {
         let ssh = Ssh::new(&sshd, &under_ssh, &home, effort.ssh_bytes)?;
 
         let mut figures = Figures::default();
-        figures.add(Measure::BinarySize, STDIO, 0, fs::metadata(HELPER)?.len() as f64 / MIB);
+        missing.iter().for_each(|name| figures.note(format!("{name} is not installed, so it is not measured")));
+        figures.add(measures::BINARY_SIZE, STDIO, 0, fs::metadata(HELPER)?.len() as f64 / MIB);
         // What was measured before an interruption, or before the time was over, is told all the same.
         let outcome = measure(effort, &way, &ssh, (&plain, &under_ssh), &mut figures);
 
@@ -148,15 +149,14 @@ mod linux {
             "cpus": std::thread::available_parallelism()?.get(),
             "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
         });
+        let names: Vec<_> = plain.iter().map(|who| who.name).collect();
         let report =
-            Report { figures: &figures, contestants: &plain, missing: &missing, targets: &TARGETS, conditions };
+            Report { figures: &figures, measures: &measures::ALL, contestants: &names, targets: &TARGETS, conditions };
         print!("{}", report.table());
-        // The programs are in <target>/<profile>.
-        let target = Path::new(GATEWAY).ancestors().nth(2).expect("a program of cargo's is in its target folder");
         println!(
             "{} s; all samples in {}",
             began.elapsed().as_secs(),
-            report.write_json(&target.join("bench"), "helper.json")?.display()
+            report.write_json(&folder(), "helper.json")?.display()
         );
         outcome
     }
@@ -197,37 +197,5 @@ mod linux {
             }
         }
         Ok(effort)
-    }
-
-    /// Gives every contestant its turn, round by round, each round beginning with another one. One that fails is noted
-    /// and left out of what is left of this measure: it may have taken all the time that a connection gets.
-    fn turns(
-        what: &str,
-        (rounds, time): (usize, Duration),
-        contestants: &[Contestant],
-        figures: &mut Figures,
-        measure: impl Fn(&Contestant, usize, &mut Figures) -> Result<()>,
-    ) -> Result<()> {
-        let began = Instant::now();
-        let mut failed = Vec::new();
-        for round in 0..rounds {
-            if round >= LEAST_ROUNDS && began.elapsed() > time {
-                break;
-            }
-            for turn in 0..contestants.len() {
-                let who = &contestants[(round + turn) % contestants.len()];
-                if failed.contains(&who.name) {
-                    continue;
-                }
-                limits::check()?;
-                if let Err(error) = measure(who, round, figures) {
-                    limits::check()?;
-                    figures.fail(who.name, what, &error);
-                    failed.push(who.name);
-                }
-            }
-        }
-        eprintln!("{what}: {:.1} s", began.elapsed().as_secs_f64());
-        Ok(())
     }
 }

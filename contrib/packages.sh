@@ -59,6 +59,7 @@ install_packages() {
         case $package in
             openssh-server) set -- ssh.service ssh.socket ;;
             squid) set -- squid.service ;;
+            haproxy) set -- haproxy.service ;;
             *) continue ;;
         esac
         for unit in "$@"; do

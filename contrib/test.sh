@@ -12,39 +12,16 @@ tools=(
     sshd:openssh-server ssh:openssh-client sftp:openssh-client scp:openssh-client ssh-keygen:openssh-client
     nc:netcat-openbsd socat:socat curl:curl proxytunnel:proxytunnel corkscrew:corkscrew
     tinyproxy:tinyproxy-bin squid:squid rsync:rsync git:git script:bsdutils cc:gcc cc:libc6-dev
-    dbclient:dropbear-bin dropbearconvert:dropbear-bin node:nodejs npm:npm
+    haproxy:haproxy systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2
+    plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin node:nodejs npm:npm
     zsh:zsh fish:fish groff:groff-base
 )
-# The versions that the tests were written against; a newer FastAPI breaks the older Host's imports.
-older_host=(hakuriver==0.3.0 fastapi==0.128.0 starlette==0.50.0 pyzmq)
+# The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1)
 node_clients=(ssh2@1.17.0 ssh-config@5.3.0)
 
 . contrib/packages.sh
-
-# A Python of 3.11 or later that can make a virtual environment. 3.11 comes first: the older Host's garbage collector
-# cuts sessions now and then on later ones.
-find_python() {
-    local python
-    for python in python3.11 python3 python3.12 python3.13 python3.14; do
-        if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
-            echo "$python"
-            return
-        fi
-    done
-    return 1
-}
-
-# The packages that bring a Python like that, when there is none.
-python_packages() {
-    if python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
-        echo python3-venv
-    elif [ -n "$(apt-cache search --names-only '^python3\.11-venv$' 2>/dev/null)" ]; then
-        echo python3.11 python3.11-venv
-    else
-        echo python3 python3-venv
-    fi
-}
+. contrib/older-host.sh
 
 # A library has no program to look for.
 has_libssh() {
@@ -75,18 +52,8 @@ if [ ${#packages[@]} -gt 0 ] || [ -z "$python" ]; then
 fi
 has cargo || die "cargo is missing: install Rust from https://rustup.rs"
 
-target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-folder=$target/older-host
-wanted=$(printf '%s\n' "${older_host[@]}")
-if [ ! -x "$folder/bin/python" ] || [ "$(cat "$folder/complete" 2>/dev/null)" != "$wanted" ]; then
-    say "installing the older Host into $folder"
-    rm -rf "$folder"
-    "$python" -m venv "$folder"
-    # The user's settings for pip may lead elsewhere than into the virtual environment.
-    env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PYTHONPATH -u PYTHONHOME \
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "${older_host[@]}" </dev/null >&2
-    printf '%s\n' "${older_host[@]}" >"$folder/complete"
-fi
+target=$(target_folder)
+install_older_host "$python" "$target"
 
 folder=$target/ssh-clients
 wanted=$(printf '%s\n' "${python_clients[@]}" "${node_clients[@]}")

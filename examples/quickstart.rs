@@ -201,7 +201,8 @@ impl Gateway {
         command
             .arg("--inventory")
             .arg(inventory)
-            .args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
+            .args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "off"])
+            .args(["--audit-log", "off"])
             .stdin(Stdio::null())
             .stderr(File::create(&log)?);
         let mut process = Process::start(&mut command)?;

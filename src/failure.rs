@@ -77,6 +77,16 @@ impl Failure {
         &self.what
     }
 
+    /// The causes, from the outermost to the innermost.
+    pub fn causes(&self) -> &[String] {
+        &self.causes
+    }
+
+    /// What helps, if anything is known to.
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Whether the user ended it.
     pub fn is_interrupted(&self) -> bool {
         self.kind == Kind::Interrupted

@@ -10,13 +10,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
-use crate::api::{ApiError, Client};
+use crate::api::{Api, ApiError, Transport};
 use crate::target::TaskId;
 
 /// How long an answer of the Host's counts.
@@ -34,20 +33,20 @@ const MAX_FILE: u64 = 4096;
 /// The id of the VPS called `name`: what the Host said less than [`LIFETIME`] ago, else what it says now.
 ///
 /// # Errors
-/// Those of [`Client::id_of`].
-pub async fn look_up(client: &Client, name: &str) -> Result<TaskId, ApiError> {
+/// Those of [`Api::id_of`].
+pub async fn look_up<T: Transport>(client: &Api<T>, name: &str) -> Result<TaskId, ApiError> {
     match directories::ProjectDirs::from("", "", "kohakuriver") {
         Some(directories) => look_up_in(directories.cache_dir(), client, name).await,
         None => client.id_of(name).await,
     }
 }
 
-async fn look_up_in(folder: &Path, client: &Client, name: &str) -> Result<TaskId, ApiError> {
+async fn look_up_in<T: Transport>(folder: &Path, client: &Api<T>, name: &str) -> Result<TaskId, ApiError> {
     let memory = Memory::of(folder, client.base(), name);
     if let Some(id) = memory.recall(SystemTime::now()) {
         return Ok(id);
     }
-    let _lock = memory.lock().await;
+    let _lock = memory.lock(client).await;
     if let Some(id) = memory.recall(SystemTime::now()) {
         return Ok(id);
     }
@@ -104,7 +103,7 @@ impl<'n> Memory<'n> {
     }
 
     /// Held while the Host is asked. `None` when it can't be had: then several ask.
-    async fn lock(&self) -> Option<File> {
+    async fn lock<T: Transport>(&self, client: &Api<T>) -> Option<File> {
         DirBuilder::new().recursive(true).mode(0o700).create(self.path.parent()?).ok()?;
         let path = self.path.with_extension("lock");
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).ok()?;
@@ -113,17 +112,19 @@ impl<'n> Memory<'n> {
             if Instant::now() >= deadline {
                 return None;
             }
-            sleep(PAUSE).await;
+            client.pause(PAUSE).await;
         }
         Some(file)
     }
 }
 
 #[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::api::Client;
     use crate::api::fake_host::FakeHost;
 
     const ID: &str = "7323718749301768192";

@@ -94,6 +94,52 @@ impl Refusal {
         }
     }
 
+    /// Every [`Refusal::reason`], with the [`Refusal::proxy_error`] that goes with it.
+    pub const REASONS: [(&'static str, &'static str); 18] = [
+        ("bad-request", "http_request_error"),
+        ("token-needed", "http_request_denied"),
+        ("not-allowed", "http_request_denied"),
+        ("port-not-offered", "http_request_denied"),
+        ("not-found", "destination_not_found"),
+        ("ambiguous", "destination_unavailable"),
+        ("not-vps", "destination_not_found"),
+        ("inactive", "destination_unavailable"),
+        ("no-ssh-port", "destination_unavailable"),
+        ("starting", "destination_unavailable"),
+        ("no-runner", "destination_unavailable"),
+        ("runner-offline", "destination_unavailable"),
+        ("connection-refused", "connection_refused"),
+        ("connection-timeout", "connection_timeout"),
+        ("runner-address", "destination_ip_unroutable"),
+        ("unreachable", "destination_ip_unroutable"),
+        ("host-api", "proxy_internal_response"),
+        ("limit", "connection_limit_reached"),
+    ];
+
+    /// The reason as one word, for metrics and audit lines.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad-request",
+            Self::TokenNeeded => "token-needed",
+            Self::NotAllowed => "not-allowed",
+            Self::PortNotOffered(_) => "port-not-offered",
+            Self::NotFound => "not-found",
+            Self::Ambiguous(_) => "ambiguous",
+            Self::NotVps => "not-vps",
+            Self::Inactive(_) => "inactive",
+            Self::NoSshPort => "no-ssh-port",
+            Self::Starting(_) => "starting",
+            Self::NoRunner => "no-runner",
+            Self::RunnerOffline(_) => "runner-offline",
+            Self::ConnectionRefused { .. } => "connection-refused",
+            Self::ConnectionTimeout => "connection-timeout",
+            Self::RunnerAddress(_) => "runner-address",
+            Self::Unreachable(_) => "unreachable",
+            Self::HostApi(_) => "host-api",
+            Self::Limit(_) => "limit",
+        }
+    }
+
     /// Seconds for `Retry-After`, where the same request may succeed soon.
     pub fn retry_after(&self) -> Option<u64> {
         let soon = matches!(self, Self::Starting(_) | Self::Limit(_) | Self::ConnectionRefused { booting: true, .. });
@@ -277,6 +323,7 @@ mod tests {
             (R::PortNotOffered(80), 403, "http_request_denied", None),
             (R::NotFound, 404, "destination_not_found", None),
             (R::NotVps, 404, "destination_not_found", None),
+            (R::Ambiguous("a, b".into()), 409, "destination_unavailable", None),
             (R::Inactive(VpsStatus::Paused), 409, "destination_unavailable", None),
             (R::NoSshPort, 409, "destination_unavailable", None),
             (R::Starting(VpsStatus::Pending), 503, "destination_unavailable", retry),
@@ -285,6 +332,7 @@ mod tests {
             (R::ConnectionRefused { node: "n".into(), booting: false }, 502, "connection_refused", None),
             (R::ConnectionRefused { node: "n".into(), booting: true }, 503, "connection_refused", retry),
             (R::RunnerAddress("n".into()), 502, "destination_ip_unroutable", None),
+            (R::Unreachable("no route".into()), 502, "destination_ip_unroutable", None),
             (R::ConnectionTimeout, 504, "connection_timeout", None),
             (R::HostApi("down".into()), 502, "proxy_internal_response", None),
             (R::Limit("full".into()), 503, "connection_limit_reached", retry),
@@ -292,6 +340,7 @@ mod tests {
             assert_eq!(refusal.http_status(), status, "{refusal:?}");
             assert_eq!(refusal.proxy_error(), error, "{refusal:?}");
             assert_eq!(refusal.retry_after(), retry_after, "{refusal:?}");
+            assert!(R::REASONS.contains(&(refusal.reason(), error)), "{refusal:?}");
         }
     }
 

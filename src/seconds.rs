@@ -6,8 +6,8 @@ use std::time::Duration;
 /// Seconds that `--wait` without a value stands for.
 pub const DEFAULT_WAIT: &str = "300";
 
-/// Most digits of the seconds behind `--wait`: a day has five.
-const WAIT_DIGITS: usize = 5;
+/// Most digits of the seconds behind a flag whose value may be left out: a day has five.
+const DIGITS: usize = 5;
 
 /// Longest time taken.
 const MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -39,7 +39,7 @@ pub fn settle(mut words: Vec<OsString>, option: &str, default: &str) -> Vec<OsSt
     let Some(at) = words[..end].iter().position(|word| word == option) else { return words };
     let is_seconds = |word: &&str| {
         let number = word.bytes().all(|b| b.is_ascii_digit() || b == b'.') && word.bytes().any(|b| b.is_ascii_digit());
-        word.len() <= WAIT_DIGITS && number
+        word.len() <= DIGITS && number
     };
     let seconds = words[..end].get(at + 1).and_then(|word| word.to_str()).filter(is_seconds).map(str::to_owned);
     if seconds.is_some() {
@@ -79,5 +79,7 @@ mod tests {
             let words: Vec<_> = settle_wait(words).into_iter().map(|word| word.into_string().unwrap()).collect();
             assert_eq!(words.join(" "), settled);
         }
+        let words = ["p", "--watch", "trainer"].map(OsString::from);
+        assert_eq!(settle(words.to_vec(), "--watch", "2")[1], "--watch=2");
     }
 }

@@ -3,13 +3,14 @@
 //! All of it is safe code over `rustix`. What only Linux has is answered with an error elsewhere, so that its callers
 //! fall back on what every UNIX has.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::FileType;
-use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sockopt};
+use rustix::net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, sockopt};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
 
 /// Idle time before the first keepalive probe.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -35,6 +36,14 @@ pub fn tune(socket: impl AsFd) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     sockopt::set_tcp_user_timeout(socket, u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX))?;
     Ok(())
+}
+
+/// Makes the end of a TCP connection a reset.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
 }
 
 /// Waits until one of `entries` is ready or `deadline` has passed (`None` waits for ever). Whether it was the former.
@@ -132,19 +141,56 @@ pub fn is_same(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Passes `descriptor` over a UNIX socket with one byte beside it, as ssh's `ProxyUseFdpass` takes it.
+/// Passes `descriptor` over a UNIX socket with one byte beside it; any byte is right for ssh's `ProxyUseFdpass`.
 ///
 /// # Errors
 /// Those of `sendmsg(2)`.
-pub fn pass_descriptor(unix_socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+pub fn pass_descriptor(unix_socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = [descriptor];
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
     let sent = rustix::io::retry_on_intr(|| {
-        rustix::net::sendmsg(unix_socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)
+        rustix::net::sendmsg(unix_socket, &[IoSlice::new(&[byte])], &mut control, SendFlags::NOSIGNAL)
     })?;
     if sent == 1 { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Takes a descriptor that [`pass_descriptor`] passed, and the byte beside it. `None` at the end of the stream.
+///
+/// # Errors
+/// Those of `recvmsg(2)`; `InvalidData` when there is a byte and no descriptor.
+pub fn receive_descriptor(unix_socket: BorrowedFd<'_>) -> io::Result<Option<(u8, OwnedFd)>> {
+    // Elsewhere it can't be had in one step.
+    #[cfg(target_os = "linux")]
+    const FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    const FLAGS: RecvFlags = RecvFlags::empty();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let received = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(unix_socket, &mut [IoSliceMut::new(&mut byte)], &mut control, FLAGS)
+    })?;
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let descriptor = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    descriptor.map(|descriptor| Some((byte[0], descriptor))).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Takes what stdin is, and puts /dev/null in its place.
+///
+/// # Errors
+/// Those of `open(2)` and `dup(2)`.
+pub fn take_stdin() -> io::Result<OwnedFd> {
+    let null = std::fs::File::open("/dev/null")?;
+    let stdin = rustix::stdio::stdin().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(stdin)
 }
 
 /// Puts /dev/null in place of stdin, stdout and stderr, so that whoever reads them sees their end now. If it can't be
@@ -178,14 +224,36 @@ pub fn splice(_from: BorrowedFd<'_>, _to: BorrowedFd<'_>, _length: usize) -> io:
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Asks for a larger pipe, and is content without: a normal user's pipes have a limit in all.
-pub fn enlarge_pipe(pipe: BorrowedFd<'_>, size: usize) {
+/// Whether an error of [`splice`] says that these descriptors can't be spliced (a sandbox, a stacked file system), and
+/// not that a peer is gone.
+pub fn cannot_splice(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
+}
+
+/// A pipe to splice through, its reading end first.
+///
+/// # Errors
+/// Those of `pipe2(2)`; `Unsupported` where the system has no splice.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     #[cfg(target_os = "linux")]
-    if rustix::pipe::fcntl_getpipe_size(pipe).is_ok_and(|current| current < size) {
-        let _ = rustix::pipe::fcntl_setpipe_size(pipe, size);
+    return Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?);
+    #[cfg(not(target_os = "linux"))]
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Asks for a larger pipe, and is content without: a normal user's pipes have a limit in all. How large it is now, in
+/// bytes; 0 where that can't be told.
+pub fn enlarge_pipe(pipe: BorrowedFd<'_>, size: usize) -> usize {
+    #[cfg(target_os = "linux")]
+    {
+        let current = rustix::pipe::fcntl_getpipe_size(pipe).unwrap_or(0);
+        if current >= size { current } else { rustix::pipe::fcntl_setpipe_size(pipe, size).unwrap_or(current) }
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = (pipe, size);
+    {
+        let _ = (pipe, size);
+        0
+    }
 }
 
 #[cfg(test)]
@@ -230,22 +298,11 @@ mod tests {
         let (mut server, _) = listener.accept().unwrap();
         tune(&client).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        pass_descriptor(ours.as_fd(), client.as_fd()).unwrap();
-        drop(client);
-
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = rustix::net::RecvAncillaryBuffer::new(&mut space);
-        let mut byte = [1];
-        let iov = &mut [io::IoSliceMut::new(&mut byte)];
-        let received = rustix::net::recvmsg(&theirs, iov, &mut control, RecvFlags::empty()).unwrap();
-        assert_eq!(received.bytes, 1);
-        let descriptor = control
-            .drain()
-            .find_map(|message| match message {
-                rustix::net::RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-                _ => None,
-            })
-            .unwrap();
+        pass_descriptor(ours.as_fd(), client.as_fd(), b'x').unwrap();
+        drop((client, ours));
+        let (byte, descriptor) = receive_descriptor(theirs.as_fd()).unwrap().unwrap();
+        assert_eq!(byte, b'x');
+        assert!(receive_descriptor(theirs.as_fd()).unwrap().is_none());
         TcpStream::from(descriptor).write_all(b"same").unwrap();
         let mut bytes = String::new();
         server.read_to_string(&mut bytes).unwrap();

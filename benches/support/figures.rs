@@ -2,85 +2,32 @@
 
 use std::collections::BTreeMap;
 
-/// What is measured. The order is that of the table.
+/// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Measure {
-    SshBulkUp,
-    SshBulkDown,
-    SshCpuUp,
-    SshCpuDown,
-    PlainCpuUp,
-    PlainCpuDown,
-    PlainUp,
-    PlainDown,
-    FirstByte,
-    SshTrue,
-    RoundTrip,
-    Rss,
-    Pss,
-    BinarySize,
-    Failures,
+pub(crate) struct Measure {
+    /// Its name in the JSON file.
+    pub(crate) key: &'static str,
+    /// What it is, in which unit.
+    pub(crate) label: &'static str,
+    /// What becomes of the rounds.
+    pub(crate) sum: Sum,
+}
+
+/// How the figures of all rounds become one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Sum {
+    Median,
+    /// Failures add up.
+    Total,
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 15] = [
-        Self::SshBulkUp,
-        Self::SshBulkDown,
-        Self::SshCpuUp,
-        Self::SshCpuDown,
-        Self::PlainCpuUp,
-        Self::PlainCpuDown,
-        Self::PlainUp,
-        Self::PlainDown,
-        Self::FirstByte,
-        Self::SshTrue,
-        Self::RoundTrip,
-        Self::Rss,
-        Self::Pss,
-        Self::BinarySize,
-        Self::Failures,
-    ];
-
-    /// What it is, in which unit.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::SshBulkUp => "bulk under ssh, up, MiB/s",
-            Self::SshBulkDown => "bulk under ssh, down, MiB/s",
-            Self::SshCpuUp => "  CPU of ssh+helper, up, s/GiB",
-            Self::SshCpuDown => "  CPU of ssh+helper, down, s/GiB",
-            Self::PlainCpuUp => "CPU of the helper, up, s/GiB",
-            Self::PlainCpuDown => "CPU of the helper, down, s/GiB",
-            Self::PlainUp => "bulk without crypto, up, MiB/s",
-            Self::PlainDown => "bulk without crypto, down, MiB/s",
-            Self::FirstByte => "exec to first banner byte, ms",
-            Self::SshTrue => "ssh host true, ms",
-            Self::RoundTrip => "1-byte round trip, µs",
-            Self::Rss => "RSS while idle, MiB",
-            Self::Pss => "PSS while idle, MiB",
-            Self::BinarySize => "binary, MiB",
-            Self::Failures => "failures of 100 at once",
-        }
+    pub(crate) const fn median(key: &'static str, label: &'static str) -> Self {
+        Self { key, label, sum: Sum::Median }
     }
 
-    /// Its name in the JSON file.
-    pub(crate) fn key(self) -> &'static str {
-        match self {
-            Self::SshBulkUp => "ssh_bulk_up_mib_s",
-            Self::SshBulkDown => "ssh_bulk_down_mib_s",
-            Self::SshCpuUp => "ssh_cpu_up_s_gib",
-            Self::SshCpuDown => "ssh_cpu_down_s_gib",
-            Self::PlainCpuUp => "plain_cpu_up_s_gib",
-            Self::PlainCpuDown => "plain_cpu_down_s_gib",
-            Self::PlainUp => "plain_bulk_up_mib_s",
-            Self::PlainDown => "plain_bulk_down_mib_s",
-            Self::FirstByte => "first_byte_ms",
-            Self::SshTrue => "ssh_true_ms",
-            Self::RoundTrip => "round_trip_us",
-            Self::Rss => "rss_mib",
-            Self::Pss => "pss_mib",
-            Self::BinarySize => "binary_mib",
-            Self::Failures => "failures",
-        }
+    pub(crate) const fn total(key: &'static str, label: &'static str) -> Self {
+        Self { key, label, sum: Sum::Total }
     }
 }
 
@@ -91,6 +38,8 @@ pub(crate) const GIB: f64 = 1024.0 * MIB;
 #[derive(Default)]
 pub(crate) struct Figures {
     samples: BTreeMap<(Measure, &'static str), BTreeMap<usize, f64>>,
+    /// What has to be known to read the table: who can't do what, and why.
+    pub(crate) notes: Vec<String>,
     /// What went wrong on the way: who could not do what.
     pub(crate) errors: Vec<String>,
 }
@@ -105,6 +54,12 @@ impl Figures {
         let line = format!("{contestant}: {what}: {error:#}");
         if !self.errors.contains(&line) {
             self.errors.push(line);
+        }
+    }
+
+    pub(crate) fn note(&mut self, text: String) {
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
         }
     }
 

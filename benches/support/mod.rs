@@ -9,9 +9,35 @@ pub(crate) mod gateway;
 #[path = "../../tests/it/support/home.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod home;
+#[path = "../../tests/it/support/host_api.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod host_api;
+#[path = "../../tests/it/support/older_host.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod older_host;
+#[path = "../../tests/it/support/peers.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod peers;
+#[path = "../../tests/it/support/processes.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod processes;
+#[path = "../../tests/it/support/proxies.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod proxies;
+#[path = "../../tests/it/support/random.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+pub(crate) mod random;
 #[path = "../../tests/it/support/run.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod run;
+#[path = "../../tests/it/support/soak/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    reason = "the tests use more of it, and may end where they stand"
+)]
+pub(crate) mod soak;
 #[path = "../../tests/it/support/sshd.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod sshd;
@@ -19,12 +45,10 @@ pub(crate) mod sshd;
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod tools;
 
-pub(crate) mod child;
-pub(crate) mod contestants;
 pub(crate) mod figures;
 pub(crate) mod limits;
-pub(crate) mod plain;
+pub(crate) mod mover;
 pub(crate) mod report;
-pub(crate) mod session;
-pub(crate) mod ssh;
+pub(crate) mod stat;
+pub(crate) mod turns;
 pub(crate) mod vps;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::contestants::Contestant;
-use super::figures::{Figures, Measure};
+use super::figures::{Figures, Measure, Sum};
+use super::tools::GATEWAY;
 
 /// What has to be reached.
 pub(crate) struct Target {
@@ -48,9 +48,9 @@ const COLUMN: usize = 12;
 /// Everything that is told.
 pub(crate) struct Report<'a> {
     pub(crate) figures: &'a Figures,
-    pub(crate) contestants: &'a [Contestant],
-    /// Contestants that aren't installed.
-    pub(crate) missing: &'a [&'static str],
+    /// In the order of the table.
+    pub(crate) measures: &'a [Measure],
+    pub(crate) contestants: &'a [&'static str],
     pub(crate) targets: &'a [Target],
     /// What the run was done on and with, for the JSON file.
     pub(crate) conditions: Value,
@@ -61,16 +61,16 @@ impl Report<'_> {
     pub(crate) fn table(&self) -> String {
         let mut text = format!("{:FIRST$}", "median of the rounds");
         for who in self.contestants {
-            let _ = write!(text, "{:>COLUMN$}", who.name);
+            let _ = write!(text, "{:>COLUMN$}", who);
         }
         text.push('\n');
-        for measure in Measure::ALL {
-            if self.contestants.iter().all(|who| self.figure(measure, who.name).is_none()) {
+        for &measure in self.measures {
+            if self.contestants.iter().all(|who| self.figure(measure, who).is_none()) {
                 continue;
             }
-            let _ = write!(text, "{:FIRST$}", measure.label());
+            let _ = write!(text, "{:FIRST$}", measure.label);
             for who in self.contestants {
-                let cell = self.figure(measure, who.name).map_or("-".to_owned(), shown);
+                let cell = self.figure(measure, who).map_or("-".to_owned(), shown);
                 let _ = write!(text, "{cell:>COLUMN$}");
             }
             text.push('\n');
@@ -78,8 +78,8 @@ impl Report<'_> {
                 let _ = writeln!(text, "    {}", self.verdict(target));
             }
         }
-        if !self.missing.is_empty() {
-            let _ = writeln!(text, "not installed, so not measured: {}", self.missing.join(", "));
+        for note in &self.figures.notes {
+            let _ = writeln!(text, "note: {note}");
         }
         for error in &self.figures.errors {
             let _ = writeln!(text, "went wrong: {error}");
@@ -92,15 +92,15 @@ impl Report<'_> {
     /// Writes the JSON file, for programs, with every sample.
     pub(crate) fn write_json(&self, folder: &Path, name: &str) -> Result<PathBuf> {
         let mut measures = serde_json::Map::new();
-        for measure in Measure::ALL {
+        for &measure in self.measures {
             let mut by_contestant = serde_json::Map::new();
             for who in self.contestants {
-                if let Some(figure) = self.figure(measure, who.name) {
-                    let samples = self.figures.samples(measure, who.name);
-                    by_contestant.insert(who.name.to_owned(), json!({ "figure": figure, "samples": samples }));
+                if let Some(figure) = self.figure(measure, who) {
+                    let samples = self.figures.samples(measure, who);
+                    by_contestant.insert((*who).to_owned(), json!({ "figure": figure, "samples": samples }));
                 }
             }
-            measures.insert(measure.key().to_owned(), by_contestant.into());
+            measures.insert(measure.key.to_owned(), by_contestant.into());
         }
         let targets: Vec<_> = self
             .targets
@@ -108,14 +108,14 @@ impl Report<'_> {
             .map(|target| {
                 let value = self.value(target);
                 json!({
-                    "measure": target.measure.key(), "contestant": target.contestant, "reference": target.reference,
+                    "measure": target.measure.key, "contestant": target.contestant, "reference": target.reference,
                     "target": target.bound.text(), "value": value, "reached": self.reached(target),
                 })
             })
             .collect();
         let report = json!({
             "conditions": self.conditions, "measures": measures, "targets": targets,
-            "missing": self.missing, "errors": self.figures.errors,
+            "notes": self.figures.notes, "errors": self.figures.errors,
         });
         std::fs::create_dir_all(folder)?;
         let path = folder.join(name);
@@ -123,14 +123,13 @@ impl Report<'_> {
         Ok(path)
     }
 
-    /// Failures add up; everything else is a median.
     fn figure(&self, measure: Measure, contestant: &str) -> Option<f64> {
-        match measure {
-            Measure::Failures => {
+        match measure.sum {
+            Sum::Total => {
                 let samples = self.figures.samples(measure, contestant);
                 (!samples.is_empty()).then(|| samples.iter().sum())
             }
-            _ => self.figures.median(measure, contestant),
+            Sum::Median => self.figures.median(measure, contestant),
         }
     }
 
@@ -168,4 +167,9 @@ fn shown(value: f64) -> String {
         v if v >= 1.0 => format!("{v:.2}"),
         v => format!("{v:.3}"),
     }
+}
+
+/// Where reports are written: <target>/bench. The programs are in <target>/<profile>.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(GATEWAY).ancestors().nth(2).expect("a program of cargo's is in its target folder").join("bench")
 }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use hyper::Method;
 
-use crate::api::transport::{Answer, Question};
+use crate::api::pooled::Question;
+use crate::api::transport::{Answer, nonsense};
 use crate::api::{ApiError, Client};
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -61,7 +62,7 @@ impl Client {
         let answer = self.shared.transport.ask(question).await?;
         let json = self.done(&answer, "/auth/login")?;
         let user = self.read_user(&json["user"])?;
-        let cookie = answer.session.ok_or_else(|| self.shared.transport.nonsense("it opens no session"))?;
+        let cookie = answer.session.ok_or_else(|| nonsense(self.base(), "it opens no session"))?;
         Ok(Session { cookie, user })
     }
 
@@ -77,7 +78,7 @@ impl Client {
         let token = json["token"].as_str().and_then(|text| Token::new(text).ok());
         match (token, json["id"].as_u64()) {
             (Some(token), Some(id)) => Ok(NewToken { token, id, name: name.to_owned() }),
-            _ => Err(self.shared.transport.nonsense("it holds no token")),
+            _ => Err(nonsense(self.base(), "it holds no token")),
         }
     }
 
@@ -95,7 +96,7 @@ impl Client {
         let base = || self.base().to_owned();
         match (answer.status, &answer.json) {
             (200, Some(json)) => Ok(json.clone()),
-            (200, None) => Err(self.shared.transport.nonsense("its body is not JSON")),
+            (200, None) => Err(nonsense(self.base(), "its body is not JSON")),
             (401, _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
             _ if answer.is_unknown_route() => Err(ApiError::NotAHost { base: base(), path: path.to_owned() }),
             (status, _) => Err(ApiError::Status { base: base(), status, detail: answer.detail() }),
@@ -107,7 +108,7 @@ impl Client {
         match (json["role"].as_str(), json["username"].as_str()) {
             (Some("anony"), _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
             (Some(role), Some(name)) => Ok(User { name: excerpt(name), role: excerpt(role) }),
-            _ => Err(self.shared.transport.nonsense("it names no user")),
+            _ => Err(nonsense(self.base(), "it names no user")),
         }
     }
 }

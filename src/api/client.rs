@@ -6,26 +6,27 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::api::model::{ModelError, node_list, vps_list};
-use crate::api::transport::{Answer, Question, Transport};
+use crate::api::transport::{Answer, Transport, nonsense};
 use crate::api::{ApiError, Node, Vps, choose};
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
 
-/// A client of one Host's API. Clones are cheap and share connections.
+/// A client of one Host's API, whichever way it goes there. Clones are cheap and share connections.
 #[derive(Clone)]
-pub struct Client {
-    pub(super) shared: Arc<Shared>,
+pub struct Api<T> {
+    pub(super) shared: Arc<Shared<T>>,
     pub(super) token: Option<Token>,
 }
 
-pub(super) struct Shared {
-    pub(super) transport: Transport,
+pub(super) struct Shared<T> {
+    pub(super) transport: T,
     /// The Host serves its API at the root. Only a guess before the first answer, and checked against every one.
     pub(super) at_root: AtomicBool,
 }
@@ -33,22 +34,24 @@ pub(super) struct Shared {
 /// A usable answer, and the kind of Host that gave it.
 pub(super) struct Found {
     pub(super) json: Value,
-    at_root: bool,
+    pub(super) date: Option<String>,
+    pub(super) at_root: bool,
 }
 
-impl Client {
-    /// A client of the API at `base`, as `http://host:port`. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// When `base` is no such address.
-    pub fn new(base: &str, token: Option<Token>) -> Result<Self, ApiError> {
-        let shared = Shared { transport: Transport::new(base)?, at_root: AtomicBool::new(false) };
-        Ok(Self { shared: Arc::new(shared), token })
+impl<T: Transport> Api<T> {
+    /// A client that has not asked anything yet.
+    pub(super) fn over(transport: T, token: Option<Token>) -> Self {
+        Self { shared: Arc::new(Shared { transport, at_root: AtomicBool::new(false) }), token }
     }
 
     /// The same Host, asked by another user.
     pub fn with_token(&self, token: Option<Token>) -> Self {
         Self { shared: Arc::clone(&self.shared), token }
+    }
+
+    /// Waits without holding anybody up.
+    pub(crate) async fn pause(&self, time: Duration) {
+        self.shared.transport.pause(time).await;
     }
 
     /// The API's address.
@@ -77,7 +80,7 @@ impl Client {
     /// reach it is not asked: whoever opens the tunnel is told.
     ///
     /// # Errors
-    /// Those of [`Client::vps`].
+    /// Those of [`Api::vps`].
     pub async fn id_of(&self, name: &str) -> Result<TaskId, ApiError> {
         match choose(name, &self.list(false).await?) {
             // One that has ended is found too, so that it can be said that it has.
@@ -140,7 +143,7 @@ impl Client {
         };
         let task = self.read(Vps::from_json(found.json))?;
         if task.id != id {
-            return Err(self.shared.transport.nonsense(format!("asked for task {id}, it told of task {}", task.id)));
+            return Err(nonsense(self.base(), format!("asked for task {id}, it told of task {}", task.id)));
         }
         if found.at_root { self.complete(task).await } else { Ok(task) }
     }
@@ -175,20 +178,21 @@ impl Client {
         let first = self.shared.at_root.load(Ordering::Relaxed);
         for at_root in [first, !first] {
             let full = if at_root { path.to_owned() } else { format!("/api{path}") };
-            let answer = self.shared.transport.ask(Question::get(&full, self.token.as_ref())).await?;
+            let answer = self.shared.transport.get(&full, self.token.as_ref()).await?;
             if answer.is_unknown_route() {
                 continue;
             }
+            let date = answer.date.clone();
             let json = self.usable(answer)?;
             self.shared.at_root.store(at_root, Ordering::Relaxed);
-            return Ok(Found { json, at_root });
+            return Ok(Found { json, date, at_root });
         }
         Err(ApiError::NotAHost { base: self.base().to_owned(), path: path.to_owned() })
     }
 
     fn usable(&self, answer: Answer) -> Result<Value, ApiError> {
         match answer.status {
-            200 => answer.json.ok_or_else(|| self.shared.transport.nonsense("its body is not JSON")),
+            200 => answer.json.ok_or_else(|| nonsense(self.base(), "its body is not JSON")),
             status => Err(match refusal(status, &answer.detail()) {
                 Some(refusal) => ApiError::Refusal(refusal),
                 None => ApiError::Status { base: self.base().to_owned(), status, detail: answer.detail() },
@@ -196,8 +200,8 @@ impl Client {
         }
     }
 
-    pub(super) fn read<T>(&self, result: Result<T, ModelError>) -> Result<T, ApiError> {
-        result.map_err(|error| self.shared.transport.nonsense(error.to_string()))
+    pub(super) fn read<V>(&self, result: Result<V, ModelError>) -> Result<V, ApiError> {
+        result.map_err(|error| nonsense(self.base(), error.to_string()))
     }
 }
 
@@ -228,4 +232,5 @@ fn overlaid(task: Vps, listed: &Vps) -> Result<Vps, ModelError> {
 }
 
 #[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod tests;

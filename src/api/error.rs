@@ -168,7 +168,7 @@ fn colon(detail: &str) -> String {
 }
 
 /// The end of the chain: what the system said. The links before it repeat what [`ApiError`] says already.
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error).last().unwrap_or(error).to_string()
 }
 

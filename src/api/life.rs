@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use crate::api::order::Order;
-use crate::api::transport::{Answer, Question, WORK_LIMIT};
+use crate::api::pooled::{Question, WORK_LIMIT};
+use crate::api::transport::{Answer, nonsense};
 use crate::api::{ApiError, Client};
 use crate::refusal::Refusal;
 use crate::target::TaskId;
@@ -70,7 +71,7 @@ impl Client {
         let json = self.accepted(&answer)?;
         let id = json["task_id"].as_str().or_else(|| json["task_ids"][0].as_str()).and_then(TaskId::parse);
         Ok(Created {
-            id: id.ok_or_else(|| self.shared.transport.nonsense("it names no task id"))?,
+            id: id.ok_or_else(|| nonsense(self.base(), "it names no task id"))?,
             node: json["assigned_node"]["hostname"].as_str().map(excerpt),
             message: message(&json),
         })
@@ -123,7 +124,7 @@ impl Client {
 
     fn accepted(&self, answer: &Answer) -> Result<Value, ApiError> {
         match answer.status {
-            200 | 202 => answer.json.clone().ok_or_else(|| self.shared.transport.nonsense("its body is not JSON")),
+            200 | 202 => answer.json.clone().ok_or_else(|| nonsense(self.base(), "its body is not JSON")),
             401 => Err(ApiError::Refusal(Refusal::TokenNeeded)),
             status => Err(ApiError::Status { base: self.base().to_owned(), status, detail: answer.detail() }),
         }

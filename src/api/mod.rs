@@ -6,10 +6,13 @@
 //! | `life` | the calls that make, stop, restart, pause and resume a VPS |
 //! | `order` | what a new VPS shall be |
 //! | `accounts` | who the user is, and tokens |
-//! | `transport` | one request: time limits, a body limit, JSON or a clear error |
+//! | `transport` | one GET: what it promises, and what came back |
+//! | `pooled` | requests of a program with a runtime |
+//! | `direct` | GETs of a program without one |
 //! | `model` | the objects a Host sends, as far as they are needed |
 //! | `name` | which VPS a name means |
 //! | `reach` | where a VPS is reached, or why it isn't |
+//! | `admin` | a gateway's admin address, which is asked in the same way |
 //!
 //! # Promises
 //! - Every call ends within [`REQUEST_LIMIT`] for each request it takes ([`WORK_LIMIT`] where a Runner works), and holds at most [`MAX_BODY`] of an answer.
@@ -18,24 +21,49 @@
 //! - No redirect is followed, so a token goes to the Host that the settings name and nowhere else.
 //! - Only `life` and `accounts` change anything on a Host.
 
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod about;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod accounts;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod admin;
 mod client;
+mod direct;
 mod error;
 #[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub(crate) mod fake_host;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod life;
 mod model;
 mod name;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod order;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod pooled;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod reach;
 mod transport;
 
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use about::About;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub use accounts::{NewToken, Session, User};
-pub use client::Client;
+#[cfg(test)]
+pub(crate) use admin::tests as admin_tests;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use admin::{Admin, Tunnel};
+pub use client::Api;
+pub use direct::wait;
 pub use error::{ApiError, refused};
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub use life::{Created, Freeze, succeeded};
 pub use model::{Node, Vps};
 pub use name::choose;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub use order::{Access, Machine, Order, Placement};
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use pooled::{Client, WORK_LIMIT};
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub use reach::{Reach, ago, locate, started_at};
-pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, WORK_LIMIT};
+pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport};

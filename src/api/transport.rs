@@ -1,17 +1,13 @@
-//! One request to the Host API: within a time limit and a body limit, and JSON or a clear error.
+//! The way to one Host: one request, within a time limit and a body limit, and JSON or a clear error.
 //!
-//! Plain HTTP/1.1, as Hosts speak it. Connections are pooled, names are resolved, and both address families are tried
-//! without waiting for a dead one (RFC 8305), all by hyper-util. Redirects are not followed.
+//! There are two. `Pooled` is for programs with a runtime: asynchronous, and it keeps connections. [`Direct`] is for one
+//! that asks once and goes on to something else: it does all of its work in the calling thread. Both speak plain
+//! HTTP/1.1, as Hosts do, and follow no redirect.
+//!
+//! [`Direct`]: super::direct::Direct
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue, SET_COOKIE, USER_AGENT};
-use hyper::{Method, Request, Response, Uri};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
 use crate::api::ApiError;
@@ -22,52 +18,31 @@ use crate::text::{excerpt, excerpt_bytes};
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long one request may take, from connecting to the last byte of the answer.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-/// How long a request may take that makes a Runner fetch an image or start a machine.
-pub const WORK_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// Largest body taken, in bytes: a list of some ten thousand VPSes.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
-/// How long an idle connection is kept. Shorter than the 5 s after which a Host closes one, or a request could be
-/// written into a connection that is just going away.
-const IDLE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Who asks.
+pub(super) const USER_AGENT: &str = concat!("kohakuriver-proxy/", env!("CARGO_PKG_VERSION"));
 
 /// The way to one Host.
-pub(super) struct Transport {
-    base: String,
-    http: HttpClient<HttpConnector, Full<Bytes>>,
+pub trait Transport: Send + Sync {
+    /// The API's address, as `http://host:port` without a slash at its end.
+    fn base(&self) -> &str;
+
+    /// Gets `path`, which starts with a slash.
+    fn get(&self, path: &str, token: Option<&Token>) -> impl Future<Output = Result<Answer, ApiError>> + Send;
+
+    /// Waits.
+    fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send;
 }
-
-/// What to ask, and as whom.
-pub(super) struct Question<'a> {
-    pub(super) method: Method,
-    /// Starts with a slash.
-    pub(super) path: &'a str,
-    pub(super) body: Option<&'a Value>,
-    pub(super) bearer: Option<&'a Token>,
-    /// The cookie of a session that was opened with a password.
-    pub(super) session: Option<&'a Token>,
-    pub(super) limit: Duration,
-}
-
-impl<'a> Question<'a> {
-    /// A plain GET.
-    pub(super) fn get(path: &'a str, bearer: Option<&'a Token>) -> Self {
-        Self { method: Method::GET, path, body: None, bearer, session: None, limit: REQUEST_LIMIT }
-    }
-
-    /// A POST, which changes something.
-    pub(super) fn post(path: &'a str, body: Option<&'a Value>, bearer: Option<&'a Token>) -> Self {
-        Self { method: Method::POST, body, ..Self::get(path, bearer) }
-    }
-}
-
-/// The cookie that holds a session.
-const SESSION_COOKIE: &str = "kohakuriver_session";
 
 /// What came back.
-pub(super) struct Answer {
+pub struct Answer {
     pub(super) status: u16,
     /// `None` when the body is no JSON.
     pub(super) json: Option<Value>,
+    /// The `Date` field, as it came.
+    pub(super) date: Option<String>,
     /// The session that it opened.
     pub(super) session: Option<Token>,
     /// The start of the body, printable.
@@ -75,6 +50,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    pub(super) fn new(status: u16, body: &[u8]) -> Self {
+        // What can't be in the part that is shown needn't be looked at.
+        let text = excerpt_bytes(&body[..body.len().min(4096)]);
+        Self { status, json: serde_json::from_slice(body).ok(), date: None, session: None, text }
+    }
+
     /// The `detail` that Hosts put into every refusal, else the start of the body.
     pub(super) fn detail(&self) -> String {
         match self.json.as_ref().and_then(|json| json.get("detail")) {
@@ -90,140 +71,15 @@ impl Answer {
     }
 }
 
-impl Transport {
-    /// Reads `http://host[:port][/path]`. Nothing is sent yet.
-    pub(super) fn new(base: &str) -> Result<Self, ApiError> {
-        let base = normalised(base).map_err(|why| ApiError::Base { base: excerpt(base), why })?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_LIMIT));
-        connector.set_nodelay(true);
-        let http = HttpClient::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_LIMIT)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Ok(Self { base, http })
-    }
-
-    pub(super) fn base(&self) -> &str {
-        &self.base
-    }
-
-    pub(super) async fn ask(&self, question: Question<'_>) -> Result<Answer, ApiError> {
-        let limit = question.limit;
-        let exchange = async {
-            let response = self.http.request(self.request(&question)?).await;
-            self.read(response.map_err(|error| self.unreachable(error))?).await
-        };
-        match tokio::time::timeout(limit, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Err(ApiError::Timeout { base: self.base.clone(), limit }),
-        }
-    }
-
-    fn request(&self, question: &Question<'_>) -> Result<Request<Full<Bytes>>, ApiError> {
-        let mut request = Request::builder()
-            .method(&question.method)
-            .uri(format!("{}{}", self.base, question.path))
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, concat!("kohakuriver-proxy/", env!("CARGO_PKG_VERSION")));
-        // Hosts take exactly this spelling of the scheme.
-        for (name, prefix, secret) in [
-            (AUTHORIZATION, "Bearer ".to_owned(), question.bearer),
-            (COOKIE, format!("{SESSION_COOKIE}="), question.session),
-        ] {
-            // A token is visible ASCII, so the value is one.
-            let value = secret.and_then(|secret| HeaderValue::try_from(prefix + secret.expose()).ok());
-            if let Some(mut value) = value {
-                value.set_sensitive(true);
-                request = request.header(name, value);
-            }
-        }
-        let body = match question.body {
-            Some(body) => {
-                request = request.header(CONTENT_TYPE, "application/json");
-                Full::from(body.to_string())
-            }
-            None => Full::default(),
-        };
-        request.body(body).map_err(|error| self.unreachable(error))
-    }
-
-    async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
-        let status = response.status().as_u16();
-        let session = response.headers().get_all(SET_COOKIE).iter().find_map(session);
-        let body = match Limited::new(response.into_body(), MAX_BODY).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                return Err(self.nonsense(format!("its body is larger than {} MiB", MAX_BODY / 1024 / 1024)));
-            }
-            Err(error) => return Err(ApiError::Unreachable { base: self.base.clone(), source: error }),
-        };
-        // What can't be in the part that is shown needn't be looked at.
-        let text = excerpt_bytes(&body[..body.len().min(4096)]);
-        Ok(Answer { status, json: serde_json::from_slice(&body).ok(), session, text })
-    }
-
-    pub(super) fn nonsense(&self, why: impl Into<String>) -> ApiError {
-        ApiError::Body { base: self.base.clone(), why: why.into() }
-    }
-
-    fn unreachable(&self, error: impl std::error::Error + Send + Sync + 'static) -> ApiError {
-        ApiError::Unreachable { base: self.base.clone(), source: error.into() }
-    }
+/// An answer that can't be used.
+pub(super) fn nonsense(base: &str, why: impl Into<String>) -> ApiError {
+    ApiError::Body { base: base.to_owned(), why: why.into() }
 }
 
-/// The session in a `Set-Cookie` field (RFC 6265 §4.1).
-fn session(field: &HeaderValue) -> Option<Token> {
-    let pair = field.to_str().ok()?.split(';').next()?;
-    let (name, value) = pair.split_once('=')?;
-    if name.trim() == SESSION_COOKIE { Token::new(value).ok() } else { None }
+pub(super) fn too_large(base: &str) -> ApiError {
+    nonsense(base, format!("its body is larger than {} MiB", MAX_BODY / 1024 / 1024))
 }
 
-/// The base without a slash at its end, and without the `/api` that the paths of a Host start with.
-fn normalised(base: &str) -> Result<String, &'static str> {
-    let uri: Uri = base.parse().map_err(|_| "it is no URL")?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err("TLS to a Host API is not supported yet"),
-        _ => return Err("it does not begin with http://"),
-    }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("a user name or password can't stand in it");
-    }
-    if uri.host().is_none_or(str::is_empty) {
-        return Err("it names no host");
-    }
-    if uri.query().is_some() {
-        return Err("it has a query");
-    }
-    let path = uri.path().trim_end_matches('/');
-    let path = path.strip_suffix("/api").unwrap_or(path);
-    Ok(format!("http://{}{path}", uri.authority().map_or("", |authority| authority.as_str())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_address_of_an_api() {
-        for (base, expected) in [
-            ("http://head:8000", Ok("http://head:8000")),
-            ("http://head:8000/", Ok("http://head:8000")),
-            ("http://head:8000/api", Ok("http://head:8000")),
-            ("http://head:8000/api/", Ok("http://head:8000")),
-            ("http://head/river", Ok("http://head/river")),
-            ("http://[::1]:8000", Ok("http://[::1]:8000")),
-            ("https://head", Err("TLS to a Host API is not supported yet")),
-            ("head:8000", Err("it does not begin with http://")),
-            ("ftp://head", Err("it does not begin with http://")),
-            ("http://user:pw@head", Err("a user name or password can't stand in it")),
-            ("http://head/?x", Err("it has a query")),
-            ("http://", Err("it is no URL")),
-            ("http://he ad", Err("it is no URL")),
-            ("", Err("it is no URL")),
-        ] {
-            assert_eq!(normalised(base).as_deref().map_err(|why| *why), expected, "{base}");
-        }
-    }
+pub(super) fn unreachable(base: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ApiError {
+    ApiError::Unreachable { base: base.to_owned(), source: error.into() }
 }

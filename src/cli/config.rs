@@ -29,6 +29,7 @@ fn rows(settings: &Settings, token: &Result<Option<Token>, Failure>, token_from_
         Some(proxy) => row("proxy", proxy.value.to_string(), &proxy.source),
         None => row("proxy", "the Host's".to_owned(), &Source::Default),
     };
+    let gateway_admin = settings.gateway_admin.as_ref().map_or(&Source::Default, |admin| &admin.source);
     let log_file = match &settings.log_file {
         Some(file) => row("log_file", file.value.display().to_string(), &file.source),
         None => row("log_file", String::new(), &Source::Default),
@@ -38,6 +39,7 @@ fn rows(settings: &Settings, token: &Result<Option<Token>, Failure>, token_from_
         row("port", settings.port.value.to_string(), &settings.port.source),
         row("ssh_proxy_port", settings.ssh_proxy_port.value.to_string(), &settings.ssh_proxy_port.source),
         proxy,
+        row("gateway_admin", settings.gateway_admin_url(), gateway_admin),
         log_file,
         token_row(token, token_from_env),
     ]

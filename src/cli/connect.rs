@@ -2,7 +2,7 @@
 //!
 //! Whatever can be known to be wrong is said before ssh starts, by the Host's word or by a look at the key file. On
 //! success nothing is printed: the terminal is ssh's from its first byte. The tunnel itself is the helper's work,
-//! which ssh starts.
+//! which ssh starts. With `--diagnose`, ssh is a child instead, and its failure is looked into.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, OpenOptions};
@@ -11,16 +11,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use super::route::{home, route, ssh_program, unusable};
+use super::doctor::diagnose;
+use super::route::{home, no_ssh, route, ssh_program, unusable};
 use super::{block_on, client, ui, vps_cache, vps_ref};
 use crate::api::{ApiError, locate, refused};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::seconds;
-use crate::settings::Settings;
+use crate::settings::{Flags, Settings};
 use crate::ssh::command::SshCommand;
 use crate::ssh::keys;
 use crate::ssh::quote::shell_line;
@@ -47,6 +48,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = seconds::DEFAULT_WAIT,
           value_parser = seconds::parse)]
     wait: Option<Duration>,
+    /// When ssh fails, look for the cause and name it under ssh's own message
+    #[arg(long, conflicts_with = "dry_run")]
+    diagnose: bool,
     /// Print the ssh command instead of running it
     #[arg(long)]
     dry_run: bool,
@@ -55,35 +59,54 @@ pub(super) struct Arguments {
     pub(super) ssh_args: Vec<OsString>,
 }
 
-pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
-    let vps = vps_ref(&arguments.vps)?;
-    let id = block_on(find(settings, &vps, arguments.wait.is_some()))?;
-    let home = home()?;
-    let ssh = ssh_program().ok_or_else(|| {
-        Failure::new("there is no `ssh` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
-    })?;
-    let command = SshCommand {
-        route: route(settings, &home, Some(&ssh), arguments.wait)?,
-        ssh,
-        id,
-        user: arguments.user,
-        key: keys::resolve(arguments.key.as_deref(), id, Some(&home))?,
-        ssh_args: arguments.ssh_args,
-    };
-    let argv = command.argv().map_err(|error| unusable(&error))?;
+pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let command = command(&Settings::load(flags.clone())?, &arguments)?;
+    let argv = argv(&command)?;
     if arguments.dry_run {
         let mut line = shell_line(&argv);
         line.push("\n");
-        return ui::print_bytes(line.as_bytes());
+        return ui::print_bytes(line.as_bytes()).map(|()| ExitCode::SUCCESS);
     }
     prepare_known_hosts(&command.route.known_hosts)?;
-    let error = Command::new(&command.ssh).args(&argv[1..]).exec();
-    Err(Failure::new(format!("cannot run {}", command.ssh.display())).because(&error))
+    if arguments.diagnose {
+        let asked = diagnose::Asked { flags, id: command.id, key: arguments.key, user: arguments.user };
+        return diagnose::run(&argv, asked);
+    }
+    Err(become_ssh(&argv))
 }
 
 /// Becomes ssh to a VPS that was just made.
 pub(super) fn enter(settings: &Settings, id: TaskId, key: Option<PathBuf>) -> Result<(), Failure> {
-    run(settings, Arguments { vps: id.to_string(), key, ..Arguments::default() })
+    let command = command(settings, &Arguments { vps: id.to_string(), key, ..Arguments::default() })?;
+    let argv = argv(&command)?;
+    prepare_known_hosts(&command.route.known_hosts)?;
+    Err(become_ssh(&argv))
+}
+
+/// The ssh command that `arguments` ask for, once the Host says that the VPS can be reached.
+fn command(settings: &Settings, arguments: &Arguments) -> Result<SshCommand, Failure> {
+    let vps = vps_ref(&arguments.vps)?;
+    let id = block_on(find(settings, &vps, arguments.wait.is_some()))?;
+    let home = home()?;
+    let ssh = ssh_program().ok_or_else(no_ssh)?;
+    Ok(SshCommand {
+        route: route(settings, &home, Some(&ssh), arguments.wait)?,
+        ssh,
+        id,
+        user: arguments.user.clone(),
+        key: keys::resolve(arguments.key.as_deref(), id, Some(&home))?,
+        ssh_args: arguments.ssh_args.clone(),
+    })
+}
+
+fn argv(command: &SshCommand) -> Result<Vec<OsString>, Failure> {
+    command.argv().map_err(|error| unusable(&error))
+}
+
+/// Returns only when it can't.
+fn become_ssh(argv: &[OsString]) -> Failure {
+    let error = Command::new(&argv[0]).args(&argv[1..]).exec();
+    Failure::new(format!("cannot run {}", argv[0].display())).because(&error)
 }
 
 /// Asks the Host for the VPS; one that can't be reached is a failure that says why. With `wait`, one that is starting is

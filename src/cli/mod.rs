@@ -16,6 +16,7 @@ mod config;
 mod connect;
 mod create;
 mod denied;
+mod doctor;
 mod freeze;
 mod interrupt;
 mod list;
@@ -30,6 +31,7 @@ mod progress;
 mod restart;
 mod route;
 mod search_path;
+mod sessions;
 mod ssh_config;
 mod ssh_entries;
 mod ssh_files;
@@ -56,6 +58,7 @@ use crate::api::{Client, Freeze, Vps, refused};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::seconds;
+use crate::secret::Token;
 use crate::settings::{self, Flags, ProxyAddress, Settings};
 use crate::target::VpsRef;
 
@@ -116,6 +119,8 @@ enum Group {
     /// Look at this program's settings
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Walk the way to a VPS and name the first thing that is wrong
+    Doctor(doctor::Arguments),
     /// Print a script that completes commands and VPSes on TAB
     Completions(completions::Arguments),
     /// Print the manual page of a command, or write all of them
@@ -130,6 +135,8 @@ enum VpsVerb {
     List(list::Arguments),
     /// Show one VPS
     Status(status::Arguments),
+    /// Show who is connected to which VPS, as the gateway knows it
+    Sessions(sessions::Arguments),
     /// Make a new VPS
     // Its flags are many, and the enum is made once.
     Create(Box<create::Arguments>),
@@ -209,7 +216,7 @@ fn dispatch(args: &[OsString], others: &[fn() -> Manual]) -> Result<ExitCode, Fa
         return next::run(next).map(|never| match never {});
     }
     match CommandLine::try_parse_from(settled(args)) {
-        Ok(line) => execute(line, others).map(|()| ExitCode::SUCCESS),
+        Ok(line) => execute(line, others),
         Err(answer) => {
             // Help goes to stdout, a usage error to stderr; a reader that went away is no failure.
             let _ = answer.print();
@@ -223,41 +230,51 @@ fn settled(args: &[OsString]) -> Vec<OsString> {
     seconds::settle(seconds::settle_wait(args.to_vec()), "--watch", watch::DEFAULT)
 }
 
-fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<(), Failure> {
-    // These work with settings that are broken, too.
-    match &line.group {
-        Group::Completions(arguments) => return completions::run(arguments),
-        Group::Man(arguments) => return man::run(arguments, others),
-        Group::Config(ConfigVerb::Path) => return config::path(),
-        _ => {}
-    }
+fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {
     let Globals { host, port, ssh_proxy_port, proxy } = line.globals;
-    let settings = Settings::load(Flags { host, port, ssh_proxy_port, proxy, log_file: None })?;
-    match line.group {
-        Group::Vps(VpsVerb::Connect(arguments)) => connect::run(&settings, arguments),
-        Group::Vps(VpsVerb::List(arguments)) => list::run(&settings, &arguments),
-        Group::Vps(VpsVerb::Status(arguments)) => status::run(&settings, &arguments),
-        Group::Vps(VpsVerb::Create(arguments)) => create::run(&settings, *arguments),
-        Group::Vps(VpsVerb::Stop(arguments)) => stop::run(&settings, &arguments),
-        Group::Vps(VpsVerb::Restart(arguments)) => restart::run(&settings, &arguments),
-        Group::Vps(VpsVerb::Pause(arguments)) => freeze::run(&settings, &arguments, Freeze::Pause),
-        Group::Vps(VpsVerb::Resume(arguments)) => freeze::run(&settings, &arguments, Freeze::Resume),
-        Group::Node(NodeVerb::List(arguments)) => nodes::run(&settings, &arguments),
-        Group::Ssh(SshVerb::Config(arguments)) => ssh_config::run(&settings, &arguments),
-        Group::Ssh(SshVerb::Forget(arguments)) => ssh_forget::run(&settings, &arguments),
-        Group::Ssh(SshVerb::HostKey(arguments)) => ssh_host_key::run(&settings, &arguments),
-        Group::Auth(AuthVerb::Login(arguments)) => auth_login::run(&settings, &arguments),
-        Group::Auth(AuthVerb::Status(arguments)) => auth_status::run(&settings, &arguments),
-        Group::Auth(AuthVerb::Logout) => auth_logout::run(&settings),
-        Group::Config(ConfigVerb::Show) => config::run(&settings),
-        Group::Config(ConfigVerb::Path) | Group::Completions(_) | Group::Man(_) => Ok(()),
-    }
+    let gateway_admin = match &line.group {
+        Group::Vps(VpsVerb::Sessions(arguments)) => arguments.admin.clone(),
+        _ => None,
+    };
+    let flags = Flags { host, port, ssh_proxy_port, proxy, gateway_admin, log_file: None };
+    let load = || Settings::load(flags.clone());
+    let done = match line.group {
+        // These two have an exit status of their own, and settings that can't be read are one of doctor's findings.
+        Group::Doctor(arguments) => return doctor::run(flags, arguments),
+        Group::Vps(VpsVerb::Connect(arguments)) => return connect::run(flags, arguments),
+        // These work with settings that are broken, too.
+        Group::Completions(arguments) => completions::run(&arguments),
+        Group::Man(arguments) => man::run(&arguments, others),
+        Group::Config(ConfigVerb::Path) => config::path(),
+        Group::Config(ConfigVerb::Show) => config::run(&load()?),
+        Group::Vps(VpsVerb::List(arguments)) => list::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Status(arguments)) => status::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Sessions(arguments)) => sessions::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Create(arguments)) => create::run(&load()?, *arguments),
+        Group::Vps(VpsVerb::Stop(arguments)) => stop::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Restart(arguments)) => restart::run(&load()?, &arguments),
+        Group::Vps(VpsVerb::Pause(arguments)) => freeze::run(&load()?, &arguments, Freeze::Pause),
+        Group::Vps(VpsVerb::Resume(arguments)) => freeze::run(&load()?, &arguments, Freeze::Resume),
+        Group::Node(NodeVerb::List(arguments)) => nodes::run(&load()?, &arguments),
+        Group::Ssh(SshVerb::Config(arguments)) => ssh_config::run(&load()?, &arguments),
+        Group::Ssh(SshVerb::Forget(arguments)) => ssh_forget::run(&load()?, &arguments),
+        Group::Ssh(SshVerb::HostKey(arguments)) => ssh_host_key::run(&load()?, &arguments),
+        Group::Auth(AuthVerb::Login(arguments)) => auth_login::run(&load()?, &arguments),
+        Group::Auth(AuthVerb::Status(arguments)) => auth_status::run(&load()?, &arguments),
+        Group::Auth(AuthVerb::Logout) => auth_logout::run(&load()?),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// A client of the Host in force, with the user's token.
 fn client(settings: &Settings) -> Result<Client, Failure> {
+    client_with(settings, settings::load_token()?)
+}
+
+/// A client of the Host in force, with a token that was looked for before.
+fn client_with(settings: &Settings, token: Option<Token>) -> Result<Client, Failure> {
     let base = settings.api_url();
-    Client::new(&base, settings::load_token()?).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
+    Client::new(&base, token).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
 }
 
 /// Runs `work` to its end on a runtime of its own.

@@ -41,6 +41,11 @@ pub(super) fn ssh_program() -> Option<PathBuf> {
     find_all("ssh", env::var_os("PATH").as_deref()).into_iter().next()
 }
 
+/// What the user is told when there is none.
+pub(super) fn no_ssh() -> Failure {
+    Failure::new("there is no `ssh` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
+}
+
 /// What the user is told of a path that ssh can't be told.
 pub(super) fn unusable(error: &UnusablePath) -> Failure {
     Failure::new(format!("cannot tell ssh where {} is", error.path.display()))

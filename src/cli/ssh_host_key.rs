@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::names;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::{HostKey, Known, KnownHosts, KnownHostsError};
+use crate::ssh::options::alias;
 use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
 
 /// How long the Host may take to say when a VPS was started.
@@ -57,7 +58,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             known = store.store_first(id, &shown).map_err(cannot)?;
         }
         if known.iter().all(|known| known.key != shown) {
-            let failure = changed(settings, id, &shown, &known);
+            let failure = changed(settings, id, &shown.kind, &known);
             // Of a type that it has no key of, ssh would take the server's word.
             if known.iter().all(|known| known.key.kind != shown.kind) {
                 return Err(failure);
@@ -95,7 +96,8 @@ fn reason(started: Option<SystemTime>, stored: Option<SystemTime>) -> Reason {
     }
 }
 
-fn changed(settings: &Settings, id: TaskId, shown: &HostKey, known: &[Known]) -> Failure {
+/// What a key of another VPS's, or of a VPS that was re-created, may mean; `kind` is the type of the one that was shown.
+pub(super) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Known]) -> Failure {
     let stored = known.iter().filter_map(|known| known.stored).max();
     let started = block_on(async {
         let client = client(settings)?;
@@ -103,7 +105,7 @@ fn changed(settings: &Settings, id: TaskId, shown: &HostKey, known: &[Known]) ->
     });
     let time = stored.map_or_else(|| "before".to_owned(), |time| humantime::format_rfc3339_seconds(time).to_string());
     let failure = Failure::new(format!("the host key of VPS {id} is not the one that is known"))
-        .cause(format!("it showed a key of type {} that differs from the one stored by {time}", shown.kind));
+        .cause(format!("it showed a key of type {kind} that differs from the one stored by {time}"));
     let forget = format!("`kohakuriver ssh forget {id}`");
     match reason(started.ok().flatten(), stored) {
         Reason::Started => failure
@@ -111,7 +113,11 @@ fn changed(settings: &Settings, id: TaskId, shown: &HostKey, known: &[Known]) ->
             .hint(format!("if you expect that, {forget} and connect again")),
         Reason::None => failure
             .cause("the VPS has not been started since, so somebody may have put another machine in its place")
-            .hint("do not log in; ask whoever runs the Host"),
+            .hint(format!(
+                "do not log in; ask whoever runs the Host whether its key is the one that is known: \
+                 `ssh-keygen -l -F {} -f ~/.ssh/kohakuriver_known_hosts`",
+                alias(id)
+            )),
         Reason::Unknown => failure
             .cause("whether the VPS was started after that can't be told; one that is re-created has a new key")
             .hint(format!("only if you know that it was, {forget} and connect again")),

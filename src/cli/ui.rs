@@ -203,7 +203,8 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     text.chars().take_while(fits).chain(['…']).collect()
 }
 
-fn columns(text: &str) -> usize {
+/// Columns that a terminal gives a text.
+pub(super) fn columns(text: &str) -> usize {
     text.chars().map(char_columns).sum()
 }
 

@@ -26,6 +26,13 @@ pub(super) struct WatchFlags {
     pub(super) json: bool,
 }
 
+impl WatchFlags {
+    /// Whether it is shown more than once.
+    pub(super) fn goes_on(&self) -> bool {
+        self.watch.is_some()
+    }
+}
+
 /// What there is to see.
 pub(super) enum View {
     /// For people.

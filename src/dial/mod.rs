@@ -11,6 +11,7 @@ mod watch;
 use std::net::TcpStream;
 
 pub use order::{ATTEMPT_DELAY, interleave};
+pub use resolve::resolve;
 pub use watch::{Interrupted, Watch};
 
 /// Why there is no connection.

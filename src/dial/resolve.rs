@@ -13,7 +13,10 @@ use super::{DialError, Watch};
 ///
 /// The system's resolver can't be interrupted, so it runs in a thread of its own, which is left behind when the
 /// deadline comes first; the process ends soon after.
-pub(super) fn resolve(host: &str, port: u16, watch: Watch<'_>) -> Result<Vec<SocketAddr>, DialError> {
+///
+/// # Errors
+/// When the name has no address, the resolver fails, or `watch` ends the wait.
+pub fn resolve(host: &str, port: u16, watch: Watch<'_>) -> Result<Vec<SocketAddr>, DialError> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }

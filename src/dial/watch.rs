@@ -73,6 +73,40 @@ impl Watch<'_> {
     pub fn wait_for(&self, fd: BorrowedFd<'_>, flags: PollFlags) -> Result<(), Interrupted> {
         self.wait(&[(fd, flags)], None).map(drop)
     }
+
+    /// What `call` comes to once `fd` lets it: it is repeated, with a wait for `flags` in between, for as long as it
+    /// would block.
+    ///
+    /// # Errors
+    /// As for [`Watch::wait`]. An error of the call itself is inside.
+    pub fn until_done<T>(
+        &self,
+        fd: BorrowedFd<'_>,
+        flags: PollFlags,
+        mut call: impl FnMut() -> io::Result<T>,
+    ) -> Result<io::Result<T>, Interrupted> {
+        loop {
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for(fd, flags)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return Ok(result),
+            }
+        }
+    }
+
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    /// As for [`Watch::until_done`].
+    pub fn send(&self, socket: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<io::Result<()>, Interrupted> {
+        while !bytes.is_empty() {
+            match self.until_done(socket, PollFlags::OUT, || sys::send(socket, bytes))? {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(()))
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,40 +21,77 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(250);
 /// What the doors of the gateway share.
 #[derive(Clone)]
 pub(super) struct Doors {
-    pub(super) tracker: TaskTracker,
-    pub(super) stop: CancellationToken,
+    /// The accept loops, which hold the listeners.
+    accepting: TaskTracker,
+    connections: TaskTracker,
+    closed: CancellationToken,
+    ended: CancellationToken,
     pub(super) notices: Notices,
 }
 
 impl Doors {
+    pub(super) fn new(notices: Notices) -> Self {
+        Self {
+            accepting: TaskTracker::new(),
+            connections: TaskTracker::new(),
+            closed: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            notices,
+        }
+    }
+
+    /// Doors that close and end with these, and whose connections nobody waits for.
+    pub(super) fn aside(&self) -> Self {
+        Self { connections: TaskTracker::new(), ..self.clone() }
+    }
+
     /// Accepts on `listener` and runs `serve` for each connection, in a task of its own that ends with the gateway.
     /// A panic ends that task alone.
     pub(super) fn open<F, S>(&self, listener: TcpListener, permits: Arc<Semaphore>, serve: S)
     where
         F: Future<Output = ()> + Send + 'static,
-        S: Fn(TcpStream) -> F + Send + 'static,
+        S: Fn(TcpStream, SocketAddr) -> F + Send + 'static,
     {
         let doors = self.clone();
         let accepting = async move {
             loop {
                 // The permit comes first: whoever can't be served yet waits in the listener's queue.
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                let stream = doors.accept(&listener).await;
-                let connection = serve(stream);
+                let (stream, address) = doors.accept(&listener).await;
+                let connection = serve(stream, address);
                 let task = async move {
                     connection.await;
                     drop(permit);
                 };
-                doors.tracker.spawn(doors.stop.clone().run_until_cancelled_owned(task));
+                doors.connections.spawn(doors.ended.clone().run_until_cancelled_owned(task));
             }
         };
-        self.tracker.spawn(self.stop.clone().run_until_cancelled_owned(accepting));
+        self.accepting.spawn(self.closed.clone().run_until_cancelled_owned(accepting));
     }
 
-    async fn accept(&self, listener: &TcpListener) -> TcpStream {
+    /// Closes the listeners. Who was accepted before goes on.
+    pub(super) async fn close(&self) {
+        self.closed.cancel();
+        self.accepting.close();
+        self.accepting.wait().await;
+    }
+
+    /// Waits until no connection is left, once the doors are closed.
+    pub(super) async fn empty(&self) {
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
+    /// Ends the connections that are left.
+    pub(super) async fn end(&self) {
+        self.ended.cancel();
+        self.empty().await;
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return stream,
+                Ok(accepted) => return accepted,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     let failure = Failure::new("cannot accept connections for the moment").because(&error);
@@ -105,11 +143,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_its_own_connection_only_and_the_number_is_bounded() {
         let notices = Notices::to(Heard::default());
-        let doors = Doors { tracker: TaskTracker::new(), stop: CancellationToken::new(), notices };
+        let doors = Doors::new(notices);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let permits = Arc::new(Semaphore::new(1));
-        doors.open(listener, Arc::clone(&permits), |mut stream| async move {
+        doors.open(listener, Arc::clone(&permits), |mut stream, _| async move {
             let byte = stream.read_u8().await.unwrap();
             assert_ne!(byte, b'!', "a panic on purpose");
         });
@@ -119,9 +157,15 @@ mod tests {
             tokio::io::AsyncWriteExt::write_all(&mut stream, &[byte]).await.unwrap();
             assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
         }
-        doors.stop.cancel();
-        doors.tracker.close();
-        doors.tracker.wait().await;
+        let mut last = TcpStream::connect(address).await.unwrap();
+        while doors.connections.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        doors.close().await;
         assert!(TcpStream::connect(address).await.is_err());
+        // Who was accepted goes on, to its own end or that of the gateway.
+        tokio::io::AsyncWriteExt::write_all(&mut last, b"c").await.unwrap();
+        assert_eq!(last.read(&mut [0]).await.unwrap(), 0);
+        doors.empty().await;
     }
 }

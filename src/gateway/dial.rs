@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use crate::api::Reach;
 use crate::dial::{ATTEMPT_DELAY, interleave};
@@ -85,30 +85,28 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
     let mut waiting = addresses.into_iter();
     let mut attempts = JoinSet::new();
     let mut worst: Option<DialError> = None;
-    let mut next_at = Instant::now();
-    loop {
+    while let Some(address) = waiting.next() {
         if attempts.is_empty() && waiting.len() == 0 {
-            let nothing = || no_address("", io::Error::from(io::ErrorKind::NotFound));
-            return Err(worst.unwrap_or_else(nothing));
+            // Nothing to race with, as with nearly every Runner: no task, and no timer, which would cost a millisecond.
+            return attempt(address).await.map_err(|error| telling(worst, error));
         }
-        tokio::select! {
-            biased;
-            Some(done) = attempts.join_next() => match done {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => {
-                    worst = Some(telling(worst, error));
-                    next_at = Instant::now();
-                }
-                Err(_aborted) => {}
-            },
-            () = sleep_until(next_at), if waiting.len() > 0 => {
-                if let Some(address) = waiting.next() {
-                    attempts.spawn(attempt(address));
-                }
-                next_at = Instant::now() + ATTEMPT_DELAY;
+        attempts.spawn(attempt(address));
+        // The next one starts when one has failed, or this one has taken long.
+        if let Ok(Some(Ok(done))) = timeout(ATTEMPT_DELAY, attempts.join_next()).await {
+            match done {
+                Ok(stream) => return Ok(stream),
+                Err(error) => worst = Some(telling(worst, error)),
             }
         }
     }
+    while let Some(done) = attempts.join_next().await {
+        match done {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => worst = Some(telling(worst, error)),
+            Err(_aborted) => {}
+        }
+    }
+    Err(worst.unwrap_or_else(|| no_address("", io::ErrorKind::NotFound.into())))
 }
 
 async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {

@@ -1,13 +1,13 @@
 //! The request of a client: read within a time limit and a size limit, however it is split.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-use crate::handshake::Step;
-use crate::handshake::answer;
 use crate::handshake::request::{self, INTERNAL_ERROR, Request};
+use crate::handshake::{Step, answer, proxy_protocol};
 use crate::refusal::Refusal;
 
 /// How long a client has for its request, as long as older Hosts have always given it.
@@ -28,27 +28,57 @@ pub(super) enum Incoming {
     Nobody,
 }
 
-/// Reads the request at the start of `stream`.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Incoming {
+/// Reads the request at the start of `stream`, whose other end is `peer`, and tells the client's address: `peer`, or,
+/// when `proxied`, what the PROXY protocol header ahead of the request says. One limit holds for both.
+pub(super) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    peer: SocketAddr,
+    proxied: bool,
+) -> (SocketAddr, Incoming) {
+    let mut client = canonical(peer);
     let mut bytes = Vec::new();
     let complete = async {
-        loop {
-            bytes.reserve(PIECE);
-            match stream.read_buf(&mut bytes).await {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => return None,
-            }
-            if let Step::Done(request, eaten) = request::read(&bytes) {
-                return Some((request, eaten));
+        if proxied {
+            match next(stream, &mut bytes, proxy_protocol::read).await? {
+                Ok(Some(address)) => client = canonical(address),
+                Ok(None) => {}
+                Err(malformed) => return Some(Err(malformed)),
             }
         }
+        next(stream, &mut bytes, request::read).await.map(Ok)
     };
-    match timeout(REQUEST_LIMIT, complete).await {
-        Ok(Some((request, eaten))) => Incoming::Request(request, bytes.split_off(eaten)),
+    let incoming = match timeout(REQUEST_LIMIT, complete).await {
+        Ok(Some(Ok(request))) => Incoming::Request(request, bytes),
+        Ok(Some(Err(malformed))) => {
+            let why = format!("{malformed}: this gateway is to be reached through a proxy");
+            Incoming::Broken(answer::refused(&Refusal::BadRequest(why), ""))
+        }
         Ok(None) if bytes.is_empty() => Incoming::Nobody,
         Ok(None) => Incoming::Broken(broken(&bytes, INTERNAL_ERROR, "it ends before its head does")),
         Err(_) => Incoming::Broken(broken(&bytes, TOO_SLOW, "its head took longer than 10 s")),
+    };
+    (client, incoming)
+}
+
+/// Reads a message and takes it off the front of `bytes`, which keep what came behind it. `None` when the stream ends
+/// before.
+async fn next<T>(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>, read: fn(&[u8]) -> Step<T>) -> Option<T> {
+    loop {
+        if let Step::Done(message, eaten) = read(bytes) {
+            bytes.drain(..eaten);
+            return Some(message);
+        }
+        bytes.reserve(PIECE);
+        match stream.read_buf(bytes).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return None,
+        }
     }
+}
+
+/// An IPv4 client of a socket for both families is the same client as of one for IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// The answer to what is incomplete, in the protocol that its start is of. Who says nothing at all is taken for a
@@ -64,9 +94,19 @@ fn broken(bytes: &[u8], line: &str, why: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handshake::proxy_protocol::tests::header;
     use crate::handshake::request::MAX_REQUEST;
     use tokio::io::AsyncWriteExt;
     use tokio::time::Instant;
+
+    /// The other end of a connection here.
+    const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 40000);
+
+    async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Incoming {
+        let (client, incoming) = super::read(stream, PEER, false).await;
+        assert_eq!(client, PEER);
+        incoming
+    }
 
     async fn from(bytes: &[u8], then_close: bool) -> Incoming {
         let (mut client, mut gateway) = tokio::io::duplex(64 * 1024);
@@ -134,5 +174,57 @@ mod tests {
             let bytes = [start.as_bytes(), &[b'x'; MAX_REQUEST + 1]].concat();
             assert!(matches!(from(&bytes, false).await, Incoming::Request(..)), "{start}");
         }
+    }
+
+    async fn proxied(bytes: &[u8]) -> (SocketAddr, Incoming) {
+        let (mut client, mut gateway) = tokio::io::duplex(64 * 1024);
+        client.write_all(bytes).await.unwrap();
+        client.shutdown().await.unwrap();
+        super::read(&mut gateway, PEER, true).await
+    }
+
+    #[tokio::test]
+    async fn a_proxy_says_who_the_client_is() {
+        let mut mapped = vec![0; 36];
+        mapped[10..16].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 7]);
+        mapped[33] = 9;
+        for (header, expected) in [
+            (header(0x21, 0x11, &[192, 0, 2, 7, 0, 0, 0, 0, 0x9c, 0x40, 0, 0]), "192.0.2.7:40000"),
+            (header(0x21, 0x21, &mapped), "192.0.2.7:9"),
+            (header(0x20, 0x00, &[]), "127.0.0.1:40000"),
+            (header(0x21, 0x00, &[]), "127.0.0.1:40000"),
+        ] {
+            let (client, incoming) = proxied(&[&header[..], b"REQUEST_TUNNEL 42\nSSH-2.0-x"].concat()).await;
+            assert_eq!(client, expected.parse().unwrap());
+            let Incoming::Request(Request::Line(_), behind) = incoming else { panic!("{incoming:?}") };
+            assert_eq!(behind, b"SSH-2.0-x");
+            // A health check, or a client that has changed its mind.
+            assert_eq!(proxied(&header).await.1, Incoming::Nobody);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_header_nobody_is_served() {
+        for (bytes, expected) in [
+            (&b"CONNECT 42:22 HTTP/1.1\r\n\r\n"[..], "does not start with a PROXY protocol header"),
+            (b"REQUEST_TUNNEL 42\n", "does not start with a PROXY protocol header"),
+            (b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\nREQUEST_TUNNEL 42\n", "version 1, and version 2 is what"),
+            (&header(0x21, 0x12, &[0; 12]), "of an unknown kind"),
+            (&header(0x21, 0x11, &[0; 12])[..20], "ends before its head does"),
+        ] {
+            let Incoming::Broken(answer) = proxied(bytes).await.1 else { panic!("{}", bytes.escape_ascii()) };
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(expected), "{expected}: {answer}");
+        }
+        assert_eq!(proxied(b"").await.1, Incoming::Nobody);
+        // One that never comes to its end has no more time than a request has.
+        let (mut client, mut gateway) = tokio::io::duplex(64);
+        client.write_all(b"\r\n\r\n").await.unwrap();
+        let start = Instant::now();
+        assert!(matches!(super::read(&mut gateway, PEER, true).await.1, Incoming::Broken(_)));
+        assert_eq!(start.elapsed(), REQUEST_LIMIT);
+        // Where none is expected, it is no request.
+        assert!(matches!(from(&header(0x20, 0, &[]), false).await, Incoming::Request(Request::Connect(connect), _)
+            if connect.target.is_err()));
     }
 }

@@ -7,6 +7,7 @@ use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::failure::Failure;
+use crate::sys;
 
 /// Connections that may wait in a listener's queue; the system may allow fewer.
 const BACKLOG: u32 = 1024;
@@ -40,6 +41,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
             socket
         }
     };
+    // What is accepted inherits it on Linux, which spares each connection six calls.
+    sys::tune(&socket)?;
     // Else a restart would wait for the connections of the last run to fade.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -60,6 +63,23 @@ mod tests {
         let listener = listen("[::]:0".parse().unwrap()).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_is_tuned() {
+        use rustix::net::sockopt;
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+        let (_client, accepted) = tokio::join!(client, listener.accept());
+        let accepted = accepted.unwrap().0;
+        if !cfg!(target_os = "linux") {
+            sys::tune(&accepted).unwrap();
+        }
+        assert!(sockopt::tcp_nodelay(&accepted).unwrap() && sockopt::socket_keepalive(&accepted).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap().as_secs(), 60);
+        assert_eq!(sockopt::tcp_keepcnt(&accepted).unwrap(), 4);
+        #[cfg(target_os = "linux")]
+        assert_eq!(sockopt::tcp_user_timeout(&accepted).unwrap(), 120_000);
     }
 
     #[tokio::test]

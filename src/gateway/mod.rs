@@ -6,54 +6,81 @@
 //!                                       │                   │
 //!                                 Host API, or          policy
 //!                                 inventory ─▶ host_api (its read-only API)
+//!
+//!  attempt, session ─▶ records: audit, metrics, notices ◀─ admin (/healthz, /metrics, /sessions)
 //! ```
 //!
 //! # Promises
 //! - It reaches VPSes only, and asks the Host in the caller's own name who may reach which.
 //! - A yes is said once the VPS's port has accepted; a no says why, and arrives.
 //! - Everything a stranger can send or hold open has a limit, in size, number or time.
-//! - It says nothing of its clients: stderr gets what it serves and its own faults.
+//! - stderr says nothing of its clients unless it is asked to; whoever was connected to what stands in the audit log,
+//!   and on the admin's address. Neither ever keeps a tunnel waiting.
+//!
+//! - Told to stop, it serves whoever has come, for a while (`stop`); told to hand over, it gives its sockets to a new
+//!   process (`hand_over`). With sockets that outlive it (`inherited`) no connection attempt is lost in between.
 //!
 //! It neither ends TLS nor keeps state: it can be killed and started again at any time, and loses the open tunnels.
 
 mod accept;
+mod admin;
 mod arguments;
+mod attempt;
+mod audit;
 mod closing;
 mod connection;
 mod dial;
 mod directory;
+mod hand_over;
 mod host_api;
+mod http;
 mod incoming;
+mod inherited;
 mod inventory;
 mod limits;
 mod listen;
+mod metrics;
 mod notices;
+mod orders;
+mod outlet;
 mod policy;
+mod records;
 mod relay;
+mod service_manager;
+mod session;
+mod stop;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::sync::mpsc::Receiver;
 
-pub use arguments::Arguments;
+pub use arguments::{AdminAddress, Arguments};
+pub use audit::AuditLog;
 pub use directory::Directory;
 pub use inventory::{Cluster, Inventory, InventoryError};
-pub use notices::Notices;
+pub use notices::{LogFormat, LogLevel, Notices};
+pub use orders::Order;
+pub use records::Records;
+pub use relay::Relays;
+pub use service_manager::ServiceManager;
 
 use crate::api::Client;
 use crate::failure::Failure;
 use crate::settings::{DEFAULT_PORT, Flags, Settings, Source};
 use accept::Doors;
+use admin::Admin;
 use connection::Gateway;
+use hand_over::{Estate, Parent};
+use inherited::{Inherited, Purpose};
+use session::Sessions;
+use stop::Closing;
 
 /// The program's name, in front of what it says.
 pub const PROGRAM: &str = "kohakuriver-gateway";
@@ -64,6 +91,19 @@ pub struct Listeners {
     pub tunnels: Vec<TcpListener>,
     /// For the read-only Host API; taken in inventory mode only.
     pub api: Option<TcpListener>,
+    /// For the admin.
+    pub admin: Option<TcpListener>,
+}
+
+/// What a gateway may do, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Most tunnels at once.
+    pub max_tunnels: usize,
+    /// How long tunnels have to finish when it is told to stop.
+    pub drain_timeout: Duration,
+    /// Whether a connection starts with a PROXY protocol header, which tells the client's address.
+    pub proxy_protocol: bool,
 }
 
 /// Serves what the command line says until SIGTERM or SIGINT.
@@ -71,64 +111,138 @@ pub struct Listeners {
 /// # Errors
 /// When the settings, the inventory or an address can't be used.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let inherited = Inherited::take()?;
     let settings = Settings::load(Flags::default())?;
-    let notices = Notices::to(io::stderr());
-    let directory = directory(arguments, &settings, &notices)?;
+    let records = Records::open(arguments)?;
+    let served = run_with(arguments, &settings, &records, inherited);
+    records.finish();
+    served
+}
+
+fn run_with(
+    arguments: &Arguments,
+    settings: &Settings,
+    records: &Records,
+    inherited: Inherited,
+) -> Result<(), Failure> {
+    let notices = &records.notices;
+    let directory = directory(arguments, settings, notices)?;
     let broken = |error: io::Error| Failure::new("cannot start").because(&error);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(broken)?;
+    let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(threads).enable_all().build().map_err(broken)?;
     let served = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
-        let listeners = bind(arguments, &settings)?;
-        announce(&listeners, &notices).map_err(broken)?;
+        let orders = orders::from_signals().map_err(broken)?;
+        let (listeners, parent) = bind(arguments, settings, inherited)?;
+        announce(&listeners, notices).map_err(broken)?;
         let open_files = limits::raise_open_files();
-        let max_tunnels = limits::tunnels(arguments.max_tunnels as usize, open_files);
-        let stop = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+        let terms = Terms {
+            max_tunnels: limits::tunnels(arguments.max_tunnels as usize, open_files),
+            drain_timeout: Duration::from_secs(arguments.drain_timeout.into()),
+            proxy_protocol: arguments.proxy_protocol,
         };
-        serve(listeners, directory, max_tunnels, notices, stop).await.map_err(broken)
+        let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let relays = Relays::start(threads, idle_timeout).map_err(broken)?;
+        let service_manager = ServiceManager::from_env();
+        match parent {
+            // It tells the service manager who is the service now; before that, nobody else is heard.
+            Some(parent) => parent.relieve(),
+            None => service_manager.ready().map_err(|error| {
+                Failure::new("cannot tell the service manager that the gateway serves").because(&error)
+            })?,
+        }
+        serve(listeners, directory, relays, terms, records.clone(), service_manager, orders).await.map_err(broken)
     });
     // A resolver that hangs in a thread of its own must not hold up the end.
     runtime.shutdown_background();
     served
 }
 
-/// Serves tunnels, at most `max_tunnels` at once, until `stop`; then ends those that are open.
+/// Serves tunnels until an order to stop, or until another process has taken over; then lets those that are open finish,
+/// within `terms`.
 ///
 /// # Errors
-/// When a listener has no address.
+/// When a listener has no address, or the system has no descriptor left.
 pub async fn serve(
     listeners: Listeners,
     directory: Directory,
-    max_tunnels: usize,
-    notices: Notices,
-    stop: impl Future<Output = ()>,
+    relays: Relays,
+    terms: Terms,
+    records: Records,
+    service_manager: ServiceManager,
+    mut orders: Receiver<Order>,
 ) -> io::Result<()> {
-    let all = listeners.tunnels.iter().chain(&listeners.api);
+    let all = listeners.tunnels.iter().chain(&listeners.api).chain(&listeners.admin);
     let own = all.map(TcpListener::local_addr).collect::<io::Result<Vec<SocketAddr>>>()?;
-    let doors = Doors { tracker: TaskTracker::new(), stop: CancellationToken::new(), notices };
+    let estate = Estate::of(&listeners)?;
+    let doors = Doors::new(records.notices.clone());
     if let (Directory::Inventory(inventory), Some(listener)) = (&directory, listeners.api) {
         let inventory = Arc::clone(inventory);
-        let permits = Arc::new(Semaphore::new(host_api::MAX_CONNECTIONS));
-        doors.open(listener, permits, move |stream| host_api::serve(Arc::clone(&inventory), stream));
+        let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
+        doors.aside().open(listener, permits, move |stream, _| host_api::serve(Arc::clone(&inventory), stream));
     }
-    let gateway = Arc::new(Gateway::new(directory, own, max_tunnels));
-    let permits = Arc::new(Semaphore::new(max_tunnels + limits::WAITING_ROOM));
+    let directory = Arc::new(directory);
+    let sessions = Arc::new(Sessions::new(records.clone()));
+    let relays = Arc::new(relays);
+    if let Some(listener) = listeners.admin {
+        let carried = Arc::clone(&relays);
+        let open = Arc::clone(&sessions);
+        let end = Box::new(move |id| {
+            let is_open = open.has(id);
+            carried.end(id);
+            is_open
+        });
+        let admin = Arc::new(Admin::new(Arc::clone(&sessions), Arc::clone(&directory), end));
+        let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
+        doors.aside().open(listener, permits, move |stream, _| {
+            let admin = Arc::clone(&admin);
+            async move { admin.serve(stream).await }
+        });
+    }
+    let gateway = Arc::new(Gateway::new(directory, sessions, own, terms, Arc::clone(&relays)));
+    let most = terms.max_tunnels + limits::WAITING_ROOM;
+    let permits = Arc::new(Semaphore::new(most));
+    let free = Arc::clone(&permits);
+    // Each listener holds a permit for whoever comes next.
+    let most_free = most.saturating_sub(listeners.tunnels.len());
+    let used = move || most_free.saturating_sub(free.available_permits()) as u64;
+    records.metrics.limits.show("connections", most as u64, used);
     for listener in listeners.tunnels {
         let gateway = Arc::clone(&gateway);
-        let serve = move |stream| {
+        let serve = move |stream, address| {
             let gateway = Arc::clone(&gateway);
-            async move { gateway.serve(stream).await }
+            async move { gateway.serve(stream, address).await }
         };
         doors.open(listener, Arc::clone(&permits), serve);
     }
-    stop.await;
-    doors.stop.cancel();
-    doors.tracker.close();
-    doors.tracker.wait().await;
+    let heir = loop {
+        match orders.recv().await {
+            Some(Order::Reload) => {
+                service_manager.reloading();
+                gateway.reload(&doors.notices);
+                records.reopen();
+                // It has heard of this gateway before.
+                let _ = service_manager.ready();
+            }
+            Some(Order::HandOver) => match estate.pass_on().await {
+                Ok(heir) => break Some(heir),
+                Err(error) => doors
+                    .notices
+                    .fault(&Failure::new("cannot hand over to a new process; this one goes on").because(&error)),
+            },
+            Some(Order::Stop) | None => break None,
+        }
+    };
+    // As long as one descriptor of a listener is open, the system takes connections for it.
+    drop(estate);
+    let closing = Closing { doors: &doors, relays: &relays, orders: &mut orders };
+    match heir {
+        Some(heir) => {
+            service_manager.handed_over(heir);
+            closing.leave(heir, terms.drain_timeout).await;
+        }
+        None => closing.stop(terms.drain_timeout, &service_manager).await,
+    }
     Ok(())
 }
 
@@ -159,22 +273,56 @@ fn host_api_of(settings: &Settings) -> String {
     }
 }
 
-fn bind(arguments: &Arguments, settings: &Settings) -> Result<Listeners, Failure> {
-    let default = [SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.ssh_proxy_port.value)];
-    let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen };
-    let tunnels = addresses.iter().map(|address| listen::listen(*address)).collect::<Result<_, _>>()?;
-    let api_address = arguments.api_listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT));
-    let api = arguments.inventory.is_some().then(|| listen::listen(api_address)).transpose()?;
-    Ok(Listeners { tunnels, api })
+/// The listeners: those that were passed to this process, and for what none was passed, its own.
+fn bind(
+    arguments: &Arguments,
+    settings: &Settings,
+    mut inherited: Inherited,
+) -> Result<(Listeners, Option<Parent>), Failure> {
+    let mut passed = |purpose| {
+        inherited
+            .listeners(purpose)
+            .map_err(|error| Failure::new("cannot use a socket that was passed").because(&error))
+    };
+    let mut tunnels = passed(Purpose::Tunnels)?;
+    if tunnels.is_empty() {
+        let default = [SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.ssh_proxy_port.value)];
+        let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen };
+        tunnels = addresses.iter().map(|address| listen::listen(*address)).collect::<Result<_, _>>()?;
+    }
+    let mut api = passed(Purpose::Api)?;
+    if api.len() > usize::from(arguments.inventory.is_some()) {
+        return Err(Failure::usage("cannot use the sockets named `api`")
+            .cause("the Host API is served on one socket, and of an inventory only")
+            .hint("drop the socket unit with `FileDescriptorName=api`, or give --inventory"));
+    }
+    if api.is_empty() && arguments.inventory.is_some() {
+        let address = arguments.api_listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT));
+        api.push(listen::listen(address)?);
+    }
+    let mut admin = passed(Purpose::Admin)?;
+    if let (None, Some(address)) = (admin.last(), arguments.admin.0) {
+        let other = "take another address with --admin, or none with `--admin off`";
+        admin.push(listen::listen(address).map_err(|failure| failure.hint(other))?);
+    }
+    Ok((Listeners { tunnels, api: api.pop(), admin: admin.pop() }, inherited.parent()))
 }
 
 /// Says where it listens. From here on the system takes connections, so whoever waits for these lines may come.
 fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
     if let Some(api) = &listeners.api {
-        notices.say(&format!("serving the Host API on {}", api.local_addr()?));
+        notices.announce(&format!("serving the Host API on {}", api.local_addr()?));
+    }
+    if let Some(admin) = &listeners.admin {
+        let address = admin.local_addr()?;
+        notices.announce(&format!("admin on {address}"));
+        if !address.ip().is_loopback() {
+            let what = format!("whoever reaches {address} may see every tunnel and end it");
+            notices.warn(&Failure::new(what).hint("keep --admin on 127.0.0.1, or in a network of admins"));
+        }
     }
     for listener in &listeners.tunnels {
-        notices.say(&format!("listening on {}", listener.local_addr()?));
+        notices.announce(&format!("listening on {}", listener.local_addr()?));
     }
     Ok(())
 }

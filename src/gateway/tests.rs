@@ -1,13 +1,14 @@
 //! The gateway as a whole, over real sockets on ports of its own.
 
+mod stopping;
+
 use super::*;
 use crate::api::fake_host::FakeHost;
 use notices::tests::Heard;
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -18,23 +19,30 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Running {
     tunnels: SocketAddr,
     api: SocketAddr,
-    stop: oneshot::Sender<()>,
+    orders: Sender<Order>,
+    heard: Heard,
     served: JoinHandle<io::Result<()>>,
 }
 
 impl Running {
     async fn start(directory: Directory, max_tunnels: usize) -> Self {
+        let terms = Terms { max_tunnels, drain_timeout: Duration::ZERO, proxy_protocol: false };
+        Self::on(directory, terms).await
+    }
+
+    async fn on(directory: Directory, terms: Terms) -> Self {
         let bind = || listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let (door, api) = (bind(), bind());
         let (tunnels, api_address) = (door.local_addr().unwrap(), api.local_addr().unwrap());
-        let listeners = Listeners { tunnels: vec![door], api: Some(api) };
-        let (stop, stopped) = oneshot::channel();
-        let notices = Notices::to(Heard::default());
+        let listeners = Listeners { tunnels: vec![door], api: Some(api), admin: None };
+        let (orders, received) = channel(1);
+        let heard = Heard::default();
+        let records = Records::to(heard.clone());
         let served = tokio::spawn(async move {
-            let stopped = async { drop(stopped.await) };
-            serve(listeners, directory, max_tunnels, notices, stopped).await
+            let nobody = ServiceManager::default();
+            serve(listeners, directory, Relays::start(1, None)?, terms, records, nobody, received).await
         });
-        Self { tunnels, api: api_address, stop, served }
+        Self { tunnels, api: api_address, orders, heard, served }
     }
 
     async fn before(host: &FakeHost) -> Self {
@@ -306,19 +314,4 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     http.write_all(b"POST /api/vps HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let answer = rest(&mut http).await;
     assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET"), "{answer}");
-}
-
-#[tokio::test]
-async fn told_to_stop_it_ends_at_once_with_its_tunnels() {
-    let host = host(vps().await, json!({})).await;
-    let gateway = Running::before(&host).await;
-    let mut tunnel = gateway.send(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).await;
-    let mut start = [0; 8];
-    timeout(PATIENCE, tunnel.read_exact(&mut start)).await.unwrap().unwrap();
-    gateway.stop.send(()).unwrap();
-    timeout(PATIENCE, gateway.served).await.expect("it does not stop").unwrap().unwrap();
-    assert!(TcpStream::connect(gateway.tunnels).await.is_err());
-    let mut left = Vec::new();
-    // An end or a reset, but no silence.
-    let _ = timeout(PATIENCE, tunnel.read_to_end(&mut left)).await.expect("the tunnel stays open");
 }

@@ -8,6 +8,9 @@ use crate::refusal::Refusal;
 /// The yes to a CONNECT: no body and no length, the stream starts at the next byte (RFC 9110 §9.3.6).
 pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
+/// Which program answers, and of which version (RFC 9110 §10.2.4).
+const SERVER: &str = concat!("kohakuriver-gateway/", env!("CARGO_PKG_VERSION"));
+
 /// The yes of the line protocol.
 pub const SUCCESS: &[u8] = b"SUCCESS\n";
 
@@ -28,7 +31,7 @@ pub fn refused(refusal: &Refusal, vps: &str) -> Vec<u8> {
     }
     let body = body.to_string();
     let mut head = format!(
-        "HTTP/1.1 {status} {reason}\r\nProxy-Status: kohakuriver-gateway; error={error}\r\n\
+        "HTTP/1.1 {status} {reason}\r\nServer: {SERVER}\r\nProxy-Status: kohakuriver-gateway; error={error}\r\n\
          Content-Type: {PROBLEM_JSON}\r\nContent-Length: {length}\r\nConnection: close\r\n",
         reason = reason_phrase(status),
         error = refusal.proxy_error(),

@@ -11,12 +11,10 @@
 //! bare LF, a hundred fields. What is no HTTP is told apart, since each has a cause of its own: an older Host, an sshd
 //! on this port, something else.
 
+use crate::handshake::http::{self, Framing};
 use crate::handshake::{MAX_HEAD, Step, first_line, head_end};
 use crate::secret::Token;
 use crate::text::{excerpt, excerpt_bytes};
-
-/// Most fields of one head that are looked at. A head within [`MAX_HEAD`] can hold more only if they are empty ones.
-const MAX_FIELDS: usize = 1024;
 
 /// What a proxy answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,18 +53,6 @@ impl Refused {
     pub fn status_line(&self) -> String {
         format!("{} {}", self.status, self.reason).trim_end().to_owned()
     }
-}
-
-/// How the end of a body is told (RFC 9112 §6.3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Framing {
-    /// `Content-Length`, in bytes.
-    Length(usize),
-    /// `Transfer-Encoding: chunked`.
-    Chunked,
-    /// By the end of the connection.
-    #[default]
-    Close,
 }
 
 /// The request, to be sent in one write: an older Host may reset a connection that brings it in pieces, and its error
@@ -136,41 +122,22 @@ fn read_other(bytes: &[u8], older_host: bool, ssh: bool) -> Step<Answer> {
 }
 
 fn parse_head(head: &[u8]) -> Answer {
-    // No more than there are lines: thousands of small heads may stand before the answer.
-    let lines = head.iter().filter(|&&b| b == b'\n').count();
-    let mut fields = vec![httparse::EMPTY_HEADER; lines.min(MAX_FIELDS)];
-    let mut response = httparse::Response::new(&mut fields);
-    let mut config = httparse::ParserConfig::default();
-    // A field that breaks the grammar is the proxy's fault, but no reason to keep a user out.
-    config.ignore_invalid_headers_in_responses(true).allow_obsolete_multiline_headers_in_responses(true);
-    let status = match config.parse_response(&mut response, head) {
-        Ok(httparse::Status::Complete(_)) => response.code.unwrap_or(0),
-        Ok(httparse::Status::Partial) | Err(_) => return Answer::Malformed("its head is not HTTP"),
-    };
-    match status {
+    let answer = http::parse(head, |status, response| match status {
         200..=299 => Answer::Established,
-        100..=199 | 300..=999 => Answer::Refused(refused(status, &response)),
+        100..=199 | 300..=999 => Answer::Refused(refused(status, response)),
         _ => Answer::Malformed("its status is not one of HTTP"),
-    }
+    });
+    answer.unwrap_or(Answer::Malformed("its head is not HTTP"))
 }
 
 fn refused(status: u16, response: &httparse::Response<'_, '_>) -> Refused {
-    let field = |name: &str| {
-        let field = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
-        Some(String::from_utf8_lossy(field.value).trim().to_ascii_lowercase())
-    };
-    let framing = match field("transfer-encoding") {
-        Some(coding) if coding.ends_with("chunked") => Framing::Chunked,
-        Some(_) => Framing::Close,
-        None => field("content-length").and_then(|n| n.parse().ok()).map_or(Framing::Close, Framing::Length),
-    };
-    let content_type = field("content-type").unwrap_or_default();
+    let content_type = http::field(response, "content-type").unwrap_or_default();
     Refused {
         status,
         reason: excerpt(response.reason.unwrap_or_default()),
         content_type: content_type.split(';').next().unwrap_or_default().trim().to_owned(),
-        body: framing,
-        retry_after: field("retry-after").and_then(|seconds| seconds.parse().ok()),
+        body: http::framing(response),
+        retry_after: http::field(response, "retry-after").and_then(|seconds| seconds.parse().ok()),
     }
 }
 

@@ -10,13 +10,18 @@
 //! | [`mod@line`] | client | the answer to `REQUEST_TUNNEL` | `REQUEST_TUNNEL` |
 //! | `request` | gateway | what a client sent, in either protocol | |
 //! | `answer` | gateway | | the answers, in either protocol |
+//! | `proxy_protocol` | gateway | what a proxy in front of it says of a client | |
 //! | [`problem`] | client | the body of a refusal | |
+//! | [`http`] | client | what any answer in HTTP is made of | |
 
 #[cfg(feature = "gateway")]
 pub mod answer;
 pub mod connect;
+pub mod http;
 pub mod line;
 pub mod problem;
+#[cfg(feature = "gateway")]
+pub mod proxy_protocol;
 #[cfg(feature = "gateway")]
 pub mod request;
 
@@ -44,7 +49,7 @@ impl<T> Step<T> {
 
 /// Where the head of an HTTP message ends: behind the first empty line, its lines ended by CRLF or a bare LF
 /// (RFC 9112 §2.2 lets a recipient take the latter).
-fn head_end(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
     let mut line_start = 0;
     while let Some(length) = bytes[line_start..].iter().position(|&b| b == b'\n') {
         let end = line_start + length;

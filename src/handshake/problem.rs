@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::connect::{Framing, Refused};
+use super::connect::Refused;
 use crate::text::excerpt;
 
 /// Longest body that is read, in bytes.
@@ -36,29 +36,17 @@ pub enum Explanation {
 
 /// Whether `body`, as far as it has arrived, is all there will be.
 pub fn is_complete(refused: &Refused, body: &[u8]) -> bool {
-    match refused.body {
-        Framing::Length(length) => body.len() >= length.min(MAX_BODY),
-        // Chunk extensions may take any room, and say nothing.
-        Framing::Chunked => body.len() >= MAX_BODY || dechunk(body).1,
-        Framing::Close => body.len() >= MAX_BODY,
-    }
+    // Chunk extensions may take any room, and say nothing.
+    body.len() >= MAX_BODY || refused.body.is_complete(body)
 }
 
 /// Reads the body of a refusal, perhaps cut off.
 pub fn explain(refused: &Refused, body: &[u8]) -> Explanation {
-    let decoded;
-    let body = match refused.body {
-        Framing::Chunked => {
-            decoded = dechunk(body).0;
-            decoded.as_slice()
-        }
-        Framing::Length(length) => &body[..body.len().min(length)],
-        Framing::Close => body,
-    };
+    let data = refused.body.data(body);
     if refused.content_type == PROBLEM_JSON {
-        return problem(body).unwrap_or(Explanation::Nothing);
+        return problem(&data).unwrap_or(Explanation::Nothing);
     }
-    let text = String::from_utf8_lossy(body);
+    let text = String::from_utf8_lossy(&data);
     let html = refused.content_type.contains("html") || text.trim_start().starts_with('<');
     let text = if html { strip_html(&text) } else { text.into_owned() };
     match text.lines().map(excerpt).find(|line| !line.is_empty()) {
@@ -76,24 +64,6 @@ fn problem(body: &[u8]) -> Option<Explanation> {
         hint: member("hint"),
         vps_status: member("vps_status"),
     })
-}
-
-/// The data of a chunked body (RFC 9112 §7.1), and whether no more can come of it: its last chunk was there, or
-/// something that is no chunk.
-fn dechunk(mut body: &[u8]) -> (Vec<u8>, bool) {
-    let mut data = Vec::new();
-    while let Ok(httparse::Status::Complete((head, size))) = httparse::parse_chunk_size(body) {
-        if size == 0 {
-            return (data, true);
-        }
-        let rest = &body[head..];
-        let size = usize::try_from(size).unwrap_or(usize::MAX).min(rest.len());
-        data.extend_from_slice(&rest[..size]);
-        // Behind the data stands a CRLF.
-        body = rest.get(size + 2..).unwrap_or_default();
-    }
-    let broken = httparse::parse_chunk_size(body).is_err();
-    (data, broken)
 }
 
 /// The text of a small HTML page: tags become line ends, `style` and `script` go with what they hold, and the few
@@ -122,6 +92,7 @@ fn strip_html(html: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handshake::http::Framing;
     use proptest::prelude::*;
 
     fn refused(content_type: &str, body: Framing) -> Refused {

@@ -1,40 +1,28 @@
 //! The task id of a VPS that was named by its name.
 
-use std::time::{Duration, Instant};
-
-use crate::api::Client;
+use crate::api::{Api, ApiError, wait};
+use crate::dial::Watch;
 use crate::failure::Failure;
 use crate::names;
 use crate::secret::Token;
 use crate::settings::Settings;
 use crate::target::{TaskId, VpsRef};
 
-/// Asks the Host API. It is the only time the helper does, and the only runtime it ever needs.
+/// Asks the Host API. It is the only time the helper does.
 ///
 /// # Errors
-/// When the Host can't be asked by `deadline`, knows no such VPS, or more than one.
+/// When `watch` ends the wait, or the Host can't be asked, knows no such VPS, or more than one.
 pub(super) fn task_id(
     name: &str,
     settings: &Settings,
     token: Option<&Token>,
-    deadline: Instant,
+    watch: Watch<'_>,
 ) -> Result<TaskId, Failure> {
-    let base = settings.api_url();
-    let what = || format!("cannot look up VPS {name}");
-    let client = Client::new(&base, token.cloned()).map_err(|error| error.failure(what()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(what()).because(&error))?;
-    let limit = deadline.saturating_duration_since(Instant::now());
-    let found = runtime.block_on(async { tokio::time::timeout(limit, names::look_up(&client, name)).await });
-    // A resolver that hangs in a thread of the runtime is not waited for.
-    runtime.shutdown_timeout(Duration::ZERO);
-    match found {
-        Ok(Ok(id)) => Ok(id),
-        Ok(Err(error)) => Err(error.about(&VpsRef::Name(name.to_owned()), &base)),
-        Err(_) => Err(Failure::new(what())
+    let client = Api::direct(&settings.host.value, settings.port.value, token.cloned(), watch);
+    wait(names::look_up(&client, name)).map_err(|error| match error {
+        ApiError::Timeout { base, .. } => Failure::new(format!("cannot look up VPS {name}"))
             .cause(format!("the Host API at {base} gave no answer in time"))
-            .hint("use the task id: no look-up is needed then")),
-    }
+            .hint("use the task id: no look-up is needed then"),
+        error => error.about(&VpsRef::Name(name.to_owned()), client.base()),
+    })
 }

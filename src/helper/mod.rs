@@ -56,10 +56,12 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
         Target::Vps(_) => settings::load_token()?,
         Target::Foreign { .. } => None,
     };
+    let stdout = std::io::stdout();
+    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline };
     let task = match &target {
         Target::Vps(VpsRef::Id(id)) => Some(*id),
         Target::Vps(VpsRef::Name(name)) => {
-            let id = lookup::task_id(name, &settings, token.as_ref(), deadline)?;
+            let id = lookup::task_id(name, &settings, token.as_ref(), watch)?;
             journal.step(&format!("{name} is VPS {id}"));
             Some(id)
         }
@@ -80,8 +82,6 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
         token: token.as_ref(),
         protocol: arguments.protocol,
     };
-    let stdout = std::io::stdout();
-    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline };
     let (tunnel, watch) = open_patiently(arguments, &order, watch, &scene, journal)?;
     journal.step(&format!("the tunnel to {} is open", scene.target));
 
@@ -135,6 +135,11 @@ fn hand_over(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene, journal: &mut Jou
     let result = match watch.wait_for(tunnel.socket.as_fd(), PollFlags::IN) {
         Ok(()) => match sys::peek(tunnel.socket.as_fd(), &mut [0]) {
             Ok(0) => return Err(scene.closed_mute()),
+            Ok(_) if sys::peek(watch.ssh, &mut [0]).is_ok_and(|bytes| bytes > 0) => {
+                // libssh makes one socket for both ends too, but speaks SSH over it; who waits for a socket is silent.
+                journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
+                return pipe(tunnel, watch, scene);
+            }
             Ok(_) => {
                 relay::pass(watch.ssh, &tunnel.socket).map_err(|error| scene.not_passed(&error))?;
                 journal.step("ssh has the socket now");

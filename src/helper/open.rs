@@ -175,52 +175,38 @@ fn exchange<T>(
     read: fn(&[u8]) -> Step<T>,
     watch: Watch<'_>,
 ) -> Result<T, OpenError> {
-    send_all(socket, request, watch)?;
+    let from = socket.as_fd();
+    watch.send(from, request)?.map_err(OpenError::Broke)?;
     let mut answer = Vec::new();
     loop {
         let taken = answer.len();
         answer.resize(taken + CHUNK, 0);
-        let arrived = match retry(|| sys::peek(socket.as_fd(), &mut answer[taken..])) {
+        // Nothing is there yet, most likely, so to ask first would be one call more.
+        watch.wait_for(from, PollFlags::IN)?;
+        let arrived = match watch.until_done(from, PollFlags::IN, || sys::peek(from, &mut answer[taken..]))? {
             Ok(0) if taken == 0 => return Err(OpenError::ClosedEarly),
             Ok(0) => return Err(OpenError::CutOff),
             Ok(arrived) => arrived,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                answer.truncate(taken);
-                watch.wait_for(socket.as_fd(), PollFlags::IN)?;
-                continue;
-            }
             Err(error) => return Err(OpenError::Broke(error)),
         };
         answer.truncate(taken + arrived);
         match read(&answer) {
-            Step::Incomplete => take(socket, arrived)?,
+            Step::Incomplete => take(socket, arrived, watch)?,
             Step::Done(value, eaten) => {
-                take(socket, eaten.saturating_sub(taken))?;
+                take(socket, eaten.saturating_sub(taken), watch)?;
                 return Ok(value);
             }
         }
     }
 }
 
-fn send_all(socket: &TcpStream, mut bytes: &[u8], watch: Watch<'_>) -> Result<(), OpenError> {
-    while !bytes.is_empty() {
-        match retry(|| sys::send(socket.as_fd(), bytes)) {
-            Ok(sent) => bytes = &bytes[sent..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                watch.wait_for(socket.as_fd(), PollFlags::OUT)?
-            }
-            Err(error) => return Err(OpenError::Broke(error)),
-        }
-    }
-    Ok(())
-}
-
 /// Takes `count` bytes off the socket that were seen there before.
-fn take(socket: &TcpStream, mut count: usize) -> Result<(), OpenError> {
+fn take(socket: &TcpStream, mut count: usize, watch: Watch<'_>) -> Result<(), OpenError> {
+    let from = socket.as_fd();
     let mut scratch = [0; CHUNK];
     while count > 0 {
         let most = count.min(CHUNK);
-        match retry(|| sys::receive(socket.as_fd(), &mut scratch[..most])) {
+        match watch.until_done(from, PollFlags::IN, || sys::receive(from, &mut scratch[..most]))? {
             Ok(0) => return Err(OpenError::CutOff),
             Ok(taken) => count -= taken,
             Err(error) => return Err(OpenError::Broke(error)),
@@ -234,26 +220,12 @@ fn read_body(socket: &TcpStream, refused: &Refused, watch: Watch<'_>) -> Vec<u8>
     let watch = Watch { deadline: watch.deadline.min(Instant::now() + BODY_PATIENCE), ..watch };
     let mut body = Vec::new();
     let mut chunk = [0; CHUNK];
+    let from = socket.as_fd();
     while !problem::is_complete(refused, &body) {
-        match retry(|| sys::receive(socket.as_fd(), &mut chunk)) {
-            Ok(0) => break,
-            Ok(read) => body.extend_from_slice(&chunk[..read]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if watch.wait_for(socket.as_fd(), PollFlags::IN).is_err() {
-                    break;
-                }
-            }
-            Err(_) => break,
+        match watch.until_done(from, PollFlags::IN, || sys::receive(from, &mut chunk)) {
+            Ok(Ok(read @ 1..)) => body.extend_from_slice(&chunk[..read]),
+            _ => break,
         }
     }
     body
-}
-
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }

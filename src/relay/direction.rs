@@ -36,8 +36,8 @@ pub(super) enum Broken {
 pub(super) enum Step {
     /// This many bytes went through.
     Moved(usize),
-    /// The same, and the source has most likely no more.
-    MovedShort(usize),
+    /// The same, and it is time to wait for more.
+    Turn(usize),
     /// There is nothing to take, or no room; which of the two to wait for.
     Blocked(Waits),
     /// The source is at its end, and everything is put.
@@ -61,7 +61,7 @@ impl Direction {
     /// A direction with the best engine for these descriptors.
     pub(super) fn new(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Self {
         let (source, sink) = (Kind::of(from), Kind::of(to));
-        match Splice::between(from, source, to, sink) {
+        match Splice::between(source, sink) {
             Some(splice) => Self::with(Engine::Splice(splice)),
             None => Self::portable(from, to),
         }
@@ -109,12 +109,12 @@ impl Direction {
         let turn_began = self.moved;
         while self.moved - turn_began < TURN {
             let step = match &mut self.engine {
-                Engine::Splice(splice) => splice.step(from, to, self.waits, self.moved > turn_began)?,
+                Engine::Splice(splice) => splice.step(from, to, self.waits)?,
                 Engine::Copy(copy) => copy.step(from, to, self.waits)?,
             };
             match step {
                 Step::Moved(bytes) => self.moved += bytes as u64,
-                Step::MovedShort(bytes) => {
+                Step::Turn(bytes) => {
                     self.moved += bytes as u64;
                     self.waits = Waits::Source;
                     return Ok(());

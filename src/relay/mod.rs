@@ -145,7 +145,9 @@ impl<'fd> Relay<'fd> {
             if up_ready {
                 self.pump_up();
             }
-            if let Some(end) = self.check_time() {
+            if (until.is_some() || self.shut_at.is_some())
+                && let Some(end) = self.check_time()
+            {
                 return Ok(end);
             }
         }
@@ -202,5 +204,5 @@ impl<'fd> Relay<'fd> {
 /// Those of `sendmsg(2)`.
 pub fn pass(stdout: BorrowedFd<'_>, socket: &TcpStream) -> io::Result<()> {
     socket.set_nonblocking(false)?;
-    sys::pass_descriptor(stdout, socket.as_fd())
+    sys::pass_descriptor(stdout, socket.as_fd(), 0)
 }

@@ -18,12 +18,14 @@ pub struct ConfigFile {
     pub ssh_proxy_port: Option<u16>,
     /// `proxy`: the gateway, when it is not on the Host.
     pub proxy: Option<String>,
+    /// `gateway_admin`: where the gateway tells its admin which tunnels are open.
+    pub gateway_admin: Option<String>,
     /// `log_file`: where the helper appends its messages.
     pub log_file: Option<PathBuf>,
 }
 
 /// The keys of [`ConfigFile`], as they stand in the file.
-pub const KEYS: [&str; 5] = ["host", "port", "ssh_proxy_port", "proxy", "log_file"];
+pub const KEYS: [&str; 6] = ["host", "port", "ssh_proxy_port", "proxy", "gateway_admin", "log_file"];
 
 /// Why a configuration file was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +84,7 @@ impl ConfigFile {
                 "port" => file.port = Some(port("port", &value)?),
                 "ssh_proxy_port" => file.ssh_proxy_port = Some(port("ssh_proxy_port", &value)?),
                 "proxy" => file.proxy = Some(text("proxy", value)?),
+                "gateway_admin" => file.gateway_admin = Some(text("gateway_admin", value)?),
                 "log_file" => file.log_file = Some(text("log_file", value)?.into()),
                 _ => return Err(ConfigFileError::UnknownKey { nearest: nearest(&key), key }),
             }
@@ -129,7 +132,8 @@ mod tests {
     #[test]
     fn reads_every_key() {
         let file = ConfigFile::parse(
-            br#"{"host":"gpu-head","port":9000,"ssh_proxy_port":9002,"proxy":"door:8002","log_file":"/tmp/k.log"}"#,
+            br#"{"host":"gpu-head","port":9000,"ssh_proxy_port":9002,"proxy":"door:8002","gateway_admin":"door:8003",
+                 "log_file":"/tmp/k.log"}"#,
         )
         .unwrap();
         assert_eq!(
@@ -139,6 +143,7 @@ mod tests {
                 port: Some(9000),
                 ssh_proxy_port: Some(9002),
                 proxy: Some("door:8002".into()),
+                gateway_admin: Some("door:8003".into()),
                 log_file: Some("/tmp/k.log".into()),
             }
         );

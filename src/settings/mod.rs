@@ -25,6 +25,12 @@ pub const DEFAULT_PORT: u16 = 8000;
 /// The TCP port of a Host's SSH proxy.
 pub const DEFAULT_SSH_PROXY_PORT: u16 = 8002;
 
+/// The TCP port on which a gateway tells its admin which tunnels are open.
+pub const DEFAULT_GATEWAY_ADMIN_PORT: u16 = 8003;
+
+/// How the address of a gateway's admin is written.
+pub const ADMIN_FORM: &str = "write it as HOST[:PORT] or http://HOST[:PORT]";
+
 /// What the flags said; `None` where a flag was not given.
 #[derive(Clone, Default, Debug)]
 pub struct Flags {
@@ -36,6 +42,8 @@ pub struct Flags {
     pub ssh_proxy_port: Option<u16>,
     /// `--proxy`
     pub proxy: Option<ProxyAddress>,
+    /// `--admin` of `vps sessions`
+    pub gateway_admin: Option<ProxyAddress>,
     /// `--log-file`
     pub log_file: Option<PathBuf>,
 }
@@ -84,6 +92,8 @@ pub struct Settings {
     pub ssh_proxy_port: Setting<u16>,
     /// The gateway, when a setting names one; else it is the Host's.
     pub proxy: Option<Setting<ProxyAddress>>,
+    /// Where the gateway tells its admin which tunnels are open, when a setting names it; else on the Host.
+    pub gateway_admin: Option<Setting<ProxyAddress>>,
     /// Where the helper appends its messages.
     pub log_file: Option<Setting<PathBuf>>,
 }
@@ -118,18 +128,15 @@ impl Settings {
     /// # Errors
     /// When one of them holds what no setting takes.
     pub fn resolve(flags: Flags, env: Environment<'_>, file: ConfigFile) -> Result<Self, Failure> {
-        use env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_LOG_FILE, KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT};
-        let host = pick(flags.host, env_text(env, KOHAKURIVER_HOST)?, file.host, DEFAULT_HOST.to_owned());
-        let proxy = match (flags.proxy, file.proxy) {
-            (Some(value), _) => Some(Setting { value, source: Source::Flag }),
-            (None, Some(text)) => {
-                let value = text.parse().map_err(|error: ProxyAddressError| {
-                    Failure::usage(format!("`proxy` in config.json is `{text}`")).because(&error)
-                })?;
-                Some(Setting { value, source: Source::File })
-            }
-            (None, None) => None,
+        use env_vars::{
+            KOHAKURIVER_GATEWAY_ADMIN, KOHAKURIVER_HOST, KOHAKURIVER_LOG_FILE, KOHAKURIVER_PORT,
+            KOHAKURIVER_SSH_PROXY_PORT,
         };
+        let host = pick(flags.host, env_text(env, KOHAKURIVER_HOST)?, file.host, DEFAULT_HOST.to_owned());
+        let proxy = pick_address("proxy", flags.proxy, None, file.proxy, |error| error.to_string())?;
+        let env_admin = env_text(env, KOHAKURIVER_GATEWAY_ADMIN)?;
+        let form = |_| ADMIN_FORM.to_owned();
+        let gateway_admin = pick_address("gateway_admin", flags.gateway_admin, env_admin, file.gateway_admin, form)?;
         let env_log = env(KOHAKURIVER_LOG_FILE).map(|value| (PathBuf::from(value), KOHAKURIVER_LOG_FILE));
         Ok(Self {
             host: Setting { value: check_host(&host)?, source: host.source },
@@ -141,6 +148,7 @@ impl Settings {
                 DEFAULT_SSH_PROXY_PORT,
             ),
             proxy,
+            gateway_admin,
             log_file: pick_optional(flags.log_file, env_log, file.log_file),
         })
     }
@@ -148,6 +156,13 @@ impl Settings {
     /// The base of the Host's API, as `http://host:port`.
     pub fn api_url(&self) -> String {
         format!("http://{}", authority(&self.host.value, self.port.value))
+    }
+
+    /// Where the gateway tells its admin which tunnels are open, as `http://host:port`.
+    pub fn gateway_admin_url(&self) -> String {
+        let admin = self.gateway_admin.as_ref().map(|admin| &admin.value);
+        let (host, port) = admin.map_or((&self.host.value, None), |admin| (&admin.host, admin.port));
+        format!("http://{}", authority(host, port.unwrap_or(DEFAULT_GATEWAY_ADMIN_PORT)))
     }
 
     /// Host and port of the SSH proxy in force.
@@ -201,6 +216,28 @@ fn pick_optional<T>(flag: Option<T>, env: Option<(T, &'static str)>, file: Optio
     let flag = flag.map(|value| Setting { value, source: Source::Flag });
     flag.or_else(|| env.map(|(value, name)| Setting { value, source: Source::Env(name) }))
         .or_else(|| file.map(|value| Setting { value, source: Source::File }))
+}
+
+/// The address of a server, as a person writes it, from wherever it is set first.
+fn pick_address(
+    key: &str,
+    flag: Option<ProxyAddress>,
+    env: Option<(String, &'static str)>,
+    file: Option<String>,
+    why: impl FnOnce(ProxyAddressError) -> String,
+) -> Result<Option<Setting<ProxyAddress>>, Failure> {
+    if let Some(value) = flag {
+        return Ok(Some(Setting { value, source: Source::Flag }));
+    }
+    let Some(typed) = pick_optional(None, env, file) else { return Ok(None) };
+    let value = typed.value.parse().map_err(|error| {
+        let named = match &typed.source {
+            Source::Env(name) => (*name).to_owned(),
+            source => format!("`{key}` in {source}"),
+        };
+        Failure::usage(format!("{named} is `{}`", typed.value)).cause(why(error))
+    })?;
+    Ok(Some(Setting { value, source: typed.source }))
 }
 
 fn env_text(env: Environment<'_>, name: &'static str) -> Result<Option<(String, &'static str)>, Failure> {
@@ -267,6 +304,17 @@ mod tests {
     }
 
     #[test]
+    fn the_admin_of_the_gateway_is_on_the_host_unless_something_says_otherwise() {
+        let url = |env: &[_], file| resolve(Flags::default(), env, file).unwrap().gateway_admin_url();
+        let env = [("KOHAKURIVER_GATEWAY_ADMIN", "http://door:9")];
+        assert_eq!(url(&[("KOHAKURIVER_HOST", "head")], "{}"), "http://head:8003");
+        assert_eq!(url(&env, r#"{"gateway_admin":"file"}"#), "http://door:9");
+        assert_eq!(url(&[], r#"{"gateway_admin":"::1"}"#), "http://[::1]:8003");
+        let flags = Flags { gateway_admin: Some("flag:1".parse().unwrap()), ..Flags::default() };
+        assert_eq!(resolve(flags, &env, "{}").unwrap().gateway_admin_url(), "http://flag:1");
+    }
+
+    #[test]
     fn ipv6_hosts_get_their_brackets_in_urls() {
         for host in ["::1", "[::1]"] {
             let settings = resolve(Flags::default(), &[("KOHAKURIVER_HOST", host)], "{}").unwrap();
@@ -281,6 +329,7 @@ mod tests {
             ("KOHAKURIVER_SSH_PROXY_PORT", "0"),
             ("KOHAKURIVER_HOST", "http://gpu-head:8000"),
             ("KOHAKURIVER_HOST", "gpu head"),
+            ("KOHAKURIVER_GATEWAY_ADMIN", "ftp://head"),
         ] {
             let failure = resolve(Flags::default(), &[(name, value)], "{}").unwrap_err();
             let text = failure.render("p");

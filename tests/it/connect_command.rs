@@ -7,66 +7,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::gateway::{Gateway, NODE_DOWN, inventory, name_of, running};
+use crate::support::cluster::Cluster;
+use crate::support::gateway::{NODE_DOWN, inventory, name_of, running};
 use crate::support::home::{Home, set_mode};
 use crate::support::peers::{PEER_TIMEOUT, RefusingPort, echo_server};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::{Sshd, free_port};
 use crate::support::tools::{CLI, HELPER, sh_quote, tool, user};
-
-/// A VPS behind our gateway, and a user whose key for it lies where a generated one does.
-struct Cluster {
-    sshd: Sshd,
-    gateway: Gateway,
-    home: Home,
-}
-
-impl Cluster {
-    fn new() -> Self {
-        Self::in_home(Home::new())
-    }
-
-    fn in_home(home: Home) -> Self {
-        Self::with(home, |_| {})
-    }
-
-    /// A cluster whose VPS is not as it should be.
-    fn with(home: Home, change: impl FnOnce(&mut Value)) -> Self {
-        let sshd = Sshd::start();
-        sshd.copy_key_to(&home.join(&format!(".ssh/id-kohakuriver-{ID}")));
-        let mut vps = running(ID, sshd.port);
-        change(&mut vps);
-        let gateway = Gateway::with_inventory(&inventory(&[vps]));
-        Self { sshd, gateway, home }
-    }
-
-    fn run(&self, program: impl AsRef<std::ffi::OsStr>) -> Run {
-        let ssh = format!("#!/bin/sh\nexec {} -F none -o BatchMode=yes \"$@\"\n", tool("ssh").display());
-        let folder = self.home.join("bin");
-        if !folder.exists() {
-            // The system's ssh, kept from the settings of the user who runs the tests.
-            self.home.script("bin/ssh", &ssh);
-        }
-        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-        Run::new(program, &self.home)
-            .env("PATH", path)
-            .env("KOHAKURIVER_HOST", "127.0.0.1")
-            .env("KOHAKURIVER_PORT", self.gateway.api().port().to_string())
-            .env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string())
-    }
-
-    /// `kohakuriver vps connect` for the VPS. The VPS's login is that of whoever runs the tests, which by default
-    /// would be root.
-    fn connect(&self) -> Run {
-        let run = self.run(CLI).args(["vps", "connect", ID]);
-        if user() == "root" { run } else { run.args(["--user", &user()]) }
-    }
-
-    fn known_hosts(&self) -> String {
-        fs::read_to_string(self.home.join(".ssh/kohakuriver_known_hosts")).unwrap_or_default()
-    }
-}
 
 fn refused(outcome: &Outcome, what: &str, hint: &str) {
     outcome.exits(1).prints_nothing().within(30).fails_with("kohakuriver", what, hint);

@@ -9,13 +9,14 @@ use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
 
 use crate::helper_ends::{open, pattern};
-use crate::other_proxies::{Proxy, tinyproxy};
 use crate::support::gateway::{Gateway, NODE, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::{Peer, read_head};
 use crate::support::processes::{descriptors, kill, settles, sockets, with_argument};
+use crate::support::proxies::{Proxy, tinyproxy};
+use crate::support::random::Random;
 use crate::support::run::{DEADLINE, Process, Run};
 use crate::support::scene::{ID, Mode, destination};
 use crate::support::spawned::{Ends, MOMENT, Spawned};
@@ -140,25 +141,9 @@ fn ssh_is_killed_during_the_handshake() {
     }
 }
 
-/// Numbers that are the same in every run (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn new(seed: usize) -> Self {
-        Self((seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
-    }
-
-    /// From none to what a handshake on this machine takes, and more.
-    fn moment(&mut self) -> Duration {
-        Duration::from_micros(self.below(30_000))
-    }
+/// From none to what a handshake on this machine takes, and more.
+fn moment(random: &mut Random) -> Duration {
+    Duration::from_micros(random.below(30_000))
 }
 
 /// Does `one` [`MANY`] times, so many at a time.
@@ -193,7 +178,7 @@ fn thousand(proxy: SocketAddr, program: &Process, home: &Home, mark: &Path, targ
     };
     let before = descriptors(program.id());
     many(8, |number| {
-        let mut random = Random::new(number);
+        let mut random = Random::new(number as u64);
         let ends = Ends::BOTH[random.below(2) as usize];
         let fdpass: &[&str] = if random.below(3) == 0 { &["--fdpass"] } else { &[] };
         let choice = random.below(6);
@@ -201,7 +186,7 @@ fn thousand(proxy: SocketAddr, program: &Process, home: &Home, mark: &Path, targ
             return complete(start(ends, &[]));
         }
         let mut spawned = start(ends, fdpass);
-        std::thread::sleep(random.moment());
+        std::thread::sleep(moment(&mut random));
         match choice {
             2 => spawned.signal(Signal::KILL),
             3 => spawned.signal([Signal::HUP, Signal::TERM, Signal::INT][random.below(3) as usize]),
@@ -237,9 +222,9 @@ fn an_older_host_survives_a_thousand_helpers_that_are_killed() {
     // Its threads open its database anew, the more of them the busier the machine is: only sockets tell.
     let before = sockets(host.process.id());
     many(16, |number| {
-        let mut random = Random::new(number);
+        let mut random = Random::new(number as u64);
         let mut spawned = start(Ends::BOTH[random.below(2) as usize]);
-        std::thread::sleep(random.moment());
+        std::thread::sleep(moment(&mut random));
         match random.below(4) {
             0 => (spawned.stdin, spawned.stdout) = (None, None),
             signal => spawned.signal([Signal::HUP, Signal::TERM, Signal::INT][signal as usize - 1]),

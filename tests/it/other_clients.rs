@@ -58,10 +58,9 @@ fn libssh() {
     let program = scene.home.join("libssh_client");
     let compile = Run::new(tool("cc"), &scene.home).arg("-o").arg(&program).arg(fixture("libssh_client.c"));
     compile.arg("-lssh").output().succeeds();
-    // It ignores ProxyUseFdpass, but gives the helper one UNIX socket, as ssh does with it: the two can't be told apart.
-    let ours = scene.home.join(".ssh/kohakuriver.conf");
-    let text = std::fs::read_to_string(ours).unwrap();
-    scene.home.write(".ssh/kohakuriver.conf", text.replace(" --fdpass", ""));
+    // It ignores ProxyUseFdpass, and yet gives the helper one UNIX socket for both ends, as ssh does with it.
+    let ours = std::fs::read_to_string(scene.home.join(".ssh/kohakuriver.conf")).unwrap();
+    assert!(ours.contains(" --fdpass"), "{ours}");
     runs(&scene, Run::new(&program, &scene.home));
 }
 
@@ -75,4 +74,26 @@ fn dropbears_dbclient() {
     let proxy = format!("{HELPER} --proxy {} {ID}", scene.gateway.address);
     let client = Run::new(tool("dbclient"), &scene.home).args(["-y", "-J", &proxy, "-i"]).arg(&key);
     client.arg(format!("{}@{ID}.kohakuriver", user())).arg(COMMAND).output().exits(7).prints("in\n");
+}
+
+/// PuTTY speaks CONNECT itself: the gateway is its HTTP proxy, and there is no helper.
+#[test]
+fn putty() {
+    let scene = scene();
+    let (proxy, key) = (scene.gateway.address, scene.home.join("key.ppk"));
+    let puttygen = Run::new(tool("puttygen"), &scene.home).arg(&scene.sshd.key).args(["-O", "private", "-o"]);
+    puttygen.arg(&key).output().succeeds();
+    let fingerprint = Run::new(tool("ssh-keygen"), &scene.home).args(["-l", "-f"]).arg(scene.sshd.host_key_file());
+    let fingerprint = String::from_utf8(fingerprint.output().succeeds().stdout.clone()).unwrap();
+    let fingerprint = fingerprint.split(' ').nth(1).unwrap();
+    let session = format!(
+        "HostName={ID}\nPortNumber=22\nProtocol=ssh\nProxyMethod=3\nProxyHost={}\nProxyPort={}\nProxyDNS=2\n\
+         ProxyLocalhost=1\nUserName={}\n",
+        proxy.ip(),
+        proxy.port(),
+        user()
+    );
+    scene.home.write(".putty/sessions/vps", session);
+    let plink = Run::new(tool("plink"), &scene.home).args(["-batch", "-load", "vps", "-hostkey", fingerprint, "-i"]);
+    plink.arg(&key).arg(COMMAND).output().exits(7).prints("in\n");
 }

@@ -2,7 +2,8 @@
 
 #![no_main]
 
-use kohakuriver_proxy::handshake::connect::{Framing, Refused};
+use kohakuriver_proxy::handshake::connect::Refused;
+use kohakuriver_proxy::handshake::http::Framing;
 use kohakuriver_proxy::handshake::problem::{Explanation, MAX_BODY, PROBLEM_JSON, explain, is_complete};
 use kohakuriver_proxy_fuzz::{Message, check_text};
 use libfuzzer_sys::fuzz_target;

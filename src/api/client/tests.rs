@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::fake_host::FakeHost;
-use crate::api::{MAX_BODY, REQUEST_LIMIT, locate};
+use crate::api::{Client, MAX_BODY, REQUEST_LIMIT, locate};
 use serde_json::json;
 
 const ID: &str = "7427000000000000001";

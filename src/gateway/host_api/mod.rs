@@ -6,55 +6,32 @@
 
 mod objects;
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Bytes;
+use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
+use crate::gateway::http;
 use crate::gateway::inventory::{Cluster, Inventory};
 use crate::text::excerpt;
 
-/// Most connections at once.
-pub(super) const MAX_CONNECTIONS: usize = 64;
-/// How long a client has for its request's head.
-const HEAD_LIMIT: Duration = Duration::from_secs(5);
-/// How long one connection may last; it serves one request.
-const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
-/// Largest head of a request, in bytes.
-const MAX_HEAD: usize = 16 * 1024;
-
 /// Answers the request of `stream`.
 pub(super) async fn serve(inventory: Arc<Inventory>, stream: TcpStream) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let cluster = inventory.current();
+    http::serve(stream, |request| {
         let uri = request.uri();
-        let (status, body) = answer(&cluster, request.method(), uri.path(), uri.query().unwrap_or_default());
-        async move { Ok::<_, Infallible>(response(status, &body)) }
-    });
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD).keep_alive(false);
-    // A client that is too slow, or leaves, is its own affair.
-    let _ = timeout(CONNECTION_LIMIT, server.serve_connection(TokioIo::new(stream), service)).await;
+        let query = uri.query().unwrap_or_default();
+        let (status, body) = answer(&inventory.current(), request.method(), uri.path(), query);
+        std::future::ready(response(status, &body))
+    })
+    .await;
 }
 
 fn response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-    }
-    response
+    let response = http::response(status, "application/json", body.to_string());
+    if status == StatusCode::METHOD_NOT_ALLOWED { http::allowing(response, "GET") } else { response }
 }
 
 /// What a Host with these VPSes and Runners would answer.

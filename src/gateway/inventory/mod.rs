@@ -86,6 +86,18 @@ impl Inventory {
         Arc::clone(&state.good)
     }
 
+    /// Reads the file again, changed or not, and tells how many VPSes are in it.
+    ///
+    /// # Errors
+    /// When it can't be used; what it held when it was last good stays.
+    pub fn reload(&self) -> Result<usize, InventoryError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (version, cluster) = read(&self.path)?;
+        state.seen = Some(version);
+        state.good = Arc::new(cluster?);
+        Ok(state.good.vps.len())
+    }
+
     fn refuse(&self, error: &InventoryError) {
         let what = format!("the changed inventory {} is refused; the last good one stays", self.path.display());
         self.notices.complain(Matter::Inventory, &Failure::new(what).because(error));
@@ -161,7 +173,7 @@ mod tests {
         }
         let said = heard.text();
         assert_eq!(said.matches("is refused; the last good one stays").count(), 1, "{said}");
-        assert!(said.contains("caused by: it is not valid JSON"), "{said}");
+        assert!(said.contains(" cause=\"it is not valid JSON"), "{said}");
 
         std::fs::remove_file(&path).unwrap();
         assert_eq!(ids(&inventory), ["3", "4"]);
@@ -180,7 +192,23 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(ids(&inventory), ["1"]);
         }
-        assert_eq!(heard.text().matches("caused by: it can't be read").count(), 1, "{}", heard.text());
+        assert_eq!(heard.text().matches("cause=\"it can't be read").count(), 1, "{}", heard.text());
+    }
+
+    #[test]
+    fn a_reload_says_what_there_is_and_keeps_the_last_good_one() {
+        let folder = Folder::new("reload");
+        let path = folder.0.join("inventory.json");
+        std::fs::write(&path, with(&["1"])).unwrap();
+        let heard = Heard::default();
+        let inventory = Inventory::open(&path, Notices::to(heard.clone())).unwrap();
+        std::fs::write(&path, with(&["1", "2"])).unwrap();
+        assert_eq!(inventory.reload().unwrap(), 2);
+        std::fs::write(&path, "{ broken").unwrap();
+        assert!(inventory.reload().is_err());
+        assert_eq!(ids(&inventory), ["1", "2"]);
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(inventory.reload(), Err(InventoryError::Read(_))));
     }
 
     #[test]

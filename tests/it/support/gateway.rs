@@ -14,6 +14,8 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     /// Where it serves the Host API; only in inventory mode.
     pub(crate) api: Option<SocketAddr>,
+    /// Where it tells its admin.
+    pub(crate) admin: SocketAddr,
     inventory: Option<PathBuf>,
     pub(crate) process: Process,
     _home: Home,
@@ -32,14 +34,21 @@ impl Gateway {
         let run = run(&home).arg("--inventory").arg(&path).args(["--api-listen", "127.0.0.1:0"]);
         let process = run.args(options).deadline(600).start();
         let api = process.stderr_line("serving the Host API on ").parse().unwrap();
-        Self { address: listening(&process), api: Some(api), inventory: Some(path), process, _home: home }
+        let (address, admin) = listening(&process);
+        Self { address, api: Some(api), admin, inventory: Some(path), process, _home: home }
     }
 
     /// In front of the Host API at `base`.
     pub(crate) fn with_host_api(base: &str) -> Self {
+        Self::with_host_api_and(base, &[])
+    }
+
+    /// As [`Gateway::with_host_api`], with more options.
+    pub(crate) fn with_host_api_and(base: &str, options: &[&str]) -> Self {
         let home = Home::new();
-        let process = run(&home).args(["--host-api", base]).deadline(600).start();
-        Self { address: listening(&process), api: None, inventory: None, process, _home: home }
+        let process = run(&home).args(["--host-api", base]).args(options).deadline(600).start();
+        let (address, admin) = listening(&process);
+        Self { address, api: None, admin, inventory: None, process, _home: home }
     }
 
     /// Replaces the inventory file in one step, as an editor does.
@@ -56,11 +65,13 @@ impl Gateway {
 }
 
 fn run(home: &Home) -> Run {
-    Run::new(GATEWAY, home).args(["--listen", "127.0.0.1:0"])
+    Run::new(GATEWAY, home).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
 }
 
-fn listening(process: &Process) -> SocketAddr {
-    process.stderr_line("listening on ").parse().unwrap()
+/// Where it listens for tunnels, and where for its admin.
+fn listening(process: &Process) -> (SocketAddr, SocketAddr) {
+    let address = |prefix| process.stderr_line(prefix).parse().unwrap();
+    (address("listening on "), address("admin on "))
 }
 
 /// The Runner that the tests' VPSes are on.

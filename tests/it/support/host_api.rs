@@ -20,7 +20,29 @@ pub(crate) fn host_api(vps: Vec<Value>) -> Peer {
     })
 }
 
-fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
+/// Serves these VPSes to everybody, as a Host without authentication does.
+pub(crate) fn plain_host_api(vps: Vec<Value>) -> Peer {
+    http_server(move |asked| {
+        let owner = Asked { path: asked.path.clone(), authorization: format!("Bearer {OWNER}") };
+        let (status, body) = answer(&vps, &owner);
+        (status, "application/json", body.to_string())
+    })
+}
+
+/// A Host takes whoever it doesn't know for an anonymous user, and says so with a 200.
+fn user_of(token: &str) -> Value {
+    let (id, name, role) = match token {
+        OWNER => (2, "owner1", "user"),
+        ASSIGNED => (3, "user1", "user"),
+        STRANGER => (5, "stranger1", "user"),
+        _ => (-1, "_anonymous", "anony"),
+    };
+    json!({ "id": id, "username": name, "display_name": null, "role": role, "is_active": true,
+            "created_at": "2026-11-23T12:12:44.417463" })
+}
+
+/// What a Host with these VPSes answers: a status and a body.
+pub(crate) fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
     let detail = |status, text: &str| (status, json!({ "detail": text }));
     // The prefix is case sensitive, and whatever it doesn't know is anonymous, not wrong.
     let token = asked.authorization.strip_prefix("Bearer ").unwrap_or_default();
@@ -35,6 +57,7 @@ fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
         vps.iter().map(extended).collect::<Vec<_>>()
     };
     match asked.path.strip_prefix("/api") {
+        Some("/auth/me") => (200, user_of(token)),
         Some("/nodes") => (200, inventory(&[])["nodes"].clone()),
         Some("/vps" | "/vps/status" | "/vps/my") if !known => detail(401, "Not authenticated"),
         Some("/vps" | "/vps/status") => detail(403, "Insufficient permissions. Required role: viewer"),

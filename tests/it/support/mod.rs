@@ -3,6 +3,7 @@
 //! Nothing here sleeps for readiness: each part says when it serves, and every wait has a deadline that fails the test
 //! with everything that was printed.
 
+pub(crate) mod cluster;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod host_api;
@@ -10,11 +11,16 @@ pub(crate) mod life_host;
 pub(crate) mod older_host;
 pub(crate) mod peers;
 pub(crate) mod processes;
+pub(crate) mod proxies;
+pub(crate) mod random;
 pub(crate) mod run;
 pub(crate) mod scene;
+pub(crate) mod soak;
 pub(crate) mod spawned;
 pub(crate) mod sshd;
 pub(crate) mod tools;
+pub(crate) mod tunnels;
+pub(crate) mod watched;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
@@ -67,6 +68,12 @@ impl Run {
 
     pub(crate) fn stdin_file(mut self, path: &Path) -> Self {
         self.stdin = Input::File(File::open(path).unwrap());
+        self
+    }
+
+    /// What stdin is.
+    pub(crate) fn stdin_from(mut self, fd: impl Into<OwnedFd>) -> Self {
+        self.stdin = Input::File(File::from(fd.into()));
         self
     }
 
@@ -221,6 +228,11 @@ impl Process {
             stderr: String::from_utf8_lossy(&seen.stderr).into_owned(),
             took: self.started.elapsed(),
         }
+    }
+
+    /// Gives it so much time from now on.
+    pub(crate) fn extend(&mut self, by: Duration) {
+        self.deadline = Instant::now() + by;
     }
 
     /// Its process id.

@@ -24,6 +24,11 @@ pub(crate) struct Sshd {
 
 impl Sshd {
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With settings of its own, which win over the usual ones: an sshd takes the first of two.
+    pub(crate) fn start_with(settings: &str) -> Self {
         let home = Home::new();
         let host_key = home.join("host_key");
         for path in [&host_key, &home.join("user_key")] {
@@ -34,7 +39,7 @@ impl Sshd {
             // sshd wants it for its separation of privileges; Debian makes it when the service starts.
             fs::create_dir_all("/run/sshd").unwrap();
         }
-        Self::serve(home)
+        Self::serve(home, settings)
     }
 
     /// Another one with the same keys, on another port.
@@ -43,15 +48,15 @@ impl Sshd {
         for name in ["host_key", "host_key.pub", "user_key", "user_key.pub", "authorized_keys"] {
             fs::copy(self.home.join(name), home.join(name)).unwrap();
         }
-        Self::serve(home)
+        Self::serve(home, "")
     }
 
-    fn serve(home: Home) -> Self {
+    fn serve(home: Home, settings: &str) -> Self {
         let key = home.join("user_key");
         let host_key = fs::read_to_string(home.join("host_key.pub")).unwrap();
         for _ in 0..TRIES {
             let port = free_port();
-            let config = home.write("sshd_config", config(&home, port));
+            let config = home.write("sshd_config", format!("{settings}\n{}", config(&home, port)));
             let process = Run::new(tool("sshd"), &home).args(["-D", "-e", "-f"]).arg(config).start();
             let listening = format!("Server listening on 127.0.0.1 port {port}.");
             let ready =
@@ -82,6 +87,11 @@ impl Sshd {
         self.process.wait_for("a connection in sshd's log", DEADLINE, |seen| {
             String::from_utf8_lossy(&seen.stderr).contains("Connection from 127.0.0.1").then_some(())
         });
+    }
+
+    /// Its public host key's file.
+    pub(crate) fn host_key_file(&self) -> PathBuf {
+        self.home.join("host_key.pub")
     }
 
     /// How many connections it has taken, by its own log.
@@ -123,7 +133,8 @@ fn ssh_version() -> (u32, u32) {
     parsed.unwrap_or_else(|| panic!("ssh -V says {text:?}"))
 }
 
-fn ssh_keygen(path: &Path) {
+/// Makes a key pair without a passphrase.
+pub(crate) fn ssh_keygen(path: &Path) {
     let output = Command::new(tool("ssh-keygen")).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).output();
     let output = output.unwrap();
     assert!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr));

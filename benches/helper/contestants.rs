@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::tools::HELPER;
+use crate::support::tools::HELPER;
+use crate::support::turns::Contender;
 
 /// How a contestant gives its bytes to ssh.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +27,12 @@ pub(crate) struct Contestant {
     pub(crate) vps: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
+}
+
+impl Contender for Contestant {
+    fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 /// Our helper, piping.

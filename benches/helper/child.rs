@@ -7,7 +7,8 @@ use std::process::{Child, Command};
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
-use super::limits;
+use super::overseen;
+use crate::support::stat::{self, stat};
 
 /// A child that leads a process group of its own. The group is killed, and the child reaped, when this is dropped.
 pub(crate) struct Overseen {
@@ -31,7 +32,7 @@ pub(crate) fn adopt_orphans() -> Result<()> {
 impl Overseen {
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let child = command.process_group(0).spawn().with_context(|| format!("cannot run {command:?}"))?;
-        limits::oversee(child.id());
+        overseen::oversee(child.id());
         Ok(Self { child, reaped: false })
     }
 
@@ -41,7 +42,7 @@ impl Overseen {
 
     /// Kills it and counts what it took.
     pub(crate) fn kill(self) -> Result<Remains> {
-        limits::kill(self.id());
+        overseen::kill(self.id());
         self.wait()
     }
 
@@ -63,7 +64,7 @@ impl Overseen {
     pub(crate) fn wait_with_proxy_command(mut self) -> Result<Remains> {
         let own = pid(self.id())?;
         wait_unreaped(own)?;
-        limits::hasten(self.id());
+        overseen::hasten(self.id());
         let mut cpu = cpu_seconds(own)? + reaped_cpu_seconds(own)?;
         for orphan in orphans(own)? {
             wait_unreaped(orphan)?;
@@ -74,8 +75,8 @@ impl Overseen {
     }
 
     fn reap(&mut self) -> Result<bool> {
-        limits::kill(self.id());
-        limits::forget(self.id());
+        overseen::kill(self.id());
+        overseen::forget(self.id());
         self.reaped = true;
         Ok(self.child.wait()?.success())
     }
@@ -89,7 +90,7 @@ impl Drop for Overseen {
     }
 }
 
-fn pid(id: u32) -> Result<Pid> {
+pub(crate) fn pid(id: u32) -> Result<Pid> {
     i32::try_from(id).ok().and_then(Pid::from_raw).context("a child without a process id")
 }
 
@@ -110,35 +111,14 @@ fn cpu_seconds(process: Pid) -> Result<f64> {
 
 /// CPU time of the children that `process` has reaped; in ticks, so only good for what is small beside the rest.
 fn reaped_cpu_seconds(process: Pid) -> Result<f64> {
-    let ticks: u64 = stat(process)?[13..15].iter().filter_map(|field| field.parse::<u64>().ok()).sum();
-    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    stat::seconds(&stat(process)?[13..15])
 }
 
 /// The children of ours that are in the group of `leader` without being it.
 fn orphans(leader: Pid) -> Result<Vec<Pid>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let Some(process) = entry?.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
-        else {
-            continue;
-        };
+    let ours = |process: &Pid| {
         // It may have ended since; then it was nobody's of ours.
-        let Ok(stat) = stat(process) else { continue };
-        let [parent, group] = [&stat[1], &stat[2]].map(|field| field.parse().ok().and_then(Pid::from_raw));
-        if process != leader && group == Some(leader) && parent == Some(rustix::process::getpid()) {
-            found.push(process);
-        }
-    }
-    Ok(found)
-}
-
-/// The fields of /proc/<pid>/stat (proc_pid_stat(5)) from the third on: what is before holds the program's name.
-fn stat(process: Pid) -> Result<Vec<String>> {
-    /// As far as anything here reads.
-    const FIELDS: usize = 15;
-    let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let rest = text.rsplit_once(')').context("a line of another form")?.1;
-    let fields: Vec<_> = rest.split_whitespace().map(str::to_owned).collect();
-    anyhow::ensure!(fields.len() > FIELDS, "a short line: {text}");
-    Ok(fields)
+        stat(*process).is_ok_and(|stat| stat[1].parse().ok().and_then(Pid::from_raw) == Some(rustix::process::getpid()))
+    };
+    Ok(stat::group(leader)?.into_iter().filter(|process| *process != leader && ours(process)).collect())
 }

@@ -14,8 +14,8 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::child::Overseen;
 use super::contestants::{Contestant, Mode};
-use super::limits::ONE_CONNECTION;
-use super::vps::BANNER;
+use crate::support::limits::ONE_CONNECTION;
+use crate::support::vps::BANNER;
 
 /// A helper that was started, or the connection that takes its place.
 pub(crate) struct Session {

@@ -1,6 +1,5 @@
 //! What is measured without ssh: the tunnel alone, to a VPS that does no cryptography.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
@@ -8,9 +7,11 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 
 use super::contestants::{Contestant, Mode};
-use super::figures::{Figures, GIB, MIB, Measure};
 use super::session::Session;
-use super::vps::{Order, TAKEN};
+use super::{child, measures};
+use crate::support::figures::{Figures, GIB, MIB, Measure};
+use crate::support::stat;
+use crate::support::vps::{Order, TAKEN};
 
 /// How much is read and written in one go, in bytes: about what ssh asks for.
 const CHUNK: usize = 128 * 1024;
@@ -39,7 +40,7 @@ impl Way<'_> {
         session.first_byte()?;
         let took = began.elapsed();
         session.close()?;
-        figures.add(Measure::FirstByte, who.name, round, took.as_secs_f64() * 1e3);
+        figures.add(measures::FIRST_BYTE, who.name, round, took.as_secs_f64() * 1e3);
         Ok(())
     }
 
@@ -59,8 +60,8 @@ impl Way<'_> {
         session.read_exact(&mut answer)?;
         let took = began.elapsed().as_secs_f64();
         ensure!(answer == [TAKEN], "not its answer: {answer:?}");
-        figures.add(Measure::PlainUp, who.name, round, count as f64 / MIB / took);
-        self.close_bulk(session, who, Measure::PlainCpuUp, count, round, figures)
+        figures.add(measures::PLAIN_UP, who.name, round, count as f64 / MIB / took);
+        self.close_bulk(session, who, measures::PLAIN_CPU_UP, count, round, figures)
     }
 
     /// `count` bytes from the VPS.
@@ -74,8 +75,8 @@ impl Way<'_> {
             left = left.checked_sub(session.read(&mut buffer)? as u64).context("more bytes than were sent")?;
         }
         let took = began.elapsed().as_secs_f64();
-        figures.add(Measure::PlainDown, who.name, round, count as f64 / MIB / took);
-        self.close_bulk(session, who, Measure::PlainCpuDown, count, round, figures)
+        figures.add(measures::PLAIN_DOWN, who.name, round, count as f64 / MIB / took);
+        self.close_bulk(session, who, measures::PLAIN_CPU_DOWN, count, round, figures)
     }
 
     fn close_bulk(
@@ -109,8 +110,8 @@ impl Way<'_> {
             ensure!(back == [sent], "another byte came back");
         }
         session.close()?;
-        let median = super::figures::median(times).context("no round trips")?;
-        figures.add(Measure::RoundTrip, who.name, round, median);
+        let median = crate::support::figures::median(times).context("no round trips")?;
+        figures.add(measures::ROUND_TRIP, who.name, round, median);
         Ok(())
     }
 
@@ -118,13 +119,8 @@ impl Way<'_> {
     pub(crate) fn memory(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
         let session = self.open(who)?;
         if let Some(id) = session.helper_id() {
-            let path = format!("/proc/{id}/smaps_rollup");
-            let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-            for (name, measure) in [("Rss:", Measure::Rss), ("Pss:", Measure::Pss)] {
-                let line = text.lines().find_map(|line| line.strip_prefix(name));
-                let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-                let kibibytes = kibibytes.with_context(|| format!("{path} has no line {name}"))?;
-                figures.add(measure, who.name, round, kibibytes / 1024.0);
+            for (name, measure) in [("Rss:", measures::RSS), ("Pss:", measures::PSS)] {
+                figures.add(measure, who.name, round, stat::smaps(child::pid(id)?, name)? / 1024.0);
             }
         }
         session.close()?;
@@ -139,7 +135,7 @@ impl Way<'_> {
             .map(|session| {
                 let mut session = session?;
                 session.first_byte()?;
-                let mut rest = [0; super::vps::BANNER.len() - 1];
+                let mut rest = [0; crate::support::vps::BANNER.len() - 1];
                 session.read_exact(&mut rest)?;
                 session.write_all(&[&Order::Echo(1).bytes()[..], b"x"].concat())?;
                 Ok(session)
@@ -158,7 +154,7 @@ impl Way<'_> {
                 failures += 1;
             }
         }
-        figures.add(Measure::Failures, who.name, round, f64::from(failures));
+        figures.add(measures::FAILURES, who.name, round, f64::from(failures));
         Ok(())
     }
 }

@@ -9,10 +9,11 @@ use anyhow::{Result, ensure};
 
 use super::child::{Overseen, Remains};
 use super::contestants::{Contestant, Mode};
-use super::figures::{Figures, GIB, MIB, Measure};
-use super::home::Home;
-use super::sshd::Sshd;
-use super::tools::{tool, user};
+use super::measures;
+use crate::support::figures::{Figures, GIB, MIB, Measure};
+use crate::support::home::Home;
+use crate::support::sshd::Sshd;
+use crate::support::tools::{tool, user};
 
 /// The system's ssh with an entry for each contestant.
 pub(crate) struct Ssh<'a> {
@@ -37,21 +38,21 @@ impl<'a> Ssh<'a> {
     /// `ssh host true`, from exec to exit.
     pub(crate) fn run_true(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
         let (took, _) = self.run(who, "true", Stdio::null())?;
-        figures.add(Measure::SshTrue, who.name, round, took * 1e3);
+        figures.add(measures::SSH_TRUE, who.name, round, took * 1e3);
         Ok(())
     }
 
     /// Bytes to the VPS.
     pub(crate) fn bulk_up(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
         let (took, remains) = self.run(who, "cat >/dev/null", File::open(&self.zeros)?.into())?;
-        self.note(who, Measure::SshBulkUp, Measure::SshCpuUp, took, &remains, round, figures);
+        self.note(who, measures::SSH_BULK_UP, measures::SSH_CPU_UP, took, &remains, round, figures);
         Ok(())
     }
 
     /// Bytes from the VPS.
     pub(crate) fn bulk_down(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
         let (took, remains) = self.run(who, &format!("head -c {} /dev/zero", self.count), Stdio::null())?;
-        self.note(who, Measure::SshBulkDown, Measure::SshCpuDown, took, &remains, round, figures);
+        self.note(who, measures::SSH_BULK_DOWN, measures::SSH_CPU_DOWN, took, &remains, round, figures);
         Ok(())
     }
 

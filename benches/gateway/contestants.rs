@@ -1,0 +1,236 @@
+//! Who is measured: our gateway, what others would put in its place, and nothing at all.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use rustix::process::Pid;
+
+use super::{process, tunnel};
+use crate::support::gateway::{Gateway, NODE, inventory, running};
+use crate::support::home::Home;
+use crate::support::older_host::{OlderHost, task};
+use crate::support::proxies::{Proxy, squid_at, start, tinyproxy_at};
+use crate::support::run::{DEADLINE, Process, Run};
+use crate::support::tools::{GATEWAY, older_host_python, tool};
+use crate::support::turns::Contender;
+
+/// The VPS's task id.
+const VPS: &str = "7323718749301768192";
+/// More tunnels than anybody here is asked for at once.
+const MAX_TUNNELS: usize = 20_000;
+/// How our gateway is started: its limits are out of the way, and it logs as little as the others.
+const OPTIONS: [(&str, &str); 6] = [
+    ("--audit-log", "off"),
+    ("--max-tunnels", "20000"),
+    ("--max-tunnels-per-client", "20000"),
+    ("--max-tunnels-per-user", "20000"),
+    ("--max-handshakes-per-client", "20000"),
+    ("--max-handshakes", "20000"),
+];
+/// HAProxy's pipes: more than tunnels carry bulk here.
+const PIPES: usize = 256;
+/// Descriptors that HAProxy has beside those of tunnels and pipes.
+const OTHER_FILES: usize = 200;
+/// How often a server that is starting is asked for a tunnel.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// One of those who are measured. The order is that of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Ours,
+    /// HAProxy in TCP mode; it always goes to the same VPS.
+    Haproxy,
+    /// The same, made to splice.
+    HaproxySplice,
+    Tinyproxy,
+    Squid,
+    OlderHost,
+    /// A copy loop of 1,024 bytes in Python's asyncio.
+    Asyncio,
+    /// The VPS itself.
+    Direct,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ours,
+        Self::Haproxy,
+        Self::HaproxySplice,
+        Self::Tinyproxy,
+        Self::Squid,
+        Self::OlderHost,
+        Self::Asyncio,
+        Self::Direct,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Haproxy => "haproxy",
+            Self::HaproxySplice => "ha splice",
+            Self::Tinyproxy => "tinyproxy",
+            Self::Squid => "squid",
+            Self::OlderHost => "older Host",
+            Self::Asyncio => "asyncio",
+            Self::Direct => "direct",
+        }
+    }
+
+    /// What has to be said for a tunnel.
+    pub(crate) fn asks(self) -> Asks {
+        match self {
+            Self::Ours | Self::Tinyproxy | Self::Squid => Asks::Connect,
+            Self::OlderHost => Asks::Line,
+            Self::Haproxy | Self::HaproxySplice | Self::Asyncio | Self::Direct => Asks::Nothing,
+        }
+    }
+}
+
+/// How a tunnel is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asks {
+    Connect,
+    Line,
+    /// The address is the VPS's.
+    Nothing,
+}
+
+/// A server that runs until this is dropped.
+pub(crate) struct Contestant {
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddr,
+    /// What a client says for a tunnel.
+    pub(crate) request: String,
+    server: Server,
+}
+
+enum Server {
+    Ours(Gateway),
+    Proxy(Proxy),
+    OlderHost(OlderHost),
+    Asyncio(Process, #[expect(dead_code, reason = "it is removed at the end")] Home),
+    Direct,
+}
+
+impl Contender for Kind {
+    fn name(&self) -> &'static str {
+        Kind::name(*self)
+    }
+}
+
+impl Contender for Contestant {
+    fn name(&self) -> &'static str {
+        self.kind.name()
+    }
+}
+
+impl Contestant {
+    /// Starts one of `kind` before the VPS at `vps`.
+    pub(crate) fn start(kind: Kind, vps: SocketAddr) -> Result<Self> {
+        let serves = |process: &Process, address| serves(process, kind.asks(), &request(kind, vps), address);
+        let (address, server) = match kind {
+            Kind::Ours => {
+                let gateway = Gateway::with_inventory_and(&inventory(&[running(VPS, vps.port())]), &options()?);
+                (gateway.address, Server::Ours(gateway))
+            }
+            Kind::Haproxy | Kind::HaproxySplice => {
+                let proxy = start(serves, |home, port| haproxy(home, port, vps, kind == Kind::HaproxySplice));
+                (proxy.address, Server::Proxy(proxy))
+            }
+            Kind::Tinyproxy => {
+                // At its usual level, its log would be most of what it does.
+                let proxy = start(serves, |home, port| tinyproxy_at(home, port, vps.port(), MAX_TUNNELS, "Warning"));
+                (proxy.address, Server::Proxy(proxy))
+            }
+            Kind::Squid => {
+                let proxy = start(serves, |home, port| squid_at(home, port, vps.port()));
+                (proxy.address, Server::Proxy(proxy))
+            }
+            Kind::OlderHost => {
+                let host = OlderHost::start(&[task(VPS, "running", Some(NODE), Some(vps.port()))]);
+                (host.proxy, Server::OlderHost(host))
+            }
+            Kind::Asyncio => {
+                let home = Home::new();
+                let (process, port) = asyncio(&home, vps)?;
+                (([127, 0, 0, 1], port).into(), Server::Asyncio(process, home))
+            }
+            Kind::Direct => (vps, Server::Direct),
+        };
+        let contestant = Self { kind, address, request: request(kind, vps), server };
+        tunnel::open(&contestant).with_context(|| format!("{} gives no tunnel", kind.name()))?;
+        Ok(contestant)
+    }
+
+    /// The process that leads its group; nothing where there is no server in between.
+    pub(crate) fn leader(&self) -> Option<Pid> {
+        match &self.server {
+            Server::Ours(gateway) => Some(gateway.process.id()),
+            Server::Proxy(proxy) => Some(proxy.process.id()),
+            Server::OlderHost(host) => Some(host.process.id()),
+            Server::Asyncio(process, _) => Some(process.id()),
+            Server::Direct => None,
+        }
+    }
+}
+
+fn request(kind: Kind, vps: SocketAddr) -> String {
+    let connect = |target: String| format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    match kind.asks() {
+        Asks::Connect if kind == Kind::Ours => connect(format!("{VPS}:22")),
+        Asks::Connect => connect(vps.to_string()),
+        Asks::Line => format!("REQUEST_TUNNEL {VPS}\n"),
+        Asks::Nothing => String::new(),
+    }
+}
+
+/// Waits until `process` gives a tunnel.
+fn serves(process: &Process, asks: Asks, request: &str, address: SocketAddr) -> bool {
+    let end = Instant::now() + DEADLINE;
+    while Instant::now() < end {
+        if tunnel::open_at(address, asks, request).is_ok() {
+            return true;
+        }
+        // Waits a little, less when it ends.
+        if process.try_wait_for(AGAIN, |_| None::<()>) == Err("the program has ended") {
+            return false;
+        }
+    }
+    false
+}
+
+/// Those of [`OPTIONS`] that our gateway has.
+fn options() -> Result<Vec<&'static str>> {
+    let help = Command::new(GATEWAY).arg("--help").output()?.stdout;
+    let help = String::from_utf8_lossy(&help).into_owned();
+    let has = |name: &str| help.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")));
+    Ok(OPTIONS.iter().filter(|(name, _)| has(name)).flat_map(|&(name, value)| [name, value]).collect())
+}
+
+fn haproxy(home: &Home, port: u16, vps: SocketAddr, splice: bool) -> Run {
+    let (pipes, global, option) = match splice {
+        true => (PIPES, format!("maxpipes {PIPES}"), "option splice-request\n option splice-response"),
+        false => (0, "nosplice".to_owned(), "no option splice-auto"),
+    };
+    // It doesn't start unless all of it fits into the descriptors that it may have.
+    let connections = MAX_TUNNELS.min(process::open_files().saturating_sub(2 * pipes + OTHER_FILES) / 2);
+    let config = format!(
+        "global\n maxconn {connections}\n {global}\ndefaults\n mode tcp\n maxconn {connections}\n timeout connect 10s\n \
+         timeout client 1h\n timeout server 1h\n {option}\nlisten vps\n bind 127.0.0.1:{port}\n server vps {vps}\n"
+    );
+    Run::new(tool("haproxy"), home).args(["-q", "-db", "-f"]).arg(home.write("haproxy.cfg", config))
+}
+
+fn asyncio(home: &Home, vps: SocketAddr) -> Result<(Process, u16)> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/support/copy_loop.py");
+    let run = Run::new(older_host_python(), home).arg(script).arg(vps.port().to_string()).stdin_open();
+    let process = run.deadline(600).start();
+    let ready = process.try_wait_for(DEADLINE, |seen| {
+        String::from_utf8_lossy(&seen.stdout).lines().find_map(|line| line.strip_prefix("ready ")?.parse().ok())
+    });
+    let port = ready.map_err(|why| anyhow::anyhow!("the copy loop in Python does not start: {why}"))?;
+    Ok((process, port))
+}

@@ -1,0 +1,54 @@
+//! What is measured of a gateway.
+
+use crate::support::figures::Measure;
+
+pub(crate) const DOWN_1: Measure = Measure::median("down_1_mib_s", "1 tunnel, down, MiB/s");
+pub(crate) const UP_1: Measure = Measure::median("up_1_mib_s", "1 tunnel, up, MiB/s");
+pub(crate) const DOWN_8: Measure = Measure::median("down_8_mib_s", "8 tunnels, down, MiB/s");
+pub(crate) const UP_8: Measure = Measure::median("up_8_mib_s", "8 tunnels, up, MiB/s");
+pub(crate) const CPU_DOWN_1: Measure = Measure::median("cpu_down_1_s_gib", "CPU, 1 tunnel, down, s/GiB");
+pub(crate) const CPU_UP_1: Measure = Measure::median("cpu_up_1_s_gib", "CPU, 1 tunnel, up, s/GiB");
+pub(crate) const CPU_DOWN_8: Measure = Measure::median("cpu_down_8_s_gib", "CPU, 8 tunnels, down, s/GiB");
+pub(crate) const CPU_UP_8: Measure = Measure::median("cpu_up_8_s_gib", "CPU, 8 tunnels, up, s/GiB");
+
+/// What the benchmark itself takes, as the client and as the VPS: it shares the processors with whoever is measured.
+pub(crate) const ENDS_DOWN_1: Measure = Measure::median("ends_cpu_down_1_s_gib", "  CPU of the two ends, s/GiB");
+pub(crate) const ENDS_UP_1: Measure = Measure::median("ends_cpu_up_1_s_gib", "  CPU of the two ends, s/GiB");
+pub(crate) const ENDS_DOWN_8: Measure = Measure::median("ends_cpu_down_8_s_gib", "  CPU of the two ends, s/GiB");
+pub(crate) const ENDS_UP_8: Measure = Measure::median("ends_cpu_up_8_s_gib", "  CPU of the two ends, s/GiB");
+pub(crate) const SETUPS_32: Measure = Measure::median("setups_32_per_s", "set up, 32 at once, 1/s");
+pub(crate) const SETUPS_256: Measure = Measure::median("setups_256_per_s", "set up, 256 at once, 1/s");
+pub(crate) const CPU_SETUP_32: Measure = Measure::median("cpu_setup_32_us", "  CPU of one of 32, µs");
+pub(crate) const CPU_SETUP_256: Measure = Measure::median("cpu_setup_256_us", "  CPU of one of 256, µs");
+pub(crate) const RSS: Measure = Measure::median("rss_idle_kib", "RSS of an idle tunnel, KiB");
+pub(crate) const FAILURES: Measure = Measure::total("held_failures", "failures of 10,000 held");
+pub(crate) const BESIDE_P99: Measure = Measure::median("beside_bulk_p99_us", "beside bulk: 1 byte, p99, µs");
+pub(crate) const BESIDE_P50: Measure = Measure::median("beside_bulk_p50_us", "  median, µs");
+pub(crate) const BESIDE_BULK: Measure = Measure::median("beside_bulk_mib_s", "  the bulk, MiB/s");
+pub(crate) const DESCRIPTORS: Measure = Measure::total("descriptors_left", "descriptors left of 10,000");
+
+/// All of it, in the order of the table.
+pub(crate) const ALL: [Measure; 22] = [
+    DOWN_1,
+    UP_1,
+    DOWN_8,
+    UP_8,
+    CPU_DOWN_1,
+    ENDS_DOWN_1,
+    CPU_UP_1,
+    ENDS_UP_1,
+    CPU_DOWN_8,
+    ENDS_DOWN_8,
+    CPU_UP_8,
+    ENDS_UP_8,
+    SETUPS_32,
+    CPU_SETUP_32,
+    SETUPS_256,
+    CPU_SETUP_256,
+    RSS,
+    FAILURES,
+    BESIDE_P99,
+    BESIDE_P50,
+    BESIDE_BULK,
+    DESCRIPTORS,
+];

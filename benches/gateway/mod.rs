@@ -1,0 +1,16 @@
+//! What the gateway's benchmark has of its own: the gateways, and what is done with each of them.
+
+mod beside;
+mod contestants;
+mod endings;
+mod measures;
+mod memory;
+mod opener;
+mod process;
+mod run;
+mod setups;
+mod soaking;
+mod throughput;
+mod tunnel;
+
+pub(crate) use run::main;

@@ -1,0 +1,28 @@
+//! What a server's processes take.
+
+use anyhow::Result;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::stat;
+
+/// CPU time of the group of `leader`, with that of the children it has reaped.
+pub(crate) fn cpu_seconds(leader: Pid) -> Result<f64> {
+    // utime, stime, cutime, cstime: user and system, its own with all its threads, and its children's.
+    stat::group(leader)?.into_iter().map(|process| stat::seconds(&stat::stat(process)?[11..15])).sum()
+}
+
+/// Raises the limit of open files as far as this process may; those that it starts inherit it.
+pub(crate) fn raise_open_files() -> Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
+}
+
+/// How many files a process may have open.
+pub(crate) fn open_files() -> usize {
+    getrlimit(Resource::Nofile).current.and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
+}
+
+/// Resident memory of the group of `leader`.
+pub(crate) fn rss_kib(leader: Pid) -> Result<f64> {
+    stat::group(leader)?.into_iter().map(|process| stat::smaps(process, "Rss:")).sum()
+}

@@ -1,0 +1,251 @@
+//! The order of things: arguments, contestants, rows, report.
+
+use std::fs;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::json;
+
+use super::beside::beside;
+use super::contestants::{Contestant, Kind};
+use super::endings::endings;
+use super::memory::{hold, idle};
+use super::setups::setups;
+use super::throughput::{Way, bulk};
+use super::{measures, process, soaking};
+use crate::support::figures::{Figures, Measure};
+use crate::support::report::{Bound, Report, Target, folder};
+use crate::support::turns::{Rounds, rounds, turns};
+use crate::support::{limits, vps};
+
+/// How much is done.
+struct Effort {
+    throughput: Rounds,
+    setups: Rounds,
+    idle: Rounds,
+    hold: Rounds,
+    beside: Rounds,
+    endings: Rounds,
+    /// How long one figure is measured.
+    window: Duration,
+}
+
+const FULL: Effort = Effort {
+    throughput: rounds(7, 240),
+    setups: rounds(7, 120),
+    idle: rounds(3, 90),
+    hold: rounds(1, 30),
+    beside: rounds(7, 120),
+    endings: rounds(1, 120),
+    window: Duration::from_secs(1),
+};
+
+const QUICK: Effort = Effort {
+    throughput: rounds(3, 60),
+    setups: rounds(3, 30),
+    idle: rounds(1, 30),
+    hold: rounds(1, 30),
+    beside: rounds(3, 30),
+    endings: rounds(1, 60),
+    window: Duration::from_millis(400),
+};
+
+/// Longest time for a whole run.
+const WHOLE_RUN: Duration = Duration::from_secs(20 * 60);
+/// Makes this program a VPS, in a process of its own: it needs as many descriptors as the client does.
+const VPS: &str = "--vps";
+
+/// Measures something of everybody before the VPS at an address.
+type Row = fn(&Effort, SocketAddr, &mut Figures) -> Result<()>;
+
+/// The rows that can be asked for one by one.
+const ROWS: [(&str, Row); 6] = [
+    ("throughput", |effort, vps, figures| {
+        turns("throughput", effort.throughput, &all(vps)?, figures, |who, round, figures| {
+            [(Way::Down, 1), (Way::Up, 1), (Way::Down, 8), (Way::Up, 8)]
+                .into_iter()
+                .try_for_each(|what| bulk(who, vps, what, effort.window, round, figures))
+        })
+    }),
+    ("setups", |effort, vps, figures| {
+        turns("setups", effort.setups, &all(vps)?, figures, |who, round, figures| {
+            setups(who, effort.window, round, figures)
+        })
+    }),
+    ("idle", |effort, vps, figures| {
+        turns("idle", effort.idle, &SERVERS, figures, |kind, round, figures| idle(*kind, vps, round, figures))
+    }),
+    ("hold", |effort, vps, figures| {
+        turns("hold", effort.hold, &HOLD, figures, |kind, round, figures| hold(*kind, vps, round, figures))
+    }),
+    ("beside", |effort, vps, figures| {
+        turns("beside", effort.beside, &all(vps)?, figures, |who, round, figures| {
+            beside(who, vps, effort.window * 2, round, figures)
+        })
+    }),
+    ("endings", |effort, vps, figures| {
+        turns("endings", effort.endings, &SERVERS, figures, |kind, round, figures| endings(*kind, vps, round, figures))
+    }),
+];
+
+/// Everybody but the VPS itself.
+const SERVERS: [Kind; 7] =
+    [Kind::Ours, Kind::Haproxy, Kind::HaproxySplice, Kind::Tinyproxy, Kind::Squid, Kind::OlderHost, Kind::Asyncio];
+/// Those who are asked to hold as many tunnels as there can be.
+const HOLD: [Kind; 2] = [Kind::Ours, Kind::Haproxy];
+
+/// Starts everybody.
+fn all(vps: SocketAddr) -> Result<Vec<Contestant>> {
+    Kind::ALL.map(|kind| Contestant::start(kind, vps)).into_iter().collect()
+}
+
+const TARGETS: [Target; 21] = {
+    use Bound::{AtLeast, AtMost};
+    use measures::*;
+    const fn to(measure: Measure, reference: Kind, bound: Bound) -> Target {
+        Target { measure, contestant: Kind::Ours.name(), reference: Some(reference.name()), bound }
+    }
+    const fn alone(measure: Measure, most: f64) -> Target {
+        Target { measure, contestant: Kind::Ours.name(), reference: None, bound: AtMost(most) }
+    }
+    [
+        to(DOWN_1, Kind::HaproxySplice, AtLeast(1.0)),
+        to(DOWN_1, Kind::OlderHost, AtLeast(30.0)),
+        to(UP_1, Kind::HaproxySplice, AtLeast(1.0)),
+        to(UP_1, Kind::OlderHost, AtLeast(30.0)),
+        to(DOWN_8, Kind::HaproxySplice, AtLeast(1.0)),
+        to(DOWN_8, Kind::OlderHost, AtLeast(30.0)),
+        to(UP_8, Kind::HaproxySplice, AtLeast(1.0)),
+        to(UP_8, Kind::OlderHost, AtLeast(30.0)),
+        to(CPU_DOWN_1, Kind::HaproxySplice, AtMost(0.9)),
+        to(CPU_UP_1, Kind::HaproxySplice, AtMost(0.9)),
+        to(CPU_DOWN_8, Kind::HaproxySplice, AtMost(0.9)),
+        to(CPU_UP_8, Kind::HaproxySplice, AtMost(0.9)),
+        to(SETUPS_32, Kind::Tinyproxy, AtLeast(1.3)),
+        to(SETUPS_32, Kind::OlderHost, AtLeast(20.0)),
+        to(SETUPS_256, Kind::Tinyproxy, AtLeast(1.3)),
+        to(SETUPS_256, Kind::OlderHost, AtLeast(20.0)),
+        to(RSS, Kind::Haproxy, AtMost(1.0)),
+        alone(FAILURES, 0.0),
+        to(BESIDE_P99, Kind::Squid, AtMost(1.0)),
+        to(BESIDE_BULK, Kind::Squid, AtLeast(2.0)),
+        alone(DESCRIPTORS, 0.0),
+    ]
+};
+
+/// What the command line asks for.
+struct Asked {
+    effort: &'static Effort,
+    rows: Vec<&'static (&'static str, Row)>,
+}
+
+pub(crate) fn main() -> Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        Some(VPS) => return be_vps(),
+        Some(soaking::NAME) => return soaking::main(),
+        _ => {}
+    }
+    let asked = read_arguments()?;
+    let began = Instant::now();
+    process::raise_open_files()?;
+    let vps = Vps::start()?;
+    limits::start(WHOLE_RUN, vps.ender()?)?;
+
+    let mut figures = Figures::default();
+    // What was measured before an interruption, or before the time was over, is told all the same.
+    let outcome = asked.rows.iter().try_for_each(|(_, row)| row(asked.effort, vps.address, &mut figures));
+
+    let conditions = json!({
+        "quick": std::ptr::eq(asked.effort, &QUICK), "seconds": began.elapsed().as_secs(),
+        "cpus": std::thread::available_parallelism()?.get(),
+        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+    });
+    let report = Report {
+        figures: &figures,
+        measures: &measures::ALL,
+        contestants: &Kind::ALL.map(Kind::name),
+        targets: &TARGETS,
+        conditions,
+    };
+    print!("{}", report.table());
+    println!(
+        "{} s; all samples in {}",
+        began.elapsed().as_secs(),
+        report.write_json(&folder(), "gateway.json")?.display()
+    );
+    outcome
+}
+
+fn read_arguments() -> Result<Asked> {
+    let mut asked = Asked { effort: &FULL, rows: Vec::new() };
+    for argument in std::env::args().skip(1) {
+        match (argument.as_str(), ROWS.iter().find(|(name, _)| *name == argument)) {
+            ("--quick", _) => asked.effort = &QUICK,
+            // Cargo adds it.
+            ("--bench", _) => {}
+            (_, Some(row)) => asked.rows.push(row),
+            _ => {
+                bail!(
+                    "unknown argument {argument:?}; there are --quick, {}, and soak [SECONDS [SEED]]",
+                    ROWS.map(|(name, _)| name).join(", ")
+                )
+            }
+        }
+    }
+    if asked.rows.is_empty() {
+        asked.rows.extend(&ROWS);
+    }
+    Ok(asked)
+}
+
+/// The VPS's process.
+struct Vps {
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Vps {
+    fn start() -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut process = command.arg(VPS).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        let out = process.stdout.take().context("a piped stdout")?;
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line)?;
+        let address = line.trim().parse();
+        let vps = Self { address: address.with_context(|| format!("the VPS says {line:?}"))?, process };
+        ensure!(vps.address.ip().is_loopback(), "the VPS is elsewhere");
+        Ok(vps)
+    }
+}
+
+impl Vps {
+    /// Ends it when a run is over: then whoever waits for bytes goes on.
+    fn ender(&self) -> Result<impl Fn(bool) + Send + 'static> {
+        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).context("no process id")?;
+        let process = pidfd_open(id, PidfdFlags::empty())?;
+        Ok(move |over| {
+            if over {
+                // It may have ended.
+                let _ = pidfd_send_signal(&process, Signal::KILL);
+            }
+        })
+    }
+}
+
+impl Drop for Vps {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Serves until stdin ends.
+fn be_vps() -> Result<()> {
+    println!("{}", vps::start()?);
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! One request over one connection, in the calling thread.
+//!
+//! The helper starts anew for every connection of ssh, and mostly asks a Host nothing at all. A runtime, and a client
+//! that keeps connections, would be half of its size.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+
+use crate::api::transport::{Answer, Transport, USER_AGENT, nonsense, too_large, unreachable};
+use crate::api::{Api, ApiError, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT};
+use crate::dial::{self, DialError, Interrupted, Watch};
+use crate::handshake::http::{self, Framing};
+use crate::handshake::{MAX_HEAD, head_end};
+use crate::secret::Token;
+use crate::sys;
+use crate::target::authority;
+
+/// Most bytes taken in one go.
+const CHUNK: usize = 64 * 1024;
+
+/// The way to one Host, for as long as its watch allows. Its futures are ready at once, since their work has been done
+/// by then (see [`wait`]).
+pub struct Direct<'w> {
+    host: String,
+    port: u16,
+    base: String,
+    watch: Watch<'w>,
+}
+
+impl<'w> Api<Direct<'w>> {
+    /// A client of the API at `host:port`. Nothing is sent yet.
+    pub fn direct(host: &str, port: u16, token: Option<Token>, watch: Watch<'w>) -> Self {
+        let base = format!("http://{}", authority(host, port));
+        Self::over(Direct { host: host.to_owned(), port, base, watch }, token)
+    }
+}
+
+impl Direct<'_> {
+    fn exchange(&self, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
+        let limit = self.watch.deadline.saturating_duration_since(Instant::now()).min(REQUEST_LIMIT);
+        let within = |limit| Watch { deadline: Instant::now() + limit, ..self.watch };
+        let (watch, connecting) = (within(limit), within(limit.min(CONNECT_LIMIT)));
+        let broke = |error: io::Error| unreachable(&self.base, error);
+        let interrupted = |why| match why {
+            Interrupted::Deadline => ApiError::Timeout { base: self.base.clone(), limit },
+            why => unreachable(&self.base, why),
+        };
+        let socket = dial::connect(&self.host, self.port, connecting).map_err(|error| match error {
+            DialError::Interrupted(why, _) => interrupted(why),
+            error => unreachable(&self.base, error),
+        })?;
+        let socket = socket.as_fd();
+        watch.send(socket, self.request(path, token).as_bytes()).map_err(interrupted)?.map_err(broke)?;
+
+        let mut reader = Reader::default();
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let read = watch.until_done(socket, PollFlags::IN, || sys::receive(socket, &mut chunk));
+            let read = read.map_err(interrupted)?.map_err(broke)?;
+            if let Some(answer) = reader.take(&chunk[..read], &self.base)? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    fn request(&self, path: &str, token: Option<&Token>) -> String {
+        let authority = authority(&self.host, self.port);
+        // Hosts take exactly this spelling of the scheme.
+        let token = token.map_or(String::new(), |token| format!("authorization: Bearer {}\r\n", token.expose()));
+        format!(
+            "GET {path} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: {USER_AGENT}\r\naccept: application/json\r\n\
+             connection: close\r\n{token}\r\n"
+        )
+    }
+}
+
+impl Transport for Direct<'_> {
+    fn base(&self) -> &str {
+        &self.base
+    }
+
+    async fn get(&self, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
+        self.exchange(path, token)
+    }
+
+    async fn pause(&self, time: Duration) {
+        // Whatever ends the pause early ends the next request, too.
+        let _ = self.watch.wait(&[], Some(Instant::now() + time));
+    }
+}
+
+/// What a future comes to that waits for nothing but a [`Direct`].
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+    }
+}
+
+/// What has come of an answer so far.
+#[derive(Default)]
+struct Reader {
+    bytes: Vec<u8>,
+    head: Option<Head>,
+}
+
+struct Head {
+    status: u16,
+    framing: Framing,
+    /// Where it ends.
+    end: usize,
+}
+
+impl Reader {
+    /// Takes the next bytes, none for the end of the connection; the answer, once it is complete.
+    fn take(&mut self, next: &[u8], base: &str) -> Result<Option<Answer>, ApiError> {
+        self.bytes.extend_from_slice(next);
+        while self.head.is_none() {
+            let Some(end) = head_end(&self.bytes).filter(|&end| end <= MAX_HEAD) else { break };
+            let head =
+                http::parse(&self.bytes[..end], |status, head| Head { status, framing: http::framing(head), end });
+            match head.ok_or_else(|| nonsense(base, "its head is not HTTP"))? {
+                Head { status: 100..=199, .. } => drop(self.bytes.drain(..end)),
+                head => self.head = Some(head),
+            }
+        }
+        let Some(head) = &self.head else {
+            return match next {
+                [] => Err(unreachable(base, io::Error::from(io::ErrorKind::UnexpectedEof))),
+                _ if self.bytes.len() > MAX_HEAD => Err(nonsense(base, "its head has no end")),
+                _ => Ok(None),
+            };
+        };
+        let body = &self.bytes[head.end..];
+        if body.len() > MAX_BODY {
+            return Err(too_large(base));
+        }
+        let is_complete = head.framing.is_complete(body) || next.is_empty() && head.framing == Framing::Close;
+        match next {
+            _ if is_complete => Ok(Some(Answer::new(head.status, &head.framing.data(body)))),
+            [] => Err(unreachable(base, io::Error::from(io::ErrorKind::UnexpectedEof))),
+            _ => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BASE: &str = "http://head:8000";
+    const SOON: Duration = Duration::from_secs(30);
+
+    /// What `bytes` come to when they arrive in pieces of this length, and are all there is.
+    fn read(bytes: &[u8], piece: usize) -> Result<Answer, ApiError> {
+        let mut reader = Reader::default();
+        for piece in bytes.chunks(piece).chain([&[][..]]) {
+            if let Some(answer) = reader.take(piece, BASE)? {
+                return Ok(answer);
+            }
+        }
+        panic!("the end of the connection is incomplete")
+    }
+
+    #[test]
+    fn every_framing_however_it_arrives() {
+        for (answer, status, json) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]behind", 200, "[]"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n", 200, "[1]"),
+            ("HTTP/1.0 404 Not Found\r\n\r\n{}", 404, "{}"),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\n\r\nHTTP/1.1 503 X\ncontent-length: 1\n\n7", 503, "7"),
+        ] {
+            for piece in 1..=answer.len() {
+                let read = read(answer.as_bytes(), piece).unwrap();
+                assert_eq!((read.status, read.json), (status, serde_json::from_str(json).ok()), "{answer}: {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_answer() {
+        for answer in [
+            "",
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n[]",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n[]\r\n",
+        ] {
+            let error = read(answer.as_bytes(), 64).err().map(|error| error.refusal());
+            assert!(format!("{error:?}").contains("can't be reached: unexpected end of file"), "{answer}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_and_what_is_too_much() {
+        let endless = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(MAX_HEAD));
+        let large = format!("HTTP/1.1 200 OK\r\n\r\n{}", " ".repeat(MAX_BODY + 1));
+        for (answer, part) in [
+            ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "its head is not HTTP"),
+            (&endless, "its head has no end"),
+            (&large, "its body is larger than 16 MiB"),
+        ] {
+            let Err(ApiError::Body { base, why }) = read(answer.as_bytes(), CHUNK) else { panic!("{part}") };
+            assert_eq!((base.as_str(), why.as_str()), (BASE, part));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), piece in 1..50_usize) {
+            for head in ["", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"] {
+                let _ = read(&[head.as_bytes(), &bytes].concat(), piece);
+            }
+        }
+    }
+
+    fn get(port: u16, limit: Duration, ssh: &UnixStream) -> Result<Answer, ApiError> {
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit };
+        let api = Api::direct("127.0.0.1", port, None, watch);
+        let direct = Direct { host: "127.0.0.1".into(), port, base: api.base().to_owned(), watch };
+        wait(direct.get("/api/vps", Some(&Token::new("sekrit").unwrap())))
+    }
+
+    #[test]
+    fn a_request_over_a_connection_of_its_own() {
+        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let host = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]").unwrap();
+            String::from_utf8(head).unwrap()
+        });
+        assert_eq!(get(port, SOON, &ssh).unwrap().json, Some(serde_json::json!([])));
+        let head = host.join().unwrap();
+        assert!(head.starts_with(&format!("GET /api/vps HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n")), "{head}");
+        assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
+        assert!(head.ends_with("\r\nauthorization: Bearer sekrit\r\n\r\n"), "{head}");
+    }
+
+    #[test]
+    fn nobody_there_somebody_mute_and_nobody_waiting() {
+        let (ssh, ssh_end) = UnixStream::pair().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(matches!(get(port, Duration::from_millis(20), &ssh), Err(ApiError::Timeout { .. })));
+        let mute = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        drop(ssh_end);
+        let error = get(port, SOON, &ssh).err().map(|error| error.refusal());
+        assert!(format!("{error:?}").contains("ssh has gone"), "{error:?}");
+        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
+        drop((listener, mute));
+        let error = get(port, SOON, &ssh).err().map(|error| error.refusal());
+        assert!(format!("{error:?}").contains("refused"), "{error:?}");
+    }
+}

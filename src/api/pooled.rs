@@ -1,0 +1,215 @@
+//! Requests over connections that are kept, for a program with a runtime.
+//!
+//! Connections are pooled, names are resolved, and both address families are tried without waiting for a dead one
+//! (RFC 8305), all by hyper-util.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, Uri};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::Value;
+
+use crate::api::transport::{Answer, Transport, USER_AGENT, too_large, unreachable};
+use crate::api::{Api, ApiError, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT};
+use crate::secret::Token;
+use crate::text::excerpt;
+
+/// How long an idle connection is kept. Shorter than the 5 s after which a Host closes one, or a request could be
+/// written into a connection that is just going away.
+const IDLE_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a request may take that makes a Runner fetch an image or start a machine.
+pub const WORK_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// The cookie that holds a session.
+const SESSION_COOKIE: &str = "kohakuriver_session";
+
+/// What to ask, and as whom.
+pub(super) struct Question<'a> {
+    pub(super) method: Method,
+    /// Starts with a slash.
+    pub(super) path: &'a str,
+    pub(super) body: Option<&'a Value>,
+    pub(super) bearer: Option<&'a Token>,
+    /// The cookie of a session that was opened with a password.
+    pub(super) session: Option<&'a Token>,
+    pub(super) limit: Duration,
+}
+
+impl<'a> Question<'a> {
+    /// A plain GET.
+    pub(super) fn get(path: &'a str, bearer: Option<&'a Token>) -> Self {
+        Self { method: Method::GET, path, body: None, bearer, session: None, limit: REQUEST_LIMIT }
+    }
+
+    /// A POST, which changes something.
+    pub(super) fn post(path: &'a str, body: Option<&'a Value>, bearer: Option<&'a Token>) -> Self {
+        Self { method: Method::POST, body, ..Self::get(path, bearer) }
+    }
+}
+
+/// The way to one Host.
+#[derive(Clone)]
+pub struct Pooled {
+    base: String,
+    http: HttpClient<HttpConnector, Full<Bytes>>,
+}
+
+/// A client for a program with a runtime.
+pub type Client = Api<Pooled>;
+
+impl Client {
+    /// A client of the API at `base`, as `http://host:port`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When `base` is no such address.
+    pub fn new(base: &str, token: Option<Token>) -> Result<Self, ApiError> {
+        Ok(Self::over(Pooled::new(base)?, token))
+    }
+}
+
+impl Pooled {
+    /// Reads `http://host[:port][/path]`. Nothing is sent yet.
+    pub(super) fn new(base: &str) -> Result<Self, ApiError> {
+        let base = normalised(base).map_err(|why| ApiError::Base { base: excerpt(base), why })?;
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_LIMIT));
+        connector.set_nodelay(true);
+        let http = HttpClient::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_LIMIT)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Ok(Self { base, http })
+    }
+
+    pub(super) async fn ask(&self, question: Question<'_>) -> Result<Answer, ApiError> {
+        let limit = question.limit;
+        let exchange = async {
+            let response = self.http.request(self.request(&question)?).await;
+            self.read(response.map_err(|error| unreachable(&self.base, error))?).await
+        };
+        match tokio::time::timeout(limit, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ApiError::Timeout { base: self.base.clone(), limit }),
+        }
+    }
+
+    fn request(&self, question: &Question<'_>) -> Result<Request<Full<Bytes>>, ApiError> {
+        let mut request = Request::builder()
+            .method(&question.method)
+            .uri(format!("{}{}", self.base, question.path))
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, USER_AGENT);
+        // Hosts take exactly this spelling of the scheme.
+        for (name, prefix, secret) in [
+            (header::AUTHORIZATION, "Bearer ".to_owned(), question.bearer),
+            (header::COOKIE, format!("{SESSION_COOKIE}="), question.session),
+        ] {
+            // A token is visible ASCII, so the value is one.
+            let value = secret.and_then(|secret| HeaderValue::try_from(prefix + secret.expose()).ok());
+            if let Some(mut value) = value {
+                value.set_sensitive(true);
+                request = request.header(name, value);
+            }
+        }
+        let body = match question.body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Full::from(body.to_string())
+            }
+            None => Full::default(),
+        };
+        request.body(body).map_err(|error| unreachable(&self.base, error))
+    }
+
+    async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
+        let status = response.status().as_u16();
+        let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(excerpt);
+        let session = response.headers().get_all(header::SET_COOKIE).iter().find_map(session);
+        let body = match Limited::new(response.into_body(), MAX_BODY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Err(too_large(&self.base));
+            }
+            Err(error) => return Err(unreachable(&self.base, error)),
+        };
+        let mut answer = Answer::new(status, &body);
+        answer.date = date;
+        answer.session = session;
+        Ok(answer)
+    }
+}
+
+impl Transport for Pooled {
+    fn base(&self) -> &str {
+        &self.base
+    }
+
+    async fn get(&self, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
+        self.ask(Question::get(path, token)).await
+    }
+
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// The session in a `Set-Cookie` field (RFC 6265 §4.1).
+fn session(field: &HeaderValue) -> Option<Token> {
+    let pair = field.to_str().ok()?.split(';').next()?;
+    let (name, value) = pair.split_once('=')?;
+    if name.trim() == SESSION_COOKIE { Token::new(value).ok() } else { None }
+}
+
+/// The base without a slash at its end, and without the `/api` that the paths of a Host start with.
+fn normalised(base: &str) -> Result<String, &'static str> {
+    let uri: Uri = base.parse().map_err(|_| "it is no URL")?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err("TLS to a Host API is not supported yet"),
+        _ => return Err("it does not begin with http://"),
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("a user name or password can't stand in it");
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err("it names no host");
+    }
+    if uri.query().is_some() {
+        return Err("it has a query");
+    }
+    let path = uri.path().trim_end_matches('/');
+    let path = path.strip_suffix("/api").unwrap_or(path);
+    Ok(format!("http://{}{path}", uri.authority().map_or("", |authority| authority.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_an_api() {
+        for (base, expected) in [
+            ("http://head:8000", Ok("http://head:8000")),
+            ("http://head:8000/", Ok("http://head:8000")),
+            ("http://head:8000/api", Ok("http://head:8000")),
+            ("http://head:8000/api/", Ok("http://head:8000")),
+            ("http://head/river", Ok("http://head/river")),
+            ("http://[::1]:8000", Ok("http://[::1]:8000")),
+            ("https://head", Err("TLS to a Host API is not supported yet")),
+            ("head:8000", Err("it does not begin with http://")),
+            ("ftp://head", Err("it does not begin with http://")),
+            ("http://user:pw@head", Err("a user name or password can't stand in it")),
+            ("http://head/?x", Err("it has a query")),
+            ("http://", Err("it is no URL")),
+            ("http://he ad", Err("it is no URL")),
+            ("", Err("it is no URL")),
+        ] {
+            assert_eq!(normalised(base).as_deref().map_err(|why| *why), expected, "{base}");
+        }
+    }
+}

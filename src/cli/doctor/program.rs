@@ -1,0 +1,167 @@
+//! Running another program to its end, within a time limit, with all that it says.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::sys;
+
+/// Most bytes kept of what a program says.
+const MAX_OUTPUT: usize = 256 * 1024;
+
+/// How long a program has to end once it was told to.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// How often it is looked whether a program has ended.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What a program did.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// `None` when it had to be ended.
+    pub(super) status: Option<ExitStatus>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+impl Output {
+    pub(super) fn succeeded(&self) -> bool {
+        self.status.is_some_and(|status| status.success())
+    }
+
+    /// The exit status; `None` when a signal ended it.
+    pub(super) fn code(&self) -> Option<i32> {
+        self.status.and_then(|status| status.code())
+    }
+}
+
+/// Runs `command` with nothing on stdin, for `limit` at most.
+///
+/// # Errors
+/// When it can't be started or read from.
+pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> {
+    let deadline = Instant::now() + limit;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let read = gather(out, err, deadline, |out, err| {
+        keep(&mut stdout, out);
+        keep(&mut stderr, err);
+        true
+    });
+    let status = end(child, deadline);
+    read?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+}
+
+fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
+    let room = MAX_OUTPUT.saturating_sub(kept.len());
+    kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
+
+/// Gives `take` whatever comes on either of two pipes, until both have ended, `take` says no, or time is over.
+///
+/// # Errors
+/// Those of `poll(2)` and `read(2)`.
+pub(super) fn gather(
+    mut out: Option<impl Read + AsFd>,
+    mut err: Option<impl Read + AsFd>,
+    deadline: Instant,
+    mut take: impl FnMut(&[u8], &[u8]) -> bool,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    while out.is_some() || err.is_some() {
+        let mut entries: Vec<_> = out.iter().map(|pipe| sys::entry(pipe.as_fd(), PollFlags::IN)).collect();
+        entries.extend(err.iter().map(|pipe| sys::entry(pipe.as_fd(), PollFlags::IN)));
+        if !sys::poll(&mut entries, Some(deadline))? {
+            return Ok(());
+        }
+        let ready: Vec<bool> = entries.iter().map(|entry| !entry.revents().is_empty()).collect();
+        drop(entries);
+        let (out_ready, err_ready) = (out.is_some() && ready[0], err.is_some() && ready[ready.len() - 1]);
+        for (is_out, is_ready) in [(true, out_ready), (false, err_ready)] {
+            if !is_ready {
+                continue;
+            }
+            let read = match (is_out, &mut out, &mut err) {
+                (true, Some(pipe), _) => pipe.read(&mut buffer),
+                (false, _, Some(pipe)) => pipe.read(&mut buffer),
+                _ => continue,
+            };
+            match read {
+                Ok(0) if is_out => out = None,
+                Ok(0) => err = None,
+                Ok(read) => {
+                    let bytes = &buffer[..read];
+                    if !(if is_out { take(bytes, &[]) } else { take(&[], bytes) }) {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the end of `child`; from `deadline` on it is told to end, and made to when it doesn't.
+///
+/// It is told first, since ssh and the helper have something to say before they go.
+pub(super) fn end(mut child: Child, deadline: Instant) -> Option<ExitStatus> {
+    if let Some(status) = wait_until(&mut child, deadline) {
+        return Some(status);
+    }
+    if let Some(id) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(id, Signal::TERM);
+    }
+    if wait_until(&mut child, Instant::now() + GRACE).is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    None
+}
+
+fn wait_until(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn everything_that_is_said_and_how_it_ended() {
+        let output = run(&mut shell("echo out; echo err >&2; exit 3"), Duration::from_secs(60)).unwrap();
+        assert_eq!((output.stdout.as_str(), output.stderr.as_str(), output.code()), ("out\n", "err\n", Some(3)));
+    }
+
+    #[test]
+    fn what_does_not_end_is_ended_and_what_it_said_is_kept() {
+        let output = run(&mut shell("echo before; exec sleep 600"), Duration::from_millis(200)).unwrap();
+        assert_eq!((output.stdout.as_str(), output.status), ("before\n", None));
+    }
+
+    #[test]
+    fn no_program_fills_the_memory() {
+        let output = run(&mut shell("head -c 5000000 /dev/zero"), Duration::from_secs(60)).unwrap();
+        assert!(output.succeeded() && output.stdout.len() == MAX_OUTPUT);
+    }
+}

@@ -1,0 +1,191 @@
+//! The findings for people: a line for each, and all there is to say of what is wrong.
+//!
+//! ```text
+//! ok    proxy-port   a connection to gpu-head:8002: 10.0.0.7:8002 accepts (1 ms)
+//! wrong vps          VPS trainer at http://gpu-head:8000: VPS 7323718749301768192 is paused (4 ms)
+//!       caused by: the Host at http://gpu-head:8000 says so
+//!       fix: resume it with
+//!           kohakuriver vps resume 7323718749301768192
+//! ```
+//! Colour only repeats what the first word says. A command is never broken, since it is there to be pasted.
+
+use std::time::Duration;
+
+use super::conceal::Conceal;
+use super::finding::{Finding, Verdict, Wrong};
+use crate::cli::{PROGRAM, ui};
+use crate::text::printable;
+
+/// Columns of the first word, with a blank behind it.
+const WORD: usize = 6;
+/// Columns of a check's name, with a blank behind it.
+const NAME: usize = 13;
+/// On terminals narrower than this, names and texts don't stand in columns.
+const NARROW: usize = 60;
+
+/// How the text is laid out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Style {
+    /// Columns; `None` leaves lines as long as they are.
+    pub(super) width: Option<usize>,
+    /// Whether words have colours.
+    pub(super) colour: bool,
+    /// Whether a line can be taken back.
+    pub(super) moves: bool,
+}
+
+impl Style {
+    /// What stdout can do and its user wants.
+    pub(super) fn of_stdout() -> Self {
+        let look = ui::Look::of_stdout();
+        Self { width: look.width, colour: look.colour, moves: look.width.is_some() && !ui::is_dumb() }
+    }
+}
+
+/// What is said while a check is at work, to be taken back by [`CLEAR`].
+pub(super) fn at_work(check: &str) -> String {
+    format!("{:WORD$}{check}", "...")
+}
+
+/// Takes the line back that [`at_work`] left.
+pub(super) const CLEAR: &str = "\r\x1b[K";
+
+/// The lines of one finding.
+pub(super) fn finding(finding: &Finding, conceal: &Conceal, style: Style) -> String {
+    let show = |text: &str| conceal.all(&printable(text));
+    let word = finding.verdict.word();
+    let head = match style.colour {
+        true => format!("\x1b[{}m{word:WORD$}\x1b[0m", colour(&finding.verdict)),
+        false => format!("{word:WORD$}"),
+    };
+    let time = match finding.verdict {
+        Verdict::Skipped(_) => String::new(),
+        _ => time(finding.took),
+    };
+    let body = format!("{}: {}{time}", show(&finding.tried), show(finding.verdict.text()));
+    let narrow = style.width.is_some_and(|width| width < NARROW);
+    let mut lines = if narrow {
+        format!("{head}{}\n{}", finding.check, wrap(&body, WORD, WORD, style.width))
+    } else {
+        let text = wrap(&body, WORD + NAME, WORD + NAME, style.width);
+        format!("{head}{:NAME$}{}", finding.check, text.trim_start())
+    };
+    if let Verdict::Wrong(wrong) = &finding.verdict {
+        lines += &remedy(wrong, WORD, conceal, style.width);
+    }
+    lines
+}
+
+/// What is wrong without the step that found it, for those who didn't ask for the steps.
+pub(super) fn told(wrong: &Wrong, conceal: &Conceal) -> String {
+    let what = conceal.all(&printable(&wrong.what));
+    format!("{PROGRAM}: {what}\n{}", remedy(wrong, 2, conceal, None))
+}
+
+fn remedy(wrong: &Wrong, indent: usize, conceal: &Conceal, width: Option<usize>) -> String {
+    let show = |text: &str| conceal.all(&printable(text));
+    let line = |text: String| wrap(&text, indent, indent + 2, width);
+    let mut lines: String = wrong.causes.iter().map(|cause| line(format!("caused by: {}", show(cause)))).collect();
+    lines += &line(format!("fix: {}", show(&wrong.fix)));
+    // The shell doesn't know `~` between quotes, so the path stays whole where it is there to be pasted.
+    lines + &format!("{:indent$}    {}\n", "", conceal.token(&printable(&wrong.command)))
+}
+
+fn colour(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Fine(_) => "32",
+        Verdict::Note(_) => "33",
+        Verdict::Skipped(_) => "2",
+        Verdict::Wrong(_) => "1;31",
+    }
+}
+
+fn time(took: Duration) -> String {
+    match took {
+        took if took < Duration::from_secs(1) => format!(" ({} ms)", took.as_millis()),
+        took => format!(" ({:.1} s)", took.as_secs_f64()),
+    }
+}
+
+/// `text` in lines of at most `width` columns, the first one indented by `first` and the others by `rest`. A word that
+/// is longer than a line stays whole.
+pub(super) fn wrap(text: &str, first: usize, rest: usize, width: Option<usize>) -> String {
+    let width = width.unwrap_or(usize::MAX);
+    let (mut lines, mut line, mut used) = (String::new(), " ".repeat(first), first);
+    let mut empty = true;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let columns = ui::columns(word);
+        if !empty && used + 1 + columns > width {
+            lines += &line;
+            lines.push('\n');
+            (line, used, empty) = (" ".repeat(rest), rest, true);
+        }
+        if !empty {
+            line.push(' ');
+            used += 1;
+        }
+        line += word;
+        used += columns;
+        empty = false;
+    }
+    lines + &line + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+
+    fn paused() -> Finding {
+        let failure = Failure::new("VPS 42 is paused")
+            .cause("the Host at http://gpu-head:8000 says so")
+            .hint("resume it with `kohakuriver vps resume 42`");
+        Finding {
+            check: "vps",
+            tried: "VPS 42 at http://gpu-head:8000".into(),
+            took: Duration::from_millis(4),
+            verdict: Verdict::wrong(&failure, "x"),
+        }
+    }
+
+    fn shown(width: Option<usize>, colour: bool) -> String {
+        finding(&paused(), &Conceal::new(None, None), Style { width, colour, moves: colour })
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_whole() {
+        assert_eq!(
+            shown(None, false),
+            "\
+wrong vps          VPS 42 at http://gpu-head:8000: VPS 42 is paused (4 ms)
+      caused by: the Host at http://gpu-head:8000 says so
+      fix: resume it with
+          kohakuriver vps resume 42
+"
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_narrow_lines_and_a_whole_command() {
+        assert_eq!(
+            shown(Some(40), false),
+            "\
+wrong vps
+      VPS 42 at http://gpu-head:8000:
+      VPS 42 is paused (4 ms)
+      caused by: the Host at
+        http://gpu-head:8000 says so
+      fix: resume it with
+          kohakuriver vps resume 42
+"
+        );
+        assert!(shown(Some(40), false).lines().all(|line| line.len() <= 40));
+    }
+
+    #[test]
+    fn colour_adds_nothing_but_colour() {
+        let colour = shown(None, true);
+        assert!(colour.starts_with("\x1b[1;31mwrong \x1b[0mvps"), "{colour:?}");
+        assert_eq!(colour.replace("\x1b[1;31m", "").replace("\x1b[0m", ""), shown(None, false));
+    }
+}

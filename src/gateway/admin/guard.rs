@@ -1,0 +1,99 @@
+//! Keeps web pages out.
+//!
+//! A browser on the admin's machine reaches addresses that a stranger doesn't, and runs what strangers wrote. Two rules
+//! keep such a page from reading and from ending tunnels:
+//! - The name that was asked for must be an address, `localhost` or this machine's own name. A page of `evil.example`
+//!   whose name suddenly leads to 127.0.0.1 (DNS rebinding) still asks for `evil.example`.
+//! - What changes something must not come from a page at all: those name their `Origin`.
+
+use std::net::IpAddr;
+
+use hyper::header::{HOST, HeaderMap, ORIGIN};
+use hyper::{Method, Uri};
+
+use crate::text::excerpt_bytes;
+
+/// Whether the request may be answered; else why not.
+pub(super) fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
+    let machine = rustix::system::uname();
+    judge(method, uri, headers, &machine.nodename().to_string_lossy())
+}
+
+fn judge(method: &Method, uri: &Uri, headers: &HeaderMap, machine: &str) -> Result<(), String> {
+    // A program without a browser's rules may leave the name out; a browser never does.
+    let named = headers.get_all(HOST).iter().map(|value| value.as_bytes());
+    let named = named.chain(uri.authority().map(|authority| authority.as_str().as_bytes()));
+    for name in named {
+        if !is_ours(name, machine) {
+            let name = excerpt_bytes(name);
+            return Err(format!("`{name}` is no name of this gateway: ask for it by its address"));
+        }
+    }
+    if *method != Method::GET && headers.contains_key(ORIGIN) {
+        return Err("a web page can't change anything here".to_owned());
+    }
+    Ok(())
+}
+
+fn is_ours(name: &[u8], machine: &str) -> bool {
+    let Ok(authority) = std::str::from_utf8(name).unwrap_or_default().parse::<hyper::http::uri::Authority>() else {
+        return false;
+    };
+    let host = authority.host();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is = |name: &str| !name.is_empty() && bare.eq_ignore_ascii_case(name);
+    bare.parse::<IpAddr>().is_ok() || is("localhost") || is(machine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    fn allowed(method: Method, uri: &str, fields: &[(&'static str, &str)]) -> bool {
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (hyper::header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
+        judge(&method, &uri.parse().unwrap(), &fields.collect(), "gpu-head").is_ok()
+    }
+
+    #[test]
+    fn only_by_our_own_names() {
+        for (host, expected) in [
+            ("127.0.0.1:8003", true),
+            ("127.0.0.1", true),
+            ("[::1]:8003", true),
+            ("10.0.0.5:8003", true),
+            ("localhost:8003", true),
+            ("LOCALHOST", true),
+            ("gpu-head:8003", true),
+            ("gpu-head.evil.example:8003", false),
+            ("evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost.evil.example:8003", false),
+            ("evil.example@127.0.0.1", true),
+            ("", false),
+            ("a b", false),
+        ] {
+            assert_eq!(allowed(Method::GET, "/metrics", &[("host", host)]), expected, "{host:?}");
+        }
+        assert!(allowed(Method::GET, "/metrics", &[]));
+        assert!(!allowed(Method::GET, "http://evil.example/metrics", &[("host", "127.0.0.1")]));
+        assert!(!is_ours(b"", ""));
+    }
+
+    #[test]
+    fn pages_change_nothing() {
+        for (method, origin, expected) in [
+            (Method::DELETE, None, true),
+            (Method::DELETE, Some("http://evil.example"), false),
+            (Method::DELETE, Some("null"), false),
+            (Method::POST, Some("http://127.0.0.1:8003"), false),
+            (Method::GET, Some("http://evil.example"), true),
+        ] {
+            let mut fields = vec![("host", "127.0.0.1:8003")];
+            fields.extend(origin.map(|origin| ("origin", origin)));
+            assert_eq!(allowed(method.clone(), "/sessions/1", &fields), expected, "{method} {origin:?}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the gateway tells its admin, over HTTP on an address of its own.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /healthz` | 200 while the gateway serves |
+//! | `GET /healthz?ready` | 200 when a tunnel could be opened, 503 and why not |
+//! | `GET /metrics` | counts, for Prometheus |
+//! | `GET /sessions` | the open tunnels, as JSON |
+//! | `DELETE /sessions/<id>` | 204, and the tunnel ends; 404 when there is none |
+//!
+//! Nobody is asked for a login: whoever reaches the address may do all of it. A web page in somebody's browser may
+//! not, which [`guard`] sees to.
+
+mod guard;
+mod sessions;
+
+use std::sync::Arc;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::net::TcpStream;
+
+use crate::gateway::directory::Directory;
+use crate::gateway::http;
+use crate::gateway::metrics::Page;
+use crate::gateway::session::Sessions;
+
+/// Ends the tunnel with this id; whether there was one.
+pub(super) type End = Box<dyn Fn(u64) -> bool + Send + Sync>;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// What answers on the admin address.
+pub(super) struct Admin {
+    sessions: Arc<Sessions>,
+    directory: Arc<Directory>,
+    end: End,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Admin {
+    pub(super) fn new(sessions: Arc<Sessions>, directory: Arc<Directory>, end: End) -> Self {
+        Self { sessions, directory, end }
+    }
+
+    /// Answers the request of `stream`.
+    pub(super) async fn serve(&self, stream: TcpStream) {
+        http::serve(stream, |request| self.answer(request)).await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        if let Err(why) = guard::check(request.method(), request.uri(), request.headers()) {
+            return text(StatusCode::FORBIDDEN, &why);
+        }
+        let uri = request.uri();
+        let path = uri.path();
+        let id = path.strip_prefix("/sessions/");
+        match (request.method(), path) {
+            (&Method::DELETE, _) if id.is_some() => self.end(id.unwrap_or_default()),
+            (&Method::GET, "/healthz") if asks_ready(uri.query()) => self.ready().await,
+            (&Method::GET, "/healthz") => text(StatusCode::OK, "ok"),
+            (&Method::GET, "/metrics") => http::response(StatusCode::OK, Page::CONTENT_TYPE, self.sessions.metrics()),
+            (&Method::GET, "/sessions") => {
+                http::response(StatusCode::OK, JSON, sessions::list(&self.sessions.snapshot()))
+            }
+            (_, "/healthz" | "/metrics" | "/sessions") => refuse_method("GET"),
+            _ if id.is_some() => refuse_method("DELETE"),
+            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /metrics and /sessions"),
+        }
+    }
+
+    fn end(&self, id: &str) -> Answer {
+        let ended = id.bytes().all(|b| b.is_ascii_digit()) && id.parse().is_ok_and(|id| (self.end)(id));
+        if !ended {
+            return text(StatusCode::NOT_FOUND, "there is no such session");
+        }
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    }
+
+    async fn ready(&self) -> Answer {
+        match self.directory.ready().await {
+            Ok(()) => text(StatusCode::OK, "ok"),
+            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &why),
+        }
+    }
+}
+
+fn asks_ready(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair == "ready" || pair.starts_with("ready=")))
+}
+
+fn text(status: StatusCode, line: &str) -> Answer {
+    http::response(status, TEXT, format!("{line}\n"))
+}
+
+fn refuse_method(allowed: &'static str) -> Answer {
+    let response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed} is allowed here"));
+    http::allowing(response, allowed)
+}

@@ -1,0 +1,111 @@
+//! A client's way from its connection to a yes or a no, counted and noted at every step.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::debug;
+
+use crate::api::Reach;
+use crate::gateway::audit::Refused;
+use crate::gateway::metrics::INCOMPLETE;
+use crate::gateway::session::{Facts, OpenSession, Protocol, Sessions};
+use crate::handshake::request::Request;
+use crate::refusal::Refusal;
+use crate::text::excerpt;
+
+/// One client that wants a tunnel. It counts as a handshake until it is dropped.
+pub(super) struct Attempt<'g> {
+    sessions: &'g Arc<Sessions>,
+    client: SocketAddr,
+    begun: Instant,
+    asked: Option<(Protocol, String)>,
+    /// Who the Host says the caller is, once that is known.
+    pub(super) user: Option<Arc<str>>,
+}
+
+impl<'g> Attempt<'g> {
+    /// The connection of `client` was accepted.
+    pub(super) fn new(sessions: &'g Arc<Sessions>, client: SocketAddr) -> Self {
+        let metrics = &sessions.records().metrics;
+        metrics.accepted.increment();
+        metrics.handshakes.increment();
+        let client = canonical(client);
+        debug!(%client, "connection accepted");
+        Self { sessions, client, begun: Instant::now(), asked: None, user: None }
+    }
+
+    /// A proxy before the gateway says whose connection it is.
+    pub(super) fn comes_from(&mut self, client: SocketAddr) {
+        let client = canonical(client);
+        if self.client != client {
+            debug!(proxy = %self.client, %client, "client named by a proxy");
+            self.client = client;
+        }
+    }
+
+    /// Its request is complete.
+    pub(super) fn asks(&mut self, request: &Request) {
+        let (protocol, target) = match request {
+            Request::Connect(connect) => (Protocol::Connect, connect.as_sent.clone()),
+            Request::Line(line) => (Protocol::Line, excerpt(&line.digits)),
+        };
+        debug!(client = %self.client, protocol = protocol.name(), target, "request read");
+        self.asked = Some((protocol, target));
+    }
+
+    /// It is known where the VPS is.
+    pub(super) fn located(&self, reach: &Reach) {
+        debug!(client = %self.client, vps = %reach.id, node = reach.node, host = reach.host, port = reach.port, "VPS located");
+    }
+
+    /// It gets its tunnel.
+    pub(super) fn open(&self, reach: &Reach, permit: OwnedSemaphorePermit) -> OpenSession {
+        let facts = Facts {
+            user: self.user.clone(),
+            client: self.client,
+            protocol: self.asked.as_ref().map_or(Protocol::Connect, |(protocol, _)| *protocol),
+            vps: reach.id,
+            node: reach.node.as_str().into(),
+        };
+        self.sessions.records().metrics.setup.observe(self.begun.elapsed());
+        self.sessions.open(facts, permit)
+    }
+
+    /// It gets none.
+    pub(super) fn refuse(&self, refusal: &Refusal) {
+        self.no((refusal.reason(), refusal.proxy_error()), refusal.detail());
+    }
+
+    /// It didn't say what it wants, or not in time.
+    pub(super) fn incomplete(&self) {
+        self.no(INCOMPLETE, None);
+    }
+
+    fn no(&self, (reason, error): (&'static str, &'static str), detail: Option<String>) {
+        let records = self.sessions.records();
+        records.metrics.refuse(reason, error);
+        debug!(client = %self.client, reason, detail, "refused");
+        records.audit.refused(&Refused {
+            user: self.user.as_deref(),
+            client: self.client,
+            protocol: self.asked.as_ref().map(|(protocol, _)| *protocol),
+            target: self.asked.as_ref().map(|(_, target)| target.as_str()),
+            reason,
+            detail,
+            took: self.begun.elapsed(),
+        });
+    }
+}
+
+/// An IPv4 client of a dual-stack listener is shown as one.
+fn canonical(client: SocketAddr) -> SocketAddr {
+    SocketAddr::new(client.ip().to_canonical(), client.port())
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.sessions.records().metrics.handshakes.decrement();
+    }
+}

@@ -1,0 +1,121 @@
+//! A gateway's place, taken by a new process of the same program with the same arguments.
+//!
+//! ```text
+//!  old: dups of its listening sockets ──▶ new: stdin is a socket
+//!       a byte beside each: its purpose
+//!       end of stream                       takes them, serves
+//!       closes its own           ◀── one byte: ready
+//! ```
+//! The sockets stay open all the time, so no connection attempt is lost, and the two accept side by side for a moment.
+//! When the new process doesn't come up the old one goes on as if nothing had been. What is started is what now stands
+//! where this program was started from, so an upgrade takes this way too.
+
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use rustix::process::Pid;
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use crate::gateway::Listeners;
+use crate::gateway::inherited::Purpose;
+use crate::settings::env_vars::KOHAKURIVER_GATEWAY_HEIR;
+use crate::sys;
+
+/// How long a new process has until it serves.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// What a new process says once it serves.
+const READY: u8 = b'r';
+
+/// The sockets of a gateway that serves, kept for the process that will take its place.
+pub(super) struct Estate {
+    sockets: Vec<(Purpose, OwnedFd)>,
+}
+
+impl Estate {
+    /// Of these listeners.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub(super) fn of(listeners: &Listeners) -> io::Result<Self> {
+        let tunnels = listeners.tunnels.iter().map(|listener| (Purpose::Tunnels, listener));
+        let api = listeners.api.iter().map(|listener| (Purpose::Api, listener));
+        let admin = listeners.admin.iter().map(|listener| (Purpose::Admin, listener));
+        let all = tunnels.chain(api).chain(admin);
+        let sockets = all.map(|(purpose, listener)| Ok((purpose, listener.as_fd().try_clone_to_owned()?)));
+        Ok(Self { sockets: sockets.collect::<io::Result<_>>()? })
+    }
+
+    /// Starts a process in this one's place, and waits until it serves.
+    ///
+    /// # Errors
+    /// When it doesn't; then it is gone again.
+    pub(super) async fn pass_on(&self) -> io::Result<Pid> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut heir = start(theirs)?;
+        let served = match timeout(START_LIMIT, self.give(ours)).await {
+            Ok(Ok(READY)) => pid(&heir),
+            Ok(_) => Err(io::Error::other("the new process ended before it served")),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the new process does not serve in time")),
+        };
+        if served.is_err() {
+            // It may be gone already.
+            let _ = heir.kill();
+            let _ = heir.wait();
+        }
+        served
+    }
+
+    /// Gives the sockets to a new process, and waits for its answer.
+    async fn give(&self, to: UnixStream) -> io::Result<u8> {
+        for (purpose, socket) in &self.sockets {
+            sys::pass_descriptor(to.as_fd(), socket.as_fd(), purpose.byte())?;
+        }
+        to.shutdown(Shutdown::Write)?;
+        to.set_nonblocking(true)?;
+        tokio::net::UnixStream::from_std(to)?.read_u8().await
+    }
+}
+
+/// Starts this program again, with one end of a socket as its stdin. Nothing else here holds that end, whose closing is
+/// how the end of the new process is noticed.
+fn start(stdin: UnixStream) -> io::Result<Child> {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().ok_or_else(|| io::Error::other("this program doesn't know its own name"))?;
+    Command::new(program).args(arguments).env(KOHAKURIVER_GATEWAY_HEIR, "1").stdin(OwnedFd::from(stdin)).spawn()
+}
+
+fn pid(child: &Child) -> io::Result<Pid> {
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    id.ok_or_else(|| io::Error::other("the system gave a process id that is none"))
+}
+
+/// The gateway whose place this process takes.
+pub(super) struct Parent(UnixStream);
+
+impl Parent {
+    /// The one at the other end of stdin, when the environment says that there is one. stdin is empty from then on.
+    pub(super) fn from_env() -> Option<io::Result<Self>> {
+        std::env::var_os(KOHAKURIVER_GATEWAY_HEIR)?;
+        Some(sys::take_stdin().map(|socket| Self(UnixStream::from(socket))))
+    }
+
+    /// What it passes on: the sockets, each with the byte of its purpose.
+    pub(super) fn sockets(&self) -> io::Result<Vec<(u8, OwnedFd)>> {
+        let mut sockets = Vec::new();
+        while let Some(passed) = sys::receive_descriptor(self.0.as_fd())? {
+            sockets.push(passed);
+        }
+        Ok(sockets)
+    }
+
+    /// Tells it that this process serves now.
+    pub(super) fn relieve(mut self) {
+        // A parent that is gone has nothing left to stop.
+        let _ = self.0.write_all(&[READY]);
+    }
+}

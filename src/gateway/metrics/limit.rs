@@ -1,0 +1,43 @@
+//! The limits in force and how much of each is used, as whoever keeps a limit tells when asked.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use super::{Page, name};
+
+/// What the metrics know of the limits.
+#[derive(Default)]
+pub(in crate::gateway) struct Limits(Mutex<Vec<Limit>>);
+
+struct Limit {
+    name: &'static str,
+    most: u64,
+    used: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Limits {
+    /// Shows the limit `name` of `most`; `used` tells at any time how much of it is used. Of a limit for each user or
+    /// each address that is the most that any of them uses.
+    pub(in crate::gateway) fn show(
+        &self,
+        name: &'static str,
+        most: u64,
+        used: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Limit { name, most, used: Box::new(used) });
+    }
+
+    pub(super) fn write(&self, page: &mut Page) {
+        let limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = limits.iter().map(|limit| ([("limit", limit.name)], limit.most as f64));
+        page.gauges(name!("limit"), "The limits in force.", most);
+        let used = limits.iter().map(|limit| ([("limit", limit.name)], (limit.used)() as f64));
+        page.gauges(name!("limit_used"), "How much of each limit is used.", used);
+    }
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Limits")
+    }
+}

@@ -1,0 +1,292 @@
+//! One direction of a tunnel.
+//!
+//! What arrives is read into the worker's own buffer and written at once: that is all that typing needs. A read that
+//! fills the buffer begins a burst, and a burst goes through a pipe, inside the kernel, until its source is dry.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+
+use super::pipes::{Pipe, Pipes};
+use crate::sys;
+
+/// How much is read at once, in bytes; more than that is a burst.
+const READ: usize = 16 * 1024;
+/// How much is read at once in a burst that has no pipe, in bytes.
+const COPY: usize = 64 * 1024;
+/// Most bytes that are spliced at once.
+const SPLICE: usize = 1024 * 1024;
+/// How much a direction moves until others get their turn, in bytes.
+pub(super) const TURN: usize = 128 * 1024;
+
+/// What the flows of one thread share.
+pub(super) struct Tools {
+    pub(super) buffer: Box<[u8]>,
+    pub(super) pipes: Pipes,
+}
+
+impl Tools {
+    pub(super) fn new(pipes: Pipes) -> Self {
+        Self { buffer: vec![0; COPY].into(), pipes }
+    }
+}
+
+/// A socket, and what the event loop last said of it, minus what was found out since.
+pub(super) struct Side {
+    pub(super) stream: TcpStream,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// Its end has arrived, behind what can still be read.
+    pub(super) ended: bool,
+    /// It was reset, or found dead.
+    pub(super) lost: bool,
+    /// A write has met the reset. The system tells of it once, and whoever reads next finds an end.
+    reset: bool,
+}
+
+impl Side {
+    pub(super) fn new(stream: std::net::TcpStream) -> Self {
+        let stream = TcpStream::from_std(stream);
+        // Nobody has written to it yet but for a short answer; whether it can be read, the first event tells.
+        Self { stream, readable: false, writable: true, ended: false, lost: false, reset: false }
+    }
+
+    /// Notes what the event loop says.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.lost |= event.is_error();
+        self.ended |= event.is_read_closed();
+        self.readable |= event.is_readable() || self.ended || self.lost;
+        self.writable |= event.is_writable() || self.lost;
+    }
+}
+
+/// How a direction ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// Its sender ended it, and that was passed on.
+    Complete,
+    /// Its sender is gone.
+    SenderLost,
+    /// Its receiver takes no more.
+    ReceiverLost,
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    /// A socket has to become ready first.
+    Waits,
+    /// There may be more to move.
+    Unfinished,
+    /// It is over.
+    Over(End),
+}
+
+/// What one step came to.
+enum Step {
+    Moved(usize),
+    Waits,
+    Over(End),
+}
+
+/// What left its sender and hasn't reached its receiver.
+enum Held {
+    Nothing,
+    Bytes { bytes: Vec<u8>, written: usize },
+    Pipe(Pipe),
+}
+
+pub(super) struct Flow {
+    held: Held,
+    /// The last read was as large as can be, so the next goes through a pipe.
+    burst: bool,
+    end: Option<End>,
+}
+
+impl Flow {
+    /// A direction that has `early` to write before anything it reads.
+    pub(super) fn new(early: Vec<u8>) -> Self {
+        let held = if early.is_empty() { Held::Nothing } else { Held::Bytes { bytes: early, written: 0 } };
+        Self { held, burst: false, end: None }
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Whether it is in the midst of moving much.
+    pub(super) fn is_bulk(&self) -> bool {
+        self.burst && self.end.is_none()
+    }
+
+    /// Lets go of what it holds.
+    pub(super) fn release(&mut self, pipes: &mut Pipes) {
+        if let Held::Pipe(pipe) = std::mem::replace(&mut self.held, Held::Nothing) {
+            pipes.give_back(pipe);
+        }
+    }
+
+    /// Moves bytes until a side isn't ready, the turn is over or the direction is; how many is added to `moved`.
+    pub(super) fn turn(&mut self, from: &mut Side, to: &mut Side, tools: &mut Tools, moved: &mut usize) -> Turn {
+        let start = *moved;
+        while *moved - start < TURN {
+            match self.step(from, to, tools) {
+                Step::Moved(bytes) => *moved += bytes,
+                Step::Waits => {
+                    // A burst that turned out to be none.
+                    self.burst &= *moved - start >= READ;
+                    return match (&self.held, from.lost, to.lost) {
+                        // Nothing comes, and nothing could be written.
+                        (Held::Nothing, _, true) => self.over(End::ReceiverLost, tools),
+                        (Held::Bytes { .. } | Held::Pipe(_), true, _) => self.over(End::SenderLost, tools),
+                        _ => Turn::Waits,
+                    };
+                }
+                Step::Over(end) => return self.over(end, tools),
+            }
+        }
+        Turn::Unfinished
+    }
+
+    fn over(&mut self, end: End, tools: &mut Tools) -> Turn {
+        self.release(&mut tools.pipes);
+        self.end = Some(end);
+        Turn::Over(end)
+    }
+
+    fn step(&mut self, from: &mut Side, to: &mut Side, tools: &mut Tools) -> Step {
+        match &mut self.held {
+            Held::Pipe(pipe) if pipe.held > 0 => drain(pipe, to),
+            Held::Pipe(_) => self.fill(from, to, &mut tools.pipes),
+            Held::Bytes { bytes, written } => match write(&bytes[*written..], to) {
+                Step::Moved(more) => {
+                    *written += more;
+                    if *written == bytes.len() {
+                        self.held = Held::Nothing;
+                    }
+                    Step::Moved(more)
+                }
+                step => step,
+            },
+            Held::Nothing if self.burst && from.readable => match tools.pipes.take() {
+                Some(pipe) => {
+                    self.held = Held::Pipe(pipe);
+                    self.fill(from, to, &mut tools.pipes)
+                }
+                None => self.read(from, to, &mut tools.buffer),
+            },
+            Held::Nothing => self.read(from, to, &mut tools.buffer[..READ]),
+        }
+    }
+
+    /// Reads into `buffer` and writes from it; what the receiver has no room for is kept.
+    fn read(&mut self, from: &mut Side, to: &mut Side, buffer: &mut [u8]) -> Step {
+        if !from.readable {
+            return Step::Waits;
+        }
+        let bytes = match sys::receive(from.stream.as_fd(), buffer) {
+            Ok(0) => return ended(from, to),
+            Ok(bytes) => bytes,
+            Err(error) => return unread(&error, from),
+        };
+        self.burst = bytes == buffer.len();
+        // A read that leaves room has emptied the socket (epoll(7)); asking again would only say so once more.
+        from.readable = self.burst || from.ended || from.lost;
+        match write(&buffer[..bytes], to) {
+            Step::Moved(written) if written == bytes => Step::Moved(bytes),
+            Step::Over(end) => Step::Over(end),
+            partly => {
+                let written = if let Step::Moved(written) = partly { written } else { 0 };
+                self.held = Held::Bytes { bytes: buffer[written..bytes].to_vec(), written: 0 };
+                Step::Moved(written)
+            }
+        }
+    }
+
+    /// Fills the empty pipe. When the source is dry the pipe goes back.
+    fn fill(&mut self, from: &mut Side, to: &mut Side, pipes: &mut Pipes) -> Step {
+        let Held::Pipe(pipe) = &mut self.held else { return Step::Moved(0) };
+        let step = if from.readable {
+            match sys::splice(from.stream.as_fd(), pipe.write.as_fd(), SPLICE) {
+                Ok(0) => ended(from, to),
+                Ok(bytes) => {
+                    pipe.held = bytes;
+                    return Step::Moved(0);
+                }
+                Err(error) if sys::cannot_splice(&error) => {
+                    pipes.give_up();
+                    Step::Moved(0)
+                }
+                Err(error) => unread(&error, from),
+            }
+        } else {
+            Step::Waits
+        };
+        self.release(pipes);
+        step
+    }
+}
+
+/// Empties the pipe into the receiver.
+fn drain(pipe: &mut Pipe, to: &mut Side) -> Step {
+    if !to.writable {
+        return Step::Waits;
+    }
+    match sys::splice(pipe.read.as_fd(), to.stream.as_fd(), pipe.held) {
+        Ok(bytes) => {
+            pipe.held -= bytes;
+            Step::Moved(bytes)
+        }
+        Err(error) => unwritten(&error, to),
+    }
+}
+
+fn write(bytes: &[u8], to: &mut Side) -> Step {
+    if !to.writable {
+        return Step::Waits;
+    }
+    match sys::send(to.stream.as_fd(), bytes) {
+        Ok(written) => Step::Moved(written),
+        Err(error) => unwritten(&error, to),
+    }
+}
+
+/// Passes the end of a stream on.
+fn ended(from: &Side, to: &Side) -> Step {
+    if from.reset {
+        return Step::Over(End::SenderLost);
+    }
+    // It fails only when the receiver is gone, which the opposite direction meets as well.
+    let _ = to.stream.shutdown(Shutdown::Write);
+    Step::Over(End::Complete)
+}
+
+fn unread(error: &io::Error, from: &mut Side) -> Step {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            from.readable = false;
+            Step::Waits
+        }
+        io::ErrorKind::Interrupted => Step::Moved(0),
+        _ => Step::Over(End::SenderLost),
+    }
+}
+
+fn unwritten(error: &io::Error, to: &mut Side) -> Step {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            to.writable = false;
+            Step::Waits
+        }
+        io::ErrorKind::Interrupted => Step::Moved(0),
+        kind => {
+            // EPIPE if its end came before.
+            to.reset |= kind == io::ErrorKind::ConnectionReset;
+            Step::Over(End::ReceiverLost)
+        }
+    }
+}

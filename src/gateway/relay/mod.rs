@@ -1,0 +1,179 @@
+//! The bytes of all tunnels, both ways: a few threads, each with an event loop over many tunnels.
+//!
+//! ```text
+//!  connection ─▶ Relays ─▶ worker (one thread) ─▶ tunnel ─▶ flow up   ─▶ pipes: splice, for bursts
+//!                            events, turns, time           flow down  ─▶ the worker's buffer: all else
+//! ```
+//!
+//! # The rules
+//! - Each direction stands on its own: one may be over while the other goes on. The end of one is passed on by shutting
+//!   the write half of its receiver, once everything that came before it is written.
+//! - The tunnel is over when both directions are.
+//! - A reset of one side resets the other, so that neither takes a cut-off stream for a complete one. What the dead
+//!   side sent before is still delivered. As in any TCP connection, a reset may overtake bytes that are under way.
+//! - A side that ended its direction and then takes no more has left. The other one gets an orderly end first, so that
+//!   the last words arrive, and a reset when it hasn't closed in a while: some clients (nc) wait for ever after an end.
+//! - A reset is noticed while a direction is idle, and while it is stuck on a receiver that takes nothing.
+//! - A tunnel's turn is bounded, and those that move little go first, so that typing stays quick beside bulk.
+//! - A direction holds bytes only while its receiver has no room: at most one pipe or one read of them. An idle tunnel
+//!   costs its two sockets and one small allocation.
+//! - A panic ends the tunnel that it happened in.
+//!
+//! This is no task of the asynchronous runtime, since that would decide which tunnel's turn it is, and cost several
+//! times the memory.
+
+mod flow;
+mod pipes;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+mod worker;
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mio::Waker;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::gateway::session::{Ending, OpenSession};
+use pipes::Pipes;
+use tunnel::Tunnel;
+use worker::Worker;
+
+/// The threads that carry the bytes of all tunnels. Dropping it ends them.
+pub struct Relays {
+    threads: Vec<Thread>,
+    open: Arc<Open>,
+}
+
+struct Thread {
+    inbox: Arc<Inbox>,
+    worker: Option<JoinHandle<()>>,
+}
+
+/// How many tunnels there are.
+#[derive(Default)]
+struct Open {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+/// A worker's messages, and how many tunnels it has.
+struct Inbox {
+    messages: Mutex<Vec<Message>>,
+    waker: Waker,
+    tunnels: AtomicUsize,
+}
+
+enum Message {
+    Carry(Box<Tunnel>),
+    /// End the tunnel of this session.
+    End(u64),
+    /// End all tunnels.
+    EndAll(Ending),
+    /// End the thread.
+    Leave,
+}
+
+impl Inbox {
+    fn put(&self, message: Message) {
+        let was_empty = {
+            let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+            messages.push(message);
+            messages.len() == 1
+        };
+        if was_empty {
+            // An eventfd's counter can't overflow by this, so there is nothing that could fail.
+            let _ = self.waker.wake();
+        }
+    }
+
+    fn take(&self) -> Vec<Message> {
+        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Half of the machine's processors: for each byte that is carried, the kernel has as much to do elsewhere.
+pub(super) fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
+}
+
+impl Relays {
+    /// Starts so many threads. A tunnel that moves nothing for `idle_timeout` is ended.
+    ///
+    /// # Errors
+    /// When the system has no thread or no descriptor left.
+    pub fn start(threads: usize, idle_timeout: Option<Duration>) -> io::Result<Self> {
+        Self::with(threads, idle_timeout, Pipes::default)
+    }
+
+    fn with(threads: usize, idle_timeout: Option<Duration>, pipes: fn() -> Pipes) -> io::Result<Self> {
+        let open = Arc::<Open>::default();
+        let threads = (0..threads).map(|number| {
+            let (worker, inbox) = Worker::new(Arc::clone(&open), idle_timeout, pipes())?;
+            let thread = std::thread::Builder::new().name(format!("relay-{number}"));
+            Ok(Thread { inbox, worker: Some(thread.spawn(move || worker.run())?) })
+        });
+        Ok(Self { threads: threads.collect::<io::Result<_>>()?, open })
+    }
+
+    /// Carries bytes between `client` and `vps` until the tunnel is over. `early` is what the client has sent already.
+    /// If it can't be carried its session ends as a fault.
+    pub(super) fn carry(&self, client: TcpStream, vps: TcpStream, early: Vec<u8>, session: OpenSession) {
+        let (Ok(client), Ok(vps)) = (client.into_std(), vps.into_std()) else { return };
+        let least = self.threads.iter().min_by_key(|thread| thread.inbox.tunnels.load(Ordering::Relaxed));
+        if let Some(thread) = least {
+            self.open.count.fetch_add(1, Ordering::AcqRel);
+            thread.inbox.tunnels.fetch_add(1, Ordering::Relaxed);
+            thread.inbox.put(Message::Carry(Box::new(Tunnel::new(client, vps, early, session))));
+        }
+    }
+
+    /// Ends the tunnel of the session with this number, if there is one.
+    pub(super) fn end(&self, session: u64) {
+        self.threads.iter().for_each(|thread| thread.inbox.put(Message::End(session)));
+    }
+
+    /// Ends all tunnels.
+    pub(super) fn end_all(&self, ending: Ending) {
+        self.threads.iter().for_each(|thread| thread.inbox.put(Message::EndAll(ending)));
+    }
+
+    /// How many tunnels are carried.
+    pub(super) fn count(&self) -> usize {
+        self.open.count.load(Ordering::Acquire)
+    }
+
+    /// Waits until no tunnel is carried.
+    pub(super) async fn none(&self) {
+        loop {
+            let notified = self.open.none.notified();
+            if self.count() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+impl Open {
+    fn one_less(&self) {
+        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.none.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Relays {
+    fn drop(&mut self) {
+        self.threads.iter().for_each(|thread| thread.inbox.put(Message::Leave));
+        for worker in self.threads.iter_mut().filter_map(|thread| thread.worker.take()) {
+            // A worker that panicked has said so on stderr.
+            let _ = worker.join();
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Real sockets on both sides of real threads.
+
+use super::*;
+use crate::gateway::session::Sessions;
+use crate::gateway::session::tests::tunnel as session;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+/// Longer than anything here takes; a test that meets it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap());
+    let (near, far) = tokio::join!(near, listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+/// What bursts go through.
+#[derive(Clone, Copy)]
+enum Engine {
+    /// A pipe, inside the kernel.
+    Splice,
+    /// The worker's buffer, as where the system has no splice, or no pipe left.
+    Copy,
+}
+
+fn start(engine: Engine, threads: usize, idle_timeout: Option<Duration>) -> Relays {
+    let without = || {
+        let mut pipes = Pipes::default();
+        pipes.give_up();
+        pipes
+    };
+    match engine {
+        Engine::Splice => Relays::start(threads, idle_timeout),
+        Engine::Copy => Relays::with(threads, idle_timeout, without),
+    }
+    .unwrap()
+}
+
+/// A client, a VPS, and the relay between them.
+async fn tunnel(engine: Engine, early: &[u8]) -> (TcpStream, TcpStream, Relays) {
+    let relays = start(engine, 1, None);
+    let (client, vps) = another(&relays, &Arc::default(), early).await;
+    (client, vps, relays)
+}
+
+/// One more tunnel of `relays`.
+async fn another(relays: &Relays, sessions: &Arc<Sessions>, early: &[u8]) -> (TcpStream, TcpStream) {
+    let ((client, inner_client), (inner_vps, vps)) = (pair().await, pair().await);
+    relays.carry(inner_client, inner_vps, early.to_vec(), session(sessions, None));
+    (client, vps)
+}
+
+async fn ends(relays: Relays) {
+    timeout(PATIENCE, relays.none()).await.expect("the tunnel does not end");
+}
+
+async fn rest(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("no end comes").map(|_| bytes)
+}
+
+fn was_reset<T: std::fmt::Debug>(result: io::Result<T>) -> bool {
+    result.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+}
+
+async fn early_bytes_come_first_and_each_end_is_passed_on_alone(engine: Engine) {
+    let (mut client, mut vps, relay) = tunnel(engine, b"early ").await;
+    client.write_all(b"late").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut vps).await.unwrap(), b"early late");
+    // The other direction goes on.
+    vps.write_all(b"answer").await.unwrap();
+    vps.shutdown().await.unwrap();
+    assert_eq!(rest(&mut client).await.unwrap(), b"answer");
+    ends(relay).await;
+}
+
+async fn the_vps_may_end_first(engine: Engine) {
+    let (mut client, mut vps, relay) = tunnel(engine, b"").await;
+    vps.write_all(b"bye").await.unwrap();
+    vps.shutdown().await.unwrap();
+    assert_eq!(rest(&mut client).await.unwrap(), b"bye");
+    client.write_all(b"still here").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut vps).await.unwrap(), b"still here");
+    ends(relay).await;
+}
+
+async fn much_both_ways_at_once_to_slow_readers(engine: Engine) {
+    let data: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let (client, vps, relay) = tunnel(engine, b"").await;
+    let one = |stream: TcpStream| {
+        let data = data.clone();
+        async move {
+            let (mut read, mut write) = stream.into_split();
+            let writer = tokio::spawn(async move {
+                write.write_all(&data).await.unwrap();
+                write.shutdown().await.unwrap();
+            });
+            let mut got = Vec::new();
+            let mut piece = [0; 1000];
+            while let n @ 1.. = read.read(&mut piece).await.unwrap() {
+                got.extend_from_slice(&piece[..n]);
+            }
+            writer.await.unwrap();
+            got
+        }
+    };
+    let (at_client, at_vps) = timeout(PATIENCE, async { tokio::join!(one(client), one(vps)) }).await.unwrap();
+    assert!(at_client == data && at_vps == data);
+    ends(relay).await;
+}
+
+async fn a_reset_is_passed_on_as_one_in_either_direction(engine: Engine) {
+    let (client, mut vps, relay) = tunnel(engine, b"").await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    assert!(was_reset(rest(&mut vps).await));
+    ends(relay).await;
+
+    let (mut client, vps, relay) = tunnel(engine, b"").await;
+    vps.set_zero_linger().unwrap();
+    drop(vps);
+    assert!(was_reset(rest(&mut client).await));
+    ends(relay).await;
+}
+
+async fn a_reset_is_noticed_while_the_receiver_takes_nothing(engine: Engine) {
+    let (client, mut vps, relay) = tunnel(engine, b"").await;
+    // Until nothing more fits between here and there.
+    while let Ok(Ok(())) = timeout(Duration::from_millis(200), client.writable()).await {
+        let _ = client.try_write(&[7; 65536]);
+    }
+    client.set_zero_linger().unwrap();
+    drop(client);
+    ends(relay).await;
+    assert!(was_reset(rest(&mut vps).await));
+}
+
+async fn a_client_that_ended_and_is_then_gone_is_noticed_while_idle(engine: Engine) {
+    let (mut client, mut vps, relay) = tunnel(engine, b"").await;
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut vps).await.unwrap(), b"");
+    client.set_zero_linger().unwrap();
+    drop(client);
+    // The VPS says nothing, and doesn't close; the relay waits no longer than it must.
+    ends(relay).await;
+    assert!(vps.write_all(b"x").await.is_err());
+}
+
+async fn a_client_that_waits_for_ever_after_an_end_gets_a_reset(engine: Engine) {
+    let (mut client, vps, relay) = tunnel(engine, b"").await;
+    drop(vps);
+    assert_eq!(rest(&mut client).await.unwrap(), b"");
+    client.write_all(b"hello?").await.unwrap();
+    ends(relay).await;
+    assert!(client.write_all(b"hello?").await.is_err());
+}
+
+async fn what_was_said_before_everything_closed_arrives(engine: Engine) {
+    let (mut client, mut vps, relay) = tunnel(engine, b"").await;
+    vps.write_all(b"last words").await.unwrap();
+    drop(vps);
+    // The client doesn't know yet, and goes on talking to somebody who has left.
+    for _ in 0..20 {
+        if client.write_all(b"hello?").await.is_err() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let mut words = [0; 10];
+    timeout(PATIENCE, client.read_exact(&mut words)).await.unwrap().unwrap();
+    assert_eq!(&words, b"last words");
+    drop(client);
+    ends(relay).await;
+}
+
+async fn bytes_are_counted_each_way(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let sessions = Arc::<Sessions>::default();
+    let ((mut client, inner_client), (inner_vps, mut vps)) = (pair().await, pair().await);
+    let session = session(&sessions, None);
+    let seen = sessions.snapshot().remove(0);
+    relays.carry(inner_client, inner_vps, b"abc".to_vec(), session);
+    let much = vec![7; 3_000_000];
+    let send = async {
+        client.write_all(&much).await.unwrap();
+        client.shutdown().await.unwrap();
+        rest(&mut client).await.unwrap()
+    };
+    let receive = async {
+        let received = rest(&mut vps).await.unwrap();
+        vps.write_all(b"down").await.unwrap();
+        vps.shutdown().await.unwrap();
+        received
+    };
+    let (down, up) = tokio::join!(send, receive);
+    assert!(up.len() == 3_000_003 && down == b"down");
+    ends(relays).await;
+    assert_eq!(seen.bytes(), (3_000_003, 4));
+}
+
+async fn a_tunnel_can_be_ended_alone_or_with_all_others(engine: Engine) {
+    let relays = start(engine, 2, None);
+    let sessions = Arc::<Sessions>::default();
+    let (mut first, _vps1) = another(&relays, &sessions, b"").await;
+    let (mut second, mut vps2) = another(&relays, &sessions, b"").await;
+    let (mut third, _vps3) = another(&relays, &sessions, b"").await;
+    relays.end(1);
+    assert_eq!(rest(&mut first).await.unwrap(), b"");
+    vps2.write_all(b"still here").await.unwrap();
+    second.read_exact(&mut [0; 10]).await.unwrap();
+    assert_eq!(relays.count(), 2);
+    relays.end_all(Ending::Stopped);
+    assert_eq!(rest(&mut second).await.unwrap(), b"");
+    assert_eq!(rest(&mut third).await.unwrap(), b"");
+    ends(relays).await;
+}
+
+async fn an_idle_tunnel_is_ended_and_a_busy_one_is_not(engine: Engine) {
+    let timeout = Duration::from_millis(400);
+    let relays = start(engine, 1, Some(timeout));
+    let (mut idle, _idle_vps) = another(&relays, &Arc::default(), b"").await;
+    let (mut busy, mut vps) = another(&relays, &Arc::default(), b"").await;
+    let began = std::time::Instant::now();
+    let talk = async {
+        // Until the idle one is gone, and as long again.
+        while relays.count() == 2 || began.elapsed() < timeout * 3 {
+            busy.write_all(b"x").await.unwrap();
+            vps.read_exact(&mut [0]).await.unwrap();
+        }
+    };
+    let (end, ()) = tokio::join!(rest(&mut idle), talk);
+    assert_eq!(end.unwrap(), b"");
+    assert!(began.elapsed() >= timeout && relays.count() == 1);
+}
+
+async fn typing_beside_bulk_is_answered(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let mut bulk = Vec::new();
+    for _ in 0..4 {
+        let (mut client, mut vps) = another(&relays, &Arc::default(), b"").await;
+        bulk.push(tokio::spawn(async move { while vps.write_all(&[1; 65536]).await.is_ok() {} }));
+        bulk.push(tokio::spawn(async move { while client.read(&mut [0; 65536]).await.is_ok_and(|n| n > 0) {} }));
+    }
+    let (mut client, mut vps) = another(&relays, &Arc::default(), b"").await;
+    for byte in 0..=255 {
+        client.write_all(&[byte]).await.unwrap();
+        assert_eq!(timeout(PATIENCE, vps.read_u8()).await.unwrap().unwrap(), byte);
+        vps.write_all(&[byte]).await.unwrap();
+        assert_eq!(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap(), byte);
+    }
+    bulk.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// Every test, over either engine.
+macro_rules! over_both_engines {
+    ($($test:ident)*) => {
+        mod splice {
+            $(#[tokio::test] async fn $test() { super::$test(super::Engine::Splice).await })*
+        }
+        mod copy {
+            $(#[tokio::test] async fn $test() { super::$test(super::Engine::Copy).await })*
+        }
+    };
+}
+
+over_both_engines! {
+    early_bytes_come_first_and_each_end_is_passed_on_alone
+    the_vps_may_end_first
+    much_both_ways_at_once_to_slow_readers
+    a_reset_is_passed_on_as_one_in_either_direction
+    a_reset_is_noticed_while_the_receiver_takes_nothing
+    a_client_that_ended_and_is_then_gone_is_noticed_while_idle
+    a_client_that_waits_for_ever_after_an_end_gets_a_reset
+    what_was_said_before_everything_closed_arrives
+    bytes_are_counted_each_way
+    a_tunnel_can_be_ended_alone_or_with_all_others
+    an_idle_tunnel_is_ended_and_a_busy_one_is_not
+    typing_beside_bulk_is_answered
+}

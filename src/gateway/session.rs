@@ -1,0 +1,298 @@
+//! The open tunnels, as everyone who asks about them sees them.
+//!
+//! A tunnel's entry is made by [`Sessions::open`] and gone when the [`OpenSession`] is; both are counted and written
+//! into the audit log here, so that neither can be forgotten.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::debug;
+
+use crate::gateway::metrics::{Page, name};
+use crate::gateway::records::Records;
+use crate::target::TaskId;
+
+/// How a client asked for its tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Protocol {
+    /// HTTP CONNECT.
+    Connect,
+    /// The older line protocol.
+    Line,
+}
+
+impl Protocol {
+    pub(super) const ALL: [Self; 2] = [Self::Connect, Self::Line];
+
+    /// As it is called wherever it is shown.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Line => "line",
+        }
+    }
+}
+
+/// How a tunnel ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ending {
+    /// Both sides ended their streams, and everything arrived.
+    Complete,
+    /// The client reset its connection, or was found dead.
+    ClientLost,
+    /// The VPS did.
+    VpsLost,
+    /// Nothing went through for as long as an idle tunnel may last.
+    Idle,
+    /// An admin ended it.
+    Ended,
+    /// The gateway was told to stop.
+    Stopped,
+    /// The gateway could not go on with it.
+    Fault,
+}
+
+impl Ending {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Complete, Self::ClientLost, Self::VpsLost, Self::Idle, Self::Ended, Self::Stopped, Self::Fault];
+
+    /// As it is called wherever it is shown.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientLost => "client-lost",
+            Self::VpsLost => "vps-lost",
+            Self::Idle => "idle",
+            Self::Ended => "ended-by-admin",
+            Self::Stopped => "gateway-stopped",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is known of a tunnel when it opens.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Who the Host says the caller is; `None` without authentication.
+    pub(super) user: Option<Arc<str>>,
+    /// Where the client's connection comes from.
+    pub(super) client: SocketAddr,
+    pub(super) protocol: Protocol,
+    pub(super) vps: TaskId,
+    /// The Runner's host name.
+    pub(super) node: Arc<str>,
+}
+
+/// One open tunnel.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Counts up from 1 in each run of the gateway.
+    pub(super) id: u64,
+    pub(super) facts: Facts,
+    pub(super) opened: SystemTime,
+    pub(super) since: Instant,
+    /// Bytes from the client to the VPS so far.
+    pub(super) up: AtomicU64,
+    /// Bytes from the VPS to the client so far.
+    pub(super) down: AtomicU64,
+}
+
+impl Session {
+    /// Bytes so far, up and down.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
+    }
+}
+
+/// All open tunnels.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    last_id: AtomicU64,
+    open: Mutex<Open>,
+    records: Records,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    sessions: BTreeMap<u64, Arc<Session>>,
+    /// Bytes of the tunnels that are closed, up and down. Kept under the same lock, so that a tunnel's bytes are
+    /// counted once at any time.
+    carried: (u64, u64),
+}
+
+impl Sessions {
+    /// None yet. What happens to them goes to `records`.
+    pub(super) fn new(records: Records) -> Self {
+        Self { records, ..Self::default() }
+    }
+
+    /// Enters a tunnel, which stays until what is returned is closed or dropped.
+    pub(super) fn open(self: &Arc<Self>, facts: Facts, permit: OwnedSemaphorePermit) -> OpenSession {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let session = Arc::new(Session {
+            id,
+            facts,
+            opened: SystemTime::now(),
+            since: Instant::now(),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+        });
+        self.lock().sessions.insert(id, Arc::clone(&session));
+        self.records.metrics.opened(session.facts.protocol).increment();
+        self.records.audit.opened(&session);
+        debug!(session = id, client = %session.facts.client, vps = %session.facts.vps, "tunnel opened");
+        OpenSession { session, sessions: Arc::clone(self), ending: Ending::Fault, _permit: permit }
+    }
+
+    /// Those that are open now, the oldest first.
+    pub(super) fn snapshot(&self) -> Vec<Arc<Session>> {
+        self.lock().sessions.values().cloned().collect()
+    }
+
+    /// Whether the one with this id is open.
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.lock().sessions.contains_key(&id)
+    }
+
+    /// What keeps note of them.
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Everything that Prometheus wants to know of the gateway.
+    pub(super) fn metrics(&self) -> String {
+        let mut page = Page::default();
+        let (count, (up, down)) = {
+            let open = self.lock();
+            let add = |sum: (u64, u64), bytes: (u64, u64)| (sum.0 + bytes.0, sum.1 + bytes.1);
+            let bytes = open.sessions.values().map(|session| session.bytes()).fold(open.carried, add);
+            (open.sessions.len(), bytes)
+        };
+        page.gauge(name!("tunnels"), "Tunnels that are open.", &[], count as f64);
+        let bytes = [([("direction", "up")], up), ([("direction", "down")], down)];
+        page.counter(name!("tunnel_bytes_total"), "Bytes carried, up from clients and down to them.", bytes);
+        self.records.metrics.write(&mut page);
+        page.text()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self, session: &Session, ending: Ending) {
+        {
+            let mut open = self.lock();
+            open.sessions.remove(&session.id);
+            let (up, down) = session.bytes();
+            open.carried = (open.carried.0 + up, open.carried.1 + down);
+        }
+        self.records.metrics.closed(ending).increment();
+        self.records.metrics.life.observe(session.since.elapsed());
+        self.records.audit.closed(session, ending);
+        debug!(session = session.id, ending = ending.name(), "tunnel closed");
+    }
+}
+
+/// A tunnel's entry among the open ones, and its right to be there.
+#[derive(Debug)]
+pub(super) struct OpenSession {
+    session: Arc<Session>,
+    sessions: Arc<Sessions>,
+    ending: Ending,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl OpenSession {
+    /// Closes the entry. One that is only dropped counts as a fault.
+    pub(super) fn close(mut self, ending: Ending) {
+        self.ending = ending;
+    }
+}
+
+impl std::ops::Deref for OpenSession {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.sessions.close(&self.session, self.ending);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use tokio::sync::Semaphore;
+
+    /// A tunnel of `user` among `sessions`.
+    pub(in crate::gateway) fn tunnel(sessions: &Arc<Sessions>, user: Option<&str>) -> OpenSession {
+        let facts = Facts {
+            user: user.map(Arc::from),
+            client: "10.0.0.9:51234".parse().unwrap(),
+            protocol: Protocol::Connect,
+            vps: TaskId::parse("7323718749301768192").unwrap(),
+            node: "node1".into(),
+        };
+        sessions.open(facts, Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap())
+    }
+
+    #[test]
+    fn a_session_is_there_as_long_as_its_tunnel() {
+        let sessions = Arc::new(Sessions::default());
+        let (first, second) = (tunnel(&sessions, None), tunnel(&sessions, None));
+        let ids = || sessions.snapshot().iter().map(|session| session.id).collect::<Vec<_>>();
+        assert_eq!(ids(), [1, 2]);
+        first.close(Ending::Complete);
+        assert_eq!(ids(), [2]);
+        drop(second);
+        assert!(ids().is_empty());
+        let closed = |ending| sessions.records.metrics.closed(ending).value();
+        assert_eq!((closed(Ending::Complete), closed(Ending::Fault), closed(Ending::Idle)), (1, 1, 0));
+    }
+
+    #[test]
+    fn bytes_are_counted_once_whether_their_tunnel_is_open_or_closed() {
+        let sessions = Arc::new(Sessions::default());
+        let tunnel = tunnel(&sessions, None);
+        tunnel.up.fetch_add(3, Ordering::Relaxed);
+        tunnel.down.fetch_add(5, Ordering::Relaxed);
+        let expected = "kohakuriver_gateway_tunnel_bytes_total{direction=\"up\"} 3\n\
+                        kohakuriver_gateway_tunnel_bytes_total{direction=\"down\"} 5\n";
+        let open = sessions.metrics();
+        assert!(open.contains(expected) && open.contains("\nkohakuriver_gateway_tunnels 1\n"), "{open}");
+        tunnel.close(Ending::VpsLost);
+        let closed = sessions.metrics();
+        assert!(closed.contains(expected) && closed.contains("\nkohakuriver_gateway_tunnels 0\n"), "{closed}");
+    }
+
+    #[test]
+    fn an_idle_session_is_small() {
+        // With its entries in the map and in the relay, far below a KiB.
+        assert!(size_of::<Session>() + size_of::<OpenSession>() <= 256);
+    }
+
+    #[test]
+    fn every_ending_and_protocol_has_its_place_and_its_name() {
+        for (at, ending) in Ending::ALL.into_iter().enumerate() {
+            assert_eq!(ending as usize, at, "{ending}");
+        }
+        for (at, protocol) in Protocol::ALL.into_iter().enumerate() {
+            assert_eq!(protocol as usize, at, "{}", protocol.name());
+        }
+    }
+}

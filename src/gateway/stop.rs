@@ -1,0 +1,97 @@
+//! How the gateway ends, step by step.
+//!
+//! 1. Its listeners are closed, so that whoever comes from now on comes to the next process, or to nobody.
+//! 2. Whoever has come already is served: requests that are under way are answered, and tunnels go on.
+//! 3. That lasts until all of them have ended, the time for it is over, or a second order says at once.
+//! 4. What is left then is ended.
+
+use std::time::Duration;
+
+use rustix::process::Pid;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::sleep;
+
+use crate::gateway::accept::Doors;
+use crate::gateway::orders::Order;
+use crate::gateway::relay::Relays;
+use crate::gateway::service_manager::ServiceManager;
+use crate::gateway::session::Ending;
+
+/// What there is to end.
+pub(super) struct Closing<'a> {
+    pub(super) doors: &'a Doors,
+    pub(super) relays: &'a Relays,
+    pub(super) orders: &'a mut Receiver<Order>,
+}
+
+impl Closing<'_> {
+    /// After an order to stop: tunnels have `limit` to finish.
+    pub(super) async fn stop(mut self, limit: Duration, service_manager: &ServiceManager) {
+        self.doors.close().await;
+        service_manager.stopping(self.relays.count(), limit);
+        self.drain(limit).await;
+        self.end().await;
+    }
+
+    /// After a new process, `heir`, has taken this one's place: nobody waits for the tunnels here, so they last as long as they
+    /// do, unless this process is told to stop as well.
+    pub(super) async fn leave(mut self, heir: Pid, limit: Duration) {
+        self.doors.close().await;
+        self.say(&format!("handed over to process {}; this one stays for {}", heir.as_raw_pid(), self.tunnels()));
+        let stop = tokio::select! {
+            biased;
+            () = idle(self.doors, self.relays) => false,
+            () = told_to_stop(self.orders) => true,
+        };
+        if stop {
+            self.drain(limit).await;
+        }
+        self.end().await;
+    }
+
+    async fn drain(&mut self, limit: Duration) {
+        self.say(&format!("stopping; waiting up to {} s for {}", limit.as_secs(), self.tunnels()));
+        tokio::select! {
+            biased;
+            () = idle(self.doors, self.relays) => {}
+            () = told_to_stop(self.orders) => {}
+            () = sleep(limit) => {}
+        }
+    }
+
+    async fn end(self) {
+        let left = self.tunnels();
+        self.doors.end().await;
+        self.relays.end_all(Ending::Stopped);
+        self.relays.none().await;
+        self.say(&format!("stopped, with {left} still open"));
+    }
+
+    fn say(&self, line: &str) {
+        self.doors.notices.say(line);
+    }
+
+    fn tunnels(&self) -> String {
+        match self.relays.count() {
+            1 => "1 tunnel".to_owned(),
+            count => format!("{count} tunnels"),
+        }
+    }
+}
+
+/// Waits until nobody is served any more. The requests come first, since each may become a tunnel.
+async fn idle(doors: &Doors, relays: &Relays) {
+    doors.empty().await;
+    relays.none().await;
+}
+
+/// Waits for an order to stop. Whoever gives orders may be gone, and then none comes.
+async fn told_to_stop(orders: &mut Receiver<Order>) {
+    loop {
+        match orders.recv().await {
+            Some(Order::Stop) => return,
+            Some(Order::Reload | Order::HandOver) => {}
+            None => std::future::pending().await,
+        }
+    }
+}

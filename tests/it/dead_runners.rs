@@ -1,0 +1,65 @@
+//! A Runner that is gone without a word: packets to it are dropped, so nothing refuses and nothing answers.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::gateway::NODE;
+use crate::support::home::Home;
+use crate::support::peers::{MutePort, PEER_TIMEOUT};
+use crate::support::run::Run;
+use crate::support::scene::ID;
+use crate::support::tools::{GATEWAY, tool};
+use crate::support::tunnels::{LAUNCH, UNWATCHED};
+
+/// A network of its own, in which everything to 10.11.12.0/24 gets lost on the way. The gateway there listens on the
+/// socket that is stdin, which is of the network outside.
+const LOST: &str = "ip link set lo up && ip route add 10.11.12.0/24 dev lo || exit";
+/// How long the gateway tries to reach a Runner, and a bit.
+const DIAL: std::ops::Range<Duration> = Duration::from_secs(14)..Duration::from_secs(25);
+
+#[test]
+fn a_runner_whose_packets_are_dropped() {
+    let home = Home::new();
+    let unshare = || Run::new(tool("unshare"), &home).args(["--map-root-user", "--net"]);
+    // A system may keep normal users from making networks. A port whose queue is full drops packets as well.
+    let own_network = unshare().arg("true").output().status.success();
+    let mute = MutePort::new();
+    let (host, port) = if own_network { ("10.11.12.13", 22) } else { ("127.0.0.1", mute.port) };
+    let inventory = json!({
+        "nodes": [{ "hostname": NODE, "url": format!("http://{host}:8001"), "status": "online" }],
+        "vps": [{ "task_id": ID, "status": "running", "assigned_node": NODE, "ssh_port": port }],
+    });
+    let inventory = home.write("inventory.json", inventory.to_string());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (run, network) = if own_network { (unshare().arg("sh"), LOST) } else { (Run::new(tool("sh"), &home), "") };
+    let run = run.args(["-c", &format!("{network}\n{LAUNCH}"), "sh", GATEWAY, "--api-listen", "127.0.0.1:0"]);
+    let gateway = run.args(UNWATCHED).arg("--inventory").arg(inventory).stdin_from(listener).start();
+
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let line = scope.spawn(|| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+            stream.write_all(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+        stream.write_all(format!("CONNECT {ID}:22 HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{answer}");
+        assert!(answer.contains("; error=connection_timeout\r\n"), "{answer}");
+        assert_eq!(line.join().unwrap(), format!("ERROR Timeout connecting to Runner for task {ID}.\n"));
+    });
+    assert!(DIAL.contains(&started.elapsed()), "it took {:?}", started.elapsed());
+    gateway.signal(Signal::TERM);
+    gateway.finish().succeeds();
+}

@@ -1,0 +1,284 @@
+//! A way on which nothing is wrong, and what the report looks like.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{doctor, names, report};
+use crate::support::cluster::Cluster;
+use crate::support::gateway::NODE;
+use crate::support::home::Home;
+use crate::support::older_host::{OlderHost, task};
+use crate::support::peers::RefusingPort;
+use crate::support::run::Outcome;
+use crate::support::scene::ID;
+use crate::support::tools::{CLI, sh_quote, tool, user};
+
+/// Every check, in its order.
+const CHECKS: [&str; 21] = [
+    "settings",
+    "ssh",
+    "helper",
+    "kohakuriver",
+    "shell",
+    "ssh-config",
+    "ssh-folder",
+    "host-name",
+    "host-api",
+    "token",
+    "proxy-port",
+    "proxy",
+    "vps",
+    "runner",
+    "tunnel",
+    "ssh-server",
+    "host-key",
+    "keys",
+    "login",
+    "round-trip",
+    "throughput",
+];
+
+fn checks(report: &Value) -> Vec<&str> {
+    report["findings"].as_array().unwrap().iter().map(|finding| finding["check"].as_str().unwrap()).collect()
+}
+
+fn all_checks() -> Vec<&'static str> {
+    CHECKS.to_vec()
+}
+
+#[track_caller]
+fn found<'r>(report: &'r Value, check: &str) -> &'r str {
+    let findings = report["findings"].as_array().unwrap();
+    findings.iter().find(|finding| finding["check"] == check).unwrap()["found"].as_str().unwrap()
+}
+
+#[test]
+fn a_way_that_works() {
+    let cluster = Cluster::new();
+    let outcome = doctor(&cluster).output();
+    outcome.succeeds();
+    let report = report(&outcome);
+    assert_eq!(checks(&report), all_checks());
+    let keys: Vec<&String> = report.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["findings", "healthy", "not_checked", "version", "vps"]);
+    assert_eq!((&report["healthy"], &report["vps"]), (&Value::Bool(true), &Value::from(ID)));
+    assert_eq!(report["not_checked"], Value::Array(Vec::new()));
+    for finding in report["findings"].as_array().unwrap() {
+        let keys: Vec<&String> = finding.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["causes", "check", "command", "fix", "found", "milliseconds", "tried", "verdict"]);
+        assert!(["ok", "note"].contains(&finding["verdict"].as_str().unwrap()), "{finding:#}");
+        assert!(finding["milliseconds"].is_u64() && finding["fix"].is_null() && finding["command"].is_null());
+    }
+    assert_eq!(found(&report, "proxy"), concat!("kohakuriver-gateway ", env!("CARGO_PKG_VERSION")));
+    assert!(found(&report, "ssh-server").starts_with("SSH-2.0-OpenSSH"));
+    assert!(found(&report, "settings").contains("from KOHAKURIVER_HOST"));
+    assert!(found(&report, "login").starts_with("logged in with ~/.ssh/id-kohakuriver-"));
+    assert!(found(&report, "host-key").contains("none is known yet"));
+    assert!(found(&report, "round-trip").contains("ms (from") && found(&report, "throughput").contains("MB/s"));
+    outcome.check(!outcome.text().contains(&cluster.home.path().display().to_string()), "no path of the home");
+    // The key is known from then on, and found to be so.
+    cluster.connect().args(["--", "true"]).output().succeeds();
+    assert!(found(&super::report(&doctor(&cluster).output()), "host-key").ends_with("is known"));
+}
+
+#[test]
+fn a_way_through_an_older_host() {
+    let cluster = Cluster::new();
+    let host = OlderHost::start(&[task(ID, "running", Some(NODE), Some(cluster.sshd.port))]);
+    let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.api.port().to_string());
+    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string()).output();
+    outcome.succeeds();
+    let report = report(&outcome);
+    assert!(found(&report, "host-api").contains("older Host (hakuriver 0.3)"), "{outcome}");
+    assert!(found(&report, "host-api").contains("HakuRiver Cluster Manager"), "{outcome}");
+    assert!(found(&report, "proxy").contains("older line protocol"), "{outcome}");
+    assert!(found(&report, "token").contains("no users"), "{outcome}");
+}
+
+#[test]
+fn without_a_vps_what_needs_none_is_checked() {
+    let cluster = Cluster::new();
+    let outcome = cluster.run(CLI).args(["doctor", "--json"]).output();
+    outcome.succeeds();
+    let report = report(&outcome);
+    assert_eq!((&report["vps"], &report["healthy"]), (&Value::Null, &Value::Bool(true)));
+    let not_checked: Vec<&str> =
+        report["not_checked"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+    assert_eq!([checks(&report), not_checked].concat(), all_checks());
+    assert_eq!(cluster.sshd.connections(), 0);
+    let text = cluster.run(CLI).arg("doctor").output();
+    text.succeeds().says_nothing();
+    text.check(text.text().ends_with("The rest needs a VPS: `kohakuriver doctor VPS`\n"), "a word on the rest");
+}
+
+#[test]
+fn all_goes_on_behind_what_is_wrong() {
+    let cluster = Cluster::new();
+    let port = RefusingPort::new();
+    let run = doctor(&cluster).arg("--all").env("KOHAKURIVER_SSH_PROXY_PORT", port.port.to_string());
+    let outcome = run.env("SHELL", "/no/such/shell").output();
+    outcome.exits(1);
+    let report = report(&outcome);
+    assert_eq!(checks(&report), all_checks());
+    let wrong: Vec<&Value> =
+        report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == "wrong").collect();
+    assert_eq!(wrong.len(), 2, "{outcome}");
+    names(wrong[0], "shell", &["/no/such/shell"], "export SHELL");
+    names(wrong[1], "proxy-port", &["refused"], "ss -ltnp");
+    let skipped = report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == "skip");
+    assert!(skipped.clone().all(|finding| !finding["found"].as_str().unwrap().is_empty()));
+    assert_eq!(
+        skipped.map(|f| f["check"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["proxy", "tunnel", "ssh-server", "host-key", "login", "round-trip", "throughput"]
+    );
+}
+
+/// What a folder holds, with all that is in it.
+fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.display().to_string();
+        match path.is_dir() {
+            true => found.extend(content(&path)),
+            false => found.extend([(name, fs::read(&path).unwrap())]),
+        }
+    }
+    found
+}
+
+#[test]
+fn nothing_is_changed_and_nothing_left_behind() {
+    let cluster = Cluster::new();
+    let log = cluster.home.write("helper.log", "");
+    let temporary = cluster.home.join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    // Makes what every run has.
+    drop(cluster.run(CLI));
+    let before = content(cluster.home.path());
+    let run = |vps: &str| cluster.run(CLI).args(["doctor", vps, "--user", &user()]).env("TMPDIR", &temporary);
+    for vps in [ID, "vps-8192", "no-such-vps"] {
+        run(vps).env("KOHAKURIVER_LOG_FILE", &log).output().exits(i32::from(vps == "no-such-vps"));
+    }
+    assert!(before.len() > 2);
+    assert_eq!(content(cluster.home.path()), before);
+}
+
+/// Numbers of milliseconds and the like, ports, and the versions of other people's programs differ from run to run.
+fn settled(outcome: &Outcome, cluster: &Cluster) -> String {
+    let mut text = outcome.text();
+    for (port, name) in
+        [(cluster.gateway.api().port(), "8000"), (cluster.gateway.address.port(), "8002"), (cluster.sshd.port, "32768")]
+    {
+        text = text.replace(&port.to_string(), name);
+    }
+    let mut settled = String::new();
+    for line in text.lines() {
+        let timed = line.rsplit_once(" (").filter(|(_, end)| end.ends_with(" ms)") || end.ends_with(" s)"));
+        settled += timed.map_or(line, |(line, _)| line);
+        settled.push('\n');
+    }
+    settled
+}
+
+/// The checks that say the same on every machine.
+fn lines_of(text: &str, checks: &[&str]) -> String {
+    let of_them = |line: &&str| {
+        let mut words = line.split_whitespace();
+        let is_finding = matches!(words.next(), Some("ok" | "note" | "skip" | "wrong")) && !line.starts_with(' ');
+        !is_finding || words.next().is_some_and(|name| checks.contains(&name))
+    };
+    text.lines().filter(of_them).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn how_a_way_that_works_reads() {
+    let cluster = Cluster::new();
+    let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output();
+    outcome.succeeds().says_nothing();
+    let text = settled(&outcome, &cluster);
+    let same =
+        ["settings", "ssh-folder", "host-name", "host-api", "token", "proxy-port", "proxy", "vps", "runner", "tunnel"];
+    assert_eq!(lines_of(&text, &same), "\
+ok    settings     flags and environment (there is no config.json): Host 127.0.0.1 (from KOHAKURIVER_HOST), API port 8000 \
+(from KOHAKURIVER_PORT), SSH proxy port 8002 (from KOHAKURIVER_SSH_PROXY_PORT)
+ok    ssh-folder   ~/.ssh and the host keys in it: yours to read and write
+ok    host-name    the addresses of 127.0.0.1: 127.0.0.1
+ok    host-api     GET http://127.0.0.1:8000/api/nodes: a Host of today, which has its API under /api; its clock agrees with ours
+ok    token        no token: none in KOHAKURIVER_TOKEN, none in ~/.kohakuriver/auth.json: the Host has no users: whoever \
+reaches it may do everything
+ok    proxy-port   a connection to 127.0.0.1:8002: 127.0.0.1:8002 accepts
+ok    proxy        a CONNECT without a target to 127.0.0.1:8002: kohakuriver-gateway 0.1.0
+ok    vps          VPS 7323718749301768192 at http://127.0.0.1:8000: 7323718749301768192 is running, called vps-8192
+ok    runner       Runner node-up at http://127.0.0.1:8000: node-up is online; sshd is at 127.0.0.1:32768
+ok    tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002: open
+A login on VPS 7323718749301768192 works.
+", "{outcome}");
+}
+
+#[test]
+fn how_what_is_wrong_reads() {
+    let port = RefusingPort::new();
+    let cluster = Cluster::with(Home::new(), |vps| vps["ssh_port"] = port.port.into());
+    let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output();
+    outcome.exits(1).says_nothing();
+    let text = settled(&outcome, &cluster);
+    assert_eq!(
+        lines_of(&text, &["tunnel"]),
+        "\
+wrong tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002: VPS 7323718749301768192 refuses SSH \
+connections
+      caused by: the gateway at 127.0.0.1:8002 answered 502 Bad Gateway
+      caused by: nothing listens on its SSH port on Runner node-up
+      fix: see how it is with
+          kohakuriver vps status 7323718749301768192
+This keeps you out. Of the checks, 6 were left out; `--all` goes on.
+",
+        "{outcome}"
+    );
+}
+
+/// Runs doctor on a terminal of 40 columns.
+fn on_a_terminal(cluster: &Cluster, name: &str, value: &str) -> String {
+    let line = format!("stty cols 40; {} doctor {ID} --user {}", sh_quote(CLI), user());
+    let run = cluster.run(tool("script")).args(["-q", "-e", "-c", &line, "/dev/null"]).env("TERM", "xterm");
+    let outcome = run.env(name, value).output();
+    outcome.succeeds();
+    outcome.text()
+}
+
+#[test]
+fn on_a_terminal_it_is_narrow_and_in_colour() {
+    let cluster = Cluster::new();
+    let text = on_a_terminal(&cluster, "KR_NOTHING", "1");
+    assert!(text.contains("\x1b[32mok") && text.contains("\x1b[K"), "{text:?}");
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let text = on_a_terminal(&cluster, name, value);
+        assert!(!text.contains("\x1b[32m") && text.contains("ok    tunnel"), "{text:?}");
+        if name == "TERM" {
+            assert!(!text.contains('\x1b'), "{text:?}");
+            let words = |line: &str| line.split_whitespace().count();
+            assert!(text.lines().all(|line| line.chars().count() <= 40 || words(line) == 1), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let cluster = Cluster::new();
+    let line = format!("{} doctor --all | head -n 1", sh_quote(CLI));
+    let outcome = cluster.run("/bin/sh").args(["-c", &line]).output();
+    outcome.succeeds().says_nothing().check(outcome.text().starts_with("ok    settings"), "the first line");
+    let closed = cluster.run("/bin/sh").args(["-c", &format!("{} doctor >&- 2>&-", sh_quote(CLI))]).output();
+    closed.check(closed.status.code().is_some_and(|code| code < 2), "no crash");
+}
+
+#[test]
+fn what_can_be_no_vps_is_wrong_usage() {
+    let cluster = Cluster::new();
+    cluster.run(CLI).args(["doctor", "a b"]).output().exits(2).prints_nothing().says(&["a b"]);
+    cluster.run(CLI).args(["doctor", ID, "--no-such-flag"]).output().exits(2).prints_nothing();
+}

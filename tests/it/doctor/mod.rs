@@ -1,0 +1,58 @@
+//! `kohakuriver doctor`: one thing is broken at a time, in a set-up of real parts, and its first finding must name it.
+
+mod diagnose;
+mod healthy;
+mod keys;
+mod machine;
+mod network;
+mod token;
+mod tunnel;
+mod vps;
+
+use serde_json::Value;
+
+use crate::support::cluster::Cluster;
+use crate::support::run::{Outcome, Run};
+use crate::support::scene::ID;
+use crate::support::tools::{CLI, user};
+
+/// `kohakuriver doctor` for the VPS, as JSON.
+fn doctor(cluster: &Cluster) -> Run {
+    cluster.run(CLI).args(["doctor", ID, "--json", "--user", &user()]).deadline(120)
+}
+
+/// The report on stdout.
+#[track_caller]
+fn report(outcome: &Outcome) -> Value {
+    outcome.says_nothing();
+    serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("no JSON: {error}\n{outcome}"))
+}
+
+/// The first finding that is wrong must be the last one, of `check`, and have each of `texts` in what it says; its
+/// command must hold `command`.
+#[track_caller]
+fn finds(outcome: &Outcome, check: &str, texts: &[&str], command: &str) {
+    outcome.exits(1);
+    let report = report(outcome);
+    assert_eq!(report["healthy"], false, "{outcome}");
+    let findings = report["findings"].as_array().unwrap();
+    let wrong: Vec<&Value> = findings.iter().filter(|finding| finding["verdict"] == "wrong").collect();
+    assert_eq!(wrong.len(), 1, "{outcome}");
+    assert_eq!(wrong[0], findings.last().unwrap(), "it went on\n{outcome}");
+    names(wrong[0], check, texts, command);
+}
+
+#[track_caller]
+fn names(finding: &Value, check: &str, texts: &[&str], command: &str) {
+    assert_eq!(finding["check"], check, "{finding:#}");
+    for part in ["tried", "found", "fix", "command"] {
+        assert!(finding[part].as_str().is_some_and(|text| !text.is_empty()), "no {part}: {finding:#}");
+    }
+    let causes: Vec<&str> = finding["causes"].as_array().unwrap().iter().map(|cause| cause.as_str().unwrap()).collect();
+    assert!(!causes.is_empty(), "no cause: {finding:#}");
+    let said = format!("{} {}", finding["found"].as_str().unwrap(), causes.join(" "));
+    for text in texts {
+        assert!(said.contains(text), "no {text:?}: {finding:#}");
+    }
+    assert!(finding["command"].as_str().unwrap().contains(command), "no {command:?}: {finding:#}");
+}

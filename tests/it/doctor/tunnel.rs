@@ -1,0 +1,159 @@
+//! The tunnel, the sshd at its end, and the key that it shows.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{doctor, finds};
+use crate::support::cluster::Cluster;
+use crate::support::gateway::{NODE, inventory, running};
+use crate::support::home::Home;
+use crate::support::older_host::{OlderHost, task};
+use crate::support::peers::{MutePort, Peer, RefusingPort};
+use crate::support::run::{DEADLINE, Outcome};
+use crate::support::scene::ID;
+use crate::support::sshd::Sshd;
+
+/// What doctor says of a VPS that is at `port` of its Runner.
+fn at_port(port: u16) -> Outcome {
+    doctor(&Cluster::with(Home::new(), |vps| vps["ssh_port"] = port.into())).output()
+}
+
+/// The same through a real older Host.
+fn through_an_older_host(port: u16) -> (Outcome, OlderHost) {
+    let host = OlderHost::start(&[task(ID, "running", Some(NODE), Some(port))]);
+    let cluster = Cluster::new();
+    let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.api.port().to_string());
+    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string()).output();
+    (outcome, host)
+}
+
+#[test]
+fn its_sshd_is_not_running() {
+    let port = RefusingPort::new();
+    let texts = [&format!("VPS {ID} refuses SSH connections"), "502 Bad Gateway", "nothing listens on its SSH port"];
+    finds(&at_port(port.port), "tunnel", &texts, "kohakuriver vps status");
+}
+
+#[test]
+fn its_sshd_is_not_running_behind_an_older_host() {
+    let port = RefusingPort::new();
+    let (outcome, _host) = through_an_older_host(port.port);
+    let texts = [&format!("VPS {ID} refuses SSH connections"), "Connection refused by VPS task"];
+    finds(&outcome, "tunnel", &texts, "kohakuriver vps status");
+}
+
+#[test]
+fn its_port_does_not_answer() {
+    let port = MutePort::new();
+    let texts = [&format!("VPS {ID} does not answer on its SSH port"), "504"];
+    finds(&at_port(port.port), "tunnel", &texts, "kohakuriver vps status");
+}
+
+/// Accepts, and says nothing as long as the other side stays.
+fn hanging() -> Peer {
+    Peer::serve(|mut stream| {
+        stream.read_to_end(&mut Vec::new())?;
+        Ok(())
+    })
+}
+
+#[test]
+fn its_sshd_hangs_before_its_banner() {
+    let peer = hanging();
+    let outcome = at_port(peer.address.port());
+    finds(&outcome, "ssh-server", &["its sshd says nothing", "within 8 s"], "kohakuriver vps status");
+}
+
+/// What hangs there is left with the farewell, which an older Host needs to live.
+#[test]
+fn an_sshd_that_hangs_behind_an_older_host() {
+    let farewells = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&farewells);
+    let peer = Peer::serve(move |mut stream| {
+        let mut bytes = [0; 34];
+        stream.read_exact(&mut bytes)?;
+        seen.lock().unwrap().push(bytes);
+        Ok(())
+    });
+    let (outcome, _host) = through_an_older_host(peer.address.port());
+    finds(&outcome, "ssh-server", &["its sshd says nothing"], "kohakuriver vps status");
+    peer.finish();
+    let farewells = farewells.lock().unwrap();
+    assert!(farewells.len() == 1 && farewells[0].starts_with(&[0xff; 32]), "{farewells:?}");
+}
+
+#[test]
+fn its_sshd_hangs_up_before_its_banner() {
+    let peer = Peer::serve(|_| Ok(()));
+    let outcome = at_port(peer.address.port());
+    finds(&outcome, "ssh-server", &["closed the connection before its sshd said anything"], "kohakuriver vps status");
+}
+
+#[test]
+fn its_sshd_hangs_behind_its_banner() {
+    let peer = Peer::serve(|mut stream| {
+        stream.write_all(b"SSH-2.0-Half\r\n")?;
+        // ssh says who it is and what it wants, and goes.
+        let mut bytes = [0; 2048];
+        while stream.read(&mut bytes)? > 0 {
+            if bytes.windows(3).any(|window| window == b"kex") {
+                break;
+            }
+        }
+        Ok(())
+    });
+    let outcome = at_port(peer.address.port());
+    finds(&outcome, "host-key", &["did not get as far as its host key"], "vps connect");
+}
+
+/// A VPS that shows another key than the one that is known.
+fn with_another_key(started_at: &str, stored_at: u64) -> Outcome {
+    let cluster = Cluster::new();
+    let mut all = inventory(&[running(ID, cluster.sshd.port)]);
+    all["vps"][0]["started_at"] = json!(started_at);
+    all["nodes"][0]["last_heartbeat"] = json!("2026-11-23T13:00:00");
+    let gateway = crate::support::gateway::Gateway::with_inventory(&all);
+    let before = Sshd::start().known_as(&format!("kohakuriver-{ID},{ID}.kohakuriver"));
+    let words: Vec<&str> = before.split(' ').take(3).collect();
+    let known = format!("{} stored-at-{stored_at}\n", words.join(" "));
+    cluster.home.write(".ssh/kohakuriver_known_hosts", &known);
+    let run = doctor(&cluster).env("KOHAKURIVER_PORT", gateway.api().port().to_string());
+    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).output();
+    outcome.check(cluster.known_hosts() == known, "the known keys as they were");
+    outcome
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[test]
+fn its_host_key_changed_after_a_restart() {
+    let outcome = with_another_key("2026-11-23T12:59:00", 1_000_000_000);
+    let texts = ["is not the one that is known", "was started after that", "one that is re-created has a new key"];
+    finds(&outcome, "host-key", &texts, &format!("kohakuriver ssh forget {ID}"));
+}
+
+#[test]
+fn its_host_key_changed_without_one() {
+    let outcome = with_another_key("2026-11-22T12:00:00", now());
+    let texts = ["is not the one that is known", "has not been started since", "another machine in its place"];
+    finds(&outcome, "host-key", &texts, "ssh-keygen -l -F");
+    outcome.check(!outcome.text().contains("ssh forget"), "no word of forgetting the key");
+}
+
+/// Through a Host that says nothing of times, too.
+#[test]
+fn its_host_key_changed_and_nobody_knows_why() {
+    let sshd = Sshd::start();
+    let (host, cluster) = (OlderHost::start(&[task(ID, "running", Some(NODE), Some(sshd.port))]), Cluster::new());
+    cluster.home.write(".ssh/kohakuriver_known_hosts", cluster.sshd.known_as(&format!("kohakuriver-{ID}")));
+    let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.api.port().to_string());
+    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string()).output();
+    let report: Value = super::report(&outcome);
+    let wrong = report["findings"].as_array().unwrap().last().unwrap();
+    super::names(wrong, "host-key", &["is not the one that is known"], "");
+    outcome.exits(1).within(DEADLINE.as_secs());
+}

@@ -1,0 +1,83 @@
+//! What the Host knows of the VPS.
+
+use serde_json::{Value, json};
+
+use super::{doctor, finds};
+use crate::support::cluster::Cluster;
+use crate::support::gateway::NODE_DOWN;
+use crate::support::home::Home;
+use crate::support::run::Outcome;
+use crate::support::scene::ID;
+
+/// What doctor says of a VPS with these fields; no ssh may have been started.
+fn with(change: Value) -> Outcome {
+    let cluster = Cluster::with(Home::new(), |vps| {
+        vps.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    });
+    let outcome = doctor(&cluster).output();
+    outcome.within(60).check(cluster.sshd.connections() == 0, "no connection to the VPS");
+    outcome
+}
+
+#[test]
+fn a_wrong_task_id() {
+    finds(&with(json!({ "task_id": "42" })), "vps", &[&format!("there is no VPS {ID}")], "kohakuriver vps list");
+}
+
+#[test]
+fn the_id_of_a_command_task() {
+    let what = format!("task {ID} is a command task, not a VPS");
+    finds(&with(json!({ "task_type": "command" })), "vps", &[&what], "kohakuriver vps list");
+}
+
+#[test]
+fn a_stopped_one() {
+    finds(&with(json!({ "status": "stopped" })), "vps", &["is stopped", "says so"], "kohakuriver vps create");
+}
+
+#[test]
+fn a_failed_one() {
+    finds(&with(json!({ "status": "failed" })), "vps", &["has failed"], "kohakuriver vps restart");
+}
+
+#[test]
+fn one_whose_container_crashed() {
+    finds(&with(json!({ "status": "killed_oom" })), "vps", &["killed for want of memory"], "kohakuriver vps create");
+}
+
+#[test]
+fn a_paused_one() {
+    finds(&with(json!({ "status": "paused" })), "vps", &["is paused"], "kohakuriver vps resume");
+}
+
+#[test]
+fn one_that_is_starting() {
+    let outcome = with(json!({ "status": "assigning", "ssh_port": 2222 }));
+    finds(&outcome, "vps", &["is starting (status: assigning)"], "kohakuriver vps status");
+}
+
+#[test]
+fn one_that_waits_for_its_runner() {
+    finds(&with(json!({ "status": "pending" })), "vps", &["is starting (status: pending)"], "kohakuriver vps status");
+}
+
+#[test]
+fn one_for_terminals_only() {
+    finds(&with(json!({ "ssh_port": null })), "vps", &["has no SSH"], "kohakuriver vps create --gen-ssh-key");
+}
+
+#[test]
+fn one_whose_runner_is_offline() {
+    let outcome = with(json!({ "assigned_node": NODE_DOWN }));
+    finds(&outcome, "runner", &[&format!("the Runner of VPS {ID} is offline"), NODE_DOWN], "kohakuriver node list");
+}
+
+#[test]
+fn one_without_a_runner() {
+    finds(&with(json!({ "assigned_node": null })), "runner", &["has no Runner"], "kohakuriver node list");
+}
+
+#[test]
+fn one_whose_runner_went_silent() {
+    finds(&with(json!({ "status": "lost" })), "vps", &["is lost"], "kohakuriver node list");
+}

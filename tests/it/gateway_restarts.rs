@@ -1,0 +1,260 @@
+//! Restarts of the gateway under load: no connection attempt is lost, and what is open lives on.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::heavy;
+use crate::support::home::Home;
+use crate::support::host_api::plain_host_api;
+use crate::support::peers::{Peer, echo_server};
+use crate::support::run::{DEADLINE, Process, Run};
+use crate::support::scene::ID;
+use crate::support::sshd::free_port;
+use crate::support::tools::{GATEWAY, tool};
+use crate::support::tunnels::{LAUNCH, UNWATCHED, echo_tunnel, echoes};
+
+/// How many clients open one tunnel after another.
+const CLIENTS: usize = 4;
+const RESTARTS: usize = 100;
+const HAND_OVERS: usize = 25;
+
+/// Clients that open tunnels, one after another, until they are told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    opened: Arc<AtomicUsize>,
+    failed: Arc<Mutex<Vec<io::Error>>>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let (stop, opened, failed) = <(Arc<AtomicBool>, Arc<AtomicUsize>, Arc<Mutex<Vec<_>>>)>::default();
+        let clients = (0..CLIENTS).map(|_| {
+            let (stop, opened, failed) = (Arc::clone(&stop), Arc::clone(&opened), Arc::clone(&failed));
+            thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    match echo_tunnel(address, ID) {
+                        Ok(_) => drop(opened.fetch_add(1, Ordering::SeqCst)),
+                        Err(error) => failed.lock().unwrap().push(error),
+                    }
+                }
+            })
+        });
+        Self { clients: clients.collect(), stop, opened, failed }
+    }
+
+    /// Waits until another tunnel has been opened, so that each restart meets some.
+    fn goes_on(&self) {
+        let before = self.opened.load(Ordering::SeqCst);
+        while self.opened.load(Ordering::SeqCst) == before && self.failed.lock().unwrap().is_empty() {
+            thread::yield_now();
+        }
+    }
+
+    #[track_caller]
+    fn finish(self, at_least: usize) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.clients.into_iter().for_each(|client| client.join().unwrap());
+        let (opened, failed) = (self.opened.load(Ordering::SeqCst), self.failed.lock().unwrap());
+        assert!(failed.is_empty(), "{} of {opened} attempts failed: {failed:?}", failed.len());
+        assert!(opened >= at_least, "only {opened} tunnels were opened");
+    }
+}
+
+/// Gateways that get their listening socket as a service manager would pass it.
+struct ServiceManager {
+    home: Home,
+    host: Peer,
+    listener: TcpListener,
+}
+
+impl ServiceManager {
+    fn new(vps: &Peer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { home: Home::new(), host: plain_host_api(vec![running(ID, vps.address.port())]), listener }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    fn start(&self) -> Process {
+        let run = Run::new(tool("sh"), &self.home).args(["-c", LAUNCH, "sh", GATEWAY, "--drain-timeout", "3600"]);
+        let run = run.args(UNWATCHED);
+        let run = run.args(["--host-api", &format!("http://{}", self.host.address)]);
+        run.stdin_from(self.listener.try_clone().unwrap()).deadline(600).start()
+    }
+}
+
+fn serves(gateway: &Process, address: SocketAddr) {
+    assert_eq!(gateway.stderr_line("listening on "), address.to_string());
+}
+
+#[test]
+fn a_hundred_restarts_under_load_lose_no_connection() {
+    let _heavy = heavy();
+    let vps = echo_server();
+    let manager = ServiceManager::new(&vps);
+    let address = manager.address();
+    let mut gateway = manager.start();
+    serves(&gateway, address);
+    let load = Load::start(address);
+    let (mut old, mut open) = (Vec::new(), Vec::new());
+    for restart in 0..RESTARTS {
+        load.goes_on();
+        if restart % 10 == 0 {
+            open.push(echo_tunnel(address, ID).unwrap());
+        }
+        // Either the two serve side by side for a moment, or nobody does, and the socket's queue fills.
+        let side_by_side = restart % 2 == 0;
+        if !side_by_side {
+            gateway.signal(Signal::TERM);
+            gateway.stderr_line("stopping; ");
+        }
+        let new = manager.start();
+        if side_by_side {
+            serves(&new, address);
+            gateway.signal(Signal::TERM);
+        }
+        old.push(std::mem::replace(&mut gateway, new));
+    }
+    load.goes_on();
+    load.finish(RESTARTS);
+    // Those that were opened before a restart are in as many old processes, which live on for them.
+    assert_eq!(open.len(), RESTARTS / 10);
+    for mut tunnel in open {
+        echoes(&mut tunnel).expect("a tunnel of an old process");
+    }
+    gateway.signal(Signal::TERM);
+    for process in old.into_iter().chain([gateway]) {
+        process.finish().succeeds().prints_nothing().says(&["stopping; ", "stopped, with 0 tunnels still open\n"]);
+    }
+    manager.host.finish();
+    vps.finish();
+}
+
+/// Waits for the `number`-th process that takes a place, and tells its id. All of them print to one stderr.
+fn heir(process: &Process, number: usize) -> Pid {
+    process.wait_for("a new process", DEADLINE, |seen| {
+        let text = String::from_utf8_lossy(&seen.stderr);
+        let (id, _) = text.split("handed over to process ").nth(number)?.split_once(';')?;
+        Pid::from_raw(id.parse().unwrap())
+    })
+}
+
+#[test]
+fn it_hands_over_to_a_new_process_without_a_service_manager() {
+    let _heavy = heavy();
+    let vps = echo_server();
+    let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let (first, api) = (gateway.process.id(), gateway.api());
+    let load = Load::start(gateway.address);
+    let (mut serving, mut open) = (first, Vec::new());
+    for number in 1..=HAND_OVERS {
+        load.goes_on();
+        if number % 5 == 0 {
+            open.push(echo_tunnel(gateway.address, ID).unwrap());
+        }
+        kill_process(serving, Signal::USR2).unwrap();
+        serving = heir(&gateway.process, number);
+        assert_ne!(serving, first);
+        // The Host API and the admin's address come along, on the sockets that they were on.
+        TcpStream::connect(api).unwrap();
+        TcpStream::connect(gateway.admin).unwrap();
+    }
+    load.goes_on();
+    load.finish(HAND_OVERS);
+    assert_eq!(open.len(), HAND_OVERS / 5);
+    for mut tunnel in open {
+        echoes(&mut tunnel).expect("a tunnel of an old process");
+    }
+    kill_process(serving, Signal::TERM).unwrap();
+    // They share its stderr, whose end is the end of them all.
+    let outcome = gateway.process.finish();
+    outcome.succeeds();
+    let stopped = outcome.stderr.matches("stopped, with 0 tunnels still open\n").count();
+    outcome.check(stopped == HAND_OVERS + 1, "an orderly end of every process");
+    assert!(TcpStream::connect(gateway.address).is_err());
+    vps.finish();
+}
+
+#[test]
+fn a_new_process_that_does_not_come_up_changes_nothing() {
+    let vps = echo_server();
+    let home = Home::new();
+    let program = home.copy(GATEWAY.as_ref(), "gateway");
+    let inventory = home.write("inventory.json", inventory(&[running(ID, vps.address.port())]).to_string());
+    let run = Run::new(&program, &home).args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"]);
+    let run = run.args(UNWATCHED).arg("--inventory");
+    let gateway = run.arg(inventory).start();
+    let address = gateway.stderr_line("listening on ").parse().unwrap();
+    // An upgrade that went wrong.
+    fs::rename(home.script("broken", "#!/bin/sh\nexit 3\n"), &program).unwrap();
+    let mut before = echo_tunnel(address, ID).unwrap();
+    gateway.signal(Signal::USR2);
+    gateway.stderr_line("  caused by: the new process ended before it served");
+    echoes(&mut before).unwrap();
+    echoes(&mut echo_tunnel(address, ID).unwrap()).unwrap();
+    drop(before);
+    gateway.signal(Signal::TERM);
+    gateway.finish().succeeds().says(&["cannot hand over to a new process; this one goes on\n"]);
+    vps.finish();
+}
+
+/// `systemd-socket-activate` starts it on the first connection, with both of its sockets.
+#[test]
+fn systemd_passes_sockets_by_name() {
+    let vps = echo_server();
+    let home = Home::new();
+    let inventory = home.write("inventory.json", inventory(&[running(ID, vps.address.port())]).to_string());
+    for _ in 0..5 {
+        let (tunnels, api) = (free_port(), free_port());
+        let local = |port: u16| format!("127.0.0.1:{port}");
+        let run = Run::new(tool("systemd-socket-activate"), &home).args(["-l", &local(api), "-l", &local(tunnels)]);
+        let run = run.args(["--fdname=api:tunnels", GATEWAY]).args(UNWATCHED).arg("--inventory").arg(&inventory);
+        let process = run.start();
+        let listening = process.try_wait_for(DEADLINE, |seen| {
+            String::from_utf8_lossy(&seen.stderr).contains(&format!("Listening on {}", local(tunnels))).then_some(())
+        });
+        if listening.is_err() {
+            process.finish().says(&["Address already in use"]);
+            continue;
+        }
+        let tunnel = echo_tunnel(local(tunnels).parse().unwrap(), ID).unwrap();
+        assert_eq!(process.stderr_line("serving the Host API on "), local(api));
+        assert_eq!(process.stderr_line("listening on "), local(tunnels));
+        drop(tunnel);
+        process.signal(Signal::TERM);
+        process.finish().succeeds();
+        return;
+    }
+    panic!("somebody else takes every free port");
+}
+
+#[test]
+fn sockets_that_are_of_no_use_are_refused() {
+    let home = Home::new();
+    let start = |socket: std::os::fd::OwnedFd, name: &str| {
+        let run = Run::new(tool("sh"), &home).args(["-c", LAUNCH, "sh", GATEWAY]).env("LISTEN_FDNAMES", name);
+        run.stdin_from(socket).output()
+    };
+    let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (datagrams, listening) = (std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), listener());
+    let connected = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+    for (socket, name, what) in [
+        (datagrams.into(), "", "cannot use the sockets that the service manager passes"),
+        (connected.into(), "", "cannot use the sockets that the service manager passes"),
+        (listener().into(), "api", "cannot use the sockets named `api`"),
+    ] {
+        start(socket, name).exits(2).fails_with("kohakuriver-gateway", what, "");
+    }
+    let heir = Run::new(GATEWAY, &home).env("KOHAKURIVER_GATEWAY_HEIR", "1").output();
+    heir.exits(1).says(&["kohakuriver-gateway: cannot take the place of an older gateway\n  caused by: "]);
+}

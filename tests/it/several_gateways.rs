@@ -1,0 +1,139 @@
+//! Two gateways behind a real HAProxy, as the README has it, with and without the PROXY protocol: one of them goes, and
+//! new tunnels go on through the other.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+
+use rustix::process::Signal;
+
+use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::home::Home;
+use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server};
+use crate::support::run::{Process, Run};
+use crate::support::scene::ID;
+use crate::support::tools::tool;
+use crate::support::tunnels::{echo_tunnel, echoes};
+use crate::support::watched::audit;
+
+/// HAProxy before some gateways. It is given its listening socket, so it can be used from the start.
+struct Haproxy {
+    address: SocketAddr,
+    _process: Process,
+    _home: Home,
+}
+
+impl Haproxy {
+    /// With `options` on each server's line.
+    fn before<'a>(gateways: impl IntoIterator<Item = &'a Gateway>, options: &str) -> Self {
+        let servers: String = (1..)
+            .zip(gateways)
+            .map(|(number, gateway)| format!("    server gateway{number} {} check {options}\n", gateway.address))
+            .collect();
+        let config = format!(
+            "defaults\n    mode tcp\n    timeout connect 3s\n    timeout client 1h\n    timeout server 1h\n    \
+             retries 3\n    option redispatch 1\n\
+             listen ssh\n    bind fd@3\n    balance roundrobin\n    \
+             default-server inter 200ms fall 2 rise 1\n{servers}"
+        );
+        let home = Home::new();
+        let config = home.write("haproxy.cfg", config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let run = Run::new(tool("sh"), &home).args(["-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh"]);
+        let process = run.arg(tool("haproxy")).args(["-db", "-f"]).arg(config).stdin_from(listener).deadline(600);
+        Self { address, _process: process.start(), _home: home }
+    }
+}
+
+fn gateways(vps: &Peer, options: &[&str]) -> [Gateway; 2] {
+    [(); 2].map(|()| Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), options))
+}
+
+fn one_goes(signal: Signal, gateway_options: &[&str], server_options: &str) {
+    let vps = echo_server();
+    let [gone, stays] = gateways(&vps, gateway_options);
+    let haproxy = Haproxy::before([&gone, &stays], server_options);
+    // It takes them in turn.
+    let mut tunnels: Vec<_> = (0..6).map(|_| echo_tunnel(haproxy.address, ID).unwrap()).collect();
+    gone.process.signal(signal);
+    if signal == Signal::TERM {
+        gone.process.stderr_line("stopping; waiting up to 3600 s for 3 tunnels");
+    } else {
+        let killed = gone.process.finish();
+        killed.check(killed.status.code().is_none(), "an end by a signal");
+    }
+    for attempt in 0..20 {
+        let tunnel = echo_tunnel(haproxy.address, ID);
+        tunnel.unwrap_or_else(|error| panic!("attempt {attempt} after {signal:?} with {server_options:?}: {error}"));
+    }
+    let alive = tunnels.iter_mut().filter_map(|tunnel| echoes(tunnel).ok()).count();
+    // A gateway's tunnels are lost with it, unless it may let them finish, and only its own.
+    assert_eq!(alive, if signal == Signal::TERM { 6 } else { 3 }, "after {signal:?} with {server_options:?}");
+    drop((tunnels, haproxy, stays));
+    vps.finish();
+}
+
+const DRAIN: [&str; 2] = ["--drain-timeout", "3600"];
+const PROXIED: [&str; 3] = ["--drain-timeout", "3600", "--proxy-protocol"];
+
+#[test]
+fn a_killed_gateway_takes_its_own_tunnels_along() {
+    one_goes(Signal::KILL, &DRAIN, "");
+    one_goes(Signal::KILL, &PROXIED, "send-proxy-v2");
+}
+
+#[test]
+fn a_gateway_that_stops_lets_its_tunnels_finish() {
+    one_goes(Signal::TERM, &DRAIN, "");
+    one_goes(Signal::TERM, &PROXIED, "send-proxy-v2");
+}
+
+#[test]
+fn audit_lines_keep_the_address_of_the_client() {
+    let vps = echo_server();
+    for (gateway_options, server_options) in [(&DRAIN[..], ""), (&PROXIED[..], "send-proxy-v2")] {
+        let gateways = gateways(&vps, gateway_options);
+        let haproxy = Haproxy::before(&gateways, server_options);
+        for gateway in &gateways {
+            let tunnel = echo_tunnel(haproxy.address, ID).unwrap();
+            let opened = audit(gateway, "opened", 1).remove(0);
+            let of_client = opened["client"] == tunnel.local_addr().unwrap().to_string();
+            // Without the header it is HAProxy's, which is a client like any other.
+            assert_eq!(of_client, !server_options.is_empty(), "{server_options:?}: {tunnel:?} {opened}");
+        }
+    }
+    vps.finish();
+}
+
+/// Everything a gateway answers to `request`.
+fn answer(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+    stream.write_all(request).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_header_is_taken_where_it_is_asked_for_and_nowhere_else() {
+    let vps = echo_server();
+    let [proxied, other] = gateways(&vps, &PROXIED);
+    let [plain, another] = gateways(&vps, &DRAIN);
+    let request = format!("CONNECT {ID}:22 HTTP/1.1\r\n\r\n");
+    let refused = "HTTP/1.1 400 Bad Request\r\n";
+    let direct = answer(proxied.address, request.as_bytes());
+    assert!(direct.starts_with(refused) && direct.contains("does not start with a PROXY protocol header"), "{direct}");
+    let v1 = Haproxy::before([&proxied, &other], "send-proxy");
+    let answered = answer(v1.address, request.as_bytes());
+    assert!(answered.starts_with(refused) && answered.contains("PROXY protocol version 1"), "{answered}");
+    let v2 = Haproxy::before([&plain, &another], "send-proxy-v2");
+    let answered = answer(v2.address, request.as_bytes());
+    assert!(answered.starts_with(refused), "{answered}");
+    // With everything else that HAProxy may put into it.
+    let full = Haproxy::before([&proxied, &other], "send-proxy-v2 proxy-v2-options crc32c,unique-id");
+    assert!(answer(full.address, request.as_bytes()).starts_with("HTTP/1.1 200 "));
+    drop((v1, v2, full, proxied, other, plain, another));
+    vps.finish();
+}

@@ -1,0 +1,65 @@
+//! A user, their settings, and a VPS that these lead to.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::gateway::{Gateway, inventory, running};
+use super::home::Home;
+use super::run::Run;
+use super::scene::ID;
+use super::sshd::Sshd;
+use super::tools::{CLI, tool, user};
+
+/// A VPS behind our gateway, and a user whose key for it lies where a generated one does.
+pub(crate) struct Cluster {
+    pub(crate) sshd: Sshd,
+    pub(crate) gateway: Gateway,
+    pub(crate) home: Home,
+}
+
+impl Cluster {
+    pub(crate) fn new() -> Self {
+        Self::in_home(Home::new())
+    }
+
+    pub(crate) fn in_home(home: Home) -> Self {
+        Self::with(home, |_| {})
+    }
+
+    /// A cluster whose VPS is not as it should be.
+    pub(crate) fn with(home: Home, change: impl FnOnce(&mut Value)) -> Self {
+        let sshd = Sshd::start();
+        sshd.copy_key_to(&home.join(&format!(".ssh/id-kohakuriver-{ID}")));
+        let mut vps = running(ID, sshd.port);
+        change(&mut vps);
+        let gateway = Gateway::with_inventory(&inventory(&[vps]));
+        Self { sshd, gateway, home }
+    }
+
+    pub(crate) fn run(&self, program: impl AsRef<std::ffi::OsStr>) -> Run {
+        let ssh = format!("#!/bin/sh\nexec {} -F none -o BatchMode=yes \"$@\"\n", tool("ssh").display());
+        let folder = self.home.join("bin");
+        if !folder.exists() {
+            // The system's ssh, kept from the settings of the user who runs the tests.
+            self.home.script("bin/ssh", &ssh);
+        }
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        Run::new(program, &self.home)
+            .env("PATH", path)
+            .env("KOHAKURIVER_HOST", "127.0.0.1")
+            .env("KOHAKURIVER_PORT", self.gateway.api().port().to_string())
+            .env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string())
+    }
+
+    /// `kohakuriver vps connect` for the VPS. The VPS's login is that of whoever runs the tests, which by default
+    /// would be root.
+    pub(crate) fn connect(&self) -> Run {
+        let run = self.run(CLI).args(["vps", "connect", ID]);
+        if user() == "root" { run } else { run.args(["--user", &user()]) }
+    }
+
+    pub(crate) fn known_hosts(&self) -> String {
+        fs::read_to_string(self.home.join(".ssh/kohakuriver_known_hosts")).unwrap_or_default()
+    }
+}

@@ -1,0 +1,35 @@
+//! Tunnels through our gateway to a VPS that says back what it hears, and gateways whose port somebody else holds.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::peers::PEER_TIMEOUT;
+
+/// For a gateway of which nobody wants to know who was connected to what.
+pub(crate) const UNWATCHED: [&str; 4] = ["--admin", "off", "--audit-log", "off"];
+
+/// For a shell: what a service manager does ahead of a gateway's start. The socket that is stdin becomes descriptor 3.
+pub(crate) const LAUNCH: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
+
+/// Opens a tunnel through the gateway at `address` to a VPS that says back what it hears, and tries it.
+pub(crate) fn echo_tunnel(address: SocketAddr, id: &str) -> io::Result<TcpStream> {
+    const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PEER_TIMEOUT))?;
+    stream.write_all(format!("CONNECT {id}:22 HTTP/1.1\r\n\r\n").as_bytes())?;
+    let mut answer = [0; YES.len()];
+    stream.read_exact(&mut answer)?;
+    if answer != YES.as_bytes() {
+        return Err(io::Error::other(format!("the gateway answers {}", answer.escape_ascii())));
+    }
+    echoes(&mut stream)?;
+    Ok(stream)
+}
+
+/// Tries a tunnel that is open.
+pub(crate) fn echoes(tunnel: &mut TcpStream) -> io::Result<()> {
+    tunnel.write_all(b"ping")?;
+    let mut echo = [0; 4];
+    tunnel.read_exact(&mut echo)?;
+    if echo == *b"ping" { Ok(()) } else { Err(io::Error::other(format!("the echo is {}", echo.escape_ascii()))) }
+}

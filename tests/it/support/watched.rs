@@ -1,0 +1,113 @@
+//! A gateway that is watched: what its admin is told, and what it writes down.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::gateway::{Gateway, inventory, running};
+use super::home::Home;
+use super::peers::{PEER_TIMEOUT, Peer, echo_server};
+use super::run::{DEADLINE, Outcome, Run};
+use super::scene::ID;
+use super::tools::{CLI, tool};
+
+/// The yes to a CONNECT.
+pub(crate) const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
+
+/// A gateway before a VPS that says back what it hears.
+pub(crate) struct Watched {
+    pub(crate) gateway: Gateway,
+    pub(crate) home: Home,
+    _vps: Peer,
+}
+
+impl Watched {
+    pub(crate) fn new(options: &[&str]) -> Self {
+        let vps = echo_server();
+        let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), options);
+        Self { gateway, home: Home::new(), _vps: vps }
+    }
+
+    /// `curl` on the admin's address, with these arguments behind it.
+    pub(crate) fn curl(&self, path: &str, args: &[&str]) -> Outcome {
+        curl(&self.home, self.gateway.admin, path, args)
+    }
+
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        metric(&self.curl("/metrics", &[]).text(), name)
+    }
+
+    /// Waits until the metric has this value: a tunnel ends a moment after its client has heard of it.
+    pub(crate) fn awaits(&self, name: &str, value: f64) {
+        let end = Instant::now() + DEADLINE;
+        while self.metric(name) != value {
+            assert!(Instant::now() < end, "{name} is {} and not {value}", self.metric(name));
+        }
+    }
+
+    pub(crate) fn sessions(&self) -> Value {
+        serde_json::from_str(&self.curl("/sessions", &[]).text()).unwrap()
+    }
+
+    pub(crate) fn cli(&self, args: &[&str]) -> Run {
+        let run = Run::new(CLI, &self.home).args(["vps", "sessions"]).args(args);
+        run.env("KOHAKURIVER_GATEWAY_ADMIN", self.gateway.admin.to_string())
+    }
+
+    /// The audit lines of this kind, once there are `count` of them.
+    pub(crate) fn audit(&self, event: &str, count: usize) -> Vec<Value> {
+        audit(&self.gateway, event, count)
+    }
+}
+
+pub(crate) fn curl(home: &Home, admin: SocketAddr, path: &str, args: &[&str]) -> Outcome {
+    let url = format!("http://{admin}{path}");
+    let outcome = Run::new(tool("curl"), home).args(["-sS", "--noproxy", "*", &url]).args(args).output();
+    outcome.succeeds();
+    outcome
+}
+
+pub(crate) fn metric(page: &str, name: &str) -> f64 {
+    let name = format!("kohakuriver_gateway_{name} ");
+    let line = page.lines().find_map(|line| line.strip_prefix(&name));
+    line.unwrap_or_else(|| panic!("no {name} in\n{page}")).parse().unwrap()
+}
+
+pub(crate) fn audit(gateway: &Gateway, event: &str, count: usize) -> Vec<Value> {
+    gateway.process.wait_for(&format!("{count} audit lines of {event}"), DEADLINE, |seen| {
+        let text = String::from_utf8_lossy(&seen.stdout).into_owned();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+        let lines: Vec<_> = lines.filter(|line| line["event"] == event).collect();
+        (lines.len() >= count).then_some(lines)
+    })
+}
+
+pub(crate) fn send(gateway: &Gateway, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address).unwrap();
+    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+/// Sends `request`, and reads to the end.
+pub(crate) fn ask(gateway: &Gateway, request: &str) -> String {
+    let mut answer = String::new();
+    send(gateway, request).read_to_string(&mut answer).unwrap();
+    answer
+}
+
+pub(crate) fn connect(target: &str) -> String {
+    format!("CONNECT {target} HTTP/1.1\r\n\r\n")
+}
+
+/// A tunnel that is open.
+pub(crate) fn tunnel(gateway: &Gateway, request: &str, yes: &str) -> TcpStream {
+    let mut stream = send(gateway, request);
+    let mut answer = vec![0; yes.len()];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer), yes);
+    stream
+}
