@@ -51,6 +51,7 @@ Commands:
   ssh          Make VPSes ordinary hosts of ssh
   auth         Log in to the Host
   config       Look at this program's settings
+  doctor       Walk the way to a VPS and name the first thing that is wrong
   completions  Print a script that completes commands and VPSes on TAB
   man          Print the manual page of a command, or write all of them
   help         Print this message or the help of the given subcommand(s)
@@ -80,15 +81,16 @@ fn vps_help() {
 Usage: kohakuriver vps [OPTIONS] <COMMAND>
 
 Commands:
-  connect  Log in to a VPS with the system's ssh
-  list     List the VPSes that are up or on their way
-  status   Show one VPS
-  create   Make a new VPS
-  stop     End a VPS for good
-  restart  Restart a VPS
-  pause    Freeze a VPS's processes for a while
-  resume   Let the processes of a paused VPS go on
-  help     Print this message or the help of the given subcommand(s)
+  connect   Log in to a VPS with the system's ssh
+  list      List the VPSes that are up or on their way
+  status    Show one VPS
+  sessions  Show who is connected to which VPS, as the gateway knows it
+  create    Make a new VPS
+  stop      End a VPS for good
+  restart   Restart a VPS
+  pause     Freeze a VPS's processes for a while
+  resume    Let the processes of a paused VPS go on
+  help      Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help  Print help

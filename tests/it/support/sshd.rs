@@ -81,17 +81,17 @@ impl Sshd {
         fs::copy(&self.key, path).unwrap();
     }
 
-    /// Its public host key's file.
-    pub(crate) fn host_key_file(&self) -> PathBuf {
-        self.home.join("host_key.pub")
-    }
-
     /// Waits until it has taken a connection, by its own log.
     #[track_caller]
     pub(crate) fn was_connected_to(&self) {
         self.process.wait_for("a connection in sshd's log", DEADLINE, |seen| {
             String::from_utf8_lossy(&seen.stderr).contains("Connection from 127.0.0.1").then_some(())
         });
+    }
+
+    /// Its public host key's file.
+    pub(crate) fn host_key_file(&self) -> PathBuf {
+        self.home.join("host_key.pub")
     }
 
     /// How many connections it has taken, by its own log.
