@@ -11,8 +11,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +19,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use super::case::Case;
 use super::conceal::Conceal;
 use super::finding::{Finding, Verdict};
+use super::interrupted::{self, ignored, is_in};
 use super::program;
 use super::session::Folder;
 use super::text;
@@ -67,6 +66,8 @@ pub(in crate::cli) fn run(argv: &[OsString], asked: Asked) -> Result<ExitCode, F
     let logged_in = mark.is_some_and(|mark| mark.exists());
     drop(folder);
     if status.code() == Some(SSH_FAILED) && !logged_in {
+        // ssh is gone, so signals are this program's own again.
+        let _ = interrupted::tidy_up();
         say_what_is_wrong(asked);
     }
     Ok(pass_on(status))
@@ -115,22 +116,18 @@ fn say_what_is_wrong(asked: Asked) {
 fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
     // Before the child is there: a signal that came in between would end this program and leave the child behind.
     let mut ended = on(SIGCHLD)?;
-    let over = Arc::new(AtomicBool::new(false));
     let mut caught = Vec::new();
     let ignored = ignored();
     for (number, signal) in HANDED_ON {
         // What `nohup` had this program ignore ssh inherits, as long as nothing catches it here.
-        if ignored >> (number - 1) & 1 == 1 {
+        if is_in(ignored, number) {
             continue;
         }
         caught.push((on(number)?, signal));
-        // Once ssh is gone they are this program's own again.
-        signal_hook::flag::register_conditional_default(number, Arc::clone(&over))?;
     }
     let mut child = command.spawn()?;
     loop {
         if let Some(status) = child.try_wait()? {
-            over.store(true, Ordering::SeqCst);
             return Ok(status);
         }
         let mut entries = vec![crate::sys::entry(ended.as_fd(), PollFlags::IN)];
@@ -146,14 +143,6 @@ fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
             hand_on(&child, *signal);
         }
     }
-}
-
-/// The signals that this program ignores, a bit for each, the lowest for signal 1 (proc(5), `SigIgn`); none where the
-/// system doesn't tell.
-fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// A stream that becomes readable with each such signal.

@@ -16,6 +16,7 @@ mod gateway;
 mod host_api;
 mod host_key;
 mod host_name;
+mod interrupted;
 mod json;
 mod keys;
 mod login;
@@ -100,6 +101,8 @@ pub(super) struct Arguments {
 pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failure> {
     let asked = arguments.vps.as_deref().map(vps_ref).transpose()?;
     let mut case = Case::new(flags, asked, arguments.key, arguments.user);
+    // Without it a folder may stay behind, and the report is no worse for it.
+    let _ = interrupted::tidy_up();
     let style = Style::of_stdout();
     let mut findings = Vec::new();
     let extent = if arguments.all { Extent::Whole } else { Extent::FirstWrong };

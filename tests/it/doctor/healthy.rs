@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Instant;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{doctor, names, report};
@@ -12,7 +15,7 @@ use crate::support::gateway::NODE;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::RefusingPort;
-use crate::support::run::Outcome;
+use crate::support::run::{DEADLINE, Outcome};
 use crate::support::scene::ID;
 use crate::support::tools::{CLI, sh_quote, tool, user};
 
@@ -281,4 +284,26 @@ fn what_can_be_no_vps_is_wrong_usage() {
     let cluster = Cluster::new();
     cluster.run(CLI).args(["doctor", "a b"]).output().exits(2).prints_nothing().says(&["a b"]);
     cluster.run(CLI).args(["doctor", ID, "--no-such-flag"]).output().exits(2).prints_nothing();
+}
+
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    let cluster = Cluster::new();
+    let temporary = cluster.home.join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    // An ssh that hangs where it should log in.
+    let real = tool("ssh");
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' -v true '*) echo up >&2; exec sleep 30;; esac\nexec {} -F none \"$@\"\n",
+        real.display()
+    );
+    cluster.home.script("bin/ssh", &script);
+    let process = doctor(&cluster).env("TMPDIR", &temporary).start();
+    let end = Instant::now() + DEADLINE;
+    while fs::read_dir(&temporary).unwrap().count() == 0 {
+        assert!(Instant::now() < end, "no login was tried");
+        thread::yield_now();
+    }
+    process.signal(Signal::TERM);
+    process.wait_for("the end of doctor", DEADLINE, |_| (fs::read_dir(&temporary).unwrap().count() == 0).then_some(()));
 }
