@@ -149,7 +149,7 @@ impl Gateway {
         let asker = match &rules.line {
             LineAccess::Off => None,
             LineAccess::WithoutAuthentication => Some(Asker::with(None)),
-            LineAccess::Anonymous => Some(Asker { token: None, anonymous: true }),
+            LineAccess::Anonymous => Some(Asker::anonymous()),
             LineAccess::As(token) => Some(Asker::with(Some(token.clone()))),
         };
         let way = match &asker {
@@ -176,10 +176,11 @@ impl Gateway {
         if !policy::serves(from, rules.clients.as_ref()) {
             return Err(Refusal::AddressNotServed(from.to_string()));
         }
-        let mut admission = self.directory.reach(vps, asker, metrics).await?;
-        attempt.user = admission.user.clone();
+        let admitted = self.directory.reach(vps, asker, metrics).await;
+        attempt.user = asker.user();
+        let mut admission = admitted?;
         attempt.located(&admission.reach);
-        let permit = self.permit(from, &admission.user)?;
+        let permit = self.permit(from, asker.user())?;
         let mut dialled = self.dial(&admission.reach, rules).await;
         if dialled.as_ref().is_err_and(DialError::is_of_the_address) {
             match self.directory.reach_anew(vps, asker, &admission, metrics).await {
@@ -204,9 +205,9 @@ impl Gateway {
         dial::dial(&reach.host, reach.port, runners).await
     }
 
-    fn permit(&self, from: IpAddr, user: &Option<Arc<str>>) -> Result<Permit, Refusal> {
+    fn permit(&self, from: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {
         let tunnels = &self.terms.limits.tunnels;
-        tunnels.admit(from, user.clone()).inspect_err(|_| {
+        tunnels.admit(from, user).inspect_err(|_| {
             // An admin need not know of a client that holds too many itself.
             if tunnels.are_all_taken() {
                 let failure = Failure::new("all tunnels are taken: new ones are refused");

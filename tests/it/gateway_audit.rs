@@ -149,6 +149,8 @@ fn an_audit_line_for_each_reason_to_refuse() {
     let reasons: Vec<_> = lines.iter().map(|line| line["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["token-needed", "not-allowed", "role-too-low", "host-api"]);
     lines.iter().for_each(|line| note(line, "connect"));
+    let users: Vec<_> = lines.iter().map(|line| line["user"].as_str()).collect();
+    assert_eq!(users, [None, Some("stranger1"), Some("viewer1"), Some("stranger1")]);
     let page = curl(&Home::new(), gateway.admin, "/metrics", &[]).text();
     // Three were asked who they are, and one of them for a VPS, twice.
     for outcome in [("refused", 1.0), ("failed", 1.0), ("found", 3.0)] {

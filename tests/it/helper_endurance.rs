@@ -176,6 +176,10 @@ fn thousand(proxy: SocketAddr, program: &Process, home: &Home, mark: &Path, targ
         let args = [&["--log-file", mark.to_str().unwrap()], more, target].concat();
         Spawned::start(ends, home, proxy, &args)
     };
+    // Once it has served one, the proxy has everything that it keeps.
+    let resting = sockets(program.id());
+    complete(start(Ends::BOTH[0], &[]));
+    settles(resting, DEADLINE, || sockets(program.id()));
     let before = descriptors(program.id());
     many(8, |number| {
         let mut random = Random::new(number as u64);

@@ -11,7 +11,6 @@
 //! | a viewer, a role that isn't known | none, though the Host shows a viewer every task |
 //! | nobody: no token, or a wrong one | none; with `--line-protocol anonymous` what the Host shows to nobody |
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -47,13 +46,17 @@ impl HostDirectory {
     }
 
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
-        let user = match self.caller(&asker.token, metrics).await? {
-            Caller::Everyone => None,
-            Caller::Anonymous if asker.anonymous => None,
+        match self.caller(&asker.token, metrics).await? {
+            Caller::Everyone => {}
+            Caller::Anonymous if asker.anonymous => {}
             Caller::Anonymous => return Err(Refusal::TokenNeeded),
-            Caller::User(User { name, role: Role::User | Role::Operator | Role::Admin }) => Some(Arc::from(name)),
-            Caller::User(User { role, .. }) => return Err(Refusal::RoleTooLow(role.to_string())),
-        };
+            Caller::User(User { name, role }) => {
+                asker.user.get_or_init(|| name.into());
+                if !matches!(role, Role::User | Role::Operator | Role::Admin) {
+                    return Err(Refusal::RoleTooLow(role.to_string()));
+                }
+            }
+        }
         let client = self.client.with_token(asker.token.clone());
         let key = (asker.token.clone(), vps.clone());
         let ask = async |has_older| self.limited(has_older, place(&client, vps), metrics).await;
@@ -65,7 +68,7 @@ impl HostDirectory {
         };
         was_good_for.increment();
         let known_from = (!known.is_new).then_some(known.asked_at);
-        Ok(Admission { reach: known.value, user, known_from })
+        Ok(Admission { reach: known.value, known_from })
     }
 
     pub(super) fn doubt(&self, vps: &VpsRef, asker: &Asker, known_from: Instant) {

@@ -3,7 +3,7 @@
 mod cache;
 mod host;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
 
@@ -27,19 +27,18 @@ pub enum Directory {
 }
 
 /// Who asks.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Asker {
-    pub(super) token: Option<Token>,
+    token: Option<Token>,
     /// The Host is asked even when it takes the asker for nobody: it may show VPSes to such.
-    pub(super) anonymous: bool,
+    anonymous: bool,
+    user: OnceLock<Arc<str>>,
 }
 
-/// A yes: where the VPS is, and for whom.
+/// A yes: where the VPS is.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Admission {
     pub(super) reach: Reach,
-    /// Who the Host says the caller is; `None` without authentication.
-    pub(super) user: Option<Arc<str>>,
     /// When the Host was asked, if that was before the caller came.
     known_from: Option<Instant>,
 }
@@ -47,7 +46,17 @@ pub(super) struct Admission {
 impl Asker {
     /// Somebody with this token, or with none.
     pub(super) fn with(token: Option<Token>) -> Self {
-        Self { token, anonymous: false }
+        Self { token, anonymous: false, user: OnceLock::new() }
+    }
+
+    /// Somebody of whom it is known that they have none.
+    pub(super) fn anonymous() -> Self {
+        Self { anonymous: true, ..Self::with(None) }
+    }
+
+    /// Who the Host says they are, once it was asked; never without authentication.
+    pub(super) fn user(&self) -> Option<Arc<str>> {
+        self.user.get().cloned()
     }
 }
 
@@ -75,7 +84,7 @@ impl Directory {
                     VpsRef::Name(name) => choose(name, &cluster.vps)?,
                 };
                 let node = cluster.nodes.iter().find(|node| Some(&node.hostname) == found.node.as_ref());
-                Ok(Admission { reach: locate(found, node)?, user: None, known_from: None })
+                Ok(Admission { reach: locate(found, node)?, known_from: None })
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::sys;
 
 /// Most pipes of one thread at a time. Whoever gets none copies.
 const MOST: usize = 128;
-/// How many of them are kept for later while nobody needs them.
+/// How many of them are kept for later while nobody needs them, as long as there are tunnels.
 const KEPT: usize = 16;
 /// The size asked for, in bytes. A normal user may have 64 MiB in all, by default (pipe(7)).
 const SIZE: usize = 256 * 1024;
@@ -50,6 +50,11 @@ impl Pipes {
         if pipe.held == 0 && self.idle.len() < KEPT {
             self.idle.push(pipe);
         }
+    }
+
+    /// Closes those that nobody needs.
+    pub(super) fn forget_idle(&mut self) {
+        self.idle = Vec::new();
     }
 
     /// Notes that the system can't splice these sockets, so that nobody tries again.

@@ -139,6 +139,9 @@ impl Worker {
         tunnel.release(&mut self.tools);
         // A socket that is closed is off the event loop as well.
         tunnel.close(ending);
+        if self.tunnels.is_empty() {
+            self.tools.pipes.forget_idle();
+        }
         self.inbox.tunnels.fetch_sub(1, Ordering::Relaxed);
         self.open.one_less();
     }

@@ -100,20 +100,25 @@ async fn who_may_with_authentication_on() {
     ] {
         // Twice: what is remembered says the same.
         for _ in 0..2 {
-            let got = directory.reach(&vps(id), &bearer(token), &METRICS).await;
+            let asker = bearer(token);
+            let got = directory.reach(&vps(id), &asker, &METRICS).await;
             let got = got.map(|admission| {
                 assert_eq!((admission.reach.host.as_str(), admission.reach.port), ("10.0.0.7", 22));
-                admission.user.unwrap().to_string()
+                asker.user().unwrap().to_string()
             });
             assert_eq!(got, expected.clone().map(str::to_owned), "{token} {id}");
+            // Whoever is refused is known by name as well.
+            let known = !["", "wrong"].contains(&token);
+            assert_eq!(asker.user().as_deref(), known.then_some(token));
         }
     }
-    let nobody = Asker { token: None, anonymous: true };
+    let nobody = Asker::anonymous();
     assert_eq!(directory.reach(&vps(ID), &nobody, &METRICS).await, Err(Refusal::TokenNeeded));
     assert_eq!(directory.is_open_to_everyone(&METRICS).await, Some(false));
     // A Host that shows a VPS to anyone.
     host.on(STATUS, 200, task(22));
-    assert_eq!(directory.reach(&vps(ID), &nobody, &METRICS).await.unwrap().user, None);
+    directory.reach(&vps(ID), &nobody, &METRICS).await.unwrap();
+    assert_eq!(nobody.user(), None);
     assert_eq!(directory.reach(&vps(ID), &bearer(""), &METRICS).await, Err(Refusal::TokenNeeded));
 }
 
@@ -127,7 +132,9 @@ async fn with_authentication_off_everyone_may() {
     );
     let on = directory(&host);
     for token in ["", "whatever"] {
-        assert_eq!(on.reach(&vps(ID), &bearer(token), &METRICS).await.unwrap().user, None, "{token}");
+        let asker = bearer(token);
+        on.reach(&vps(ID), &asker, &METRICS).await.unwrap();
+        assert_eq!(asker.user(), None, "{token}");
     }
     assert_eq!(on.is_open_to_everyone(&METRICS).await, Some(true));
     // Said by something in front of a Host, the same status means nothing of the kind.
@@ -198,7 +205,9 @@ async fn while_the_host_is_down_known_callers_reach_known_vpses() {
     let down = |text: &str| host.forget_and_answer_all(500, text);
     down("Internal Server Error");
     pass(FRESH).await;
-    assert_eq!(directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap().user.as_deref(), Some("owner1"));
+    let owner = bearer("owner1");
+    directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
+    assert_eq!(owner.user().as_deref(), Some("owner1"));
     for (token, id) in [("stranger1", ID), ("", ID), ("owner1", "5")] {
         let refusal = directory.reach(&vps(id), &bearer(token), &METRICS).await.unwrap_err();
         assert!(matches!(&refusal, Refusal::HostApi(why) if why.contains("answered 500")), "{token}: {refusal:?}");
