@@ -19,8 +19,8 @@ const READ: usize = 16 * 1024;
 const COPY: usize = 64 * 1024;
 /// Most bytes that are spliced at once.
 const SPLICE: usize = 1024 * 1024;
-/// How much a direction moves until others get their turn, in bytes.
-pub(super) const TURN: usize = 128 * 1024;
+/// How much a direction moves until others get their turn, in bytes; the last move may exceed it by a pipe.
+pub(super) const TURN: usize = 512 * 1024;
 
 /// What the flows of one thread share.
 pub(super) struct Tools {
