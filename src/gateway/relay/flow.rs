@@ -14,23 +14,45 @@ use super::pipes::{Pipe, Pipes};
 use crate::sys;
 
 /// How much is read at once, in bytes; more than that is a burst.
-const READ: usize = 16 * 1024;
+pub(super) const READ: usize = 16 * 1024;
 /// How much is read at once in a burst that has no pipe, in bytes.
 const COPY: usize = 64 * 1024;
-/// Most bytes that are spliced at once.
+/// Most bytes that are spliced at once: what is moved in one go costs little more than half of it.
 const SPLICE: usize = 1024 * 1024;
-/// How much a direction moves until others get their turn, in bytes; the last move may exceed it by a pipe.
-pub(super) const TURN: usize = 512 * 1024;
+/// The same while somebody types, who would wait for it.
+const SPLICE_BESIDE_TYPING: usize = 128 * 1024;
+/// How many moves are small after somebody has typed: some tens of milliseconds' worth.
+const SMALL_MOVES: u32 = 1000;
+/// How much a direction moves until others get their turn, in bytes; its last move may be larger.
+pub(super) const TURN: usize = 128 * 1024;
 
 /// What the flows of one thread share.
 pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
     pub(super) pipes: Pipes,
+    /// How many of the next moves are to be small.
+    small_moves: u32,
 }
 
 impl Tools {
     pub(super) fn new(pipes: Pipes) -> Self {
-        Self { buffer: vec![0; COPY].into(), pipes }
+        Self { buffer: vec![0; COPY].into(), pipes, small_moves: 0 }
+    }
+
+    /// Somebody types, and waits for an answer.
+    pub(super) fn note_typing(&mut self) {
+        self.small_moves = SMALL_MOVES;
+    }
+
+    /// How much the next move may move.
+    fn next_move(&mut self) -> usize {
+        match self.small_moves.checked_sub(1) {
+            Some(left) => {
+                self.small_moves = left;
+                SPLICE_BESIDE_TYPING
+            }
+            None => SPLICE,
+        }
     }
 }
 
@@ -161,7 +183,7 @@ impl Flow {
     fn step(&mut self, from: &mut Side, to: &mut Side, tools: &mut Tools) -> Step {
         match &mut self.held {
             Held::Pipe(pipe) if pipe.held > 0 => drain(pipe, to),
-            Held::Pipe(_) => self.fill(from, to, &mut tools.pipes),
+            Held::Pipe(_) => self.fill(from, to, tools),
             Held::Bytes { bytes, written } => match write(&bytes[*written..], to) {
                 Step::Moved(more) => {
                     *written += more;
@@ -175,7 +197,7 @@ impl Flow {
             Held::Nothing if self.burst && from.readable => match tools.pipes.take() {
                 Some(pipe) => {
                     self.held = Held::Pipe(pipe);
-                    self.fill(from, to, &mut tools.pipes)
+                    self.fill(from, to, tools)
                 }
                 None => self.read(from, to, &mut tools.buffer),
             },
@@ -208,17 +230,17 @@ impl Flow {
     }
 
     /// Fills the empty pipe. When the source is dry the pipe goes back.
-    fn fill(&mut self, from: &mut Side, to: &mut Side, pipes: &mut Pipes) -> Step {
+    fn fill(&mut self, from: &mut Side, to: &mut Side, tools: &mut Tools) -> Step {
         let Held::Pipe(pipe) = &mut self.held else { return Step::Moved(0) };
         let step = if from.readable {
-            match sys::splice(from.stream.as_fd(), pipe.write.as_fd(), SPLICE) {
+            match sys::splice(from.stream.as_fd(), pipe.write.as_fd(), tools.next_move()) {
                 Ok(0) => ended(from, to),
                 Ok(bytes) => {
                     pipe.held = bytes;
                     return Step::Moved(0);
                 }
                 Err(error) if sys::cannot_splice(&error) => {
-                    pipes.give_up();
+                    tools.pipes.give_up();
                     Step::Moved(0)
                 }
                 Err(error) => unread(&error, from),
@@ -226,7 +248,7 @@ impl Flow {
         } else {
             Step::Waits
         };
-        self.release(pipes);
+        self.release(&mut tools.pipes);
         step
     }
 }

@@ -14,7 +14,8 @@
 //! - A side that ended its direction and then takes no more has left. The other one gets an orderly end first, so that
 //!   the last words arrive, and a reset when it hasn't closed in a while: some clients (nc) wait for ever after an end.
 //! - A reset is noticed while a direction is idle, and while it is stuck on a receiver that takes nothing.
-//! - A tunnel's turn is bounded, and those that move little go first, so that typing stays quick beside bulk.
+//! - A tunnel's turn is bounded, those that move little go first, and bulk moves in small parts while there are such, so
+//!   that typing stays quick beside it.
 //! - A direction holds bytes only while its receiver has no room: at most one pipe or one read of them. An idle tunnel
 //!   costs its two sockets and one small allocation.
 //! - A panic ends the tunnel that it happened in.

@@ -9,8 +9,8 @@ use crate::sys;
 const MOST: usize = 64;
 /// How many of them are kept for later while nobody needs them, as long as there are tunnels.
 const KEPT: usize = 16;
-/// The size asked for, in bytes: what is moved at once costs little more than what is moved in parts. A normal user may
-/// have no larger one, and 64 MiB in all, by default (pipe(7)).
+/// The size asked for, in bytes: as much as is ever moved at once. A normal user may have no larger one, and 64 MiB in
+/// all, by default (pipe(7)).
 const SIZE: usize = 1024 * 1024;
 /// A pipe that came out smaller than this, in bytes, serves worse than a copy.
 const LEAST: usize = 64 * 1024;

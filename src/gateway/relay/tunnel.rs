@@ -9,12 +9,14 @@ use mio::Registry;
 use mio::event::Event;
 use mio::{Interest, Token};
 
-use super::flow::{End, Flow, Side, Tools, Turn};
+use super::flow::{End, Flow, READ, Side, Tools, Turn};
 use crate::gateway::session::{Ending, OpenSession};
 use crate::sys;
 
 /// How long a side that was told of the end has to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How many turns in a row that move little make somebody who types. A pause in the midst of bulk makes fewer.
+const SMALL_TURNS: u8 = 4;
 /// How much of what it still sends is read and thrown away, in bytes.
 const CLOSE_BYTES: usize = 256 * 1024;
 
@@ -56,6 +58,8 @@ pub(super) struct Tunnel {
     closing: Option<Closing>,
     /// When it last moved anything.
     pub(super) moved_at: Instant,
+    /// How many of its last turns in a row have moved little.
+    small_turns: u8,
     /// Whether it stands in one of the worker's queues.
     pub(super) queued: bool,
     pub(super) session: OpenSession,
@@ -77,6 +81,7 @@ impl Tunnel {
             down: Flow::new(Vec::new()),
             closing: None,
             moved_at: Instant::now(),
+            small_turns: 0,
             queued: false,
             session,
         }
@@ -96,6 +101,16 @@ impl Tunnel {
     /// Whether it moves much, and so can wait for its turn.
     pub(super) fn is_bulk(&self) -> bool {
         self.up.is_bulk() || self.down.is_bulk()
+    }
+
+    /// Whether somebody types, now that a turn has moved so many bytes.
+    pub(super) fn is_typing(&mut self, moved: usize) -> bool {
+        self.small_turns = match moved {
+            0 => return false,
+            1..READ => self.small_turns.saturating_add(1),
+            _ => 0,
+        };
+        self.small_turns >= SMALL_TURNS
     }
 
     /// Lets go of everything that belongs to the worker.

@@ -166,6 +166,9 @@ impl Worker {
         let mut moved = 0;
         let tools = &mut self.tools;
         let next = catch_unwind(AssertUnwindSafe(|| tunnel.turn(tools, &mut moved)));
+        if tunnel.is_typing(moved) {
+            tools.note_typing();
+        }
         if moved > 0 && self.idle_timeout.is_some() {
             tunnel.moved_at = Instant::now();
         }
