@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Records a terminal in which VPSes are listed, looked at and reached, and puts what it shows into README.md.
 #
-# All of it is real: an sshd in the part of the VPS, the gateway before it, and a terminal (tmux) of 80 columns. It runs on
+# All of it is real: an sshd in the part of the VPS, the gateway before it, and a terminal (tmux) of 100 columns. It uses
 # free ports of the loopback interface, and leaves no process and no file behind.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -72,7 +72,7 @@ started+=($!)
 api=$(line_of "$folder/gateway.log" 'serving the Host API on ' | sed 's/.*://')
 proxy=$(line_of "$folder/gateway.log" '^listening on ' | sed 's/.*://')
 
-"${terminal[@]}" new-session -d -x 80 -y 60 env -i HOME="$folder" PATH="$programs:$PATH" TERM=tmux-256color LC_ALL=C.UTF-8 \
+"${terminal[@]}" new-session -d -x 100 -y 60 env -i HOME="$folder" PATH="$programs:$PATH" TERM=tmux-256color LC_ALL=C.UTF-8 \
     USER="$(id -un)" KOHAKURIVER_HOST=127.0.0.1 KOHAKURIVER_PORT="$api" KOHAKURIVER_SSH_PROXY_PORT="$proxy" PS1='$ ' \
     bash --norc --noprofile
 # Types a command, once the prompt before it is there, and waits for the one behind it.
