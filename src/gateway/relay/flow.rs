@@ -306,8 +306,13 @@ fn unwritten(error: &io::Error, to: &mut Side) -> Step {
         }
         io::ErrorKind::Interrupted => Step::Moved(0),
         kind => {
-            // EPIPE if its end came before.
-            to.reset |= kind == io::ErrorKind::ConnectionReset;
+            // EPIPE follows an end that came before; without one, a splice that had moved something has swallowed the
+            // error itself.
+            to.reset |= match kind {
+                io::ErrorKind::ConnectionReset => true,
+                io::ErrorKind::BrokenPipe => !to.ended,
+                _ => false,
+            };
             Step::Over(End::ReceiverLost)
         }
     }
