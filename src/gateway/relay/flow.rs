@@ -65,6 +65,8 @@ pub(super) struct Side {
     pub(super) ended: bool,
     /// It was reset, or found dead.
     pub(super) lost: bool,
+    /// Its write half was shut from here.
+    shut: bool,
     /// A write has met the reset. The system tells of it once, and whoever reads next finds an end.
     reset: bool,
 }
@@ -73,12 +75,14 @@ impl Side {
     pub(super) fn new(stream: std::net::TcpStream) -> Self {
         let stream = TcpStream::from_std(stream);
         // Nobody has written to it yet but for a short answer; whether it can be read, the first event tells.
-        Self { stream, readable: false, writable: true, ended: false, lost: false, reset: false }
+        Self { stream, readable: false, writable: true, ended: false, lost: false, shut: false, reset: false }
     }
 
     /// Notes what the event loop says.
     pub(super) fn note(&mut self, event: &Event) {
         self.lost |= event.is_error();
+        // Nobody here has shut it, so the connection is dead; a splice may have swallowed the error.
+        self.reset |= event.is_write_closed() && !self.shut;
         self.ended |= event.is_read_closed();
         self.readable |= event.is_readable() || self.ended || self.lost;
         self.writable |= event.is_writable() || self.lost;
@@ -278,12 +282,13 @@ fn write(bytes: &[u8], to: &mut Side) -> Step {
 }
 
 /// Passes the end of a stream on.
-fn ended(from: &Side, to: &Side) -> Step {
+fn ended(from: &Side, to: &mut Side) -> Step {
     if from.reset {
         return Step::Over(End::SenderLost);
     }
     // It fails only when the receiver is gone, which the opposite direction meets as well.
     let _ = to.stream.shutdown(Shutdown::Write);
+    to.shut = true;
     Step::Over(End::Complete)
 }
 
