@@ -1,13 +1,15 @@
 //! From a name to its addresses, with a deadline.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
+use std::thread;
 
 use rustix::event::PollFlags;
 
-use super::{DialError, Watch};
+use super::{DialError, Interrupted, Watch};
 
 /// The addresses of `host`, in the resolver's order. An address needs no look-up.
 ///
@@ -20,23 +22,68 @@ pub fn resolve(host: &str, port: u16, watch: Watch<'_>) -> Result<Vec<SocketAddr
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let failed = |error: std::io::Error| DialError::Resolve(error.to_string());
+    let name = host.to_owned();
+    await_thread(move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect), watch)
+}
+
+/// What `look_up` finds, in a thread of its own.
+fn await_thread(
+    look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    watch: Watch<'_>,
+) -> Result<Vec<SocketAddr>, DialError> {
+    let failed = |error: io::Error| DialError::Resolve(error.to_string());
     let (done, awaited) = UnixStream::pair().map_err(failed)?;
     let (sender, receiver) = mpsc::channel();
-    let name = host.to_owned();
-    let look_up = move || {
-        let _ = sender.send((name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>));
+    let resolver = move || {
+        let _ = sender.send(look_up());
         // Closing it wakes the waiting side.
         drop(done);
     };
-    std::thread::Builder::new().name("resolver".to_owned()).spawn(look_up).map_err(failed)?;
-    watch
-        .wait_for(awaited.as_fd(), PollFlags::IN)
-        .map_err(|interrupted| DialError::Interrupted(interrupted, Vec::new()))?;
-    let addresses = receiver.recv().map_err(|_| DialError::Resolve("the resolver gave no answer".to_owned()))?;
-    match addresses {
-        Ok(addresses) if addresses.is_empty() => Err(DialError::Resolve("the name has no address".to_owned())),
-        Ok(addresses) => Ok(addresses),
-        Err(error) => Err(failed(error)),
+    thread::Builder::new().name("resolver".to_owned()).spawn(resolver).map_err(failed)?;
+    watch.wait_for(awaited.as_fd(), PollFlags::IN).map_err(|interrupted| match interrupted {
+        Interrupted::Deadline => DialError::Resolve("the resolver gave no answer in time".to_owned()),
+        interrupted => DialError::Interrupted(interrupted, Vec::new()),
+    })?;
+    match receiver.recv() {
+        Ok(Ok(addresses)) if addresses.is_empty() => Err(DialError::Resolve("the name has no address".to_owned())),
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(error)) => Err(failed(error)),
+        Err(_) => Err(DialError::Resolve("the resolver gave no answer".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_resolver_that_hangs_is_waited_for_until_the_deadline_or_the_end_of_ssh() {
+        let (ssh, ssh_end) = UnixStream::pair().unwrap();
+        let within = |limit| {
+            let (released, hangs) = mpsc::channel();
+            let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit };
+            let error = await_thread(move || hangs.recv().map_err(io::Error::other), watch).unwrap_err();
+            drop::<mpsc::Sender<Vec<SocketAddr>>>(released);
+            error
+        };
+        let error = within(Duration::from_millis(20));
+        assert!(matches!(&error, DialError::Resolve(why) if why == "the resolver gave no answer in time"), "{error:?}");
+        drop(ssh_end);
+        let error = within(Duration::from_secs(60));
+        assert!(matches!(error, DialError::Interrupted(Interrupted::SshGone, _)), "{error:?}");
+    }
+
+    #[test]
+    fn what_the_resolver_finds_or_does_not() {
+        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + Duration::from_secs(60) };
+        let address: SocketAddr = "[::1]:22".parse().unwrap();
+        assert_eq!(await_thread(move || Ok(vec![address]), watch).unwrap(), [address]);
+        assert_eq!(resolve("::1", 22, watch).unwrap(), [address]);
+        assert!(resolve("localhost", 22, watch).unwrap().iter().all(|address| address.ip().is_loopback()));
+        for (found, why) in [(Ok(Vec::new()), "the name has no address"), (Err(io::Error::other("no")), "no")] {
+            assert_eq!(await_thread(|| found, watch).unwrap_err().to_string(), why);
+        }
     }
 }
