@@ -180,6 +180,7 @@ mod tests {
         established(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
         established(b"HTTP/1.1 200 OK\r\nbroken field\r\nB: c\r\n\r\n");
         established(&[b"HTTP/1.1 200 OK\r\n".as_slice(), &b"X-A: b\r\n".repeat(110), b"\r\n"].concat());
+        established(&[b"HTTP/1.1 200 OK\r\n".as_slice(), &b"X:\r\n".repeat(10_000), b"\r\n"].concat());
         established(&[b"HTTP/1.1 200 OK\r\nX-A: ".as_slice(), &[b'x'; 6 * 1024], b"\r\n\r\n"].concat());
     }
 

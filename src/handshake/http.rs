@@ -2,10 +2,6 @@
 
 use std::borrow::Cow;
 
-/// Most fields of one head that are looked at. A head within [`MAX_HEAD`](super::MAX_HEAD) can hold more only if they
-/// are empty ones.
-const MAX_FIELDS: usize = 1024;
-
 /// How the end of a body is told (RFC 9112 §6.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Framing {
@@ -40,9 +36,9 @@ impl Framing {
 
 /// What `read` makes of a whole head, its empty line included; `None` when it isn't one of HTTP.
 pub(crate) fn parse<T>(head: &[u8], read: impl FnOnce(u16, &httparse::Response<'_, '_>) -> T) -> Option<T> {
-    // No more than there are lines: thousands of small heads may stand before the answer.
+    // There are no more than lines, and those are limited by the length of a head.
     let lines = head.iter().filter(|&&b| b == b'\n').count();
-    let mut fields = vec![httparse::EMPTY_HEADER; lines.min(MAX_FIELDS)];
+    let mut fields = vec![httparse::EMPTY_HEADER; lines];
     let mut response = httparse::Response::new(&mut fields);
     let mut config = httparse::ParserConfig::default();
     // A field that breaks the grammar is the server's fault, but no reason to keep a user out.
