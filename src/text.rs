@@ -34,7 +34,8 @@ pub fn excerpt_bytes(bytes: &[u8]) -> String {
 }
 
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ mod tests {
         assert_eq!(printable("\x1b]0;pwned\x07red\x1b[31m"), "]0;pwnedred[31m");
         assert_eq!(printable("a\u{9b}31mb\u{7f}"), "a31mb");
         assert_eq!(printable("evil\u{202e}txt.exe"), "eviltxt.exe");
+        assert_eq!(printable("a\u{ad}\u{61c}b\u{206e}\u{feff}c\u{fff9}\u{e0041}d"), "abcd");
     }
 
     #[test]
