@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use crate::api::{Api, ApiError, Transport};
@@ -46,7 +47,7 @@ async fn look_up_in<T: Transport>(folder: &Path, client: &Api<T>, name: &str) ->
     if let Some(id) = memory.recall(SystemTime::now()) {
         return Ok(id);
     }
-    let _lock = memory.lock(client).await;
+    let _lock = memory.lock(client).await?;
     if let Some(id) = memory.recall(SystemTime::now()) {
         return Ok(id);
     }
@@ -103,18 +104,26 @@ impl<'n> Memory<'n> {
     }
 
     /// Held while the Host is asked. `None` when it can't be had: then several ask.
-    async fn lock<T: Transport>(&self, client: &Api<T>) -> Option<File> {
+    ///
+    /// # Errors
+    /// When something ends the wait for it that would end asking as well.
+    async fn lock<T: Transport>(&self, client: &Api<T>) -> Result<Option<File>, ApiError> {
+        let Some(file) = self.lock_file() else { return Ok(None) };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(file)),
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => client.pause(PAUSE).await?,
+                // Held for too long, or by a file system that knows no locks.
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn lock_file(&self) -> Option<File> {
         DirBuilder::new().recursive(true).mode(0o700).create(self.path.parent()?).ok()?;
         let path = self.path.with_extension("lock");
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).ok()?;
-        let deadline = Instant::now() + PATIENCE;
-        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            if Instant::now() >= deadline {
-                return None;
-            }
-            client.pause(PAUSE).await;
-        }
-        Some(file)
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).ok()
     }
 }
 

@@ -51,8 +51,8 @@ impl<T: Transport> Api<T> {
     }
 
     /// Waits without holding anybody up.
-    pub(crate) async fn pause(&self, time: Duration) {
-        self.shared.transport.pause(time).await;
+    pub(crate) async fn pause(&self, time: Duration) -> Result<(), ApiError> {
+        self.shared.transport.pause(time).await
     }
 
     /// The API's address.

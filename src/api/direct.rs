@@ -46,10 +46,7 @@ impl Direct<'_> {
         let within = |limit| Watch { deadline: Instant::now() + limit, ..self.watch };
         let (watch, connecting) = (within(limit), within(limit.min(CONNECT_LIMIT)));
         let broke = |error: io::Error| unreachable(&self.base, error);
-        let interrupted = |why| match why {
-            Interrupted::Deadline => ApiError::Timeout { base: self.base.clone(), limit },
-            why => unreachable(&self.base, why),
-        };
+        let interrupted = |why| self.interrupted(why, limit);
         let socket = dial::connect(&self.host, self.port, connecting).map_err(|error| match error {
             DialError::Interrupted(why, _) => interrupted(why),
             error => unreachable(&self.base, error),
@@ -65,6 +62,13 @@ impl Direct<'_> {
             if let Some(answer) = reader.take(&chunk[..read], &self.base)? {
                 return Ok(answer);
             }
+        }
+    }
+
+    fn interrupted(&self, why: Interrupted, limit: Duration) -> ApiError {
+        match why {
+            Interrupted::Deadline => ApiError::Timeout { base: self.base.clone(), limit },
+            why => unreachable(&self.base, why),
         }
     }
 
@@ -88,9 +92,9 @@ impl Transport for Direct<'_> {
         self.exchange(path, token)
     }
 
-    async fn pause(&self, time: Duration) {
-        // Whatever ends the pause early ends the next request, too.
-        let _ = self.watch.wait(&[], Some(Instant::now() + time));
+    async fn pause(&self, time: Duration) -> Result<(), ApiError> {
+        let ended = self.watch.wait(&[], Some(Instant::now() + time));
+        ended.map(drop).map_err(|why| self.interrupted(why, time))
     }
 }
 

@@ -153,8 +153,9 @@ impl Transport for Pooled {
         self.ask(Question::get(path, token)).await
     }
 
-    async fn pause(&self, time: Duration) {
+    async fn pause(&self, time: Duration) -> Result<(), ApiError> {
         tokio::time::sleep(time).await;
+        Ok(())
     }
 }
 

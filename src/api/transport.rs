@@ -32,8 +32,8 @@ pub trait Transport: Send + Sync {
     /// Gets `path`, which starts with a slash.
     fn get(&self, path: &str, token: Option<&Token>) -> impl Future<Output = Result<Answer, ApiError>> + Send;
 
-    /// Waits.
-    fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send;
+    /// Waits. An error says that something ended the wait early, which would end a request as well.
+    fn pause(&self, time: Duration) -> impl Future<Output = Result<(), ApiError>> + Send;
 }
 
 /// What came back.
