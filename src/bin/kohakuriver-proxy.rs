@@ -10,7 +10,11 @@ fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args_os()) {
         Ok(Asked::Tunnel(arguments)) => arguments,
         Ok(Asked::Text(text)) => return print(text),
-        Err(failure) => return fail(&failure, &mut Journal::new(false)),
+        Err(failure) => {
+            let mut journal = Journal::new(false);
+            journal.log_early(None);
+            return fail(&failure, &mut journal);
+        }
     };
     let mut journal = Journal::new(arguments.verbose);
     match helper::run(&arguments, &mut journal) {

@@ -19,7 +19,7 @@ pub(super) struct Scene {
     pub(super) target: Target,
     /// `host:port` of the proxy.
     pub(super) proxy: String,
-    /// `--connect-timeout`.
+    /// How long the VPS's first byte is waited for.
     pub(super) limit: Duration,
 }
 
@@ -152,5 +152,6 @@ fn no_connect(proxy: &str, error: &OpenError) -> Failure {
 }
 
 fn seconds(limit: Duration) -> String {
-    format!("{} s", limit.as_secs_f64())
+    // What is left of a longer time has more digits than anybody reads.
+    format!("{} s", (limit.as_secs_f64() * 100.0).round() / 100.0)
 }

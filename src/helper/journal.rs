@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::failure::Failure;
+use crate::settings::{env_vars, process_environment};
 use crate::text::printable;
 
 /// The program's name, as it stands before each message.
@@ -38,6 +39,14 @@ impl Journal {
             Ok(file) => self.file = Some(file),
             Err(error) => say(&format!("{PROGRAM}: cannot write the log file {}: {error}\n", path.display())),
         }
+    }
+
+    /// Writes to the file that the flag names, or else the environment: for a failure that comes before there are
+    /// settings.
+    pub fn log_early(&mut self, flag: Option<&Path>) {
+        let named = flag.map(Path::to_owned);
+        let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));
+        named.iter().for_each(|path| self.log_to(path));
     }
 
     /// Says a step, with `-v` only.

@@ -31,6 +31,7 @@ use crate::target::{Target, TargetError, VpsRef, authority};
 use explain::Scene;
 use open::{Order, Tunnel};
 use patience::Patience;
+use signals::Signals;
 
 /// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh.
 ///
@@ -41,7 +42,7 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
     let (host, port) = arguments.host_api.clone().map_or((None, None), |api| (Some(api.host), api.port));
     let (proxy, log_file) = (arguments.proxy.clone(), arguments.log_file.clone());
     let flags = Flags { host, port, proxy, log_file, ..Flags::default() };
-    let settings = Settings::load(flags)?;
+    let settings = Settings::load(flags).inspect_err(|_| journal.log_early(arguments.log_file.as_deref()))?;
     if let Some(log_file) = &settings.log_file {
         journal.log_to(&log_file.value);
     }
@@ -69,7 +70,8 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
     };
 
     let (proxy_host, proxy_port) = settings.ssh_proxy();
-    let scene = Scene {
+    let signals = Signals::default();
+    let mut scene = Scene {
         target: task.map_or(target, |id| Target::Vps(VpsRef::Id(id))),
         proxy: authority(&proxy_host, proxy_port),
         limit: arguments.connect_timeout,
@@ -81,11 +83,11 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
         task,
         token: token.as_ref(),
         protocol: arguments.protocol,
+        signals: &signals,
     };
-    let (tunnel, watch) = open_patiently(arguments, &order, watch, &scene, journal)?;
+    let (tunnel, watch) = open_patiently(arguments, &order, watch, &mut scene, journal)?;
     journal.step(&format!("the tunnel to {} is open", scene.target));
 
-    let watch = Watch { signal: tunnel.signal(), ..watch };
     if arguments.fdpass {
         let stdin = std::io::stdin();
         // ssh makes stdin and stdout one socket. Node.js makes a socket for each, where others make pipes.
@@ -98,21 +100,25 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
     pipe(&tunnel, watch, &scene)
 }
 
-/// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself; the
-/// watch that comes back has the deadline of the one that succeeded.
+/// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself, as far
+/// as patience goes; the watch that comes back, and the scene, have the deadline of the one that succeeded.
 fn open_patiently<'fd>(
     arguments: &Arguments,
-    order: &Order<'_>,
+    order: &Order<'fd>,
     mut watch: Watch<'fd>,
-    scene: &Scene,
+    scene: &mut Scene,
     journal: &mut Journal,
 ) -> Result<(Tunnel, Watch<'fd>), Failure> {
     let mut patience = arguments.wait.map(Patience::new);
-    if let Some(patience) = &patience {
-        watch.deadline = watch.deadline.min(patience.ends());
+    if let Some(wait) = arguments.wait.filter(|wait| *wait < scene.limit) {
+        watch.deadline -= scene.limit - wait;
+        scene.limit = wait;
     }
     loop {
-        let error = match open::open(order, watch, &mut |step| journal.step(step)) {
+        let opened = open::open(order, watch, &mut |step| journal.step(step));
+        // The line protocol may have been spoken, and signals are caught from then on.
+        watch.signal = order.signals.caught();
+        let error = match opened {
             Ok(tunnel) => {
                 patience.iter_mut().for_each(Patience::finish);
                 return Ok((tunnel, watch));
@@ -126,62 +132,63 @@ fn open_patiently<'fd>(
             patience.finish();
             return Err(paused.map_or_else(|interrupted| scene.not_opened(&interrupted.into(), order), |_| failure));
         }
-        watch.deadline = patience.ends().min(Instant::now() + arguments.connect_timeout);
+        scene.limit = patience.left().min(arguments.connect_timeout);
+        watch.deadline = Instant::now() + scene.limit;
     }
 }
 
 /// Waits for the first byte, since a proxy's yes is not sshd's, and gives ssh the socket.
 fn hand_over(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene, journal: &mut Journal) -> Result<(), Failure> {
-    let result = match watch.wait_for(tunnel.socket.as_fd(), PollFlags::IN) {
-        Ok(()) => match sys::peek(tunnel.socket.as_fd(), &mut [0]) {
-            Ok(0) => return Err(scene.closed_mute()),
-            Ok(_) if sys::peek(watch.ssh, &mut [0]).is_ok_and(|bytes| bytes > 0) => {
-                // libssh makes one socket for both ends too, but speaks SSH over it; who waits for a socket is silent.
-                journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
-                return pipe(tunnel, watch, scene);
-            }
-            Ok(_) => {
-                relay::pass(watch.ssh, &tunnel.socket).map_err(|error| scene.not_passed(&error))?;
+    let socket = tunnel.socket.as_fd();
+    let first = watch.wait_for(socket, PollFlags::IN);
+    let first = first.and_then(|()| watch.until_done(socket, PollFlags::IN, || sys::peek(socket, &mut [0])));
+    let failure = match first {
+        Ok(Ok(0)) => return Err(scene.closed_mute()),
+        Ok(Ok(_)) if sys::peek(watch.ssh, &mut [0]).is_ok_and(|bytes| bytes > 0) => {
+            // libssh makes one socket for both ends too, but speaks SSH over it; who waits for a socket is silent.
+            journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
+            return pipe(tunnel, watch, scene);
+        }
+        Ok(Ok(_)) => match relay::pass(watch.ssh, &tunnel.socket) {
+            Ok(()) => {
                 journal.step("ssh has the socket now");
                 return Ok(());
             }
-            Err(error) => Err(scene.broke(&error)),
+            Err(error) => scene.not_passed(&error),
         },
-        Err(Interrupted::Deadline) => Err(scene.mute()),
-        Err(Interrupted::Wait(error)) => Err(scene.broke(&error)),
+        Ok(Err(error)) | Err(Interrupted::Wait(error)) => scene.broke(&error),
+        Err(Interrupted::Deadline) => scene.mute(),
         Err(interrupted @ (Interrupted::SshGone | Interrupted::Signal)) => {
-            Err(Failure::new(format!("gave up on {} before its sshd said anything", scene.target))
-                .because(&interrupted))
+            Failure::new(format!("gave up on {} before its sshd said anything", scene.target)).because(&interrupted)
         }
     };
     leave(tunnel);
-    result
+    Err(failure)
 }
 
 fn pipe(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene) -> Result<(), Failure> {
     let (stdin, socket): (_, &TcpStream) = (std::io::stdin(), &tunnel.socket);
     let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, socket };
-    let rules = Rules { first_byte_by: watch.deadline, signal: watch.signal, server_passes_end_on: !tunnel.is_line() };
-    match relay::run(ends, rules).map_err(|error| scene.broke(&error))? {
-        End::ServerClosed => Ok(()),
-        End::ServerClosedMute => Err(scene.closed_mute()),
+    let rules = Rules { first_byte_by: watch.deadline, signal: watch.signal, server_passes_end_on: !tunnel.is_line };
+    let result = match relay::run(ends, rules).unwrap_or_else(End::Broken) {
+        End::ServerClosed => return Ok(()),
+        End::ServerClosedMute => return Err(scene.closed_mute()),
         End::ReaderGone | End::Signal => {
             // Nothing more will be said. A pipe that the user reads ssh's stderr from must not stay open for that long.
             sys::release_stdio();
-            leave(tunnel);
             Ok(())
         }
-        End::Mute => {
-            leave(tunnel);
-            Err(scene.mute())
-        }
+        End::Mute => Err(scene.mute()),
+        // It need not be the connection that broke: a file that stdout is may be full.
         End::Broken(error) => Err(scene.broke(&error)),
-    }
+    };
+    leave(tunnel);
+    result
 }
 
 /// Leaves a tunnel that the server has not closed.
 fn leave(tunnel: &Tunnel) {
-    if tunnel.is_line() {
+    if tunnel.is_line {
         farewell::say(&tunnel.socket);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
 use super::arguments::ProtocolChoice;
-use super::{farewell, signals};
+use super::farewell;
+use super::signals::Signals;
 use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::connect::{self, Refused};
 use crate::handshake::problem::{self, Explanation};
@@ -38,26 +38,16 @@ pub(super) struct Order<'a> {
     pub(super) token: Option<&'a Token>,
     /// Which protocol to speak.
     pub(super) protocol: ProtocolChoice,
+    /// Caught as soon as the line protocol is spoken: leaving it takes a farewell.
+    pub(super) signals: &'a Signals,
 }
 
 /// An open tunnel: the next byte on the socket is the stream's first.
 pub(super) struct Tunnel {
     /// In non-blocking mode, tuned.
     pub(super) socket: TcpStream,
-    /// Where signals arrive, when the tunnel was opened in the line protocol: leaving it takes a farewell.
-    signals: Option<UnixStream>,
-}
-
-impl Tunnel {
     /// Whether it was opened in the line protocol, so most likely goes through an older Host.
-    pub(super) fn is_line(&self) -> bool {
-        self.signals.is_some()
-    }
-
-    /// Becomes readable when a signal asks for the end; `None` where a signal just ends the process.
-    pub(super) fn signal(&self) -> Option<BorrowedFd<'_>> {
-        self.signals.as_ref().map(AsFd::as_fd)
-    }
+    pub(super) is_line: bool,
 }
 
 /// Why no tunnel was opened.
@@ -123,7 +113,7 @@ fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&
     let socket = dial(order, watch, note)?;
     let request = connect::request(&order.authority, order.token);
     match exchange(&socket, &request, connect::read, watch)? {
-        connect::Answer::Established => Ok(Tunnel { socket, signals: None }),
+        connect::Answer::Established => Ok(Tunnel { socket, is_line: false }),
         connect::Answer::Refused(refused) => {
             let body = read_body(&socket, &refused, watch);
             let explanation = problem::explain(&refused, &body);
@@ -140,8 +130,8 @@ fn open_with_line(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str
     let Some(task) = order.task else {
         return Err(OpenError::OlderHost("it reaches VPSes only".to_owned()));
     };
-    let signals = signals::catch().map_err(Interrupted::Wait)?;
-    let watch = Watch { signal: Some(signals.as_fd()), ..watch };
+    order.signals.catch().map_err(Interrupted::Wait)?;
+    let watch = Watch { signal: order.signals.caught(), ..watch };
     let socket = dial(order, watch, note)?;
     let answer = match exchange(&socket, &line::request(task), line::read, watch) {
         Err(error @ OpenError::Interrupted(_)) => {
@@ -152,7 +142,7 @@ fn open_with_line(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str
         answer => answer?,
     };
     match answer {
-        line::Answer::Success => Ok(Tunnel { socket, signals: Some(signals) }),
+        line::Answer::Success => Ok(Tunnel { socket, is_line: true }),
         line::Answer::Error(text) => Err(OpenError::LineRefused(text)),
         line::Answer::Ssh(banner) => Err(OpenError::Ssh(banner)),
         line::Answer::Other(text) => Err(OpenError::NotLine(text)),

@@ -49,9 +49,9 @@ impl Patience {
         Self { began, ends: began + limit, tries: 0, said: None, warned: false, terminal }
     }
 
-    /// When waiting ends.
-    pub(super) fn ends(&self) -> Instant {
-        self.ends
+    /// How long it still lasts.
+    pub(super) fn left(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
     }
 
     /// Waits before the next try, when `error` promises that one may succeed and there is time for it. `what` says why
@@ -91,7 +91,8 @@ impl Patience {
     /// One line for each new reason; a terminal has its moving line instead.
     fn say(&mut self, what: &str) {
         if !self.terminal && self.said.as_deref() != Some(what) {
-            print(&format!("{PROGRAM}: {}; waiting up to {} s\n", printable(what), self.left()));
+            let left = self.left().as_secs_f64().ceil();
+            print(&format!("{PROGRAM}: {}; waiting up to {left} s\n", printable(what)));
             self.said = Some(what.to_owned());
         }
     }
@@ -111,10 +112,6 @@ impl Patience {
                 format!("{PROGRAM}: it is still starting; if your editor gives up now, its next try will find it");
             print(&format!("{}{line}\n", if self.terminal { "\r\x1b[K" } else { "" }));
         }
-    }
-
-    fn left(&self) -> u64 {
-        self.ends.saturating_duration_since(Instant::now()).as_secs_f64().ceil() as u64
     }
 }
 

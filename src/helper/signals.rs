@@ -2,19 +2,37 @@
 //!
 //! They are caught only where ending takes more than dying: in the older Hosts' line protocol.
 
+use std::cell::OnceCell;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Catches SIGHUP, SIGINT and SIGTERM from now on: each makes the stream readable.
-///
-/// # Errors
-/// Those of `socketpair(2)` and `sigaction(2)`.
-pub(super) fn catch() -> io::Result<UnixStream> {
-    let (reader, writer) = UnixStream::pair()?;
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+/// The signals that ask for the end. Until they are caught, each of them just ends the process.
+#[derive(Default)]
+pub(super) struct Signals(OnceCell<UnixStream>);
+
+impl Signals {
+    /// Catches SIGHUP, SIGINT and SIGTERM from now on. They stay caught, so whoever waits must heed
+    /// [`Signals::caught`] from then on.
+    ///
+    /// # Errors
+    /// Those of `socketpair(2)` and `sigaction(2)`.
+    pub(super) fn catch(&self) -> io::Result<()> {
+        if self.0.get().is_some() {
+            return Ok(());
+        }
+        let (reader, writer) = UnixStream::pair()?;
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
+        self.0.get_or_init(|| reader);
+        Ok(())
     }
-    Ok(reader)
+
+    /// What has become readable once one of them came; `None` before they are caught.
+    pub(super) fn caught(&self) -> Option<BorrowedFd<'_>> {
+        self.0.get().map(AsFd::as_fd)
+    }
 }

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::support::home::Home;
-use super::support::peers::{Peer, read_head};
+use super::support::peers::{MutePort, Peer, http_server, read_head};
 use super::support::spawned::{Ends, Spawned, handed_over};
 
 const ID: &str = "7323718749301768192";
@@ -208,6 +208,47 @@ fn silence_ends_at_the_deadline_and_brings_no_second_connection() {
     assert!(began.elapsed() >= Duration::from_millis(600), "it gave up before its deadline");
     // One in each mode: a time-out must not make it try the older protocol.
     assert_eq!(silent.accepted(), 2);
+}
+
+/// What an older Host and its fall-back take together is under one deadline, and so is a look-up before it.
+#[test]
+fn one_deadline_for_everything() {
+    const LIMIT: Duration = Duration::from_secs(3);
+    let (slow, silent, mute) = (Duration::from_secs(2), silent(), MutePort::new());
+    let slow_older_host = Peer::serve(move |mut stream| {
+        let mut request = [0; 512];
+        let read = stream.read(&mut request)?;
+        if request[..read].starts_with(b"CONNECT ") {
+            std::thread::sleep(slow);
+            stream.write_all(b"ERROR Invalid request format.\n")?;
+        } else {
+            std::io::copy(&mut stream, &mut std::io::sink())?;
+        }
+        Ok(())
+    });
+    let slow_api = http_server(move |_| {
+        std::thread::sleep(slow);
+        (200, "application/json", format!(r#"[{{"task_id":"{ID}","name":"trainer","status":"running"}}]"#))
+    });
+    let slow_api = slow_api.address.to_string();
+    let mute = std::net::SocketAddr::from(([127, 0, 0, 1], mute.port));
+    let home = Home::new();
+    let attempt = |proxy, args: &[&str], what: &str, cause: &str| {
+        let began = Instant::now();
+        let args = [&["--connect-timeout", "3"], args].concat();
+        let (status, stderr) = Spawned::start(Ends::Pipes, &home, proxy, &args).wait();
+        let took = began.elapsed();
+        assert_eq!(status.code(), Some(1), "{what}: {stderr}");
+        assert!(stderr.contains(what) && stderr.contains(cause), "{what}: {stderr}");
+        // A limit for each of two steps would be five seconds in all, or more.
+        assert!(took >= LIMIT && took < LIMIT + slow - Duration::from_millis(100), "{what}: it took {took:?}");
+    };
+    std::thread::scope(|scope| {
+        let silence = "gave no answer within 3 s\n";
+        scope.spawn(|| attempt(slow_older_host.address, &[ID], silence, "took the connection"));
+        scope.spawn(|| attempt(silent.address, &["--host-api", &slow_api, "trainer"], silence, "took the connection"));
+        scope.spawn(|| attempt(mute, &[ID], "cannot reach the SSH proxy at", "no answer in time"));
+    });
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::process::Signal;
@@ -19,6 +19,9 @@ use super::support::spawned::{Ends, MOMENT, Spawned, handed_over, helper};
 const ID: &str = "7323718749301768192";
 const BANNER: &[u8] = b"SSH-2.0-Test\r\n";
 const YES: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+
+/// How long an end may take that comes at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A proxy that opens each tunnel, and hands its server side to the test.
 fn tunnels() -> (Peer, Receiver<TcpStream>) {
@@ -151,12 +154,46 @@ fn a_reset_is_an_error() {
 
 #[test]
 fn signals_end_it_at_once() {
-    for signal in [Signal::HUP, Signal::TERM, Signal::INT] {
-        let (spawned, mut server, _kept) = open(Ends::Pipes);
-        spawned.signal(signal);
-        sees_the_end(&mut server);
-        let (_, stderr) = spawned.wait();
-        assert_eq!(stderr, "");
+    for ends in Ends::BOTH {
+        for signal in [Signal::HUP, Signal::TERM, Signal::INT] {
+            let (spawned, mut server, _kept) = open(ends);
+            let began = Instant::now();
+            spawned.signal(signal);
+            sees_the_end(&mut server);
+            let (_, stderr) = spawned.wait();
+            assert_eq!(stderr, "");
+            assert!(began.elapsed() < AT_ONCE, "{ends:?}, {signal:?}: it took {:?}", began.elapsed());
+        }
+    }
+}
+
+/// sshd speaks first, but whatever the client says does not wait for that.
+#[test]
+fn a_client_may_speak_before_the_server_does() {
+    let (proxy, servers) = tunnels();
+    let home = Home::new();
+    for ends in Ends::BOTH {
+        let mut spawned = Spawned::start(ends, &home, proxy.address, &[ID]);
+        let mut server = servers.recv_timeout(DEADLINE).unwrap();
+        spawned.stdin.as_mut().unwrap().write_all(b"hello").unwrap();
+        let mut hello = [0; 5];
+        server.read_exact(&mut hello).unwrap();
+        assert_eq!(&hello, b"hello");
+        server.write_all(BANNER).unwrap();
+        drop(server);
+        assert_eq!(spawned.read_all(), BANNER);
+        spawned.ends_with(0, "");
+    }
+}
+
+#[test]
+fn bytes_flow_without_a_thread_beside() {
+    for ends in Ends::BOTH {
+        let (spawned, server, _kept) = open(ends);
+        let threads = std::fs::read_dir(format!("/proc/{}/task", spawned.pid())).unwrap().count();
+        assert_eq!(threads, 1, "{ends:?}");
+        drop(server);
+        spawned.ends_with(0, "");
     }
 }
 
@@ -234,6 +271,51 @@ fn fdpass_on_pipes_pipes() {
     servers.recv_timeout(DEADLINE).unwrap().write_all(BANNER).unwrap();
     assert_eq!(spawned.read_all(), BANNER);
     spawned.ends_with(0, "");
+
+    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["-v", "--fdpass", ID]);
+    servers.recv_timeout(DEADLINE).unwrap().write_all(BANNER).unwrap();
+    assert_eq!(spawned.read_all(), BANNER);
+    let address = proxy.address;
+    spawned.ends_with(
+        0,
+        &format!(
+            "kohakuriver-proxy: connected to {address} ({address})\n\
+             kohakuriver-proxy: the tunnel to VPS {ID} is open\n\
+             kohakuriver-proxy: stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass\n"
+        ),
+    );
+}
+
+/// A UNIX socket with nobody at its other end.
+fn lonely() -> OwnedFd {
+    UnixDatagram::unbound().unwrap().into()
+}
+
+#[test]
+fn a_socket_that_can_not_be_handed_over() {
+    let home = Home::new();
+    let stderr = format!(
+        "kohakuriver-proxy: cannot hand the connection to VPS {ID} over to ssh\n  \
+         caused by: Transport endpoint is not connected (os error 107)\n  \
+         hint: leave `--fdpass` and `ProxyUseFdpass` out: bytes are piped then\n"
+    );
+    let start = |proxy: &Peer, more: &[&str]| {
+        let mut command = helper(&home, proxy.address, &[more, &["--fdpass", ID]].concat());
+        let stdio = lonely();
+        command.stdin(stdio.try_clone().unwrap()).stdout(stdio);
+        Spawned::start_with_stdio(command)
+    };
+    let (proxy, servers) = tunnels();
+    let spawned = start(&proxy, &[]);
+    servers.recv_timeout(DEADLINE).unwrap().write_all(BANNER).unwrap();
+    spawned.ends_with(1, &stderr);
+
+    let (host, servers) = older_tunnels();
+    let spawned = start(&host, &LINE);
+    let mut server = servers.recv_timeout(DEADLINE).unwrap();
+    server.write_all(BANNER).unwrap();
+    hears_the_farewell(&mut server, b"");
+    spawned.ends_with(1, &stderr);
 }
 
 #[test]
@@ -389,11 +471,38 @@ fn the_log_file_has_what_stderr_has() {
     let mut command = helper(&home, proxy.address, &["--log-file", "helper-%p.log", ID]);
     command.env("KOHAKURIVER_LOG_FILE", "/nonexistent/the-flag-wins");
     let (_, stderr) = Spawned::start_command(Ends::Pipes, command).wait();
-    let log = std::fs::read_to_string(home.join(&format!("helper-{}.log", std::process::id()))).unwrap();
-    let logged: Vec<&str> = log.lines().map(|line| line.split_once("] ").unwrap().1).collect();
-    assert_eq!(logged, stderr.lines().collect::<Vec<_>>());
-    assert_eq!(logged.len(), 3);
+    let path = home.join(&format!("helper-{}.log", std::process::id()));
+    assert_eq!(logged(&path), stderr.lines().collect::<Vec<_>>());
+    let log = std::fs::read_to_string(path).unwrap();
+    assert_eq!(log.lines().count(), 3);
     assert!(log.starts_with("20") && log.contains("Z ["), "{log}");
+}
+
+/// The line of a log file without the time and the process id before it.
+fn logged(path: &std::path::Path) -> Vec<String> {
+    let log = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    log.lines().map(|line| line.split_once("] ").unwrap().1.to_owned()).collect()
+}
+
+/// Nobody sees stderr, whatever it is that fails.
+#[test]
+fn the_log_file_has_what_fails_before_there_are_settings() {
+    let proxy = Peer::serve(|_| anyhow::bail!("something was dialled"));
+    let broken = Home::new();
+    broken.write(".config/kohakuriver/config.json", "{");
+    for (home, args, log) in [
+        (&broken, &["--log-file", "flag.log", ID][..], "flag.log"),
+        (&broken, &[ID], "env.log"),
+        (&Home::new(), &["--no-such-flag", ID], "env.log"),
+    ] {
+        let mut command = helper(home, proxy.address, args);
+        command.env("KOHAKURIVER_LOG_FILE", "env.log");
+        let (status, stderr) = Spawned::start_command(Ends::Pipes, command).wait();
+        assert_eq!(status.code(), Some(2));
+        assert_eq!(logged(&home.join(log)), stderr.lines().collect::<Vec<_>>());
+        assert!(stderr.contains("\n  hint: "), "{stderr}");
+    }
+    proxy.finish();
 }
 
 /// An older Host: it says SUCCESS, and hands its side over.
@@ -472,6 +581,53 @@ fn leaving_an_older_host_in_the_middle_takes_a_farewell() {
             spawned.ends_with(0, "");
         }
     }
+}
+
+#[test]
+fn leaving_an_older_host_before_its_answer_takes_a_farewell() {
+    let home = Home::new();
+    let (sender, asked) = mpsc::channel();
+    let silent = Peer::serve(move |mut stream| {
+        let mut request = [0; 64];
+        let read = stream.read(&mut request)?;
+        assert!(request[..read].starts_with(b"REQUEST_TUNNEL "));
+        sender.send(stream)?;
+        Ok(())
+    });
+    for signal in [None, Some(Signal::HUP), Some(Signal::TERM), Some(Signal::INT)] {
+        let mut spawned = Spawned::start(Ends::Pipes, &home, silent.address, &[&LINE[..], &[ID]].concat());
+        let mut server = asked.recv_timeout(DEADLINE).unwrap();
+        let why = match signal {
+            None => {
+                (spawned.stdin, spawned.stdout) = (None, None);
+                "ssh has gone"
+            }
+            Some(signal) => {
+                spawned.signal(signal);
+                "a signal asked for the end"
+            }
+        };
+        // Its yes may be on the way.
+        hears_the_farewell(&mut server, b"");
+        let what = format!("gave up on VPS {ID} before the tunnel was open");
+        spawned.ends_with(1, &format!("kohakuriver-proxy: {what}\n  caused by: {why}\n"));
+    }
+}
+
+#[test]
+fn a_stdout_that_takes_no_more_is_an_error_and_an_older_host_hears_the_farewell() {
+    let home = Home::new();
+    let (host, servers) = older_tunnels();
+    let mut command = helper(&home, host.address, &[&LINE[..], &[ID]].concat());
+    let (stdin, _writer) = std::io::pipe().unwrap();
+    command.stdin(OwnedFd::from(stdin)).stdout(File::options().write(true).open("/dev/full").unwrap());
+    let spawned = Spawned::start_with_stdio(command);
+    let mut server = servers.recv_timeout(DEADLINE).unwrap();
+    server.write_all(BANNER).unwrap();
+    hears_the_farewell(&mut server, b"");
+    let (status, stderr) = spawned.wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("No space left on device"), "{stderr}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -14,6 +15,8 @@ use crate::support::gateway::NODE;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::{Peer, read_head};
+use crate::support::processes::{descriptors, has_open, settles};
+use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned, handed_over, helper};
 use crate::support::sshd::Sshd;
@@ -164,18 +167,70 @@ fn the_deadline_ends_it_with_the_last_reason() {
 #[test]
 fn it_stops_waiting_when_ssh_does() {
     let home = Home::new();
-    let proxy = proxy([starting(10)]);
-    for signal in [None, Some(Signal::HUP), Some(Signal::TERM)] {
-        let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "300", ID]);
-        assert_eq!(spawned.stderr_line(), waiting(STARTING, 300));
-        let began = Instant::now();
-        match signal {
-            None => (spawned.stdin, spawned.stdout) = (None, None),
-            Some(signal) => spawned.signal(signal),
+    // For a tunnel through an older Host, signals are caught: they must be heeded between two tries as well.
+    for proxy in [proxy([starting(10)]), older_host_with_a_pending_vps(|| {})] {
+        for signal in [None, Some(Signal::HUP), Some(Signal::TERM), Some(Signal::INT)] {
+            let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "300", ID]);
+            assert_eq!(spawned.stderr_line(), waiting(STARTING, 300));
+            let began = Instant::now();
+            match signal {
+                None => (spawned.stdin, spawned.stdout) = (None, None),
+                Some(signal) => spawned.signal(signal),
+            }
+            spawned.wait();
+            assert!(began.elapsed() < Duration::from_secs(5), "{signal:?}: it took {:?}", began.elapsed());
         }
-        spawned.wait();
-        assert!(began.elapsed() < Duration::from_secs(5), "{signal:?}: it took {:?}", began.elapsed());
     }
+}
+
+/// An older Host; it calls `asked` before it answers a request for a tunnel.
+fn older_host_with_a_pending_vps(asked: impl Fn() + Send + Sync + 'static) -> Peer {
+    Peer::serve(move |mut stream| {
+        let mut request = [0; 512];
+        let read = stream.read(&mut request)?;
+        if request[..read].starts_with(b"CONNECT ") {
+            stream.write_all(b"ERROR Invalid request format.\n")?;
+            return Ok(());
+        }
+        asked();
+        stream.write_all(format!("ERROR VPS task {ID} is not active (status: pending).\n").as_bytes())?;
+        Ok(())
+    })
+}
+
+#[test]
+fn tries_leave_no_descriptor_behind() {
+    let ((asked, tries), (go, answer)) = (mpsc::channel(), mpsc::channel());
+    let answer = Mutex::new(answer);
+    let host = older_host_with_a_pending_vps(move || {
+        asked.send(()).unwrap();
+        // It may have ended with the test.
+        let _ = answer.lock().unwrap().recv();
+    });
+    let home = Home::new();
+    let mut spawned = Spawned::start(Ends::Pipes, &home, host.address, &["--wait", "60", ID]);
+    let counts = [(); 3].map(|()| {
+        tries.recv_timeout(DEADLINE).unwrap();
+        let count = descriptors(spawned.pid());
+        go.send(()).unwrap();
+        count
+    });
+    assert_eq!(counts, [counts[0]; 3]);
+    (spawned.stdin, spawned.stdout) = (None, None);
+    drop(go);
+    spawned.wait();
+}
+
+#[test]
+fn a_try_says_how_long_it_really_waited() {
+    let silent = Peer::serve(|mut stream| {
+        std::io::copy(&mut stream, &mut std::io::sink())?;
+        Ok(())
+    });
+    let home = Home::new();
+    let (status, stderr) = Spawned::start(Ends::Pipes, &home, silent.address, &["--wait", "0.5", ID]).wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains(" gave no answer within 0.5 s\n"), "{stderr}");
 }
 
 /// An IDE gives up after about 15 s, so at 12 s it is told what to do then.
@@ -190,6 +245,34 @@ fn at_twelve_seconds_an_ide_is_told_to_try_again() {
         &(waiting(STARTING, 60)
             + "kohakuriver-proxy: it is still starting; if your editor gives up now, its next try will find it\n"),
     );
+}
+
+/// Of several that want to know a name, one asks the Host. The others wait for it, and for nothing else.
+#[test]
+fn whoever_waits_for_anothers_look_up_ends_with_ssh() {
+    let (sender, asked) = mpsc::channel();
+    let api = Peer::serve(move |mut stream| {
+        sender.send(())?;
+        std::io::copy(&mut stream, &mut std::io::sink())?;
+        Ok(())
+    });
+    let home = Home::new();
+    let host_api = api.address.to_string();
+    let start = || Spawned::start(Ends::Pipes, &home, api.address, &["--host-api", &host_api, "trainer"]);
+    let mut first = start();
+    asked.recv_timeout(DEADLINE).unwrap();
+    let mut second = start();
+    let without_lock = || usize::from(!has_open(second.pid(), ".lock"));
+    assert_eq!(settles(0, DEADLINE, without_lock), 0, "it never came to wait");
+    let began = Instant::now();
+    (second.stdin, second.stdout) = (None, None);
+    let (status, stderr) = second.wait();
+    assert!(began.elapsed() < Duration::from_secs(1), "it took {:?}", began.elapsed());
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("ssh has gone"), "{stderr}");
+    assert_eq!(api.accepted(), 1);
+    (first.stdin, first.stdout) = (None, None);
+    first.wait();
 }
 
 /// Gives the task another state in the database of an older Host, as its Runner's report would.

@@ -34,12 +34,21 @@ pub(crate) fn descriptors(pid: Pid) -> usize {
 
 /// How many of them are sockets.
 pub(crate) fn sockets(pid: Pid) -> usize {
+    let count = opened(pid).filter(|name| name.starts_with("socket:")).count();
+    assert!(count > 0, "a server without sockets");
+    count
+}
+
+/// Whether one of them is a file whose name ends like this.
+pub(crate) fn has_open(pid: Pid, suffix: &str) -> bool {
+    opened(pid).any(|name| name.ends_with(suffix))
+}
+
+fn opened(pid: Pid) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     // One may be closed while it is looked at.
     let links = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
-    let count = links.filter(|link| link.to_string_lossy().starts_with("socket:")).count();
-    assert!(count > 0, "a server without sockets");
-    count
+    links.map(|link| link.to_string_lossy().into_owned())
 }
 
 /// Waits until `count` says `most` or less, for `within` at most; gives back what it said last.

@@ -124,7 +124,7 @@ impl Spawned {
         rustix::process::kill_process(self.pid(), signal).unwrap();
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
     }
 
