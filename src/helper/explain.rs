@@ -59,6 +59,11 @@ impl Scene {
             OpenError::OlderHost(_) => {
                 no_connect(proxy, error).hint(format!("{target} takes a real CONNECT proxy: name it with `--proxy`"))
             }
+            OpenError::NoVps => {
+                Failure::usage(format!("cannot open a tunnel to {target} with `--protocol request-tunnel`"))
+                    .because(error)
+                    .hint("leave `--protocol` out: HTTP CONNECT takes any target")
+            }
             OpenError::Ssh(_) | OpenError::NotHttp(_) | OpenError::NotLine(_) | OpenError::Malformed(_) => {
                 no_proxy().because(error).hint(is_it_right)
             }

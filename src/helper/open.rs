@@ -77,6 +77,9 @@ pub(super) enum OpenError {
     /// An older Host, and CONNECT was all that could be spoken with it.
     #[error("it answered `{0}`, as a Host does that knows only the line protocol")]
     OlderHost(String),
+    /// The line protocol was asked for, and the target is something else.
+    #[error("the line protocol can name a VPS only, by its task id or its name")]
+    NoVps,
     /// An sshd listens there.
     #[error("an SSH server answered: `{0}`")]
     Ssh(String),
@@ -128,7 +131,7 @@ fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&
 
 fn open_with_line(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
     let Some(task) = order.task else {
-        return Err(OpenError::OlderHost("it reaches VPSes only".to_owned()));
+        return Err(OpenError::NoVps);
     };
     order.signals.catch().map_err(Interrupted::Wait)?;
     let watch = Watch { signal: order.signals.caught(), ..watch };

@@ -333,6 +333,30 @@ fn each_protocol_alone_when_told_so() {
 }
 
 #[test]
+fn what_a_protocol_can_not_name_is_not_asked_for() {
+    let host = older_host("SUCCESS\n");
+    let home = Home::new();
+    let args = ["--protocol", "request-tunnel", "example.org"];
+    Spawned::start(Ends::Pipes, &home, host.address, &args).ends_with(
+        2,
+        "kohakuriver-proxy: cannot open a tunnel to example.org:22 with `--protocol request-tunnel`\n  \
+         caused by: the line protocol can name a VPS only, by its task id or its name\n  \
+         hint: leave `--protocol` out: HTTP CONNECT takes any target\n",
+    );
+    assert_eq!(host.accepted(), 0);
+    // A Host that knows nothing else is one that leads to no other place.
+    let host = older_host("SUCCESS\n");
+    let args = ["example.org"];
+    let (status, stderr) = Spawned::start(Ends::Pipes, &home, host.address, &args).wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        stderr.contains("\n  hint: example.org:22 takes a real CONNECT proxy: name it with `--proxy`\n"),
+        "{stderr}"
+    );
+    assert_eq!(host.accepted(), 1);
+}
+
+#[test]
 fn the_token_goes_out_for_a_vps_and_for_nothing_else() {
     let heads = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = std::sync::Arc::clone(&heads);
