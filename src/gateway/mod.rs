@@ -205,8 +205,8 @@ pub async fn serve(
         let carried = Arc::clone(&relays);
         let open = Arc::clone(&sessions);
         let end = Box::new(move |id| {
-            let is_open = open.has(id);
-            carried.end(id);
+            let is_open = open.ask_to_end(id);
+            carried.end_asked();
             is_open
         });
         let admin = Arc::new(Admin::new(Arc::clone(&sessions), Arc::clone(&directory), end));
