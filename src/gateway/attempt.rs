@@ -8,8 +8,8 @@ use tracing::debug;
 
 use crate::api::Reach;
 use crate::gateway::audit::Refused;
+use crate::gateway::incoming::Broken;
 use crate::gateway::limits::Permit;
-use crate::gateway::metrics::INCOMPLETE;
 use crate::gateway::session::{Facts, OpenSession, Protocol, Sessions};
 use crate::handshake::request::Request;
 use crate::refusal::Refusal;
@@ -83,9 +83,9 @@ impl<'g> Attempt<'g> {
         self.no((refusal.reason(), refusal.proxy_error()), refusal.detail());
     }
 
-    /// It didn't say what it wants, or not in time.
-    pub(super) fn incomplete(&self) {
-        self.no(INCOMPLETE, None);
+    /// Nothing that came can be taken for a request.
+    pub(super) fn broken(&self, why: Broken) {
+        self.no(why.labels(), why.detail());
     }
 
     fn no(&self, (reason, error): (&'static str, &'static str), detail: Option<String>) {

@@ -75,12 +75,14 @@ impl Gateway {
                 return self.turn_away(&client, &refusal);
             }
         };
-        handshake.has_asked(address.ip());
         attempt.comes_from(address);
+        if let Err(refusal) = handshake.has_asked(address.ip()) {
+            return self.turn_away(&client, &refusal);
+        }
         let (request, early) = match came {
             Incoming::Request(request, early) => (request, early),
-            Incoming::Broken(answer) => {
-                attempt.incomplete();
+            Incoming::Broken(answer, why) => {
+                attempt.broken(why);
                 return refuse(client, &answer, handshake).await;
             }
             Incoming::Nobody => return,
