@@ -252,7 +252,7 @@ pub async fn serve(
     };
     // As long as one descriptor of a listener is open, the system takes connections for it.
     drop(estate);
-    let closing = Closing { doors: &doors, relays: &relays, orders: &mut orders };
+    let closing = Closing { doors: &doors, relays: &relays, orders: &mut orders, records: &records };
     match heir {
         Some(heir) => {
             service_manager.handed_over(heir);
