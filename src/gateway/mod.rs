@@ -255,7 +255,7 @@ pub async fn serve(
     let closing = Closing { doors: &doors, relays: &relays, orders: &mut orders, records: &records };
     match heir {
         Some(heir) => {
-            service_manager.handed_over(heir);
+            service_manager.handed_over(heir.id);
             closing.leave(heir, drain_timeout).await;
         }
         None => closing.stop(drain_timeout, &service_manager).await,

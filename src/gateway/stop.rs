@@ -9,11 +9,12 @@
 
 use std::time::Duration;
 
-use rustix::process::Pid;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::sleep;
 
+use crate::failure::Failure;
 use crate::gateway::accept::Doors;
+use crate::gateway::hand_over::Heir;
 use crate::gateway::orders::Order;
 use crate::gateway::records::Records;
 use crate::gateway::relay::Relays;
@@ -39,14 +40,25 @@ impl Closing<'_> {
 
     /// After a new process, `heir`, has taken this one's place: nobody waits for the tunnels here, so they last as long as they
     /// do, unless this process is told to stop as well.
-    pub(super) async fn leave(mut self, heir: Pid, limit: Duration) {
+    pub(super) async fn leave(mut self, mut heir: Heir, limit: Duration) {
         self.doors.close().await;
-        let (heir, own) = (heir.as_raw_pid(), std::process::id());
-        self.say(&format!("handed over to process {heir}; process {own} stays for {}", self.tunnels()));
+        let (id, own) = (heir.id.as_raw_pid(), std::process::id());
+        self.say(&format!("handed over to process {id}; process {own} stays for {}", self.tunnels()));
+        let notices = &self.doors.notices;
+        let watch = async {
+            let status = heir.fails().await;
+            let failure = Failure::new("nobody serves new clients any more")
+                .cause(format!("process {id}, which had taken over, has ended ({status})"));
+            notices.fault(
+                &failure.hint("start the gateway again; under systemd: `systemctl restart kohakuriver-gateway`"),
+            );
+            std::future::pending().await
+        };
         let stop = tokio::select! {
             biased;
             () = idle(self.doors, self.relays) => false,
             () = told_to_stop(self.orders, self.records) => true,
+            stop = watch => stop,
         };
         if stop {
             self.drain(limit).await;

@@ -234,6 +234,29 @@ fn the_audit_log_goes_on_after_a_hand_over() {
     vps.finish();
 }
 
+/// A service manager may not notice: it is not the parent of the new process.
+#[test]
+fn a_new_process_that_crashes_is_told_of_by_the_old_one() {
+    let vps = echo_server();
+    let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let mut before = echo_tunnel(gateway.address, ID).unwrap();
+    gateway.process.signal(Signal::USR2);
+    let new = heir(&gateway.process, 1);
+    kill_process(new, Signal::KILL).unwrap();
+    let cause =
+        format!("  caused by: process {}, which had taken over, has ended (signal: 9 (SIGKILL))", new.as_raw_pid());
+    gateway.process.stderr_line(&cause);
+    assert!(TcpStream::connect(gateway.address).is_err(), "nobody serves");
+    echoes(&mut before).unwrap();
+    drop(before);
+    gateway
+        .process
+        .finish()
+        .succeeds()
+        .says(&["kohakuriver-gateway: nobody serves new clients any more\n", "  hint: "]);
+    vps.finish();
+}
+
 #[test]
 fn a_new_process_that_does_not_come_up_changes_nothing() {
     let vps = echo_server();
