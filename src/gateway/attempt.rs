@@ -31,14 +31,12 @@ impl<'g> Attempt<'g> {
         let metrics = &sessions.records().metrics;
         metrics.accepted.increment();
         metrics.handshakes.increment();
-        let client = canonical(client);
         debug!(%client, "connection accepted");
         Self { sessions, client, begun: Instant::now(), asked: None, user: None }
     }
 
     /// A proxy before the gateway says whose connection it is.
     pub(super) fn comes_from(&mut self, client: SocketAddr) {
-        let client = canonical(client);
         if self.client != client {
             debug!(proxy = %self.client, %client, "client named by a proxy");
             self.client = client;
@@ -102,11 +100,6 @@ impl<'g> Attempt<'g> {
             took: self.begun.elapsed(),
         });
     }
-}
-
-/// An IPv4 client of a dual-stack listener is shown as one.
-fn canonical(client: SocketAddr) -> SocketAddr {
-    SocketAddr::new(client.ip().to_canonical(), client.port())
 }
 
 impl Drop for Attempt<'_> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
+use crate::gateway::networks::canonical;
 use crate::handshake::proxy_protocol::Malformed;
 use crate::handshake::request::{self, INTERNAL_ERROR, Request};
 use crate::handshake::{Step, answer, proxy_protocol};
@@ -68,7 +69,7 @@ pub(super) async fn read(
     peer: SocketAddr,
     proxied: bool,
 ) -> (SocketAddr, Incoming) {
-    let mut client = canonical(peer);
+    let mut client = peer;
     let mut bytes = Vec::new();
     let complete = async {
         if proxied {
@@ -107,11 +108,6 @@ async fn next<T>(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>, rea
             Ok(0) | Err(_) => return None,
         }
     }
-}
-
-/// An IPv4 client of a socket for both families is the same client as of one for IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// What is incomplete, and its answer in the protocol that its start is of. Who says nothing at all is taken for a
