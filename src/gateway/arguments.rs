@@ -148,6 +148,8 @@ pub struct Arguments {
     pub audit_log: AuditLog,
 
     /// Say this much on stderr; debug tells each step of each connection
+    ///
+    /// RUST_LOG is not read: it would let libraries speak of what they carry.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     pub log_level: LogLevel,
 

@@ -252,10 +252,10 @@ pub async fn serve(
     };
     // As long as one descriptor of a listener is open, the system takes connections for it.
     drop(estate);
-    let closing = Closing { doors: &doors, relays: &relays, orders: &mut orders };
+    let closing = Closing { doors: &doors, relays: &relays, orders: &mut orders, records: &records };
     match heir {
         Some(heir) => {
-            service_manager.handed_over(heir);
+            service_manager.handed_over(heir.id);
             closing.leave(heir, drain_timeout).await;
         }
         None => closing.stop(drain_timeout, &service_manager).await,
