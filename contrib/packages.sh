@@ -1,9 +1,16 @@
-# What the scripts here share: finding and installing packages of Debian and Ubuntu. To be sourced, with `tools` set
-# to the programs that are needed, each as program:package.
+# shellcheck shell=bash
+# What the scripts here share: finding and installing packages of Debian and Ubuntu, and cargo. To be sourced, with
+# `tools` set to the programs that are needed, each as program:package.
+: "${tools:?}"
 
 say() { printf '%s\n' "contrib/$(basename "$0"): $*" >&2; }
 die() { say "$@"; exit 1; }
 has() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1; }
+
+need_cargo() { has cargo || die "cargo is missing: install Rust from https://rustup.rs"; }
+
+# Cargo's target folder.
+target_folder() { cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'; }
 
 missing_packages() {
     local pair

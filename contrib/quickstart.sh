@@ -21,7 +21,7 @@ if [ ${#packages[@]} -gt 0 ]; then
     apt_get update >&2
     install_packages "${packages[@]}"
 fi
-has cargo || die "cargo is missing: install Rust from https://rustup.rs"
+need_cargo
 
 # The debug profile: its programs do the same, and are built in a fraction of the time.
 cargo build --locked --bins --example quickstart
