@@ -9,6 +9,7 @@ mod bad_input;
 mod completions;
 mod connect_command;
 mod dead_runners;
+mod debian_package;
 mod doctor;
 mod gateway_access;
 mod gateway_audit;
