@@ -27,6 +27,7 @@ mod login;
 mod older_host;
 mod other_clients;
 mod other_proxies;
+mod readme;
 mod refusals;
 mod sessions_command;
 mod several_gateways;
