@@ -11,13 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tools=(dpkg-deb:dpkg cc:gcc cc:libc6-dev)
 . contrib/packages.sh
-
-mapfile -t packages < <(missing_packages | sort -u)
-if [ ${#packages[@]} -gt 0 ]; then
-    has apt-get || die "install these first (the names are Debian's): ${packages[*]}"
-    apt_get update >&2
-    install_packages "${packages[@]}"
-fi
+install_missing
 need_cargo
 
 target=$(target_folder)

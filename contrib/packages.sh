@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What the scripts here share: finding and installing packages of Debian and Ubuntu, and cargo. To be sourced, with
-# `tools` set to the programs that are needed, each as program:package.
+# `tools` set to the programs that are needed, each as program:package, and perhaps `elsewhere` to how other systems
+# install them.
 : "${tools:?}"
 
 say() { printf '%s\n' "contrib/$(basename "$0"): $*" >&2; }
@@ -73,4 +74,14 @@ install_packages() {
             if has systemctl; then as_root systemctl disable "$unit" >/dev/null 2>&1 || true; fi
         done
     done
+}
+
+# Installs what is missing of `tools`. Where there is no apt-get it ends and says what to install.
+install_missing() {
+    local packages
+    mapfile -t packages < <(missing_packages | sort -u)
+    [ ${#packages[@]} -gt 0 ] || return 0
+    has apt-get || die "install these first (the names are Debian's): ${packages[*]}${elsewhere-}"
+    apt_get update >&2
+    install_packages "${packages[@]}"
 }

@@ -8,12 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tools=(sshd:openssh-server ssh:openssh-client ssh-keygen:openssh-client tmux:tmux python3:python3 cc:gcc)
 . contrib/packages.sh
-mapfile -t packages < <(missing_packages | sort -u)
-if [ ${#packages[@]} -gt 0 ]; then
-    has apt-get || die "install these first (the names are Debian's): ${packages[*]}"
-    apt_get update >&2
-    install_packages "${packages[@]}"
-fi
+install_missing
 need_cargo
 
 cargo build --locked --bins
