@@ -252,12 +252,21 @@ pub(super) mod tests {
 
     /// A tunnel of `user` among `sessions`.
     pub(in crate::gateway) fn tunnel(sessions: &Arc<Sessions>, user: Option<&str>) -> OpenSession {
+        open(sessions, user, "node1")
+    }
+
+    /// A tunnel to a VPS on the Runner `node`.
+    pub(in crate::gateway) fn tunnel_on(sessions: &Arc<Sessions>, node: &str) -> OpenSession {
+        open(sessions, None, node)
+    }
+
+    fn open(sessions: &Arc<Sessions>, user: Option<&str>, node: &str) -> OpenSession {
         let facts = Facts {
             user: user.map(Arc::from),
             client: "10.0.0.9:51234".parse().unwrap(),
             protocol: Protocol::Connect,
             vps: TaskId::parse("7323718749301768192").unwrap(),
-            node: "node1".into(),
+            node: node.into(),
         };
         sessions.open(facts, permit())
     }

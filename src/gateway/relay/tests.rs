@@ -3,13 +3,16 @@
 use super::tunnel::Party;
 use super::*;
 use crate::gateway::session::Sessions;
-use crate::gateway::session::tests::tunnel as session;
+use crate::gateway::session::tests::{tunnel as session, tunnel_on as session_on};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 /// Longer than anything here takes; a test that meets it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The Runner of tunnels whose turns panic.
+pub(super) const PANICS: &str = "panics";
 
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -303,6 +306,19 @@ async fn a_tunnel_that_comes_after_its_end_was_asked_for_ends(engine: Engine) {
     ends(relays).await;
 }
 
+async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let sessions = Arc::<Sessions>::default();
+    let (mut bystander, mut vps) = another(&relays, &sessions, b"").await;
+    let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+    relays.carry(inner_client, inner_vps, Vec::new(), session_on(&sessions, PANICS));
+    assert_eq!(rest(&mut client).await.unwrap(), b"");
+    assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), 1);
+    bystander.write_all(b"still here").await.unwrap();
+    timeout(PATIENCE, vps.read_exact(&mut [0; 10])).await.unwrap().unwrap();
+    assert_eq!(relays.count(), 1);
+}
+
 /// Every test, over either engine.
 macro_rules! over_both_engines {
     ($($test:ident)*) => {
@@ -330,4 +346,5 @@ over_both_engines! {
     typing_beside_bulk_is_answered
     bulk_and_typing_by_turns_go_through_unchanged
     a_tunnel_that_comes_after_its_end_was_asked_for_ends
+    a_panic_ends_its_own_tunnel_alone
 }

@@ -127,6 +127,8 @@ impl Tunnel {
 
     /// Moves what can be moved, up to a limit in each direction. `moved` counts the bytes.
     pub(super) fn turn(&mut self, tools: &mut Tools, moved: &mut usize) -> Next {
+        #[cfg(test)]
+        assert_ne!(*self.session.facts.node, *super::tests::PANICS);
         if self.closing.is_some() {
             return self.see_off(tools);
         }
