@@ -112,6 +112,8 @@ fn ended_by(outcome: &Outcome, signal: Signal) -> &Outcome {
 #[test]
 fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
     let cluster = Cluster::new();
+    let temporary = cluster.home.join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
     // An ssh that dies of what it is sent, and one that has a word to say first.
     let real = tool("ssh");
     let script = |body: &str| {
@@ -122,7 +124,7 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
     };
     let with = |body: &str| {
         cluster.home.script("bin/ssh", &script(body));
-        let process = connect(&cluster).args(["--", "true"]).start();
+        let process = connect(&cluster).args(["--", "true"]).env("TMPDIR", &temporary).start();
         process.wait_for("ssh", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
         process
     };
@@ -131,6 +133,7 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
         process.signal(signal);
         let outcome = process.finish();
         ended_by(&outcome, signal).says_nothing();
+        outcome.check(std::fs::read_dir(&temporary).unwrap().count() == 0, "nothing left behind");
     }
     // ssh is gone, and the search for the cause takes its time: the signal is this program's own.
     let mute = MutePort::new();

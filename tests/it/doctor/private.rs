@@ -111,13 +111,18 @@ fn where_an_address_holds_a_secret() {
 #[test]
 fn where_a_host_says_back_what_it_was_sent() {
     let cluster = cluster();
-    // So long that it is cut, in the midst of a token.
-    let api = http_server(|asked| (400, "application/json", json!({ "detail": asked.authorization }).to_string()));
-    let long = http_server(|asked| {
-        let filled = format!("{:>287}{}", "", asked.authorization);
-        (400, "application/json", json!({ "detail": format!("x{filled}") }).to_string())
-    });
-    for api in [api, long] {
-        tells_nothing(&cluster, "host-api", |run| run.env("KOHAKURIVER_PORT", api.address.port().to_string()));
+    let host = |before: usize| {
+        let before = "x".repeat(before);
+        http_server(move |asked| match asked.path.as_str() {
+            "/api/nodes" => (200, "application/json", "[]".to_owned()),
+            _ => (400, "application/json", json!({ "detail": format!("{before}{}", asked.authorization) }).to_string()),
+        })
+    };
+    // The second says so much that it is cut, in the midst of the token.
+    for host in [host(0), host(279)] {
+        let port = host.address.port().to_string();
+        tells_nothing(&cluster, "token", |run| run.env("KOHAKURIVER_PORT", &port));
+        let said = doctor(&cluster).env("KOHAKURIVER_PORT", &port).output();
+        said.check(said.text().contains("Bearer …"), "what the Host said");
     }
 }
