@@ -2,22 +2,18 @@
 # Records a terminal in which VPSes are listed, looked at and reached, and one in which doctor is asked why a VPS can't be
 # reached, and puts what they show into README.md.
 #
-# All of it is real: an sshd in the part of the VPS, the gateway before it, and a terminal (tmux) of 100 columns. It uses
-# free ports of the loopback interface, and leaves no process and no file behind.
+# All of it is real: an sshd in the part of the VPS, the gateway before it, and a terminal (tmux) of 100 columns. It
+# uses free ports of the loopback interface, and leaves no process and no file behind.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tools=(sshd:openssh-server ssh:openssh-client ssh-keygen:openssh-client tmux:tmux python3:python3 cc:gcc)
 . contrib/packages.sh
-mapfile -t packages < <(missing_packages | sort -u)
-if [ ${#packages[@]} -gt 0 ]; then
-    apt_get update >&2
-    install_packages "${packages[@]}"
-fi
-has cargo || die "cargo is missing: install Rust from https://rustup.rs"
+install_missing
+need_cargo
 
-cargo build --bins
-programs=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
+cargo build --locked --bins
+programs=$(target_folder)/debug
 folder=$(mktemp -d)
 terminal=()
 started=()

@@ -52,7 +52,9 @@ fn absolute(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
 
 fn check(path: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => cannot_use(path).cause("there is no such file"),
+        io::ErrorKind::NotFound => {
+            cannot_use(path).cause("there is no such file").hint("see which there are: `ls -l ~/.ssh`")
+        }
         _ => cannot_use(path).because(&error),
     })?;
     if metadata.is_dir() {
@@ -145,7 +147,7 @@ mod tests {
         let pipe = home.0.join(".ssh/pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         for (given, parts) in [
-            ("~/.ssh/none", ["there is no such file", ".ssh/none"]),
+            ("~/.ssh/none", ["there is no such file", "hint: see which there are: `ls -l ~/.ssh`"]),
             ("~/.ssh", ["it is a directory", "hint"]),
             ("~/.ssh/pipe", ["it is no regular file", "hint"]),
             ("~/.ssh/half.pub", ["public half", ".ssh/half`"]),
