@@ -39,6 +39,7 @@ mod ssh_forget;
 mod ssh_host_key;
 mod status;
 mod stop;
+mod table;
 mod text_diff;
 mod ui;
 mod vps_cache;
@@ -61,6 +62,7 @@ use crate::seconds;
 use crate::secret::Token;
 use crate::settings::{self, Flags, ProxyAddress, Settings};
 use crate::target::VpsRef;
+use crate::usage;
 
 /// As messages name this program.
 const PROGRAM: &str = "kohakuriver";
@@ -217,12 +219,21 @@ fn dispatch(args: &[OsString], others: &[fn() -> Manual]) -> Result<ExitCode, Fa
     }
     match CommandLine::try_parse_from(settled(args)) {
         Ok(line) => execute(line, others),
-        Err(answer) => {
-            // Help goes to stdout, a usage error to stderr; a reader that went away is no failure.
-            let _ = answer.print();
-            Ok(if answer.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+        Err(answer) => usage::answer(&answer, &meant(&definition, after_program)),
+    }
+}
+
+/// The command that `args` name.
+fn meant(definition: &clap::Command, args: &[OsString]) -> String {
+    let mut level = definition;
+    let mut words = vec![PROGRAM];
+    for arg in args {
+        if let Some(found) = arg.to_str().and_then(|word| level.find_subcommand(word)) {
+            words.push(found.get_name());
+            level = found;
         }
     }
+    words.join(" ")
 }
 
 /// The options whose seconds may be left out, with their seconds.

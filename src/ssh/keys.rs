@@ -52,7 +52,9 @@ fn absolute(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
 
 fn check(path: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => cannot_use(path).cause("there is no such file"),
+        io::ErrorKind::NotFound => cannot_use(path)
+            .cause("there is no such file")
+            .hint("`ls ~/.ssh` shows which keys there are; without --key, ssh offers those that it finds"),
         _ => cannot_use(path).because(&error),
     })?;
     if metadata.is_dir() {
