@@ -250,8 +250,8 @@ $ kohakuriver
 2>       --proxy <HOST[:PORT]>    The gateway, when it is not on the Host
 2>
 2> The commands above are this program's own. Every other one (docker, task, ssh
-2> connect, …) is run by the next `kohakuriver` on PATH, KohakuRiver's Python CLI,
-2> with the same arguments.
+2> connect, ...) is run by the next `kohakuriver` on PATH, KohakuRiver's Python
+2> CLI, with the same arguments.
 2>
 2> Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT,
 2> KOHAKURIVER_SSH_PROXY_PORT), which wins over config.json; `kohakuriver config

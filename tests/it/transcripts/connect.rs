@@ -56,6 +56,7 @@ $ kohakuriver vps connect trainer -L 8888:localhost:8888
 $ kohakuriver vps connect trainer --key no/such/key
 2> kohakuriver: cannot use the key /home/me/no/such/key
 2>   caused by: there is no such file
+2>   hint: see which there are: `ls -l ~/.ssh`
 [exit status 1]
 $ touch key && chmod 644 key && kohakuriver vps connect trainer --key key
 2> kohakuriver: cannot use the key /home/me/key
