@@ -259,37 +259,20 @@ be new, too. Whether it takes such logins is looked at afterwards.
 }
 
 #[test]
-fn vps_pause_help() {
-    says(
-        "vps pause",
-        r#"Freeze a VPS's processes for a while
-
-Usage: kohakuriver vps pause [OPTIONS] <VPS>
-
-Arguments:
-  <VPS>  Task id or name of the VPS
-
-Options:
-  -h, --help  Print help
-"#,
-    );
-}
-
-#[test]
-fn vps_resume_help() {
-    says(
-        "vps resume",
-        r#"Let the processes of a paused VPS go on
-
-Usage: kohakuriver vps resume [OPTIONS] <VPS>
-
-Arguments:
-  <VPS>  Task id or name of the VPS
-
-Options:
-  -h, --help  Print help
-"#,
-    );
+fn vps_pause_and_resume_help() {
+    for (verb, about) in
+        [("pause", "Freeze a VPS's processes for a while"), ("resume", "Let the processes of a paused VPS go on")]
+    {
+        says(
+            &format!("vps {verb}"),
+            &format!(
+                "{about}\n\n\
+                 Usage: kohakuriver vps {verb} [OPTIONS] <VPS>\n\n\
+                 Arguments:\n  <VPS>  Task id or name of the VPS\n\n\
+                 Options:\n  -h, --help  Print help\n"
+            ),
+        );
+    }
 }
 
 #[test]
