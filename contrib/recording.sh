@@ -1,27 +1,24 @@
 #!/usr/bin/env bash
-# Records a terminal in which VPSes are listed, looked at and reached, and puts what it shows into README.md.
+# Records a terminal in which VPSes are listed, looked at and reached, and one in which doctor is asked why a VPS can't be
+# reached, and puts what they show into README.md.
 #
-# All of it is real: an sshd in the part of the VPS, the gateway before it, and a terminal (tmux) of 100 columns. It uses
-# free ports of the loopback interface, and leaves no process and no file behind.
+# All of it is real: an sshd in the part of the VPS, the gateway before it, and a terminal (tmux) of 100 columns. It
+# uses free ports of the loopback interface, and leaves no process and no file behind.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tools=(sshd:openssh-server ssh:openssh-client ssh-keygen:openssh-client tmux:tmux python3:python3 cc:gcc)
 . contrib/packages.sh
-mapfile -t packages < <(missing_packages | sort -u)
-if [ ${#packages[@]} -gt 0 ]; then
-    apt_get update >&2
-    install_packages "${packages[@]}"
-fi
-has cargo || die "cargo is missing: install Rust from https://rustup.rs"
+install_missing
+need_cargo
 
-cargo build --bins
-programs=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
+cargo build --locked --bins
+programs=$(target_folder)/debug
 folder=$(mktemp -d)
-terminal=(tmux -L "recording-$$" -f /dev/null)
+terminal=()
 started=()
 finish() {
-    "${terminal[@]}" kill-server 2>/dev/null || true
+    [ ${#terminal[@]} -eq 0 ] || "${terminal[@]}" kill-server 2>/dev/null || true
     [ ${#started[@]} -eq 0 ] || kill "${started[@]}" 2>/dev/null || true
     wait
     rm -rf "$folder"
@@ -31,14 +28,16 @@ trap finish EXIT
 
 # A line of a file, once it is there.
 line_of() {
-    local tries
-    for tries in $(seq 100); do
+    for _ in $(seq 100); do
         grep -m 1 "$2" "$1" 2>/dev/null && return
         sleep 0.1
     done
     die "nothing says \`$2\`: $(cat "$1")"
 }
 
+# Where cargo would have installed them.
+mkdir -p "$folder/.cargo/bin"
+cp "$programs/kohakuriver" "$programs/kohakuriver-proxy" "$folder/.cargo/bin"
 mkdir -m 700 "$folder/.ssh"
 for key in "$folder/host_key" "$folder/.ssh/id-kohakuriver-7323718749301768192"; do
     ssh-keygen -q -t ed25519 -N '' -C vps -f "$key"
@@ -72,41 +71,55 @@ started+=($!)
 api=$(line_of "$folder/gateway.log" 'serving the Host API on ' | sed 's/.*://')
 proxy=$(line_of "$folder/gateway.log" '^listening on ' | sed 's/.*://')
 
-"${terminal[@]}" new-session -d -x 100 -y 60 env -i HOME="$folder" PATH="$programs:$PATH" TERM=tmux-256color LC_ALL=C.UTF-8 \
-    USER="$(id -un)" KOHAKURIVER_HOST=127.0.0.1 KOHAKURIVER_PORT="$api" KOHAKURIVER_SSH_PROXY_PORT="$proxy" PS1='$ ' \
-    bash --norc --noprofile
-# Types a command, once the prompt before it is there, and waits for the one behind it.
-prompts=0
+# Waits for the prompt behind the last command.
 prompt() {
     prompts=$((prompts + 1))
-    local tries
-    for tries in $(seq 300); do
+    for _ in $(seq 300); do
         [ "$("${terminal[@]}" capture-pane -p | grep -c '^\$')" -lt "$prompts" ] || return 0
         sleep 0.1
     done
     die "the terminal hangs: $("${terminal[@]}" capture-pane -p)"
 }
-prompt
-while read -r command; do
-    "${terminal[@]}" send-keys -l -- "$command"
-    "${terminal[@]}" send-keys Enter
+
+# Types the commands that it reads, and puts what the terminal shows of them into the place of this name in README.md.
+record() {
+    # One for each: a server that is just going takes no session.
+    terminal=(tmux -L "recording-$$-$1" -f /dev/null)
+    "${terminal[@]}" new-session -d -x 100 -y 60 env -i HOME="$folder" PATH="$folder/.cargo/bin:$PATH" \
+        TERM=tmux-256color LC_ALL=C.UTF-8 USER="$(id -un)" \
+        KOHAKURIVER_HOST=127.0.0.1 KOHAKURIVER_PORT="$api" KOHAKURIVER_SSH_PROXY_PORT="$proxy" PS1='$ ' \
+        bash --norc --noprofile
+    prompts=0
     prompt
-done <<END
+    local command
+    while read -r command; do
+        "${terminal[@]}" send-keys -l -- "$command"
+        "${terminal[@]}" send-keys Enter
+        prompt
+    done
+    "${terminal[@]}" capture-pane -p | sed -e '/^\$ *$/d' -e '/^ *$/d' -e "s/ --user $(id -un)//" >"$folder/shown"
+    "${terminal[@]}" kill-server
+    python3 - "$1" "$folder/shown" <<'END'
+import re, sys
+name, shown = sys.argv[1], open(sys.argv[2]).read()
+readme = open("README.md").read()
+begin, end = f"<!-- contrib/recording.sh writes {name} -->", "<!-- to here -->"
+block = f"{begin}\n```\n{shown}```\n{end}"
+new, count = re.subn(re.escape(begin) + ".*?" + re.escape(end), lambda _: block, readme, flags=re.S)
+assert count == 1, f"README.md has no place for {name}"
+open("README.md", "w").write(new)
+END
+}
+
+record commands <<END
 kohakuriver vps list
 kohakuriver vps connect trainer --user $(id -un) -- 'echo hello; exit 7'
 echo \$?
 kohakuriver vps connect notebook
 kohakuriver vps status trainer
 END
-"${terminal[@]}" capture-pane -p | sed -e '/^\$ *$/d' -e '/^ *$/d' -e "s/ --user $(id -un)//" >"$folder/shown"
-
-python3 - "$folder/shown" <<'END'
-import re, sys
-shown = open(sys.argv[1]).read()
-readme = open("README.md").read()
-block = "<!-- contrib/recording.sh writes this -->\n```\n" + shown + "```\n<!-- to here -->"
-new, count = re.subn(r"<!-- contrib/recording\.sh writes this -->.*?<!-- to here -->", lambda _: block, readme, flags=re.S)
-assert count == 1, "README.md has no place for it"
-open("README.md", "w").write(new)
+chmod 644 "$folder/.ssh/id-kohakuriver-7323718749301768192"
+record doctor <<END
+kohakuriver doctor trainer
 END
 say "README.md shows it now"

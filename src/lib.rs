@@ -13,7 +13,7 @@
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
 //!                  names  →  api, ssh  →  dial  →  relay, handshake
-//!                       failure, refusal, status, target, secret, seconds, settings, sys, text
+//!                       failure, refusal, status, target, secret, seconds, settings, sys, text, usage
 //! ```
 //!
 //! # Promises
@@ -45,3 +45,5 @@ pub mod status;
 pub mod sys;
 pub mod target;
 pub mod text;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub mod usage;

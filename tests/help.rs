@@ -61,8 +61,8 @@ Options:
   -V, --version  Print version
 
 The commands above are this program's own. Every other one (docker, task, ssh
-connect, …) is run by the next `kohakuriver` on PATH, KohakuRiver's Python CLI,
-with the same arguments.
+connect, ...) is run by the next `kohakuriver` on PATH, KohakuRiver's Python
+CLI, with the same arguments.
 
 Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT,
 KOHAKURIVER_SSH_PROXY_PORT), which wins over config.json; `kohakuriver config
@@ -109,7 +109,7 @@ Usage: kohakuriver vps create [OPTIONS]
 Options:
       --name <NAME>
           Name of the VPS
-  -t, --target <NODE[:NUMA][::GPU,…]>
+  -t, --target <NODE[:NUMA][::GPU,...]>
           Run on this Runner, on this NUMA node of it, with these of its GPUs
   -c, --cores <NUMBER>
           CPU cores [default: the Host's, 1]
@@ -259,37 +259,20 @@ be new, too. Whether it takes such logins is looked at afterwards.
 }
 
 #[test]
-fn vps_pause_help() {
-    says(
-        "vps pause",
-        r#"Freeze a VPS's processes for a while
-
-Usage: kohakuriver vps pause [OPTIONS] <VPS>
-
-Arguments:
-  <VPS>  Task id or name of the VPS
-
-Options:
-  -h, --help  Print help
-"#,
-    );
-}
-
-#[test]
-fn vps_resume_help() {
-    says(
-        "vps resume",
-        r#"Let the processes of a paused VPS go on
-
-Usage: kohakuriver vps resume [OPTIONS] <VPS>
-
-Arguments:
-  <VPS>  Task id or name of the VPS
-
-Options:
-  -h, --help  Print help
-"#,
-    );
+fn vps_pause_and_resume_help() {
+    for (verb, about) in
+        [("pause", "Freeze a VPS's processes for a while"), ("resume", "Let the processes of a paused VPS go on")]
+    {
+        says(
+            &format!("vps {verb}"),
+            &format!(
+                "{about}\n\n\
+                 Usage: kohakuriver vps {verb} [OPTIONS] <VPS>\n\n\
+                 Arguments:\n  <VPS>  Task id or name of the VPS\n\n\
+                 Options:\n  -h, --help  Print help\n"
+            ),
+        );
+    }
 }
 
 #[test]

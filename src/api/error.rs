@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::refusal::Refusal;
-use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
 use crate::sys;
 use crate::target::VpsRef;
 
@@ -120,7 +119,7 @@ impl ApiError {
     /// What a user is told; `what` says what was attempted and with which value.
     pub fn failure(&self, what: impl Into<String>) -> Failure {
         let failure = Failure::new(what);
-        let settings = format!("set {KOHAKURIVER_HOST} and {KOHAKURIVER_PORT}");
+        let address = "`kohakuriver config show` tells where its address was set";
         match self {
             // Its own words are about one VPS, and this is about none.
             Self::Refusal(Refusal::NotAllowed) => failure
@@ -130,13 +129,13 @@ impl ApiError {
             Self::Unreachable { source, .. } => failure
                 .cause(self.to_string())
                 .cause(innermost(source.as_ref()))
-                .hint(format!("see whether the Host runs and the address is right; {settings} to change it")),
-            Self::Timeout { .. } => failure.cause(self.to_string()).hint(format!(
-                "see whether the Host is overloaded or a firewall drops packets to it; {settings} to ask another"
-            )),
-            Self::NotAHost { .. } | Self::Body { .. } => failure
+                .hint(format!("see whether the Host runs; {address}")),
+            Self::Timeout { .. } => failure
                 .cause(self.to_string())
-                .hint(format!("something else may listen there; {settings} to the address of the Host API")),
+                .hint(format!("see whether the Host is overloaded or a firewall drops packets to it; {address}")),
+            Self::NotAHost { .. } | Self::Body { .. } => {
+                failure.cause(self.to_string()).hint(format!("something else may listen there; {address}"))
+            }
             Self::Status { .. } => {
                 failure.cause(self.to_string()).hint("read the Host's log: `journalctl -u kohakuriver-host` there")
             }

@@ -4,11 +4,15 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use kohakuriver_proxy::gateway::{self, Arguments, PROGRAM};
+use kohakuriver_proxy::usage;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    match gateway::run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+    let ended = match Arguments::read(std::env::args_os()) {
+        Ok(arguments) => gateway::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Err(answer) => usage::answer(&answer, PROGRAM),
+    };
+    match ended {
+        Ok(code) => code,
         Err(failure) => {
             // Nobody may be left to read it; the exit status says it too.
             let _ = std::io::stderr().write_all(failure.render(PROGRAM).as_bytes());

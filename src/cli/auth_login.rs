@@ -135,7 +135,8 @@ fn stdin() -> Result<String, Failure> {
 fn refused(error: &ApiError, user: &str, base: &str) -> Failure {
     match error {
         ApiError::Refusal(Refusal::TokenNeeded) => Failure::new(format!("cannot log in as {user}"))
-            .cause(format!("the Host at {base} says: wrong user name or password")),
+            .cause(format!("the Host at {base} says: wrong user name or password"))
+            .hint("try again with `kohakuriver auth login`; who runs the Host can set a new password"),
         ApiError::Status { status: 403, detail, .. } => Failure::new(format!("cannot log in as {user}"))
             .cause(format!("the Host at {base} says: {detail}"))
             .hint("ask who runs the Host"),

@@ -3,14 +3,18 @@
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use super::table::{Column, table};
 use super::ui;
 use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::{self, Settings, Source, env_vars};
 
+/// The columns: each is there on every terminal, since there is no other way to see them.
+const COLUMNS: [Column; 3] = [Column::whole("SETTING", 0), Column::whole("VALUE", 0), Column::whole("SOURCE", 0)];
+
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let token = (settings::load_token(), settings::process_environment(env_vars::KOHAKURIVER_TOKEN).is_some());
-    let table = ui::table(["SETTING", "VALUE", "SOURCE"], &rows(settings, &token.0, token.1), ui::Look::PLAIN);
+    let table = table(COLUMNS, &rows(settings, &token.0, token.1), ui::Look::PLAIN);
     ui::print(&format!("{table}\n{}", ui::fields(&files(settings::config_path(), settings::auth_path()))))
 }
 

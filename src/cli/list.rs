@@ -2,12 +2,26 @@
 
 use serde_json::{Value, json};
 
+use super::table::{Column, table};
 use super::watch::{self, View, WatchFlags};
 use super::{client, ui, vps_cache};
 use crate::api::{Node, Vps, ago};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::status::VpsStatus;
+
+/// The columns; a user of 80 sees all but the last three beside a name of any usual length. Whose a VPS is, and since when,
+/// tells it from its like; the SSH port is for a manual connection, and `vps status` has it too.
+const COLUMNS: [Column; 8] = [
+    Column::whole("TASK ID", 0),
+    Column::cut("NAME", 2, 32),
+    Column::whole("STATUS", 1),
+    Column::cut("NODE", 3, 16),
+    Column::whole("SSH PORT", 6),
+    Column::whole("SUBMITTED", 5),
+    Column::whole("BACKEND", 7),
+    Column::cut("OWNER", 4, 16),
+];
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -35,8 +49,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         // They only date the VPSes.
         let nodes = client.nodes().await.unwrap_or_default();
         let rows: Vec<_> = list.iter().map(|vps| row(vps, &nodes)).collect();
-        let headers = ["TASK ID", "NAME", "STATUS", "NODE", "SSH PORT", "SUBMITTED", "BACKEND", "OWNER"];
-        Ok(View::Text(ui::table(headers, &rows, ui::Look::of_stdout())))
+        Ok(View::Text(table(COLUMNS, &rows, ui::Look::of_stdout())))
     })
 }
 

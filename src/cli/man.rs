@@ -9,6 +9,9 @@ use clap_mangen::Man;
 use super::{CommandLine, PROGRAM, man_text, ui};
 use crate::failure::Failure;
 
+/// At the foot of each page.
+const PACKAGE: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+
 /// Another program of this package, and what its page is made from.
 pub enum Manual {
     /// Its definition, and the section of the manual that it belongs to.
@@ -48,7 +51,11 @@ pub(super) fn run(arguments: &Arguments, others: &[fn() -> Manual]) -> Result<()
             let folder = folder.join(format!("man{}", page.section));
             let path = folder.join(format!("{}.{}", page.name, page.section));
             let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, &page.roff));
-            written.map_err(|error| Failure::new(format!("cannot write {}", path.display())).because(&error))?;
+            written.map_err(|error| {
+                Failure::new(format!("cannot write {}", path.display()))
+                    .because(&error)
+                    .hint("name a folder that you may write to with --output")
+            })?;
         }
         ui::remark(&format!("wrote {} pages to {}", pages.len(), folder.display()));
         return Ok(());
@@ -83,9 +90,10 @@ fn pages(others: &[fn() -> Manual]) -> Result<Vec<Page>, Failure> {
 fn add(command: &clap::Command, section: &'static str, pages: &mut Vec<Page>) -> Result<(), Failure> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let mut roff = Vec::new();
-    let manual = "KohakuRiver over SSH";
-    let page = Man::new(command.clone()).section(section).manual(manual).render(&mut roff);
-    page.map_err(|error| Failure::new(format!("cannot make the page of {name}")).because(&error))?;
+    let page = Man::new(command.clone()).section(section).manual("KohakuRiver over SSH").source(PACKAGE);
+    page.render(&mut roff).map_err(|error| Failure::new(format!("cannot make the page of {name}")).because(&error))?;
+    // man-pages(7) knows no section EXTRA.
+    let roff = String::from_utf8_lossy(&roff).replace("\n.SH EXTRA\n", "\n.SH NOTES\n").into_bytes();
     pages.push(Page { name, section, roff });
     for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
         add(subcommand, section, pages)?;

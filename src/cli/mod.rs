@@ -39,6 +39,7 @@ mod ssh_forget;
 mod ssh_host_key;
 mod status;
 mod stop;
+mod table;
 mod text_diff;
 mod ui;
 mod vps_cache;
@@ -50,7 +51,7 @@ use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use man::Manual;
 
@@ -61,13 +62,17 @@ use crate::seconds;
 use crate::secret::Token;
 use crate::settings::{self, Flags, ProxyAddress, Settings};
 use crate::target::VpsRef;
+use crate::usage;
 
 /// As messages name this program.
 const PROGRAM: &str = "kohakuriver";
 
+/// Columns of a terminal, below which help has the text of an option on a line of its own.
+const NARROW: usize = 64;
+
 /// Said at the end of `--help`.
 const OTHER_COMMANDS: &str = "\
-The commands above are this program's own. Every other one (docker, task, ssh connect, …) is run by the next \
+The commands above are this program's own. Every other one (docker, task, ssh connect, ...) is run by the next \
 `kohakuriver` on PATH, KohakuRiver's Python CLI, with the same arguments.
 
 Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT), which wins over \
@@ -204,7 +209,9 @@ pub fn run(args: &[OsString], others: &[fn() -> Manual]) -> ExitCode {
 }
 
 fn dispatch(args: &[OsString], others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {
-    let mut definition = CommandLine::command();
+    // Beside the names of the options, a narrow terminal has no room for what is said of them.
+    let is_narrow = ui::terminal_size().is_some_and(|(columns, _)| columns < NARROW);
+    let mut definition = CommandLine::command().next_line_help(is_narrow);
     definition.build();
     let after_program = args.get(1..).unwrap_or_default();
     let next = match next::owner(&definition, after_program) {
@@ -215,14 +222,24 @@ fn dispatch(args: &[OsString], others: &[fn() -> Manual]) -> Result<ExitCode, Fa
     if let Some(next) = next {
         return next::run(next).map(|never| match never {});
     }
-    match CommandLine::try_parse_from(settled(args)) {
+    let parsed = definition.try_get_matches_from_mut(settled(args));
+    match parsed.and_then(|found| CommandLine::from_arg_matches(&found)) {
         Ok(line) => execute(line, others),
-        Err(answer) => {
-            // Help goes to stdout, a usage error to stderr; a reader that went away is no failure.
-            let _ = answer.print();
-            Ok(if answer.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+        Err(answer) => usage::answer(&answer, &meant(&definition, after_program)),
+    }
+}
+
+/// The command that `args` name.
+fn meant(definition: &clap::Command, args: &[OsString]) -> String {
+    let mut level = definition;
+    let mut words = vec![PROGRAM];
+    for arg in args {
+        if let Some(found) = arg.to_str().and_then(|word| level.find_subcommand(word)) {
+            words.push(found.get_name());
+            level = found;
         }
     }
+    words.join(" ")
 }
 
 /// The options whose seconds may be left out, with their seconds.

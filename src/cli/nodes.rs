@@ -2,10 +2,19 @@
 
 use serde_json::{Value, json};
 
+use super::table::{Column, table};
 use super::{block_on, client, ui};
 use crate::api::{Node, ago};
 use crate::failure::Failure;
 use crate::settings::Settings;
+
+/// The columns. A URL is for admins, and half of one is none.
+const COLUMNS: [Column; 4] = [
+    Column::cut("HOSTNAME", 0, 32),
+    Column::whole("STATUS", 1),
+    Column::whole("URL", 4),
+    Column::whole("LAST HEARTBEAT", 3),
+];
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -37,7 +46,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         return Ok(());
     }
     let rows: Vec<_> = nodes.iter().map(|node| row(node, &all)).collect();
-    ui::print(&ui::table(["HOSTNAME", "STATUS", "URL", "LAST HEARTBEAT"], &rows, ui::Look::of_stdout()))
+    ui::print(&table(COLUMNS, &rows, ui::Look::of_stdout()))
 }
 
 fn status(node: &Node) -> &'static str {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::table::{Column, table};
 use super::ui::Look;
 use super::watch::{self, View, WatchFlags};
 use super::{block_on, client, ui, vps_ref};
@@ -11,6 +12,31 @@ use crate::api::{Admin, ApiError, Tunnel};
 use crate::failure::Failure;
 use crate::settings::{ADMIN_FORM, ProxyAddress, Settings};
 use crate::target::{TaskId, VpsRef};
+
+const ID: Column = Column::whole("ID", 0);
+const VPS: Column = Column::whole("VPS", 1);
+const USER: Column = Column::cut("USER", 2, 16);
+const SINCE: Column = Column::whole("SINCE", 3);
+// The address tells apart who has no name, and goes before what was carried: USER is there where the Host has users.
+const CLIENT: Column = Column::whole("CLIENT", 8);
+const NODE: Column = Column::cut("NODE", 9, 16);
+
+/// The columns of one look.
+const COLUMNS: [Column; 8] = [ID, USER, VPS, SINCE, Column::whole("UP", 5), Column::whole("DOWN", 4), NODE, CLIENT];
+
+/// The columns of `--watch`, which is there to see how much moves now.
+const WATCHED_COLUMNS: [Column; 10] = [
+    ID,
+    USER,
+    VPS,
+    SINCE,
+    Column::whole("UP", 7),
+    Column::whole("UP/S", 5),
+    Column::whole("DOWN", 6),
+    Column::whole("DOWN/S", 4),
+    NODE,
+    CLIENT,
+];
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -60,7 +86,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             let rates = |tunnel: &Tunnel| before.as_ref().map(|before| before.rates(tunnel, now));
             View::Text(watched_table(&tunnels, rates, Look::of_stdout()))
         } else {
-            View::Text(table(&tunnels, Look::of_stdout()))
+            View::Text(once_table(&tunnels, Look::of_stdout()))
         })
     })
 }
@@ -123,9 +149,8 @@ impl Sample {
     }
 }
 
-fn table(tunnels: &[Tunnel], look: Look) -> String {
-    let rows: Vec<_> = tunnels.iter().map(row).collect();
-    ui::table(["ID", "USER", "VPS", "SINCE", "UP", "DOWN", "NODE", "CLIENT"], &rows, look)
+fn once_table(tunnels: &[Tunnel], look: Look) -> String {
+    table(COLUMNS, &tunnels.iter().map(row).collect::<Vec<_>>(), look)
 }
 
 fn watched_table(tunnels: &[Tunnel], rates: impl Fn(&Tunnel) -> Option<(u64, u64)>, look: Look) -> String {
@@ -138,8 +163,7 @@ fn watched_table(tunnels: &[Tunnel], rates: impl Fn(&Tunnel) -> Option<(u64, u64
             [id, user, vps, since, up, up_rate, down, down_rate, node, client]
         })
         .collect();
-    let headers = ["ID", "USER", "VPS", "SINCE", "UP", "UP/S", "DOWN", "DOWN/S", "NODE", "CLIENT"];
-    ui::table(headers, &rows, look)
+    table(WATCHED_COLUMNS, &rows, look)
 }
 
 fn row(tunnel: &Tunnel) -> [String; 8] {
@@ -202,7 +226,7 @@ mod tests {
             listed(json!({ "id": 12, "user": null, "seconds": 90_061 })),
         ];
         assert_eq!(
-            table(&tunnels, Look::PLAIN),
+            once_table(&tunnels, Look::PLAIN),
             "ID  USER   VPS                  SINCE  UP   DOWN       NODE   CLIENT\n\
              7   alice  7323718749301768192  1m 1s  3 B  117.7 MiB  node1  10.0.0.9:51234\n\
              12  -      7323718749301768192  1d 1h  3 B  5 B        node1  10.0.0.9:51234\n"

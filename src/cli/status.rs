@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::options::DEFAULT_USER;
 use crate::ssh::quote::shell_line;
+use crate::status::VpsStatus;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -50,7 +51,7 @@ fn describe(vps: &Vps, nodes: &[Node]) -> Vec<(&'static str, String)> {
         ("Name", text(&vps.name)),
         ("Status", vps.status.to_string()),
         ("Node", text(&vps.node)),
-        ("SSH Port", ssh_port(vps).map(|port| port.to_string()).unwrap_or_default()),
+        ("SSH Port", port(vps)),
         ("Backend", text(&vps.backend)),
         ("Owner", text(&vps.owner)),
         ("Submitted", time(&vps.submitted_at)),
@@ -66,6 +67,15 @@ fn describe(vps: &Vps, nodes: &[Node]) -> Vec<(&'static str, String)> {
     fields
 }
 
+/// The port that sshd is on, or why there is none where one might look for it.
+fn port(vps: &Vps) -> String {
+    match (ssh_port(vps), &vps.status) {
+        (Some(port), _) => port.to_string(),
+        (None, VpsStatus::Running | VpsStatus::Paused) => "none: it was created for terminals only".to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
 /// How to connect without the gateway, where the Runner can be reached. The node's name comes from the network and is
 /// there to be pasted, so it is quoted for the shell.
 fn manual_command(port: u16, node: &str) -> String {
@@ -77,7 +87,6 @@ fn manual_command(port: u16, node: &str) -> String {
 mod tests {
     use super::super::list::tests::vps;
     use super::*;
-    use crate::status::VpsStatus;
 
     #[test]
     fn a_running_vps_shows_node_port_and_both_ways_in() {
@@ -102,6 +111,13 @@ mod tests {
         let assigning = Vps { error_message: Some("Provisioning VM...\x1b[2J".into()), ..vps(VpsStatus::Assigning) };
         let text = ui::fields(&describe(&assigning, &[]));
         assert!(text.contains("SSH Port   -\n") && text.contains("Message    Provisioning VM...[2J\n"), "{text}");
+        assert!(!text.contains("Connect") && !text.contains("Manual"), "{text}");
+    }
+
+    #[test]
+    fn a_vps_without_ssh_says_why_there_is_no_way_in() {
+        let text = ui::fields(&describe(&Vps { ssh_port: Some(0), ..vps(VpsStatus::Running) }, &[]));
+        assert!(text.contains("SSH Port   none: it was created for terminals only\n"), "{text}");
         assert!(!text.contains("Connect") && !text.contains("Manual"), "{text}");
     }
 

@@ -1,4 +1,4 @@
-//! What people and scripts read on stdout: tables, fields and JSON.
+//! What people and scripts read on stdout: fields, times and JSON. Tables have a file of their own.
 //!
 //! Text from a Host is made printable here, on its way out. A reader that goes away early (`| head`) is no error.
 //! Colour only repeats what the words say.
@@ -15,13 +15,7 @@ use crate::text::printable;
 pub(super) const NONE: &str = "-";
 
 /// Blanks between two columns.
-const GAP: usize = 2;
-
-/// What cells are cut to, one after the other, before a column is left out.
-const CELL_LIMITS: [usize; 5] = [usize::MAX, 24, 16, 10, 6];
-
-/// The column that says how something is.
-const STATUS: &str = "STATUS";
+pub(super) const GAP: usize = 2;
 
 /// How a table is to look.
 #[derive(Clone, Copy, Debug)]
@@ -95,62 +89,11 @@ pub(super) fn terminal_size() -> Option<(usize, usize)> {
     (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
 }
 
-/// A table with aligned columns, the most important one first. Where it is wider than the terminal, long cells are cut,
-/// then columns are left out from the right, which a `…` in the first line tells.
-pub(super) fn table<const COLUMNS: usize>(headers: [&str; COLUMNS], rows: &[[String; COLUMNS]], look: Look) -> String {
-    let lines: Vec<Vec<String>> = std::iter::once(headers.map(str::to_owned))
-        .chain(rows.iter().cloned())
-        .map(|row| row.iter().map(|cell| or_none(printable(cell))).collect())
-        .collect();
-    let room = look.width.unwrap_or(usize::MAX);
-    let lines = fitted(lines, room);
-    let widths = widths(&lines);
-    let status = headers.iter().position(|&header| header == STATUS).filter(|_| look.colour);
-    let line = |(number, row): (usize, &Vec<String>)| align(row, &widths, status.filter(|_| number > 0));
-    let mut lines: Vec<String> = lines.iter().enumerate().map(line).collect();
-    if widths.len() < COLUMNS && columns(&lines[0]) + 2 <= room {
-        lines[0] += " …";
-    }
-    lines.iter().map(|line| format!("{line}\n")).collect()
-}
-
-/// As many columns as fit, with cells as long as they may then be. The first column is what a row is named by, and is
-/// cut last; half a state says nothing.
-fn fitted(lines: Vec<Vec<String>>, room: usize) -> Vec<Vec<String>> {
-    let all = lines.first().map_or(0, Vec::len);
-    let fit = |kept: usize, limit: usize| {
-        let whole = |column: usize| column == 0 || lines[0][column] == STATUS;
-        let short = |(column, cell): (usize, &String)| if whole(column) { cell.clone() } else { cut(cell, limit) };
-        let lines: Vec<Vec<String>> =
-            lines.iter().map(|row| row[..kept].iter().enumerate().map(short).collect()).collect();
-        let taken = widths(&lines).iter().map(|width| width + GAP).sum::<usize>();
-        (taken.saturating_sub(GAP) <= room).then_some(lines)
-    };
-    let fewer = (1..=all).rev().find_map(|kept| CELL_LIMITS.into_iter().find_map(|limit| fit(kept, limit)));
-    fewer.unwrap_or_else(|| lines.iter().map(|row| vec![cut(&row[0], room)]).collect())
-}
-
-fn widths(lines: &[Vec<String>]) -> Vec<usize> {
-    let widest = |column: usize| lines.iter().map(|row| columns(&row[column])).max().unwrap_or(0);
-    (0..lines.first().map_or(0, Vec::len)).map(widest).collect()
-}
-
-/// A state in the colour that goes with it, where it has one (ECMA-48, SGR).
-fn painted(state: &str) -> String {
-    let colour = match state {
-        "running" | "online" => 32,
-        "paused" | "pending" | "assigning" | "pending_approval" => 33,
-        "failed" | "lost" | "killed_oom" | "rejected" | "offline" => 31,
-        _ => return state.to_owned(),
-    };
-    format!("\x1b[{colour}m{state}\x1b[0m")
-}
-
 /// One value a line, with its name before it. Values are never cut: some are there to be copied.
 pub(super) fn fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| columns(name)).max().unwrap_or(0);
     let line = |(name, value): &(&str, String)| {
-        format!("{}\n", align(&[(*name).to_owned(), or_none(printable(value))], &[width, 0], None))
+        format!("{name}{}{}\n", " ".repeat(GAP + width - columns(name)), shown(value).trim_end())
     };
     fields.iter().map(line).collect()
 }
@@ -175,18 +118,10 @@ pub(super) fn ago(age: Option<Duration>) -> Option<String> {
     Some(format!("{count} {unit}{plural} ago"))
 }
 
-fn or_none(text: String) -> String {
+/// A value that may come from the network, fit for a terminal.
+pub(super) fn shown(value: &str) -> String {
+    let text = printable(value);
     if text.is_empty() { NONE.to_owned() } else { text }
-}
-
-fn align(cells: &[String], widths: &[usize], painted_column: Option<usize>) -> String {
-    let mut line = String::new();
-    for (column, cell) in cells.iter().enumerate() {
-        line += &if painted_column == Some(column) { painted(cell) } else { cell.clone() };
-        let width = widths.get(column).copied().unwrap_or(0);
-        line += &" ".repeat(GAP + width.saturating_sub(columns(cell)));
-    }
-    line.trim_end().to_owned()
 }
 
 /// `text` in at most `width` columns.
@@ -210,11 +145,16 @@ pub(super) fn columns(text: &str) -> usize {
 
 /// Columns that a terminal gives a character: none to a combining mark, two to the wide blocks of East Asian scripts
 /// and emoji (UAX #11), one to the rest. Coarse, but names of VPSes are what it is for.
-fn char_columns(c: char) -> usize {
+pub(super) fn char_columns(c: char) -> usize {
     match u32::from(c) {
-        0x300..=0x36f => 0,
+        0x300..=0x36f | 0xe31 | 0xe34..=0xe3a | 0xe47..=0xe4e | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
         0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f => 2,
-        0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f300..=0x1f64f | 0x1f900..=0x1f9ff | 0x20000..=0x3fffd => 2,
+        0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1f64f
+        | 0x1f680..=0x1f6ff
+        | 0x1f900..=0x1f9ff
+        | 0x20000..=0x3fffd => 2,
         _ => 1,
     }
 }
@@ -223,50 +163,22 @@ fn char_columns(c: char) -> usize {
 mod tests {
     use super::*;
 
-    fn row(cells: [&str; 3]) -> [String; 3] {
-        cells.map(str::to_owned)
-    }
-
-    #[test]
-    fn columns_are_aligned_and_lines_end_without_blanks() {
-        let rows = [row(["42", "訓練機", "running"]), row(["7", "", "ok"]), row(["8", "x\x1b[2Jy", ""])];
-        assert_eq!(
-            table(["ID", "NAME", "STATUS"], &rows, Look::PLAIN),
-            "ID  NAME    STATUS\n\
-             42  訓練機  running\n\
-             7   -       ok\n\
-             8   x[2Jy   -\n"
-        );
-    }
-
-    #[test]
-    fn a_narrow_terminal_gets_short_cells_and_then_fewer_columns() {
-        let rows = [row(["42", "a-name-of-a-vps-that-goes-on", "running"]), row(["7", "", "ok"])];
-        let narrow = |width| table(["ID", "NAME", "STATUS"], &rows, Look { width: Some(width), colour: false });
-        assert_eq!(
-            narrow(40),
-            "ID  NAME                      STATUS\n42  a-name-of-a-vps-that-go…  running\n7   -                         ok\n"
-        );
-        assert_eq!(narrow(20), "ID  NAME    STATUS\n42  a-nam…  running\n7   -       ok\n");
-        assert_eq!(narrow(14), "ID  NAME …\n42  a-name-of…\n7   -\n");
-        assert_eq!(narrow(8), "ID …\n42\n7\n");
-        assert_eq!(narrow(1), "…\n…\n7\n");
-        for width in 1..60 {
-            assert!(narrow(width).lines().all(|line| columns(line) <= width), "{width}: {}", narrow(width));
-        }
-    }
-
-    #[test]
-    fn colour_repeats_what_a_state_says() {
-        let rows = [row(["42", "running", "running"]), row(["7", "", "ok"])];
-        let coloured = table(["ID", "NAME", "STATUS"], &rows, Look { width: None, colour: true });
-        assert_eq!(coloured, "ID  NAME     STATUS\n42  running  \x1b[32mrunning\x1b[0m\n7   -        ok\n");
-    }
-
     #[test]
     fn fields_name_their_values() {
         let text = fields(&[("Task ID", "42".into()), ("Name", String::new())]);
         assert_eq!(text, "Task ID  42\nName     -\n");
+    }
+
+    #[test]
+    fn text_is_measured_in_columns() {
+        for (text, wide) in
+            [("", 0), ("訓練機", 6), ("한글", 4), ("e\u{301}", 1), ("🚀", 2), ("ก้", 1), ("ｆ", 2), ("…", 1)]
+        {
+            assert_eq!(columns(text), wide, "{text}");
+        }
+        for (width, expected) in [(7, "訓練機x"), (6, "訓練…"), (5, "訓練…"), (4, "訓…"), (1, "…")] {
+            assert_eq!(cut("訓練機x", width), expected, "{width}");
+        }
     }
 
     #[test]

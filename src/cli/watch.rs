@@ -117,21 +117,40 @@ impl Screen {
     }
 }
 
-/// `text` in the place of the last `drawn` lines (ECMA-48: CUU, ED), and how many lines it takes. What is higher than the
-/// terminal would scroll away, and what is wider would take two lines.
+/// `text` in the place of what took the last `drawn` rows (ECMA-48: CUU, ED), and how many rows it takes. What is higher
+/// than the terminal would scroll away. A line that is wider goes on in the next row, so that what is copied is whole.
 fn frame(text: &str, drawn: usize, width: usize, height: usize) -> (String, usize) {
     let room = height.saturating_sub(1).max(1);
-    let all = text.lines().count();
-    let kept = if all > room { room - 1 } else { all };
-    // A table is cut to the width already, and its colours take no room.
-    let fit = |line: &str| if line.contains('\x1b') { line.to_owned() } else { ui::cut(line, width) };
-    let mut lines: Vec<String> = text.lines().take(kept).map(fit).collect();
-    if kept < all {
-        lines.push(ui::cut(&format!("… {} more", all - kept), width));
+    let all: Vec<(&str, usize)> = text.lines().map(|line| (line, rows(line, width))).collect();
+    let fit = |room: usize| {
+        let end = |taken: &mut usize, (_, rows): &(&str, usize)| {
+            *taken += rows;
+            (*taken <= room).then_some(())
+        };
+        all.iter().scan(0, end).count()
+    };
+    let kept = if fit(room) < all.len() { fit(room - 1) } else { all.len() };
+    let mut lines: Vec<String> = all[..kept].iter().map(|(line, _)| (*line).to_owned()).collect();
+    let mut taken = all[..kept].iter().map(|(_, rows)| rows).sum();
+    if kept < all.len() {
+        lines.push(ui::cut(&format!("… {} more", all.len() - kept), width));
+        taken += 1;
     }
     let up = if drawn > 0 { format!("\x1b[{drawn}A") } else { String::new() };
     let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    (format!("{up}\r\x1b[J{body}"), lines.len())
+    (format!("{up}\r\x1b[J{body}"), taken)
+}
+
+/// Rows that a terminal gives a line. A wide character that has no room at the end of one begins the next.
+fn rows(line: &str, width: usize) -> usize {
+    // A table is cut to the width already, and its colours take no room.
+    if line.contains('\x1b') {
+        return 1;
+    }
+    let (rows, _) = line.chars().map(ui::char_columns).fold((1, 0), |(rows, column), wide| {
+        if column + wide > width { (rows + 1, wide) } else { (rows, column + wide) }
+    });
+    rows
 }
 
 #[cfg(test)]
@@ -142,9 +161,18 @@ mod tests {
     fn a_frame_takes_the_place_of_the_one_before_and_no_more_than_the_terminal() {
         assert_eq!(frame("a\nb\n", 0, 80, 24), ("\r\x1b[Ja\nb\n".into(), 2));
         assert_eq!(frame("a\n", 2, 80, 24), ("\x1b[2A\r\x1b[Ja\n".into(), 1));
-        assert_eq!(frame("abcdef\nb\nc\nd\n", 3, 5, 4), ("\x1b[3A\r\x1b[Jabcd…\nb\n… 2 …\n".into(), 3));
+        assert_eq!(frame("a\nb\nc\nd\n", 3, 5, 4), ("\x1b[3A\r\x1b[Ja\nb\n… 2 …\n".into(), 3));
         assert_eq!(frame("a\nb\n", 0, 80, 1).1, 1);
         let coloured = "42  \x1b[32mrunning\x1b[0m";
         assert!(frame(&format!("{coloured}\n"), 0, 11, 24).0.contains(coloured));
+    }
+
+    #[test]
+    fn a_line_that_is_wider_than_the_terminal_goes_on_in_the_next_row() {
+        assert_eq!(frame("abcdef\nb\n", 0, 5, 4), ("\r\x1b[Jabcdef\nb\n".into(), 3));
+        assert_eq!(frame("abcdef\nb\n", 3, 5, 3), ("\x1b[3A\r\x1b[J… 2 …\n".into(), 1));
+        for (line, taken) in [("", 1), ("abcde", 1), ("abcdef", 2), ("訓練機", 2), ("訓練機訓練", 3)] {
+            assert_eq!(rows(line, 5), taken, "{line}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use file::{ConfigFile, ConfigFileError, KEYS};
-pub use proxy::{ProxyAddress, ProxyAddressError};
+pub use proxy::{ProxyAddress, ProxyAddressError, without_credentials};
 
 use crate::failure::Failure;
 use crate::secret::Token;
@@ -235,7 +235,7 @@ fn pick_address(
             Source::Env(name) => (*name).to_owned(),
             source => format!("`{key}` in {source}"),
         };
-        Failure::usage(format!("{named} is `{}`", typed.value)).cause(why(error))
+        Failure::usage(format!("{named} is `{}`", without_credentials(&typed.value))).cause(why(error))
     })?;
     Ok(Some(Setting { value, source: typed.source }))
 }
@@ -258,7 +258,8 @@ fn env_port(env: Environment<'_>, name: &'static str) -> Result<Option<(u16, &'s
 
 fn check_host(host: &Setting<String>) -> Result<String, Failure> {
     let wrong = || {
-        Failure::usage(format!("the Host is `{}`, which is no host name or address", host.value))
+        let shown = without_credentials(&host.value);
+        Failure::usage(format!("the Host is `{shown}`, which is no host name or address"))
             .cause(format!("set by: {}", host.source))
             .hint("give the name or address alone; its ports are settings of their own")
     };

@@ -63,6 +63,15 @@ impl FromStr for ProxyAddress {
     }
 }
 
+/// An address as somebody typed it, without what may hold a secret in a URL: user, password and query.
+pub fn without_credentials(address: &str) -> String {
+    let start = address.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = address.split_at(start);
+    let (hidden, rest) = rest.rfind('@').map_or(("", rest), |at| ("…", &rest[at..]));
+    let (rest, cut) = rest.find(['?', '#']).map_or((rest, ""), |at| (&rest[..=at], "…"));
+    format!("{scheme}{hidden}{rest}{cut}")
+}
+
 /// Splits `host[:port]`, taking the brackets off an IPv6 address; a bare IPv6 address has no port.
 fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
@@ -129,6 +138,19 @@ mod tests {
             ("user:pw@a", E::Credentials),
         ] {
             assert_eq!(text.parse::<ProxyAddress>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_secrets() {
+        for (address, shown) in [
+            ("gpu-head:8000", "gpu-head:8000"),
+            ("http://gpu-head:8000/", "http://gpu-head:8000/"),
+            ("al:p?w@gpu-head", "…@gpu-head"),
+            ("https://al:p/w@gpu-head/?token=x#y", "https://…@gpu-head/?…"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(address), shown);
         }
     }
 }

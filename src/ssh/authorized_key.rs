@@ -36,6 +36,7 @@ impl AuthorizedKeyError {
             Self::Private => Some("name the public half: the file that ends in `.pub`"),
             Self::Lines => Some("give one key; add others in the VPS, to ~/.ssh/authorized_keys"),
             Self::Character(_) => Some("take it out of the key's comment"),
+            Self::NoKey => Some("`cat ~/.ssh/*.pub` shows your public keys; --gen-ssh-key makes a new one"),
             _ => None,
         }
     }

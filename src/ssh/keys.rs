@@ -52,7 +52,9 @@ fn absolute(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
 
 fn check(path: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => cannot_use(path).cause("there is no such file"),
+        io::ErrorKind::NotFound => {
+            cannot_use(path).cause("there is no such file").hint("see which there are: `ls -l ~/.ssh`")
+        }
         _ => cannot_use(path).because(&error),
     })?;
     if metadata.is_dir() {
@@ -62,7 +64,11 @@ fn check(path: &Path) -> Result<(), Failure> {
         let private = path.with_extension("");
         return Err(cannot_use(path)
             .cause("it is the public half of a key")
-            .hint(format!("name the private half: `--key {}`", shell_word(private.as_os_str()).display())));
+            .hint(format!("name the private half with `--key {}`", shell_word(private.as_os_str()).display())));
+    }
+    // To open a named pipe would be to wait for whoever writes to it.
+    if !metadata.is_file() {
+        return Err(cannot_use(path).cause("it is no regular file").hint("name the private key's file itself"));
     }
     check_mode(path, &metadata)?;
     // Opening it is the only honest test of whether it can be read: lists of access rights exist besides the mode.
@@ -78,7 +84,7 @@ fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), Failure> {
     }
     Err(cannot_use(path)
         .cause(format!("its mode is {:04o}: ssh ignores a private key that others may read", metadata.mode() & 0o7777))
-        .hint(format!("`chmod 600 {}`", shell_word(path.as_os_str()).display())))
+        .hint(format!("close it to others with `chmod 600 {}`", shell_word(path.as_os_str()).display())))
 }
 
 fn cannot_use(path: &Path) -> Failure {
@@ -138,9 +144,12 @@ mod tests {
         let home = Home::new("refused");
         let open = home.file("open key", 0o644);
         home.file("half.pub", 0o600);
+        let pipe = home.0.join(".ssh/pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         for (given, parts) in [
-            ("~/.ssh/none", ["there is no such file", ".ssh/none"]),
+            ("~/.ssh/none", ["there is no such file", "hint: see which there are: `ls -l ~/.ssh`"]),
             ("~/.ssh", ["it is a directory", "hint"]),
+            ("~/.ssh/pipe", ["it is no regular file", "hint"]),
             ("~/.ssh/half.pub", ["public half", ".ssh/half`"]),
             ("~/.ssh/open key", ["its mode is 0644", &format!("chmod 600 '{}'", open.display())]),
             ("~/.ssh/open key/x", ["caused by", "open key/x"]),

@@ -10,13 +10,12 @@
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
-
 use crate::ssh::options::{alias, host_name};
+use crate::ssh::user_file::{FolderLock, UserFileError};
 use crate::target::TaskId;
 use crate::text::excerpt_bytes;
 
@@ -68,6 +67,14 @@ pub enum KnownHostsError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It can't be kept from other runs of ours for a moment.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: UserFileError,
     },
     /// `ssh-keygen` can't be run.
     #[error("cannot run ssh-keygen")]
@@ -129,9 +136,9 @@ impl KnownHosts {
     /// # Errors
     /// When the file can't be read or written.
     pub fn store_first(&self, id: TaskId, key: &HostKey) -> Result<Vec<Known>, KnownHostsError> {
+        let _lock = self.lock()?;
         let file = OpenOptions::new().append(true).read(true).create(true).mode(MODE).open(&self.path);
         let mut file = file.map_err(|error| self.file(error))?;
-        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive)).map_err(|e| self.file(e.into()))?;
         let known = self.of(id)?;
         if !known.is_empty() {
             return Ok(known);
@@ -149,9 +156,11 @@ impl KnownHosts {
     /// # Errors
     /// When the file can't be read or written.
     pub fn forget(&self, id: TaskId) -> Result<bool, KnownHostsError> {
+        // Nobody has stored anything yet, and no folder need be made for that.
         if self.of(id)?.is_empty() {
             return Ok(false);
         }
+        let _lock = self.lock()?;
         // A change of ssh-keygen's is a new file; a link would end with it.
         let path = std::fs::canonicalize(&self.path).map_err(|error| self.file(error))?;
         let real = Self { path };
@@ -169,6 +178,13 @@ impl KnownHosts {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.file(error)),
             _ => Ok(true),
         }
+    }
+
+    /// Keeps other runs of ours out. A lock on the file would not: forgetting puts a new one in its place.
+    fn lock(&self) -> Result<FolderLock, KnownHostsError> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        FolderLock::of(folder.unwrap_or(Path::new(".")))
+            .map_err(|source| KnownHostsError::Lock { path: self.path.clone(), source })
     }
 
     fn ssh_keygen(&self, arguments: &[&str]) -> Result<Output, KnownHostsError> {
@@ -277,6 +293,25 @@ mod tests {
         assert_eq!((keys(&known, "42"), keys(&known, "4")), (vec![], vec![two]));
         let left = std::fs::read_dir(&folder.0).unwrap().count();
         assert_eq!(left, 5, "two key pairs and one known_hosts, and no old one");
+    }
+
+    #[test]
+    fn a_key_that_is_stored_while_another_is_forgotten_stays() {
+        let folder = Folder::new("both");
+        let (known, key) = (folder.known(), folder.key("one"));
+        std::thread::scope(|scope| {
+            let (known, key) = (&known, &key);
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    known.store_first(id("1"), key).unwrap();
+                    assert!(known.forget(id("1")).unwrap());
+                }
+            });
+            scope.spawn(move || (100..130).for_each(|n| drop(known.store_first(id(&n.to_string()), key).unwrap())));
+        });
+        let lost: Vec<u32> = (100..130).filter(|n| keys(&known, &n.to_string()).is_empty()).collect();
+        assert!(lost.is_empty(), "{lost:?}");
+        assert!(keys(&known, "1").is_empty());
     }
 
     #[test]

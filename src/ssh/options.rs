@@ -111,6 +111,8 @@ impl Route {
     fn known_hosts_command(&self, keeper: &Path) -> Result<OsString, UnusablePath> {
         let (host, port) = &self.host_api;
         let mut words = path_value(keeper)?;
+        // An IPv6 address may have a zone, and ssh would read the name of that as one of its tokens.
+        let host = host.replace('%', "%%");
         words.push(format!(" --host {host} --port {port} ssh host-key --file "));
         words.push(path_value(&self.known_hosts)?);
         words.push(" %H %t %K");

@@ -149,6 +149,13 @@ Host *.kohakuriver
     }
 
     #[test]
+    fn the_zone_of_an_address_is_none_of_sshs_tokens() {
+        let route = Route { host_api: ("fe80::1%eth0".into(), 8000), ..route("/opt") };
+        let text = String::from_utf8(render(&route, &made_by(), &[]).unwrap()).unwrap();
+        assert!(text.contains("/kohakuriver --host fe80::1%%eth0 --port 8000 ssh host-key "), "{text}");
+    }
+
+    #[test]
     fn a_command_with_a_line_end_in_it_stays_in_its_comment() {
         let made_by = [OsString::from("/a\nProxyCommand evil")];
         let text = render(&route("/opt"), &made_by, &[]).unwrap();

@@ -26,6 +26,9 @@ const NEW_FOLDER_MODE: u32 = 0o700;
 /// Most symbolic links followed, as in the kernel.
 const MAX_LINKS: usize = 40;
 
+/// How often a name for a temporary file is tried.
+const TRIES: u32 = 100;
+
 /// How long another run of ours may hold the folder. Its work takes milliseconds.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 
@@ -105,10 +108,7 @@ impl UserFile {
     /// When that can't be done; then it is as it was.
     pub fn replace(&self, content: &[u8]) -> Result<(), UserFileError> {
         self.check_writable()?;
-        let name = self.target.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = self.target.with_file_name(format!(".{name}.kohakuriver-{}", std::process::id()));
-        let mut new = OpenOptions::new();
-        let new = new.write(true).create_new(true).mode(NEW_FILE_MODE).open(&temporary).map_err(not_made)?;
+        let (temporary, new) = self.temporary().map_err(not_made)?;
         let stored = self.fill(new, content).and_then(|()| {
             self.check_unchanged()?;
             fs::rename(&temporary, &self.target).map_err(not_made)
@@ -119,6 +119,20 @@ impl UserFile {
             Err(_) => drop(fs::remove_file(&temporary)),
         }
         stored
+    }
+
+    /// A new file beside it. A crash may have left one of the same name: process ids come again, in a container soon.
+    fn temporary(&self) -> io::Result<(PathBuf, File)> {
+        let name = self.target.file_name().unwrap_or_default().to_string_lossy();
+        let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
+        for number in 0..TRIES {
+            let path = self.target.with_file_name(format!(".{name}.kohakuriver-{}-{number}", std::process::id()));
+            match OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
+                opened => return opened.map(|file| (path, file)),
+            }
+        }
+        Err(last)
     }
 
     /// Takes the file away.

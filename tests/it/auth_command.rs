@@ -137,7 +137,7 @@ fn a_host_without_users_wants_no_login() {
     let outcome = host.run(&home, &["auth", "status"]).output();
     outcome.succeeds().check(outcome.text().contains("User        everybody: the Host has no users\n"), "everybody");
     let outcome = Run::new(CLI, &home).args(["-P", "1", "auth", "login"]).output();
-    outcome.exits(1).fails_with("kohakuriver", "cannot log in", "KOHAKURIVER_PORT");
+    outcome.exits(1).fails_with("kohakuriver", "cannot log in", "kohakuriver config show");
 }
 
 #[test]

@@ -116,7 +116,8 @@ fn a_key_that_ssh_would_not_take_is_said_before_ssh_starts() {
         let what = format!("cannot use the key {}", path.display());
         refused(&outcome, &what, "chmod 600 ");
         // The hint is there to be pasted.
-        let hint = outcome.stderr.lines().find_map(|line| line.strip_prefix("  hint: `")?.strip_suffix('`')).unwrap();
+        let hint = outcome.stderr.lines().find_map(|line| line.strip_prefix("  hint: ")?.strip_suffix('`')).unwrap();
+        let (_, hint) = hint.split_once('`').unwrap();
         cluster.run("/bin/sh").args(["-c", hint]).output().succeeds();
         let run = cluster.connect();
         let run = if with_flag { run.arg("--key").arg(path) } else { run };

@@ -247,7 +247,7 @@ fn a_host_that_does_not_answer_leaves_everything_as_it_was() {
     let before = machine.files();
     let args = ["-H", "127.0.0.1", "-P", "1", "ssh", "config", "--write"];
     let outcome = Run::new(CLI, &machine.home).args(args).output();
-    outcome.exits(1).prints_nothing().fails_with("kohakuriver", "cannot list your VPSes", "KOHAKURIVER_HOST");
+    outcome.exits(1).prints_nothing().fails_with("kohakuriver", "cannot list your VPSes", "kohakuriver config show");
     assert_eq!(machine.files(), before);
 }
 

@@ -1,99 +1,24 @@
-//! Tables on terminals, `--watch`, and what is left when stdout, stderr or the terminal is not what it could be.
-
-use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+//! `--watch`, and what `vps status` shows.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, vps};
-use crate::support::run::{DEADLINE, Outcome, Run};
+use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
-use crate::support::tools::{CLI, sh_quote, tool};
+use crate::support::terminal::on_a_terminal;
+use crate::support::tools::{CLI, sh_quote};
 
-/// A Host with a VPS of each kind of state, one of them with a long name.
 fn host() -> LifeHost {
     let host = LifeHost::with(vps("running", "docker", 22022));
-    for (id, name, status) in [
-        ("7323718749301768193", "a-name-that-goes-on-and-on-and-on-and-on", "assigning"),
-        ("7323718749301768194", "", "failed"),
-    ] {
+    for (id, status) in [("7323718749301768193", "assigning"), ("7323718749301768194", "failed")] {
         let mut vps = vps(status, "qemu", 0);
         vps["task_id"] = id.into();
-        vps["name"] = json!(name);
+        vps["name"] = json!(null);
         host.change(|state| state.vpses.push(vps));
     }
     host
-}
-
-/// Runs `kohakuriver` on a terminal of this size.
-fn on_a_terminal(host: &LifeHost, home: &Home, size: (u16, u16), terminal: &str, args: &str) -> Run {
-    let command = format!("stty cols {} rows {}; exec {} {args}", size.0, size.1, sh_quote(CLI));
-    Run::new(tool("script"), home)
-        .env("KOHAKURIVER_HOST", "127.0.0.1")
-        .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
-        .env("TERM", terminal)
-        .env("LC_ALL", "C.UTF-8")
-        .args(["-q", "-e", "-c", &command, "/dev/null"])
-}
-
-fn lines(outcome: &Outcome) -> Vec<String> {
-    outcome.succeeds().text().lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
-}
-
-#[test]
-fn a_table_fits_the_terminal() {
-    let (home, host) = (Home::new(), host());
-    let list = |width| lines(&on_a_terminal(&host, &home, (width, 24), "dumb", "vps list --all").output());
-    assert_eq!(
-        list(120),
-        [
-            "TASK ID              NAME                      STATUS     NODE     SSH PORT  SUBMITTED      BACKEND  OWNER",
-            "7323718749301768192  trainer                   running    node-up  22022     3 minutes ago  docker   operator1",
-            "7323718749301768193  a-name-that-goes-on-and…  assigning  node-up  -         3 minutes ago  qemu     operator1",
-            "7323718749301768194  -                         failed     node-up  -         3 minutes ago  qemu     operator1",
-        ]
-    );
-    assert_eq!(
-        list(40),
-        [
-            "TASK ID              NAME    STATUS …",
-            "7323718749301768192  train…  running",
-            "7323718749301768193  a-nam…  assigning",
-            "7323718749301768194  -       failed",
-        ]
-    );
-    for width in [1, 10, 20, 39, 60, 80, 100] {
-        for line in
-            list(width).iter().chain(&lines(&on_a_terminal(&host, &home, (width, 24), "dumb", "node list").output()))
-        {
-            assert!(line.chars().count() <= usize::from(width), "{width}: {line}");
-        }
-    }
-    // Whole where there is no terminal.
-    let outcome = host.run(&home, &["vps", "list", "--all"]).output();
-    outcome
-        .succeeds()
-        .check(outcome.text().contains("a-name-that-goes-on-and-on-and-on-and-on  assigning"), "all of it");
-}
-
-#[test]
-fn colour_is_for_terminals_that_want_it() {
-    let (home, host) = (Home::new(), host());
-    let shown = |terminal: &str| on_a_terminal(&host, &home, (120, 24), terminal, "vps list --all");
-    let text = shown("xterm").output().succeeds().text();
-    for (colour, state) in [(32, "running"), (33, "assigning"), (31, "failed")] {
-        assert!(text.contains(&format!("\x1b[{colour}m{state}\x1b[0m")), "{text:?}");
-    }
-    for run in
-        [shown("xterm").env("NO_COLOR", "1"), shown("dumb"), host.run(&home, &["vps", "list"]).env("TERM", "xterm")]
-    {
-        let text = run.output().succeeds().text();
-        assert!(text.contains("running") && !text.contains('\x1b'), "{text:?}");
-    }
-    // Set to nothing it counts as not set.
-    assert!(shown("xterm").env("NO_COLOR", "").output().text().contains("\x1b[32m"));
 }
 
 #[test]
@@ -165,7 +90,8 @@ fn watching_ends_when_nobody_reads() {
 #[test]
 fn watching_on_a_terminal_redraws_in_place() {
     let (home, host) = (Home::new(), host());
-    let process = on_a_terminal(&host, &home, (80, 24), "xterm", "vps list --watch 0.2").stdin_open().start();
+    let process =
+        on_a_terminal(&home, host.peer.address.port(), (80, 24), "xterm", "vps list --watch 0.2").stdin_open().start();
     process.wait_for("a second time", DEADLINE, |seen| {
         String::from_utf8_lossy(&seen.stdout).contains("\x1b[4A\r\x1b[JTASK ID").then_some(())
     });
@@ -179,7 +105,8 @@ fn watching_on_a_terminal_redraws_in_place() {
         let more: Vec<Value> = (0..30).map(|_| state.vpses[0].clone()).collect();
         state.vpses.extend(more);
     });
-    let mut process = on_a_terminal(&host, &home, (80, 10), "xterm", "vps list --watch 0.2").stdin_open().start();
+    let mut process =
+        on_a_terminal(&home, host.peer.address.port(), (80, 10), "xterm", "vps list --watch 0.2").stdin_open().start();
     process.wait_for("a second time", DEADLINE, |seen| {
         String::from_utf8_lossy(&seen.stdout).contains("more\r\n\x1b[9A\r\x1b[JTASK ID").then_some(())
     });
@@ -206,63 +133,4 @@ fn a_host_that_fails_once_is_said_and_asked_again() {
     // At first it is a failure.
     host.change(|state| state.instead = Some(("/api/vps/status", 500, json!({ "detail": "boom" }))));
     host.run(&home, &["vps", "list", "--watch"]).output().exits(1).prints_nothing();
-}
-
-/// Closed descriptors, a reader that has gone, and a terminal of 40 columns change nothing about what is done.
-#[test]
-fn every_command_stands_what_it_is_started_with() {
-    let home = Home::new();
-    let host = host();
-    let cases = [
-        ("vps list", 0),
-        ("vps list --json", 0),
-        ("vps status trainer", 0),
-        ("node list", 0),
-        ("vps pause trainer", 0),
-        ("vps resume trainer", 0),
-        ("vps restart trainer", 2),
-        ("vps stop trainer", 2),
-        ("vps stop nothing", 1),
-        ("vps create", 0),
-        ("auth status", 0),
-        ("auth logout", 0),
-        ("auth login", 0),
-        ("config path", 0),
-        ("completions bash", 0),
-        ("man", 0),
-        ("--help", 0),
-        ("vps create --help", 0),
-    ];
-    for (args, code) in cases {
-        let again = || {
-            let state = if args == "vps resume trainer" { "paused" } else { "running" };
-            host.change(|host| host.vpses[0]["status"] = state.into());
-        };
-        for ends in ["", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"] {
-            again();
-            let run = Run::new("/bin/sh", &home).env("KOHAKURIVER_PORT", host.peer.address.port().to_string());
-            let command = format!("exec {} -H 127.0.0.1 {args} {ends}", sh_quote(CLI));
-            run.env("KOHAKURIVER_SSH_PROXY_PORT", "1").args(["-c", &command]).output().exits(code);
-        }
-        again();
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let status = Command::new(CLI)
-            .env_clear()
-            .env("HOME", home.path())
-            .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
-            .args(["-H", "127.0.0.1"])
-            .args(args.split(' '))
-            .stdin(Stdio::null())
-            .stdout(OwnedFd::from(writer.try_clone().unwrap()))
-            .stderr(OwnedFd::from(writer))
-            .status()
-            .unwrap();
-        assert_eq!(status.code(), Some(code), "{args}");
-        again();
-        let outcome = on_a_terminal(&host, &home, (40, 10), "xterm", args).output();
-        // There it asks, and gets no answer.
-        let asked = matches!(args, "vps stop trainer" | "vps restart trainer");
-        outcome.exits(if asked { 1 } else { code });
-    }
 }

@@ -5,13 +5,14 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::conceal::Conceal;
 use super::session::Session;
 use crate::api::{Client, Node, Vps};
 use crate::cli::{block_on, client_with, route};
 use crate::dial::Watch;
 use crate::failure::Failure;
 use crate::secret::Token;
-use crate::settings::{self, Flags, Settings};
+use crate::settings::{self, Flags, Settings, env_vars};
 use crate::ssh::options::Route;
 use crate::target::{TaskId, VpsRef, authority};
 
@@ -27,6 +28,10 @@ pub(super) struct Case {
     pub(super) user_flag: Option<String>,
     /// The user's home directory.
     pub(super) home: Option<PathBuf>,
+    /// The same by the user database, which ssh goes by.
+    pub(super) ssh_home: Option<PathBuf>,
+    /// Every token that lies about here, whether or not it is the one in force.
+    tokens: Vec<Token>,
     /// The settings in force, unless they can't be read.
     pub(super) settings: Option<Settings>,
     /// The first ssh on PATH.
@@ -43,6 +48,8 @@ pub(super) struct Case {
     pub(super) node: Option<Node>,
     /// The VPS can be reached, by the Host's word.
     pub(super) reachable: bool,
+    /// The SSH proxy's port accepts.
+    pub(super) proxy_port: bool,
     /// Something that opens tunnels answers.
     pub(super) gateway: bool,
     /// What the VPS's sshd said first, or why nothing came. `None` before a tunnel was tried.
@@ -69,6 +76,8 @@ impl Case {
             key_flag: key,
             user_flag: user,
             home: route::home().ok(),
+            ssh_home: None,
+            tokens: tokens(),
             settings: None,
             ssh: None,
             route: None,
@@ -77,6 +86,7 @@ impl Case {
             vps: None,
             node: None,
             reachable: false,
+            proxy_port: false,
             gateway: false,
             banner: None,
             session: None,
@@ -134,8 +144,21 @@ impl Case {
         self.home.as_ref().map(|home| home.join(path))
     }
 
+    /// Takes out of texts what is private here.
+    pub(super) fn conceal(&self) -> Conceal {
+        Conceal::new(self.home.as_deref(), self.ssh_home.as_deref(), &self.tokens)
+    }
+
     /// `config.json`, where there is one.
     pub(super) fn config_file(&self) -> Option<PathBuf> {
         settings::config_path().filter(|path| path.exists())
     }
+}
+
+/// Those that can't be used are quoted nowhere.
+fn tokens() -> Vec<Token> {
+    let variable = settings::process_environment(env_vars::KOHAKURIVER_TOKEN);
+    let named = variable.and_then(|value| Token::new(&value.to_string_lossy()).ok());
+    let stored = settings::auth_path().and_then(|path| Token::from_auth_file(&path).ok().flatten());
+    named.into_iter().chain(stored).collect()
 }

@@ -1,8 +1,9 @@
 //! `vps connect --diagnose`: ssh as a child, and doctor's first finding under its own message when it fails.
 //!
 //! ssh ends with 255 when it fails itself, but also when the remote command ends with 255. The two are told apart by a
-//! mark that ssh makes once it is logged in (`LocalCommand`): what fails behind it is the user's own affair, and nothing
-//! is said. Where the user has a LocalCommand of their own, that stays, and doctor speaks only if it finds something.
+//! mark that ssh makes once it is logged in (`LocalCommand`, before the user's own): what fails behind it is the user's
+//! own affair, and nothing is said. A connection that an earlier ssh shares (`ControlMaster`) runs no LocalCommand, and is
+//! logged in from the start.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read};
@@ -10,14 +11,13 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use rustix::event::PollFlags;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::case::Case;
-use super::conceal::Conceal;
 use super::finding::{Finding, Verdict};
 use super::interrupted::{self, ignored, is_in};
 use super::program;
@@ -27,7 +27,7 @@ use super::{Extent, examine, programs};
 use crate::cli::{PROGRAM, ui};
 use crate::failure::Failure;
 use crate::settings::Flags;
-use crate::ssh::quote::shell_line;
+use crate::ssh::quote::shell_word;
 use crate::target::{TaskId, VpsRef};
 
 /// What ssh ends with when it fails itself.
@@ -48,62 +48,98 @@ pub(in crate::cli) struct Asked {
     pub(in crate::cli) user: Option<String>,
 }
 
-/// Runs `argv`, the program first, whose words from `own` on are the user's; then says what is wrong, if it was ssh that
-/// failed.
+/// Runs `argv`, the program first; then says what is wrong, if it was ssh that failed.
 ///
 /// # Errors
 /// When ssh can't be run.
 pub(in crate::cli) fn run(argv: &[OsString], asked: Asked) -> Result<ExitCode, Failure> {
-    let folder = Folder::new().ok();
-    let mark = folder.as_ref().map(|folder| folder.path.join("logged-in"));
+    let options = Options::of(argv);
+    let folder = Folder::new();
+    let mark = folder.as_ref().ok().map(|folder| folder.path.join("logged-in"));
     let mut command = Command::new(&argv[0]);
-    if let Some(mark) = mark.as_deref().filter(|_| !has_local_command(argv)) {
-        command.args(mark_when_logged_in(mark));
+    if let Some(mark) = &mark {
+        command.args(mark_when_logged_in(mark, &options));
     }
     command.args(&argv[1..]);
     let cannot = |error: io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
     let status = run_as_child(&mut command).map_err(cannot)?;
-    let logged_in = mark.is_some_and(|mark| mark.exists());
-    drop(folder);
-    if status.code() == Some(SSH_FAILED) && !logged_in {
-        // ssh is gone, so signals are this program's own again.
-        let _ = interrupted::tidy_up();
-        say_what_is_wrong(asked);
+    let logged_in = options.is_logged_in || mark.is_some_and(|mark| mark.exists());
+    // The folder itself goes here: this process may end by a signal, and then nothing is dropped.
+    let no_folder = folder.err();
+    match no_folder {
+        _ if status.code() != Some(SSH_FAILED) || logged_in => {}
+        // Whether it was the remote command's own status can't be told then.
+        Some(error) => {
+            let failure = Failure::new("cannot look for the cause").cause("no folder can be made for a moment");
+            let failure = failure.because(&error).hint("name one that is writable: `export TMPDIR=/tmp`");
+            ui::remark(failure.render(PROGRAM).trim_end());
+        }
+        None => {
+            // ssh is gone, so signals are this program's own again.
+            let _ = interrupted::tidy_up();
+            say_what_is_wrong(asked, options.user);
+        }
     }
     Ok(pass_on(status))
 }
 
+/// What ssh makes of its command line and of the user's configuration; nothing where it makes nothing of them.
+#[derive(Default)]
+struct Options {
+    /// The login.
+    user: Option<String>,
+    /// What the user wants to be run once ssh is logged in, with ssh's own `%` in it.
+    local_command: Option<String>,
+    /// An earlier ssh is logged in, and this one shares its connection.
+    is_logged_in: bool,
+}
+
+impl Options {
+    fn of(argv: &[OsString]) -> Self {
+        let ask = |words: &[&str]| {
+            let output = program::run(Command::new(&argv[0]).args(words).args(&argv[1..]), programs::LIMIT);
+            output.ok().filter(program::Output::succeeded)
+        };
+        let Some(output) = ask(&["-G"]) else { return Self::default() };
+        let value = |name: &str| {
+            let value = output.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            value.filter(|value| *value != "none").map(str::to_owned)
+        };
+        Self {
+            user: value("user"),
+            local_command: value("localcommand").filter(|_| value("permitlocalcommand").as_deref() == Some("yes")),
+            is_logged_in: value("controlpath").is_some() && ask(&["-O", "check"]).is_some(),
+        }
+    }
+}
+
 /// Words that make ssh leave a mark once it is logged in. They stand first, since the first value counts.
-fn mark_when_logged_in(mark: &Path) -> [OsString; 4] {
-    let mut command = OsString::from("LocalCommand=");
+fn mark_when_logged_in(mark: &Path, options: &Options) -> [OsString; 4] {
     // ssh expands `%`, then a shell reads it.
-    let touch = shell_line(["touch".as_ref(), mark.as_os_str()]).to_string_lossy().replace('%', "%%");
-    command.push(touch);
-    ["-o".into(), "PermitLocalCommand=yes".into(), "-o".into(), command]
+    let mark = shell_word(mark.as_os_str()).to_string_lossy().replace('%', "%%");
+    let command = match &options.local_command {
+        Some(own) => format!("LocalCommand=: >{mark}; {own}"),
+        None => format!("LocalCommand=: >{mark}"),
+    };
+    ["-o".into(), "PermitLocalCommand=yes".into(), "-o".into(), command.into()]
 }
 
-/// Whether the user has a command of their own that ssh is to run once it is logged in.
-fn has_local_command(argv: &[OsString]) -> bool {
-    let output = program::run(Command::new(&argv[0]).arg("-G").args(&argv[1..]), programs::LIMIT);
-    let Ok(output) = output else { return true };
-    let value = |name: &str| output.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value("permitlocalcommand") == Some("yes") && value("localcommand").is_some_and(|command| command != "none")
-}
-
-fn say_what_is_wrong(asked: Asked) {
+/// `user` is the login that ssh tried, which the user's own words for ssh may name.
+fn say_what_is_wrong(asked: Asked, user: Option<String>) {
     if io::stderr().is_terminal() {
         ui::remark(&format!("{PROGRAM}: looking for the cause"));
     }
-    let mut case = Case::new(asked.flags, Some(VpsRef::Id(asked.id)), asked.key, asked.user);
+    let mut case = Case::new(asked.flags, Some(VpsRef::Id(asked.id)), asked.key, user.or(asked.user));
     let mut wrong = None;
     // Nothing else of it is told, so nothing that can fail is done with it.
     let _ = examine(&mut case, Extent::Login, &mut |_, _, finding| {
         wrong = finding.filter(|finding| finding.verdict.is_wrong()).or(wrong.take());
         Ok(())
     });
-    let conceal = Conceal::new(case.home.as_deref(), case.token.as_ref());
     match wrong {
-        Some(Finding { verdict: Verdict::Wrong(wrong), .. }) => ui::remark(text::told(&wrong, &conceal).trim_end()),
+        Some(Finding { verdict: Verdict::Wrong(wrong), .. }) => {
+            ui::remark(text::told(&wrong, &case.conceal()).trim_end());
+        }
         _ if case.login => ui::remark(&format!(
             "{PROGRAM}: a login on VPS {} works now; what failed is in ssh's own words above",
             case.vps_name()
@@ -125,10 +161,19 @@ fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
         }
         caught.push((on(number)?, signal));
     }
-    let mut child = command.spawn()?;
+    let child = command.spawn()?;
+    // It has not been waited for, so its number is still its own.
+    let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
+        match waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED)? {
+            // ssh alone was stopped, as by its escape `~^Z`. The shell that waits for this program is to see that, and ssh
+            // goes on when this program does.
+            Some((_, status)) if status.stopped() => {
+                kill_process(getpid(), Signal::STOP)?;
+                kill_process(child, Signal::CONT)?;
+            }
+            Some((_, status)) => return Ok(ExitStatus::from_raw(status.as_raw())),
+            None => {}
         }
         let mut entries = vec![crate::sys::entry(ended.as_fd(), PollFlags::IN)];
         entries.extend(caught.iter().map(|(stream, _)| crate::sys::entry(stream.as_fd(), PollFlags::IN)));
@@ -140,7 +185,7 @@ fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
         }
         for ((stream, signal), _) in caught.iter_mut().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             take(stream)?;
-            hand_on(&child, *signal);
+            let _ = kill_process(child, *signal);
         }
     }
 }
@@ -154,13 +199,6 @@ fn on(signal: i32) -> io::Result<UnixStream> {
 
 fn take(stream: &mut UnixStream) -> io::Result<()> {
     stream.read(&mut [0; 16]).map(drop)
-}
-
-fn hand_on(child: &Child, signal: Signal) {
-    // It has not been waited for, so its number is still its own.
-    if let Some(id) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(id, signal);
-    }
 }
 
 /// Ends as ssh did: with its status, or by the signal that ended it.

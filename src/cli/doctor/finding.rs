@@ -47,7 +47,8 @@ impl Verdict {
     /// `failure`, with the command that its hint names; `command` stands in where it names none.
     pub(super) fn wrong(failure: &Failure, command: impl Into<String>) -> Self {
         let hint = failure.advice().unwrap_or("see what is set, and where");
-        let named = hint.split('`').nth(1).filter(|named| !named.is_empty());
+        // Between such marks may also stand a flag, or something that a path must not hold.
+        let named = hint.split('`').nth(1).filter(|named| named.starts_with(|c: char| c.is_ascii_alphabetic()));
         let command = named.map_or_else(|| command.into(), str::to_owned);
         // The command has a line of its own, so a hint that ends in it needn't say it twice.
         let fix = hint.strip_suffix(&format!("`{command}`")).map_or(hint, str::trim_end);
@@ -94,6 +95,8 @@ mod tests {
             (Some("`chmod 600 k`"), "run", "chmod 600 k"),
             (Some("is it right? `a b` names it"), "is it right? `a b` names it", "a b"),
             (Some("look around"), "look around", "default"),
+            (Some("set it with `--limit`"), "set it with `--limit`", "default"),
+            (Some("move it to a path without `${`"), "move it to a path without `${`", "default"),
             (None, "see what is set, and where", "default"),
         ] {
             let failure = Failure::new("what").cause("why").maybe_hint(hint);

@@ -35,7 +35,9 @@ fn port(case: &mut Case) -> (String, Verdict) {
         return ("the SSH proxy's port".to_owned(), Verdict::Skipped("there are no settings".to_owned()));
     };
     let tried = format!("a connection to {proxy}");
-    let verdict = match connect(case) {
+    let connected = connect(case);
+    case.proxy_port = connected.is_ok();
+    let verdict = match connected {
         Ok(socket) => {
             let peer = socket.peer_addr().map_or_else(|_| proxy.clone(), |peer| peer.to_string());
             Verdict::Fine(format!("{peer} accepts"))
@@ -58,10 +60,12 @@ fn connect(case: &Case) -> Result<TcpStream, Failure> {
         match error {
             dial::DialError::Interrupted(..) => failure
                 .cause("nothing comes back, not even a no: a firewall drops what is sent there, or the Host is down")
-                .hint(format!("let port {port} in on the Host's firewall; whether it listens there says {listening}")),
+                .hint(format!(
+                    "let port {port} in on the Host's firewall; see there whether it listens with {listening}"
+                )),
             _ => failure
                 .cause("nothing listens there, or a firewall refuses: the SSH proxy is not running")
-                .hint(format!("on the Host, start its SSH proxy; whether it listens there says {listening}")),
+                .hint(format!("on the Host, start its SSH proxy; see there whether it listens with {listening}")),
         }
     })
 }
@@ -71,9 +75,13 @@ fn speaker(case: &mut Case) -> (String, Verdict) {
         return ("what speaks there".to_owned(), Verdict::Skipped("there are no settings".to_owned()));
     };
     let tried = format!("a CONNECT without a target to {proxy}");
+    if !case.proxy_port {
+        return (tried, Verdict::Skipped("its port does not accept".to_owned()));
+    }
     let answer = match connect(case) {
         Ok(socket) => ask(socket),
-        Err(_) => return (tried, Verdict::Skipped("its port does not accept".to_owned())),
+        // It did a moment ago.
+        Err(failure) => return (tried, Verdict::wrong(&failure, "kohakuriver config show")),
     };
     let speaker = match answer {
         Ok(bytes) => Speaker::of(&bytes),
@@ -84,10 +92,9 @@ fn speaker(case: &mut Case) -> (String, Verdict) {
         Speaker::OlderHost => Verdict::Fine("a Host's own SSH proxy, in the older line protocol".to_owned()),
         other => {
             let (what, cause) = other.told();
-            let failure =
-                Failure::new(format!("what answers at {proxy} is {what}, no SSH proxy of a Host")).cause(cause).hint(
-                    "name the Host's SSH proxy port; `kohakuriver config show` names the one in force and who set it",
-                );
+            let failure = Failure::new(format!("what answers at {proxy} is {what}, no SSH proxy of a Host"))
+                .cause(cause)
+                .hint("name the Host's SSH proxy port; see which is set, and where, with `kohakuriver config show`");
             Verdict::wrong(&failure, "kohakuriver config show")
         }
     };

@@ -32,7 +32,8 @@ fn host_api(case: &mut Case) -> (String, Verdict) {
         // Whoever asks, and whatever is amiss with it, a Host has an answer to this question.
         Ok(Err(error @ ApiError::Status { .. })) => {
             let failure = Failure::new(what).because(&error);
-            let failure = failure.hint(format!("something else may listen there; `{show}` names the address in force"));
+            let failure = failure
+                .hint(format!("something else may listen there; see which address is set, and where, with `{show}`"));
             Verdict::wrong(&failure, show)
         }
         Ok(Err(error)) => Verdict::wrong(&error.failure(what), show),
@@ -78,7 +79,7 @@ fn token(case: &mut Case) -> (String, Verdict) {
     };
     let tried = match &token {
         Some(_) => format!("the token of {from}"),
-        None => "no token: none in KOHAKURIVER_TOKEN, none in ~/.kohakuriver/auth.json".to_owned(),
+        None => "no token, neither in KOHAKURIVER_TOKEN nor in ~/.kohakuriver/auth.json".to_owned(),
     };
     case.token.clone_from(&token);
     if !case.api {
@@ -88,7 +89,7 @@ fn token(case: &mut Case) -> (String, Verdict) {
     let asked = case.ask(|client| async move { Ok(client.user().await) });
     let verdict = match asked {
         Ok(Ok(Some(user))) => Verdict::Fine(format!("{} of role {}", user.name, user.role)),
-        Ok(Ok(None)) => Verdict::Fine("the Host has no users: whoever reaches it may do everything".to_owned()),
+        Ok(Ok(None)) => Verdict::Fine("the Host has no users, and whoever reaches it may do everything".to_owned()),
         Ok(Err(ApiError::Refusal(Refusal::TokenNeeded))) => unknown(token.as_ref(), from_env, &base),
         Ok(Err(error)) => Verdict::wrong(&error.failure(format!("cannot ask the Host at {base} who you are")), login),
         Err(failure) => Verdict::wrong(&failure, login),

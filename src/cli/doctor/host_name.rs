@@ -34,12 +34,12 @@ fn host_name(case: &mut Case) -> (String, Verdict) {
         match dial::resolve(host, settings.port.value, watch) {
             Ok(addresses) => found.extend(addresses.iter().map(|address| address.ip().to_string())),
             Err(error) => {
-                let from =
-                    if *host == settings.host.value { &settings.host.source } else { &settings.ssh_proxy_port.source };
+                let proxy = settings.proxy.as_ref().filter(|_| *host != settings.host.value);
+                let from = proxy.map_or(&settings.host.source, |proxy| &proxy.source);
                 let failure = Failure::new(format!("the name {host} has no address"))
                     .because(&error)
                     .cause(format!("it was set by: {from}"))
-                    .hint("correct the name; `kohakuriver config show` names it and where it is set");
+                    .hint("correct the name; see what is set, and where, with `kohakuriver config show`");
                 return (tried, Verdict::wrong(&failure, "kohakuriver config show"));
             }
         }

@@ -133,7 +133,8 @@ fn identity_files(case: &Case, id: TaskId) -> Vec<PathBuf> {
     let Some(ssh) = &case.ssh else { return Vec::new() };
     let Ok(output) = program::run(Command::new(ssh).args(["-G", &host_name(id)]), LIMIT) else { return Vec::new() };
     let files = output.stdout.lines().filter_map(|line| line.strip_prefix("identityfile "));
-    let expand = |file: &str| match (file.strip_prefix("~/"), &case.home) {
+    let home = case.ssh_home.as_ref().or(case.home.as_ref());
+    let expand = |file: &str| match (file.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(file),
     };

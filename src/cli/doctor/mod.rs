@@ -39,7 +39,6 @@ use super::{ui, vps_cache, vps_ref};
 use crate::failure::Failure;
 use crate::settings::Flags;
 use case::Case;
-use conceal::Conceal;
 use finding::{Finding, Verdict};
 use text::Style;
 
@@ -115,9 +114,8 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
             None if style.moves => ui::print(&text::at_work(check)),
             None => Ok(()),
             Some(finding) => {
-                let conceal = Conceal::new(case.home.as_deref(), case.token.as_ref());
                 let clear = if style.moves { text::CLEAR } else { "" };
-                ui::print(&format!("{clear}{}", text::finding(&finding, &conceal, style)))?;
+                ui::print(&format!("{clear}{}", text::finding(&finding, &case.conceal(), style)))?;
                 findings.push(finding);
                 Ok(())
             }
@@ -126,8 +124,8 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
     let wrong = findings.iter().any(|finding| finding.verdict.is_wrong());
     let healthy = !wrong && (case.asked.is_none() || case.login);
     if arguments.json {
-        let conceal = Conceal::new(case.home.as_deref(), case.token.as_ref());
-        ui::print(&ui::json(&json::report(arguments.vps.as_deref(), healthy, &findings, &left, &conceal)))?;
+        let report = json::report(arguments.vps.as_deref(), healthy, &findings, &left, &case.conceal());
+        ui::print(&ui::json(&report))?;
     } else {
         ui::print(&text::wrap(&close(&case, healthy, wrong, &left), 0, 0, style.width))?;
     }

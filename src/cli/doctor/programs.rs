@@ -39,11 +39,20 @@ fn ssh(case: &mut Case) -> (String, Verdict) {
     };
     let mut fdpass = Command::new(&ssh);
     fdpass.args(["-G", "-F", "none", "-o", "ProxyUseFdpass=yes", "vps"]);
-    let fdpass = program::run(&mut fdpass, LIMIT).is_ok_and(|output| output.succeeded());
+    let defaults = program::run(&mut fdpass, LIMIT).ok().filter(Output::succeeded);
+    case.ssh_home = defaults.as_ref().and_then(|output| home_of(&output.stdout));
+    let fdpass = defaults.is_some();
     let fdpass = if fdpass { "takes a passed socket" } else { "takes no passed socket, so bytes are piped" };
     let text = format!("{version} at {}, {fdpass}", ssh.display());
     case.ssh = Some(ssh);
     (tried, Verdict::Fine(text))
+}
+
+/// The home directory that ssh goes by, from the options that nobody has set.
+fn home_of(options: &str) -> Option<PathBuf> {
+    let files = options.lines().find_map(|line| line.strip_prefix("userknownhostsfile "))?;
+    let (home, _) = files.split_once("/.ssh/known_hosts")?;
+    home.starts_with('/').then(|| PathBuf::from(home))
 }
 
 fn helper(case: &mut Case) -> (String, Verdict) {

@@ -66,7 +66,11 @@ impl Session {
         let lines: String =
             known.iter().map(|known| format!("{} {} {}\n", alias(id), known.key.kind, known.key.key)).collect();
         fs::write(&copy, lines).map_err(|error| cannot(&error))?;
-        let known_prints = fingerprints(&copy);
+        let known_prints = fingerprints(&copy).map_err(|error| {
+            Failure::new("cannot run ssh-keygen")
+                .because(&error)
+                .hint("install OpenSSH's client: `sudo apt install openssh-client`")
+        })?;
         let argv = argv(case, id, ssh, route, copy)?;
         let mut command = Command::new(ssh);
         command.args(&argv[1..]).args(["-v", "true"]).env(KOHAKURIVER_LOG_FILE, "/dev/null");
@@ -121,11 +125,11 @@ fn argv(case: &Case, id: TaskId, ssh: &Path, route: &Route, copy: PathBuf) -> Re
 }
 
 /// The SHA-256 fingerprints of a known_hosts file.
-fn fingerprints(path: &Path) -> Vec<String> {
+fn fingerprints(path: &Path) -> io::Result<Vec<String>> {
     let mut command = Command::new("ssh-keygen");
     command.args(["-l", "-E", "sha256", "-f"]).arg(path);
-    let Ok(output) = program::run(&mut command, super::programs::LIMIT) else { return Vec::new() };
-    output.stdout.lines().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).collect()
+    let output = program::run(&mut command, super::programs::LIMIT)?;
+    Ok(output.stdout.lines().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).collect())
 }
 
 /// A folder that goes when it is dropped, closed to others.
@@ -164,8 +168,6 @@ impl Drop for Folder {
 pub(super) struct Log {
     /// The type and the fingerprint of the key that the server showed.
     pub(super) host_key: Option<(String, String)>,
-    /// ssh refused that key.
-    pub(super) host_key_refused: bool,
     /// The keys that were offered, each as ssh names it.
     pub(super) offered: Vec<String>,
     /// The one that the server was ready to take.
@@ -215,9 +217,6 @@ impl Log {
     }
 
     fn read_plain(&mut self, line: &str) {
-        if line.starts_with("Host key verification failed") || line.contains("IDENTIFICATION HAS CHANGED") {
-            self.host_key_refused = true;
-        }
         if let Some(method) = line.strip_prefix("Authenticated to ").and_then(|rest| rest.split_once(" using \"")) {
             self.authenticated = Some(method.1.split('"').next().unwrap_or_default().to_owned());
         }
@@ -261,7 +260,7 @@ debug1: Offering public key: k ED25519 SHA256:N3I0 explicit
         assert_eq!(log.host_key, Some(("ssh-ed25519".into(), "SHA256:v85yPg".into())));
         assert_eq!(log.authenticated.as_deref(), Some("publickey"));
         assert_eq!(log.offered, ["k ED25519 SHA256:N3I0 explicit"]);
-        assert!(!log.refused_after_all && log.accepted.is_some() && !log.host_key_refused && log.last.is_empty());
+        assert!(!log.refused_after_all && log.accepted.is_some() && log.last.is_empty());
     }
 
     #[test]
@@ -282,8 +281,5 @@ debug1: Offering public key: k ED25519 SHA256:N3I0 explicit
 
         let too_many = log("Received disconnect from UNKNOWN port 65535:2: Too many authentication failures\n");
         assert!(too_many.too_many);
-        let changed =
-            log("@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed.\n");
-        assert!(changed.host_key_refused);
     }
 }

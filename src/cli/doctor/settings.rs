@@ -26,11 +26,12 @@ fn settings(case: &mut Case) -> (String, Verdict) {
                 said.split(|c: char| !(c.is_ascii_uppercase() || c == '_')).find(|w| w.starts_with("KOHAKURIVER_"));
             let command = match (variable, case.config_file()) {
                 (Some(variable), _) => format!("unset {variable}"),
-                (None, Some(file)) => {
+                (None, Some(file)) if said.contains("config.json") => {
                     let file = shell_word(file.as_os_str()).to_string_lossy().into_owned();
                     format!("mv {file} {file}.broken")
                 }
-                (None, None) => "kohakuriver doctor --help".to_owned(),
+                // It is a flag, so without any.
+                (None, _) => format!("kohakuriver doctor {}", case.vps_name()).trim_end().to_owned(),
             };
             let mut verdict = Verdict::wrong(&failure, command.clone());
             if let Verdict::Wrong(wrong) = &mut verdict {

@@ -71,7 +71,7 @@ fn command(case: &Case, remote: &str) -> Option<Command> {
 }
 
 fn shown(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
 /// The times of [`TRIPS`] round trips, shortest first. One before them is the login's.
@@ -80,15 +80,18 @@ fn measure_trips(mut command: Command) -> io::Result<Vec<Duration>> {
     let ends = child.stdin.take().zip(child.stdout.take());
     let trips = match ends {
         Some((mut to, mut from)) => (0..=TRIPS)
-            .map(|trip| {
+            .zip(b'a'..)
+            .map(|(trip, sent)| {
                 let began = Instant::now();
-                to.write_all(b"\n")?;
+                to.write_all(&[sent])?;
                 let deadline = began + if trip == 0 { START_LIMIT } else { BYTE_LIMIT };
                 if !sys::poll(&mut [sys::entry(from.as_fd(), PollFlags::IN)], Some(deadline))? {
                     return Err(io::Error::from(io::ErrorKind::TimedOut));
                 }
-                from.read_exact(&mut [0])?;
-                Ok(began.elapsed())
+                let mut answer = [0];
+                from.read_exact(&mut answer)?;
+                // A start-up file that prints would seem to answer before anything could.
+                if answer != [sent] { Err(io::Error::other("something else did")) } else { Ok(began.elapsed()) }
             })
             .collect(),
         None => Err(io::ErrorKind::BrokenPipe.into()),
@@ -115,4 +118,25 @@ fn measure_amount(mut command: Command) -> io::Result<(usize, Duration)> {
     read?;
     // All of it may come in one piece, within no time that a clock can tell.
     Ok((bytes, took.max(Duration::from_micros(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::program::tests::shell;
+
+    #[test]
+    fn only_what_comes_back_counts_as_a_round_trip() {
+        let trips = measure_trips(shell("exec cat")).unwrap();
+        assert!(trips.len() == TRIPS && trips.is_sorted(), "{trips:?}");
+        for script in ["echo welcome to the machine; exec cat", "exit 0"] {
+            assert!(measure_trips(shell(script)).is_err(), "{script}");
+        }
+    }
+
+    #[test]
+    fn what_ends_before_time_is_over_is_counted_whole() {
+        assert_eq!(measure_amount(shell("head -c 300000 /dev/zero")).unwrap().0, 300_000);
+        assert_eq!(measure_amount(shell("exit 1")).unwrap().0, 0);
+    }
 }

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::options::{host_name, known_hosts_path};
 use crate::ssh::quote::shell_word;
-use crate::target::{SUFFIX, TaskId};
+use crate::target::{SUFFIX, TaskId, VpsRef};
 use crate::text::excerpt;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -29,8 +29,12 @@ const HELPER: &str = "kohakuriver-proxy";
 const OUR_CONFIG: &str = ".ssh/kohakuriver.conf";
 
 fn ssh_config(case: &mut Case) -> (String, Verdict) {
-    // Any name would do: it is the wildcard that leads to VPSes.
-    let host = case.id().map_or_else(|| format!("0{SUFFIX}"), host_name);
+    let host = match &case.asked {
+        Some(VpsRef::Id(id)) => host_name(*id),
+        Some(VpsRef::Name(name)) if is_plain(name) => format!("{name}{SUFFIX}"),
+        // Any name would do: it is the wildcard that leads to VPSes.
+        _ => format!("0{SUFFIX}"),
+    };
     let tried = format!("`ssh -G {host}`, your own ssh_config");
     let Some(ssh) = &case.ssh else { return (tried, Verdict::Skipped("there is no ssh".to_owned())) };
     let output = match program::run(Command::new(ssh).args(["-G", &host]), LIMIT) {
@@ -41,7 +45,7 @@ fn ssh_config(case: &mut Case) -> (String, Verdict) {
         let said = output.stderr.lines().map(excerpt).find(|line| !line.is_empty()).unwrap_or_default();
         let failure = Failure::new("ssh refuses your own ssh_config, for every host").cause(said.clone());
         let verdict = if said.contains("Bad owner or permissions") {
-            failure.hint("`chmod go-w ~/.ssh ~/.ssh/config`")
+            failure.hint("keep others from writing there with `chmod go-w ~/.ssh ~/.ssh/config`")
         } else {
             failure.hint(format!("correct the line that it names; this shows it again: `ssh -G {host}`"))
         };
@@ -79,10 +83,16 @@ fn ssh_config(case: &mut Case) -> (String, Verdict) {
     (tried, Verdict::wrong(&failure, "kohakuriver ssh config --write"))
 }
 
+/// Whether ssh takes it for a host name as it stands.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
 fn ssh_folder(case: &mut Case) -> (String, Verdict) {
     let (Some(home), Some(folder)) = (&case.home, case.in_home(".ssh")) else {
         let failure = Failure::new("cannot tell where your home directory is").cause("HOME is not set");
-        return ("~/.ssh".to_owned(), Verdict::wrong(&failure.hint("`export HOME=~`"), "export HOME=~"));
+        return ("~/.ssh".to_owned(), Verdict::wrong(&failure.hint("name it with `export HOME=~`"), "export HOME=~"));
     };
     let tried = "~/.ssh and the host keys in it".to_owned();
     let cannot = |why: String, hint: String| {

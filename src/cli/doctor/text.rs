@@ -87,8 +87,7 @@ fn remedy(wrong: &Wrong, indent: usize, conceal: &Conceal, width: Option<usize>)
     let line = |text: String| wrap(&text, indent, indent + 2, width);
     let mut lines: String = wrong.causes.iter().map(|cause| line(format!("caused by: {}", show(cause)))).collect();
     lines += &line(format!("fix: {}", show(&wrong.fix)));
-    // The shell doesn't know `~` between quotes, so the path stays whole where it is there to be pasted.
-    lines + &format!("{:indent$}    {}\n", "", conceal.token(&printable(&wrong.command)))
+    lines + &format!("{:indent$}    {}\n", "", conceal.command(&printable(&wrong.command)))
 }
 
 fn colour(verdict: &Verdict) -> &'static str {
@@ -100,10 +99,13 @@ fn colour(verdict: &Verdict) -> &'static str {
     }
 }
 
+/// A blank at which no line ends: a number and its unit stay together.
+const TIED: char = '\u{a0}';
+
 fn time(took: Duration) -> String {
     match took {
-        took if took < Duration::from_secs(1) => format!(" ({} ms)", took.as_millis()),
-        took => format!(" ({:.1} s)", took.as_secs_f64()),
+        took if took < Duration::from_secs(1) => format!(" ({}{TIED}ms)", took.as_millis()),
+        took => format!(" ({:.1}{TIED}s)", took.as_secs_f64()),
     }
 }
 
@@ -128,7 +130,7 @@ pub(super) fn wrap(text: &str, first: usize, rest: usize, width: Option<usize>) 
         used += columns;
         empty = false;
     }
-    lines + &line + "\n"
+    (lines + &line + "\n").replace(TIED, " ")
 }
 
 #[cfg(test)]
@@ -149,7 +151,7 @@ mod tests {
     }
 
     fn shown(width: Option<usize>, colour: bool) -> String {
-        finding(&paused(), &Conceal::new(None, None), Style { width, colour, moves: colour })
+        finding(&paused(), &Conceal::new(None, None, &[]), Style { width, colour, moves: colour })
     }
 
     #[test]
@@ -180,6 +182,14 @@ wrong vps
 "
         );
         assert!(shown(Some(40), false).lines().all(|line| line.len() <= 40));
+    }
+
+    #[test]
+    fn a_number_and_its_unit_stay_on_one_line() {
+        for width in 20..60 {
+            let text = shown(Some(width), false);
+            assert!(text.contains("(4 ms)\n"), "{width}: {text}");
+        }
     }
 
     #[test]

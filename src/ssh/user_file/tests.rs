@@ -61,6 +61,17 @@ fn a_file_is_made_replaced_and_taken_away() {
     assert!(folder.names().is_empty());
 }
 
+/// Process ids come again.
+#[test]
+fn what_a_crash_left_behind_is_in_nobodys_way() {
+    let folder = Folder::new();
+    let path = folder.file("config", b"one", 0o600);
+    folder.file(&format!(".config.kohakuriver-{}-0", std::process::id()), b"half", 0o600);
+    UserFile::read(&path).unwrap().replace(b"two").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"two");
+    assert_eq!(folder.names().len(), 2);
+}
+
 #[test]
 fn mode_and_owner_stay() {
     let folder = Folder::new();

@@ -1,6 +1,9 @@
 //! `vps connect --diagnose`: the cause under ssh's own message.
 
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
+use std::thread;
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -52,10 +55,41 @@ fn a_remote_commands_own_status_is_no_failure_of_sshs() {
 #[test]
 fn the_users_own_local_command_stays() {
     let cluster = Cluster::new();
-    let local = ["-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo mine"];
+    let local = ["-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo mine 100%%"];
     let outcome = connect(&cluster).arg("--").args(local).arg("echo out; exit 255").output();
-    outcome.exits(255).check(outcome.text().contains("mine\n"), "the user's command");
+    outcome.exits(255).prints("mine 100%\nout\n").says_nothing();
+}
+
+/// A connection that an earlier ssh shares runs no LocalCommand.
+#[test]
+fn a_remote_commands_own_status_over_a_shared_connection() {
+    let cluster = Cluster::new();
+    let path = format!("ControlPath={}", cluster.home.join("master").display());
+    let master = ["-o", "ControlMaster=yes", "-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo up", "-N"];
+    let master = cluster.connect().args(["--", "-o", &path]).args(master).start();
+    master.wait_for("the shared connection", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
+    let outcome = connect(&cluster).args(["--", "-o", &path, "echo out; exit 255"]).output();
+    outcome.exits(255).prints("out\n").says_nothing();
+    assert_eq!(cluster.sshd.connections(), 1, "it was shared, and nobody went looking");
+}
+
+#[test]
+fn the_login_that_was_tried_is_the_one_that_is_looked_into() {
+    let cluster = Cluster::new();
+    let run = cluster.run(CLI).args(["vps", "connect", ID, "--diagnose"]).deadline(120);
+    let outcome = run.args(["--", "-l", "kr-nobody", "true"]).output();
+    outcome.exits(255).says(&[&format!("VPS {ID} does not take your key as kr-nobody"), "\n  fix: "]);
+}
+
+/// Without a mark a remote command's own status can't be told from ssh's.
+#[test]
+fn without_a_folder_for_the_mark_nothing_is_looked_into() {
+    let cluster = Cluster::new();
+    let run = || connect(&cluster).env("TMPDIR", "/no/such/folder");
+    let outcome = run().args(["--", "echo out; exit 255"]).output();
+    outcome.exits(255).prints("out\n").says(&["cannot look for the cause", "`export TMPDIR=/tmp`"]);
     outcome.check(!outcome.stderr.contains("fix: "), "no finding");
+    run().args(["--", "exit 3"]).output().exits(3).says_nothing();
 }
 
 #[test]
@@ -78,6 +112,8 @@ fn ended_by(outcome: &Outcome, signal: Signal) -> &Outcome {
 #[test]
 fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
     let cluster = Cluster::new();
+    let temporary = cluster.home.join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
     // An ssh that dies of what it is sent, and one that has a word to say first.
     let real = tool("ssh");
     let script = |body: &str| {
@@ -88,7 +124,7 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
     };
     let with = |body: &str| {
         cluster.home.script("bin/ssh", &script(body));
-        let process = connect(&cluster).args(["--", "true"]).start();
+        let process = connect(&cluster).args(["--", "true"]).env("TMPDIR", &temporary).start();
         process.wait_for("ssh", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
         process
     };
@@ -97,6 +133,7 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
         process.signal(signal);
         let outcome = process.finish();
         ended_by(&outcome, signal).says_nothing();
+        outcome.check(std::fs::read_dir(&temporary).unwrap().count() == 0, "nothing left behind");
     }
     // ssh is gone, and the search for the cause takes its time: the signal is this program's own.
     let mute = MutePort::new();
@@ -113,6 +150,41 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
     let process = with("trap 'echo told; exit 9' TERM; echo up; while :; do sleep 0.1; done");
     process.signal(Signal::TERM);
     process.finish().exits(9).prints("up\ntold\n");
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_ends_it_as_it_ends_ssh() {
+    let cluster = Cluster::new();
+    let temporary = cluster.home.join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let line = format!("{} vps connect {ID} --user {} --diagnose -- 'echo up; cat'", sh_quote(CLI), user());
+    let run = cluster.run(tool("script")).args(["-q", "-e", "-c", &line, "/dev/null"]).env("TMPDIR", &temporary);
+    let mut process = run.stdin_open().start();
+    process.wait_for("the remote command", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
+    let mut keyboard = process.stdin.take().unwrap();
+    keyboard.write_all(b"\x03").unwrap();
+    let outcome = process.finish();
+    outcome.exits(130).check(!outcome.text().contains("kohakuriver:"), "no word of this program's");
+    outcome.check(std::fs::read_dir(&temporary).unwrap().count() == 0, "nothing left behind");
+    drop(keyboard);
+}
+
+/// ssh stops itself on its escape `~^Z`, and its user wants the shell back.
+#[test]
+fn an_ssh_that_stops_stops_this_program_and_goes_on_with_it() {
+    let cluster = Cluster::new();
+    let body = "case \" $* \" in *' -G '*) exit 0;; esac; echo up; kill -STOP $$; echo on; exit 7";
+    cluster.home.script("bin/ssh", &format!("#!/bin/sh\n{body}\n"));
+    let process = cluster.run(CLI).args(["vps", "connect", ID, "--diagnose", "--", "true"]).start();
+    process.wait_for("ssh", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
+    let end = Instant::now() + DEADLINE;
+    let status = format!("/proc/{}/status", process.id());
+    while !std::fs::read_to_string(&status).unwrap().contains("State:\tT") {
+        assert!(Instant::now() < end, "it did not stop");
+        thread::yield_now();
+    }
+    process.signal(Signal::CONT);
+    process.finish().exits(7).prints("up\non\n");
 }
 
 #[test]

@@ -211,8 +211,8 @@ ok    settings     flags and environment (there is no config.json): Host 127.0.0
 ok    ssh-folder   ~/.ssh and the host keys in it: yours to read and write
 ok    host-name    the addresses of 127.0.0.1: 127.0.0.1
 ok    host-api     GET http://127.0.0.1:8000/api/nodes: a Host of today, which has its API under /api; its clock agrees with ours
-ok    token        no token: none in KOHAKURIVER_TOKEN, none in ~/.kohakuriver/auth.json: the Host has no users: whoever \
-reaches it may do everything
+ok    token        no token, neither in KOHAKURIVER_TOKEN nor in ~/.kohakuriver/auth.json: the Host has no users, and \
+whoever reaches it may do everything
 ok    proxy-port   a connection to 127.0.0.1:8002: 127.0.0.1:8002 accepts
 ok    proxy        a CONNECT without a target to 127.0.0.1:8002: kohakuriver-gateway 0.1.0
 ok    vps          VPS 7323718749301768192 at http://127.0.0.1:8000: 7323718749301768192 is running, called vps-8192
@@ -239,6 +239,48 @@ connections
       fix: see how it is with
           kohakuriver vps status 7323718749301768192
 This keeps you out. Of the checks, 6 were left out; `--all` goes on.
+",
+        "{outcome}"
+    );
+}
+
+/// Every check has its line, in order, and what is wrong in the middle is told as whole as at the end.
+#[test]
+fn how_all_that_is_wrong_reads() {
+    let cluster = Cluster::new();
+    let port = RefusingPort::new();
+    let run = cluster.run(CLI).args(["doctor", ID, "--all", "--user", &user()]).env("SHELL", "/no/such/shell");
+    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", port.port.to_string()).output();
+    outcome.exits(1).says_nothing();
+    let text = settled(&outcome, &cluster).replace(&port.port.to_string(), "8002");
+    let text = text.replace(&format!(" as {},", user()), " as root,");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
+    let (close, findings) = lines.split_last().unwrap();
+    let checks: Vec<&str> = findings.iter().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    assert_eq!((checks, *close), (all_checks(), "This keeps you out."), "{outcome}");
+    let same =
+        ["shell", "proxy-port", "proxy", "tunnel", "ssh-server", "host-key", "login", "round-trip", "throughput"];
+    assert_eq!(
+        lines_of(&text, &same),
+        "\
+wrong shell        the helper through /no/such/shell (SHELL), as ssh runs it: ssh can't start the helper through your \
+shell, /no/such/shell
+      caused by: No such file or directory (os error 2)
+      fix: name a shell that exists:
+          export SHELL=/bin/sh
+wrong proxy-port   a connection to 127.0.0.1:8002: cannot reach the SSH proxy at 127.0.0.1:8002
+      caused by: 127.0.0.1:8002: Connection refused (os error 111)
+      caused by: nothing listens there, or a firewall refuses: the SSH proxy is not running
+      fix: on the Host, start its SSH proxy; see there whether it listens with
+          sudo ss -ltnp 'sport = :8002'
+skip  proxy        a CONNECT without a target to 127.0.0.1:8002: its port does not accept
+skip  tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002: no SSH proxy answers
+skip  ssh-server   the first line of VPS 7323718749301768192's sshd: no tunnel is open
+skip  host-key     the host key of VPS 7323718749301768192 against ~/.ssh/kohakuriver_known_hosts: no sshd has spoken
+skip  login        `ssh -v` to VPS 7323718749301768192 as root, asking nobody anything: ssh did not get that far
+skip  round-trip   5 times one byte to `cat` on VPS 7323718749301768192 and back: no login works
+skip  throughput   `head -c 67108864 /dev/zero` on VPS 7323718749301768192, for 1 s at most: no login works
+This keeps you out.
 ",
         "{outcome}"
     );

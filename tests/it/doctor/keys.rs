@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{doctor, finds};
+use super::{doctor, finds, is_mended_by_its_command};
 use crate::support::cluster::Cluster;
 use crate::support::home::{Home, set_mode};
 use crate::support::run::{DEADLINE, Process, Run};
@@ -49,6 +49,14 @@ fn a_key_file_that_others_may_read() {
     set_mode(&own_key(&cluster), 0o644);
     let outcome = doctor(&cluster).output();
     finds(&outcome, "keys", &["cannot use the key ~/.ssh/id-kohakuriver", "its mode is 0644"], "chmod 600 ~/.ssh/");
+    is_mended_by_its_command(&cluster, &outcome);
+}
+
+#[test]
+fn the_public_half_of_a_key() {
+    let cluster = Cluster::new();
+    let outcome = doctor(&cluster).arg("--key").arg(cluster.sshd.key.with_extension("pub")).output();
+    finds(&outcome, "keys", &["it is the public half of a key"], "ls -l ~/.ssh");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::{doctor, finds};
+use super::{doctor, finds, is_mended_by_its_command};
 use crate::support::cluster::Cluster;
-use crate::support::home::set_mode;
-use crate::support::run::Run;
+use crate::support::home::{Home, set_mode};
+use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
 use crate::support::tools::{CLI, HELPER, tool, user};
 
@@ -16,25 +16,36 @@ fn a_broken_config_file() {
     let path = cluster.home.write(".config/kohakuriver/config.json", "{ broken");
     let outcome = doctor(&cluster).output();
     finds(&outcome, "settings", &["cannot use the configuration file ~/.config", "not valid JSON"], "mv ~/.config");
-    // Away from JSON, the command is there to be pasted.
-    let text = cluster.run(CLI).args(["doctor", ID]).output().text();
-    let command = text.lines().map(str::trim).find(|line| line.starts_with("mv ")).unwrap();
-    cluster.run("/bin/sh").args(["-c", command]).output().succeeds();
+    is_mended_by_its_command(&cluster, &outcome);
     assert!(!path.exists());
-    doctor(&cluster).output().succeeds();
+    // The text for people has the same command.
+    cluster.home.write(".config/kohakuriver/config.json", "{ broken");
+    let text = cluster.run(CLI).args(["doctor", ID]).output().text();
+    assert!(text.contains("\n          mv ~/.config/kohakuriver/config.json ~/.config"), "{text}");
 }
 
 #[test]
 fn an_unknown_setting() {
     let cluster = Cluster::new();
     cluster.home.write(".config/kohakuriver/config.json", r#"{"hots":"gpu-head"}"#);
-    finds(&doctor(&cluster).output(), "settings", &["`hots` is no setting", "`host`"], "mv ");
+    let outcome = doctor(&cluster).output();
+    finds(&outcome, "settings", &["`hots` is no setting", "`host`"], "mv ");
+    is_mended_by_its_command(&cluster, &outcome);
 }
 
 #[test]
 fn a_variable_that_is_no_port() {
     let outcome = doctor(&Cluster::new()).env("KOHAKURIVER_PORT", "x").output();
     finds(&outcome, "settings", &["KOHAKURIVER_PORT is `x`"], "unset KOHAKURIVER_PORT");
+}
+
+/// The file is not to blame, even if there is one.
+#[test]
+fn a_flag_that_is_no_host() {
+    let cluster = Cluster::new();
+    cluster.home.write(".config/kohakuriver/config.json", "{}");
+    let outcome = cluster.run(CLI).args(["--host", "a b", "doctor", ID, "--json"]).output();
+    finds(&outcome, "settings", &["the Host is `a b`", "set by: flag"], &format!("kohakuriver doctor {ID}"));
 }
 
 #[test]
@@ -86,10 +97,18 @@ fn a_shell_that_prints_into_the_stream() {
 /// The cluster's ssh, with an ssh_config of the user's.
 fn with_config(text: &str) -> Cluster {
     let cluster = Cluster::new();
-    let config = cluster.home.write("config", text);
+    let config = cluster.home.write(".ssh/config", text);
     let script = format!("#!/bin/sh\nexec {} -F {} -o BatchMode=yes \"$@\"\n", tool("ssh").display(), config.display());
     cluster.home.script("bin/ssh", &script);
     cluster
+}
+
+/// What doctor says of ssh's way to VPSes.
+#[track_caller]
+fn ssh_config(outcome: &Outcome) -> (String, String) {
+    let report = super::report(outcome);
+    let found = report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "ssh-config").unwrap();
+    (found["verdict"].as_str().unwrap().to_owned(), found["found"].as_str().unwrap().to_owned())
 }
 
 #[test]
@@ -98,31 +117,45 @@ fn an_ssh_config_that_ssh_refuses() {
     finds(&doctor(&cluster).output(), "ssh-config", &["refuses your own ssh_config", "nosuchoption"], "ssh -G");
 }
 
+/// Writes our entries as a user does, who then puts `line` above them.
+fn shadowed_by(line: &str) -> (Cluster, Outcome) {
+    let cluster = with_config("Host other\n  User u\n");
+    let outcome = doctor(&cluster).output();
+    outcome.succeeds();
+    assert_eq!(ssh_config(&outcome).0, "note", "nothing of ours is there: {outcome}");
+    cluster.run(CLI).args(["ssh", "config", "--write"]).output().succeeds();
+    let outcome = doctor(&cluster).output();
+    outcome.succeeds();
+    assert_eq!(ssh_config(&outcome), ("ok".into(), "`ssh` reaches VPSes as *.kohakuriver through the helper".into()));
+    let path = cluster.home.join(".ssh/config");
+    let config = fs::read_to_string(&path).unwrap();
+    cluster.home.write(".ssh/config", format!("Host *\n  {line}\n{config}"));
+    let outcome = doctor(&cluster).output();
+    (cluster, outcome)
+}
+
 #[test]
 fn a_proxy_command_of_the_users_own_shadows_ours() {
-    let cluster = with_config(&format!(
-        "Host *\n  ProxyCommand nc -X connect -x office:3128 %h %p\n\
-         Host *.kohakuriver\n  ProxyCommand {HELPER} %h %p\n"
-    ));
-    // Without entries of ours there is nothing to be shadowed: a note, and `vps connect` works.
-    doctor(&cluster).output().succeeds();
-    cluster.home.write(".ssh/kohakuriver.conf", "# ours\n");
-    let outcome = doctor(&cluster).output();
-    finds(&outcome, "ssh-config", &["ProxyCommand nc -X connect", "an earlier line"], "kohakuriver ssh config --write");
+    let (cluster, outcome) = shadowed_by("ProxyCommand nc -X connect -x office:3128 %h %p");
+    let texts = ["ProxyCommand nc -X connect -x office:3128", "an earlier line of your ssh_config"];
+    finds(&outcome, "ssh-config", &texts, "kohakuriver ssh config --write");
+    is_mended_by_its_command(&cluster, &outcome);
+}
+
+/// Without entries of ours there is nothing to be shadowed, and `vps connect` works.
+#[test]
+fn a_proxy_command_of_the_users_own_and_none_of_ours() {
+    let outcome = doctor(&with_config("Host *\n  ProxyCommand nc -X connect -x office:3128 %h %p\n")).output();
+    outcome.succeeds();
+    let (verdict, found) = ssh_config(&outcome);
+    assert!(verdict == "note" && found.contains("nc -X connect"), "{found}");
 }
 
 #[test]
 fn a_jump_host_of_the_users_own_shadows_ours() {
-    let cluster = with_config("Host *\n  ProxyJump office\n");
-    cluster.home.write(".ssh/kohakuriver.conf", "# ours\n");
-    finds(&doctor(&cluster).output(), "ssh-config", &["ProxyJump office"], "kohakuriver ssh config --write");
-}
-
-#[test]
-fn entries_of_ours_are_found() {
-    let cluster = with_config(&format!("Host *.kohakuriver\n  ProxyCommand {HELPER} %h %p\n"));
-    cluster.home.write(".ssh/kohakuriver.conf", "# ours\n");
-    doctor(&cluster).output().succeeds();
+    let (cluster, outcome) = shadowed_by("ProxyJump office");
+    finds(&outcome, "ssh-config", &["ProxyJump office"], "kohakuriver ssh config --write");
+    is_mended_by_its_command(&cluster, &outcome);
 }
 
 #[test]
@@ -130,10 +163,28 @@ fn the_ssh_folder_is_none() {
     let cluster = Cluster::new();
     fs::remove_dir_all(cluster.home.join(".ssh")).unwrap();
     cluster.home.write(".ssh", "a file");
-    finds(&doctor(&cluster).output(), "ssh-folder", &["cannot keep host keys", "it is a file"], "mv ");
+    let outcome = doctor(&cluster).output();
+    finds(&outcome, "ssh-folder", &["cannot keep host keys", "it is a file"], "mv ~/.ssh ~/.ssh.old");
     fs::remove_file(cluster.home.join(".ssh")).unwrap();
     symlink(cluster.home.join("nowhere"), cluster.home.join(".ssh")).unwrap();
-    finds(&doctor(&cluster).output(), "ssh-folder", &["cannot keep host keys", "a link to nothing"], "mkdir");
+    let outcome = doctor(&cluster).output();
+    finds(&outcome, "ssh-folder", &["cannot keep host keys", "a link to nothing"], "mkdir -m 700");
+    let command = super::report(&outcome)["findings"].as_array().unwrap().last().unwrap()["command"].clone();
+    cluster.run("/bin/sh").args(["-c", command.as_str().unwrap()]).output().succeeds();
+    cluster.sshd.copy_key_to(&cluster.home.join(&format!(".ssh/id-kohakuriver-{ID}")));
+    doctor(&cluster).output().succeeds();
+}
+
+/// ssh has no way to write such a path down.
+#[test]
+fn a_home_that_ssh_can_not_be_told() {
+    let cluster = Cluster::in_home(Home::named("a${b}"));
+    finds(
+        &doctor(&cluster).output(),
+        "host-key",
+        &["cannot tell ssh where ~/.ssh", "environment variable"],
+        "ls -l ~/.ssh",
+    );
 }
 
 /// To root every folder is writable, so this user is nobody then.

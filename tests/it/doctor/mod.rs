@@ -1,10 +1,21 @@
 //! `kohakuriver doctor`: one thing is broken at a time, in a set-up of real parts, and its first finding must name it.
+//!
+//! | what KohakuRiver's guide calls it | where its causes are broken |
+//! |---|---|
+//! | connection refused | the VPS not running: `vps`, `tunnel`; a wrong task id: `vps`; a firewall: `network` |
+//! | authentication failed | a wrong key, its permissions, root logins disabled: `keys` |
+//! | timeout | the Host unreachable: `network`; its Runner offline, its container crashed: `vps` |
+//!
+//! Beyond that: who the user is to the Host (`token`), what is wrong with the user's own machine (`machine`), an sshd that
+//! hangs or shows another host key (`tunnel`).
 
 mod diagnose;
 mod healthy;
 mod keys;
 mod machine;
 mod network;
+mod private;
+mod readme;
 mod token;
 mod tunnel;
 mod vps;
@@ -14,7 +25,7 @@ use serde_json::Value;
 use crate::support::cluster::Cluster;
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
-use crate::support::tools::{CLI, user};
+use crate::support::tools::{CLI, sh_quote, user};
 
 /// `kohakuriver doctor` for the VPS, as JSON.
 fn doctor(cluster: &Cluster) -> Run {
@@ -55,4 +66,14 @@ fn names(finding: &Value, check: &str, texts: &[&str], command: &str) {
         assert!(said.contains(text), "no {text:?}: {finding:#}");
     }
     assert!(finding["command"].as_str().unwrap().contains(command), "no {command:?}: {finding:#}");
+}
+
+/// Runs the command of the first finding that is wrong, as a user who pastes it; then nothing may be wrong any more.
+#[track_caller]
+fn is_mended_by_its_command(cluster: &Cluster, outcome: &Outcome) {
+    let report = report(outcome);
+    let wrong = report["findings"].as_array().unwrap().iter().find(|finding| finding["verdict"] == "wrong").unwrap();
+    let command = wrong["command"].as_str().unwrap().replace("kohakuriver ssh", &format!("{} ssh", sh_quote(CLI)));
+    cluster.run("/bin/sh").args(["-c", &command]).output().succeeds();
+    doctor(cluster).output().succeeds();
 }

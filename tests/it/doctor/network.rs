@@ -23,6 +23,15 @@ fn a_wrong_host_name() {
     finds(&outcome, "host-name", &texts, "kohakuriver config show");
 }
 
+/// The SSH proxy may be another machine, and then it is that one's name that is wrong.
+#[test]
+fn a_wrong_name_of_the_ssh_proxy() {
+    let cluster = Cluster::new();
+    cluster.home.write(".config/kohakuriver/config.json", r#"{"proxy":"kr-no-such-proxy.invalid"}"#);
+    let texts = ["the name kr-no-such-proxy.invalid has no address", "set by: config.json"];
+    finds(&doctor(&cluster).output(), "host-name", &texts, "kohakuriver config show");
+}
+
 #[test]
 fn the_apis_port_is_closed() {
     let port = RefusingPort::new();

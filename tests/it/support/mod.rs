@@ -4,6 +4,7 @@
 //! with everything that was printed.
 
 pub(crate) mod cluster;
+pub(crate) mod commands;
 pub(crate) mod curl;
 pub(crate) mod gateway;
 pub(crate) mod home;
@@ -19,7 +20,9 @@ pub(crate) mod scene;
 pub(crate) mod soak;
 pub(crate) mod spawned;
 pub(crate) mod sshd;
+pub(crate) mod terminal;
 pub(crate) mod tools;
+pub(crate) mod transcript;
 pub(crate) mod tunnels;
 pub(crate) mod watched;
 

@@ -1,0 +1,212 @@
+//! Tables that fit the terminal.
+//!
+//! Where one is too wide, columns are left out, the least important first, which a `…` in the first line tells. What
+//! names a row is cut only when it is very long, or when nothing is left to leave out. What is there to be copied, such
+//! as a task id, and what says nothing by half, such as a state, is never cut.
+
+use super::ui::{GAP, Look, NONE, columns, cut, shown};
+
+/// The rank of the last column that is cut to [`LEAST`] rather than left out.
+const ESSENTIAL: u8 = 2;
+
+/// The rank of a column in which no row has anything: nothing is cut for it.
+const EMPTY: u8 = u8::MAX;
+
+/// What an essential column is cut to at most.
+const LEAST: usize = 8;
+
+/// The column that says how something is.
+const STATUS: &str = "STATUS";
+
+/// A column, as important as its rank is low.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column {
+    header: &'static str,
+    rank: u8,
+    /// What its cells may be cut to for the sake of another column; `None` where they may not.
+    enough: Option<usize>,
+}
+
+impl Column {
+    /// Whole, or not there at all.
+    pub(super) const fn whole(header: &'static str, rank: u8) -> Self {
+        Self { header, rank, enough: None }
+    }
+
+    /// Whole, or cut, but not to less than `enough`.
+    pub(super) const fn cut(header: &'static str, rank: u8, enough: usize) -> Self {
+        Self { header, rank, enough: Some(enough) }
+    }
+}
+
+/// A table with aligned columns.
+pub(super) fn table<const COLUMNS: usize>(
+    headers: [Column; COLUMNS],
+    rows: &[[String; COLUMNS]],
+    look: Look,
+) -> String {
+    let mut lines = vec![headers.map(|column| column.header.to_owned())];
+    lines.extend(rows.iter().map(|row| row.each_ref().map(|cell| shown(cell))));
+    let widths: [usize; COLUMNS] =
+        std::array::from_fn(|column| lines.iter().map(|line| columns(&line[column])).max().unwrap_or(0));
+    let empty = |column: usize| lines[1..].iter().all(|line| line[column] == NONE);
+    let ranked: [Column; COLUMNS] = std::array::from_fn(|column| {
+        let rank = if empty(column) { EMPTY } else { headers[column].rank };
+        Column { rank, ..headers[column] }
+    });
+    let room = look.width.unwrap_or(usize::MAX);
+    let fitted = fitted(&ranked, &widths, room);
+    let line = |(number, cells): (usize, &[String; COLUMNS])| {
+        let coloured = look.colour && number > 0;
+        aligned(&fitted, cells, |column| coloured && headers[column].header == STATUS)
+    };
+    let mut lines: Vec<String> = lines.iter().enumerate().map(line).collect();
+    if fitted.len() < COLUMNS && columns(&lines[0]) + 2 <= room {
+        lines[0] += " …";
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// Which columns there is room for, and how wide they are.
+fn fitted(headers: &[Column], widths: &[usize], room: usize) -> Vec<(usize, usize)> {
+    let mut kept: Vec<(usize, usize)> = widths.iter().copied().enumerate().collect();
+    while !kept.is_empty() {
+        if let Some(fitted) = squeezed(headers, &kept, room) {
+            return fitted;
+        }
+        let leaving = kept.iter().enumerate().max_by_key(|(_, (column, _))| headers[*column].rank).map(|(at, _)| at);
+        leaving.map(|at| kept.remove(at));
+    }
+    // Not even the first column: what may be cut says more than half of what may not.
+    let cuttable = (0..headers.len()).filter(|&column| headers[column].enough.is_some());
+    vec![(cuttable.min_by_key(|&column| headers[column].rank).unwrap_or(0), room)]
+}
+
+/// These columns, in `room`; `None` when that can't be had by cutting those that may be cut, the least important first.
+fn squeezed(headers: &[Column], kept: &[(usize, usize)], room: usize) -> Option<Vec<(usize, usize)>> {
+    let least = |column: usize| match kept.iter().map(|&(column, _)| headers[column].rank).max()? {
+        EMPTY => None,
+        ..=ESSENTIAL => headers[column].enough.map(|_| LEAST),
+        _ => headers[column].enough,
+    };
+    let mut fitted = kept.to_vec();
+    let taken = kept.iter().map(|(_, width)| width + GAP).sum::<usize>().saturating_sub(GAP);
+    let mut over = taken.saturating_sub(room);
+    let mut order: Vec<usize> = (0..kept.len()).collect();
+    order.sort_by_key(|&at| std::cmp::Reverse(headers[kept[at].0].rank));
+    for at in order {
+        let (column, width) = fitted[at];
+        let spare = least(column).map_or(0, |least| width.saturating_sub(least)).min(over);
+        fitted[at].1 -= spare;
+        over -= spare;
+    }
+    (over == 0).then_some(fitted)
+}
+
+fn aligned(fitted: &[(usize, usize)], cells: &[String], is_coloured: impl Fn(usize) -> bool) -> String {
+    let mut line = String::new();
+    for &(column, width) in fitted {
+        let cell = cut(&cells[column], width);
+        line += &if is_coloured(column) { painted(&cell) } else { cell.clone() };
+        line += &" ".repeat(GAP + width - columns(&cell));
+    }
+    line.trim_end().to_owned()
+}
+
+/// A state in the colour that goes with it, where it has one (ECMA-48, SGR).
+fn painted(state: &str) -> String {
+    let colour = match state {
+        "running" | "online" => 32,
+        "paused" | "pending" | "assigning" | "pending_approval" => 33,
+        "failed" | "lost" | "killed_oom" | "rejected" | "offline" => 31,
+        _ => return state.to_owned(),
+    };
+    format!("\x1b[{colour}m{state}\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADERS: [Column; 4] =
+        [Column::whole("ID", 0), Column::cut("NAME", 2, 12), Column::whole("STATUS", 1), Column::cut("NODE", 3, 5)];
+
+    fn row(cells: [&str; 4]) -> [String; 4] {
+        cells.map(str::to_owned)
+    }
+
+    #[test]
+    fn columns_are_aligned_and_lines_end_without_blanks() {
+        let rows = [row(["42", "訓練機", "running", "n1"]), row(["7", "", "ok", ""]), row(["8", "x\x1b[2Jy", "", ""])];
+        assert_eq!(
+            table(HEADERS, &rows, Look::PLAIN),
+            "ID  NAME    STATUS   NODE\n\
+             42  訓練機  running  n1\n\
+             7   -       ok       -\n\
+             8   x[2Jy   -        -\n"
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_fewer_columns_and_then_short_names() {
+        let rows = [row(["9042", "a-name-of-a-vps", "running", "node-one"]), row(["7", "", "ok", "n"])];
+        let narrow = |width| table(HEADERS, &rows, Look { width: Some(width), colour: false });
+        for (width, expected) in [
+            (
+                40,
+                "ID    NAME             STATUS   NODE\n9042  a-name-of-a-vps  running  node-one\n7     -                ok       n\n",
+            ),
+            (
+                39,
+                "ID    NAME             STATUS   NODE\n9042  a-name-of-a-vps  running  node-o…\n7     -                ok       n\n",
+            ),
+            (
+                35,
+                "ID    NAME           STATUS   NODE\n9042  a-name-of-a-…  running  node…\n7     -              ok       n\n",
+            ),
+            (
+                34,
+                "ID    NAME          STATUS   NODE\n9042  a-name-of-a…  running  node…\n7     -             ok       n\n",
+            ),
+            (32, "ID    NAME             STATUS …\n9042  a-name-of-a-vps  running\n7     -                ok\n"),
+            (23, "ID    NAME      STATUS\n9042  a-name-…  running\n7     -         ok\n"),
+            (22, "ID    STATUS …\n9042  running\n7     ok\n"),
+            (12, "ID …\n9042\n7\n"),
+            (4, "ID …\n9042\n7\n"),
+            // No part of an id is one.
+            (3, "NA…\na-…\n-\n"),
+            (1, "…\n…\n-\n"),
+        ] {
+            assert_eq!(narrow(width), expected, "{width}");
+        }
+        for width in 1..60 {
+            assert!(narrow(width).lines().all(|line| columns(line) <= width), "{width}: {}", narrow(width));
+        }
+    }
+
+    #[test]
+    fn a_column_with_nothing_in_it_goes_first() {
+        let rows = [row(["42", "", "running", "node-one"])];
+        let narrow = table(HEADERS, &rows, Look { width: Some(23), colour: false });
+        assert_eq!(narrow, "ID  STATUS   NODE …\n42  running  node-one\n");
+    }
+
+    #[test]
+    fn a_name_of_wide_characters_is_cut_where_one_ends() {
+        let rows = [row(["42", "訓練機訓練機訓練機", "running", ""])];
+        let narrow = |width| table(HEADERS, &rows, Look { width: Some(width), colour: false });
+        assert_eq!(narrow(32), "ID  NAME                STATUS …\n42  訓練機訓練機訓練機  running\n");
+        assert_eq!(narrow(22), "ID  NAME       STATUS\n42  訓練機訓…  running\n");
+        assert_eq!(narrow(21), "ID  NAME      STATUS\n42  訓練機…   running\n");
+    }
+
+    #[test]
+    fn colour_repeats_what_a_state_says() {
+        let rows = [row(["42", "running", "running", "n"]), row(["7", "", "ok", ""])];
+        let coloured = table(HEADERS, &rows, Look { width: None, colour: true });
+        assert_eq!(
+            coloured,
+            "ID  NAME     STATUS   NODE\n42  running  \x1b[32mrunning\x1b[0m  n\n7   -        ok       -\n"
+        );
+    }
+}

@@ -1,0 +1,253 @@
+//! `vps connect`, the `ssh` commands and `doctor`, as far as they need no sshd.
+
+use super::{host, shell};
+
+#[test]
+fn vps_connect() {
+    shell(&host()).shows(
+        r#"
+$ kohakuriver vps connect trainer --dry-run
+/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K' -o StrictHostKeyChecking=accept-new -o CheckHostIP=no -o HashKnownHosts=no -o ServerAliveInterval=30 -o HostKeyAlias=kohakuriver-7323718749301768192 -l root 7323718749301768192.kohakuriver
+$ kohakuriver vps connect trainer --dry-run --user kohaku -- -L 8888:localhost:8888
+/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K' -o StrictHostKeyChecking=accept-new -o CheckHostIP=no -o HashKnownHosts=no -o ServerAliveInterval=30 -o HostKeyAlias=kohakuriver-7323718749301768192 -l kohaku 7323718749301768192.kohakuriver -L 8888:localhost:8888
+$ kohakuriver vps connect notebook
+2> kohakuriver: VPS 7323718749301768193 is paused
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: resume it with `kohakuriver vps resume 7323718749301768193`
+[exit status 1]
+$ kohakuriver vps connect newcomer
+2> kohakuriver: VPS 7323718749301768195 is starting (status: assigning)
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: try again in a moment; `kohakuriver vps status 7323718749301768195` shows how far it is
+[exit status 1]
+$ kohakuriver vps connect broken
+2> kohakuriver: VPS 7323718749301768196 has failed
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: restart it with `kohakuriver vps restart 7323718749301768196`
+[exit status 1]
+$ kohakuriver vps connect gone
+2> kohakuriver: VPS 7323718749301768197 is stopped
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create`
+[exit status 1]
+$ kohakuriver vps connect console
+2> kohakuriver: VPS 7323718749301768198 has no SSH: it was created for terminals only
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: make a new one with a key: `kohakuriver vps create --gen-ssh-key`
+[exit status 1]
+$ kohakuriver vps connect nothing
+2> kohakuriver: there is no VPS nothing
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
+$ kohakuriver vps connect 42
+2> kohakuriver: there is no VPS 42
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
+$ kohakuriver vps connect
+2> kohakuriver: the following required arguments were not provided: <VPS>
+2>   hint: `kohakuriver vps connect --help` shows how it is used
+[exit status 2]
+$ kohakuriver vps connect trainer -L 8888:localhost:8888
+2> kohakuriver: unexpected argument '-L' found
+2>   hint: to pass '-L' as a value, use '-- -L'; `kohakuriver vps connect --help` shows how it is used
+[exit status 2]
+$ kohakuriver vps connect trainer --key no/such/key
+2> kohakuriver: cannot use the key /home/me/no/such/key
+2>   caused by: there is no such file
+2>   hint: see which there are: `ls -l ~/.ssh`
+[exit status 1]
+$ touch key && chmod 644 key && kohakuriver vps connect trainer --key key
+2> kohakuriver: cannot use the key /home/me/key
+2>   caused by: its mode is 0644: ssh ignores a private key that others may read
+2>   hint: `chmod 600 /home/me/key`
+[exit status 1]
+$ kohakuriver vps connect trainer -P 1
+2> kohakuriver: cannot look up VPS trainer
+2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
+2>   caused by: Connection refused (os error 111)
+2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+[exit status 1]
+"#,
+    );
+}
+
+#[test]
+fn vps_connect_with_a_role_that_does_not_do() {
+    let host = host();
+    host.change(|state| state.auth = true);
+    shell(&host).shows(
+        r#"
+$ kohakuriver vps connect trainer
+2> kohakuriver: VPS trainer needs a login
+2>   caused by: the Host wants a token, and got none or one it does not know
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: log in with `kohakuriver auth login`
+[exit status 1]
+$ KOHAKURIVER_TOKEN=expired kohakuriver vps connect trainer
+2> kohakuriver: VPS trainer needs a login
+2>   caused by: the Host wants a token, and got none or one it does not know
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: log in with `kohakuriver auth login`
+[exit status 1]
+"#,
+    );
+}
+
+#[test]
+fn ssh_config() {
+    let host = host();
+    let shell = shell(&host);
+    shell.shows(
+        r#"
+$ kohakuriver ssh config
+# Do not edit: written by `kohakuriver ssh config`, which will write it anew.
+# Made by: kohakuriver --host 127.0.0.1 --port 18000 --proxy 127.0.0.1:18002 ssh config --write
+# Any VPS by its task id or name, and one entry for each that had SSH when this was written.
+
+Host trainer.kohakuriver
+    HostName 7323718749301768192.kohakuriver
+    HostKeyAlias kohakuriver-7323718749301768192
+    User root
+    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p
+    ProxyUseFdpass yes
+    UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
+    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K
+    StrictHostKeyChecking accept-new
+    CheckHostIP no
+    HashKnownHosts no
+    ServerAliveInterval 30
+
+Host notebook.kohakuriver
+    HostName 7323718749301768193.kohakuriver
+    HostKeyAlias kohakuriver-7323718749301768193
+    User root
+    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p
+    ProxyUseFdpass yes
+    UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
+    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K
+    StrictHostKeyChecking accept-new
+    CheckHostIP no
+    HashKnownHosts no
+    ServerAliveInterval 30
+
+Host machine.kohakuriver
+    HostName 7323718749301768194.kohakuriver
+    HostKeyAlias kohakuriver-7323718749301768194
+    User root
+    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p
+    ProxyUseFdpass yes
+    UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
+    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K
+    StrictHostKeyChecking accept-new
+    CheckHostIP no
+    HashKnownHosts no
+    ServerAliveInterval 30
+
+Host *.kohakuriver
+    User root
+    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 %h %p
+    ProxyUseFdpass yes
+    UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
+    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K
+    StrictHostKeyChecking accept-new
+    CheckHostIP no
+    HashKnownHosts no
+    ServerAliveInterval 30
+$ kohakuriver ssh config --remove
+2> nothing to change
+$ kohakuriver ssh config --write
+2> wrote /home/me/.ssh/kohakuriver.conf
+2> wrote /home/me/.ssh/config
+$ kohakuriver ssh config --write
+2> nothing to change
+$ kohakuriver ssh config --diff
+2> nothing would change
+$ cat .ssh/config
+# Added by `kohakuriver ssh config --write`; `kohakuriver ssh config --remove` takes it out.
+Include /home/me/.ssh/kohakuriver.conf
+"#,
+    );
+    host.change(|state| state.vpses[0]["name"] = "teacher".into());
+    shell.shows(
+        r#"
+$ kohakuriver ssh config --diff
+--- /home/me/.ssh/kohakuriver.conf
++++ /home/me/.ssh/kohakuriver.conf
+@@ -2,7 +2,7 @@
+ # Made by: kohakuriver --host 127.0.0.1 --port 18000 --proxy 127.0.0.1:18002 ssh config --write
+ # Any VPS by its task id or name, and one entry for each that had SSH when this was written.
+
+-Host trainer.kohakuriver
++Host teacher.kohakuriver
+     HostName 7323718749301768192.kohakuriver
+     HostKeyAlias kohakuriver-7323718749301768192
+     User root
+$ kohakuriver ssh config --remove
+2> removed /home/me/.ssh/kohakuriver.conf
+2> removed /home/me/.ssh/config
+$ kohakuriver ssh config --write --remove
+2> kohakuriver: the argument '--write' cannot be used with '--remove'
+2>   hint: `kohakuriver ssh config --help` shows how it is used
+[exit status 2]
+$ kohakuriver ssh config --write --output no/such/folder/config
+2> kohakuriver: cannot write no/such/folder/config
+2>   caused by: the new content can't be stored; the file is as it was
+2>   caused by: No such file or directory (os error 2)
+2>   hint: see what is wrong with `ls -ld no/such/folder/config`, and run this again
+[exit status 1]
+$ kohakuriver ssh config -P 1
+2> kohakuriver: cannot list your VPSes
+2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
+2>   caused by: Connection refused (os error 111)
+2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+[exit status 1]
+"#,
+    );
+}
+
+/// What it finds on a whole way is in `doctor/`.
+#[test]
+fn doctor() {
+    shell(&host()).shows(
+        r#"
+$ kohakuriver doctor --everything
+2> kohakuriver: unexpected argument '--everything' found
+2>   hint: `kohakuriver doctor --help` shows how it is used
+[exit status 2]
+$ kohakuriver doctor 'no name'
+2> kohakuriver: `no name` is neither a task id, nor a VPS name, nor a host name
+2>   hint: see which VPSes there are with `kohakuriver vps list`
+[exit status 2]
+"#,
+    );
+}
+
+#[test]
+fn ssh_forget() {
+    shell(&host()).shows(
+        r#"
+$ kohakuriver ssh forget trainer
+2> no host key of VPS 7323718749301768192 is stored
+$ mkdir -p .ssh && echo '7323718749301768192.kohakuriver ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKw=' >.ssh/kohakuriver_known_hosts
+$ kohakuriver ssh forget trainer
+2> the host key of VPS 7323718749301768192 is forgotten; the next connection stores the one it finds
+$ kohakuriver ssh forget nothing
+2> kohakuriver: there is no VPS nothing
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
+$ kohakuriver ssh forget
+2> kohakuriver: the following required arguments were not provided: <VPS>
+2>   hint: `kohakuriver ssh forget --help` shows how it is used
+[exit status 2]
+$ kohakuriver ssh forget trainer -P 1
+2> kohakuriver: cannot look up VPS trainer
+2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
+2>   caused by: Connection refused (os error 111)
+2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+[exit status 1]
+"#,
+    );
+}

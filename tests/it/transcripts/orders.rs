@@ -1,0 +1,273 @@
+//! `vps create`, `vps stop`, `vps restart`, `vps pause` and `vps resume`.
+
+use super::{host, shell};
+
+#[test]
+fn vps_create() {
+    shell(&host()).shows(
+        r#"
+$ kohakuriver vps create --no-ssh-key
+Task ID  7323718749301768192
+Name     -
+Status   running
+Node     node-up
+SSH      as root, without a key, for everybody
+Message  VPS created successfully.
+Connect  kohakuriver vps connect 7323718749301768192 --wait
+2> warning: everybody who reaches the Host's SSH proxy or the Runner will be able to log in as root, without a key or a password
+$ kohakuriver vps create --public-key-string 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKw= me'
+Task ID  7323718749301768192
+Name     -
+Status   running
+Node     node-up
+SSH      with the key that was given
+Message  VPS created successfully.
+Connect  kohakuriver vps connect 7323718749301768192 --wait
+$ kohakuriver vps create --public-key-string 'no key'
+2> kohakuriver: cannot use the key of --public-key-string
+2>   caused by: it does not begin with the type of a public key and the key, as `ssh-ed25519 AAAA…`
+2>   hint: `cat ~/.ssh/*.pub` shows your public keys; --gen-ssh-key makes a new one
+[exit status 2]
+$ kohakuriver vps create --public-key-file nothing.pub
+2> kohakuriver: cannot use the public key nothing.pub
+2>   caused by: No such file or directory (os error 2)
+[exit status 1]
+$ kohakuriver vps create --target node-down
+2> kohakuriver: cannot create the VPS
+2>   caused by: the Host at http://127.0.0.1:18000 says: No suitable node available for this VPS.
+2>   hint: see which Runners there are, and which are online, with `kohakuriver node list`
+[exit status 1]
+$ kohakuriver vps create --cores many
+2> kohakuriver: invalid value 'many' for '--cores <NUMBER>'
+2>   caused by: it is no whole number, or too large a one
+2>   hint: `kohakuriver vps create --help` shows how it is used
+[exit status 2]
+$ kohakuriver vps create --memory much
+2> kohakuriver: invalid value 'much' for '--memory <SIZE>'
+2>   caused by: give a size above 0, as 512M or 16G
+2>   hint: `kohakuriver vps create --help` shows how it is used
+[exit status 2]
+$ kohakuriver vps create --backend xen
+2> kohakuriver: invalid value 'xen' for '--backend <docker|qemu>'
+2>   caused by: possible values: docker, qemu
+2>   hint: `kohakuriver vps create --help` shows how it is used
+[exit status 2]
+$ kohakuriver vps create --gen-ssh-key --no-ssh-key
+2> kohakuriver: the argument '--gen-ssh-key' cannot be used with '--no-ssh-key'
+2>   hint: `kohakuriver vps create --help` shows how it is used
+[exit status 2]
+$ kohakuriver vps create -P 1
+2> kohakuriver: cannot create the VPS
+2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
+2>   caused by: Connection refused (os error 111)
+2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+[exit status 1]
+"#,
+    );
+}
+
+#[test]
+fn vps_create_makes_a_key() {
+    let host = host();
+    host.change(|state| state.vpses.clear());
+    shell(&host).shows(
+        r#"
+$ kohakuriver vps create --gen-ssh-key --name trainer
+Task ID  7323718749301768192
+Name     trainer
+Status   assigning
+Node     node-up
+SSH      with the key /home/me/.ssh/id-kohakuriver-7323718749301768192
+Message  VPS created successfully.
+Connect  kohakuriver vps connect 7323718749301768192 --wait
+$ ls .ssh
+id-kohakuriver-7323718749301768192
+id-kohakuriver-7323718749301768192.pub
+"#,
+    );
+}
+
+#[test]
+fn vps_stop() {
+    shell(&host()).shows(
+        r#"
+$ kohakuriver vps stop trainer
+2> kohakuriver: this wants a yes, and there is no terminal to ask on
+2>   hint: say it with `--yes`
+[exit status 2]
+$ kohakuriver vps stop trainer --yes
+2> VPS 7323718749301768192 stop requested. VPS marked as stopped.
+$ kohakuriver vps stop trainer --yes
+2> kohakuriver: cannot stop VPS 7323718749301768192
+2>   caused by: the Host at http://127.0.0.1:18000 says: VPS cannot be stopped (state: stopped)
+2>   hint: it has ended already
+[exit status 1]
+$ kohakuriver vps stop nothing --yes
+2> kohakuriver: there is no VPS nothing
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
+$ kohakuriver vps stop
+2> kohakuriver: the following required arguments were not provided: <VPS>
+2>   hint: `kohakuriver vps stop --help` shows how it is used
+[exit status 2]
+$ kohakuriver vps stop trainer --yes -P 1
+2> kohakuriver: cannot look up VPS trainer
+2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
+2>   caused by: Connection refused (os error 111)
+2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+[exit status 1]
+"#,
+    );
+}
+
+#[test]
+fn vps_restart() {
+    shell(&host()).shows(
+        r#"
+$ kohakuriver vps restart machine --yes
+2> VPS 7323718749301768194 restart successful.
+$ kohakuriver vps restart trainer
+2> kohakuriver: this wants a yes, and there is no terminal to ask on
+2>   hint: say it with `--yes`
+[exit status 2]
+$ kohakuriver vps restart gone --yes
+2> kohakuriver: cannot restart VPS 7323718749301768197
+2>   caused by: the Host at http://127.0.0.1:18000 says: VPS cannot be restarted (state: stopped). Must be running, paused, or failed.
+2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create`
+[exit status 1]
+$ kohakuriver vps restart nothing --yes
+2> kohakuriver: there is no VPS nothing
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
+$ kohakuriver vps restart machine --wait never
+2> kohakuriver: unexpected argument 'never' found
+2>   hint: `kohakuriver vps restart --help` shows how it is used
+[exit status 2]
+$ kohakuriver vps restart machine --yes -P 1
+2> kohakuriver: cannot look up VPS machine
+2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
+2>   caused by: Connection refused (os error 111)
+2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+[exit status 1]
+"#,
+    );
+}
+
+#[test]
+fn vps_pause_and_resume() {
+    let host = host();
+    let shell = shell(&host);
+    shell.shows(
+        r#"
+$ kohakuriver vps pause trainer
+2> Pause for task 7323718749301768192: Pause command sent successfully.
+$ kohakuriver vps pause trainer
+2> kohakuriver: cannot pause VPS 7323718749301768192
+2>   caused by: the Host at http://127.0.0.1:18000 says: Invalid command or task state: pause for paused
+2>   hint: resume it with `kohakuriver vps resume 7323718749301768192`
+[exit status 1]
+$ kohakuriver vps pause gone
+2> kohakuriver: cannot pause VPS 7323718749301768197
+2>   caused by: the Host at http://127.0.0.1:18000 says: Invalid command or task state: pause for stopped
+2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create`
+[exit status 1]
+$ kohakuriver vps pause nothing
+2> kohakuriver: there is no VPS nothing
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
+$ kohakuriver vps pause
+2> kohakuriver: the following required arguments were not provided: <VPS>
+2>   hint: `kohakuriver vps pause --help` shows how it is used
+[exit status 2]
+$ kohakuriver vps pause trainer -P 1
+2> kohakuriver: cannot look up VPS trainer
+2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
+2>   caused by: Connection refused (os error 111)
+2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+[exit status 1]
+$ kohakuriver vps resume trainer
+2> Resume for task 7323718749301768192: Resume command sent successfully.
+$ kohakuriver vps resume trainer
+2> kohakuriver: cannot resume VPS 7323718749301768192
+2>   caused by: the Host at http://127.0.0.1:18000 says: Invalid command or task state: resume for running
+2>   hint: see how it is with `kohakuriver vps status 7323718749301768192`
+[exit status 1]
+$ kohakuriver vps resume newcomer
+2> kohakuriver: cannot resume VPS 7323718749301768195
+2>   caused by: the Host at http://127.0.0.1:18000 says: Invalid command or task state: resume for assigning
+2>   hint: try again in a moment; `kohakuriver vps status 7323718749301768195` shows how far it is
+[exit status 1]
+$ kohakuriver vps resume nothing
+2> kohakuriver: there is no VPS nothing
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
+$ kohakuriver vps resume trainer notebook
+2> kohakuriver: unexpected argument 'notebook' found
+2>   hint: `kohakuriver vps resume --help` shows how it is used
+[exit status 2]
+$ kohakuriver vps resume trainer -P 1
+2> kohakuriver: cannot look up VPS trainer
+2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
+2>   caused by: Connection refused (os error 111)
+2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+[exit status 1]
+"#,
+    );
+    host.change(|state| state.vpses[0]["assigned_node"] = "node-down".into());
+    shell.shows(
+        r#"
+$ kohakuriver vps pause trainer
+2> kohakuriver: cannot pause VPS 7323718749301768192
+2>   caused by: the Host at http://127.0.0.1:18000 says: Pause for task 7323718749301768192: Failed to send pause command.
+2>   hint: see whether its Runner is online with `kohakuriver node list`
+[exit status 1]
+"#,
+    );
+}
+
+#[test]
+fn a_role_that_does_not_do() {
+    let host = host();
+    host.change(|state| state.auth = true);
+    shell(&host).shows(
+        r#"
+$ KOHAKURIVER_TOKEN=$USER_TOKEN kohakuriver vps create --no-ssh-key
+2> warning: everybody who reaches the Host's SSH proxy or the Runner will be able to log in as root, without a key or a password
+2> kohakuriver: cannot create the VPS
+2>   caused by: the Host at http://127.0.0.1:18000 says: Insufficient permissions. Required role: operator
+2>   hint: ask somebody with the role operator to do it, or for that role; `kohakuriver auth status` shows who you are
+[exit status 1]
+$ KOHAKURIVER_TOKEN=$USER_TOKEN kohakuriver vps stop trainer --yes
+2> kohakuriver: cannot stop VPS 7323718749301768192
+2>   caused by: the Host at http://127.0.0.1:18000 says: Insufficient permissions. Required role: operator
+2>   hint: ask somebody with the role operator to do it, or for that role; `kohakuriver auth status` shows who you are
+[exit status 1]
+$ KOHAKURIVER_TOKEN=$USER_TOKEN kohakuriver vps restart machine --yes
+2> kohakuriver: cannot restart VPS 7323718749301768194
+2>   caused by: the Host at http://127.0.0.1:18000 says: Insufficient permissions. Required role: operator
+2>   hint: ask somebody with the role operator to do it, or for that role; `kohakuriver auth status` shows who you are
+[exit status 1]
+$ kohakuriver vps create
+2> kohakuriver: cannot create the VPS
+2>   caused by: the Host wants a token, and got none or one it does not know
+2>   hint: log in with `kohakuriver auth login`
+[exit status 1]
+$ kohakuriver vps stop trainer --yes
+2> kohakuriver: VPS trainer needs a login
+2>   caused by: the Host wants a token, and got none or one it does not know
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: log in with `kohakuriver auth login`
+[exit status 1]
+$ kohakuriver vps pause trainer
+2> kohakuriver: VPS trainer needs a login
+2>   caused by: the Host wants a token, and got none or one it does not know
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: log in with `kohakuriver auth login`
+[exit status 1]
+"#,
+    );
+}

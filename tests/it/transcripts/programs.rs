@@ -1,0 +1,235 @@
+//! `kohakuriver-proxy` and `kohakuriver-gateway`.
+
+use serde_json::json;
+
+use super::{host, id, shell};
+use crate::support::gateway::{Gateway, NODE_DOWN, inventory, running};
+use crate::support::host_api::{STRANGER, VIEWER, host_api};
+use crate::support::peers::{RefusingPort, echo_server};
+
+#[test]
+fn kohakuriver_proxy() {
+    shell(&host()).shows(
+        r#"
+$ kohakuriver-proxy --version
+kohakuriver-proxy 0.1.0
+$ kohakuriver-proxy
+2> kohakuriver-proxy: no TARGET is named
+2>   hint: see `kohakuriver-proxy --help`
+[exit status 2]
+$ kohakuriver-proxy trainer 22 23
+2> kohakuriver-proxy: `23` is one word too many behind TARGET and PORT
+2>   hint: see `kohakuriver-proxy --help`
+[exit status 2]
+$ kohakuriver-proxy --colour 42
+2> kohakuriver-proxy: invalid option '--colour'
+2>   hint: see `kohakuriver-proxy --help`
+[exit status 2]
+$ kohakuriver-proxy --connect-timeout soon 42
+2> kohakuriver-proxy: --connect-timeout is `soon`
+2>   caused by: give a number of seconds above 0 and up to 86400
+2>   hint: see `kohakuriver-proxy --help`
+[exit status 2]
+$ kohakuriver-proxy --protocol socks 42
+2> kohakuriver-proxy: --protocol is `socks`
+2>   caused by: it is one of auto, connect and request-tunnel
+2>   hint: see `kohakuriver-proxy --help`
+[exit status 2]
+$ kohakuriver-proxy 42 80
+2> kohakuriver-proxy: VPS 42 offers port 22 only, not port 80
+2>   hint: leave the port out; to reach another port of the VPS, forward it with ssh -L
+[exit status 2]
+$ kohakuriver-proxy 'no name'
+2> kohakuriver-proxy: `no name` is neither a task id, nor a VPS name, nor a host name
+2>   hint: name a task id: `kohakuriver vps list` shows which there are
+[exit status 2]
+$ kohakuriver-proxy --proxy 127.0.0.1:1 42
+2> kohakuriver-proxy: cannot reach the SSH proxy at 127.0.0.1:1
+2>   caused by: 127.0.0.1:1: Connection refused (os error 111)
+2>   hint: see whether it runs there and no firewall closes its port; `kohakuriver config show` names it
+[exit status 1]
+$ kohakuriver-proxy --proxy 127.0.0.1:18000 42
+2> kohakuriver-proxy: cannot open a tunnel to VPS 42
+2>   caused by: the proxy at 127.0.0.1:18000 answered 404 X
+2>   caused by: {"detail":"Not Found"}
+2>   hint: is it the Host's SSH proxy? `kohakuriver config show` names it
+[exit status 1]
+$ kohakuriver-proxy nothing
+2> kohakuriver-proxy: there is no VPS nothing
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
+$ KOHAKURIVER_PORT=1 kohakuriver-proxy trainer
+2> kohakuriver-proxy: cannot look up VPS trainer
+2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
+2>   caused by: 127.0.0.1:1: Connection refused (os error 111)
+2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+[exit status 1]
+"#,
+    );
+}
+
+#[test]
+fn kohakuriver_proxy_and_what_a_gateway_says() {
+    let (vps, refusing) = (echo_server(), RefusingPort::new());
+    let mut vpses: Vec<_> = (0..8).map(|digit| running(&id(digit), vps.address.port())).collect();
+    vpses[1]["status"] = "paused".into();
+    vpses[2]["status"] = "assigning".into();
+    vpses[3]["status"] = "stopped".into();
+    vpses[4]["assigned_node"] = NODE_DOWN.into();
+    vpses[5]["ssh_port"] = 0.into();
+    vpses[6]["ssh_port"] = refusing.port.into();
+    vpses[7]["task_type"] = "command".into();
+    let gateway = Gateway::with_inventory(&inventory(&vpses));
+    let mut shell = shell(&host());
+    shell.port(gateway.address.port(), "18002");
+    shell.shows(
+        r#"
+$ echo hello | kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768190
+hello
+$ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768191
+2> kohakuriver-proxy: VPS 7323718749301768191 is paused
+2>   caused by: the gateway at 127.0.0.1:18002 answered 409 Conflict
+2>   hint: resume it with `kohakuriver vps resume 7323718749301768191`
+[exit status 1]
+$ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768192
+2> kohakuriver-proxy: VPS 7323718749301768192 is starting (status: assigning)
+2>   caused by: the gateway at 127.0.0.1:18002 answered 503 Service Unavailable
+2>   hint: try again in a moment; `kohakuriver vps status 7323718749301768192` shows how far it is
+[exit status 1]
+$ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768193
+2> kohakuriver-proxy: VPS 7323718749301768193 is stopped
+2>   caused by: the gateway at 127.0.0.1:18002 answered 409 Conflict
+2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create`
+[exit status 1]
+$ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768194
+2> kohakuriver-proxy: the Runner of VPS 7323718749301768194 is offline
+2>   caused by: the gateway at 127.0.0.1:18002 answered 503 Service Unavailable
+2>   caused by: the Host has not heard from Runner node-down lately
+2>   hint: see which Runners are online with `kohakuriver node list`
+[exit status 1]
+$ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768195
+2> kohakuriver-proxy: VPS 7323718749301768195 has no SSH: it was created for terminals only
+2>   caused by: the gateway at 127.0.0.1:18002 answered 409 Conflict
+2>   hint: make a new one with a key: `kohakuriver vps create --gen-ssh-key`
+[exit status 1]
+$ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768196
+2> kohakuriver-proxy: VPS 7323718749301768196 refuses SSH connections
+2>   caused by: the gateway at 127.0.0.1:18002 answered 502 Bad Gateway
+2>   caused by: nothing listens on its SSH port on Runner node-up
+2>   hint: see how it is with `kohakuriver vps status 7323718749301768196`
+[exit status 1]
+$ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768197
+2> kohakuriver-proxy: task 7323718749301768197 is a command task, not a VPS
+2>   caused by: the gateway at 127.0.0.1:18002 answered 404 Not Found
+2>   hint: only a VPS takes SSH; see which there are with `kohakuriver vps list`
+[exit status 1]
+$ kohakuriver-proxy --proxy 127.0.0.1:18002 42
+2> kohakuriver-proxy: there is no VPS 42
+2>   caused by: the gateway at 127.0.0.1:18002 answered 404 Not Found
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
+"#,
+    );
+}
+
+#[test]
+fn kohakuriver_proxy_and_who_may() {
+    let mut vps = running(&id(2), 1);
+    vps["task_type"] = json!("vps");
+    let api = host_api(vec![vps]);
+    let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
+    let mut shell = shell(&host());
+    shell.port(gateway.address.port(), "18002");
+    shell.port(api.address.port(), "18001");
+    shell.variable("STRANGER", STRANGER);
+    shell.variable("VIEWER", VIEWER);
+    shell.shows(
+        r#"
+$ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768192
+2> kohakuriver-proxy: VPS 7323718749301768192 needs a login
+2>   caused by: the gateway at 127.0.0.1:18002 answered 407 Proxy Authentication Required
+2>   caused by: the Host wants a token, and got none or one it does not know
+2>   hint: log in with `kohakuriver auth login`
+[exit status 1]
+$ KOHAKURIVER_TOKEN=expired kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768192
+2> kohakuriver-proxy: VPS 7323718749301768192 needs a login
+2>   caused by: the gateway at 127.0.0.1:18002 answered 407 Proxy Authentication Required
+2>   caused by: the Host wants a token, and got none or one it does not know
+2>   hint: log in with `kohakuriver auth login`
+[exit status 1]
+$ KOHAKURIVER_TOKEN=$STRANGER kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768192
+2> kohakuriver-proxy: VPS 7323718749301768192 is not yours to reach
+2>   caused by: the gateway at 127.0.0.1:18002 answered 403 Forbidden
+2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
+2>   hint: ask its owner or an operator to assign it to you; `kohakuriver auth status` shows who you are
+[exit status 1]
+$ KOHAKURIVER_TOKEN=$VIEWER kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768192
+2> kohakuriver-proxy: VPS 7323718749301768192 is not yours to reach
+2>   caused by: the gateway at 127.0.0.1:18002 answered 403 Forbidden
+2>   caused by: the role `viewer` may look at VPSes, but log in to none
+2>   hint: ask an admin to make you a user; `kohakuriver auth status` shows who you are
+[exit status 1]
+$ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps status 7323718749301768192 -P 18001
+2> kohakuriver: VPS 7323718749301768192 is not yours to reach
+2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
+2>   caused by: the Host at http://127.0.0.1:18001 says so
+2>   hint: ask its owner or an operator to assign it to you; `kohakuriver auth status` shows who you are
+[exit status 1]
+$ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps list -P 18001
+2> no VPS is up; `kohakuriver vps list --all` lists those that have ended too
+$ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps connect 7323718749301768192 -P 18001
+2> kohakuriver: VPS 7323718749301768192 is not yours to reach
+2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
+2>   caused by: the Host at http://127.0.0.1:18001 says so
+2>   hint: ask its owner or an operator to assign it to you; `kohakuriver auth status` shows who you are
+[exit status 1]
+"#,
+    );
+}
+
+#[test]
+fn kohakuriver_gateway() {
+    shell(&host()).shows(
+        r#"
+$ kohakuriver-gateway --version
+kohakuriver-gateway 0.1.0
+$ kohakuriver-gateway --colour
+2> kohakuriver-gateway: unexpected argument '--colour' found
+2>   hint: `kohakuriver-gateway --help` shows how it is used
+[exit status 2]
+$ kohakuriver-gateway --listen here
+2> kohakuriver-gateway: invalid value 'here' for '--listen <ADDR>'
+2>   caused by: it is no IP address with a port, such as 127.0.0.1:8002 or [::]:8002
+2>   hint: `kohakuriver-gateway --help` shows how it is used
+[exit status 2]
+$ kohakuriver-gateway --listen 127.0.0.1:18000 --admin off
+2> kohakuriver-gateway: cannot listen on 127.0.0.1:18000
+2>   caused by: Address already in use (os error 98)
+2>   hint: see who has it with `ss -ltnp sport = :18000`
+[exit status 1]
+$ kohakuriver-gateway --inventory nothing.json
+2> kohakuriver-gateway: cannot use the inventory nothing.json
+2>   caused by: it can't be read
+2>   caused by: No such file or directory (os error 2)
+2>   hint: `kohakuriver-gateway --help` shows what an inventory looks like
+[exit status 2]
+$ echo '{ "vps": [ { "name": "trainer" } ] }' >inventory.json; kohakuriver-gateway --inventory inventory.json
+2> kohakuriver-gateway: cannot use the inventory inventory.json
+2>   caused by: it must hold one JSON object with the lists `nodes` and `vps`
+2>   hint: `kohakuriver-gateway --help` shows what an inventory looks like
+[exit status 2]
+$ echo '{ "vps": ' >inventory.json; kohakuriver-gateway --inventory inventory.json
+2> kohakuriver-gateway: cannot use the inventory inventory.json
+2>   caused by: it is not valid JSON
+2>   caused by: EOF while parsing a value at line 2 column 0
+2>   hint: `kohakuriver-gateway --help` shows what an inventory looks like
+[exit status 2]
+$ kohakuriver-gateway --host-api gpu-head
+2> kohakuriver-gateway: cannot use `gpu-head` as --host-api
+2>   caused by: `gpu-head` is no address of a Host API: it does not begin with http://
+2>   hint: write it as http://HOST:PORT
+[exit status 2]
+"#,
+    );
+}
