@@ -88,8 +88,7 @@ impl Progress {
             Manner::Moves => {
                 let elapsed = self.began.elapsed();
                 let frame = FRAMES[(elapsed.as_millis() / FRAME.as_millis()) as usize % FRAMES.len()];
-                let line = format!("{frame} {what}; {} s", elapsed.as_secs());
-                print(&format!("\r{}\x1b[K", ui::cut(&line, stderr_width())));
+                draw(&format!("{frame} {what}; {} s", elapsed.as_secs()));
             }
             Manner::Lines if self.said != what => print(&format!("{PROGRAM}: {what}; waiting\n")),
             Manner::Lines | Manner::Silent => {}
@@ -101,9 +100,31 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.manner == Manner::Moves && !self.said.is_empty() {
-            print("\r\x1b[K");
+            draw("");
         }
     }
+}
+
+/// The steps of work that is not asynchronous, where only a terminal is told of them. Goes from it when it is dropped.
+pub(super) struct Steps(Progress);
+
+impl Steps {
+    pub(super) fn new() -> Self {
+        Self(Progress::for_people())
+    }
+
+    /// Shows that `what` is at work now.
+    pub(super) fn show(&mut self, what: &str) {
+        if self.0.manner == Manner::Moves {
+            draw(what);
+            what.clone_into(&mut self.0.said);
+        }
+    }
+}
+
+/// `line` in the place of the one before it (ECMA-48: EL).
+fn draw(line: &str) {
+    print(&format!("\r{}\x1b[K", ui::cut(line, stderr_width())));
 }
 
 /// A line that is wider would leave its beginning behind.

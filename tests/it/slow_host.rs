@@ -94,6 +94,20 @@ fn the_gateways_admin_is_waited_for_too() {
     }
 }
 
+/// Its JSON comes when all is done; as text, each check has a line of its own.
+#[test]
+fn doctor_says_at_which_check_it_is() {
+    let (host, home) = (host("running"), Home::new());
+    let held = host.hold("/api");
+    let process = on_a_terminal(&host, &home, "xterm", "doctor --json");
+    shown(&process, "\r...   host-api\x1b[K");
+    drop(held);
+    let outcome = process.finish();
+    outcome.exits(1).check(outcome.text().ends_with(CLEAR), "no line left behind");
+    let report: Value = serde_json::from_slice(&fs::read(home.join("out")).unwrap()).unwrap();
+    assert_eq!(report["healthy"], false);
+}
+
 #[test]
 fn a_terminal_that_can_not_move_gets_one_line_and_a_script_none() {
     let (host, home) = (host("running"), Home::new());

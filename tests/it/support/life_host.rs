@@ -109,7 +109,7 @@ impl LifeHost {
                 (state.hangs && request.method == "POST", request.path.starts_with(state.held))
             };
             if held {
-                drop(passage.read().unwrap());
+                drop(passage.read());
             }
             if hangs {
                 // Until the client has gone.
