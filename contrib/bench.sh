@@ -47,7 +47,7 @@ if [ ${#packages[@]} -gt 0 ] || [ "$needs_python" = yes ]; then
         say "not installed (the names are Debian's): ${packages[*]}"
     fi
 fi
-has cargo || die "cargo is missing: install Rust from https://rustup.rs"
+need_cargo
 
 # Two for each tunnel, and some.
 files=21000

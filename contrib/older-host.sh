@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The older Host from PyPI, which tests and benchmarks run against. To be sourced behind packages.sh.
 
 # The versions that everything here was written against; a newer FastAPI breaks the older Host's imports.
@@ -27,8 +28,15 @@ python_packages() {
     fi
 }
 
-# Cargo's target folder.
-target_folder() { cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'; }
+# Makes a virtual environment in the folder $2 with the Python $1, and installs the packages that follow into it.
+install_from_pypi() {
+    local python=$1 folder=$2
+    shift 2
+    "$python" -m venv "$folder"
+    # The user's settings for pip may lead elsewhere than into the virtual environment.
+    env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PYTHONPATH -u PYTHONHOME \
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@" </dev/null >&2
+}
 
 # Installs it with the Python $1 into the target folder $2, unless it is there.
 install_older_host() {
@@ -39,9 +47,6 @@ install_older_host() {
     fi
     say "installing the older Host into $folder"
     rm -rf "$folder"
-    "$1" -m venv "$folder"
-    # The user's settings for pip may lead elsewhere than into the virtual environment.
-    env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PYTHONPATH -u PYTHONHOME \
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "${older_host[@]}" </dev/null >&2
-    printf '%s\n' "${older_host[@]}" >"$folder/complete"
+    install_from_pypi "$1" "$folder" "${older_host[@]}"
+    printf '%s\n' "$wanted" >"$folder/complete"
 }

@@ -1,9 +1,17 @@
-# What the scripts here share: finding and installing packages of Debian and Ubuntu. To be sourced, with `tools` set
-# to the programs that are needed, each as program:package.
+# shellcheck shell=bash
+# What the scripts here share: finding and installing packages of Debian and Ubuntu, and cargo. To be sourced, with
+# `tools` set to the programs that are needed, each as program:package, and perhaps `elsewhere` to how other systems
+# install them.
+: "${tools:?}"
 
 say() { printf '%s\n' "contrib/$(basename "$0"): $*" >&2; }
 die() { say "$@"; exit 1; }
 has() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1; }
+
+need_cargo() { has cargo || die "cargo is missing: install Rust from https://rustup.rs"; }
+
+# Cargo's target folder.
+target_folder() { cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'; }
 
 missing_packages() {
     local pair
@@ -66,4 +74,14 @@ install_packages() {
             if has systemctl; then as_root systemctl disable "$unit" >/dev/null 2>&1 || true; fi
         done
     done
+}
+
+# Installs what is missing of `tools`. Where there is no apt-get it ends and says what to install.
+install_missing() {
+    local packages
+    mapfile -t packages < <(missing_packages | sort -u)
+    [ ${#packages[@]} -gt 0 ] || return 0
+    has apt-get || die "install these first (the names are Debian's): ${packages[*]}${elsewhere-}"
+    apt_get update >&2
+    install_packages "${packages[@]}"
 }

@@ -9,19 +9,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # program:package
 tools=(sshd:openssh-server ssh:openssh-client ssh-keygen:openssh-client cc:gcc cc:libc6-dev)
-. contrib/packages.sh
-
-mapfile -t packages < <(missing_packages | sort -u)
-if [ ${#packages[@]} -gt 0 ]; then
-    has apt-get || die "install these first (the names are Debian's): ${packages[*]}
+elsewhere="
   Fedora, RHEL:  dnf install gcc openssh-clients openssh-server
   Arch:          pacman -S gcc openssh
   Alpine:        apk add build-base openssh
   openSUSE:      zypper install gcc openssh"
-    apt_get update >&2
-    install_packages "${packages[@]}"
-fi
-has cargo || die "cargo is missing: install Rust from https://rustup.rs"
+. contrib/packages.sh
+install_missing
+need_cargo
 
 # The debug profile: its programs do the same, and are built in a fraction of the time.
 cargo build --locked --bins --example quickstart

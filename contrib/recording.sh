@@ -1,22 +1,18 @@
 #!/usr/bin/env bash
 # Records a terminal in which VPSes are listed, looked at and reached, and puts what it shows into README.md.
 #
-# All of it is real: an sshd in the part of the VPS, the gateway before it, and a terminal (tmux) of 100 columns. It uses
-# free ports of the loopback interface, and leaves no process and no file behind.
+# All of it is real: an sshd in the part of the VPS, the gateway before it, and a terminal (tmux) of 100 columns. It
+# uses free ports of the loopback interface, and leaves no process and no file behind.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tools=(sshd:openssh-server ssh:openssh-client ssh-keygen:openssh-client tmux:tmux python3:python3 cc:gcc)
 . contrib/packages.sh
-mapfile -t packages < <(missing_packages | sort -u)
-if [ ${#packages[@]} -gt 0 ]; then
-    apt_get update >&2
-    install_packages "${packages[@]}"
-fi
-has cargo || die "cargo is missing: install Rust from https://rustup.rs"
+install_missing
+need_cargo
 
-cargo build --bins
-programs=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
+cargo build --locked --bins
+programs=$(target_folder)/debug
 folder=$(mktemp -d)
 terminal=(tmux -L "recording-$$" -f /dev/null)
 started=()
@@ -31,8 +27,7 @@ trap finish EXIT
 
 # A line of a file, once it is there.
 line_of() {
-    local tries
-    for tries in $(seq 100); do
+    for _ in $(seq 100); do
         grep -m 1 "$2" "$1" 2>/dev/null && return
         sleep 0.1
     done
@@ -72,15 +67,15 @@ started+=($!)
 api=$(line_of "$folder/gateway.log" 'serving the Host API on ' | sed 's/.*://')
 proxy=$(line_of "$folder/gateway.log" '^listening on ' | sed 's/.*://')
 
-"${terminal[@]}" new-session -d -x 100 -y 60 env -i HOME="$folder" PATH="$programs:$PATH" TERM=tmux-256color LC_ALL=C.UTF-8 \
-    USER="$(id -un)" KOHAKURIVER_HOST=127.0.0.1 KOHAKURIVER_PORT="$api" KOHAKURIVER_SSH_PROXY_PORT="$proxy" PS1='$ ' \
+"${terminal[@]}" new-session -d -x 100 -y 60 env -i HOME="$folder" PATH="$programs:$PATH" USER="$(id -un)" \
+    TERM=tmux-256color LC_ALL=C.UTF-8 PS1='$ ' \
+    KOHAKURIVER_HOST=127.0.0.1 KOHAKURIVER_PORT="$api" KOHAKURIVER_SSH_PROXY_PORT="$proxy" \
     bash --norc --noprofile
 # Types a command, once the prompt before it is there, and waits for the one behind it.
 prompts=0
 prompt() {
     prompts=$((prompts + 1))
-    local tries
-    for tries in $(seq 300); do
+    for _ in $(seq 300); do
         [ "$("${terminal[@]}" capture-pane -p | grep -c '^\$')" -lt "$prompts" ] || return 0
         sleep 0.1
     done
@@ -105,7 +100,8 @@ import re, sys
 shown = open(sys.argv[1]).read()
 readme = open("README.md").read()
 block = "<!-- contrib/recording.sh writes this -->\n```\n" + shown + "```\n<!-- to here -->"
-new, count = re.subn(r"<!-- contrib/recording\.sh writes this -->.*?<!-- to here -->", lambda _: block, readme, flags=re.S)
+place = r"<!-- contrib/recording\.sh writes this -->.*?<!-- to here -->"
+new, count = re.subn(place, lambda _: block, readme, flags=re.S)
 assert count == 1, "README.md has no place for it"
 open("README.md", "w").write(new)
 END

@@ -14,7 +14,7 @@ tools=(
     tinyproxy:tinyproxy-bin squid:squid rsync:rsync git:git script:bsdutils cc:gcc cc:libc6-dev
     haproxy:haproxy systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2
     plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin node:nodejs npm:npm
-    zsh:zsh fish:fish groff:groff-base
+    zsh:zsh fish:fish groff:groff-base dpkg-deb:dpkg
 )
 # The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1)
@@ -50,7 +50,7 @@ if [ ${#packages[@]} -gt 0 ] || [ -z "$python" ]; then
     has_libssh || packages+=(libssh-dev)
     [ ${#packages[@]} -eq 0 ] || die "these are still missing: ${packages[*]}"
 fi
-has cargo || die "cargo is missing: install Rust from https://rustup.rs"
+need_cargo
 
 target=$(target_folder)
 install_older_host "$python" "$target"
@@ -61,9 +61,7 @@ if [ "$(cat "$folder/complete" 2>/dev/null)" != "$wanted" ]; then
     say "installing other people's SSH clients into $folder"
     rm -rf "$folder"
     mkdir -p "$folder/node"
-    "$python" -m venv "$folder/python"
-    env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PYTHONPATH -u PYTHONHOME \
-        "$folder/python/bin/python" -m pip install --quiet --disable-pip-version-check "${python_clients[@]}" </dev/null >&2
+    install_from_pypi "$python" "$folder/python" "${python_clients[@]}"
     # Their optional native parts only make them faster, and need a compiler for C++.
     npm install --prefix "$folder/node" --omit=optional --ignore-scripts --silent --no-audit --no-fund \
         "${node_clients[@]}" </dev/null >&2

@@ -5,8 +5,8 @@
 //! `contrib/quickstart.sh` builds the programs and runs this. In a terminal it gives a shell on the "VPS", else it runs
 //! one command there.
 //!
-//! To learn from it, read `run` first: each step is one function. How the sshd is started is in `quickstart/vps.rs`, how
-//! everything is taken down in `quickstart/cleanup.rs`.
+//! To learn from it, read `run` first: each step is one function. How the sshd is started is in `quickstart/vps.rs`,
+//! how everything is taken down in `quickstart/cleanup.rs`.
 
 #[path = "quickstart/cleanup.rs"]
 mod cleanup;

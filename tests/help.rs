@@ -61,8 +61,8 @@ Options:
   -V, --version  Print version
 
 The commands above are this program's own. Every other one (docker, task, ssh
-connect, …) is run by the next `kohakuriver` on PATH, KohakuRiver's Python CLI,
-with the same arguments.
+connect, ...) is run by the next `kohakuriver` on PATH, KohakuRiver's Python
+CLI, with the same arguments.
 
 Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT,
 KOHAKURIVER_SSH_PROXY_PORT), which wins over config.json; `kohakuriver config
@@ -109,7 +109,7 @@ Usage: kohakuriver vps create [OPTIONS]
 Options:
       --name <NAME>
           Name of the VPS
-  -t, --target <NODE[:NUMA][::GPU,…]>
+  -t, --target <NODE[:NUMA][::GPU,...]>
           Run on this Runner, on this NUMA node of it, with these of its GPUs
   -c, --cores <NUMBER>
           CPU cores [default: the Host's, 1]

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -14,7 +13,7 @@ use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
 use crate::support::proxies::{Proxy, squid_at, start, tinyproxy_at};
 use crate::support::run::{DEADLINE, Process, Run};
-use crate::support::tools::{GATEWAY, older_host_python, tool};
+use crate::support::tools::{older_host_python, tool};
 use crate::support::turns::Contender;
 
 /// The VPS's task id.
@@ -23,13 +22,13 @@ const VPS: &str = "7323718749301768192";
 const MAX_TUNNELS: usize = 20_000;
 /// How our gateway is started: its limits are out of the way, and it logs as little as the others. Handshakes are fewer
 /// than tunnels, as what may be open is shared between them.
-const OPTIONS: [(&str, &str); 6] = [
-    ("--audit-log", "off"),
-    ("--max-tunnels", "20000"),
-    ("--max-tunnels-per-client", "20000"),
-    ("--max-tunnels-per-user", "20000"),
-    ("--max-handshakes-per-client", "600"),
-    ("--max-handshakes", "600"),
+const OPTIONS: [&str; 6] = [
+    "--audit-log=off",
+    "--max-tunnels=20000",
+    "--max-tunnels-per-client=20000",
+    "--max-tunnels-per-user=20000",
+    "--max-handshakes=600",
+    "--max-handshakes-per-client=600",
 ];
 /// HAProxy's pipes: more than tunnels carry bulk here.
 const PIPES: usize = 256;
@@ -134,7 +133,7 @@ impl Contestant {
         let serves = |process: &Process, address| serves(process, kind.asks(), &request(kind, vps), address);
         let (address, server) = match kind {
             Kind::Ours => {
-                let gateway = Gateway::with_inventory_and(&inventory(&[running(VPS, vps.port())]), &options()?);
+                let gateway = Gateway::with_inventory_and(&inventory(&[running(VPS, vps.port())]), &OPTIONS);
                 (gateway.address, Server::Ours(gateway))
             }
             Kind::Haproxy | Kind::HaproxySplice => {
@@ -203,14 +202,6 @@ fn serves(process: &Process, asks: Asks, request: &str, address: SocketAddr) -> 
     false
 }
 
-/// Those of [`OPTIONS`] that our gateway has.
-fn options() -> Result<Vec<&'static str>> {
-    let help = Command::new(GATEWAY).arg("--help").output()?.stdout;
-    let help = String::from_utf8_lossy(&help).into_owned();
-    let has = |name: &str| help.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")));
-    Ok(OPTIONS.iter().filter(|(name, _)| has(name)).flat_map(|&(name, value)| [name, value]).collect())
-}
-
 fn haproxy(home: &Home, port: u16, vps: SocketAddr, splice: bool) -> Run {
     let (pipes, global, option) = match splice {
         true => (PIPES, format!("maxpipes {PIPES}"), "option splice-request\n option splice-response"),
@@ -219,8 +210,9 @@ fn haproxy(home: &Home, port: u16, vps: SocketAddr, splice: bool) -> Run {
     // It doesn't start unless all of it fits into the descriptors that it may have.
     let connections = MAX_TUNNELS.min(process::open_files().saturating_sub(2 * pipes + OTHER_FILES) / 2);
     let config = format!(
-        "global\n maxconn {connections}\n {global}\ndefaults\n mode tcp\n maxconn {connections}\n timeout connect 10s\n \
-         timeout client 1h\n timeout server 1h\n {option}\nlisten vps\n bind 127.0.0.1:{port}\n server vps {vps}\n"
+        "global\n maxconn {connections}\n {global}\ndefaults\n mode tcp\n maxconn {connections}\n \
+         timeout connect 10s\n timeout client 1h\n timeout server 1h\n {option}\nlisten vps\n \
+         bind 127.0.0.1:{port}\n server vps {vps}\n"
     );
     Run::new(tool("haproxy"), home).args(["-q", "-db", "-f"]).arg(home.write("haproxy.cfg", config))
 }

@@ -7,8 +7,8 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::stat;
 
-/// CPU time of the threads that the group of `leader` has now, to the nanosecond. Only good for what is done between two
-/// looks by threads that are there at both.
+/// CPU time of the threads that the group of `leader` has now, to the nanosecond. Only good for what is done between
+/// two looks by threads that are there at both.
 pub(crate) fn cpu_seconds_of_threads(leader: Pid) -> Result<f64> {
     let mut nanoseconds = 0;
     for process in stat::group(leader)? {

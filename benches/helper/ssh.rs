@@ -102,8 +102,8 @@ fn config(contestants: &[Contestant], port: u16, key: &Path, known_hosts: &Path)
     }
     text + &format!(
         "Host *\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  IdentityFile \"{key}\"\n  IdentitiesOnly yes\n  \
-         BatchMode yes\n  HostKeyAlias vps\n  UserKnownHostsFile \"{known_hosts}\"\n  GlobalKnownHostsFile /dev/null\n  \
-         StrictHostKeyChecking yes\n  ConnectTimeout 20\n  LogLevel ERROR\n",
+         BatchMode yes\n  HostKeyAlias vps\n  UserKnownHostsFile \"{known_hosts}\"\n  \
+         GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n  ConnectTimeout 20\n  LogLevel ERROR\n",
         user = user(),
         key = key.display(),
         known_hosts = known_hosts.display(),

@@ -2,8 +2,8 @@
 //!
 //! It says an SSH banner at once, as an sshd does, and then takes orders: a letter and a count in eight bytes, big end
 //! first. One thread serves all connections, and another one those that move bytes in bulk. It resets a connection
-//! that its client ends without having ordered an end or an echo: none of the ports between the two is to wait for stray
-//! segments then, or there would soon be none left.
+//! that its client ends without having ordered an end or an echo: none of the ports between the two is to wait for
+//! stray segments then, or there would soon be none left.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};

@@ -1,7 +1,7 @@
 //! `kohakuriver completions`, and what a shell asks on TAB.
 //!
-//! The printed script has the shell run this program with [`KOHAKURIVER_COMPLETE`] set, so what is offered comes from the
-//! definitions that `--help` is made from, and VPSes from [`super::vps_cache`]. Nothing is asked of a Host.
+//! The printed script has the shell run this program with [`KOHAKURIVER_COMPLETE`] set, so what is offered comes from
+//! the definitions that `--help` is made from, and VPSes from [`super::vps_cache`]. Nothing is asked of a Host.
 
 use std::ffi::OsString;
 
@@ -11,6 +11,14 @@ use clap_complete::env::{CompleteEnv, Shells};
 use super::{CommandLine, PROGRAM, ui};
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_COMPLETE;
+
+/// zsh reads the script as the body of a function when TAB first wants it. The script only says then who completes from
+/// now on, and that TAB wants an answer, too.
+const ZSH_FIRST_TAB: &[u8] = b"
+if [[ $funcstack[1] == _kohakuriver ]]; then
+    _clap_dynamic_completer_kohakuriver
+fi
+";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -32,6 +40,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut script = Vec::new();
     let written = shell.write_registration(KOHAKURIVER_COMPLETE, PROGRAM, PROGRAM, PROGRAM, &mut script);
     written.map_err(|error| cannot().because(&error))?;
+    if arguments.shell == "zsh" {
+        script.extend_from_slice(ZSH_FIRST_TAB);
+    }
     ui::print_bytes(&script)
 }
 

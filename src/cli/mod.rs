@@ -68,7 +68,7 @@ const PROGRAM: &str = "kohakuriver";
 
 /// Said at the end of `--help`.
 const OTHER_COMMANDS: &str = "\
-The commands above are this program's own. Every other one (docker, task, ssh connect, …) is run by the next \
+The commands above are this program's own. Every other one (docker, task, ssh connect, ...) is run by the next \
 `kohakuriver` on PATH, KohakuRiver's Python CLI, with the same arguments.
 
 Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT), which wins over \

@@ -9,7 +9,7 @@ pub(super) struct OrderFlags {
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: Option<String>,
     /// Run on this Runner, on this NUMA node of it, with these of its GPUs
-    #[arg(long, short = 't', value_name = "NODE[:NUMA][::GPU,…]", value_parser = placement)]
+    #[arg(long, short = 't', value_name = "NODE[:NUMA][::GPU,...]", value_parser = placement)]
     target: Option<Placement>,
     /// CPU cores [default: the Host's, 1]
     #[arg(long, short = 'c', value_name = "NUMBER")]

@@ -132,7 +132,7 @@ pub struct Arguments {
     #[arg(long)]
     pub proxy_protocol: bool,
 
-    /// Carry bytes in this many threads, and answer requests in as many [default: half of the processors]
+    /// Carry bulk in this many threads, besides one for all else, and answer requests in as many [default: half of the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub relay_threads: Option<u16>,
 
@@ -148,6 +148,8 @@ pub struct Arguments {
     pub audit_log: AuditLog,
 
     /// Say this much on stderr; debug tells each step of each connection
+    ///
+    /// RUST_LOG is not read: it would let libraries speak of what they carry.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     pub log_level: LogLevel,
 

@@ -8,8 +8,8 @@ use tracing::debug;
 
 use crate::api::Reach;
 use crate::gateway::audit::Refused;
+use crate::gateway::incoming::Broken;
 use crate::gateway::limits::Permit;
-use crate::gateway::metrics::INCOMPLETE;
 use crate::gateway::session::{Facts, OpenSession, Protocol, Sessions};
 use crate::handshake::request::Request;
 use crate::refusal::Refusal;
@@ -31,14 +31,12 @@ impl<'g> Attempt<'g> {
         let metrics = &sessions.records().metrics;
         metrics.accepted.increment();
         metrics.handshakes.increment();
-        let client = canonical(client);
         debug!(%client, "connection accepted");
         Self { sessions, client, begun: Instant::now(), asked: None, user: None }
     }
 
     /// A proxy before the gateway says whose connection it is.
     pub(super) fn comes_from(&mut self, client: SocketAddr) {
-        let client = canonical(client);
         if self.client != client {
             debug!(proxy = %self.client, %client, "client named by a proxy");
             self.client = client;
@@ -83,9 +81,9 @@ impl<'g> Attempt<'g> {
         self.no((refusal.reason(), refusal.proxy_error()), refusal.detail());
     }
 
-    /// It didn't say what it wants, or not in time.
-    pub(super) fn incomplete(&self) {
-        self.no(INCOMPLETE, None);
+    /// Nothing that came can be taken for a request.
+    pub(super) fn broken(&self, why: Broken) {
+        self.no(why.labels(), why.detail());
     }
 
     fn no(&self, (reason, error): (&'static str, &'static str), detail: Option<String>) {
@@ -102,11 +100,6 @@ impl<'g> Attempt<'g> {
             took: self.begun.elapsed(),
         });
     }
-}
-
-/// An IPv4 client of a dual-stack listener is shown as one.
-fn canonical(client: SocketAddr) -> SocketAddr {
-    SocketAddr::new(client.ip().to_canonical(), client.port())
 }
 
 impl Drop for Attempt<'_> {

@@ -1,9 +1,11 @@
 //! The audit log: a JSON object a line for each tunnel that is opened, closed or refused.
 //!
 //! ```text
-//! {"time":"2026-11-23T12:05:53.532Z","event":"opened","session":7,"user":"alice","client":"10.0.0.9:51234",
-//!  "protocol":"connect","task_id":"7323718749301768192","node":"node1"}
+//! {"time":"2026-11-23T12:05:53.532Z","event":"opened","process":4711,"session":7,"user":"alice",
+//!  "client":"10.0.0.9:51234","protocol":"connect","task_id":"7323718749301768192","node":"node1"}
 //! ```
+//! `process` and `session` together name a tunnel: after a hand-over two processes write into one log.
+//!
 //! Every line has `time`, `event`, `user`, `client` and `protocol`, `null` where there is none. What a client sent is
 //! made printable and cut; a token is never among it. Writing never keeps a tunnel waiting.
 
@@ -151,6 +153,7 @@ impl Audit {
 struct OfTunnel<'s> {
     time: String,
     event: &'static str,
+    process: u32,
     session: u64,
     user: Option<&'s str>,
     client: SocketAddr,
@@ -175,6 +178,7 @@ impl<'s> OfTunnel<'s> {
         Self {
             time,
             event,
+            process: std::process::id(),
             session: session.id,
             user: facts.user.as_deref(),
             client: facts.client,

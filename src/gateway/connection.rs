@@ -14,6 +14,7 @@ use crate::gateway::directory::{Asker, Directory};
 use crate::gateway::incoming::{self, Incoming};
 use crate::gateway::limits::{Handshake, MORE_FILES, Permit};
 use crate::gateway::line_protocol::LineAccess;
+use crate::gateway::networks::canonical;
 use crate::gateway::notices::{Matter, Notices};
 use crate::gateway::policy::{self, Runners};
 use crate::gateway::relay::Relays;
@@ -55,6 +56,7 @@ impl Gateway {
 
     /// Serves `client`, which comes from `address`, until it is gone, or until it has a tunnel.
     pub(super) async fn serve(&self, mut client: TcpStream, address: SocketAddr) {
+        let address = canonical(address);
         // Behind a proxy it is not known yet who this is.
         let from = (!self.terms.proxy_protocol).then_some(address.ip());
         let mut handshake = match self.terms.limits.handshakes.enter(from) {
@@ -75,12 +77,14 @@ impl Gateway {
                 return self.turn_away(&client, &refusal);
             }
         };
-        handshake.has_asked(address.ip());
         attempt.comes_from(address);
+        if let Err(refusal) = handshake.has_asked(address.ip()) {
+            return self.turn_away(&client, &refusal);
+        }
         let (request, early) = match came {
             Incoming::Request(request, early) => (request, early),
-            Incoming::Broken(answer) => {
-                attempt.incomplete();
+            Incoming::Broken(answer, why) => {
+                attempt.broken(why);
                 return refuse(client, &answer, handshake).await;
             }
             Incoming::Nobody => return,

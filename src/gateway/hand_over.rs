@@ -14,11 +14,12 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Pid;
 use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::gateway::Listeners;
@@ -54,20 +55,18 @@ impl Estate {
     ///
     /// # Errors
     /// When it doesn't; then it is gone again.
-    pub(super) async fn pass_on(&self) -> io::Result<Pid> {
+    pub(super) async fn pass_on(&self) -> io::Result<Heir> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut heir = start(theirs)?;
-        let served = match timeout(START_LIMIT, self.give(ours)).await {
-            Ok(Ok(READY)) => pid(&heir),
-            Ok(_) => Err(io::Error::other("the new process ended before it served")),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the new process does not serve in time")),
+        let mut process = start(theirs)?;
+        let id = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let error = match (timeout(START_LIMIT, self.give(ours)).await, id) {
+            (Ok(Ok(READY)), Some(id)) => return Ok(Heir { process, id }),
+            (Err(_), _) => io::Error::new(io::ErrorKind::TimedOut, "the new process does not serve in time"),
+            _ => io::Error::other("the new process ended before it served"),
         };
-        if served.is_err() {
-            // It may be gone already.
-            let _ = heir.kill();
-            let _ = heir.wait();
-        }
-        served
+        // It may be gone already.
+        let _ = process.kill().await;
+        Err(error)
     }
 
     /// Gives the sockets to a new process, and waits for its answer.
@@ -89,9 +88,21 @@ fn start(stdin: UnixStream) -> io::Result<Child> {
     Command::new(program).args(arguments).env(KOHAKURIVER_GATEWAY_HEIR, "1").stdin(OwnedFd::from(stdin)).spawn()
 }
 
-fn pid(child: &Child) -> io::Result<Pid> {
-    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    id.ok_or_else(|| io::Error::other("the system gave a process id that is none"))
+/// The process that has taken this one's place.
+pub(super) struct Heir {
+    process: Child,
+    pub(super) id: Pid,
+}
+
+impl Heir {
+    /// Comes back when it has ended, and not in order: how. A service manager may not notice, since it is not the
+    /// parent.
+    pub(super) async fn fails(&mut self) -> ExitStatus {
+        match self.process.wait().await {
+            Ok(status) if !status.success() => status,
+            _ => std::future::pending().await,
+        }
+    }
 }
 
 /// The gateway whose place this process takes.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
+use crate::gateway::networks::canonical;
+use crate::handshake::proxy_protocol::Malformed;
 use crate::handshake::request::{self, INTERNAL_ERROR, Request};
 use crate::handshake::{Step, answer, proxy_protocol};
 use crate::refusal::Refusal;
@@ -22,10 +24,42 @@ const TOO_SLOW: &str = "Timeout waiting for request.";
 pub(super) enum Incoming {
     /// A request, and the bytes behind it: the start of the stream.
     Request(Request, Vec<u8>),
-    /// None that is complete. Holds the answer.
-    Broken(Vec<u8>),
+    /// None that is complete: the answer, and why.
+    Broken(Vec<u8>, Broken),
     /// The client left without a word.
     Nobody,
+}
+
+/// Why what came is no request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Broken {
+    /// It ended too early, or took too long.
+    Incomplete,
+    /// It has no PROXY protocol header that is taken, and must have one: whoever put the proxy up wants to know.
+    ProxyHeader(Malformed),
+}
+
+impl Broken {
+    /// The reason as one word and the error type in `Proxy-Status`, of each kind.
+    pub(super) const LABELS: [(&'static str, &'static str); 2] =
+        [("incomplete-request", "http_request_error"), ("proxy-header", "http_request_error")];
+
+    /// Those of this kind.
+    pub(super) fn labels(self) -> (&'static str, &'static str) {
+        let [incomplete, proxy_header] = Self::LABELS;
+        match self {
+            Self::Incomplete => incomplete,
+            Self::ProxyHeader(_) => proxy_header,
+        }
+    }
+
+    /// What else is known.
+    pub(super) fn detail(self) -> Option<String> {
+        match self {
+            Self::Incomplete => None,
+            Self::ProxyHeader(malformed) => Some(malformed.to_string()),
+        }
+    }
 }
 
 /// Reads the request at the start of `stream`, whose other end is `peer`, and tells the client's address: `peer`, or,
@@ -35,7 +69,7 @@ pub(super) async fn read(
     peer: SocketAddr,
     proxied: bool,
 ) -> (SocketAddr, Incoming) {
-    let mut client = canonical(peer);
+    let mut client = peer;
     let mut bytes = Vec::new();
     let complete = async {
         if proxied {
@@ -51,11 +85,11 @@ pub(super) async fn read(
         Ok(Some(Ok(request))) => Incoming::Request(request, bytes),
         Ok(Some(Err(malformed))) => {
             let why = format!("{malformed}: this gateway is to be reached through a proxy");
-            Incoming::Broken(answer::refused(&Refusal::BadRequest(why), ""))
+            Incoming::Broken(answer::refused(&Refusal::BadRequest(why), ""), Broken::ProxyHeader(malformed))
         }
         Ok(None) if bytes.is_empty() => Incoming::Nobody,
-        Ok(None) => Incoming::Broken(broken(&bytes, INTERNAL_ERROR, "it ends before its head does")),
-        Err(_) => Incoming::Broken(broken(&bytes, TOO_SLOW, "its head took longer than 10 s")),
+        Ok(None) => broken(&bytes, INTERNAL_ERROR, "it ends before its head does"),
+        Err(_) => broken(&bytes, TOO_SLOW, "its head took longer than 10 s"),
     };
     (client, incoming)
 }
@@ -76,19 +110,16 @@ async fn next<T>(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>, rea
     }
 }
 
-/// An IPv4 client of a socket for both families is the same client as of one for IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// The answer to what is incomplete, in the protocol that its start is of. Who says nothing at all is taken for a
+/// What is incomplete, and its answer in the protocol that its start is of. Who says nothing at all is taken for a
 /// client of the older protocol, which has always been told so.
-fn broken(bytes: &[u8], line: &str, why: &str) -> Vec<u8> {
+fn broken(bytes: &[u8], line: &str, why: &str) -> Incoming {
     const VERB: &[u8] = b"REQUEST_TUNNEL";
-    if bytes.iter().zip(VERB).all(|(a, b)| a == b) {
-        return answer::line_error(line);
-    }
-    answer::refused(&Refusal::BadRequest(why.to_owned()), "")
+    let answer = if bytes.iter().zip(VERB).all(|(a, b)| a == b) {
+        answer::line_error(line)
+    } else {
+        answer::refused(&Refusal::BadRequest(why.to_owned()), "")
+    };
+    Incoming::Broken(answer, Broken::Incomplete)
 }
 
 #[cfg(test)]
@@ -149,7 +180,7 @@ mod tests {
             let (mut client, mut gateway) = tokio::io::duplex(64);
             client.write_all(bytes.as_bytes()).await.unwrap();
             let start = Instant::now();
-            let Incoming::Broken(answer) = read(&mut gateway).await else { panic!("{bytes:?}") };
+            let Incoming::Broken(answer, Broken::Incomplete) = read(&mut gateway).await else { panic!("{bytes:?}") };
             assert!(answer.starts_with(expected.as_bytes()), "{bytes:?}: {}", answer.escape_ascii());
             assert_eq!(start.elapsed(), REQUEST_LIMIT);
         }
@@ -162,7 +193,9 @@ mod tests {
             ("CONNECT 42:22 HTTP/1.1\r\n", "HTTP/1.1 400 Bad Request\r\n"),
             ("hello", "HTTP/1.1 400 Bad Request\r\n"),
         ] {
-            let Incoming::Broken(answer) = from(bytes.as_bytes(), true).await else { panic!("{bytes:?}") };
+            let Incoming::Broken(answer, Broken::Incomplete) = from(bytes.as_bytes(), true).await else {
+                panic!("{bytes:?}")
+            };
             assert!(answer.starts_with(expected.as_bytes()), "{bytes:?}: {}", answer.escape_ascii());
         }
         assert_eq!(from(b"", true).await, Incoming::Nobody);
@@ -212,7 +245,11 @@ mod tests {
             (&header(0x21, 0x12, &[0; 12]), "of an unknown kind"),
             (&header(0x21, 0x11, &[0; 12])[..20], "ends before its head does"),
         ] {
-            let Incoming::Broken(answer) = proxied(bytes).await.1 else { panic!("{}", bytes.escape_ascii()) };
+            let Incoming::Broken(answer, why) = proxied(bytes).await.1 else { panic!("{}", bytes.escape_ascii()) };
+            // A header that is only cut off is nothing that the proxy does wrong.
+            let is_incomplete = expected.starts_with("ends");
+            assert_eq!(why.labels().0, if is_incomplete { "incomplete-request" } else { "proxy-header" }, "{expected}");
+            assert!(is_incomplete || why.detail().unwrap().contains(expected), "{why:?}");
             let answer = String::from_utf8(answer).unwrap();
             assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(expected), "{expected}: {answer}");
         }
@@ -221,7 +258,7 @@ mod tests {
         let (mut client, mut gateway) = tokio::io::duplex(64);
         client.write_all(b"\r\n\r\n").await.unwrap();
         let start = Instant::now();
-        assert!(matches!(super::read(&mut gateway, PEER, true).await.1, Incoming::Broken(_)));
+        assert!(matches!(super::read(&mut gateway, PEER, true).await.1, Incoming::Broken(_, Broken::Incomplete)));
         assert_eq!(start.elapsed(), REQUEST_LIMIT);
         // Where none is expected, it is no request.
         assert!(matches!(from(&header(0x20, 0, &[]), false).await, Incoming::Request(Request::Connect(connect), _)

@@ -205,8 +205,8 @@ pub async fn serve(
         let carried = Arc::clone(&relays);
         let open = Arc::clone(&sessions);
         let end = Box::new(move |id| {
-            let is_open = open.has(id);
-            carried.end(id);
+            let is_open = open.ask_to_end(id);
+            carried.end_asked();
             is_open
         });
         let admin = Arc::new(Admin::new(Arc::clone(&sessions), Arc::clone(&directory), end));
@@ -252,10 +252,10 @@ pub async fn serve(
     };
     // As long as one descriptor of a listener is open, the system takes connections for it.
     drop(estate);
-    let closing = Closing { doors: &doors, relays: &relays, orders: &mut orders };
+    let closing = Closing { doors: &doors, relays: &relays, orders: &mut orders, records: &records };
     match heir {
         Some(heir) => {
-            service_manager.handed_over(heir);
+            service_manager.handed_over(heir.id);
             closing.leave(heir, drain_timeout).await;
         }
         None => closing.stop(drain_timeout, &service_manager).await,

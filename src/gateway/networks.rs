@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -54,6 +54,11 @@ impl Networks {
         let ip = ip.to_canonical();
         self.0.iter().any(|network| network.contains(&ip))
     }
+}
+
+/// An IPv4 client of a socket for both families is the same client as of one for IPv4.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn lines(text: &str) -> Result<Vec<IpNet>, NetworksError> {

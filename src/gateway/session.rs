@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -106,9 +106,15 @@ pub(super) struct Session {
     pub(super) up: AtomicU64,
     /// Bytes from the VPS to the client so far.
     pub(super) down: AtomicU64,
+    asked_to_end: AtomicBool,
 }
 
 impl Session {
+    /// Whether an admin wants it to end.
+    pub(super) fn is_asked_to_end(&self) -> bool {
+        self.asked_to_end.load(Ordering::Acquire)
+    }
+
     /// Bytes so far, up and down.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
@@ -147,6 +153,7 @@ impl Sessions {
             since: Instant::now(),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
+            asked_to_end: AtomicBool::new(false),
         });
         self.lock().sessions.insert(id, Arc::clone(&session));
         self.records.metrics.opened(session.facts.protocol).increment();
@@ -160,9 +167,13 @@ impl Sessions {
         self.lock().sessions.values().cloned().collect()
     }
 
-    /// Whether the one with this id is open.
-    pub(super) fn has(&self, id: u64) -> bool {
-        self.lock().sessions.contains_key(&id)
+    /// Asks the one with this id to end. Whether it is open.
+    pub(super) fn ask_to_end(&self, id: u64) -> bool {
+        let session = self.lock().sessions.get(&id).map(Arc::clone);
+        session.is_some_and(|session| {
+            session.asked_to_end.store(true, Ordering::Release);
+            true
+        })
     }
 
     /// What keeps note of them.

@@ -4,15 +4,19 @@
 //! 2. Whoever has come already is served: requests that are under way are answered, and tunnels go on.
 //! 3. That lasts until all of them have ended, the time for it is over, or a second order says at once.
 //! 4. What is left then is ended.
+//!
+//! As long as there is something to write into the audit log, its file is opened anew when that is asked for.
 
 use std::time::Duration;
 
-use rustix::process::Pid;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::sleep;
 
+use crate::failure::Failure;
 use crate::gateway::accept::Doors;
+use crate::gateway::hand_over::Heir;
 use crate::gateway::orders::Order;
+use crate::gateway::records::Records;
 use crate::gateway::relay::Relays;
 use crate::gateway::service_manager::ServiceManager;
 use crate::gateway::session::Ending;
@@ -22,6 +26,7 @@ pub(super) struct Closing<'a> {
     pub(super) doors: &'a Doors,
     pub(super) relays: &'a Relays,
     pub(super) orders: &'a mut Receiver<Order>,
+    pub(super) records: &'a Records,
 }
 
 impl Closing<'_> {
@@ -35,13 +40,25 @@ impl Closing<'_> {
 
     /// After a new process, `heir`, has taken this one's place: nobody waits for the tunnels here, so they last as long as they
     /// do, unless this process is told to stop as well.
-    pub(super) async fn leave(mut self, heir: Pid, limit: Duration) {
+    pub(super) async fn leave(mut self, mut heir: Heir, limit: Duration) {
         self.doors.close().await;
-        self.say(&format!("handed over to process {}; this one stays for {}", heir.as_raw_pid(), self.tunnels()));
+        let (id, own) = (heir.id.as_raw_pid(), std::process::id());
+        self.say(&format!("handed over to process {id}; process {own} stays for {}", self.tunnels()));
+        let notices = &self.doors.notices;
+        let watch = async {
+            let status = heir.fails().await;
+            let failure = Failure::new("nobody serves new clients any more")
+                .cause(format!("process {id}, which had taken over, has ended ({status})"));
+            notices.fault(
+                &failure.hint("start the gateway again; under systemd: `systemctl restart kohakuriver-gateway`"),
+            );
+            std::future::pending().await
+        };
         let stop = tokio::select! {
             biased;
             () = idle(self.doors, self.relays) => false,
-            () = told_to_stop(self.orders) => true,
+            () = told_to_stop(self.orders, self.records) => true,
+            stop = watch => stop,
         };
         if stop {
             self.drain(limit).await;
@@ -54,7 +71,7 @@ impl Closing<'_> {
         tokio::select! {
             biased;
             () = idle(self.doors, self.relays) => {}
-            () = told_to_stop(self.orders) => {}
+            () = told_to_stop(self.orders, self.records) => {}
             () = sleep(limit) => {}
         }
     }
@@ -86,11 +103,13 @@ async fn idle(doors: &Doors, relays: &Relays) {
 }
 
 /// Waits for an order to stop. Whoever gives orders may be gone, and then none comes.
-async fn told_to_stop(orders: &mut Receiver<Order>) {
+async fn told_to_stop(orders: &mut Receiver<Order>, records: &Records) {
     loop {
         match orders.recv().await {
             Some(Order::Stop) => return,
-            Some(Order::Reload | Order::HandOver) => {}
+            // Tunnels can last for days, and no rule concerns them any more; but their ends are still to be noted.
+            Some(Order::Reload) => records.reopen(),
+            Some(Order::HandOver) => {}
             None => std::future::pending().await,
         }
     }

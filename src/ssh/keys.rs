@@ -52,7 +52,9 @@ fn absolute(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
 
 fn check(path: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => cannot_use(path).cause("there is no such file"),
+        io::ErrorKind::NotFound => {
+            cannot_use(path).cause("there is no such file").hint("see which there are: `ls -l ~/.ssh`")
+        }
         _ => cannot_use(path).because(&error),
     })?;
     if metadata.is_dir() {
@@ -139,7 +141,7 @@ mod tests {
         let open = home.file("open key", 0o644);
         home.file("half.pub", 0o600);
         for (given, parts) in [
-            ("~/.ssh/none", ["there is no such file", ".ssh/none"]),
+            ("~/.ssh/none", ["there is no such file", "hint: see which there are: `ls -l ~/.ssh`"]),
             ("~/.ssh", ["it is a directory", "hint"]),
             ("~/.ssh/half.pub", ["public half", ".ssh/half`"]),
             ("~/.ssh/open key", ["its mode is 0644", &format!("chmod 600 '{}'", open.display())]),

@@ -1,4 +1,5 @@
-//! `kohakuriver completions` in the shells themselves, at a terminal: what a person types, TAB, and what then stands there.
+//! `kohakuriver completions` in the shells themselves, at a terminal: what a person types, TAB, and what then stands
+//! there.
 
 use std::fs;
 use std::io::Write;
@@ -38,8 +39,14 @@ impl Shell {
                 format!("{} --noprofile --rcfile {} -i", tool("bash").display(), sh_quote(&rc.display().to_string()))
             }
             "zsh" => {
-                let text = script.text();
-                home.write("zsh/.zshrc", format!("autoload -U compinit\ncompinit -u -D\n{text}\nPS1='> '\nunsetopt zle_bracketed_paste\n{ready}\n"));
+                home.write("zsh/functions/_kohakuriver", script.text());
+                home.write(
+                    "zsh/.zshrc",
+                    format!(
+                        "fpath=($ZDOTDIR/functions $fpath)\nautoload -U compinit\ncompinit -u -D\nPS1='> '\n\
+                         unset zle_bracketed_paste\n{ready}\n"
+                    ),
+                );
                 format!("ZDOTDIR={} {} -i", sh_quote(&home.join("zsh").display().to_string()), tool("zsh").display())
             }
             _ => {
@@ -176,13 +183,16 @@ fn manual_pages_say_what_the_help_says() {
     assert!(pages.len() > 20, "{pages:?}");
     for page in &pages {
         let name = page.file_stem().unwrap().to_str().unwrap();
-        // groff finds nothing wrong with it.
-        let output = Command::new(tool("groff")).args(["-Kutf8", "-man", "-ww", "-z"]).arg(page).output().unwrap();
-        assert!(
-            output.status.success() && output.stderr.is_empty(),
-            "{name}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        // groff finds nothing wrong with it, on a terminal without UTF-8 either.
+        for device in ["-Tutf8", "-Tascii"] {
+            let mut groff = Command::new(tool("groff"));
+            let output = groff.args(["-Kutf8", "-man", "-ww", "-z", device]).arg(page).output().unwrap();
+            assert!(
+                output.status.success() && output.stderr.is_empty(),
+                "{name}, {device}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
         let text = fs::read_to_string(page).unwrap().replace("\\-", "-");
         let (program, command) = match name {
             "kohakuriver-proxy" => (crate::support::tools::HELPER, ""),

@@ -233,6 +233,24 @@ fn without_authentication_networks_say_who_may() {
     assert_eq!(connect(&gateway, ""), 200, "a broken file changes nothing");
 }
 
+/// On a socket for both families an IPv4 client has an address of IPv6, and is the same client as on one for IPv4.
+#[test]
+fn a_client_of_both_families_goes_by_its_own_address() {
+    let (greeter, home) = (greeter(), Home::new());
+    let inventory = home.write("inventory.json", inventory(&[vps(greeter.address.port())]).to_string());
+    for (network, status) in [("127.0.0.0/8", 200), ("::ffff:127.0.0.1", 200), ("::/0", 403)] {
+        let run =
+            Run::new(GATEWAY, &home).args(["--listen", "[::]:0", "--api-listen", "127.0.0.1:0", "--admin", "off"]);
+        let process = run.args(["--allow", network]).arg("--inventory").arg(&inventory).start();
+        let address: SocketAddr = process.stderr_line("listening on ").parse().unwrap();
+        let answer = curl((std::net::Ipv4Addr::LOCALHOST, address.port()).into(), &target(), None);
+        assert_eq!(answer.status, status, "{network}: {}", answer.head);
+        process.wait_for("an audit line", PEER_TIMEOUT, |seen| {
+            String::from_utf8_lossy(&seen.stdout).contains(r#","client":"127.0.0.1:"#).then_some(())
+        });
+    }
+}
+
 #[test]
 fn runners_are_dialled_in_the_networks_that_are_named() {
     let greeter = greeter();

@@ -23,6 +23,7 @@ use crate::support::watched::{Watched, YES, ask, audit, connect, curl, metric, s
 #[test]
 fn an_audit_line_at_either_end_of_a_tunnel() {
     let scene = Watched::new(&[]);
+    let process = scene.gateway.process.id().as_raw_pid();
     for (request, yes, protocol) in
         [(connect(&format!("{ID}:22")), YES, "connect"), (format!("REQUEST_TUNNEL {ID}\n"), "SUCCESS\n", "line")]
     {
@@ -35,8 +36,8 @@ fn an_audit_line_at_either_end_of_a_tunnel() {
         let closed = scene.audit("closed", at + 1).remove(at);
         for line in [&opened, &closed] {
             assert_eq!(
-                (&line["session"], &line["user"], &line["client"]),
-                (&json!(at + 1), &Value::Null, &json!(client.local_addr().unwrap().to_string())),
+                (&line["process"], &line["session"], &line["user"], &line["client"]),
+                (&json!(process), &json!(at + 1), &Value::Null, &json!(client.local_addr().unwrap().to_string())),
                 "{line}"
             );
             assert_eq!(
@@ -314,4 +315,22 @@ fn the_log_tells_each_step_and_never_a_token() {
     let Watched { gateway, .. } = scene;
     let outcome = gateway.process.finish();
     outcome.check(outcome.stderr.lines().count() == 5, "where it listens, that it stops and that it has stopped");
+}
+
+/// It would let libraries speak, of tokens for one.
+#[test]
+fn rust_log_is_not_read() {
+    let home = Home::new();
+    let inventory = home.write("inventory.json", inventory(&[]).to_string());
+    let run = Run::new(GATEWAY, &home).env("RUST_LOG", "trace").arg("--inventory").arg(inventory);
+    let gateway = run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "off"]).start();
+    let address: SocketAddr = gateway.stderr_line("listening on ").parse().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(connect("1:22").as_bytes()).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    gateway.signal(rustix::process::Signal::TERM);
+    let outcome = gateway.finish();
+    outcome
+        .succeeds()
+        .check(outcome.stderr.lines().count() == 4, "where it listens, and that it stops and has stopped");
 }

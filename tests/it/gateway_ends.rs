@@ -10,7 +10,10 @@ use rustix::net::sockopt::set_socket_linger;
 
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::peers::{PEER_TIMEOUT, Peer, Served};
+use crate::support::run::Run;
 use crate::support::scene::ID;
+use crate::support::tools::tool;
+use crate::support::watched::{Watched, YES, connect, tunnel};
 
 /// How long an end may take to come through.
 const PROMPT: Duration = Duration::from_secs(5);
@@ -145,5 +148,32 @@ fn resets_end_the_other_side_too() {
         let end = reports.recv_timeout(PEER_TIMEOUT).unwrap();
         assert!(end.is_some(), "{request:?}: the VPS was not told of the client's reset");
         scene.vps.finish();
+    }
+}
+
+#[test]
+fn a_tunnel_that_carries_nothing_ends_when_that_is_asked_for() {
+    let scene = Watched::new(&["--idle-timeout", "1"]);
+    let mut idle = tunnel(&scene.gateway, &connect(&format!("{ID}:22")), YES);
+    idle.write_all(b"hello").unwrap();
+    idle.read_exact(&mut [0; 5]).unwrap();
+    // An end or a reset, but no silence.
+    if let Err(error) = idle.read_to_end(&mut Vec::new()) {
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+    assert_eq!(scene.audit("closed", 1)[0]["reason"], "idle");
+}
+
+/// A dead peer is noticed on either side. What else a connection is set to goes with it, in one place of the code.
+#[test]
+fn both_sides_of_a_tunnel_are_kept_alive() {
+    let scene = Watched::new(&[]);
+    let _tunnel = tunnel(&scene.gateway, &connect(&format!("{ID}:22")), YES);
+    for side in [format!("sport = :{}", scene.gateway.address.port()), format!("dport = :{}", scene.vps.address.port())]
+    {
+        let sockets = Run::new(tool("ss"), &scene.home).args(["-tnoH", "state", "established", &side]).output();
+        let text = sockets.text();
+        let is_kept = text.lines().count() == 1 && text.contains("timer:(keepalive,");
+        sockets.succeeds().check(is_kept, &format!("one socket of {side}, with a timer to keep it alive"));
     }
 }

@@ -3,17 +3,20 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::host_api::plain_host_api;
 use crate::support::peers::{Peer, echo_server};
+use crate::support::processes::settles;
 use crate::support::run::{DEADLINE, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::free_port;
@@ -182,6 +185,75 @@ fn it_hands_over_to_a_new_process_without_a_service_manager() {
     let stopped = outcome.stderr.matches("stopped, with 0 tunnels still open\n").count();
     outcome.check(stopped == HAND_OVERS + 1, "an orderly end of every process");
     assert!(TcpStream::connect(gateway.address).is_err());
+    vps.finish();
+}
+
+/// Two processes write into one audit log, and what the older one has still to say follows the file when it is rotated.
+#[test]
+fn the_audit_log_goes_on_after_a_hand_over() {
+    let (vps, home) = (echo_server(), Home::new());
+    let path = home.join("audit.log");
+    let inventory = inventory(&[running(ID, vps.address.port())]);
+    let gateway = Gateway::with_inventory_and(&inventory, &["--audit-log", path.to_str().unwrap()]);
+    let lines = |path: &Path| -> Vec<Value> {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let wait_for = |path: &Path, count: usize| {
+        let missing = settles(0, DEADLINE, || count.saturating_sub(lines(path).len()));
+        assert_eq!(missing, 0, "of {count} lines in {}", path.display());
+        lines(path)
+    };
+    let before = echo_tunnel(gateway.address, ID).unwrap();
+    let old = gateway.process.id();
+    gateway.process.signal(Signal::USR2);
+    let new = heir(&gateway.process, 1);
+    assert!(
+        gateway
+            .process
+            .stderr_line("handed over ")
+            .ends_with(&format!("; process {} stays for 1 tunnel", old.as_raw_pid()))
+    );
+    let after = echo_tunnel(gateway.address, ID).unwrap();
+    // Each counts its tunnels from 1.
+    let opened = wait_for(&path, 2);
+    let named = |line: &Value| (line["process"].clone(), line["session"].clone());
+    let of = |process: Pid| (json!(process.as_raw_pid()), json!(1));
+    assert_eq!(opened.iter().map(named).collect::<Vec<_>>(), [of(old), of(new)]);
+    // As logrotate does it.
+    fs::rename(&path, home.join("audit.log.1")).unwrap();
+    kill_process(old, Signal::HUP).unwrap();
+    assert_eq!(settles(0, DEADLINE, || usize::from(!path.exists())), 0, "no new file");
+    drop(before);
+    let closed = wait_for(&path, 1).remove(0);
+    assert_eq!((closed["event"].as_str(), named(&closed)), (Some("closed"), of(old)), "{closed}");
+    drop(after);
+    kill_process(new, Signal::TERM).unwrap();
+    gateway.process.finish().succeeds();
+    vps.finish();
+}
+
+/// A service manager may not notice: it is not the parent of the new process.
+#[test]
+fn a_new_process_that_crashes_is_told_of_by_the_old_one() {
+    let vps = echo_server();
+    let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let mut before = echo_tunnel(gateway.address, ID).unwrap();
+    gateway.process.signal(Signal::USR2);
+    let new = heir(&gateway.process, 1);
+    kill_process(new, Signal::KILL).unwrap();
+    let cause =
+        format!("  caused by: process {}, which had taken over, has ended (signal: 9 (SIGKILL))", new.as_raw_pid());
+    gateway.process.stderr_line(&cause);
+    assert!(TcpStream::connect(gateway.address).is_err(), "nobody serves");
+    echoes(&mut before).unwrap();
+    drop(before);
+    gateway
+        .process
+        .finish()
+        .succeeds()
+        .says(&["kohakuriver-gateway: nobody serves new clients any more\n", "  hint: "]);
     vps.finish();
 }
 

@@ -272,6 +272,34 @@ fn a_port_other_than_22() {
     ssh.output().exits(255).prints_nothing().says(&["offers port 22 only, not port 80\n", "  hint: "]);
 }
 
+/// The helper serves any proxy, and so sends other hosts as they stand; our gateway reaches none of them.
+#[test]
+fn a_target_that_is_no_vps() {
+    let (gateway, sshd) = (gateway_with([]), Sshd::start());
+    let row = Row {
+        status: "400 Bad Request",
+        error: "http_request_error",
+        retry: false,
+        title: "the request is not one that an SSH proxy takes".to_owned(),
+        hint: "",
+        vps_status: None,
+    };
+    let target = "foreign.example.org:22";
+    on_the_wire(gateway.address, target, &row);
+    through_curl(gateway.address, target, None, &row);
+    let home = Home::new();
+    for mode in Mode::BOTH {
+        let command = helper_command(HELPER, mode, gateway.address);
+        let config = sshd.write_ssh_config(&home, "config", &command, mode);
+        let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).args(["-o", "HostName=foreign.example.org"]);
+        let outcome = ssh.args(["foreign", "echo in"]).output();
+        let what = format!("kohakuriver-proxy: {}\n", row.title);
+        let answered = format!("answered {}\n", row.status);
+        let why = "`foreign.example.org:22` is no VPS, and this gateway reaches nothing else";
+        outcome.exits(255).prints_nothing().says(&[&what, &answered, why]);
+    }
+}
+
 #[test]
 fn what_is_no_request_for_a_vps() {
     let echo = echo_server();

@@ -128,6 +128,11 @@ fn the_header_is_taken_where_it_is_asked_for_and_nowhere_else() {
     let v1 = Haproxy::before([&proxied, &other], "send-proxy");
     let answered = answer(v1.address, request.as_bytes());
     assert!(answered.starts_with(refused) && answered.contains("PROXY protocol version 1"), "{answered}");
+    // Whoever set the proxy up reads in the audit log what is wrong.
+    let noted = audit(&proxied, "refused", 2);
+    assert!(noted.iter().all(|line| line["reason"] == "proxy-header" && line["protocol"].is_null()), "{noted:?}");
+    assert_eq!(noted[0]["detail"], "it does not start with a PROXY protocol header");
+    assert!(noted[1]["detail"].as_str().unwrap().contains("PROXY protocol version 1"), "{noted:?}");
     let v2 = Haproxy::before([&plain, &another], "send-proxy-v2");
     let answered = answer(v2.address, request.as_bytes());
     assert!(answered.starts_with(refused), "{answered}");

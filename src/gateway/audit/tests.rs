@@ -42,8 +42,8 @@ fn a_tunnel_has_a_line_at_either_end() {
     session.close(Ending::ClientLost);
     drop(tunnel(&sessions, None));
     let opened = json!({
-        "event": "opened", "session": 1, "user": "alice", "client": "10.0.0.9:51234", "protocol": "connect",
-        "task_id": "7323718749301768192", "node": "node1",
+        "event": "opened", "process": std::process::id(), "session": 1, "user": "alice",
+        "client": "10.0.0.9:51234", "protocol": "connect", "task_id": "7323718749301768192", "node": "node1",
     });
     let mut closed = opened.clone();
     let more = json!({ "event": "closed", "bytes_up": 3, "bytes_down": 5, "reason": "client-lost" });

@@ -64,26 +64,42 @@ impl Handshakes {
     pub(in crate::gateway) fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Handshake, Refusal> {
         let client = ip.map(Client::of);
         let mut held = self.held();
-        let own = client.as_ref().and_then(|client| held.by_client.get(client));
-        let full = if own.is_some_and(|own| own.count >= self.most_per_client) {
-            let oldest = own.and_then(|own| own.droppable.first().copied());
-            Some((Kind::HandshakesPerClient, self.most_per_client, oldest))
-        } else if held.all.len() >= self.most {
-            Some((Kind::Handshakes, self.most, held.droppable.first().copied()))
-        } else {
-            None
-        };
-        if let Some((kind, most, oldest)) = full {
-            self.refused.count(kind);
-            match oldest.and_then(|oldest| held.remove(oldest)) {
-                Some(entry) => entry.dropped.notify_one(),
-                None => return Err(Refusal::Limit(format!("it answers no more than {most} requests at once"))),
-            }
+        if !self.keep_to_share(&mut held, client)? && held.all.len() >= self.most {
+            let oldest = held.droppable.first().copied();
+            self.make_room(&mut held, Kind::Handshakes, oldest)?;
         }
         held.last_id += 1;
         let (id, dropped) = (held.last_id, Arc::new(Notify::new()));
         held.insert(id, client, Arc::clone(&dropped), true);
         Ok(Handshake { handshakes: Arc::clone(self), id, client, dropped })
+    }
+
+    /// Makes room for one more of `client` among its own, if it has its share; whether it had.
+    fn keep_to_share(&self, held: &mut Held, client: Option<Client>) -> Result<bool, Refusal> {
+        let Some(own) = client.and_then(|client| held.by_client.get(&client)) else { return Ok(false) };
+        if own.count < self.most_per_client {
+            return Ok(false);
+        }
+        let oldest = own.droppable.first().copied();
+        self.make_room(held, Kind::HandshakesPerClient, oldest).map(|()| true)
+    }
+
+    /// Drops `oldest` for somebody who would be beyond the limit `kind`.
+    fn make_room(&self, held: &mut Held, kind: Kind, oldest: Option<u64>) -> Result<(), Refusal> {
+        self.refused.count(kind);
+        match oldest.and_then(|oldest| held.remove(oldest)) {
+            Some(entry) => {
+                entry.dropped.notify_one();
+                Ok(())
+            }
+            None => {
+                let (most, whose) = match kind {
+                    Kind::HandshakesPerClient => (self.most_per_client, " of your address"),
+                    _ => (self.most, ""),
+                };
+                Err(Refusal::Limit(format!("it answers no more than {most} requests{whose} at once")))
+            }
+        }
     }
 
     pub(super) fn used(&self, kind: Kind) -> usize {
@@ -105,10 +121,19 @@ impl Handshake {
         self.dropped.notified().await;
     }
 
-    /// The request is here, from `ip`: nobody takes the place of this one until [`Handshake::is_answered`].
-    pub(in crate::gateway) fn has_asked(&mut self, ip: IpAddr) {
-        self.client = Some(Client::of(ip));
+    /// The request is here, from `ip`: nobody takes the place of this one until [`Handshake::is_answered`]. An address
+    /// that was not known before has its share from here on.
+    ///
+    /// # Errors
+    /// [`Refusal::Limit`], when it has more than that, and all the others of it are being served.
+    pub(in crate::gateway) fn has_asked(&mut self, ip: IpAddr) -> Result<(), Refusal> {
+        if self.client.is_none() {
+            let client = Some(Client::of(ip));
+            self.handshakes.keep_to_share(&mut self.handshakes.held(), client)?;
+            self.client = client;
+        }
         self.mark(false);
+        Ok(())
     }
 
     /// The answer is written, and what is left is to see it taken.
@@ -186,12 +211,12 @@ mod tests {
         let handshakes = Arc::new(Handshakes::new(3, 3));
         let [mut first, second, mut third] =
             ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|from| enter(&handshakes, from).unwrap());
-        first.has_asked(ONE);
+        first.has_asked(ONE).unwrap();
         assert!(!is_ready(second.dropped()));
         let mut fourth = enter(&handshakes, "10.0.0.4").unwrap();
         assert!(is_ready(second.dropped()) && !is_ready(first.dropped()) && !is_ready(third.dropped()));
-        third.has_asked(ONE);
-        fourth.has_asked(ONE);
+        third.has_asked(ONE).unwrap();
+        fourth.has_asked(ONE).unwrap();
         assert!(matches!(enter(&handshakes, "10.0.0.5"), Err(Refusal::Limit(_))));
         // Who has an answer and doesn't go makes room as well.
         fourth.is_answered();
@@ -213,7 +238,7 @@ mod tests {
         assert_eq!(dropped, [true, true, true, false, false]);
         assert!(!is_ready(other.dropped()));
         assert_eq!(handshakes.used(Kind::HandshakesPerClient), 2);
-        flood.iter_mut().for_each(|one| one.has_asked("2001:db8::1".parse().unwrap()));
+        flood.iter_mut().for_each(|one| one.has_asked("2001:db8::1".parse().unwrap()).unwrap());
         // Those that had been dropped are served too, since their requests are here, but the address gets no more.
         assert!(enter(&handshakes, "2001:db8::9").is_err());
         flood[0].is_answered();
@@ -223,15 +248,24 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_proxy_an_address_counts_once_it_is_known() {
-        let handshakes = Arc::new(Handshakes::new(3, 1));
-        let mut all: Vec<_> = (0..3).map(|_| handshakes.enter(None).unwrap()).collect();
+    fn behind_a_proxy_an_address_has_its_share_once_it_is_known() {
+        let handshakes = Arc::new(Handshakes::new(4, 2));
+        let mut all: Vec<_> = (0..4).map(|_| handshakes.enter(None).unwrap()).collect();
         assert_eq!(handshakes.used(Kind::HandshakesPerClient), 0);
-        all[0].has_asked(ONE);
-        all[1].has_asked(ONE);
+        all[0].has_asked(ONE).unwrap();
+        all[1].has_asked(ONE).unwrap();
         assert_eq!(handshakes.used(Kind::HandshakesPerClient), 2);
-        assert!(handshakes.enter(None).is_ok() && is_ready(all[2].dropped()));
-        drop(all);
+        let refused = all[2].has_asked(ONE).unwrap_err();
+        assert_eq!(refused.detail().unwrap(), "it answers no more than 2 requests of your address at once");
+        assert!(all[2].has_asked("10.0.0.2".parse().unwrap()).is_ok());
+        // One that has its answer makes room for the next of its address.
+        all[0].is_answered();
+        all[3].has_asked(ONE).unwrap();
+        assert!(is_ready(all[0].dropped()) && !is_ready(all[1].dropped()));
+        assert_eq!((handshakes.used(Kind::HandshakesPerClient), handshakes.used(Kind::Handshakes)), (2, 3));
+        let newest = handshakes.enter(None).unwrap();
+        assert!(handshakes.enter(None).is_ok() && is_ready(newest.dropped()));
+        drop((all, newest));
         let held = handshakes.held();
         assert!(held.all.is_empty() && held.droppable.is_empty() && held.by_client.is_empty());
     }

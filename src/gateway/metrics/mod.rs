@@ -18,6 +18,7 @@ pub(super) use histogram::Histogram;
 pub(super) use limit::Limits;
 pub(super) use page::Page;
 
+use crate::gateway::incoming::Broken;
 use crate::gateway::session::{Ending, Protocol};
 use crate::refusal::Refusal;
 
@@ -116,12 +117,9 @@ pub(super) struct Metrics {
     pub(super) limits: Limits,
 }
 
-/// Why a request that never became complete got no tunnel.
-pub(super) const INCOMPLETE: (&str, &str) = ("incomplete-request", "http_request_error");
-
 impl Default for Metrics {
     fn default() -> Self {
-        let known = Refusal::REASONS.iter().chain([&INCOMPLETE]);
+        let known = Refusal::REASONS.iter().chain(&Broken::LABELS);
         Self {
             started: SystemTime::now(),
             accepted: Counter::default(),

@@ -62,7 +62,7 @@ fn what_is_counted_stands_on_the_page() {
     metrics.opened(Protocol::Line).increment();
     metrics.closed(Ending::Idle).increment();
     metrics.refuse("not-found", "destination_not_found");
-    metrics.refuse(INCOMPLETE.0, INCOMPLETE.1);
+    metrics.refuse("incomplete-request", "http_request_error");
     metrics.looked_up(Lookup::Failed, Duration::from_secs(10));
     metrics.cache_stale.increment();
     metrics.limits.show("tunnels", 8, || 3, || 2);
@@ -76,6 +76,7 @@ fn what_is_counted_stands_on_the_page() {
         ("tunnels_closed_total{ending=\"fault\"}", 0.0),
         ("requests_refused_total{reason=\"not-found\",error=\"destination_not_found\"}", 1.0),
         ("requests_refused_total{reason=\"incomplete-request\",error=\"http_request_error\"}", 1.0),
+        ("requests_refused_total{reason=\"proxy-header\",error=\"http_request_error\"}", 0.0),
         ("requests_refused_total{reason=\"limit\",error=\"connection_limit_reached\"}", 0.0),
         ("host_lookups_total{outcome=\"failed\"}", 1.0),
         ("host_lookup_seconds_sum", 10.0),

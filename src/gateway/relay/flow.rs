@@ -6,6 +6,8 @@
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -19,7 +21,7 @@ pub(super) const READ: usize = 16 * 1024;
 const COPY: usize = 64 * 1024;
 /// Most bytes that are spliced at once: what is moved in one go costs little more than half of it.
 const SPLICE: usize = 1024 * 1024;
-/// The same while somebody types, who would wait for it.
+/// The same while somebody types, whose bytes would wait behind it on their way through the system.
 const SPLICE_BESIDE_TYPING: usize = 128 * 1024;
 /// How many moves are small after somebody has typed: some tens of milliseconds' worth.
 const SMALL_MOVES: u32 = 1000;
@@ -30,29 +32,32 @@ pub(super) const TURN: usize = 128 * 1024;
 pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
     pub(super) pipes: Pipes,
-    /// How many of the next moves are to be small.
+    typing: Arc<Typing>,
+    /// What `typing` was when it was last looked at, and how many of the next moves are to be small.
+    typed: u32,
     small_moves: u32,
 }
 
+/// Counts what people type, for all threads.
+#[derive(Debug, Default)]
+pub(super) struct Typing(AtomicU32);
+
 impl Tools {
-    pub(super) fn new(pipes: Pipes) -> Self {
-        Self { buffer: vec![0; COPY].into(), pipes, small_moves: 0 }
+    pub(super) fn new(pipes: Pipes, typing: Arc<Typing>) -> Self {
+        Self { buffer: vec![0; COPY].into(), pipes, typing, typed: 0, small_moves: 0 }
     }
 
     /// Somebody types, and waits for an answer.
-    pub(super) fn note_typing(&mut self) {
-        self.small_moves = SMALL_MOVES;
+    pub(super) fn note_typing(&self) {
+        self.typing.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How much the next move may move.
     fn next_move(&mut self) -> usize {
-        match self.small_moves.checked_sub(1) {
-            Some(left) => {
-                self.small_moves = left;
-                SPLICE_BESIDE_TYPING
-            }
-            None => SPLICE,
-        }
+        let typed = self.typing.0.load(Ordering::Relaxed);
+        self.small_moves = if typed == self.typed { self.small_moves.saturating_sub(1) } else { SMALL_MOVES };
+        self.typed = typed;
+        if self.small_moves > 0 { SPLICE_BESIDE_TYPING } else { SPLICE }
     }
 }
 
@@ -146,7 +151,7 @@ impl Flow {
 
     /// Whether it is in the midst of moving much.
     pub(super) fn is_bulk(&self) -> bool {
-        self.burst && self.end.is_none()
+        self.burst && self.end.is_none() || matches!(self.held, Held::Pipe(_))
     }
 
     /// Lets go of what it holds.

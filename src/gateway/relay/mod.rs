@@ -1,8 +1,8 @@
 //! The bytes of all tunnels, both ways: a few threads, each with an event loop over many tunnels.
 //!
 //! ```text
-//!  connection ─▶ Relays ─▶ worker (one thread) ─▶ tunnel ─▶ flow up   ─▶ pipes: splice, for bursts
-//!                            events, turns, time           flow down  ─▶ the worker's buffer: all else
+//!  connection ─▶ Relays ─▶ worker (one thread) ─▶ tunnel ─▶ flow up   ─▶ the worker's buffer: a little at a time
+//!                            events, turns, time           flow down  ─▶ pipes: splice, for bulk
 //! ```
 //!
 //! # The rules
@@ -14,8 +14,9 @@
 //! - A side that ended its direction and then takes no more has left. The other one gets an orderly end first, so that
 //!   the last words arrive, and a reset when it hasn't closed in a while: some clients (nc) wait for ever after an end.
 //! - A reset is noticed while a direction is idle, and while it is stuck on a receiver that takes nothing.
-//! - A tunnel's turn is bounded, those that move little go first, and bulk moves in small parts while there are such, so
-//!   that typing stays quick beside it.
+//! - A tunnel's turn is bounded. One that moves much goes to a thread for such, and comes back when it doesn't any more:
+//!   the thread of those who type sleeps most of the time, so that the system wakes it at once, whoever is busy. While
+//!   there are such, bulk moves in smaller parts.
 //! - A direction holds bytes only while its receiver has no room: at most one pipe or one read of them. An idle tunnel
 //!   costs its two sockets and one small allocation.
 //! - A panic ends the tunnel that it happened in.
@@ -24,6 +25,7 @@
 //! times the memory.
 
 mod flow;
+mod pace;
 mod pipes;
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::gateway::session::{Ending, OpenSession};
+use flow::{Tools, Typing};
+use pace::Pace;
 use pipes::Pipes;
 use tunnel::Tunnel;
 use worker::Worker;
@@ -72,8 +76,8 @@ struct Inbox {
 
 enum Message {
     Carry(Box<Tunnel>),
-    /// End the tunnel of this session.
-    End(u64),
+    /// End the tunnels whose sessions are asked to.
+    EndAsked,
     /// End all tunnels.
     EndAll(Ending),
     /// End the thread.
@@ -93,31 +97,43 @@ impl Inbox {
         }
     }
 
+    /// Hands it a tunnel.
+    fn carry(&self, tunnel: Box<Tunnel>) {
+        self.tunnels.fetch_add(1, Ordering::Relaxed);
+        self.put(Message::Carry(tunnel));
+    }
+
     fn take(&self) -> Vec<Message> {
         std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Half of the machine's processors: for each byte that is carried, the kernel has as much to do elsewhere.
+/// Half of the machine's processors for bulk: for each byte that is carried, the kernel has as much to do elsewhere.
 pub(super) fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
 impl Relays {
-    /// Starts so many threads. A tunnel that moves nothing for `idle_timeout` is ended.
+    /// Starts so many threads for bulk, and one for all else. A tunnel that moves nothing for `idle_timeout` is ended.
     ///
     /// # Errors
     /// When the system has no thread or no descriptor left.
-    pub fn start(threads: usize, idle_timeout: Option<Duration>) -> io::Result<Self> {
-        Self::with(threads, idle_timeout, Pipes::default)
+    pub fn start(bulk_threads: usize, idle_timeout: Option<Duration>) -> io::Result<Self> {
+        Self::with(bulk_threads, idle_timeout, Pipes::default)
     }
 
-    fn with(threads: usize, idle_timeout: Option<Duration>, pipes: fn() -> Pipes) -> io::Result<Self> {
+    fn with(bulk_threads: usize, idle_timeout: Option<Duration>, pipes: fn() -> Pipes) -> io::Result<Self> {
         let open = Arc::<Open>::default();
-        let threads = (0..threads).map(|number| {
-            let (worker, inbox) = Worker::new(Arc::clone(&open), idle_timeout, pipes())?;
+        let typing = Arc::<Typing>::default();
+        let worker =
+            |pace, pipes| Worker::new(pace, Arc::clone(&open), idle_timeout, Tools::new(pipes, Arc::clone(&typing)));
+        let mut small = worker(Pace::Small, Pipes::none())?;
+        let mut bulk = (0..bulk_threads).map(|_| worker(Pace::Bulk, pipes())).collect::<io::Result<Vec<_>>>()?;
+        small.send_others_to(bulk.iter().map(Worker::inbox).collect());
+        bulk.iter_mut().for_each(|worker| worker.send_others_to(vec![small.inbox()]));
+        let threads = std::iter::once(small).chain(bulk).enumerate().map(|(number, worker)| {
             let thread = std::thread::Builder::new().name(format!("relay-{number}"));
-            Ok(Thread { inbox, worker: Some(thread.spawn(move || worker.run())?) })
+            Ok(Thread { inbox: worker.inbox(), worker: Some(thread.spawn(move || worker.run())?) })
         });
         Ok(Self { threads: threads.collect::<io::Result<_>>()?, open })
     }
@@ -126,20 +142,18 @@ impl Relays {
     /// If it can't be carried its session ends as a fault.
     pub(super) fn carry(&self, client: TcpStream, vps: TcpStream, early: Vec<u8>, session: OpenSession) {
         let (Ok(client), Ok(vps)) = (client.into_std(), vps.into_std()) else { return };
-        let least = self.threads.iter().min_by_key(|thread| thread.inbox.tunnels.load(Ordering::Relaxed));
-        if let Some(thread) = least {
+        if let Some(small) = self.threads.first() {
             self.open.count.fetch_add(1, Ordering::AcqRel);
-            thread.inbox.tunnels.fetch_add(1, Ordering::Relaxed);
-            thread.inbox.put(Message::Carry(Box::new(Tunnel::new(client, vps, early, session))));
+            small.inbox.carry(Box::new(Tunnel::new(client, vps, early, session)));
         }
     }
 
-    /// Ends the tunnel of the session with this number, if there is one.
-    pub(super) fn end(&self, session: u64) {
-        self.threads.iter().for_each(|thread| thread.inbox.put(Message::End(session)));
+    /// Ends the tunnels whose sessions were asked to end. One that is on its way to a thread is looked at there.
+    pub(super) fn end_asked(&self) {
+        self.threads.iter().for_each(|thread| thread.inbox.put(Message::EndAsked));
     }
 
-    /// Ends all tunnels.
+    /// Ends all tunnels, and those that come after.
     pub(super) fn end_all(&self, ending: Ending) {
         self.threads.iter().for_each(|thread| thread.inbox.put(Message::EndAll(ending)));
     }

@@ -32,6 +32,11 @@ pub(super) struct Pipe {
 }
 
 impl Pipes {
+    /// None, ever.
+    pub(super) fn none() -> Self {
+        Self { unfit: true, ..Self::default() }
+    }
+
     /// An empty pipe, if there is one to be had.
     pub(super) fn take(&mut self) -> Option<Pipe> {
         if self.unfit || self.lent >= MOST {

@@ -1,5 +1,6 @@
 //! Real sockets on both sides of real threads.
 
+use super::tunnel::Party;
 use super::*;
 use crate::gateway::session::Sessions;
 use crate::gateway::session::tests::tunnel as session;
@@ -27,14 +28,9 @@ enum Engine {
 }
 
 fn start(engine: Engine, threads: usize, idle_timeout: Option<Duration>) -> Relays {
-    let without = || {
-        let mut pipes = Pipes::default();
-        pipes.give_up();
-        pipes
-    };
     match engine {
         Engine::Splice => Relays::start(threads, idle_timeout),
-        Engine::Copy => Relays::with(threads, idle_timeout, without),
+        Engine::Copy => Relays::with(threads, idle_timeout, Pipes::none),
     }
     .unwrap()
 }
@@ -209,7 +205,8 @@ async fn a_tunnel_can_be_ended_alone_or_with_all_others(engine: Engine) {
     let (mut first, _vps1) = another(&relays, &sessions, b"").await;
     let (mut second, mut vps2) = another(&relays, &sessions, b"").await;
     let (mut third, _vps3) = another(&relays, &sessions, b"").await;
-    relays.end(1);
+    assert!(sessions.ask_to_end(1) && !sessions.ask_to_end(4));
+    relays.end_asked();
     assert_eq!(rest(&mut first).await.unwrap(), b"");
     vps2.write_all(b"still here").await.unwrap();
     second.read_exact(&mut [0; 10]).await.unwrap();
@@ -256,6 +253,56 @@ async fn typing_beside_bulk_is_answered(engine: Engine) {
     bulk.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
+async fn bulk_and_typing_by_turns_go_through_unchanged(engine: Engine) {
+    let relays = start(engine, 2, None);
+    let (mut client, mut vps) = another(&relays, &Arc::default(), b"").await;
+    let much: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 249) as u8).collect();
+    let threads = |relays: &Relays| -> Vec<usize> {
+        relays.threads.iter().map(|thread| thread.inbox.tunnels.load(Ordering::Relaxed)).collect()
+    };
+    // Not each time: the last bytes of many may come one by one.
+    let mut was_bulk = false;
+    for _ in 0..5 {
+        for byte in 0..20 {
+            client.write_all(&[byte]).await.unwrap();
+            assert_eq!(timeout(PATIENCE, vps.read_u8()).await.unwrap().unwrap(), byte);
+        }
+        assert_eq!(threads(&relays), [1, 0, 0], "one that types");
+        for way in [Party::Client, Party::Vps] {
+            let (from, to) = if way == Party::Client { (&mut client, &mut vps) } else { (&mut vps, &mut client) };
+            let mut got = vec![0; much.len()];
+            let (sent, read) =
+                timeout(PATIENCE, async { tokio::join!(from.write_all(&much), to.read_exact(&mut got)) })
+                    .await
+                    .expect("the bytes don't come");
+            sent.unwrap();
+            read.unwrap();
+            assert!(got == much, "{way:?}");
+            was_bulk |= threads(&relays)[0] == 0;
+        }
+    }
+    assert!(was_bulk && threads(&relays).iter().sum::<usize>() == 1 && relays.count() == 1);
+    client.shutdown().await.unwrap();
+    drop(vps);
+    ends(relays).await;
+}
+
+async fn a_tunnel_that_comes_after_its_end_was_asked_for_ends(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let sessions = Arc::<Sessions>::default();
+    let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+    let session = session(&sessions, None);
+    assert!(sessions.ask_to_end(1));
+    relays.end_asked();
+    relays.carry(inner_client, inner_vps, Vec::new(), session);
+    assert_eq!(rest(&mut client).await.unwrap(), b"");
+
+    relays.end_all(Ending::Stopped);
+    let (mut client, _vps) = another(&relays, &sessions, b"").await;
+    assert_eq!(rest(&mut client).await.unwrap(), b"");
+    ends(relays).await;
+}
+
 /// Every test, over either engine.
 macro_rules! over_both_engines {
     ($($test:ident)*) => {
@@ -281,4 +328,6 @@ over_both_engines! {
     a_tunnel_can_be_ended_alone_or_with_all_others
     an_idle_tunnel_is_ended_and_a_busy_one_is_not
     typing_beside_bulk_is_answered
+    bulk_and_typing_by_turns_go_through_unchanged
+    a_tunnel_that_comes_after_its_end_was_asked_for_ends
 }

@@ -9,14 +9,13 @@ use mio::Registry;
 use mio::event::Event;
 use mio::{Interest, Token};
 
-use super::flow::{End, Flow, READ, Side, Tools, Turn};
+use super::flow::{End, Flow, Side, Tools, Turn};
+use super::pace::{Pace, Turns};
 use crate::gateway::session::{Ending, OpenSession};
 use crate::sys;
 
 /// How long a side that was told of the end has to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// How many turns in a row that move little make somebody who types. A pause in the midst of bulk makes fewer.
-const SMALL_TURNS: u8 = 4;
 /// How much of what it still sends is read and thrown away, in bytes.
 const CLOSE_BYTES: usize = 256 * 1024;
 
@@ -58,9 +57,8 @@ pub(super) struct Tunnel {
     closing: Option<Closing>,
     /// When it last moved anything.
     pub(super) moved_at: Instant,
-    /// How many of its last turns in a row have moved little.
-    small_turns: u8,
-    /// Whether it stands in one of the worker's queues.
+    turns: Turns,
+    /// Whether it stands in the worker's queue.
     pub(super) queued: bool,
     pub(super) session: OpenSession,
 }
@@ -81,7 +79,7 @@ impl Tunnel {
             down: Flow::new(Vec::new()),
             closing: None,
             moved_at: Instant::now(),
-            small_turns: 0,
+            turns: Turns::new(),
             queued: false,
             session,
         }
@@ -94,23 +92,24 @@ impl Tunnel {
         registry.register(&mut self.vps.stream, vps, both)
     }
 
+    /// Has them reported no more.
+    pub(super) fn deregister(&mut self, registry: &Registry) -> std::io::Result<()> {
+        registry.deregister(&mut self.client.stream)?;
+        registry.deregister(&mut self.vps.stream)
+    }
+
     pub(super) fn note(&mut self, party: Party, event: &Event) {
         self.side(party).note(event);
     }
 
-    /// Whether it moves much, and so can wait for its turn.
-    pub(super) fn is_bulk(&self) -> bool {
-        self.up.is_bulk() || self.down.is_bulk()
+    /// Its pace, now that a turn has moved so many bytes. One that has become small holds no pipe.
+    pub(super) fn pace(&mut self, moved: usize) -> Pace {
+        self.turns.note(moved, self.up.is_bulk() || self.down.is_bulk())
     }
 
-    /// Whether somebody types, now that a turn has moved so many bytes.
-    pub(super) fn is_typing(&mut self, moved: usize) -> bool {
-        self.small_turns = match moved {
-            0 => return false,
-            1..READ => self.small_turns.saturating_add(1),
-            _ => 0,
-        };
-        self.small_turns >= SMALL_TURNS
+    /// Whether somebody types.
+    pub(super) fn is_typed(&self) -> bool {
+        self.turns.is_typing()
     }
 
     /// Lets go of everything that belongs to the worker.

@@ -11,7 +11,7 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::flow::{TURN, Tools};
-use super::pipes::Pipes;
+use super::pace::Pace;
 use super::tunnel::{Next, Party, Tunnel};
 use super::{Inbox, Message, Open};
 use crate::gateway::session::Ending;
@@ -26,35 +26,47 @@ pub(super) struct Worker {
     inbox: Arc<Inbox>,
     open: Arc<Open>,
     tunnels: Slab<Box<Tunnel>>,
-    /// Tunnels that something happened to.
-    awake: VecDeque<usize>,
-    /// Tunnels in the midst of moving much.
-    bulk: VecDeque<usize>,
+    /// Tunnels that wait for their turn.
+    queue: VecDeque<usize>,
     /// When to look at a tunnel though nothing happened to it.
     times: BTreeSet<(Instant, usize)>,
     tools: Tools,
+    /// The pace of its tunnels, and where those go that change theirs.
+    pace: Pace,
+    elsewhere: Vec<Arc<Inbox>>,
+    /// What has ended all tunnels; those that were on their way here then end as they arrive.
+    ended: Option<Ending>,
     idle_timeout: Option<Duration>,
     next_sweep: Option<Instant>,
 }
 
 impl Worker {
-    pub(super) fn new(open: Arc<Open>, idle_timeout: Option<Duration>, pipes: Pipes) -> io::Result<(Self, Arc<Inbox>)> {
+    pub(super) fn new(pace: Pace, open: Arc<Open>, idle_timeout: Option<Duration>, tools: Tools) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), INBOX)?;
-        let inbox = Arc::new(Inbox { messages: Mutex::default(), waker, tunnels: AtomicUsize::new(0) });
-        let worker = Self {
+        Ok(Self {
             poll,
-            inbox: Arc::clone(&inbox),
+            inbox: Arc::new(Inbox { messages: Mutex::default(), waker, tunnels: AtomicUsize::new(0) }),
             open,
             tunnels: Slab::new(),
-            awake: VecDeque::new(),
-            bulk: VecDeque::new(),
+            queue: VecDeque::new(),
             times: BTreeSet::new(),
-            tools: Tools::new(pipes),
+            tools,
+            pace,
+            elsewhere: Vec::new(),
+            ended: None,
             idle_timeout,
             next_sweep: idle_timeout.map(|timeout| Instant::now() + timeout / 4),
-        };
-        Ok((worker, inbox))
+        })
+    }
+
+    pub(super) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
+    /// Tells it where tunnels of another pace go.
+    pub(super) fn send_others_to(&mut self, inboxes: Vec<Arc<Inbox>>) {
+        self.elsewhere = inboxes;
     }
 
     pub(super) fn run(mut self) {
@@ -80,13 +92,10 @@ impl Worker {
                 return;
             }
             self.look_at_the_clock();
-            while let Some(index) = self.awake.pop_front() {
-                self.turn(index);
-            }
-            // Then as much bulk as one turn may move, before it is seen who else has woken up.
+            // As much as one turn may move, before it is seen who else has woken up.
             let mut moved = 0;
             while moved < TURN
-                && let Some(index) = self.bulk.pop_front()
+                && let Some(index) = self.queue.pop_front()
             {
                 moved += self.turn(index);
             }
@@ -95,7 +104,7 @@ impl Worker {
 
     /// How long to wait for events.
     fn patience(&self) -> Option<Duration> {
-        if !self.bulk.is_empty() {
+        if !self.queue.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = self.times.first().map(|(at, _)| *at).into_iter().chain(self.next_sweep).min()?;
@@ -108,15 +117,13 @@ impl Worker {
         for message in self.inbox.take() {
             match message {
                 Message::Carry(tunnel) => self.add(tunnel),
-                Message::End(session) => {
-                    let found = self.tunnels.iter().find(|(_, tunnel)| tunnel.session.id == session);
-                    if let Some(index) = found.map(|(index, _)| index) {
-                        self.remove(index, Ending::Ended);
-                    }
+                Message::EndAsked => self.remove_all(Ending::Ended, |tunnel| tunnel.session.is_asked_to_end()),
+                Message::EndAll(ending) => {
+                    self.ended = Some(ending);
+                    self.remove_all(ending, |_| true);
                 }
-                Message::EndAll(ending) => self.remove_all(ending),
                 Message::Leave => {
-                    self.remove_all(Ending::Stopped);
+                    self.remove_all(Ending::Stopped, |_| true);
                     return false;
                 }
             }
@@ -128,9 +135,35 @@ impl Worker {
         let entry = self.tunnels.vacant_entry();
         let index = entry.key();
         let registered = tunnel.register(self.poll.registry(), token(index, Party::Client), token(index, Party::Vps));
+        let ending = match tunnel.session.is_asked_to_end() {
+            true => Some(Ending::Ended),
+            false => self.ended.or(registered.err().map(|_| Ending::Fault)),
+        };
         entry.insert(tunnel);
-        if registered.is_err() {
-            self.remove(index, Ending::Fault);
+        match ending {
+            Some(ending) => self.remove(index, ending),
+            None => self.wake(index),
+        }
+    }
+
+    /// Gives a tunnel to the worker that has the fewest of its pace.
+    fn hand_over(&mut self, index: usize) {
+        let idlest = self.elsewhere.iter().min_by_key(|inbox| inbox.tunnels.load(Ordering::Relaxed));
+        let Some(to) = idlest.map(Arc::clone) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(index) else { return };
+        if tunnel.deregister(self.poll.registry()).is_err() {
+            return self.remove(index, Ending::Fault);
+        }
+        let tunnel = self.tunnels.remove(index);
+        self.leave_pipes();
+        self.inbox.tunnels.fetch_sub(1, Ordering::Relaxed);
+        to.carry(tunnel);
+    }
+
+    /// Closes the pipes that nobody needs once nobody is here.
+    fn leave_pipes(&mut self) {
+        if self.tunnels.is_empty() {
+            self.tools.pipes.forget_idle();
         }
     }
 
@@ -139,23 +172,20 @@ impl Worker {
         tunnel.release(&mut self.tools);
         // A socket that is closed is off the event loop as well.
         tunnel.close(ending);
-        if self.tunnels.is_empty() {
-            self.tools.pipes.forget_idle();
-        }
+        self.leave_pipes();
         self.inbox.tunnels.fetch_sub(1, Ordering::Relaxed);
         self.open.one_less();
     }
 
-    fn remove_all(&mut self, ending: Ending) {
-        let all: Vec<usize> = self.tunnels.iter().map(|(index, _)| index).collect();
+    fn remove_all(&mut self, ending: Ending, which: impl Fn(&Tunnel) -> bool) {
+        let all: Vec<usize> = self.tunnels.iter().filter(|(_, tunnel)| which(tunnel)).map(|(index, _)| index).collect();
         all.into_iter().for_each(|index| self.remove(index, ending));
     }
 
     fn wake(&mut self, index: usize) {
         let Some(tunnel) = self.tunnels.get_mut(index) else { return };
         if !std::mem::replace(&mut tunnel.queued, true) {
-            let queue = if tunnel.is_bulk() { &mut self.bulk } else { &mut self.awake };
-            queue.push_back(index);
+            self.queue.push_back(index);
         }
     }
 
@@ -166,18 +196,17 @@ impl Worker {
         let mut moved = 0;
         let tools = &mut self.tools;
         let next = catch_unwind(AssertUnwindSafe(|| tunnel.turn(tools, &mut moved)));
-        if tunnel.is_typing(moved) {
+        let pace = tunnel.pace(moved);
+        if moved > 0 && tunnel.is_typed() {
             tools.note_typing();
         }
         if moved > 0 && self.idle_timeout.is_some() {
             tunnel.moved_at = Instant::now();
         }
         match next {
+            Ok(Next::Wait | Next::Again) if pace != self.pace => self.hand_over(index),
             Ok(Next::Wait) => {}
-            Ok(Next::Again) => {
-                tunnel.queued = true;
-                self.bulk.push_back(index);
-            }
+            Ok(Next::Again) => self.wake(index),
             Ok(Next::WaitUntil(at)) => {
                 self.times.insert((at, index));
             }
@@ -202,10 +231,7 @@ impl Worker {
         }
         let Some(timeout) = self.idle_timeout else { return };
         if self.next_sweep.is_some_and(|at| at <= now) {
-            let idle = |tunnel: &Tunnel| now.duration_since(tunnel.moved_at) >= timeout;
-            let gone: Vec<usize> =
-                self.tunnels.iter().filter(|(_, tunnel)| idle(tunnel)).map(|(index, _)| index).collect();
-            gone.into_iter().for_each(|index| self.remove(index, Ending::Idle));
+            self.remove_all(Ending::Idle, |tunnel| now.duration_since(tunnel.moved_at) >= timeout);
             self.next_sweep = Some(now + timeout / 4);
         }
     }

@@ -127,7 +127,8 @@ impl LifeHost {
             };
             let body = body.to_string();
             let head = format!(
-                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{cookie}content-length: {}\r\nconnection: close\r\n\r\n",
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{cookie}content-length: {}\r\n\
+                 connection: close\r\n\r\n",
                 body.len()
             );
             // A client may have had enough.
@@ -303,7 +304,9 @@ impl State {
             "message": "VPS created successfully.", "task_id": ID, "vps_backend": backend,
             "ssh_key_mode": body["ssh_key_mode"], "ssh_port": 2224,
             "assigned_node": { "hostname": NODE, "url": "http://127.0.0.1:8001" },
-            "runner_response": { "success": true, "ssh_port": made["ssh_port"], "container_name": format!("kohakuriver-vps-{ID}") },
+            "runner_response": {
+                "success": true, "ssh_port": made["ssh_port"], "container_name": format!("kohakuriver-vps-{ID}"),
+            },
         });
         self.vpses.push(made);
         (200, answer)

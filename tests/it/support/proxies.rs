@@ -75,8 +75,8 @@ pub(crate) fn squid_at(home: &Home, port: u16, allowed: u16) -> Run {
     set_mode(home.path(), 0o755);
     let config = format!(
         "http_port 127.0.0.1:{port}\nacl ours port {allowed}\nhttp_access allow CONNECT ours\n\
-         http_access deny all\ncache deny all\ncache_mem 8 MB\ncache_effective_user {user}\nicp_port 0\npid_filename none\n\
-         access_log none\ncache_store_log none\ncoredump_dir {folder}\nvisible_hostname squid.example\n\
+         http_access deny all\ncache deny all\ncache_mem 8 MB\ncache_effective_user {user}\nicp_port 0\n\
+         pid_filename none\naccess_log none\ncache_store_log none\ncoredump_dir {folder}\nvisible_hostname squid.example\n\
          pinger_enable off\nshutdown_lifetime 0 seconds\nworkers 1\nnetdb_filename none\n\
          cache_log /dev/null\n",
     );

@@ -114,8 +114,8 @@ impl Sshd {
         let text = format!(
             "Host direct\n  HostName 127.0.0.1\n  Port {port}\n\
              Host *.kohakuriver foreign\n  ProxyCommand {proxy_command}\n  ProxyUseFdpass {fdpass}\n\
-             Host *\n  User {user}\n  IdentityFile \"{key}\"\n  IdentitiesOnly yes\n  BatchMode yes\n  HostKeyAlias vps\n  \
-             UserKnownHostsFile \"{known}\"\n  GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n  \
+             Host *\n  User {user}\n  IdentityFile \"{key}\"\n  IdentitiesOnly yes\n  BatchMode yes\n  \
+             HostKeyAlias vps\n  UserKnownHostsFile \"{known}\"\n  GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n  \
              ServerAliveInterval 15\n  ConnectTimeout 50\n  LogLevel ERROR\n",
             port = self.port,
             user = user(),

@@ -20,14 +20,14 @@ pub(crate) const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 pub(crate) struct Watched {
     pub(crate) gateway: Gateway,
     pub(crate) home: Home,
-    _vps: Peer,
+    pub(crate) vps: Peer,
 }
 
 impl Watched {
     pub(crate) fn new(options: &[&str]) -> Self {
         let vps = echo_server();
         let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), options);
-        Self { gateway, home: Home::new(), _vps: vps }
+        Self { gateway, home: Home::new(), vps }
     }
 
     /// `curl` on the admin's address, with these arguments behind it.
