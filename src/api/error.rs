@@ -48,14 +48,16 @@ pub enum ApiError {
         path: String,
     },
     /// A part of what was asked for is nothing that this Host can be told.
-    #[error("the Host at {base} {}", if *.older { "is too old for that" } else { "has no way to be told that" })]
+    #[error("the Host at {base} {}{what}", if *.older { "is too old for " } else { "has no field in its API for " })]
     NotTaken {
         /// The API's address.
         base: String,
         /// It is of the older generation.
         older: bool,
         /// The part.
-        what: String,
+        what: &'static str,
+        /// What to do instead.
+        hint: &'static str,
     },
     /// A status that is no ordinary answer to this question.
     #[error("the Host API at {base} answered {status}{}", colon(.detail))]
@@ -139,14 +141,7 @@ impl ApiError {
             Self::Status { .. } => {
                 failure.cause(self.to_string()).hint("read the Host's log: `journalctl -u kohakuriver-host` there")
             }
-            Self::NotTaken { what, older, .. } => {
-                let failure = failure.cause(format!("{self}: {what}"));
-                if *older {
-                    failure
-                } else {
-                    failure.hint("leave it out; who runs the Host can set it for all of them")
-                }
-            }
+            Self::NotTaken { hint, .. } => failure.cause(self.to_string()).hint(*hint),
             Self::Base { .. } => failure.cause(self.to_string()).hint("write it as http://HOST:PORT"),
         }
     }

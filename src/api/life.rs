@@ -3,17 +3,21 @@
 //! A Host's refusal is kept in its own words ([`ApiError::Status`]), since only they say which role or state it takes.
 //! Nothing is asked twice: a call that broke off may have been heard.
 
-use std::sync::atomic::Ordering;
-
 use serde_json::Value;
 
-use crate::api::order::Order;
+use crate::api::order::{NotTaken, Order};
 use crate::api::pooled::{Question, WORK_LIMIT};
 use crate::api::transport::{Answer, nonsense};
 use crate::api::{ApiError, Client};
 use crate::refusal::Refusal;
 use crate::target::TaskId;
 use crate::text::excerpt;
+
+/// What an older Host has no call for.
+const RESTART: NotTaken = NotTaken {
+    what: "restarting a VPS",
+    hint: "stop it with `kohakuriver vps stop` and make a new one, or ask who runs the Host to upgrade it to KohakuRiver",
+};
 
 /// A VPS that a Host just made.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +28,15 @@ pub struct Created {
     pub node: Option<String>,
     /// What the Host says of it.
     pub message: String,
+}
+
+/// Of which generation a Host is: each makes and stops VPSes by calls of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Generation {
+    /// hakuriver 0.3.
+    Older,
+    /// KohakuRiver.
+    Todays,
 }
 
 /// What can be done to a VPS and undone again.
@@ -46,13 +59,12 @@ impl Freeze {
 }
 
 impl Client {
-    /// Whether the Host is of the older generation, which makes and stops VPSes by other calls.
+    /// Of which generation the Host is. Asked on its own, so that what goes wrong with it changes nothing.
     ///
     /// # Errors
     /// Why the API gave no usable answer.
-    pub async fn is_older(&self) -> Result<bool, ApiError> {
-        self.get("/nodes").await?;
-        Ok(self.shared.at_root.load(Ordering::Relaxed))
+    pub async fn generation(&self) -> Result<Generation, ApiError> {
+        Ok(if self.get("/nodes").await?.at_root { Generation::Older } else { Generation::Todays })
     }
 
     /// Has a VPS made. The Host answers once its Runner has it, which may take minutes.
@@ -61,12 +73,12 @@ impl Client {
     /// [`ApiError::NotTaken`] when this Host has no field for a part of `order`; [`ApiError::Status`] in the Host's own
     /// words; or why the API gave no usable answer, after which the VPS may exist all the same unless
     /// [`ApiError::was_not_heard`].
-    pub async fn create(&self, order: &Order) -> Result<Created, ApiError> {
-        let older = self.is_older().await?;
-        let body = if older { order.for_older_host() } else { order.for_todays_host() };
-        let not_taken = |what: &str| ApiError::NotTaken { base: self.base().to_owned(), older, what: what.to_owned() };
-        let body = body.map_err(not_taken)?;
-        let path = if older { "/submit" } else { "/api/vps/create" };
+    pub async fn create(&self, generation: Generation, order: &Order) -> Result<Created, ApiError> {
+        let (path, body) = match generation {
+            Generation::Older => ("/submit", order.for_older_host()),
+            Generation::Todays => ("/api/vps/create", order.for_todays_host()),
+        };
+        let body = body.map_err(|part| self.not_taken(generation, part))?;
         let answer = self.post(path, Some(&body)).await?;
         let json = self.accepted(&answer)?;
         let id = json["task_id"].as_str().or_else(|| json["task_ids"][0].as_str()).and_then(TaskId::parse);
@@ -81,9 +93,12 @@ impl Client {
     ///
     /// # Errors
     /// [`ApiError::Status`] in the Host's own words, or why the API gave no usable answer.
-    pub async fn stop(&self, id: TaskId) -> Result<String, ApiError> {
-        let path = if self.is_older().await? { format!("/kill/{id}") } else { format!("/api/vps/stop/{id}") };
-        self.act(&path).await
+    pub async fn stop(&self, generation: Generation, id: TaskId) -> Result<String, ApiError> {
+        self.act(&match generation {
+            Generation::Older => format!("/kill/{id}"),
+            Generation::Todays => format!("/api/vps/stop/{id}"),
+        })
+        .await
     }
 
     /// Restarts a VPS: what the Host says to it. It answers once that is done, which may take minutes.
@@ -91,15 +106,11 @@ impl Client {
     /// # Errors
     /// [`ApiError::NotTaken`] by a Host that has no such call, [`ApiError::Status`] in the Host's own words, or why the
     /// API gave no usable answer.
-    pub async fn restart(&self, id: TaskId) -> Result<String, ApiError> {
-        if self.is_older().await? {
-            return Err(ApiError::NotTaken {
-                base: self.base().to_owned(),
-                older: true,
-                what: "restarting a VPS".to_owned(),
-            });
+    pub async fn restart(&self, generation: Generation, id: TaskId) -> Result<String, ApiError> {
+        match generation {
+            Generation::Older => Err(self.not_taken(generation, RESTART)),
+            Generation::Todays => self.act(&format!("/api/vps/restart/{id}")).await,
         }
-        self.act(&format!("/api/vps/restart/{id}")).await
     }
 
     /// Pauses or resumes a VPS: what the Host says to it. A Host answers so too when its Runner failed: see
@@ -107,9 +118,13 @@ impl Client {
     ///
     /// # Errors
     /// [`ApiError::Status`] in the Host's own words, or why the API gave no usable answer.
-    pub async fn freeze(&self, id: TaskId, freeze: Freeze) -> Result<String, ApiError> {
-        let prefix = if self.is_older().await? { "" } else { "/api" };
+    pub async fn freeze(&self, generation: Generation, id: TaskId, freeze: Freeze) -> Result<String, ApiError> {
+        let prefix = if generation == Generation::Older { "" } else { "/api" };
         self.act(&format!("{prefix}/command/{id}/{}", freeze.verb())).await
+    }
+
+    fn not_taken(&self, generation: Generation, NotTaken { what, hint }: NotTaken) -> ApiError {
+        ApiError::NotTaken { base: self.base().to_owned(), older: generation == Generation::Older, what, hint }
     }
 
     async fn act(&self, path: &str) -> Result<String, ApiError> {

@@ -63,7 +63,7 @@ pub use client::Api;
 pub use direct::{Direct, wait};
 pub use error::{ApiError, refused};
 #[cfg(any(feature = "cli", feature = "gateway"))]
-pub use life::{Created, Freeze, succeeded};
+pub use life::{Created, Freeze, Generation, succeeded};
 pub use model::{Node, Vps};
 pub use name::choose;
 #[cfg(any(feature = "cli", feature = "gateway"))]

@@ -61,14 +61,21 @@ pub struct Machine {
     pub memory_mib: Option<u64>,
 }
 
+/// What a Host can't be told, and what to do instead.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct NotTaken {
+    pub(super) what: &'static str,
+    pub(super) hint: &'static str,
+}
+
 impl Order {
     /// The body of today's `POST /vps/create`, or what it has no field for.
-    pub(super) fn for_todays_host(&self) -> Result<Value, &'static str> {
-        if self.privileged {
-            return Err("--privileged");
-        }
-        if !self.mounts.is_empty() {
-            return Err("--mount");
+    pub(super) fn for_todays_host(&self) -> Result<Value, NotTaken> {
+        let hint = "leave it out; who runs the Host can set it for all VPSes";
+        for (given, what) in [(self.privileged, "--privileged"), (!self.mounts.is_empty(), "--mount")] {
+            if given {
+                return Err(NotTaken { what, hint });
+            }
         }
         let (mode, key) = match &self.access {
             Access::Terminals => ("disabled", None),
@@ -101,17 +108,18 @@ impl Order {
     }
 
     /// The body of the older generation's `POST /submit`, or what it has no field for.
-    pub(super) fn for_older_host(&self) -> Result<Value, &'static str> {
+    pub(super) fn for_older_host(&self) -> Result<Value, NotTaken> {
         let Access::Key(key) = &self.access else {
-            return Err("a VPS without a key (give one with --gen-ssh-key or --public-key-file)");
+            return Err(NotTaken { what: "a VPS without a key", hint: "add `--gen-ssh-key`" });
         };
+        let hint = "leave it out, or ask who runs the Host to upgrade it to KohakuRiver";
         for (given, what) in [
             (self.name.is_some(), "--name"),
             (self.image.is_some(), "--image"),
             (self.machine.is_some(), "--backend qemu"),
         ] {
             if given {
-                return Err(what);
+                return Err(NotTaken { what, hint });
             }
         }
         let mut body = json!({ "task_type": "vps", "command": key });
@@ -175,8 +183,12 @@ mod tests {
             let body = Order { access, ..Order::default() }.for_todays_host();
             assert_eq!(body, Ok(json!({ "ssh_key_mode": mode, "vps_backend": "docker" })));
         }
-        assert_eq!(Order { privileged: true, ..full() }.for_todays_host(), Err("--privileged"));
-        assert_eq!(Order { mounts: vec!["/a:/b".into()], ..full() }.for_todays_host(), Err("--mount"));
+        for (order, what) in [
+            (Order { privileged: true, ..full() }, "--privileged"),
+            (Order { mounts: vec!["/a:/b".into()], ..full() }, "--mount"),
+        ] {
+            assert_eq!(order.for_todays_host().unwrap_err().what, what);
+        }
     }
 
     #[test]
@@ -202,10 +214,10 @@ mod tests {
             (Order { image: Some("i".into()), ..order.clone() }, "--image"),
             (Order { machine: Some(Machine::default()), ..order.clone() }, "--backend qemu"),
         ] {
-            assert_eq!(order.for_older_host(), Err(what));
+            assert_eq!(order.for_older_host().unwrap_err().what, what);
         }
         for access in [Access::Terminals, Access::Everybody] {
-            assert!(Order { access, ..order.clone() }.for_older_host().unwrap_err().contains("--gen-ssh-key"));
+            assert!(Order { access, ..order.clone() }.for_older_host().unwrap_err().hint.contains("--gen-ssh-key"));
         }
     }
 }

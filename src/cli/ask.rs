@@ -15,13 +15,12 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
+    if !somebody_is_there() {
         return Err(Failure::usage("this wants a yes, and there is no terminal to ask on").hint("say it with `--yes`"));
     }
     write(&format!("{question} [y/N] "));
     let mut answer = String::new();
-    let read = stdin.lock().read_line(&mut answer);
+    let read = io::stdin().lock().read_line(&mut answer);
     match (read, answer.trim().to_ascii_lowercase().as_str()) {
         (Ok(1..), "y" | "yes") => Ok(()),
         _ => Err(Failure::new("nothing was done")),
@@ -30,16 +29,20 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
 
 /// A line that the user types, such as a name. `None` without a terminal.
 pub(super) fn line(prompt: &str) -> Option<String> {
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
+    if !somebody_is_there() {
         return None;
     }
     write(prompt);
     let mut line = String::new();
-    match stdin.lock().read_line(&mut line) {
+    match io::stdin().lock().read_line(&mut line) {
         Ok(1..) => Some(line.trim().to_owned()),
         _ => None,
     }
+}
+
+/// Whether somebody can read a question, and answer it.
+fn somebody_is_there() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// A line that nobody else may see: it is not shown while it is typed.

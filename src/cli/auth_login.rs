@@ -6,8 +6,8 @@
 use std::io::Read;
 
 use super::auth_file::AuthFile;
-use super::{ask, block_on, ui};
-use crate::api::{ApiError, Client, User};
+use super::{ask, ask_host, client_with, interrupt, ui};
+use crate::api::{ApiError, Client, NewToken, Session, User};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -47,25 +47,34 @@ enum Credentials {
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let base = settings.api_url();
     let file = AuthFile::of_user()?;
-    let client = Client::new(&base, None).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))?;
+    let client = client_with(settings, None)?;
     // Nobody types a password for a Host that has no use for it.
-    if block_on(has_no_users(&client))? {
+    if ask_host(settings, has_no_users(&client))? {
         ui::remark(&format!("the Host at {base} has no users: everything is allowed without a login"));
         return Ok(());
     }
     let user = match credentials(arguments)? {
         Credentials::Token(token) => {
-            let user = block_on(whose(&client, &token))?;
+            let user = ask_host(settings, whose(&client, &token))?;
             file.store(&token, &user)?;
             user
         }
-        Credentials::Password { user, password } => block_on(async {
-            let session = client.log_in(&user, &password).await.map_err(|error| refused(&error, &user, &base))?;
-            let token = client.new_token(&session, &token_name()).await;
-            let token = token.map_err(|error| error.failure("the Host makes no token for you"))?;
-            file.store_new(&token, &session.user)?;
-            Ok(session.user)
-        })?,
+        Credentials::Password { user, password } => {
+            let session = ask_host(settings, async {
+                client.log_in(&user, &password).await.map_err(|error| refused(&error, &user, &base))
+            })?;
+            let token = ask_host(settings, new_token(&client, &session))?;
+            if let Err(failure) = file.store_new(&token, &session.user) {
+                // Nobody could use it, or ever revoke it.
+                let client = client.with_token(Some(token.token));
+                let revoked = ask_host(settings, async { Ok(client.revoke(token.id).await) })?;
+                let fate = if revoked.is_ok() { "is revoked again" } else { "could not be revoked again" };
+                return Err(failure
+                    .cause(format!("the token that the Host has made, `{}`, {fate}", token.name))
+                    .hint("make that file writable, then log in again with `kohakuriver auth login`"));
+            }
+            session.user
+        }
     };
     ui::remark(&format!(
         "logged in to {base} as {} ({}); the token is in {}",
@@ -85,6 +94,22 @@ async fn has_no_users(client: &Client) -> Result<bool, Failure> {
         Ok(None) => client.nodes().await.map(|_| true).map_err(|error| error.failure("cannot log in")),
         Ok(Some(_)) | Err(ApiError::Refusal(Refusal::TokenNeeded)) => Ok(false),
         Err(error) => Err(error.failure("cannot log in")),
+    }
+}
+
+/// A token for whoever opened `session`.
+async fn new_token(client: &Client, session: &Session) -> Result<NewToken, Failure> {
+    let name = token_name();
+    let unknown = |failure: Failure| {
+        let failure = failure.cause(format!("whether it has made one is unknown; it would be called `{name}`"));
+        failure.hint("nothing is stored; make another with `kohakuriver auth login`")
+    };
+    match interrupt::unless_raised(client.new_token(session, &name)).await {
+        None => Err(unknown(Failure::interrupted("no longer waiting for the Host's token"))),
+        Some(made) => made.map_err(|error| {
+            let failure = error.failure("the Host makes no token for you");
+            if error.was_not_heard() { failure } else { unknown(failure) }
+        }),
     }
 }
 

@@ -1,8 +1,7 @@
 //! `kohakuriver auth logout`: the stored token goes, here and, where a log-in of ours made it, on the Host.
 
 use super::auth_file::AuthFile;
-use super::{block_on, ui};
-use crate::api::Client;
+use super::{ask_host, client_with, ui};
 use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::{Settings, env_vars, process_environment};
@@ -12,8 +11,8 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     // A broken file is removed all the same.
     let token = Token::from_auth_file(file.path()).ok().flatten();
     if let (Some(token), Some(id)) = (token, file.token_id()) {
-        let revoked = block_on(async {
-            let client = Client::new(&settings.api_url(), Some(token)).map_err(|error| error.failure("no Host"))?;
+        let revoked = ask_host(settings, async {
+            let client = client_with(settings, Some(token))?;
             client.revoke(id).await.map_err(|error| error.failure("the token may still be valid on the Host"))
         });
         if let Err(failure) = revoked {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::auth_file::AuthFile;
-use super::{block_on, client, ui};
+use super::{ask_host, client, ui};
 use crate::api::ApiError;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
@@ -28,7 +28,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         None => Some(AuthFile::of_user()?.path().display().to_string()),
     };
     let client = client(settings)?;
-    let (users, user) = block_on(async {
+    let (users, user) = ask_host(settings, async {
         match client.user().await {
             Ok(user) => Ok((user.is_some(), user)),
             Err(ApiError::Refusal(Refusal::TokenNeeded)) => Ok((true, None)),

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::doctor::diagnose;
 use super::route::{home, no_ssh, route, ssh_program, unusable};
-use super::{block_on, client, ui, vps_cache, vps_ref};
+use super::{ask_host, client, ui, vps_cache, vps_ref};
 use crate::api::{ApiError, locate, refused};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
@@ -86,7 +86,7 @@ pub(super) fn enter(settings: &Settings, id: TaskId, key: Option<PathBuf>) -> Re
 /// The ssh command that `arguments` ask for, once the Host says that the VPS can be reached.
 fn command(settings: &Settings, arguments: &Arguments) -> Result<SshCommand, Failure> {
     let vps = vps_ref(&arguments.vps)?;
-    let id = block_on(find(settings, &vps, arguments.wait.is_some()))?;
+    let id = ask_host(settings, find(settings, &vps, arguments.wait.is_some()))?;
     let home = home()?;
     let ssh = ssh_program().ok_or_else(no_ssh)?;
     Ok(SshCommand {

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::change::Change;
 use super::denied::denied;
 use super::new_key::{NewKey, read_public_key};
 use super::order_flags::OrderFlags;
 use super::route::home;
 use super::wait::{DEFAULT_WAIT, until_ssh_answers};
-use super::{block_on, client, connect, interrupt, progress, ssh_config, ui};
-use crate::api::{Access, ApiError, Client, Created, Order, Vps};
+use super::{ask_host, block_on, client, connect, interrupt, ssh_config, ui};
+use crate::api::{Access, Client, Created, Generation, Order, Vps};
 use crate::failure::Failure;
 use crate::seconds;
 use crate::settings::Settings;
@@ -86,22 +87,29 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
         );
     }
     let client = client(settings)?;
+    // Before a key is made for a Host that isn't there.
+    let generation = ask_host(settings, async {
+        client.generation().await.map_err(|error| denied(&error, "cannot create the VPS", None))
+    })?;
     let mut key = None;
     let created = block_on(async {
-        tokio::select! {
-            biased;
-            () = interrupt::raised() => Err(None),
-            created = create(&client, &mut order, arguments.key.gen_ssh_key, &home, &mut key) => created.map_err(Some),
-        }
-        .map_err(|failure| stopped(failure, key.as_ref()))
+        let request = create(&client, generation, &mut order, arguments.key.gen_ssh_key.then_some(&*home), &mut key);
+        let created = interrupt::unless_raised(request).await;
+        created.unwrap_or_else(|| Err(change(key.as_ref()).abandoned()))
     })?;
     let moved = key.as_mut().map(|key| key.belongs_to(created.id));
     let key_file = moved.as_ref().map(|(path, _)| path.as_path());
     // What it adds is not worth a failure: the VPS is there.
-    let vps = block_on(async { Ok(client.vps(&VpsRef::Id(created.id)).await.ok()) })?;
-    tell(&order, &created, vps.as_ref(), key_file, arguments.json)?;
+    let looked = ask_host(settings, async { Ok(interrupt::unless_raised(client.vps(&VpsRef::Id(created.id))).await) })?;
+    let interrupted = looked.is_none();
+    tell(&order, &created, looked.and_then(Result::ok).as_ref(), key_file, arguments.json)?;
     if let Some((_, Err(failure))) = &moved {
         ui::remark(failure.render("warning").trim_end());
+    }
+    if interrupted {
+        return Err(Failure::interrupted(format!("no longer waiting for VPS {}", created.id))
+            .cause("it is made, and goes on without us")
+            .hint(format!("see how it is with `kohakuriver vps status {}`", created.id)));
     }
     ssh_config::follow(settings);
     if let Some(limit) = wait {
@@ -111,64 +119,50 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
         }
     }
     if arguments.connect {
-        let private = arguments.key.public_key_file.as_deref().and_then(private_half);
+        let private = arguments.key.public_key_file.and_then(|public| private_half(&in_home(&public, &home)));
         return connect::enter(settings, created.id, key_file.map(Path::to_owned).or(private));
     }
     Ok(())
 }
 
-/// Asks the Host. A key that is made for it is in `key` from then on.
+/// Asks the Host. A key that is made for it, below `key_home`, is in `key` from then on.
 async fn create(
     client: &Client,
+    generation: Generation,
     order: &mut Order,
-    make_key: bool,
-    home: &Path,
+    key_home: Option<&Path>,
     key: &mut Option<NewKey>,
 ) -> Result<Created, Failure> {
-    let failed = |error: &ApiError| denied(error, "cannot create the VPS", None);
-    // Before a key is made for a Host that isn't there.
-    client.is_older().await.map_err(|error| failed(&error))?;
-    if make_key {
+    if let Some(home) = key_home {
         let made = key.insert(NewKey::make(home)?);
         order.access = Access::Key(made.public_half()?);
         made.is_sent();
     }
-    let created = progress::during("the Host and its Runner make the VPS", client.create(order)).await;
+    let change = change(key.as_ref());
+    let created = change.waited_for(client.create(generation, order)).await;
     created.map_err(|error| {
         if error.was_not_heard() {
             key.iter_mut().for_each(NewKey::is_not_sent);
-            return failed(&error);
         }
-        failed(&error).cause("whether the Host has made it nevertheless is unknown").hint(look(key.as_ref()))
+        change.failed(&error)
     })
 }
 
-/// What is said when there is no answer: of the failure, or of none when the user has ended it.
-fn stopped(failure: Option<Failure>, key: Option<&NewKey>) -> Failure {
-    failure.unwrap_or_else(|| {
-        let failure = Failure::interrupted("no longer waiting for the Host");
-        match key.and_then(NewKey::kept) {
-            None => failure.cause("the VPS may be made nevertheless"),
-            Some(_) => failure.cause("the VPS may be made nevertheless, with the key that was made for it"),
-        }
-        .hint(look(key))
-    })
-}
-
-fn look(key: Option<&NewKey>) -> String {
+/// What the Host is asked, with the key that was made for it.
+fn change(key: Option<&NewKey>) -> Change {
     let list = "see whether it is there with `kohakuriver vps list`";
-    match key.and_then(NewKey::kept) {
+    let look = match key.and_then(NewKey::kept) {
         Some(path) => format!("{list}; its key is {}", path.display()),
         None => list.to_owned(),
-    }
+    };
+    Change { what: "create the VPS".to_owned(), vps: None, look }
 }
 
 impl KeyFlags {
     /// Who may log in, as far as it is known before a key is made.
     fn given(&self, home: &Path) -> Result<Access, Failure> {
         if let Some(path) = &self.public_key_file {
-            let path = path.strip_prefix("~").map_or_else(|_| path.clone(), |rest| home.join(rest));
-            return read_public_key(&path).map(Access::Key);
+            return read_public_key(&in_home(path, home)).map(Access::Key);
         }
         if let Some(text) = &self.public_key_string {
             let checked = authorized_key::check(text).map_err(|error| {
@@ -178,6 +172,11 @@ impl KeyFlags {
         }
         Ok(if self.no_ssh_key { Access::Everybody } else { Access::Terminals })
     }
+}
+
+/// `path`, where `~` stands for `home`: a shell leaves it alone behind `--public-key-file=`.
+fn in_home(path: &Path, home: &Path) -> PathBuf {
+    path.strip_prefix("~").map_or_else(|_| path.to_owned(), |rest| home.join(rest))
 }
 
 /// The private key that belongs to a public one's file, where it lies beside it.

@@ -4,25 +4,26 @@ use crate::api::{ApiError, Freeze};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::status::VpsStatus;
+use crate::target::TaskId;
 
 /// What a user is told of a call that should have changed something; `what` says what was attempted. `vps` is the VPS that
 /// it was about.
-pub(super) fn denied(error: &ApiError, what: impl Into<String>, vps: Option<&str>) -> Failure {
+pub(super) fn denied(error: &ApiError, what: impl Into<String>, vps: Option<TaskId>) -> Failure {
+    let named = vps.map_or_else(|| "VPS".to_owned(), |vps| vps.to_string());
     match error {
         ApiError::Status { base, status, detail } if *status < 500 || !detail.is_empty() => Failure::new(what)
             .cause(format!("the Host at {base} says: {detail}"))
-            .maybe_hint(hint(*status, detail, vps.unwrap_or("VPS"))),
+            .maybe_hint(hint(*status, detail, &named)),
         ApiError::Refusal(refusal) if vps.is_some() => {
-            let vps = vps.unwrap_or_default();
-            let cause = refusal.detail().unwrap_or_else(|| refusal.title(vps));
-            Failure::new(what).cause(cause).maybe_hint(refusal.hint(vps))
+            let cause = refusal.detail().unwrap_or_else(|| refusal.title(&named));
+            Failure::new(what).cause(cause).maybe_hint(refusal.hint(&named))
         }
         other => other.failure(what),
     }
 }
 
 /// What a Runner failed to do, which its Host reports as done.
-pub(super) fn runner_failed(freeze: Freeze, vps: &str, message: &str, base: &str) -> Failure {
+pub(super) fn runner_failed(freeze: Freeze, vps: TaskId, message: &str, base: &str) -> Failure {
     Failure::new(format!("cannot {} VPS {vps}", freeze.verb()))
         .cause(format!("the Host at {base} says: {message}"))
         .hint("see whether its Runner is online with `kohakuriver node list`")
@@ -93,7 +94,7 @@ mod tests {
             (500, "Failed to generate SSH keypair", "kohakuriver-host"),
         ] {
             let error = ApiError::Status { base: "http://head:8000".into(), status, detail: detail.into() };
-            let text = denied(&error, "cannot do it to VPS 42", Some("42")).render("p");
+            let text = denied(&error, "cannot do it to VPS 42", TaskId::parse("42")).render("p");
             let expected =
                 format!("p: cannot do it to VPS 42\n  caused by: the Host at http://head:8000 says: {detail}\n");
             assert!(text.starts_with(&expected), "{text}");

@@ -1,7 +1,8 @@
 //! `kohakuriver vps pause` and `vps resume`.
 
-use super::denied::{denied, runner_failed};
-use super::{block_on, client, one_vps, ui, vps_cache, vps_ref};
+use super::change::Change;
+use super::denied::runner_failed;
+use super::{ask_host, block_on, client, one_to_change, ui, vps_cache, vps_ref};
 use crate::api::{Freeze, succeeded};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -16,16 +17,13 @@ pub(super) struct Arguments {
 pub(super) fn run(settings: &Settings, arguments: &Arguments, freeze: Freeze) -> Result<(), Failure> {
     let wanted = vps_ref(&arguments.vps)?;
     let client = client(settings)?;
-    block_on(async {
-        let id = one_vps(&client, &wanted).await?.id;
-        let what = format!("cannot {} VPS {id}", freeze.verb());
-        let said = client.freeze(id, freeze).await;
-        let message = said.map_err(|error| denied(&error, what, Some(&id.to_string())))?;
-        // A Host says OK as well when its Runner didn't do it.
-        if !succeeded(&message) {
-            return Err(runner_failed(freeze, &id.to_string(), &message, client.base()));
-        }
-        ui::remark(&message);
-        Ok(())
-    })
+    let (vps, generation) = ask_host(settings, one_to_change(&client, &wanted))?;
+    let request = client.freeze(generation, vps.id, freeze);
+    let message = block_on(Change::of(freeze.verb(), vps.id).ask(request))?;
+    // A Host says OK as well when its Runner didn't do it.
+    if !succeeded(&message) {
+        return Err(runner_failed(freeze, vps.id, &message, client.base()));
+    }
+    ui::remark(&message);
+    Ok(())
 }

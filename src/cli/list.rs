@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::table::{Column, table};
 use super::watch::{self, View, WatchFlags};
-use super::{client, ui, vps_cache};
+use super::{client, the_host, ui, vps_cache};
 use crate::api::{Node, Vps, ago};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let client = client(settings)?;
-    watch::show(&arguments.watch, async || {
+    watch::show(&arguments.watch, &the_host(settings), async || {
         let list = client.list(arguments.all).await.map_err(|error| error.failure("cannot list the VPSes"))?;
         vps_cache::keep(client.base(), &list);
         if arguments.watch.json {

@@ -11,6 +11,7 @@ mod auth_file;
 mod auth_login;
 mod auth_logout;
 mod auth_status;
+mod change;
 mod completions;
 mod config;
 mod connect;
@@ -55,7 +56,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use man::Manual;
 
-use crate::api::{Client, Freeze, Vps, refused};
+use crate::api::{Client, Freeze, Generation, Vps, refused};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::seconds;
@@ -300,13 +301,33 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .enable_all()
         .build()
         .map_err(|error| Failure::new("cannot start").because(&error))?;
-    runtime.block_on(work)
+    let done = runtime.block_on(work);
+    // The system's resolver can't be stopped, and may go on for longer than anything here may take.
+    runtime.shutdown_background();
+    done
+}
+
+/// Runs `work`, which asks the Host and changes nothing.
+fn ask_host<T>(settings: &Settings, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    block_on(progress::while_asking(&the_host(settings), work))
+}
+
+/// The Host in force, as messages name it.
+fn the_host(settings: &Settings) -> String {
+    format!("the Host at {}", settings.api_url())
 }
 
 /// The VPS that `wanted` names; a command task is none.
 async fn one_vps(client: &Client, wanted: &VpsRef) -> Result<Vps, Failure> {
     let vps = client.vps(wanted).await.map_err(|error| error.about(wanted, client.base()))?;
     if vps.is_vps { Ok(vps) } else { Err(refused(&Refusal::NotVps, &wanted.to_string(), client.base())) }
+}
+
+/// The VPS that `wanted` names, which is to be changed, and the calls by which this Host changes one.
+async fn one_to_change(client: &Client, wanted: &VpsRef) -> Result<(Vps, Generation), Failure> {
+    let vps = one_vps(client, wanted).await?;
+    let generation = client.generation().await.map_err(|error| error.about(wanted, client.base()))?;
+    Ok((vps, generation))
 }
 
 /// A VPS in a question to the user.
@@ -323,6 +344,10 @@ fn vps_ref(typed: &str) -> Result<VpsRef, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
 
     fn parse(line: &str) -> Result<CommandLine, clap::Error> {
@@ -363,6 +388,26 @@ mod tests {
         ] {
             assert!(parse(line).unwrap_err().use_stderr(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_resolver_that_does_not_come_back_is_not_waited_for() {
+        let (release, held) = mpsc::channel::<()>();
+        let (tell_start, started) = mpsc::channel();
+        let (tell_end, ended) = mpsc::channel();
+        thread::spawn(move || {
+            let done = block_on(async {
+                tokio::task::spawn_blocking(move || {
+                    tell_start.send(()).unwrap();
+                    held.recv()
+                });
+                started.recv().unwrap();
+                Ok(())
+            });
+            tell_end.send(done.is_ok())
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(true));
+        drop(release);
     }
 
     #[test]

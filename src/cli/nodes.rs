@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::table::{Column, table};
-use super::{block_on, client, ui};
+use super::{ask_host, client, ui};
 use crate::api::{Node, ago};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let all = block_on(async {
+    let all = ask_host(settings, async {
         let client = client(settings)?;
         client.nodes().await.map_err(|error| error.failure("cannot list the Runners"))
     })?;

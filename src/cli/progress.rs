@@ -1,8 +1,10 @@
 //! What is being waited for, on stderr: one line that moves where the terminal can, else one line for each new reason.
 
-use std::future::Future;
 use std::io::{self, IsTerminal, Write};
+use std::pin::pin;
 use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 
 use super::{PROGRAM, ui};
 use crate::text::printable;
@@ -15,62 +17,114 @@ const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 /// How long something may take before it is said that it does.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Says `what` while `work` takes its time.
+/// Says `what` once `work` takes its time; in a script's log, too.
 pub(super) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    let mut progress = tokio::select! {
-        done = &mut work => return done,
-        () = tokio::time::sleep(SILENCE) => Progress::new(),
-    };
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = progress.say(what, SILENCE) => {}
-        }
+    late(Progress::new(), what, work).await
+}
+
+/// Says on a terminal that `whom`, who is asked something, takes their time. A script only wants the answer.
+pub(super) async fn while_asking<T>(whom: &str, work: impl Future<Output = T>) -> T {
+    late(Progress::for_people(), &format!("{whom} takes its time"), work).await
+}
+
+async fn late<T>(mut progress: Progress, what: &str, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    match timeout(SILENCE, &mut work).await {
+        Ok(done) => done,
+        Err(_) => progress.beside(what, work).await,
     }
 }
 
 /// Goes from the terminal when it is dropped.
 pub(super) struct Progress {
     began: Instant,
-    moves: bool,
+    manner: Manner,
     said: String,
+}
+
+#[derive(PartialEq, Eq)]
+enum Manner {
+    /// A line that is written over.
+    Moves,
+    /// A line for each reason.
+    Lines,
+    Silent,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
-        let moves = io::stderr().is_terminal() && !ui::is_dumb();
-        Self { began: Instant::now(), moves, said: String::new() }
+        Self::told_else(Manner::Lines)
     }
 
-    /// Says that `what` is waited for, for as long as `pause`.
-    pub(super) async fn say(&mut self, what: &str, pause: Duration) {
+    /// Nothing where no person looks.
+    fn for_people() -> Self {
+        Self::told_else(Manner::Silent)
+    }
+
+    /// In the manner `elsewhere` where stderr is no terminal.
+    fn told_else(elsewhere: Manner) -> Self {
+        let manner = match io::stderr().is_terminal() {
+            true if ui::is_dumb() => Manner::Lines,
+            true => Manner::Moves,
+            false => elsewhere,
+        };
+        Self { began: Instant::now(), manner, said: String::new() }
+    }
+
+    /// Says that `what` is waited for, as long as `work` goes on.
+    pub(super) async fn beside<T>(&mut self, what: &str, work: impl Future<Output = T>) -> T {
         let what = printable(what);
-        if !self.moves {
-            if self.said != what {
-                print(&format!("{PROGRAM}: {what}; waiting\n"));
-                self.said = what;
+        let mut work = pin!(work);
+        loop {
+            self.say(&what);
+            if let Ok(done) = timeout(FRAME, &mut work).await {
+                return done;
             }
-            return tokio::time::sleep(pause).await;
         }
-        self.said.clone_from(&what);
-        let end = Instant::now() + pause;
-        while Instant::now() < end {
-            let elapsed = self.began.elapsed();
-            let frame = FRAMES[(elapsed.as_millis() / FRAME.as_millis()) as usize % FRAMES.len()];
-            let line = format!("{frame} {what}; {} s", elapsed.as_secs());
-            print(&format!("\r{}\x1b[K", ui::cut(&line, stderr_width())));
-            tokio::time::sleep(FRAME).await;
+    }
+
+    fn say(&mut self, what: &str) {
+        match self.manner {
+            Manner::Moves => {
+                let elapsed = self.began.elapsed();
+                let frame = FRAMES[(elapsed.as_millis() / FRAME.as_millis()) as usize % FRAMES.len()];
+                draw(&format!("{frame} {what}; {} s", elapsed.as_secs()));
+            }
+            Manner::Lines if self.said != what => print(&format!("{PROGRAM}: {what}; waiting\n")),
+            Manner::Lines | Manner::Silent => {}
         }
+        what.clone_into(&mut self.said);
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.moves && !self.said.is_empty() {
-            print("\r\x1b[K");
+        if self.manner == Manner::Moves && !self.said.is_empty() {
+            draw("");
         }
     }
+}
+
+/// The steps of work that is not asynchronous, where only a terminal is told of them. Goes from it when it is dropped.
+pub(super) struct Steps(Progress);
+
+impl Steps {
+    pub(super) fn new() -> Self {
+        Self(Progress::for_people())
+    }
+
+    /// Shows that `what` is at work now.
+    pub(super) fn show(&mut self, what: &str) {
+        if self.0.manner == Manner::Moves {
+            draw(what);
+            what.clone_into(&mut self.0.said);
+        }
+    }
+}
+
+/// `line` in the place of the one before it (ECMA-48: EL).
+fn draw(line: &str) {
+    print(&format!("\r{}\x1b[K", ui::cut(line, stderr_width())));
 }
 
 /// A line that is wider would leave its beginning behind.

@@ -6,13 +6,15 @@
 use std::time::Duration;
 
 use super::ask::confirm;
-use super::denied::denied;
+use super::change::Change;
 use super::passwordless::{self, Verdict};
 use super::wait::{DEFAULT_WAIT, until_ssh_answers};
-use super::{block_on, client, named, one_vps, progress, ssh_config, ui, vps_cache, vps_ref};
+use super::{ask_host, block_on, client, named, one_to_change, ssh_config, ui, vps_cache, vps_ref};
+use crate::api::Generation;
 use crate::failure::Failure;
 use crate::seconds;
 use crate::settings::Settings;
+use crate::target::TaskId;
 
 /// How long sshd is waited for without `--wait`, to see how it lets people in.
 const CHECK_PATIENCE: Duration = Duration::from_secs(30);
@@ -40,19 +42,14 @@ pub(super) struct Arguments {
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let wanted = vps_ref(&arguments.vps)?;
     let client = client(settings)?;
-    let vps = block_on(one_vps(&client, &wanted))?;
+    let (vps, generation) = ask_host(settings, one_to_change(&client, &wanted))?;
     let (id, is_machine) = (vps.id, vps.backend.as_deref() == Some(MACHINE));
-    let failed = |error| denied(&error, format!("cannot restart VPS {id}"), Some(&id.to_string()));
-    if block_on(async { client.is_older().await.map_err(failed) })? {
-        // Before it is asked for a yes.
-        return block_on(async { client.restart(id).await.map_err(failed) }).map(drop);
-    }
-    if !is_machine {
+    // Nobody says yes to what an older Host can't do.
+    if !is_machine && generation == Generation::Todays {
         let anew = "The Host makes a container anew, and lets everybody in as root without a key then.";
         confirm(&format!("Restart VPS {}? {anew}", named(&vps)), arguments.yes)?;
     }
-    let restarted = progress::during("the Host and its Runner restart the VPS", client.restart(id));
-    let message = block_on(async { restarted.await.map_err(failed) })?;
+    let message = block_on(Change::of("restart", id).ask(client.restart(generation, id)))?;
     ui::remark(&message);
     ssh_config::follow(settings);
     let patience = match arguments.wait {
@@ -60,26 +57,36 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         None if is_machine => return Ok(()),
         None => CHECK_PATIENCE,
     };
-    let answers = block_on(until_ssh_answers(settings, &client, id, patience));
-    match answers {
-        Err(failure) if arguments.wait.is_some() || failure.is_interrupted() => return Err(failure),
-        Ok(()) if is_machine => return Ok(()),
-        Ok(()) => {}
-        Err(_) => {
-            ui::remark(&format!(
-                "warning: VPS {id} does not answer yet, so whether it takes logins without a key is unknown"
-            ));
-            return Ok(());
+    match block_on(until_ssh_answers(settings, &client, id, patience)) {
+        Ok(()) if is_machine => Ok(()),
+        Ok(()) => tell_who_gets_in(settings, id),
+        Err(failure) => {
+            if !is_machine {
+                ui::remark(&format!("warning: {}", unknown(id)));
+            }
+            // Without `--wait` all that was asked for is done.
+            if arguments.wait.is_some() || failure.is_interrupted() {
+                return Err(failure);
+            }
+            ui::remark(failure.render("warning").trim_end());
+            Ok(())
         }
     }
-    ui::remark(&match passwordless::check(settings, id)? {
+}
+
+fn tell_who_gets_in(settings: &Settings, id: TaskId) -> Result<(), Failure> {
+    ui::remark(&match block_on(passwordless::check(settings, id))? {
         Verdict::Open => format!(
             "warning: VPS {id} takes logins as root without a key, from everybody who reaches the Host's SSH proxy;\n  \
              set a key and `PermitEmptyPasswords no` in it (`kohakuriver vps connect {id}`), or end it with \
              `kohakuriver vps stop {id}`"
         ),
         Verdict::Closed => format!("VPS {id} answers, and takes no login without a key"),
-        Verdict::Unknown(why) => format!("warning: whether VPS {id} takes logins without a key is unknown: {why}"),
+        Verdict::Unknown(why) => format!("warning: {}: {why}", unknown(id)),
     });
     Ok(())
+}
+
+fn unknown(id: TaskId) -> String {
+    format!("whether VPS {id} takes logins without a key is unknown")
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::table::{Column, table};
 use super::ui::Look;
 use super::watch::{self, View, WatchFlags};
-use super::{block_on, client, ui, vps_ref};
+use super::{ask_host, block_on, client, progress, ui, vps_ref};
 use crate::api::{Admin, ApiError, Tunnel};
 use crate::failure::Failure;
 use crate::settings::{ADMIN_FORM, ProxyAddress, Settings};
@@ -65,15 +65,16 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let base = settings.gateway_admin_url();
     let admin = Admin::new(&base).map_err(|error| Failure::usage(format!("cannot ask {base}")).because(&error))?;
     let gateway = Gateway { admin, settings };
+    let whom = format!("the gateway at {base}");
     if let Some(id) = arguments.end {
-        return block_on(gateway.end(id));
+        return block_on(progress::while_asking(&whom, gateway.end(id)));
     }
     let vps = match &arguments.vps {
-        Some(typed) => Some(block_on(find(settings, &vps_ref(typed)?))?),
+        Some(typed) => Some(ask_host(settings, find(settings, &vps_ref(typed)?))?),
         None => None,
     };
     let last = RefCell::new(None);
-    watch::show(&arguments.watch, async || {
+    watch::show(&arguments.watch, &whom, async || {
         let mut tunnels = gateway.tunnels().await?;
         tunnels.retain(|tunnel| vps.is_none_or(|vps| vps == tunnel.vps));
         let before: Option<Sample> = last.replace(Some(Sample::of(&tunnels)));

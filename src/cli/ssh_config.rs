@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::route::{home, route, ssh_program, unusable};
 use super::ssh_entries::{Listed, listed};
 use super::ssh_files::{Change, Files, write_ours};
-use super::{PROGRAM, block_on, text_diff, ui, vps_cache};
+use super::{PROGRAM, ask_host, text_diff, ui, vps_cache};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::stanzas;
@@ -74,7 +74,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
 /// The file's text for the settings in force, and what it lists.
 fn make(settings: &Settings, home: &Path) -> Result<(Vec<u8>, Listed), Failure> {
     let route = route(settings, home, ssh_program().as_deref(), None)?;
-    let listed = block_on(listed(settings, home))?;
+    let listed = ask_host(settings, listed(settings, home))?;
     let text = stanzas::render(&route, &made_by(settings), &listed.entries).map_err(|error| unusable(&error))?;
     Ok((text, listed))
 }

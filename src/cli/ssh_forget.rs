@@ -1,7 +1,7 @@
 //! `kohakuriver ssh forget`: the host key of a VPS that was re-created is not that of before.
 
 use super::route::home;
-use super::{block_on, client, ui, vps_cache, vps_ref};
+use super::{ask_host, client, ui, vps_cache, vps_ref};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::{KnownHosts, KnownHostsError};
@@ -19,7 +19,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let vps = vps_ref(&arguments.vps)?;
     let id = match &vps {
         VpsRef::Id(id) => *id,
-        VpsRef::Name(name) => block_on(async {
+        VpsRef::Name(name) => ask_host(settings, async {
             let client = client(settings)?;
             client.id_of(name).await.map_err(|error| error.about(&vps, client.base()))
         })?,

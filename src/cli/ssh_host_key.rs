@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{PROGRAM, block_on, client, ui};
+use super::{PROGRAM, ask_host, client, ui};
 use crate::api::started_at;
 use crate::failure::Failure;
 use crate::names;
@@ -43,7 +43,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let Ok(Target::Vps(vps)) = Target::parse(&arguments.asked, SSH_PORT) else { return Ok(()) };
     let id = match &vps {
         VpsRef::Id(id) => *id,
-        VpsRef::Name(name) => block_on(async {
+        VpsRef::Name(name) => ask_host(settings, async {
             let client = client(settings)?;
             names::look_up(&client, name).await.map_err(|error| error.about(&vps, client.base()))
         })?,
@@ -99,7 +99,7 @@ fn reason(started: Option<SystemTime>, stored: Option<SystemTime>) -> Reason {
 /// What a key of another VPS's, or of a VPS that was re-created, may mean; `kind` is the type of the one that was shown.
 pub(super) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Known]) -> Failure {
     let stored = known.iter().filter_map(|known| known.stored).max();
-    let started = block_on(async {
+    let started = ask_host(settings, async {
         let client = client(settings)?;
         Ok(tokio::time::timeout(ASKING_LIMIT, started_at(&client, id)).await.ok().flatten())
     });

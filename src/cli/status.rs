@@ -2,7 +2,7 @@
 
 use super::list::{as_json, ssh_port};
 use super::watch::{self, View, WatchFlags};
-use super::{client, one_vps, ui, vps_cache, vps_ref};
+use super::{client, one_vps, the_host, ui, vps_cache, vps_ref};
 use crate::api::{Node, Vps, ago};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let wanted = vps_ref(&arguments.vps)?;
     let client = client(settings)?;
-    watch::show(&arguments.watch, async || {
+    watch::show(&arguments.watch, &the_host(settings), async || {
         let vps = one_vps(&client, &wanted).await?;
         if arguments.watch.json {
             return Ok(View::Json(as_json(&vps)));

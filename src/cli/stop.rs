@@ -1,8 +1,8 @@
 //! `kohakuriver vps stop`: the end of a VPS. A Host can't start one again, so it is asked first.
 
 use super::ask::confirm;
-use super::denied::denied;
-use super::{block_on, client, named, one_vps, ssh_config, ui, vps_cache, vps_ref};
+use super::change::Change;
+use super::{ask_host, block_on, client, named, one_to_change, ssh_config, ui, vps_cache, vps_ref};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -20,12 +20,9 @@ pub(super) struct Arguments {
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let wanted = vps_ref(&arguments.vps)?;
     let client = client(settings)?;
-    let vps = block_on(one_vps(&client, &wanted))?;
+    let (vps, generation) = ask_host(settings, one_to_change(&client, &wanted))?;
     confirm(&format!("Stop VPS {}? A stopped VPS can't be started again.", named(&vps)), arguments.yes)?;
-    let message = block_on(async {
-        let said = client.stop(vps.id).await;
-        said.map_err(|error| denied(&error, format!("cannot stop VPS {}", vps.id), Some(&vps.id.to_string())))
-    })?;
+    let message = block_on(Change::of("stop", vps.id).ask(client.stop(generation, vps.id)))?;
     ui::remark(&message);
     ssh_config::follow(settings);
     Ok(())

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::interrupt;
-use super::progress::Progress;
+use super::progress::{Progress, during};
 use super::route::proxy_program;
 use crate::api::{ApiError, Client, locate, refused};
 use crate::failure::Failure;
@@ -46,39 +46,44 @@ pub(super) async fn until_ssh_answers(
     let deadline = Instant::now() + limit;
     let mut progress = Progress::new();
     let waiting = async {
+        let mut looked = during(&format!("looking at VPS {id}"), look(settings, client, id, deadline)).await?;
         loop {
-            let last = match look(settings, client, id, deadline).await? {
-                None => return Ok(()),
-                Some(why) => why,
-            };
+            let Some(last) = looked else { return Ok(()) };
             if Instant::now() + PAUSE >= deadline {
                 return Err(Failure::new(format!("VPS {id} does not answer on SSH yet"))
                     .cause(last)
                     .cause(format!("waited for {} s", limit.as_secs()))
                     .hint(format!("it goes on; get in later with `kohakuriver vps connect {id} --wait`")));
             }
-            progress.say(&last, PAUSE).await;
+            let again = async {
+                sleep(PAUSE).await;
+                look(settings, client, id, deadline).await
+            };
+            looked = progress.beside(&last, again).await?;
         }
     };
-    tokio::select! {
-        result = waiting => result,
-        () = interrupt::raised() => Err(Failure::interrupted(format!("no longer waiting for VPS {id}")).hint(format!(
+    interrupt::unless_raised(waiting).await.unwrap_or_else(|| {
+        Err(Failure::interrupted(format!("no longer waiting for VPS {id}")).hint(format!(
             "it goes on without us; get in with `kohakuriver vps connect {id} --wait`, end it with `kohakuriver vps stop {id}`"
-        ))),
-    }
+        )))
+    })
 }
 
 /// `None` when its sshd has answered, else what it is that takes time.
 async fn look(settings: &Settings, client: &Client, id: TaskId, deadline: Instant) -> Result<Option<String>, Failure> {
     let about = |error: ApiError| error.about(&VpsRef::Id(id), client.base());
-    let vps = match client.vps(&VpsRef::Id(id)).await {
+    let asked = async {
+        let vps = client.vps(&VpsRef::Id(id)).await?;
+        let node = match &vps.node {
+            Some(name) => client.node(name).await?,
+            None => None,
+        };
+        Ok((vps, node))
+    };
+    let (vps, node) = match asked.await {
         // A Host that is busy making a VPS may be slow to tell of it.
         Err(error @ (ApiError::Timeout { .. } | ApiError::Unreachable { .. })) => return Ok(Some(error.to_string())),
-        vps => vps.map_err(about)?,
-    };
-    let node = match &vps.node {
-        Some(name) => client.node(name).await.map_err(about)?,
-        None => None,
+        found => found.map_err(about)?,
     };
     match locate(&vps, node.as_ref()) {
         Err(refusal @ Refusal::Starting(_)) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::progress::while_asking;
 use super::{PROGRAM, block_on, interrupt, ui};
 use crate::failure::Failure;
 use crate::seconds;
@@ -43,10 +44,15 @@ pub(super) enum View {
     Nothing(String),
 }
 
-/// Shows what `look` finds: once, or as often as `arguments` say.
-pub(super) fn show(arguments: &WatchFlags, look: impl AsyncFn() -> Result<View, Failure>) -> Result<(), Failure> {
+/// Shows what `look` finds: once, or as often as `arguments` say. `whom` it asks is said when that takes its time.
+pub(super) fn show(
+    arguments: &WatchFlags,
+    whom: &str,
+    look: impl AsyncFn() -> Result<View, Failure>,
+) -> Result<(), Failure> {
+    let first = while_asking(whom, look());
     let Some(every) = arguments.watch else {
-        return match block_on(look())? {
+        return match block_on(first)? {
             View::Text(text) => ui::print(&text),
             View::Json(value) => ui::print(&ui::json(&value)),
             View::Nothing(remark) => {
@@ -57,7 +63,7 @@ pub(super) fn show(arguments: &WatchFlags, look: impl AsyncFn() -> Result<View, 
     };
     block_on(async {
         let mut screen = Screen::new();
-        let mut view = look().await?;
+        let mut view = first.await?;
         let interrupted = interrupt::raised();
         tokio::pin!(interrupted);
         loop {

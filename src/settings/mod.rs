@@ -231,18 +231,20 @@ fn pick_address(
     }
     let Some(typed) = pick_optional(None, env, file) else { return Ok(None) };
     let value = typed.value.parse().map_err(|error| {
-        let named = match &typed.source {
-            Source::Env(name) => (*name).to_owned(),
-            source => format!("`{key}` in {source}"),
+        let (named, hint) = match &typed.source {
+            Source::Env(name) => ((*name).to_owned(), format!("`export {name}=HOST[:PORT]`, or `unset {name}`")),
+            source => (format!("`{key}` in {source}"), "`kohakuriver config path` tells where that is".to_owned()),
         };
-        Failure::usage(format!("{named} is `{}`", without_credentials(&typed.value))).cause(why(error))
+        Failure::usage(format!("{named} is `{}`", without_credentials(&typed.value))).cause(why(error)).hint(hint)
     })?;
     Ok(Some(Setting { value, source: typed.source }))
 }
 
 fn env_text(env: Environment<'_>, name: &'static str) -> Result<Option<(String, &'static str)>, Failure> {
     let Some(value) = env(name) else { return Ok(None) };
-    let value = value.into_string().map_err(|_| Failure::usage(format!("{name} is not valid UTF-8")))?;
+    let value = value.into_string().map_err(|_| {
+        Failure::usage(format!("{name} is not valid UTF-8")).hint(format!("set it again, or `unset {name}`"))
+    })?;
     Ok(Some((value, name)))
 }
 
@@ -334,7 +336,7 @@ mod tests {
         ] {
             let failure = resolve(Flags::default(), &[(name, value)], "{}").unwrap_err();
             let text = failure.render("p");
-            assert!(text.contains(name) && text.contains(value), "{text}");
+            assert!(text.contains(name) && text.contains(value) && text.contains("\n  hint: "), "{text}");
         }
     }
 }

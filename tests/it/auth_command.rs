@@ -79,7 +79,8 @@ fn a_password_makes_a_token_and_logout_revokes_it() {
         run.stdin(format!("{password}\n")).output()
     };
     let outcome = login("operator1", "wrong");
-    outcome.exits(1).prints_nothing().says(&["cannot log in as operator1\n", "says: wrong user name or password"]);
+    outcome.exits(1).prints_nothing().fails_with("kohakuriver", "cannot log in as operator1", "kohakuriver auth login");
+    outcome.says(&["says: wrong user name or password\n"]);
     login("disabled1", PASSWORD).exits(1).says(&["says: Account is disabled\n"]);
     login("operator1", "").exits(2);
     assert!(!home.join(FILE).exists());
@@ -145,6 +146,19 @@ fn a_script_without_a_terminal_is_told_what_to_give() {
     let (home, host) = (Home::new(), host());
     host.run(&home, &["auth", "login"]).output().exits(2).says(&["no terminal to ask on", "--token-stdin"]);
     host.run(&home, &["auth", "login", "--password-stdin"]).output().exits(2).prints_nothing();
+}
+
+/// Nobody could use it, or ever revoke it.
+#[test]
+fn a_token_that_can_not_be_stored_is_revoked() {
+    let (home, host) = (Home::new(), host());
+    fs::create_dir_all(home.join(FILE)).unwrap();
+    let login = host.run(&home, &["auth", "login", "--user", "operator1", "--password-stdin"]);
+    let outcome = login.stdin(format!("{PASSWORD}\n")).output();
+    let what = format!("cannot store the token in {}", home.join(FILE).display());
+    keeps_secrets(&outcome).exits(1).fails_with("kohakuriver", &what, "kohakuriver auth login");
+    outcome.says(&["`, is revoked again\n"]);
+    assert_eq!(host.change(|state| state.revoked.clone()), [MADE]);
 }
 
 /// On a terminal, with everything that appears there.

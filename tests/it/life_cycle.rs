@@ -1,10 +1,7 @@
 //! `vps stop`, `restart`, `pause` and `resume`: what is asked before, what a Host says, and what is looked at afterwards.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
@@ -12,7 +9,6 @@ use crate::support::gateway::{Gateway, NODE, NODE_DOWN};
 use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, OPERATOR, USER, vps};
 use crate::support::older_host::{OlderHost, task};
-use crate::support::peers::{Peer, read_head};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::Sshd;
@@ -45,6 +41,9 @@ fn stop_asks_first() {
         outcome.exits(1).check(outcome.text().contains(&question), &question);
         outcome.check(outcome.text().contains("kohakuriver: nothing was done"), "that nothing was done");
     }
+    // A question that goes to a file is seen by nobody.
+    on_a_terminal(&host, &home, "vps stop trainer 2>err", "y\n").exits(2);
+    assert!(fs::read_to_string(home.join("err")).unwrap().contains("no terminal to ask on"));
     assert!(changes(&host).is_empty());
     let outcome = on_a_terminal(&host, &home, "vps stop trainer", "y\n");
     outcome.succeeds().check(outcome.text().contains("stop requested. VPS marked as stopped."), "the Host's word");
@@ -127,8 +126,8 @@ fn errors_are_read_as_a_whole() {
         (
             &["vps", "create", "--mount", "/data:/data"],
             "kohakuriver: cannot create the VPS\n  \
-             caused by: the Host at BASE has no way to be told that: --mount\n  \
-             hint: leave it out; who runs the Host can set it for all of them\n",
+             caused by: the Host at BASE has no field in its API for --mount\n  \
+             hint: leave it out; who runs the Host can set it for all VPSes\n",
         ),
     ];
     let user: &[(&[&str], &str)] = &[(
@@ -286,35 +285,6 @@ fn the_ssh_configuration_follows_where_there_is_one() {
     assert_eq!(entries(), "Host mine\n");
 }
 
-/// Takes the place of the Runner of an older Host: what it was asked last.
-fn runner(host: &OlderHost) -> (Peer, Arc<Mutex<Value>>) {
-    let asked = Arc::new(Mutex::new(Value::Null));
-    let seen = Arc::clone(&asked);
-    let peer = Peer::serve(move |mut stream| {
-        let head = read_head(&mut stream)?.to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
-        let mut body = vec![0; length.parse()?];
-        stream.read_exact(&mut body)?;
-        *seen.lock().unwrap() = serde_json::from_slice(&body)?;
-        let body = json!({ "message": "VPS created", "ssh_port": 22032 }).to_string();
-        let head =
-            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
-        stream.write_all((head + &body).as_bytes())?;
-        Ok(())
-    });
-    let info = json!({
-        "hostname": NODE, "runner_url": format!("http://{}", peer.address), "total_cores": 8,
-        "total_ram_bytes": 1_u64 << 36, "numa_topology": null, "gpu_info": [],
-    });
-    let register = Command::new(tool("curl"))
-        .args(["-sSf", "-H", "content-type: application/json", "-d", &info.to_string()])
-        .arg(format!("http://{}/register", host.api))
-        .output()
-        .unwrap();
-    assert!(register.status.success(), "{register:?}");
-    (peer, asked)
-}
-
 #[test]
 fn an_older_host_does_what_it_can() {
     let home = Home::new();
@@ -340,17 +310,19 @@ fn an_older_host_does_what_it_can() {
     let outcome = run(&["vps", "resume", &id(1)]);
     outcome.exits(1).fails_with("kohakuriver", &format!("cannot resume VPS {}", id(1)), "kohakuriver node list");
     let outcome = run(&["vps", "restart", &id(1)]);
-    outcome.exits(1).says(&[&format!("cannot restart VPS {}", id(1)), "is too old for that: restarting a VPS\n"]);
-    for (args, what) in [
-        (&["vps", "create"][..], "a VPS without a key"),
-        (&["vps", "create", "--gen-ssh-key", "--name", "n"], "--name"),
-        (&["vps", "create", "--gen-ssh-key", "--backend", "qemu"], "--backend qemu"),
+    outcome.exits(1).fails_with("kohakuriver", &format!("cannot restart VPS {}", id(1)), "kohakuriver vps stop");
+    outcome.says(&["is too old for restarting a VPS\n"]);
+    for (args, what, hint) in [
+        (&["vps", "create"][..], "a VPS without a key", "--gen-ssh-key"),
+        (&["vps", "create", "--gen-ssh-key", "--name", "n"], "--name", "leave it out"),
+        (&["vps", "create", "--gen-ssh-key", "--backend", "qemu"], "--backend qemu", "leave it out"),
     ] {
         let outcome = run(args);
-        outcome.exits(1).says(&["cannot create the VPS\n", &format!("is too old for that: {what}")]);
+        outcome.exits(1).fails_with("kohakuriver", "cannot create the VPS", hint);
+        outcome.says(&[&format!("is too old for {what}\n")]);
     }
     assert!(fs::read_dir(home.join(".ssh")).unwrap().next().is_none());
-    let (_runner, asked) = runner(&host);
+    let (_runner, asked) = host.runner();
     let outcome =
         run(&["vps", "create", "--gen-ssh-key", "--privileged", "--mount", "/data:/data:ro", "-t", NODE, "--json"]);
     let made: Value = serde_json::from_slice(&outcome.succeeds().stdout).unwrap();

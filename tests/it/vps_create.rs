@@ -118,8 +118,8 @@ fn connect_goes_in() {
     };
     create(&["--gen-ssh-key"]);
     fs::remove_dir_all(cluster.home.join(".ssh")).unwrap();
-    let (public, _) = key_pair(&cluster.home);
-    create(&["--public-key-file", public.to_str().unwrap()]);
+    key_pair(&cluster.home);
+    create(&["--public-key-file=~/my-key.pub"]);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn what_can_not_be_is_said_before_anything_is_asked() {
     for (flags, what) in [(&["--privileged"][..], "--privileged"), (&["--mount", "/data:/data"], "--mount")] {
         let outcome = host.run(&home, &["vps", "create", "--gen-ssh-key"]).args(flags).output();
         outcome.exits(1).prints_nothing().fails_with("kohakuriver", "cannot create the VPS", "leave it out");
-        outcome.says(&[&format!("has no way to be told that: {what}\n")]);
+        outcome.says(&[&format!("has no field in its API for {what}\n")]);
         assert!(host.changes().is_empty() && ssh_files(&home).is_empty());
     }
 }
@@ -291,7 +291,7 @@ fn ctrl_c_before_the_hosts_answer_loses_no_key() {
     while host.changes().is_empty() {
         std::thread::yield_now();
     }
-    process.stderr_line("kohakuriver: the Host and its Runner make the VPS; waiting");
+    process.stderr_line("kohakuriver: the Host and its Runner create the VPS; waiting");
     process.signal(Signal::INT);
     let outcome = process.finish();
     outcome.exits(130).prints_nothing().fails_with(

@@ -19,11 +19,12 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::case::Case;
 use super::finding::{Finding, Verdict};
-use super::interrupted::{self, ignored, is_in};
+use super::interrupted;
 use super::program;
 use super::session::Folder;
 use super::text;
 use super::{Extent, examine, programs};
+use crate::cli::interrupt::{ignored, is_in};
 use crate::cli::{PROGRAM, ui};
 use crate::failure::Failure;
 use crate::settings::Flags;

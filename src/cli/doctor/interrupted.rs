@@ -9,6 +9,8 @@ use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
+use crate::cli::interrupt::{ignored, is_in};
+
 /// The folders that are to go with this process.
 pub(super) static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -31,17 +33,4 @@ pub(super) fn tidy_up() -> io::Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// The signals that this program ignores, a bit for each, the lowest for signal 1 (proc(5), `SigIgn`); none where the
-/// system doesn't tell.
-pub(super) fn ignored() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-}
-
-/// Whether a mask of [`ignored`] holds a signal.
-pub(super) fn is_in(mask: u64, number: i32) -> bool {
-    mask >> (number - 1) & 1 == 1
 }

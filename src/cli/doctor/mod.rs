@@ -35,6 +35,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use super::progress::Steps;
 use super::{ui, vps_cache, vps_ref};
 use crate::failure::Failure;
 use crate::settings::Flags;
@@ -103,10 +104,13 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
     // Without it a folder may stay behind, and the report is no worse for it.
     let _ = interrupted::tidy_up();
     let style = Style::of_stdout();
+    // JSON comes when all is done.
+    let mut steps = arguments.json.then(Steps::new);
     let mut findings = Vec::new();
     let extent = if arguments.all { Extent::Whole } else { Extent::FirstWrong };
     let left = examine(&mut case, extent, &mut |check, case, finding| {
-        if arguments.json {
+        if let Some(steps) = &mut steps {
+            steps.show(&text::at_work(check));
             findings.extend(finding);
             return Ok(());
         }
@@ -121,6 +125,7 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
             }
         }
     })?;
+    drop(steps);
     let wrong = findings.iter().any(|finding| finding.verdict.is_wrong());
     let healthy = !wrong && (case.asked.is_none() || case.login);
     if arguments.json {

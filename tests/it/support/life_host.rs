@@ -3,14 +3,15 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::gateway::{NODE, NODE_DOWN, inventory};
 use super::home::Home;
 use super::peers::Peer;
-use super::run::Run;
+use super::run::{DEADLINE, Run};
 use super::scene::ID;
 use super::tools::CLI;
 
@@ -46,6 +47,8 @@ pub(crate) struct State {
     pub(crate) instead: Option<(&'static str, u16, Value)>,
     /// Whether requests that change something get no answer as long as the client waits for one.
     pub(crate) hangs: bool,
+    /// How the path of the requests starts that wait at the gate.
+    held: &'static str,
     pub(crate) requests: Vec<Request>,
     pub(crate) revoked: Vec<String>,
     /// Called with the key of a new VPS.
@@ -55,6 +58,7 @@ pub(crate) struct State {
 pub(crate) struct LifeHost {
     pub(crate) peer: Peer,
     pub(crate) state: Arc<Mutex<State>>,
+    gate: Arc<RwLock<()>>,
 }
 
 impl LifeHost {
@@ -67,11 +71,13 @@ impl LifeHost {
             port,
             instead: None,
             hangs: false,
+            held: "",
             requests: Vec::new(),
             revoked: Vec::new(),
             on_key: None,
         }));
-        let shared = Arc::clone(&state);
+        let gate = Arc::new(RwLock::new(()));
+        let (shared, passage) = (Arc::clone(&state), Arc::clone(&gate));
         let peer = Peer::serve(move |mut stream| {
             let mut reader = BufReader::new(stream.try_clone()?);
             let (mut first, mut length, mut token, mut session) = (String::new(), 0, String::new(), String::new());
@@ -97,11 +103,14 @@ impl LifeHost {
                 path: words.next().unwrap_or_default().to_owned(),
                 body: serde_json::from_slice(&body).unwrap_or(Value::Null),
             };
-            let hangs = {
+            let (hangs, held) = {
                 let mut state = shared.lock().unwrap();
                 state.requests.push(request.clone());
-                state.hangs && request.method == "POST"
+                (state.hangs && request.method == "POST", request.path.starts_with(state.held))
             };
+            if held {
+                drop(passage.read());
+            }
             if hangs {
                 // Until the client has gone.
                 let _ = reader.read(&mut [0]);
@@ -126,7 +135,7 @@ impl LifeHost {
             let _ = stream.write_all((head + &body).as_bytes());
             Ok(())
         });
-        Self { peer, state }
+        Self { peer, state, gate }
     }
 
     /// A Host with this VPS.
@@ -139,6 +148,21 @@ impl LifeHost {
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap())
+    }
+
+    /// From now on requests for paths that start so get no answer, until what this gives back is dropped.
+    pub(crate) fn hold(&self, path: &'static str) -> RwLockWriteGuard<'_, ()> {
+        self.change(|state| state.held = path);
+        self.gate.write().unwrap()
+    }
+
+    /// Waits until something was asked for whose path starts so.
+    pub(crate) fn was_asked_for(&self, path: &str) {
+        let end = Instant::now() + DEADLINE;
+        while !self.change(|state| state.requests.iter().any(|request| request.path.starts_with(path))) {
+            assert!(Instant::now() < end, "nobody asks for {path}");
+            std::thread::yield_now();
+        }
     }
 
     /// The requests that change something, in order.

@@ -1,14 +1,18 @@
 //! A real older Host, `hakuriver` 0.3.0 from PyPI, with its own API and its own SSH proxy.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
 use super::gateway::{NODE, NODE_DOWN};
 use super::home::Home;
+use super::peers::{Peer, read_head};
 use super::run::{DEADLINE, Process, Run};
-use super::tools::older_host_python;
+use super::tools::{older_host_python, tool};
 
 /// How often a start is tried: between finding free ports and taking them, somebody else may take one.
 const TRIES: usize = 5;
@@ -54,6 +58,35 @@ impl OlderHost {
             }
         }
         panic!("the older Host does not start: {log}");
+    }
+
+    /// Takes the place of one of its Runners, which does whatever it is told: what it was asked last.
+    pub(crate) fn runner(&self) -> (Peer, Arc<Mutex<Value>>) {
+        let asked = Arc::new(Mutex::new(Value::Null));
+        let seen = Arc::clone(&asked);
+        let peer = Peer::serve(move |mut stream| {
+            let head = read_head(&mut stream)?.to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+            let mut body = vec![0; length.parse()?];
+            stream.read_exact(&mut body)?;
+            *seen.lock().unwrap() = serde_json::from_slice(&body)?;
+            let body = json!({ "message": "VPS created", "ssh_port": 22032 }).to_string();
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes())?;
+            Ok(())
+        });
+        let info = json!({
+            "hostname": NODE, "runner_url": format!("http://{}", peer.address), "total_cores": 8,
+            "total_ram_bytes": 1_u64 << 36, "numa_topology": null, "gpu_info": [],
+        });
+        let register = Command::new(tool("curl"))
+            .args(["-sSf", "-H", "content-type: application/json", "-d", &info.to_string()])
+            .arg(format!("http://{}/register", self.api))
+            .output()
+            .unwrap();
+        assert!(register.status.success(), "{register:?}");
+        (peer, asked)
     }
 }
 

@@ -1,0 +1,282 @@
+//! A Host that takes its time: what is said meanwhile and to whom, and what is known when nobody waits any longer.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::gateway::Gateway;
+use crate::support::home::Home;
+use crate::support::life_host::{LifeHost, MADE, PASSWORD, vps};
+use crate::support::run::{DEADLINE, Process, Run};
+use crate::support::scene::ID;
+use crate::support::sshd::Sshd;
+use crate::support::tools::{CLI, sh_quote, tool};
+
+/// Takes the line back that moves.
+const CLEAR: &str = "\r\x1b[K";
+
+/// A machine that runs: it is no matter who may log in to it after a restart.
+fn host(status: &str) -> LifeHost {
+    LifeHost::with(vps(status, "qemu", 22022))
+}
+
+/// Runs `kohakuriver` on a terminal, but for its stdout, which goes to the file `out`.
+fn on_a_terminal(host: &LifeHost, home: &Home, terminal: &str, args: &str) -> Process {
+    let command = format!("exec {} {args} </dev/null >{}", sh_quote(CLI), sh_quote(home.join("out").to_str().unwrap()));
+    Run::new(tool("script"), home)
+        .env("KOHAKURIVER_HOST", "127.0.0.1")
+        .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
+        .env("KOHAKURIVER_GATEWAY_ADMIN", host.peer.address.to_string())
+        .env("TERM", terminal)
+        .args(["-q", "-e", "-c", &command, "/dev/null"])
+        .start()
+}
+
+fn shown(process: &Process, text: &str) {
+    process.wait_for(text, DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).contains(text).then_some(()));
+}
+
+#[test]
+fn every_command_says_on_a_terminal_whom_it_waits_for() {
+    let commands = [
+        ("running", "vps connect trainer --dry-run"),
+        ("running", "vps list"),
+        ("running", "vps list --json"),
+        ("running", "vps status trainer"),
+        ("running", "vps create"),
+        ("running", "vps stop trainer --yes"),
+        ("running", "vps restart trainer --yes"),
+        ("running", "vps pause trainer"),
+        ("paused", "vps resume trainer"),
+        ("running", "node list --json"),
+        ("running", "ssh config"),
+        ("running", "ssh config --diff"),
+        ("running", "ssh config --write"),
+        ("running", "ssh forget trainer"),
+        ("running", "ssh host-key --file known trainer.kohakuriver NONE NONE"),
+        ("running", "auth login --token-stdin"),
+        ("running", "auth status"),
+        ("running", "auth logout"),
+    ];
+    let set: Vec<_> = commands.map(|(status, args)| (host(status), Home::new(), args)).into();
+    let run: Vec<_> = set
+        .iter()
+        .map(|(host, home, args)| {
+            home.write(".kohakuriver/auth.json", json!({ "token": MADE, "token_id": 7 }).to_string());
+            let held = host.hold("/");
+            (held, on_a_terminal(host, home, "xterm", args))
+        })
+        .collect();
+    for ((host, home, args), (held, process)) in set.iter().zip(run) {
+        shown(&process, &format!(" the Host at {} takes its time; 1 s\x1b[K", host.base()));
+        drop(held);
+        let outcome = process.finish();
+        let text = outcome.succeeds().text();
+        let after = text.rsplit_once("takes its time; ").unwrap().1;
+        outcome.check(after.contains(CLEAR), &format!("no line left behind by {args}"));
+        let out = fs::read_to_string(home.join("out")).unwrap();
+        assert!(!out.contains("takes its time") && !out.contains('\x1b'), "{args}: {out}");
+    }
+}
+
+#[test]
+fn the_gateways_admin_is_waited_for_too() {
+    let (host, home) = (host("running"), Home::new());
+    for args in ["vps sessions", "vps sessions --end 7"] {
+        let held = host.hold("/sessions");
+        let process = on_a_terminal(&host, &home, "xterm", args);
+        shown(&process, &format!(" the gateway at {} takes its time; 1 s", host.base()));
+        drop(held);
+        process.finish().exits(1);
+    }
+}
+
+/// Its JSON comes when all is done; as text, each check has a line of its own.
+#[test]
+fn doctor_says_at_which_check_it_is() {
+    let (host, home) = (host("running"), Home::new());
+    let held = host.hold("/api");
+    let process = on_a_terminal(&host, &home, "xterm", "doctor --json");
+    shown(&process, "\r...   host-api\x1b[K");
+    drop(held);
+    let outcome = process.finish();
+    outcome.exits(1).check(outcome.text().ends_with(CLEAR), "no line left behind");
+    let report: Value = serde_json::from_slice(&fs::read(home.join("out")).unwrap()).unwrap();
+    assert_eq!(report["healthy"], false);
+}
+
+#[test]
+fn a_terminal_that_can_not_move_gets_one_line_and_a_script_none() {
+    let (host, home) = (host("running"), Home::new());
+    for args in ["vps list --json", "vps connect trainer --dry-run", "ssh config", "vps stop trainer --yes"] {
+        let words: Vec<&str> = args.split(' ').collect();
+        host.change(|state| {
+            state.vpses[0]["status"] = "running".into();
+            state.requests.clear();
+        });
+        let held = host.hold("/api");
+        let script = host.run(&home, &words).env("TERM", "xterm").start();
+        // It has waited for longer than the other when that says so.
+        host.was_asked_for("/api");
+        let dumb = on_a_terminal(&host, &home, "dumb", "vps list");
+        let line = format!("kohakuriver: the Host at {} takes its time; waiting\r\n", host.base());
+        shown(&dumb, &line);
+        drop(held);
+        let outcome = script.finish();
+        outcome.succeeds().check(!outcome.stderr.contains("takes its time"), "nothing of it");
+        let outcome = dumb.finish();
+        outcome.succeeds().prints(&line);
+    }
+}
+
+/// What is told of a request that the Host has not answered.
+fn abandoned(verb: &str) -> String {
+    format!(
+        "kohakuriver: the Host and its Runner {verb} VPS {ID}; waiting\n\
+         kohakuriver: no longer waiting for the Host\n  \
+         caused by: it was asked to {verb} VPS {ID}, and may do so nevertheless\n  \
+         hint: see how it is with `kohakuriver vps status {ID}`\n"
+    )
+}
+
+#[test]
+fn ctrl_c_before_the_hosts_answer_says_what_is_known() {
+    let (host, home) = (host("running"), Home::new());
+    host.change(|state| state.hangs = true);
+    for (verb, signal) in
+        [("stop", Signal::INT), ("restart", Signal::INT), ("pause", Signal::TERM), ("resume", Signal::HUP)]
+    {
+        let yes = ["--yes"].into_iter().filter(|_| matches!(verb, "stop" | "restart"));
+        let process = host.run(&home, &["vps", verb, "trainer"]).args(yes).start();
+        process.stderr_line(&format!("kohakuriver: the Host and its Runner {verb} VPS {ID}; waiting"));
+        process.signal(signal);
+        process.finish().exits(130).prints_nothing().check_stderr(&abandoned(verb));
+    }
+    assert_eq!(host.changes().len(), 4);
+}
+
+#[test]
+fn an_answer_that_never_comes_leaves_the_outcome_open() {
+    let home = Home::new();
+    for (verb, path) in [("stop", "vps/stop/ID"), ("restart", "vps/restart/ID"), ("pause", "command/ID/pause")] {
+        for (status, body) in [(0, Value::Null), (504, json!("gateway time-out"))] {
+            let host = host("running");
+            let path: &'static str = format!("/api/{}", path.replace("ID", ID)).leak();
+            host.change(|state| state.instead = Some((path, status, body)));
+            let yes = ["--yes"].into_iter().filter(|_| verb != "pause");
+            let outcome = host.run(&home, &["vps", verb, ID]).args(yes).output();
+            let what = format!("cannot {verb} VPS {ID}");
+            outcome.exits(1).prints_nothing().fails_with("kohakuriver", &what, &format!("kohakuriver vps status {ID}"));
+            outcome.says(&["  caused by: whether the Host does it nevertheless is unknown\n"]);
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_behind_the_hosts_answer_tells_what_it_has_made() {
+    let (host, home) = (host("running"), Home::new());
+    host.change(|state| state.vpses.clear());
+    let held = host.hold("/api/status");
+    let process = host.run(&home, &["vps", "create", "--gen-ssh-key"]).start();
+    host.was_asked_for("/api/status");
+    process.signal(Signal::INT);
+    let outcome = process.finish();
+    drop(held);
+    let what = format!("no longer waiting for VPS {ID}");
+    outcome.exits(130).fails_with("kohakuriver", &what, &format!("kohakuriver vps status {ID}"));
+    outcome.says(&["caused by: it is made, and goes on without us\n"]);
+    let key = home.join(&format!(".ssh/id-kohakuriver-{ID}"));
+    outcome.check(outcome.text().starts_with(&format!("Task ID  {ID}\n")), "its id");
+    outcome.check(outcome.text().contains(&format!("with the key {}\n", key.display())) && key.is_file(), "its key");
+}
+
+/// Where nobody would answer it, a signal ends the program, as it would any.
+#[test]
+fn ctrl_c_ends_it_where_nothing_is_left_to_say() {
+    let (host, home) = (host("running"), Home::new());
+    host.run(&home, &["ssh", "config", "--write"]).output().succeeds();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        host.change(|state| {
+            state.vpses.clear();
+            state.requests.clear();
+        });
+        let held = host.hold("/api/vps/status");
+        // The configuration of ssh follows, which has the Host asked for its list.
+        let process = host.run(&home, &["vps", "create"]).start();
+        host.was_asked_for("/api/vps/status");
+        process.signal(signal);
+        let outcome = process.finish();
+        drop(held);
+        outcome.check(outcome.status.signal() == Some(signal.as_raw()), "an end by the signal");
+        outcome.check(outcome.text().contains(ID), "what was made");
+    }
+}
+
+#[test]
+fn what_nohup_has_it_ignore_is_ignored() {
+    let (host, home) = (host("running"), Home::new());
+    let held = host.hold("/api/vps/stop");
+    let command = format!("trap '' HUP; exec {} vps stop {ID} --yes", sh_quote(CLI));
+    let run = Run::new("/bin/sh", &home).env("KOHAKURIVER_HOST", "127.0.0.1").args(["-c", &command]);
+    let process = run.env("KOHAKURIVER_PORT", host.peer.address.port().to_string()).start();
+    process.stderr_line("kohakuriver: the Host and its Runner stop ");
+    process.signal(Signal::HUP);
+    drop(held);
+    process.finish().succeeds().says(&["stop requested"]);
+}
+
+#[test]
+fn an_sshd_that_says_nothing_is_waited_for_in_sight() {
+    let home = Home::new();
+    // The kernel takes connections to it, and nobody answers.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = LifeHost::with(vps("running", "qemu", mute.local_addr().unwrap().port()));
+    let gateway = Gateway::with_host_api(&host.base());
+    let run = host.run(&home, &["vps", "restart", ID, "--wait"]);
+    let process = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).start();
+    process.stderr_line(&format!("kohakuriver: looking at VPS {ID}; waiting"));
+    process.signal(Signal::INT);
+    process
+        .finish()
+        .exits(130)
+        .says(&[&format!("kohakuriver: no longer waiting for VPS {ID}\n"), "kohakuriver vps stop"]);
+}
+
+#[test]
+fn ctrl_c_while_a_login_without_a_key_is_tried_leaves_nothing_behind() {
+    let home = Home::new();
+    let sshd = Sshd::start();
+    let host = LifeHost::with(vps("running", "docker", sshd.port));
+    let gateway = Gateway::with_host_api(&host.base());
+    home.script("bin/ssh", "#!/bin/sh\nexec sleep 600\n");
+    fs::create_dir(home.join("tmp")).unwrap();
+    let path = format!("{}:{}", home.join("bin").display(), std::env::var("PATH").unwrap());
+    let run = host.run(&home, &["vps", "restart", ID, "--yes"]).env("PATH", path).env("TMPDIR", home.join("tmp"));
+    let process = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).start();
+    process.stderr_line(&format!("kohakuriver: VPS {ID} is asked whether it takes a login without a key; waiting"));
+    assert_eq!(fs::read_dir(home.join("tmp")).unwrap().count(), 1);
+    process.signal(Signal::INT);
+    let outcome = process.finish();
+    let what = format!("whether VPS {ID} takes logins without a key is unknown");
+    outcome.exits(130).fails_with("kohakuriver", &what, &format!("kohakuriver vps connect {ID} -- -o "));
+    assert_eq!(fs::read_dir(home.join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_token_that_may_have_been_made_is_told_of() {
+    let (host, home) = (host("running"), Home::new());
+    host.change(|state| state.auth = true);
+    let held = host.hold("/api/auth/tokens");
+    let run = host.run(&home, &["auth", "login", "--user", "operator1", "--password-stdin"]);
+    let process = run.stdin(format!("{PASSWORD}\n")).start();
+    host.was_asked_for("/api/auth/tokens");
+    process.signal(Signal::INT);
+    let outcome = process.finish();
+    drop(held);
+    outcome.exits(130).fails_with("kohakuriver", "no longer waiting for the Host's token", "kohakuriver auth login");
+    outcome.says(&["whether it has made one is unknown; it would be called `kohakuriver on "]);
+    assert!(!home.join(".kohakuriver").exists());
+}
