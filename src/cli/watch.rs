@@ -62,27 +62,27 @@ pub(super) fn show(
         };
     };
     block_on(async {
-        let mut screen = Screen::new();
-        let mut view = first.await?;
-        let interrupted = interrupt::raised();
-        tokio::pin!(interrupted);
-        loop {
-            if !screen.show(&view)? {
-                return Ok(());
-            }
-            let next = async {
-                tokio::time::sleep(every).await;
-                look().await
-            };
-            tokio::select! {
-                () = &mut interrupted => return Ok(()),
-                found = next => match found {
-                    Ok(found) => view = found,
-                    Err(failure) => ui::remark(screen.below(&failure).trim_end()),
-                },
-            }
-        }
+        let first = first.await?;
+        // From before anything is shown: who sees an answer may end it.
+        interrupt::unless_raised(again_and_again(first, every, &look)).await.unwrap_or(Ok(()))
     })
+}
+
+/// Shows `view` and what `look` finds after it, until nobody reads any more.
+async fn again_and_again(
+    mut view: View,
+    every: Duration,
+    look: &impl AsyncFn() -> Result<View, Failure>,
+) -> Result<(), Failure> {
+    let mut screen = Screen::new();
+    while screen.show(&view)? {
+        tokio::time::sleep(every).await;
+        match look().await {
+            Ok(found) => view = found,
+            Err(failure) => ui::remark(screen.below(&failure).trim_end()),
+        }
+    }
+    Ok(())
 }
 
 /// Where it is shown.

@@ -313,6 +313,14 @@ async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
     let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
     relays.carry(inner_client, inner_vps, Vec::new(), session_on(&sessions, PANICS));
     assert_eq!(rest(&mut client).await.unwrap(), b"");
+    // The sockets go first.
+    timeout(PATIENCE, async {
+        while relays.count() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("its session stays");
     assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), 1);
     bystander.write_all(b"still here").await.unwrap();
     timeout(PATIENCE, vps.read_exact(&mut [0; 10])).await.unwrap().unwrap();
