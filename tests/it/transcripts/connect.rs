@@ -61,7 +61,7 @@ $ kohakuriver vps connect trainer --key no/such/key
 $ touch key && chmod 644 key && kohakuriver vps connect trainer --key key
 2> kohakuriver: cannot use the key /home/me/key
 2>   caused by: its mode is 0644: ssh ignores a private key that others may read
-2>   hint: `chmod 600 /home/me/key`
+2>   hint: close it to others with `chmod 600 /home/me/key`
 [exit status 1]
 $ kohakuriver vps connect trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
