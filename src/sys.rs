@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, sockopt};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
+#[cfg(target_os = "linux")]
+use rustix::net::SocketFlags;
+use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage};
 
 /// Idle time before the first keepalive probe.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -20,7 +22,67 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Unanswered probes until a peer counts as dead: with the two times above, two minutes.
 const KEEPALIVE_PROBES: u32 = 4;
 /// How long sent bytes may stay unacknowledged until a peer counts as dead (TCP_USER_TIMEOUT, RFC 5482).
+#[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// No SIGPIPE for a write that nobody reads. Where that is no flag of `send(2)`, it is left to Rust's runtime, which
+/// ignores the signal from the start of a program.
+#[cfg(target_os = "linux")]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(not(target_os = "linux"))]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
+
+/// What every socket of ours is from the start: it never waits, and no child inherits it.
+#[cfg(target_os = "linux")]
+const SOCKET_FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+/// Elsewhere that takes steps of their own.
+#[cfg(not(target_os = "linux"))]
+fn flagged(socket: OwnedFd) -> io::Result<OwnedFd> {
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
+}
+
+/// A new TCP socket that never waits.
+///
+/// # Errors
+/// Those of `socket(2)`.
+pub fn tcp_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    return Ok(rustix::net::socket_with(family, SocketType::STREAM, SOCKET_FLAGS, None)?);
+    #[cfg(not(target_os = "linux"))]
+    flagged(rustix::net::socket(family, SocketType::STREAM, None)?)
+}
+
+/// Takes a connection from the queue of `listener`, as a socket that never waits.
+///
+/// # Errors
+/// Those of `accept(2)`.
+#[cfg(feature = "gateway")]
+pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    return Ok(rustix::net::accept_with(listener, SOCKET_FLAGS)?);
+    #[cfg(not(target_os = "linux"))]
+    flagged(rustix::net::accept(listener)?)
+}
+
+/// Whether a socket listens.
+///
+/// # Errors
+/// Those of `getsockopt(2)` and `getpeername(2)`.
+#[cfg(feature = "gateway")]
+pub fn is_listening(socket: impl AsFd) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    return Ok(sockopt::socket_acceptconn(socket)?);
+    // Elsewhere not every system tells, so a socket without a peer passes for one.
+    #[cfg(not(target_os = "linux"))]
+    match rustix::net::getpeername(socket) {
+        Ok(_) => Ok(false),
+        Err(Errno::NOTCONN) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Readies a TCP socket for an interactive stream that must not outlive its peer: no Nagle delay, and a dead peer is
 /// noticed in about two minutes, idle or not.
@@ -95,7 +157,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// # Errors
 /// Those of `send(2)`.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | NO_SIGNAL)?)
 }
 
 /// What a descriptor is, as far as moving bytes is concerned.
@@ -120,8 +182,8 @@ impl Kind {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Fifo => Self::Pipe,
             FileType::RegularFile => Self::File,
-            FileType::Socket => match sockopt::socket_domain(fd) {
-                Ok(AddressFamily::UNIX) => Self::UnixSocket,
+            FileType::Socket => match rustix::net::getsockname(fd) {
+                Ok(address) if address.address_family() == AddressFamily::UNIX => Self::UnixSocket,
                 _ => Self::Socket,
             },
             _ => Self::Other,
@@ -152,7 +214,7 @@ pub fn pass_descriptor(unix_socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, 
     let descriptors = [descriptor];
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
     let sent = rustix::io::retry_on_intr(|| {
-        rustix::net::sendmsg(unix_socket, &[IoSlice::new(&[byte])], &mut control, SendFlags::NOSIGNAL)
+        rustix::net::sendmsg(unix_socket, &[IoSlice::new(&[byte])], &mut control, NO_SIGNAL)
     })?;
     if sent == 1 { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }

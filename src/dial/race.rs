@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, sockopt};
 
 use super::{ATTEMPT_DELAY, DialError, Watch};
+use crate::sys;
 
 /// An attempt that has not been answered yet.
 struct Attempt {
@@ -74,8 +75,7 @@ enum Started {
 
 fn start(address: SocketAddr) -> io::Result<Started> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = sys::tcp_socket(family)?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) => Ok(Started::Connected(socket)),
         Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::INTR) => Ok(Started::Pending(socket)),
@@ -87,6 +87,7 @@ fn start(address: SocketAddr) -> io::Result<Started> {
 mod tests {
     use super::*;
     use crate::dial::Interrupted;
+    use rustix::net::SocketType;
     use std::net::TcpListener;
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
@@ -106,8 +107,8 @@ mod tests {
         let mut kept = vec![OwnedFd::from(listener)];
         loop {
             let Started::Pending(socket) = start(address).unwrap() else { continue };
-            let mut entries = [crate::sys::entry(socket.as_fd(), PollFlags::OUT)];
-            let connected = crate::sys::poll(&mut entries, Some(Instant::now() + Duration::from_millis(100))).unwrap();
+            let mut entries = [sys::entry(socket.as_fd(), PollFlags::OUT)];
+            let connected = sys::poll(&mut entries, Some(Instant::now() + Duration::from_millis(100))).unwrap();
             kept.push(socket);
             if !connected {
                 return (address, kept);

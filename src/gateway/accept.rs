@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -148,7 +147,7 @@ impl Doors {
                 return;
             }
             // Never waits: the listener is one of the runtime's.
-            let accepted = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+            let accepted = sys::accept(listener);
             let is_one = accepted.is_ok();
             if let Ok(client) = accepted {
                 self.metrics.turned_away.increment();

@@ -3,10 +3,9 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use listenfd::ListenFd;
-use rustix::net::sockopt::socket_acceptconn;
 
 use crate::failure::Failure;
 use crate::gateway::hand_over::Parent;
@@ -108,7 +107,7 @@ fn from_service_manager() -> io::Result<Vec<(Purpose, TcpListener)>> {
 
 /// A socket that was passed, if it listens, made ready for the asynchronous runtime.
 fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
-    if !socket_acceptconn(socket.as_fd())? {
+    if !sys::is_listening(&socket)? {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket that does not listen"));
     }
     let listener = TcpListener::from(socket);
