@@ -132,7 +132,9 @@ pub struct Arguments {
     #[arg(long)]
     pub proxy_protocol: bool,
 
-    /// Carry bulk in this many threads, besides one for all else, and answer requests in as many [default: half of the processors]
+    /// Carry bulk in this many threads, besides one for all else [default: half of the processors]
+    ///
+    /// As many answer requests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub relay_threads: Option<u16>,
 
