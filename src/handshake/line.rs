@@ -18,8 +18,8 @@ pub const MAX_LINE: usize = 4096;
 /// that is no banner.
 ///
 /// An older Host doesn't pass the end of a connection on. A client that just leaves makes it keep both sockets, and
-/// one that leaves before the banner can take the whole Host down. So whoever leaves says this, shuts the write half,
-/// and reads to the end: sshd hangs up, and the Host cleans up.
+/// one that leaves before the banner can take the whole Host down. So whoever leaves says this, waits for sshd to hang
+/// up, shuts the write half, and reads to the end: the Host cleans up.
 pub const FAREWELL: [u8; 34] = {
     let mut bytes = [0xff; 34];
     bytes[32] = b'\r';
