@@ -7,7 +7,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
+const CAUGHT: [Signal; 3] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
 
 /// The signals that ask for the end. Until they are caught, each of them just ends the process.
 #[derive(Default)]
@@ -18,17 +20,21 @@ impl Signals {
     /// [`Signals::caught`] from then on.
     ///
     /// # Errors
-    /// Those of `socketpair(2)` and `sigaction(2)`.
+    /// Those of `socketpair(2)`, `sigprocmask(2)` and `sigaction(2)`.
     pub(super) fn catch(&self) -> io::Result<()> {
         if self.0.get().is_some() {
             return Ok(());
         }
         let (reader, writer) = UnixStream::pair()?;
-        for signal in [SIGHUP, SIGINT, SIGTERM] {
-            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
-        }
+        // Between the system's knowing of a handler and the handler's knowing of its pipe a signal would be lost.
+        let before = SigSet::from_iter(CAUGHT).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let registered = CAUGHT.into_iter().try_for_each(|signal| {
+            signal_hook::low_level::pipe::register(signal as i32, writer.try_clone()?)?;
+            Ok(())
+        });
+        before.thread_set_mask()?;
         self.0.get_or_init(|| reader);
-        Ok(())
+        registered
     }
 
     /// What has become readable once one of them came; `None` before they are caught.
