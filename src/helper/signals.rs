@@ -29,12 +29,12 @@ impl Signals {
         // Between the system's knowing of a handler and the handler's knowing of its pipe a signal would be lost.
         let before = SigSet::from_iter(CAUGHT).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let registered = CAUGHT.into_iter().try_for_each(|signal| {
-            signal_hook::low_level::pipe::register(signal as i32, writer.try_clone()?)?;
-            Ok(())
+            signal_hook::low_level::pipe::register(signal as i32, writer.try_clone()?).map(drop)
         });
         before.thread_set_mask()?;
+        registered?;
         self.0.get_or_init(|| reader);
-        registered
+        Ok(())
     }
 
     /// What has become readable once one of them came; `None` before they are caught.
