@@ -99,6 +99,9 @@ impl Worker {
             {
                 moved += self.turn(index);
             }
+            if let Some(breath) = self.tools.breath(moved) {
+                std::thread::sleep(breath);
+            }
         }
     }
 
