@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::{As, Gateway, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::host_api::{OPERATOR, OWNER, host_api};
@@ -239,11 +239,15 @@ fn answer(gateway: SocketAddr) -> (TcpStream, String) {
 
 #[test]
 fn at_the_limit_of_open_files_open_tunnels_live_on() {
+    As::each().for_each(at_the_limit_of_open_files);
+}
+
+fn at_the_limit_of_open_files(who: As) {
     let echo = echo_server();
-    let home = Home::new();
+    let (home, program) = who.program();
     let inventory = home.write("inventory.json", inventory(&[running(ID, echo.address.port())]).to_string());
     // Of 36 files a dozen is the gateway's own, so there is no room for the fewest tunnels that it tries.
-    let run = Run::new("/bin/sh", &home).args(["-c", "ulimit -n 36; exec \"$0\" \"$@\"", GATEWAY]);
+    let run = who.run("/bin/sh", &home).args(["-c", "ulimit -n 36; exec \"$0\" \"$@\""]).arg(program);
     let run = run.args([
         "--listen",
         "127.0.0.1:0",

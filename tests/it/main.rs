@@ -16,6 +16,7 @@ mod gateway_audit;
 mod gateway_ends;
 mod gateway_limits;
 mod gateway_metrics;
+mod gateway_pipes;
 mod gateway_restarts;
 mod gateway_signals;
 mod helper_answers;
