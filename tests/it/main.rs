@@ -13,6 +13,7 @@ mod debian_package;
 mod doctor;
 mod gateway_access;
 mod gateway_audit;
+mod gateway_each_limit;
 mod gateway_ends;
 mod gateway_limits;
 mod gateway_metrics;

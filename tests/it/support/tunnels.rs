@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
 use super::peers::PEER_TIMEOUT;
 
 /// For a gateway of which nobody wants to know who was connected to what.
@@ -13,8 +15,12 @@ pub(crate) const LAUNCH: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LIST
 
 /// Opens a tunnel through the gateway at `address` to a VPS that says back what it hears, and tries it.
 pub(crate) fn echo_tunnel(address: SocketAddr, id: &str) -> io::Result<TcpStream> {
+    echo_tunnel_on(TcpStream::connect(address)?, id)
+}
+
+/// The same on a connection that is there already.
+pub(crate) fn echo_tunnel_on(mut stream: TcpStream, id: &str) -> io::Result<TcpStream> {
     const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
-    let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PEER_TIMEOUT))?;
     stream.write_all(format!("CONNECT {id}:22 HTTP/1.1\r\n\r\n").as_bytes())?;
     let mut answer = [0; YES.len()];
@@ -24,6 +30,20 @@ pub(crate) fn echo_tunnel(address: SocketAddr, id: &str) -> io::Result<TcpStream
     }
     echoes(&mut stream)?;
     Ok(stream)
+}
+
+/// A connection from another address of this machine.
+pub(crate) fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from((from, 0))).unwrap();
+    connect(&socket, &to).unwrap();
+    socket.into()
+}
+
+/// The header, version 2, by which a proxy says that its client is at this address.
+pub(crate) fn proxy_header(client: [u8; 4]) -> Vec<u8> {
+    let ports = [40_000_u16, 8002].map(u16::to_be_bytes);
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &client, &[127, 0, 0, 1], &ports.concat()].concat()
 }
 
 /// Tries a tunnel that is open.
