@@ -92,10 +92,17 @@ fn through_curl(gateway: SocketAddr, target: &str, authorization: Option<&str>, 
 /// Checks what ssh's user reads: three lines of ours (with one more cause where there is a detail), nothing on stdout.
 #[track_caller]
 fn through_ssh(sshd: &Sshd, gateway: SocketAddr, id: &str, row: &Row) {
+    through_ssh_with(None, sshd, gateway, id, row);
+}
+
+/// The same for a user who has this token.
+#[track_caller]
+fn through_ssh_with(token: Option<&str>, sshd: &Sshd, gateway: SocketAddr, id: &str, row: &Row) {
     let home = Home::new();
     for mode in Mode::BOTH {
         let config = sshd.write_ssh_config(&home, "config", &helper_command(HELPER, mode, gateway), mode);
         let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(format!("{id}.kohakuriver")).arg("echo in");
+        let ssh = if let Some(token) = token { ssh.env("KOHAKURIVER_TOKEN", token) } else { ssh };
         let outcome = ssh.output();
         outcome.exits(255).prints_nothing().within(30);
         outcome.fails_with("kohakuriver-proxy", &row.title, row.hint);
@@ -389,9 +396,14 @@ fn a_login_that_is_needed_names_how() {
     for authorization in [None, Some("Bearer unknown"), Some("Basic dTp1bmtub3du"), Some("Digest x")] {
         through_curl(gateway.address, "42.kohakuriver:22", authorization, &login);
     }
+    let sshd = Sshd::start();
+    for token in [None, Some("unknown")] {
+        through_ssh_with(token, &sshd, gateway.address, "42", &login);
+    }
     let not_yours = row("403 Forbidden", "VPS 42 is not yours to reach", "");
     for token in [STRANGER, VIEWER] {
         through_curl(gateway.address, "42.kohakuriver:22", Some(&format!("Bearer {token}")), &not_yours);
+        through_ssh_with(Some(token), &sshd, gateway.address, "42", &not_yours);
     }
     // What is no request for a VPS is no matter of who asks.
     let malformed = Row { error: "http_request_error", ..row("400 Bad Request", "", "") };
