@@ -6,6 +6,7 @@
 
 mod auth_command;
 mod bad_input;
+mod bench_report;
 mod completions;
 mod connect_command;
 mod dead_runners;
