@@ -14,6 +14,7 @@ mod doctor;
 mod gateway_access;
 mod gateway_audit;
 mod gateway_ends;
+mod gateway_hosts;
 mod gateway_limits;
 mod gateway_metrics;
 mod gateway_restarts;

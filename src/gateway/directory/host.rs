@@ -125,8 +125,8 @@ async fn place(client: &Client, vps: &VpsRef) -> Result<Reach, ApiError> {
     let vps = client.vps(vps).await?;
     match locate(&vps, None) {
         // Nothing but its Runner is missing: only now that question is worth a call.
-        Err(Refusal::RunnerOffline(Some(node))) => {
-            let node = client.node(&node).await?;
+        Err(Refusal::RunnerOffline(_)) => {
+            let node = client.runner_of(&vps).await?;
             locate(&vps, node.as_ref()).map_err(ApiError::Refusal)
         }
         verdict => verdict.map_err(ApiError::Refusal),
