@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::gateway::networks::canonical;
 use crate::handshake::proxy_protocol::Malformed;
-use crate::handshake::request::{self, INTERNAL_ERROR, Request};
+use crate::handshake::request::{self, INTERNAL_ERROR, Request, starts_as_line};
 use crate::handshake::{Step, answer, proxy_protocol};
 use crate::refusal::Refusal;
 
@@ -22,8 +22,8 @@ const TOO_SLOW: &str = "Timeout waiting for request.";
 /// What came.
 #[derive(Debug, PartialEq)]
 pub(super) enum Incoming {
-    /// A request, and the bytes behind it: the start of the stream.
-    Request(Request, Vec<u8>),
+    /// A request.
+    Request(Request),
     /// None that is complete: the answer, and why.
     Broken(Vec<u8>, Broken),
     /// The client left without a word.
@@ -64,32 +64,34 @@ impl Broken {
 
 /// Reads the request at the start of `stream`, whose other end is `peer`, and tells the client's address: `peer`, or,
 /// when `proxied`, what the PROXY protocol header ahead of the request says. One limit holds for both.
+///
+/// `bytes` hold what has come of the request; once it is complete, what came behind it: the start of the stream.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
     peer: SocketAddr,
     proxied: bool,
 ) -> (SocketAddr, Incoming) {
     let mut client = peer;
-    let mut bytes = Vec::new();
     let complete = async {
         if proxied {
-            match next(stream, &mut bytes, proxy_protocol::read).await? {
+            match next(stream, bytes, proxy_protocol::read).await? {
                 Ok(Some(address)) => client = canonical(address),
                 Ok(None) => {}
                 Err(malformed) => return Some(Err(malformed)),
             }
         }
-        next(stream, &mut bytes, request::read).await.map(Ok)
+        next(stream, bytes, request::read).await.map(Ok)
     };
     let incoming = match timeout(REQUEST_LIMIT, complete).await {
-        Ok(Some(Ok(request))) => Incoming::Request(request, bytes),
+        Ok(Some(Ok(request))) => Incoming::Request(request),
         Ok(Some(Err(malformed))) => {
             let why = format!("{malformed}: this gateway is to be reached through a proxy");
             Incoming::Broken(answer::refused(&Refusal::BadRequest(why), ""), Broken::ProxyHeader(malformed))
         }
         Ok(None) if bytes.is_empty() => Incoming::Nobody,
-        Ok(None) => broken(&bytes, INTERNAL_ERROR, "it ends before its head does"),
-        Err(_) => broken(&bytes, TOO_SLOW, "its head took longer than 10 s"),
+        Ok(None) => broken(bytes, INTERNAL_ERROR, "it ends before its head does"),
+        Err(_) => broken(bytes, TOO_SLOW, "its head took longer than 10 s"),
     };
     (client, incoming)
 }
@@ -113,8 +115,7 @@ async fn next<T>(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>, rea
 /// What is incomplete, and its answer in the protocol that its start is of. Who says nothing at all is taken for a
 /// client of the older protocol, which has always been told so.
 fn broken(bytes: &[u8], line: &str, why: &str) -> Incoming {
-    const VERB: &[u8] = b"REQUEST_TUNNEL";
-    let answer = if bytes.iter().zip(VERB).all(|(a, b)| a == b) {
+    let answer = if starts_as_line(bytes) {
         answer::line_error(line)
     } else {
         answer::refused(&Refusal::BadRequest(why.to_owned()), "")
@@ -133,13 +134,15 @@ mod tests {
     /// The other end of a connection here.
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 40000);
 
-    async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Incoming {
-        let (client, incoming) = super::read(stream, PEER, false).await;
+    /// What comes, and what came behind it.
+    async fn read(stream: &mut (impl AsyncRead + Unpin)) -> (Incoming, Vec<u8>) {
+        let mut behind = Vec::new();
+        let (client, incoming) = super::read(stream, &mut behind, PEER, false).await;
         assert_eq!(client, PEER);
-        incoming
+        (incoming, behind)
     }
 
-    async fn from(bytes: &[u8], then_close: bool) -> Incoming {
+    async fn from(bytes: &[u8], then_close: bool) -> (Incoming, Vec<u8>) {
         let (mut client, mut gateway) = tokio::io::duplex(64 * 1024);
         client.write_all(bytes).await.unwrap();
         if then_close {
@@ -151,10 +154,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_split_at_every_byte_keeps_what_stands_behind_it() {
         for head in ["CONNECT 42:22 HTTP/1.1\r\nHost: 42:22\r\n\r\n", "REQUEST_TUNNEL 42\n"] {
-            let Incoming::Request(whole, behind) = from(&[head.as_bytes(), b"SSH-2.0-x\r\n"].concat(), false).await
-            else {
-                panic!("no request")
-            };
+            let (whole, behind) = from(&[head.as_bytes(), b"SSH-2.0-x\r\n"].concat(), false).await;
+            assert!(matches!(whole, Incoming::Request(_)), "{whole:?}");
             assert_eq!(behind, b"SSH-2.0-x\r\n");
             let (mut client, mut gateway) = tokio::io::duplex(1);
             let writer = tokio::spawn(async move {
@@ -164,7 +165,7 @@ mod tests {
                 }
                 client
             });
-            assert_eq!(read(&mut gateway).await, Incoming::Request(whole, Vec::new()));
+            assert_eq!(read(&mut gateway).await, (whole, Vec::new()));
             drop(writer.await.unwrap());
         }
     }
@@ -180,7 +181,9 @@ mod tests {
             let (mut client, mut gateway) = tokio::io::duplex(64);
             client.write_all(bytes.as_bytes()).await.unwrap();
             let start = Instant::now();
-            let Incoming::Broken(answer, Broken::Incomplete) = read(&mut gateway).await else { panic!("{bytes:?}") };
+            let (Incoming::Broken(answer, Broken::Incomplete), _) = read(&mut gateway).await else {
+                panic!("{bytes:?}")
+            };
             assert!(answer.starts_with(expected.as_bytes()), "{bytes:?}: {}", answer.escape_ascii());
             assert_eq!(start.elapsed(), REQUEST_LIMIT);
         }
@@ -193,27 +196,29 @@ mod tests {
             ("CONNECT 42:22 HTTP/1.1\r\n", "HTTP/1.1 400 Bad Request\r\n"),
             ("hello", "HTTP/1.1 400 Bad Request\r\n"),
         ] {
-            let Incoming::Broken(answer, Broken::Incomplete) = from(bytes.as_bytes(), true).await else {
+            let (Incoming::Broken(answer, Broken::Incomplete), _) = from(bytes.as_bytes(), true).await else {
                 panic!("{bytes:?}")
             };
             assert!(answer.starts_with(expected.as_bytes()), "{bytes:?}: {}", answer.escape_ascii());
         }
-        assert_eq!(from(b"", true).await, Incoming::Nobody);
+        assert_eq!(from(b"", true).await.0, Incoming::Nobody);
     }
 
     #[tokio::test]
     async fn an_endless_head_is_cut_off() {
         for start in ["CONNECT 42:22 HTTP/1.1\r\nX: ", "REQUEST_TUNNEL "] {
             let bytes = [start.as_bytes(), &[b'x'; MAX_REQUEST + 1]].concat();
-            assert!(matches!(from(&bytes, false).await, Incoming::Request(..)), "{start}");
+            assert!(matches!(from(&bytes, false).await.0, Incoming::Request(_)), "{start}");
         }
     }
 
-    async fn proxied(bytes: &[u8]) -> (SocketAddr, Incoming) {
+    async fn proxied(bytes: &[u8]) -> (SocketAddr, Incoming, Vec<u8>) {
         let (mut client, mut gateway) = tokio::io::duplex(64 * 1024);
         client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
-        super::read(&mut gateway, PEER, true).await
+        let mut behind = Vec::new();
+        let (client, incoming) = super::read(&mut gateway, &mut behind, PEER, true).await;
+        (client, incoming, behind)
     }
 
     #[tokio::test]
@@ -227,9 +232,9 @@ mod tests {
             (header(0x20, 0x00, &[]), "127.0.0.1:40000"),
             (header(0x21, 0x00, &[]), "127.0.0.1:40000"),
         ] {
-            let (client, incoming) = proxied(&[&header[..], b"REQUEST_TUNNEL 42\nSSH-2.0-x"].concat()).await;
+            let (client, incoming, behind) = proxied(&[&header[..], b"REQUEST_TUNNEL 42\nSSH-2.0-x"].concat()).await;
             assert_eq!(client, expected.parse().unwrap());
-            let Incoming::Request(Request::Line(_), behind) = incoming else { panic!("{incoming:?}") };
+            assert!(matches!(incoming, Incoming::Request(Request::Line(_))), "{incoming:?}");
             assert_eq!(behind, b"SSH-2.0-x");
             // A health check, or a client that has changed its mind.
             assert_eq!(proxied(&header).await.1, Incoming::Nobody);
@@ -258,10 +263,11 @@ mod tests {
         let (mut client, mut gateway) = tokio::io::duplex(64);
         client.write_all(b"\r\n\r\n").await.unwrap();
         let start = Instant::now();
-        assert!(matches!(super::read(&mut gateway, PEER, true).await.1, Incoming::Broken(_, Broken::Incomplete)));
+        let incoming = super::read(&mut gateway, &mut Vec::new(), PEER, true).await.1;
+        assert!(matches!(incoming, Incoming::Broken(_, Broken::Incomplete)));
         assert_eq!(start.elapsed(), REQUEST_LIMIT);
         // Where none is expected, it is no request.
-        assert!(matches!(from(&header(0x20, 0, &[]), false).await, Incoming::Request(Request::Connect(connect), _)
+        assert!(matches!(from(&header(0x20, 0, &[]), false).await.0, Incoming::Request(Request::Connect(connect))
             if connect.target.is_err()));
     }
 }

@@ -58,10 +58,17 @@ pub const INVALID_ID: &str = "Invalid task ID format.";
 /// What a Host says to anything it didn't foresee.
 pub const INTERNAL_ERROR: &str = "Internal server error.";
 
+/// How a request of the line protocol starts.
+const VERB: &[u8] = b"REQUEST_TUNNEL";
+
+/// Whether `bytes`, as far as they go, are the start of a request of the line protocol.
+pub fn starts_as_line(bytes: &[u8]) -> bool {
+    bytes.iter().zip(VERB).all(|(a, b)| a == b)
+}
+
 /// Reads the request in everything that has arrived so far.
 pub fn read(bytes: &[u8]) -> Step<Request> {
-    const VERB: &[u8] = b"REQUEST_TUNNEL";
-    let starts = bytes.iter().zip(VERB).all(|(a, b)| a == b);
+    let starts = starts_as_line(bytes);
     if starts && bytes.len() < VERB.len() {
         return Step::Incomplete;
     }
