@@ -77,7 +77,8 @@ impl Gateway {
             return;
         }
         let mut bytes = Vec::new();
-        let read = incoming::read(&mut client, &mut bytes, address, self.terms.proxy_protocol);
+        let limits = &self.terms.limits;
+        let read = incoming::read(&mut client, &mut bytes, address, self.terms.proxy_protocol, &limits.heads);
         let (address, came) = tokio::select! {
             biased;
             came = read => came,

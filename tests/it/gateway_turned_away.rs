@@ -13,7 +13,7 @@ use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
 use crate::support::tools::GATEWAY;
 use crate::support::tunnels::{asked_of, echo_tunnel};
-use crate::support::watched::{audit, send};
+use crate::support::watched::{audit, curl, metric, send};
 
 /// A VPS on a Runner that is dead.
 const DEAD: &str = "7000000000000000006";
@@ -125,4 +125,46 @@ fn answer(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
     let _ = stream.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Each limit of a request's head has a flag, a reason of its own, and a metric.
+#[test]
+fn a_head_beyond_its_limits_is_refused_and_counted_by_each() {
+    let options = ["--head-timeout", "1", "--max-head-bytes", "1024", "--max-head-fields", "10"];
+    let gateway = Gateway::with_inventory_and(&inventory(&[]), &options);
+    let fields = |count: usize| format!("CONNECT 5:22 HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
+    let long = format!("CONNECT 5:22 HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(1024));
+    let bad = "HTTP/1.1 400 Bad Request\r\n";
+    for (request, answered, reason, detail) in [
+        (fields(10), "HTTP/1.1 404 Not Found\r\n", "not-found", None),
+        (fields(11), bad, "head-too-large", Some("its head has more than 10 fields")),
+        (long, bad, "head-too-large", Some("its head is longer than 1024 bytes")),
+        (format!("REQUEST_TUNNEL {}", "5".repeat(1024)), "ERROR ", "head-too-large", Some("longer than 1024 bytes")),
+        ("CONNECT 5:22 HTTP/1.1\r\n".to_owned(), bad, "head-too-slow", Some("its head took longer than 1 s")),
+        (
+            "REQUEST_TUNNEL 5".to_owned(),
+            "ERROR Timeout waiting for request.\n",
+            "head-too-slow",
+            Some("longer than 1 s"),
+        ),
+    ] {
+        let answer = asked_of(gateway.address, &request);
+        assert!(answer.starts_with(answered), "{request}: {answer}");
+        let told_why = |detail: &str| answer.starts_with("ERROR ") || answer.contains(detail);
+        assert!(detail.is_none_or(told_why), "{request}: {answer}");
+        gateway.process.wait_for("its line", DEADLINE, |seen| {
+            let said = String::from_utf8_lossy(&seen.stdout);
+            let last = said.lines().last().filter(|_| said.ends_with('\n'))?;
+            (last.contains(&format!("\"{reason}\"")) && last.contains(detail.unwrap_or_default())).then_some(())
+        });
+    }
+    let page = curl(&Home::new(), gateway.admin, "/metrics", &[]).text();
+    for (limit, most, met) in [("head-seconds", 1.0, 2.0), ("head-bytes", 1024.0, 2.0), ("head-fields", 10.0, 1.0)] {
+        assert_eq!(metric(&page, &format!("limit{{limit=\"{limit}\"}}")), most, "{limit}");
+        assert_eq!(metric(&page, &format!("limit_met_total{{limit=\"{limit}\"}}")), met, "{limit}");
+    }
+    for (reason, count) in [("head-too-slow", 2.0), ("head-too-large", 3.0), ("incomplete-request", 0.0)] {
+        let name = format!("requests_refused_total{{reason=\"{reason}\",error=\"http_request_error\"}}");
+        assert_eq!(metric(&page, &name), count, "{reason}");
+    }
 }
