@@ -53,3 +53,21 @@ pub(crate) fn echoes(tunnel: &mut TcpStream) -> io::Result<()> {
     tunnel.read_exact(&mut echo)?;
     if echo == *b"ping" { Ok(()) } else { Err(io::Error::other(format!("the echo is {}", echo.escape_ascii()))) }
 }
+
+/// What the gateway at `address` answers to `request`: all there is where it says no, the head alone where it says yes.
+pub(crate) fn asked_of(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"\r\n\r\n")) && answer != b"SUCCESS\n" {
+        match stream.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => answer.extend(byte),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => panic!("after {:?}: {error}", answer.escape_ascii().to_string()),
+        }
+    }
+    String::from_utf8(answer).unwrap()
+}
