@@ -112,10 +112,7 @@ fn where_is_it(api: SocketAddr) -> Result<String> {
     runtime.block_on(async {
         let client = Client::new(&format!("http://{api}"), None)?;
         let vps = client.vps(&VpsRef::Id(id)).await?;
-        let node = match &vps.node {
-            Some(name) => client.node(name).await?,
-            None => None,
-        };
+        let node = client.runner_of(&vps).await?;
         match locate(&vps, node.as_ref()) {
             Ok(reach) => Ok(format!("on Runner {}, port {}", reach.node, reach.port)),
             Err(refusal) => bail!(refusal.title(VPS)),

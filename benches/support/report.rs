@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::figures::{Figures, Measure, Sum};
@@ -16,6 +17,15 @@ pub(crate) struct Target {
     /// Whose figure it is a ratio to; without one it is a figure of its own.
     pub(crate) reference: Option<&'static str>,
     pub(crate) bound: Bound,
+}
+
+/// How many targets there are, how many of them have figures, and how many of those are reached.
+#[derive(Clone, Copy, Serialize)]
+struct Score {
+    reached: usize,
+    measured: usize,
+    #[serde(rename = "targets")]
+    all: usize,
 }
 
 /// Which side of a limit is good.
@@ -84,9 +94,19 @@ impl Report<'_> {
         for error in &self.figures.errors {
             let _ = writeln!(text, "went wrong: {error}");
         }
-        let reached = self.targets.iter().filter(|target| self.reached(target) == Some(true)).count();
-        let _ = writeln!(text, "{reached} of {} targets reached", self.targets.len());
+        let Score { reached, measured, all } = self.score();
+        let _ = write!(text, "{reached} of {measured} measured targets reached");
+        if measured < all {
+            let _ = write!(text, "; {} not measured", all - measured);
+        }
+        text.push('\n');
         text
+    }
+
+    fn score(&self) -> Score {
+        let verdicts: Vec<_> = self.targets.iter().filter_map(|target| self.reached(target)).collect();
+        let reached = verdicts.iter().filter(|&&reached| reached).count();
+        Score { reached, measured: verdicts.len(), all: self.targets.len() }
     }
 
     /// Writes the JSON file, for programs, with every sample.
@@ -114,7 +134,7 @@ impl Report<'_> {
             })
             .collect();
         let report = json!({
-            "conditions": self.conditions, "measures": measures, "targets": targets,
+            "conditions": self.conditions, "measures": measures, "targets": targets, "score": self.score(),
             "notes": self.figures.notes, "errors": self.figures.errors,
         });
         std::fs::create_dir_all(folder)?;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::api::model::{ModelError, node_list, vps_list};
 use crate::api::transport::{Answer, Transport, nonsense};
-use crate::api::{ApiError, Node, Vps, choose};
+use crate::api::{ApiError, Listing, Node, Vps, choose};
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::status::VpsStatus;
@@ -70,7 +70,7 @@ impl<T: Transport> Api<T> {
             VpsRef::Id(id) => self.by_id(*id).await,
             VpsRef::Name(name) => {
                 let all = self.list(true).await?;
-                let id = choose(name, &all).map_err(ApiError::Refusal)?.id;
+                let id = choose(name, &all.entries).map_err(ApiError::Refusal)?.id;
                 // The list shows every VPS to every user; only the question for one says whether this user may.
                 self.by_id(id).await
             }
@@ -83,9 +83,9 @@ impl<T: Transport> Api<T> {
     /// # Errors
     /// Those of [`Api::vps`].
     pub async fn id_of(&self, name: &str) -> Result<TaskId, ApiError> {
-        match choose(name, &self.list(false).await?) {
+        match choose(name, &self.list(false).await?.entries) {
             // One that has ended is found too, so that it can be said that it has.
-            Err(Refusal::NotFound) => choose(name, &self.list(true).await?).map(|vps| vps.id),
+            Err(Refusal::NotFound) => choose(name, &self.list(true).await?.entries).map(|vps| vps.id),
             chosen => chosen.map(|vps| vps.id),
         }
         .map_err(ApiError::Refusal)
@@ -96,12 +96,12 @@ impl<T: Transport> Api<T> {
     ///
     /// # Errors
     /// [`Refusal::TokenNeeded`], [`Refusal::NotAllowed`], or why the API gave no usable answer.
-    pub async fn list(&self, all: bool) -> Result<Vec<Vps>, ApiError> {
+    pub async fn list(&self, all: bool) -> Result<Listing<Vps>, ApiError> {
         let path = if all { "/vps" } else { "/vps/status" };
         let found = match self.get(path).await {
             Err(ApiError::Refusal(Refusal::NotAllowed)) => {
                 let mut mine = self.assigned().await?;
-                mine.retain(|vps| all || is_current(&vps.status));
+                mine.entries.retain(|vps| all || is_current(&vps.status));
                 return Ok(mine);
             }
             found => found?,
@@ -112,28 +112,32 @@ impl<T: Transport> Api<T> {
         }
         // The older generation's full list tells no port.
         let current = self.read(vps_list(self.get("/vps/status").await?.json))?;
-        let complete = |vps: Vps| match current.iter().find(|other| other.id == vps.id) {
+        let complete = |vps: Vps| match current.entries.iter().find(|other| other.id == vps.id) {
             Some(other) => self.read(overlaid(vps, other)),
             None => Ok(vps),
         };
-        list.into_iter().map(complete).collect()
+        let entries = list.entries.into_iter().map(complete).collect::<Result<_, _>>()?;
+        Ok(Listing { entries, ..list })
     }
 
     /// Every Runner the Host knows. Hosts tell this to anyone.
     ///
     /// # Errors
     /// Why the API gave no usable answer.
-    pub async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
+    pub async fn nodes(&self) -> Result<Listing<Node>, ApiError> {
         let found = self.get("/nodes").await?;
         self.read(node_list(found.json))
     }
 
-    /// The Runner of this host name, if the Host knows it.
+    /// The Runner that `vps` is on, if it is on one that the Host knows. Nothing is asked of one that is on none.
     ///
     /// # Errors
     /// Why the API gave no usable answer.
-    pub async fn node(&self, hostname: &str) -> Result<Option<Node>, ApiError> {
-        Ok(self.nodes().await?.into_iter().find(|node| node.hostname == hostname))
+    pub async fn runner_of(&self, vps: &Vps) -> Result<Option<Node>, ApiError> {
+        if vps.node.is_none() {
+            return Ok(None);
+        }
+        Ok(self.nodes().await?.entries.into_iter().find(|node| node.runs(vps)))
     }
 
     async fn by_id(&self, id: TaskId) -> Result<Vps, ApiError> {
@@ -153,7 +157,7 @@ impl<T: Transport> Api<T> {
     async fn complete(&self, task: Vps) -> Result<Vps, ApiError> {
         for path in ["/vps/status", "/vps"] {
             let list = self.read(vps_list(self.get(path).await?.json))?;
-            if let Some(listed) = list.iter().find(|vps| vps.id == task.id) {
+            if let Some(listed) = list.entries.iter().find(|vps| vps.id == task.id) {
                 return self.read(overlaid(task, listed));
             }
         }
@@ -164,12 +168,12 @@ impl<T: Transport> Api<T> {
         let mine = match self.assigned().await {
             // A role that has no assignments: what the Host said first stands.
             Err(ApiError::Refusal(_)) => Vec::new(),
-            mine => mine?,
+            mine => mine?.entries,
         };
         mine.into_iter().find(|vps| vps.id == id).ok_or(ApiError::Refusal(Refusal::NotAllowed))
     }
 
-    async fn assigned(&self) -> Result<Vec<Vps>, ApiError> {
+    async fn assigned(&self) -> Result<Listing<Vps>, ApiError> {
         let found = self.get("/vps/my").await?;
         self.read(vps_list(found.json))
     }

@@ -64,7 +64,7 @@ pub use direct::{Direct, wait};
 pub use error::{ApiError, refused};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use life::{Created, Freeze, Generation, succeeded};
-pub use model::{Node, Vps};
+pub use model::{Listing, Node, SshPort, Vps};
 pub use name::choose;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use order::{Access, Machine, Order, Placement};

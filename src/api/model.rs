@@ -1,7 +1,8 @@
 //! The objects a Host sends, as far as they are needed.
 //!
 //! Strict on what a decision hangs on (the id, the state, a port's range), tolerant of everything else: other fields
-//! may come, go and change their type.
+//! may come, go and change their type. Anyone may register a Runner at a Host, so what is wrong with one object of a
+//! list is that object's own matter: the others are there all the same.
 
 use serde_json::{Map, Value};
 
@@ -23,7 +24,7 @@ pub struct Vps {
     /// The host name of its Runner.
     pub node: Option<String>,
     /// The port of its sshd on the Runner. Means something only while the VPS runs or is paused.
-    pub ssh_port: Option<u16>,
+    pub ssh_port: SshPort,
     /// `docker` or `qemu`.
     pub backend: Option<String>,
     /// The user name of its owner.
@@ -36,6 +37,24 @@ pub struct Vps {
     pub error_message: Option<String>,
     /// The object as the Host sent it.
     pub json: Value,
+}
+
+/// What a Host says of the port of a VPS's sshd.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SshPort {
+    /// There is none.
+    None,
+    /// It is this one.
+    At(u16),
+    /// Something that is no port: this, as a line of text.
+    Impossible(String),
+}
+
+impl SshPort {
+    /// The port, if there is one that can be.
+    pub fn number(&self) -> Option<u16> {
+        if let Self::At(port) = self { Some(*port) } else { None }
+    }
 }
 
 /// A Runner.
@@ -51,6 +70,15 @@ pub struct Node {
     pub last_heartbeat: Option<String>,
     /// The object as the Host sent it.
     pub json: Value,
+}
+
+/// A Host's list, as far as it can be read.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listing<T> {
+    /// What can be read of it.
+    pub entries: Vec<T>,
+    /// How many more entries it has, of which something that is needed is missing.
+    pub unreadable: usize,
 }
 
 /// A field that is needed is missing or of another kind.
@@ -76,24 +104,20 @@ impl Vps {
     /// Reads a task object, or an object of a VPS list, which tells no type: there it is a VPS.
     ///
     /// # Errors
-    /// When its id, its state or its port is missing or can't be one.
+    /// When its id or its state is missing or can't be one.
     pub fn from_json(json: Value) -> Result<Self, ModelError> {
         const OBJECT: &str = "a task";
         let object = json.as_object().ok_or(ModelError::NoObject(OBJECT))?;
         let field = |field| ModelError::Field { object: OBJECT, field };
         let id = object.get("task_id").and_then(task_id).ok_or(field("task_id"))?;
         let status = text(object, "status").ok_or(field("status"))?;
-        let ssh_port = match object.get("ssh_port") {
-            None | Some(Value::Null) => None,
-            Some(value) => port(value).ok_or(field("ssh_port"))?,
-        };
         Ok(Self {
             id,
             name: text(object, "name"),
             is_vps: text(object, "task_type").is_none_or(|kind| kind == "vps"),
             status: VpsStatus::parse(&status),
             node: text(object, "assigned_node"),
-            ssh_port,
+            ssh_port: port(object.get("ssh_port")),
             backend: text(object, "vps_backend"),
             owner: text(object, "owner_username"),
             submitted_at: text(object, "submitted_at"),
@@ -121,24 +145,48 @@ impl Node {
             json,
         })
     }
+
+    /// Whether `vps` is on it. What the Host wrote is compared, not what of it is fit for a terminal: else a Runner
+    /// could be registered that passes for another one.
+    pub fn runs(&self, vps: &Vps) -> bool {
+        self.json["hostname"] == vps.json["assigned_node"]
+    }
 }
 
 /// Reads a list of VPSes.
 ///
 /// # Errors
-/// When it is no list, or [`Vps::from_json`] refuses one of them.
-pub(super) fn vps_list(json: Value) -> Result<Vec<Vps>, ModelError> {
-    let Value::Array(objects) = json else { return Err(ModelError::NoList("the list of VPSes")) };
-    objects.into_iter().map(Vps::from_json).collect()
+/// When it is no list, or [`Vps::from_json`] refuses all that is in it.
+pub(super) fn vps_list(json: Value) -> Result<Listing<Vps>, ModelError> {
+    listing(json, "the list of VPSes", Vps::from_json)
 }
 
 /// Reads a list of nodes.
 ///
 /// # Errors
-/// When it is no list, or [`Node::from_json`] refuses one of them.
-pub(super) fn node_list(json: Value) -> Result<Vec<Node>, ModelError> {
-    let Value::Array(objects) = json else { return Err(ModelError::NoList("the list of nodes")) };
-    objects.into_iter().map(Node::from_json).collect()
+/// When it is no list, or [`Node::from_json`] refuses all that is in it.
+pub(super) fn node_list(json: Value) -> Result<Listing<Node>, ModelError> {
+    listing(json, "the list of nodes", Node::from_json)
+}
+
+fn listing<T>(
+    json: Value,
+    name: &'static str,
+    read: fn(Value) -> Result<T, ModelError>,
+) -> Result<Listing<T>, ModelError> {
+    let Value::Array(objects) = json else { return Err(ModelError::NoList(name)) };
+    let (mut entries, mut errors) = (Vec::with_capacity(objects.len()), Vec::new());
+    for object in objects {
+        match read(object) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => errors.push(error),
+        }
+    }
+    let unreadable = errors.len();
+    match errors.into_iter().next() {
+        Some(error) if entries.is_empty() => Err(error),
+        _ => Ok(Listing { entries, unreadable }),
+    }
 }
 
 /// An id as the string it should be, or as the bare integer that some answers of a Host hold. A float has lost digits
@@ -152,9 +200,13 @@ fn task_id(value: &Value) -> Option<TaskId> {
 }
 
 /// A port; zero and less stand for none.
-fn port(value: &Value) -> Option<Option<u16>> {
-    let number = value.as_i64()?;
-    if number <= 0 { Some(None) } else { u16::try_from(number).ok().map(Some) }
+fn port(value: Option<&Value>) -> SshPort {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return SshPort::None };
+    match value.as_i64().map(u16::try_from) {
+        Some(Ok(port @ 1..)) => SshPort::At(port),
+        Some(_) if value.as_i64() <= Some(0) => SshPort::None,
+        _ => SshPort::Impossible(excerpt(&value.to_string())),
+    }
 }
 
 /// A text that says something, fit for a terminal.
@@ -183,7 +235,7 @@ mod tests {
             is_vps: true,
             status: VpsStatus::Running,
             node: Some("node-up".into()),
-            ssh_port: Some(22023),
+            ssh_port: SshPort::At(22023),
             backend: Some("docker".into()),
             owner: Some("operator1".into()),
             submitted_at: Some("2026-11-23T12:05:55.570203".into()),
@@ -214,16 +266,19 @@ mod tests {
     #[test]
     fn a_port_is_a_port_or_none() {
         for (port, expected) in [
-            (json!(22023), Ok(Some(22023))),
-            (json!(0), Ok(None)),
-            (json!(-1), Ok(None)),
-            (json!(null), Ok(None)),
-            (json!(65536), Err(())),
-            (json!("22"), Err(())),
-            (json!(22.5), Err(())),
+            (json!(22023), SshPort::At(22023)),
+            (json!(65535), SshPort::At(65535)),
+            (json!(0), SshPort::None),
+            (json!(-1), SshPort::None),
+            (json!(-70000), SshPort::None),
+            (json!(null), SshPort::None),
+            (json!(65536), SshPort::Impossible("65536".into())),
+            (json!(u64::MAX), SshPort::Impossible(u64::MAX.to_string())),
+            (json!("22"), SshPort::Impossible("\"22\"".into())),
+            (json!(22.5), SshPort::Impossible("22.5".into())),
         ] {
-            let vps = Vps::from_json(json!({ "task_id": "1", "status": "running", "ssh_port": port }));
-            assert_eq!(vps.map(|vps| vps.ssh_port).map_err(|_| ()), expected, "{port}");
+            let vps = Vps::from_json(json!({ "task_id": "1", "status": "running", "ssh_port": port })).unwrap();
+            assert_eq!(vps.ssh_port, expected, "{port}");
         }
     }
 
@@ -239,6 +294,37 @@ mod tests {
         assert!(vps_list(json!({})).is_err() && node_list(json!("x")).is_err());
         let error = node_list(json!([{ "hostname": "n", "status": "online" }])).unwrap_err();
         assert_eq!(error.to_string(), "a node has no usable `url`");
+    }
+
+    #[test]
+    fn an_unreadable_entry_hides_itself_alone() {
+        let good = json!({ "hostname": "n", "url": "http://h:1", "status": "online" });
+        for bad in [json!({ "hostname": "m", "url": "", "status": "online" }), json!({}), json!(7), json!(null)] {
+            let nodes = node_list(json!([bad, good, bad])).unwrap();
+            assert_eq!((nodes.entries.len(), nodes.unreadable), (1, 2), "{bad}");
+            assert!(node_list(json!([bad])).is_err(), "{bad}");
+        }
+        let good = json!({ "task_id": "1", "status": "running" });
+        for bad in [json!({ "task_id": "x", "status": "running" }), json!({ "task_id": "2" }), json!([])] {
+            let list = vps_list(json!([good, bad])).unwrap();
+            assert_eq!((list.entries[0].id.to_string().as_str(), list.unreadable), ("1", 1), "{bad}");
+        }
+        let impossible = vps_list(json!([{ "task_id": "1", "status": "running", "ssh_port": 70000 }])).unwrap();
+        assert_eq!((impossible.entries.len(), impossible.unreadable), (1, 0));
+        assert_eq!(vps_list(json!([])), Ok(Listing { entries: Vec::new(), unreadable: 0 }));
+    }
+
+    #[test]
+    fn a_runner_is_told_by_its_whole_name() {
+        let vps = |node: &str| Vps::from_json(json!({ "task_id": "1", "status": "running", "assigned_node": node }));
+        let node = |name: &str| Node::from_json(json!({ "hostname": name, "url": "http://h:1", "status": "online" }));
+        for (name, assigned, expected) in
+            [("node1", "node1", true), ("node1\u{200b}", "node1", false), (" node1", "node1", false)]
+        {
+            let (node, vps) = (node(name).unwrap(), vps(assigned).unwrap());
+            assert_eq!(Some(&node.hostname), vps.node.as_ref());
+            assert_eq!(node.runs(&vps), expected, "{name:?} {assigned:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use hyper::Uri;
 
-use crate::api::{Client, Node, Vps};
+use crate::api::{Client, Node, SshPort, Vps};
 use crate::refusal::{BOOT_GRACE, Refusal};
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
@@ -40,7 +40,13 @@ pub fn locate(vps: &Vps, node: Option<&Node>) -> Result<Reach, Refusal> {
         status => return Err(Refusal::Inactive(status.clone())),
     }
     let Some(name) = &vps.node else { return Err(Refusal::NoRunner) };
-    let Some(port) = vps.ssh_port else { return Err(Refusal::NoSshPort) };
+    let port = match &vps.ssh_port {
+        SshPort::At(port) => *port,
+        SshPort::None => return Err(Refusal::NoSshPort),
+        SshPort::Impossible(text) => {
+            return Err(Refusal::HostApi(format!("it says that the SSH port of task {} is {text}", vps.id)));
+        }
+    };
     let Some(node) = node.filter(|node| node.online) else { return Err(Refusal::RunnerOffline(Some(name.clone()))) };
     let Some(host) = host_of(&node.url) else { return Err(Refusal::RunnerAddress(name.clone())) };
     Ok(Reach { id: vps.id, node: name.clone(), host, port, booting: is_booting(vps, node) })
@@ -80,7 +86,7 @@ pub fn ago(time: &str, nodes: &[Node]) -> Option<Duration> {
 /// from just now. `None` when it can't be told.
 pub async fn started_at(client: &Client, id: TaskId) -> Option<SystemTime> {
     let vps = client.vps(&VpsRef::Id(id)).await.ok()?;
-    let node = client.node(vps.node.as_deref()?).await.ok()?.filter(|node| node.online)?;
+    let node = client.runner_of(&vps).await.ok()?.filter(|node| node.online)?;
     SystemTime::now().checked_sub(age(&vps, &node)?)
 }
 
@@ -151,6 +157,12 @@ mod tests {
             (json!({ "assigned_node": null, "ssh_port": 0 }), None, Refusal::NoRunner),
             (json!({ "ssh_port": 0 }), None, Refusal::NoSshPort),
             (json!({ "ssh_port": null }), Some(&up), Refusal::NoSshPort),
+            (
+                json!({ "ssh_port": 70000 }),
+                Some(&up),
+                Refusal::HostApi("it says that the SSH port of task 42 is 70000".into()),
+            ),
+            (json!({ "ssh_port": 70000, "status": "paused" }), Some(&up), inactive("paused")),
             (json!({}), None, offline()),
             (json!({}), Some(&down), offline()),
         ] {

@@ -115,10 +115,7 @@ async fn find(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, F
     let client = client(settings)?;
     let failed = |error: ApiError| error.about(vps, client.base());
     let found = client.vps(vps).await.map_err(failed)?;
-    let node = match &found.node {
-        Some(name) => client.node(name).await.map_err(failed)?,
-        None => None,
-    };
+    let node = client.runner_of(&found).await.map_err(failed)?;
     match locate(&found, node.as_ref()) {
         Ok(_) => Ok(found.id),
         Err(Refusal::Starting(_)) if wait => Ok(found.id),

@@ -1,5 +1,7 @@
 //! `kohakuriver vps list`.
 
+use std::cell::Cell;
+
 use serde_json::{Value, json};
 
 use super::table::{Column, table};
@@ -37,8 +39,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let client = client(settings)?;
+    // Said at the end: before, it would stand in the middle of what is drawn anew.
+    let left_out = Cell::new(0);
     watch::show(&arguments.watch, &the_host(settings), async || {
         let list = client.list(arguments.all).await.map_err(|error| error.failure("cannot list the VPSes"))?;
+        left_out.set(list.unreadable);
+        let list = list.entries;
         vps_cache::keep(client.base(), &list);
         if arguments.watch.json {
             return Ok(View::Json(list.iter().map(as_json).collect()));
@@ -47,10 +53,19 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             return Ok(View::Nothing(nothing(arguments.all).to_owned()));
         }
         // They only date the VPSes.
-        let nodes = client.nodes().await.unwrap_or_default();
+        let nodes = client.nodes().await.map(|nodes| nodes.entries).unwrap_or_default();
         let rows: Vec<_> = list.iter().map(|vps| row(vps, &nodes)).collect();
         Ok(View::Text(table(COLUMNS, &rows, ui::Look::of_stdout())))
-    })
+    })?;
+    if let Some(remark) = unreadable_vpses(left_out.get()) {
+        ui::remark(&remark);
+    }
+    Ok(())
+}
+
+/// What is to be said of so many VPSes that the Host tells nothing usable of.
+pub(super) fn unreadable_vpses(count: usize) -> Option<String> {
+    ui::unreadable(count, ["VPS", "VPSes"])
 }
 
 fn nothing(all: bool) -> &'static str {
@@ -74,7 +89,7 @@ fn row(vps: &Vps, nodes: &[Node]) -> [String; 8] {
 /// The port that sshd is on. Before a VPS runs, a Host gives a placeholder, and afterwards the one it had.
 pub(super) fn ssh_port(vps: &Vps) -> Option<u16> {
     let up = matches!(vps.status, VpsStatus::Running | VpsStatus::Paused);
-    vps.ssh_port.filter(|&port| up && port > 0)
+    vps.ssh_port.number().filter(|_| up)
 }
 
 /// A VPS for scripts. The keys are the Host's own; they are all there, whatever the Host left out.
@@ -96,6 +111,7 @@ pub(super) fn as_json(vps: &Vps) -> Value {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::api::SshPort;
     use crate::target::TaskId;
 
     pub(in crate::cli) fn vps(status: VpsStatus) -> Vps {
@@ -105,7 +121,7 @@ pub(super) mod tests {
             is_vps: true,
             status,
             node: Some("node1".into()),
-            ssh_port: Some(32768),
+            ssh_port: SshPort::At(32768),
             backend: None,
             owner: Some("alice".into()),
             submitted_at: Some("2026-11-23T12:05:53.5".into()),
@@ -123,7 +139,7 @@ pub(super) mod tests {
                 .map(str::to_owned)
         );
         assert_eq!(row(&vps(VpsStatus::Pending), &[])[4], "");
-        assert_eq!(row(&Vps { ssh_port: Some(0), ..vps(VpsStatus::Running) }, &[])[4], "");
+        assert_eq!(row(&Vps { ssh_port: SshPort::None, ..vps(VpsStatus::Running) }, &[])[4], "");
     }
 
     #[test]

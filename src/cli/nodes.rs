@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::table::{Column, table};
 use super::{ask_host, client, ui};
-use crate::api::{Node, ago};
+use crate::api::{Listing, Node, ago};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -29,10 +29,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let all = ask_host(settings, async {
+    let Listing { entries: all, unreadable } = ask_host(settings, async {
         let client = client(settings)?;
         client.nodes().await.map_err(|error| error.failure("cannot list the Runners"))
     })?;
+    if let Some(remark) = ui::unreadable(unreadable, ["Runner", "Runners"]) {
+        ui::remark(&remark);
+    }
     let wanted = |node: &&Node| arguments.status.as_ref().is_none_or(|wanted| status(node) == wanted);
     let nodes: Vec<&Node> = all.iter().filter(wanted).collect();
     if arguments.json {

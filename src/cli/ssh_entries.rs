@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::client;
-use super::list::ssh_port;
-use crate::api::Vps;
+use super::list::{ssh_port, unreadable_vpses};
+use crate::api::{Listing, Vps};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::keys;
@@ -27,11 +27,12 @@ pub(super) async fn listed(settings: &Settings, home: &Path) -> Result<Listed, F
     let client = client(settings)?;
     let failed = |error: crate::api::ApiError| error.failure("cannot list your VPSes");
     let user = client.user().await.map_err(failed)?;
-    let mut vpses = client.list(false).await.map_err(failed)?;
+    let Listing { entries: mut vpses, unreadable } = client.list(false).await.map_err(failed)?;
     vpses.retain(|vps| {
         vps.is_vps && ssh_port(vps).is_some() && is_mine(vps, user.as_ref().map(|user| user.name.as_str()))
     });
-    let (entries, remarks) = describe(&vpses, home);
+    let (entries, mut remarks) = describe(&vpses, home);
+    remarks.extend(unreadable_vpses(unreadable));
     Ok(Listed { entries, remarks, vpses })
 }
 

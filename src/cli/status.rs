@@ -32,7 +32,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             return Ok(View::Json(as_json(&vps)));
         }
         // They only date it.
-        let nodes = client.nodes().await.unwrap_or_default();
+        let nodes = client.nodes().await.map(|nodes| nodes.entries).unwrap_or_default();
         Ok(View::Text(ui::fields(&describe(&vps, &nodes))))
     })
 }
@@ -87,6 +87,7 @@ fn manual_command(port: u16, node: &str) -> String {
 mod tests {
     use super::super::list::tests::vps;
     use super::*;
+    use crate::api::SshPort;
 
     #[test]
     fn a_running_vps_shows_node_port_and_both_ways_in() {
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_vps_without_ssh_says_why_there_is_no_way_in() {
-        let text = ui::fields(&describe(&Vps { ssh_port: Some(0), ..vps(VpsStatus::Running) }, &[]));
+        let text = ui::fields(&describe(&Vps { ssh_port: SshPort::None, ..vps(VpsStatus::Running) }, &[]));
         assert!(text.contains("SSH Port   none: it was created for terminals only\n"), "{text}");
         assert!(!text.contains("Connect") && !text.contains("Manual"), "{text}");
     }

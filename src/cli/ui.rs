@@ -74,6 +74,12 @@ pub(super) fn remark(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// The remark that so many of a Host's list are left out; `None` when there are none. `what` is one of them, and more.
+pub(super) fn unreadable(count: usize, what: [&str; 2]) -> Option<String> {
+    let what = what[usize::from(count > 1)];
+    (count > 0).then(|| format!("left out: {count} {what} that the Host tells nothing usable of"))
+}
+
 /// `value` as JSON, indented, with a line feed at its end.
 pub(super) fn json(value: &Value) -> String {
     format!("{value:#}\n")

@@ -74,10 +74,7 @@ async fn look(settings: &Settings, client: &Client, id: TaskId, deadline: Instan
     let about = |error: ApiError| error.about(&VpsRef::Id(id), client.base());
     let asked = async {
         let vps = client.vps(&VpsRef::Id(id)).await?;
-        let node = match &vps.node {
-            Some(name) => client.node(name).await?,
-            None => None,
-        };
+        let node = client.runner_of(&vps).await?;
         Ok((vps, node))
     };
     let (vps, node) = match asked.await {

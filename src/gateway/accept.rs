@@ -21,7 +21,6 @@ use crate::gateway::closing;
 use crate::gateway::limits::MORE_FILES;
 use crate::gateway::metrics::Metrics;
 use crate::gateway::notices::{Matter, Notices};
-use crate::handshake::answer;
 use crate::refusal::Refusal;
 use crate::sys;
 
@@ -140,7 +139,6 @@ impl Doors {
     /// Tells those who wait in the queue that there is no room, as long as the spare descriptor can be had back.
     fn turn_away(&self, listener: &TcpListener, spare: &mut Spare) {
         let no_room = Refusal::Limit("it has no file descriptor left".to_owned());
-        let answer = answer::refused(&no_room, "");
         for _ in 0..TURNED_AWAY_AT_ONCE {
             if spare.0.take().is_none() {
                 *spare = Spare::new();
@@ -151,7 +149,7 @@ impl Doors {
             let is_one = accepted.is_ok();
             if let Ok(client) = accepted {
                 self.metrics.turned_away.increment();
-                closing::turn_away(client, &answer);
+                closing::turn_away(client, &[], &no_room);
             }
             *spare = Spare::new();
             if !is_one {

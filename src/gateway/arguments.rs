@@ -5,17 +5,19 @@ use std::ffi::OsString;
 use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use ipnet::IpNet;
 
 use crate::gateway::audit::AuditLog;
-use crate::gateway::limits::{DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_TUNNELS, Wanted};
+use crate::gateway::limits::{DEFAULT_HEAD_SECONDS, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_TUNNELS, Wanted};
 use crate::gateway::line_protocol::LineProtocol;
 use crate::gateway::networks::network;
 use crate::gateway::notices::{LogFormat, LogLevel};
 use crate::gateway::rules::Sources;
+use crate::handshake::request::MaxSize;
 
 /// How long the Host's answers count while it is down, when nothing else is asked for.
 const DEFAULT_STALE_SECONDS: u32 = 60;
@@ -117,6 +119,21 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_handshakes_per_client: Option<u32>,
 
+    /// Give a client so many seconds for its request, from 1 to 300
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_HEAD_SECONDS,
+          value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub head_timeout: u32,
+
+    /// Take requests of at most this many bytes, from 1024 to 65536
+    #[arg(long, value_name = "N", default_value_t = MaxSize::DEFAULT.bytes as u32,
+          value_parser = clap::value_parser!(u32).range(1024..=65_536))]
+    pub max_head_bytes: u32,
+
+    /// Take requests with at most this many fields, from 10 to 1000
+    #[arg(long, value_name = "N", default_value_t = MaxSize::DEFAULT.fields as u32,
+          value_parser = clap::value_parser!(u32).range(10..=1000))]
+    pub max_head_fields: u32,
+
     /// End a tunnel that has carried nothing for so many seconds [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub idle_timeout: Option<u32>,
@@ -212,6 +229,8 @@ impl Arguments {
             tunnels_per_user: self.max_tunnels_per_user,
             handshakes: self.max_handshakes,
             handshakes_per_client: self.max_handshakes_per_client,
+            head_time: Duration::from_secs(self.head_timeout.into()),
+            head_size: MaxSize { bytes: self.max_head_bytes as usize, fields: self.max_head_fields as usize },
         }
     }
 
@@ -264,6 +283,12 @@ mod tests {
             "--max-tunnels-per-client 0",
             "--max-tunnels-per-user x",
             "--max-handshakes 0",
+            "--head-timeout 0",
+            "--head-timeout 301",
+            "--max-head-bytes 1023",
+            "--max-head-bytes 65537",
+            "--max-head-fields 9",
+            "--max-head-fields 1001",
             "--stale -1",
             "--stale 86401",
             "--allow 10.0.0.0/33",

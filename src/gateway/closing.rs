@@ -11,6 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::handshake::{Step, answer, proxy_protocol, request};
+use crate::refusal::Refusal;
 use crate::sys;
 
 /// How long the other side has to take an answer.
@@ -34,13 +36,32 @@ pub(super) async fn answer(mut stream: TcpStream, answer: &[u8]) {
     }
 }
 
+/// Tells `refusal` to a client that is about to be closed without more ado, in the protocol that it speaks as far as
+/// that can be seen: in `came`, which was read of it before, and else in what lies there now.
+pub(super) fn turn_away(stream: impl AsFd, came: &[u8], refusal: &Refusal) {
+    let mut glance = [0; GLANCE];
+    let there = sys::receive(stream.as_fd(), &mut glance).unwrap_or_default();
+    let start = if came.is_empty() { &glance[..there] } else { came };
+    // A proxy's header stands before the client's own words.
+    let start = match proxy_protocol::read(start) {
+        Step::Done(Ok(_), eaten) => &start[eaten..],
+        _ => start,
+    };
+    let is_line = !start.is_empty() && request::starts_as_line(start);
+    let answer = if is_line { answer::line_error(&refusal.line("")) } else { answer::refused(refusal, "") };
+    send(stream, &answer);
+}
+
 /// Writes `answer`, if that is possible at once, to a client that is about to be closed without more ado. What it has
 /// sent is taken, since otherwise a reset would eat the answer.
-pub(super) fn turn_away(stream: impl AsFd, answer: &[u8]) {
-    let stream = stream.as_fd();
+pub(super) fn send_at_once(stream: impl AsFd, answer: &[u8]) {
+    let _ = sys::receive(stream.as_fd(), &mut [0; GLANCE]);
+    send(stream, answer);
+}
+
+fn send(stream: impl AsFd, answer: &[u8]) {
     // Whatever fails here, the connection ends.
-    let _ = sys::receive(stream, &mut [0; GLANCE]);
-    let _ = sys::send(stream, answer);
+    let _ = sys::send(stream.as_fd(), answer);
 }
 
 /// Ends what is written to `stream`, and gives the other side a while to take it and to close. Whether it has closed.

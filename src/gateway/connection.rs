@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::Reach;
 use crate::failure::Failure;
@@ -29,6 +30,13 @@ use crate::target::VpsRef;
 
 /// How long it is waited until a Host that was not there is asked again how open it is.
 const HOST_PAUSE: Duration = Duration::from_secs(10);
+/// How long the first bytes of a client are waited for that there is no place for.
+const FIRST_BYTES: Duration = Duration::from_millis(100);
+/// How long a client waits for its yes or no, from its request on. Less than the 20 s after which our own helper gives
+/// up: who waits in vain shall read what for.
+const SETUP_LIMIT: Duration = Duration::from_secs(18);
+/// The least that has to be left of it for another try.
+const RETRY_LEAST: Duration = Duration::from_secs(1);
 
 /// What every connection needs to know of the gateway.
 pub(super) struct Gateway {
@@ -61,48 +69,63 @@ impl Gateway {
         let from = (!self.terms.proxy_protocol).then_some(address.ip());
         let mut handshake = match self.terms.limits.handshakes.enter(from) {
             Ok(handshake) => handshake,
-            Err(refusal) => return self.turn_away(&client, &refusal),
+            Err(refusal) => return self.turn_away(&client, &[], &refusal).await,
         };
         let mut attempt = Attempt::new(&self.sessions, address);
         // On Linux the listener is tuned instead. It fails only when the client has gone again already.
         if !cfg!(target_os = "linux") && sys::tune(&client).is_err() {
             return;
         }
-        let read = incoming::read(&mut client, address, self.terms.proxy_protocol);
+        let mut bytes = Vec::new();
+        let limits = &self.terms.limits;
+        let read = incoming::read(&mut client, &mut bytes, address, self.terms.proxy_protocol, &limits.heads);
         let (address, came) = tokio::select! {
             biased;
             came = read => came,
             () = handshake.dropped() => {
                 let refusal = Refusal::Limit("others wait, and your request has not come".to_owned());
-                return self.turn_away(&client, &refusal);
+                return self.turn_away(&client, &bytes, &refusal).await;
             }
         };
         attempt.comes_from(address);
-        if let Err(refusal) = handshake.has_asked(address.ip()) {
-            return self.turn_away(&client, &refusal);
-        }
-        let (request, early) = match came {
-            Incoming::Request(request, early) => (request, early),
+        let has_room = handshake.has_asked(address.ip());
+        let request = match came {
+            Incoming::Request(request) => request,
             Incoming::Broken(answer, why) => {
                 attempt.broken(why);
-                return refuse(client, &answer, handshake).await;
+                return match has_room {
+                    Ok(()) => refuse(client, &answer, handshake).await,
+                    Err(_) => closing::send_at_once(&client, &answer),
+                };
             }
             Incoming::Nobody => return,
         };
         attempt.asks(&request);
-        let way = match &request {
-            Request::Connect(connect) => self.connect(connect, &mut attempt).await,
-            Request::Line(line) => self.line(line, &mut attempt).await,
+        if let Err(refusal) = has_room {
+            attempt.refuse(&refusal);
+            return closing::send_at_once(&client, &answer::no(&request, &refusal));
+        }
+        let way = tokio::select! {
+            biased;
+            way = self.way(&request, &mut attempt) => way,
+            () = handshake.gives_way() => {
+                let refusal = Refusal::Limit("others wait, and neither the Host nor the VPS has answered".to_owned());
+                attempt.refuse(&refusal);
+                return closing::send_at_once(&client, &answer::no(&request, &refusal));
+            }
         };
         let Way { reach, vps, permit } = match way {
             Ok(way) => way,
-            Err(answer) => return refuse(client, &answer, handshake).await,
+            Err(refusal) => {
+                attempt.refuse(&refusal);
+                return refuse(client, &answer::no(&request, &refusal), handshake).await;
+            }
         };
         let session = attempt.open(&reach, permit);
         drop(attempt);
         let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
         if closing::write(&mut client, yes).await {
-            self.relays.carry(client, vps, early, session);
+            self.relays.carry(client, vps, bytes, session);
         } else {
             session.close(Ending::ClientLost);
         }
@@ -127,27 +150,20 @@ impl Gateway {
         }
     }
 
-    /// The way that a CONNECT asks for, or the answer that says why there is none.
-    async fn connect(&self, connect: &Connect, attempt: &mut Attempt<'_>) -> Result<Way, Vec<u8>> {
-        let vps = match &connect.target {
-            Ok(vps) => vps,
-            Err(refusal) => {
-                attempt.refuse(refusal);
-                let host = connect.as_sent.rsplit_once(':').map_or(connect.as_sent.as_str(), |(host, _)| host);
-                return Err(answer::refused(refusal, host));
+    /// The way that `request` asks for, or why there is none.
+    async fn way(&self, request: &Request, attempt: &mut Attempt<'_>) -> Result<Way, Refusal> {
+        match request {
+            Request::Connect(Connect { target, token, .. }) => {
+                let asker = Asker::with(token.clone());
+                self.open(target.as_ref().map_err(Refusal::clone)?, &asker, &self.terms.rules.current(), attempt).await
             }
-        };
-        let way = self.open(vps, &Asker::with(connect.token.clone()), &self.terms.rules.current(), attempt).await;
-        way.inspect_err(|refusal| attempt.refuse(refusal))
-            .map_err(|refusal| answer::refused(&refusal, &vps.to_string()))
+            Request::Line(line) => self.line(line, attempt).await,
+        }
     }
 
     /// The same for the line protocol, which has no token.
-    async fn line(&self, line: &Line, attempt: &mut Attempt<'_>) -> Result<Way, Vec<u8>> {
-        let id = line.target.map_err(|text| {
-            attempt.refuse(&Refusal::BadRequest(text.to_owned()));
-            answer::line_error(text)
-        })?;
+    async fn line(&self, line: &Line, attempt: &mut Attempt<'_>) -> Result<Way, Refusal> {
+        let id = line.target.map_err(|text| Refusal::BadRequest(text.to_owned()))?;
         // One set of rules for the whole of a request.
         let rules = self.terms.rules.current();
         let asker = match &rules.line {
@@ -165,8 +181,7 @@ impl Gateway {
             let failure = failure.hint("put another one into the file, and send this process a SIGHUP");
             self.notices().complain(Matter::LineToken, &failure);
         }
-        way.inspect_err(|refusal| attempt.refuse(refusal))
-            .map_err(|refusal| answer::line_error(&refusal.line(&line.digits)))
+        way
     }
 
     async fn open(
@@ -177,24 +192,29 @@ impl Gateway {
         attempt: &mut Attempt<'_>,
     ) -> Result<Way, Refusal> {
         let (from, metrics) = (attempt.address(), &self.sessions.records().metrics);
+        let deadline = Instant::now() + SETUP_LIMIT;
+        let enough_is_left = || Instant::now() + RETRY_LEAST <= deadline;
         if !policy::serves(from, rules.clients.as_ref()) {
             return Err(Refusal::AddressNotServed(from.to_string()));
         }
-        let admitted = self.directory.reach(vps, asker, metrics).await;
+        let admitted = timeout_at(deadline, self.directory.reach(vps, asker, metrics)).await;
+        let admitted =
+            admitted.unwrap_or_else(|_| Err(Refusal::HostApi(format!("it took longer than {SETUP_LIMIT:?}"))));
         attempt.user = asker.user();
         let mut admission = admitted?;
         attempt.located(&admission.reach);
         let permit = self.permit(from, asker.user())?;
-        let mut dialled = self.dial(&admission.reach, rules).await;
-        if dialled.as_ref().is_err_and(DialError::is_of_the_address) {
-            match self.directory.reach_anew(vps, asker, &admission, metrics).await {
+        let mut dialled = self.dial(&admission.reach, rules, deadline).await;
+        if dialled.as_ref().is_err_and(DialError::is_of_the_address) && enough_is_left() {
+            let anew = self.directory.reach_anew(vps, asker, &admission, metrics);
+            match timeout_at(deadline, anew).await.unwrap_or_default() {
                 // The Host can't be asked, so the port's own answer is all there is.
                 None | Some(Err(Refusal::HostApi(_) | Refusal::Limit(_))) => {}
                 Some(anew) => {
                     let old = std::mem::replace(&mut admission, anew?).reach;
-                    if (&old.host, old.port) != (&admission.reach.host, admission.reach.port) {
+                    if (&old.host, old.port) != (&admission.reach.host, admission.reach.port) && enough_is_left() {
                         attempt.located(&admission.reach);
-                        dialled = self.dial(&admission.reach, rules).await;
+                        dialled = self.dial(&admission.reach, rules, deadline).await;
                     }
                 }
             }
@@ -204,9 +224,9 @@ impl Gateway {
         Ok(Way { reach: admission.reach, vps, permit })
     }
 
-    async fn dial(&self, reach: &Reach, rules: &Rules) -> Result<TcpStream, DialError> {
+    async fn dial(&self, reach: &Reach, rules: &Rules, deadline: Instant) -> Result<TcpStream, DialError> {
         let runners = Runners { own: &self.own, allowed: rules.runners.as_ref() };
-        dial::dial(&reach.host, reach.port, runners).await
+        dial::dial(&reach.host, reach.port, runners, deadline.saturating_duration_since(Instant::now())).await
     }
 
     fn permit(&self, from: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {
@@ -223,9 +243,13 @@ impl Gateway {
 
     /// Ends a connection that there is no place for. It is counted, and that is all: whoever opens thousands of them
     /// shall not fill the audit log, too.
-    fn turn_away(&self, client: &TcpStream, refusal: &Refusal) {
+    async fn turn_away(&self, client: &TcpStream, came: &[u8], refusal: &Refusal) {
         self.sessions.records().metrics.refuse(refusal.reason(), refusal.proxy_error());
-        closing::turn_away(client, &answer::refused(refusal, ""));
+        if came.is_empty() {
+            // What it speaks is told by its first bytes, which are on their way as a rule.
+            let _ = timeout(FIRST_BYTES, client.readable()).await;
+        }
+        closing::turn_away(client, came, refusal);
     }
 
     fn notices(&self) -> &Notices {

@@ -20,7 +20,7 @@ use crate::sys;
 use crate::text::excerpt;
 
 /// How long resolving and connecting may take together, as long as older Hosts have always waited for a Runner.
-pub(super) const DIAL_LIMIT: Duration = Duration::from_secs(15);
+const DIAL_LIMIT: Duration = Duration::from_secs(15);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -59,14 +59,14 @@ impl DialError {
     }
 }
 
-/// Connects to `host:port`, where that is an address of `runners`.
-pub(super) async fn dial(host: &str, port: u16, runners: Runners<'_>) -> Result<TcpStream, DialError> {
+/// Connects to `host:port`, where that is an address of `runners`, within `limit`, or [`DIAL_LIMIT`] when that is less.
+pub(super) async fn dial(host: &str, port: u16, runners: Runners<'_>, limit: Duration) -> Result<TcpStream, DialError> {
     let connected = async {
         let resolved = tokio::net::lookup_host((host, port)).await;
         let resolved: Vec<SocketAddr> = resolved.map_err(|source| no_address(host, source))?.collect();
         race(interleave(permitted(resolved, runners)?)).await
     };
-    timeout(DIAL_LIMIT, connected).await.unwrap_or(Err(DialError::Timeout))
+    timeout(limit.min(DIAL_LIMIT), connected).await.unwrap_or(Err(DialError::Timeout))
 }
 
 fn no_address(host: &str, source: io::Error) -> DialError {
@@ -155,7 +155,7 @@ mod tests {
         let open = listener.local_addr().unwrap();
         let stream = race(vec![closed_port().await, open]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
-        let stream = dial("localhost", open.port(), ANY).await.unwrap();
+        let stream = dial("localhost", open.port(), ANY, DIAL_LIMIT).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
     }
 
@@ -169,7 +169,7 @@ mod tests {
             booting: true,
         };
         let closed = closed_port().await;
-        let refused = dial("127.0.0.1", closed.port(), ANY).await.unwrap_err().refusal(&reach);
+        let refused = dial("127.0.0.1", closed.port(), ANY, DIAL_LIMIT).await.unwrap_err().refusal(&reach);
         assert_eq!(refused, Refusal::ConnectionRefused { node: "node-up".into(), booting: true });
         for (host, own, text) in [
             ("no-such-host.invalid", None, "no address is known for `no-such-host.invalid`: "),
@@ -179,7 +179,8 @@ mod tests {
             ("localhost", Some(SocketAddr::new("::".parse().unwrap(), closed.port())), "is the gateway itself"),
         ] {
             let own: Vec<_> = own.into_iter().collect();
-            let refusal = dial(host, closed.port(), Runners { own: &own, ..ANY }).await.unwrap_err().refusal(&reach);
+            let refusal = dial(host, closed.port(), Runners { own: &own, ..ANY }, DIAL_LIMIT).await;
+            let refusal = refusal.unwrap_err().refusal(&reach);
             let Refusal::Unreachable(why) = &refusal else { panic!("{host}: {refusal:?}") };
             assert!(why.contains(text), "{host}: {why}");
         }

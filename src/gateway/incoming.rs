@@ -6,14 +6,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
+use crate::gateway::limits::Heads;
 use crate::gateway::networks::canonical;
 use crate::handshake::proxy_protocol::Malformed;
-use crate::handshake::request::{self, INTERNAL_ERROR, Request};
+use crate::handshake::request::{self, INTERNAL_ERROR, Request, TooLarge, starts_as_line};
 use crate::handshake::{Step, answer, proxy_protocol};
 use crate::refusal::Refusal;
 
-/// How long a client has for its request, as long as older Hosts have always given it.
-pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// How much is read at once, in bytes: more than any head of a stock client.
 const PIECE: usize = 2048;
 /// What a Host says to whoever is too slow.
@@ -22,8 +21,8 @@ const TOO_SLOW: &str = "Timeout waiting for request.";
 /// What came.
 #[derive(Debug, PartialEq)]
 pub(super) enum Incoming {
-    /// A request, and the bytes behind it: the start of the stream.
-    Request(Request, Vec<u8>),
+    /// A request.
+    Request(Request),
     /// None that is complete: the answer, and why.
     Broken(Vec<u8>, Broken),
     /// The client left without a word.
@@ -33,22 +32,32 @@ pub(super) enum Incoming {
 /// Why what came is no request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Broken {
-    /// It ended too early, or took too long.
+    /// It ended too early.
     Incomplete,
+    /// It took longer than this.
+    TooSlow(Duration),
+    /// It is too long, or has too many fields.
+    TooLarge(TooLarge),
     /// It has no PROXY protocol header that is taken, and must have one: whoever put the proxy up wants to know.
     ProxyHeader(Malformed),
 }
 
 impl Broken {
     /// The reason as one word and the error type in `Proxy-Status`, of each kind.
-    pub(super) const LABELS: [(&'static str, &'static str); 2] =
-        [("incomplete-request", "http_request_error"), ("proxy-header", "http_request_error")];
+    pub(super) const LABELS: [(&'static str, &'static str); 4] = [
+        ("incomplete-request", "http_request_error"),
+        ("head-too-slow", "http_request_error"),
+        ("head-too-large", "http_request_error"),
+        ("proxy-header", "http_request_error"),
+    ];
 
     /// Those of this kind.
     pub(super) fn labels(self) -> (&'static str, &'static str) {
-        let [incomplete, proxy_header] = Self::LABELS;
+        let [incomplete, too_slow, too_large, proxy_header] = Self::LABELS;
         match self {
             Self::Incomplete => incomplete,
+            Self::TooSlow(_) => too_slow,
+            Self::TooLarge(_) => too_large,
             Self::ProxyHeader(_) => proxy_header,
         }
     }
@@ -57,50 +66,58 @@ impl Broken {
     pub(super) fn detail(self) -> Option<String> {
         match self {
             Self::Incomplete => None,
+            Self::TooSlow(limit) => Some(format!("its head took longer than {} s", limit.as_secs())),
+            Self::TooLarge(too_large) => Some(too_large.to_string()),
             Self::ProxyHeader(malformed) => Some(malformed.to_string()),
         }
     }
 }
 
 /// Reads the request at the start of `stream`, whose other end is `peer`, and tells the client's address: `peer`, or,
-/// when `proxied`, what the PROXY protocol header ahead of the request says. One limit holds for both.
+/// when `proxied`, what the PROXY protocol header ahead of the request says. One time limit of `heads` holds for both.
+///
+/// `bytes` hold what has come of the request; once it is complete, what came behind it: the start of the stream.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
     peer: SocketAddr,
     proxied: bool,
+    heads: &Heads,
 ) -> (SocketAddr, Incoming) {
     let mut client = peer;
-    let mut bytes = Vec::new();
     let complete = async {
         if proxied {
-            match next(stream, &mut bytes, proxy_protocol::read).await? {
-                Ok(Some(address)) => client = canonical(address),
-                Ok(None) => {}
-                Err(malformed) => return Some(Err(malformed)),
+            match next(stream, bytes, proxy_protocol::read).await? {
+                (Ok(address), eaten) => {
+                    client = address.map_or(peer, canonical);
+                    bytes.drain(..eaten);
+                }
+                (Err(malformed), _) => return Some(Err(Broken::ProxyHeader(malformed))),
             }
         }
-        next(stream, &mut bytes, request::read).await.map(Ok)
+        let (request, eaten) = next(stream, bytes, |bytes| request::read(bytes, heads.size)).await?;
+        Some(request.map_err(Broken::TooLarge).inspect(|_| drop(bytes.drain(..eaten))))
     };
-    let incoming = match timeout(REQUEST_LIMIT, complete).await {
-        Ok(Some(Ok(request))) => Incoming::Request(request, bytes),
-        Ok(Some(Err(malformed))) => {
-            let why = format!("{malformed}: this gateway is to be reached through a proxy");
-            Incoming::Broken(answer::refused(&Refusal::BadRequest(why), ""), Broken::ProxyHeader(malformed))
-        }
-        Ok(None) if bytes.is_empty() => Incoming::Nobody,
-        Ok(None) => broken(&bytes, INTERNAL_ERROR, "it ends before its head does"),
-        Err(_) => broken(&bytes, TOO_SLOW, "its head took longer than 10 s"),
+    let why = match timeout(heads.time, complete).await {
+        Ok(Some(Ok(request))) => return (client, Incoming::Request(request)),
+        Ok(Some(Err(why))) => why,
+        Ok(None) if bytes.is_empty() => return (client, Incoming::Nobody),
+        Ok(None) => Broken::Incomplete,
+        Err(_) => Broken::TooSlow(heads.time),
     };
-    (client, incoming)
+    heads.count(why);
+    (client, Incoming::Broken(told(bytes, why), why))
 }
 
-/// Reads a message and takes it off the front of `bytes`, which keep what came behind it. `None` when the stream ends
-/// before.
-async fn next<T>(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>, read: fn(&[u8]) -> Step<T>) -> Option<T> {
+/// Reads a message; it is told how much of `bytes` it takes. `None` when the stream ends before.
+async fn next<T>(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+    read: impl Fn(&[u8]) -> Step<T>,
+) -> Option<(T, usize)> {
     loop {
         if let Step::Done(message, eaten) = read(bytes) {
-            bytes.drain(..eaten);
-            return Some(message);
+            return Some((message, eaten));
         }
         bytes.reserve(PIECE);
         match stream.read_buf(bytes).await {
@@ -110,36 +127,47 @@ async fn next<T>(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>, rea
     }
 }
 
-/// What is incomplete, and its answer in the protocol that its start is of. Who says nothing at all is taken for a
-/// client of the older protocol, which has always been told so.
-fn broken(bytes: &[u8], line: &str, why: &str) -> Incoming {
-    const VERB: &[u8] = b"REQUEST_TUNNEL";
-    let answer = if bytes.iter().zip(VERB).all(|(a, b)| a == b) {
-        answer::line_error(line)
-    } else {
-        answer::refused(&Refusal::BadRequest(why.to_owned()), "")
+/// What is answered to `bytes`, in the protocol that their start is of. Who says nothing at all is taken for a client of
+/// the older protocol, which has always been told so.
+fn told(bytes: &[u8], why: Broken) -> Vec<u8> {
+    let text = match (why, why.detail()) {
+        (Broken::ProxyHeader(malformed), _) => {
+            let why = format!("{malformed}: this gateway is to be reached through a proxy");
+            return answer::refused(&Refusal::BadRequest(why), "");
+        }
+        (_, detail) => detail.unwrap_or_else(|| "it ends before its head does".to_owned()),
     };
-    Incoming::Broken(answer, Broken::Incomplete)
+    match why {
+        Broken::TooSlow(_) if starts_as_line(bytes) => answer::line_error(TOO_SLOW),
+        _ if starts_as_line(bytes) => answer::line_error(INTERNAL_ERROR),
+        _ => answer::refused(&Refusal::BadRequest(text), ""),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::handshake::proxy_protocol::tests::header;
-    use crate::handshake::request::MAX_REQUEST;
+    use crate::handshake::request::MaxSize;
     use tokio::io::AsyncWriteExt;
     use tokio::time::Instant;
 
     /// The other end of a connection here.
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 40000);
 
-    async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Incoming {
-        let (client, incoming) = super::read(stream, PEER, false).await;
-        assert_eq!(client, PEER);
-        incoming
+    fn heads() -> Heads {
+        Heads::new(Duration::from_secs(10), MaxSize::DEFAULT)
     }
 
-    async fn from(bytes: &[u8], then_close: bool) -> Incoming {
+    /// What comes, and what came behind it.
+    async fn read(stream: &mut (impl AsyncRead + Unpin)) -> (Incoming, Vec<u8>) {
+        let mut behind = Vec::new();
+        let (client, incoming) = super::read(stream, &mut behind, PEER, false, &heads()).await;
+        assert_eq!(client, PEER);
+        (incoming, behind)
+    }
+
+    async fn from(bytes: &[u8], then_close: bool) -> (Incoming, Vec<u8>) {
         let (mut client, mut gateway) = tokio::io::duplex(64 * 1024);
         client.write_all(bytes).await.unwrap();
         if then_close {
@@ -151,10 +179,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_split_at_every_byte_keeps_what_stands_behind_it() {
         for head in ["CONNECT 42:22 HTTP/1.1\r\nHost: 42:22\r\n\r\n", "REQUEST_TUNNEL 42\n"] {
-            let Incoming::Request(whole, behind) = from(&[head.as_bytes(), b"SSH-2.0-x\r\n"].concat(), false).await
-            else {
-                panic!("no request")
-            };
+            let (whole, behind) = from(&[head.as_bytes(), b"SSH-2.0-x\r\n"].concat(), false).await;
+            assert!(matches!(whole, Incoming::Request(_)), "{whole:?}");
             assert_eq!(behind, b"SSH-2.0-x\r\n");
             let (mut client, mut gateway) = tokio::io::duplex(1);
             let writer = tokio::spawn(async move {
@@ -164,7 +190,7 @@ mod tests {
                 }
                 client
             });
-            assert_eq!(read(&mut gateway).await, Incoming::Request(whole, Vec::new()));
+            assert_eq!(read(&mut gateway).await, (whole, Vec::new()));
             drop(writer.await.unwrap());
         }
     }
@@ -180,9 +206,10 @@ mod tests {
             let (mut client, mut gateway) = tokio::io::duplex(64);
             client.write_all(bytes.as_bytes()).await.unwrap();
             let start = Instant::now();
-            let Incoming::Broken(answer, Broken::Incomplete) = read(&mut gateway).await else { panic!("{bytes:?}") };
+            let (Incoming::Broken(answer, why), _) = read(&mut gateway).await else { panic!("{bytes:?}") };
+            assert_eq!(why, Broken::TooSlow(heads().time));
             assert!(answer.starts_with(expected.as_bytes()), "{bytes:?}: {}", answer.escape_ascii());
-            assert_eq!(start.elapsed(), REQUEST_LIMIT);
+            assert_eq!(start.elapsed(), heads().time);
         }
     }
 
@@ -193,27 +220,35 @@ mod tests {
             ("CONNECT 42:22 HTTP/1.1\r\n", "HTTP/1.1 400 Bad Request\r\n"),
             ("hello", "HTTP/1.1 400 Bad Request\r\n"),
         ] {
-            let Incoming::Broken(answer, Broken::Incomplete) = from(bytes.as_bytes(), true).await else {
+            let (Incoming::Broken(answer, Broken::Incomplete), _) = from(bytes.as_bytes(), true).await else {
                 panic!("{bytes:?}")
             };
             assert!(answer.starts_with(expected.as_bytes()), "{bytes:?}: {}", answer.escape_ascii());
         }
-        assert_eq!(from(b"", true).await, Incoming::Nobody);
+        assert_eq!(from(b"", true).await.0, Incoming::Nobody);
     }
 
     #[tokio::test]
     async fn an_endless_head_is_cut_off() {
-        for start in ["CONNECT 42:22 HTTP/1.1\r\nX: ", "REQUEST_TUNNEL "] {
-            let bytes = [start.as_bytes(), &[b'x'; MAX_REQUEST + 1]].concat();
-            assert!(matches!(from(&bytes, false).await, Incoming::Request(..)), "{start}");
+        let most = heads().size.bytes;
+        for (start, expected) in [
+            ("CONNECT 42:22 HTTP/1.1\r\nX: ", "its head is longer than 16384 bytes"),
+            ("REQUEST_TUNNEL ", "ERROR Internal server error.\n"),
+        ] {
+            let bytes = [start.as_bytes(), &vec![b'x'; most + 1]].concat();
+            let (Incoming::Broken(answer, why), _) = from(&bytes, false).await else { panic!("{start}") };
+            assert_eq!((why, why.labels().0), (Broken::TooLarge(TooLarge::Bytes(most)), "head-too-large"));
+            assert!(String::from_utf8(answer).unwrap().contains(expected), "{start}");
         }
     }
 
-    async fn proxied(bytes: &[u8]) -> (SocketAddr, Incoming) {
+    async fn proxied(bytes: &[u8]) -> (SocketAddr, Incoming, Vec<u8>) {
         let (mut client, mut gateway) = tokio::io::duplex(64 * 1024);
         client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
-        super::read(&mut gateway, PEER, true).await
+        let mut behind = Vec::new();
+        let (client, incoming) = super::read(&mut gateway, &mut behind, PEER, true, &heads()).await;
+        (client, incoming, behind)
     }
 
     #[tokio::test]
@@ -227,9 +262,9 @@ mod tests {
             (header(0x20, 0x00, &[]), "127.0.0.1:40000"),
             (header(0x21, 0x00, &[]), "127.0.0.1:40000"),
         ] {
-            let (client, incoming) = proxied(&[&header[..], b"REQUEST_TUNNEL 42\nSSH-2.0-x"].concat()).await;
+            let (client, incoming, behind) = proxied(&[&header[..], b"REQUEST_TUNNEL 42\nSSH-2.0-x"].concat()).await;
             assert_eq!(client, expected.parse().unwrap());
-            let Incoming::Request(Request::Line(_), behind) = incoming else { panic!("{incoming:?}") };
+            assert!(matches!(incoming, Incoming::Request(Request::Line(_))), "{incoming:?}");
             assert_eq!(behind, b"SSH-2.0-x");
             // A health check, or a client that has changed its mind.
             assert_eq!(proxied(&header).await.1, Incoming::Nobody);
@@ -258,10 +293,11 @@ mod tests {
         let (mut client, mut gateway) = tokio::io::duplex(64);
         client.write_all(b"\r\n\r\n").await.unwrap();
         let start = Instant::now();
-        assert!(matches!(super::read(&mut gateway, PEER, true).await.1, Incoming::Broken(_, Broken::Incomplete)));
-        assert_eq!(start.elapsed(), REQUEST_LIMIT);
+        let incoming = super::read(&mut gateway, &mut Vec::new(), PEER, true, &heads()).await.1;
+        assert!(matches!(incoming, Incoming::Broken(_, Broken::TooSlow(_))));
+        assert_eq!(start.elapsed(), heads().time);
         // Where none is expected, it is no request.
-        assert!(matches!(from(&header(0x20, 0, &[]), false).await, Incoming::Request(Request::Connect(connect), _)
+        assert!(matches!(from(&header(0x20, 0, &[]), false).await.0, Incoming::Request(Request::Connect(connect))
             if connect.target.is_err()));
     }
 }

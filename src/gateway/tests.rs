@@ -211,8 +211,6 @@ async fn what_needs_no_lookup_and_what_the_host_refuses() {
     let host = host(1, json!({})).await;
     host.on("/api/status/1", 404, json!({ "detail": "Task not found." }))
         .on("/api/status/2", 403, json!({ "detail": "Anonymous users cannot view task details" }))
-        .on_with("stranger", "/api/status/2", 403, json!({ "detail": "Access denied to this task" }))
-        .on("/api/vps/my", 200, "[]")
         .on("/api/status/3", 500, "Internal Server Error")
         .on("/api/status/4", 200, "<html>");
     let gateway = Running::before(&host).await;
@@ -223,7 +221,6 @@ async fn what_needs_no_lookup_and_what_the_host_refuses() {
         (connect("42:80"), "403"),
         (connect("1:22"), "404"),
         (connect("2:22"), "407"),
-        ("CONNECT 2:22 HTTP/1.1\r\nProxy-Authorization: Bearer stranger\r\n\r\n".to_owned(), "403"),
         (connect("3:22"), "502"),
         (connect("4:22"), "502"),
         (connect("nobody:22"), "404"),
@@ -231,6 +228,14 @@ async fn what_needs_no_lookup_and_what_the_host_refuses() {
         let answer = gateway.ask(&request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
     }
+    let with_users = FakeHost::start().await;
+    with_users
+        .on("/api/auth/me", 200, json!({ "username": "stranger1", "role": "user" }))
+        .on("/api/status/2", 403, json!({ "detail": "Access denied to this task" }))
+        .on("/api/vps/my", 200, "[]");
+    let stranger = Running::before(&with_users).await;
+    let answer = stranger.ask("CONNECT 2:22 HTTP/1.1\r\nProxy-Authorization: Bearer stranger\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert!(gateway.ask(&connect("42:80")).await.contains("VPS 42 offers port 22 only, not port 80"));
     let seen = host.seen();
     assert!(!seen.iter().any(|path| path.contains("42") || path.contains("127")), "{seen:?}");
@@ -308,9 +313,9 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     let client = Client::new(&format!("http://{}", gateway.api), None).unwrap();
     let name = crate::target::VpsRef::parse("trainer").unwrap();
     let found = client.vps(&name).await.unwrap();
-    let node = client.node("n").await.unwrap();
+    let node = client.runner_of(&found).await.unwrap();
     assert_eq!(crate::api::locate(&found, node.as_ref()).unwrap().port, port);
-    assert_eq!(client.list(false).await.unwrap().len(), 1);
+    assert_eq!(client.list(false).await.unwrap().entries.len(), 1);
 
     for target in [format!("{ID}:22"), "trainer:22".to_owned(), "Train:22".to_owned()] {
         let mut tunnel = gateway.send(connect(&target).as_bytes()).await;

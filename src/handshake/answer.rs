@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::problem::PROBLEM_JSON;
+use super::request::Request;
 use crate::refusal::Refusal;
+use crate::target::TaskId;
 
 /// The yes to a CONNECT: no body and no length, the stream starts at the next byte (RFC 9110 §9.3.6).
 pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -14,12 +16,31 @@ const SERVER: &str = concat!("kohakuriver-gateway/", env!("CARGO_PKG_VERSION"));
 /// The yes of the line protocol.
 pub const SUCCESS: &[u8] = b"SUCCESS\n";
 
+/// The no to `request`, in its own protocol.
+pub fn no(request: &Request, refusal: &Refusal) -> Vec<u8> {
+    match request {
+        Request::Connect(connect) => match &connect.target {
+            Ok(vps) => refused(refusal, &vps.to_string()),
+            Err(_) => {
+                let host = connect.as_sent.rsplit_once(':').map_or(connect.as_sent.as_str(), |(host, _)| host);
+                refused(refusal, host)
+            }
+        },
+        Request::Line(line) => match (line.target, refusal) {
+            (Err(text), Refusal::BadRequest(_)) => line_error(text),
+            _ => line_error(&refusal.line(&line.digits)),
+        },
+    }
+}
+
 /// The no to a CONNECT: a status, `Proxy-Status` (RFC 9209) and problem details (RFC 9457). `vps` is how the client
 /// named it.
 pub fn refused(refusal: &Refusal, vps: &str) -> Vec<u8> {
     let status = refusal.http_status();
-    let mut body = json!({ "title": refusal.title(vps), "status": status, "task_id": vps });
+    let mut body = json!({ "title": refusal.title(vps), "status": status });
     let members = [
+        // Whatever else a client may have named it by is no id.
+        ("task_id", TaskId::parse(vps).map(|id| id.to_string())),
         ("detail", refusal.detail()),
         ("vps_status", refusal.vps_status().map(|status| status.as_str().to_owned())),
         ("hint", refusal.hint(vps)),
@@ -86,6 +107,22 @@ mod tests {
         assert_eq!(title, "VPS 42 is paused");
         assert_eq!(hint.as_deref(), Some("resume it with `kohakuriver vps resume 42`"));
         assert_eq!(vps_status.as_deref(), Some("paused"));
+    }
+
+    #[test]
+    fn a_task_id_is_one_or_not_there() {
+        for (vps, id) in [
+            ("42", json!("42")),
+            ("trainer", json!(null)),
+            ("example.org", json!(null)),
+            ("99999999999999999999", json!(null)),
+            ("", json!(null)),
+        ] {
+            let bytes = refused(&Refusal::NotFound, vps);
+            let body = bytes.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+            let body: serde_json::Value = serde_json::from_slice(&bytes[body..]).unwrap();
+            assert_eq!(body["task_id"], id, "{vps}");
+        }
     }
 
     #[test]

@@ -17,10 +17,30 @@ use crate::secret::Token;
 use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
 use crate::text::excerpt_bytes;
 
-/// Longest request taken, in bytes.
-pub const MAX_REQUEST: usize = 16 * 1024;
-/// Most fields of a request head.
-pub const MAX_FIELDS: usize = 100;
+/// How large a request may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MaxSize {
+    /// The longest one, in bytes.
+    pub bytes: usize,
+    /// The most fields that a head may have.
+    pub fields: usize,
+}
+
+impl MaxSize {
+    /// What is taken when nothing else is asked for.
+    pub const DEFAULT: Self = Self { bytes: 16 * 1024, fields: 100 };
+}
+
+/// A request is larger than this.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TooLarge {
+    /// Bytes.
+    #[error("its head is longer than {0} bytes")]
+    Bytes(usize),
+    /// Fields.
+    #[error("its head has more than {0} fields")]
+    Fields(usize),
+}
 
 /// What a client wants.
 #[derive(Clone, PartialEq, Debug)]
@@ -58,21 +78,28 @@ pub const INVALID_ID: &str = "Invalid task ID format.";
 /// What a Host says to anything it didn't foresee.
 pub const INTERNAL_ERROR: &str = "Internal server error.";
 
+/// How a request of the line protocol starts.
+const VERB: &[u8] = b"REQUEST_TUNNEL";
+
+/// Whether `bytes`, as far as they go, are the start of a request of the line protocol.
+pub fn starts_as_line(bytes: &[u8]) -> bool {
+    bytes.iter().zip(VERB).all(|(a, b)| a == b)
+}
+
 /// Reads the request in everything that has arrived so far.
-pub fn read(bytes: &[u8]) -> Step<Request> {
-    const VERB: &[u8] = b"REQUEST_TUNNEL";
-    let starts = bytes.iter().zip(VERB).all(|(a, b)| a == b);
+pub fn read(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
+    let starts = starts_as_line(bytes);
     if starts && bytes.len() < VERB.len() {
         return Step::Incomplete;
     }
-    if starts { read_line(bytes, VERB.len()) } else { read_connect(bytes) }
+    if starts { read_line(bytes, VERB.len(), most) } else { read_connect(bytes, most) }
 }
 
-fn read_line(bytes: &[u8], verb: usize) -> Step<Request> {
+fn read_line(bytes: &[u8], verb: usize, most: MaxSize) -> Step<Result<Request, TooLarge>> {
     let (line, eaten) = match first_line(bytes) {
-        Some(found) => found,
-        None if bytes.len() <= MAX_REQUEST => return Step::Incomplete,
-        None => return Step::Done(line_request(Err(INTERNAL_ERROR), ""), bytes.len()),
+        Some((line, eaten)) if eaten <= most.bytes => (line, eaten),
+        None if bytes.len() <= most.bytes => return Step::Incomplete,
+        _ => return Step::Done(Err(TooLarge::Bytes(most.bytes)), bytes.len()),
     };
     let rest = String::from_utf8_lossy(&line[verb..]);
     let digits = rest.trim();
@@ -83,17 +110,13 @@ fn read_line(bytes: &[u8], verb: usize) -> Step<Request> {
         significant => Ok(significant),
     };
     let target = target.and_then(|digits| TaskId::parse(digits).ok_or(INTERNAL_ERROR));
-    Step::Done(line_request(target, digits), eaten)
+    Step::Done(Ok(Request::Line(Line { target, digits: digits.to_owned() })), eaten)
 }
 
-fn line_request(target: Result<TaskId, &'static str>, digits: &str) -> Request {
-    Request::Line(Line { target, digits: digits.to_owned() })
-}
-
-fn read_connect(bytes: &[u8]) -> Step<Request> {
+fn read_connect(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
     let bad = |why: String, eaten| {
         let connect = Connect { target: Err(Refusal::BadRequest(why)), as_sent: String::new(), token: None };
-        Step::Done(Request::Connect(connect), eaten)
+        Step::Done(Ok(Request::Connect(connect)), eaten)
     };
     if let Some((line, eaten)) = first_line(bytes) {
         // Whoever doesn't speak HTTP won't send an empty line either: an answer must not wait for one.
@@ -102,27 +125,35 @@ fn read_connect(bytes: &[u8]) -> Step<Request> {
         }
     }
     match head_end(bytes) {
-        Some(end) if end <= MAX_REQUEST => match parse_connect(&bytes[..end]) {
-            Ok(connect) => Step::Done(Request::Connect(connect), end),
-            Err(why) => bad(why, end),
+        Some(end) if end <= most.bytes => match parse_connect(&bytes[..end], most.fields) {
+            Ok(connect) => Step::Done(Ok(Request::Connect(connect)), end),
+            Err(Unusable::TooLarge(too_large)) => Step::Done(Err(too_large), end),
+            Err(Unusable::Bad(why)) => bad(why, end),
         },
-        None if bytes.len() <= MAX_REQUEST => Step::Incomplete,
-        _ => bad(format!("its head is longer than {MAX_REQUEST} bytes"), bytes.len()),
+        None if bytes.len() <= most.bytes => Step::Incomplete,
+        _ => Step::Done(Err(TooLarge::Bytes(most.bytes)), bytes.len()),
     }
 }
 
-fn parse_connect(head: &[u8]) -> Result<Connect, String> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+/// Why a whole head is no CONNECT.
+enum Unusable {
+    TooLarge(TooLarge),
+    Bad(String),
+}
+
+fn parse_connect(head: &[u8], most_fields: usize) -> Result<Connect, Unusable> {
+    let bad = |why: String| Err(Unusable::Bad(why));
+    let mut fields = vec![httparse::EMPTY_HEADER; most_fields];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err("its head is cut off".to_owned()),
-        Err(httparse::Error::TooManyHeaders) => return Err(format!("it has more than {MAX_FIELDS} fields")),
-        Err(error) => return Err(format!("its head is not HTTP: {error}")),
+        Ok(httparse::Status::Partial) => return bad("its head is cut off".to_owned()),
+        Err(httparse::Error::TooManyHeaders) => return Err(Unusable::TooLarge(TooLarge::Fields(most_fields))),
+        Err(error) => return bad(format!("its head is not HTTP: {error}")),
     }
     let (method, path) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
     if method != "CONNECT" {
-        return Err(format!("an SSH proxy takes CONNECT, not {}", excerpt_bytes(method.as_bytes())));
+        return bad(format!("an SSH proxy takes CONNECT, not {}", excerpt_bytes(method.as_bytes())));
     }
     let mut authorizations =
         request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("proxy-authorization"));
@@ -164,9 +195,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const MOST: MaxSize = MaxSize::DEFAULT;
+
+    fn read(bytes: &[u8]) -> Step<Result<Request, TooLarge>> {
+        super::read(bytes, MOST)
+    }
+
     fn connect(head: &str) -> Connect {
         match read(head.as_bytes()) {
-            Step::Done(Request::Connect(connect), eaten) => {
+            Step::Done(Ok(Request::Connect(connect)), eaten) => {
                 assert_eq!(eaten, head.len(), "{head:?}");
                 connect
             }
@@ -231,11 +268,29 @@ mod tests {
     #[test]
     fn limits_hold() {
         let fields = |n: usize| format!("CONNECT 42:22 HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(n));
-        assert!(connect(&fields(MAX_FIELDS)).target.is_ok());
-        assert!(connect(&fields(MAX_FIELDS + 1)).target.is_err());
-        let endless = format!("CONNECT 42:22 HTTP/1.1\r\nA: {}", "x".repeat(MAX_REQUEST));
-        assert!(connect(&endless).target.is_err());
-        assert!(connect(&"x".repeat(MAX_REQUEST + 1)).target.is_err());
+        assert!(connect(&fields(MOST.fields)).target.is_ok());
+        let too_large = |text: &str, most| match super::read(text.as_bytes(), most) {
+            Step::Done(Err(too_large), eaten) => {
+                assert_eq!(eaten, text.len());
+                Some(too_large)
+            }
+            _ => None,
+        };
+        assert_eq!(too_large(&fields(MOST.fields + 1), MOST), Some(TooLarge::Fields(100)));
+        let bytes = Some(TooLarge::Bytes(16 * 1024));
+        assert_eq!(too_large(&format!("CONNECT 42:22 HTTP/1.1\r\nA: {}", "x".repeat(MOST.bytes)), MOST), bytes);
+        let whole = format!("CONNECT 42:22 HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(MOST.bytes));
+        assert_eq!(too_large(&whole, MOST), bytes);
+        for start in ["", "REQUEST_TUNNEL "] {
+            assert_eq!(too_large(&(start.to_owned() + &"x".repeat(MOST.bytes + 1)), MOST), bytes);
+        }
+        let line = format!("REQUEST_TUNNEL {}42\n", "0".repeat(MOST.bytes));
+        assert_eq!(too_large(&line, MOST), bytes);
+        // And what else they are set to.
+        let most = MaxSize { bytes: 200, fields: 2 };
+        assert_eq!((too_large(&fields(2), most), too_large(&fields(3), most)), (None, Some(TooLarge::Fields(2))));
+        assert_eq!(too_large(&"x".repeat(201), most), Some(TooLarge::Bytes(200)));
+        assert_eq!(super::read(&[b'x'; 200], most), Step::Incomplete);
     }
 
     #[test]
@@ -257,7 +312,7 @@ mod tests {
         ] {
             let bytes = [line.as_bytes(), b"SSH-2.0-x\r\n"].concat();
             let expected = Request::Line(Line { target, digits: digits.into() });
-            assert_eq!(read(&bytes), Step::Done(expected, line.len()), "{line:?}");
+            assert_eq!(read(&bytes), Step::Done(Ok(expected), line.len()), "{line:?}");
             for cut in 0..line.len() {
                 assert_eq!(read(&bytes[..cut]), Step::Incomplete, "{line:?} cut at {cut}");
             }

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::curl::curl;
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::{As, Gateway, inventory, name_of, running};
 use crate::support::home::Home;
 use crate::support::host_api::{ASSIGNED, OPERATOR, OWNER, STRANGER, VIEWER, answer, host_api};
 use crate::support::older_host::{OlderHost, task};
@@ -82,8 +82,12 @@ fn base(api: &Peer) -> String {
 
 #[test]
 fn each_role_with_a_stock_client_and_with_our_helper() {
+    As::each().for_each(each_role);
+}
+
+fn each_role(who: As) {
     let (_vps, api) = cluster();
-    let gateway = Gateway::with_host_api(&base(&api));
+    let gateway = Gateway::with_host_api_as(who, &base(&api), &[]);
     for (token, status, says) in [
         (OWNER, 200, ""),
         (ASSIGNED, 200, ""),
@@ -96,6 +100,9 @@ fn each_role_with_a_stock_client_and_with_our_helper() {
         // Twice: what the gateway remembers says the same.
         for _ in 0..2 {
             assert_eq!(connect(&gateway, token), status, "{token}");
+            // The Host shows the list of all VPSes to every user.
+            let by_name = curl(gateway.address, &format!("{}.kohakuriver:22", name_of(ID)), bearer(token).as_deref());
+            assert_eq!(by_name.status, status, "{token}: {}", by_name.head);
         }
         let home = Home::new();
         let helper = Run::new(HELPER, &home).arg("--proxy").arg(gateway.address.to_string()).args([ID, "22"]);

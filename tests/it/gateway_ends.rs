@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::{As, Gateway, inventory, running};
 use crate::support::peers::{PEER_TIMEOUT, Peer, Served};
 use crate::support::run::Run;
 use crate::support::scene::ID;
@@ -34,8 +34,13 @@ struct Scene {
 
 impl Scene {
     fn new(sshd: impl Fn(TcpStream) -> Served + Send + Sync + 'static) -> Self {
+        Self::run_as(As::Caller, sshd)
+    }
+
+    /// With a gateway that is run by somebody.
+    fn run_as(who: As, sshd: impl Fn(TcpStream) -> Served + Send + Sync + 'static) -> Self {
         let vps = Peer::serve(sshd);
-        let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+        let gateway = Gateway::with_inventory_as(who, &inventory(&[running(ID, vps.address.port())]), &[]);
         Self { vps, gateway }
     }
 
@@ -58,7 +63,7 @@ fn reset(stream: TcpStream) {
 }
 
 /// Reads to the end, of whichever kind; `None` when none comes in time.
-fn end_of(mut stream: &TcpStream) -> Option<(Vec<u8>, io::Result<()>)> {
+fn end_of(mut stream: &TcpStream) -> Heard {
     stream.set_read_timeout(Some(PROMPT)).unwrap();
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
@@ -67,16 +72,27 @@ fn end_of(mut stream: &TcpStream) -> Option<(Vec<u8>, io::Result<()>)> {
     }
 }
 
+/// What an end of a connection was told, and how that ended; `None` when it didn't in time.
+type Heard = Option<(Vec<u8>, io::Result<()>)>;
+
 /// A VPS that says its banner and then reports what its client said, and how it ended.
-fn listening_vps() -> (Scene, Receiver<Option<Vec<u8>>>) {
+fn listening_vps(who: As) -> (Scene, Receiver<Heard>) {
     let (report, reports) = channel();
     let report = Mutex::new(report);
-    let scene = Scene::new(move |mut stream| {
+    let scene = Scene::run_as(who, move |mut stream| {
         stream.write_all(b"banner")?;
-        report.lock().unwrap().send(end_of(&stream).map(|(bytes, _)| bytes))?;
+        report.lock().unwrap().send(end_of(&stream))?;
         Ok(())
     });
     (scene, reports)
+}
+
+/// It must have been a reset, behind these bytes.
+#[track_caller]
+fn was_reset(heard: Heard, bytes: &[u8], what: &str) {
+    let (seen, end) = heard.unwrap_or_else(|| panic!("{what}: no end"));
+    let kind = end.map_err(|error| error.kind());
+    assert_eq!((&*seen, kind), (bytes, Err(io::ErrorKind::ConnectionReset)), "{what}");
 }
 
 #[test]
@@ -95,12 +111,14 @@ fn the_vps_closes_and_the_client_hears_of_it() {
 #[test]
 fn the_client_closes_and_the_vps_hears_of_it() {
     for (request, yes) in protocols() {
-        let (scene, reports) = listening_vps();
+        let (scene, reports) = listening_vps(As::Caller);
         let mut stream = scene.tunnel(&request, yes);
         stream.read_exact(&mut [0; 6]).unwrap();
         stream.write_all(b"bye").unwrap();
         drop(stream);
-        assert_eq!(reports.recv_timeout(PEER_TIMEOUT).unwrap().as_deref(), Some(&b"bye"[..]), "{request:?}");
+        let (bytes, end) = reports.recv_timeout(PEER_TIMEOUT).unwrap().unwrap_or_else(|| panic!("{request:?}: no end"));
+        assert_eq!(bytes, b"bye", "{request:?}");
+        end.unwrap();
         scene.vps.finish();
     }
 }
@@ -127,9 +145,9 @@ fn what_the_vps_still_has_to_say_arrives_after_the_clients_end() {
 }
 
 #[test]
-fn resets_end_the_other_side_too() {
-    for (request, yes) in protocols() {
-        let scene = Scene::new(|mut stream| {
+fn resets_reach_the_other_side_as_such() {
+    for (who, (request, yes)) in As::each().flat_map(|who| protocols().map(|protocol| (who, protocol))) {
+        let scene = Scene::run_as(who, |mut stream| {
             stream.write_all(b"banner")?;
             stream.read_exact(&mut [0; 2])?;
             reset(stream);
@@ -138,15 +156,14 @@ fn resets_end_the_other_side_too() {
         let mut stream = scene.tunnel(&request, yes);
         stream.read_exact(&mut [0; 6]).unwrap();
         stream.write_all(b"go").unwrap();
-        assert!(end_of(&stream).is_some(), "{request:?}: the client was not told of the VPS's reset");
+        was_reset(end_of(&stream), b"", &format!("{request:?} {who:?}: the client"));
         scene.vps.finish();
 
-        let (scene, reports) = listening_vps();
+        let (scene, reports) = listening_vps(who);
         let mut stream = scene.tunnel(&request, yes);
         stream.read_exact(&mut [0; 6]).unwrap();
         reset(stream);
-        let end = reports.recv_timeout(PEER_TIMEOUT).unwrap();
-        assert!(end.is_some(), "{request:?}: the VPS was not told of the client's reset");
+        was_reset(reports.recv_timeout(PEER_TIMEOUT).unwrap(), b"", &format!("{request:?} {who:?}: the VPS"));
         scene.vps.finish();
     }
 }

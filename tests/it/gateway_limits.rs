@@ -1,22 +1,20 @@
 //! What the gateway does when there is too much of something: clients that say nothing, tunnels, descriptors.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::{As, Gateway, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
-use crate::support::host_api::{OPERATOR, OWNER, host_api};
 use crate::support::peers::{PEER_TIMEOUT, echo_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::GATEWAY;
-use crate::support::tunnels::{echo_tunnel, echoes};
+use crate::support::tunnels::{connect_from, echo_tunnel, echo_tunnel_on, echoes, proxy_header};
 use crate::support::watched::{curl, metric};
 
 /// Clients that hold a connection and send half of a request; fewer where this process may not open as many files, but
@@ -37,21 +35,10 @@ fn raise_open_files() -> u64 {
     enough_for
 }
 
-/// Half of a request, on a connection that stays open.
-fn half_a_head(gateway: SocketAddr) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway).unwrap();
+/// Half of a request behind what is `ahead` of it, on a connection that stays open.
+fn half_a_head(mut stream: TcpStream, ahead: &[u8]) -> TcpStream {
     // It may have been dropped for another one already.
-    let _ = stream.write_all(b"CONNECT 42:22 HTTP/1.1\r\nX-Slow: ");
-    stream.set_nonblocking(true).unwrap();
-    stream
-}
-
-/// A connection from another address of this machine.
-fn connect_from(from: [u8; 4], gateway: SocketAddr) -> TcpStream {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    bind(&socket, &SocketAddr::from((from, 0))).unwrap();
-    connect(&socket, &gateway).unwrap();
-    let stream = TcpStream::from(socket);
+    let _ = stream.write_all(&[ahead, b"CONNECT 42:22 HTTP/1.1\r\nX-Slow: "].concat());
     stream.set_nonblocking(true).unwrap();
     stream
 }
@@ -70,20 +57,60 @@ fn is_over(stream: &mut TcpStream) -> bool {
 
 #[test]
 fn clients_that_say_nothing_keep_nobody_out() {
+    let slow = |gateway, _| half_a_head(TcpStream::connect(gateway).unwrap(), b"");
+    keep_nobody_out(&[], slow, |gateway| echo_tunnel(gateway, ID), PER_CLIENT);
+}
+
+/// Each of them has less than one client's share.
+#[test]
+fn nor_do_those_of_many_addresses() {
+    let slow = |gateway, client| half_a_head(connect_from([127, 0, 0, client], gateway), b"");
+    keep_nobody_out(&[], slow, |gateway| echo_tunnel(gateway, ID), IN_ALL);
+}
+
+/// Their address is known, but it is no share of anybody's as long as they have asked for nothing.
+#[test]
+fn nor_do_those_behind_a_proxy() {
+    let behind = |gateway, client| {
+        let mut stream = TcpStream::connect(gateway)?;
+        stream.write_all(&proxy_header([10, 0, 0, client]))?;
+        io::Result::Ok(stream)
+    };
+    let slow = |gateway, client| half_a_head(TcpStream::connect(gateway).unwrap(), &proxy_header([10, 0, 0, client]));
+    let user = |gateway| behind(gateway, 1).and_then(|stream| echo_tunnel_on(stream, ID));
+    keep_nobody_out(&["--proxy-protocol"], slow, user, IN_ALL);
+}
+
+/// The limits that slow clients may meet.
+const IN_ALL: &str = "handshakes";
+const PER_CLIENT: &str = "handshakes-per-client";
+
+/// Of how many addresses slow clients are, when they are of many: 127.0.0.2 and so on.
+const ADDRESSES: u8 = 40;
+
+/// Opens many connections by `slow`, each from an address of its number, and then tunnels by `user`, who must not have
+/// to wait. It is the limit `met` that drops the slow ones, and it alone.
+fn keep_nobody_out(
+    options: &[&str],
+    slow: impl Fn(SocketAddr, u8) -> TcpStream + Sync,
+    user: impl Fn(SocketAddr) -> io::Result<TcpStream>,
+    met: &str,
+) {
     let _heavy = heavy();
     let slow_clients = raise_open_files();
     let echo = echo_server();
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, echo.address.port())]));
-    let before = echo_tunnel(gateway.address, ID).unwrap();
-    let mut slow: Vec<_> = (0..slow_clients).map(|_| half_a_head(gateway.address)).collect();
+    let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, echo.address.port())]), options);
+    let before = user(gateway.address).unwrap();
+    let numbered = (2..2 + ADDRESSES).cycle().take(slow_clients as usize);
+    let mut all: Vec<_> = numbered.map(|number| (number, slow(gateway.address, number))).collect();
     let (stop, reopened) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         // Whoever is dropped comes again, as an attacker would.
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                for stream in &mut slow {
+                for (number, stream) in &mut all {
                     if is_over(stream) {
-                        *stream = half_a_head(gateway.address);
+                        *stream = slow(gateway.address, *number);
                         reopened.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -92,7 +119,7 @@ fn clients_that_say_nothing_keep_nobody_out() {
         let tries: Vec<_> = (0..20)
             .map(|_| {
                 let start = Instant::now();
-                (echo_tunnel(gateway.address, ID).map(drop), start.elapsed())
+                (user(gateway.address).map(drop), start.elapsed())
             })
             .collect();
         stop.store(true, Ordering::Relaxed);
@@ -102,6 +129,11 @@ fn clients_that_say_nothing_keep_nobody_out() {
         }
     });
     assert!(reopened.into_inner() > 0, "nobody was dropped, so the gateway was not full");
+    let page = curl(&Home::new(), gateway.admin, "/metrics", &[]).text();
+    for limit in [IN_ALL, PER_CLIENT] {
+        let count = metric(&page, &format!("limit_met_total{{limit=\"{limit}\"}}"));
+        assert_eq!(count > 0.0, limit == met, "{limit} was met {count} times");
+    }
     echoes(&mut { before }).unwrap();
 }
 
@@ -145,41 +177,6 @@ fn one_client_does_not_get_all_tunnels() {
     }
 }
 
-/// The answer to a CONNECT with this token, up to the first bytes of the tunnel.
-fn ask_as(gateway: SocketAddr, token: &str) -> (TcpStream, String) {
-    let request = format!("CONNECT {ID}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
-    let mut stream = TcpStream::connect(gateway).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        answer.extend(byte);
-    }
-    (stream, String::from_utf8(answer).unwrap())
-}
-
-#[test]
-fn one_user_does_not_get_all_tunnels() {
-    let echo = echo_server();
-    let api = host_api(vec![running(ID, echo.address.port())]);
-    let base = format!("http://{}", api.address);
-    let gateway = Gateway::with_host_api_and(&base, &["--max-tunnels-per-user", "2"]);
-    let mut open: Vec<_> = [OWNER, OWNER, OPERATOR].map(|token| ask_as(gateway.address, token)).into();
-    assert!(open.iter().all(|(_, answer)| answer.starts_with("HTTP/1.1 200 ")), "{open:?}");
-    let (mut refused, head) = ask_as(gateway.address, OWNER);
-    let mut body = String::new();
-    refused.read_to_string(&mut body).unwrap();
-    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
-    assert!(body.contains("it carries no more than 2 tunnels for you at once"), "{body}");
-    open.iter_mut().for_each(|(tunnel, _)| echoes(tunnel).unwrap());
-    let page = curl(&Home::new(), gateway.admin, "/metrics", &[]).text();
-    for (name, expected) in [("limit", 2.0), ("limit_used", 2.0), ("limit_met_total", 1.0)] {
-        assert_eq!(metric(&page, &format!("{name}{{limit=\"tunnels-per-user\"}}")), expected, "{name}");
-    }
-}
-
 /// One address that opens many connections and says nothing drops its own, and nobody else's.
 #[test]
 fn one_client_does_not_get_all_handshakes() {
@@ -188,7 +185,9 @@ fn one_client_does_not_get_all_handshakes() {
     let options = ["--max-handshakes-per-client", "4"];
     let gateway = Gateway::with_inventory_and(&inventory, &options);
     let mut other = connect_from([127, 0, 0, 2], gateway.address);
-    let mut flood: Vec<_> = (0..20).map(|_| half_a_head(gateway.address)).collect();
+    other.set_nonblocking(true).unwrap();
+    let half = || half_a_head(TcpStream::connect(gateway.address).unwrap(), b"");
+    let mut flood: Vec<_> = (0..20).map(|_| half()).collect();
     let start = Instant::now();
     while flood.iter_mut().map(is_over).filter(|over| !over).count() > 4 {
         assert!(start.elapsed() < PEER_TIMEOUT, "more than its share is left");
@@ -239,11 +238,15 @@ fn answer(gateway: SocketAddr) -> (TcpStream, String) {
 
 #[test]
 fn at_the_limit_of_open_files_open_tunnels_live_on() {
+    As::each().for_each(at_the_limit_of_open_files);
+}
+
+fn at_the_limit_of_open_files(who: As) {
     let echo = echo_server();
-    let home = Home::new();
+    let (home, program) = who.program();
     let inventory = home.write("inventory.json", inventory(&[running(ID, echo.address.port())]).to_string());
     // Of 36 files a dozen is the gateway's own, so there is no room for the fewest tunnels that it tries.
-    let run = Run::new("/bin/sh", &home).args(["-c", "ulimit -n 36; exec \"$0\" \"$@\"", GATEWAY]);
+    let run = who.run("/bin/sh", &home).args(["-c", "ulimit -n 36; exec \"$0\" \"$@\""]).arg(program);
     let run = run.args([
         "--listen",
         "127.0.0.1:0",

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::{As, Gateway, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::host_api::plain_host_api;
@@ -154,9 +154,13 @@ fn heir(process: &Process, number: usize) -> Pid {
 
 #[test]
 fn it_hands_over_to_a_new_process_without_a_service_manager() {
+    As::each().for_each(hands_over);
+}
+
+fn hands_over(who: As) {
     let _heavy = heavy();
     let vps = echo_server();
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let gateway = Gateway::with_inventory_as(who, &inventory(&[running(ID, vps.address.port())]), &[]);
     let (first, api) = (gateway.process.id(), gateway.api());
     let load = Load::start(gateway.address);
     let (mut serving, mut open) = (first, Vec::new());

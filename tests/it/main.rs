@@ -6,6 +6,7 @@
 
 mod auth_command;
 mod bad_input;
+mod bench_report;
 mod completions;
 mod connect_command;
 mod dead_runners;
@@ -13,11 +14,16 @@ mod debian_package;
 mod doctor;
 mod gateway_access;
 mod gateway_audit;
+mod gateway_dead_runners;
+mod gateway_each_limit;
 mod gateway_ends;
+mod gateway_hosts;
 mod gateway_limits;
 mod gateway_metrics;
+mod gateway_pipes;
 mod gateway_restarts;
 mod gateway_signals;
+mod gateway_turned_away;
 mod helper_answers;
 mod helper_ends;
 mod helper_endurance;

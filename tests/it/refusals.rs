@@ -23,6 +23,8 @@ struct Row {
     title: String,
     hint: &'static str,
     vps_status: Option<&'static str>,
+    /// What `detail` has in it; with nothing here there is none.
+    detail: &'static str,
 }
 
 /// An answer, taken apart.
@@ -75,6 +77,12 @@ fn on_the_wire(gateway: SocketAddr, target: &str, row: &Row) {
     assert_eq!(answer.body["title"], row.title, "{whole}");
     assert_eq!(answer.body["status"].to_string(), row.status[..3], "{whole}");
     assert_eq!(answer.body["vps_status"].as_str(), row.vps_status, "{whole}");
+    // How a client names a VPS is an id or it is not, and only an id is told as one.
+    let id = target.split(':').next().filter(|host| host.parse::<i64>().is_ok());
+    assert_eq!(answer.body["task_id"].as_str(), id, "{whole}");
+    let detail = answer.body["detail"].as_str();
+    assert!(detail.is_some_and(|detail| detail.contains(row.detail)) || row.detail.is_empty(), "{whole}");
+    assert_eq!(detail.is_none(), row.detail.is_empty(), "{whole}");
     assert!(answer.body["hint"].as_str().unwrap_or_default().contains(row.hint), "{whole}");
 }
 
@@ -92,10 +100,17 @@ fn through_curl(gateway: SocketAddr, target: &str, authorization: Option<&str>, 
 /// Checks what ssh's user reads: three lines of ours (with one more cause where there is a detail), nothing on stdout.
 #[track_caller]
 fn through_ssh(sshd: &Sshd, gateway: SocketAddr, id: &str, row: &Row) {
+    through_ssh_with(None, sshd, gateway, id, row);
+}
+
+/// The same for a user who has this token.
+#[track_caller]
+fn through_ssh_with(token: Option<&str>, sshd: &Sshd, gateway: SocketAddr, id: &str, row: &Row) {
     let home = Home::new();
     for mode in Mode::BOTH {
         let config = sshd.write_ssh_config(&home, "config", &helper_command(HELPER, mode, gateway), mode);
         let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(format!("{id}.kohakuriver")).arg("echo in");
+        let ssh = if let Some(token) = token { ssh.env("KOHAKURIVER_TOKEN", token) } else { ssh };
         let outcome = ssh.output();
         outcome.exits(255).prints_nothing().within(30);
         outcome.fails_with("kohakuriver-proxy", &row.title, row.hint);
@@ -115,6 +130,7 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
         title: title.to_owned(),
         hint,
         vps_status: None,
+        detail: "",
     };
     let mut rows = Vec::new();
     let mut add = |change: Value, row: Row, line: &str| {
@@ -160,7 +176,8 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
     }
     let offline = || {
         let title = "the Runner of VPS ID is offline";
-        row("503 Service Unavailable", unavailable, false, title, "kohakuriver node list")
+        let row = row("503 Service Unavailable", unavailable, false, title, "kohakuriver node list");
+        Row { detail: "the Host has not heard from Runner node-", ..row }
     };
     let line = "Assigned node for VPS task ID is not online.";
     add(json!({ "assigned_node": NODE_DOWN }), offline(), line);
@@ -168,9 +185,11 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
     let no_runner = row("503 Service Unavailable", unavailable, false, "VPS ID has no Runner", "kohakuriver node list");
     add(json!({ "assigned_node": null }), no_runner, "VPS task ID has no assigned node.");
     let refuses = row("502 Bad Gateway", "connection_refused", false, "VPS ID refuses SSH connections", "");
+    let refuses = Row { detail: "nothing listens on its SSH port on Runner node-up", ..refuses };
     add(json!({}), refuses, &format!("Connection refused by VPS task ID on node {NODE}."));
     let title = "VPS ID is starting: its sshd does not listen yet";
     let booting = row("503 Service Unavailable", "connection_refused", true, title, "kohakuriver vps status");
+    let booting = Row { detail: "nothing listens on its SSH port on Runner node-booted", ..booting };
     let change = json!({ "assigned_node": BOOTED, "started_at": "2026-02-01T12:00:00" });
     add(change, booting, &format!("Connection refused by VPS task ID on node {BOOTED}."));
     rows
@@ -214,6 +233,7 @@ fn an_unknown_vps() {
             title: format!("there is no VPS {name}"),
             hint: "kohakuriver vps list --all",
             vps_status: None,
+            detail: "",
         };
         on_the_wire(gateway.address, &format!("{name}:22"), &row);
         through_curl(gateway.address, &format!("{name}.kohakuriver:22"), None, &row);
@@ -238,6 +258,7 @@ fn a_port_that_never_answers() {
         title: format!("VPS {id} does not answer on its SSH port"),
         hint: "",
         vps_status: None,
+        detail: "",
     };
     std::thread::scope(|scope| {
         scope.spawn(|| on_the_wire(gateway.address, &format!("{id}:22"), &row));
@@ -260,6 +281,7 @@ fn a_port_other_than_22() {
         title: "VPS 42 offers port 22 only, not port 80".to_owned(),
         hint: "",
         vps_status: None,
+        detail: "",
     };
     // Before it is known whether there is such a VPS.
     on_the_wire(gateway.address, "42:80", &row);
@@ -283,6 +305,7 @@ fn a_target_that_is_no_vps() {
         title: "the request is not one that an SSH proxy takes".to_owned(),
         hint: "",
         vps_status: None,
+        detail: "`foreign.example.org:22` is no VPS, and this gateway reaches nothing else",
     };
     let target = "foreign.example.org:22";
     on_the_wire(gateway.address, target, &row);
@@ -364,6 +387,7 @@ fn a_host_api_that_is_down_or_answers_nonsense() {
             title: "the Host API gives no usable answer".to_owned(),
             hint: "",
             vps_status: None,
+            detail: "the Host API at http://127.0.0.1:",
         };
         on_the_wire(gateway.address, &format!("{id}:22"), &row);
         through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, &row);
@@ -383,15 +407,22 @@ fn a_login_that_is_needed_names_how() {
         title: title.to_owned(),
         hint,
         vps_status: None,
+        detail: "",
     };
     let login = row("407 Proxy Authentication Required", "VPS 42 needs a login", "kohakuriver auth login");
+    let login = Row { detail: "the Host wants a token, and got none or one it does not know", ..login };
     on_the_wire(gateway.address, "42:22", &login);
     for authorization in [None, Some("Bearer unknown"), Some("Basic dTp1bmtub3du"), Some("Digest x")] {
         through_curl(gateway.address, "42.kohakuriver:22", authorization, &login);
     }
+    let sshd = Sshd::start();
+    for token in [None, Some("unknown")] {
+        through_ssh_with(token, &sshd, gateway.address, "42", &login);
+    }
     let not_yours = row("403 Forbidden", "VPS 42 is not yours to reach", "");
     for token in [STRANGER, VIEWER] {
         through_curl(gateway.address, "42.kohakuriver:22", Some(&format!("Bearer {token}")), &not_yours);
+        through_ssh_with(Some(token), &sshd, gateway.address, "42", &not_yours);
     }
     // What is no request for a VPS is no matter of who asks.
     let malformed = Row { error: "http_request_error", ..row("400 Bad Request", "", "") };
@@ -422,6 +453,7 @@ fn a_gateway_at_its_limit() {
         title: "the gateway is at its limit".to_owned(),
         hint: "",
         vps_status: None,
+        detail: "it carries no more than 1 tunnel",
     };
     on_the_wire(gateway.address, &format!("{id}:22"), &row);
     through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, &row);

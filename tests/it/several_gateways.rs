@@ -12,7 +12,7 @@ use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server};
 use crate::support::run::{Process, Run};
 use crate::support::scene::ID;
 use crate::support::tools::tool;
-use crate::support::tunnels::{echo_tunnel, echoes};
+use crate::support::tunnels::{connect_from, echo_tunnel, echo_tunnel_on, echoes};
 use crate::support::watched::audit;
 
 /// HAProxy before some gateways. It is given its listening socket, so it can be used from the start.
@@ -102,6 +102,33 @@ fn audit_lines_keep_the_address_of_the_client() {
             assert_eq!(of_client, !server_options.is_empty(), "{server_options:?}: {tunnel:?} {opened}");
         }
     }
+    vps.finish();
+}
+
+/// Not by HAProxy's, which is one for all.
+#[test]
+fn networks_and_limits_go_by_the_address_of_the_client() {
+    let vps = echo_server();
+    let allowed = ["--allow", "127.0.0.2", "--allow", "127.0.0.3", "--max-tunnels-per-client", "1"];
+    let [gateway, other] = gateways(&vps, &[&PROXIED[..], &allowed].concat());
+    drop(other);
+    let haproxy = Haproxy::before([&gateway], "send-proxy-v2");
+    let from = |last| echo_tunnel_on(connect_from([127, 0, 0, last], haproxy.address), ID);
+    let first = from(2).unwrap();
+    let stranger = from(4).unwrap_err().to_string();
+    assert!(stranger.contains("answers HTTP/1.1 403 "), "{stranger}");
+    let second = from(3).unwrap();
+    for last in [2, 3] {
+        let refused = from(last).unwrap_err().to_string();
+        assert!(refused.contains("answers HTTP/1.1 503 "), "{refused}");
+    }
+    let refused = audit(&gateway, "refused", 3);
+    let by = |line: &serde_json::Value| line["client"].as_str().unwrap().split(':').next().unwrap().to_owned();
+    assert_eq!(refused.iter().map(by).collect::<Vec<_>>(), ["127.0.0.4", "127.0.0.2", "127.0.0.3"]);
+    for mut tunnel in [first, second] {
+        echoes(&mut tunnel).unwrap();
+    }
+    drop((haproxy, gateway));
     vps.finish();
 }
 

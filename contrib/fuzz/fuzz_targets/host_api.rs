@@ -48,7 +48,7 @@ fn check_vps(vps: &Vps) {
     let Vps { name, node, backend, owner, submitted_at, started_at, error_message, .. } = vps;
     [name, node, backend, owner, submitted_at, started_at, error_message].into_iter().flatten().for_each(check);
     check_text(vps.status.as_str());
-    assert!(vps.ssh_port != Some(0));
+    assert!(vps.ssh_port.number() != Some(0));
 }
 
 fn check(text: &String) {

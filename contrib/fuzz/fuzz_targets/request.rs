@@ -3,7 +3,7 @@
 #![no_main]
 
 use kohakuriver_proxy::handshake::Step;
-use kohakuriver_proxy::handshake::request::{self, MAX_REQUEST, Request};
+use kohakuriver_proxy::handshake::request::{self, MaxSize, Request, TooLarge};
 use kohakuriver_proxy::refusal::Refusal;
 use kohakuriver_proxy::target::VpsRef;
 use kohakuriver_proxy_fuzz::{Message, check_reader, check_text};
@@ -11,14 +11,15 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some(message) = Message::new(data) else { return };
-    match check_reader(&message, MAX_REQUEST, request::read, same) {
-        Step::Incomplete => {}
-        Step::Done(Request::Line(line), _) => {
+    let read = |bytes: &[u8]| request::read(bytes, MaxSize::DEFAULT);
+    match check_reader(&message, MaxSize::DEFAULT.bytes, read, same) {
+        Step::Incomplete | Step::Done(Err(_), _) => {}
+        Step::Done(Ok(Request::Line(line)), _) => {
             if line.target.is_ok() {
                 assert!(line.digits.bytes().all(|b| b.is_ascii_digit()), "{line:?}");
             }
         }
-        Step::Done(Request::Connect(connect), _) => {
+        Step::Done(Ok(Request::Connect(connect)), _) => {
             check_text(&connect.as_sent);
             match connect.target {
                 Ok(VpsRef::Id(id)) => check_text(&id.to_string()),
@@ -43,12 +44,13 @@ fn check_refusal(refusal: &Refusal) {
 }
 
 /// A head that is too long may be found so in two ways; a yes is exact.
-fn same(one: &Request, other: &Request) -> bool {
+fn same(one: &Result<Request, TooLarge>, other: &Result<Request, TooLarge>) -> bool {
     match (one, other) {
-        (Request::Line(one), Request::Line(other)) => one.target == other.target,
-        (Request::Connect(one), Request::Connect(other)) => {
+        (Ok(Request::Line(one)), Ok(Request::Line(other))) => one.target == other.target,
+        (Ok(Request::Connect(one)), Ok(Request::Connect(other))) => {
             one == other || one.target.is_err() && other.target.is_err()
         }
+        (Err(_), Err(_)) => true,
         _ => false,
     }
 }

@@ -49,10 +49,14 @@ async fn todays_host() {
     host.on(&format!("/api/status/{ID}"), 200, task("trainer", "running")).on("/api/nodes", 200, nodes());
     let client = client(&host);
     let vps = client.vps(&id()).await.unwrap();
-    assert_eq!((vps.is_vps, vps.ssh_port, vps.json["a_field_of_tomorrow"][1].as_u64()), (true, Some(22023), Some(2)));
-    let node = client.node("node-up").await.unwrap();
+    assert_eq!(
+        (vps.is_vps, vps.ssh_port.number(), vps.json["a_field_of_tomorrow"][1].as_u64()),
+        (true, Some(22023), Some(2))
+    );
+    let node = client.runner_of(&vps).await.unwrap();
     assert_eq!(locate(&vps, node.as_ref()).unwrap().host, "127.0.0.1");
-    assert_eq!(client.node("nope").await.unwrap(), None);
+    host.on("/api/nodes", 200, json!([{ "hostname": "nope", "url": "http://127.0.0.1:8001", "status": "online" }]));
+    assert_eq!(client.runner_of(&vps).await.unwrap(), None);
     assert_eq!(host.seen(), [&format!("/api/status/{ID}"), "/api/nodes", "/api/nodes"]);
 }
 
@@ -74,7 +78,7 @@ async fn the_older_generation_is_found_out_and_remembered_and_an_upgrade_is_noti
     let client = client(&host);
 
     let vps = client.vps(&id()).await.unwrap();
-    assert_eq!((vps.is_vps, vps.ssh_port, vps.node.as_deref()), (true, Some(22023), Some("node-up")));
+    assert_eq!((vps.is_vps, vps.ssh_port.number(), vps.node.as_deref()), (true, Some(22023), Some("node-up")));
     assert_eq!(host.seen(), [&format!("/api/status/{ID}"), &format!("/status/{ID}"), "/vps/status"]);
 
     let shared = client.with_token(token("t"));
@@ -86,7 +90,7 @@ async fn the_older_generation_is_found_out_and_remembered_and_an_upgrade_is_noti
     assert_eq!(refused(client.vps(&VpsRef::parse("4").unwrap()).await), Refusal::NotFound);
     assert_eq!(refused(client.vps(&VpsRef::parse("name").unwrap()).await), Refusal::NotFound);
     let all = client.list(true).await.unwrap();
-    assert_eq!(all.iter().map(|vps| vps.ssh_port).collect::<Vec<_>>(), [Some(22023), None]);
+    assert_eq!(all.entries.iter().map(|vps| vps.ssh_port.number()).collect::<Vec<_>>(), [Some(22023), None]);
 
     host.forget();
     host.on(&format!("/api/status/{ID}"), 200, task("trainer", "paused"));
@@ -119,7 +123,7 @@ async fn an_assigned_user_is_found_in_the_assignments() {
         .on_with("mine", "/api/vps/my", 200, json!([listed(ID, "trainer", "running")]))
         .on_with("other", "/api/vps/my", 200, "[]");
     let vps = client(&host).with_token(token("mine")).vps(&id()).await.unwrap();
-    assert_eq!((vps.is_vps, vps.ssh_port), (true, Some(22023)));
+    assert_eq!((vps.is_vps, vps.ssh_port.number()), (true, Some(22023)));
     assert_eq!(refused(client(&host).with_token(token("other")).vps(&id()).await), Refusal::NotAllowed);
     let other = VpsRef::parse("5").unwrap();
     assert_eq!(refused(client(&host).with_token(token("mine")).vps(&other).await), Refusal::NotAllowed);
@@ -152,8 +156,8 @@ async fn a_role_without_the_list_gets_its_own() {
         json!([listed(ID, "a", "running"), listed("2", "b", "stopped")]),
     );
     let client = client(&host);
-    assert_eq!(client.list(true).await.unwrap().len(), 2);
-    assert_eq!(client.list(false).await.unwrap().len(), 1);
+    assert_eq!(client.list(true).await.unwrap().entries.len(), 2);
+    assert_eq!(client.list(false).await.unwrap().entries.len(), 1);
     host.on("/api/vps", 401, json!({ "detail": "Not authenticated" }));
     assert!(matches!(client.list(true).await, Err(ApiError::Refusal(Refusal::TokenNeeded))));
 }

@@ -21,10 +21,7 @@ fn vps(case: &mut Case) -> (String, Verdict) {
     let wanted = asked.clone();
     let found = case.ask(|client| async move {
         let vps = client.vps(&wanted).await.map_err(|error| error.about(&wanted, client.base()))?;
-        let node = match &vps.node {
-            Some(name) => client.node(name).await.map_err(|error| error.about(&wanted, client.base()))?,
-            None => None,
-        };
+        let node = client.runner_of(&vps).await.map_err(|error| error.about(&wanted, client.base()))?;
         Ok((vps, node))
     });
     let (vps, node) = match found {

@@ -22,6 +22,9 @@ use crate::refusal::Refusal;
 pub(super) const MAX_ENTRIES: usize = 10_000;
 /// How long an older answer is given out before the Host is asked again whether it is back.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// How many of the oldest go at once when there is no room for another key: to find them all keys are looked at, which
+/// is not to be done for each newcomer.
+const GOING_AT_ONCE: usize = MAX_ENTRIES / 100;
 /// How often what has expired is thrown out.
 const SWEEP_PAUSE: Duration = Duration::from_secs(60);
 
@@ -172,15 +175,19 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         slot
     }
 
-    /// Throws out what has expired, and the oldest answer when that was not enough. What is being asked for stays.
+    /// Throws out what has expired, and the oldest answers when that was not enough. What is being asked for stays.
     fn sweep(&self, by_key: &mut HashMap<K, Arc<Slot<V>>>) {
         let now = Instant::now();
         let life = self.fresh.max(self.stale);
         by_key.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.asked_at().is_some_and(|at| now < at + life));
         if by_key.len() >= MAX_ENTRIES {
-            let idle = by_key.iter().filter(|(_, slot)| Arc::strong_count(slot) == 1);
-            let oldest = idle.min_by_key(|(_, slot)| slot.asked_at()).map(|(key, _)| key.clone());
-            oldest.and_then(|key| by_key.remove(&key));
+            let idle = by_key.values().filter(|slot| Arc::strong_count(slot) == 1);
+            let mut times: Vec<_> = idle.map(|slot| slot.asked_at()).collect();
+            if times.len() > GOING_AT_ONCE {
+                let (older, ..) = times.select_nth_unstable(GOING_AT_ONCE);
+                let last = older.iter().copied().max().flatten();
+                by_key.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.asked_at() > last);
+            }
         }
     }
 
@@ -191,6 +198,11 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         if Arc::strong_count(slot) == 2 && slot.asked_at().is_none() {
             slots.by_key.remove(key);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().by_key.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots<K, V>> {

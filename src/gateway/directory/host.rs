@@ -10,10 +10,15 @@
 //! | a user | what the Host shows them: the VPSes they own or are assigned to |
 //! | a viewer, a role that isn't known | none, though the Host shows a viewer every task |
 //! | nobody: no token, or a wrong one | none; with `--line-protocol anonymous` what the Host shows to nobody |
+//!
+//! Anyone can make tokens up, and ask for VPSes that aren't there. So a token that means nothing takes no room, and
+//! those of whom nothing is known yet wait for each other when they are many.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{Cache, Known};
 use super::{Admission, Asker};
@@ -32,9 +37,16 @@ const LOOKUP_LIMIT_WITH_OLDER: Duration = Duration::from_secs(2);
 /// How long it has when it is only asked whether it is there: whoever asks has a limit of their own.
 const READY_LIMIT: Duration = Duration::from_secs(5);
 
+/// How many questions of either kind, of which no older answer is at hand, are put to the Host at once.
+const NEW_QUESTIONS: usize = 32;
+
 /// A Host, and what it said lately.
 pub struct HostDirectory {
     client: Client,
+    /// Tokens mean something to it. Only a guess before it has said so; what it says last counts.
+    has_users: AtomicBool,
+    new_callers: Semaphore,
+    new_places: Semaphore,
     callers: Cache<Option<Token>, Caller>,
     places: Cache<(Option<Token>, VpsRef), Reach>,
 }
@@ -42,7 +54,14 @@ pub struct HostDirectory {
 impl HostDirectory {
     /// The Host that `client` asks. While it is down, what it said counts for `stale`.
     pub fn new(client: Client, stale: Duration) -> Self {
-        Self { client, callers: Cache::new(FRESH, stale), places: Cache::new(FRESH, stale) }
+        Self {
+            client,
+            has_users: AtomicBool::new(true),
+            new_callers: Semaphore::new(NEW_QUESTIONS),
+            new_places: Semaphore::new(NEW_QUESTIONS),
+            callers: Cache::new(FRESH, stale),
+            places: Cache::new(FRESH, stale),
+        }
     }
 
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
@@ -57,9 +76,10 @@ impl HostDirectory {
                 }
             }
         }
-        let client = self.client.with_token(asker.token.clone());
-        let key = (asker.token.clone(), vps.clone());
-        let ask = async |has_older| self.limited(has_older, place(&client, vps), metrics).await;
+        let key = self.key(vps, asker);
+        let client = self.client.with_token(key.0.clone());
+        let new = |has_older: bool| (!has_older).then_some(&self.new_places);
+        let ask = async |has_older| self.limited(new(has_older), place(&client, vps), metrics).await;
         let known = self.places.get(&key, ask).await.inspect_err(|_| metrics.cache_misses.increment())?;
         let was_good_for = match &known {
             Known { is_stale: true, .. } => &metrics.cache_stale,
@@ -72,7 +92,12 @@ impl HostDirectory {
     }
 
     pub(super) fn doubt(&self, vps: &VpsRef, asker: &Asker, known_from: Instant) {
-        self.places.doubt(&(asker.token.clone(), vps.clone()), known_from);
+        self.places.doubt(&self.key(vps, asker), known_from);
+    }
+
+    /// What an answer about `vps` is kept under: where nobody looks at tokens, the same for everyone.
+    fn key(&self, vps: &VpsRef, asker: &Asker) -> (Option<Token>, VpsRef) {
+        (asker.token.clone().filter(|_| self.has_users.load(Ordering::Relaxed)), vps.clone())
     }
 
     /// Whether a look-up could succeed now; else why not. The Host is asked what it tells to anyone.
@@ -92,25 +117,55 @@ impl HostDirectory {
     }
 
     async fn caller(&self, token: &Option<Token>, metrics: &Metrics) -> Result<Caller, Refusal> {
+        if token.is_some() && self.has_users.load(Ordering::Relaxed) {
+            match self.ask_for_caller(token, metrics).await {
+                // The Host has just said that it looks at no tokens.
+                Err(Refusal::TokenNeeded) if !self.has_users.load(Ordering::Relaxed) => {}
+                answer => return answer,
+            }
+        }
+        match self.ask_for_caller(&None, metrics).await? {
+            Caller::Everyone => Ok(Caller::Everyone),
+            nobody if token.is_none() => Ok(nobody),
+            _ => self.ask_for_caller(token, metrics).await,
+        }
+    }
+
+    async fn ask_for_caller(&self, token: &Option<Token>, metrics: &Metrics) -> Result<Caller, Refusal> {
         let client = self.client.with_token(token.clone());
-        let ask = async |has_older| match self.limited(has_older, client.caller(), metrics).await {
-            // Anyone can make up tokens: those are not remembered.
-            Ok(Caller::Anonymous) if token.is_some() => Err(Refusal::TokenNeeded),
-            answer => answer,
+        let new = |has_older: bool| (!has_older).then_some(&self.new_callers);
+        let ask = async |has_older| {
+            let caller = self.limited(new(has_older), client.caller(), metrics).await?;
+            self.has_users.store(caller != Caller::Everyone, Ordering::Relaxed);
+            match caller {
+                // Such tokens are not remembered.
+                Caller::Anonymous | Caller::Everyone if token.is_some() => Err(Refusal::TokenNeeded),
+                caller => Ok(caller),
+            }
         };
         self.callers.get(token, ask).await.map(|known| known.value)
     }
 
+    /// The answer to `question`, if it comes in time. One of which nothing is known yet waits for its turn among the
+    /// `new` ones, and that counts.
     async fn limited<T>(
         &self,
-        has_older: bool,
+        new: Option<&Semaphore>,
         question: impl Future<Output = Result<T, ApiError>>,
         metrics: &Metrics,
     ) -> Result<T, Refusal> {
+        let limit = if new.is_none() { LOOKUP_LIMIT_WITH_OLDER } else { LOOKUP_LIMIT };
+        let deadline = Instant::now() + limit;
+        let _turn = match new {
+            Some(new) => {
+                let too_many = || Refusal::Limit("too many others wait for an answer of the Host".to_owned());
+                Some(timeout_at(deadline, new.acquire()).await.map_err(|_| too_many())?)
+            }
+            None => None,
+        };
         let begun = Instant::now();
-        let limit = if has_older { LOOKUP_LIMIT_WITH_OLDER } else { LOOKUP_LIMIT };
         let timed_out = || ApiError::Timeout { base: self.client.base().to_owned(), limit };
-        let answer = timeout(limit, question).await.unwrap_or_else(|_| Err(timed_out()));
+        let answer = timeout_at(deadline, question).await.unwrap_or_else(|_| Err(timed_out()));
         let outcome = match &answer {
             Ok(_) => Lookup::Found,
             Err(ApiError::Refusal(_)) => Lookup::Refused,
@@ -125,8 +180,8 @@ async fn place(client: &Client, vps: &VpsRef) -> Result<Reach, ApiError> {
     let vps = client.vps(vps).await?;
     match locate(&vps, None) {
         // Nothing but its Runner is missing: only now that question is worth a call.
-        Err(Refusal::RunnerOffline(Some(node))) => {
-            let node = client.node(&node).await?;
+        Err(Refusal::RunnerOffline(_)) => {
+            let node = client.runner_of(&vps).await?;
             locate(&vps, node.as_ref()).map_err(ApiError::Refusal)
         }
         verdict => verdict.map_err(ApiError::Refusal),

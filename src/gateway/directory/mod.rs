@@ -83,7 +83,7 @@ impl Directory {
                     VpsRef::Id(id) => cluster.vps.iter().find(|vps| vps.id == *id).ok_or(Refusal::NotFound)?,
                     VpsRef::Name(name) => choose(name, &cluster.vps)?,
                 };
-                let node = cluster.nodes.iter().find(|node| Some(&node.hostname) == found.node.as_ref());
+                let node = cluster.nodes.iter().find(|node| node.runs(found));
                 Ok(Admission { reach: locate(found, node)?, known_from: None })
             }
         }

@@ -8,7 +8,7 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::api::{Node, Vps};
+use crate::api::{Node, SshPort, Vps};
 use crate::status::VpsStatus;
 use crate::text::excerpt;
 
@@ -95,6 +95,9 @@ fn vps_of(entry: Value) -> Result<Vps, String> {
     text_or_none(&entry, &["name", "assigned_node", "task_type", "started_at"])?;
     one_of(&entry, "task_type", &["vps", "command"])?;
     let vps = Vps::from_json(entry).map_err(|error| error.to_string())?;
+    if let SshPort::Impossible(text) = &vps.ssh_port {
+        return Err(format!("its `ssh_port` is {text}; a port is a number up to 65535, and 0 or null is none"));
+    }
     match &vps.status {
         VpsStatus::Other(status) => Err(format!("`{status}` is no `status` that a Host knows")),
         _ => Ok(vps),
@@ -156,8 +159,8 @@ mod tests {
             (json!({ "task_id": "x", "status": "running" }), "entry 2 of `vps`: a task has no usable `task_id`"),
             (json!({ "task_id": "2" }), "entry 2 of `vps`: a task has no usable `status`"),
             (json!({ "task_id": "2", "status": "runing" }), "`runing` is no `status`"),
-            (json!({ "task_id": "2", "status": "running", "ssh_port": 70000 }), "no usable `ssh_port`"),
-            (json!({ "task_id": "2", "status": "running", "ssh_port": "22" }), "no usable `ssh_port`"),
+            (json!({ "task_id": "2", "status": "running", "ssh_port": 70000 }), "its `ssh_port` is 70000; a port"),
+            (json!({ "task_id": "2", "status": "running", "ssh_port": "22" }), "its `ssh_port` is \"22\"; a port"),
             (json!({ "task_id": "2", "status": "running", "assigned_node": {} }), "`assigned_node` must be a string"),
             (json!({ "task_id": "2", "status": "running", "task_type": "vm" }), "it can be vps or command"),
             (json!({ "task_id": "01", "status": "running" }), "entry 2 of `vps`: 1 is there twice"),

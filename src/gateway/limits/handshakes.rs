@@ -2,18 +2,25 @@
 //! are taking a no.
 //!
 //! Whoever holds such a connection open without a word must not keep others out. So a newcomer is let in as long as
-//! somebody can be dropped for it: the oldest connection that has said nothing yet, or that has its answer. It is one
-//! of the newcomer's own address when that has its share, else one of anybody. A client that sends its request at once
-//! is gone from among those long before it is the oldest, however many others are opened beside it.
+//! somebody can be dropped for it: the oldest connection that has said nothing yet, that has its answer, or that waits
+//! for more than [`PATIENCE`] for the Host or for a Runner, which may be dead. It is one of the newcomer's own address
+//! when that has its share, else one of anybody. A client that sends its request at once is gone from among those long
+//! before it is the oldest, however many others are opened beside it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::{Client, Counts, Kind};
 use crate::refusal::Refusal;
+
+/// How long a request is looked up and dialled before it makes room for others. Both take milliseconds as a rule, so
+/// whoever would keep others out would have to come anew that often.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The handshakes in progress.
 pub(in crate::gateway) struct Handshakes {
@@ -121,8 +128,8 @@ impl Handshake {
         self.dropped.notified().await;
     }
 
-    /// The request is here, from `ip`: nobody takes the place of this one until [`Handshake::is_answered`]. An address
-    /// that was not known before has its share from here on.
+    /// The request is here, from `ip`: nobody takes the place of this one until [`Handshake::is_answered`], or until it
+    /// has waited long enough. An address that was not known before has its share from here on.
     ///
     /// # Errors
     /// [`Refusal::Limit`], when it has more than that, and all the others of it are being served.
@@ -134,6 +141,14 @@ impl Handshake {
         }
         self.mark(false);
         Ok(())
+    }
+
+    /// Comes back when this one, whose request is under way, has waited for [`PATIENCE`] and is to make room for a
+    /// newcomer.
+    pub(in crate::gateway) async fn gives_way(&mut self) {
+        sleep(PATIENCE).await;
+        self.mark(true);
+        self.dropped().await;
     }
 
     /// The answer is written, and what is left is to see it taken.
@@ -227,6 +242,24 @@ mod tests {
         drop((first, second, third, fourth, fifth));
         let held = handshakes.held();
         assert!(held.all.is_empty() && held.droppable.is_empty() && held.by_client.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_long_makes_room() {
+        let handshakes = Arc::new(Handshakes::new(1, 1));
+        let mut waiting = enter(&handshakes, "10.0.0.1").unwrap();
+        waiting.has_asked(ONE).unwrap();
+        let mut gives_way = Box::pin(waiting.gives_way());
+        assert!(!is_ready(&mut gives_way));
+        tokio::time::advance(PATIENCE - Duration::from_millis(1)).await;
+        assert!(!is_ready(&mut gives_way) && enter(&handshakes, "10.0.0.2").is_err());
+        tokio::time::advance(Duration::from_millis(2)).await;
+        assert!(!is_ready(&mut gives_way), "nobody wants its place");
+        let newcomer = enter(&handshakes, "10.0.0.2").unwrap();
+        assert!(is_ready(&mut gives_way) && enter(&handshakes, "10.0.0.3").is_ok());
+        drop(gives_way);
+        drop((waiting, newcomer));
+        assert!(handshakes.held().all.is_empty());
     }
 
     #[test]

@@ -5,23 +5,28 @@
 //! | tunnels | tunnels in all, from the dial on | is refused |
 //! | tunnels of a client, of a user | the same, of one of them | is refused |
 //! | handshakes, in all and of a client | connections without a tunnel | takes the place of the oldest that says nothing |
+//! | heads | seconds, bytes and fields of one request | is refused |
 //!
 //! A client is an address, and over IPv6 a network of 64 bits, which is what one customer has at least. What is counted
 //! can be read at any time ([`Limits::used`], [`Limits::refused`]).
 
 mod handshakes;
+mod heads;
 mod open_files;
 mod tunnels;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 pub(super) use handshakes::{Handshake, Handshakes};
+pub(super) use heads::{DEFAULT_HEAD_SECONDS, Heads};
 pub(super) use open_files::raise_open_files;
 pub(super) use tunnels::{Permit, Tunnels};
 
 use crate::gateway::metrics::Metrics;
+use crate::handshake::request::MaxSize;
 
 /// Most tunnels at once, when nothing else is asked for.
 pub(super) const DEFAULT_MAX_TUNNELS: u32 = 4096;
@@ -82,6 +87,10 @@ pub struct Wanted {
     pub handshakes: u32,
     /// `--max-handshakes-per-client`
     pub handshakes_per_client: Option<u32>,
+    /// `--head-timeout`
+    pub head_time: Duration,
+    /// `--max-head-bytes`, `--max-head-fields`
+    pub head_size: MaxSize,
 }
 
 impl Default for Wanted {
@@ -92,6 +101,8 @@ impl Default for Wanted {
             tunnels_per_user: None,
             handshakes: DEFAULT_MAX_HANDSHAKES,
             handshakes_per_client: None,
+            head_time: Duration::from_secs(DEFAULT_HEAD_SECONDS.into()),
+            head_size: MaxSize::DEFAULT,
         }
     }
 }
@@ -100,6 +111,7 @@ impl Default for Wanted {
 pub struct Limits {
     pub(super) tunnels: Arc<Tunnels>,
     pub(super) handshakes: Arc<Handshakes>,
+    pub(super) heads: Heads,
 }
 
 impl Limits {
@@ -114,6 +126,7 @@ impl Limits {
         Self {
             tunnels: Arc::new(Tunnels::new(most as usize, per_client as usize, per_user as usize)),
             handshakes: Arc::new(Handshakes::new(handshakes as usize, of_client as usize)),
+            heads: Heads::new(wanted.head_time, wanted.head_size),
         }
     }
 
@@ -152,6 +165,10 @@ pub(super) fn show(limits: &Arc<Limits>, metrics: &Metrics) {
         let (of_used, of_refused) = (Arc::clone(limits), Arc::clone(limits));
         let (used, refused) = (move || of_used.used(kind) as u64, move || of_refused.refused(kind));
         metrics.limits.show(kind.name(), limits.most(kind) as u64, used, refused);
+    }
+    for (name, most, place) in limits.heads.all() {
+        let limits = Arc::clone(limits);
+        metrics.limits.show_of_each(name, most, move || limits.heads.met(place));
     }
 }
 

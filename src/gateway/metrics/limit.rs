@@ -12,7 +12,8 @@ pub(in crate::gateway) struct Limits(Mutex<Vec<Limit>>);
 struct Limit {
     name: &'static str,
     most: u64,
-    used: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// `None` of what is limited for each connection by itself.
+    used: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
     met: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -26,7 +27,20 @@ impl Limits {
         used: impl Fn() -> u64 + Send + Sync + 'static,
         met: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        let limit = Limit { name, most, used: Box::new(used), met: Box::new(met) };
+        self.push(Limit { name, most, used: Some(Box::new(used)), met: Box::new(met) });
+    }
+
+    /// The same of a limit for each connection by itself, of which there is no use to tell.
+    pub(in crate::gateway) fn show_of_each(
+        &self,
+        name: &'static str,
+        most: u64,
+        met: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.push(Limit { name, most, used: None, met: Box::new(met) });
+    }
+
+    fn push(&self, limit: Limit) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(limit);
     }
 
@@ -34,7 +48,7 @@ impl Limits {
         let limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let most = limits.iter().map(|limit| ([("limit", limit.name)], limit.most as f64));
         page.gauges(name!("limit"), "The limits in force.", most);
-        let used = limits.iter().map(|limit| ([("limit", limit.name)], (limit.used)() as f64));
+        let used = limits.iter().filter_map(|limit| Some(([("limit", limit.name)], limit.used.as_ref()?() as f64)));
         page.gauges(name!("limit_used"), "How much of each limit is used.", used);
         let met = limits.iter().map(|limit| ([("limit", limit.name)], (limit.met)()));
         page.counter(name!("limit_met_total"), "Connections refused, or dropped for others, by each limit.", met);

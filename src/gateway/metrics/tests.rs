@@ -66,6 +66,7 @@ fn what_is_counted_stands_on_the_page() {
     metrics.looked_up(Lookup::Failed, Duration::from_secs(10));
     metrics.cache_stale.increment();
     metrics.limits.show("tunnels", 8, || 3, || 2);
+    metrics.limits.show_of_each("head-bytes", 16384, || 5);
     let text = page(&metrics);
     for (name, expected) in [
         ("connections_accepted_total", 4.0),
@@ -84,6 +85,10 @@ fn what_is_counted_stands_on_the_page() {
         ("limit{limit=\"tunnels\"}", 8.0),
         ("limit_used{limit=\"tunnels\"}", 3.0),
         ("limit_met_total{limit=\"tunnels\"}", 2.0),
+        ("limit{limit=\"head-bytes\"}", 16384.0),
+        ("limit_met_total{limit=\"head-bytes\"}", 5.0),
+        ("requests_refused_total{reason=\"head-too-slow\",error=\"http_request_error\"}", 0.0),
+        ("requests_refused_total{reason=\"head-too-large\",error=\"http_request_error\"}", 0.0),
     ] {
         assert_eq!(value(&text, &format!("kohakuriver_gateway_{name}")), expected, "{name}");
     }

@@ -119,16 +119,17 @@ impl Relays {
     /// # Errors
     /// When the system has no thread or no descriptor left.
     pub fn start(bulk_threads: usize, idle_timeout: Option<Duration>) -> io::Result<Self> {
-        Self::with(bulk_threads, idle_timeout, Pipes::default)
+        Self::with(bulk_threads, idle_timeout, Pipes::of_one_in)
     }
 
-    fn with(bulk_threads: usize, idle_timeout: Option<Duration>, pipes: fn() -> Pipes) -> io::Result<Self> {
+    fn with(bulk_threads: usize, idle_timeout: Option<Duration>, pipes: fn(usize) -> Pipes) -> io::Result<Self> {
         let open = Arc::<Open>::default();
         let typing = Arc::<Typing>::default();
         let worker =
             |pace, pipes| Worker::new(pace, Arc::clone(&open), idle_timeout, Tools::new(pipes, Arc::clone(&typing)));
         let mut small = worker(Pace::Small, Pipes::none())?;
-        let mut bulk = (0..bulk_threads).map(|_| worker(Pace::Bulk, pipes())).collect::<io::Result<Vec<_>>>()?;
+        let mut bulk =
+            (0..bulk_threads).map(|_| worker(Pace::Bulk, pipes(bulk_threads))).collect::<io::Result<Vec<_>>>()?;
         small.send_others_to(bulk.iter().map(Worker::inbox).collect());
         bulk.iter_mut().for_each(|worker| worker.send_others_to(vec![small.inbox()]));
         let threads = std::iter::once(small).chain(bulk).enumerate().map(|(number, worker)| {

@@ -5,22 +5,29 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use crate::sys;
 
-/// Most pipes of one thread at a time. Whoever gets none copies.
+/// Most pipes of all threads at a time: as many as the system lets a normal user have. Whoever gets none copies.
 const MOST: usize = 64;
-/// How many of them are kept for later while nobody needs them, as long as there are tunnels.
+/// How many of them a thread keeps for later while nobody needs them, as long as there are tunnels.
 const KEPT: usize = 16;
 /// The size asked for, in bytes: as much as is ever moved at once. A normal user may have no larger one, and 64 MiB in
 /// all, by default (pipe(7)).
 const SIZE: usize = 1024 * 1024;
 /// A pipe that came out smaller than this, in bytes, serves worse than a copy.
 const LEAST: usize = 64 * 1024;
+/// How often whoever asks goes without once the system had no pipe: trying costs more than what is copied instead.
+const PAUSE: u32 = 256;
+
+/// Makes a pipe.
+type Make = Box<dyn FnMut() -> io::Result<Pipe> + Send>;
 
 /// The pipes of one thread.
-#[derive(Default)]
 pub(super) struct Pipes {
+    make: Make,
+    most: usize,
     idle: Vec<Pipe>,
     lent: usize,
-    unfit: bool,
+    /// How many go without before the system is asked again.
+    pause: u32,
 }
 
 /// One pipe, and how many bytes are in it.
@@ -32,22 +39,43 @@ pub(super) struct Pipe {
 }
 
 impl Pipes {
+    /// Those of one of so many threads.
+    pub(super) fn of_one_in(threads: usize) -> Self {
+        Self::made_by(Box::new(Pipe::new), (MOST / threads.max(1)).max(1))
+    }
+
     /// None, ever.
     pub(super) fn none() -> Self {
-        Self { unfit: true, ..Self::default() }
+        Self::made_by(Box::new(|| Err(io::ErrorKind::Unsupported.into())), 0)
+    }
+
+    fn made_by(make: Make, most: usize) -> Self {
+        Self { make, most, idle: Vec::new(), lent: 0, pause: 0 }
     }
 
     /// An empty pipe, if there is one to be had.
     pub(super) fn take(&mut self) -> Option<Pipe> {
-        if self.unfit || self.lent >= MOST {
+        if self.lent >= self.most {
             return None;
         }
         let pipe = match self.idle.pop() {
             Some(pipe) => pipe,
-            None => Pipe::new().ok()?,
+            None => self.make()?,
         };
         self.lent += 1;
         Some(pipe)
+    }
+
+    fn make(&mut self) -> Option<Pipe> {
+        if self.pause > 0 {
+            self.pause -= 1;
+            return None;
+        }
+        let pipe = (self.make)().ok();
+        if pipe.is_none() {
+            self.pause = PAUSE;
+        }
+        pipe
     }
 
     /// Takes a pipe back. One that still holds bytes is closed, and they with it.
@@ -65,7 +93,7 @@ impl Pipes {
 
     /// Notes that the system can't splice these sockets, so that nobody tries again.
     pub(super) fn give_up(&mut self) {
-        self.unfit = true;
+        self.most = 0;
     }
 }
 
@@ -76,5 +104,82 @@ impl Pipe {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         Ok(Self { read, write, held: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    /// Pipes of any size: how many large ones there are for this user depends on what else they do.
+    fn any(most: usize) -> Pipes {
+        Pipes::made_by(Box::new(|| sys::pipe().map(|(read, write)| Pipe { read, write, held: 0 })), most)
+    }
+
+    fn inode(pipe: &Pipe) -> u64 {
+        rustix::fs::fstat(&pipe.read).unwrap().st_ino
+    }
+
+    #[test]
+    fn a_pipe_with_bytes_never_comes_back() {
+        let mut pipes = any(MOST);
+        let mut pipe = pipes.take().unwrap();
+        let first = inode(&pipe);
+        pipes.give_back(pipe);
+        pipe = pipes.take().unwrap();
+        assert_eq!(inode(&pipe), first, "an empty one is used again");
+        pipe.held = rustix::io::write(&pipe.write, b"a secret").unwrap();
+        pipes.give_back(pipe);
+        assert!(pipes.idle.is_empty());
+        pipe = pipes.take().unwrap();
+        let nothing = rustix::io::read(&pipe.read, &mut [0; 16]);
+        assert_eq!((pipe.held, nothing.unwrap_err()), (0, rustix::io::Errno::AGAIN));
+    }
+
+    #[test]
+    fn no_more_than_most() {
+        for threads in [1, 2, 5, MOST, 2 * MOST] {
+            let mut pipes = any(Pipes::of_one_in(threads).most);
+            let share = (MOST / threads).max(1);
+            let mut lent: Vec<_> = (0..share).map(|_| pipes.take().unwrap()).collect();
+            assert!(pipes.take().is_none(), "{threads} threads");
+            pipes.give_back(lent.pop().unwrap());
+            lent.push(pipes.take().unwrap());
+            assert!(pipes.take().is_none(), "{threads} threads");
+            lent.into_iter().for_each(|pipe| pipes.give_back(pipe));
+            assert_eq!((pipes.idle.len(), pipes.lent), (share.min(KEPT), 0));
+            pipes.forget_idle();
+            assert!(pipes.idle.is_empty());
+            pipes.give_up();
+            assert!(pipes.take().is_none());
+        }
+        assert!(Pipes::none().take().is_none());
+    }
+
+    #[test]
+    fn a_shortage_is_not_tried_at_each_step() {
+        let (tried, short) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, seen) = (Arc::clone(&tried), Arc::clone(&short));
+        let mut pipes = any(MOST);
+        let mut make = std::mem::replace(&mut pipes.make, Pipes::none().make);
+        pipes.make = Box::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            if seen.load(Ordering::Relaxed) { Err(io::ErrorKind::OutOfMemory.into()) } else { make() }
+        });
+        let pipe = pipes.take().unwrap();
+        short.store(true, Ordering::Relaxed);
+        assert!((0..=PAUSE).all(|_| pipes.take().is_none()));
+        assert_eq!(tried.load(Ordering::Relaxed), 2);
+        // One that is there already is as good as ever.
+        pipes.give_back(pipe);
+        let pipe = pipes.take();
+        assert!(pipe.is_some() && pipes.take().is_none());
+        assert_eq!(tried.load(Ordering::Relaxed), 3);
+        // And when there are some again, that is noticed.
+        short.store(false, Ordering::Relaxed);
+        let without = (0..=PAUSE).take_while(|_| pipes.take().is_none()).count();
+        assert_eq!((without, tried.load(Ordering::Relaxed)), (PAUSE as usize, 4));
     }
 }

@@ -1,15 +1,23 @@
 //! Real sockets on both sides of real threads.
 
+use super::flow::{Flow, Side, TURN, Turn};
 use super::tunnel::Party;
 use super::*;
 use crate::gateway::session::Sessions;
 use crate::gateway::session::tests::{tunnel as session, tunnel_on as session_on};
+use std::io::{Read, Write};
+use std::sync::atomic::AtomicBool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 /// Longer than anything here takes; a test that meets it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A round trip that whoever types would notice, also on a machine that has much else to do.
+const NOTICED: Duration = Duration::from_millis(50);
+/// Most bytes that are moved at once.
+const LARGEST_MOVE: usize = 1024 * 1024;
 
 /// The Runner of tunnels whose turns panic.
 pub(super) const PANICS: &str = "panics";
@@ -33,7 +41,7 @@ enum Engine {
 fn start(engine: Engine, threads: usize, idle_timeout: Option<Duration>) -> Relays {
     match engine {
         Engine::Splice => Relays::start(threads, idle_timeout),
-        Engine::Copy => Relays::with(threads, idle_timeout, Pipes::none),
+        Engine::Copy => Relays::with(threads, idle_timeout, |_| Pipes::none()),
     }
     .unwrap()
 }
@@ -127,12 +135,16 @@ async fn a_reset_is_passed_on_as_one_in_either_direction(engine: Engine) {
     ends(relay).await;
 }
 
-async fn a_reset_is_noticed_while_the_receiver_takes_nothing(engine: Engine) {
-    let (client, mut vps, relay) = tunnel(engine, b"").await;
-    // Until nothing more fits between here and there.
+/// Sends until nothing more fits between here and there.
+async fn fill(client: &TcpStream) {
     while let Ok(Ok(())) = timeout(Duration::from_millis(200), client.writable()).await {
         let _ = client.try_write(&[7; 65536]);
     }
+}
+
+async fn a_reset_is_noticed_while_the_receiver_takes_nothing(engine: Engine) {
+    let (client, mut vps, relay) = tunnel(engine, b"").await;
+    fill(&client).await;
     client.set_zero_linger().unwrap();
     drop(client);
     ends(relay).await;
@@ -238,31 +250,97 @@ async fn an_idle_tunnel_is_ended_and_a_busy_one_is_not(engine: Engine) {
     assert!(began.elapsed() >= timeout && relays.count() == 1);
 }
 
+async fn what_a_reset_left_in_a_pipe_reaches_nobody(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let sessions = Arc::<Sessions>::default();
+    let much: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 247) as u8).collect();
+    // Has no more to say, and so keeps the thread's pipes there.
+    let mut idle = another(&relays, &sessions, b"").await;
+    send_all(&mut idle, &much).await;
+    for _ in 0..3 {
+        let (reset, mut vps) = another(&relays, &sessions, b"").await;
+        fill(&reset).await;
+        reset.set_zero_linger().unwrap();
+        drop(reset);
+        assert!(was_reset(rest(&mut vps).await));
+        let mut bulk = another(&relays, &sessions, b"").await;
+        send_all(&mut bulk, &much).await;
+    }
+    send_all(&mut idle, &much).await;
+}
+
+/// Sends `much` through a tunnel, and sees it arrive as it is.
+async fn send_all((client, vps): &mut (TcpStream, TcpStream), much: &[u8]) {
+    let mut got = vec![0; much.len()];
+    let both = async { tokio::join!(client.write_all(much), vps.read_exact(&mut got)) };
+    let (sent, read) = timeout(PATIENCE, both).await.expect("the bytes don't come");
+    sent.unwrap();
+    read.unwrap();
+    assert!(got == much);
+}
+
+/// How many tunnels each thread has; the first is that of those who type.
+fn on_threads(relays: &Relays) -> Vec<usize> {
+    relays.threads.iter().map(|thread| thread.inbox.tunnels.load(Ordering::Relaxed)).collect()
+}
+
 async fn typing_beside_bulk_is_answered(engine: Engine) {
     let relays = start(engine, 1, None);
+    let ended = Arc::<AtomicBool>::default();
     let mut bulk = Vec::new();
     for _ in 0..4 {
-        let (mut client, mut vps) = another(&relays, &Arc::default(), b"").await;
-        bulk.push(tokio::spawn(async move { while vps.write_all(&[1; 65536]).await.is_ok() {} }));
-        bulk.push(tokio::spawn(async move { while client.read(&mut [0; 65536]).await.is_ok_and(|n| n > 0) {} }));
+        let (client, vps) = another(&relays, &Arc::default(), b"").await;
+        let blocking = |stream: TcpStream| {
+            let stream = stream.into_std().unwrap();
+            stream.set_nonblocking(false).unwrap();
+            stream
+        };
+        let (mut client, mut vps, over) = (blocking(client), blocking(vps), Arc::clone(&ended));
+        // Threads of their own, so that nothing but the relay decides whose turn it is.
+        bulk.push(std::thread::spawn(
+            move || {
+                while !over.load(Ordering::Relaxed) && vps.write_all(&[1; 65536]).is_ok() {}
+            },
+        ));
+        bulk.push(std::thread::spawn(move || while client.read(&mut [0; 65536]).is_ok_and(|n| n > 0) {}));
     }
     let (mut client, mut vps) = another(&relays, &Arc::default(), b"").await;
+    let (mut times, mut was_alone) = (Vec::new(), false);
     for byte in 0..=255 {
+        let start = std::time::Instant::now();
         client.write_all(&[byte]).await.unwrap();
         assert_eq!(timeout(PATIENCE, vps.read_u8()).await.unwrap().unwrap(), byte);
         vps.write_all(&[byte]).await.unwrap();
         assert_eq!(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap(), byte);
+        times.push(start.elapsed());
+        // Not each time: bulk that is held up by its own ends may look like typing.
+        was_alone |= on_threads(&relays) == [1, 4];
     }
-    bulk.iter().for_each(tokio::task::JoinHandle::abort);
+    ended.store(true, Ordering::Relaxed);
+    bulk.into_iter().for_each(|thread| thread.join().unwrap());
+    times.sort();
+    let median = times[times.len() / 2];
+    assert!(median < NOTICED && was_alone, "median {median:?}; alone on its thread: {was_alone}");
+}
+
+async fn a_turn_is_bounded(engine: Engine) {
+    let ((client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+    fill(&client).await;
+    let side = |stream: TcpStream| Side::new(stream.into_std().unwrap());
+    let (mut from, mut to) = (side(inner_client), side(inner_vps));
+    from.readable = true;
+    let pipes = if matches!(engine, Engine::Splice) { Pipes::of_one_in(1) } else { Pipes::none() };
+    let mut tools = Tools::new(pipes, Arc::default());
+    let (mut flow, mut moved) = (Flow::new(Vec::new()), 0);
+    let turn = flow.turn(&mut from, &mut to, &mut tools, &mut moved);
+    assert_eq!(turn, Turn::Unfinished, "of {moved} bytes");
+    assert!((TURN..TURN + LARGEST_MOVE).contains(&moved), "{moved} bytes");
 }
 
 async fn bulk_and_typing_by_turns_go_through_unchanged(engine: Engine) {
     let relays = start(engine, 2, None);
     let (mut client, mut vps) = another(&relays, &Arc::default(), b"").await;
     let much: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 249) as u8).collect();
-    let threads = |relays: &Relays| -> Vec<usize> {
-        relays.threads.iter().map(|thread| thread.inbox.tunnels.load(Ordering::Relaxed)).collect()
-    };
     // Not each time: the last bytes of many may come one by one.
     let mut was_bulk = false;
     for _ in 0..5 {
@@ -270,7 +348,7 @@ async fn bulk_and_typing_by_turns_go_through_unchanged(engine: Engine) {
             client.write_all(&[byte]).await.unwrap();
             assert_eq!(timeout(PATIENCE, vps.read_u8()).await.unwrap().unwrap(), byte);
         }
-        assert_eq!(threads(&relays), [1, 0, 0], "one that types");
+        assert_eq!(on_threads(&relays), [1, 0, 0], "one that types");
         for way in [Party::Client, Party::Vps] {
             let (from, to) = if way == Party::Client { (&mut client, &mut vps) } else { (&mut vps, &mut client) };
             let mut got = vec![0; much.len()];
@@ -281,10 +359,10 @@ async fn bulk_and_typing_by_turns_go_through_unchanged(engine: Engine) {
             sent.unwrap();
             read.unwrap();
             assert!(got == much, "{way:?}");
-            was_bulk |= threads(&relays)[0] == 0;
+            was_bulk |= on_threads(&relays)[0] == 0;
         }
     }
-    assert!(was_bulk && threads(&relays).iter().sum::<usize>() == 1 && relays.count() == 1);
+    assert!(was_bulk && on_threads(&relays).iter().sum::<usize>() == 1 && relays.count() == 1);
     client.shutdown().await.unwrap();
     drop(vps);
     ends(relays).await;
@@ -351,7 +429,9 @@ over_both_engines! {
     bytes_are_counted_each_way
     a_tunnel_can_be_ended_alone_or_with_all_others
     an_idle_tunnel_is_ended_and_a_busy_one_is_not
+    what_a_reset_left_in_a_pipe_reaches_nobody
     typing_beside_bulk_is_answered
+    a_turn_is_bounded
     bulk_and_typing_by_turns_go_through_unchanged
     a_tunnel_that_comes_after_its_end_was_asked_for_ends
     a_panic_ends_its_own_tunnel_alone

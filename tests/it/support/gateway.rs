@@ -1,5 +1,6 @@
 //! Our gateway, as a program of its own on free ports of 127.0.0.1.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::home::Home;
 use super::run::{Process, Run};
-use super::tools::GATEWAY;
+use super::tools::{GATEWAY, NORMAL_USER};
 
 pub(crate) struct Gateway {
     /// Where it answers CONNECT and the line protocol.
@@ -21,6 +22,49 @@ pub(crate) struct Gateway {
     _home: Home,
 }
 
+/// As whom a gateway runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum As {
+    /// As whoever runs the tests.
+    Caller,
+    /// As a normal user, though root runs the tests.
+    NormalUser,
+}
+
+impl As {
+    /// As root and as a normal user, as far as the one who runs the tests can do that.
+    pub(crate) fn each() -> impl Iterator<Item = Self> {
+        let root = rustix::process::geteuid().is_root();
+        [Self::Caller, Self::NormalUser].into_iter().filter(move |&who| root || who == Self::Caller)
+    }
+
+    /// As a normal user.
+    pub(crate) fn normal_user() -> Self {
+        Self::each().last().unwrap_or(Self::Caller)
+    }
+
+    /// A folder of theirs, and the gateway's program where they may run it.
+    pub(crate) fn program(self) -> (Home, PathBuf) {
+        match self {
+            Self::Caller => (Home::new(), GATEWAY.into()),
+            Self::NormalUser => {
+                // Where it was built may be root's alone.
+                let home = Home::of_user(NORMAL_USER);
+                let program = home.copy(GATEWAY.as_ref(), "gateway");
+                (home, program)
+            }
+        }
+    }
+
+    /// Any program of theirs.
+    pub(crate) fn run(self, program: impl AsRef<OsStr>, home: &Home) -> Run {
+        match self {
+            Self::Caller => Run::new(program, home),
+            Self::NormalUser => Run::new(program, home).by_normal_user(),
+        }
+    }
+}
+
 impl Gateway {
     /// Stand-alone, on the VPSes and nodes of `inventory`.
     pub(crate) fn with_inventory(inventory: &Value) -> Self {
@@ -29,9 +73,15 @@ impl Gateway {
 
     /// As [`Gateway::with_inventory`], with more options.
     pub(crate) fn with_inventory_and(inventory: &Value, options: &[&str]) -> Self {
-        let home = Home::new();
+        Self::with_inventory_as(As::Caller, inventory, options)
+    }
+
+    /// As [`Gateway::with_inventory_and`], run by somebody.
+    pub(crate) fn with_inventory_as(who: As, inventory: &Value, options: &[&str]) -> Self {
+        let (home, program) = who.program();
         let path = home.write("inventory.json", inventory.to_string());
-        let run = run(&home).arg("--inventory").arg(&path).args(["--api-listen", "127.0.0.1:0"]);
+        let run =
+            who.run(program, &home).args(LISTENING).arg("--inventory").arg(&path).args(["--api-listen", "127.0.0.1:0"]);
         let process = run.args(options).deadline(600).start();
         let api = process.stderr_line("serving the Host API on ").parse().unwrap();
         let (address, admin) = listening(&process);
@@ -45,8 +95,14 @@ impl Gateway {
 
     /// As [`Gateway::with_host_api`], with more options.
     pub(crate) fn with_host_api_and(base: &str, options: &[&str]) -> Self {
-        let home = Home::new();
-        let process = run(&home).args(["--host-api", base]).args(options).deadline(600).start();
+        Self::with_host_api_as(As::Caller, base, options)
+    }
+
+    /// As [`Gateway::with_host_api_and`], run by somebody.
+    pub(crate) fn with_host_api_as(who: As, base: &str, options: &[&str]) -> Self {
+        let (home, program) = who.program();
+        let run = who.run(program, &home).args(LISTENING);
+        let process = run.args(["--host-api", base]).args(options).deadline(600).start();
         let (address, admin) = listening(&process);
         Self { address, api: None, admin, inventory: None, process, _home: home }
     }
@@ -64,9 +120,7 @@ impl Gateway {
     }
 }
 
-fn run(home: &Home) -> Run {
-    Run::new(GATEWAY, home).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-}
+const LISTENING: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
 
 /// Where it listens for tunnels, and where for its admin.
 fn listening(process: &Process) -> (SocketAddr, SocketAddr) {

@@ -37,6 +37,13 @@ impl Home {
         Self { root, path }
     }
 
+    /// A folder of the user with this id. Only root can do that.
+    pub(crate) fn of_user(id: u32) -> Self {
+        let home = Self::new();
+        std::os::unix::fs::chown(&home.path, Some(id), Some(id)).unwrap();
+        home
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

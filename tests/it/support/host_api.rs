@@ -72,9 +72,7 @@ pub(crate) fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
         }
         Some("/nodes") => (200, inventory(&[])["nodes"].clone()),
         Some("/vps" | "/vps/status" | "/vps/my") if !known => detail(401, "Not authenticated"),
-        Some("/vps" | "/vps/status") if role == "user" => {
-            detail(403, "Insufficient permissions. Required role: viewer")
-        }
+        // Every user reads of every VPS; only its status is kept from those who may not reach it.
         Some("/vps" | "/vps/status") => (200, listed().into()),
         Some("/vps/my") if role == "viewer" => detail(403, "Insufficient permissions. Required role: user"),
         Some("/vps/my") if token == ASSIGNED => (200, listed().into()),

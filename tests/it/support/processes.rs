@@ -34,9 +34,18 @@ pub(crate) fn descriptors(pid: Pid) -> usize {
 
 /// How many of them are sockets.
 pub(crate) fn sockets(pid: Pid) -> usize {
-    let count = opened(pid).filter(|name| name.starts_with("socket:")).count();
+    let count = of_kind(pid, "socket:");
     assert!(count > 0, "a server without sockets");
     count
+}
+
+/// How many of them are ends of pipes.
+pub(crate) fn pipe_ends(pid: Pid) -> usize {
+    of_kind(pid, "pipe:")
+}
+
+fn of_kind(pid: Pid, kind: &str) -> usize {
+    opened(pid).filter(|name| name.starts_with(kind)).count()
 }
 
 /// Whether one of them is a file whose name ends like this.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::home::Home;
-use super::tools::user;
+use super::tools::{NORMAL_USER, user};
 
 /// How long a program may take when a test names no time of its own. Generous: it only ends what hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -43,6 +43,12 @@ impl Run {
         command.env("SHELL", "/bin/sh").env("LC_ALL", "C").env("TERM", "dumb");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, stdin: Input::Nothing, deadline: DEADLINE }
+    }
+
+    /// Runs it as [`NORMAL_USER`]. Only root can do that.
+    pub(crate) fn by_normal_user(mut self) -> Self {
+        self.command.uid(NORMAL_USER).gid(NORMAL_USER);
+        self
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

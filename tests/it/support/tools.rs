@@ -46,6 +46,9 @@ pub(crate) fn user() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// A user who has no rights of their own here: Debian's nobody.
+pub(crate) const NORMAL_USER: u32 = 65534;
+
 /// `text` as one word of a shell.
 pub(crate) fn sh_quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))

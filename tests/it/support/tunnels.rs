@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
 use super::peers::PEER_TIMEOUT;
 
 /// For a gateway of which nobody wants to know who was connected to what.
@@ -13,8 +15,12 @@ pub(crate) const LAUNCH: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LIST
 
 /// Opens a tunnel through the gateway at `address` to a VPS that says back what it hears, and tries it.
 pub(crate) fn echo_tunnel(address: SocketAddr, id: &str) -> io::Result<TcpStream> {
+    echo_tunnel_on(TcpStream::connect(address)?, id)
+}
+
+/// The same on a connection that is there already.
+pub(crate) fn echo_tunnel_on(mut stream: TcpStream, id: &str) -> io::Result<TcpStream> {
     const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
-    let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PEER_TIMEOUT))?;
     stream.write_all(format!("CONNECT {id}:22 HTTP/1.1\r\n\r\n").as_bytes())?;
     let mut answer = [0; YES.len()];
@@ -26,10 +32,42 @@ pub(crate) fn echo_tunnel(address: SocketAddr, id: &str) -> io::Result<TcpStream
     Ok(stream)
 }
 
+/// A connection from another address of this machine.
+pub(crate) fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from((from, 0))).unwrap();
+    connect(&socket, &to).unwrap();
+    socket.into()
+}
+
+/// The header, version 2, by which a proxy says that its client is at this address.
+pub(crate) fn proxy_header(client: [u8; 4]) -> Vec<u8> {
+    let ports = [40_000_u16, 8002].map(u16::to_be_bytes);
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &client, &[127, 0, 0, 1], &ports.concat()].concat()
+}
+
 /// Tries a tunnel that is open.
 pub(crate) fn echoes(tunnel: &mut TcpStream) -> io::Result<()> {
     tunnel.write_all(b"ping")?;
     let mut echo = [0; 4];
     tunnel.read_exact(&mut echo)?;
     if echo == *b"ping" { Ok(()) } else { Err(io::Error::other(format!("the echo is {}", echo.escape_ascii()))) }
+}
+
+/// What the gateway at `address` answers to `request`: all there is where it says no, the head alone where it says yes.
+pub(crate) fn asked_of(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"\r\n\r\n")) && answer != b"SUCCESS\n" {
+        match stream.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => answer.extend(byte),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => panic!("after {:?}: {error}", answer.escape_ascii().to_string()),
+        }
+    }
+    String::from_utf8(answer).unwrap()
 }

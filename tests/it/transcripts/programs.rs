@@ -177,7 +177,8 @@ $ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps status 7323718749301768192 -P 1800
 2>   hint: ask its owner or an operator to assign it to you; `kohakuriver auth status` shows who you are
 [exit status 1]
 $ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps list -P 18001
-2> no VPS is up; `kohakuriver vps list --all` lists those that have ended too
+TASK ID              NAME      STATUS   NODE     SSH PORT  SUBMITTED  BACKEND  OWNER
+7323718749301768192  vps-8192  running  node-up  1         -          -        -
 $ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps connect 7323718749301768192 -P 18001
 2> kohakuriver: VPS 7323718749301768192 is not yours to reach
 2>   caused by: the Host shows a VPS to its owner, its assignees and operators only

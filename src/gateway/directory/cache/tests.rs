@@ -183,13 +183,14 @@ async fn who_leaves_while_asking_lets_the_next_one_ask() {
 #[tokio::test(start_paused = true)]
 async fn the_number_of_keys_is_bounded() {
     let cache: Cache<usize, usize> = Cache::new(FRESH, STALE);
-    for n in 0..MAX_ENTRIES + 5 {
+    for n in 0..MAX_ENTRIES + GOING_AT_ONCE {
         cache.get(&n, async |_| Ok(n)).await.unwrap();
         advance(Duration::from_micros(1)).await;
+        let len = cache.lock().by_key.len();
+        assert_eq!(len, if n < MAX_ENTRIES { n + 1 } else { n + 1 - GOING_AT_ONCE });
     }
-    assert_eq!(cache.lock().by_key.len(), MAX_ENTRIES);
-    assert!(!cache.get(&10, async |_| Ok(0)).await.unwrap().is_new);
-    assert!(cache.get(&0, async |_| Ok(0)).await.unwrap().is_new, "the oldest goes first");
+    assert!(!cache.get(&GOING_AT_ONCE, async |_| Ok(0)).await.unwrap().is_new);
+    assert!(cache.get(&(GOING_AT_ONCE - 1), async |_| Ok(0)).await.unwrap().is_new, "the oldest go first");
     // What has expired goes by itself.
     advance(STALE).await;
     cache.get(&1, async |_| Ok(1)).await.unwrap();

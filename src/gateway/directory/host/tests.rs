@@ -241,3 +241,72 @@ async fn a_silent_host_is_not_waited_for_where_an_older_answer_is_at_hand() {
     // Once for who asks, and once for what they ask for.
     assert!(start.elapsed() <= 2 * LOOKUP_LIMIT_WITH_OLDER + Duration::from_millis(100), "{:?}", start.elapsed());
 }
+
+/// How many slots there are of callers, and of places.
+fn slots(directory: &Directory) -> (usize, usize) {
+    let Directory::Host(host) = directory else { panic!("no Host") };
+    (host.callers.len(), host.places.len())
+}
+
+#[tokio::test]
+async fn tokens_mean_nothing_without_authentication() {
+    let host = FakeHost::start().await;
+    let off = detail("Authentication is not enabled on this server");
+    host.on(ME, 503, off).on(STATUS, 200, task(22)).on("/api/nodes", 200, nodes("http://10.0.0.7:8001"));
+    let directory = directory(&host);
+    for n in 0..100 {
+        directory.reach(&vps(ID), &bearer(&format!("made-up-{n}")), &METRICS).await.unwrap();
+    }
+    directory.reach(&vps(ID), &bearer(""), &METRICS).await.unwrap();
+    // The first one is asked for as well: it could have been that tokens count.
+    assert_eq!(host.seen(), [ME, ME, STATUS, "/api/nodes"]);
+    assert_eq!(slots(&directory), (1, 1));
+    // A place that is doubted is doubted for all of them.
+    let known = directory.reach(&vps(ID), &bearer("other"), &METRICS).await.unwrap();
+    host.on(STATUS, 200, task(23));
+    let anew = directory.reach_anew(&vps(ID), &bearer("other"), &known, &METRICS).await.unwrap().unwrap();
+    assert_eq!((anew.reach.port, slots(&directory)), (23, (1, 1)));
+    // It is switched on, and off again.
+    host.seen();
+    host.on(ME, 200, me(-1, "_anonymous", "anony")).on_with("owner1", ME, 200, me(5, "owner1", "user"));
+    host.on_with("owner1", STATUS, 200, task(24));
+    pass(FRESH).await;
+    assert_eq!(directory.reach(&vps(ID), &bearer("made-up-1"), &METRICS).await, Err(Refusal::TokenNeeded));
+    let owner = bearer("owner1");
+    assert_eq!(directory.reach(&vps(ID), &owner, &METRICS).await.unwrap().reach.port, 24);
+    assert_eq!(owner.user().as_deref(), Some("owner1"));
+    let off = detail("Authentication is not enabled on this server");
+    host.on(ME, 503, &off).on_with("owner1", ME, 503, off);
+    pass(FRESH).await;
+    assert!(directory.reach(&vps(ID), &bearer("made-up-2"), &METRICS).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_new_questions_wait_for_each_other() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let client = Client::new("http://127.0.0.1:1", None).unwrap();
+    let directory = HostDirectory::new(client, STALE);
+    let question = || async {
+        asked.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<Result<(), ApiError>>().await
+    };
+    let mut waiting: Vec<_> = (0..3 * NEW_QUESTIONS)
+        .map(|_| Box::pin(directory.limited(Some(&directory.new_callers), question(), &METRICS)))
+        .collect();
+    let mut look = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut look).is_pending()));
+    assert_eq!(asked.load(Ordering::Relaxed), NEW_QUESTIONS);
+    // Those of whom something is known don't wait with them, and neither do questions of the other kind.
+    for new in [None, Some(&directory.new_places)] {
+        let before = asked.load(Ordering::Relaxed);
+        assert!(Box::pin(directory.limited(new, question(), &METRICS)).as_mut().poll(&mut look).is_pending());
+        assert_eq!(asked.load(Ordering::Relaxed), before + 1);
+    }
+    // Who goes makes room.
+    drop(waiting.remove(0));
+    assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut look).is_pending()));
+    assert_eq!(asked.load(Ordering::Relaxed), NEW_QUESTIONS + 3);
+    advance(LOOKUP_LIMIT + Duration::from_millis(1)).await;
+    let last = waiting.pop().unwrap().await.unwrap_err();
+    assert!(matches!(&last, Refusal::Limit(why) if why.contains("too many others")), "{last:?}");
+}

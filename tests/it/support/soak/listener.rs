@@ -3,9 +3,11 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::carry::reset;
 
@@ -19,10 +21,12 @@ pub(crate) enum Mode {
     Mute,
     /// Connections are taken and reset.
     Resets,
+    /// Nothing is answered, not even to the first packet: the queue of connections is full.
+    Drops,
 }
 
 impl Mode {
-    pub(crate) const ALL: [Self; 4] = [Self::Serves, Self::Refuses, Self::Mute, Self::Resets];
+    pub(crate) const ALL: [Self; 5] = [Self::Serves, Self::Refuses, Self::Mute, Self::Resets, Self::Drops];
 }
 
 /// A port of 127.0.0.1. Each change of its mode, also to the one it has, resets what goes through it.
@@ -68,21 +72,32 @@ where
 {
     /// Length of the queue of connections that were not accepted yet.
     const BACKLOG: u32 = 1024;
+    /// Longer than a connection takes that is not dropped.
+    const FILLS: Duration = Duration::from_millis(50);
+    let mut backlog = BACKLOG;
     // Ends with the soak.
     let mut listener: Option<TcpListener> = None;
     loop {
         let mode = *modes.borrow_and_update();
-        if mode == Mode::Refuses {
+        // A queue's length is fixed with its listener.
+        if matches!(mode, Mode::Refuses | Mode::Drops) || backlog == 0 {
             listener = None;
-        } else if listener.is_none() {
-            listener = bound(port).and_then(|socket| socket.listen(BACKLOG)).ok();
+        }
+        backlog = if mode == Mode::Drops { 0 } else { BACKLOG };
+        if mode != Mode::Refuses && listener.is_none() {
+            listener = bound(port).and_then(|socket| socket.listen(backlog)).ok();
         }
         let mut held = Vec::new();
+        if mode == Mode::Drops {
+            // Unless somebody else is in the queue already.
+            let full = timeout(FILLS, TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await;
+            held.extend(full.ok().and_then(Result::ok));
+        }
         loop {
             let accepted = async {
                 match &listener {
-                    Some(listener) => listener.accept().await,
-                    None => std::future::pending().await,
+                    Some(listener) if mode != Mode::Drops => listener.accept().await,
+                    _ => std::future::pending().await,
                 }
             };
             tokio::select! {
@@ -95,10 +110,33 @@ where
                         tokio::spawn(serve(stream, modes.clone()));
                     }
                     Mode::Mute => held.push(stream),
-                    Mode::Resets | Mode::Refuses => reset(&stream),
+                    Mode::Resets | Mode::Refuses | Mode::Drops => reset(&stream),
                 },
             }
         }
         held.iter().for_each(reset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::run::DEADLINE;
+
+    #[tokio::test]
+    async fn a_port_that_drops_answers_nobody_and_serves_again() {
+        let listener = Listener::start(|_, _| async {}).unwrap();
+        let connects = || timeout(Duration::from_millis(300), TcpStream::connect(listener.address));
+        let drops = async {
+            listener.set(Mode::Drops);
+            while connects().await.is_ok() {}
+        };
+        timeout(DEADLINE, drops).await.expect("it answers");
+        assert!(connects().await.is_err());
+        let serves = async {
+            listener.set(Mode::Serves);
+            while !connects().await.is_ok_and(|connected| connected.is_ok()) {}
+        };
+        timeout(DEADLINE, serves).await.expect("it does not serve again");
     }
 }

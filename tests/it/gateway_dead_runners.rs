@@ -1,0 +1,121 @@
+//! Runners that don't answer, and Hosts that take their time: what becomes of those who wait for them, and of the others.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::home::Home;
+use crate::support::peers::{MutePort, echo_server, http_server};
+use crate::support::run::{DEADLINE, Run};
+use crate::support::scene::ID;
+use crate::support::tools::HELPER;
+use crate::support::tunnels::echo_tunnel;
+use crate::support::watched::{audit, send};
+
+/// A VPS on a Runner that is dead.
+const DEAD: &str = "7000000000000000006";
+/// How long a user may wait for a tunnel beside those who wait for it; a dial takes 15 s.
+const SOON: Duration = Duration::from_secs(8);
+
+#[test]
+fn dead_runners_keep_nobody_out() {
+    let (echo, mute) = (echo_server(), MutePort::new());
+    let inventory = inventory(&[running(ID, echo.address.port()), running(DEAD, mute.port)]);
+    // All there is, and what one address has of it.
+    for share in ["4", "16"] {
+        let options = ["--max-handshakes", "16", "--max-handshakes-per-client", share];
+        let gateway = Gateway::with_inventory_and(&inventory, &options);
+        let waiting: Vec<_> = (0..40)
+            .map(|n| {
+                let mut stream = TcpStream::connect(gateway.address).unwrap();
+                let line = format!("REQUEST_TUNNEL {DEAD}\n");
+                let connect = format!("CONNECT {DEAD}:22 HTTP/1.1\r\n\r\n");
+                // Whom there is no room for may be gone by now.
+                let _ = stream.write_all(if n % 2 == 0 { connect } else { line }.as_bytes());
+                stream
+            })
+            .collect();
+        let start = Instant::now();
+        while let Err(error) = echo_tunnel(gateway.address, ID) {
+            assert!(start.elapsed() < SOON, "{error}");
+            sleep(Duration::from_millis(20));
+        }
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+        drop(waiting);
+    }
+}
+
+/// Who made room is told so, in their own protocol, and the admin can read it.
+#[test]
+fn who_makes_room_is_told_so() {
+    let mute = MutePort::new();
+    let inventory = inventory(&[running(DEAD, mute.port)]);
+    let why = "others wait, and neither the Host nor the VPS has answered";
+    let connect = format!("CONNECT {DEAD}:22 HTTP/1.1\r\n\r\n");
+    for request in [connect, format!("REQUEST_TUNNEL {DEAD}\n")] {
+        let options = ["--max-handshakes", "1", "--log-level", "debug"];
+        let gateway = Gateway::with_inventory_and(&inventory, &options);
+        let mut waiting = send(&gateway, &request);
+        gateway.process.wait_for("the dial", DEADLINE, |seen| {
+            String::from_utf8_lossy(&seen.stderr).contains("VPS located").then_some(())
+        });
+        let answer = std::thread::scope(|scope| {
+            let answer = scope.spawn(|| {
+                let mut answer = String::new();
+                waiting.read_to_string(&mut answer).unwrap();
+                answer
+            });
+            // As long as it has not waited enough, there is no room for anybody else.
+            while !answer.is_finished() {
+                let _ = TcpStream::connect(gateway.address).unwrap().write_all(b"CONN");
+                sleep(Duration::from_millis(20));
+            }
+            answer.join().unwrap()
+        });
+        if request.starts_with("CONNECT") {
+            assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(why), "{answer}");
+        } else {
+            assert_eq!(answer, "ERROR Too many connections. Try again in a moment.\n");
+        }
+        gateway
+            .process
+            .wait_for("its line", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).contains(why).then_some(()));
+        // The others were refused as well.
+        let line = audit(&gateway, "refused", 1).into_iter().find(|line| line["detail"] == why).unwrap();
+        assert_eq!((&line["reason"], &line["target"]), (&json!("limit"), &json!(request_target(&request))), "{line}");
+    }
+}
+
+/// What stands in the audit log of it.
+fn request_target(request: &str) -> String {
+    request.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+/// The gateway's answer comes before its client gives up, however long each step takes.
+#[test]
+fn a_slow_host_before_a_dead_runner_is_no_silence() {
+    let mute = MutePort::new();
+    let vps = running(DEAD, mute.port);
+    let host = http_server(move |asked| {
+        let (status, body) = match asked.path.as_str() {
+            "/api/auth/me" => (503, json!({ "detail": "Authentication is not enabled on this server" })),
+            "/api/nodes" => (200, inventory(&[])["nodes"].clone()),
+            path if path == format!("/api/status/{DEAD}") => (200, vps.clone()),
+            _ => (404, json!({ "detail": "Not Found" })),
+        };
+        if asked.path != "/api/nodes" {
+            sleep(Duration::from_secs(8));
+        }
+        (status, "application/json", body.to_string())
+    });
+    let gateway = Gateway::with_host_api(&format!("http://{}", host.address));
+    let home = Home::new();
+    let helper = Run::new(HELPER, &home).args(["--connect-timeout", "25", "--proxy"]);
+    let outcome = helper.arg(gateway.address.to_string()).args([DEAD, "22"]).output();
+    outcome.exits(1).prints_nothing().within(25);
+    outcome.says(&["does not answer on its SSH port", "answered 504 Gateway Timeout"]);
+}

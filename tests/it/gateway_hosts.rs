@@ -1,0 +1,90 @@
+//! A gateway before Hosts that are not as they should be.
+
+use serde_json::{Value, json};
+
+use crate::support::gateway::{Gateway, NODE, name_of, running};
+use crate::support::home::Home;
+use crate::support::host_api::{ASSIGNED, OPERATOR, answer};
+use crate::support::peers::{Asked, Peer, echo_server, http_server};
+use crate::support::run::Run;
+use crate::support::scene::ID;
+use crate::support::tools::CLI;
+use crate::support::tunnels::asked_of;
+
+/// A VPS of which the Host says that its port is one that can't be.
+const ODD: &str = "7000000000000000005";
+
+/// Runners that anyone can register at a Host, the real ones among them.
+fn with_nonsense(nodes: &Value) -> Value {
+    let mut all = vec![
+        json!({ "hostname": "evil", "url": "", "status": "online" }),
+        json!({ "hostname": format!("{NODE}\u{200b}"), "url": "http://192.0.2.1:8001", "status": "online" }),
+    ];
+    all.extend(nodes.as_array().unwrap().iter().cloned());
+    all.push(json!({ "hostname": "", "url": "http://192.0.2.1:8001", "status": "online" }));
+    all.into()
+}
+
+/// A Host without authentication that serves these VPSes, and nonsense among them.
+fn host(vpses: Vec<Value>) -> Peer {
+    http_server(move |asked| {
+        let everyone = Asked { path: asked.path.clone(), authorization: format!("Bearer {OPERATOR}") };
+        let (status, mut body) = answer(&vpses, if asked.authorization.is_empty() { &everyone } else { asked });
+        match asked.path.as_str() {
+            "/api/nodes" => body = with_nonsense(&body),
+            "/api/vps" | "/api/vps/status" | "/api/vps/my" if status == 200 => {
+                body.as_array_mut().unwrap().push(json!({ "task_id": "many", "status": "running" }));
+            }
+            _ => {}
+        }
+        (status, "application/json", body.to_string())
+    })
+}
+
+#[test]
+fn a_runner_registered_with_nonsense_stops_nobody_else() {
+    let echo = echo_server();
+    let mut odd = running(ODD, 1);
+    odd["ssh_port"] = json!(70_000);
+    let host = host(vec![running(ID, echo.address.port()), odd]);
+    let gateway = Gateway::with_host_api(&format!("http://{}", host.address));
+    let connect = |target: &str, token: &str| {
+        let head = format!("CONNECT {target}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
+        asked_of(gateway.address, &head)
+    };
+    for (target, token) in [(ID, OPERATOR), (&*name_of(ID), OPERATOR), (ID, ASSIGNED)] {
+        let answer = connect(target, token);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{target}: {answer}");
+    }
+    for target in [ODD, &*name_of(ODD)] {
+        let answer = connect(target, OPERATOR);
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        assert!(answer.contains(&format!("the SSH port of task {ODD} is 70000")), "{answer}");
+    }
+
+    let home = Home::new();
+    let cli = |arguments: &[&str]| {
+        let run = Run::new(CLI, &home).env("KOHAKURIVER_HOST", "127.0.0.1");
+        run.env("KOHAKURIVER_PORT", host.address.port().to_string()).args(arguments).output()
+    };
+    for (arguments, there, left_out) in [
+        (&["vps", "list"][..], [ID, ODD], "1 VPS"),
+        (&["vps", "list", "--json"], [ID, ODD], "1 VPS"),
+        (&["node", "list"], [NODE, "node-down"], "2 Runners"),
+    ] {
+        let outcome = cli(arguments);
+        outcome.succeeds();
+        outcome.check(there.iter().all(|entry| outcome.text().contains(entry)), "the others");
+        let remark = format!("left out: {left_out} that the Host tells nothing usable of\n");
+        outcome.check(outcome.stderr == remark, "one line about those");
+    }
+}
+
+#[test]
+fn a_list_of_nothing_but_nonsense_is_nonsense() {
+    let host = http_server(|_| (200, "application/json", json!([{ "hostname": "n" }, {}]).to_string()));
+    let home = Home::new();
+    let run = Run::new(CLI, &home).env("KOHAKURIVER_HOST", "127.0.0.1");
+    let outcome = run.env("KOHAKURIVER_PORT", host.address.port().to_string()).args(["node", "list"]).output();
+    outcome.exits(1).says(&["answered nonsense: a node has no usable `url`"]);
+}

@@ -1,0 +1,96 @@
+//! Bulk through the gateway, inside the kernel while there are pipes for it, and without when its user has none left.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::thread;
+
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size, pipe};
+use rustix::process::Uid;
+use rustix::thread::set_thread_res_uid;
+
+use crate::support::gateway::{As, Gateway, inventory, running};
+use crate::support::heavy;
+use crate::support::peers::echo_server;
+use crate::support::processes::pipe_ends;
+use crate::support::scene::ID;
+use crate::support::tools::NORMAL_USER;
+use crate::support::tunnels::echo_tunnel;
+
+const TUNNELS: usize = 8;
+/// How much each of them carries, in bytes: many times what its sockets hold.
+const MUCH: usize = 12_000_000;
+/// The largest pipe of a normal user, in bytes, and what one is without being asked for.
+const LARGEST: usize = 1024 * 1024;
+const USUAL: usize = 64 * 1024;
+/// More pipes than a normal user may have, by default.
+const MOST: usize = 4096;
+
+/// Pipes of this user, so many that the system gives them no more of the usual size.
+fn hog(who: As) -> Vec<(OwnedFd, OwnedFd)> {
+    // Whose a pipe is says the thread that makes it.
+    let hog = thread::spawn(move || {
+        if who == As::NormalUser {
+            let user = Uid::from_raw(NORMAL_USER);
+            set_thread_res_uid(user, user, user).unwrap();
+        }
+        let mut pipes = Vec::new();
+        while pipes.len() < MOST {
+            let (read, write) = pipe().unwrap();
+            if fcntl_getpipe_size(&write).unwrap() < USUAL {
+                return pipes;
+            }
+            // Or it stays as it is.
+            let _ = fcntl_setpipe_size(&write, LARGEST);
+            pipes.push((read, write));
+        }
+        panic!("this user may have any number of pipes: see /proc/sys/fs/pipe-user-pages-soft");
+    });
+    hog.join().unwrap()
+}
+
+/// Sends much through each tunnel at once, and sees it come back as it was.
+fn carry_much(tunnels: &mut [TcpStream]) {
+    thread::scope(|scope| {
+        for (number, tunnel) in (0..).zip(tunnels) {
+            let much: Vec<u8> = (0..MUCH as u32).map(|at| (at % 251) as u8 ^ number).collect();
+            let mut sending = tunnel.try_clone().unwrap();
+            scope.spawn(move || {
+                let mut back = vec![0; MUCH];
+                thread::scope(|scope| {
+                    scope.spawn(|| sending.write_all(&much).unwrap());
+                    tunnel.read_exact(&mut back).unwrap_or_else(|error| panic!("tunnel {number}: {error}"));
+                });
+                assert!(back == much, "tunnel {number} changes what it carries");
+            });
+        }
+    });
+}
+
+/// Whether bulk leaves pipes for later with the gateway, which is how one sees that it went through some.
+fn goes_through_pipes(who: As, has_hog: bool) -> bool {
+    let _heavy = heavy();
+    let echo = echo_server();
+    let gateway = Gateway::with_inventory_as(who, &inventory(&[running(ID, echo.address.port())]), &[]);
+    let process = gateway.process.id();
+    let before = pipe_ends(process);
+    let hog = if has_hog { hog(who) } else { Vec::new() };
+    let mut tunnels: Vec<_> = (0..TUNNELS).map(|_| echo_tunnel(gateway.address, ID).unwrap()).collect();
+    carry_much(&mut tunnels);
+    let after = pipe_ends(process);
+    drop((tunnels, hog));
+    after > before
+}
+
+#[test]
+fn bulk_goes_through_pipes() {
+    for who in As::each() {
+        assert!(goes_through_pipes(who, false), "{who:?}");
+    }
+}
+
+/// To root the system gives any number.
+#[test]
+fn bulk_of_a_user_who_has_no_pipe_left_is_copied() {
+    assert!(!goes_through_pipes(As::normal_user(), true));
+}
