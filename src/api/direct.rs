@@ -110,7 +110,7 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// What has come of an answer so far.
 #[derive(Default)]
-struct Reader {
+pub struct Reader {
     bytes: Vec<u8>,
     head: Option<Head>,
     /// How many bytes of 1xx answers there were before it.
@@ -126,7 +126,10 @@ struct Head {
 
 impl Reader {
     /// Takes the next bytes, none for the end of the connection; the answer, once it is complete.
-    fn take(&mut self, next: &[u8], base: &str) -> Result<Option<Answer>, ApiError> {
+    ///
+    /// # Errors
+    /// When it can be none, or is cut off.
+    pub fn take(&mut self, next: &[u8], base: &str) -> Result<Option<Answer>, ApiError> {
         self.bytes.extend_from_slice(next);
         while self.head.is_none() {
             let Some(end) = head_end(&self.bytes).filter(|&end| end <= MAX_HEAD) else { break };
