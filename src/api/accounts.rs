@@ -28,6 +28,14 @@ pub struct NewToken {
     pub name: String,
 }
 
+impl NewToken {
+    /// Reads what a Host answers to the wish for a token called `name`.
+    pub fn from_json(json: &Value, name: &str) -> Option<Self> {
+        let token = Token::new(json["token"].as_str()?).ok()?;
+        Some(Self { token, id: json["id"].as_u64()?, name: name.to_owned() })
+    }
+}
+
 impl Client {
     /// The user whose token this is; `None` on a Host that has no users.
     ///
@@ -83,11 +91,7 @@ impl Client {
         let question = Question::post("/api/auth/tokens/create", Some(&body), None);
         let question = Question { session: Some(&session.cookie), ..question };
         let json = self.done(&self.shared.transport.ask(question).await?, "/auth/tokens/create")?;
-        let token = json["token"].as_str().and_then(|text| Token::new(text).ok());
-        match (token, json["id"].as_u64()) {
-            (Some(token), Some(id)) => Ok(NewToken { token, id, name: name.to_owned() }),
-            _ => Err(nonsense(self.base(), "it holds no token")),
-        }
+        NewToken::from_json(&json, name).ok_or_else(|| nonsense(self.base(), "it holds no token"))
     }
 
     /// Revokes one of the user's own tokens.

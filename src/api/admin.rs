@@ -12,6 +12,7 @@ use crate::api::pooled::{Pooled, Question};
 use crate::api::transport::{Transport, nonsense};
 use crate::failure::Failure;
 use crate::target::TaskId;
+use crate::text::excerpt;
 
 /// One open tunnel.
 #[derive(Clone, PartialEq, Debug)]
@@ -36,6 +37,25 @@ pub struct Tunnel {
     pub json: Value,
 }
 
+impl Tunnel {
+    /// Reads an object of a gateway's list.
+    pub fn from_json(json: &Value) -> Option<Self> {
+        let text = |field: &str| json[field].as_str().map(excerpt);
+        let number = |field: &str| json[field].as_u64();
+        Some(Self {
+            id: number("id")?,
+            user: text("user"),
+            client: text("client")?,
+            vps: TaskId::parse(json["task_id"].as_str()?)?,
+            node: text("node")?,
+            seconds: number("seconds")?,
+            bytes_up: number("bytes_up")?,
+            bytes_down: number("bytes_down")?,
+            json: json.clone(),
+        })
+    }
+}
+
 /// A gateway's admin address.
 pub struct Admin(Pooled);
 
@@ -58,7 +78,7 @@ impl Admin {
             return Err(self.status(answer.status, answer.detail()));
         }
         let list = answer.json.as_ref().and_then(Value::as_array);
-        let read = list.and_then(|list| list.iter().map(tunnel).collect());
+        let read = list.and_then(|list| list.iter().map(Tunnel::from_json).collect());
         read.ok_or_else(|| nonsense(self.0.base(), "it is no list of sessions"))
     }
 
@@ -111,22 +131,6 @@ impl Admin {
     }
 }
 
-fn tunnel(json: &Value) -> Option<Tunnel> {
-    let text = |field: &str| json[field].as_str().map(str::to_owned);
-    let number = |field: &str| json[field].as_u64();
-    Some(Tunnel {
-        id: number("id")?,
-        user: text("user"),
-        client: text("client")?,
-        vps: TaskId::parse(json["task_id"].as_str()?)?,
-        node: text("node")?,
-        seconds: number("seconds")?,
-        bytes_up: number("bytes_up")?,
-        bytes_down: number("bytes_down")?,
-        json: json.clone(),
-    })
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -134,7 +138,7 @@ pub(crate) mod tests {
 
     /// A tunnel as a gateway tells it, with these changes.
     pub(crate) fn listed(changes: Value) -> Tunnel {
-        tunnel(&sent(changes)).unwrap()
+        Tunnel::from_json(&sent(changes)).unwrap()
     }
 
     fn sent(changes: Value) -> Value {
@@ -149,11 +153,12 @@ pub(crate) mod tests {
 
     #[test]
     fn what_a_gateway_sends() {
-        let tunnel = listed(json!({ "user": null, "colour": "red" }));
+        let tunnel = listed(json!({ "user": null, "node": "no\u{1b}[2Jde1", "colour": "red" }));
         assert_eq!((tunnel.id, tunnel.user, tunnel.seconds, tunnel.bytes_down), (7, None, 61, 5));
+        assert_eq!(tunnel.node, "no[2Jde1");
         assert_eq!(tunnel.json["colour"], "red");
         for broken in [json!({ "task_id": 7 }), json!({ "id": "7" }), json!({ "bytes_up": -1 })] {
-            assert_eq!(super::tunnel(&sent(broken.clone())), None, "{broken}");
+            assert_eq!(Tunnel::from_json(&sent(broken.clone())), None, "{broken}");
         }
     }
 }

@@ -65,7 +65,7 @@ impl fmt::Display for Role {
 
 impl Caller {
     /// Reads a Host's `/auth/me`. A token that a Host doesn't know makes its bearer anonymous, not wrong.
-    pub(super) fn from_json(json: &Value) -> Option<Self> {
+    pub fn from_json(json: &Value) -> Option<Self> {
         let role = match json["role"].as_str()? {
             "anony" => return Some(Self::Anonymous),
             "viewer" => Role::Viewer,

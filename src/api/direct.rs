@@ -110,9 +110,11 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// What has come of an answer so far.
 #[derive(Default)]
-struct Reader {
+pub struct Reader {
     bytes: Vec<u8>,
     head: Option<Head>,
+    /// How many bytes of 1xx answers there were before it.
+    interim: usize,
 }
 
 struct Head {
@@ -124,14 +126,25 @@ struct Head {
 
 impl Reader {
     /// Takes the next bytes, none for the end of the connection; the answer, once it is complete.
-    fn take(&mut self, next: &[u8], base: &str) -> Result<Option<Answer>, ApiError> {
+    ///
+    /// # Errors
+    /// When it can be none, or is cut off.
+    pub fn take(&mut self, next: &[u8], base: &str) -> Result<Option<Answer>, ApiError> {
         self.bytes.extend_from_slice(next);
         while self.head.is_none() {
             let Some(end) = head_end(&self.bytes).filter(|&end| end <= MAX_HEAD) else { break };
             let head =
                 http::parse(&self.bytes[..end], |status, head| Head { status, framing: http::framing(head), end });
             match head.ok_or_else(|| nonsense(base, "its head is not HTTP"))? {
-                Head { status: 100..=199, .. } => drop(self.bytes.drain(..end)),
+                Head { status: ..100, .. } => return Err(nonsense(base, "its status is not one of HTTP")),
+                Head { status: 100..=199, .. } => {
+                    self.bytes.drain(..end);
+                    self.interim += end;
+                    // They count together, or a server could go on with them for ever.
+                    if self.interim > MAX_HEAD {
+                        return Err(nonsense(base, "its head has no end"));
+                    }
+                }
                 head => self.head = Some(head),
             }
         }
@@ -210,10 +223,13 @@ mod tests {
     #[test]
     fn what_is_no_answer_and_what_is_too_much() {
         let endless = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(MAX_HEAD));
+        let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(MAX_HEAD / 25 + 1);
         let large = format!("HTTP/1.1 200 OK\r\n\r\n{}", " ".repeat(MAX_BODY + 1));
         for (answer, part) in [
             ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "its head is not HTTP"),
+            ("HTTP/1.1 099 Low\r\n\r\n", "its status is not one of HTTP"),
             (&endless, "its head has no end"),
+            (&interim, "its head has no end"),
             (&large, "its body is larger than 16 MiB"),
         ] {
             let Err(ApiError::Body { base, why }) = read(answer.as_bytes(), CHUNK) else { panic!("{part}") };
@@ -223,9 +239,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), piece in 1..50_usize) {
+        fn split_anywhere_it_is_the_same(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1..50_usize) {
+            let told = |answer: Result<Answer, ApiError>| {
+                answer.map(|answer| (answer.status, answer.detail(), answer.json)).map_err(|error| format!("{error:?}"))
+            };
             for head in ["", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"] {
-                let _ = read(&[head.as_bytes(), &bytes].concat(), piece);
+                let bytes = [head.as_bytes(), &bytes].concat();
+                prop_assert_eq!(told(read(&bytes, piece)), told(read(&bytes, usize::MAX)));
             }
         }
     }

@@ -30,6 +30,18 @@ pub struct Created {
     pub message: String,
 }
 
+impl Created {
+    /// Reads what a Host of either generation answers; `None` when it names no task id.
+    pub fn from_json(json: &Value) -> Option<Self> {
+        let id = json["task_id"].as_str().or_else(|| json["task_ids"][0].as_str());
+        Some(Self {
+            id: TaskId::parse(id?)?,
+            node: json["assigned_node"]["hostname"].as_str().map(excerpt),
+            message: message(json),
+        })
+    }
+}
+
 /// Of which generation a Host is: each makes and stops VPSes by calls of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Generation {
@@ -81,12 +93,7 @@ impl Client {
         let body = body.map_err(|part| self.not_taken(generation, part))?;
         let answer = self.post(path, Some(&body)).await?;
         let json = self.accepted(&answer)?;
-        let id = json["task_id"].as_str().or_else(|| json["task_ids"][0].as_str()).and_then(TaskId::parse);
-        Ok(Created {
-            id: id.ok_or_else(|| nonsense(self.base(), "it names no task id"))?,
-            node: json["assigned_node"]["hostname"].as_str().map(excerpt),
-            message: message(&json),
-        })
+        Created::from_json(&json).ok_or_else(|| nonsense(self.base(), "it names no task id"))
     }
 
     /// Ends a VPS for good: what the Host says to it.

@@ -60,6 +60,8 @@ pub use admin::{Admin, Tunnel};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use caller::{Caller, Role, User};
 pub use client::Api;
+#[doc(hidden)]
+pub use direct::Reader;
 pub use direct::{Direct, wait};
 pub use error::{ApiError, refused};
 #[cfg(any(feature = "cli", feature = "gateway"))]
@@ -72,4 +74,6 @@ pub use order::{Access, Machine, Order, Placement};
 pub use pooled::{Client, WORK_LIMIT};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use reach::{Reach, ago, locate, started_at};
+#[doc(hidden)]
+pub use transport::Answer;
 pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport};

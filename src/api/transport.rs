@@ -38,9 +38,10 @@ pub trait Transport: Send + Sync {
 
 /// What came back.
 pub struct Answer {
-    pub(super) status: u16,
+    /// The status code.
+    pub status: u16,
     /// `None` when the body is no JSON.
-    pub(super) json: Option<Value>,
+    pub json: Option<Value>,
     /// The `Date` field, as it came.
     pub(super) date: Option<String>,
     /// The session that it opened.
@@ -58,7 +59,7 @@ impl Answer {
     }
 
     /// The `detail` that Hosts put into every refusal, else the start of the body.
-    pub(super) fn detail(&self) -> String {
+    pub fn detail(&self) -> String {
         match self.json.as_ref().and_then(|json| json.get("detail")) {
             Some(Value::String(detail)) => excerpt(detail),
             Some(detail) => excerpt(&detail.to_string()),

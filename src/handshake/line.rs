@@ -70,6 +70,7 @@ pub(super) fn error_text(line: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_request_in_its_canonical_form() {
@@ -105,5 +106,31 @@ mod tests {
     fn the_farewell_is_what_sshd_hangs_up_on() {
         assert_eq!(FAREWELL[..32], [0xff; 32]);
         assert_eq!(&FAREWELL[32..], b"\r\n");
+    }
+
+    proptest! {
+        /// Every cut before the end of the line is "incomplete", and what stands behind it belongs to SSH.
+        #[test]
+        fn split_anywhere_it_is_the_same(
+            start in prop::sample::select(vec!["S", "SUCCESS", "ERROR ", "b'ERROR '", "SSH-", "220 "]),
+            rest in prop::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let bytes = [start.as_bytes(), &rest].concat();
+            let whole = read(&bytes);
+            let line = bytes.iter().position(|&b| b == b'\n').map_or(usize::MAX, |end| end + 1);
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(read(&bytes[..cut]), if cut < line { Step::Incomplete } else { whole.clone() });
+            }
+            match whole {
+                Step::Incomplete => prop_assert_eq!(line, usize::MAX),
+                Step::Done(answer, eaten) => {
+                    prop_assert_eq!(eaten, line);
+                    let success = bytes.starts_with(b"SUCCESS\n");
+                    prop_assert_eq!(answer == Answer::Success, success);
+                    let (Answer::Error(text) | Answer::Ssh(text) | Answer::Other(text)) = answer else { return Ok(()) };
+                    prop_assert!(!text.chars().any(char::is_control), "{text:?}");
+                }
+            }
+        }
     }
 }

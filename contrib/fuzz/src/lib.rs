@@ -1,8 +1,30 @@
-//! What the targets share: how a fuzzer's bytes become a message that arrives in two pieces, and what every reader of
-//! the handshake promises.
+//! What the targets do with a fuzzer's bytes, one module each, and what they share: how the bytes become a message that
+//! arrives in two pieces, and what every reader of the handshake promises.
+//!
+//! libFuzzer is no part of it: the package's own tests run the targets over their seeds.
+
+pub mod answer;
+pub mod api_answer;
+pub mod host_api;
+pub mod problem;
+pub mod proxy_protocol;
+pub mod request;
 
 use kohakuriver_proxy::handshake::Step;
 use kohakuriver_proxy::text::MAX_EXCERPT;
+
+/// What is done with a fuzzer's bytes; it panics where a reader doesn't hold what it promises.
+pub type Target = fn(&[u8]);
+
+/// Every target, with its name.
+pub const TARGETS: [(&str, Target); 6] = [
+    ("answer", answer::run),
+    ("api_answer", api_answer::run),
+    ("host_api", host_api::run),
+    ("problem", problem::run),
+    ("proxy_protocol", proxy_protocol::run),
+    ("request", request::run),
+];
 
 /// Longest message made, in bytes: beyond every limit of the readers.
 const MAX_MESSAGE: usize = 160 * 1024;

@@ -1,0 +1,48 @@
+//! What a proxy answers, in both protocols.
+
+use std::mem::discriminant;
+
+use super::{Message, check_reader, check_text};
+use kohakuriver_proxy::handshake::connect::{self, Answer, Refused};
+use kohakuriver_proxy::handshake::{MAX_HEAD, Step, line};
+use kohakuriver_proxy::refusal::Refusal;
+
+/// Reads `data` as what a proxy answers.
+pub fn run(data: &[u8]) {
+    let Some(message) = Message::new(data) else { return };
+    // Heads of 1xx answers before it count towards the limit, which then holds for the last one by itself.
+    if let Step::Done(answer, _) = check_reader(&message, 2 * MAX_HEAD, connect::read, same_answer) {
+        match answer {
+            Answer::Established | Answer::Malformed(_) => {}
+            Answer::Refused(refused) => {
+                assert!((300..=999).contains(&refused.status), "{refused:?}");
+                check_text(&refused.status_line().replace(&refused.status.to_string(), ""));
+            }
+            Answer::OlderHost(text) | Answer::Ssh(text) | Answer::NotHttp(text) => check_text(&text),
+        }
+    }
+    if let Step::Done(answer, _) = check_reader(&message, line::MAX_LINE, line::read, same_line) {
+        match answer {
+            line::Answer::Success => assert!(message.bytes.starts_with(b"SUCCESS\n")),
+            line::Answer::Error(text) => {
+                check_text(&text);
+                if let Some(refusal) = Refusal::from_line(&text) {
+                    check_text(&refusal.line("42"));
+                }
+            }
+            line::Answer::Ssh(text) | line::Answer::Other(text) => check_text(&text),
+        }
+    }
+}
+
+/// A text that is cut off may become longer; what kind of answer it is may not change. Yes and no are exact.
+fn same_answer(one: &Answer, other: &Answer) -> bool {
+    match (one, other) {
+        (Answer::Refused(Refused { .. }), _) | (Answer::Established, _) => one == other,
+        _ => discriminant(one) == discriminant(other),
+    }
+}
+
+fn same_line(one: &line::Answer, other: &line::Answer) -> bool {
+    discriminant(one) == discriminant(other)
+}

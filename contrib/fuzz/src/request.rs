@@ -1,0 +1,54 @@
+//! What a client sends to the gateway, in both protocols.
+
+use super::{Message, check_reader, check_text};
+use kohakuriver_proxy::handshake::Step;
+use kohakuriver_proxy::handshake::request::{self, MaxSize, Request, TooLarge};
+use kohakuriver_proxy::refusal::Refusal;
+use kohakuriver_proxy::target::VpsRef;
+
+/// Reads `data` as what a client sends to the gateway.
+pub fn run(data: &[u8]) {
+    let Some(message) = Message::new(data) else { return };
+    let read = |bytes: &[u8]| request::read(bytes, MaxSize::DEFAULT);
+    match check_reader(&message, MaxSize::DEFAULT.bytes, read, same) {
+        Step::Incomplete | Step::Done(Err(_), _) => {}
+        Step::Done(Ok(Request::Line(line)), _) => {
+            if line.target.is_ok() {
+                assert!(line.digits.bytes().all(|b| b.is_ascii_digit()), "{line:?}");
+            }
+        }
+        Step::Done(Ok(Request::Connect(connect)), _) => {
+            check_text(&connect.as_sent);
+            match connect.target {
+                Ok(VpsRef::Id(id)) => check_text(&id.to_string()),
+                // Nothing that a URL, a header or a shell would read as more than a name.
+                Ok(VpsRef::Name(name)) => {
+                    assert!(
+                        !name.is_empty() && !name.contains([' ', '/', '\r', '\n', ':', '@', '\'', '"']),
+                        "{name:?}"
+                    );
+                    assert!(!name.chars().any(char::is_control), "{name:?}");
+                }
+                Err(refusal) => check_refusal(&refusal),
+            }
+        }
+    }
+}
+
+fn check_refusal(refusal: &Refusal) {
+    assert!(matches!(refusal, Refusal::BadRequest(_) | Refusal::PortNotOffered(_)), "{refusal:?}");
+    let detail = refusal.detail().unwrap_or_default();
+    assert!(!detail.chars().any(char::is_control), "{detail:?}");
+}
+
+/// A head that is too long may be found so in two ways; a yes is exact.
+fn same(one: &Result<Request, TooLarge>, other: &Result<Request, TooLarge>) -> bool {
+    match (one, other) {
+        (Ok(Request::Line(one)), Ok(Request::Line(other))) => one.target == other.target,
+        (Ok(Request::Connect(one)), Ok(Request::Connect(other))) => {
+            one == other || one.target.is_err() && other.target.is_err()
+        }
+        (Err(_), Err(_)) => true,
+        _ => false,
+    }
+}
