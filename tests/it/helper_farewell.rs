@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::process::Command;
 use std::sync::mpsc;
 
 use rustix::process::Signal;
@@ -23,7 +24,7 @@ fn leaving_an_older_host_before_the_banner_takes_a_farewell() {
         (spawned, servers.recv_timeout(DEADLINE).unwrap())
     };
     for more in [&[][..], &["--fdpass"]] {
-        for signal in [Signal::HUP, Signal::TERM, Signal::INT] {
+        for signal in [Signal::HUP, Signal::TERM, Signal::INT, Signal::QUIT] {
             let (spawned, mut server) = start(Ends::Socketpair, more);
             spawned.signal(signal);
             hears_the_farewell(&mut server, b"");
@@ -76,7 +77,7 @@ fn leaving_an_older_host_before_its_answer_takes_a_farewell() {
         sender.send(stream)?;
         Ok(())
     });
-    for signal in [None, Some(Signal::HUP), Some(Signal::TERM), Some(Signal::INT)] {
+    for signal in [None, Some(Signal::HUP), Some(Signal::TERM), Some(Signal::INT), Some(Signal::QUIT)] {
         let mut spawned = Spawned::start(Ends::Pipes, &home, silent.address, &[&LINE[..], &[ID]].concat());
         let mut server = asked.recv_timeout(DEADLINE).unwrap();
         let why = match signal {
@@ -127,4 +128,40 @@ fn a_farewell_holds_nothing_of_the_users_open() {
     // The server has not hung up, so the helper still waits; but its stderr is at its end.
     assert_eq!(spawned.stderr_ends(), "");
     assert!(spawned.is_running());
+}
+
+/// nohup(1) has it ignore a hangup, and a script Ctrl-C for its jobs behind `&`: ssh lives on then, and needs its tunnel.
+#[test]
+fn what_nohup_has_it_ignore_is_ignored_by_the_helper_too() {
+    let home = Home::new();
+    let (host, servers) = older_tunnels();
+    let plain = helper(&home, host.address, &[&LINE[..], &[ID]].concat());
+    for (names, ignored, heeded) in [
+        ("HUP INT", &[Signal::HUP, Signal::INT][..], Some(Signal::TERM)),
+        ("HUP INT QUIT TERM", &[Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM], None),
+    ] {
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().env("HOME", home.path()).current_dir(home.path());
+        command.args(["-c", &format!("trap '' {names}; exec \"$@\""), "sh"]);
+        command.arg(plain.get_program()).args(plain.get_args());
+        let mut spawned = Spawned::start_command(Ends::Pipes, command);
+        let mut server = servers.recv_timeout(DEADLINE).unwrap();
+        let mut says = |spawned: &mut Spawned| {
+            server.write_all(BANNER).unwrap();
+            let mut heard = vec![0; BANNER.len()];
+            spawned.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
+            assert_eq!(heard, BANNER);
+        };
+        says(&mut spawned);
+        for signal in ignored {
+            spawned.signal(*signal);
+            says(&mut spawned);
+        }
+        match heeded {
+            Some(signal) => spawned.signal(signal),
+            None => (spawned.stdin, spawned.stdout) = (None, None),
+        }
+        hears_the_farewell(&mut server, b"");
+        spawned.ends_with(0, "");
+    }
 }
