@@ -64,6 +64,9 @@ impl Scene {
                     .because(error)
                     .hint("leave `--protocol` out: HTTP CONNECT takes any target")
             }
+            OpenError::Tls => no_proxy()
+                .because(error)
+                .hint("name a port that takes plain HTTP, as in `--proxy HOST:PORT`: TLS is not supported yet"),
             OpenError::Ssh(_) | OpenError::NotHttp(_) | OpenError::NotLine(_) | OpenError::Malformed(_) => {
                 no_proxy().because(error).hint(is_it_right)
             }

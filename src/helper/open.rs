@@ -84,10 +84,13 @@ pub(super) enum OpenError {
     #[error("an SSH server answered: `{0}`")]
     Ssh(String),
     /// Something listens there that is no proxy of either kind.
-    #[error("its answer is no HTTP: `{0}`")]
+    #[error("its answer is no HTTP{}", quoted(.0))]
     NotHttp(String),
+    /// Something listens there that wants TLS first.
+    #[error("it speaks TLS, as an HTTPS server does")]
+    Tls,
     /// Something listens there that doesn't speak the line protocol.
-    #[error("its answer is not that of a Host: `{0}`")]
+    #[error("its answer is not that of a Host{}", quoted(.0))]
     NotLine(String),
     /// HTTP that can't be read.
     #[error("its answer can't be read: {0}")]
@@ -124,6 +127,7 @@ fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&
         }
         connect::Answer::OlderHost(text) => Err(OpenError::OlderHost(text)),
         connect::Answer::Ssh(banner) => Err(OpenError::Ssh(banner)),
+        connect::Answer::Tls => Err(OpenError::Tls),
         connect::Answer::NotHttp(text) => Err(OpenError::NotHttp(text)),
         connect::Answer::Malformed(why) => Err(OpenError::Malformed(why)),
     }
@@ -148,6 +152,7 @@ fn open_with_line(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str
         line::Answer::Success => Ok(Tunnel { socket, is_line: true }),
         line::Answer::Error(text) => Err(OpenError::LineRefused(text)),
         line::Answer::Ssh(banner) => Err(OpenError::Ssh(banner)),
+        line::Answer::Tls => Err(OpenError::Tls),
         line::Answer::Other(text) => Err(OpenError::NotLine(text)),
     }
 }
@@ -206,6 +211,11 @@ fn take(socket: &TcpStream, mut count: usize, watch: Watch<'_>) -> Result<(), Op
         }
     }
     Ok(())
+}
+
+/// Foreign text behind what is said of it, unless nothing of it can be shown.
+fn quoted(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": `{text}`") }
 }
 
 /// The body of a refusal as far as it comes soon; it only explains, so nothing about it is an error.
