@@ -68,7 +68,7 @@ impl Direct<'_> {
     fn interrupted(&self, why: Interrupted, limit: Duration) -> ApiError {
         match why {
             Interrupted::Deadline => ApiError::Timeout { base: self.base.clone(), limit },
-            why => unreachable(&self.base, why),
+            why => why.into(),
         }
     }
 
