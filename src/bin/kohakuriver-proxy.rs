@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use kohakuriver_proxy::failure::Failure;
-use kohakuriver_proxy::helper::{self, Arguments, Asked, Journal};
+use kohakuriver_proxy::helper::{self, Arguments, Asked, Farewell, Journal};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args_os()) {
@@ -17,10 +17,13 @@ fn main() -> ExitCode {
         }
     };
     let mut journal = Journal::new(arguments.verbose);
-    match helper::run(&arguments, &mut journal) {
+    let mut farewell = Farewell::default();
+    let status = match helper::run(&arguments, &mut journal, &mut farewell) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(&failure, &mut journal),
-    }
+    };
+    farewell.say();
+    status
 }
 
 fn print(text: &str) -> ExitCode {

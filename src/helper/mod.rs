@@ -20,6 +20,7 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 
 pub use arguments::{Arguments, Asked, HELP, ProtocolChoice};
+pub use farewell::Farewell;
 pub use journal::{Journal, PROGRAM};
 
 use crate::dial::{Interrupted, Watch};
@@ -33,11 +34,12 @@ use open::{Order, Tunnel};
 use patience::Patience;
 use signals::Signals;
 
-/// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh.
+/// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh. What is owed to an older
+/// Host then, `farewell` holds: it is for when everything has been said.
 ///
 /// # Errors
 /// When the tunnel can't be opened, is mute, or breaks.
-pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> {
+pub fn run(arguments: &Arguments, journal: &mut Journal, farewell: &mut Farewell) -> Result<(), Failure> {
     let deadline = Instant::now() + arguments.connect_timeout;
     let (host, port) = arguments.host_api.clone().map_or((None, None), |api| (Some(api.host), api.port));
     let (proxy, log_file) = (arguments.proxy.clone(), arguments.log_file.clone());
@@ -85,7 +87,7 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
         protocol: arguments.protocol,
         signals: &signals,
     };
-    let (tunnel, watch) = open_patiently(arguments, &order, watch, &mut scene, journal)?;
+    let (tunnel, watch) = open_patiently(arguments, &order, watch, &mut scene, journal, farewell)?;
     journal.step(&format!("the tunnel to {} is open", scene.target));
 
     if arguments.fdpass {
@@ -93,11 +95,11 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
         // ssh makes stdin and stdout one socket. Node.js makes a socket for each, where others make pipes.
         let apart = Kind::of(stdin.as_fd()) == Kind::UnixSocket && !sys::is_same(stdin.as_fd(), stdout.as_fd());
         if Kind::of(stdout.as_fd()) == Kind::UnixSocket && !apart {
-            return hand_over(&tunnel, watch, &scene, journal);
+            return hand_over(tunnel, watch, &scene, journal, farewell);
         }
         journal.step("stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass");
     }
-    pipe(&tunnel, watch, &scene)
+    pipe(tunnel, watch, &scene, farewell)
 }
 
 /// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself, as far
@@ -108,6 +110,7 @@ fn open_patiently<'fd>(
     mut watch: Watch<'fd>,
     scene: &mut Scene,
     journal: &mut Journal,
+    farewell: &mut Farewell,
 ) -> Result<(Tunnel, Watch<'fd>), Failure> {
     let mut patience = arguments.wait.map(Patience::new);
     if let Some(wait) = arguments.wait.filter(|wait| *wait < scene.limit) {
@@ -115,7 +118,7 @@ fn open_patiently<'fd>(
         scene.limit = wait;
     }
     loop {
-        let opened = open::open(order, watch, &mut |step| journal.step(step));
+        let opened = open::open(order, watch, &mut |step| journal.step(step), farewell);
         // The line protocol may have been spoken, and signals are caught from then on.
         watch.signal = order.signals.caught();
         let error = match opened {
@@ -138,7 +141,13 @@ fn open_patiently<'fd>(
 }
 
 /// Waits for the first byte, since a proxy's yes is not sshd's, and gives ssh the socket.
-fn hand_over(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene, journal: &mut Journal) -> Result<(), Failure> {
+fn hand_over(
+    tunnel: Tunnel,
+    watch: Watch<'_>,
+    scene: &Scene,
+    journal: &mut Journal,
+    farewell: &mut Farewell,
+) -> Result<(), Failure> {
     let socket = tunnel.socket.as_fd();
     let first = watch.wait_for(socket, PollFlags::IN);
     let first = first.and_then(|()| watch.until_done(socket, PollFlags::IN, || sys::peek(socket, &mut [0])));
@@ -147,7 +156,7 @@ fn hand_over(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene, journal: &mut Jou
         Ok(Ok(_)) if sys::peek(watch.ssh, &mut [0]).is_ok_and(|bytes| bytes > 0) => {
             // libssh makes one socket for both ends too, but speaks SSH over it; who waits for a socket is silent.
             journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
-            return pipe(tunnel, watch, scene);
+            return pipe(tunnel, watch, scene, farewell);
         }
         Ok(Ok(_)) => match relay::pass(watch.ssh, &tunnel.socket) {
             Ok(()) => {
@@ -162,33 +171,29 @@ fn hand_over(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene, journal: &mut Jou
             Failure::new(format!("gave up on {} before its sshd said anything", scene.target)).because(&interrupted)
         }
     };
-    leave(tunnel);
+    leave(tunnel, farewell);
     Err(failure)
 }
 
-fn pipe(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene) -> Result<(), Failure> {
+fn pipe(tunnel: Tunnel, watch: Watch<'_>, scene: &Scene, farewell: &mut Farewell) -> Result<(), Failure> {
     let (stdin, socket): (_, &TcpStream) = (std::io::stdin(), &tunnel.socket);
     let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, socket };
     let rules = Rules { first_byte_by: watch.deadline, signal: watch.signal, server_passes_end_on: !tunnel.is_line };
     let result = match relay::run(ends, rules).unwrap_or_else(End::Broken) {
         End::ServerClosed => return Ok(()),
         End::ServerClosedMute => return Err(scene.closed_mute()),
-        End::ReaderGone | End::Signal => {
-            // Nothing more will be said. A pipe that the user reads ssh's stderr from must not stay open for that long.
-            sys::release_stdio();
-            Ok(())
-        }
+        End::ReaderGone | End::Signal => Ok(()),
         End::Mute => Err(scene.mute()),
         // It need not be the connection that broke: a file that stdout is may be full.
         End::Broken(error) => Err(scene.broke(&error)),
     };
-    leave(tunnel);
+    leave(tunnel, farewell);
     result
 }
 
 /// Leaves a tunnel that the server has not closed.
-fn leave(tunnel: &Tunnel) {
+fn leave(tunnel: Tunnel, farewell: &mut Farewell) {
     if tunnel.is_line {
-        farewell::say(&tunnel.socket);
+        farewell.owe(tunnel.socket);
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::arguments::ProtocolChoice;
-use super::farewell;
+use super::farewell::Farewell;
 use super::signals::Signals;
 use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::connect::{self, Refused};
@@ -100,8 +100,13 @@ pub(super) enum OpenError {
 /// Opens the tunnel.
 ///
 /// # Errors
-/// When no tunnel was opened; the connection is closed then, with a farewell where one is due.
-pub(super) fn open(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
+/// When no tunnel was opened; the connection is closed then, or kept for the `farewell` that is owed.
+pub(super) fn open(
+    order: &Order<'_>,
+    watch: Watch<'_>,
+    note: &mut dyn FnMut(&str),
+    farewell: &mut Farewell,
+) -> Result<Tunnel, OpenError> {
     if order.protocol != ProtocolChoice::RequestTunnel {
         match open_with_connect(order, watch, note) {
             // Only this answer means an older Host. A time-out, a bare close or an HTTP error must not bring a second
@@ -112,7 +117,7 @@ pub(super) fn open(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&st
             result => return result,
         }
     }
-    open_with_line(order, watch, note)
+    open_with_line(order, watch, note, farewell)
 }
 
 fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
@@ -133,7 +138,12 @@ fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&
     }
 }
 
-fn open_with_line(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
+fn open_with_line(
+    order: &Order<'_>,
+    watch: Watch<'_>,
+    note: &mut dyn FnMut(&str),
+    farewell: &mut Farewell,
+) -> Result<Tunnel, OpenError> {
     let Some(task) = order.task else {
         return Err(OpenError::NoVps);
     };
@@ -143,7 +153,7 @@ fn open_with_line(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str
     let answer = match exchange(&socket, &line::request(task), line::read, watch) {
         Err(error @ OpenError::Interrupted(_)) => {
             // Its SUCCESS may be on the way.
-            farewell::say(&socket);
+            farewell.owe(socket);
             return Err(error);
         }
         answer => answer?,

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -66,17 +68,23 @@ fn leaving_an_older_host_in_the_middle_takes_a_farewell() {
     }
 }
 
-#[test]
-fn leaving_an_older_host_before_its_answer_takes_a_farewell() {
-    let home = Home::new();
+/// An older Host that doesn't answer, and hands its side over.
+fn silent() -> (Peer, Receiver<TcpStream>) {
     let (sender, asked) = mpsc::channel();
-    let silent = Peer::serve(move |mut stream| {
+    let host = Peer::serve(move |mut stream| {
         let mut request = [0; 64];
         let read = stream.read(&mut request)?;
         assert!(request[..read].starts_with(b"REQUEST_TUNNEL "));
         sender.send(stream)?;
         Ok(())
     });
+    (host, asked)
+}
+
+#[test]
+fn leaving_an_older_host_before_its_answer_takes_a_farewell() {
+    let home = Home::new();
+    let (silent, asked) = silent();
     for signal in [None, Some(Signal::HUP), Some(Signal::TERM), Some(Signal::INT), Some(Signal::QUIT)] {
         let mut spawned = Spawned::start(Ends::Pipes, &home, silent.address, &[&LINE[..], &[ID]].concat());
         let mut server = asked.recv_timeout(DEADLINE).unwrap();
@@ -128,6 +136,68 @@ fn a_farewell_holds_nothing_of_the_users_open() {
     // The server has not hung up, so the helper still waits; but its stderr is at its end.
     assert_eq!(spawned.stderr_ends(), "");
     assert!(spawned.is_running());
+}
+
+/// What leaves a tunnel.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Reason {
+    Deadline,
+    Signal,
+    SshGone,
+}
+
+/// A Host that never hangs up has its farewell for as long as that lasts, and neither ssh nor a script that reads its
+/// stderr waits for that.
+#[test]
+fn a_farewell_keeps_nobody_waiting() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    /// Less than the farewell lasts.
+    const SLACK: Duration = Duration::from_secs(2);
+    let home = Home::new();
+    let (silent, open) = (silent(), older_tunnels());
+    let check = |(host, servers): &(Peer, Receiver<TcpStream>), fdpass: bool, reason, stderr: &str| {
+        let limit = if reason == Reason::Deadline { "0.3" } else { "60" };
+        let mode = if fdpass { &["--fdpass"][..] } else { &[] };
+        let args = [&LINE[..], mode, &["-v", "--connect-timeout", limit, ID]].concat();
+        let began = Instant::now();
+        let mut spawned = Spawned::start(Ends::Socketpair, &home, host.address, &args);
+        let mut server = servers.recv_timeout(DEADLINE).unwrap();
+        assert!(spawned.stderr_line().contains("connected to "));
+        if host.address == open.0.address {
+            // It has taken the Host's yes.
+            assert!(spawned.stderr_line().ends_with(" is open\n"));
+        }
+        match reason {
+            Reason::Deadline => {}
+            Reason::Signal => spawned.signal(Signal::TERM),
+            Reason::SshGone => (spawned.stdin, spawned.stdout) = (None, None),
+        }
+        assert_eq!(spawned.stderr_ends(), stderr, "{reason:?}, fdpass {fdpass}");
+        assert!(began.elapsed() < LIMIT + SLACK, "{reason:?}, fdpass {fdpass}: {:?}", began.elapsed());
+        assert!(spawned.is_running(), "{reason:?}, fdpass {fdpass}: the Host was not waited for");
+        if spawned.stdout.is_some() {
+            assert_eq!(spawned.read_all(), b"");
+        }
+        let mut farewell = [0; 34];
+        server.read_exact(&mut farewell).unwrap();
+    };
+    for fdpass in [false, true] {
+        let stderr = format!(
+            "kohakuriver-proxy: the SSH proxy at {} gave no answer within 0.3 s\n  \
+             caused by: it took the connection, and then said nothing that is an answer\n  \
+             hint: try again; a longer limit is set with `--connect-timeout SECONDS`\n",
+            silent.0.address
+        );
+        check(&silent, fdpass, Reason::Deadline, &stderr);
+        let stderr = mute("accepted the connection, but its sshd says nothing", &open.0, "0.3");
+        check(&open, fdpass, Reason::Deadline, &stderr);
+        for (reason, why) in [(Reason::Signal, "a signal asked for the end"), (Reason::SshGone, "ssh has gone")] {
+            let gave_up = |when| format!("kohakuriver-proxy: gave up on VPS {ID} before {when}\n  caused by: {why}\n");
+            check(&silent, fdpass, reason, &gave_up("the tunnel was open"));
+            let stderr = if fdpass { gave_up("its sshd said anything") } else { String::new() };
+            check(&open, fdpass, reason, &stderr);
+        }
+    }
 }
 
 /// nohup(1) has it ignore a hangup, and a script Ctrl-C for its jobs behind `&`: ssh lives on then, and needs its tunnel.
