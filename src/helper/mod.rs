@@ -26,7 +26,7 @@ pub use journal::{Journal, PROGRAM};
 use crate::dial::{Interrupted, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
-use crate::settings::{self, Flags, Settings};
+use crate::settings::{self, ConfigFile, Flags, Settings};
 use crate::sys::{self, Kind};
 use crate::target::{Target, TargetError, VpsRef, authority};
 use explain::Scene;
@@ -39,27 +39,24 @@ use signals::Signals;
 ///
 /// # Errors
 /// When the tunnel can't be opened, is mute, or breaks.
-pub fn run(arguments: &Arguments, journal: &mut Journal, farewell: &mut Farewell) -> Result<(), Failure> {
-    let deadline = Instant::now() + arguments.connect_timeout;
-    let (host, port) = arguments.host_api.clone().map_or((None, None), |api| (Some(api.host), api.port));
-    let (proxy, log_file) = (arguments.proxy.clone(), arguments.log_file.clone());
-    let flags = Flags { host, port, proxy, log_file, ..Flags::default() };
-    let settings = Settings::load(flags).inspect_err(|_| journal.log_early(arguments.log_file.as_deref()))?;
-    if let Some(log_file) = &settings.log_file {
-        journal.log_to(&log_file.value);
-    }
+pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) -> Result<(), Failure> {
+    let began = Instant::now();
     let target = Target::parse(&arguments.target, arguments.port).map_err(|error| {
         Failure::usage(error.to_string()).hint(match error {
             TargetError::Port { .. } => "leave the port out; to reach another port of the VPS, forward it with ssh -L",
             _ => "name a task id: `kohakuriver vps list` shows which there are",
         })
     })?;
-    // Some other host's proxy must never see the token: it is the Host's.
+    let settings = settle(arguments, &target, journal)?;
     let token = match target {
+        // The line protocol has no place for one.
+        Target::Vps(VpsRef::Id(_)) if arguments.protocol == ProtocolChoice::RequestTunnel => None,
         Target::Vps(_) => settings::load_token()?,
+        // Some other host's proxy must never see the token: it is the Host's.
         Target::Foreign { .. } => None,
     };
     let stdout = std::io::stdout();
+    let deadline = began + arguments.connect_timeout;
     let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline };
     let task = match &target {
         Target::Vps(VpsRef::Id(id)) => Some(*id),
@@ -102,6 +99,21 @@ pub fn run(arguments: &Arguments, journal: &mut Journal, farewell: &mut Farewell
     pipe(tunnel, watch, &scene, farewell)
 }
 
+/// The settings. The configuration file is read only where it has a say in what is needed.
+fn settle(arguments: &Arguments, target: &Target, journal: &Journal) -> Result<Settings, Failure> {
+    let (host, port) = arguments.host_api.clone().map_or((None, None), |api| (Some(api.host), api.port));
+    let flags = Flags { host, port, proxy: arguments.proxy.clone(), ..Flags::default() };
+    let resolve = |file| Settings::resolve(flags.clone(), &settings::process_environment, file);
+    let settings = resolve(ConfigFile::default())?;
+    let looks_up = matches!(target, Target::Vps(VpsRef::Name(_)));
+    if settings.names_ssh_proxy() && (settings.names_api() || !looks_up) {
+        return Ok(settings);
+    }
+    let file = ConfigFile::load().inspect_err(|_| journal.settle(None))?;
+    journal.settle(file.log_file.as_deref());
+    resolve(file)
+}
+
 /// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself, as far
 /// as patience goes; the watch that comes back, and the scene, have the deadline of the one that succeeded.
 fn open_patiently<'fd>(
@@ -109,7 +121,7 @@ fn open_patiently<'fd>(
     order: &Order<'fd>,
     mut watch: Watch<'fd>,
     scene: &mut Scene,
-    journal: &mut Journal,
+    journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(Tunnel, Watch<'fd>), Failure> {
     let mut patience = arguments.wait.map(Patience::new);
@@ -118,7 +130,7 @@ fn open_patiently<'fd>(
         scene.limit = wait;
     }
     loop {
-        let opened = open::open(order, watch, &mut |step| journal.step(step), farewell);
+        let opened = open::open(order, watch, journal, farewell);
         // The line protocol may have been spoken, and signals are caught from then on.
         watch.signal = order.signals.caught();
         let error = match opened {
@@ -145,7 +157,7 @@ fn hand_over(
     tunnel: Tunnel,
     watch: Watch<'_>,
     scene: &Scene,
-    journal: &mut Journal,
+    journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
     let socket = tunnel.socket.as_fd();

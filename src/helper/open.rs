@@ -9,6 +9,7 @@ use rustix::event::PollFlags;
 
 use super::arguments::ProtocolChoice;
 use super::farewell::Farewell;
+use super::journal::Journal;
 use super::signals::Signals;
 use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::connect::{self, Refused};
@@ -104,24 +105,24 @@ pub(super) enum OpenError {
 pub(super) fn open(
     order: &Order<'_>,
     watch: Watch<'_>,
-    note: &mut dyn FnMut(&str),
+    journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<Tunnel, OpenError> {
     if order.protocol != ProtocolChoice::RequestTunnel {
-        match open_with_connect(order, watch, note) {
+        match open_with_connect(order, watch, journal) {
             // Only this answer means an older Host. A time-out, a bare close or an HTTP error must not bring a second
             // session on the VPS.
             Err(OpenError::OlderHost(_)) if order.protocol == ProtocolChoice::Auto && order.task.is_some() => {
-                note("an older Host answers: asking again in its line protocol");
+                journal.step("an older Host answers: asking again in its line protocol");
             }
             result => return result,
         }
     }
-    open_with_line(order, watch, note, farewell)
+    open_with_line(order, watch, journal, farewell)
 }
 
-fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
-    let socket = dial(order, watch, note)?;
+fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<Tunnel, OpenError> {
+    let socket = dial(order, watch, journal)?;
     let request = connect::request(&order.authority, order.token);
     match exchange(&socket, &request, connect::read, watch)? {
         connect::Answer::Established => Ok(Tunnel { socket, is_line: false }),
@@ -141,7 +142,7 @@ fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&
 fn open_with_line(
     order: &Order<'_>,
     watch: Watch<'_>,
-    note: &mut dyn FnMut(&str),
+    journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<Tunnel, OpenError> {
     let Some(task) = order.task else {
@@ -149,7 +150,7 @@ fn open_with_line(
     };
     order.signals.catch().map_err(Interrupted::Wait)?;
     let watch = Watch { signal: order.signals.caught(), ..watch };
-    let socket = dial(order, watch, note)?;
+    let socket = dial(order, watch, journal)?;
     let answer = match exchange(&socket, &line::request(task), line::read, watch) {
         Err(error @ OpenError::Interrupted(_)) => {
             // Its SUCCESS may be on the way.
@@ -167,10 +168,12 @@ fn open_with_line(
     }
 }
 
-fn dial(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<TcpStream, OpenError> {
+fn dial(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<TcpStream, OpenError> {
     let socket = crate::dial::connect(order.proxy_host, order.proxy_port, watch)?;
-    if let Ok(peer) = socket.peer_addr() {
-        note(&format!("connected to {} ({peer})", authority(order.proxy_host, order.proxy_port)));
+    if journal.is_verbose()
+        && let Ok(peer) = socket.peer_addr()
+    {
+        journal.step(&format!("connected to {} ({peer})", authority(order.proxy_host, order.proxy_port)));
     }
     Ok(socket)
 }

@@ -25,6 +25,7 @@ mod helper_farewell;
 mod helper_fdpass;
 mod helper_first_byte;
 mod helper_log;
+mod helper_settings;
 mod helper_stdio;
 mod helper_waits;
 mod life_cycle;
