@@ -69,7 +69,7 @@ mod tests {
         let (ssh, ssh_end) = UnixStream::pair().unwrap();
         let within = |limit| {
             let (released, hangs) = mpsc::channel();
-            let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit };
+            let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None };
             let error = await_thread(move || hangs.recv().map_err(io::Error::other), watch).unwrap_err();
             drop::<mpsc::Sender<Vec<SocketAddr>>>(released);
             error
@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn what_the_resolver_finds_or_does_not() {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + Duration::from_secs(60) };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
         let address: SocketAddr = "[::1]:22".parse().unwrap();
         assert_eq!(await_thread(move || Ok(vec![address]), watch).unwrap(), [address]);
         assert_eq!(resolve("::1", 22, watch).unwrap(), [address]);

@@ -1,10 +1,10 @@
 //! What the helper says, and where: stderr, and a log file for the many times that nobody sees stderr.
 //!
 //! ssh sends a helper's stderr to /dev/null under ControlPersist, and IDE extensions swallow it, so a failure must be
-//! readable in a file. Without a failure and without `-v`, nothing is said at all, and the file is not even
-//! looked for.
+//! readable in a file. Without a failure, without `-v` and without a VPS that is waited for, nothing is said at all, and
+//! the file is not even looked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,6 +15,7 @@ use rustix::fs::OFlags;
 
 use crate::failure::Failure;
 use crate::settings::{ConfigFile, env_vars, process_environment};
+use crate::terminal;
 use crate::text::printable;
 
 /// The program's name, as it stands before each message.
@@ -25,6 +26,8 @@ pub const PROGRAM: &str = "kohakuriver-proxy";
 pub struct Journal {
     verbose: bool,
     log: RefCell<Log>,
+    /// The terminal shows a line that the next one takes the place of.
+    moves: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Journal {
         let named = log_file.map(Path::to_owned);
         let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));
         let log = named.map_or(Log::Unsettled, Log::At);
-        Self { verbose, log: RefCell::new(log) }
+        Self { verbose, log: RefCell::new(log), moves: Cell::new(false) }
     }
 
     /// Takes what the configuration file, which need not be read again then, says of a log file.
@@ -63,8 +66,13 @@ impl Journal {
     /// Says a step, with `-v` only.
     pub fn step(&self, message: &str) {
         if self.verbose {
-            self.write(&format!("{PROGRAM}: {}\n", printable(message)));
+            self.line(message);
         }
+    }
+
+    /// Says it in a line.
+    pub(super) fn line(&self, message: &str) {
+        self.write(&format!("{PROGRAM}: {}\n", printable(message)));
     }
 
     /// Says why it failed.
@@ -72,7 +80,21 @@ impl Journal {
         self.write(&failure.render(PROGRAM));
     }
 
+    /// Shows `line` on the terminal until something else is said. It is not for the log file.
+    pub(super) fn show(&self, line: &str) {
+        self.moves.set(true);
+        say(&terminal::in_place(line));
+    }
+
+    /// Takes what [`Journal::show`] showed off the terminal.
+    pub(super) fn clear(&self) {
+        if self.moves.replace(false) {
+            say(&terminal::in_place(""));
+        }
+    }
+
     fn write(&self, lines: &str) {
+        self.clear();
         say(lines);
         if let Err(failure) = self.append(lines) {
             self.log.replace(Log::None);

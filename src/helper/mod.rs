@@ -23,7 +23,7 @@ pub use arguments::{Arguments, Asked, HELP, ProtocolChoice};
 pub use farewell::Farewell;
 pub use journal::{Journal, PROGRAM};
 
-use crate::dial::{Interrupted, Watch};
+use crate::dial::{Beside, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
 use crate::settings::{self, ConfigFile, Flags, Settings};
@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) ->
     };
     let stdout = std::io::stdout();
     let deadline = began + arguments.connect_timeout;
-    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline };
+    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline, beside: None };
     let task = match &target {
         Target::Vps(VpsRef::Id(id)) => Some(*id),
         Target::Vps(VpsRef::Name(name)) => {
@@ -114,8 +114,11 @@ fn settle(arguments: &Arguments, target: &Target, journal: &Journal) -> Result<S
     resolve(file)
 }
 
-/// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself, as far
-/// as patience goes; the watch that comes back, and the scene, have the deadline of the one that succeeded.
+/// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself.
+///
+/// One that has no yes yet ends with the patience. One that has goes on: its sshd gets the time for its first byte that it
+/// would have without `--wait`, so all of it takes no longer than the two times together. The watch that comes back, and
+/// the scene, have the deadline of that.
 fn open_patiently<'fd>(
     arguments: &Arguments,
     order: &Order<'fd>,
@@ -124,31 +127,30 @@ fn open_patiently<'fd>(
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(Tunnel, Watch<'fd>), Failure> {
-    let mut patience = arguments.wait.map(Patience::new);
-    if let Some(wait) = arguments.wait.filter(|wait| *wait < scene.limit) {
-        watch.deadline -= scene.limit - wait;
-        scene.limit = wait;
-    }
+    let limit = arguments.connect_timeout;
+    let patience = arguments.wait.map(|wait| Patience::new(watch.deadline - limit, wait, journal));
     loop {
-        let opened = open::open(order, watch, journal, farewell);
+        let deadline = patience.as_ref().map_or(watch.deadline, |patience| watch.deadline.min(patience.ends()));
+        let beside = patience.as_ref().map(|patience| patience as &dyn Beside);
+        scene.limit = limit.saturating_sub(watch.deadline - deadline);
+        let opened = open::open(order, Watch { deadline, beside, ..watch }, journal, farewell);
         // The line protocol may have been spoken, and signals are caught from then on.
         watch.signal = order.signals.caught();
         let error = match opened {
             Ok(tunnel) => {
-                patience.iter_mut().for_each(Patience::finish);
+                journal.clear();
+                scene.limit = limit;
                 return Ok((tunnel, watch));
             }
             Err(error) => error,
         };
         let failure = scene.not_opened(&error, order);
-        let Some(patience) = &mut patience else { return Err(failure) };
-        let paused = patience.pause(&error, failure.what(), watch);
-        if !matches!(paused, Ok(true)) {
-            patience.finish();
-            return Err(paused.map_or_else(|interrupted| scene.not_opened(&interrupted.into(), order), |_| failure));
+        let Some(patience) = &patience else { return Err(failure) };
+        match patience.pause(&error, failure.what(), watch) {
+            Ok(true) => watch.deadline = Instant::now() + limit,
+            Ok(false) => return Err(failure),
+            Err(interrupted) => return Err(scene.not_opened(&interrupted.into(), order)),
         }
-        scene.limit = patience.left().min(arguments.connect_timeout);
-        watch.deadline = Instant::now() + scene.limit;
     }
 }
 
