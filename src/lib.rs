@@ -13,7 +13,7 @@
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
 //!                  names  →  api, ssh  →  dial  →  relay, handshake
-//!                       failure, refusal, status, target, secret, seconds, settings, sys, text, usage
+//!                       failure, refusal, status, target, secret, seconds, settings, sys, terminal, text, usage
 //! ```
 //!
 //! # Promises
@@ -44,6 +44,7 @@ pub mod ssh;
 pub mod status;
 pub mod sys;
 pub mod target;
+pub mod terminal;
 pub mod text;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub mod usage;

@@ -3,6 +3,8 @@
 //! All of it is safe code over `rustix`. What only Linux has is answered with an error elsewhere, so that its callers
 //! fall back on what every UNIX has.
 
+mod ignored;
+
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -14,6 +16,8 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage};
+
+pub use ignored::IgnoredSignals;
 
 /// Idle time before the first keepalive probe.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@
 //! that keeps connections, would be half of its size.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -29,22 +29,32 @@ pub struct Direct<'w> {
     host: String,
     port: u16,
     base: String,
-    watch: Watch<'w>,
+    ssh: BorrowedFd<'w>,
+    signal: Option<BorrowedFd<'w>>,
+    deadline: Instant,
 }
 
 impl<'w> Api<Direct<'w>> {
-    /// A client of the API at `host:port`. Nothing is sent yet.
+    /// A client of the API at `host:port`. Nothing is sent yet, and nothing will be done beside its waits.
     pub fn direct(host: &str, port: u16, token: Option<Token>, watch: Watch<'w>) -> Self {
-        let base = format!("http://{}", authority(host, port));
-        Self::over(Direct { host: host.to_owned(), port, base, watch }, token)
+        Self::over(Direct::new(host, port, watch), token)
     }
 }
 
-impl Direct<'_> {
+impl<'w> Direct<'w> {
+    fn new(host: &str, port: u16, Watch { ssh, signal, deadline, .. }: Watch<'w>) -> Self {
+        let base = format!("http://{}", authority(host, port));
+        Self { host: host.to_owned(), port, base, ssh, signal, deadline }
+    }
+
+    fn until(&self, deadline: Instant) -> Watch<'w> {
+        Watch { ssh: self.ssh, signal: self.signal, deadline: deadline.min(self.deadline), beside: None }
+    }
+
     fn exchange(&self, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
-        let limit = self.watch.deadline.saturating_duration_since(Instant::now()).min(REQUEST_LIMIT);
-        let within = |limit| Watch { deadline: Instant::now() + limit, ..self.watch };
-        let (watch, connecting) = (within(limit), within(limit.min(CONNECT_LIMIT)));
+        let now = Instant::now();
+        let limit = self.deadline.saturating_duration_since(now).min(REQUEST_LIMIT);
+        let (watch, connecting) = (self.until(now + limit), self.until(now + limit.min(CONNECT_LIMIT)));
         let broke = |error: io::Error| unreachable(&self.base, error);
         let interrupted = |why| self.interrupted(why, limit);
         let socket = dial::connect(&self.host, self.port, connecting).map_err(|error| match error {
@@ -68,7 +78,7 @@ impl Direct<'_> {
     fn interrupted(&self, why: Interrupted, limit: Duration) -> ApiError {
         match why {
             Interrupted::Deadline => ApiError::Timeout { base: self.base.clone(), limit },
-            why => unreachable(&self.base, why),
+            why => why.into(),
         }
     }
 
@@ -93,8 +103,7 @@ impl Transport for Direct<'_> {
     }
 
     async fn pause(&self, time: Duration) -> Result<(), ApiError> {
-        let ended = self.watch.wait(&[], Some(Instant::now() + time));
-        ended.map(drop).map_err(|why| self.interrupted(why, time))
+        self.until(self.deadline).pause(Instant::now() + time).map_err(|why| self.interrupted(why, time))
     }
 }
 
@@ -251,9 +260,8 @@ mod tests {
     }
 
     fn get(port: u16, limit: Duration, ssh: &UnixStream) -> Result<Answer, ApiError> {
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit };
-        let direct = Direct { host: "127.0.0.1".into(), port, base: BASE.into(), watch };
-        wait(direct.get("/api/vps", Some(&Token::new("sekrit").unwrap())))
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None };
+        wait(Direct::new("127.0.0.1", port, watch).get("/api/vps", Some(&Token::new("sekrit").unwrap())))
     }
 
     #[test]

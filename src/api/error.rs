@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use crate::dial::Interrupted;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::sys;
@@ -39,6 +40,9 @@ pub enum ApiError {
         /// How long it had.
         limit: Duration,
     },
+    /// Nobody waits for the answer any more.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// An HTTP server that knows none of the paths of a Host.
     #[error("the server at {base} is no KohakuRiver Host: it knows neither /api{path} nor {path}")]
     NotAHost {
@@ -92,7 +96,7 @@ impl ApiError {
                 let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
                 chain(source.as_ref()).any(|error| error.downcast_ref().is_some_and(refused))
             }
-            Self::Timeout { .. } | Self::Body { .. } => false,
+            Self::Timeout { .. } | Self::Interrupted(_) | Self::Body { .. } => false,
         }
     }
 
@@ -142,6 +146,7 @@ impl ApiError {
                 failure.cause(self.to_string()).hint("read the Host's log: `journalctl -u kohakuriver-host` there")
             }
             Self::NotTaken { hint, .. } => failure.cause(self.to_string()).hint(*hint),
+            Self::Interrupted(why) => failure.because(why),
             Self::Base { .. } => failure.cause(self.to_string()).hint("write it as http://HOST:PORT"),
         }
     }

@@ -4,23 +4,22 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use kohakuriver_proxy::failure::Failure;
-use kohakuriver_proxy::helper::{self, Arguments, Asked, Journal};
+use kohakuriver_proxy::helper::{self, Arguments, Asked, Farewell, Journal};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args_os()) {
         Ok(Asked::Tunnel(arguments)) => arguments,
         Ok(Asked::Text(text)) => return print(text),
-        Err(failure) => {
-            let mut journal = Journal::new(false);
-            journal.log_early(None);
-            return fail(&failure, &mut journal);
-        }
+        Err(failure) => return fail(&failure, &Journal::new(false, None)),
     };
-    let mut journal = Journal::new(arguments.verbose);
-    match helper::run(&arguments, &mut journal) {
+    let journal = Journal::new(arguments.verbose, arguments.log_file.as_deref());
+    let mut farewell = Farewell::default();
+    let status = match helper::run(&arguments, &journal, &mut farewell) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => fail(&failure, &mut journal),
-    }
+        Err(failure) => fail(&failure, &journal),
+    };
+    farewell.say();
+    status
 }
 
 fn print(text: &str) -> ExitCode {
@@ -31,7 +30,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn fail(failure: &Failure, journal: &mut Journal) -> ExitCode {
+fn fail(failure: &Failure, journal: &Journal) -> ExitCode {
     journal.failure(failure);
     failure.exit_code()
 }

@@ -3,7 +3,6 @@
 //! Who waits for a Host that was asked to change something wants to know what became of it, so there a signal is heard
 //! and answered. Everywhere else it ends the process, as it does any program's.
 
-use std::fs;
 use std::future::pending;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::register_conditional_default;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::sys::IgnoredSignals;
 
 /// Ctrl-C, a hangup, and what kill(1) sends.
 const ASK_FOR_THE_END: [i32; 3] = [SIGINT, SIGHUP, SIGTERM];
@@ -27,9 +28,9 @@ pub(super) async fn unless_raised<T>(work: impl Future<Output = T>) -> Option<T>
 /// A signal that asks for the end, from the first poll on. One that this program ignores, as under nohup(1), is none; one
 /// that the system can't tell of ends the process.
 pub(super) async fn raised() {
-    let ignored = ignored();
+    let ignored = IgnoredSignals::now();
     let on = |number: i32| async move {
-        if is_in(ignored, number) {
+        if ignored.contains(number) {
             return pending().await;
         }
         match signal(SignalKind::from_raw(number)) {
@@ -53,11 +54,11 @@ static UNHEARD: AtomicBool = AtomicBool::new(true);
 struct Listener;
 
 impl Listener {
-    fn new(ignored: u64) -> Self {
+    fn new(ignored: IgnoredSignals) -> Self {
         static ONCE: Once = Once::new();
         // Tokio never takes its own handler back, which would swallow every later signal.
         ONCE.call_once(|| {
-            for number in ASK_FOR_THE_END.into_iter().filter(|&number| !is_in(ignored, number)) {
+            for number in ASK_FOR_THE_END.into_iter().filter(|&number| !ignored.contains(number)) {
                 let _ = register_conditional_default(number, &UNHEARD);
             }
         });
@@ -70,17 +71,4 @@ impl Drop for Listener {
     fn drop(&mut self) {
         UNHEARD.store(true, Ordering::SeqCst);
     }
-}
-
-/// The signals that this program ignores, a bit for each, the lowest for signal 1 (proc(5), `SigIgn`); none where the
-/// system doesn't tell.
-pub(super) fn ignored() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-}
-
-/// Whether a mask of [`ignored`] holds a signal.
-pub(super) fn is_in(mask: u64, number: i32) -> bool {
-    mask >> (number - 1) & 1 == 1
 }

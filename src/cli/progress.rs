@@ -6,13 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::{PROGRAM, ui};
+use super::PROGRAM;
+use crate::terminal::{self, FRAME};
 use crate::text::printable;
-
-/// How often the line moves.
-const FRAME: Duration = Duration::from_millis(100);
-
-const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 
 /// How long something may take before it is said that it does.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -64,7 +60,7 @@ impl Progress {
     /// In the manner `elsewhere` where stderr is no terminal.
     fn told_else(elsewhere: Manner) -> Self {
         let manner = match io::stderr().is_terminal() {
-            true if ui::is_dumb() => Manner::Lines,
+            true if terminal::is_dumb() => Manner::Lines,
             true => Manner::Moves,
             false => elsewhere,
         };
@@ -85,11 +81,7 @@ impl Progress {
 
     fn say(&mut self, what: &str) {
         match self.manner {
-            Manner::Moves => {
-                let elapsed = self.began.elapsed();
-                let frame = FRAMES[(elapsed.as_millis() / FRAME.as_millis()) as usize % FRAMES.len()];
-                draw(&format!("{frame} {what}; {} s", elapsed.as_secs()));
-            }
+            Manner::Moves => draw(&terminal::moving(what, self.began.elapsed())),
             Manner::Lines if self.said != what => print(&format!("{PROGRAM}: {what}; waiting\n")),
             Manner::Lines | Manner::Silent => {}
         }
@@ -122,15 +114,8 @@ impl Steps {
     }
 }
 
-/// `line` in the place of the one before it (ECMA-48: EL).
 fn draw(line: &str) {
-    print(&format!("\r{}\x1b[K", ui::cut(line, stderr_width())));
-}
-
-/// A line that is wider would leave its beginning behind.
-fn stderr_width() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
-    size.map(|size| usize::from(size.ws_col)).filter(|&width| width > 1).map_or(usize::MAX, |width| width - 1)
+    print(&terminal::in_place(line));
 }
 
 fn print(text: &str) {

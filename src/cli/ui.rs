@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::terminal::{columns, is_dumb};
 use crate::text::printable;
 
 /// Stands where there is no value.
@@ -37,11 +38,6 @@ impl Look {
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { width, colour: width.is_some() && !forbidden && !is_dumb() }
     }
-}
-
-/// A terminal that can't move its cursor.
-pub(super) fn is_dumb() -> bool {
-    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 /// Writes `text` to stdout.
@@ -130,41 +126,6 @@ pub(super) fn shown(value: &str) -> String {
     if text.is_empty() { NONE.to_owned() } else { text }
 }
 
-/// `text` in at most `width` columns.
-pub(super) fn cut(text: &str, width: usize) -> String {
-    if columns(text) <= width {
-        return text.to_owned();
-    }
-    let mut room = width.saturating_sub(1);
-    let fits = |c: &char| {
-        let left = room.checked_sub(char_columns(*c));
-        room = left.unwrap_or(0);
-        left.is_some()
-    };
-    text.chars().take_while(fits).chain(['…']).collect()
-}
-
-/// Columns that a terminal gives a text.
-pub(super) fn columns(text: &str) -> usize {
-    text.chars().map(char_columns).sum()
-}
-
-/// Columns that a terminal gives a character: none to a combining mark, two to the wide blocks of East Asian scripts
-/// and emoji (UAX #11), one to the rest. Coarse, but names of VPSes are what it is for.
-pub(super) fn char_columns(c: char) -> usize {
-    match u32::from(c) {
-        0x300..=0x36f | 0xe31 | 0xe34..=0xe3a | 0xe47..=0xe4e | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
-        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f => 2,
-        0xff00..=0xff60
-        | 0xffe0..=0xffe6
-        | 0x1f300..=0x1f64f
-        | 0x1f680..=0x1f6ff
-        | 0x1f900..=0x1f9ff
-        | 0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,18 +134,6 @@ mod tests {
     fn fields_name_their_values() {
         let text = fields(&[("Task ID", "42".into()), ("Name", String::new())]);
         assert_eq!(text, "Task ID  42\nName     -\n");
-    }
-
-    #[test]
-    fn text_is_measured_in_columns() {
-        for (text, wide) in
-            [("", 0), ("訓練機", 6), ("한글", 4), ("e\u{301}", 1), ("🚀", 2), ("ก้", 1), ("ｆ", 2), ("…", 1)]
-        {
-            assert_eq!(columns(text), wide, "{text}");
-        }
-        for (width, expected) in [(7, "訓練機x"), (6, "訓練…"), (5, "訓練…"), (4, "訓…"), (1, "…")] {
-            assert_eq!(cut("訓練機x", width), expected, "{width}");
-        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::progress::while_asking;
 use super::{PROGRAM, block_on, interrupt, ui};
 use crate::failure::Failure;
-use crate::seconds;
+use crate::{seconds, terminal};
 
 /// Seconds that `--watch` without a value stands for.
 pub(super) const DEFAULT: &str = "2";
@@ -95,7 +95,7 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
-        Self { in_place: ui::terminal_size().is_some() && !ui::is_dumb(), drawn: 0, shown_before: false }
+        Self { in_place: ui::terminal_size().is_some() && !terminal::is_dumb(), drawn: 0, shown_before: false }
     }
 
     /// Whether anybody still reads.
@@ -139,7 +139,7 @@ fn frame(text: &str, drawn: usize, width: usize, height: usize) -> (String, usiz
     let mut lines: Vec<String> = all[..kept].iter().map(|(line, _)| (*line).to_owned()).collect();
     let mut taken = all[..kept].iter().map(|(_, rows)| rows).sum();
     if kept < all.len() {
-        lines.push(ui::cut(&format!("… {} more", all.len() - kept), width));
+        lines.push(terminal::cut(&format!("… {} more", all.len() - kept), width));
         taken += 1;
     }
     let up = if drawn > 0 { format!("\x1b[{drawn}A") } else { String::new() };
@@ -153,7 +153,7 @@ fn rows(line: &str, width: usize) -> usize {
     if line.contains('\x1b') {
         return 1;
     }
-    let (rows, _) = line.chars().map(ui::char_columns).fold((1, 0), |(rows, column), wide| {
+    let (rows, _) = line.chars().map(terminal::char_columns).fold((1, 0), |(rows, column), wide| {
         if column + wide > width { (rows + 1, wide) } else { (rows, column + wide) }
     });
     rows

@@ -12,7 +12,7 @@ use std::net::TcpStream;
 
 pub use order::{ATTEMPT_DELAY, interleave};
 pub use resolve::resolve;
-pub use watch::{Interrupted, Watch};
+pub use watch::{Beside, Interrupted, Watch};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]

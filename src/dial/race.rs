@@ -94,7 +94,7 @@ mod tests {
 
     fn race_within(addresses: Vec<SocketAddr>, limit: Duration) -> Result<TcpStream, DialError> {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        race(addresses, Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit })
+        race(addresses, Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None })
     }
 
     /// An address that takes no connection: its backlog is full, so the kernel drops what else comes.

@@ -1,7 +1,7 @@
 //! From a name to its addresses, with a deadline.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
@@ -11,7 +11,11 @@ use rustix::event::PollFlags;
 
 use super::{DialError, Interrupted, Watch};
 
-/// The addresses of `host`, in the resolver's order. An address needs no look-up.
+/// In the order of RFC 6724; where nothing has the first one, or listens there, the kernel says so at once.
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+
+/// The addresses of `host`, in the resolver's order. An address needs no look-up, and neither does `localhost`, which
+/// has the same two everywhere (RFC 6761 §6.3).
 ///
 /// The system's resolver can't be interrupted, so it runs in a thread of its own, which is left behind when the
 /// deadline comes first; the process ends soon after.
@@ -21,6 +25,9 @@ use super::{DialError, Interrupted, Watch};
 pub fn resolve(host: &str, port: u16, watch: Watch<'_>) -> Result<Vec<SocketAddr>, DialError> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(LOOPBACK.map(|address| SocketAddr::new(address, port)).to_vec());
     }
     let name = host.to_owned();
     await_thread(move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect), watch)
@@ -62,7 +69,7 @@ mod tests {
         let (ssh, ssh_end) = UnixStream::pair().unwrap();
         let within = |limit| {
             let (released, hangs) = mpsc::channel();
-            let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit };
+            let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None };
             let error = await_thread(move || hangs.recv().map_err(io::Error::other), watch).unwrap_err();
             drop::<mpsc::Sender<Vec<SocketAddr>>>(released);
             error
@@ -77,11 +84,12 @@ mod tests {
     #[test]
     fn what_the_resolver_finds_or_does_not() {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + Duration::from_secs(60) };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
         let address: SocketAddr = "[::1]:22".parse().unwrap();
         assert_eq!(await_thread(move || Ok(vec![address]), watch).unwrap(), [address]);
         assert_eq!(resolve("::1", 22, watch).unwrap(), [address]);
-        assert!(resolve("localhost", 22, watch).unwrap().iter().all(|address| address.ip().is_loopback()));
+        assert_eq!(resolve("LocalHost", 22, watch).unwrap(), [address, "127.0.0.1:22".parse().unwrap()]);
         for (found, why) in [(Ok(Vec::new()), "the name has no address"), (Err(io::Error::other("no")), "no")] {
             assert_eq!(await_thread(|| found, watch).unwrap_err().to_string(), why);
         }

@@ -4,9 +4,12 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags};
 
 use crate::sys;
+
+/// How many entries of a wait are the watch's own: ssh's and the signal's.
+const OWN: usize = 2;
 
 /// What may end a wait before its time.
 #[derive(Clone, Copy)]
@@ -17,6 +20,14 @@ pub struct Watch<'fd> {
     pub signal: Option<BorrowedFd<'fd>>,
     /// When to give up.
     pub deadline: Instant,
+    /// What is done meanwhile.
+    pub beside: Option<&'fd dyn Beside>,
+}
+
+/// What goes on beside a wait, such as saying that there is one.
+pub trait Beside {
+    /// Does what is due, and says when there will be more to do.
+    fn tick(&self) -> Option<Instant>;
 }
 
 /// Why a wait ended without what it waited for.
@@ -47,14 +58,45 @@ impl Watch<'_> {
         wanted: &[(BorrowedFd<'_>, PollFlags)],
         until: Option<Instant>,
     ) -> Result<Vec<PollFlags>, Interrupted> {
-        let mut entries = vec![sys::entry(self.ssh, PollFlags::empty())];
+        let mut entries = Vec::from(self.entries());
         entries.extend(wanted.iter().map(|&(fd, flags)| sys::entry(fd, flags)));
-        entries.extend(self.signal.map(|signal| sys::entry(signal, PollFlags::IN)));
-        let until = until.map_or(self.deadline, |until| until.min(self.deadline));
-        let ready = sys::poll(&mut entries, Some(until))?;
+        self.poll(&mut entries, until)?;
+        Ok(entries[OWN..].iter().map(|entry| entry.revents()).collect())
+    }
 
-        let signalled = self.signal.is_some() && entries.last().is_some_and(|entry| !entry.revents().is_empty());
-        if signalled {
+    /// Waits until `fd` is ready for `flags`.
+    ///
+    /// # Errors
+    /// As for [`Watch::wait`].
+    pub fn wait_for(&self, fd: BorrowedFd<'_>, flags: PollFlags) -> Result<(), Interrupted> {
+        let [ssh, signal] = self.entries();
+        self.poll(&mut [ssh, signal, sys::entry(fd, flags)], None)
+    }
+
+    /// Waits until `until`.
+    ///
+    /// # Errors
+    /// As for [`Watch::wait`].
+    pub fn pause(&self, until: Instant) -> Result<(), Interrupted> {
+        self.poll(&mut self.entries(), Some(until))
+    }
+
+    /// What every wait begins its entries with.
+    fn entries(&self) -> [PollFd<'_>; OWN] {
+        let ssh = || sys::entry(self.ssh, PollFlags::empty());
+        [ssh(), self.signal.map_or_else(ssh, |signal| sys::entry(signal, PollFlags::IN))]
+    }
+
+    fn poll(&self, entries: &mut [PollFd<'_>], until: Option<Instant>) -> Result<(), Interrupted> {
+        let until = until.map_or(self.deadline, |until| until.min(self.deadline));
+        let ready = loop {
+            let due = self.beside.and_then(Beside::tick);
+            let ready = sys::poll(entries, Some(due.map_or(until, |due| due.min(until))))?;
+            if ready || Instant::now() >= until {
+                break ready;
+            }
+        };
+        if self.signal.is_some() && !entries[1].revents().is_empty() {
             return Err(Interrupted::Signal);
         }
         if sys::is_gone(&entries[0]) {
@@ -63,15 +105,7 @@ impl Watch<'_> {
         if !ready && Instant::now() >= self.deadline {
             return Err(Interrupted::Deadline);
         }
-        Ok(entries[1..=wanted.len()].iter().map(|entry| entry.revents()).collect())
-    }
-
-    /// Waits until `fd` is ready for `flags`.
-    ///
-    /// # Errors
-    /// As for [`Watch::wait`].
-    pub fn wait_for(&self, fd: BorrowedFd<'_>, flags: PollFlags) -> Result<(), Interrupted> {
-        self.wait(&[(fd, flags)], None).map(drop)
+        Ok(())
     }
 
     /// What `call` comes to once `fd` lets it: it is repeated, with a wait for `flags` in between, for as long as it
@@ -112,6 +146,7 @@ impl Watch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
     use std::io::Write;
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
@@ -126,6 +161,7 @@ mod tests {
             ssh: ssh.as_fd(),
             signal: Some(signal.as_fd()),
             deadline: Instant::now() + Duration::from_millis(milliseconds),
+            beside: None,
         };
         let wait = |milliseconds| watch(milliseconds).wait(&[(network.as_fd(), PollFlags::IN)], None);
 
@@ -142,8 +178,34 @@ mod tests {
     fn a_nearer_time_is_no_deadline() {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline };
-        let ready = watch.wait(&[], Some(Instant::now() + Duration::from_millis(5))).unwrap();
-        assert!(ready.is_empty());
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
+        watch.pause(Instant::now() + Duration::from_millis(5)).unwrap();
+    }
+
+    #[test]
+    fn what_is_done_beside_is_done_in_time_and_ends_no_wait() {
+        /// Due every millisecond; it has the network answer in the end.
+        struct Often(Cell<u32>, UnixStream);
+
+        impl Beside for Often {
+            fn tick(&self) -> Option<Instant> {
+                self.0.set(self.0.get() + 1);
+                if self.0.get() == 5 {
+                    (&self.1).write_all(b"x").unwrap();
+                }
+                Some(Instant::now() + Duration::from_millis(1))
+            }
+        }
+
+        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
+        let (network, network_end) = UnixStream::pair().unwrap();
+        let often = Often(Cell::new(0), network_end);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: Some(&often) };
+        watch.wait_for(network.as_fd(), PollFlags::IN).unwrap();
+        assert_eq!(often.0.get(), 5);
+        let until = Instant::now() + Duration::from_millis(5);
+        watch.pause(until).unwrap();
+        assert!(Instant::now() >= until && often.0.get() > 5);
     }
 }

@@ -12,7 +12,7 @@
 //! on this port, something else.
 
 use crate::handshake::http::{self, Framing};
-use crate::handshake::{MAX_HEAD, Step, first_line, head_end};
+use crate::handshake::{MAX_HEAD, Step, first_line, head_end, is_tls};
 use crate::secret::Token;
 use crate::text::{excerpt, excerpt_bytes};
 
@@ -27,6 +27,8 @@ pub enum Answer {
     OlderHost(String),
     /// An SSH server's banner: this port is an sshd, not a proxy.
     Ssh(String),
+    /// TLS, as an HTTPS server speaks it.
+    Tls,
     /// Something else that is no HTTP. Holds its first line, as far as it arrived.
     NotHttp(String),
     /// HTTP that can't be read, or whose head is longer than [`MAX_HEAD`]. Says which.
@@ -94,6 +96,9 @@ fn read_head(bytes: &[u8]) -> Step<Answer> {
     let starts = |prefix: &[u8]| bytes.iter().zip(prefix).all(|(a, b)| a == b);
     if bytes.len() < HTTP.len() && starts(HTTP) {
         return Step::Incomplete;
+    }
+    if is_tls(bytes) {
+        return Step::Done(Answer::Tls, bytes.len());
     }
     if !starts(HTTP) {
         return read_other(bytes, starts(b"ERROR ") || starts(b"b'ERROR '"), starts(b"SSH-"));
@@ -211,7 +216,9 @@ mod tests {
             (b"b'ERROR 'Invalid request format.\n", Answer::OlderHost("Invalid request format.".into())),
             (b"SSH-2.0-OpenSSH_9.2p1\r\n", Answer::Ssh("SSH-2.0-OpenSSH_9.2p1".into())),
             (b"220 mail.example ESMTP\r\n", Answer::NotHttp("220 mail.example ESMTP".into())),
-            (b"\x16\x03\x01", Answer::NotHttp(String::new())),
+            (b"\x15\x03\x01\0\x02\x02\n", Answer::Tls),
+            (b"\x16\x03\x01", Answer::Tls),
+            (b"\x01\x02", Answer::NotHttp(String::new())),
             (b"SUCCESS\n", Answer::NotHttp("SUCCESS".into())),
         ] {
             assert_eq!(read(bytes), Step::Done(expected, bytes.len()), "{}", bytes.escape_ascii());

@@ -7,7 +7,7 @@
 //! ```
 //! Only the exact line `SUCCESS` is success.
 
-use crate::handshake::{Step, first_line};
+use crate::handshake::{Step, first_line, is_tls};
 use crate::target::TaskId;
 use crate::text::excerpt_bytes;
 
@@ -36,6 +36,8 @@ pub enum Answer {
     Error(String),
     /// An SSH server's banner: this port is an sshd, not a proxy.
     Ssh(String),
+    /// TLS, as an HTTPS server speaks it.
+    Tls,
     /// Something that is no line protocol. Holds its first line, as far as it arrived.
     Other(String),
 }
@@ -47,6 +49,9 @@ pub fn request(task: TaskId) -> Vec<u8> {
 
 /// Reads the answer in everything that has arrived so far.
 pub fn read(bytes: &[u8]) -> Step<Answer> {
+    if is_tls(bytes) {
+        return Step::Done(Answer::Tls, bytes.len());
+    }
     let (line, eaten) = match first_line(bytes) {
         Some(found) => found,
         None if bytes.len() <= MAX_LINE => return Step::Incomplete,
@@ -95,6 +100,11 @@ mod tests {
             let with_banner = [answer, b"SSH-2.0-x\r\n"].concat();
             assert_eq!(read(&with_banner), Step::Done(expected, answer.len()));
         }
+    }
+
+    #[test]
+    fn tls_has_no_lines() {
+        assert_eq!(read(b"\x15\x03\x01\0\x02\x02F"), Step::Done(Answer::Tls, 7));
     }
 
     #[test]

@@ -61,6 +61,11 @@ pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
     None
 }
 
+/// The first byte of TLS: an alert, which is what an HTTPS server says to plain HTTP, or a handshake (RFC 8446 §5.1).
+fn is_tls(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(0x15 | 0x16))
+}
+
 /// The first line without its end, once that has arrived, and how many bytes it took.
 fn first_line(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let end = bytes.iter().position(|&b| b == b'\n')?;

@@ -84,7 +84,8 @@ Options:
                                      connect: HTTP CONNECT only
                                      request-tunnel: the older Hosts' line protocol only
       --connect-timeout <SECONDS>  Give up when the VPS has not said its first byte by then [default: 20]
-      --wait [<SECONDS>]           Keep trying while the VPS is starting, for 300 seconds unless told otherwise
+      --wait [<SECONDS>]           Keep trying while the VPS is starting, for 300 seconds unless told otherwise; the
+                                   tunnel that opens has --connect-timeout for its first byte all the same
       --log-file <PATH>            Append failures to this file; `%p` in it is the parent's process id
                                    [env: KOHAKURIVER_LOG_FILE]
   -v, --verbose                    Say each step on stderr

@@ -1,5 +1,6 @@
 //! What a user is told when there is no tunnel, or when one broke.
 
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -37,9 +38,7 @@ impl Scene {
                     .hint("try again; a longer limit is set with `--connect-timeout SECONDS`")
             }
             OpenError::Dial(DialError::Interrupted(Interrupted::SshGone | Interrupted::Signal, _))
-            | OpenError::Interrupted(_) => {
-                Failure::new(format!("gave up on {target} before the tunnel was open")).because(error)
-            }
+            | OpenError::Interrupted(_) => gave_up(&target.to_string(), error),
             OpenError::Dial(DialError::Resolve(why)) => cannot_reach()
                 .cause(format!("the name {} can't be resolved: {why}", order.proxy_host))
                 .hint("check the Host's name; `kohakuriver config show` names it and where it is set"),
@@ -64,6 +63,9 @@ impl Scene {
                     .because(error)
                     .hint("leave `--protocol` out: HTTP CONNECT takes any target")
             }
+            OpenError::Tls => no_proxy()
+                .because(error)
+                .hint("name a port that takes plain HTTP, as in `--proxy HOST:PORT`: TLS is not supported yet"),
             OpenError::Ssh(_) | OpenError::NotHttp(_) | OpenError::NotLine(_) | OpenError::Malformed(_) => {
                 no_proxy().because(error).hint(is_it_right)
             }
@@ -150,6 +152,11 @@ impl Scene {
             .because(error)
             .hint("leave `--fdpass` and `ProxyUseFdpass` out: bytes are piped then")
     }
+}
+
+/// Whoever wanted the tunnel wants it no more.
+pub(super) fn gave_up(target: &str, why: &(dyn Error + 'static)) -> Failure {
+    Failure::new(format!("gave up on {target} before the tunnel was open")).because(why)
 }
 
 fn no_connect(proxy: &str, error: &OpenError) -> Failure {

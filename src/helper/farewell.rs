@@ -23,9 +23,30 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long sshd has been silent when it is taken to have hung up: an older Host says nothing of it.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// Says the farewell and waits until the other side has hung up, for [`PATIENCE`] at most. Nothing about it is an
-/// error: whoever says it is leaving.
-pub(super) fn say(socket: &TcpStream) {
+/// The farewell that an older Host is owed at the end, if one is.
+#[derive(Debug, Default)]
+pub struct Farewell(Option<TcpStream>);
+
+impl Farewell {
+    /// Owes it to whoever is at the other end of this tunnel.
+    pub(super) fn owe(&mut self, tunnel: TcpStream) {
+        self.0 = Some(tunnel);
+    }
+
+    /// Says it, and waits until the other side has hung up, for [`PATIENCE`] at most. Nothing about it is an error:
+    /// whoever says it is leaving.
+    ///
+    /// stdin, stdout and stderr are at their end from then on: neither ssh nor a script that reads its stderr has to
+    /// wait for the Host. So it comes last.
+    pub fn say(self) {
+        if let Some(tunnel) = self.0 {
+            sys::release_stdio();
+            say(&tunnel);
+        }
+    }
+}
+
+fn say(socket: &TcpStream) {
     let deadline = Instant::now() + PATIENCE;
     if send(socket, deadline).is_err() {
         return;

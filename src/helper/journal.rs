@@ -1,80 +1,142 @@
 //! What the helper says, and where: stderr, and a log file for the many times that nobody sees stderr.
 //!
 //! ssh sends a helper's stderr to /dev/null under ControlPersist, and IDE extensions swallow it, so a failure must be
-//! readable in a file. Without a failure and without `-v`, nothing is said at all.
+//! readable in a file. Without a failure, without `-v` and without a VPS that is waited for, nothing is said at all, and
+//! the file is not even looked for.
 
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::fs::OFlags;
+
 use crate::failure::Failure;
-use crate::settings::{env_vars, process_environment};
+use crate::settings::{ConfigFile, env_vars, process_environment};
+use crate::terminal;
 use crate::text::printable;
 
 /// The program's name, as it stands before each message.
 pub const PROGRAM: &str = "kohakuriver-proxy";
 
 /// Where messages go.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Journal {
     verbose: bool,
-    file: Option<File>,
+    log: RefCell<Log>,
+    /// The terminal shows a line that the next one takes the place of.
+    moves: Cell<bool>,
+}
+
+#[derive(Debug)]
+enum Log {
+    /// Neither a flag nor the environment names a file; the configuration file may.
+    Unsettled,
+    /// Nothing was written yet.
+    At(PathBuf),
+    Open(PathBuf, File),
+    None,
 }
 
 impl Journal {
-    /// A journal on stderr alone.
-    pub fn new(verbose: bool) -> Self {
-        Self { verbose, file: None }
+    /// A journal on stderr and in the log file that this flag, or else the environment, or else the configuration file
+    /// names. Neither of the two files is opened before there is something to write.
+    pub fn new(verbose: bool, log_file: Option<&Path>) -> Self {
+        let named = log_file.map(Path::to_owned);
+        let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));
+        let log = named.map_or(Log::Unsettled, Log::At);
+        Self { verbose, log: RefCell::new(log), moves: Cell::new(false) }
     }
 
-    /// Writes to the file at `path`, too. A file that can't be opened costs a line on stderr, not the session.
-    pub fn log_to(&mut self, path: &Path) {
-        let path = expand(path, &parent_id());
-        // Messages name hosts and VPSes: they are the user's own.
-        let mut options = OpenOptions::new();
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.create(true).append(true).open(&path) {
-            Ok(file) => self.file = Some(file),
-            Err(error) => say(&format!("{PROGRAM}: cannot write the log file {}: {error}\n", path.display())),
+    /// Takes what the configuration file, which need not be read again then, says of a log file.
+    pub(super) fn settle(&self, log_file: Option<&Path>) {
+        let mut log = self.log.borrow_mut();
+        if matches!(*log, Log::Unsettled) {
+            *log = log_file.map_or(Log::None, |path| Log::At(path.to_owned()));
         }
     }
 
-    /// Writes to the file that the flag names, or else the environment: for a failure that comes before there are
-    /// settings.
-    pub fn log_early(&mut self, flag: Option<&Path>) {
-        let named = flag.map(Path::to_owned);
-        let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));
-        named.iter().for_each(|path| self.log_to(path));
+    /// Whether steps are said.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbose
     }
 
     /// Says a step, with `-v` only.
-    pub fn step(&mut self, message: &str) {
+    pub fn step(&self, message: &str) {
         if self.verbose {
-            self.write(&format!("{PROGRAM}: {}\n", printable(message)));
+            self.line(message);
         }
+    }
+
+    /// Says it in a line.
+    pub(super) fn line(&self, message: &str) {
+        self.write(&format!("{PROGRAM}: {}\n", printable(message)));
     }
 
     /// Says why it failed.
-    pub fn failure(&mut self, failure: &Failure) {
+    pub fn failure(&self, failure: &Failure) {
         self.write(&failure.render(PROGRAM));
     }
 
-    fn write(&mut self, lines: &str) {
-        say(lines);
-        if let Some(file) = &mut self.file {
-            let head = format!("{} [{}] ", humantime::format_rfc3339_seconds(SystemTime::now()), std::process::id());
-            let lines: String = lines.lines().map(|line| format!("{head}{line}\n")).collect();
-            // One write, so that lines of several helpers don't mix. If it fails there is nowhere left to say so.
-            let _ = file.write_all(lines.as_bytes());
+    /// Shows `line` on the terminal until something else is said. It is not for the log file.
+    pub(super) fn show(&self, line: &str) {
+        self.moves.set(true);
+        say(&terminal::in_place(line));
+    }
+
+    /// Takes what [`Journal::show`] showed off the terminal.
+    pub(super) fn clear(&self) {
+        if self.moves.replace(false) {
+            say(&terminal::in_place(""));
         }
+    }
+
+    fn write(&self, lines: &str) {
+        self.clear();
+        say(lines);
+        if let Err(failure) = self.append(lines) {
+            self.log.replace(Log::None);
+            say(&failure.render(PROGRAM));
+        }
+    }
+
+    fn append(&self, lines: &str) -> Result<(), Failure> {
+        let mut log = self.log.borrow_mut();
+        if matches!(*log, Log::Unsettled) {
+            *log = ConfigFile::load()?.log_file.map_or(Log::None, Log::At);
+        }
+        if let Log::At(path) = &*log {
+            let path = expand(path, &parent_id());
+            let file = open(&path).map_err(|error| unwritable(&path, &error))?;
+            *log = Log::Open(path, file);
+        }
+        let Log::Open(path, file) = &mut *log else { return Ok(()) };
+        let head = format!("{} [{}] ", humantime::format_rfc3339_seconds(SystemTime::now()), std::process::id());
+        let lines: String = lines.lines().map(|line| format!("{head}{line}\n")).collect();
+        // One write, so that lines of several helpers don't mix.
+        file.write_all(lines.as_bytes()).map_err(|error| unwritable(path, &error))
     }
 }
 
+fn open(path: &Path) -> io::Result<File> {
+    // A FIFO that nobody reads must not hold up the end.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    // Messages name hosts and VPSes: they are the user's own.
+    OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(path)
+}
+
+/// It costs lines on stderr, not the session.
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot write the log file {}", path.display()))
+        .because(error)
+        .hint("name another one; `kohakuriver config show` tells where it is set")
+}
+
 /// Unlike `eprint!`, stands a stderr that is closed.
-fn say(lines: &str) {
-    let _ = std::io::stderr().write_all(lines.as_bytes());
+fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn parent_id() -> String {

@@ -1,5 +1,6 @@
 //! The task id of a VPS that was named by its name.
 
+use super::explain::gave_up;
 use crate::api::{Api, ApiError, wait};
 use crate::dial::Watch;
 use crate::failure::Failure;
@@ -23,6 +24,7 @@ pub(super) fn task_id(
         ApiError::Timeout { base, .. } => Failure::new(format!("cannot look up VPS {name}"))
             .cause(format!("the Host API at {base} gave no answer in time"))
             .hint("use the task id: no look-up is needed then"),
+        ApiError::Interrupted(why) => gave_up(&format!("VPS {name}"), &why),
         error => error.about(&VpsRef::Name(name.to_owned()), client.base()),
     })
 }

@@ -20,12 +20,13 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 
 pub use arguments::{Arguments, Asked, HELP, ProtocolChoice};
+pub use farewell::Farewell;
 pub use journal::{Journal, PROGRAM};
 
-use crate::dial::{Interrupted, Watch};
+use crate::dial::{Beside, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
-use crate::settings::{self, Flags, Settings};
+use crate::settings::{self, ConfigFile, Flags, Settings};
 use crate::sys::{self, Kind};
 use crate::target::{Target, TargetError, VpsRef, authority};
 use explain::Scene;
@@ -33,32 +34,30 @@ use open::{Order, Tunnel};
 use patience::Patience;
 use signals::Signals;
 
-/// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh.
+/// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh. What is owed to an older
+/// Host then, `farewell` holds: it is for when everything has been said.
 ///
 /// # Errors
 /// When the tunnel can't be opened, is mute, or breaks.
-pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> {
-    let deadline = Instant::now() + arguments.connect_timeout;
-    let (host, port) = arguments.host_api.clone().map_or((None, None), |api| (Some(api.host), api.port));
-    let (proxy, log_file) = (arguments.proxy.clone(), arguments.log_file.clone());
-    let flags = Flags { host, port, proxy, log_file, ..Flags::default() };
-    let settings = Settings::load(flags).inspect_err(|_| journal.log_early(arguments.log_file.as_deref()))?;
-    if let Some(log_file) = &settings.log_file {
-        journal.log_to(&log_file.value);
-    }
+pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) -> Result<(), Failure> {
+    let began = Instant::now();
     let target = Target::parse(&arguments.target, arguments.port).map_err(|error| {
         Failure::usage(error.to_string()).hint(match error {
             TargetError::Port { .. } => "leave the port out; to reach another port of the VPS, forward it with ssh -L",
             _ => "name a task id: `kohakuriver vps list` shows which there are",
         })
     })?;
-    // Some other host's proxy must never see the token: it is the Host's.
+    let settings = settle(arguments, &target, journal)?;
     let token = match target {
+        // The line protocol has no place for one.
+        Target::Vps(VpsRef::Id(_)) if arguments.protocol == ProtocolChoice::RequestTunnel => None,
         Target::Vps(_) => settings::load_token()?,
+        // Some other host's proxy must never see the token: it is the Host's.
         Target::Foreign { .. } => None,
     };
     let stdout = std::io::stdout();
-    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline };
+    let deadline = began + arguments.connect_timeout;
+    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline, beside: None };
     let task = match &target {
         Target::Vps(VpsRef::Id(id)) => Some(*id),
         Target::Vps(VpsRef::Name(name)) => {
@@ -85,7 +84,7 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
         protocol: arguments.protocol,
         signals: &signals,
     };
-    let (tunnel, watch) = open_patiently(arguments, &order, watch, &mut scene, journal)?;
+    let (tunnel, watch) = open_patiently(arguments, &order, watch, &mut scene, journal, farewell)?;
     journal.step(&format!("the tunnel to {} is open", scene.target));
 
     if arguments.fdpass {
@@ -93,52 +92,76 @@ pub fn run(arguments: &Arguments, journal: &mut Journal) -> Result<(), Failure> 
         // ssh makes stdin and stdout one socket. Node.js makes a socket for each, where others make pipes.
         let apart = Kind::of(stdin.as_fd()) == Kind::UnixSocket && !sys::is_same(stdin.as_fd(), stdout.as_fd());
         if Kind::of(stdout.as_fd()) == Kind::UnixSocket && !apart {
-            return hand_over(&tunnel, watch, &scene, journal);
+            return hand_over(tunnel, watch, &scene, journal, farewell);
         }
         journal.step("stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass");
     }
-    pipe(&tunnel, watch, &scene)
+    pipe(tunnel, watch, &scene, farewell)
 }
 
-/// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself, as far
-/// as patience goes; the watch that comes back, and the scene, have the deadline of the one that succeeded.
+/// The settings. The configuration file is read only where it has a say in what is needed.
+fn settle(arguments: &Arguments, target: &Target, journal: &Journal) -> Result<Settings, Failure> {
+    let (host, port) = arguments.host_api.clone().map_or((None, None), |api| (Some(api.host), api.port));
+    let flags = Flags { host, port, proxy: arguments.proxy.clone(), ..Flags::default() };
+    let resolve = |file| Settings::resolve(flags.clone(), &settings::process_environment, file);
+    let settings = resolve(ConfigFile::default())?;
+    let looks_up = matches!(target, Target::Vps(VpsRef::Name(_)));
+    if settings.names_ssh_proxy() && (settings.names_api() || !looks_up) {
+        return Ok(settings);
+    }
+    let file = ConfigFile::load().inspect_err(|_| journal.settle(None))?;
+    journal.settle(file.log_file.as_deref());
+    resolve(file)
+}
+
+/// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself.
+///
+/// One that has no yes yet ends with the patience. One that has goes on: its sshd gets the time for its first byte that it
+/// would have without `--wait`, so all of it takes no longer than the two times together. The watch that comes back, and
+/// the scene, have the deadline of that.
 fn open_patiently<'fd>(
     arguments: &Arguments,
     order: &Order<'fd>,
     mut watch: Watch<'fd>,
     scene: &mut Scene,
-    journal: &mut Journal,
+    journal: &Journal,
+    farewell: &mut Farewell,
 ) -> Result<(Tunnel, Watch<'fd>), Failure> {
-    let mut patience = arguments.wait.map(Patience::new);
-    if let Some(wait) = arguments.wait.filter(|wait| *wait < scene.limit) {
-        watch.deadline -= scene.limit - wait;
-        scene.limit = wait;
-    }
+    let limit = arguments.connect_timeout;
+    let patience = arguments.wait.map(|wait| Patience::new(watch.deadline - limit, wait, journal));
     loop {
-        let opened = open::open(order, watch, &mut |step| journal.step(step));
+        let deadline = patience.as_ref().map_or(watch.deadline, |patience| watch.deadline.min(patience.ends()));
+        let beside = patience.as_ref().map(|patience| patience as &dyn Beside);
+        scene.limit = limit.saturating_sub(watch.deadline - deadline);
+        let opened = open::open(order, Watch { deadline, beside, ..watch }, journal, farewell);
         // The line protocol may have been spoken, and signals are caught from then on.
         watch.signal = order.signals.caught();
         let error = match opened {
             Ok(tunnel) => {
-                patience.iter_mut().for_each(Patience::finish);
+                journal.clear();
+                scene.limit = limit;
                 return Ok((tunnel, watch));
             }
             Err(error) => error,
         };
         let failure = scene.not_opened(&error, order);
-        let Some(patience) = &mut patience else { return Err(failure) };
-        let paused = patience.pause(&error, failure.what(), watch);
-        if !matches!(paused, Ok(true)) {
-            patience.finish();
-            return Err(paused.map_or_else(|interrupted| scene.not_opened(&interrupted.into(), order), |_| failure));
+        let Some(patience) = &patience else { return Err(failure) };
+        match patience.pause(&error, failure.what(), watch) {
+            Ok(true) => watch.deadline = Instant::now() + limit,
+            Ok(false) => return Err(failure),
+            Err(interrupted) => return Err(scene.not_opened(&interrupted.into(), order)),
         }
-        scene.limit = patience.left().min(arguments.connect_timeout);
-        watch.deadline = Instant::now() + scene.limit;
     }
 }
 
 /// Waits for the first byte, since a proxy's yes is not sshd's, and gives ssh the socket.
-fn hand_over(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene, journal: &mut Journal) -> Result<(), Failure> {
+fn hand_over(
+    tunnel: Tunnel,
+    watch: Watch<'_>,
+    scene: &Scene,
+    journal: &Journal,
+    farewell: &mut Farewell,
+) -> Result<(), Failure> {
     let socket = tunnel.socket.as_fd();
     let first = watch.wait_for(socket, PollFlags::IN);
     let first = first.and_then(|()| watch.until_done(socket, PollFlags::IN, || sys::peek(socket, &mut [0])));
@@ -147,7 +170,7 @@ fn hand_over(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene, journal: &mut Jou
         Ok(Ok(_)) if sys::peek(watch.ssh, &mut [0]).is_ok_and(|bytes| bytes > 0) => {
             // libssh makes one socket for both ends too, but speaks SSH over it; who waits for a socket is silent.
             journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
-            return pipe(tunnel, watch, scene);
+            return pipe(tunnel, watch, scene, farewell);
         }
         Ok(Ok(_)) => match relay::pass(watch.ssh, &tunnel.socket) {
             Ok(()) => {
@@ -162,33 +185,29 @@ fn hand_over(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene, journal: &mut Jou
             Failure::new(format!("gave up on {} before its sshd said anything", scene.target)).because(&interrupted)
         }
     };
-    leave(tunnel);
+    leave(tunnel, farewell);
     Err(failure)
 }
 
-fn pipe(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene) -> Result<(), Failure> {
+fn pipe(tunnel: Tunnel, watch: Watch<'_>, scene: &Scene, farewell: &mut Farewell) -> Result<(), Failure> {
     let (stdin, socket): (_, &TcpStream) = (std::io::stdin(), &tunnel.socket);
     let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, socket };
     let rules = Rules { first_byte_by: watch.deadline, signal: watch.signal, server_passes_end_on: !tunnel.is_line };
     let result = match relay::run(ends, rules).unwrap_or_else(End::Broken) {
         End::ServerClosed => return Ok(()),
         End::ServerClosedMute => return Err(scene.closed_mute()),
-        End::ReaderGone | End::Signal => {
-            // Nothing more will be said. A pipe that the user reads ssh's stderr from must not stay open for that long.
-            sys::release_stdio();
-            Ok(())
-        }
+        End::ReaderGone | End::Signal => Ok(()),
         End::Mute => Err(scene.mute()),
         // It need not be the connection that broke: a file that stdout is may be full.
         End::Broken(error) => Err(scene.broke(&error)),
     };
-    leave(tunnel);
+    leave(tunnel, farewell);
     result
 }
 
 /// Leaves a tunnel that the server has not closed.
-fn leave(tunnel: &Tunnel) {
+fn leave(tunnel: Tunnel, farewell: &mut Farewell) {
     if tunnel.is_line {
-        farewell::say(&tunnel.socket);
+        farewell.owe(tunnel.socket);
     }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::arguments::ProtocolChoice;
-use super::farewell;
+use super::farewell::Farewell;
+use super::journal::Journal;
 use super::signals::Signals;
 use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::connect::{self, Refused};
@@ -84,10 +85,13 @@ pub(super) enum OpenError {
     #[error("an SSH server answered: `{0}`")]
     Ssh(String),
     /// Something listens there that is no proxy of either kind.
-    #[error("its answer is no HTTP: `{0}`")]
+    #[error("its answer is no HTTP{}", quoted(.0))]
     NotHttp(String),
+    /// Something listens there that wants TLS first.
+    #[error("it speaks TLS, as an HTTPS server does")]
+    Tls,
     /// Something listens there that doesn't speak the line protocol.
-    #[error("its answer is not that of a Host: `{0}`")]
+    #[error("its answer is not that of a Host{}", quoted(.0))]
     NotLine(String),
     /// HTTP that can't be read.
     #[error("its answer can't be read: {0}")]
@@ -97,23 +101,28 @@ pub(super) enum OpenError {
 /// Opens the tunnel.
 ///
 /// # Errors
-/// When no tunnel was opened; the connection is closed then, with a farewell where one is due.
-pub(super) fn open(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
+/// When no tunnel was opened; the connection is closed then, or kept for the `farewell` that is owed.
+pub(super) fn open(
+    order: &Order<'_>,
+    watch: Watch<'_>,
+    journal: &Journal,
+    farewell: &mut Farewell,
+) -> Result<Tunnel, OpenError> {
     if order.protocol != ProtocolChoice::RequestTunnel {
-        match open_with_connect(order, watch, note) {
+        match open_with_connect(order, watch, journal) {
             // Only this answer means an older Host. A time-out, a bare close or an HTTP error must not bring a second
             // session on the VPS.
             Err(OpenError::OlderHost(_)) if order.protocol == ProtocolChoice::Auto && order.task.is_some() => {
-                note("an older Host answers: asking again in its line protocol");
+                journal.step("an older Host answers: asking again in its line protocol");
             }
             result => return result,
         }
     }
-    open_with_line(order, watch, note)
+    open_with_line(order, watch, journal, farewell)
 }
 
-fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
-    let socket = dial(order, watch, note)?;
+fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<Tunnel, OpenError> {
+    let socket = dial(order, watch, journal)?;
     let request = connect::request(&order.authority, order.token);
     match exchange(&socket, &request, connect::read, watch)? {
         connect::Answer::Established => Ok(Tunnel { socket, is_line: false }),
@@ -124,22 +133,28 @@ fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&
         }
         connect::Answer::OlderHost(text) => Err(OpenError::OlderHost(text)),
         connect::Answer::Ssh(banner) => Err(OpenError::Ssh(banner)),
+        connect::Answer::Tls => Err(OpenError::Tls),
         connect::Answer::NotHttp(text) => Err(OpenError::NotHttp(text)),
         connect::Answer::Malformed(why) => Err(OpenError::Malformed(why)),
     }
 }
 
-fn open_with_line(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<Tunnel, OpenError> {
+fn open_with_line(
+    order: &Order<'_>,
+    watch: Watch<'_>,
+    journal: &Journal,
+    farewell: &mut Farewell,
+) -> Result<Tunnel, OpenError> {
     let Some(task) = order.task else {
         return Err(OpenError::NoVps);
     };
     order.signals.catch().map_err(Interrupted::Wait)?;
     let watch = Watch { signal: order.signals.caught(), ..watch };
-    let socket = dial(order, watch, note)?;
+    let socket = dial(order, watch, journal)?;
     let answer = match exchange(&socket, &line::request(task), line::read, watch) {
         Err(error @ OpenError::Interrupted(_)) => {
             // Its SUCCESS may be on the way.
-            farewell::say(&socket);
+            farewell.owe(socket);
             return Err(error);
         }
         answer => answer?,
@@ -148,14 +163,17 @@ fn open_with_line(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str
         line::Answer::Success => Ok(Tunnel { socket, is_line: true }),
         line::Answer::Error(text) => Err(OpenError::LineRefused(text)),
         line::Answer::Ssh(banner) => Err(OpenError::Ssh(banner)),
+        line::Answer::Tls => Err(OpenError::Tls),
         line::Answer::Other(text) => Err(OpenError::NotLine(text)),
     }
 }
 
-fn dial(order: &Order<'_>, watch: Watch<'_>, note: &mut dyn FnMut(&str)) -> Result<TcpStream, OpenError> {
+fn dial(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<TcpStream, OpenError> {
     let socket = crate::dial::connect(order.proxy_host, order.proxy_port, watch)?;
-    if let Ok(peer) = socket.peer_addr() {
-        note(&format!("connected to {} ({peer})", authority(order.proxy_host, order.proxy_port)));
+    if journal.is_verbose()
+        && let Ok(peer) = socket.peer_addr()
+    {
+        journal.step(&format!("connected to {} ({peer})", authority(order.proxy_host, order.proxy_port)));
     }
     Ok(socket)
 }
@@ -206,6 +224,11 @@ fn take(socket: &TcpStream, mut count: usize, watch: Watch<'_>) -> Result<(), Op
         }
     }
     Ok(())
+}
+
+/// Foreign text behind what is said of it, unless nothing of it can be shown.
+fn quoted(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": `{text}`") }
 }
 
 /// The body of a refusal as far as it comes soon; it only explains, so nothing about it is an error.

@@ -2,14 +2,15 @@
 //!
 //! Only an answer that promises a VPS soon is waited out. Anything else, a stopped VPS above all, ends it at once.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::cell::{Cell, RefCell};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use super::journal::PROGRAM;
+use super::journal::Journal;
 use super::open::OpenError;
-use crate::dial::{Interrupted, Watch};
+use crate::dial::{Beside, Interrupted, Watch};
 use crate::refusal::Refusal;
-use crate::text::printable;
+use crate::terminal::{self, FRAME};
 
 /// Pauses between the first tries; the last one is kept to.
 const PAUSES: [Duration; 4] =
@@ -18,40 +19,36 @@ const PAUSES: [Duration; 4] =
 /// Longest pause, whatever a proxy's `Retry-After` asks for.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// What is left of the time for the last try.
+/// What is left of the time for the last try to get its yes.
 const LAST_TRY: Duration = Duration::from_millis(250);
 
 /// When an IDE that waits is told that it won't live to see the VPS: most give up after 15 s.
 const IDE_PATIENCE: Duration = Duration::from_secs(12);
 
-/// How often the line on a terminal moves.
-const FRAME: Duration = Duration::from_millis(100);
-
-const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
-
 /// How far the waiting is.
-pub(super) struct Patience {
+pub(super) struct Patience<'j> {
+    journal: &'j Journal,
     began: Instant,
     ends: Instant,
-    tries: usize,
-    said: Option<String>,
-    warned: bool,
+    tries: Cell<usize>,
+    /// Why there is no tunnel yet, once a try has been promised one.
+    why: RefCell<Option<String>>,
+    warned: Cell<bool>,
     terminal: bool,
 }
 
-impl Patience {
-    /// Waiting that ends `limit` from now.
-    pub(super) fn new(limit: Duration) -> Self {
-        let began = Instant::now();
+impl<'j> Patience<'j> {
+    /// Waiting that lasts for `limit` from `began` on.
+    pub(super) fn new(began: Instant, limit: Duration, journal: &'j Journal) -> Self {
         // A terminal that can't move its cursor is written to as a file is.
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let terminal = std::io::stderr().is_terminal() && !dumb;
-        Self { began, ends: began + limit, tries: 0, said: None, warned: false, terminal }
+        let terminal = std::io::stderr().is_terminal() && !terminal::is_dumb();
+        let (tries, why, warned) = (Cell::default(), RefCell::default(), Cell::default());
+        Self { journal, began, ends: began + limit, tries, why, warned, terminal }
     }
 
-    /// How long it still lasts.
-    pub(super) fn left(&self) -> Duration {
-        self.ends.saturating_duration_since(Instant::now())
+    /// When it ends.
+    pub(super) fn ends(&self) -> Instant {
+        self.ends
     }
 
     /// Waits before the next try, when `error` promises that one may succeed and there is time for it. `what` says why
@@ -59,59 +56,49 @@ impl Patience {
     ///
     /// # Errors
     /// When a signal or the end of ssh comes first.
-    pub(super) fn pause(&mut self, error: &OpenError, what: &str, watch: Watch<'_>) -> Result<bool, Interrupted> {
+    pub(super) fn pause(&self, error: &OpenError, what: &str, watch: Watch<'_>) -> Result<bool, Interrupted> {
         let Some(asked) = promise(error) else { return Ok(false) };
-        let own = PAUSES[self.tries.min(PAUSES.len() - 1)];
+        let own = PAUSES[self.tries.get().min(PAUSES.len() - 1)];
         let now = Instant::now();
         let until = now + asked.unwrap_or(own).max(own).min(MAX_PAUSE);
-        self.tries += 1;
+        self.tries.set(self.tries.get() + 1);
         // The last try comes just before the end, so that the whole time is used.
         let until = until.min(self.ends.checked_sub(LAST_TRY).unwrap_or(now));
         if until <= now {
             return Ok(false);
         }
         self.say(what);
-        let watch = Watch { deadline: self.ends, ..watch };
-        while Instant::now() < until {
-            self.warn();
-            self.draw(what);
-            let frame = if self.terminal { FRAME } else { Duration::from_secs(1) };
-            watch.wait(&[], Some(until.min(Instant::now() + frame)))?;
-        }
+        Watch { deadline: self.ends, beside: Some(self), ..watch }.pause(until)?;
         Ok(true)
     }
 
-    /// Takes the moving line off the terminal. To be called when waiting is over.
-    pub(super) fn finish(&mut self) {
-        if self.terminal && self.tries > 0 {
-            print("\r\x1b[K");
-        }
-    }
-
     /// One line for each new reason; a terminal has its moving line instead.
-    fn say(&mut self, what: &str) {
-        if !self.terminal && self.said.as_deref() != Some(what) {
-            let left = self.left().as_secs_f64().ceil();
-            print(&format!("{PROGRAM}: {}; waiting up to {left} s\n", printable(what)));
-            self.said = Some(what.to_owned());
+    fn say(&self, what: &str) {
+        if self.why.borrow().as_deref() == Some(what) {
+            return;
         }
+        if !self.terminal {
+            let left = self.ends.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
+            self.journal.line(&format!("{what}; waiting up to {left} s"));
+        }
+        self.why.replace(Some(what.to_owned()));
     }
+}
 
-    fn draw(&self, what: &str) {
+/// Between two tries and within one: an older Host takes up to 15 s for its answer.
+impl Beside for Patience<'_> {
+    fn tick(&self) -> Option<Instant> {
+        let why = self.why.borrow();
+        let why = why.as_deref()?;
+        if !self.warned.get() && self.began.elapsed() >= IDE_PATIENCE {
+            self.warned.set(true);
+            self.journal.line("it is still starting; if your editor gives up now, its next try will find it");
+        }
         if self.terminal {
-            let elapsed = self.began.elapsed();
-            let frame = FRAMES[(elapsed.as_millis() / FRAME.as_millis()) as usize % FRAMES.len()];
-            print(&format!("\r{frame} {}; {} s\x1b[K", printable(what), elapsed.as_secs()));
+            self.journal.show(&terminal::moving(why, self.began.elapsed()));
+            return Some(Instant::now() + FRAME);
         }
-    }
-
-    fn warn(&mut self) {
-        if !self.warned && self.began.elapsed() >= IDE_PATIENCE {
-            self.warned = true;
-            let line =
-                format!("{PROGRAM}: it is still starting; if your editor gives up now, its next try will find it");
-            print(&format!("{}{line}\n", if self.terminal { "\r\x1b[K" } else { "" }));
-        }
+        (!self.warned.get()).then(|| self.began + IDE_PATIENCE)
     }
 }
 
@@ -128,11 +115,6 @@ fn promise(error: &OpenError) -> Option<Option<Duration>> {
         },
         _ => None,
     }
-}
-
-/// Unlike `eprint!`, stands a stderr that is closed.
-fn print(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

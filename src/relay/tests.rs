@@ -5,6 +5,11 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 
+use pattern::pattern;
+
+#[path = "../../tests/it/support/pattern.rs"]
+mod pattern;
+
 const SOON: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -53,11 +58,6 @@ impl Rig {
         drop((stdin, stdout, server));
         end
     }
-}
-
-/// Bytes whose loss, doubling or mixing up shows.
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length as u64).flat_map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).to_le_bytes()).take(length).collect()
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::failure::Failure;
+
 /// The keys a configuration file may hold, all optional.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct ConfigFile {
@@ -58,6 +60,19 @@ pub enum ConfigFileError {
 }
 
 impl ConfigFile {
+    /// The user's own.
+    ///
+    /// # Errors
+    /// Those of [`ConfigFile::read`].
+    pub fn load() -> Result<Self, Failure> {
+        let Some(path) = super::config_path() else { return Ok(Self::default()) };
+        Self::read(&path).map_err(|error| {
+            Failure::usage(format!("cannot use the configuration file {}", path.display()))
+                .because(&error)
+                .hint("correct it, or move it away; the README lists every setting")
+        })
+    }
+
     /// The file at `path`; an absent one is an empty one.
     ///
     /// # Errors

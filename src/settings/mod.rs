@@ -61,6 +61,13 @@ pub enum Source {
     Default,
 }
 
+impl Source {
+    /// Whether it wins over the configuration file.
+    fn is_above_file(&self) -> bool {
+        matches!(self, Self::Flag | Self::Env(_))
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -112,15 +119,7 @@ impl Settings {
     /// # Errors
     /// When the file, or a variable of the environment, holds what no setting takes.
     pub fn load(flags: Flags) -> Result<Self, Failure> {
-        let file = match config_path() {
-            None => ConfigFile::default(),
-            Some(path) => ConfigFile::read(&path).map_err(|error| {
-                Failure::usage(format!("cannot use the configuration file {}", path.display()))
-                    .because(&error)
-                    .hint("correct it, or move it away; the README lists every setting")
-            })?,
-        };
-        Self::resolve(flags, &process_environment, file)
+        Self::resolve(flags, &process_environment, ConfigFile::load()?)
     }
 
     /// Resolves `flags` against an environment and a file that were read before.
@@ -151,6 +150,17 @@ impl Settings {
             gateway_admin,
             log_file: pick_optional(flags.log_file, env_log, file.log_file),
         })
+    }
+
+    /// Whether the SSH proxy is named by something that the configuration file has no say over.
+    pub fn names_ssh_proxy(&self) -> bool {
+        let has_port = |proxy: &ProxyAddress| proxy.port.is_some() || self.ssh_proxy_port.source.is_above_file();
+        self.proxy.as_ref().is_some_and(|proxy| proxy.source.is_above_file() && has_port(&proxy.value))
+    }
+
+    /// The same of the Host's API.
+    pub fn names_api(&self) -> bool {
+        self.host.source.is_above_file() && self.port.source.is_above_file()
     }
 
     /// The base of the Host's API, as `http://host:port`.
@@ -304,6 +314,27 @@ mod tests {
         assert_eq!(settings.ssh_proxy(), ("door".into(), 8002));
         let flags = Flags { proxy: Some("[::1]:9".parse().unwrap()), ..Flags::default() };
         assert_eq!(resolve(flags, &[], r#"{"proxy":"door"}"#).unwrap().ssh_proxy(), ("::1".into(), 9));
+    }
+
+    #[test]
+    fn what_a_configuration_file_has_a_say_over() {
+        let proxy = |text: &str| Flags { proxy: Some(text.parse().unwrap()), ..Flags::default() };
+        let names = |flags, env: &[_]| {
+            let settings = resolve(flags, env, "{}").unwrap();
+            (settings.names_ssh_proxy(), settings.names_api())
+        };
+        let port = [("KOHAKURIVER_SSH_PROXY_PORT", "9")];
+        assert_eq!(names(proxy("door:9"), &[]), (true, false));
+        assert_eq!(names(proxy("door"), &[]), (false, false));
+        assert_eq!(names(proxy("door"), &port), (true, false));
+        // The file's `proxy` wins over the Host of the environment.
+        assert_eq!(names(Flags::default(), &[port[0], ("KOHAKURIVER_HOST", "head")]), (false, false));
+        let api = Flags { host: Some("head".into()), ..proxy("door:9") };
+        assert_eq!(names(api.clone(), &[]), (true, false));
+        assert_eq!(names(api, &[("KOHAKURIVER_PORT", "9")]), (true, true));
+        let file = r#"{"host":"head","port":9,"proxy":"door:9"}"#;
+        let settings = resolve(Flags::default(), &[], file).unwrap();
+        assert!(!settings.names_ssh_proxy() && !settings.names_api());
     }
 
     #[test]

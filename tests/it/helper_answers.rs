@@ -146,10 +146,19 @@ fn what_is_no_proxy_is_named_for_what_it_is() {
     for (answer, cause) in [
         ("SSH-2.0-OpenSSH_9.2\r\n", "an SSH server answered: `SSH-2.0-OpenSSH_9.2`"),
         ("220 mail.example ESMTP\r\n", "its answer is no HTTP: `220 mail.example ESMTP`"),
+        ("\u{1}\u{2}\n", "its answer is no HTTP"),
         ("HTTP/1.1 abc\r\n\r\n", "its answer can't be read: its head is not HTTP"),
     ] {
         fails(&proxy([answer]), &[ID], &no_proxy(cause));
     }
+    // What an HTTPS server says to plain HTTP.
+    fails(
+        &proxy([b"\x15\x03\x03\0\x02\x02\x46"]),
+        &[ID],
+        "kohakuriver-proxy: what answers at PROXY is no SSH proxy\n  \
+         caused by: it speaks TLS, as an HTTPS server does\n  \
+         hint: name a port that takes plain HTTP, as in `--proxy HOST:PORT`: TLS is not supported yet\n",
+    );
 }
 
 #[test]

@@ -8,11 +8,12 @@ use std::time::Duration;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
 
-use crate::helper_ends::{open, pattern};
+use crate::support::far_end::open;
 use crate::support::gateway::{Gateway, NODE, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
+use crate::support::pattern::pattern;
 use crate::support::peers::{Peer, read_head};
 use crate::support::processes::{descriptors, kill, settles, sockets, with_argument};
 use crate::support::proxies::{Proxy, tinyproxy};

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
+use crate::support::far_end::{BANNER, YES, mute, tunnels};
 use crate::support::gateway::NODE;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
@@ -18,11 +20,10 @@ use crate::support::peers::{Peer, read_head};
 use crate::support::processes::{descriptors, has_open, settles};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, Spawned, handed_over, helper};
+use crate::support::spawned::{Ends, Spawned, handed_over, helper, logged};
 use crate::support::sshd::Sshd;
 use crate::support::tools::older_host_python;
 
-const BANNER: &[u8] = b"SSH-2.0-Test\r\n";
 const OPEN: &str = "HTTP/1.1 200 OK\r\n\r\nSSH-2.0-Test\r\n";
 const STARTING: &str = "VPS 7323718749301768192 is starting (status: pending)";
 const BOOTING: &str = "VPS 7323718749301768192 is starting: its sshd does not listen yet";
@@ -85,11 +86,12 @@ fn ssh_is_handed_the_socket_of_the_try_that_succeeds() {
     spawned.ends_with(0, &waiting(STARTING, 60));
 }
 
-/// Runs `command` with its stderr on a terminal: all that appeared there.
-fn on_a_terminal(mut command: Command) -> String {
+/// Runs `command` with its stderr on a terminal of so many columns: all that appeared there.
+fn on_a_terminal(mut command: Command, columns: u16) -> String {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();
+    tcsetwinsize(&ours, Winsize { ws_col: columns, ws_row: 24, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     let name = ptsname(&ours, Vec::new()).unwrap();
     let theirs = File::options().write(true).open(name.to_str().unwrap()).unwrap();
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(theirs).spawn().unwrap();
@@ -107,18 +109,29 @@ fn on_a_terminal(mut command: Command) -> String {
 #[test]
 fn a_terminal_shows_one_line_that_moves_and_goes() {
     let home = Home::new();
-    let on = |terminal: &str| {
+    let on = |terminal: &str, columns, more: &[&str]| {
         let proxy = proxy([starting(0), OPEN.to_owned()]);
-        let mut command = helper(&home, proxy.address, &["--wait", "60", ID]);
+        let mut command = helper(&home, proxy.address, &[more, &["--wait", "60", ID]].concat());
         command.env("TERM", terminal);
-        on_a_terminal(command)
+        on_a_terminal(command, columns)
     };
-    let shown = on("xterm");
+    let shown = on("xterm", 120, &[]);
     for frame in ['/', '-', '\\'] {
         assert!(shown.contains(&format!("\r{frame} {STARTING}; 0 s\x1b[K")), "{shown:?}");
     }
     assert!(shown.ends_with("\r\x1b[K") && !shown.contains('\n'), "{shown:?}");
-    assert_eq!(on("dumb"), waiting(STARTING, 60).replace('\n', "\r\n"));
+    for dumb in ["dumb", ""] {
+        assert_eq!(on(dumb, 120, &[]), waiting(STARTING, 60).replace('\n', "\r\n"));
+    }
+    // A line that is too wide would go on in the next one, and stay.
+    let shown = on("xterm", 40, &[]);
+    for frame in ['/', '-', '\\'] {
+        assert!(shown.contains(&format!("\r{frame} VPS 7323718749301768192 is starting …\x1b[K")), "{shown:?}");
+    }
+    assert!(shown.split('\r').all(|line| line.trim_end_matches("\x1b[K").chars().count() < 40), "{shown:?}");
+    // What is said beside it stands in a line of its own.
+    let shown = on("xterm", 120, &["-v"]);
+    assert!(shown.contains("; 0 s\x1b[K\r\x1b[Kkohakuriver-proxy: connected to "), "{shown:?}");
 }
 
 #[test]
@@ -247,6 +260,72 @@ fn at_twelve_seconds_an_ide_is_told_to_try_again() {
     );
 }
 
+/// A try may take an older Host 15 s, and the 12 s may end in the middle of one.
+#[test]
+fn at_twelve_seconds_an_ide_is_told_within_a_try_too() {
+    let (told, answers) = mpsc::channel();
+    let (answers, tries) = (Mutex::new(answers), AtomicUsize::new(0));
+    let proxy = Peer::serve(move |mut stream| {
+        read_head(&mut stream)?;
+        if tries.fetch_add(1, Ordering::SeqCst) == 0 {
+            stream.write_all(starting(0).as_bytes())?;
+        } else {
+            answers.lock().unwrap().recv()?;
+            stream.write_all(OPEN.as_bytes())?;
+        }
+        Ok(())
+    });
+    let home = Home::new();
+    let args = ["--wait", "60", "--log-file", "helper.log", ID];
+    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &args);
+    let said = [spawned.stderr_line(), spawned.stderr_line()];
+    told.send(()).unwrap();
+    assert_eq!(spawned.read_all(), BANNER);
+    spawned.ends_with(0, "");
+    assert_eq!(said[0], waiting(STARTING, 60));
+    assert!(said[1].contains("its next try will find it"), "{said:?}");
+    assert_eq!(proxy.accepted(), 2);
+    assert_eq!(logged(&home.join("helper.log")), said.map(|line| line.trim_end().to_owned()));
+}
+
+/// The last try comes just before the end, and an sshd that has just been started may be slow.
+#[test]
+fn a_try_that_got_its_yes_has_the_usual_time_for_the_first_byte() {
+    let home = Home::new();
+    let slow = || {
+        let tries = AtomicUsize::new(0);
+        Peer::serve(move |mut stream| {
+            read_head(&mut stream)?;
+            if tries.fetch_add(1, Ordering::SeqCst) == 0 {
+                stream.write_all(starting(0).as_bytes())?;
+                return Ok(());
+            }
+            stream.write_all(YES)?;
+            // The waiting is over then.
+            std::thread::sleep(Duration::from_secs(2));
+            stream.write_all(BANNER)?;
+            Ok(())
+        })
+    };
+    let args = ["--wait", "2", ID];
+    let (piped_from, handed_from) = (slow(), slow());
+    let mut piped = Spawned::start(Ends::Pipes, &home, piped_from.address, &args);
+    let (socket, handed) = handed_over(&home, handed_from.address, &args);
+    handed.ends_with(0, &waiting(STARTING, 2));
+    let mut bytes = Vec::new();
+    socket.unwrap().read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, BANNER);
+    assert_eq!(piped.read_all(), BANNER);
+    piped.ends_with(0, &waiting(STARTING, 2));
+    // It ends all the same.
+    let (proxy, servers) = tunnels();
+    let args = ["--wait", "2", "--connect-timeout", "2.5", ID];
+    let (socket, spawned) = handed_over(&home, proxy.address, &args);
+    assert!(socket.is_none());
+    spawned.ends_with(1, &mute("accepted the connection, but its sshd says nothing", &proxy, "2.5"));
+    drop(servers);
+}
+
 /// Of several that want to know a name, one asks the Host. The others wait for it, and for nothing else.
 #[test]
 fn whoever_waits_for_anothers_look_up_ends_with_ssh() {
@@ -269,10 +348,11 @@ fn whoever_waits_for_anothers_look_up_ends_with_ssh() {
     let (status, stderr) = second.wait();
     assert!(began.elapsed() < Duration::from_secs(1), "it took {:?}", began.elapsed());
     assert_eq!(status.code(), Some(1));
-    assert!(stderr.contains("ssh has gone"), "{stderr}");
+    let gave_up = "kohakuriver-proxy: gave up on VPS trainer before the tunnel was open\n  caused by: ssh has gone\n";
+    assert_eq!(stderr, gave_up);
     assert_eq!(api.accepted(), 1);
     (first.stdin, first.stdout) = (None, None);
-    first.wait();
+    first.ends_with(1, gave_up);
 }
 
 /// Gives the task another state in the database of an older Host, as its Runner's report would.

@@ -13,7 +13,7 @@ pub fn run(data: &[u8]) {
     // Heads of 1xx answers before it count towards the limit, which then holds for the last one by itself.
     if let Step::Done(answer, _) = check_reader(&message, 2 * MAX_HEAD, connect::read, same_answer) {
         match answer {
-            Answer::Established | Answer::Malformed(_) => {}
+            Answer::Established | Answer::Tls | Answer::Malformed(_) => {}
             Answer::Refused(refused) => {
                 assert!((300..=999).contains(&refused.status), "{refused:?}");
                 check_text(&refused.status_line().replace(&refused.status.to_string(), ""));
@@ -23,6 +23,7 @@ pub fn run(data: &[u8]) {
     }
     if let Step::Done(answer, _) = check_reader(&message, line::MAX_LINE, line::read, same_line) {
         match answer {
+            line::Answer::Tls => {}
             line::Answer::Success => assert!(message.bytes.starts_with(b"SUCCESS\n")),
             line::Answer::Error(text) => {
                 check_text(&text);

@@ -126,7 +126,7 @@ impl Case {
     /// What keeps a wait from lasting longer than `limit`.
     pub(super) fn watch(&self, limit: Duration) -> Option<Watch<'_>> {
         let (ssh, _) = self.ends.as_ref()?;
-        Some(Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit })
+        Some(Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None })
     }
 
     /// Asks the Host, as the user whose token is in force.

@@ -24,11 +24,11 @@ use super::program;
 use super::session::Folder;
 use super::text;
 use super::{Extent, examine, programs};
-use crate::cli::interrupt::{ignored, is_in};
 use crate::cli::{PROGRAM, ui};
 use crate::failure::Failure;
 use crate::settings::Flags;
 use crate::ssh::quote::shell_word;
+use crate::sys::IgnoredSignals;
 use crate::target::{TaskId, VpsRef};
 
 /// What ssh ends with when it fails itself.
@@ -154,10 +154,10 @@ fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
     // Before the child is there: a signal that came in between would end this program and leave the child behind.
     let mut ended = on(SIGCHLD)?;
     let mut caught = Vec::new();
-    let ignored = ignored();
+    let ignored = IgnoredSignals::now();
     for (number, signal) in HANDED_ON {
         // What `nohup` had this program ignore ssh inherits, as long as nothing catches it here.
-        if is_in(ignored, number) {
+        if ignored.contains(number) {
             continue;
         }
         caught.push((on(number)?, signal));

@@ -9,7 +9,7 @@ use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::cli::interrupt::{ignored, is_in};
+use crate::sys::IgnoredSignals;
 
 /// The folders that are to go with this process.
 pub(super) static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -19,8 +19,8 @@ pub(super) static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// # Errors
 /// Those of `socketpair(2)`, `sigaction(2)` and of starting a thread.
 pub(super) fn tidy_up() -> io::Result<()> {
-    let ignored = ignored();
-    for number in [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|number| !is_in(ignored, *number)) {
+    let ignored = IgnoredSignals::now();
+    for number in [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|number| !ignored.contains(*number)) {
         let (mut caught, writer) = UnixStream::pair()?;
         signal_hook::low_level::pipe::register(number, writer)?;
         thread::Builder::new().name("signal".to_owned()).spawn(move || {

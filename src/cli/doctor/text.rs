@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::conceal::Conceal;
 use super::finding::{Finding, Verdict, Wrong};
 use crate::cli::{PROGRAM, ui};
+use crate::terminal;
 use crate::text::printable;
 
 /// Columns of the first word, with a blank behind it.
@@ -38,7 +39,7 @@ impl Style {
     /// What stdout can do and its user wants.
     pub(super) fn of_stdout() -> Self {
         let look = ui::Look::of_stdout();
-        Self { width: look.width, colour: look.colour, moves: look.width.is_some() && !ui::is_dumb() }
+        Self { width: look.width, colour: look.colour, moves: look.width.is_some() && !terminal::is_dumb() }
     }
 }
 
@@ -116,7 +117,7 @@ pub(super) fn wrap(text: &str, first: usize, rest: usize, width: Option<usize>) 
     let (mut lines, mut line, mut used) = (String::new(), " ".repeat(first), first);
     let mut empty = true;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let columns = ui::columns(word);
+        let columns = terminal::columns(word);
         if !empty && used + 1 + columns > width {
             lines += &line;
             lines.push('\n');

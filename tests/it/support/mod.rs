@@ -6,11 +6,13 @@
 pub(crate) mod cluster;
 pub(crate) mod commands;
 pub(crate) mod curl;
+pub(crate) mod far_end;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod host_api;
 pub(crate) mod life_host;
 pub(crate) mod older_host;
+pub(crate) mod pattern;
 pub(crate) mod peers;
 pub(crate) mod processes;
 pub(crate) mod proxies;

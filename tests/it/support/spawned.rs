@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -204,6 +205,12 @@ pub(crate) fn handed_over(home: &Home, proxy: SocketAddr, args: &[&str]) -> (Opt
     });
     assert_eq!(received.bytes, usize::from(socket.is_some()), "one byte goes with a socket, and none without");
     (socket.map(TcpStream::from), spawned)
+}
+
+/// The lines of a helper's log file, without the time and the process id before each.
+pub(crate) fn logged(path: &Path) -> Vec<String> {
+    let log = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    log.lines().map(|line| line.split_once("] ").unwrap().1.to_owned()).collect()
 }
 
 /// A time that is long for a program and short for a person.

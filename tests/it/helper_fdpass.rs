@@ -1,0 +1,113 @@
+//! `--fdpass`: ssh gets the socket itself, once it is good, and pipes where that can't be.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+
+use crate::support::far_end::{BANNER, LINE, hears_the_farewell, older_tunnels, tunnels};
+use crate::support::home::Home;
+use crate::support::peers::Peer;
+use crate::support::run::DEADLINE;
+use crate::support::scene::ID;
+use crate::support::spawned::{Ends, Spawned, handed_over, helper};
+
+#[test]
+fn ssh_that_leaves_during_the_handshake_is_noticed() {
+    let silent = Peer::serve(|mut stream| {
+        std::io::copy(&mut stream, &mut std::io::sink())?;
+        Ok(())
+    });
+    let home = Home::new();
+    let stderr =
+        format!("kohakuriver-proxy: gave up on VPS {ID} before the tunnel was open\n  caused by: ssh has gone\n");
+    for ends in Ends::BOTH {
+        for fdpass in [&["--fdpass", ID][..], &[ID]] {
+            let mut spawned = Spawned::start(ends, &home, silent.address, fdpass);
+            (spawned.stdin, spawned.stdout) = (None, None);
+            spawned.ends_with(1, &stderr);
+        }
+    }
+}
+
+#[test]
+fn fdpass_on_pipes_pipes() {
+    let (proxy, servers) = tunnels();
+    let home = Home::new();
+    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--fdpass", ID]);
+    servers.recv_timeout(DEADLINE).unwrap().write_all(BANNER).unwrap();
+    assert_eq!(spawned.read_all(), BANNER);
+    spawned.ends_with(0, "");
+
+    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["-v", "--fdpass", ID]);
+    servers.recv_timeout(DEADLINE).unwrap().write_all(BANNER).unwrap();
+    assert_eq!(spawned.read_all(), BANNER);
+    let address = proxy.address;
+    spawned.ends_with(
+        0,
+        &format!(
+            "kohakuriver-proxy: connected to {address} ({address})\n\
+             kohakuriver-proxy: the tunnel to VPS {ID} is open\n\
+             kohakuriver-proxy: stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass\n"
+        ),
+    );
+}
+
+/// A UNIX socket with nobody at its other end.
+fn lonely() -> OwnedFd {
+    UnixDatagram::unbound().unwrap().into()
+}
+
+#[test]
+fn a_socket_that_can_not_be_handed_over() {
+    let home = Home::new();
+    let stderr = format!(
+        "kohakuriver-proxy: cannot hand the connection to VPS {ID} over to ssh\n  \
+         caused by: Transport endpoint is not connected (os error 107)\n  \
+         hint: leave `--fdpass` and `ProxyUseFdpass` out: bytes are piped then\n"
+    );
+    let start = |proxy: &Peer, more: &[&str]| {
+        let mut command = helper(&home, proxy.address, &[more, &["--fdpass", ID]].concat());
+        let stdio = lonely();
+        command.stdin(stdio.try_clone().unwrap()).stdout(stdio);
+        Spawned::start_with_stdio(command)
+    };
+    let (proxy, servers) = tunnels();
+    let spawned = start(&proxy, &[]);
+    servers.recv_timeout(DEADLINE).unwrap().write_all(BANNER).unwrap();
+    spawned.ends_with(1, &stderr);
+
+    let (host, servers) = older_tunnels();
+    let spawned = start(&host, &LINE);
+    let mut server = servers.recv_timeout(DEADLINE).unwrap();
+    server.write_all(BANNER).unwrap();
+    hears_the_farewell(&mut server, b"");
+    spawned.ends_with(1, &stderr);
+}
+
+#[test]
+fn a_socket_that_is_handed_over_is_tuned_and_whole() {
+    use rustix::net::sockopt;
+    let (proxy, servers) = tunnels();
+    let home = Home::new();
+    let serving = std::thread::spawn(move || {
+        let mut server = servers.recv_timeout(DEADLINE).unwrap();
+        server.write_all(BANNER).unwrap();
+        server
+    });
+    let (socket, spawned) = handed_over(&home, proxy.address, &[ID]);
+    spawned.ends_with(0, "");
+    let (mut socket, _server) = (socket.unwrap(), serving.join().unwrap());
+    assert!(sockopt::tcp_nodelay(&socket).unwrap());
+    assert!(sockopt::socket_keepalive(&socket).unwrap());
+    assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), Duration::from_secs(60));
+    assert_eq!(sockopt::tcp_keepintvl(&socket).unwrap(), Duration::from_secs(15));
+    assert_eq!(sockopt::tcp_keepcnt(&socket).unwrap(), 4);
+    assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 120_000);
+    assert!(!rustix::fs::fcntl_getfl(&socket).unwrap().contains(OFlags::NONBLOCK));
+    let mut banner = vec![0; BANNER.len()];
+    socket.read_exact(&mut banner).unwrap();
+    assert_eq!(banner, BANNER);
+}

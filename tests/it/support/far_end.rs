@@ -1,0 +1,94 @@
+//! A tunnel's far end in the hands of the test: a proxy or an older Host opens each tunnel, and gives the test its
+//! server side.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc::{self, Receiver};
+
+use super::home::Home;
+use super::peers::{Peer, read_head};
+use super::run::DEADLINE;
+use super::scene::ID;
+use super::spawned::{Ends, Spawned};
+
+pub(crate) const BANNER: &[u8] = b"SSH-2.0-Test\r\n";
+
+pub(crate) const YES: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+
+/// Makes the helper speak an older Host's protocol.
+pub(crate) const LINE: [&str; 2] = ["--protocol", "request-tunnel"];
+
+/// A proxy that opens each tunnel, and hands its server side to the test.
+pub(crate) fn tunnels() -> (Peer, Receiver<TcpStream>) {
+    let (sender, receiver) = mpsc::channel();
+    let proxy = Peer::serve(move |mut stream| {
+        read_head(&mut stream)?;
+        stream.write_all(YES)?;
+        sender.send(stream)?;
+        Ok(())
+    });
+    (proxy, receiver)
+}
+
+/// An older Host: it says SUCCESS, and hands its side over.
+pub(crate) fn older_tunnels() -> (Peer, Receiver<TcpStream>) {
+    let (sender, receiver) = mpsc::channel();
+    let proxy = Peer::serve(move |mut stream| {
+        let mut request = [0; 64];
+        let read = stream.read(&mut request)?;
+        assert!(request[..read].starts_with(b"REQUEST_TUNNEL "));
+        stream.write_all(b"SUCCESS\n")?;
+        sender.send(stream)?;
+        Ok(())
+    });
+    (proxy, receiver)
+}
+
+/// A helper in an open tunnel that has said its banner.
+pub(crate) fn open(ends: Ends) -> (Spawned, TcpStream, (Peer, Home)) {
+    let (proxy, servers) = tunnels();
+    let home = Home::new();
+    let mut spawned = Spawned::start(ends, &home, proxy.address, &[ID]);
+    let mut server = servers.recv_timeout(DEADLINE).unwrap();
+    server.write_all(BANNER).unwrap();
+    let mut banner = vec![0; BANNER.len()];
+    spawned.stdout.as_mut().unwrap().read_exact(&mut banner).unwrap();
+    assert_eq!(banner, BANNER);
+    (spawned, server, (proxy, home))
+}
+
+/// The server must see the end of the stream.
+#[track_caller]
+pub(crate) fn sees_the_end(server: &mut TcpStream) {
+    let mut rest = Vec::new();
+    let result = server.read_to_end(&mut rest);
+    // A helper that is killed with unread bytes resets the connection, which is an end as well.
+    let reset = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
+    assert!(result.is_ok() || result.as_ref().is_err_and(reset), "{result:?}");
+}
+
+/// The server must be told the farewell behind `before`, and then see the end.
+#[track_caller]
+pub(crate) fn hears_the_farewell(server: &mut TcpStream, before: &[u8]) {
+    let mut heard = Vec::new();
+    server.read_to_end(&mut heard).unwrap();
+    let farewell = [&[0xff; 32][..], b"\r\n"].concat();
+    assert_eq!(heard, [before, &farewell].concat());
+    // What sshd does then, and an older Host passes on.
+    server.shutdown(Shutdown::Both).unwrap();
+}
+
+/// What the helper says of a VPS that said nothing within `limit` seconds, or, without a limit, before it hung up.
+pub(crate) fn mute(what: &str, proxy: &Peer, limit: &str) -> String {
+    let cause = match limit {
+        "" => format!("the tunnel through {} opened and ended without a byte", proxy.address),
+        limit => format!("no byte came through {} within {limit} s", proxy.address),
+    };
+    let why = match limit {
+        "" => "its sshd may not be up yet, or refuse more connections",
+        _ => "it may be paused, still booting, or have no sshd in its image",
+    };
+    format!(
+        "kohakuriver-proxy: VPS {ID} {what}\n  caused by: {cause}\n  hint: {why}: see `kohakuriver vps status {ID}`\n"
+    )
+}
