@@ -179,8 +179,9 @@ fn pipe(tunnel: &Tunnel, watch: Watch<'_>, scene: &Scene) -> Result<(), Failure>
             Ok(())
         }
         End::Mute => Err(scene.mute()),
-        // It need not be the connection that broke: a file that stdout is may be full.
         End::Broken(error) => Err(scene.broke(&error)),
+        End::Unreadable(error) => Err(scene.unreadable(&error)),
+        End::Unwritable(error) => Err(scene.unwritable(&error)),
     };
     leave(tunnel);
     result
