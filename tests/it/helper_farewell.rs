@@ -45,7 +45,7 @@ fn leaving_an_older_host_before_the_banner_takes_a_farewell() {
 fn leaving_an_older_host_in_the_middle_takes_a_farewell() {
     let home = Home::new();
     let (proxy, servers) = older_tunnels();
-    for ends in Ends::BOTH {
+    for ends in Ends::ALL {
         for signal in [None, Some(Signal::HUP), Some(Signal::TERM)] {
             let mut spawned = Spawned::start(ends, &home, proxy.address, &[&LINE[..], &[ID]].concat());
             let mut server = servers.recv_timeout(DEADLINE).unwrap();

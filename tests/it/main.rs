@@ -25,6 +25,8 @@ mod helper_farewell;
 mod helper_fdpass;
 mod helper_first_byte;
 mod helper_log;
+mod helper_older_endurance;
+mod helper_pipes;
 mod helper_stdio;
 mod helper_waits;
 mod life_cycle;
