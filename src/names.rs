@@ -12,11 +12,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use crate::api::{Api, ApiError, Transport};
+use crate::sys;
 use crate::target::TaskId;
 
 /// How long an answer of the Host's counts.
@@ -75,7 +74,7 @@ impl<'n> Memory<'n> {
     fn recall(&self, now: SystemTime) -> Option<TaskId> {
         let file = File::open(&self.path).ok()?;
         let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() {
+        if !metadata.is_file() || metadata.uid() != sys::user_id() {
             return None;
         }
         let mut text = Vec::new();
@@ -111,9 +110,14 @@ impl<'n> Memory<'n> {
         let Some(file) = self.lock_file() else { return Ok(None) };
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match sys::try_lock(&file) {
                 Ok(()) => return Ok(Some(file)),
-                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => client.pause(PAUSE).await?,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+                        && Instant::now() < deadline =>
+                {
+                    client.pause(PAUSE).await?;
+                }
                 // Held for too long, or by a file system that knows no locks.
                 Err(_) => return Ok(None),
             }

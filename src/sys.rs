@@ -3,9 +3,11 @@
 //! All of it is safe code over `rustix`. What only Linux has is answered with an error elsewhere, so that its callers
 //! fall back on what every UNIX has.
 
+mod connect;
+mod file;
 mod ignored;
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut, IsTerminal as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ use rustix::net::SocketFlags;
 use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage};
 
+pub use connect::{Connecting, answer, connect};
+pub use file::{read, try_lock, user_id, write};
 pub use ignored::IgnoredSignals;
 
 /// Idle time before the first keepalive probe.
@@ -52,7 +56,7 @@ fn flagged(socket: OwnedFd) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// Those of `socket(2)`.
-pub fn tcp_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+fn tcp_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
     return Ok(rustix::net::socket_with(family, SocketType::STREAM, SOCKET_FLAGS, None)?);
     #[cfg(not(target_os = "linux"))]
@@ -175,7 +179,9 @@ pub enum Kind {
     Socket,
     /// A regular file: always ready.
     File,
-    /// A terminal, /dev/null, anything else.
+    /// A terminal.
+    Terminal,
+    /// /dev/null, anything else.
     Other,
 }
 
@@ -190,6 +196,7 @@ impl Kind {
                 Ok(address) if address.address_family() == AddressFamily::UNIX => Self::UnixSocket,
                 _ => Self::Socket,
             },
+            FileType::CharacterDevice if fd.is_terminal() => Self::Terminal,
             _ => Self::Other,
         }
     }
@@ -197,6 +204,16 @@ impl Kind {
     /// Whether it is a socket of any family.
     pub fn is_socket(self) -> bool {
         matches!(self, Self::UnixSocket | Self::Socket)
+    }
+
+    /// Whether an error of reading from it, or of writing to it, says that whoever held its other end has gone.
+    pub fn has_hung_up(self, error: &io::Error) -> bool {
+        match self {
+            Self::Terminal => error.raw_os_error() == Some(Errno::IO.raw_os_error()),
+            // It left without having read everything.
+            Self::UnixSocket => error.kind() == io::ErrorKind::ConnectionReset,
+            _ => false,
+        }
     }
 }
 
@@ -342,12 +359,14 @@ mod tests {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
         let null = std::fs::File::open("/dev/null").unwrap();
+        let terminal = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
         for (fd, kind) in [
             (pipe.as_fd(), Kind::Pipe),
             (unix.as_fd(), Kind::UnixSocket),
             (tcp.as_fd(), Kind::Socket),
             (file.as_fd(), Kind::File),
             (null.as_fd(), Kind::Other),
+            (terminal.as_fd(), Kind::Terminal),
         ] {
             assert_eq!(Kind::of(fd), kind);
         }

@@ -1,16 +1,14 @@
 //! One connection out of several addresses, tried side by side (RFC 8305 §5).
 
 use std::collections::VecDeque;
-use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustix::net::{AddressFamily, sockopt};
 
 use super::{ATTEMPT_DELAY, DialError, Watch};
-use crate::sys;
+use crate::sys::{self, Connecting};
 
 /// An attempt that has not been answered yet.
 struct Attempt {
@@ -27,9 +25,9 @@ pub(super) fn race(addresses: Vec<SocketAddr>, watch: Watch<'_>) -> Result<TcpSt
     let mut next_start = Instant::now();
     loop {
         if running.is_empty() || Instant::now() >= next_start {
-            match waiting.pop_front().map(|address| (address, start(address))) {
-                Some((_, Ok(Started::Connected(socket)))) => return Ok(TcpStream::from(socket)),
-                Some((address, Ok(Started::Pending(socket)))) => {
+            match waiting.pop_front().map(|address| (address, sys::connect(address))) {
+                Some((_, Ok(Connecting::Connected(socket)))) => return Ok(TcpStream::from(socket)),
+                Some((address, Ok(Connecting::Pending(socket)))) => {
                     running.push(Attempt { address, socket });
                     next_start = Instant::now() + ATTEMPT_DELAY;
                 }
@@ -56,9 +54,8 @@ pub(super) fn race(addresses: Vec<SocketAddr>, watch: Watch<'_>) -> Result<TcpSt
                 still_running.push(attempt);
                 continue;
             }
-            match sockopt::socket_error(&attempt.socket).map_err(io::Error::from) {
-                Ok(Ok(())) => return Ok(TcpStream::from(attempt.socket)),
-                Ok(Err(errno)) => failed.push(format!("{}: {}", attempt.address, io::Error::from(errno))),
+            match sys::answer(&attempt.socket) {
+                Ok(()) => return Ok(TcpStream::from(attempt.socket)),
                 Err(error) => failed.push(format!("{}: {error}", attempt.address)),
             }
             // A refusal needn't be waited out.
@@ -68,26 +65,11 @@ pub(super) fn race(addresses: Vec<SocketAddr>, watch: Watch<'_>) -> Result<TcpSt
     }
 }
 
-enum Started {
-    Connected(OwnedFd),
-    Pending(OwnedFd),
-}
-
-fn start(address: SocketAddr) -> io::Result<Started> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = sys::tcp_socket(family)?;
-    match rustix::net::connect(&socket, &address) {
-        Ok(()) => Ok(Started::Connected(socket)),
-        Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::INTR) => Ok(Started::Pending(socket)),
-        Err(error) => Err(error.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dial::Interrupted;
-    use rustix::net::SocketType;
+    use rustix::net::{AddressFamily, SocketType};
     use std::net::TcpListener;
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
@@ -106,7 +88,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let mut kept = vec![OwnedFd::from(listener)];
         loop {
-            let Started::Pending(socket) = start(address).unwrap() else { continue };
+            let Connecting::Pending(socket) = sys::connect(address).unwrap() else { continue };
             let mut entries = [sys::entry(socket.as_fd(), PollFlags::OUT)];
             let connected = sys::poll(&mut entries, Some(Instant::now() + Duration::from_millis(100))).unwrap();
             kept.push(socket);

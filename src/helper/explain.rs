@@ -146,6 +146,20 @@ impl Scene {
             .hint("connect again")
     }
 
+    /// What is to be sent can't be read.
+    pub(super) fn unreadable(&self, error: &io::Error) -> Failure {
+        Failure::new(format!("cannot read stdin to send it to {}", self.target))
+            .because(error)
+            .hint("see what stdin is redirected from; with `</dev/null` there is nothing to send")
+    }
+
+    /// What has come can't be written.
+    pub(super) fn unwritable(&self, error: &io::Error) -> Failure {
+        Failure::new(format!("cannot write to stdout what comes from {}", self.target))
+            .because(error)
+            .hint("if it is a file, see with `df -h` whether its disk is full")
+    }
+
     /// ssh can't be given the socket.
     pub(super) fn not_passed(&self, error: &io::Error) -> Failure {
         Failure::new(format!("cannot hand the connection to {} over to ssh", self.target))

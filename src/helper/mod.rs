@@ -198,8 +198,9 @@ fn pipe(tunnel: Tunnel, watch: Watch<'_>, scene: &Scene, farewell: &mut Farewell
         End::ServerClosedMute => return Err(scene.closed_mute()),
         End::ReaderGone | End::Signal => Ok(()),
         End::Mute => Err(scene.mute()),
-        // It need not be the connection that broke: a file that stdout is may be full.
         End::Broken(error) => Err(scene.broke(&error)),
+        End::Unreadable(error) => Err(scene.unreadable(&error)),
+        End::Unwritable(error) => Err(scene.unwritable(&error)),
     };
     leave(tunnel, farewell);
     result

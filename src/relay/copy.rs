@@ -13,6 +13,9 @@ const BUFFER: usize = 64 * 1024;
 /// Linux reports a pipe as writable when it has a page of room.
 const PIPE_ROOM: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
+/// The same of a terminal: where it makes two columns of a line feed, there is no more that is sure.
+const TERMINAL_ROOM: usize = 1;
+
 pub(super) struct Copy {
     source: Kind,
     sink: Kind,
@@ -49,7 +52,7 @@ impl Copy {
         let result = if self.source.is_socket() {
             sys::receive(from, &mut self.buffer)
         } else {
-            rustix::io::read(from, &mut self.buffer).map_err(io::Error::from)
+            sys::read(from, &mut self.buffer)
         };
         match result {
             Ok(0) => Ok(Step::End),
@@ -57,32 +60,28 @@ impl Copy {
                 self.pending = 0..bytes;
                 Ok(Step::Moved(0))
             }
+            Err(error) if self.source.has_hung_up(&error) => Ok(Step::End),
             Err(error) => blocked(error, Waits::Source).map_err(Broken::Source),
         }
     }
 
     fn write(&mut self, to: BorrowedFd<'_>, waits: Waits) -> Result<Step, Broken> {
-        let (most, known_ready) = match self.sink {
-            kind if kind.is_socket() => (usize::MAX, true),
-            Kind::File => (usize::MAX, true),
-            _ => (PIPE_ROOM, waits == Waits::Sink && !self.written_since_ready),
+        let most = match self.sink {
+            Kind::UnixSocket | Kind::Socket | Kind::File => usize::MAX,
+            _ if self.written_since_ready || waits != Waits::Sink => return Ok(Step::Blocked(Waits::Sink)),
+            Kind::Terminal => TERMINAL_ROOM,
+            Kind::Pipe | Kind::Other => PIPE_ROOM,
         };
-        if !known_ready {
-            return Ok(Step::Blocked(Waits::Sink));
-        }
         self.written_since_ready = true;
         let bytes = &self.buffer[self.pending.clone()];
         let bytes = &bytes[..bytes.len().min(most)];
-        let result = if self.sink.is_socket() {
-            sys::send(to, bytes)
-        } else {
-            rustix::io::write(to, bytes).map_err(io::Error::from)
-        };
+        let result = if self.sink.is_socket() { sys::send(to, bytes) } else { sys::write(to, bytes) };
         match result {
             Ok(bytes) => {
                 self.pending.start += bytes;
                 Ok(Step::Moved(bytes))
             }
+            Err(error) if self.sink.has_hung_up(&error) => Err(Broken::Sink(io::ErrorKind::BrokenPipe.into())),
             Err(error) => blocked(error, Waits::Sink).map_err(Broken::Sink),
         }
     }

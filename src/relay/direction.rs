@@ -133,3 +133,37 @@ impl Direction {
         Ok(())
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::sys;
+    use std::fs::File;
+    use std::io::{Read as _, Seek as _, Write as _};
+    use std::os::fd::AsFd as _;
+
+    /// A splice into a file that is appended to is refused, as a sandbox may refuse any.
+    #[test]
+    fn what_can_not_be_spliced_is_copied_and_nothing_is_lost() {
+        let path = std::env::temp_dir().join(format!("kohakuriver-appended-{}", std::process::id()));
+        let mut sink = File::options().read(true).append(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let (source, mut writer) = std::io::pipe().unwrap();
+        let bytes: Vec<u8> = (0..20_000_u32).map(|n| (n % 251) as u8).collect();
+        writer.write_all(&bytes).unwrap();
+        drop(writer);
+        let refused = sys::splice(source.as_fd(), sink.as_fd(), 1).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+
+        let splice = Splice::between(Kind::Pipe, Kind::Socket).unwrap();
+        let mut direction = Direction::with(Engine::Splice(splice));
+        while !direction.is_over() {
+            direction.pump(source.as_fd(), sink.as_fd()).unwrap();
+        }
+        assert_eq!(direction.moved(), bytes.len() as u64);
+        sink.rewind().unwrap();
+        let mut received = Vec::new();
+        sink.read_to_end(&mut received).unwrap();
+        assert!(received == bytes);
+    }
+}

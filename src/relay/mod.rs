@@ -6,6 +6,7 @@
 //! | stdin ends | the write half is shut towards the server; the other direction goes on until the server closes |
 //! | the reader of stdout goes away | noticed while idle too; the relay ends |
 //! | the server resets, or is found dead | the relay ends and says so |
+//! | stdin can't be read, or stdout can't be written | the relay ends and says so |
 //! | no byte has come by the deadline | the relay ends and says so: sshd speaks first, so this tunnel is mute |
 //! | a signal asks for the end | the relay ends |
 //!
@@ -72,8 +73,12 @@ pub enum End {
     ReaderGone,
     /// A signal asked for it.
     Signal,
-    /// The connection to the server broke, or stdout can't be written.
+    /// The connection to the server broke.
     Broken(io::Error),
+    /// stdin can't be read, though nobody has left it.
+    Unreadable(io::Error),
+    /// stdout can't be written, though somebody reads it: it may be a file on a disk that is full.
+    Unwritable(io::Error),
 }
 
 /// Relays until the tunnel ends.
@@ -142,8 +147,8 @@ impl<'fd> Relay<'fd> {
             if down_ready && let Some(end) = self.pump_down() {
                 return Ok(end);
             }
-            if up_ready {
-                self.pump_up();
+            if up_ready && let Some(end) = self.pump_up() {
+                return Ok(end);
             }
             if (until.is_some() || self.shut_at.is_some())
                 && let Some(end) = self.check_time()
@@ -162,28 +167,29 @@ impl<'fd> Relay<'fd> {
             Ok(()) if self.heard => Some(End::ServerClosed),
             Ok(()) => Some(End::ServerClosedMute),
             Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Some(End::ReaderGone),
-            Err(Broken::Source(error) | Broken::Sink(error)) => Some(End::Broken(error)),
+            Err(Broken::Sink(error)) => Some(End::Unwritable(error)),
+            Err(Broken::Source(error)) => Some(End::Broken(error)),
         }
     }
 
     /// A server that takes no more bytes is not the end of the tunnel: what it still sends is delivered, and the other
     /// direction learns how it ended.
-    fn pump_up(&mut self) {
+    fn pump_up(&mut self) -> Option<End> {
         match self.up.pump(self.ends.stdin, self.ends.socket.as_fd()) {
             Ok(()) => {}
-            // A terminal that hung up is read with an error, and means the same as its end.
-            Err(Broken::Source(_)) => self.up.abandon(),
+            Err(Broken::Source(error)) => return Some(End::Unreadable(error)),
             Err(Broken::Sink(error)) => {
                 self.up.abandon();
                 // EPIPE: the server had closed before, as it may.
                 self.broken = Some(error).filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
-                return;
+                return None;
             }
         }
         if self.up.is_over() {
             let wait = if self.rules.server_passes_end_on { Duration::ZERO } else { BOTH_ENDS_WINDOW };
             self.shut_at = Some(Instant::now() + wait);
         }
+        None
     }
 
     fn check_time(&mut self) -> Option<End> {

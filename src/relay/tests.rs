@@ -1,14 +1,19 @@
 //! Every rule of the relay, over both engines: pipes that are spliced, and the portable copy.
 
 use super::*;
-use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::fs::File;
+use std::io::{PipeWriter, Read, Write};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 
 use pattern::pattern;
 
+mod ends;
 #[path = "../../tests/it/support/pattern.rs"]
 mod pattern;
+#[path = "../../tests/it/support/pty.rs"]
+mod pty;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -22,40 +27,59 @@ const ENGINES: [Engine; 2] = [Engine::Best, Engine::Portable];
 
 /// A relay in a thread of its own, with everything it is between.
 struct Rig {
-    stdin: Option<PipeWriter>,
-    stdout: Option<PipeReader>,
+    stdin: Option<File>,
+    stdout: Option<File>,
     server: Option<TcpStream>,
+    signal: PipeWriter,
+    /// The tunnel as the relay has it.
+    socket: TcpStream,
     relay: JoinHandle<io::Result<End>>,
 }
 
+/// Both ends of a pipe, the reading one first.
+fn pipe() -> (File, File) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
+}
+
 impl Rig {
+    /// A relay between pipes.
     fn start(engine: Engine, first_byte: Duration, server_passes_end_on: bool) -> Self {
-        let (stdin_reader, stdin) = std::io::pipe().unwrap();
-        let (stdout, stdout_writer) = std::io::pipe().unwrap();
+        let ((stdin_reader, stdin), (stdout, stdout_writer)) = (pipe(), pipe());
+        let mut rig = Self::between(engine, first_byte, server_passes_end_on, stdin_reader, stdout_writer);
+        (rig.stdin, rig.stdout) = (Some(stdin), Some(stdout));
+        rig
+    }
+
+    /// A relay that reads `stdin` and writes `stdout`, whatever they are.
+    fn between(engine: Engine, first_byte: Duration, server_passes_end_on: bool, stdin: File, stdout: File) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
         let (server, _) = listener.accept().unwrap();
         server.set_read_timeout(Some(SOON)).unwrap();
+        let (caught, signal) = std::io::pipe().unwrap();
+        let relays = socket.try_clone().unwrap();
         let relay = std::thread::spawn(move || {
-            let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), socket: &socket };
-            let rules = Rules { first_byte_by: Instant::now() + first_byte, signal: None, server_passes_end_on };
+            let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), socket: &relays };
+            let first_byte_by = Instant::now() + first_byte;
+            let rules = Rules { first_byte_by, signal: Some(caught.as_fd()), server_passes_end_on };
             match engine {
                 Engine::Best => run(ends, rules),
                 Engine::Portable => {
-                    let up = Direction::portable(ends.stdin, socket.as_fd());
-                    let down = Direction::portable(socket.as_fd(), ends.stdout);
+                    let up = Direction::portable(ends.stdin, relays.as_fd());
+                    let down = Direction::portable(relays.as_fd(), ends.stdout);
                     Relay::new(ends, rules, up, down).run()
                 }
             }
         });
-        Self { stdin: Some(stdin), stdout: Some(stdout), server: Some(server), relay }
+        Self { stdin: None, stdout: None, server: Some(server), signal, socket, relay }
     }
 
     fn end(self) -> End {
-        let Self { stdin, stdout, server, relay } = self;
+        let Self { stdin, stdout, server, signal, socket, relay } = self;
         let end = relay.join().unwrap().unwrap();
-        drop((stdin, stdout, server));
+        drop((stdin, stdout, server, signal, socket));
         end
     }
 }
@@ -199,21 +223,17 @@ fn a_reader_that_leaves_is_noticed_while_idle() {
 
 #[test]
 fn both_ends_gone_leave_the_write_half_open_for_a_farewell() {
-    let (stdin_reader, stdin) = std::io::pipe().unwrap();
-    let (stdout, stdout_writer) = std::io::pipe().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let (mut server, _) = listener.accept().unwrap();
-    drop((stdin, stdout));
-    let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), socket: &socket };
-    let rules = Rules { first_byte_by: Instant::now() + SOON, signal: None, server_passes_end_on: false };
-    assert!(matches!(run(ends, rules).unwrap(), End::ReaderGone));
-    socket.write_all(b"farewell").unwrap();
-    drop(socket);
-    let mut heard = String::new();
-    server.read_to_string(&mut heard).unwrap();
-    assert_eq!(heard, "farewell");
+    for engine in ENGINES {
+        let ((stdin, _), (_, stdout)) = (pipe(), pipe());
+        let mut rig = Rig::between(engine, SOON, false, stdin, stdout);
+        let (mut socket, mut server) = (rig.socket.try_clone().unwrap(), rig.server.take().unwrap());
+        assert!(matches!(rig.end(), End::ReaderGone), "{engine:?}");
+        socket.write_all(b"farewell").unwrap();
+        drop(socket);
+        let mut heard = String::new();
+        server.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "farewell", "{engine:?}");
+    }
 }
 
 #[test]
@@ -224,12 +244,63 @@ fn a_reset_is_told_from_a_close() {
         server.write_all(b"x").unwrap();
         let mut byte = [0];
         rig.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
-        rustix::net::sockopt::set_socket_linger(&server, Some(Duration::ZERO)).unwrap();
-        drop(server);
-        match rig.end() {
-            End::Broken(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{engine:?}"),
-            end => panic!("{engine:?}: {end:?}"),
+        reset(server);
+        ends_by_reset(rig, engine);
+    }
+}
+
+fn reset(server: TcpStream) {
+    sys::reset_on_close(&server).unwrap();
+    drop(server);
+}
+
+#[track_caller]
+fn ends_by_reset(rig: Rig, engine: Engine) {
+    match rig.end() {
+        End::Broken(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{engine:?}"),
+        end => panic!("{engine:?}: {end:?}"),
+    }
+}
+
+/// Waits until `fd` reports what `is_so` is content with; nothing wakes up whoever waits for the end of a condition.
+fn until(fd: BorrowedFd<'_>, is_so: impl Fn(PollFlags) -> bool) {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let mut entries = [sys::entry(fd, PollFlags::IN | PollFlags::OUT)];
+        sys::poll(&mut entries, Some(Instant::now())).unwrap();
+        if is_so(entries[0].revents()) {
+            return;
         }
+        assert!(Instant::now() < deadline, "it reports {:?}", entries[0].revents());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The write learns of it first, and takes the error off the socket: reading then finds a mere end.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reset_that_a_write_meets_is_told_and_nothing_is_lost() {
+    for engine in ENGINES {
+        let ((stdin_reader, mut stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
+        rustix::pipe::fcntl_setpipe_size(&stdout, 4096).unwrap();
+        let writes = stdout_writer.try_clone().unwrap();
+        let mut rig = Rig::between(engine, SOON, true, stdin_reader, stdout_writer);
+        let mut server = rig.server.take().unwrap();
+        let bytes = pattern(32 * 1024);
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        server.write_all(first).unwrap();
+        // The relay waits for the sink, and takes nothing more off the socket.
+        until(writes.as_fd(), |flags| !flags.contains(PollFlags::OUT));
+        drop(writes);
+        server.write_all(second).unwrap();
+        reset(server);
+        until(rig.socket.as_fd(), |flags| flags.contains(PollFlags::ERR));
+        stdin.write_all(b"x").unwrap();
+        until(rig.socket.as_fd(), |flags| !flags.contains(PollFlags::ERR));
+        let mut received = Vec::new();
+        stdout.read_to_end(&mut received).unwrap();
+        assert!(received == bytes, "{engine:?}: {} bytes came", received.len());
+        ends_by_reset(rig, engine);
     }
 }
 
@@ -267,14 +338,9 @@ fn a_server_that_takes_nothing_can_still_send() {
 
 #[test]
 fn a_signal_ends_it() {
-    let (signal, mut signal_writer) = std::io::pipe().unwrap();
-    let (stdin, _stdin_writer) = std::io::pipe().unwrap();
-    let (_stdout_reader, stdout) = std::io::pipe().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    signal_writer.write_all(b"x").unwrap();
-    let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), socket: &socket };
-    let rules =
-        Rules { first_byte_by: Instant::now() + SOON, signal: Some(signal.as_fd()), server_passes_end_on: false };
-    assert!(matches!(run(ends, rules).unwrap(), End::Signal));
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, false);
+        rig.signal.write_all(b"x").unwrap();
+        assert!(matches!(rig.end(), End::Signal), "{engine:?}");
+    }
 }

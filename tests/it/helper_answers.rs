@@ -4,12 +4,11 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::support::home::Home;
-use super::support::peers::{MutePort, Peer, http_server, read_head};
-use super::support::spawned::{Ends, Spawned, handed_over};
-
-const ID: &str = "7323718749301768192";
-const BANNER: &[u8] = b"SSH-2.0-Test\r\n";
+use crate::support::far_end::{BANNER, YES};
+use crate::support::home::Home;
+use crate::support::peers::{MutePort, Peer, http_server, read_head};
+use crate::support::scene::ID;
+use crate::support::spawned::{Ends, Spawned, handed_over};
 
 /// A proxy that reads the request head, sends `pieces` one after the other, and closes.
 fn proxy(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Peer {
@@ -219,7 +218,8 @@ fn silence_ends_at_the_deadline_and_brings_no_second_connection() {
     assert_eq!(silent.accepted(), 2);
 }
 
-/// What an older Host and its fall-back take together is under one deadline, and so is a look-up before it.
+/// What an older Host and its fall-back take together is under one deadline, and so are a look-up before it and the
+/// first byte behind it.
 #[test]
 fn one_deadline_for_everything() {
     const LIMIT: Duration = Duration::from_secs(3);
@@ -240,23 +240,39 @@ fn one_deadline_for_everything() {
         (200, "application/json", format!(r#"[{{"task_id":"{ID}","name":"trainer","status":"running"}}]"#))
     });
     let slow_api = slow_api.address.to_string();
+    let slow_and_mute = Peer::serve(move |mut stream| {
+        read_head(&mut stream)?;
+        std::thread::sleep(slow);
+        stream.write_all(YES)?;
+        std::io::copy(&mut stream, &mut std::io::sink())?;
+        Ok(())
+    });
     let mute = std::net::SocketAddr::from(([127, 0, 0, 1], mute.port));
     let home = Home::new();
     let attempt = |proxy, args: &[&str], what: &str, cause: &str| {
         let began = Instant::now();
         let args = [&["--connect-timeout", "3"], args].concat();
-        let (status, stderr) = Spawned::start(Ends::Pipes, &home, proxy, &args).wait();
+        let (status, stderr) = Spawned::start(Ends::Socketpair, &home, proxy, &args).wait();
         let took = began.elapsed();
-        assert_eq!(status.code(), Some(1), "{what}: {stderr}");
-        assert!(stderr.contains(what) && stderr.contains(cause), "{what}: {stderr}");
+        assert_eq!(status.code(), Some(1), "{args:?}: {stderr}");
+        assert!(stderr.contains(what) && stderr.contains(cause), "{args:?}: {stderr}");
         // A limit for each of two steps would be five seconds in all, or more.
-        assert!(took >= LIMIT && took < LIMIT + slow - Duration::from_millis(100), "{what}: it took {took:?}");
+        assert!(took >= LIMIT && took < LIMIT + slow - Duration::from_millis(100), "{args:?}: it took {took:?}");
     };
+    let silence = ("gave no answer within 3 s\n", "took the connection");
+    let cases = [
+        (slow_older_host.address, &[ID][..], silence),
+        (silent.address, &["--host-api", &slow_api, "trainer"], silence),
+        (mute, &[ID], ("cannot reach the SSH proxy at", "no answer in time")),
+        (slow_and_mute.address, &[ID], ("its sshd says nothing\n", "no byte came through")),
+    ];
     std::thread::scope(|scope| {
-        let silence = "gave no answer within 3 s\n";
-        scope.spawn(|| attempt(slow_older_host.address, &[ID], silence, "took the connection"));
-        scope.spawn(|| attempt(silent.address, &["--host-api", &slow_api, "trainer"], silence, "took the connection"));
-        scope.spawn(|| attempt(mute, &[ID], "cannot reach the SSH proxy at", "no answer in time"));
+        for (proxy, args, (what, cause)) in cases {
+            for mode in [&[][..], &["--fdpass"]] {
+                let attempt = &attempt;
+                scope.spawn(move || attempt(proxy, &[mode, args].concat(), what, cause));
+            }
+        }
     });
 }
 
@@ -376,7 +392,7 @@ fn the_token_goes_out_for_a_vps_and_for_nothing_else() {
     });
     let home = Home::new();
     for target in [ID, "example.org"] {
-        let mut command = super::support::spawned::helper(&home, proxy.address, &[target]);
+        let mut command = crate::support::spawned::helper(&home, proxy.address, &[target]);
         command.env("KOHAKURIVER_TOKEN", "sekrit");
         let (status, stderr) = Spawned::start_command(Ends::Pipes, command).wait();
         assert_eq!(status.code(), Some(1));

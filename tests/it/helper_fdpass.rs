@@ -23,7 +23,7 @@ fn ssh_that_leaves_during_the_handshake_is_noticed() {
     let home = Home::new();
     let stderr =
         format!("kohakuriver-proxy: gave up on VPS {ID} before the tunnel was open\n  caused by: ssh has gone\n");
-    for ends in Ends::BOTH {
+    for ends in Ends::ALL {
         for fdpass in [&["--fdpass", ID][..], &[ID]] {
             let mut spawned = Spawned::start(ends, &home, silent.address, fdpass);
             (spawned.stdin, spawned.stdout) = (None, None);
@@ -32,27 +32,52 @@ fn ssh_that_leaves_during_the_handshake_is_noticed() {
     }
 }
 
+/// What a helper says at `-v` up to the open tunnel.
+fn opened(proxy: &Peer) -> String {
+    let address = proxy.address;
+    format!(
+        "kohakuriver-proxy: connected to {address} ({address})\n\
+         kohakuriver-proxy: the tunnel to VPS {ID} is open\n"
+    )
+}
+
+/// ssh has one UNIX socket for both. Node.js has one for each, and asyncio one for stdin: nobody takes a socket there.
 #[test]
-fn fdpass_on_pipes_pipes() {
+fn fdpass_on_anything_but_the_socket_of_an_ssh_pipes() {
     let (proxy, servers) = tunnels();
     let home = Home::new();
-    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--fdpass", ID]);
-    servers.recv_timeout(DEADLINE).unwrap().write_all(BANNER).unwrap();
-    assert_eq!(spawned.read_all(), BANNER);
-    spawned.ends_with(0, "");
+    for ends in [Ends::Pipes, Ends::Apart, Ends::Mixed] {
+        for verbose in [false, true] {
+            let args = [if verbose { &["-v"][..] } else { &[] }, &["--fdpass", ID]].concat();
+            let mut spawned = Spawned::start(ends, &home, proxy.address, &args);
+            servers.recv_timeout(DEADLINE).unwrap().write_all(BANNER).unwrap();
+            assert_eq!(spawned.read_all(), BANNER, "{ends:?}");
+            let steps = "kohakuriver-proxy: stdout is not the UNIX socket of an ssh, so bytes are piped in spite of \
+                         --fdpass\n";
+            spawned.ends_with(0, &if verbose { opened(&proxy) + steps } else { String::new() });
+        }
+    }
+}
 
-    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["-v", "--fdpass", ID]);
-    servers.recv_timeout(DEADLINE).unwrap().write_all(BANNER).unwrap();
-    assert_eq!(spawned.read_all(), BANNER);
-    let address = proxy.address;
-    spawned.ends_with(
-        0,
-        &format!(
-            "kohakuriver-proxy: connected to {address} ({address})\n\
-             kohakuriver-proxy: the tunnel to VPS {ID} is open\n\
-             kohakuriver-proxy: stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass\n"
-        ),
-    );
+/// libssh makes one socket for both as well, but speaks SSH over it.
+#[test]
+fn fdpass_to_a_client_that_has_begun_to_speak_pipes() {
+    let (proxy, servers) = tunnels();
+    let home = Home::new();
+    for verbose in [false, true] {
+        let args = [if verbose { &["-v"][..] } else { &[] }, &["--fdpass", ID]].concat();
+        let mut spawned = Spawned::start(Ends::Socketpair, &home, proxy.address, &args);
+        spawned.stdin.as_mut().unwrap().write_all(b"hello").unwrap();
+        let mut server = servers.recv_timeout(DEADLINE).unwrap();
+        server.write_all(BANNER).unwrap();
+        let mut hello = [0; 5];
+        server.read_exact(&mut hello).unwrap();
+        assert_eq!(&hello, b"hello");
+        drop(server);
+        assert_eq!(spawned.read_all(), BANNER);
+        let steps = "kohakuriver-proxy: the client has begun to speak, so bytes are piped in spite of --fdpass\n";
+        spawned.ends_with(0, &if verbose { opened(&proxy) + steps } else { String::new() });
+    }
 }
 
 /// A UNIX socket with nobody at its other end.

@@ -1,29 +1,68 @@
 //! sshd speaks first: a tunnel without a first byte is named for what it is.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
-use crate::support::far_end::{YES, mute, tunnels};
+use rustix::process::Signal;
+
+use crate::support::far_end::{YES, mute, sees_the_end, tunnels};
 use crate::support::home::Home;
 use crate::support::peers::{Peer, read_head};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, Spawned, handed_over};
+use crate::support::spawned::{AT_ONCE, Ends, Spawned, handed_over};
 
 #[test]
 fn a_vps_that_says_nothing_is_named() {
+    const LIMIT: Duration = Duration::from_millis(300);
     let (proxy, servers) = tunnels();
     let home = Home::new();
     let args = ["--connect-timeout", "0.3", ID];
     let stderr = mute("accepted the connection, but its sshd says nothing", &proxy, "0.3");
-    for ends in Ends::BOTH {
+    for ends in Ends::ALL {
         let mut spawned = Spawned::start(ends, &home, proxy.address, &args);
         let _server = servers.recv_timeout(DEADLINE).unwrap();
+        let began = Instant::now();
         assert_eq!(spawned.read_all(), b"");
         spawned.ends_with(1, &stderr);
+        assert!(began.elapsed() < LIMIT + AT_ONCE, "{ends:?}: it took {:?}", began.elapsed());
     }
+    let began = Instant::now();
     let (socket, spawned) = handed_over(&home, proxy.address, &args);
     assert!(socket.is_none());
     spawned.ends_with(1, &stderr);
+    assert!(began.elapsed() < LIMIT + AT_ONCE, "handed over: it took {:?}", began.elapsed());
+}
+
+/// A proxy's yes has been said, but ssh does not have the socket yet: the helper still has to look after it.
+#[test]
+fn leaving_between_the_yes_and_the_first_byte_is_noticed() {
+    let (proxy, servers) = tunnels();
+    let home = Home::new();
+    for mode in [&[][..], &["--fdpass"]] {
+        for signal in [None, Some(Signal::HUP), Some(Signal::TERM), Some(Signal::INT)] {
+            let args = [&["-v"], mode, &[ID]].concat();
+            let mut spawned = Spawned::start(Ends::Socketpair, &home, proxy.address, &args);
+            let mut server = servers.recv_timeout(DEADLINE).unwrap();
+            spawned.stderr_until(" is open");
+            match signal {
+                None => (spawned.stdin, spawned.stdout) = (None, None),
+                Some(signal) => spawned.signal(signal),
+            }
+            sees_the_end(&mut server);
+            let (status, stderr) = spawned.wait_at_once();
+            let (code, text) = match (signal, mode) {
+                (None, []) => (Some(0), String::new()),
+                (None, _) => {
+                    let what = format!("gave up on VPS {ID} before its sshd said anything");
+                    (Some(1), format!("kohakuriver-proxy: {what}\n  caused by: ssh has gone\n"))
+                }
+                // It is not caught: there is nothing to clean up.
+                (Some(_), _) => (None, String::new()),
+            };
+            assert_eq!((status.code(), stderr), (code, text), "{mode:?}, {signal:?}");
+        }
+    }
 }
 
 #[test]

@@ -16,12 +16,16 @@ fn the_log_file_has_what_stderr_has() {
     let home = Home::new();
     let mut command = helper(&home, proxy.address, &["--log-file", "helper-%p.log", ID]);
     command.env("KOHAKURIVER_LOG_FILE", "/nonexistent/the-flag-wins");
-    let (_, stderr) = Spawned::start_command(Ends::Pipes, command).wait();
+    let spawned = Spawned::start_command(Ends::Pipes, command);
+    let pid = spawned.pid();
+    let (_, stderr) = spawned.wait();
     let path = home.join(&format!("helper-{}.log", std::process::id()));
     assert_eq!(logged(&path), stderr.lines().collect::<Vec<_>>());
     let log = std::fs::read_to_string(path).unwrap();
     assert_eq!(log.lines().count(), 3);
-    assert!(log.starts_with("20") && log.contains("Z ["), "{log}");
+    for line in log.lines() {
+        assert!(line.starts_with("20") && line.contains(&format!("Z [{pid}] ")), "{line}");
+    }
 }
 
 #[test]

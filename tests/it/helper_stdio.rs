@@ -3,55 +3,76 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::Signal;
 
-use crate::support::far_end::{BANNER, sees_the_end, tunnels};
+use crate::support::far_end::{BANNER, broke, reset, sees_the_end, tunnels};
 use crate::support::home::Home;
 use crate::support::pattern::pattern;
+use crate::support::processes::settles;
+use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, MOMENT, Spawned, helper};
+use crate::support::spawned::{Ends, MOMENT, Open, Spawned, helper};
+
+/// Marks a descriptor as one that never waits, as some programs do with a terminal that they share.
+fn never_waits(fd: impl AsFd) {
+    let flags = fcntl_getfl(&fd).unwrap();
+    fcntl_setfl(&fd, flags | OFlags::NONBLOCK).unwrap();
+}
 
 #[test]
-fn a_stdout_that_somebody_made_non_blocking_loses_nothing() {
+fn stdio_that_somebody_made_non_blocking_loses_nothing() {
     let (proxy, servers) = tunnels();
     let home = Home::new();
-    let (mut ours, theirs) = std::io::pipe().unwrap();
-    let flags = rustix::fs::fcntl_getfl(&theirs).unwrap();
-    rustix::fs::fcntl_setfl(&theirs, flags | OFlags::NONBLOCK).unwrap();
-    let mut command = helper(&home, proxy.address, &[ID]);
-    let (stdin, _writer) = std::io::pipe().unwrap();
-    command.stdin(OwnedFd::from(stdin)).stdout(OwnedFd::from(theirs));
-    let spawned = Spawned::start_with_stdio(command);
-    let mut server = servers.recv_timeout(DEADLINE).unwrap();
-    let bytes = pattern(4 << 20);
-    let sent = bytes.clone();
-    let sending = std::thread::spawn(move || server.write_all(&sent));
-    std::thread::sleep(MOMENT);
-    let mut received = Vec::new();
-    ours.read_to_end(&mut received).unwrap();
-    assert!(received == bytes, "bytes were lost");
-    sending.join().unwrap().unwrap();
-    spawned.ends_with(0, "");
+    let bytes = pattern(200_000);
+    for is_terminal in [false, true] {
+        let (stdin, mut writer) = std::io::pipe().unwrap();
+        let (mut shown, stdout): (File, OwnedFd) = if is_terminal {
+            let (ours, theirs) = terminal(Line::Raw);
+            (ours, theirs.into())
+        } else {
+            let (ours, theirs) = std::io::pipe().unwrap();
+            (OwnedFd::from(ours).into(), theirs.into())
+        };
+        never_waits(&stdin);
+        never_waits(&stdout);
+        let mut command = helper(&home, proxy.address, &[ID]);
+        command.stdin(OwnedFd::from(stdin)).stdout(stdout);
+        let spawned = Spawned::start_with_stdio(command);
+        let mut server = servers.recv_timeout(DEADLINE).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for piece in bytes.chunks(50_000) {
+                    writer.write_all(piece).unwrap();
+                    // Nothing is there for a while.
+                    std::thread::sleep(MOMENT / 10);
+                }
+                drop(writer);
+            });
+            let mut question = Vec::new();
+            server.read_to_end(&mut question).unwrap();
+            assert!(question == bytes, "bytes were lost on the way up, terminal: {is_terminal}");
+            scope.spawn(|| server.write_all(&bytes).unwrap());
+            // It is full for a while.
+            std::thread::sleep(MOMENT);
+            let mut received = vec![0; bytes.len()];
+            shown.read_exact(&mut received).unwrap();
+            assert!(received == bytes, "bytes were lost on the way down, terminal: {is_terminal}");
+        });
+        drop(server);
+        spawned.ends_at_once(0, "");
+    }
 }
 
 #[test]
 fn inherited_descriptors_keep_their_flags() {
-    for ends in Ends::BOTH {
-        let (stdin, stdout, kept): (OwnedFd, OwnedFd, Vec<OwnedFd>) = match ends {
-            Ends::Pipes => {
-                let ((a, b), (c, d)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
-                (a.into(), d.into(), vec![b.into(), c.into()])
-            }
-            Ends::Socketpair => {
-                let (a, b) = UnixStream::pair().unwrap();
-                (a.try_clone().unwrap().into(), a.into(), vec![b.into()])
-            }
-        };
-        let flags = |fd: &OwnedFd| rustix::fs::fcntl_getfl(fd).unwrap();
+    for ends in Ends::ALL {
+        let Open { theirs: (stdin, stdout), stdin: _writer, stdout: mut reader } = ends.open();
+        let flags = |fd: &OwnedFd| fcntl_getfl(fd).unwrap();
         let before = (flags(&stdin), flags(&stdout));
         let (proxy, servers) = tunnels();
         let home = Home::new();
@@ -62,15 +83,95 @@ fn inherited_descriptors_keep_their_flags() {
         server.write_all(BANNER).unwrap();
         // The banner is out, so the relay runs.
         let mut banner = vec![0; BANNER.len()];
-        File::from(kept.last().unwrap().try_clone().unwrap()).read_exact(&mut banner).unwrap();
+        reader.read_exact(&mut banner).unwrap();
         assert_eq!((flags(&stdin), flags(&stdout)), before, "{ends:?}");
         server.shutdown(Shutdown::Both).unwrap();
         spawned.ends_with(0, "");
     }
 }
 
+/// What stands in the place of the pipes of ssh.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Kind {
+    /// A terminal for both.
+    Terminal,
+    /// A pipe that stays open, and a file.
+    File,
+    /// A pipe that stays open, and /dev/null.
+    Null,
+}
+
+/// What ends the tunnel while stdin is open.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Way {
+    ServerCloses,
+    Reset,
+    Signal,
+}
+
 #[test]
-fn a_file_and_dev_null_as_stdio() {
+fn each_kind_of_stdio_ends_each_way() {
+    let (proxy, servers) = tunnels();
+    let home = Home::new();
+    let bytes = pattern(60_000);
+    let output = home.join("output");
+    for kind in [Kind::Terminal, Kind::File, Kind::Null] {
+        for way in [Way::ServerCloses, Way::Reset, Way::Signal] {
+            let (pipe, _writer) = std::io::pipe().unwrap();
+            let (mut shown, theirs) = terminal(Line::Raw);
+            let (stdin, stdout): (OwnedFd, File) = match kind {
+                Kind::Terminal => (theirs.try_clone().unwrap().into(), theirs),
+                Kind::File => (pipe.into(), File::create(&output).unwrap()),
+                Kind::Null => (pipe.into(), File::options().write(true).open("/dev/null").unwrap()),
+            };
+            let mut command = helper(&home, proxy.address, &[ID]);
+            command.stdin(stdin).stdout(stdout);
+            let spawned = Spawned::start_with_stdio(command);
+            let mut server = servers.recv_timeout(DEADLINE).unwrap();
+            server.write_all(&bytes).unwrap();
+            let mut server = Some(server);
+            let mut end = || match way {
+                Way::ServerCloses => drop(server.take()),
+                Way::Reset => reset(server.take().unwrap()),
+                Way::Signal => spawned.signal(Signal::HUP),
+            };
+            if way == Way::ServerCloses {
+                end();
+            }
+            let received = match kind {
+                Kind::Terminal => {
+                    // It is slow, so much is still on its way when the server has closed.
+                    std::thread::sleep(MOMENT);
+                    let mut received = vec![0; bytes.len()];
+                    shown.read_exact(&mut received).unwrap();
+                    received
+                }
+                Kind::File => {
+                    let missing = || bytes.len() - std::fs::metadata(&output).unwrap().len() as usize;
+                    assert_eq!(settles(0, DEADLINE, missing), 0, "{way:?}");
+                    std::fs::read(&output).unwrap()
+                }
+                Kind::Null => bytes.clone(),
+            };
+            assert!(received == bytes, "{kind:?}, {way:?}: bytes were lost");
+            if way != Way::ServerCloses {
+                end();
+            }
+            match way {
+                Way::ServerCloses => spawned.ends_at_once(0, ""),
+                Way::Reset => spawned.ends_at_once(1, &broke(&proxy)),
+                Way::Signal => {
+                    let (status, stderr) = spawned.wait_at_once();
+                    assert_eq!((status.signal(), stderr.as_str()), (Some(Signal::HUP.as_raw()), ""), "{kind:?}");
+                    sees_the_end(&mut server.unwrap());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_and_dev_null_whose_end_comes_first() {
     let (proxy, servers) = tunnels();
     let home = Home::new();
     let bytes = pattern(1 << 20);
@@ -97,26 +198,37 @@ fn a_file_and_dev_null_as_stdio() {
     spawned.ends_with(0, "");
 }
 
+/// A file that can't be read to its end is not at its end: what is sent would be cut off, and nobody would know.
 #[test]
-fn a_terminal_as_stdio() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+fn a_file_that_can_not_be_read_is_an_error() {
     let (proxy, servers) = tunnels();
     let home = Home::new();
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = || {
-        let path = std::path::Path::new(name.to_str().unwrap());
-        File::options().read(true).write(true).open(path).unwrap()
-    };
-    let mut raw = rustix::termios::tcgetattr(theirs()).unwrap();
-    raw.make_raw();
-    rustix::termios::tcsetattr(theirs(), rustix::termios::OptionalActions::Now, &raw).unwrap();
+    // There is nothing at the start of a process's memory.
+    let memory = File::open("/proc/self/mem").unwrap();
+    let (_shown, stdout) = std::io::pipe().unwrap();
     let mut command = helper(&home, proxy.address, &[ID]);
-    command.stdin(theirs()).stdout(theirs());
+    command.stdin(memory).stdout(OwnedFd::from(stdout));
     let spawned = Spawned::start_with_stdio(command);
-    let mut ours = File::from(ours);
+    let mut server = servers.recv_timeout(DEADLINE).unwrap();
+    sees_the_end(&mut server);
+    spawned.ends_at_once(
+        1,
+        &format!(
+            "kohakuriver-proxy: cannot read stdin to send it to VPS {ID}\n  \
+             caused by: Input/output error (os error 5)\n  \
+             hint: see what stdin is redirected from; with `</dev/null` there is nothing to send\n"
+        ),
+    );
+}
+
+#[test]
+fn whoever_holds_the_terminal_hangs_up() {
+    let (proxy, servers) = tunnels();
+    let home = Home::new();
+    let (mut ours, theirs) = terminal(Line::Raw);
+    let mut command = helper(&home, proxy.address, &[ID]);
+    command.stdin(theirs.try_clone().unwrap()).stdout(theirs);
+    let spawned = Spawned::start_with_stdio(command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
     server.write_all(BANNER).unwrap();
     let mut banner = vec![0; BANNER.len()];
@@ -126,8 +238,7 @@ fn a_terminal_as_stdio() {
     let mut typed = [0; 6];
     server.read_exact(&mut typed).unwrap();
     assert_eq!(&typed, b"typed\n");
-    // Whoever holds the terminal hangs up.
     drop(ours);
     sees_the_end(&mut server);
-    spawned.ends_with(0, "");
+    spawned.ends_at_once(0, "");
 }

@@ -1,6 +1,5 @@
 //! `--wait`: a VPS that is starting is waited for, and what won't come by waiting isn't.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -9,7 +8,6 @@ use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::support::far_end::{BANNER, YES, mute, tunnels};
@@ -18,6 +16,7 @@ use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::{Peer, read_head};
 use crate::support::processes::{descriptors, has_open, settles};
+use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned, handed_over, helper, logged};
@@ -88,16 +87,11 @@ fn ssh_is_handed_the_socket_of_the_try_that_succeeds() {
 
 /// Runs `command` with its stderr on a terminal of so many columns: all that appeared there.
 fn on_a_terminal(mut command: Command, columns: u16) -> String {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
+    let (mut ours, theirs) = terminal(Line::Cooked);
     tcsetwinsize(&ours, Winsize { ws_col: columns, ws_row: 24, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = File::options().write(true).open(name.to_str().unwrap()).unwrap();
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(theirs).spawn().unwrap();
     drop(command);
     let (mut shown, mut chunk) = (Vec::new(), [0; 4096]);
-    let mut ours = File::from(ours);
     // It fails once nobody has the terminal open any more.
     while let Ok(read @ 1..) = ours.read(&mut chunk) {
         shown.extend_from_slice(&chunk[..read]);

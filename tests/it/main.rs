@@ -31,6 +31,8 @@ mod helper_farewell;
 mod helper_fdpass;
 mod helper_first_byte;
 mod helper_log;
+mod helper_older_endurance;
+mod helper_pipes;
 mod helper_settings;
 mod helper_stdio;
 mod helper_waits;

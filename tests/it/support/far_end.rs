@@ -67,13 +67,17 @@ pub(crate) fn sees_the_end(server: &mut TcpStream) {
     assert!(result.is_ok() || result.as_ref().is_err_and(reset), "{result:?}");
 }
 
+/// What makes sshd hang up.
+pub(crate) fn farewell() -> Vec<u8> {
+    [&[0xff; 32][..], b"\r\n"].concat()
+}
+
 /// The server must be told the farewell behind `before`, and then see the end.
 #[track_caller]
 pub(crate) fn hears_the_farewell(server: &mut TcpStream, before: &[u8]) {
     let mut heard = Vec::new();
     server.read_to_end(&mut heard).unwrap();
-    let farewell = [&[0xff; 32][..], b"\r\n"].concat();
-    assert_eq!(heard, [before, &farewell].concat());
+    assert_eq!(heard, [before, &farewell()].concat());
     // What sshd does then, and an older Host passes on.
     server.shutdown(Shutdown::Both).unwrap();
 }
@@ -91,4 +95,19 @@ pub(crate) fn mute(what: &str, proxy: &Peer, limit: &str) -> String {
     format!(
         "kohakuriver-proxy: VPS {ID} {what}\n  caused by: {cause}\n  hint: {why}: see `kohakuriver vps status {ID}`\n"
     )
+}
+
+/// What the helper says when the server resets.
+pub(crate) fn broke(proxy: &Peer) -> String {
+    format!(
+        "kohakuriver-proxy: the connection to VPS {ID} broke\n  \
+         caused by: {}: Connection reset by peer (os error 104)\n  hint: connect again\n",
+        proxy.address
+    )
+}
+
+/// Ends a tunnel with a reset.
+pub(crate) fn reset(server: TcpStream) {
+    rustix::net::sockopt::set_socket_linger(&server, Some(std::time::Duration::ZERO)).unwrap();
+    drop(server);
 }

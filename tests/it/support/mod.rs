@@ -16,6 +16,7 @@ pub(crate) mod pattern;
 pub(crate) mod peers;
 pub(crate) mod processes;
 pub(crate) mod proxies;
+pub(crate) mod pty;
 pub(crate) mod random;
 pub(crate) mod run;
 pub(crate) mod scene;
@@ -34,4 +35,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) fn heavy() -> MutexGuard<'static, ()> {
     static HEAVY: Mutex<()> = Mutex::new(());
     HEAVY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does `one` a thousand times, so many at a time.
+pub(crate) fn thousand_times(at_a_time: usize, one: impl Fn(usize) + Sync) {
+    std::thread::scope(|scope| {
+        for worker in 0..at_a_time {
+            let one = &one;
+            scope.spawn(move || (worker..1_000).step_by(at_a_time).for_each(one));
+        }
+    });
 }

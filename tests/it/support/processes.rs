@@ -60,6 +60,15 @@ fn opened(pid: Pid) -> impl Iterator<Item = String> {
     links.map(|link| link.to_string_lossy().into_owned())
 }
 
+/// Whether somebody waits for an answer to a connection attempt to this port of 127.0.0.1.
+pub(crate) fn is_dialled(port: u16) -> bool {
+    /// proc(5) has states as numbers: TCP_SYN_SENT.
+    const ASKING: &str = "02";
+    let remote = format!("0100007F:{port:04X}");
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().any(|line| line.split_whitespace().skip(2).take(2).eq([remote.as_str(), ASKING]))
+}
+
 /// Waits until `count` says `most` or less, for `within` at most; gives back what it said last.
 pub(crate) fn settles(most: usize, within: Duration, count: impl Fn() -> usize) -> usize {
     let end = Instant::now() + within;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -24,12 +24,53 @@ use super::tools::HELPER;
 pub(crate) enum Ends {
     /// Two pipes, as ssh makes them.
     Pipes,
-    /// One socketpair for both, as libssh and asyncio make it.
+    /// One socketpair for both, as libssh makes it.
     Socketpair,
+    /// A socketpair for each, as Node.js makes them.
+    Apart,
+    /// A socketpair for stdin and a pipe for stdout, as asyncio makes them.
+    Mixed,
+}
+
+/// Both sides of stdin and stdout.
+pub(crate) struct Open {
+    /// What the helper is to have.
+    pub(crate) theirs: (OwnedFd, OwnedFd),
+    pub(crate) stdin: Writer,
+    pub(crate) stdout: File,
 }
 
 impl Ends {
-    pub(crate) const BOTH: [Self; 2] = [Self::Pipes, Self::Socketpair];
+    pub(crate) const ALL: [Self; 4] = [Self::Pipes, Self::Socketpair, Self::Apart, Self::Mixed];
+
+    pub(crate) fn open(self) -> Open {
+        let pipe_out = || {
+            let (ours, theirs) = std::io::pipe().unwrap();
+            (OwnedFd::from(ours).into(), OwnedFd::from(theirs))
+        };
+        let socket = || UnixStream::pair().unwrap();
+        let (their_in, stdin) = match self {
+            Self::Pipes => {
+                let (theirs, ours) = std::io::pipe().unwrap();
+                (theirs.into(), Writer::Pipe(OwnedFd::from(ours).into()))
+            }
+            Self::Socketpair | Self::Apart | Self::Mixed => {
+                let (ours, theirs) = socket();
+                (OwnedFd::from(theirs), Writer::Socket(ours))
+            }
+        };
+        let (stdout, their_out) = match (self, &stdin) {
+            (Self::Socketpair, Writer::Socket(ours)) => {
+                (OwnedFd::from(ours.try_clone().unwrap()).into(), their_in.try_clone().unwrap())
+            }
+            (Self::Apart, _) => {
+                let (ours, theirs) = socket();
+                (OwnedFd::from(ours).into(), theirs.into())
+            }
+            _ => pipe_out(),
+        };
+        Open { theirs: (their_in, their_out), stdin, stdout }
+    }
 }
 
 /// A helper that runs. It is killed when this is dropped.
@@ -85,19 +126,8 @@ impl Spawned {
     }
 
     pub(crate) fn start_command(ends: Ends, mut command: Command) -> Self {
-        let (stdin, stdout) = match ends {
-            Ends::Pipes => {
-                let (their_in, our_in) = std::io::pipe().unwrap();
-                let (our_out, their_out) = std::io::pipe().unwrap();
-                command.stdin(OwnedFd::from(their_in)).stdout(OwnedFd::from(their_out));
-                (Writer::Pipe(OwnedFd::from(our_in).into()), File::from(OwnedFd::from(our_out)))
-            }
-            Ends::Socketpair => {
-                let (ours, theirs) = UnixStream::pair().unwrap();
-                command.stdin(OwnedFd::from(theirs.try_clone().unwrap())).stdout(OwnedFd::from(theirs));
-                (Writer::Socket(ours.try_clone().unwrap()), File::from(OwnedFd::from(ours)))
-            }
-        };
+        let Open { theirs, stdin, stdout } = ends.open();
+        command.stdin(theirs.0).stdout(theirs.1);
         let mut spawned = Self::start_with_stdio(command);
         (spawned.stdin, spawned.stdout) = (Some(stdin), Some(stdout));
         spawned
@@ -136,11 +166,28 @@ impl Spawned {
         bytes
     }
 
+    /// An sshd's banner must come.
+    pub(crate) fn banner_comes(&mut self) {
+        let mut start = [0; 8];
+        self.stdout.as_mut().unwrap().read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"SSH-2.0-");
+    }
+
     /// Waits for its end, by itself: exit status and stderr. Whatever ends the test still holds stay open meanwhile.
     #[track_caller]
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let stderr = self.stderr_ends();
         (self.child.wait().unwrap(), stderr)
+    }
+
+    /// As [`Spawned::wait`], and the end must come at once.
+    #[track_caller]
+    pub(crate) fn wait_at_once(self) -> (ExitStatus, String) {
+        let began = Instant::now();
+        let ended = self.wait();
+        let took = began.elapsed();
+        assert!(took < AT_ONCE, "it took {took:?}: {ended:?}");
+        ended
     }
 
     /// Waits until its stderr is at its end: what stood there.
@@ -157,6 +204,16 @@ impl Spawned {
         }
     }
 
+    /// Waits for a line of its stderr that ends like this: that line, and what stood before it.
+    #[track_caller]
+    pub(crate) fn stderr_until(&self, end: &str) -> String {
+        let mut text = String::new();
+        while !text.ends_with(&format!("{end}\n")) {
+            text += &self.stderr_line();
+        }
+        text
+    }
+
     /// The next line of its stderr, with its end. It is not told again when the helper ends.
     #[track_caller]
     pub(crate) fn stderr_line(&self) -> String {
@@ -171,6 +228,13 @@ impl Spawned {
     #[track_caller]
     pub(crate) fn ends_with(self, code: i32, stderr: &str) {
         let (status, said) = self.wait();
+        assert_eq!((status.code(), said.as_str()), (Some(code), stderr));
+    }
+
+    /// As [`Spawned::ends_with`], and the end must come at once.
+    #[track_caller]
+    pub(crate) fn ends_at_once(self, code: i32, stderr: &str) {
+        let (status, said) = self.wait_at_once();
         assert_eq!((status.code(), said.as_str()), (Some(code), stderr));
     }
 }
@@ -190,13 +254,18 @@ pub(crate) fn handed_over(home: &Home, proxy: SocketAddr, args: &[&str]) -> (Opt
     ours.set_read_timeout(Some(DEADLINE)).unwrap();
     command.stdin(OwnedFd::from(theirs.try_clone().unwrap())).stdout(OwnedFd::from(theirs));
     let spawned = Spawned::start_with_stdio(command);
+    (take_socket(&ours), spawned)
+}
 
+/// Takes the socket that comes over a UNIX socket; `None` when whoever has its other end leaves instead.
+pub(crate) fn take_socket(ours: impl AsFd) -> Option<TcpStream> {
+    let ours = ours.as_fd();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0; 2];
     // With a timeout set, a machine that is paused and resumed interrupts it.
     let received = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(&ours, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::empty())
+        rustix::net::recvmsg(ours, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::empty())
     })
     .unwrap();
     let socket = control.drain().find_map(|message| match message {
@@ -204,7 +273,7 @@ pub(crate) fn handed_over(home: &Home, proxy: SocketAddr, args: &[&str]) -> (Opt
         _ => None,
     });
     assert_eq!(received.bytes, usize::from(socket.is_some()), "one byte goes with a socket, and none without");
-    (socket.map(TcpStream::from), spawned)
+    socket.map(TcpStream::from)
 }
 
 /// The lines of a helper's log file, without the time and the process id before each.
@@ -215,3 +284,6 @@ pub(crate) fn logged(path: &Path) -> Vec<String> {
 
 /// A time that is long for a program and short for a person.
 pub(crate) const MOMENT: Duration = Duration::from_millis(200);
+
+/// How long an end may take that comes at once.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,134 @@
+//! What stdin and stdout may be besides pipes, and what may become of them.
+
+use super::pty::{Line, terminal};
+use super::*;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+fn never_waits(end: &File) {
+    fcntl_setfl(end, fcntl_getfl(end).unwrap() | OFlags::NONBLOCK).unwrap();
+}
+
+#[test]
+fn pipes_that_somebody_made_non_blocking_lose_nothing() {
+    for engine in ENGINES {
+        let ((stdin_reader, mut stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
+        never_waits(&stdin_reader);
+        never_waits(&stdout_writer);
+        let mut rig = Rig::between(engine, SOON, true, stdin_reader, stdout_writer);
+        let mut server = rig.server.take().unwrap();
+        let bytes = pattern(2 << 20);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                stdin.write_all(&bytes).unwrap();
+                drop(stdin);
+            });
+            scope.spawn(|| {
+                let mut received = Vec::new();
+                server.read_to_end(&mut received).unwrap();
+                assert!(received == bytes, "{engine:?}: up");
+                server.write_all(&bytes).unwrap();
+                drop(server);
+            });
+            let mut received = Vec::new();
+            stdout.read_to_end(&mut received).unwrap();
+            assert!(received == bytes, "{engine:?}: down");
+        });
+        assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+    }
+}
+
+/// Writes until a terminal that never waits has no room: how many bytes it took.
+fn fill(mut terminal: &File) -> usize {
+    std::iter::from_fn(|| terminal.write(&[b'.'; 256]).ok()).sum()
+}
+
+/// A terminal that is writable need not have room for much, and whoever writes more waits for whoever shows it.
+#[test]
+fn a_terminal_that_nobody_reads_holds_nothing_up() {
+    for engine in ENGINES {
+        for line in [Line::Raw, Line::Cooked] {
+            for non_blocking in [false, true] {
+                let case = format!("{engine:?}, {line:?}, non-blocking: {non_blocking}");
+                let (mut shown, theirs) = terminal(line);
+                never_waits(&theirs);
+                let (stdin_reader, mut stdin) = pipe();
+                let filled = fill(&theirs);
+                if !non_blocking {
+                    let flags = fcntl_getfl(&theirs).unwrap();
+                    fcntl_setfl(&theirs, flags.difference(OFlags::NONBLOCK)).unwrap();
+                }
+                let mut rig = Rig::between(engine, SOON, true, stdin_reader, theirs);
+                let mut server = rig.server.take().unwrap();
+                // In a cooked terminal each is two columns.
+                let bytes = match line {
+                    Line::Raw => pattern(40_000),
+                    Line::Cooked => vec![b'\n'; 40_000],
+                };
+                server.write_all(&bytes).unwrap();
+                // It has a little room, and none any more long before the last of these.
+                let mut first = vec![0; filled.min(3000)];
+                shown.read_exact(&mut first).unwrap();
+                for number in 0..1000 {
+                    stdin.write_all(b"x").unwrap();
+                    server.read_exact(&mut [0]).unwrap_or_else(|error| panic!("{case}, key {number}: {error}"));
+                }
+                shown.read_exact(&mut vec![0; filled - first.len()]).unwrap();
+                let expected = match line {
+                    Line::Raw => bytes,
+                    Line::Cooked => b"\r\n".repeat(bytes.len()),
+                };
+                let mut received = vec![0; expected.len()];
+                shown.read_exact(&mut received).unwrap();
+                assert!(received == expected, "{case}: down");
+                drop(server);
+                assert!(matches!(rig.end(), End::ServerClosed), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_terminal_that_hangs_up_is_the_end_of_stdin() {
+    for engine in ENGINES {
+        let (shown, theirs) = terminal(Line::Raw);
+        let (mut stdout, stdout_writer) = pipe();
+        let mut rig = Rig::between(engine, SOON, true, theirs, stdout_writer);
+        let mut server = rig.server.take().unwrap();
+        drop(shown);
+        assert_eq!(server.read(&mut [0]).unwrap(), 0, "{engine:?}");
+        server.write_all(b"the reply").unwrap();
+        drop(server);
+        let mut reply = String::new();
+        stdout.read_to_string(&mut reply).unwrap();
+        assert_eq!(reply, "the reply", "{engine:?}");
+        assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+    }
+}
+
+/// It would cut off what is sent, and nobody would know.
+#[test]
+fn a_stdin_that_can_not_be_read_is_not_at_its_end() {
+    for engine in ENGINES {
+        let (_stdout, stdout_writer) = pipe();
+        let rig = Rig::between(engine, SOON, true, File::open("/").unwrap(), stdout_writer);
+        match rig.end() {
+            End::Unreadable(error) => assert_eq!(error.kind(), io::ErrorKind::IsADirectory, "{engine:?}"),
+            end => panic!("{engine:?}: {end:?}"),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stdout_that_is_full_is_told_from_a_connection_that_broke() {
+    for engine in ENGINES {
+        let (stdin_reader, _stdin) = pipe();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut rig = Rig::between(engine, SOON, true, stdin_reader, full);
+        rig.server.as_mut().unwrap().write_all(b"x").unwrap();
+        match rig.end() {
+            End::Unwritable(error) => assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{engine:?}"),
+            end => panic!("{engine:?}: {end:?}"),
+        }
+    }
+}

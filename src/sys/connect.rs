@@ -1,0 +1,40 @@
+//! Connecting without waiting.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, sockopt};
+
+use super::tcp_socket;
+
+/// A connection attempt that has begun.
+pub enum Connecting {
+    /// It is answered already.
+    Connected(OwnedFd),
+    /// It is answered once the socket is writable; [`answer`] tells how.
+    Pending(OwnedFd),
+}
+
+/// Begins to connect to `address` over TCP.
+///
+/// # Errors
+/// Those of `socket(2)` and `connect(2)`.
+pub fn connect(address: SocketAddr) -> io::Result<Connecting> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = tcp_socket(family)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(Connecting::Connected(socket)),
+        Err(Errno::INPROGRESS | Errno::INTR) => Ok(Connecting::Pending(socket)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How an attempt was answered whose socket is writable.
+///
+/// # Errors
+/// Why it failed.
+pub fn answer(socket: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::socket_error(socket)??)
+}

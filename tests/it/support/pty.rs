@@ -1,0 +1,31 @@
+//! Pseudo-terminals.
+
+use std::fs::File;
+use std::path::Path;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+/// What a terminal does with the bytes that go through it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Line {
+    /// Nothing.
+    Raw,
+    /// What it does for a shell: among other things a line feed is written as CR and LF.
+    Cooked,
+}
+
+/// A new terminal: the side of whoever shows it, and the side of the programs on it.
+pub(crate) fn terminal(line: Line) -> (File, File) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let theirs = File::options().read(true).write(true).open(Path::new(name.to_str().unwrap())).unwrap();
+    if line == Line::Raw {
+        let mut raw = tcgetattr(&theirs).unwrap();
+        raw.make_raw();
+        tcsetattr(&theirs, OptionalActions::Now, &raw).unwrap();
+    }
+    (ours.into(), theirs)
+}
