@@ -370,6 +370,10 @@ mod tests {
         ] {
             assert_eq!(Kind::of(fd), kind);
         }
+        let failed = io::Error::from(Errno::IO);
+        assert!(Kind::Terminal.has_hung_up(&failed) && !Kind::File.has_hung_up(&failed));
+        let reset = io::Error::from(Errno::CONNRESET);
+        assert!(Kind::UnixSocket.has_hung_up(&reset) && !Kind::Socket.has_hung_up(&reset));
         assert!(is_same(unix.as_fd(), unix.try_clone().unwrap().as_fd()));
         assert!(!is_same(unix.as_fd(), peer.as_fd()));
     }
