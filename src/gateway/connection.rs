@@ -19,6 +19,7 @@ use crate::gateway::networks::canonical;
 use crate::gateway::notices::{Matter, Notices};
 use crate::gateway::policy::{self, Runners};
 use crate::gateway::relay::Relays;
+use crate::gateway::resolve::Resolver;
 use crate::gateway::rules::Rules;
 use crate::gateway::session::{Ending, Sessions};
 use crate::gateway::{Terms, closing, dial};
@@ -46,6 +47,7 @@ pub(super) struct Gateway {
     pub(super) own: Vec<SocketAddr>,
     pub(super) terms: Terms,
     pub(super) relays: Arc<Relays>,
+    pub(super) resolver: Resolver,
 }
 
 /// A way to a VPS, and the right to use it.
@@ -226,7 +228,8 @@ impl Gateway {
 
     async fn dial(&self, reach: &Reach, rules: &Rules, deadline: Instant) -> Result<TcpStream, DialError> {
         let runners = Runners { own: &self.own, allowed: rules.runners.as_ref() };
-        dial::dial(&reach.host, reach.port, runners, deadline.saturating_duration_since(Instant::now())).await
+        dial::dial(&reach.host, reach.port, runners, &self.resolver, deadline.saturating_duration_since(Instant::now()))
+            .await
     }
 
     fn permit(&self, from: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {

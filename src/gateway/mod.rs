@@ -48,6 +48,7 @@ mod outlet;
 mod policy;
 mod records;
 mod relay;
+mod resolve;
 mod rules;
 mod service_manager;
 mod session;
@@ -85,6 +86,7 @@ use connection::Gateway;
 use hand_over::{Estate, Parent};
 use inherited::{Inherited, Purpose};
 use limits::Kind;
+use resolve::Resolver;
 use session::Sessions;
 use stop::Closing;
 
@@ -221,7 +223,8 @@ pub async fn serve(
     // Those that are being dropped for others count a moment longer than their places.
     let permits = Arc::new(Semaphore::new(2 * terms.limits.most(Kind::Handshakes)));
     let drain_timeout = terms.drain_timeout;
-    let gateway = Arc::new(Gateway { directory, sessions, own, terms, relays: Arc::clone(&relays) });
+    let resolver = Resolver::of_the_system();
+    let gateway = Arc::new(Gateway { directory, sessions, own, terms, relays: Arc::clone(&relays), resolver });
     let warning = Arc::clone(&gateway);
     doors.beside(async move { warning.warn_if_wide_open(&tunnels).await });
     for listener in listeners.tunnels {

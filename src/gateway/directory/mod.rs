@@ -1,6 +1,6 @@
 //! Where a VPS is, and whether this caller may reach it: asked of the Host, or read in the inventory.
 
-mod cache;
+pub(super) mod cache;
 mod host;
 
 use std::sync::{Arc, OnceLock};
