@@ -163,7 +163,7 @@ mod tests {
     use crate::target::TaskId;
     use tokio::net::TcpListener;
 
-    const ANY: Runners<'_> = Runners { own: &[], allowed: None };
+    const ANY: Runners<'_> = Runners { own: &[], host: &[], allowed: None };
 
     async fn closed_port() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()

@@ -40,6 +40,8 @@ pub(super) struct Denied {
 pub(super) struct Runners<'a> {
     /// The addresses that the gateway listens on, of all its doors.
     pub(super) own: &'a [SocketAddr],
+    /// The addresses of the Host API, which serves everyone on this machine as an admin's own tools.
+    pub(super) host: &'a [SocketAddr],
     /// The networks that Runners are in; `None` for any.
     pub(super) allowed: Option<&'a Networks>,
 }
@@ -87,9 +89,21 @@ fn never(ip: IpAddr, port: u16, runners: Runners<'_>, is_local: impl Fn(IpAddr) 
         IpAddr::V6(v6) if v6.is_unspecified() => Some("no address of a machine"),
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
         ip if runners.own.iter().any(|own| leads_to(ip, port, *own, &is_local)) => Some("the gateway itself"),
+        ip if runners.host.iter().any(|host| leads_to(ip, port, beyond_loopback(*host), &is_local)) => {
+            Some("the Host's own API")
+        }
         _ => None,
     };
     what.map(|what| Denied { address: ip, what })
+}
+
+/// A Host that is asked over loopback may listen on all addresses of this machine.
+fn beyond_loopback(host: SocketAddr) -> SocketAddr {
+    if host.ip().to_canonical().is_loopback() {
+        SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), host.port())
+    } else {
+        host
+    }
 }
 
 fn leads_to(ip: IpAddr, port: u16, own: SocketAddr, is_local: impl Fn(IpAddr) -> bool) -> bool {
@@ -151,7 +165,7 @@ mod tests {
     use super::*;
     use crate::gateway::networks::network;
 
-    const ANY: Runners<'_> = Runners { own: &[], allowed: None };
+    const ANY: Runners<'_> = Runners { own: &[], host: &[], allowed: None };
 
     fn networks(texts: &[&str]) -> Networks {
         Networks::of(texts.iter().map(|text| network(text).unwrap()))
@@ -222,7 +236,7 @@ mod tests {
             ("10.0.0.7:8002", Some("10.0.0.7 is the gateway itself, which the gateway does not dial")),
         ] {
             let own = ["0.0.0.0:8002".parse().unwrap()];
-            let runners = Runners { own: &own, allowed: Some(&lab) };
+            let runners = Runners { own: &own, allowed: Some(&lab), ..ANY };
             let verdict = check(address.parse().unwrap(), runners, |_| true);
             assert_eq!(verdict.err().map(|denied| denied.to_string()).as_deref(), denied, "{address}");
         }
@@ -294,6 +308,23 @@ mod tests {
             let own = ["127.0.0.9:1".parse().unwrap(), own.parse().unwrap()];
             let verdict = check(address.parse().unwrap(), Runners { own: &own, ..ANY }, |_| is_local);
             assert_eq!(verdict.is_err(), denied, "{address} on {own:?}");
+        }
+    }
+
+    #[test]
+    fn the_hosts_own_api() {
+        for (address, host, is_local, denied) in [
+            ("127.0.0.1:8000", "127.0.0.1:8000", true, true),
+            ("10.0.0.1:8000", "127.0.0.1:8000", true, true),
+            ("[::1]:8000", "127.0.0.1:8000", true, true),
+            ("127.0.0.1:8001", "127.0.0.1:8000", true, false),
+            ("10.0.0.2:8000", "127.0.0.1:8000", false, false),
+            ("10.0.0.1:8000", "10.0.0.1:8000", false, true),
+            ("10.0.0.2:8000", "10.0.0.1:8000", false, false),
+        ] {
+            let host = [host.parse().unwrap()];
+            let verdict = check(address.parse().unwrap(), Runners { host: &host, ..ANY }, |_| is_local);
+            assert_eq!(verdict.is_err(), denied, "{address} before {host:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Names of Runners, made into addresses.
 //!
-//! The system's resolver blocks a thread for as long as it likes, and whoever registers Runners chooses the names. So an
-//! address needs no thread; a name has one question under way at a time, and its answer, good or bad, counts for
+//! The system's resolver blocks a thread for as long as it likes, and whoever registers Runners chooses the names. So
+//! an address needs no thread; a name has one question under way at a time, and its answer, good or bad, counts for
 //! seconds; and questions may take [`NAMES_AT_ONCE`] threads, which leaves the others to all else that needs one.
 
 use std::io;

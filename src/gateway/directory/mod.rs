@@ -107,6 +107,14 @@ impl Directory {
         }
     }
 
+    /// The name or address of the Host API, and its port, if a Host is asked.
+    pub(super) fn host_api(&self) -> Option<(String, u16)> {
+        match self {
+            Self::Host(host) => host.address(),
+            Self::Inventory(_) => None,
+        }
+    }
+
     /// Whether a look-up could succeed now; else why not.
     pub(super) async fn ready(&self) -> Result<(), String> {
         match self {
