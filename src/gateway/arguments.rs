@@ -77,7 +77,8 @@ pub struct Arguments {
 
     /// Dial Runners in these networks only; may be given several times
     ///
-    /// Whatever is allowed, link-local, multicast and metadata addresses and the gateway's own ports are never dialled.
+    /// Whatever is allowed, link-local, multicast and metadata addresses, the gateway's own ports and the Host's API
+    /// are never dialled.
     #[arg(long, value_name = "CIDR", value_parser = network,
           help = "Dial Runners in this network only; may be given several times [default: any]")]
     pub allow_runner: Vec<IpNet>,
@@ -145,9 +146,14 @@ pub struct Arguments {
 
     /// Take connections from a proxy that starts each with a PROXY protocol v2 header, and none without
     ///
-    /// The client's address is then the one in the header, so nobody but the proxy may reach --listen.
+    /// The client's address is then the one in the header: name the proxies with --proxy-from.
     #[arg(long)]
     pub proxy_protocol: bool,
+
+    /// Believe proxies of these networks only, as 10.0.0.0/8 or one address; may be given several times
+    #[arg(long, value_name = "CIDR", value_parser = network, requires = "proxy_protocol",
+          help = "Believe proxies of this network only, as 10.0.0.0/8; may be given several times [default: everyone]")]
+    pub proxy_from: Vec<IpNet>,
 
     /// Carry bulk in this many threads, besides one for all else [default: half of the processors]
     ///
@@ -283,6 +289,8 @@ mod tests {
             "--max-tunnels-per-client 0",
             "--max-tunnels-per-user x",
             "--max-handshakes 0",
+            "--proxy-from 10.0.0.1",
+            "--proxy-protocol --proxy-from lab",
             "--head-timeout 0",
             "--head-timeout 301",
             "--max-head-bytes 1023",

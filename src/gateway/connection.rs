@@ -19,6 +19,7 @@ use crate::gateway::networks::canonical;
 use crate::gateway::notices::{Matter, Notices};
 use crate::gateway::policy::{self, Runners};
 use crate::gateway::relay::Relays;
+use crate::gateway::resolve::{Resolver, Unresolved};
 use crate::gateway::rules::Rules;
 use crate::gateway::session::{Ending, Sessions};
 use crate::gateway::{Terms, closing, dial};
@@ -46,6 +47,7 @@ pub(super) struct Gateway {
     pub(super) own: Vec<SocketAddr>,
     pub(super) terms: Terms,
     pub(super) relays: Arc<Relays>,
+    pub(super) resolver: Resolver,
 }
 
 /// A way to a VPS, and the right to use it.
@@ -71,6 +73,9 @@ impl Gateway {
             Ok(handshake) => handshake,
             Err(refusal) => return self.turn_away(&client, &[], &refusal).await,
         };
+        if self.terms.proxy_protocol && !self.is_a_proxy(address.ip()) {
+            return self.turn_away(&client, &[], &Refusal::AddressNotServed(address.ip().to_string())).await;
+        }
         let mut attempt = Attempt::new(&self.sessions, address);
         // On Linux the listener is tuned instead. It fails only when the client has gone again already.
         if !cfg!(target_os = "linux") && sys::tune(&client).is_err() {
@@ -134,6 +139,11 @@ impl Gateway {
     /// Warns the admin when anyone who can connect to one of the `doors` may reach every VPS. Takes as long as the Host
     /// takes to be there.
     pub(super) async fn warn_if_wide_open(&self, doors: &[SocketAddr]) {
+        if self.terms.proxy_protocol && self.terms.proxy_from.is_empty() && policy::is_wide_open(doors, None) {
+            let failure = Failure::new("whoever can connect to this gateway may claim to come from any address");
+            let failure = failure.cause("--proxy-protocol believes the header, and it listens beyond this machine");
+            self.notices().warn(&failure.hint("name the proxies with --proxy-from"));
+        }
         if !policy::is_wide_open(doors, self.terms.rules.current().clients.as_ref()) {
             return;
         }
@@ -148,6 +158,12 @@ impl Gateway {
             let failure = failure.cause("there is no authentication, and it listens beyond this machine");
             self.notices().warn(&failure.hint("name the networks to serve with --allow"));
         }
+    }
+
+    /// Whether it is believed what a header from `ip` says.
+    fn is_a_proxy(&self, ip: IpAddr) -> bool {
+        let from = &self.terms.proxy_from;
+        from.is_empty() || from.iter().any(|network| network.contains(&ip))
     }
 
     /// The way that `request` asks for, or why there is none.
@@ -225,8 +241,25 @@ impl Gateway {
     }
 
     async fn dial(&self, reach: &Reach, rules: &Rules, deadline: Instant) -> Result<TcpStream, DialError> {
-        let runners = Runners { own: &self.own, allowed: rules.runners.as_ref() };
-        dial::dial(&reach.host, reach.port, runners, deadline.saturating_duration_since(Instant::now())).await
+        let host = timeout_at(deadline, self.host_addresses(reach.port)).await.map_err(|_| DialError::Timeout)??;
+        let runners = Runners { own: &self.own, host: &host, allowed: rules.runners.as_ref() };
+        dial::dial(&reach.host, reach.port, runners, &self.resolver, deadline.saturating_duration_since(Instant::now()))
+            .await
+    }
+
+    /// Where the Host API is that this gateway asks, if that is on `port`.
+    async fn host_addresses(&self, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+        match self.directory.host_api() {
+            Some((host, api)) if api == port => {
+                let addresses = match self.resolver.addresses(&host).await {
+                    Err(Unresolved::Busy) => return Err(DialError::Busy),
+                    // A name that leads nowhere leads no Runner there.
+                    found => found.unwrap_or_default(),
+                };
+                Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn permit(&self, from: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::api::Reach;
 use crate::dial::{ATTEMPT_DELAY, interleave};
 use crate::gateway::policy::{self, Denied, Runners};
+use crate::gateway::resolve::{Resolver, Unresolved};
 use crate::refusal::Refusal;
 use crate::sys;
 use crate::text::excerpt;
@@ -35,6 +36,8 @@ pub(super) enum DialError {
     Refused,
     #[error("no file descriptor left")]
     Shortage,
+    #[error("too many names are being looked up")]
+    Busy,
     #[error("{address} can't be reached")]
     Failed { address: SocketAddr, source: io::Error },
 }
@@ -51,6 +54,7 @@ impl DialError {
             Self::Timeout => Refusal::ConnectionTimeout,
             Self::Refused => Refusal::ConnectionRefused { node: reach.node.clone(), booting: reach.booting },
             Self::Shortage => Refusal::Limit("it has no file descriptor left to dial with".to_owned()),
+            Self::Busy => Refusal::Limit("it looks up too many names of Runners already".to_owned()),
             Self::Denied(denied) => Refusal::Unreachable(denied.to_string()),
             Self::NoAddress { ref source, .. } | Self::Failed { ref source, .. } => {
                 Refusal::Unreachable(excerpt(&format!("{self}: {source}")))
@@ -60,11 +64,20 @@ impl DialError {
 }
 
 /// Connects to `host:port`, where that is an address of `runners`, within `limit`, or [`DIAL_LIMIT`] when that is less.
-pub(super) async fn dial(host: &str, port: u16, runners: Runners<'_>, limit: Duration) -> Result<TcpStream, DialError> {
+pub(super) async fn dial(
+    host: &str,
+    port: u16,
+    runners: Runners<'_>,
+    resolver: &Resolver,
+    limit: Duration,
+) -> Result<TcpStream, DialError> {
     let connected = async {
-        let resolved = tokio::net::lookup_host((host, port)).await;
-        let resolved: Vec<SocketAddr> = resolved.map_err(|source| no_address(host, source))?.collect();
-        race(interleave(permitted(resolved, runners)?)).await
+        let resolved = resolver.addresses(host).await.map_err(|why| match why {
+            Unresolved::Failed(source) => no_address(host, source),
+            Unresolved::Busy => DialError::Busy,
+        })?;
+        let addresses = resolved.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        race(interleave(permitted(addresses, runners)?)).await
     };
     timeout(limit.min(DIAL_LIMIT), connected).await.unwrap_or(Err(DialError::Timeout))
 }
@@ -119,12 +132,19 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
 }
 
 async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
-    TcpStream::connect(address).await.map_err(|source| match source.kind() {
+    let stream = TcpStream::connect(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::ConnectionRefused => DialError::Refused,
         io::ErrorKind::TimedOut => DialError::Timeout,
         _ if sys::is_out_of_descriptors(&source) => DialError::Shortage,
         _ => DialError::Failed { address, source },
-    })
+    })?;
+    if is_to_itself(&stream) { Err(DialError::Refused) } else { Ok(stream) }
+}
+
+/// A port of this machine that nobody listens on may be the very one that the system has chosen to dial from, and then
+/// both ends meet in one socket (RFC 9293 §3.5, simultaneous open).
+fn is_to_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }
 
 /// Of two failures the one that says more: a port that refuses is on a machine that lives.
@@ -143,7 +163,7 @@ mod tests {
     use crate::target::TaskId;
     use tokio::net::TcpListener;
 
-    const ANY: Runners<'_> = Runners { own: &[], allowed: None };
+    const ANY: Runners<'_> = Runners { own: &[], host: &[], allowed: None };
 
     async fn closed_port() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
@@ -155,7 +175,7 @@ mod tests {
         let open = listener.local_addr().unwrap();
         let stream = race(vec![closed_port().await, open]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
-        let stream = dial("localhost", open.port(), ANY, DIAL_LIMIT).await.unwrap();
+        let stream = dial("localhost", open.port(), ANY, &Resolver::of_the_system(), DIAL_LIMIT).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
     }
 
@@ -169,7 +189,10 @@ mod tests {
             booting: true,
         };
         let closed = closed_port().await;
-        let refused = dial("127.0.0.1", closed.port(), ANY, DIAL_LIMIT).await.unwrap_err().refusal(&reach);
+        let refused = dial("127.0.0.1", closed.port(), ANY, &Resolver::of_the_system(), DIAL_LIMIT)
+            .await
+            .unwrap_err()
+            .refusal(&reach);
         assert_eq!(refused, Refusal::ConnectionRefused { node: "node-up".into(), booting: true });
         for (host, own, text) in [
             ("no-such-host.invalid", None, "no address is known for `no-such-host.invalid`: "),
@@ -179,11 +202,22 @@ mod tests {
             ("localhost", Some(SocketAddr::new("::".parse().unwrap(), closed.port())), "is the gateway itself"),
         ] {
             let own: Vec<_> = own.into_iter().collect();
-            let refusal = dial(host, closed.port(), Runners { own: &own, ..ANY }, DIAL_LIMIT).await;
+            let refusal =
+                dial(host, closed.port(), Runners { own: &own, ..ANY }, &Resolver::of_the_system(), DIAL_LIMIT).await;
             let refusal = refusal.unwrap_err().refusal(&reach);
             let Refusal::Unreachable(why) = &refusal else { panic!("{host}: {refusal:?}") };
             assert!(why.contains(text), "{host}: {why}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_meets_itself_is_refused() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        assert!(is_to_itself(&socket.connect(address).await.unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        assert!(!is_to_itself(&attempt(listener.local_addr().unwrap()).await.unwrap()));
     }
 
     #[test]

@@ -59,23 +59,31 @@ impl Estate {
         Ok(Self { sockets: sockets.collect::<io::Result<_>>()? })
     }
 
-    /// Starts a process in this one's place, whose last tunnel was `last_id` so far, and waits until it serves.
+    /// Starts a process in this one's place, whose last tunnel was `last_id` so far, and waits until it serves. `None`
+    /// when there is to be nobody in its place any more, which `stop` says by coming back; then that process is gone
+    /// again.
     ///
     /// # Errors
-    /// When it doesn't; then it is gone again.
-    pub(super) async fn pass_on(&self, last_id: u64) -> io::Result<Heir> {
+    /// When it doesn't serve; then it is gone again, too.
+    pub(super) async fn pass_on(&self, last_id: u64, stop: impl Future<Output = ()>) -> io::Result<Option<Heir>> {
         let (ours, theirs) = UnixStream::pair()?;
         let (line, their_line) = UnixStream::pair()?;
         let mut process = start(theirs, last_id + IDS_LEFT)?;
         let id = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let error = match (timeout(START_LIMIT, self.give(ours, their_line)).await, id) {
-            (Ok(Ok(READY)), Some(id)) => return Ok(Heir { process, id, line: Some(line) }),
-            (Err(_), _) => io::Error::new(io::ErrorKind::TimedOut, "the new process does not serve in time"),
-            _ => io::Error::other("the new process ended before it served"),
+        let answer = tokio::select! {
+            biased;
+            answer = timeout(START_LIMIT, self.give(ours, their_line)) => Some(answer),
+            () = stop => None,
+        };
+        let no_heir = match (answer, id) {
+            (Some(Ok(Ok(READY))), Some(id)) => return Ok(Some(Heir { process, id, line: Some(line) })),
+            (Some(Err(_)), _) => Err(io::Error::new(io::ErrorKind::TimedOut, "the new process does not serve in time")),
+            (Some(_), _) => Err(io::Error::other("the new process ended before it served")),
+            (None, _) => Ok(None),
         };
         // It may be gone already.
         let _ = process.kill().await;
-        Err(error)
+        no_heir
     }
 
     /// Gives the sockets and a `line` to this process to a new one, and waits for its answer.

@@ -127,8 +127,8 @@ async fn next<T>(
     }
 }
 
-/// What is answered to `bytes`, in the protocol that their start is of. Who says nothing at all is taken for a client of
-/// the older protocol, which has always been told so.
+/// What is answered to `bytes`, in the protocol that their start is of. Who says nothing at all is taken for a client
+/// of the older protocol, which has always been told so.
 fn told(bytes: &[u8], why: Broken) -> Vec<u8> {
     let text = match (why, why.detail()) {
         (Broken::ProxyHeader(malformed), _) => {

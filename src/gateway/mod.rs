@@ -49,6 +49,7 @@ mod outlet;
 mod policy;
 mod records;
 mod relay;
+mod resolve;
 mod rules;
 mod service_manager;
 mod session;
@@ -61,6 +62,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
@@ -88,6 +90,7 @@ use connection::Gateway;
 use hand_over::{Estate, Parent};
 use inherited::{Inherited, Purpose};
 use limits::Kind;
+use resolve::Resolver;
 use session::Sessions;
 use stop::Closing;
 
@@ -117,6 +120,8 @@ pub struct Terms {
     pub drain_timeout: Duration,
     /// Whether a connection starts with a PROXY protocol header, which tells the client's address.
     pub proxy_protocol: bool,
+    /// The networks of the proxies that are believed; with none, whoever connects is.
+    pub proxy_from: Vec<IpNet>,
 }
 
 /// Serves what the command line says until SIGTERM or SIGINT.
@@ -162,6 +167,7 @@ fn run_with(
             rules: Arc::new(rules),
             drain_timeout: Duration::from_secs(arguments.drain_timeout.into()),
             proxy_protocol: arguments.proxy_protocol,
+            proxy_from: arguments.proxy_from.clone(),
         };
         let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let relays = Relays::start(threads, idle_timeout).map_err(broken)?;
@@ -228,8 +234,9 @@ pub async fn serve(
     // Those that are being dropped for others count a moment longer than their places.
     let permits = Arc::new(Semaphore::new(2 * terms.limits.most(Kind::Handshakes)));
     let drain_timeout = terms.drain_timeout;
-    let gateway =
-        Arc::new(Gateway { directory, sessions: Arc::clone(&sessions), own, terms, relays: Arc::clone(&relays) });
+    let resolver = Resolver::of_the_system();
+    let (open, carried) = (Arc::clone(&sessions), Arc::clone(&relays));
+    let gateway = Arc::new(Gateway { directory, sessions: open, own, terms, relays: carried, resolver });
     let warning = Arc::clone(&gateway);
     doors.beside(async move { warning.warn_if_wide_open(&tunnels).await });
     for listener in listeners.tunnels {
@@ -240,21 +247,34 @@ pub async fn serve(
         };
         doors.open(listener, Arc::clone(&permits), serve);
     }
+    let reload = || {
+        service_manager.reloading();
+        gateway.reload(&doors.notices);
+        records.reopen();
+        // It has heard of this gateway before.
+        let _ = service_manager.ready();
+    };
     let heir = loop {
         match orders.recv().await {
-            Some(Order::Reload) => {
-                service_manager.reloading();
-                gateway.reload(&doors.notices);
-                records.reopen();
-                // It has heard of this gateway before.
-                let _ = service_manager.ready();
+            Some(Order::Reload) => reload(),
+            Some(Order::HandOver) => {
+                // A new process may take its time, and a service manager that stops this one does not wait for it.
+                let stop = async {
+                    loop {
+                        match orders.recv().await {
+                            Some(Order::Reload) => reload(),
+                            Some(Order::HandOver) => {}
+                            Some(Order::Stop) | None => return,
+                        }
+                    }
+                };
+                match estate.pass_on(sessions.last_id(), stop).await {
+                    Ok(heir) => break heir,
+                    Err(error) => doors
+                        .notices
+                        .fault(&Failure::new("cannot hand over to a new process; this one goes on").because(&error)),
+                }
             }
-            Some(Order::HandOver) => match estate.pass_on(sessions.last_id()).await {
-                Ok(heir) => break Some(heir),
-                Err(error) => doors
-                    .notices
-                    .fault(&Failure::new("cannot hand over to a new process; this one goes on").because(&error)),
-            },
             Some(Order::Stop) | None => break None,
         }
     };

@@ -11,12 +11,20 @@ use crate::gateway::networks::Networks;
 use crate::sys;
 
 /// Where clouds serve credentials to whoever asks from inside a machine, beside the link-local 169.254.169.254.
-const METADATA: [IpAddr; 3] = [
+const METADATA: [IpAddr; 7] = [
     // Amazon's and Google's over IPv6.
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254)),
+    // Amazon's for the pods of a Kubernetes cluster.
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0023)),
+    // Scaleway's over IPv6.
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042)),
     // Alibaba's.
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    // Azure's.
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    // Oracle's.
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
 ];
 
 /// An address that is not dialled, and why.
@@ -32,6 +40,8 @@ pub(super) struct Denied {
 pub(super) struct Runners<'a> {
     /// The addresses that the gateway listens on, of all its doors.
     pub(super) own: &'a [SocketAddr],
+    /// The addresses of the Host API, which serves everyone on this machine as an admin's own tools.
+    pub(super) host: &'a [SocketAddr],
     /// The networks that Runners are in; `None` for any.
     pub(super) allowed: Option<&'a Networks>,
 }
@@ -54,7 +64,20 @@ pub(super) fn check(
     is_local: impl Fn(IpAddr) -> bool,
 ) -> Result<(), Denied> {
     let ip = embedded(address.ip());
-    let kind = match ip {
+    let maybe = translated(ip).into_iter().map(IpAddr::V4);
+    if let Some(denied) = maybe.chain([ip]).find_map(|ip| never(ip, address.port(), runners, &is_local)) {
+        return Err(denied);
+    }
+    let is_allowed = |networks: &Networks| networks.contains(ip) || networks.contains(address.ip());
+    match runners.allowed.is_none_or(is_allowed) {
+        true => Ok(()),
+        false => Err(Denied { address: ip, what: "outside the networks of --allow-runner" }),
+    }
+}
+
+/// Why `ip` is dialled whatever an admin allows, if that is so.
+fn never(ip: IpAddr, port: u16, runners: Runners<'_>, is_local: impl Fn(IpAddr) -> bool) -> Option<Denied> {
+    let what = match ip {
         // Checked first: one of them is link-local, and the reason should name what matters.
         IpAddr::V4(v4) if v4 == Ipv4Addr::new(169, 254, 169, 254) => Some("a cloud's metadata service"),
         ip if METADATA.contains(&ip) => Some("a cloud's metadata service"),
@@ -65,16 +88,21 @@ pub(super) fn check(
         IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
         IpAddr::V6(v6) if v6.is_unspecified() => Some("no address of a machine"),
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
-        ip if runners.own.iter().any(|own| leads_to(ip, address.port(), *own, &is_local)) => Some("the gateway itself"),
-        ip => {
-            let allowed =
-                runners.allowed.is_none_or(|networks| networks.contains(ip) || networks.contains(address.ip()));
-            (!allowed).then_some("outside the networks of --allow-runner")
+        ip if runners.own.iter().any(|own| leads_to(ip, port, *own, &is_local)) => Some("the gateway itself"),
+        ip if runners.host.iter().any(|host| leads_to(ip, port, beyond_loopback(*host), &is_local)) => {
+            Some("the Host's own API")
         }
+        _ => None,
     };
-    match kind {
-        Some(what) => Err(Denied { address: ip, what }),
-        None => Ok(()),
+    what.map(|what| Denied { address: ip, what })
+}
+
+/// A Host that is asked over loopback may listen on all addresses of this machine.
+fn beyond_loopback(host: SocketAddr) -> SocketAddr {
+    if host.ip().to_canonical().is_loopback() {
+        SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), host.port())
+    } else {
+        host
     }
 }
 
@@ -83,12 +111,12 @@ fn leads_to(ip: IpAddr, port: u16, own: SocketAddr, is_local: impl Fn(IpAddr) ->
     port == own.port() && (listening == ip || (listening.is_unspecified() && is_local(ip)))
 }
 
-/// The IPv4 address inside an IPv6 one that stands for it: mapped (RFC 4291 §2.5.5.2), or NAT64's well-known prefix
-/// (RFC 6052 §2.1).
+/// The IPv4 address inside an IPv6 one that stands for it: mapped (RFC 4291 §2.5.5.2), NAT64's well-known prefix
+/// (RFC 6052 §2.1), or 6to4 (RFC 3056 §2).
 fn embedded(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => match v6.segments() {
-            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
                 let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
                 IpAddr::V4(Ipv4Addr::new(a, b, c, d))
             }
@@ -96,6 +124,19 @@ fn embedded(ip: IpAddr) -> IpAddr {
         },
         v4 => v4,
     }
+}
+
+/// What an address in NAT64's prefix for local use (64:ff9b:1::/48, RFC 8215) may be translated to. How long the prefix
+/// is within that, and so where the IPv4 address stands (RFC 6052 §2.2), only the network knows.
+fn translated(ip: IpAddr) -> Vec<Ipv4Addr> {
+    let IpAddr::V6(v6) = ip else { return Vec::new() };
+    let [0x64, 0xff9b, 1, ..] = v6.segments() else { return Vec::new() };
+    let octets = v6.octets();
+    // Octet 8 is none of the address.
+    let places = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
+    let all = places.map(|place| Ipv4Addr::from(place.map(|at: usize| octets[at])));
+    // Where no address stands there are zeros.
+    all.into_iter().filter(|v4| v4.octets()[0] != 0).collect()
 }
 
 /// Whether `ip` belongs to this machine: loopback, or what the system would itself send from to reach it. Sends
@@ -124,7 +165,7 @@ mod tests {
     use super::*;
     use crate::gateway::networks::network;
 
-    const ANY: Runners<'_> = Runners { own: &[], allowed: None };
+    const ANY: Runners<'_> = Runners { own: &[], host: &[], allowed: None };
 
     fn networks(texts: &[&str]) -> Networks {
         Networks::of(texts.iter().map(|text| network(text).unwrap()))
@@ -172,6 +213,12 @@ mod tests {
             ("10.0.0.7:22", None),
             ("[::ffff:10.0.0.7]:22", None),
             ("[64:ff9b::c000:207]:22", None),
+            ("[2002:a00:7::1]:22", None),
+            (
+                // Which address that is translated to is not known, so only its own network counts.
+                "[64:ff9b:1::a00:7]:22",
+                Some("64:ff9b:1::a00:7 is outside the networks of --allow-runner, which the gateway does not dial"),
+            ),
             (
                 "192.168.0.7:22",
                 Some("192.168.0.7 is outside the networks of --allow-runner, which the gateway does not dial"),
@@ -189,7 +236,7 @@ mod tests {
             ("10.0.0.7:8002", Some("10.0.0.7 is the gateway itself, which the gateway does not dial")),
         ] {
             let own = ["0.0.0.0:8002".parse().unwrap()];
-            let runners = Runners { own: &own, allowed: Some(&lab) };
+            let runners = Runners { own: &own, allowed: Some(&lab), ..ANY };
             let verdict = check(address.parse().unwrap(), runners, |_| true);
             assert_eq!(verdict.err().map(|denied| denied.to_string()).as_deref(), denied, "{address}");
         }
@@ -212,6 +259,22 @@ mod tests {
             ("64:ff9b::a9fe:a9fe", Some("a cloud's metadata service")),
             ("fd00:ec2::254", Some("a cloud's metadata service")),
             ("fd20:ce::254", Some("a cloud's metadata service")),
+            ("fd00:ec2::23", Some("a cloud's metadata service")),
+            ("fd00:42::42", Some("a cloud's metadata service")),
+            ("168.63.129.16", Some("a cloud's metadata service")),
+            ("192.0.0.192", Some("a cloud's metadata service")),
+            ("::ffff:168.63.129.16", Some("a cloud's metadata service")),
+            ("2002:a9fe:a9fe::1", Some("a cloud's metadata service")),
+            ("2002:e000:1::", Some("a multicast address")),
+            ("2002:a00:7::1", None),
+            // In NAT64's prefix for local use the address stands where the network has it: behind 48, 56, 64, 96 bits.
+            ("64:ff9b:1:a9fe:a9:fe00::", Some("a cloud's metadata service")),
+            ("64:ff9b:1:a9:fe:a9fe::", Some("a cloud's metadata service")),
+            ("64:ff9b:1:0:a9:fea9:fe00:0", Some("a cloud's metadata service")),
+            ("64:ff9b:1::a9fe:a9fe", Some("a cloud's metadata service")),
+            ("64:ff9b:1:fffe::168.63.129.16", Some("a cloud's metadata service")),
+            ("64:ff9b:1::a00:7", None),
+            ("64:ff9b:1:a00:0:700::", None),
             ("100.100.100.200", Some("a cloud's metadata service")),
             ("169.254.1.1", Some("a link-local address")),
             ("fe80::1", Some("a link-local address")),
@@ -245,6 +308,23 @@ mod tests {
             let own = ["127.0.0.9:1".parse().unwrap(), own.parse().unwrap()];
             let verdict = check(address.parse().unwrap(), Runners { own: &own, ..ANY }, |_| is_local);
             assert_eq!(verdict.is_err(), denied, "{address} on {own:?}");
+        }
+    }
+
+    #[test]
+    fn the_hosts_own_api() {
+        for (address, host, is_local, denied) in [
+            ("127.0.0.1:8000", "127.0.0.1:8000", true, true),
+            ("10.0.0.1:8000", "127.0.0.1:8000", true, true),
+            ("[::1]:8000", "127.0.0.1:8000", true, true),
+            ("127.0.0.1:8001", "127.0.0.1:8000", true, false),
+            ("10.0.0.2:8000", "127.0.0.1:8000", false, false),
+            ("10.0.0.1:8000", "10.0.0.1:8000", false, true),
+            ("10.0.0.2:8000", "10.0.0.1:8000", false, false),
+        ] {
+            let host = [host.parse().unwrap()];
+            let verdict = check(address.parse().unwrap(), Runners { host: &host, ..ANY }, |_| is_local);
+            assert_eq!(verdict.is_err(), denied, "{address} before {host:?}");
         }
     }
 

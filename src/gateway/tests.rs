@@ -67,6 +67,7 @@ fn terms() -> Terms {
         rules: Arc::new(RuleBook::open(rules::Sources::default()).unwrap()),
         drain_timeout: Duration::ZERO,
         proxy_protocol: false,
+        proxy_from: Vec::new(),
     }
 }
 

@@ -7,6 +7,9 @@
 //! ```
 //! Stock clients are taken as they are: HTTP/1.0, no Host field, `Proxy-Connection`, Basic with the token as the
 //! password. Bytes behind the request are the start of the stream.
+//!
+//! What is quoted of a request goes into logs. A token that stands where none belongs is not among it: [`without_user`]
+//! and [`first_word`] take out what may be one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,7 +18,7 @@ use crate::handshake::{Step, first_line, head_end};
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
-use crate::text::excerpt_bytes;
+use crate::text::{excerpt, excerpt_bytes};
 
 /// How large a request may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +59,7 @@ pub enum Request {
 pub struct Connect {
     /// The VPS, or why there is none.
     pub target: Result<VpsRef, Refusal>,
-    /// The target as it was sent, printable.
+    /// The target as it was sent, printable, without a user before it.
     pub as_sent: String,
     /// The token of `Proxy-Authorization`, when it has one.
     pub token: Option<Token>,
@@ -67,7 +70,7 @@ pub struct Connect {
 pub struct Line {
     /// The task, or what a Host has always said about a line like this one.
     pub target: Result<TaskId, &'static str>,
-    /// The digits as they were sent.
+    /// The digits as they were sent; of what is none, no more than [`first_word`].
     pub digits: String,
 }
 
@@ -77,6 +80,9 @@ pub const INVALID_FORMAT: &str = "Invalid request format.";
 pub const INVALID_ID: &str = "Invalid task ID format.";
 /// What a Host says to anything it didn't foresee.
 pub const INTERNAL_ERROR: &str = "Internal server error.";
+
+/// Longest word that is quoted whole of what is no request, in characters. A Host's tokens have 64.
+const LONGEST_WORD: usize = 24;
 
 /// How a request of the line protocol starts.
 const VERB: &[u8] = b"REQUEST_TUNNEL";
@@ -110,7 +116,8 @@ fn read_line(bytes: &[u8], verb: usize, most: MaxSize) -> Step<Result<Request, T
         significant => Ok(significant),
     };
     let target = target.and_then(|digits| TaskId::parse(digits).ok_or(INTERNAL_ERROR));
-    Step::Done(Ok(Request::Line(Line { target, digits: digits.to_owned() })), eaten)
+    let digits = if target == Err(INVALID_ID) { first_word(digits) } else { digits.to_owned() };
+    Step::Done(Ok(Request::Line(Line { target, digits })), eaten)
 }
 
 fn read_connect(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
@@ -121,7 +128,7 @@ fn read_connect(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> 
     if let Some((line, eaten)) = first_line(bytes) {
         // Whoever doesn't speak HTTP won't send an empty line either: an answer must not wait for one.
         if !line.windows(6).any(|window| window == b" HTTP/") {
-            return bad(format!("`{}` is no HTTP request", excerpt_bytes(line)), eaten);
+            return bad(format!("`{}` is no HTTP request", first_word(&String::from_utf8_lossy(line))), eaten);
         }
     }
     match head_end(bytes) {
@@ -153,17 +160,20 @@ fn parse_connect(head: &[u8], most_fields: usize) -> Result<Connect, Unusable> {
     }
     let (method, path) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
     if method != "CONNECT" {
-        return bad(format!("an SSH proxy takes CONNECT, not {}", excerpt_bytes(method.as_bytes())));
+        return bad(format!("an SSH proxy takes CONNECT, not {}", first_word(method)));
     }
     let mut authorizations =
         request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("proxy-authorization"));
     let token = authorizations.next().and_then(|field| credentials(field.value));
-    Ok(Connect { target: target(path), as_sent: excerpt_bytes(path.as_bytes()), token })
+    Ok(Connect { target: target(path), as_sent: excerpt(&without_user(path)), token })
 }
 
 /// The VPS of an authority-form target (RFC 9112 §3.2.3).
 fn target(authority: &str) -> Result<VpsRef, Refusal> {
-    let bad = |why: &str| Refusal::BadRequest(format!("`{}` {why}", excerpt_bytes(authority.as_bytes())));
+    let bad = |why: &str| Refusal::BadRequest(format!("`{}` {why}", excerpt(&without_user(authority))));
+    if authority.contains('@') {
+        return Err(bad("has a user before it: a token belongs into Proxy-Authorization"));
+    }
     let (host, port) = authority.rsplit_once(':').ok_or_else(|| bad("names no port: ask for VPS:22"))?;
     let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     let port: u16 = port.parse().ok().filter(|_| digits).ok_or_else(|| bad("has no TCP port"))?;
@@ -173,6 +183,26 @@ fn target(authority: &str) -> Result<VpsRef, Refusal> {
         Ok(Target::Vps(vps)) => Ok(vps),
         Ok(Target::Foreign { .. }) => Err(bad("is no VPS, and this gateway reaches nothing else")),
         Err(error) => Err(Refusal::BadRequest(excerpt_bytes(error.to_string().as_bytes()))),
+    }
+}
+
+/// An authority without the `user:password@` that may stand before it (RFC 3986 §3.2.1).
+fn without_user(authority: &str) -> String {
+    authority.rsplit_once('@').map_or_else(|| authority.to_owned(), |(_, rest)| format!("…@{rest}"))
+}
+
+/// The first word of a text, if it is short enough to be no token, as far as it can be shown.
+fn first_word(text: &str) -> String {
+    let text = excerpt(&without_user(text));
+    let (word, rest) = text.split_once(' ').map_or((text.as_str(), ""), |(word, rest)| (word, rest));
+    let is_short = word.chars().count() <= LONGEST_WORD;
+    let shown: String = word.chars().take(if is_short { LONGEST_WORD } else { LONGEST_WORD / 4 }).collect();
+    if !is_short {
+        shown + "…"
+    } else if rest.is_empty() {
+        shown
+    } else {
+        shown + " …"
     }
 }
 
@@ -244,6 +274,27 @@ mod tests {
     }
 
     #[test]
+    fn a_token_in_a_wrong_place_is_not_quoted() {
+        let token = "0123456789abcdef".repeat(4);
+        for (request, quoted) in [
+            (format!("CONNECT me:{token}@42:22 HTTP/1.1\r\n\r\n"), "`…@42:22` has a user"),
+            (format!("CONNECT {token}@42:22 HTTP/1.1\r\n\r\n"), "`…@42:22` has a user"),
+            (format!("CONNECT a@{token}@42 HTTP/1.1\r\n\r\n"), "`…@42` has a user"),
+            (format!("Bearer {token}\r\n"), "`Bearer …` is no HTTP request"),
+            (format!("Proxy-Authorization: Bearer {token}\r\n"), "`Proxy-Authorization: …` is no"),
+            (format!("{token}\r\n"), "`012345…` is no HTTP request"),
+            (format!("me:{token}@h 42\r\n"), "`…@h …` is no HTTP request"),
+            (format!("{token} / HTTP/1.1\r\n\r\n"), "CONNECT, not 012345…"),
+            (format!("REQUEST_TUNNEL 42 {token}\n"), "42 …"),
+            (format!("REQUEST_TUNNEL {token}\n"), "012345…"),
+        ] {
+            let Step::Done(Ok(read), _) = read(request.as_bytes()) else { panic!("{request}") };
+            let text = format!("{read:?}");
+            assert!(text.contains(quoted) && !text.contains(&token[..16]), "{request}: {text}");
+        }
+    }
+
+    #[test]
     fn only_a_vps_and_only_port_22() {
         for target in
             ["127.0.0.1:22", "[::1]:22", "example.org:22", "169.254.169.254:80", "42", "42:", "42:x", "42:+22"]
@@ -306,7 +357,7 @@ mod tests {
             ("REQUEST_TUNNEL\n", Err(INVALID_FORMAT), ""),
             ("REQUEST_TUNNEL42\n", Err(INVALID_FORMAT), "42"),
             ("REQUEST_TUNNEL -1\n", Err(INVALID_ID), "-1"),
-            ("REQUEST_TUNNEL 1 2\n", Err(INVALID_ID), "1 2"),
+            ("REQUEST_TUNNEL 1 2\n", Err(INVALID_ID), "1 …"),
             ("REQUEST_TUNNEL ٤٢\n", Err(INVALID_ID), "٤٢"),
             ("REQUEST_TUNNEL 9223372036854775808\n", Err(INTERNAL_ERROR), "9223372036854775808"),
         ] {

@@ -1,4 +1,4 @@
-//! Runners that don't answer, and Hosts that take their time: what becomes of those who wait for them, and of the others.
+//! Runners that don't answer, and Hosts that take their time: what becomes of those who wait, and of the others.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,8 @@
 //! A gateway before Hosts that are not as they should be.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, NODE, name_of, running};
@@ -87,4 +90,23 @@ fn a_list_of_nothing_but_nonsense_is_nonsense() {
     let run = Run::new(CLI, &home).env("KOHAKURIVER_HOST", "127.0.0.1");
     let outcome = run.env("KOHAKURIVER_PORT", host.address.port().to_string()).args(["node", "list"]).output();
     outcome.exits(1).says(&["answered nonsense: a node has no usable `url`"]);
+}
+
+/// Anyone can register a Runner at the Host's own address, and to its own machine a Host's API may answer more.
+#[test]
+fn the_hosts_own_api_is_no_runner() {
+    let port = Arc::new(AtomicU16::new(0));
+    let own = Arc::clone(&port);
+    let host = http_server(move |asked| {
+        let everyone = Asked { path: asked.path.clone(), authorization: format!("Bearer {OPERATOR}") };
+        let (status, body) = answer(&[running(ID, own.load(Ordering::SeqCst))], &everyone);
+        (status, "application/json", body.to_string())
+    });
+    port.store(host.address.port(), Ordering::SeqCst);
+    for name in ["127.0.0.1", "localhost"] {
+        let gateway = Gateway::with_host_api(&format!("http://{name}:{}", host.address.port()));
+        let answer = asked_of(gateway.address, &format!("CONNECT {ID}:22 HTTP/1.1\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        assert!(answer.contains("127.0.0.1 is the Host's own API, which the gateway does not dial"), "{answer}");
+    }
 }

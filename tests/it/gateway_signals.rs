@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -125,4 +125,24 @@ fn a_service_manager_that_can_not_be_told() {
     let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0"]).args(UNWATCHED);
     let outcome = run.env("NOTIFY_SOCKET", home.join("nobody")).output();
     outcome.exits(1).says(&["kohakuriver-gateway: cannot tell the service manager that the gateway serves\n"]);
+}
+
+/// A service manager that stops the gateway does not wait for a new process that never serves.
+#[test]
+fn told_to_stop_during_a_hand_over_it_stops() {
+    let home = Home::new();
+    let heir = home.script("heir", "#!/bin/sh\necho the heir has come >&2\nexec sleep 600\n");
+    let inventory = home.write("inventory.json", inventory(&[]).to_string());
+    // What is started in its place is the program of this name.
+    let run = Run::new("bash", &home).args(["-c", "exec -a \"$0\" \"$@\""]).arg(heir).arg(GATEWAY);
+    let run = run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "off"]);
+    let gateway = run.arg("--inventory").arg(&inventory).start();
+    gateway.stderr_line("listening on ");
+    gateway.signal(Signal::USR2);
+    gateway.stderr_line("the heir has come");
+    let told = Instant::now();
+    gateway.signal(Signal::TERM);
+    // Its end is also that of the new process, which has the same stderr.
+    gateway.finish().succeeds();
+    assert!(told.elapsed() < Duration::from_secs(15), "{:?}", told.elapsed());
 }

@@ -168,3 +168,47 @@ fn a_head_beyond_its_limits_is_refused_and_counted_by_each() {
         assert_eq!(metric(&page, &name), count, "{reason}");
     }
 }
+
+/// Whoever can reach the gateway past its proxy can claim any address in a header, so only that of a proxy is believed.
+#[test]
+fn a_header_is_believed_of_the_proxies_that_are_named() {
+    const HEADER: &str = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\x11\x57\x1f\x42";
+    for (from, answers) in [
+        (
+            &["--proxy-from", "10.0.0.0/8"][..],
+            ["HTTP/1.1 403 Forbidden", "ERROR This gateway does not serve 127.0.0.1."],
+        ),
+        (&["--proxy-from", "10.0.0.0/8", "--proxy-from", "127.0.0.1"], ["HTTP/1.1 404 Not Found", "ERROR Task 5 not"]),
+        (&[], ["HTTP/1.1 404 Not Found", "ERROR Task 5 not"]),
+    ] {
+        let options = [&["--proxy-protocol"], from].concat();
+        let gateway = Gateway::with_inventory_and(&inventory(&[]), &options);
+        for ((request, _), expected) in REQUESTS.iter().zip(answers) {
+            let answer = asked_of(gateway.address, &format!("{HEADER}{request}"));
+            assert!(answer.starts_with(expected), "{from:?}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn who_believes_everyone_is_warned() {
+    const WARNING: &str = "may claim to come from any address";
+    let home = Home::new();
+    let inventory = home.write("inventory.json", inventory(&[]).to_string());
+    for (listen, from, warns) in
+        [("0.0.0.0:0", &[][..], true), ("0.0.0.0:0", &["--proxy-from", "10.0.0.1"], false), ("127.0.0.1:0", &[], false)]
+    {
+        let run = Run::new(GATEWAY, &home).args(["--listen", listen, "--api-listen", "127.0.0.1:0", "--admin", "off"]);
+        let process = run.args(["--proxy-protocol"]).args(from).arg("--inventory").arg(&inventory).start();
+        process.stderr_line("listening on ");
+        if warns {
+            process.wait_for(WARNING, DEADLINE, |seen| {
+                let said = String::from_utf8_lossy(&seen.stderr).into_owned();
+                (said.contains(WARNING) && said.contains("--proxy-from")).then_some(())
+            });
+        }
+        process.signal(Signal::TERM);
+        let outcome = process.finish();
+        outcome.check(outcome.stderr.contains(WARNING) == warns, "a warning, or none");
+    }
+}

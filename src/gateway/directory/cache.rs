@@ -29,7 +29,7 @@ const GOING_AT_ONCE: usize = MAX_ENTRIES / 100;
 const SWEEP_PAUSE: Duration = Duration::from_secs(60);
 
 /// Answers of one kind.
-pub(super) struct Cache<K, V> {
+pub(in crate::gateway) struct Cache<K, V> {
     slots: Mutex<Slots<K, V>>,
     fresh: Duration,
     stale: Duration,
@@ -64,8 +64,8 @@ struct Good<V> {
 
 /// An answer.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Known<V> {
-    pub(super) value: V,
+pub(in crate::gateway) struct Known<V> {
+    pub(in crate::gateway) value: V,
     /// When it was asked for, which names it: see [`Cache::doubt`].
     pub(super) asked_at: Instant,
     /// The Host was asked after the caller had come.
@@ -76,14 +76,14 @@ pub(super) struct Known<V> {
 
 impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     /// Answers count for `fresh`, and until `stale` after they were asked for while the Host fails.
-    pub(super) fn new(fresh: Duration, stale: Duration) -> Self {
+    pub(in crate::gateway) fn new(fresh: Duration, stale: Duration) -> Self {
         let slots = Slots { by_key: HashMap::new(), swept: Instant::now() };
         Self { slots: Mutex::new(slots), fresh, stale }
     }
 
     /// What is known of `key`; `ask` is called when that is nothing, or too old. It is told whether there is an older
     /// answer to fall back on.
-    pub(super) async fn get(
+    pub(in crate::gateway) async fn get(
         &self,
         key: &K,
         ask: impl AsyncFnOnce(bool) -> Result<V, Refusal>,

@@ -17,6 +17,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::Uri;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -98,6 +99,14 @@ impl HostDirectory {
     /// What an answer about `vps` is kept under: where nobody looks at tokens, the same for everyone.
     fn key(&self, vps: &VpsRef, asker: &Asker) -> (Option<Token>, VpsRef) {
         (asker.token.clone().filter(|_| self.has_users.load(Ordering::Relaxed)), vps.clone())
+    }
+
+    /// The name or address of the API, and its port.
+    pub(super) fn address(&self) -> Option<(String, u16)> {
+        let base: Uri = self.client.base().parse().ok()?;
+        let host = base.host()?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Some((bare.to_owned(), base.port_u16().unwrap_or(80)))
     }
 
     /// Whether a look-up could succeed now; else why not. The Host is asked what it tells to anyone.

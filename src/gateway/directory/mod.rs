@@ -1,6 +1,6 @@
 //! Where a VPS is, and whether this caller may reach it: asked of the Host, or read in the inventory.
 
-mod cache;
+pub(super) mod cache;
 mod host;
 
 use std::sync::{Arc, OnceLock};
@@ -104,6 +104,14 @@ impl Directory {
                 Some(host.reach(vps, asker, metrics).await)
             }
             _ => None,
+        }
+    }
+
+    /// The name or address of the Host API, and its port, if a Host is asked.
+    pub(super) fn host_api(&self) -> Option<(String, u16)> {
+        match self {
+            Self::Host(host) => host.address(),
+            Self::Inventory(_) => None,
         }
     }
 

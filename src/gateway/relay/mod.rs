@@ -19,7 +19,7 @@
 //!   there are such, bulk moves in smaller parts.
 //! - A direction holds bytes only while its receiver has no room: at most one pipe or one read of them. An idle tunnel
 //!   costs its two sockets and one small allocation.
-//! - A panic ends the tunnel that it happened in.
+//! - A panic ends the tunnel that it happened in; one outside of any, those of its thread, which goes on.
 //!
 //! This is no task of the asynchronous runtime, since that would decide which tunnel's turn it is, and cost several
 //! times the memory.
@@ -82,6 +82,9 @@ enum Message {
     EndAll(Ending),
     /// End the thread.
     Leave,
+    /// Break the thread.
+    #[cfg(test)]
+    Panic,
 }
 
 impl Inbox {

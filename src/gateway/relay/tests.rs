@@ -19,8 +19,8 @@ const NOTICED: Duration = Duration::from_millis(50);
 /// Most bytes that are moved at once.
 const LARGEST_MOVE: usize = 1024 * 1024;
 
-/// The Runner of tunnels whose turns panic.
-pub(super) const PANICS: &str = "panics";
+/// The Runners of tunnels that panic: in their turns, as they arrive, and when an event is noted.
+pub(super) const PANICS: [&str; 3] = ["panics in its turn", "panics as it arrives", "panics at an event"];
 
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -384,22 +384,41 @@ async fn a_tunnel_that_comes_after_its_end_was_asked_for_ends(engine: Engine) {
     ends(relays).await;
 }
 
+/// Waits until so many are carried: the sockets of one that ends go first.
+async fn counts(relays: &Relays, count: usize) {
+    let settled = async {
+        while relays.count() > count {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, settled).await.expect("a session stays");
+}
+
+/// What goes wrong outside of any tunnel costs those that are there.
+async fn a_thread_that_panics_carries_those_that_come_later(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let sessions = Arc::<Sessions>::default();
+    let (mut client, _vps) = another(&relays, &sessions, b"").await;
+    relays.threads[0].inbox.put(Message::Panic);
+    let _ = rest(&mut client).await;
+    counts(&relays, 0).await;
+    assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), 1);
+    let (mut client, mut vps) = another(&relays, &sessions, b"").await;
+    client.write_all(b"later").await.unwrap();
+    timeout(PATIENCE, vps.read_exact(&mut [0; 5])).await.expect("nobody carries it").unwrap();
+}
+
 async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
     let relays = start(engine, 1, None);
     let sessions = Arc::<Sessions>::default();
     let (mut bystander, mut vps) = another(&relays, &sessions, b"").await;
-    let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
-    relays.carry(inner_client, inner_vps, Vec::new(), session_on(&sessions, PANICS));
-    assert_eq!(rest(&mut client).await.unwrap(), b"");
-    // The sockets go first.
-    timeout(PATIENCE, async {
-        while relays.count() > 1 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .expect("its session stays");
-    assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), 1);
+    for (before, place) in (0..).zip(PANICS) {
+        let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+        relays.carry(inner_client, inner_vps, Vec::new(), session_on(&sessions, place));
+        assert_eq!(rest(&mut client).await.unwrap(), b"", "{place}");
+        counts(&relays, 1).await;
+        assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), before + 1, "{place}");
+    }
     bystander.write_all(b"still here").await.unwrap();
     timeout(PATIENCE, vps.read_exact(&mut [0; 10])).await.unwrap().unwrap();
     assert_eq!(relays.count(), 1);
@@ -418,6 +437,7 @@ macro_rules! over_both_engines {
 }
 
 over_both_engines! {
+    a_thread_that_panics_carries_those_that_come_later
     early_bytes_come_first_and_each_end_is_passed_on_alone
     the_vps_may_end_first
     much_both_ways_at_once_to_slow_readers

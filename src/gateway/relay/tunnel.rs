@@ -87,6 +87,8 @@ impl Tunnel {
 
     /// Has the events of both sockets reported under these tokens.
     pub(super) fn register(&mut self, registry: &Registry, client: Token, vps: Token) -> std::io::Result<()> {
+        #[cfg(test)]
+        assert_ne!(*self.session.facts.node, *super::tests::PANICS[1]);
         let both = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut self.client.stream, client, both)?;
         registry.register(&mut self.vps.stream, vps, both)
@@ -99,6 +101,8 @@ impl Tunnel {
     }
 
     pub(super) fn note(&mut self, party: Party, event: &Event) {
+        #[cfg(test)]
+        assert_ne!(*self.session.facts.node, *super::tests::PANICS[2]);
         self.side(party).note(event);
     }
 
@@ -128,7 +132,7 @@ impl Tunnel {
     /// Moves what can be moved, up to a limit in each direction. `moved` counts the bytes.
     pub(super) fn turn(&mut self, tools: &mut Tools, moved: &mut usize) -> Next {
         #[cfg(test)]
-        assert_ne!(*self.session.facts.node, *super::tests::PANICS);
+        assert_ne!(*self.session.facts.node, *super::tests::PANICS[0]);
         if self.closing.is_some() {
             return self.see_off(tools);
         }

@@ -20,6 +20,8 @@ use crate::gateway::session::Ending;
 const EVENTS: usize = 256;
 /// The inbox's token; tunnels have those from 0 on.
 const INBOX: Token = Token(usize::MAX);
+/// How long a thread rests that could not go on, so that it doesn't fill the log.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Worker {
     poll: Poll,
@@ -70,6 +72,17 @@ impl Worker {
     }
 
     pub(super) fn run(mut self) {
+        // What goes wrong outside of any tunnel costs those of this thread, and not those that come to it later.
+        while unharmed(|| self.work()).is_none() {
+            self.remove_all(Ending::Fault, |_| true);
+            self.queue.clear();
+            self.times.clear();
+            std::thread::sleep(FAULT_PAUSE);
+        }
+    }
+
+    /// Goes on until it is told to leave.
+    fn work(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             if let Err(error) = self.poll.poll(&mut events, self.patience())
@@ -84,8 +97,10 @@ impl Worker {
                 }
                 let (index, party) = address(event.token());
                 if let Some(tunnel) = self.tunnels.get_mut(index) {
-                    tunnel.note(party, event);
-                    self.wake(index);
+                    match unharmed(|| tunnel.note(party, event)) {
+                        Some(()) => self.wake(index),
+                        None => self.remove(index, Ending::Fault),
+                    }
                 }
             }
             if events.iter().any(|event| event.token() == INBOX) && !self.read_inbox() {
@@ -122,6 +137,8 @@ impl Worker {
                     self.ended = Some(ending);
                     self.remove_all(ending, |_| true);
                 }
+                #[cfg(test)]
+                Message::Panic => panic!("a panic on purpose"),
                 Message::Leave => {
                     self.remove_all(Ending::Stopped, |_| true);
                     return false;
@@ -134,7 +151,8 @@ impl Worker {
     fn add(&mut self, mut tunnel: Box<Tunnel>) {
         let entry = self.tunnels.vacant_entry();
         let index = entry.key();
-        let registered = tunnel.register(self.poll.registry(), token(index, Party::Client), token(index, Party::Vps));
+        let (registry, client, vps) = (self.poll.registry(), token(index, Party::Client), token(index, Party::Vps));
+        let registered = unharmed(|| tunnel.register(registry, client, vps)).unwrap_or_else(|| Err(broken()));
         let ending = match tunnel.session.is_asked_to_end() {
             true => Some(Ending::Ended),
             false => self.ended.or(registered.err().map(|_| Ending::Fault)),
@@ -151,7 +169,7 @@ impl Worker {
         let idlest = self.elsewhere.iter().min_by_key(|inbox| inbox.tunnels.load(Ordering::Relaxed));
         let Some(to) = idlest.map(Arc::clone) else { return };
         let Some(tunnel) = self.tunnels.get_mut(index) else { return };
-        if tunnel.deregister(self.poll.registry()).is_err() {
+        if unharmed(|| tunnel.deregister(self.poll.registry())).is_none_or(|left| left.is_err()) {
             return self.remove(index, Ending::Fault);
         }
         let tunnel = self.tunnels.remove(index);
@@ -169,9 +187,9 @@ impl Worker {
 
     fn remove(&mut self, index: usize, ending: Ending) {
         let Some(mut tunnel) = self.tunnels.try_remove(index) else { return };
-        tunnel.release(&mut self.tools);
+        let _ = unharmed(|| tunnel.release(&mut self.tools));
         // A socket that is closed is off the event loop as well.
-        tunnel.close(ending);
+        let _ = unharmed(|| tunnel.close(ending));
         self.leave_pipes();
         self.inbox.tunnels.fetch_sub(1, Ordering::Relaxed);
         self.open.one_less();
@@ -195,7 +213,7 @@ impl Worker {
         tunnel.queued = false;
         let mut moved = 0;
         let tools = &mut self.tools;
-        let next = catch_unwind(AssertUnwindSafe(|| tunnel.turn(tools, &mut moved)));
+        let next = unharmed(|| tunnel.turn(tools, &mut moved));
         let pace = tunnel.pace(moved);
         if moved > 0 && tunnel.is_typed() {
             tools.note_typing();
@@ -204,15 +222,14 @@ impl Worker {
             tunnel.moved_at = Instant::now();
         }
         match next {
-            Ok(Next::Wait | Next::Again) if pace != self.pace => self.hand_over(index),
-            Ok(Next::Wait) => {}
-            Ok(Next::Again) => self.wake(index),
-            Ok(Next::WaitUntil(at)) => {
+            Some(Next::Wait | Next::Again) if pace != self.pace => self.hand_over(index),
+            Some(Next::Wait) => {}
+            Some(Next::Again) => self.wake(index),
+            Some(Next::WaitUntil(at)) => {
                 self.times.insert((at, index));
             }
-            Ok(Next::Drop(ending)) => self.remove(index, ending),
-            // The panic has been reported on stderr.
-            Err(_) => self.remove(index, Ending::Fault),
+            Some(Next::Drop(ending)) => self.remove(index, ending),
+            None => self.remove(index, Ending::Fault),
         }
         moved
     }
@@ -235,6 +252,15 @@ impl Worker {
             self.next_sweep = Some(now + timeout / 4);
         }
     }
+}
+
+/// What `work` brings, or nothing when it panics, which is reported on stderr by then.
+fn unharmed<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+fn broken() -> io::Error {
+    io::Error::other("a panic")
 }
 
 fn token(index: usize, party: Party) -> Token {
