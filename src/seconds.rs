@@ -32,8 +32,8 @@ pub fn settle_wait(words: Vec<OsString>) -> Vec<OsString> {
 
 /// `words` with the seconds of `option` given by `=`.
 ///
-/// They may be left out, and the word behind it may then be the VPS: seconds have at most five digits, a task id has many
-/// more. Words behind `--` are somebody else's.
+/// They may be left out, and the word behind it may then be the VPS: seconds have at most five digits, a task id has
+/// many more. Words behind `--` are somebody else's.
 pub fn settle(mut words: Vec<OsString>, option: &str, default: &str) -> Vec<OsString> {
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     let Some(at) = words[..end].iter().position(|word| word == option) else { return words };

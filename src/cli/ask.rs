@@ -78,7 +78,8 @@ impl Drop for Hidden {
 /// Longest line taken, in bytes.
 const MAX_SECRET: usize = 8192;
 
-/// The line up to its end, edited as a terminal would; `None` when it was ended by Ctrl-C, or before anything was typed.
+/// The line up to its end, edited as a terminal would; `None` when it was ended by Ctrl-C, or before anything was
+/// typed.
 fn read_secret(mut from: impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let mut byte = [0];

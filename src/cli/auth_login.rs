@@ -1,7 +1,7 @@
 //! `kohakuriver auth login`: a token of the user's own, or one that the Host makes for a name and a password.
 //!
-//! A Host takes a wrong token for that of an anonymous user, so it is asked who we are before anything is stored. Neither
-//! token nor password is ever on a command line.
+//! A Host takes a wrong token for that of an anonymous user, so it is asked who we are before anything is stored.
+//! Neither token nor password is ever on a command line.
 
 use std::io::Read;
 

@@ -1,5 +1,5 @@
-//! `kohakuriver config show` and `config path`: every setting, its value and where it came from. Of the token, only that
-//! there is one.
+//! `kohakuriver config show` and `config path`: every setting, its value and where it came from. Of the token, only
+//! that there is one.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;

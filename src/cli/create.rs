@@ -1,7 +1,7 @@
 //! `kohakuriver vps create`: a new VPS, and a way into it.
 //!
-//! A key is made on this machine and only its public half is sent. When the request fails, a key that was made for it is
-//! taken away again; when nobody knows whether the Host has heard it, the key stays, and it is said where it lies.
+//! A key is made on this machine and only its public half is sent. When the request fails, a key that was made for it
+//! is taken away again; when nobody knows whether the Host has heard it, the key stays, and it is said where it lies.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -6,8 +6,8 @@ use crate::refusal::Refusal;
 use crate::status::VpsStatus;
 use crate::target::TaskId;
 
-/// What a user is told of a call that should have changed something; `what` says what was attempted. `vps` is the VPS that
-/// it was about.
+/// What a user is told of a call that should have changed something; `what` says what was attempted. `vps` is the VPS
+/// that it was about.
 pub(super) fn denied(error: &ApiError, what: impl Into<String>, vps: Option<TaskId>) -> Failure {
     let named = vps.map_or_else(|| "VPS".to_owned(), |vps| vps.to_string());
     match error {

@@ -1,11 +1,11 @@
-//! A definition from the text of a `--help`, for a program that has no other: `kohakuriver-proxy` reads its arguments with
-//! a small lexer, since it starts anew for every connection. So its page says what its help says, and can't say anything
-//! else.
+//! A definition from the text of a `--help`, for a program that has no other: `kohakuriver-proxy` reads its arguments
+//! with a small lexer, since it starts anew for every connection. So its page says what its help says, and can't say
+//! anything else.
 
 use clap::{Arg, ArgAction, Command};
 
-/// Reads a help text of the usual form: what it is in one line, more about it, `Usage:`, `Arguments:`, `Options:`, and what
-/// else there is.
+/// Reads a help text of the usual form: what it is in one line, more about it, `Usage:`, `Arguments:`, `Options:`, and
+/// what else there is.
 pub(super) fn definition(name: &'static str, text: &'static str) -> Command {
     let (about, rest) = text.split_once('\n').unwrap_or((text, ""));
     let (more, rest) = rest.split_once("\nUsage:").unwrap_or((rest, ""));

@@ -1,7 +1,8 @@
 //! A key pair for a new VPS, made here: the private half never leaves this machine.
 //!
-//! It is made under a name of its own, since a VPS has no id before it exists, and gets its right name afterwards. Nothing
-//! is ever written over. What was made and not used is taken away again, unless the Host may know the public half.
+//! It is made under a name of its own, since a VPS has no id before it exists, and gets its right name afterwards.
+//! Nothing is ever written over. What was made and not used is taken away again, unless the Host may know the public
+//! half.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};

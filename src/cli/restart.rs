@@ -1,7 +1,7 @@
 //! `kohakuriver vps restart`.
 //!
-//! A Host restarts a container by making it anew, and sets the new one up for logins without a key. That is said before,
-//! and looked at afterwards. A virtual machine is only reset.
+//! A Host restarts a container by making it anew, and sets the new one up for logins without a key. That is said
+//! before, and looked at afterwards. A virtual machine is only reset.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! `kohakuriver ssh config`: VPSes as ordinary hosts of ssh, scp, git and IDEs.
 //!
-//! With no flag it prints. `--write` keeps the entries in a file of our own and puts one `Include` of it into the user's
-//! configuration; `--remove` takes both back out. Nothing else of the user's is touched. The Host is asked before
-//! anything is locked, and files are looked at again under the lock.
+//! With no flag it prints. `--write` keeps the entries in a file of our own and puts one `Include` of it into the
+//! user's configuration; `--remove` takes both back out. Nothing else of the user's is touched. The Host is asked
+//! before anything is locked, and files are looked at again under the lock.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -94,8 +94,8 @@ impl Files {
         written.map_err(|error| cannot("write", &self.ours, &error, None))
     }
 
-    /// Takes out what [`Files::write`] put there. A configuration that it made, and a backup that says nothing else than
-    /// the configuration does, go too.
+    /// Takes out what [`Files::write`] put there. A configuration that it made, and a backup that says nothing else
+    /// than the configuration does, go too.
     pub(super) fn remove(&self) -> Result<Vec<Change>, Failure> {
         if !self.folder.is_dir() {
             return Ok(Vec::new());

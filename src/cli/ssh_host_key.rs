@@ -20,8 +20,8 @@ use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
 /// How long the Host may take to say when a VPS was started.
 const ASKING_LIMIT: Duration = Duration::from_secs(5);
 
-/// A Host's word on when a VPS was started is this much older or younger than the truth: two heartbeats that it may have
-/// missed.
+/// A Host's word on when a VPS was started is this much older or younger than the truth: two heartbeats that it may
+/// have missed.
 const TOLERANCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args, Debug)]
@@ -96,7 +96,8 @@ fn reason(started: Option<SystemTime>, stored: Option<SystemTime>) -> Reason {
     }
 }
 
-/// What a key of another VPS's, or of a VPS that was re-created, may mean; `kind` is the type of the one that was shown.
+/// What a key of another VPS's, or of a VPS that was re-created, may mean; `kind` is the type of the one that was
+/// shown.
 pub(super) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Known]) -> Failure {
     let stored = known.iter().filter_map(|known| known.stored).max();
     let started = ask_host(settings, async {

@@ -3,6 +3,7 @@
 //! ```text
 //!  old: dups of its listening sockets ──▶ new: stdin is a socket
 //!       a byte beside each: its purpose
+//!       lines to it and its own elders
 //!       end of stream                       takes them, serves
 //!       closes its own           ◀── one byte: ready
 //! ```
@@ -23,6 +24,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::gateway::Listeners;
+use crate::gateway::elders::Elders;
 use crate::gateway::inherited::Purpose;
 use crate::settings::env_vars::KOHAKURIVER_GATEWAY_HEIR;
 use crate::sys;
@@ -31,10 +33,15 @@ use crate::sys;
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// What a new process says once it serves.
 const READY: u8 = b'r';
+/// The byte beside a line to an older process.
+const LINE: u8 = b'l';
+/// How many tunnels the old process may still open beside the new one, and more: it takes nobody in any more from when
+/// that serves.
+const IDS_LEFT: u64 = 1_000_000;
 
 /// The sockets of a gateway that serves, kept for the process that will take its place.
 pub(super) struct Estate {
-    sockets: Vec<(Purpose, OwnedFd)>,
+    sockets: Vec<(u8, OwnedFd)>,
 }
 
 impl Estate {
@@ -46,27 +53,30 @@ impl Estate {
         let tunnels = listeners.tunnels.iter().map(|listener| (Purpose::Tunnels, listener));
         let api = listeners.api.iter().map(|listener| (Purpose::Api, listener));
         let admin = listeners.admin.iter().map(|listener| (Purpose::Admin, listener));
-        let all = tunnels.chain(api).chain(admin);
-        let sockets = all.map(|(purpose, listener)| Ok((purpose, listener.as_fd().try_clone_to_owned()?)));
+        let all = tunnels.chain(api).chain(admin).map(|(purpose, listener)| (purpose.byte(), listener.as_fd()));
+        let all = all.chain(listeners.elders.sockets().iter().map(|line| (LINE, line.as_fd())));
+        let sockets = all.map(|(byte, socket)| Ok((byte, socket.try_clone_to_owned()?)));
         Ok(Self { sockets: sockets.collect::<io::Result<_>>()? })
     }
 
-    /// Starts a process in this one's place, and waits until it serves. `None` when there is to be nobody in its place
-    /// any more, which `stop` says by coming back; then that process is gone again.
+    /// Starts a process in this one's place, whose last tunnel was `last_id` so far, and waits until it serves. `None`
+    /// when there is to be nobody in its place any more, which `stop` says by coming back; then that process is gone
+    /// again.
     ///
     /// # Errors
     /// When it doesn't serve; then it is gone again, too.
-    pub(super) async fn pass_on(&self, stop: impl Future<Output = ()>) -> io::Result<Option<Heir>> {
+    pub(super) async fn pass_on(&self, last_id: u64, stop: impl Future<Output = ()>) -> io::Result<Option<Heir>> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut process = start(theirs)?;
+        let (line, their_line) = UnixStream::pair()?;
+        let mut process = start(theirs, last_id + IDS_LEFT)?;
         let id = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let answer = tokio::select! {
             biased;
-            answer = timeout(START_LIMIT, self.give(ours)) => Some(answer),
+            answer = timeout(START_LIMIT, self.give(ours, their_line)) => Some(answer),
             () = stop => None,
         };
         let no_heir = match (answer, id) {
-            (Some(Ok(Ok(READY))), Some(id)) => return Ok(Some(Heir { process, id })),
+            (Some(Ok(Ok(READY))), Some(id)) => return Ok(Some(Heir { process, id, line: Some(line) })),
             (Some(Err(_)), _) => Err(io::Error::new(io::ErrorKind::TimedOut, "the new process does not serve in time")),
             (Some(_), _) => Err(io::Error::other("the new process ended before it served")),
             (None, _) => Ok(None),
@@ -76,11 +86,13 @@ impl Estate {
         no_heir
     }
 
-    /// Gives the sockets to a new process, and waits for its answer.
-    async fn give(&self, to: UnixStream) -> io::Result<u8> {
-        for (purpose, socket) in &self.sockets {
-            sys::pass_descriptor(to.as_fd(), socket.as_fd(), purpose.byte())?;
+    /// Gives the sockets and a `line` to this process to a new one, and waits for its answer.
+    async fn give(&self, to: UnixStream, line: UnixStream) -> io::Result<u8> {
+        for (byte, socket) in &self.sockets {
+            sys::pass_descriptor(to.as_fd(), socket.as_fd(), *byte)?;
         }
+        sys::pass_descriptor(to.as_fd(), line.as_fd(), LINE)?;
+        drop(line);
         to.shutdown(Shutdown::Write)?;
         to.set_nonblocking(true)?;
         tokio::net::UnixStream::from_std(to)?.read_u8().await
@@ -88,17 +100,20 @@ impl Estate {
 }
 
 /// Starts this program again, with one end of a socket as its stdin. Nothing else here holds that end, whose closing is
-/// how the end of the new process is noticed.
-fn start(stdin: UnixStream) -> io::Result<Child> {
+/// how the end of the new process is noticed. Its tunnels have numbers behind `last_id`.
+fn start(stdin: UnixStream, last_id: u64) -> io::Result<Child> {
     let mut arguments = std::env::args_os();
     let program = arguments.next().ok_or_else(|| io::Error::other("this program doesn't know its own name"))?;
-    Command::new(program).args(arguments).env(KOHAKURIVER_GATEWAY_HEIR, "1").stdin(OwnedFd::from(stdin)).spawn()
+    let mut command = Command::new(program);
+    command.args(arguments).env(KOHAKURIVER_GATEWAY_HEIR, last_id.to_string()).stdin(OwnedFd::from(stdin)).spawn()
 }
 
 /// The process that has taken this one's place.
 pub(super) struct Heir {
     process: Child,
     pub(super) id: Pid,
+    /// By which it asks for the tunnels that are left here.
+    pub(super) line: Option<UnixStream>,
 }
 
 impl Heir {
@@ -113,27 +128,50 @@ impl Heir {
 }
 
 /// The gateway whose place this process takes.
-pub(super) struct Parent(UnixStream);
+pub(super) struct Parent {
+    socket: UnixStream,
+    /// Numbers up to this one are its own tunnels'.
+    last_id: u64,
+}
+
+/// What a gateway passes on.
+pub(super) struct PassedOn {
+    /// The sockets that listen, each with the byte of its purpose.
+    pub(super) listening: Vec<(u8, OwnedFd)>,
+    /// The lines to the processes before, the oldest first.
+    lines: Vec<OwnedFd>,
+    last_id: u64,
+}
+
+impl PassedOn {
+    /// The processes before, once there is a runtime.
+    pub(super) fn elders(&mut self) -> io::Result<Elders> {
+        Elders::new(self.last_id, std::mem::take(&mut self.lines))
+    }
+}
 
 impl Parent {
     /// The one at the other end of stdin, when the environment says that there is one. stdin is empty from then on.
     pub(super) fn from_env() -> Option<io::Result<Self>> {
-        std::env::var_os(KOHAKURIVER_GATEWAY_HEIR)?;
-        Some(sys::take_stdin().map(|socket| Self(UnixStream::from(socket))))
+        let last_id = std::env::var_os(KOHAKURIVER_GATEWAY_HEIR)?.to_str().and_then(|id| id.parse().ok());
+        Some(sys::take_stdin().map(|socket| Self { socket: socket.into(), last_id: last_id.unwrap_or_default() }))
     }
 
-    /// What it passes on: the sockets, each with the byte of its purpose.
-    pub(super) fn sockets(&self) -> io::Result<Vec<(u8, OwnedFd)>> {
-        let mut sockets = Vec::new();
-        while let Some(passed) = sys::receive_descriptor(self.0.as_fd())? {
-            sockets.push(passed);
+    /// What it passes on.
+    pub(super) fn passes_on(&self) -> io::Result<PassedOn> {
+        let mut passed_on = PassedOn { listening: Vec::new(), lines: Vec::new(), last_id: self.last_id };
+        while let Some((byte, socket)) = sys::receive_descriptor(self.socket.as_fd())? {
+            match byte {
+                LINE => passed_on.lines.push(socket),
+                purpose => passed_on.listening.push((purpose, socket)),
+            }
         }
-        Ok(sockets)
+        Ok(passed_on)
     }
 
     /// Tells it that this process serves now.
     pub(super) fn relieve(mut self) {
         // A parent that is gone has nothing left to stop.
-        let _ = self.0.write_all(&[READY]);
+        let _ = self.socket.write_all(&[READY]);
     }
 }

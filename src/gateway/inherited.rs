@@ -8,7 +8,8 @@ use std::os::fd::OwnedFd;
 use listenfd::ListenFd;
 
 use crate::failure::Failure;
-use crate::gateway::hand_over::Parent;
+use crate::gateway::elders::Elders;
+use crate::gateway::hand_over::{Parent, PassedOn};
 use crate::settings::env_vars::LISTEN_FDNAMES;
 use crate::sys;
 
@@ -50,7 +51,7 @@ impl Purpose {
 #[derive(Default)]
 pub(super) struct Inherited {
     sockets: Vec<(Purpose, TcpListener)>,
-    parent: Option<Parent>,
+    parent: Option<(Parent, PassedOn)>,
 }
 
 impl Inherited {
@@ -65,13 +66,13 @@ impl Inherited {
         match Parent::from_env() {
             Some(parent) => {
                 let taken = parent.and_then(|parent| {
-                    let sockets = parent.sockets()?;
+                    let mut passed_on = parent.passes_on()?;
                     let named = |(byte, socket)| {
                         let purpose = Purpose::of_byte(byte).ok_or_else(|| io::Error::other("an unknown purpose"))?;
                         Ok((purpose, listener(socket)?))
                     };
-                    let sockets = sockets.into_iter().map(named).collect::<io::Result<_>>()?;
-                    Ok(Self { sockets, parent: Some(parent) })
+                    let sockets = passed_on.listening.drain(..).map(named).collect::<io::Result<_>>()?;
+                    Ok(Self { sockets, parent: Some((parent, passed_on)) })
                 });
                 taken.map_err(|error| Failure::new("cannot take the place of an older gateway").because(&error))
             }
@@ -85,9 +86,14 @@ impl Inherited {
         of_purpose.map(|(_, listener)| tokio::net::TcpListener::from_std(listener)).collect()
     }
 
+    /// The processes before this one. To be called once.
+    pub(super) fn elders(&mut self) -> io::Result<Elders> {
+        self.parent.as_mut().map_or_else(|| Ok(Elders::default()), |(_, passed_on)| passed_on.elders())
+    }
+
     /// The gateway whose place this one takes.
     pub(super) fn parent(self) -> Option<Parent> {
-        self.parent
+        self.parent.map(|(parent, _)| parent)
     }
 }
 

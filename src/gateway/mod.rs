@@ -31,6 +31,7 @@ mod closing;
 mod connection;
 mod dial;
 mod directory;
+mod elders;
 mod hand_over;
 mod host_api;
 mod http;
@@ -65,10 +66,12 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
 
 pub use arguments::{AdminAddress, Arguments};
 pub use audit::AuditLog;
 pub use directory::{Directory, HostDirectory};
+pub use elders::Elders;
 pub use inventory::{Cluster, Inventory, InventoryError};
 pub use limits::{Limits, Wanted};
 pub use notices::{LogFormat, LogLevel, Notices};
@@ -82,7 +85,7 @@ use crate::api::Client;
 use crate::failure::Failure;
 use crate::settings::{DEFAULT_PORT, Flags, Settings, Source};
 use accept::Doors;
-use admin::Admin;
+use admin::{Admin, End};
 use connection::Gateway;
 use hand_over::{Estate, Parent};
 use inherited::{Inherited, Purpose};
@@ -102,6 +105,8 @@ pub struct Listeners {
     pub api: Option<TcpListener>,
     /// For the admin.
     pub admin: Option<TcpListener>,
+    /// The processes that have listened there before, and are still there.
+    pub elders: Elders,
 }
 
 /// What a gateway may do, and for how long.
@@ -205,17 +210,19 @@ pub async fn serve(
         doors.aside().open(listener, permits, move |stream, _| host_api::serve(Arc::clone(&inventory), stream));
     }
     let directory = Arc::new(directory);
-    let sessions = Arc::new(Sessions::new(records.clone()));
+    let sessions = Arc::new(Sessions::behind(listeners.elders.last_id, records.clone()));
     let relays = Arc::new(relays);
-    if let Some(listener) = listeners.admin {
-        let carried = Arc::clone(&relays);
-        let open = Arc::clone(&sessions);
-        let end = Box::new(move |id| {
+    let end: End = {
+        let (open, carried) = (Arc::clone(&sessions), Arc::clone(&relays));
+        Arc::new(move |id| {
             let is_open = open.ask_to_end(id);
             carried.end_asked();
             is_open
-        });
-        let admin = Arc::new(Admin::new(Arc::clone(&sessions), Arc::clone(&directory), end));
+        })
+    };
+    if let Some(listener) = listeners.admin {
+        let (sessions, directory) = (Arc::clone(&sessions), Arc::clone(&directory));
+        let admin = Arc::new(Admin::new(sessions, listeners.elders, directory, Arc::clone(&end)));
         let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
         doors.aside().open(listener, permits, move |stream, _| {
             let admin = Arc::clone(&admin);
@@ -228,7 +235,8 @@ pub async fn serve(
     let permits = Arc::new(Semaphore::new(2 * terms.limits.most(Kind::Handshakes)));
     let drain_timeout = terms.drain_timeout;
     let resolver = Resolver::of_the_system();
-    let gateway = Arc::new(Gateway { directory, sessions, own, terms, relays: Arc::clone(&relays), resolver });
+    let (open, carried) = (Arc::clone(&sessions), Arc::clone(&relays));
+    let gateway = Arc::new(Gateway { directory, sessions: open, own, terms, relays: carried, resolver });
     let warning = Arc::clone(&gateway);
     doors.beside(async move { warning.warn_if_wide_open(&tunnels).await });
     for listener in listeners.tunnels {
@@ -260,7 +268,7 @@ pub async fn serve(
                         }
                     }
                 };
-                match estate.pass_on(stop).await {
+                match estate.pass_on(sessions.last_id(), stop).await {
                     Ok(heir) => break heir,
                     Err(error) => doors
                         .notices
@@ -274,9 +282,17 @@ pub async fn serve(
     drop(estate);
     let closing = Closing { doors: &doors, relays: &relays, orders: &mut orders, records: &records };
     match heir {
-        Some(heir) => {
+        Some(mut heir) => {
             service_manager.handed_over(heir.id);
+            let over = CancellationToken::new();
+            let answering = heir.line.take().map(|line| elders::answer(line, sessions, end, over.clone()));
+            let answering = answering.map(tokio::spawn);
             closing.leave(heir, drain_timeout).await;
+            over.cancel();
+            if let Some(answering) = answering {
+                // A panic there has been told of.
+                let _ = answering.await;
+            }
         }
         None => closing.stop(drain_timeout, &service_manager).await,
     }
@@ -343,7 +359,9 @@ fn bind(
         let other = "take another address with --admin, or none with `--admin off`";
         admin.push(listen::listen(address).map_err(|failure| failure.hint(other))?);
     }
-    Ok((Listeners { tunnels, api: api.pop(), admin: admin.pop() }, inherited.parent()))
+    let broken = |error| Failure::new("cannot take the place of an older gateway").because(&error);
+    let elders = inherited.elders().map_err(broken)?;
+    Ok((Listeners { tunnels, api: api.pop(), admin: admin.pop(), elders }, inherited.parent()))
 }
 
 /// Says where it listens. From here on the system takes connections, so whoever waits for these lines may come.

@@ -36,7 +36,8 @@ impl ServiceManager {
         self.send("READY=1\nSTATUS=Serving")
     }
 
-    /// The gateway reads its files again; [`ServiceManager::ready`] ends that. The time tells this reload from the last.
+    /// The gateway reads its files again; [`ServiceManager::ready`] ends that. The time tells this reload from the
+    /// last.
     pub(super) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let microseconds = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;

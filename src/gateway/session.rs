@@ -97,7 +97,7 @@ pub(super) struct Facts {
 /// One open tunnel.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// Counts up from 1 in each run of the gateway.
+    /// Counts up from 1, and after a hand-over from behind those of the processes before.
     pub(super) id: u64,
     pub(super) facts: Facts,
     pub(super) opened: SystemTime,
@@ -143,6 +143,16 @@ impl Sessions {
         Self { records, ..Self::default() }
     }
 
+    /// The same, when numbers up to `last_id` are other processes'.
+    pub(super) fn behind(last_id: u64, records: Records) -> Self {
+        Self { last_id: last_id.into(), ..Self::new(records) }
+    }
+
+    /// The number of the newest one, or the one to count on from.
+    pub(super) fn last_id(&self) -> u64 {
+        self.last_id.load(Ordering::Relaxed)
+    }
+
     /// Enters a tunnel, which stays until what is returned is closed or dropped.
     pub(super) fn open(self: &Arc<Self>, facts: Facts, permit: Permit) -> OpenSession {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
@@ -181,8 +191,8 @@ impl Sessions {
         &self.records
     }
 
-    /// Everything that Prometheus wants to know of the gateway.
-    pub(super) fn metrics(&self) -> String {
+    /// Everything that Prometheus wants to know of the gateway, whose older processes have so many tunnels.
+    pub(super) fn metrics(&self, older: u64) -> String {
         let mut page = Page::default();
         let (count, (up, down)) = {
             let open = self.lock();
@@ -191,6 +201,8 @@ impl Sessions {
             (open.sessions.len(), bytes)
         };
         page.gauge(name!("tunnels"), "Tunnels that are open.", &[], count as f64);
+        let help = "Tunnels that processes before this one still have.";
+        page.gauge(name!("older_tunnels"), help, &[], older as f64);
         let bytes = [([("direction", "up")], up), ([("direction", "down")], down)];
         page.counter(name!("tunnel_bytes_total"), "Bytes carried, up from clients and down to them.", bytes);
         self.records.metrics.write(&mut page);
@@ -293,10 +305,10 @@ pub(super) mod tests {
         tunnel.down.fetch_add(5, Ordering::Relaxed);
         let expected = "kohakuriver_gateway_tunnel_bytes_total{direction=\"up\"} 3\n\
                         kohakuriver_gateway_tunnel_bytes_total{direction=\"down\"} 5\n";
-        let open = sessions.metrics();
+        let open = sessions.metrics(0);
         assert!(open.contains(expected) && open.contains("\nkohakuriver_gateway_tunnels 1\n"), "{open}");
         tunnel.close(Ending::VpsLost);
-        let closed = sessions.metrics();
+        let closed = sessions.metrics(0);
         assert!(closed.contains(expected) && closed.contains("\nkohakuriver_gateway_tunnels 0\n"), "{closed}");
     }
 

@@ -38,8 +38,8 @@ impl Closing<'_> {
         self.end().await;
     }
 
-    /// After a new process, `heir`, has taken this one's place: nobody waits for the tunnels here, so they last as long as they
-    /// do, unless this process is told to stop as well.
+    /// After a new process, `heir`, has taken this one's place: nobody waits for the tunnels here, so they last as long
+    /// as they do, unless this process is told to stop as well.
     pub(super) async fn leave(mut self, mut heir: Heir, limit: Duration) {
         self.doors.close().await;
         let (id, own) = (heir.id.as_raw_pid(), std::process::id());

@@ -35,7 +35,7 @@ impl Running {
         let bind = || listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let (door, api) = (bind(), bind());
         let (tunnels, api_address) = (door.local_addr().unwrap(), api.local_addr().unwrap());
-        let listeners = Listeners { tunnels: vec![door], api: Some(api), admin: None };
+        let listeners = Listeners { tunnels: vec![door], api: Some(api), admin: None, elders: Elders::default() };
         let (orders, received) = channel(1);
         let heard = Heard::default();
         let records = Records::to(heard.clone());

@@ -9,8 +9,8 @@
 //!    signature             0 LOCAL   0x11    of all     IPv4: 4 + 4 + 2 + 2    = 12       skipped
 //!                          1 PROXY   0x21   behind it   IPv6: 16 + 16 + 2 + 2  = 36
 //! ```
-//! Version 1, which is text, is not taken. Where the connection was made to, and what else the proxy knows of it (TLVs),
-//! is not asked for.
+//! Version 1, which is text, is not taken. Where the connection was made to, and what else the proxy knows of it
+//! (TLVs), is not asked for.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -19,8 +19,9 @@ pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// The names of the sockets that a service manager passes to the gateway (sd_listen_fds_with_names(3)); the `listenfd`
 /// crate reads how many they are.
 pub const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
-/// That the gateway's stdin is a socket from the gateway whose place it takes. Gateways set it for each other; users
-/// don't.
+/// That the gateway's stdin is a socket from the gateway whose place it takes, and the number of its last tunnel.
+/// Gateways set it for each other; users don't.
 pub const KOHAKURIVER_GATEWAY_HEIR: &str = "KOHAKURIVER_GATEWAY_HEIR";
-/// The shell that asks what could stand at a place of the command line. The scripts of `kohakuriver completions` set it.
+/// The shell that asks what could stand at a place of the command line. The scripts of `kohakuriver completions` set
+/// it.
 pub const KOHAKURIVER_COMPLETE: &str = "KOHAKURIVER_COMPLETE";

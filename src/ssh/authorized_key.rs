@@ -1,7 +1,7 @@
 //! A public key as a line of `authorized_keys` (sshd(8)), fit to be sent to a Host.
 //!
-//! Runners put it into a shell line between single quotes, so what could end those is refused; so are the options that may
-//! stand before a key in such a file, since they are a server's to set.
+//! Runners put it into a shell line between single quotes, so what could end those is refused; so are the options that
+//! may stand before a key in such a file, since they are a server's to set.
 
 /// Longest line taken, in bytes: an RSA key of 16384 bits has about 2800.
 const MAX_KEY: usize = 8192;

@@ -1,7 +1,7 @@
 //! The host keys of VPSes, in a known_hosts file of ours.
 //!
-//! A VPS is its task id: whatever name it was reached by, its keys are under [`alias`]. ssh itself can't know that for a
-//! name under a wildcard, so it asks `kohakuriver ssh host-key` (`KnownHostsCommand`), which stands on this module: a
+//! A VPS is its task id: whatever name it was reached by, its keys are under [`alias`]. ssh itself can't know that for
+//! a name under a wildcard, so it asks `kohakuriver ssh host-key` (`KnownHostsCommand`), which stands on this module: a
 //! VPS that was never seen is taken at its word, as with `StrictHostKeyChecking accept-new`, and never again.
 //!
 //! Looking up and forgetting is left to `ssh-keygen`, which knows of hashed names, markers and lists of names. A file
@@ -208,8 +208,8 @@ fn names(id: TaskId) -> [String; 2] {
     [alias(id), host_name(id)]
 }
 
-/// A line of `ssh-keygen -F`; `None` for its remarks, and for keys that are marked as revoked or as an authority's, which
-/// ssh reads by itself.
+/// A line of `ssh-keygen -F`; `None` for its remarks, and for keys that are marked as revoked or as an authority's,
+/// which ssh reads by itself.
 fn read(line: &[u8]) -> Option<Known> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split_ascii_whitespace();

@@ -1,7 +1,7 @@
 //! Restarts of the gateway under load: no connection attempt is lost, and what is open lives on.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,6 +22,7 @@ use crate::support::scene::ID;
 use crate::support::sshd::free_port;
 use crate::support::tools::{GATEWAY, tool};
 use crate::support::tunnels::{LAUNCH, UNWATCHED, echo_tunnel, echoes};
+use crate::support::watched::{curl, metric};
 
 /// How many clients open one tunnel after another.
 const CLIENTS: usize = 4;
@@ -220,22 +221,87 @@ fn the_audit_log_goes_on_after_a_hand_over() {
             .ends_with(&format!("; process {} stays for 1 tunnel", old.as_raw_pid()))
     );
     let after = echo_tunnel(gateway.address, ID).unwrap();
-    // Each counts its tunnels from 1.
     let opened = wait_for(&path, 2);
-    let named = |line: &Value| (line["process"].clone(), line["session"].clone());
-    let of = |process: Pid| (json!(process.as_raw_pid()), json!(1));
-    assert_eq!(opened.iter().map(named).collect::<Vec<_>>(), [of(old), of(new)]);
+    let named = |line: &Value| (line["process"].clone(), line["session"].as_u64().unwrap());
+    let pid = |process: Pid| json!(process.as_raw_pid());
+    assert_eq!(opened.iter().map(|line| named(line).0).collect::<Vec<_>>(), [pid(old), pid(new)]);
+    // The new one counts on from behind what the old one may have come to.
+    let (first, second) = (named(&opened[0]).1, named(&opened[1]).1);
+    assert!(first == 1 && second > 1_000_000, "{opened:?}");
     // As logrotate does it.
     fs::rename(&path, home.join("audit.log.1")).unwrap();
     kill_process(old, Signal::HUP).unwrap();
     assert_eq!(settles(0, DEADLINE, || usize::from(!path.exists())), 0, "no new file");
     drop(before);
     let closed = wait_for(&path, 1).remove(0);
-    assert_eq!((closed["event"].as_str(), named(&closed)), (Some("closed"), of(old)), "{closed}");
+    assert_eq!((closed["event"].as_str(), named(&closed)), (Some("closed"), (pid(old), 1)), "{closed}");
     drop(after);
     kill_process(new, Signal::TERM).unwrap();
     gateway.process.finish().succeeds();
     vps.finish();
+}
+
+/// Whoever serves tells of the tunnels of all that came before, and ends them.
+#[test]
+fn tunnels_of_older_processes_are_seen_and_ended_through_the_new_one() {
+    for who in As::each() {
+        let vps = echo_server();
+        let gateway = Gateway::with_inventory_as(who, &inventory(&[running(ID, vps.address.port())]), &[]);
+        let home = Home::new();
+        let sessions = || -> Vec<(u64, String)> {
+            let all: Value = serde_json::from_str(&curl(&home, gateway.admin, "/sessions", &[]).text()).unwrap();
+            let named = |one: &Value| (one["id"].as_u64().unwrap(), one["client"].as_str().unwrap().to_owned());
+            all.as_array().unwrap().iter().map(named).collect()
+        };
+        let older = || metric(&curl(&home, gateway.admin, "/metrics", &[]).text(), "older_tunnels");
+        let (mut serving, mut processes, mut tunnels) = (gateway.process.id(), Vec::new(), Vec::new());
+        for number in 0..3 {
+            if number > 0 {
+                kill_process(serving, Signal::USR2).unwrap();
+                serving = heir(&gateway.process, number);
+            }
+            processes.push(serving);
+            let tunnel = echo_tunnel(gateway.address, ID).unwrap();
+            let client = tunnel.local_addr().unwrap().to_string();
+            tunnels.push((tunnel, client));
+            // The old one's admin is gone once the new one has told so.
+            let all = sessions();
+            assert!(
+                all.is_sorted() && all.iter().map(|(_, client)| client).eq(tunnels.iter().map(|(_, client)| client))
+            );
+            assert_eq!(older(), f64::from(u8::try_from(number).unwrap()));
+        }
+        // One that doesn't answer hides nobody else, and is back when it does.
+        kill_process(processes[0], Signal::STOP).unwrap();
+        assert_eq!(sessions().len(), 2);
+        kill_process(processes[0], Signal::CONT).unwrap();
+        let all = sessions();
+        assert_eq!(all.len(), 3);
+        // The one in the middle ends with its tunnel, and the first one is still within reach.
+        drop(tunnels.remove(1));
+        assert_eq!(settles(2, DEADLINE, || sessions().len()), 2);
+        let status = |id: u64| {
+            let delete = ["-o", "/dev/null", "-w", "%{http_code}", "-X", "DELETE"];
+            curl(&home, gateway.admin, &format!("/sessions/{id}"), &delete).text()
+        };
+        assert_eq!(
+            (status(all[0].0), status(all[1].0), status(all[0].0 + 1)),
+            ("204".into(), "404".into(), "404".into())
+        );
+        let (mut ended, _) = tunnels.remove(0);
+        // An end or a reset, but no silence.
+        if let Err(error) = ended.read_to_end(&mut Vec::new()) {
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        }
+        assert_eq!(settles(1, DEADLINE, || sessions().len()), 1);
+        assert_eq!(older(), 0.0);
+        let (mut last, _) = tunnels.remove(0);
+        echoes(&mut last).unwrap();
+        drop(last);
+        kill_process(serving, Signal::TERM).unwrap();
+        gateway.process.finish().succeeds();
+        vps.finish();
+    }
 }
 
 /// A service manager may not notice: it is not the parent of the new process.

@@ -1,4 +1,5 @@
-//! `vps stop`, `restart`, `pause` and `resume`: what is asked before, what a Host says, and what is looked at afterwards.
+//! `vps stop`, `restart`, `pause` and `resume`: what is asked before, what a Host says, and what is looked at
+//! afterwards.
 
 use std::fs;
 use std::path::Path;

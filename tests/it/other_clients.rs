@@ -26,7 +26,8 @@ fn scene() -> User {
     scene
 }
 
-/// `client` with our configuration file, the entry and a command. None of these follows an `Include`, or each its own way.
+/// `client` with our configuration file, the entry and a command. None of these follows an `Include`, or each its own
+/// way.
 fn runs(scene: &User, client: Run) -> Outcome {
     let outcome = client.arg(scene.home.join(".ssh/kohakuriver.conf")).arg(entry()).arg(COMMAND).output();
     outcome.exits(7).prints("in\n");

@@ -305,8 +305,8 @@ fn sync_is_quiet_and_only_for_old_entries_of_this_host() {
     panic!("the new VPS is not listed: {}", fs::read_to_string(machine.ours()).unwrap());
 }
 
-/// On a small disk of its own where root may mount one; else under a limit on the size of files, which fails the write in
-/// its middle as well.
+/// On a small disk of its own where root may mount one; else under a limit on the size of files, which fails the write
+/// in its middle as well.
 #[test]
 fn a_full_disk_leaves_the_config_as_it_was() {
     let machine = Machine::new();

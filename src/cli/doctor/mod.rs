@@ -4,9 +4,9 @@
 //! it, and leaves in the [`Case`] what the checks behind it need. Both renderers, `text` and `json`, read the one
 //! list of [`Finding`]s that comes of it. A new check is a file with its entries and a line in [`CHECKS`].
 //!
-//! Nothing is changed: no file of the user's, no cache, nothing on the Host; a copy of the host keys lies in a folder of
-//! its own for as long as ssh needs it. Nothing is sent to anyone but the Host, its SSH proxy and the VPS. Whatever opens
-//! a tunnel is the helper, which knows how to leave one.
+//! Nothing is changed: no file of the user's, no cache, nothing on the Host; a copy of the host keys lies in a folder
+//! of its own for as long as ssh needs it. Nothing is sent to anyone but the Host, its SSH proxy and the VPS. Whatever
+//! opens a tunnel is the helper, which knows how to leave one.
 
 mod case;
 mod conceal;

@@ -12,7 +12,7 @@
 //! not, which [`guard`] sees to.
 
 mod guard;
-mod sessions;
+pub(super) mod sessions;
 
 use std::sync::Arc;
 
@@ -22,12 +22,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpStream;
 
 use crate::gateway::directory::Directory;
+use crate::gateway::elders::Elders;
 use crate::gateway::http;
 use crate::gateway::metrics::Page;
 use crate::gateway::session::Sessions;
 
-/// Ends the tunnel with this id; whether there was one.
-pub(super) type End = Box<dyn Fn(u64) -> bool + Send + Sync>;
+/// Ends the tunnel of this process with this id; whether there was one.
+pub(super) type End = Arc<dyn Fn(u64) -> bool + Send + Sync>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -35,6 +36,7 @@ const JSON: &str = "application/json";
 /// What answers on the admin address.
 pub(super) struct Admin {
     sessions: Arc<Sessions>,
+    elders: Elders,
     directory: Arc<Directory>,
     end: End,
 }
@@ -42,8 +44,9 @@ pub(super) struct Admin {
 type Answer = Response<Full<Bytes>>;
 
 impl Admin {
-    pub(super) fn new(sessions: Arc<Sessions>, directory: Arc<Directory>, end: End) -> Self {
-        Self { sessions, directory, end }
+    /// Of the tunnels of this process and of its `elders`.
+    pub(super) fn new(sessions: Arc<Sessions>, elders: Elders, directory: Arc<Directory>, end: End) -> Self {
+        Self { sessions, elders, directory, end }
     }
 
     /// Answers the request of `stream`.
@@ -59,12 +62,17 @@ impl Admin {
         let path = uri.path();
         let id = path.strip_prefix("/sessions/");
         match (request.method(), path) {
-            (&Method::DELETE, _) if id.is_some() => self.end(id.unwrap_or_default()),
+            (&Method::DELETE, _) if id.is_some() => self.end(id.unwrap_or_default()).await,
             (&Method::GET, "/healthz") if asks_ready(uri.query()) => self.ready().await,
             (&Method::GET, "/healthz") => text(StatusCode::OK, "ok"),
-            (&Method::GET, "/metrics") => http::response(StatusCode::OK, Page::CONTENT_TYPE, self.sessions.metrics()),
+            (&Method::GET, "/metrics") => {
+                let metrics = self.sessions.metrics(self.elders.count().await);
+                http::response(StatusCode::OK, Page::CONTENT_TYPE, metrics)
+            }
             (&Method::GET, "/sessions") => {
-                http::response(StatusCode::OK, JSON, sessions::list(&self.sessions.snapshot()))
+                let mut lists = self.elders.sessions().await;
+                lists.push(sessions::list(&self.sessions.snapshot()));
+                http::response(StatusCode::OK, JSON, sessions::joined(&lists))
             }
             (_, "/healthz" | "/metrics" | "/sessions") => refuse_method("GET"),
             _ if id.is_some() => refuse_method("DELETE"),
@@ -72,8 +80,11 @@ impl Admin {
         }
     }
 
-    fn end(&self, id: &str) -> Answer {
-        let ended = id.bytes().all(|b| b.is_ascii_digit()) && id.parse().is_ok_and(|id| (self.end)(id));
+    async fn end(&self, id: &str) -> Answer {
+        let ended = match id.parse() {
+            Ok(number) if id.bytes().all(|b| b.is_ascii_digit()) => (self.end)(number) || self.elders.end(number).await,
+            _ => false,
+        };
         if !ended {
             return text(StatusCode::NOT_FOUND, "there is no such session");
         }

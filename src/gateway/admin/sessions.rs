@@ -31,10 +31,18 @@ struct Listed<'s> {
 }
 
 /// `sessions` as a JSON array, the oldest first.
-pub(super) fn list(sessions: &[Arc<Session>]) -> String {
+pub(in crate::gateway) fn list(sessions: &[Arc<Session>]) -> String {
     let listed: Vec<_> = sessions.iter().map(|session| of(session)).collect();
     // Nothing in it can fail to become JSON.
     serde_json::to_string(&listed).unwrap_or_default()
+}
+
+/// One JSON array of several, which are taken as they are: those of another process may have fields that are not known
+/// here.
+pub(super) fn joined(lists: &[String]) -> String {
+    let inner = |list: &'_ String| list.strip_prefix('[')?.strip_suffix(']').map(str::to_owned);
+    let all: Vec<_> = lists.iter().filter_map(inner).filter(|inner| !inner.is_empty()).collect();
+    format!("[{}]", all.join(","))
 }
 
 fn of(session: &Session) -> Listed<'_> {
@@ -78,5 +86,11 @@ mod tests {
         );
         assert_eq!((&listed[1]["id"], &listed[1]["user"]), (&json!(2), &Value::Null));
         assert_eq!(list(&[]), "[]");
+        let lists = |lists: &[&str]| joined(&lists.iter().map(|list| (*list).to_owned()).collect::<Vec<_>>());
+        assert_eq!((&*lists(&[]), &*lists(&["[]", "[]"])), ("[]", "[]"));
+        assert_eq!(
+            lists(&["[{\"id\":1},{\"id\":2}]", "[]", "broken", "[{\"id\":9}]"]),
+            "[{\"id\":1},{\"id\":2},{\"id\":9}]"
+        );
     }
 }

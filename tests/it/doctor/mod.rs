@@ -6,8 +6,8 @@
 //! | authentication failed | a wrong key, its permissions, root logins disabled: `keys` |
 //! | timeout | the Host unreachable: `network`; its Runner offline, its container crashed: `vps` |
 //!
-//! Beyond that: who the user is to the Host (`token`), what is wrong with the user's own machine (`machine`), an sshd that
-//! hangs or shows another host key (`tunnel`).
+//! Beyond that: who the user is to the Host (`token`), what is wrong with the user's own machine (`machine`), an sshd
+//! that hangs or shows another host key (`tunnel`).
 
 mod diagnose;
 mod healthy;
