@@ -16,7 +16,8 @@
 //! | `admin` | a gateway's admin address, which is asked in the same way |
 //!
 //! # Promises
-//! - Every call ends within [`REQUEST_LIMIT`] for each request it takes ([`WORK_LIMIT`] where a Runner works), and holds at most [`MAX_BODY`] of an answer.
+//! - Every call ends within [`REQUEST_LIMIT`] for each request it takes ([`WORK_LIMIT`] where a Runner works), and
+//!   holds at most [`MAX_BODY`] of an answer.
 //! - A field that isn't known is kept ([`Vps::json`]) and otherwise ignored; one that is needed and missing is an
 //!   error. Task ids are strings, or JSON integers; never floats.
 //! - No redirect is followed, so a token goes to the Host that the settings name and nowhere else.

@@ -73,8 +73,8 @@ fn age(vps: &Vps, node: &Node) -> Option<Duration> {
     Some(since(&node.last_heartbeat)?.saturating_sub(since(&vps.started_at)?))
 }
 
-/// How long ago `time` was by the Host's own clock, which a Host tells no zone of: the last heartbeat of a Runner that is
-/// online is from just now. `None` when it can't be told.
+/// How long ago `time` was by the Host's own clock, which a Host tells no zone of: the last heartbeat of a Runner that
+/// is online is from just now. `None` when it can't be told.
 pub fn ago(time: &str, nodes: &[Node]) -> Option<Duration> {
     let heartbeat = |node: &Node| node.last_heartbeat.as_deref().and_then(naive_time);
     let now = nodes.iter().filter(|node| node.online).filter_map(heartbeat).max()?;
@@ -82,8 +82,8 @@ pub fn ago(time: &str, nodes: &[Node]) -> Option<Duration> {
     Some(now.saturating_sub(naive_time(time)?))
 }
 
-/// When a VPS was started, by our own clock: a Host tells its local time and no zone, but its Runner's last heartbeat is
-/// from just now. `None` when it can't be told.
+/// When a VPS was started, by our own clock: a Host tells its local time and no zone, but its Runner's last heartbeat
+/// is from just now. `None` when it can't be told.
 pub async fn started_at(client: &Client, id: TaskId) -> Option<SystemTime> {
     let vps = client.vps(&VpsRef::Id(id)).await.ok()?;
     let node = client.runner_of(&vps).await.ok()?.filter(|node| node.online)?;

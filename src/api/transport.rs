@@ -1,7 +1,7 @@
 //! The way to one Host: one request, within a time limit and a body limit, and JSON or a clear error.
 //!
-//! There are two. `Pooled` is for programs with a runtime: asynchronous, and it keeps connections. [`Direct`] is for one
-//! that asks once and goes on to something else: it does all of its work in the calling thread. Both speak plain
+//! There are two. `Pooled` is for programs with a runtime: asynchronous, and it keeps connections. [`Direct`] is for
+//! one that asks once and goes on to something else: it does all of its work in the calling thread. Both speak plain
 //! HTTP/1.1, as Hosts do, and follow no redirect.
 //!
 //! [`Direct`]: super::direct::Direct

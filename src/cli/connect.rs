@@ -109,8 +109,8 @@ fn become_ssh(argv: &[OsString]) -> Failure {
     Failure::new(format!("cannot run {}", argv[0].display())).because(&error)
 }
 
-/// Asks the Host for the VPS; one that can't be reached is a failure that says why. With `wait`, one that is starting is
-/// left to the helper, which goes on asking.
+/// Asks the Host for the VPS; one that can't be reached is a failure that says why. With `wait`, one that is starting
+/// is left to the helper, which goes on asking.
 async fn find(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
     let client = client(settings)?;
     let failed = |error: ApiError| error.about(vps, client.base());

@@ -25,8 +25,8 @@ pub(super) async fn unless_raised<T>(work: impl Future<Output = T>) -> Option<T>
     }
 }
 
-/// A signal that asks for the end, from the first poll on. One that this program ignores, as under nohup(1), is none; one
-/// that the system can't tell of ends the process.
+/// A signal that asks for the end, from the first poll on. One that this program ignores, as under nohup(1), is none;
+/// one that the system can't tell of ends the process.
 pub(super) async fn raised() {
     let ignored = IgnoredSignals::now();
     let on = |number: i32| async move {

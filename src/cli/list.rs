@@ -12,8 +12,8 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::status::VpsStatus;
 
-/// The columns; a user of 80 sees all but the last three beside a name of any usual length. Whose a VPS is, and since when,
-/// tells it from its like; the SSH port is for a manual connection, and `vps status` has it too.
+/// The columns; a user of 80 sees all but the last three beside a name of any usual length. Whose a VPS is, and since
+/// when, tells it from its like; the SSH port is for a manual connection, and `vps status` has it too.
 const COLUMNS: [Column; 8] = [
     Column::whole("TASK ID", 0),
     Column::cut("NAME", 2, 32),

@@ -1,8 +1,8 @@
 //! Waiting until a VPS takes ssh connections.
 //!
-//! The Host is asked how the VPS is until it runs; then the helper opens a tunnel, as it does for ssh, and the VPS is up
-//! when the first byte of its sshd has come. The helper also knows how to leave a tunnel without harm to an older Host, so
-//! it is always asked to end and never killed.
+//! The Host is asked how the VPS is until it runs; then the helper opens a tunnel, as it does for ssh, and the VPS is
+//! up when the first byte of its sshd has come. The helper also knows how to leave a tunnel without harm to an older
+//! Host, so it is always asked to end and never killed.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

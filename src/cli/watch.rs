@@ -1,8 +1,9 @@
 //! `--watch`: the same question again and again.
 //!
-//! On a terminal the answer is redrawn in its place. Elsewhere, and on a terminal that can't move its cursor, each answer
-//! follows the one before it: JSON as one line each, tables with an empty line between them. It ends with Ctrl-C, or
-//! when nobody reads any more, and neither is a failure; a Host that gives no answer for once is said, and asked again.
+//! On a terminal the answer is redrawn in its place. Elsewhere, and on a terminal that can't move its cursor, each
+//! answer follows the one before it: JSON as one line each, tables with an empty line between them. It ends with
+//! Ctrl-C, or when nobody reads any more, and neither is a failure; a Host that gives no answer for once is said, and
+//! asked again.
 
 use std::time::Duration;
 
@@ -123,8 +124,9 @@ impl Screen {
     }
 }
 
-/// `text` in the place of what took the last `drawn` rows (ECMA-48: CUU, ED), and how many rows it takes. What is higher
-/// than the terminal would scroll away. A line that is wider goes on in the next row, so that what is copied is whole.
+/// `text` in the place of what took the last `drawn` rows (ECMA-48: CUU, ED), and how many rows it takes. What is
+/// higher than the terminal would scroll away. A line that is wider goes on in the next row, so that what is copied is
+/// whole.
 fn frame(text: &str, drawn: usize, width: usize, height: usize) -> (String, usize) {
     let room = height.saturating_sub(1).max(1);
     let all: Vec<(&str, usize)> = text.lines().map(|line| (line, rows(line, width))).collect();

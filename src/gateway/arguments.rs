@@ -163,8 +163,8 @@ pub struct Arguments {
 
     /// Answer /healthz, /metrics and /sessions on this address, or `off`
     ///
-    /// Nobody is asked for a login there, and `DELETE /sessions/<id>` ends a tunnel: keep it on loopback, or in a network of
-    /// admins.
+    /// Nobody is asked for a login there, and `DELETE /sessions/<id>` ends a tunnel: keep it on loopback, or in a
+    /// network of admins.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8003")]
     pub admin: AdminAddress,
 

@@ -186,8 +186,8 @@ fn run_with(
     served
 }
 
-/// Serves tunnels until an order to stop, or until another process has taken over; then lets those that are open finish,
-/// within `terms`.
+/// Serves tunnels until an order to stop, or until another process has taken over; then lets those that are open
+/// finish, within `terms`.
 ///
 /// # Errors
 /// When a listener has no address, or the system has no descriptor left.

@@ -1,8 +1,8 @@
 //! What the helper says, and where: stderr, and a log file for the many times that nobody sees stderr.
 //!
 //! ssh sends a helper's stderr to /dev/null under ControlPersist, and IDE extensions swallow it, so a failure must be
-//! readable in a file. Without a failure, without `-v` and without a VPS that is waited for, nothing is said at all, and
-//! the file is not even looked for.
+//! readable in a file. Without a failure, without `-v` and without a VPS that is waited for, nothing is said at all,
+//! and the file is not even looked for.
 
 use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
@@ -25,6 +25,8 @@ pub const PROGRAM: &str = "kohakuriver-proxy";
 #[derive(Debug)]
 pub struct Journal {
     verbose: bool,
+    /// Who started this program. A failure may be that they are gone, and then the system names another.
+    parent: String,
     log: RefCell<Log>,
     /// The terminal shows a line that the next one takes the place of.
     moves: Cell<bool>,
@@ -47,7 +49,7 @@ impl Journal {
         let named = log_file.map(Path::to_owned);
         let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));
         let log = named.map_or(Log::Unsettled, Log::At);
-        Self { verbose, log: RefCell::new(log), moves: Cell::new(false) }
+        Self { verbose, parent: parent_id(), log: RefCell::new(log), moves: Cell::new(false) }
     }
 
     /// Takes what the configuration file, which need not be read again then, says of a log file.
@@ -108,7 +110,7 @@ impl Journal {
             *log = ConfigFile::load()?.log_file.map_or(Log::None, Log::At);
         }
         if let Log::At(path) = &*log {
-            let path = expand(path, &parent_id());
+            let path = expand(path, &self.parent);
             let file = open(&path).map_err(|error| unwritable(&path, &error))?;
             *log = Log::Open(path, file);
         }

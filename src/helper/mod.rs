@@ -116,9 +116,9 @@ fn settle(arguments: &Arguments, target: &Target, journal: &Journal) -> Result<S
 
 /// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself.
 ///
-/// One that has no yes yet ends with the patience. One that has goes on: its sshd gets the time for its first byte that it
-/// would have without `--wait`, so all of it takes no longer than the two times together. The watch that comes back, and
-/// the scene, have the deadline of that.
+/// One that has no yes yet ends with the patience. One that has goes on: its sshd gets the time for its first byte that
+/// it would have without `--wait`, so all of it takes no longer than the two times together. The watch that comes back,
+/// and the scene, have the deadline of that.
 fn open_patiently<'fd>(
     arguments: &Arguments,
     order: &Order<'fd>,

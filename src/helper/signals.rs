@@ -26,8 +26,8 @@ struct Caught {
 }
 
 impl Signals {
-    /// Catches them from now on. They stay caught, so whoever waits must heed [`Signals::caught`] from then on. One that
-    /// is ignored, as under nohup(1), stays so.
+    /// Catches them from now on. They stay caught, so whoever waits must heed [`Signals::caught`] from then on. One
+    /// that is ignored, as under nohup(1), stays so.
     ///
     /// # Errors
     /// Those of `socketpair(2)`, `sigprocmask(2)` and `sigaction(2)`.

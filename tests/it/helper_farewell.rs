@@ -205,7 +205,8 @@ fn a_farewell_keeps_nobody_waiting() {
     }
 }
 
-/// nohup(1) has it ignore a hangup, and a script Ctrl-C for its jobs behind `&`: ssh lives on then, and needs its tunnel.
+/// nohup(1) has it ignore a hangup, and a script Ctrl-C for its jobs behind `&`: ssh lives on then, and needs its
+/// tunnel.
 #[test]
 fn what_nohup_has_it_ignore_is_ignored_by_the_helper_too() {
     let home = Home::new();

@@ -1,12 +1,16 @@
 //! The log file has what stderr has: under ControlPersist nobody sees the latter.
 
 use std::io::Write;
+use std::process::Command;
+use std::sync::{Mutex, mpsc};
 
 use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::process::Signal;
 
 use crate::support::far_end::{BANNER, YES};
 use crate::support::home::Home;
 use crate::support::peers::{Peer, read_head};
+use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned, helper, logged};
 
@@ -26,6 +30,36 @@ fn the_log_file_has_what_stderr_has() {
     for line in log.lines() {
         assert!(line.starts_with("20") && line.contains(&format!("Z [{pid}] ")), "{line}");
     }
+}
+
+/// Whoever started it may be gone by the time that there is something to log, and looks for its own process id.
+#[test]
+fn the_parent_in_the_log_files_name_is_who_started_it() {
+    let ((asked, is_asked), (answer, may_answer)) = (mpsc::channel(), mpsc::channel());
+    let may_answer = Mutex::new(may_answer);
+    let proxy = Peer::serve(move |mut stream| {
+        read_head(&mut stream)?;
+        asked.send(())?;
+        may_answer.lock().unwrap().recv_timeout(DEADLINE)?;
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")?;
+        Ok(())
+    });
+    let home = Home::new();
+    let inner = helper(&home, proxy.address, &["--log-file", "helper-%p.log", ID]);
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", r#""$0" "$@" & wait"#]).arg(inner.get_program()).args(inner.get_args());
+    shell.env_clear().env("HOME", home.path()).current_dir(home.path());
+    let mut spawned = Spawned::start_command(Ends::Pipes, shell);
+    is_asked.recv_timeout(DEADLINE).unwrap();
+    let parent = spawned.pid();
+    spawned.signal(Signal::KILL);
+    // Whoever it left behind has another parent from then on.
+    while spawned.is_running() {
+        std::thread::yield_now();
+    }
+    answer.send(()).unwrap();
+    let (_, stderr) = spawned.wait();
+    assert_eq!(logged(&home.join(&format!("helper-{parent}.log"))), stderr.lines().collect::<Vec<_>>());
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! ssh ends with 255 when it fails itself, but also when the remote command ends with 255. The two are told apart by a
 //! mark that ssh makes once it is logged in (`LocalCommand`, before the user's own): what fails behind it is the user's
-//! own affair, and nothing is said. A connection that an earlier ssh shares (`ControlMaster`) runs no LocalCommand, and is
-//! logged in from the start.
+//! own affair, and nothing is said. A connection that an earlier ssh shares (`ControlMaster`) runs no LocalCommand, and
+//! is logged in from the start.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read};
@@ -167,8 +167,8 @@ fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
     let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
     loop {
         match waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED)? {
-            // ssh alone was stopped, as by its escape `~^Z`. The shell that waits for this program is to see that, and ssh
-            // goes on when this program does.
+            // ssh alone was stopped, as by its escape `~^Z`. The shell that waits for this program is to see that, and
+            // ssh goes on when this program does.
             Some((_, status)) if status.stopped() => {
                 kill_process(getpid(), Signal::STOP)?;
                 kill_process(child, Signal::CONT)?;
