@@ -28,7 +28,9 @@ fn package(home: &Home, folder: &Path) -> Outcome {
     // The cargo that runs the tests, for a home that has none.
     let cargo = Path::new(env!("CARGO")).parent().unwrap();
     let path = format!("{}:{}", cargo.display(), std::env::var("PATH").unwrap());
-    Run::new(script, home).arg(folder).env("PATH", path).env("CARGO_TARGET_DIR", home.join("target")).output()
+    let run = Run::new(script, home).arg(folder).env("PATH", path).env("CARGO_TARGET_DIR", home.join("target"));
+    // Programs with what a debugger needs are much to compress.
+    run.deadline(300).output()
 }
 
 #[test]
