@@ -116,7 +116,8 @@ fn read_line(bytes: &[u8], verb: usize, most: MaxSize) -> Step<Result<Request, T
         significant => Ok(significant),
     };
     let target = target.and_then(|digits| TaskId::parse(digits).ok_or(INTERNAL_ERROR));
-    let digits = if target == Err(INVALID_ID) { first_word(digits) } else { digits.to_owned() };
+    let are_digits = !matches!(target, Err(INVALID_ID | INVALID_FORMAT));
+    let digits = if are_digits { digits.to_owned() } else { first_word(digits) };
     Step::Done(Ok(Request::Line(Line { target, digits })), eaten)
 }
 
@@ -287,6 +288,8 @@ mod tests {
             (format!("{token} / HTTP/1.1\r\n\r\n"), "CONNECT, not 012345…"),
             (format!("REQUEST_TUNNEL 42 {token}\n"), "42 …"),
             (format!("REQUEST_TUNNEL {token}\n"), "012345…"),
+            (format!("REQUEST_TUNNEL\t{token}\n"), "012345…"),
+            (format!("REQUEST_TUNNEL{token}\n"), "012345…"),
         ] {
             let Step::Done(Ok(read), _) = read(request.as_bytes()) else { panic!("{request}") };
             let text = format!("{read:?}");
