@@ -1,7 +1,7 @@
 //! What a Host's API sends: lists and objects of VPSes and of Runners, users, tokens, and what it says to an order.
 //! What a gateway tells its admin is read here too.
 
-use kohakuriver_proxy::api::{Caller, Created, NewToken, Node, Reader, Tunnel, Vps, choose, locate};
+use kohakuriver_proxy::api::{Caller, Created, NewToken, Node, Reader, SshPort, Tunnel, Vps, choose, locate};
 use serde_json::Value;
 
 use super::check_text;
@@ -45,6 +45,11 @@ fn check_vps(vps: &Vps) {
     let Vps { name, node, backend, owner, submitted_at, started_at, error_message, .. } = vps;
     check([name, node, backend, owner, submitted_at, started_at, error_message].into_iter().flatten());
     check_text(vps.status.as_str());
+    match &vps.ssh_port {
+        SshPort::None => {}
+        SshPort::At(port) => assert!(*port > 0),
+        SshPort::Impossible(text) => check([text]),
+    }
 }
 
 fn check_reach(vps: &Vps, node: Option<&Node>) {
