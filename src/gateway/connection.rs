@@ -31,7 +31,7 @@ use crate::target::VpsRef;
 
 /// How long it is waited until a Host that was not there is asked again how open it is.
 const HOST_PAUSE: Duration = Duration::from_secs(10);
-/// How long the first bytes of a client are waited for that there is no place for.
+/// How long the first bytes of a newcomer are waited for that there is no place for.
 const FIRST_BYTES: Duration = Duration::from_millis(100);
 /// How long a client waits for its yes or no, from its request on. Less than the 20 s after which our own helper gives
 /// up: who waits in vain shall read what for.
@@ -71,10 +71,10 @@ impl Gateway {
         let from = (!self.terms.proxy_protocol).then_some(address.ip());
         let mut handshake = match self.terms.limits.handshakes.enter(from) {
             Ok(handshake) => handshake,
-            Err(refusal) => return self.turn_away(&client, &[], &refusal).await,
+            Err(refusal) => return self.turn_back(&client, &refusal).await,
         };
         if self.terms.proxy_protocol && !self.is_a_proxy(address.ip()) {
-            return self.turn_away(&client, &[], &Refusal::AddressNotServed(address.ip().to_string())).await;
+            return self.turn_back(&client, &Refusal::AddressNotServed(address.ip().to_string())).await;
         }
         let mut attempt = Attempt::new(&self.sessions, address);
         // On Linux the listener is tuned instead. It fails only when the client has gone again already.
@@ -89,7 +89,7 @@ impl Gateway {
             came = read => came,
             () = handshake.dropped() => {
                 let refusal = Refusal::Limit("others wait, and your request has not come".to_owned());
-                return self.turn_away(&client, &bytes, &refusal).await;
+                return self.turn_away(&client, &bytes, &refusal);
             }
         };
         attempt.comes_from(address);
@@ -113,7 +113,7 @@ impl Gateway {
         let way = tokio::select! {
             biased;
             way = self.way(&request, &mut attempt) => way,
-            () = handshake.gives_way() => {
+            () = handshake.dropped() => {
                 let refusal = Refusal::Limit("others wait, and neither the Host nor the VPS has answered".to_owned());
                 attempt.refuse(&refusal);
                 return closing::send_at_once(&client, &answer::no(&request, &refusal));
@@ -274,14 +274,17 @@ impl Gateway {
         })
     }
 
-    /// Ends a connection that there is no place for. It is counted, and that is all: whoever opens thousands of them
-    /// shall not fill the audit log, too.
-    async fn turn_away(&self, client: &TcpStream, came: &[u8], refusal: &Refusal) {
+    /// Ends a connection that there is no place for, as soon as it can be told what it speaks: its first bytes are on
+    /// their way as a rule.
+    async fn turn_back(&self, client: &TcpStream, refusal: &Refusal) {
+        let _ = timeout(FIRST_BYTES, client.peek(&mut [0])).await;
+        self.turn_away(client, &[], refusal);
+    }
+
+    /// Ends a connection at once. It is counted, and that is all: whoever opens thousands of them shall not fill the
+    /// audit log, too.
+    fn turn_away(&self, client: &TcpStream, came: &[u8], refusal: &Refusal) {
         self.sessions.records().metrics.refuse(refusal.reason(), refusal.proxy_error());
-        if came.is_empty() {
-            // What it speaks is told by its first bytes, which are on their way as a rule.
-            let _ = timeout(FIRST_BYTES, client.readable()).await;
-        }
         closing::turn_away(client, came, refusal);
     }
 

@@ -138,13 +138,13 @@ async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
         _ if sys::is_out_of_descriptors(&source) => DialError::Shortage,
         _ => DialError::Failed { address, source },
     })?;
-    if is_to_itself(&stream) { Err(DialError::Refused) } else { Ok(stream) }
+    if is_to_itself(&stream, address) { Err(DialError::Refused) } else { Ok(stream) }
 }
 
 /// A port of this machine that nobody listens on may be the very one that the system has chosen to dial from, and then
 /// both ends meet in one socket (RFC 9293 §3.5, simultaneous open).
-fn is_to_itself(stream: &TcpStream) -> bool {
-    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
+fn is_to_itself(stream: &TcpStream, dialled: SocketAddr) -> bool {
+    stream.local_addr().is_ok_and(|local| (local.ip(), local.port()) == (dialled.ip(), dialled.port()))
 }
 
 /// Of two failures the one that says more: a port that refuses is on a machine that lives.
@@ -215,9 +215,10 @@ mod tests {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
-        assert!(is_to_itself(&socket.connect(address).await.unwrap()));
+        assert!(is_to_itself(&socket.connect(address).await.unwrap(), address));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        assert!(!is_to_itself(&attempt(listener.local_addr().unwrap()).await.unwrap()));
+        let address = listener.local_addr().unwrap();
+        assert!(!is_to_itself(&attempt(address).await.unwrap(), address));
     }
 
     #[test]

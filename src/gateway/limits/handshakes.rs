@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use super::{Client, Counts, Kind};
 use crate::refusal::Refusal;
@@ -34,20 +34,17 @@ pub(in crate::gateway) struct Handshakes {
 struct Held {
     last_id: u64,
     all: BTreeMap<u64, Entry>,
-    /// Those that may be dropped for a newcomer, the oldest first.
-    droppable: BTreeSet<u64>,
-    by_client: HashMap<Client, OfClient>,
+    by_time: ByTime,
+    by_client: HashMap<Client, ByTime>,
 }
+
+/// From when on each may be dropped for a newcomer, the earliest first.
+type ByTime = BTreeSet<(Instant, u64)>;
 
 struct Entry {
     client: Option<Client>,
     dropped: Arc<Notify>,
-}
-
-#[derive(Default)]
-struct OfClient {
-    count: usize,
-    droppable: BTreeSet<u64>,
+    droppable_from: Instant,
 }
 
 /// One handshake. It is over when this is dropped.
@@ -72,22 +69,22 @@ impl Handshakes {
         let client = ip.map(Client::of);
         let mut held = self.held();
         if !self.keep_to_share(&mut held, client)? && held.all.len() >= self.most {
-            let oldest = held.droppable.first().copied();
+            let oldest = oldest(&held.by_time);
             self.make_room(&mut held, Kind::Handshakes, oldest)?;
         }
         held.last_id += 1;
         let (id, dropped) = (held.last_id, Arc::new(Notify::new()));
-        held.insert(id, client, Arc::clone(&dropped), true);
+        held.insert(id, client, Arc::clone(&dropped), Instant::now());
         Ok(Handshake { handshakes: Arc::clone(self), id, client, dropped })
     }
 
     /// Makes room for one more of `client` among its own, if it has its share; whether it had.
     fn keep_to_share(&self, held: &mut Held, client: Option<Client>) -> Result<bool, Refusal> {
         let Some(own) = client.and_then(|client| held.by_client.get(&client)) else { return Ok(false) };
-        if own.count < self.most_per_client {
+        if own.len() < self.most_per_client {
             return Ok(false);
         }
-        let oldest = own.droppable.first().copied();
+        let oldest = oldest(own);
         self.make_room(held, Kind::HandshakesPerClient, oldest).map(|()| true)
     }
 
@@ -112,7 +109,7 @@ impl Handshakes {
     pub(super) fn used(&self, kind: Kind) -> usize {
         let held = self.held();
         match kind {
-            Kind::HandshakesPerClient => held.by_client.values().map(|own| own.count).max().unwrap_or_default(),
+            Kind::HandshakesPerClient => held.by_client.values().map(BTreeSet::len).max().unwrap_or_default(),
             _ => held.all.len(),
         }
     }
@@ -139,30 +136,22 @@ impl Handshake {
             self.handshakes.keep_to_share(&mut self.handshakes.held(), client)?;
             self.client = client;
         }
-        self.mark(false);
+        self.mark(Instant::now() + PATIENCE);
         Ok(())
-    }
-
-    /// Comes back when this one, whose request is under way, has waited for [`PATIENCE`] and is to make room for a
-    /// newcomer.
-    pub(in crate::gateway) async fn gives_way(&mut self) {
-        sleep(PATIENCE).await;
-        self.mark(true);
-        self.dropped().await;
     }
 
     /// The answer is written, and what is left is to see it taken.
     pub(in crate::gateway) fn is_answered(&mut self) {
-        self.mark(true);
+        self.mark(Instant::now());
     }
 
-    fn mark(&mut self, droppable: bool) {
+    fn mark(&mut self, droppable_from: Instant) {
         let mut held = self.handshakes.held();
         if held.remove(self.id).is_none() {
             // Its request came in the moment it was dropped. It is served all the same, and can be dropped anew.
             self.dropped = Arc::new(Notify::new());
         }
-        held.insert(self.id, self.client, Arc::clone(&self.dropped), droppable);
+        held.insert(self.id, self.client, Arc::clone(&self.dropped), droppable_from);
     }
 }
 
@@ -172,30 +161,29 @@ impl Drop for Handshake {
     }
 }
 
+/// The one that may have been dropped for the longest, if one may by now.
+fn oldest(by_time: &ByTime) -> Option<u64> {
+    by_time.first().filter(|(from, _)| *from <= Instant::now()).map(|&(_, id)| id)
+}
+
 impl Held {
-    fn insert(&mut self, id: u64, client: Option<Client>, dropped: Arc<Notify>, droppable: bool) {
-        self.all.insert(id, Entry { client, dropped });
-        if droppable {
-            self.droppable.insert(id);
-        }
+    fn insert(&mut self, id: u64, client: Option<Client>, dropped: Arc<Notify>, droppable_from: Instant) {
+        self.all.insert(id, Entry { client, dropped, droppable_from });
+        self.by_time.insert((droppable_from, id));
         if let Some(client) = client {
-            let own = self.by_client.entry(client).or_default();
-            own.count += 1;
-            if droppable {
-                own.droppable.insert(id);
-            }
+            self.by_client.entry(client).or_default().insert((droppable_from, id));
         }
     }
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.all.remove(&id)?;
-        self.droppable.remove(&id);
+        let key = (entry.droppable_from, id);
+        self.by_time.remove(&key);
         if let Some(client) = entry.client
             && let Some(own) = self.by_client.get_mut(&client)
         {
-            own.count -= 1;
-            own.droppable.remove(&id);
-            if own.count == 0 {
+            own.remove(&key);
+            if own.is_empty() {
                 self.by_client.remove(&client);
             }
         }
@@ -241,7 +229,7 @@ mod tests {
         assert_eq!((handshakes.used(Kind::Handshakes), refused), (3, 3));
         drop((first, second, third, fourth, fifth));
         let held = handshakes.held();
-        assert!(held.all.is_empty() && held.droppable.is_empty() && held.by_client.is_empty());
+        assert!(held.all.is_empty() && held.by_time.is_empty() && held.by_client.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -249,15 +237,12 @@ mod tests {
         let handshakes = Arc::new(Handshakes::new(1, 1));
         let mut waiting = enter(&handshakes, "10.0.0.1").unwrap();
         waiting.has_asked(ONE).unwrap();
-        let mut gives_way = Box::pin(waiting.gives_way());
-        assert!(!is_ready(&mut gives_way));
         tokio::time::advance(PATIENCE - Duration::from_millis(1)).await;
-        assert!(!is_ready(&mut gives_way) && enter(&handshakes, "10.0.0.2").is_err());
+        assert!(enter(&handshakes, "10.0.0.2").is_err());
         tokio::time::advance(Duration::from_millis(2)).await;
-        assert!(!is_ready(&mut gives_way), "nobody wants its place");
+        assert!(!is_ready(waiting.dropped()), "nobody wants its place");
         let newcomer = enter(&handshakes, "10.0.0.2").unwrap();
-        assert!(is_ready(&mut gives_way) && enter(&handshakes, "10.0.0.3").is_ok());
-        drop(gives_way);
+        assert!(is_ready(waiting.dropped()) && enter(&handshakes, "10.0.0.3").is_ok());
         drop((waiting, newcomer));
         assert!(handshakes.held().all.is_empty());
     }
@@ -300,6 +285,6 @@ mod tests {
         assert!(handshakes.enter(None).is_ok() && is_ready(newest.dropped()));
         drop((all, newest));
         let held = handshakes.held();
-        assert!(held.all.is_empty() && held.droppable.is_empty() && held.by_client.is_empty());
+        assert!(held.all.is_empty() && held.by_time.is_empty() && held.by_client.is_empty());
     }
 }
