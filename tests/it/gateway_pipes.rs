@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::thread;
 
-use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size, pipe};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 
@@ -36,7 +36,7 @@ fn hog(who: As) -> Vec<(OwnedFd, OwnedFd)> {
         }
         let mut pipes = Vec::new();
         while pipes.len() < MOST {
-            let (read, write) = pipe().unwrap();
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
             if fcntl_getpipe_size(&write).unwrap() < USUAL {
                 return pipes;
             }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::mpsc::Receiver;
 
-use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use crate::support::far_end::{BANNER, open, tunnels};
 use crate::support::heavy;
@@ -102,7 +102,7 @@ fn all_pipes() -> Vec<OwnedFd> {
     let (mut size, mut taken) = (largest, 0);
     // Where there is no limit for this user, the pipes that others give back meanwhile must not matter.
     while size >= 8192 && taken < pages * 4096 + 16 * largest {
-        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         match fcntl_setpipe_size(&reader, size) {
             Ok(_) => taken += size,
             Err(_) => size /= 2,
