@@ -8,8 +8,8 @@
 //! Stock clients are taken as they are: HTTP/1.0, no Host field, `Proxy-Connection`, Basic with the token as the
 //! password. Bytes behind the request are the start of the stream.
 //!
-//! What is quoted of a request goes into logs. A token that stands where none belongs is not among it: [`without_user`]
-//! and [`first_word`] take out what may be one.
+//! What is quoted of a request goes into logs. A token that stands where none belongs is not among it: `without_user`
+//! and `first_word` take out what may be one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -70,7 +70,7 @@ pub struct Connect {
 pub struct Line {
     /// The task, or what a Host has always said about a line like this one.
     pub target: Result<TaskId, &'static str>,
-    /// The digits as they were sent; of what is none, no more than [`first_word`].
+    /// The digits as they were sent; of what is none, no more than their first word.
     pub digits: String,
 }
 

@@ -33,7 +33,7 @@ impl Farewell {
         self.0 = Some(tunnel);
     }
 
-    /// Says it, and waits until the other side has hung up, for [`PATIENCE`] at most. Nothing about it is an error:
+    /// Says it, and waits until the other side has hung up, for 3 s at most. Nothing about it is an error:
     /// whoever says it is leaving.
     ///
     /// stdin, stdout and stderr are at their end from then on: neither ssh nor a script that reads its stderr has to
