@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn kinds_are_told_apart() {
-        let (pipe, _writer) = rustix::pipe::pipe().unwrap();
+        let (pipe, _writer) = io::pipe().unwrap();
         let (unix, peer) = UnixStream::pair().unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();

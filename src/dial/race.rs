@@ -69,7 +69,6 @@ pub(super) fn race(addresses: Vec<SocketAddr>, watch: Watch<'_>) -> Result<TcpSt
 mod tests {
     use super::*;
     use crate::dial::Interrupted;
-    use rustix::net::{AddressFamily, SocketType};
     use std::net::TcpListener;
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
@@ -81,10 +80,8 @@ mod tests {
 
     /// An address that takes no connection: its backlog is full, so the kernel drops what else comes.
     fn mute() -> (SocketAddr, Vec<OwnedFd>) {
-        let listener = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        rustix::net::bind(&listener, &"127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 0).unwrap();
-        let listener = TcpListener::from(listener);
         let address = listener.local_addr().unwrap();
         let mut kept = vec![OwnedFd::from(listener)];
         loop {

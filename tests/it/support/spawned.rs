@@ -265,7 +265,7 @@ pub(crate) fn take_socket(ours: impl AsFd) -> Option<TcpStream> {
     let mut byte = [0; 2];
     // With a timeout set, a machine that is paused and resumed interrupts it.
     let received = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(ours, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::empty())
+        rustix::net::recvmsg(ours, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
     })
     .unwrap();
     let socket = control.drain().find_map(|message| match message {

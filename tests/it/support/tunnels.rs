@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use super::peers::PEER_TIMEOUT;
 
@@ -34,7 +34,7 @@ pub(crate) fn echo_tunnel_on(mut stream: TcpStream, id: &str) -> io::Result<TcpS
 
 /// A connection from another address of this machine.
 pub(crate) fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     bind(&socket, &SocketAddr::from((from, 0))).unwrap();
     connect(&socket, &to).unwrap();
     socket.into()
