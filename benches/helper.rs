@@ -37,6 +37,7 @@ mod linux {
     use crate::support::figures::{Figures, MIB, Measure};
     use crate::support::gateway::{Gateway, inventory, running};
     use crate::support::home::Home;
+    use crate::support::mover::Share;
     use crate::support::report::{Bound, Report, Target, folder};
     use crate::support::sshd::Sshd;
     use crate::support::tools::HELPER;
@@ -131,7 +132,7 @@ mod linux {
         child::adopt_orphans()?;
 
         let (sshd, home) = (Sshd::start(), Home::new());
-        let vps = [running(PLAIN, vps::start()?.port()), running(SSHD, sshd.port)];
+        let vps = [running(PLAIN, vps::start(Share::Equal)?.port()), running(SSHD, sshd.port)];
         let gateway = Gateway::with_inventory(&inventory(&vps));
         let (plain, missing) = contestants::all(gateway.address, PLAIN);
         let (under_ssh, _) = contestants::all(gateway.address, SSHD);

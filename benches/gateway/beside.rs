@@ -1,5 +1,8 @@
 //! Somebody who types, beside tunnels that carry bulk: how long a byte takes there and back, and how much is carried
 //! meanwhile.
+//!
+//! The ends of the bulk get what everybody else leaves of the processors. Else a byte mostly waits for them, which are
+//! on other machines in truth, and not for whoever is measured.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -11,6 +14,7 @@ use super::contestants::Contestant;
 use super::throughput::{Flow, Way};
 use super::{measures, tunnel};
 use crate::support::figures::{Figures, MIB};
+use crate::support::mover::Share;
 use crate::support::vps::Order;
 
 /// How long bytes flow before anything is measured.
@@ -22,7 +26,7 @@ const BULK: [Way; 4] = [Way::Down, Way::Up, Way::Down, Way::Up];
 /// Fewer round trips say nothing of the slowest hundredth.
 const LEAST_ROUND_TRIPS: usize = 200;
 
-/// Types for `window`, longer where that is too little.
+/// Types for `window` beside bulk of the VPS at `vps`, which has the same share, longer where that is too little.
 pub(crate) fn beside(
     who: &Contestant,
     vps: SocketAddr,
@@ -32,7 +36,7 @@ pub(crate) fn beside(
 ) -> Result<()> {
     let mut typed = tunnel::open(who)?;
     typed.write_all(&Order::Echo(u64::MAX).bytes())?;
-    let flow = Flow::start(who, vps, &BULK)?;
+    let flow = Flow::start(who, vps, Share::Rest, &BULK)?;
     std::thread::sleep(WARM_UP);
     let (began, moved) = (Instant::now(), flow.moved()?);
     let mut times = Vec::new();

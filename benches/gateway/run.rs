@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
 
@@ -18,6 +18,7 @@ use super::setups::setups;
 use super::throughput::{Way, bulk};
 use super::{measures, process, soaking};
 use crate::support::figures::{Figures, Measure};
+use crate::support::mover::Share;
 use crate::support::report::{Bound, Report, Target, folder};
 use crate::support::turns::{Rounds, rounds, turns};
 use crate::support::{limits, vps};
@@ -59,36 +60,38 @@ const WHOLE_RUN: Duration = Duration::from_secs(20 * 60);
 /// Makes this program a VPS, in a process of its own: it needs as many descriptors as the client does.
 const VPS: &str = "--vps";
 
-/// Measures something of everybody before the VPS at an address.
-type Row = fn(&Effort, SocketAddr, &mut Figures) -> Result<()>;
+/// Measures something of everybody before the VPS.
+type Row = fn(&Effort, &Vps, &mut Figures) -> Result<()>;
 
 /// The rows that can be asked for one by one.
 const ROWS: [(&str, Row); 6] = [
     ("throughput", |effort, vps, figures| {
-        turns("throughput", effort.throughput, &all(vps)?, figures, |who, round, figures| {
+        turns("throughput", effort.throughput, &all(vps.address)?, figures, |who, round, figures| {
             [(Way::Down, 1), (Way::Up, 1), (Way::Down, 8), (Way::Up, 8)]
                 .into_iter()
-                .try_for_each(|what| bulk(who, vps, what, effort.window, round, figures))
+                .try_for_each(|what| bulk(who, vps.address, what, effort.window, round, figures))
         })
     }),
     ("setups", |effort, vps, figures| {
-        turns("setups", effort.setups, &all(vps)?, figures, |who, round, figures| {
+        turns("setups", effort.setups, &all(vps.address)?, figures, |who, round, figures| {
             setups(who, effort.window, round, figures)
         })
     }),
     ("idle", |effort, vps, figures| {
-        turns("idle", effort.idle, &SERVERS, figures, |kind, round, figures| idle(*kind, vps, round, figures))
+        turns("idle", effort.idle, &SERVERS, figures, |kind, round, figures| idle(*kind, vps.address, round, figures))
     }),
     ("hold", |effort, vps, figures| {
-        turns("hold", effort.hold, &HOLD, figures, |kind, round, figures| hold(*kind, vps, round, figures))
+        turns("hold", effort.hold, &HOLD, figures, |kind, round, figures| hold(*kind, vps.address, round, figures))
     }),
     ("beside", |effort, vps, figures| {
-        turns("beside", effort.beside, &all(vps)?, figures, |who, round, figures| {
-            beside(who, vps, effort.window * 2, round, figures)
+        turns("beside", effort.beside, &all(vps.behind)?, figures, |who, round, figures| {
+            beside(who, vps.behind, effort.window * 2, round, figures)
         })
     }),
     ("endings", |effort, vps, figures| {
-        turns("endings", effort.endings, &SERVERS, figures, |kind, round, figures| endings(*kind, vps, round, figures))
+        turns("endings", effort.endings, &SERVERS, figures, |kind, round, figures| {
+            endings(*kind, vps.address, round, figures)
+        })
     }),
 ];
 
@@ -157,7 +160,7 @@ pub(crate) fn main() -> Result<()> {
 
     let mut figures = Figures::default();
     // What was measured before an interruption, or before the time was over, is told all the same.
-    let outcome = asked.rows.iter().try_for_each(|(_, row)| row(asked.effort, vps.address, &mut figures));
+    let outcome = asked.rows.iter().try_for_each(|(_, row)| row(asked.effort, &vps, &mut figures));
 
     let conditions = json!({
         "quick": std::ptr::eq(asked.effort, &QUICK), "seconds": began.elapsed().as_secs(),
@@ -205,6 +208,8 @@ fn read_arguments() -> Result<Asked> {
 /// The VPS's process.
 struct Vps {
     address: SocketAddr,
+    /// The same one, whose bulk gets what everybody else leaves of the processors.
+    behind: SocketAddr,
     process: Child,
 }
 
@@ -215,10 +220,9 @@ impl Vps {
         let mut line = String::new();
         let out = process.stdout.take().context("a piped stdout")?;
         std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line)?;
-        let address = line.trim().parse();
-        let vps = Self { address: address.with_context(|| format!("the VPS says {line:?}"))?, process };
-        ensure!(vps.address.ip().is_loopback(), "the VPS is elsewhere");
-        Ok(vps)
+        let addresses: Vec<SocketAddr> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let &[address, behind] = addresses.as_slice() else { bail!("the VPS says {line:?}") };
+        Ok(Self { address, behind, process })
     }
 }
 
@@ -245,7 +249,7 @@ impl Drop for Vps {
 
 /// Serves until stdin ends.
 fn be_vps() -> Result<()> {
-    println!("{}", vps::start()?);
+    println!("{} {}", vps::start(Share::Equal)?, vps::start(Share::Rest)?);
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }

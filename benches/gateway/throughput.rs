@@ -15,7 +15,7 @@ use super::process::cpu_seconds_of_threads;
 use super::tunnel;
 use crate::support::figures::{Figures, GIB, MIB, Measure};
 use crate::support::limits::ONE_CONNECTION;
-use crate::support::mover::{Mover, Work};
+use crate::support::mover::{Mover, Share, Work};
 use crate::support::vps::{BANNER, Order, TAKEN};
 
 /// How long bytes flow before they are counted: windows and buffers have grown by then.
@@ -37,10 +37,10 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// Opens a tunnel for each of `ways` and lets bytes flow.
-    pub(crate) fn start(who: &Contestant, vps: SocketAddr, ways: &[Way]) -> Result<Self> {
+    pub(crate) fn start(who: &Contestant, vps: SocketAddr, share: Share, ways: &[Way]) -> Result<Self> {
         let failed = Arc::new(AtomicBool::new(false));
         let noted = Arc::clone(&failed);
-        let mover = Mover::start(Box::new(move |_, _, _| noted.store(true, Ordering::Relaxed)))?;
+        let mover = Mover::start(share, Box::new(move |_, _, _| noted.store(true, Ordering::Relaxed)))?;
         let flow = Self { mover, failed, vps };
         for way in ways {
             let mut stream = tunnel::open(who)?;
@@ -86,7 +86,7 @@ pub(crate) fn bulk(
     round: usize,
     figures: &mut Figures,
 ) -> Result<()> {
-    let flow = Flow::start(who, vps, &vec![way; tunnels])?;
+    let flow = Flow::start(who, vps, Share::Equal, &vec![way; tunnels])?;
     std::thread::sleep(WARM_UP);
     let (began, moved) = (Instant::now(), flow.moved()?);
     let spent = who.leader().map(cpu_seconds_of_threads).transpose()?;

@@ -16,15 +16,29 @@ use std::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 
 /// Most bytes taken in one go, so that one tunnel doesn't keep the others waiting.
 const CHUNK: usize = 1024 * 1024;
 /// Most bytes sent in one go.
 static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+/// Behind everybody else (setpriority(2)).
+const LAST: i32 = 19;
 /// How often a mover without traffic looks whether it is to end.
 const TICK: Duration = Duration::from_millis(50);
 /// Most events taken at once.
 const EVENTS: usize = 64;
+
+/// How much of the processors a mover gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Share {
+    /// As much as anybody else.
+    Equal,
+    /// What everybody else leaves: no load takes the processors of another machine.
+    #[allow(dead_code, reason = "not every benchmark has somebody who types beside it")]
+    Rest,
+}
 
 /// What is done with a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +70,7 @@ struct Shared {
 }
 
 impl Mover {
-    pub(crate) fn start(done: Done) -> io::Result<Self> {
+    pub(crate) fn start(share: Share, done: Done) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             jobs: Mutex::default(),
@@ -64,7 +78,13 @@ impl Mover {
             over: AtomicBool::new(false),
         });
         let moving = Arc::clone(&shared);
-        let thread = thread::spawn(move || moving.run(&done));
+        let thread = thread::spawn(move || {
+            if share == Share::Rest {
+                // Linux counts it for each thread. It may always be lowered.
+                let _ = setpriority_process(Some(gettid()), LAST);
+            }
+            moving.run(&done);
+        });
         Ok(Self { shared, thread: Some(thread) })
     }
 

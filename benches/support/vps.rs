@@ -18,7 +18,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::net::sockopt::set_socket_linger;
 
-use super::mover::{Mover, Work};
+use super::mover::{Mover, Share, Work};
 
 /// What it says first.
 pub(crate) const BANNER: &[u8] = b"SSH-2.0-bench\r\n";
@@ -80,8 +80,8 @@ impl Order {
     }
 }
 
-/// Starts it on a free port of 127.0.0.1. It serves until the process ends.
-pub(crate) fn start() -> Result<SocketAddr> {
+/// Starts it on a free port of 127.0.0.1; its bulk has this share of the processors. It serves until the process ends.
+pub(crate) fn start(share: Share) -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     // The standard library's own is 128, fewer than come at once here.
     rustix::net::listen(&listener, BACKLOG)?;
@@ -90,13 +90,16 @@ pub(crate) fn start() -> Result<SocketAddr> {
     let talks = Arc::new(Talks { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, open: Mutex::default() });
     epoll::add(&talks.epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
     let back = Arc::clone(&talks);
-    let mover = Mover::start(Box::new(move |mut stream, work, result| {
-        if work == Work::Take && result.is_ok() && stream.write_all(&[TAKEN]).is_err() || result.is_err() {
-            return end(&stream);
-        }
-        // A client that leaves in the middle is its own report.
-        let _ = back.add(Talk::new(stream));
-    }))?;
+    let mover = Mover::start(
+        share,
+        Box::new(move |mut stream, work, result| {
+            if work == Work::Take && result.is_ok() && stream.write_all(&[TAKEN]).is_err() || result.is_err() {
+                return end(&stream);
+            }
+            // A client that leaves in the middle is its own report.
+            let _ = back.add(Talk::new(stream));
+        }),
+    )?;
     thread::spawn(move || talks.run(&listener, &mover));
     Ok(address)
 }

@@ -8,7 +8,6 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -24,12 +23,6 @@ const COPY: usize = 64 * 1024;
 const SPLICE: usize = 1024 * 1024;
 /// The same while somebody types, whose bytes would wait behind it on their way through the system.
 const SPLICE_BESIDE_TYPING: usize = 256 * 1024;
-/// How much a thread moves while somebody types until it takes a breath, in bytes.
-///
-/// With no processor idle, whoever is woken for a typed byte waits until a busy one's time is up: milliseconds.
-const BETWEEN_BREATHS: usize = 1024 * 1024;
-/// How long a breath is asked for. The system makes about 60 µs of it, a fifth of what is moved in between takes.
-const BREATH: Duration = Duration::from_micros(10);
 /// How many moves are small after somebody has typed: some tens of milliseconds' worth.
 const SMALL_MOVES: u32 = 1000;
 /// How much a direction moves until others get their turn, in bytes; its last move may be larger.
@@ -43,8 +36,6 @@ pub(super) struct Tools {
     /// What `typing` was when it was last looked at, and how many of the next moves are to be small.
     typed: u32,
     small_moves: u32,
-    /// How much was moved since the last breath.
-    since_breath: usize,
 }
 
 /// Counts what people type, for all threads.
@@ -53,7 +44,7 @@ pub(super) struct Typing(AtomicU32);
 
 impl Tools {
     pub(super) fn new(pipes: Pipes, typing: Arc<Typing>) -> Self {
-        Self { buffer: vec![0; COPY].into(), pipes, typing, typed: 0, small_moves: 0, since_breath: 0 }
+        Self { buffer: vec![0; COPY].into(), pipes, typing, typed: 0, small_moves: 0 }
     }
 
     /// Somebody types, and waits for an answer.
@@ -66,16 +57,12 @@ impl Tools {
         let typed = self.typing.0.load(Ordering::Relaxed);
         self.small_moves = if typed == self.typed { self.small_moves.saturating_sub(1) } else { SMALL_MOVES };
         self.typed = typed;
-        if self.small_moves > 0 { SPLICE_BESIDE_TYPING } else { SPLICE }
+        if self.is_beside_typing() { SPLICE_BESIDE_TYPING } else { SPLICE }
     }
 
-    /// How long to sleep now that so many bytes were moved: not at all, unless somebody types.
-    pub(super) fn breath(&mut self, moved: usize) -> Option<Duration> {
-        self.since_breath = if self.small_moves > 0 { self.since_breath + moved } else { 0 };
-        (self.since_breath >= BETWEEN_BREATHS).then(|| {
-            self.since_breath = 0;
-            BREATH
-        })
+    /// Whether bulk moves beside somebody who types.
+    pub(super) fn is_beside_typing(&self) -> bool {
+        self.small_moves > 0
     }
 }
 
@@ -351,22 +338,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bulk_takes_breath_while_somebody_types() {
+    fn moves_are_small_for_a_while_after_somebody_has_typed() {
         let typing = Arc::<Typing>::default();
         let mut tools = Tools::new(Pipes::none(), Arc::clone(&typing));
-        let mut sizes_and_breaths = |moves: u32| {
-            let one = |_| {
-                let size = tools.next_move();
-                (size, tools.breath(size).is_some())
-            };
+        let mut sizes = |moves: u32| {
+            let one = |_| (tools.next_move(), tools.is_beside_typing());
             (0..moves).map(one).collect::<Vec<_>>()
         };
-        assert_eq!(sizes_and_breaths(10), [(SPLICE, false); 10]);
+        assert_eq!(sizes(10), [(SPLICE, false); 10]);
         typing.0.fetch_add(1, Ordering::Relaxed);
-        let small = |breath| (SPLICE_BESIDE_TYPING, breath);
-        assert_eq!(sizes_and_breaths(5), [false, false, false, true, false].map(small));
-        let rest = sizes_and_breaths(SMALL_MOVES);
-        assert_eq!(rest.iter().filter(|&&(size, _)| size == SPLICE_BESIDE_TYPING).count(), SMALL_MOVES as usize - 5);
-        assert_eq!(rest[rest.len() - 5..], [(SPLICE, false); 5]);
+        let rest = sizes(SMALL_MOVES + 5);
+        let (small, large) = rest.split_at(SMALL_MOVES as usize);
+        assert!(small.iter().all(|&one| one == (SPLICE_BESIDE_TYPING, true)), "{small:?}");
+        assert_eq!(large, [(SPLICE, false); 5]);
     }
 }

@@ -114,8 +114,10 @@ impl Worker {
             {
                 moved += self.turn(index);
             }
-            if let Some(breath) = self.tools.breath(moved) {
-                std::thread::sleep(breath);
+            // With no processor idle, whoever is woken for a typed byte would wait until a busy thread's time is up:
+            // milliseconds.
+            if moved > 0 && self.tools.is_beside_typing() {
+                std::thread::yield_now();
             }
         }
     }
