@@ -82,7 +82,8 @@ impl Doors {
                 // The permit comes first: whoever can't be served yet waits in the listener's queue.
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
                 let (stream, address) = doors.accept(&listener, &mut spare).await;
-                let connection = serve(stream, address);
+                // A task moves its work when it is made and when it ends, which is to be no more than a pointer.
+                let connection = Box::pin(serve(stream, address));
                 let task = async move {
                     connection.await;
                     drop(permit);

@@ -14,6 +14,7 @@
 //! Anyone can make tokens up, and ask for VPSes that aren't there. So a token that means nothing takes no room, and
 //! those of whom nothing is known yet wait for each other when they are many.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ impl HostDirectory {
         let key = self.key(vps, asker);
         let client = self.client.with_token(key.0.clone());
         let new = |has_older: bool| (!has_older).then_some(&self.new_places);
-        let ask = async |has_older| self.limited(new(has_older), place(&client, vps), metrics).await;
+        let ask = async |has_older| self.limited(new(has_older), Box::pin(place(&client, vps)), metrics).await;
         let known = self.places.get(&key, ask).await.inspect_err(|_| metrics.cache_misses.increment())?;
         let was_good_for = match &known {
             Known { is_stale: true, .. } => &metrics.cache_stale,
@@ -144,7 +145,7 @@ impl HostDirectory {
         let client = self.client.with_token(token.clone());
         let new = |has_older: bool| (!has_older).then_some(&self.new_callers);
         let ask = async |has_older| {
-            let caller = self.limited(new(has_older), client.caller(), metrics).await?;
+            let caller = self.limited(new(has_older), Box::pin(client.caller()), metrics).await?;
             self.has_users.store(caller != Caller::Everyone, Ordering::Relaxed);
             match caller {
                 // Such tokens are not remembered.
@@ -157,10 +158,12 @@ impl HostDirectory {
 
     /// The answer to `question`, if it comes in time. One of which nothing is known yet waits for its turn among the
     /// `new` ones, and that counts.
+    ///
+    /// It is on the heap: most connections need none, and are not to carry the room for it.
     async fn limited<T>(
         &self,
         new: Option<&Semaphore>,
-        question: impl Future<Output = Result<T, ApiError>>,
+        question: Pin<Box<impl Future<Output = Result<T, ApiError>>>>,
         metrics: &Metrics,
     ) -> Result<T, Refusal> {
         let limit = if new.is_none() { LOOKUP_LIMIT_WITH_OLDER } else { LOOKUP_LIMIT };

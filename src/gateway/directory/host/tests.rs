@@ -286,9 +286,11 @@ async fn many_new_questions_wait_for_each_other() {
     let asked = std::sync::atomic::AtomicUsize::new(0);
     let client = Client::new("http://127.0.0.1:1", None).unwrap();
     let directory = HostDirectory::new(client, STALE);
-    let question = || async {
-        asked.fetch_add(1, Ordering::Relaxed);
-        std::future::pending::<Result<(), ApiError>>().await
+    let question = || {
+        Box::pin(async {
+            asked.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<Result<(), ApiError>>().await
+        })
     };
     let mut waiting: Vec<_> = (0..3 * NEW_QUESTIONS)
         .map(|_| Box::pin(directory.limited(Some(&directory.new_callers), question(), &METRICS)))
