@@ -13,8 +13,8 @@ use crate::handshake::request::{self, INTERNAL_ERROR, Request, TooLarge, starts_
 use crate::handshake::{Step, answer, proxy_protocol};
 use crate::refusal::Refusal;
 
-/// How much is read at once, in bytes: more than any head of a stock client.
-const PIECE: usize = 2048;
+/// How much is read at once, in bytes: more than the head of any stock client, and what an allocator has at hand.
+const PIECE: usize = 1000;
 /// What a Host says to whoever is too slow.
 const TOO_SLOW: &str = "Timeout waiting for request.";
 
