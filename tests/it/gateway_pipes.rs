@@ -23,6 +23,8 @@ const MUCH: usize = 12_000_000;
 /// The largest pipe of a normal user, in bytes, and what one is without being asked for.
 const LARGEST: usize = 1024 * 1024;
 const USUAL: usize = 64 * 1024;
+/// How often the last pipes of a user are taken whose other processes have some, too.
+const TRIES: usize = 5;
 /// More pipes than a normal user may have, by default.
 const MOST: usize = 4096;
 
@@ -90,7 +92,10 @@ fn bulk_goes_through_pipes() {
 }
 
 /// To root the system gives any number.
+///
+/// Where these tests run as the normal user themselves, others of them give pipes back at any moment.
 #[test]
 fn bulk_of_a_user_who_has_no_pipe_left_is_copied() {
-    assert!(!goes_through_pipes(As::normal_user(), true));
+    let is_copied = || !goes_through_pipes(As::normal_user(), true);
+    assert!((0..TRIES).any(|_| is_copied()), "the gateway finds a pipe each time");
 }
