@@ -4,12 +4,13 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{self, Receiver};
+use std::time::Instant;
 
 use super::home::Home;
 use super::peers::{Peer, read_head};
 use super::run::DEADLINE;
 use super::scene::ID;
-use super::spawned::{Ends, Spawned};
+use super::spawned::{AT_ONCE, Ends, Spawned};
 
 pub(crate) const BANNER: &[u8] = b"SSH-2.0-Test\r\n";
 
@@ -57,14 +58,15 @@ pub(crate) fn open(ends: Ends) -> (Spawned, TcpStream, (Peer, Home)) {
     (spawned, server, (proxy, home))
 }
 
-/// The server must see the end of the stream.
+/// The server must see the end of the stream, at once.
 #[track_caller]
 pub(crate) fn sees_the_end(server: &mut TcpStream) {
-    let mut rest = Vec::new();
+    let (began, mut rest) = (Instant::now(), Vec::new());
     let result = server.read_to_end(&mut rest);
     // A helper that is killed with unread bytes resets the connection, which is an end as well.
     let reset = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
     assert!(result.is_ok() || result.as_ref().is_err_and(reset), "{result:?}");
+    assert!(began.elapsed() < AT_ONCE, "it took {:?}", began.elapsed());
 }
 
 /// What makes sshd hang up.
