@@ -84,6 +84,7 @@ pub use service_manager::ServiceManager;
 use crate::api::Client;
 use crate::failure::Failure;
 use crate::settings::{DEFAULT_PORT, Flags, Settings, Source};
+use crate::sys;
 use accept::Doors;
 use admin::{Admin, End};
 use connection::Gateway;
@@ -146,7 +147,11 @@ fn run_with(
     let notices = &records.notices;
     let directory = directory(arguments, settings, notices)?;
     let rules = RuleBook::open(arguments.rules())?;
-    let broken = |error: io::Error| Failure::new("cannot start").because(&error);
+    let broken = |error: io::Error| {
+        let hint = sys::is_out_of_descriptors(&error).then_some(limits::MORE_FILES);
+        Failure::new("cannot start").because(&error).maybe_hint(hint)
+    };
+    let open_files = limits::raise_open_files();
     let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(threads).enable_all().build().map_err(broken)?;
@@ -154,7 +159,6 @@ fn run_with(
         let orders = orders::from_signals().map_err(broken)?;
         let (listeners, parent) = bind(arguments, settings, inherited)?;
         announce(&listeners, notices).map_err(broken)?;
-        let open_files = limits::raise_open_files();
         let limits = Limits::new(&arguments.limits(), open_files);
         if limits.most(Kind::Tunnels) < arguments.max_tunnels as usize {
             let most = limits.most(Kind::Tunnels);

@@ -215,6 +215,19 @@ fn the_limit_of_open_files_is_raised_as_far_as_the_system_allows() {
     process.finish().succeeds();
 }
 
+#[test]
+fn too_few_open_files_to_start_with_are_named() {
+    let home = Home::new();
+    let inventory = home.write("inventory.json", inventory(&[]).to_string());
+    let run = Run::new("/bin/sh", &home).args(["-c", "ulimit -n 14; exec \"$0\" \"$@\"", GATEWAY]);
+    let run = run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "off"]);
+    let outcome = run.arg("--inventory").arg(&inventory).output();
+    outcome.exits(1).prints_nothing().says(&[
+        "kohakuriver-gateway: cannot start\n  caused by: Too many open files (os error 24)\n  hint: raise its limit of \
+         open files: `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell\n",
+    ]);
+}
+
 /// The answer to a request for a tunnel, or nothing when the connection is just closed.
 fn answer(gateway: SocketAddr) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(gateway).unwrap();
