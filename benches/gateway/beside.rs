@@ -26,7 +26,7 @@ const BULK: [Way; 4] = [Way::Down, Way::Up, Way::Down, Way::Up];
 /// Fewer round trips say nothing of the slowest hundredth.
 const LEAST_ROUND_TRIPS: usize = 200;
 
-/// Types for `window` beside bulk of the VPS at `vps`, which has the same share, longer where that is too little.
+/// Types for `window`, longer where that is too little. The VPS at `vps` leaves the processors to others as well.
 pub(crate) fn beside(
     who: &Contestant,
     vps: SocketAddr,

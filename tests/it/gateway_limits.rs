@@ -200,13 +200,18 @@ fn one_client_does_not_get_all_handshakes() {
     echo_tunnel(gateway.address, ID).unwrap();
 }
 
+/// A gateway that knows no VPS, started by a shell that sets `limits` first.
+fn limited(home: &Home, limits: &str) -> Run {
+    let inventory = home.write("inventory.json", inventory(&[]).to_string());
+    let run = Run::new("/bin/sh", home).args(["-c", &format!("{limits}; exec \"$0\" \"$@\""), GATEWAY]);
+    let run = run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    run.arg("--inventory").arg(&inventory)
+}
+
 #[test]
 fn the_limit_of_open_files_is_raised_as_far_as_the_system_allows() {
     let home = Home::new();
-    let inventory = home.write("inventory.json", inventory(&[]).to_string());
-    let run = Run::new("/bin/sh", &home).args(["-c", "ulimit -Sn 128; ulimit -Hn 1500; exec \"$0\" \"$@\"", GATEWAY]);
-    let run = run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-    let process = run.arg("--inventory").arg(&inventory).start();
+    let process = limited(&home, "ulimit -Sn 128; ulimit -Hn 1500").start();
     let admin = process.stderr_line("admin on ").parse().unwrap();
     process.stderr_line("carrying at most 434 tunnels at once: ");
     let page = curl(&home, admin, "/metrics", &[]).text();
@@ -217,11 +222,7 @@ fn the_limit_of_open_files_is_raised_as_far_as_the_system_allows() {
 
 #[test]
 fn too_few_open_files_to_start_with_are_named() {
-    let home = Home::new();
-    let inventory = home.write("inventory.json", inventory(&[]).to_string());
-    let run = Run::new("/bin/sh", &home).args(["-c", "ulimit -n 14; exec \"$0\" \"$@\"", GATEWAY]);
-    let run = run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "off"]);
-    let outcome = run.arg("--inventory").arg(&inventory).output();
+    let outcome = limited(&Home::new(), "ulimit -n 14").output();
     outcome.exits(1).prints_nothing().says(&[
         "kohakuriver-gateway: cannot start\n  caused by: Too many open files (os error 24)\n  hint: raise its limit of \
          open files: `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell\n",

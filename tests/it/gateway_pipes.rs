@@ -96,6 +96,7 @@ fn bulk_goes_through_pipes() {
 /// Where these tests run as the normal user themselves, others of them give pipes back at any moment.
 #[test]
 fn bulk_of_a_user_who_has_no_pipe_left_is_copied() {
-    let is_copied = || !goes_through_pipes(As::normal_user(), true);
-    assert!((0..TRIES).any(|_| is_copied()), "the gateway finds a pipe each time");
+    let who = As::normal_user();
+    let tries = if who == As::Caller { TRIES } else { 1 };
+    assert!((0..tries).any(|_| !goes_through_pipes(who, true)), "the gateway finds a pipe each time");
 }
