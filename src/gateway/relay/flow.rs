@@ -22,7 +22,7 @@ const COPY: usize = 64 * 1024;
 /// Most bytes that are spliced at once: what is moved in one go costs little more than half of it.
 const SPLICE: usize = 1024 * 1024;
 /// The same while somebody types, whose bytes would wait behind it on their way through the system.
-const SPLICE_BESIDE_TYPING: usize = 256 * 1024;
+const SPLICE_BESIDE_TYPING: usize = 512 * 1024;
 /// How many moves are small after somebody has typed: some tens of milliseconds' worth.
 const SMALL_MOVES: u32 = 1000;
 /// How much a direction moves until others get their turn, in bytes; its last move may be larger.
@@ -57,12 +57,7 @@ impl Tools {
         let typed = self.typing.0.load(Ordering::Relaxed);
         self.small_moves = if typed == self.typed { self.small_moves.saturating_sub(1) } else { SMALL_MOVES };
         self.typed = typed;
-        if self.is_beside_typing() { SPLICE_BESIDE_TYPING } else { SPLICE }
-    }
-
-    /// Whether bulk moves beside somebody who types.
-    pub(super) fn is_beside_typing(&self) -> bool {
-        self.small_moves > 0
+        if self.small_moves > 0 { SPLICE_BESIDE_TYPING } else { SPLICE }
     }
 }
 
@@ -341,15 +336,12 @@ mod tests {
     fn moves_are_small_for_a_while_after_somebody_has_typed() {
         let typing = Arc::<Typing>::default();
         let mut tools = Tools::new(Pipes::none(), Arc::clone(&typing));
-        let mut sizes = |moves: u32| {
-            let one = |_| (tools.next_move(), tools.is_beside_typing());
-            (0..moves).map(one).collect::<Vec<_>>()
-        };
-        assert_eq!(sizes(10), [(SPLICE, false); 10]);
+        let mut sizes = |moves: u32| (0..moves).map(|_| tools.next_move()).collect::<Vec<_>>();
+        assert_eq!(sizes(10), [SPLICE; 10]);
         typing.0.fetch_add(1, Ordering::Relaxed);
         let rest = sizes(SMALL_MOVES + 5);
         let (small, large) = rest.split_at(SMALL_MOVES as usize);
-        assert!(small.iter().all(|&one| one == (SPLICE_BESIDE_TYPING, true)), "{small:?}");
-        assert_eq!(large, [(SPLICE, false); 5]);
+        assert!(small.iter().all(|&one| one == SPLICE_BESIDE_TYPING), "{small:?}");
+        assert_eq!(large, [SPLICE; 5]);
     }
 }

@@ -115,8 +115,8 @@ impl Worker {
                 moved += self.turn(index);
             }
             // With no processor idle, whoever is woken for a typed byte would wait until a busy thread's time is up:
-            // milliseconds.
-            if moved > 0 && self.tools.is_beside_typing() {
+            // milliseconds. And as the ends of bulk get to work, the next turn finds more to move at once.
+            if moved > 0 && self.pace == Pace::Bulk {
                 std::thread::yield_now();
             }
         }
