@@ -7,6 +7,7 @@ use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::failure::Failure;
+use crate::gateway::limits::MORE_FILES;
 use crate::sys;
 
 /// Connections that may wait in a listener's queue; the system may allow fewer.
@@ -27,7 +28,7 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
             io::ErrorKind::AddrInUse => failure.hint(format!("see who has it with `ss -ltnp sport = :{port}`")),
             io::ErrorKind::PermissionDenied => failure.hint("use a port from 1024 on"),
             io::ErrorKind::AddrNotAvailable => failure.hint("see this machine's addresses with `ip address`"),
-            _ => failure,
+            _ => failure.maybe_hint(sys::is_out_of_descriptors(&error).then_some(MORE_FILES)),
         }
     })
 }

@@ -157,6 +157,8 @@ fn run_with(
     let runtime = runtime.worker_threads(threads).enable_all().build().map_err(broken)?;
     let served = runtime.block_on(async {
         let orders = orders::from_signals().map_err(broken)?;
+        let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let relays = Relays::start(threads, idle_timeout).map_err(broken)?;
         let (listeners, parent) = bind(arguments, settings, inherited)?;
         announce(&listeners, notices).map_err(broken)?;
         let limits = Limits::new(&arguments.limits(), open_files);
@@ -173,8 +175,6 @@ fn run_with(
             proxy_protocol: arguments.proxy_protocol,
             proxy_from: arguments.proxy_from.clone(),
         };
-        let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
-        let relays = Relays::start(threads, idle_timeout).map_err(broken)?;
         let service_manager = ServiceManager::from_env();
         match parent {
             // It tells the service manager who is the service now; before that, nobody else is heard.

@@ -222,11 +222,13 @@ fn the_limit_of_open_files_is_raised_as_far_as_the_system_allows() {
 
 #[test]
 fn too_few_open_files_to_start_with_are_named() {
-    let outcome = limited(&Home::new(), "ulimit -n 14").output();
-    outcome.exits(1).prints_nothing().says(&[
-        "kohakuriver-gateway: cannot start\n  caused by: Too many open files (os error 24)\n  hint: raise its limit of \
-         open files: `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell\n",
-    ]);
+    for (limit, what) in [(10, "cannot start"), (14, "cannot listen on 127.0.0.1:0")] {
+        let outcome = limited(&Home::new(), &format!("ulimit -n {limit}")).args(["--relay-threads", "1"]).output();
+        outcome.exits(1).prints_nothing().says(&[&format!(
+            "kohakuriver-gateway: {what}\n  caused by: Too many open files (os error 24)\n  hint: raise its limit of open \
+             files: `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell\n"
+        )]);
+    }
 }
 
 /// The answer to a request for a tunnel, or nothing when the connection is just closed.
