@@ -13,7 +13,7 @@ tools=(
     nc:netcat-openbsd socat:socat curl:curl proxytunnel:proxytunnel corkscrew:corkscrew
     tinyproxy:tinyproxy-bin squid:squid rsync:rsync git:git script:bsdutils cc:gcc cc:libc6-dev
     haproxy:haproxy systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2
-    plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin node:nodejs npm:npm
+    nsenter:util-linux plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin node:nodejs npm:npm
     zsh:zsh fish:fish groff:groff-base dpkg-deb:dpkg
 )
 # The versions that the tests were written against.

@@ -9,26 +9,22 @@ use serde_json::json;
 
 use crate::support::gateway::NODE;
 use crate::support::home::Home;
+use crate::support::network::Network;
 use crate::support::peers::{MutePort, PEER_TIMEOUT};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::{GATEWAY, tool};
 use crate::support::tunnels::{LAUNCH, UNWATCHED};
 
-/// A network of its own, in which everything to 10.11.12.0/24 gets lost on the way. The gateway there listens on the
-/// socket that is stdin, which is of the network outside.
-const LOST: &str = "ip link set lo up && ip route add 10.11.12.0/24 dev lo || exit";
 /// How long the gateway tries to reach a Runner, and a bit.
 const DIAL: std::ops::Range<Duration> = Duration::from_secs(14)..Duration::from_secs(25);
 
 #[test]
 fn a_runner_whose_packets_are_dropped() {
     let home = Home::new();
-    let unshare = || Run::new(tool("unshare"), &home).args(["--map-root-user", "--net"]);
     // A system may keep normal users from making networks. A port whose queue is full drops packets as well.
-    let own_network = unshare().arg("true").output().status.success();
-    let mute = MutePort::new();
-    let (host, port) = if own_network { ("10.11.12.13", 22) } else { ("127.0.0.1", mute.port) };
+    let (network, mute) = (Network::new(), MutePort::new());
+    let (host, port) = if network.is_some() { ("10.11.12.13", 22) } else { ("127.0.0.1", mute.port) };
     let inventory = json!({
         "nodes": [{ "hostname": NODE, "url": format!("http://{host}:8001"), "status": "online" }],
         "vps": [{ "task_id": ID, "status": "running", "assigned_node": NODE, "ssh_port": port }],
@@ -36,8 +32,9 @@ fn a_runner_whose_packets_are_dropped() {
     let inventory = home.write("inventory.json", inventory.to_string());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (run, network) = if own_network { (unshare().arg("sh"), LOST) } else { (Run::new(tool("sh"), &home), "") };
-    let run = run.args(["-c", &format!("{network}\n{LAUNCH}"), "sh", GATEWAY, "--api-listen", "127.0.0.1:0"]);
+    // It listens on the socket that is its stdin, which is of the network outside.
+    let run = network.as_ref().map_or_else(|| Run::new(tool("sh"), &home), |network| network.run(tool("sh")));
+    let run = run.args(["-c", LAUNCH, "sh", GATEWAY, "--api-listen", "127.0.0.1:0"]);
     let gateway = run.args(UNWATCHED).arg("--inventory").arg(inventory).stdin_from(listener).start();
 
     let started = Instant::now();

@@ -57,5 +57,6 @@ mod surroundings;
 mod systemd_units;
 mod tables;
 mod transcripts;
+mod vanished_peers;
 mod vps_create;
 mod watching;

@@ -11,6 +11,7 @@ pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod host_api;
 pub(crate) mod life_host;
+pub(crate) mod network;
 pub(crate) mod older_host;
 pub(crate) mod pattern;
 pub(crate) mod peers;
