@@ -16,8 +16,8 @@
 //! - A reset is noticed while a direction is idle, and while it is stuck on a receiver that takes nothing.
 //! - A tunnel's turn is bounded. One that moves much goes to a thread for such, and comes back when it doesn't any
 //!   more: the thread of those who type sleeps most of the time, so that the system wakes it at once, whoever is busy.
-//!   Bulk leaves the processors to whoever else has work after each turn, and moves in smaller parts while somebody
-//!   types.
+//!   Bulk leaves the processors to whoever else has work after each turn, unless they keep them, and moves in smaller
+//!   parts while somebody types.
 //! - A direction holds bytes only while its receiver has no room: at most one pipe or one read of them. An idle tunnel
 //!   costs its two sockets and one small allocation.
 //! - A panic ends the tunnel that it happened in; one outside of any, those of its thread, which goes on.
@@ -26,6 +26,7 @@
 //! times the memory.
 
 mod flow;
+mod giving_way;
 mod pace;
 mod pipes;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::flow::{TURN, Tools};
+use super::giving_way::GivingWay;
 use super::pace::Pace;
 use super::tunnel::{Next, Party, Tunnel};
 use super::{Inbox, Message, Open};
@@ -33,6 +34,7 @@ pub(super) struct Worker {
     /// When to look at a tunnel though nothing happened to it.
     times: BTreeSet<(Instant, usize)>,
     tools: Tools,
+    giving_way: GivingWay,
     /// The pace of its tunnels, and where those go that change theirs.
     pace: Pace,
     elsewhere: Vec<Arc<Inbox>>,
@@ -54,6 +56,7 @@ impl Worker {
             queue: VecDeque::new(),
             times: BTreeSet::new(),
             tools,
+            giving_way: GivingWay::new(),
             pace,
             elsewhere: Vec::new(),
             ended: None,
@@ -114,10 +117,8 @@ impl Worker {
             {
                 moved += self.turn(index);
             }
-            // With no processor idle, whoever is woken for a typed byte would wait until a busy thread's time is up:
-            // milliseconds. And as the ends of bulk get to work, the next turn finds more to move at once.
             if moved > 0 && self.pace == Pace::Bulk {
-                std::thread::yield_now();
+                self.giving_way.give_way();
             }
         }
     }
