@@ -53,7 +53,7 @@ pub(super) struct Gateway {
 /// A way to a VPS, and the right to use it.
 struct Way {
     reach: Reach,
-    vps: TcpStream,
+    vps: std::net::TcpStream,
     permit: Permit,
 }
 
@@ -81,7 +81,7 @@ impl Gateway {
         if !cfg!(target_os = "linux") && sys::tune(&client).is_err() {
             return;
         }
-        let mut bytes = Vec::new();
+        let mut bytes = incoming::at_hand(&client);
         let limits = &self.terms.limits;
         let read = incoming::read(&mut client, &mut bytes, address, self.terms.proxy_protocol, &limits.heads);
         let (address, came) = tokio::select! {
@@ -240,7 +240,7 @@ impl Gateway {
         Ok(Way { reach: admission.reach, vps, permit })
     }
 
-    async fn dial(&self, reach: &Reach, rules: &Rules, deadline: Instant) -> Result<TcpStream, DialError> {
+    async fn dial(&self, reach: &Reach, rules: &Rules, deadline: Instant) -> Result<std::net::TcpStream, DialError> {
         let host = timeout_at(deadline, self.host_addresses(reach.port)).await.map_err(|_| DialError::Timeout)??;
         let runners = Runners { own: &self.own, host: &host, allowed: rules.runners.as_ref() };
         dial::dial(&reach.host, reach.port, runners, &self.resolver, deadline.saturating_duration_since(Instant::now()))

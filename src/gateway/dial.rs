@@ -5,10 +5,11 @@
 //! one deadline holds over all.
 
 use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
+use rustix::event::PollFlags;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -17,7 +18,7 @@ use crate::dial::{ATTEMPT_DELAY, interleave};
 use crate::gateway::policy::{self, Denied, Runners};
 use crate::gateway::resolve::{Resolver, Unresolved};
 use crate::refusal::Refusal;
-use crate::sys;
+use crate::sys::{self, Connecting};
 use crate::text::excerpt;
 
 /// How long resolving and connecting may take together, as long as older Hosts have always waited for a Runner.
@@ -132,13 +133,34 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
 }
 
 async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
-    let stream = TcpStream::connect(address).await.map_err(|source| match source.kind() {
+    let stream = connect(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::ConnectionRefused => DialError::Refused,
         io::ErrorKind::TimedOut => DialError::Timeout,
         _ if sys::is_out_of_descriptors(&source) => DialError::Shortage,
         _ => DialError::Failed { address, source },
     })?;
     if is_to_itself(&stream, address) { Err(DialError::Refused) } else { Ok(stream) }
+}
+
+/// A connection to `address`. The runtime hears of its socket only if there is something to wait for: whoever carries
+/// the tunnel has an event loop of their own.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match sys::connect(address)? {
+        Connecting::Connected(socket) => return Ok(socket.into()),
+        Connecting::Pending(socket) => socket,
+    };
+    // Somebody near has answered by now.
+    let is_answered = sys::poll(&mut [sys::entry(socket.as_fd(), PollFlags::OUT)], Some(Instant::now()))?;
+    let stream = TcpStream::from(socket);
+    let stream = if is_answered {
+        stream
+    } else {
+        let waiting = tokio::net::TcpStream::from_std(stream)?;
+        waiting.writable().await?;
+        waiting.into_std()?
+    };
+    sys::answer(&stream)?;
+    Ok(stream)
 }
 
 /// A port of this machine that nobody listens on may be the very one that the system has chosen to dial from, and then
@@ -211,11 +233,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_may_take_its_time() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        // A full queue drops who comes, until there is room and the system tries again.
+        let soon = Duration::from_millis(100);
+        let mut queue: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&address, soon).ok()).collect();
+        let mut dialled = std::pin::pin!(attempt(address));
+        assert!(timeout(Duration::ZERO, &mut dialled).await.is_err());
+        for _ in queue.drain(..) {
+            listener.accept().await.unwrap();
+        }
+        assert_eq!(dialled.await.unwrap().peer_addr().unwrap(), address);
+    }
+
+    #[tokio::test]
     async fn who_meets_itself_is_refused() {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
-        assert!(is_to_itself(&socket.connect(address).await.unwrap(), address));
+        let to_itself = socket.connect(address).await.unwrap().into_std().unwrap();
+        assert!(is_to_itself(&to_itself, address));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         assert!(!is_to_itself(&attempt(address).await.unwrap(), address));

@@ -146,8 +146,8 @@ impl Relays {
 
     /// Carries bytes between `client` and `vps` until the tunnel is over. `early` is what the client has sent already.
     /// If it can't be carried its session ends as a fault.
-    pub(super) fn carry(&self, client: TcpStream, vps: TcpStream, early: Vec<u8>, session: OpenSession) {
-        let (Ok(client), Ok(vps)) = (client.into_std(), vps.into_std()) else { return };
+    pub(super) fn carry(&self, client: TcpStream, vps: std::net::TcpStream, early: Vec<u8>, session: OpenSession) {
+        let Ok(client) = client.into_std() else { return };
         if let Some(small) = self.threads.first() {
             self.open.count.fetch_add(1, Ordering::AcqRel);
             small.inbox.carry(Box::new(Tunnel::new(client, vps, early, session)));
