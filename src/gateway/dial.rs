@@ -239,7 +239,7 @@ mod tests {
         let listener = socket.listen(0).unwrap();
         let address = listener.local_addr().unwrap();
         // A full queue drops who comes, until there is room and the system tries again.
-        let soon = Duration::from_millis(100);
+        let soon = Duration::from_millis(300);
         let mut queue: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&address, soon).ok()).collect();
         let mut dialled = std::pin::pin!(attempt(address));
         assert!(timeout(Duration::ZERO, &mut dialled).await.is_err());

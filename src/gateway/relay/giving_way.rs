@@ -63,7 +63,11 @@ mod tests {
             let later = |milliseconds: f64| clock.set(clock.get() + Duration::from_secs_f64(milliseconds / 1000.0));
             later(passed);
             let mut got_it = false;
-            giving_way.by(|| clock.get(), || (got_it, _) = (true, later(kept)));
+            let give_way = || {
+                got_it = true;
+                later(kept);
+            };
+            giving_way.by(|| clock.get(), give_way);
             assert_eq!(got_it, gets_it, "after {passed} ms, for {kept} ms");
         }
     }
