@@ -13,8 +13,8 @@ tools=(
     nc:netcat-openbsd socat:socat curl:curl proxytunnel:proxytunnel corkscrew:corkscrew
     tinyproxy:tinyproxy-bin squid:squid rsync:rsync git:git script:bsdutils cc:gcc cc:libc6-dev
     haproxy:haproxy systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2
-    nsenter:util-linux plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin node:nodejs npm:npm
-    zsh:zsh fish:fish groff:groff-base dpkg-deb:dpkg
+    nsenter:util-linux plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin
+    node:nodejs npm:npm zsh:zsh fish:fish groff:groff-base dpkg-deb:dpkg
 )
 # The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1)
