@@ -246,7 +246,8 @@ mod tests {
         for _ in queue.drain(..) {
             listener.accept().await.unwrap();
         }
-        assert_eq!(dialled.await.unwrap().peer_addr().unwrap(), address);
+        let answered = timeout(DIAL_LIMIT, dialled).await.expect("no answer");
+        assert_eq!(answered.unwrap().peer_addr().unwrap(), address);
     }
 
     #[tokio::test]

@@ -78,7 +78,7 @@ impl Broken {
 /// What `client` has sent by now: of most that ask at once, all there is to read, with no turn of the event loop.
 pub(super) fn at_hand(client: impl AsFd) -> Vec<u8> {
     let mut bytes = vec![0; PIECE];
-    // An end or an error is met again by whoever goes on reading.
+    // Whoever goes on reading meets an end again, and an error as an end: a client that left without a word either way.
     let came = sys::receive(client.as_fd(), &mut bytes).unwrap_or(0);
     bytes.truncate(came);
     bytes
