@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
 
-use crate::api::{Reach, choose, locate};
+use crate::api::Reach;
 use crate::failure::Failure;
 use crate::gateway::inventory::Inventory;
 use crate::gateway::metrics::Metrics;
@@ -77,15 +77,7 @@ impl Directory {
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
         match self {
             Self::Host(host) => host.reach(vps, asker, metrics).await,
-            Self::Inventory(inventory) => {
-                let cluster = inventory.current();
-                let found = match vps {
-                    VpsRef::Id(id) => cluster.vps.iter().find(|vps| vps.id == *id).ok_or(Refusal::NotFound)?,
-                    VpsRef::Name(name) => choose(name, &cluster.vps)?,
-                };
-                let node = cluster.nodes.iter().find(|node| node.runs(found));
-                Ok(Admission { reach: locate(found, node)?, known_from: None })
-            }
+            Self::Inventory(inventory) => Ok(Admission { reach: inventory.current().reach(vps)?, known_from: None }),
         }
     }
 

@@ -3,13 +3,15 @@
 //! The file is written by a person, so a slip is an error that names its place, not a VPS that can't be reached for
 //! reasons nobody sees.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use serde_json::Value;
 
-use crate::api::{Node, SshPort, Vps};
+use crate::api::{Node, Reach, SshPort, Vps, choose, locate};
+use crate::refusal::Refusal;
 use crate::status::VpsStatus;
+use crate::target::{TaskId, VpsRef};
 use crate::text::excerpt;
 
 /// The VPSes and Runners of an inventory.
@@ -19,6 +21,8 @@ pub struct Cluster {
     pub vps: Vec<Vps>,
     /// Its Runners.
     pub nodes: Vec<Node>,
+    /// Where each VPS is reached, or why it isn't: all that takes to tell stands in the file.
+    located: HashMap<TaskId, Result<Reach, Refusal>>,
 }
 
 /// Why a file is no inventory.
@@ -60,10 +64,22 @@ impl Cluster {
             _ => Err(InventoryError::Shape),
         };
         let (nodes, vps) = (take("nodes")?, take("vps")?);
-        Ok(Self {
-            nodes: entries("nodes", nodes, node, |node| node.hostname.clone())?,
-            vps: entries("vps", vps, vps_of, |vps| vps.id.to_string())?,
-        })
+        let nodes: Vec<Node> = entries("nodes", nodes, node, |node| node.hostname.clone())?;
+        let vps: Vec<Vps> = entries("vps", vps, vps_of, |vps| vps.id.to_string())?;
+        let located = vps.iter().map(|vps| (vps.id, locate(vps, nodes.iter().find(|node| node.runs(vps)))));
+        Ok(Self { located: located.collect(), vps, nodes })
+    }
+
+    /// Where `vps` is reached.
+    ///
+    /// # Errors
+    /// When there is none such, or it can't be reached.
+    pub fn reach(&self, vps: &VpsRef) -> Result<Reach, Refusal> {
+        let id = match vps {
+            VpsRef::Id(id) => *id,
+            VpsRef::Name(name) => choose(name, &self.vps)?.id,
+        };
+        self.located.get(&id).cloned().unwrap_or(Err(Refusal::NotFound))
     }
 }
 
@@ -148,8 +164,14 @@ mod tests {
                                "assigned_node": "node1", "ssh_port": 32768 } ] }"#,
         )
         .unwrap();
-        let (vps, node) = (&cluster.vps[0], &cluster.nodes[0]);
-        assert_eq!(crate::api::locate(vps, Some(node)).unwrap().port, 32768);
+        let (id, name) = (TaskId::parse("7323718749301768192").unwrap(), VpsRef::Name("Train".to_owned()));
+        for vps in [VpsRef::Id(id), name] {
+            let reach = cluster.reach(&vps).unwrap();
+            assert_eq!((reach.id, reach.host.as_str(), reach.port), (id, "127.0.0.1", 32768));
+        }
+        for nobody in [VpsRef::Id(TaskId::parse("7").unwrap()), VpsRef::Name("x".to_owned())] {
+            assert_eq!(cluster.reach(&nobody), Err(Refusal::NotFound));
+        }
     }
 
     #[test]
