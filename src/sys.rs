@@ -8,6 +8,8 @@ mod file;
 mod ignored;
 
 use std::io::{self, IoSlice, IoSliceMut, IsTerminal as _};
+#[cfg(feature = "gateway")]
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,8 @@ use rustix::net::SocketFlags;
 use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage};
 
+#[cfg(feature = "gateway")]
+pub use connect::is_connected;
 pub use connect::{Connecting, answer, connect};
 pub use file::{read, try_lock, user_id, write};
 pub use ignored::IgnoredSignals;
@@ -63,16 +67,21 @@ fn tcp_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     flagged(rustix::net::socket(family, SocketType::STREAM, None)?)
 }
 
-/// Takes a connection from the queue of `listener`, as a socket that never waits.
+/// Takes a TCP connection from the queue of `listener`, as a socket that never waits.
 ///
 /// # Errors
 /// Those of `accept(2)`.
 #[cfg(feature = "gateway")]
-pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
+pub fn accept(listener: impl AsFd) -> io::Result<(TcpStream, SocketAddr)> {
     #[cfg(target_os = "linux")]
-    return Ok(rustix::net::accept_with(listener, SOCKET_FLAGS)?);
+    let (socket, from) = rustix::net::acceptfrom_with(listener, SOCKET_FLAGS)?;
     #[cfg(not(target_os = "linux"))]
-    flagged(rustix::net::accept(listener)?)
+    let (socket, from) = rustix::net::acceptfrom(listener)?;
+    #[cfg(not(target_os = "linux"))]
+    let socket = flagged(socket)?;
+    // Some systems give no address for a connection that has ended already.
+    let from = from.ok_or(Errno::CONNABORTED)?.try_into()?;
+    Ok((socket.into(), from))
 }
 
 /// Whether a socket listens.

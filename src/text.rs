@@ -9,13 +9,13 @@ pub const MAX_EXCERPT: usize = 300;
 /// `text` without control characters (C0, DEL, C1) and without the Unicode marks that turn the reading direction or
 /// take no room. A tab or a line end becomes a blank, so words stay apart.
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '\t' | '\n' | '\r' => Some(' '),
-            c if c.is_control() || is_invisible(c) => None,
-            c => Some(c),
-        })
-        .collect()
+    let mut fit = String::with_capacity(text.len());
+    fit.extend(text.chars().filter_map(|c| match c {
+        '\t' | '\n' | '\r' => Some(' '),
+        c if c.is_control() || is_invisible(c) => None,
+        c => Some(c),
+    }));
+    fit
 }
 
 /// One printable line of at most [`MAX_EXCERPT`] characters, ends trimmed; `…` stands where it was cut.

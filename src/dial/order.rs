@@ -9,7 +9,7 @@ pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// `addresses` with the two families taking turns, so that a dead family costs one delay and not one for each of its
 /// addresses. The first one, the resolver's favourite (RFC 6724), stays first, and each family keeps its order.
 pub fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let Some(first) = addresses.first().copied() else { return addresses };
+    let [first, _, ..] = addresses[..] else { return addresses };
     let (mut mine, mut other): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv6() == first.is_ipv6());
     let mut order = Vec::with_capacity(mine.len() + other.len());

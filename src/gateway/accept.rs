@@ -7,16 +7,19 @@ use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
+use crate::gateway::accepted::Accepted;
 use crate::gateway::closing;
 use crate::gateway::limits::MORE_FILES;
 use crate::gateway::metrics::Metrics;
@@ -70,12 +73,19 @@ impl Doors {
 
     /// Accepts on `listener` and runs `serve` for each connection, in a task of its own that ends with the gateway.
     /// A panic ends that task alone.
-    pub(super) fn open<F, S>(&self, listener: TcpListener, permits: Arc<Semaphore>, serve: S)
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub(super) fn open<F, S>(&self, listener: TcpListener, permits: Arc<Semaphore>, serve: S) -> io::Result<()>
     where
         F: Future<Output = ()> + Send + 'static,
-        S: Fn(TcpStream, SocketAddr) -> F + Send + 'static,
+        S: Fn(Accepted, SocketAddr) -> F + Send + 'static,
     {
         let doors = self.clone();
+        // The runtime's own listener puts each connection on the event loop. To that any socket is the same, so this one
+        // waits as a stream.
+        let listener = OwnedFd::from(listener.into_std()?);
+        let listener = TcpStream::from_std(listener.into())?;
         let accepting = async move {
             let mut spare = Spare::new();
             loop {
@@ -92,6 +102,7 @@ impl Doors {
             }
         };
         self.accepting.spawn(self.closed.clone().run_until_cancelled_owned(accepting));
+        Ok(())
     }
 
     /// Does `work` until the doors close.
@@ -119,10 +130,10 @@ impl Doors {
         self.empty().await;
     }
 
-    async fn accept(&self, listener: &TcpListener, spare: &mut Spare) -> (TcpStream, SocketAddr) {
+    async fn accept(&self, listener: &TcpStream, spare: &mut Spare) -> (Accepted, SocketAddr) {
         loop {
-            match listener.accept().await {
-                Ok(accepted) => return accepted,
+            match listener.async_io(Interest::READABLE, || sys::accept(listener)).await {
+                Ok((stream, address)) => return (Accepted::Fresh(stream), address),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     let failure = Failure::new("no room for more connections: new ones are turned away");
@@ -138,17 +149,17 @@ impl Doors {
     }
 
     /// Tells those who wait in the queue that there is no room, as long as the spare descriptor can be had back.
-    fn turn_away(&self, listener: &TcpListener, spare: &mut Spare) {
+    fn turn_away(&self, listener: &TcpStream, spare: &mut Spare) {
         let no_room = Refusal::Limit("it has no file descriptor left".to_owned());
         for _ in 0..TURNED_AWAY_AT_ONCE {
             if spare.0.take().is_none() {
                 *spare = Spare::new();
                 return;
             }
-            // Never waits: the listener is one of the runtime's.
+            // Never waits: the listener is on the event loop.
             let accepted = sys::accept(listener);
             let is_one = accepted.is_ok();
-            if let Ok(client) = accepted {
+            if let Ok((client, _)) = accepted {
                 self.metrics.turned_away.increment();
                 closing::turn_away(client, &[], &no_room);
             }
@@ -204,10 +215,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let permits = Arc::new(Semaphore::new(1));
-        doors.open(listener, Arc::clone(&permits), |mut stream, _| async move {
-            let byte = stream.read_u8().await.unwrap();
-            assert_ne!(byte, b'!', "a panic on purpose");
-        });
+        doors
+            .open(listener, Arc::clone(&permits), |mut stream, _| async move {
+                let byte = stream.read_u8().await.unwrap();
+                assert_ne!(byte, b'!', "a panic on purpose");
+            })
+            .unwrap();
         // Each holds the only permit until it is gone, so the next is served after it alone.
         for byte in [b'!', b'a', b'!', b'b'] {
             let mut stream = TcpStream::connect(address).await.unwrap();

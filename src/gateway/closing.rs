@@ -8,9 +8,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::gateway::accepted::Accepted;
 use crate::handshake::{Step, answer, proxy_protocol, request};
 use crate::refusal::Refusal;
 use crate::sys;
@@ -25,12 +25,12 @@ const DRAIN_BYTES: u64 = 256 * 1024;
 const GLANCE: usize = 4096;
 
 /// Writes `answer`; whether it went out in time.
-pub(super) async fn write(stream: &mut TcpStream, answer: &[u8]) -> bool {
+pub(super) async fn write(stream: &mut Accepted, answer: &[u8]) -> bool {
     matches!(timeout(ANSWER_LIMIT, stream.write_all(answer)).await, Ok(Ok(())))
 }
 
 /// Writes `answer` as the last thing, and closes so that it arrives.
-pub(super) async fn answer(mut stream: TcpStream, answer: &[u8]) {
+pub(super) async fn answer(mut stream: Accepted, answer: &[u8]) {
     if write(&mut stream, answer).await {
         finish(&mut stream).await;
     }
@@ -65,7 +65,7 @@ fn send(stream: impl AsFd, answer: &[u8]) {
 }
 
 /// Ends what is written to `stream`, and gives the other side a while to take it and to close. Whether it has closed.
-pub(super) async fn finish(stream: &mut TcpStream) -> bool {
+pub(super) async fn finish(stream: &mut Accepted) -> bool {
     if stream.shutdown().await.is_err() {
         return true;
     }

@@ -1,14 +1,14 @@
 //! One connection, from its first byte to its last: request, lookup, dial, answer, relay.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::Reach;
 use crate::failure::Failure;
+use crate::gateway::accepted::Accepted;
 use crate::gateway::attempt::Attempt;
 use crate::gateway::dial::DialError;
 use crate::gateway::directory::{Asker, Directory};
@@ -53,7 +53,7 @@ pub(super) struct Gateway {
 /// A way to a VPS, and the right to use it.
 struct Way {
     reach: Reach,
-    vps: std::net::TcpStream,
+    vps: TcpStream,
     permit: Permit,
 }
 
@@ -65,23 +65,23 @@ impl Gateway {
     }
 
     /// Serves `client`, which comes from `address`, until it is gone, or until it has a tunnel.
-    pub(super) async fn serve(&self, mut client: TcpStream, address: SocketAddr) {
+    pub(super) async fn serve(&self, mut client: Accepted, address: SocketAddr) {
         let address = canonical(address);
         // Behind a proxy it is not known yet who this is.
         let from = (!self.terms.proxy_protocol).then_some(address.ip());
         let mut handshake = match self.terms.limits.handshakes.enter(from) {
             Ok(handshake) => handshake,
-            Err(refusal) => return self.turn_back(&client, &refusal).await,
+            Err(refusal) => return self.turn_back(client, &refusal).await,
         };
         if self.terms.proxy_protocol && !self.is_a_proxy(address.ip()) {
-            return self.turn_back(&client, &Refusal::AddressNotServed(address.ip().to_string())).await;
+            return self.turn_back(client, &Refusal::AddressNotServed(address.ip().to_string())).await;
         }
         let mut attempt = Attempt::new(&self.sessions, address);
         // On Linux the listener is tuned instead. It fails only when the client has gone again already.
         if !cfg!(target_os = "linux") && sys::tune(&client).is_err() {
             return;
         }
-        let mut bytes = incoming::at_hand(&client);
+        let mut bytes = Vec::new();
         let limits = &self.terms.limits;
         let read = incoming::read(&mut client, &mut bytes, address, self.terms.proxy_protocol, &limits.heads);
         let (address, came) = tokio::select! {
@@ -129,10 +129,14 @@ impl Gateway {
         let session = attempt.open(&reach, permit);
         drop(attempt);
         let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
-        if closing::write(&mut client, yes).await {
-            self.relays.carry(client, vps, bytes, session);
-        } else {
-            session.close(Ending::ClientLost);
+        if !closing::write(&mut client, yes).await {
+            return session.close(Ending::ClientLost);
+        }
+        // A tunnel lives long: it keeps what came behind the request, and not the room for it.
+        bytes.shrink_to_fit();
+        match client.into_std() {
+            Ok(client) => self.relays.carry(client, vps, bytes, session),
+            Err(_) => session.close(Ending::Fault),
         }
     }
 
@@ -240,7 +244,7 @@ impl Gateway {
         Ok(Way { reach: admission.reach, vps, permit })
     }
 
-    async fn dial(&self, reach: &Reach, rules: &Rules, deadline: Instant) -> Result<std::net::TcpStream, DialError> {
+    async fn dial(&self, reach: &Reach, rules: &Rules, deadline: Instant) -> Result<TcpStream, DialError> {
         let host = timeout_at(deadline, self.host_addresses(reach.port)).await.map_err(|_| DialError::Timeout)??;
         let runners = Runners { own: &self.own, host: &host, allowed: rules.runners.as_ref() };
         dial::dial(&reach.host, reach.port, runners, &self.resolver, deadline.saturating_duration_since(Instant::now()))
@@ -276,14 +280,14 @@ impl Gateway {
 
     /// Ends a connection that there is no place for, as soon as it can be told what it speaks: its first bytes are on
     /// their way as a rule.
-    async fn turn_back(&self, client: &TcpStream, refusal: &Refusal) {
-        let _ = timeout(FIRST_BYTES, client.peek(&mut [0])).await;
-        self.turn_away(client, &[], refusal);
+    async fn turn_back(&self, mut client: Accepted, refusal: &Refusal) {
+        let _ = timeout(FIRST_BYTES, client.readable()).await;
+        self.turn_away(&client, &[], refusal);
     }
 
     /// Ends a connection at once. It is counted, and that is all: whoever opens thousands of them shall not fill the
     /// audit log, too.
-    fn turn_away(&self, client: &TcpStream, came: &[u8], refusal: &Refusal) {
+    fn turn_away(&self, client: &Accepted, came: &[u8], refusal: &Refusal) {
         self.sessions.records().metrics.refuse(refusal.reason(), refusal.proxy_error());
         closing::turn_away(client, came, refusal);
     }
@@ -294,7 +298,7 @@ impl Gateway {
 }
 
 /// Tells `client` no. It may take its time for that unless others need its place.
-async fn refuse(client: TcpStream, answer: &[u8], mut handshake: Handshake) {
+async fn refuse(client: Accepted, answer: &[u8], mut handshake: Handshake) {
     handshake.is_answered();
     tokio::select! {
         biased;

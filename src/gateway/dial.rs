@@ -6,10 +6,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::PollFlags;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -88,31 +86,27 @@ fn no_address(host: &str, source: io::Error) -> DialError {
 }
 
 /// The addresses that may be dialled; an error when that leaves none.
-fn permitted(addresses: Vec<SocketAddr>, runners: Runners<'_>) -> Result<Vec<SocketAddr>, DialError> {
+fn permitted(mut addresses: Vec<SocketAddr>, runners: Runners<'_>) -> Result<Vec<SocketAddr>, DialError> {
     let mut denied = None;
-    let mut permitted = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        match policy::check(address, runners, policy::is_local) {
-            Ok(()) => permitted.push(address),
-            Err(why) => denied = Some(why),
-        }
-    }
+    addresses.retain(|&address| {
+        let checked = policy::check(address, runners, policy::is_local);
+        checked.map_err(|why| denied = Some(why)).is_ok()
+    });
     match denied {
-        Some(why) if permitted.is_empty() => Err(DialError::Denied(why)),
-        _ => Ok(permitted),
+        Some(why) if addresses.is_empty() => Err(DialError::Denied(why)),
+        _ => Ok(addresses),
     }
 }
 
 /// The first connection that comes about; the other attempts end with the set that holds them.
 async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
-    let mut waiting = addresses.into_iter();
+    if let [only] = addresses[..] {
+        // Nothing to race with, as with nearly every Runner: no task, and no timer, which would cost a millisecond.
+        return attempt(only).await;
+    }
     let mut attempts = JoinSet::new();
     let mut worst: Option<DialError> = None;
-    while let Some(address) = waiting.next() {
-        if attempts.is_empty() && waiting.len() == 0 {
-            // Nothing to race with, as with nearly every Runner: no task, and no timer, which would cost a millisecond.
-            return attempt(address).await.map_err(|error| telling(worst, error));
-        }
+    for address in addresses {
         attempts.spawn(attempt(address));
         // The next one starts when one has failed, or this one has taken long.
         if let Ok(Some(Ok(done))) = timeout(ATTEMPT_DELAY, attempts.join_next()).await {
@@ -150,17 +144,13 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
         Connecting::Pending(socket) => socket,
     };
     // Somebody near has answered by now.
-    let is_answered = sys::poll(&mut [sys::entry(socket.as_fd(), PollFlags::OUT)], Some(Instant::now()))?;
-    let stream = TcpStream::from(socket);
-    let stream = if is_answered {
-        stream
-    } else {
-        let waiting = tokio::net::TcpStream::from_std(stream)?;
-        waiting.writable().await?;
-        waiting.into_std()?
-    };
-    sys::answer(&stream)?;
-    Ok(stream)
+    if sys::is_connected(&socket, address)? {
+        return Ok(socket.into());
+    }
+    let waiting = tokio::net::TcpStream::from_std(socket.into())?;
+    waiting.writable().await?;
+    sys::answer(&waiting)?;
+    waiting.into_std()
 }
 
 /// A port of this machine that nobody listens on may be the very one that the system has chosen to dial from, and then

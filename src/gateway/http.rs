@@ -11,8 +11,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::gateway::accepted::Accepted;
 
 /// Most connections to one of the servers at once.
 pub(super) const MAX_CONNECTIONS: usize = 64;
@@ -24,7 +25,7 @@ const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Answers the request of `stream`.
-pub(super) async fn serve<F>(stream: TcpStream, answer: impl Fn(Request<Incoming>) -> F)
+pub(super) async fn serve<F>(stream: Accepted, answer: impl Fn(Request<Incoming>) -> F)
 where
     F: Future<Output = Response<Full<Bytes>>>,
 {

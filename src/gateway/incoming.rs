@@ -1,7 +1,6 @@
 //! The request of a client: read within a time limit and a size limit, however it is split.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -13,7 +12,6 @@ use crate::handshake::proxy_protocol::Malformed;
 use crate::handshake::request::{self, INTERNAL_ERROR, Request, TooLarge, starts_as_line};
 use crate::handshake::{Step, answer, proxy_protocol};
 use crate::refusal::Refusal;
-use crate::sys;
 
 /// How much is read at once, in bytes: more than the head of any stock client, and what an allocator has at hand.
 const PIECE: usize = 1000;
@@ -73,15 +71,6 @@ impl Broken {
             Self::ProxyHeader(malformed) => Some(malformed.to_string()),
         }
     }
-}
-
-/// What `client` has sent by now: of most that ask at once, all there is to read, with no turn of the event loop.
-pub(super) fn at_hand(client: impl AsFd) -> Vec<u8> {
-    let mut bytes = vec![0; PIECE];
-    // Whoever goes on reading meets an end again, and an error as an end: a client that left without a word either way.
-    let came = sys::receive(client.as_fd(), &mut bytes).unwrap_or(0);
-    bytes.truncate(came);
-    bytes
 }
 
 /// Reads the request at the start of `stream`, whose other end is `peer`, and tells the client's address: `peer`, or,

@@ -23,6 +23,7 @@
 //! It neither ends TLS nor keeps state: it can be killed and started again at any time, and loses the open tunnels.
 
 mod accept;
+mod accepted;
 mod admin;
 mod arguments;
 mod attempt;
@@ -211,7 +212,7 @@ pub async fn serve(
     if let (Directory::Inventory(inventory), Some(listener)) = (&directory, listeners.api) {
         let inventory = Arc::clone(inventory);
         let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
-        doors.aside().open(listener, permits, move |stream, _| host_api::serve(Arc::clone(&inventory), stream));
+        doors.aside().open(listener, permits, move |stream, _| host_api::serve(Arc::clone(&inventory), stream))?;
     }
     let directory = Arc::new(directory);
     let sessions = Arc::new(Sessions::behind(listeners.elders.last_id, records.clone()));
@@ -231,7 +232,7 @@ pub async fn serve(
         doors.aside().open(listener, permits, move |stream, _| {
             let admin = Arc::clone(&admin);
             async move { admin.serve(stream).await }
-        });
+        })?;
     }
     limits::show(&terms.limits, &records.metrics);
     let tunnels = listeners.tunnels.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<SocketAddr>>>()?;
@@ -249,7 +250,7 @@ pub async fn serve(
             let gateway = Arc::clone(&gateway);
             async move { gateway.serve(stream, address).await }
         };
-        doors.open(listener, Arc::clone(&permits), serve);
+        doors.open(listener, Arc::clone(&permits), serve)?;
     }
     let reload = || {
         service_manager.reloading();

@@ -151,7 +151,9 @@ enum Unusable {
 
 fn parse_connect(head: &[u8], most_fields: usize) -> Result<Connect, Unusable> {
     let bad = |why: String| Err(Unusable::Bad(why));
-    let mut fields = vec![httparse::EMPTY_HEADER; most_fields];
+    // Each field has a line of its own.
+    let lines = head.iter().filter(|&&byte| byte == b'\n').count();
+    let mut fields = vec![httparse::EMPTY_HEADER; lines.min(most_fields)];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}

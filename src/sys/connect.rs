@@ -31,6 +31,19 @@ pub fn connect(address: SocketAddr) -> io::Result<Connecting> {
     }
 }
 
+/// Whether an attempt to connect to `address` has come about by now.
+///
+/// # Errors
+/// Why it failed, if it has.
+#[cfg(feature = "gateway")]
+pub fn is_connected(socket: impl AsFd, address: SocketAddr) -> io::Result<bool> {
+    match rustix::net::connect(socket, &address) {
+        Ok(()) | Err(Errno::ISCONN) => Ok(true),
+        Err(Errno::ALREADY | Errno::INPROGRESS | Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// How an attempt was answered whose socket is writable.
 ///
 /// # Errors

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::net::TcpStream;
 
+use crate::gateway::accepted::Accepted;
 use crate::gateway::directory::Directory;
 use crate::gateway::elders::Elders;
 use crate::gateway::http;
@@ -50,7 +50,7 @@ impl Admin {
     }
 
     /// Answers the request of `stream`.
-    pub(super) async fn serve(&self, stream: TcpStream) {
+    pub(super) async fn serve(&self, stream: Accepted) {
         http::serve(stream, |request| self.answer(request)).await;
     }
 

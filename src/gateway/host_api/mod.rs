@@ -12,14 +12,14 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
+use crate::gateway::accepted::Accepted;
 use crate::gateway::http;
 use crate::gateway::inventory::{Cluster, Inventory};
 use crate::text::excerpt;
 
 /// Answers the request of `stream`.
-pub(super) async fn serve(inventory: Arc<Inventory>, stream: TcpStream) {
+pub(super) async fn serve(inventory: Arc<Inventory>, stream: Accepted) {
     http::serve(stream, |request| {
         let uri = request.uri();
         let query = uri.query().unwrap_or_default();

@@ -35,13 +35,13 @@ mod tunnel;
 mod worker;
 
 use std::io;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::Waker;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::gateway::session::{Ending, OpenSession};
@@ -145,9 +145,7 @@ impl Relays {
     }
 
     /// Carries bytes between `client` and `vps` until the tunnel is over. `early` is what the client has sent already.
-    /// If it can't be carried its session ends as a fault.
-    pub(super) fn carry(&self, client: TcpStream, vps: std::net::TcpStream, early: Vec<u8>, session: OpenSession) {
-        let Ok(client) = client.into_std() else { return };
+    pub(super) fn carry(&self, client: TcpStream, vps: TcpStream, early: Vec<u8>, session: OpenSession) {
         if let Some(small) = self.threads.first() {
             self.open.count.fetch_add(1, Ordering::AcqRel);
             small.inbox.carry(Box::new(Tunnel::new(client, vps, early, session)));

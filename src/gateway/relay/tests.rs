@@ -8,7 +8,7 @@ use crate::gateway::session::tests::{tunnel as session, tunnel_on as session_on}
 use std::io::{Read, Write};
 use std::sync::atomic::AtomicBool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 /// Longer than anything here takes; a test that meets it has failed.
@@ -56,7 +56,12 @@ async fn tunnel(engine: Engine, early: &[u8]) -> (TcpStream, TcpStream, Relays) 
 /// One more tunnel of `relays`.
 async fn another(relays: &Relays, sessions: &Arc<Sessions>, early: &[u8]) -> (TcpStream, TcpStream) {
     let ((client, inner_client), (inner_vps, vps)) = (pair().await, pair().await);
-    relays.carry(inner_client, inner_vps.into_std().unwrap(), early.to_vec(), session(sessions, None));
+    relays.carry(
+        inner_client.into_std().unwrap(),
+        inner_vps.into_std().unwrap(),
+        early.to_vec(),
+        session(sessions, None),
+    );
     (client, vps)
 }
 
@@ -195,7 +200,7 @@ async fn bytes_are_counted_each_way(engine: Engine) {
     let ((mut client, inner_client), (inner_vps, mut vps)) = (pair().await, pair().await);
     let session = session(&sessions, None);
     let seen = sessions.snapshot().remove(0);
-    relays.carry(inner_client, inner_vps.into_std().unwrap(), b"abc".to_vec(), session);
+    relays.carry(inner_client.into_std().unwrap(), inner_vps.into_std().unwrap(), b"abc".to_vec(), session);
     let much = vec![7; 3_000_000];
     let send = async {
         client.write_all(&much).await.unwrap();
@@ -375,7 +380,7 @@ async fn a_tunnel_that_comes_after_its_end_was_asked_for_ends(engine: Engine) {
     let session = session(&sessions, None);
     assert!(sessions.ask_to_end(1));
     relays.end_asked();
-    relays.carry(inner_client, inner_vps.into_std().unwrap(), Vec::new(), session);
+    relays.carry(inner_client.into_std().unwrap(), inner_vps.into_std().unwrap(), Vec::new(), session);
     assert_eq!(rest(&mut client).await.unwrap(), b"");
 
     relays.end_all(Ending::Stopped);
@@ -414,7 +419,12 @@ async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
     let (mut bystander, mut vps) = another(&relays, &sessions, b"").await;
     for (before, place) in (0..).zip(PANICS) {
         let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
-        relays.carry(inner_client, inner_vps.into_std().unwrap(), Vec::new(), session_on(&sessions, place));
+        relays.carry(
+            inner_client.into_std().unwrap(),
+            inner_vps.into_std().unwrap(),
+            Vec::new(),
+            session_on(&sessions, place),
+        );
         assert_eq!(rest(&mut client).await.unwrap(), b"", "{place}");
         counts(&relays, 1).await;
         assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), before + 1, "{place}");
