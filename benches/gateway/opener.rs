@@ -1,4 +1,5 @@
-//! Opens many tunnels at once, in one thread: to open them fast, or to hold them.
+//! Opens many tunnels at once, in one thread: to open them fast, or to hold them. It shares the processors with whoever
+//! is measured, so it makes no call that it can do without.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
@@ -54,6 +55,8 @@ impl<'a> Opener<'a> {
                 self.begin()?;
             }
             let more = self.wait().with_context(|| format!("with {} tunnels open", open.len()))?;
+            // The next owners may wait for them in their own ways.
+            more.iter().try_for_each(|stream| epoll::delete(&self.epoll, stream))?;
             open.extend(more);
         }
         Ok(open)
@@ -80,10 +83,14 @@ impl<'a> Opener<'a> {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error).context("cannot connect"),
         }
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
-        let key = socket.as_raw_fd() as u64;
-        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(key), flags)?;
-        self.coming.insert(key, Coming { stream: socket.into(), asked: false, seen: Vec::new() });
+        let mut coming = Coming { stream: socket.into(), asked: false, seen: Vec::new() };
+        // Nearby the connection is there by now.
+        coming.ask(self.request)?;
+        let waits_for =
+            if coming.asked { epoll::EventFlags::IN } else { epoll::EventFlags::IN | epoll::EventFlags::OUT };
+        let key = coming.stream.as_raw_fd() as u64;
+        epoll::add(&self.epoll, &coming.stream, epoll::EventData::new_u64(key), waits_for | epoll::EventFlags::ET)?;
+        self.coming.insert(key, coming);
         Ok(())
     }
 
@@ -107,37 +114,43 @@ impl<'a> Opener<'a> {
                 }
             }
         }
-        // The next owners may wait for them in their own ways.
-        open.iter().try_for_each(|stream| epoll::delete(&self.epoll, stream))?;
         Ok(open)
     }
 }
 
 impl Coming {
+    /// Sends the request, if the connection is there.
+    fn ask(&mut self, request: &str) -> Result<()> {
+        if !request.is_empty() {
+            let sent = match rustix::net::send(&self.stream, request.as_bytes(), SendFlags::NOSIGNAL) {
+                Err(Errno::AGAIN) => return Ok(()),
+                other => other.context("cannot ask for a tunnel")?,
+            };
+            ensure!(sent == request.len(), "a socket that takes no request");
+        }
+        self.asked = true;
+        Ok(())
+    }
+
     /// Goes on as far as it can; whether the tunnel is open.
     fn turn(&mut self, asks: Asks, request: &str) -> Result<bool> {
         if !self.asked {
-            sockopt::socket_error(&self.stream)?.context("cannot connect")?;
-            if !request.is_empty() {
-                let sent = match rustix::net::send(&self.stream, request.as_bytes(), SendFlags::NOSIGNAL) {
-                    // The connection is still being made.
-                    Err(Errno::AGAIN) => return Ok(false),
-                    other => other.context("cannot ask for a tunnel")?,
-                };
-                ensure!(sent == request.len(), "a socket that takes no request");
-            }
-            self.asked = true;
+            self.ask(request)?;
+            return Ok(false);
         }
+        let mut buffer = [0; LONGEST_ANSWER];
         loop {
-            let mut buffer = [0; LONGEST_ANSWER];
-            match rustix::net::recv(&self.stream, &mut buffer[..], RecvFlags::empty()) {
-                Ok((_, 0)) => ensure!(false, "it ended: {:?}", String::from_utf8_lossy(&self.seen)),
-                Ok((_, read)) => self.seen.extend_from_slice(&buffer[..read]),
+            let read = match rustix::net::recv(&self.stream, &mut buffer[..], RecvFlags::empty()) {
+                Ok((_, read)) => read,
                 Err(Errno::AGAIN) => return Ok(false),
                 Err(error) => return Err(error).context("it broke before the VPS's banner"),
-            }
-            if is_open(asks, &self.seen)? {
-                return Ok(true);
+            };
+            ensure!(read > 0, "it ended: {:?}", String::from_utf8_lossy(&self.seen));
+            self.seen.extend_from_slice(&buffer[..read]);
+            let open = is_open(asks, &self.seen)?;
+            // A read that leaves room has emptied the socket.
+            if open || read < buffer.len() {
+                return Ok(open);
             }
         }
     }

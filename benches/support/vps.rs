@@ -16,7 +16,8 @@ use std::time::Duration;
 use anyhow::Result;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::SocketFlags;
+use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
 
 use super::mover::{Mover, Share, Work};
 
@@ -86,6 +87,8 @@ pub(crate) fn start(share: Share) -> Result<SocketAddr> {
     // The standard library's own is 128, fewer than come at once here.
     rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
+    // What is accepted inherits it.
+    set_tcp_nodelay(&listener, true)?;
     let address = listener.local_addr()?;
     let talks = Arc::new(Talks { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, open: Mutex::default() });
     epoll::add(&talks.epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
@@ -207,10 +210,10 @@ impl Talks {
     }
 
     fn accept(&self, listener: &TcpListener) {
-        while let Ok((mut stream, _)) = listener.accept() {
-            let ready = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
+        while let Ok(socket) = rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            let mut stream = TcpStream::from(socket);
             // A client that is gone already is its own report.
-            let _ = ready.and_then(|()| stream.write_all(BANNER)).and_then(|()| self.add(Talk::new(stream)));
+            let _ = stream.write_all(BANNER).and_then(|()| self.add(Talk::new(stream)));
         }
     }
 
@@ -230,9 +233,11 @@ impl Talks {
         }
         let Some(Talk { stream, orderly, .. }) = open.remove(&key) else { return };
         drop(open);
-        let _ = epoll::delete(&self.epoll, &stream);
         match next {
-            Next::Move(work, count) => drop(mover.add(stream, work, count)),
+            Next::Move(work, count) => {
+                let _ = epoll::delete(&self.epoll, &stream);
+                let _ = mover.add(stream, work, count);
+            }
             _ if !orderly => end(&stream),
             _ => {}
         }
