@@ -18,7 +18,7 @@ use crate::gateway::line_protocol::LineAccess;
 use crate::gateway::networks::canonical;
 use crate::gateway::notices::{Matter, Notices};
 use crate::gateway::policy::{self, Runners};
-use crate::gateway::relay::Relays;
+use crate::gateway::relay::{First, Relays};
 use crate::gateway::resolve::{Resolver, Unresolved};
 use crate::gateway::rules::Rules;
 use crate::gateway::session::{Ending, Sessions};
@@ -129,13 +129,10 @@ impl Gateway {
         let session = attempt.open(&reach, permit);
         drop(attempt);
         let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
-        if !closing::write(&mut client, yes).await {
-            return session.close(Ending::ClientLost);
-        }
         // A tunnel lives long: it keeps what came behind the request, and not the room for it.
         bytes.shrink_to_fit();
         match client.into_std() {
-            Ok(client) => self.relays.carry(client, vps, bytes, session),
+            Ok(client) => self.relays.carry(client, vps, First { up: bytes, down: yes }, session),
             Err(_) => session.close(Ending::Fault),
         }
     }

@@ -126,7 +126,12 @@ enum Step {
 /// What left its sender and hasn't reached its receiver.
 enum Held {
     Nothing,
-    Bytes { bytes: Vec<u8>, written: usize },
+    /// The gateway's own answer, or what is left of it.
+    Answer(&'static [u8]),
+    Bytes {
+        bytes: Vec<u8>,
+        written: usize,
+    },
     Pipe(Pipe),
 }
 
@@ -139,8 +144,16 @@ pub(super) struct Flow {
 
 impl Flow {
     /// A direction that has `early` to write before anything it reads.
-    pub(super) fn new(early: Vec<u8>) -> Self {
-        let held = if early.is_empty() { Held::Nothing } else { Held::Bytes { bytes: early, written: 0 } };
+    pub(super) fn behind(early: Vec<u8>) -> Self {
+        Self::holding(if early.is_empty() { Held::Nothing } else { Held::Bytes { bytes: early, written: 0 } })
+    }
+
+    /// One that has `answer` to write, which its sender has not sent.
+    pub(super) fn answering(answer: &'static [u8]) -> Self {
+        Self::holding(if answer.is_empty() { Held::Nothing } else { Held::Answer(answer) })
+    }
+
+    fn holding(held: Held) -> Self {
         Self { held, burst: false, end: None }
     }
 
@@ -173,7 +186,9 @@ impl Flow {
                     return match (&self.held, from.lost, to.lost) {
                         // Nothing comes, and nothing could be written.
                         (Held::Nothing, _, true) => self.over(End::ReceiverLost, tools),
-                        (Held::Bytes { .. } | Held::Pipe(_), true, _) => self.over(End::SenderLost, tools),
+                        (Held::Answer(_) | Held::Bytes { .. } | Held::Pipe(_), true, _) => {
+                            self.over(End::SenderLost, tools)
+                        }
                         _ => Turn::Waits,
                     };
                 }
@@ -193,6 +208,16 @@ impl Flow {
         match &mut self.held {
             Held::Pipe(pipe) if pipe.held > 0 => drain(pipe, to),
             Held::Pipe(_) => self.fill(from, to, tools),
+            Held::Answer(answer) => match write(answer, to) {
+                Step::Moved(more) => {
+                    *answer = &answer[more..];
+                    if answer.is_empty() {
+                        self.held = Held::Nothing;
+                    }
+                    Step::Moved(0)
+                }
+                step => step,
+            },
             Held::Bytes { bytes, written } => match write(&bytes[*written..], to) {
                 Step::Moved(more) => {
                     *written += more;

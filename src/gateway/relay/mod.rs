@@ -6,6 +6,8 @@
 //! ```
 //!
 //! # The rules
+//! - The gateway's own answer is the first that a client gets of a tunnel, and comes from the thread that carries the
+//!   rest: who waits for both wakes up once if the VPS speaks at once.
 //! - Each direction stands on its own: one may be over while the other goes on. The end of one is passed on by shutting
 //!   the write half of its receiver, once everything that came before it is written.
 //! - The tunnel is over when both directions are.
@@ -60,6 +62,14 @@ pub struct Relays {
 struct Thread {
     inbox: Arc<Inbox>,
     worker: Option<JoinHandle<()>>,
+}
+
+/// What goes before all else.
+pub(super) struct First {
+    /// What the client has sent already, to the VPS.
+    pub(super) up: Vec<u8>,
+    /// The gateway's own answer, to the client. It is not counted among the bytes that are carried.
+    pub(super) down: &'static [u8],
 }
 
 /// How many tunnels there are.
@@ -144,11 +154,11 @@ impl Relays {
         Ok(Self { threads: threads.collect::<io::Result<_>>()?, open })
     }
 
-    /// Carries bytes between `client` and `vps` until the tunnel is over. `early` is what the client has sent already.
-    pub(super) fn carry(&self, client: TcpStream, vps: TcpStream, early: Vec<u8>, session: OpenSession) {
+    /// Carries bytes between `client` and `vps` until the tunnel is over, beginning with `first`.
+    pub(super) fn carry(&self, client: TcpStream, vps: TcpStream, first: First, session: OpenSession) {
         if let Some(small) = self.threads.first() {
             self.open.count.fetch_add(1, Ordering::AcqRel);
-            small.inbox.carry(Box::new(Tunnel::new(client, vps, early, session)));
+            small.inbox.carry(Box::new(Tunnel::new(client, vps, first, session)));
         }
     }
 

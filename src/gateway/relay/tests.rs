@@ -5,8 +5,12 @@ use super::tunnel::Party;
 use super::*;
 use crate::gateway::session::Sessions;
 use crate::gateway::session::tests::{tunnel as session, tunnel_on as session_on};
+use crate::sys;
+use rustix::event::PollFlags;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -56,13 +60,17 @@ async fn tunnel(engine: Engine, early: &[u8]) -> (TcpStream, TcpStream, Relays) 
 /// One more tunnel of `relays`.
 async fn another(relays: &Relays, sessions: &Arc<Sessions>, early: &[u8]) -> (TcpStream, TcpStream) {
     let ((client, inner_client), (inner_vps, vps)) = (pair().await, pair().await);
-    relays.carry(
-        inner_client.into_std().unwrap(),
-        inner_vps.into_std().unwrap(),
-        early.to_vec(),
-        session(sessions, None),
-    );
+    carry(relays, (inner_client, inner_vps), First { up: early.to_vec(), down: b"" }, session(sessions, None));
     (client, vps)
+}
+
+fn carry(relays: &Relays, (client, vps): (TcpStream, TcpStream), first: First, session: OpenSession) {
+    relays.carry(client.into_std().unwrap(), vps.into_std().unwrap(), first, session);
+}
+
+/// Nothing goes before what the two sides say.
+fn nothing() -> First {
+    First { up: Vec::new(), down: b"" }
 }
 
 async fn ends(relays: Relays) {
@@ -200,7 +208,7 @@ async fn bytes_are_counted_each_way(engine: Engine) {
     let ((mut client, inner_client), (inner_vps, mut vps)) = (pair().await, pair().await);
     let session = session(&sessions, None);
     let seen = sessions.snapshot().remove(0);
-    relays.carry(inner_client.into_std().unwrap(), inner_vps.into_std().unwrap(), b"abc".to_vec(), session);
+    carry(&relays, (inner_client, inner_vps), First { up: b"abc".to_vec(), down: b"yes " }, session);
     let much = vec![7; 3_000_000];
     let send = async {
         client.write_all(&much).await.unwrap();
@@ -214,8 +222,9 @@ async fn bytes_are_counted_each_way(engine: Engine) {
         received
     };
     let (down, up) = tokio::join!(send, receive);
-    assert!(up.len() == 3_000_003 && down == b"down");
+    assert!(up.len() == 3_000_003 && down == b"yes down");
     ends(relays).await;
+    // The gateway's own answer is none of the VPS's bytes.
     assert_eq!(seen.bytes(), (3_000_003, 4));
 }
 
@@ -336,10 +345,33 @@ async fn a_turn_is_bounded(engine: Engine) {
     from.readable = true;
     let pipes = if matches!(engine, Engine::Splice) { Pipes::of_one_in(1) } else { Pipes::none() };
     let mut tools = Tools::new(pipes, Arc::default());
-    let (mut flow, mut moved) = (Flow::new(Vec::new()), 0);
+    let (mut flow, mut moved) = (Flow::behind(Vec::new()), 0);
     let turn = flow.turn(&mut from, &mut to, &mut tools, &mut moved);
     assert_eq!(turn, Turn::Unfinished, "of {moved} bytes");
     assert!((TURN..TURN + LARGEST_MOVE).contains(&moved), "{moved} bytes");
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_room() {
+    let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+    fill(&inner_client).await;
+    // Where much finds no room, a little may.
+    while sys::send(inner_client.as_fd(), b"\x07").is_ok() {}
+    let side = |stream: TcpStream| Side::new(stream.into_std().unwrap());
+    let (mut from, mut to) = (side(inner_vps), side(inner_client));
+    let mut tools = Tools::new(Pipes::none(), Arc::default());
+    let (mut flow, mut moved) = (Flow::answering(b"yes"), 0);
+    assert_eq!(flow.turn(&mut from, &mut to, &mut tools, &mut moved), Turn::Waits);
+    assert!(!to.writable);
+    let taking = tokio::spawn(async move { rest(&mut client).await.unwrap() });
+    while !to.writable {
+        to.writable = sys::poll(&mut [sys::entry(to.stream.as_fd(), PollFlags::OUT)], Some(Instant::now())).unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(flow.turn(&mut from, &mut to, &mut tools, &mut moved), Turn::Waits);
+    drop(to);
+    let taken = taking.await.unwrap();
+    assert!(taken.ends_with(b"\x07yes") && moved == 0, "{moved} bytes, {}", taken[taken.len() - 4..].escape_ascii());
 }
 
 async fn bulk_and_typing_by_turns_go_through_unchanged(engine: Engine) {
@@ -380,7 +412,7 @@ async fn a_tunnel_that_comes_after_its_end_was_asked_for_ends(engine: Engine) {
     let session = session(&sessions, None);
     assert!(sessions.ask_to_end(1));
     relays.end_asked();
-    relays.carry(inner_client.into_std().unwrap(), inner_vps.into_std().unwrap(), Vec::new(), session);
+    carry(&relays, (inner_client, inner_vps), nothing(), session);
     assert_eq!(rest(&mut client).await.unwrap(), b"");
 
     relays.end_all(Ending::Stopped);
@@ -419,12 +451,7 @@ async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
     let (mut bystander, mut vps) = another(&relays, &sessions, b"").await;
     for (before, place) in (0..).zip(PANICS) {
         let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
-        relays.carry(
-            inner_client.into_std().unwrap(),
-            inner_vps.into_std().unwrap(),
-            Vec::new(),
-            session_on(&sessions, place),
-        );
+        carry(&relays, (inner_client, inner_vps), nothing(), session_on(&sessions, place));
         assert_eq!(rest(&mut client).await.unwrap(), b"", "{place}");
         counts(&relays, 1).await;
         assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), before + 1, "{place}");

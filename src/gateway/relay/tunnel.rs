@@ -9,6 +9,7 @@ use mio::Registry;
 use mio::event::Event;
 use mio::{Interest, Token};
 
+use super::First;
 use super::flow::{End, Flow, Side, Tools, Turn};
 use super::pace::{Pace, Turns};
 use crate::gateway::session::{Ending, OpenSession};
@@ -71,12 +72,12 @@ struct Closing {
 }
 
 impl Tunnel {
-    pub(super) fn new(client: TcpStream, vps: TcpStream, early: Vec<u8>, session: OpenSession) -> Self {
+    pub(super) fn new(client: TcpStream, vps: TcpStream, first: First, session: OpenSession) -> Self {
         Self {
             client: Side::new(client),
             vps: Side::new(vps),
-            up: Flow::new(early),
-            down: Flow::new(Vec::new()),
+            up: Flow::behind(first.up),
+            down: Flow::answering(first.down),
             closing: None,
             moved_at: Instant::now(),
             turns: Turns::new(),
