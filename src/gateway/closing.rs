@@ -24,15 +24,10 @@ const DRAIN_BYTES: u64 = 256 * 1024;
 /// How much is read of what a client has sent already that is turned away, in bytes: more than a request of most.
 const GLANCE: usize = 4096;
 
-/// Writes `answer`; whether it went out in time.
-pub(super) async fn write(stream: &mut Accepted, answer: &[u8]) -> bool {
-    matches!(timeout(ANSWER_LIMIT, stream.write_all(answer)).await, Ok(Ok(())))
-}
-
 /// Writes `answer` as the last thing, and closes so that it arrives.
 pub(super) async fn answer(mut stream: Accepted, answer: &[u8]) {
-    if write(&mut stream, answer).await {
-        finish(&mut stream).await;
+    if matches!(timeout(ANSWER_LIMIT, stream.write_all(answer)).await, Ok(Ok(()))) {
+        finish(stream).await;
     }
 }
 
@@ -64,14 +59,11 @@ fn send(stream: impl AsFd, answer: &[u8]) {
     let _ = sys::send(stream.as_fd(), answer);
 }
 
-/// Ends what is written to `stream`, and gives the other side a while to take it and to close. Whether it has closed.
-pub(super) async fn finish(stream: &mut Accepted) -> bool {
-    if stream.shutdown().await.is_err() {
-        return true;
-    }
-    let mut rest = stream.take(DRAIN_BYTES);
-    match timeout(DRAIN_LIMIT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await {
-        Ok(read) => read.is_ok_and(|read| read < DRAIN_BYTES),
-        Err(_) => false,
+/// Ends what is written to `stream`, and gives the other side a while to take it and to close.
+async fn finish(mut stream: Accepted) {
+    if stream.shutdown().await.is_ok() {
+        let mut rest = stream.take(DRAIN_BYTES);
+        // However it ends, the connection does.
+        let _ = timeout(DRAIN_LIMIT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
     }
 }
