@@ -82,8 +82,8 @@ impl Doors {
         S: Fn(Accepted, SocketAddr) -> F + Send + 'static,
     {
         let doors = self.clone();
-        // The runtime's own listener puts each connection on the event loop. To that any socket is the same, so this one
-        // waits as a stream.
+        // The runtime's own listener puts each connection on the event loop. To that any socket is the same, so this
+        // one waits as a stream.
         let listener = OwnedFd::from(listener.into_std()?);
         let listener = TcpStream::from_std(listener.into())?;
         let accepting = async move {

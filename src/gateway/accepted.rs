@@ -1,7 +1,8 @@
 //! A connection that was accepted: a socket that the runtime hears of only once there is something to wait for.
 //!
-//! A request comes with its connection as a rule, and an answer fits into the socket. Who is served so costs neither the
-//! two calls to be on the runtime's event loop and off it again, nor the turn that the loop makes for each new socket.
+//! A request comes with its connection as a rule, and an answer fits into the socket. Who is served so costs neither
+//! the two calls to be on the runtime's event loop and off it again, nor the turn that the loop makes for each new
+//! socket.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -76,8 +76,7 @@ impl Broken {
 /// Reads the request at the start of `stream`, whose other end is `peer`, and tells the client's address: `peer`, or,
 /// when `proxied`, what the PROXY protocol header ahead of the request says. One time limit of `heads` holds for both.
 ///
-/// `bytes` hold what has come of the request, before and from now on; once it is complete, what came behind it: the start
-/// of the stream.
+/// `bytes` hold what has come of the request; once it is complete, what came behind it: the start of the stream.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut Vec<u8>,

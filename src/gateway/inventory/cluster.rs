@@ -21,7 +21,7 @@ pub struct Cluster {
     pub vps: Vec<Vps>,
     /// Its Runners.
     pub nodes: Vec<Node>,
-    /// Where each VPS is reached, or why it isn't: all that takes to tell stands in the file.
+    /// Where each VPS is reached, or why it isn't: all that it takes to tell stands in the file.
     located: HashMap<TaskId, Result<Reach, Refusal>>,
 }
 
