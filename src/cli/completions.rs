@@ -8,7 +8,9 @@ use std::ffi::OsString;
 use clap::CommandFactory;
 use clap_complete::env::{CompleteEnv, Shells};
 
-use super::{CommandLine, PROGRAM, ui};
+use crate::cli::CommandLine;
+use crate::cli::PROGRAM;
+use crate::cli::ui;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_COMPLETE;
 

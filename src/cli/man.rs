@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use clap::CommandFactory;
 use clap_mangen::Man;
 
-use super::{CommandLine, PROGRAM, man_text, ui};
+use crate::cli::CommandLine;
+use crate::cli::PROGRAM;
+use crate::cli::man_text;
+use crate::cli::ui;
 use crate::failure::Failure;
 
 /// At the foot of each page.

@@ -7,48 +7,28 @@
 //! The Host API is asked from a runtime that is gone before another program is run.
 
 mod ask;
-mod auth_file;
-mod auth_login;
-mod auth_logout;
-mod auth_status;
-mod change;
+mod auth;
 mod completions;
 mod config;
-mod connect;
-mod create;
 mod denied;
 mod doctor;
-mod freeze;
+mod host;
 mod interrupt;
-mod list;
 mod man;
 mod man_text;
-mod new_key;
 mod next;
-mod nodes;
-mod order_flags;
-mod passwordless;
+mod node;
 mod progress;
-mod restart;
 mod route;
 mod search_path;
-mod sessions;
-mod ssh_config;
-mod ssh_entries;
-mod ssh_files;
-mod ssh_forget;
-mod ssh_host_key;
-mod status;
-mod stop;
+mod ssh;
 mod table;
 mod text_diff;
 mod ui;
+mod vps;
 mod vps_cache;
-mod wait;
-mod watch;
 
 use std::ffi::OsString;
-use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -56,13 +36,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use man::Manual;
 
-use crate::api::{Client, Freeze, Generation, Vps, refused};
 use crate::failure::Failure;
-use crate::refusal::Refusal;
 use crate::seconds;
-use crate::secret::Token;
-use crate::settings::{self, Flags, ProxyAddress, Settings};
-use crate::target::VpsRef;
+use crate::settings::{Flags, ProxyAddress, Settings};
 use crate::usage;
 
 /// As messages name this program.
@@ -112,83 +88,25 @@ struct Globals {
 enum Group {
     /// Make, reach and end VPSes, and look at them
     #[command(subcommand)]
-    Vps(VpsVerb),
+    Vps(vps::Verb),
     /// Look at the Runners that VPSes run on
     #[command(subcommand)]
-    Node(NodeVerb),
+    Node(node::Verb),
     /// Make VPSes ordinary hosts of ssh
     #[command(subcommand)]
-    Ssh(SshVerb),
+    Ssh(ssh::Verb),
     /// Log in to the Host
     #[command(subcommand)]
-    Auth(AuthVerb),
+    Auth(auth::Verb),
     /// Look at this program's settings
     #[command(subcommand)]
-    Config(ConfigVerb),
+    Config(config::Verb),
     /// Walk the way to a VPS and name the first thing that is wrong
     Doctor(doctor::Arguments),
     /// Print a script that completes commands and VPSes on TAB
     Completions(completions::Arguments),
     /// Print the manual page of a command, or write all of them
     Man(man::Arguments),
-}
-
-#[derive(Subcommand, Debug)]
-enum VpsVerb {
-    /// Log in to a VPS with the system's ssh
-    Connect(connect::Arguments),
-    /// List the VPSes that are up or on their way
-    List(list::Arguments),
-    /// Show one VPS
-    Status(status::Arguments),
-    /// Show who is connected to which VPS, as the gateway knows it
-    Sessions(sessions::Arguments),
-    /// Make a new VPS
-    // Its flags are many, and the enum is made once.
-    Create(Box<create::Arguments>),
-    /// End a VPS for good
-    Stop(stop::Arguments),
-    /// Restart a VPS
-    Restart(restart::Arguments),
-    /// Freeze a VPS's processes for a while
-    Pause(freeze::Arguments),
-    /// Let the processes of a paused VPS go on
-    Resume(freeze::Arguments),
-}
-
-#[derive(Subcommand, Debug)]
-enum NodeVerb {
-    /// List the Runners, and which are online
-    List(nodes::Arguments),
-}
-
-#[derive(Subcommand, Debug)]
-enum SshVerb {
-    /// Print or write ssh_config entries for VPSes
-    Config(ssh_config::Arguments),
-    /// Drop the stored host key of a VPS that was re-created
-    Forget(ssh_forget::Arguments),
-    /// Tell ssh the host keys of a VPS (its KnownHostsCommand)
-    #[command(hide = true)]
-    HostKey(ssh_host_key::Arguments),
-}
-
-#[derive(Subcommand, Debug)]
-enum AuthVerb {
-    /// Keep a token for the Host
-    Login(auth_login::Arguments),
-    /// Show who you are to the Host
-    Status(auth_status::Arguments),
-    /// Drop the stored token
-    Logout,
-}
-
-#[derive(Subcommand, Debug)]
-enum ConfigVerb {
-    /// Show every setting, its value and where it came from
-    Show,
-    /// Print where the configuration file is, whether it exists or not
-    Path,
 }
 
 /// Runs the command line `args`, the program's own name first, and tells a failure on stderr. `others` are the other
@@ -245,13 +163,13 @@ fn meant(definition: &clap::Command, args: &[OsString]) -> String {
 
 /// The options whose seconds may be left out, with their seconds.
 fn settled(args: &[OsString]) -> Vec<OsString> {
-    seconds::settle(seconds::settle_wait(args.to_vec()), "--watch", watch::DEFAULT)
+    seconds::settle(seconds::settle_wait(args.to_vec()), "--watch", vps::WATCH_DEFAULT)
 }
 
 fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {
     let Globals { host, port, ssh_proxy_port, proxy } = line.globals;
     let gateway_admin = match &line.group {
-        Group::Vps(VpsVerb::Sessions(arguments)) => arguments.admin.clone(),
+        Group::Vps(verb) => verb.gateway_admin(),
         _ => None,
     };
     let flags = Flags { host, port, ssh_proxy_port, proxy, gateway_admin, log_file: None };
@@ -259,95 +177,20 @@ fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Fai
     let done = match line.group {
         // These two have an exit status of their own, and settings that can't be read are one of doctor's findings.
         Group::Doctor(arguments) => return doctor::run(flags, arguments),
-        Group::Vps(VpsVerb::Connect(arguments)) => return connect::run(flags, arguments),
+        Group::Vps(verb) => return vps::run(flags, verb),
         // These work with settings that are broken, too.
         Group::Completions(arguments) => completions::run(&arguments),
         Group::Man(arguments) => man::run(&arguments, others),
-        Group::Config(ConfigVerb::Path) => config::path(),
-        Group::Config(ConfigVerb::Show) => config::run(&load()?),
-        Group::Vps(VpsVerb::List(arguments)) => list::run(&load()?, &arguments),
-        Group::Vps(VpsVerb::Status(arguments)) => status::run(&load()?, &arguments),
-        Group::Vps(VpsVerb::Sessions(arguments)) => sessions::run(&load()?, &arguments),
-        Group::Vps(VpsVerb::Create(arguments)) => create::run(&load()?, *arguments),
-        Group::Vps(VpsVerb::Stop(arguments)) => stop::run(&load()?, &arguments),
-        Group::Vps(VpsVerb::Restart(arguments)) => restart::run(&load()?, &arguments),
-        Group::Vps(VpsVerb::Pause(arguments)) => freeze::run(&load()?, &arguments, Freeze::Pause),
-        Group::Vps(VpsVerb::Resume(arguments)) => freeze::run(&load()?, &arguments, Freeze::Resume),
-        Group::Node(NodeVerb::List(arguments)) => nodes::run(&load()?, &arguments),
-        Group::Ssh(SshVerb::Config(arguments)) => ssh_config::run(&load()?, &arguments),
-        Group::Ssh(SshVerb::Forget(arguments)) => ssh_forget::run(&load()?, &arguments),
-        Group::Ssh(SshVerb::HostKey(arguments)) => ssh_host_key::run(&load()?, &arguments),
-        Group::Auth(AuthVerb::Login(arguments)) => auth_login::run(&load()?, &arguments),
-        Group::Auth(AuthVerb::Status(arguments)) => auth_status::run(&load()?, &arguments),
-        Group::Auth(AuthVerb::Logout) => auth_logout::run(&load()?),
+        Group::Config(verb) => config::run(flags, &verb),
+        Group::Node(verb) => node::run(&load()?, &verb),
+        Group::Ssh(verb) => ssh::run(&load()?, &verb),
+        Group::Auth(verb) => auth::run(&load()?, &verb),
     };
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// A client of the Host in force, with the user's token.
-fn client(settings: &Settings) -> Result<Client, Failure> {
-    client_with(settings, settings::load_token()?)
-}
-
-/// A client of the Host in force, with a token that was looked for before.
-fn client_with(settings: &Settings, token: Option<Token>) -> Result<Client, Failure> {
-    let base = settings.api_url();
-    Client::new(&base, token).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
-}
-
-/// Runs `work` to its end on a runtime of its own.
-fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new("cannot start").because(&error))?;
-    let done = runtime.block_on(work);
-    // The system's resolver can't be stopped, and may go on for longer than anything here may take.
-    runtime.shutdown_background();
-    done
-}
-
-/// Runs `work`, which asks the Host and changes nothing.
-fn ask_host<T>(settings: &Settings, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    block_on(progress::while_asking(&the_host(settings), work))
-}
-
-/// The Host in force, as messages name it.
-fn the_host(settings: &Settings) -> String {
-    format!("the Host at {}", settings.api_url())
-}
-
-/// The VPS that `wanted` names; a command task is none.
-async fn one_vps(client: &Client, wanted: &VpsRef) -> Result<Vps, Failure> {
-    let vps = client.vps(wanted).await.map_err(|error| error.about(wanted, client.base()))?;
-    if vps.is_vps { Ok(vps) } else { Err(refused(&Refusal::NotVps, &wanted.to_string(), client.base())) }
-}
-
-/// The VPS that `wanted` names, which is to be changed, and the calls by which this Host changes one.
-async fn one_to_change(client: &Client, wanted: &VpsRef) -> Result<(Vps, Generation), Failure> {
-    let vps = one_vps(client, wanted).await?;
-    let generation = client.generation().await.map_err(|error| error.about(wanted, client.base()))?;
-    Ok((vps, generation))
-}
-
-/// A VPS in a question to the user.
-fn named(vps: &Vps) -> String {
-    vps.name.as_ref().map_or_else(|| vps.id.to_string(), |name| format!("{} ({name})", vps.id))
-}
-
-/// Reads a VPS as the user typed it.
-fn vps_ref(typed: &str) -> Result<VpsRef, Failure> {
-    VpsRef::parse(typed).map_err(|error| {
-        Failure::usage(error.to_string()).hint("see which VPSes there are with `kohakuriver vps list`")
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-    use std::thread;
-    use std::time::Duration;
-
     use super::*;
 
     fn parse(line: &str) -> Result<CommandLine, clap::Error> {
@@ -371,7 +214,7 @@ mod tests {
     #[test]
     fn what_stands_behind_two_dashes_is_sshs() {
         let line = parse("kohakuriver vps connect 42 --user u -- -L 1:a:2 -P 9 --host x --help").unwrap();
-        let Group::Vps(VpsVerb::Connect(arguments)) = line.group else { panic!("{line:?}") };
+        let Group::Vps(vps::Verb::Connect(arguments)) = line.group else { panic!("{line:?}") };
         assert_eq!(arguments.ssh_args, ["-L", "1:a:2", "-P", "9", "--host", "x", "--help"]);
         assert_eq!((line.globals.host, line.globals.port), (None, None));
     }
@@ -387,34 +230,6 @@ mod tests {
             "kohakuriver --proxy https://door vps list",
         ] {
             assert!(parse(line).unwrap_err().use_stderr(), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_resolver_that_does_not_come_back_is_not_waited_for() {
-        let (release, held) = mpsc::channel::<()>();
-        let (tell_start, started) = mpsc::channel();
-        let (tell_end, ended) = mpsc::channel();
-        thread::spawn(move || {
-            let done = block_on(async {
-                tokio::task::spawn_blocking(move || {
-                    tell_start.send(()).unwrap();
-                    held.recv()
-                });
-                started.recv().unwrap();
-                Ok(())
-            });
-            tell_end.send(done.is_ok())
-        });
-        assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(true));
-        drop(release);
-    }
-
-    #[test]
-    fn what_can_be_no_vps_is_wrong_usage() {
-        for typed in ["", "a b", "99999999999999999999", "-x"] {
-            let failure = vps_ref(typed).unwrap_err();
-            assert_eq!(failure.exit_code(), ExitCode::from(2), "{typed}");
         }
     }
 }

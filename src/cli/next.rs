@@ -13,7 +13,7 @@ use std::process::Command;
 
 use clap::ArgAction;
 
-use super::search_path::find_all;
+use crate::cli::search_path::find_all;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_PASSED_ON;
 

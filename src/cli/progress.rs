@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::PROGRAM;
+use crate::cli::PROGRAM;
 use crate::terminal::{self, FRAME};
 use crate::text::printable;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::search_path::{find_all, is_program};
+use crate::cli::search_path::{find_all, is_program};
 use crate::failure::Failure;
 use crate::settings::{self, Settings};
 use crate::ssh::options::{Route, UnusablePath, known_hosts_path};

@@ -4,7 +4,7 @@
 //! names a row is cut only when it is very long, or when nothing is left to leave out. What is there to be copied, such
 //! as a task id, and what says nothing by half, such as a state, is never cut.
 
-use super::ui::{GAP, Look, NONE, shown};
+use crate::cli::ui::{GAP, Look, NONE, shown};
 use crate::terminal::{columns, cut};
 
 /// The rank of the last column that is cut to [`LEAST`] rather than left out.

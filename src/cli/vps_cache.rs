@@ -85,8 +85,8 @@ fn read(path: &Path) -> Vec<CompletionCandidate> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::list::tests::vps;
     use super::*;
+    use crate::cli::vps::list::tests::vps;
     use crate::status::VpsStatus;
 
     #[test]

@@ -11,12 +11,12 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use ipnet::IpNet;
 
-use crate::gateway::audit::AuditLog;
+use crate::gateway::decide::networks::network;
+use crate::gateway::decide::rules::Sources;
+use crate::gateway::front::line_protocol::LineProtocol;
 use crate::gateway::limits::{DEFAULT_HEAD_SECONDS, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_TUNNELS, Wanted};
-use crate::gateway::line_protocol::LineProtocol;
-use crate::gateway::networks::network;
-use crate::gateway::notices::{LogFormat, LogLevel};
-use crate::gateway::rules::Sources;
+use crate::gateway::watch::audit::AuditLog;
+use crate::gateway::watch::notices::{LogFormat, LogLevel};
 use crate::handshake::request::MaxSize;
 
 /// How long the Host's answers count while it is down, when nothing else is asked for.

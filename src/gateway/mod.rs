@@ -22,41 +22,17 @@
 //!
 //! It neither ends TLS nor keeps state: it can be killed and started again at any time, and loses the open tunnels.
 
-mod accept;
-mod accepted;
-mod admin;
 mod arguments;
-mod attempt;
-mod audit;
-mod closing;
+mod carry;
 mod connection;
-mod dial;
-mod directory;
-mod elders;
-mod hand_over;
+mod decide;
+mod front;
 mod host_api;
-mod http;
-mod incoming;
-mod inherited;
-mod inventory;
+mod life;
 mod limits;
-mod line_protocol;
-mod listen;
-mod metrics;
-mod networks;
-mod notices;
-mod orders;
-mod outlet;
-mod policy;
-mod records;
-mod relay;
-mod resolve;
-mod rules;
-mod service_manager;
-mod session;
-mod stop;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -70,31 +46,34 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 pub use arguments::{AdminAddress, Arguments};
-pub use audit::AuditLog;
-pub use directory::{Directory, HostDirectory};
-pub use elders::Elders;
-pub use inventory::{Cluster, Inventory, InventoryError};
+pub use carry::relay::Relays;
+pub use decide::directory::{Directory, HostDirectory};
+pub use decide::inventory::{Cluster, Inventory, InventoryError};
+pub use decide::rules::RuleBook;
+pub use life::elders::Elders;
+pub use life::orders::Order;
+pub use life::service_manager::ServiceManager;
 pub use limits::{Limits, Wanted};
-pub use notices::{LogFormat, LogLevel, Notices};
-pub use orders::Order;
-pub use records::Records;
-pub use relay::Relays;
-pub use rules::RuleBook;
-pub use service_manager::ServiceManager;
+pub use watch::audit::AuditLog;
+pub use watch::notices::{LogFormat, LogLevel, Notices};
+pub use watch::records::Records;
 
 use crate::api::Client;
 use crate::failure::Failure;
 use crate::settings::{DEFAULT_PORT, Flags, Settings, Source};
 use crate::sys;
-use accept::Doors;
-use admin::{Admin, End};
+use carry::relay;
+use carry::session::Sessions;
 use connection::Gateway;
-use hand_over::{Estate, Parent};
-use inherited::{Inherited, Purpose};
+use decide::resolve::Resolver;
+use front::accept::Doors;
+use front::{http, listen};
+use life::hand_over::{Estate, Parent};
+use life::inherited::{Inherited, Purpose};
+use life::stop::Closing;
+use life::{elders, orders};
 use limits::Kind;
-use resolve::Resolver;
-use session::Sessions;
-use stop::Closing;
+use watch::admin::{Admin, End};
 
 /// The program's name, in front of what it says.
 pub const PROGRAM: &str = "kohakuriver-gateway";

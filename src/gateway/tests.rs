@@ -4,13 +4,14 @@ mod stopping;
 
 use super::*;
 use crate::api::fake_host::FakeHost;
-use notices::tests::Heard;
+use decide::rules;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use watch::notices::tests::Heard;
 
 const ID: &str = "7323718749301768192";
 /// Longer than anything here takes; a test that meets it has failed.

@@ -4,7 +4,7 @@ use super::Check;
 use super::case::Case;
 use super::finding::Verdict;
 use super::session::Session;
-use crate::cli::ssh_host_key;
+use crate::cli::ssh::host_key as ssh_host_key;
 use crate::failure::Failure;
 
 pub(super) const CHECKS: &[Check] = &[Check { name: "host-key", of_vps: true, examine: host_key }];

@@ -35,8 +35,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use super::progress::Steps;
-use super::{ui, vps_cache, vps_ref};
+use crate::cli::host::vps_ref;
+use crate::cli::progress::Steps;
+use crate::cli::ui;
+use crate::cli::vps_cache;
 use crate::failure::Failure;
 use crate::settings::Flags;
 use case::Case;

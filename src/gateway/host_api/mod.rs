@@ -13,9 +13,9 @@ use hyper::body::Bytes;
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::gateway::accepted::Accepted;
-use crate::gateway::http;
-use crate::gateway::inventory::{Cluster, Inventory};
+use crate::gateway::decide::inventory::{Cluster, Inventory};
+use crate::gateway::front::accepted::Accepted;
+use crate::gateway::front::http;
 use crate::text::excerpt;
 
 /// Answers the request of `stream`.

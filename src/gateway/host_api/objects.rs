@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::{Node, Vps};
-use crate::gateway::inventory::Cluster;
+use crate::gateway::decide::inventory::Cluster;
 use crate::status::VpsStatus;
 
 /// The answer to `GET /status/<id>`.

@@ -23,7 +23,7 @@ use crate::refusal::Refusal;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The handshakes in progress.
-pub(in crate::gateway) struct Handshakes {
+pub(crate) struct Handshakes {
     pub(super) most: usize,
     pub(super) most_per_client: usize,
     pub(super) refused: Counts,
@@ -48,7 +48,7 @@ struct Entry {
 }
 
 /// One handshake. It is over when this is dropped.
-pub(in crate::gateway) struct Handshake {
+pub(crate) struct Handshake {
     handshakes: Arc<Handshakes>,
     id: u64,
     client: Option<Client>,
@@ -65,7 +65,7 @@ impl Handshakes {
     ///
     /// # Errors
     /// [`Refusal::Limit`], when all those before it are being served.
-    pub(in crate::gateway) fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Handshake, Refusal> {
+    pub(crate) fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Handshake, Refusal> {
         let client = ip.map(Client::of);
         let mut held = self.held();
         if !self.keep_to_share(&mut held, client)? && held.all.len() >= self.most {
@@ -121,7 +121,7 @@ impl Handshakes {
 
 impl Handshake {
     /// Comes back when this one is to make room for a newcomer.
-    pub(in crate::gateway) async fn dropped(&self) {
+    pub(crate) async fn dropped(&self) {
         self.dropped.notified().await;
     }
 
@@ -130,7 +130,7 @@ impl Handshake {
     ///
     /// # Errors
     /// [`Refusal::Limit`], when it has more than that, and all the others of it are being served.
-    pub(in crate::gateway) fn has_asked(&mut self, ip: IpAddr) -> Result<(), Refusal> {
+    pub(crate) fn has_asked(&mut self, ip: IpAddr) -> Result<(), Refusal> {
         if self.client.is_none() {
             let client = Some(Client::of(ip));
             self.handshakes.keep_to_share(&mut self.handshakes.held(), client)?;
@@ -141,7 +141,7 @@ impl Handshake {
     }
 
     /// The answer is written, and what is left is to see it taken.
-    pub(in crate::gateway) fn is_answered(&mut self) {
+    pub(crate) fn is_answered(&mut self) {
         self.mark(Instant::now());
     }
 

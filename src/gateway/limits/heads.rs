@@ -3,17 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::gateway::incoming::Broken;
+use crate::gateway::front::incoming::Broken;
 use crate::handshake::request::{MaxSize, TooLarge};
 
 /// How long a client has for its request when nothing else is asked for, in seconds: as long as older Hosts have always
 /// given it.
-pub(in crate::gateway) const DEFAULT_HEAD_SECONDS: u32 = 10;
+pub(crate) const DEFAULT_HEAD_SECONDS: u32 = 10;
 
 /// The limits of a request's head, and how often each was met.
-pub(in crate::gateway) struct Heads {
-    pub(in crate::gateway) time: Duration,
-    pub(in crate::gateway) size: MaxSize,
+pub(crate) struct Heads {
+    pub(crate) time: Duration,
+    pub(crate) size: MaxSize,
     met: [AtomicU64; 3],
 }
 
@@ -21,12 +21,12 @@ impl Heads {
     /// As they are called wherever they are shown.
     const NAMES: [&str; 3] = ["head-seconds", "head-bytes", "head-fields"];
 
-    pub(in crate::gateway) fn new(time: Duration, size: MaxSize) -> Self {
+    pub(crate) fn new(time: Duration, size: MaxSize) -> Self {
         Self { time, size, met: Default::default() }
     }
 
     /// Counts a request that is none, if that is because of one of these limits.
-    pub(in crate::gateway) fn count(&self, why: Broken) {
+    pub(crate) fn count(&self, why: Broken) {
         let limit = match why {
             Broken::TooSlow(_) => 0,
             Broken::TooLarge(TooLarge::Bytes(_)) => 1,

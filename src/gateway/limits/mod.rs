@@ -25,7 +25,7 @@ pub(super) use heads::{DEFAULT_HEAD_SECONDS, Heads};
 pub(super) use open_files::raise_open_files;
 pub(super) use tunnels::{Permit, Tunnels};
 
-use crate::gateway::metrics::Metrics;
+use crate::gateway::watch::metrics::Metrics;
 use crate::handshake::request::MaxSize;
 
 /// Most tunnels at once, when nothing else is asked for.
@@ -204,7 +204,7 @@ pub(super) mod tests {
     use super::*;
 
     /// The right to some tunnel.
-    pub(in crate::gateway) fn permit() -> Permit {
+    pub(crate) fn permit() -> Permit {
         let limits = Limits::new(&Wanted::default(), None);
         limits.tunnels.admit(IpAddr::from([127, 0, 0, 1]), None).unwrap()
     }

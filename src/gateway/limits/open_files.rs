@@ -12,7 +12,7 @@ const HANDSHAKES_PART: u64 = 4;
 
 /// Raises the limit of open files as far as this process may. Daemons are started with a low one for the sake of
 /// programs that use `select(2)`, which this one doesn't.
-pub(in crate::gateway) fn raise_open_files() -> Option<u64> {
+pub(crate) fn raise_open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         // Without the right to, the limit stays what it is.

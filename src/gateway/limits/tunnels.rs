@@ -10,7 +10,7 @@ use super::{Client, Counts, Kind};
 use crate::refusal::Refusal;
 
 /// The tunnels that are open or being opened.
-pub(in crate::gateway) struct Tunnels {
+pub(crate) struct Tunnels {
     pub(super) most: usize,
     pub(super) most_per_client: usize,
     pub(super) most_per_user: usize,
@@ -26,7 +26,7 @@ struct Held {
 }
 
 /// The right to one tunnel. Dropping it gives the place to the next.
-pub(in crate::gateway) struct Permit {
+pub(crate) struct Permit {
     tunnels: Arc<Tunnels>,
     client: Client,
     user: Option<Arc<str>>,
@@ -41,7 +41,7 @@ impl Tunnels {
     ///
     /// # Errors
     /// [`Refusal::Limit`], when there is none.
-    pub(in crate::gateway) fn admit(self: &Arc<Self>, ip: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {
+    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {
         let client = Client::of(ip);
         let mut held = self.held();
         let of_client = held.by_client.get(&client).copied().unwrap_or_default();
@@ -66,7 +66,7 @@ impl Tunnels {
     }
 
     /// Whether there is no place left for anyone.
-    pub(in crate::gateway) fn are_all_taken(&self) -> bool {
+    pub(crate) fn are_all_taken(&self) -> bool {
         self.held().all >= self.most
     }
 

@@ -1,0 +1,109 @@
+//! `~/.kohakuriver/auth.json`, in the shape that KohakuRiver's Python CLI reads and writes.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::api::{NewToken, User};
+use crate::failure::Failure;
+use crate::secret::Token;
+use crate::settings;
+use crate::ssh::user_file::UserFile;
+
+/// Only for its owner.
+const MODE: u32 = 0o600;
+
+pub(crate) struct AuthFile {
+    path: PathBuf,
+}
+
+impl AuthFile {
+    pub(crate) fn of_user() -> Result<Self, Failure> {
+        let path = settings::auth_path();
+        path.map(|path| Self { path })
+            .ok_or_else(|| Failure::new("cannot tell where your home directory is").hint("set HOME"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Stores the token of `user`. What stood there before stays when it can't be.
+    pub(crate) fn store(&self, token: &Token, user: &User) -> Result<(), Failure> {
+        self.write(json!({ "token": token.expose(), "username": user.name, "role": user.role.name() }))
+    }
+
+    /// [`AuthFile::store`] of a token that was made by a log-in, with what revokes it.
+    pub(crate) fn store_new(&self, new: &NewToken, user: &User) -> Result<(), Failure> {
+        self.write(json!({
+            "token": new.token.expose(), "token_id": new.id, "token_name": new.name,
+            "username": user.name, "role": user.role.name(),
+        }))
+    }
+
+    /// The number that the stored token is revoked by, when it was made by a log-in.
+    pub(crate) fn token_id(&self) -> Option<u64> {
+        let value: Value = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
+        value["token_id"].as_u64()
+    }
+
+    /// Whether there was one.
+    pub(crate) fn remove(&self) -> Result<bool, Failure> {
+        match fs::remove_file(&self.path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Failure::new(format!("cannot remove {}", self.path.display())).because(&error)),
+        }
+    }
+
+    fn write(&self, value: Value) -> Result<(), Failure> {
+        let cannot = || {
+            Failure::new(format!("cannot store the token in {}", self.path.display()))
+                .hint("the token can be given in KOHAKURIVER_TOKEN instead")
+        };
+        if let Some(folder) = self.path.parent() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|error| cannot().because(&error))?;
+        }
+        // The new content gets the old file's mode, and must not be readable for a moment.
+        match fs::set_permissions(&self.path, Permissions::from_mode(MODE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot().because(&error)),
+            _ => {}
+        }
+        let file = UserFile::read(&self.path).map_err(|error| cannot().because(&error))?;
+        file.replace(format!("{value:#}\n").as_bytes()).map_err(|error| cannot().because(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Role;
+
+    #[test]
+    fn the_shapes_of_the_python_cli_and_closed_to_others() {
+        let folder = std::env::temp_dir().join(format!("kohakuriver-auth-{}", std::process::id()));
+        let file = AuthFile { path: folder.join(".kohakuriver/auth.json") };
+        let user = User { name: "alice".into(), role: Role::User };
+        let token = Token::new("5ekr1t").unwrap();
+        let read = || -> Value { serde_json::from_slice(&fs::read(file.path()).unwrap()).unwrap() };
+        let mode = || fs::metadata(file.path()).unwrap().permissions().mode() & 0o777;
+        file.store(&token, &user).unwrap();
+        assert_eq!(read(), json!({ "token": "5ekr1t", "username": "alice", "role": "user" }));
+        assert_eq!((mode(), file.token_id()), (0o600, None));
+
+        fs::set_permissions(file.path(), Permissions::from_mode(0o644)).unwrap();
+        file.store_new(&NewToken { token, id: 7, name: "laptop".into() }, &user).unwrap();
+        let expected = json!({
+            "token": "5ekr1t", "token_id": 7, "token_name": "laptop", "username": "alice", "role": "user"
+        });
+        assert_eq!((read(), mode(), file.token_id()), (expected, 0o600, Some(7)));
+        assert!(Token::from_auth_file(file.path()).unwrap().is_some());
+        assert!(file.remove().unwrap());
+        assert!(!file.remove().unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,66 @@
+//! `kohakuriver auth status`: who the user is to the Host. Of the token, only where it came from.
+
+use serde_json::json;
+
+use crate::api::ApiError;
+use crate::cli::auth::file::AuthFile;
+use crate::cli::host::{ask_host, client};
+use crate::cli::ui;
+use crate::failure::Failure;
+use crate::refusal::Refusal;
+use crate::settings::{Settings, env_vars, load_token, process_environment};
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The exit status is 1 when the Host wants a login and there is none that it knows. The JSON has the keys host_api, users \
+(whether the Host has any), logged_in, username, role and token_source; null stands where there is no value.")]
+pub(crate) struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    let base = settings.api_url();
+    let has_token = load_token()?.is_some();
+    let source = match process_environment(env_vars::KOHAKURIVER_TOKEN) {
+        _ if !has_token => None,
+        Some(_) => Some(env_vars::KOHAKURIVER_TOKEN.to_owned()),
+        None => Some(AuthFile::of_user()?.path().display().to_string()),
+    };
+    let client = client(settings)?;
+    let (users, user) = ask_host(settings, async {
+        match client.user().await {
+            Ok(user) => Ok((user.is_some(), user)),
+            Err(ApiError::Refusal(Refusal::TokenNeeded)) => Ok((true, None)),
+            Err(error) => Err(error.failure("cannot ask the Host who you are")),
+        }
+    })?;
+    let (name, role) = user.map(|user| (user.name, user.role.to_string())).unzip();
+    if arguments.json {
+        ui::print(&ui::json(&json!({
+            "host_api": base, "users": users, "logged_in": name.is_some(), "username": name, "role": role,
+            "token_source": source,
+        })))?;
+    } else {
+        let who = match &name {
+            Some(name) => name.clone(),
+            None if users => "nobody: not logged in".to_owned(),
+            None => "everybody: the Host has no users".to_owned(),
+        };
+        ui::print(&ui::fields(&[
+            ("Host API", base),
+            ("User", who),
+            ("Role", role.unwrap_or_default()),
+            ("Token from", source.clone().unwrap_or_default()),
+        ]))?;
+    }
+    if users && name.is_none() {
+        let failure = Failure::new("you are not logged in").hint("log in with `kohakuriver auth login`");
+        return Err(match source {
+            Some(source) => failure.cause(format!("the Host does not know the token from {source}")),
+            None => failure.cause("there is no token"),
+        });
+    }
+    Ok(())
+}

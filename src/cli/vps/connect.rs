@@ -1,0 +1,170 @@
+//! `kohakuriver vps connect`: look the VPS up, then become ssh.
+//!
+//! Whatever can be known to be wrong is said before ssh starts, by the Host's word or by a look at the key file. On
+//! success nothing is printed: the terminal is ssh's from its first byte. The tunnel itself is the helper's work,
+//! which ssh starts. With `--diagnose`, ssh is a child instead, and its failure is looked into.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use crate::api::{ApiError, locate, refused};
+use crate::cli::doctor::diagnose;
+use crate::cli::host::{ask_host, client, vps_ref};
+use crate::cli::route::{home, no_ssh, route, ssh_program, unusable};
+use crate::cli::ui;
+use crate::cli::vps_cache;
+use crate::failure::Failure;
+use crate::refusal::Refusal;
+use crate::seconds;
+use crate::settings::{Flags, Settings};
+use crate::ssh::command::SshCommand;
+use crate::ssh::keys;
+use crate::ssh::quote::shell_line;
+use crate::target::{TaskId, VpsRef};
+
+#[derive(clap::Args, Debug, Default)]
+#[command(after_help = "\
+Without --key, ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> is used if it exists, else ssh's agent and \
+defaults. What stands behind `--` is ssh's, as if it stood behind the host name:
+
+  kohakuriver vps connect 7323718749301768192 -- -L 8888:localhost:8888
+  kohakuriver vps connect trainer -- -t htop")]
+pub(crate) struct Arguments {
+    /// Task id or name of the VPS
+    #[arg(value_name = "VPS", add = vps_cache::candidates())]
+    vps: String,
+    /// Private key to log in with
+    #[arg(long, short = 'i', value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Login on the VPS [default: root]
+    #[arg(long, short = 'u', value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    user: Option<String>,
+    /// Keep trying while the VPS is starting, for 300 seconds unless told otherwise
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = seconds::DEFAULT_WAIT,
+          value_parser = seconds::parse)]
+    wait: Option<Duration>,
+    /// When ssh fails, look for the cause and name it under ssh's own message
+    #[arg(long, conflicts_with = "dry_run")]
+    diagnose: bool,
+    /// Print the ssh command instead of running it
+    #[arg(long)]
+    dry_run: bool,
+    /// Options and remote command for ssh
+    #[arg(last = true, value_name = "SSH ARGS")]
+    pub(crate) ssh_args: Vec<OsString>,
+}
+
+pub(crate) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let command = command(&Settings::load(flags.clone())?, &arguments)?;
+    let argv = argv(&command)?;
+    if arguments.dry_run {
+        let mut line = shell_line(&argv);
+        line.push("\n");
+        return ui::print_bytes(line.as_bytes()).map(|()| ExitCode::SUCCESS);
+    }
+    prepare_known_hosts(&command.route.known_hosts)?;
+    if arguments.diagnose {
+        let asked = diagnose::Asked { flags, id: command.id, key: arguments.key, user: arguments.user };
+        return diagnose::run(&argv, asked);
+    }
+    Err(become_ssh(&argv))
+}
+
+/// Becomes ssh to a VPS that was just made.
+pub(crate) fn enter(settings: &Settings, id: TaskId, key: Option<PathBuf>) -> Result<(), Failure> {
+    let command = command(settings, &Arguments { vps: id.to_string(), key, ..Arguments::default() })?;
+    let argv = argv(&command)?;
+    prepare_known_hosts(&command.route.known_hosts)?;
+    Err(become_ssh(&argv))
+}
+
+/// The ssh command that `arguments` ask for, once the Host says that the VPS can be reached.
+fn command(settings: &Settings, arguments: &Arguments) -> Result<SshCommand, Failure> {
+    let vps = vps_ref(&arguments.vps)?;
+    let id = ask_host(settings, find(settings, &vps, arguments.wait.is_some()))?;
+    let home = home()?;
+    let ssh = ssh_program().ok_or_else(no_ssh)?;
+    Ok(SshCommand {
+        route: route(settings, &home, Some(&ssh), arguments.wait)?,
+        ssh,
+        id,
+        user: arguments.user.clone(),
+        key: keys::resolve(arguments.key.as_deref(), id, Some(&home))?,
+        ssh_args: arguments.ssh_args.clone(),
+    })
+}
+
+fn argv(command: &SshCommand) -> Result<Vec<OsString>, Failure> {
+    command.argv().map_err(|error| unusable(&error))
+}
+
+/// Returns only when it can't.
+fn become_ssh(argv: &[OsString]) -> Failure {
+    let error = Command::new(&argv[0]).args(&argv[1..]).exec();
+    Failure::new(format!("cannot run {}", argv[0].display())).because(&error)
+}
+
+/// Asks the Host for the VPS; one that can't be reached is a failure that says why. With `wait`, one that is starting
+/// is left to the helper, which goes on asking.
+async fn find(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
+    let client = client(settings)?;
+    let failed = |error: ApiError| error.about(vps, client.base());
+    let found = client.vps(vps).await.map_err(failed)?;
+    let node = client.runner_of(&found).await.map_err(failed)?;
+    match locate(&found, node.as_ref()) {
+        Ok(_) => Ok(found.id),
+        Err(Refusal::Starting(_)) if wait => Ok(found.id),
+        Err(refusal) => Err(refused(&refusal, &found.id.to_string(), client.base())),
+    }
+}
+
+/// Makes sure that ssh finds our known_hosts, closed to others as ssh's own files are.
+fn prepare_known_hosts(path: &Path) -> Result<(), Failure> {
+    let cannot = |error: io::Error| {
+        Failure::new(format!("cannot keep host keys in {}", path.display()))
+            .because(&error)
+            .hint("make the directory writable; without stored host keys nobody would notice a false VPS")
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
+        DirBuilder::new().mode(0o700).create(folder).map_err(cannot)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(cannot(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::ssh::options::known_hosts_path;
+
+    #[test]
+    fn known_hosts_is_made_once_and_closed_to_others() {
+        let home = env::temp_dir().join(format!("kohakuriver-connect-{}", std::process::id()));
+        fs::create_dir(&home).unwrap();
+        let path = known_hosts_path(&home);
+        prepare_known_hosts(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o700, 0o600));
+        fs::write(&path, "kept").unwrap();
+        prepare_known_hosts(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
+        fs::remove_dir_all(&home).unwrap();
+        fs::write(&home, "no directory").unwrap();
+        let failure = prepare_known_hosts(&path).unwrap_err();
+        fs::remove_file(&home).unwrap();
+        assert!(failure.what().contains("kohakuriver_known_hosts"), "{failure:?}");
+    }
+}

@@ -1,0 +1,31 @@
+//! `kohakuriver vps pause` and `vps resume`.
+
+use crate::api::{Freeze, succeeded};
+use crate::cli::denied::runner_failed;
+use crate::cli::host::{ask_host, block_on, client, one_to_change, vps_ref};
+use crate::cli::ui;
+use crate::cli::vps::change::Change;
+use crate::cli::vps_cache;
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    /// Task id or name of the VPS
+    #[arg(value_name = "VPS", add = vps_cache::candidates())]
+    vps: String,
+}
+
+pub(crate) fn run(settings: &Settings, arguments: &Arguments, freeze: Freeze) -> Result<(), Failure> {
+    let wanted = vps_ref(&arguments.vps)?;
+    let client = client(settings)?;
+    let (vps, generation) = ask_host(settings, one_to_change(&client, &wanted))?;
+    let request = client.freeze(generation, vps.id, freeze);
+    let message = block_on(Change::of(freeze.verb(), vps.id).ask(request))?;
+    // A Host says OK as well when its Runner didn't do it.
+    if !succeeded(&message) {
+        return Err(runner_failed(freeze, vps.id, &message, client.base()));
+    }
+    ui::remark(&message);
+    Ok(())
+}

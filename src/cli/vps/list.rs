@@ -1,0 +1,165 @@
+//! `kohakuriver vps list`.
+
+use std::cell::Cell;
+
+use serde_json::{Value, json};
+
+use crate::api::{Node, Vps, ago};
+use crate::cli::host::{client, the_host};
+use crate::cli::table::{Column, table};
+use crate::cli::ui;
+use crate::cli::vps::watch::{self, View, WatchFlags};
+use crate::cli::vps_cache;
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::status::VpsStatus;
+
+/// The columns; a user of 80 sees all but the last three beside a name of any usual length. Whose a VPS is, and since
+/// when, tells it from its like; the SSH port is for a manual connection, and `vps status` has it too.
+const COLUMNS: [Column; 8] = [
+    Column::whole("TASK ID", 0),
+    Column::cut("NAME", 2, 32),
+    Column::whole("STATUS", 1),
+    Column::cut("NODE", 3, 16),
+    Column::whole("SSH PORT", 6),
+    Column::whole("SUBMITTED", 5),
+    Column::whole("BACKEND", 7),
+    Column::cut("OWNER", 4, 16),
+];
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The JSON is an array of what `kohakuriver vps status --json` prints of one. On a narrow terminal, columns are left out; \
+they are all there when stdout is no terminal.")]
+pub(crate) struct Arguments {
+    /// List those that have ended too
+    #[arg(long, short = 'a')]
+    all: bool,
+    #[command(flatten)]
+    watch: WatchFlags,
+}
+
+pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    let client = client(settings)?;
+    // Said at the end: before, it would stand in the middle of what is drawn anew.
+    let left_out = Cell::new(0);
+    watch::show(&arguments.watch, &the_host(settings), async || {
+        let list = client.list(arguments.all).await.map_err(|error| error.failure("cannot list the VPSes"))?;
+        left_out.set(list.unreadable);
+        let list = list.entries;
+        vps_cache::keep(client.base(), &list);
+        if arguments.watch.json {
+            return Ok(View::Json(list.iter().map(as_json).collect()));
+        }
+        if list.is_empty() {
+            return Ok(View::Nothing(nothing(arguments.all).to_owned()));
+        }
+        // They only date the VPSes.
+        let nodes = client.nodes().await.map(|nodes| nodes.entries).unwrap_or_default();
+        let rows: Vec<_> = list.iter().map(|vps| row(vps, &nodes)).collect();
+        Ok(View::Text(table(COLUMNS, &rows, ui::Look::of_stdout())))
+    })?;
+    if let Some(remark) = unreadable_vpses(left_out.get()) {
+        ui::remark(&remark);
+    }
+    Ok(())
+}
+
+/// What is to be said of so many VPSes that the Host tells nothing usable of.
+pub(crate) fn unreadable_vpses(count: usize) -> Option<String> {
+    ui::unreadable(count, ["VPS", "VPSes"])
+}
+
+fn nothing(all: bool) -> &'static str {
+    if all { "there is no VPS" } else { "no VPS is up; `kohakuriver vps list --all` lists those that have ended too" }
+}
+
+fn row(vps: &Vps, nodes: &[Node]) -> [String; 8] {
+    let submitted = |time: &String| ui::ago(ago(time, nodes)).unwrap_or_else(|| ui::time(time));
+    [
+        vps.id.to_string(),
+        vps.name.clone().unwrap_or_default(),
+        vps.status.to_string(),
+        vps.node.clone().unwrap_or_default(),
+        ssh_port(vps).map(|port| port.to_string()).unwrap_or_default(),
+        vps.submitted_at.as_ref().map(submitted).unwrap_or_default(),
+        vps.backend.clone().unwrap_or_default(),
+        vps.owner.clone().unwrap_or_default(),
+    ]
+}
+
+/// The port that sshd is on. Before a VPS runs, a Host gives a placeholder, and afterwards the one it had.
+pub(crate) fn ssh_port(vps: &Vps) -> Option<u16> {
+    let up = matches!(vps.status, VpsStatus::Running | VpsStatus::Paused);
+    vps.ssh_port.number().filter(|_| up)
+}
+
+/// A VPS for scripts. The keys are the Host's own; they are all there, whatever the Host left out.
+pub(crate) fn as_json(vps: &Vps) -> Value {
+    json!({
+        "task_id": vps.id.to_string(),
+        "name": vps.name,
+        "status": vps.status.as_str(),
+        "assigned_node": vps.node,
+        "ssh_port": ssh_port(vps),
+        "vps_backend": vps.backend,
+        "owner_username": vps.owner,
+        "submitted_at": vps.submitted_at,
+        "started_at": vps.started_at,
+        "error_message": vps.error_message,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::api::SshPort;
+    use crate::target::TaskId;
+
+    pub(in crate::cli) fn vps(status: VpsStatus) -> Vps {
+        Vps {
+            id: TaskId::parse("7323718749301768192").unwrap(),
+            name: Some("trainer".into()),
+            is_vps: true,
+            status,
+            node: Some("node1".into()),
+            ssh_port: SshPort::At(32768),
+            backend: None,
+            owner: Some("alice".into()),
+            submitted_at: Some("2026-11-23T12:05:53.5".into()),
+            started_at: None,
+            error_message: None,
+            json: Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_row_has_a_port_only_where_sshd_is() {
+        assert_eq!(
+            row(&vps(VpsStatus::Running), &[]),
+            ["7323718749301768192", "trainer", "running", "node1", "32768", "2026-11-23 12:05:53", "", "alice"]
+                .map(str::to_owned)
+        );
+        assert_eq!(row(&vps(VpsStatus::Pending), &[])[4], "");
+        assert_eq!(row(&Vps { ssh_port: SshPort::None, ..vps(VpsStatus::Running) }, &[])[4], "");
+    }
+
+    #[test]
+    fn json_has_every_key_and_ids_as_strings() {
+        assert_eq!(
+            as_json(&vps(VpsStatus::Paused)),
+            json!({
+                "task_id": "7323718749301768192",
+                "name": "trainer",
+                "status": "paused",
+                "assigned_node": "node1",
+                "ssh_port": 32768,
+                "vps_backend": null,
+                "owner_username": "alice",
+                "submitted_at": "2026-11-23T12:05:53.5",
+                "started_at": null,
+                "error_message": null,
+            })
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! A key pair for a new VPS, made here: the private half never leaves this machine.
+//!
+//! It is made under a name of its own, since a VPS has no id before it exists, and gets its right name afterwards.
+//! Nothing is ever written over. What was made and not used is taken away again, unless the Host may know the public
+//! half.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use crate::cli::search_path::find_all;
+use crate::failure::Failure;
+use crate::ssh::authorized_key;
+use crate::target::TaskId;
+use crate::text::excerpt_bytes;
+
+/// Most bytes of a public key's file that are read.
+const MAX_FILE: u64 = 16 * 1024;
+
+/// A key pair that no VPS has yet.
+pub(crate) struct NewKey {
+    /// The private half; the public one is beside it, with `.pub`.
+    path: PathBuf,
+    /// Whether it goes when this does.
+    in_use: bool,
+}
+
+impl NewKey {
+    /// Makes one in `~/.ssh`.
+    pub(crate) fn make(home: &Path) -> Result<Self, Failure> {
+        let folder = home.join(".ssh");
+        if !folder.is_dir() {
+            let made = DirBuilder::new().mode(0o700).create(&folder);
+            made.map_err(|error| Failure::new(format!("cannot make {}", folder.display())).because(&error))?;
+        }
+        let keygen = find_all("ssh-keygen", std::env::var_os("PATH").as_deref()).into_iter().next();
+        let keygen = keygen.ok_or_else(|| {
+            Failure::new("there is no `ssh-keygen` on PATH")
+                .hint("install OpenSSH's client: `sudo apt install openssh-client`")
+        })?;
+        let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let path = folder.join(format!("id-kohakuriver-new-{}-{moment}", std::process::id()));
+        let key = Self { path, in_use: false };
+        let output = Command::new(&keygen)
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "kohakuriver-vps", "-f"])
+            .arg(&key.path)
+            // It asks before it writes over a file; nobody says yes.
+            .stdin(Stdio::null())
+            .output();
+        let failure = || Failure::new(format!("cannot make a key in {}", folder.display()));
+        match output {
+            Ok(output) if output.status.success() => Ok(key),
+            Ok(output) => {
+                let said = [output.stderr, output.stdout].concat();
+                Err(failure().cause(format!("{}: {}", keygen.display(), excerpt_bytes(&said))))
+            }
+            Err(error) => Err(failure().because(&error)),
+        }
+    }
+
+    /// The line that the Host is sent.
+    pub(crate) fn public_half(&self) -> Result<String, Failure> {
+        read_public_key(&public(&self.path))
+    }
+
+    /// From now on the Host may know it, so it stays.
+    pub(crate) fn is_sent(&mut self) {
+        self.in_use = true;
+    }
+
+    /// The Host surely doesn't know it.
+    pub(crate) fn is_not_sent(&mut self) {
+        self.in_use = false;
+    }
+
+    /// Where it lies, when it stays.
+    pub(crate) fn kept(&self) -> Option<&Path> {
+        self.in_use.then_some(&self.path)
+    }
+
+    /// Gives it the name that `vps connect` looks for: where it is now, and a failure when that is not there.
+    pub(crate) fn belongs_to(&mut self, id: TaskId) -> (PathBuf, Result<(), Failure>) {
+        self.in_use = true;
+        let target = self.path.with_file_name(format!("id-kohakuriver-{id}"));
+        for (from, to) in [(self.path.clone(), target.clone()), (public(&self.path), public(&target))] {
+            if let Err(error) = move_beside(&from, &to) {
+                let failure = Failure::new(format!("the key of VPS {id} could not be moved to {}", to.display()));
+                let hint = format!("it lies in {}; name it with --key when you connect", self.path.display());
+                return (self.path.clone(), Err(failure.because(&error).hint(hint)));
+            }
+            if from == self.path {
+                self.path.clone_from(&target);
+            }
+        }
+        (target, Ok(()))
+    }
+}
+
+impl Drop for NewKey {
+    fn drop(&mut self) {
+        if !self.in_use {
+            for path in [public(&self.path), self.path.clone()] {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn public(private: &Path) -> PathBuf {
+    let mut path = private.as_os_str().to_owned();
+    path.push(".pub");
+    path.into()
+}
+
+/// A rename that writes over nothing.
+fn move_beside(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) => {}
+        // A file system without links.
+        Err(_) if !to.exists() => return fs::rename(from, to),
+        Err(error) => return Err(error),
+    }
+    fs::remove_file(from)
+}
+
+/// The public key in a file, fit to be sent.
+pub(crate) fn read_public_key(path: &Path) -> Result<String, Failure> {
+    let cannot = || Failure::new(format!("cannot use the public key {}", path.display()));
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
+    read.map_err(|error| cannot().because(&error))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(cannot().cause(format!("it is larger than {MAX_FILE} bytes, which no public key is")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| cannot().cause("it is no text"))?;
+    authorized_key::check(&text).map_err(|error| cannot().because(&error).maybe_hint(error.hint()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn home(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("kohakuriver-new-key-{}-{name}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    fn files(home: &Path) -> Vec<String> {
+        let folder = fs::read_dir(home.join(".ssh")).unwrap();
+        let mut names: Vec<_> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_key_gets_the_name_of_its_vps_and_an_unused_one_goes() {
+        let home = home("name");
+        drop(NewKey::make(&home).unwrap());
+        assert!(files(&home).is_empty());
+        let mut key = NewKey::make(&home).unwrap();
+        assert!(key.public_half().unwrap().starts_with("ssh-ed25519 AAAA"));
+        let (path, moved) = key.belongs_to(TaskId::parse("42").unwrap());
+        drop(key);
+        moved.unwrap();
+        assert_eq!(files(&home), ["id-kohakuriver-42", "id-kohakuriver-42.pub"]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(home.join(".ssh")).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::remove_dir_all(&home).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_written_over_and_the_key_not_lost() {
+        let home = home("there");
+        fs::create_dir(home.join(".ssh")).unwrap();
+        for there in ["id-kohakuriver-42", "id-kohakuriver-43.pub"] {
+            fs::write(home.join(".ssh").join(there), "mine").unwrap();
+        }
+        for id in ["42", "43"] {
+            let mut key = NewKey::make(&home).unwrap();
+            let sent = key.public_half().unwrap();
+            let (path, moved) = key.belongs_to(TaskId::parse(id).unwrap());
+            drop(key);
+            assert!(format!("{:?}", moved.unwrap_err()).contains(path.to_str().unwrap()));
+            let made = Command::new("ssh-keygen").args(["-y", "-f"]).arg(&path).output().unwrap();
+            assert_eq!(String::from_utf8(made.stdout).unwrap().trim(), sent);
+        }
+        for there in ["id-kohakuriver-42", "id-kohakuriver-43.pub"] {
+            assert_eq!(fs::read_to_string(home.join(".ssh").join(there)).unwrap(), "mine");
+        }
+        fs::remove_dir_all(&home).unwrap();
+    }
+}

@@ -1,0 +1,185 @@
+//! The flags that say what a new VPS shall be. Pure: words in, an [`Order`] out; the key is put in later.
+
+use crate::api::{Access, Machine, Order, Placement};
+use crate::failure::Failure;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct OrderFlags {
+    /// Name of the VPS
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    name: Option<String>,
+    /// Run on this Runner, on this NUMA node of it, with these of its GPUs
+    #[arg(long, short = 't', value_name = "NODE[:NUMA][::GPU,...]", value_parser = placement)]
+    target: Option<Placement>,
+    /// CPU cores [default: the Host's, 1]
+    #[arg(long, short = 'c', value_name = "NUMBER")]
+    cores: Option<u32>,
+    /// Memory, as 512M or 16G
+    #[arg(long, short = 'm', value_name = "SIZE", value_parser = bytes)]
+    memory: Option<u64>,
+    /// Start from this environment of the Host [default: the Host's]
+    #[arg(long, value_name = "NAME", conflicts_with = "image")]
+    container: Option<String>,
+    /// Start from this image of a registry
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// A container or a virtual machine
+    #[arg(long, value_name = "docker|qemu", value_parser = ["docker", "qemu"], default_value = "docker", hide_possible_values = true)]
+    backend: String,
+    /// Image of the virtual machine, by the Host's name for it
+    #[arg(long, value_name = "NAME")]
+    vm_image: Option<String>,
+    /// Disk of the virtual machine, as 50G
+    #[arg(long, value_name = "SIZE", value_parser = disk_size)]
+    vm_disk_size: Option<String>,
+    /// Memory of the virtual machine, as 8G
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    vm_memory: Option<u64>,
+    /// Mount a folder of the Runner; only an older Host takes it
+    #[arg(long, value_name = "FOLDER:FOLDER[:ro]", value_parser = mount)]
+    mount: Vec<String>,
+    /// Give the container the Runner's devices and powers; only an older Host takes it
+    #[arg(long)]
+    privileged: bool,
+}
+
+impl OrderFlags {
+    /// The order, with nobody's key yet.
+    pub(crate) fn order(self) -> Result<Order, Failure> {
+        let machine = Machine {
+            image: self.vm_image,
+            disk_size: self.vm_disk_size,
+            memory_mib: self.vm_memory.map(|bytes| bytes.div_ceil(1 << 20)),
+        };
+        let is_machine = self.backend == "qemu";
+        if !is_machine && machine != Machine::default() {
+            return Err(Failure::usage("--vm-image, --vm-disk-size and --vm-memory are a virtual machine's")
+                .hint("add `--backend qemu`"));
+        }
+        let container = [self.container.is_some(), self.image.is_some(), self.privileged, !self.mount.is_empty()];
+        if is_machine && container.contains(&true) {
+            return Err(Failure::usage("--container, --image, --mount and --privileged are a container's")
+                .hint("name a virtual machine's image with `--vm-image`"));
+        }
+        Ok(Order {
+            name: self.name,
+            cores: self.cores,
+            memory_bytes: self.memory,
+            target: self.target,
+            container: self.container,
+            image: self.image,
+            access: Access::Terminals,
+            machine: is_machine.then_some(machine),
+            mounts: self.mount,
+            privileged: self.privileged,
+        })
+    }
+}
+
+/// `node`, `node:1`, `node::0,2` or `node:1::0,2`.
+fn placement(text: &str) -> Result<Placement, &'static str> {
+    const WRONG: &str = "write it as NODE, NODE:NUMA, NODE::GPU,GPU or NODE:NUMA::GPU,GPU";
+    let (place, gpus) = match text.split_once("::") {
+        Some((place, gpus)) => (place, Some(gpus)),
+        None => (text, None),
+    };
+    let (node, numa) = match place.split_once(':') {
+        Some((node, numa)) => (node, Some(number(numa).ok_or(WRONG)?)),
+        None => (place, None),
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if node.is_empty() || !node.chars().all(fits) {
+        return Err(WRONG);
+    }
+    let gpus = gpus.map_or(Some(Vec::new()), |gpus| gpus.split(',').map(number).collect());
+    Ok(Placement { node: node.to_owned(), numa, gpus: gpus.ok_or(WRONG)? })
+}
+
+fn number(text: &str) -> Option<u32> {
+    if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+/// A number of bytes, or of K, M, G or T of them (1024 each), with or without a `B` or `iB` behind it.
+fn bytes(text: &str) -> Result<u64, &'static str> {
+    const WRONG: &str = "give a size above 0, as 512M or 16G";
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.to_ascii_uppercase();
+    let shift = match unit.strip_suffix("IB").or_else(|| unit.strip_suffix('B')).unwrap_or(&unit) {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(WRONG),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    // A Host keeps it in a signed integer.
+    bytes.filter(|&bytes| bytes > 0 && bytes <= i64::MAX as u64).ok_or(WRONG)
+}
+
+/// As qemu's tools take it.
+fn disk_size(text: &str) -> Result<String, &'static str> {
+    let (number, unit) = text.split_at(text.len() - usize::from(text.ends_with(['M', 'G', 'T'])));
+    let fits = unit.len() == 1 && number.parse::<u32>().is_ok_and(|number| number > 0) && !number.starts_with('+');
+    if fits { Ok(text.to_owned()) } else { Err("give a size as 50G") }
+}
+
+fn mount(text: &str) -> Result<String, &'static str> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let folders = parts.len() >= 2 && parts[..2].iter().all(|part| part.starts_with('/'));
+    let options = parts.get(2).is_none_or(|options| matches!(*options, "ro" | "rw"));
+    if folders && options && parts.len() <= 3 {
+        Ok(text.to_owned())
+    } else {
+        Err("write it as /FOLDER/OF/THE/RUNNER:/FOLDER/OF/THE/VPS, with or without `:ro` behind it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_it_shall_run() {
+        let place = |node: &str, numa, gpus: &[u32]| Placement { node: node.into(), numa, gpus: gpus.to_vec() };
+        for (text, expected) in [
+            ("node1", place("node1", None, &[])),
+            ("gpu-1.lab:0", place("gpu-1.lab", Some(0), &[])),
+            ("node1::0,3", place("node1", None, &[0, 3])),
+            ("node1:1::2", place("node1", Some(1), &[2])),
+        ] {
+            assert_eq!(placement(text), Ok(expected), "{text}");
+        }
+        for text in
+            ["", ":0", "node1:", "node1:x", "node1::", "node1::x", "node1::0,", "node1:0:1", "a b", "n;id", "n:+1"]
+        {
+            assert!(placement(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, expected) in [
+            ("512M", 512 << 20),
+            ("16G", 16 << 30),
+            ("1GiB", 1 << 30),
+            ("2gb", 2 << 30),
+            ("4096", 4096),
+            ("1T", 1 << 40),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "0", "G", "-1G", "1.5G", "16X", "99999999T", "9223372036854775808"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+        assert!(disk_size("50G").is_ok() && disk_size("512M").is_ok());
+        for text in ["", "G", "50", "50g", "+5G", "0G", "5G;id"] {
+            assert!(disk_size(text).is_err(), "{text}");
+        }
+        assert!(mount("/data:/data").is_ok() && mount("/data:/mnt/data:ro").is_ok());
+        for text in ["", "/data", "data:/data", "/a:b", "/a:/b:exec", "/a:/b:ro:x"] {
+            assert!(mount(text).is_err(), "{text}");
+        }
+    }
+}

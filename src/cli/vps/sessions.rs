@@ -1,0 +1,279 @@
+//! `kohakuriver vps sessions`: who is connected to what, as the gateway tells it on its admin address.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::api::{Admin, ApiError, Tunnel};
+use crate::cli::host::{ask_host, block_on, client, vps_ref};
+use crate::cli::progress;
+use crate::cli::table::{Column, table};
+use crate::cli::ui;
+use crate::cli::ui::Look;
+use crate::cli::vps::watch::{self, View, WatchFlags};
+use crate::failure::Failure;
+use crate::settings::{ADMIN_FORM, ProxyAddress, Settings};
+use crate::target::{TaskId, VpsRef};
+
+const ID: Column = Column::whole("ID", 0);
+const VPS: Column = Column::whole("VPS", 1);
+const USER: Column = Column::cut("USER", 2, 16);
+const SINCE: Column = Column::whole("SINCE", 3);
+// The address tells apart who has no name, and goes before what was carried: USER is there where the Host has users.
+const CLIENT: Column = Column::whole("CLIENT", 8);
+const NODE: Column = Column::cut("NODE", 9, 16);
+
+/// The columns of one look.
+const COLUMNS: [Column; 8] = [ID, USER, VPS, SINCE, Column::whole("UP", 5), Column::whole("DOWN", 4), NODE, CLIENT];
+
+/// The columns of `--watch`, which is there to see how much moves now.
+const WATCHED_COLUMNS: [Column; 10] = [
+    ID,
+    USER,
+    VPS,
+    SINCE,
+    Column::whole("UP", 7),
+    Column::whole("UP/S", 5),
+    Column::whole("DOWN", 6),
+    Column::whole("DOWN/S", 4),
+    NODE,
+    CLIENT,
+];
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The gateway is asked on its admin address: port 8003 of the Host, unless --admin, KOHAKURIVER_GATEWAY_ADMIN or \
+`gateway_admin` in config.json says otherwise. By default a gateway answers there on its own machine only.
+
+The JSON is an array of objects with the keys id, user, client, protocol (connect or line), task_id (a string), node, \
+opened (RFC 3339, UTC), seconds, bytes_up (from the client to the VPS) and bytes_down; user is null without \
+authentication. With --watch, each line is one such array.")]
+pub(crate) struct Arguments {
+    /// Show the sessions of this VPS only
+    #[arg(value_name = "VPS")]
+    vps: Option<String>,
+    #[command(flatten)]
+    watch: WatchFlags,
+    /// End the session with this ID
+    #[arg(long, value_name = "ID", conflicts_with_all = ["vps", "json", "watch"])]
+    end: Option<u64>,
+    /// Admin address of the gateway [default: port 8003 of the Host]
+    #[arg(long, value_name = "HOST[:PORT]",
+          value_parser = |typed: &str| typed.parse::<ProxyAddress>().map_err(|_| ADMIN_FORM))]
+    pub(crate) admin: Option<ProxyAddress>,
+}
+
+pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    let base = settings.gateway_admin_url();
+    let admin = Admin::new(&base).map_err(|error| Failure::usage(format!("cannot ask {base}")).because(&error))?;
+    let gateway = Gateway { admin, settings };
+    let whom = format!("the gateway at {base}");
+    if let Some(id) = arguments.end {
+        return block_on(progress::while_asking(&whom, gateway.end(id)));
+    }
+    let vps = match &arguments.vps {
+        Some(typed) => Some(ask_host(settings, find(settings, &vps_ref(typed)?))?),
+        None => None,
+    };
+    let last = RefCell::new(None);
+    watch::show(&arguments.watch, &whom, async || {
+        let mut tunnels = gateway.tunnels().await?;
+        tunnels.retain(|tunnel| vps.is_none_or(|vps| vps == tunnel.vps));
+        let before: Option<Sample> = last.replace(Some(Sample::of(&tunnels)));
+        Ok(if arguments.watch.json {
+            View::Json(tunnels.iter().map(|tunnel| tunnel.json.clone()).collect())
+        } else if tunnels.is_empty() {
+            View::Nothing(format!("nobody is connected{}", vps.map(|vps| format!(" to VPS {vps}")).unwrap_or_default()))
+        } else if arguments.watch.goes_on() {
+            let now = Instant::now();
+            let rates = |tunnel: &Tunnel| before.as_ref().map(|before| before.rates(tunnel, now));
+            View::Text(watched_table(&tunnels, rates, Look::of_stdout()))
+        } else {
+            View::Text(once_table(&tunnels, Look::of_stdout()))
+        })
+    })
+}
+
+/// The id of the VPS that is asked for; a Host need not be there for one.
+async fn find(settings: &Settings, vps: &VpsRef) -> Result<TaskId, Failure> {
+    match vps {
+        VpsRef::Id(id) => Ok(*id),
+        VpsRef::Name(name) => {
+            let client = client(settings)?;
+            client.id_of(name).await.map_err(|error| error.about(vps, client.base()))
+        }
+    }
+}
+
+struct Gateway<'s> {
+    admin: Admin,
+    settings: &'s Settings,
+}
+
+impl Gateway<'_> {
+    async fn end(&self, id: u64) -> Result<(), Failure> {
+        let what = format!("cannot end session {id}");
+        if self.admin.end(id).await.map_err(|error| self.failure(&error, &what))? {
+            ui::remark(&format!("session {id} is ended"));
+            return Ok(());
+        }
+        Err(Failure::new(what)
+            .cause("the gateway has no such session")
+            .hint("see which are open with `kohakuriver vps sessions`"))
+    }
+
+    async fn tunnels(&self) -> Result<Vec<Tunnel>, Failure> {
+        self.admin.tunnels().await.map_err(|error| self.failure(&error, "cannot list the sessions"))
+    }
+
+    fn failure(&self, error: &ApiError, what: &str) -> Failure {
+        self.admin.failure(error, what, &self.settings.host.value)
+    }
+}
+
+/// What was carried at some moment.
+struct Sample {
+    at: Instant,
+    bytes: HashMap<u64, (u64, u64)>,
+}
+
+impl Sample {
+    fn of(tunnels: &[Tunnel]) -> Self {
+        let bytes = tunnels.iter().map(|tunnel| (tunnel.id, (tunnel.bytes_up, tunnel.bytes_down))).collect();
+        Self { at: Instant::now(), bytes }
+    }
+
+    /// Bytes a second of `tunnel` since then, up and down. A tunnel that wasn't there began at nothing.
+    fn rates(&self, tunnel: &Tunnel, now: Instant) -> (u64, u64) {
+        let (up, down) = self.bytes.get(&tunnel.id).copied().unwrap_or_default();
+        let seconds = now.duration_since(self.at).as_secs_f64().max(0.001);
+        let rate = |now: u64, then: u64| (now.saturating_sub(then) as f64 / seconds) as u64;
+        (rate(tunnel.bytes_up, up), rate(tunnel.bytes_down, down))
+    }
+}
+
+fn once_table(tunnels: &[Tunnel], look: Look) -> String {
+    table(COLUMNS, &tunnels.iter().map(row).collect::<Vec<_>>(), look)
+}
+
+fn watched_table(tunnels: &[Tunnel], rates: impl Fn(&Tunnel) -> Option<(u64, u64)>, look: Look) -> String {
+    let rows: Vec<_> = tunnels
+        .iter()
+        .map(|tunnel| {
+            let [id, user, vps, since, up, down, node, client] = row(tunnel);
+            let rates = rates(tunnel);
+            let (up_rate, down_rate) = (rate(rates.map(|(up, _)| up)), rate(rates.map(|(_, down)| down)));
+            [id, user, vps, since, up, up_rate, down, down_rate, node, client]
+        })
+        .collect();
+    table(WATCHED_COLUMNS, &rows, look)
+}
+
+fn row(tunnel: &Tunnel) -> [String; 8] {
+    [
+        tunnel.id.to_string(),
+        tunnel.user.clone().unwrap_or_default(),
+        tunnel.vps.to_string(),
+        since(tunnel.seconds),
+        bytes(tunnel.bytes_up),
+        bytes(tunnel.bytes_down),
+        tunnel.node.clone(),
+        tunnel.client.clone(),
+    ]
+}
+
+/// A time as people say it, in its two largest units.
+fn since(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m {}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+/// An amount of bytes in the unit that leaves at most four digits.
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next();
+    // Where it would be rounded to 1024, the next unit says it better.
+    while value >= 1023.95 {
+        let Some(next) = units.next() else { break };
+        (value, unit) = (value / 1024.0, Some(next));
+    }
+    format!("{value:.1} {}", unit.unwrap_or(&""))
+}
+
+/// Nothing before there are two samples.
+fn rate(count: Option<u64>) -> String {
+    count.map(|count| format!("{}/s", bytes(count))).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::admin_tests::listed;
+    use serde_json::json;
+    use std::time::Duration;
+
+    #[test]
+    fn a_table_for_people() {
+        let tunnels = [
+            listed(json!({ "bytes_down": 123_456_789 })),
+            listed(json!({ "id": 12, "user": null, "seconds": 90_061 })),
+        ];
+        assert_eq!(
+            once_table(&tunnels, Look::PLAIN),
+            "ID  USER   VPS                  SINCE  UP   DOWN       NODE   CLIENT\n\
+             7   alice  7323718749301768192  1m 1s  3 B  117.7 MiB  node1  10.0.0.9:51234\n\
+             12  -      7323718749301768192  1d 1h  3 B  5 B        node1  10.0.0.9:51234\n"
+        );
+    }
+
+    #[test]
+    fn rates_are_those_since_the_last_look() {
+        let before = Sample::of(&[listed(json!({ "bytes_up": 1000, "bytes_down": 0 }))]);
+        let later = before.at + Duration::from_secs(2);
+        let now = listed(json!({ "bytes_up": 5000, "bytes_down": 4096 }));
+        assert_eq!(before.rates(&now, later), (2000, 2048));
+        let new = listed(json!({ "id": 8, "bytes_up": 4, "bytes_down": 0 }));
+        assert_eq!(before.rates(&new, later), (2, 0));
+        let shown = watched_table(std::slice::from_ref(&now), |_| Some((2000, 2048)), Look::PLAIN);
+        assert!(shown.contains("4.9 KiB  2.0 KiB/s  4.0 KiB  2.0 KiB/s"), "{shown}");
+        let shown = watched_table(&[now], |_| None, Look::PLAIN);
+        assert!(shown.contains("4.9 KiB  -     4.0 KiB  -"), "{shown}");
+    }
+
+    #[test]
+    fn times_and_amounts_as_people_say_them() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m 0s"),
+            (3599, "59m 59s"),
+            (3600, "1h 0m"),
+            (86_399, "23h 59m"),
+            (86_400, "1d 0h"),
+            (1_000_000, "11d 13h"),
+        ] {
+            assert_eq!(since(seconds), expected);
+        }
+        for (count, expected) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (1_048_576, "1.0 MiB"),
+            (1 << 40, "1.0 TiB"),
+            (u64::MAX, "16384.0 PiB"),
+        ] {
+            assert_eq!(bytes(count), expected);
+        }
+    }
+}

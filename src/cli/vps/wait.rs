@@ -1,0 +1,157 @@
+//! Waiting until a VPS takes ssh connections.
+//!
+//! The Host is asked how the VPS is until it runs; then the helper opens a tunnel, as it does for ssh, and the VPS is
+//! up when the first byte of its sshd has come. The helper also knows how to leave a tunnel without harm to an older
+//! Host, so it is always asked to end and never killed.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::api::{ApiError, Client, locate, refused};
+use crate::cli::interrupt;
+use crate::cli::progress::{Progress, during};
+use crate::cli::route::proxy_program;
+use crate::failure::Failure;
+use crate::refusal::Refusal;
+use crate::settings::Settings;
+use crate::target::{TaskId, VpsRef, authority};
+use crate::text::excerpt_bytes;
+
+pub(crate) use crate::seconds::DEFAULT_WAIT;
+
+/// How often the Host is asked, and sshd.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long one tunnel may take to its first byte, an older Host's 15 s included.
+const TUNNEL_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the helper has to end once it is told to: its farewell to an older Host takes 3 s at most.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Waits until the sshd of VPS `id` answers, with progress on stderr.
+///
+/// # Errors
+/// When it won't by waiting, when `limit` is over, or when the user has had enough.
+pub(crate) async fn until_ssh_answers(
+    settings: &Settings,
+    client: &Client,
+    id: TaskId,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + limit;
+    let mut progress = Progress::new();
+    let waiting = async {
+        let mut looked = during(&format!("looking at VPS {id}"), look(settings, client, id, deadline)).await?;
+        loop {
+            let Some(last) = looked else { return Ok(()) };
+            if Instant::now() + PAUSE >= deadline {
+                return Err(Failure::new(format!("VPS {id} does not answer on SSH yet"))
+                    .cause(last)
+                    .cause(format!("waited for {} s", limit.as_secs()))
+                    .hint(format!("it goes on; get in later with `kohakuriver vps connect {id} --wait`")));
+            }
+            let again = async {
+                sleep(PAUSE).await;
+                look(settings, client, id, deadline).await
+            };
+            looked = progress.beside(&last, again).await?;
+        }
+    };
+    interrupt::unless_raised(waiting).await.unwrap_or_else(|| {
+        Err(Failure::interrupted(format!("no longer waiting for VPS {id}")).hint(format!(
+            "it goes on without us; get in with `kohakuriver vps connect {id} --wait`, end it with `kohakuriver vps stop {id}`"
+        )))
+    })
+}
+
+/// `None` when its sshd has answered, else what it is that takes time.
+async fn look(settings: &Settings, client: &Client, id: TaskId, deadline: Instant) -> Result<Option<String>, Failure> {
+    let about = |error: ApiError| error.about(&VpsRef::Id(id), client.base());
+    let asked = async {
+        let vps = client.vps(&VpsRef::Id(id)).await?;
+        let node = client.runner_of(&vps).await?;
+        Ok((vps, node))
+    };
+    let (vps, node) = match asked.await {
+        // A Host that is busy making a VPS may be slow to tell of it.
+        Err(error @ (ApiError::Timeout { .. } | ApiError::Unreachable { .. })) => return Ok(Some(error.to_string())),
+        found => found.map_err(about)?,
+    };
+    match locate(&vps, node.as_ref()) {
+        Err(refusal @ Refusal::Starting(_)) => {
+            let message = vps.error_message.map(|message| format!(": {message}")).unwrap_or_default();
+            Ok(Some(refusal.title(&id.to_string()) + &message))
+        }
+        Err(refusal) => Err(refused(&refusal, &id.to_string(), client.base())),
+        Ok(_) => Ok(tunnel(settings, id, deadline)
+            .await?
+            .map(|why| format!("VPS {id} runs, its sshd does not answer yet: {why}"))),
+    }
+}
+
+/// Opens a tunnel and leaves it once a byte has come; else says why none came.
+async fn tunnel(settings: &Settings, id: TaskId, deadline: Instant) -> Result<Option<String>, Failure> {
+    let (host, port) = settings.ssh_proxy();
+    let left = deadline.saturating_duration_since(Instant::now()).clamp(PAUSE, TUNNEL_LIMIT);
+    let mut helper = Command::new(proxy_program()?);
+    helper
+        .args([
+            "--proxy",
+            &authority(&host, port),
+            "--connect-timeout",
+            &left.as_secs_f64().to_string(),
+            &id.to_string(),
+        ])
+        // An open stdin that nothing comes from: its end would end the tunnel.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C is ours to hear: the helper is then asked to end, and takes its time for it.
+        .process_group(0);
+    let started = helper.spawn().map_err(|error| Failure::new("cannot run kohakuriver-proxy").because(&error))?;
+    let mut helper = Helper(started);
+    let mut byte = [0];
+    let read = match &mut helper.0.stdout {
+        Some(stdout) => stdout.read(&mut byte).await.unwrap_or(0),
+        None => 0,
+    };
+    if read > 0 {
+        helper.end().await;
+        return Ok(None);
+    }
+    let mut said = Vec::new();
+    if let Some(stderr) = &mut helper.0.stderr {
+        let _ = stderr.read_to_end(&mut said).await;
+    }
+    helper.end().await;
+    let first = said.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let first = excerpt_bytes(first.strip_prefix(b"kohakuriver-proxy: ").unwrap_or(first));
+    Ok(Some(if first.is_empty() { "it closed the connection".to_owned() } else { first }))
+}
+
+/// A helper that is asked to end whatever becomes of us.
+struct Helper(Child);
+
+impl Helper {
+    fn ask_to_end(&self) {
+        if let Some(pid) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+
+    async fn end(&mut self) {
+        self.ask_to_end();
+        let _ = timeout(FAREWELL, self.0.wait()).await;
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.ask_to_end();
+    }
+}

@@ -1,0 +1,495 @@
+//! Real sockets on both sides of real threads.
+
+use super::flow::{Flow, Side, TURN, Turn};
+use super::tunnel::Party;
+use super::*;
+use crate::gateway::carry::session::Sessions;
+use crate::gateway::carry::session::tests::{tunnel as session, tunnel_on as session_on};
+use crate::sys;
+use rustix::event::PollFlags;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// Longer than anything here takes; a test that meets it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A round trip that whoever types would notice, also on a machine that has much else to do.
+const NOTICED: Duration = Duration::from_millis(50);
+/// Most bytes that are moved at once.
+const LARGEST_MOVE: usize = 1024 * 1024;
+
+/// The Runners of tunnels that panic: in their turns, as they arrive, and when an event is noted.
+pub(super) const PANICS: [&str; 3] = ["panics in its turn", "panics as it arrives", "panics at an event"];
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap());
+    let (near, far) = tokio::join!(near, listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+/// What bursts go through.
+#[derive(Clone, Copy)]
+enum Engine {
+    /// A pipe, inside the kernel.
+    Splice,
+    /// The worker's buffer, as where the system has no splice, or no pipe left.
+    Copy,
+}
+
+fn start(engine: Engine, threads: usize, idle_timeout: Option<Duration>) -> Relays {
+    match engine {
+        Engine::Splice => Relays::start(threads, idle_timeout),
+        Engine::Copy => Relays::with(threads, idle_timeout, |_| Pipes::none()),
+    }
+    .unwrap()
+}
+
+/// A client, a VPS, and the relay between them.
+async fn tunnel(engine: Engine, early: &[u8]) -> (TcpStream, TcpStream, Relays) {
+    let relays = start(engine, 1, None);
+    let (client, vps) = another(&relays, &Arc::default(), early).await;
+    (client, vps, relays)
+}
+
+/// One more tunnel of `relays`.
+async fn another(relays: &Relays, sessions: &Arc<Sessions>, early: &[u8]) -> (TcpStream, TcpStream) {
+    let ((client, inner_client), (inner_vps, vps)) = (pair().await, pair().await);
+    carry(relays, (inner_client, inner_vps), First { up: early.to_vec(), down: b"" }, session(sessions, None));
+    (client, vps)
+}
+
+fn carry(relays: &Relays, (client, vps): (TcpStream, TcpStream), first: First, session: OpenSession) {
+    relays.carry(client.into_std().unwrap(), vps.into_std().unwrap(), first, session);
+}
+
+/// Nothing goes before what the two sides say.
+fn nothing() -> First {
+    First { up: Vec::new(), down: b"" }
+}
+
+async fn ends(relays: Relays) {
+    timeout(PATIENCE, relays.none()).await.expect("the tunnel does not end");
+}
+
+async fn rest(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("no end comes").map(|_| bytes)
+}
+
+fn was_reset<T: std::fmt::Debug>(result: io::Result<T>) -> bool {
+    result.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+}
+
+async fn early_bytes_come_first_and_each_end_is_passed_on_alone(engine: Engine) {
+    let (mut client, mut vps, relay) = tunnel(engine, b"early ").await;
+    client.write_all(b"late").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut vps).await.unwrap(), b"early late");
+    // The other direction goes on.
+    vps.write_all(b"answer").await.unwrap();
+    vps.shutdown().await.unwrap();
+    assert_eq!(rest(&mut client).await.unwrap(), b"answer");
+    ends(relay).await;
+}
+
+async fn the_vps_may_end_first(engine: Engine) {
+    let (mut client, mut vps, relay) = tunnel(engine, b"").await;
+    vps.write_all(b"bye").await.unwrap();
+    vps.shutdown().await.unwrap();
+    assert_eq!(rest(&mut client).await.unwrap(), b"bye");
+    client.write_all(b"still here").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut vps).await.unwrap(), b"still here");
+    ends(relay).await;
+}
+
+async fn much_both_ways_at_once_to_slow_readers(engine: Engine) {
+    let data: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let (client, vps, relay) = tunnel(engine, b"").await;
+    let one = |stream: TcpStream| {
+        let data = data.clone();
+        async move {
+            let (mut read, mut write) = stream.into_split();
+            let writer = tokio::spawn(async move {
+                write.write_all(&data).await.unwrap();
+                write.shutdown().await.unwrap();
+            });
+            let mut got = Vec::new();
+            let mut piece = [0; 1000];
+            while let n @ 1.. = read.read(&mut piece).await.unwrap() {
+                got.extend_from_slice(&piece[..n]);
+            }
+            writer.await.unwrap();
+            got
+        }
+    };
+    let (at_client, at_vps) = timeout(PATIENCE, async { tokio::join!(one(client), one(vps)) }).await.unwrap();
+    assert!(at_client == data && at_vps == data);
+    ends(relay).await;
+}
+
+async fn a_reset_is_passed_on_as_one_in_either_direction(engine: Engine) {
+    let (client, mut vps, relay) = tunnel(engine, b"").await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    assert!(was_reset(rest(&mut vps).await));
+    ends(relay).await;
+
+    let (mut client, vps, relay) = tunnel(engine, b"").await;
+    vps.set_zero_linger().unwrap();
+    drop(vps);
+    assert!(was_reset(rest(&mut client).await));
+    ends(relay).await;
+}
+
+/// Sends until nothing more fits between here and there.
+async fn fill(client: &TcpStream) {
+    while let Ok(Ok(())) = timeout(Duration::from_millis(200), client.writable()).await {
+        let _ = client.try_write(&[7; 65536]);
+    }
+}
+
+async fn a_reset_is_noticed_while_the_receiver_takes_nothing(engine: Engine) {
+    let (client, mut vps, relay) = tunnel(engine, b"").await;
+    fill(&client).await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    ends(relay).await;
+    assert!(was_reset(rest(&mut vps).await));
+}
+
+async fn a_client_that_ended_and_is_then_gone_is_noticed_while_idle(engine: Engine) {
+    let (mut client, mut vps, relay) = tunnel(engine, b"").await;
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut vps).await.unwrap(), b"");
+    client.set_zero_linger().unwrap();
+    drop(client);
+    // The VPS says nothing, and doesn't close; the relay waits no longer than it must.
+    ends(relay).await;
+    assert!(vps.write_all(b"x").await.is_err());
+}
+
+async fn a_client_that_waits_for_ever_after_an_end_gets_a_reset(engine: Engine) {
+    let (mut client, vps, relay) = tunnel(engine, b"").await;
+    drop(vps);
+    assert_eq!(rest(&mut client).await.unwrap(), b"");
+    client.write_all(b"hello?").await.unwrap();
+    ends(relay).await;
+    assert!(client.write_all(b"hello?").await.is_err());
+}
+
+async fn what_was_said_before_everything_closed_arrives(engine: Engine) {
+    let (mut client, mut vps, relay) = tunnel(engine, b"").await;
+    vps.write_all(b"last words").await.unwrap();
+    drop(vps);
+    // The client doesn't know yet, and goes on talking to somebody who has left.
+    for _ in 0..20 {
+        if client.write_all(b"hello?").await.is_err() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let mut words = [0; 10];
+    timeout(PATIENCE, client.read_exact(&mut words)).await.unwrap().unwrap();
+    assert_eq!(&words, b"last words");
+    drop(client);
+    ends(relay).await;
+}
+
+async fn bytes_are_counted_each_way(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let sessions = Arc::<Sessions>::default();
+    let ((mut client, inner_client), (inner_vps, mut vps)) = (pair().await, pair().await);
+    let session = session(&sessions, None);
+    let seen = sessions.snapshot().remove(0);
+    carry(&relays, (inner_client, inner_vps), First { up: b"abc".to_vec(), down: b"yes " }, session);
+    let much = vec![7; 3_000_000];
+    let send = async {
+        client.write_all(&much).await.unwrap();
+        client.shutdown().await.unwrap();
+        rest(&mut client).await.unwrap()
+    };
+    let receive = async {
+        let received = rest(&mut vps).await.unwrap();
+        vps.write_all(b"down").await.unwrap();
+        vps.shutdown().await.unwrap();
+        received
+    };
+    let (down, up) = tokio::join!(send, receive);
+    assert!(up.len() == 3_000_003 && down == b"yes down");
+    ends(relays).await;
+    // The gateway's own answer is none of the VPS's bytes.
+    assert_eq!(seen.bytes(), (3_000_003, 4));
+}
+
+async fn a_tunnel_can_be_ended_alone_or_with_all_others(engine: Engine) {
+    let relays = start(engine, 2, None);
+    let sessions = Arc::<Sessions>::default();
+    let (mut first, _vps1) = another(&relays, &sessions, b"").await;
+    let (mut second, mut vps2) = another(&relays, &sessions, b"").await;
+    let (mut third, _vps3) = another(&relays, &sessions, b"").await;
+    assert!(sessions.ask_to_end(1) && !sessions.ask_to_end(4));
+    relays.end_asked();
+    assert_eq!(rest(&mut first).await.unwrap(), b"");
+    vps2.write_all(b"still here").await.unwrap();
+    second.read_exact(&mut [0; 10]).await.unwrap();
+    assert_eq!(relays.count(), 2);
+    relays.end_all(Ending::Stopped);
+    assert_eq!(rest(&mut second).await.unwrap(), b"");
+    assert_eq!(rest(&mut third).await.unwrap(), b"");
+    ends(relays).await;
+}
+
+async fn an_idle_tunnel_is_ended_and_a_busy_one_is_not(engine: Engine) {
+    let timeout = Duration::from_millis(400);
+    let relays = start(engine, 1, Some(timeout));
+    let (mut idle, _idle_vps) = another(&relays, &Arc::default(), b"").await;
+    let (mut busy, mut vps) = another(&relays, &Arc::default(), b"").await;
+    let began = std::time::Instant::now();
+    let talk = async {
+        // Until the idle one is gone, and as long again.
+        while relays.count() == 2 || began.elapsed() < timeout * 3 {
+            busy.write_all(b"x").await.unwrap();
+            vps.read_exact(&mut [0]).await.unwrap();
+        }
+    };
+    let (end, ()) = tokio::join!(rest(&mut idle), talk);
+    assert_eq!(end.unwrap(), b"");
+    assert!(began.elapsed() >= timeout && relays.count() == 1);
+}
+
+async fn what_a_reset_left_in_a_pipe_reaches_nobody(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let sessions = Arc::<Sessions>::default();
+    let much: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 247) as u8).collect();
+    // Has no more to say, and so keeps the thread's pipes there.
+    let mut idle = another(&relays, &sessions, b"").await;
+    send_all(&mut idle, &much).await;
+    for _ in 0..3 {
+        let (reset, mut vps) = another(&relays, &sessions, b"").await;
+        fill(&reset).await;
+        reset.set_zero_linger().unwrap();
+        drop(reset);
+        assert!(was_reset(rest(&mut vps).await));
+        let mut bulk = another(&relays, &sessions, b"").await;
+        send_all(&mut bulk, &much).await;
+    }
+    send_all(&mut idle, &much).await;
+}
+
+/// Sends `much` through a tunnel, and sees it arrive as it is.
+async fn send_all((client, vps): &mut (TcpStream, TcpStream), much: &[u8]) {
+    let mut got = vec![0; much.len()];
+    let both = async { tokio::join!(client.write_all(much), vps.read_exact(&mut got)) };
+    let (sent, read) = timeout(PATIENCE, both).await.expect("the bytes don't come");
+    sent.unwrap();
+    read.unwrap();
+    assert!(got == much);
+}
+
+/// How many tunnels each thread has; the first is that of those who type.
+fn on_threads(relays: &Relays) -> Vec<usize> {
+    relays.threads.iter().map(|thread| thread.inbox.tunnels.load(Ordering::Relaxed)).collect()
+}
+
+async fn typing_beside_bulk_is_answered(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let ended = Arc::<AtomicBool>::default();
+    let mut bulk = Vec::new();
+    for _ in 0..4 {
+        let (client, vps) = another(&relays, &Arc::default(), b"").await;
+        let blocking = |stream: TcpStream| {
+            let stream = stream.into_std().unwrap();
+            stream.set_nonblocking(false).unwrap();
+            stream
+        };
+        let (mut client, mut vps, over) = (blocking(client), blocking(vps), Arc::clone(&ended));
+        // Threads of their own, so that nothing but the relay decides whose turn it is.
+        bulk.push(std::thread::spawn(
+            move || {
+                while !over.load(Ordering::Relaxed) && vps.write_all(&[1; 65536]).is_ok() {}
+            },
+        ));
+        bulk.push(std::thread::spawn(move || while client.read(&mut [0; 65536]).is_ok_and(|n| n > 0) {}));
+    }
+    let (mut client, mut vps) = another(&relays, &Arc::default(), b"").await;
+    let (mut times, mut was_alone) = (Vec::new(), false);
+    for byte in 0..=255 {
+        let start = std::time::Instant::now();
+        client.write_all(&[byte]).await.unwrap();
+        assert_eq!(timeout(PATIENCE, vps.read_u8()).await.unwrap().unwrap(), byte);
+        vps.write_all(&[byte]).await.unwrap();
+        assert_eq!(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap(), byte);
+        times.push(start.elapsed());
+        // Not each time: bulk that is held up by its own ends may look like typing.
+        was_alone |= on_threads(&relays) == [1, 4];
+    }
+    ended.store(true, Ordering::Relaxed);
+    bulk.into_iter().for_each(|thread| thread.join().unwrap());
+    times.sort();
+    let median = times[times.len() / 2];
+    assert!(median < NOTICED && was_alone, "median {median:?}; alone on its thread: {was_alone}");
+}
+
+async fn a_turn_is_bounded(engine: Engine) {
+    let ((client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+    fill(&client).await;
+    let side = |stream: TcpStream| Side::new(stream.into_std().unwrap());
+    let (mut from, mut to) = (side(inner_client), side(inner_vps));
+    from.readable = true;
+    let pipes = if matches!(engine, Engine::Splice) { Pipes::of_one_in(1) } else { Pipes::none() };
+    let mut tools = Tools::new(pipes, Arc::default());
+    let (mut flow, mut moved) = (Flow::behind(Vec::new()), 0);
+    let turn = flow.turn(&mut from, &mut to, &mut tools, &mut moved);
+    assert_eq!(turn, Turn::Unfinished, "of {moved} bytes");
+    assert!((TURN..TURN + LARGEST_MOVE).contains(&moved), "{moved} bytes");
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_room() {
+    let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+    fill(&inner_client).await;
+    // Where much finds no room, a little may.
+    while sys::send(inner_client.as_fd(), b"\x07").is_ok() {}
+    let side = |stream: TcpStream| Side::new(stream.into_std().unwrap());
+    let (mut from, mut to) = (side(inner_vps), side(inner_client));
+    let mut tools = Tools::new(Pipes::none(), Arc::default());
+    let (mut flow, mut moved) = (Flow::answering(b"yes"), 0);
+    assert_eq!(flow.turn(&mut from, &mut to, &mut tools, &mut moved), Turn::Waits);
+    assert!(!to.writable);
+    let taking = tokio::spawn(async move { rest(&mut client).await.unwrap() });
+    while !to.writable {
+        to.writable = sys::poll(&mut [sys::entry(to.stream.as_fd(), PollFlags::OUT)], Some(Instant::now())).unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(flow.turn(&mut from, &mut to, &mut tools, &mut moved), Turn::Waits);
+    drop(to);
+    let taken = taking.await.unwrap();
+    assert!(taken.ends_with(b"\x07yes") && moved == 0, "{moved} bytes, {}", taken[taken.len() - 4..].escape_ascii());
+}
+
+async fn bulk_and_typing_by_turns_go_through_unchanged(engine: Engine) {
+    let relays = start(engine, 2, None);
+    let (mut client, mut vps) = another(&relays, &Arc::default(), b"").await;
+    let much: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 249) as u8).collect();
+    // Not each time: the last bytes of many may come one by one.
+    let mut was_bulk = false;
+    for _ in 0..5 {
+        for byte in 0..20 {
+            client.write_all(&[byte]).await.unwrap();
+            assert_eq!(timeout(PATIENCE, vps.read_u8()).await.unwrap().unwrap(), byte);
+        }
+        assert_eq!(on_threads(&relays), [1, 0, 0], "one that types");
+        for way in [Party::Client, Party::Vps] {
+            let (from, to) = if way == Party::Client { (&mut client, &mut vps) } else { (&mut vps, &mut client) };
+            let mut got = vec![0; much.len()];
+            let (sent, read) =
+                timeout(PATIENCE, async { tokio::join!(from.write_all(&much), to.read_exact(&mut got)) })
+                    .await
+                    .expect("the bytes don't come");
+            sent.unwrap();
+            read.unwrap();
+            assert!(got == much, "{way:?}");
+            was_bulk |= on_threads(&relays)[0] == 0;
+        }
+    }
+    assert!(was_bulk && on_threads(&relays).iter().sum::<usize>() == 1 && relays.count() == 1);
+    client.shutdown().await.unwrap();
+    drop(vps);
+    ends(relays).await;
+}
+
+async fn a_tunnel_that_comes_after_its_end_was_asked_for_ends(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let sessions = Arc::<Sessions>::default();
+    let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+    let session = session(&sessions, None);
+    assert!(sessions.ask_to_end(1));
+    relays.end_asked();
+    carry(&relays, (inner_client, inner_vps), nothing(), session);
+    assert_eq!(rest(&mut client).await.unwrap(), b"");
+
+    relays.end_all(Ending::Stopped);
+    let (mut client, _vps) = another(&relays, &sessions, b"").await;
+    assert_eq!(rest(&mut client).await.unwrap(), b"");
+    ends(relays).await;
+}
+
+/// Waits until so many are carried: the sockets of one that ends go first.
+async fn counts(relays: &Relays, count: usize) {
+    let settled = async {
+        while relays.count() > count {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, settled).await.expect("a session stays");
+}
+
+/// What goes wrong outside of any tunnel costs those that are there.
+async fn a_thread_that_panics_carries_those_that_come_later(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let sessions = Arc::<Sessions>::default();
+    let (mut client, _vps) = another(&relays, &sessions, b"").await;
+    relays.threads[0].inbox.put(Message::Panic);
+    let _ = rest(&mut client).await;
+    counts(&relays, 0).await;
+    assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), 1);
+    let (mut client, mut vps) = another(&relays, &sessions, b"").await;
+    client.write_all(b"later").await.unwrap();
+    timeout(PATIENCE, vps.read_exact(&mut [0; 5])).await.expect("nobody carries it").unwrap();
+}
+
+async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
+    let relays = start(engine, 1, None);
+    let sessions = Arc::<Sessions>::default();
+    let (mut bystander, mut vps) = another(&relays, &sessions, b"").await;
+    for (before, place) in (0..).zip(PANICS) {
+        let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+        carry(&relays, (inner_client, inner_vps), nothing(), session_on(&sessions, place));
+        assert_eq!(rest(&mut client).await.unwrap(), b"", "{place}");
+        counts(&relays, 1).await;
+        assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), before + 1, "{place}");
+    }
+    bystander.write_all(b"still here").await.unwrap();
+    timeout(PATIENCE, vps.read_exact(&mut [0; 10])).await.unwrap().unwrap();
+    assert_eq!(relays.count(), 1);
+}
+
+/// Every test, over either engine.
+macro_rules! over_both_engines {
+    ($($test:ident)*) => {
+        mod splice {
+            $(#[tokio::test] async fn $test() { super::$test(super::Engine::Splice).await })*
+        }
+        mod copy {
+            $(#[tokio::test] async fn $test() { super::$test(super::Engine::Copy).await })*
+        }
+    };
+}
+
+over_both_engines! {
+    a_thread_that_panics_carries_those_that_come_later
+    early_bytes_come_first_and_each_end_is_passed_on_alone
+    the_vps_may_end_first
+    much_both_ways_at_once_to_slow_readers
+    a_reset_is_passed_on_as_one_in_either_direction
+    a_reset_is_noticed_while_the_receiver_takes_nothing
+    a_client_that_ended_and_is_then_gone_is_noticed_while_idle
+    a_client_that_waits_for_ever_after_an_end_gets_a_reset
+    what_was_said_before_everything_closed_arrives
+    bytes_are_counted_each_way
+    a_tunnel_can_be_ended_alone_or_with_all_others
+    an_idle_tunnel_is_ended_and_a_busy_one_is_not
+    what_a_reset_left_in_a_pipe_reaches_nobody
+    typing_beside_bulk_is_answered
+    a_turn_is_bounded
+    bulk_and_typing_by_turns_go_through_unchanged
+    a_tunnel_that_comes_after_its_end_was_asked_for_ends
+    a_panic_ends_its_own_tunnel_alone
+}

@@ -1,0 +1,268 @@
+//! From a Runner's name and a VPS's port to a connected socket.
+//!
+//! Asynchronous, unlike [`crate::dial`], which serves one tunnel in one thread. Both families are tried without
+//! waiting for a dead one (RFC 8305), every resolved address is judged by [`policy`] before it is dialled, and
+//! one deadline holds over all.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::api::Reach;
+use crate::dial::{ATTEMPT_DELAY, interleave};
+use crate::gateway::decide::policy::{self, Denied, Runners};
+use crate::gateway::decide::resolve::{Resolver, Unresolved};
+use crate::refusal::Refusal;
+use crate::sys::{self, Connecting};
+use crate::text::excerpt;
+
+/// How long resolving and connecting may take together, as long as older Hosts have always waited for a Runner.
+const DIAL_LIMIT: Duration = Duration::from_secs(15);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("no address is known for `{host}`")]
+    NoAddress { host: String, source: io::Error },
+    #[error("{0}")]
+    Denied(Denied),
+    #[error("no answer in time")]
+    Timeout,
+    #[error("connection refused")]
+    Refused,
+    #[error("no file descriptor left")]
+    Shortage,
+    #[error("too many names are being looked up")]
+    Busy,
+    #[error("{address} can't be reached")]
+    Failed { address: SocketAddr, source: io::Error },
+}
+
+impl DialError {
+    /// The address may have been the wrong one: a VPS that was restarted has another.
+    pub(crate) fn is_of_the_address(&self) -> bool {
+        matches!(self, Self::NoAddress { .. } | Self::Timeout | Self::Refused | Self::Failed { .. })
+    }
+
+    /// What the client is told.
+    pub(crate) fn refusal(self, reach: &Reach) -> Refusal {
+        match self {
+            Self::Timeout => Refusal::ConnectionTimeout,
+            Self::Refused => Refusal::ConnectionRefused { node: reach.node.clone(), booting: reach.booting },
+            Self::Shortage => Refusal::Limit("it has no file descriptor left to dial with".to_owned()),
+            Self::Busy => Refusal::Limit("it looks up too many names of Runners already".to_owned()),
+            Self::Denied(denied) => Refusal::Unreachable(denied.to_string()),
+            Self::NoAddress { ref source, .. } | Self::Failed { ref source, .. } => {
+                Refusal::Unreachable(excerpt(&format!("{self}: {source}")))
+            }
+        }
+    }
+}
+
+/// Connects to `host:port`, where that is an address of `runners`, within `limit`, or [`DIAL_LIMIT`] when that is less.
+pub(crate) async fn dial(
+    host: &str,
+    port: u16,
+    runners: Runners<'_>,
+    resolver: &Resolver,
+    limit: Duration,
+) -> Result<TcpStream, DialError> {
+    let connected = async {
+        let resolved = resolver.addresses(host).await.map_err(|why| match why {
+            Unresolved::Failed(source) => no_address(host, source),
+            Unresolved::Busy => DialError::Busy,
+        })?;
+        let addresses = resolved.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        race(interleave(permitted(addresses, runners)?)).await
+    };
+    timeout(limit.min(DIAL_LIMIT), connected).await.unwrap_or(Err(DialError::Timeout))
+}
+
+fn no_address(host: &str, source: io::Error) -> DialError {
+    DialError::NoAddress { host: excerpt(host), source }
+}
+
+/// The addresses that may be dialled; an error when that leaves none.
+fn permitted(mut addresses: Vec<SocketAddr>, runners: Runners<'_>) -> Result<Vec<SocketAddr>, DialError> {
+    let mut denied = None;
+    addresses.retain(|&address| {
+        let checked = policy::check(address, runners, policy::is_local);
+        checked.map_err(|why| denied = Some(why)).is_ok()
+    });
+    match denied {
+        Some(why) if addresses.is_empty() => Err(DialError::Denied(why)),
+        _ => Ok(addresses),
+    }
+}
+
+/// The first connection that comes about; the other attempts end with the set that holds them.
+async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
+    if let [only] = addresses[..] {
+        // Nothing to race with, as with nearly every Runner: no task, and no timer, which would cost a millisecond.
+        return attempt(only).await;
+    }
+    let mut attempts = JoinSet::new();
+    let mut worst: Option<DialError> = None;
+    for address in addresses {
+        attempts.spawn(attempt(address));
+        // The next one starts when one has failed, or this one has taken long.
+        if let Ok(Some(Ok(done))) = timeout(ATTEMPT_DELAY, attempts.join_next()).await {
+            match done {
+                Ok(stream) => return Ok(stream),
+                Err(error) => worst = Some(telling(worst, error)),
+            }
+        }
+    }
+    while let Some(done) = attempts.join_next().await {
+        match done {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => worst = Some(telling(worst, error)),
+            Err(_aborted) => {}
+        }
+    }
+    Err(worst.unwrap_or_else(|| no_address("", io::ErrorKind::NotFound.into())))
+}
+
+async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
+    let stream = connect(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::ConnectionRefused => DialError::Refused,
+        io::ErrorKind::TimedOut => DialError::Timeout,
+        _ if sys::is_out_of_descriptors(&source) => DialError::Shortage,
+        _ => DialError::Failed { address, source },
+    })?;
+    if is_to_itself(&stream, address) { Err(DialError::Refused) } else { Ok(stream) }
+}
+
+/// A connection to `address`. The runtime hears of its socket only if there is something to wait for: whoever carries
+/// the tunnel has an event loop of their own.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match sys::connect(address)? {
+        Connecting::Connected(socket) => return Ok(socket.into()),
+        Connecting::Pending(socket) => socket,
+    };
+    // Somebody near has answered by now.
+    if sys::is_connected(&socket, address)? {
+        return Ok(socket.into());
+    }
+    let waiting = tokio::net::TcpStream::from_std(socket.into())?;
+    waiting.writable().await?;
+    sys::answer(&waiting)?;
+    waiting.into_std()
+}
+
+/// A port of this machine that nobody listens on may be the very one that the system has chosen to dial from, and then
+/// both ends meet in one socket (RFC 9293 §3.5, simultaneous open).
+fn is_to_itself(stream: &TcpStream, dialled: SocketAddr) -> bool {
+    stream.local_addr().is_ok_and(|local| (local.ip(), local.port()) == (dialled.ip(), dialled.port()))
+}
+
+/// Of two failures the one that says more: a port that refuses is on a machine that lives.
+fn telling(before: Option<DialError>, now: DialError) -> DialError {
+    match before {
+        Some(before @ DialError::Refused) => before,
+        Some(before @ DialError::Shortage) if !matches!(now, DialError::Refused) => before,
+        Some(before @ DialError::Timeout) if !matches!(now, DialError::Refused | DialError::Shortage) => before,
+        _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::TaskId;
+    use tokio::net::TcpListener;
+
+    const ANY: Runners<'_> = Runners { own: &[], host: &[], allowed: None };
+
+    async fn closed_port() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_address_that_answers_wins() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let stream = race(vec![closed_port().await, open]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        let stream = dial("localhost", open.port(), ANY, &Resolver::of_the_system(), DIAL_LIMIT).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+    }
+
+    #[tokio::test]
+    async fn each_failure_is_told_apart() {
+        let reach = Reach {
+            id: TaskId::parse("42").unwrap(),
+            node: "node-up".into(),
+            host: String::new(),
+            port: 22,
+            booting: true,
+        };
+        let closed = closed_port().await;
+        let refused = dial("127.0.0.1", closed.port(), ANY, &Resolver::of_the_system(), DIAL_LIMIT)
+            .await
+            .unwrap_err()
+            .refusal(&reach);
+        assert_eq!(refused, Refusal::ConnectionRefused { node: "node-up".into(), booting: true });
+        for (host, own, text) in [
+            ("no-such-host.invalid", None, "no address is known for `no-such-host.invalid`: "),
+            ("169.254.169.254", None, "169.254.169.254 is a cloud's metadata service"),
+            ("0.0.0.0", None, "0.0.0.0 is no address"),
+            ("127.0.0.1", Some(closed), "127.0.0.1 is the gateway itself"),
+            ("localhost", Some(SocketAddr::new("::".parse().unwrap(), closed.port())), "is the gateway itself"),
+        ] {
+            let own: Vec<_> = own.into_iter().collect();
+            let refusal =
+                dial(host, closed.port(), Runners { own: &own, ..ANY }, &Resolver::of_the_system(), DIAL_LIMIT).await;
+            let refusal = refusal.unwrap_err().refusal(&reach);
+            let Refusal::Unreachable(why) = &refusal else { panic!("{host}: {refusal:?}") };
+            assert!(why.contains(text), "{host}: {why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_take_its_time() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        // A full queue drops who comes, until there is room and the system tries again.
+        let soon = Duration::from_millis(300);
+        let mut queue: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&address, soon).ok()).collect();
+        let mut dialled = std::pin::pin!(attempt(address));
+        assert!(timeout(Duration::ZERO, &mut dialled).await.is_err());
+        for _ in queue.drain(..) {
+            listener.accept().await.unwrap();
+        }
+        let answered = timeout(DIAL_LIMIT, dialled).await.expect("no answer");
+        assert_eq!(answered.unwrap().peer_addr().unwrap(), address);
+    }
+
+    #[tokio::test]
+    async fn who_meets_itself_is_refused() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let to_itself = socket.connect(address).await.unwrap().into_std().unwrap();
+        assert!(is_to_itself(&to_itself, address));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(!is_to_itself(&attempt(address).await.unwrap(), address));
+    }
+
+    #[test]
+    fn a_refusal_says_more_than_a_dead_family() {
+        let failed = || DialError::Failed { address: "[::1]:1".parse().unwrap(), source: io::Error::other("x") };
+        for (first, second, expected) in [
+            (DialError::Refused, failed(), "connection refused"),
+            (failed(), DialError::Refused, "connection refused"),
+            (DialError::Timeout, failed(), "no answer in time"),
+            (DialError::Timeout, DialError::Refused, "connection refused"),
+            (failed(), DialError::Timeout, "no answer in time"),
+        ] {
+            assert_eq!(telling(Some(first), second).to_string(), expected);
+        }
+    }
+}

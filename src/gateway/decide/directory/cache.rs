@@ -1,0 +1,240 @@
+//! What the Host said, for seconds: one question at a time for each key, and an older answer while the Host is away.
+//!
+//! # Promises
+//! - A good answer counts for `fresh`. Whoever asks while a question is under way waits for its answer, good or bad; if
+//!   the one who asks is cancelled, the next in line asks.
+//! - A no of the Host forgets what it said before, so nothing outlives it.
+//! - Only when the Host itself fails does an answer count longer: until `stale` after it was asked for.
+//! - Keys are compared whole. At most [`MAX_ENTRIES`] of them are kept, beside those that are being asked for.
+//!
+//! Refusals are not kept: a VPS that starts, or that was just assigned, is found by the very next question.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::refusal::Refusal;
+
+/// Most keys that are kept.
+pub(super) const MAX_ENTRIES: usize = 10_000;
+/// How long an older answer is given out before the Host is asked again whether it is back.
+pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// How many of the oldest go at once when there is no room for another key: to find them all keys are looked at, which
+/// is not to be done for each newcomer.
+const GOING_AT_ONCE: usize = MAX_ENTRIES / 100;
+/// How often what has expired is thrown out.
+const SWEEP_PAUSE: Duration = Duration::from_secs(60);
+
+/// Answers of one kind.
+pub(crate) struct Cache<K, V> {
+    slots: Mutex<Slots<K, V>>,
+    fresh: Duration,
+    stale: Duration,
+}
+
+struct Slots<K, V> {
+    by_key: HashMap<K, Arc<Slot<V>>>,
+    swept: Instant,
+}
+
+/// What is known of one key.
+struct Slot<V> {
+    /// Held by the one who asks.
+    turn: tokio::sync::Mutex<()>,
+    state: Mutex<State<V>>,
+}
+
+struct State<V> {
+    /// Questions that came to an end.
+    rounds: u64,
+    good: Option<Good<V>>,
+    /// Why the last question brought nothing.
+    refused: Option<Refusal>,
+}
+
+struct Good<V> {
+    value: V,
+    asked_at: Instant,
+    fresh_until: Instant,
+    is_stale: bool,
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Known<V> {
+    pub(crate) value: V,
+    /// When it was asked for, which names it: see [`Cache::doubt`].
+    pub(super) asked_at: Instant,
+    /// The Host was asked after the caller had come.
+    pub(super) is_new: bool,
+    /// It counts only since the Host fails.
+    pub(super) is_stale: bool,
+}
+
+impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
+    /// Answers count for `fresh`, and until `stale` after they were asked for while the Host fails.
+    pub(crate) fn new(fresh: Duration, stale: Duration) -> Self {
+        let slots = Slots { by_key: HashMap::new(), swept: Instant::now() };
+        Self { slots: Mutex::new(slots), fresh, stale }
+    }
+
+    /// What is known of `key`; `ask` is called when that is nothing, or too old. It is told whether there is an older
+    /// answer to fall back on.
+    pub(crate) async fn get(
+        &self,
+        key: &K,
+        ask: impl AsyncFnOnce(bool) -> Result<V, Refusal>,
+    ) -> Result<Known<V>, Refusal> {
+        let slot = self.slot(key);
+        let round = {
+            let state = slot.state();
+            if let Some(good) = state.good.as_ref().filter(|good| Instant::now() < good.fresh_until) {
+                return Ok(good.known(false));
+            }
+            state.rounds
+        };
+        let answer = self.answer(&slot, round, ask).await;
+        if answer.is_err() {
+            self.leave(key, &slot);
+        }
+        answer
+    }
+
+    /// Takes the answer that `known` came from for outdated: the next question goes to the Host.
+    pub(super) fn doubt(&self, key: &K, known_from: Instant) {
+        let slot = self.lock().by_key.get(key).map(Arc::clone);
+        if let Some(slot) = slot {
+            let mut state = slot.state();
+            if let Some(good) = state.good.as_mut().filter(|good| good.asked_at == known_from) {
+                good.fresh_until = known_from;
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        slot: &Slot<V>,
+        round: u64,
+        ask: impl AsyncFnOnce(bool) -> Result<V, Refusal>,
+    ) -> Result<Known<V>, Refusal> {
+        let _turn = slot.turn.lock().await;
+        let has_older = {
+            let state = slot.state();
+            match (&state.good, &state.refused) {
+                // Somebody else's question has been answered meanwhile.
+                (Some(good), _) if state.rounds != round => return Ok(good.known(true)),
+                (None, Some(refusal)) if state.rounds != round => return Err(refusal.clone()),
+                (good, _) => good.as_ref().is_some_and(|good| self.is_usable(good)),
+            }
+        };
+        let asked_at = Instant::now();
+        let answer = ask(has_older).await;
+        let mut state = slot.state();
+        state.rounds += 1;
+        state.refused = None;
+        let refusal = match answer {
+            Ok(value) => {
+                let good = Good { value, asked_at, fresh_until: Instant::now() + self.fresh, is_stale: false };
+                let known = good.known(true);
+                state.good = Some(good);
+                return Ok(known);
+            }
+            Err(refusal) => refusal,
+        };
+        let older = state.good.as_mut().filter(|good| is_fault(&refusal) && self.is_usable(good));
+        if let Some(good) = older {
+            good.is_stale = true;
+            good.fresh_until = (Instant::now() + RETRY_PAUSE).min(good.asked_at + self.stale);
+            return Ok(good.known(true));
+        }
+        state.good = None;
+        state.refused = Some(refusal.clone());
+        Err(refusal)
+    }
+
+    /// Whether it may still be given out while the Host fails.
+    fn is_usable(&self, good: &Good<V>) -> bool {
+        Instant::now() < good.asked_at + self.stale
+    }
+
+    fn slot(&self, key: &K) -> Arc<Slot<V>> {
+        let mut slots = self.lock();
+        if let Some(slot) = slots.by_key.get(key) {
+            return Arc::clone(slot);
+        }
+        let now = Instant::now();
+        if slots.by_key.len() >= MAX_ENTRIES || now.duration_since(slots.swept) >= SWEEP_PAUSE {
+            slots.swept = now;
+            self.sweep(&mut slots.by_key);
+        }
+        let slot = Arc::new(Slot::new());
+        slots.by_key.insert(key.clone(), Arc::clone(&slot));
+        slot
+    }
+
+    /// Throws out what has expired, and the oldest answers when that was not enough. What is being asked for stays.
+    fn sweep(&self, by_key: &mut HashMap<K, Arc<Slot<V>>>) {
+        let now = Instant::now();
+        let life = self.fresh.max(self.stale);
+        by_key.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.asked_at().is_some_and(|at| now < at + life));
+        if by_key.len() >= MAX_ENTRIES {
+            let idle = by_key.values().filter(|slot| Arc::strong_count(slot) == 1);
+            let mut times: Vec<_> = idle.map(|slot| slot.asked_at()).collect();
+            if times.len() > GOING_AT_ONCE {
+                let (older, ..) = times.select_nth_unstable(GOING_AT_ONCE);
+                let last = older.iter().copied().max().flatten();
+                by_key.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.asked_at() > last);
+            }
+        }
+    }
+
+    /// Forgets a key of which nothing is known, unless somebody else is about to ask.
+    fn leave(&self, key: &K, slot: &Arc<Slot<V>>) {
+        let mut slots = self.lock();
+        // One count is the map's, one the caller's; new ones are made under the lock only.
+        if Arc::strong_count(slot) == 2 && slot.asked_at().is_none() {
+            slots.by_key.remove(key);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().by_key.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slots<K, V>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<V> Slot<V> {
+    fn new() -> Self {
+        let state = State { rounds: 0, good: None, refused: None };
+        Self { turn: tokio::sync::Mutex::new(()), state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<V>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked_at(&self) -> Option<Instant> {
+        self.state().good.as_ref().map(|good| good.asked_at)
+    }
+}
+
+impl<V: Clone> Good<V> {
+    fn known(&self, is_new: bool) -> Known<V> {
+        Known { value: self.value.clone(), asked_at: self.asked_at, is_new, is_stale: self.is_stale }
+    }
+}
+
+/// The Host gave no answer, as opposed to a no.
+fn is_fault(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::HostApi(_) | Refusal::Limit(_))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! Against answers in the shapes of real Hosts, with authentication on and off.
+
+use super::*;
+use crate::api::fake_host::FakeHost;
+use crate::gateway::decide::directory::Directory;
+use crate::target::TaskId;
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+use tokio::time::{advance, pause, resume};
+
+const ID: &str = "7427000000000000001";
+const STALE: Duration = Duration::from_secs(60);
+
+fn vps(id: &str) -> VpsRef {
+    VpsRef::Id(TaskId::parse(id).unwrap())
+}
+
+fn bearer(token: &str) -> Asker {
+    Asker::with((!token.is_empty()).then(|| Token::new(token).unwrap()))
+}
+
+fn directory(host: &FakeHost) -> Directory {
+    Directory::Host(Box::new(HostDirectory::new(Client::new(&host.base, None).unwrap(), STALE)))
+}
+
+fn detail(text: &str) -> Value {
+    json!({ "detail": text })
+}
+
+fn task(port: u16) -> Value {
+    json!({
+        "task_id": ID, "task_type": "vps", "name": "seed-running", "owner_id": 2, "owner_username": "operator1",
+        "status": "running", "assigned_node": "node-up", "ssh_port": port, "started_at": "2026-11-23T12:00:00",
+    })
+}
+
+fn me(id: i64, name: &str, role: &str) -> Value {
+    json!({ "id": id, "username": name, "display_name": null, "role": role, "is_active": true, "created_at": null })
+}
+
+/// What is counted here is looked at elsewhere.
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
+
+const ME: &str = "/api/auth/me";
+const STATUS: &str = "/api/status/7427000000000000001";
+
+/// Authentication is on; `ID` is operator1's, and assigned to `assigned1`. Tokens are their bearers' names.
+async fn host() -> FakeHost {
+    let host = FakeHost::start().await;
+    let anonymous = detail("Anonymous users cannot view task details");
+    let too_low = detail("Insufficient permissions. Required role: user");
+    host.on(ME, 200, me(-1, "_anonymous", "anony"))
+        .on(STATUS, 403, anonymous)
+        .on("/api/status/5", 404, detail("Task not found."))
+        .on("/api/vps/my", 401, detail("Not authenticated"))
+        .on("/api/vps", 401, detail("Not authenticated"))
+        .on("/api/nodes", 200, nodes("http://10.0.0.7:8001"))
+        .on_with("viewer1", ME, 200, me(4, "viewer1", "viewer"))
+        .on_with("viewer1", STATUS, 200, task(22))
+        .on_with("viewer1", "/api/vps/my", 403, too_low)
+        .on_with("auditor1", ME, 200, me(9, "auditor1", "auditor"))
+        .on_with("auditor1", STATUS, 200, task(22));
+    for (id, name, role) in [(1, "admin1", "admin"), (2, "operator1", "operator"), (5, "owner1", "user")] {
+        host.on_with(name, ME, 200, me(id, name, role)).on_with(name, STATUS, 200, task(22));
+    }
+    let mut listed = task(22);
+    listed.as_object_mut().unwrap().remove("task_type");
+    listed["assignees"] = json!([{ "id": 3, "username": "assigned1", "display_name": null }]);
+    for (id, name, mine) in [(3, "assigned1", json!([listed])), (6, "stranger1", json!([]))] {
+        host.on_with(name, ME, 200, me(id, name, "user"))
+            .on_with(name, STATUS, 403, detail("Access denied to this task"))
+            .on_with(name, "/api/vps/my", 200, mine);
+    }
+    host
+}
+
+fn nodes(url: &str) -> Value {
+    json!([{ "hostname": "node-up", "url": url, "status": "online", "last_heartbeat": "2026-11-23T13:00:00" }])
+}
+
+#[tokio::test]
+async fn who_may_with_authentication_on() {
+    let host = host().await;
+    let directory = directory(&host);
+    let viewer = || Refusal::RoleTooLow("viewer".into());
+    for (token, id, expected) in [
+        ("admin1", ID, Ok("admin1")),
+        ("operator1", ID, Ok("operator1")),
+        ("owner1", ID, Ok("owner1")),
+        ("assigned1", ID, Ok("assigned1")),
+        ("stranger1", ID, Err(Refusal::NotAllowed)),
+        ("viewer1", ID, Err(viewer())),
+        ("viewer1", "5", Err(viewer())),
+        ("auditor1", ID, Err(Refusal::RoleTooLow("auditor".into()))),
+        ("", ID, Err(Refusal::TokenNeeded)),
+        ("wrong", ID, Err(Refusal::TokenNeeded)),
+        // Ids are nothing for strangers.
+        ("wrong", "5", Err(Refusal::TokenNeeded)),
+        ("owner1", "5", Err(Refusal::NotFound)),
+    ] {
+        // Twice: what is remembered says the same.
+        for _ in 0..2 {
+            let asker = bearer(token);
+            let got = directory.reach(&vps(id), &asker, &METRICS).await;
+            let got = got.map(|admission| {
+                assert_eq!((admission.reach.host.as_str(), admission.reach.port), ("10.0.0.7", 22));
+                asker.user().unwrap().to_string()
+            });
+            assert_eq!(got, expected.clone().map(str::to_owned), "{token} {id}");
+            // Whoever is refused is known by name as well.
+            let known = !["", "wrong"].contains(&token);
+            assert_eq!(asker.user().as_deref(), known.then_some(token));
+        }
+    }
+    let nobody = Asker::anonymous();
+    assert_eq!(directory.reach(&vps(ID), &nobody, &METRICS).await, Err(Refusal::TokenNeeded));
+    assert_eq!(directory.is_open_to_everyone(&METRICS).await, Some(false));
+    // A Host that shows a VPS to anyone.
+    host.on(STATUS, 200, task(22));
+    directory.reach(&vps(ID), &nobody, &METRICS).await.unwrap();
+    assert_eq!(nobody.user(), None);
+    assert_eq!(directory.reach(&vps(ID), &bearer(""), &METRICS).await, Err(Refusal::TokenNeeded));
+}
+
+#[tokio::test]
+async fn with_authentication_off_everyone_may() {
+    let host = FakeHost::start().await;
+    host.on(ME, 503, detail("Authentication is not enabled on this server")).on(STATUS, 200, task(22)).on(
+        "/api/nodes",
+        200,
+        nodes("http://10.0.0.7:8001"),
+    );
+    let on = directory(&host);
+    for token in ["", "whatever"] {
+        let asker = bearer(token);
+        on.reach(&vps(ID), &asker, &METRICS).await.unwrap();
+        assert_eq!(asker.user(), None, "{token}");
+    }
+    assert_eq!(on.is_open_to_everyone(&METRICS).await, Some(true));
+    // Said by something in front of a Host, the same status means nothing of the kind.
+    host.on(ME, 503, "<html>Service Temporarily Unavailable</html>");
+    let down = directory(&host).reach(&vps(ID), &bearer(""), &METRICS).await.unwrap_err();
+    assert!(matches!(&down, Refusal::HostApi(why) if why.contains("answered 503")), "{down:?}");
+    assert_eq!(directory(&host).is_open_to_everyone(&METRICS).await, None);
+}
+
+#[tokio::test]
+async fn answers_are_remembered_for_each_token_alone() {
+    let host = host().await;
+    let directory = directory(&host);
+    for _ in 0..3 {
+        directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap();
+    }
+    assert_eq!(host.seen(), [ME, STATUS, "/api/nodes"]);
+    for token in ["wrong", ""] {
+        assert_eq!(directory.reach(&vps(ID), &bearer(token), &METRICS).await, Err(Refusal::TokenNeeded));
+    }
+    assert_eq!(directory.reach(&vps(ID), &bearer("stranger1"), &METRICS).await, Err(Refusal::NotAllowed));
+    assert_eq!(host.seen(), [ME, ME, ME, STATUS, "/api/vps/my"]);
+    // Those without a token are many, and known; a token that is wrong may be right the next moment.
+    for (token, asks) in [("", 0), ("wrong", 1)] {
+        assert!(directory.reach(&vps("5"), &bearer(token), &METRICS).await.is_err());
+        assert_eq!(host.seen().len(), asks, "{token}");
+    }
+    // A right that is taken away counts after seconds.
+    host.on_with("owner1", ME, 200, me(-1, "_anonymous", "anony"));
+    directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap();
+    pass(FRESH).await;
+    assert_eq!(directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await, Err(Refusal::TokenNeeded));
+}
+
+/// Lets the clock go on, but not the sockets' waits.
+async fn pass(time: Duration) {
+    pause();
+    advance(time).await;
+    resume();
+}
+
+#[tokio::test]
+async fn a_restarted_vps_is_found_at_its_new_port() {
+    let host = host().await;
+    let directory = directory(&host);
+    let owner = bearer("owner1");
+    let just_now = directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
+    assert!(directory.reach_anew(&vps(ID), &owner, &just_now, &METRICS).await.is_none());
+    host.on_with("owner1", STATUS, 200, task(23));
+    let remembered = directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
+    assert_eq!(remembered.reach.port, 22);
+    let anew = directory.reach_anew(&vps(ID), &owner, &remembered, &METRICS).await.unwrap().unwrap();
+    assert_eq!(anew.reach.port, 23);
+    assert_eq!(directory.reach(&vps(ID), &owner, &METRICS).await.unwrap().reach.port, 23);
+    let mut paused = task(23);
+    paused["status"] = json!("paused");
+    host.on_with("owner1", STATUS, 200, paused);
+    let remembered = directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
+    let anew = directory.reach_anew(&vps(ID), &owner, &remembered, &METRICS).await.unwrap();
+    assert!(matches!(anew, Err(Refusal::Inactive(_))), "{anew:?}");
+}
+
+#[tokio::test]
+async fn while_the_host_is_down_known_callers_reach_known_vpses() {
+    let host = host().await;
+    let directory = directory(&host);
+    directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap();
+    let down = |text: &str| host.forget_and_answer_all(500, text);
+    down("Internal Server Error");
+    pass(FRESH).await;
+    let owner = bearer("owner1");
+    directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
+    assert_eq!(owner.user().as_deref(), Some("owner1"));
+    for (token, id) in [("stranger1", ID), ("", ID), ("owner1", "5")] {
+        let refusal = directory.reach(&vps(id), &bearer(token), &METRICS).await.unwrap_err();
+        assert!(matches!(&refusal, Refusal::HostApi(why) if why.contains("answered 500")), "{token}: {refusal:?}");
+    }
+    down("nonsense");
+    pass(STALE - FRESH - Duration::from_secs(2)).await;
+    assert!(directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.is_ok());
+    pass(Duration::from_secs(2)).await;
+    assert!(matches!(directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await, Err(Refusal::HostApi(_))));
+}
+
+/// A Host that takes questions and never answers must not hold up those who are known.
+#[tokio::test]
+async fn a_silent_host_is_not_waited_for_where_an_older_answer_is_at_hand() {
+    let host = host().await;
+    let directory = std::sync::Arc::new(directory(&host));
+    directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap();
+    host.forget_and_answer_all(0, "");
+    pass(FRESH).await;
+    let asking = {
+        let directory = std::sync::Arc::clone(&directory);
+        tokio::spawn(async move { directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await })
+    };
+    // A clock that is paused earlier would run ahead of the real sockets.
+    while host.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    pause();
+    let start = Instant::now();
+    asking.await.unwrap().unwrap();
+    // Once for who asks, and once for what they ask for.
+    assert!(start.elapsed() <= 2 * LOOKUP_LIMIT_WITH_OLDER + Duration::from_millis(100), "{:?}", start.elapsed());
+}
+
+/// How many slots there are of callers, and of places.
+fn slots(directory: &Directory) -> (usize, usize) {
+    let Directory::Host(host) = directory else { panic!("no Host") };
+    (host.callers.len(), host.places.len())
+}
+
+#[tokio::test]
+async fn tokens_mean_nothing_without_authentication() {
+    let host = FakeHost::start().await;
+    let off = detail("Authentication is not enabled on this server");
+    host.on(ME, 503, off).on(STATUS, 200, task(22)).on("/api/nodes", 200, nodes("http://10.0.0.7:8001"));
+    let directory = directory(&host);
+    for n in 0..100 {
+        directory.reach(&vps(ID), &bearer(&format!("made-up-{n}")), &METRICS).await.unwrap();
+    }
+    directory.reach(&vps(ID), &bearer(""), &METRICS).await.unwrap();
+    // The first one is asked for as well: it could have been that tokens count.
+    assert_eq!(host.seen(), [ME, ME, STATUS, "/api/nodes"]);
+    assert_eq!(slots(&directory), (1, 1));
+    // A place that is doubted is doubted for all of them.
+    let known = directory.reach(&vps(ID), &bearer("other"), &METRICS).await.unwrap();
+    host.on(STATUS, 200, task(23));
+    let anew = directory.reach_anew(&vps(ID), &bearer("other"), &known, &METRICS).await.unwrap().unwrap();
+    assert_eq!((anew.reach.port, slots(&directory)), (23, (1, 1)));
+    // It is switched on, and off again.
+    host.seen();
+    host.on(ME, 200, me(-1, "_anonymous", "anony")).on_with("owner1", ME, 200, me(5, "owner1", "user"));
+    host.on_with("owner1", STATUS, 200, task(24));
+    pass(FRESH).await;
+    assert_eq!(directory.reach(&vps(ID), &bearer("made-up-1"), &METRICS).await, Err(Refusal::TokenNeeded));
+    let owner = bearer("owner1");
+    assert_eq!(directory.reach(&vps(ID), &owner, &METRICS).await.unwrap().reach.port, 24);
+    assert_eq!(owner.user().as_deref(), Some("owner1"));
+    let off = detail("Authentication is not enabled on this server");
+    host.on(ME, 503, &off).on_with("owner1", ME, 503, off);
+    pass(FRESH).await;
+    assert!(directory.reach(&vps(ID), &bearer("made-up-2"), &METRICS).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_new_questions_wait_for_each_other() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let client = Client::new("http://127.0.0.1:1", None).unwrap();
+    let directory = HostDirectory::new(client, STALE);
+    let question = || {
+        Box::pin(async {
+            asked.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<Result<(), ApiError>>().await
+        })
+    };
+    let mut waiting: Vec<_> = (0..3 * NEW_QUESTIONS)
+        .map(|_| Box::pin(directory.limited(Some(&directory.new_callers), question(), &METRICS)))
+        .collect();
+    let mut look = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut look).is_pending()));
+    assert_eq!(asked.load(Ordering::Relaxed), NEW_QUESTIONS);
+    // Those of whom something is known don't wait with them, and neither do questions of the other kind.
+    for new in [None, Some(&directory.new_places)] {
+        let before = asked.load(Ordering::Relaxed);
+        assert!(Box::pin(directory.limited(new, question(), &METRICS)).as_mut().poll(&mut look).is_pending());
+        assert_eq!(asked.load(Ordering::Relaxed), before + 1);
+    }
+    // Who goes makes room.
+    drop(waiting.remove(0));
+    assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut look).is_pending()));
+    assert_eq!(asked.load(Ordering::Relaxed), NEW_QUESTIONS + 3);
+    advance(LOOKUP_LIMIT + Duration::from_millis(1)).await;
+    let last = waiting.pop().unwrap().await.unwrap_err();
+    assert!(matches!(&last, Refusal::Limit(why) if why.contains("too many others")), "{last:?}");
+}

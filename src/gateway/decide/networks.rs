@@ -1,0 +1,142 @@
+//! Lists of networks, as an admin writes them: on the command line, or in a file, one a line.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::text::excerpt;
+
+/// Largest file taken, in bytes: some fifty thousand networks.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// The bits of an IPv6 address in front of a mapped IPv4 address (RFC 4291 §2.5.5.2).
+const MAPPED_PREFIX: u8 = 96;
+
+/// Some networks; an address is in them when it is in one of them.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Networks(Vec<IpNet>);
+
+/// Why a file is no list of networks.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NetworksError {
+    #[error("it can't be read")]
+    Read(#[from] io::Error),
+    #[error("it is larger than {} KiB", .0 / 1024)]
+    TooLarge(u64),
+    #[error("line {line}: {why}")]
+    Line { line: usize, why: String },
+}
+
+impl Networks {
+    #[cfg(test)]
+    pub(crate) fn of(networks: impl IntoIterator<Item = IpNet>) -> Self {
+        Self(networks.into_iter().collect())
+    }
+
+    /// These networks, and those of the file.
+    pub(crate) fn read(given: &[IpNet], file: Option<&Path>) -> Result<Self, NetworksError> {
+        let mut networks = given.to_vec();
+        if let Some(path) = file {
+            let mut text = String::new();
+            File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+            if text.len() as u64 > MAX_FILE {
+                return Err(NetworksError::TooLarge(MAX_FILE));
+            }
+            networks.extend(lines(&text)?);
+        }
+        Ok(Self(networks))
+    }
+
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.0.iter().any(|network| network.contains(&ip))
+    }
+}
+
+/// An IPv4 client of a socket for both families is the same client as of one for IPv4.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn lines(text: &str) -> Result<Vec<IpNet>, NetworksError> {
+    let mut networks = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if !line.is_empty() {
+            networks.push(network(line).map_err(|why| NetworksError::Line { line: index + 1, why })?);
+        }
+    }
+    Ok(networks)
+}
+
+/// Reads `10.0.0.0/8`, `2001:db8::/32`, or an address alone. Bits behind the prefix are ignored.
+///
+/// # Errors
+/// What is wrong with the text, for the admin who wrote it.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let network = parsed.ok_or_else(|| {
+        format!("`{}` is no network: write it as 10.0.0.0/8, 2001:db8::/32, or one address", excerpt(text))
+    })?;
+    Ok(unmapped(network).trunc())
+}
+
+/// The IPv4 network that an IPv6 one stands for: addresses are compared in the same way.
+fn unmapped(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(MAPPED_PREFIX)) {
+        (Some(v4), Some(prefix)) => Ipv4Net::new(v4, prefix).map_or(network, IpNet::V4),
+        _ => network,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_a_network() {
+        for (text, ip, inside) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+            ("10.1.2.3/8", "10.9.9.9", true),
+            ("10.0.0.7", "10.0.0.7", true),
+            ("10.0.0.7", "10.0.0.8", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/0", "::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "10.0.0.1", false),
+            ("2001:db8::/32", "2001:db8:ffff::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("::1", "::1", true),
+            ("::ffff:10.0.0.0/104", "10.1.1.1", true),
+            ("::ffff:10.0.0.0/104", "11.1.1.1", false),
+            ("::ffff:10.0.0.7", "10.0.0.7", true),
+        ] {
+            let networks = Networks(vec![network(text).unwrap()]);
+            assert_eq!(networks.contains(ip.parse().unwrap()), inside, "{ip} in {text}");
+        }
+        assert!(!Networks::default().contains("10.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_network() {
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "lab", "10.0.0.0/8,::1", "::/129", "10.0.0.0/-1", "fe80::1%eth0"] {
+            assert!(network(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_them() {
+        let read = lines("# the lab\n\n10.0.0.0/8\r\n  192.168.1.7  # the desk\n").unwrap();
+        assert_eq!(read, [network("10.0.0.0/8").unwrap(), network("192.168.1.7").unwrap()]);
+        let error = lines("10.0.0.0/8\n\nten\n").unwrap_err().to_string();
+        assert!(error.starts_with("line 3: `ten` is no network"), "{error}");
+        let missing = Networks::read(&[], Some(Path::new("/no/such/file"))).unwrap_err();
+        assert!(matches!(missing, NetworksError::Read(_)), "{missing}");
+    }
+}

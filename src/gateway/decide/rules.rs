@@ -1,0 +1,168 @@
+//! The rules that an admin may change while the gateway runs: which clients it serves, which Runners it dials, and
+//! with whose token it serves the line protocol.
+//!
+//! [`Rules`] is one consistent set; [`RuleBook`] holds the one in force. [`RuleBook::reload`] reads the files again and
+//! swaps the whole set, or says what is wrong and leaves it as it was. What stands on the command line itself can't
+//! change.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ipnet::IpNet;
+
+use crate::failure::Failure;
+use crate::gateway::decide::networks::{Networks, NetworksError};
+use crate::gateway::front::line_protocol::{LineAccess, LineProtocol, TokenFileError};
+use crate::gateway::watch::notices::Notices;
+
+/// One set of rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// The networks whose clients are served; `None` serves everyone.
+    pub(crate) clients: Option<Networks>,
+    /// The networks whose Runners are dialled; `None` dials all but those that never are.
+    pub(crate) runners: Option<Networks>,
+    /// Clients of the line protocol.
+    pub(crate) line: LineAccess,
+}
+
+/// Where the rules stand.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Sources {
+    /// `--allow`
+    pub(crate) allow: Vec<IpNet>,
+    /// `--allow-file`
+    pub(crate) allow_file: Option<PathBuf>,
+    /// `--allow-runner`
+    pub(crate) allow_runner: Vec<IpNet>,
+    /// `--allow-runner-file`
+    pub(crate) allow_runner_file: Option<PathBuf>,
+    /// `--line-protocol`
+    pub(crate) line_protocol: LineProtocol,
+}
+
+/// The rules in force.
+pub struct RuleBook {
+    sources: Sources,
+    current: RwLock<Arc<Rules>>,
+}
+
+impl RuleBook {
+    /// Reads the rules.
+    pub(crate) fn open(sources: Sources) -> Result<Self, Failure> {
+        let rules = sources.read()?;
+        Ok(Self { sources, current: RwLock::new(Arc::new(rules)) })
+    }
+
+    /// The set in force now. Whoever asks keeps it as it is, whatever is reloaded meanwhile.
+    pub(crate) fn current(&self) -> Arc<Rules> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files again, and says what came of it. When one of them can't be used, all rules stay as they were.
+    /// Open tunnels stay open, whatever the new rules say.
+    pub(crate) fn reload(&self, notices: &Notices) {
+        match self.sources.read() {
+            Ok(rules) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+                if self.sources.have_files() {
+                    notices.say("the new rules are in force");
+                }
+            }
+            Err(failure) => notices.fault(&failure.cause("all rules stay as they were")),
+        }
+    }
+}
+
+impl Sources {
+    fn have_files(&self) -> bool {
+        let files = [&self.allow_file, &self.allow_runner_file];
+        files.iter().any(|file| file.is_some()) || matches!(self.line_protocol, LineProtocol::TokenFile(_))
+    }
+
+    fn read(&self) -> Result<Rules, Failure> {
+        Ok(Rules {
+            clients: networks("--allow-file", &self.allow, self.allow_file.as_ref())?,
+            runners: networks("--allow-runner-file", &self.allow_runner, self.allow_runner_file.as_ref())?,
+            line: self.line_protocol.access().map_err(|error| self.no_token(&error))?,
+        })
+    }
+
+    fn no_token(&self, error: &TokenFileError) -> Failure {
+        let LineProtocol::TokenFile(path) = &self.line_protocol else { return Failure::usage(error.to_string()) };
+        let failure = Failure::usage(format!("cannot use the token in {}", path.display())).because(error);
+        match error {
+            TokenFileError::Open { .. } => failure.hint(format!("chmod 600 {}", path.display())),
+            _ => failure.hint("write a token of the Host into it, and nothing else"),
+        }
+    }
+}
+
+/// The networks that `flag` and its like name; `None` when there is none of them. An empty file is a list too, of
+/// nobody.
+fn networks(flag: &str, given: &[IpNet], file: Option<&PathBuf>) -> Result<Option<Networks>, Failure> {
+    if given.is_empty() && file.is_none() {
+        return Ok(None);
+    }
+    let failed = |error: NetworksError| {
+        let path = file.map_or_else(String::new, |path| path.display().to_string());
+        Failure::usage(format!("cannot use {path} as {flag}"))
+            .because(&error)
+            .hint("write one network a line, as 10.0.0.0/8; what follows a # is a comment")
+    };
+    Networks::read(given, file.map(PathBuf::as_path)).map(Some).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::decide::networks::network;
+    use crate::gateway::watch::notices::tests::Heard;
+
+    fn serves(rules: &RuleBook, ip: &str) -> bool {
+        rules.current().clients.as_ref().is_none_or(|clients| clients.contains(ip.parse().unwrap()))
+    }
+
+    #[test]
+    fn a_reload_takes_all_or_nothing() {
+        let folder = std::env::temp_dir().join(format!("kohakuriver-rules-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (clients, runners) = (folder.join("clients"), folder.join("runners"));
+        std::fs::write(&clients, "10.0.0.0/8\n").unwrap();
+        std::fs::write(&runners, "").unwrap();
+        let rules = RuleBook::open(Sources {
+            allow: vec![network("192.168.0.0/16").unwrap()],
+            allow_file: Some(clients.clone()),
+            allow_runner_file: Some(runners.clone()),
+            ..Sources::default()
+        })
+        .unwrap();
+        let heard = Heard::default();
+        let notices = Notices::to(heard.clone());
+        let before = rules.current();
+        assert!(serves(&rules, "10.0.0.1") && serves(&rules, "192.168.0.1") && !serves(&rules, "172.16.0.1"));
+        assert_eq!(before.runners, Some(Networks::default()));
+
+        std::fs::write(&clients, "172.16.0.0/12 # moved\n").unwrap();
+        rules.reload(&notices);
+        assert!(!serves(&rules, "10.0.0.1") && serves(&rules, "192.168.0.1") && serves(&rules, "172.16.0.1"));
+        assert!(before.clients.as_ref().unwrap().contains("10.0.0.1".parse().unwrap()));
+
+        std::fs::write(&clients, "10.0.0.0/8\n").unwrap();
+        std::fs::write(&runners, "10.0.0.0/8\nnode1\n").unwrap();
+        rules.reload(&notices);
+        let text = heard.text();
+        assert!(text.contains("runners as --allow-runner-file\n") && text.contains("line 2: `node1`"), "{text}");
+        assert!(serves(&rules, "172.16.0.1") && !serves(&rules, "10.0.0.1"), "half of a broken reload counts");
+
+        std::fs::remove_dir_all(&folder).unwrap();
+        rules.reload(&notices);
+        assert!(heard.text().contains("it can't be read") && serves(&rules, "172.16.0.1"));
+    }
+
+    #[test]
+    fn without_lists_everyone_is_served() {
+        let rules = RuleBook::open(Sources::default()).unwrap();
+        assert!(serves(&rules, "203.0.113.9") && rules.current().runners.is_none());
+    }
+}

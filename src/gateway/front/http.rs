@@ -1,0 +1,54 @@
+//! What the gateway's two small HTTP servers share: one request a connection, within limits.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::timeout;
+
+use crate::gateway::front::accepted::Accepted;
+
+/// Most connections to one of the servers at once.
+pub(crate) const MAX_CONNECTIONS: usize = 64;
+/// How long a client has for its request's head.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+/// How long one connection may last.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
+/// Largest head of a request, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Answers the request of `stream`.
+pub(crate) async fn serve<F>(stream: Accepted, answer: impl Fn(Request<Incoming>) -> F)
+where
+    F: Future<Output = Response<Full<Bytes>>>,
+{
+    let service = service_fn(|request| {
+        let response = answer(request);
+        async move { Ok::<_, Infallible>(response.await) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD).keep_alive(false);
+    // A client that is too slow, or leaves, is its own affair.
+    let _ = timeout(CONNECTION_LIMIT, server.serve_connection(TokioIo::new(stream), service)).await;
+}
+
+/// An answer with a body of this type.
+pub(crate) fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// `response`, which says which methods are allowed.
+pub(crate) fn allowing(mut response: Response<Full<Bytes>>, methods: &'static str) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}

@@ -1,0 +1,101 @@
+//! The listening sockets.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use rustix::net::sockopt::set_ipv6_v6only;
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::failure::Failure;
+use crate::gateway::limits::MORE_FILES;
+use crate::sys;
+
+/// Connections that may wait in a listener's queue; the system may allow fewer.
+const BACKLOG: u32 = 1024;
+
+/// Listens on `address`. `[::]` takes both families, and stands for 0.0.0.0 on a machine without IPv6.
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let bound = match bind(address) {
+        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && is_without_ipv6(&error) => {
+            bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
+        }
+        bound => bound,
+    };
+    bound.map_err(|error| {
+        let failure = Failure::new(format!("cannot listen on {address}")).because(&error);
+        let port = address.port();
+        match error.kind() {
+            io::ErrorKind::AddrInUse => failure.hint(format!("see who has it with `ss -ltnp sport = :{port}`")),
+            io::ErrorKind::PermissionDenied => failure.hint("use a port from 1024 on"),
+            io::ErrorKind::AddrNotAvailable => failure.hint("see this machine's addresses with `ip address`"),
+            _ => failure.maybe_hint(sys::is_out_of_descriptors(&error).then_some(MORE_FILES)),
+        }
+    })
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => {
+            let socket = TcpSocket::new_v6()?;
+            set_ipv6_v6only(&socket, false)?;
+            socket
+        }
+    };
+    // What is accepted inherits it on Linux, which spares each connection six calls.
+    sys::tune(&socket)?;
+    // Else a restart would wait for the connections of the last run to fade.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn any_address_takes_ipv4_too() {
+        let listener = listen("[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_is_tuned() {
+        use rustix::net::sockopt;
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+        let (_client, accepted) = tokio::join!(client, listener.accept());
+        let accepted = accepted.unwrap().0;
+        if !cfg!(target_os = "linux") {
+            sys::tune(&accepted).unwrap();
+        }
+        assert!(sockopt::tcp_nodelay(&accepted).unwrap() && sockopt::socket_keepalive(&accepted).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap().as_secs(), 60);
+        assert_eq!(sockopt::tcp_keepcnt(&accepted).unwrap(), 4);
+        #[cfg(target_os = "linux")]
+        assert_eq!(sockopt::tcp_user_timeout(&accepted).unwrap(), 120_000);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_named() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let taken = listener.local_addr().unwrap();
+        let text = listen(taken).unwrap_err().render("p");
+        assert!(text.starts_with(&format!("p: cannot listen on {taken}\n  caused by: ")), "{text}");
+        assert!(text.contains("  hint: "), "{text}");
+    }
+
+    #[test]
+    fn a_machine_without_ipv6() {
+        use rustix::io::Errno;
+        assert!(is_without_ipv6(&Errno::AFNOSUPPORT.into()) && is_without_ipv6(&Errno::ADDRNOTAVAIL.into()));
+        assert!(!is_without_ipv6(&Errno::ADDRINUSE.into()));
+    }
+}

@@ -1,0 +1,212 @@
+//! The processes before this one, which stay for the tunnels that they have. What an admin wants to know of those, and
+//! wants done to them, goes through the process that serves now.
+//!
+//! ```text
+//!  this one:  "4712-1 sessions\n"  ──▶  an older one:  "4712-1 [{"id":7,…}]\n"
+//!             "4712-2 end 7\n"     ──▶                 "4712-2 true\n"
+//! ```
+//! Each older process has a line of its own to whoever serves, which is passed on from one to the next. A question has
+//! a mark, so that an answer that comes too late is not taken for that to another one.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::carry::session::Sessions;
+use crate::gateway::watch::admin::{End, sessions};
+use crate::sys;
+
+/// How long an older process has for an answer: one that hangs must not hide the others.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// Longest question, in bytes.
+const LONGEST_QUESTION: u64 = 128;
+/// Longest answer, in bytes: tens of thousands of tunnels.
+const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
+
+/// The older processes, as far as they are still there.
+#[derive(Default)]
+pub struct Elders {
+    /// No tunnel of theirs has a higher number.
+    pub(crate) last_id: u64,
+    lines: Vec<Arc<Mutex<Option<Line>>>>,
+    /// The same lines, for the process that will take this one's place.
+    sockets: Vec<OwnedFd>,
+}
+
+/// The line to one of them.
+struct Line {
+    stream: BufReader<tokio::net::UnixStream>,
+    asked: u64,
+    /// What has come of an answer.
+    answer: Vec<u8>,
+}
+
+impl Elders {
+    /// Those at the other ends of `lines`, the oldest first.
+    ///
+    /// # Errors
+    /// When a line can't be used, or no descriptor is left.
+    pub(crate) fn new(last_id: u64, lines: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut elders = Self { last_id, ..Self::default() };
+        for line in lines {
+            if sys::peek(line.as_fd(), &mut [0]).is_ok_and(|bytes| bytes == 0) {
+                // It has ended since.
+                continue;
+            }
+            elders.sockets.push(line.try_clone()?);
+            let stream = UnixStream::from(line);
+            stream.set_nonblocking(true)?;
+            let stream = BufReader::new(tokio::net::UnixStream::from_std(stream)?);
+            elders.lines.push(Arc::new(Mutex::new(Some(Line { stream, asked: 0, answer: Vec::new() }))));
+        }
+        Ok(elders)
+    }
+
+    /// The lines to them.
+    pub(crate) fn sockets(&self) -> &[OwnedFd] {
+        &self.sockets
+    }
+
+    /// Their tunnels, a JSON array of each process.
+    pub(crate) async fn sessions(&self) -> Vec<String> {
+        self.ask("sessions".to_owned()).await
+    }
+
+    /// How many tunnels they have.
+    pub(crate) async fn count(&self) -> u64 {
+        self.ask("count".to_owned()).await.iter().filter_map(|count| count.parse::<u64>().ok()).sum()
+    }
+
+    /// Ends the tunnel with this id; whether one of them had it.
+    pub(crate) async fn end(&self, id: u64) -> bool {
+        self.ask(format!("end {id}")).await.iter().any(|answer| answer == "true")
+    }
+
+    /// The answers of those that give one in time.
+    async fn ask(&self, question: String) -> Vec<String> {
+        let ask = |line: &Arc<Mutex<Option<Line>>>| {
+            let (line, question) = (Arc::clone(line), question.clone());
+            tokio::spawn(timeout(ANSWER_LIMIT, async move {
+                let mut line = line.lock().await;
+                let answer = line.as_mut()?.ask(&question).await.ok();
+                if answer.is_none() {
+                    *line = None;
+                }
+                answer
+            }))
+        };
+        let asked: Vec<_> = self.lines.iter().map(ask).collect();
+        let mut answers = Vec::new();
+        for one in asked {
+            if let Ok(Ok(Some(answer))) = one.await {
+                answers.push(answer);
+            }
+        }
+        answers
+    }
+}
+
+impl Line {
+    async fn ask(&mut self, question: &str) -> io::Result<String> {
+        self.asked += 1;
+        let mark = format!("{}-{} ", std::process::id(), self.asked);
+        self.stream.write_all(format!("{mark}{question}\n").as_bytes()).await?;
+        loop {
+            let left = LONGEST_ANSWER.saturating_sub(self.answer.len() as u64);
+            (&mut self.stream).take(left).read_until(b'\n', &mut self.answer).await?;
+            if self.answer.pop() != Some(b'\n') {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let answer = String::from_utf8(std::mem::take(&mut self.answer)).map_err(io::Error::other)?;
+            if let Some(answer) = answer.strip_prefix(&mark) {
+                return Ok(answer.to_owned());
+            }
+        }
+    }
+}
+
+/// Answers whoever serves now, as long as somebody does, and until this process is `over`: who ended its last tunnel
+/// still hears of that.
+pub(crate) async fn answer(line: UnixStream, open: Arc<Sessions>, end: End, over: CancellationToken) {
+    // Without a line nobody asks.
+    let Ok(()) = line.set_nonblocking(true) else { return };
+    let Ok(stream) = tokio::net::UnixStream::from_std(line) else { return };
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut question = String::new();
+        let read = tokio::select! {
+            biased;
+            read = async { (&mut stream).take(LONGEST_QUESTION).read_line(&mut question).await } => read,
+            () = over.cancelled() => return,
+        };
+        let Some((mark, question)) = question.trim_end().split_once(' ').filter(|_| read.is_ok()) else { return };
+        let answer = match question.split_once(' ') {
+            Some(("end", id)) => id.parse().is_ok_and(|id| end(id)).to_string(),
+            None if question == "sessions" => sessions::list(&open.snapshot()),
+            None if question == "count" => open.snapshot().len().to_string(),
+            _ => String::new(),
+        };
+        // Whoever asks may hang as well.
+        let answer = format!("{mark} {answer}\n");
+        if !matches!(timeout(ANSWER_LIMIT, stream.write_all(answer.as_bytes())).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::carry::session::tests::tunnel;
+
+    fn elder(last_id: u64) -> (OwnedFd, Arc<Sessions>) {
+        let (here, there) = UnixStream::pair().unwrap();
+        let sessions = Arc::new(Sessions::behind(last_id, Default::default()));
+        let open = Arc::clone(&sessions);
+        let end: End = Arc::new(move |id| open.ask_to_end(id));
+        tokio::spawn(answer(there, Arc::clone(&sessions), end, CancellationToken::new()));
+        (here.into(), sessions)
+    }
+
+    #[tokio::test]
+    async fn each_is_asked_and_one_of_them_ends_a_tunnel() {
+        let ((first, of_first), (second, of_second)) = (elder(0), elder(10));
+        let _open = (tunnel(&of_first, Some("alice")), tunnel(&of_second, None), tunnel(&of_second, None));
+        let elders = Elders::new(99, vec![first, second]).unwrap();
+        assert_eq!((elders.last_id, elders.sockets().len(), elders.count().await), (99, 2, 3));
+        let listed = elders.sessions().await;
+        assert!(
+            listed[0].starts_with("[{\"id\":1,\"user\":\"alice\",") && listed[1].contains("\"id\":12,"),
+            "{listed:?}"
+        );
+        assert!(elders.end(12).await && !elders.end(13).await);
+        assert!(of_second.snapshot()[1].is_asked_to_end() && !of_second.snapshot()[0].is_asked_to_end());
+        // Who has nothing left is asked in vain.
+        assert_eq!(Elders::default().count().await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_hangs_or_ends_hides_nobody() {
+        let (hangs, mut far) = UnixStream::pair().unwrap();
+        let (ended, _) = UnixStream::pair().unwrap();
+        let ((good, sessions), (gone, other)) = (elder(0), UnixStream::pair().unwrap());
+        let _open = tunnel(&sessions, None);
+        let elders = Elders::new(0, vec![hangs.into(), ended.into(), gone.into(), good]).unwrap();
+        assert_eq!(elders.sockets().len(), 3, "one has ended before");
+        drop(other);
+        assert_eq!(elders.count().await, 1);
+        // Its answer comes when another question was asked, and is not taken for that one's.
+        let mut question = [0; LONGEST_QUESTION as usize];
+        let read = io::Read::read(&mut far, &mut question).unwrap();
+        let mark = String::from_utf8_lossy(&question[..read]).split_once(' ').unwrap().0.to_owned();
+        io::Write::write_all(&mut far, format!("{mark} 7\n").as_bytes()).unwrap();
+        assert_eq!(elders.count().await, 1);
+    }
+}

@@ -1,0 +1,124 @@
+//! What a service manager is told, as sd_notify(3) has it: one datagram to the socket that `NOTIFY_SOCKET` names.
+//!
+//! Written out here, since it is a few lines, and the crates for it can't reach a socket with an abstract name.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use rustix::process::Pid;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::settings::env_vars::NOTIFY_SOCKET;
+
+/// What a stop may take beyond the time that tunnels have to finish.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// The service manager, if there is one that wants to know.
+#[derive(Clone, Default)]
+pub struct ServiceManager {
+    socket: Option<OsString>,
+}
+
+impl ServiceManager {
+    /// The one that the environment names.
+    pub(crate) fn from_env() -> Self {
+        Self { socket: std::env::var_os(NOTIFY_SOCKET).filter(|name| !name.is_empty()) }
+    }
+
+    /// The gateway serves.
+    ///
+    /// # Errors
+    /// Those of the socket; a service manager that waits for this will wait in vain.
+    pub(crate) fn ready(&self) -> io::Result<()> {
+        self.send("READY=1\nSTATUS=Serving")
+    }
+
+    /// The gateway reads its files again; [`ServiceManager::ready`] ends that. The time tells this reload from the
+    /// last.
+    pub(crate) fn reloading(&self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let microseconds = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=Reloading"));
+    }
+
+    /// The gateway stops, and `tunnels` have `limit` to finish. Without the longer time that it asks for, a service
+    /// manager would end it by its own limit.
+    pub(crate) fn stopping(&self, tunnels: usize, limit: Duration) {
+        let longest = (limit + MARGIN).as_micros();
+        let status = format!("Waiting for tunnels to finish, {tunnels} when it began");
+        self.tell(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={longest}\nSTATUS={status}"));
+    }
+
+    /// From here on `heir` is the service, and this process isn't heard any more.
+    pub(crate) fn handed_over(&self, heir: Pid) {
+        self.tell(&format!("MAINPID={}\nSTATUS=Serving, handed over by an older process", heir.as_raw_pid()));
+    }
+
+    /// Says what nobody waits for, so it may get lost.
+    fn tell(&self, state: &str) {
+        let _ = self.send(state);
+    }
+
+    fn send(&self, state: &str) -> io::Result<()> {
+        let Some(name) = &self.socket else { return Ok(()) };
+        let socket = UnixDatagram::unbound()?;
+        // A service manager that doesn't read must not hold up the gateway.
+        socket.set_nonblocking(true)?;
+        match name.as_bytes().strip_prefix(b"@") {
+            #[cfg(target_os = "linux")]
+            Some(abstract_name) => {
+                use std::os::linux::net::SocketAddrExt;
+                let address = std::os::unix::net::SocketAddr::from_abstract_name(abstract_name)?;
+                socket.send_to_addr(state.as_bytes(), &address)?;
+            }
+            _ => {
+                socket.send_to(state.as_bytes(), name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(socket: &UnixDatagram) -> String {
+        let mut bytes = [0; 512];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_the_service_manager_hears_by_a_path_or_an_abstract_name() {
+        let path = std::env::temp_dir().join(format!("kohakuriver-notify-{}", std::process::id()));
+        let mut listening = vec![(UnixDatagram::bind(&path).unwrap(), path.clone().into_os_string())];
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::linux::net::SocketAddrExt;
+            let name = format!("kohakuriver-notify-{}", std::process::id());
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+            listening.push((UnixDatagram::bind_addr(&address).unwrap(), format!("@{name}").into()));
+        }
+        for (socket, name) in listening {
+            let manager = ServiceManager { socket: Some(name) };
+            manager.ready().unwrap();
+            assert_eq!(heard(&socket), "READY=1\nSTATUS=Serving");
+            manager.reloading();
+            let reloading = heard(&socket);
+            let time = reloading.lines().nth(1).and_then(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
+            assert!(reloading.starts_with("RELOADING=1\n") && time.parse::<u64>().unwrap() > 0, "{reloading}");
+            manager.stopping(3, Duration::from_secs(5));
+            let stopping = heard(&socket);
+            assert!(stopping.starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS="), "{stopping}");
+            manager.handed_over(Pid::from_raw(42).unwrap());
+            assert!(heard(&socket).starts_with("MAINPID=42\n"));
+        }
+        std::fs::remove_file(path).unwrap();
+        assert!(ServiceManager { socket: Some("/nonexistent/notify".into()) }.ready().is_err());
+        ServiceManager::default().ready().unwrap();
+    }
+}

@@ -1,0 +1,96 @@
+//! The answer to `GET /sessions`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::gateway::carry::session::Session;
+
+/// One open tunnel. Fields may be added; those that are here stay as they are.
+#[derive(Serialize)]
+struct Listed<'s> {
+    /// For `DELETE /sessions/<id>`.
+    id: u64,
+    /// Who the Host says the caller is; `null` without authentication.
+    user: Option<&'s str>,
+    client: SocketAddr,
+    /// `connect` or `line`.
+    protocol: &'static str,
+    /// A string: most readers of JSON lose digits above 2^53.
+    task_id: String,
+    /// The Runner's host name.
+    node: &'s str,
+    /// RFC 3339, UTC.
+    opened: String,
+    /// Since then, by a clock that nobody sets.
+    seconds: u64,
+    /// From the client to the VPS.
+    bytes_up: u64,
+    bytes_down: u64,
+}
+
+/// `sessions` as a JSON array, the oldest first.
+pub(crate) fn list(sessions: &[Arc<Session>]) -> String {
+    let listed: Vec<_> = sessions.iter().map(|session| of(session)).collect();
+    // Nothing in it can fail to become JSON.
+    serde_json::to_string(&listed).unwrap_or_default()
+}
+
+/// One JSON array of several, which are taken as they are: those of another process may have fields that are not known
+/// here.
+pub(super) fn joined(lists: &[String]) -> String {
+    let inner = |list: &'_ String| list.strip_prefix('[')?.strip_suffix(']').map(str::to_owned);
+    let all: Vec<_> = lists.iter().filter_map(inner).filter(|inner| !inner.is_empty()).collect();
+    format!("[{}]", all.join(","))
+}
+
+fn of(session: &Session) -> Listed<'_> {
+    let (bytes_up, bytes_down) = session.bytes();
+    Listed {
+        id: session.id,
+        user: session.facts.user.as_deref(),
+        client: session.facts.client,
+        protocol: session.facts.protocol.name(),
+        task_id: session.facts.vps.to_string(),
+        node: &session.facts.node,
+        opened: humantime::format_rfc3339_millis(session.opened).to_string(),
+        seconds: session.since.elapsed().as_secs(),
+        bytes_up,
+        bytes_down,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::carry::session::Sessions;
+    use crate::gateway::carry::session::tests::tunnel;
+    use serde_json::{Value, json};
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn the_shape_stays() {
+        let sessions = Arc::new(Sessions::default());
+        let _tunnels = (tunnel(&sessions, Some("alice")), tunnel(&sessions, None));
+        sessions.snapshot()[0].down.fetch_add(9, Ordering::Relaxed);
+        let mut listed: Value = serde_json::from_str(&list(&sessions.snapshot())).unwrap();
+        let opened = listed[0].as_object_mut().unwrap().remove("opened").unwrap();
+        assert!(humantime::parse_rfc3339(opened.as_str().unwrap()).is_ok(), "{opened}");
+        assert_eq!(
+            listed[0],
+            json!({
+                "id": 1, "user": "alice", "client": "10.0.0.9:51234", "protocol": "connect",
+                "task_id": "7323718749301768192", "node": "node1", "seconds": 0, "bytes_up": 0, "bytes_down": 9,
+            })
+        );
+        assert_eq!((&listed[1]["id"], &listed[1]["user"]), (&json!(2), &Value::Null));
+        assert_eq!(list(&[]), "[]");
+        let lists = |lists: &[&str]| joined(&lists.iter().map(|list| (*list).to_owned()).collect::<Vec<_>>());
+        assert_eq!((&*lists(&[]), &*lists(&["[]", "[]"])), ("[]", "[]"));
+        assert_eq!(
+            lists(&["[{\"id\":1},{\"id\":2}]", "[]", "broken", "[{\"id\":9}]"]),
+            "[{\"id\":1},{\"id\":2},{\"id\":9}]"
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! The audit log: a JSON object a line for each tunnel that is opened, closed or refused.
+//!
+//! ```text
+//! {"time":"2026-11-23T12:05:53.532Z","event":"opened","process":4711,"session":7,"user":"alice",
+//!  "client":"10.0.0.9:51234","protocol":"connect","task_id":"7323718749301768192","node":"node1"}
+//! ```
+//! `process` and `session` together name a tunnel: after a hand-over two processes write into one log.
+//!
+//! Every line has `time`, `event`, `user`, `client` and `protocol`, `null` where there is none. What a client sent is
+//! made printable and cut; a token is never among it. Writing never keeps a tunnel waiting.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::gateway::carry::session::{Ending, Protocol, Session};
+use crate::gateway::watch::metrics::Metrics;
+use crate::gateway::watch::notices::{Matter, Notices};
+use crate::gateway::watch::outlet::{Open, Outlet};
+use crate::text::excerpt;
+
+/// Rights of a new file: who is connected to what is nobody else's business.
+const MODE: u32 = 0o600;
+
+/// Where audit lines go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AuditLog {
+    /// Nowhere.
+    Off,
+    /// stdout.
+    Stdout,
+    /// The end of this file.
+    File(PathBuf),
+}
+
+impl From<&str> for AuditLog {
+    fn from(typed: &str) -> Self {
+        match typed {
+            "off" => Self::Off,
+            "-" => Self::Stdout,
+            path => Self::File(path.into()),
+        }
+    }
+}
+
+/// A request that got no tunnel.
+pub(crate) struct Refused<'r> {
+    /// Who the Host says the caller is, when that is known.
+    pub(crate) user: Option<&'r str>,
+    pub(crate) client: SocketAddr,
+    /// `None` when the request never became complete.
+    pub(crate) protocol: Option<Protocol>,
+    /// What was asked for, as it was sent.
+    pub(crate) target: Option<&'r str>,
+    /// One word.
+    pub(crate) reason: &'static str,
+    /// What else is known.
+    pub(crate) detail: Option<String>,
+    /// Since the connection came.
+    pub(crate) took: Duration,
+}
+
+/// The audit log. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Audit(Option<Arc<Outlet>>);
+
+impl Audit {
+    /// The log that `wanted` names. Lines that are lost are counted and complained about.
+    pub(crate) fn open(wanted: &AuditLog, notices: &Notices, metrics: &Arc<Metrics>) -> Result<Self, Failure> {
+        let (open, place): (Open, _) = match wanted {
+            AuditLog::Off => return Ok(Self::default()),
+            AuditLog::Stdout => (Box::new(|| Ok(Box::new(io::stdout()))), "stdout".to_owned()),
+            AuditLog::File(path) => {
+                let path = path.clone();
+                let place = path.display().to_string();
+                (Box::new(move || append(&path)), place)
+            }
+        };
+        let (notices, metrics) = (notices.clone(), Arc::clone(metrics));
+        let what = format!("audit lines to {place} are lost");
+        let lost = move |count, error: &io::Error| {
+            metrics.audit_lost.add(count);
+            let hint = "kohakuriver_gateway_log_lines_lost_total counts them";
+            notices.complain(Matter::Audit, &Failure::new(&what).because(error).hint(hint));
+        };
+        let outlet = Outlet::start("audit", open, Box::new(lost)).map_err(|error| {
+            let failure = Failure::new(format!("cannot write the audit log to {place}")).because(&error);
+            failure.hint("name another file with --audit-log, or `--audit-log off`")
+        })?;
+        Ok(Self(Some(Arc::new(outlet))))
+    }
+
+    /// Opens the file anew, after it was moved away.
+    pub(crate) fn reopen(&self) {
+        if let Some(outlet) = &self.0 {
+            outlet.reopen();
+        }
+    }
+
+    /// Waits until everything is written, for `limit` at most.
+    pub(crate) fn finish(&self, limit: Duration) {
+        if let Some(outlet) = &self.0 {
+            outlet.finish(limit);
+        }
+    }
+
+    pub(crate) fn opened(&self, session: &Session) {
+        self.write(|time| OfTunnel::new(time, "opened", session, None));
+    }
+
+    pub(crate) fn closed(&self, session: &Session, ending: Ending) {
+        self.write(|time| {
+            let (bytes_up, bytes_down) = session.bytes();
+            let seconds = seconds(session.since.elapsed());
+            OfTunnel::new(time, "closed", session, Some(End { bytes_up, bytes_down, seconds, reason: ending.name() }))
+        });
+    }
+
+    pub(crate) fn refused(&self, refused: &Refused<'_>) {
+        self.write(|time| OfRequest {
+            time,
+            event: "refused",
+            user: refused.user,
+            client: refused.client,
+            protocol: refused.protocol.map(Protocol::name),
+            target: refused.target.map(excerpt),
+            reason: refused.reason,
+            detail: refused.detail.as_deref().map(excerpt),
+            seconds: seconds(refused.took),
+        });
+    }
+
+    fn write<L: Serialize>(&self, line: impl FnOnce(String) -> L) {
+        let Some(outlet) = &self.0 else { return };
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        // Nothing in a line can fail to become JSON.
+        if let Ok(mut line) = serde_json::to_vec(&line(time)) {
+            line.push(b'\n');
+            outlet.push(&line);
+        }
+    }
+}
+
+/// The line of a tunnel that is opened or closed.
+#[derive(Serialize)]
+struct OfTunnel<'s> {
+    time: String,
+    event: &'static str,
+    process: u32,
+    session: u64,
+    user: Option<&'s str>,
+    client: SocketAddr,
+    protocol: &'static str,
+    task_id: String,
+    node: &'s str,
+    #[serde(flatten)]
+    end: Option<End>,
+}
+
+#[derive(Serialize)]
+struct End {
+    bytes_up: u64,
+    bytes_down: u64,
+    seconds: f64,
+    reason: &'static str,
+}
+
+impl<'s> OfTunnel<'s> {
+    fn new(time: String, event: &'static str, session: &'s Session, end: Option<End>) -> Self {
+        let facts = &session.facts;
+        Self {
+            time,
+            event,
+            process: std::process::id(),
+            session: session.id,
+            user: facts.user.as_deref(),
+            client: facts.client,
+            protocol: facts.protocol.name(),
+            task_id: facts.vps.to_string(),
+            node: &facts.node,
+            end,
+        }
+    }
+}
+
+/// The line of a request that got no tunnel.
+#[derive(Serialize)]
+struct OfRequest<'r> {
+    time: String,
+    event: &'static str,
+    user: Option<&'r str>,
+    client: SocketAddr,
+    protocol: Option<&'static str>,
+    target: Option<String>,
+    reason: &'static str,
+    detail: Option<String>,
+    seconds: f64,
+}
+
+/// To the millisecond.
+fn seconds(time: Duration) -> f64 {
+    time.as_millis() as f64 / 1000.0
+}
+
+fn append(path: &Path) -> io::Result<Box<dyn Write + Send>> {
+    Ok(Box::new(OpenOptions::new().append(true).create(true).mode(MODE).open(path)?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use super::*;
+use crate::gateway::carry::session::Sessions;
+use crate::gateway::carry::session::tests::tunnel;
+use crate::gateway::watch::notices::tests::Heard;
+use crate::gateway::watch::records::Records;
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An audit log, and what is written into it.
+fn audit() -> (Audit, Heard) {
+    let heard = Heard::default();
+    let sink = heard.clone();
+    let open: Open = Box::new(move || Ok(Box::new(sink.clone())));
+    (Audit(Some(Arc::new(Outlet::start("test", open, Box::new(|_, _| {})).unwrap()))), heard)
+}
+
+/// The lines so far, with their times taken out.
+fn lines(audit: &Audit, heard: &Heard) -> Vec<Value> {
+    audit.finish(PATIENCE);
+    let line = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        let time = line.as_object_mut().unwrap().remove("time").unwrap();
+        let time = humantime::parse_rfc3339(time.as_str().unwrap()).unwrap();
+        assert!(SystemTime::now().duration_since(time).unwrap() < PATIENCE);
+        assert!(line.as_object_mut().unwrap().get("seconds").is_none_or(Value::is_number));
+        line.as_object_mut().unwrap().remove("seconds");
+        line
+    };
+    heard.text().lines().map(line).collect()
+}
+
+#[test]
+fn a_tunnel_has_a_line_at_either_end() {
+    let (audit, heard) = audit();
+    let sessions = Arc::new(Sessions::new(Records { audit: audit.clone(), ..Records::default() }));
+    let session = tunnel(&sessions, Some("alice"));
+    session.up.fetch_add(3, Ordering::Relaxed);
+    session.down.fetch_add(5, Ordering::Relaxed);
+    session.close(Ending::ClientLost);
+    drop(tunnel(&sessions, None));
+    let opened = json!({
+        "event": "opened", "process": std::process::id(), "session": 1, "user": "alice",
+        "client": "10.0.0.9:51234", "protocol": "connect", "task_id": "7323718749301768192", "node": "node1",
+    });
+    let mut closed = opened.clone();
+    let more = json!({ "event": "closed", "bytes_up": 3, "bytes_down": 5, "reason": "client-lost" });
+    closed.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let lines = lines(&audit, &heard);
+    assert_eq!(lines[..2], [opened, closed]);
+    assert_eq!((&lines[2]["user"], &lines[3]["reason"], lines.len()), (&Value::Null, &json!("fault"), 4));
+    assert!(heard.text().starts_with("{\"time\":\""), "{}", heard.text());
+}
+
+#[test]
+fn what_a_stranger_sent_is_printable_and_short() {
+    let (audit, heard) = audit();
+    let target = format!("a\x1b[2Jb\n{}", "x".repeat(10_000));
+    audit.refused(&Refused {
+        user: None,
+        client: "[::1]:7".parse().unwrap(),
+        protocol: Some(Protocol::Line),
+        target: Some(&target),
+        reason: "bad-request",
+        detail: Some("c\x07".into()),
+        took: Duration::from_millis(1500),
+    });
+    let lines = lines(&audit, &heard);
+    let shown = lines[0]["target"].as_str().unwrap().to_owned();
+    assert!(shown.starts_with("a[2Jb x") && shown.chars().count() == 301, "{shown}");
+    assert_eq!(
+        lines,
+        [json!({
+            "event": "refused", "user": null, "client": "[::1]:7", "protocol": "line", "target": shown,
+            "reason": "bad-request", "detail": "c",
+        })]
+    );
+    assert!(heard.text().ends_with(",\"seconds\":1.5}\n"));
+}
+
+#[test]
+fn a_file_is_appended_to_by_its_owner_alone_and_opened_anew() {
+    let folder = std::env::temp_dir().join(format!("kohakuriver-audit-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("audit.log");
+    let metrics = Arc::new(Metrics::default());
+    let open = || Audit::open(&AuditLog::File(path.clone()), &Notices::default(), &metrics).unwrap();
+    let count = || std::fs::read_to_string(&path).unwrap().lines().count();
+    let note = |audit: &Audit| {
+        let sessions = Arc::new(Sessions::new(Records { audit: audit.clone(), ..Records::default() }));
+        drop(tunnel(&sessions, None));
+        audit.finish(PATIENCE);
+    };
+    note(&open());
+    let audit = open();
+    note(&audit);
+    assert_eq!(count(), 4);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    // As logrotate does it.
+    std::fs::rename(&path, folder.join("audit.log.1")).unwrap();
+    note(&audit);
+    audit.reopen();
+    note(&audit);
+    assert_eq!(count(), 2);
+    assert_eq!(std::fs::read_to_string(folder.join("audit.log.1")).unwrap().lines().count(), 6);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(metrics.audit_lost.value(), 0);
+}
+
+#[test]
+fn a_file_that_can_not_be_opened_is_said_at_once() {
+    let metrics = Arc::new(Metrics::default());
+    let missing = AuditLog::File("/no/such/folder/audit.log".into());
+    let failure = Audit::open(&missing, &Notices::default(), &metrics).unwrap_err();
+    let text = failure.render("p");
+    assert!(text.starts_with("p: cannot write the audit log to /no/such/folder/audit.log\n  caused by: "), "{text}");
+}
+
+#[test]
+fn lost_lines_are_counted_and_complained_about_once() {
+    let heard = Heard::default();
+    let metrics = Arc::new(Metrics::default());
+    // Always full, on Linux.
+    let full = AuditLog::File("/dev/full".into());
+    let audit = Audit::open(&full, &Notices::to(heard.clone()), &metrics).unwrap();
+    let sessions = Arc::new(Sessions::new(Records { audit: audit.clone(), ..Records::default() }));
+    for _ in 0..3 {
+        drop(tunnel(&sessions, None));
+        audit.finish(PATIENCE);
+    }
+    assert_eq!(metrics.audit_lost.value(), 6);
+    let text = heard.text();
+    assert_eq!(text.matches("audit lines to /dev/full are lost cause=\"").count(), 1, "{text}");
+}
+
+#[test]
+fn where_the_log_goes() {
+    for (typed, expected) in
+        [("off", AuditLog::Off), ("-", AuditLog::Stdout), ("./off", AuditLog::File("./off".into()))]
+    {
+        assert_eq!(AuditLog::from(typed), expected);
+    }
+}

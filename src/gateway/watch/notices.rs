@@ -1,0 +1,279 @@
+//! What the gateway says of itself on stderr: what it serves, and its log.
+//!
+//! The lines that say what it serves stand there as they are, for scripts that wait for them. Everything else is an
+//! event of `tracing`: complaints about itself, without flooding, and the steps of each connection at the debug level.
+//! The default level says nothing of clients. Writing the log never waits for whoever reads it.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use tracing::{Dispatch, Level};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::failure::Failure;
+use crate::gateway::watch::metrics::Metrics;
+use crate::gateway::watch::outlet::Outlet;
+use crate::text::printable;
+
+/// The least time between two complaints of one kind.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// What a complaint is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Matter {
+    /// Connections can't be accepted.
+    Accept,
+    /// A new version of the inventory is refused.
+    Inventory,
+    /// No more tunnels fit.
+    Tunnels,
+    /// The Host refuses the token that serves the line protocol.
+    LineToken,
+    /// Audit lines are lost.
+    Audit,
+}
+
+/// How much the log says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum LogLevel {
+    /// What keeps the gateway from its work.
+    Error,
+    /// What an admin should look at, too.
+    Warn,
+    /// What the gateway does as a whole, too.
+    #[default]
+    Info,
+    /// Each step of each connection, too.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Where notices go. Clones share it.
+#[derive(Clone)]
+pub struct Notices(Arc<Inner>);
+
+struct Inner {
+    sink: Sink,
+    log: Dispatch,
+    format: LogFormat,
+    last: Mutex<Vec<(Matter, Instant)>>,
+}
+
+impl Notices {
+    /// Notices to `sink`, one write each.
+    pub fn to(sink: impl Write + Send + 'static) -> Self {
+        Self::through(Sink::Direct(Arc::new(Mutex::new(Box::new(sink)))), LogLevel::default(), LogFormat::default())
+    }
+
+    /// Notices to stderr, and the events of the whole process with them.
+    pub(crate) fn on_stderr(level: LogLevel, format: LogFormat, metrics: &Arc<Metrics>) -> Self {
+        let metrics = Arc::clone(metrics);
+        let lost = move |count, _: &_| metrics.log_lost.add(count);
+        let open = || Ok(Box::new(io::stderr()) as Box<dyn Write + Send>);
+        let sink = match Outlet::start("log", Box::new(open), Box::new(lost)) {
+            Ok(outlet) => Sink::Queued(Arc::new(outlet)),
+            // Without a thread that writes it, whoever has a line does.
+            Err(_) => Sink::Direct(Arc::new(Mutex::new(Box::new(io::stderr())))),
+        };
+        let notices = Self::through(sink, level, format);
+        // It fails when the process has a log already, which stays.
+        let _ = tracing::dispatcher::set_global_default(notices.0.log.clone());
+        notices
+    }
+
+    fn through(sink: Sink, level: LogLevel, format: LogFormat) -> Self {
+        let writer = sink.clone();
+        let log = log(level, format, move || writer.clone());
+        Self(Arc::new(Inner { sink, log, format, last: Mutex::default() }))
+    }
+
+    /// Says what the gateway does as a whole, in one line.
+    pub(crate) fn say(&self, line: &str) {
+        match self.0.format {
+            LogFormat::Text => self.announce(line),
+            LogFormat::Json => tracing::dispatcher::with_default(&self.0.log, || tracing::info!("{line}")),
+        }
+    }
+
+    /// Says one line as it is, for scripts that wait for it.
+    pub(crate) fn announce(&self, line: &str) {
+        // A reader that is gone is no reason to stop serving.
+        let _ = self.0.sink.clone().write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// Tells a failure of something that was asked for just now.
+    pub(crate) fn fault(&self, failure: &Failure) {
+        self.say(failure.render(crate::gateway::PROGRAM).trim_end());
+    }
+
+    /// Complains, unless a complaint about the same matter is less than a minute old.
+    pub(crate) fn complain(&self, matter: Matter, failure: &Failure) {
+        {
+            let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            if last.iter().any(|(other, at)| *other == matter && now.duration_since(*at) < PAUSE) {
+                return;
+            }
+            last.retain(|(other, _)| *other != matter);
+            last.push((matter, now));
+        }
+        self.warn(failure);
+    }
+
+    /// Says what an admin should look at.
+    pub(crate) fn warn(&self, failure: &Failure) {
+        let cause = failure.causes().join(": ");
+        let cause = (!cause.is_empty()).then(|| printable(&cause));
+        let hint = failure.advice().map(printable);
+        tracing::dispatcher::with_default(&self.0.log, || {
+            tracing::warn!(cause, hint, "{}", printable(failure.what()));
+        });
+    }
+
+    /// Waits until the log is written, for `limit` at most.
+    pub(crate) fn finish(&self, limit: Duration) {
+        if let Sink::Queued(outlet) = &self.0.sink {
+            outlet.finish(limit);
+        }
+    }
+}
+
+impl Default for Notices {
+    /// To nobody.
+    fn default() -> Self {
+        Self::to(io::sink())
+    }
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notices")
+    }
+}
+
+/// A log to `writer`. Of other people's crates, only warnings are wanted.
+fn log<W>(level: LogLevel, format: LogFormat, writer: W) -> Dispatch
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let level = match level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Trace => Level::TRACE,
+    };
+    let wanted = Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+        .with_default(LevelFilter::from_level(level.min(Level::WARN)));
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(writer);
+    let registry = tracing_subscriber::registry().with(wanted);
+    match format {
+        LogFormat::Text => Dispatch::new(registry.with(lines)),
+        LogFormat::Json => Dispatch::new(registry.with(lines.json().flatten_event(true))),
+    }
+}
+
+/// Where lines go. Each write is one line.
+#[derive(Clone)]
+enum Sink {
+    Direct(Arc<Mutex<Box<dyn Write + Send>>>),
+    Queued(Arc<Outlet>),
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Direct(sink) => sink.lock().unwrap_or_else(PoisonError::into_inner).write(line),
+            Self::Queued(outlet) => {
+                outlet.push(line);
+                Ok(line.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Direct(sink) => sink.lock().unwrap_or_else(PoisonError::into_inner).flush(),
+            Self::Queued(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// What was said so far.
+    #[derive(Clone, Default)]
+    pub(crate) struct Heard(Arc<Mutex<Vec<u8>>>);
+
+    impl Heard {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Heard {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_matter_is_complained_about_once_a_minute() {
+        let heard = Heard::default();
+        let notices = Notices::to(heard.clone());
+        for n in 0..3 {
+            notices.complain(Matter::Accept, &Failure::new(format!("a{n}")).cause("b\x1b").cause("c").hint("d"));
+        }
+        notices.complain(Matter::Inventory, &Failure::new("e"));
+        notices.say("listening");
+        let text = heard.text();
+        let lines: Vec<_> =
+            text.lines().map(|line| line.split_once("  WARN ").map_or(line, |(_, rest)| rest)).collect();
+        assert_eq!(lines, ["a0 cause=\"b: c\" hint=\"d\"", "e", "listening"]);
+    }
+
+    #[test]
+    fn each_level_and_format() {
+        for (level, format, expected) in [
+            (LogLevel::Error, LogFormat::Text, vec![]),
+            (LogLevel::Info, LogFormat::Text, vec![" WARN w x=1"]),
+            (LogLevel::Debug, LogFormat::Text, vec![" WARN w x=1", "DEBUG d"]),
+            (LogLevel::Info, LogFormat::Json, vec![r#""level":"WARN","message":"w","x":1}"#]),
+        ] {
+            let heard = Heard::default();
+            let sink = heard.clone();
+            tracing::dispatcher::with_default(&log(level, format, move || sink.clone()), || {
+                tracing::warn!(x = 1, "w");
+                tracing::debug!("d");
+                tracing::debug!(target: "hyper", "somebody else's");
+            });
+            let text = heard.text();
+            let lines: Vec<_> = text.lines().collect();
+            assert_eq!(lines.len(), expected.len(), "{text}");
+            assert!(lines.iter().zip(expected).all(|(line, end)| line.ends_with(end)), "{text}");
+        }
+    }
+}
