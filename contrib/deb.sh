@@ -39,7 +39,9 @@ find "$share/man" -type f -exec gzip -9n {} +
 for unit in kohakuriver-gateway.{service,socket}; do
     sed 's|/usr/local/bin/|/usr/bin/|' "contrib/systemd/$unit" >"$units/$unit"
 done
-install -m 644 -t "$documents" README.md CHANGELOG.md examples/ssh_config
+for document in README.md CHANGELOG.md examples/ssh_config contrib/{gateway,ide,systemd}/README.md benches/README.md; do
+    install -D -m 644 "$document" "$documents/$document"
+done
 install -m 644 LICENSE "$documents/copyright"
 
 version=$(cargo pkgid)

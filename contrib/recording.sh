@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Records a terminal in which VPSes are listed, looked at and reached, and one in which doctor is asked why a VPS can't be
-# reached, and puts what they show into README.md.
+# Records two terminal sessions and writes them into README.md. The first one lists VPSes and connects to one. In the
+# second one, doctor finds out why a VPS can't be reached.
 #
-# All of it is real: an sshd in the part of the VPS, the gateway before it, and a terminal (tmux) of 100 columns. It
-# uses free ports of the loopback interface, and leaves no process and no file behind.
+# All of it is real: an sshd as the VPS, the gateway in front of it, and a terminal (tmux) of 100 columns. The script uses
+# free ports of the loopback interface, and leaves no process and no file behind.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -81,7 +81,8 @@ prompt() {
     die "the terminal hangs: $("${terminal[@]}" capture-pane -p)"
 }
 
-# Types the commands that it reads, and puts what the terminal shows of them into the place of this name in README.md.
+# Types the commands that it reads, and writes what the terminal shows into the place of this name in README.md. A sed
+# script may leave lines out.
 record() {
     # One for each: a server that is just going takes no session.
     terminal=(tmux -L "recording-$$-$1" -f /dev/null)
@@ -97,7 +98,8 @@ record() {
         "${terminal[@]}" send-keys Enter
         prompt
     done
-    "${terminal[@]}" capture-pane -p | sed -e '/^\$ *$/d' -e '/^ *$/d' -e "s/ --user $(id -un)//" >"$folder/shown"
+    "${terminal[@]}" capture-pane -p | sed -e '/^\$ *$/d' -e '/^ *$/d' -e "s/ --user $(id -un)//" |
+        sed "${2-}" >"$folder/shown"
     "${terminal[@]}" kill-server
     python3 - "$1" "$folder/shown" <<'END'
 import re, sys
@@ -116,10 +118,11 @@ kohakuriver vps list
 kohakuriver vps connect trainer --user $(id -un) -- 'echo hello; exit 7'
 echo \$?
 kohakuriver vps connect notebook
-kohakuriver vps status trainer
 END
 chmod 644 "$folder/.ssh/id-kohakuriver-7323718749301768192"
-record doctor <<END
+# The checks from `ssh` up to `host-key` went well, and are left out.
+record doctor '/^[a-z]* *ssh /i ...
+/^[a-z]* *ssh /,/^[a-z]* *host-key /{/^[a-z]* *host-key /!d}' <<END
 kohakuriver doctor trainer
 END
 say "README.md shows it now"

@@ -7,13 +7,14 @@ use crate::support::run::{Outcome, Run};
 use crate::support::tools::{CLI, tool};
 
 /// One file of each kind.
-const HOLDS: [&str; 12] = [
+const HOLDS: [&str; 13] = [
     "./usr/bin/kohakuriver",
     "./usr/bin/kohakuriver-gateway",
     "./usr/bin/kohakuriver-proxy",
     "./usr/lib/systemd/system/kohakuriver-gateway.service",
     "./usr/lib/systemd/system/kohakuriver-gateway.socket",
     "./usr/share/bash-completion/completions/kohakuriver",
+    "./usr/share/doc/kohakuriver-proxy/contrib/gateway/README.md",
     "./usr/share/doc/kohakuriver-proxy/copyright",
     "./usr/share/fish/vendor_completions.d/kohakuriver.fish",
     "./usr/share/man/man1/kohakuriver-proxy.1.gz",
