@@ -197,10 +197,14 @@ fn the_inventory_in_the_gateway_document_is_served() {
     let shown = serde_json::from_str(block(OF_THE_GATEWAY, "json", "\"nodes\"")).unwrap();
     let gateway = Gateway::with_inventory(&shown);
     let home = Home::new();
-    let run = Run::new(CLI, &home).args(["vps", "status", "trainer", "--host", "127.0.0.1", "--port"]);
-    let status = run.arg(gateway.api().port().to_string()).output().succeeds().text();
-    let node = status.lines().find_map(|line| line.strip_prefix("Node "));
-    assert_eq!(node.map(str::trim), Some("node1"), "{status}");
+    let port = gateway.api().port().to_string();
+    let json = |args: &[&str]| -> Value {
+        let run = Run::new(CLI, &home).args(["--host", "127.0.0.1", "--port", &port]).args(args).arg("--json");
+        serde_json::from_str(&run.output().succeeds().text()).unwrap()
+    };
+    let vps = json(&["vps", "status", "trainer"]);
+    // The VPS is on a node of the inventory.
+    assert_eq!(vps["assigned_node"], json(&["node", "list"])[0]["hostname"], "{vps}");
 }
 
 #[test]
