@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::sys;
 use crate::text::printable;
 
 /// How often the line moves.
@@ -28,8 +29,8 @@ pub fn in_place(line: &str) -> String {
 
 /// A line that is wider would leave its beginning behind.
 fn stderr_width() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
-    size.map(|size| usize::from(size.ws_col)).filter(|&width| width > 1).map_or(usize::MAX, |width| width - 1)
+    let size = sys::terminal_size(io::stderr());
+    size.map(|(width, _)| width).filter(|&width| width > 1).map_or(usize::MAX, |width| width - 1)
 }
 
 /// `text` in at most `width` columns.

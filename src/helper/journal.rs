@@ -5,16 +5,14 @@
 //! and the file is not even looked for.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::OFlags;
-
 use crate::failure::Failure;
 use crate::settings::{ConfigFile, env_vars, process_environment};
+use crate::sys;
 use crate::terminal;
 use crate::text::printable;
 
@@ -111,7 +109,8 @@ impl Journal {
         }
         if let Log::At(path) = &*log {
             let path = expand(path, &self.parent);
-            let file = open(&path).map_err(|error| unwritable(&path, &error))?;
+            // Messages name hosts and VPSes: the file is for this user alone.
+            let file = sys::append_privately(&path).map_err(|error| unwritable(&path, &error))?;
             *log = Log::Open(path, file);
         }
         let Log::Open(path, file) = &mut *log else { return Ok(()) };
@@ -120,13 +119,6 @@ impl Journal {
         // One write, so that lines of several helpers don't mix.
         file.write_all(lines.as_bytes()).map_err(|error| unwritable(path, &error))
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    // A FIFO that nobody reads must not hold up the end.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    // Messages name hosts and VPSes: they are the user's own.
-    OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(path)
 }
 
 /// It costs lines on stderr, not the session.
@@ -142,7 +134,7 @@ fn say(text: &str) {
 }
 
 fn parent_id() -> String {
-    rustix::process::getppid().map_or_else(|| "0".to_owned(), |id| id.as_raw_pid().to_string())
+    sys::parent_id().to_string()
 }
 
 /// `path` with `%p` replaced by the parent's process id, by which an IDE extension finds its own, and `%%` by `%`.

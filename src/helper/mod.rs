@@ -11,7 +11,6 @@ mod journal;
 mod lookup;
 mod open;
 mod patience;
-mod signals;
 
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -27,12 +26,11 @@ use crate::dial::{Beside, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
 use crate::settings::{self, ConfigFile, Flags, Settings};
-use crate::sys::{self, Kind};
+use crate::sys::{self, EndSignals, Kind};
 use crate::target::{Target, TargetError, VpsRef, authority};
 use explain::Scene;
 use open::{Order, Tunnel};
 use patience::Patience;
-use signals::Signals;
 
 /// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh. What is owed to an older
 /// Host then, `farewell` holds: it is for when everything has been said.
@@ -69,7 +67,7 @@ pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) ->
     };
 
     let (proxy_host, proxy_port) = settings.ssh_proxy();
-    let signals = Signals::default();
+    let signals = EndSignals::default();
     let mut scene = Scene {
         target: task.map_or(target, |id| Target::Vps(VpsRef::Id(id))),
         proxy: authority(&proxy_host, proxy_port),

@@ -10,13 +10,13 @@ use rustix::event::PollFlags;
 use super::arguments::ProtocolChoice;
 use super::farewell::Farewell;
 use super::journal::Journal;
-use super::signals::Signals;
 use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::connect::{self, Refused};
 use crate::handshake::problem::{self, Explanation};
 use crate::handshake::{Step, line};
 use crate::secret::Token;
 use crate::sys;
+use crate::sys::EndSignals;
 use crate::target::{TaskId, authority};
 
 /// How long the rest of a refusal's body is waited for.
@@ -40,7 +40,7 @@ pub(super) struct Order<'a> {
     /// Which protocol to speak.
     pub(super) protocol: ProtocolChoice,
     /// Caught as soon as the line protocol is spoken: leaving it takes a farewell.
-    pub(super) signals: &'a Signals,
+    pub(super) signals: &'a EndSignals,
 }
 
 /// An open tunnel: the next byte on the socket is the stream's first.
