@@ -2,10 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-use rustix::event::PollFlags;
 
 use super::arguments::ProtocolChoice;
 use super::farewell::Farewell;
@@ -15,8 +12,7 @@ use crate::handshake::connect::{self, Refused};
 use crate::handshake::problem::{self, Explanation};
 use crate::handshake::{Step, line};
 use crate::secret::Token;
-use crate::sys;
-use crate::sys::EndSignals;
+use crate::sys::{self, AsFd, EndSignals, PollFlags};
 use crate::target::{TaskId, authority};
 
 /// How long the rest of a refusal's body is waited for.
@@ -154,7 +150,7 @@ fn open_with_line(
     let answer = match exchange(&socket, &line::request(task), line::read, watch) {
         Err(error @ OpenError::Interrupted(_)) => {
             // Its SUCCESS may be on the way.
-            farewell.owe(socket);
+            farewell.remember(socket);
             return Err(error);
         }
         answer => answer?,

@@ -1,4 +1,5 @@
-//! The reasons for which no tunnel is opened: the gateway sends them, in either protocol, and the programs explain them.
+//! The reasons for which no tunnel is opened: the gateway sends them, in either protocol, and the programs explain
+//! them.
 //!
 //! The rows are those of the SSH proxy's contract. A gateway turns a [`Refusal`] into a status code, a `Proxy-Status`
 //! error type (RFC 9209 §2.3) and a body; for the line protocol into the sentence that Hosts have always sent. The

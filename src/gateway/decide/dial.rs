@@ -1,7 +1,7 @@
 //! From a Runner's name and a VPS's port to a connected socket.
 //!
-//! Asynchronous, unlike [`crate::dial`], which serves one tunnel in one thread. A dead address family costs no wait (RFC
-//! 8305), [`policy`] judges every resolved address before it is dialled, and one deadline holds for all.
+//! Asynchronous, unlike [`crate::dial`], which serves one tunnel in one thread. A dead address family costs no wait
+//! (RFC 8305), [`policy`] judges every resolved address before it is dialled, and one deadline holds for all.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -152,8 +152,8 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     waiting.into_std()
 }
 
-/// The system may choose the dialled port of this machine, if nobody listens on it, as the source port as well. Then both
-/// ends are the same socket (RFC 9293 §3.5, simultaneous open).
+/// The system may choose the dialled port of this machine, if nobody listens on it, as the source port as well. Then
+/// both ends are the same socket (RFC 9293 §3.5, simultaneous open).
 fn is_to_itself(stream: &TcpStream, dialled: SocketAddr) -> bool {
     stream.local_addr().is_ok_and(|local| (local.ip(), local.port()) == (dialled.ip(), dialled.port()))
 }

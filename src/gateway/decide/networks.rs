@@ -36,8 +36,8 @@ impl Networks {
         Self(networks.into_iter().collect())
     }
 
-    /// The networks of `given` and of the file. A file over the size limit is an error: a list that is cut in `10.1.0.0/16`
-    /// would allow `10.1.0.0/1`.
+    /// The networks of `given` and of the file. A file over the size limit is an error: a list that is cut in
+    /// `10.1.0.0/16` would allow `10.1.0.0/1`.
     pub(crate) fn read(given: &[IpNet], file: Option<&Path>) -> Result<Self, NetworksError> {
         let mut networks = given.to_vec();
         if let Some(path) = file {

@@ -1,9 +1,9 @@
 //! Which clients the gateway serves and which addresses it dials: facts in, verdict out.
 //!
-//! A VPS's address comes from a Host, and a Host lets anyone on its network register a Runner. So addresses that no Runner
-//! can have are always refused: above all those of a cloud's metadata service, and those that lead back into the gateway.
-//! The resolved address is judged, since a name can mean any address. Loopback is dialled: some Hosts run a Runner on
-//! their own machine. An admin can restrict the rest (`--allow-runner`).
+//! A VPS's address comes from a Host, and a Host lets anyone on its network register a Runner. So addresses that no
+//! Runner can have are always refused: above all those of a cloud's metadata service, and those that lead back into the
+//! gateway. The resolved address is judged, since a name can mean any address. Loopback is dialled: some Hosts run a
+//! Runner on their own machine. An admin can restrict the rest (`--allow-runner`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -56,8 +56,8 @@ pub(crate) fn is_wide_open(listening: &[SocketAddr], allowed: Option<&Networks>)
     allowed.is_none() && listening.iter().any(|address| !address.ip().to_canonical().is_loopback())
 }
 
-/// Whether `address` may be dialled. `is_local` tells whether an address belongs to this machine; it is called only when
-/// that matters.
+/// Whether `address` may be dialled. `is_local` tells whether an address belongs to this machine; it is called only
+/// when that matters.
 pub(crate) fn check(
     address: SocketAddr,
     runners: Runners<'_>,
@@ -139,7 +139,8 @@ fn translated(ip: IpAddr) -> Vec<Ipv4Addr> {
     all.into_iter().filter(|v4| v4.octets()[0] != 0).collect()
 }
 
-/// Whether `ip` belongs to this machine: loopback, or the address from which the system would send to it. Sends nothing.
+/// Whether `ip` belongs to this machine: loopback, or the address from which the system would send to it. Sends
+/// nothing.
 pub(crate) fn is_local(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     if ip.is_loopback() {

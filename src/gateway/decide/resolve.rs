@@ -1,8 +1,8 @@
 //! Resolves names of Runners to addresses.
 //!
-//! The system's resolver may block a thread for any time, and anyone who registers a Runner chooses its name. So an address
-//! takes no thread; questions are single-flight for each name, and an answer, good or bad, counts for seconds; and
-//! questions take at most [`NAMES_AT_ONCE`] threads, so that other blocking calls still find one.
+//! The system's resolver may block a thread for any time, and anyone who registers a Runner chooses its name. So an
+//! address takes no thread; questions are single-flight for each name, and an answer, good or bad, counts for seconds;
+//! and questions take at most [`NAMES_AT_ONCE`] threads, so that other blocking calls still find one.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};

@@ -58,8 +58,8 @@ impl RuleBook {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again, and reports the outcome. When one of them can't be used, all rules stay as they were. Open
-    /// tunnels stay open even if the new rules would refuse them.
+    /// Reads the files again, and reports the outcome. When one of them can't be used, all rules stay as they were.
+    /// Open tunnels stay open even if the new rules would refuse them.
     pub(crate) fn reload(&self, notices: &Notices) {
         match self.sources.read() {
             Ok(rules) => {

@@ -1,7 +1,7 @@
 //! A Host as the source of VPSes and of the right to reach them.
 //!
-//! Each question carries the caller's own token, so the Host alone decides on rights. There are three questions, and each
-//! answer is cached for seconds: who the caller is, which VPS it means, and where the VPS's Runner is.
+//! Each question carries the caller's own token, so the Host alone decides on rights. There are three questions, and
+//! each answer is cached for seconds: who the caller is, which VPS it means, and where the VPS's Runner is.
 //!
 //! | the caller is, to the Host | may reach |
 //! |---|---|
@@ -11,8 +11,8 @@
 //! | a viewer, an unknown role | none, though the Host shows a viewer every task |
 //! | unknown: no token, or a wrong one | none; with `--line-protocol anonymous` the VPSes that the Host shows to anyone |
 //!
-//! Anyone can invent tokens, and ask for VPSes that don't exist. So an unknown token takes no room in the cache, and the
-//! number of questions without a cached answer that run at once is limited.
+//! Anyone can invent tokens, and ask for VPSes that don't exist. So an unknown token takes no room in the cache, and
+//! the number of questions without a cached answer that run at once is limited.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -83,8 +83,8 @@ impl Directory {
         }
     }
 
-    /// A new answer after a dial to `admission` failed: a VPS that was restarted has another port. `None` when `admission`
-    /// is new itself.
+    /// A new answer after a dial to `admission` failed: a VPS that was restarted has another port. `None` when
+    /// `admission` is new itself.
     pub(crate) async fn reach_anew(
         &self,
         vps: &VpsRef,

@@ -149,6 +149,7 @@ mod tests {
     use super::*;
     use crate::gateway::watch::notices::tests::Heard;
     use serde_json::json;
+    use std::sync::mpsc;
 
     fn with(ids: &[&str]) -> String {
         let vps: Vec<_> = ids.iter().map(|id| json!({ "task_id": id, "status": "running" })).collect();
@@ -239,14 +240,28 @@ mod tests {
         std::fs::write(&path, with(&["1"])).unwrap();
         let inventory = Arc::new(Inventory::open(&path, Notices::to(Heard::default())).unwrap());
         std::fs::write(&path, with(&["1", "2"])).unwrap();
-        // As long as this is locked no read of the file can end.
-        let reading = inventory.seen();
+        let reading = hold(&inventory);
         let mut first = std::pin::pin!(inventory.current());
         assert!(poll_once(first.as_mut()).is_pending());
-        assert_eq!(ids(&inventory).await, ["1"]);
+        let other = tokio::time::timeout(std::time::Duration::from_secs(20), ids(&inventory)).await;
+        assert_eq!(other.expect("a lookup waits for another one's read"), ["1"]);
         drop(reading);
         assert_eq!(first.await.vps.len(), 2);
         assert_eq!(ids(&inventory).await, ["1", "2"]);
+    }
+
+    /// Lets no read of the file end until the returned sender is dropped.
+    fn hold(inventory: &Arc<Inventory>) -> mpsc::Sender<()> {
+        let (release, released) = mpsc::channel();
+        let (locked, is_locked) = mpsc::channel();
+        let inventory = Arc::clone(inventory);
+        std::thread::spawn(move || {
+            let _seen = inventory.seen();
+            locked.send(()).unwrap();
+            let _ = released.recv();
+        });
+        is_locked.recv().unwrap();
+        release
     }
 
     fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
@@ -259,7 +274,7 @@ mod tests {
         let path = folder.path().join("inventory.json");
         std::fs::write(&path, with(&["1"])).unwrap();
         let inventory = Arc::new(Inventory::open(&path, Notices::to(Heard::default())).unwrap());
-        let reading = inventory.seen();
+        let reading = hold(&inventory);
         {
             let mut cancelled = std::pin::pin!(inventory.current());
             assert!(poll_once(cancelled.as_mut()).is_pending());
