@@ -5,7 +5,7 @@
 //!
 //! Every system offers:
 //! - **descriptors** that can be polled, read, written and inherited: [`AsFd`], [`BorrowedFd`], [`OwnedFd`]; [`Kind`],
-//!   [`is_same`], [`read`], [`write`], [`take_stdin`], [`release_stdio`], [`is_out_of_descriptors`];
+//!   [`is_same`], [`read`], [`write()`], [`take_stdin`], [`release_stdio`], [`is_out_of_descriptors`];
 //! - **waiting**: [`poll`] over [`entry`]s with [`PollFlags`], [`is_gone`], and [`socket_pair`] to wake a poll up;
 //! - **sockets**: [`connect`], [`answer`], [`peek`], [`receive`], [`send`], [`tune`], [`reset_on_close`]; for the
 //!   gateway `accept`, `is_connected`, `is_listening`, `serve_both_families`, `is_without_ipv6`;

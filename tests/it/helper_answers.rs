@@ -259,7 +259,7 @@ fn one_deadline_for_everything() {
         // A limit for each of two steps would be five seconds in all, or more.
         assert!(took >= LIMIT && took < LIMIT + slow - Duration::from_millis(100), "{args:?}: it took {took:?}");
     };
-    let silence = ("gave no answer within 3 s\n", "took the connection");
+    let silence = ("gave no answer within 3 s\n", "accepted the connection");
     let cases = [
         (slow_older_host.address, &[ID][..], silence),
         (silent.address, &["--host-api", &slow_api, "trainer"], silence),
