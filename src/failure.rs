@@ -1,4 +1,4 @@
-//! How an error reaches a person: what failed, why, and one command that helps.
+//! How an error is shown to a person: what failed, why, and one command that helps.
 //!
 //! Modules have small error enums of their own; a [`Failure`] is made where an error meets the user, by the code that
 //! knows the fix. `main` renders it and turns it into an exit status; nothing else does.
@@ -22,7 +22,7 @@ pub struct Failure {
 enum Kind {
     /// Exit status 2: the command line or the settings are wrong; trying again won't help.
     Usage,
-    /// Exit status 130, as a shell has it for Ctrl-C: the user ended it.
+    /// Exit status 130, as shells use for Ctrl-C: the user ended the command.
     Interrupted,
     /// Exit status 1: anything else.
     Other,
@@ -39,7 +39,7 @@ impl Failure {
         Self { kind: Kind::Usage, ..Self::new(what) }
     }
 
-    /// What a user is told who ended it with Ctrl-C: exit status 130.
+    /// The user ended the command with Ctrl-C: exit status 130.
     pub fn interrupted(what: impl Into<String>) -> Self {
         Self { kind: Kind::Interrupted, ..Self::new(what) }
     }
@@ -60,13 +60,13 @@ impl Failure {
         self
     }
 
-    /// Names the one command, or the one step, that helps.
+    /// Adds the one command, or the one step, that helps.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Like [`Failure::hint`], where there may be none to give.
+    /// Like [`Failure::hint`], for a hint that may be missing.
     pub fn maybe_hint(mut self, hint: Option<impl Into<String>>) -> Self {
         self.hint = hint.map(Into::into);
         self
@@ -82,12 +82,12 @@ impl Failure {
         &self.causes
     }
 
-    /// What helps, if anything is known to.
+    /// The step that helps, if one is known.
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Whether the user ended it.
+    /// Whether the user ended the command.
     pub fn is_interrupted(&self) -> bool {
         self.kind == Kind::Interrupted
     }
@@ -101,8 +101,8 @@ impl Failure {
         })
     }
 
-    /// The lines for stderr, ending in a line feed. Control characters are taken out of every part, since parts of a
-    /// message may come from the network.
+    /// The lines for stderr, ending in a line feed. Control characters are removed from every part, since a part may
+    /// come from the network.
     pub fn render(&self, program: &str) -> String {
         let mut lines = format!("{program}: {}\n", printable(&self.what));
         for cause in &self.causes {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_as_what_why_and_what_to_do() {
+    fn shows_what_failed_why_and_what_helps() {
         let failure = Failure::new("VPS 42 is paused")
             .cause("the gateway at gpu-head:8002 answered 409 Conflict")
             .hint("resume it with `kohakuriver vps resume 42`");

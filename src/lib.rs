@@ -13,7 +13,7 @@
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
 //!                  names  →  api, ssh  →  dial  →  relay, handshake
-//!                       failure, refusal, status, target, secret, seconds, settings, sys, terminal, text, usage
+//!                       cache, failure, refusal, status, target, secret, seconds, settings, sys, terminal, text, usage
 //! ```
 //!
 //! # Promises
@@ -25,6 +25,7 @@
 //! `cli` and `gateway`, both on by default, bring the programs of these names. Without them the helper builds alone.
 
 pub mod api;
+pub mod cache;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod dial;

@@ -1,80 +1,80 @@
-//! The task id that a VPS's name stands for, remembered for a moment.
+//! The task id of a VPS that was named by its name, cached for [`LIFETIME`].
 //!
-//! An IDE opens ten connections at once. The first asks the Host; the others wait for it and read its answer from a
-//! small file in the user's cache directory. The file is private and appears at once and whole; one that can't be read,
-//! is broken, too old, from the future or somebody else's counts as absent, and a cache that can't be written changes
-//! nothing but speed. Only names are looked up: a task id never comes here.
+//! An IDE opens ten connections at once. The first one asks the Host; the others wait for it and read its answer from a
+//! small file in the user's cache folder. A file that is unreadable, broken, too old, from the future or somebody
+//! else's counts as absent, and a cache that can't be written costs speed and nothing else. A task id needs no look-up.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::api::{Api, ApiError, Transport};
+use crate::cache;
 use crate::sys;
 use crate::target::TaskId;
 
-/// How long an answer of the Host's counts.
+/// How long an answer of the Host counts.
 pub const LIFETIME: Duration = Duration::from_secs(30);
 
-/// How long another process's look-up is waited for before this one asks by itself.
+/// How long to wait for another process's look-up before asking as well.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether that look-up has ended.
+/// Pause between two tries to get the lock.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Most bytes of a file that are read.
 const MAX_FILE: u64 = 4096;
 
-/// The id of the VPS called `name`: what the Host said less than [`LIFETIME`] ago, else what it says now.
+/// Age at which a file is removed. Its lock file goes too, perhaps while another process holds the lock: then two
+/// processes ask the Host at once, which is harmless.
+const REMOVED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The id of the VPS called `name`: the Host's answer if it is younger than [`LIFETIME`], else a new one.
 ///
 /// # Errors
 /// Those of [`Api::id_of`].
 pub async fn look_up<T: Transport>(client: &Api<T>, name: &str) -> Result<TaskId, ApiError> {
-    match directories::ProjectDirs::from("", "", "kohakuriver") {
-        Some(directories) => look_up_in(directories.cache_dir(), client, name).await,
+    match cache::folder() {
+        Some(folder) => look_up_in(&folder, client, name).await,
         None => client.id_of(name).await,
     }
 }
 
 async fn look_up_in<T: Transport>(folder: &Path, client: &Api<T>, name: &str) -> Result<TaskId, ApiError> {
-    let memory = Memory::of(folder, client.base(), name);
-    if let Some(id) = memory.recall(SystemTime::now()) {
+    let entry = Entry::of(folder, client.base(), name);
+    if let Some(id) = entry.read(SystemTime::now()) {
         return Ok(id);
     }
-    let _lock = memory.lock(client).await?;
-    if let Some(id) = memory.recall(SystemTime::now()) {
+    let _lock = entry.lock(client).await?;
+    if let Some(id) = entry.read(SystemTime::now()) {
         return Ok(id);
     }
     let id = client.id_of(name).await?;
-    // Without a cache the next connection asks again, which is slower and no less right.
-    let _ = memory.keep(id, SystemTime::now());
+    // Without a cache the next connection asks the Host again: slower, and still right.
+    let _ = entry.write(id, SystemTime::now());
     Ok(id)
 }
 
-/// Where the answer for one name of one Host is remembered.
-struct Memory<'n> {
+/// The cached answer for one name of one Host.
+struct Entry<'n> {
     path: PathBuf,
     host: &'n str,
     name: &'n str,
 }
 
-impl<'n> Memory<'n> {
+impl<'n> Entry<'n> {
     fn of(folder: &Path, host: &'n str, name: &'n str) -> Self {
-        // A name may be longer than a file's may be, and hold what a file's can't.
-        let mut hasher = DefaultHasher::new();
-        (host, name).hash(&mut hasher);
-        Self { path: folder.join("names").join(format!("{:016x}.json", hasher.finish())), host, name }
+        let file = cache::file_name(&[host, name]);
+        Self { path: folder.join("names").join(file).with_extension("json"), host, name }
     }
 
-    fn recall(&self, now: SystemTime) -> Option<TaskId> {
+    fn read(&self, now: SystemTime) -> Option<TaskId> {
         let file = File::open(&self.path).ok()?;
         let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.uid() != sys::user_id() {
+        if !metadata.is_file() || !sys::is_own_file(&metadata) {
             return None;
         }
         let mut text = Vec::new();
@@ -89,23 +89,19 @@ impl<'n> Memory<'n> {
         if age < LIFETIME { TaskId::parse(value["task_id"].as_str()?) } else { None }
     }
 
-    fn keep(&self, id: TaskId, now: SystemTime) -> io::Result<()> {
+    fn write(&self, id: TaskId, now: SystemTime) -> io::Result<()> {
         let asked_at = now.duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_secs();
         let value = json!({ "host": self.host, "name": self.name, "task_id": id.to_string(), "asked_at": asked_at });
-        let new = self.path.with_extension(format!("new-{}", std::process::id()));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
-        let stored = file.and_then(|mut file| file.write_all(value.to_string().as_bytes()));
-        let stored = stored.and_then(|()| fs::rename(&new, &self.path));
-        if stored.is_err() {
-            let _ = fs::remove_file(&new);
+        if let Some(folder) = self.path.parent() {
+            cache::remove_old(folder, REMOVED_AFTER, now);
         }
-        stored
+        cache::write(&self.path, value.to_string().as_bytes())
     }
 
-    /// Held while the Host is asked. `None` when it can't be had: then several ask.
+    /// The lock that is held while the Host is asked; `None` when it can't be taken, and then several processes ask.
     ///
     /// # Errors
-    /// When something ends the wait for it that would end asking as well.
+    /// When the wait for the lock is interrupted, as the question itself would be.
     async fn lock<T: Transport>(&self, client: &Api<T>) -> Result<Option<File>, ApiError> {
         let Some(file) = self.lock_file() else { return Ok(None) };
         let deadline = Instant::now() + PATIENCE;
@@ -118,22 +114,23 @@ impl<'n> Memory<'n> {
                 {
                     client.pause(PAUSE).await?;
                 }
-                // Held for too long, or by a file system that knows no locks.
+                // Held for too long, or on a file system without locks.
                 Err(_) => return Ok(None),
             }
         }
     }
 
     fn lock_file(&self) -> Option<File> {
-        DirBuilder::new().recursive(true).mode(0o700).create(self.path.parent()?).ok()?;
+        sys::create_private_folder(self.path.parent()?).ok()?;
         let path = self.path.with_extension("lock");
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).ok()
+        sys::private(OpenOptions::new().write(true).create(true).truncate(false)).open(path).ok()
     }
 }
 
 #[cfg(test)]
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -141,22 +138,6 @@ mod tests {
     use crate::api::fake_host::FakeHost;
 
     const ID: &str = "7323718749301768192";
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("kohakuriver-names-{}-{name}", std::process::id()));
-            fs::create_dir(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
 
     async fn host() -> (FakeHost, Client) {
         let host = FakeHost::start().await;
@@ -168,8 +149,8 @@ mod tests {
 
     #[tokio::test]
     async fn ten_at_once_make_one_look_up() {
-        let (folder, (host, client)) = (Folder::new("ten"), host().await);
-        let cache = folder.0.join("not/there/yet");
+        let (folder, (host, client)) = (tempfile::tempdir().unwrap(), host().await);
+        let cache = folder.path().join("not/there/yet");
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..10 {
             let (cache, client) = (cache.clone(), client.clone());
@@ -181,22 +162,22 @@ mod tests {
             assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
         assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
-        // Another name, and what is not found, are asked for.
+        // Another name is another question, and a name that was not found is asked for again.
         assert!(look_up_in(&cache, &client, "other").await.is_err());
         assert!(look_up_in(&cache, &client, "other").await.is_err());
         assert_eq!(host.seen().len(), 4);
     }
 
     #[tokio::test]
-    async fn what_is_old_or_broken_counts_as_absent() {
-        let (folder, (host, client)) = (Folder::new("broken"), host().await);
-        look_up_in(&folder.0, &client, "trainer").await.unwrap();
-        let memory = Memory::of(&folder.0, client.base(), "trainer");
+    async fn an_old_or_broken_file_counts_as_absent() {
+        let (folder, (host, client)) = (tempfile::tempdir().unwrap(), host().await);
+        look_up_in(folder.path(), &client, "trainer").await.unwrap();
+        let entry = Entry::of(folder.path(), client.base(), "trainer");
         let now = SystemTime::now();
-        assert!(memory.recall(now).is_some());
-        assert_eq!(memory.recall(now + LIFETIME), None);
-        assert_eq!(memory.recall(now - LIFETIME), None);
-        let good = fs::read_to_string(&memory.path).unwrap();
+        assert!(entry.read(now).is_some());
+        assert_eq!(entry.read(now + LIFETIME), None);
+        assert_eq!(entry.read(now - LIFETIME), None);
+        let good = fs::read_to_string(&entry.path).unwrap();
         for broken in [
             "",
             "{",
@@ -209,21 +190,40 @@ mod tests {
             &good.replace("\"asked_at\":", "\"asked_at\":9999999"),
             &format!("{good}{}", " ".repeat(5000).replace(' ', "x")),
         ] {
-            fs::write(&memory.path, broken).unwrap();
-            assert_eq!(memory.recall(now), None, "{broken}");
+            fs::write(&entry.path, broken).unwrap();
+            assert_eq!(entry.read(now), None, "{broken}");
         }
         host.seen();
-        assert_eq!(look_up_in(&folder.0, &client, "trainer").await.unwrap().to_string(), ID);
+        assert_eq!(look_up_in(folder.path(), &client, "trainer").await.unwrap().to_string(), ID);
         assert_eq!(host.seen(), ["/api/vps/status"]);
     }
 
     #[tokio::test]
     async fn without_a_cache_the_host_is_asked_each_time() {
-        let (folder, (host, client)) = (Folder::new("none"), host().await);
-        fs::write(folder.0.join("file"), "").unwrap();
+        let (folder, (host, client)) = (tempfile::tempdir().unwrap(), host().await);
+        fs::write(folder.path().join("file"), "").unwrap();
         for _ in 0..2 {
-            look_up_in(&folder.0.join("file"), &client, "trainer").await.unwrap();
+            look_up_in(&folder.path().join("file"), &client, "trainer").await.unwrap();
         }
         assert_eq!(host.seen().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn old_files_are_removed_when_an_answer_is_cached() {
+        let (folder, (_host, client)) = (tempfile::tempdir().unwrap(), host().await);
+        let names = folder.path().join("names");
+        fs::create_dir(&names).unwrap();
+        let now = SystemTime::now();
+        for (name, age) in [("old.json", 2 * REMOVED_AFTER), ("old.lock", 2 * REMOVED_AFTER), ("young.json", LIFETIME)]
+        {
+            File::create(names.join(name)).unwrap().set_modified(now - age).unwrap();
+        }
+        look_up_in(folder.path(), &client, "trainer").await.unwrap();
+        let entry = Entry::of(folder.path(), client.base(), "trainer");
+        let mut left: Vec<_> = fs::read_dir(&names).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut expected = vec![names.join("young.json"), entry.path.with_extension("lock"), entry.path];
+        left.sort();
+        expected.sort();
+        assert_eq!(left, expected);
     }
 }

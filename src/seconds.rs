@@ -1,21 +1,22 @@
-//! Times on a command line: seconds, and a `--wait` whose seconds may be left out.
+//! Times on a command line, in seconds.
 
+#[cfg(feature = "cli")]
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// Seconds that `--wait` without a value stands for.
+/// The value of a `--wait` without a number.
 pub const DEFAULT_WAIT: &str = "300";
 
-/// Most digits of the seconds behind a flag whose value may be left out: a day has five.
+/// Most digits of the seconds behind an option whose value may be left out: a day has five.
 const DIGITS: usize = 5;
 
-/// Longest time taken.
+/// Longest time accepted.
 const MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads a number of seconds, fractions allowed.
 ///
 /// # Errors
-/// When it is none, not above 0, or above a day. The text is for the user.
+/// When it is no number, not above 0, or above a day. The text is for the user.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || format!("give a number of seconds above 0 and up to {}", MAX.as_secs());
     let seconds = text.parse().map_err(|_| wrong())?;
@@ -25,23 +26,24 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `words` with the value of `--wait` given by `=`.
-pub fn settle_wait(words: Vec<OsString>) -> Vec<OsString> {
-    settle(words, "--wait", DEFAULT_WAIT)
+/// Whether a word behind an option is its seconds. They may be left out, and then that word may be the VPS: seconds
+/// have at most five digits, a task id has many more.
+pub fn are_seconds(word: &str) -> bool {
+    let number = word.bytes().all(|b| b.is_ascii_digit() || b == b'.') && word.bytes().any(|b| b.is_ascii_digit());
+    word.len() <= DIGITS && number
 }
 
-/// `words` with the seconds of `option` given by `=`.
+/// `words` with the seconds of `option` attached by `=`; `default` when they are left out. Words behind `--` belong to
+/// another program.
 ///
-/// They may be left out, and the word behind it may then be the VPS: seconds have at most five digits, a task id has
-/// many more. Words behind `--` are somebody else's.
-pub fn settle(mut words: Vec<OsString>, option: &str, default: &str) -> Vec<OsString> {
+/// clap has no optional value that depends on the word itself: it takes the VPS in `--wait trainer` as the value, or,
+/// told to require `=`, the seconds in `--wait 60 trainer` as the VPS.
+#[cfg(feature = "cli")]
+pub fn attach(mut words: Vec<OsString>, option: &str, default: &str) -> Vec<OsString> {
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     let Some(at) = words[..end].iter().position(|word| word == option) else { return words };
-    let is_seconds = |word: &&str| {
-        let number = word.bytes().all(|b| b.is_ascii_digit() || b == b'.') && word.bytes().any(|b| b.is_ascii_digit());
-        word.len() <= DIGITS && number
-    };
-    let seconds = words[..end].get(at + 1).and_then(|word| word.to_str()).filter(is_seconds).map(str::to_owned);
+    let next = words[..end].get(at + 1).and_then(|word| word.to_str());
+    let seconds = next.filter(|word| are_seconds(word)).map(str::to_owned);
     if seconds.is_some() {
         words.remove(at + 1);
     }
@@ -62,9 +64,10 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "cli")]
     #[test]
-    fn a_wait_gets_its_value() {
-        for (line, settled) in [
+    fn seconds_are_attached_to_their_option() {
+        for (line, attached) in [
             ("p 42", "p 42"),
             ("p --wait 7323718749301768192 22", "p --wait=300 7323718749301768192 22"),
             ("p --wait 60 trainer", "p --wait=60 trainer"),
@@ -76,10 +79,10 @@ mod tests {
             ("p trainer -- --wait 60", "p trainer -- --wait 60"),
         ] {
             let words = line.split(' ').map(OsString::from).collect();
-            let words: Vec<_> = settle_wait(words).into_iter().map(|word| word.into_string().unwrap()).collect();
-            assert_eq!(words.join(" "), settled);
+            let words: Vec<_> = attach(words, "--wait", DEFAULT_WAIT);
+            assert_eq!(words.join(std::ffi::OsStr::new(" ")), attached);
         }
         let words = ["p", "--watch", "trainer"].map(OsString::from);
-        assert_eq!(settle(words.to_vec(), "--watch", "2")[1], "--watch=2");
+        assert_eq!(attach(words.to_vec(), "--watch", "2")[1], "--watch=2");
     }
 }

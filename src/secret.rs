@@ -1,14 +1,14 @@
 //! A token that can't be printed by accident.
 //!
-//! [`Token`] has no `Display` and a `Debug` that shows nothing, so it can't slip into a log line or an error. It comes
-//! from `KOHAKURIVER_TOKEN` or from `~/.kohakuriver/auth.json`, the file that KohakuRiver's Python CLI writes; never
-//! from a command line, where every user of the machine could read it.
+//! [`Token`] has no `Display`, and its `Debug` hides the value, so it can't slip into a log line or an error. A token
+//! comes from `KOHAKURIVER_TOKEN` or from `~/.kohakuriver/auth.json`, the file that KohakuRiver's Python CLI writes;
+//! never from a command line, where every user of the machine could read it.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Longest token taken, in bytes. A Host's own tokens have 64.
+/// Longest token accepted, in bytes. A Host's own tokens have 64.
 const MAX_TOKEN: usize = 4096;
 
 /// A bearer token (RFC 6750) for the Host.
@@ -16,7 +16,7 @@ const MAX_TOKEN: usize = 4096;
 pub struct Token(String);
 
 impl Token {
-    /// Takes `text`, without the white space around it, as a token.
+    /// Reads `text` as a token. White space around it is ignored.
     ///
     /// # Errors
     /// When it is empty, longer than 4096 bytes, or holds anything but visible ASCII: it goes into a header field.
@@ -26,7 +26,7 @@ impl Token {
             return Err(TokenError::Empty);
         }
         if text.len() > MAX_TOKEN || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(TokenError::NoToken);
+            return Err(TokenError::Malformed);
         }
         Ok(Self(text.to_owned()))
     }
@@ -39,15 +39,15 @@ impl Token {
     /// The token in `auth.json`; `None` when the file doesn't exist or holds none.
     ///
     /// # Errors
-    /// When the file can't be read, is no JSON object, or its token is unfit for a header field.
+    /// When the file can't be read, is no JSON object, or its token can't stand in a header field.
     pub fn from_auth_file(path: &Path) -> Result<Option<Self>, AuthFileError> {
         let fail = |cause| AuthFileError { path: path.to_owned(), cause };
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(fail(error.to_string())),
+            Err(error) => return Err(fail(format!("it can't be read: {error}"))),
         };
-        // The parser's own message is kept out: it may quote what stands in the file.
+        // The parser's own message is left out: it may quote the file.
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|_| fail("it is not valid JSON".to_owned()))?;
         let object = value.as_object().ok_or_else(|| fail("it holds no JSON object".to_owned()))?;
@@ -66,15 +66,15 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why a text can't be a token. Says nothing of the text.
+/// Why a text can't be a token. Quotes nothing of the text.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Nothing but white space.
+    /// Only white space.
     #[error("the token is empty")]
     Empty,
     /// Too long, or holds something other than visible ASCII.
     #[error("the token holds characters that no token has, or is longer than {MAX_TOKEN} bytes")]
-    NoToken,
+    Malformed,
 }
 
 /// Why `auth.json` gave no token. Quotes nothing of the file.
@@ -106,9 +106,8 @@ mod tests {
 
     #[test]
     fn auth_file_in_the_shapes_that_the_python_cli_writes() {
-        let dir = std::env::temp_dir().join(format!("kohakuriver-secret-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("auth.json");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("auth.json");
         assert!(Token::from_auth_file(&path).unwrap().is_none());
         for (content, expected) in [
             (r#"{"token":"abc","token_id":3,"token_name":"cli","username":"u","role":"user"}"#, Some("abc")),
@@ -126,6 +125,13 @@ mod tests {
             let error = Token::from_auth_file(&path).unwrap_err().to_string();
             assert!(error.contains("auth.json") && !error.contains("sek"), "{broken}: {error}");
         }
-        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn an_unreadable_auth_file_is_an_error() {
+        // Not even root can read a folder as a file.
+        let folder = tempfile::tempdir().unwrap();
+        let error = Token::from_auth_file(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("can't be used: it can't be read: "), "{error}");
     }
 }

@@ -2,30 +2,30 @@
 
 use std::fmt;
 
-/// A task's state. A spelling that is not known is kept, so that a newer Host's states can at least be shown.
+/// A task's state. An unknown spelling is kept, so that states of newer Hosts can be shown.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum VpsStatus {
-    /// Waits for an operator's yes.
+    /// Waits for an operator's approval.
     PendingApproval,
-    /// An operator said no.
+    /// An operator refused it.
     Rejected,
     /// Waits for its Runner.
     Pending,
     /// Its Runner is setting it up.
     Assigning,
-    /// Up.
+    /// It runs.
     Running,
     /// Frozen; its processes, sshd included, don't run.
     Paused,
-    /// Ended by itself.
+    /// Its program has ended.
     Completed,
-    /// Could not be started, or its Runner gave it up.
+    /// It could not be started, or its Runner gave up.
     Failed,
     /// Killed by a user.
     Killed,
-    /// Killed for want of memory.
+    /// Killed because memory ran out.
     KilledOom,
-    /// Its Runner went silent.
+    /// The Host no longer hears from its Runner.
     Lost,
     /// Stopped by a user; a Host can't start it again.
     Stopped,
@@ -63,12 +63,12 @@ impl VpsStatus {
         SPELLINGS.iter().find(|(_, status)| status == self).map_or("", |(spelling, _)| spelling)
     }
 
-    /// On its way to running.
+    /// It will run soon.
     pub fn is_starting(&self) -> bool {
         matches!(self, Self::PendingApproval | Self::Pending | Self::Assigning)
     }
 
-    /// Ended for good, or as good as.
+    /// It has ended and will not run again by itself.
     pub fn is_final(&self) -> bool {
         use VpsStatus::{Completed, Failed, Killed, KilledOom, Lost, Rejected, Stopped};
         matches!(self, Rejected | Completed | Failed | Killed | KilledOom | Lost | Stopped)

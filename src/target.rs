@@ -1,4 +1,4 @@
-//! Where a tunnel goes: a VPS, or any other `host:port` that is sent to the proxy as it stands.
+//! The target of a tunnel: a VPS, or any other `host:port`, which is sent to the proxy as it stands.
 //!
 //! Pure: text in, [`Target`] out. Nothing is looked up here.
 
@@ -22,7 +22,8 @@ const MAX_NAME: usize = 255;
 pub struct TaskId(u64);
 
 impl TaskId {
-    /// Reads one to nineteen ASCII digits, at most 2^63 − 1. `None` for anything else.
+    /// Reads one to nineteen ASCII digits, leading zeros included, at most 2^63 − 1. `None` for anything else. Only the
+    /// line protocol accepts more leading zeros, as Hosts do.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         let id = if digits { text.parse::<u64>().ok()? } else { return None };
@@ -36,7 +37,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// How a VPS was named.
+/// The name that a user or client gave a VPS.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum VpsRef {
     /// By its task id.
@@ -74,12 +75,12 @@ impl fmt::Display for VpsRef {
     }
 }
 
-/// Where a tunnel goes.
+/// The target of a tunnel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
     /// A VPS of the cluster, port 22.
     Vps(VpsRef),
-    /// Something else, for a CONNECT proxy that is not ours.
+    /// Another host, for a CONNECT proxy that is not ours.
     Foreign {
         /// A name with a dot or an address, without brackets.
         host: String,
@@ -89,7 +90,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Reads what ssh gives a ProxyCommand as `%h` and `%p`.
+    /// Reads `%h` and `%p` of a ProxyCommand.
     ///
     /// # Errors
     /// When `host` can't be one, or a VPS is asked for a port other than 22.
@@ -98,7 +99,7 @@ impl Target {
             let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
             let address = bare.split_once('%').map_or(bare, |(address, _zone)| address);
             if address.parse::<IpAddr>().is_ok() || bare.contains('.') {
-                // A zone is the one place where `%` may stand; brackets and colons belong to addresses alone.
+                // Only a zone may hold `%`; only addresses hold brackets and colons.
                 check_name(&address.replace(':', ""), host)?;
                 check_name(&bare.replace([':', '%'], ""), host)?;
                 return Ok(Self::Foreign { host: bare.to_owned(), port });
@@ -163,8 +164,8 @@ fn strip_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
 }
 
-/// Keeps out what would break a request line (white space, control characters), an authority (`:/?#@[]`), a shell
-/// word or a terminal.
+/// Refuses characters that would break a request line (white space, control characters), an authority (`:/?#@[]`), a
+/// shell word or a terminal.
 fn check_name(name: &str, as_typed: &str) -> Result<(), TargetError> {
     let fits = |c: char| !c.is_whitespace() && !c.is_control() && !":/?#@[]%\\\"'`<>".contains(c);
     if name.is_empty() || name.len() > MAX_NAME || name.starts_with('-') || !name.chars().all(fits) {
@@ -199,6 +200,7 @@ mod tests {
             ("kohakuriver-vps-7323718749301768192", id("7323718749301768192")),
             ("KOHAKURIVER-VPS-42.kohakuriver", id("42")),
             ("0042", id("42")),
+            ("0000000000000000042", id("42")),
             ("9223372036854775807", id("9223372036854775807")),
             ("trainer", name("trainer")),
             ("trainer.kohakuriver", name("trainer")),
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_with_a_dot_and_every_address_is_sent_as_it_stands() {
+    fn names_with_a_dot_and_addresses_are_sent_as_they_stand() {
         for (text, expected, authority) in [
             ("example.org", foreign("example.org", 22), "example.org:22"),
             ("127.0.0.1", foreign("127.0.0.1", 22), "127.0.0.1:22"),
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target() {
+    fn other_texts_are_refused() {
         let long = "x".repeat(256);
         for text in [
             "",
@@ -246,7 +248,13 @@ mod tests {
         ] {
             assert!(matches!(Target::parse(text, 22), Err(TargetError::NoName(_))), "{text:?}");
         }
-        for text in ["9223372036854775808", "99999999999999999999", "9223372036854775808.kohakuriver"] {
+        // 23 digits are too many even if four of them are leading zeros.
+        for text in [
+            "00007323718749301768192",
+            "9223372036854775808",
+            "99999999999999999999",
+            "9223372036854775808.kohakuriver",
+        ] {
             assert!(matches!(Target::parse(text, 22), Err(TargetError::IdTooLarge(_))), "{text}");
         }
         assert!(matches!(Target::parse("42", 2222), Err(TargetError::Port { port: 2222, .. })));

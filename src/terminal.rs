@@ -1,35 +1,36 @@
-//! What a terminal makes of text: how wide it is, and the line that moves while something is waited for.
+//! Text on a terminal: its width in columns, and the progress line.
 
 use std::io;
 use std::time::Duration;
 
+use crate::sys;
 use crate::text::printable;
 
-/// How often the line moves.
+/// Time between two frames of the progress line.
 pub const FRAME: Duration = Duration::from_millis(100);
 
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 
-/// A terminal that can't move its cursor.
+/// Whether the terminal can't move its cursor.
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
-/// The line that says that `what` is waited for, and since when.
+/// The progress line: what the program waits for, and for how long it has waited.
 pub fn moving(what: &str, elapsed: Duration) -> String {
     let frame = FRAMES[(elapsed.as_millis() / FRAME.as_millis()) as usize % FRAMES.len()];
     format!("{frame} {}; {} s", printable(what), elapsed.as_secs())
 }
 
-/// `line` in the place of the one before it (ECMA-48: EL), in the width of the terminal that stderr is.
+/// `line` in place of the line before it (ECMA-48: EL), cut to the width of the terminal on stderr.
 pub fn in_place(line: &str) -> String {
     format!("\r{}\x1b[K", cut(line, stderr_width()))
 }
 
-/// A line that is wider would leave its beginning behind.
+/// A wrapped line can't be erased by one `\r`.
 fn stderr_width() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
-    size.map(|size| usize::from(size.ws_col)).filter(|&width| width > 1).map_or(usize::MAX, |width| width - 1)
+    let size = sys::terminal_size(io::stderr());
+    size.map(|(width, _)| width).filter(|&width| width > 1).map_or(usize::MAX, |width| width - 1)
 }
 
 /// `text` in at most `width` columns.
@@ -51,8 +52,8 @@ pub fn columns(text: &str) -> usize {
     text.chars().map(char_columns).sum()
 }
 
-/// Columns that a terminal gives a character: none to a combining mark, two to the wide blocks of East Asian scripts
-/// and emoji (UAX #11), one to the rest. Coarse, but names of VPSes are what it is for.
+/// Columns of a character on a terminal: none for a combining mark, two in the wide blocks of East Asian scripts and
+/// for emoji (UAX #11), one for the rest. That is coarse, but good enough for names of VPSes.
 pub fn char_columns(c: char) -> usize {
     match u32::from(c) {
         0x300..=0x36f | 0xe31 | 0xe34..=0xe3a | 0xe47..=0xe4e | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,

@@ -1,13 +1,13 @@
-//! Text from the network, made fit for a terminal.
+//! Text from the network, made safe for a terminal.
 //!
-//! Whatever a proxy, a Host or a VPS sends may hold escape sequences that move the cursor, change the title or fake
-//! a prompt. [`printable`] takes them out; [`excerpt`] also cuts the text to one line of a sane length.
+//! Text of a proxy, a Host or a VPS may hold escape sequences that move the cursor, change the title or fake a prompt.
+//! [`printable`] removes them; [`excerpt`] also cuts the text to one line of limited length.
 
 /// Longest piece of foreign text that goes into one line of a message, in characters.
 pub const MAX_EXCERPT: usize = 300;
 
-/// `text` without control characters (C0, DEL, C1) and without the Unicode marks that turn the reading direction or
-/// take no room. A tab or a line end becomes a blank, so words stay apart.
+/// `text` without control characters (C0, DEL, C1) and without the Unicode marks that change the reading direction or
+/// have no width. A tab or a line end becomes a blank, so words stay separate.
 pub fn printable(text: &str) -> String {
     let mut fit = String::with_capacity(text.len());
     fit.extend(text.chars().filter_map(|c| match c {
@@ -28,7 +28,7 @@ pub fn excerpt(text: &str) -> String {
     }
 }
 
-/// [`excerpt`] of bytes that should be UTF-8 but need not be.
+/// [`excerpt`] of bytes that may be invalid UTF-8.
 pub fn excerpt_bytes(bytes: &[u8]) -> String {
     excerpt(&String::from_utf8_lossy(bytes))
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escape_sequences_lose_their_teeth() {
+    fn escape_sequences_are_removed() {
         assert_eq!(printable("\x1b]0;pwned\x07red\x1b[31m"), "]0;pwnedred[31m");
         assert_eq!(printable("a\u{9b}31mb\u{7f}"), "a31mb");
         assert_eq!(printable("evil\u{202e}txt.exe"), "eviltxt.exe");
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn words_stay_apart_and_long_text_is_cut() {
+    fn words_stay_separate_and_long_text_is_cut() {
         assert_eq!(excerpt("  one\r\ntwo\tthree \n"), "one  two three");
         let cut = excerpt(&"ä".repeat(1_000));
         assert_eq!(cut.chars().count(), MAX_EXCERPT + 1);
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf8_are_shown_all_the_same() {
+    fn invalid_utf8_is_shown() {
         assert_eq!(excerpt_bytes(b"caf\xe9"), "caf\u{fffd}");
     }
 }

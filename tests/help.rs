@@ -467,3 +467,20 @@ To read a page, or to install all of them:
 "#,
     );
 }
+
+#[test]
+fn kohakuriver_proxy_help_has_the_width_of_the_terminal() {
+    for width in [60, 80, 120] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kohakuriver-proxy"))
+            .arg("--help")
+            .env_clear()
+            .env("COLUMNS", width.to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        let help = String::from_utf8(output.stdout).unwrap();
+        let longest = help.lines().map(str::len).max().unwrap();
+        // Wrapped lines come close to the width.
+        assert!(longest <= width && longest > width - 12, "{longest} of {width} columns:\n{help}");
+    }
+}

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(failure) => {
-            // Nobody may be left to read it; the exit status says it too.
+            // stderr may be closed; the exit status says the same.
             let _ = std::io::stderr().write_all(failure.render(PROGRAM).as_bytes());
             failure.exit_code()
         }

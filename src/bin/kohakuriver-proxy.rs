@@ -9,7 +9,7 @@ use kohakuriver_proxy::helper::{self, Arguments, Asked, Farewell, Journal};
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args_os()) {
         Ok(Asked::Tunnel(arguments)) => arguments,
-        Ok(Asked::Text(text)) => return print(text),
+        Ok(Asked::Text(text)) => return print(&text),
         Err(failure) => return fail(&failure, &Journal::new(false, None)),
     };
     let journal = Journal::new(arguments.verbose, arguments.log_file.as_deref());
@@ -18,13 +18,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(&failure, &journal),
     };
-    farewell.say();
+    farewell.send();
     status
 }
 
 fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
-        // A reader that has had enough (`| head`) is no failure.
+        // A reader that closed the pipe (`| head`) is no failure.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     }

@@ -8,7 +8,7 @@ use kohakuriver_proxy::helper;
 
 /// The other programs of this package.
 const OTHERS: &[fn() -> Manual] = &[
-    || Manual::HelpText(helper::PROGRAM, helper::HELP),
+    || Manual::Definition(Box::new(helper::definition()), "1"),
     #[cfg(feature = "gateway")]
     || {
         let definition = <kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command();

@@ -8,7 +8,6 @@ use clap_mangen::Man;
 
 use crate::cli::CommandLine;
 use crate::cli::PROGRAM;
-use crate::cli::man_text;
 use crate::cli::ui;
 use crate::failure::Failure;
 
@@ -19,8 +18,6 @@ const PACKAGE: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSI
 pub enum Manual {
     /// Its definition, and the section of the manual that it belongs to.
     Definition(Box<clap::Command>, &'static str),
-    /// Its name and the text of its `--help`, which has no definition behind it.
-    HelpText(&'static str, &'static str),
 }
 
 #[derive(clap::Args, Debug)]
@@ -80,10 +77,7 @@ fn pages(others: &[fn() -> Manual]) -> Result<Vec<Page>, Failure> {
     let mut pages = Vec::new();
     add(&definition, "1", &mut pages)?;
     for other in others {
-        let (mut definition, section) = match other() {
-            Manual::Definition(definition, section) => (*definition, section),
-            Manual::HelpText(name, text) => (man_text::definition(name, text), "1"),
-        };
+        let Manual::Definition(mut definition, section) = other();
         definition.build();
         add(&definition, section, &mut pages)?;
     }

@@ -15,7 +15,6 @@ mod doctor;
 mod host;
 mod interrupt;
 mod man;
-mod man_text;
 mod next;
 mod node;
 mod progress;
@@ -163,7 +162,7 @@ fn meant(definition: &clap::Command, args: &[OsString]) -> String {
 
 /// The options whose seconds may be left out, with their seconds.
 fn settled(args: &[OsString]) -> Vec<OsString> {
-    seconds::settle(seconds::settle_wait(args.to_vec()), "--watch", vps::WATCH_DEFAULT)
+    seconds::attach(seconds::attach(args.to_vec(), "--wait", seconds::DEFAULT_WAIT), "--watch", vps::WATCH_DEFAULT)
 }
 
 fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cli::search_path::{find_all, is_program};
 use crate::failure::Failure;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Origin, Settings};
 use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
 
 /// The helper's program name.
@@ -20,9 +20,10 @@ pub(super) fn route(
     ssh: Option<&Path>,
     wait: Option<Duration>,
 ) -> Result<Route, Failure> {
+    let Origin { host, port, .. } = settings.ssh_proxy();
     Ok(Route {
         proxy_program: proxy_program()?,
-        proxy: settings.ssh_proxy(),
+        proxy: (host, port),
         host_api: (settings.host.value.clone(), settings.port.value),
         wait,
         known_hosts: known_hosts_path(home),

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use crate::sys;
 
 /// Every program called `name` on PATH, in its order, as absolute paths.
 ///
@@ -20,7 +20,7 @@ pub(super) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> 
 
 /// A file that this user may run.
 pub(super) fn is_program(path: &Path) -> bool {
-    path.is_file() && access(path, Access::EXEC_OK).is_ok()
+    sys::is_executable(path)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::sys;
 use crate::terminal::{columns, is_dumb};
 use crate::text::printable;
 
@@ -87,8 +88,7 @@ pub(super) fn terminal_size() -> Option<(usize, usize)> {
     if !stdout.is_terminal() {
         return None;
     }
-    let size = rustix::termios::tcgetwinsize(stdout).ok()?;
-    (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
+    sys::terminal_size(stdout)
 }
 
 /// One value a line, with its name before it. Values are never cut: some are there to be copied.

@@ -1,6 +1,6 @@
-//! From a host name to a connected socket, by one deadline, without waiting for a dead address family (RFC 8305).
+//! From a host name to a connected socket, with one deadline, and without waiting for a dead address family (RFC 8305).
 //!
-//! Synchronous, over `poll(2)`: the helper needs no runtime, and while it dials it notices that ssh has gone. TLS is
+//! Synchronous, over `poll(2)`: the helper needs no runtime, and it notices during a dial that ssh has ended. TLS is
 //! not here.
 
 mod order;
@@ -20,10 +20,10 @@ pub enum DialError {
     /// The name has no address, or the resolver failed.
     #[error("{0}")]
     Resolve(String),
-    /// Every address failed; a line for each.
+    /// Every address failed; one line for each.
     #[error("{}", .0.join("; "))]
     Connect(Vec<String>),
-    /// The wait was cut short; a line for each address that had been tried by then.
+    /// The wait was interrupted; one line for each address that was tried.
     #[error("{}", if matches!(.0, Interrupted::Deadline) && !.1.is_empty() { .1.join("; ") } else { .0.to_string() })]
     Interrupted(Interrupted, Vec<String>),
 }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long an attempt may stay unanswered before the next address is tried beside it (RFC 8305 §8 recommends it).
+/// Time after which an unanswered attempt gets company from the next address (recommended by RFC 8305 §8).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// `addresses` with the two families taking turns, so that a dead family costs one delay and not one for each of its
-/// addresses. The first one, the resolver's favourite (RFC 6724), stays first, and each family keeps its order.
+/// `addresses` with alternating families, so that a dead family costs one delay and not one for each of its addresses.
+/// The resolver's first address (RFC 6724) stays first, and each family keeps its order.
 pub fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let [first, _, ..] = addresses[..] else { return addresses };
     let (mut mine, mut other): (Vec<_>, Vec<_>) =
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns_from_the_resolvers_favourite_on() {
+    fn families_alternate_from_the_resolvers_first_address_on() {
         assert_eq!(order(&["[::1]", "[::2]", "[::3]", "10.0.0.1"]), ["::1", "10.0.0.1", "::2", "::3"]);
         assert_eq!(order(&["10.0.0.1", "10.0.0.2", "[::1]", "[::2]"]), ["10.0.0.1", "::1", "10.0.0.2", "::2"]);
         assert_eq!(order(&["10.0.0.1"]), ["10.0.0.1"]);

@@ -1,14 +1,11 @@
-//! One connection out of several addresses, tried side by side (RFC 8305 §5).
+//! One connection to one of several addresses, tried in parallel (RFC 8305 §5).
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use rustix::event::PollFlags;
-
 use super::{ATTEMPT_DELAY, DialError, Watch};
-use crate::sys::{self, Connecting};
+use crate::sys::{self, AsFd, Connecting, OwnedFd, PollFlags};
 
 /// An attempt that has not been answered yet.
 struct Attempt {
@@ -16,8 +13,8 @@ struct Attempt {
     socket: OwnedFd,
 }
 
-/// Connects to the first of `addresses` that takes it. The next one is tried when an attempt fails, or beside it when
-/// it stays unanswered for [`ATTEMPT_DELAY`].
+/// Connects to the first of `addresses` that accepts. The next address is tried when an attempt fails, or in parallel
+/// when an attempt stays unanswered for [`ATTEMPT_DELAY`].
 pub(super) fn race(addresses: Vec<SocketAddr>, watch: Watch<'_>) -> Result<TcpStream, DialError> {
     let mut waiting = VecDeque::from(addresses);
     let mut running: Vec<Attempt> = Vec::new();
@@ -58,7 +55,7 @@ pub(super) fn race(addresses: Vec<SocketAddr>, watch: Watch<'_>) -> Result<TcpSt
                 Ok(()) => return Ok(TcpStream::from(attempt.socket)),
                 Err(error) => failed.push(format!("{}: {error}", attempt.address)),
             }
-            // A refusal needn't be waited out.
+            // After a failure the next address is tried at once.
             next_start = Instant::now();
         }
         running = still_running;
@@ -78,7 +75,7 @@ mod tests {
         race(addresses, Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None })
     }
 
-    /// An address that takes no connection: its backlog is full, so the kernel drops what else comes.
+    /// An address that accepts no connection: its backlog is full, so the kernel drops further ones.
     fn mute() -> (SocketAddr, Vec<OwnedFd>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 0).unwrap();
@@ -103,7 +100,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let socket = race_within(vec![refused, refused, refused, refused, address], Duration::from_secs(60)).unwrap();
         assert_eq!(socket.peer_addr().unwrap(), address);
-        // Waiting each of the four refusals out would take four delays.
+        // With a delay after each of the four refusals it would take four delays.
         assert!(start.elapsed() < 3 * ATTEMPT_DELAY);
     }
 

@@ -2,23 +2,20 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread;
 
-use rustix::event::PollFlags;
-
 use super::{DialError, Interrupted, Watch};
+use crate::sys::{self, AsFd, PollFlags};
 
-/// In the order of RFC 6724; where nothing has the first one, or listens there, the kernel says so at once.
+/// In the order of RFC 6724. Where the first one doesn't exist, or nothing listens there, the kernel refuses at once.
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
 
-/// The addresses of `host`, in the resolver's order. An address needs no look-up, and neither does `localhost`, which
-/// has the same two everywhere (RFC 6761 §6.3).
+/// The addresses of `host`, in the resolver's order. An address needs no look-up, nor does `localhost`, which has the
+/// same two addresses everywhere (RFC 6761 §6.3).
 ///
-/// The system's resolver can't be interrupted, so it runs in a thread of its own, which is left behind when the
-/// deadline comes first; the process ends soon after.
+/// The system's resolver can't be interrupted, so it runs in a thread of its own. When the deadline comes first, the
+/// thread is abandoned; the process ends soon after.
 ///
 /// # Errors
 /// When the name has no address, the resolver fails, or `watch` ends the wait.
@@ -33,17 +30,17 @@ pub fn resolve(host: &str, port: u16, watch: Watch<'_>) -> Result<Vec<SocketAddr
     await_thread(move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect), watch)
 }
 
-/// What `look_up` finds, in a thread of its own.
+/// The result of `look_up`, which runs in a thread of its own.
 fn await_thread(
     look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
     watch: Watch<'_>,
 ) -> Result<Vec<SocketAddr>, DialError> {
     let failed = |error: io::Error| DialError::Resolve(error.to_string());
-    let (done, awaited) = UnixStream::pair().map_err(failed)?;
+    let (done, awaited) = sys::socket_pair().map_err(failed)?;
     let (sender, receiver) = mpsc::channel();
     let resolver = move || {
         let _ = sender.send(look_up());
-        // Closing it wakes the waiting side.
+        // Closing one end wakes the waiting side up.
         drop(done);
     };
     thread::Builder::new().name("resolver".to_owned()).spawn(resolver).map_err(failed)?;
@@ -62,6 +59,7 @@ fn await_thread(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixStream;
     use std::time::{Duration, Instant};
 
     #[test]
@@ -82,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_resolver_finds_or_does_not() {
+    fn results_and_failures_of_the_resolver() {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
         let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };

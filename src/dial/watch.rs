@@ -1,17 +1,14 @@
-//! Waiting for the network with an eye on what may end the wait before its time.
+//! Waits for the network that ssh, a signal or a deadline can end early.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags};
+use crate::sys::{self, BorrowedFd, PollFd, PollFlags};
 
-use crate::sys;
-
-/// How many entries of a wait are the watch's own: ssh's and the signal's.
+/// Entries of each poll that belong to the watch: ssh's and the signal's.
 const OWN: usize = 2;
 
-/// What may end a wait before its time.
+/// The reasons to end a wait early.
 #[derive(Clone, Copy)]
 pub struct Watch<'fd> {
     /// A descriptor whose other end is ssh's.
@@ -20,23 +17,23 @@ pub struct Watch<'fd> {
     pub signal: Option<BorrowedFd<'fd>>,
     /// When to give up.
     pub deadline: Instant,
-    /// What is done meanwhile.
+    /// Work to do meanwhile.
     pub beside: Option<&'fd dyn Beside>,
 }
 
-/// What goes on beside a wait, such as saying that there is one.
+/// Work during a wait, such as a progress line.
 pub trait Beside {
-    /// Does what is due, and says when there will be more to do.
+    /// Does the work that is due, and returns the time of the next call.
     fn tick(&self) -> Option<Instant>;
 }
 
-/// Why a wait ended without what it waited for.
+/// Why a wait ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Interrupted {
     /// The deadline has passed.
     #[error("no answer in time")]
     Deadline,
-    /// Whoever started this program has gone.
+    /// ssh, or another program that started this one, has ended.
     #[error("ssh has gone")]
     SshGone,
     /// A signal asked for the end.
@@ -48,8 +45,8 @@ pub enum Interrupted {
 }
 
 impl Watch<'_> {
-    /// Waits until one of `wanted` is ready, or until `until`, whichever comes first; gives back what each one is
-    /// ready for.
+    /// Waits until one of `wanted` is ready, or until `until`, whichever comes first. Returns the readiness of each
+    /// one.
     ///
     /// # Errors
     /// When a signal, the end of ssh or the deadline comes first.
@@ -81,7 +78,7 @@ impl Watch<'_> {
         self.poll(&mut self.entries(), Some(until))
     }
 
-    /// What every wait begins its entries with.
+    /// The first entries of every poll.
     fn entries(&self) -> [PollFd<'_>; OWN] {
         let ssh = || sys::entry(self.ssh, PollFlags::empty());
         [ssh(), self.signal.map_or_else(ssh, |signal| sys::entry(signal, PollFlags::IN))]
@@ -108,11 +105,10 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// What `call` comes to once `fd` lets it: it is repeated, with a wait for `flags` in between, for as long as it
-    /// would block.
+    /// Repeats `call`, with a wait for `flags` in between, as long as it would block. Returns its result.
     ///
     /// # Errors
-    /// As for [`Watch::wait`]. An error of the call itself is inside.
+    /// As for [`Watch::wait`]. An error of the call itself is in the returned result.
     pub fn until_done<T>(
         &self,
         fd: BorrowedFd<'_>,
@@ -175,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nearer_time_is_no_deadline() {
+    fn the_end_of_a_pause_is_no_deadline() {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
         let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
@@ -183,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_beside_is_done_in_time_and_ends_no_wait() {
+    fn work_during_a_wait_is_done_in_time_and_ends_no_wait() {
         /// Due every millisecond; it has the network answer in the end.
         struct Often(Cell<u32>, UnixStream);
 

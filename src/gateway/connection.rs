@@ -110,7 +110,7 @@ impl Gateway {
         attempt.asks(&request);
         if let Err(refusal) = has_room {
             attempt.refuse(&refusal);
-            return closing::send_at_once(&client, &answer::no(&request, &refusal));
+            return closing::send_at_once(&client, &answer::refuse(&request, &refusal));
         }
         let way = tokio::select! {
             biased;
@@ -118,14 +118,14 @@ impl Gateway {
             () = handshake.dropped() => {
                 let refusal = Refusal::Limit("others wait, and neither the Host nor the VPS has answered".to_owned());
                 attempt.refuse(&refusal);
-                return closing::send_at_once(&client, &answer::no(&request, &refusal));
+                return closing::send_at_once(&client, &answer::refuse(&request, &refusal));
             }
         };
         let Way { reach, vps, permit } = match way {
             Ok(way) => way,
             Err(refusal) => {
                 attempt.refuse(&refusal);
-                return refuse(client, &answer::no(&request, &refusal), handshake).await;
+                return refuse(client, &answer::refuse(&request, &refusal), handshake).await;
             }
         };
         let session = attempt.open(&reach, permit);

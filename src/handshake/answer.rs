@@ -7,17 +7,17 @@ use super::request::Request;
 use crate::refusal::Refusal;
 use crate::target::TaskId;
 
-/// The yes to a CONNECT: no body and no length, the stream starts at the next byte (RFC 9110 §9.3.6).
+/// The acceptance of a CONNECT: no body and no length, the stream starts at the next byte (RFC 9110 §9.3.6).
 pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// Which program answers, and of which version (RFC 9110 §10.2.4).
 const SERVER: &str = concat!("kohakuriver-gateway/", env!("CARGO_PKG_VERSION"));
 
-/// The yes of the line protocol.
+/// The acceptance of the line protocol.
 pub const SUCCESS: &[u8] = b"SUCCESS\n";
 
-/// The no to `request`, in its own protocol.
-pub fn no(request: &Request, refusal: &Refusal) -> Vec<u8> {
+/// The refusal of `request`, in its own protocol.
+pub fn refuse(request: &Request, refusal: &Refusal) -> Vec<u8> {
     match request {
         Request::Connect(connect) => match &connect.target {
             Ok(vps) => refused(refusal, &vps.to_string()),
@@ -33,13 +33,13 @@ pub fn no(request: &Request, refusal: &Refusal) -> Vec<u8> {
     }
 }
 
-/// The no to a CONNECT: a status, `Proxy-Status` (RFC 9209) and problem details (RFC 9457). `vps` is how the client
-/// named it.
+/// The refusal of a CONNECT: a status, `Proxy-Status` (RFC 9209) and problem details (RFC 9457). `vps` is how the
+/// client named it.
 pub fn refused(refusal: &Refusal, vps: &str) -> Vec<u8> {
     let status = refusal.http_status();
     let mut body = json!({ "title": refusal.title(vps), "status": status });
     let members = [
-        // Whatever else a client may have named it by is no id.
+        // A client may also have named it by something that is no id.
         ("task_id", TaskId::parse(vps).map(|id| id.to_string())),
         ("detail", refusal.detail()),
         ("vps_status", refusal.vps_status().map(|status| status.as_str().to_owned())),
@@ -69,7 +69,7 @@ pub fn refused(refusal: &Refusal, vps: &str) -> Vec<u8> {
     (head + "\r\n" + &body).into_bytes()
 }
 
-/// The no of the line protocol.
+/// The refusal of the line protocol.
 pub fn line_error(text: &str) -> Vec<u8> {
     format!("ERROR {text}\n").into_bytes()
 }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_id_is_one_or_not_there() {
+    fn task_id_is_an_id_or_absent() {
         for (vps, id) in [
             ("42", json!("42")),
             ("trainer", json!(null)),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_has_the_fields_of_its_row() {
+    fn each_status_has_its_own_fields() {
         let text = |refusal: Refusal| String::from_utf8(refused(&refusal, "42")).unwrap();
         let login = text(Refusal::TokenNeeded);
         assert!(login.starts_with("HTTP/1.1 407 Proxy Authentication Required\r\n"));

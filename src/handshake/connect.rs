@@ -7,16 +7,16 @@
 //! Proxy-Authorization: Bearer <token>
 //! <empty line>
 //! ```
-//! [`read`] takes what proxies of the world really send: any 2xx, no reason phrase, HTTP/1.0, 1xx before the answer,
-//! bare LF, a hundred fields. What is no HTTP is told apart, since each has a cause of its own: an older Host, an sshd
-//! on this port, something else.
+//! [`read`] accepts what proxies really send: any 2xx, no reason phrase, HTTP/1.0, 1xx before the answer, bare LF, a
+//! hundred fields. It distinguishes answers that are no HTTP, since each has a cause of its own: an older Host, an sshd
+//! on this port, another server.
 
 use crate::handshake::http::{self, Framing};
 use crate::handshake::{MAX_HEAD, Step, first_line, head_end, is_tls};
 use crate::secret::Token;
 use crate::text::{excerpt, excerpt_bytes};
 
-/// What a proxy answered.
+/// The answer of a proxy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// A 2xx: the tunnel is open, and the next byte is its first.
@@ -29,13 +29,13 @@ pub enum Answer {
     Ssh(String),
     /// TLS, as an HTTPS server speaks it.
     Tls,
-    /// Something else that is no HTTP. Holds its first line, as far as it arrived.
+    /// Another answer that is no HTTP. Holds its first line, as far as it arrived.
     NotHttp(String),
-    /// HTTP that can't be read, or whose head is longer than [`MAX_HEAD`]. Says which.
+    /// HTTP that can't be parsed, or a head longer than [`MAX_HEAD`]. Holds the reason.
     Malformed(&'static str),
 }
 
-/// A status other than 2xx, with what is needed of its head.
+/// A status other than 2xx, with the parts of its head that matter.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Refused {
     /// The status code.
@@ -44,7 +44,7 @@ pub struct Refused {
     pub reason: String,
     /// `Content-Type`, in lower case, without parameters.
     pub content_type: String,
-    /// How the end of the body is told.
+    /// How the body ends.
     pub body: Framing,
     /// `Retry-After`, when it is a number of seconds.
     pub retry_after: Option<u64>,
@@ -57,8 +57,8 @@ impl Refused {
     }
 }
 
-/// The request, to be sent in one write: an older Host may reset a connection that brings it in pieces, and its error
-/// line would be lost.
+/// The request, to be sent in one write: an older Host may reset a connection when the request arrives in pieces, and
+/// its error line would be lost.
 pub fn request(authority: &str, token: Option<&Token>) -> Vec<u8> {
     let version = env!("CARGO_PKG_VERSION");
     let mut head =
@@ -70,7 +70,7 @@ pub fn request(authority: &str, token: Option<&Token>) -> Vec<u8> {
     head.into_bytes()
 }
 
-/// Reads the answer in everything that has arrived so far.
+/// Reads the answer from all bytes that have arrived so far.
 pub fn read(bytes: &[u8]) -> Step<Answer> {
     let mut eaten = 0;
     loop {
@@ -111,7 +111,7 @@ fn read_head(bytes: &[u8]) -> Step<Answer> {
     }
 }
 
-/// What is no HTTP. Kinds that are told apart are read to the end of their line.
+/// An answer that is no HTTP. The known kinds are read to the end of their line.
 fn read_other(bytes: &[u8], older_host: bool, ssh: bool) -> Step<Answer> {
     let (line, eaten) = match first_line(bytes) {
         Some(found) => found,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_of_yes() {
+    fn every_form_of_acceptance() {
         established(b"HTTP/1.1 200 Connection established\r\n\r\n");
         established(b"HTTP/1.0 200 OK\r\n\r\n");
         established(b"HTTP/1.1 201 Created\r\n\r\n");
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_keeps_what_explains_it() {
+    fn a_refusal_keeps_the_fields_that_explain_it() {
         let head = b"HTTP/1.1 409 Conflict\r\nContent-Type: Application/Problem+JSON; charset=utf-8\r\n\
                      Content-Length: 17\r\nRetry-After: 3\r\n\r\n";
         let expected = Refused {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_is_told_apart() {
+    fn answers_that_are_no_http_are_distinguished() {
         for (bytes, expected) in [
             (&b"ERROR Invalid request format.\n"[..], Answer::OlderHost("Invalid request format.".into())),
             (b"b'ERROR 'Invalid request format.\n", Answer::OlderHost("Invalid request format.".into())),

@@ -1,21 +1,21 @@
-//! What any answer in HTTP/1 is made of: its head, and how the end of its body is told (RFC 9112).
+//! The parts of any HTTP/1 answer: its head, and how its body ends (RFC 9112).
 
 use std::borrow::Cow;
 
-/// How the end of a body is told (RFC 9112 §6.3).
+/// How a body ends (RFC 9112 §6.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Framing {
     /// `Content-Length`, in bytes.
     Length(usize),
     /// `Transfer-Encoding: chunked`.
     Chunked,
-    /// By the end of the connection.
+    /// With the end of the connection.
     #[default]
     Close,
 }
 
 impl Framing {
-    /// Whether `body`, as far as it has arrived, is all there will be.
+    /// Whether `body`, as far as it has arrived, is complete.
     pub(crate) fn is_complete(self, body: &[u8]) -> bool {
         match self {
             Self::Length(length) => body.len() >= length,
@@ -24,7 +24,7 @@ impl Framing {
         }
     }
 
-    /// The data of a body, which may be cut off.
+    /// The data of a body, which may be incomplete.
     pub(crate) fn data(self, body: &[u8]) -> Cow<'_, [u8]> {
         match self {
             Self::Length(length) => Cow::Borrowed(&body[..body.len().min(length)]),
@@ -34,14 +34,14 @@ impl Framing {
     }
 }
 
-/// What `read` makes of a whole head, its empty line included; `None` when it isn't one of HTTP.
+/// Parses a whole head, its empty line included, and passes it to `read`; `None` when it is no HTTP.
 pub(crate) fn parse<T>(head: &[u8], read: impl FnOnce(u16, &httparse::Response<'_, '_>) -> T) -> Option<T> {
-    // There are no more than lines, and those are limited by the length of a head.
+    // There are at most as many fields as lines, and the length of a head limits those.
     let lines = head.iter().filter(|&&b| b == b'\n').count();
     let mut fields = vec![httparse::EMPTY_HEADER; lines];
     let mut response = httparse::Response::new(&mut fields);
     let mut config = httparse::ParserConfig::default();
-    // A field that breaks the grammar is the server's fault, but no reason to keep a user out.
+    // A malformed field is the server's fault, and no reason to refuse its answer.
     config.ignore_invalid_headers_in_responses(true).allow_obsolete_multiline_headers_in_responses(true);
     match config.parse_response(&mut response, head) {
         Ok(httparse::Status::Complete(_)) => Some(read(response.code.unwrap_or(0), &response)),
@@ -55,7 +55,7 @@ pub(crate) fn field(response: &httparse::Response<'_, '_>, name: &str) -> Option
     Some(String::from_utf8_lossy(field.value).trim().to_ascii_lowercase())
 }
 
-/// How the end of the body behind a head is told.
+/// How the body behind a head ends.
 pub(crate) fn framing(response: &httparse::Response<'_, '_>) -> Framing {
     match field(response, "transfer-encoding") {
         Some(coding) if coding.ends_with("chunked") => Framing::Chunked,
@@ -64,8 +64,8 @@ pub(crate) fn framing(response: &httparse::Response<'_, '_>) -> Framing {
     }
 }
 
-/// The data of a chunked body (RFC 9112 §7.1), and whether no more can come of it: its last chunk was there, or
-/// something that is no chunk.
+/// The data of a chunked body (RFC 9112 §7.1), and whether it is at its end: after the last chunk, or after bytes that
+/// are no chunk.
 fn dechunk(mut body: &[u8]) -> (Vec<u8>, bool) {
     let mut data = Vec::new();
     while let Ok(httparse::Status::Complete((head, size))) = httparse::parse_chunk_size(body) {
@@ -75,7 +75,7 @@ fn dechunk(mut body: &[u8]) -> (Vec<u8>, bool) {
         let rest = &body[head..];
         let size = usize::try_from(size).unwrap_or(usize::MAX).min(rest.len());
         data.extend_from_slice(&rest[..size]);
-        // Behind the data stands a CRLF.
+        // A CRLF follows the data.
         body = rest.get(size + 2..).unwrap_or_default();
     }
     let broken = httparse::parse_chunk_size(body).is_err();

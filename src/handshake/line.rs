@@ -5,21 +5,21 @@
 //!                                               ERROR Task 7323718749301768192 not found.\n
 //!                                               b'ERROR 'Task …\n       (hakuriver 0.3.0)
 //! ```
-//! Only the exact line `SUCCESS` is success.
+//! Only the exact line `SUCCESS` means success.
 
 use crate::handshake::{Step, first_line, is_tls};
 use crate::target::TaskId;
 use crate::text::excerpt_bytes;
 
-/// Longest answer line taken, in bytes. The longest that a Host is known to send has about 150.
+/// Longest answer line accepted, in bytes. The longest known line of a Host has about 150.
 pub const MAX_LINE: usize = 4096;
 
-/// What makes an sshd hang up: a packet length that no sshd takes, or, before its banner exchange is over, a line
-/// that is no banner.
+/// Makes an sshd hang up: a packet length that no sshd accepts, or, before the end of the banner exchange, a line that
+/// is no banner.
 ///
-/// An older Host doesn't pass the end of a connection on. A client that just leaves makes it keep both sockets, and
-/// one that leaves before the banner can take the whole Host down. So whoever leaves says this, waits for sshd to hang
-/// up, shuts the write half, and reads to the end: the Host cleans up.
+/// An older Host doesn't pass on the end of a connection. It keeps both sockets of a client that just leaves, and a
+/// client that leaves before the banner can crash the whole Host. So a client that leaves sends this, waits until sshd
+/// hangs up, shuts the write half down, and reads to the end: then the Host cleans up.
 pub const FAREWELL: [u8; 34] = {
     let mut bytes = [0xff; 34];
     bytes[32] = b'\r';
@@ -27,18 +27,18 @@ pub const FAREWELL: [u8; 34] = {
     bytes
 };
 
-/// What a Host answered.
+/// The answer of a Host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// The tunnel is open, and the next byte is its first.
     Success,
-    /// It refused, with this text.
+    /// A refusal, with this text.
     Error(String),
     /// An SSH server's banner: this port is an sshd, not a proxy.
     Ssh(String),
     /// TLS, as an HTTPS server speaks it.
     Tls,
-    /// Something that is no line protocol. Holds its first line, as far as it arrived.
+    /// An answer that is no line protocol. Holds its first line, as far as it arrived.
     Other(String),
 }
 
@@ -47,7 +47,7 @@ pub fn request(task: TaskId) -> Vec<u8> {
     format!("REQUEST_TUNNEL {task}\n").into_bytes()
 }
 
-/// Reads the answer in everything that has arrived so far.
+/// Reads the answer from all bytes that have arrived so far.
 pub fn read(bytes: &[u8]) -> Step<Answer> {
     if is_tls(bytes) {
         return Step::Done(Answer::Tls, bytes.len());
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_farewell_is_what_sshd_hangs_up_on() {
+    fn the_farewell_is_no_packet_and_no_banner() {
         assert_eq!(FAREWELL[..32], [0xff; 32]);
         assert_eq!(&FAREWELL[32..], b"\r\n");
     }

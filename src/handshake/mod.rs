@@ -1,18 +1,18 @@
 //! The handshake of a tunnel, in both protocols, without I/O: bytes in, value out.
 //!
-//! A reader here is given everything that has arrived since the start of the message and answers [`Step`]: it wants
-//! more, or it is done and says how many bytes the message took. It never takes a byte past the message, since the
-//! next one belongs to SSH. Drivers (a read loop, a `MSG_PEEK` loop, a test) sit around it and decide when to give up.
+//! A reader gets all bytes since the start of the message and returns a [`Step`]: it needs more, or it is done and says
+//! how many bytes the message took. It never takes a byte behind the message: that one belongs to SSH. Drivers (a read
+//! loop, a `MSG_PEEK` loop, a test) call it and decide when to give up.
 //!
-//! | module | who | reads | writes |
+//! | module | side | reads | writes |
 //! |---|---|---|---|
 //! | [`connect`] | client | the answer to a CONNECT | the CONNECT request |
 //! | [`mod@line`] | client | the answer to `REQUEST_TUNNEL` | `REQUEST_TUNNEL` |
-//! | `request` | gateway | what a client sent, in either protocol | |
+//! | `request` | gateway | the request of a client, in either protocol | |
 //! | `answer` | gateway | | the answers, in either protocol |
-//! | `proxy_protocol` | gateway | what a proxy in front of it says of a client | |
+//! | `proxy_protocol` | gateway | the header that a proxy in front of the gateway puts before a client | |
 //! | [`problem`] | client | the body of a refusal | |
-//! | [`http`] | client | what any answer in HTTP is made of | |
+//! | [`http`] | client | the parts of any HTTP answer | |
 
 #[cfg(feature = "gateway")]
 pub mod answer;
@@ -25,15 +25,15 @@ pub mod proxy_protocol;
 #[cfg(feature = "gateway")]
 pub mod request;
 
-/// Longest head of an answer that is taken, in bytes.
+/// Longest head of an answer that is accepted, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// What a reader makes of the bytes so far.
+/// The result of reading the bytes so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step<T> {
-    /// The message goes on: every byte so far belongs to it.
+    /// The message is not complete: every byte so far belongs to it.
     Incomplete,
-    /// The message is complete; it took this many bytes.
+    /// The message is complete and took this many bytes.
     Done(T, usize),
 }
 
@@ -48,7 +48,7 @@ impl<T> Step<T> {
 }
 
 /// Where the head of an HTTP message ends: behind the first empty line, its lines ended by CRLF or a bare LF
-/// (RFC 9112 §2.2 lets a recipient take the latter).
+/// (RFC 9112 §2.2 allows a recipient the latter).
 pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
     let mut line_start = 0;
     while let Some(length) = bytes[line_start..].iter().position(|&b| b == b'\n') {
@@ -61,12 +61,12 @@ pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// The first byte of TLS: an alert, which is what an HTTPS server says to plain HTTP, or a handshake (RFC 8446 §5.1).
+/// The first byte of TLS: an alert, the answer of an HTTPS server to plain HTTP, or a handshake (RFC 8446 §5.1).
 fn is_tls(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(0x15 | 0x16))
 }
 
-/// The first line without its end, once that has arrived, and how many bytes it took.
+/// The first line without its line end, once that has arrived, and the number of bytes it took.
 fn first_line(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let end = bytes.iter().position(|&b| b == b'\n')?;
     let line = &bytes[..end];

@@ -1,7 +1,7 @@
-//! The body of a refusal: what a proxy says about its no.
+//! The body of a refusal, which explains it.
 //!
-//! Our own gateway sends problem details (RFC 9457) with members of its own; other proxies send HTML or plain text,
-//! of which the first line is worth showing.
+//! Our own gateway sends problem details (RFC 9457) with additional members; other proxies send HTML or plain text, and
+//! its first line is shown.
 
 use serde_json::Value;
 
@@ -14,10 +14,10 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// The media type of problem details.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// What a refusal's body says, every text printable and cut.
+/// The explanation in a refusal's body, each text printable and cut.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Explanation {
-    /// Problem details: the words of a gateway of this project, or of another that speaks RFC 9457.
+    /// Problem details, of a gateway of this project or of another RFC 9457 server.
     Problem {
         /// What is wrong.
         title: String,
@@ -30,17 +30,17 @@ pub enum Explanation {
     },
     /// The first line of a text.
     Text(String),
-    /// Nothing of use.
+    /// No explanation.
     Nothing,
 }
 
-/// Whether `body`, as far as it has arrived, is all there will be.
+/// Whether `body`, as far as it has arrived, is complete.
 pub fn is_complete(refused: &Refused, body: &[u8]) -> bool {
-    // Chunk extensions may take any room, and say nothing.
+    // Chunk extensions may have any length, and carry no text.
     body.len() >= MAX_BODY || refused.body.is_complete(body)
 }
 
-/// Reads the body of a refusal, perhaps cut off.
+/// Reads the body of a refusal, which may be incomplete.
 pub fn explain(refused: &Refused, body: &[u8]) -> Explanation {
     let data = refused.body.data(body);
     if refused.content_type == PROBLEM_JSON {
@@ -66,10 +66,10 @@ fn problem(body: &[u8]) -> Option<Explanation> {
     })
 }
 
-/// The text of a small HTML page: tags become line ends, `style` and `script` go with what they hold, and the few
-/// entities that proxies use are resolved.
+/// The text of a small HTML page: tags become line ends, `style` and `script` are removed with their content, and the
+/// few entities that proxies use are replaced.
 fn strip_html(html: &str) -> String {
-    // Made once: a page may have thousands of styles.
+    // Computed once: a page may have thousands of styles.
     let lower = html.to_ascii_lowercase();
     let mut text = String::new();
     let mut at = 0;
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_of_what_other_proxies_say() {
+    fn the_first_line_of_other_proxies_bodies() {
         for (content_type, body, line) in [
             ("text/plain", "\r\n  Access denied.\r\nmore", "Access denied."),
             ("", "no type", "no type"),

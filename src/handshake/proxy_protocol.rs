@@ -1,5 +1,5 @@
-//! What a proxy in front of the gateway says of a client: the header of the PROXY protocol, version 2
-//! (haproxy.org, proxy-protocol.txt §2.2). It comes once, ahead of everything that the client sends.
+//! The address of a client behind a proxy: the header of the PROXY protocol, version 2 (haproxy.org, proxy-protocol.txt
+//! §2.2). It comes once, before the first byte of the client.
 //!
 //! ```text
 //!  0                      12       13       14        16
@@ -9,33 +9,33 @@
 //!    signature             0 LOCAL   0x11    of all     IPv4: 4 + 4 + 2 + 2    = 12       skipped
 //!                          1 PROXY   0x21   behind it   IPv6: 16 + 16 + 2 + 2  = 36
 //! ```
-//! Version 1, which is text, is not taken. Where the connection was made to, and what else the proxy knows of it
-//! (TLVs), is not asked for.
+//! Version 1, which is text, is refused. The address that the client connected to and the TLVs are ignored.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::handshake::Step;
 
-/// What every header starts with: bytes that no other protocol starts with, and that most servers hang up on.
+/// The start of every header: no other protocol starts with these bytes, and most servers hang up on them.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Bytes up to the addresses.
 const FIXED: usize = 16;
-/// Longest header taken, in bytes. Addresses take 36, a TLS client's certificate name and the like some hundred.
+/// Longest header accepted, in bytes. Addresses take 36; TLVs, such as the name in a TLS client's certificate, some
+/// hundred.
 pub const MAX_HEADER: usize = 4096;
 
-/// Why something is no header that is taken.
+/// Why a header is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Malformed {
-    /// It starts with something else.
+    /// The bytes start differently.
     #[error("it does not start with a PROXY protocol header")]
     Missing,
-    /// It starts with version 1 of the protocol.
+    /// The bytes start with version 1 of the protocol.
     #[error("it starts with PROXY protocol version 1, and version 2 is what is taken here")]
     Text,
-    /// A version, command or family that the protocol does not have, or that can't have come by TCP.
+    /// An unknown version, command or family, or one that TCP can't carry.
     #[error("its PROXY protocol header is of an unknown kind")]
     Unknown,
-    /// The length is less than what the family needs.
+    /// The length is too short for the family.
     #[error("its PROXY protocol header is cut off")]
     CutOff,
     /// The length is above the limit.
@@ -43,10 +43,10 @@ pub enum Malformed {
     TooLong,
 }
 
-/// Reads the header in everything that has arrived so far. `Ok(None)`: the proxy speaks for itself (a health check), or
-/// doesn't know the client, so the address is that of the connection.
+/// Reads the header from all bytes that have arrived so far. `Ok(None)`: the proxy itself connects (a health check), or
+/// doesn't know the client, so the connection's own address counts.
 ///
-/// What is no header that is taken is known for it at the first wrong byte, and counts as one message to its end.
+/// A refused header is detected at its first wrong byte, and all bytes so far count as one message.
 pub fn read(bytes: &[u8]) -> Step<Result<Option<SocketAddr>, Malformed>> {
     let signed = bytes.len().min(SIGNATURE.len());
     if bytes[..signed] != SIGNATURE[..signed] {
@@ -71,9 +71,9 @@ pub fn read(bytes: &[u8]) -> Step<Result<Option<SocketAddr>, Malformed>> {
 
 fn client(version_and_command: u8, family: u8, behind: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
     match (version_and_command, family) {
-        // LOCAL: whatever else it says is to be ignored.
+        // LOCAL: the rest is to be ignored.
         (0x20, _) => Ok(None),
-        // A family that the sender doesn't know, or a client of the proxy's own machine.
+        // A family unknown to the sender, or a client on the proxy's own machine.
         (0x21, 0x00 | 0x31) => Ok(None),
         (0x21, 0x11) => {
             let addresses: &[u8; 12] = behind.first_chunk().ok_or(Malformed::CutOff)?;
@@ -149,7 +149,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_known_at_its_first_byte() {
+    fn a_wrong_header_is_detected_at_its_first_wrong_byte() {
         for (bytes, expected) in [
             (&b"C"[..], Malformed::Missing),
             (b"SSH-2.0-x\r\n", Malformed::Missing),

@@ -1,15 +1,15 @@
-//! What a client sent to the gateway: a CONNECT head, or a line of the older protocol, on the same port.
+//! The request of a client to the gateway: a CONNECT head, or a line of the older protocol, on the same port.
 //!
 //! ```text
 //! CONNECT 42.kohakuriver:22 HTTP/1.0            REQUEST_TUNNEL 42\n
 //! Proxy-Authorization: Basic dXNlcjp0b2tlbg==
 //! <empty line>
 //! ```
-//! Stock clients are taken as they are: HTTP/1.0, no Host field, `Proxy-Connection`, Basic with the token as the
+//! Stock clients are accepted as they are: HTTP/1.0, no Host field, `Proxy-Connection`, Basic with the token as the
 //! password. Bytes behind the request are the start of the stream.
 //!
-//! What is quoted of a request goes into logs. A token that stands where none belongs is not among it: `without_user`
-//! and `first_word` take out what may be one.
+//! Quotes of a request go into logs. A token in a wrong place must not: `without_user` and `first_word` remove what may
+//! be one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -30,7 +30,7 @@ pub struct MaxSize {
 }
 
 impl MaxSize {
-    /// What is taken when nothing else is asked for.
+    /// The limits when no flag sets others.
     pub const DEFAULT: Self = Self { bytes: 16 * 1024, fields: 100 };
 }
 
@@ -45,7 +45,7 @@ pub enum TooLarge {
     Fields(usize),
 }
 
-/// What a client wants.
+/// The request of a client.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Request {
     /// An HTTP CONNECT, or something that should be answered in HTTP.
@@ -78,13 +78,13 @@ pub struct Line {
 pub const INVALID_FORMAT: &str = "Invalid request format.";
 /// What a Host says to a task id that is no number.
 pub const INVALID_ID: &str = "Invalid task ID format.";
-/// What a Host says to anything it didn't foresee.
+/// The answer of a Host to anything unforeseen.
 pub const INTERNAL_ERROR: &str = "Internal server error.";
 
-/// Longest word that is quoted whole of what is no request, in characters. A Host's tokens have 64.
+/// Longest word of a wrong request that is quoted whole, in characters. A Host's tokens have 64.
 const LONGEST_WORD: usize = 24;
 
-/// How a request of the line protocol starts.
+/// The start of a request of the line protocol.
 const VERB: &[u8] = b"REQUEST_TUNNEL";
 
 /// Whether `bytes`, as far as they go, are the start of a request of the line protocol.
@@ -92,7 +92,7 @@ pub fn starts_as_line(bytes: &[u8]) -> bool {
     bytes.iter().zip(VERB).all(|(a, b)| a == b)
 }
 
-/// Reads the request in everything that has arrived so far.
+/// Reads the request from all bytes that have arrived so far.
 pub fn read(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
     let starts = starts_as_line(bytes);
     if starts && bytes.len() < VERB.len() {
@@ -127,7 +127,7 @@ fn read_connect(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> 
         Step::Done(Ok(Request::Connect(connect)), eaten)
     };
     if let Some((line, eaten)) = first_line(bytes) {
-        // Whoever doesn't speak HTTP won't send an empty line either: an answer must not wait for one.
+        // A client that doesn't speak HTTP sends no empty line either: the answer must not wait for one.
         if !line.windows(6).any(|window| window == b" HTTP/") {
             return bad(format!("`{}` is no HTTP request", first_word(&String::from_utf8_lossy(line))), eaten);
         }
@@ -180,7 +180,7 @@ fn target(authority: &str) -> Result<VpsRef, Refusal> {
     let (host, port) = authority.rsplit_once(':').ok_or_else(|| bad("names no port: ask for VPS:22"))?;
     let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     let port: u16 = port.parse().ok().filter(|_| digits).ok_or_else(|| bad("has no TCP port"))?;
-    // Port 22 first: whether the host is a VPS's decides before its port does.
+    // Parsed with port 22, so that the host is judged before the port.
     match Target::parse(host, SSH_PORT) {
         Ok(Target::Vps(_)) if port != SSH_PORT => Err(Refusal::PortNotOffered(port)),
         Ok(Target::Vps(vps)) => Ok(vps),
@@ -194,7 +194,7 @@ fn without_user(authority: &str) -> String {
     authority.rsplit_once('@').map_or_else(|| authority.to_owned(), |(_, rest)| format!("…@{rest}"))
 }
 
-/// The first word of a text, if it is short enough to be no token, as far as it can be shown.
+/// The first word of a text, printable; cut if it is long enough to be a token.
 fn first_word(text: &str) -> String {
     let text = excerpt(&without_user(text));
     let (word, rest) = text.split_once(' ').map_or((text.as_str(), ""), |(word, rest)| (word, rest));
@@ -209,7 +209,7 @@ fn first_word(text: &str) -> String {
     }
 }
 
-/// The token in `Bearer <token>` (RFC 6750) or `Basic <user:token>` (RFC 7617). What is neither counts as none.
+/// The token in `Bearer <token>` (RFC 6750) or `Basic <user:token>` (RFC 7617). Anything else counts as no token.
 fn credentials(value: &[u8]) -> Option<Token> {
     let value = std::str::from_utf8(value).ok()?.trim();
     let (scheme, rest) = value.split_once(' ')?;
@@ -307,12 +307,14 @@ mod tests {
             let refusal = connect(&format!("CONNECT {target} HTTP/1.1\r\n\r\n")).target.unwrap_err();
             assert!(matches!(refusal, Refusal::BadRequest(_)), "{target}: {refusal:?}");
         }
+        let refusal = connect("CONNECT 00007323718749301768192:22 HTTP/1.1\r\n\r\n").target.unwrap_err();
+        assert!(matches!(&refusal, Refusal::BadRequest(why) if why.contains("at most 19 digits")), "{refusal:?}");
         let refusal = connect("CONNECT 42:80 HTTP/1.1\r\n\r\n").target.unwrap_err();
         assert_eq!(refusal, Refusal::PortNotOffered(80));
     }
 
     #[test]
-    fn what_is_no_connect_is_answered_without_waiting() {
+    fn a_request_that_is_no_connect_is_answered_at_once() {
         for head in ["SSH-2.0-OpenSSH_9.2\r\n", "\r\n", "hello\n", "x\n"] {
             assert!(matches!(connect(head).target, Err(Refusal::BadRequest(_))), "{head:?}");
         }
@@ -356,6 +358,8 @@ mod tests {
             ("REQUEST_TUNNEL 42\n", ok("42"), "42"),
             ("REQUEST_TUNNEL 42\r\n", ok("42"), "42"),
             ("REQUEST_TUNNEL  \t42  \n", ok("42"), "42"),
+            // Hosts accept leading zeros here, and here alone: 23 digits and more are one id.
+            ("REQUEST_TUNNEL 00007323718749301768192\n", ok("7323718749301768192"), "00007323718749301768192"),
             ("REQUEST_TUNNEL 0000000000000000000000042\n", ok("42"), "0000000000000000000000042"),
             ("REQUEST_TUNNEL 0\n", ok("0"), "0"),
             ("REQUEST_TUNNEL \n", Err(INVALID_ID), ""),

@@ -1,4 +1,4 @@
-//! What a user is told when there is no tunnel, or when one broke.
+//! The messages for a tunnel that was not opened, or that broke.
 
 use std::error::Error;
 use std::io;
@@ -13,14 +13,14 @@ use crate::handshake::problem::Explanation;
 use crate::refusal::Refusal;
 use crate::target::Target;
 
-/// Where a failure happened: what was to be reached, and through what.
+/// The circumstances of a failure.
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
     /// The target.
     pub(super) target: Target,
     /// `host:port` of the proxy.
     pub(super) proxy: String,
-    /// How long the VPS's first byte is waited for.
+    /// Time limit for the VPS's first byte.
     pub(super) limit: Duration,
 }
 
@@ -30,30 +30,32 @@ impl Scene {
         let Self { target, proxy, .. } = self;
         let cannot_reach = || Failure::new(format!("cannot reach the SSH proxy at {proxy}"));
         let no_proxy = || Failure::new(format!("what answers at {proxy} is no SSH proxy"));
-        let is_it_right = "is this the Host's SSH proxy port? `kohakuriver config show` names it and where it is set";
+        let is_it_right =
+            "check the port of the Host's SSH proxy: `kohakuriver config show` shows it and where it is set";
         match error {
             OpenError::Interrupted(Interrupted::Deadline) => {
                 Failure::new(format!("the SSH proxy at {proxy} gave no answer within {}", seconds(self.limit)))
-                    .cause("it took the connection, and then said nothing that is an answer")
+                    .cause("it accepted the connection, but sent no answer")
                     .hint("try again; a longer limit is set with `--connect-timeout SECONDS`")
             }
             OpenError::Dial(DialError::Interrupted(Interrupted::SshGone | Interrupted::Signal, _))
             | OpenError::Interrupted(_) => gave_up(&target.to_string(), error),
             OpenError::Dial(DialError::Resolve(why)) => cannot_reach()
                 .cause(format!("the name {} can't be resolved: {why}", order.proxy_host))
-                .hint("check the Host's name; `kohakuriver config show` names it and where it is set"),
-            OpenError::Dial(_) => cannot_reach()
-                .because(error)
-                .hint("see whether it runs there and no firewall closes its port; `kohakuriver config show` names it"),
+                .hint("check the Host's name; `kohakuriver config show` shows it and where it is set"),
+            OpenError::Dial(_) => cannot_reach().because(error).hint(
+                "check that it runs there and that no firewall blocks its port; `kohakuriver config show` shows the \
+                 address",
+            ),
             OpenError::ClosedEarly | OpenError::CutOff | OpenError::Broke(_) => {
                 Failure::new(format!("the SSH proxy at {proxy} gave no complete answer"))
                     .because(error)
-                    .hint("try again; if it stays so, its log says why")
+                    .hint("try again; if that doesn't help, see its log")
             }
             OpenError::Refused(refused, explanation) => self.refused(refused, explanation),
             OpenError::LineRefused(text) => self.line_refused(text),
             OpenError::OlderHost(_) if order.protocol == ProtocolChoice::Connect => {
-                no_connect(proxy, error).hint("leave `--protocol` out: the older protocol is then used by itself")
+                no_connect(proxy, error).hint("leave `--protocol` out: the older protocol is then used automatically")
             }
             OpenError::OlderHost(_) => {
                 no_connect(proxy, error).hint(format!("{target} takes a real CONNECT proxy: name it with `--proxy`"))
@@ -86,7 +88,7 @@ impl Scene {
             Explanation::Text(_) | Explanation::Nothing => {
                 let mut failure =
                     Failure::new(format!("cannot open a tunnel to {}", self.target)).cause(answered("proxy"));
-                // Many proxies only repeat their status as the page's title.
+                // Many proxies only repeat the status as the title of the page.
                 if let Explanation::Text(line) = explanation
                     && *line != refused.status_line()
                 {
@@ -97,7 +99,9 @@ impl Scene {
                     (Target::Foreign { .. }, 407) => {
                         Some("this proxy wants a login of its own, which is not supported")
                     }
-                    (Target::Vps(_), _) => Some("is it the Host's SSH proxy? `kohakuriver config show` names it"),
+                    (Target::Vps(_), _) => {
+                        Some("check that it is the Host's SSH proxy: `kohakuriver config show` shows its address")
+                    }
                     (Target::Foreign { .. }, _) => None,
                 })
             }
@@ -118,21 +122,21 @@ impl Scene {
         }
     }
 
-    /// The tunnel is open, but no byte came.
+    /// The tunnel is open, but no byte arrived in time.
     pub(super) fn mute(&self) -> Failure {
         Failure::new(format!("{} accepted the connection, but its sshd says nothing", self.target))
             .cause(format!("no byte came through {} within {}", self.proxy, seconds(self.limit)))
-            .maybe_hint(self.look_at_it("it may be paused, still booting, or have no sshd in its image"))
+            .maybe_hint(self.status_hint("it may be paused, still booting, or have no sshd in its image"))
     }
 
-    /// The tunnel opened and closed, and no byte came.
+    /// The tunnel opened and closed without a byte.
     pub(super) fn closed_mute(&self) -> Failure {
         Failure::new(format!("{} closed the connection before its sshd said anything", self.target))
             .cause(format!("the tunnel through {} opened and ended without a byte", self.proxy))
-            .maybe_hint(self.look_at_it("its sshd may not be up yet, or refuse more connections"))
+            .maybe_hint(self.status_hint("its sshd may not be up yet, or refuse more connections"))
     }
 
-    fn look_at_it(&self, why: &str) -> Option<String> {
+    fn status_hint(&self, why: &str) -> Option<String> {
         match &self.target {
             Target::Vps(vps) => Some(format!("{why}: see `kohakuriver vps status {vps}`")),
             Target::Foreign { .. } => None,
@@ -146,29 +150,29 @@ impl Scene {
             .hint("connect again")
     }
 
-    /// What is to be sent can't be read.
+    /// stdin can't be read.
     pub(super) fn unreadable(&self, error: &io::Error) -> Failure {
         Failure::new(format!("cannot read stdin to send it to {}", self.target))
             .because(error)
-            .hint("see what stdin is redirected from; with `</dev/null` there is nothing to send")
+            .hint("check what stdin is redirected from; `</dev/null` sends nothing")
     }
 
-    /// What has come can't be written.
+    /// stdout can't be written.
     pub(super) fn unwritable(&self, error: &io::Error) -> Failure {
-        Failure::new(format!("cannot write to stdout what comes from {}", self.target))
+        Failure::new(format!("cannot write data from {} to stdout", self.target))
             .because(error)
-            .hint("if it is a file, see with `df -h` whether its disk is full")
+            .hint("if stdout is a file, check with `df -h` whether its disk is full")
     }
 
-    /// ssh can't be given the socket.
+    /// The socket can't be passed to ssh.
     pub(super) fn not_passed(&self, error: &io::Error) -> Failure {
         Failure::new(format!("cannot hand the connection to {} over to ssh", self.target))
             .because(error)
-            .hint("leave `--fdpass` and `ProxyUseFdpass` out: bytes are piped then")
+            .hint("leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped")
     }
 }
 
-/// Whoever wanted the tunnel wants it no more.
+/// ssh has ended, or a signal asked for the end.
 pub(super) fn gave_up(target: &str, why: &(dyn Error + 'static)) -> Failure {
     Failure::new(format!("gave up on {target} before the tunnel was open")).because(why)
 }
@@ -178,6 +182,6 @@ fn no_connect(proxy: &str, error: &OpenError) -> Failure {
 }
 
 fn seconds(limit: Duration) -> String {
-    // What is left of a longer time has more digits than anybody reads.
+    // The rest of a longer time has too many digits.
     format!("{} s", (limit.as_secs_f64() * 100.0).round() / 100.0)
 }

@@ -1,54 +1,51 @@
-//! Leaving a tunnel through an older Host without leaving a mess behind.
+//! Leaving a tunnel through an older Host in a way that the Host can clean up.
 //!
-//! An older Host doesn't pass the end of a connection on, keeps both sockets of a client that just left, and may fall
-//! over when one leaves between its `SUCCESS` and sshd's banner. See [`FAREWELL`] for what makes sshd hang up instead.
+//! An older Host doesn't pass on the end of a connection, keeps both sockets of a client that just left, and may crash
+//! when a client leaves between `SUCCESS` and sshd's banner. [`FAREWELL`] makes sshd hang up instead.
 //!
-//! Once it has seen the client's end, nothing but Python's garbage collector owns the tunnel's connection to sshd. One
-//! of its threads may collect that connection while its event loop reads from it, and then the Host crashes. So sshd
-//! hangs up first, and only then is the end shown.
+//! Once the Host has seen the client's end, only Python's garbage collector owns the connection to sshd. A thread may
+//! collect that connection while the event loop reads from it, and then the Host crashes. So sshd hangs up first, and
+//! only then does the client close.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
-
 use crate::handshake::line::FAREWELL;
-use crate::sys;
+use crate::sys::{self, AsFd, PollFlags};
 
-/// How long the other side has to hang up.
+/// Time limit for the other side to hang up.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long sshd has been silent when it is taken to have hung up: an older Host says nothing of it.
+/// Silence after which sshd is taken to have hung up: an older Host doesn't tell.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// The farewell that an older Host is owed at the end, if one is.
+/// The farewell that an older Host must get at the end, if there is such a Host.
 #[derive(Debug, Default)]
 pub struct Farewell(Option<TcpStream>);
 
 impl Farewell {
-    /// Owes it to whoever is at the other end of this tunnel.
-    pub(super) fn owe(&mut self, tunnel: TcpStream) {
+    /// Remembers the socket of a tunnel that needs a farewell.
+    pub(super) fn remember(&mut self, tunnel: TcpStream) {
         self.0 = Some(tunnel);
     }
 
-    /// Says it, and waits until the other side has hung up, for 3 s at most. Nothing about it is an error:
-    /// whoever says it is leaving.
+    /// Sends the farewell, and waits for at most 3 s until the other side has hung up. Errors are ignored: this program
+    /// ends anyway.
     ///
-    /// stdin, stdout and stderr are at their end from then on: neither ssh nor a script that reads its stderr has to
-    /// wait for the Host. So it comes last.
-    pub fn say(self) {
+    /// It must come last. stdin, stdout and stderr are closed first, so that neither ssh nor a script that reads its
+    /// stderr has to wait for the Host.
+    pub fn send(self) {
         if let Some(tunnel) = self.0 {
             sys::release_stdio();
-            say(&tunnel);
+            leave(&tunnel);
         }
     }
 }
 
-fn say(socket: &TcpStream) {
+fn leave(socket: &TcpStream) {
     let deadline = Instant::now() + PATIENCE;
-    if send(socket, deadline).is_err() {
+    if write_all(socket, deadline).is_err() {
         return;
     }
     if read(socket, Some(SILENCE), deadline) == Heard::Silence {
@@ -57,12 +54,12 @@ fn say(socket: &TcpStream) {
     }
 }
 
-/// What ended the reading of what nobody needs any more.
+/// Why reading, whose bytes nobody needs, has ended.
 #[derive(PartialEq, Eq)]
 enum Heard {
     /// The other side hung up, or the connection broke.
     End,
-    /// Nothing came for as long as silence was to last, or the deadline has passed.
+    /// No byte arrived for the given time, or the deadline has passed.
     Silence,
 }
 
@@ -87,7 +84,7 @@ fn read(socket: &TcpStream, silence: Option<Duration>, deadline: Instant) -> Hea
     }
 }
 
-fn send(socket: &TcpStream, deadline: Instant) -> io::Result<()> {
+fn write_all(socket: &TcpStream, deadline: Instant) -> io::Result<()> {
     let mut bytes = &FAREWELL[..];
     while !bytes.is_empty() {
         match sys::send(socket.as_fd(), bytes) {
@@ -120,25 +117,25 @@ mod tests {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
         let (mut server, _) = listener.accept().unwrap();
-        let leaving = std::thread::spawn(move || say(&socket));
+        let leaving = std::thread::spawn(move || leave(&socket));
         server.read_exact(&mut [0; FAREWELL.len()]).unwrap();
         server.write_all(b"Invalid SSH identification string.\r\n").unwrap();
         let said = Instant::now();
         assert_eq!(server.read(&mut [0]).unwrap(), 0);
-        // Its time may have begun to run a little before ours.
+        // Its clock may have started a little before ours.
         assert!(said.elapsed() >= SILENCE / 2, "{:?}", said.elapsed());
         drop(server);
         leaving.join().unwrap();
     }
 
     #[test]
-    fn says_it_shuts_down_and_waits_for_the_end() {
+    fn sends_the_farewell_shuts_down_and_waits_for_the_end() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         server.write_all(&[b'x'; 100_000]).unwrap();
-        let leaving = std::thread::spawn(move || say(&socket));
+        let leaving = std::thread::spawn(move || leave(&socket));
         let mut heard = Vec::new();
         server.read_to_end(&mut heard).unwrap();
         assert_eq!(heard, FAREWELL);

@@ -1,42 +1,40 @@
-//! What the helper says, and where: stderr, and a log file for the many times that nobody sees stderr.
+//! The helper's messages: on stderr, and in a log file for the many times that nobody sees stderr.
 //!
-//! ssh sends a helper's stderr to /dev/null under ControlPersist, and IDE extensions swallow it, so a failure must be
-//! readable in a file. Without a failure, without `-v` and without a VPS that is waited for, nothing is said at all,
-//! and the file is not even looked for.
+//! Under ControlPersist ssh sends a helper's stderr to /dev/null, and IDE extensions hide it, so a failure must be
+//! readable in a file. A helper that neither fails nor waits for a VPS writes nothing without `-v`, and doesn't even
+//! look for the file.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::OFlags;
-
 use crate::failure::Failure;
 use crate::settings::{ConfigFile, env_vars, process_environment};
+use crate::sys;
 use crate::terminal;
 use crate::text::printable;
 
 /// The program's name, as it stands before each message.
 pub const PROGRAM: &str = "kohakuriver-proxy";
 
-/// Where messages go.
+/// The destination of messages.
 #[derive(Debug)]
 pub struct Journal {
     verbose: bool,
-    /// Who started this program. A failure may be that they are gone, and then the system names another.
+    /// The parent's process id, read at the start: once the parent has ended, the system returns another one.
     parent: String,
     log: RefCell<Log>,
-    /// The terminal shows a line that the next one takes the place of.
-    moves: Cell<bool>,
+    /// The terminal shows a progress line, which the next line replaces.
+    shows_progress: Cell<bool>,
 }
 
 #[derive(Debug)]
 enum Log {
     /// Neither a flag nor the environment names a file; the configuration file may.
-    Unsettled,
-    /// Nothing was written yet.
+    Unknown,
+    /// Not opened yet.
     At(PathBuf),
     Open(PathBuf, File),
     None,
@@ -48,101 +46,95 @@ impl Journal {
     pub fn new(verbose: bool, log_file: Option<&Path>) -> Self {
         let named = log_file.map(Path::to_owned);
         let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));
-        let log = named.map_or(Log::Unsettled, Log::At);
-        Self { verbose, parent: parent_id(), log: RefCell::new(log), moves: Cell::new(false) }
+        let log = named.map_or(Log::Unknown, Log::At);
+        Self { verbose, parent: parent_id(), log: RefCell::new(log), shows_progress: Cell::new(false) }
     }
 
-    /// Takes what the configuration file, which need not be read again then, says of a log file.
-    pub(super) fn settle(&self, log_file: Option<&Path>) {
+    /// Sets the log file that the configuration file names, so that it need not be read again.
+    pub(super) fn set_configured_file(&self, log_file: Option<&Path>) {
         let mut log = self.log.borrow_mut();
-        if matches!(*log, Log::Unsettled) {
+        if matches!(*log, Log::Unknown) {
             *log = log_file.map_or(Log::None, |path| Log::At(path.to_owned()));
         }
     }
 
-    /// Whether steps are said.
+    /// Whether steps are printed.
     pub(super) fn is_verbose(&self) -> bool {
         self.verbose
     }
 
-    /// Says a step, with `-v` only.
+    /// Writes a step, with `-v` only.
     pub fn step(&self, message: &str) {
         if self.verbose {
             self.line(message);
         }
     }
 
-    /// Says it in a line.
+    /// Writes a message.
     pub(super) fn line(&self, message: &str) {
         self.write(&format!("{PROGRAM}: {}\n", printable(message)));
     }
 
-    /// Says why it failed.
+    /// Writes a failure.
     pub fn failure(&self, failure: &Failure) {
         self.write(&failure.render(PROGRAM));
     }
 
-    /// Shows `line` on the terminal until something else is said. It is not for the log file.
+    /// Shows `line` on the terminal until the next message. The log file doesn't get it.
     pub(super) fn show(&self, line: &str) {
-        self.moves.set(true);
-        say(&terminal::in_place(line));
+        self.shows_progress.set(true);
+        print(&terminal::in_place(line));
     }
 
-    /// Takes what [`Journal::show`] showed off the terminal.
+    /// Removes the line of [`Journal::show`] from the terminal.
     pub(super) fn clear(&self) {
-        if self.moves.replace(false) {
-            say(&terminal::in_place(""));
+        if self.shows_progress.replace(false) {
+            print(&terminal::in_place(""));
         }
     }
 
     fn write(&self, lines: &str) {
         self.clear();
-        say(lines);
+        print(lines);
         if let Err(failure) = self.append(lines) {
             self.log.replace(Log::None);
-            say(&failure.render(PROGRAM));
+            print(&failure.render(PROGRAM));
         }
     }
 
     fn append(&self, lines: &str) -> Result<(), Failure> {
         let mut log = self.log.borrow_mut();
-        if matches!(*log, Log::Unsettled) {
+        if matches!(*log, Log::Unknown) {
             *log = ConfigFile::load()?.log_file.map_or(Log::None, Log::At);
         }
         if let Log::At(path) = &*log {
             let path = expand(path, &self.parent);
-            let file = open(&path).map_err(|error| unwritable(&path, &error))?;
+            // Messages name hosts and VPSes: the file is for this user alone.
+            let file = sys::append_privately(&path).map_err(|error| unwritable(&path, &error))?;
             *log = Log::Open(path, file);
         }
         let Log::Open(path, file) = &mut *log else { return Ok(()) };
         let head = format!("{} [{}] ", humantime::format_rfc3339_seconds(SystemTime::now()), std::process::id());
         let lines: String = lines.lines().map(|line| format!("{head}{line}\n")).collect();
-        // One write, so that lines of several helpers don't mix.
+        // One write: lines of several helpers must not mix.
         file.write_all(lines.as_bytes()).map_err(|error| unwritable(path, &error))
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    // A FIFO that nobody reads must not hold up the end.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    // Messages name hosts and VPSes: they are the user's own.
-    OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(path)
-}
-
-/// It costs lines on stderr, not the session.
+/// A failure loses log lines; the session continues.
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("cannot write the log file {}", path.display()))
         .because(error)
-        .hint("name another one; `kohakuriver config show` tells where it is set")
+        .hint("name another one; `kohakuriver config show` shows where it is set")
 }
 
-/// Unlike `eprint!`, stands a stderr that is closed.
-fn say(text: &str) {
+/// Unlike `eprint!`, it doesn't panic when stderr is closed.
+fn print(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn parent_id() -> String {
-    rustix::process::getppid().map_or_else(|| "0".to_owned(), |id| id.as_raw_pid().to_string())
+    sys::parent_id().to_string()
 }
 
 /// `path` with `%p` replaced by the parent's process id, by which an IDE extension finds its own, and `%%` by `%`.

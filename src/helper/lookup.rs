@@ -9,21 +9,22 @@ use crate::secret::Token;
 use crate::settings::Settings;
 use crate::target::{TaskId, VpsRef};
 
-/// Asks the Host API. It is the only time the helper does.
+/// Asks the Host API. The helper uses it for nothing else.
 ///
 /// # Errors
-/// When `watch` ends the wait, or the Host can't be asked, knows no such VPS, or more than one.
+/// When `watch` ends the wait, the Host can't be asked, or no VPS or several have this name.
 pub(super) fn task_id(
     name: &str,
     settings: &Settings,
     token: Option<&Token>,
     watch: Watch<'_>,
 ) -> Result<TaskId, Failure> {
-    let client = Api::direct(&settings.host.value, settings.port.value, token.cloned(), watch);
+    let api = settings.api();
+    let client = Api::direct(&api.host, api.port, token.cloned(), watch);
     wait(names::look_up(&client, name)).map_err(|error| match error {
         ApiError::Timeout { base, .. } => Failure::new(format!("cannot look up VPS {name}"))
             .cause(format!("the Host API at {base} gave no answer in time"))
-            .hint("use the task id: no look-up is needed then"),
+            .hint("use the task id: it needs no look-up"),
         ApiError::Interrupted(why) => gave_up(&format!("VPS {name}"), &why),
         error => error.about(&VpsRef::Name(name.to_owned()), client.base()),
     })

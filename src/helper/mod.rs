@@ -5,21 +5,22 @@
 //! something fails.
 
 mod arguments;
+#[cfg(feature = "cli")]
+mod definition;
 mod explain;
 mod farewell;
+mod help;
 mod journal;
 mod lookup;
 mod open;
 mod patience;
-mod signals;
 
 use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::time::Instant;
 
-use rustix::event::PollFlags;
-
-pub use arguments::{Arguments, Asked, HELP, ProtocolChoice};
+pub use arguments::{Arguments, Asked, ProtocolChoice};
+#[cfg(feature = "cli")]
+pub use definition::definition;
 pub use farewell::Farewell;
 pub use journal::{Journal, PROGRAM};
 
@@ -27,15 +28,14 @@ use crate::dial::{Beside, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
 use crate::settings::{self, ConfigFile, Flags, Settings};
-use crate::sys::{self, Kind};
-use crate::target::{Target, TargetError, VpsRef, authority};
+use crate::sys::{self, AsFd, EndSignals, Kind, PollFlags};
+use crate::target::{Target, TargetError, VpsRef};
 use explain::Scene;
 use open::{Order, Tunnel};
 use patience::Patience;
-use signals::Signals;
 
-/// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh. What is owed to an older
-/// Host then, `farewell` holds: it is for when everything has been said.
+/// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh. `farewell` remembers an
+/// Host that must still be told goodbye, after the last message.
 ///
 /// # Errors
 /// When the tunnel can't be opened, is mute, or breaks.
@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) ->
             _ => "name a task id: `kohakuriver vps list` shows which there are",
         })
     })?;
-    let settings = settle(arguments, &target, journal)?;
+    let settings = load_settings(arguments, &target, journal)?;
     let token = match target {
         // The line protocol has no place for one.
         Target::Vps(VpsRef::Id(_)) if arguments.protocol == ProtocolChoice::RequestTunnel => None,
@@ -68,16 +68,16 @@ pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) ->
         Target::Foreign { .. } => None,
     };
 
-    let (proxy_host, proxy_port) = settings.ssh_proxy();
-    let signals = Signals::default();
+    let proxy = settings.ssh_proxy();
+    let signals = EndSignals::default();
     let mut scene = Scene {
         target: task.map_or(target, |id| Target::Vps(VpsRef::Id(id))),
-        proxy: authority(&proxy_host, proxy_port),
+        proxy: proxy.authority(),
         limit: arguments.connect_timeout,
     };
     let order = Order {
-        proxy_host: &proxy_host,
-        proxy_port,
+        proxy_host: &proxy.host,
+        proxy_port: proxy.port,
         authority: scene.target.authority(),
         task,
         token: token.as_ref(),
@@ -99,8 +99,8 @@ pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) ->
     pipe(tunnel, watch, &scene, farewell)
 }
 
-/// The settings. The configuration file is read only where it has a say in what is needed.
-fn settle(arguments: &Arguments, target: &Target, journal: &Journal) -> Result<Settings, Failure> {
+/// The settings. The configuration file is read only if it can change one that is needed.
+fn load_settings(arguments: &Arguments, target: &Target, journal: &Journal) -> Result<Settings, Failure> {
     let (host, port) = arguments.host_api.clone().map_or((None, None), |api| (Some(api.host), api.port));
     let flags = Flags { host, port, proxy: arguments.proxy.clone(), ..Flags::default() };
     let resolve = |file| Settings::resolve(flags.clone(), &settings::process_environment, file);
@@ -109,16 +109,16 @@ fn settle(arguments: &Arguments, target: &Target, journal: &Journal) -> Result<S
     if settings.names_ssh_proxy() && (settings.names_api() || !looks_up) {
         return Ok(settings);
     }
-    let file = ConfigFile::load().inspect_err(|_| journal.settle(None))?;
-    journal.settle(file.log_file.as_deref());
+    let file = ConfigFile::load().inspect_err(|_| journal.set_configured_file(None))?;
+    journal.set_configured_file(file.log_file.as_deref());
     resolve(file)
 }
 
 /// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself.
 ///
-/// One that has no yes yet ends with the patience. One that has goes on: its sshd gets the time for its first byte that
-/// it would have without `--wait`, so all of it takes no longer than the two times together. The watch that comes back,
-/// and the scene, have the deadline of that.
+/// A try without an answer ends with the patience. A tunnel that opened is kept: its sshd has the same time for its
+/// first byte as without `--wait`, so both together take no longer than the two times. The returned watch and the scene
+/// have that deadline.
 fn open_patiently<'fd>(
     arguments: &Arguments,
     order: &Order<'fd>,
@@ -209,6 +209,6 @@ fn pipe(tunnel: Tunnel, watch: Watch<'_>, scene: &Scene, farewell: &mut Farewell
 /// Leaves a tunnel that the server has not closed.
 fn leave(tunnel: Tunnel, farewell: &mut Farewell) {
     if tunnel.is_line {
-        farewell.owe(tunnel.socket);
+        farewell.remember(tunnel.socket);
     }
 }

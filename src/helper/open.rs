@@ -2,21 +2,17 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-use rustix::event::PollFlags;
 
 use super::arguments::ProtocolChoice;
 use super::farewell::Farewell;
 use super::journal::Journal;
-use super::signals::Signals;
 use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::connect::{self, Refused};
 use crate::handshake::problem::{self, Explanation};
 use crate::handshake::{Step, line};
 use crate::secret::Token;
-use crate::sys;
+use crate::sys::{self, AsFd, EndSignals, PollFlags};
 use crate::target::{TaskId, authority};
 
 /// How long the rest of a refusal's body is waited for.
@@ -40,7 +36,7 @@ pub(super) struct Order<'a> {
     /// Which protocol to speak.
     pub(super) protocol: ProtocolChoice,
     /// Caught as soon as the line protocol is spoken: leaving it takes a farewell.
-    pub(super) signals: &'a Signals,
+    pub(super) signals: &'a EndSignals,
 }
 
 /// An open tunnel: the next byte on the socket is the stream's first.
@@ -154,7 +150,7 @@ fn open_with_line(
     let answer = match exchange(&socket, &line::request(task), line::read, watch) {
         Err(error @ OpenError::Interrupted(_)) => {
             // Its SUCCESS may be on the way.
-            farewell.owe(socket);
+            farewell.remember(socket);
             return Err(error);
         }
         answer => answer?,

@@ -1,6 +1,6 @@
-//! `--wait`: trying again while a VPS is starting, and saying so.
+//! `--wait`: retries while a VPS is starting, and the messages about them.
 //!
-//! Only an answer that promises a VPS soon is waited out. Anything else, a stopped VPS above all, ends it at once.
+//! Only an answer that promises a VPS soon leads to a retry. Any other answer, such as a stopped VPS, ends the wait.
 
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal as _;
@@ -12,53 +12,53 @@ use crate::dial::{Beside, Interrupted, Watch};
 use crate::refusal::Refusal;
 use crate::terminal::{self, FRAME};
 
-/// Pauses between the first tries; the last one is kept to.
+/// Pauses between the first tries (backoff); the last pause repeats.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
-/// Longest pause, whatever a proxy's `Retry-After` asks for.
+/// Longest pause, even if a proxy's `Retry-After` is longer.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// What is left of the time for the last try to get its yes.
+/// Time that remains for the last try.
 const LAST_TRY: Duration = Duration::from_millis(250);
 
-/// When an IDE that waits is told that it won't live to see the VPS: most give up after 15 s.
+/// Time until the message for IDEs: most of them give up after 15 s.
 const IDE_PATIENCE: Duration = Duration::from_secs(12);
 
-/// How far the waiting is.
+/// The state of one wait.
 pub(super) struct Patience<'j> {
     journal: &'j Journal,
     began: Instant,
     ends: Instant,
     tries: Cell<usize>,
-    /// Why there is no tunnel yet, once a try has been promised one.
+    /// Why there is no tunnel yet, once an answer has promised one.
     why: RefCell<Option<String>>,
     warned: Cell<bool>,
     terminal: bool,
 }
 
 impl<'j> Patience<'j> {
-    /// Waiting that lasts for `limit` from `began` on.
+    /// A wait of `limit` from `began` on.
     pub(super) fn new(began: Instant, limit: Duration, journal: &'j Journal) -> Self {
-        // A terminal that can't move its cursor is written to as a file is.
+        // A terminal that can't move its cursor gets lines, as a file does.
         let terminal = std::io::stderr().is_terminal() && !terminal::is_dumb();
         let (tries, why, warned) = (Cell::default(), RefCell::default(), Cell::default());
         Self { journal, began, ends: began + limit, tries, why, warned, terminal }
     }
 
-    /// When it ends.
+    /// The end of the wait.
     pub(super) fn ends(&self) -> Instant {
         self.ends
     }
 
-    /// Waits before the next try, when `error` promises that one may succeed and there is time for it. `what` says why
-    /// there was no tunnel.
+    /// Waits before the next try, if `error` promises that it may succeed and there is time for it. Else returns
+    /// `false`. `what` says why there was no tunnel.
     ///
     /// # Errors
     /// When a signal or the end of ssh comes first.
     pub(super) fn pause(&self, error: &OpenError, what: &str, watch: Watch<'_>) -> Result<bool, Interrupted> {
         let Some(asked) = promise(error) else { return Ok(false) };
-        let own = PAUSES[self.tries.get().min(PAUSES.len() - 1)];
+        let own = backoff(self.tries.get());
         let now = Instant::now();
         let until = now + asked.unwrap_or(own).max(own).min(MAX_PAUSE);
         self.tries.set(self.tries.get() + 1);
@@ -67,13 +67,13 @@ impl<'j> Patience<'j> {
         if until <= now {
             return Ok(false);
         }
-        self.say(what);
+        self.report(what);
         Watch { deadline: self.ends, beside: Some(self), ..watch }.pause(until)?;
         Ok(true)
     }
 
-    /// One line for each new reason; a terminal has its moving line instead.
-    fn say(&self, what: &str) {
+    /// One line for each new reason; a terminal has its progress line instead.
+    fn report(&self, what: &str) {
         if self.why.borrow().as_deref() == Some(what) {
             return;
         }
@@ -85,14 +85,14 @@ impl<'j> Patience<'j> {
     }
 }
 
-/// Between two tries and within one: an older Host takes up to 15 s for its answer.
+/// Runs between two tries and during each: an older Host takes up to 15 s to answer.
 impl Beside for Patience<'_> {
     fn tick(&self) -> Option<Instant> {
         let why = self.why.borrow();
         let why = why.as_deref()?;
         if !self.warned.get() && self.began.elapsed() >= IDE_PATIENCE {
             self.warned.set(true);
-            self.journal.line("it is still starting; if your editor gives up now, its next try will find it");
+            self.journal.line("it is still starting; if your editor gives up now, connect again");
         }
         if self.terminal {
             self.journal.show(&terminal::moving(why, self.began.elapsed()));
@@ -102,14 +102,20 @@ impl Beside for Patience<'_> {
     }
 }
 
-/// Whether `error` promises a VPS soon, and when to ask again if it says so.
+/// The pause after so many pauses.
+fn backoff(tries: usize) -> Duration {
+    PAUSES[tries.min(PAUSES.len() - 1)]
+}
+
+/// `Some` if `error` promises a VPS soon; in it the pause that the proxy asks for, if it names one.
 fn promise(error: &OpenError) -> Option<Option<Duration>> {
     match error {
         OpenError::Refused(refused, _) if refused.status == 503 => {
             Some(Some(Duration::from_secs(refused.retry_after?)))
         }
         OpenError::LineRefused(text) => match Refusal::from_line(text)? {
-            // An older Host doesn't say since when the VPS runs, so a port that refuses may be one of a VPS that boots.
+            // An older Host doesn't tell how long the VPS has been running: a port that refuses may belong to a VPS
+            // that boots.
             Refusal::Starting(_) | Refusal::ConnectionRefused { .. } => Some(None),
             _ => None,
         },
@@ -122,6 +128,7 @@ mod tests {
     use super::*;
     use crate::handshake::connect::Refused;
     use crate::handshake::problem::Explanation;
+    use std::os::fd::AsFd;
 
     fn refused(status: u16, retry_after: Option<u64>) -> OpenError {
         let refused = Refused { status, retry_after, ..Refused::default() };
@@ -129,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_promise_is_waited_out() {
+    fn only_a_promise_leads_to_a_retry() {
         assert_eq!(promise(&refused(503, Some(2))), Some(Some(Duration::from_secs(2))));
         assert_eq!(promise(&refused(503, None)), None);
         assert_eq!(promise(&refused(409, Some(2))), None);
@@ -139,5 +146,27 @@ mod tests {
         assert_eq!(line("VPS task 42 is not active (status: stopped)."), None);
         assert_eq!(line("Task 42 not found."), None);
         assert_eq!(promise(&OpenError::ClosedEarly), None);
+    }
+
+    #[test]
+    fn after_the_listed_pauses_the_last_one_repeats() {
+        let pauses: Vec<_> = (0..PAUSES.len() + 2).map(backoff).collect();
+        assert_eq!(pauses[..PAUSES.len()], PAUSES);
+        assert_eq!(pauses[PAUSES.len()..], [PAUSES[PAUSES.len() - 1]; 2]);
+    }
+
+    #[test]
+    fn a_wait_that_outlasts_its_list_of_pauses_continues() {
+        let journal = Journal::new(false, None);
+        let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
+        let now = Instant::now();
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: now + MAX_PAUSE, beside: None };
+        // Each pause is cut to a moment by the end of the wait.
+        let patience = Patience::new(now, LAST_TRY, &journal);
+        for tries in [0, PAUSES.len(), usize::MAX - 1] {
+            patience.tries.set(tries);
+            assert!(!patience.pause(&refused(503, Some(2)), "it is starting", watch).unwrap(), "{tries}");
+            assert_eq!(patience.tries.get(), tries + 1);
+        }
     }
 }

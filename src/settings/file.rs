@@ -1,6 +1,6 @@
 //! `config.json` in the user's configuration directory: as typed, nothing resolved.
 //!
-//! A file matters because an IDE that was started from a desktop has no shell environment.
+//! The file exists because an IDE that was started from a desktop has no shell environment.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub struct ConfigFile {
     pub ssh_proxy_port: Option<u16>,
     /// `proxy`: the gateway, when it is not on the Host.
     pub proxy: Option<String>,
-    /// `gateway_admin`: where the gateway tells its admin which tunnels are open.
+    /// `gateway_admin`: the gateway's admin address.
     pub gateway_admin: Option<String>,
     /// `log_file`: where the helper appends its messages.
     pub log_file: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub const KEYS: [&str; 6] = ["host", "port", "ssh_proxy_port", "proxy", "gateway
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigFileError {
     /// It can't be read.
-    #[error("{0}")]
+    #[error("it can't be read: {0}")]
     Read(String),
     /// It is no JSON.
     #[error("it is not valid JSON: {0}")]
@@ -41,8 +41,8 @@ pub enum ConfigFileError {
     /// It is JSON, but no object.
     #[error("it must hold one JSON object, as in {{\"host\": \"gpu-head\"}}")]
     NoObject,
-    /// A key that no setting has.
-    #[error("`{key}` is no setting; the nearest one is `{nearest}`")]
+    /// No setting has this key.
+    #[error("unknown setting `{key}`; did you mean `{nearest}`?")]
     UnknownKey {
         /// As it stands in the file.
         key: String,
@@ -60,7 +60,7 @@ pub enum ConfigFileError {
 }
 
 impl ConfigFile {
-    /// The user's own.
+    /// The user's own file.
     ///
     /// # Errors
     /// Those of [`ConfigFile::read`].
@@ -122,22 +122,7 @@ fn port(key: &'static str, value: &Value) -> Result<u16, ConfigFileError> {
 
 fn nearest(key: &str) -> &'static str {
     let key = key.to_lowercase();
-    KEYS.into_iter().min_by_key(|known| edit_distance(&key, known)).unwrap_or(KEYS[0])
-}
-
-/// Levenshtein's distance, one row at a time.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[row.len() - 1]
+    KEYS.into_iter().min_by_key(|known| strsim::levenshtein(&key, known)).unwrap_or(KEYS[0])
 }
 
 #[cfg(test)]
@@ -188,5 +173,15 @@ mod tests {
             let message = ConfigFile::parse(content.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(part), "{content}: {message}");
         }
+    }
+
+    #[test]
+    fn a_missing_file_is_empty_and_an_unreadable_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(ConfigFile::read(&folder.path().join("config.json")), Ok(ConfigFile::default()));
+        // Not even root can read a folder as a file.
+        let error = ConfigFile::read(folder.path()).unwrap_err();
+        assert!(matches!(error, ConfigFileError::Read(_)), "{error:?}");
+        assert!(error.to_string().starts_with("it can't be read: "), "{error}");
     }
 }

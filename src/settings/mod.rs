@@ -1,22 +1,21 @@
 //! Settings, the same for all three programs: flag > environment > `config.json` > default.
 //!
-//! [`Settings::resolve`] is pure over what was typed, an [`Environment`] and a [`ConfigFile`]; [`Settings::load`] is
-//! the one place that reads the real ones.
+//! [`Settings::resolve`] is pure: flags, an [`Environment`] and a [`ConfigFile`] in, settings out. [`Settings::load`]
+//! is the one place that reads the real environment and the real file.
 
+mod address;
 pub mod env_vars;
 mod file;
-mod proxy;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+pub use address::{Origin, ProxyAddress, ProxyAddressError, Scheme, without_credentials};
 pub use file::{ConfigFile, ConfigFileError, KEYS};
-pub use proxy::{ProxyAddress, ProxyAddressError, without_credentials};
 
 use crate::failure::Failure;
 use crate::secret::Token;
-use crate::target::authority;
 
 /// The Host when nothing names one.
 pub const DEFAULT_HOST: &str = "localhost";
@@ -25,13 +24,13 @@ pub const DEFAULT_PORT: u16 = 8000;
 /// The TCP port of a Host's SSH proxy.
 pub const DEFAULT_SSH_PROXY_PORT: u16 = 8002;
 
-/// The TCP port on which a gateway tells its admin which tunnels are open.
+/// The TCP port of a gateway's admin address.
 pub const DEFAULT_GATEWAY_ADMIN_PORT: u16 = 8003;
 
-/// How the address of a gateway's admin is written.
+/// The form of a gateway's admin address.
 pub const ADMIN_FORM: &str = "write it as HOST[:PORT] or http://HOST[:PORT]";
 
-/// What the flags said; `None` where a flag was not given.
+/// The flags; `None` where a flag was not given.
 #[derive(Clone, Default, Debug)]
 pub struct Flags {
     /// `--host`
@@ -62,7 +61,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether it wins over the configuration file.
+    /// Whether this source wins over the configuration file.
     fn is_above_file(&self) -> bool {
         matches!(self, Self::Flag | Self::Env(_))
     }
@@ -84,7 +83,7 @@ impl fmt::Display for Source {
 pub struct Setting<T> {
     /// The value in force.
     pub value: T,
-    /// Who set it.
+    /// Where it was set.
     pub source: Source,
 }
 
@@ -97,15 +96,15 @@ pub struct Settings {
     pub port: Setting<u16>,
     /// The TCP port of its SSH proxy.
     pub ssh_proxy_port: Setting<u16>,
-    /// The gateway, when a setting names one; else it is the Host's.
+    /// The gateway, when a setting names one; else the Host's.
     pub proxy: Option<Setting<ProxyAddress>>,
-    /// Where the gateway tells its admin which tunnels are open, when a setting names it; else on the Host.
+    /// The gateway's admin address, when a setting names one; else the Host's.
     pub gateway_admin: Option<Setting<ProxyAddress>>,
     /// Where the helper appends its messages.
     pub log_file: Option<Setting<PathBuf>>,
 }
 
-/// The environment as the programs see it; a variable that is set to nothing counts as not set.
+/// The environment as the programs see it; a variable that is empty counts as not set.
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
 
 /// The process's own environment.
@@ -152,42 +151,50 @@ impl Settings {
         })
     }
 
-    /// Whether the SSH proxy is named by something that the configuration file has no say over.
+    /// Whether flags and environment name the SSH proxy, so that the configuration file can't change it.
     pub fn names_ssh_proxy(&self) -> bool {
         let has_port = |proxy: &ProxyAddress| proxy.port.is_some() || self.ssh_proxy_port.source.is_above_file();
         self.proxy.as_ref().is_some_and(|proxy| proxy.source.is_above_file() && has_port(&proxy.value))
     }
 
-    /// The same of the Host's API.
+    /// The same for the Host's API.
     pub fn names_api(&self) -> bool {
         self.host.source.is_above_file() && self.port.source.is_above_file()
     }
 
+    /// The Host's API.
+    pub fn api(&self) -> Origin {
+        // The setting `host` takes no scheme.
+        Origin { scheme: Scheme::Http, host: self.host.value.clone(), port: self.port.value }
+    }
+
     /// The base of the Host's API, as `http://host:port`.
     pub fn api_url(&self) -> String {
-        format!("http://{}", authority(&self.host.value, self.port.value))
+        self.api().to_string()
     }
 
-    /// Where the gateway tells its admin which tunnels are open, as `http://host:port`.
+    /// The gateway's admin address, which lists the open tunnels, as `http://host:port`.
     pub fn gateway_admin_url(&self) -> String {
-        let admin = self.gateway_admin.as_ref().map(|admin| &admin.value);
-        let (host, port) = admin.map_or((&self.host.value, None), |admin| (&admin.host, admin.port));
-        format!("http://{}", authority(host, port.unwrap_or(DEFAULT_GATEWAY_ADMIN_PORT)))
+        let origin = match &self.gateway_admin {
+            Some(admin) => admin.value.or_port(DEFAULT_GATEWAY_ADMIN_PORT),
+            None => Origin { port: DEFAULT_GATEWAY_ADMIN_PORT, ..self.api() },
+        };
+        origin.to_string()
     }
 
-    /// Host and port of the SSH proxy in force.
-    pub fn ssh_proxy(&self) -> (String, u16) {
+    /// The SSH proxy in force.
+    pub fn ssh_proxy(&self) -> Origin {
         match &self.proxy {
-            Some(proxy) => (proxy.value.host.clone(), proxy.value.port.unwrap_or(self.ssh_proxy_port.value)),
-            None => (self.host.value.clone(), self.ssh_proxy_port.value),
+            Some(proxy) => proxy.value.or_port(self.ssh_proxy_port.value),
+            None => Origin { port: self.ssh_proxy_port.value, ..self.api() },
         }
     }
 }
 
-/// The token of the environment, else of `~/.kohakuriver/auth.json`; `None` when there is none.
+/// The token in the environment, else the one in `~/.kohakuriver/auth.json`; `None` when neither has one.
 ///
 /// # Errors
-/// When either holds something that can't be a token. The message quotes nothing of it.
+/// When the variable or the file can't be a token, or the file can't be read. The message quotes neither.
 pub fn load_token() -> Result<Option<Token>, Failure> {
     if let Some(value) = process_environment(env_vars::KOHAKURIVER_TOKEN) {
         let token = Token::new(&value.to_string_lossy()).map_err(|error| {
@@ -208,7 +215,7 @@ pub fn config_path() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "kohakuriver").map(|dirs| dirs.config_dir().join("config.json"))
 }
 
-/// `~/.kohakuriver/auth.json`, which KohakuRiver's Python CLI keeps the token in.
+/// `~/.kohakuriver/auth.json`, where KohakuRiver's Python CLI keeps the token.
 pub fn auth_path() -> Option<PathBuf> {
     home_dir().map(|home| home.join(".kohakuriver").join("auth.json"))
 }
@@ -228,7 +235,7 @@ fn pick_optional<T>(flag: Option<T>, env: Option<(T, &'static str)>, file: Optio
         .or_else(|| file.map(|value| Setting { value, source: Source::File }))
 }
 
-/// The address of a server, as a person writes it, from wherever it is set first.
+/// The address of a server, from the first of the three sources that names one.
 fn pick_address(
     key: &str,
     flag: Option<ProxyAddress>,
@@ -243,7 +250,7 @@ fn pick_address(
     let value = typed.value.parse().map_err(|error| {
         let (named, hint) = match &typed.source {
             Source::Env(name) => ((*name).to_owned(), format!("`export {name}=HOST[:PORT]`, or `unset {name}`")),
-            source => (format!("`{key}` in {source}"), "`kohakuriver config path` tells where that is".to_owned()),
+            source => (format!("`{key}` in {source}"), "`kohakuriver config path` shows where that file is".to_owned()),
         };
         Failure::usage(format!("{named} is `{}`", without_credentials(&typed.value))).cause(why(error)).hint(hint)
     })?;
@@ -301,7 +308,7 @@ mod tests {
         assert_eq!(all.port, Setting { value: 3, source: Source::Env("KOHAKURIVER_PORT") });
         assert_eq!(all.ssh_proxy_port, Setting { value: 2, source: Source::File });
         assert_eq!(all.api_url(), "http://flag:3");
-        assert_eq!(all.ssh_proxy(), ("flag".into(), 2));
+        assert_eq!(all.ssh_proxy().to_string(), "http://flag:2");
 
         let none = resolve(Flags::default(), &[], "{}").unwrap();
         assert_eq!(none.host, Setting { value: "localhost".into(), source: Source::Default });
@@ -311,13 +318,13 @@ mod tests {
     #[test]
     fn a_proxy_takes_its_port_from_itself_or_from_the_settings() {
         let settings = resolve(Flags::default(), &[], r#"{"proxy":"door"}"#).unwrap();
-        assert_eq!(settings.ssh_proxy(), ("door".into(), 8002));
+        assert_eq!(settings.ssh_proxy().to_string(), "http://door:8002");
         let flags = Flags { proxy: Some("[::1]:9".parse().unwrap()), ..Flags::default() };
-        assert_eq!(resolve(flags, &[], r#"{"proxy":"door"}"#).unwrap().ssh_proxy(), ("::1".into(), 9));
+        assert_eq!(resolve(flags, &[], r#"{"proxy":"door"}"#).unwrap().ssh_proxy().authority(), "[::1]:9");
     }
 
     #[test]
-    fn what_a_configuration_file_has_a_say_over() {
+    fn settings_that_the_configuration_file_can_not_change() {
         let proxy = |text: &str| Flags { proxy: Some(text.parse().unwrap()), ..Flags::default() };
         let names = |flags, env: &[_]| {
             let settings = resolve(flags, env, "{}").unwrap();
@@ -327,7 +334,7 @@ mod tests {
         assert_eq!(names(proxy("door:9"), &[]), (true, false));
         assert_eq!(names(proxy("door"), &[]), (false, false));
         assert_eq!(names(proxy("door"), &port), (true, false));
-        // The file's `proxy` wins over the Host of the environment.
+        // A `proxy` in the file would win over the Host of the environment.
         assert_eq!(names(Flags::default(), &[port[0], ("KOHAKURIVER_HOST", "head")]), (false, false));
         let api = Flags { host: Some("head".into()), ..proxy("door:9") };
         assert_eq!(names(api.clone(), &[]), (true, false));
@@ -338,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_of_the_gateway_is_on_the_host_unless_something_says_otherwise() {
+    fn the_gateways_admin_address_is_on_the_host_unless_a_setting_names_another() {
         let url = |env: &[_], file| resolve(Flags::default(), env, file).unwrap().gateway_admin_url();
         let env = [("KOHAKURIVER_GATEWAY_ADMIN", "http://door:9")];
         assert_eq!(url(&[("KOHAKURIVER_HOST", "head")], "{}"), "http://head:8003");

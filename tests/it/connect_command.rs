@@ -264,7 +264,11 @@ fn what_can_not_be_reached_is_said_before_ssh_starts() {
         (json!({ "status": "paused" }), format!("{vps} is paused"), "kohakuriver vps resume"),
         (json!({ "status": "stopped" }), format!("{vps} is stopped"), "kohakuriver vps create"),
         (json!({ "status": "failed" }), format!("{vps} has failed"), "kohakuriver vps restart"),
-        (json!({ "status": "killed_oom" }), format!("{vps} was killed for want of memory"), "kohakuriver vps create"),
+        (
+            json!({ "status": "killed_oom" }),
+            format!("{vps} ran out of memory and was killed"),
+            "kohakuriver vps create",
+        ),
         (json!({ "status": "lost" }), format!("{vps} is lost"), "kohakuriver node list"),
         (json!({ "status": "pending" }), format!("{vps} is starting (status: pending)"), "kohakuriver vps status"),
         (json!({ "status": "assigning", "ssh_port": 2222 }), format!("{vps} is starting (status: assigning)"), "again"),

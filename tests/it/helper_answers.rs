@@ -119,7 +119,7 @@ fn a_refusal_by_any_other_proxy() {
     ] {
         let stderr = format!(
             "kohakuriver-proxy: cannot open a tunnel to VPS {ID}\n  caused by: the proxy at PROXY answered {cause}  \
-             hint: is it the Host's SSH proxy? `kohakuriver config show` names it\n"
+             hint: check that it is the Host's SSH proxy: `kohakuriver config show` shows its address\n"
         );
         fails(&proxy([answer]), &[ID], &stderr);
     }
@@ -139,7 +139,7 @@ fn what_is_no_proxy_is_named_for_what_it_is() {
     let no_proxy = |cause: &str| {
         format!(
             "kohakuriver-proxy: what answers at PROXY is no SSH proxy\n  caused by: {cause}\n  \
-             hint: is this the Host's SSH proxy port? `kohakuriver config show` names it and where it is set\n"
+             hint: check the port of the Host's SSH proxy: `kohakuriver config show` shows it and where it is set\n"
         )
     };
     for (answer, cause) in [
@@ -165,7 +165,7 @@ fn answers_that_break_off() {
     let incomplete = |cause: &str| {
         format!(
             "kohakuriver-proxy: the SSH proxy at PROXY gave no complete answer\n  caused by: {cause}\n  \
-             hint: try again; if it stays so, its log says why\n"
+             hint: try again; if that doesn't help, see its log\n"
         )
     };
     fails(&proxy([""]), &[ID], &incomplete("it closed the connection without an answer"));
@@ -190,7 +190,7 @@ fn a_head_without_an_end_is_cut_off() {
         &[ID],
         "kohakuriver-proxy: what answers at PROXY is no SSH proxy\n  \
          caused by: its answer can't be read: its head has no end\n  \
-         hint: is this the Host's SSH proxy port? `kohakuriver config show` names it and where it is set\n",
+         hint: check the port of the Host's SSH proxy: `kohakuriver config show` shows it and where it is set\n",
     );
 }
 
@@ -210,7 +210,7 @@ fn silence_ends_at_the_deadline_and_brings_no_second_connection() {
         &silent,
         &["--connect-timeout", "0.3", ID],
         "kohakuriver-proxy: the SSH proxy at PROXY gave no answer within 0.3 s\n  \
-         caused by: it took the connection, and then said nothing that is an answer\n  \
+         caused by: it accepted the connection, but sent no answer\n  \
          hint: try again; a longer limit is set with `--connect-timeout SECONDS`\n",
     );
     assert!(began.elapsed() >= Duration::from_millis(600), "it gave up before its deadline");
@@ -259,7 +259,7 @@ fn one_deadline_for_everything() {
         // A limit for each of two steps would be five seconds in all, or more.
         assert!(took >= LIMIT && took < LIMIT + slow - Duration::from_millis(100), "{args:?}: it took {took:?}");
     };
-    let silence = ("gave no answer within 3 s\n", "took the connection");
+    let silence = ("gave no answer within 3 s\n", "accepted the connection");
     let cases = [
         (slow_older_host.address, &[ID][..], silence),
         (silent.address, &["--host-api", &slow_api, "trainer"], silence),
@@ -353,7 +353,7 @@ fn each_protocol_alone_when_told_so() {
         &["--protocol", "connect", ID],
         "kohakuriver-proxy: the Host at PROXY does not speak HTTP CONNECT\n  \
          caused by: it answered `Invalid request format.`, as a Host does that knows only the line protocol\n  \
-         hint: leave `--protocol` out: the older protocol is then used by itself\n",
+         hint: leave `--protocol` out: the older protocol is then used automatically\n",
     );
 }
 

@@ -243,7 +243,7 @@ fn under_control_persist_the_log_file_says_why() {
         let expected = [
             &format!("kohakuriver-proxy: cannot open a tunnel to VPS {ID}"),
             &format!("  caused by: the proxy at {} answered 403 Forbidden", proxy.address),
-            "  hint: is it the Host's SSH proxy? `kohakuriver config show` names it",
+            "  hint: check that it is the Host's SSH proxy: `kohakuriver config show` shows its address",
         ];
         assert_eq!(logged, expected, "{mode:?}");
     }

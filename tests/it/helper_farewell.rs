@@ -119,9 +119,9 @@ fn a_stdout_that_takes_no_more_is_an_error_and_an_older_host_hears_the_farewell(
     spawned.ends_with(
         1,
         &format!(
-            "kohakuriver-proxy: cannot write to stdout what comes from VPS {ID}\n  \
+            "kohakuriver-proxy: cannot write data from VPS {ID} to stdout\n  \
              caused by: No space left on device (os error 28)\n  \
-             hint: if it is a file, see with `df -h` whether its disk is full\n"
+             hint: if stdout is a file, check with `df -h` whether its disk is full\n"
         ),
     );
 }
@@ -189,7 +189,7 @@ fn a_farewell_keeps_nobody_waiting() {
     for fdpass in [false, true] {
         let stderr = format!(
             "kohakuriver-proxy: the SSH proxy at {} gave no answer within 0.3 s\n  \
-             caused by: it took the connection, and then said nothing that is an answer\n  \
+             caused by: it accepted the connection, but sent no answer\n  \
              hint: try again; a longer limit is set with `--connect-timeout SECONDS`\n",
             silent.0.address
         );

@@ -91,7 +91,7 @@ fn a_socket_that_can_not_be_handed_over() {
     let stderr = format!(
         "kohakuriver-proxy: cannot hand the connection to VPS {ID} over to ssh\n  \
          caused by: Transport endpoint is not connected (os error 107)\n  \
-         hint: leave `--fdpass` and `ProxyUseFdpass` out: bytes are piped then\n"
+         hint: leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped\n"
     );
     let start = |proxy: &Peer, more: &[&str]| {
         let mut command = helper(&home, proxy.address, &[more, &["--fdpass", ID]].concat());

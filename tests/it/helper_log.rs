@@ -87,7 +87,7 @@ fn refusing() -> (Peer, String) {
     });
     let stderr = format!(
         "kohakuriver-proxy: cannot open a tunnel to VPS {ID}\n  caused by: the proxy at {} answered 403 Forbidden\n  \
-         hint: is it the Host's SSH proxy? `kohakuriver config show` names it\n",
+         hint: check that it is the Host's SSH proxy: `kohakuriver config show` shows its address\n",
         proxy.address
     );
     (proxy, stderr)
@@ -107,7 +107,7 @@ fn a_file_that_can_not_be_written_is_told_of_behind_the_failure() {
         let spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--log-file", log, ID]);
         let told = format!(
             "kohakuriver-proxy: cannot write the log file {log}\n  caused by: {why}\n  \
-             hint: name another one; `kohakuriver config show` tells where it is set\n"
+             hint: name another one; `kohakuriver config show` shows where it is set\n"
         );
         spawned.ends_with(1, &(failure.clone() + &told));
     }

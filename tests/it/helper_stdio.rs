@@ -216,7 +216,7 @@ fn a_file_that_can_not_be_read_is_an_error() {
         &format!(
             "kohakuriver-proxy: cannot read stdin to send it to VPS {ID}\n  \
              caused by: Input/output error (os error 5)\n  \
-             hint: see what stdin is redirected from; with `</dev/null` there is nothing to send\n"
+             hint: check what stdin is redirected from; `</dev/null` sends nothing\n"
         ),
     );
 }

@@ -250,7 +250,7 @@ fn at_twelve_seconds_an_ide_is_told_to_try_again() {
     spawned.ends_with(
         0,
         &(waiting(STARTING, 60)
-            + "kohakuriver-proxy: it is still starting; if your editor gives up now, its next try will find it\n"),
+            + "kohakuriver-proxy: it is still starting; if your editor gives up now, connect again\n"),
     );
 }
 
@@ -277,7 +277,7 @@ fn at_twelve_seconds_an_ide_is_told_within_a_try_too() {
     assert_eq!(spawned.read_all(), BANNER);
     spawned.ends_with(0, "");
     assert_eq!(said[0], waiting(STARTING, 60));
-    assert!(said[1].contains("its next try will find it"), "{said:?}");
+    assert!(said[1].contains("connect again"), "{said:?}");
     assert_eq!(proxy.accepted(), 2);
     assert_eq!(logged(&home.join("helper.log")), said.map(|line| line.trim_end().to_owned()));
 }

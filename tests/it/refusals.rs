@@ -146,7 +146,7 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
         ("stopped", "VPS ID is stopped", "kohakuriver vps create"),
         ("failed", "VPS ID has failed", "kohakuriver vps restart"),
         ("killed", "VPS ID was killed", "kohakuriver vps create"),
-        ("killed_oom", "VPS ID was killed for want of memory", "kohakuriver vps create"),
+        ("killed_oom", "VPS ID ran out of memory and was killed", "kohakuriver vps create"),
         ("lost", "VPS ID is lost", "kohakuriver node list"),
         ("rejected", "VPS ID was rejected", "kohakuriver vps create"),
         ("completed", "VPS ID has ended", "kohakuriver vps create"),

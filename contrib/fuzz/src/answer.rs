@@ -1,4 +1,4 @@
-//! What a proxy answers, in both protocols.
+//! The answer of a proxy, in both protocols.
 
 use std::mem::discriminant;
 
@@ -7,10 +7,10 @@ use kohakuriver_proxy::handshake::connect::{self, Answer, Refused};
 use kohakuriver_proxy::handshake::{MAX_HEAD, Step, line};
 use kohakuriver_proxy::refusal::Refusal;
 
-/// Reads `data` as what a proxy answers.
+/// Reads `data` as the answer of a proxy.
 pub fn run(data: &[u8]) {
     let Some(message) = Message::new(data) else { return };
-    // Heads of 1xx answers before it count towards the limit, which then holds for the last one by itself.
+    // Heads of 1xx answers count towards the limit together; the last head has the limit for itself.
     if let Step::Done(answer, _) = check_reader(&message, 2 * MAX_HEAD, connect::read, same_answer) {
         match answer {
             Answer::Established | Answer::Tls | Answer::Malformed(_) => {}
@@ -36,7 +36,8 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// A text that is cut off may become longer; what kind of answer it is may not change. Yes and no are exact.
+/// A text that is cut off may become longer, but the kind of the answer may not change. Acceptance and refusal are
+/// exact.
 fn same_answer(one: &Answer, other: &Answer) -> bool {
     match (one, other) {
         (Answer::Refused(Refused { .. }), _) | (Answer::Established, _) => one == other,

@@ -1,7 +1,7 @@
-//! What the targets do with a fuzzer's bytes, one module each, and what they share: how the bytes become a message that
-//! arrives in two pieces, and what every reader of the handshake promises.
+//! The fuzz targets, one module each, and their common parts: how a fuzzer's bytes become a message that arrives in two
+//! pieces, and the promises of every reader of the handshake.
 //!
-//! libFuzzer is no part of it: the package's own tests run the targets over their seeds.
+//! libFuzzer is not needed here: the package's own tests run the targets over their seeds.
 
 pub mod answer;
 pub mod api_answer;
@@ -13,7 +13,7 @@ pub mod request;
 use kohakuriver_proxy::handshake::Step;
 use kohakuriver_proxy::text::MAX_EXCERPT;
 
-/// What is done with a fuzzer's bytes; it panics where a reader doesn't hold what it promises.
+/// Runs a fuzzer's bytes through a reader; panics where the reader breaks a promise.
 pub type Target = fn(&[u8]);
 
 /// Every target, with its name.
@@ -26,28 +26,28 @@ pub const TARGETS: [(&str, Target); 6] = [
     ("request", request::run),
 ];
 
-/// Longest message made, in bytes: beyond every limit of the readers.
+/// Longest generated message, in bytes: beyond every limit of the readers.
 const MAX_MESSAGE: usize = 160 * 1024;
 
-/// Most bytes whose every prefix is tried; a longer message is cut in one place.
+/// Longest message of which every prefix is tried; a longer message is cut in one place.
 const SHORT: usize = 96;
 
-/// A message, and where it was cut on its way.
+/// A message that arrives in two pieces.
 pub struct Message {
-    /// All of it.
+    /// The whole message.
     pub bytes: Vec<u8>,
-    /// Where its first piece ends.
+    /// The end of its first piece.
     pub cut: usize,
 }
 
 impl Message {
-    /// The first four bytes say how: two for the cut, one for how often the end of the rest is repeated, one for how
-    /// long that end is. So a fuzzer that thinks in small inputs reaches the limits for large ones.
+    /// The first four bytes are parameters: two for the cut, one for the number of times that the end of the rest is
+    /// repeated, one for the length of that end. So small inputs reach the limits for large messages.
     pub fn new(data: &[u8]) -> Option<Self> {
         let (&[low, high, times, length], rest) = data.split_first_chunk()?;
         let mut bytes = rest.to_vec();
         let piece = &rest[rest.len().saturating_sub(length.into())..];
-        // Mostly not at all, since long messages take long; else up to 4,096 times.
+        // Mostly 0 times, since long messages take long; else up to 4,096 times.
         for _ in 0..usize::from(times.saturating_sub(191)).pow(2) {
             if piece.is_empty() || bytes.len() + piece.len() > MAX_MESSAGE {
                 break;
@@ -59,17 +59,17 @@ impl Message {
         Some(Self { bytes, cut })
     }
 
-    /// The prefixes to try: every one of a short message.
+    /// The prefixes to try: all of them for a short message.
     fn cuts(&self) -> Vec<usize> {
         if self.bytes.len() <= SHORT { (0..self.bytes.len()).collect() } else { vec![self.cut] }
     }
 }
 
-/// What a reader of the handshake promises:
-/// - it takes no byte that hasn't arrived;
+/// The promises of a reader of the handshake:
+/// - the reader takes no byte that hasn't arrived;
 /// - "incomplete" means that every byte so far belongs to the message, since a driver has taken them off the socket;
-/// - a message that is complete stays what it is when more bytes arrive behind it; `same` compares;
-/// - nothing longer than `limit` is incomplete.
+/// - a complete message stays the same when more bytes arrive behind it; `same` compares;
+/// - a message longer than `limit` is never incomplete.
 pub fn check_reader<T: std::fmt::Debug>(
     message: &Message,
     limit: usize,
@@ -95,7 +95,7 @@ pub fn check_reader<T: std::fmt::Debug>(
     whole
 }
 
-/// `text` must be one line that is fit for a terminal, and not too long.
+/// `text` must be one line that is safe for a terminal, and not too long.
 pub fn check_text(text: &str) {
     assert!(!text.chars().any(char::is_control), "{text:?}");
     assert!(text.chars().count() <= MAX_EXCERPT + 1, "{text:?}");

@@ -1,4 +1,4 @@
-//! What a client sends to the gateway, in both protocols.
+//! The request of a client to the gateway, in both protocols.
 
 use super::{Message, check_reader, check_text};
 use kohakuriver_proxy::handshake::Step;
@@ -6,7 +6,7 @@ use kohakuriver_proxy::handshake::request::{self, MaxSize, Request, TooLarge};
 use kohakuriver_proxy::refusal::Refusal;
 use kohakuriver_proxy::target::VpsRef;
 
-/// Reads `data` as what a client sends to the gateway.
+/// Reads `data` as the request of a client to the gateway.
 pub fn run(data: &[u8]) {
     let Some(message) = Message::new(data) else { return };
     let read = |bytes: &[u8]| request::read(bytes, MaxSize::DEFAULT);
@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
             check_text(&connect.as_sent);
             match connect.target {
                 Ok(VpsRef::Id(id)) => check_text(&id.to_string()),
-                // Nothing that a URL, a header or a shell would read as more than a name.
+                // No character that means more than itself in a URL, a header or a shell.
                 Ok(VpsRef::Name(name)) => {
                     assert!(
                         !name.is_empty() && !name.contains([' ', '/', '\r', '\n', ':', '@', '\'', '"']),
@@ -42,7 +42,7 @@ fn check_refusal(refusal: &Refusal) {
     assert!(!detail.chars().any(char::is_control), "{detail:?}");
 }
 
-/// A head that is too long may be found so in two ways; a yes is exact.
+/// A head can be too long in two ways; an accepted request is exact.
 fn same(one: &Result<Request, TooLarge>, other: &Result<Request, TooLarge>) -> bool {
     match (one, other) {
         (Ok(Request::Line(one)), Ok(Request::Line(other))) => one.target == other.target,

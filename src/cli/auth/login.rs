@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::settings::{Settings, env_vars, process_environment};
+use crate::sys;
 
 /// Most bytes of stdin that are read.
 const MAX_STDIN: u64 = 16 * 1024;
@@ -174,6 +175,5 @@ fn refused(error: &ApiError, user: &str, base: &str) -> Failure {
 
 /// What the token is listed under on the Host.
 fn token_name() -> String {
-    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("kohakuriver on {machine}").chars().take(MAX_TOKEN_NAME).collect()
+    format!("kohakuriver on {}", sys::host_name()).chars().take(MAX_TOKEN_NAME).collect()
 }

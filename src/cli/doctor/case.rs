@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::{self, Flags, Settings, env_vars};
 use crate::ssh::options::Route;
-use crate::target::{TaskId, VpsRef, authority};
+use crate::target::{TaskId, VpsRef};
 
 /// The way to one VPS, or to none in particular, as far as it has been walked.
 pub(super) struct Case {
@@ -115,8 +115,7 @@ impl Case {
 
     /// `host:port` of the SSH proxy in force.
     pub(super) fn proxy(&self) -> Option<String> {
-        let (host, port) = self.settings.as_ref()?.ssh_proxy();
-        Some(authority(&host, port))
+        Some(self.settings.as_ref()?.ssh_proxy().authority())
     }
 
     /// The base of the Host API in force.

@@ -12,6 +12,7 @@ use super::case::Case;
 use super::finding::Verdict;
 use crate::dial;
 use crate::failure::Failure;
+use crate::settings::Origin;
 use crate::text::excerpt_bytes;
 
 /// How long the port may take to accept.
@@ -52,7 +53,7 @@ fn connect(case: &Case) -> Result<TcpStream, Failure> {
         (Some(settings), Some(watch)) => (settings, watch),
         _ => return Err(Failure::new("cannot connect to the SSH proxy")),
     };
-    let (host, port) = settings.ssh_proxy();
+    let Origin { host, port, .. } = settings.ssh_proxy();
     let proxy = case.proxy().unwrap_or_default();
     dial::connect(&host, port, watch).map_err(|error| {
         let failure = Failure::new(format!("cannot reach the SSH proxy at {proxy}")).because(&error);

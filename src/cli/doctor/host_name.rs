@@ -21,7 +21,7 @@ fn host_name(case: &mut Case) -> (String, Verdict) {
         return ("the Host's name".to_owned(), Verdict::Skipped("there are no settings".to_owned()));
     };
     let mut hosts = vec![settings.host.value.clone()];
-    let (proxy, _) = settings.ssh_proxy();
+    let proxy = settings.ssh_proxy().host;
     if !hosts.contains(&proxy) {
         hosts.push(proxy);
     }

@@ -20,7 +20,6 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::stanzas;
 use crate::ssh::user_file::UserFile;
-use crate::target::authority;
 
 /// How old entries are when `--sync` asks the Host again.
 const SYNC_AGE: Duration = Duration::from_secs(60 * 60);
@@ -115,9 +114,8 @@ pub(crate) fn follow(settings: &Settings) {
 
 /// The command that makes the file again, whatever the environment is then.
 fn made_by(settings: &Settings) -> Vec<OsString> {
-    let (proxy_host, proxy_port) = settings.ssh_proxy();
     let (host, port) = (settings.host.value.clone(), settings.port.value.to_string());
-    let proxy = authority(&proxy_host, proxy_port);
+    let proxy = settings.ssh_proxy().authority();
     let words = [PROGRAM, "--host", &host, "--port", &port, "--proxy", &proxy, "ssh", "config", "--write"];
     words.map(OsString::from).into()
 }

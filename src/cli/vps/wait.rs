@@ -19,7 +19,7 @@ use crate::cli::route::proxy_program;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
-use crate::target::{TaskId, VpsRef, authority};
+use crate::target::{TaskId, VpsRef};
 use crate::text::excerpt_bytes;
 
 pub(crate) use crate::seconds::DEFAULT_WAIT;
@@ -96,13 +96,12 @@ async fn look(settings: &Settings, client: &Client, id: TaskId, deadline: Instan
 
 /// Opens a tunnel and leaves it once a byte has come; else says why none came.
 async fn tunnel(settings: &Settings, id: TaskId, deadline: Instant) -> Result<Option<String>, Failure> {
-    let (host, port) = settings.ssh_proxy();
     let left = deadline.saturating_duration_since(Instant::now()).clamp(PAUSE, TUNNEL_LIMIT);
     let mut helper = Command::new(proxy_program()?);
     helper
         .args([
             "--proxy",
-            &authority(&host, port),
+            &settings.ssh_proxy().authority(),
             "--connect-timeout",
             &left.as_secs_f64().to_string(),
             &id.to_string(),

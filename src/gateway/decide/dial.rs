@@ -1,8 +1,7 @@
 //! From a Runner's name and a VPS's port to a connected socket.
 //!
-//! Asynchronous, unlike [`crate::dial`], which serves one tunnel in one thread. Both families are tried without
-//! waiting for a dead one (RFC 8305), every resolved address is judged by [`policy`] before it is dialled, and
-//! one deadline holds over all.
+//! Asynchronous, unlike [`crate::dial`], which serves one tunnel in one thread. A dead address family costs no wait
+//! (RFC 8305), [`policy`] judges every resolved address before it is dialled, and one deadline holds for all.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -19,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::sys::{self, Connecting};
 use crate::text::excerpt;
 
-/// How long resolving and connecting may take together, as long as older Hosts have always waited for a Runner.
+/// Time limit for resolving and connecting together: that of older Hosts.
 const DIAL_LIMIT: Duration = Duration::from_secs(15);
 
 /// Why there is no connection.
@@ -42,12 +41,12 @@ pub(crate) enum DialError {
 }
 
 impl DialError {
-    /// The address may have been the wrong one: a VPS that was restarted has another.
+    /// Whether another address may help: a VPS that was restarted has another one.
     pub(crate) fn is_of_the_address(&self) -> bool {
         matches!(self, Self::NoAddress { .. } | Self::Timeout | Self::Refused | Self::Failed { .. })
     }
 
-    /// What the client is told.
+    /// The refusal that the client gets.
     pub(crate) fn refusal(self, reach: &Reach) -> Refusal {
         match self {
             Self::Timeout => Refusal::ConnectionTimeout,
@@ -62,7 +61,7 @@ impl DialError {
     }
 }
 
-/// Connects to `host:port`, where that is an address of `runners`, within `limit`, or [`DIAL_LIMIT`] when that is less.
+/// Connects to `host:port` within `limit` and [`DIAL_LIMIT`], if `runners` permits the address.
 pub(crate) async fn dial(
     host: &str,
     port: u16,
@@ -98,28 +97,28 @@ fn permitted(mut addresses: Vec<SocketAddr>, runners: Runners<'_>) -> Result<Vec
     }
 }
 
-/// The first connection that comes about; the other attempts end with the set that holds them.
+/// The first connection that succeeds; the other attempts end when their set is dropped.
 async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
     if let [only] = addresses[..] {
-        // Nothing to race with, as with nearly every Runner: no task, and no timer, which would cost a millisecond.
+        // No race, as for nearly every Runner: no task, and no timer, which would cost a millisecond.
         return attempt(only).await;
     }
     let mut attempts = JoinSet::new();
     let mut worst: Option<DialError> = None;
     for address in addresses {
         attempts.spawn(attempt(address));
-        // The next one starts when one has failed, or this one has taken long.
+        // The next attempt starts when one has failed, or when this one takes long.
         if let Ok(Some(Ok(done))) = timeout(ATTEMPT_DELAY, attempts.join_next()).await {
             match done {
                 Ok(stream) => return Ok(stream),
-                Err(error) => worst = Some(telling(worst, error)),
+                Err(error) => worst = Some(more_telling(worst, error)),
             }
         }
     }
     while let Some(done) = attempts.join_next().await {
         match done {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => worst = Some(telling(worst, error)),
+            Ok(Err(error)) => worst = Some(more_telling(worst, error)),
             Err(_aborted) => {}
         }
     }
@@ -136,14 +135,14 @@ async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
     if is_to_itself(&stream, address) { Err(DialError::Refused) } else { Ok(stream) }
 }
 
-/// A connection to `address`. The runtime hears of its socket only if there is something to wait for: whoever carries
-/// the tunnel has an event loop of their own.
+/// A connection to `address`. Its socket is registered with the runtime only for a wait: the thread that carries the
+/// tunnel has an event loop of its own.
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = match sys::connect(address)? {
         Connecting::Connected(socket) => return Ok(socket.into()),
         Connecting::Pending(socket) => socket,
     };
-    // Somebody near has answered by now.
+    // A near machine has answered by now.
     if sys::is_connected(&socket, address)? {
         return Ok(socket.into());
     }
@@ -153,14 +152,14 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     waiting.into_std()
 }
 
-/// A port of this machine that nobody listens on may be the very one that the system has chosen to dial from, and then
-/// both ends meet in one socket (RFC 9293 §3.5, simultaneous open).
+/// The system may choose the dialled port of this machine, if nobody listens on it, as the source port as well. Then
+/// both ends are the same socket (RFC 9293 §3.5, simultaneous open).
 fn is_to_itself(stream: &TcpStream, dialled: SocketAddr) -> bool {
     stream.local_addr().is_ok_and(|local| (local.ip(), local.port()) == (dialled.ip(), dialled.port()))
 }
 
-/// Of two failures the one that says more: a port that refuses is on a machine that lives.
-fn telling(before: Option<DialError>, now: DialError) -> DialError {
+/// The one of two failures that says more: a port that refuses belongs to a machine that runs.
+fn more_telling(before: Option<DialError>, now: DialError) -> DialError {
     match before {
         Some(before @ DialError::Refused) => before,
         Some(before @ DialError::Shortage) if !matches!(now, DialError::Refused) => before,
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_failure_is_told_apart() {
+    async fn each_failure_has_its_own_refusal() {
         let reach = Reach {
             id: TaskId::parse("42").unwrap(),
             node: "node-up".into(),
@@ -228,7 +227,7 @@ mod tests {
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(0).unwrap();
         let address = listener.local_addr().unwrap();
-        // A full queue drops who comes, until there is room and the system tries again.
+        // A full queue drops new connections, until there is room and the system tries again.
         let soon = Duration::from_millis(300);
         let mut queue: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&address, soon).ok()).collect();
         let mut dialled = std::pin::pin!(attempt(address));
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_meets_itself_is_refused() {
+    async fn a_connection_to_itself_is_refused() {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
@@ -262,7 +261,7 @@ mod tests {
             (DialError::Timeout, DialError::Refused, "connection refused"),
             (failed(), DialError::Timeout, "no answer in time"),
         ] {
-            assert_eq!(telling(Some(first), second).to_string(), expected);
+            assert_eq!(more_telling(Some(first), second).to_string(), expected);
         }
     }
 }

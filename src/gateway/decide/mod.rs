@@ -1,4 +1,4 @@
-//! Whether a client gets its tunnel, and to which address: the Host's answers, the rules, the dial.
+//! Decides whether a client gets its tunnel, and to which address: lookup, rules, dial.
 
 pub(super) mod attempt;
 pub(super) mod dial;

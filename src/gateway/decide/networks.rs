@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::text::excerpt;
 
-/// Largest file taken, in bytes: some fifty thousand networks.
+/// Largest file accepted, in bytes: some fifty thousand networks.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// The bits of an IPv6 address in front of a mapped IPv4 address (RFC 4291 §2.5.5.2).
@@ -36,7 +36,8 @@ impl Networks {
         Self(networks.into_iter().collect())
     }
 
-    /// These networks, and those of the file.
+    /// The networks of `given` and of the file. A file over the size limit is an error: a list that is cut in
+    /// `10.1.0.0/16` would allow `10.1.0.0/1`.
     pub(crate) fn read(given: &[IpNet], file: Option<&Path>) -> Result<Self, NetworksError> {
         let mut networks = given.to_vec();
         if let Some(path) = file {
@@ -56,7 +57,7 @@ impl Networks {
     }
 }
 
-/// An IPv4 client of a socket for both families is the same client as of one for IPv4.
+/// An IPv4 client has the same address on an IPv6 socket as on an IPv4 one.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -84,7 +85,7 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     Ok(unmapped(network).trunc())
 }
 
-/// The IPv4 network that an IPv6 one stands for: addresses are compared in the same way.
+/// The IPv4 network for a mapped IPv6 one, as addresses are compared in that form.
 fn unmapped(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(MAPPED_PREFIX)) {
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_a_network() {
+    fn addresses_in_networks_and_outside() {
         for (text, ip, inside) in [
             ("10.0.0.0/8", "10.255.0.1", true),
             ("10.0.0.0/8", "11.0.0.1", false),
@@ -124,19 +125,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network() {
+    fn texts_that_are_no_network() {
         for text in ["", "10.0.0.0/33", "10.0.0/8", "lab", "10.0.0.0/8,::1", "::/129", "10.0.0.0/-1", "fe80::1%eth0"] {
             assert!(network(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_file_of_them() {
+    fn a_file_of_networks() {
         let read = lines("# the lab\n\n10.0.0.0/8\r\n  192.168.1.7  # the desk\n").unwrap();
         assert_eq!(read, [network("10.0.0.0/8").unwrap(), network("192.168.1.7").unwrap()]);
         let error = lines("10.0.0.0/8\n\nten\n").unwrap_err().to_string();
         assert!(error.starts_with("line 3: `ten` is no network"), "{error}");
         let missing = Networks::read(&[], Some(Path::new("/no/such/file"))).unwrap_err();
         assert!(matches!(missing, NetworksError::Read(_)), "{missing}");
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused_and_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("allow");
+        let last = "10.1.0.0/16";
+        let fill = |size: u64| "#".repeat(usize::try_from(size).unwrap() - 1) + "\n" + last;
+        let most = MAX_FILE - last.len() as u64;
+        std::fs::write(&path, fill(most)).unwrap();
+        assert_eq!(Networks::read(&[], Some(&path)).unwrap(), Networks::of([network(last).unwrap()]));
+        // Cut at the limit, the last line would be `10.1.0.0/1`.
+        std::fs::write(&path, fill(most + 1)).unwrap();
+        assert!(matches!(Networks::read(&[], Some(&path)), Err(NetworksError::TooLarge(_))));
     }
 }

@@ -1,16 +1,16 @@
 //! Which clients the gateway serves and which addresses it dials: facts in, verdict out.
 //!
-//! A VPS's address comes from a Host, and a Host lets anyone on its network register a Runner. So an address that no
-//! Runner can have is refused whatever the Host says: above all those that lead to a cloud's metadata service, or back
-//! into the gateway. It is the resolved address that is judged, since a name can mean anything. Loopback is dialled:
-//! Hosts do run a Runner on their own machine. What is left an admin can narrow down (`--allow-runner`).
+//! A VPS's address comes from a Host, and a Host lets anyone on its network register a Runner. So addresses that no
+//! Runner can have are always refused: above all those of a cloud's metadata service, and those that lead back into the
+//! gateway. The resolved address is judged, since a name can mean any address. Loopback is dialled: some Hosts run a
+//! Runner on their own machine. An admin can restrict the rest (`--allow-runner`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use crate::gateway::decide::networks::Networks;
 use crate::sys;
 
-/// Where clouds serve credentials to whoever asks from inside a machine, beside the link-local 169.254.169.254.
+/// Addresses where clouds serve credentials to any program on a machine, beside the link-local 169.254.169.254.
 const METADATA: [IpAddr; 7] = [
     // Amazon's and Google's over IPv6.
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)),
@@ -35,12 +35,12 @@ pub(crate) struct Denied {
     what: &'static str,
 }
 
-/// What may be dialled here.
+/// The addresses that a check depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Runners<'a> {
-    /// The addresses that the gateway listens on, of all its doors.
+    /// The addresses that the gateway listens on.
     pub(crate) own: &'a [SocketAddr],
-    /// The addresses of the Host API, which serves everyone on this machine as an admin's own tools.
+    /// The addresses of the Host API, which treats every local program as an admin's tool.
     pub(crate) host: &'a [SocketAddr],
     /// The networks that Runners are in; `None` for any.
     pub(crate) allowed: Option<&'a Networks>,
@@ -51,13 +51,13 @@ pub(crate) fn serves(ip: IpAddr, allowed: Option<&Networks>) -> bool {
     allowed.is_none_or(|networks| networks.contains(ip))
 }
 
-/// Whether any address of the world is served by one of the doors that are `listening`, as far as the rules go.
+/// Whether the rules let any address of the world in through one of the `listening` addresses.
 pub(crate) fn is_wide_open(listening: &[SocketAddr], allowed: Option<&Networks>) -> bool {
     allowed.is_none() && listening.iter().any(|address| !address.ip().to_canonical().is_loopback())
 }
 
-/// Whether `address` may be dialled. `is_local` says whether an address belongs to this machine; it is asked only when
-/// that matters.
+/// Whether `address` may be dialled. `is_local` tells whether an address belongs to this machine; it is called only
+/// when that matters.
 pub(crate) fn check(
     address: SocketAddr,
     runners: Runners<'_>,
@@ -75,10 +75,10 @@ pub(crate) fn check(
     }
 }
 
-/// Why `ip` is dialled whatever an admin allows, if that is so.
+/// Why `ip` is never dialled, if that is so.
 fn never(ip: IpAddr, port: u16, runners: Runners<'_>, is_local: impl Fn(IpAddr) -> bool) -> Option<Denied> {
     let what = match ip {
-        // Checked first: one of them is link-local, and the reason should name what matters.
+        // Checked first: one of them is link-local as well, and this reason says more.
         IpAddr::V4(v4) if v4 == Ipv4Addr::new(169, 254, 169, 254) => Some("a cloud's metadata service"),
         ip if METADATA.contains(&ip) => Some("a cloud's metadata service"),
         ip if ip.is_multicast() => Some("a multicast address"),
@@ -97,7 +97,7 @@ fn never(ip: IpAddr, port: u16, runners: Runners<'_>, is_local: impl Fn(IpAddr) 
     what.map(|what| Denied { address: ip, what })
 }
 
-/// A Host that is asked over loopback may listen on all addresses of this machine.
+/// A Host that is reached over loopback may listen on all addresses of this machine.
 fn beyond_loopback(host: SocketAddr) -> SocketAddr {
     if host.ip().to_canonical().is_loopback() {
         SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), host.port())
@@ -111,7 +111,7 @@ fn leads_to(ip: IpAddr, port: u16, own: SocketAddr, is_local: impl Fn(IpAddr) ->
     port == own.port() && (listening == ip || (listening.is_unspecified() && is_local(ip)))
 }
 
-/// The IPv4 address inside an IPv6 one that stands for it: mapped (RFC 4291 §2.5.5.2), NAT64's well-known prefix
+/// The IPv4 address inside an IPv6 address: mapped (RFC 4291 §2.5.5.2), NAT64's well-known prefix
 /// (RFC 6052 §2.1), or 6to4 (RFC 3056 §2).
 fn embedded(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
@@ -135,11 +135,11 @@ fn translated(ip: IpAddr) -> Vec<Ipv4Addr> {
     // Octet 8 is none of the address.
     let places = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
     let all = places.map(|place| Ipv4Addr::from(place.map(|at: usize| octets[at])));
-    // Where no address stands there are zeros.
+    // A place without an address holds zeros.
     all.into_iter().filter(|v4| v4.octets()[0] != 0).collect()
 }
 
-/// Whether `ip` belongs to this machine: loopback, or what the system would itself send from to reach it. Sends
+/// Whether `ip` belongs to this machine: loopback, or the address from which the system would send to it. Sends
 /// nothing.
 pub(crate) fn is_local(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
@@ -155,7 +155,7 @@ pub(crate) fn is_local(ip: IpAddr) -> bool {
     };
     match probe() {
         Ok(from) => from.ip() == ip,
-        // Not known, and a wrong yes does less harm than a wrong no.
+        // Unknown: a wrong `true` does less harm than a wrong `false`.
         Err(error) => sys::is_out_of_descriptors(&error),
     }
 }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_it_serves() {
+    fn clients_that_are_served() {
         let lab = networks(&["10.0.0.0/8", "2001:db8::/32"]);
         for (ip, allowed, served) in [
             ("203.0.113.9", None, true),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn when_it_is_open_to_the_world() {
+    fn open_to_any_address_of_the_world() {
         let lab = networks(&["10.0.0.0/8"]);
         for (listening, allowed, open) in [
             ("[::]:8002", None, true),
@@ -227,7 +227,7 @@ mod tests {
                 "127.0.0.1:22",
                 Some("127.0.0.1 is outside the networks of --allow-runner, which the gateway does not dial"),
             ),
-            // What is refused always can't be allowed.
+            // No flag can allow these.
             (
                 "169.254.169.254:80",
                 Some("169.254.169.254 is a cloud's metadata service, which the gateway does not dial"),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dialled_and_what_never_is() {
+    fn addresses_that_are_dialled_and_addresses_that_never_are() {
         for (ip, what) in [
             ("10.0.0.7", None),
             ("127.0.0.1", None),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gateways_own_doors() {
+    fn the_gateways_own_addresses() {
         for (address, own, is_local, denied) in [
             ("127.0.0.1:8002", "[::]:8002", true, true),
             ("[::1]:8002", "[::]:8002", true, true),

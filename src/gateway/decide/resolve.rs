@@ -1,8 +1,8 @@
-//! Names of Runners, made into addresses.
+//! Resolves names of Runners to addresses.
 //!
-//! The system's resolver blocks a thread for as long as it likes, and whoever registers Runners chooses the names. So
-//! an address needs no thread; a name has one question under way at a time, and its answer, good or bad, counts for
-//! seconds; and questions may take [`NAMES_AT_ONCE`] threads, which leaves the others to all else that needs one.
+//! The system's resolver may block a thread for any time, and anyone who registers a Runner chooses its name. So an
+//! address takes no thread; questions are single-flight for each name, and an answer, good or bad, counts for seconds;
+//! and questions take at most [`NAMES_AT_ONCE`] threads, so that other blocking calls still find one.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -14,15 +14,15 @@ use tokio::sync::Semaphore;
 use crate::gateway::decide::directory::cache::Cache;
 use crate::refusal::Refusal;
 
-/// Most names that are asked for at once, answered or not: a question goes on when nobody waits for it any more.
+/// Most questions at once. A question keeps its thread even when nobody waits for it any more.
 const NAMES_AT_ONCE: usize = 64;
-/// How long an answer counts.
+/// Time for which an answer counts.
 const FRESH: Duration = Duration::from_secs(5);
 
 type Ask = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 type Found = Result<Vec<IpAddr>, (io::ErrorKind, String)>;
 
-/// Makes names into addresses.
+/// Resolves names to addresses.
 pub(crate) struct Resolver {
     ask: Arc<Ask>,
     threads: Arc<Semaphore>,
@@ -32,19 +32,19 @@ pub(crate) struct Resolver {
 /// Why there are no addresses.
 #[derive(Debug)]
 pub(crate) enum Unresolved {
-    /// The resolver says so.
+    /// The resolver failed.
     Failed(io::Error),
-    /// All threads wait for other names.
+    /// All permitted threads wait for other names.
     Busy,
 }
 
 impl Resolver {
-    /// The system's.
+    /// The system's resolver.
     pub(crate) fn of_the_system() -> Self {
         Self::asking(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
     }
 
-    /// One that asks `ask`, which may block.
+    /// A resolver that calls `ask`, which may block.
     pub(crate) fn asking(ask: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Self {
         let threads = Arc::new(Semaphore::new(NAMES_AT_ONCE));
         Self { ask: Arc::new(ask), threads, known: Cache::new(FRESH, Duration::ZERO) }
@@ -88,8 +88,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     #[test]
-    fn a_resolver_that_hangs_leaves_room_for_addresses_and_the_host() {
-        // One more thread than names may take, as it were.
+    fn a_resolver_that_hangs_leaves_threads_for_other_calls() {
+        // One more thread than names may take.
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().max_blocking_threads(NAMES_AT_ONCE + 1).build().unwrap();
         let (release, held) = mpsc::channel::<()>();
@@ -110,18 +110,18 @@ mod tests {
                 let refused = timeout(PATIENCE, waiting.join_next()).await.expect("nobody is refused");
                 assert!(matches!(refused.unwrap().unwrap(), Err(Unresolved::Busy)));
             }
-            // An address, and whatever else needs a thread.
+            // An address, and another blocking call.
             let address = timeout(PATIENCE, resolver.addresses("10.0.0.7")).await.unwrap().unwrap();
             assert_eq!(address, ["10.0.0.7".parse::<IpAddr>().unwrap()]);
             assert_eq!(resolver.addresses("::1").await.unwrap(), ["::1".parse::<IpAddr>().unwrap()]);
             let other = timeout(PATIENCE, tokio::task::spawn_blocking(|| 7)).await;
             assert_eq!(other.expect("no thread is left").unwrap(), 7);
-            // Those who give up leave their questions behind, which still take their threads.
+            // A caller that gives up leaves its question behind, which keeps its thread.
             waiting.abort_all();
             while waiting.join_next().await.is_some() {}
             assert!(matches!(resolver.addresses("another").await, Err(Unresolved::Busy)));
             drop(release);
-            // Once they are answered there is room again.
+            // Each answer frees a thread.
             let free = resolver.threads.acquire_many(NAMES_AT_ONCE.try_into().unwrap());
             drop(timeout(PATIENCE, free).await.expect("a question never ends").unwrap());
             assert!(resolver.addresses("another").await.is_ok());
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_asked_for_once_whatever_the_answer() {
+    async fn a_name_is_asked_for_once_even_if_the_answer_is_an_error() {
         for answer in [Ok(()), Err(io::ErrorKind::NotFound)] {
             let asked = Arc::new(AtomicUsize::new(0));
             let count = Arc::clone(&asked);

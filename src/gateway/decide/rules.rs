@@ -1,9 +1,8 @@
-//! The rules that an admin may change while the gateway runs: which clients it serves, which Runners it dials, and
-//! with whose token it serves the line protocol.
+//! The rules that an admin may change while the gateway runs: which clients it serves, which Runners it dials, and the
+//! token with which it serves the line protocol.
 //!
-//! [`Rules`] is one consistent set; [`RuleBook`] holds the one in force. [`RuleBook::reload`] reads the files again and
-//! swaps the whole set, or says what is wrong and leaves it as it was. What stands on the command line itself can't
-//! change.
+//! [`Rules`] is one consistent set; [`RuleBook`] holds the set in force. [`RuleBook::reload`] reads the files again and
+//! replaces the whole set, or reports the fault and keeps it. Values on the command line itself can't change.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,15 +17,15 @@ use crate::gateway::watch::notices::Notices;
 /// One set of rules.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
-    /// The networks whose clients are served; `None` serves everyone.
+    /// The networks whose clients are served; `None` serves all clients.
     pub(crate) clients: Option<Networks>,
-    /// The networks whose Runners are dialled; `None` dials all but those that never are.
+    /// The networks whose Runners are dialled; `None` dials all but the addresses that are never dialled.
     pub(crate) runners: Option<Networks>,
     /// Clients of the line protocol.
     pub(crate) line: LineAccess,
 }
 
-/// Where the rules stand.
+/// The flags that hold the rules.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Sources {
     /// `--allow`
@@ -54,13 +53,13 @@ impl RuleBook {
         Ok(Self { sources, current: RwLock::new(Arc::new(rules)) })
     }
 
-    /// The set in force now. Whoever asks keeps it as it is, whatever is reloaded meanwhile.
+    /// The set in force now. The returned set stays the same during a reload.
     pub(crate) fn current(&self) -> Arc<Rules> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again, and says what came of it. When one of them can't be used, all rules stay as they were.
-    /// Open tunnels stay open, whatever the new rules say.
+    /// Reads the files again, and reports the outcome. When one of them can't be used, all rules stay as they were.
+    /// Open tunnels stay open even if the new rules would refuse them.
     pub(crate) fn reload(&self, notices: &Notices) {
         match self.sources.read() {
             Ok(rules) => {
@@ -98,8 +97,7 @@ impl Sources {
     }
 }
 
-/// The networks that `flag` and its like name; `None` when there is none of them. An empty file is a list too, of
-/// nobody.
+/// The networks of the flags; `None` when no flag is given. An empty file is a list as well, with no networks.
 fn networks(flag: &str, given: &[IpNet], file: Option<&PathBuf>) -> Result<Option<Networks>, Failure> {
     if given.is_empty() && file.is_none() {
         return Ok(None);
@@ -108,7 +106,7 @@ fn networks(flag: &str, given: &[IpNet], file: Option<&PathBuf>) -> Result<Optio
         let path = file.map_or_else(String::new, |path| path.display().to_string());
         Failure::usage(format!("cannot use {path} as {flag}"))
             .because(&error)
-            .hint("write one network a line, as 10.0.0.0/8; what follows a # is a comment")
+            .hint("write one network a line, as 10.0.0.0/8; a # begins a comment")
     };
     Networks::read(given, file.map(PathBuf::as_path)).map(Some).map_err(failed)
 }
@@ -124,10 +122,9 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_takes_all_or_nothing() {
-        let folder = std::env::temp_dir().join(format!("kohakuriver-rules-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (clients, runners) = (folder.join("clients"), folder.join("runners"));
+    fn a_reload_replaces_all_rules_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (clients, runners) = (folder.path().join("clients"), folder.path().join("runners"));
         std::fs::write(&clients, "10.0.0.0/8\n").unwrap();
         std::fs::write(&runners, "").unwrap();
         let rules = RuleBook::open(Sources {
@@ -155,13 +152,13 @@ mod tests {
         assert!(text.contains("runners as --allow-runner-file\n") && text.contains("line 2: `node1`"), "{text}");
         assert!(serves(&rules, "172.16.0.1") && !serves(&rules, "10.0.0.1"), "half of a broken reload counts");
 
-        std::fs::remove_dir_all(&folder).unwrap();
+        folder.close().unwrap();
         rules.reload(&notices);
         assert!(heard.text().contains("it can't be read") && serves(&rules, "172.16.0.1"));
     }
 
     #[test]
-    fn without_lists_everyone_is_served() {
+    fn without_lists_all_clients_are_served() {
         let rules = RuleBook::open(Sources::default()).unwrap();
         assert!(serves(&rules, "203.0.113.9") && rules.current().runners.is_none());
     }

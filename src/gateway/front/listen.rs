@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::failure::Failure;
@@ -16,7 +15,7 @@ const BACKLOG: u32 = 1024;
 /// Listens on `address`. `[::]` takes both families, and stands for 0.0.0.0 on a machine without IPv6.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     let bound = match bind(address) {
-        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && is_without_ipv6(&error) => {
+        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && sys::is_without_ipv6(&error) => {
             bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
         }
         bound => bound,
@@ -38,7 +37,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => {
             let socket = TcpSocket::new_v6()?;
-            set_ipv6_v6only(&socket, false)?;
+            sys::serve_both_families(&socket)?;
             socket
         }
     };
@@ -48,11 +47,6 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-fn is_without_ipv6(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
 
 #[cfg(test)]
@@ -90,12 +84,5 @@ mod tests {
         let text = listen(taken).unwrap_err().render("p");
         assert!(text.starts_with(&format!("p: cannot listen on {taken}\n  caused by: ")), "{text}");
         assert!(text.contains("  hint: "), "{text}");
-    }
-
-    #[test]
-    fn a_machine_without_ipv6() {
-        use rustix::io::Errno;
-        assert!(is_without_ipv6(&Errno::AFNOSUPPORT.into()) && is_without_ipv6(&Errno::ADDRNOTAVAIL.into()));
-        assert!(!is_without_ipv6(&Errno::ADDRINUSE.into()));
     }
 }

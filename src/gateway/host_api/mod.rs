@@ -21,10 +21,13 @@ use crate::text::excerpt;
 /// Answers the request of `stream`.
 pub(super) async fn serve(inventory: Arc<Inventory>, stream: Accepted) {
     http::serve(stream, |request| {
-        let uri = request.uri();
-        let query = uri.query().unwrap_or_default();
-        let (status, body) = answer(&inventory.current(), request.method(), uri.path(), query);
-        std::future::ready(response(status, &body))
+        let inventory = Arc::clone(&inventory);
+        async move {
+            let uri = request.uri();
+            let query = uri.query().unwrap_or_default();
+            let (status, body) = answer(&*inventory.current().await, request.method(), uri.path(), query);
+            response(status, &body)
+        }
     })
     .await;
 }

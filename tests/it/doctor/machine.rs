@@ -29,7 +29,7 @@ fn an_unknown_setting() {
     let cluster = Cluster::new();
     cluster.home.write(".config/kohakuriver/config.json", r#"{"hots":"gpu-head"}"#);
     let outcome = doctor(&cluster).output();
-    finds(&outcome, "settings", &["`hots` is no setting", "`host`"], "mv ");
+    finds(&outcome, "settings", &["unknown setting `hots`", "`host`"], "mv ");
     is_mended_by_its_command(&cluster, &outcome);
 }
 

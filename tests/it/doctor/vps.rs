@@ -42,7 +42,7 @@ fn a_failed_one() {
 
 #[test]
 fn one_whose_container_crashed() {
-    finds(&with(json!({ "status": "killed_oom" })), "vps", &["killed for want of memory"], "kohakuriver vps create");
+    finds(&with(json!({ "status": "killed_oom" })), "vps", &["ran out of memory"], "kohakuriver vps create");
 }
 
 #[test]

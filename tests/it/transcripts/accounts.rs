@@ -148,12 +148,12 @@ $ kohakuriver config path all
 $ mkdir -p .config/kohakuriver && echo '{ "hots": "gpu-head" }' >.config/kohakuriver/config.json
 $ kohakuriver config show
 2> kohakuriver: cannot use the configuration file /home/me/.config/kohakuriver/config.json
-2>   caused by: `hots` is no setting; the nearest one is `host`
+2>   caused by: unknown setting `hots`; did you mean `host`?
 2>   hint: correct it, or move it away; the README lists every setting
 [exit status 2]
 $ kohakuriver vps list
 2> kohakuriver: cannot use the configuration file /home/me/.config/kohakuriver/config.json
-2>   caused by: `hots` is no setting; the nearest one is `host`
+2>   caused by: unknown setting `hots`; did you mean `host`?
 2>   hint: correct it, or move it away; the README lists every setting
 [exit status 2]
 $ echo '{ "host": "gpu-head"' >.config/kohakuriver/config.json

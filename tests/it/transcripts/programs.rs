@@ -14,11 +14,11 @@ fn kohakuriver_proxy() {
 $ kohakuriver-proxy --version
 kohakuriver-proxy 0.1.0
 $ kohakuriver-proxy
-2> kohakuriver-proxy: no TARGET is named
+2> kohakuriver-proxy: TARGET is missing
 2>   hint: see `kohakuriver-proxy --help`
 [exit status 2]
 $ kohakuriver-proxy trainer 22 23
-2> kohakuriver-proxy: `23` is one word too many behind TARGET and PORT
+2> kohakuriver-proxy: unexpected word `23` after TARGET and PORT
 2>   hint: see `kohakuriver-proxy --help`
 [exit status 2]
 $ kohakuriver-proxy --colour 42
@@ -32,7 +32,7 @@ $ kohakuriver-proxy --connect-timeout soon 42
 [exit status 2]
 $ kohakuriver-proxy --protocol socks 42
 2> kohakuriver-proxy: --protocol is `socks`
-2>   caused by: it is one of auto, connect and request-tunnel
+2>   caused by: it must be auto, connect or request-tunnel
 2>   hint: see `kohakuriver-proxy --help`
 [exit status 2]
 $ kohakuriver-proxy 42 80
@@ -46,13 +46,13 @@ $ kohakuriver-proxy 'no name'
 $ kohakuriver-proxy --proxy 127.0.0.1:1 42
 2> kohakuriver-proxy: cannot reach the SSH proxy at 127.0.0.1:1
 2>   caused by: 127.0.0.1:1: Connection refused (os error 111)
-2>   hint: see whether it runs there and no firewall closes its port; `kohakuriver config show` names it
+2>   hint: check that it runs there and that no firewall blocks its port; `kohakuriver config show` shows the address
 [exit status 1]
 $ kohakuriver-proxy --proxy 127.0.0.1:18000 42
 2> kohakuriver-proxy: cannot open a tunnel to VPS 42
 2>   caused by: the proxy at 127.0.0.1:18000 answered 404 X
 2>   caused by: {"detail":"Not Found"}
-2>   hint: is it the Host's SSH proxy? `kohakuriver config show` names it
+2>   hint: check that it is the Host's SSH proxy: `kohakuriver config show` shows its address
 [exit status 1]
 $ kohakuriver-proxy nothing
 2> kohakuriver-proxy: there is no VPS nothing

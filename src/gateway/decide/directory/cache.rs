@@ -1,13 +1,13 @@
-//! What the Host said, for seconds: one question at a time for each key, and an older answer while the Host is away.
+//! Answers of the Host, cached for seconds: single-flight for each key, and stale-while-error while the Host is down.
 //!
 //! # Promises
-//! - A good answer counts for `fresh`. Whoever asks while a question is under way waits for its answer, good or bad; if
-//!   the one who asks is cancelled, the next in line asks.
-//! - A no of the Host forgets what it said before, so nothing outlives it.
+//! - A good answer counts for `fresh`. A caller that comes while a question runs waits for its answer, good or bad. If
+//!   the caller that asks is cancelled, the next one in line asks.
+//! - A refusal of the Host removes the answer before it, so no right outlives it.
 //! - Only when the Host itself fails does an answer count longer: until `stale` after it was asked for.
-//! - Keys are compared whole. At most [`MAX_ENTRIES`] of them are kept, beside those that are being asked for.
+//! - Keys are compared whole. At most [`MAX_ENTRIES`] of them are kept, beside those with a question under way.
 //!
-//! Refusals are not kept: a VPS that starts, or that was just assigned, is found by the very next question.
+//! Refusals are not cached: the next question finds a VPS that has just started or was just assigned.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -20,12 +20,12 @@ use crate::refusal::Refusal;
 
 /// Most keys that are kept.
 pub(super) const MAX_ENTRIES: usize = 10_000;
-/// How long an older answer is given out before the Host is asked again whether it is back.
+/// While the Host fails: time between two questions, in which the older answer counts.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(2);
-/// How many of the oldest go at once when there is no room for another key: to find them all keys are looked at, which
-/// is not to be done for each newcomer.
-const GOING_AT_ONCE: usize = MAX_ENTRIES / 100;
-/// How often what has expired is thrown out.
+/// Number of the oldest keys that are removed at once when the cache is full. Finding them takes a walk over all keys,
+/// too much for each new one.
+const REMOVED_AT_ONCE: usize = MAX_ENTRIES / 100;
+/// Time between two removals of expired keys.
 const SWEEP_PAUSE: Duration = Duration::from_secs(60);
 
 /// Answers of one kind.
@@ -40,18 +40,18 @@ struct Slots<K, V> {
     swept: Instant,
 }
 
-/// What is known of one key.
+/// The answer for one key.
 struct Slot<V> {
-    /// Held by the one who asks.
+    /// Held by the caller that asks the Host.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State<V>>,
 }
 
 struct State<V> {
-    /// Questions that came to an end.
+    /// Questions that have ended.
     rounds: u64,
     good: Option<Good<V>>,
-    /// Why the last question brought nothing.
+    /// Why the last question failed.
     refused: Option<Refusal>,
 }
 
@@ -66,11 +66,11 @@ struct Good<V> {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Known<V> {
     pub(crate) value: V,
-    /// When it was asked for, which names it: see [`Cache::doubt`].
+    /// When it was asked for. Identifies the answer: see [`Cache::invalidate`].
     pub(super) asked_at: Instant,
-    /// The Host was asked after the caller had come.
+    /// The Host was asked after the caller's request.
     pub(super) is_new: bool,
-    /// It counts only since the Host fails.
+    /// It counts only because the Host fails.
     pub(super) is_stale: bool,
 }
 
@@ -81,8 +81,8 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         Self { slots: Mutex::new(slots), fresh, stale }
     }
 
-    /// What is known of `key`; `ask` is called when that is nothing, or too old. It is told whether there is an older
-    /// answer to fall back on.
+    /// The answer for `key`; `ask` is called when there is none, or it is too old. Its argument says whether an older
+    /// answer could still be used.
     pub(crate) async fn get(
         &self,
         key: &K,
@@ -98,13 +98,13 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         };
         let answer = self.answer(&slot, round, ask).await;
         if answer.is_err() {
-            self.leave(key, &slot);
+            self.remove_if_empty(key, &slot);
         }
         answer
     }
 
-    /// Takes the answer that `known` came from for outdated: the next question goes to the Host.
-    pub(super) fn doubt(&self, key: &K, known_from: Instant) {
+    /// Makes the answer that was asked for at `known_from` outdated: the next question goes to the Host.
+    pub(super) fn invalidate(&self, key: &K, known_from: Instant) {
         let slot = self.lock().by_key.get(key).map(Arc::clone);
         if let Some(slot) = slot {
             let mut state = slot.state();
@@ -124,7 +124,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         let has_older = {
             let state = slot.state();
             match (&state.good, &state.refused) {
-                // Somebody else's question has been answered meanwhile.
+                // Another caller's question has been answered meanwhile.
                 (Some(good), _) if state.rounds != round => return Ok(good.known(true)),
                 (None, Some(refusal)) if state.rounds != round => return Err(refusal.clone()),
                 (good, _) => good.as_ref().is_some_and(|good| self.is_usable(good)),
@@ -155,7 +155,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         Err(refusal)
     }
 
-    /// Whether it may still be given out while the Host fails.
+    /// Whether it may still be used while the Host fails.
     fn is_usable(&self, good: &Good<V>) -> bool {
         Instant::now() < good.asked_at + self.stale
     }
@@ -175,7 +175,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         slot
     }
 
-    /// Throws out what has expired, and the oldest answers when that was not enough. What is being asked for stays.
+    /// Removes expired answers, and the oldest ones if that was not enough. Keys with a question under way stay.
     fn sweep(&self, by_key: &mut HashMap<K, Arc<Slot<V>>>) {
         let now = Instant::now();
         let life = self.fresh.max(self.stale);
@@ -183,16 +183,16 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         if by_key.len() >= MAX_ENTRIES {
             let idle = by_key.values().filter(|slot| Arc::strong_count(slot) == 1);
             let mut times: Vec<_> = idle.map(|slot| slot.asked_at()).collect();
-            if times.len() > GOING_AT_ONCE {
-                let (older, ..) = times.select_nth_unstable(GOING_AT_ONCE);
+            if times.len() > REMOVED_AT_ONCE {
+                let (older, ..) = times.select_nth_unstable(REMOVED_AT_ONCE);
                 let last = older.iter().copied().max().flatten();
                 by_key.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.asked_at() > last);
             }
         }
     }
 
-    /// Forgets a key of which nothing is known, unless somebody else is about to ask.
-    fn leave(&self, key: &K, slot: &Arc<Slot<V>>) {
+    /// Removes a key without an answer, unless another caller is about to ask.
+    fn remove_if_empty(&self, key: &K, slot: &Arc<Slot<V>>) {
         let mut slots = self.lock();
         // One count is the map's, one the caller's; new ones are made under the lock only.
         if Arc::strong_count(slot) == 2 && slot.asked_at().is_none() {
@@ -231,7 +231,7 @@ impl<V: Clone> Good<V> {
     }
 }
 
-/// The Host gave no answer, as opposed to a no.
+/// The Host did not answer, as opposed to a refusal.
 fn is_fault(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::HostApi(_) | Refusal::Limit(_))
 }

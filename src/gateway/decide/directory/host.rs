@@ -1,18 +1,18 @@
-//! A Host as the one who knows the VPSes and decides who may reach them.
+//! A Host as the source of VPSes and of the right to reach them.
 //!
-//! It is asked with the caller's own token, so rights are kept there and nowhere else. Three things are asked, each
-//! remembered for seconds: who the caller is, which VPS they mean, and where its Runner is.
+//! Each question carries the caller's own token, so the Host alone decides on rights. There are three questions, and
+//! each answer is cached for seconds: who the caller is, which VPS it means, and where the VPS's Runner is.
 //!
-//! | the Host takes the caller for | may reach |
+//! | the caller is, to the Host | may reach |
 //! |---|---|
 //! | everyone (authentication is off) | every VPS |
 //! | an operator, an admin | every VPS |
-//! | a user | what the Host shows them: the VPSes they own or are assigned to |
-//! | a viewer, a role that isn't known | none, though the Host shows a viewer every task |
-//! | nobody: no token, or a wrong one | none; with `--line-protocol anonymous` what the Host shows to nobody |
+//! | a user | the VPSes that the Host shows to this user: own ones and assigned ones |
+//! | a viewer, an unknown role | none, though the Host shows a viewer every task |
+//! | unknown: no token, or a wrong one | none; with `--line-protocol anonymous` the VPSes that the Host shows to anyone |
 //!
-//! Anyone can make tokens up, and ask for VPSes that aren't there. So a token that means nothing takes no room, and
-//! those of whom nothing is known yet wait for each other when they are many.
+//! Anyone can invent tokens, and ask for VPSes that don't exist. So an unknown token takes no room in the cache, and
+//! the number of questions without a cached answer that run at once is limited.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,20 +32,20 @@ use crate::target::VpsRef;
 
 /// How long an answer of the Host's counts.
 pub(super) const FRESH: Duration = Duration::from_secs(5);
-/// How long the Host has for everything that one question asks of it.
+/// Time limit for all calls to the Host that one question takes.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
-/// The same where an older answer is at hand.
+/// The same where an older answer is cached (stale-while-error).
 const LOOKUP_LIMIT_WITH_OLDER: Duration = Duration::from_secs(2);
-/// How long it has when it is only asked whether it is there: whoever asks has a limit of their own.
+/// Time limit for a check whether the Host answers. The caller has a limit of its own.
 const READY_LIMIT: Duration = Duration::from_secs(5);
 
-/// How many questions of either kind, of which no older answer is at hand, are put to the Host at once.
+/// Most questions of either kind without a cached answer that the Host is asked at once.
 const NEW_QUESTIONS: usize = 32;
 
-/// A Host, and what it said lately.
+/// A Host, and its latest answers.
 pub struct HostDirectory {
     client: Client,
-    /// Tokens mean something to it. Only a guess before it has said so; what it says last counts.
+    /// Whether the Host looks at tokens. A guess until its first answer; its latest answer counts.
     has_users: AtomicBool,
     new_callers: Semaphore,
     new_places: Semaphore,
@@ -54,7 +54,7 @@ pub struct HostDirectory {
 }
 
 impl HostDirectory {
-    /// The Host that `client` asks. While it is down, what it said counts for `stale`.
+    /// The Host that `client` asks. While it is down, its answers count for `stale`.
     pub fn new(client: Client, stale: Duration) -> Self {
         Self {
             client,
@@ -83,21 +83,21 @@ impl HostDirectory {
         let new = |has_older: bool| (!has_older).then_some(&self.new_places);
         let ask = async |has_older| self.limited(new(has_older), Box::pin(place(&client, vps)), metrics).await;
         let known = self.places.get(&key, ask).await.inspect_err(|_| metrics.cache_misses.increment())?;
-        let was_good_for = match &known {
+        let counter = match &known {
             Known { is_stale: true, .. } => &metrics.cache_stale,
             Known { is_new: true, .. } => &metrics.cache_misses,
             _ => &metrics.cache_hits,
         };
-        was_good_for.increment();
+        counter.increment();
         let known_from = (!known.is_new).then_some(known.asked_at);
         Ok(Admission { reach: known.value, known_from })
     }
 
-    pub(super) fn doubt(&self, vps: &VpsRef, asker: &Asker, known_from: Instant) {
-        self.places.doubt(&self.key(vps, asker), known_from);
+    pub(super) fn invalidate(&self, vps: &VpsRef, asker: &Asker, known_from: Instant) {
+        self.places.invalidate(&self.key(vps, asker), known_from);
     }
 
-    /// What an answer about `vps` is kept under: where nobody looks at tokens, the same for everyone.
+    /// The cache key of an answer about `vps`: the same for every caller where the Host ignores tokens.
     fn key(&self, vps: &VpsRef, asker: &Asker) -> (Option<Token>, VpsRef) {
         (asker.token.clone().filter(|_| self.has_users.load(Ordering::Relaxed)), vps.clone())
     }
@@ -110,7 +110,7 @@ impl HostDirectory {
         Some((bare.to_owned(), base.port_u16().unwrap_or(80)))
     }
 
-    /// Whether a look-up could succeed now; else why not. The Host is asked what it tells to anyone.
+    /// Whether a lookup could succeed now; else why not. The question is one that the Host answers to anyone.
     pub(super) async fn ready(&self) -> Result<(), String> {
         match timeout(READY_LIMIT, self.client.nodes()).await {
             Ok(Ok(_)) => Ok(()),
@@ -129,7 +129,7 @@ impl HostDirectory {
     async fn caller(&self, token: &Option<Token>, metrics: &Metrics) -> Result<Caller, Refusal> {
         if token.is_some() && self.has_users.load(Ordering::Relaxed) {
             match self.ask_for_caller(token, metrics).await {
-                // The Host has just said that it looks at no tokens.
+                // The Host has just answered that it ignores tokens.
                 Err(Refusal::TokenNeeded) if !self.has_users.load(Ordering::Relaxed) => {}
                 answer => return answer,
             }
@@ -148,7 +148,7 @@ impl HostDirectory {
             let caller = self.limited(new(has_older), Box::pin(client.caller()), metrics).await?;
             self.has_users.store(caller != Caller::Everyone, Ordering::Relaxed);
             match caller {
-                // Such tokens are not remembered.
+                // An unknown token is not cached.
                 Caller::Anonymous | Caller::Everyone if token.is_some() => Err(Refusal::TokenNeeded),
                 caller => Ok(caller),
             }
@@ -156,10 +156,10 @@ impl HostDirectory {
         self.callers.get(token, ask).await.map(|known| known.value)
     }
 
-    /// The answer to `question`, if it comes in time. One of which nothing is known yet waits for its turn among the
-    /// `new` ones, and that counts.
+    /// The answer to `question`, if it comes in time. A question without a cached answer first waits for a permit of
+    /// `new`; that wait counts.
     ///
-    /// It is on the heap: most connections need none, and are not to carry the room for it.
+    /// The question is on the heap: most connections have none, and should not carry the room for it.
     async fn limited<T>(
         &self,
         new: Option<&Semaphore>,
@@ -191,7 +191,7 @@ impl HostDirectory {
 async fn place(client: &Client, vps: &VpsRef) -> Result<Reach, ApiError> {
     let vps = client.vps(vps).await?;
     match locate(&vps, None) {
-        // Nothing but its Runner is missing: only now that question is worth a call.
+        // Only its Runner is missing: now that question is worth a call.
         Err(Refusal::RunnerOffline(_)) => {
             let node = client.runner_of(&vps).await?;
             locate(&vps, node.as_ref()).map_err(ApiError::Refusal)

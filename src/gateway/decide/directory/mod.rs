@@ -1,4 +1,4 @@
-//! Where a VPS is, and whether this caller may reach it: asked of the Host, or read in the inventory.
+//! Where a VPS is, and whether this caller may reach it: the answer of the Host, or of the inventory.
 
 pub(crate) mod cache;
 mod host;
@@ -18,50 +18,50 @@ use crate::target::VpsRef;
 
 pub use host::HostDirectory;
 
-/// Who knows the VPSes.
+/// The source of what the gateway knows about VPSes.
 pub enum Directory {
-    /// A Host, which also decides who may reach which.
+    /// A Host. It also decides who may reach which VPS.
     Host(Box<HostDirectory>),
-    /// A file; everyone may reach all that is in it.
+    /// A file. Everyone may reach each VPS in it.
     Inventory(Arc<Inventory>),
 }
 
-/// Who asks.
+/// The caller of a lookup.
 #[derive(Debug)]
 pub(crate) struct Asker {
     token: Option<Token>,
-    /// The Host is asked even when it takes the asker for nobody: it may show VPSes to such.
+    /// The Host is asked even for a caller it doesn't know: it may show VPSes to anonymous callers.
     anonymous: bool,
     user: OnceLock<Arc<str>>,
 }
 
-/// A yes: where the VPS is.
+/// The caller may reach the VPS, which is there.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Admission {
     pub(crate) reach: Reach,
-    /// When the Host was asked, if that was before the caller came.
+    /// When the Host was asked, if that was before this caller's lookup.
     known_from: Option<Instant>,
 }
 
 impl Asker {
-    /// Somebody with this token, or with none.
+    /// A caller with this token, or without one.
     pub(crate) fn with(token: Option<Token>) -> Self {
         Self { token, anonymous: false, user: OnceLock::new() }
     }
 
-    /// Somebody of whom it is known that they have none.
+    /// A caller that can't have a token.
     pub(crate) fn anonymous() -> Self {
         Self { anonymous: true, ..Self::with(None) }
     }
 
-    /// Who the Host says they are, once it was asked; never without authentication.
+    /// The name that the Host knows the caller by, once it was asked; `None` without authentication.
     pub(crate) fn user(&self) -> Option<Arc<str>> {
         self.user.get().cloned()
     }
 }
 
 impl Directory {
-    /// Reads the inventory again; a Host has nothing to read. Says what came of it.
+    /// Reads the inventory again and reports the outcome. For a Host there is nothing to read.
     pub(crate) fn reload(&self, notices: &Notices) {
         let Self::Inventory(inventory) = self else { return notices.say("reloaded") };
         match inventory.reload() {
@@ -73,16 +73,18 @@ impl Directory {
         }
     }
 
-    /// Where `vps` is reached, if `asker` may.
+    /// Where `vps` is reached, if `asker` may reach it.
     pub(crate) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
         match self {
             Self::Host(host) => host.reach(vps, asker, metrics).await,
-            Self::Inventory(inventory) => Ok(Admission { reach: inventory.current().reach(vps)?, known_from: None }),
+            Self::Inventory(inventory) => {
+                Ok(Admission { reach: inventory.current().await.reach(vps)?, known_from: None })
+            }
         }
     }
 
-    /// Another answer than `admission`, which has led nowhere; `None` when it was asked for just now. A VPS that was
-    /// restarted has another port.
+    /// A new answer after a dial to `admission` failed: a VPS that was restarted has another port. `None` when
+    /// `admission` is new itself.
     pub(crate) async fn reach_anew(
         &self,
         vps: &VpsRef,
@@ -92,7 +94,7 @@ impl Directory {
     ) -> Option<Result<Admission, Refusal>> {
         match (self, admission.known_from) {
             (Self::Host(host), Some(known_from)) => {
-                host.doubt(vps, asker, known_from);
+                host.invalidate(vps, asker, known_from);
                 Some(host.reach(vps, asker, metrics).await)
             }
             _ => None,
@@ -107,11 +109,11 @@ impl Directory {
         }
     }
 
-    /// Whether a look-up could succeed now; else why not.
+    /// Whether a lookup could succeed now; else why not.
     pub(crate) async fn ready(&self) -> Result<(), String> {
         match self {
             Self::Host(host) => host.ready().await,
-            // What was good last is there at any time.
+            // The last good version is always there.
             Self::Inventory(_) => Ok(()),
         }
     }

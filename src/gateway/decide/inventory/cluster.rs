@@ -1,7 +1,7 @@
-//! What an inventory file holds: the API's own objects, held to what a Host would never get wrong.
+//! The content of an inventory file: the API's own objects, checked more strictly than a Host's answers.
 //!
-//! The file is written by a person, so a slip is an error that names its place, not a VPS that can't be reached for
-//! reasons nobody sees.
+//! A person writes the file, so a mistake is an error that names its place, and not a VPS that can't be reached for no
+//! visible reason.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -17,11 +17,11 @@ use crate::text::excerpt;
 /// The VPSes and Runners of an inventory.
 #[derive(Debug, Default)]
 pub struct Cluster {
-    /// Its VPSes, and command tasks if somebody wrote such in.
+    /// Its VPSes, and command tasks if the file has some.
     pub vps: Vec<Vps>,
     /// Its Runners.
     pub nodes: Vec<Node>,
-    /// Where each VPS is reached, or why it isn't: all that it takes to tell stands in the file.
+    /// The address of each VPS, or why it can't be reached. The file has all facts for that, so it is computed once.
     located: HashMap<TaskId, Result<Reach, Refusal>>,
 }
 
@@ -73,7 +73,7 @@ impl Cluster {
     /// Where `vps` is reached.
     ///
     /// # Errors
-    /// When there is none such, or it can't be reached.
+    /// When there is no such VPS, or it can't be reached.
     pub fn reach(&self, vps: &VpsRef) -> Result<Reach, Refusal> {
         let id = match vps {
             VpsRef::Id(id) => *id,
@@ -96,7 +96,7 @@ fn entries<T>(
         let entry = read(entry).map_err(fail)?;
         let identity = identity(&entry);
         if seen.contains(&identity) {
-            return Err(fail(format!("{identity} is there twice")));
+            return Err(fail(format!("{identity} is listed twice")));
         }
         seen.insert(identity);
         all.push(entry);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_names_its_place() {
+    fn a_mistake_names_its_place() {
         for (vps, message) in [
             (json!({ "task_id": 42, "status": "running" }), "entry 2 of `vps`: `task_id` must be a string"),
             (json!({ "task_id": "x", "status": "running" }), "entry 2 of `vps`: a task has no usable `task_id`"),
@@ -185,7 +185,7 @@ mod tests {
             (json!({ "task_id": "2", "status": "running", "ssh_port": "22" }), "its `ssh_port` is \"22\"; a port"),
             (json!({ "task_id": "2", "status": "running", "assigned_node": {} }), "`assigned_node` must be a string"),
             (json!({ "task_id": "2", "status": "running", "task_type": "vm" }), "it can be vps or command"),
-            (json!({ "task_id": "01", "status": "running" }), "entry 2 of `vps`: 1 is there twice"),
+            (json!({ "task_id": "01", "status": "running" }), "entry 2 of `vps`: 1 is listed twice"),
             (json!("2"), "a task is no JSON object"),
         ] {
             let text = error(&json!({ "nodes": [], "vps": [{ "task_id": "1", "status": "running" }, vps] }));
@@ -196,7 +196,7 @@ mod tests {
             (json!({ "hostname": "m", "url": "http://h:1" }), "a node has no usable `status`"),
             (json!({ "hostname": "m", "url": "h:1", "status": "online" }), "is not of the form http://HOST:PORT"),
             (json!({ "hostname": "m", "url": "http://h:1", "status": "up" }), "it can be online or offline"),
-            (up.clone(), "entry 2 of `nodes`: n is there twice"),
+            (up.clone(), "entry 2 of `nodes`: n is listed twice"),
         ] {
             let text = error(&json!({ "nodes": [up, node], "vps": [] }));
             assert!(text.contains(message), "{text}");
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_inventory() {
+    fn texts_that_are_no_inventory() {
         for json in [json!([]), json!({}), json!({ "vps": [] }), json!({ "nodes": {}, "vps": [] }), json!(7)] {
             assert!(error(&json).contains("one JSON object with the lists"), "{json}");
         }

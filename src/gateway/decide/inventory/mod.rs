@@ -1,51 +1,50 @@
-//! The inventory file: what the gateway knows when there is no Host.
+//! The inventory file: the VPSes and Runners that the gateway knows when there is no Host.
 //!
-//! A change is taken up by the next lookup, which looks at the file's metadata and reads it only when they differ. A
-//! new version that can't be used is refused with one message; the last good one stays until there is a better one.
+//! A change counts from the next lookup on: each lookup compares the file's metadata, and reads the file only when they
+//! differ. A new version that can't be used is refused with one message; the last good one stays until there is a
+//! better one.
 
 mod cluster;
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use cluster::{Cluster, InventoryError};
 
 use crate::failure::Failure;
 use crate::gateway::watch::notices::{Matter, Notices};
+use crate::sys::FileVersion;
 
-/// Largest file taken, in bytes.
+/// Largest file accepted, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
-/// The file, and what stood in its last good version.
+/// The file, and the content of its last good version.
 pub struct Inventory {
     path: PathBuf,
     notices: Notices,
-    state: Mutex<State>,
+    /// The version that was read last, whether it was good or not. Locked while the file is read.
+    seen: Mutex<Option<FileVersion>>,
+    good: RwLock<Arc<Cluster>>,
+    /// A lookup compares the file at this moment.
+    is_checking: AtomicBool,
 }
 
-struct State {
-    /// Of the version that was looked at last, whether it was good or not.
-    seen: Option<Version>,
-    good: Arc<Cluster>,
+/// The right to compare the file, which one lookup at a time has.
+struct Check(Arc<Inventory>);
+
+impl Check {
+    fn begin(inventory: &Arc<Inventory>) -> Option<Self> {
+        let is_first = !inventory.is_checking.swap(true, Ordering::AcqRel);
+        is_first.then(|| Self(Arc::clone(inventory)))
+    }
 }
 
-/// What changes when a file does: device, inode, size, and both times to the nanosecond.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Version([i128; 5]);
-
-impl Version {
-    fn of(file: &Metadata) -> Self {
-        let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        Self([
-            file.dev().into(),
-            file.ino().into(),
-            file.size().into(),
-            time(file.mtime(), file.mtime_nsec()),
-            time(file.ctime(), file.ctime_nsec()),
-        ])
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.0.is_checking.store(false, Ordering::Release);
     }
 }
 
@@ -56,46 +55,72 @@ impl Inventory {
     /// When it can't be read, or doesn't hold an inventory.
     pub fn open(path: &Path, notices: Notices) -> Result<Self, InventoryError> {
         let (version, cluster) = read(path)?;
-        let state = State { seen: Some(version), good: Arc::new(cluster?) };
-        Ok(Self { path: path.to_owned(), notices, state: Mutex::new(state) })
+        Ok(Self {
+            path: path.to_owned(),
+            notices,
+            seen: Mutex::new(Some(version)),
+            good: RwLock::new(Arc::new(cluster?)),
+            is_checking: AtomicBool::new(false),
+        })
     }
 
-    /// What the file holds now, or held when it was last good. Costs a `stat(2)` when the file hasn't changed, so it
-    /// belongs on a local disk.
-    pub fn current(&self) -> Arc<Cluster> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = std::fs::metadata(&self.path).ok().as_ref().map(Version::of);
-        if there != state.seen || there.is_none() {
-            let was_there = state.seen.is_some();
-            match read(&self.path) {
-                Ok((version, cluster)) => {
-                    state.seen = Some(version);
-                    match cluster {
-                        Ok(cluster) => state.good = Arc::new(cluster),
-                        Err(error) => self.refuse(&error),
-                    }
+    /// The content of the file, or of its last good version.
+    ///
+    /// A thread for blocking calls compares the file, and reads a changed one: a slow disk or 16 MiB of JSON must not
+    /// hold up other connections. While one lookup waits for that, the others get the last good version.
+    pub async fn current(self: &Arc<Self>) -> Arc<Cluster> {
+        if let Some(check) = Check::begin(self) {
+            // An error is a panic or the end of the runtime; the last good version still counts.
+            let _ = tokio::task::spawn_blocking(move || check.0.refresh()).await;
+        }
+        self.last_good()
+    }
+
+    fn last_good(&self) -> Arc<Cluster> {
+        Arc::clone(&self.good.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the file if it has changed.
+    fn refresh(&self) {
+        let mut seen = self.seen();
+        let found = std::fs::metadata(&self.path).ok().as_ref().map(FileVersion::of);
+        if found == *seen && found.is_some() {
+            return;
+        }
+        match read(&self.path) {
+            Ok((version, cluster)) => {
+                *seen = Some(version);
+                match cluster {
+                    Ok(cluster) => self.replace(cluster),
+                    Err(error) => self.refuse(&error),
                 }
-                Err(error) => {
-                    state.seen = None;
-                    if was_there {
-                        self.refuse(&error);
-                    }
+            }
+            Err(error) => {
+                if seen.take().is_some() {
+                    self.refuse(&error);
                 }
             }
         }
-        Arc::clone(&state.good)
     }
 
-    /// Reads the file again, changed or not, and tells how many VPSes are in it.
+    /// Reads the file again, changed or not. Returns the number of its VPSes.
     ///
     /// # Errors
-    /// When it can't be used; what it held when it was last good stays.
+    /// When it can't be used; the last good version stays.
     pub fn reload(&self) -> Result<usize, InventoryError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         let (version, cluster) = read(&self.path)?;
-        state.seen = Some(version);
-        state.good = Arc::new(cluster?);
-        Ok(state.good.vps.len())
+        *seen = Some(version);
+        self.replace(cluster?);
+        Ok(self.last_good().vps.len())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<FileVersion>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace(&self, cluster: Cluster) {
+        *self.good.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(cluster);
     }
 
     fn refuse(&self, error: &InventoryError) {
@@ -104,9 +129,9 @@ impl Inventory {
     }
 }
 
-/// A version of the file and what it holds. Its metadata are those of the very file that is read, so a change while
-/// reading is seen as another version by the next look.
-fn read(path: &Path) -> Result<(Version, Result<Cluster, InventoryError>), InventoryError> {
+/// A version of the file and its content. The metadata are those of the open file, so the next lookup sees a change
+/// during the read as another version.
+fn read(path: &Path) -> Result<(FileVersion, Result<Cluster, InventoryError>), InventoryError> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -116,7 +141,7 @@ fn read(path: &Path) -> Result<(Version, Result<Cluster, InventoryError>), Inven
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     let fits = bytes.len() as u64 <= MAX_FILE;
     let cluster = if fits { Cluster::parse(&bytes) } else { Err(InventoryError::TooLarge(MAX_FILE)) };
-    Ok((Version::of(&metadata), cluster))
+    Ok((FileVersion::of(&metadata), cluster))
 }
 
 #[cfg(test)]
@@ -124,102 +149,142 @@ mod tests {
     use super::*;
     use crate::gateway::watch::notices::tests::Heard;
     use serde_json::json;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("kohakuriver-inventory-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
+    use std::sync::mpsc;
 
     fn with(ids: &[&str]) -> String {
         let vps: Vec<_> = ids.iter().map(|id| json!({ "task_id": id, "status": "running" })).collect();
         json!({ "nodes": [], "vps": vps }).to_string()
     }
 
-    fn ids(inventory: &Inventory) -> Vec<String> {
-        inventory.current().vps.iter().map(|vps| vps.id.to_string()).collect()
+    async fn ids(inventory: &Arc<Inventory>) -> Vec<String> {
+        inventory.current().await.vps.iter().map(|vps| vps.id.to_string()).collect()
     }
 
-    #[test]
-    fn a_change_is_taken_up_and_a_broken_one_refused_once() {
-        let folder = Folder::new("change");
-        let path = folder.0.join("inventory.json");
+    #[tokio::test]
+    async fn a_change_counts_at_once_and_a_broken_one_is_refused_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.json");
         std::fs::write(&path, with(&["1"])).unwrap();
         let heard = Heard::default();
-        let inventory = Inventory::open(&path, Notices::to(heard.clone())).unwrap();
-        assert_eq!(ids(&inventory), ["1"]);
+        let inventory = Arc::new(Inventory::open(&path, Notices::to(heard.clone())).unwrap());
+        assert_eq!(ids(&inventory).await, ["1"]);
 
         // In place, and by a rename, as editors do it.
         std::fs::write(&path, with(&["1", "2"])).unwrap();
-        assert_eq!(ids(&inventory), ["1", "2"]);
+        assert_eq!(ids(&inventory).await, ["1", "2"]);
         std::fs::write(path.with_extension("new"), with(&["3", "4"])).unwrap();
         std::fs::rename(path.with_extension("new"), &path).unwrap();
-        assert_eq!(ids(&inventory), ["3", "4"]);
+        assert_eq!(ids(&inventory).await, ["3", "4"]);
         assert_eq!(heard.text(), "");
 
         std::fs::write(&path, "{ broken").unwrap();
         for _ in 0..3 {
-            assert_eq!(ids(&inventory), ["3", "4"]);
+            assert_eq!(ids(&inventory).await, ["3", "4"]);
         }
         let said = heard.text();
         assert_eq!(said.matches("is refused; the last good one stays").count(), 1, "{said}");
         assert!(said.contains(" cause=\"it is not valid JSON"), "{said}");
 
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(ids(&inventory), ["3", "4"]);
+        assert_eq!(ids(&inventory).await, ["3", "4"]);
         std::fs::write(&path, with(&["5"])).unwrap();
-        assert_eq!(ids(&inventory), ["5"]);
+        assert_eq!(ids(&inventory).await, ["5"]);
     }
 
-    #[test]
-    fn a_file_that_goes_away_is_said_once() {
-        let folder = Folder::new("gone");
-        let path = folder.0.join("inventory.json");
+    #[tokio::test]
+    async fn a_missing_file_is_reported_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.json");
         std::fs::write(&path, with(&["1"])).unwrap();
         let heard = Heard::default();
-        let inventory = Inventory::open(&path, Notices::to(heard.clone())).unwrap();
+        let inventory = Arc::new(Inventory::open(&path, Notices::to(heard.clone())).unwrap());
         std::fs::remove_file(&path).unwrap();
         for _ in 0..3 {
-            assert_eq!(ids(&inventory), ["1"]);
+            assert_eq!(ids(&inventory).await, ["1"]);
         }
         assert_eq!(heard.text().matches("cause=\"it can't be read").count(), 1, "{}", heard.text());
     }
 
-    #[test]
-    fn a_reload_says_what_there_is_and_keeps_the_last_good_one() {
-        let folder = Folder::new("reload");
-        let path = folder.0.join("inventory.json");
+    #[tokio::test]
+    async fn a_reload_counts_the_vpses_and_keeps_the_last_good_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.json");
         std::fs::write(&path, with(&["1"])).unwrap();
         let heard = Heard::default();
-        let inventory = Inventory::open(&path, Notices::to(heard.clone())).unwrap();
+        let inventory = Arc::new(Inventory::open(&path, Notices::to(heard.clone())).unwrap());
         std::fs::write(&path, with(&["1", "2"])).unwrap();
         assert_eq!(inventory.reload().unwrap(), 2);
         std::fs::write(&path, "{ broken").unwrap();
         assert!(inventory.reload().is_err());
-        assert_eq!(ids(&inventory), ["1", "2"]);
+        assert_eq!(ids(&inventory).await, ["1", "2"]);
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(inventory.reload(), Err(InventoryError::Read(_))));
     }
 
     #[test]
-    fn what_can_not_be_opened() {
-        let folder = Folder::new("open");
+    fn files_that_are_no_inventory() {
+        let folder = tempfile::tempdir().unwrap();
         let notices = || Notices::to(Heard::default());
-        for path in [folder.0.join("missing.json"), folder.0.clone()] {
+        for path in [folder.path().join("missing.json"), folder.path().to_owned()] {
             assert!(matches!(Inventory::open(&path, notices()), Err(InventoryError::Read(_))), "{}", path.display());
         }
-        let large = folder.0.join("large.json");
+        let large = folder.path().join("large.json");
         File::create(&large).unwrap().set_len(MAX_FILE + 1).unwrap();
         assert!(matches!(Inventory::open(&large, notices()), Err(InventoryError::TooLarge(_))));
+    }
+
+    #[tokio::test]
+    async fn while_the_file_is_read_other_lookups_get_the_last_good_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.json");
+        std::fs::write(&path, with(&["1"])).unwrap();
+        let inventory = Arc::new(Inventory::open(&path, Notices::to(Heard::default())).unwrap());
+        std::fs::write(&path, with(&["1", "2"])).unwrap();
+        let reading = hold(&inventory);
+        let mut first = std::pin::pin!(inventory.current());
+        assert!(poll_once(first.as_mut()).is_pending());
+        let other = tokio::time::timeout(std::time::Duration::from_secs(20), ids(&inventory)).await;
+        assert_eq!(other.expect("a lookup waits for another one's read"), ["1"]);
+        drop(reading);
+        assert_eq!(first.await.vps.len(), 2);
+        assert_eq!(ids(&inventory).await, ["1", "2"]);
+    }
+
+    /// Lets no read of the file end until the returned sender is dropped.
+    fn hold(inventory: &Arc<Inventory>) -> mpsc::Sender<()> {
+        let (release, released) = mpsc::channel();
+        let (locked, is_locked) = mpsc::channel();
+        let inventory = Arc::clone(inventory);
+        std::thread::spawn(move || {
+            let _seen = inventory.seen();
+            locked.send(()).unwrap();
+            let _ = released.recv();
+        });
+        is_locked.recv().unwrap();
+        release
+    }
+
+    fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_is_cancelled_does_not_keep_others_from_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.json");
+        std::fs::write(&path, with(&["1"])).unwrap();
+        let inventory = Arc::new(Inventory::open(&path, Notices::to(Heard::default())).unwrap());
+        let reading = hold(&inventory);
+        {
+            let mut cancelled = std::pin::pin!(inventory.current());
+            assert!(poll_once(cancelled.as_mut()).is_pending());
+        }
+        drop(reading);
+        // Its thread still has the right to compare the file until it is through.
+        while inventory.is_checking.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+        std::fs::write(&path, with(&["2"])).unwrap();
+        assert_eq!(ids(&inventory).await, ["2"]);
     }
 }

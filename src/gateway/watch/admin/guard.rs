@@ -11,12 +11,12 @@ use std::net::IpAddr;
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::{Method, Uri};
 
+use crate::sys;
 use crate::text::excerpt_bytes;
 
 /// Whether the request may be answered; else why not.
 pub(super) fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
-    let machine = rustix::system::uname();
-    judge(method, uri, headers, &machine.nodename().to_string_lossy())
+    judge(method, uri, headers, &sys::host_name())
 }
 
 fn judge(method: &Method, uri: &Uri, headers: &HeaderMap, machine: &str) -> Result<(), String> {

@@ -61,7 +61,7 @@ async fn an_answer_counts_for_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_no_is_not_kept_and_forgets_the_yes() {
+async fn a_refusal_is_not_cached_and_removes_the_answer() {
     let host = Host::new(STALE);
     assert_eq!(host.value().await, Ok(1));
     advance(FRESH).await;
@@ -98,7 +98,7 @@ async fn while_the_host_is_down_an_answer_counts_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_stale_it_does_not() {
+async fn without_stale_a_failure_ends_an_answer() {
     let host = Host::new(Duration::ZERO);
     host.get().await.unwrap();
     host.says(down());
@@ -108,21 +108,21 @@ async fn without_stale_it_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_doubted_is_asked_again_once() {
+async fn an_invalidated_answer_is_asked_for_once() {
     let host = Host::new(STALE);
     let first = host.get().await.unwrap();
     advance(Duration::from_secs(1)).await;
     host.says(Ok(2));
-    host.cache.doubt(&"key", first.asked_at);
-    host.cache.doubt(&"other", first.asked_at);
+    host.cache.invalidate(&"key", first.asked_at);
+    host.cache.invalidate(&"other", first.asked_at);
     let second = host.get().await.unwrap();
     assert_eq!((second.value, second.is_new), (2, true));
-    // Somebody else had the same doubt, of the answer before.
-    host.cache.doubt(&"key", first.asked_at);
+    // Another caller invalidates the answer before that one.
+    host.cache.invalidate(&"key", first.asked_at);
     assert_eq!(host.get().await.unwrap(), Known { is_new: false, ..second });
     assert_eq!(host.asked(), 2);
-    // What is doubted is still better than nothing.
-    host.says(down()).cache.doubt(&"key", second.asked_at);
+    // An invalidated answer is still better than none.
+    host.says(down()).cache.invalidate(&"key", second.asked_at);
     assert_eq!(host.value().await, Ok(2));
 }
 
@@ -152,7 +152,7 @@ async fn one_question_at_a_time_for_each_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_while_asking_lets_the_next_one_ask() {
+async fn when_the_caller_that_asks_is_cancelled_the_next_one_asks() {
     let cache = Arc::new(Cache::new(FRESH, STALE));
     let (started, has_started) = oneshot::channel();
     let leader = Arc::clone(&cache);
@@ -183,15 +183,15 @@ async fn who_leaves_while_asking_lets_the_next_one_ask() {
 #[tokio::test(start_paused = true)]
 async fn the_number_of_keys_is_bounded() {
     let cache: Cache<usize, usize> = Cache::new(FRESH, STALE);
-    for n in 0..MAX_ENTRIES + GOING_AT_ONCE {
+    for n in 0..MAX_ENTRIES + REMOVED_AT_ONCE {
         cache.get(&n, async |_| Ok(n)).await.unwrap();
         advance(Duration::from_micros(1)).await;
         let len = cache.lock().by_key.len();
-        assert_eq!(len, if n < MAX_ENTRIES { n + 1 } else { n + 1 - GOING_AT_ONCE });
+        assert_eq!(len, if n < MAX_ENTRIES { n + 1 } else { n + 1 - REMOVED_AT_ONCE });
     }
-    assert!(!cache.get(&GOING_AT_ONCE, async |_| Ok(0)).await.unwrap().is_new);
-    assert!(cache.get(&(GOING_AT_ONCE - 1), async |_| Ok(0)).await.unwrap().is_new, "the oldest go first");
-    // What has expired goes by itself.
+    assert!(!cache.get(&REMOVED_AT_ONCE, async |_| Ok(0)).await.unwrap().is_new);
+    assert!(cache.get(&(REMOVED_AT_ONCE - 1), async |_| Ok(0)).await.unwrap().is_new, "the oldest go first");
+    // Expired keys are removed without need for room.
     advance(STALE).await;
     cache.get(&1, async |_| Ok(1)).await.unwrap();
     assert_eq!(cache.lock().by_key.len(), 1);

@@ -38,7 +38,7 @@ fn me(id: i64, name: &str, role: &str) -> Value {
     json!({ "id": id, "username": name, "display_name": null, "role": role, "is_active": true, "created_at": null })
 }
 
-/// What is counted here is looked at elsewhere.
+/// Other tests look at the counters.
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
 
 const ME: &str = "/api/auth/me";
@@ -79,7 +79,7 @@ fn nodes(url: &str) -> Value {
 }
 
 #[tokio::test]
-async fn who_may_with_authentication_on() {
+async fn rights_with_authentication_on() {
     let host = host().await;
     let directory = directory(&host);
     let viewer = || Refusal::RoleTooLow("viewer".into());
@@ -219,9 +219,9 @@ async fn while_the_host_is_down_known_callers_reach_known_vpses() {
     assert!(matches!(directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await, Err(Refusal::HostApi(_))));
 }
 
-/// A Host that takes questions and never answers must not hold up those who are known.
+/// A Host that accepts questions and never answers must not hold up known callers.
 #[tokio::test]
-async fn a_silent_host_is_not_waited_for_where_an_older_answer_is_at_hand() {
+async fn a_silent_host_is_not_waited_for_where_an_older_answer_is_cached() {
     let host = host().await;
     let directory = std::sync::Arc::new(directory(&host));
     directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap();
@@ -261,7 +261,7 @@ async fn tokens_mean_nothing_without_authentication() {
     // The first one is asked for as well: it could have been that tokens count.
     assert_eq!(host.seen(), [ME, ME, STATUS, "/api/nodes"]);
     assert_eq!(slots(&directory), (1, 1));
-    // A place that is doubted is doubted for all of them.
+    // A place is invalidated for all callers.
     let known = directory.reach(&vps(ID), &bearer("other"), &METRICS).await.unwrap();
     host.on(STATUS, 200, task(23));
     let anew = directory.reach_anew(&vps(ID), &bearer("other"), &known, &METRICS).await.unwrap().unwrap();

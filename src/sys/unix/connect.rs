@@ -1,4 +1,4 @@
-//! Connecting without waiting.
+//! Non-blocking TCP connects.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, sockopt};
 
-use super::tcp_socket;
+use super::sockets::tcp_socket;
 
 /// A connection attempt that has begun.
 pub enum Connecting {

@@ -1,4 +1,4 @@
-//! The address of an SSH proxy, as a person writes it.
+//! The address of a server, as a person writes it and as a program uses it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,13 +6,72 @@ use std::str::FromStr;
 
 use crate::target::authority;
 
-/// Where an HTTP CONNECT proxy (a gateway, an older Host, somebody else's proxy) listens.
+/// The protocol that a connection to a server starts with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Scheme {
+    /// Plain TCP.
+    #[default]
+    Http,
+}
+
+impl Scheme {
+    /// The port that a URL of this scheme means when it names none.
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http => f.write_str("http"),
+        }
+    }
+}
+
+/// A server with everything that a connection to it takes (RFC 9110 §4.3.1 calls it an origin).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ProxyAddress {
+pub struct Origin {
+    /// How the connection starts.
+    pub scheme: Scheme,
     /// A name or an address, without brackets.
     pub host: String,
-    /// Its TCP port; `None` leaves it to the settings.
+    /// Its TCP port.
+    pub port: u16,
+}
+
+impl Origin {
+    /// `host:port`, IPv6 in brackets.
+    pub fn authority(&self) -> String {
+        authority(&self.host, self.port)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority())
+    }
+}
+
+/// The address of an HTTP server as it was written: a CONNECT proxy (a gateway, an older Host, any other proxy), a
+/// Host's API, or a gateway's admin address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProxyAddress {
+    /// How a connection to it starts.
+    pub scheme: Scheme,
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// Its TCP port; `None` leaves the choice to the settings.
     pub port: Option<u16>,
+}
+
+impl ProxyAddress {
+    /// The server at this address, on `port` when the address names none.
+    pub fn or_port(&self, port: u16) -> Origin {
+        Origin { scheme: self.scheme, host: self.host.clone(), port: self.port.unwrap_or(port) }
+    }
 }
 
 impl fmt::Display for ProxyAddress {
@@ -24,13 +83,13 @@ impl fmt::Display for ProxyAddress {
     }
 }
 
-/// Why a text is no proxy address.
+/// Why a text is no address of a server.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyAddressError {
     /// TLS to a proxy is not in this version.
     #[error("https:// proxies are not supported yet: name an http:// one, or a plain HOST[:PORT]")]
     Tls,
-    /// A scheme that no CONNECT proxy has.
+    /// Another scheme.
     #[error("`{0}://` is no scheme of a CONNECT proxy: use http://HOST[:PORT] or HOST[:PORT]")]
     Scheme(String),
     /// `user:password@` would stand in the process list for every user of the machine to read.
@@ -41,29 +100,38 @@ pub enum ProxyAddressError {
     Form,
 }
 
+impl FromStr for Scheme {
+    type Err = ProxyAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.to_ascii_lowercase().as_str() {
+            "http" => Ok(Self::Http),
+            "https" => Err(ProxyAddressError::Tls),
+            _ => Err(ProxyAddressError::Scheme(text.to_owned())),
+        }
+    }
+}
+
 impl FromStr for ProxyAddress {
     type Err = ProxyAddressError;
 
     /// Reads `HOST`, `HOST:PORT`, `[v6]:PORT`, a bare IPv6 address, or `http://` with any of them (port 80 when it
     /// names none, as for any URL of that scheme).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (rest, default_port) = match text.split_once("://") {
-            None => (text, None),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
-                (rest.strip_suffix('/').unwrap_or(rest), Some(80))
-            }
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => return Err(ProxyAddressError::Tls),
-            Some((scheme, _)) => return Err(ProxyAddressError::Scheme(scheme.to_owned())),
+        let (scheme, rest) = match text.split_once("://") {
+            None => (None, text),
+            Some((scheme, rest)) => (Some(scheme.parse::<Scheme>()?), rest.strip_suffix('/').unwrap_or(rest)),
         };
         if rest.contains('@') {
             return Err(ProxyAddressError::Credentials);
         }
         let (host, port) = split_host_port(rest).ok_or(ProxyAddressError::Form)?;
-        Ok(Self { host: host.to_owned(), port: port.or(default_port) })
+        let port = port.or(scheme.map(Scheme::default_port));
+        Ok(Self { scheme: scheme.unwrap_or_default(), host: host.to_owned(), port })
     }
 }
 
-/// An address as somebody typed it, without what may hold a secret in a URL: user, password and query.
+/// An address as it was typed, without the parts of a URL that may hold a secret: user, password and query.
 pub fn without_credentials(address: &str) -> String {
     let start = address.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = address.split_at(start);
@@ -115,12 +183,12 @@ mod tests {
             ("http://gpu-head", "gpu-head", Some(80)),
             ("HTTP://gpu-head:3128/", "gpu-head", Some(3128)),
         ] {
-            assert_eq!(text.parse(), Ok(ProxyAddress { host: host.to_owned(), port }), "{text}");
+            assert_eq!(text.parse(), Ok(ProxyAddress { scheme: Scheme::Http, host: host.to_owned(), port }), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_proxy_address() {
+    fn other_texts_are_refused() {
         use ProxyAddressError as E;
         for (text, error) in [
             ("", E::Form),
@@ -133,6 +201,7 @@ mod tests {
             ("a/path", E::Form),
             ("$(id)", E::Form),
             ("https://a", E::Tls),
+            ("HTTPS://a", E::Tls),
             ("socks5://a", E::Scheme("socks5".to_owned())),
             ("http://user:pw@a", E::Credentials),
             ("user:pw@a", E::Credentials),

@@ -1,0 +1,200 @@
+//! The text of `--help`, from one table, in the shape and order of clap's: the other two programs have theirs from
+//! there.
+
+use crate::settings::{env_vars, process_environment};
+use crate::sys;
+use crate::terminal;
+
+/// Width where the output is no terminal and nothing names a width, as in clap.
+const DEFAULT_WIDTH: usize = 100;
+
+/// Indentation of a text that stands below its option, as in clap.
+const BELOW: usize = 10;
+
+/// An argument or an option.
+pub(super) struct Entry {
+    /// `-v`, or nothing.
+    pub(super) short: &'static str,
+    /// `--verbose`; nothing for an argument.
+    pub(super) long: &'static str,
+    /// `<PATH>`, or `[PORT]` when it may be left out, or nothing.
+    pub(super) value: &'static str,
+    /// What it does.
+    pub(super) text: &'static str,
+}
+
+pub(super) const ABOUT: &str = "Open an SSH tunnel to a KohakuRiver VPS, as the ProxyCommand of ssh";
+
+pub(super) const DETAILS: &str = "Takes an HTTP CONNECT tunnel through the Host's SSH proxy and pipes it to stdin and \
+                                  stdout, or hands ssh the socket. Works through any other HTTP CONNECT proxy as well.";
+
+const USAGE: &str = "kohakuriver-proxy [OPTIONS] <TARGET> [PORT]";
+
+pub(super) const ARGUMENTS: [Entry; 2] = [
+    argument(
+        "<TARGET>",
+        "Task id or name of the VPS, with or without `.kohakuriver`; any other host (a name with a dot, or an address) \
+         is sent to the proxy as it stands",
+    ),
+    argument("[PORT]", "TCP port to ask for; a VPS offers 22 only [default: 22]"),
+];
+
+pub(super) const OPTIONS: [Entry; 10] = [
+    option(
+        "--fdpass",
+        "",
+        "Hand ssh the connected socket and exit (for `ProxyUseFdpass yes`); bytes are piped instead where stdout is no \
+         UNIX socket or stdin is another one",
+    ),
+    option("--proxy", "<HOST[:PORT]>", "Connect through this proxy [default: the Host, port 8002]"),
+    option("--host-api", "<HOST[:PORT]>", "Look names up at this Host's API [default: the Host, port 8000]"),
+    option(
+        "--protocol",
+        "<PROTOCOL>",
+        "Speak this protocol with the proxy: auto (HTTP CONNECT, then the line protocol if an older Host answers), \
+         connect (HTTP CONNECT only) or request-tunnel (the older Hosts' line protocol only) [default: auto]",
+    ),
+    option("--connect-timeout", "<SECONDS>", "Give up when the VPS has not sent its first byte by then [default: 20]"),
+    option(
+        "--wait",
+        "[<SECONDS>]",
+        "Keep trying while the VPS is starting, for 300 seconds if no number is given; the tunnel that opens has \
+         --connect-timeout for its first byte all the same",
+    ),
+    option(
+        "--log-file",
+        "<PATH>",
+        "Append failures to this file; `%p` in it is the parent's process id [env: KOHAKURIVER_LOG_FILE]",
+    ),
+    Entry { short: "-v", long: "--verbose", value: "", text: "Print each step on stderr" },
+    Entry { short: "-h", long: "--help", value: "", text: "Print help" },
+    Entry { short: "-V", long: "--version", value: "", text: "Print version" },
+];
+
+pub(super) const AFTER: &str = "\
+Example, in ~/.ssh/config:
+  Host *.kohakuriver
+      User root
+      ProxyCommand kohakuriver-proxy --fdpass %h %p
+      ProxyUseFdpass yes
+      ServerAliveInterval 30
+
+Exit status:
+  0  the tunnel opened and ended normally
+  1  it did not
+  2  wrong usage";
+
+const fn argument(value: &'static str, text: &'static str) -> Entry {
+    Entry { short: "", long: "", value, text }
+}
+
+const fn option(long: &'static str, value: &'static str, text: &'static str) -> Entry {
+    Entry { short: "", long, value, text }
+}
+
+impl Entry {
+    /// The left column.
+    fn head(&self) -> String {
+        let Self { short, long, value, .. } = self;
+        match (short.is_empty(), long.is_empty()) {
+            (_, true) => (*value).to_owned(),
+            (true, _) => format!("    {long} {value}").trim_end().to_owned(),
+            (false, _) => format!("{short}, {long} {value}").trim_end().to_owned(),
+        }
+    }
+}
+
+/// The text of `--help` for this terminal.
+pub(super) fn text() -> String {
+    render(width())
+}
+
+/// The width of the terminal, else of `COLUMNS`.
+fn width() -> usize {
+    let columns = || process_environment(env_vars::COLUMNS)?.to_str()?.parse().ok();
+    let terminal = sys::terminal_size(std::io::stdout()).or_else(|| sys::terminal_size(std::io::stderr()));
+    terminal.map(|(width, _)| width).or_else(columns).unwrap_or(DEFAULT_WIDTH)
+}
+
+fn render(width: usize) -> String {
+    let paragraph = |text| wrapped(text, 0, 0, width);
+    let usage = format!("Usage: {USAGE}");
+    let (arguments, options) = (section("Arguments", &ARGUMENTS, width), section("Options", &OPTIONS, width));
+    format!("{}\n\n{}\n\n{usage}\n\n{arguments}\n{options}\n{AFTER}\n", paragraph(ABOUT), paragraph(DETAILS))
+}
+
+/// Texts stand beside their options, or below them on a narrow terminal.
+fn section(name: &str, entries: &[Entry], width: usize) -> String {
+    let heads: Vec<_> = entries.iter().map(Entry::head).collect();
+    let column = 4 + heads.iter().map(String::len).max().unwrap_or(0);
+    let is_narrow = column * 2 > width;
+    let mut section = format!("{name}:\n");
+    for (head, entry) in heads.iter().zip(entries) {
+        if is_narrow {
+            section += &format!("  {head}\n{:BELOW$}{}\n", "", wrapped(entry.text, BELOW, BELOW, width));
+        } else {
+            let text = wrapped(entry.text, column, column, width);
+            section += &format!("  {head:padded$}  {text}\n", padded = column - 4);
+        }
+    }
+    section
+}
+
+/// `text` in lines of at most `width` columns. The first line begins at column `at`, the others are indented.
+fn wrapped(text: &str, mut at: usize, indent: usize, width: usize) -> String {
+    let mut lines = String::new();
+    let mut is_first = true;
+    for word in text.split(' ') {
+        let length = terminal::columns(word);
+        if !is_first && at + 1 + length > width {
+            lines += &format!("\n{:indent$}", "");
+            at = indent;
+        } else if !is_first {
+            lines.push(' ');
+            at += 1;
+        }
+        lines += word;
+        at += length;
+        is_first = false;
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_width_holds_the_whole_text() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let wide = render(1000);
+        assert!(wide.contains("\n  -v, --verbose                    Print each step on stderr\n"), "{wide}");
+        for width in [40, 60, 69, 70, 80, 100, 200] {
+            let help = render(width);
+            assert_eq!(words(&help), words(&wide), "{width}");
+            let fixed = [AFTER, USAGE].concat();
+            for line in help.lines().filter(|line| !fixed.contains(line.trim_start_matches("Usage: "))) {
+                assert!(line.len() <= width, "{width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_stand_beside_their_options_or_below_them() {
+        let help = render(80);
+        let beside = "\n      --proxy <HOST[:PORT]>        Connect through this proxy [default: the\n                                   \
+                      Host, port 8002]\n";
+        assert!(help.contains(beside), "{help}");
+        let help = render(60);
+        let below = "\n      --proxy <HOST[:PORT]>\n          Connect through this proxy [default: the Host,\n          \
+                     port 8002]\n";
+        assert!(help.contains(below), "{help}");
+    }
+
+    #[test]
+    fn sections_come_in_clap_s_order() {
+        let help = render(80);
+        let at = |heading: &str| help.find(heading).unwrap_or_else(|| panic!("{heading}: {help}"));
+        assert!(at("\nUsage: ") < at("\nArguments:\n") && at("\nArguments:\n") < at("\nOptions:\n"), "{help}");
+    }
+}

@@ -1,0 +1,326 @@
+//! The reasons for which no tunnel is opened: the gateway sends them, in either protocol, and the programs explain
+//! them.
+//!
+//! The rows are those of the SSH proxy's contract. A gateway turns a [`Refusal`] into a status code, a `Proxy-Status`
+//! error type (RFC 9209 §2.3) and a body; for the line protocol into the sentence that Hosts have always sent. The
+//! helper reads that sentence back with [`Refusal::from_line`], so an older Host's answer gets the same words.
+
+mod rows;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::status::VpsStatus;
+use rows::{ROWS, Row};
+
+/// How long a VPS may refuse connections after its start before that counts as a fault.
+pub const BOOT_GRACE: Duration = Duration::from_secs(60);
+
+/// Seconds after which a client should try again, when waiting may help (`Retry-After`, RFC 9110 §10.2.3).
+pub const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// Why no tunnel is opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// What arrived is no request this proxy takes; the text says why.
+    BadRequest(String),
+    /// The Host wants a token and got none, or one it doesn't know.
+    TokenNeeded,
+    /// The Host knows the user, who may not see this VPS.
+    NotAllowed,
+    /// The Host knows the user, whose role may log in to no VPS at all. Holds the role.
+    RoleTooLow(String),
+    /// The gateway does not serve the client's address. Holds it.
+    AddressNotServed(String),
+    /// The gateway does not serve clients of the older line protocol.
+    LineNotServed,
+    /// A port other than 22.
+    PortNotOffered(u16),
+    /// No task of this id, or none of this name.
+    NotFound,
+    /// More than one VPS has this name; the text lists them.
+    Ambiguous(String),
+    /// The task is a command, not a VPS.
+    NotVps,
+    /// The VPS doesn't run, and waiting won't help.
+    Inactive(VpsStatus),
+    /// The VPS has no SSH port: it was created for terminals only.
+    NoSshPort,
+    /// The VPS is starting.
+    Starting(VpsStatus),
+    /// No Runner is assigned to the VPS.
+    NoRunner,
+    /// The VPS's Runner is offline, or unknown to the Host. Holds its name when that is known.
+    RunnerOffline(Option<String>),
+    /// The VPS's port refused the connection.
+    ConnectionRefused {
+        /// The Runner.
+        node: String,
+        /// Within [`BOOT_GRACE`] of the VPS's start.
+        booting: bool,
+    },
+    /// The VPS's port didn't answer in time.
+    ConnectionTimeout,
+    /// The Runner is registered with an address that is no URL. Holds its name.
+    RunnerAddress(String),
+    /// The Runner can't be reached at all (no route, no such name, an address that is not dialled); the text says why.
+    Unreachable(String),
+    /// The Host API is down or answers nonsense; the text says which.
+    HostApi(String),
+    /// A limit of the gateway is reached; the text says which.
+    Limit(String),
+}
+
+impl Refusal {
+    /// Every [`Refusal::reason`], with the [`Refusal::proxy_error`] that goes with it.
+    pub const REASONS: [(&'static str, &'static str); ROWS.len()] = {
+        let mut reasons = [("", ""); ROWS.len()];
+        let mut index = 0;
+        while index < ROWS.len() {
+            reasons[index] = (ROWS[index].reason, ROWS[index].error);
+            index += 1;
+        }
+        reasons
+    };
+
+    fn row(&self) -> &'static Row {
+        match self {
+            Self::BadRequest(_) => &rows::BAD_REQUEST,
+            Self::TokenNeeded => &rows::TOKEN_NEEDED,
+            Self::NotAllowed => &rows::NOT_ALLOWED,
+            Self::RoleTooLow(_) => &rows::ROLE_TOO_LOW,
+            Self::AddressNotServed(_) => &rows::ADDRESS_NOT_SERVED,
+            Self::LineNotServed => &rows::LINE_NOT_SERVED,
+            Self::PortNotOffered(_) => &rows::PORT_NOT_OFFERED,
+            Self::NotFound => &rows::NOT_FOUND,
+            Self::Ambiguous(_) => &rows::AMBIGUOUS,
+            Self::NotVps => &rows::NOT_VPS,
+            Self::Inactive(VpsStatus::Paused) => &rows::PAUSED,
+            Self::Inactive(VpsStatus::Failed) => &rows::FAILED,
+            Self::Inactive(VpsStatus::Lost) => &rows::LOST,
+            Self::Inactive(VpsStatus::Stopped) => &rows::STOPPED,
+            Self::Inactive(VpsStatus::Killed) => &rows::KILLED,
+            Self::Inactive(VpsStatus::KilledOom) => &rows::KILLED_OOM,
+            Self::Inactive(VpsStatus::Completed) => &rows::COMPLETED,
+            Self::Inactive(VpsStatus::Rejected) => &rows::REJECTED,
+            Self::Inactive(_) => &rows::INACTIVE,
+            Self::NoSshPort => &rows::NO_SSH_PORT,
+            Self::Starting(VpsStatus::PendingApproval) => &rows::PENDING_APPROVAL,
+            Self::Starting(_) => &rows::STARTING,
+            Self::NoRunner => &rows::NO_RUNNER,
+            Self::RunnerOffline(_) => &rows::RUNNER_OFFLINE,
+            Self::ConnectionRefused { booting: true, .. } => &rows::BOOTING,
+            Self::ConnectionRefused { .. } => &rows::CONNECTION_REFUSED,
+            Self::ConnectionTimeout => &rows::CONNECTION_TIMEOUT,
+            Self::RunnerAddress(_) => &rows::RUNNER_ADDRESS,
+            Self::Unreachable(_) => &rows::UNREACHABLE,
+            Self::HostApi(_) => &rows::HOST_API,
+            Self::Limit(_) => &rows::LIMIT,
+        }
+    }
+
+    /// The value that stands for `{}` in the texts of its row.
+    fn held(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::BadRequest(text) | Self::Ambiguous(text) | Self::Unreachable(text) => Some(text.into()),
+            Self::HostApi(text) | Self::Limit(text) => Some(text.into()),
+            Self::RoleTooLow(role) => Some(role.into()),
+            Self::AddressNotServed(address) => Some(address.into()),
+            Self::PortNotOffered(port) => Some(port.to_string().into()),
+            Self::Inactive(status) | Self::Starting(status) => Some(status.as_str().into()),
+            Self::RunnerOffline(node) => node.as_ref().map(Into::into),
+            Self::ConnectionRefused { node, .. } | Self::RunnerAddress(node) => Some(node.into()),
+            Self::TokenNeeded | Self::NotAllowed | Self::LineNotServed | Self::NotFound | Self::NotVps => None,
+            Self::NoSshPort | Self::NoRunner | Self::ConnectionTimeout => None,
+        }
+    }
+
+    /// `template` with its values in place; `None` when it is empty or needs a value that is not there.
+    fn fill(&self, template: &str, vps: &str) -> Option<String> {
+        let mut text = String::new();
+        let mut rest = template;
+        while let Some((before, behind)) = rest.split_once('{') {
+            let (name, behind) = behind.split_once('}')?;
+            text += before;
+            text += &if name == "vps" { vps.into() } else { self.held()? };
+            rest = behind;
+        }
+        (!template.is_empty()).then(|| text + rest)
+    }
+
+    /// The status code of the answer to a CONNECT.
+    pub fn http_status(&self) -> u16 {
+        self.row().status
+    }
+
+    /// The error type in `Proxy-Status` (RFC 9209 §2.3).
+    pub fn proxy_error(&self) -> &'static str {
+        self.row().error
+    }
+
+    /// The reason as one word, for metrics and audit lines.
+    pub fn reason(&self) -> &'static str {
+        self.row().reason
+    }
+
+    /// Seconds for `Retry-After`, where the same request may succeed soon.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.row().retry.then_some(RETRY_AFTER_SECONDS)
+    }
+
+    /// The VPS's state, when it is the reason.
+    pub fn vps_status(&self) -> Option<&VpsStatus> {
+        match self {
+            Self::Inactive(status) | Self::Starting(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// What is wrong, in one line; `vps` is the task id or the name that was asked for.
+    pub fn title(&self, vps: &str) -> String {
+        self.fill(self.row().title, vps).unwrap_or_default()
+    }
+
+    /// What else is known, in one line.
+    pub fn detail(&self) -> Option<String> {
+        self.fill(self.row().detail, "")
+    }
+
+    /// One step that helps, and never one that a Host would refuse.
+    pub fn hint(&self, vps: &str) -> Option<String> {
+        self.fill(self.row().hint, vps)
+    }
+
+    /// The sentence of the line protocol, without `ERROR ` and line feed, as Hosts have always sent it. `task` is the
+    /// task id with the digits that the client sent.
+    pub fn line(&self, task: &str) -> String {
+        self.fill(self.row().line, task).unwrap_or_default()
+    }
+
+    /// Reads the sentence of an older Host back. `None` for one that names no situation of its own, such as
+    /// `Internal server error.`
+    pub fn from_line(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let between = |start: &str, end: &str| {
+            let from = text.find(start)? + start.len();
+            let to = text[from..].find(end)? + from;
+            Some(&text[from..to])
+        };
+        if let Some(status) = between("is not active (status: ", ")") {
+            let status = VpsStatus::parse(status);
+            return Some(if status.is_starting() { Self::Starting(status) } else { Self::Inactive(status) });
+        }
+        if text.starts_with("Connection refused by VPS task ") {
+            let node = text.split_once(" on node ").map_or("", |(_, node)| node.trim_end_matches('.'));
+            return Some(Self::ConnectionRefused { node: node.to_owned(), booting: false });
+        }
+        Some(match text {
+            t if t.starts_with("Task ") && t.ends_with(" not found.") => Self::NotFound,
+            t if t.ends_with(" is not a VPS task.") => Self::NotVps,
+            t if t.ends_with(" has no SSH port assigned.") => Self::NoSshPort,
+            t if t.ends_with(" has no assigned node.") => Self::NoRunner,
+            t if t.starts_with("Assigned node for ") && t.ends_with(" is not online.") => Self::RunnerOffline(None),
+            t if t.starts_with("Timeout connecting to Runner ") => Self::ConnectionTimeout,
+            t if t.starts_with("Failed to connect to Runner ") => Self::Unreachable(t.to_owned()),
+            t if t.starts_with("Error parsing runner URL for node ") => {
+                Self::RunnerAddress(t["Error parsing runner URL for node ".len()..].trim_end_matches('.').to_owned())
+            }
+            t if t.contains(" needs a login: ") => Self::TokenNeeded,
+            t if t.starts_with("This gateway takes no REQUEST_TUNNEL:") => Self::LineNotServed,
+            t if t == rows::LIMIT.line => Self::Limit("it said no more than that".to_owned()),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_status_table() {
+        use Refusal as R;
+        let retry = Some(RETRY_AFTER_SECONDS);
+        for (refusal, status, error, retry_after) in [
+            (R::BadRequest("x".into()), 400, "http_request_error", None),
+            (R::TokenNeeded, 407, "http_request_denied", None),
+            (R::NotAllowed, 403, "http_request_denied", None),
+            (R::PortNotOffered(80), 403, "http_request_denied", None),
+            (R::RoleTooLow("viewer".into()), 403, "http_request_denied", None),
+            (R::AddressNotServed("10.0.0.1".into()), 403, "http_request_denied", None),
+            (R::LineNotServed, 403, "http_request_denied", None),
+            (R::NotFound, 404, "destination_not_found", None),
+            (R::NotVps, 404, "destination_not_found", None),
+            (R::Ambiguous("a, b".into()), 409, "destination_unavailable", None),
+            (R::Inactive(VpsStatus::Paused), 409, "destination_unavailable", None),
+            (R::NoSshPort, 409, "destination_unavailable", None),
+            (R::Starting(VpsStatus::Pending), 503, "destination_unavailable", retry),
+            (R::NoRunner, 503, "destination_unavailable", None),
+            (R::RunnerOffline(None), 503, "destination_unavailable", None),
+            (R::ConnectionRefused { node: "n".into(), booting: false }, 502, "connection_refused", None),
+            (R::ConnectionRefused { node: "n".into(), booting: true }, 503, "connection_refused", retry),
+            (R::RunnerAddress("n".into()), 502, "destination_ip_unroutable", None),
+            (R::Unreachable("no route".into()), 502, "destination_ip_unroutable", None),
+            (R::ConnectionTimeout, 504, "connection_timeout", None),
+            (R::HostApi("down".into()), 502, "proxy_internal_response", None),
+            (R::Limit("full".into()), 503, "connection_limit_reached", retry),
+        ] {
+            assert_eq!(refusal.http_status(), status, "{refusal:?}");
+            assert_eq!(refusal.proxy_error(), error, "{refusal:?}");
+            assert_eq!(refusal.retry_after(), retry_after, "{refusal:?}");
+            assert!(R::REASONS.contains(&(refusal.reason(), error)), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn every_reason_has_one_row() {
+        let reasons: std::collections::HashSet<_> = Refusal::REASONS.iter().map(|(reason, _)| reason).collect();
+        assert_eq!(reasons.len(), Refusal::REASONS.len());
+    }
+
+    #[test]
+    fn texts_have_their_values() {
+        use Refusal as R;
+        let refused = R::ConnectionRefused { node: "n{vps}{}".into(), booting: false };
+        assert_eq!(refused.line("{}"), "Connection refused by VPS task {} on node n{vps}{}.");
+        assert_eq!(R::PortNotOffered(80).title("42"), "VPS 42 offers port 22 only, not port 80");
+        assert_eq!(R::Inactive(VpsStatus::Other("odd".into())).title("42"), "VPS 42 does not run (status: odd)");
+        assert_eq!(R::RunnerOffline(None).detail(), None);
+        assert!(R::RunnerOffline(Some("n".into())).detail().unwrap().contains("from Runner n lately"));
+        assert_eq!((R::NotFound.detail(), R::Unreachable("x".into()).hint("42")), (None, None));
+        assert_eq!(R::Ambiguous("a, b".into()).line("42"), "Internal server error.");
+    }
+
+    #[test]
+    fn a_sentence_of_the_line_protocol_reads_back() {
+        use Refusal as R;
+        for refusal in [
+            R::NotFound,
+            R::NotVps,
+            R::Inactive(VpsStatus::KilledOom),
+            R::Starting(VpsStatus::Assigning),
+            R::NoSshPort,
+            R::NoRunner,
+            R::RunnerOffline(None),
+            R::ConnectionRefused { node: "node-1.lab".into(), booting: false },
+            R::ConnectionTimeout,
+            R::RunnerAddress("node-1".into()),
+            R::TokenNeeded,
+            R::LineNotServed,
+            R::Limit("it said no more than that".into()),
+        ] {
+            assert_eq!(R::from_line(&refusal.line("42")), Some(refusal.clone()), "{refusal:?}");
+        }
+        for text in ["Internal server error.", "Invalid request format.", "Error processing request.", ""] {
+            assert_eq!(R::from_line(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_hint_names_a_restart_that_a_host_refuses() {
+        for status in [VpsStatus::Stopped, VpsStatus::Killed, VpsStatus::KilledOom, VpsStatus::Lost] {
+            let hint = Refusal::Inactive(status).hint("42").unwrap();
+            assert!(!hint.contains("vps restart"), "{hint}");
+        }
+    }
+}

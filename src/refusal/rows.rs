@@ -1,0 +1,305 @@
+//! The table of refusals: for each situation everything that is said about it.
+
+/// One situation. In its texts `{vps}` stands for the VPS as it was named, and `{}` for the value that the refusal
+/// holds.
+pub(super) struct Row {
+    /// One word, for metrics and audit lines.
+    pub(super) reason: &'static str,
+    /// The status code of the answer to a CONNECT.
+    pub(super) status: u16,
+    /// The error type in `Proxy-Status` (RFC 9209 §2.3).
+    pub(super) error: &'static str,
+    /// The same request may succeed soon.
+    pub(super) retry: bool,
+    /// What is wrong.
+    pub(super) title: &'static str,
+    /// What else is known. Left out when it is empty, or when it needs a value that the refusal does not hold.
+    pub(super) detail: &'static str,
+    /// One step that helps, if there is one; never one that a Host would refuse.
+    pub(super) hint: &'static str,
+    /// The sentence of the line protocol.
+    pub(super) line: &'static str,
+}
+
+/// One row for each [`Row::reason`].
+pub(super) const ROWS: [&Row; 21] = [
+    &BAD_REQUEST,
+    &TOKEN_NEEDED,
+    &NOT_ALLOWED,
+    &ROLE_TOO_LOW,
+    &ADDRESS_NOT_SERVED,
+    &LINE_NOT_SERVED,
+    &PORT_NOT_OFFERED,
+    &NOT_FOUND,
+    &AMBIGUOUS,
+    &NOT_VPS,
+    &INACTIVE,
+    &NO_SSH_PORT,
+    &STARTING,
+    &NO_RUNNER,
+    &RUNNER_OFFLINE,
+    &CONNECTION_REFUSED,
+    &CONNECTION_TIMEOUT,
+    &RUNNER_ADDRESS,
+    &UNREACHABLE,
+    &HOST_API,
+    &LIMIT,
+];
+
+const DENIED: &str = "http_request_denied";
+const NOT_THERE: &str = "destination_not_found";
+const UNAVAILABLE: &str = "destination_unavailable";
+const UNROUTABLE: &str = "destination_ip_unroutable";
+
+const INTERNAL_ERROR: &str = "Internal server error.";
+const NEEDS_A_LOGIN: &str = "Task {vps} needs a login: connect with kohakuriver-proxy.";
+const SEE_THE_RUNNERS: &str = "see which Runners are online with `kohakuriver node list`";
+const SEE_THE_STATUS: &str = "see how it is with `kohakuriver vps status {vps}`";
+const TRY_AGAIN: &str = "try again in a moment; `kohakuriver vps status {vps}` shows how far it is";
+
+pub(super) const BAD_REQUEST: Row = Row {
+    reason: "bad-request",
+    status: 400,
+    error: "http_request_error",
+    retry: false,
+    title: "the request is not one that an SSH proxy takes",
+    detail: "{}",
+    hint: "",
+    line: "Invalid request format.",
+};
+
+pub(super) const TOKEN_NEEDED: Row = Row {
+    reason: "token-needed",
+    status: 407,
+    error: DENIED,
+    retry: false,
+    title: "VPS {vps} needs a login",
+    detail: "the Host wants a token, and got none or one it does not know",
+    hint: "log in with `kohakuriver auth login`",
+    line: NEEDS_A_LOGIN,
+};
+
+pub(super) const NOT_ALLOWED: Row = Row {
+    reason: "not-allowed",
+    status: 403,
+    error: DENIED,
+    retry: false,
+    title: "VPS {vps} is not yours to reach",
+    detail: "the Host shows a VPS to its owner, its assignees and operators only",
+    hint: "ask its owner or an operator to assign it to you; `kohakuriver auth status` shows who you are",
+    line: NEEDS_A_LOGIN,
+};
+
+pub(super) const ROLE_TOO_LOW: Row = Row {
+    reason: "role-too-low",
+    detail: "the role `{}` may look at VPSes, but log in to none",
+    hint: "ask an admin to make you a user; `kohakuriver auth status` shows who you are",
+    ..NOT_ALLOWED
+};
+
+pub(super) const ADDRESS_NOT_SERVED: Row = Row {
+    reason: "address-not-served",
+    status: 403,
+    error: DENIED,
+    retry: false,
+    title: "the gateway does not serve your address",
+    detail: "{} is outside the networks it is meant for",
+    hint: "connect from inside its networks, or ask its admin to allow yours",
+    line: "This gateway does not serve {}.",
+};
+
+pub(super) const LINE_NOT_SERVED: Row = Row {
+    reason: "line-not-served",
+    status: 403,
+    error: DENIED,
+    retry: false,
+    title: "the gateway does not take the older line protocol",
+    detail: "a line that asks for a tunnel carries no token",
+    hint: "leave `--protocol` out: then HTTP CONNECT is used, with your token",
+    line: "This gateway takes no REQUEST_TUNNEL: connect with kohakuriver-proxy.",
+};
+
+pub(super) const PORT_NOT_OFFERED: Row = Row {
+    reason: "port-not-offered",
+    status: 403,
+    error: DENIED,
+    retry: false,
+    title: "VPS {vps} offers port 22 only, not port {}",
+    detail: "",
+    hint: "leave the port out; to reach another port of the VPS, forward it: `kohakuriver vps connect {vps} -- -L \
+           8888:localhost:8888`",
+    line: INTERNAL_ERROR,
+};
+
+pub(super) const NOT_FOUND: Row = Row {
+    reason: "not-found",
+    status: 404,
+    error: NOT_THERE,
+    retry: false,
+    title: "there is no VPS {vps}",
+    detail: "",
+    hint: "see which there are with `kohakuriver vps list --all`",
+    line: "Task {vps} not found.",
+};
+
+pub(super) const AMBIGUOUS: Row = Row {
+    reason: "ambiguous",
+    status: 409,
+    error: UNAVAILABLE,
+    retry: false,
+    title: "more than one VPS is called {vps}",
+    detail: "they are: {}",
+    hint: "use the task id",
+    line: INTERNAL_ERROR,
+};
+
+pub(super) const NOT_VPS: Row = Row {
+    reason: "not-vps",
+    status: 404,
+    error: NOT_THERE,
+    retry: false,
+    title: "task {vps} is a command task, not a VPS",
+    detail: "",
+    hint: "only a VPS takes SSH; see which there are with `kohakuriver vps list`",
+    line: "Task {vps} is not a VPS task.",
+};
+
+/// A state that has no words of its own.
+pub(super) const INACTIVE: Row = Row {
+    reason: "inactive",
+    status: 409,
+    error: UNAVAILABLE,
+    retry: false,
+    title: "VPS {vps} does not run (status: {})",
+    detail: "",
+    hint: "a Host can't start it again; make a new one with `kohakuriver vps create`",
+    line: "VPS task {vps} is not active (status: {}).",
+};
+
+pub(super) const PAUSED: Row =
+    Row { title: "VPS {vps} is paused", hint: "resume it with `kohakuriver vps resume {vps}`", ..INACTIVE };
+pub(super) const FAILED: Row =
+    Row { title: "VPS {vps} has failed", hint: "restart it with `kohakuriver vps restart {vps}`", ..INACTIVE };
+pub(super) const LOST: Row = Row {
+    title: "VPS {vps} is lost",
+    hint: "its Runner went silent; it comes back with its Runner: see `kohakuriver node list`",
+    ..INACTIVE
+};
+pub(super) const STOPPED: Row = Row { title: "VPS {vps} is stopped", ..INACTIVE };
+pub(super) const KILLED: Row = Row { title: "VPS {vps} was killed", ..INACTIVE };
+pub(super) const KILLED_OOM: Row = Row { title: "VPS {vps} ran out of memory and was killed", ..INACTIVE };
+pub(super) const COMPLETED: Row = Row { title: "VPS {vps} has ended", ..INACTIVE };
+pub(super) const REJECTED: Row = Row { title: "VPS {vps} was rejected", ..INACTIVE };
+
+pub(super) const NO_SSH_PORT: Row = Row {
+    reason: "no-ssh-port",
+    status: 409,
+    error: UNAVAILABLE,
+    retry: false,
+    title: "VPS {vps} has no SSH: it was created for terminals only",
+    detail: "",
+    hint: "make a new one with a key: `kohakuriver vps create --gen-ssh-key`",
+    line: "VPS task {vps} has no SSH port assigned.",
+};
+
+pub(super) const STARTING: Row = Row {
+    reason: "starting",
+    status: 503,
+    error: UNAVAILABLE,
+    retry: true,
+    title: "VPS {vps} is starting (status: {})",
+    detail: "",
+    hint: TRY_AGAIN,
+    line: INACTIVE.line,
+};
+
+pub(super) const PENDING_APPROVAL: Row =
+    Row { title: "VPS {vps} awaits approval", hint: "ask an operator to approve it", ..STARTING };
+
+pub(super) const NO_RUNNER: Row = Row {
+    reason: "no-runner",
+    status: 503,
+    error: UNAVAILABLE,
+    retry: false,
+    title: "VPS {vps} has no Runner",
+    detail: "",
+    hint: SEE_THE_RUNNERS,
+    line: "VPS task {vps} has no assigned node.",
+};
+
+pub(super) const RUNNER_OFFLINE: Row = Row {
+    reason: "runner-offline",
+    status: 503,
+    error: UNAVAILABLE,
+    retry: false,
+    title: "the Runner of VPS {vps} is offline",
+    detail: "the Host has not heard from Runner {} lately",
+    hint: SEE_THE_RUNNERS,
+    line: "Assigned node for VPS task {vps} is not online.",
+};
+
+pub(super) const CONNECTION_REFUSED: Row = Row {
+    reason: "connection-refused",
+    status: 502,
+    error: "connection_refused",
+    retry: false,
+    title: "VPS {vps} refuses SSH connections",
+    detail: "nothing listens on its SSH port on Runner {}",
+    hint: SEE_THE_STATUS,
+    line: "Connection refused by VPS task {vps} on node {}.",
+};
+
+pub(super) const BOOTING: Row = Row {
+    status: 503,
+    retry: true,
+    title: "VPS {vps} is starting: its sshd does not listen yet",
+    hint: TRY_AGAIN,
+    ..CONNECTION_REFUSED
+};
+
+pub(super) const CONNECTION_TIMEOUT: Row = Row {
+    reason: "connection-timeout",
+    status: 504,
+    error: "connection_timeout",
+    retry: false,
+    title: "VPS {vps} does not answer on its SSH port",
+    detail: "",
+    hint: SEE_THE_STATUS,
+    line: "Timeout connecting to Runner for task {vps}.",
+};
+
+pub(super) const RUNNER_ADDRESS: Row = Row {
+    reason: "runner-address",
+    status: 502,
+    error: UNROUTABLE,
+    retry: false,
+    title: "the Runner of VPS {vps} can't be reached",
+    detail: "Runner {} is registered with an address that is no URL",
+    hint: "see the addresses of the Runners with `kohakuriver node list --json`",
+    line: "Error parsing runner URL for node {}.",
+};
+
+pub(super) const UNREACHABLE: Row =
+    Row { reason: "unreachable", detail: "{}", hint: "", line: INTERNAL_ERROR, ..RUNNER_ADDRESS };
+
+pub(super) const HOST_API: Row = Row {
+    reason: "host-api",
+    status: 502,
+    error: "proxy_internal_response",
+    retry: false,
+    title: "the Host API gives no usable answer",
+    detail: "{}",
+    hint: "see whether the Host runs: `systemctl status kohakuriver-host` there",
+    line: INTERNAL_ERROR,
+};
+
+pub(super) const LIMIT: Row = Row {
+    reason: "limit",
+    status: 503,
+    error: "connection_limit_reached",
+    retry: true,
+    title: "the gateway is at its limit",
+    detail: "{}",
+    hint: "try again in a moment",
+    line: "Too many connections. Try again in a moment.",
+};

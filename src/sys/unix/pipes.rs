@@ -1,0 +1,58 @@
+//! Pipes, and splicing between a pipe and a socket.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Moves up to `length` bytes between a pipe and a socket inside the kernel, without waiting. `Ok(0)` is the end of
+/// `from`.
+///
+/// A splice that waits would hold the pipe's lock while it does, and so hang whoever has the pipe's other end.
+///
+/// # Errors
+/// Those of `splice(2)`; `Unsupported` where the system has none.
+#[cfg(target_os = "linux")]
+pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
+    use rustix::pipe::SpliceFlags;
+    Ok(rustix::pipe::splice(from, None, to, None, length, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
+}
+
+/// Elsewhere there is no splice; its callers copy.
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn splice(_from: BorrowedFd<'_>, _to: BorrowedFd<'_>, _length: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether an error of [`splice`] says that these descriptors can't be spliced (a sandbox, a stacked file system), and
+/// not that a peer is gone.
+pub fn cannot_splice(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
+}
+
+/// A pipe to splice through, its reading end first.
+///
+/// # Errors
+/// Those of `pipe2(2)`; `Unsupported` where the system has no splice.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    #[cfg(target_os = "linux")]
+    return Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?);
+    #[cfg(not(target_os = "linux"))]
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Asks for a larger pipe, and is content without: a normal user's pipes have a limit in all. How large it is now, in
+/// bytes; 0 where that can't be told.
+pub fn enlarge_pipe(pipe: BorrowedFd<'_>, size: usize) -> usize {
+    #[cfg(target_os = "linux")]
+    {
+        let current = rustix::pipe::fcntl_getpipe_size(pipe).unwrap_or(0);
+        if current >= size { current } else { rustix::pipe::fcntl_setpipe_size(pipe, size).unwrap_or(current) }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (pipe, size);
+        0
+    }
+}

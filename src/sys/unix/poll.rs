@@ -1,0 +1,60 @@
+//! Waiting for descriptors.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+use rustix::event::Timespec;
+pub use rustix::event::{PollFd, PollFlags};
+
+/// Waits until one of `entries` is ready or `deadline` has passed (`None` waits for ever). Whether it was the former.
+///
+/// # Errors
+/// Those of `poll(2)`; a signal's interruption is not one.
+pub fn poll(entries: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<bool> {
+    loop {
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timespec = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match rustix::event::poll(entries, timespec.as_ref()) {
+            Ok(0) if timeout.is_none_or(|timeout| !timeout.is_zero()) => {}
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// An entry for [`poll`]. With no flags it reports errors and hang-ups alone.
+pub fn entry(fd: BorrowedFd<'_>, flags: PollFlags) -> PollFd<'_> {
+    PollFd::from_borrowed_fd(fd, flags)
+}
+
+/// Whether whoever held the other end of `fd` is gone, as [`poll`] reported it.
+pub fn is_gone(entry: &PollFd<'_>) -> bool {
+    entry.revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL)
+}
+
+/// Two sockets that are connected to each other. A poll of one of them wakes up when the other one is closed.
+///
+/// # Errors
+/// Those of `socketpair(2)`.
+pub fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (one, other) = UnixStream::pair()?;
+    Ok((one.into(), other.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    #[test]
+    fn poll_returns_at_its_deadline_and_no_sooner() {
+        let (quiet, _peer) = UnixStream::pair().unwrap();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        assert!(!poll(&mut [entry(quiet.as_fd(), PollFlags::IN)], Some(deadline)).unwrap());
+        assert!(Instant::now() >= deadline);
+    }
+}

@@ -1,0 +1,20 @@
+//! This process, its machine and its terminal.
+
+use std::os::fd::AsFd;
+
+/// The id of the process that started this one; `0` when that process has ended or can't be seen.
+pub fn parent_id() -> u32 {
+    rustix::process::getppid().map_or(0, |id| id.as_raw_pid().unsigned_abs())
+}
+
+/// The name of this machine.
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Columns and lines of a terminal; `None` for anything else, and for a terminal that doesn't know its size.
+pub fn terminal_size(terminal: impl AsFd) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
+}

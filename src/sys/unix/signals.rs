@@ -1,0 +1,54 @@
+//! Signals that ask this program to end, as a descriptor to poll.
+
+use std::cell::OnceCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
+use super::IgnoredSignals;
+
+/// A hangup, Ctrl-C, Ctrl-\ and the default of kill(1).
+const END: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+
+/// The signals that ask for the end. Each of them ends the process at once until [`EndSignals::catch`] is called.
+#[derive(Default)]
+pub struct EndSignals(OnceCell<Caught>);
+
+/// The two ends of the socket pair that the signal handlers write to.
+struct Caught {
+    reader: UnixStream,
+    /// Kept open even if no handler has a copy: the end of the stream would look like a signal.
+    _writer: UnixStream,
+}
+
+impl EndSignals {
+    /// Catches the signals from now on, for the rest of the process: the caller must poll [`EndSignals::caught`] in
+    /// every wait. A signal that is ignored, as under nohup(1), stays ignored.
+    ///
+    /// # Errors
+    /// Those of `socketpair(2)`, `sigprocmask(2)` and `sigaction(2)`.
+    pub fn catch(&self) -> io::Result<()> {
+        if self.0.get().is_some() {
+            return Ok(());
+        }
+        let (reader, writer) = UnixStream::pair()?;
+        let ignored = IgnoredSignals::now();
+        let heeded = || END.into_iter().filter(|&signal| !ignored.contains(signal as i32));
+        // `register` first installs a handler and then tells it where to write: a signal in between would be lost.
+        let before = SigSet::from_iter(heeded()).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let registered = heeded().try_for_each(|signal| {
+            signal_hook::low_level::pipe::register(signal as i32, writer.try_clone()?).map(drop)
+        });
+        before.thread_set_mask()?;
+        registered?;
+        self.0.get_or_init(|| Caught { reader, _writer: writer });
+        Ok(())
+    }
+
+    /// Readable once one of the signals came; `None` before [`EndSignals::catch`].
+    pub fn caught(&self) -> Option<BorrowedFd<'_>> {
+        self.0.get().map(|caught| caught.reader.as_fd())
+    }
+}

@@ -1,0 +1,162 @@
+//! TCP sockets: how they are made and tuned, and what is read and written without waiting.
+
+use std::io;
+#[cfg(feature = "gateway")]
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+#[cfg(feature = "gateway")]
+use rustix::io::Errno;
+#[cfg(target_os = "linux")]
+use rustix::net::SocketFlags;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, sockopt};
+
+/// Idle time before the first keepalive probe.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Time between keepalive probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Unanswered probes until a peer counts as dead: with the two times above, two minutes.
+const KEEPALIVE_PROBES: u32 = 4;
+/// How long sent bytes may stay unacknowledged until a peer counts as dead (TCP_USER_TIMEOUT, RFC 5482).
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// No SIGPIPE for a write that nobody reads. Where that is no flag of `send(2)`, it is left to Rust's runtime, which
+/// ignores the signal from the start of a program.
+#[cfg(target_os = "linux")]
+pub(super) const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(not(target_os = "linux"))]
+pub(super) const NO_SIGNAL: SendFlags = SendFlags::empty();
+
+/// What every socket of ours is from the start: it never waits, and no child inherits it.
+#[cfg(target_os = "linux")]
+const SOCKET_FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+/// Elsewhere that takes steps of their own.
+#[cfg(not(target_os = "linux"))]
+fn flagged(socket: OwnedFd) -> io::Result<OwnedFd> {
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
+}
+
+/// A new TCP socket that never waits.
+///
+/// # Errors
+/// Those of `socket(2)`.
+pub(super) fn tcp_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    return Ok(rustix::net::socket_with(family, SocketType::STREAM, SOCKET_FLAGS, None)?);
+    #[cfg(not(target_os = "linux"))]
+    flagged(rustix::net::socket(family, SocketType::STREAM, None)?)
+}
+
+/// Takes a TCP connection from the queue of `listener`, as a socket that never waits.
+///
+/// # Errors
+/// Those of `accept(2)`.
+#[cfg(feature = "gateway")]
+pub fn accept(listener: impl AsFd) -> io::Result<(TcpStream, SocketAddr)> {
+    #[cfg(target_os = "linux")]
+    let (socket, from) = rustix::net::acceptfrom_with(listener, SOCKET_FLAGS)?;
+    #[cfg(not(target_os = "linux"))]
+    let (socket, from) = rustix::net::acceptfrom(listener)?;
+    #[cfg(not(target_os = "linux"))]
+    let socket = flagged(socket)?;
+    // Some systems give no address for a connection that has ended already.
+    let from = from.ok_or(Errno::CONNABORTED)?.try_into()?;
+    Ok((socket.into(), from))
+}
+
+/// Whether a socket listens.
+///
+/// # Errors
+/// Those of `getsockopt(2)` and `getpeername(2)`.
+#[cfg(feature = "gateway")]
+pub fn is_listening(socket: impl AsFd) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    return Ok(sockopt::socket_acceptconn(socket)?);
+    // Elsewhere not every system tells, so a socket without a peer passes for one.
+    #[cfg(not(target_os = "linux"))]
+    match rustix::net::getpeername(socket) {
+        Ok(_) => Ok(false),
+        Err(Errno::NOTCONN) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lets an IPv6 socket serve IPv4 clients as well, whatever the system's own default is.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+#[cfg(feature = "gateway")]
+pub fn serve_both_families(socket: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_ipv6_v6only(socket, false)?)
+}
+
+/// Whether `error` says that this system has no IPv6.
+#[cfg(feature = "gateway")]
+pub fn is_without_ipv6(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// Readies a TCP socket for an interactive stream that must not outlive its peer: no Nagle delay, and a dead peer is
+/// noticed in about two minutes, idle or not.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub fn tune(socket: impl AsFd) -> io::Result<()> {
+    let socket = socket.as_fd();
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?;
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(socket, u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(())
+}
+
+/// Makes the end of a TCP connection a reset.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
+}
+
+/// Reads what has arrived on a socket without taking it, and without waiting.
+///
+/// # Errors
+/// Those of `recv(2)`.
+pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(socket, buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0)
+}
+
+/// Reads from a socket without waiting, whatever its flags.
+///
+/// # Errors
+/// Those of `recv(2)`.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
+}
+
+/// Writes to a socket without waiting, whatever its flags, and without a SIGPIPE.
+///
+/// # Errors
+/// Those of `send(2)`.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | NO_SIGNAL)?)
+}
+
+#[cfg(all(test, feature = "gateway"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_without_ipv6() {
+        assert!(is_without_ipv6(&Errno::AFNOSUPPORT.into()) && is_without_ipv6(&Errno::ADDRNOTAVAIL.into()));
+        assert!(!is_without_ipv6(&Errno::ADDRINUSE.into()));
+    }
+}
