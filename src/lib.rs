@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
-//!                  names  →  api, ssh  →  dial  →  relay, handshake
+//!                  names  →  api, ssh  →  dial  →  relay  →  carrier, handshake
 //!                       failure, refusal, status, target, secret, seconds, settings, sys, terminal, text, usage
 //! ```
 //!
@@ -25,6 +25,7 @@
 //! `cli` and `gateway`, both on by default, bring the programs of these names. Without them the helper builds alone.
 
 pub mod api;
+pub mod carrier;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod dial;
