@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
-//!                  names  →  api, ssh  →  dial  →  relay, handshake
+//!                  names  →  api, ssh  →  dial  →  relay  →  carrier, handshake
 //!                       cache, failure, refusal, status, target, secret, seconds, settings, sys, terminal, text, usage
 //! ```
 //!
@@ -26,6 +26,7 @@
 
 pub mod api;
 pub mod cache;
+pub mod carrier;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod dial;

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::api::Reach;
 use crate::failure::Failure;
 use crate::gateway::Terms;
-use crate::gateway::carry::relay::{First, Relays};
+use crate::gateway::carry::relay::{EarlyData, Relays};
 use crate::gateway::carry::session::{Ending, Sessions};
 use crate::gateway::decide::attempt::Attempt;
 use crate::gateway::decide::dial;
@@ -134,7 +134,7 @@ impl Gateway {
         // A tunnel lives long: it keeps what came behind the request, and not the room for it.
         bytes.shrink_to_fit();
         match client.into_std() {
-            Ok(client) => self.relays.carry(client, vps, First { up: bytes, down: yes }, session),
+            Ok(client) => self.relays.carry(client, vps, EarlyData { up: bytes, answer: yes }, session),
             Err(_) => session.close(Ending::Fault),
         }
     }

@@ -15,7 +15,6 @@ mod lookup;
 mod open;
 mod patience;
 
-use std::net::TcpStream;
 use std::time::Instant;
 
 pub use arguments::{Arguments, Asked, ProtocolChoice};
@@ -189,11 +188,12 @@ fn hand_over(
     Err(failure)
 }
 
-fn pipe(tunnel: Tunnel, watch: Watch<'_>, scene: &Scene, farewell: &mut Farewell) -> Result<(), Failure> {
-    let (stdin, socket): (_, &TcpStream) = (std::io::stdin(), &tunnel.socket);
-    let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, socket };
+fn pipe(mut tunnel: Tunnel, watch: Watch<'_>, scene: &Scene, farewell: &mut Farewell) -> Result<(), Failure> {
+    let stdin = std::io::stdin();
+    let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, carrier: &mut tunnel.socket };
     let rules = Rules { first_byte_by: watch.deadline, signal: watch.signal, server_passes_end_on: !tunnel.is_line };
-    let result = match relay::run(ends, rules).unwrap_or_else(End::Broken) {
+    let early = std::mem::take(&mut tunnel.early);
+    let result = match relay::run(ends, rules, early).unwrap_or_else(End::Broken) {
         End::ServerClosed => return Ok(()),
         End::ServerClosedMute => return Err(scene.closed_mute()),
         End::ReaderGone | End::Signal => Ok(()),

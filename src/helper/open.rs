@@ -1,4 +1,4 @@
-//! From a proxy's address to an open tunnel: dial, handshake, and the older Hosts' protocol when that is what answers.
+//! From a proxy's address to an open tunnel: dial, handshake, and the line protocol when an older Host answers.
 
 use std::io;
 use std::net::TcpStream;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::arguments::ProtocolChoice;
 use super::farewell::Farewell;
 use super::journal::Journal;
+use crate::carrier::Carrier;
 use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::connect::{self, Refused};
 use crate::handshake::problem::{self, Explanation};
@@ -15,13 +16,13 @@ use crate::secret::Token;
 use crate::sys::{self, AsFd, EndSignals, PollFlags};
 use crate::target::{TaskId, authority};
 
-/// How long the rest of a refusal's body is waited for.
-const BODY_PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait for the rest of a refusal's body.
+const BODY_LIMIT: Duration = Duration::from_secs(2);
 
-/// Most bytes looked at in one go.
+/// Most bytes read at once.
 const CHUNK: usize = 4096;
 
-/// What to open, and through whom.
+/// What to open, and through which proxy.
 pub(super) struct Order<'a> {
     /// The proxy's host.
     pub(super) proxy_host: &'a str,
@@ -29,20 +30,22 @@ pub(super) struct Order<'a> {
     pub(super) proxy_port: u16,
     /// The target in authority-form.
     pub(super) authority: String,
-    /// The task id, when the target is a VPS; the line protocol can't name anything else.
+    /// The task id, when the target is a VPS. The line protocol can't name anything else.
     pub(super) task: Option<TaskId>,
-    /// The token, for VPS targets alone.
+    /// The token, for VPS targets only.
     pub(super) token: Option<&'a Token>,
     /// Which protocol to speak.
     pub(super) protocol: ProtocolChoice,
-    /// Caught as soon as the line protocol is spoken: leaving it takes a farewell.
+    /// Caught as soon as the line protocol is spoken: such a tunnel needs a farewell.
     pub(super) signals: &'a EndSignals,
 }
 
-/// An open tunnel: the next byte on the socket is the stream's first.
+/// An open tunnel.
 pub(super) struct Tunnel {
-    /// In non-blocking mode, tuned.
+    /// In non-blocking mode, tuned. The first byte of the stream is still in it.
     pub(super) socket: TcpStream,
+    /// The first bytes of the stream that were read with the answer: none, where they can be left in the socket.
+    pub(super) early: Vec<u8>,
     /// Whether it was opened in the line protocol, so most likely goes through an older Host.
     pub(super) is_line: bool,
 }
@@ -53,7 +56,7 @@ pub(super) enum OpenError {
     /// The proxy can't be reached.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// The wait for an answer was cut short.
+    /// The wait for an answer was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// The connection broke before the answer was complete.
@@ -80,13 +83,13 @@ pub(super) enum OpenError {
     /// An sshd listens there.
     #[error("an SSH server answered: `{0}`")]
     Ssh(String),
-    /// Something listens there that is no proxy of either kind.
+    /// The server there is no proxy of either kind.
     #[error("its answer is no HTTP{}", quoted(.0))]
     NotHttp(String),
-    /// Something listens there that wants TLS first.
+    /// The server there wants TLS first.
     #[error("it speaks TLS, as an HTTPS server does")]
     Tls,
-    /// Something listens there that doesn't speak the line protocol.
+    /// The server there doesn't speak the line protocol.
     #[error("its answer is not that of a Host{}", quoted(.0))]
     NotLine(String),
     /// HTTP that can't be read.
@@ -97,7 +100,7 @@ pub(super) enum OpenError {
 /// Opens the tunnel.
 ///
 /// # Errors
-/// When no tunnel was opened; the connection is closed then, or kept for the `farewell` that is owed.
+/// When no tunnel was opened. The connection is closed then, or kept for the `farewell`.
 pub(super) fn open(
     order: &Order<'_>,
     watch: Watch<'_>,
@@ -106,7 +109,7 @@ pub(super) fn open(
 ) -> Result<Tunnel, OpenError> {
     if order.protocol != ProtocolChoice::RequestTunnel {
         match open_with_connect(order, watch, journal) {
-            // Only this answer means an older Host. A time-out, a bare close or an HTTP error must not bring a second
+            // Only this answer means an older Host. A timeout, a bare close or an HTTP error must not lead to a second
             // session on the VPS.
             Err(OpenError::OlderHost(_)) if order.protocol == ProtocolChoice::Auto && order.task.is_some() => {
                 journal.step("an older Host answers: asking again in its line protocol");
@@ -118,12 +121,13 @@ pub(super) fn open(
 }
 
 fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<Tunnel, OpenError> {
-    let socket = dial(order, watch, journal)?;
+    let mut socket = dial(order, watch, journal)?;
     let request = connect::request(&order.authority, order.token);
-    match exchange(&socket, &request, connect::read, watch)? {
-        connect::Answer::Established => Ok(Tunnel { socket, is_line: false }),
+    let (answer, early) = exchange(&mut socket, &request, connect::read, watch)?;
+    match answer {
+        connect::Answer::Established => Ok(Tunnel { socket, early, is_line: false }),
         connect::Answer::Refused(refused) => {
-            let body = read_body(&socket, &refused, watch);
+            let body = read_body(&mut socket, early, &refused, watch);
             let explanation = problem::explain(&refused, &body);
             Err(OpenError::Refused(Box::new(refused), Box::new(explanation)))
         }
@@ -146,8 +150,8 @@ fn open_with_line(
     };
     order.signals.catch().map_err(Interrupted::Wait)?;
     let watch = Watch { signal: order.signals.caught(), ..watch };
-    let socket = dial(order, watch, journal)?;
-    let answer = match exchange(&socket, &line::request(task), line::read, watch) {
+    let mut socket = dial(order, watch, journal)?;
+    let (answer, early) = match exchange(&mut socket, &line::request(task), line::read, watch) {
         Err(error @ OpenError::Interrupted(_)) => {
             // Its SUCCESS may be on the way.
             farewell.remember(socket);
@@ -156,7 +160,7 @@ fn open_with_line(
         answer => answer?,
     };
     match answer {
-        line::Answer::Success => Ok(Tunnel { socket, is_line: true }),
+        line::Answer::Success => Ok(Tunnel { socket, early, is_line: true }),
         line::Answer::Error(text) => Err(OpenError::LineRefused(text)),
         line::Answer::Ssh(banner) => Err(OpenError::Ssh(banner)),
         line::Answer::Tls => Err(OpenError::Tls),
@@ -174,46 +178,62 @@ fn dial(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<TcpStr
     Ok(socket)
 }
 
-/// Sends `request` and reads the answer, taking not one byte behind it off the socket: what has arrived is peeked at,
-/// and only what belongs to the answer is consumed.
+/// Sends `request` and reads the answer. Gives back the answer and the bytes behind it that had to be read with it.
+///
+/// From a bare socket no such byte is read: it is peeked at, and only the answer is taken. So ssh can be given the
+/// socket, with the whole stream in it.
 fn exchange<T>(
-    socket: &TcpStream,
+    carrier: &mut dyn Carrier,
     request: &[u8],
     read: fn(&[u8]) -> Step<T>,
     watch: Watch<'_>,
-) -> Result<T, OpenError> {
-    let from = socket.as_fd();
-    watch.send(from, request)?.map_err(OpenError::Broke)?;
+) -> Result<(T, Vec<u8>), OpenError> {
+    let mut rest = request;
+    while !rest.is_empty() {
+        let sent = until_done(carrier, PollFlags::OUT, watch, |carrier| carrier.send(rest))?;
+        rest = &rest[sent.map_err(OpenError::Broke)?..];
+    }
+    if let Some(socket) = carrier.bare_socket() {
+        // Nothing has arrived yet, most likely, so a first try would be one call more.
+        watch.wait_for(socket, PollFlags::IN)?;
+    }
     let mut answer = Vec::new();
     loop {
-        let taken = answer.len();
-        answer.resize(taken + CHUNK, 0);
-        // Nothing is there yet, most likely, so to ask first would be one call more.
-        watch.wait_for(from, PollFlags::IN)?;
-        let arrived = match watch.until_done(from, PollFlags::IN, || sys::peek(from, &mut answer[taken..]))? {
-            Ok(0) if taken == 0 => return Err(OpenError::ClosedEarly),
+        let seen = answer.len();
+        answer.resize(seen + CHUNK, 0);
+        let mut is_left = false;
+        let arrived = until_done(carrier, PollFlags::IN, watch, |carrier| match carrier.bare_socket() {
+            Some(socket) => {
+                is_left = true;
+                sys::peek(socket, &mut answer[seen..])
+            }
+            None => carrier.receive(&mut answer[seen..]),
+        })?;
+        let arrived = match arrived {
+            Ok(0) if seen == 0 => return Err(OpenError::ClosedEarly),
             Ok(0) => return Err(OpenError::CutOff),
             Ok(arrived) => arrived,
             Err(error) => return Err(OpenError::Broke(error)),
         };
-        answer.truncate(taken + arrived);
-        match read(&answer) {
-            Step::Incomplete => take(socket, arrived, watch)?,
-            Step::Done(value, eaten) => {
-                take(socket, eaten.saturating_sub(taken), watch)?;
-                return Ok(value);
-            }
+        answer.truncate(seen + arrived);
+        let step = read(&answer);
+        let end = if let Step::Done(_, end) = &step { *end } else { answer.len() };
+        if is_left {
+            take(carrier, end.saturating_sub(seen), watch)?;
+            answer.truncate(end);
+        }
+        if let Step::Done(value, end) = step {
+            return Ok((value, answer.split_off(end)));
         }
     }
 }
 
-/// Takes `count` bytes off the socket that were seen there before.
-fn take(socket: &TcpStream, mut count: usize, watch: Watch<'_>) -> Result<(), OpenError> {
-    let from = socket.as_fd();
+/// Takes `count` bytes that a peek has seen.
+fn take(carrier: &mut dyn Carrier, mut count: usize, watch: Watch<'_>) -> Result<(), OpenError> {
     let mut scratch = [0; CHUNK];
     while count > 0 {
         let most = count.min(CHUNK);
-        match watch.until_done(from, PollFlags::IN, || sys::receive(from, &mut scratch[..most]))? {
+        match until_done(carrier, PollFlags::IN, watch, |carrier| carrier.receive(&mut scratch[..most]))? {
             Ok(0) => return Err(OpenError::CutOff),
             Ok(taken) => count -= taken,
             Err(error) => return Err(OpenError::Broke(error)),
@@ -222,22 +242,97 @@ fn take(socket: &TcpStream, mut count: usize, watch: Watch<'_>) -> Result<(), Op
     Ok(())
 }
 
-/// Foreign text behind what is said of it, unless nothing of it can be shown.
+/// The result of `call`, which is repeated after a wait for as long as it would block.
+fn until_done<T>(
+    carrier: &mut dyn Carrier,
+    wanted: PollFlags,
+    watch: Watch<'_>,
+    mut call: impl FnMut(&mut dyn Carrier) -> io::Result<T>,
+) -> Result<io::Result<T>, Interrupted> {
+    loop {
+        match call(carrier) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                watch.wait_for(carrier.as_fd(), carrier.waits_for(wanted))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return Ok(result),
+        }
+    }
+}
+
+/// Foreign text to append to a message; nothing if there is none.
 fn quoted(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": `{text}`") }
 }
 
-/// The body of a refusal as far as it comes soon; it only explains, so nothing about it is an error.
-fn read_body(socket: &TcpStream, refused: &Refused, watch: Watch<'_>) -> Vec<u8> {
-    let watch = Watch { deadline: watch.deadline.min(Instant::now() + BODY_PATIENCE), ..watch };
-    let mut body = Vec::new();
+/// The body of a refusal that begins with `body`, as far as it comes soon. It only explains, so no error matters.
+fn read_body(carrier: &mut dyn Carrier, mut body: Vec<u8>, refused: &Refused, watch: Watch<'_>) -> Vec<u8> {
+    let watch = Watch { deadline: watch.deadline.min(Instant::now() + BODY_LIMIT), ..watch };
     let mut chunk = [0; CHUNK];
-    let from = socket.as_fd();
     while !problem::is_complete(refused, &body) {
-        match watch.until_done(from, PollFlags::IN, || sys::receive(from, &mut chunk)) {
+        match until_done(carrier, PollFlags::IN, watch, |carrier| carrier.receive(&mut chunk)) {
             Ok(Ok(read @ 1..)) => body.extend_from_slice(&chunk[..read]),
             _ => break,
         }
     }
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::carrier::tests::{ReadAhead, connection};
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::AsFd;
+
+    const STREAM: &[u8] = b"SSH-2.0-banner\r\n";
+
+    /// A server that answers `request` with a head of 3,000 bytes, and with the stream in the same segment.
+    fn answer() -> Vec<u8> {
+        let field = format!("Field: {}\r\n", "x".repeat(100));
+        let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", field.repeat(30));
+        [head.as_bytes(), STREAM].concat()
+    }
+
+    fn exchanged(carrier: &mut dyn Carrier, request: &[u8]) -> Vec<u8> {
+        let (ssh, _ssh_end) = std::os::unix::net::UnixStream::pair().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
+        let (answer, early) = exchange(carrier, request, connect::read, watch).unwrap();
+        assert!(matches!(answer, connect::Answer::Established));
+        early
+    }
+
+    #[test]
+    fn a_bare_socket_keeps_every_byte_behind_the_answer() {
+        let (mut socket, mut server) = connection();
+        server.write_all(&answer()).unwrap();
+        assert_eq!(exchanged(&mut socket, b"a request"), b"");
+        let mut heard = [0; 9];
+        server.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"a request");
+        let mut stream = [0; 100];
+        assert_eq!(socket.receive(&mut stream).unwrap(), STREAM.len());
+        assert_eq!(&stream[..STREAM.len()], STREAM);
+    }
+
+    #[test]
+    fn bytes_behind_the_answer_are_returned_if_they_cannot_be_left() {
+        let (socket, mut server) = connection();
+        let mut carrier = ReadAhead::new(socket);
+        server.write_all(&answer()).unwrap();
+        // More than the carrier sends at once.
+        let request = vec![b'r'; 3000];
+        let early = exchanged(&mut carrier, &request);
+        let mut heard = vec![0; request.len()];
+        server.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, request);
+        let mut stream = early.clone();
+        let mut chunk = [0; 100];
+        while let Ok(bytes) = carrier.receive(&mut chunk) {
+            stream.extend_from_slice(&chunk[..bytes]);
+        }
+        assert!(!early.is_empty());
+        assert_eq!(stream, STREAM);
+    }
 }

@@ -1,50 +1,14 @@
 //! One direction of a relay: what it waits for, and the engine that moves its bytes.
 
-use std::io;
-use std::os::fd::BorrowedFd;
-
-use rustix::event::PollFlags;
+use crate::sys::PollFlags;
 
 use super::copy::Copy;
+use super::port::Port;
 use super::splice::Splice;
-use crate::sys::Kind;
+use super::step::{Broken, Step, Waits};
 
-/// How much a direction moves before the other one gets its turn, in bytes.
+/// How much a direction moves before the opposite one gets its turn, in bytes.
 const TURN: u64 = 1024 * 1024;
-
-/// What a direction waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Waits {
-    /// Bytes to take.
-    Source,
-    /// Room to put them.
-    Sink,
-    /// Nothing: it is over.
-    Nothing,
-}
-
-/// Which side failed.
-#[derive(Debug)]
-pub(super) enum Broken {
-    /// Reading did.
-    Source(io::Error),
-    /// Writing did.
-    Sink(io::Error),
-}
-
-/// What an engine's step came to.
-pub(super) enum Step {
-    /// This many bytes went through.
-    Moved(usize),
-    /// The same, and it is time to wait for more.
-    Turn(usize),
-    /// There is nothing to take, or no room; which of the two to wait for.
-    Blocked(Waits),
-    /// The source is at its end, and everything is put.
-    End,
-    /// This engine can't serve these descriptors; nothing was taken.
-    Unfit,
-}
 
 enum Engine {
     Splice(Splice),
@@ -55,33 +19,40 @@ pub(super) struct Direction {
     engine: Engine,
     waits: Waits,
     moved: u64,
+    /// Whether the last turn ended before a side would have blocked.
+    unfinished: bool,
 }
 
 impl Direction {
-    /// A direction with the best engine for these descriptors.
-    pub(super) fn new(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Self {
-        let (source, sink) = (Kind::of(from), Kind::of(to));
-        match Splice::between(source, sink) {
-            Some(splice) => Self::with(Engine::Splice(splice)),
-            None => Self::portable(from, to),
+    /// A direction with the best engine for these ports. It writes `early` before anything it reads.
+    pub(super) fn new(from: &Port<'_>, to: &Port<'_>, early: Vec<u8>) -> Self {
+        match Splice::between(from, to) {
+            Some(splice) if early.is_empty() => Self::with(Engine::Splice(splice), Waits::Source),
+            _ => Self::portable(early),
         }
     }
 
     /// A direction with the engine that every UNIX can run.
-    pub(super) fn portable(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Self {
-        Self::with(Engine::Copy(Copy::new(Kind::of(from), Kind::of(to))))
+    pub(super) fn portable(early: Vec<u8>) -> Self {
+        let waits = if early.is_empty() { Waits::Source } else { Waits::Sink };
+        Self::with(Engine::Copy(Copy::new(early)), waits)
     }
 
-    fn with(engine: Engine) -> Self {
-        Self { engine, waits: Waits::Source, moved: 0 }
+    fn with(engine: Engine, waits: Waits) -> Self {
+        Self { engine, waits, moved: 0, unfinished: false }
     }
 
     pub(super) fn waits(&self) -> Waits {
         self.waits
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.waits == Waits::Nothing
+    }
+
+    /// Whether to call [`Direction::pump`] again without waiting: a carrier may hold bytes that no event reports.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.unfinished
     }
 
     /// Bytes moved since the start.
@@ -98,14 +69,14 @@ impl Direction {
         }
     }
 
-    /// Takes nothing more.
+    /// Ends it without its source's end.
     pub(super) fn abandon(&mut self) {
-        self.waits = Waits::Nothing;
+        self.wait_for(Waits::Nothing);
     }
 
-    /// Moves bytes until a side would block, the source ends, or the turn is over. To be called when what
+    /// Moves bytes until a side would block, the source ends, or the turn is over. To be called when the side that
     /// [`Direction::waits`] names is ready.
-    pub(super) fn pump(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Broken> {
+    pub(super) fn pump(&mut self, from: &mut Port<'_>, to: &mut Port<'_>) -> Result<(), Broken> {
         let turn_began = self.moved;
         while self.moved - turn_began < TURN {
             let step = match &mut self.engine {
@@ -114,37 +85,44 @@ impl Direction {
             };
             match step {
                 Step::Moved(bytes) => self.moved += bytes as u64,
-                Step::Turn(bytes) => {
+                Step::MovedAll(bytes) => {
                     self.moved += bytes as u64;
-                    self.waits = Waits::Source;
+                    self.wait_for(Waits::Source);
                     return Ok(());
                 }
                 Step::Blocked(waits) => {
-                    self.waits = waits;
+                    self.wait_for(waits);
                     return Ok(());
                 }
                 Step::End => {
-                    self.waits = Waits::Nothing;
+                    self.wait_for(Waits::Nothing);
                     return Ok(());
                 }
-                Step::Unfit => self.engine = Engine::Copy(Copy::new(Kind::of(from), Kind::of(to))),
+                Step::Unfit => self.engine = Engine::Copy(Copy::new(Vec::new())),
             }
         }
+        self.unfinished = true;
         Ok(())
+    }
+
+    fn wait_for(&mut self, waits: Waits) {
+        (self.waits, self.unfinished) = (waits, false);
     }
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use super::super::port::Inherited;
+    use super::super::splice::Network;
     use super::*;
     use crate::sys;
     use std::fs::File;
-    use std::io::{Read as _, Seek as _, Write as _};
+    use std::io::{self, Read as _, Seek as _, Write as _};
     use std::os::fd::AsFd as _;
 
-    /// A splice into a file that is appended to is refused, as a sandbox may refuse any.
+    /// A splice into a file that is appended to is refused, as a sandbox may refuse any splice.
     #[test]
-    fn what_can_not_be_spliced_is_copied_and_nothing_is_lost() {
+    fn bytes_that_cannot_be_spliced_are_copied_and_none_is_lost() {
         let path = std::env::temp_dir().join(format!("kohakuriver-appended-{}", std::process::id()));
         let mut sink = File::options().read(true).append(true).create_new(true).open(&path).unwrap();
         std::fs::remove_file(path).unwrap();
@@ -155,10 +133,10 @@ mod tests {
         let refused = sys::splice(source.as_fd(), sink.as_fd(), 1).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
 
-        let splice = Splice::between(Kind::Pipe, Kind::Socket).unwrap();
-        let mut direction = Direction::with(Engine::Splice(splice));
-        while !direction.is_over() {
-            direction.pump(source.as_fd(), sink.as_fd()).unwrap();
+        let mut direction = Direction::with(Engine::Splice(Splice::new(Network::Sink)), Waits::Source);
+        while !direction.has_ended() {
+            let port = |descriptor| Port::Inherited(Inherited::new(descriptor));
+            direction.pump(&mut port(source.as_fd()), &mut port(sink.as_fd())).unwrap();
         }
         assert_eq!(direction.moved(), bytes.len() as u64);
         sink.rewind().unwrap();

@@ -1,55 +1,64 @@
-//! The stream of a tunnel, between a connected socket and ssh's stdin and stdout, in one thread over `poll(2)`.
+//! The helper's relay: the stream of a tunnel, between its carrier and ssh's stdin and stdout, in one thread over
+//! `poll(2)`.
 //!
 //! | event | then |
 //! |---|---|
-//! | the server side closes | what is left is written out, and the relay ends, whatever stdin does |
-//! | stdin ends | the write half is shut towards the server; the other direction goes on until the server closes |
-//! | the reader of stdout goes away | noticed while idle too; the relay ends |
-//! | the server resets, or is found dead | the relay ends and says so |
-//! | stdin can't be read, or stdout can't be written | the relay ends and says so |
-//! | no byte has come by the deadline | the relay ends and says so: sshd speaks first, so this tunnel is mute |
+//! | the server closes | everything it sent is written out, and the relay ends, whatever stdin does |
+//! | stdin ends | the end is passed on to the server (a half-close); the relay delivers until the server closes |
+//! | the reader of stdout goes away | the relay notices, also while idle, and ends |
+//! | the server resets, or is found dead | the relay ends with an error |
+//! | stdin can't be read, or stdout can't be written | the relay ends with an error |
+//! | no byte has come by the deadline | the relay ends with an error: sshd speaks first, so this tunnel is mute |
 //! | a signal asks for the end | the relay ends |
 //!
-//! The descriptors of stdin and stdout are inherited, and may be shared with the user's terminal: they are never made
-//! non-blocking, and nothing here blocks on them either.
+//! [`ending`] holds the rule behind this table, which the gateway's relay follows too.
 //!
-//! Two engines move the bytes of a direction: `splice` inside the kernel, where one side is a pipe and the system
-//! can; `copy` everywhere else. [`pass`] is no relay: it gives ssh the socket itself.
+//! The descriptors of stdin and stdout are inherited, and may be shared with the user's terminal: the relay never makes
+//! them non-blocking, and never blocks on them either.
+//!
+//! Two engines move the bytes of a direction: `splice` inside the kernel, where one side is a pipe, the other a bare
+//! socket, and the system can; `copy` everywhere else. [`pass`] is no relay: it gives ssh the socket itself.
 
 mod copy;
 mod direction;
+pub mod ending;
+mod port;
 mod splice;
+mod step;
 #[cfg(test)]
 mod tests;
 
+use crate::sys::{AsFd, BorrowedFd};
 use std::io;
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
+use crate::sys::PollFlags;
 
+use crate::carrier::Carrier;
 use crate::sys;
-use direction::{Broken, Direction, Waits};
+use direction::Direction;
+use ending::{Client, Ending, Party, Then};
+use port::{Inherited, Port};
+use step::{Broken, Waits};
 
-/// How long the end of stdin alone is taken for half of ssh's own end, towards a server that passes no end on.
+/// How long a relay waits between the end of stdin and the half-close, towards a server that passes no end on.
 ///
-/// A process that dies closes its descriptors one after the other. Once the write half is shut nothing can be said to
-/// the server any more, not even the farewell that an older Host needs.
+/// A process that dies closes its descriptors one after the other: the end of stdin may be half of ssh's own end. After
+/// the half-close nothing can be said to the server any more, not even the farewell that an older Host needs.
 const BOTH_ENDS_WINDOW: Duration = Duration::from_millis(250);
 
 /// A tunnel's three ends.
-#[derive(Clone, Copy)]
 pub struct Ends<'fd> {
-    /// Where ssh writes.
+    /// ssh writes to it.
     pub stdin: BorrowedFd<'fd>,
-    /// Where ssh reads.
+    /// ssh reads from it.
     pub stdout: BorrowedFd<'fd>,
-    /// The open tunnel, in non-blocking mode.
-    pub socket: &'fd TcpStream,
+    /// Carries the open tunnel.
+    pub carrier: &'fd mut dyn Carrier,
 }
 
-/// What a relay heeds besides its ends.
+/// What a relay obeys besides the events of its ends.
 #[derive(Clone, Copy)]
 pub struct Rules<'fd> {
     /// When the server's first byte must have come.
@@ -71,46 +80,56 @@ pub enum End {
     Mute,
     /// Nobody reads stdout any more.
     ReaderGone,
-    /// A signal asked for it.
+    /// A signal asked for the end.
     Signal,
     /// The connection to the server broke.
     Broken(io::Error),
-    /// stdin can't be read, though nobody has left it.
+    /// stdin can't be read, though it has not ended.
     Unreadable(io::Error),
-    /// stdout can't be written, though somebody reads it: it may be a file on a disk that is full.
+    /// stdout can't be written, though somebody reads it: it may be a file on a full disk.
     Unwritable(io::Error),
 }
 
-/// Relays until the tunnel ends.
+/// Relays until the tunnel ends. `early` are the server's first bytes, which were read together with its answer.
 ///
 /// # Errors
 /// Those of `poll(2)`.
-pub fn run(ends: Ends<'_>, rules: Rules<'_>) -> io::Result<End> {
-    let socket = ends.socket.as_fd();
-    Relay::new(ends, rules, Direction::new(ends.stdin, socket), Direction::new(socket, ends.stdout)).run()
+pub fn run<'fd>(ends: Ends<'fd>, rules: Rules<'fd>, early: Vec<u8>) -> io::Result<End> {
+    Relay::new(ends, rules, early, Direction::new).run()
 }
 
 struct Relay<'fd> {
-    ends: Ends<'fd>,
+    stdin: Inherited<'fd>,
+    stdout: Inherited<'fd>,
+    carrier: &'fd mut dyn Carrier,
     rules: Rules<'fd>,
     up: Direction,
     down: Direction,
+    /// How the two directions have ended so far.
+    ending: Ending,
+    /// Whether the server has sent a byte.
     heard: bool,
-    /// The connection broke while writing to it; what the server had sent before is delivered first.
+    /// The error of a write to the carrier. What the server had sent before is still delivered.
     broken: Option<io::Error>,
-    /// When the end of stdin is passed on, while that waits for [`BOTH_ENDS_WINDOW`].
+    /// When to pass the end of stdin on, while that waits for [`BOTH_ENDS_WINDOW`].
     shut_at: Option<Instant>,
 }
 
 impl<'fd> Relay<'fd> {
-    fn new(ends: Ends<'fd>, rules: Rules<'fd>, up: Direction, down: Direction) -> Self {
-        Self { ends, rules, up, down, heard: false, broken: None, shut_at: None }
+    fn new(ends: Ends<'fd>, rules: Rules<'fd>, early: Vec<u8>, direction: NewDirection) -> Self {
+        let Ends { stdin, stdout, carrier } = ends;
+        let (stdin, stdout) = (Inherited::new(stdin), Inherited::new(stdout));
+        let heard = !early.is_empty();
+        let up = direction(&Port::Inherited(stdin), &Port::Carrier(carrier), Vec::new());
+        let down = direction(&Port::Carrier(carrier), &Port::Inherited(stdout), early);
+        let ending = Ending::new(Client::Ssh);
+        Self { stdin, stdout, carrier, rules, up, down, ending, heard, broken: None, shut_at: None }
     }
 
     fn run(mut self) -> io::Result<End> {
-        let socket = self.ends.socket.as_fd();
         loop {
-            let mut entries = vec![sys::entry(self.ends.stdout, self.down.flags(Waits::Sink))];
+            let flags = self.down.flags(Waits::Source) | self.up.flags(Waits::Sink);
+            let mut entries = vec![sys::entry(self.stdout.descriptor, self.down.flags(Waits::Sink))];
             let mut add = |fd, flags: PollFlags| {
                 // What isn't waited for is left out: a hang-up would be reported for ever.
                 (!flags.is_empty()).then(|| {
@@ -118,32 +137,37 @@ impl<'fd> Relay<'fd> {
                     entries.len() - 1
                 })
             };
-            let stdin = add(self.ends.stdin, self.up.flags(Waits::Source));
-            let network = add(socket, self.down.flags(Waits::Source) | self.up.flags(Waits::Sink));
+            let stdin = add(self.stdin.descriptor, self.up.flags(Waits::Source));
+            let network = add(self.carrier.as_fd(), self.carrier.waits_for(flags));
             let signal = self.rules.signal.and_then(|signal| add(signal, PollFlags::IN));
             let first_byte_by = (!self.heard).then_some(self.rules.first_byte_by);
-            let until = [first_byte_by, self.shut_at].into_iter().flatten().min();
+            let at_once = (self.down.is_unfinished() || self.up.is_unfinished()).then(Instant::now);
+            let until = [first_byte_by, self.shut_at, at_once].into_iter().flatten().min();
             sys::poll(&mut entries, until)?;
 
             let ready = |index: Option<usize>, flags: PollFlags| {
                 let flags = flags | PollFlags::ERR | PollFlags::HUP;
                 index.is_some_and(|index| entries[index].revents().intersects(flags))
             };
-            if ready(signal, PollFlags::IN) {
+            let is_asked_to_end = ready(signal, PollFlags::IN);
+            let reader_is_gone = sys::is_gone(&entries[0]);
+            let down_ready = self.down.is_unfinished()
+                || match self.down.waits() {
+                    Waits::Source => ready(network, self.carrier.waits_for(PollFlags::IN)),
+                    Waits::Sink | Waits::Nothing => ready(Some(0), PollFlags::OUT),
+                };
+            let up_ready = self.up.is_unfinished()
+                || match self.up.waits() {
+                    Waits::Source => ready(stdin, PollFlags::IN),
+                    Waits::Sink => ready(network, self.carrier.waits_for(PollFlags::OUT)),
+                    Waits::Nothing => false,
+                };
+            if is_asked_to_end {
                 return Ok(End::Signal);
             }
-            if sys::is_gone(&entries[0]) {
-                return Ok(End::ReaderGone);
+            if reader_is_gone && let Some(end) = self.ended(Party::Server, ending::End::ReceiverLost, End::ReaderGone) {
+                return Ok(end);
             }
-            let down_ready = match self.down.waits() {
-                Waits::Source => ready(network, PollFlags::IN),
-                Waits::Sink | Waits::Nothing => ready(Some(0), PollFlags::OUT),
-            };
-            let up_ready = match self.up.waits() {
-                Waits::Source => ready(stdin, PollFlags::IN),
-                Waits::Sink => ready(network, PollFlags::OUT),
-                Waits::Nothing => false,
-            };
             if down_ready && let Some(end) = self.pump_down() {
                 return Ok(end);
             }
@@ -159,37 +183,57 @@ impl<'fd> Relay<'fd> {
     }
 
     fn pump_down(&mut self) -> Option<End> {
-        let pumped = self.down.pump(self.ends.socket.as_fd(), self.ends.stdout);
+        let pumped = self.down.pump(&mut Port::Carrier(self.carrier), &mut Port::Inherited(self.stdout));
         self.heard |= self.down.moved() > 0;
-        match pumped {
-            Ok(()) if !self.down.is_over() => None,
-            Ok(()) if self.broken.is_some() => self.broken.take().map(End::Broken),
-            Ok(()) if self.heard => Some(End::ServerClosed),
-            Ok(()) => Some(End::ServerClosedMute),
-            Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Some(End::ReaderGone),
-            Err(Broken::Sink(error)) => Some(End::Unwritable(error)),
-            Err(Broken::Source(error)) => Some(End::Broken(error)),
-        }
+        let (how, end) = match pumped {
+            Ok(()) if !self.down.has_ended() => return None,
+            Ok(()) if self.heard => (ending::End::Complete, End::ServerClosed),
+            Ok(()) => (ending::End::Complete, End::ServerClosedMute),
+            Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                (ending::End::ReceiverLost, End::ReaderGone)
+            }
+            Err(Broken::Sink(error)) => (ending::End::ReceiverLost, End::Unwritable(error)),
+            Err(Broken::Source(error)) => (ending::End::SenderLost, End::Broken(error)),
+        };
+        self.ended(Party::Server, how, end)
     }
 
-    /// A server that takes no more bytes is not the end of the tunnel: what it still sends is delivered, and the other
-    /// direction learns how it ended.
     fn pump_up(&mut self) -> Option<End> {
-        match self.up.pump(self.ends.stdin, self.ends.socket.as_fd()) {
-            Ok(()) => {}
-            Err(Broken::Source(error)) => return Some(End::Unreadable(error)),
+        let pumped = self.up.pump(&mut Port::Inherited(self.stdin), &mut Port::Carrier(self.carrier));
+        let (how, end) = match pumped {
+            Ok(()) if !self.up.has_ended() => return None,
+            Ok(()) => (ending::End::Complete, End::ServerClosed),
+            Err(Broken::Source(error)) => (ending::End::SenderLost, End::Unreadable(error)),
             Err(Broken::Sink(error)) => {
                 self.up.abandon();
-                // EPIPE: the server had closed before, as it may.
-                self.broken = Some(error).filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
-                return None;
+                if error.kind() == io::ErrorKind::BrokenPipe {
+                    // The server had closed before, as it may: the opposite direction tells how.
+                    return None;
+                }
+                (ending::End::ReceiverLost, End::Broken(error))
             }
+        };
+        self.ended(Party::Client, how, end)
+    }
+
+    /// Obeys the rule, now that the direction from `sender` has ended. `end` is what that makes of the relay, if it ends.
+    fn ended(&mut self, sender: Party, how: ending::End, end: End) -> Option<End> {
+        match self.ending.after(sender, how) {
+            Then::Continue => {
+                if let End::Broken(error) = end {
+                    self.broken = Some(error);
+                }
+                None
+            }
+            Then::PassEndOn(_) => {
+                let wait = if self.rules.server_passes_end_on { Duration::ZERO } else { BOTH_ENDS_WINDOW };
+                self.shut_at = Some(Instant::now() + wait);
+                None
+            }
+            // A pipe can't be reset: the error tells that the stream is cut off.
+            Then::Reset(Party::Client) => Some(self.broken.take().map_or(end, End::Broken)),
+            Then::Over | Then::Reset(Party::Server) | Then::Close(_) => Some(end),
         }
-        if self.up.is_over() {
-            let wait = if self.rules.server_passes_end_on { Duration::ZERO } else { BOTH_ENDS_WINDOW };
-            self.shut_at = Some(Instant::now() + wait);
-        }
-        None
     }
 
     fn check_time(&mut self) -> Option<End> {
@@ -197,11 +241,14 @@ impl<'fd> Relay<'fd> {
         if self.shut_at.is_some_and(|at| now >= at) {
             self.shut_at = None;
             // It fails on a connection that is gone already, which the other direction reports.
-            let _ = self.ends.socket.shutdown(Shutdown::Write);
+            let _ = self.carrier.end_writing();
         }
         (!self.heard && now >= self.rules.first_byte_by).then_some(End::Mute)
     }
 }
+
+/// Makes a direction between two ports, which writes these bytes first.
+type NewDirection = fn(&Port<'_>, &Port<'_>, Vec<u8>) -> Direction;
 
 /// Gives ssh the socket itself, over the UNIX socket that `ProxyUseFdpass` made of stdout. The socket goes back to
 /// blocking mode, as a fresh one would be.

@@ -1,13 +1,14 @@
-//! The engine that moves bytes inside the kernel: `splice(2)` between a socket and the pipe that ssh gave us.
+//! The engine that moves bytes inside the kernel: `splice(2)` between a bare socket and the pipe that ssh gave us.
 //!
-//! The pipe is ssh's own, so there is no pipe in between and nothing is ever held back here: what left the source is
+//! The pipe is ssh's own, so there is no pipe in between, and this engine never holds a byte: what left the source is
 //! in the sink.
 
+use crate::sys::BorrowedFd;
 use std::io;
-use std::os::fd::BorrowedFd;
 
-use super::direction::{Broken, Step, Waits};
-use crate::sys::{self, Kind};
+use super::port::Port;
+use super::step::{Broken, Step, Waits};
+use crate::sys;
 
 /// Most bytes asked for at once.
 const MOST: usize = 1024 * 1024;
@@ -16,43 +17,49 @@ const MOST: usize = 1024 * 1024;
 /// pipes of a user may take together is limited.
 const BULK: usize = 16 * 1024;
 
-/// The size asked for the pipe that ssh reads from, in bytes: fewer, larger turns. What a normal user may have at most,
-/// by default.
+/// The size asked for the pipe that ssh reads from, in bytes: fewer, larger turns. By default a normal user can have no
+/// more.
 const PIPE_TO_SSH: usize = 1024 * 1024;
 
-/// The same for the pipe that ssh writes to. Its pages go on to the network and ssh fills others: with more of them on
-/// the way they are out of the processor's caches before anybody reads them.
+/// The same for the pipe that ssh writes to. Its pages are sent to the network while ssh fills others: with more pages
+/// on the way, each would be out of the processor's caches before anybody reads it.
 const PIPE_FROM_SSH: usize = 256 * 1024;
 
+/// Which side the socket is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Network {
+pub(super) enum Network {
     Source,
     Sink,
 }
 
 pub(super) struct Splice {
     network: Network,
-    /// Whether the pipe has been made larger, or at least tried to.
+    /// Whether it was tried to enlarge the pipe.
     enlarged: bool,
 }
 
 impl Splice {
-    /// An engine for a socket and a pipe; `None` for any other pair, and where the system has no splice.
-    pub(super) fn between(source: Kind, sink: Kind) -> Option<Self> {
-        let network = match (source, sink) {
-            _ if !cfg!(target_os = "linux") => return None,
-            (Kind::Socket, Kind::Pipe) => Network::Source,
-            (Kind::Pipe, Kind::Socket) => Network::Sink,
-            _ => return None,
-        };
-        Some(Self { network, enlarged: false })
+    /// An engine for the carrier and a pipe; `None` for any other pair, and where the system has no splice. A carrier
+    /// without a bare socket is unfit, as its first step tells.
+    pub(super) fn between(source: &Port<'_>, sink: &Port<'_>) -> Option<Self> {
+        match (source, sink) {
+            _ if !cfg!(target_os = "linux") => None,
+            (Port::Carrier(_), Port::Inherited(sink)) if sink.is_pipe() => Some(Self::new(Network::Source)),
+            (Port::Inherited(source), Port::Carrier(_)) if source.is_pipe() => Some(Self::new(Network::Sink)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn new(network: Network) -> Self {
+        Self { network, enlarged: false }
     }
 
     /// Moves once. `waits` names the side that was reported ready.
-    pub(super) fn step(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, waits: Waits) -> Result<Step, Broken> {
+    pub(super) fn step(&mut self, from: &Port<'_>, to: &Port<'_>, waits: Waits) -> Result<Step, Broken> {
+        let (Some(from), Some(to)) = (descriptor(from), descriptor(to)) else { return Ok(Step::Unfit) };
         match sys::splice(from, to, MOST) {
             Ok(0) => Ok(Step::End),
-            // To ask again would mostly be in vain: waiting costs less, and says which side it is that isn't ready.
+            // A second try would mostly fail. To wait costs less, and tells which side isn't ready.
             Ok(bytes) => {
                 if bytes >= BULK && !self.enlarged {
                     self.enlarged = true;
@@ -62,18 +69,27 @@ impl Splice {
                     };
                     sys::enlarge_pipe(pipe, size);
                 }
-                Ok(Step::Turn(bytes))
+                Ok(Step::MovedAll(bytes))
             }
-            // The kernel doesn't say which side would block. The one that was reported ready is, so it is the other.
+            // The kernel doesn't tell which side would block. One side was reported ready, so it is the other.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Ok(Step::Blocked(if waits == Waits::Sink { Waits::Source } else { Waits::Sink }))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Step::Moved(0)),
             Err(error) if sys::cannot_splice(&error) => Ok(Step::Unfit),
+            // A pipe fails in one way: nobody reads it. Every other error is the socket's.
             Err(error) if self.network == Network::Sink || error.kind() == io::ErrorKind::BrokenPipe => {
                 Err(Broken::Sink(error))
             }
             Err(error) => Err(Broken::Source(error)),
         }
+    }
+}
+
+/// What to splice from or into.
+fn descriptor<'a>(port: &'a Port<'_>) -> Option<BorrowedFd<'a>> {
+    match port {
+        Port::Inherited(inherited) => Some(inherited.descriptor),
+        Port::Carrier(carrier) => carrier.bare_socket(),
     }
 }

@@ -1,9 +1,10 @@
 //! Every rule of the relay, over both engines: pipes that are spliced, and the portable copy.
 
 use super::*;
+use crate::carrier::tests::{ReadAhead, connection};
 use std::fs::File;
 use std::io::{PipeWriter, Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 
@@ -59,19 +60,16 @@ impl Rig {
         let (server, _) = listener.accept().unwrap();
         server.set_read_timeout(Some(SOON)).unwrap();
         let (caught, signal) = std::io::pipe().unwrap();
-        let relays = socket.try_clone().unwrap();
+        let mut carrier = socket.try_clone().unwrap();
         let relay = std::thread::spawn(move || {
-            let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), socket: &relays };
+            let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
             let first_byte_by = Instant::now() + first_byte;
             let rules = Rules { first_byte_by, signal: Some(caught.as_fd()), server_passes_end_on };
-            match engine {
-                Engine::Best => run(ends, rules),
-                Engine::Portable => {
-                    let up = Direction::portable(ends.stdin, relays.as_fd());
-                    let down = Direction::portable(relays.as_fd(), ends.stdout);
-                    Relay::new(ends, rules, up, down).run()
-                }
-            }
+            let direction = match engine {
+                Engine::Best => Direction::new,
+                Engine::Portable => |_: &Port<'_>, _: &Port<'_>, early| Direction::portable(early),
+            };
+            Relay::new(ends, rules, Vec::new(), direction).run()
         });
         Self { stdin: None, stdout: None, server: Some(server), signal, socket, relay }
     }
@@ -175,6 +173,44 @@ fn pipes_stay_as_they_are_while_little_is_said() {
     assert_eq!([stdin.as_fd(), stdout.as_fd()].map(|pipe| fcntl_getpipe_size(pipe).unwrap()), sizes);
     drop((server, stdout, stdin));
     rig.end();
+}
+
+/// Whatever the carrier holds comes out, though its descriptor reports nothing of it.
+#[test]
+fn early_bytes_come_first_and_a_carrier_that_reads_ahead_keeps_nothing() {
+    for early in [&b""[..], b"early"] {
+        let ((stdin_reader, mut stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
+        let (socket, mut server) = connection();
+        let mut carrier = ReadAhead::new(socket);
+        let bytes = pattern(3 << 20);
+        std::thread::scope(|scope| {
+            let relay = scope.spawn(|| {
+                let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), carrier: &mut carrier };
+                // A tunnel with early bytes is not mute.
+                let first_byte_by = Instant::now() + if early.is_empty() { SOON } else { Duration::ZERO };
+                let rules = Rules { first_byte_by, signal: None, server_passes_end_on: true };
+                run(ends, rules, early.to_vec())
+            });
+            let mut first = vec![0; early.len()];
+            stdout.read_exact(&mut first).unwrap();
+            assert_eq!(first, early);
+            scope.spawn(|| {
+                stdin.write_all(&bytes).unwrap();
+                drop(stdin);
+            });
+            scope.spawn(|| {
+                let mut up = Vec::new();
+                server.read_to_end(&mut up).unwrap();
+                assert!(up == bytes, "up");
+                server.write_all(&bytes).unwrap();
+                drop(server);
+            });
+            let mut down = vec![0; bytes.len()];
+            stdout.read_exact(&mut down).unwrap();
+            assert!(down == bytes, "down");
+            assert!(matches!(relay.join().unwrap().unwrap(), End::ServerClosed));
+        });
+    }
 }
 
 #[test]

@@ -264,21 +264,16 @@ pub(crate) mod tests {
 
     /// A tunnel of `user` among `sessions`.
     pub(crate) fn tunnel(sessions: &Arc<Sessions>, user: Option<&str>) -> OpenSession {
-        open(sessions, user, "node1")
+        open(sessions, user)
     }
 
-    /// A tunnel to a VPS on the Runner `node`.
-    pub(crate) fn tunnel_on(sessions: &Arc<Sessions>, node: &str) -> OpenSession {
-        open(sessions, None, node)
-    }
-
-    fn open(sessions: &Arc<Sessions>, user: Option<&str>, node: &str) -> OpenSession {
+    fn open(sessions: &Arc<Sessions>, user: Option<&str>) -> OpenSession {
         let facts = Facts {
             user: user.map(Arc::from),
             client: "10.0.0.9:51234".parse().unwrap(),
             protocol: Protocol::Connect,
             vps: TaskId::parse("7323718749301768192").unwrap(),
-            node: node.into(),
+            node: "node1".into(),
         };
         sessions.open(facts, permit())
     }

@@ -1,18 +1,15 @@
 //! One direction of a tunnel.
 //!
 //! What arrives is read into the worker's own buffer and written at once: that is all that typing needs. A read that
-//! fills the buffer begins a burst, and a burst goes through a pipe, inside the kernel, until its source is dry.
+//! fills the buffer begins a burst, and a burst goes through a pipe, inside the kernel, until its source is dry. Only
+//! bare sockets can be spliced; the bytes of other carriers are copied.
 
+use crate::sys::AsFd;
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use mio::event::Event;
-use mio::net::TcpStream;
 
 use super::pipes::{Pipe, Pipes};
+use super::side::Side;
+use crate::relay::ending::End;
 use crate::sys;
 
 /// How much is read at once, in bytes; more than that is a burst.
@@ -21,10 +18,6 @@ pub(super) const READ: usize = 16 * 1024;
 const COPY: usize = 64 * 1024;
 /// Most bytes that are spliced at once: what is moved in one go costs little more than half of it.
 const SPLICE: usize = 1024 * 1024;
-/// The same while somebody types, whose bytes would wait behind it on their way through the system.
-const SPLICE_BESIDE_TYPING: usize = 512 * 1024;
-/// How many moves are small after somebody has typed: some tens of milliseconds' worth.
-const SMALL_MOVES: u32 = 1000;
 /// How much a direction moves until others get their turn, in bytes; its last move may be larger.
 pub(super) const TURN: usize = 128 * 1024;
 
@@ -32,101 +25,36 @@ pub(super) const TURN: usize = 128 * 1024;
 pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
     pub(super) pipes: Pipes,
-    typing: Arc<Typing>,
-    /// What `typing` was when it was last looked at, and how many of the next moves are to be small.
-    typed: u32,
-    small_moves: u32,
 }
-
-/// Counts what people type, for all threads.
-#[derive(Debug, Default)]
-pub(super) struct Typing(AtomicU32);
 
 impl Tools {
-    pub(super) fn new(pipes: Pipes, typing: Arc<Typing>) -> Self {
-        Self { buffer: vec![0; COPY].into(), pipes, typing, typed: 0, small_moves: 0 }
+    pub(super) fn new(pipes: Pipes) -> Self {
+        Self { buffer: vec![0; COPY].into(), pipes }
     }
-
-    /// Somebody types, and waits for an answer.
-    pub(super) fn note_typing(&self) {
-        self.typing.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How much the next move may move.
-    fn next_move(&mut self) -> usize {
-        let typed = self.typing.0.load(Ordering::Relaxed);
-        self.small_moves = if typed == self.typed { self.small_moves.saturating_sub(1) } else { SMALL_MOVES };
-        self.typed = typed;
-        if self.small_moves > 0 { SPLICE_BESIDE_TYPING } else { SPLICE }
-    }
-}
-
-/// A socket, and what the event loop last said of it, minus what was found out since.
-pub(super) struct Side {
-    pub(super) stream: TcpStream,
-    pub(super) readable: bool,
-    pub(super) writable: bool,
-    /// Its end has arrived, behind what can still be read.
-    pub(super) ended: bool,
-    /// It was reset, or found dead.
-    pub(super) lost: bool,
-    /// Its write half was shut from here.
-    shut: bool,
-    /// A write has met the reset. The system tells of it once, and whoever reads next finds an end.
-    reset: bool,
-}
-
-impl Side {
-    pub(super) fn new(stream: std::net::TcpStream) -> Self {
-        let stream = TcpStream::from_std(stream);
-        // Nobody has written to it yet but for a short answer; whether it can be read, the first event tells.
-        Self { stream, readable: false, writable: true, ended: false, lost: false, shut: false, reset: false }
-    }
-
-    /// Notes what the event loop says.
-    pub(super) fn note(&mut self, event: &Event) {
-        self.lost |= event.is_error();
-        // Nobody here has shut it, so the connection is dead; a splice may have swallowed the error.
-        self.reset |= event.is_write_closed() && !self.shut;
-        self.ended |= event.is_read_closed();
-        self.readable |= event.is_readable() || self.ended || self.lost;
-        self.writable |= event.is_writable() || self.lost;
-    }
-}
-
-/// How a direction ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End {
-    /// Its sender ended it, and that was passed on.
-    Complete,
-    /// Its sender is gone.
-    SenderLost,
-    /// Its receiver takes no more.
-    ReceiverLost,
 }
 
 /// What a turn came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Turn {
-    /// A socket has to become ready first.
+    /// A side has to become ready first.
     Waits,
     /// There may be more to move.
     Unfinished,
-    /// It is over.
-    Over(End),
+    /// The direction has ended.
+    Ended(End),
 }
 
 /// What one step came to.
 enum Step {
     Moved(usize),
     Waits,
-    Over(End),
+    Ended(End),
 }
 
-/// What left its sender and hasn't reached its receiver.
+/// What left the sender and hasn't reached the receiver.
 enum Held {
     Nothing,
-    /// The gateway's own answer, or what is left of it.
+    /// The rest of the gateway's own answer.
     Answer(&'static [u8]),
     Bytes {
         bytes: Vec<u8>,
@@ -139,42 +67,36 @@ pub(super) struct Flow {
     held: Held,
     /// The last read was as large as can be, so the next goes through a pipe.
     burst: bool,
-    end: Option<End>,
 }
 
 impl Flow {
-    /// A direction that has `early` to write before anything it reads.
+    /// A direction that writes `early` before anything it reads.
     pub(super) fn behind(early: Vec<u8>) -> Self {
         Self::holding(if early.is_empty() { Held::Nothing } else { Held::Bytes { bytes: early, written: 0 } })
     }
 
-    /// One that has `answer` to write, which its sender has not sent.
+    /// A direction that first writes `answer`, which is not the sender's.
     pub(super) fn answering(answer: &'static [u8]) -> Self {
         Self::holding(if answer.is_empty() { Held::Nothing } else { Held::Answer(answer) })
     }
 
     fn holding(held: Held) -> Self {
-        Self { held, burst: false, end: None }
-    }
-
-    /// How it ended, if it has.
-    pub(super) fn end(&self) -> Option<End> {
-        self.end
+        Self { held, burst: false }
     }
 
     /// Whether it is in the midst of moving much.
     pub(super) fn is_bulk(&self) -> bool {
-        self.burst && self.end.is_none() || matches!(self.held, Held::Pipe(_))
+        self.burst || matches!(self.held, Held::Pipe(_))
     }
 
-    /// Lets go of what it holds.
+    /// Drops what it holds.
     pub(super) fn release(&mut self, pipes: &mut Pipes) {
         if let Held::Pipe(pipe) = std::mem::replace(&mut self.held, Held::Nothing) {
             pipes.give_back(pipe);
         }
     }
 
-    /// Moves bytes until a side isn't ready, the turn is over or the direction is; how many is added to `moved`.
+    /// Moves bytes until a side isn't ready, the turn is over or the direction ends; adds their count to `moved`.
     pub(super) fn turn(&mut self, from: &mut Side, to: &mut Side, tools: &mut Tools, moved: &mut usize) -> Turn {
         let start = *moved;
         while *moved - start < TURN {
@@ -183,37 +105,38 @@ impl Flow {
                 Step::Waits => {
                     // A burst that turned out to be none.
                     self.burst &= *moved - start >= READ;
-                    return match (&self.held, from.lost, to.lost) {
+                    return match (&self.held, from.is_lost(), to.is_lost()) {
                         // Nothing comes, and nothing could be written.
-                        (Held::Nothing, _, true) => self.over(End::ReceiverLost, tools),
+                        (Held::Nothing, _, true) => self.ended(End::ReceiverLost, tools),
                         (Held::Answer(_) | Held::Bytes { .. } | Held::Pipe(_), true, _) => {
-                            self.over(End::SenderLost, tools)
+                            self.ended(End::SenderLost, tools)
                         }
                         _ => Turn::Waits,
                     };
                 }
-                Step::Over(end) => return self.over(end, tools),
+                Step::Ended(end) => return self.ended(end, tools),
             }
         }
         Turn::Unfinished
     }
 
-    fn over(&mut self, end: End, tools: &mut Tools) -> Turn {
+    fn ended(&mut self, end: End, tools: &mut Tools) -> Turn {
         self.release(&mut tools.pipes);
-        self.end = Some(end);
-        Turn::Over(end)
+        self.burst = false;
+        Turn::Ended(end)
     }
 
     fn step(&mut self, from: &mut Side, to: &mut Side, tools: &mut Tools) -> Step {
         match &mut self.held {
-            Held::Pipe(pipe) if pipe.held > 0 => drain(pipe, to),
-            Held::Pipe(_) => self.fill(from, to, tools),
+            Held::Pipe(pipe) if pipe.held > 0 => self.drain(to, tools),
+            Held::Pipe(_) => self.fill(from, tools),
             Held::Answer(answer) => match write(answer, to) {
                 Step::Moved(more) => {
                     *answer = &answer[more..];
                     if answer.is_empty() {
                         self.held = Held::Nothing;
                     }
+                    // Not the sender's bytes.
                     Step::Moved(0)
                 }
                 step => step,
@@ -228,33 +151,35 @@ impl Flow {
                 }
                 step => step,
             },
-            Held::Nothing if self.burst && from.readable => match tools.pipes.take() {
-                Some(pipe) => {
-                    self.held = Held::Pipe(pipe);
-                    self.fill(from, to, tools)
+            Held::Nothing if self.burst && from.readable => {
+                let can_splice = from.can_be_spliced_from() && to.is_bare();
+                match can_splice.then(|| tools.pipes.take()).flatten() {
+                    Some(pipe) => {
+                        self.held = Held::Pipe(pipe);
+                        self.fill(from, tools)
+                    }
+                    None => self.read(from, to, &mut tools.buffer),
                 }
-                None => self.read(from, to, &mut tools.buffer),
-            },
+            }
             Held::Nothing => self.read(from, to, &mut tools.buffer[..READ]),
         }
     }
 
-    /// Reads into `buffer` and writes from it; what the receiver has no room for is kept.
+    /// Reads into `buffer` and writes from it; keeps what the receiver has no room for.
     fn read(&mut self, from: &mut Side, to: &mut Side, buffer: &mut [u8]) -> Step {
         if !from.readable {
             return Step::Waits;
         }
-        let bytes = match sys::receive(from.stream.as_fd(), buffer) {
-            Ok(0) => return ended(from, to),
+        let bytes = match from.read(buffer) {
+            Ok(0) if from.is_found_dead() => return Step::Ended(End::SenderLost),
+            Ok(0) => return Step::Ended(End::Complete),
             Ok(bytes) => bytes,
-            Err(error) => return unread(&error, from),
+            Err(error) => return failed(&error, End::SenderLost),
         };
         self.burst = bytes == buffer.len();
-        // A read that leaves room has emptied the socket (epoll(7)); asking again would only say so once more.
-        from.readable = self.burst || from.ended || from.lost;
         match write(&buffer[..bytes], to) {
             Step::Moved(written) if written == bytes => Step::Moved(bytes),
-            Step::Over(end) => Step::Over(end),
+            Step::Ended(end) => Step::Ended(end),
             partly => {
                 let written = if let Step::Moved(written) = partly { written } else { 0 };
                 self.held = Held::Bytes { bytes: buffer[written..bytes].to_vec(), written: 0 };
@@ -264,11 +189,17 @@ impl Flow {
     }
 
     /// Fills the empty pipe. When the source is dry the pipe goes back.
-    fn fill(&mut self, from: &mut Side, to: &mut Side, tools: &mut Tools) -> Step {
+    fn fill(&mut self, from: &mut Side, tools: &mut Tools) -> Step {
         let Held::Pipe(pipe) = &mut self.held else { return Step::Moved(0) };
-        let step = if from.readable {
-            match sys::splice(from.stream.as_fd(), pipe.write.as_fd(), tools.next_move()) {
-                Ok(0) => ended(from, to),
+        let step = if !from.can_be_spliced_from() {
+            Step::Moved(0)
+        } else if from.readable {
+            match from.splice_into(pipe.write.as_fd(), SPLICE) {
+                // A splice also stops so in front of an urgent byte: a read tells whether this is the end.
+                Ok(0) => {
+                    self.burst = false;
+                    Step::Moved(0)
+                }
                 Ok(bytes) => {
                     pipe.held = bytes;
                     return Step::Moved(0);
@@ -277,7 +208,7 @@ impl Flow {
                     tools.pipes.give_up();
                     Step::Moved(0)
                 }
-                Err(error) => unread(&error, from),
+                Err(error) => failed(&error, End::SenderLost),
             }
         } else {
             Step::Waits
@@ -285,19 +216,32 @@ impl Flow {
         self.release(&mut tools.pipes);
         step
     }
-}
 
-/// Empties the pipe into the receiver.
-fn drain(pipe: &mut Pipe, to: &mut Side) -> Step {
-    if !to.writable {
-        return Step::Waits;
-    }
-    match sys::splice(pipe.read.as_fd(), to.stream.as_fd(), pipe.held) {
-        Ok(bytes) => {
-            pipe.held -= bytes;
-            Step::Moved(bytes)
+    /// Empties the pipe into the receiver.
+    fn drain(&mut self, to: &mut Side, tools: &mut Tools) -> Step {
+        let Held::Pipe(pipe) = &mut self.held else { return Step::Moved(0) };
+        if !to.writable {
+            return Step::Waits;
         }
-        Err(error) => unwritten(&error, to),
+        match to.splice_from(pipe.read.as_fd(), pipe.held) {
+            Ok(bytes) => {
+                pipe.held -= bytes;
+                Step::Moved(bytes)
+            }
+            Err(error) if sys::cannot_splice(&error) => {
+                let bytes = pipe.take_bytes();
+                self.release(&mut tools.pipes);
+                tools.pipes.give_up();
+                match bytes {
+                    Ok(bytes) => {
+                        self.held = Held::Bytes { bytes, written: 0 };
+                        Step::Moved(0)
+                    }
+                    Err(_) => Step::Ended(End::SenderLost),
+                }
+            }
+            Err(error) => failed(&error, End::ReceiverLost),
+        }
     }
 }
 
@@ -305,68 +249,125 @@ fn write(bytes: &[u8], to: &mut Side) -> Step {
     if !to.writable {
         return Step::Waits;
     }
-    match sys::send(to.stream.as_fd(), bytes) {
-        Ok(written) => Step::Moved(written),
-        Err(error) => unwritten(&error, to),
-    }
+    to.write(bytes).map_or_else(|error| failed(&error, End::ReceiverLost), Step::Moved)
 }
 
-/// Passes the end of a stream on.
-fn ended(from: &Side, to: &mut Side) -> Step {
-    if from.reset {
-        return Step::Over(End::SenderLost);
-    }
-    // It fails only when the receiver is gone, which the opposite direction meets as well.
-    let _ = to.stream.shutdown(Shutdown::Write);
-    to.shut = true;
-    Step::Over(End::Complete)
-}
-
-fn unread(error: &io::Error, from: &mut Side) -> Step {
+/// What a failed call means, if it is no call to repeat.
+fn failed(error: &io::Error, end: End) -> Step {
     match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            from.readable = false;
-            Step::Waits
-        }
+        io::ErrorKind::WouldBlock => Step::Waits,
         io::ErrorKind::Interrupted => Step::Moved(0),
-        _ => Step::Over(End::SenderLost),
-    }
-}
-
-fn unwritten(error: &io::Error, to: &mut Side) -> Step {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            to.writable = false;
-            Step::Waits
-        }
-        io::ErrorKind::Interrupted => Step::Moved(0),
-        kind => {
-            // EPIPE follows an end that came before; without one, a splice that had moved something has swallowed the
-            // error itself.
-            to.reset |= match kind {
-                io::ErrorKind::ConnectionReset => true,
-                io::ErrorKind::BrokenPipe => !to.ended,
-                _ => false,
-            };
-            Step::Over(End::ReceiverLost)
-        }
+        _ => Step::Ended(end),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::carrier::Carrier;
+    use crate::carrier::tests::connection;
+    use crate::sys::BorrowedFd;
+    use crate::sys::PollFlags;
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
 
+    fn side(socket: TcpStream) -> Side {
+        let mut side = Side::new(Box::new(socket));
+        side.readable = true;
+        side
+    }
+
+    /// The system reports a reset once; a later read of the same socket finds a mere end.
     #[test]
-    fn moves_are_small_for_a_while_after_somebody_has_typed() {
-        let typing = Arc::<Typing>::default();
-        let mut tools = Tools::new(Pipes::none(), Arc::clone(&typing));
-        let mut sizes = |moves: u32| (0..moves).map(|_| tools.next_move()).collect::<Vec<_>>();
-        assert_eq!(sizes(10), [SPLICE; 10]);
-        typing.0.fetch_add(1, Ordering::Relaxed);
-        let rest = sizes(SMALL_MOVES + 5);
-        let (small, large) = rest.split_at(SMALL_MOVES as usize);
-        assert!(small.iter().all(|&one| one == SPLICE_BESIDE_TYPING), "{small:?}");
-        assert_eq!(large, [SPLICE; 5]);
+    fn a_stream_is_cut_off_if_a_write_to_its_sender_has_met_a_reset() {
+        let ((client, mut their_client), (vps, mut their_vps)) = (connection(), connection());
+        let (client_arrives, vps_breaks) = (client.try_clone().unwrap(), vps.try_clone().unwrap());
+        let (mut client, mut vps) = (side(client), side(vps));
+        let (mut up, mut down) = (Flow::behind(Vec::new()), Flow::behind(Vec::new()));
+        let mut tools = Tools::new(Pipes::none());
+        their_vps.write_all(b"half of it").unwrap();
+        sys::reset_on_close(&their_vps).unwrap();
+        drop(their_vps);
+        assert!(sys::poll(&mut [sys::entry(vps_breaks.as_fd(), PollFlags::empty())], None).unwrap());
+        their_client.write_all(b"x").unwrap();
+        assert!(sys::poll(&mut [sys::entry(client_arrives.as_fd(), PollFlags::IN)], None).unwrap());
+        assert_eq!(up.turn(&mut client, &mut vps, &mut tools, &mut 0), Turn::Ended(End::ReceiverLost));
+        let mut turn = || {
+            vps.readable = true;
+            down.turn(&mut vps, &mut client, &mut tools, &mut 0)
+        };
+        assert_eq!([turn(), turn()], [Turn::Waits, Turn::Ended(End::SenderLost)]);
+        drop((client, client_arrives));
+        let mut heard = Vec::new();
+        their_client.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, b"half of it");
+    }
+
+    /// A socket that says it can be spliced, and can't: a splice into a file that is appended to is refused.
+    struct Unspliceable {
+        socket: TcpStream,
+        appended: File,
+    }
+
+    impl AsFd for Unspliceable {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+    }
+
+    impl Carrier for Unspliceable {
+        fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.socket.receive(buffer)
+        }
+
+        fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.socket.send(bytes)
+        }
+
+        fn end_writing(&mut self) -> io::Result<()> {
+            self.socket.end_writing()
+        }
+
+        fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+            wanted
+        }
+
+        fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.appended.as_fd())
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn bytes_in_a_pipe_that_cannot_be_spliced_are_copied_and_none_is_lost() {
+        let path = std::env::temp_dir().join(format!("kohakuriver-unspliceable-{}", std::process::id()));
+        let appended = File::options().append(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let ((client, mut their_client), (vps, mut their_vps)) = (connection(), connection());
+        let (mut client, mut vps) = (side(client), Side::new(Box::new(Unspliceable { socket: vps, appended })));
+        let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let sent = bytes.clone();
+        let sender = std::thread::spawn(move || {
+            their_client.write_all(&sent).unwrap();
+            their_client
+        });
+        let receiver = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            their_vps.read_to_end(&mut received).unwrap();
+            received
+        });
+        let (mut flow, mut tools, mut moved) = (Flow::behind(Vec::new()), Tools::new(Pipes::of_one_in(1)), 0);
+        let mut spliced = false;
+        while moved < bytes.len() {
+            (client.readable, vps.writable) = (true, true);
+            let turn = flow.turn(&mut client, &mut vps, &mut tools, &mut moved);
+            assert!(!matches!(turn, Turn::Ended(_)), "{turn:?}");
+            // The pipe was given up with bytes in it.
+            spliced |= tools.pipes.take().is_none();
+        }
+        assert_eq!((moved, spliced), (bytes.len(), true));
+        drop((vps, sender.join().unwrap()));
+        assert!(receiver.join().unwrap() == bytes);
     }
 }

@@ -1,126 +1,67 @@
 //! The bytes of all tunnels, both ways: a few threads, each with an event loop over many tunnels.
 //!
 //! ```text
-//!  connection ─▶ Relays ─▶ worker (one thread) ─▶ tunnel ─▶ flow up   ─▶ the worker's buffer: a little at a time
-//!                            events, turns, time           flow down  ─▶ pipes: splice, for bulk
+//!  connection ─▶ Relays ─▶ inbox ─▶ worker (one thread) ─▶ tunnel ─▶ flow up   ─▶ the worker's buffer, for a little
+//!                                     events, turns, time            flow down ─▶ pipes and splice, for bulk
 //! ```
 //!
 //! # The rules
-//! - The gateway's own answer is the first that a client gets of a tunnel, and comes from the thread that carries the
-//!   rest: who waits for both wakes up once if the VPS speaks at once.
-//! - Each direction stands on its own: one may be over while the other goes on. The end of one is passed on by shutting
-//!   the write half of its receiver, once everything that came before it is written.
-//! - The tunnel is over when both directions are.
-//! - A reset of one side resets the other, so that neither takes a cut-off stream for a complete one. What the dead
-//!   side sent before is still delivered. As in any TCP connection, a reset may overtake bytes that are under way.
-//! - A side that ended its direction and then takes no more has left. The other one gets an orderly end first, so that
-//!   the last words arrive, and a reset when it hasn't closed in a while: some clients (nc) wait for ever after an end.
+//! - [`crate::relay::ending`] says what the end of a direction means for the rest of the tunnel.
+//! - The gateway's own answer is the first that a client gets of a tunnel. The thread that carries the tunnel writes it:
+//!   a client that waits for the answer and the VPS wakes up once if the VPS speaks at once.
+//! - As in any TCP connection, a reset may overtake bytes that are under way.
+//! - A side that got an orderly end has some time to close, then gets a reset: some clients (nc) wait for ever after an
+//!   end.
 //! - A reset is noticed while a direction is idle, and while it is stuck on a receiver that takes nothing.
-//! - A tunnel's turn is bounded. One that moves much goes to a thread for such, and comes back when it doesn't any
-//!   more: the thread of those who type sleeps most of the time, so that the system wakes it at once, whoever is busy.
-//!   Bulk leaves the processors to whoever else has work after each turn, unless they keep them, and moves in smaller
-//!   parts while somebody types.
+//! - A tunnel's turn is bounded. A tunnel that moves much goes to a thread for bulk, and comes back when it moves little:
+//!   the thread for typing sleeps most of the time, so the system wakes it at once, however busy the processors are.
+//!   Bulk yields the processor after each turn, unless CPU-bound programs keep it.
 //! - A direction holds bytes only while its receiver has no room: at most one pipe or one read of them. An idle tunnel
-//!   costs its two sockets and one small allocation.
-//! - A panic ends the tunnel that it happened in; one outside of any, those of its thread, which goes on.
+//!   costs its two sockets and three small allocations.
+//! - A panic ends the tunnel that it happened in. A panic outside of any tunnel ends the tunnels of its thread, and the
+//!   thread continues.
 //!
-//! This is no task of the asynchronous runtime, since that would decide which tunnel's turn it is, and cost several
-//! times the memory.
+//! This is no task of the asynchronous runtime: the runtime would decide which tunnel gets its turn, and would cost
+//! several times the memory.
 
+mod count;
 mod flow;
-mod giving_way;
+mod inbox;
 mod pace;
 mod pipes;
+mod side;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 mod worker;
+mod yielding;
 
 use std::io;
-use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mio::Waker;
-use tokio::sync::Notify;
-
+use crate::carrier::Carrier;
 use crate::gateway::carry::session::{Ending, OpenSession};
-use flow::{Tools, Typing};
+use count::{Count, Counted};
+use flow::Tools;
+use inbox::{Inbox, Message};
 use pace::Pace;
 use pipes::Pipes;
 use tunnel::Tunnel;
 use worker::Worker;
 
+pub(crate) use tunnel::EarlyData;
+
 /// The threads that carry the bytes of all tunnels. Dropping it ends them.
 pub struct Relays {
     threads: Vec<Thread>,
-    open: Arc<Open>,
+    count: Arc<Count>,
 }
 
 struct Thread {
     inbox: Arc<Inbox>,
     worker: Option<JoinHandle<()>>,
-}
-
-/// What goes before all else.
-pub(crate) struct First {
-    /// What the client has sent already, to the VPS.
-    pub(crate) up: Vec<u8>,
-    /// The gateway's own answer, to the client. It is not counted among the bytes that are carried.
-    pub(crate) down: &'static [u8],
-}
-
-/// How many tunnels there are.
-#[derive(Default)]
-struct Open {
-    count: AtomicUsize,
-    none: Notify,
-}
-
-/// A worker's messages, and how many tunnels it has.
-struct Inbox {
-    messages: Mutex<Vec<Message>>,
-    waker: Waker,
-    tunnels: AtomicUsize,
-}
-
-enum Message {
-    Carry(Box<Tunnel>),
-    /// End the tunnels whose sessions are asked to.
-    EndAsked,
-    /// End all tunnels.
-    EndAll(Ending),
-    /// End the thread.
-    Leave,
-    /// Break the thread.
-    #[cfg(test)]
-    Panic,
-}
-
-impl Inbox {
-    fn put(&self, message: Message) {
-        let was_empty = {
-            let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-            messages.push(message);
-            messages.len() == 1
-        };
-        if was_empty {
-            // An eventfd's counter can't overflow by this, so there is nothing that could fail.
-            let _ = self.waker.wake();
-        }
-    }
-
-    /// Hands it a tunnel.
-    fn carry(&self, tunnel: Box<Tunnel>) {
-        self.tunnels.fetch_add(1, Ordering::Relaxed);
-        self.put(Message::Carry(tunnel));
-    }
-
-    fn take(&self) -> Vec<Message> {
-        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// Half of the machine's processors for bulk: for each byte that is carried, the kernel has as much to do elsewhere.
@@ -138,10 +79,7 @@ impl Relays {
     }
 
     fn with(bulk_threads: usize, idle_timeout: Option<Duration>, pipes: fn(usize) -> Pipes) -> io::Result<Self> {
-        let open = Arc::<Open>::default();
-        let typing = Arc::<Typing>::default();
-        let worker =
-            |pace, pipes| Worker::new(pace, Arc::clone(&open), idle_timeout, Tools::new(pipes, Arc::clone(&typing)));
+        let worker = |pace, pipes| Worker::new(pace, idle_timeout, Tools::new(pipes));
         let mut small = worker(Pace::Small, Pipes::none())?;
         let mut bulk =
             (0..bulk_threads).map(|_| worker(Pace::Bulk, pipes(bulk_threads))).collect::<io::Result<Vec<_>>>()?;
@@ -151,18 +89,24 @@ impl Relays {
             let thread = std::thread::Builder::new().name(format!("relay-{number}"));
             Ok(Thread { inbox: worker.inbox(), worker: Some(thread.spawn(move || worker.run())?) })
         });
-        Ok(Self { threads: threads.collect::<io::Result<_>>()?, open })
+        Ok(Self { threads: threads.collect::<io::Result<_>>()?, count: Arc::default() })
     }
 
-    /// Carries bytes between `client` and `vps` until the tunnel is over, beginning with `first`.
-    pub(crate) fn carry(&self, client: TcpStream, vps: TcpStream, first: First, session: OpenSession) {
+    /// Carries bytes between `client` and `vps` until the tunnel is over, beginning with `early`.
+    pub(crate) fn carry(
+        &self,
+        client: impl Carrier + 'static,
+        vps: impl Carrier + 'static,
+        early: EarlyData,
+        session: OpenSession,
+    ) {
         if let Some(small) = self.threads.first() {
-            self.open.count.fetch_add(1, Ordering::AcqRel);
-            small.inbox.carry(Box::new(Tunnel::new(client, vps, first, session)));
+            let counted = Counted::new(&self.count);
+            small.inbox.carry(Box::new(Tunnel::new(Box::new(client), Box::new(vps), early, session, counted)));
         }
     }
 
-    /// Ends the tunnels whose sessions were asked to end. One that is on its way to a thread is looked at there.
+    /// Ends the tunnels whose sessions were asked to end. A thread also looks at each tunnel that it receives.
     pub(crate) fn end_asked(&self) {
         self.threads.iter().for_each(|thread| thread.inbox.put(Message::EndAsked));
     }
@@ -174,26 +118,12 @@ impl Relays {
 
     /// How many tunnels are carried.
     pub(crate) fn count(&self) -> usize {
-        self.open.count.load(Ordering::Acquire)
+        self.count.tunnels()
     }
 
     /// Waits until no tunnel is carried.
     pub(crate) async fn none(&self) {
-        loop {
-            let notified = self.open.none.notified();
-            if self.count() == 0 {
-                return;
-            }
-            notified.await;
-        }
-    }
-}
-
-impl Open {
-    fn one_less(&self) {
-        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.none.notify_waiters();
-        }
+        self.count.none().await;
     }
 }
 
@@ -201,7 +131,7 @@ impl Drop for Relays {
     fn drop(&mut self) {
         self.threads.iter().for_each(|thread| thread.inbox.put(Message::Leave));
         for worker in self.threads.iter_mut().filter_map(|thread| thread.worker.take()) {
-            // A worker that panicked has said so on stderr.
+            // A worker that panicked has reported that on stderr.
             let _ = worker.join();
         }
     }

@@ -1,18 +1,18 @@
-//! Tells those who type from bulk, by how much their turns move.
+//! Tells typing from bulk, by how much the turns of a tunnel move.
 
 use super::flow::{READ, TURN};
 
-/// How many turns in a row that move little make a tunnel that does. A pause in the midst of bulk makes fewer.
+/// After so many turns in a row that move little, a tunnel's pace is small. A pause in the midst of bulk makes fewer.
 const SMALL_TURNS: u8 = 4;
-/// How many turns in a row that move more make a bulk one. What a command prints at once makes fewer.
+/// After so many turns in a row that move more, its pace is bulk. The output of one command makes fewer.
 const LARGE_TURNS: u8 = 8;
 
 /// How a tunnel moves its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Pace {
-    /// A little at a time, as typing does: somebody waits for each of them.
+    /// A little at a time, as typing does: somebody waits for each byte.
     Small,
-    /// As much as there is room for.
+    /// As much as fits.
     Bulk,
 }
 
@@ -20,7 +20,7 @@ pub(super) enum Pace {
 #[derive(Debug)]
 pub(super) struct Turns {
     pace: Pace,
-    /// Whether the last one moved little, and how many in a row were like it.
+    /// Whether the last turn moved little, and how many in a row were like it.
     small: bool,
     alike: u8,
 }
@@ -30,7 +30,7 @@ impl Turns {
         Self { pace: Pace::Small, small: true, alike: 0 }
     }
 
-    /// The pace, now that a turn has moved so many bytes. While something `holds` it in bulk it doesn't become small.
+    /// The pace, now that a turn has moved so many bytes. While something `holds` it in bulk, it doesn't become small.
     pub(super) fn note(&mut self, moved: usize, holds: bool) -> Pace {
         if moved > 0 {
             let small = moved < READ;
@@ -45,8 +45,8 @@ impl Turns {
         self.pace
     }
 
-    /// Whether somebody types.
-    pub(super) fn is_typing(&self) -> bool {
+    /// Whether the last turns look like typing.
+    fn is_typing(&self) -> bool {
         self.small && self.alike >= SMALL_TURNS
     }
 }

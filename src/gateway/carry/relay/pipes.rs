@@ -1,20 +1,20 @@
-//! Pipes to splice through: a bounded number, and none goes from one tunnel to the next with bytes in it.
+//! Pipes to splice through. Their number is bounded, and no tunnel gets a pipe with another tunnel's bytes in it.
 
+use crate::sys::{AsFd, OwnedFd};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 
 use crate::sys;
 
-/// Most pipes of all threads at a time: as many as the system lets a normal user have. Whoever gets none copies.
+/// Most pipes of all threads at a time: as many as the system lets a normal user have. A burst without a pipe is copied.
 const MOST: usize = 64;
-/// How many of them a thread keeps for later while nobody needs them, as long as there are tunnels.
+/// How many idle pipes a thread keeps while it has tunnels.
 const KEPT: usize = 16;
-/// The size asked for, in bytes: as much as is ever moved at once. A normal user may have no larger one, and 64 MiB in
-/// all, by default (pipe(7)).
+/// The size asked for, in bytes: as much as is ever moved at once. By default, a normal user can have no larger pipe,
+/// and 64 MiB in all (pipe(7)).
 const SIZE: usize = 1024 * 1024;
-/// A pipe that came out smaller than this, in bytes, serves worse than a copy.
+/// A pipe smaller than this, in bytes, is worse than a copy.
 const LEAST: usize = 64 * 1024;
-/// How often whoever asks goes without once the system had no pipe: trying costs more than what is copied instead.
+/// How many requests are refused after the system had no pipe: to try costs more than the copy.
 const PAUSE: u32 = 256;
 
 /// Makes a pipe.
@@ -26,7 +26,7 @@ pub(super) struct Pipes {
     most: usize,
     idle: Vec<Pipe>,
     lent: usize,
-    /// How many go without before the system is asked again.
+    /// How many requests are refused before the system is asked again.
     pause: u32,
 }
 
@@ -39,12 +39,12 @@ pub(super) struct Pipe {
 }
 
 impl Pipes {
-    /// Those of one of so many threads.
+    /// The share of one of so many threads.
     pub(super) fn of_one_in(threads: usize) -> Self {
         Self::made_by(Box::new(Pipe::new), (MOST / threads.max(1)).max(1))
     }
 
-    /// None, ever.
+    /// No pipes, ever.
     pub(super) fn none() -> Self {
         Self::made_by(Box::new(|| Err(io::ErrorKind::Unsupported.into())), 0)
     }
@@ -53,7 +53,7 @@ impl Pipes {
         Self { make, most, idle: Vec::new(), lent: 0, pause: 0 }
     }
 
-    /// An empty pipe, if there is one to be had.
+    /// An empty pipe, if one can be had.
     pub(super) fn take(&mut self) -> Option<Pipe> {
         if self.lent >= self.most {
             return None;
@@ -78,7 +78,7 @@ impl Pipes {
         pipe
     }
 
-    /// Takes a pipe back. One that still holds bytes is closed, and they with it.
+    /// Takes a pipe back. A pipe that still holds bytes is closed, and the bytes are lost.
     pub(super) fn give_back(&mut self, pipe: Pipe) {
         self.lent -= 1;
         if pipe.held == 0 && self.idle.len() < KEPT {
@@ -86,18 +86,33 @@ impl Pipes {
         }
     }
 
-    /// Closes those that nobody needs.
+    /// Closes the idle pipes.
     pub(super) fn forget_idle(&mut self) {
         self.idle = Vec::new();
     }
 
-    /// Notes that the system can't splice these sockets, so that nobody tries again.
+    /// Notes that the system can't splice these sockets, so that no flow tries again.
     pub(super) fn give_up(&mut self) {
         self.most = 0;
     }
 }
 
 impl Pipe {
+    /// Takes out what it holds.
+    pub(super) fn take_bytes(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.held];
+        while self.held > 0 {
+            let read = bytes.len() - self.held;
+            match sys::read(self.read.as_fd(), &mut bytes[read..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(more) => self.held -= more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
+    }
+
     fn new() -> io::Result<Self> {
         let (read, write) = sys::pipe()?;
         if sys::enlarge_pipe(write.as_fd(), SIZE) < LEAST {
@@ -113,7 +128,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    /// Pipes of any size: how many large ones there are for this user depends on what else they do.
+    /// Pipes of any size: how many large pipes this user can have depends on what else the user does.
     fn any(most: usize) -> Pipes {
         Pipes::made_by(Box::new(|| sys::pipe().map(|(read, write)| Pipe { read, write, held: 0 })), most)
     }
@@ -129,7 +144,7 @@ mod tests {
         let first = inode(&pipe);
         pipes.give_back(pipe);
         pipe = pipes.take().unwrap();
-        assert_eq!(inode(&pipe), first, "an empty one is used again");
+        assert_eq!(inode(&pipe), first, "an empty pipe is used again");
         pipe.held = rustix::io::write(&pipe.write, b"a secret").unwrap();
         pipes.give_back(pipe);
         assert!(pipes.idle.is_empty());
@@ -139,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_most() {
+    fn no_thread_has_more_pipes_than_its_share() {
         for threads in [1, 2, 5, MOST, 2 * MOST] {
             let mut pipes = any(Pipes::of_one_in(threads).most);
             let share = (MOST / threads).max(1);
@@ -172,12 +187,12 @@ mod tests {
         short.store(true, Ordering::Relaxed);
         assert!((0..=PAUSE).all(|_| pipes.take().is_none()));
         assert_eq!(tried.load(Ordering::Relaxed), 2);
-        // One that is there already is as good as ever.
+        // An idle pipe can still be had.
         pipes.give_back(pipe);
         let pipe = pipes.take();
         assert!(pipe.is_some() && pipes.take().is_none());
         assert_eq!(tried.load(Ordering::Relaxed), 3);
-        // And when there are some again, that is noticed.
+        // After the shortage there are pipes again.
         short.store(false, Ordering::Relaxed);
         let without = (0..=PAUSE).take_while(|_| pipes.take().is_none()).count();
         assert_eq!((without, tried.load(Ordering::Relaxed)), (PAUSE as usize, 4));

@@ -1,40 +1,31 @@
-//! One tunnel: two sockets, a flow each way, and what the end of one flow means for the rest.
+//! One tunnel: two sides, a flow each way, and the last moments after the tunnel has ended.
 
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mio::Registry;
 use mio::event::Event;
-use mio::{Interest, Token};
+use mio::{Registry, Token};
 
-use super::First;
-use super::flow::{End, Flow, Side, Tools, Turn};
+use super::count::Counted;
+use super::flow::{Flow, Tools, Turn};
 use super::pace::{Pace, Turns};
-use crate::gateway::carry::session::{Ending, OpenSession};
-use crate::sys;
+use super::side::Side;
+use crate::carrier::Carrier;
+use crate::gateway::carry::session::{Ending as SessionEnding, OpenSession};
+use crate::relay::ending::{Client, Ending, Party, Then};
 
-/// How long a side that was told of the end has to close.
+/// How long a side has to close after it got an orderly end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// How much of what it still sends is read and thrown away, in bytes.
+/// How much it can still send meanwhile, in bytes. The relay reads that and drops it.
 const CLOSE_BYTES: usize = 256 * 1024;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Party {
-    Client,
-    Vps,
-}
-
-/// How the tunnel ended, as far as its sockets still have to be told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
-    /// Both sides know.
-    Over,
-    /// This side must see a reset.
-    Reset(Party),
-    /// This side must see an orderly end, then a reset if it doesn't close.
-    Close(Party),
+/// The bytes that go before all others.
+pub(crate) struct EarlyData {
+    /// What the client has sent already, to the VPS.
+    pub(crate) up: Vec<u8>,
+    /// The gateway's own answer, to the client. It is not counted among the bytes that are carried.
+    pub(crate) answer: &'static [u8],
 }
 
 /// What the worker does with a tunnel after its turn.
@@ -44,10 +35,10 @@ pub(super) enum Next {
     Wait,
     /// Give it another turn.
     Again,
-    /// Wait for an event, but no longer than this.
+    /// Wait for an event until then.
     WaitUntil(Instant),
-    /// It is over.
-    Drop(Ending),
+    /// Remove it: the session has ended so.
+    Remove(SessionEnding),
 }
 
 pub(super) struct Tunnel {
@@ -55,6 +46,7 @@ pub(super) struct Tunnel {
     vps: Side,
     up: Flow,
     down: Flow,
+    ending: Ending,
     closing: Option<Closing>,
     /// When it last moved anything.
     pub(super) moved_at: Instant,
@@ -62,48 +54,53 @@ pub(super) struct Tunnel {
     /// Whether it stands in the worker's queue.
     pub(super) queued: bool,
     pub(super) session: OpenSession,
+    counted: Counted,
 }
 
-/// The last moments of a tunnel: one side was told of the end, and may still close by itself.
+/// The last moments of a tunnel: one side got an orderly end, and may still close by itself.
 struct Closing {
     party: Party,
     until: Instant,
+    /// How many bytes it can still send.
     left: usize,
 }
 
 impl Tunnel {
-    pub(super) fn new(client: TcpStream, vps: TcpStream, first: First, session: OpenSession) -> Self {
+    pub(super) fn new(
+        client: Box<dyn Carrier>,
+        vps: Box<dyn Carrier>,
+        early: EarlyData,
+        session: OpenSession,
+        counted: Counted,
+    ) -> Self {
         Self {
             client: Side::new(client),
             vps: Side::new(vps),
-            up: Flow::behind(first.up),
-            down: Flow::answering(first.down),
+            up: Flow::behind(early.up),
+            down: Flow::answering(early.answer),
+            ending: Ending::new(Client::Connection),
             closing: None,
             moved_at: Instant::now(),
             turns: Turns::new(),
             queued: false,
             session,
+            counted,
         }
     }
 
-    /// Has the events of both sockets reported under these tokens.
-    pub(super) fn register(&mut self, registry: &Registry, client: Token, vps: Token) -> std::io::Result<()> {
-        #[cfg(test)]
-        assert_ne!(*self.session.facts.node, *super::tests::PANICS[1]);
-        let both = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut self.client.stream, client, both)?;
-        registry.register(&mut self.vps.stream, vps, both)
+    /// Has the events of both sides reported under these tokens.
+    pub(super) fn register(&self, registry: &Registry, client: Token, vps: Token) -> io::Result<()> {
+        self.client.register(registry, client)?;
+        self.vps.register(registry, vps)
     }
 
     /// Has them reported no more.
-    pub(super) fn deregister(&mut self, registry: &Registry) -> std::io::Result<()> {
-        registry.deregister(&mut self.client.stream)?;
-        registry.deregister(&mut self.vps.stream)
+    pub(super) fn deregister(&self, registry: &Registry) -> io::Result<()> {
+        self.client.deregister(registry)?;
+        self.vps.deregister(registry)
     }
 
     pub(super) fn note(&mut self, party: Party, event: &Event) {
-        #[cfg(test)]
-        assert_ne!(*self.session.facts.node, *super::tests::PANICS[2]);
         self.side(party).note(event);
     }
 
@@ -112,51 +109,44 @@ impl Tunnel {
         self.turns.note(moved, self.up.is_bulk() || self.down.is_bulk())
     }
 
-    /// Whether somebody types.
-    pub(super) fn is_typed(&self) -> bool {
-        self.turns.is_typing()
-    }
-
-    /// Lets go of everything that belongs to the worker.
+    /// Gives back everything that belongs to the worker.
     pub(super) fn release(&mut self, tools: &mut Tools) {
         self.up.release(&mut tools.pipes);
         self.down.release(&mut tools.pipes);
     }
 
-    /// Closes both sockets, and then the session: whoever sees no session left sees no socket left.
-    pub(super) fn close(self, ending: Ending) {
-        let Self { client, vps, session, .. } = self;
+    /// Closes both sides, then the session, then the count: a session that is gone has left no socket.
+    pub(super) fn close(self, ending: SessionEnding) {
+        let Self { client, vps, session, counted, .. } = self;
         drop((client, vps));
         session.close(ending);
+        drop(counted);
     }
 
     /// Moves what can be moved, up to a limit in each direction. `moved` counts the bytes.
     pub(super) fn turn(&mut self, tools: &mut Tools, moved: &mut usize) -> Next {
-        #[cfg(test)]
-        assert_ne!(*self.session.facts.node, *super::tests::PANICS[0]);
         if self.closing.is_some() {
-            return self.see_off(tools);
+            return self.drain_closing(tools);
         }
         let mut unfinished = false;
-        for party in [Party::Client, Party::Vps] {
-            let (flow, opposite, from, to) = match party {
-                Party::Client => (&mut self.up, &self.down, &mut self.client, &mut self.vps),
-                Party::Vps => (&mut self.down, &self.up, &mut self.vps, &mut self.client),
-            };
-            if flow.end().is_some() {
+        for sender in [Party::Client, Party::Server] {
+            if !self.ending.is_open(sender) {
                 continue;
             }
+            let (flow, from, to, counter) = match sender {
+                Party::Client => (&mut self.up, &mut self.client, &mut self.vps, &self.session.up),
+                Party::Server => (&mut self.down, &mut self.vps, &mut self.client, &self.session.down),
+            };
             let before = *moved;
             let turn = flow.turn(from, to, tools, moved);
-            let bytes = (*moved - before) as u64;
-            let counter = if party == Party::Client { &self.session.up } else { &self.session.down };
-            counter.fetch_add(bytes, Ordering::Relaxed);
+            counter.fetch_add((*moved - before) as u64, Ordering::Relaxed);
             match turn {
                 Turn::Waits => {}
                 Turn::Unfinished => unfinished = true,
-                Turn::Over(end) => {
-                    if let Some(outcome) = judge((end, opposite.end()), party) {
-                        return self.finish(outcome, tools);
+                Turn::Ended(end) => {
+                    let then = self.ending.after(sender, end);
+                    if let Some(next) = self.obey(then, tools) {
+                        return next;
                     }
                 }
             }
@@ -164,102 +154,167 @@ impl Tunnel {
         if unfinished { Next::Again } else { Next::Wait }
     }
 
-    fn finish(&mut self, outcome: Outcome, tools: &mut Tools) -> Next {
-        match outcome {
-            Outcome::Over => Next::Drop(Ending::Complete),
-            Outcome::Reset(party) => {
-                self.reset(party);
-                Next::Drop(if party == Party::Vps { Ending::ClientLost } else { Ending::VpsLost })
+    /// Does what the rule says; `None` if the tunnel continues.
+    fn obey(&mut self, then: Then, tools: &mut Tools) -> Option<Next> {
+        match then {
+            Then::Continue => None,
+            Then::PassEndOn(party) => {
+                // It fails only when the party is gone, which the opposite direction meets as well.
+                let _ = self.side(party).end_writing();
+                None
             }
-            Outcome::Close(party) => {
-                if self.side(party).stream.shutdown(Shutdown::Write).is_err() {
-                    return Next::Drop(Ending::Complete);
+            Then::Over => Some(Next::Remove(SessionEnding::Complete)),
+            Then::Reset(party) => {
+                self.side(party).reset_on_close();
+                let lost = if party == Party::Server { SessionEnding::ClientLost } else { SessionEnding::VpsLost };
+                Some(Next::Remove(lost))
+            }
+            Then::Close(party) => {
+                if self.side(party).end_writing().is_err() {
+                    return Some(Next::Remove(SessionEnding::Complete));
                 }
                 self.closing = Some(Closing { party, until: Instant::now() + CLOSE_LIMIT, left: CLOSE_BYTES });
                 self.release(tools);
-                self.see_off(tools)
+                Some(self.drain_closing(tools))
             }
         }
     }
 
-    /// Reads and throws away what the side that was told of the end still sends.
-    fn see_off(&mut self, tools: &mut Tools) -> Next {
-        let Some(mut closing) = self.closing.take() else { return Next::Drop(Ending::Fault) };
+    /// Reads and drops what the side that got an orderly end still sends. It gets a reset if it doesn't close in time, or
+    /// sends too much.
+    fn drain_closing(&mut self, tools: &mut Tools) -> Next {
+        let Some(mut closing) = self.closing.take() else { return Next::Remove(SessionEnding::Fault) };
         let side = self.side(closing.party);
         while side.readable {
-            match sys::receive(side.stream.as_fd(), &mut tools.buffer) {
-                Ok(0) => return Next::Drop(Ending::Complete),
+            match side.read(&mut tools.buffer) {
+                Ok(0) => return Next::Remove(SessionEnding::Complete),
                 Ok(bytes) if bytes >= closing.left => {
-                    self.reset(closing.party);
-                    return Next::Drop(Ending::Complete);
+                    side.reset_on_close();
+                    return Next::Remove(SessionEnding::Complete);
                 }
                 Ok(bytes) => closing.left -= bytes,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => side.readable = false,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => return Next::Drop(Ending::Complete),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(_) => return Next::Remove(SessionEnding::Complete),
             }
         }
         if Instant::now() >= closing.until {
-            self.reset(closing.party);
-            return Next::Drop(Ending::Complete);
+            side.reset_on_close();
+            return Next::Remove(SessionEnding::Complete);
         }
         let until = closing.until;
         self.closing = Some(closing);
         Next::WaitUntil(until)
     }
 
-    /// Makes the end of a side a reset.
-    fn reset(&mut self, party: Party) {
-        // Nothing can be done if it fails: then it gets an end instead.
-        let _ = sys::reset_on_close(&self.side(party).stream);
-    }
-
     fn side(&mut self, party: Party) -> &mut Side {
         match party {
             Party::Client => &mut self.client,
-            Party::Vps => &mut self.vps,
+            Party::Server => &mut self.vps,
         }
-    }
-}
-
-/// What the end of the direction from `sender` means, given how the opposite one ended, if it has. `None`: go on with
-/// that one.
-fn judge((end, opposite): (End, Option<End>), sender: Party) -> Option<Outcome> {
-    let receiver = if sender == Party::Client { Party::Vps } else { Party::Client };
-    match (end, opposite) {
-        (End::SenderLost, _) => Some(Outcome::Reset(receiver)),
-        (End::Complete, None) => None,
-        (End::Complete, Some(End::Complete)) => Some(Outcome::Over),
-        // The sender of this direction was found dead by the opposite one, which had nowhere to write; now all it
-        // had sent before is delivered.
-        (End::Complete, Some(_)) => Some(Outcome::Reset(receiver)),
-        // The receiver may have sent something before it died: the opposite direction delivers that, and then meets
-        // the same death.
-        (End::ReceiverLost, None) => None,
-        (End::ReceiverLost, Some(End::Complete)) => Some(Outcome::Close(sender)),
-        (End::ReceiverLost, Some(_)) => Some(Outcome::Over),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::count::Count;
+    use super::super::pipes::Pipes;
     use super::*;
+    use crate::carrier::tests::connection;
+    use crate::gateway::carry::session::Sessions;
+    use crate::gateway::carry::session::tests::tunnel as session;
+    use crate::relay::ending::End;
+    use crate::sys;
+    use crate::sys::AsFd;
+    use crate::sys::PollFlags;
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpStream};
+    use std::sync::Arc;
+
+    /// A tunnel whose client got an orderly end because the VPS has left.
+    struct Rig {
+        tunnel: Tunnel,
+        tools: Tools,
+        /// The client's side of the tunnel.
+        side: TcpStream,
+        client: TcpStream,
+    }
+
+    impl Rig {
+        fn closing() -> Self {
+            let ((side, client), (vps, _)) = (connection(), connection());
+            let early = EarlyData { up: Vec::new(), answer: b"" };
+            let session = session(&Arc::<Sessions>::default(), None);
+            let count = Counted::new(&Arc::<Count>::default());
+            let carrier = Box::new(side.try_clone().unwrap());
+            let mut tunnel = Tunnel::new(carrier, Box::new(vps), early, session, count);
+            let mut tools = Tools::new(Pipes::none());
+            assert_eq!(tunnel.ending.after(Party::Server, End::Complete), Then::PassEndOn(Party::Client));
+            let then = tunnel.ending.after(Party::Client, End::ReceiverLost);
+            assert_eq!(then, Then::Close(Party::Client));
+            assert!(matches!(tunnel.obey(then, &mut tools), Some(Next::WaitUntil(_))));
+            Self { tunnel, tools, side, client }
+        }
+
+        /// Gives the tunnel a turn once its client's side is readable.
+        fn turn(&mut self) -> Next {
+            assert!(sys::poll(&mut [sys::entry(self.side.as_fd(), PollFlags::IN)], None).unwrap());
+            self.tunnel.client.readable = true;
+            self.tunnel.turn(&mut self.tools, &mut 0)
+        }
+
+        /// The client sends so much, and the tunnel gets its turns until it has read that.
+        fn sends(&mut self, bytes: usize) {
+            let left = self.tunnel.closing.as_ref().unwrap().left - bytes;
+            self.client.write_all(&vec![7; bytes]).unwrap();
+            while self.tunnel.closing.as_ref().unwrap().left > left {
+                assert!(matches!(self.turn(), Next::WaitUntil(_)));
+            }
+            assert_eq!(self.tunnel.closing.as_ref().unwrap().left, left);
+        }
+
+        /// Closes the tunnel, and gives back its client.
+        fn close(self) -> TcpStream {
+            drop(self.side);
+            self.tunnel.close(SessionEnding::Complete);
+            self.client
+        }
+    }
 
     #[test]
-    fn every_pair_of_ends() {
-        use End::{Complete, ReceiverLost, SenderLost};
-        for (end, opposite, expected) in [
-            (Complete, None, None),
-            (Complete, Some(Complete), Some(Outcome::Over)),
-            (Complete, Some(ReceiverLost), Some(Outcome::Reset(Party::Vps))),
-            (SenderLost, None, Some(Outcome::Reset(Party::Vps))),
-            (SenderLost, Some(Complete), Some(Outcome::Reset(Party::Vps))),
-            (SenderLost, Some(ReceiverLost), Some(Outcome::Reset(Party::Vps))),
-            (ReceiverLost, None, None),
-            (ReceiverLost, Some(Complete), Some(Outcome::Close(Party::Client))),
-            (ReceiverLost, Some(ReceiverLost), Some(Outcome::Over)),
-        ] {
-            assert_eq!(judge((end, opposite), Party::Client), expected, "{end:?} {opposite:?}");
-        }
+    fn a_client_that_closes_after_an_orderly_end_gets_no_reset() {
+        let mut rig = Rig::closing();
+        rig.sends(CLOSE_BYTES / 2);
+        rig.client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rig.turn(), Next::Remove(SessionEnding::Complete));
+        let mut client = rig.close();
+        // All of it was read, so the close is none of the system's resets either.
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert!(client.take_error().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_client_that_sends_too_much_after_an_orderly_end_gets_a_reset() {
+        let mut rig = Rig::closing();
+        rig.sends(CLOSE_BYTES - 10);
+        rig.client.write_all(&[7; 10]).unwrap();
+        assert_eq!(rig.turn(), Next::Remove(SessionEnding::Complete));
+        is_reset(&rig.close());
+    }
+
+    #[test]
+    fn a_client_that_does_not_close_after_an_orderly_end_gets_a_reset() {
+        let mut rig = Rig::closing();
+        let waits = rig.tunnel.turn(&mut rig.tools, &mut 0);
+        assert!(matches!(waits, Next::WaitUntil(_)));
+        rig.tunnel.closing.as_mut().unwrap().until = Instant::now();
+        assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::Remove(SessionEnding::Complete));
+        is_reset(&rig.close());
+    }
+
+    /// Waits for a reset, which comes some time after the tunnel has closed its socket.
+    fn is_reset(client: &TcpStream) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        assert!(sys::poll(&mut [sys::entry(client.as_fd(), PollFlags::empty())], Some(deadline)).unwrap());
+        assert!(client.take_error().unwrap().is_some());
     }
 }

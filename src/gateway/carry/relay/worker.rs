@@ -1,64 +1,62 @@
-//! One thread: waits for events of its tunnels' sockets, and gives each its turn.
+//! One thread: it waits for events of its tunnels, and gives each tunnel its turn.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Token, Waker};
+use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::flow::{TURN, Tools};
-use super::giving_way::GivingWay;
+use super::inbox::{Inbox, Message};
 use super::pace::Pace;
-use super::tunnel::{Next, Party, Tunnel};
-use super::{Inbox, Message, Open};
+use super::tunnel::{Next, Tunnel};
+use super::yielding::Yielding;
 use crate::gateway::carry::session::Ending;
+use crate::relay::ending::Party;
 
 /// How many events are taken at once.
 const EVENTS: usize = 256;
-/// The inbox's token; tunnels have those from 0 on.
+/// The inbox's token; tunnels have the tokens from 0 up.
 const INBOX: Token = Token(usize::MAX);
-/// How long a thread rests that could not go on, so that it doesn't fill the log.
+/// How long a thread rests after a panic outside of any tunnel, so that it doesn't fill the log.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Worker {
     poll: Poll,
     inbox: Arc<Inbox>,
-    open: Arc<Open>,
     tunnels: Slab<Box<Tunnel>>,
     /// Tunnels that wait for their turn.
     queue: VecDeque<usize>,
     /// When to look at a tunnel though nothing happened to it.
     times: BTreeSet<(Instant, usize)>,
     tools: Tools,
-    giving_way: GivingWay,
-    /// The pace of its tunnels, and where those go that change theirs.
+    yielding: Yielding,
+    /// The pace of its tunnels. A tunnel with another pace goes to one of the other workers.
     pace: Pace,
-    elsewhere: Vec<Arc<Inbox>>,
-    /// What has ended all tunnels; those that were on their way here then end as they arrive.
+    other_workers: Vec<Arc<Inbox>>,
+    /// What has ended all tunnels. A tunnel that arrives later ends at once.
     ended: Option<Ending>,
     idle_timeout: Option<Duration>,
     next_sweep: Option<Instant>,
 }
 
 impl Worker {
-    pub(super) fn new(pace: Pace, open: Arc<Open>, idle_timeout: Option<Duration>, tools: Tools) -> io::Result<Self> {
+    pub(super) fn new(pace: Pace, idle_timeout: Option<Duration>, tools: Tools) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), INBOX)?;
+        let inbox = Arc::new(Inbox::new(poll.registry(), INBOX)?);
         Ok(Self {
             poll,
-            inbox: Arc::new(Inbox { messages: Mutex::default(), waker, tunnels: AtomicUsize::new(0) }),
-            open,
+            inbox,
             tunnels: Slab::new(),
             queue: VecDeque::new(),
             times: BTreeSet::new(),
             tools,
-            giving_way: GivingWay::new(),
+            yielding: Yielding::new(),
             pace,
-            elsewhere: Vec::new(),
+            other_workers: Vec::new(),
             ended: None,
             idle_timeout,
             next_sweep: idle_timeout.map(|timeout| Instant::now() + timeout / 4),
@@ -69,29 +67,37 @@ impl Worker {
         Arc::clone(&self.inbox)
     }
 
-    /// Tells it where tunnels of another pace go.
+    /// Sets the workers for tunnels of another pace.
     pub(super) fn send_others_to(&mut self, inboxes: Vec<Arc<Inbox>>) {
-        self.elsewhere = inboxes;
+        self.other_workers = inboxes;
     }
 
     pub(super) fn run(mut self) {
-        // What goes wrong outside of any tunnel costs those of this thread, and not those that come to it later.
-        while unharmed(|| self.work()).is_none() {
-            self.remove_all(Ending::Fault, |_| true);
-            self.queue.clear();
-            self.times.clear();
+        while catch_panic(|| self.work()).is_none() {
+            self.recover();
             std::thread::sleep(FAULT_PAUSE);
         }
     }
 
-    /// Goes on until it is told to leave.
+    /// Ends the tunnels that it has. A panic outside of any tunnel may have left them without a turn or an event.
+    fn recover(&mut self) {
+        self.remove_all(Ending::Fault, |_| true);
+        self.queue.clear();
+        self.times.clear();
+    }
+
+    /// Works until it is told to leave.
     fn work(&mut self) {
+        // The event of a message may have come before a panic, and is not repeated.
+        if !self.read_inbox() {
+            return;
+        }
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            if let Err(error) = self.poll.poll(&mut events, self.patience())
+            if let Err(error) = self.poll.poll(&mut events, self.time_to_wait())
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                // Only a broken program is answered so (epoll_wait(2)).
+                // Only a broken program gets such an error (epoll_wait(2)).
                 panic!("cannot wait for events: {error}");
             }
             for event in &events {
@@ -100,7 +106,7 @@ impl Worker {
                 }
                 let (index, party) = address(event.token());
                 if let Some(tunnel) = self.tunnels.get_mut(index) {
-                    match unharmed(|| tunnel.note(party, event)) {
+                    match catch_panic(|| tunnel.note(party, event)) {
                         Some(()) => self.wake(index),
                         None => self.remove(index, Ending::Fault),
                     }
@@ -109,8 +115,8 @@ impl Worker {
             if events.iter().any(|event| event.token() == INBOX) && !self.read_inbox() {
                 return;
             }
-            self.look_at_the_clock();
-            // As much as one turn may move, before it is seen who else has woken up.
+            self.act_on_time();
+            // As much as one turn may move, then look for new events.
             let mut moved = 0;
             while moved < TURN
                 && let Some(index) = self.queue.pop_front()
@@ -118,24 +124,24 @@ impl Worker {
                 moved += self.turn(index);
             }
             if moved > 0 && self.pace == Pace::Bulk {
-                self.giving_way.give_way();
+                self.yielding.yield_now();
             }
         }
     }
 
     /// How long to wait for events.
-    fn patience(&self) -> Option<Duration> {
+    fn time_to_wait(&self) -> Option<Duration> {
         if !self.queue.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = self.times.first().map(|(at, _)| *at).into_iter().chain(self.next_sweep).min()?;
-        // Rounded up: the system counts in milliseconds, and waking too early would be for nothing.
+        // Rounded up: the system counts in milliseconds, and to wake up too early would be in vain.
         Some(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
 
-    /// Whether to go on.
+    /// Obeys its messages; `false` if it is told to leave.
     fn read_inbox(&mut self) -> bool {
-        for message in self.inbox.take() {
+        while let Some(message) = self.inbox.take() {
             match message {
                 Message::Carry(tunnel) => self.add(tunnel),
                 Message::EndAsked => self.remove_all(Ending::Ended, |tunnel| tunnel.session.is_asked_to_end()),
@@ -143,8 +149,6 @@ impl Worker {
                     self.ended = Some(ending);
                     self.remove_all(ending, |_| true);
                 }
-                #[cfg(test)]
-                Message::Panic => panic!("a panic on purpose"),
                 Message::Leave => {
                     self.remove_all(Ending::Stopped, |_| true);
                     return false;
@@ -154,14 +158,14 @@ impl Worker {
         true
     }
 
-    fn add(&mut self, mut tunnel: Box<Tunnel>) {
+    fn add(&mut self, tunnel: Box<Tunnel>) {
         let entry = self.tunnels.vacant_entry();
         let index = entry.key();
-        let (registry, client, vps) = (self.poll.registry(), token(index, Party::Client), token(index, Party::Vps));
-        let registered = unharmed(|| tunnel.register(registry, client, vps)).unwrap_or_else(|| Err(broken()));
+        let (registry, client, vps) = (self.poll.registry(), token(index, Party::Client), token(index, Party::Server));
+        let is_registered = matches!(catch_panic(|| tunnel.register(registry, client, vps)), Some(Ok(())));
         let ending = match tunnel.session.is_asked_to_end() {
             true => Some(Ending::Ended),
-            false => self.ended.or(registered.err().map(|_| Ending::Fault)),
+            false => self.ended.or((!is_registered).then_some(Ending::Fault)),
         };
         entry.insert(tunnel);
         match ending {
@@ -170,22 +174,22 @@ impl Worker {
         }
     }
 
-    /// Gives a tunnel to the worker that has the fewest of its pace.
+    /// Gives a tunnel to the other worker that has the fewest tunnels.
     fn hand_over(&mut self, index: usize) {
-        let idlest = self.elsewhere.iter().min_by_key(|inbox| inbox.tunnels.load(Ordering::Relaxed));
+        let idlest = self.other_workers.iter().min_by_key(|inbox| inbox.tunnels());
         let Some(to) = idlest.map(Arc::clone) else { return };
-        let Some(tunnel) = self.tunnels.get_mut(index) else { return };
-        if unharmed(|| tunnel.deregister(self.poll.registry())).is_none_or(|left| left.is_err()) {
+        let Some(tunnel) = self.tunnels.get(index) else { return };
+        if catch_panic(|| tunnel.deregister(self.poll.registry())).is_none_or(|left| left.is_err()) {
             return self.remove(index, Ending::Fault);
         }
         let tunnel = self.tunnels.remove(index);
-        self.leave_pipes();
-        self.inbox.tunnels.fetch_sub(1, Ordering::Relaxed);
+        self.close_idle_pipes();
+        self.inbox.one_less();
         to.carry(tunnel);
     }
 
-    /// Closes the pipes that nobody needs once nobody is here.
-    fn leave_pipes(&mut self) {
+    /// Closes the idle pipes when there is no tunnel left.
+    fn close_idle_pipes(&mut self) {
         if self.tunnels.is_empty() {
             self.tools.pipes.forget_idle();
         }
@@ -193,12 +197,11 @@ impl Worker {
 
     fn remove(&mut self, index: usize, ending: Ending) {
         let Some(mut tunnel) = self.tunnels.try_remove(index) else { return };
-        let _ = unharmed(|| tunnel.release(&mut self.tools));
+        let _ = catch_panic(|| tunnel.release(&mut self.tools));
         // A socket that is closed is off the event loop as well.
-        let _ = unharmed(|| tunnel.close(ending));
-        self.leave_pipes();
-        self.inbox.tunnels.fetch_sub(1, Ordering::Relaxed);
-        self.open.one_less();
+        let _ = catch_panic(|| tunnel.close(ending));
+        self.close_idle_pipes();
+        self.inbox.one_less();
     }
 
     fn remove_all(&mut self, ending: Ending, which: impl Fn(&Tunnel) -> bool) {
@@ -213,17 +216,14 @@ impl Worker {
         }
     }
 
-    /// Gives a tunnel its turn, and says how many bytes it moved.
+    /// Gives a tunnel its turn, and returns how many bytes it moved.
     fn turn(&mut self, index: usize) -> usize {
         let Some(tunnel) = self.tunnels.get_mut(index) else { return 0 };
         tunnel.queued = false;
         let mut moved = 0;
         let tools = &mut self.tools;
-        let next = unharmed(|| tunnel.turn(tools, &mut moved));
+        let next = catch_panic(|| tunnel.turn(tools, &mut moved));
         let pace = tunnel.pace(moved);
-        if moved > 0 && tunnel.is_typed() {
-            tools.note_typing();
-        }
         if moved > 0 && self.idle_timeout.is_some() {
             tunnel.moved_at = Instant::now();
         }
@@ -234,13 +234,13 @@ impl Worker {
             Some(Next::WaitUntil(at)) => {
                 self.times.insert((at, index));
             }
-            Some(Next::Drop(ending)) => self.remove(index, ending),
+            Some(Next::Remove(ending)) => self.remove(index, ending),
             None => self.remove(index, Ending::Fault),
         }
         moved
     }
 
-    fn look_at_the_clock(&mut self) {
+    fn act_on_time(&mut self) {
         if self.times.is_empty() && self.next_sweep.is_none() {
             return;
         }
@@ -249,7 +249,7 @@ impl Worker {
             && at <= now
         {
             self.times.pop_first();
-            // By now it may be another tunnel's place, which a turn for nothing doesn't harm.
+            // The place may have another tunnel by now; a turn in vain doesn't harm that one.
             self.wake(index);
         }
         let Some(timeout) = self.idle_timeout else { return };
@@ -260,19 +260,154 @@ impl Worker {
     }
 }
 
-/// What `work` brings, or nothing when it panics, which is reported on stderr by then.
-fn unharmed<T>(work: impl FnOnce() -> T) -> Option<T> {
+/// The result of `work`, or `None` after a panic, which is reported on stderr.
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-fn broken() -> io::Error {
-    io::Error::other("a panic")
-}
-
 fn token(index: usize, party: Party) -> Token {
-    Token(index * 2 + usize::from(party == Party::Vps))
+    Token(index * 2 + usize::from(party == Party::Server))
 }
 
 fn address(token: Token) -> (usize, Party) {
-    (token.0 / 2, if token.0.is_multiple_of(2) { Party::Client } else { Party::Vps })
+    (token.0 / 2, if token.0.is_multiple_of(2) { Party::Client } else { Party::Server })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::count::{Count, Counted};
+    use super::super::pipes::Pipes;
+    use super::super::tunnel::EarlyData;
+    use super::*;
+    use crate::carrier::tests::connection;
+    use crate::gateway::carry::session::Sessions;
+    use crate::gateway::carry::session::tests::tunnel as session;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn worker(idle_timeout: Option<Duration>) -> Worker {
+        Worker::new(Pace::Small, idle_timeout, Tools::new(Pipes::none())).unwrap()
+    }
+
+    /// Puts one more tunnel into `inbox`: its client and its VPS.
+    fn carry(inbox: &Inbox, count: &Arc<Count>, sessions: &Arc<Sessions>) -> (TcpStream, TcpStream) {
+        let ((client, their_client), (vps, their_vps)) = (connection(), connection());
+        let early = EarlyData { up: Vec::new(), answer: b"" };
+        let session = session(sessions, None);
+        let tunnel = Tunnel::new(Box::new(client), Box::new(vps), early, session, Counted::new(count));
+        inbox.carry(Box::new(tunnel));
+        (their_client, their_vps)
+    }
+
+    fn says((client, vps): &mut (TcpStream, TcpStream)) {
+        client.write_all(b"x").unwrap();
+        vps.read_exact(&mut [0]).expect("nobody carries it");
+    }
+
+    #[test]
+    fn a_panic_outside_of_any_tunnel_ends_those_that_are_there_and_no_other() {
+        let (count, sessions) = (Arc::<Count>::default(), Arc::<Sessions>::default());
+        let mut worker = worker(None);
+        let inbox = worker.inbox();
+        let (mut there, there_vps) = carry(&inbox, &count, &sessions);
+        assert!(worker.read_inbox());
+        // A message comes, its event is taken, and then there is a panic.
+        let mut waiting = carry(&inbox, &count, &sessions);
+        worker.poll.poll(&mut Events::with_capacity(EVENTS), Some(LIMIT)).unwrap();
+        assert!(catch_panic::<()>(|| panic!("a panic on purpose")).is_none());
+        worker.recover();
+        assert_eq!(there.read(&mut [0]).unwrap(), 0);
+        assert_eq!((count.tunnels(), inbox.tunnels()), (1, 1));
+        assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), 1);
+
+        let thread = std::thread::spawn(move || worker.run());
+        says(&mut waiting);
+        let mut later = carry(&inbox, &count, &sessions);
+        says(&mut later);
+        inbox.put(Message::Leave);
+        thread.join().unwrap();
+        assert_eq!(count.tunnels(), 0);
+        drop(there_vps);
+    }
+
+    /// A stop waits until no tunnel is counted.
+    #[tokio::test]
+    async fn a_tunnel_that_a_panic_drops_is_not_counted_any_more() {
+        let (count, sessions) = (Arc::<Count>::default(), Arc::<Sessions>::default());
+        let worker = worker(None);
+        let _ends = carry(&worker.inbox, &count, &sessions);
+        let message = worker.inbox.take();
+        assert_eq!(count.tunnels(), 1);
+        let none = tokio::spawn({
+            let count = Arc::clone(&count);
+            async move { count.none().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!none.is_finished());
+        catch_panic(move || {
+            let _message = message;
+            panic!("a panic on purpose");
+        });
+        tokio::time::timeout(LIMIT, none).await.expect("it waits for ever").unwrap();
+    }
+
+    #[test]
+    fn a_worker_waits_no_longer_and_no_shorter_than_it_has_to() {
+        let mut worker = worker(None);
+        assert_eq!(worker.time_to_wait(), None);
+        let in_a_minute = Instant::now() + Duration::from_secs(60);
+        worker.times.insert((in_a_minute, 7));
+        worker.next_sweep = Some(in_a_minute + Duration::from_secs(60));
+        let before = Instant::now();
+        let wait = worker.time_to_wait().unwrap();
+        assert!(before + wait >= in_a_minute && wait <= Duration::from_millis(60_001), "{wait:?}");
+        worker.queue.push_back(7);
+        assert_eq!(worker.time_to_wait(), Some(Duration::ZERO));
+    }
+
+    /// How much processor time the calling thread has had, in nanoseconds.
+    #[cfg(target_os = "linux")]
+    fn processor_time(thread: &str) -> u64 {
+        let schedstat = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap();
+        schedstat.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Compared with a thread that calculates: a worker that spins gets about as much of the processors.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_idle_worker_takes_no_processor_time() {
+        const CALCULATED: u64 = 200_000_000;
+        let (count, sessions) = (Arc::<Count>::default(), Arc::<Sessions>::default());
+        for idle_timeout in [None, Some(Duration::from_secs(3600))] {
+            let worker = worker(idle_timeout);
+            let inbox = worker.inbox();
+            let (id, theirs) = std::sync::mpsc::channel();
+            let thread = std::thread::spawn(move || {
+                id.send(rustix::thread::gettid().as_raw_nonzero().to_string()).unwrap();
+                worker.run();
+            });
+            let (thread_id, own_id) = (theirs.recv().unwrap(), rustix::thread::gettid().as_raw_nonzero().to_string());
+            // One that has said something, one that has half closed, and one that is gone.
+            let mut tunnels = [0; 3].map(|_| carry(&inbox, &count, &sessions));
+            tunnels.iter_mut().for_each(says);
+            tunnels[1].0.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(tunnels[1].1.read(&mut [0]).unwrap(), 0);
+            let [first, second, third] = tunnels;
+            drop(third);
+            while count.tunnels() > 2 {
+                std::thread::yield_now();
+            }
+            let (before, own) = (processor_time(&thread_id), processor_time(&own_id));
+            while processor_time(&own_id) - own < CALCULATED {
+                std::hint::black_box((0..10_000).sum::<u64>());
+            }
+            let taken = processor_time(&thread_id) - before;
+            assert!(taken < CALCULATED / 10, "{taken} ns");
+            inbox.put(Message::Leave);
+            thread.join().unwrap();
+            drop((first, second));
+        }
+    }
 }

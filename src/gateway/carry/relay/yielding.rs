@@ -1,37 +1,38 @@
-//! Leaves the processor to others after a turn, unless they keep it.
+//! Yields the processor after a turn, unless CPU-bound programs keep it.
 //!
-//! With no processor idle, whoever is woken for a typed byte would wait until a busy thread's time is up: milliseconds.
-//! And as the ends of bulk get to work, the next turn finds more to move at once. They need some microseconds for that.
-//! A program that only calculates, on the other hand, takes all it can get, and would have most of the time.
+//! With no processor idle, a thread that is woken for a typed byte would wait until a busy thread's time is up:
+//! milliseconds. And as the ends of bulk get to work, the next turn finds more to move at once. They need some
+//! microseconds for that. A CPU-bound program, on the other hand, takes all that it can get, and would have most of the
+//! time.
 
 use std::time::{Duration, Instant};
 
-/// Whoever keeps the processor longer than this calculates.
+/// A yield that takes longer means a CPU-bound competitor.
 const LONG: Duration = Duration::from_millis(2);
-/// How many times as long it isn't left to others then: a tenth of the time is lost to such programs at most.
+/// How many times as long the thread doesn't yield then: it loses a tenth of the time at most.
 const TIMES: u32 = 10;
 
-/// When a thread leaves the processor to others again.
-pub(super) struct GivingWay {
+/// When a thread yields the processor again.
+pub(super) struct Yielding {
     not_before: Option<Instant>,
 }
 
-impl GivingWay {
+impl Yielding {
     pub(super) fn new() -> Self {
         Self { not_before: None }
     }
 
-    /// Leaves the processor to others, if it is time to.
-    pub(super) fn give_way(&mut self) {
-        self.by(Instant::now, std::thread::yield_now);
+    /// Yields the processor, if it is time to.
+    pub(super) fn yield_now(&mut self) {
+        self.with(Instant::now, std::thread::yield_now);
     }
 
-    fn by(&mut self, mut now: impl FnMut() -> Instant, give_way: impl FnOnce()) {
+    fn with(&mut self, mut now: impl FnMut() -> Instant, yield_now: impl FnOnce()) {
         let before = now();
         if self.not_before.is_some_and(|at| before < at) {
             return;
         }
-        give_way();
+        yield_now();
         let after = now();
         let took = after - before;
         self.not_before = (took > LONG).then(|| after + took * TIMES);
@@ -44,9 +45,9 @@ mod tests {
     use std::cell::Cell;
 
     #[test]
-    fn who_keeps_the_processor_is_not_given_it_again_at_once() {
+    fn a_long_yield_is_not_repeated_at_once() {
         let clock = Cell::new(Instant::now());
-        let mut giving_way = GivingWay::new();
+        let mut yielding = Yielding::new();
         // How much time has passed, how long others would keep the processor, and whether they get it.
         for (passed, kept, gets_it) in [
             (0.0, 0.01, true),
@@ -63,11 +64,11 @@ mod tests {
             let later = |milliseconds: f64| clock.set(clock.get() + Duration::from_secs_f64(milliseconds / 1000.0));
             later(passed);
             let mut got_it = false;
-            let give_way = || {
+            let yield_now = || {
                 got_it = true;
                 later(kept);
             };
-            giving_way.by(|| clock.get(), give_way);
+            yielding.with(|| clock.get(), yield_now);
             assert_eq!(got_it, gets_it, "after {passed} ms, for {kept} ms");
         }
     }

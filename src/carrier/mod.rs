@@ -1,0 +1,70 @@
+//! What carries a tunnel: a connection that both relays read, write and wait for, through one trait.
+//!
+//! [`TcpStream`] is the one type today. A carrier with a layer in between (TLS, a resumable tunnel) implements the same
+//! trait. The relays then copy its bytes: only a bare socket can be spliced, peeked at or passed to another process.
+//!
+//! This module doesn't dial, and doesn't decide how a tunnel ends: see [`crate::relay::ending`].
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use crate::sys::{AsFd, BorrowedFd};
+use std::io;
+use std::net::{Shutdown, TcpStream};
+
+use crate::sys::PollFlags;
+
+use crate::sys;
+
+/// A connection that carries a tunnel. No call waits: one that would have to wait fails with `WouldBlock`.
+pub trait Carrier: AsFd + Send {
+    /// Reads into `buffer`. `Ok(0)` is the end of the stream.
+    ///
+    /// A carrier may hold bytes that its descriptor doesn't report. So a caller reads until `WouldBlock` before it waits.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes some of `bytes`, and never raises SIGPIPE.
+    ///
+    /// # Errors
+    /// Those of `send(2)`.
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Ends the stream towards the peer (a half-close). The peer can still send.
+    ///
+    /// # Errors
+    /// Those of `shutdown(2)`.
+    fn end_writing(&mut self) -> io::Result<()>;
+
+    /// The events of the descriptor to wait for, to be able to read ([`PollFlags::IN`]), to write
+    /// ([`PollFlags::OUT`]) or either. Below a layer they can differ from `wanted`.
+    fn waits_for(&self, wanted: PollFlags) -> PollFlags;
+
+    /// The socket, if its bytes are the tunnel's bytes as they are. Then bytes can be left in the socket, and it can be
+    /// spliced or passed to another process.
+    fn bare_socket(&self) -> Option<BorrowedFd<'_>>;
+}
+
+impl Carrier for TcpStream {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        sys::receive(self.as_fd(), buffer)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        sys::send(self.as_fd(), bytes)
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+        wanted
+    }
+
+    fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+}

@@ -1,0 +1,146 @@
+//! The contract of a carrier, for the real one and for one with a layer in between.
+
+use super::*;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A carrier that can't leave bytes in its socket: it reads ahead and gives out a few bytes at a time.
+///
+/// So its descriptor is silent while bytes are left, as below TLS, and no read fills a buffer.
+pub(crate) struct ReadAhead {
+    socket: TcpStream,
+    held: std::collections::VecDeque<u8>,
+}
+
+/// Most bytes of one read: no answer's head fits in.
+const PIECE: usize = 1000;
+
+impl ReadAhead {
+    pub(crate) fn new(socket: TcpStream) -> Self {
+        Self { socket, held: std::collections::VecDeque::new() }
+    }
+}
+
+impl AsFd for ReadAhead {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Carrier for ReadAhead {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.held.is_empty() {
+            let mut ahead = [0; 64 * 1024];
+            let bytes = self.socket.read(&mut ahead)?;
+            self.held.extend(&ahead[..bytes]);
+        }
+        let most = buffer.len().min(PIECE);
+        self.held.read(&mut buffer[..most])
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.send(&bytes[..bytes.len().min(PIECE)])
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        self.socket.end_writing()
+    }
+
+    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+        wanted
+    }
+
+    fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// A connection: our end, which doesn't wait, and the peer's.
+pub(crate) fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    peer.set_read_timeout(Some(LIMIT)).unwrap();
+    (ours, peer)
+}
+
+/// Waits as the contract says, then calls again.
+fn until_done<T>(
+    carrier: &mut dyn Carrier,
+    wanted: PollFlags,
+    mut call: impl FnMut(&mut dyn Carrier) -> io::Result<T>,
+) -> io::Result<T> {
+    loop {
+        match call(carrier) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut entries = [sys::entry(carrier.as_fd(), carrier.waits_for(wanted))];
+                assert!(sys::poll(&mut entries, Some(Instant::now() + LIMIT)).unwrap(), "never ready");
+            }
+            result => return result,
+        }
+    }
+}
+
+fn keeps_the_contract(make: fn(TcpStream) -> Box<dyn Carrier>) {
+    let (ours, mut peer) = connection();
+    let mut carrier = make(ours);
+    assert_eq!(carrier.receive(&mut [0; 10]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+
+    let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+    let sent = bytes.clone();
+    let echo = std::thread::spawn(move || {
+        peer.write_all(&sent).unwrap();
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).unwrap();
+        // The end of our stream is not the end of the peer's.
+        peer.write_all(b"the reply").unwrap();
+        heard
+    });
+    let mut received = Vec::new();
+    let mut buffer = [0; 5000];
+    while received.len() < bytes.len() {
+        let read = until_done(&mut *carrier, PollFlags::IN, |carrier| carrier.receive(&mut buffer)).unwrap();
+        received.extend_from_slice(&buffer[..read]);
+    }
+    assert!(received == bytes);
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        rest = &rest[until_done(&mut *carrier, PollFlags::OUT, |carrier| carrier.send(rest)).unwrap()..];
+    }
+    carrier.end_writing().unwrap();
+    let mut reply = Vec::new();
+    loop {
+        match until_done(&mut *carrier, PollFlags::IN, |carrier| carrier.receive(&mut buffer)).unwrap() {
+            0 => break,
+            read => reply.extend_from_slice(&buffer[..read]),
+        }
+    }
+    assert_eq!(reply, b"the reply");
+    assert!(echo.join().unwrap() == bytes);
+    assert_eq!(carrier.send(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe, "and no SIGPIPE");
+}
+
+#[test]
+fn every_carrier_keeps_the_contract() {
+    keeps_the_contract(|socket| Box::new(socket));
+    keeps_the_contract(|socket| Box::new(ReadAhead::new(socket)));
+}
+
+#[test]
+fn a_tcp_stream_is_a_bare_socket_and_leaves_what_is_peeked_at() {
+    let (mut carrier, mut peer) = connection();
+    peer.write_all(b"left").unwrap();
+    drop(peer);
+    let mut seen = [0; 10];
+    let socket = carrier.bare_socket().unwrap();
+    sys::poll(&mut [sys::entry(socket, PollFlags::IN)], None).unwrap();
+    assert_eq!(sys::peek(socket, &mut seen).unwrap(), 4);
+    let mut taken = [0; 10];
+    assert_eq!(carrier.receive(&mut taken).unwrap(), 4);
+    assert_eq!((&seen[..4], &taken[..4]), (&b"left"[..], &b"left"[..]));
+    assert!(ReadAhead::new(carrier).bare_socket().is_none());
+}

@@ -1,0 +1,72 @@
+//! How the threads of a relay talk to each other: a worker's messages.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mio::{Registry, Token, Waker};
+
+use super::tunnel::Tunnel;
+use crate::gateway::carry::session::Ending;
+
+pub(super) enum Message {
+    Carry(Box<Tunnel>),
+    /// End the tunnels whose sessions are asked to end.
+    EndAsked,
+    /// End all tunnels.
+    EndAll(Ending),
+    /// End the thread.
+    Leave,
+}
+
+/// A worker's messages, and how many tunnels it has.
+pub(super) struct Inbox {
+    messages: Mutex<VecDeque<Message>>,
+    waker: Waker,
+    tunnels: AtomicUsize,
+}
+
+impl Inbox {
+    /// An inbox that wakes the owner of `registry` with an event of `token`.
+    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+        Ok(Self { messages: Mutex::default(), waker: Waker::new(registry, token)?, tunnels: AtomicUsize::new(0) })
+    }
+
+    pub(super) fn put(&self, message: Message) {
+        let was_empty = {
+            let mut messages = self.lock();
+            messages.push_back(message);
+            messages.len() == 1
+        };
+        if was_empty {
+            // An eventfd's counter can't overflow by this, so nothing can fail.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Hands a tunnel to the worker.
+    pub(super) fn carry(&self, tunnel: Box<Tunnel>) {
+        self.tunnels.fetch_add(1, Ordering::Relaxed);
+        self.put(Message::Carry(tunnel));
+    }
+
+    /// The oldest message. Each is taken alone, so that a panic costs no other one.
+    pub(super) fn take(&self) -> Option<Message> {
+        self.lock().pop_front()
+    }
+
+    /// How many tunnels the worker has, with those on their way to it.
+    pub(super) fn tunnels(&self) -> usize {
+        self.tunnels.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the worker has a tunnel less.
+    pub(super) fn one_less(&self) {
+        self.tunnels.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Message>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

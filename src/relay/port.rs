@@ -1,0 +1,90 @@
+//! The two ends of a direction: an inherited descriptor, or the carrier of the tunnel.
+
+use crate::sys::BorrowedFd;
+use std::io;
+
+use crate::carrier::Carrier;
+use crate::sys::{self, Kind};
+
+/// Most bytes that a writable pipe is sure to take without blocking, on every UNIX (POSIX's least `PIPE_BUF` is 512).
+/// Linux reports a pipe as writable when it has a page of room.
+const PIPE_ROOM: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
+
+/// The same of a terminal: where a terminal makes two columns of a line feed, only one byte is sure.
+const TERMINAL_ROOM: usize = 1;
+
+/// stdin or stdout, which may be in blocking mode.
+#[derive(Clone, Copy)]
+pub(super) struct Inherited<'a> {
+    pub(super) descriptor: BorrowedFd<'a>,
+    kind: Kind,
+}
+
+impl<'a> Inherited<'a> {
+    pub(super) fn new(descriptor: BorrowedFd<'a>) -> Self {
+        Self { descriptor, kind: Kind::of(descriptor) }
+    }
+
+    pub(super) fn is_pipe(self) -> bool {
+        self.kind == Kind::Pipe
+    }
+}
+
+/// One end of a direction.
+pub(super) enum Port<'a> {
+    Inherited(Inherited<'a>),
+    /// What carries the tunnel.
+    Carrier(&'a mut dyn Carrier),
+}
+
+impl Port<'_> {
+    /// Whether it can be read again though it was not waited for. A second read from a pipe or a terminal would block.
+    pub(super) fn is_read_without_waiting(&self) -> bool {
+        match self {
+            Self::Inherited(Inherited { kind, .. }) => kind.is_socket(),
+            Self::Carrier(_) => true,
+        }
+    }
+
+    /// The same of writing.
+    pub(super) fn is_written_without_waiting(&self) -> bool {
+        self.most_written() == usize::MAX
+    }
+
+    /// Most bytes that it takes without blocking once it is writable.
+    fn most_written(&self) -> usize {
+        match self {
+            Self::Carrier(_) => usize::MAX,
+            Self::Inherited(Inherited { kind, .. }) => match kind {
+                Kind::UnixSocket | Kind::Socket | Kind::File => usize::MAX,
+                Kind::Terminal => TERMINAL_ROOM,
+                Kind::Pipe | Kind::Other => PIPE_ROOM,
+            },
+        }
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Carrier(carrier) => carrier.receive(buffer),
+            Self::Inherited(Inherited { descriptor, kind }) => {
+                let read =
+                    if kind.is_socket() { sys::receive(*descriptor, buffer) } else { sys::read(*descriptor, buffer) };
+                // A hang-up is an end.
+                read.or_else(|error| if kind.has_hung_up(&error) { Ok(0) } else { Err(error) })
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = self.most_written();
+        match self {
+            Self::Carrier(carrier) => carrier.send(bytes),
+            Self::Inherited(Inherited { descriptor, kind }) => {
+                let bytes = &bytes[..bytes.len().min(most)];
+                let written =
+                    if kind.is_socket() { sys::send(*descriptor, bytes) } else { sys::write(*descriptor, bytes) };
+                written.map_err(|error| if kind.has_hung_up(&error) { io::ErrorKind::BrokenPipe.into() } else { error })
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! One step of an engine, and what it came to.
+
+use std::io;
+
+/// What a direction waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Waits {
+    /// Bytes to read.
+    Source,
+    /// Room to write.
+    Sink,
+    /// Nothing: the direction has ended.
+    Nothing,
+}
+
+/// Which side of a direction failed.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// Reading failed.
+    Source(io::Error),
+    /// Writing failed.
+    Sink(io::Error),
+}
+
+/// What a step of an engine came to.
+pub(super) enum Step {
+    /// So many bytes were written.
+    Moved(usize),
+    /// The same, and now it is better to wait than to try again.
+    MovedAll(usize),
+    /// Nothing can be read, or nothing can be written; wait for this side.
+    Blocked(Waits),
+    /// The source is at its end, and everything has been written.
+    End,
+    /// This engine can't serve these two; it has taken nothing.
+    Unfit,
+}
