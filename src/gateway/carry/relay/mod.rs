@@ -46,7 +46,8 @@ use std::time::Duration;
 use mio::Waker;
 use tokio::sync::Notify;
 
-use crate::gateway::carry::session::{Ending, OpenSession};
+use crate::gateway::carry::session::OpenSession;
+use crate::gateway::words::session::Ending;
 use flow::{Tools, Typing};
 use pace::Pace;
 use pipes::Pipes;

@@ -5,6 +5,7 @@ use super::tunnel::Party;
 use super::*;
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::carry::session::tests::{tunnel as session, tunnel_on as session_on};
+use crate::gateway::watch::records::Records;
 use crate::sys;
 use rustix::event::PollFlags;
 use std::io::{Read, Write};
@@ -434,12 +435,13 @@ async fn counts(relays: &Relays, count: usize) {
 /// What goes wrong outside of any tunnel costs those that are there.
 async fn a_thread_that_panics_carries_those_that_come_later(engine: Engine) {
     let relays = start(engine, 1, None);
-    let sessions = Arc::<Sessions>::default();
+    let records = Records::default();
+    let sessions = Arc::new(Sessions::new(0, records.clone()));
     let (mut client, _vps) = another(&relays, &sessions, b"").await;
     relays.threads[0].inbox.put(Message::Panic);
     let _ = rest(&mut client).await;
     counts(&relays, 0).await;
-    assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), 1);
+    assert_eq!(records.metrics.closed(Ending::Fault).value(), 1);
     let (mut client, mut vps) = another(&relays, &sessions, b"").await;
     client.write_all(b"later").await.unwrap();
     timeout(PATIENCE, vps.read_exact(&mut [0; 5])).await.expect("nobody carries it").unwrap();
@@ -447,14 +449,15 @@ async fn a_thread_that_panics_carries_those_that_come_later(engine: Engine) {
 
 async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
     let relays = start(engine, 1, None);
-    let sessions = Arc::<Sessions>::default();
+    let records = Records::default();
+    let sessions = Arc::new(Sessions::new(0, records.clone()));
     let (mut bystander, mut vps) = another(&relays, &sessions, b"").await;
     for (before, place) in (0..).zip(PANICS) {
         let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
         carry(&relays, (inner_client, inner_vps), nothing(), session_on(&sessions, place));
         assert_eq!(rest(&mut client).await.unwrap(), b"", "{place}");
         counts(&relays, 1).await;
-        assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), before + 1, "{place}");
+        assert_eq!(records.metrics.closed(Ending::Fault).value(), before + 1, "{place}");
     }
     bystander.write_all(b"still here").await.unwrap();
     timeout(PATIENCE, vps.read_exact(&mut [0; 10])).await.unwrap().unwrap();

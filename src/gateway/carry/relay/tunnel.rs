@@ -12,7 +12,8 @@ use mio::{Interest, Token};
 use super::First;
 use super::flow::{End, Flow, Side, Tools, Turn};
 use super::pace::{Pace, Turns};
-use crate::gateway::carry::session::{Ending, OpenSession};
+use crate::gateway::carry::session::OpenSession;
+use crate::gateway::words::session::Ending;
 use crate::sys;
 
 /// How long a side that was told of the end has to close.

@@ -15,7 +15,7 @@ use super::giving_way::GivingWay;
 use super::pace::Pace;
 use super::tunnel::{Next, Party, Tunnel};
 use super::{Inbox, Message, Open};
-use crate::gateway::carry::session::Ending;
+use crate::gateway::words::session::Ending;
 
 /// How many events are taken at once.
 const EVENTS: usize = 256;
