@@ -11,23 +11,23 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use ipnet::IpNet;
 
+use crate::gateway::decide::line_protocol::LineProtocol;
 use crate::gateway::decide::networks::network;
 use crate::gateway::decide::rules::Sources;
-use crate::gateway::front::line_protocol::LineProtocol;
 use crate::gateway::limits::{DEFAULT_HEAD_SECONDS, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_TUNNELS, Wanted};
 use crate::gateway::watch::audit::AuditLog;
 use crate::gateway::watch::notices::{LogFormat, LogLevel};
 use crate::handshake::request::MaxSize;
 
-/// How long the Host's answers count while it is down, when nothing else is asked for.
+/// The default of `--stale`, in seconds.
 const DEFAULT_STALE_SECONDS: u32 = 60;
-/// The longest that can be asked for.
+/// The longest `--stale`, in seconds: a day.
 const MAX_STALE_SECONDS: i64 = 24 * 60 * 60;
 
-/// How long tunnels have to finish when nothing else is asked for, in seconds. Less than the 20 s that our clients wait
-/// for an answer: with a socket that a service manager holds, who comes during a restart waits for the old process.
+/// The default of `--drain-timeout`, in seconds. Less than the 20 s that our clients wait for an answer: if a service
+/// manager holds the socket, a client that connects during a restart waits for the old process to exit.
 const DEFAULT_DRAIN_SECONDS: u32 = 10;
-/// The longest time to finish, in seconds: a day.
+/// The longest `--drain-timeout`, in seconds: a day.
 const MAX_DRAIN_SECONDS: i64 = 24 * 60 * 60;
 
 /// Answer on a Host's SSH port and carry SSH to its VPSes
@@ -55,11 +55,11 @@ pub struct Arguments {
 
     /// Serve the read-only part of the Host API on this address [default: 127.0.0.1:8000]
     ///
-    /// With --inventory only: it is the inventory that is served.
+    /// With --inventory only: its content is served.
     #[arg(long, value_name = "ADDR", requires = "inventory", conflicts_with = "host_api")]
     pub api_listen: Option<SocketAddr>,
 
-    /// While the Host API is down, go on with what it said up to so many seconds ago; 0 for not at all
+    /// While the Host API is down, use its answers up to this many seconds old; 0 disables it
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_STALE_SECONDS,
           value_parser = clap::value_parser!(u32).range(..=MAX_STALE_SECONDS))]
     pub stale: u32,
@@ -69,7 +69,7 @@ pub struct Arguments {
           help = "Serve clients of this network only, as 10.0.0.0/8; may be given several times [default: everyone]")]
     pub allow: Vec<IpNet>,
 
-    /// Serve clients of the networks in this file, too: one a line, `#` starts a comment
+    /// Also serve clients of the networks in this file: one per line, `#` starts a comment
     ///
     /// Read again on SIGHUP. A file without a network allows nobody.
     #[arg(long, value_name = "FILE")]
@@ -77,13 +77,13 @@ pub struct Arguments {
 
     /// Dial Runners in these networks only; may be given several times
     ///
-    /// Whatever is allowed, link-local, multicast and metadata addresses, the gateway's own ports and the Host's API
-    /// are never dialled.
+    /// Link-local, multicast and metadata addresses, the gateway's own ports and the Host's API are never dialled,
+    /// whatever is allowed.
     #[arg(long, value_name = "CIDR", value_parser = network,
           help = "Dial Runners in this network only; may be given several times [default: any]")]
     pub allow_runner: Vec<IpNet>,
 
-    /// Dial Runners in the networks of this file, too: one a line, `#` starts a comment
+    /// Also dial Runners in the networks of this file: one per line, `#` starts a comment
     ///
     /// Read again on SIGHUP. A file without a network allows none.
     #[arg(long, value_name = "FILE")]
@@ -111,7 +111,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tunnels_per_user: Option<u32>,
 
-    /// Keep at most this many connections that have no tunnel yet; beyond that, the oldest that says nothing goes
+    /// Keep at most this many connections without a tunnel; beyond that, the oldest silent one is dropped
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_HANDSHAKES,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_handshakes: u32,
@@ -120,7 +120,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_handshakes_per_client: Option<u32>,
 
-    /// Give a client so many seconds for its request, from 1 to 300
+    /// Give a client this many seconds for its request, from 1 to 300
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_HEAD_SECONDS,
           value_parser = clap::value_parser!(u32).range(1..=300))]
     pub head_timeout: u32,
@@ -135,7 +135,7 @@ pub struct Arguments {
           value_parser = clap::value_parser!(u32).range(10..=1000))]
     pub max_head_fields: u32,
 
-    /// End a tunnel that has carried nothing for so many seconds [default: never]
+    /// End a tunnel that has carried nothing for this many seconds [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub idle_timeout: Option<u32>,
 
@@ -144,46 +144,45 @@ pub struct Arguments {
           value_parser = clap::value_parser!(u32).range(..=MAX_DRAIN_SECONDS))]
     pub drain_timeout: u32,
 
-    /// Take connections from a proxy that starts each with a PROXY protocol v2 header, and none without
+    /// Expect a PROXY protocol v2 header at the start of each connection, and refuse connections without one
     ///
-    /// The client's address is then the one in the header: name the proxies with --proxy-from.
+    /// The header names the client's address: name the proxies that may do so with --proxy-from.
     #[arg(long)]
     pub proxy_protocol: bool,
 
-    /// Believe proxies of these networks only, as 10.0.0.0/8 or one address; may be given several times
+    /// Trust proxies in these networks only, as 10.0.0.0/8 or one address; may be given several times
     #[arg(long, value_name = "CIDR", value_parser = network, requires = "proxy_protocol",
-          help = "Believe proxies of this network only, as 10.0.0.0/8; may be given several times [default: everyone]")]
+          help = "Trust proxies in this network only, as 10.0.0.0/8; may be given several times [default: everyone]")]
     pub proxy_from: Vec<IpNet>,
 
-    /// Carry bulk in this many threads, besides one for all else [default: half of the processors]
+    /// Carry bulk data in this many threads, besides one for all else [default: half of the processors]
     ///
-    /// As many answer requests.
+    /// The same number of threads answers requests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub relay_threads: Option<u16>,
 
     /// Answer /healthz, /metrics and /sessions on this address, or `off`
     ///
-    /// Nobody is asked for a login there, and `DELETE /sessions/<id>` ends a tunnel: keep it on loopback, or in a
-    /// network of admins.
+    /// There is no login, and `DELETE /sessions/<id>` ends a tunnel: keep it on loopback, or in a network of admins.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8003")]
     pub admin: AdminAddress,
 
-    /// Append a JSON line for each tunnel opened, closed or refused to this file; `-` is stdout, `off` is none
+    /// Append a JSON line for each tunnel opened, closed or refused to this file; `-` is stdout, `off` disables it
     #[arg(long, value_name = "FILE", default_value = "-", value_parser = |typed: &str| Ok::<_, Infallible>(AuditLog::from(typed)))]
     pub audit_log: AuditLog,
 
-    /// Say this much on stderr; debug tells each step of each connection
+    /// Log this much on stderr; debug shows each step of each connection
     ///
-    /// RUST_LOG is not read: it would let libraries speak of what they carry.
+    /// RUST_LOG is not read: libraries could log the data that they carry.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     pub log_level: LogLevel,
 
-    /// Write the log on stderr as text or as JSON; the lines that say where it listens stay as they are
+    /// Write the log on stderr as text or as JSON; the lines with the listening addresses are always text
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 }
 
-/// Where the admin is answered; `None`: nowhere.
+/// The address for the admin; `None` disables it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AdminAddress(pub Option<SocketAddr>);
 
@@ -204,11 +203,11 @@ Example, stand-alone, with this in inventory.json:
 
 KOHAKURIVER_HOST, KOHAKURIVER_PORT and KOHAKURIVER_SSH_PROXY_PORT, or config.json, change the defaults.
 
-Signals: SIGTERM and SIGINT stop it, a second one at once; SIGHUP reads files again; SIGUSR2 hands over to a new process.
-Sockets that a service manager passes (LISTEN_FDS) take the place of --listen; one named `api` that of --api-listen, one
-named `admin` that of --admin.
+Signals: SIGTERM and SIGINT stop the gateway, a second one at once; SIGHUP reads files again; SIGUSR2 hands over to a new process.
+Sockets from a service manager (LISTEN_FDS) replace --listen; a socket named `api` replaces --api-listen, one named
+`admin` replaces --admin.
 
-Exit status: 0 told to stop; 1 it could not serve; 2 wrong usage.";
+Exit status: 0 stopped by a signal; 1 cannot serve; 2 wrong usage.";
 
 impl Arguments {
     /// Reads a command line, the program's name first.
@@ -227,7 +226,7 @@ impl Arguments {
         }
     }
 
-    /// What it says of the limits.
+    /// The limits that it asks for.
     pub(super) fn limits(&self) -> Wanted {
         Wanted {
             tunnels: self.max_tunnels,
@@ -240,14 +239,14 @@ impl Arguments {
         }
     }
 
-    /// Where it says the rules stand.
+    /// The sources of the rules.
     pub(super) fn rules(&self) -> Sources {
         Sources {
             allow: self.allow.clone(),
             allow_file: self.allow_file.clone(),
             allow_runner: self.allow_runner.clone(),
             allow_runner_file: self.allow_runner_file.clone(),
-            // Looked at when the command line was read.
+            // Checked when the command line was read.
             line_protocol: LineProtocol::read(&self.line_protocol).unwrap_or_default(),
         }
     }
@@ -262,12 +261,12 @@ mod tests {
     }
 
     #[test]
-    fn definitions_are_sound() {
+    fn definitions_are_valid() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn what_is_taken_and_what_is_wrong_usage() {
+    fn accepted_options_and_wrong_usage() {
         let arguments = read("--listen 127.0.0.1:0 --listen [::1]:2 --inventory f --api-listen 127.0.0.1:0").unwrap();
         assert_eq!(arguments.listen.len(), 2);
         let defaults = read("").unwrap();

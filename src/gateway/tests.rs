@@ -3,14 +3,22 @@
 mod stopping;
 
 use super::*;
+use crate::api::Client;
 use crate::api::fake_host::FakeHost;
 use decide::rules;
+use front::listen;
 use serde_json::{Value, json};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use watch::audit::tests::{audit, lines};
 use watch::notices::tests::Heard;
 
 const ID: &str = "7323718749301768192";
@@ -22,6 +30,7 @@ struct Running {
     api: SocketAddr,
     orders: Sender<Order>,
     heard: Heard,
+    records: Records,
     served: JoinHandle<io::Result<()>>,
 }
 
@@ -33,18 +42,27 @@ impl Running {
     }
 
     async fn on(directory: Directory, terms: Terms) -> Self {
-        let bind = || listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let (door, api) = (bind(), bind());
-        let (tunnels, api_address) = (door.local_addr().unwrap(), api.local_addr().unwrap());
-        let listeners = Listeners { tunnels: vec![door], api: Some(api), admin: None, elders: Elders::default() };
-        let (orders, received) = channel(1);
         let heard = Heard::default();
         let records = Records::to(heard.clone());
-        let served = tokio::spawn(async move {
-            let nobody = ServiceManager::default();
-            serve(listeners, directory, Relays::start(1, None)?, terms, records, nobody, received).await
-        });
-        Self { tunnels, api: api_address, orders, heard, served }
+        Self::with(directory, terms, heard, records).await
+    }
+
+    async fn with(directory: Directory, terms: Terms, heard: Heard, records: Records) -> Self {
+        let bind = || listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (listener, api) = (bind(), bind());
+        let (tunnels, api_address) = (listener.local_addr().unwrap(), api.local_addr().unwrap());
+        let (orders, received) = channel(1);
+        let parts = Parts {
+            listeners: Listeners { tunnels: vec![listener], api: Some(api), admin: None },
+            previous: PreviousProcesses::default(),
+            directory,
+            relays: Relays::start(1, None).unwrap(),
+            terms,
+            records: records.clone(),
+            service_manager: ServiceManager::default(),
+        };
+        let served = tokio::spawn(serve(parts, received));
+        Self { tunnels, api: api_address, orders, heard, records, served }
     }
 
     async fn before(host: &FakeHost) -> Self {
@@ -86,7 +104,7 @@ fn connect(target: &str) -> String {
     format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
 }
 
-/// An sshd of a sort: says its banner, then says back what it hears, to the end.
+/// An sshd of a sort: sends its banner, then echoes everything, to the end.
 async fn vps() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -209,7 +227,7 @@ async fn every_row_of_the_status_table() {
 }
 
 #[tokio::test]
-async fn what_needs_no_lookup_and_what_the_host_refuses() {
+async fn refusals_without_a_lookup_and_refusals_of_the_host() {
     let host = host(1, json!({})).await;
     host.on("/api/status/1", 404, json!({ "detail": "Task not found." }))
         .on("/api/status/2", 403, json!({ "detail": "Anonymous users cannot view task details" }))
@@ -254,7 +272,7 @@ async fn what_needs_no_lookup_and_what_the_host_refuses() {
 }
 
 #[tokio::test]
-async fn a_refusal_arrives_whatever_the_client_still_sends() {
+async fn a_refusal_arrives_although_the_client_still_sends() {
     let host = host(1, json!({})).await;
     let gateway = Running::before(&host).await;
     let mut client = gateway.send(format!("{}{}", connect("42:80"), "x".repeat(100_000)).as_bytes()).await;
@@ -272,7 +290,7 @@ async fn one_tunnel_too_many() {
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("error=connection_limit_reached"), "{answer}");
     assert!(answer.contains("\r\nRetry-After: ") && answer.contains("no more than 1 tunnel in all"), "{answer}");
     drop(first);
-    // The place is free once the VPS has ended too, which nothing outside tells.
+    // The place is free once the VPS has ended too, and nothing outside shows when.
     let mut last = timeout(PATIENCE, async {
         loop {
             let mut client = gateway.send(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).await;
@@ -284,7 +302,7 @@ async fn one_tunnel_too_many() {
         }
     })
     .await
-    .expect("the place is never free again");
+    .expect("the place stays taken");
     last.shutdown().await.unwrap();
 }
 
@@ -335,4 +353,121 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     http.write_all(b"POST /api/vps HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let answer = rest(&mut http).await;
     assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_audit_log_tells_which_side_was_lost() {
+    for (client_resets, expected) in [(true, "client-lost"), (false, "vps-lost")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = host(listener.local_addr().unwrap().port(), json!({})).await;
+        let (audit, written) = audit();
+        let records = Records { audit: audit.clone(), ..Records::default() };
+        let gateway = Running::with(directory_of(&host.base), terms(), Heard::default(), records).await;
+        let mut client = gateway.send(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).await;
+        let (vps, _) = timeout(PATIENCE, listener.accept()).await.expect("the VPS is not dialled").unwrap();
+        timeout(PATIENCE, client.read_exact(&mut [0; 8])).await.unwrap().unwrap();
+        let (lost, mut left) = if client_resets { (client, vps) } else { (vps, client) };
+        rustix::net::sockopt::set_socket_linger(&lost, Some(Duration::ZERO)).unwrap();
+        drop(lost);
+        let end = timeout(PATIENCE, left.read(&mut [0])).await.expect("the other side is not told");
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset, "{expected}");
+        let closed = async {
+            loop {
+                let lines = lines(&audit, &written);
+                if lines.len() > 1 {
+                    break lines;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let lines = timeout(PATIENCE, closed).await.expect("the end is not audited");
+        assert_eq!((&lines[1]["event"], &lines[1]["reason"]), (&json!("closed"), &json!(expected)), "{lines:?}");
+    }
+}
+
+/// A Host API in front of `host` that answers nothing until it is released. Also tells when it is asked first.
+async fn held(host: &FakeHost) -> (String, oneshot::Receiver<()>, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let ((release, mut released), (ask, asked)) = (oneshot::channel::<()>(), oneshot::channel::<()>());
+    let behind: SocketAddr = host.base.trim_start_matches("http://").parse().unwrap();
+    tokio::spawn(async move {
+        let (first, _) = listener.accept().await.unwrap();
+        ask.send(()).unwrap();
+        let mut waiting = vec![first];
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => waiting.push(accepted.unwrap().0),
+                _ = &mut released => break,
+            }
+        }
+        loop {
+            for mut stream in waiting.drain(..) {
+                tokio::spawn(async move {
+                    let mut host = TcpStream::connect(behind).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut host).await;
+                });
+            }
+            waiting.push(listener.accept().await.unwrap().0);
+        }
+    });
+    (format!("http://{address}"), asked, release)
+}
+
+/// Waits until the page of metrics has this line.
+async fn shows(gateway: &Running, line: &str) {
+    let limits = Limits::new(&Wanted::default(), None);
+    let page = || gateway.records.metrics.page(Default::default(), 0, &limits);
+    let shown = async {
+        while !page().lines().any(|shown| shown == line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, shown).await.unwrap_or_else(|_| panic!("no {line} in {}", page()));
+}
+
+#[tokio::test]
+async fn a_client_that_resets_during_the_lookup_is_noticed_and_no_vps_is_dialled() {
+    for half_closed in [false, true] {
+        let vps = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = host(vps.local_addr().unwrap().port(), json!({})).await;
+        let (base, asked, release) = held(&host).await;
+        let gateway = Running::start(directory_of(&base), 8).await;
+        let mut client = gateway.send(connect(&format!("{ID}:22")).as_bytes()).await;
+        timeout(PATIENCE, asked).await.expect("the Host is not asked").unwrap();
+        if half_closed {
+            client.shutdown().await.unwrap();
+        }
+        rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+        drop(client);
+        let left = "requests_refused_total{reason=\"client-left\",error=\"http_request_error\"} 1";
+        shows(&gateway, &format!("kohakuriver_gateway_{left}")).await;
+        shows(&gateway, "kohakuriver_gateway_handshakes 0").await;
+        // The next client's look-up is answered after that of the one that left, and it alone reaches the VPS.
+        let mut next = gateway.send(connect(&format!("{ID}:22")).as_bytes()).await;
+        release.send(()).unwrap();
+        let (first, _) = timeout(PATIENCE, vps.accept()).await.expect("the VPS is not dialled").unwrap();
+        timeout(PATIENCE, next.read_exact(&mut [0; 12])).await.unwrap().unwrap();
+        assert!(timeout(Duration::ZERO, vps.accept()).await.is_err(), "the client that left is connected to the VPS");
+        drop(first);
+    }
+}
+
+#[tokio::test]
+async fn a_half_closed_client_keeps_its_early_data_and_gets_its_tunnel() {
+    let host = host(vps().await, json!({})).await;
+    let (base, asked, release) = held(&host).await;
+    let gateway = Running::start(directory_of(&base), 8).await;
+    let request = connect(&format!("{ID}:22"));
+    let mut client = gateway.send(format!("{request}SSH-2.0-early\r\n").as_bytes()).await;
+    client.write_all(b"later").await.unwrap();
+    client.shutdown().await.unwrap();
+    timeout(PATIENCE, asked).await.expect("the Host is not asked").unwrap();
+    // Each turn of the event loop would report the end of the client's stream.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    release.send(()).unwrap();
+    let answer = rest(&mut client).await;
+    assert!(answer.ends_with("\r\n\r\nSSH-2.0-Fake\r\nSSH-2.0-early\r\nlater"), "{answer}");
 }

@@ -19,9 +19,9 @@ pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// The names of the sockets that a service manager passes to the gateway (sd_listen_fds_with_names(3)); the `listenfd`
 /// crate reads their number.
 pub const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
-/// Says that stdin is a socket of the gateway that this one replaces, and holds the number of its last tunnel. Gateways
-/// set it for their successors; users don't.
-pub const KOHAKURIVER_GATEWAY_HEIR: &str = "KOHAKURIVER_GATEWAY_HEIR";
+/// Says that stdin is a socket of the gateway that this one replaces, and holds the version of the hand-over and the id of
+/// the last tunnel. Gateways set it for their successors; users don't.
+pub const KOHAKURIVER_GATEWAY_HAND_OVER: &str = "KOHAKURIVER_GATEWAY_HAND_OVER";
 /// The shell that asks for completions. The scripts of `kohakuriver completions` set it.
 pub const KOHAKURIVER_COMPLETE: &str = "KOHAKURIVER_COMPLETE";
 /// The width of the output where it is no terminal; set by shells and scripts.

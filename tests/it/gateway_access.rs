@@ -288,7 +288,7 @@ fn the_gateway_does_not_dial_itself() {
 
 #[test]
 fn whoever_may_reach_everything_is_told_of_at_the_start() {
-    const WARNING: &str = "whoever can connect to this gateway reaches every VPS";
+    const WARNING: &str = "anyone who can connect to this gateway reaches every VPS";
     let inventory = inventory(&[vps(1)]);
     let (_vps, with_users) = cluster();
     let without = OlderHost::start(&[task(ID, "running", None, None)]);

@@ -179,7 +179,7 @@ fn an_admin_address_of_ones_own_choice() {
     let off = stops(gateway("off"));
     off.succeeds().check(!off.stderr.contains("admin"), "nothing about an admin address");
     let open = stops(gateway("0.0.0.0:0"));
-    open.succeeds().says(&["admin on 0.0.0.0:", " WARN whoever reaches 0.0.0.0:", "may see every tunnel and end it"]);
+    open.succeeds().says(&["admin on 0.0.0.0:", " WARN anyone who reaches 0.0.0.0:", "can list and end every tunnel"]);
     let closed = stops(gateway("127.0.0.1:0"));
     closed.succeeds().check(!closed.stderr.contains("WARN"), "no warning");
 }

@@ -347,7 +347,7 @@ fn a_new_process_that_does_not_come_up_changes_nothing() {
     echoes(&mut echo_tunnel(address, ID).unwrap()).unwrap();
     drop(before);
     gateway.signal(Signal::TERM);
-    gateway.finish().succeeds().says(&["cannot hand over to a new process; this one goes on\n"]);
+    gateway.finish().succeeds().says(&["cannot hand over to a new process; this one continues to serve\n"]);
     vps.finish();
 }
 
@@ -398,6 +398,6 @@ fn sockets_that_are_of_no_use_are_refused() {
     ] {
         start(socket, name).exits(2).fails_with("kohakuriver-gateway", what, "");
     }
-    let heir = Run::new(GATEWAY, &home).env("KOHAKURIVER_GATEWAY_HEIR", "1").output();
+    let heir = Run::new(GATEWAY, &home).env("KOHAKURIVER_GATEWAY_HAND_OVER", "1 7").output();
     heir.exits(1).says(&["kohakuriver-gateway: cannot take the place of an older gateway\n  caused by: "]);
 }

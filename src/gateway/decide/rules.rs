@@ -10,8 +10,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ipnet::IpNet;
 
 use crate::failure::Failure;
+use crate::gateway::decide::line_protocol::{LineAccess, LineProtocol, TokenFileError};
 use crate::gateway::decide::networks::{Networks, NetworksError};
-use crate::gateway::front::line_protocol::{LineAccess, LineProtocol, TokenFileError};
 use crate::gateway::watch::notices::Notices;
 
 /// One set of rules.

@@ -1,125 +1,113 @@
-//! The accept loop: a bounded number of connections, a task for each, and faults that pass.
+//! The accept loops: a bounded number of connections, a task for each, and errors that pass.
 //!
-//! At the limit of open files the system gives no connection out, and its client would wait in the queue for nothing.
-//! So each loop keeps one descriptor spare: it is given up for as long as it takes to tell that client so.
+//! At the limit of open files the system gives out no connection, and the client would wait in the queue without an answer. So
+//! each loop keeps one spare descriptor. It is given up for the moment that it takes to refuse that client.
 
 use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
-use crate::gateway::front::accepted::Accepted;
+use crate::gateway::front::client::Client;
 use crate::gateway::front::closing;
 use crate::gateway::limits::MORE_FILES;
-use crate::gateway::watch::metrics::Metrics;
-use crate::gateway::watch::notices::{Matter, Notices};
+use crate::gateway::watch::notices::RateLimitKey;
+use crate::gateway::watch::records::Records;
 use crate::refusal::Refusal;
 use crate::sys;
 
-/// How long to wait when the system has no descriptor or no memory for another connection.
+/// The pause when the system has no descriptor or no memory for another connection.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(250);
 /// Most clients that are turned away between two such pauses.
 const TURNED_AWAY_AT_ONCE: usize = 256;
 
-/// What the doors of the gateway share.
+/// The accept loops of the gateway and the connections that they accepted. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Doors {
-    /// The accept loops, which hold the listeners.
-    accepting: TaskTracker,
+pub(crate) struct AcceptLoops {
+    /// The tasks that hold the listeners.
+    loops: TaskTracker,
     connections: TaskTracker,
     closed: CancellationToken,
     ended: CancellationToken,
-    pub(crate) notices: Notices,
-    pub(crate) metrics: Arc<Metrics>,
+    records: Records,
 }
 
-/// A descriptor for hard times; `None` when there was none left to put by.
+/// A spare descriptor; `None` if there was none left to keep.
 struct Spare(Option<File>);
 
 impl Spare {
     fn new() -> Self {
-        // Any file will do; this one is everywhere.
+        // Any file will do. This one exists everywhere.
         Self(File::open("/dev/null").ok())
     }
 }
 
-impl Doors {
-    pub(crate) fn new(notices: Notices, metrics: Arc<Metrics>) -> Self {
+impl AcceptLoops {
+    pub(crate) fn new(records: Records) -> Self {
         Self {
-            accepting: TaskTracker::new(),
+            loops: TaskTracker::new(),
             connections: TaskTracker::new(),
             closed: CancellationToken::new(),
             ended: CancellationToken::new(),
-            notices,
-            metrics,
+            records,
         }
     }
 
-    /// Doors that close and end with these, and whose connections nobody waits for.
-    pub(crate) fn aside(&self) -> Self {
+    /// Accept loops that close and end together with these, but whose connections [`AcceptLoops::idle`] doesn't wait
+    /// for.
+    pub(crate) fn without_drain(&self) -> Self {
         Self { connections: TaskTracker::new(), ..self.clone() }
     }
 
-    /// Accepts on `listener` and runs `serve` for each connection, in a task of its own that ends with the gateway.
-    /// A panic ends that task alone.
-    ///
-    /// # Errors
-    /// Those of `epoll_ctl(2)`.
-    pub(crate) fn open<F, S>(&self, listener: TcpListener, permits: Arc<Semaphore>, serve: S) -> io::Result<()>
+    /// Accepts on `listener`, and runs `serve` for each connection in a task that ends with the gateway at the latest. A
+    /// panic ends that task alone.
+    pub(crate) fn start<F, S>(&self, listener: TcpListener, permits: Arc<Semaphore>, serve: S)
     where
         F: Future<Output = ()> + Send + 'static,
-        S: Fn(Accepted, SocketAddr) -> F + Send + 'static,
+        S: Fn(Client, SocketAddr) -> F + Send + 'static,
     {
-        let doors = self.clone();
-        // The runtime's own listener puts each connection on the event loop. To that any socket is the same, so this
-        // one waits as a stream.
-        let listener = OwnedFd::from(listener.into_std()?);
-        let listener = TcpStream::from_std(listener.into())?;
+        let accept = self.clone();
         let accepting = async move {
             let mut spare = Spare::new();
             loop {
-                // The permit comes first: whoever can't be served yet waits in the listener's queue.
+                // The permit comes first: a client that can't be served yet waits in the listener's queue.
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                let (stream, address) = doors.accept(&listener, &mut spare).await;
-                // A task moves its work when it is made and when it ends, which is to be no more than a pointer.
-                let connection = Box::pin(serve(stream, address));
+                let (client, address) = accept.accept(&listener, &mut spare).await;
+                // A task moves its future when it starts and when it ends. A box makes that a pointer.
+                let connection = Box::pin(serve(client, address));
                 let task = async move {
                     connection.await;
                     drop(permit);
                 };
-                doors.connections.spawn(doors.ended.clone().run_until_cancelled_owned(task));
+                accept.connections.spawn(accept.ended.clone().run_until_cancelled_owned(task));
             }
         };
-        self.accepting.spawn(self.closed.clone().run_until_cancelled_owned(accepting));
-        Ok(())
+        self.spawn_until_closed(accepting);
     }
 
-    /// Does `work` until the doors close.
-    pub(crate) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let work = self.closed.clone().run_until_cancelled_owned(work);
-        self.accepting.spawn(work);
+    /// Runs `work` until the listeners close.
+    pub(crate) fn spawn_until_closed(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.loops.spawn(self.closed.clone().run_until_cancelled_owned(work));
     }
 
-    /// Closes the listeners. Who was accepted before goes on.
+    /// Closes the listeners. Accepted connections stay.
     pub(crate) async fn close(&self) {
         self.closed.cancel();
-        self.accepting.close();
-        self.accepting.wait().await;
+        self.loops.close();
+        self.loops.wait().await;
     }
 
-    /// Waits until no connection is left, once the doors are closed.
-    pub(crate) async fn empty(&self) {
+    /// Waits until no connection is left, once the listeners are closed.
+    pub(crate) async fn idle(&self) {
         self.connections.close();
         self.connections.wait().await;
     }
@@ -127,18 +115,18 @@ impl Doors {
     /// Ends the connections that are left.
     pub(crate) async fn end(&self) {
         self.ended.cancel();
-        self.empty().await;
+        self.idle().await;
     }
 
-    async fn accept(&self, listener: &TcpStream, spare: &mut Spare) -> (Accepted, SocketAddr) {
+    async fn accept(&self, listener: &TcpListener, spare: &mut Spare) -> (Client, SocketAddr) {
         loop {
-            match listener.async_io(Interest::READABLE, || sys::accept(listener)).await {
-                Ok((stream, address)) => return (Accepted::Fresh(stream), address),
+            match listener.accept().await {
+                Ok((stream, address)) => return (Client::new(stream), address),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     let failure = Failure::new("no room for more connections: new ones are turned away");
                     let failure = failure.because(&error).hint(MORE_FILES);
-                    self.notices.complain(Matter::Accept, &failure);
+                    self.records.notices.warn_limited(RateLimitKey::Accept, &failure);
                     if sys::is_out_of_descriptors(&error) {
                         self.turn_away(listener, spare);
                     }
@@ -148,20 +136,20 @@ impl Doors {
         }
     }
 
-    /// Tells those who wait in the queue that there is no room, as long as the spare descriptor can be had back.
-    fn turn_away(&self, listener: &TcpStream, spare: &mut Spare) {
+    /// Refuses the clients in the queue, as long as the spare descriptor can be had back.
+    fn turn_away(&self, listener: &TcpListener, spare: &mut Spare) {
         let no_room = Refusal::Limit("it has no file descriptor left".to_owned());
         for _ in 0..TURNED_AWAY_AT_ONCE {
             if spare.0.take().is_none() {
                 *spare = Spare::new();
                 return;
             }
-            // Never waits: the listener is on the event loop.
-            let accepted = sys::accept(listener);
+            // It never waits: a listener on the event loop is non-blocking.
+            let accepted = sys::accept(listener).and_then(|(stream, _)| TcpStream::from_std(stream));
             let is_one = accepted.is_ok();
-            if let Ok((client, _)) = accepted {
-                self.metrics.turned_away.increment();
-                closing::turn_away(client, &[], &no_room);
+            if let Ok(stream) = accepted {
+                self.records.metrics.turned_away.increment();
+                closing::turn_away(&Client::new(stream), &[], &no_room);
             }
             *spare = Spare::new();
             if !is_one {
@@ -171,7 +159,7 @@ impl Doors {
     }
 }
 
-/// Linux hands out errors of a connection that died in the queue as errors of accept (accept(2), "Error handling").
+/// Linux returns the errors of a connection that died in the queue as errors of accept (accept(2), "Error handling").
 fn is_of_one_connection(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     errno.is_some_and(|errno| {
@@ -197,11 +185,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::watch::notices::tests::Heard;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
-    fn whose_error_it_is() {
+    fn errors_of_one_connection_and_of_the_gateway() {
         let of_one = |errno: Errno| is_of_one_connection(&errno.into());
         assert!(of_one(Errno::CONNABORTED) && of_one(Errno::HOSTUNREACH));
         assert!(!of_one(Errno::MFILE) && !of_one(Errno::NFILE) && !of_one(Errno::NOMEM));
@@ -210,32 +197,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_its_own_connection_only_and_the_number_is_bounded() {
-        let notices = Notices::to(Heard::default());
-        let doors = Doors::new(notices, Arc::default());
+        let loops = AcceptLoops::new(Records::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let permits = Arc::new(Semaphore::new(1));
-        doors
-            .open(listener, Arc::clone(&permits), |mut stream, _| async move {
-                let byte = stream.read_u8().await.unwrap();
-                assert_ne!(byte, b'!', "a panic on purpose");
-            })
-            .unwrap();
+        loops.start(listener, Arc::clone(&permits), |mut client, _| async move {
+            let byte = client.read_u8().await.unwrap();
+            assert_ne!(byte, b'!', "a panic on purpose");
+        });
         // Each holds the only permit until it is gone, so the next is served after it alone.
         for byte in [b'!', b'a', b'!', b'b'] {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            tokio::io::AsyncWriteExt::write_all(&mut stream, &[byte]).await.unwrap();
+            stream.write_all(&[byte]).await.unwrap();
             assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
         }
         let mut last = TcpStream::connect(address).await.unwrap();
-        while doors.connections.is_empty() {
+        while loops.connections.is_empty() {
             tokio::task::yield_now().await;
         }
-        doors.close().await;
+        loops.close().await;
         assert!(TcpStream::connect(address).await.is_err());
-        // Who was accepted goes on, to its own end or that of the gateway.
-        tokio::io::AsyncWriteExt::write_all(&mut last, b"c").await.unwrap();
+        // An accepted connection lasts until its own end or that of the gateway.
+        last.write_all(b"c").await.unwrap();
         assert_eq!(last.read(&mut [0]).await.unwrap(), 0);
-        doors.empty().await;
+        loops.idle().await;
     }
 }

@@ -1,83 +1,38 @@
 //! The request of a client: read within a time limit and a size limit, however it is split.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 use crate::gateway::decide::networks::canonical;
 use crate::gateway::limits::Heads;
-use crate::handshake::proxy_protocol::Malformed;
-use crate::handshake::request::{self, INTERNAL_ERROR, Request, TooLarge, starts_as_line};
+use crate::gateway::words::client_fault::ClientFault;
+use crate::handshake::request::{self, INTERNAL_ERROR, Request, starts_as_line};
 use crate::handshake::{Step, answer, proxy_protocol};
 use crate::refusal::Refusal;
 
-/// How much is read at once, in bytes: more than the head of any stock client, and what an allocator has at hand.
+/// How many bytes are read at once: more than the head of any stock client, and a size that allocators have at hand.
 const PIECE: usize = 1000;
-/// What a Host says to whoever is too slow.
+/// A Host's answer to a client that is too slow.
 const TOO_SLOW: &str = "Timeout waiting for request.";
 
-/// What came.
+/// The request of a client, or its absence.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Incoming {
+pub(super) enum Incoming {
     /// A request.
     Request(Request),
-    /// None that is complete: the answer, and why.
-    Broken(Vec<u8>, Broken),
-    /// The client left without a word.
-    Nobody,
+    /// No complete request: the answer, and why.
+    Fault(Vec<u8>, ClientFault),
+    /// The client left without a byte.
+    Nothing,
 }
 
-/// Why what came is no request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Broken {
-    /// It ended too early.
-    Incomplete,
-    /// It took longer than this.
-    TooSlow(Duration),
-    /// It is too long, or has too many fields.
-    TooLarge(TooLarge),
-    /// It has no PROXY protocol header that is taken, and must have one: whoever put the proxy up wants to know.
-    ProxyHeader(Malformed),
-}
-
-impl Broken {
-    /// The reason as one word and the error type in `Proxy-Status`, of each kind.
-    pub(crate) const LABELS: [(&'static str, &'static str); 4] = [
-        ("incomplete-request", "http_request_error"),
-        ("head-too-slow", "http_request_error"),
-        ("head-too-large", "http_request_error"),
-        ("proxy-header", "http_request_error"),
-    ];
-
-    /// Those of this kind.
-    pub(crate) fn labels(self) -> (&'static str, &'static str) {
-        let [incomplete, too_slow, too_large, proxy_header] = Self::LABELS;
-        match self {
-            Self::Incomplete => incomplete,
-            Self::TooSlow(_) => too_slow,
-            Self::TooLarge(_) => too_large,
-            Self::ProxyHeader(_) => proxy_header,
-        }
-    }
-
-    /// What else is known.
-    pub(crate) fn detail(self) -> Option<String> {
-        match self {
-            Self::Incomplete => None,
-            Self::TooSlow(limit) => Some(format!("its head took longer than {} s", limit.as_secs())),
-            Self::TooLarge(too_large) => Some(too_large.to_string()),
-            Self::ProxyHeader(malformed) => Some(malformed.to_string()),
-        }
-    }
-}
-
-/// Reads the request at the start of `stream`, whose other end is `peer`, and tells the client's address: `peer`, or,
-/// when `proxied`, what the PROXY protocol header ahead of the request says. One time limit of `heads` holds for both.
+/// Reads the request at the start of `stream`, whose other end is `peer`. Also returns the client's address: `peer`, or,
+/// if `proxied`, the address in the PROXY protocol header before the request. The time limit holds for both together.
 ///
-/// `bytes` hold what has come of the request; once it is complete, what came behind it: the start of the stream.
-pub(crate) async fn read(
+/// On return, `bytes` hold what arrived of an incomplete request, or what arrived behind a complete one: early data.
+pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut Vec<u8>,
     peer: SocketAddr,
@@ -87,38 +42,44 @@ pub(crate) async fn read(
     let mut client = peer;
     let complete = async {
         if proxied {
-            match next(stream, bytes, proxy_protocol::read).await? {
+            match next(stream, bytes, |bytes, _| proxy_protocol::read(bytes)).await? {
                 (Ok(address), eaten) => {
                     client = address.map_or(peer, canonical);
                     bytes.drain(..eaten);
                 }
-                (Err(malformed), _) => return Some(Err(Broken::ProxyHeader(malformed))),
+                (Err(malformed), _) => return Some(Err(ClientFault::ProxyHeader(malformed))),
             }
         }
-        let (request, eaten) = next(stream, bytes, |bytes| request::read(bytes, heads.size)).await?;
-        Some(request.map_err(Broken::TooLarge).inspect(|_| drop(bytes.drain(..eaten))))
+        let mut ends = Ends::default();
+        let read = |bytes: &[u8], new| match ends.may_be_among(bytes, new) || bytes.len() > heads.size.bytes {
+            true => request::read(bytes, heads.size),
+            false => Step::Incomplete,
+        };
+        let (request, eaten) = next(stream, bytes, read).await?;
+        Some(request.map_err(ClientFault::TooLarge).inspect(|_| drop(bytes.drain(..eaten))))
     };
-    let why = match timeout(heads.time, complete).await {
+    let fault = match timeout(heads.time, complete).await {
         Ok(Some(Ok(request))) => return (client, Incoming::Request(request)),
-        Ok(Some(Err(why))) => why,
-        Ok(None) if bytes.is_empty() => return (client, Incoming::Nobody),
-        Ok(None) => Broken::Incomplete,
-        Err(_) => Broken::TooSlow(heads.time),
+        Ok(Some(Err(fault))) => fault,
+        Ok(None) if bytes.is_empty() => return (client, Incoming::Nothing),
+        Ok(None) => ClientFault::Incomplete,
+        Err(_) => ClientFault::TooSlow(heads.time),
     };
-    heads.count(why);
-    (client, Incoming::Broken(told(bytes, why), why))
+    (client, Incoming::Fault(answer_to(bytes, fault), fault))
 }
 
-/// Reads a message; it is told how much of `bytes` it takes. `None` when the stream ends before.
+/// Reads a message. `read` gets all bytes so far, and the index of the first new one. `None` if the stream ends before.
 async fn next<T>(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut Vec<u8>,
-    read: impl Fn(&[u8]) -> Step<T>,
+    mut read: impl FnMut(&[u8], usize) -> Step<T>,
 ) -> Option<(T, usize)> {
+    let mut new = 0;
     loop {
-        if let Step::Done(message, eaten) = read(bytes) {
+        if let Step::Done(message, eaten) = read(bytes, new) {
             return Some((message, eaten));
         }
+        new = bytes.len();
         bytes.reserve(PIECE);
         match stream.read_buf(bytes).await {
             Ok(1..) => {}
@@ -127,18 +88,41 @@ async fn next<T>(
     }
 }
 
-/// What is answered to `bytes`, in the protocol that their start is of. Who says nothing at all is taken for a client
-/// of the older protocol, which has always been told so.
-fn told(bytes: &[u8], why: Broken) -> Vec<u8> {
-    let text = match (why, why.detail()) {
-        (Broken::ProxyHeader(malformed), _) => {
+/// Tells whether new bytes can end a request, so that a client that sends byte by byte doesn't have its head parsed with
+/// each of them.
+#[derive(Default)]
+struct Ends {
+    has_first_line: bool,
+}
+
+impl Ends {
+    /// Whether the first line or an empty line ends among the bytes from `new` on.
+    fn may_be_among(&mut self, bytes: &[u8], new: usize) -> bool {
+        let new_bytes = &bytes[new..];
+        if !self.has_first_line {
+            self.has_first_line = new_bytes.contains(&b'\n');
+            return self.has_first_line;
+        }
+        let is_end = |at: usize| {
+            let before = &bytes[..at];
+            bytes[at] == b'\n' && (before.ends_with(b"\n") || before.ends_with(b"\n\r"))
+        };
+        (new..bytes.len()).any(is_end)
+    }
+}
+
+/// The answer to `bytes`, in the protocol of their start. A client that sent nothing gets the older protocol's answer,
+/// as from every Host.
+fn answer_to(bytes: &[u8], fault: ClientFault) -> Vec<u8> {
+    let text = match (fault, fault.detail()) {
+        (ClientFault::ProxyHeader(malformed), _) => {
             let why = format!("{malformed}: this gateway is to be reached through a proxy");
             return answer::refused(&Refusal::BadRequest(why), "");
         }
         (_, detail) => detail.unwrap_or_else(|| "it ends before its head does".to_owned()),
     };
-    match why {
-        Broken::TooSlow(_) if starts_as_line(bytes) => answer::line_error(TOO_SLOW),
+    match fault {
+        ClientFault::TooSlow(_) if starts_as_line(bytes) => answer::line_error(TOO_SLOW),
         _ if starts_as_line(bytes) => answer::line_error(INTERNAL_ERROR),
         _ => answer::refused(&Refusal::BadRequest(text), ""),
     }
@@ -148,18 +132,19 @@ fn told(bytes: &[u8], why: Broken) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::handshake::proxy_protocol::tests::header;
-    use crate::handshake::request::MaxSize;
+    use crate::handshake::request::{MaxSize, TooLarge};
+    use std::time::Duration;
     use tokio::io::AsyncWriteExt;
     use tokio::time::Instant;
 
-    /// The other end of a connection here.
+    /// The other end of the connections.
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 40000);
 
     fn heads() -> Heads {
         Heads::new(Duration::from_secs(10), MaxSize::DEFAULT)
     }
 
-    /// What comes, and what came behind it.
+    /// Reads a request, and returns the bytes behind it, too.
     async fn read(stream: &mut (impl AsyncRead + Unpin)) -> (Incoming, Vec<u8>) {
         let mut behind = Vec::new();
         let (client, incoming) = super::read(stream, &mut behind, PEER, false, &heads()).await;
@@ -177,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_split_at_every_byte_keeps_what_stands_behind_it() {
+    async fn a_request_split_at_every_byte_keeps_the_bytes_behind_it() {
         for head in ["CONNECT 42:22 HTTP/1.1\r\nHost: 42:22\r\n\r\n", "REQUEST_TUNNEL 42\n"] {
             let (whole, behind) = from(&[head.as_bytes(), b"SSH-2.0-x\r\n"].concat(), false).await;
             assert!(matches!(whole, Incoming::Request(_)), "{whole:?}");
@@ -195,8 +180,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_head_is_parsed_at_the_end_of_its_first_line_and_at_its_own_end_only() {
+        for head in [
+            &b"CONNECT 42:22 HTTP/1.1\r\nHost: 42:22\r\nA: b\r\n\r\n"[..],
+            b"CONNECT 42:22 HTTP/1.1\nHost: 42:22\n\n",
+            b"CONNECT 42:22 HTTP/1.1\r\n\r\n",
+            b"CONNECT 42:22 HTTP/1.1\n\r\n",
+        ] {
+            let first_line = head.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+            for size in 1..=head.len() {
+                let mut ends = Ends::default();
+                let mut parsed = Vec::new();
+                for new in (0..head.len()).step_by(size) {
+                    let end = head.len().min(new + size);
+                    if ends.may_be_among(&head[..end], new) {
+                        parsed.push(end);
+                    }
+                }
+                let mut expected = vec![first_line.next_multiple_of(size).min(head.len()), head.len()];
+                expected.dedup();
+                assert_eq!(parsed, expected, "{} in pieces of {size}", head.escape_ascii());
+            }
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn slow_clients_are_told_in_their_own_protocol() {
+    async fn slow_clients_are_answered_in_their_own_protocol() {
         for (bytes, expected) in [
             ("", "ERROR Timeout waiting for request.\n"),
             ("REQUEST", "ERROR Timeout waiting for request.\n"),
@@ -206,26 +216,26 @@ mod tests {
             let (mut client, mut gateway) = tokio::io::duplex(64);
             client.write_all(bytes.as_bytes()).await.unwrap();
             let start = Instant::now();
-            let (Incoming::Broken(answer, why), _) = read(&mut gateway).await else { panic!("{bytes:?}") };
-            assert_eq!(why, Broken::TooSlow(heads().time));
+            let (Incoming::Fault(answer, why), _) = read(&mut gateway).await else { panic!("{bytes:?}") };
+            assert_eq!(why, ClientFault::TooSlow(heads().time));
             assert!(answer.starts_with(expected.as_bytes()), "{bytes:?}: {}", answer.escape_ascii());
             assert_eq!(start.elapsed(), heads().time);
         }
     }
 
     #[tokio::test]
-    async fn what_ends_too_early() {
+    async fn an_incomplete_request_is_answered_in_its_protocol() {
         for (bytes, expected) in [
             ("REQUEST_TUNNEL 42", "ERROR Internal server error.\n"),
             ("CONNECT 42:22 HTTP/1.1\r\n", "HTTP/1.1 400 Bad Request\r\n"),
             ("hello", "HTTP/1.1 400 Bad Request\r\n"),
         ] {
-            let (Incoming::Broken(answer, Broken::Incomplete), _) = from(bytes.as_bytes(), true).await else {
+            let (Incoming::Fault(answer, ClientFault::Incomplete), _) = from(bytes.as_bytes(), true).await else {
                 panic!("{bytes:?}")
             };
             assert!(answer.starts_with(expected.as_bytes()), "{bytes:?}: {}", answer.escape_ascii());
         }
-        assert_eq!(from(b"", true).await.0, Incoming::Nobody);
+        assert_eq!(from(b"", true).await.0, Incoming::Nothing);
     }
 
     #[tokio::test]
@@ -236,8 +246,8 @@ mod tests {
             ("REQUEST_TUNNEL ", "ERROR Internal server error.\n"),
         ] {
             let bytes = [start.as_bytes(), &vec![b'x'; most + 1]].concat();
-            let (Incoming::Broken(answer, why), _) = from(&bytes, false).await else { panic!("{start}") };
-            assert_eq!((why, why.labels().0), (Broken::TooLarge(TooLarge::Bytes(most)), "head-too-large"));
+            let (Incoming::Fault(answer, why), _) = from(&bytes, false).await else { panic!("{start}") };
+            assert_eq!((why, why.labels().0), (ClientFault::TooLarge(TooLarge::Bytes(most)), "head-too-large"));
             assert!(String::from_utf8(answer).unwrap().contains(expected), "{start}");
         }
     }
@@ -252,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_proxy_says_who_the_client_is() {
+    async fn a_proxy_names_the_client() {
         let mut mapped = vec![0; 36];
         mapped[10..16].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 7]);
         mapped[33] = 9;
@@ -266,13 +276,13 @@ mod tests {
             assert_eq!(client, expected.parse().unwrap());
             assert!(matches!(incoming, Incoming::Request(Request::Line(_))), "{incoming:?}");
             assert_eq!(behind, b"SSH-2.0-x");
-            // A health check, or a client that has changed its mind.
-            assert_eq!(proxied(&header).await.1, Incoming::Nobody);
+            // A health check, or a client that has left.
+            assert_eq!(proxied(&header).await.1, Incoming::Nothing);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_the_header_nobody_is_served() {
+    async fn a_connection_without_the_header_is_not_served() {
         for (bytes, expected) in [
             (&b"CONNECT 42:22 HTTP/1.1\r\n\r\n"[..], "does not start with a PROXY protocol header"),
             (b"REQUEST_TUNNEL 42\n", "does not start with a PROXY protocol header"),
@@ -280,23 +290,23 @@ mod tests {
             (&header(0x21, 0x12, &[0; 12]), "of an unknown kind"),
             (&header(0x21, 0x11, &[0; 12])[..20], "ends before its head does"),
         ] {
-            let Incoming::Broken(answer, why) = proxied(bytes).await.1 else { panic!("{}", bytes.escape_ascii()) };
-            // A header that is only cut off is nothing that the proxy does wrong.
+            let Incoming::Fault(answer, why) = proxied(bytes).await.1 else { panic!("{}", bytes.escape_ascii()) };
+            // A header that is only cut off is no error of the proxy.
             let is_incomplete = expected.starts_with("ends");
             assert_eq!(why.labels().0, if is_incomplete { "incomplete-request" } else { "proxy-header" }, "{expected}");
             assert!(is_incomplete || why.detail().unwrap().contains(expected), "{why:?}");
             let answer = String::from_utf8(answer).unwrap();
             assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(expected), "{expected}: {answer}");
         }
-        assert_eq!(proxied(b"").await.1, Incoming::Nobody);
-        // One that never comes to its end has no more time than a request has.
+        assert_eq!(proxied(b"").await.1, Incoming::Nothing);
+        // A header that never ends has no more time than a request.
         let (mut client, mut gateway) = tokio::io::duplex(64);
         client.write_all(b"\r\n\r\n").await.unwrap();
         let start = Instant::now();
         let incoming = super::read(&mut gateway, &mut Vec::new(), PEER, true, &heads()).await.1;
-        assert!(matches!(incoming, Incoming::Broken(_, Broken::TooSlow(_))));
+        assert!(matches!(incoming, Incoming::Fault(_, ClientFault::TooSlow(_))));
         assert_eq!(start.elapsed(), heads().time);
-        // Where none is expected, it is no request.
+        // Without --proxy-protocol the header is no request.
         assert!(matches!(from(&header(0x20, 0, &[]), false).await.0, Incoming::Request(Request::Connect(connect))
             if connect.target.is_err()));
     }

@@ -9,7 +9,27 @@ use crate::failure::Failure;
 use crate::gateway::limits::MORE_FILES;
 use crate::sys;
 
-/// Connections that may wait in a listener's queue; the system may allow fewer.
+/// The listening sockets of a gateway. They are bound before anything is served, so the ports are known.
+pub struct Listeners {
+    /// For tunnels.
+    pub tunnels: Vec<TcpListener>,
+    /// For the read-only Host API; in inventory mode only.
+    pub api: Option<TcpListener>,
+    /// For the admin.
+    pub admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// The addresses of all listeners.
+    ///
+    /// # Errors
+    /// Those of `getsockname(2)`.
+    pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.tunnels.iter().chain(&self.api).chain(&self.admin).map(TcpListener::local_addr).collect()
+    }
+}
+
+/// Connections that may wait in a listener's queue. The system may allow fewer.
 const BACKLOG: u32 = 1024;
 
 /// Listens on `address`. `[::]` takes both families, and stands for 0.0.0.0 on a machine without IPv6.
@@ -24,7 +44,9 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
         let failure = Failure::new(format!("cannot listen on {address}")).because(&error);
         let port = address.port();
         match error.kind() {
-            io::ErrorKind::AddrInUse => failure.hint(format!("see who has it with `ss -ltnp sport = :{port}`")),
+            io::ErrorKind::AddrInUse => {
+                failure.hint(format!("see which program has it with `ss -ltnp sport = :{port}`"))
+            }
             io::ErrorKind::PermissionDenied => failure.hint("use a port from 1024 on"),
             io::ErrorKind::AddrNotAvailable => failure.hint("see this machine's addresses with `ip address`"),
             _ => failure.maybe_hint(sys::is_out_of_descriptors(&error).then_some(MORE_FILES)),
@@ -41,9 +63,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
             socket
         }
     };
-    // What is accepted inherits it on Linux, which spares each connection six calls.
+    // On Linux an accepted socket inherits these options, which saves six calls for each connection.
     sys::tune(&socket)?;
-    // Else a restart would wait for the connections of the last run to fade.
+    // Without it, a restart would have to wait until the last connections leave TIME-WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -54,14 +76,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn any_address_takes_ipv4_too() {
+    async fn the_unspecified_ipv6_address_takes_ipv4_too() {
         let listener = listen("[::]:0".parse().unwrap()).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok());
     }
 
     #[tokio::test]
-    async fn what_is_accepted_is_tuned() {
+    async fn an_accepted_connection_has_the_options_of_a_tunnel() {
         use rustix::net::sockopt;
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap());

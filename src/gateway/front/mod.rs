@@ -1,9 +1,20 @@
-//! What a client meets: the listeners, its request and the end of its connection.
+//! A client's path from the listener to the start of its tunnel, or to its refusal.
+//!
+//! ```text
+//! listen ─▶ accept ─▶ connection ─▶ incoming ─▶ upstream ─▶ the relay in `carry`
+//!                          │        (request)   (look-up, dial)
+//!                          └──▶ closing (refusals)
+//! ```
+//! `client` alone knows what a client's connection is made of. This room knows `words`, `limits`, `watch`, `decide` and
+//! `carry`. It doesn't know how the process starts and ends.
 
 pub(super) mod accept;
-pub(super) mod accepted;
-pub(super) mod closing;
-pub(super) mod http;
-pub(super) mod incoming;
-pub(super) mod line_protocol;
+mod attempt;
+pub(super) mod client;
+mod closing;
+pub(super) mod connection;
+pub(super) mod exposure;
+mod incoming;
 pub(super) mod listen;
+pub(super) mod terms;
+pub(super) mod upstream;

@@ -1,8 +1,10 @@
 //! The read-only part of the Host API, served from the inventory: what `vps connect`, `vps list`, `vps status` and
 //! `node list` ask for, in a Host's own shapes, with authentication off.
 //!
-//! [`answer`] is pure: a request's method, path and query in, a status and a JSON body out. Nothing can be changed
-//! through it.
+//! [`answer`] is pure: a request's method, path and query in, a status and a JSON body out. It changes nothing.
+//!
+//! This room knows the inventory in `decide`, and `front` for its client's type. Only the start of the gateway knows this
+//! room.
 
 mod objects;
 
@@ -14,13 +16,13 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::gateway::decide::inventory::{Cluster, Inventory};
-use crate::gateway::front::accepted::Accepted;
-use crate::gateway::front::http;
+use crate::gateway::front::client::Client;
+use crate::gateway::http;
 use crate::text::excerpt;
 
-/// Answers the request of `stream`.
-pub(super) async fn serve(inventory: Arc<Inventory>, stream: Accepted) {
-    http::serve(stream, |request| {
+/// Answers the request of `client`.
+pub(super) async fn serve(inventory: Arc<Inventory>, client: Client) {
+    http::serve(client, |request| {
         let inventory = Arc::clone(&inventory);
         async move {
             let uri = request.uri();
@@ -37,13 +39,13 @@ fn response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     if status == StatusCode::METHOD_NOT_ALLOWED { http::allowing(response, "GET") } else { response }
 }
 
-/// What a Host with these VPSes and Runners would answer.
+/// The answer of a Host with these VPSes and Runners.
 fn answer(cluster: &Cluster, method: &Method, path: &str, query: &str) -> (StatusCode, Value) {
     let detail = |status, text: &str| (status, json!({ "detail": text }));
     let body = match path.strip_prefix("/api/") {
         Some("vps") => objects::vps_list(cluster, true),
         Some("vps/status") => objects::vps_list(cluster, false),
-        // Nothing is assigned to the one user that a Host without authentication knows.
+        // A Host without authentication has one user, to which no VPS is assigned.
         Some("vps/my") => json!([]),
         Some("nodes") => objects::nodes(cluster),
         Some("auth/status") => json!({ "auth_enabled": false, "session_expire_hours": null }),
@@ -89,7 +91,7 @@ fn task(cluster: &Cluster, id: &str) -> Result<Value, (StatusCode, Value)> {
     found.map(objects::task).ok_or_else(|| (StatusCode::NOT_FOUND, json!({ "detail": "Task not found." })))
 }
 
-/// `hostname=…` of a query. Host names need no escapes.
+/// The value of `hostname=` in a query. Host names need no escapes.
 fn hostname(query: &str) -> Option<String> {
     query.split('&').find_map(|pair| pair.strip_prefix("hostname=")).map(str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! The objects of the Host API: what the inventory says, and a Host's defaults for what it doesn't.
+//! The objects of the Host API: the fields of the inventory, and a Host's defaults for the others.
 
 use serde_json::{Map, Value, json};
 
@@ -53,7 +53,7 @@ pub(super) fn nodes(cluster: &Cluster) -> Value {
     cluster.nodes.iter().map(|node| over(defaults.clone(), &node.json)).collect()
 }
 
-/// The answer to `GET /health`: one sample, as today's Hosts have it.
+/// The answer to `GET /health`: one sample, as in current Hosts.
 pub(super) fn health(cluster: &Cluster) -> Value {
     let sum = |field: &str| -> u64 {
         cluster.nodes.iter().filter_map(|node| node.json.get(field).and_then(Value::as_u64)).sum()

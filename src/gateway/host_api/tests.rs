@@ -27,7 +27,7 @@ fn get(path: &str) -> (u16, Value) {
 }
 
 #[test]
-fn a_task_has_all_its_own_fields_and_those_of_a_host() {
+fn a_task_has_its_own_fields_and_the_defaults_of_a_host() {
     let (status, task) = get("/api/status/7323718749301768192");
     assert_eq!((status, &task["task_id"], &task["task_type"]), (200, &json!("7323718749301768192"), &json!("vps")));
     assert_eq!((&task["ssh_port"], &task["colour"]), (&json!(32768), &json!("red")));
@@ -74,7 +74,7 @@ fn a_task_has_all_its_own_fields_and_those_of_a_host() {
 }
 
 #[test]
-fn the_lists() {
+fn lists_of_vpses_and_nodes() {
     let ids = |path| -> Vec<String> {
         let (status, list) = get(path);
         assert_eq!(status, 200);
@@ -104,7 +104,7 @@ fn health_and_authentication() {
 }
 
 #[test]
-fn what_a_host_says_no_with() {
+fn errors_are_those_of_a_host() {
     for path in ["/api/status/1", "/api/status/0", "/api/status/-1", "/api/status/99999999999999999999"] {
         assert_eq!(get(path), (404, json!({ "detail": "Task not found." })), "{path}");
     }

@@ -1,71 +1,58 @@
-//! A gateway's place, taken by a new process of the same program with the same arguments.
+//! The hand-over of a gateway's sockets to a new process, which runs the same program with the same arguments.
 //!
-//! ```text
-//!  old: dups of its listening sockets ──▶ new: stdin is a socket
-//!       a byte beside each: its purpose
-//!       lines to it and its own elders
-//!       end of stream                       takes them, serves
-//!       closes its own           ◀── one byte: ready
-//! ```
-//! The sockets stay open all the time, so no connection attempt is lost, and the two accept side by side for a moment.
-//! When the new process doesn't come up the old one goes on as if nothing had been. What is started is what now stands
-//! where this program was started from, so an upgrade takes this way too.
+//! The sockets stay open all the time, so no connection attempt is lost. For a moment both processes accept side by
+//! side. If the new process doesn't start to serve, the old one continues as before. The program is started from the
+//! path that this process was started from, so an upgrade works this way too. [`wire`] has the messages.
 
-use std::io::{self, Write};
-use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Pid;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::gateway::Listeners;
-use crate::gateway::life::elders::Elders;
-use crate::gateway::life::inherited::Purpose;
-use crate::settings::env_vars::KOHAKURIVER_GATEWAY_HEIR;
+use crate::gateway::front::listen::Listeners;
+use crate::gateway::life::previous::PreviousProcesses;
+use crate::gateway::life::wire::{self, LINE, Purpose, VERSION};
+use crate::settings::env_vars::KOHAKURIVER_GATEWAY_HAND_OVER;
 use crate::sys;
 
 /// How long a new process has until it serves.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// What a new process says once it serves.
-const READY: u8 = b'r';
-/// The byte beside a line to an older process.
-const LINE: u8 = b'l';
-/// How many tunnels the old process may still open beside the new one, and more: it takes nobody in any more from when
-/// that serves.
+/// How many ids are left to the tunnels that the old process still opens beside the new one. It opens none any more once
+/// the new process serves, so this is plenty.
 const IDS_LEFT: u64 = 1_000_000;
 
-/// The sockets of a gateway that serves, kept for the process that will take its place.
-pub(crate) struct Estate {
+/// The sockets of a gateway that serves, kept for its successor.
+pub(crate) struct HandOver {
     sockets: Vec<(u8, OwnedFd)>,
 }
 
-impl Estate {
-    /// Of these listeners.
+impl HandOver {
+    /// Duplicates the sockets of the listeners and the lines to the previous processes.
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub(crate) fn of(listeners: &Listeners) -> io::Result<Self> {
+    pub(crate) fn of(listeners: &Listeners, previous: &PreviousProcesses) -> io::Result<Self> {
         let tunnels = listeners.tunnels.iter().map(|listener| (Purpose::Tunnels, listener));
         let api = listeners.api.iter().map(|listener| (Purpose::Api, listener));
         let admin = listeners.admin.iter().map(|listener| (Purpose::Admin, listener));
         let all = tunnels.chain(api).chain(admin).map(|(purpose, listener)| (purpose.byte(), listener.as_fd()));
-        let all = all.chain(listeners.elders.sockets().iter().map(|line| (LINE, line.as_fd())));
+        let all = all.chain(previous.sockets().iter().map(|line| (LINE, line.as_fd())));
         let sockets = all.map(|(byte, socket)| Ok((byte, socket.try_clone_to_owned()?)));
         Ok(Self { sockets: sockets.collect::<io::Result<_>>()? })
     }
 
-    /// Starts a process in this one's place, whose last tunnel was `last_id` so far, and waits until it serves. `None`
-    /// when there is to be nobody in its place any more, which `stop` says by coming back; then that process is gone
-    /// again.
+    /// Starts a successor, and waits until it serves. The last tunnel so far has `last_id`. If `stop` returns first, the
+    /// result is `None`, and the new process is gone again.
     ///
     /// # Errors
-    /// When it doesn't serve; then it is gone again, too.
-    pub(crate) async fn pass_on(&self, last_id: u64, stop: impl Future<Output = ()>) -> io::Result<Option<Heir>> {
+    /// When the new process doesn't serve. It is gone again then, too.
+    pub(crate) async fn run(&self, last_id: u64, stop: impl Future<Output = ()>) -> io::Result<Option<Successor>> {
         let (ours, theirs) = UnixStream::pair()?;
         let (line, their_line) = UnixStream::pair()?;
         let mut process = start(theirs, last_id + IDS_LEFT)?;
@@ -75,50 +62,62 @@ impl Estate {
             answer = timeout(START_LIMIT, self.give(ours, their_line)) => Some(answer),
             () = stop => None,
         };
-        let no_heir = match (answer, id) {
-            (Some(Ok(Ok(READY))), Some(id)) => return Ok(Some(Heir { process, id, line: Some(line) })),
+        let failed = match (answer, id) {
+            (Some(Ok(Ok(VERSION))), Some(id)) => return Ok(Some(Successor { process, id, line: Some(line) })),
+            (Some(Ok(Ok(other))), _) => {
+                let why = format!("the new process hands over by version {other}, and this one by version {VERSION}");
+                Err(io::Error::other(why))
+            }
             (Some(Err(_)), _) => Err(io::Error::new(io::ErrorKind::TimedOut, "the new process does not serve in time")),
-            (Some(_), _) => Err(io::Error::other("the new process ended before it served")),
+            (Some(Ok(Err(_))), _) => Err(io::Error::other("the new process ended before it served")),
             (None, _) => Ok(None),
         };
-        // It may be gone already.
+        // On failure the process has exited already.
         let _ = process.kill().await;
-        no_heir
+        failed
     }
 
-    /// Gives the sockets and a `line` to this process to a new one, and waits for its answer.
+    /// Gives the sockets and a `line` to this process to the successor, and waits for its answer.
     async fn give(&self, to: UnixStream, line: UnixStream) -> io::Result<u8> {
-        for (byte, socket) in &self.sockets {
-            sys::pass_descriptor(to.as_fd(), socket.as_fd(), *byte)?;
-        }
-        sys::pass_descriptor(to.as_fd(), line.as_fd(), LINE)?;
-        drop(line);
-        to.shutdown(Shutdown::Write)?;
         to.set_nonblocking(true)?;
-        tokio::net::UnixStream::from_std(to)?.read_u8().await
+        let mut to = tokio::net::UnixStream::from_std(to)?;
+        for (byte, socket) in &self.sockets {
+            pass(&to, socket.as_fd(), *byte).await?;
+        }
+        pass(&to, line.as_fd(), LINE).await?;
+        drop(line);
+        rustix::net::shutdown(&to, rustix::net::Shutdown::Write)?;
+        to.read_u8().await
     }
 }
 
-/// Starts this program again, with one end of a socket as its stdin. Nothing else here holds that end, whose closing is
-/// how the end of the new process is noticed. Its tunnels have numbers behind `last_id`.
+/// Passes a descriptor. A socket whose buffer is full is waited for, and so [`START_LIMIT`] holds for a successor that
+/// doesn't read.
+async fn pass(to: &tokio::net::UnixStream, socket: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
+    to.async_io(Interest::WRITABLE, || sys::pass_descriptor(to.as_fd(), socket, byte)).await
+}
+
+/// Starts this program again, with one end of a socket as its stdin. This process keeps no copy of that end, so the end
+/// of the new process ends the stream. Its tunnels count up from `last_id`.
 fn start(stdin: UnixStream, last_id: u64) -> io::Result<Child> {
     let mut arguments = std::env::args_os();
     let program = arguments.next().ok_or_else(|| io::Error::other("this program doesn't know its own name"))?;
     let mut command = Command::new(program);
-    command.args(arguments).env(KOHAKURIVER_GATEWAY_HEIR, last_id.to_string()).stdin(OwnedFd::from(stdin)).spawn()
+    let command = command.args(arguments).env(KOHAKURIVER_GATEWAY_HAND_OVER, wire::greeting(last_id));
+    command.stdin(OwnedFd::from(stdin)).spawn()
 }
 
-/// The process that has taken this one's place.
-pub(crate) struct Heir {
+/// The process that serves instead of this one now.
+pub(crate) struct Successor {
     process: Child,
     pub(crate) id: Pid,
-    /// By which it asks for the tunnels that are left here.
+    /// The line on which the successor asks about the tunnels that this process still has.
     pub(crate) line: Option<UnixStream>,
 }
 
-impl Heir {
-    /// Comes back when it has ended, and not in order: how. A service manager may not notice, since it is not the
-    /// parent.
+impl Successor {
+    /// Returns when the successor has failed, with its exit status. A service manager may not notice, since it isn't
+    /// the parent.
     pub(crate) async fn fails(&mut self) -> ExitStatus {
         match self.process.wait().await {
             Ok(status) if !status.success() => status,
@@ -127,51 +126,50 @@ impl Heir {
     }
 }
 
-/// The gateway whose place this process takes.
-pub(crate) struct Parent {
-    socket: UnixStream,
-    /// Numbers up to this one are its own tunnels'.
-    last_id: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::sync::mpsc::channel;
 
-/// What a gateway passes on.
-pub(crate) struct PassedOn {
-    /// The sockets that listen, each with the byte of its purpose.
-    pub(crate) listening: Vec<(u8, OwnedFd)>,
-    /// The lines to the processes before, the oldest first.
-    lines: Vec<OwnedFd>,
-    last_id: u64,
-}
+    /// Longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
-impl PassedOn {
-    /// The processes before, once there is a runtime.
-    pub(crate) fn elders(&mut self) -> io::Result<Elders> {
-        Elders::new(self.last_id, std::mem::take(&mut self.lines))
-    }
-}
-
-impl Parent {
-    /// The one at the other end of stdin, when the environment says that there is one. stdin is empty from then on.
-    pub(crate) fn from_env() -> Option<io::Result<Self>> {
-        let last_id = std::env::var_os(KOHAKURIVER_GATEWAY_HEIR)?.to_str().and_then(|id| id.parse().ok());
-        Some(sys::take_stdin().map(|socket| Self { socket: socket.into(), last_id: last_id.unwrap_or_default() }))
+    /// More sockets than the buffer of a UNIX socket takes.
+    fn many() -> HandOver {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = || (Purpose::Tunnels.byte(), listener.as_fd().try_clone_to_owned().unwrap());
+        HandOver { sockets: (0..400).map(|_| socket()).collect() }
     }
 
-    /// What it passes on.
-    pub(crate) fn passes_on(&self) -> io::Result<PassedOn> {
-        let mut passed_on = PassedOn { listening: Vec::new(), lines: Vec::new(), last_id: self.last_id };
-        while let Some((byte, socket)) = sys::receive_descriptor(self.socket.as_fd())? {
-            match byte {
-                LINE => passed_on.lines.push(socket),
-                purpose => passed_on.listening.push((purpose, socket)),
+    #[test]
+    fn a_successor_that_reads_nothing_holds_up_no_thread() {
+        let (sender, done) = channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+            let timed_out = runtime.unwrap().block_on(async {
+                let ((ours, _theirs), (_line, their_line)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+                timeout(START_LIMIT, many().give(ours, their_line)).await.is_err()
+            });
+            sender.send(timed_out).unwrap();
+        });
+        assert!(done.recv_timeout(PATIENCE).expect("it blocks its thread"));
+    }
+
+    #[tokio::test]
+    async fn a_successor_gets_every_socket_and_says_its_version() {
+        let ((ours, theirs), (_line, their_line)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let successor = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            while let Some((byte, _)) = sys::receive_descriptor(theirs.as_fd()).unwrap() {
+                bytes.push(byte);
             }
-        }
-        Ok(passed_on)
-    }
-
-    /// Tells it that this process serves now.
-    pub(crate) fn relieve(mut self) {
-        // A parent that is gone has nothing left to stop.
-        let _ = self.socket.write_all(&[READY]);
+            io::Write::write_all(&mut &theirs, &[7]).unwrap();
+            bytes
+        });
+        let version = timeout(PATIENCE, many().give(ours, their_line)).await.expect("it waits for ever").unwrap();
+        assert_eq!(version, 7);
+        let mut bytes = successor.join().unwrap();
+        assert_eq!((bytes.pop(), bytes), (Some(LINE), vec![Purpose::Tunnels.byte(); 400]));
     }
 }

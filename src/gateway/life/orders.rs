@@ -1,4 +1,4 @@
-//! What the gateway is told while it serves. Signals become orders, so that everything else needs none.
+//! The orders to a gateway that serves. Signals become orders here, so nothing else deals with signals.
 
 use std::io;
 
@@ -10,18 +10,18 @@ use tokio::sync::mpsc::{Receiver, channel};
 pub enum Order {
     /// Read again what an admin may have changed (SIGHUP).
     Reload,
-    /// Start a new process that takes the listening sockets over, and leave when the last tunnel has ended (SIGUSR2).
+    /// Hand the listening sockets over to a new process, and exit when the last tunnel has ended (SIGUSR2).
     HandOver,
-    /// Stop, at once when told so a second time (SIGTERM, SIGINT).
+    /// Stop. A second order stops at once (SIGTERM, SIGINT).
     Stop,
 }
 
-/// The orders that come as signals from here on.
+/// The orders that arrive as signals from now on.
 ///
 /// # Errors
 /// Those of `sigaction(2)`.
 pub(crate) fn from_signals() -> io::Result<Receiver<Order>> {
-    // Signals of each kind wait in a line of their own, so a reload can't crowd out a stop.
+    // Each kind of signal waits in a task of its own, so a reload can't crowd out a stop.
     let (sender, orders) = channel(1);
     for (kind, order) in [
         (SignalKind::hangup(), Order::Reload),

@@ -1,6 +1,6 @@
-//! What a service manager is told, as sd_notify(3) has it: one datagram to the socket that `NOTIFY_SOCKET` names.
+//! Messages to a service manager, as in sd_notify(3): one datagram each to the socket that `NOTIFY_SOCKET` names.
 //!
-//! Written out here, since it is a few lines, and the crates for it can't reach a socket with an abstract name.
+//! It is a few lines, and the crates for it can't reach a socket with an abstract name.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,17 +13,17 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::settings::env_vars::NOTIFY_SOCKET;
 
-/// What a stop may take beyond the time that tunnels have to finish.
+/// How long a stop may take beyond the time that tunnels have to finish.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The service manager, if there is one that wants to know.
+/// The service manager, if there is one that listens.
 #[derive(Clone, Default)]
 pub struct ServiceManager {
     socket: Option<OsString>,
 }
 
 impl ServiceManager {
-    /// The one that the environment names.
+    /// The service manager that the environment names.
     pub(crate) fn from_env() -> Self {
         Self { socket: std::env::var_os(NOTIFY_SOCKET).filter(|name| !name.is_empty()) }
     }
@@ -31,41 +31,41 @@ impl ServiceManager {
     /// The gateway serves.
     ///
     /// # Errors
-    /// Those of the socket; a service manager that waits for this will wait in vain.
+    /// Those of the socket. The service manager waits for this message, so it would time out.
     pub(crate) fn ready(&self) -> io::Result<()> {
         self.send("READY=1\nSTATUS=Serving")
     }
 
-    /// The gateway reads its files again; [`ServiceManager::ready`] ends that. The time tells this reload from the
-    /// last.
+    /// The gateway reads its files again, until [`ServiceManager::ready`]. The time tells this reload from the last one.
     pub(crate) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let microseconds = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=Reloading"));
+        self.send_unchecked(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=Reloading"));
     }
 
-    /// The gateway stops, and `tunnels` have `limit` to finish. Without the longer time that it asks for, a service
-    /// manager would end it by its own limit.
+    /// The gateway stops, and `tunnels` have `limit` to finish. It asks for more time, since the service manager would
+    /// kill it at its own limit otherwise.
     pub(crate) fn stopping(&self, tunnels: usize, limit: Duration) {
         let longest = (limit + MARGIN).as_micros();
         let status = format!("Waiting for tunnels to finish, {tunnels} when it began");
-        self.tell(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={longest}\nSTATUS={status}"));
+        self.send_unchecked(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={longest}\nSTATUS={status}"));
     }
 
-    /// From here on `heir` is the service, and this process isn't heard any more.
-    pub(crate) fn handed_over(&self, heir: Pid) {
-        self.tell(&format!("MAINPID={}\nSTATUS=Serving, handed over by an older process", heir.as_raw_pid()));
+    /// From now on `successor` is the service. Messages of this process are ignored afterwards.
+    pub(crate) fn handed_over(&self, successor: Pid) {
+        let id = successor.as_raw_pid();
+        self.send_unchecked(&format!("MAINPID={id}\nSTATUS=Serving, handed over by an older process"));
     }
 
-    /// Says what nobody waits for, so it may get lost.
-    fn tell(&self, state: &str) {
+    /// Sends a message that may get lost.
+    fn send_unchecked(&self, state: &str) {
         let _ = self.send(state);
     }
 
     fn send(&self, state: &str) -> io::Result<()> {
         let Some(name) = &self.socket else { return Ok(()) };
         let socket = UnixDatagram::unbound()?;
-        // A service manager that doesn't read must not hold up the gateway.
+        // A service manager that doesn't read must not block the gateway.
         socket.set_nonblocking(true)?;
         match name.as_bytes().strip_prefix(b"@") {
             #[cfg(target_os = "linux")]
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_manager_hears_by_a_path_or_an_abstract_name() {
+    fn messages_reach_a_path_and_an_abstract_name() {
         let path = std::env::temp_dir().join(format!("kohakuriver-notify-{}", std::process::id()));
         let mut listening = vec![(UnixDatagram::bind(&path).unwrap(), path.clone().into_os_string())];
         #[cfg(target_os = "linux")]

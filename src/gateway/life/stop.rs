@@ -1,11 +1,11 @@
-//! How the gateway ends, step by step.
+//! The shutdown, step by step.
 //!
-//! 1. Its listeners are closed, so that whoever comes from now on comes to the next process, or to nobody.
-//! 2. Whoever has come already is served: requests that are under way are answered, and tunnels go on.
-//! 3. That lasts until all of them have ended, the time for it is over, or a second order says at once.
-//! 4. What is left then is ended.
+//! 1. The listeners close. New clients reach the successor, or nothing.
+//! 2. Accepted clients are served: requests under way are answered, and tunnels stay open.
+//! 3. That ends when all of them have ended, at the time limit, or at a second order to stop.
+//! 4. What is left is ended.
 //!
-//! As long as there is something to write into the audit log, its file is opened anew when that is asked for.
+//! As long as audit lines may be written, an order to reload opens the audit log's file again.
 
 use std::time::Duration;
 
@@ -14,39 +14,39 @@ use tokio::time::sleep;
 
 use crate::failure::Failure;
 use crate::gateway::carry::relay::Relays;
-use crate::gateway::carry::session::Ending;
-use crate::gateway::front::accept::Doors;
-use crate::gateway::life::hand_over::Heir;
+use crate::gateway::front::accept::AcceptLoops;
+use crate::gateway::life::hand_over::Successor;
 use crate::gateway::life::orders::Order;
 use crate::gateway::life::service_manager::ServiceManager;
 use crate::gateway::watch::records::Records;
+use crate::gateway::words::session::Ending;
 
-/// What there is to end.
-pub(crate) struct Closing<'a> {
-    pub(crate) doors: &'a Doors,
+/// Everything that shutdown has to close.
+pub(crate) struct Shutdown<'a> {
+    pub(crate) accept: &'a AcceptLoops,
     pub(crate) relays: &'a Relays,
     pub(crate) orders: &'a mut Receiver<Order>,
     pub(crate) records: &'a Records,
 }
 
-impl Closing<'_> {
-    /// After an order to stop: tunnels have `limit` to finish.
+impl Shutdown<'_> {
+    /// Shuts down after an order to stop. Tunnels have `limit` to finish.
     pub(crate) async fn stop(mut self, limit: Duration, service_manager: &ServiceManager) {
-        self.doors.close().await;
+        self.accept.close().await;
         service_manager.stopping(self.relays.count(), limit);
         self.drain(limit).await;
         self.end().await;
     }
 
-    /// After a new process, `heir`, has taken this one's place: nobody waits for the tunnels here, so they last as long
-    /// as they do, unless this process is told to stop as well.
-    pub(crate) async fn leave(mut self, mut heir: Heir, limit: Duration) {
-        self.doors.close().await;
-        let (id, own) = (heir.id.as_raw_pid(), std::process::id());
+    /// Shuts down after a hand-over to `successor`. Nothing waits for this process, so its tunnels may last as long as
+    /// they like, unless it gets an order to stop as well.
+    pub(crate) async fn leave(mut self, mut successor: Successor, limit: Duration) {
+        self.accept.close().await;
+        let (id, own) = (successor.id.as_raw_pid(), std::process::id());
         self.say(&format!("handed over to process {id}; process {own} stays for {}", self.tunnels()));
-        let notices = &self.doors.notices;
+        let notices = &self.records.notices;
         let watch = async {
-            let status = heir.fails().await;
+            let status = successor.fails().await;
             let failure = Failure::new("nobody serves new clients any more")
                 .cause(format!("process {id}, which had taken over, has ended ({status})"));
             notices.fault(
@@ -56,8 +56,8 @@ impl Closing<'_> {
         };
         let stop = tokio::select! {
             biased;
-            () = idle(self.doors, self.relays) => false,
-            () = told_to_stop(self.orders, self.records) => true,
+            () = idle(self.accept, self.relays) => false,
+            () = stop_ordered(self.orders, self.records) => true,
             stop = watch => stop,
         };
         if stop {
@@ -70,22 +70,22 @@ impl Closing<'_> {
         self.say(&format!("stopping; waiting up to {} s for {}", limit.as_secs(), self.tunnels()));
         tokio::select! {
             biased;
-            () = idle(self.doors, self.relays) => {}
-            () = told_to_stop(self.orders, self.records) => {}
+            () = idle(self.accept, self.relays) => {}
+            () = stop_ordered(self.orders, self.records) => {}
             () = sleep(limit) => {}
         }
     }
 
     async fn end(self) {
         let left = self.tunnels();
-        self.doors.end().await;
+        self.accept.end().await;
         self.relays.end_all(Ending::Stopped);
         self.relays.none().await;
         self.say(&format!("stopped, with {left} still open"));
     }
 
     fn say(&self, line: &str) {
-        self.doors.notices.say(line);
+        self.records.notices.say(line);
     }
 
     fn tunnels(&self) -> String {
@@ -96,18 +96,18 @@ impl Closing<'_> {
     }
 }
 
-/// Waits until nobody is served any more. The requests come first, since each may become a tunnel.
-async fn idle(doors: &Doors, relays: &Relays) {
-    doors.empty().await;
+/// Waits until no client is served any more. Requests come first, since each may become a tunnel.
+async fn idle(accept: &AcceptLoops, relays: &Relays) {
+    accept.idle().await;
     relays.none().await;
 }
 
-/// Waits for an order to stop. Whoever gives orders may be gone, and then none comes.
-async fn told_to_stop(orders: &mut Receiver<Order>, records: &Records) {
+/// Waits for an order to stop. When no more orders can come, it waits for ever.
+async fn stop_ordered(orders: &mut Receiver<Order>, records: &Records) {
     loop {
         match orders.recv().await {
             Some(Order::Stop) => return,
-            // Tunnels can last for days, and no rule concerns them any more; but their ends are still to be noted.
+            // Tunnels can last for days, and their ends are still audited. No rule concerns them any more.
             Some(Order::Reload) => records.reopen(),
             Some(Order::HandOver) => {}
             None => std::future::pending().await,

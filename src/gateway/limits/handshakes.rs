@@ -1,11 +1,10 @@
-//! Connections without a tunnel: those that haven't said what they want, those that wait for an answer, and those that
-//! are taking a no.
+//! Connections without a tunnel: the client has not sent its request yet, waits for an answer, or is taking a refusal.
 //!
-//! Whoever holds such a connection open without a word must not keep others out. So a newcomer is let in as long as
-//! somebody can be dropped for it: the oldest connection that has said nothing yet, that has its answer, or that waits
-//! for more than [`PATIENCE`] for the Host or for a Runner, which may be dead. It is one of the newcomer's own address
-//! when that has its share, else one of anybody. A client that sends its request at once is gone from among those long
-//! before it is the oldest, however many others are opened beside it.
+//! A client that holds such a connection open in silence must not keep others out. So a newcomer is let in as long as
+//! another connection can be dropped for it: the oldest that has sent nothing yet, that has its answer, or that has
+//! waited longer than [`PATIENCE`] for the Host or for a Runner, which may be dead. If the newcomer's own client has its
+//! full share, it is a connection of that client; else of any client. A client that sends its request at once leaves
+//! the droppable ones long before it is the oldest, however many others are opened beside it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -15,18 +14,19 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Client, Counts, Kind};
+use super::client::Client;
+use super::kind::{Counts, Kind};
 use crate::refusal::Refusal;
 
-/// How long a request is looked up and dialled before it makes room for others. Both take milliseconds as a rule, so
-/// whoever would keep others out would have to come anew that often.
+/// How long a request may be looked up and dialled before it can be dropped for another. Both take milliseconds as a
+/// rule, so a client that wants to keep others out has to connect again that often.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The handshakes in progress.
 pub(crate) struct Handshakes {
     pub(super) most: usize,
     pub(super) most_per_client: usize,
-    pub(super) refused: Counts,
+    refused: Counts,
     held: Mutex<Held>,
 }
 
@@ -38,7 +38,7 @@ struct Held {
     by_client: HashMap<Client, ByTime>,
 }
 
-/// From when on each may be dropped for a newcomer, the earliest first.
+/// When each becomes droppable for a newcomer, the earliest first.
 type ByTime = BTreeSet<(Instant, u64)>;
 
 struct Entry {
@@ -47,7 +47,7 @@ struct Entry {
     droppable_from: Instant,
 }
 
-/// One handshake. It is over when this is dropped.
+/// One handshake. It ends when this is dropped.
 pub(crate) struct Handshake {
     handshakes: Arc<Handshakes>,
     id: u64,
@@ -60,11 +60,11 @@ impl Handshakes {
         Self { most, most_per_client, refused: Counts::default(), held: Mutex::default() }
     }
 
-    /// Lets a client in, in place of another one if need be. `ip` is `None` as long as its address is not known: it
-    /// then has no share but all there is.
+    /// Lets a client in, in place of another one if need be. `ip` is `None` while the client's address is unknown: then
+    /// only the limit in all applies.
     ///
     /// # Errors
-    /// [`Refusal::Limit`], when all those before it are being served.
+    /// [`Refusal::Limit`], when no connection can be dropped for it.
     pub(crate) fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Handshake, Refusal> {
         let client = ip.map(Client::of);
         let mut held = self.held();
@@ -78,7 +78,7 @@ impl Handshakes {
         Ok(Handshake { handshakes: Arc::clone(self), id, client, dropped })
     }
 
-    /// Makes room for one more of `client` among its own, if it has its share; whether it had.
+    /// Makes room for one more of `client` among its own, if it has its full share. Returns whether it had.
     fn keep_to_share(&self, held: &mut Held, client: Option<Client>) -> Result<bool, Refusal> {
         let Some(own) = client.and_then(|client| held.by_client.get(&client)) else { return Ok(false) };
         if own.len() < self.most_per_client {
@@ -88,9 +88,9 @@ impl Handshakes {
         self.make_room(held, Kind::HandshakesPerClient, oldest).map(|()| true)
     }
 
-    /// Drops `oldest` for somebody who would be beyond the limit `kind`.
+    /// Drops `oldest` for a newcomer beyond the limit `kind`.
     fn make_room(&self, held: &mut Held, kind: Kind, oldest: Option<u64>) -> Result<(), Refusal> {
-        self.refused.count(kind);
+        self.refused.increment(kind);
         match oldest.and_then(|oldest| held.remove(oldest)) {
             Some(entry) => {
                 entry.dropped.notify_one();
@@ -104,6 +104,10 @@ impl Handshakes {
                 Err(Refusal::Limit(format!("it answers no more than {most} requests{whose} at once")))
             }
         }
+    }
+
+    pub(super) fn refused(&self, kind: Kind) -> u64 {
+        self.refused.of(kind)
     }
 
     pub(super) fn used(&self, kind: Kind) -> usize {
@@ -120,17 +124,18 @@ impl Handshakes {
 }
 
 impl Handshake {
-    /// Comes back when this one is to make room for a newcomer.
+    /// Returns when this connection must make room for a newcomer.
     pub(crate) async fn dropped(&self) {
         self.dropped.notified().await;
     }
 
-    /// The request is here, from `ip`: nobody takes the place of this one until [`Handshake::is_answered`], or until it
-    /// has waited long enough. An address that was not known before has its share from here on.
+    /// Notes that the request of the client at `ip` is complete: the connection can't be dropped until
+    /// [`Handshake::note_answer`], or until it has waited for [`PATIENCE`]. A client that was unknown before has its share
+    /// from here on.
     ///
     /// # Errors
-    /// [`Refusal::Limit`], when it has more than that, and all the others of it are being served.
-    pub(crate) fn has_asked(&mut self, ip: IpAddr) -> Result<(), Refusal> {
+    /// [`Refusal::Limit`], when the client has its full share, and none of its connections can be dropped.
+    pub(crate) fn note_request(&mut self, ip: IpAddr) -> Result<(), Refusal> {
         if self.client.is_none() {
             let client = Some(Client::of(ip));
             self.handshakes.keep_to_share(&mut self.handshakes.held(), client)?;
@@ -140,15 +145,16 @@ impl Handshake {
         Ok(())
     }
 
-    /// The answer is written, and what is left is to see it taken.
-    pub(crate) fn is_answered(&mut self) {
+    /// Notes that the answer is known: from now on the connection can be dropped.
+    pub(crate) fn note_answer(&mut self) {
         self.mark(Instant::now());
     }
 
     fn mark(&mut self, droppable_from: Instant) {
         let mut held = self.handshakes.held();
         if held.remove(self.id).is_none() {
-            // Its request came in the moment it was dropped. It is served all the same, and can be dropped anew.
+            // The request came in the moment when this connection was dropped. It is served all the same, and can be
+            // dropped again.
             self.dropped = Arc::new(Notify::new());
         }
         held.insert(self.id, self.client, Arc::clone(&self.dropped), droppable_from);
@@ -161,7 +167,7 @@ impl Drop for Handshake {
     }
 }
 
-/// The one that may have been dropped for the longest, if one may by now.
+/// The connection that has been droppable for the longest time, if one is by now.
 fn oldest(by_time: &ByTime) -> Option<u64> {
     by_time.first().filter(|(from, _)| *from <= Instant::now()).map(|&(_, id)| id)
 }
@@ -195,10 +201,9 @@ impl Held {
 mod tests {
     use super::*;
     use std::pin::pin;
-    use std::sync::atomic::Ordering;
     use std::task::{Context, Waker};
 
-    /// Whether a future is ready at the first look.
+    /// Whether a future is ready at its first poll.
     fn is_ready(future: impl Future) -> bool {
         pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
@@ -210,23 +215,22 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_that_says_nothing_makes_room() {
+    fn the_oldest_silent_connection_makes_room() {
         let handshakes = Arc::new(Handshakes::new(3, 3));
         let [mut first, second, mut third] =
             ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|from| enter(&handshakes, from).unwrap());
-        first.has_asked(ONE).unwrap();
+        first.note_request(ONE).unwrap();
         assert!(!is_ready(second.dropped()));
         let mut fourth = enter(&handshakes, "10.0.0.4").unwrap();
         assert!(is_ready(second.dropped()) && !is_ready(first.dropped()) && !is_ready(third.dropped()));
-        third.has_asked(ONE).unwrap();
-        fourth.has_asked(ONE).unwrap();
+        third.note_request(ONE).unwrap();
+        fourth.note_request(ONE).unwrap();
         assert!(matches!(enter(&handshakes, "10.0.0.5"), Err(Refusal::Limit(_))));
-        // Who has an answer and doesn't go makes room as well.
-        fourth.is_answered();
+        // A client that has its answer and doesn't close makes room as well.
+        fourth.note_answer();
         let fifth = enter(&handshakes, "10.0.0.5").unwrap();
         assert!(is_ready(fourth.dropped()));
-        let refused = handshakes.refused.of(Kind::Handshakes).load(Ordering::Relaxed);
-        assert_eq!((handshakes.used(Kind::Handshakes), refused), (3, 3));
+        assert_eq!((handshakes.used(Kind::Handshakes), handshakes.refused(Kind::Handshakes)), (3, 3));
         drop((first, second, third, fourth, fifth));
         let held = handshakes.held();
         assert!(held.all.is_empty() && held.by_time.is_empty() && held.by_client.is_empty());
@@ -236,7 +240,7 @@ mod tests {
     async fn a_request_that_takes_long_makes_room() {
         let handshakes = Arc::new(Handshakes::new(1, 1));
         let mut waiting = enter(&handshakes, "10.0.0.1").unwrap();
-        waiting.has_asked(ONE).unwrap();
+        waiting.note_request(ONE).unwrap();
         tokio::time::advance(PATIENCE - Duration::from_millis(1)).await;
         assert!(enter(&handshakes, "10.0.0.2").is_err());
         tokio::time::advance(Duration::from_millis(2)).await;
@@ -248,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_has_its_share_makes_room_itself() {
+    fn a_client_with_its_full_share_makes_room_itself() {
         let handshakes = Arc::new(Handshakes::new(8, 2));
         let other = enter(&handshakes, "10.0.0.9").unwrap();
         let mut flood: Vec<_> = (0..5).map(|n| enter(&handshakes, &format!("2001:db8::{n}")).unwrap()).collect();
@@ -256,29 +260,29 @@ mod tests {
         assert_eq!(dropped, [true, true, true, false, false]);
         assert!(!is_ready(other.dropped()));
         assert_eq!(handshakes.used(Kind::HandshakesPerClient), 2);
-        flood.iter_mut().for_each(|one| one.has_asked("2001:db8::1".parse().unwrap()).unwrap());
-        // Those that had been dropped are served too, since their requests are here, but the address gets no more.
+        flood.iter_mut().for_each(|one| one.note_request("2001:db8::1".parse().unwrap()).unwrap());
+        // The dropped ones are served too, since their requests are here, but the client gets no more.
         assert!(enter(&handshakes, "2001:db8::9").is_err());
-        flood[0].is_answered();
+        flood[0].note_answer();
         let newest = enter(&handshakes, "2001:db8::9").unwrap();
         assert!(is_ready(flood[0].dropped()) && !is_ready(newest.dropped()));
         assert!(enter(&handshakes, "10.0.0.9").is_ok());
     }
 
     #[test]
-    fn behind_a_proxy_an_address_has_its_share_once_it_is_known() {
+    fn behind_a_proxy_a_client_has_its_share_once_its_address_is_known() {
         let handshakes = Arc::new(Handshakes::new(4, 2));
         let mut all: Vec<_> = (0..4).map(|_| handshakes.enter(None).unwrap()).collect();
         assert_eq!(handshakes.used(Kind::HandshakesPerClient), 0);
-        all[0].has_asked(ONE).unwrap();
-        all[1].has_asked(ONE).unwrap();
+        all[0].note_request(ONE).unwrap();
+        all[1].note_request(ONE).unwrap();
         assert_eq!(handshakes.used(Kind::HandshakesPerClient), 2);
-        let refused = all[2].has_asked(ONE).unwrap_err();
+        let refused = all[2].note_request(ONE).unwrap_err();
         assert_eq!(refused.detail().unwrap(), "it answers no more than 2 requests of your address at once");
-        assert!(all[2].has_asked("10.0.0.2".parse().unwrap()).is_ok());
-        // One that has its answer makes room for the next of its address.
-        all[0].is_answered();
-        all[3].has_asked(ONE).unwrap();
+        assert!(all[2].note_request("10.0.0.2".parse().unwrap()).is_ok());
+        // A connection that has its answer makes room for the next of its client.
+        all[0].note_answer();
+        all[3].note_request(ONE).unwrap();
         assert!(is_ready(all[0].dropped()) && !is_ready(all[1].dropped()));
         assert_eq!((handshakes.used(Kind::HandshakesPerClient), handshakes.used(Kind::Handshakes)), (2, 3));
         let newest = handshakes.enter(None).unwrap();

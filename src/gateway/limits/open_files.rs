@@ -1,32 +1,36 @@
-//! How much the gateway holds at once, and how much of that the system lets it open.
+//! The limit of open files, and the limits of the gateway that follow from it.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors for everything else: listeners, the Host API in either direction, dials that race.
+/// Descriptors for everything else: listeners, the Host API in both directions, dials in parallel.
 const RESERVED: u64 = 256;
-/// The fewest tunnels, and the fewest handshakes, that are tried, however little the system allows; what fails then is
-/// told to its client.
+/// The fewest tunnels, and the fewest handshakes, that are tried, however few files the system allows. A client that
+/// finds no descriptor is refused then.
 const FEWEST: u64 = 16;
 /// The part of the open files that handshakes may take.
 const HANDSHAKES_PART: u64 = 4;
 
-/// Raises the limit of open files as far as this process may. Daemons are started with a low one for the sake of
-/// programs that use `select(2)`, which this one doesn't.
+/// The advice to an admin for too few open files.
+pub(crate) const MORE_FILES: &str =
+    "raise its limit of open files: `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell";
+
+/// Raises the limit of open files as far as this process may, and returns it. Daemons start with a low limit for the
+/// sake of programs that use `select(2)`. This program doesn't.
 pub(crate) fn raise_open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        // Without the right to, the limit stays what it is.
+        // On failure the limit stays as it is.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     getrlimit(Resource::Nofile).current
 }
 
-/// How many of the `wanted` handshakes fit into so many open files (`None`: any number), at one for each.
+/// How many of the `wanted` handshakes fit into this number of open files (`None`: unlimited), one file each.
 pub(super) fn handshakes(wanted: u32, open_files: Option<u64>) -> u32 {
     open_files.map_or(wanted, |open_files| at_most(wanted, open_files / HANDSHAKES_PART))
 }
 
-/// How many of the `wanted` tunnels fit into so many open files beside the handshakes, at two for each.
+/// How many of the `wanted` tunnels fit into this number of open files beside the handshakes, two files each.
 pub(super) fn tunnels(wanted: u32, handshakes: u32, open_files: Option<u64>) -> u32 {
     let Some(open_files) = open_files else { return wanted };
     at_most(wanted, open_files.saturating_sub(RESERVED + u64::from(handshakes)) / 2)

@@ -1,4 +1,4 @@
-//! Tunnels in all, of a client, and of a user.
+//! Tunnels in all, per client, and per user.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,7 +6,8 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Client, Counts, Kind};
+use super::client::Client;
+use super::kind::{Counts, Kind};
 use crate::refusal::Refusal;
 
 /// The tunnels that are open or being opened.
@@ -14,7 +15,7 @@ pub(crate) struct Tunnels {
     pub(super) most: usize,
     pub(super) most_per_client: usize,
     pub(super) most_per_user: usize,
-    pub(super) refused: Counts,
+    refused: Counts,
     held: Mutex<Held>,
 }
 
@@ -25,7 +26,7 @@ struct Held {
     by_user: HashMap<Arc<str>, usize>,
 }
 
-/// The right to one tunnel. Dropping it gives the place to the next.
+/// The right to one tunnel. Dropping it frees the place.
 pub(crate) struct Permit {
     tunnels: Arc<Tunnels>,
     client: Client,
@@ -37,10 +38,10 @@ impl Tunnels {
         Self { most, most_per_client, most_per_user, refused: Counts::default(), held: Mutex::default() }
     }
 
-    /// A place for one tunnel of the client at `ip`, and of `user`.
+    /// Takes a place for one tunnel of the client at `ip`, and of `user`.
     ///
     /// # Errors
-    /// [`Refusal::Limit`], when there is none.
+    /// [`Refusal::Limit`], when no place is free.
     pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {
         let client = Client::of(ip);
         let mut held = self.held();
@@ -52,7 +53,7 @@ impl Tunnels {
             (Kind::TunnelsPerUser, of_user, self.most_per_user, "for you"),
         ] {
             if used >= most {
-                self.refused.count(kind);
+                self.refused.increment(kind);
                 let tunnels = if most == 1 { "tunnel" } else { "tunnels" };
                 return Err(Refusal::Limit(format!("it carries no more than {most} {tunnels} {whose} at once")));
             }
@@ -65,9 +66,13 @@ impl Tunnels {
         Ok(Permit { tunnels: Arc::clone(self), client, user })
     }
 
-    /// Whether there is no place left for anyone.
+    /// Whether no place is free for any client.
     pub(crate) fn are_all_taken(&self) -> bool {
         self.held().all >= self.most
+    }
+
+    pub(super) fn refused(&self, kind: Kind) -> u64 {
+        self.refused.of(kind)
     }
 
     pub(super) fn used(&self, kind: Kind) -> usize {
@@ -94,15 +99,15 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut held = self.tunnels.held();
         held.all -= 1;
-        give_back(&mut held.by_client, &self.client);
+        decrement(&mut held.by_client, &self.client);
         if let Some(user) = &self.user {
-            give_back(&mut held.by_user, user);
+            decrement(&mut held.by_user, user);
         }
     }
 }
 
-/// One less for `key`; who holds nothing is not kept.
-fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+/// Counts one less for `key`. A key without a count is removed.
+fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
@@ -120,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_refuses_by_itself_and_a_place_comes_back() {
+    fn each_limit_refuses_by_itself_and_a_dropped_permit_frees_its_place() {
         let tunnels = Arc::new(Tunnels::new(4, 2, 2));
         let admit = |from: &str, user: Option<&str>| tunnels.admit(ip(from), user.map(Arc::from));
         let (a, b) = (admit("10.0.0.1", None).unwrap(), admit("10.0.0.1", Some("ann")).unwrap());
@@ -136,6 +141,8 @@ mod tests {
         assert!(tunnels.are_all_taken());
         let used = || [Kind::Tunnels, Kind::TunnelsPerClient, Kind::TunnelsPerUser].map(|kind| tunnels.used(kind));
         assert_eq!(used(), [4, 2, 2]);
+        let kinds = [Kind::TunnelsPerClient, Kind::TunnelsPerUser, Kind::Tunnels, Kind::Handshakes];
+        assert_eq!(kinds.map(|kind| tunnels.refused(kind)), [1, 1, 1, 0]);
         drop(c);
         assert_eq!(used(), [3, 2, 1]);
         assert!(admit("2001:db8::3", Some("ann")).is_ok());
@@ -146,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_gives_the_place_back() {
+    fn a_panic_frees_the_place() {
         let tunnels = Arc::new(Tunnels::new(1, 1, 1));
         let permit = tunnels.admit(ip("10.0.0.1"), None).unwrap();
         let panicked = std::thread::spawn(move || {

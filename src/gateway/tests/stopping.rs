@@ -1,8 +1,8 @@
-//! How the gateway ends, and what it takes up while it serves.
+//! The shutdown of the gateway, and orders to reload.
 
 use super::*;
 
-/// A time to finish that no test uses up.
+/// A drain timeout that no test uses up.
 const LONG: Duration = Duration::from_secs(3600);
 
 impl Running {
@@ -22,7 +22,7 @@ impl Running {
         timeout(PATIENCE, self.orders.send(order)).await.expect("nobody takes orders").unwrap();
     }
 
-    /// Gives an order, and waits until it is carried out; in the one thread of a test that is done once it is taken.
+    /// Gives an order, and waits until it is carried out. In the single thread of a test that is so once it is received.
     async fn carried_out(&self, order: Order) {
         self.order(order).await;
         while self.orders.capacity() == 0 {
@@ -30,17 +30,17 @@ impl Running {
         }
     }
 
-    /// Waits until nobody listens any more.
+    /// Waits until the listener is closed.
     async fn closed(&self) {
         let closed = async {
             while TcpStream::connect(self.tunnels).await.is_ok() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, closed).await.expect("it goes on listening");
+        timeout(PATIENCE, closed).await.expect("it still listens");
     }
 
-    /// Waits until it has ended: what it said.
+    /// Waits until it has ended, and returns its messages.
     async fn ended(self) -> String {
         timeout(PATIENCE, self.served).await.expect("it does not stop").unwrap().unwrap();
         self.heard.text()
@@ -53,7 +53,7 @@ async fn banner(tunnel: &mut TcpStream) {
     assert_eq!(start, *b"SUCCESS\nSSH-2.0-Fake\r\n");
 }
 
-/// The end of a tunnel that was ended: an end or a reset, but no silence.
+/// Waits for the end of a tunnel: an end of stream or a reset.
 async fn ends(tunnel: &mut TcpStream) {
     let _ = timeout(PATIENCE, tunnel.read_to_end(&mut Vec::new())).await.expect("the tunnel stays open");
 }
@@ -66,7 +66,7 @@ async fn echoes(tunnel: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn whoever_has_come_is_served_and_nobody_else() {
+async fn accepted_clients_are_served_to_their_end_and_no_new_ones() {
     let host = host(vps().await, json!({})).await;
     let gateway = Running::with_drain(&host, LONG).await;
     let mut early = gateway.tunnel().await;
@@ -91,12 +91,12 @@ async fn whoever_has_come_is_served_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn the_time_to_finish_ends() {
+async fn the_drain_timeout_ends_what_is_left() {
     for limit in [Duration::ZERO, Duration::from_millis(300)] {
         let host = host(vps().await, json!({})).await;
         let gateway = Running::with_drain(&host, limit).await;
         let mut tunnel = gateway.tunnel().await;
-        // Nor does a request that never comes hold anything up.
+        // A request that never arrives delays nothing either.
         let mut mute = gateway.send(b"REQ").await;
         gateway.order(Order::Stop).await;
         ends(&mut tunnel).await;
@@ -113,7 +113,7 @@ async fn a_second_order_ends_it_at_once() {
     let (mut one, mut other) = (gateway.tunnel().await, gateway.tunnel().await);
     gateway.order(Order::Stop).await;
     gateway.closed().await;
-    // It has nothing to read again any more, and no place to hand over.
+    // During the shutdown these orders have no effect on tunnels.
     gateway.order(Order::Reload).await;
     gateway.order(Order::HandOver).await;
     echoes(&mut one).await;
@@ -125,14 +125,14 @@ async fn a_second_order_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_reload_says_what_came_of_it() {
+async fn each_reload_reports_its_result() {
     let path = std::env::temp_dir().join(format!("kohakuriver-reload-{}.json", std::process::id()));
     std::fs::write(&path, r#"{ "nodes": [], "vps": [] }"#).unwrap();
     let inventory = Inventory::open(&path, Notices::to(Heard::default())).unwrap();
     let gateway = Running::start(Directory::Inventory(Arc::new(inventory)), 8).await;
     std::fs::write(&path, json!({ "nodes": [], "vps": [{ "task_id": ID, "status": "paused" }] }).to_string()).unwrap();
     gateway.carried_out(Order::Reload).await;
-    // Each is told, however soon after another.
+    // Each failure is reported, without a rate limit.
     for _ in 0..2 {
         std::fs::write(&path, "{ broken").unwrap();
         gateway.carried_out(Order::Reload).await;

@@ -1,13 +1,13 @@
-//! The audit log: a JSON object a line for each tunnel that is opened, closed or refused.
+//! The audit log: one JSON object per line for each tunnel that is opened, closed or refused.
 //!
 //! ```text
 //! {"time":"2026-11-23T12:05:53.532Z","event":"opened","process":4711,"session":7,"user":"alice",
 //!  "client":"10.0.0.9:51234","protocol":"connect","task_id":"7323718749301768192","node":"node1"}
 //! ```
-//! `process` and `session` together name a tunnel: after a hand-over two processes write into one log.
+//! `process` and `session` together identify a tunnel: after a hand-over two processes write into one log.
 //!
-//! Every line has `time`, `event`, `user`, `client` and `protocol`, `null` where there is none. What a client sent is
-//! made printable and cut; a token is never among it. Writing never keeps a tunnel waiting.
+//! Every line has `time`, `event`, `user`, `client` and `protocol`, `null` if unknown. Text from a client is made
+//! printable and cut, and never contains a token. A tunnel never waits for the log.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -20,23 +20,23 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::gateway::carry::session::{Ending, Protocol, Session};
 use crate::gateway::watch::metrics::Metrics;
-use crate::gateway::watch::notices::{Matter, Notices};
+use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::gateway::watch::outlet::{Open, Outlet};
+use crate::gateway::words::session::{Ending, Protocol, Session};
 use crate::text::excerpt;
 
-/// Rights of a new file: who is connected to what is nobody else's business.
+/// Permissions of a new file: only its owner may see which user is connected to which VPS.
 const MODE: u32 = 0o600;
 
-/// Where audit lines go.
+/// The destination of audit lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AuditLog {
-    /// Nowhere.
+    /// No audit log.
     Off,
     /// stdout.
     Stdout,
-    /// The end of this file.
+    /// Appended to this file.
     File(PathBuf),
 }
 
@@ -52,27 +52,27 @@ impl From<&str> for AuditLog {
 
 /// A request that got no tunnel.
 pub(crate) struct Refused<'r> {
-    /// Who the Host says the caller is, when that is known.
+    /// The user that the Host knows the caller as, if known.
     pub(crate) user: Option<&'r str>,
     pub(crate) client: SocketAddr,
     /// `None` when the request never became complete.
     pub(crate) protocol: Option<Protocol>,
-    /// What was asked for, as it was sent.
+    /// The target of the request, as it was sent.
     pub(crate) target: Option<&'r str>,
-    /// One word.
+    /// The reason as one word.
     pub(crate) reason: &'static str,
-    /// What else is known.
+    /// Details, if there are any.
     pub(crate) detail: Option<String>,
-    /// Since the connection came.
+    /// The time since the connection was accepted.
     pub(crate) took: Duration,
 }
 
-/// The audit log. Clones share it.
+/// The audit log. Clones share one destination.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Audit(Option<Arc<Outlet>>);
 
 impl Audit {
-    /// The log that `wanted` names. Lines that are lost are counted and complained about.
+    /// Opens the log that `wanted` names. Lost lines are counted, and the admin is warned.
     pub(crate) fn open(wanted: &AuditLog, notices: &Notices, metrics: &Arc<Metrics>) -> Result<Self, Failure> {
         let (open, place): (Open, _) = match wanted {
             AuditLog::Off => return Ok(Self::default()),
@@ -88,7 +88,7 @@ impl Audit {
         let lost = move |count, error: &io::Error| {
             metrics.audit_lost.add(count);
             let hint = "kohakuriver_gateway_log_lines_lost_total counts them";
-            notices.complain(Matter::Audit, &Failure::new(&what).because(error).hint(hint));
+            notices.warn_limited(RateLimitKey::Audit, &Failure::new(&what).because(error).hint(hint));
         };
         let outlet = Outlet::start("audit", open, Box::new(lost)).map_err(|error| {
             let failure = Failure::new(format!("cannot write the audit log to {place}")).because(&error);
@@ -97,7 +97,7 @@ impl Audit {
         Ok(Self(Some(Arc::new(outlet))))
     }
 
-    /// Opens the file anew, after it was moved away.
+    /// Opens the file again, after it was moved away.
     pub(crate) fn reopen(&self) {
         if let Some(outlet) = &self.0 {
             outlet.reopen();
@@ -112,19 +112,19 @@ impl Audit {
     }
 
     pub(crate) fn opened(&self, session: &Session) {
-        self.write(|time| OfTunnel::new(time, "opened", session, None));
+        self.write(|time| TunnelLine::new(time, "opened", session, None));
     }
 
     pub(crate) fn closed(&self, session: &Session, ending: Ending) {
         self.write(|time| {
             let (bytes_up, bytes_down) = session.bytes();
             let seconds = seconds(session.since.elapsed());
-            OfTunnel::new(time, "closed", session, Some(End { bytes_up, bytes_down, seconds, reason: ending.name() }))
+            TunnelLine::new(time, "closed", session, Some(End { bytes_up, bytes_down, seconds, reason: ending.name() }))
         });
     }
 
     pub(crate) fn refused(&self, refused: &Refused<'_>) {
-        self.write(|time| OfRequest {
+        self.write(|time| RequestLine {
             time,
             event: "refused",
             user: refused.user,
@@ -140,7 +140,7 @@ impl Audit {
     fn write<L: Serialize>(&self, line: impl FnOnce(String) -> L) {
         let Some(outlet) = &self.0 else { return };
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        // Nothing in a line can fail to become JSON.
+        // A line has no value that JSON can't express.
         if let Ok(mut line) = serde_json::to_vec(&line(time)) {
             line.push(b'\n');
             outlet.push(&line);
@@ -148,9 +148,9 @@ impl Audit {
     }
 }
 
-/// The line of a tunnel that is opened or closed.
+/// The line for a tunnel that is opened or closed.
 #[derive(Serialize)]
-struct OfTunnel<'s> {
+struct TunnelLine<'s> {
     time: String,
     event: &'static str,
     process: u32,
@@ -172,7 +172,7 @@ struct End {
     reason: &'static str,
 }
 
-impl<'s> OfTunnel<'s> {
+impl<'s> TunnelLine<'s> {
     fn new(time: String, event: &'static str, session: &'s Session, end: Option<End>) -> Self {
         let facts = &session.facts;
         Self {
@@ -190,9 +190,9 @@ impl<'s> OfTunnel<'s> {
     }
 }
 
-/// The line of a request that got no tunnel.
+/// The line for a request that got no tunnel.
 #[derive(Serialize)]
-struct OfRequest<'r> {
+struct RequestLine<'r> {
     time: String,
     event: &'static str,
     user: Option<&'r str>,
@@ -204,7 +204,7 @@ struct OfRequest<'r> {
     seconds: f64,
 }
 
-/// To the millisecond.
+/// Seconds, to the millisecond.
 fn seconds(time: Duration) -> f64 {
     time.as_millis() as f64 / 1000.0
 }
@@ -214,4 +214,4 @@ fn append(path: &Path) -> io::Result<Box<dyn Write + Send>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

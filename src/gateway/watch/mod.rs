@@ -1,8 +1,11 @@
-//! What is recorded and shown: log lines, audit lines, metrics and the admin's address.
+//! The gateway's records: log lines, audit lines and metrics.
+//!
+//! Writing a record never waits for a reader or a disk. This room knows `words`, and `limits` for their numbers; every
+//! other room may use it.
 
-pub(super) mod admin;
 pub(super) mod audit;
 pub(super) mod metrics;
 pub(super) mod notices;
-pub(super) mod outlet;
+mod outlet;
 pub(super) mod records;
+pub(super) mod session_list;

@@ -1,8 +1,8 @@
-//! What the gateway says of itself on stderr: what it serves, and its log.
+//! The gateway's messages on stderr: its addresses, and its log.
 //!
-//! The lines that say what it serves stand there as they are, for scripts that wait for them. Everything else is an
-//! event of `tracing`: complaints about itself, without flooding, and the steps of each connection at the debug level.
-//! The default level says nothing of clients. Writing the log never waits for whoever reads it.
+//! The lines that name its addresses are written as they are, for scripts that wait for them. Everything else is an
+//! event of `tracing`: warnings about itself, limited in rate, and the steps of each connection at the debug level. The
+//! default level shows nothing about clients. Writing the log never waits for its reader.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -18,53 +18,54 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::failure::Failure;
 use crate::gateway::watch::metrics::Metrics;
 use crate::gateway::watch::outlet::Outlet;
+use crate::gateway::words::PROGRAM;
 use crate::text::printable;
 
-/// The least time between two complaints of one kind.
+/// The least time between two warnings with the same key.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// What a complaint is about.
+/// The subject of a warning. Each has a rate limit of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Matter {
+pub(crate) enum RateLimitKey {
     /// Connections can't be accepted.
     Accept,
-    /// A new version of the inventory is refused.
+    /// A new version of the inventory is rejected.
     Inventory,
     /// No more tunnels fit.
     Tunnels,
-    /// The Host refuses the token that serves the line protocol.
+    /// The Host rejects the token for the line protocol.
     LineToken,
     /// Audit lines are lost.
     Audit,
 }
 
-/// How much the log says.
+/// How much is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum LogLevel {
-    /// What keeps the gateway from its work.
+    /// Errors that keep the gateway from working.
     Error,
-    /// What an admin should look at, too.
+    /// Also what needs an admin's attention.
     Warn,
-    /// What the gateway does as a whole, too.
+    /// Also what the gateway does as a whole.
     #[default]
     Info,
-    /// Each step of each connection, too.
+    /// Also each step of each connection.
     Debug,
     /// Everything.
     Trace,
 }
 
-/// What a line of the log looks like.
+/// The format of a log line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Where notices go. Clones share it.
+/// The gateway's messages to its admin. Clones share one sink.
 #[derive(Clone)]
 pub struct Notices(Arc<Inner>);
 
@@ -72,27 +73,27 @@ struct Inner {
     sink: Sink,
     log: Dispatch,
     format: LogFormat,
-    last: Mutex<Vec<(Matter, Instant)>>,
+    last: Mutex<Vec<(RateLimitKey, Instant)>>,
 }
 
 impl Notices {
-    /// Notices to `sink`, one write each.
+    /// Writes notices to `sink`, one write each.
     pub fn to(sink: impl Write + Send + 'static) -> Self {
         Self::through(Sink::Direct(Arc::new(Mutex::new(Box::new(sink)))), LogLevel::default(), LogFormat::default())
     }
 
-    /// Notices to stderr, and the events of the whole process with them.
+    /// Writes notices to stderr, and with them the `tracing` events of the whole process.
     pub(crate) fn on_stderr(level: LogLevel, format: LogFormat, metrics: &Arc<Metrics>) -> Self {
         let metrics = Arc::clone(metrics);
         let lost = move |count, _: &_| metrics.log_lost.add(count);
         let open = || Ok(Box::new(io::stderr()) as Box<dyn Write + Send>);
         let sink = match Outlet::start("log", Box::new(open), Box::new(lost)) {
             Ok(outlet) => Sink::Queued(Arc::new(outlet)),
-            // Without a thread that writes it, whoever has a line does.
+            // Without a thread for the log, each line is written where it arises.
             Err(_) => Sink::Direct(Arc::new(Mutex::new(Box::new(io::stderr())))),
         };
         let notices = Self::through(sink, level, format);
-        // It fails when the process has a log already, which stays.
+        // On failure the process has a log already, which stays.
         let _ = tracing::dispatcher::set_global_default(notices.0.log.clone());
         notices
     }
@@ -103,7 +104,7 @@ impl Notices {
         Self(Arc::new(Inner { sink, log, format, last: Mutex::default() }))
     }
 
-    /// Says what the gateway does as a whole, in one line.
+    /// Logs one line about the gateway as a whole.
     pub(crate) fn say(&self, line: &str) {
         match self.0.format {
             LogFormat::Text => self.announce(line),
@@ -111,32 +112,32 @@ impl Notices {
         }
     }
 
-    /// Says one line as it is, for scripts that wait for it.
+    /// Writes one line as it is, for scripts that wait for it.
     pub(crate) fn announce(&self, line: &str) {
         // A reader that is gone is no reason to stop serving.
         let _ = self.0.sink.clone().write_all(format!("{line}\n").as_bytes());
     }
 
-    /// Tells a failure of something that was asked for just now.
+    /// Reports the failure of something that an admin asked for just now.
     pub(crate) fn fault(&self, failure: &Failure) {
-        self.say(failure.render(crate::gateway::PROGRAM).trim_end());
+        self.say(failure.render(PROGRAM).trim_end());
     }
 
-    /// Complains, unless a complaint about the same matter is less than a minute old.
-    pub(crate) fn complain(&self, matter: Matter, failure: &Failure) {
+    /// Warns, unless the last warning with this key is less than a minute old.
+    pub(crate) fn warn_limited(&self, key: RateLimitKey, failure: &Failure) {
         {
             let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            if last.iter().any(|(other, at)| *other == matter && now.duration_since(*at) < PAUSE) {
+            if last.iter().any(|(other, at)| *other == key && now.duration_since(*at) < PAUSE) {
                 return;
             }
-            last.retain(|(other, _)| *other != matter);
-            last.push((matter, now));
+            last.retain(|(other, _)| *other != key);
+            last.push((key, now));
         }
         self.warn(failure);
     }
 
-    /// Says what an admin should look at.
+    /// Warns the admin.
     pub(crate) fn warn(&self, failure: &Failure) {
         let cause = failure.causes().join(": ");
         let cause = (!cause.is_empty()).then(|| printable(&cause));
@@ -155,7 +156,7 @@ impl Notices {
 }
 
 impl Default for Notices {
-    /// To nobody.
+    /// Discards every notice.
     fn default() -> Self {
         Self::to(io::sink())
     }
@@ -167,7 +168,7 @@ impl fmt::Debug for Notices {
     }
 }
 
-/// A log to `writer`. Of other people's crates, only warnings are wanted.
+/// A log to `writer`. Events of other crates are logged from the level of warnings on.
 fn log<W>(level: LogLevel, format: LogFormat, writer: W) -> Dispatch
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -190,7 +191,7 @@ where
     }
 }
 
-/// Where lines go. Each write is one line.
+/// The destination of lines. Each write is one line.
 #[derive(Clone)]
 enum Sink {
     Direct(Arc<Mutex<Box<dyn Write + Send>>>),
@@ -220,7 +221,7 @@ impl Write for Sink {
 pub(crate) mod tests {
     use super::*;
 
-    /// What was said so far.
+    /// A sink that keeps what was written.
     #[derive(Clone, Default)]
     pub(crate) struct Heard(Arc<Mutex<Vec<u8>>>);
 
@@ -241,13 +242,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_matter_is_complained_about_once_a_minute() {
+    fn a_warning_with_the_same_key_is_repeated_after_a_minute_at_the_earliest() {
         let heard = Heard::default();
         let notices = Notices::to(heard.clone());
         for n in 0..3 {
-            notices.complain(Matter::Accept, &Failure::new(format!("a{n}")).cause("b\x1b").cause("c").hint("d"));
+            notices
+                .warn_limited(RateLimitKey::Accept, &Failure::new(format!("a{n}")).cause("b\x1b").cause("c").hint("d"));
         }
-        notices.complain(Matter::Inventory, &Failure::new("e"));
+        notices.warn_limited(RateLimitKey::Inventory, &Failure::new("e"));
         notices.say("listening");
         let text = heard.text();
         let lines: Vec<_> =

@@ -1,7 +1,7 @@
-//! Lines on their way to a file or a pipe that may be slow, full or gone.
+//! Lines for a file or a pipe that may be slow, full or gone.
 //!
-//! Whoever has a line to write never waits: it goes into a queue of bounded size, which a thread of its own writes out.
-//! What doesn't fit, and what can't be written, is lost; the caller is told how many lines.
+//! A caller with a line never waits: the line goes into a queue of bounded size, and a separate thread writes the queue
+//! out. A line that doesn't fit, or that can't be written, is lost; a callback receives how many.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -9,13 +9,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Most that may wait to be written, in bytes: some thousand lines.
+/// Most bytes that may wait in the queue: some thousand lines.
 const MAX_WAITING: usize = 1024 * 1024;
 
-/// Where the lines go; each call opens it anew.
+/// Opens the sink of the lines. A later call opens it again.
 pub(crate) type Open = Box<dyn FnMut() -> io::Result<Box<dyn Write + Send>> + Send>;
 
-/// Told when lines are lost: how many, and why. It is called by whoever wrote the line, too, so it must not wait.
+/// Receives how many lines are lost, and why. It is also called on the thread that has the line, so it must not wait.
 pub(crate) type Lost = Box<dyn Fn(u64, &io::Error) + Send + Sync>;
 
 /// A queue of lines, and the thread that writes them, which ends with it.
@@ -31,7 +31,7 @@ struct Shared {
 struct Queue {
     lines: Vec<u8>,
     count: u64,
-    /// The thread is writing what it took out.
+    /// The thread is writing the lines that it took out of the queue.
     writing: bool,
     reopen: bool,
     ended: bool,
@@ -41,7 +41,7 @@ impl Outlet {
     /// Opens the sink and starts the thread `name`.
     ///
     /// # Errors
-    /// When the sink can't be opened, or the thread not be started.
+    /// When the sink can't be opened or the thread can't be started.
     pub(crate) fn start(name: &str, mut open: Open, lost: Lost) -> io::Result<Self> {
         let sink = open()?;
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), lost });
@@ -61,10 +61,10 @@ impl Outlet {
                 return;
             }
         }
-        (self.0.lost)(1, &io::Error::other("it takes them too slowly"));
+        (self.0.lost)(1, &io::Error::other("the reader is too slow"));
     }
 
-    /// Opens the sink anew before the next line, as whoever rotates files wants.
+    /// Opens the sink again before the next line, for log rotation.
     pub(crate) fn reopen(&self) {
         self.0.lock().reopen = true;
         self.0.changed.notify_all();
@@ -97,7 +97,7 @@ impl Shared {
 
     fn write_all(&self, mut sink: Box<dyn Write + Send>, mut open: Open) {
         let mut lines = Vec::new();
-        // Part of a line may have gone out before an error: what follows must not be taken for the rest of it.
+        // An error may have cut a line off. The next line must not look like the rest of that line.
         let mut torn = false;
         loop {
             let (count, reopen) = {
@@ -117,7 +117,7 @@ impl Shared {
             if reopen {
                 match open() {
                     Ok(opened) => (sink, torn) = (opened, false),
-                    // The old one is better than none.
+                    // The old sink is better than none.
                     Err(error) => (self.lost)(0, &error),
                 }
             }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_takes_nothing_costs_lines_but_no_time() {
+    fn a_sink_that_takes_nothing_loses_lines_and_delays_nobody() {
         let (mut reader, writer) = io::pipe().unwrap();
         let (outlet, losses) = outlet(move || Ok(Box::new(writer.try_clone()?)));
         let line = [&[b'x'; 1023][..], b"\n"].concat();
@@ -186,7 +186,7 @@ mod tests {
         let lost: u64 = losses
             .iter()
             .map(|(count, why)| {
-                assert_eq!(why, "it takes them too slowly");
+                assert_eq!(why, "the reader is too slow");
                 count
             })
             .sum();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_can_not_be_written_are_counted_and_a_reopened_sink_takes_the_next() {
+    fn lines_that_can_not_be_written_are_counted_and_a_reopened_sink_takes_the_next_line() {
         let heard = Heard::default();
         let sink = heard.clone();
         let mut rooms = vec![6, 1000, 3].into_iter();
@@ -234,7 +234,7 @@ mod tests {
         push("one\n");
         push("two\n");
         assert_eq!(losses.recv_timeout(PATIENCE).unwrap().0, 1);
-        // Opening it anew fails, and the old one stays.
+        // Opening the sink again fails, and the old one stays.
         outlet.reopen();
         assert_eq!(losses.recv_timeout(PATIENCE).unwrap(), (0, "no such file".to_owned()));
         push("three\n");
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_half_a_line_starts_a_new_one() {
+    fn a_line_after_a_cut_off_line_starts_a_new_line() {
         /// Fails once, in the middle of the second write.
         struct Hiccup(Heard, u32);
         impl Write for Hiccup {

@@ -1,19 +1,18 @@
-//! What the gateway keeps of what happens: notices for its admin, audit lines, and counts. Clones share all of it.
+//! All records of one gateway: notices for its admin, audit lines and metrics. Clones share them.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::gateway::arguments::Arguments;
-use crate::gateway::watch::audit::Audit;
+use crate::gateway::watch::audit::{Audit, AuditLog};
 use crate::gateway::watch::metrics::Metrics;
-use crate::gateway::watch::notices::Notices;
+use crate::gateway::watch::notices::{LogFormat, LogLevel, Notices};
 
-/// How long the end waits for lines that are not written yet, in all.
+/// How long the end of the process waits for lines that are not written yet, in all.
 const FINISH_LIMIT: Duration = Duration::from_secs(1);
 
-/// Where everything is noted.
+/// The records of a gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     pub(crate) notices: Notices,
@@ -22,25 +21,25 @@ pub struct Records {
 }
 
 impl Records {
-    /// What the command line asks for.
-    pub(crate) fn open(arguments: &Arguments) -> Result<Self, Failure> {
+    /// Opens the audit log, and writes notices to stderr.
+    pub(crate) fn open(audit: &AuditLog, level: LogLevel, format: LogFormat) -> Result<Self, Failure> {
         let metrics = Arc::new(Metrics::default());
-        let notices = Notices::on_stderr(arguments.log_level, arguments.log_format, &metrics);
-        let audit = Audit::open(&arguments.audit_log, &notices, &metrics)?;
+        let notices = Notices::on_stderr(level, format, &metrics);
+        let audit = Audit::open(audit, &notices, &metrics)?;
         Ok(Self { notices, audit, metrics })
     }
 
-    /// Notices to `sink`, no audit.
+    /// Writes notices to `sink`, and no audit log.
     pub fn to(sink: impl io::Write + Send + 'static) -> Self {
         Self { notices: Notices::to(sink), ..Self::default() }
     }
 
-    /// Opens the audit file anew, after it was moved away.
+    /// Opens the audit log's file again, after it was moved away.
     pub fn reopen(&self) {
         self.audit.reopen();
     }
 
-    /// Gives lines that are not written yet a while.
+    /// Waits for lines that are not written yet, up to [`FINISH_LIMIT`].
     pub(crate) fn finish(&self) {
         self.audit.finish(FINISH_LIMIT / 2);
         self.notices.finish(FINISH_LIMIT / 2);

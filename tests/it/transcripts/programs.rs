@@ -207,7 +207,7 @@ $ kohakuriver-gateway --listen here
 $ kohakuriver-gateway --listen 127.0.0.1:18000 --admin off
 2> kohakuriver-gateway: cannot listen on 127.0.0.1:18000
 2>   caused by: Address already in use (os error 98)
-2>   hint: see who has it with `ss -ltnp sport = :18000`
+2>   hint: see which program has it with `ss -ltnp sport = :18000`
 [exit status 1]
 $ kohakuriver-gateway --inventory nothing.json
 2> kohakuriver-gateway: cannot use the inventory nothing.json

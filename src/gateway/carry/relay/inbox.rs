@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mio::{Registry, Token, Waker};
 
 use super::tunnel::Tunnel;
-use crate::gateway::carry::session::Ending;
+use crate::gateway::words::session::Ending;
 
 pub(super) enum Message {
     Carry(Box<Tunnel>),

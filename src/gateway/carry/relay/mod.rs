@@ -42,7 +42,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::carrier::Carrier;
-use crate::gateway::carry::session::{Ending, OpenSession};
+use crate::gateway::carry::session::OpenSession;
+use crate::gateway::words::session::Ending;
 use count::{Count, Counted};
 use flow::Tools;
 use inbox::{Inbox, Message};

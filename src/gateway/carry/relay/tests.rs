@@ -7,6 +7,7 @@ use crate::carrier::Carrier;
 use crate::carrier::tests::ReadAhead;
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::carry::session::tests::tunnel as session;
+use crate::gateway::watch::records::Records;
 use crate::relay::ending::Party;
 use crate::sys;
 use crate::sys::AsFd;
@@ -525,7 +526,8 @@ impl Carrier for Faulty {
 
 async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
     let relays = start(engine, 1, None);
-    let sessions = Arc::<Sessions>::default();
+    let records = Records::default();
+    let sessions = Arc::new(Sessions::new(0, records.clone()));
     let (mut bystander, mut vps) = another(&relays, &sessions, b"").await;
     for (before, panics) in (0..).zip([Panics::Register, Panics::WaitsFor, Panics::Read, Panics::Write]) {
         let ((mut client, inner_client), (inner_vps, mut vps)) = (pair().await, pair().await);
@@ -536,7 +538,7 @@ async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
         // Unread bytes make a reset of the end.
         let _ = rest(&mut client).await;
         counts(&relays, 1).await;
-        assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), before + 1, "{panics:?}");
+        assert_eq!(records.metrics.closed(Ending::Fault).value(), before + 1, "{panics:?}");
     }
     bystander.write_all(b"still here").await.unwrap();
     timeout(PATIENCE, vps.read_exact(&mut [0; 10])).await.unwrap().unwrap();

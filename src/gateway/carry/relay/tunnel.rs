@@ -12,7 +12,8 @@ use super::flow::{Flow, Tools, Turn};
 use super::pace::{Pace, Turns};
 use super::side::Side;
 use crate::carrier::Carrier;
-use crate::gateway::carry::session::{Ending as SessionEnding, OpenSession};
+use crate::gateway::carry::session::OpenSession;
+use crate::gateway::words::session::Ending as SessionEnding;
 use crate::relay::ending::{Client, Ending, Party, Then};
 
 /// How long a side has to close after it got an orderly end.

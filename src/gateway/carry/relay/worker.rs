@@ -14,7 +14,7 @@ use super::inbox::{Inbox, Message};
 use super::pace::Pace;
 use super::tunnel::{Next, Tunnel};
 use super::yielding::Yielding;
-use crate::gateway::carry::session::Ending;
+use crate::gateway::words::session::Ending;
 use crate::relay::ending::Party;
 
 /// How many events are taken at once.
@@ -282,6 +282,7 @@ mod tests {
     use crate::carrier::tests::connection;
     use crate::gateway::carry::session::Sessions;
     use crate::gateway::carry::session::tests::tunnel as session;
+    use crate::gateway::watch::records::Records;
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
@@ -308,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_panic_outside_of_any_tunnel_ends_those_that_are_there_and_no_other() {
-        let (count, sessions) = (Arc::<Count>::default(), Arc::<Sessions>::default());
+        let (count, records) = (Arc::<Count>::default(), Records::default());
+        let sessions = Arc::new(Sessions::new(0, records.clone()));
         let mut worker = worker(None);
         let inbox = worker.inbox();
         let (mut there, there_vps) = carry(&inbox, &count, &sessions);
@@ -320,7 +322,7 @@ mod tests {
         worker.recover();
         assert_eq!(there.read(&mut [0]).unwrap(), 0);
         assert_eq!((count.tunnels(), inbox.tunnels()), (1, 1));
-        assert_eq!(sessions.records().metrics.closed(Ending::Fault).value(), 1);
+        assert_eq!(records.metrics.closed(Ending::Fault).value(), 1);
 
         let thread = std::thread::spawn(move || worker.run());
         says(&mut waiting);

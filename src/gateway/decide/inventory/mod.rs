@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 pub use cluster::{Cluster, InventoryError};
 
 use crate::failure::Failure;
-use crate::gateway::watch::notices::{Matter, Notices};
+use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::sys::FileVersion;
 
 /// Largest file accepted, in bytes.
@@ -125,7 +125,7 @@ impl Inventory {
 
     fn refuse(&self, error: &InventoryError) {
         let what = format!("the changed inventory {} is refused; the last good one stays", self.path.display());
-        self.notices.complain(Matter::Inventory, &Failure::new(what).because(error));
+        self.notices.warn_limited(RateLimitKey::Inventory, &Failure::new(what).because(error));
     }
 }
 

@@ -10,15 +10,15 @@ use std::sync::atomic::Ordering;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An audit log, and what is written into it.
-fn audit() -> (Audit, Heard) {
+pub(crate) fn audit() -> (Audit, Heard) {
     let heard = Heard::default();
     let sink = heard.clone();
     let open: Open = Box::new(move || Ok(Box::new(sink.clone())));
     (Audit(Some(Arc::new(Outlet::start("test", open, Box::new(|_, _| {})).unwrap()))), heard)
 }
 
-/// The lines so far, with their times taken out.
-fn lines(audit: &Audit, heard: &Heard) -> Vec<Value> {
+/// The lines so far, without their times.
+pub(crate) fn lines(audit: &Audit, heard: &Heard) -> Vec<Value> {
     audit.finish(PATIENCE);
     let line = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();
@@ -33,9 +33,9 @@ fn lines(audit: &Audit, heard: &Heard) -> Vec<Value> {
 }
 
 #[test]
-fn a_tunnel_has_a_line_at_either_end() {
+fn a_tunnel_has_a_line_when_it_opens_and_when_it_closes() {
     let (audit, heard) = audit();
-    let sessions = Arc::new(Sessions::new(Records { audit: audit.clone(), ..Records::default() }));
+    let sessions = Arc::new(Sessions::new(0, Records { audit: audit.clone(), ..Records::default() }));
     let session = tunnel(&sessions, Some("alice"));
     session.up.fetch_add(3, Ordering::Relaxed);
     session.down.fetch_add(5, Ordering::Relaxed);
@@ -55,7 +55,7 @@ fn a_tunnel_has_a_line_at_either_end() {
 }
 
 #[test]
-fn what_a_stranger_sent_is_printable_and_short() {
+fn text_from_a_client_is_printable_and_short() {
     let (audit, heard) = audit();
     let target = format!("a\x1b[2Jb\n{}", "x".repeat(10_000));
     audit.refused(&Refused {
@@ -81,7 +81,7 @@ fn what_a_stranger_sent_is_printable_and_short() {
 }
 
 #[test]
-fn a_file_is_appended_to_by_its_owner_alone_and_opened_anew() {
+fn a_file_is_private_appended_to_and_opened_again() {
     let folder = std::env::temp_dir().join(format!("kohakuriver-audit-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("audit.log");
@@ -89,7 +89,7 @@ fn a_file_is_appended_to_by_its_owner_alone_and_opened_anew() {
     let open = || Audit::open(&AuditLog::File(path.clone()), &Notices::default(), &metrics).unwrap();
     let count = || std::fs::read_to_string(&path).unwrap().lines().count();
     let note = |audit: &Audit| {
-        let sessions = Arc::new(Sessions::new(Records { audit: audit.clone(), ..Records::default() }));
+        let sessions = Arc::new(Sessions::new(0, Records { audit: audit.clone(), ..Records::default() }));
         drop(tunnel(&sessions, None));
         audit.finish(PATIENCE);
     };
@@ -99,7 +99,7 @@ fn a_file_is_appended_to_by_its_owner_alone_and_opened_anew() {
     assert_eq!(count(), 4);
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
     assert_eq!(mode & 0o777, 0o600);
-    // As logrotate does it.
+    // logrotate renames the file like this.
     std::fs::rename(&path, folder.join("audit.log.1")).unwrap();
     note(&audit);
     audit.reopen();
@@ -111,7 +111,7 @@ fn a_file_is_appended_to_by_its_owner_alone_and_opened_anew() {
 }
 
 #[test]
-fn a_file_that_can_not_be_opened_is_said_at_once() {
+fn a_file_that_can_not_be_opened_is_an_error_at_the_start() {
     let metrics = Arc::new(Metrics::default());
     let missing = AuditLog::File("/no/such/folder/audit.log".into());
     let failure = Audit::open(&missing, &Notices::default(), &metrics).unwrap_err();
@@ -120,13 +120,13 @@ fn a_file_that_can_not_be_opened_is_said_at_once() {
 }
 
 #[test]
-fn lost_lines_are_counted_and_complained_about_once() {
+fn lost_lines_are_counted_and_cause_one_warning() {
     let heard = Heard::default();
     let metrics = Arc::new(Metrics::default());
     // Always full, on Linux.
     let full = AuditLog::File("/dev/full".into());
     let audit = Audit::open(&full, &Notices::to(heard.clone()), &metrics).unwrap();
-    let sessions = Arc::new(Sessions::new(Records { audit: audit.clone(), ..Records::default() }));
+    let sessions = Arc::new(Sessions::new(0, Records { audit: audit.clone(), ..Records::default() }));
     for _ in 0..3 {
         drop(tunnel(&sessions, None));
         audit.finish(PATIENCE);
@@ -137,7 +137,7 @@ fn lost_lines_are_counted_and_complained_about_once() {
 }
 
 #[test]
-fn where_the_log_goes() {
+fn destinations_as_typed() {
     for (typed, expected) in
         [("off", AuditLog::Off), ("-", AuditLog::Stdout), ("./off", AuditLog::File("./off".into()))]
     {

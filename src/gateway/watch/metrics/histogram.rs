@@ -1,16 +1,16 @@
-//! How often something took how long.
+//! Counts of durations in buckets.
 
 use std::time::Duration;
 
-use super::Counter;
+use super::counter::Counter;
 
 /// Counts of durations in buckets, with upper bounds in seconds.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     bounds: &'static [f64],
-    /// One for each bound, and one for what is longer than the last.
+    /// One for each bound, and one for everything longer than the last bound.
     buckets: Vec<Counter>,
-    /// Of everything observed, in microseconds.
+    /// The sum of all durations, in microseconds.
     sum: Counter,
 }
 
@@ -26,7 +26,7 @@ impl Histogram {
         self.sum.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// How many were at most as long as each bound, then how many there were.
+    /// For each bound the count of durations up to it, then the count of all.
     pub(super) fn cumulative(&self) -> (Vec<(f64, u64)>, u64) {
         let mut count = 0;
         let mut counts = self.buckets.iter().map(|bucket| {
@@ -38,7 +38,7 @@ impl Histogram {
         (bounded, all)
     }
 
-    /// Everything observed, in seconds.
+    /// The sum of all durations, in seconds.
     pub(super) fn sum(&self) -> f64 {
         Duration::from_micros(self.sum.value()).as_secs_f64()
     }

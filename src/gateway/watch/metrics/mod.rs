@@ -1,80 +1,35 @@
-//! What the gateway counts, for Prometheus.
+//! The gateway's metrics, for Prometheus.
 //!
-//! Everything here is counted where it happens, without a lock that could be waited for; [`Metrics::page`] writes the
-//! text format 0.0.4. Bytes of tunnels and open tunnels are counted by [`crate::gateway::carry::session`], which adds them to
-//! the page.
+//! Each event is counted where it happens, with atomic operations and without a lock. [`Metrics::page`] writes the text
+//! format 0.0.4. The numbers of open tunnels and the limits have owners of their own, which are handed in.
 
+mod counter;
 mod histogram;
-mod limit;
+mod limits;
 mod page;
 mod process;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-pub(crate) use histogram::Histogram;
-pub(crate) use limit::Limits;
-pub(crate) use page::Page;
+pub(crate) use page::CONTENT_TYPE;
 
-use crate::gateway::carry::session::{Ending, Protocol};
-use crate::gateway::front::incoming::Broken;
+use crate::gateway::limits::Limits;
+use crate::gateway::words::client_fault::ClientFault;
+use crate::gateway::words::session::{Ending, Protocol, Totals};
 use crate::refusal::Refusal;
+use counter::{Counter, Gauge};
+use histogram::Histogram;
+use page::{Page, name};
 
-/// The start of every name but those of the process.
-macro_rules! name {
-    ($name:literal) => {
-        concat!("kohakuriver_gateway_", $name)
-    };
-}
-pub(crate) use name;
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    /// Counts one more.
-    pub(crate) fn increment(&self) {
-        self.add(1);
-    }
-
-    /// Counts `more`.
-    pub(crate) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    /// The count so far.
-    pub(crate) fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A number that grows and shrinks.
-#[derive(Debug, Default)]
-pub(crate) struct Gauge(AtomicU64);
-
-impl Gauge {
-    /// One more.
-    pub(crate) fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One less, after one that was more.
-    pub(crate) fn decrement(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// How a question to the Host API ended.
+/// How a request to the Host API ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lookup {
-    /// It told where the VPS is.
+    /// The Host named the VPS's address.
     Found,
-    /// It told why there is no way to the VPS.
+    /// The Host gave a reason against a tunnel to the VPS.
     Refused,
-    /// It gave no usable answer.
+    /// The Host gave no usable answer.
     Failed,
 }
 
@@ -85,7 +40,7 @@ pub(crate) struct Metrics {
     started: SystemTime,
     /// Connections of clients that were accepted.
     pub(crate) accepted: Counter,
-    /// Connections that were closed at the door, since no descriptor was left for them.
+    /// Connections that were refused at once, since no descriptor was left for them.
     pub(crate) turned_away: Counter,
     /// Requests being read, looked up, dialled and refused.
     pub(crate) handshakes: Gauge,
@@ -94,16 +49,16 @@ pub(crate) struct Metrics {
     /// Tunnels closed, by [`Ending`].
     pub(crate) closed: [Counter; Ending::ALL.len()],
     /// Requests that got no tunnel, by reason and by the error type of the answer.
-    refused: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
-    /// From the connection to the yes.
+    refused: BTreeMap<(&'static str, &'static str), Counter>,
+    /// From the accepted connection to the open tunnel.
     pub(crate) setup: Histogram,
-    /// From the yes to the end of the tunnel.
+    /// From the open tunnel to its end.
     pub(crate) life: Histogram,
-    /// Questions to the Host API, by [`Lookup`]; answers from a cache are none.
+    /// Requests to the Host API, by [`Lookup`]. Answers from a cache are not counted here.
     lookups: [Counter; 3],
-    /// How long they took, answered or not.
+    /// How long the requests to the Host API took, answered or not.
     lookup_time: Histogram,
-    /// Look-ups that a cached answer was good for.
+    /// Look-ups that were answered from the cache.
     pub(crate) cache_hits: Counter,
     /// Look-ups that had to ask the Host API.
     pub(crate) cache_misses: Counter,
@@ -113,13 +68,11 @@ pub(crate) struct Metrics {
     pub(crate) audit_lost: Counter,
     /// Lines of the log that never reached stderr.
     pub(crate) log_lost: Counter,
-    /// The limits in force, and how much of each is used.
-    pub(crate) limits: Limits,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let known = Refusal::REASONS.iter().chain(&Broken::LABELS);
+        let reasons = Refusal::REASONS.iter().chain(&ClientFault::LABELS);
         Self {
             started: SystemTime::now(),
             accepted: Counter::default(),
@@ -127,8 +80,8 @@ impl Default for Metrics {
             handshakes: Gauge::default(),
             opened: Default::default(),
             closed: Default::default(),
-            // All of them from the start, so that a rate has a zero to start from.
-            refused: Mutex::new(known.map(|&labels| (labels, 0)).collect()),
+            // Each reason is there from the start, so that a rate has a zero to start from.
+            refused: reasons.map(|&labels| (labels, Counter::default())).collect(),
             setup: Histogram::new(&SETUP_SECONDS),
             life: Histogram::new(&LIFE_SECONDS),
             lookups: Default::default(),
@@ -138,60 +91,74 @@ impl Default for Metrics {
             cache_stale: Counter::default(),
             audit_lost: Counter::default(),
             log_lost: Counter::default(),
-            limits: Limits::default(),
         }
     }
 }
 
-/// Bounds for what should take milliseconds and may take the 15 s of a dial, in seconds.
+/// Bounds for a set-up, which should take milliseconds and may take the 15 s of a dial, in seconds.
 const SETUP_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0, 15.0];
 /// Bounds for the life of a tunnel, from a command to a week's session, in seconds.
 const LIFE_SECONDS: [f64; 12] =
     [0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 604_800.0];
 
 impl Metrics {
-    /// Counts a request that got no tunnel. The labels are those of [`Refusal::reason`] and
-    /// [`Refusal::proxy_error`].
-    pub(crate) fn refuse(&self, reason: &'static str, error: &'static str) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        *refused.entry((reason, error)).or_default() += 1;
+    /// Counts a request that got no tunnel. The labels are one of [`Refusal::REASONS`] or of [`ClientFault::LABELS`].
+    pub(crate) fn count_refused(&self, labels: (&'static str, &'static str)) {
+        if let Some(count) = self.refused.get(&labels) {
+            count.increment();
+        }
     }
 
-    /// Counts a question to the Host API.
+    /// Counts a request to the Host API.
     pub(crate) fn looked_up(&self, outcome: Lookup, took: Duration) {
         self.lookups[outcome as usize].increment();
         self.lookup_time.observe(took);
     }
 
-    /// Writes everything but what the sessions know.
-    pub(crate) fn write(&self, page: &mut Page) {
+    /// The page for Prometheus. Previous processes still have `older` tunnels. It reads files of `/proc`, so it belongs
+    /// on a thread that may block.
+    pub(crate) fn page(&self, totals: Totals, older: u64, limits: &Limits) -> String {
+        let mut page = Page::default();
+        page.gauge(name!("tunnels"), "Tunnels that are open.", &[], totals.open as f64);
+        let help = "Tunnels that previous processes still have.";
+        page.gauge(name!("older_tunnels"), help, &[], older as f64);
+        let bytes = [([("direction", "up")], totals.bytes_up), ([("direction", "down")], totals.bytes_down)];
+        page.counter(name!("tunnel_bytes_total"), "Bytes carried, up from clients and down to them.", bytes);
+        self.write_requests(&mut page);
+        self.write_lookups(&mut page);
+        limits::write(&mut page, limits);
+        let lost = [([("log", "audit")], self.audit_lost.value()), ([("log", "messages")], self.log_lost.value())];
+        page.counter(name!("log_lines_lost_total"), "Lines that could not be written.", lost);
+        process::write(&mut page, self.started);
+        page.text()
+    }
+
+    fn write_requests(&self, page: &mut Page) {
         page.gauge(name!("build_info"), "The version that runs.", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         page.counter(name!("connections_accepted_total"), "Connections of clients.", [([], self.accepted.value())]);
-        let help = "Connections closed at the door, since no file descriptor was left for them.";
+        let help = "Connections refused at once, since no file descriptor was left for them.";
         page.counter(name!("connections_turned_away_total"), help, [([], self.turned_away.value())]);
-        let handshakes = self.handshakes.0.load(Ordering::Relaxed) as f64;
-        page.gauge(name!("handshakes"), "Requests being read, looked up, dialled or refused.", &[], handshakes);
+        let help = "Requests being read, looked up, dialled or refused.";
+        page.gauge(name!("handshakes"), help, &[], self.handshakes.value() as f64);
         let opened = Protocol::ALL.map(|protocol| ([("protocol", protocol.name())], self.opened(protocol).value()));
         page.counter(name!("tunnels_opened_total"), "Tunnels opened.", opened);
         let closed = Ending::ALL.map(|ending| ([("ending", ending.name())], self.closed(ending).value()));
         page.counter(name!("tunnels_closed_total"), "Tunnels closed, by how they ended.", closed);
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let refused =
-            refused.into_iter().map(|((reason, error), count)| ([("reason", reason), ("error", error)], count));
+        let refused = self.refused.iter();
+        let refused = refused.map(|(&(reason, error), count)| ([("reason", reason), ("error", error)], count.value()));
         page.counter(name!("requests_refused_total"), "Requests that got no tunnel.", refused);
-        page.histogram(name!("setup_seconds"), "From the connection to the yes.", &self.setup);
-        page.histogram(name!("tunnel_seconds"), "Life of the tunnels that are closed.", &self.life);
+        page.histogram(name!("setup_seconds"), "From the accepted connection to the open tunnel.", &self.setup);
+        page.histogram(name!("tunnel_seconds"), "Duration of the tunnels that are closed.", &self.life);
+    }
+
+    fn write_lookups(&self, page: &mut Page) {
         let outcomes = ["found", "refused", "failed"];
         let lookups = outcomes.iter().zip(&self.lookups).map(|(name, count)| ([("outcome", *name)], count.value()));
-        page.counter(name!("host_lookups_total"), "Questions to the Host API.", lookups);
+        page.counter(name!("host_lookups_total"), "Requests to the Host API.", lookups);
         page.histogram(name!("host_lookup_seconds"), "How long the Host API took.", &self.lookup_time);
         let cache = [("hit", &self.cache_hits), ("miss", &self.cache_misses), ("stale", &self.cache_stale)];
         let cache = cache.map(|(name, count)| ([("result", name)], count.value()));
-        page.counter(name!("lookup_cache_total"), "Look-ups, by what the cache was good for.", cache);
-        self.limits.write(page);
-        let lost = [([("log", "audit")], self.audit_lost.value()), ([("log", "messages")], self.log_lost.value())];
-        page.counter(name!("log_lines_lost_total"), "Lines that could not be written.", lost);
-        process::write(page, self.started);
+        page.counter(name!("lookup_cache_total"), "Look-ups, by the part that the cache played.", cache);
     }
 
     /// The counter of tunnels opened in this protocol.
@@ -199,7 +166,7 @@ impl Metrics {
         &self.opened[protocol as usize]
     }
 
-    /// The counter of tunnels that ended so.
+    /// The counter of tunnels with this ending.
     pub(crate) fn closed(&self, ending: Ending) -> &Counter {
         &self.closed[ending as usize]
     }

@@ -9,21 +9,29 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::Histogram;
+use super::histogram::Histogram;
 
-/// A page of metrics, as far as it is written.
+/// The full name of one of the gateway's own metrics.
+macro_rules! name {
+    ($name:literal) => {
+        concat!("kohakuriver_gateway_", $name)
+    };
+}
+pub(super) use name;
+
+/// The content type of the page.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A page of metrics, so far.
 #[derive(Default)]
-pub(crate) struct Page(String);
+pub(super) struct Page(String);
 
 /// The label of a sample.
 type Label<'l> = (&'static str, &'l str);
 
 impl Page {
-    /// The content type of the page.
-    pub(crate) const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
-
     /// Writes a counter, with a sample for each set of labels.
-    pub(crate) fn counter<'l, const LABELS: usize>(
+    pub(super) fn counter<'l, const LABELS: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -42,7 +50,7 @@ impl Page {
     }
 
     /// Writes a gauge with one sample.
-    pub(crate) fn gauge(&mut self, name: &str, help: &str, labels: &[Label<'_>], value: f64) {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, labels: &[Label<'_>], value: f64) {
         self.family(name, help, "gauge");
         self.sample(name, "", labels, value);
     }
@@ -73,7 +81,7 @@ impl Page {
     }
 
     /// The whole page.
-    pub(crate) fn text(self) -> String {
+    pub(super) fn text(self) -> String {
         self.0
     }
 

@@ -1,4 +1,4 @@
-//! The process itself, under the names that every Prometheus exporter has for it. What the system doesn't tell is left
+//! The process itself, under the names that every Prometheus exporter uses. A value that the system doesn't tell is left
 //! out.
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::Page;
+use super::page::Page;
 
 pub(super) fn write(page: &mut Page, started: SystemTime) {
     let mut gauge = |name, help, value: Option<f64>| {
@@ -17,7 +17,7 @@ pub(super) fn write(page: &mut Page, started: SystemTime) {
     };
     let started = started.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
     gauge("process_start_time_seconds", "When the process started, since 1970.", started);
-    // The folder is read through a descriptor of its own.
+    // One of the entries is the descriptor through which the folder is read.
     let open = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count().saturating_sub(1) as f64);
     gauge("process_open_fds", "Open file descriptors.", open);
     let most = getrlimit(Resource::Nofile).current;

@@ -1,10 +1,10 @@
 use super::*;
+use crate::gateway::limits::Wanted;
+use crate::handshake::request::TooLarge;
 use std::collections::BTreeSet;
 
 fn page(metrics: &Metrics) -> String {
-    let mut page = Page::default();
-    metrics.write(&mut page);
-    page.text()
+    metrics.page(Totals::default(), 0, &Limits::new(&Wanted::default(), None))
 }
 
 /// The value of the sample `name`, labels included.
@@ -55,19 +55,31 @@ f_seconds_total 1.5
 }
 
 #[test]
-fn what_is_counted_stands_on_the_page() {
+fn every_count_is_on_the_page() {
     let metrics = Metrics::default();
     metrics.accepted.add(4);
     metrics.handshakes.increment();
     metrics.opened(Protocol::Line).increment();
     metrics.closed(Ending::Idle).increment();
-    metrics.refuse("not-found", "destination_not_found");
-    metrics.refuse("incomplete-request", "http_request_error");
+    metrics.count_refused(("not-found", "destination_not_found"));
+    metrics.count_refused(("incomplete-request", "http_request_error"));
     metrics.looked_up(Lookup::Failed, Duration::from_secs(10));
+    (0..2).for_each(|_| metrics.looked_up(Lookup::Refused, Duration::ZERO));
+    (0..3).for_each(|_| metrics.looked_up(Lookup::Found, Duration::ZERO));
     metrics.cache_stale.increment();
-    metrics.limits.show("tunnels", 8, || 3, || 2);
-    metrics.limits.show_of_each("head-bytes", 16384, || 5);
-    let text = page(&metrics);
+    metrics.cache_hits.add(2);
+    metrics.cache_misses.add(3);
+    metrics.turned_away.add(4);
+    metrics.audit_lost.add(5);
+    metrics.log_lost.add(6);
+    metrics.setup.observe(Duration::from_secs(2));
+    metrics.life.observe(Duration::from_secs(3));
+    let limits = Limits::new(&Wanted { tunnels: 1, ..Wanted::default() }, None);
+    let admit = || limits.tunnels.admit([127, 0, 0, 1].into(), None);
+    let _permit = admit().unwrap();
+    assert!(admit().is_err() && admit().is_err());
+    limits.heads.count_too_large(TooLarge::Bytes(16384));
+    let text = metrics.page(Totals { open: 3, bytes_up: 4, bytes_down: 5 }, 6, &limits);
     for (name, expected) in [
         ("connections_accepted_total", 4.0),
         ("handshakes", 1.0),
@@ -80,13 +92,29 @@ fn what_is_counted_stands_on_the_page() {
         ("requests_refused_total{reason=\"proxy-header\",error=\"http_request_error\"}", 0.0),
         ("requests_refused_total{reason=\"limit\",error=\"connection_limit_reached\"}", 0.0),
         ("host_lookups_total{outcome=\"failed\"}", 1.0),
+        ("host_lookups_total{outcome=\"refused\"}", 2.0),
+        ("host_lookups_total{outcome=\"found\"}", 3.0),
+        ("lookup_cache_total{result=\"hit\"}", 2.0),
+        ("lookup_cache_total{result=\"miss\"}", 3.0),
+        ("connections_turned_away_total", 4.0),
+        ("log_lines_lost_total{log=\"audit\"}", 5.0),
+        ("log_lines_lost_total{log=\"messages\"}", 6.0),
+        ("setup_seconds_sum", 2.0),
+        ("tunnel_seconds_sum", 3.0),
         ("host_lookup_seconds_sum", 10.0),
         ("lookup_cache_total{result=\"stale\"}", 1.0),
-        ("limit{limit=\"tunnels\"}", 8.0),
-        ("limit_used{limit=\"tunnels\"}", 3.0),
+        ("tunnels", 3.0),
+        ("older_tunnels", 6.0),
+        ("tunnel_bytes_total{direction=\"up\"}", 4.0),
+        ("tunnel_bytes_total{direction=\"down\"}", 5.0),
+        ("limit{limit=\"tunnels\"}", 1.0),
+        ("limit_used{limit=\"tunnels\"}", 1.0),
         ("limit_met_total{limit=\"tunnels\"}", 2.0),
+        ("limit{limit=\"handshakes\"}", 1024.0),
+        ("limit_used{limit=\"handshakes\"}", 0.0),
         ("limit{limit=\"head-bytes\"}", 16384.0),
-        ("limit_met_total{limit=\"head-bytes\"}", 5.0),
+        ("limit_met_total{limit=\"head-bytes\"}", 1.0),
+        ("limit_met_total{limit=\"head-fields\"}", 0.0),
         ("requests_refused_total{reason=\"head-too-slow\",error=\"http_request_error\"}", 0.0),
         ("requests_refused_total{reason=\"head-too-large\",error=\"http_request_error\"}", 0.0),
     ] {
@@ -97,7 +125,7 @@ fn what_is_counted_stands_on_the_page() {
 }
 
 #[test]
-fn the_process_tells_of_itself() {
+fn the_numbers_of_the_process() {
     let text = page(&Metrics::default());
     assert!(value(&text, "process_open_fds") >= 3.0);
     assert!(value(&text, "process_max_fds") >= value(&text, "process_open_fds"));
@@ -106,6 +134,18 @@ fn the_process_tells_of_itself() {
     let started = value(&text, "process_start_time_seconds");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((now - 60.0..=now).contains(&started), "{started} {now}");
+}
+
+#[test]
+fn every_reason_for_a_refusal_is_counted() {
+    let metrics = Metrics::default();
+    let labels: Vec<_> = Refusal::REASONS.into_iter().chain(ClientFault::LABELS).collect();
+    labels.iter().for_each(|labels| metrics.count_refused(*labels));
+    let text = page(&metrics);
+    for (reason, error) in labels {
+        let name = format!("kohakuriver_gateway_requests_refused_total{{reason=\"{reason}\",error=\"{error}\"}}");
+        assert_eq!(value(&text, &name), 1.0, "{reason}");
+    }
 }
 
 /// The rules of Prometheus for names, and that no family is written twice.

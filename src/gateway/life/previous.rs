@@ -1,12 +1,12 @@
-//! The processes before this one, which stay for the tunnels that they have. What an admin wants to know of those, and
-//! wants done to them, goes through the process that serves now.
+//! The previous processes, which stay as long as they have tunnels. An admin lists and ends those tunnels through the
+//! process that serves now.
 //!
 //! ```text
-//!  this one:  "4712-1 sessions\n"  ──▶  an older one:  "4712-1 [{"id":7,…}]\n"
-//!             "4712-2 end 7\n"     ──▶                 "4712-2 true\n"
+//!  this process: "4712-1 sessions\n" ──▶  a previous one: "4712-1 [{"id":7,…}]\n"
+//!                "4712-2 end 7\n"    ──▶                  "4712-2 true\n"
 //! ```
-//! Each older process has a line of its own to whoever serves, which is passed on from one to the next. A question has
-//! a mark, so that an answer that comes too late is not taken for that to another one.
+//! Each previous process has a line of its own to the process that serves. The line is passed on with each hand-over. A
+//! question has a mark, so that a late answer isn't taken for the answer to another question.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,77 +19,77 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::carry::session::Sessions;
-use crate::gateway::watch::admin::{End, sessions};
+use crate::gateway::carry::session::{EndTunnel, Sessions};
+use crate::gateway::watch::session_list;
 use crate::sys;
 
-/// How long an older process has for an answer: one that hangs must not hide the others.
+/// How long a previous process has for an answer. One that hangs must not hide the others.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Longest question, in bytes.
 const LONGEST_QUESTION: u64 = 128;
 /// Longest answer, in bytes: tens of thousands of tunnels.
 const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
-/// The older processes, as far as they are still there.
+/// The previous processes that still run.
 #[derive(Default)]
-pub struct Elders {
-    /// No tunnel of theirs has a higher number.
+pub struct PreviousProcesses {
+    /// None of their tunnels has a higher id.
     pub(crate) last_id: u64,
     lines: Vec<Arc<Mutex<Option<Line>>>>,
-    /// The same lines, for the process that will take this one's place.
+    /// The same lines, for the successor of this process.
     sockets: Vec<OwnedFd>,
 }
 
-/// The line to one of them.
+/// The line to one process.
 struct Line {
     stream: BufReader<tokio::net::UnixStream>,
     asked: u64,
-    /// What has come of an answer.
+    /// The part of an answer that has arrived.
     answer: Vec<u8>,
 }
 
-impl Elders {
-    /// Those at the other ends of `lines`, the oldest first.
+impl PreviousProcesses {
+    /// The processes at the other ends of `lines`, the oldest first.
     ///
     /// # Errors
     /// When a line can't be used, or no descriptor is left.
     pub(crate) fn new(last_id: u64, lines: Vec<OwnedFd>) -> io::Result<Self> {
-        let mut elders = Self { last_id, ..Self::default() };
+        let mut previous = Self { last_id, ..Self::default() };
         for line in lines {
             if sys::peek(line.as_fd(), &mut [0]).is_ok_and(|bytes| bytes == 0) {
-                // It has ended since.
+                // The process has exited since.
                 continue;
             }
-            elders.sockets.push(line.try_clone()?);
+            previous.sockets.push(line.try_clone()?);
             let stream = UnixStream::from(line);
             stream.set_nonblocking(true)?;
             let stream = BufReader::new(tokio::net::UnixStream::from_std(stream)?);
-            elders.lines.push(Arc::new(Mutex::new(Some(Line { stream, asked: 0, answer: Vec::new() }))));
+            previous.lines.push(Arc::new(Mutex::new(Some(Line { stream, asked: 0, answer: Vec::new() }))));
         }
-        Ok(elders)
+        Ok(previous)
     }
 
-    /// The lines to them.
+    /// The lines to the processes.
     pub(crate) fn sockets(&self) -> &[OwnedFd] {
         &self.sockets
     }
 
-    /// Their tunnels, a JSON array of each process.
+    /// Their tunnels, one JSON array per process.
     pub(crate) async fn sessions(&self) -> Vec<String> {
         self.ask("sessions".to_owned()).await
     }
 
-    /// How many tunnels they have.
+    /// How many tunnels they have, in all.
     pub(crate) async fn count(&self) -> u64 {
         self.ask("count".to_owned()).await.iter().filter_map(|count| count.parse::<u64>().ok()).sum()
     }
 
-    /// Ends the tunnel with this id; whether one of them had it.
+    /// Ends the tunnel with this id. Returns whether one of them had it.
     pub(crate) async fn end(&self, id: u64) -> bool {
         self.ask(format!("end {id}")).await.iter().any(|answer| answer == "true")
     }
 
-    /// The answers of those that give one in time.
+    /// The answers that arrive in time.
     async fn ask(&self, question: String) -> Vec<String> {
         let ask = |line: &Arc<Mutex<Option<Line>>>| {
             let (line, question) = (Arc::clone(line), question.clone());
@@ -132,10 +132,10 @@ impl Line {
     }
 }
 
-/// Answers whoever serves now, as long as somebody does, and until this process is `over`: who ended its last tunnel
-/// still hears of that.
-pub(crate) async fn answer(line: UnixStream, open: Arc<Sessions>, end: End, over: CancellationToken) {
-    // Without a line nobody asks.
+/// Answers the process that serves now, until that exits or this process is `over`. An admin who ends the last tunnel
+/// still gets an answer.
+pub(crate) async fn answer(line: UnixStream, open: Arc<Sessions>, end: EndTunnel, over: CancellationToken) {
+    // Without a line there are no questions.
     let Ok(()) = line.set_nonblocking(true) else { return };
     let Ok(stream) = tokio::net::UnixStream::from_std(line) else { return };
     let mut stream = BufReader::new(stream);
@@ -149,11 +149,11 @@ pub(crate) async fn answer(line: UnixStream, open: Arc<Sessions>, end: End, over
         let Some((mark, question)) = question.trim_end().split_once(' ').filter(|_| read.is_ok()) else { return };
         let answer = match question.split_once(' ') {
             Some(("end", id)) => id.parse().is_ok_and(|id| end(id)).to_string(),
-            None if question == "sessions" => sessions::list(&open.snapshot()),
+            None if question == "sessions" => session_list::list(&open.snapshot()),
             None if question == "count" => open.snapshot().len().to_string(),
             _ => String::new(),
         };
-        // Whoever asks may hang as well.
+        // The process that asks may hang as well.
         let answer = format!("{mark} {answer}\n");
         if !matches!(timeout(ANSWER_LIMIT, stream.write_all(answer.as_bytes())).await, Ok(Ok(()))) {
             return;
@@ -166,47 +166,47 @@ mod tests {
     use super::*;
     use crate::gateway::carry::session::tests::tunnel;
 
-    fn elder(last_id: u64) -> (OwnedFd, Arc<Sessions>) {
+    /// A previous process, and its tunnels.
+    fn process(last_id: u64) -> (OwnedFd, Arc<Sessions>) {
         let (here, there) = UnixStream::pair().unwrap();
-        let sessions = Arc::new(Sessions::behind(last_id, Default::default()));
+        let sessions = Arc::new(Sessions::new(last_id, Default::default()));
         let open = Arc::clone(&sessions);
-        let end: End = Arc::new(move |id| open.ask_to_end(id));
+        let end: EndTunnel = Arc::new(move |id| open.ask_to_end(id));
         tokio::spawn(answer(there, Arc::clone(&sessions), end, CancellationToken::new()));
         (here.into(), sessions)
     }
 
     #[tokio::test]
-    async fn each_is_asked_and_one_of_them_ends_a_tunnel() {
-        let ((first, of_first), (second, of_second)) = (elder(0), elder(10));
+    async fn each_process_is_asked_and_the_right_one_ends_a_tunnel() {
+        let ((first, of_first), (second, of_second)) = (process(0), process(10));
         let _open = (tunnel(&of_first, Some("alice")), tunnel(&of_second, None), tunnel(&of_second, None));
-        let elders = Elders::new(99, vec![first, second]).unwrap();
-        assert_eq!((elders.last_id, elders.sockets().len(), elders.count().await), (99, 2, 3));
-        let listed = elders.sessions().await;
+        let previous = PreviousProcesses::new(99, vec![first, second]).unwrap();
+        assert_eq!((previous.last_id, previous.sockets().len(), previous.count().await), (99, 2, 3));
+        let listed = previous.sessions().await;
         assert!(
             listed[0].starts_with("[{\"id\":1,\"user\":\"alice\",") && listed[1].contains("\"id\":12,"),
             "{listed:?}"
         );
-        assert!(elders.end(12).await && !elders.end(13).await);
+        assert!(previous.end(12).await && !previous.end(13).await);
         assert!(of_second.snapshot()[1].is_asked_to_end() && !of_second.snapshot()[0].is_asked_to_end());
-        // Who has nothing left is asked in vain.
-        assert_eq!(Elders::default().count().await, 0);
+        assert_eq!(PreviousProcesses::default().count().await, 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_hangs_or_ends_hides_nobody() {
+    async fn a_process_that_hangs_or_exits_hides_no_other() {
         let (hangs, mut far) = UnixStream::pair().unwrap();
         let (ended, _) = UnixStream::pair().unwrap();
-        let ((good, sessions), (gone, other)) = (elder(0), UnixStream::pair().unwrap());
+        let ((good, sessions), (gone, other)) = (process(0), UnixStream::pair().unwrap());
         let _open = tunnel(&sessions, None);
-        let elders = Elders::new(0, vec![hangs.into(), ended.into(), gone.into(), good]).unwrap();
-        assert_eq!(elders.sockets().len(), 3, "one has ended before");
+        let previous = PreviousProcesses::new(0, vec![hangs.into(), ended.into(), gone.into(), good]).unwrap();
+        assert_eq!(previous.sockets().len(), 3, "one has exited before");
         drop(other);
-        assert_eq!(elders.count().await, 1);
-        // Its answer comes when another question was asked, and is not taken for that one's.
+        assert_eq!(previous.count().await, 1);
+        // The late answer to the first question isn't taken for the answer to the next one.
         let mut question = [0; LONGEST_QUESTION as usize];
         let read = io::Read::read(&mut far, &mut question).unwrap();
         let mark = String::from_utf8_lossy(&question[..read]).split_once(' ').unwrap().0.to_owned();
         io::Write::write_all(&mut far, format!("{mark} 7\n").as_bytes()).unwrap();
-        assert_eq!(elders.count().await, 1);
+        assert_eq!(previous.count().await, 1);
     }
 }

@@ -1,18 +1,19 @@
-//! What the gateway tells its admin, over HTTP on an address of its own.
+//! The admin's HTTP server, on an address of its own.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /healthz` | 200 while the gateway serves |
-//! | `GET /healthz?ready` | 200 when a tunnel could be opened, 503 and why not |
-//! | `GET /metrics` | counts, for Prometheus |
+//! | `GET /healthz?ready` | 200 if a tunnel could be opened, else 503 and the reason |
+//! | `GET /metrics` | metrics for Prometheus |
 //! | `GET /sessions` | the open tunnels, as JSON |
-//! | `DELETE /sessions/<id>` | 204, and the tunnel ends; 404 when there is none |
+//! | `DELETE /sessions/<id>` | 204, and the tunnel ends; 404 without such a tunnel |
 //!
-//! Nobody is asked for a login: whoever reaches the address may do all of it. A web page in somebody's browser may
-//! not, which [`guard`] sees to.
+//! There is no login: every program that reaches the address may do all of this. A web page in a browser may not, see
+//! [`guard`].
+//!
+//! This room knows every room below it. Only the start of the gateway knows this room.
 
 mod guard;
-pub(crate) mod sessions;
 
 use std::sync::Arc;
 
@@ -20,38 +21,36 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 
-use crate::gateway::carry::session::Sessions;
+use crate::gateway::carry::session::{EndTunnel, Sessions};
 use crate::gateway::decide::directory::Directory;
-use crate::gateway::front::accepted::Accepted;
-use crate::gateway::front::http;
-use crate::gateway::life::elders::Elders;
-use crate::gateway::watch::metrics::Page;
-
-/// Ends the tunnel of this process with this id; whether there was one.
-pub(crate) type End = Arc<dyn Fn(u64) -> bool + Send + Sync>;
+use crate::gateway::front::client::Client;
+use crate::gateway::http;
+use crate::gateway::life::previous::PreviousProcesses;
+use crate::gateway::limits::Limits;
+use crate::gateway::watch::metrics::{CONTENT_TYPE, Metrics};
+use crate::gateway::watch::session_list;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// What answers on the admin address.
-pub(crate) struct Admin {
-    sessions: Arc<Sessions>,
-    elders: Elders,
-    directory: Arc<Directory>,
-    end: End,
+/// The server on the admin address.
+pub(super) struct Admin {
+    /// The tunnels of this process.
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) end: EndTunnel,
+    /// Their tunnels are listed and ended through this process.
+    pub(super) previous: PreviousProcesses,
+    pub(super) directory: Arc<Directory>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) limits: Arc<Limits>,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Admin {
-    /// Of the tunnels of this process and of its `elders`.
-    pub(crate) fn new(sessions: Arc<Sessions>, elders: Elders, directory: Arc<Directory>, end: End) -> Self {
-        Self { sessions, elders, directory, end }
-    }
-
-    /// Answers the request of `stream`.
-    pub(crate) async fn serve(&self, stream: Accepted) {
-        http::serve(stream, |request| self.answer(request)).await;
+    /// Answers the request of `client`.
+    pub(super) async fn serve(&self, client: Client) {
+        http::serve(client, |request| self.answer(request)).await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
@@ -65,14 +64,11 @@ impl Admin {
             (&Method::DELETE, _) if id.is_some() => self.end(id.unwrap_or_default()).await,
             (&Method::GET, "/healthz") if asks_ready(uri.query()) => self.ready().await,
             (&Method::GET, "/healthz") => text(StatusCode::OK, "ok"),
-            (&Method::GET, "/metrics") => {
-                let metrics = self.sessions.metrics(self.elders.count().await);
-                http::response(StatusCode::OK, Page::CONTENT_TYPE, metrics)
-            }
+            (&Method::GET, "/metrics") => self.metrics().await,
             (&Method::GET, "/sessions") => {
-                let mut lists = self.elders.sessions().await;
-                lists.push(sessions::list(&self.sessions.snapshot()));
-                http::response(StatusCode::OK, JSON, sessions::joined(&lists))
+                let mut lists = self.previous.sessions().await;
+                lists.push(session_list::list(&self.sessions.snapshot()));
+                http::response(StatusCode::OK, JSON, session_list::joined(&lists))
             }
             (_, "/healthz" | "/metrics" | "/sessions") => refuse_method("GET"),
             _ if id.is_some() => refuse_method("DELETE"),
@@ -80,9 +76,22 @@ impl Admin {
         }
     }
 
+    async fn metrics(&self) -> Answer {
+        let (totals, older) = (self.sessions.totals(), self.previous.count().await);
+        let (metrics, limits) = (Arc::clone(&self.metrics), Arc::clone(&self.limits));
+        // It reads files of /proc. A folder with thousands of descriptors would hold up a thread of the runtime.
+        let page = tokio::task::spawn_blocking(move || metrics.page(totals, older, &limits));
+        match page.await {
+            Ok(page) => http::response(StatusCode::OK, CONTENT_TYPE, page),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"),
+        }
+    }
+
     async fn end(&self, id: &str) -> Answer {
         let ended = match id.parse() {
-            Ok(number) if id.bytes().all(|b| b.is_ascii_digit()) => (self.end)(number) || self.elders.end(number).await,
+            Ok(number) if id.bytes().all(|b| b.is_ascii_digit()) => {
+                (self.end)(number) || self.previous.end(number).await
+            }
             _ => false,
         };
         if !ended {

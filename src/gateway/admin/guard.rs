@@ -1,10 +1,10 @@
 //! Keeps web pages out.
 //!
-//! A browser on the admin's machine reaches addresses that a stranger doesn't, and runs what strangers wrote. Two rules
-//! keep such a page from reading and from ending tunnels:
-//! - The name that was asked for must be an address, `localhost` or this machine's own name. A page of `evil.example`
-//!   whose name suddenly leads to 127.0.0.1 (DNS rebinding) still asks for `evil.example`.
-//! - What changes something must not come from a page at all: those name their `Origin`.
+//! A browser on the admin's machine reaches addresses that a stranger doesn't reach, and runs the stranger's scripts. Two
+//! rules keep such a page from listing and from ending tunnels:
+//! - The request's host must be an address, `localhost` or this machine's own name. After DNS rebinding, a page of
+//!   `evil.example` reaches 127.0.0.1 but still sends `Host: evil.example`.
+//! - A request that changes something must not come from a page at all: a browser adds an `Origin` field then.
 
 use std::net::IpAddr;
 
@@ -14,13 +14,13 @@ use hyper::{Method, Uri};
 use crate::sys;
 use crate::text::excerpt_bytes;
 
-/// Whether the request may be answered; else why not.
+/// Whether the request may be answered. The error says why not.
 pub(super) fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
-    judge(method, uri, headers, &sys::host_name())
+    check_on(method, uri, headers, &sys::host_name())
 }
 
-fn judge(method: &Method, uri: &Uri, headers: &HeaderMap, machine: &str) -> Result<(), String> {
-    // A program without a browser's rules may leave the name out; a browser never does.
+fn check_on(method: &Method, uri: &Uri, headers: &HeaderMap, machine: &str) -> Result<(), String> {
+    // A program may leave the host out. A browser never does.
     let named = headers.get_all(HOST).iter().map(|value| value.as_bytes());
     let named = named.chain(uri.authority().map(|authority| authority.as_str().as_bytes()));
     for name in named {
@@ -54,11 +54,11 @@ mod tests {
         let fields = fields
             .iter()
             .map(|(name, value)| (hyper::header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
-        judge(&method, &uri.parse().unwrap(), &fields.collect(), "gpu-head").is_ok()
+        check_on(&method, &uri.parse().unwrap(), &fields.collect(), "gpu-head").is_ok()
     }
 
     #[test]
-    fn only_by_our_own_names() {
+    fn only_hosts_of_this_machine_are_answered() {
         for (host, expected) in [
             ("127.0.0.1:8003", true),
             ("127.0.0.1", true),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_change_nothing() {
+    fn a_web_page_can_not_end_a_tunnel() {
         for (method, origin, expected) in [
             (Method::DELETE, None, true),
             (Method::DELETE, Some("http://evil.example"), false),

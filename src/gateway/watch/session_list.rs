@@ -1,29 +1,29 @@
-//! The answer to `GET /sessions`.
+//! The open tunnels as JSON: the answer to `GET /sessions`, and what a previous process reports to its successor.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::gateway::carry::session::Session;
+use crate::gateway::words::session::Session;
 
-/// One open tunnel. Fields may be added; those that are here stay as they are.
+/// One open tunnel. Fields may be added. The existing fields stay as they are.
 #[derive(Serialize)]
 struct Listed<'s> {
     /// For `DELETE /sessions/<id>`.
     id: u64,
-    /// Who the Host says the caller is; `null` without authentication.
+    /// The user that the Host knows the caller as; `null` without authentication.
     user: Option<&'s str>,
     client: SocketAddr,
     /// `connect` or `line`.
     protocol: &'static str,
-    /// A string: most readers of JSON lose digits above 2^53.
+    /// A string, since most readers of JSON lose digits above 2^53.
     task_id: String,
     /// The Runner's host name.
     node: &'s str,
     /// RFC 3339, UTC.
     opened: String,
-    /// Since then, by a clock that nobody sets.
+    /// The time since then, by a monotonic clock.
     seconds: u64,
     /// From the client to the VPS.
     bytes_up: u64,
@@ -33,13 +33,12 @@ struct Listed<'s> {
 /// `sessions` as a JSON array, the oldest first.
 pub(crate) fn list(sessions: &[Arc<Session>]) -> String {
     let listed: Vec<_> = sessions.iter().map(|session| of(session)).collect();
-    // Nothing in it can fail to become JSON.
+    // A list has no value that JSON can't express.
     serde_json::to_string(&listed).unwrap_or_default()
 }
 
-/// One JSON array of several, which are taken as they are: those of another process may have fields that are not known
-/// here.
-pub(super) fn joined(lists: &[String]) -> String {
+/// Joins JSON arrays as they are: an array of another process may have fields that this process doesn't know.
+pub(crate) fn joined(lists: &[String]) -> String {
     let inner = |list: &'_ String| list.strip_prefix('[')?.strip_suffix(']').map(str::to_owned);
     let all: Vec<_> = lists.iter().filter_map(inner).filter(|inner| !inner.is_empty()).collect();
     format!("[{}]", all.join(","))
@@ -70,7 +69,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     #[test]
-    fn the_shape_stays() {
+    fn the_format_is_stable() {
         let sessions = Arc::new(Sessions::default());
         let _tunnels = (tunnel(&sessions, Some("alice")), tunnel(&sessions, None));
         sessions.snapshot()[0].down.fetch_add(9, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What becomes of clients of the older line protocol, which carries no token.
+//! How clients of the older line protocol, which carries no token, are looked up.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use crate::secret::{Token, TokenError};
 
-/// Most bytes of a token's file that are read; a token is shorter.
+/// Most bytes that are read of a token's file. A token is shorter.
 const MAX_FILE: u64 = 8192;
 
-/// What `--line-protocol` says.
+/// The value of `--line-protocol`.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) enum LineProtocol {
-    /// Nothing: it is served where the Host has authentication off.
+    /// No value: serve it where the Host has authentication off.
     #[default]
-    Unsaid,
+    Default,
     /// Refuse it.
     Off,
     /// Look VPSes up with no token, and let the Host decide.
@@ -25,10 +25,10 @@ pub(crate) enum LineProtocol {
     TokenFile(PathBuf),
 }
 
-/// The same, with the token read.
+/// The same, after the token was read.
 #[derive(Clone, Debug)]
 pub(crate) enum LineAccess {
-    /// Serve it where there is no authentication.
+    /// Serve it where the Host has authentication off.
     WithoutAuthentication,
     Off,
     Anonymous,
@@ -36,7 +36,7 @@ pub(crate) enum LineAccess {
     As(Token),
 }
 
-/// Why a token's file can't be used. Quotes nothing of it.
+/// Why a token's file can't be used. It never quotes the file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenFileError {
     #[error("it can't be read")]
@@ -51,11 +51,11 @@ impl LineProtocol {
     /// Reads the words behind the flag.
     ///
     /// # Errors
-    /// What can stand there.
+    /// A message with the possible values.
     pub(crate) fn read(words: &[OsString]) -> Result<Self, String> {
         let texts: Vec<_> = words.iter().map(|word| word.to_str()).collect();
         match texts.as_slice() {
-            [] => Ok(Self::Unsaid),
+            [] => Ok(Self::Default),
             [Some("off")] => Ok(Self::Off),
             [Some("anonymous")] => Ok(Self::Anonymous),
             [Some("token-file"), _] => Ok(Self::TokenFile(words[1].clone().into())),
@@ -66,7 +66,7 @@ impl LineProtocol {
     /// Reads the token, if there is one to read.
     pub(crate) fn access(&self) -> Result<LineAccess, TokenFileError> {
         Ok(match self {
-            Self::Unsaid => LineAccess::WithoutAuthentication,
+            Self::Default => LineAccess::WithoutAuthentication,
             Self::Off => LineAccess::Off,
             Self::Anonymous => LineAccess::Anonymous,
             Self::TokenFile(path) => LineAccess::As(token(path)?),
@@ -77,7 +77,7 @@ impl LineProtocol {
 fn token(path: &Path) -> Result<Token, TokenFileError> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
-    // A service manager's credentials are readable for the group of root, which here is nobody else.
+    // A service manager's credentials are readable by the group of root, which has no other members here.
     let group_may = metadata.gid() == 0 && metadata.mode() & 0o030 == 0;
     if metadata.mode() & 0o007 != 0 || (metadata.mode() & 0o070 != 0 && !group_may) {
         return Err(TokenFileError::Open { mode: metadata.mode() & 0o7777 });
@@ -97,8 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn as_it_is_typed() {
-        assert_eq!(read(""), Ok(LineProtocol::Unsaid));
+    fn values_as_typed() {
+        assert_eq!(read(""), Ok(LineProtocol::Default));
         assert_eq!(read("off"), Ok(LineProtocol::Off));
         assert_eq!(read("anonymous"), Ok(LineProtocol::Anonymous));
         assert_eq!(read("token-file /etc/token"), Ok(LineProtocol::TokenFile("/etc/token".into())));

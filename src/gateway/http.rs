@@ -1,4 +1,6 @@
-//! What the gateway's two small HTTP servers share: one request a connection, within limits.
+//! The common part of the gateway's two small HTTP servers: one request per connection, within limits.
+//!
+//! It knows no room of the gateway.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,11 +13,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use crate::gateway::front::accepted::Accepted;
-
-/// Most connections to one of the servers at once.
+/// Most connections to one of the servers at a time.
 pub(crate) const MAX_CONNECTIONS: usize = 64;
 /// How long a client has for its request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Answers the request of `stream`.
-pub(crate) async fn serve<F>(stream: Accepted, answer: impl Fn(Request<Incoming>) -> F)
+pub(crate) async fn serve<F>(stream: impl AsyncRead + AsyncWrite + Unpin, answer: impl Fn(Request<Incoming>) -> F)
 where
     F: Future<Output = Response<Full<Bytes>>>,
 {
@@ -35,11 +36,11 @@ where
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD).keep_alive(false);
-    // A client that is too slow, or leaves, is its own affair.
+    // Nothing is to be done for a client that is too slow, or that leaves.
     let _ = timeout(CONNECTION_LIMIT, server.serve_connection(TokioIo::new(stream), service)).await;
 }
 
-/// An answer with a body of this type.
+/// A response with a body of this type.
 pub(crate) fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
@@ -47,7 +48,7 @@ pub(crate) fn response(status: StatusCode, kind: &'static str, body: String) -> 
     response
 }
 
-/// `response`, which says which methods are allowed.
+/// `response` with the field that names the allowed methods.
 pub(crate) fn allowing(mut response: Response<Full<Bytes>>, methods: &'static str) -> Response<Full<Bytes>> {
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response

@@ -1,0 +1,143 @@
+//! A client's connection, as everything between the accept loop and the relay sees it.
+//!
+//! Only this file knows that it is a TCP socket. A TLS stream would be another field here.
+
+use std::future::pending;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::sys;
+
+/// An accepted connection.
+pub(crate) struct Client(TcpStream);
+
+impl Client {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self(stream)
+    }
+
+    /// Applies the socket options of a tunnel. On Linux a socket inherits them from its listener.
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`: the client has already gone.
+    pub(super) fn tune(&self) -> io::Result<()> {
+        if cfg!(target_os = "linux") { Ok(()) } else { sys::tune(&self.0) }
+    }
+
+    /// Returns when the client has sent something, or has ended its stream.
+    ///
+    /// # Errors
+    /// Those of the event loop.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await
+    }
+
+    /// Returns when the client has reset its connection, or is found dead (POLLERR).
+    ///
+    /// An end of stream alone (POLLRDHUP) may be a half-close: a client such as `nc -N` still waits for its answer. The
+    /// system tells no difference between that and a `close(2)`, as long as nothing is written to the client. Nothing
+    /// is read here, so early data stays in the socket.
+    pub(super) async fn gone(&self) {
+        if self.0.ready(Interest::ERROR).await.is_err() {
+            // The event loop ends, and with it this connection.
+            pending().await
+        }
+    }
+
+    /// Reads what is there, without waiting. Returns the number of bytes.
+    pub(super) fn read_at_once(&self, buffer: &mut [u8]) -> usize {
+        sys::receive(self.0.as_fd(), buffer).unwrap_or_default()
+    }
+
+    /// Writes `bytes` as far as that is possible without waiting.
+    pub(super) fn write_at_once(&self, bytes: &[u8]) {
+        // On failure there is nobody left to tell: the connection ends next.
+        let _ = sys::send(self.0.as_fd(), bytes);
+    }
+
+    /// The connection for the relay, off the runtime's event loop.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub(super) fn into_carrier(self) -> io::Result<std::net::TcpStream> {
+        self.0.into_std()
+    }
+}
+
+impl AsyncRead for Client {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::sockopt::set_socket_linger;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    /// Longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn pair() -> (TcpStream, Client) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap());
+        let (far, accepted) = tokio::join!(far, listener.accept());
+        (far.unwrap(), Client::new(accepted.unwrap().0))
+    }
+
+    #[tokio::test]
+    async fn a_half_closed_client_is_not_gone_and_its_bytes_stay() {
+        let (mut far, mut client) = pair().await;
+        far.write_all(b"early").await.unwrap();
+        far.shutdown().await.unwrap();
+        timeout(PATIENCE, client.readable()).await.unwrap().unwrap();
+        let mut bytes = Vec::new();
+        {
+            let mut gone = std::pin::pin!(client.gone());
+            // Each turn of the event loop would report it.
+            for _ in 0..10 {
+                assert!(timeout(Duration::ZERO, &mut gone).await.is_err(), "a half-close counts as gone");
+            }
+        }
+        client.read_to_end(&mut bytes).await.unwrap();
+        assert_eq!(bytes, b"early");
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_noticed_before_and_after_an_end_of_stream() {
+        for half_close in [false, true] {
+            let (mut far, client) = pair().await;
+            if half_close {
+                far.shutdown().await.unwrap();
+                timeout(PATIENCE, client.readable()).await.unwrap().unwrap();
+            }
+            assert!(timeout(Duration::ZERO, client.gone()).await.is_err());
+            set_socket_linger(&far, Some(Duration::ZERO)).unwrap();
+            drop(far);
+            timeout(PATIENCE, client.gone()).await.expect("a reset is not noticed");
+        }
+    }
+}

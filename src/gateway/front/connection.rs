@@ -1,0 +1,189 @@
+//! One connection, step by step: admit it, read its request, open its upstream, start the relay or refuse.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::gateway::carry::relay::{EarlyData, Relays};
+use crate::gateway::carry::session::Sessions;
+use crate::gateway::decide::networks::canonical;
+use crate::gateway::front::attempt::Attempt;
+use crate::gateway::front::client::Client;
+use crate::gateway::front::closing;
+use crate::gateway::front::incoming::{self, Incoming};
+use crate::gateway::front::terms::Terms;
+use crate::gateway::front::upstream::{Upstream, Upstreams};
+use crate::gateway::limits::Handshake;
+use crate::gateway::watch::records::Records;
+use crate::gateway::words::client_fault::ClientFault;
+use crate::gateway::words::session::Ending;
+use crate::handshake::answer;
+use crate::handshake::request::Request;
+use crate::refusal::Refusal;
+
+/// How long the gateway waits for the first bytes of a client that it has no room for.
+const FIRST_BYTES: Duration = Duration::from_millis(100);
+
+/// The parts of the gateway that every connection needs.
+pub(crate) struct Gateway {
+    pub(crate) terms: Terms,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) relays: Arc<Relays>,
+    pub(crate) records: Records,
+}
+
+impl Gateway {
+    /// Reads again what an admin may have changed.
+    pub(crate) fn reload(&self) {
+        self.upstreams.reload();
+    }
+
+    /// Serves `client`, whose peer is at `address`, until it has a tunnel or is refused.
+    pub(crate) async fn serve(&self, client: Client, address: SocketAddr) {
+        let peer = canonical(address);
+        let handshake = match self.admit(peer) {
+            Ok(handshake) => handshake,
+            Err(refusal) => {
+                // The first bytes, which arrive at once as a rule, show the client's protocol.
+                let _ = timeout(FIRST_BYTES, client.readable()).await;
+                return self.turn_away(&client, &[], &refusal);
+            }
+        };
+        let attempt = Attempt::new(&self.records, peer);
+        if client.tune().is_err() {
+            return;
+        }
+        let connection = Connection { gateway: self, client, peer, handshake, attempt, received: Vec::new() };
+        let Some((connection, request)) = connection.read_request().await else { return };
+        let Some((connection, upstream)) = connection.open_upstream(&request).await else { return };
+        connection.carry(&request, upstream);
+    }
+
+    fn admit(&self, peer: SocketAddr) -> Result<Handshake, Refusal> {
+        // Behind a proxy the client's own address is unknown until its header has arrived.
+        let from = (!self.terms.proxy_protocol).then_some(peer.ip());
+        let handshake = self.terms.limits.handshakes.enter(from)?;
+        if self.terms.proxy_protocol && !self.is_trusted_proxy(peer.ip()) {
+            return Err(Refusal::AddressNotServed(peer.ip().to_string()));
+        }
+        Ok(handshake)
+    }
+
+    fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
+        let from = &self.terms.proxy_from;
+        from.is_empty() || from.iter().any(|network| network.contains(&ip))
+    }
+
+    /// Ends a connection at once. It is counted, but not audited: a client that opens thousands of connections must not
+    /// fill the audit log.
+    fn turn_away(&self, client: &Client, received: &[u8], refusal: &Refusal) {
+        self.records.metrics.count_refused((refusal.reason(), refusal.proxy_error()));
+        closing::turn_away(client, received, refusal);
+    }
+}
+
+/// A connection that was let in. Each step either passes it on, or answers the client and ends it.
+struct Connection<'g> {
+    gateway: &'g Gateway,
+    client: Client,
+    /// The other end of the connection: the client, or a proxy in front of the gateway.
+    peer: SocketAddr,
+    handshake: Handshake,
+    attempt: Attempt<'g>,
+    /// The bytes of the request, and later the early data behind it.
+    received: Vec<u8>,
+}
+
+impl Connection<'_> {
+    async fn read_request(mut self) -> Option<(Self, Request)> {
+        let terms = &self.gateway.terms;
+        let heads = &terms.limits.heads;
+        let read = incoming::read(&mut self.client, &mut self.received, self.peer, terms.proxy_protocol, heads);
+        let (address, incoming) = tokio::select! {
+            biased;
+            read = read => read,
+            () = self.handshake.dropped() => {
+                let refusal = Refusal::Limit("others wait, and your request has not come".to_owned());
+                self.gateway.turn_away(&self.client, &self.received, &refusal);
+                return None;
+            }
+        };
+        self.attempt.note_client(address);
+        let has_room = self.handshake.note_request(address.ip());
+        match incoming {
+            Incoming::Nothing => None,
+            Incoming::Request(request) => {
+                self.attempt.note_request(&request);
+                let Err(refusal) = has_room else { return Some((self, request)) };
+                self.attempt.refuse(&refusal);
+                closing::send_at_once(&self.client, &answer::refuse(&request, &refusal));
+                None
+            }
+            Incoming::Fault(answer, fault) => {
+                match fault {
+                    ClientFault::TooSlow(_) => heads.count_too_slow(),
+                    ClientFault::TooLarge(too_large) => heads.count_too_large(too_large),
+                    ClientFault::Incomplete | ClientFault::ProxyHeader(_) | ClientFault::Left => {}
+                }
+                self.attempt.fail(fault);
+                match has_room {
+                    Ok(()) => self.answer(&answer).await,
+                    Err(_) => closing::send_at_once(&self.client, &answer),
+                }
+                None
+            }
+        }
+    }
+
+    async fn open_upstream(mut self, request: &Request) -> Option<(Self, Upstream)> {
+        let upstream = tokio::select! {
+            biased;
+            () = self.client.gone() => {
+                self.attempt.fail(ClientFault::Left);
+                return None;
+            }
+            upstream = self.gateway.upstreams.open(request, &mut self.attempt) => upstream,
+            () = self.handshake.dropped() => {
+                let refusal = Refusal::Limit("others wait, and neither the Host nor the VPS has answered".to_owned());
+                self.attempt.refuse(&refusal);
+                closing::send_at_once(&self.client, &answer::refuse(request, &refusal));
+                return None;
+            }
+        };
+        match upstream {
+            Ok(upstream) => Some((self, upstream)),
+            Err(refusal) => {
+                self.attempt.refuse(&refusal);
+                self.answer(&answer::refuse(request, &refusal)).await;
+                None
+            }
+        }
+    }
+
+    fn carry(self, request: &Request, upstream: Upstream) {
+        let Self { gateway, client, attempt, received: mut early, .. } = self;
+        let Upstream { reach, vps, permit } = upstream;
+        let session = attempt.open(&gateway.sessions, &reach, permit);
+        drop(attempt);
+        let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
+        // A tunnel lives long: it keeps the early data, and not the room that the request took.
+        early.shrink_to_fit();
+        match client.into_carrier() {
+            Ok(client) => gateway.relays.carry(client, vps, EarlyData { up: early, answer: yes }, session),
+            Err(_) => session.close(Ending::Fault),
+        }
+    }
+
+    /// Writes the last answer. The client may take its time for it, unless a newcomer needs the place.
+    async fn answer(mut self, answer: &[u8]) {
+        self.handshake.note_answer();
+        tokio::select! {
+            biased;
+            () = closing::answer(self.client, answer) => {}
+            () = self.handshake.dropped() => {}
+        }
+    }
+}

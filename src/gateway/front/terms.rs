@@ -1,0 +1,24 @@
+//! The terms that an admin sets for the gateway.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::gateway::decide::rules::RuleBook;
+use crate::gateway::limits::Limits;
+
+/// The terms of service: limits, rules and timeouts.
+#[derive(Clone)]
+pub struct Terms {
+    /// How much the gateway holds at once.
+    pub limits: Arc<Limits>,
+    /// Which clients it serves and which Runners it dials. A reload may change them.
+    pub rules: Arc<RuleBook>,
+    /// How long open tunnels have to finish after an order to stop.
+    pub drain_timeout: Duration,
+    /// Whether a connection starts with a PROXY protocol header, which names the client's address.
+    pub proxy_protocol: bool,
+    /// The networks of the trusted proxies. Without any, every peer is trusted.
+    pub proxy_from: Vec<IpNet>,
+}

@@ -1,0 +1,160 @@
+//! From a request to a connection to its VPS: look-up, permit, dial.
+
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::api::Reach;
+use crate::failure::Failure;
+use crate::gateway::decide::dial::{self, DialError};
+use crate::gateway::decide::directory::{Asker, Directory};
+use crate::gateway::decide::line_protocol::LineAccess;
+use crate::gateway::decide::policy::{self, Runners};
+use crate::gateway::decide::resolve::{Resolver, Unresolved};
+use crate::gateway::decide::rules::{RuleBook, Rules};
+use crate::gateway::front::attempt::Attempt;
+use crate::gateway::limits::{MORE_FILES, Permit, Tunnels};
+use crate::gateway::watch::notices::RateLimitKey;
+use crate::gateway::watch::records::Records;
+use crate::handshake::request::{Connect, Line, Request};
+use crate::refusal::Refusal;
+use crate::sys;
+use crate::target::VpsRef;
+
+/// How long a client waits for its answer, from its request on. Less than the 20 s after which our own helper gives up,
+/// so that its user reads the reason.
+const SETUP_LIMIT: Duration = Duration::from_secs(18);
+/// The least time that must be left of it for another try.
+const RETRY_LEAST: Duration = Duration::from_secs(1);
+
+/// A connection to a VPS, with the permit to use it.
+pub(super) struct Upstream {
+    pub(super) reach: Reach,
+    pub(super) vps: TcpStream,
+    pub(super) permit: Permit,
+}
+
+/// Opens connections to VPSes.
+pub(crate) struct Upstreams {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) resolver: Resolver,
+    pub(crate) rules: Arc<RuleBook>,
+    pub(crate) tunnels: Arc<Tunnels>,
+    pub(crate) records: Records,
+    /// All addresses that the gateway listens on. They are never dialled.
+    pub(crate) own: Vec<SocketAddr>,
+}
+
+impl Upstreams {
+    /// Reads the inventory and the rules again.
+    pub(super) fn reload(&self) {
+        self.directory.reload(&self.records.notices);
+        self.rules.reload(&self.records.notices);
+    }
+
+    /// Connects to the VPS of `request`.
+    pub(super) async fn open(&self, request: &Request, attempt: &mut Attempt<'_>) -> Result<Upstream, Refusal> {
+        // One set of rules for the whole request, whatever is reloaded meanwhile.
+        let rules = self.rules.current();
+        match request {
+            Request::Connect(Connect { target, token, .. }) => {
+                let target = target.as_ref().map_err(Refusal::clone)?;
+                self.open_as(target, &Asker::with(token.clone()), &rules, attempt).await
+            }
+            Request::Line(line) => self.open_for_line(line, &rules, attempt).await,
+        }
+    }
+
+    /// Connects for a client of the line protocol, which has no token.
+    async fn open_for_line(&self, line: &Line, rules: &Rules, attempt: &mut Attempt<'_>) -> Result<Upstream, Refusal> {
+        let id = line.target.map_err(|text| Refusal::BadRequest(text.to_owned()))?;
+        let asker = match &rules.line {
+            LineAccess::Off => return Err(Refusal::LineNotServed),
+            LineAccess::WithoutAuthentication => Asker::with(None),
+            LineAccess::Anonymous => Asker::anonymous(),
+            LineAccess::As(token) => Asker::with(Some(token.clone())),
+        };
+        let upstream = self.open_as(&VpsRef::Id(id), &asker, rules, attempt).await;
+        if let (LineAccess::As(_), Err(Refusal::TokenNeeded)) = (&rules.line, &upstream) {
+            let failure = Failure::new("the Host does not know the token that --line-protocol names");
+            let failure = failure.hint("put another one into the file, and send this process a SIGHUP");
+            self.records.notices.warn_limited(RateLimitKey::LineToken, &failure);
+        }
+        upstream
+    }
+
+    async fn open_as(
+        &self,
+        vps: &VpsRef,
+        asker: &Asker,
+        rules: &Rules,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Upstream, Refusal> {
+        let (from, metrics) = (attempt.address(), &self.records.metrics);
+        let deadline = Instant::now() + SETUP_LIMIT;
+        let enough_is_left = || Instant::now() + RETRY_LEAST <= deadline;
+        if !policy::serves(from, rules.clients.as_ref()) {
+            return Err(Refusal::AddressNotServed(from.to_string()));
+        }
+        let admitted = timeout_at(deadline, self.directory.reach(vps, asker, metrics)).await;
+        let admitted =
+            admitted.unwrap_or_else(|_| Err(Refusal::HostApi(format!("it took longer than {SETUP_LIMIT:?}"))));
+        attempt.user = asker.user();
+        let mut admission = admitted?;
+        attempt.note_location(&admission.reach);
+        let permit = self.permit(from, asker.user())?;
+        let mut dialled = self.dial(&admission.reach, rules, deadline).await;
+        if dialled.as_ref().is_err_and(DialError::is_of_the_address) && enough_is_left() {
+            let newer = self.directory.reach_anew(vps, asker, &admission, metrics);
+            match timeout_at(deadline, newer).await.unwrap_or_default() {
+                // The Host gives no newer address, so the result of the dial stands.
+                None | Some(Err(Refusal::HostApi(_) | Refusal::Limit(_))) => {}
+                Some(newer) => {
+                    let old = std::mem::replace(&mut admission, newer?).reach;
+                    if (&old.host, old.port) != (&admission.reach.host, admission.reach.port) && enough_is_left() {
+                        attempt.note_location(&admission.reach);
+                        dialled = self.dial(&admission.reach, rules, deadline).await;
+                    }
+                }
+            }
+        }
+        let vps = dialled.map_err(|error| error.refusal(&admission.reach))?;
+        sys::tune(&vps).map_err(|error| Refusal::Unreachable(format!("its connection broke at once: {error}")))?;
+        Ok(Upstream { reach: admission.reach, vps, permit })
+    }
+
+    async fn dial(&self, reach: &Reach, rules: &Rules, deadline: Instant) -> Result<TcpStream, DialError> {
+        let host = timeout_at(deadline, self.host_addresses(reach.port)).await.map_err(|_| DialError::Timeout)??;
+        let runners = Runners { own: &self.own, host: &host, allowed: rules.runners.as_ref() };
+        let limit = deadline.saturating_duration_since(Instant::now());
+        dial::dial(&reach.host, reach.port, runners, &self.resolver, limit).await
+    }
+
+    /// The addresses of the Host API that this gateway asks, if it is on `port`.
+    async fn host_addresses(&self, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+        match self.directory.host_api() {
+            Some((host, api)) if api == port => {
+                let addresses = match self.resolver.addresses(&host).await {
+                    Err(Unresolved::Busy) => return Err(DialError::Busy),
+                    // A name without an address is no Runner's either.
+                    found => found.unwrap_or_default(),
+                };
+                Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn permit(&self, from: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {
+        self.tunnels.admit(from, user).inspect_err(|_| {
+            // A client that exceeds its own share is no news for the admin.
+            if self.tunnels.are_all_taken() {
+                let failure = Failure::new("all tunnels are taken: new ones are refused");
+                let hint = format!("raise --max-tunnels; or {MORE_FILES}");
+                self.records.notices.warn_limited(RateLimitKey::Tunnels, &failure.hint(hint));
+            }
+        })
+    }
+}

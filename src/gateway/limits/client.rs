@@ -1,0 +1,28 @@
+//! The client that an address counts for.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// One client: an IPv4 address, or an IPv6 network of 64 bits, which is the least that one customer has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(super) struct Client(IpAddr);
+
+impl Client {
+    pub(super) fn of(ip: IpAddr) -> Self {
+        Self(match ip.to_canonical() {
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+            v4 => v4,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_client() {
+        let same = |a: &str, b: &str| Client::of(a.parse().unwrap()) == Client::of(b.parse().unwrap());
+        assert!(same("10.0.0.1", "::ffff:10.0.0.1") && !same("10.0.0.1", "10.0.0.2"));
+        assert!(same("2001:db8:1:2::1", "2001:db8:1:2:ffff::9") && !same("2001:db8:1:2::1", "2001:db8:1:3::1"));
+    }
+}

@@ -1,0 +1,216 @@
+//! The start of the gateway, from its command line to [`serve`].
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::api::Client;
+use crate::failure::Failure;
+use crate::gateway::arguments::Arguments;
+use crate::gateway::carry::relay::{self, Relays};
+use crate::gateway::decide::directory::{Directory, HostDirectory};
+use crate::gateway::decide::inventory::Inventory;
+use crate::gateway::decide::rules::RuleBook;
+use crate::gateway::front::listen::{self, Listeners};
+use crate::gateway::front::terms::Terms;
+use crate::gateway::life::inherited::Inherited;
+use crate::gateway::life::orders;
+use crate::gateway::life::predecessor::Predecessor;
+use crate::gateway::life::previous::PreviousProcesses;
+use crate::gateway::life::service_manager::ServiceManager;
+use crate::gateway::life::wire::Purpose;
+use crate::gateway::limits::{self, Kind, Limits};
+use crate::gateway::serve::{Parts, serve};
+use crate::gateway::watch::notices::Notices;
+use crate::gateway::watch::records::Records;
+use crate::gateway::words::PROGRAM;
+use crate::settings::{DEFAULT_PORT, Flags, Settings, Source};
+use crate::sys;
+
+/// Serves what the command line says until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the settings, the inventory or an address can't be used.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let inherited = Inherited::take()?;
+    let settings = Settings::load(Flags::default())?;
+    let records = Records::open(&arguments.audit_log, arguments.log_level, arguments.log_format)?;
+    let served = run_with(arguments, &settings, &records, inherited);
+    records.finish();
+    served
+}
+
+fn run_with(
+    arguments: &Arguments,
+    settings: &Settings,
+    records: &Records,
+    inherited: Inherited,
+) -> Result<(), Failure> {
+    let directory = directory(arguments, settings, &records.notices)?;
+    let rules = RuleBook::open(arguments.rules())?;
+    let open_files = limits::raise_open_files();
+    let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
+    let runtime = runtime(threads)?;
+    let served = runtime.block_on(async {
+        let orders = orders::from_signals().map_err(cannot_start)?;
+        let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let relays = Relays::start(threads, idle_timeout).map_err(cannot_start)?;
+        let Bound { listeners, previous, predecessor } = bind(arguments, settings, inherited)?;
+        announce(&listeners, &records.notices).map_err(cannot_start)?;
+        let terms = terms(arguments, rules, open_files, &records.notices);
+        let service_manager = ServiceManager::from_env();
+        match predecessor {
+            // The predecessor tells the service manager which process is the service now. Until then the service manager
+            // listens to no other process.
+            Some(predecessor) => predecessor.relieve(),
+            None => service_manager.ready().map_err(|error| {
+                Failure::new("cannot tell the service manager that the gateway serves").because(&error)
+            })?,
+        }
+        let records = records.clone();
+        let parts = Parts { listeners, previous, directory, relays, terms, records, service_manager };
+        serve(parts, orders).await.map_err(cannot_start)
+    });
+    // A resolver that hangs in its thread must not delay the exit.
+    runtime.shutdown_background();
+    served
+}
+
+/// The failure of something that every gateway needs.
+fn cannot_start(error: io::Error) -> Failure {
+    let hint = sys::is_out_of_descriptors(&error).then_some(limits::MORE_FILES);
+    Failure::new("cannot start").because(&error).maybe_hint(hint)
+}
+
+fn runtime(threads: usize) -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().map_err(cannot_start)
+}
+
+fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> Result<Directory, Failure> {
+    if let Some(path) = &arguments.inventory {
+        let inventory = Inventory::open(path, notices.clone()).map_err(|error| {
+            Failure::usage(format!("cannot use the inventory {}", path.display()))
+                .because(&error)
+                .hint(format!("`{PROGRAM} --help` shows what an inventory looks like"))
+        })?;
+        return Ok(Directory::Inventory(Arc::new(inventory)));
+    }
+    let base = arguments.host_api.clone().unwrap_or_else(|| host_api_of(settings));
+    let stale = Duration::from_secs(arguments.stale.into());
+    let client = Client::new(&base, None);
+    client.map(|client| Directory::Host(Box::new(HostDirectory::new(client, stale)))).map_err(|error| {
+        Failure::usage(format!("cannot use `{base}` as --host-api"))
+            .because(&error)
+            .hint("write it as http://HOST:PORT")
+    })
+}
+
+/// The Host API when no flag names it. A gateway runs beside its Host, and `localhost` may mean an address that a Host
+/// doesn't listen on.
+fn host_api_of(settings: &Settings) -> String {
+    match settings.host.source {
+        Source::Default => format!("http://127.0.0.1:{}", settings.port.value),
+        _ => settings.api_url(),
+    }
+}
+
+/// The gateway's sockets.
+struct Bound {
+    listeners: Listeners,
+    previous: PreviousProcesses,
+    predecessor: Option<Predecessor>,
+}
+
+/// Takes the listeners that were passed to this process, and opens the others.
+fn bind(arguments: &Arguments, settings: &Settings, mut inherited: Inherited) -> Result<Bound, Failure> {
+    let tunnels = bind_tunnels(arguments, settings, passed(&mut inherited, Purpose::Tunnels)?)?;
+    let api = bind_api(arguments, passed(&mut inherited, Purpose::Api)?)?;
+    let admin = bind_admin(arguments, passed(&mut inherited, Purpose::Admin)?)?;
+    let failed = |error| Failure::new("cannot take the place of an older gateway").because(&error);
+    let previous = inherited.previous().map_err(failed)?;
+    let listeners = Listeners { tunnels, api, admin };
+    Ok(Bound { listeners, previous, predecessor: inherited.predecessor() })
+}
+
+fn passed(inherited: &mut Inherited, purpose: Purpose) -> Result<Vec<TcpListener>, Failure> {
+    let failed = |error| Failure::new("cannot use a socket that was passed").because(&error);
+    inherited.listeners(purpose).map_err(failed)
+}
+
+fn bind_tunnels(
+    arguments: &Arguments,
+    settings: &Settings,
+    passed: Vec<TcpListener>,
+) -> Result<Vec<TcpListener>, Failure> {
+    if !passed.is_empty() {
+        return Ok(passed);
+    }
+    let default = [SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.ssh_proxy_port.value)];
+    let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen };
+    addresses.iter().map(|address| listen::listen(*address)).collect()
+}
+
+fn bind_api(arguments: &Arguments, mut passed: Vec<TcpListener>) -> Result<Option<TcpListener>, Failure> {
+    let has_inventory = arguments.inventory.is_some();
+    if passed.len() > usize::from(has_inventory) {
+        return Err(Failure::usage("cannot use the sockets named `api`")
+            .cause("the Host API is served on one socket, and of an inventory only")
+            .hint("drop the socket unit with `FileDescriptorName=api`, or give --inventory"));
+    }
+    if passed.is_empty() && has_inventory {
+        let address = arguments.api_listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT));
+        return listen::listen(address).map(Some);
+    }
+    Ok(passed.pop())
+}
+
+fn bind_admin(arguments: &Arguments, mut passed: Vec<TcpListener>) -> Result<Option<TcpListener>, Failure> {
+    match (passed.pop(), arguments.admin.0) {
+        (Some(passed), _) => Ok(Some(passed)),
+        (None, None) => Ok(None),
+        (None, Some(address)) => {
+            let other = "take another address with --admin, or none with `--admin off`";
+            listen::listen(address).map(Some).map_err(|failure| failure.hint(other))
+        }
+    }
+}
+
+/// Says where the gateway listens. From now on the system queues connections, so a script that waits for these lines may
+/// connect.
+fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
+    if let Some(api) = &listeners.api {
+        notices.announce(&format!("serving the Host API on {}", api.local_addr()?));
+    }
+    if let Some(admin) = &listeners.admin {
+        let address = admin.local_addr()?;
+        notices.announce(&format!("admin on {address}"));
+        if !address.ip().is_loopback() {
+            let what = format!("anyone who reaches {address} can list and end every tunnel");
+            notices.warn(&Failure::new(what).hint("keep --admin on 127.0.0.1, or in a network of admins"));
+        }
+    }
+    for listener in &listeners.tunnels {
+        notices.announce(&format!("listening on {}", listener.local_addr()?));
+    }
+    Ok(())
+}
+
+fn terms(arguments: &Arguments, rules: RuleBook, open_files: Option<u64>, notices: &Notices) -> Terms {
+    let limits = Limits::new(&arguments.limits(), open_files);
+    let most = limits.most(Kind::Tunnels);
+    if most < arguments.max_tunnels as usize {
+        notices
+            .say(&format!("carrying at most {most} tunnels at once: more would not fit into the limit of open files"));
+    }
+    Terms {
+        limits: Arc::new(limits),
+        rules: Arc::new(rules),
+        drain_timeout: Duration::from_secs(arguments.drain_timeout.into()),
+        proxy_protocol: arguments.proxy_protocol,
+        proxy_from: arguments.proxy_from.clone(),
+    }
+}

@@ -1,0 +1,223 @@
+//! The gateway while it serves, as a list of steps: [`serve`].
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::gateway::admin::Admin;
+use crate::gateway::carry::relay::Relays;
+use crate::gateway::carry::session::{EndTunnel, Sessions};
+use crate::gateway::decide::directory::Directory;
+use crate::gateway::decide::resolve::Resolver;
+use crate::gateway::front::accept::AcceptLoops;
+use crate::gateway::front::connection::Gateway;
+use crate::gateway::front::exposure;
+use crate::gateway::front::listen::Listeners;
+use crate::gateway::front::terms::Terms;
+use crate::gateway::front::upstream::Upstreams;
+use crate::gateway::life::hand_over::{HandOver, Successor};
+use crate::gateway::life::orders::Order;
+use crate::gateway::life::previous::{self, PreviousProcesses};
+use crate::gateway::life::service_manager::ServiceManager;
+use crate::gateway::life::stop::Shutdown;
+use crate::gateway::limits::Kind;
+use crate::gateway::watch::records::Records;
+use crate::gateway::{host_api, http};
+
+/// The parts of a gateway. The caller binds the listeners, so it knows the ports before anything is served.
+pub struct Parts {
+    /// The sockets that it serves.
+    pub listeners: Listeners,
+    /// The processes before this one that still have tunnels.
+    pub previous: PreviousProcesses,
+    /// The source of the VPSes' addresses.
+    pub directory: Directory,
+    /// The threads that carry the bytes.
+    pub relays: Relays,
+    /// The terms that its admin sets.
+    pub terms: Terms,
+    /// The log, the audit log and the metrics.
+    pub records: Records,
+    /// The service manager that it reports to.
+    pub service_manager: ServiceManager,
+}
+
+/// Serves tunnels until an order to stop, or until a successor serves. Then lets the open tunnels finish, within the
+/// terms.
+///
+/// # Errors
+/// When a listener has no address, or the system has no descriptor left.
+pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> {
+    let Parts { listeners, previous, directory, relays, terms, records, service_manager } = parts;
+    let own = listeners.addresses()?;
+    let hand_over = HandOver::of(&listeners, &previous)?;
+    let (directory, relays) = (Arc::new(directory), Arc::new(relays));
+    let sessions = Arc::new(Sessions::new(previous.last_id, records.clone()));
+    let end = end_tunnel(&sessions, &relays);
+    let gateway = Arc::new(Gateway {
+        upstreams: Upstreams {
+            directory: Arc::clone(&directory),
+            resolver: Resolver::of_the_system(),
+            rules: Arc::clone(&terms.rules),
+            tunnels: Arc::clone(&terms.limits.tunnels),
+            records: records.clone(),
+            own,
+        },
+        terms: terms.clone(),
+        sessions: Arc::clone(&sessions),
+        relays: Arc::clone(&relays),
+        records: records.clone(),
+    });
+    let admin = Admin {
+        sessions: Arc::clone(&sessions),
+        end: Arc::clone(&end),
+        previous,
+        directory: Arc::clone(&directory),
+        metrics: Arc::clone(&records.metrics),
+        limits: Arc::clone(&terms.limits),
+    };
+    let accept = AcceptLoops::new(records.clone());
+    start_host_api(&accept, listeners.api, &directory);
+    start_admin(&accept, listeners.admin, admin);
+    warn_if_exposed(&accept, &listeners.tunnels, &gateway)?;
+    start_tunnels(&accept, listeners.tunnels, &gateway);
+
+    let serving = Serving { gateway: &gateway, service_manager: &service_manager, hand_over, sessions: &sessions };
+    let successor = serving.until_it_ends(&mut orders).await;
+
+    let shutdown = Shutdown { accept: &accept, relays: &relays, orders: &mut orders, records: &records };
+    match successor {
+        Some(successor) => {
+            service_manager.handed_over(successor.id);
+            leave(shutdown, successor, &terms, sessions, end).await;
+        }
+        None => shutdown.stop(terms.drain_timeout, &service_manager).await,
+    }
+    Ok(())
+}
+
+/// Ends a tunnel of this process for the admin.
+fn end_tunnel(sessions: &Arc<Sessions>, relays: &Arc<Relays>) -> EndTunnel {
+    let (sessions, relays) = (Arc::clone(sessions), Arc::clone(relays));
+    Arc::new(move |id| {
+        let is_open = sessions.ask_to_end(id);
+        relays.end_asked();
+        is_open
+    })
+}
+
+fn start_host_api(accept: &AcceptLoops, listener: Option<TcpListener>, directory: &Directory) {
+    let (Directory::Inventory(inventory), Some(listener)) = (directory, listener) else { return };
+    let inventory = Arc::clone(inventory);
+    let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
+    let serve = move |client, _| host_api::serve(Arc::clone(&inventory), client);
+    accept.without_drain().start(listener, permits, serve);
+}
+
+fn start_admin(accept: &AcceptLoops, listener: Option<TcpListener>, admin: Admin) {
+    let Some(listener) = listener else { return };
+    let admin = Arc::new(admin);
+    let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
+    accept.without_drain().start(listener, permits, move |client, _| {
+        let admin = Arc::clone(&admin);
+        async move { admin.serve(client).await }
+    });
+}
+
+fn warn_if_exposed(accept: &AcceptLoops, listeners: &[TcpListener], gateway: &Arc<Gateway>) -> io::Result<()> {
+    let listening = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+    let gateway = Arc::clone(gateway);
+    accept.spawn_until_closed(async move {
+        exposure::warn(&listening, &gateway.upstreams.directory, &gateway.terms, &gateway.records).await;
+    });
+    Ok(())
+}
+
+fn start_tunnels(accept: &AcceptLoops, listeners: Vec<TcpListener>, gateway: &Arc<Gateway>) {
+    // A handshake that is dropped for another one exists for a moment after its place is taken.
+    let permits = Arc::new(Semaphore::new(2 * gateway.terms.limits.most(Kind::Handshakes)));
+    for listener in listeners {
+        let gateway = Arc::clone(gateway);
+        accept.start(listener, Arc::clone(&permits), move |client, address| {
+            let gateway = Arc::clone(&gateway);
+            async move { gateway.serve(client, address).await }
+        });
+    }
+}
+
+/// The gateway between its start and its end.
+struct Serving<'s> {
+    gateway: &'s Gateway,
+    service_manager: &'s ServiceManager,
+    hand_over: HandOver,
+    sessions: &'s Sessions,
+}
+
+impl Serving<'_> {
+    /// Carries orders out until the gateway ends. Returns the successor after a hand-over, and `None` after an order to
+    /// stop. On return the duplicates of the listeners are closed: the system takes connections for a listener as long
+    /// as one descriptor of it is open.
+    async fn until_it_ends(self, orders: &mut Receiver<Order>) -> Option<Successor> {
+        loop {
+            match orders.recv().await {
+                Some(Order::Reload) => self.reload(),
+                Some(Order::HandOver) => {
+                    // A new process may take a while to start. A service manager that stops this one doesn't wait for
+                    // it.
+                    let stop = self.reload_until_stop(orders);
+                    match self.hand_over.run(self.sessions.last_id(), stop).await {
+                        Ok(successor) => return successor,
+                        Err(error) => {
+                            let what = "cannot hand over to a new process; this one continues to serve";
+                            self.gateway.records.notices.fault(&Failure::new(what).because(&error));
+                        }
+                    }
+                }
+                Some(Order::Stop) | None => return None,
+            }
+        }
+    }
+
+    async fn reload_until_stop(&self, orders: &mut Receiver<Order>) {
+        loop {
+            match orders.recv().await {
+                Some(Order::Reload) => self.reload(),
+                Some(Order::HandOver) => {}
+                Some(Order::Stop) | None => return,
+            }
+        }
+    }
+
+    /// Reads files again, and opens the audit log's file again.
+    fn reload(&self) {
+        self.service_manager.reloading();
+        self.gateway.reload();
+        self.gateway.records.reopen();
+        // The service manager has had this message before, so nothing waits for it.
+        let _ = self.service_manager.ready();
+    }
+}
+
+/// Answers the successor's questions about the tunnels that are left, until they have ended.
+async fn leave(
+    shutdown: Shutdown<'_>,
+    mut successor: Successor,
+    terms: &Terms,
+    sessions: Arc<Sessions>,
+    end: EndTunnel,
+) {
+    let over = CancellationToken::new();
+    let answering = successor.line.take().map(|line| previous::answer(line, sessions, end, over.clone()));
+    let answering = answering.map(tokio::spawn);
+    shutdown.leave(successor, terms.drain_timeout).await;
+    over.cancel();
+    if let Some(answering) = answering {
+        // A panic of that task has been reported on stderr.
+        let _ = answering.await;
+    }
+}

@@ -1,0 +1,157 @@
+//! One tunnel, as the relay counts it and as the audit log and the admin address show it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+use crate::target::TaskId;
+
+/// How a client asked for its tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    /// HTTP CONNECT.
+    Connect,
+    /// The older line protocol.
+    Line,
+}
+
+impl Protocol {
+    pub(crate) const ALL: [Self; 2] = [Self::Connect, Self::Line];
+
+    /// The name in the audit log, in metrics and on the admin address.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Line => "line",
+        }
+    }
+}
+
+/// How a tunnel ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// Both sides ended their streams, and everything arrived.
+    Complete,
+    /// The client reset its connection, or was found dead.
+    ClientLost,
+    /// The VPS reset its connection, or was found dead.
+    VpsLost,
+    /// The tunnel moved no bytes during the idle timeout.
+    Idle,
+    /// An admin ended the tunnel.
+    Ended,
+    /// The gateway got an order to stop.
+    Stopped,
+    /// The gateway failed to carry the tunnel on.
+    Fault,
+}
+
+impl Ending {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Complete, Self::ClientLost, Self::VpsLost, Self::Idle, Self::Ended, Self::Stopped, Self::Fault];
+
+    /// The name in the audit log and in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientLost => "client-lost",
+            Self::VpsLost => "vps-lost",
+            Self::Idle => "idle",
+            Self::Ended => "ended-by-admin",
+            Self::Stopped => "gateway-stopped",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The facts about a tunnel that are known when it opens.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// The user that the Host knows the caller as; `None` without authentication.
+    pub(crate) user: Option<Arc<str>>,
+    /// The client's address.
+    pub(crate) client: SocketAddr,
+    pub(crate) protocol: Protocol,
+    pub(crate) vps: TaskId,
+    /// The Runner's host name.
+    pub(crate) node: Arc<str>,
+}
+
+/// One open tunnel.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Counts up from 1. After a hand-over it continues above the ids of the previous processes.
+    pub(crate) id: u64,
+    pub(crate) facts: Facts,
+    pub(crate) opened: SystemTime,
+    pub(crate) since: Instant,
+    /// Bytes from the client to the VPS so far.
+    pub(crate) up: AtomicU64,
+    /// Bytes from the VPS to the client so far.
+    pub(crate) down: AtomicU64,
+    asked_to_end: AtomicBool,
+}
+
+impl Session {
+    /// A tunnel that opens now.
+    pub(crate) fn new(id: u64, facts: Facts) -> Self {
+        Self {
+            id,
+            facts,
+            opened: SystemTime::now(),
+            since: Instant::now(),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+            asked_to_end: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that an admin wants the tunnel to end. The relay ends it.
+    pub(crate) fn ask_to_end(&self) {
+        self.asked_to_end.store(true, Ordering::Release);
+    }
+
+    /// Whether an admin wants the tunnel to end.
+    pub(crate) fn is_asked_to_end(&self) -> bool {
+        self.asked_to_end.load(Ordering::Acquire)
+    }
+
+    /// Bytes so far, up and down.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
+    }
+}
+
+/// All tunnels of this process in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Totals {
+    /// Tunnels that are open.
+    pub(crate) open: usize,
+    /// Bytes from clients to VPSes, of open and closed tunnels.
+    pub(crate) bytes_up: u64,
+    /// Bytes from VPSes to clients, of open and closed tunnels.
+    pub(crate) bytes_down: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_and_protocols_are_numbered_in_their_order() {
+        for (at, ending) in Ending::ALL.into_iter().enumerate() {
+            assert_eq!(ending as usize, at, "{ending}");
+        }
+        for (at, protocol) in Protocol::ALL.into_iter().enumerate() {
+            assert_eq!(protocol as usize, at, "{}", protocol.name());
+        }
+    }
+}
