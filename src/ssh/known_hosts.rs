@@ -44,7 +44,8 @@ impl HostKey {
             (1..=MAX_WORD).contains(&text.len())
                 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || punctuation.contains(&byte))
         };
-        (is_word_of(kind, b"-@.") && is_word_of(key, b"+/=")).then(|| Self { kind: kind.to_owned(), key: key.to_owned() })
+        (is_word_of(kind, b"-@.") && is_word_of(key, b"+/="))
+            .then(|| Self { kind: kind.to_owned(), key: key.to_owned() })
     }
 }
 
@@ -366,7 +367,10 @@ mod tests {
                 known.store_first(id("42"), &HostKey::new(kind, key).unwrap()).unwrap_err(),
                 known.forget(id("42")).unwrap_err(),
             ] {
-                assert!(matches!(&error, KnownHostsError::Refused { message, .. } if message == "no memory"), "{error:?}");
+                assert!(
+                    matches!(&error, KnownHostsError::Refused { message, .. } if message == "no memory"),
+                    "{error:?}"
+                );
             }
             return;
         }
@@ -375,7 +379,8 @@ mod tests {
         std::fs::write(&known.path, "kohakuriver-42 ssh-ed25519 AAAB\n").unwrap();
         // Written by another process: a descriptor of ours that is open for writing could be inherited by the child of
         // a test that runs at the same time, and then the script is "busy".
-        let script = r#"printf '#!/bin/sh\necho no memory >&2; exit 1\n' >"$1/ssh-keygen" && chmod 700 "$1/ssh-keygen""#;
+        let script =
+            r#"printf '#!/bin/sh\necho no memory >&2; exit 1\n' >"$1/ssh-keygen" && chmod 700 "$1/ssh-keygen""#;
         assert!(Command::new("sh").args(["-c", script, "sh"]).arg(folder.0.path()).status().unwrap().success());
         let test = "an_ssh_keygen_that_fails_with_a_message_does_not_mean_that_no_key_is_known";
         let output = Command::new(std::env::current_exe().unwrap())
@@ -407,7 +412,11 @@ mod tests {
         drop(lock);
         try_lock(folder.0.path()).unwrap();
         let lock = KnownHosts::at("known hosts").lock().unwrap();
-        assert_eq!(try_lock(Path::new(".")), Err(rustix::io::Errno::WOULDBLOCK), "a bare name is in the working folder");
+        assert_eq!(
+            try_lock(Path::new(".")),
+            Err(rustix::io::Errno::WOULDBLOCK),
+            "a bare name is in the working folder"
+        );
         drop(lock);
     }
 
@@ -436,7 +445,9 @@ mod tests {
             let expected = stored.map(|seconds| UNIX_EPOCH + std::time::Duration::from_secs(seconds));
             assert_eq!(known.stored, expected, "{comment}");
         }
-        for line in ["", "# Host kohakuriver-42 found: line 1", "@revoked kohakuriver-42 ssh-ed25519 AAAA", "kohakuriver-42"] {
+        for line in
+            ["", "# Host kohakuriver-42 found: line 1", "@revoked kohakuriver-42 ssh-ed25519 AAAA", "kohakuriver-42"]
+        {
             assert_eq!(stored_key(line.as_bytes()), None, "{line}");
         }
     }

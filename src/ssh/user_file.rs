@@ -142,8 +142,9 @@ impl UserFile {
             None => (own.uid(), own.gid()),
         };
         if (uid, gid) != (own.uid(), own.gid()) {
-            fchown(&new, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-                .map_err(|_| UserFileError::ReadOnly("it belongs to another user, and replacing it would change its owner"))?;
+            fchown(&new, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(|_| {
+                UserFileError::ReadOnly("it belongs to another user, and replacing it would change its owner")
+            })?;
         }
         let mode = self.before.as_ref().map_or(NEW_FILE_MODE, |(_, before)| before.mode() & 0o7777);
         new.set_permissions(fs::Permissions::from_mode(mode)).map_err(UserFileError::Write)?;
@@ -157,7 +158,9 @@ impl UserFile {
             return Err(UserFileError::ReadOnly("it is read-only"));
         }
         if before.nlink() > 1 {
-            return Err(UserFileError::ReadOnly("it has a second name (a hard link), which would keep the old content"));
+            return Err(UserFileError::ReadOnly(
+                "it has a second name (a hard link), which would keep the old content",
+            ));
         }
         Ok(())
     }

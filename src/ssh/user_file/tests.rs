@@ -129,7 +129,8 @@ fn a_read_only_file_is_not_replaced() {
 fn only_regular_files_of_a_limited_size_are_read() {
     let folder = Folder::new();
     fs::create_dir(folder.path.join("folder")).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, folder.path.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, folder.path.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
     symlink("/dev/null", folder.path.join("null")).unwrap();
     for name in ["folder", "fifo", "null"] {
         assert!(matches!(UserFile::read(&folder.path.join(name)), Err(UserFileError::NoFile)), "{name}");
