@@ -1,11 +1,11 @@
-//! What a Host says about itself.
+//! A Host's description of itself.
 
 use crate::api::error::ApiError;
 use crate::api::pooled::Client;
 use crate::api::transport::Transport;
 use crate::text::excerpt;
 
-/// What a Host says about itself.
+/// A Host's description of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct About {
     /// The Host is of the older generation, which serves its API at the root.
@@ -17,7 +17,7 @@ pub struct About {
 }
 
 impl Client {
-    /// What the Host says about itself. This needs no token.
+    /// The Host's description of itself. This needs no token.
     ///
     /// # Errors
     /// Why the API gave no usable answer.

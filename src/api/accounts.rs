@@ -1,4 +1,4 @@
-//! Who the user is to the Host, and the user's tokens.
+//! The user of a token, and creating and revoking tokens.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ impl Client {
         }
     }
 
-    /// Who the Host says the bearer of this token is.
+    /// The caller that the Host sees behind this token.
     ///
     /// # Errors
     /// Why the API gave no usable answer.

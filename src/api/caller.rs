@@ -1,4 +1,4 @@
-//! Who the Host says the caller is.
+//! The caller, as the Host sees it.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::text::excerpt;
 /// Start of the answer to `/auth/me` when authentication is off.
 pub(super) const AUTHENTICATION_OFF: &str = "Authentication is not enabled";
 
-/// Who the Host says the caller is.
+/// The caller, as the Host sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Caller {
     /// Authentication is off: everybody may do everything.
@@ -25,11 +25,11 @@ pub enum Caller {
 pub struct User {
     /// The login name, printable.
     pub name: String,
-    /// What the user may do.
+    /// The rights of the user.
     pub role: Role,
 }
 
-/// What a user may do. Each role includes the rights of those before it.
+/// The rights of a user. Each role includes the rights of those before it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Role {
     /// See everything, log in to nothing.

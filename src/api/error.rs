@@ -60,7 +60,7 @@ pub enum ApiError {
         older: bool,
         /// The part.
         what: &'static str,
-        /// What to do instead.
+        /// A hint for the user.
         hint: &'static str,
     },
     /// An unexpected status.
@@ -78,7 +78,7 @@ pub enum ApiError {
     Body {
         /// The API's address.
         base: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
 }
@@ -232,5 +232,61 @@ mod tests {
              caused by: the Host at http://gpu-head:8000 says so\n  \
              hint: see which Runners are online with `kohakuriver node list`\n"
         );
+    }
+
+    /// As hyper reports it: the error of the system is the source of another one.
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error")]
+    struct ClientError(#[source] io::Error);
+
+    fn unreachable(source: io::Error) -> ApiError {
+        ApiError::Unreachable { base: "http://head:8000".into(), source: ClientError(source).into() }
+    }
+
+    #[test]
+    fn only_a_refusal_or_a_missing_connection_means_that_the_host_did_nothing() {
+        let base = || "http://head:8000".to_owned();
+        let status = |status, detail: &str| ApiError::Status { base: base(), status, detail: detail.into() };
+        for (error, expected) in [
+            (ApiError::Refusal(Refusal::NotAllowed), true),
+            (ApiError::Base { base: base(), why: "x" }, true),
+            (ApiError::NotAHost { base: base(), path: "/nodes".into() }, true),
+            (ApiError::Unsupported { base: base(), older: true, what: "x", hint: "y" }, true),
+            (status(403, "no"), true),
+            (status(499, ""), true),
+            (status(500, "boom"), false),
+            (status(502, "the Runner refused"), true),
+            (status(503, "no Runner has room"), true),
+            (status(502, ""), false),
+            (status(503, "<html>"), false),
+            (status(504, "timeout"), false),
+            (unreachable(io::ErrorKind::ConnectionRefused.into()), true),
+            (unreachable(io::ErrorKind::ConnectionReset.into()), false),
+            (ApiError::Timeout { base: base(), limit: Duration::from_secs(1) }, false),
+            (ApiError::Interrupted(Interrupted::SshGone), false),
+            (ApiError::Body { base: base(), why: "x".into() }, false),
+        ] {
+            assert_eq!(error.had_no_effect(), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_without_free_descriptors_does_not_blame_the_host() {
+        let shortage = unreachable(rustix::io::Errno::MFILE.into()).refusal();
+        assert_eq!(shortage, Refusal::Limit("it has no file descriptor left for a request to the Host".into()));
+        let refused = unreachable(io::ErrorKind::ConnectionRefused.into()).refusal();
+        let text = "the Host API at http://head:8000 can't be reached: connection refused";
+        assert_eq!(refused, Refusal::HostApi(text.into()));
+    }
+
+    #[test]
+    fn the_failure_of_a_command_about_a_vps_names_the_vps() {
+        let vps = VpsRef::parse("trainer").unwrap();
+        let text = ApiError::Refusal(Refusal::NotFound).about(&vps, "http://head:8000").render("p");
+        assert!(text.contains("trainer\n") && text.contains("the Host at http://head:8000 says so"), "{text}");
+        let text = unreachable(io::ErrorKind::ConnectionReset.into()).about(&vps, "http://head:8000").render("p");
+        assert!(text.starts_with("p: cannot look up VPS trainer\n"), "{text}");
+        let text = ApiError::Refusal(Refusal::NotAllowed).failure("cannot list the VPSes").render("p");
+        assert!(text.contains("the Host does not allow this to your role"), "{text}");
     }
 }

@@ -5,9 +5,9 @@
 //! | `client` | the calls that read, for both generations of Hosts |
 //! | `life` | the calls that create, stop, restart, pause and resume a VPS |
 //! | `order` | the settings of a new VPS |
-//! | `accounts` | who the user is, and tokens |
-//! | `caller` | who the Host says the caller is |
-//! | `about` | what the Host says about itself |
+//! | `accounts` | the user of a token, and tokens |
+//! | `caller` | the caller, as the Host sees it |
+//! | `about` | a Host's description of itself |
 //! | `transport` | what a transport promises, and the answer to a request |
 //! | `pooled` | the transport of a program with a runtime: asynchronous, with connections that are kept |
 //! | `direct` | the transport of a program without one: one blocking GET per connection |

@@ -314,6 +314,23 @@ mod tests {
     }
 
     #[test]
+    fn a_node_as_a_host_sends_it() {
+        for (status, online) in [("online", true), ("offline", false), ("Online", false)] {
+            let json = json!({ "hostname": "n", "url": "http://h:1", "status": status, "last_heartbeat": "t" });
+            let node = Node::from_json(json.clone()).unwrap();
+            let (hostname, url, last_heartbeat) = ("n".into(), "http://h:1".into(), Some("t".into()));
+            assert_eq!(node, Node { hostname, url, online, last_heartbeat, json });
+        }
+    }
+
+    #[test]
+    fn leading_zeros_do_not_make_another_id() {
+        let id = |text: &str| Vps::from_json(json!({ "task_id": text, "status": "running" })).unwrap().id;
+        assert_eq!(id("0000000000000000042"), id("42"));
+        assert_eq!(id("0000000000000000042").to_string(), "42");
+    }
+
+    #[test]
     fn a_runner_is_compared_by_the_hosts_own_text() {
         let vps = |node: &str| Vps::from_json(json!({ "task_id": "1", "status": "running", "assigned_node": node }));
         let node = |name: &str| Node::from_json(json!({ "hostname": name, "url": "http://h:1", "status": "online" }));

@@ -17,7 +17,7 @@ pub struct Order {
     pub container: Option<String>,
     /// The registry image that it starts from.
     pub image: Option<String>,
-    /// Who may log in.
+    /// The users that may log in.
     pub access: Access,
     /// The virtual machine; `None` for a container.
     pub machine: Option<Machine>,
@@ -38,7 +38,7 @@ pub struct Placement {
     pub gpus: Vec<u32>,
 }
 
-/// Who may log in with ssh.
+/// The users that may log in with ssh.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Access {
     /// Nobody: the VPS has no sshd, only the Host's web terminals.

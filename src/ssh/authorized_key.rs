@@ -100,9 +100,27 @@ mod tests {
             ("ssh-ed25519", E::NoKey),
             ("hello world", E::NoKey),
             ("ssh-ed25519 Zm9v", E::NoKey),
+            ("hello AAAA", E::NoKey),
+            ("ssh-ed25519 AAAA-x", E::NoKey),
         ] {
             assert_eq!(check(text), Err(error), "{text:?}");
         }
-        assert_eq!(check(&format!("ssh-rsa AAAA{}", "A".repeat(9000))), Err(E::TooLong));
+        let key = |length: usize| format!("ssh-rsa {}", "A".repeat(length - "ssh-rsa ".len()));
+        assert_eq!(check(&key(MAX_KEY)), Ok(key(MAX_KEY)));
+        assert_eq!(check(&key(MAX_KEY + 1)), Err(E::TooLong));
+    }
+
+    #[test]
+    fn each_error_that_has_a_fix_names_it() {
+        use AuthorizedKeyError as E;
+        for (error, part) in [
+            (E::Private, ".pub"),
+            (E::Lines, "authorized_keys"),
+            (E::Character('$'), "comment"),
+            (E::NoKey, "--gen-ssh-key"),
+        ] {
+            assert!(error.hint().unwrap().contains(part), "{error}");
+        }
+        assert_eq!((E::Empty.hint(), E::TooLong.hint()), (None, None));
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::ssh::options::{DEFAULT_USER, Route, UnusablePath, alias, host_name, identity};
 use crate::target::TaskId;
 
-/// What ssh needs to connect to one VPS.
+/// The facts that ssh needs to connect to one VPS.
 #[derive(Clone, Debug)]
 pub struct SshCommand {
     /// The ssh program.
@@ -159,6 +159,10 @@ mod tests {
             (&["-L", "-l"], false),
             (&["-o", "UserKnownHostsFile=x"], false),
             (&["-i", "lkey", "-vN"], false),
+            (&["-", "-l", "alice"], false),
+            (&["--", "-l", "alice"], false),
+            (&["-o", "Port=22"], false),
+            (&["-i", "user=alice"], false),
         ] {
             let args: Vec<OsString> = args.iter().map(OsString::from).collect();
             let words = SshCommand { ssh_args: args.clone(), ..command() }.argv().unwrap();

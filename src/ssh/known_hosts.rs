@@ -66,7 +66,7 @@ pub enum KnownHostsError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The folder of the file can't be locked.
@@ -85,7 +85,7 @@ pub enum KnownHostsError {
     Refused {
         /// The file.
         path: PathBuf,
-        /// What `ssh-keygen` printed.
+        /// The output of `ssh-keygen`.
         message: String,
     },
 }
@@ -285,7 +285,10 @@ mod tests {
         assert_eq!(keys(&known, "4"), vec![two.clone()]);
         // One line, found under both of its names.
         let found = known.of(id("42")).unwrap();
-        assert!(found.iter().all(|found| found.key == one && found.stored.unwrap() >= before), "{found:?}");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].key == one && found[0].stored.unwrap() >= before, "{found:?}");
+        let text = std::fs::read_to_string(&known.path).unwrap();
+        assert!(!text.starts_with('\n') && !text.contains("\n\n") && text.ends_with('\n'), "{text}");
         assert_eq!(std::fs::metadata(&known.path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(known.forget(id("42")).unwrap());
         assert_eq!((keys(&known, "42"), keys(&known, "4")), (vec![], vec![two]));
@@ -352,45 +355,65 @@ mod tests {
             assert_eq!(HostKey::new(kind, key), None, "{kind:?} {key:?}");
         }
         assert!(HostKey::new("sk-ssh-ed25519@openssh.com", "AA+/==").is_some());
-        assert_eq!(HostKey::new("ssh-rsa", &"A".repeat(MAX_WORD + 1)), None);
+        assert!(HostKey::new("ssh-rsa", &"A".repeat(16_384)).is_some());
+        assert_eq!(HostKey::new("ssh-rsa", &"A".repeat(16_385)), None);
     }
 
-    /// A run of this test with an `ssh-keygen` of its own, since only a process of its own can have another PATH.
-    #[test]
-    fn an_ssh_keygen_that_fails_with_a_message_does_not_mean_that_no_key_is_known() {
-        const FILE: &str = "KOHAKURIVER_TEST_KNOWN_HOSTS";
-        if let Some(path) = std::env::var_os(FILE) {
-            let known = KnownHosts::at(path);
-            let (kind, key) = ("ssh-ed25519", "AAAA");
-            for error in [
-                known.of(id("42")).unwrap_err(),
-                known.store_first(id("42"), &HostKey::new(kind, key).unwrap()).unwrap_err(),
-                known.forget(id("42")).unwrap_err(),
-            ] {
-                assert!(
-                    matches!(&error, KnownHostsError::Refused { message, .. } if message == "no memory"),
-                    "{error:?}"
-                );
-            }
-            return;
-        }
-        let folder = Folder::new();
-        let known = folder.known();
-        std::fs::write(&known.path, "kohakuriver-42 ssh-ed25519 AAAB\n").unwrap();
+    const FILE: &str = "KOHAKURIVER_TEST_KNOWN_HOSTS";
+
+    /// Runs the test of this name once more, in a process of its own: only such a process can have another PATH. There,
+    /// [`FILE`] names a known_hosts file in `folder`, and `script` is the only `ssh-keygen`.
+    fn run_with_ssh_keygen(folder: &Folder, script: &str, test: &str) {
         // Written by another process: a descriptor of ours that is open for writing could be inherited by the child of
         // a test that runs at the same time, and then the script is "busy".
-        let script =
-            r#"printf '#!/bin/sh\necho no memory >&2; exit 1\n' >"$1/ssh-keygen" && chmod 700 "$1/ssh-keygen""#;
-        assert!(Command::new("sh").args(["-c", script, "sh"]).arg(folder.0.path()).status().unwrap().success());
-        let test = "an_ssh_keygen_that_fails_with_a_message_does_not_mean_that_no_key_is_known";
+        let write = r#"printf '#!/bin/sh\n%s\n' "$2" >"$1/ssh-keygen" && chmod 700 "$1/ssh-keygen""#;
+        let written = Command::new("sh").args(["-c", write, "sh"]).arg(folder.0.path()).arg(script).status();
+        assert!(written.unwrap().success());
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", &format!("ssh::known_hosts::tests::{test}"), "--nocapture"])
-            .envs([(FILE, known.path.as_os_str()), ("PATH", folder.0.path().as_os_str())])
+            .envs([(FILE, folder.known().path.as_os_str()), ("PATH", folder.0.path().as_os_str())])
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
-        assert_eq!(std::fs::read(&known.path).unwrap(), b"kohakuriver-42 ssh-ed25519 AAAB\n");
+    }
+
+    #[test]
+    fn an_ssh_keygen_that_fails_with_a_message_does_not_mean_that_no_key_is_known() {
+        if let Some(path) = std::env::var_os(FILE) {
+            let (known, key) = (KnownHosts::at(path), HostKey::new("ssh-ed25519", "AAAA").unwrap());
+            for error in [
+                known.of(id("42")).unwrap_err(),
+                known.store_first(id("42"), &key).unwrap_err(),
+                known.forget(id("42")).unwrap_err(),
+            ] {
+                let text = format!("ssh-keygen can't use {}: no memory", known.path.display());
+                assert_eq!(error.to_string(), text);
+            }
+            return;
+        }
+        let folder = Folder::new();
+        let line = "kohakuriver-42 ssh-ed25519 AAAB\n";
+        std::fs::write(folder.known().path, line).unwrap();
+        let test = "an_ssh_keygen_that_fails_with_a_message_does_not_mean_that_no_key_is_known";
+        run_with_ssh_keygen(&folder, "echo no memory >&2; exit 1", test);
+        assert_eq!(std::fs::read_to_string(folder.known().path).unwrap(), line);
+    }
+
+    /// The key would still be in the copy.
+    #[test]
+    fn a_copy_of_the_old_file_that_cannot_be_removed_is_an_error() {
+        if let Some(path) = std::env::var_os(FILE) {
+            let known = KnownHosts::at(path);
+            // The first ssh-keygen makes no copy, the second makes one that is a folder.
+            assert!(known.forget(id("42")).unwrap());
+            assert!(matches!(known.forget(id("43")), Err(KnownHostsError::File { .. })));
+            return;
+        }
+        let folder = Folder::new();
+        std::fs::write(folder.known().path, "").unwrap();
+        let script = r#"case "$*" in *-F*) echo "x ssh-ed25519 AAAA";; *43*) /bin/mkdir -p "$4.old";; esac"#;
+        run_with_ssh_keygen(&folder, script, "a_copy_of_the_old_file_that_cannot_be_removed_is_an_error");
     }
 
     #[test]

@@ -126,8 +126,9 @@ mod tests {
         );
         let nested = [("10001", Some("dev")), ("20001", Some("dev")), ("3", Some("dev-0001")), ("12", Some("dev"))];
         assert_eq!(
-            hosts(&nested).into_iter().map(|(host, _)| host).collect::<Vec<_>>(),
+            hosts(&nested),
             ["10001.kohakuriver", "20001.kohakuriver", "dev-0001-3.kohakuriver", "dev-12.kohakuriver"]
+                .map(|host| (host.to_owned(), Some(Shared)))
         );
         for name in [
             "a b",
@@ -142,11 +143,15 @@ mod tests {
             "77",
             "kohakuriver-9",
             "-a",
+            ".a",
+            &"a".repeat(201),
             "a=b",
         ] {
             assert_eq!(hosts(&[("42", Some(name))]), [("42.kohakuriver".into(), Some(Unusable))], "{name:?}");
         }
         assert_eq!(hosts(&[("42", Some("größe_2.x"))]), [("größe_2.x.kohakuriver".into(), None)]);
+        let longest = "a".repeat(200);
+        assert_eq!(hosts(&[("42", Some(&longest))]), [(format!("{longest}.kohakuriver"), None)]);
         assert_eq!(hosts(&[("42", Some(""))]), [("42.kohakuriver".into(), None)]);
     }
 

@@ -1,4 +1,4 @@
-//! What we say to the system's ssh: the words of its command line and of its configuration, quoted for each program that
+//! Our side of the system's ssh: the words of its command line and of its configuration, quoted for each program that
 //! reads them on the way, and the host keys that it checks.
 //!
 //! | module | what |

@@ -134,3 +134,15 @@ fn path_value(path: impl AsRef<OsStr>) -> Result<OsString, UnusablePath> {
     let path = Path::new(path.as_ref());
     quote::path_value(path).map_err(|source| UnusablePath { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_and_the_file_of_a_vps() {
+        let id = TaskId::parse("42").unwrap();
+        assert_eq!((alias(id).as_str(), host_name(id).as_str()), ("kohakuriver-42", "42.kohakuriver"));
+        assert_eq!(known_hosts_path(Path::new("/home/u")), Path::new("/home/u/.ssh/kohakuriver_known_hosts"));
+    }
+}

@@ -262,3 +262,31 @@ async fn the_user_of_a_token() {
     host.forget();
     assert_eq!(client(&host).user().await.unwrap(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_takes_its_time() {
+    let client = Client::new("http://127.0.0.1:1", None).unwrap();
+    let start = tokio::time::Instant::now();
+    client.pause(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn the_description_of_a_host() {
+    let host = FakeHost::start().await;
+    host.on("/api/nodes", 200, nodes());
+    let about = client(&host).about().await.unwrap();
+    assert_eq!((about.at_root, about.software), (false, None));
+    for (info, software) in [
+        (json!({ "title": "KohakuRiver", "version": "0.8" }), Some("KohakuRiver 0.8")),
+        (json!({ "title": "KohakuRiver" }), Some("KohakuRiver")),
+        (json!({ "title": "", "version": "0.8" }), Some("0.8")),
+        (json!({ "title": 7 }), None),
+    ] {
+        host.on("/openapi.json", 200, json!({ "info": info }));
+        assert_eq!(client(&host).about().await.unwrap().software.as_deref(), software, "{info}");
+    }
+    host.forget();
+    host.on("/nodes", 200, nodes());
+    assert!(client(&host).about().await.unwrap().at_root);
+}

@@ -137,7 +137,10 @@ fn only_regular_files_of_a_limited_size_are_read() {
     }
     let large = folder.file("large", b"", 0o600);
     File::options().write(true).open(&large).unwrap().set_len(MAX_FILE + 1).unwrap();
-    assert!(matches!(UserFile::read(&large), Err(UserFileError::TooLarge)));
+    let error = UserFile::read(&large).unwrap_err();
+    assert_eq!(error.to_string(), "it is larger than 64 MB, too large for an ssh_config");
+    File::options().write(true).open(&large).unwrap().set_len(MAX_FILE).unwrap();
+    assert_eq!(UserFile::read(&large).unwrap().content().unwrap().len() as u64, MAX_FILE);
 }
 
 #[test]
@@ -245,4 +248,28 @@ fn touch_sets_the_time_and_keeps_the_content() {
     assert_eq!(touched.content(), Some(&b"one"[..]));
     assert!(touched.modified().unwrap() > old);
     assert_eq!(UserFile::read(&folder.path.join("missing")).unwrap().modified(), None);
+}
+
+/// Only a missing file counts as no file: one that can't be read would be replaced.
+#[test]
+fn a_file_that_cannot_be_read_is_an_error() {
+    let folder = Folder::new();
+    let file = folder.file("file", b"", 0o600);
+    let read = |path: &Path| UserFile::read(path).map(|file| file.content().is_some());
+    assert!(matches!(read(&file.join("below")), Err(UserFileError::Read(_))));
+    assert!(matches!(read(&folder.path.join("missing")), Ok(false)));
+    // A regular file whose first byte nobody can read, not even root.
+    #[cfg(target_os = "linux")]
+    assert!(matches!(read(Path::new("/proc/self/mem")), Err(UserFileError::Read(_))));
+}
+
+#[test]
+fn errors_of_a_write_name_their_cause() {
+    for (kind, text) in [
+        (io::ErrorKind::PermissionDenied, "its folder is read-only"),
+        (io::ErrorKind::ReadOnlyFilesystem, "it is on a read-only file system"),
+        (io::ErrorKind::StorageFull, "the new content can't be stored; the file is unchanged"),
+    ] {
+        assert_eq!(write_error(kind.into()).to_string(), text);
+    }
 }
