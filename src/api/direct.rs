@@ -1,7 +1,8 @@
 //! The helper's transport: one GET over one connection, in the calling thread.
 //!
-//! ssh starts the helper anew for each connection, and most runs ask the Host nothing. With `Pooled` in place of this
-//! file, the helper would need a runtime: FIGURES.
+//! ssh starts the helper anew for each connection, and most runs send nothing to the Host. With `Pooled` in place of this
+//! file, the helper would need a runtime and hyper: a release build with one GET is 564 kB with this transport and
+//! 1,158 kB with that one. The whole helper is 811 kB.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

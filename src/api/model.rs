@@ -279,6 +279,8 @@ mod tests {
             let vps = Vps::from_json(json!({ "task_id": "1", "status": "running", "ssh_port": port })).unwrap();
             assert_eq!(vps.ssh_port, expected, "{port}");
         }
+        let numbers = [SshPort::At(22023), SshPort::None, SshPort::Impossible("x".into())].map(|port| port.number());
+        assert_eq!(numbers, [Some(22023), None, None]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The transport of programs with a runtime, the gateway and `kohakuriver`: requests over connections that are kept.
 //!
 //! hyper-util pools connections, resolves names, and tries both address families without waiting for a dead one
-//! (RFC 8305). The gateway asks its Host at each look-up, so a connection that is open already counts: FIGURES.
+//! (RFC 8305). A gateway sends requests to its Host all the time, so it keeps the connections open.
 
 use std::time::Duration;
 

@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 use hyper::Uri;
 use jiff::civil::DateTime;
 
-use crate::api::client::Api;
 use crate::api::model::{Node, SshPort, Vps};
-use crate::api::transport::Transport;
+use crate::api::pooled::Client;
 use crate::refusal::{BOOT_GRACE, Refusal};
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
@@ -85,7 +84,7 @@ pub fn ago(time: &str, nodes: &[Node]) -> Option<Duration> {
 
 /// When a VPS was started, by our own clock. A Host gives its local time without a zone, but the last heartbeat of the
 /// Runner is recent. `None` when it can't be found out.
-pub async fn started_at<T: Transport>(client: &Api<T>, id: TaskId) -> Option<SystemTime> {
+pub async fn started_at(client: &Client, id: TaskId) -> Option<SystemTime> {
     let vps = client.vps(&VpsRef::Id(id)).await.ok()?;
     let node = client.runner_of(&vps).await.ok()?.filter(|node| node.online)?;
     SystemTime::now().checked_sub(age(&vps, &node)?)
@@ -105,7 +104,6 @@ fn host_time(text: &str) -> Option<DateTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Client;
     use crate::api::fake_host::FakeHost;
     use serde_json::{Value, json};
 

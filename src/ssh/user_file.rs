@@ -142,7 +142,7 @@ impl UserFile {
             None => (own.uid(), own.gid()),
         };
         if (uid, gid) != (own.uid(), own.gid()) {
-            fchown(&new, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(|_| {
+            fchown(new, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(|_| {
                 UserFileError::ReadOnly("it belongs to another user, and replacing it would change its owner")
             })?;
         }
