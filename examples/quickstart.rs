@@ -1,12 +1,12 @@
 //! The whole path on one machine: `kohakuriver vps connect` → ssh → `kohakuriver-proxy` → `kohakuriver-gateway` → a
-//! real sshd that plays the VPS. Everything is on loopback, on free ports, in one temporary folder, with keys of its
-//! own; at the end, however it comes, no process and no file is left.
+//! real sshd that plays the VPS. Everything is on loopback, on free ports, in one temporary folder, with new keys. However
+//! the run ends, it leaves no process and no file behind.
 //!
-//! `contrib/quickstart.sh` builds the programs and runs this. In a terminal it gives a shell on the "VPS", else it runs
-//! one command there.
+//! `contrib/quickstart.sh` builds the programs and runs this example. In a terminal it opens a shell on the "VPS";
+//! otherwise it runs one command there.
 //!
-//! To learn from it, read `run` first: each step is one function. How the sshd is started is in `quickstart/vps.rs`,
-//! how everything is taken down in `quickstart/cleanup.rs`.
+//! Read `run` first: each step is one function. `quickstart/vps.rs` starts the sshd, `quickstart/cleanup.rs` ends
+//! everything.
 
 #[path = "quickstart/cleanup.rs"]
 mod cleanup;
@@ -26,12 +26,12 @@ use kohakuriver_proxy::api::{Client, locate};
 use kohakuriver_proxy::settings::env_vars;
 use kohakuriver_proxy::target::{TaskId, VpsRef};
 
-use cleanup::{Folder, GLANCE, Interrupt, Process, wait_for_orphans};
+use cleanup::{CHECK_INTERVAL, Interrupt, Process, temporary_folder, wait_for_orphans};
 use vps::Vps;
 
-/// A task id as a Host makes them.
+/// A task id like those of a Host.
 const VPS: &str = "7323718749301768192";
-/// What runs in the VPS when there is no terminal for a shell.
+/// The command on the VPS when there is no terminal for a shell.
 const COMMAND: &str = "echo \"hello from the VPS: I am $(id -un), and this session is $SSH_CONNECTION\"";
 /// How long the gateway may take to start.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -39,53 +39,53 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 fn main() -> ExitCode {
     let interrupt = match Interrupt::watch() {
         Ok(interrupt) => interrupt,
-        Err(error) => return tell(&error),
+        Err(error) => return report(&error),
     };
-    // All that `run` makes is taken down when it returns, before anything is said about it.
+    // `run` cleans up before it returns, and only then is its error printed.
     let outcome = run(&interrupt);
     wait_for_orphans();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if interrupt.signal() != 0 => ExitCode::from(128 + u8::try_from(interrupt.signal()).unwrap_or(0)),
-        Err(error) => tell(&error),
+        Err(error) => report(&error),
     }
 }
 
-fn tell(error: &anyhow::Error) -> ExitCode {
+fn report(error: &anyhow::Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "quickstart: {error:#}");
     ExitCode::FAILURE
 }
 
 fn run(interrupt: &Interrupt) -> Result<()> {
     let programs = Programs::find()?;
-    // Grandchildren that lose their parents become children of ours, for `wait_for_orphans`.
+    // Orphaned grandchildren become our children, for `wait_for_orphans`.
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let folder = Folder::create()?;
+    let folder = temporary_folder()?;
 
-    // The VPS: a real sshd with a host key of its own, which lets in whoever holds `user_key`.
-    make_key(&folder.0.join("host_key"))?;
-    make_key(&folder.0.join("user_key"))?;
-    let vps = Vps::start(&programs.sshd, &folder.0)?;
+    // The VPS: a real sshd with its own host key. It accepts `user_key`.
+    make_key(&folder.path().join("host_key"))?;
+    make_key(&folder.path().join("user_key"))?;
+    let vps = Vps::start(&programs.sshd, folder.path())?;
 
-    // The gateway. Stand-alone, it knows VPSes from a file that holds what a Host's API would say.
-    let inventory = folder.0.join("inventory.json");
+    // The gateway. Without a Host, it reads VPSes from a file with the objects of a Host's API.
+    let inventory = folder.path().join("inventory.json");
     fs::write(&inventory, inventory_of(vps.port))?;
-    let gateway = Gateway::start(&programs.gateway, &inventory, &folder.0, interrupt)?;
+    let gateway = Gateway::start(&programs.gateway, &inventory, folder.path(), interrupt)?;
 
-    // The library's own client asks the gateway's read-only API where the VPS is, as `vps connect` will do.
+    // The library's client asks the gateway's read-only API for the VPS, as `vps connect` does.
     say(&format!("VPS {VPS} is {}", where_is_it(gateway.api)?))?;
 
-    // The user's command. A shell where there is a terminal to type into, else one command.
+    // The user's command: a shell if there is a terminal, otherwise one command.
     let shell = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if shell {
         say("here is a shell on it; `exit` ends everything")?;
     }
-    let status = connect(&programs.kohakuriver, &folder.0, &gateway, shell)?.wait(interrupt)?;
+    let status = connect(&programs.kohakuriver, folder.path(), &gateway, shell)?.wait(interrupt)?;
     interrupt.check()?;
-    // A shell's status is that of its last command; ssh keeps 255 for itself.
+    // The status of a shell is that of its last command. 255 is ssh's own.
     let connected = if shell { !matches!(status.code(), None | Some(255)) } else { status.success() };
-    ensure!(connected, "`kohakuriver vps connect` ended with {status}{}", logs(&folder.0));
+    ensure!(connected, "`kohakuriver vps connect` ended with {status}{}", logs(folder.path()));
     let mut stdout = std::io::stdout();
     writeln!(stdout, "quickstart: connected to VPS {VPS} through the gateway").context("cannot write to stdout")
 }
@@ -94,7 +94,7 @@ fn say(text: &str) -> Result<()> {
     writeln!(std::io::stderr(), "quickstart: {text}").context("cannot write to stderr")
 }
 
-/// What a Host would answer for one Runner and one VPS on it.
+/// The objects of a Host's API for one Runner with one VPS.
 fn inventory_of(ssh_port: u16) -> String {
     format!(
         r#"{{
@@ -107,7 +107,7 @@ fn inventory_of(ssh_port: u16) -> String {
 }
 
 fn where_is_it(api: SocketAddr) -> Result<String> {
-    let id = TaskId::parse(VPS).context("the VPS's id is none")?;
+    let id = TaskId::parse(VPS).context("the VPS's id is not a task id")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = Client::new(&format!("http://{api}"), None)?;
@@ -120,9 +120,8 @@ fn where_is_it(api: SocketAddr) -> Result<String> {
     })
 }
 
-/// Starts `kohakuriver vps connect`, which becomes ssh. Nothing of the user's own is read or written: the home
-/// directory that our programs see is the temporary folder, and ssh, which asks the system for it, gets no
-/// configuration.
+/// Starts `kohakuriver vps connect`, which becomes ssh. No file of the user is read or written: our programs get the
+/// temporary folder as their home directory, and ssh, which ignores HOME, gets no configuration.
 fn connect(kohakuriver: &Path, folder: &Path, gateway: &Gateway, shell: bool) -> Result<Process> {
     let mut command = Command::new(kohakuriver);
     command
@@ -205,17 +204,17 @@ impl Gateway {
         let mut process = Process::start(&mut command)?;
         let deadline = Instant::now() + START_LIMIT;
         loop {
-            let said = fs::read_to_string(&log)?;
-            // It listens once it says so, and says where: port 0 is any free one.
-            if let (Some(proxy), Some(api)) = (address(&said, "listening on "), address(&said, "the Host API on ")) {
+            let text = fs::read_to_string(&log)?;
+            // The gateway prints its addresses once it listens. Port 0 means any free port.
+            if let (Some(proxy), Some(api)) = (address(&text, "listening on "), address(&text, "the Host API on ")) {
                 return Ok(Self { proxy, api, _process: process });
             }
             if let Some(status) = process.0.try_wait()? {
-                bail!("the gateway ended with {status}: {}", said.trim());
+                bail!("the gateway ended with {status}: {}", text.trim());
             }
-            ensure!(Instant::now() < deadline, "the gateway does not start: {}", said.trim());
+            ensure!(Instant::now() < deadline, "the gateway does not start: {}", text.trim());
             interrupt.check()?;
-            thread::sleep(GLANCE);
+            thread::sleep(CHECK_INTERVAL);
         }
     }
 }
@@ -226,7 +225,7 @@ fn address(text: &str, words: &str) -> Option<SocketAddr> {
     complete.filter_map(|line| line.split_once(words)).find_map(|(_, address)| address.trim().parse().ok())
 }
 
-/// What the servers wrote, for a failure.
+/// The logs of the servers, for an error message.
 fn logs(folder: &Path) -> String {
     let log = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
     format!("\ngateway:\n{}\nsshd:\n{}", log("gateway.log").trim_end(), log("sshd.log").trim_end())

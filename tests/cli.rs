@@ -224,7 +224,7 @@ fn a_generated_key_is_found_and_used_alone() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let said = scene.run(&host, &["vps", "connect", VPS]);
     assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""));
-    let hint = format!("hint: close it to others with `chmod 600 {}`", key.display());
+    let hint = format!("hint: make it private with `chmod 600 {}`", key.display());
     assert!(said.stderr.contains(&hint), "{}", said.stderr);
 }
 

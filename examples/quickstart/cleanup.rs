@@ -1,8 +1,8 @@
-//! How everything ends: processes, folders and the signals that ask for it. What is made is undone when its value is
-//! dropped, so no step of the quickstart has to think of it.
+//! How everything ends: processes, folders, and the signals that end the run. Dropping a value undoes what it made, so no
+//! step of the quickstart has to clean up.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tempfile::TempDir;
 
-/// How long a process may take to end once it was asked to.
+/// How long a process may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often a process, a log and the signals are looked at.
-pub(crate) const GLANCE: Duration = Duration::from_millis(20);
+/// The interval between two checks of a process, a log or a signal.
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A child that doesn't outlive its value.
+/// A child process that ends when its value is dropped.
 pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
@@ -34,19 +35,19 @@ impl Process {
                 return Ok(status);
             }
             interrupt.check()?;
-            thread::sleep(GLANCE);
+            thread::sleep(CHECK_INTERVAL);
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Asked first, since ssh has a terminal to put right and a server its children to end.
+        // A signal first: ssh has to restore the terminal, and a server to end its children.
         let deadline = Instant::now() + GRACE;
         while let Ok(None) = self.0.try_wait() {
             if Instant::now() < deadline {
                 let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-                thread::sleep(GLANCE);
+                thread::sleep(CHECK_INTERVAL);
             } else {
                 let _ = self.0.kill();
                 let _ = self.0.wait();
@@ -55,8 +56,8 @@ impl Drop for Process {
     }
 }
 
-/// Waits for the processes whose own parents are gone, such as the login shell of a session that was cut off. They are
-/// on their way out, since all that they talked to has ended.
+/// Waits for processes whose parents have ended, such as the login shell of a session that was cut off. Their peers have
+/// ended, so they will end soon.
 pub(crate) fn wait_for_orphans() {
     let deadline = Instant::now() + GRACE;
     while let Ok(waited) = rustix::process::wait(WaitOptions::NOHANG) {
@@ -64,31 +65,21 @@ pub(crate) fn wait_for_orphans() {
             if Instant::now() > deadline {
                 return;
             }
-            thread::sleep(GLANCE);
+            thread::sleep(CHECK_INTERVAL);
         }
     }
 }
 
-/// The temporary folder, open to nobody else and gone with its value.
-pub(crate) struct Folder(pub(crate) PathBuf);
-
-impl Folder {
-    pub(crate) fn create() -> Result<Self> {
-        let path = std::path::absolute(std::env::temp_dir())?;
-        let path = path.join(format!("kohakuriver-quickstart-{}", std::process::id()));
-        let created = DirBuilder::new().mode(0o700).create(&path);
-        created.with_context(|| format!("cannot make the folder {}", path.display()))?;
-        Ok(Self(path))
-    }
+/// The temporary folder. Only we may open it, and it is removed with its value.
+pub(crate) fn temporary_folder() -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("kohakuriver-quickstart-").permissions(Permissions::from_mode(0o700));
+    // Absolute, since the programs run in it.
+    let parent = std::path::absolute(std::env::temp_dir())?;
+    builder.tempdir_in(&parent).with_context(|| format!("cannot make a folder in {}", parent.display()))
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A system's folder that was missing, for as long as it is needed.
+/// A folder of the system that was missing. It is removed when its value is dropped.
 pub(crate) struct EmptyFolder(PathBuf);
 
 impl EmptyFolder {
@@ -107,7 +98,7 @@ impl Drop for EmptyFolder {
     }
 }
 
-/// Ctrl-C and its relatives: the work stops where it is, and everything is taken down in the usual way.
+/// Ctrl-C and similar signals. The current step stops, and everything is cleaned up in the usual way.
 pub(crate) struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
@@ -119,7 +110,7 @@ impl Interrupt {
         Ok(Self(signal))
     }
 
-    /// The signal that came, 0 for none.
+    /// The signal that arrived; 0 for none.
     pub(crate) fn signal(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }

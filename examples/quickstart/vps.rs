@@ -12,13 +12,13 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, ensure};
 
 use crate::cleanup::{EmptyFolder, Process};
-use crate::{login_name, tell};
+use crate::{login_name, report};
 
-/// Where sshd, started by root, wants an empty directory on Debian and Ubuntu.
+/// The empty directory that an sshd started by root needs on Debian and Ubuntu.
 const SSHD_RUN_FOLDER: &str = "/run/sshd";
 
-/// The sshd that plays the VPS. It takes one connection each from a listener of ours, as systemd's `ssh.socket` has it:
-/// so its port is ours before anybody asks for it, and every process of it is our child.
+/// The sshd that plays the VPS. Our listener starts one sshd for each connection, as systemd's `ssh.socket` does. So the
+/// port is known before the first connection, and each sshd is our child.
 pub(crate) struct Vps {
     pub(crate) port: u16,
     ending: Arc<AtomicBool>,
@@ -49,7 +49,7 @@ impl Vps {
                 let session = serve(&sshd, &config, &log, stream);
                 match session {
                     Ok(session) => ours.lock().unwrap_or_else(PoisonError::into_inner).push(session),
-                    Err(error) => drop(tell(&error)),
+                    Err(error) => drop(report(&error)),
                 }
             }
         });
@@ -60,7 +60,7 @@ impl Vps {
 impl Drop for Vps {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::SeqCst);
-        // A connection wakes the listener up, so that it sees.
+        // A connection wakes the listener, which then sees that it has to end.
         let woken = TcpStream::connect(("127.0.0.1", self.port)).is_ok();
         if let Some(accepting) = self.accepting.take().filter(|_| woken) {
             let _ = accepting.join();
@@ -69,7 +69,7 @@ impl Drop for Vps {
     }
 }
 
-/// Gives a connection to an sshd of its own (`-i`).
+/// Starts an sshd for one connection (`-i`).
 fn serve(sshd: &Path, config: &Path, log: &Path, stream: TcpStream) -> Result<Process> {
     let output = stream.try_clone()?;
     let mut command = Command::new(sshd);
@@ -80,8 +80,8 @@ fn serve(sshd: &Path, config: &Path, log: &Path, stream: TcpStream) -> Result<Pr
 
 fn sshd_config(folder: &Path) -> Result<String> {
     let folder = folder.to_str().context("the temporary folder's path is not UTF-8")?;
-    // sshd without PAM refuses an account that is locked (`!` in /etc/shadow), as root's is on Ubuntu. PAM, in turn,
-    // wants things that a container doesn't have, and root's rights. So: PAM for a locked account only.
+    // sshd without PAM refuses a locked account (`!` in /etc/shadow), such as root's on Ubuntu. PAM needs root's rights and
+    // things that a container doesn't have. So use PAM for a locked account only.
     let login = login_name()?;
     let shadow = fs::read_to_string("/etc/shadow").unwrap_or_default();
     let locked = shadow.lines().any(|line| line.starts_with(&format!("{login}:!")));

@@ -1,32 +1,33 @@
-//! What a Host says of itself.
+//! A Host's description of itself.
 
+use crate::api::error::ApiError;
+use crate::api::pooled::Client;
 use crate::api::transport::Transport;
-use crate::api::{ApiError, Client};
 use crate::text::excerpt;
 
-/// What a Host says of itself.
+/// A Host's description of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct About {
-    /// It is of the older generation, which serves its API at the root.
+    /// The Host is of the older generation, which serves its API at the root.
     pub at_root: bool,
-    /// Its title and version in its own API description, where it has one.
+    /// The title and version of its API description, if it has one.
     pub software: Option<String>,
-    /// Its clock, as the `Date` field of its answer has it (RFC 9110 §5.6.7).
+    /// Its clock: the `Date` field of its answer (RFC 9110 §5.6.7).
     pub date: Option<String>,
 }
 
 impl Client {
-    /// What the Host says of itself, to anyone.
+    /// The Host's description of itself. This needs no token.
     ///
     /// # Errors
     /// Why the API gave no usable answer.
     pub async fn about(&self) -> Result<About, ApiError> {
         let found = self.get("/nodes").await?;
-        // Where every Host of the kind describes its API; one that doesn't is no worse for it.
+        // The usual place of an API's description. A Host without one is fine.
         let description = self.shared.transport.get("/openapi.json", None).await.ok();
         let info = description.and_then(|answer| answer.json).map(|json| json["info"].clone()).unwrap_or_default();
-        let word = |name: &str| info[name].as_str().map(excerpt).filter(|text| !text.is_empty());
-        let software = match (word("title"), word("version")) {
+        let text = |name: &str| info[name].as_str().map(excerpt).filter(|text| !text.is_empty());
+        let software = match (text("title"), text("version")) {
             (Some(title), Some(version)) => Some(format!("{title} {version}")),
             (title, version) => title.or(version),
         };

@@ -1,15 +1,13 @@
-//! What a gateway tells its admin: which tunnels are open.
+//! A gateway's admin address: which tunnels are open, and ending one.
 //!
-//! It is not the Host that is asked here, but the gateway's `--admin` address, which wants no token.
+//! This asks the gateway's `--admin` address and not the Host. It needs no token.
 
+use hyper::Method;
 use serde_json::Value;
 
-use crate::api::ApiError;
-use crate::api::error::innermost;
-use hyper::Method;
-
-use crate::api::pooled::{Pooled, Question};
-use crate::api::transport::{Transport, nonsense};
+use crate::api::error::{ApiError, innermost};
+use crate::api::pooled::{ApiRequest, Pooled};
+use crate::api::transport::{Transport, unusable};
 use crate::failure::Failure;
 use crate::target::TaskId;
 use crate::text::excerpt;
@@ -17,17 +15,17 @@ use crate::text::excerpt;
 /// One open tunnel.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Tunnel {
-    /// Its number in this run of the gateway.
+    /// Its number, unique in this run of the gateway.
     pub id: u64,
-    /// Who the Host says the caller is; `None` without authentication.
+    /// The user, as the Host gives it; `None` without authentication.
     pub user: Option<String>,
-    /// Where the client's connection comes from, with its port.
+    /// The client's address and port.
     pub client: String,
     /// The VPS.
     pub vps: TaskId,
     /// The Runner's host name.
     pub node: String,
-    /// How long it has been open, in seconds.
+    /// The time since it was opened, in seconds.
     pub seconds: u64,
     /// Bytes from the client to the VPS.
     pub bytes_up: u64,
@@ -60,15 +58,15 @@ impl Tunnel {
 pub struct Admin(Pooled);
 
 impl Admin {
-    /// The gateway whose admin address is `base`, as `http://host:port`. Nothing is sent yet.
+    /// The gateway with the admin address `base`: `http://host:port`. Nothing is sent yet.
     ///
     /// # Errors
-    /// When `base` is no such address.
+    /// When `base` is not such an address.
     pub fn new(base: &str) -> Result<Self, ApiError> {
         Pooled::new(base).map(Self)
     }
 
-    /// The tunnels that are open, the oldest first.
+    /// The open tunnels, the oldest first.
     ///
     /// # Errors
     /// Why there is no usable answer.
@@ -79,18 +77,16 @@ impl Admin {
         }
         let list = answer.json.as_ref().and_then(Value::as_array);
         let read = list.and_then(|list| list.iter().map(Tunnel::from_json).collect());
-        read.ok_or_else(|| nonsense(self.0.base(), "it is no list of sessions"))
+        read.ok_or_else(|| unusable(self.0.base(), "it is not a list of sessions"))
     }
 
-    /// Ends the tunnel with this id; whether there was one.
+    /// Ends the tunnel with this id. Returns whether there was one.
     ///
     /// # Errors
     /// Why there is no usable answer.
     pub async fn end(&self, id: u64) -> Result<bool, ApiError> {
-        let answer = {
-            let path = format!("/sessions/{id}");
-            self.0.ask(Question { method: Method::DELETE, ..Question::get(&path, None) }).await?
-        };
+        let path = format!("/sessions/{id}");
+        let answer = self.0.send(ApiRequest { method: Method::DELETE, ..ApiRequest::get(&path, None) }).await?;
         match answer.status {
             204 => Ok(true),
             404 if answer.detail().contains("session") => Ok(false),
@@ -98,31 +94,31 @@ impl Admin {
         }
     }
 
-    /// What a user is told; `what` says what was attempted. `host` is the Host that the settings name.
+    /// The failure of a command. `what` names the attempt, `host` is the Host of the settings.
     pub fn failure(&self, error: &ApiError, what: &str, host: &str) -> Failure {
         let base = self.0.base();
         let failure = Failure::new(what);
-        let elsewhere = "name the gateway's admin address with --admin";
+        let hint = "give the gateway's admin address with --admin";
         match error {
             ApiError::Unreachable { source, .. } => failure
-                .cause(format!("no gateway tells its sessions at {base}: {}", innermost(source.as_ref())))
-                .cause("a gateway does so on its own machine only, unless its --admin says otherwise")
+                .cause(format!("the gateway's admin address {base} did not answer: {}", innermost(source.as_ref())))
+                .cause("by default, only the gateway's own machine can reach that address")
                 .hint(match host {
                     "localhost" | "127.0.0.1" | "::1" => {
-                        "on the gateway's machine, see whether it runs: `systemctl status \
-                                                          kohakuriver-gateway`; elsewhere, name the Host with --host"
+                        "on the gateway's machine, check that it runs: `systemctl status kohakuriver-gateway`; \
+                         elsewhere, give the Host with --host"
                             .to_owned()
                     }
                     host => format!("`ssh -NL 8003:localhost:8003 {host}`, then add `--admin localhost:8003`"),
                 }),
             ApiError::Timeout { limit, .. } => {
-                failure.cause(format!("{base} gave no answer within {} s", limit.as_secs())).hint(elsewhere)
+                failure.cause(format!("{base} gave no answer within {} s", limit.as_secs())).hint(hint)
             }
             ApiError::Status { status, detail, .. } => {
-                failure.cause(format!("{base} answered {status}: {detail}")).hint(elsewhere)
+                failure.cause(format!("{base} answered {status}: {detail}")).hint(hint)
             }
-            ApiError::Body { why, .. } => failure.cause(format!("{base} answered nonsense: {why}")).hint(elsewhere),
-            other => failure.because(other).hint(elsewhere),
+            ApiError::Body { why, .. } => failure.cause(format!("{base} gave an unusable answer: {why}")).hint(hint),
+            other => failure.because(other).hint(hint),
         }
     }
 
@@ -136,7 +132,7 @@ pub(crate) mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A tunnel as a gateway tells it, with these changes.
+    /// A tunnel of a gateway's list, with these changes.
     pub(crate) fn listed(changes: Value) -> Tunnel {
         Tunnel::from_json(&sent(changes)).unwrap()
     }
@@ -152,7 +148,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_gateway_sends() {
+    fn a_tunnel_as_a_gateway_sends_it() {
         let tunnel = listed(json!({ "user": null, "node": "no\u{1b}[2Jde1", "colour": "red" }));
         assert_eq!((tunnel.id, tunnel.user, tunnel.seconds, tunnel.bytes_down), (7, None, 61, 5));
         assert_eq!(tunnel.node, "no[2Jde1");

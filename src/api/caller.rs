@@ -1,4 +1,4 @@
-//! Whom a Host takes a caller for.
+//! The caller, as the Host sees it.
 
 use std::fmt;
 
@@ -6,46 +6,46 @@ use serde_json::Value;
 
 use crate::text::excerpt;
 
-/// How a Host begins its answer to the question who is asking, when authentication is off.
+/// Start of the answer to `/auth/me` when authentication is off.
 pub(super) const AUTHENTICATION_OFF: &str = "Authentication is not enabled";
 
-/// Whom a Host takes a caller for.
+/// The caller, as the Host sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Caller {
-    /// Authentication is off: everyone may do everything.
+    /// Authentication is off: everybody may do everything.
     Everyone,
-    /// Nobody: there is no token, or one that the Host doesn't know. A Host doesn't tell the two apart.
+    /// No user: the token is missing or unknown to the Host. A Host gives the same answer to both.
     Anonymous,
     /// A user.
     User(User),
 }
 
-/// A user, as the Host knows them.
+/// A user of the Host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct User {
-    /// The name they log in with, printable.
+    /// The login name, printable.
     pub name: String,
-    /// What they may do.
+    /// The rights of the user.
     pub role: Role,
 }
 
-/// What a user may do; each role may do what those before it may.
+/// The rights of a user. Each role includes the rights of those before it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// Look at everything, log in to nothing.
+    /// See everything, log in to nothing.
     Viewer,
-    /// Log in to the VPSes that they own or are assigned to.
+    /// Log in to the VPSes that the user owns or is assigned to.
     User,
     /// Log in to every VPS.
     Operator,
-    /// The same, and manage the Host.
+    /// The same as an operator, and manage the Host.
     Admin,
-    /// One that this version doesn't know, printable.
+    /// A role that this version doesn't know, printable.
     Other(String),
 }
 
 impl Role {
-    /// As Hosts call it.
+    /// The name that Hosts use.
     pub fn name(&self) -> &str {
         match self {
             Self::Viewer => "viewer",
@@ -64,7 +64,7 @@ impl fmt::Display for Role {
 }
 
 impl Caller {
-    /// Reads a Host's `/auth/me`. A token that a Host doesn't know makes its bearer anonymous, not wrong.
+    /// Reads the answer to `/auth/me`. To a Host, the bearer of an unknown token is anonymous; that is not an error.
     pub fn from_json(json: &Value) -> Option<Self> {
         let role = match json["role"].as_str()? {
             "anony" => return Some(Self::Anonymous),

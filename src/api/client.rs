@@ -1,8 +1,8 @@
-//! The calls, over both generations of Hosts.
+//! The calls that read, for both generations of Hosts.
 //!
-//! Today's Hosts serve everything under `/api`. Their predecessor (hakuriver 0.3) serves it at the root, has neither
-//! users nor names, and tells a VPS's Runner and port in its lists only. Which of the two answers is found out by the
-//! first call and remembered; a Host that is upgraded meanwhile is noticed by the next one.
+//! Today's Hosts serve everything under `/api`. The older generation (hakuriver 0.3) serves it at the root, has neither
+//! users nor names, and gives a VPS's Runner and port only in its lists. The first call finds out which generation
+//! answers, and the client remembers it. When a Host is upgraded meanwhile, the next call notices that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::model::{ModelError, node_list, vps_list};
-use crate::api::transport::{Answer, Transport, nonsense};
-use crate::api::{ApiError, Listing, Node, Vps, choose};
+use crate::api::error::ApiError;
+use crate::api::model::{Listing, ModelError, Node, Vps, node_list, vps_list};
+use crate::api::name::choose;
+use crate::api::transport::{Answer, Transport, unusable};
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
 
-/// A client of one Host's API, whichever way it goes there. Clones are cheap and share connections.
+/// A client of one Host's API over a transport. Clones are cheap and share connections.
 #[derive(Clone)]
 pub struct Api<T> {
     pub(super) shared: Arc<Shared<T>>,
@@ -27,11 +28,11 @@ pub struct Api<T> {
 
 pub(super) struct Shared<T> {
     pub(super) transport: T,
-    /// The Host serves its API at the root. Only a guess before the first answer, and checked against every one.
+    /// Whether the Host serves its API at the root. A guess before the first answer; each answer corrects it.
     pub(super) at_root: AtomicBool,
 }
 
-/// A usable answer, and the kind of Host that gave it.
+/// A usable answer, and the generation of the Host that gave it.
 pub(super) struct Found {
     pub(super) json: Value,
     #[cfg_attr(not(any(feature = "cli", feature = "gateway")), expect(dead_code, reason = "the helper needs none"))]
@@ -40,17 +41,17 @@ pub(super) struct Found {
 }
 
 impl<T: Transport> Api<T> {
-    /// A client that has not asked anything yet.
+    /// A client. Nothing is sent yet.
     pub(super) fn over(transport: T, token: Option<Token>) -> Self {
         Self { shared: Arc::new(Shared { transport, at_root: AtomicBool::new(false) }), token }
     }
 
-    /// The same Host, asked by another user.
+    /// A client of the same Host for another user.
     pub fn with_token(&self, token: Option<Token>) -> Self {
         Self { shared: Arc::clone(&self.shared), token }
     }
 
-    /// Waits without holding anybody up.
+    /// Waits as the transport does: without blocking a runtime, and until an interruption.
     pub(crate) async fn pause(&self, time: Duration) -> Result<(), ApiError> {
         self.shared.transport.pause(time).await
     }
@@ -71,28 +72,28 @@ impl<T: Transport> Api<T> {
             VpsRef::Name(name) => {
                 let all = self.list(true).await?;
                 let id = choose(name, &all.entries).map_err(ApiError::Refusal)?.id;
-                // The list shows every VPS to every user; only the question for one says whether this user may.
+                // The list shows each VPS to each user. Only the request for one VPS checks this user's rights.
                 self.by_id(id).await
             }
         }
     }
 
-    /// The task id of the VPS called `name`, in one request unless none that is up is called so. Whether this user may
-    /// reach it is not asked: whoever opens the tunnel is told.
+    /// The task id of the VPS called `name`. One request is enough when such a VPS runs. The rights of this user are not
+    /// checked here: opening the tunnel does that.
     ///
     /// # Errors
     /// Those of [`Api::vps`].
     pub async fn id_of(&self, name: &str) -> Result<TaskId, ApiError> {
         match choose(name, &self.list(false).await?.entries) {
-            // One that has ended is found too, so that it can be said that it has.
+            // Find a VPS that has ended as well, so that the error can say so.
             Err(Refusal::NotFound) => choose(name, &self.list(true).await?.entries).map(|vps| vps.id),
             chosen => chosen.map(|vps| vps.id),
         }
         .map_err(ApiError::Refusal)
     }
 
-    /// The VPSes of the Host: `all`, or those that haven't ended. A user whose role doesn't allow that gets those
-    /// assigned to them.
+    /// The VPSes of the Host: `all`, or those that haven't ended. A user whose role may not list all gets those that are
+    /// assigned to the user.
     ///
     /// # Errors
     /// [`Refusal::TokenNeeded`], [`Refusal::NotAllowed`], or why the API gave no usable answer.
@@ -110,17 +111,17 @@ impl<T: Transport> Api<T> {
         if !(all && found.at_root) {
             return Ok(list);
         }
-        // The older generation's full list tells no port.
+        // The older generation's full list has no ports.
         let current = self.read(vps_list(self.get("/vps/status").await?.json))?;
         let complete = |vps: Vps| match current.entries.iter().find(|other| other.id == vps.id) {
-            Some(other) => self.read(overlaid(vps, other)),
+            Some(other) => self.read(merged(vps, other)),
             None => Ok(vps),
         };
         let entries = list.entries.into_iter().map(complete).collect::<Result<_, _>>()?;
         Ok(Listing { entries, ..list })
     }
 
-    /// Every Runner the Host knows. Hosts tell this to anyone.
+    /// All Runners of the Host. This needs no token.
     ///
     /// # Errors
     /// Why the API gave no usable answer.
@@ -129,7 +130,7 @@ impl<T: Transport> Api<T> {
         self.read(node_list(found.json))
     }
 
-    /// The Runner that `vps` is on, if it is on one that the Host knows. Nothing is asked of one that is on none.
+    /// The Runner of `vps`; `None` when it has none, or one that the Host does not know. Without a Runner, sends nothing.
     ///
     /// # Errors
     /// Why the API gave no usable answer.
@@ -142,23 +143,26 @@ impl<T: Transport> Api<T> {
 
     async fn by_id(&self, id: TaskId) -> Result<Vps, ApiError> {
         let found = match self.get(&format!("/status/{id}")).await {
-            // A Host lets an assigned user reach a VPS, but not read its status: the list of assignments tells.
+            // An assigned user may reach a VPS but not read its status. The list of assignments has it.
             Err(ApiError::Refusal(Refusal::NotAllowed)) => return self.assigned_by_id(id).await,
             found => found?,
         };
         let task = self.read(Vps::from_json(found.json))?;
         if task.id != id {
-            return Err(nonsense(self.base(), format!("asked for task {id}, it told of task {}", task.id)));
+            return Err(unusable(
+                self.base(),
+                format!("the request was for task {id}, the answer is about task {}", task.id),
+            ));
         }
         if found.at_root { self.complete(task).await } else { Ok(task) }
     }
 
-    /// The older generation's status tells neither type nor Runner nor port; whoever is on no list of VPSes is none.
+    /// The older generation's status has neither type nor Runner nor port. A task that is on no list of VPSes is not a VPS.
     async fn complete(&self, task: Vps) -> Result<Vps, ApiError> {
         for path in ["/vps/status", "/vps"] {
             let list = self.read(vps_list(self.get(path).await?.json))?;
             if let Some(listed) = list.entries.iter().find(|vps| vps.id == task.id) {
-                return self.read(overlaid(task, listed));
+                return self.read(merged(task, listed));
             }
         }
         Ok(Vps { is_vps: false, ..task })
@@ -166,7 +170,7 @@ impl<T: Transport> Api<T> {
 
     async fn assigned_by_id(&self, id: TaskId) -> Result<Vps, ApiError> {
         let mine = match self.assigned().await {
-            // A role that has no assignments: what the Host said first stands.
+            // This role has no assignments, so the first refusal is the answer.
             Err(ApiError::Refusal(_)) => Vec::new(),
             mine => mine?.entries,
         };
@@ -178,7 +182,7 @@ impl<T: Transport> Api<T> {
         self.read(vps_list(found.json))
     }
 
-    /// Asks the generation that answered last, and the other one when this one doesn't know the path.
+    /// Sends a GET in the form of the generation that answered last, and in the other form when the path is unknown.
     pub(super) async fn get(&self, path: &str) -> Result<Found, ApiError> {
         let first = self.shared.at_root.load(Ordering::Relaxed);
         for at_root in [first, !first] {
@@ -197,7 +201,7 @@ impl<T: Transport> Api<T> {
 
     fn usable(&self, answer: Answer) -> Result<Value, ApiError> {
         match answer.status {
-            200 => answer.json.ok_or_else(|| nonsense(self.base(), "its body is not JSON")),
+            200 => answer.json.ok_or_else(|| unusable(self.base(), "its body is not JSON")),
             status => Err(match refusal(status, &answer.detail()) {
                 Some(refusal) => ApiError::Refusal(refusal),
                 None => ApiError::Status { base: self.base().to_owned(), status, detail: answer.detail() },
@@ -206,15 +210,15 @@ impl<T: Transport> Api<T> {
     }
 
     pub(super) fn read<V>(&self, result: Result<V, ModelError>) -> Result<V, ApiError> {
-        result.map_err(|error| nonsense(self.base(), error.to_string()))
+        result.map_err(|error| unusable(self.base(), error.to_string()))
     }
 }
 
-/// What a status other than 200 means, where it means something of its own.
+/// The refusal that a status other than 200 stands for, if any.
 fn refusal(status: u16, detail: &str) -> Option<Refusal> {
     match (status, detail) {
         (401, _) => Some(Refusal::TokenNeeded),
-        // A token that the Host doesn't know makes its bearer anonymous, not wrong.
+        // To a Host, the bearer of an unknown token is anonymous.
         (403, detail) if detail.starts_with("Anonymous ") => Some(Refusal::TokenNeeded),
         (403, _) => Some(Refusal::NotAllowed),
         (404, "Task not found." | "Task id not found" | "VPS not found.") => Some(Refusal::NotFound),
@@ -222,13 +226,13 @@ fn refusal(status: u16, detail: &str) -> Option<Refusal> {
     }
 }
 
-/// What a Host lists as current.
+/// Whether a Host has this state in its list of current VPSes.
 fn is_current(status: &VpsStatus) -> bool {
     matches!(status, VpsStatus::Pending | VpsStatus::Assigning | VpsStatus::Running | VpsStatus::Paused)
 }
 
-/// `task` with everything that `listed` knows better.
-fn overlaid(task: Vps, listed: &Vps) -> Result<Vps, ModelError> {
+/// `task` with each field that `listed` has.
+fn merged(task: Vps, listed: &Vps) -> Result<Vps, ModelError> {
     let mut json = task.json;
     if let (Value::Object(object), Value::Object(listed)) = (&mut json, &listed.json) {
         object.extend(listed.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())));

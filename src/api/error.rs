@@ -1,4 +1,4 @@
-//! Why a call to the Host API gave nothing.
+//! Why a call to the Host API failed.
 
 use std::error::Error;
 use std::io;
@@ -10,86 +10,86 @@ use crate::refusal::Refusal;
 use crate::sys;
 use crate::target::VpsRef;
 
-/// Why a call to the Host API gave nothing. Text in it that came from the network is printable and short.
+/// Why a call to the Host API failed. Text from the network is printable and short.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The Host's answer means one of the reasons that a gateway has as well.
-    #[error("{}", said(.0))]
+    /// The Host refused, for a reason that a gateway can have as well.
+    #[error("{}", without_vps(.0))]
     Refusal(Refusal),
-    /// The text that should be the API's address isn't one.
-    #[error("`{base}` is no address of a Host API: {why}")]
+    /// The text is not the address of a Host API.
+    #[error("`{base}` is not the address of a Host API: {why}")]
     Base {
-        /// As it was given.
+        /// The text.
         base: String,
-        /// What is wrong with it.
+        /// Why it is not an address.
         why: &'static str,
     },
-    /// No connection, or it broke.
+    /// The connection failed or broke.
     #[error("the Host API at {base} can't be reached")]
     Unreachable {
         /// The API's address.
         base: String,
-        /// What the system said.
+        /// The error of the system.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// No complete answer in time.
+    /// The answer was not complete in time.
     #[error("the Host API at {base} gave no answer within {} s", .limit.as_secs())]
     Timeout {
         /// The API's address.
         base: String,
-        /// How long it had.
+        /// The time limit.
         limit: Duration,
     },
-    /// Nobody waits for the answer any more.
+    /// The answer is no longer needed: ssh ended, or a signal arrived.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// An HTTP server that knows none of the paths of a Host.
-    #[error("the server at {base} is no KohakuRiver Host: it knows neither /api{path} nor {path}")]
+    /// An HTTP server without the paths of a Host.
+    #[error("the server at {base} is not a KohakuRiver Host: it has neither /api{path} nor {path}")]
     NotAHost {
         /// The API's address.
         base: String,
-        /// The path that was asked for, without `/api`.
+        /// The path of the request, without `/api`.
         path: String,
     },
-    /// A part of what was asked for is nothing that this Host can be told.
+    /// The Host has no way to take a part of the request.
     #[error("the Host at {base} {}{what}", if *.older { "is too old for " } else { "has no field in its API for " })]
-    NotTaken {
+    Unsupported {
         /// The API's address.
         base: String,
-        /// It is of the older generation.
+        /// The Host is of the older generation.
         older: bool,
         /// The part.
         what: &'static str,
-        /// What to do instead.
+        /// A hint for the user.
         hint: &'static str,
     },
-    /// A status that is no ordinary answer to this question.
+    /// An unexpected status.
     #[error("the Host API at {base} answered {status}{}", colon(.detail))]
     Status {
         /// The API's address.
         base: String,
         /// The status code.
         status: u16,
-        /// What the answer said, perhaps nothing.
+        /// The text of the answer, which may be empty.
         detail: String,
     },
     /// An answer that can't be used.
-    #[error("the Host API at {base} answered nonsense: {why}")]
+    #[error("the Host API at {base} gave an unusable answer: {why}")]
     Body {
         /// The API's address.
         base: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
 }
 
 impl ApiError {
-    /// Whether the Host surely did nothing: it said no, or there was no connection. A call that broke off, or that was
-    /// answered with nonsense, may have been heard.
-    pub fn was_not_heard(&self) -> bool {
+    /// Whether the Host certainly did nothing: it refused, or there was no connection. After a connection that broke or an
+    /// unusable answer, the Host may have acted on the call.
+    pub fn had_no_effect(&self) -> bool {
         match self {
-            Self::Refusal(_) | Self::Base { .. } | Self::NotAHost { .. } | Self::NotTaken { .. } => true,
-            // A Host that breaks (500) has perhaps begun; a proxy on the way says 502 to 504 in HTML, or nothing.
+            Self::Refusal(_) | Self::Base { .. } | Self::NotAHost { .. } | Self::Unsupported { .. } => true,
+            // A Host that fails (500) may have begun. A proxy on the way sends 502 to 504 with HTML or an empty body.
             Self::Status { status: 502 | 503, detail, .. } => !detail.is_empty() && !detail.starts_with('<'),
             Self::Status { status, .. } => *status < 500,
             Self::Unreachable { source, .. } => {
@@ -100,21 +100,21 @@ impl ApiError {
         }
     }
 
-    /// What a gateway tells its client.
+    /// The refusal that a gateway sends to its client.
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::Refusal(refusal) => refusal.clone(),
-            // Not the Host's fault: the gateway itself has no room.
+            // Not the Host's fault: the gateway itself has reached a limit.
             Self::Unreachable { source, .. } if chain(source.as_ref()).any(is_shortage) => {
-                Refusal::Limit("it has no file descriptor left to ask the Host with".to_owned())
+                Refusal::Limit("it has no file descriptor left for a request to the Host".to_owned())
             }
-            // The cause (`connection refused`) is what an operator wants to read; a client may see it too.
+            // An operator needs the cause (`connection refused`), and a client may see it.
             Self::Unreachable { source, .. } => Refusal::HostApi(format!("{self}: {}", innermost(source.as_ref()))),
             _ => Refusal::HostApi(self.to_string()),
         }
     }
 
-    /// What a user who asked for `vps` is told.
+    /// The failure of a command about `vps`.
     pub fn about(&self, vps: &VpsRef, base: &str) -> Failure {
         match self {
             Self::Refusal(refusal) => refused(refusal, &vps.to_string(), base),
@@ -122,37 +122,37 @@ impl ApiError {
         }
     }
 
-    /// What a user is told; `what` says what was attempted and with which value.
+    /// The failure of a command. `what` names the attempt and its value.
     pub fn failure(&self, what: impl Into<String>) -> Failure {
         let failure = Failure::new(what);
-        let address = "`kohakuriver config show` tells where its address was set";
+        let address = "`kohakuriver config show` shows where its address is set";
         match self {
-            // Its own words are about one VPS, and this is about none.
+            // The refusal's own text is about one VPS; this call was not.
             Self::Refusal(Refusal::NotAllowed) => failure
-                .cause("the Host does not allow it to your role")
-                .hint("`kohakuriver auth status` shows who you are to the Host"),
-            Self::Refusal(refusal) => failure.cause(said(refusal)).maybe_hint(refusal.hint("VPS")),
+                .cause("the Host does not allow this to your role")
+                .hint("`kohakuriver auth status` shows your user and role"),
+            Self::Refusal(refusal) => failure.cause(without_vps(refusal)).maybe_hint(refusal.hint("VPS")),
             Self::Unreachable { source, .. } => failure
                 .cause(self.to_string())
                 .cause(innermost(source.as_ref()))
-                .hint(format!("see whether the Host runs; {address}")),
+                .hint(format!("check that the Host runs; {address}")),
             Self::Timeout { .. } => failure
                 .cause(self.to_string())
-                .hint(format!("see whether the Host is overloaded or a firewall drops packets to it; {address}")),
+                .hint(format!("check whether the Host is overloaded or a firewall drops its packets; {address}")),
             Self::NotAHost { .. } | Self::Body { .. } => {
-                failure.cause(self.to_string()).hint(format!("something else may listen there; {address}"))
+                failure.cause(self.to_string()).hint(format!("another server may listen there; {address}"))
             }
             Self::Status { .. } => {
                 failure.cause(self.to_string()).hint("read the Host's log: `journalctl -u kohakuriver-host` there")
             }
-            Self::NotTaken { hint, .. } => failure.cause(self.to_string()).hint(*hint),
+            Self::Unsupported { hint, .. } => failure.cause(self.to_string()).hint(*hint),
             Self::Interrupted(why) => failure.because(why),
             Self::Base { .. } => failure.cause(self.to_string()).hint("write it as http://HOST:PORT"),
         }
     }
 }
 
-/// A refusal of `vps` in the words that a gateway has for it, and which Host said so.
+/// The failure for a refusal about `vps`, in the same words as a gateway, with the Host that refused.
 pub fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
     let failure = Failure::new(refusal.title(vps));
     let failure = match refusal.detail() {
@@ -162,8 +162,8 @@ pub fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
     failure.cause(format!("the Host at {base} says so")).maybe_hint(refusal.hint(vps))
 }
 
-/// A refusal where no one VPS is being talked about.
-fn said(refusal: &Refusal) -> String {
+/// The text of a refusal that is not about one VPS.
+fn without_vps(refusal: &Refusal) -> String {
     refusal.detail().unwrap_or_else(|| refusal.title("of this id or name"))
 }
 
@@ -171,7 +171,7 @@ fn colon(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(": {detail}") }
 }
 
-/// The end of the chain: what the system said. The links before it repeat what [`ApiError`] says already.
+/// The last error of the chain, which is that of the system. The others repeat the text of [`ApiError`].
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error).last().unwrap_or(error).to_string()
 }
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_names_the_address_and_a_fix() {
+    fn each_error_names_the_address_and_a_fix() {
         let base = || "http://head:8000".to_owned();
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         for (error, part) in [
@@ -198,7 +198,7 @@ mod tests {
             (ApiError::NotAHost { base: base(), path: "/nodes".into() }, "neither /api/nodes nor /nodes"),
             (ApiError::Status { base: base(), status: 500, detail: String::new() }, "answered 500\n"),
             (ApiError::Status { base: base(), status: 500, detail: "boom".into() }, "answered 500: boom"),
-            (ApiError::Body { base: base(), why: "no JSON".into() }, "nonsense: no JSON"),
+            (ApiError::Body { base: base(), why: "not JSON".into() }, "unusable answer: not JSON"),
             (ApiError::Base { base: base(), why: "x" }, "http://HOST:PORT"),
         ] {
             let text = error.failure("cannot list the VPSes").render("p");
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_stays_one() {
+    fn a_refusal_keeps_its_reason() {
         let error = ApiError::Refusal(Refusal::TokenNeeded);
         assert_eq!(error.refusal(), Refusal::TokenNeeded);
         let text = error.failure("cannot list the VPSes").render("p");
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_is_wrong_who_said_so_and_what_helps() {
+    fn a_refusal_names_the_problem_the_host_and_a_fix() {
         let failure = refused(&Refusal::RunnerOffline(Some("n1".into())), "42", "http://gpu-head:8000");
         assert_eq!(
             failure.render("kohakuriver"),
@@ -232,5 +232,61 @@ mod tests {
              caused by: the Host at http://gpu-head:8000 says so\n  \
              hint: see which Runners are online with `kohakuriver node list`\n"
         );
+    }
+
+    /// As hyper reports it: the error of the system is the source of another one.
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error")]
+    struct ClientError(#[source] io::Error);
+
+    fn unreachable(source: io::Error) -> ApiError {
+        ApiError::Unreachable { base: "http://head:8000".into(), source: ClientError(source).into() }
+    }
+
+    #[test]
+    fn only_a_refusal_or_a_missing_connection_means_that_the_host_did_nothing() {
+        let base = || "http://head:8000".to_owned();
+        let status = |status, detail: &str| ApiError::Status { base: base(), status, detail: detail.into() };
+        for (error, expected) in [
+            (ApiError::Refusal(Refusal::NotAllowed), true),
+            (ApiError::Base { base: base(), why: "x" }, true),
+            (ApiError::NotAHost { base: base(), path: "/nodes".into() }, true),
+            (ApiError::Unsupported { base: base(), older: true, what: "x", hint: "y" }, true),
+            (status(403, "no"), true),
+            (status(499, ""), true),
+            (status(500, "boom"), false),
+            (status(502, "the Runner refused"), true),
+            (status(503, "no Runner has room"), true),
+            (status(502, ""), false),
+            (status(503, "<html>"), false),
+            (status(504, "timeout"), false),
+            (unreachable(io::ErrorKind::ConnectionRefused.into()), true),
+            (unreachable(io::ErrorKind::ConnectionReset.into()), false),
+            (ApiError::Timeout { base: base(), limit: Duration::from_secs(1) }, false),
+            (ApiError::Interrupted(Interrupted::SshGone), false),
+            (ApiError::Body { base: base(), why: "x".into() }, false),
+        ] {
+            assert_eq!(error.had_no_effect(), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_without_free_descriptors_does_not_blame_the_host() {
+        let shortage = unreachable(rustix::io::Errno::MFILE.into()).refusal();
+        assert_eq!(shortage, Refusal::Limit("it has no file descriptor left for a request to the Host".into()));
+        let refused = unreachable(io::ErrorKind::ConnectionRefused.into()).refusal();
+        let text = "the Host API at http://head:8000 can't be reached: connection refused";
+        assert_eq!(refused, Refusal::HostApi(text.into()));
+    }
+
+    #[test]
+    fn the_failure_of_a_command_about_a_vps_names_the_vps() {
+        let vps = VpsRef::parse("trainer").unwrap();
+        let text = ApiError::Refusal(Refusal::NotFound).about(&vps, "http://head:8000").render("p");
+        assert!(text.contains("trainer\n") && text.contains("the Host at http://head:8000 says so"), "{text}");
+        let text = unreachable(io::ErrorKind::ConnectionReset.into()).about(&vps, "http://head:8000").render("p");
+        assert!(text.starts_with("p: cannot look up VPS trainer\n"), "{text}");
+        let text = ApiError::Refusal(Refusal::NotAllowed).failure("cannot list the VPSes").render("p");
+        assert!(text.contains("the Host does not allow this to your role"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! A Host API for tests: answers by path, in this process, on a port of its own.
+//! A Host API for tests: it answers by path, in this process, on a free port.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Answers until it is dropped.
+/// A Host that answers until it is dropped.
 pub(crate) struct FakeHost {
     pub(crate) base: String,
     state: Arc<Mutex<State>>,
@@ -17,14 +17,14 @@ pub(crate) struct FakeHost {
 #[derive(Default)]
 struct State {
     answers: HashMap<String, (u16, String)>,
-    /// For a caller with this bearer token; the plain answers are for everyone else.
+    /// For a caller with this bearer token. All other callers get the plain answers.
     for_token: HashMap<(String, String), (u16, String)>,
     /// For every path.
     to_all: Option<(u16, String)>,
     seen: Vec<String>,
 }
 
-/// What uvicorn says to a path without a route.
+/// The answer of uvicorn to a path without a route.
 const NO_ROUTE: (u16, &str) = (404, r#"{"detail":"Not Found"}"#);
 
 impl FakeHost {
@@ -42,13 +42,13 @@ impl FakeHost {
         Self { base, state, task }
     }
 
-    /// Answers `path` so from now on. Status 0 stands for silence.
+    /// Sets the answer to `path`. With status 0, no answer is sent.
     pub(crate) fn on(&self, path: &str, status: u16, body: impl ToString) -> &Self {
         self.state.lock().unwrap().answers.insert(path.to_owned(), (status, body.to_string()));
         self
     }
 
-    /// Answers `path` so to whoever has this token.
+    /// Sets the answer to `path` for callers with this token.
     pub(crate) fn on_with(&self, token: &str, path: &str, status: u16, body: impl ToString) -> &Self {
         let key = (token.to_owned(), path.to_owned());
         self.state.lock().unwrap().for_token.insert(key, (status, body.to_string()));
@@ -59,12 +59,12 @@ impl FakeHost {
         *self.state.lock().unwrap() = State::default();
     }
 
-    /// Answers everything so from now on.
+    /// Sets one answer to all paths.
     pub(crate) fn forget_and_answer_all(&self, status: u16, body: &str) {
         *self.state.lock().unwrap() = State { to_all: Some((status, body.to_owned())), ..State::default() };
     }
 
-    /// The paths that were asked for since the last call, in order.
+    /// The paths of all requests since the last call, in order.
     pub(crate) fn seen(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().seen)
     }
@@ -100,6 +100,6 @@ async fn answer(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let location = if status == 307 { "location: http://127.0.0.1:1/\r\n" } else { "" };
     let length = body.len();
     let reply = format!("HTTP/1.1 {status} X\r\n{location}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
-    // A client may have had enough before the end.
+    // The client may close the connection before the end.
     let _ = stream.write_all(reply.as_bytes()).await;
 }

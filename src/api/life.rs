@@ -1,37 +1,37 @@
-//! The calls that change a VPS: from its creation to its end.
+//! The calls that change a VPS, from its creation to its end.
 //!
-//! A Host's refusal is kept in its own words ([`ApiError::Status`]), since only they say which role or state it takes.
-//! Nothing is asked twice: a call that broke off may have been heard.
+//! A refusal keeps the Host's own words ([`ApiError::Status`]), since only they name the role or state that is needed.
+//! No call is repeated: after a broken connection, the Host may have acted on the first one.
 
 use serde_json::Value;
 
-use crate::api::order::{NotTaken, Order};
-use crate::api::pooled::{Question, WORK_LIMIT};
-use crate::api::transport::{Answer, nonsense};
-use crate::api::{ApiError, Client};
+use crate::api::error::ApiError;
+use crate::api::order::{Order, Unsupported};
+use crate::api::pooled::{ApiRequest, Client, WORK_LIMIT};
+use crate::api::transport::{Answer, unusable};
 use crate::refusal::Refusal;
 use crate::target::TaskId;
 use crate::text::excerpt;
 
-/// What an older Host has no call for.
-const RESTART: NotTaken = NotTaken {
+/// An older Host has no such call.
+const RESTART: Unsupported = Unsupported {
     what: "restarting a VPS",
-    hint: "stop it with `kohakuriver vps stop` and make a new one, or ask who runs the Host to upgrade it to KohakuRiver",
+    hint: "stop it with `kohakuriver vps stop` and make a new one, or ask the administrator to upgrade the Host to KohakuRiver",
 };
 
-/// A VPS that a Host just made.
+/// A VPS that a Host has just created.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Created {
     /// Its task id.
     pub id: TaskId,
-    /// The Runner that it was given to.
+    /// Its Runner.
     pub node: Option<String>,
-    /// What the Host says of it.
+    /// The message of the Host.
     pub message: String,
 }
 
 impl Created {
-    /// Reads what a Host of either generation answers; `None` when it names no task id.
+    /// Reads the answer of a Host of either generation; `None` when it has no task id.
     pub fn from_json(json: &Value) -> Option<Self> {
         let id = json["task_id"].as_str().or_else(|| json["task_ids"][0].as_str());
         Some(Self {
@@ -42,7 +42,7 @@ impl Created {
     }
 }
 
-/// Of which generation a Host is: each makes and stops VPSes by calls of its own.
+/// The generation of a Host. Each has its own calls that create and stop VPSes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Generation {
     /// hakuriver 0.3.
@@ -51,17 +51,17 @@ pub enum Generation {
     Todays,
 }
 
-/// What can be done to a VPS and undone again.
+/// Pausing a VPS, and the reverse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Freeze {
-    /// Stop its processes for a while.
+    /// Suspend its processes.
     Pause,
-    /// Let them go on.
+    /// Continue its processes.
     Resume,
 }
 
 impl Freeze {
-    /// As the Host, and our command line, spell it.
+    /// The verb of the Host, and of our command line.
     pub fn verb(self) -> &'static str {
         match self {
             Self::Pause => "pause",
@@ -71,7 +71,7 @@ impl Freeze {
 }
 
 impl Client {
-    /// Of which generation the Host is. Asked on its own, so that what goes wrong with it changes nothing.
+    /// The generation of the Host. A request of its own, which changes nothing when it fails.
     ///
     /// # Errors
     /// Why the API gave no usable answer.
@@ -79,24 +79,24 @@ impl Client {
         Ok(if self.get("/nodes").await?.at_root { Generation::Older } else { Generation::Todays })
     }
 
-    /// Has a VPS made. The Host answers once its Runner has it, which may take minutes.
+    /// Creates a VPS. The Host answers once its Runner has the VPS, which may take minutes.
     ///
     /// # Errors
-    /// [`ApiError::NotTaken`] when this Host has no field for a part of `order`; [`ApiError::Status`] in the Host's own
+    /// [`ApiError::Unsupported`] when this Host has no field for a setting of `order`; [`ApiError::Status`] in the Host's own
     /// words; or why the API gave no usable answer, after which the VPS may exist all the same unless
-    /// [`ApiError::was_not_heard`].
+    /// [`ApiError::had_no_effect`].
     pub async fn create(&self, generation: Generation, order: &Order) -> Result<Created, ApiError> {
         let (path, body) = match generation {
             Generation::Older => ("/submit", order.for_older_host()),
             Generation::Todays => ("/api/vps/create", order.for_todays_host()),
         };
-        let body = body.map_err(|part| self.not_taken(generation, part))?;
+        let body = body.map_err(|part| self.unsupported(generation, part))?;
         let answer = self.post(path, Some(&body)).await?;
         let json = self.accepted(&answer)?;
-        Created::from_json(&json).ok_or_else(|| nonsense(self.base(), "it names no task id"))
+        Created::from_json(&json).ok_or_else(|| unusable(self.base(), "it names no task id"))
     }
 
-    /// Ends a VPS for good: what the Host says to it.
+    /// Ends a VPS for good. Returns the Host's message.
     ///
     /// # Errors
     /// [`ApiError::Status`] in the Host's own words, or why the API gave no usable answer.
@@ -108,20 +108,19 @@ impl Client {
         .await
     }
 
-    /// Restarts a VPS: what the Host says to it. It answers once that is done, which may take minutes.
+    /// Restarts a VPS. Returns the Host's message once that is done, which may take minutes.
     ///
     /// # Errors
-    /// [`ApiError::NotTaken`] by a Host that has no such call, [`ApiError::Status`] in the Host's own words, or why the
+    /// [`ApiError::Unsupported`] when the Host has no such call, [`ApiError::Status`] in the Host's own words, or why the
     /// API gave no usable answer.
     pub async fn restart(&self, generation: Generation, id: TaskId) -> Result<String, ApiError> {
         match generation {
-            Generation::Older => Err(self.not_taken(generation, RESTART)),
+            Generation::Older => Err(self.unsupported(generation, RESTART)),
             Generation::Todays => self.act(&format!("/api/vps/restart/{id}")).await,
         }
     }
 
-    /// Pauses or resumes a VPS: what the Host says to it. A Host answers so too when its Runner failed: see
-    /// [`succeeded`].
+    /// Pauses or resumes a VPS. Returns the Host's message, which also comes when its Runner failed: see [`succeeded`].
     ///
     /// # Errors
     /// [`ApiError::Status`] in the Host's own words, or why the API gave no usable answer.
@@ -130,8 +129,8 @@ impl Client {
         self.act(&format!("{prefix}/command/{id}/{}", freeze.verb())).await
     }
 
-    fn not_taken(&self, generation: Generation, NotTaken { what, hint }: NotTaken) -> ApiError {
-        ApiError::NotTaken { base: self.base().to_owned(), older: generation == Generation::Older, what, hint }
+    fn unsupported(&self, generation: Generation, Unsupported { what, hint }: Unsupported) -> ApiError {
+        ApiError::Unsupported { base: self.base().to_owned(), older: generation == Generation::Older, what, hint }
     }
 
     async fn act(&self, path: &str) -> Result<String, ApiError> {
@@ -140,20 +139,20 @@ impl Client {
     }
 
     async fn post(&self, path: &str, body: Option<&Value>) -> Result<Answer, ApiError> {
-        let question = Question::post(path, body, self.token.as_ref());
-        self.shared.transport.ask(Question { limit: WORK_LIMIT, ..question }).await
+        let request = ApiRequest::post(path, body, self.token.as_ref());
+        self.shared.transport.send(ApiRequest { limit: WORK_LIMIT, ..request }).await
     }
 
     fn accepted(&self, answer: &Answer) -> Result<Value, ApiError> {
         match answer.status {
-            200 | 202 => answer.json.clone().ok_or_else(|| nonsense(self.base(), "its body is not JSON")),
+            200 | 202 => answer.json.clone().ok_or_else(|| unusable(self.base(), "its body is not JSON")),
             401 => Err(ApiError::Refusal(Refusal::TokenNeeded)),
             status => Err(ApiError::Status { base: self.base().to_owned(), status, detail: answer.detail() }),
         }
     }
 }
 
-/// Whether what a Host said to [`Client::freeze`] means that its Runner did it.
+/// Whether the message of [`Client::freeze`] means that the Host's Runner succeeded.
 pub fn succeeded(message: &str) -> bool {
     message.contains("successfully")
 }

@@ -1,26 +1,30 @@
-//! The Host API, as far as VPSes need it: which VPS is it, what is its state, where is its Runner; and its life cycle.
+//! The Host API, as far as VPSes need it: look up a VPS, its state and its Runner, and change its life cycle.
 //!
 //! | file | what |
 //! |---|---|
-//! | `caller` | whom a Host takes a caller for |
-//! | `client` | the calls, over both generations of Hosts |
-//! | `life` | the calls that make, stop, restart, pause and resume a VPS |
-//! | `order` | what a new VPS shall be |
-//! | `accounts` | who the user is, and tokens |
-//! | `transport` | one GET: what it promises, and what came back |
-//! | `pooled` | requests of a program with a runtime |
-//! | `direct` | GETs of a program without one |
-//! | `model` | the objects a Host sends, as far as they are needed |
+//! | `client` | the calls that read, for both generations of Hosts |
+//! | `life` | the calls that create, stop, restart, pause and resume a VPS |
+//! | `order` | the settings of a new VPS |
+//! | `accounts` | the user of a token, and tokens |
+//! | `caller` | the caller, as the Host sees it |
+//! | `about` | a Host's description of itself |
+//! | `transport` | what a transport promises, and the answer to a request |
+//! | `pooled` | the transport of a program with a runtime: asynchronous, with connections that are kept |
+//! | `direct` | the transport of a program without one: one blocking GET per connection |
+//! | `model` | the objects that a Host sends, as far as they are needed |
 //! | `name` | which VPS a name means |
 //! | `reach` | where a VPS is reached, or why it isn't |
 //! | `admin` | a gateway's admin address, which is asked in the same way |
+//! | `error` | why a call failed |
+//!
+//! No file here imports from this one.
 //!
 //! # Promises
-//! - Every call ends within [`REQUEST_LIMIT`] for each request it takes ([`WORK_LIMIT`] where a Runner works), and
-//!   holds at most [`MAX_BODY`] of an answer.
-//! - A field that isn't known is kept ([`Vps::json`]) and otherwise ignored; one that is needed and missing is an
-//!   error. Task ids are strings, or JSON integers; never floats.
-//! - No redirect is followed, so a token goes to the Host that the settings name and nowhere else.
+//! - Each request of a call ends within [`REQUEST_LIMIT`] ([`WORK_LIMIT`] where a Runner works). At most [`MAX_BODY`]
+//!   of an answer is held.
+//! - An unknown field is kept ([`Vps::json`]) and otherwise ignored. A missing field that is needed is an error. Task
+//!   ids are strings or JSON integers, never floats.
+//! - No redirect is followed, so a token is sent to the Host that the settings name and nowhere else.
 //! - Only `life` and `accounts` change anything on a Host.
 
 #[cfg(any(feature = "cli", feature = "gateway"))]
@@ -63,7 +67,7 @@ pub use caller::{Caller, Role, User};
 pub use client::Api;
 #[doc(hidden)]
 pub use direct::Reader;
-pub use direct::{Direct, wait};
+pub use direct::{Direct, block_on};
 pub use error::{ApiError, refused};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use life::{Created, Freeze, Generation, succeeded};

@@ -1,8 +1,8 @@
-//! The objects a Host sends, as far as they are needed.
+//! The objects that a Host sends, as far as they are needed.
 //!
-//! Strict on what a decision hangs on (the id, the state, a port's range), tolerant of everything else: other fields
-//! may come, go and change their type. Anyone may register a Runner at a Host, so what is wrong with one object of a
-//! list is that object's own matter: the others are there all the same.
+//! Strict where a decision depends on a field (the id, the state, the range of a port). Tolerant of everything else: other
+//! fields may come, go and change their type. Anyone may register a Runner at a Host, so one bad object of a list must
+//! not hide the others.
 
 use serde_json::{Map, Value};
 
@@ -10,12 +10,12 @@ use crate::status::VpsStatus;
 use crate::target::TaskId;
 use crate::text::excerpt;
 
-/// A VPS, or a command task that was asked for as one.
+/// A VPS, or a command task that was looked up like one.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Vps {
     /// Its task id.
     pub id: TaskId,
-    /// Its name, when it was given one.
+    /// Its name, if it has one.
     pub name: Option<String>,
     /// `false` for a command task.
     pub is_vps: bool,
@@ -23,35 +23,35 @@ pub struct Vps {
     pub status: VpsStatus,
     /// The host name of its Runner.
     pub node: Option<String>,
-    /// The port of its sshd on the Runner. Means something only while the VPS runs or is paused.
+    /// The port of its sshd on the Runner. Valid only while the VPS runs or is paused.
     pub ssh_port: SshPort,
     /// `docker` or `qemu`.
     pub backend: Option<String>,
     /// The user name of its owner.
     pub owner: Option<String>,
-    /// When it was asked for: the Host's local time, without a zone.
+    /// When it was requested: the Host's local time, without a zone.
     pub submitted_at: Option<String>,
     /// When it was started: the Host's local time, without a zone.
     pub started_at: Option<String>,
-    /// What the Host says of it; while it starts this may be progress, not an error.
+    /// A message of the Host. While the VPS starts, this may be progress and not an error.
     pub error_message: Option<String>,
     /// The object as the Host sent it.
     pub json: Value,
 }
 
-/// What a Host says of the port of a VPS's sshd.
+/// The port of a VPS's sshd, as the Host gives it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SshPort {
-    /// There is none.
+    /// No port.
     None,
-    /// It is this one.
+    /// This port.
     At(u16),
-    /// Something that is no port: this, as a line of text.
+    /// A value that is not a port, as a line of text.
     Impossible(String),
 }
 
 impl SshPort {
-    /// The port, if there is one that can be.
+    /// The port, if it is valid.
     pub fn number(&self) -> Option<u16> {
         if let Self::At(port) = self { Some(*port) } else { None }
     }
@@ -60,40 +60,40 @@ impl SshPort {
 /// A Runner.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Node {
-    /// Its host name, which a VPS's `node` refers to.
+    /// Its host name, which [`Vps::node`] refers to.
     pub hostname: String,
-    /// Its own API, as `http://address:port`.
+    /// The address of its API: `http://address:port`.
     pub url: String,
-    /// Whether the Host hears its heartbeat.
+    /// Whether the Host receives its heartbeats.
     pub online: bool,
-    /// When the Host last heard it: the Host's local time, without a zone.
+    /// The last heartbeat: the Host's local time, without a zone.
     pub last_heartbeat: Option<String>,
     /// The object as the Host sent it.
     pub json: Value,
 }
 
-/// A Host's list, as far as it can be read.
+/// A Host's list, without the entries that can't be read.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Listing<T> {
-    /// What can be read of it.
+    /// The entries that can be read.
     pub entries: Vec<T>,
-    /// How many more entries it has, of which something that is needed is missing.
+    /// The number of other entries. Each lacks a field that is needed.
     pub unreadable: usize,
 }
 
-/// A field that is needed is missing or of another kind.
+/// A field that is needed is missing or has another type.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ModelError {
-    /// Not an object at all.
-    #[error("{0} is no JSON object")]
+    /// Not an object.
+    #[error("{0} is not a JSON object")]
     NoObject(&'static str),
-    /// A list was expected.
-    #[error("{0} is no JSON list")]
+    /// Not a list.
+    #[error("{0} is not a JSON list")]
     NoList(&'static str),
     /// A field of an object.
     #[error("{object} has no usable `{field}`")]
     Field {
-        /// Which kind of object.
+        /// The kind of object.
         object: &'static str,
         /// The field.
         field: &'static str,
@@ -101,10 +101,10 @@ pub enum ModelError {
 }
 
 impl Vps {
-    /// Reads a task object, or an object of a VPS list, which tells no type: there it is a VPS.
+    /// Reads a task object, or an object of a VPS list. The latter has no type and is always a VPS.
     ///
     /// # Errors
-    /// When its id or its state is missing or can't be one.
+    /// When the id or the state is missing or not valid.
     pub fn from_json(json: Value) -> Result<Self, ModelError> {
         const OBJECT: &str = "a task";
         let object = json.as_object().ok_or(ModelError::NoObject(OBJECT))?;
@@ -132,7 +132,7 @@ impl Node {
     /// Reads an object of the list of nodes.
     ///
     /// # Errors
-    /// When its name, its address or its state is missing.
+    /// When the name, the address or the state is missing.
     pub fn from_json(json: Value) -> Result<Self, ModelError> {
         const OBJECT: &str = "a node";
         let object = json.as_object().ok_or(ModelError::NoObject(OBJECT))?;
@@ -146,8 +146,8 @@ impl Node {
         })
     }
 
-    /// Whether `vps` is on it. What the Host wrote is compared, not what of it is fit for a terminal: else a Runner
-    /// could be registered that passes for another one.
+    /// Whether `vps` is on this Runner. Compares the Host's own text and not the printable form of it, or somebody could
+    /// register a Runner that passes for another one.
     pub fn runs(&self, vps: &Vps) -> bool {
         self.json["hostname"] == vps.json["assigned_node"]
     }
@@ -156,7 +156,7 @@ impl Node {
 /// Reads a list of VPSes.
 ///
 /// # Errors
-/// When it is no list, or [`Vps::from_json`] refuses all that is in it.
+/// When it is not a list, or [`Vps::from_json`] fails for every entry.
 pub(super) fn vps_list(json: Value) -> Result<Listing<Vps>, ModelError> {
     listing(json, "the list of VPSes", Vps::from_json)
 }
@@ -164,7 +164,7 @@ pub(super) fn vps_list(json: Value) -> Result<Listing<Vps>, ModelError> {
 /// Reads a list of nodes.
 ///
 /// # Errors
-/// When it is no list, or [`Node::from_json`] refuses all that is in it.
+/// When it is not a list, or [`Node::from_json`] fails for every entry.
 pub(super) fn node_list(json: Value) -> Result<Listing<Node>, ModelError> {
     listing(json, "the list of nodes", Node::from_json)
 }
@@ -189,8 +189,7 @@ fn listing<T>(
     }
 }
 
-/// An id as the string it should be, or as the bare integer that some answers of a Host hold. A float has lost digits
-/// already.
+/// An id: a string, or the bare integer that some answers of a Host have. A float has already lost digits.
 fn task_id(value: &Value) -> Option<TaskId> {
     match value {
         Value::String(text) => TaskId::parse(text),
@@ -199,7 +198,7 @@ fn task_id(value: &Value) -> Option<TaskId> {
     }
 }
 
-/// A port; zero and less stand for none.
+/// A port. Zero and negative numbers stand for no port.
 fn port(value: Option<&Value>) -> SshPort {
     let Some(value) = value.filter(|value| !value.is_null()) else { return SshPort::None };
     match value.as_i64().map(u16::try_from) {
@@ -209,7 +208,7 @@ fn port(value: Option<&Value>) -> SshPort {
     }
 }
 
-/// A text that says something, fit for a terminal.
+/// A text that is not empty, printable.
 fn text(object: &Map<String, Value>, field: &str) -> Option<String> {
     object.get(field).and_then(Value::as_str).map(excerpt).filter(|text| !text.is_empty())
 }
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_a_port_or_none() {
+    fn ports_and_values_that_are_not_a_port() {
         for (port, expected) in [
             (json!(22023), SshPort::At(22023)),
             (json!(65535), SshPort::At(65535)),
@@ -280,12 +279,14 @@ mod tests {
             let vps = Vps::from_json(json!({ "task_id": "1", "status": "running", "ssh_port": port })).unwrap();
             assert_eq!(vps.ssh_port, expected, "{port}");
         }
+        let numbers = [SshPort::At(22023), SshPort::None, SshPort::Impossible("x".into())].map(|port| port.number());
+        assert_eq!(numbers, [Some(22023), None, None]);
     }
 
     #[test]
-    fn what_is_needed_must_be_there() {
+    fn a_missing_field_is_an_error() {
         for (json, message) in [
-            (json!([]), "a task is no JSON object"),
+            (json!([]), "a task is not a JSON object"),
             (json!({ "task_id": "1" }), "a task has no usable `status`"),
             (json!({ "status": "running" }), "a task has no usable `task_id`"),
         ] {
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_entry_hides_itself_alone() {
+    fn an_unreadable_entry_does_not_hide_the_others() {
         let good = json!({ "hostname": "n", "url": "http://h:1", "status": "online" });
         for bad in [json!({ "hostname": "m", "url": "", "status": "online" }), json!({}), json!(7), json!(null)] {
             let nodes = node_list(json!([bad, good, bad])).unwrap();
@@ -315,7 +316,24 @@ mod tests {
     }
 
     #[test]
-    fn a_runner_is_told_by_its_whole_name() {
+    fn a_node_as_a_host_sends_it() {
+        for (status, online) in [("online", true), ("offline", false), ("Online", false)] {
+            let json = json!({ "hostname": "n", "url": "http://h:1", "status": status, "last_heartbeat": "t" });
+            let node = Node::from_json(json.clone()).unwrap();
+            let (hostname, url, last_heartbeat) = ("n".into(), "http://h:1".into(), Some("t".into()));
+            assert_eq!(node, Node { hostname, url, online, last_heartbeat, json });
+        }
+    }
+
+    #[test]
+    fn leading_zeros_do_not_make_another_id() {
+        let id = |text: &str| Vps::from_json(json!({ "task_id": text, "status": "running" })).unwrap().id;
+        assert_eq!(id("0000000000000000042"), id("42"));
+        assert_eq!(id("0000000000000000042").to_string(), "42");
+    }
+
+    #[test]
+    fn a_runner_is_compared_by_the_hosts_own_text() {
         let vps = |node: &str| Vps::from_json(json!({ "task_id": "1", "status": "running", "assigned_node": node }));
         let node = |name: &str| Node::from_json(json!({ "hostname": name, "url": "http://h:1", "status": "online" }));
         for (name, assigned, expected) in
@@ -328,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_task_is_no_vps_and_foreign_text_is_made_printable() {
+    fn a_command_task_is_not_a_vps_and_text_is_printable() {
         let vps = Vps::from_json(json!({ "task_id": "1", "status": "a\u{1b}[2J", "task_type": "command" })).unwrap();
         assert!(!vps.is_vps);
         assert_eq!(vps.status.as_str(), "a[2J");

@@ -1,10 +1,10 @@
 //! Which VPS a name means.
 //!
-//! The exact name first. Then the same letters in another case, since ssh writes the host name it passes on in small
-//! ones. Then the one name that begins so, as with a commit's hash. Names are not unique on a Host, and VPSes that
-//! have ended keep theirs: among VPSes of one name, one that runs wins, then one that hasn't ended.
+//! An exact match comes first. The next is a match in another case, since ssh passes host names on in lower case. The last
+//! is a prefix, as with the hash of a commit. Names are not unique on a Host, and a VPS that has ended keeps its name:
+//! among VPSes of one name, a running one wins, then one that has not ended.
 
-use crate::api::Vps;
+use crate::api::model::Vps;
 use crate::refusal::Refusal;
 use crate::status::VpsStatus;
 
@@ -25,15 +25,15 @@ pub fn choose<'v>(name: &str, all: &'v [Vps]) -> Result<&'v Vps, Refusal> {
         let found: Vec<&Vps> =
             all.iter().filter(|vps| vps.is_vps && vps.name.as_deref().is_some_and(matches)).collect();
         if !found.is_empty() {
-            return best(found);
+            return only_one(found);
         }
     }
     Err(Refusal::NotFound)
 }
 
-/// The one that is most alive. A prefix may have found several names; which of them is alive must not decide what it
-/// means, except that those that have ended can't be meant.
-fn best(found: Vec<&Vps>) -> Result<&Vps, Refusal> {
+/// The only VPS that `found` can mean. A prefix may match several names. Then a running VPS does not win over a paused one,
+/// or the meaning of the prefix would change with their states; only VPSes that have ended are left out.
+fn only_one(found: Vec<&Vps>) -> Result<&Vps, Refusal> {
     let same_name = found.iter().all(|vps| vps.name == found[0].name);
     let narrower: [&dyn Fn(&&&Vps) -> bool; 2] =
         [&|vps| same_name && vps.status == VpsStatus::Running, &|vps| !vps.status.is_final()];
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_name_means() {
+    fn exact_names_then_other_case_then_prefixes() {
         let trainers: &[(&str, &str)] = &[("trainer", "stopped"), ("trainer", "running"), ("trainer-2", "running")];
         let twins: &[(&str, &str)] = &[("dev", "running"), ("dev", "running"), ("dev", "stopped")];
         let ended: &[(&str, &str)] = &[("old-a", "stopped"), ("old-b", "paused")];
@@ -94,10 +94,50 @@ mod tests {
         assert_eq!(choose("x", &list(trainers)), Err(Refusal::NotFound));
     }
 
+    /// The state of a VPS decides among VPSes of one name, and never between two names.
     #[test]
-    fn a_long_list_is_cut() {
-        let many = vec![("dev", "running"); 20];
-        let Err(Refusal::Ambiguous(text)) = choose("dev", &list(&many)) else { panic!("not ambiguous") };
+    fn a_prefix_of_two_names_stays_ambiguous_while_neither_has_ended() {
+        let ids = |name: &str, all: &[(&str, &str)]| match choose(name, &list(all)) {
+            Ok(vps) => vps.id.to_string(),
+            Err(Refusal::Ambiguous(candidates)) => candidates,
+            Err(other) => panic!("{other:?}"),
+        };
+        for (all, expected) in [
+            ([("dev-a", "running"), ("dev-b", "paused")], "dev-a (1, running), dev-b (2, paused)"),
+            ([("dev-a", "paused"), ("dev-b", "running")], "dev-a (1, paused), dev-b (2, running)"),
+            ([("dev-a", "running"), ("dev-b", "pending")], "dev-a (1, running), dev-b (2, pending)"),
+            ([("dev-a", "running"), ("dev-b", "stopped")], "1"),
+            ([("dev-a", "failed"), ("dev-b", "paused")], "2"),
+            ([("dev-a", "failed"), ("dev-b", "stopped")], "dev-a (1, failed), dev-b (2, stopped)"),
+            ([("dev-a", "running"), ("dev-a", "paused")], "1"),
+            ([("dev-a", "paused"), ("dev-a", "running")], "2"),
+            ([("dev-a", "paused"), ("dev-a", "pending")], "dev-a (1, paused), dev-a (2, pending)"),
+        ] {
+            assert_eq!(ids("dev", &all), expected, "{all:?}");
+        }
+        // With the whole name, the running VPS of that name is meant, and other names don't matter.
+        assert_eq!(ids("dev", &[("dev", "paused"), ("dev", "running"), ("dev-b", "running")]), "2");
+        // Names that differ in case only are two names.
+        assert_eq!(ids("DEV", &[("dev", "running"), ("Dev", "paused")]), "dev (1, running), Dev (2, paused)");
+    }
+
+    #[test]
+    fn commands_and_nameless_vpses_are_not_candidates() {
+        let mut all = list(&[("dev", "running"), ("dev", "paused")]);
+        all[0].is_vps = false;
+        assert_eq!(choose("dev", &all).unwrap().id.to_string(), "2");
+        all[1].name = None;
+        assert_eq!(choose("dev", &all), Err(Refusal::NotFound));
+    }
+
+    #[test]
+    fn a_long_list_of_candidates_is_cut() {
+        let candidates = |count| match choose("dev", &list(&vec![("dev", "running"); count])) {
+            Err(Refusal::Ambiguous(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(candidates(MAX_CANDIDATES).ends_with("dev (7, running), dev (8, running)"));
+        let text = candidates(20);
         assert!(text.ends_with("dev (8, running), and 12 more"), "{text}");
     }
 }

@@ -1,33 +1,33 @@
-//! What a new VPS shall be, and how each generation of Hosts is told.
+//! The settings of a new VPS, and the request for it in the form of each generation of Hosts.
 
 use serde_json::{Map, Value, json};
 
-/// What a new VPS shall be. What is left out is the Host's choice.
+/// The settings of a new VPS. The Host chooses those that are left out.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
     /// Its name.
     pub name: Option<String>,
-    /// CPU cores; 0 takes none away from others.
+    /// CPU cores; 0 reserves none.
     pub cores: Option<u32>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
-    /// The Runner, and what of it.
+    /// The Runner, and the parts of it to use.
     pub target: Option<Placement>,
-    /// The Host's own environment that it starts from.
+    /// The environment of the Host that it starts from.
     pub container: Option<String>,
-    /// An image of a registry that it starts from.
+    /// The registry image that it starts from.
     pub image: Option<String>,
-    /// Who may log in.
+    /// The users that may log in.
     pub access: Access,
-    /// A virtual machine; `None` for a container.
+    /// The virtual machine; `None` for a container.
     pub machine: Option<Machine>,
     /// Folders of the Runner, as `source:target[:options]`.
     pub mounts: Vec<String>,
-    /// Without the walls of a container.
+    /// Run without the isolation of a container.
     pub privileged: bool,
 }
 
-/// Where a VPS shall run.
+/// Where to run a VPS.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Placement {
     /// The Runner's host name.
@@ -38,43 +38,43 @@ pub struct Placement {
     pub gpus: Vec<u32>,
 }
 
-/// Who may log in with ssh.
+/// The users that may log in with ssh.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Access {
-    /// Nobody: the VPS has no sshd, only the Host's terminals.
+    /// Nobody: the VPS has no sshd, only the Host's web terminals.
     #[default]
     Terminals,
     /// Everybody, as root.
     Everybody,
-    /// The owner of this key: a line of `authorized_keys`.
+    /// The owner of this key, which is a line of `authorized_keys`.
     Key(String),
 }
 
-/// What a virtual machine is made of.
+/// The settings of a virtual machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Machine {
-    /// The Host's name of its image.
+    /// The name of its image on the Host.
     pub image: Option<String>,
-    /// The size of its disk, as `50G`.
+    /// The size of its disk, such as `50G`.
     pub disk_size: Option<String>,
     /// Its memory in MiB.
     pub memory_mib: Option<u64>,
 }
 
-/// What a Host can't be told, and what to do instead.
+/// A setting that the Host's API has no field for, and what to do instead.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct NotTaken {
+pub(super) struct Unsupported {
     pub(super) what: &'static str,
     pub(super) hint: &'static str,
 }
 
 impl Order {
-    /// The body of today's `POST /vps/create`, or what it has no field for.
-    pub(super) fn for_todays_host(&self) -> Result<Value, NotTaken> {
-        let hint = "leave it out; who runs the Host can set it for all VPSes";
+    /// The body of today's `POST /vps/create`, or the setting that it has no field for.
+    pub(super) fn for_todays_host(&self) -> Result<Value, Unsupported> {
+        let hint = "leave it out; the administrator of the Host can set it for all VPSes";
         for (given, what) in [(self.privileged, "--privileged"), (!self.mounts.is_empty(), "--mount")] {
             if given {
-                return Err(NotTaken { what, hint });
+                return Err(Unsupported { what, hint });
             }
         }
         let (mode, key) = match &self.access {
@@ -107,19 +107,19 @@ impl Order {
         Ok(Value::Object(body))
     }
 
-    /// The body of the older generation's `POST /submit`, or what it has no field for.
-    pub(super) fn for_older_host(&self) -> Result<Value, NotTaken> {
+    /// The body of the older generation's `POST /submit`, or the setting that it has no field for.
+    pub(super) fn for_older_host(&self) -> Result<Value, Unsupported> {
         let Access::Key(key) = &self.access else {
-            return Err(NotTaken { what: "a VPS without a key", hint: "add `--gen-ssh-key`" });
+            return Err(Unsupported { what: "a VPS without a key", hint: "add `--gen-ssh-key`" });
         };
-        let hint = "leave it out, or ask who runs the Host to upgrade it to KohakuRiver";
+        let hint = "leave it out, or ask the administrator to upgrade the Host to KohakuRiver";
         for (given, what) in [
             (self.name.is_some(), "--name"),
             (self.image.is_some(), "--image"),
             (self.machine.is_some(), "--backend qemu"),
         ] {
             if given {
-                return Err(NotTaken { what, hint });
+                return Err(Unsupported { what, hint });
             }
         }
         let mut body = json!({ "task_type": "vps", "command": key });

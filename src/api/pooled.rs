@@ -1,7 +1,7 @@
-//! Requests over connections that are kept, for a program with a runtime.
+//! The transport of programs with a runtime, the gateway and `kohakuriver`: requests over connections that are kept.
 //!
-//! Connections are pooled, names are resolved, and both address families are tried without waiting for a dead one
-//! (RFC 8305), all by hyper-util.
+//! hyper-util pools connections, resolves names, and tries both address families without waiting for a dead one
+//! (RFC 8305). A gateway sends requests to its Host all the time, so it keeps the connections open.
 
 use std::time::Duration;
 
@@ -14,22 +14,25 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
-use crate::api::transport::{Answer, Transport, USER_AGENT, too_large, unreachable};
-use crate::api::{Api, ApiError, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT};
+use crate::api::client::Api;
+use crate::api::error::ApiError;
+use crate::api::transport::{
+    Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, too_large, unreachable,
+};
 use crate::secret::Token;
 use crate::text::excerpt;
 
-/// How long an idle connection is kept. Shorter than the 5 s after which a Host closes one, or a request could be
-/// written into a connection that is just going away.
+/// How long an idle connection is kept. A Host closes one after 5 s; with a longer time here, a request could be written
+/// into a connection that the Host is closing.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
 
-/// How long a request may take that makes a Runner fetch an image or start a machine.
+/// Time limit for a request that makes a Runner fetch an image or start a virtual machine.
 pub const WORK_LIMIT: Duration = Duration::from_secs(15 * 60);
-/// The cookie that holds a session.
+/// The name of the cookie that holds a session.
 const SESSION_COOKIE: &str = "kohakuriver_session";
 
-/// What to ask, and as whom.
-pub(super) struct Question<'a> {
+/// One request: what to send, and with which secret.
+pub(super) struct ApiRequest<'a> {
     pub(super) method: Method,
     /// Starts with a slash.
     pub(super) path: &'a str,
@@ -40,7 +43,7 @@ pub(super) struct Question<'a> {
     pub(super) limit: Duration,
 }
 
-impl<'a> Question<'a> {
+impl<'a> ApiRequest<'a> {
     /// A plain GET.
     pub(super) fn get(path: &'a str, bearer: Option<&'a Token>) -> Self {
         Self { method: Method::GET, path, body: None, bearer, session: None, limit: REQUEST_LIMIT }
@@ -52,7 +55,7 @@ impl<'a> Question<'a> {
     }
 }
 
-/// The way to one Host.
+/// Sends requests to one Host.
 #[derive(Clone)]
 pub struct Pooled {
     base: String,
@@ -63,10 +66,10 @@ pub struct Pooled {
 pub type Client = Api<Pooled>;
 
 impl Client {
-    /// A client of the API at `base`, as `http://host:port`. Nothing is sent yet.
+    /// A client of the API at `base`: `http://host:port`. Nothing is sent yet.
     ///
     /// # Errors
-    /// When `base` is no such address.
+    /// When `base` is not such an address.
     pub fn new(base: &str, token: Option<Token>) -> Result<Self, ApiError> {
         Ok(Self::over(Pooled::new(base)?, token))
     }
@@ -86,10 +89,10 @@ impl Pooled {
         Ok(Self { base, http })
     }
 
-    pub(super) async fn ask(&self, question: Question<'_>) -> Result<Answer, ApiError> {
-        let limit = question.limit;
+    pub(super) async fn send(&self, request: ApiRequest<'_>) -> Result<Answer, ApiError> {
+        let limit = request.limit;
         let exchange = async {
-            let response = self.http.request(self.request(&question)?).await;
+            let response = self.http.request(self.encode(&request)?).await;
             self.read(response.map_err(|error| unreachable(&self.base, error))?).await
         };
         match tokio::time::timeout(limit, exchange).await {
@@ -98,32 +101,32 @@ impl Pooled {
         }
     }
 
-    fn request(&self, question: &Question<'_>) -> Result<Request<Full<Bytes>>, ApiError> {
-        let mut request = Request::builder()
-            .method(&question.method)
-            .uri(format!("{}{}", self.base, question.path))
+    fn encode(&self, request: &ApiRequest<'_>) -> Result<Request<Full<Bytes>>, ApiError> {
+        let mut encoded = Request::builder()
+            .method(&request.method)
+            .uri(format!("{}{}", self.base, request.path))
             .header(header::ACCEPT, "application/json")
             .header(header::USER_AGENT, USER_AGENT);
-        // Hosts take exactly this spelling of the scheme.
+        // Hosts accept only this spelling of the scheme.
         for (name, prefix, secret) in [
-            (header::AUTHORIZATION, "Bearer ".to_owned(), question.bearer),
-            (header::COOKIE, format!("{SESSION_COOKIE}="), question.session),
+            (header::AUTHORIZATION, "Bearer ".to_owned(), request.bearer),
+            (header::COOKIE, format!("{SESSION_COOKIE}="), request.session),
         ] {
-            // A token is visible ASCII, so the value is one.
+            // A token is visible ASCII, so this never fails.
             let value = secret.and_then(|secret| HeaderValue::try_from(prefix + secret.expose()).ok());
             if let Some(mut value) = value {
                 value.set_sensitive(true);
-                request = request.header(name, value);
+                encoded = encoded.header(name, value);
             }
         }
-        let body = match question.body {
+        let body = match request.body {
             Some(body) => {
-                request = request.header(header::CONTENT_TYPE, "application/json");
+                encoded = encoded.header(header::CONTENT_TYPE, "application/json");
                 Full::from(body.to_string())
             }
             None => Full::default(),
         };
-        request.body(body).map_err(|error| unreachable(&self.base, error))
+        encoded.body(body).map_err(|error| unreachable(&self.base, error))
     }
 
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
@@ -150,7 +153,7 @@ impl Transport for Pooled {
     }
 
     async fn get(&self, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
-        self.ask(Question::get(path, token)).await
+        self.send(ApiRequest::get(path, token)).await
     }
 
     async fn pause(&self, time: Duration) -> Result<(), ApiError> {
@@ -166,16 +169,16 @@ fn session(field: &HeaderValue) -> Option<Token> {
     if name.trim() == SESSION_COOKIE { Token::new(value).ok() } else { None }
 }
 
-/// The base without a slash at its end, and without the `/api` that the paths of a Host start with.
+/// The base without a slash at its end, and without `/api`, since each path starts with that.
 fn normalised(base: &str) -> Result<String, &'static str> {
-    let uri: Uri = base.parse().map_err(|_| "it is no URL")?;
+    let uri: Uri = base.parse().map_err(|_| "it is not a URL")?;
     match uri.scheme_str() {
         Some("http") => {}
         Some("https") => return Err("TLS to a Host API is not supported yet"),
         _ => return Err("it does not begin with http://"),
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("a user name or password can't stand in it");
+        return Err("it must not contain a user name or password");
     }
     if uri.host().is_none_or(str::is_empty) {
         return Err("it names no host");
@@ -204,11 +207,11 @@ mod tests {
             ("https://head", Err("TLS to a Host API is not supported yet")),
             ("head:8000", Err("it does not begin with http://")),
             ("ftp://head", Err("it does not begin with http://")),
-            ("http://user:pw@head", Err("a user name or password can't stand in it")),
+            ("http://user:pw@head", Err("it must not contain a user name or password")),
             ("http://head/?x", Err("it has a query")),
-            ("http://", Err("it is no URL")),
-            ("http://he ad", Err("it is no URL")),
-            ("", Err("it is no URL")),
+            ("http://", Err("it is not a URL")),
+            ("http://he ad", Err("it is not a URL")),
+            ("", Err("it is not a URL")),
         ] {
             assert_eq!(normalised(base).as_deref().map_err(|why| *why), expected, "{base}");
         }

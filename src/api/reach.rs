@@ -3,8 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use hyper::Uri;
+use jiff::civil::DateTime;
 
-use crate::api::{Client, Node, SshPort, Vps};
+use crate::api::model::{Node, SshPort, Vps};
+use crate::api::pooled::Client;
 use crate::refusal::{BOOT_GRACE, Refusal};
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
@@ -18,14 +20,14 @@ pub struct Reach {
     pub node: String,
     /// The Runner's name or address, without brackets.
     pub host: String,
-    /// The port of the VPS's sshd there.
+    /// The port of the VPS's sshd on the Runner.
     pub port: u16,
     /// The VPS started less than [`BOOT_GRACE`] ago, so its sshd may not listen yet.
     pub booting: bool,
 }
 
-/// Where `vps` is reached. `node` is its Runner, `None` when the Host doesn't know it. The checks stand in the order
-/// of the Host's own SSH proxy, so both say the same of one VPS.
+/// Where `vps` is reached. `node` is its Runner; `None` when the Host doesn't know it. The checks are in the order of
+/// the Host's own SSH proxy, so both give the same reason.
 ///
 /// # Errors
 /// The first reason why it can't be reached.
@@ -36,7 +38,7 @@ pub fn locate(vps: &Vps, node: Option<&Node>) -> Result<Reach, Refusal> {
     match &vps.status {
         VpsStatus::Running => {}
         status if status.is_starting() => return Err(Refusal::Starting(status.clone())),
-        // A paused VPS's port accepts, and then nothing ever answers: better said at once.
+        // The port of a paused VPS accepts connections but never answers, so refuse at once.
         status => return Err(Refusal::Inactive(status.clone())),
     }
     let Some(name) = &vps.node else { return Err(Refusal::NoRunner) };
@@ -58,69 +60,51 @@ fn host_of(url: &str) -> Option<String> {
     url.scheme()?;
     let host = url.host()?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    // The URL's own grammar lets brackets stand in the middle of a name.
+    // The grammar of a URL allows brackets inside a name.
     (!bare.is_empty() && !bare.contains(['[', ']'])).then(|| bare.to_owned())
 }
 
-/// Both times were written by the same Host's clock, so they compare without a zone, and without our own clock.
+/// Both times come from the Host's clock, so neither a time zone nor our own clock is needed to compare them.
 fn is_booting(vps: &Vps, node: &Node) -> bool {
     age(vps, node).is_some_and(|age| age < BOOT_GRACE)
 }
 
-/// How long before its Runner's last heartbeat the VPS was started.
+/// The time from the start of the VPS to its Runner's last heartbeat.
 fn age(vps: &Vps, node: &Node) -> Option<Duration> {
-    let since = |time: &Option<String>| time.as_deref().and_then(naive_time);
-    Some(since(&node.last_heartbeat)?.saturating_sub(since(&vps.started_at)?))
+    Some(elapsed(host_time(vps.started_at.as_deref()?)?, host_time(node.last_heartbeat.as_deref()?)?))
 }
 
-/// How long ago `time` was by the Host's own clock, which a Host tells no zone of: the last heartbeat of a Runner that
-/// is online is from just now. `None` when it can't be told.
+/// How long ago `time` was by the Host's clock. A Host names no time zone, but the last heartbeat of an online Runner
+/// is recent, so the newest heartbeat stands for now. `None` when no Runner is online or `time` is not a time.
 pub fn ago(time: &str, nodes: &[Node]) -> Option<Duration> {
-    let heartbeat = |node: &Node| node.last_heartbeat.as_deref().and_then(naive_time);
+    let heartbeat = |node: &Node| host_time(node.last_heartbeat.as_deref()?);
     let now = nodes.iter().filter(|node| node.online).filter_map(heartbeat).max()?;
-    // A heartbeat is a few seconds old.
-    Some(now.saturating_sub(naive_time(time)?))
+    Some(elapsed(host_time(time)?, now))
 }
 
-/// When a VPS was started, by our own clock: a Host tells its local time and no zone, but its Runner's last heartbeat
-/// is from just now. `None` when it can't be told.
+/// When a VPS was started, by our own clock. A Host gives its local time without a zone, but the last heartbeat of the
+/// Runner is recent. `None` when it can't be found out.
 pub async fn started_at(client: &Client, id: TaskId) -> Option<SystemTime> {
     let vps = client.vps(&VpsRef::Id(id)).await.ok()?;
     let node = client.runner_of(&vps).await.ok()?.filter(|node| node.online)?;
     SystemTime::now().checked_sub(age(&vps, &node)?)
 }
 
-/// `2026-11-23T12:05:55.570203` as the time since the year 0; the fraction may be missing.
-fn naive_time(text: &str) -> Option<Duration> {
-    let (date, time) = text.split_once('T')?;
-    let [year, month, day] = numbers(date, '-')?;
-    let (whole, fraction) = time.split_once('.').unwrap_or((time, ""));
-    let [hour, minute, second] = numbers(whole, ':')?;
-    let in_range = year >= 1 && (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60;
-    if !in_range || second > 60 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    // The year is taken to begin in March, so that the leap day is its last one.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
-    let micros: u64 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
-    Some(Duration::from_secs(((days * 24 + hour) * 60 + minute) * 60 + second) + Duration::from_micros(micros))
+/// The time between the two; zero when `end` is the earlier one, since a heartbeat is a few seconds old.
+fn elapsed(start: DateTime, end: DateTime) -> Duration {
+    end.duration_since(start).try_into().unwrap_or_default()
 }
 
-/// Three numbers, as a date and a time of day have them.
-fn numbers(text: &str, separator: char) -> Option<[u64; 3]> {
-    let mut parts = text.split(separator);
-    let mut next = || {
-        let digits = parts.next().filter(|part| part.len() <= 4 && part.bytes().all(|b| b.is_ascii_digit()))?;
-        digits.parse().ok()
-    };
-    let found = [next()?, next()?, next()?];
-    parts.next().is_none().then_some(found)
+/// Reads a Host's local time, such as `2026-11-23T12:05:55.570203`.
+fn host_time(text: &str) -> Option<DateTime> {
+    // The parser also accepts a date alone.
+    if text.contains('T') { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::fake_host::FakeHost;
     use serde_json::{Value, json};
 
     fn vps(changes: Value) -> Vps {
@@ -138,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_in_the_order_of_the_hosts_checks() {
+    fn each_reason_in_the_order_of_the_hosts_checks() {
         let up = node("http://10.0.0.7:8001", "online", None);
         let down = node("http://10.0.0.7:8001", "offline", None);
         let bare = node("10.0.0.7:8001", "online", None);
@@ -193,8 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn booting_is_told_by_the_hosts_own_clock() {
+    fn booting_is_decided_by_the_hosts_clock() {
         for (heartbeat, booting) in [
+            (Some("2026-11-23T12:00:00"), true),
             (Some("2026-11-23T12:00:59.999999"), true),
             (Some("2026-11-23T12:01:00"), false),
             (Some("2026-11-23T11:59:58"), true),
@@ -208,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_ago_is_told_by_the_last_heartbeat() {
+    fn the_newest_heartbeat_of_an_online_runner_is_now() {
         let nodes = [
             node("http://a:1", "online", Some("2026-11-23T12:00:30")),
             node("http://a:1", "online", Some("2026-11-23T12:01:00")),
@@ -227,15 +212,50 @@ mod tests {
     }
 
     #[test]
-    fn times_as_hosts_write_them() {
-        let apart = |a: &str, b: &str| naive_time(b).unwrap() - naive_time(a).unwrap();
-        assert_eq!(apart("2026-12-31T23:59:59.5", "2027-01-01T00:00:00"), Duration::from_millis(500));
-        assert_eq!(apart("2024-02-28T00:00:00", "2024-03-01T00:00:00"), Duration::from_secs(2 * 86_400));
-        assert_eq!(apart("2026-02-28T00:00:00", "2026-03-01T00:00:00"), Duration::from_secs(86_400));
-        for text in
-            ["", "2026-11-23", "2026-11-23T12:00", "2026-13-01T00:00:00", "a-b-cTd:e:f", "2026-11-23T12:00:00.x"]
-        {
-            assert_eq!(naive_time(text), None, "{text}");
+    fn times_across_the_ends_of_days_months_and_years() {
+        let day = 86_400_000;
+        for (start, end, milliseconds) in [
+            ("2026-12-31T23:59:59.5", "2027-01-01T00:00:00", 500),
+            ("2026-11-30T23:59:59", "2026-12-01T00:00:01", 2_000),
+            ("2026-10-31T12:00:00", "2026-11-01T12:00:00", day),
+            ("2026-01-31T00:00:00", "2026-03-01T00:00:00", 29 * day),
+            ("2026-02-28T00:00:00", "2026-03-01T00:00:00", day),
+            ("2024-02-28T00:00:00", "2024-03-01T00:00:00", 2 * day),
+            ("2000-02-28T00:00:00", "2000-03-01T00:00:00", 2 * day),
+            ("2100-02-28T00:00:00", "2100-03-01T00:00:00", day),
+            ("2026-01-01T00:00:00", "2027-01-01T00:00:00", 365 * day),
+            ("2026-11-23T12:05:55.000001", "2026-11-23T12:05:55.001001", 1),
+            ("2026-12-01T00:00:00", "2026-11-30T23:59:59", 0),
+        ] {
+            let nodes = [node("http://a:1", "online", Some(end))];
+            assert_eq!(ago(start, &nodes), Some(Duration::from_millis(milliseconds)), "{start} {end}");
         }
+    }
+
+    #[test]
+    fn texts_that_are_not_a_time() {
+        for text in
+            ["", "2026-11-23", "2026-13-01T00:00:00", "2026-02-29T00:00:00", "a-b-cTd:e:f", "2026-11-23T12:00:00.x"]
+        {
+            assert_eq!(host_time(text), None, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_start_of_a_vps_by_our_own_clock() {
+        let host = FakeHost::start().await;
+        let client = Client::new(&host.base, None).unwrap();
+        let task = json!({
+            "task_id": "42", "task_type": "vps", "status": "running", "assigned_node": "node-up", "ssh_port": 22023,
+            "started_at": "2026-11-30T23:00:00"
+        });
+        let nodes = |status: &str| json!([{ "hostname": "node-up", "url": "http://a:1", "status": status, "last_heartbeat": "2026-12-01T01:00:00" }]);
+        host.on("/api/status/42", 200, task).on("/api/nodes", 200, nodes("online"));
+        let id = TaskId::parse("42").unwrap();
+        let before = SystemTime::now();
+        let started = started_at(&client, id).await.unwrap() + Duration::from_secs(2 * 3600);
+        assert!((before..=SystemTime::now()).contains(&started));
+        host.on("/api/nodes", 200, nodes("offline"));
+        assert_eq!(started_at(&client, id).await, None);
     }
 }

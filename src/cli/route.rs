@@ -27,7 +27,9 @@ pub(super) fn route(
         host_api: (settings.host.value.clone(), settings.port.value),
         wait,
         known_hosts: known_hosts_path(home),
-        keeper: env::current_exe().ok().filter(|this| is_program(this) && ssh.is_some_and(knows_known_hosts_command)),
+        known_hosts_program: env::current_exe()
+            .ok()
+            .filter(|this| is_program(this) && ssh.is_some_and(knows_known_hosts_command)),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The task id of a VPS that was named by its name.
 
 use super::explain::gave_up;
-use crate::api::{Api, ApiError, wait};
+use crate::api::{Api, ApiError, block_on};
 use crate::dial::Watch;
 use crate::failure::Failure;
 use crate::names;
@@ -21,7 +21,7 @@ pub(super) fn task_id(
 ) -> Result<TaskId, Failure> {
     let api = settings.api();
     let client = Api::direct(&api.host, api.port, token.cloned(), watch);
-    wait(names::look_up(&client, name)).map_err(|error| match error {
+    block_on(names::look_up(&client, name)).map_err(|error| match error {
         ApiError::Timeout { base, .. } => Failure::new(format!("cannot look up VPS {name}"))
             .cause(format!("the Host API at {base} gave no answer in time"))
             .hint("use the task id: it needs no look-up"),

@@ -1,51 +1,51 @@
-//! A public key as a line of `authorized_keys` (sshd(8)), fit to be sent to a Host.
+//! A public key as a line of `authorized_keys` (sshd(8)) that is safe to send to a Host.
 //!
-//! Runners put it into a shell line between single quotes, so what could end those is refused; so are the options that
-//! may stand before a key in such a file, since they are a server's to set.
+//! Runners put the line into a shell command between single quotes, so a character that could end the quotes is refused.
+//! Options before the key are refused too: they are the server's decision.
 
-/// Longest line taken, in bytes: an RSA key of 16384 bits has about 2800.
+/// Longest line, in bytes. An RSA key of 16,384 bits has about 2,800.
 const MAX_KEY: usize = 8192;
 
-/// Why a text is no public key that can be sent.
+/// Why a text can't be sent as a public key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AuthorizedKeyError {
     /// A private key.
-    #[error("it is a private key, which no Host must see")]
+    #[error("it is a private key, which must never be sent to a Host")]
     Private,
-    /// Nothing.
+    /// Empty.
     #[error("it is empty")]
     Empty,
     /// More than one line.
-    #[error("it holds more than one line")]
+    #[error("it has more than one line")]
     Lines,
     /// Too long.
-    #[error("it is longer than {MAX_KEY} bytes, which no public key is")]
+    #[error("it is longer than {MAX_KEY} bytes, too long for a public key")]
     TooLong,
-    /// A character that a Runner's shell would read.
-    #[error("it holds {0:?}, which a Runner could not take")]
+    /// A character that is special to a Runner's shell.
+    #[error("it contains {0:?}, which is not safe on a Runner")]
     Character(char),
-    /// Something else.
-    #[error("it does not begin with the type of a public key and the key, as `ssh-ed25519 AAAA…`")]
+    /// Anything else.
+    #[error("it does not begin with a key type and a key, such as `ssh-ed25519 AAAA…`")]
     NoKey,
 }
 
 impl AuthorizedKeyError {
-    /// A step that helps.
+    /// A fix, if there is one.
     pub fn hint(self) -> Option<&'static str> {
         match self {
-            Self::Private => Some("name the public half: the file that ends in `.pub`"),
+            Self::Private => Some("give the public half: the file that ends in `.pub`"),
             Self::Lines => Some("give one key; add others in the VPS, to ~/.ssh/authorized_keys"),
-            Self::Character(_) => Some("take it out of the key's comment"),
+            Self::Character(_) => Some("remove it from the comment of the key"),
             Self::NoKey => Some("`cat ~/.ssh/*.pub` shows your public keys; --gen-ssh-key makes a new one"),
             _ => None,
         }
     }
 }
 
-/// The line without the white space around it.
+/// Checks a public key. Returns the line without white space around it.
 ///
 /// # Errors
-/// When it is none that can be sent.
+/// When it can't be sent as a public key.
 pub fn check(text: &str) -> Result<String, AuthorizedKeyError> {
     let line = text.trim();
     if line.contains("PRIVATE KEY-----") || line.starts_with("PuTTY-User-Key-File") {
@@ -67,7 +67,7 @@ pub fn check(text: &str) -> Result<String, AuthorizedKeyError> {
     let mut words = line.split_ascii_whitespace();
     let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let is_kind = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-sha2-"].iter().any(|start| kind.starts_with(start));
-    // Every key's base64 begins with the length of its type's name, of which the first bytes are zero.
+    // The base64 of each key begins with the length of its type's name. The first bytes of that are zero.
     let is_base64 = key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
     if is_kind && is_base64 && key.starts_with("AAAA") { Ok(line.to_owned()) } else { Err(AuthorizedKeyError::NoKey) }
 }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_public_key_and_nothing_else() {
+    fn only_a_public_key_is_accepted() {
         use AuthorizedKeyError as E;
         for key in [
             "ssh-ed25519 AAAAC3 me@here\n",
@@ -100,9 +100,27 @@ mod tests {
             ("ssh-ed25519", E::NoKey),
             ("hello world", E::NoKey),
             ("ssh-ed25519 Zm9v", E::NoKey),
+            ("hello AAAA", E::NoKey),
+            ("ssh-ed25519 AAAA-x", E::NoKey),
         ] {
             assert_eq!(check(text), Err(error), "{text:?}");
         }
-        assert_eq!(check(&format!("ssh-rsa AAAA{}", "A".repeat(9000))), Err(E::TooLong));
+        let key = |length: usize| format!("ssh-rsa {}", "A".repeat(length - "ssh-rsa ".len()));
+        assert_eq!(check(&key(MAX_KEY)), Ok(key(MAX_KEY)));
+        assert_eq!(check(&key(MAX_KEY + 1)), Err(E::TooLong));
+    }
+
+    #[test]
+    fn each_error_that_has_a_fix_names_it() {
+        use AuthorizedKeyError as E;
+        for (error, part) in [
+            (E::Private, ".pub"),
+            (E::Lines, "authorized_keys"),
+            (E::Character('$'), "comment"),
+            (E::NoKey, "--gen-ssh-key"),
+        ] {
+            assert!(error.hint().unwrap().contains(part), "{error}");
+        }
+        assert_eq!((E::Empty.hint(), E::TooLong.hint()), (None, None));
     }
 }

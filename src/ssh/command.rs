@@ -1,4 +1,4 @@
-//! The exact ssh command that reaches a VPS through the gateway. Pure: facts in, words out.
+//! The ssh command that connects to a VPS through the gateway. Pure: facts in, words out.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -7,32 +7,32 @@ use std::path::PathBuf;
 use crate::ssh::options::{DEFAULT_USER, Route, UnusablePath, alias, host_name, identity};
 use crate::target::TaskId;
 
-/// What ssh needs to know to reach one VPS.
+/// The facts that ssh needs to connect to one VPS.
 #[derive(Clone, Debug)]
 pub struct SshCommand {
     /// The ssh program.
     pub ssh: PathBuf,
-    /// The way there.
+    /// The route to it.
     pub route: Route,
     /// The VPS.
     pub id: TaskId,
-    /// The login; `None` leaves it to the user's own arguments, else it is [`DEFAULT_USER`].
+    /// The login. With `None`, the user's own arguments may name one; otherwise it is [`DEFAULT_USER`].
     pub user: Option<String>,
-    /// The private key; `None` leaves it to ssh's agent and defaults.
+    /// The private key; with `None`, ssh uses its agent and defaults.
     pub key: Option<PathBuf>,
-    /// What the user has to say to ssh, unchanged.
+    /// The user's own arguments for ssh, unchanged.
     pub ssh_args: Vec<OsString>,
 }
 
 impl SshCommand {
     /// The words of the command, the program first.
     ///
-    /// The destination stands before the user's own arguments: ssh reads options behind it too, and takes what
-    /// follows them as the remote command. So `-L 8888:localhost:8888`, `-N`, `-t htop` and `uname -a` mean what they
-    /// mean to ssh.
+    /// The destination comes before the user's own arguments: ssh also reads options behind it, and the words after these
+    /// options are the remote command. So `-L 8888:localhost:8888`, `-N`, `-t htop` and `uname -a` mean what they mean to
+    /// ssh.
     ///
     /// # Errors
-    /// When a path is one that no ssh option can hold.
+    /// When a path can't be the value of an ssh option.
     pub fn argv(&self) -> Result<Vec<OsString>, UnusablePath> {
         let mut options = self.route.options(false)?;
         options.push(("HostKeyAlias", alias(self.id).into()));
@@ -46,7 +46,7 @@ impl SshCommand {
             option.push(value);
             argv.extend(["-o".into(), option]);
         }
-        // Of two logins ssh takes the first, so the default must not stand before one of the user's own.
+        // ssh uses the first of two logins, so the default must not come before one of the user's own.
         let default = || (!names_login(&self.ssh_args)).then(|| DEFAULT_USER.to_owned());
         if let Some(user) = self.user.clone().or_else(default) {
             argv.extend(["-l".into(), user.into()]);
@@ -57,7 +57,7 @@ impl SshCommand {
     }
 }
 
-/// The options of ssh(1) that take a value, which may be attached to the letter or be the next word.
+/// The options of ssh(1) with a value, which is attached to the letter or is the next word.
 const OPTIONS_WITH_VALUE: &[u8] = b"BbcDEeFIiJLlmOoPpQRSWw";
 
 /// Whether ssh's own arguments name a login (`-l`, or `-o User=`) before the remote command begins.
@@ -96,7 +96,7 @@ mod tests {
             host_api: ("gpu-head".into(), 8000),
             wait: None,
             known_hosts: "/home/u/.ssh/kohakuriver_known_hosts".into(),
-            keeper: None,
+            known_hosts_program: None,
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_only_one_and_the_users_arguments_come_last() {
+    fn a_key_excludes_others_and_the_users_arguments_come_last() {
         let command = SshCommand {
             key: Some("/home/u/.ssh/kohakuriver_42".into()),
             user: Some("kohaku".into()),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_among_sshs_own_arguments_is_not_overruled_by_the_default() {
+    fn a_login_among_the_users_arguments_replaces_the_default() {
         for (args, named) in [
             (&["-l", "alice"][..], true),
             (&["-lalice"], true),
@@ -159,6 +159,10 @@ mod tests {
             (&["-L", "-l"], false),
             (&["-o", "UserKnownHostsFile=x"], false),
             (&["-i", "lkey", "-vN"], false),
+            (&["-", "-l", "alice"], false),
+            (&["--", "-l", "alice"], false),
+            (&["-o", "Port=22"], false),
+            (&["-i", "user=alice"], false),
         ] {
             let args: Vec<OsString> = args.iter().map(OsString::from).collect();
             let words = SshCommand { ssh_args: args.clone(), ..command() }.argv().unwrap();
@@ -170,23 +174,23 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_proxy_keeps_its_brackets_from_the_shell() {
+    fn the_brackets_of_an_ipv6_proxy_are_quoted() {
         let command = SshCommand { route: Route { proxy: ("::1".into(), 9), ..route() }, ..command() };
         assert!(text(&command).contains(r#"--proxy "[::1]:9" %h %p"#), "{}", text(&command));
     }
 
     #[test]
-    fn a_path_that_no_option_can_hold_is_named() {
+    fn a_path_that_is_not_usable_is_named() {
         let command = SshCommand { key: Some("/k/${x}".into()), ..command() };
         assert_eq!(command.argv().unwrap_err().path, Path::new("/k/${x}"));
     }
 
-    /// The real ssh, up to the start of its ProxyCommand: the helper at a path full of what is special gets its
-    /// arguments, and ssh names the key by its own path.
+    /// Runs the real ssh until it starts its ProxyCommand. The path of the helper has every special character; the helper
+    /// gets its arguments, and ssh prints the path of the key unchanged.
     #[test]
-    fn the_real_ssh_reads_every_path_as_it_is() {
-        let folder = std::env::temp_dir().join(format!("kohakuriver-ssh-{}", std::process::id()));
-        let odd = folder.join(r#"a b%d 100%%'q"\e$HOME`id`;#"#);
+    fn the_real_ssh_reads_each_path_unchanged() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let odd = folder.path().join(r#"a b%d 100%%'q"\e$HOME`id`;#"#);
         std::fs::create_dir_all(&odd).unwrap();
         let script = odd.join("helper");
         // Written by another process: a descriptor of ours that is open for writing could be inherited by the child of
@@ -209,13 +213,12 @@ mod tests {
             ssh_args: ["-v", "-F", "none"].map(OsString::from).into(),
             ..command()
         };
-        // Without fdpass, ssh goes on to its keys although this helper hands over no socket.
+        // Without fdpass, ssh loads its keys although this helper passes no socket.
         let piping = |word: OsString| if word == "ProxyUseFdpass=yes" { "ProxyUseFdpass=no".into() } else { word };
         let argv: Vec<OsString> = command.argv().unwrap().into_iter().map(piping).collect();
         let output = Command::new(&argv[0]).args(&argv[1..]).env("SHELL", "/bin/sh").output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         let words = std::fs::read_to_string(odd.join("words")).unwrap_or_else(|error| panic!("{error}: {stderr}"));
-        std::fs::remove_dir_all(&folder).unwrap();
         let script = script.to_str().unwrap();
         assert_eq!(
             words.lines().collect::<Vec<_>>(),

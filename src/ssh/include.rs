@@ -1,20 +1,18 @@
-//! The one line of ours in the user's `~/.ssh/config`: an `Include` of the file that holds our entries.
+//! Our one line in the user's `~/.ssh/config`: an `Include` of the file with our entries.
 //!
-//! Pure, bytes to bytes: a configuration need not be UTF-8. What stands around ours is never touched, so
-//! [`remove`] after [`insert`] gives the file back byte for byte. An `Include` is global only before the first `Host`
-//! or `Match`; behind one it would apply to those hosts alone, and anywhere but above it our entries would lose to
-//! settings that the user meant for other hosts. So it goes to the very top.
+//! Pure: bytes in, bytes out, since a configuration need not be UTF-8. All other lines stay unchanged: [`remove`] after
+//! [`insert`] gives the same bytes. The line goes to the top of the file. Behind a `Host` or `Match` it would apply to those
+//! hosts only, and behind other settings our entries would lose to settings that the user meant for other hosts.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// The line above the `Include`, by which a reader, and [`remove`], knows that it is ours.
+/// The line above the `Include`. It tells a reader, and [`remove`], that the `Include` is ours.
 const REMARK: &[u8] = b"# Added by `kohakuriver ssh config --write`; `kohakuriver ssh config --remove` takes it out.";
 
-/// `config` with the `Include` of `path` (as ssh reads it: quoted) in force for every host. It comes back as it was
-/// where that is so already.
+/// `config` with an `Include` of `path` (quoted for ssh) that applies to all hosts. Unchanged when it has one already.
 pub fn insert(config: &[u8], path: &OsStr) -> Vec<u8> {
-    if is_in_force(config, path) {
+    if is_included(config, path) {
         return config.to_vec();
     }
     let rest = remove(config, path);
@@ -25,7 +23,7 @@ pub fn insert(config: &[u8], path: &OsStr) -> Vec<u8> {
     [REMARK, line_end, include(path).as_slice(), line_end, &rest].concat()
 }
 
-/// `config` without what [`insert`] put there, wherever it stands by now.
+/// `config` without the lines of [`insert`], which may have moved since.
 pub fn remove(config: &[u8], path: &OsStr) -> Vec<u8> {
     let include = include(path);
     let mut lines = config.split_inclusive(|&byte| byte == b'\n').peekable();
@@ -40,13 +38,13 @@ pub fn remove(config: &[u8], path: &OsStr) -> Vec<u8> {
     kept
 }
 
-/// The line for a person to add where we may not.
+/// The `Include` line, also for a person to add by hand.
 pub fn include(path: &OsStr) -> Vec<u8> {
     [b"Include ", path.as_bytes()].concat()
 }
 
-/// Whether the `Include` stands above everything that means something, put there by us or by hand.
-fn is_in_force(config: &[u8], path: &OsStr) -> bool {
+/// Whether the first line that is neither empty nor a comment is the `Include`, added by us or by hand.
+fn is_included(config: &[u8], path: &OsStr) -> bool {
     let include = include(path);
     let mut lines = config.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     lines.find(|line| !line.is_empty() && !line.starts_with(b"#")).is_some_and(|line| line == include)
@@ -63,6 +61,7 @@ mod tests {
     use std::process::Command;
 
     use proptest::prelude::*;
+    use tempfile::TempDir;
 
     use super::*;
 
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_to_the_very_top_in_the_files_own_line_ends() {
+    fn the_line_goes_to_the_top_with_the_line_ends_of_the_file() {
         for (config, end) in [
             ("", "\n"),
             ("Host a", "\n"),
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_no_longer_is_global_moves_up_and_one_by_hand_is_left_alone() {
+    fn a_line_behind_a_host_moves_up_and_a_line_added_by_hand_stays() {
         let sunk = format!("Host a\n  User u\n{}Host b\n", added("\n"));
         let written = insert(sunk.as_bytes(), path());
         assert_eq!(String::from_utf8_lossy(&written), added("\n") + "Host a\n  User u\nHost b\n");
@@ -108,7 +107,7 @@ mod tests {
         assert!(insert(commented.as_bytes(), path()).starts_with(REMARK));
     }
 
-    /// Lines as they stand in real files, and worse ones.
+    /// Lines of real files, and worse ones.
     fn config() -> impl Strategy<Value = Vec<u8>> {
         let line = prop_oneof![
             prop::sample::select(vec![
@@ -151,14 +150,14 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_stands_around_ours_is_never_touched(config in config()) {
+        fn the_other_lines_are_never_changed(config in config()) {
             let written = insert(&config, path());
-            prop_assert!(is_in_force(&written, path()));
+            prop_assert!(is_included(&written, path()));
             prop_assert_eq!(insert(&written, path()), written.clone());
-            if is_in_force(&config, path()) {
+            if is_included(&config, path()) {
                 prop_assert_eq!(&written, &config);
             } else {
-                // Whatever of ours was there before, sunk or not, is gone with the new one.
+                // An older line of ours is removed with the new one, wherever it was.
                 let clean = remove(&config, path());
                 prop_assert!(written.ends_with(&clean));
                 prop_assert_eq!(remove(&written, path()), clean);
@@ -166,7 +165,7 @@ mod tests {
         }
 
         #[test]
-        fn removing_takes_back_exactly_what_was_inserted(before in config(), after in config()) {
+        fn remove_takes_out_exactly_the_inserted_lines(before in config(), after in config()) {
             prop_assume!(remove(&before, path()) == before && remove(&after, path()) == after);
             let mut sunk = before.clone();
             if !before.is_empty() && !before.ends_with(b"\n") {
@@ -182,45 +181,32 @@ mod tests {
     }
 
     #[test]
-    fn ten_megabytes() {
+    fn a_file_of_ten_megabytes() {
         let big = b"Host a\r\n  User \xe9\r\n".repeat(600_000);
         let written = insert(&big, path());
         assert_eq!(written.len(), big.len() + added("\r\n").len());
         assert_eq!(remove(&written, path()), big);
     }
 
-    /// A folder of this test, gone at its end.
-    struct Folder(PathBuf);
+    struct Folder(TempDir);
 
     impl Folder {
-        fn new() -> Self {
-            let path = std::env::temp_dir().join(format!("kohakuriver-include-{}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        /// What the real ssh makes of `config` for `host`: its exit status and all its options.
+        /// Exit status and options of the real ssh with `config` for `host`.
         fn read_by_ssh(&self, config: &[u8], host: &str) -> (Option<i32>, String) {
-            let file = self.0.join("config");
+            let file = self.0.path().join("config");
             std::fs::write(&file, config).unwrap();
             let output = Command::new("ssh").arg("-G").arg("-F").arg(&file).arg(host).output().unwrap();
             (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
         }
 
         fn ours(&self) -> PathBuf {
-            let path = self.0.join("kohakuriver.conf");
+            let path = self.0.path().join("kohakuriver.conf");
             std::fs::write(&path, "Host *.kohakuriver\n  User vps-user\n  ServerAliveInterval 30\n").unwrap();
             path
         }
     }
 
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    /// Configurations that ssh reads, and some that it refuses.
+    /// Configurations that ssh accepts, and some that it refuses.
     fn readable() -> impl Strategy<Value = String> {
         let option = prop::sample::select(
             [
@@ -260,8 +246,8 @@ mod tests {
     }
 
     #[test]
-    fn ssh_reads_the_same_for_foreign_hosts_and_ours_for_vpses() {
-        let folder = Folder::new();
+    fn ssh_reads_the_same_for_other_hosts_and_our_entries_for_vpses() {
+        let folder = Folder(TempDir::new().unwrap());
         let ours = folder.ours();
         let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
             cases: 60,
@@ -280,8 +266,8 @@ mod tests {
             Ok(())
         });
         outcome.unwrap();
-        // A loop of the user's own is refused before as after, and left alone.
-        let own = folder.0.join("config");
+        // An `Include` loop of the user's is refused before and after, and is not changed.
+        let own = folder.0.path().join("config");
         let looped = format!("Include {}\n", own.display());
         let written = insert(looped.as_bytes(), ours.as_os_str());
         for config in [looped.as_bytes(), &written] {

@@ -1,7 +1,7 @@
-//! Which private key ssh gets for a VPS, and whether ssh would take it.
+//! Which private key ssh gets for a VPS, and whether ssh would use it.
 //!
-//! A wrong key file is said before ssh starts: ssh itself only warns about it, tries something else, and ends in
-//! `Permission denied`, which sends people looking in the wrong place. The file's content is not looked at.
+//! A wrong key file is an error before ssh starts. ssh itself would only print a warning, try other keys and end with
+//! `Permission denied`, which hides the cause. The content of the file is not checked.
 
 use std::fs::Metadata;
 use std::io;
@@ -12,15 +12,15 @@ use crate::failure::Failure;
 use crate::ssh::quote::shell_word;
 use crate::target::TaskId;
 
-/// The mode bits that OpenSSH refuses in a private key of the user's own.
+/// The mode bits that OpenSSH refuses in a private key that belongs to the user.
 const OPEN_TO_OTHERS: u32 = 0o077;
 
-/// The key for a VPS: `given` if there is one, else the first that exists of `~/.ssh/id-kohakuriver-<id>` (where
-/// KohakuRiver's Python CLI writes a generated key) and `~/.ssh/kohakuriver_<id>`, else none, which leaves the choice
-/// to ssh's agent and defaults.
+/// The key for a VPS: `given` if it is set; otherwise `~/.ssh/id-kohakuriver-<id>` (where KohakuRiver's Python CLI writes a
+/// generated key) if that exists; otherwise `~/.ssh/kohakuriver_<id>` if that exists; otherwise none, and ssh uses its
+/// agent and defaults.
 ///
 /// # Errors
-/// When the file is none that ssh would use.
+/// When ssh would not use the file.
 pub fn resolve(given: Option<&Path>, id: TaskId, home: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
     if let Some(typed) = given {
         let path = absolute(&expand_home(typed, home), typed)?;
@@ -38,7 +38,7 @@ pub fn resolve(given: Option<&Path>, id: TaskId, home: Option<&Path>) -> Result<
     Ok(None)
 }
 
-/// `~` and `~/…` with the home directory in its place: a shell leaves them alone in `--key=~/k`.
+/// Replaces the `~` of `~` and `~/…` by the home directory: a shell does not do that in `--key=~/k`.
 fn expand_home(path: &Path, home: Option<&Path>) -> PathBuf {
     match (path.strip_prefix("~"), home) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -53,30 +53,30 @@ fn absolute(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
 fn check(path: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            cannot_use(path).cause("there is no such file").hint("see which there are: `ls -l ~/.ssh`")
+            cannot_use(path).cause("there is no such file").hint("list your keys: `ls -l ~/.ssh`")
         }
         _ => cannot_use(path).because(&error),
     })?;
     if metadata.is_dir() {
-        return Err(cannot_use(path).cause("it is a directory").hint("name the private key's file itself"));
+        return Err(cannot_use(path).cause("it is a directory").hint("give the file of the private key"));
     }
     if path.extension().is_some_and(|extension| extension == "pub") {
         let private = path.with_extension("");
         return Err(cannot_use(path)
             .cause("it is the public half of a key")
-            .hint(format!("name the private half with `--key {}`", shell_word(private.as_os_str()).display())));
+            .hint(format!("give the private half with `--key {}`", shell_word(private.as_os_str()).display())));
     }
-    // To open a named pipe would be to wait for whoever writes to it.
+    // Opening a named pipe would wait for its writer.
     if !metadata.is_file() {
-        return Err(cannot_use(path).cause("it is no regular file").hint("name the private key's file itself"));
+        return Err(cannot_use(path).cause("it is not a regular file").hint("give the file of the private key"));
     }
     check_mode(path, &metadata)?;
-    // Opening it is the only honest test of whether it can be read: lists of access rights exist besides the mode.
+    // Only opening the file shows whether it can be read: access control lists exist besides the mode.
     std::fs::File::open(path).map_err(|error| cannot_use(path).because(&error))?;
     Ok(())
 }
 
-/// OpenSSH's own rule: a key that belongs to the user must be closed to everybody else.
+/// OpenSSH's own rule: nobody else may read a key that belongs to the user.
 fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), Failure> {
     let ours = metadata.uid() == rustix::process::getuid().as_raw();
     if !ours || metadata.mode() & OPEN_TO_OTHERS == 0 {
@@ -84,7 +84,7 @@ fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), Failure> {
     }
     Err(cannot_use(path)
         .cause(format!("its mode is {:04o}: ssh ignores a private key that others may read", metadata.mode() & 0o7777))
-        .hint(format!("close it to others with `chmod 600 {}`", shell_word(path.as_os_str()).display())))
+        .hint(format!("make it private with `chmod 600 {}`", shell_word(path.as_os_str()).display())))
 }
 
 fn cannot_use(path: &Path) -> Failure {
@@ -96,39 +96,35 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
+    use tempfile::TempDir;
+
     use super::*;
 
-    /// A home directory with a `.ssh` in it, gone at the end of the test.
-    struct Home(PathBuf);
+    /// A home directory with a `.ssh`, removed at the end of the test.
+    struct Home(TempDir);
 
     impl Home {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("kohakuriver-keys-{}-{name}", std::process::id()));
-            fs::create_dir_all(path.join(".ssh")).unwrap();
-            Self(path)
+        fn new() -> Self {
+            let folder = TempDir::new().unwrap();
+            fs::create_dir(folder.path().join(".ssh")).unwrap();
+            Self(folder)
         }
 
         fn file(&self, name: &str, mode: u32) -> PathBuf {
-            let path = self.0.join(".ssh").join(name);
+            let path = self.0.path().join(".ssh").join(name);
             fs::write(&path, "key").unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             path
         }
 
         fn resolve(&self, given: Option<&str>) -> Result<Option<PathBuf>, Failure> {
-            resolve(given.map(Path::new), TaskId::parse("42").unwrap(), Some(&self.0))
-        }
-    }
-
-    impl Drop for Home {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            resolve(given.map(Path::new), TaskId::parse("42").unwrap(), Some(self.0.path()))
         }
     }
 
     #[test]
-    fn the_given_key_then_the_generated_one_then_the_documented_one_then_none() {
-        let home = Home::new("order");
+    fn the_given_key_then_the_generated_key_then_the_documented_key_then_none() {
+        let home = Home::new();
         assert_eq!(home.resolve(None).unwrap(), None);
         let documented = home.file("kohakuriver_42", 0o600);
         assert_eq!(home.resolve(None).unwrap(), Some(documented));
@@ -140,16 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_ssh_would_not_use_is_named_with_its_fix() {
-        let home = Home::new("refused");
+    fn a_key_that_ssh_would_not_use_is_an_error_with_a_fix() {
+        let home = Home::new();
         let open = home.file("open key", 0o644);
         home.file("half.pub", 0o600);
-        let pipe = home.0.join(".ssh/pipe");
+        let pipe = home.0.path().join(".ssh/pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         for (given, parts) in [
-            ("~/.ssh/none", ["there is no such file", "hint: see which there are: `ls -l ~/.ssh`"]),
+            ("~/.ssh/none", ["there is no such file", "hint: list your keys: `ls -l ~/.ssh`"]),
             ("~/.ssh", ["it is a directory", "hint"]),
-            ("~/.ssh/pipe", ["it is no regular file", "hint"]),
+            ("~/.ssh/pipe", ["it is not a regular file", "hint"]),
             ("~/.ssh/half.pub", ["public half", ".ssh/half`"]),
             ("~/.ssh/open key", ["its mode is 0644", &format!("chmod 600 '{}'", open.display())]),
             ("~/.ssh/open key/x", ["caused by", "open key/x"]),
@@ -162,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_path_is_made_absolute() {
+    fn a_relative_path_becomes_absolute() {
         let failure = resolve(Some(Path::new("no-such-key")), TaskId::parse("42").unwrap(), None).unwrap_err();
         let expected = std::env::current_dir().unwrap().join("no-such-key");
         assert!(failure.what().contains(&expected.display().to_string()), "{failure:?}");

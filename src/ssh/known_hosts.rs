@@ -1,11 +1,11 @@
 //! The host keys of VPSes, in a known_hosts file of ours.
 //!
-//! A VPS is its task id: whatever name it was reached by, its keys are under [`alias`]. ssh itself can't know that for
-//! a name under a wildcard, so it asks `kohakuriver ssh host-key` (`KnownHostsCommand`), which stands on this module: a
-//! VPS that was never seen is taken at its word, as with `StrictHostKeyChecking accept-new`, and never again.
+//! A VPS's identity is its task id: its keys are stored under [`alias`], whichever name the user typed. ssh can't do that
+//! for a name that matches a wildcard, so it runs `kohakuriver ssh host-key` (`KnownHostsCommand`), which uses this
+//! module. The first key of a VPS is trusted, as with `StrictHostKeyChecking accept-new`; a different key later is not.
 //!
-//! Looking up and forgetting is left to `ssh-keygen`, which knows of hashed names, markers and lists of names. A file
-//! that can't be read is an error, never a file without keys.
+//! `ssh-keygen` looks keys up and removes them, since it understands hashed names, markers and lists of names. A file
+//! that can't be read is an error, never an empty file.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -19,16 +19,16 @@ use crate::ssh::user_file::{FolderLock, UserFileError};
 use crate::target::TaskId;
 use crate::text::excerpt_bytes;
 
-/// Longest type and longest key, in bytes, that are taken. RSA keys of 16,384 bits have about 2,800.
+/// Longest key type and longest key, in bytes. An RSA key of 16,384 bits has about 2,800.
 const MAX_WORD: usize = 16 * 1024;
 
-/// How the comment behind a key begins that tells when it was stored, in seconds since 1970.
+/// Start of the comment behind a key. The rest of it is the time when the key was stored, in seconds since 1970.
 const STORED: &str = "stored-at-";
 
 /// Only its owner may read or change the file.
 const MODE: u32 = 0o600;
 
-/// A public host key, as it stands in a known_hosts file (sshd(8)).
+/// A public host key, as in a known_hosts file (sshd(8)).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostKey {
     /// `ssh-ed25519` and the like.
@@ -38,37 +38,38 @@ pub struct HostKey {
 }
 
 impl HostKey {
-    /// A type and a key as ssh gives them; `None` when they can't be ones.
+    /// A key from the type and the base64 that ssh gives; `None` when they are not valid.
     pub fn new(kind: &str, key: &str) -> Option<Self> {
-        let fits = |text: &str, also: &[u8]| {
+        let is_word_of = |text: &str, punctuation: &[u8]| {
             (1..=MAX_WORD).contains(&text.len())
-                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || also.contains(&byte))
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || punctuation.contains(&byte))
         };
-        (fits(kind, b"-@.") && fits(key, b"+/=")).then(|| Self { kind: kind.to_owned(), key: key.to_owned() })
+        (is_word_of(kind, b"-@.") && is_word_of(key, b"+/="))
+            .then(|| Self { kind: kind.to_owned(), key: key.to_owned() })
     }
 }
 
-/// A key that is known.
+/// A stored key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Known {
     /// The key.
     pub key: HostKey,
-    /// No later than this it was stored, as far as can be told.
+    /// When the key was stored, or a later time; `None` when that is unknown.
     pub stored: Option<SystemTime>,
 }
 
 /// Why the file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KnownHostsError {
-    /// It can't be read or written.
+    /// The file can't be read or written.
     #[error("cannot use {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It can't be kept from other runs of ours for a moment.
+    /// The folder of the file can't be locked.
     #[error("cannot lock {}", path.display())]
     Lock {
         /// The file.
@@ -80,12 +81,12 @@ pub enum KnownHostsError {
     #[error("cannot run ssh-keygen")]
     Run(#[source] io::Error),
     /// `ssh-keygen` refused the file.
-    #[error("ssh-keygen can't use {}: {said}", path.display())]
+    #[error("ssh-keygen can't use {}: {message}", path.display())]
     Refused {
         /// The file.
         path: PathBuf,
-        /// What it said.
-        said: String,
+        /// The output of `ssh-keygen`.
+        message: String,
     },
 }
 
@@ -106,7 +107,7 @@ impl KnownHosts {
     /// # Errors
     /// When the file can't be read.
     pub fn of(&self, id: TaskId) -> Result<Vec<Known>, KnownHostsError> {
-        // ssh-keygen takes a folder for an empty file.
+        // ssh-keygen treats a folder as an empty file, so reading is tried here first.
         let modified = match File::open(&self.path).and_then(|mut file| file.read(&mut [0]).and(file.metadata())) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             metadata => metadata.and_then(|metadata| metadata.modified()).map_err(|error| self.file(error))?,
@@ -116,22 +117,24 @@ impl KnownHosts {
             let output = self.ssh_keygen(&["-F", &name])?;
             match output.status.code() {
                 Some(0) => {
-                    for known in output.stdout.split(|&byte| byte == b'\n').filter_map(read) {
+                    for known in output.stdout.split(|&byte| byte == b'\n').filter_map(stored_key) {
                         if found.iter().all(|other| other.key != known.key) {
                             found.push(known);
                         }
                     }
                 }
+                // No key is exit status 1 without a message. With one, the look-up itself failed.
                 Some(1) if output.stderr.is_empty() => {}
                 _ => return Err(self.refused(&output)),
             }
         }
-        // What ssh stored by itself has no date, but the file was last written to when it was, or later.
+        // A key that ssh itself stored has no date. The file was modified at that time or later.
         found.iter_mut().for_each(|known| known.stored = known.stored.or(Some(modified)));
         Ok(found)
     }
 
-    /// Stores the first key of a VPS. When another connection was faster, its keys come back and nothing is stored.
+    /// Stores the first key of a VPS. When the VPS has keys already, such as by a faster connection, returns those and
+    /// stores nothing.
     ///
     /// # Errors
     /// When the file can't be read or written.
@@ -151,17 +154,17 @@ impl KnownHosts {
         Ok(vec![Known { key: key.clone(), stored: Some(now) }])
     }
 
-    /// Drops the keys of a VPS. Whether there were any.
+    /// Removes the keys of a VPS. Returns whether there were any.
     ///
     /// # Errors
     /// When the file can't be read or written.
     pub fn forget(&self, id: TaskId) -> Result<bool, KnownHostsError> {
-        // Nobody has stored anything yet, and no folder need be made for that.
+        // Without keys there is nothing to do: don't make the folder.
         if self.of(id)?.is_empty() {
             return Ok(false);
         }
         let _lock = self.lock()?;
-        // A change of ssh-keygen's is a new file; a link would end with it.
+        // ssh-keygen puts a new file in place of the old one. In place of a symbolic link it would leave a file.
         let path = std::fs::canonicalize(&self.path).map_err(|error| self.file(error))?;
         let real = Self { path };
         for name in names(id) {
@@ -171,7 +174,7 @@ impl KnownHosts {
             }
         }
         std::fs::set_permissions(&real.path, Permissions::from_mode(MODE)).map_err(|error| self.file(error))?;
-        // It keeps the old one beside it, where nobody would look for the key that was to be forgotten.
+        // ssh-keygen keeps a copy of the old file, which still holds the removed key.
         let mut old = real.path.into_os_string();
         old.push(".old");
         match std::fs::remove_file(&old) {
@@ -180,7 +183,7 @@ impl KnownHosts {
         }
     }
 
-    /// Keeps other runs of ours out. A lock on the file would not: forgetting puts a new one in its place.
+    /// Keeps other runs of ours out. A lock on the file itself would not: `forget` puts a new file in its place.
     fn lock(&self) -> Result<FolderLock, KnownHostsError> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         FolderLock::of(folder.unwrap_or(Path::new(".")))
@@ -198,19 +201,19 @@ impl KnownHosts {
     }
 
     fn refused(&self, output: &Output) -> KnownHostsError {
-        let said = [output.stderr.as_slice(), &output.stdout].concat();
-        KnownHostsError::Refused { path: self.path.clone(), said: excerpt_bytes(&said) }
+        let printed = [output.stderr.as_slice(), &output.stdout].concat();
+        KnownHostsError::Refused { path: self.path.clone(), message: excerpt_bytes(&printed) }
     }
 }
 
-/// What a VPS's keys may be under: its alias, and the host name that a client without aliases looks for.
+/// The names that a VPS's keys are stored under: its alias, and the host name that a client without aliases looks up.
 fn names(id: TaskId) -> [String; 2] {
     [alias(id), host_name(id)]
 }
 
-/// A line of `ssh-keygen -F`; `None` for its remarks, and for keys that are marked as revoked or as an authority's,
-/// which ssh reads by itself.
-fn read(line: &[u8]) -> Option<Known> {
+/// Reads a line of `ssh-keygen -F`. `None` for a comment, and for a key that is marked as revoked or as that of a
+/// certificate authority: ssh reads those itself.
+fn stored_key(line: &[u8]) -> Option<Known> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split_ascii_whitespace();
     let key = match words.next()?.as_bytes()[0] {
@@ -234,35 +237,30 @@ fn ends_in_a_line(mut file: &File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{FlockOperation, flock};
+    use tempfile::TempDir;
+
     use super::*;
 
-    struct Folder(PathBuf);
+    struct Folder(TempDir);
 
     impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("kohakuriver-known-{}-{name}", std::process::id()));
-            std::fs::create_dir(&path).unwrap();
-            Self(path)
+        fn new() -> Self {
+            Self(TempDir::new().unwrap())
         }
 
         fn known(&self) -> KnownHosts {
-            KnownHosts::at(self.0.join("known hosts"))
+            KnownHosts::at(self.0.path().join("known hosts"))
         }
 
         /// The public half of a new key pair.
         fn key(&self, name: &str) -> HostKey {
-            let path = self.0.join(name);
+            let path = self.0.path().join(name);
             let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status();
             assert!(made.unwrap().success());
             let text = std::fs::read_to_string(path.with_extension("pub")).unwrap();
             let mut words = text.split(' ');
             HostKey::new(words.next().unwrap(), words.next().unwrap()).unwrap()
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
         }
     }
 
@@ -275,8 +273,8 @@ mod tests {
     }
 
     #[test]
-    fn the_first_key_is_stored_once_and_forgotten_alone() {
-        let folder = Folder::new("first");
+    fn the_first_key_is_stored_once_and_only_the_named_vps_is_forgotten() {
+        let folder = Folder::new();
         let (known, one, two) = (folder.known(), folder.key("one"), folder.key("two"));
         assert!(known.of(id("42")).unwrap().is_empty());
         assert!(!known.forget(id("42")).unwrap());
@@ -287,17 +285,20 @@ mod tests {
         assert_eq!(keys(&known, "4"), vec![two.clone()]);
         // One line, found under both of its names.
         let found = known.of(id("42")).unwrap();
-        assert!(found.iter().all(|found| found.key == one && found.stored.unwrap() >= before), "{found:?}");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].key == one && found[0].stored.unwrap() >= before, "{found:?}");
+        let text = std::fs::read_to_string(&known.path).unwrap();
+        assert!(!text.starts_with('\n') && !text.contains("\n\n") && text.ends_with('\n'), "{text}");
         assert_eq!(std::fs::metadata(&known.path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(known.forget(id("42")).unwrap());
         assert_eq!((keys(&known, "42"), keys(&known, "4")), (vec![], vec![two]));
         let left = std::fs::read_dir(&folder.0).unwrap().count();
-        assert_eq!(left, 5, "two key pairs and one known_hosts, and no old one");
+        assert_eq!(left, 5, "two key pairs and one known_hosts, but no copy of the old known_hosts");
     }
 
     #[test]
-    fn a_key_that_is_stored_while_another_is_forgotten_stays() {
-        let folder = Folder::new("both");
+    fn a_key_stored_while_another_is_forgotten_is_kept() {
+        let folder = Folder::new();
         let (known, key) = (folder.known(), folder.key("one"));
         std::thread::scope(|scope| {
             let (known, key) = (&known, &key);
@@ -315,11 +316,11 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_understood() {
-        let folder = Folder::new("others");
+    fn lines_written_by_other_programs_are_read() {
+        let folder = Folder::new();
         let (known, one, two) = (folder.known(), folder.key("one"), folder.key("two"));
         let line = |names: &str, key: &HostKey| format!("{names} {} {}", key.kind, key.key);
-        // The last line has no end, and one is nobody's.
+        // The last line has no line end, and the first belongs to no VPS.
         let text = [
             "# comment".into(),
             line("kohakuriver-42", &one),
@@ -341,19 +342,136 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_no_empty_one() {
-        let folder = Folder::new("unreadable");
-        std::fs::create_dir(folder.0.join("known hosts")).unwrap();
+    fn a_file_that_cannot_be_read_is_an_error() {
+        let folder = Folder::new();
+        std::fs::create_dir(folder.0.path().join("known hosts")).unwrap();
         assert!(folder.known().of(id("42")).is_err());
         assert!(folder.known().store_first(id("42"), &folder.key("one")).is_err());
     }
 
     #[test]
-    fn what_can_be_no_key() {
+    fn only_the_letters_of_a_key_are_accepted() {
         for (kind, key) in [("", "AAAA"), ("NONE", ""), ("a b", "AAAA"), ("ssh-rsa", "AA\nAA"), ("ssh-rsa", "A A")] {
             assert_eq!(HostKey::new(kind, key), None, "{kind:?} {key:?}");
         }
         assert!(HostKey::new("sk-ssh-ed25519@openssh.com", "AA+/==").is_some());
-        assert_eq!(HostKey::new("ssh-rsa", &"A".repeat(MAX_WORD + 1)), None);
+        assert!(HostKey::new("ssh-rsa", &"A".repeat(16_384)).is_some());
+        assert_eq!(HostKey::new("ssh-rsa", &"A".repeat(16_385)), None);
+    }
+
+    const FILE: &str = "KOHAKURIVER_TEST_KNOWN_HOSTS";
+
+    /// Runs the test of this name once more, in a process of its own: only such a process can have another PATH. There,
+    /// [`FILE`] names a known_hosts file in `folder`, and `script` is the only `ssh-keygen`.
+    fn run_with_ssh_keygen(folder: &Folder, script: &str, test: &str) {
+        // Written by another process: a descriptor of ours that is open for writing could be inherited by the child of
+        // a test that runs at the same time, and then the script is "busy".
+        let write = r#"printf '#!/bin/sh\n%s\n' "$2" >"$1/ssh-keygen" && chmod 700 "$1/ssh-keygen""#;
+        let written = Command::new("sh").args(["-c", write, "sh"]).arg(folder.0.path()).arg(script).status();
+        assert!(written.unwrap().success());
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("ssh::known_hosts::tests::{test}"), "--nocapture"])
+            .envs([(FILE, folder.known().path.as_os_str()), ("PATH", folder.0.path().as_os_str())])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+    }
+
+    #[test]
+    fn an_ssh_keygen_that_fails_with_a_message_does_not_mean_that_no_key_is_known() {
+        if let Some(path) = std::env::var_os(FILE) {
+            let (known, key) = (KnownHosts::at(path), HostKey::new("ssh-ed25519", "AAAA").unwrap());
+            for error in [
+                known.of(id("42")).unwrap_err(),
+                known.store_first(id("42"), &key).unwrap_err(),
+                known.forget(id("42")).unwrap_err(),
+            ] {
+                let text = format!("ssh-keygen can't use {}: no memory", known.path.display());
+                assert_eq!(error.to_string(), text);
+            }
+            return;
+        }
+        let folder = Folder::new();
+        let line = "kohakuriver-42 ssh-ed25519 AAAB\n";
+        std::fs::write(folder.known().path, line).unwrap();
+        let test = "an_ssh_keygen_that_fails_with_a_message_does_not_mean_that_no_key_is_known";
+        run_with_ssh_keygen(&folder, "echo no memory >&2; exit 1", test);
+        assert_eq!(std::fs::read_to_string(folder.known().path).unwrap(), line);
+    }
+
+    /// The key would still be in the copy.
+    #[test]
+    fn a_copy_of_the_old_file_that_cannot_be_removed_is_an_error() {
+        if let Some(path) = std::env::var_os(FILE) {
+            let known = KnownHosts::at(path);
+            // The first ssh-keygen makes no copy, the second makes one that is a folder.
+            assert!(known.forget(id("42")).unwrap());
+            assert!(matches!(known.forget(id("43")), Err(KnownHostsError::File { .. })));
+            return;
+        }
+        let folder = Folder::new();
+        std::fs::write(folder.known().path, "").unwrap();
+        let script = r#"case "$*" in *-F*) echo "x ssh-ed25519 AAAA";; *43*) /bin/mkdir -p "$4.old";; esac"#;
+        run_with_ssh_keygen(&folder, script, "a_copy_of_the_old_file_that_cannot_be_removed_is_an_error");
+    }
+
+    #[test]
+    fn a_missing_file_holds_no_keys_and_stays_missing() {
+        let folder = Folder::new();
+        let known = KnownHosts::at(folder.0.path().join("missing/known hosts"));
+        assert!(known.of(id("42")).unwrap().is_empty());
+        assert!(!known.forget(id("42")).unwrap());
+        assert!(!folder.0.path().join("missing").exists(), "a look-up makes no folder");
+    }
+
+    /// The lock must be on the folder of the file: that is where `ssh config` and other runs look for it.
+    #[test]
+    fn the_lock_is_on_the_folder_of_the_file() {
+        let try_lock = |folder: &Path| flock(File::open(folder).unwrap(), FlockOperation::NonBlockingLockExclusive);
+        let folder = Folder::new();
+        let lock = folder.known().lock().unwrap();
+        assert_eq!(try_lock(folder.0.path()), Err(rustix::io::Errno::WOULDBLOCK));
+        drop(lock);
+        try_lock(folder.0.path()).unwrap();
+        let lock = KnownHosts::at("known hosts").lock().unwrap();
+        assert_eq!(
+            try_lock(Path::new(".")),
+            Err(rustix::io::Errno::WOULDBLOCK),
+            "a bare name is in the working folder"
+        );
+        drop(lock);
+    }
+
+    #[test]
+    fn a_link_to_the_file_stays_a_link() {
+        let folder = Folder::new();
+        let (known, key, real) = (folder.known(), folder.key("one"), folder.0.path().join("real"));
+        std::os::unix::fs::symlink(&real, &known.path).unwrap();
+        known.store_first(id("42"), &key).unwrap();
+        assert!(known.forget(id("42")).unwrap());
+        assert_eq!(std::fs::read_link(&known.path).unwrap(), real);
+        assert_eq!(std::fs::read(&real).unwrap(), b"");
+        assert_eq!(std::fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_time_that_a_key_was_stored_at_is_read_back() {
+        for (comment, stored) in [
+            ("stored-at-1000", Some(1000)),
+            ("me@here stored-at-7", Some(7)),
+            ("stored-at-x", None),
+            ("stored-at-18446744073709551615", None),
+            ("", None),
+        ] {
+            let known = stored_key(format!("kohakuriver-42 ssh-ed25519 AAAA {comment}").as_bytes()).unwrap();
+            let expected = stored.map(|seconds| UNIX_EPOCH + std::time::Duration::from_secs(seconds));
+            assert_eq!(known.stored, expected, "{comment}");
+        }
+        for line in
+            ["", "# Host kohakuriver-42 found: line 1", "@revoked kohakuriver-42 ssh-ed25519 AAAA", "kohakuriver-42"]
+        {
+            assert_eq!(stored_key(line.as_bytes()), None, "{line}");
+        }
     }
 }

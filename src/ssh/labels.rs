@@ -1,17 +1,17 @@
-//! Under which host name each VPS is listed.
+//! The host name of each VPS in our configuration.
 //!
-//! `<name>.kohakuriver` where that says which one is meant. Names are what people typed, and a Host neither keeps them
-//! apart nor limits their letters: VPSes of one name all get `<name>-<last 4 of the id>`, and one whose name can't be a
-//! literal pattern of ssh_config(5), or would read as another VPS's id, is listed by its task id.
+//! It is `<name>.kohakuriver` where that name is unique. A Host allows any text as a name, and several VPSes of one name:
+//! those all get `<name>-<last 4 digits of the id>`. A VPS gets its task id when its name can't be a literal pattern of
+//! ssh_config(5), or reads as the id of another VPS.
 
 use std::collections::HashMap;
 
 use crate::target::{SSH_PORT, SUFFIX, Target, TaskId, VpsRef};
 
-/// How many digits of the task id tell VPSes of one name apart.
+/// The number of digits of the task id behind a name that is not unique.
 const ID_DIGITS: usize = 4;
 
-/// Longest name that becomes a host name, in bytes.
+/// Longest name that is used in a host name, in bytes.
 const MAX_NAME: usize = 200;
 
 /// The host name of a VPS in our configuration.
@@ -19,32 +19,32 @@ const MAX_NAME: usize = 200;
 pub struct Label {
     /// The VPS.
     pub id: TaskId,
-    /// Its host name, with `.kohakuriver`; unique among those of one call.
+    /// Its host name, with `.kohakuriver`; unique among the labels of one call.
     pub host: String,
-    /// Why it is not simply its name.
+    /// Why the host name is not simply the name of the VPS.
     pub remark: Option<Remark>,
 }
 
-/// Why a VPS is not listed by its name alone.
+/// Why the host name of a VPS is not simply its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Remark {
     /// Another VPS has the same name.
     Shared,
-    /// The name can't be a host name.
-    Unfit,
+    /// The name can't be part of a host name.
+    Unusable,
 }
 
-/// A label for each VPS, in the order they came.
+/// A label for each VPS, in the same order.
 pub fn labels<'v>(vpses: impl IntoIterator<Item = (TaskId, Option<&'v str>)>) -> Vec<Label> {
     let vpses: Vec<(TaskId, Option<&str>)> = vpses.into_iter().collect();
     let mut forms: Vec<Form> =
-        vpses.iter().map(|(_, name)| if name.is_some_and(is_fit) { Form::Name } else { Form::Id }).collect();
-    // Each round makes at least one form longer, and task ids differ, so it comes to an end.
+        vpses.iter().map(|(_, name)| if name.is_some_and(is_usable) { Form::Name } else { Form::Id }).collect();
+    // Each round makes at least one form longer, and task ids are unique, so the loop ends.
     loop {
         let hosts: Vec<String> = vpses.iter().zip(&forms).map(|((id, name), form)| form.host(*id, *name)).collect();
         let mut count: HashMap<String, usize> = HashMap::new();
         for host in &hosts {
-            // ssh writes host names in small letters before it passes them on.
+            // ssh converts host names to lower case.
             *count.entry(host.to_lowercase()).or_default() += 1;
         }
         let mut changed = false;
@@ -57,7 +57,7 @@ pub fn labels<'v>(vpses: impl IntoIterator<Item = (TaskId, Option<&'v str>)>) ->
         if !changed {
             let remark = |name: Option<&str>, form| match (name, form) {
                 (None | Some(""), _) | (_, Form::Name) => None,
-                (Some(name), Form::Id) if !is_fit(name) => Some(Remark::Unfit),
+                (Some(name), Form::Id) if !is_usable(name) => Some(Remark::Unusable),
                 _ => Some(Remark::Shared),
             };
             let label = |((&(id, name), &form), host)| Label { id, host, remark: remark(name, form) };
@@ -89,14 +89,14 @@ impl Form {
     }
 }
 
-/// Whether `name` can stand in a `Host` line and in front of `.kohakuriver`, and then means itself.
-fn is_fit(name: &str) -> bool {
-    let fits = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+/// Whether `name` is a literal in a `Host` line, and `<name>.kohakuriver` means the VPS of this name.
+fn is_usable(name: &str) -> bool {
+    let is_allowed = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     let as_host = || Target::parse(&format!("{name}{SUFFIX}"), SSH_PORT);
     !name.is_empty()
         && name.len() <= MAX_NAME
         && !name.starts_with(['-', '.'])
-        && name.chars().all(fits)
+        && name.chars().all(is_allowed)
         && as_host() == Ok(Target::Vps(VpsRef::Name(name.to_owned())))
 }
 
@@ -112,8 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn names_where_they_tell_vpses_apart() {
-        use Remark::{Shared, Unfit};
+    fn unique_names_then_names_with_digits_then_ids() {
+        use Remark::{Shared, Unusable};
         let twins = [("70001111", Some("dev")), ("70002222", Some("Dev")), ("70003333", Some("other")), ("7", None)];
         assert_eq!(
             hosts(&twins),
@@ -126,8 +126,9 @@ mod tests {
         );
         let nested = [("10001", Some("dev")), ("20001", Some("dev")), ("3", Some("dev-0001")), ("12", Some("dev"))];
         assert_eq!(
-            hosts(&nested).into_iter().map(|(host, _)| host).collect::<Vec<_>>(),
+            hosts(&nested),
             ["10001.kohakuriver", "20001.kohakuriver", "dev-0001-3.kohakuriver", "dev-12.kohakuriver"]
+                .map(|host| (host.to_owned(), Some(Shared)))
         );
         for name in [
             "a b",
@@ -142,17 +143,21 @@ mod tests {
             "77",
             "kohakuriver-9",
             "-a",
+            ".a",
+            &"a".repeat(201),
             "a=b",
         ] {
-            assert_eq!(hosts(&[("42", Some(name))]), [("42.kohakuriver".into(), Some(Unfit))], "{name:?}");
+            assert_eq!(hosts(&[("42", Some(name))]), [("42.kohakuriver".into(), Some(Unusable))], "{name:?}");
         }
         assert_eq!(hosts(&[("42", Some("größe_2.x"))]), [("größe_2.x.kohakuriver".into(), None)]);
+        let longest = "a".repeat(200);
+        assert_eq!(hosts(&[("42", Some(&longest))]), [(format!("{longest}.kohakuriver"), None)]);
         assert_eq!(hosts(&[("42", Some(""))]), [("42.kohakuriver".into(), None)]);
     }
 
     proptest! {
         #[test]
-        fn every_label_is_another_and_is_one_harmless_word(
+        fn each_label_is_unique_and_one_literal_word(
             names in proptest::collection::vec(proptest::option::of("(?s)[ab1]{0,2}|.{0,5}|dev|dev-[0-2]{4}"), 0..12)
         ) {
             let ids = (0_u64..).map(|n| TaskId::parse(&(n * 10_000 + n % 2).to_string()).unwrap());

@@ -1,16 +1,16 @@
-//! What we say to the system's ssh: the words of its command line and of its configuration, quoted for everyone who
+//! Our side of the system's ssh: the words of its command line and of its configuration, quoted for each program that
 //! reads them on the way, and the host keys that it checks.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`quote`], [`options`], [`command`] | the words, pure |
-//! | [`stanzas`], [`labels`], [`mod@include`] | our configuration file, and the one line in the user's, pure |
-//! | [`user_file`] | replacing a file that belongs to the user |
+//! | [`stanzas`], [`labels`], [`mod@include`] | our configuration file, and our one line in the user's file, pure |
+//! | [`user_file`] | replaces a file that belongs to the user |
 //! | [`known_hosts`] | the host keys of VPSes; runs `ssh-keygen` |
 //! | [`keys`] | which private key a VPS gets |
-//! | [`authorized_key`] | a public key that a Host is sent |
+//! | [`authorized_key`] | a public key that is sent to a Host |
 //!
-//! Running ssh is left to whoever asks.
+//! The callers run ssh.
 
 pub mod authorized_key;
 pub mod command;

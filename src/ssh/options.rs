@@ -1,8 +1,8 @@
-//! The options that lead ssh to a VPS, the same for `vps connect` and for every stanza of `ssh config`.
+//! The ssh options for the route to a VPS, the same for `vps connect` and for each stanza of `ssh config`.
 //!
-//! Pure: facts in, words out. Host keys stay checked. A VPS is known by its task id ([`alias`]), in a known_hosts file
-//! of ours, and a key that changed is refused by ssh: that is what protects the user of an older Host, whose SSH proxy
-//! asks nobody who they are. The user's own known_hosts is not touched.
+//! Pure: facts in, words out. Host keys stay checked: our known_hosts file has a VPS's keys under its task id ([`alias`]),
+//! and ssh refuses a key that changed. This is the only protection behind an older Host, whose SSH proxy has no
+//! authentication. The user's own known_hosts is not changed.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -11,18 +11,19 @@ use std::time::Duration;
 use crate::ssh::quote::{self, PathValueError};
 use crate::target::{SUFFIX, TaskId, authority};
 
-/// The login when the user names none: what a VPS's image is set up for.
+/// The default login, which the images of VPSes are prepared for.
 pub const DEFAULT_USER: &str = "root";
 
-/// Seconds between ssh's own signs of life. An older Host never tells that a VPS's sshd has gone; only this notices.
+/// The interval of ssh's own keepalive, in seconds. An older Host does not report that a VPS's sshd is gone; only this
+/// notices it.
 pub const SERVER_ALIVE_INTERVAL: u32 = 30;
 
-/// The name that a VPS's host keys are kept under, whatever it was reached as.
+/// The name that a VPS's host keys are stored under, whichever name the user typed.
 pub fn alias(id: TaskId) -> String {
     format!("kohakuriver-{id}")
 }
 
-/// The host name that a VPS is reached by with no look-up.
+/// The host name of a VPS that needs no look-up.
 pub fn host_name(id: TaskId) -> String {
     format!("{id}{SUFFIX}")
 }
@@ -32,28 +33,28 @@ pub fn known_hosts_path(home: &Path) -> PathBuf {
     home.join(".ssh").join("kohakuriver_known_hosts")
 }
 
-/// The way to VPSes: which programs ssh runs, and what they are told.
+/// The route to VPSes: which programs ssh runs, and their arguments.
 ///
-/// All that the programs need is on their command lines, since ssh may have been started by an IDE that has no shell
-/// environment. A token never is.
+/// The command lines contain everything that the programs need, since an IDE without a shell environment may have started
+/// ssh. They never contain a token.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The helper's program, absolute.
+    /// The helper, an absolute path.
     pub proxy_program: PathBuf,
     /// Host and port of the SSH proxy.
     pub proxy: (String, u16),
-    /// Host and port of the Host API, which names are looked up at.
+    /// Host and port of the Host API, for the look-up of names.
     pub host_api: (String, u16),
-    /// How long the helper is to wait for a VPS that is starting.
+    /// How long the helper waits for a VPS that is starting.
     pub wait: Option<Duration>,
-    /// The known_hosts file for VPSes, absolute.
+    /// The known_hosts file for VPSes, an absolute path.
     pub known_hosts: PathBuf,
-    /// `kohakuriver`, absolute, which keeps host keys under task ids; `None` for an ssh that doesn't know
+    /// `kohakuriver`, an absolute path, which stores host keys under task ids. `None` for an ssh without
     /// `KnownHostsCommand` (before OpenSSH 8.5).
-    pub keeper: Option<PathBuf>,
+    pub known_hosts_program: Option<PathBuf>,
 }
 
-/// A path that ssh can't be told.
+/// A path that can't be the value of an ssh option.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("ssh can't use {}", path.display())]
 pub struct UnusablePath {
@@ -63,27 +64,27 @@ pub struct UnusablePath {
     pub source: PathValueError,
 }
 
-/// An option's name and its value, quoted as ssh reads it, on its command line and in a file alike.
+/// The name of an option and its value, quoted for both the command line and the configuration file of ssh.
 pub type SshOption = (&'static str, OsString);
 
 impl Route {
-    /// The options for VPSes. `by_name` where the host name may hold a VPS's name, which the helper must look up.
+    /// The options for VPSes. `by_name`: the host name may contain a VPS's name, which the helper must look up.
     ///
     /// # Errors
-    /// When the path of a program or of known_hosts is one that no ssh option can hold.
+    /// When the path of a program or of known_hosts can't be the value of an ssh option.
     pub fn options(&self, by_name: bool) -> Result<Vec<SshOption>, UnusablePath> {
         let mut options = vec![
             ("ProxyCommand", self.proxy_command(by_name)),
             ("ProxyUseFdpass", "yes".into()),
             ("UserKnownHostsFile", path_value(&self.known_hosts)?),
         ];
-        if let Some(keeper) = &self.keeper {
-            options.push(("KnownHostsCommand", self.known_hosts_command(keeper)?));
+        if let Some(program) = &self.known_hosts_program {
+            options.push(("KnownHostsCommand", self.known_hosts_command(program)?));
         }
         options.extend([
             ("StrictHostKeyChecking", "accept-new".into()),
             ("CheckHostIP", "no".into()),
-            // Ours alone are in that file, and people want to read which.
+            // That file has only VPSes, and people want to read which.
             ("HashKnownHosts", "no".into()),
             ("ServerAliveInterval", SERVER_ALIVE_INTERVAL.to_string().into()),
         ]);
@@ -107,11 +108,11 @@ impl Route {
         words
     }
 
-    /// ssh runs it without a shell, but splits and expands it as it does a path.
-    fn known_hosts_command(&self, keeper: &Path) -> Result<OsString, UnusablePath> {
+    /// ssh runs this command without a shell, but splits and expands it like a path.
+    fn known_hosts_command(&self, program: &Path) -> Result<OsString, UnusablePath> {
         let (host, port) = &self.host_api;
-        let mut words = path_value(keeper)?;
-        // An IPv6 address may have a zone, and ssh would read the name of that as one of its tokens.
+        let mut words = path_value(program)?;
+        // An IPv6 address may have a zone. ssh would read `%` and the name of the zone as one of its tokens.
         let host = host.replace('%', "%%");
         words.push(format!(" --host {host} --port {port} ssh host-key --file "));
         words.push(path_value(&self.known_hosts)?);
@@ -120,16 +121,28 @@ impl Route {
     }
 }
 
-/// The private key, and no other.
+/// The options for this private key and no other.
 ///
 /// # Errors
-/// When its path is one that no ssh option can hold.
+/// When its path can't be the value of an ssh option.
 pub fn identity(key: &Path) -> Result<[SshOption; 2], UnusablePath> {
-    // Without the second an agent's keys go first, and sshd hangs up after a few wrong ones.
+    // Without the second option, ssh first offers the agent's keys, and sshd closes the connection after a few wrong keys.
     Ok([("IdentityFile", path_value(key)?), ("IdentitiesOnly", "yes".into())])
 }
 
 fn path_value(path: impl AsRef<OsStr>) -> Result<OsString, UnusablePath> {
     let path = Path::new(path.as_ref());
     quote::path_value(path).map_err(|source| UnusablePath { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_and_the_file_of_a_vps() {
+        let id = TaskId::parse("42").unwrap();
+        assert_eq!((alias(id).as_str(), host_name(id).as_str()), ("kohakuriver-42", "42.kohakuriver"));
+        assert_eq!(known_hosts_path(Path::new("/home/u")), Path::new("/home/u/.ssh/kohakuriver_known_hosts"));
+    }
 }

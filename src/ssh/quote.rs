@@ -1,33 +1,33 @@
 //! Quoting for the three readers of an ssh command line.
 //!
-//! - A `ProxyCommand` ([`proxy_command_word`]) is read three times: ssh's option parser wants its quotes balanced,
-//!   `%` starts one of ssh's tokens, and then the user's shell runs what is left.
-//! - A path in an `-o` option ([`path_value`]) is unquoted by the option parser and then expanded: `%` tokens,
-//!   `${VARIABLES}`, a leading `~`.
-//! - A command for a person to paste ([`shell_word`]) is read by a POSIX shell alone.
+//! - A `ProxyCommand` ([`proxy_command_word`]) is read three times: ssh's option parser needs balanced quotes, `%` starts
+//!   one of ssh's tokens, and then the user's shell runs the result.
+//! - The option parser removes the quotes of a path in an `-o` option ([`path_value`]). Then ssh expands `%` tokens,
+//!   `${VARIABLES}` and a leading `~`.
+//! - Only a POSIX shell reads a command that a person pastes ([`shell_word`]).
 //!
-//! Paths need not be UTF-8, so all of it works on bytes.
+//! Paths need not be UTF-8, so these functions work on bytes.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-/// Why ssh can't be told a path.
+/// Why a path can't be the value of an ssh option.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathValueError {
-    /// ssh has no way to write `${` so that it stays.
-    #[error("its path holds `${{`, which ssh would read as an environment variable")]
+    /// ssh has no escape for `${`.
+    #[error("its path contains `${{`, which ssh reads as an environment variable")]
     Variable,
-    /// ssh would resolve it in its own way (`~`, the working directory).
+    /// ssh would resolve the path itself (`~`, the working directory).
     #[error("its path is not absolute")]
     Relative,
 }
 
-/// One word of a `ProxyCommand`, which reaches the program exactly as it is here.
+/// Quotes one word of a `ProxyCommand` so that it reaches the program unchanged.
 ///
-/// Double quotes do it and single quotes would not: ssh's option parser takes `\'` for an escape even between single
-/// quotes, so a word like `'a\'` leaves it looking for the end, and it refuses the option. Between double quotes the
-/// option parser and the shell agree on what ends the word.
+/// Single quotes would not work: ssh's option parser reads `\'` as an escape even between single quotes, so it finds no
+/// end of a word like `'a\'` and refuses the option. Between double quotes, the option parser and the shell agree where
+/// the word ends.
 pub fn proxy_command_word(word: &OsStr) -> OsString {
     let doubled = double_percent(word.as_bytes());
     if is_plain(word.as_bytes()) {
@@ -36,10 +36,10 @@ pub fn proxy_command_word(word: &OsStr) -> OsString {
     OsString::from_vec(in_double_quotes(&doubled, b"\\\"$`"))
 }
 
-/// A path as the value of an option like `IdentityFile` or `UserKnownHostsFile`, given with `-o`.
+/// Quotes a path as the value of an option such as `IdentityFile` or `UserKnownHostsFile`.
 ///
 /// # Errors
-/// When the path is relative, or holds `${`, for which ssh knows no escape.
+/// When the path is relative, or contains `${`, for which ssh has no escape.
 pub fn path_value(path: &Path) -> Result<OsString, PathValueError> {
     let bytes = path.as_os_str().as_bytes();
     if !path.is_absolute() {
@@ -52,7 +52,7 @@ pub fn path_value(path: &Path) -> Result<OsString, PathValueError> {
     Ok(OsString::from_vec(if is_plain(bytes) { doubled } else { in_double_quotes(&doubled, b"\\\"") }))
 }
 
-/// One word for a POSIX shell.
+/// Quotes one word for a POSIX shell.
 pub fn shell_word(word: &OsStr) -> OsString {
     let bytes = word.as_bytes();
     if is_plain(bytes) {
@@ -70,7 +70,7 @@ pub fn shell_word(word: &OsStr) -> OsString {
     OsString::from_vec(quoted)
 }
 
-/// A command line for a POSIX shell that runs exactly `words`.
+/// The command line with which a POSIX shell runs exactly `words`.
 pub fn shell_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> OsString {
     let mut line = OsString::new();
     for word in words {
@@ -82,11 +82,11 @@ pub fn shell_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> OsStri
     line
 }
 
-/// Nothing in it that any of the readers takes for more than itself, `%` aside. A `=` at the start is a command's path
-/// in zsh.
+/// Whether no reader gives a special meaning to any of the bytes, apart from `%`. In zsh, a `=` at the start of a word has
+/// one: it names the path of a command.
 fn is_plain(bytes: &[u8]) -> bool {
-    let fits = |&byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:@%+,=".contains(&byte);
-    bytes.first().is_some_and(|&first| first != b'=') && bytes.iter().all(fits)
+    let is_plain_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:@%+,=".contains(&byte);
+    bytes.first().is_some_and(|&first| first != b'=') && bytes.iter().all(is_plain_byte)
 }
 
 fn double_percent(bytes: &[u8]) -> Vec<u8> {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_words_stay_bare() {
+    fn plain_words_are_not_quoted() {
         for word in ["/usr/bin/kohakuriver-proxy", "--proxy", "gpu-head:8002", "a=b", "user@host", "1,2"] {
             assert_eq!(proxy(word), word);
             assert_eq!(path_value(&Path::new("/").join(word)).unwrap(), Path::new("/").join(word).as_os_str());
@@ -163,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn words_that_are_no_utf8_keep_their_bytes() {
+    fn words_that_are_not_utf8_keep_their_bytes() {
         let word = OsString::from_vec(b"/caf\xe9 1".to_vec());
         assert_eq!(proxy_command_word(&word).as_bytes(), b"\"/caf\xe9 1\"");
         assert_eq!(path_value(Path::new(&word)).unwrap().as_bytes(), b"\"/caf\xe9 1\"");
         assert_eq!(shell_word(&word).as_bytes(), b"'/caf\xe9 1'");
     }
 
-    /// What a program gets as its arguments when the shell runs it with `words`.
+    /// The arguments that a program gets from a shell that reads `words`.
     fn through_sh(words: &OsStr) -> Vec<u8> {
         let mut script = OsString::from("printf '%s\\0' ");
         script.push(words);
@@ -179,7 +179,7 @@ mod tests {
         output.stdout
     }
 
-    /// ssh's own reading of an option, as `ssh -G` prints it back.
+    /// The value of an option as ssh reads it, from `ssh -G`.
     fn through_ssh(option: &OsStr, key: &str) -> Vec<u8> {
         let mut argument = OsString::from(format!("{key}="));
         argument.push(option);
@@ -194,7 +194,7 @@ mod tests {
         String::from_utf8(bytes.to_vec()).unwrap().replace("%%", "%").into_bytes()
     }
 
-    /// Words of what is special to any of the readers.
+    /// Words with characters that are special to a reader.
     fn words() -> impl Strategy<Value = Vec<String>> {
         let special = proptest::collection::vec(
             prop_oneof![
@@ -213,13 +213,13 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_shell_gives_the_words_back(words in words()) {
+        fn a_shell_reads_the_same_words(words in words()) {
             let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
             prop_assert_eq!(through_sh(&shell_line(&words)), expected);
         }
 
         #[test]
-        fn ssh_and_its_shell_give_the_words_of_a_proxy_command_back(words in words()) {
+        fn ssh_and_its_shell_read_the_same_words_of_a_proxy_command(words in words()) {
             let quoted: Vec<String> = words.iter().map(|word| proxy(word)).collect();
             let command = format!("/bin/true {}", quoted.join(" "));
             let kept = through_ssh(command.as_ref(), "ProxyCommand");
@@ -230,11 +230,11 @@ mod tests {
         }
 
         #[test]
-        fn ssh_gives_the_path_of_an_option_back(words in words()) {
+        fn ssh_reads_the_same_path_of_an_option(words in words()) {
             let path = format!("/{}", words.concat()).replace("${", "$");
             for key in ["IdentityFile", "UserKnownHostsFile"] {
                 let kept = through_ssh(&path_value(Path::new(&path)).unwrap(), key);
-                // `ssh -G` expands the tokens of some options before it prints them, and leaves others.
+                // `ssh -G` prints some options with their tokens expanded and others without.
                 prop_assert!(kept == path.as_bytes() || percent_expanded(&kept) == path.as_bytes(), "{}: {:?}", key, path);
             }
         }

@@ -1,7 +1,7 @@
-//! Our configuration file: an entry per VPS, and a wildcard for every other.
+//! Our configuration file: one entry for each VPS, and a wildcard for all others.
 //!
-//! Pure, facts to text. Pickers of IDEs list literal hosts only, so each VPS has an entry of its own; it names the task
-//! id, so that nothing need be looked up. There is no `Match exec`: IDEs would run it while they list hosts.
+//! Pure: facts in, text out. The host lists of IDEs show literal hosts only, so each VPS has an entry. An entry has the task
+//! id, so nothing needs a look-up. There is no `Match exec`: IDEs would run it while they list hosts.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,25 +12,25 @@ use crate::ssh::options::{DEFAULT_USER, Route, SshOption, UnusablePath, alias, h
 use crate::ssh::quote::shell_line;
 use crate::target::SUFFIX;
 
-/// How the first line of our file begins. A file without it is somebody else's.
+/// Start of the first line of our file. A file without it is not ours.
 const HEADER: &str = "# Do not edit: written by `kohakuriver ssh config`";
 
-/// How the line begins that holds the command that made the file.
+/// Start of the line with the command that wrote the file.
 const MADE_BY: &str = "# Made by: ";
 
 /// One VPS.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// What it is listed as.
+    /// Its host name in the file.
     pub label: Label,
-    /// Its private key; `None` leaves it to ssh's agent and defaults.
+    /// Its private key; with `None`, ssh uses its agent and defaults.
     pub key: Option<PathBuf>,
 }
 
-/// The file's text. `made_by` is the command that makes it again.
+/// The text of the file. `made_by` is the command that writes it.
 ///
 /// # Errors
-/// When a path is one that no ssh option can hold.
+/// When a path can't be the value of an ssh option.
 pub fn render(route: &Route, made_by: &[OsString], entries: &[Entry]) -> Result<Vec<u8>, UnusablePath> {
     let mut text = OsString::from(format!("{HEADER}, which will write it anew.\n"));
     text.push(made_by_line(made_by));
@@ -51,18 +51,18 @@ pub fn render(route: &Route, made_by: &[OsString], entries: &[Entry]) -> Result<
     Ok(text.into_vec())
 }
 
-/// Whether a file's text is one that [`render`] made, whatever was done to it since.
+/// Whether [`render`] wrote this file, which may have been edited since.
 pub fn is_ours(text: &[u8]) -> bool {
     text.starts_with(HEADER.as_bytes())
 }
 
-/// Whether a file's text was made by this very command, so for the same Host and the same programs.
+/// Whether this very command wrote the file: for the same Host and the same programs.
 pub fn was_made_by(text: &[u8], made_by: &[OsString]) -> bool {
     let line = made_by_line(made_by);
     is_ours(text) && text.split(|&byte| byte == b'\n').nth(1) == Some(line.as_bytes())
 }
 
-/// A word in it may hold a line end, so every control character is shown as `?`: it is for reading and comparing.
+/// The command as a comment, to read and to compare. A word may contain a line end, so each control character becomes `?`.
 fn made_by_line(made_by: &[OsString]) -> OsString {
     let mut line = OsString::from(MADE_BY).into_vec();
     line.extend(shell_line(made_by).as_bytes().iter().map(|byte| if byte.is_ascii_control() { b'?' } else { *byte }));
@@ -93,7 +93,7 @@ mod tests {
             host_api: ("gpu-head".into(), 8000),
             wait: None,
             known_hosts: format!("{folder}/kohakuriver_known_hosts").into(),
-            keeper: Some(format!("{folder}/kohakuriver").into()),
+            known_hosts_program: Some(format!("{folder}/kohakuriver").into()),
         }
     }
 
@@ -149,26 +149,25 @@ Host *.kohakuriver
     }
 
     #[test]
-    fn the_zone_of_an_address_is_none_of_sshs_tokens() {
+    fn ssh_does_not_read_the_zone_of_an_address_as_a_token() {
         let route = Route { host_api: ("fe80::1%eth0".into(), 8000), ..route("/opt") };
         let text = String::from_utf8(render(&route, &made_by(), &[]).unwrap()).unwrap();
         assert!(text.contains("/kohakuriver --host fe80::1%%eth0 --port 8000 ssh host-key "), "{text}");
     }
 
     #[test]
-    fn a_command_with_a_line_end_in_it_stays_in_its_comment() {
+    fn a_command_with_a_line_end_stays_one_comment() {
         let made_by = [OsString::from("/a\nProxyCommand evil")];
         let text = render(&route("/opt"), &made_by, &[]).unwrap();
         assert!(text.split(|&byte| byte == b'\n').all(|line| !line.starts_with(b"ProxyCommand")));
         assert!(was_made_by(&text, &made_by));
     }
 
-    /// The real ssh gives back what was meant, whatever stands in the paths.
+    /// The real ssh reads each value unchanged, with special characters in the paths.
     #[test]
-    fn the_real_ssh_reads_it() {
-        let folder = std::env::temp_dir().join(format!("kohakuriver-stanzas-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = folder.join("conf");
+    fn the_real_ssh_reads_the_file() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("conf");
         let odd = r#"/o d%d/it's "q" \e $HOME#"#;
         let key = format!("{odd}/key");
         std::fs::write(&file, render(&route(odd), &made_by(), &entries(Some(&key))).unwrap()).unwrap();
@@ -178,7 +177,6 @@ Host *.kohakuriver
             String::from_utf8(output.stdout).unwrap().replace("%%", "%")
         };
         let (listed, other) = (read("trainer.kohakuriver"), read("other.kohakuriver"));
-        std::fs::remove_dir_all(&folder).unwrap();
         for line in [
             "hostname 7323718749301768192.kohakuriver".to_owned(),
             "hostkeyalias kohakuriver-7323718749301768192".to_owned(),

@@ -89,7 +89,7 @@ fn a_list_of_nothing_but_nonsense_is_nonsense() {
     let home = Home::new();
     let run = Run::new(CLI, &home).env("KOHAKURIVER_HOST", "127.0.0.1");
     let outcome = run.env("KOHAKURIVER_PORT", host.address.port().to_string()).args(["node", "list"]).output();
-    outcome.exits(1).says(&["answered nonsense: a node has no usable `url`"]);
+    outcome.exits(1).says(&["gave an unusable answer: a node has no usable `url`"]);
 }
 
 /// Anyone can register a Runner at the Host's own address, and to its own machine a Host's API may answer more.

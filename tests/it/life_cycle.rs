@@ -128,7 +128,7 @@ fn errors_are_read_as_a_whole() {
             &["vps", "create", "--mount", "/data:/data"],
             "kohakuriver: cannot create the VPS\n  \
              caused by: the Host at BASE has no field in its API for --mount\n  \
-             hint: leave it out; who runs the Host can set it for all VPSes\n",
+             hint: leave it out; the administrator of the Host can set it for all VPSes\n",
         ),
     ];
     let user: &[(&[&str], &str)] = &[(

@@ -37,7 +37,7 @@ const COMMANDS: [(&str, Fate); 35] = [
     ("vps connect ID --dry-run", Works("7323718749301768192.kohakuriver")),
     ("vps connect STOPPED", Fails("was killed")),
     // The older Host has no such thing; what has is the gateway.
-    ("vps sessions", Fails("no gateway tells its sessions at")),
+    ("vps sessions", Fails("the gateway's admin address http:")),
     ("vps sessions nameless", Fails("there is no VPS nameless")),
     ("vps create", TooOld("a VPS without a key")),
     ("vps create --no-ssh-key", TooOld("a VPS without a key")),

@@ -68,7 +68,7 @@ fn a_gateway_that_tells_nothing_from_here() {
     let outcome = sessions(&["-H", "gpu-head", "--admin", &admin]);
     let hint = "`ssh -NL 8003:localhost:8003 gpu-head`, then add `--admin localhost:8003`";
     outcome.exits(1).prints_nothing().fails_with("kohakuriver", "cannot list the sessions", hint);
-    outcome.says(&[&format!("no gateway tells its sessions at http://{admin}: Connection refused")]);
+    outcome.says(&[&format!("the gateway's admin address http://{admin} did not answer: Connection refused")]);
     sessions(&["--admin", &admin]).exits(1).says(&["systemctl status kohakuriver-gateway"]);
     sessions(&["--admin", "ftp://x"]).exits(2).says(&["write it as HOST[:PORT] or http://HOST[:PORT]"]);
     home.write(".config/kohakuriver/config.json", json!({ "gateway_admin": admin }).to_string());
@@ -79,7 +79,7 @@ fn a_gateway_that_tells_nothing_from_here() {
     for body in ["<html>", "{}", "[{}]", r#"[{"id":1}]"#] {
         let server = http_server(move |_| (200, "application/json", body.to_owned()));
         let outcome = sessions(&["--admin", &server.address.to_string()]);
-        outcome.exits(1).says(&["answered nonsense: it is no list of sessions", "--admin"]);
+        outcome.exits(1).says(&["gave an unusable answer: it is not a list of sessions", "--admin"]);
         server.finish();
     }
 }

@@ -24,7 +24,7 @@ fn task(name: &str, status: &str) -> Value {
     })
 }
 
-/// As the lists hold it: without a type.
+/// A VPS as in the lists: without a type.
 fn listed(id: &str, name: &str, status: &str) -> Value {
     json!({ "task_id": id, "name": name, "status": status, "assigned_node": "node-up", "ssh_port": 22023 })
 }
@@ -61,7 +61,7 @@ async fn todays_host() {
 }
 
 #[tokio::test]
-async fn the_older_generation_is_found_out_and_remembered_and_an_upgrade_is_noticed() {
+async fn the_older_generation_is_detected_and_remembered_and_an_upgrade_is_noticed() {
     let host = FakeHost::start().await;
     let bare = |id: &str, status: &str| json!({ "task_id": id, "status": status, "assigned_node": null });
     host.on(&format!("/status/{ID}"), 200, bare(ID, "running"))
@@ -98,7 +98,7 @@ async fn the_older_generation_is_found_out_and_remembered_and_an_upgrade_is_noti
 }
 
 #[tokio::test]
-async fn what_the_host_says_no_with() {
+async fn each_refusal_of_a_host() {
     let host = FakeHost::start().await;
     let client = client(&host);
     let status = format!("/api/status/{ID}");
@@ -163,22 +163,22 @@ async fn a_role_without_the_list_gets_its_own() {
 }
 
 #[tokio::test]
-async fn nonsense_is_named() {
+async fn an_unusable_answer_is_described() {
     let host = FakeHost::start().await;
     let client = client(&host);
     let status = format!("/api/status/{ID}");
     for (code, body, part) in [
-        (200, "<html>hello</html>".to_owned(), "nonsense: its body is not JSON"),
-        (200, String::new(), "nonsense: its body is not JSON"),
-        (200, r#"{"task_id":"7427"#.to_owned(), "nonsense: its body is not JSON"),
-        (200, r#"{"task_id":"1","status":"running"}"#.to_owned(), "it told of task 1"),
+        (200, "<html>hello</html>".to_owned(), "unusable answer: its body is not JSON"),
+        (200, String::new(), "unusable answer: its body is not JSON"),
+        (200, r#"{"task_id":"7427"#.to_owned(), "unusable answer: its body is not JSON"),
+        (200, r#"{"task_id":"1","status":"running"}"#.to_owned(), "the answer is about task 1"),
         (200, "{}".to_owned(), "no usable `task_id`"),
         (200, " ".repeat(MAX_BODY + 1), "larger than 16 MiB"),
         (307, String::new(), "answered 307"),
         (404, "<h1>404</h1>".to_owned(), "answered 404: <h1>404</h1>"),
         (422, r#"{"detail":[{"type":"int_parsing"}]}"#.to_owned(), r#"answered 422: [{"type":"int_parsing"}]"#),
         (500, "Internal Server Error".to_owned(), "answered 500: Internal Server Error"),
-        (404, r#"{"detail":"Not Found"}"#.to_owned(), "is no KohakuRiver Host"),
+        (404, r#"{"detail":"Not Found"}"#.to_owned(), "is not a KohakuRiver Host"),
     ] {
         host.on(&status, code, body);
         let error = client.vps(&id()).await.unwrap_err();
@@ -190,11 +190,11 @@ async fn nonsense_is_named() {
 }
 
 #[tokio::test]
-async fn nobody_there() {
+async fn a_host_that_does_not_listen() {
     let host = FakeHost::start().await;
     let client = client(&host);
     drop(host);
-    // The listener goes away with its task, which ends at its next turn.
+    // The listener is closed with its task, which ends when it runs next.
     tokio::task::yield_now().await;
     let error = client.vps(&id()).await.unwrap_err();
     let Refusal::HostApi(text) = error.refusal() else { panic!("{error:?}") };
@@ -202,12 +202,12 @@ async fn nobody_there() {
 }
 
 #[tokio::test]
-async fn a_host_that_hangs() {
+async fn a_host_that_never_answers() {
     let host = FakeHost::start().await;
     host.on(&format!("/api/status/{ID}"), 0, "");
     let client = client(&host);
     let call = tokio::spawn(async move { client.vps(&id()).await });
-    // A clock that is paused earlier would run ahead of the real sockets.
+    // Paused earlier, the clock would advance before the real sockets are ready.
     while host.seen().is_empty() {
         tokio::task::yield_now().await;
     }
@@ -217,7 +217,7 @@ async fn a_host_that_hangs() {
 }
 
 #[tokio::test]
-async fn a_token_is_sent_as_hosts_take_it() {
+async fn a_token_is_sent_in_the_form_that_hosts_accept() {
     let host = FakeHost::start().await;
     host.on_with("sekrit", &format!("/api/status/{ID}"), 200, task("t", "running")).on(
         &format!("/api/status/{ID}"),
@@ -248,7 +248,7 @@ async fn a_name_becomes_an_id_in_one_request() {
 }
 
 #[tokio::test]
-async fn who_the_user_is() {
+async fn the_user_of_a_token() {
     let host = FakeHost::start().await;
     host.on("/api/auth/me", 503, json!({ "detail": "Authentication is not enabled on this server" }))
         .on_with("good", "/api/auth/me", 200, json!({ "id": 3, "username": "alice", "role": "user" }))
@@ -261,4 +261,32 @@ async fn who_the_user_is() {
     assert!(matches!(as_user("odd").user().await, Err(ApiError::Body { .. })));
     host.forget();
     assert_eq!(client(&host).user().await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_takes_its_time() {
+    let client = Client::new("http://127.0.0.1:1", None).unwrap();
+    let start = tokio::time::Instant::now();
+    client.pause(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn the_description_of_a_host() {
+    let host = FakeHost::start().await;
+    host.on("/api/nodes", 200, nodes());
+    let about = client(&host).about().await.unwrap();
+    assert_eq!((about.at_root, about.software), (false, None));
+    for (info, software) in [
+        (json!({ "title": "KohakuRiver", "version": "0.8" }), Some("KohakuRiver 0.8")),
+        (json!({ "title": "KohakuRiver" }), Some("KohakuRiver")),
+        (json!({ "title": "", "version": "0.8" }), Some("0.8")),
+        (json!({ "title": 7 }), None),
+    ] {
+        host.on("/openapi.json", 200, json!({ "info": info }));
+        assert_eq!(client(&host).about().await.unwrap().software.as_deref(), software, "{info}");
+    }
+    host.forget();
+    host.on("/nodes", 200, nodes());
+    assert!(client(&host).about().await.unwrap().at_root);
 }

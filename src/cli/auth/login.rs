@@ -112,7 +112,7 @@ async fn new_token(client: &Client, session: &Session) -> Result<NewToken, Failu
         None => Err(unknown(Failure::interrupted("no longer waiting for the Host's token"))),
         Some(made) => made.map_err(|error| {
             let failure = error.failure("the Host makes no token for you");
-            if error.was_not_heard() { failure } else { unknown(failure) }
+            if error.had_no_effect() { failure } else { unknown(failure) }
         }),
     }
 }

@@ -107,7 +107,7 @@ fn argv(case: &Case, id: TaskId, ssh: &Path, route: &Route, copy: PathBuf) -> Re
         "FingerprintHash=sha256",
     ];
     // The user's own stanza may name ours, which stores the first key that it sees.
-    if route.keeper.is_some() {
+    if route.known_hosts_program.is_some() {
         options.push("KnownHostsCommand=none");
     }
     for option in options {
@@ -115,7 +115,7 @@ fn argv(case: &Case, id: TaskId, ssh: &Path, route: &Route, copy: PathBuf) -> Re
     }
     let command = SshCommand {
         ssh: ssh.to_owned(),
-        route: Route { known_hosts: copy, keeper: None, ..route.clone() },
+        route: Route { known_hosts: copy, known_hosts_program: None, ..route.clone() },
         id,
         user: case.user_flag.clone(),
         key: case.key.clone(),

@@ -56,7 +56,7 @@ fn describe(vpses: &[Vps], home: &Path) -> (Vec<Entry>, Vec<String>) {
             let listed = format!("VPS {} is listed as {}", label.id, label.host);
             match label.remark {
                 Some(Remark::Shared) => remarks.push(format!("{listed}: `{name}` alone would mean more than one")),
-                Some(Remark::Unfit) => remarks.push(format!("{listed}: `{name}` can't be a host name")),
+                Some(Remark::Unusable) => remarks.push(format!("{listed}: `{name}` can't be a host name")),
                 None => {}
             }
             let key = keys::resolve(None, label.id, Some(home)).unwrap_or_else(|failure| {

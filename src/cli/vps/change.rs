@@ -48,7 +48,7 @@ impl Change {
     /// What a user is told whose Host gave `error` for an answer.
     pub(crate) fn failed(&self, error: &ApiError) -> Failure {
         let failure = denied(error, format!("cannot {}", self.what), self.vps);
-        if error.was_not_heard() {
+        if error.had_no_effect() {
             return failure;
         }
         failure.cause("whether the Host does it nevertheless is unknown").hint(self.look.as_str())

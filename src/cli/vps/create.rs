@@ -145,7 +145,7 @@ async fn create(
     let change = change(key.as_ref());
     let created = change.waited_for(client.create(generation, order)).await;
     created.map_err(|error| {
-        if error.was_not_heard() {
+        if error.had_no_effect() {
             key.iter_mut().for_each(NewKey::is_not_sent);
         }
         change.failed(&error)

@@ -54,7 +54,7 @@ pub(crate) async fn check(settings: &Settings, id: TaskId) -> Result<Verdict, Fa
 
 async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) -> Result<Verdict, Failure> {
     let known_hosts = folder.join("known_hosts");
-    let route = Route { known_hosts, keeper: None, ..route(settings, &home()?, None, None)? };
+    let route = Route { known_hosts, known_hosts_program: None, ..route(settings, &home()?, None, None)? };
     let options =
         ["BatchMode=yes", "PreferredAuthentications=none", "ControlMaster=no", "ControlPath=none", "ConnectTimeout=20"];
     let mut ssh_args = vec!["-F".into(), "none".into(), "-T".into()];

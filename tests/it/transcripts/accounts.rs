@@ -39,7 +39,7 @@ $ echo $OPERATOR | kohakuriver auth login --token-stdin -P 1
 2> kohakuriver: cannot log in
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 $ echo $OPERATOR | kohakuriver auth login --token-stdin
 2> logged in to http://127.0.0.1:18000 as operator1 (operator); the token is in /home/me/.kohakuriver/auth.json
@@ -61,7 +61,7 @@ $ kohakuriver auth status -P 1
 2> kohakuriver: cannot ask the Host who you are
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 $ KOHAKURIVER_TOKEN=expired kohakuriver auth status
 Host API    http://127.0.0.1:18000

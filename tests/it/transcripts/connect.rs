@@ -56,18 +56,18 @@ $ kohakuriver vps connect trainer -L 8888:localhost:8888
 $ kohakuriver vps connect trainer --key no/such/key
 2> kohakuriver: cannot use the key /home/me/no/such/key
 2>   caused by: there is no such file
-2>   hint: see which there are: `ls -l ~/.ssh`
+2>   hint: list your keys: `ls -l ~/.ssh`
 [exit status 1]
 $ touch key && chmod 644 key && kohakuriver vps connect trainer --key key
 2> kohakuriver: cannot use the key /home/me/key
 2>   caused by: its mode is 0644: ssh ignores a private key that others may read
-2>   hint: close it to others with `chmod 600 /home/me/key`
+2>   hint: make it private with `chmod 600 /home/me/key`
 [exit status 1]
 $ kohakuriver vps connect trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );
@@ -193,7 +193,7 @@ $ kohakuriver ssh config --write --remove
 [exit status 2]
 $ kohakuriver ssh config --write --output no/such/folder/config
 2> kohakuriver: cannot write no/such/folder/config
-2>   caused by: the new content can't be stored; the file is as it was
+2>   caused by: the new content can't be stored; the file is unchanged
 2>   caused by: No such file or directory (os error 2)
 2>   hint: see what is wrong with `ls -ld no/such/folder/config`, and run this again
 [exit status 1]
@@ -201,7 +201,7 @@ $ kohakuriver ssh config -P 1
 2> kohakuriver: cannot list your VPSes
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );
@@ -246,7 +246,7 @@ $ kohakuriver ssh forget trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );

@@ -56,7 +56,7 @@ $ kohakuriver vps list -P 1
 2> kohakuriver: cannot list the VPSes
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 $ kohakuriver vps list -P 0
 2> kohakuriver: invalid value '0' for '--port <PORT>'
@@ -67,7 +67,7 @@ $ kohakuriver vps list --host no-such-host.invalid
 2> kohakuriver: cannot list the VPSes
 2>   caused by: the Host API at http://no-such-host.invalid:18000 can't be reached
 2>   caused by: failed to lookup address information: Name or service not known
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );
@@ -110,7 +110,7 @@ $ KOHAKURIVER_TOKEN=$OPERATOR kohakuriver vps list --all
 2> kohakuriver: cannot list the VPSes
 2>   caused by: the Host API at http://127.0.0.1:18000 can't be reached
 2>   caused by: connection closed before message completed
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
         ),
@@ -119,8 +119,8 @@ $ KOHAKURIVER_TOKEN=$OPERATOR kohakuriver vps list --all
             r#"
 $ KOHAKURIVER_TOKEN=$OPERATOR kohakuriver vps list --all
 2> kohakuriver: cannot list the VPSes
-2>   caused by: the Host API at http://127.0.0.1:18000 answered nonsense: the list of VPSes is no JSON list
-2>   hint: something else may listen there; `kohakuriver config show` tells where its address was set
+2>   caused by: the Host API at http://127.0.0.1:18000 gave an unusable answer: the list of VPSes is not a JSON list
+2>   hint: another server may listen there; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
         ),
@@ -220,7 +220,7 @@ $ kohakuriver vps status trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );
@@ -233,13 +233,13 @@ $ kohakuriver vps status trainer -P 1
         r#"
 $ kohakuriver vps status trainer
 2> kohakuriver: cannot look up VPS trainer
-2>   caused by: the server at http://127.0.0.1:18000 is no KohakuRiver Host: it knows neither /api/vps/my nor /vps/my
-2>   hint: something else may listen there; `kohakuriver config show` tells where its address was set
+2>   caused by: the server at http://127.0.0.1:18000 is not a KohakuRiver Host: it has neither /api/vps/my nor /vps/my
+2>   hint: another server may listen there; `kohakuriver config show` shows where its address is set
 [exit status 1]
 $ kohakuriver vps status 7323718749301768192
 2> kohakuriver: cannot look up VPS 7323718749301768192
-2>   caused by: the server at http://127.0.0.1:18000 is no KohakuRiver Host: it knows neither /api/vps/my nor /vps/my
-2>   hint: something else may listen there; `kohakuriver config show` tells where its address was set
+2>   caused by: the server at http://127.0.0.1:18000 is not a KohakuRiver Host: it has neither /api/vps/my nor /vps/my
+2>   hint: another server may listen there; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );
@@ -295,9 +295,9 @@ $ kohakuriver vps sessions nothing
 [exit status 1]
 $ kohakuriver vps sessions --admin 127.0.0.1:1
 2> kohakuriver: cannot list the sessions
-2>   caused by: no gateway tells its sessions at http://127.0.0.1:1: Connection refused (os error 111)
-2>   caused by: a gateway does so on its own machine only, unless its --admin says otherwise
-2>   hint: on the gateway's machine, see whether it runs: `systemctl status kohakuriver-gateway`; elsewhere, name the Host with --host
+2>   caused by: the gateway's admin address http://127.0.0.1:1 did not answer: Connection refused (os error 111)
+2>   caused by: by default, only the gateway's own machine can reach that address
+2>   hint: on the gateway's machine, check that it runs: `systemctl status kohakuriver-gateway`; elsewhere, give the Host with --host
 [exit status 1]
 $ kohakuriver vps sessions --admin 127.0.0.1:18000
 2> kohakuriver: cannot list the sessions
@@ -349,7 +349,7 @@ $ kohakuriver node list -P 1
 2> kohakuriver: cannot list the Runners
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );

@@ -25,7 +25,7 @@ Message  VPS created successfully.
 Connect  kohakuriver vps connect 7323718749301768192 --wait
 $ kohakuriver vps create --public-key-string 'no key'
 2> kohakuriver: cannot use the key of --public-key-string
-2>   caused by: it does not begin with the type of a public key and the key, as `ssh-ed25519 AAAA…`
+2>   caused by: it does not begin with a key type and a key, such as `ssh-ed25519 AAAA…`
 2>   hint: `cat ~/.ssh/*.pub` shows your public keys; --gen-ssh-key makes a new one
 [exit status 2]
 $ kohakuriver vps create --public-key-file nothing.pub
@@ -60,7 +60,7 @@ $ kohakuriver vps create -P 1
 2> kohakuriver: cannot create the VPS
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );
@@ -115,7 +115,7 @@ $ kohakuriver vps stop trainer --yes -P 1
 2> kohakuriver: cannot look up VPS trainer
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );
@@ -149,7 +149,7 @@ $ kohakuriver vps restart machine --yes -P 1
 2> kohakuriver: cannot look up VPS machine
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );
@@ -186,7 +186,7 @@ $ kohakuriver vps pause trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 $ kohakuriver vps resume trainer
 2> Resume for task 7323718749301768192: Resume command sent successfully.
@@ -213,7 +213,7 @@ $ kohakuriver vps resume trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );

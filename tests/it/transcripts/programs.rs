@@ -63,7 +63,7 @@ $ KOHAKURIVER_PORT=1 kohakuriver-proxy trainer
 2> kohakuriver-proxy: cannot look up VPS trainer
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: 127.0.0.1:1: Connection refused (os error 111)
-2>   hint: see whether the Host runs; `kohakuriver config show` tells where its address was set
+2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
     );
@@ -228,7 +228,7 @@ $ echo '{ "vps": ' >inventory.json; kohakuriver-gateway --inventory inventory.js
 [exit status 2]
 $ kohakuriver-gateway --host-api gpu-head
 2> kohakuriver-gateway: cannot use `gpu-head` as --host-api
-2>   caused by: `gpu-head` is no address of a Host API: it does not begin with http://
+2>   caused by: `gpu-head` is not the address of a Host API: it does not begin with http://
 2>   hint: write it as http://HOST:PORT
 [exit status 2]
 "#,
