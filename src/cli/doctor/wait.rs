@@ -1,0 +1,24 @@
+//! Waiting for the network in a program that no ssh has started.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use crate::dial::Watch;
+
+/// Stands in for the ssh that a [`Watch`] watches: a socket whose other end stays open.
+pub(super) struct Wait(UnixStream, #[allow(dead_code, reason = "kept open")] UnixStream);
+
+impl Wait {
+    /// # Errors
+    /// Those of `socketpair(2)`.
+    pub(super) fn new() -> io::Result<Self> {
+        UnixStream::pair().map(|(ssh, other)| Self(ssh, other))
+    }
+
+    /// A wait of at most `limit`, from now on.
+    pub(super) fn at_most(&self, limit: Duration) -> Watch<'_> {
+        Watch { ssh: self.0.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None }
+    }
+}
