@@ -94,8 +94,10 @@ fn without_a_directory_for_the_mark_there_is_no_diagnosis() {
 
 #[test]
 fn a_wrong_ssh_argument_leaves_nothing_to_diagnose() {
-    let outcome = connect(&Cluster::new()).args(["--", "-o", "NoSuchOption=1", "true"]).output();
+    let cluster = Cluster::new();
+    let outcome = connect(&cluster).args(["--", "-o", "NoSuchOption=1", "true"]).output();
     outcome.exits(255).says(&["nosuchoption", "works now"]);
+    assert_eq!(cluster.sshd.connections(), 2, "a tunnel and a login, but no measurement of speed");
 }
 
 #[test]

@@ -187,20 +187,20 @@ fn no_file_is_changed_or_left_behind() {
 }
 
 /// Removes what differs from run to run: times, ports.
-fn settled(outcome: &Outcome, cluster: &Cluster) -> String {
+fn comparable(outcome: &Outcome, cluster: &Cluster) -> String {
     let mut text = outcome.text();
     for (port, name) in
         [(cluster.gateway.api().port(), "8000"), (cluster.gateway.address.port(), "8002"), (cluster.sshd.port, "32768")]
     {
         text = text.replace(&port.to_string(), name);
     }
-    let mut settled = String::new();
+    let mut comparable = String::new();
     for line in text.lines() {
         let timed = line.rsplit_once(" (").filter(|(_, end)| end.ends_with(" ms)") || end.ends_with(" s)"));
-        settled += timed.map_or(line, |(line, _)| line);
-        settled.push('\n');
+        comparable += timed.map_or(line, |(line, _)| line);
+        comparable.push('\n');
     }
-    settled
+    comparable
 }
 
 /// The lines of `checks`, and those below them.
@@ -218,7 +218,7 @@ fn the_text_without_problems() {
     let cluster = Cluster::new();
     let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output();
     outcome.succeeds().says_nothing();
-    let text = settled(&outcome, &cluster);
+    let text = comparable(&outcome, &cluster);
     let same =
         ["settings", "ssh-folder", "host-name", "host-api", "token", "proxy-port", "proxy", "vps", "runner", "tunnel"];
     assert_eq!(lines_of(&text, &same), "\
@@ -244,7 +244,7 @@ fn the_text_of_a_problem() {
     let cluster = Cluster::with(Home::new(), |vps| vps["ssh_port"] = port.port.into());
     let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output();
     outcome.exits(1).says_nothing();
-    let text = settled(&outcome, &cluster);
+    let text = comparable(&outcome, &cluster);
     assert_eq!(
         lines_of(&text, &["tunnel"]),
         "\
@@ -277,7 +277,7 @@ fn the_text_of_all_problems() {
     let run = cluster.run(CLI).args(["doctor", ID, "--all", "--user", &user()]).env("SHELL", "/no/such/shell");
     let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", port.port.to_string()).output();
     outcome.exits(1).says_nothing();
-    let text = settled(&outcome, &cluster).replace(&port.port.to_string(), "8002");
+    let text = comparable(&outcome, &cluster).replace(&port.port.to_string(), "8002");
     let text = text.replace(&format!(" as {},", user()), " as root,");
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
     let (close, findings) = lines.split_last().unwrap();

@@ -83,6 +83,21 @@ fn the_helper_does_not_run() {
 }
 
 #[test]
+fn an_older_ssh_takes_no_passed_socket() {
+    let cluster = Cluster::new();
+    let real = tool("ssh");
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *ProxyUseFdpass*) exit 255;; esac\nexec {} -F none \"$@\"\n",
+        real.display()
+    );
+    for (script, text) in [(None, ", supports ProxyUseFdpass"), (Some(script), ", so the helper copies the bytes")] {
+        script.map(|script| cluster.home.script("bin/ssh", &script));
+        let found = finding(&cluster.run(CLI).args(["doctor", "--json"]).output(), "ssh");
+        assert!(found["verdict"] == "ok" && found["found"].as_str().unwrap().ends_with(text), "{found}");
+    }
+}
+
+#[test]
 fn a_helper_of_another_version_is_a_note() {
     let cluster = Cluster::new();
     let cli = cluster.home.copy(CLI.as_ref(), "both/kohakuriver");
@@ -223,23 +238,40 @@ fn a_home_that_ssh_config_can_not_name() {
 #[test]
 fn the_ssh_folder_is_not_writable() {
     let cluster = Cluster::new();
-    let folder = cluster.home.join(".ssh");
+    let outcome = without_access_to(&cluster, ".ssh", 0o500);
+    finds(&outcome, "ssh-folder", &["cannot store host keys in ~/.ssh", "you may not read and write it"], "chmod 700");
+}
+
+#[test]
+fn the_host_keys_can_not_be_written() {
+    let cluster = Cluster::new();
+    set_mode(&cluster.home.join(".ssh"), 0o777);
+    cluster.home.write(".ssh/kohakuriver_known_hosts", "");
+    let outcome = without_access_to(&cluster, ".ssh/kohakuriver_known_hosts", 0o400);
+    let texts = ["cannot store host keys in ~/.ssh/kohakuriver_known_hosts", "you may not write it"];
+    finds(&outcome, "ssh-folder", &texts, "chmod 600 ~/.ssh/kohakuriver_known_hosts");
+}
+
+/// Runs doctor as a user who may read `path` in the home but not write it: with the mode `own` on it, or as another
+/// user in place of root.
+fn without_access_to(cluster: &Cluster, path: &str, own: u32) -> Outcome {
+    let path = cluster.home.join(path);
     // That user may have no access to the build directory.
     let cli = cluster.home.copy(CLI.as_ref(), "both/kohakuriver");
     cluster.home.copy(HELPER.as_ref(), "both/kohakuriver-proxy");
     let arguments = ["doctor", ID, "--json"];
     let run: Run = if rustix::process::geteuid().is_root() {
         set_mode(cluster.home.path(), 0o755);
-        set_mode(&folder, 0o755);
+        set_mode(&path, 0o755);
         let run = cluster.run(tool("setpriv")).args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
         run.arg(cli).args(arguments)
     } else {
-        set_mode(&folder, 0o500);
+        set_mode(&path, own);
         cluster.run(cli).args(arguments)
     };
     let outcome = run.output();
-    set_mode(&folder, 0o700);
-    finds(&outcome, "ssh-folder", &["cannot store host keys in ~/.ssh", "you may not read and write it"], "chmod 700");
+    set_mode(&path, 0o700);
+    outcome
 }
 
 #[test]

@@ -93,6 +93,23 @@ fn with_a_wrong_file() {
     shows_nothing_private(&cluster, "helper", |run| run);
 }
 
+/// The home of the user database, which ssh uses, may differ from HOME.
+#[test]
+fn with_an_ssh_that_has_another_home() {
+    let cluster = Cluster::new();
+    cluster.home.script(
+        "bin/ssh",
+        "#!/bin/sh\ncase \" $* \" in\n*' -V '*) echo OpenSSH_9.9 >&2;;\n\
+         *' -F none '*) echo userknownhostsfile /mnt/al/.ssh/known_hosts;;\n\
+         *) echo /mnt/al/.ssh/config: line 1: Bad >&2; exit 255;;\nesac\n",
+    );
+    for form in [&["--json"][..], &[]] {
+        let outcome = cluster.run(CLI).arg("doctor").args(form).output();
+        outcome.exits(1).check(outcome.text().contains("~/.ssh/config: line 1: Bad"), "the message with `~`");
+        outcome.check(!outcome.text().contains("/mnt/al"), "no path of the home");
+    }
+}
+
 #[test]
 fn with_a_secret_in_an_address() {
     let cluster = cluster();

@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use super::{doctor, finds};
 use crate::support::cluster::Cluster;
-use crate::support::gateway::NODE_DOWN;
+use crate::support::gateway::{NODE_DOWN, running};
 use crate::support::home::Home;
+use crate::support::host_api::{self, OWNER};
+use crate::support::peers::http_server;
 use crate::support::run::Outcome;
 use crate::support::scene::ID;
 
@@ -75,6 +77,23 @@ fn one_whose_runner_is_offline() {
 #[test]
 fn one_without_a_runner() {
     finds(&with(json!({ "assigned_node": null })), "runner", &["has no Runner"], "kohakuriver node list");
+}
+
+#[test]
+fn one_whose_runner_has_a_wrong_address() {
+    let cluster = Cluster::new();
+    let mut vps = running(ID, cluster.sshd.port);
+    vps["task_type"] = "vps".into();
+    let host = http_server(move |asked| {
+        let (status, mut body) = host_api::answer(std::slice::from_ref(&vps), asked);
+        if asked.path == "/api/nodes" {
+            body[0]["url"] = "node-one".into();
+        }
+        (status, "application/json", body.to_string())
+    });
+    let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.address.port().to_string());
+    let outcome = run.env("KOHAKURIVER_TOKEN", OWNER).output();
+    finds(&outcome, "runner", &["can't be reached", "an address that is no URL"], "kohakuriver node list");
 }
 
 #[test]
