@@ -7,13 +7,11 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read};
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
-use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
@@ -30,7 +28,7 @@ use crate::cli::ui;
 use crate::failure::Failure;
 use crate::settings::Flags;
 use crate::ssh::quote::shell_word;
-use crate::sys::IgnoredSignals;
+use crate::sys::{self, AsFd, IgnoredSignals, PollFlags};
 use crate::target::{TaskId, VpsRef};
 
 /// The exit status of ssh when it fails itself.
@@ -184,9 +182,9 @@ fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
             Some((_, status)) => return Ok(ExitStatus::from_raw(status.as_raw())),
             None => {}
         }
-        let mut entries = vec![crate::sys::entry(ended.as_fd(), PollFlags::IN)];
-        entries.extend(caught.iter().map(|(stream, _)| crate::sys::entry(stream.as_fd(), PollFlags::IN)));
-        crate::sys::poll(&mut entries, None)?;
+        let mut entries = vec![sys::entry(ended.as_fd(), PollFlags::IN)];
+        entries.extend(caught.iter().map(|(stream, _)| sys::entry(stream.as_fd(), PollFlags::IN)));
+        sys::poll(&mut entries, None)?;
         let ready: Vec<bool> = entries.iter().map(|entry| !entry.revents().is_empty()).collect();
         drop(entries);
         if ready[0] {

@@ -1,14 +1,12 @@
 //! Runs another program to its end, within a time limit, and keeps its output.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sys;
+use crate::sys::{self, AsFd, PollFlags};
 
 /// How long a program may take that only prints something, such as its version.
 pub(super) const QUICK: Duration = Duration::from_secs(10);

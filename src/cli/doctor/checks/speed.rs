@@ -1,17 +1,14 @@
 //! How fast the connection is, once a login works: the round trip of one byte, and the throughput.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
-
-use rustix::event::PollFlags;
 
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::program;
 use crate::cli::doctor::session::Session;
-use crate::sys;
+use crate::sys::{self, AsFd, PollFlags};
 
 /// How long a login and the first answer may take.
 const START_LIMIT: Duration = Duration::from_secs(30);

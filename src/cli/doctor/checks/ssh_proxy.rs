@@ -100,6 +100,7 @@ impl Check for Protocol<'_> {
             Err(failure) => return Ok(Verdict::wrong(&failure, SHOW).into()),
         };
         let proxy = address(settings);
+        let not = |kind: &str| format!("{proxy} is {kind}, not the SSH proxy of a Host");
         let (what, cause) = match server {
             Ok(Server::Gateway(version)) => {
                 let version = version.map(|version| format!(" {version}")).unwrap_or_default();
@@ -109,7 +110,13 @@ impl Check for Protocol<'_> {
                 let text = "the SSH proxy of an older Host, with the line protocol";
                 return Ok(Examined::giving(Verdict::Fine(text.to_owned()), ()));
             }
-            Ok(other) => other_server(&proxy, other),
+            Ok(Server::Http { is_proxy, status, name }) => {
+                let name = name.map(|name| format!(", and its name is `{name}`")).unwrap_or_default();
+                (not(if is_proxy { "an HTTP proxy" } else { "a web server" }), format!("it answered `{status}`{name}"))
+            }
+            Ok(Server::Ssh(banner)) => (not("an SSH server"), format!("it answered `{banner}`")),
+            Ok(Server::Tls) => (not("a TLS server"), "it answered in TLS".to_owned()),
+            Ok(Server::Unknown(line)) => (not("an unknown server"), format!("it answered `{line}`")),
             Err(why) => (format!("{proxy} accepts connections, but does not answer"), why),
         };
         let failure = Failure::new(what)
@@ -117,24 +124,6 @@ impl Check for Protocol<'_> {
             .hint(format!("set the address of the Host's SSH proxy; to see each setting and its source: `{SHOW}`"));
         Ok(Verdict::wrong(&failure, SHOW).into())
     }
-}
-
-/// Which server is there instead of the SSH proxy, and what shows it.
-fn other_server(proxy: &str, server: Server) -> (String, String) {
-    let (kind, cause) = match server {
-        Server::Http { is_proxy, status, name } => (
-            if is_proxy { "an HTTP proxy" } else { "a web server" },
-            match name {
-                Some(name) => format!("it answered `{status}`, and its name is `{name}`"),
-                None => format!("it answered `{status}`"),
-            },
-        ),
-        Server::Ssh(banner) => ("an SSH server", format!("it answered `{banner}`")),
-        Server::Tls => ("a TLS server", "it answered in TLS".to_owned()),
-        Server::Unknown(line) => ("an unknown server", format!("it answered `{line}`")),
-        Server::Gateway(_) | Server::OlderHost => ("an SSH proxy", String::new()),
-    };
-    (format!("{proxy} is {kind}, not the SSH proxy of a Host"), cause)
 }
 
 /// Sends a CONNECT without a target, and reads until the answer shows which server it is. `Err` says why there is no
