@@ -51,7 +51,7 @@ Commands:
   ssh          Make VPSes ordinary hosts of ssh
   auth         Log in to the Host
   config       Look at this program's settings
-  doctor       Walk the way to a VPS and name the first thing that is wrong
+  doctor       Find out why a VPS can't be reached
   completions  Print a script that completes commands and VPSes on TAB
   man          Print the manual page of a command, or write all of them
   help         Print this message or the help of the given subcommand(s)

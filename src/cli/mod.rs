@@ -100,7 +100,7 @@ enum Group {
     /// Look at this program's settings
     #[command(subcommand)]
     Config(config::Verb),
-    /// Walk the way to a VPS and name the first thing that is wrong
+    /// Find out why a VPS can't be reached
     Doctor(doctor::Arguments),
     /// Print a script that completes commands and VPSes on TAB
     Completions(completions::Arguments),

@@ -12,12 +12,15 @@
 //! | `answer` | gateway | | the answers, in either protocol |
 //! | `proxy_protocol` | gateway | the header that a proxy in front of the gateway puts before a client | |
 //! | [`problem`] | client | the body of a refusal | |
+//! | `identify` | client, for a diagnosis | the answer to a CONNECT | |
 //! | [`http`] | client | the parts of any HTTP answer | |
 
 #[cfg(feature = "gateway")]
 pub mod answer;
 pub mod connect;
 pub mod http;
+#[cfg(feature = "cli")]
+pub mod identify;
 pub mod line;
 pub mod problem;
 #[cfg(feature = "gateway")]

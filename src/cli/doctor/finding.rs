@@ -1,67 +1,67 @@
-//! What a check found: the one list that both renderers read.
+//! What a check found. Both forms of the report, text and JSON, are made from it.
 
 use std::time::Duration;
 
 use crate::failure::Failure;
 
-/// One step of the way to a VPS, looked at.
+/// The result of one check, for the report.
 #[derive(Clone, Debug)]
 pub(super) struct Finding {
     /// The check's name, which scripts may rely on.
     pub(super) check: &'static str,
-    /// What was tried, and with which value.
+    /// What the check tried, with the values it used.
     pub(super) tried: String,
     /// How long it took.
     pub(super) took: Duration,
-    /// What came of it.
+    /// What it found.
     pub(super) verdict: Verdict,
 }
 
-/// What came of a check.
+/// What a check found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
-    /// As it should be; says what was found.
+    /// No problem. Holds what was found.
     Fine(String),
-    /// Worth knowing, and in nobody's way.
+    /// No problem, but worth knowing.
     Note(String),
-    /// Could not be looked at; says why.
+    /// The check did not run. Holds the reason.
     Skipped(String),
-    /// No login is possible as long as this is so.
+    /// A problem: no login works until it is solved.
     Wrong(Wrong),
 }
 
-/// What is wrong, and what to do about it.
+/// A problem, and what helps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Wrong {
-    /// What was attempted and with which value.
+    /// What failed, with the values that were used.
     pub(super) what: String,
     /// Who refused and how, perhaps more than one line.
     pub(super) causes: Vec<String>,
     /// What helps.
     pub(super) fix: String,
-    /// The one command to paste.
+    /// One command to paste.
     pub(super) command: String,
 }
 
 impl Verdict {
-    /// `failure`, with the command that its hint names; `command` stands in where it names none.
+    /// The problem `failure`. The command to paste is the one in its hint, else `command`.
     pub(super) fn wrong(failure: &Failure, command: impl Into<String>) -> Self {
-        let hint = failure.advice().unwrap_or("see what is set, and where");
-        // Between such marks may also stand a flag, or something that a path must not hold.
+        let hint = hint_of(failure);
+        // Backquotes may also hold a flag, or characters that a path must not have.
         let named = hint.split('`').nth(1).filter(|named| named.starts_with(|c: char| c.is_ascii_alphabetic()));
         let command = named.map_or_else(|| command.into(), str::to_owned);
-        // The command has a line of its own, so a hint that ends in it needn't say it twice.
+        // The report has a line for the command, so the end of the hint would repeat it.
         let fix = hint.strip_suffix(&format!("`{command}`")).map_or(hint, str::trim_end);
         let fix = if fix.is_empty() { "run" } else { fix };
-        Self::Wrong(Wrong {
-            what: failure.what().to_owned(),
-            causes: failure.causes().to_vec(),
-            fix: fix.to_owned(),
-            command,
-        })
+        Self::Wrong(Wrong { fix: fix.to_owned(), ..Wrong::new(failure, command) })
     }
 
-    /// As JSON and the text's first word name it.
+    /// The problem `failure`. The command to paste is `command`, whatever the hint names.
+    pub(super) fn wrong_with(failure: &Failure, command: impl Into<String>) -> Self {
+        Self::Wrong(Wrong::new(failure, command))
+    }
+
+    /// The verdict's name in the report.
     pub(super) fn word(&self) -> &'static str {
         match self {
             Self::Fine(_) => "ok",
@@ -84,6 +84,21 @@ impl Verdict {
     }
 }
 
+impl Wrong {
+    fn new(failure: &Failure, command: impl Into<String>) -> Self {
+        Self {
+            what: failure.what().to_owned(),
+            causes: failure.causes().to_vec(),
+            fix: hint_of(failure).to_owned(),
+            command: command.into(),
+        }
+    }
+}
+
+fn hint_of(failure: &Failure) -> &str {
+    failure.advice().unwrap_or("see each setting and its source")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,12 +112,15 @@ mod tests {
             (Some("look around"), "look around", "default"),
             (Some("set it with `--limit`"), "set it with `--limit`", "default"),
             (Some("move it to a path without `${`"), "move it to a path without `${`", "default"),
-            (None, "see what is set, and where", "default"),
+            (None, "see each setting and its source", "default"),
         ] {
             let failure = Failure::new("what").cause("why").maybe_hint(hint);
             let Verdict::Wrong(wrong) = Verdict::wrong(&failure, "default") else { panic!() };
             assert_eq!((wrong.fix.as_str(), wrong.command.as_str()), (fix, command));
             assert_eq!((wrong.what.as_str(), wrong.causes.as_slice()), ("what", &["why".to_owned()][..]));
+            let Verdict::Wrong(wrong) = Verdict::wrong_with(&failure, "own") else { panic!() };
+            let fix = hint.unwrap_or("see each setting and its source");
+            assert_eq!((wrong.fix.as_str(), wrong.command.as_str()), (fix, "own"));
         }
     }
 }

@@ -1,30 +1,30 @@
-//! The findings for scripts and bug reports.
+//! The report as JSON, for scripts and bug reports.
 
 use serde_json::{Value, json};
 
-use super::conceal::Conceal;
 use super::finding::{Finding, Verdict};
+use super::redaction::Redaction;
 use crate::text::printable;
 
-/// The whole report. Every text in it is fit to be pasted into a bug report.
+/// The whole report. People may paste it into a bug report: its text is printable and holds nothing private.
 pub(super) fn report(
     vps: Option<&str>,
     healthy: bool,
     findings: &[Finding],
-    left: &[&str],
-    conceal: &Conceal,
+    not_checked: &[&str],
+    redaction: &Redaction,
 ) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "vps": vps.map(|vps| conceal.all(&printable(vps))),
+        "vps": vps.map(|vps| redaction.text(&printable(vps))),
         "healthy": healthy,
-        "findings": findings.iter().map(|finding| one(finding, conceal)).collect::<Vec<_>>(),
-        "not_checked": left,
+        "findings": findings.iter().map(|finding| one(finding, redaction)).collect::<Vec<_>>(),
+        "not_checked": not_checked,
     })
 }
 
-fn one(finding: &Finding, conceal: &Conceal) -> Value {
-    let show = |text: &str| conceal.all(&printable(text));
+fn one(finding: &Finding, redaction: &Redaction) -> Value {
+    let show = |text: &str| redaction.text(&printable(text));
     let (causes, fix, command) = match &finding.verdict {
         Verdict::Wrong(wrong) => {
             let causes = wrong.causes.iter().map(|cause| show(cause)).collect();

@@ -1,39 +1,36 @@
-//! `kohakuriver doctor`: walks the way to a VPS, step by step, and names the first thing that is wrong.
+//! `kohakuriver doctor`: finds out why a VPS can't be reached.
 //!
-//! A check is one entry of [`CHECKS`]: a name, and a function that tries something, says what it tried and what came of
-//! it, and leaves in the [`Case`] what the checks behind it need. Both renderers, `text` and `json`, read the one
-//! list of [`Finding`]s that comes of it. A new check is a file with its entries and a line in [`CHECKS`].
+//! | file | purpose |
+//! |---|---|
+//! | `checks/` | the checks, one file for each subject; `checks/mod.rs` lists them in order |
+//! | `check` | what a check is: what it needs and what it gives |
+//! | `checkup` | runs the checks |
+//! | `finding`, `text`, `json` | what a check found, and its two forms in the report |
+//! | `redaction` | hides private text from the report |
 //!
-//! Nothing is changed: no file of the user's, no cache, nothing on the Host; a copy of the host keys lies in a folder
-//! of its own for as long as ssh needs it. Nothing is sent to anyone but the Host, its SSH proxy and the VPS. Whatever
-//! opens a tunnel is the helper, which knows how to leave one.
+//! A new check is a new file in `checks/` and a line in `checks/mod.rs`.
+//!
+//! doctor changes nothing: no file of the user, no cache, nothing on the Host. ssh gets a copy of the host keys in a
+//! temporary directory. doctor sends nothing to anyone but the Host, its SSH proxy and the VPS. Only the helper opens
+//! tunnels, since it knows how to leave them.
 
-mod case;
-mod conceal;
+mod check;
+mod checks;
+mod checkup;
 pub(super) mod diagnose;
 mod finding;
-mod gateway;
-mod host_api;
-mod host_key;
-mod host_name;
-mod interrupted;
 mod json;
-mod keys;
-mod login;
 mod program;
-mod programs;
+mod redaction;
 mod session;
-mod settings;
-mod shell;
-mod speed;
-mod ssh_files;
+mod ssh_log;
+mod subject;
+mod temporary;
 mod text;
-mod tunnel;
-mod vps;
+mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use crate::cli::host::vps_ref;
 use crate::cli::progress::Steps;
@@ -41,50 +38,24 @@ use crate::cli::ui;
 use crate::cli::vps_cache;
 use crate::failure::Failure;
 use crate::settings::Flags;
-use case::Case;
-use finding::{Finding, Verdict};
+use checkup::{Checkup, Event, Scope};
+use redaction::Redaction;
+use subject::Subject;
 use text::Style;
-
-/// Every check, in the order of the way.
-const CHECKS: &[&[Check]] = &[
-    settings::CHECKS,
-    programs::CHECKS,
-    shell::CHECKS,
-    ssh_files::CHECKS,
-    host_name::CHECKS,
-    host_api::CHECKS,
-    gateway::CHECKS,
-    vps::CHECKS,
-    tunnel::CHECKS,
-    host_key::CHECKS,
-    keys::CHECKS,
-    login::CHECKS,
-    speed::CHECKS,
-];
-
-/// One step of the way.
-struct Check {
-    /// Its name, which scripts may rely on.
-    name: &'static str,
-    /// Whether it needs a VPS.
-    of_vps: bool,
-    /// Looks, and says what it tried and what came of it.
-    examine: fn(&mut Case) -> (String, Verdict),
-}
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-It ends at the first thing that is wrong, with its cause and one command that helps. The exit status is 0 only when a \
-login on the VPS works, or, without a VPS, when nothing is wrong as far as that can be told. Nothing is changed anywhere.
+doctor stops at the first problem and prints its cause and one command that helps. The exit status is 0 only when a \
+login on the VPS works or, without a VPS, when no check found a problem. doctor changes nothing.
 
-The JSON has the keys version, vps (null without one), healthy, findings and not_checked (names of checks). A finding has \
-check, verdict (ok, note, skip or wrong), tried, found, causes (a list), fix, command (both null unless it is wrong) and \
-milliseconds. It holds no token, and `~` stands for the home directory.")]
+The JSON has the keys version, vps (null without a VPS), healthy, findings and not_checked (names of checks). A finding \
+has check, verdict (ok, note, skip or wrong), tried, found, causes (a list), fix, command (both null unless the verdict \
+is wrong) and milliseconds. The JSON contains no token, and `~` stands for the home directory.")]
 pub(super) struct Arguments {
-    /// Task id or name of the VPS; without it, what needs none is checked
+    /// Task id or name of the VPS; without it, only the checks that need no VPS run
     #[arg(value_name = "VPS", add = vps_cache::candidates())]
     vps: Option<String>,
-    /// Go on behind the first thing that is wrong
+    /// Continue after the first problem
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -99,110 +70,62 @@ pub(super) struct Arguments {
 }
 
 /// # Errors
-/// When the command line names no VPS that could be one, or stdout can't be written to.
+/// When the argument can't be a VPS, or stdout can't be written to.
 pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let asked = arguments.vps.as_deref().map(vps_ref).transpose()?;
-    let mut case = Case::new(flags, asked, arguments.key, arguments.user);
-    // Without it a folder may stay behind, and the report is no worse for it.
-    let _ = interrupted::tidy_up();
+    let vps = arguments.vps.as_deref().map(vps_ref).transpose()?;
+    let subject = Subject::new(flags, vps, arguments.key, arguments.user);
+    // On failure a signal leaves a directory behind; the report is still right.
+    let _ = temporary::remove_on_signals();
     let style = Style::of_stdout();
-    // JSON comes when all is done.
+    // JSON is printed at the end, so a line on stderr says what runs.
     let mut steps = arguments.json.then(Steps::new);
     let mut findings = Vec::new();
-    let extent = if arguments.all { Extent::Whole } else { Extent::FirstWrong };
-    let left = examine(&mut case, extent, &mut |check, case, finding| {
-        if let Some(steps) = &mut steps {
-            steps.show(&text::at_work(check));
-            findings.extend(finding);
-            return Ok(());
+    let mut listener = |event: Event<'_>| match (event, &mut steps) {
+        (Event::Begins(check), Some(steps)) => {
+            steps.show(&text::in_progress(check));
+            Ok(())
         }
-        match finding {
-            None if style.moves => ui::print(&text::at_work(check)),
-            None => Ok(()),
-            Some(finding) => {
-                let clear = if style.moves { text::CLEAR } else { "" };
-                ui::print(&format!("{clear}{}", text::finding(&finding, &case.conceal(), style)))?;
-                findings.push(finding);
-                Ok(())
-            }
+        (Event::Ended(finding, _), Some(_)) => {
+            findings.push(finding);
+            Ok(())
         }
-    })?;
+        (Event::Begins(check), None) if style.can_erase => ui::print(&text::in_progress(check)),
+        (Event::Begins(_), None) => Ok(()),
+        (Event::Ended(finding, redaction), None) => {
+            let erase = if style.can_erase { text::ERASE } else { "" };
+            ui::print(&format!("{erase}{}", text::finding(&finding, redaction, style)))
+        }
+    };
+    let scope = if arguments.all { Scope::All } else { Scope::FirstProblem };
+    let redaction = Redaction::of_this_user(subject.home.as_deref().ok());
+    let mut checkup = Checkup::new(scope, subject.vps.is_some(), redaction, &mut listener);
+    let vps = checks::run(&subject, &mut checkup)?;
+    let Checkup { redaction, not_checked, beyond_scope, found_problem, login_works, .. } = checkup;
     drop(steps);
-    let wrong = findings.iter().any(|finding| finding.verdict.is_wrong());
-    let healthy = !wrong && (case.asked.is_none() || case.login);
+    let healthy = !found_problem && (subject.vps.is_none() || login_works);
     if arguments.json {
-        let report = json::report(arguments.vps.as_deref(), healthy, &findings, &left, &case.conceal());
+        let report = json::report(arguments.vps.as_deref(), healthy, &findings, &not_checked, &redaction);
         ui::print(&ui::json(&report))?;
     } else {
-        ui::print(&text::wrap(&close(&case, healthy, wrong, &left), 0, 0, style.width))?;
+        let conclusion = match (healthy, found_problem) {
+            (true, _) if subject.vps.is_some() => format!("A login on VPS {vps} works."),
+            (true, _) => "No problem was found up to the SSH proxy. To check the rest, name a VPS: \
+                          `kohakuriver doctor VPS`"
+                .to_owned(),
+            (false, true) => blocked(beyond_scope),
+            (false, false) => "No login was tried.".to_owned(),
+        };
+        ui::print(&text::wrap(&conclusion, 0, 0, style.width))?;
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The last line: what it all comes to.
-fn close(case: &Case, healthy: bool, wrong: bool, left: &[&str]) -> String {
-    let vps = case.vps_name();
-    // Without a VPS, `--all` would not come to those either that need one.
-    let more = |check: &&Check| left.contains(&check.name) && (case.asked.is_some() || !check.of_vps);
-    match (&case.asked, CHECKS.iter().copied().flatten().filter(more).count()) {
-        (Some(_), _) if healthy => format!("A login on VPS {vps} works."),
-        (None, _) if healthy => {
-            "Nothing is wrong up to the SSH proxy. The rest needs a VPS: `kohakuriver doctor VPS`".to_owned()
-        }
-        (_, 0) if wrong => "This keeps you out.".to_owned(),
-        (_, more) if wrong => format!("This keeps you out. Of the checks, {more} were left out; `--all` goes on."),
-        _ => "No login was tried.".to_owned(),
-    }
-}
-
-/// What hears of each check: before it begins, with no finding, and when it has ended.
-type Listener<'l> = dyn FnMut(&'static str, &Case, Option<Finding>) -> Result<(), Failure> + 'l;
-
-/// How far the way is walked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// To the first thing that is wrong.
-    FirstWrong,
-    /// To that, or to a login that works.
-    Login,
-    /// To its end, whatever is wrong.
-    Whole,
-}
-
-/// Runs the checks in their order; gives back the names of those that were left out.
-fn examine(case: &mut Case, extent: Extent, listener: &mut Listener<'_>) -> Result<Vec<&'static str>, Failure> {
-    let mut left = Vec::new();
-    let mut ended = false;
-    for check in CHECKS.iter().copied().flatten() {
-        if ended || check.of_vps && case.asked.is_none() {
-            left.push(check.name);
-            continue;
-        }
-        listener(check.name, case, None)?;
-        let began = Instant::now();
-        let (tried, verdict) = (check.examine)(case);
-        ended = match extent {
-            Extent::FirstWrong => verdict.is_wrong(),
-            Extent::Login => verdict.is_wrong() || case.login,
-            Extent::Whole => false,
-        };
-        listener(check.name, case, Some(Finding { check: check.name, tried, took: began.elapsed(), verdict }))?;
-    }
-    Ok(left)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_check_has_a_name_of_its_own() {
-        let names: Vec<&str> = CHECKS.iter().copied().flatten().map(|check| check.name).collect();
-        let mut unique = names.clone();
-        unique.sort_unstable();
-        unique.dedup();
-        assert_eq!((unique.len(), names.is_empty()), (names.len(), false));
-        // The columns of the text are made for them.
-        assert!(names.iter().all(|name| name.len() < 13), "{names:?}");
-    }
+/// The last line when there is a problem. `beyond_scope` is the number of checks that `--all` adds.
+fn blocked(beyond_scope: usize) -> String {
+    let skipped = match beyond_scope {
+        0 => String::new(),
+        1 => " 1 check was skipped; `--all` runs it as well.".to_owned(),
+        count => format!(" {count} checks were skipped; `--all` runs them as well."),
+    };
+    format!("This is why you can't log in.{skipped}")
 }

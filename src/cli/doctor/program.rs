@@ -1,28 +1,29 @@
-//! Running another program to its end, within a time limit, with all that it says.
+//! Runs another program to its end, within a time limit, and keeps its output.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sys;
+use crate::sys::{self, AsFd, PollFlags};
 
-/// Most bytes kept of what a program says.
+/// How long a program may take that only prints something, such as its version.
+pub(super) const QUICK: Duration = Duration::from_secs(10);
+
+/// Most bytes kept of each output of a program.
 const MAX_OUTPUT: usize = 256 * 1024;
 
-/// How long a program has to end once it was told to.
+/// How long a program has to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// How often it is looked whether a program has ended.
+/// How often a wait checks whether the program has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What a program did.
+/// The output and the end of a program.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// `None` when it had to be ended.
+    /// `None` when the time limit ended it.
     pub(super) status: Option<ExitStatus>,
     pub(super) stdout: String,
     pub(super) stderr: String,
@@ -64,7 +65,8 @@ fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
     kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }
 
-/// Gives `take` whatever comes on either of two pipes, until both have ended, `take` says no, or time is over.
+/// Reads from two pipes and gives `take` each piece. Ends when both pipes have ended, `take` returns false, or the
+/// deadline passes.
 ///
 /// # Errors
 /// Those of `poll(2)` and `read(2)`.
@@ -110,9 +112,9 @@ pub(super) fn gather(
     Ok(())
 }
 
-/// Waits for the end of `child`; from `deadline` on it is told to end, and made to when it doesn't.
+/// Waits for the end of `child`. At `deadline` the child gets SIGTERM, and SIGKILL if it does not end then.
 ///
-/// It is told first, since ssh and the helper have something to say before they go.
+/// SIGTERM comes first, since the helper says goodbye to an older Host before it ends.
 pub(super) fn end(mut child: Child, deadline: Instant) -> Option<ExitStatus> {
     if let Some(status) = wait_until(&mut child, deadline) {
         return Some(status);
@@ -141,7 +143,7 @@ fn wait_until(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
 pub(super) mod tests {
     use super::*;
 
-    /// What runs `script`.
+    /// A shell that runs `script`.
     pub(in crate::cli::doctor) fn shell(script: &str) -> Command {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
@@ -149,19 +151,35 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn everything_that_is_said_and_how_it_ended() {
+    fn output_and_status_are_kept() {
         let output = run(&mut shell("echo out; echo err >&2; exit 3"), Duration::from_secs(60)).unwrap();
         assert_eq!((output.stdout.as_str(), output.stderr.as_str(), output.code()), ("out\n", "err\n", Some(3)));
     }
 
     #[test]
-    fn what_does_not_end_is_ended_and_what_it_said_is_kept() {
-        let output = run(&mut shell("echo before; exec sleep 600"), Duration::from_millis(200)).unwrap();
-        assert_eq!((output.stdout.as_str(), output.status), ("before\n", None));
+    fn the_limit_ends_a_program() {
+        let output = run(&mut shell("exec sleep 600"), Duration::ZERO).unwrap();
+        assert_eq!((output.status, output.succeeded(), output.code()), (None, false, None));
     }
 
     #[test]
-    fn no_program_fills_the_memory() {
+    fn output_before_the_end_is_read_and_a_deaf_program_is_killed() {
+        let mut command = shell("trap '' TERM; echo before; while :; do sleep 600; done");
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut seen = Vec::new();
+        let far = Instant::now() + Duration::from_secs(60);
+        let out = child.stdout.take();
+        gather(out, None::<std::process::ChildStderr>, far, |out, _| {
+            seen.extend_from_slice(out);
+            !out.ends_with(b"\n")
+        })
+        .unwrap();
+        assert_eq!(seen, b"before\n");
+        assert_eq!(end(child, Instant::now()), None);
+    }
+
+    #[test]
+    fn output_has_a_limit() {
         let output = run(&mut shell("head -c 5000000 /dev/zero"), Duration::from_secs(60)).unwrap();
         assert!(output.succeeded() && output.stdout.len() == MAX_OUTPUT);
     }

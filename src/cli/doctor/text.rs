@@ -1,4 +1,4 @@
-//! The findings for people: a line for each, and all there is to say of what is wrong.
+//! The report as text: a line for each check, and the causes and the remedy of a problem.
 //!
 //! ```text
 //! ok    proxy-port   a connection to gpu-head:8002: 10.0.0.7:8002 accepts (1 ms)
@@ -7,22 +7,23 @@
 //!       fix: resume it with
 //!           kohakuriver vps resume 7323718749301768192
 //! ```
-//! Colour only repeats what the first word says. A command is never broken, since it is there to be pasted.
+//! Colour only repeats what the first word says. A command is never wrapped, so that it can be pasted.
 
 use std::time::Duration;
 
-use super::conceal::Conceal;
+use super::check::MAX_NAME;
 use super::finding::{Finding, Verdict, Wrong};
+use super::redaction::Redaction;
 use crate::cli::PROGRAM;
 use crate::cli::ui;
 use crate::terminal;
 use crate::text::printable;
 
-/// Columns of the first word, with a blank behind it.
+/// Columns of the first word and a blank.
 const WORD: usize = 6;
-/// Columns of a check's name, with a blank behind it.
-const NAME: usize = 13;
-/// On terminals narrower than this, names and texts don't stand in columns.
+/// Columns of a check's name and a blank.
+const NAME: usize = MAX_NAME + 1;
+/// On a terminal narrower than this, the text has a line of its own below the name.
 const NARROW: usize = 60;
 
 /// How the text is laid out.
@@ -32,29 +33,29 @@ pub(super) struct Style {
     pub(super) width: Option<usize>,
     /// Whether words have colours.
     pub(super) colour: bool,
-    /// Whether a line can be taken back.
-    pub(super) moves: bool,
+    /// Whether a line can be erased.
+    pub(super) can_erase: bool,
 }
 
 impl Style {
-    /// What stdout can do and its user wants.
+    /// What stdout can show and the user wants.
     pub(super) fn of_stdout() -> Self {
         let look = ui::Look::of_stdout();
-        Self { width: look.width, colour: look.colour, moves: look.width.is_some() && !terminal::is_dumb() }
+        Self { width: look.width, colour: look.colour, can_erase: look.width.is_some() && !terminal::is_dumb() }
     }
 }
 
-/// What is said while a check is at work, to be taken back by [`CLEAR`].
-pub(super) fn at_work(check: &str) -> String {
+/// The line while a check runs. [`ERASE`] erases it.
+pub(super) fn in_progress(check: &str) -> String {
     format!("{:WORD$}{check}", "...")
 }
 
-/// Takes the line back that [`at_work`] left.
-pub(super) const CLEAR: &str = "\r\x1b[K";
+/// Erases the line of [`in_progress`].
+pub(super) const ERASE: &str = "\r\x1b[K";
 
 /// The lines of one finding.
-pub(super) fn finding(finding: &Finding, conceal: &Conceal, style: Style) -> String {
-    let show = |text: &str| conceal.all(&printable(text));
+pub(super) fn finding(finding: &Finding, redaction: &Redaction, style: Style) -> String {
+    let show = |text: &str| redaction.text(&printable(text));
     let word = finding.verdict.word();
     let head = match style.colour {
         true => format!("\x1b[{}m{word:WORD$}\x1b[0m", colour(&finding.verdict)),
@@ -73,23 +74,23 @@ pub(super) fn finding(finding: &Finding, conceal: &Conceal, style: Style) -> Str
         format!("{head}{:NAME$}{}", finding.check, text.trim_start())
     };
     if let Verdict::Wrong(wrong) = &finding.verdict {
-        lines += &remedy(wrong, WORD, conceal, style.width);
+        lines += &remedy(wrong, WORD, redaction, style.width);
     }
     lines
 }
 
-/// What is wrong without the step that found it, for those who didn't ask for the steps.
-pub(super) fn told(wrong: &Wrong, conceal: &Conceal) -> String {
-    let what = conceal.all(&printable(&wrong.what));
-    format!("{PROGRAM}: {what}\n{}", remedy(wrong, 2, conceal, None))
+/// A problem without the check that found it.
+pub(super) fn problem(wrong: &Wrong, redaction: &Redaction) -> String {
+    let what = redaction.text(&printable(&wrong.what));
+    format!("{PROGRAM}: {what}\n{}", remedy(wrong, 2, redaction, None))
 }
 
-fn remedy(wrong: &Wrong, indent: usize, conceal: &Conceal, width: Option<usize>) -> String {
-    let show = |text: &str| conceal.all(&printable(text));
+fn remedy(wrong: &Wrong, indent: usize, redaction: &Redaction, width: Option<usize>) -> String {
+    let show = |text: &str| redaction.text(&printable(text));
     let line = |text: String| wrap(&text, indent, indent + 2, width);
     let mut lines: String = wrong.causes.iter().map(|cause| line(format!("caused by: {}", show(cause)))).collect();
     lines += &line(format!("fix: {}", show(&wrong.fix)));
-    lines + &format!("{:indent$}    {}\n", "", conceal.command(&printable(&wrong.command)))
+    lines + &format!("{:indent$}    {}\n", "", redaction.command(&printable(&wrong.command)))
 }
 
 fn colour(verdict: &Verdict) -> &'static str {
@@ -101,18 +102,18 @@ fn colour(verdict: &Verdict) -> &'static str {
     }
 }
 
-/// A blank at which no line ends: a number and its unit stay together.
-const TIED: char = '\u{a0}';
+/// A blank that no line break replaces: a number and its unit stay together.
+const NO_BREAK: char = '\u{a0}';
 
 fn time(took: Duration) -> String {
     match took {
-        took if took < Duration::from_secs(1) => format!(" ({}{TIED}ms)", took.as_millis()),
-        took => format!(" ({:.1}{TIED}s)", took.as_secs_f64()),
+        took if took < Duration::from_secs(1) => format!(" ({}{NO_BREAK}ms)", took.as_millis()),
+        took => format!(" ({:.1}{NO_BREAK}s)", took.as_secs_f64()),
     }
 }
 
-/// `text` in lines of at most `width` columns, the first one indented by `first` and the others by `rest`. A word that
-/// is longer than a line stays whole.
+/// Wraps `text` at `width` columns. The first line is indented by `first`, the others by `rest`. A word that is longer
+/// than a line stays whole.
 pub(super) fn wrap(text: &str, first: usize, rest: usize, width: Option<usize>) -> String {
     let width = width.unwrap_or(usize::MAX);
     let (mut lines, mut line, mut used) = (String::new(), " ".repeat(first), first);
@@ -132,7 +133,7 @@ pub(super) fn wrap(text: &str, first: usize, rest: usize, width: Option<usize>) 
         used += columns;
         empty = false;
     }
-    (lines + &line + "\n").replace(TIED, " ")
+    (lines + &line + "\n").replace(NO_BREAK, " ")
 }
 
 #[cfg(test)]
@@ -153,11 +154,11 @@ mod tests {
     }
 
     fn shown(width: Option<usize>, colour: bool) -> String {
-        finding(&paused(), &Conceal::new(None, None, &[]), Style { width, colour, moves: colour })
+        finding(&paused(), &Redaction::of_this_user(None), Style { width, colour, can_erase: colour })
     }
 
     #[test]
-    fn what_is_wrong_is_told_whole() {
+    fn a_problem_has_its_causes_and_its_fix() {
         assert_eq!(
             shown(None, false),
             "\
@@ -170,7 +171,7 @@ wrong vps          VPS 42 at http://gpu-head:8000: VPS 42 is paused (4 ms)
     }
 
     #[test]
-    fn a_narrow_terminal_gets_narrow_lines_and_a_whole_command() {
+    fn a_narrow_terminal_wraps_lines_but_no_command() {
         assert_eq!(
             shown(Some(40), false),
             "\
@@ -195,7 +196,7 @@ wrong vps
     }
 
     #[test]
-    fn colour_adds_nothing_but_colour() {
+    fn colour_changes_no_text() {
         let colour = shown(None, true);
         assert!(colour.starts_with("\x1b[1;31mwrong \x1b[0mvps"), "{colour:?}");
         assert_eq!(colour.replace("\x1b[1;31m", "").replace("\x1b[0m", ""), shown(None, false));

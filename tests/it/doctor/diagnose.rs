@@ -1,4 +1,4 @@
-//! `vps connect --diagnose`: the cause under ssh's own message.
+//! `vps connect --diagnose`: the cause stands under ssh's own message.
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -25,7 +25,7 @@ fn a_refused_key_is_explained_under_sshs_own_message() {
     let other = cluster.home.join("other");
     ssh_keygen(&other);
     let outcome = connect(&cluster).arg("--key").arg(&other).args(["--", "true"]).output();
-    let what = format!("kohakuriver: VPS {ID} does not take your key");
+    let what = format!("kohakuriver: VPS {ID} does not accept your key");
     outcome.exits(255).prints_nothing().says(&["Permission denied (publickey", &what, "\n  caused by: ", "\n  fix: "]);
     let at = |text: &str| outcome.stderr.find(text).unwrap();
     outcome.check(at("Permission denied (publickey") < at(&what), "ssh's own message first");
@@ -41,19 +41,19 @@ fn a_changed_host_key_is_explained() {
 }
 
 #[test]
-fn a_remote_commands_own_status_is_no_failure_of_sshs() {
+fn the_status_of_a_remote_command_is_not_diagnosed() {
     let cluster = Cluster::new();
     for status in [0, 1, 7, 254, 255] {
         let outcome = connect(&cluster).args(["--", &format!("echo out; exit {status}")]).output();
         outcome.exits(status).prints("out\n").says_nothing();
     }
-    // Even where the way is broken by then.
+    // Not even when a login would fail by then.
     let line = format!("rm -r '{}'; exit 255", cluster.home.join(".ssh").display());
     connect(&cluster).args(["--", &line]).output().exits(255).says_nothing();
 }
 
 #[test]
-fn the_users_own_local_command_stays() {
+fn the_local_command_of_the_user_still_runs() {
     let cluster = Cluster::new();
     let local = ["-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo mine 100%%"];
     let outcome = connect(&cluster).arg("--").args(local).arg("echo out; exit 255").output();
@@ -62,7 +62,7 @@ fn the_users_own_local_command_stays() {
 
 /// A connection that an earlier ssh shares runs no LocalCommand.
 #[test]
-fn a_remote_commands_own_status_over_a_shared_connection() {
+fn the_status_of_a_remote_command_over_a_shared_connection_is_not_diagnosed() {
     let cluster = Cluster::new();
     let path = format!("ControlPath={}", cluster.home.join("master").display());
     let master = ["-o", "ControlMaster=yes", "-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo up", "-N"];
@@ -70,20 +70,20 @@ fn a_remote_commands_own_status_over_a_shared_connection() {
     master.wait_for("the shared connection", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
     let outcome = connect(&cluster).args(["--", "-o", &path, "echo out; exit 255"]).output();
     outcome.exits(255).prints("out\n").says_nothing();
-    assert_eq!(cluster.sshd.connections(), 1, "it was shared, and nobody went looking");
+    assert_eq!(cluster.sshd.connections(), 1, "one connection, and no diagnosis");
 }
 
 #[test]
-fn the_login_that_was_tried_is_the_one_that_is_looked_into() {
+fn the_diagnosis_uses_the_login_that_ssh_tried() {
     let cluster = Cluster::new();
     let run = cluster.run(CLI).args(["vps", "connect", ID, "--diagnose"]).deadline(120);
     let outcome = run.args(["--", "-l", "kr-nobody", "true"]).output();
-    outcome.exits(255).says(&[&format!("VPS {ID} does not take your key as kr-nobody"), "\n  fix: "]);
+    outcome.exits(255).says(&[&format!("VPS {ID} does not accept your key as kr-nobody"), "\n  fix: "]);
 }
 
-/// Without a mark a remote command's own status can't be told from ssh's.
+/// Without the mark, 255 may also be the status of the remote command.
 #[test]
-fn without_a_folder_for_the_mark_nothing_is_looked_into() {
+fn without_a_directory_for_the_mark_there_is_no_diagnosis() {
     let cluster = Cluster::new();
     let run = || connect(&cluster).env("TMPDIR", "/no/such/folder");
     let outcome = run().args(["--", "echo out; exit 255"]).output();
@@ -93,9 +93,11 @@ fn without_a_folder_for_the_mark_nothing_is_looked_into() {
 }
 
 #[test]
-fn what_ssh_dislikes_in_its_own_arguments_is_not_the_ways_fault() {
-    let outcome = connect(&Cluster::new()).args(["--", "-o", "NoSuchOption=1", "true"]).output();
+fn a_wrong_ssh_argument_leaves_nothing_to_diagnose() {
+    let cluster = Cluster::new();
+    let outcome = connect(&cluster).args(["--", "-o", "NoSuchOption=1", "true"]).output();
     outcome.exits(255).says(&["nosuchoption", "works now"]);
+    assert_eq!(cluster.sshd.connections(), 2, "a tunnel and a login, but no measurement of speed");
 }
 
 #[test]
@@ -110,11 +112,11 @@ fn ended_by(outcome: &Outcome, signal: Signal) -> &Outcome {
 }
 
 #[test]
-fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
+fn signals_reach_ssh_and_this_program_ends_like_ssh() {
     let cluster = Cluster::new();
     let temporary = cluster.home.join("tmp");
     std::fs::create_dir(&temporary).unwrap();
-    // An ssh that dies of what it is sent, and one that has a word to say first.
+    // An ssh that the signal ends, and one that handles the signal.
     let real = tool("ssh");
     let script = |body: &str| {
         format!(
@@ -133,9 +135,9 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
         process.signal(signal);
         let outcome = process.finish();
         ended_by(&outcome, signal).says_nothing();
-        outcome.check(std::fs::read_dir(&temporary).unwrap().count() == 0, "nothing left behind");
+        outcome.check(std::fs::read_dir(&temporary).unwrap().count() == 0, "no temporary files");
     }
-    // ssh is gone, and the search for the cause takes its time: the signal is this program's own.
+    // ssh has ended, and the diagnosis runs: the signal is for this program.
     let mute = MutePort::new();
     cluster.home.script("bin/ssh", &script("echo down >&2; exit 255"));
     let run = connect(&cluster).env("KOHAKURIVER_SSH_PROXY_PORT", mute.port.to_string());
@@ -147,13 +149,13 @@ fn signals_reach_ssh_and_end_this_program_as_they_end_ssh() {
     let outcome = process.finish();
     ended_by(&outcome, Signal::TERM);
 
-    let process = with("trap 'echo told; exit 9' TERM; echo up; while :; do sleep 0.1; done");
+    let process = with("trap 'echo trapped; exit 9' TERM; echo up; while :; do sleep 0.1; done");
     process.signal(Signal::TERM);
-    process.finish().exits(9).prints("up\ntold\n");
+    process.finish().exits(9).prints("up\ntrapped\n");
 }
 
 #[test]
-fn ctrl_c_on_a_terminal_ends_it_as_it_ends_ssh() {
+fn ctrl_c_on_a_terminal_ends_both_programs() {
     let cluster = Cluster::new();
     let temporary = cluster.home.join("tmp");
     std::fs::create_dir(&temporary).unwrap();
@@ -164,14 +166,14 @@ fn ctrl_c_on_a_terminal_ends_it_as_it_ends_ssh() {
     let mut keyboard = process.stdin.take().unwrap();
     keyboard.write_all(b"\x03").unwrap();
     let outcome = process.finish();
-    outcome.exits(130).check(!outcome.text().contains("kohakuriver:"), "no word of this program's");
-    outcome.check(std::fs::read_dir(&temporary).unwrap().count() == 0, "nothing left behind");
+    outcome.exits(130).check(!outcome.text().contains("kohakuriver:"), "no message of this program");
+    outcome.check(std::fs::read_dir(&temporary).unwrap().count() == 0, "no temporary files");
     drop(keyboard);
 }
 
-/// ssh stops itself on its escape `~^Z`, and its user wants the shell back.
+/// ssh stops itself on its escape `~^Z`, and the user wants the shell back.
 #[test]
-fn an_ssh_that_stops_stops_this_program_and_goes_on_with_it() {
+fn a_stopped_ssh_stops_this_program_and_both_continue() {
     let cluster = Cluster::new();
     let body = "case \" $* \" in *' -G '*) exit 0;; esac; echo up; kill -STOP $$; echo on; exit 7";
     cluster.home.script("bin/ssh", &format!("#!/bin/sh\n{body}\n"));
@@ -188,12 +190,12 @@ fn an_ssh_that_stops_stops_this_program_and_goes_on_with_it() {
 }
 
 #[test]
-fn what_this_program_ignores_ssh_ignores_as_well() {
+fn ssh_inherits_ignored_signals() {
     let cluster = Cluster::new();
     let body = "case \" $* \" in *' -G '*) exit 0;; esac; kill -HUP $$; echo stayed";
     cluster.home.script("bin/ssh", &format!("#!/bin/sh\n{body}\n"));
     let line = format!("{} vps connect {ID} --diagnose -- true", sh_quote(CLI));
     let nohup = cluster.run("/bin/sh").args(["-c", &format!("trap '' HUP; exec {line}")]).output();
-    nohup.succeeds().check(nohup.text().ends_with("stayed\n"), "an ssh that no hang-up ends");
+    nohup.succeeds().check(nohup.text().ends_with("stayed\n"), "an ssh that ignores SIGHUP");
     ended_by(&cluster.run("/bin/sh").args(["-c", &format!("exec {line}")]).output(), Signal::HUP);
 }

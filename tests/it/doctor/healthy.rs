@@ -1,7 +1,8 @@
-//! A way on which nothing is wrong, and what the report looks like.
+//! A connection without problems, and the form of the report.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
@@ -17,6 +18,7 @@ use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::RefusingPort;
 use crate::support::run::{DEADLINE, Outcome};
 use crate::support::scene::ID;
+use crate::support::sshd::Sshd;
 use crate::support::tools::{CLI, sh_quote, tool, user};
 
 /// Every check, in its order.
@@ -48,10 +50,6 @@ fn checks(report: &Value) -> Vec<&str> {
     report["findings"].as_array().unwrap().iter().map(|finding| finding["check"].as_str().unwrap()).collect()
 }
 
-fn all_checks() -> Vec<&'static str> {
-    CHECKS.to_vec()
-}
-
 #[track_caller]
 fn found<'r>(report: &'r Value, check: &str) -> &'r str {
     let findings = report["findings"].as_array().unwrap();
@@ -59,12 +57,12 @@ fn found<'r>(report: &'r Value, check: &str) -> &'r str {
 }
 
 #[test]
-fn a_way_that_works() {
+fn a_connection_that_works() {
     let cluster = Cluster::new();
     let outcome = doctor(&cluster).output();
     outcome.succeeds();
     let report = report(&outcome);
-    assert_eq!(checks(&report), all_checks());
+    assert_eq!(checks(&report), CHECKS);
     let keys: Vec<&String> = report.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["findings", "healthy", "not_checked", "version", "vps"]);
     assert_eq!((&report["healthy"], &report["vps"]), (&Value::Bool(true), &Value::from(ID)));
@@ -79,16 +77,16 @@ fn a_way_that_works() {
     assert!(found(&report, "ssh-server").starts_with("SSH-2.0-OpenSSH"));
     assert!(found(&report, "settings").contains("from KOHAKURIVER_HOST"));
     assert!(found(&report, "login").starts_with("logged in with ~/.ssh/id-kohakuriver-"));
-    assert!(found(&report, "host-key").contains("none is known yet"));
+    assert!(found(&report, "host-key").contains("no key is stored yet"));
     assert!(found(&report, "round-trip").contains("ms (from") && found(&report, "throughput").contains("MB/s"));
     outcome.check(!outcome.text().contains(&cluster.home.path().display().to_string()), "no path of the home");
-    // The key is known from then on, and found to be so.
+    // A connection stores the key.
     cluster.connect().args(["--", "true"]).output().succeeds();
-    assert!(found(&super::report(&doctor(&cluster).output()), "host-key").ends_with("is known"));
+    assert!(found(&super::report(&doctor(&cluster).output()), "host-key").ends_with("is the stored one"));
 }
 
 #[test]
-fn a_way_through_an_older_host() {
+fn a_connection_through_an_older_host() {
     let cluster = Cluster::new();
     let host = OlderHost::start(&[task(ID, "running", Some(NODE), Some(cluster.sshd.port))]);
     let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.api.port().to_string());
@@ -97,12 +95,12 @@ fn a_way_through_an_older_host() {
     let report = report(&outcome);
     assert!(found(&report, "host-api").contains("older Host (hakuriver 0.3)"), "{outcome}");
     assert!(found(&report, "host-api").contains("HakuRiver Cluster Manager"), "{outcome}");
-    assert!(found(&report, "proxy").contains("older line protocol"), "{outcome}");
+    assert!(found(&report, "proxy").contains("an older Host, with the line protocol"), "{outcome}");
     assert!(found(&report, "token").contains("no users"), "{outcome}");
 }
 
 #[test]
-fn without_a_vps_what_needs_none_is_checked() {
+fn without_a_vps_the_checks_that_need_none_run() {
     let cluster = Cluster::new();
     let outcome = cluster.run(CLI).args(["doctor", "--json"]).output();
     outcome.succeeds();
@@ -110,22 +108,25 @@ fn without_a_vps_what_needs_none_is_checked() {
     assert_eq!((&report["vps"], &report["healthy"]), (&Value::Null, &Value::Bool(true)));
     let not_checked: Vec<&str> =
         report["not_checked"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
-    assert_eq!([checks(&report), not_checked].concat(), all_checks());
+    assert_eq!([checks(&report), not_checked].concat(), CHECKS);
     assert_eq!(cluster.sshd.connections(), 0);
     let text = cluster.run(CLI).arg("doctor").output();
     text.succeeds().says_nothing();
-    text.check(text.text().ends_with("The rest needs a VPS: `kohakuriver doctor VPS`\n"), "a word on the rest");
+    text.check(
+        text.text().ends_with("To check the rest, name a VPS: `kohakuriver doctor VPS`\n"),
+        "how to check the rest",
+    );
 }
 
 #[test]
-fn all_goes_on_behind_what_is_wrong() {
+fn all_continues_after_a_problem() {
     let cluster = Cluster::new();
     let port = RefusingPort::new();
     let run = doctor(&cluster).arg("--all").env("KOHAKURIVER_SSH_PROXY_PORT", port.port.to_string());
     let outcome = run.env("SHELL", "/no/such/shell").output();
     outcome.exits(1);
     let report = report(&outcome);
-    assert_eq!(checks(&report), all_checks());
+    assert_eq!(checks(&report), CHECKS);
     let wrong: Vec<&Value> =
         report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == "wrong").collect();
     assert_eq!(wrong.len(), 2, "{outcome}");
@@ -139,7 +140,22 @@ fn all_goes_on_behind_what_is_wrong() {
     );
 }
 
-/// What a folder holds, with all that is in it.
+/// Every check has run up to the login, which works although the remote command fails.
+#[test]
+fn a_login_with_a_forced_command_works() {
+    let sshd = Sshd::start_with("ForceCommand exit 3");
+    let cluster = Cluster::with(Home::new(), |vps| vps["ssh_port"] = sshd.port.into());
+    sshd.copy_key_to(&cluster.home.join(&format!(".ssh/id-kohakuriver-{ID}")));
+    let outcome = doctor(&cluster).output();
+    outcome.succeeds();
+    let report = report(&outcome);
+    assert_eq!(report["healthy"], true);
+    assert!(found(&report, "login").ends_with("but `true` exited with status 3 there"), "{outcome}");
+    assert!(found(&report, "round-trip").starts_with("`cat` did not answer"), "{outcome}");
+    assert!(found(&report, "throughput").starts_with("no byte came"), "{outcome}");
+}
+
+/// The files below a directory.
 fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -154,12 +170,12 @@ fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn nothing_is_changed_and_nothing_left_behind() {
+fn no_file_is_changed_or_left_behind() {
     let cluster = Cluster::new();
     let log = cluster.home.write("helper.log", "");
     let temporary = cluster.home.join("tmp");
     fs::create_dir(&temporary).unwrap();
-    // Makes what every run has.
+    // Creates the files that every run has.
     drop(cluster.run(CLI));
     let before = content(cluster.home.path());
     let run = |vps: &str| cluster.run(CLI).args(["doctor", vps, "--user", &user()]).env("TMPDIR", &temporary);
@@ -170,24 +186,24 @@ fn nothing_is_changed_and_nothing_left_behind() {
     assert_eq!(content(cluster.home.path()), before);
 }
 
-/// Numbers of milliseconds and the like, ports, and the versions of other people's programs differ from run to run.
-fn settled(outcome: &Outcome, cluster: &Cluster) -> String {
+/// Removes what differs from run to run: times, ports.
+fn comparable(outcome: &Outcome, cluster: &Cluster) -> String {
     let mut text = outcome.text();
     for (port, name) in
         [(cluster.gateway.api().port(), "8000"), (cluster.gateway.address.port(), "8002"), (cluster.sshd.port, "32768")]
     {
         text = text.replace(&port.to_string(), name);
     }
-    let mut settled = String::new();
+    let mut comparable = String::new();
     for line in text.lines() {
         let timed = line.rsplit_once(" (").filter(|(_, end)| end.ends_with(" ms)") || end.ends_with(" s)"));
-        settled += timed.map_or(line, |(line, _)| line);
-        settled.push('\n');
+        comparable += timed.map_or(line, |(line, _)| line);
+        comparable.push('\n');
     }
-    settled
+    comparable
 }
 
-/// The checks that say the same on every machine.
+/// The lines of `checks`, and those below them.
 fn lines_of(text: &str, checks: &[&str]) -> String {
     let of_them = |line: &&str| {
         let mut words = line.split_whitespace();
@@ -198,37 +214,37 @@ fn lines_of(text: &str, checks: &[&str]) -> String {
 }
 
 #[test]
-fn how_a_way_that_works_reads() {
+fn the_text_without_problems() {
     let cluster = Cluster::new();
     let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output();
     outcome.succeeds().says_nothing();
-    let text = settled(&outcome, &cluster);
+    let text = comparable(&outcome, &cluster);
     let same =
         ["settings", "ssh-folder", "host-name", "host-api", "token", "proxy-port", "proxy", "vps", "runner", "tunnel"];
     assert_eq!(lines_of(&text, &same), "\
-ok    settings     flags and environment (there is no config.json): Host 127.0.0.1 (from KOHAKURIVER_HOST), API port 8000 \
+ok    settings     flags and environment (no config.json): Host 127.0.0.1 (from KOHAKURIVER_HOST), API port 8000 \
 (from KOHAKURIVER_PORT), SSH proxy port 8002 (from KOHAKURIVER_SSH_PROXY_PORT)
-ok    ssh-folder   ~/.ssh and the host keys in it: yours to read and write
+ok    ssh-folder   ~/.ssh and the host keys in it: readable and writable
 ok    host-name    the addresses of 127.0.0.1: 127.0.0.1
-ok    host-api     GET http://127.0.0.1:8000/api/nodes: a Host of today, which has its API under /api; its clock agrees with ours
-ok    token        no token, neither in KOHAKURIVER_TOKEN nor in ~/.kohakuriver/auth.json: the Host has no users, and \
-whoever reaches it may do everything
+ok    host-api     GET http://127.0.0.1:8000/api/nodes: a current Host with its API under /api; its clock agrees with this machine's
+ok    token        no token, neither in KOHAKURIVER_TOKEN nor in ~/.kohakuriver/auth.json: the Host has no users, so \
+everybody has full access
 ok    proxy-port   a connection to 127.0.0.1:8002: 127.0.0.1:8002 accepts
 ok    proxy        a CONNECT without a target to 127.0.0.1:8002: kohakuriver-gateway 0.1.0
-ok    vps          VPS 7323718749301768192 at http://127.0.0.1:8000: 7323718749301768192 is running, called vps-8192
-ok    runner       Runner node-up at http://127.0.0.1:8000: node-up is online; sshd is at 127.0.0.1:32768
+ok    vps          VPS 7323718749301768192 at http://127.0.0.1:8000: 7323718749301768192 is running, name vps-8192
+ok    runner       Runner node-up at http://127.0.0.1:8000: node-up is online; the VPS's sshd is at 127.0.0.1:32768
 ok    tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002: open
 A login on VPS 7323718749301768192 works.
 ", "{outcome}");
 }
 
 #[test]
-fn how_what_is_wrong_reads() {
+fn the_text_of_a_problem() {
     let port = RefusingPort::new();
     let cluster = Cluster::with(Home::new(), |vps| vps["ssh_port"] = port.port.into());
     let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output();
     outcome.exits(1).says_nothing();
-    let text = settled(&outcome, &cluster);
+    let text = comparable(&outcome, &cluster);
     assert_eq!(
         lines_of(&text, &["tunnel"]),
         "\
@@ -238,49 +254,60 @@ connections
       caused by: nothing listens on its SSH port on Runner node-up
       fix: see how it is with
           kohakuriver vps status 7323718749301768192
-This keeps you out. Of the checks, 6 were left out; `--all` goes on.
+This is why you can't log in. 6 checks were skipped; `--all` runs them as well.
 ",
         "{outcome}"
     );
 }
 
-/// Every check has its line, in order, and what is wrong in the middle is told as whole as at the end.
 #[test]
-fn how_all_that_is_wrong_reads() {
+fn one_skipped_check_is_counted() {
+    let (port, cluster) = (RefusingPort::new(), Cluster::new());
+    let run = cluster.run(CLI).arg("doctor").env("KOHAKURIVER_SSH_PROXY_PORT", port.port.to_string());
+    let outcome = run.output();
+    let close = "This is why you can't log in. 1 check was skipped; `--all` runs it as well.\n";
+    outcome.exits(1).check(outcome.text().ends_with(close), close);
+}
+
+/// Every check has its line, in order, and a problem in the middle has its causes and its fix.
+#[test]
+fn the_text_of_all_problems() {
     let cluster = Cluster::new();
     let port = RefusingPort::new();
     let run = cluster.run(CLI).args(["doctor", ID, "--all", "--user", &user()]).env("SHELL", "/no/such/shell");
     let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", port.port.to_string()).output();
     outcome.exits(1).says_nothing();
-    let text = settled(&outcome, &cluster).replace(&port.port.to_string(), "8002");
+    let text = comparable(&outcome, &cluster).replace(&port.port.to_string(), "8002");
     let text = text.replace(&format!(" as {},", user()), " as root,");
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
     let (close, findings) = lines.split_last().unwrap();
     let checks: Vec<&str> = findings.iter().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
-    assert_eq!((checks, *close), (all_checks(), "This keeps you out."), "{outcome}");
+    assert_eq!((checks.as_slice(), *close), (CHECKS.as_slice(), "This is why you can't log in."), "{outcome}");
     let same =
         ["shell", "proxy-port", "proxy", "tunnel", "ssh-server", "host-key", "login", "round-trip", "throughput"];
     assert_eq!(
         lines_of(&text, &same),
         "\
-wrong shell        the helper through /no/such/shell (SHELL), as ssh runs it: ssh can't start the helper through your \
+wrong shell        the helper, started by /no/such/shell (SHELL) as ssh does it: ssh can't start the helper with your \
 shell, /no/such/shell
       caused by: No such file or directory (os error 2)
       fix: name a shell that exists:
           export SHELL=/bin/sh
 wrong proxy-port   a connection to 127.0.0.1:8002: cannot reach the SSH proxy at 127.0.0.1:8002
       caused by: 127.0.0.1:8002: Connection refused (os error 111)
-      caused by: nothing listens there, or a firewall refuses: the SSH proxy is not running
-      fix: on the Host, start its SSH proxy; see there whether it listens with
+      caused by: nothing listens there, so the SSH proxy is not running; or a firewall refuses the connection
+      fix: start the SSH proxy on the Host; check there whether it listens:
           sudo ss -ltnp 'sport = :8002'
-skip  proxy        a CONNECT without a target to 127.0.0.1:8002: its port does not accept
+skip  proxy        a CONNECT without a target to 127.0.0.1:8002: its port does not accept connections
 skip  tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002: no SSH proxy answers
-skip  ssh-server   the first line of VPS 7323718749301768192's sshd: no tunnel is open
-skip  host-key     the host key of VPS 7323718749301768192 against ~/.ssh/kohakuriver_known_hosts: no sshd has spoken
-skip  login        `ssh -v` to VPS 7323718749301768192 as root, asking nobody anything: ssh did not get that far
-skip  round-trip   5 times one byte to `cat` on VPS 7323718749301768192 and back: no login works
-skip  throughput   `head -c 67108864 /dev/zero` on VPS 7323718749301768192, for 1 s at most: no login works
-This keeps you out.
+skip  ssh-server   the first line from the sshd of VPS 7323718749301768192: no tunnel is open
+skip  host-key     the host key of VPS 7323718749301768192, compared with ~/.ssh/kohakuriver_known_hosts: no sshd \
+has answered
+skip  login        `ssh -v` to VPS 7323718749301768192 as root, without questions: the host key is not \
+verified
+skip  round-trip   one byte to `cat` on VPS 7323718749301768192 and back, 5 times: no login works
+skip  throughput   `head -c 67108864 /dev/zero` on VPS 7323718749301768192, for at most 1 s: no login works
+This is why you can't log in.
 ",
         "{outcome}"
     );
@@ -296,7 +323,7 @@ fn on_a_terminal(cluster: &Cluster, name: &str, value: &str) -> String {
 }
 
 #[test]
-fn on_a_terminal_it_is_narrow_and_in_colour() {
+fn the_text_fits_the_terminal_and_has_colour() {
     let cluster = Cluster::new();
     let text = on_a_terminal(&cluster, "KR_NOTHING", "1");
     assert!(text.contains("\x1b[32mok") && text.contains("\x1b[K"), "{text:?}");
@@ -312,7 +339,7 @@ fn on_a_terminal_it_is_narrow_and_in_colour() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_stdout_is_no_failure() {
     let cluster = Cluster::new();
     let line = format!("{} doctor --all | head -n 1", sh_quote(CLI));
     let outcome = cluster.run("/bin/sh").args(["-c", &line]).output();
@@ -322,18 +349,18 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
-fn what_can_be_no_vps_is_wrong_usage() {
+fn an_argument_that_is_no_vps_is_wrong_usage() {
     let cluster = Cluster::new();
     cluster.run(CLI).args(["doctor", "a b"]).output().exits(2).prints_nothing().says(&["a b"]);
     cluster.run(CLI).args(["doctor", ID, "--no-such-flag"]).output().exits(2).prints_nothing();
 }
 
 #[test]
-fn a_signal_leaves_nothing_behind() {
+fn a_signal_leaves_no_file_behind() {
     let cluster = Cluster::new();
     let temporary = cluster.home.join("tmp");
     fs::create_dir(&temporary).unwrap();
-    // An ssh that hangs where it should log in.
+    // An ssh that hangs instead of a login.
     let real = tool("ssh");
     let script = format!(
         "#!/bin/sh\ncase \" $* \" in *' -v true '*) echo up >&2; exec sleep 30;; esac\nexec {} -F none \"$@\"\n",
@@ -346,6 +373,8 @@ fn a_signal_leaves_nothing_behind() {
         assert!(Instant::now() < end, "no login was tried");
         thread::yield_now();
     }
+    let folder = fs::read_dir(&temporary).unwrap().next().unwrap().unwrap();
+    assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700, "a directory for this user only");
     process.signal(Signal::TERM);
     process.wait_for("the end of doctor", DEADLINE, |_| (fs::read_dir(&temporary).unwrap().count() == 0).then_some(()));
 }

@@ -1,12 +1,14 @@
-//! The keys that ssh would offer, and what the VPS makes of them.
+//! The keys that ssh would offer, and whether the VPS accepts them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{doctor, finds, is_mended_by_its_command};
+use serde_json::Value;
+
+use super::{doctor, finds, is_solved_by_its_command};
 use crate::support::cluster::Cluster;
 use crate::support::home::{Home, set_mode};
-use crate::support::run::{DEADLINE, Process, Run};
+use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::{Sshd, ssh_keygen};
 use crate::support::tools::{CLI, tool, user};
@@ -49,7 +51,7 @@ fn a_key_file_that_others_may_read() {
     set_mode(&own_key(&cluster), 0o644);
     let outcome = doctor(&cluster).output();
     finds(&outcome, "keys", &["cannot use the key ~/.ssh/id-kohakuriver", "its mode is 0644"], "chmod 600 ~/.ssh/");
-    is_mended_by_its_command(&cluster, &outcome);
+    is_solved_by_its_command(&cluster, &outcome);
 }
 
 #[test]
@@ -60,21 +62,21 @@ fn the_public_half_of_a_key() {
 }
 
 #[test]
-fn a_key_that_is_not_the_vpss() {
+fn a_key_that_the_vps_does_not_know() {
     let cluster = Cluster::new();
     let other = cluster.home.join("other");
     ssh_keygen(&other);
     let outcome = doctor(&cluster).arg("--key").arg(&other).output();
-    let what = format!("VPS {ID} does not take your key as {}", user());
-    finds(&outcome, "login", &[&what, "Permission denied", "offered was ~/other ED25519"], "kohakuriver vps connect");
+    let what = format!("VPS {ID} does not accept your key as {}", user());
+    finds(&outcome, "login", &[&what, "Permission denied", "ssh offered ~/other ED25519"], "kohakuriver vps connect");
 }
 
 #[test]
 fn an_encrypted_key_and_no_agent() {
     let cluster = Cluster::new();
-    let encrypted = encrypt(&cluster);
+    let encrypted = encrypt(&cluster, &own_key(&cluster));
     let outcome = doctor(&cluster).output();
-    let texts = ["id-kohakuriver-", "is encrypted", "no agent runs"];
+    let texts = ["id-kohakuriver-", "is encrypted", "no agent is running"];
     finds(&outcome, "keys", &texts, "ssh-add ~/.ssh/id-kohakuriver");
     assert_eq!(fs::read(own_key(&cluster)).unwrap(), encrypted, "the key is as it was");
 }
@@ -84,7 +86,7 @@ fn an_encrypted_key_that_the_agent_does_not_have() {
     let cluster = Cluster::new();
     let plain = cluster.home.join("plain");
     fs::copy(own_key(&cluster), &plain).unwrap();
-    encrypt(&cluster);
+    encrypt(&cluster, &own_key(&cluster));
     let agent = Agent::start(&cluster.home);
     let with_agent = || doctor(&cluster).env("SSH_AUTH_SOCK", &agent.socket).output();
     finds(&with_agent(), "keys", &["is encrypted", "the agent does not have it"], "ssh-add ~/.ssh/id-kohakuriver");
@@ -92,11 +94,11 @@ fn an_encrypted_key_that_the_agent_does_not_have() {
     with_agent().succeeds();
 }
 
-/// Puts a passphrase on the VPS's key.
-fn encrypt(cluster: &Cluster) -> Vec<u8> {
+/// Puts a passphrase on a key. Returns the content of the file.
+fn encrypt(cluster: &Cluster, key: &Path) -> Vec<u8> {
     let run = Run::new(tool("ssh-keygen"), &cluster.home).args(["-q", "-p", "-N", "a passphrase", "-f"]);
-    run.arg(own_key(cluster)).output().succeeds();
-    fs::read(own_key(cluster)).unwrap()
+    run.arg(key).output().succeeds();
+    fs::read(key).unwrap()
 }
 
 #[test]
@@ -110,9 +112,14 @@ fn twenty_keys_in_the_agent() {
         agent.add(&cluster.home, &key);
     }
     let outcome = doctor(&cluster).env("SSH_AUTH_SOCK", &agent.socket).output();
-    let texts = ["too many keys", "Too many authentication failures", "6 keys were offered"];
+    let keys = finding(&outcome, "keys");
+    assert_eq!(
+        (&keys["verdict"], keys["found"].as_str().unwrap()),
+        (&"note".into(), "20 in the agent; an sshd disconnects after 6 keys, so name the right one with `--key`",)
+    );
+    let texts = ["too many wrong keys", "Too many authentication failures", "ssh offered 6 keys"];
     finds(&outcome, "login", &texts, "kohakuriver vps connect");
-    // With the right one named, the others stay where they are.
+    // With the right key named, ssh offers no other.
     let named = doctor(&cluster).env("SSH_AUTH_SOCK", &agent.socket).arg("--key").arg(&cluster.sshd.key).output();
     named.succeeds();
 }
@@ -121,15 +128,15 @@ fn twenty_keys_in_the_agent() {
 fn no_key_at_all() {
     let cluster = Cluster::new();
     fs::remove_file(own_key(&cluster)).unwrap();
-    // ssh finds the user's own by the user database, so they are taken out of its sight.
+    // ssh finds the keys of the real user by the user database, so they are excluded.
     let script = format!("#!/bin/sh\nexec {} -F none -o IdentityFile=none \"$@\"\n", tool("ssh").display());
     cluster.home.script("bin/ssh", &script);
     let outcome = doctor(&cluster).output();
-    finds(&outcome, "login", &["wants a key, and there was none to offer"], "kohakuriver vps connect");
+    finds(&outcome, "login", &["requires a key, but ssh had none to offer"], "kohakuriver vps connect");
 }
 
-/// An sshd that lets nobody be root says so only by what it does. Only root's can be asked to, so for others an sshd's
-/// words are repeated, as ssh logged them.
+/// No message says that an sshd refuses root. Only root can start an sshd for root, so other users replay the log of
+/// such a login.
 #[test]
 fn root_logins_are_disabled() {
     let sshd = Sshd::start_with("PermitRootLogin no");
@@ -146,23 +153,81 @@ fn root_logins_are_disabled() {
         cluster.home.script("bin/ssh", &script);
     }
     let outcome = cluster.run(CLI).args(["doctor", ID, "--json"]).deadline(120).output();
-    let texts = ["knows your key and still lets root not in", "PermitRootLogin no"];
+    let texts = ["accepts your key but refuses root", "PermitRootLogin no"];
     finds(&outcome, "login", &texts, "--user kohaku");
 }
 
-/// Without a key of the VPS's own, ssh's defaults are as good.
-#[test]
-fn a_key_that_ssh_offers_everyone() {
+/// A VPS without a key of its own, and an ssh with these default keys.
+fn with_default_keys(files: &[&str]) -> (Cluster, Vec<PathBuf>) {
     let cluster = Cluster::new();
     fs::remove_file(own_key(&cluster)).unwrap();
-    let default = cluster.home.join(".ssh/id_ed25519");
-    cluster.sshd.copy_key_to(&default);
-    let script =
-        format!("#!/bin/sh\nexec {} -F none -o IdentityFile={} \"$@\"\n", tool("ssh").display(), default.display());
+    let files: Vec<PathBuf> = files.iter().map(|file| cluster.home.join(&format!(".ssh/{file}"))).collect();
+    let mut options = String::new();
+    for file in &files {
+        cluster.sshd.copy_key_to(file);
+        options += &format!(" -o IdentityFile={}", file.display());
+    }
+    let script = format!("#!/bin/sh\nexec {} -F none{options} \"$@\"\n", tool("ssh").display());
     cluster.home.script("bin/ssh", &script);
+    (cluster, files)
+}
+
+/// The finding of `check`.
+#[track_caller]
+fn finding(outcome: &Outcome, check: &str) -> Value {
+    let report = super::report(outcome);
+    report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check).unwrap().clone()
+}
+
+#[test]
+fn a_default_key() {
+    let (cluster, _) = with_default_keys(&["id_ed25519"]);
     let outcome = doctor(&cluster).output();
     outcome.succeeds();
-    let report = super::report(&outcome);
-    let keys = report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "keys").unwrap();
-    assert_eq!(keys["found"], "~/.ssh/id_ed25519", "{outcome}");
+    assert_eq!(finding(&outcome, "keys")["found"], "~/.ssh/id_ed25519", "{outcome}");
+}
+
+#[test]
+fn a_default_key_that_others_may_read() {
+    let (cluster, files) = with_default_keys(&["id_ed25519", "other"]);
+    set_mode(&files[1], 0o644);
+    let outcome = doctor(&cluster).output();
+    outcome.succeeds();
+    let keys = finding(&outcome, "keys");
+    assert_eq!(keys["verdict"], "note", "{outcome}");
+    assert_eq!(keys["found"], "~/.ssh/id_ed25519; but cannot use the key ~/.ssh/other", "{outcome}");
+    // Without another key it is a problem.
+    set_mode(&files[0], 0o644);
+    let outcome = doctor(&cluster).output();
+    finds(&outcome, "keys", &["cannot use the key ~/.ssh/id_ed25519", "its mode is 0644"], "chmod 600 ");
+}
+
+#[test]
+fn a_default_key_that_is_encrypted() {
+    let (cluster, files) = with_default_keys(&["id_ed25519", "open"]);
+    encrypt(&cluster, &files[0]);
+    let outcome = doctor(&cluster).output();
+    outcome.succeeds();
+    assert_eq!(finding(&outcome, "keys")["found"], "~/.ssh/open", "{outcome}");
+    fs::remove_file(&files[1]).unwrap();
+    let outcome = doctor(&cluster).output();
+    finds(&outcome, "keys", &["the key ~/.ssh/id_ed25519 is encrypted", "no agent is running"], "ssh-add ~/.ssh/id_");
+}
+
+#[test]
+fn no_default_key_is_a_note() {
+    let (cluster, _) = with_default_keys(&[]);
+    cluster.home.script(
+        "bin/ssh",
+        &format!(
+            "#!/bin/sh\nexec {} -F none -o IdentityFile={} \"$@\"\n",
+            tool("ssh").display(),
+            cluster.home.join("none").display()
+        ),
+    );
+    let keys = finding(&doctor(&cluster).output(), "keys");
+    assert_eq!(
+        (&keys["verdict"], &keys["found"]),
+        (&"note".into(), &"no keys at all: only a VPS that needs no key accepts you".into(),)
+    );
 }

@@ -1,14 +1,16 @@
-//! The user's own machine: settings, programs, shell, ssh_config, ~/.ssh.
+//! The user's machine: settings, programs, shell, ssh_config, ~/.ssh.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::{doctor, finds, is_mended_by_its_command};
+use serde_json::Value;
+
+use super::{doctor, finds, is_solved_by_its_command};
 use crate::support::cluster::Cluster;
 use crate::support::home::{Home, set_mode};
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
-use crate::support::tools::{CLI, HELPER, tool, user};
+use crate::support::tools::{CLI, HELPER, tool};
 
 #[test]
 fn a_broken_config_file() {
@@ -16,9 +18,9 @@ fn a_broken_config_file() {
     let path = cluster.home.write(".config/kohakuriver/config.json", "{ broken");
     let outcome = doctor(&cluster).output();
     finds(&outcome, "settings", &["cannot use the configuration file ~/.config", "not valid JSON"], "mv ~/.config");
-    is_mended_by_its_command(&cluster, &outcome);
+    is_solved_by_its_command(&cluster, &outcome);
     assert!(!path.exists());
-    // The text for people has the same command.
+    // The text report has the same command.
     cluster.home.write(".config/kohakuriver/config.json", "{ broken");
     let text = cluster.run(CLI).args(["doctor", ID]).output().text();
     assert!(text.contains("\n          mv ~/.config/kohakuriver/config.json ~/.config"), "{text}");
@@ -30,7 +32,7 @@ fn an_unknown_setting() {
     cluster.home.write(".config/kohakuriver/config.json", r#"{"hots":"gpu-head"}"#);
     let outcome = doctor(&cluster).output();
     finds(&outcome, "settings", &["unknown setting `hots`", "`host`"], "mv ");
-    is_mended_by_its_command(&cluster, &outcome);
+    is_solved_by_its_command(&cluster, &outcome);
 }
 
 #[test]
@@ -39,7 +41,7 @@ fn a_variable_that_is_no_port() {
     finds(&outcome, "settings", &["KOHAKURIVER_PORT is `x`"], "unset KOHAKURIVER_PORT");
 }
 
-/// The file is not to blame, even if there is one.
+/// With a wrong flag, the file is not to blame.
 #[test]
 fn a_flag_that_is_no_host() {
     let cluster = Cluster::new();
@@ -81,17 +83,56 @@ fn the_helper_does_not_run() {
 }
 
 #[test]
+fn an_older_ssh_takes_no_passed_socket() {
+    let cluster = Cluster::new();
+    let real = tool("ssh");
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *ProxyUseFdpass*) exit 255;; esac\nexec {} -F none \"$@\"\n",
+        real.display()
+    );
+    for (script, text) in [(None, ", supports ProxyUseFdpass"), (Some(script), ", so the helper copies the bytes")] {
+        script.map(|script| cluster.home.script("bin/ssh", &script));
+        let found = finding(&cluster.run(CLI).args(["doctor", "--json"]).output(), "ssh");
+        assert!(found["verdict"] == "ok" && found["found"].as_str().unwrap().ends_with(text), "{found}");
+    }
+}
+
+#[test]
+fn a_helper_of_another_version_is_a_note() {
+    let cluster = Cluster::new();
+    let cli = cluster.home.copy(CLI.as_ref(), "both/kohakuriver");
+    cluster.home.script("both/kohakuriver-proxy", "#!/bin/sh\necho kohakuriver-proxy 0.0.1\n");
+    let outcome = cluster.run(cli).args(["doctor", "--json"]).output();
+    let helper = finding(&outcome, "helper");
+    assert_eq!(helper["verdict"], "note", "{outcome}");
+    let found = concat!(
+        "kohakuriver-proxy 0.0.1 at ~/both/kohakuriver-proxy; this kohakuriver comes with kohakuriver-proxy ",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(helper["found"], found, "{outcome}");
+}
+
+#[test]
 fn a_shell_that_does_not_exist() {
     let outcome = doctor(&Cluster::new()).env("SHELL", "/no/such/shell").output();
     finds(&outcome, "shell", &["/no/such/shell", "No such file"], "export SHELL=");
 }
 
 #[test]
-fn a_shell_that_prints_into_the_stream() {
+fn a_shell_that_prints_into_the_ssh_stream() {
     let cluster = Cluster::new();
     let shell = cluster.home.script("loud", "#!/bin/sh\necho welcome back\nexec /bin/sh \"$@\"\n");
     let outcome = doctor(&cluster).env("SHELL", shell).output();
     finds(&outcome, "shell", &["prints into the SSH stream", "welcome back"], "export SHELL=");
+}
+
+#[test]
+fn a_shell_that_runs_no_commands() {
+    let cluster = Cluster::new();
+    let shell = cluster.home.script("locked", "#!/bin/sh\necho this account is not available >&2\nexit 3\n");
+    let outcome = doctor(&cluster).env("SHELL", shell).output();
+    let texts = ["ssh can't start the helper", "exit status: 3: this account is not available"];
+    finds(&outcome, "shell", &texts, "export SHELL=/bin/sh");
 }
 
 /// The cluster's ssh, with an ssh_config of the user's.
@@ -103,11 +144,17 @@ fn with_config(text: &str) -> Cluster {
     cluster
 }
 
-/// What doctor says of ssh's way to VPSes.
+/// The finding of `check`.
+#[track_caller]
+fn finding(outcome: &Outcome, check: &str) -> Value {
+    let report = super::report(outcome);
+    report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check).unwrap().clone()
+}
+
+/// The verdict and the text of the check `ssh-config`.
 #[track_caller]
 fn ssh_config(outcome: &Outcome) -> (String, String) {
-    let report = super::report(outcome);
-    let found = report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "ssh-config").unwrap();
+    let found = finding(outcome, "ssh-config");
     (found["verdict"].as_str().unwrap().to_owned(), found["found"].as_str().unwrap().to_owned())
 }
 
@@ -117,16 +164,16 @@ fn an_ssh_config_that_ssh_refuses() {
     finds(&doctor(&cluster).output(), "ssh-config", &["refuses your own ssh_config", "nosuchoption"], "ssh -G");
 }
 
-/// Writes our entries as a user does, who then puts `line` above them.
+/// Writes our entries, then puts `line` above them.
 fn shadowed_by(line: &str) -> (Cluster, Outcome) {
     let cluster = with_config("Host other\n  User u\n");
     let outcome = doctor(&cluster).output();
     outcome.succeeds();
-    assert_eq!(ssh_config(&outcome).0, "note", "nothing of ours is there: {outcome}");
+    assert_eq!(ssh_config(&outcome).0, "note", "without our entries: {outcome}");
     cluster.run(CLI).args(["ssh", "config", "--write"]).output().succeeds();
     let outcome = doctor(&cluster).output();
     outcome.succeeds();
-    assert_eq!(ssh_config(&outcome), ("ok".into(), "`ssh` reaches VPSes as *.kohakuriver through the helper".into()));
+    assert_eq!(ssh_config(&outcome), ("ok".into(), "`ssh` connects to *.kohakuriver with the helper".into()));
     let path = cluster.home.join(".ssh/config");
     let config = fs::read_to_string(&path).unwrap();
     cluster.home.write(".ssh/config", format!("Host *\n  {line}\n{config}"));
@@ -135,16 +182,16 @@ fn shadowed_by(line: &str) -> (Cluster, Outcome) {
 }
 
 #[test]
-fn a_proxy_command_of_the_users_own_shadows_ours() {
+fn an_earlier_proxy_command_hides_ours() {
     let (cluster, outcome) = shadowed_by("ProxyCommand nc -X connect -x office:3128 %h %p");
     let texts = ["ProxyCommand nc -X connect -x office:3128", "an earlier line of your ssh_config"];
     finds(&outcome, "ssh-config", &texts, "kohakuriver ssh config --write");
-    is_mended_by_its_command(&cluster, &outcome);
+    is_solved_by_its_command(&cluster, &outcome);
 }
 
-/// Without entries of ours there is nothing to be shadowed, and `vps connect` works.
+/// Without our entries nothing is hidden, and `vps connect` works.
 #[test]
-fn a_proxy_command_of_the_users_own_and_none_of_ours() {
+fn a_proxy_command_without_our_entries_is_a_note() {
     let outcome = doctor(&with_config("Host *\n  ProxyCommand nc -X connect -x office:3128 %h %p\n")).output();
     outcome.succeeds();
     let (verdict, found) = ssh_config(&outcome);
@@ -152,32 +199,32 @@ fn a_proxy_command_of_the_users_own_and_none_of_ours() {
 }
 
 #[test]
-fn a_jump_host_of_the_users_own_shadows_ours() {
+fn an_earlier_jump_host_hides_ours() {
     let (cluster, outcome) = shadowed_by("ProxyJump office");
     finds(&outcome, "ssh-config", &["ProxyJump office"], "kohakuriver ssh config --write");
-    is_mended_by_its_command(&cluster, &outcome);
+    is_solved_by_its_command(&cluster, &outcome);
 }
 
 #[test]
-fn the_ssh_folder_is_none() {
+fn the_ssh_folder_is_a_file_or_a_dangling_link() {
     let cluster = Cluster::new();
     fs::remove_dir_all(cluster.home.join(".ssh")).unwrap();
     cluster.home.write(".ssh", "a file");
     let outcome = doctor(&cluster).output();
-    finds(&outcome, "ssh-folder", &["cannot keep host keys", "it is a file"], "mv ~/.ssh ~/.ssh.old");
+    finds(&outcome, "ssh-folder", &["cannot store host keys", "it is a file"], "mv ~/.ssh ~/.ssh.old");
     fs::remove_file(cluster.home.join(".ssh")).unwrap();
     symlink(cluster.home.join("nowhere"), cluster.home.join(".ssh")).unwrap();
     let outcome = doctor(&cluster).output();
-    finds(&outcome, "ssh-folder", &["cannot keep host keys", "a link to nothing"], "mkdir -m 700");
+    finds(&outcome, "ssh-folder", &["cannot store host keys", "a symbolic link to nothing"], "mkdir -m 700");
     let command = super::report(&outcome)["findings"].as_array().unwrap().last().unwrap()["command"].clone();
     cluster.run("/bin/sh").args(["-c", command.as_str().unwrap()]).output().succeeds();
     cluster.sshd.copy_key_to(&cluster.home.join(&format!(".ssh/id-kohakuriver-{ID}")));
     doctor(&cluster).output().succeeds();
 }
 
-/// ssh has no way to write such a path down.
+/// ssh_config has no way to write such a path.
 #[test]
-fn a_home_that_ssh_can_not_be_told() {
+fn a_home_that_ssh_config_can_not_name() {
     let cluster = Cluster::in_home(Home::named("a${b}"));
     finds(
         &doctor(&cluster).output(),
@@ -187,37 +234,71 @@ fn a_home_that_ssh_can_not_be_told() {
     );
 }
 
-/// To root every folder is writable, so this user is nobody then.
+/// Root can write to every directory, so root runs doctor as another user.
 #[test]
 fn the_ssh_folder_is_not_writable() {
     let cluster = Cluster::new();
-    let folder = cluster.home.join(".ssh");
-    // Nobody may be kept from where the programs were built.
+    let outcome = without_access_to(&cluster, ".ssh", 0o500);
+    finds(&outcome, "ssh-folder", &["cannot store host keys in ~/.ssh", "you may not read and write it"], "chmod 700");
+}
+
+#[test]
+fn the_host_keys_can_not_be_written() {
+    let cluster = Cluster::new();
+    set_mode(&cluster.home.join(".ssh"), 0o777);
+    cluster.home.write(".ssh/kohakuriver_known_hosts", "");
+    let outcome = without_access_to(&cluster, ".ssh/kohakuriver_known_hosts", 0o400);
+    let texts = ["cannot store host keys in ~/.ssh/kohakuriver_known_hosts", "you may not write it"];
+    finds(&outcome, "ssh-folder", &texts, "chmod 600 ~/.ssh/kohakuriver_known_hosts");
+}
+
+/// Runs doctor as a user who may read `path` in the home but not write it: with the mode `own` on it, or as another
+/// user in place of root.
+fn without_access_to(cluster: &Cluster, path: &str, own: u32) -> Outcome {
+    let path = cluster.home.join(path);
+    // That user may have no access to the build directory.
     let cli = cluster.home.copy(CLI.as_ref(), "both/kohakuriver");
     cluster.home.copy(HELPER.as_ref(), "both/kohakuriver-proxy");
     let arguments = ["doctor", ID, "--json"];
     let run: Run = if rustix::process::geteuid().is_root() {
         set_mode(cluster.home.path(), 0o755);
-        set_mode(&folder, 0o755);
+        set_mode(&path, 0o755);
         let run = cluster.run(tool("setpriv")).args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
         run.arg(cli).args(arguments)
     } else {
-        set_mode(&folder, 0o500);
+        set_mode(&path, own);
         cluster.run(cli).args(arguments)
     };
     let outcome = run.output();
-    set_mode(&folder, 0o700);
-    finds(&outcome, "ssh-folder", &["cannot keep host keys in ~/.ssh", "not writable for you"], "chmod 700");
+    set_mode(&path, 0o700);
+    outcome
 }
 
 #[test]
-fn another_kohakuriver_comes_first() {
+fn the_host_keys_can_not_be_read() {
+    let cluster = Cluster::new();
+    fs::create_dir(cluster.home.join(".ssh/kohakuriver_known_hosts")).unwrap();
+    let outcome = doctor(&cluster).output();
+    finds(&outcome, "ssh-folder", &["cannot read the host keys of VPSes"], "chmod 600 ~/.ssh/kohakuriver_known_hosts");
+}
+
+#[test]
+fn another_kohakuriver_on_path() {
     let cluster = Cluster::new();
     cluster.home.script("bin/kohakuriver", "#!/bin/sh\necho the other one\n");
     let outcome = doctor(&cluster).output();
     outcome.succeeds();
-    let report = super::report(&outcome);
-    let finding = report["findings"].as_array().unwrap().iter().find(|f| f["check"] == "kohakuriver").unwrap();
-    assert_eq!(finding["verdict"], "note", "{outcome}");
-    assert_eq!(finding["found"], "the first is ~/bin/kohakuriver, not this one", "as {}", user());
+    let first = finding(&outcome, "kohakuriver");
+    assert_eq!(first["verdict"], "note", "{outcome}");
+    assert_eq!(first["found"], "the first one is ~/bin/kohakuriver, not this program");
+
+    let this = cluster.home.copy(CLI.as_ref(), "both/kohakuriver");
+    cluster.home.copy(HELPER.as_ref(), "both/kohakuriver-proxy");
+    let (both, bin) = (cluster.home.join("both"), cluster.home.join("bin"));
+    let path = format!("{}:{}:{}", both.display(), bin.display(), std::env::var("PATH").unwrap());
+    let outcome = cluster.run(this).args(["doctor", "--json"]).env("PATH", path).output();
+    let second = finding(&outcome, "kohakuriver");
+    assert_eq!(second["verdict"], "ok", "{outcome}");
+    let text = "~/both/kohakuriver, this program; it passes unknown commands on to ~/bin/kohakuriver";
+    assert_eq!(second["found"], text);
 }

@@ -1,13 +1,13 @@
-//! `kohakuriver doctor`: one thing is broken at a time, in a set-up of real parts, and its first finding must name it.
+//! `kohakuriver doctor`: each test breaks one thing in a set-up of real programs, and the first problem must name it.
 //!
-//! | what KohakuRiver's guide calls it | where its causes are broken |
+//! | problem in KohakuRiver's guide | tests |
 //! |---|---|
 //! | connection refused | the VPS not running: `vps`, `tunnel`; a wrong task id: `vps`; a firewall: `network` |
 //! | authentication failed | a wrong key, its permissions, root logins disabled: `keys` |
 //! | timeout | the Host unreachable: `network`; its Runner offline, its container crashed: `vps` |
 //!
-//! Beyond that: who the user is to the Host (`token`), what is wrong with the user's own machine (`machine`), an sshd
-//! that hangs or shows another host key (`tunnel`).
+//! Besides: who the user is to the Host (`token`), the user's own machine (`machine`), an sshd that hangs or has another
+//! host key (`tunnel`). What a problem means for later checks: `skips`.
 
 mod diagnose;
 mod healthy;
@@ -16,6 +16,7 @@ mod machine;
 mod network;
 mod private;
 mod readme;
+mod skips;
 mod token;
 mod tunnel;
 mod vps;
@@ -39,8 +40,8 @@ fn report(outcome: &Outcome) -> Value {
     serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("no JSON: {error}\n{outcome}"))
 }
 
-/// The first finding that is wrong must be the last one, of `check`, and have each of `texts` in what it says; its
-/// command must hold `command`.
+/// There must be one problem, found by `check`, and no check after it. Its text must contain each of `texts`, and its
+/// command `command`.
 #[track_caller]
 fn finds(outcome: &Outcome, check: &str, texts: &[&str], command: &str) {
     outcome.exits(1);
@@ -49,7 +50,7 @@ fn finds(outcome: &Outcome, check: &str, texts: &[&str], command: &str) {
     let findings = report["findings"].as_array().unwrap();
     let wrong: Vec<&Value> = findings.iter().filter(|finding| finding["verdict"] == "wrong").collect();
     assert_eq!(wrong.len(), 1, "{outcome}");
-    assert_eq!(wrong[0], findings.last().unwrap(), "it went on\n{outcome}");
+    assert_eq!(wrong[0], findings.last().unwrap(), "checks after the problem\n{outcome}");
     names(wrong[0], check, texts, command);
 }
 
@@ -68,9 +69,9 @@ fn names(finding: &Value, check: &str, texts: &[&str], command: &str) {
     assert!(finding["command"].as_str().unwrap().contains(command), "no {command:?}: {finding:#}");
 }
 
-/// Runs the command of the first finding that is wrong, as a user who pastes it; then nothing may be wrong any more.
+/// Runs the command of the first problem, as a user who pastes it. Then no problem may be left.
 #[track_caller]
-fn is_mended_by_its_command(cluster: &Cluster, outcome: &Outcome) {
+fn is_solved_by_its_command(cluster: &Cluster, outcome: &Outcome) {
     let report = report(outcome);
     let wrong = report["findings"].as_array().unwrap().iter().find(|finding| finding["verdict"] == "wrong").unwrap();
     let command = wrong["command"].as_str().unwrap().replace("kohakuriver ssh", &format!("{} ssh", sh_quote(CLI)));

@@ -1,4 +1,4 @@
-//! Who the user is to the Host, where it asks.
+//! Who the user is to a Host with users.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::support::peers::Peer;
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
 
-/// A cluster whose Host asks who somebody is.
+/// A cluster whose Host has users.
 struct Guarded {
     cluster: Cluster,
     api: Peer,
@@ -34,7 +34,7 @@ impl Guarded {
             .env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string())
     }
 
-    /// With this token stored, as `auth login` stores it.
+    /// Runs doctor with this token stored, as `auth login` stores it.
     fn with_stored(&self, token: &str) -> Outcome {
         self.cluster.home.write(".kohakuriver/auth.json", json!({ "token": token }).to_string());
         let outcome = self.doctor().output();
@@ -56,7 +56,7 @@ fn a_token_that_was_revoked() {
 }
 
 #[test]
-fn a_wrong_token_in_the_environment_hides_the_right_one() {
+fn a_wrong_token_in_the_environment_hides_the_stored_one() {
     let guarded = Guarded::new();
     guarded.with_stored(OWNER).succeeds();
     let outcome = guarded.doctor().env("KOHAKURIVER_TOKEN", "0123456789abcdef-misspelt").output();
@@ -80,17 +80,17 @@ fn the_token_of_another_user() {
     finds(&outcome, "vps", &["is not yours to reach"], "kohakuriver auth status");
     let report = report(&outcome);
     let token = report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "token").unwrap();
-    assert_eq!(token["found"], "stranger1 of role user");
-    assert_eq!(token["tried"], "the token of KOHAKURIVER_TOKEN");
+    assert_eq!(token["found"], "user stranger1, role user");
+    assert_eq!(token["tried"], "the token from KOHAKURIVER_TOKEN");
 }
 
 #[test]
-fn the_vps_of_somebody_else() {
+fn the_vps_of_another_user() {
     let outcome = Guarded::new().with_stored(STRANGER);
     finds(&outcome, "vps", &["is not yours to reach", "owner"], "kohakuriver auth status");
 }
 
 #[test]
-fn whoever_a_vps_is_assigned_to_gets_in() {
+fn a_user_to_whom_the_vps_is_assigned() {
     Guarded::new().with_stored(ASSIGNED).succeeds();
 }

@@ -1,21 +1,23 @@
-//! What the Host knows of the VPS.
+//! What the Host says about the VPS.
 
 use serde_json::{Value, json};
 
 use super::{doctor, finds};
 use crate::support::cluster::Cluster;
-use crate::support::gateway::NODE_DOWN;
+use crate::support::gateway::{NODE_DOWN, running};
 use crate::support::home::Home;
+use crate::support::host_api::{self, OWNER};
+use crate::support::peers::http_server;
 use crate::support::run::Outcome;
 use crate::support::scene::ID;
 
-/// What doctor says of a VPS with these fields; no ssh may have been started.
+/// Runs doctor for a VPS with these fields. It must find the problem before it connects to the VPS.
 fn with(change: Value) -> Outcome {
     let cluster = Cluster::with(Home::new(), |vps| {
         vps.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     });
     let outcome = doctor(&cluster).output();
-    outcome.within(60).check(cluster.sshd.connections() == 0, "no connection to the VPS");
+    outcome.check(cluster.sshd.connections() == 0, "no connection to the VPS");
     outcome
 }
 
@@ -41,7 +43,7 @@ fn a_failed_one() {
 }
 
 #[test]
-fn one_whose_container_crashed() {
+fn one_that_ran_out_of_memory() {
     finds(&with(json!({ "status": "killed_oom" })), "vps", &["ran out of memory"], "kohakuriver vps create");
 }
 
@@ -57,7 +59,7 @@ fn one_that_is_starting() {
 }
 
 #[test]
-fn one_that_waits_for_its_runner() {
+fn one_that_waits_for_a_runner() {
     finds(&with(json!({ "status": "pending" })), "vps", &["is starting (status: pending)"], "kohakuriver vps status");
 }
 
@@ -78,6 +80,23 @@ fn one_without_a_runner() {
 }
 
 #[test]
-fn one_whose_runner_went_silent() {
+fn one_whose_runner_has_a_wrong_address() {
+    let cluster = Cluster::new();
+    let mut vps = running(ID, cluster.sshd.port);
+    vps["task_type"] = "vps".into();
+    let host = http_server(move |asked| {
+        let (status, mut body) = host_api::answer(std::slice::from_ref(&vps), asked);
+        if asked.path == "/api/nodes" {
+            body[0]["url"] = "node-one".into();
+        }
+        (status, "application/json", body.to_string())
+    });
+    let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.address.port().to_string());
+    let outcome = run.env("KOHAKURIVER_TOKEN", OWNER).output();
+    finds(&outcome, "runner", &["can't be reached", "an address that is no URL"], "kohakuriver node list");
+}
+
+#[test]
+fn one_that_is_lost() {
     finds(&with(json!({ "status": "lost" })), "vps", &["is lost"], "kohakuriver node list");
 }

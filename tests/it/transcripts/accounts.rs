@@ -234,7 +234,7 @@ $ kohakuriver
 2>   ssh          Make VPSes ordinary hosts of ssh
 2>   auth         Log in to the Host
 2>   config       Look at this program's settings
-2>   doctor       Walk the way to a VPS and name the first thing that is wrong
+2>   doctor       Find out why a VPS can't be reached
 2>   completions  Print a script that completes commands and VPSes on TAB
 2>   man          Print the manual page of a command, or write all of them
 2>   help         Print this message or the help of the given subcommand(s)

@@ -1,57 +1,70 @@
-//! What a finding must not tell when it is pasted somewhere: tokens, passwords in addresses, where the user's home is.
+//! Hides private text from the report, so that people can paste it: tokens, passwords in addresses, the home directory.
 
 use std::ffi::OsStr;
 use std::fs::canonicalize;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::secret::Token;
-use crate::settings::without_credentials;
+use crate::settings::{self, env_vars, without_credentials};
 use crate::ssh::quote::shell_word;
 use crate::text::printable;
 
-/// Shortest beginning of a token that is told from other words where a text was cut off.
+/// Shortest beginning of a token that is hidden where a text was cut off. Shorter ones may be ordinary words.
 const MIN_PIECE: usize = 8;
 
-/// What stands for that which is not told.
+/// Stands in place of hidden text.
 const HIDDEN: &str = "…";
 
-/// Takes what is private out of texts that are printable.
-pub(super) struct Conceal {
-    /// `HOME`, in the forms that a text may have it in.
+/// Hides private text in printable text.
+pub(super) struct Redaction {
+    /// `HOME` in each form that a text may have.
     home: Vec<Form>,
-    /// The same of what else is the user's home, as ssh and the system have it.
+    /// The user's home directory under other names, as ssh and the system have it.
     other_homes: Vec<Form>,
     tokens: Vec<Token>,
 }
 
-/// A text that begins a path, and what stands in its place.
+/// One form of a path's beginning, and the text that replaces it.
 struct Form {
     text: String,
     shown: &'static str,
-    /// Whether a path may go on behind it, and a word stand before it.
-    is_quoted: bool,
+    /// Whether the form ends at a quotation mark or a slash, so that no longer name can begin with it.
+    is_delimited: bool,
 }
 
-impl Conceal {
-    /// `home` is what a shell takes `~` for, and `ssh_home` what ssh does.
-    pub(super) fn new(home: Option<&Path>, ssh_home: Option<&Path>, tokens: &[Token]) -> Self {
-        let real = |path: &Path| canonicalize(path).ok();
-        let others: [Option<PathBuf>; 3] = [home.and_then(real), ssh_home.and_then(real), ssh_home.map(Path::to_owned)];
+impl Redaction {
+    /// Hides `home`, which is `~` to a shell, and each token of this user, whether it is in force or not.
+    pub(super) fn of_this_user(home: Option<&Path>) -> Self {
+        let variable = settings::process_environment(env_vars::KOHAKURIVER_TOKEN);
+        let named = variable.and_then(|value| Token::new(&value.to_string_lossy()).ok());
+        // A token that can't be read can't be quoted in a message either.
+        let stored = settings::auth_path().and_then(|path| Token::from_auth_file(&path).ok().flatten());
+        Self::new(home, named.into_iter().chain(stored).collect())
+    }
+
+    fn new(home: Option<&Path>, tokens: Vec<Token>) -> Self {
+        let real = home.and_then(|home| canonicalize(home).ok());
         Self {
             home: home.map(forms).unwrap_or_default(),
-            other_homes: others.iter().flatten().flat_map(|home| forms(home)).collect(),
-            tokens: tokens.to_vec(),
+            other_homes: real.as_deref().map(forms).unwrap_or_default(),
+            tokens,
         }
     }
 
-    /// `text` with nothing private in it.
-    pub(super) fn all(&self, text: &str) -> String {
+    /// Hides `home` as well, which is `~` to ssh.
+    pub(super) fn hide_home(&mut self, home: &Path) {
+        let real = canonicalize(home).ok();
+        self.other_homes.extend(real.iter().flat_map(|real| forms(real)).chain(forms(home)));
+    }
+
+    /// `text` without anything private.
+    pub(super) fn text(&self, text: &str) -> String {
         let forms: Vec<&Form> = self.home.iter().chain(&self.other_homes).collect();
         tilde(&self.secrets(text), &forms)
     }
 
-    /// [`Conceal::all`] of a command that is there to be pasted: `~` stands for nothing but what a shell reads it as.
+    /// [`Redaction::text`] for a command that people paste: `~` replaces only the directory that a shell puts there.
     pub(super) fn command(&self, text: &str) -> String {
         tilde(&self.secrets(text), &self.home.iter().collect::<Vec<_>>())
     }
@@ -60,7 +73,7 @@ impl Conceal {
         let mut text = text.to_owned();
         for token in self.tokens.iter().map(Token::expose) {
             text = text.replace(token, HIDDEN);
-            // A long text is cut, and what is left of a token at its end is no less private.
+            // A long text is cut. The part of a token at its end is private, too.
             for length in (MIN_PIECE..token.len()).rev() {
                 text = text.replace(&format!("{}{HIDDEN}", &token[..length]), HIDDEN);
             }
@@ -78,15 +91,15 @@ impl Conceal {
 fn forms(home: &Path) -> Vec<Form> {
     let bytes = home.as_os_str().as_bytes();
     let home = OsStr::from_bytes(&bytes[..bytes.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1)]);
-    // A home of `/` would turn every path into one of the home.
+    // With a home of `/`, every path would be in the home.
     if home.is_empty() {
         return Vec::new();
     }
     let plain = printable(&home.to_string_lossy());
     let word = printable(&shell_word(home).to_string_lossy());
-    // The word of a path in a home that needs no quotes has them all the same, if the rest needs them.
+    // A path is quoted as a whole, also where only the part behind the home needs quotes.
     let open = if word.starts_with('\'') { word[..word.len() - 1].to_owned() } else { format!("'{word}") };
-    let form = |text: String, shown, is_quoted| Form { text, shown, is_quoted };
+    let form = |text: String, shown, is_delimited| Form { text, shown, is_delimited };
     vec![
         form(format!("{open}/"), "~/'", true),
         form(format!("{open}'"), "~", true),
@@ -95,7 +108,7 @@ fn forms(home: &Path) -> Vec<Form> {
     ]
 }
 
-/// ssh shows backslashes as two and what isn't ASCII in octal (vis(3)).
+/// ssh doubles backslashes and writes other characters than ASCII in octal (vis(3)).
 fn as_ssh_logs(home: &OsStr) -> String {
     let shown = |byte: &u8| match byte {
         b'\\' => r"\\".to_owned(),
@@ -110,9 +123,9 @@ fn tilde(text: &str, forms: &[&Form]) -> String {
     let (mut shown, mut rest) = (String::new(), text);
     while let Some(first) = rest.chars().next() {
         let fits = |form: &&&Form| {
-            // `/home/al` is no part of `/home/alice`, nor of `/mnt/home/al`.
+            // `/home/al` must not match in `/home/alice` or `/mnt/home/al`.
             rest.strip_prefix(form.text.as_str())
-                .is_some_and(|behind| form.is_quoted || !behind.starts_with(is_name) && !shown.ends_with(is_name))
+                .is_some_and(|behind| form.is_delimited || !behind.starts_with(is_name) && !shown.ends_with(is_name))
         };
         if let Some(form) = forms.iter().find(fits) {
             shown += form.shown;
@@ -129,14 +142,16 @@ fn tilde(text: &str, forms: &[&Form]) -> String {
 mod tests {
     use super::*;
 
-    fn conceal(home: &str) -> Conceal {
+    fn redaction(home: &Path) -> Redaction {
         let tokens = ["sekrit", "0123456789abcdef"].map(|token| Token::new(token).unwrap());
-        Conceal::new(Some(Path::new(home)), Some(Path::new("/root")), &tokens)
+        let mut redaction = Redaction::new(Some(home), tokens.to_vec());
+        redaction.hide_home(Path::new("/root"));
+        redaction
     }
 
     #[test]
-    fn neither_a_token_nor_the_home_is_told() {
-        let conceal = conceal("/home/al");
+    fn tokens_and_the_home_are_hidden() {
+        let redaction = redaction(Path::new("/home/al"));
         for (text, shown) in [
             (
                 "/home/al/.ssh/k is sekrit; /home/alice, /mnt/home/al, /home/al",
@@ -148,24 +163,24 @@ mod tests {
             ("nc -x http://al:pw@office:3128 `https://a@b/?token=1`", "nc -x http://…@office:3128 `https://…@b/?…`"),
             ("root@42: Permission denied", "root@42: Permission denied"),
         ] {
-            assert_eq!(conceal.all(text), shown);
+            assert_eq!(redaction.text(text), shown);
         }
-        assert_eq!(conceal.command("mv /home/al/k /root/k"), "mv ~/k /root/k");
-        assert_eq!(Conceal::new(Some(Path::new("/")), None, &[]).all("/a/b"), "/a/b");
+        assert_eq!(redaction.command("mv /home/al/k /root/k"), "mv ~/k /root/k");
+        assert_eq!(Redaction::new(Some(Path::new("/")), Vec::new()).text("/a/b"), "/a/b");
     }
 
-    /// In each form that a home of an odd name is met in, and a shell finds what a command names.
+    /// Each form of a strange home is hidden, and a shell still finds the path in a command.
     #[test]
-    fn a_home_of_an_odd_name_is_told_in_no_form() {
-        let home = std::env::temp_dir().join(format!("kr {} it's \\ é $HOME\u{1b}[2J", std::process::id()));
+    fn a_home_with_a_strange_name_is_hidden_in_each_form() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("it's \\ é $HOME\u{1b}[2J");
         std::fs::create_dir_all(home.join("a b")).unwrap();
-        let conceal = conceal(home.to_str().unwrap());
+        let redaction = redaction(&home);
         let folder = printable(&shell_word(home.join("a b").as_os_str()).to_string_lossy());
         let (plain, logged) = (printable(home.to_str().unwrap()), as_ssh_logs(home.as_os_str()));
-        assert_eq!(conceal.all(&format!("{plain}/k, {logged}/k, {folder}")), "~/k, ~/k, ~/'a b'");
-        let command = format!("cd {} && pwd", conceal.command(&folder));
+        assert_eq!(redaction.text(&format!("{plain}/k, {logged}/k, {folder}")), "~/k, ~/k, ~/'a b'");
+        let command = format!("cd {} && pwd", redaction.command(&folder));
         let shell = std::process::Command::new("sh").args(["-c", &command]).env("HOME", &home).output().unwrap();
-        std::fs::remove_dir_all(&home).unwrap();
         assert_eq!(String::from_utf8(shell.stdout).unwrap(), format!("{}/a b\n", home.display()));
     }
 }

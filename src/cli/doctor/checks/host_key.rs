@@ -1,0 +1,76 @@
+//! Whether the host key of the VPS is the stored one.
+
+use super::programs::FoundSsh;
+use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::session::{LOGIN_LIMIT, Login, Session};
+use crate::cli::doctor::subject::Subject;
+use crate::cli::ssh::host_key as ssh_host_key;
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::ssh::options::Route;
+use crate::target::TaskId;
+
+pub(super) struct HostKey<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) settings: &'a Given<Settings>,
+    /// The VPS, for messages.
+    pub(super) name: &'a str,
+    pub(super) id: Given<TaskId>,
+    pub(super) banner: &'a Given<()>,
+    pub(super) ssh: &'a Given<FoundSsh>,
+    pub(super) route: &'a Given<Route>,
+}
+
+impl Check for HostKey<'_> {
+    const NAME: &'static str = "host-key";
+    const NEEDS_VPS: bool = true;
+    type Gives = Session;
+
+    fn tried(&self) -> String {
+        format!("the host key of VPS {}, compared with ~/.ssh/kohakuriver_known_hosts", self.name)
+    }
+
+    fn examine(&self) -> Result<Examined<Session>, Missing> {
+        (*self.banner)?;
+        let id = self.id?;
+        let login = Login {
+            id,
+            user: self.subject.user.clone(),
+            // The next check reports a key file that ssh would not use.
+            key: self.subject.private_key(id).ok().flatten(),
+            ssh: &self.ssh.as_ref()?.path,
+            route: self.route.as_ref()?,
+            home: self.subject.home.as_ref()?,
+        };
+        let session = match Session::open(&login) {
+            Ok(session) => session,
+            Err(failure) => return Ok(Verdict::wrong(&failure, "ls -l ~/.ssh").into()),
+        };
+        let Some((kind, print)) = &session.log.host_key else {
+            return Ok(none(id, &session).into());
+        };
+        let text = match session.known.is_empty() {
+            true => format!("{kind} {print}; no key is stored yet, so the first connection stores this one"),
+            false if session.known_prints.contains(print) => format!("{kind} {print} is the stored one"),
+            false => {
+                let failure = ssh_host_key::changed(self.settings.as_ref()?, id, kind, &session.known);
+                let stored = session.known_prints.join(" ");
+                let failure = failure.cause(format!("the VPS showed {print}; stored is {stored}"));
+                return Ok(Verdict::wrong(&failure, format!("kohakuriver vps status {id}")).into());
+            }
+        };
+        Ok(Examined::giving(Verdict::Fine(text), session))
+    }
+}
+
+/// ssh saw no host key.
+fn none(id: TaskId, session: &Session) -> Verdict {
+    let why = match session.log.status {
+        None => format!("ssh did not end within {} s", LOGIN_LIMIT.as_secs()),
+        Some(_) => session.log.last.clone(),
+    };
+    let command = format!("kohakuriver vps connect {id} -- -v true");
+    let failure = Failure::new(format!("ssh got no host key from VPS {id}")).cause(why);
+    Verdict::wrong(&failure.hint(format!("see all messages of ssh: `{command}`")), command)
+}

@@ -1,0 +1,67 @@
+//! Every check, in order: what it needs, what it gives, and what later checks say when it gave nothing.
+//!
+//! A check that gives nothing to others is one line. For one that does, `ok_or` holds the reason why later checks are
+//! skipped without it.
+
+mod host_api;
+mod host_key;
+mod host_name;
+mod keys;
+mod login;
+mod programs;
+mod settings;
+mod shell;
+mod speed;
+mod ssh_files;
+mod ssh_proxy;
+mod token;
+mod tunnel;
+mod vps;
+
+use super::check::Missing;
+use super::checkup::Checkup;
+use super::subject::Subject;
+use crate::failure::Failure;
+use crate::target::VpsRef;
+
+/// Runs the checks. Returns the VPS's task id, or what was typed when the id is unknown.
+///
+/// # Errors
+/// Those of the checkup's listener.
+pub(super) fn run(subject: &Subject, checkup: &mut Checkup<'_>) -> Result<String, Failure> {
+    let settings = &checkup.check(&settings::InForce { subject })?.ok_or(Missing("there are no settings"));
+    let ssh = &checkup.check(&programs::Ssh)?.ok_or(Missing("there is no ssh"));
+    let route = &checkup.check(&programs::Helper { subject, settings, ssh })?.ok_or(Missing("there is no helper"));
+    checkup.check(&programs::Kohakuriver)?;
+    checkup.check(&shell::Shell { route })?;
+    checkup.check(&ssh_files::SshConfig { subject, ssh })?;
+    checkup.check(&ssh_files::SshFolder { subject })?;
+    checkup.check(&host_name::HostName { settings })?;
+    let host = &checkup.check(&host_api::HostApi { settings })?.ok_or(Missing("the Host API does not answer"));
+    let token = &checkup.check(&token::StoredToken::load(host))?.flatten();
+    let port = &checkup.check(&ssh_proxy::Port { settings })?.ok_or(Missing("its port does not accept connections"));
+    let proxy = &checkup.check(&ssh_proxy::Protocol { settings, port })?.ok_or(Missing("no SSH proxy answers"));
+
+    let vps = vps::Described { subject, settings, host, token };
+    let vps = &checkup.check(&vps)?.ok_or(Missing("the Host does not describe the VPS"));
+    let id = match (vps, &subject.vps) {
+        (Ok(vps), _) => Ok(vps.id()),
+        (Err(_), Some(VpsRef::Id(id))) => Ok(*id),
+        (Err(missing), _) => Err(*missing),
+    };
+    let name = &id.map_or_else(|_| subject.vps_as_typed(), |id| id.to_string());
+    let reach = &checkup.check(&vps::Runner { settings, vps })?.ok_or(Missing("the VPS has no known address"));
+    let tunnel = tunnel::Tunnel { settings, name, proxy, reach, route };
+    let tunnel = &checkup.check(&tunnel)?.ok_or(Missing("no tunnel is open"));
+    let banner = &checkup.check(&tunnel::SshServer { name, tunnel })?.ok_or(Missing("no sshd has answered"));
+    let session = host_key::HostKey { subject, settings, name, id, banner, ssh, route };
+    let session = &checkup.check(&session)?.ok_or(Missing("the host key is not verified"));
+    let keys = &checkup.check(&keys::Keys::of(subject, id, ssh))?.ok_or(Missing("there is no key that ssh can use"));
+    let login = &checkup.check(&login::Login { subject, name, session, keys })?.ok_or(Missing("no login works"));
+    if login.is_ok() {
+        checkup.reached_login();
+    }
+    checkup.check(&speed::RoundTrip { name, login, session })?;
+    checkup.check(&speed::Throughput { name, login, session })?;
+    Ok(name.clone())
+}

@@ -1,0 +1,159 @@
+//! The programs on this machine: which ssh, which helper, which `kohakuriver`.
+
+use std::env;
+use std::fs::canonicalize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cli::PROGRAM;
+use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::program::{self, Output, QUICK};
+use crate::cli::doctor::subject::Subject;
+use crate::cli::route::{self, route};
+use crate::cli::search_path::find_all;
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::ssh::options::Route;
+use crate::text::excerpt;
+
+/// The first ssh on PATH.
+pub(super) struct Ssh;
+
+/// An ssh that runs.
+pub(super) struct FoundSsh {
+    pub(super) path: PathBuf,
+    /// The home directory that ssh uses, which is that of the user database.
+    pub(super) home: Option<PathBuf>,
+}
+
+impl Check for Ssh {
+    const NAME: &'static str = "ssh";
+    const NEEDS_VPS: bool = false;
+    type Gives = FoundSsh;
+
+    fn tried(&self) -> String {
+        "`ssh` on PATH".to_owned()
+    }
+
+    fn examine(&self) -> Result<Examined<FoundSsh>, Missing> {
+        let install = "sudo apt install openssh-client";
+        let Some(path) = route::ssh_program() else {
+            return Ok(Verdict::wrong(&route::no_ssh(), install).into());
+        };
+        let version = match program::run(Command::new(&path).arg("-V"), QUICK) {
+            Ok(output) if output.succeeded() => excerpt(&output.stderr),
+            Ok(output) => return Ok(broken(&path, &reason(&output), install).into()),
+            Err(error) => return Ok(broken(&path, &error.to_string(), install).into()),
+        };
+        let mut fdpass = Command::new(&path);
+        fdpass.args(["-G", "-F", "none", "-o", "ProxyUseFdpass=yes", "vps"]);
+        let defaults = program::run(&mut fdpass, QUICK).ok().filter(Output::succeeded);
+        let home = defaults.as_ref().and_then(|output| home_of(&output.stdout));
+        let fdpass = match defaults {
+            Some(_) => "supports ProxyUseFdpass",
+            None => "does not support ProxyUseFdpass, so the helper copies the bytes",
+        };
+        let text = format!("{version} at {}, {fdpass}", path.display());
+        Ok(Examined::giving(Verdict::Fine(text), FoundSsh { path, home }))
+    }
+
+    fn home(ssh: &FoundSsh) -> Option<&Path> {
+        ssh.home.as_deref()
+    }
+}
+
+/// The home directory that ssh uses, taken from its default options.
+fn home_of(options: &str) -> Option<PathBuf> {
+    let files = options.lines().find_map(|line| line.strip_prefix("userknownhostsfile "))?;
+    let (home, _) = files.split_once("/.ssh/known_hosts")?;
+    home.starts_with('/').then(|| PathBuf::from(home))
+}
+
+/// The helper, which carries ssh's bytes.
+pub(super) struct Helper<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) settings: &'a Given<Settings>,
+    /// Decides about options that only newer versions of ssh have.
+    pub(super) ssh: &'a Given<FoundSsh>,
+}
+
+impl Check for Helper<'_> {
+    const NAME: &'static str = "helper";
+    const NEEDS_VPS: bool = false;
+    type Gives = Route;
+
+    fn tried(&self) -> String {
+        format!("`kohakuriver-proxy` next to {PROGRAM} or on PATH")
+    }
+
+    fn examine(&self) -> Result<Examined<Route>, Missing> {
+        let install = "cargo install kohakuriver-proxy";
+        let (settings, home) = (self.settings.as_ref()?, self.subject.home.as_ref()?);
+        let ssh = self.ssh.as_ref().ok().map(|ssh| ssh.path.as_path());
+        let route = match route(settings, home, ssh, None) {
+            Ok(route) => route,
+            Err(failure) => return Ok(Verdict::wrong(&failure, install).into()),
+        };
+        let path = route.proxy_program.clone();
+        let expected = concat!("kohakuriver-proxy ", env!("CARGO_PKG_VERSION"));
+        Ok(match program::run(Command::new(&path).arg("--version"), QUICK) {
+            Ok(output) if output.succeeded() => {
+                let version = excerpt(&output.stdout);
+                let text = format!("{version} at {}", path.display());
+                let verdict = match version == expected {
+                    true => Verdict::Fine(text),
+                    false => Verdict::Note(format!("{text}; this {PROGRAM} comes with {expected}")),
+                };
+                Examined::giving(verdict, route)
+            }
+            Ok(output) => broken(&path, &reason(&output), install).into(),
+            Err(error) => broken(&path, &error.to_string(), install).into(),
+        })
+    }
+}
+
+/// Two programs of this name are usual: this one passes commands that it does not know on to the next. But this one
+/// must be the first.
+pub(super) struct Kohakuriver;
+
+impl Check for Kohakuriver {
+    const NAME: &'static str = "kohakuriver";
+    const NEEDS_VPS: bool = false;
+    type Gives = ();
+
+    fn tried(&self) -> String {
+        format!("`{PROGRAM}` on PATH")
+    }
+
+    fn examine(&self) -> Result<Examined<()>, Missing> {
+        let this = env::current_exe().and_then(canonicalize).ok();
+        let is_this = |path: &PathBuf| canonicalize(path).ok() == this;
+        let found = find_all(PROGRAM, env::var_os("PATH").as_deref());
+        let other = found.iter().find(|path| !is_this(path)).map(|path| path.display());
+        let verdict = match (found.first(), other) {
+            (Some(first), None) => Verdict::Fine(format!("{}, this program", first.display())),
+            (Some(first), Some(other)) if is_this(first) => {
+                Verdict::Fine(format!("{}, this program; it passes unknown commands on to {other}", first.display()))
+            }
+            (Some(first), Some(_)) => Verdict::Note(format!("the first one is {}, not this program", first.display())),
+            (None, _) => Verdict::Note("none; this program was started by its path".to_owned()),
+        };
+        Ok(verdict.into())
+    }
+}
+
+/// Why a program failed.
+fn reason(output: &Output) -> String {
+    let text = excerpt(&format!("{} {}", output.stderr, output.stdout));
+    match output.status {
+        Some(status) if text.is_empty() => status.to_string(),
+        Some(_) => text,
+        None => format!("it did not end within {} s", QUICK.as_secs()),
+    }
+}
+
+fn broken(path: &Path, why: &str, install: &str) -> Verdict {
+    let failure = Failure::new(format!("cannot run {}", path.display())).cause(why);
+    Verdict::wrong(&failure.hint(format!("install it again with `{install}`")), install)
+}

@@ -1,0 +1,78 @@
+//! Which settings are in force, and where each comes from.
+
+use std::path::PathBuf;
+
+use crate::cli::doctor::check::{Check, Examined, Missing};
+use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::subject::Subject;
+use crate::failure::Failure;
+use crate::settings::{self, Settings, Source};
+use crate::ssh::quote::shell_word;
+
+pub(super) struct InForce<'a> {
+    pub(super) subject: &'a Subject,
+}
+
+impl Check for InForce<'_> {
+    const NAME: &'static str = "settings";
+    const NEEDS_VPS: bool = false;
+    type Gives = Settings;
+
+    fn tried(&self) -> String {
+        match config_file() {
+            Some(file) => format!("flags, environment and {}", file.display()),
+            None => "flags and environment (no config.json)".to_owned(),
+        }
+    }
+
+    fn examine(&self) -> Result<Examined<Settings>, Missing> {
+        Ok(match Settings::load(self.subject.flags.clone()) {
+            Ok(settings) => Examined::giving(Verdict::Fine(describe(&settings)), settings),
+            Err(failure) => {
+                let command = without_the_bad_value(&failure, self.subject);
+                Verdict::wrong_with(&failure, command).into()
+            }
+        })
+    }
+}
+
+/// `config.json`, if it exists.
+fn config_file() -> Option<PathBuf> {
+    settings::config_path().filter(|path| path.exists())
+}
+
+/// A command that removes the bad value, so that the next source counts.
+fn without_the_bad_value(failure: &Failure, subject: &Subject) -> String {
+    let text = failure.render("");
+    let mut words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+    let variable = words.find(|word| word.starts_with("KOHAKURIVER_"));
+    match (variable, config_file()) {
+        (Some(variable), _) => format!("unset {variable}"),
+        (None, Some(file)) if text.contains("config.json") => {
+            let file = shell_word(file.as_os_str()).to_string_lossy().into_owned();
+            format!("mv {file} {file}.broken")
+        }
+        // The value is a flag.
+        (None, _) => format!("kohakuriver doctor {}", subject.vps_as_typed()).trim_end().to_owned(),
+    }
+}
+
+fn describe(settings: &Settings) -> String {
+    let from = |source: &Source| match source {
+        Source::Default => "default".to_owned(),
+        source => format!("from {source}"),
+    };
+    let mut text = format!(
+        "Host {} ({}), API port {} ({}), SSH proxy port {} ({})",
+        settings.host.value,
+        from(&settings.host.source),
+        settings.port.value,
+        from(&settings.port.source),
+        settings.ssh_proxy_port.value,
+        from(&settings.ssh_proxy_port.source)
+    );
+    if let Some(proxy) = &settings.proxy {
+        text += &format!(", SSH proxy {} ({})", proxy.value, from(&proxy.source));
+    }
+    text
+}

@@ -1,0 +1,157 @@
+//! The SSH proxy: whether its port accepts, and what answers there.
+//!
+//! doctor sends a CONNECT without a target. A gateway looks up nothing for it, an older Host answers with its error
+//! line, and no tunnel is opened that doctor would have to leave.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::wait::Wait;
+use crate::dial::{self, DialError, Interrupted, Watch};
+use crate::failure::Failure;
+use crate::handshake::identify::{self, Server};
+use crate::handshake::{Step, connect};
+use crate::settings::{Origin, Settings};
+use crate::sys::{self, AsFd, PollFlags};
+
+/// How long the port may take to accept.
+const DIAL_LIMIT: Duration = Duration::from_secs(5);
+/// How long the server may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// Shows each setting and its source.
+const SHOW: &str = "kohakuriver config show";
+
+/// `host:port` of the SSH proxy in force.
+pub(super) fn address(settings: &Settings) -> String {
+    settings.ssh_proxy().authority()
+}
+
+fn shown(settings: &Given<Settings>) -> String {
+    settings.as_ref().map_or_else(|_| "the SSH proxy".to_owned(), address)
+}
+
+/// Whether the port accepts connections.
+pub(super) struct Port<'a> {
+    pub(super) settings: &'a Given<Settings>,
+}
+
+impl Check for Port<'_> {
+    const NAME: &'static str = "proxy-port";
+    const NEEDS_VPS: bool = false;
+    type Gives = ();
+
+    fn tried(&self) -> String {
+        format!("a connection to {}", shown(self.settings))
+    }
+
+    fn examine(&self) -> Result<Examined<()>, Missing> {
+        let settings = self.settings.as_ref()?;
+        Ok(match connect(settings) {
+            Ok(socket) => {
+                let peer = socket.peer_addr().map_or_else(|_| address(settings), |peer| peer.to_string());
+                Examined::giving(Verdict::Fine(format!("{peer} accepts")), ())
+            }
+            Err(failure) => Verdict::wrong(&failure, SHOW).into(),
+        })
+    }
+}
+
+fn connect(settings: &Settings) -> Result<TcpStream, Failure> {
+    let failure = Failure::new(format!("cannot reach the SSH proxy at {}", address(settings)));
+    let Origin { host, port, .. } = settings.ssh_proxy();
+    let listens = format!("check there whether it listens: `sudo ss -ltnp 'sport = :{port}'`");
+    let wait = Wait::new().map_err(|error| failure.clone().because(&error))?;
+    dial::connect(&host, port, wait.at_most(DIAL_LIMIT)).map_err(|error| {
+        let failure = failure.because(&error);
+        match error {
+            DialError::Interrupted(..) => failure
+                .cause("nothing comes back, not even a refusal: a firewall drops the packets, or the Host is down")
+                .hint(format!("open port {port} in the firewall of the Host; {listens}")),
+            _ => failure
+                .cause("nothing listens there, so the SSH proxy is not running; or a firewall refuses the connection")
+                .hint(format!("start the SSH proxy on the Host; {listens}")),
+        }
+    })
+}
+
+/// Whether the server on the port is an SSH proxy.
+pub(super) struct Protocol<'a> {
+    pub(super) settings: &'a Given<Settings>,
+    pub(super) port: &'a Given<()>,
+}
+
+impl Check for Protocol<'_> {
+    const NAME: &'static str = "proxy";
+    const NEEDS_VPS: bool = false;
+    type Gives = ();
+
+    fn tried(&self) -> String {
+        format!("a CONNECT without a target to {}", shown(self.settings))
+    }
+
+    fn examine(&self) -> Result<Examined<()>, Missing> {
+        let settings = self.settings.as_ref()?;
+        (*self.port)?;
+        let wait = Wait::new().map_err(|_| Missing("this machine has no sockets left"))?;
+        let server = match connect(settings) {
+            Ok(socket) => ask(&socket, wait.at_most(ANSWER_LIMIT)),
+            Err(failure) => return Ok(Verdict::wrong(&failure, SHOW).into()),
+        };
+        let proxy = address(settings);
+        let not = |kind: &str| format!("{proxy} is {kind}, not the SSH proxy of a Host");
+        let (what, cause) = match server {
+            Ok(Server::Gateway(version)) => {
+                let version = version.map(|version| format!(" {version}")).unwrap_or_default();
+                return Ok(Examined::giving(Verdict::Fine(format!("kohakuriver-gateway{version}")), ()));
+            }
+            Ok(Server::OlderHost) => {
+                let text = "the SSH proxy of an older Host, with the line protocol";
+                return Ok(Examined::giving(Verdict::Fine(text.to_owned()), ()));
+            }
+            Ok(Server::Http { is_proxy, status, name }) => {
+                let name = name.map(|name| format!(", and its name is `{name}`")).unwrap_or_default();
+                (not(if is_proxy { "an HTTP proxy" } else { "a web server" }), format!("it answered `{status}`{name}"))
+            }
+            Ok(Server::Ssh(banner)) => (not("an SSH server"), format!("it answered `{banner}`")),
+            Ok(Server::Tls) => (not("a TLS server"), "it answered in TLS".to_owned()),
+            Ok(Server::Unknown(line)) => (not("an unknown server"), format!("it answered `{line}`")),
+            Err(why) => (format!("{proxy} accepts connections, but does not answer"), why),
+        };
+        let failure = Failure::new(what)
+            .cause(cause)
+            .hint(format!("set the address of the Host's SSH proxy; to see each setting and its source: `{SHOW}`"));
+        Ok(Verdict::wrong(&failure, SHOW).into())
+    }
+}
+
+/// Sends a CONNECT without a target, and reads until the answer shows which server it is. `Err` says why there is no
+/// answer.
+fn ask(socket: &TcpStream, watch: Watch<'_>) -> Result<Server, String> {
+    let from = socket.as_fd();
+    // A server may answer and close before it has read all of the request: its answer counts.
+    let sent = watch.send(from, &connect::request(":", None));
+    let mut answer = Vec::new();
+    let mut piece = [0; 2048];
+    loop {
+        let why = match watch.until_done(from, PollFlags::IN, || sys::receive(from, &mut piece)) {
+            Ok(Ok(read @ 1..)) => {
+                answer.extend_from_slice(&piece[..read]);
+                match identify::read(&answer) {
+                    Step::Done(server, _) => return Ok(server),
+                    Step::Incomplete => continue,
+                }
+            }
+            _ if !answer.is_empty() => return Ok(Server::unknown(&answer)),
+            Ok(Ok(_)) => "it closed the connection without an answer".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(Interrupted::Deadline) => format!("no byte came within {} s", ANSWER_LIMIT.as_secs()),
+            Err(error) => error.to_string(),
+        };
+        return Err(match sent {
+            Ok(Err(error)) => error.to_string(),
+            _ => why,
+        });
+    }
+}

@@ -1,0 +1,117 @@
+//! A check that lacks the value of an earlier check is skipped, and its finding names the missing value.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::report;
+use crate::support::cluster::Cluster;
+use crate::support::home::Home;
+use crate::support::run::{Outcome, Run};
+use crate::support::scene::ID;
+use crate::support::tools::CLI;
+
+fn doctor(cluster: &Cluster, vps: &str) -> Run {
+    cluster.run(CLI).args(["doctor", vps, "--all", "--json"]).deadline(120)
+}
+
+/// The problems must be those of `wrong`, and the skipped checks those of `skipped`, each with its reason.
+#[track_caller]
+fn finds(outcome: &Outcome, wrong: &[&str], skipped: &[(&str, &str)]) {
+    outcome.exits(1);
+    let report = report(outcome);
+    let with = |verdict: &str| -> Vec<Value> {
+        report["findings"].as_array().unwrap().iter().filter(|f| f["verdict"] == verdict).cloned().collect()
+    };
+    let found: Vec<Value> = with("wrong").into_iter().map(|finding| finding["check"].clone()).collect();
+    assert_eq!(found, wrong, "{outcome}");
+    let found: Vec<Value> = with("skip").into_iter().map(|f| json!([f["check"], f["found"]])).collect();
+    let expected: Vec<Value> = skipped.iter().map(|(check, reason)| json!([check, reason])).collect();
+    assert_eq!(found, expected, "{outcome}");
+}
+
+const NOT_VERIFIED: (&str, &str) = ("login", "the host key is not verified");
+const NO_ROUND_TRIP: (&str, &str) = ("round-trip", "no login works");
+const NO_THROUGHPUT: (&str, &str) = ("throughput", "no login works");
+const NO_TUNNEL: (&str, &str) = ("ssh-server", "no tunnel is open");
+const NO_SSHD: (&str, &str) = ("host-key", "no sshd has answered");
+
+#[test]
+fn without_settings() {
+    let outcome = doctor(&Cluster::new(), ID).env("KOHAKURIVER_PORT", "x").output();
+    let skipped = [
+        ("helper", "there are no settings"),
+        ("shell", "there is no helper"),
+        ("host-name", "there are no settings"),
+        ("host-api", "there are no settings"),
+        ("token", "the Host API does not answer"),
+        ("proxy-port", "there are no settings"),
+        ("proxy", "there are no settings"),
+        ("vps", "the Host API does not answer"),
+        ("runner", "the Host does not describe the VPS"),
+        ("tunnel", "no SSH proxy answers"),
+        NO_TUNNEL,
+        NO_SSHD,
+        NOT_VERIFIED,
+        NO_ROUND_TRIP,
+        NO_THROUGHPUT,
+    ];
+    finds(&outcome, &["settings"], &skipped);
+}
+
+/// Without ssh-keygen, doctor can't use the key either.
+#[test]
+fn without_ssh() {
+    let cluster = Cluster::new();
+    let empty = cluster.home.join("empty");
+    fs::create_dir(&empty).unwrap();
+    let outcome = doctor(&cluster, ID).env("PATH", &empty).output();
+    let skipped = [
+        ("ssh-config", "there is no ssh"),
+        ("host-key", "there is no ssh"),
+        NOT_VERIFIED,
+        NO_ROUND_TRIP,
+        NO_THROUGHPUT,
+    ];
+    finds(&outcome, &["ssh", "keys"], &skipped);
+}
+
+#[test]
+fn with_a_name_that_no_vps_has() {
+    let outcome = doctor(&Cluster::new(), "no-such-vps").output();
+    let skipped = [
+        ("runner", "the Host does not describe the VPS"),
+        ("tunnel", "the VPS has no known address"),
+        NO_TUNNEL,
+        NO_SSHD,
+        ("keys", "the Host does not describe the VPS"),
+        NOT_VERIFIED,
+        NO_ROUND_TRIP,
+        NO_THROUGHPUT,
+    ];
+    finds(&outcome, &["vps"], &skipped);
+}
+
+#[test]
+fn with_a_paused_vps() {
+    let cluster = Cluster::with(Home::new(), |vps| vps["status"] = "paused".into());
+    let skipped = [
+        ("runner", "the VPS itself can't be reached"),
+        ("tunnel", "the VPS has no known address"),
+        NO_TUNNEL,
+        NO_SSHD,
+        NOT_VERIFIED,
+        NO_ROUND_TRIP,
+        NO_THROUGHPUT,
+    ];
+    finds(&doctor(&cluster, ID).output(), &["vps"], &skipped);
+}
+
+/// A key file that ssh would not use does not prevent the login with the other keys, but the login is not judged.
+#[test]
+fn without_a_usable_key() {
+    let cluster = Cluster::new();
+    let outcome = doctor(&cluster, ID).args(["--key", "no-such-key"]).output();
+    let login = ("login", "there is no key that ssh can use");
+    finds(&outcome, &["keys"], &[login, NO_ROUND_TRIP, NO_THROUGHPUT]);
+}
