@@ -4,16 +4,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use kohakuriver_proxy::cli::{self, Manual};
-use kohakuriver_proxy::helper;
 
 /// The other programs of this package.
 const OTHERS: &[fn() -> Manual] = &[
-    || Manual::HelpText(helper::PROGRAM, helper::HELP),
     #[cfg(feature = "gateway")]
-    || {
-        let definition = <kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command();
-        Manual::Definition(Box::new(definition), "8")
-    },
+    || Manual { definition: <kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command(), section: "8" },
 ];
 
 fn main() -> ExitCode {

@@ -6,11 +6,11 @@
 use std::io::Read;
 
 use crate::api::{ApiError, Client, NewToken, Session, User};
-use crate::cli::ask;
 use crate::cli::auth::file::AuthFile;
 use crate::cli::host::{ask_host, client_with};
-use crate::cli::interrupt;
-use crate::cli::ui;
+use crate::cli::terminal::ask;
+use crate::cli::terminal::interrupt;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;

@@ -2,7 +2,7 @@
 
 use crate::cli::auth::file::AuthFile;
 use crate::cli::host::{ask_host, client_with};
-use crate::cli::ui;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::{Settings, env_vars, process_environment};

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::api::ApiError;
 use crate::cli::auth::file::AuthFile;
 use crate::cli::host::{ask_host, client};
-use crate::cli::ui;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::{Settings, env_vars, load_token, process_environment};

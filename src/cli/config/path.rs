@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStringExt;
 
-use crate::cli::ui;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings;
 

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use crate::cli::table::{Column, table};
-use crate::cli::ui;
+use crate::cli::terminal::table::{Column, table};
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::{self, Settings, Source, env_vars};

@@ -9,7 +9,7 @@ use super::conceal::Conceal;
 use super::session::Session;
 use crate::api::{Client, Node, Vps};
 use crate::cli::host::{block_on, client_with};
-use crate::cli::route;
+use crate::cli::programs::route;
 use crate::dial::Watch;
 use crate::failure::Failure;
 use crate::secret::Token;

@@ -35,10 +35,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::cli::host::vps_cache;
 use crate::cli::host::vps_ref;
-use crate::cli::progress::Steps;
-use crate::cli::ui;
-use crate::cli::vps_cache;
+use crate::cli::terminal::progress::Steps;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Flags;
 use case::Case;

@@ -10,9 +10,9 @@ use super::Check;
 use super::case::Case;
 use super::finding::Verdict;
 use super::program::{self, Output};
-use crate::cli::PROGRAM;
-use crate::cli::route::{self, route};
-use crate::cli::search_path::find_all;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::route::{self, route};
+use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::text::excerpt;
 

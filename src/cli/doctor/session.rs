@@ -121,7 +121,7 @@ fn argv(case: &Case, id: TaskId, ssh: &Path, route: &Route, copy: PathBuf) -> Re
         key: case.key.clone(),
         ssh_args: ours,
     };
-    command.argv().map_err(|error| crate::cli::route::unusable(&error))
+    command.argv().map_err(|error| crate::cli::programs::route::unusable(&error))
 }
 
 /// The SHA-256 fingerprints of a known_hosts file.

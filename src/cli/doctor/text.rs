@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::conceal::Conceal;
 use super::finding::{Finding, Verdict, Wrong};
-use crate::cli::PROGRAM;
-use crate::cli::ui;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::terminal::ui;
 use crate::terminal;
 use crate::text::printable;
 

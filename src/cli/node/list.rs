@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::api::{Listing, Node, ago};
 use crate::cli::host::{ask_host, client};
-use crate::cli::table::{Column, table};
-use crate::cli::ui;
+use crate::cli::terminal::table::{Column, table};
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
 

@@ -8,14 +8,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::cli::PROGRAM;
 use crate::cli::host::ask_host;
-use crate::cli::route::{home, route, ssh_program, unusable};
+use crate::cli::host::vps_cache;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::route::{home, route, ssh_program, unusable};
 use crate::cli::ssh::entries::{Listed, listed};
 use crate::cli::ssh::files::{Change, Files, write_ours};
-use crate::cli::text_diff;
-use crate::cli::ui;
-use crate::cli::vps_cache;
+use crate::cli::terminal::diff;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::stanzas;
@@ -125,7 +125,7 @@ fn made_by(settings: &Settings) -> Vec<OsString> {
 fn show(changes: &[Change]) -> Result<(), Failure> {
     let difference = |change: &Change| {
         let name = change.path.to_string_lossy();
-        text_diff::unified(&name, change.before.as_deref(), change.after.as_deref())
+        diff::unified(&name, change.before.as_deref(), change.after.as_deref())
     };
     let text: String = changes.iter().map(difference).collect();
     if text.is_empty() {

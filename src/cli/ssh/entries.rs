@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::api::{Listing, Vps};
 use crate::cli::host::client;
-use crate::cli::vps::list::{ssh_port, unreadable_vpses};
+use crate::cli::host::vps::{ssh_port, unreadable_vpses};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::keys;
@@ -74,7 +74,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::vps::list::tests::vps;
+    use crate::cli::host::vps::tests::vps;
     use crate::status::VpsStatus;
 
     #[test]

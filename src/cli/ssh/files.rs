@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::cli::ui;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::ssh::include;
 use crate::ssh::quote::shell_word;

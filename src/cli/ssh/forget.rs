@@ -1,9 +1,9 @@
 //! `kohakuriver ssh forget`: the host key of a VPS that was re-created is not that of before.
 
+use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client, vps_ref};
-use crate::cli::route::home;
-use crate::cli::ui;
-use crate::cli::vps_cache;
+use crate::cli::programs::route::home;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::{KnownHosts, KnownHostsError};

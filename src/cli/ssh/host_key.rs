@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::api::started_at;
-use crate::cli::PROGRAM;
 use crate::cli::host::{ask_host, client};
-use crate::cli::ui;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::names;
 use crate::settings::Settings;

@@ -3,9 +3,9 @@
 //! Nobody knows then whether the Host does what it was asked to. That is said, and how to find out.
 
 use crate::api::ApiError;
-use crate::cli::denied::denied;
-use crate::cli::interrupt;
-use crate::cli::progress;
+use crate::cli::host::denied::denied;
+use crate::cli::terminal::interrupt;
+use crate::cli::terminal::progress;
 use crate::failure::Failure;
 use crate::target::TaskId;
 

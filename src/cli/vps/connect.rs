@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use crate::api::{ApiError, locate, refused};
 use crate::cli::doctor::diagnose;
+use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client, vps_ref};
-use crate::cli::route::{home, no_ssh, route, ssh_program, unusable};
-use crate::cli::ui;
-use crate::cli::vps_cache;
+use crate::cli::programs::route::{home, no_ssh, route, ssh_program, unusable};
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::seconds;

@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::api::{Access, Client, Created, Generation, Order, Vps};
-use crate::cli::denied::denied;
+use crate::cli::host::denied::denied;
 use crate::cli::host::{ask_host, block_on, client};
-use crate::cli::interrupt;
-use crate::cli::route::home;
+use crate::cli::programs::route::home;
 use crate::cli::ssh::config as ssh_config;
-use crate::cli::ui;
+use crate::cli::terminal::interrupt;
+use crate::cli::terminal::ui;
 use crate::cli::vps::change::Change;
 use crate::cli::vps::connect;
 use crate::cli::vps::new_key::{NewKey, read_public_key};

@@ -1,11 +1,11 @@
 //! `kohakuriver vps pause` and `vps resume`.
 
 use crate::api::{Freeze, succeeded};
-use crate::cli::denied::runner_failed;
+use crate::cli::host::denied::runner_failed;
+use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, block_on, client, one_to_change, vps_ref};
-use crate::cli::ui;
+use crate::cli::terminal::ui;
 use crate::cli::vps::change::Change;
-use crate::cli::vps_cache;
 use crate::failure::Failure;
 use crate::settings::Settings;
 

@@ -5,14 +5,14 @@ use std::cell::Cell;
 use serde_json::{Value, json};
 
 use crate::api::{Node, Vps, ago};
+use crate::cli::host::vps::{ssh_port, unreadable_vpses};
+use crate::cli::host::vps_cache;
 use crate::cli::host::{client, the_host};
-use crate::cli::table::{Column, table};
-use crate::cli::ui;
+use crate::cli::terminal::table::{Column, table};
+use crate::cli::terminal::ui;
 use crate::cli::vps::watch::{self, View, WatchFlags};
-use crate::cli::vps_cache;
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::status::VpsStatus;
 
 /// The columns; a user of 80 sees all but the last three beside a name of any usual length. Whose a VPS is, and since
 /// when, tells it from its like; the SSH port is for a manual connection, and `vps status` has it too.
@@ -65,11 +65,6 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     Ok(())
 }
 
-/// What is to be said of so many VPSes that the Host tells nothing usable of.
-pub(crate) fn unreadable_vpses(count: usize) -> Option<String> {
-    ui::unreadable(count, ["VPS", "VPSes"])
-}
-
 fn nothing(all: bool) -> &'static str {
     if all { "there is no VPS" } else { "no VPS is up; `kohakuriver vps list --all` lists those that have ended too" }
 }
@@ -86,12 +81,6 @@ fn row(vps: &Vps, nodes: &[Node]) -> [String; 8] {
         vps.backend.clone().unwrap_or_default(),
         vps.owner.clone().unwrap_or_default(),
     ]
-}
-
-/// The port that sshd is on. Before a VPS runs, a Host gives a placeholder, and afterwards the one it had.
-pub(crate) fn ssh_port(vps: &Vps) -> Option<u16> {
-    let up = matches!(vps.status, VpsStatus::Running | VpsStatus::Paused);
-    vps.ssh_port.number().filter(|_| up)
 }
 
 /// A VPS for scripts. The keys are the Host's own; they are all there, whatever the Host left out.
@@ -111,27 +100,11 @@ pub(crate) fn as_json(vps: &Vps) -> Value {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::api::SshPort;
-    use crate::target::TaskId;
-
-    pub(in crate::cli) fn vps(status: VpsStatus) -> Vps {
-        Vps {
-            id: TaskId::parse("7323718749301768192").unwrap(),
-            name: Some("trainer".into()),
-            is_vps: true,
-            status,
-            node: Some("node1".into()),
-            ssh_port: SshPort::At(32768),
-            backend: None,
-            owner: Some("alice".into()),
-            submitted_at: Some("2026-11-23T12:05:53.5".into()),
-            started_at: None,
-            error_message: None,
-            json: Value::Null,
-        }
-    }
+    use crate::cli::host::vps::tests::vps;
+    use crate::status::VpsStatus;
 
     #[test]
     fn a_row_has_a_port_only_where_sshd_is() {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use crate::cli::search_path::find_all;
+use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::ssh::authorized_key;
 use crate::target::TaskId;

@@ -8,9 +8,9 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::cli::interrupt;
-use crate::cli::progress;
-use crate::cli::route::{home, route, ssh_program, unusable};
+use crate::cli::programs::route::{home, route, ssh_program, unusable};
+use crate::cli::terminal::interrupt;
+use crate::cli::terminal::progress;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::command::SshCommand;

@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use crate::api::Generation;
-use crate::cli::ask::confirm;
+use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, block_on, client, named, one_to_change, vps_ref};
 use crate::cli::ssh::config as ssh_config;
-use crate::cli::ui;
+use crate::cli::terminal::ask::confirm;
+use crate::cli::terminal::ui;
 use crate::cli::vps::change::Change;
 use crate::cli::vps::passwordless::{self, Verdict};
 use crate::cli::vps::wait::{DEFAULT_WAIT, until_ssh_answers};
-use crate::cli::vps_cache;
 use crate::failure::Failure;
 use crate::seconds;
 use crate::settings::Settings;

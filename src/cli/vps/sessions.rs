@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use crate::api::{Admin, ApiError, Tunnel};
 use crate::cli::host::{ask_host, block_on, client, vps_ref};
-use crate::cli::progress;
-use crate::cli::table::{Column, table};
-use crate::cli::ui;
-use crate::cli::ui::Look;
+use crate::cli::terminal::progress;
+use crate::cli::terminal::table::{Column, table};
+use crate::cli::terminal::ui;
+use crate::cli::terminal::ui::Look;
 use crate::cli::vps::watch::{self, View, WatchFlags};
 use crate::failure::Failure;
 use crate::settings::{ADMIN_FORM, ProxyAddress, Settings};

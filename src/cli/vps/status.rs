@@ -1,11 +1,12 @@
 //! `kohakuriver vps status`.
 
 use crate::api::{Node, Vps, ago};
+use crate::cli::host::vps::ssh_port;
+use crate::cli::host::vps_cache;
 use crate::cli::host::{client, one_vps, the_host, vps_ref};
-use crate::cli::ui;
-use crate::cli::vps::list::{as_json, ssh_port};
+use crate::cli::terminal::ui;
+use crate::cli::vps::list::as_json;
 use crate::cli::vps::watch::{self, View, WatchFlags};
-use crate::cli::vps_cache;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::options::DEFAULT_USER;
@@ -89,7 +90,7 @@ fn manual_command(port: u16, node: &str) -> String {
 mod tests {
     use super::*;
     use crate::api::SshPort;
-    use crate::cli::vps::list::tests::vps;
+    use crate::cli::host::vps::tests::vps;
 
     #[test]
     fn a_running_vps_shows_node_port_and_both_ways_in() {

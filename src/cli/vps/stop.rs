@@ -1,11 +1,11 @@
 //! `kohakuriver vps stop`: the end of a VPS. A Host can't start one again, so it is asked first.
 
-use crate::cli::ask::confirm;
+use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, block_on, client, named, one_to_change, vps_ref};
 use crate::cli::ssh::config as ssh_config;
-use crate::cli::ui;
+use crate::cli::terminal::ask::confirm;
+use crate::cli::terminal::ui;
 use crate::cli::vps::change::Change;
-use crate::cli::vps_cache;
 use crate::failure::Failure;
 use crate::settings::Settings;
 

@@ -13,9 +13,9 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::api::{ApiError, Client, locate, refused};
-use crate::cli::interrupt;
-use crate::cli::progress::{Progress, during};
-use crate::cli::route::proxy_program;
+use crate::cli::programs::route::proxy_program;
+use crate::cli::terminal::interrupt;
+use crate::cli::terminal::progress::{Progress, during};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::Settings;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::PROGRAM;
 use crate::cli::host::block_on;
-use crate::cli::interrupt;
-use crate::cli::progress::while_asking;
-use crate::cli::ui;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::terminal::interrupt;
+use crate::cli::terminal::progress::while_asking;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::{seconds, terminal};
 

@@ -4,7 +4,7 @@
 //! names a row is cut only when it is very long, or when nothing is left to leave out. What is there to be copied, such
 //! as a task id, and what says nothing by half, such as a state, is never cut.
 
-use crate::cli::ui::{GAP, Look, NONE, shown};
+use crate::cli::terminal::ui::{GAP, Look, NONE, shown};
 use crate::terminal::{columns, cut};
 
 /// The rank of the last column that is cut to [`LEAST`] rather than left out.
@@ -21,7 +21,7 @@ const STATUS: &str = "STATUS";
 
 /// A column, as important as its rank is low.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Column {
+pub(crate) struct Column {
     header: &'static str,
     rank: u8,
     /// What its cells may be cut to for the sake of another column; `None` where they may not.
@@ -30,18 +30,18 @@ pub(super) struct Column {
 
 impl Column {
     /// Whole, or not there at all.
-    pub(super) const fn whole(header: &'static str, rank: u8) -> Self {
+    pub(crate) const fn whole(header: &'static str, rank: u8) -> Self {
         Self { header, rank, enough: None }
     }
 
     /// Whole, or cut, but not to less than `enough`.
-    pub(super) const fn cut(header: &'static str, rank: u8, enough: usize) -> Self {
+    pub(crate) const fn cut(header: &'static str, rank: u8, enough: usize) -> Self {
         Self { header, rank, enough: Some(enough) }
     }
 }
 
 /// A table with aligned columns.
-pub(super) fn table<const COLUMNS: usize>(
+pub(crate) fn table<const COLUMNS: usize>(
     headers: [Column; COLUMNS],
     rows: &[[String; COLUMNS]],
     look: Look,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use crate::cli::PROGRAM;
+use crate::cli::programs::names::PROGRAM;
 use crate::terminal::{self, FRAME};
 use crate::text::printable;
 
@@ -14,12 +14,12 @@ use crate::text::printable;
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Says `what` once `work` takes its time; in a script's log, too.
-pub(super) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
+pub(crate) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
     late(Progress::new(), what, work).await
 }
 
 /// Says on a terminal that `whom`, who is asked something, takes their time. A script only wants the answer.
-pub(super) async fn while_asking<T>(whom: &str, work: impl Future<Output = T>) -> T {
+pub(crate) async fn while_asking<T>(whom: &str, work: impl Future<Output = T>) -> T {
     late(Progress::for_people(), &format!("{whom} takes its time"), work).await
 }
 
@@ -32,7 +32,7 @@ async fn late<T>(mut progress: Progress, what: &str, work: impl Future<Output = 
 }
 
 /// Goes from the terminal when it is dropped.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     began: Instant,
     manner: Manner,
     said: String,
@@ -48,7 +48,7 @@ enum Manner {
 }
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::told_else(Manner::Lines)
     }
 
@@ -68,7 +68,7 @@ impl Progress {
     }
 
     /// Says that `what` is waited for, as long as `work` goes on.
-    pub(super) async fn beside<T>(&mut self, what: &str, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn beside<T>(&mut self, what: &str, work: impl Future<Output = T>) -> T {
         let what = printable(what);
         let mut work = pin!(work);
         loop {
@@ -98,15 +98,15 @@ impl Drop for Progress {
 }
 
 /// The steps of work that is not asynchronous, where only a terminal is told of them. Goes from it when it is dropped.
-pub(super) struct Steps(Progress);
+pub(crate) struct Steps(Progress);
 
 impl Steps {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Progress::for_people())
     }
 
     /// Shows that `what` is at work now.
-    pub(super) fn show(&mut self, what: &str) {
+    pub(crate) fn show(&mut self, what: &str) {
         if self.0.manner == Manner::Moves {
             draw(what);
             what.clone_into(&mut self.0.said);

@@ -9,7 +9,7 @@ use rustix::fs::{Access, access};
 ///
 /// An empty entry means the working directory to a shell; it is left out here, so that no file that happens to lie
 /// there is run.
-pub(super) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> {
+pub(crate) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> {
     let Some(search_path) = search_path else { return Vec::new() };
     std::env::split_paths(search_path)
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -19,7 +19,7 @@ pub(super) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> 
 }
 
 /// A file that this user may run.
-pub(super) fn is_program(path: &Path) -> bool {
+pub(crate) fn is_program(path: &Path) -> bool {
     path.is_file() && access(path, Access::EXEC_OK).is_ok()
 }
 

@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::cli::search_path::{find_all, is_program};
+use crate::cli::programs::names::PROXY_PROGRAM;
+use crate::cli::programs::search_path::{find_all, is_program};
 use crate::failure::Failure;
 use crate::settings::{self, Settings};
 use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
 
-/// The helper's program name.
-const PROXY_PROGRAM: &str = "kohakuriver-proxy";
-
 /// The way to VPSes from here.
-pub(super) fn route(
+pub(crate) fn route(
     settings: &Settings,
     home: &Path,
     ssh: Option<&Path>,
@@ -31,23 +29,23 @@ pub(super) fn route(
 }
 
 /// The user's home directory, absolute.
-pub(super) fn home() -> Result<PathBuf, Failure> {
+pub(crate) fn home() -> Result<PathBuf, Failure> {
     let home = settings::home_dir().and_then(|home| std::path::absolute(home).ok());
     home.ok_or_else(|| Failure::new("cannot tell where your home directory is").hint("set HOME"))
 }
 
 /// The first ssh on PATH.
-pub(super) fn ssh_program() -> Option<PathBuf> {
+pub(crate) fn ssh_program() -> Option<PathBuf> {
     find_all("ssh", env::var_os("PATH").as_deref()).into_iter().next()
 }
 
 /// What the user is told when there is none.
-pub(super) fn no_ssh() -> Failure {
+pub(crate) fn no_ssh() -> Failure {
     Failure::new("there is no `ssh` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
 }
 
 /// What the user is told of a path that ssh can't be told.
-pub(super) fn unusable(error: &UnusablePath) -> Failure {
+pub(crate) fn unusable(error: &UnusablePath) -> Failure {
     Failure::new(format!("cannot tell ssh where {} is", error.path.display()))
         .because(error)
         .hint("move it to a path without `${`")
@@ -63,7 +61,7 @@ fn knows_known_hosts_command(ssh: &Path) -> bool {
 }
 
 /// The helper beside this program, where they are installed together, else the first on PATH.
-pub(super) fn proxy_program() -> Result<PathBuf, Failure> {
+pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
     let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
     beside.clone().filter(|path| is_program(path)).or_else(on_path).ok_or_else(|| {

@@ -1,9 +1,13 @@
 //! The Host in force: a client of it, a runtime to ask it from, and the VPS that the user named.
 
+pub(crate) mod denied;
+pub(crate) mod vps;
+pub(crate) mod vps_cache;
+
 use std::future::Future;
 
 use crate::api::{Client, Generation, Vps, refused};
-use crate::cli::progress;
+use crate::cli::terminal::progress;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -11,18 +15,18 @@ use crate::settings::{self, Settings};
 use crate::target::VpsRef;
 
 /// A client of the Host in force, with the user's token.
-pub(super) fn client(settings: &Settings) -> Result<Client, Failure> {
+pub(crate) fn client(settings: &Settings) -> Result<Client, Failure> {
     client_with(settings, settings::load_token()?)
 }
 
 /// A client of the Host in force, with a token that was looked for before.
-pub(super) fn client_with(settings: &Settings, token: Option<Token>) -> Result<Client, Failure> {
+pub(crate) fn client_with(settings: &Settings, token: Option<Token>) -> Result<Client, Failure> {
     let base = settings.api_url();
     Client::new(&base, token).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
 }
 
 /// Runs `work` to its end on a runtime of its own.
-pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -34,35 +38,35 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 }
 
 /// Runs `work`, which asks the Host and changes nothing.
-pub(super) fn ask_host<T>(settings: &Settings, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn ask_host<T>(settings: &Settings, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     block_on(progress::while_asking(&the_host(settings), work))
 }
 
 /// The Host in force, as messages name it.
-pub(super) fn the_host(settings: &Settings) -> String {
+pub(crate) fn the_host(settings: &Settings) -> String {
     format!("the Host at {}", settings.api_url())
 }
 
 /// The VPS that `wanted` names; a command task is none.
-pub(super) async fn one_vps(client: &Client, wanted: &VpsRef) -> Result<Vps, Failure> {
+pub(crate) async fn one_vps(client: &Client, wanted: &VpsRef) -> Result<Vps, Failure> {
     let vps = client.vps(wanted).await.map_err(|error| error.about(wanted, client.base()))?;
     if vps.is_vps { Ok(vps) } else { Err(refused(&Refusal::NotVps, &wanted.to_string(), client.base())) }
 }
 
 /// The VPS that `wanted` names, which is to be changed, and the calls by which this Host changes one.
-pub(super) async fn one_to_change(client: &Client, wanted: &VpsRef) -> Result<(Vps, Generation), Failure> {
+pub(crate) async fn one_to_change(client: &Client, wanted: &VpsRef) -> Result<(Vps, Generation), Failure> {
     let vps = one_vps(client, wanted).await?;
     let generation = client.generation().await.map_err(|error| error.about(wanted, client.base()))?;
     Ok((vps, generation))
 }
 
 /// A VPS in a question to the user.
-pub(super) fn named(vps: &Vps) -> String {
+pub(crate) fn named(vps: &Vps) -> String {
     vps.name.as_ref().map_or_else(|| vps.id.to_string(), |name| format!("{} ({name})", vps.id))
 }
 
 /// Reads a VPS as the user typed it.
-pub(super) fn vps_ref(typed: &str) -> Result<VpsRef, Failure> {
+pub(crate) fn vps_ref(typed: &str) -> Result<VpsRef, Failure> {
     VpsRef::parse(typed).map_err(|error| {
         Failure::usage(error.to_string()).hint("see which VPSes there are with `kohakuriver vps list`")
     })

@@ -17,7 +17,7 @@ use crate::sys::IgnoredSignals;
 const ASK_FOR_THE_END: [i32; 3] = [SIGINT, SIGHUP, SIGTERM];
 
 /// Runs `work` to its end; `None` when this program is told to end before.
-pub(super) async fn unless_raised<T>(work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn unless_raised<T>(work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
         () = raised() => None,
@@ -27,7 +27,7 @@ pub(super) async fn unless_raised<T>(work: impl Future<Output = T>) -> Option<T>
 
 /// A signal that asks for the end, from the first poll on. One that this program ignores, as under nohup(1), is none;
 /// one that the system can't tell of ends the process.
-pub(super) async fn raised() {
+pub(crate) async fn raised() {
     let ignored = IgnoredSignals::now();
     let on = |number: i32| async move {
         if ignored.contains(number) {

@@ -20,7 +20,7 @@ enum Line<'t> {
 }
 
 /// The change from `old` to `new`, `None` standing for no file; empty where there is none.
-pub(super) fn unified(name: &str, old: Option<&[u8]>, new: Option<&[u8]>) -> String {
+pub(crate) fn unified(name: &str, old: Option<&[u8]>, new: Option<&[u8]>) -> String {
     if old == new {
         return String::new();
     }

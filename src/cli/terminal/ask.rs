@@ -11,7 +11,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use crate::failure::Failure;
 
 /// Goes on when the user says yes to `question`, or has said so with `--yes`.
-pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
@@ -28,7 +28,7 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
 }
 
 /// A line that the user types, such as a name. `None` without a terminal.
-pub(super) fn line(prompt: &str) -> Option<String> {
+pub(crate) fn line(prompt: &str) -> Option<String> {
     if !somebody_is_there() {
         return None;
     }
@@ -46,7 +46,7 @@ fn somebody_is_there() -> bool {
 }
 
 /// A line that nobody else may see: it is not shown while it is typed.
-pub(super) fn secret(prompt: &str) -> Result<String, Failure> {
+pub(crate) fn secret(prompt: &str) -> Result<String, Failure> {
     let cannot = |error: io::Error| Failure::new("cannot ask on the terminal").because(&error);
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(cannot)?;
     let before = tcgetattr(&terminal).map_err(|error| cannot(error.into()))?;

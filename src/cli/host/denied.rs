@@ -8,7 +8,7 @@ use crate::target::TaskId;
 
 /// What a user is told of a call that should have changed something; `what` says what was attempted. `vps` is the VPS
 /// that it was about.
-pub(super) fn denied(error: &ApiError, what: impl Into<String>, vps: Option<TaskId>) -> Failure {
+pub(crate) fn denied(error: &ApiError, what: impl Into<String>, vps: Option<TaskId>) -> Failure {
     let named = vps.map_or_else(|| "VPS".to_owned(), |vps| vps.to_string());
     match error {
         ApiError::Status { base, status, detail } if *status < 500 || !detail.is_empty() => Failure::new(what)
@@ -23,7 +23,7 @@ pub(super) fn denied(error: &ApiError, what: impl Into<String>, vps: Option<Task
 }
 
 /// What a Runner failed to do, which its Host reports as done.
-pub(super) fn runner_failed(freeze: Freeze, vps: TaskId, message: &str, base: &str) -> Failure {
+pub(crate) fn runner_failed(freeze: Freeze, vps: TaskId, message: &str, base: &str) -> Failure {
     Failure::new(format!("cannot {} VPS {vps}", freeze.verb()))
         .cause(format!("the Host at {base} says: {message}"))
         .hint("see whether its Runner is online with `kohakuriver node list`")

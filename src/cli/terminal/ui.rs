@@ -13,27 +13,27 @@ use crate::terminal::{columns, is_dumb};
 use crate::text::printable;
 
 /// Stands where there is no value.
-pub(super) const NONE: &str = "-";
+pub(crate) const NONE: &str = "-";
 
 /// Blanks between two columns.
-pub(super) const GAP: usize = 2;
+pub(crate) const GAP: usize = 2;
 
 /// How a table is to look.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
+pub(crate) struct Look {
     /// Columns there are; `None` where whole lines are wanted.
-    pub(super) width: Option<usize>,
+    pub(crate) width: Option<usize>,
     /// States in colour.
-    pub(super) colour: bool,
+    pub(crate) colour: bool,
 }
 
 impl Look {
     /// As scripts want it.
-    pub(super) const PLAIN: Self = Self { width: None, colour: false };
+    pub(crate) const PLAIN: Self = Self { width: None, colour: false };
 
     /// Whole and plain where stdout is no terminal; there, as wide as it is, and in colour unless `NO_COLOR`
     /// (<https://no-color.org>) or the terminal forbids it.
-    pub(super) fn of_stdout() -> Self {
+    pub(crate) fn of_stdout() -> Self {
         let width = terminal_size().map(|(columns, _)| columns);
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { width, colour: width.is_some() && !forbidden && !is_dumb() }
@@ -44,17 +44,17 @@ impl Look {
 ///
 /// # Errors
 /// When it can't be written, unless that is because nobody reads any more.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     print_bytes(text.as_bytes())
 }
 
 /// [`print`] of what need not be UTF-8, such as a command with paths in it.
-pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     is_read(bytes).map(drop)
 }
 
 /// [`print_bytes`]; says whether anybody still reads.
-pub(super) fn is_read(bytes: &[u8]) -> Result<bool, Failure> {
+pub(crate) fn is_read(bytes: &[u8]) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -65,24 +65,24 @@ pub(super) fn is_read(bytes: &[u8]) -> Result<bool, Failure> {
 }
 
 /// Writes a remark to stderr, which scripts that read stdout don't see.
-pub(super) fn remark(text: &str) {
+pub(crate) fn remark(text: &str) {
     // There is nobody left to tell when stderr is gone.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// The remark that so many of a Host's list are left out; `None` when there are none. `what` is one of them, and more.
-pub(super) fn unreadable(count: usize, what: [&str; 2]) -> Option<String> {
+pub(crate) fn unreadable(count: usize, what: [&str; 2]) -> Option<String> {
     let what = what[usize::from(count > 1)];
     (count > 0).then(|| format!("left out: {count} {what} that the Host tells nothing usable of"))
 }
 
 /// `value` as JSON, indented, with a line feed at its end.
-pub(super) fn json(value: &Value) -> String {
+pub(crate) fn json(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
 /// Columns and lines of the terminal; `None` when stdout is none, since scripts want whole lines.
-pub(super) fn terminal_size() -> Option<(usize, usize)> {
+pub(crate) fn terminal_size() -> Option<(usize, usize)> {
     let stdout = io::stdout();
     if !stdout.is_terminal() {
         return None;
@@ -92,7 +92,7 @@ pub(super) fn terminal_size() -> Option<(usize, usize)> {
 }
 
 /// One value a line, with its name before it. Values are never cut: some are there to be copied.
-pub(super) fn fields(fields: &[(&str, String)]) -> String {
+pub(crate) fn fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| columns(name)).max().unwrap_or(0);
     let line = |(name, value): &(&str, String)| {
         format!("{name}{}{}\n", " ".repeat(GAP + width - columns(name)), shown(value).trim_end())
@@ -101,13 +101,13 @@ pub(super) fn fields(fields: &[(&str, String)]) -> String {
 }
 
 /// A Host's time (`2026-11-23T12:05:53.532229`) to the second, as people write it.
-pub(super) fn time(text: &str) -> String {
+pub(crate) fn time(text: &str) -> String {
     let whole = text.split_once('.').map_or(text, |(whole, _fraction)| whole);
     whole.replacen('T', " ", 1)
 }
 
 /// How long ago something was, as people say it; `None` when it can't be told.
-pub(super) fn ago(age: Option<Duration>) -> Option<String> {
+pub(crate) fn ago(age: Option<Duration>) -> Option<String> {
     let seconds = age?.as_secs();
     let (count, unit) = match seconds {
         0..5 => return Some("just now".to_owned()),
@@ -121,7 +121,7 @@ pub(super) fn ago(age: Option<Duration>) -> Option<String> {
 }
 
 /// A value that may come from the network, fit for a terminal.
-pub(super) fn shown(value: &str) -> String {
+pub(crate) fn shown(value: &str) -> String {
     let text = printable(value);
     if text.is_empty() { NONE.to_owned() } else { text }
 }

@@ -13,16 +13,14 @@ use std::process::Command;
 
 use clap::ArgAction;
 
-use crate::cli::search_path::find_all;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_PASSED_ON;
 
-/// This program's name, under which the next one is searched.
-const PROGRAM: &str = "kohakuriver";
-
 /// Whose command a command line is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Owner {
+pub(crate) enum Owner {
     /// Ours, or a request for our help.
     Ours,
     /// Somebody else's; holds its words.
@@ -32,7 +30,7 @@ pub(super) enum Owner {
 }
 
 /// Whose command `args` (without the program's name) are.
-pub(super) fn owner(definition: &clap::Command, args: &[OsString]) -> Owner {
+pub(crate) fn owner(definition: &clap::Command, args: &[OsString]) -> Owner {
     let mut level = definition;
     let mut words = vec![PROGRAM];
     let mut args = args.iter();
@@ -103,7 +101,7 @@ fn identity(program: &Path) -> Option<String> {
 }
 
 /// The next `kohakuriver` on PATH, ready to be run in place of this program with `args`.
-pub(super) fn program(args: &[OsString]) -> Option<Command> {
+pub(crate) fn program(args: &[OsString]) -> Option<Command> {
     let passed = PassedOn::from_environment(std::env::var_os(KOHAKURIVER_PASSED_ON).as_deref());
     let passed = match std::env::current_exe() {
         Ok(this) => passed.with(&this),
@@ -123,13 +121,13 @@ fn first_other(found: Vec<PathBuf>, passed: &PassedOn) -> Option<PathBuf> {
 ///
 /// # Errors
 /// When it can't be started.
-pub(super) fn run(mut next: Command) -> Result<Infallible, Failure> {
+pub(crate) fn run(mut next: Command) -> Result<Infallible, Failure> {
     let error = next.exec();
     Err(Failure::new(format!("cannot run {}", Path::new(next.get_program()).display())).because(&error))
 }
 
 /// What to say when there is no next one.
-pub(super) fn missing(words: &str) -> Failure {
+pub(crate) fn missing(words: &str) -> Failure {
     Failure::usage(format!("`{words}` is none of this program's own commands"))
         .cause("it is left to KohakuRiver's Python CLI, and there is no other `kohakuriver` on PATH")
         .hint("install that with `pip install kohakuriver`; `kohakuriver --help` lists the commands of this one")
@@ -137,64 +135,7 @@ pub(super) fn missing(words: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-    use crate::cli::CommandLine;
-
-    fn owner_of(line: &str) -> Owner {
-        let mut definition = CommandLine::command();
-        definition.build();
-        owner(&definition, &line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn our_own_commands() {
-        for line in [
-            "",
-            "vps",
-            "--help",
-            "help",
-            "help vps",
-            "--version",
-            "vps --help",
-            "vps connect 42",
-            "vps connect 42 --no-such-flag",
-            "vps list -a",
-            "-H gpu-head vps status 42",
-            "-Hgpu-head -P 9000 --ssh-proxy-port=1 --proxy door node list",
-            "vps --host gpu-head list",
-            "config show",
-            "ssh config --write",
-            "vps create --gen-ssh-key",
-            "auth login",
-            "man vps create",
-            "completions fish",
-            "ssh forget 42",
-            "vps connect 42 -- docker ps",
-        ] {
-            assert_eq!(owner_of(line), Owner::Ours, "{line}");
-        }
-    }
-
-    #[test]
-    fn the_commands_of_the_next_one() {
-        for (line, words) in [
-            ("docker list", "kohakuriver docker"),
-            ("docker --help", "kohakuriver docker"),
-            ("vps snapshot 42", "kohakuriver vps snapshot"),
-            ("-H gpu-head vps assign 42", "kohakuriver vps assign"),
-            ("--port 9000 task list", "kohakuriver task"),
-            ("auth token list", "kohakuriver auth token"),
-            ("vps lst", "kohakuriver vps lst"),
-            ("ssh connect 42", "kohakuriver ssh connect"),
-            ("node status n1", "kohakuriver node status"),
-        ] {
-            assert_eq!(owner_of(line), Owner::Next(words.to_owned()), "{line}");
-        }
-        assert_eq!(owner_of("-f json docker list"), Owner::UnknownFlag);
-        assert_eq!(owner_of("--format=json vps list"), Owner::UnknownFlag);
-    }
 
     #[test]
     fn a_program_that_had_the_command_before_is_not_the_next_one() {

@@ -21,7 +21,7 @@ use crate::text::excerpt;
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Keeps what the Host at `base` listed.
-pub(super) fn keep(base: &str, list: &[Vps]) {
+pub(crate) fn keep(base: &str, list: &[Vps]) {
     if let Some(path) = path(base) {
         // Without it there is nothing to offer on TAB, which is no failure of a list.
         let _ = write(&path, list);
@@ -29,7 +29,7 @@ pub(super) fn keep(base: &str, list: &[Vps]) {
 }
 
 /// What an argument that names a VPS offers on TAB.
-pub(super) fn candidates() -> ArgValueCandidates {
+pub(crate) fn candidates() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let base = Settings::load(Flags::default()).ok().map(|settings| settings.api_url());
         base.and_then(|base| path(&base)).map(|path| read(&path)).unwrap_or_default()
@@ -86,7 +86,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::cli::vps::list::tests::vps;
+    use crate::cli::host::vps::tests::vps;
     use crate::status::VpsStatus;
 
     #[test]
