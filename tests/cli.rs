@@ -11,12 +11,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use kohakuriver_proxy::ssh::quote::proxy_command_word;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const KOHAKURIVER: &str = env!("CARGO_BIN_EXE_kohakuriver");
 const PROXY: &str = env!("CARGO_BIN_EXE_kohakuriver-proxy");
@@ -93,23 +93,20 @@ fn answer(mut stream: TcpStream, answers: &HashMap<&str, (u16, Value)>, seen: &M
     let _ = write!(stream, "{head}connection: close\r\n\r\n{body}");
 }
 
-/// A home directory and a folder of programs, gone at the end of the test.
-struct Scene(PathBuf);
+/// A home directory and a folder of programs, removed at the end of the test.
+struct Scene(TempDir);
 
 impl Scene {
     fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("kohakuriver-cli-{}-{number}", std::process::id()));
-        fs::create_dir_all(folder.join("home")).unwrap();
-        fs::create_dir_all(folder.join("bin")).unwrap();
-        let scene = Self(folder.canonicalize().unwrap());
+        let scene = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(scene.path("home")).unwrap();
+        fs::create_dir(scene.path("bin")).unwrap();
         scene.script("bin/ssh", TELL_ARGUMENTS);
         scene
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
     /// A shell script. Another process writes it: a descriptor of ours that is open for writing could be inherited by
@@ -139,12 +136,6 @@ impl Scene {
 
     fn run(&self, host: &Host, args: &[&str]) -> Said {
         Said::by(self.command(host).args(args).output().unwrap())
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -31,7 +31,7 @@ Files:
 
 Examples:
   kohakuriver completions fish > ~/.config/fish/completions/kohakuriver.fish")]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The shell that will read the script
     #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"], hide_possible_values = true)]
     shell: String,

@@ -1,7 +1,7 @@
 //! The text after the options of a `--help`: paragraphs, and blocks with a heading.
 //!
 //! A heading stands alone on its line and ends with `:`; the block's lines are indented below it. Such a block becomes a
-//! section of the manual page:
+//! section of the manual page. `Example, in ~/.ssh/config:` is one of the examples, with a title:
 //!
 //! ```text
 //! Completion offers the names that `vps list` last showed.
@@ -35,6 +35,11 @@ impl<'t> Blocks<'t> {
             }
         }
         blocks
+    }
+
+    /// The blocks whose headings begin with `Example`.
+    pub(super) fn take_examples(&mut self) -> Vec<(&'t str, Vec<&'t str>)> {
+        self.headed.extract_if(.., |(heading, _)| heading.starts_with("Example")).collect()
     }
 
     /// The lines under `heading`.
@@ -78,7 +83,7 @@ mod tests {
         let text = "It works:\nso do it.\n\nExamples:\n  a\n    b\n\n  c\n\nFiles:\n  one  The first,\n       and more\n  two  The second";
         let mut blocks = Blocks::of(text);
         assert_eq!(blocks.paragraphs, ["It works:\nso do it."]);
-        assert_eq!(blocks.take("Examples"), ["a", "  b", "", "c"]);
+        assert_eq!(blocks.take_examples(), [("Examples", vec!["a", "  b", "", "c"])]);
         let files = blocks.take("Files");
         let pair = |term: &str, text: &str| (term.to_owned(), text.to_owned());
         assert_eq!(entries(&files), [pair("one", "The first, and more"), pair("two", "The second")]);

@@ -27,7 +27,7 @@ Examples:
   kohakuriver man vps create | man -l -
   kohakuriver man kohakuriver-proxy | man -l -
   kohakuriver man --output /usr/local/share/man")]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// Command of this program, or another program of this package
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,

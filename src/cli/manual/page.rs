@@ -36,7 +36,7 @@ impl Page {
         description(&mut roff, command, &about, &after);
         commands(&mut roff, command, section);
         options(&mut roff, command);
-        let examples = after.take("Examples");
+        let examples = after.take_examples();
         let (files, exit_status) = (after.take("Files"), after.take("Exit status"));
         for (heading, lines) in &after.headed {
             section_of(&mut roff, heading, entries(lines));
@@ -51,10 +51,7 @@ impl Page {
                 false => entries(&exit_status),
             },
         );
-        if !examples.is_empty() {
-            roff.section("EXAMPLES");
-            roff.literal(&examples);
-        }
+        examples_section(&mut roff, &examples);
         roff.section("SEE ALSO");
         roff.paragraph(&see_also(command, bin_name, section, ancestors));
         Self { name, section, roff: roff.finish() }
@@ -192,6 +189,20 @@ fn section_of(roff: &mut Roff, title: &str, entries: Vec<(String, String)>) {
     roff.section(&title.to_uppercase());
     for (term, text) in entries {
         roff.entry(&term, &text);
+    }
+}
+
+fn examples_section(roff: &mut Roff, examples: &[(&str, Vec<&str>)]) {
+    if examples.is_empty() {
+        return;
+    }
+    roff.section("EXAMPLES");
+    for (heading, lines) in examples {
+        // What stands after `Example, ` says where the lines belong.
+        if let Some((_, title)) = heading.split_once(", ") {
+            roff.paragraph(&format!("{}{}:", title[..1].to_uppercase(), &title[1..]));
+        }
+        roff.literal(lines);
     }
 }
 

@@ -1,113 +1,60 @@
-//! What would change in a file, as `diff -u` shows it.
+//! The change to a file, in the form of `diff -u`.
 //!
-//! What both texts begin and end with is set aside first, so a line at the top of a file of ten megabytes costs no more
-//! than of a short one. Bytes that are no UTF-8 are shown as `�`, control characters not at all.
+//! Bytes that are no UTF-8 are shown as `�`, control characters are removed.
+
+use std::time::{Duration, Instant};
+
+use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices_deadline, group_diff_ops};
 
 use crate::text::printable;
 
-/// Lines shown around a change.
+/// Unchanged lines shown around a change.
 const CONTEXT: usize = 3;
 
-/// Largest table of the comparison, in cells; past it the middle is shown as replaced as a whole.
-const MAX_CELLS: usize = 4_000_000;
+/// After this time the rest of two very different files is shown as replaced.
+const LIMIT: Duration = Duration::from_secs(1);
 
-/// One line of a comparison.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Line<'t> {
-    Same(&'t [u8]),
-    Old(&'t [u8]),
-    New(&'t [u8]),
-}
-
-/// The change from `old` to `new`, `None` standing for no file; empty where there is none.
+/// The change from `old` to `new`; `None`: no file. Empty if nothing changes.
 pub(crate) fn unified(name: &str, old: Option<&[u8]>, new: Option<&[u8]>) -> String {
     if old == new {
         return String::new();
     }
-    let head = |sign: &str, text: Option<&[u8]>| {
-        format!("{sign} {}\n", text.map_or_else(|| "/dev/null".to_owned(), |_| printable(name)))
-    };
-    let lines = compare(&split(old.unwrap_or_default()), &split(new.unwrap_or_default()));
-    head("---", old) + &head("+++", new) + &hunks(&lines)
-}
-
-fn split(text: &[u8]) -> Vec<&[u8]> {
-    text.split_inclusive(|&byte| byte == b'\n').collect()
-}
-
-fn compare<'t>(old: &[&'t [u8]], new: &[&'t [u8]]) -> Vec<Line<'t>> {
-    let start = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let (old, new, first) = (&old[start..], &new[start..], &old[..start]);
-    let end = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
-    let (old, last) = old.split_at(old.len() - end);
-    let middle = compare_middle(old, &new[..new.len() - end]);
-    let same = |lines: &[&'t [u8]]| lines.iter().map(|line| Line::Same(line)).collect::<Vec<_>>();
-    [same(first), middle, same(last)].concat()
-}
-
-/// By the longest common subsequence.
-fn compare_middle<'t>(old: &[&'t [u8]], new: &[&'t [u8]]) -> Vec<Line<'t>> {
-    let width = new.len() + 1;
-    if (old.len() + 1).saturating_mul(width) > MAX_CELLS {
-        return old.iter().map(|line| Line::Old(line)).chain(new.iter().map(|line| Line::New(line))).collect();
-    }
-    let mut common = vec![0_u32; (old.len() + 1) * width];
-    for i in (0..old.len()).rev() {
-        for j in (0..new.len()).rev() {
-            let next = if old[i] == new[j] {
-                common[(i + 1) * width + j + 1] + 1
-            } else {
-                common[(i + 1) * width + j].max(common[i * width + j + 1])
+    let file = |text: Option<&[u8]>| text.map_or_else(|| "/dev/null".to_owned(), |_| printable(name));
+    let mut text = format!("--- {}\n+++ {}\n", file(old), file(new));
+    let (old, new) = (lines(old.unwrap_or_default()), lines(new.unwrap_or_default()));
+    let deadline = Some(Instant::now() + LIMIT);
+    let changes = capture_diff_slices_deadline(Algorithm::Myers, &old, &new, deadline);
+    for hunk in group_diff_ops(changes, CONTEXT) {
+        text += &header(&hunk);
+        for change in hunk {
+            let (removed, added) = (&old[change.old_range()], &new[change.new_range()]);
+            let shown = match change.tag() {
+                DiffTag::Equal => vec![(' ', removed)],
+                DiffTag::Delete | DiffTag::Insert | DiffTag::Replace => vec![('-', removed), ('+', added)],
             };
-            common[i * width + j] = next;
+            let shown =
+                shown.into_iter().flat_map(|(sign, lines)| lines.iter().map(move |line| shown_line(sign, line)));
+            text.extend(shown);
         }
-    }
-    let (mut i, mut j, mut lines) = (0, 0, Vec::with_capacity(old.len() + new.len()));
-    while i < old.len() || j < new.len() {
-        if i < old.len() && j < new.len() && old[i] == new[j] {
-            lines.push(Line::Same(old[i]));
-            (i, j) = (i + 1, j + 1);
-        } else if j == new.len() || (i < old.len() && common[(i + 1) * width + j] >= common[i * width + j + 1]) {
-            lines.push(Line::Old(old[i]));
-            i += 1;
-        } else {
-            lines.push(Line::New(new[j]));
-            j += 1;
-        }
-    }
-    lines
-}
-
-fn hunks(lines: &[Line<'_>]) -> String {
-    let changed: Vec<usize> = (0..lines.len()).filter(|&at| !matches!(lines[at], Line::Same(_))).collect();
-    let mut text = String::new();
-    let mut next = 0;
-    while let Some(&first) = changed.get(next) {
-        let mut last = first;
-        while let Some(&at) = changed.get(next).filter(|&&at| at <= last + 2 * CONTEXT) {
-            last = at;
-            next += 1;
-        }
-        let range = first.saturating_sub(CONTEXT)..(last + CONTEXT + 1).min(lines.len());
-        let count = |lines: &[Line<'_>], skip: fn(&Line<'_>) -> bool| lines.iter().filter(|line| !skip(line)).count();
-        let side = |skip: fn(&Line<'_>) -> bool| {
-            let (before, length) = (count(&lines[..range.start], skip), count(&lines[range.clone()], skip));
-            // An empty side names the line before it, as diff does.
-            format!("{},{length}", if length == 0 { before } else { before + 1 })
-        };
-        let (old, new) = (side(|line| matches!(line, Line::New(_))), side(|line| matches!(line, Line::Old(_))));
-        text += &format!("@@ -{old} +{new} @@\n");
-        lines[range].iter().for_each(|line| text += &shown(line));
     }
     text
 }
 
-fn shown(line: &Line<'_>) -> String {
-    let (sign, bytes) = match line {
-        Line::Same(bytes) => (' ', bytes),
-        Line::Old(bytes) => ('-', bytes),
-        Line::New(bytes) => ('+', bytes),
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|&byte| byte == b'\n').collect()
+}
+
+fn header(hunk: &[DiffOp]) -> String {
+    let range = |range_of: fn(&DiffOp) -> std::ops::Range<usize>| {
+        let start = hunk.first().map_or(0, |first| range_of(first).start);
+        let length = hunk.last().map_or(0, |last| range_of(last).end) - start;
+        // An empty side names the line before it, as diff does.
+        format!("{},{length}", if length == 0 { start } else { start + 1 })
     };
+    format!("@@ -{} +{} @@\n", range(DiffOp::old_range), range(DiffOp::new_range))
+}
+
+fn shown_line(sign: char, bytes: &[u8]) -> String {
     let whole = bytes.strip_suffix(b"\n");
     let content = whole.unwrap_or(bytes);
     let content = content.strip_suffix(b"\r").unwrap_or(content);
@@ -125,19 +72,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_at_the_top_and_a_new_file() {
+    fn a_changed_line_a_new_file_and_a_removed_file() {
         assert_eq!(
             unified("config", Some(b"a\nb\nc\nd\ne"), Some(b"x\na\nb\nc\nd\ne")),
             "--- config\n+++ config\n@@ -1,3 +1,4 @@\n+x\n a\n b\n c\n"
         );
         assert_eq!(unified("c", None, Some(b"x\r\n")), "--- /dev/null\n+++ c\n@@ -0,0 +1,1 @@\n+x\n");
-        let gone = unified("c", Some(b"\x1b[2J\xe9"), None);
-        assert_eq!(gone, "--- c\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-[2J\u{fffd}\n\\ No newline at end of file\n");
+        let removed = unified("c", Some(b"\x1b[2J\xe9"), None);
+        assert_eq!(removed, "--- c\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-[2J\u{fffd}\n\\ No newline at end of file\n");
         assert_eq!(unified("c", Some(b"a"), Some(b"a")), "");
     }
 
     #[test]
-    fn large_texts_take_no_time() {
+    fn large_files_are_compared_in_time() {
         let (one, two) = ("one\n".repeat(1_000_000), format!("x\n{}", "one\n".repeat(1_000_000)));
         assert!(
             unified("c", Some(one.as_bytes()), Some(two.as_bytes()))
@@ -151,19 +98,17 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// The system's patch makes the new text of the old one and the difference.
+        /// The difference, applied to the old text by git, gives the new text.
         #[test]
-        fn patch_understands_it(old in "([a-c]{1}\n){1,20}", new in "([a-c]{1}\n){1,20}") {
-            let folder = std::env::temp_dir().join(format!("kohakuriver-diff-{}", std::process::id()));
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join("c"), &old).unwrap();
+        fn git_can_apply_it(old in "([a-c]{1}\n){1,20}", new in "([a-c]{1}\n){1,20}") {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("c"), &old).unwrap();
             let mut patch = Command::new("git").args(["apply", "--unidiff-zero", "-p0", "-"]).current_dir(&folder)
                 .env("GIT_CEILING_DIRECTORIES", "/").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             let difference = unified("c", Some(old.as_bytes()), Some(new.as_bytes()));
             patch.stdin.take().unwrap().write_all(difference.as_bytes()).unwrap();
             let output = patch.wait_with_output().unwrap();
-            let found = std::fs::read_to_string(folder.join("c")).unwrap();
-            std::fs::remove_dir_all(&folder).unwrap();
+            let found = std::fs::read_to_string(folder.path().join("c")).unwrap();
             prop_assert!(old == new || output.status.success(), "{:?}\n{}", output, difference);
             prop_assert_eq!(found, new);
         }

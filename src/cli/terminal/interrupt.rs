@@ -1,7 +1,7 @@
-//! Being told to end while something is waited for.
+//! Signals that ask this program to end while it waits.
 //!
-//! Who waits for a Host that was asked to change something wants to know what became of it, so there a signal is heard
-//! and answered. Everywhere else it ends the process, as it does any program's.
+//! While a change on the Host is pending, a signal is caught, so that the user is told what may have happened. At any
+//! other time the signal ends the process as usual.
 
 use std::future::pending;
 use std::sync::Once;
@@ -14,9 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::sys::IgnoredSignals;
 
 /// Ctrl-C, a hangup, and what kill(1) sends.
-const ASK_FOR_THE_END: [i32; 3] = [SIGINT, SIGHUP, SIGTERM];
+const END_SIGNALS: [i32; 3] = [SIGINT, SIGHUP, SIGTERM];
 
-/// Runs `work` to its end; `None` when this program is told to end before.
+/// Runs `work`; `None` if a signal asks for the end before `work` is done.
 pub(crate) async fn unless_raised<T>(work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
@@ -25,8 +25,8 @@ pub(crate) async fn unless_raised<T>(work: impl Future<Output = T>) -> Option<T>
     }
 }
 
-/// A signal that asks for the end, from the first poll on. One that this program ignores, as under nohup(1), is none;
-/// one that the system can't tell of ends the process.
+/// Waits for a signal that asks for the end, from the first poll on. A signal that this process ignores, as under
+/// nohup(1), doesn't count. A signal that can't be caught ends the process.
 pub(crate) async fn raised() {
     let ignored = IgnoredSignals::now();
     let on = |number: i32| async move {
@@ -39,7 +39,7 @@ pub(crate) async fn raised() {
         }
     };
     let _listener = Listener::new(ignored);
-    let [first, second, third] = ASK_FOR_THE_END.map(on);
+    let [first, second, third] = END_SIGNALS.map(on);
     tokio::select! {
         () = first => {}
         () = second => {}
@@ -47,28 +47,28 @@ pub(crate) async fn raised() {
     }
 }
 
-/// Nobody would answer a signal now.
-static UNHEARD: AtomicBool = AtomicBool::new(true);
+/// Whether no [`Listener`] exists, so that a signal ends the process.
+static NOT_LISTENING: AtomicBool = AtomicBool::new(true);
 
-/// As long as there is one, signals don't end the process.
+/// While one exists, signals don't end the process.
 struct Listener;
 
 impl Listener {
     fn new(ignored: IgnoredSignals) -> Self {
         static ONCE: Once = Once::new();
-        // Tokio never takes its own handler back, which would swallow every later signal.
+        // Tokio never removes its handler, which would swallow every later signal.
         ONCE.call_once(|| {
-            for number in ASK_FOR_THE_END.into_iter().filter(|&number| !ignored.contains(number)) {
-                let _ = register_conditional_default(number, &UNHEARD);
+            for number in END_SIGNALS.into_iter().filter(|&number| !ignored.contains(number)) {
+                let _ = register_conditional_default(number, &NOT_LISTENING);
             }
         });
-        UNHEARD.store(false, Ordering::SeqCst);
+        NOT_LISTENING.store(false, Ordering::SeqCst);
         Self
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        UNHEARD.store(true, Ordering::SeqCst);
+        NOT_LISTENING.store(true, Ordering::SeqCst);
     }
 }

@@ -1,4 +1,4 @@
-//! What is being waited for, on stderr: one line that moves where the terminal can, else one line for each new reason.
+//! Progress on stderr: one animated line if the terminal can redraw it, otherwise one line for each new reason.
 
 use std::io::{self, IsTerminal, Write};
 use std::pin::pin;
@@ -10,17 +10,17 @@ use crate::cli::programs::names::PROGRAM;
 use crate::terminal::{self, FRAME};
 use crate::text::printable;
 
-/// How long something may take before it is said that it does.
+/// How long work may take before progress is shown.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Says `what` once `work` takes its time; in a script's log, too.
+/// Runs `work`, and shows `what` if it takes long; also in a script's log.
 pub(crate) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
     late(Progress::new(), what, work).await
 }
 
-/// Says on a terminal that `whom`, who is asked something, takes their time. A script only wants the answer.
+/// Runs `work`, which asks `whom`, and shows on a terminal if the answer takes long. A script gets no such line.
 pub(crate) async fn while_asking<T>(whom: &str, work: impl Future<Output = T>) -> T {
-    late(Progress::for_people(), &format!("{whom} takes its time"), work).await
+    late(Progress::for_people(), &format!("waiting for {whom}"), work).await
 }
 
 async fn late<T>(mut progress: Progress, what: &str, work: impl Future<Output = T>) -> T {
@@ -31,73 +31,74 @@ async fn late<T>(mut progress: Progress, what: &str, work: impl Future<Output = 
     }
 }
 
-/// Goes from the terminal when it is dropped.
+/// Progress of one wait. Dropping it erases the line.
 pub(crate) struct Progress {
     began: Instant,
-    manner: Manner,
-    said: String,
+    style: Style,
+    shown: String,
 }
 
 #[derive(PartialEq, Eq)]
-enum Manner {
-    /// A line that is written over.
-    Moves,
-    /// A line for each reason.
+enum Style {
+    /// One line that is redrawn.
+    Animated,
+    /// A new line for each reason.
     Lines,
+    /// Nothing.
     Silent,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Self::told_else(Manner::Lines)
+        Self::with_fallback(Style::Lines)
     }
 
-    /// Nothing where no person looks.
+    /// Shows nothing unless stderr is a terminal.
     fn for_people() -> Self {
-        Self::told_else(Manner::Silent)
+        Self::with_fallback(Style::Silent)
     }
 
-    /// In the manner `elsewhere` where stderr is no terminal.
-    fn told_else(elsewhere: Manner) -> Self {
-        let manner = match io::stderr().is_terminal() {
-            true if terminal::is_dumb() => Manner::Lines,
-            true => Manner::Moves,
+    /// Uses the style `elsewhere` if stderr is no terminal.
+    fn with_fallback(elsewhere: Style) -> Self {
+        let style = match io::stderr().is_terminal() {
+            true if terminal::is_dumb() => Style::Lines,
+            true => Style::Animated,
             false => elsewhere,
         };
-        Self { began: Instant::now(), manner, said: String::new() }
+        Self { began: Instant::now(), style, shown: String::new() }
     }
 
-    /// Says that `what` is waited for, as long as `work` goes on.
+    /// Shows `what` for as long as `work` runs.
     pub(crate) async fn beside<T>(&mut self, what: &str, work: impl Future<Output = T>) -> T {
         let what = printable(what);
         let mut work = pin!(work);
         loop {
-            self.say(&what);
+            self.show(&what);
             if let Ok(done) = timeout(FRAME, &mut work).await {
                 return done;
             }
         }
     }
 
-    fn say(&mut self, what: &str) {
-        match self.manner {
-            Manner::Moves => draw(&terminal::moving(what, self.began.elapsed())),
-            Manner::Lines if self.said != what => print(&format!("{PROGRAM}: {what}; waiting\n")),
-            Manner::Lines | Manner::Silent => {}
+    fn show(&mut self, what: &str) {
+        match self.style {
+            Style::Animated => draw(&terminal::moving(what, self.began.elapsed())),
+            Style::Lines if self.shown != what => print(&format!("{PROGRAM}: {what}; waiting\n")),
+            Style::Lines | Style::Silent => {}
         }
-        what.clone_into(&mut self.said);
+        what.clone_into(&mut self.shown);
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.manner == Manner::Moves && !self.said.is_empty() {
+        if self.style == Style::Animated && !self.shown.is_empty() {
             draw("");
         }
     }
 }
 
-/// The steps of work that is not asynchronous, where only a terminal is told of them. Goes from it when it is dropped.
+/// The steps of synchronous work, shown on a terminal only. Dropping it erases the line.
 pub(crate) struct Steps(Progress);
 
 impl Steps {
@@ -105,11 +106,11 @@ impl Steps {
         Self(Progress::for_people())
     }
 
-    /// Shows that `what` is at work now.
+    /// Shows that the step `what` is running.
     pub(crate) fn show(&mut self, what: &str) {
-        if self.0.manner == Manner::Moves {
+        if self.0.style == Style::Animated {
             draw(what);
-            what.clone_into(&mut self.0.said);
+            what.clone_into(&mut self.0.shown);
         }
     }
 }
@@ -119,6 +120,6 @@ fn draw(line: &str) {
 }
 
 fn print(text: &str) {
-    // Whoever closed stderr doesn't want to know.
+    // If stderr is closed, progress is not needed.
     let _ = io::stderr().write_all(text.as_bytes());
 }
