@@ -15,7 +15,12 @@ Any other command (docker, task, ssh connect, ...) is passed on to the next `koh
 CLI, with the same arguments.
 
 A flag overrides the environment variable, which overrides config.json; `kohakuriver config show` shows the values in \
-use. The token comes from KOHAKURIVER_TOKEN or from ~/.kohakuriver/auth.json.";
+use. The token comes from KOHAKURIVER_TOKEN or from ~/.kohakuriver/auth.json.
+
+Examples:
+  kohakuriver auth login
+  kohakuriver vps create --gen-ssh-key --connect
+  kohakuriver vps list";
 
 /// SSH into the VPSes of a KohakuRiver cluster through its Host's SSH proxy
 #[derive(Parser, Debug)]

@@ -30,7 +30,7 @@ Files:
   fish  ~/.config/fish/completions/kohakuriver.fish
 
 Examples:
-  kohakuriver completions fish > ~/.config/fish/completions/kohakuriver.fish")]
+  kohakuriver completions zsh > ~/.zfunc/_kohakuriver")]
 pub(crate) struct Arguments {
     /// The shell that will read the script
     #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"], hide_possible_values = true)]

@@ -9,7 +9,7 @@
 //! | `vps`, `ssh`, `auth`, `node`, `config`, `doctor` | the commands, one group each |
 //! | `manual`, `completions` | what is made from the command line's definition |
 //! | `host` | asking the Host: client, runtime, refusals, the cache of VPSes |
-//! | `programs` | ssh, the helper and the next `kohakuriver`: where they are, what they are told |
+//! | `programs` | ssh, the helper and the next `kohakuriver`: where they are, and the arguments for them |
 //! | `terminal` | tables, questions, progress, signals |
 //!
 //! A new verb is one file in its group's folder, and a line each in the group's `Verb` and `run`.

@@ -5,6 +5,8 @@
 //! something fails.
 
 mod arguments;
+#[cfg(feature = "cli")]
+mod definition;
 mod explain;
 mod farewell;
 mod journal;
@@ -20,6 +22,8 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 
 pub use arguments::{Arguments, Asked, HELP, ProtocolChoice};
+#[cfg(feature = "cli")]
+pub use definition::definition;
 pub use farewell::Farewell;
 pub use journal::{Journal, PROGRAM};
 

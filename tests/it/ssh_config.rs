@@ -168,7 +168,7 @@ fn a_changed_key_is_refused_and_explained_until_it_is_forgotten() {
                 }
             };
             outcome.exits(255).prints_nothing().says(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]);
-            let what = format!("the host key of VPS {ID} is not the one that is known");
+            let what = format!("the host key of VPS {ID} has changed");
             outcome.says(&[cause]).fails_with("kohakuriver", &what, hint);
         }
         assert_eq!(user.known_hosts().len(), 1);

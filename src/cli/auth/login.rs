@@ -108,7 +108,7 @@ async fn has_no_users(client: &Client) -> Result<bool, Failure> {
 
 /// Makes a token for the user of `session`.
 async fn new_token(client: &Client, session: &Session) -> Result<NewToken, Failure> {
-    let name = token_name();
+    let name = token_name(&rustix::system::uname().nodename().to_string_lossy());
     let unknown = |failure: Failure| {
         let failure = failure.cause(format!("it is unknown whether the Host made a token; its name would be `{name}`"));
         failure.hint("nothing was stored; log in again with `kohakuriver auth login`")
@@ -179,7 +179,26 @@ fn refused(error: &ApiError, user: &str, base: &str) -> Failure {
 }
 
 /// The token's name in the Host's list.
-fn token_name() -> String {
-    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+fn token_name(machine: &str) -> String {
     format!("kohakuriver on {machine}").chars().take(MAX_TOKEN_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_name_names_the_machine_and_is_not_too_long_for_the_host() {
+        assert_eq!(token_name("laptop"), "kohakuriver on laptop");
+        let long = token_name(&"ä".repeat(200));
+        assert_eq!(long.chars().count(), MAX_TOKEN_NAME);
+    }
+
+    #[test]
+    fn an_empty_token_is_a_usage_error() {
+        for text in ["", " ", "a b", "a\nb"] {
+            assert_eq!(token(text).err().map(|failure| failure.exit_code()), Some(2.into()), "{text:?}");
+        }
+        assert!(token("5ekr1t").is_ok());
+    }
 }

@@ -79,7 +79,11 @@ login on the VPS works, or, without a VPS, when nothing is wrong as far as that 
 
 The JSON has the keys version, vps (null without one), healthy, findings and not_checked (names of checks). A finding has \
 check, verdict (ok, note, skip or wrong), tried, found, causes (a list), fix, command (both null unless it is wrong) and \
-milliseconds. It holds no token, and `~` stands for the home directory.")]
+milliseconds. It holds no token, and `~` stands for the home directory.
+
+Examples:
+  kohakuriver doctor trainer
+  kohakuriver doctor --all")]
 pub(super) struct Arguments {
     /// Task id or name of the VPS; without it, what needs none is checked
     #[arg(value_name = "VPS", add = vps_cache::candidates())]

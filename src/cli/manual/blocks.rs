@@ -1,6 +1,6 @@
 //! The text after the options of a `--help`: paragraphs, and blocks with a heading.
 //!
-//! A heading stands alone on its line and ends with `:`; the block's lines are indented below it. Such a block becomes a
+//! A heading is alone on its line and ends with `:`; the block's lines are indented below it. Such a block becomes a
 //! section of the manual page. `Example, in ~/.ssh/config:` is one of the examples, with a title:
 //!
 //! ```text
@@ -26,7 +26,7 @@ impl<'t> Blocks<'t> {
             let indented = part.lines().all(|line| line.starts_with("  "));
             match (heading(part), blocks.headed.last_mut()) {
                 (Some((heading, lines)), _) => blocks.headed.push((heading, lines.lines().map(unindented).collect())),
-                // The block above goes on after an empty line.
+                // More lines of the block above, after an empty line.
                 (None, Some((_, lines))) if indented => {
                     lines.push("");
                     lines.extend(part.lines().map(unindented));

@@ -74,11 +74,9 @@ fn synopsis(command: &Command) -> Vec<String> {
     let mut words: Vec<String> = options.map(|arg| format!("[{}]", short_form(arg))).collect();
     words.extend(listed(command).next().map(|_| "<COMMAND>".to_owned()));
     words.extend(command.get_positionals().filter(|arg| !arg.is_hide_set()).map(|arg| {
-        let shown = if arg.is_last_set() { format!("-- {arg}") } else { arg.to_string() };
-        match (arg.is_required_set(), shown.starts_with('[')) {
-            (true, _) | (_, true) => shown,
-            (false, false) => format!("[{shown}]"),
-        }
+        let dashes = if arg.is_last_set() { "-- " } else { "" };
+        let shown = format!("{dashes}{}", positional(arg));
+        if arg.is_required_set() { shown } else { format!("[{shown}]") }
     }));
     words
 }
@@ -95,7 +93,7 @@ fn short_form(arg: &Arg) -> String {
 /// `-k, --key <FILE>`.
 fn long_form(arg: &Arg) -> String {
     if arg.is_positional() {
-        return arg.to_string();
+        return positional(arg);
     }
     let short = arg.get_short().map(|c| format!("-{c}"));
     let long = arg.get_long().map(|name| format!("--{name}"));
@@ -104,6 +102,14 @@ fn long_form(arg: &Arg) -> String {
         Some(value) => format!("{names} {value}"),
         None => names,
     }
+}
+
+/// `<VPS>`, or `<COMMAND>...` if there may be several.
+fn positional(arg: &Arg) -> String {
+    let name =
+        arg.get_value_names().and_then(|names| names.first()).map_or(arg.get_id().as_str(), |name| name.as_str());
+    let more = if arg.get_num_args().is_some_and(|range| range.max_values() > 1) { "..." } else { "" };
+    format!("<{name}>{more}")
 }
 
 /// The value of an option, in brackets where it may be left out.
@@ -198,9 +204,11 @@ fn examples_section(roff: &mut Roff, examples: &[(&str, Vec<&str>)]) {
     }
     roff.section("EXAMPLES");
     for (heading, lines) in examples {
-        // What stands after `Example, ` says where the lines belong.
+        // The words after `Example, ` say where the lines belong.
         if let Some((_, title)) = heading.split_once(", ") {
-            roff.paragraph(&format!("{}{}:", title[..1].to_uppercase(), &title[1..]));
+            let mut letters = title.chars();
+            let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+            roff.paragraph(&format!("{first}{}:", letters.as_str()));
         }
         roff.literal(lines);
     }

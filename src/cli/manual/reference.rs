@@ -22,42 +22,52 @@ const ASKING: &[&str] = &["vps", "node", "ssh", "auth", "doctor", "config show",
 const VARIABLES: &[Use] = &[
     Use {
         name: env_vars::KOHAKURIVER_HOST,
-        text: "Name or address of the Host. It is also the address of its SSH proxy, unless another is given.",
+        text: "Name or address of the Host, which is also where its SSH proxy listens",
         commands: &["vps", "node", "ssh", "auth", "doctor", "config show", HELPER, GATEWAY],
     },
     Use {
         name: env_vars::KOHAKURIVER_PORT,
-        text: "TCP port of the Host's API.",
+        text: "TCP port of the Host's API",
         commands: &["vps", "node", "ssh", "auth", "doctor", "config show", HELPER, GATEWAY],
     },
     Use {
         name: env_vars::KOHAKURIVER_SSH_PROXY_PORT,
-        text: "TCP port of the Host's SSH proxy.",
+        text: "TCP port of the Host's SSH proxy",
         commands: &["vps", "ssh", "doctor", "config show", HELPER, GATEWAY],
     },
     Use {
         name: env_vars::KOHAKURIVER_TOKEN,
-        text: "Token for the Host's API. It is used instead of the one in ~/.kohakuriver/auth.json.",
+        text: "Token for the Host's API; it is used instead of the one in ~/.kohakuriver/auth.json",
         commands: ASKING,
     },
     Use {
         name: env_vars::KOHAKURIVER_GATEWAY_ADMIN,
-        text: "Address of the gateway's admin listener. Without it, port 8003 of the Host is asked.",
+        text: "Address of the gateway's admin listener; without it, port 8003 of the Host is asked",
         commands: &["vps sessions", "config show"],
     },
     Use {
         name: env_vars::KOHAKURIVER_LOG_FILE,
-        text: "File that `kohakuriver-proxy` appends its failures to, since ssh hides them under ControlPersist.",
+        text: "File that `kohakuriver-proxy` appends its failures to, since ssh hides them under ControlPersist",
         commands: &["vps connect", "config show", HELPER],
     },
     Use {
+        name: "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
+        text: "Sockets that a service manager passes, see sd_listen_fds(3)",
+        commands: &[GATEWAY],
+    },
+    Use {
+        name: env_vars::NOTIFY_SOCKET,
+        text: "Where a service manager listens for the gateway's state, see sd_notify(3)",
+        commands: &[GATEWAY],
+    },
+    Use {
         name: "NO_COLOR",
-        text: "Tables and reports have no colour if this is set and not empty.",
+        text: "Tables and reports have no colour if this is set and not empty",
         commands: &["vps list", "vps sessions", "node list", "doctor"],
     },
     Use {
         name: "PATH",
-        text: "Where ssh, ssh-keygen, `kohakuriver-proxy` and the next `kohakuriver` are searched.",
+        text: "Where ssh, ssh-keygen, `kohakuriver-proxy` and the next `kohakuriver` are looked up",
         commands: &["vps connect", "vps create", "vps restart", "ssh config", "ssh forget", "doctor"],
     },
 ];
@@ -65,37 +75,37 @@ const VARIABLES: &[Use] = &[
 const FILES: &[Use] = &[
     Use {
         name: "~/.config/kohakuriver/config.json",
-        text: "Settings: a JSON object. `kohakuriver config path` prints where it is.",
+        text: "Settings: a JSON object; `kohakuriver config path` prints where it is",
         commands: &["vps", "node", "ssh", "auth", "doctor", "config", HELPER, GATEWAY],
     },
     Use {
         name: "~/.kohakuriver/auth.json",
-        text: "The token for the Host, stored by `kohakuriver auth login`. KohakuRiver's Python CLI uses the same file.",
+        text: "The token for the Host, stored by `kohakuriver auth login`; KohakuRiver's Python CLI uses the same file",
         commands: ASKING,
     },
     Use {
         name: "~/.ssh/kohakuriver_known_hosts",
-        text: "Host keys of VPSes, stored under their task ids.",
+        text: "Host keys of VPSes, stored under their task ids",
         commands: &["vps connect", "vps create", "ssh", "doctor"],
     },
     Use {
         name: "~/.ssh/id-kohakuriver-<id>",
-        text: "Private key of a VPS, made by `kohakuriver vps create --gen-ssh-key`.",
+        text: "Private key of a VPS, made by `kohakuriver vps create --gen-ssh-key`",
         commands: &["vps connect", "vps create", "ssh config", "doctor"],
     },
     Use {
         name: "~/.ssh/kohakuriver.conf",
-        text: "The entries that `kohakuriver ssh config --write` makes. ~/.ssh/config includes the file.",
+        text: "The entries that `kohakuriver ssh config --write` makes; ~/.ssh/config includes the file",
         commands: &["ssh config", "doctor"],
     },
     Use {
         name: "~/.ssh/config.before-kohakuriver",
-        text: "Copy of ~/.ssh/config from before its first change.",
+        text: "Copy of ~/.ssh/config from before its first change",
         commands: &["ssh config"],
     },
     Use {
         name: "~/.cache/kohakuriver/",
-        text: "Names and ids of VPSes, for completion.",
+        text: "Names and ids of VPSes, for completion",
         commands: &["vps list", "ssh config", "completions"],
     },
 ];
@@ -115,10 +125,10 @@ const SEE_ALSO: &[(&str, &str)] = &[
 
 /// Exit statuses of a command whose `--help` names none.
 pub(super) const EXIT_STATUS: &[(&str, &str)] = &[
-    ("0", "Success."),
-    ("1", "Failure; the message on stderr names the cause."),
-    ("2", "Wrong usage, or unusable settings."),
-    ("130", "Interrupted with Ctrl-C."),
+    ("0", "Success"),
+    ("1", "Failure; the message on stderr names the cause"),
+    ("2", "Wrong usage, or unusable settings"),
+    ("130", "Interrupted with Ctrl-C"),
 ];
 
 /// A command as the tables above name it: without `kohakuriver` before it.
@@ -170,7 +180,7 @@ mod tests {
         assert!(names("kohakuriver vps status").contains(&"KOHAKURIVER_HOST"));
         assert!(!names("kohakuriver vps status").contains(&"KOHAKURIVER_GATEWAY_ADMIN"));
         assert!(names("kohakuriver vps").contains(&"KOHAKURIVER_GATEWAY_ADMIN"));
-        assert_eq!(names("kohakuriver").len(), VARIABLES.len());
+        assert_eq!(names("kohakuriver").len() + 2, VARIABLES.len());
         assert!(!names(GATEWAY).contains(&"KOHAKURIVER_TOKEN"));
         assert!(names("kohakuriver man").is_empty());
         assert_eq!(files("kohakuriver vps").count(), 5);

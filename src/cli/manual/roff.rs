@@ -22,9 +22,11 @@ impl Roff {
         self.0 += &format!(".SS {}\n", escaped(title));
     }
 
-    /// A paragraph at the left margin.
+    /// A paragraph at the left margin. A section's first needs no request, and `whatis` wants none in NAME.
     pub(super) fn paragraph(&mut self, text: &str) {
-        self.0 += &format!(".PP\n{}\n", line(text));
+        let is_first = self.0.lines().next_back().is_some_and(|line| line.starts_with(".SH "));
+        self.0 += if is_first { "" } else { ".PP\n" };
+        self.0 += &format!("{}\n", line(text));
     }
 
     /// A term, and below it, indented, the paragraphs about it.
@@ -56,7 +58,7 @@ impl Roff {
     }
 }
 
-/// Text on one line; what stands between backticks is bold.
+/// Text on one line; words between backticks are bold.
 fn line(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let parts: Vec<&str> = text.split('`').collect();
@@ -76,8 +78,10 @@ fn marked(text: &str) -> String {
     let mut marked = String::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
+        // A dash inside a word, such as a file name, begins no option.
+        let begins_a_word = !text[..text.len() - rest.len()].ends_with(|c: char| c.is_alphanumeric());
         let (piece, font, shown) = match c {
-            '-' => {
+            '-' if begins_a_word => {
                 let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len());
                 (&rest[..end], 'B', &rest[..end])
             }
@@ -149,6 +153,7 @@ mod tests {
             ("-o, --output <FILE>", "\\fB\\-o\\fR, \\fB\\-\\-output\\fR \\fIFILE\\fR"),
             ("[--wait [<SECONDS>]]", "[\\fB\\-\\-wait\\fR [\\fISECONDS\\fR]]"),
             ("<HOST[:PORT]>", "\\fIHOST[:PORT]\\fR"),
+            ("~/.ssh/id-kohakuriver-<id>", "\\(ti/.ssh/id\\-kohakuriver\\-\\fIid\\fR"),
             ("[-- <SSH ARGS>...]", "[\\fB\\-\\-\\fR \\fISSH ARGS\\fR...]"),
         ] {
             assert_eq!(marked(text), expected);

@@ -130,6 +130,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_certificate_and_no_key_at_all_are_not_checked() {
+        let presented = |kind: &str, key: &str| {
+            let (kind, key) = (kind.to_owned(), key.to_owned());
+            presented(&Arguments { file: "f".into(), asked: "42.kohakuriver".into(), kind, key }).map(|key| key.kind)
+        };
+        assert_eq!(presented("ssh-ed25519", "AAAA").as_deref(), Some("ssh-ed25519"));
+        assert_eq!(presented("NONE", "NONE"), None);
+        assert_eq!(presented("ssh-ed25519-cert-v01@openssh.com", "AAAA"), None);
+    }
+
+    #[test]
     fn only_a_start_after_the_key_was_stored_explains_a_new_key() {
         let time = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         for (started, stored, expected) in [

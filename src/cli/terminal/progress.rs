@@ -20,7 +20,7 @@ pub(crate) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
 
 /// Runs `work`, which asks `whom`, and shows on a terminal if the answer takes long. A script gets no such line.
 pub(crate) async fn while_asking<T>(whom: &str, work: impl Future<Output = T>) -> T {
-    late(Progress::for_people(), &format!("waiting for {whom}"), work).await
+    late(Progress::for_people(), &format!("{whom} has not answered yet"), work).await
 }
 
 async fn late<T>(mut progress: Progress, what: &str, work: impl Future<Output = T>) -> T {

@@ -141,15 +141,26 @@ mod tests {
     fn ages_have_one_unit() {
         for (seconds, said) in [
             (0, "just now"),
+            (4, "just now"),
+            (5, "5 seconds ago"),
             (59, "59 seconds ago"),
             (60, "1 minute ago"),
+            (3_599, "59 minutes ago"),
             (7_199, "1 hour ago"),
+            (86_399, "23 hours ago"),
             (86_400, "1 day ago"),
             (86_400 * 400, "400 days ago"),
         ] {
             assert_eq!(ago(Some(Duration::from_secs(seconds))).as_deref(), Some(said));
         }
         assert_eq!(ago(None), None);
+    }
+
+    #[test]
+    fn skipped_entries_are_counted() {
+        assert_eq!(unreadable(0, ["VPS", "VPSes"]), None);
+        assert!(unreadable(1, ["VPS", "VPSes"]).unwrap().starts_with("skipped 1 VPS:"));
+        assert!(unreadable(2, ["VPS", "VPSes"]).unwrap().starts_with("skipped 2 VPSes:"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Change {
 
     /// Runs `request` with progress.
     pub(crate) async fn with_progress<T>(&self, request: impl Future<Output = T>) -> T {
-        progress::during(&format!("waiting for the Host to {}", self.what), request).await
+        progress::during(&format!("asked the Host to {}", self.what), request).await
     }
 
     /// The failure if the Host answered with `error`, or did not answer.

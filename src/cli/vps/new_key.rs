@@ -169,6 +169,18 @@ mod tests {
     }
 
     #[test]
+    fn a_public_key_file_may_be_no_longer_than_its_limit() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKw= ";
+        let fitting = format!("{key}{}", "x".repeat(MAX_FILE as usize - key.len() - 1));
+        for (text, is_refused_by_size) in [(fitting.clone(), false), (format!("{fitting}xx"), true)] {
+            fs::write(file.path(), text).unwrap();
+            let shown = format!("{:?}", read_public_key(file.path()));
+            assert_eq!(shown.contains("so it is no public key"), is_refused_by_size, "{shown}");
+        }
+    }
+
+    #[test]
     fn an_existing_file_is_not_overwritten_and_the_key_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path();

@@ -140,6 +140,42 @@ fn mount(text: &str) -> Result<String, &'static str> {
 mod tests {
     use super::*;
 
+    /// The order of this command line.
+    fn order(line: &str) -> Result<Order, Failure> {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            flags: OrderFlags,
+        }
+        <Line as clap::Parser>::try_parse_from(line.split(' ')).unwrap().flags.order()
+    }
+
+    #[test]
+    fn flags_of_the_other_backend_are_usage_errors() {
+        for line in [
+            "p --vm-memory 1G",
+            "p --vm-image i",
+            "p --backend docker --vm-disk-size 1G",
+            "p --backend qemu --container c",
+            "p --backend qemu --image i",
+            "p --backend qemu --mount /a:/b",
+            "p --backend qemu --privileged",
+        ] {
+            let failure = order(line).unwrap_err();
+            assert_eq!(failure.exit_code(), 2.into(), "{line}");
+        }
+        assert_eq!(order("p").unwrap().machine, None);
+        assert_eq!(order("p --backend qemu").unwrap().machine, Some(Machine::default()));
+    }
+
+    #[test]
+    fn memory_of_a_virtual_machine_is_rounded_up_to_mebibytes() {
+        for (size, mebibytes) in [("1", 1), ("1M", 1), ("1048577", 2), ("8G", 8192)] {
+            let machine = order(&format!("p --backend qemu --vm-memory {size}")).unwrap().machine.unwrap();
+            assert_eq!(machine.memory_mib, Some(mebibytes), "{size}");
+        }
+    }
+
     #[test]
     fn targets_are_parsed() {
         let place = |node: &str, numa, gpus: &[u32]| Placement { node: node.into(), numa, gpus: gpus.to_vec() };

@@ -71,7 +71,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             if !is_machine {
                 ui::remark(&format!("warning: {}", unknown(id)));
             }
-            // Without `--wait` the restart itself was all that was asked for.
+            // Without `--wait` only the restart was requested.
             if arguments.wait.is_some() || failure.is_interrupted() {
                 return Err(failure);
             }

@@ -182,7 +182,7 @@ fn a_home_that_ssh_can_not_be_told() {
     finds(
         &doctor(&cluster).output(),
         "host-key",
-        &["cannot tell ssh where ~/.ssh", "environment variable"],
+        &["cannot pass the path ~/.ssh", "environment variable"],
         "ls -l ~/.ssh",
     );
 }
