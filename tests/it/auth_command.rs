@@ -92,7 +92,7 @@ fn a_password_makes_a_token_and_logout_revokes_it() {
     assert_eq!(mode(&home), 0o600);
 
     let outcome = host.run(&home, &["auth", "logout"]).output();
-    keeps_secrets(&outcome).succeeds().says(&["logged out: "]);
+    keeps_secrets(&outcome).succeeds().says(&["logged out; removed "]);
     assert!(!home.join(FILE).exists());
     assert_eq!(host.change(|state| state.revoked.clone()), [MADE]);
     host.run(&home, &["auth", "logout"]).output().succeeds().says(&["there is no stored token"]);
@@ -106,9 +106,9 @@ fn logout_without_a_host_and_with_a_broken_file() {
     let home = Home::new();
     home.write(FILE, json!({ "token": MADE, "token_id": 7 }).to_string());
     let outcome = Run::new(CLI, &home).args(["-P", "1", "auth", "logout"]).output();
-    outcome.succeeds().says(&["warning: the token may still be valid on the Host\n", "logged out: "]);
+    outcome.succeeds().says(&["warning: the token may still be valid on the Host\n", "logged out; removed "]);
     home.write(FILE, "{ broken");
-    Run::new(CLI, &home).args(["-P", "1", "auth", "logout"]).output().succeeds().says(&["logged out: "]);
+    Run::new(CLI, &home).args(["-P", "1", "auth", "logout"]).output().succeeds().says(&["logged out; removed "]);
     assert!(!home.join(FILE).exists());
 }
 
@@ -117,7 +117,7 @@ fn the_token_of_the_environment_wins_and_that_is_said() {
     let (home, host) = (Home::new(), host());
     let run = |args: &[&str]| host.run(&home, args).env("KOHAKURIVER_TOKEN", USER);
     let outcome = run(&["auth", "login", "--token-stdin"]).stdin(OPERATOR).output();
-    outcome.succeeds().says(&[" as operator1 ", "warning: KOHAKURIVER_TOKEN is set, and wins over it"]);
+    outcome.succeeds().says(&[" as operator1 ", "warning: KOHAKURIVER_TOKEN is set and overrides the stored token"]);
     let value: Value = serde_json::from_slice(&run(&["auth", "status", "--json"]).output().succeeds().stdout).unwrap();
     assert_eq!(
         value,
@@ -157,7 +157,7 @@ fn a_token_that_can_not_be_stored_is_revoked() {
     let outcome = login.stdin(format!("{PASSWORD}\n")).output();
     let what = format!("cannot store the token in {}", home.join(FILE).display());
     keeps_secrets(&outcome).exits(1).fails_with("kohakuriver", &what, "kohakuriver auth login");
-    outcome.says(&["`, was revoked\n"]);
+    outcome.says(&["` was revoked\n"]);
     assert_eq!(host.change(|state| state.revoked.clone()), [MADE]);
 }
 

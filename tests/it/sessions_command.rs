@@ -42,7 +42,7 @@ fn who_is_connected_for_people_and_for_scripts() {
     narrow.succeeds().check(fit, "two lines of 40 columns at most");
 
     // Of one VPS: by its id, with no Host to ask, and by its name.
-    scene.cli(&["42"]).output().succeeds().prints_nothing().check_stderr("no open sessions to VPS 42\n");
+    scene.cli(&["42"]).output().succeeds().prints_nothing().check_stderr("no open sessions of VPS 42\n");
     let api = scene.gateway.api();
     let by_name = scene.cli(&["--json", &name_of(ID), "-H", "127.0.0.1", "-P", &api.port().to_string()]).output();
     assert_eq!(serde_json::from_str::<Value>(&by_name.text()).unwrap()[0]["id"], 1, "{by_name}");

@@ -140,7 +140,7 @@ fn credentials(arguments: &Arguments) -> Result<Credentials, Failure> {
     let user = match &arguments.user {
         Some(user) => user.clone(),
         None => ask::line("User name (empty to enter a token): ").ok_or_else(|| {
-            Failure::usage("there is no terminal to prompt on")
+            Failure::usage("there is no terminal to ask on")
                 .hint("use `--token-stdin`, or `--user` with `--password-stdin`")
         })?,
     };

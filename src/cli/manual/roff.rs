@@ -10,8 +10,8 @@ impl Roff {
     /// Begins a page, without hyphenation and with a ragged right edge: readers copy words from it.
     pub(super) fn page(name: &str, section: &str, source: &str, manual: &str) -> Self {
         let quoted = |text: &str| format!("\"{}\"", escaped(text));
-        let title = [name, section].map(escaped).join(" ");
-        Self(format!(".TH {title} \"\" {} {}\n.nh\n.ad l\n", quoted(source), quoted(manual)))
+        // Not escaped: programs look the name up here.
+        Self(format!(".TH {name} {section} \"\" {} {}\n.nh\n.ad l\n", quoted(source), quoted(manual)))
     }
 
     pub(super) fn section(&mut self, title: &str) {

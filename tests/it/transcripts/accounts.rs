@@ -18,7 +18,7 @@ Token from  -
 2>   hint: log in with `kohakuriver auth login`
 [exit status 1]
 $ kohakuriver auth login
-2> kohakuriver: there is no terminal to prompt on
+2> kohakuriver: there is no terminal to ask on
 2>   hint: use `--token-stdin`, or `--user` with `--password-stdin`
 [exit status 2]
 $ echo wrong | kohakuriver auth login --token-stdin

@@ -137,7 +137,7 @@ fn vps_list_of_an_empty_host() {
     shell(&host).shows(
         r#"
 $ kohakuriver vps list
-2> no VPS is running or starting; `kohakuriver vps list --all` includes those that have ended too
+2> no VPS is running or starting; `kohakuriver vps list --all` includes those that have ended
 $ kohakuriver vps list --all
 2> there are no VPSes
 $ kohakuriver vps list --json
