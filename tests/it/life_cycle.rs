@@ -212,7 +212,7 @@ fn a_restarted_container_is_asked_whether_it_takes_everybody() {
     let (_open, open_port) = open_sshd(&home);
     for (port, verdict) in [
         (sshd.port, format!("VPS {ID} answers, and refuses logins without a key\n")),
-        (open_port, format!("warning: VPS {ID} takes logins as root without a key, from everybody who reaches")),
+        (open_port, format!("warning: VPS {ID} lets everybody who can reach")),
     ] {
         let host = LifeHost::with(vps("running", "docker", port));
         let gateway = Gateway::with_host_api(&host.base());

@@ -58,7 +58,7 @@ const COMMANDS: [(&str, Fate); 35] = [
     ("auth login --token-stdin", Works("has no users, so no login is needed")),
     ("auth status", Works("none: the Host has no users")),
     // A token of another Host's.
-    ("auth logout", Works("logged out: ")),
+    ("auth logout", Works("logged out; removed ")),
     ("config show", Works("ssh_proxy_port")),
     ("config path", Works("config.json")),
     ("doctor", Works("an older Host (hakuriver 0.3)")),

@@ -56,7 +56,7 @@ fn who_is_connected_for_people_and_for_scripts() {
     assert!(!watched.text().contains('\x1b'), "{watched}");
 
     scene.cli(&["--end", "9"]).output().exits(1).fails_with("kohakuriver", "cannot end session 9", "vps sessions");
-    scene.cli(&["--end", "1"]).output().succeeds().prints_nothing().check_stderr("session 1 is ended\n");
+    scene.cli(&["--end", "1"]).output().succeeds().prints_nothing().check_stderr("ended session 1\n");
     scene.awaits("tunnels_closed_total{ending=\"ended-by-admin\"}", 1.0);
 }
 

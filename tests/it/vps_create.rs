@@ -139,7 +139,7 @@ fn every_option_reaches_the_host() {
             vec!["--no-ssh-key"],
             json!({ "ssh_key_mode": "none", "vps_backend": "docker" }),
             "SSH      everybody, as root, without a key\n",
-            "warning: everybody who reaches the Host's SSH proxy",
+            "warning: everybody who can reach the Host's SSH proxy",
         ),
         (vec!["--public-key-file", file], upload(&key), "SSH      with the given key\n", ""),
         (vec!["--public-key-string", &key], upload(&key), "SSH      with the given key\n", ""),
