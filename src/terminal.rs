@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use unicode_width::UnicodeWidthChar;
+
 use crate::sys;
 use crate::text::printable;
 
@@ -52,20 +54,9 @@ pub fn columns(text: &str) -> usize {
     text.chars().map(char_columns).sum()
 }
 
-/// Columns of a character on a terminal: none for a combining mark, two in the wide blocks of East Asian scripts and
-/// for emoji (UAX #11), one for the rest. That is coarse, but good enough for names of VPSes.
+/// Columns that a terminal gives a character (UAX #11): none to a combining mark, two to a wide one.
 pub fn char_columns(c: char) -> usize {
-    match u32::from(c) {
-        0x300..=0x36f | 0xe31 | 0xe34..=0xe3a | 0xe47..=0xe4e | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
-        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f => 2,
-        0xff00..=0xff60
-        | 0xffe0..=0xffe6
-        | 0x1f300..=0x1f64f
-        | 0x1f680..=0x1f6ff
-        | 0x1f900..=0x1f9ff
-        | 0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
+    c.width().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! What is wrong with a command line, told as every other failure is.
+//! Errors of the command line, in the form of every other failure.
 //!
-//! The parser (clap) has a form of its own for that, and words that are meant for programmers.
+//! The parser (clap) has its own form, and some of its words are for programmers.
 
 use std::error::Error;
 use std::net::AddrParseError;
@@ -11,16 +11,17 @@ use clap::error::ErrorKind;
 
 use crate::failure::Failure;
 
-/// What the parser says instead of arguments: help goes out as it is. `command` is the command that was meant.
+/// Handles the parser's answer if it is not arguments: help and version are printed. `command` is the command that was
+/// typed.
 ///
 /// # Errors
-/// When the command line is wrong.
+/// If the command line is wrong.
 pub fn answer(answer: &clap::Error, command: &str) -> Result<ExitCode, Failure> {
     let help = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
     if !help.contains(&answer.kind()) {
         return Err(failure(answer, command));
     }
-    // A reader that went away is no failure.
+    // A closed pipe is no failure.
     let _ = answer.print();
     Ok(if answer.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
@@ -31,25 +32,25 @@ fn failure(error: &clap::Error, command: &str) -> Failure {
     let mut lines = paragraphs.next().unwrap_or_default().lines().map(str::trim);
     let first = lines.next().unwrap_or_default().trim_start_matches("error: ");
     let details: Vec<&str> = lines.map(|line| line.trim_matches(['[', ']'])).collect();
-    let help = format!("`{command} --help` shows how it is used");
-    // It is about words behind `--`, and only right where some may stand there.
+    let help = format!("see `{command} --help`");
+    // clap suggests `--` before the word, which is right only for a command that accepts words after `--`.
     let takes_more = text.contains(" [-- <");
     let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: ")).filter(|_| takes_more);
     let hint = tip.map_or_else(|| help.clone(), |tip| format!("{tip}; {help}"));
     let failure = match error.source() {
-        Some(source) => Failure::usage(first.trim_end_matches(&format!(": {source}"))).cause(why(source)),
-        // What is missing, one a line.
+        Some(source) => Failure::usage(first.trim_end_matches(&format!(": {source}"))).cause(cause(source)),
+        // The missing arguments follow, one per line.
         None if first.ends_with(':') => Failure::usage(format!("{first} {}", details.join(" "))),
         None => details.iter().fold(Failure::usage(first), |failure, detail| failure.cause(*detail)),
     };
     failure.hint(hint)
 }
 
-fn why(source: &(dyn Error + 'static)) -> String {
+fn cause(source: &(dyn Error + 'static)) -> String {
     if source.is::<ParseIntError>() {
-        "it is no whole number, or too large a one".to_owned()
+        "it is not a whole number, or it is too large".to_owned()
     } else if source.is::<AddrParseError>() {
-        "it is no IP address with a port, such as 127.0.0.1:8002 or [::]:8002".to_owned()
+        "it is not an IP address with a port, such as 127.0.0.1:8002 or [::]:8002".to_owned()
     } else {
         source.to_string()
     }
@@ -62,20 +63,20 @@ mod tests {
     use std::net::SocketAddr;
 
     #[test]
-    fn what_is_wrong_why_and_where_to_read_on() {
+    fn an_error_has_a_cause_and_a_hint() {
         for (line, told) in [
             ("p", "p: the following required arguments were not provided: <VPS>\n"),
             ("p a b", "p: unexpected argument 'b' found\n"),
             ("p a --colour", "p: unexpected argument '--colour' found\n"),
             (
                 "p a --cores x",
-                "p: invalid value 'x' for '--cores <cores>'\n  caused by: it is no whole number, or too large a one\n",
+                "p: invalid value 'x' for '--cores <cores>'\n  caused by: it is not a whole number, or it is too large\n",
             ),
             ("p a --cores 0", "p: invalid value '0' for '--cores <cores>'\n  caused by: 0 is not in 1..=65535\n"),
             (
                 "p a --listen x",
                 "p: invalid value 'x' for '--listen <listen>'\n  \
-                 caused by: it is no IP address with a port, such as 127.0.0.1:8002 or [::]:8002\n",
+                 caused by: it is not an IP address with a port, such as 127.0.0.1:8002 or [::]:8002\n",
             ),
             (
                 "p a --backend x",
@@ -89,7 +90,7 @@ mod tests {
                 .arg(Arg::new("backend").long("backend").value_parser(["docker", "qemu"]));
             let error = definition.try_get_matches_from(line.split(' ')).unwrap_err();
             let failure = answer(&error, "p vps").unwrap_err();
-            assert_eq!(failure.render("p"), format!("{told}  hint: `p vps --help` shows how it is used\n"), "{line}");
+            assert_eq!(failure.render("p"), format!("{told}  hint: see `p vps --help`\n"), "{line}");
             assert_eq!(failure.exit_code(), ExitCode::from(2));
         }
     }

@@ -1,5 +1,5 @@
-//! `kohakuriver`, the built program, with a Host that is a few answers and an `ssh` that is a script: what it asks,
-//! what it runs, what it says, and with which exit status.
+//! `kohakuriver`, the built program, with a minimal Host and a script as `ssh`: its requests, the programs that it runs,
+//! its output and its exit status.
 #![cfg(feature = "cli")]
 // clippy's `allow-unwrap-in-tests` doesn't reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
@@ -11,24 +11,24 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use kohakuriver_proxy::ssh::quote::proxy_command_word;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const KOHAKURIVER: &str = env!("CARGO_BIN_EXE_kohakuriver");
 const PROXY: &str = env!("CARGO_BIN_EXE_kohakuriver-proxy");
 const VPS: &str = "7323718749301768192";
 
-/// Prints its arguments, one a line, and ends like no other program.
-const TELL_ARGUMENTS: &str = r#"printf '%s\n' "$@"; exit 42"#;
+/// Prints its arguments, one per line, and ends with an unusual exit status.
+const PRINT_ARGUMENTS: &str = r#"printf '%s\n' "$@"; exit 42"#;
 
-/// A Host API that knows some paths. Everything else is `404 Task not found.`
+/// A Host API with a few paths. Any other path is `404 Task not found.`
 struct Host {
     port: u16,
-    /// The heads of the requests that came.
+    /// The heads of all requests so far.
     heads: Arc<Mutex<Vec<String>>>,
 }
 
@@ -93,27 +93,24 @@ fn answer(mut stream: TcpStream, answers: &HashMap<&str, (u16, Value)>, seen: &M
     let _ = write!(stream, "{head}connection: close\r\n\r\n{body}");
 }
 
-/// A home directory and a folder of programs, gone at the end of the test.
-struct Scene(PathBuf);
+/// A home directory and a folder of programs, removed at the end of the test.
+struct Scene(TempDir);
 
 impl Scene {
     fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("kohakuriver-cli-{}-{number}", std::process::id()));
-        fs::create_dir_all(folder.join("home")).unwrap();
-        fs::create_dir_all(folder.join("bin")).unwrap();
-        let scene = Self(folder.canonicalize().unwrap());
-        scene.script("bin/ssh", TELL_ARGUMENTS);
+        let scene = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(scene.path("home")).unwrap();
+        fs::create_dir(scene.path("bin")).unwrap();
+        scene.script("bin/ssh", PRINT_ARGUMENTS);
         scene
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
-    /// A shell script. Another process writes it: a descriptor of ours that is open for writing could be inherited by
-    /// a child of a test that runs at the same time, and a script that is open for writing can't be run.
+    /// A shell script. Another process writes it: a child of a parallel test could inherit our open descriptor, and a
+    /// script that is open for writing can't be executed.
     fn script(&self, name: &str, body: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -139,12 +136,6 @@ impl Scene {
 
     fn run(&self, host: &Host, args: &[&str]) -> Said {
         Said::by(self.command(host).args(args).output().unwrap())
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -192,7 +183,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn connect_becomes_ssh_and_its_exit_status_is_sshs() {
+fn connect_becomes_ssh_and_keeps_its_exit_status() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     let said = scene.run(&host, &["vps", "connect", VPS, "--", "-L", "8888:localhost:8888", "-t", "htop -d 5"]);
     assert_eq!((said.code, said.stderr.as_str()), (Some(42), ""));
@@ -202,7 +193,7 @@ fn connect_becomes_ssh_and_its_exit_status_is_sshs() {
 }
 
 #[test]
-fn a_name_is_turned_into_the_id() {
+fn a_name_is_resolved_to_the_id() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     let said = scene.run(&host, &["vps", "connect", "trainer", "-u", "kohaku"]);
     assert_eq!((said.code, said.stderr.as_str()), (Some(42), ""));
@@ -210,7 +201,7 @@ fn a_name_is_turned_into_the_id() {
 }
 
 #[test]
-fn a_generated_key_is_found_and_used_alone() {
+fn a_generated_key_is_the_only_key_that_ssh_offers() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     let key = scene.path(&format!("home/.ssh/id-kohakuriver-{VPS}"));
     fs::create_dir(scene.path("home/.ssh")).unwrap();
@@ -229,7 +220,7 @@ fn a_generated_key_is_found_and_used_alone() {
 }
 
 #[test]
-fn a_dry_run_prints_what_a_shell_runs_and_touches_nothing() {
+fn a_dry_run_prints_a_shell_command_and_changes_nothing() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     let said = scene.run(&host, &["vps", "connect", VPS, "--dry-run", "--", "echo", "it's $HOME", "*"]);
     assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
@@ -240,7 +231,7 @@ fn a_dry_run_prints_what_a_shell_runs_and_touches_nothing() {
 }
 
 #[test]
-fn a_token_reaches_the_host_and_no_command_line() {
+fn a_token_is_sent_to_the_host_and_is_on_no_command_line() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     let output = scene.command(&host).args(["vps", "connect", VPS]).env("KOHAKURIVER_TOKEN", "5ekr1t").output();
     let said = Said::by(output.unwrap());
@@ -252,7 +243,7 @@ fn a_token_reaches_the_host_and_no_command_line() {
 }
 
 #[test]
-fn what_is_wrong_with_a_vps_is_said_before_ssh_starts() {
+fn an_unreachable_vps_is_reported_before_ssh_starts() {
     for (changes, what, hint) in [
         (json!({ "task_type": "command" }), "is a command task, not a VPS", "vps list"),
         (json!({ "status": "stopped" }), "is stopped", "vps create"),
@@ -283,7 +274,7 @@ fn a_command_task_has_no_vps_status() {
 }
 
 #[test]
-fn a_host_that_does_not_let_the_user_in_says_so() {
+fn a_refusal_of_the_host_is_reported() {
     let path = "/api/status/7323718749301768192";
     for (status, detail, what, hint) in [
         (404, "Task not found.", "there is no VPS 7323718749301768192", "vps list --all"),
@@ -299,9 +290,9 @@ fn a_host_that_does_not_let_the_user_in_says_so() {
 }
 
 #[test]
-fn a_host_that_is_not_there_is_named() {
+fn an_unreachable_host_is_named() {
     let scene = Scene::new();
-    // A port that was free a moment ago, and that nobody listens on.
+    // A port without a listener.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let host = Host { port, heads: Arc::default() };
     for args in [&["vps", "connect", VPS][..], &["vps", "list"], &["vps", "status", VPS], &["node", "list"]] {
@@ -344,7 +335,7 @@ fn tables_and_json() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_pipe_is_no_failure() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     for args in [&["vps", "list"][..], &["node", "list", "--json"], &["config", "show"], &["--help"]] {
         let mut child = scene.command(&host).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -361,7 +352,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
-fn wrong_usage_is_exit_status_2() {
+fn wrong_usage_has_exit_status_2() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     for args in [
         &["vps", "connect"][..],
@@ -378,11 +369,11 @@ fn wrong_usage_is_exit_status_2() {
 }
 
 #[test]
-fn other_commands_run_the_next_kohakuriver_untouched() {
+fn unknown_commands_run_the_next_kohakuriver_unchanged() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     let next = scene.path("next");
-    scene.script("next/kohakuriver", TELL_ARGUMENTS);
-    // This very program comes first on PATH, as a link and as a copy: neither is the next one.
+    scene.script("next/kohakuriver", PRINT_ARGUMENTS);
+    // This program comes first on PATH, as a link and as a copy. Both are skipped.
     std::os::unix::fs::symlink(KOHAKURIVER, scene.path("bin/kohakuriver")).unwrap();
     fs::create_dir(scene.path("copy")).unwrap();
     let copied = Command::new("cp").arg(KOHAKURIVER).arg(scene.path("copy")).status().unwrap();
@@ -403,7 +394,7 @@ fn other_commands_run_the_next_kohakuriver_untouched() {
 }
 
 #[test]
-fn a_wrapper_around_this_program_is_no_endless_loop() {
+fn a_wrapper_around_this_program_causes_no_endless_loop() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     for start in ["exec ", ""] {
         scene.script("bin/kohakuriver", &format!("{start}'{KOHAKURIVER}' \"$@\""));

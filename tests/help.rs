@@ -1,19 +1,19 @@
-//! What each of these commands says of itself with `--help`, on a terminal of 80 columns.
+//! The `--help` of each of these commands, on a terminal of 80 columns.
 //!
-//! A change of a text here is a change of what people read: it is to be looked at, not only taken over.
+//! These texts are what people read: review a changed text here, don't only copy it.
 #![cfg(feature = "cli")]
 // clippy's `allow-unwrap-in-tests` doesn't reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
 
-/// Stands in each of them, before the text that follows the options.
+/// This is in each of them, between the options and the text after them.
 const COMMON: &str = "
 Options of every command:
   -H, --host <HOST>            Name or address of the Host [default: localhost]
   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
-      --proxy <HOST[:PORT]>    The gateway, when it is not on the Host
+      --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
 ";
 
 fn help(words: &str) -> String {
@@ -41,33 +41,36 @@ fn says(words: &str, expected: &str) {
 fn kohakuriver_help() {
     says(
         "",
-        r#"SSH into a VPS of a KohakuRiver cluster, through the front door of its Host
+        r#"SSH into the VPSes of a KohakuRiver cluster through its Host's SSH proxy
 
 Usage: kohakuriver [OPTIONS] <COMMAND>
 
 Commands:
-  vps          Make, reach and end VPSes, and look at them
-  node         Look at the Runners that VPSes run on
-  ssh          Make VPSes ordinary hosts of ssh
-  auth         Log in to the Host
-  config       Look at this program's settings
+  vps          Create, connect to and manage VPSes
+  node         List the Runners, the machines that VPSes run on
+  ssh          Write ssh_config entries for VPSes and forget host keys
+  auth         Log in to the Host and log out
+  config       Show this program's settings
   doctor       Find out why a VPS can't be reached
-  completions  Print a script that completes commands and VPSes on TAB
-  man          Print the manual page of a command, or write all of them
+  completions  Print a script for shell completion
+  man          Print a manual page, or write all of them to a folder
   help         Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help     Print help
   -V, --version  Print version
 
-The commands above are this program's own. Every other one (docker, task, ssh
-connect, ...) is run by the next `kohakuriver` on PATH, KohakuRiver's Python
-CLI, with the same arguments.
+Any other command (docker, task, ssh connect, ...) is passed on to the next
+`kohakuriver` on PATH, KohakuRiver's Python CLI, with the same arguments.
 
-Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT,
-KOHAKURIVER_SSH_PROXY_PORT), which wins over config.json; `kohakuriver config
-show` tells what is in force. The token comes from KOHAKURIVER_TOKEN, else from
-~/.kohakuriver/auth.json.
+A flag overrides the environment variable, which overrides config.json;
+`kohakuriver config show` shows the values in use. The token comes from
+KOHAKURIVER_TOKEN or from ~/.kohakuriver/auth.json.
+
+Examples:
+  kohakuriver auth login
+  kohakuriver vps create --gen-ssh-key --connect
+  kohakuriver vps list
 "#,
     );
 }
@@ -76,20 +79,20 @@ show` tells what is in force. The token comes from KOHAKURIVER_TOKEN, else from
 fn vps_help() {
     says(
         "vps",
-        r#"Make, reach and end VPSes, and look at them
+        r#"Create, connect to and manage VPSes
 
 Usage: kohakuriver vps [OPTIONS] <COMMAND>
 
 Commands:
   connect   Log in to a VPS with the system's ssh
-  list      List the VPSes that are up or on their way
-  status    Show one VPS
-  sessions  Show who is connected to which VPS, as the gateway knows it
-  create    Make a new VPS
-  stop      End a VPS for good
+  list      List running and starting VPSes
+  status    Show the details of one VPS
+  sessions  List open SSH sessions, or end one
+  create    Create a VPS
+  stop      Stop a VPS permanently
   restart   Restart a VPS
-  pause     Freeze a VPS's processes for a while
-  resume    Let the processes of a paused VPS go on
+  pause     Pause all processes of a VPS
+  resume    Resume the processes of a paused VPS
   help      Print this message or the help of the given subcommand(s)
 
 Options:
@@ -102,7 +105,7 @@ Options:
 fn vps_create_help() {
     says(
         "vps create",
-        r#"Make a new VPS
+        r#"Create a VPS
 
 Usage: kohakuriver vps create [OPTIONS]
 
@@ -110,30 +113,31 @@ Options:
       --name <NAME>
           Name of the VPS
   -t, --target <NODE[:NUMA][::GPU,...]>
-          Run on this Runner, on this NUMA node of it, with these of its GPUs
+          Run on this Runner, NUMA node and GPUs [default: the Host chooses]
   -c, --cores <NUMBER>
-          CPU cores [default: the Host's, 1]
+          CPU cores [default: 1]
   -m, --memory <SIZE>
-          Memory, as 512M or 16G
+          Memory, for example 512M or 16G
       --container <NAME>
-          Start from this environment of the Host [default: the Host's]
+          Start from this environment of the Host [default: the Host chooses]
       --image <IMAGE>
-          Start from this image of a registry
+          Start from this image in a registry
       --backend <docker|qemu>
-          A container or a virtual machine [default: docker]
+          Create a container (docker) or a virtual machine (qemu) [default:
+          docker]
       --vm-image <NAME>
-          Image of the virtual machine, by the Host's name for it
+          Image of the virtual machine, as the Host names it
       --vm-disk-size <SIZE>
-          Disk of the virtual machine, as 50G
+          Disk of the virtual machine, for example 50G
       --vm-memory <SIZE>
-          Memory of the virtual machine, as 8G
+          Memory of the virtual machine, for example 8G
       --mount <FOLDER:FOLDER[:ro]>
-          Mount a folder of the Runner; only an older Host takes it
+          Mount a folder of the Runner (older Hosts only)
       --privileged
-          Give the container the Runner's devices and powers; only an older Host
-          takes it
+          Give the container the Runner's devices and capabilities (older Hosts
+          only)
       --wait [<SECONDS>]
-          Wait until its sshd answers, for 300 seconds unless told otherwise
+          Wait until its sshd answers, for at most SECONDS (300 if omitted)
       --connect
           Wait, then log in
       --json
@@ -141,27 +145,28 @@ Options:
   -h, --help
           Print help
 
-Who may log in, one of:
+Login options (at most one):
       --gen-ssh-key
-          Make a key pair here, ~/.ssh/id-kohakuriver-<id>, and send its public
+          Generate a key pair, ~/.ssh/id-kohakuriver-<id>, and send its public
           half
       --public-key-file <FILE>
           Send the public key in this file
       --public-key-string <KEY>
           Send this public key
       --no-ssh-key
-          Let everybody in as root, without a key or a password
+          Let everybody log in as root, without a key or a password
 
-Where nothing is said of who may log in, the VPS has no sshd: it is reached by
-the Host's terminals only.
+Without a login option the VPS has no sshd and can only be used through the
+Host's terminals.
 
+The JSON has the keys task_id (a string), name, status, assigned_node,
+ssh_key_mode (disabled, none or upload), key_file (the generated private key)
+and message (from the Host). A missing value is null.
+
+Examples:
   kohakuriver vps create --gen-ssh-key --connect
   kohakuriver vps create -t gpu-1::0,1 -m 64G --gen-ssh-key --wait
   kohakuriver vps create --backend qemu --vm-memory 8G --gen-ssh-key
-
-The JSON has the keys task_id (a string), name, status, assigned_node,
-ssh_key_mode (disabled, none or upload), key_file (the private key that was
-made) and message (the Host's); null stands where there is no value.
 "#,
     );
 }
@@ -170,20 +175,23 @@ made) and message (the Host's); null stands where there is no value.
 fn vps_list_help() {
     says(
         "vps list",
-        r#"List the VPSes that are up or on their way
+        r#"List running and starting VPSes
 
 Usage: kohakuriver vps list [OPTIONS]
 
 Options:
-  -a, --all                List those that have ended too
-      --watch [<SECONDS>]  Go on showing it, every 2 seconds unless told
-                           otherwise, until Ctrl-C
-      --json               Print JSON; with --watch, one line each time
+  -a, --all                Include VPSes that have ended
+      --watch [<SECONDS>]  Refresh every SECONDS (2 if omitted) until Ctrl-C
+      --json               Print JSON; with --watch, one line per refresh
   -h, --help               Print help
 
-The JSON is an array of what `kohakuriver vps status --json` prints of one. On a
-narrow terminal, columns are left out; they are all there when stdout is no
-terminal.
+The JSON is an array of objects as `kohakuriver vps status --json` prints them.
+A narrow terminal shows fewer columns; a pipe or a file gets all of them.
+
+Examples:
+  kohakuriver vps list --all
+  kohakuriver vps list --watch 5
+  kohakuriver vps list --json | jq -r '.[].name'
 "#,
     );
 }
@@ -192,7 +200,7 @@ terminal.
 fn vps_status_help() {
     says(
         "vps status",
-        r#"Show one VPS
+        r#"Show the details of one VPS
 
 Usage: kohakuriver vps status [OPTIONS] <VPS>
 
@@ -200,15 +208,18 @@ Arguments:
   <VPS>  Task id or name of the VPS
 
 Options:
-      --watch [<SECONDS>]  Go on showing it, every 2 seconds unless told
-                           otherwise, until Ctrl-C
-      --json               Print JSON; with --watch, one line each time
+      --watch [<SECONDS>]  Refresh every SECONDS (2 if omitted) until Ctrl-C
+      --json               Print JSON; with --watch, one line per refresh
   -h, --help               Print help
 
 The JSON has the keys task_id (a string), name, status, assigned_node, ssh_port,
-vps_backend, owner_username, submitted_at, started_at and error_message; null
-stands where there is no value. ssh_port is null unless the VPS is running or
-paused. Times are ISO 8601, the Host's local time.
+vps_backend, owner_username, submitted_at, started_at and error_message. A
+missing value is null; ssh_port is null unless the VPS is running or paused.
+Times are ISO 8601 in the Host's local time.
+
+Examples:
+  kohakuriver vps status trainer
+  kohakuriver vps status 7323718749301768192 --json
 "#,
     );
 }
@@ -217,7 +228,7 @@ paused. Times are ISO 8601, the Host's local time.
 fn vps_stop_help() {
     says(
         "vps stop",
-        r#"End a VPS for good
+        r#"Stop a VPS permanently
 
 Usage: kohakuriver vps stop [OPTIONS] <VPS>
 
@@ -225,11 +236,15 @@ Arguments:
   <VPS>  Task id or name of the VPS
 
 Options:
-  -y, --yes   Don't ask
+  -y, --yes   Don't ask for confirmation
   -h, --help  Print help
 
-A stopped VPS can't be started again: make a new one with `kohakuriver vps
+A stopped VPS can't be started again. Create a new one with `kohakuriver vps
 create`.
+
+Examples:
+  kohakuriver vps stop trainer
+  kohakuriver vps stop 7323718749301768192 --yes
 "#,
     );
 }
@@ -246,22 +261,25 @@ Arguments:
   <VPS>  Task id or name of the VPS
 
 Options:
-  -y, --yes               Don't ask
-      --wait [<SECONDS>]  Wait until its sshd answers, for 300 seconds unless
-                          told otherwise
+  -y, --yes               Don't ask for confirmation
+      --wait [<SECONDS>]  Wait until its sshd answers, for at most SECONDS (300
+                          if omitted)
   -h, --help              Print help
 
-A Host restarts a container (the backend docker) by making it anew, in the mode
-that lets everybody in as root without a key; its host key and its SSH port may
-be new, too. Whether it takes such logins is looked at afterwards.
+The Host restarts a container (backend docker) by re-creating it. The new
+container lets everybody log in as root without a key, and may have another host
+key and SSH port. Afterwards this command tests whether such logins work.
+
+Examples:
+  kohakuriver vps restart trainer
+  kohakuriver vps restart trainer --yes --wait 60
 "#,
     );
 }
 
 #[test]
 fn vps_pause_and_resume_help() {
-    for (verb, about) in
-        [("pause", "Freeze a VPS's processes for a while"), ("resume", "Let the processes of a paused VPS go on")]
+    for (verb, about) in [("pause", "Pause all processes of a VPS"), ("resume", "Resume the processes of a paused VPS")]
     {
         says(
             &format!("vps {verb}"),
@@ -269,7 +287,8 @@ fn vps_pause_and_resume_help() {
                 "{about}\n\n\
                  Usage: kohakuriver vps {verb} [OPTIONS] <VPS>\n\n\
                  Arguments:\n  <VPS>  Task id or name of the VPS\n\n\
-                 Options:\n  -h, --help  Print help\n"
+                 Options:\n  -h, --help  Print help\n\n\
+                 Examples:\n  kohakuriver vps pause trainer\n  kohakuriver vps resume trainer\n"
             ),
         );
     }
@@ -279,17 +298,21 @@ fn vps_pause_and_resume_help() {
 fn node_list_help() {
     says(
         "node list",
-        r#"List the Runners, and which are online
+        r#"List the Runners and their status
 
 Usage: kohakuriver node list [OPTIONS]
 
 Options:
-  -s, --status <online|offline>  List only the Runners of this status
+  -s, --status <online|offline>  List only the Runners with this status
       --json                     Print JSON
   -h, --help                     Print help
 
-The JSON is an array; each Runner has the keys hostname, status (online or
+The JSON is an array of objects with the keys hostname, status (online or
 offline), url and last_heartbeat.
+
+Examples:
+  kohakuriver node list
+  kohakuriver node list --status online --json
 "#,
     );
 }
@@ -298,14 +321,14 @@ offline), url and last_heartbeat.
 fn auth_help() {
     says(
         "auth",
-        r#"Log in to the Host
+        r#"Log in to the Host and log out
 
 Usage: kohakuriver auth [OPTIONS] <COMMAND>
 
 Commands:
-  login   Keep a token for the Host
-  status  Show who you are to the Host
-  logout  Drop the stored token
+  login   Log in to the Host and store a token
+  status  Show which user you are on the Host
+  logout  Remove the stored token
   help    Print this message or the help of the given subcommand(s)
 
 Options:
@@ -318,7 +341,7 @@ Options:
 fn auth_login_help() {
     says(
         "auth login",
-        r#"Keep a token for the Host
+        r#"Log in to the Host and store a token
 
 Usage: kohakuriver auth login [OPTIONS]
 
@@ -328,12 +351,15 @@ Options:
       --password-stdin  Read the password from stdin
   -h, --help            Print help
 
-Without an option it asks for a user name and a password, and has the Host make
-a token; with no user name, for a token that you have. The token is kept in
-~/.kohakuriver/auth.json, which KohakuRiver's Python CLI uses too.
+Without an option this command prompts for a user name and a password, and the
+Host makes a token. With an empty user name it prompts for an existing token.
+The token is stored in ~/.kohakuriver/auth.json, which KohakuRiver's Python CLI
+uses too.
 
+Examples:
   kohakuriver auth login
   kohakuriver auth login --token-stdin < token.txt
+  kohakuriver auth login --user alice --password-stdin < password.txt
 "#,
     );
 }
@@ -342,7 +368,7 @@ a token; with no user name, for a token that you have. The token is kept in
 fn auth_status_help() {
     says(
         "auth status",
-        r#"Show who you are to the Host
+        r#"Show which user you are on the Host
 
 Usage: kohakuriver auth status [OPTIONS]
 
@@ -350,9 +376,17 @@ Options:
       --json  Print JSON
   -h, --help  Print help
 
-The exit status is 1 when the Host wants a login and there is none that it
-knows. The JSON has the keys host_api, users (whether the Host has any),
-logged_in, username, role and token_source; null stands where there is no value.
+The JSON has the keys host_api, users (whether the Host has any), logged_in,
+username, role and token_source. A missing value is null.
+
+Exit status:
+  0  Logged in, or no login is needed
+  1  The Host requires a login, or did not answer
+  2  Wrong usage, or unusable settings
+
+Examples:
+  kohakuriver auth status
+  kohakuriver auth status --json
 "#,
     );
 }
@@ -361,12 +395,18 @@ logged_in, username, role and token_source; null stands where there is no value.
 fn auth_logout_help() {
     says(
         "auth logout",
-        r#"Drop the stored token
+        r#"Remove the stored token
 
 Usage: kohakuriver auth logout [OPTIONS]
 
 Options:
   -h, --help  Print help
+
+If `auth login` made the token with a password, the token is also revoked on the
+Host. Another token stays valid there.
+
+Examples:
+  kohakuriver auth logout
 "#,
     );
 }
@@ -375,13 +415,13 @@ Options:
 fn config_help() {
     says(
         "config",
-        r#"Look at this program's settings
+        r#"Show this program's settings
 
 Usage: kohakuriver config [OPTIONS] <COMMAND>
 
 Commands:
-  show  Show every setting, its value and where it came from
-  path  Print where the configuration file is, whether it exists or not
+  show  Show every setting with its value and source
+  path  Print the path of the configuration file, whether it exists or not
   help  Print this message or the help of the given subcommand(s)
 
 Options:
@@ -394,12 +434,19 @@ Options:
 fn config_show_help() {
     says(
         "config show",
-        r#"Show every setting, its value and where it came from
+        r#"Show every setting with its value and source
 
 Usage: kohakuriver config show [OPTIONS]
 
 Options:
   -h, --help  Print help
+
+A flag overrides the environment variable, which overrides config.json. The
+token itself is not shown.
+
+Examples:
+  kohakuriver config show
+  kohakuriver --host gpu-head config show
 "#,
     );
 }
@@ -408,12 +455,15 @@ Options:
 fn config_path_help() {
     says(
         "config path",
-        r#"Print where the configuration file is, whether it exists or not
+        r#"Print the path of the configuration file, whether it exists or not
 
 Usage: kohakuriver config path [OPTIONS]
 
 Options:
   -h, --help  Print help
+
+Examples:
+  cat "$(kohakuriver config path)"
 "#,
     );
 }
@@ -422,22 +472,26 @@ Options:
 fn completions_help() {
     says(
         "completions",
-        r#"Print a script that completes commands and VPSes on TAB
+        r#"Print a script for shell completion
 
 Usage: kohakuriver completions [OPTIONS] <bash|zsh|fish>
 
 Arguments:
-  <bash|zsh|fish>  The shell to print a script for
+  <bash|zsh|fish>  The shell that will read the script
 
 Options:
   -h, --help  Print help
 
-VPSes are offered by the names and ids that `vps list` and `ssh config` saw
-last. Where the script goes:
+Completion offers the names and ids of the VPSes that `vps list` or `ssh config`
+last showed.
 
-  bash   ~/.local/share/bash-completion/completions/kohakuriver
-  zsh    _kohakuriver, in a folder of $fpath
-  fish   ~/.config/fish/completions/kohakuriver.fish
+Files:
+  bash  ~/.local/share/bash-completion/completions/kohakuriver
+  zsh   _kohakuriver, in a folder of $fpath
+  fish  ~/.config/fish/completions/kohakuriver.fish
+
+Examples:
+  kohakuriver completions zsh > ~/.zfunc/_kohakuriver
 "#,
     );
 }
@@ -446,21 +500,19 @@ last. Where the script goes:
 fn man_help() {
     says(
         "man",
-        r#"Print the manual page of a command, or write all of them
+        r#"Print a manual page, or write all of them to a folder
 
 Usage: kohakuriver man [OPTIONS] [COMMAND]...
 
 Arguments:
-  [COMMAND]...  Command of this program, or the name of another program of this
-                package
+  [COMMAND]...  Command of this program, or another program of this package
 
 Options:
-  -o, --output <FOLDER>  Write all pages to this folder, each in the subfolder
-                         of its section
+  -o, --output <FOLDER>  Write all pages to this folder, in one subfolder per
+                         section
   -h, --help             Print help
 
-To read a page, or to install all of them:
-
+Examples:
   kohakuriver man vps create | man -l -
   kohakuriver man kohakuriver-proxy | man -l -
   kohakuriver man --output /usr/local/share/man
@@ -482,5 +534,156 @@ fn kohakuriver_proxy_help_has_the_width_of_the_terminal() {
         let longest = help.lines().map(str::len).max().unwrap();
         // Wrapped lines come close to the width.
         assert!(longest <= width && longest > width - 12, "{longest} of {width} columns:\n{help}");
+    }
+}
+
+#[test]
+fn vps_connect_help() {
+    says(
+        "vps connect",
+        r#"Log in to a VPS with the system's ssh
+
+Usage: kohakuriver vps connect [OPTIONS] <VPS> [-- <SSH ARGS>...]
+
+Arguments:
+  <VPS>          Task id or name of the VPS
+  [SSH ARGS]...  More options for ssh, and the remote command
+
+Options:
+  -i, --key <FILE>        Private key for the login
+  -u, --user <USER>       User name on the VPS [default: root]
+      --wait [<SECONDS>]  Keep trying while the VPS is starting, for at most
+                          SECONDS (300 if omitted)
+      --diagnose          If ssh fails, find the cause and report it after ssh's
+                          own message
+      --dry-run           Print the ssh command instead of running it
+  -h, --help              Print help
+
+Without --key, ssh uses ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> if
+one exists, otherwise its agent and default keys. Arguments after `--` are
+passed to ssh, after the host name.
+
+Exit status:
+  1      The VPS can't be reached, and ssh was not started
+  2      Wrong usage, or unusable settings
+  other  That of ssh: of the remote command, or 255
+
+Examples:
+  kohakuriver vps connect trainer
+  kohakuriver vps connect 7323718749301768192 -- -L 8888:localhost:8888
+  kohakuriver vps connect trainer -- -t htop
+"#,
+    );
+}
+
+#[test]
+fn vps_sessions_help() {
+    says(
+        "vps sessions",
+        r#"List open SSH sessions, or end one
+
+Usage: kohakuriver vps sessions [OPTIONS] [VPS]
+
+Arguments:
+  [VPS]  List only the sessions of this VPS
+
+Options:
+      --watch [<SECONDS>]    Refresh every SECONDS (2 if omitted) until Ctrl-C
+      --json                 Print JSON; with --watch, one line per refresh
+      --end <ID>             End the session with this ID
+      --admin <HOST[:PORT]>  Admin address of the gateway [default: port 8003 of
+                             the Host]
+  -h, --help                 Print help
+
+The sessions come from the gateway's admin address: port 8003 of the Host,
+unless --admin, KOHAKURIVER_GATEWAY_ADMIN or `gateway_admin` in config.json
+gives another. By default a gateway answers there on its own machine only.
+
+The JSON is an array of objects with the keys id, user, client, protocol
+(connect or line), task_id (a string), node, opened (RFC 3339, UTC), seconds,
+bytes_up (from the client to the VPS) and bytes_down. Without authentication,
+user is null. With --watch, each line is one such array.
+
+Examples:
+  kohakuriver vps sessions trainer
+  kohakuriver vps sessions --watch
+  kohakuriver vps sessions --end 7
+"#,
+    );
+}
+
+#[test]
+fn ssh_config_help() {
+    says(
+        "ssh config",
+        r#"Print or write ssh_config entries for VPSes
+
+Usage: kohakuriver ssh config [OPTIONS]
+
+Options:
+      --diff           Show what --write would change in both files
+      --write          Write ~/.ssh/kohakuriver.conf and include it at the top
+                       of ~/.ssh/config
+      --remove         Remove both again
+      --sync           Refresh ~/.ssh/kohakuriver.conf, without output, if it is
+                       for this Host and older than an hour
+  -o, --output <FILE>  Write the entries to this file and change nothing else
+  -h, --help           Print help
+
+There is one entry for each of your VPSes that has SSH now, for the host lists
+of IDEs, and one for `*.kohakuriver`, which matches any VPS by task id or name.
+The entries contain the Host's address, but no token. After --write, connect
+with `ssh trainer.kohakuriver`.
+
+Examples:
+  kohakuriver ssh config --diff
+  kohakuriver ssh config --write
+  kohakuriver ssh config --remove
+"#,
+    );
+}
+
+#[test]
+fn ssh_forget_help() {
+    says(
+        "ssh forget",
+        r#"Forget the stored host key of a VPS that was re-created
+
+Usage: kohakuriver ssh forget [OPTIONS] <VPS>
+
+Arguments:
+  <VPS>  Task id or name of the VPS
+
+Options:
+  -h, --help  Print help
+
+A VPS that was re-created has a new host key, which ssh refuses until the old
+one is forgotten.
+
+Examples:
+  kohakuriver ssh forget trainer
+"#,
+    );
+}
+
+/// The helper's and the gateway's `--help` have the same form: headings, one line per option, wrapped to the terminal.
+#[cfg(feature = "gateway")]
+#[test]
+fn the_three_programs_have_one_form_of_help() {
+    for (program, columns) in [
+        (env!("CARGO_BIN_EXE_kohakuriver"), 80),
+        (env!("CARGO_BIN_EXE_kohakuriver-gateway"), 80),
+        (env!("CARGO_BIN_EXE_kohakuriver-gateway"), 120),
+    ] {
+        for flag in ["-h", "--help"] {
+            let output = Command::new(program).arg(flag).env_clear().env("COLUMNS", columns.to_string()).output();
+            let help = String::from_utf8(output.unwrap().stdout).unwrap();
+            assert!(help.contains("\n\nUsage: ") && help.contains("\n\nOptions:\n"), "{program}: {help}");
+            assert!(help.lines().all(|line| line.chars().count() <= columns), "{program}: a line is too long\n{help}");
+            let (_, options) = help.split_once("\nOptions:\n").unwrap();
+            let (options, _) = options.split_once("\n\n").unwrap();
+            let listed = |name: &str| options.lines().any(|line| line.trim_start().contains(name));
+            assert!(listed("--help") && listed("--version"), "{program}: an empty line between options\n{help}");
+        }
     }
 }

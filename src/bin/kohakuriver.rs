@@ -8,12 +8,9 @@ use kohakuriver_proxy::helper;
 
 /// The other programs of this package.
 const OTHERS: &[fn() -> Manual] = &[
-    || Manual::Definition(Box::new(helper::definition()), "1"),
+    || Manual { definition: helper::definition(), section: "1" },
     #[cfg(feature = "gateway")]
-    || {
-        let definition = <kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command();
-        Manual::Definition(Box::new(definition), "8")
-    },
+    || Manual { definition: <kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command(), section: "8" },
 ];
 
 fn main() -> ExitCode {

@@ -1,21 +1,19 @@
-//! `kohakuriver completions`, and what a shell asks on TAB.
+//! `kohakuriver completions`, and the answer when a shell asks what to offer on TAB.
 //!
-//! The printed script has the shell run this program with [`KOHAKURIVER_COMPLETE`] set, so what is offered comes from
-//! the definitions that `--help` is made from, and VPSes from [`super::vps_cache`]. Nothing is asked of a Host.
+//! The printed script makes the shell run this program with [`KOHAKURIVER_COMPLETE`] set. Commands and flags come from
+//! the command line's definition, VPSes from [`crate::cli::host::vps_cache`]. No Host is asked.
 
 use std::ffi::OsString;
 
-use clap::CommandFactory;
 use clap_complete::env::{CompleteEnv, Shells};
 
-use crate::cli::CommandLine;
-use crate::cli::PROGRAM;
-use crate::cli::ui;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_COMPLETE;
 
-/// zsh reads the script as the body of a function when TAB first wants it. The script only says then who completes from
-/// now on, and that TAB wants an answer, too.
+/// zsh runs the script as a function's body on the first TAB. The script only registers the completer, so that first
+/// TAB must call it, too.
 const ZSH_FIRST_TAB: &[u8] = b"
 if [[ $funcstack[1] == _kohakuriver ]]; then
     _clap_dynamic_completer_kohakuriver
@@ -24,13 +22,17 @@ fi
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-VPSes are offered by the names and ids that `vps list` and `ssh config` saw last. Where the script goes:
+Completion offers the names and ids of the VPSes that `vps list` or `ssh config` last showed.
 
-  bash   ~/.local/share/bash-completion/completions/kohakuriver
-  zsh    _kohakuriver, in a folder of $fpath
-  fish   ~/.config/fish/completions/kohakuriver.fish")]
-pub(super) struct Arguments {
-    /// The shell to print a script for
+Files:
+  bash  ~/.local/share/bash-completion/completions/kohakuriver
+  zsh   _kohakuriver, in a folder of $fpath
+  fish  ~/.config/fish/completions/kohakuriver.fish
+
+Examples:
+  kohakuriver completions zsh > ~/.zfunc/_kohakuriver")]
+pub(crate) struct Arguments {
+    /// The shell that will read the script
     #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"], hide_possible_values = true)]
     shell: String,
 }
@@ -48,9 +50,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     ui::print_bytes(&script)
 }
 
-/// Whether a shell asked, and was answered.
-pub(super) fn answered(args: &[OsString]) -> bool {
-    let definition = CompleteEnv::with_factory(CommandLine::command).var(KOHAKURIVER_COMPLETE);
-    // A shell that wants to know what can't be told gets nothing, which it shows as nothing.
+/// Whether a shell asked for completions of `definition`, and got its answer.
+pub(super) fn answered(definition: fn() -> clap::Command, args: &[OsString]) -> bool {
+    let definition = CompleteEnv::with_factory(definition).var(KOHAKURIVER_COMPLETE);
+    // On an error the shell gets nothing, and offers nothing.
     definition.try_complete(args.iter().cloned(), std::env::current_dir().ok().as_deref()).unwrap_or(true)
 }

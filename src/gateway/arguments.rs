@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{ArgAction, CommandFactory, Parser};
 use ipnet::IpNet;
 
 use crate::gateway::decide::line_protocol::LineProtocol;
@@ -35,7 +35,7 @@ const MAX_DRAIN_SECONDS: i64 = 24 * 60 * 60;
 /// Takes HTTP CONNECT and the older REQUEST_TUNNEL line on the same port, finds the VPS through the Host API or in an
 /// inventory file, and reaches nothing but VPSes.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "kohakuriver-gateway", version, after_help = AFTER_HELP)]
+#[command(name = "kohakuriver-gateway", version, after_help = AFTER_HELP, disable_help_flag = true)]
 pub struct Arguments {
     /// Listen for tunnels on this address; may be given several times
     #[arg(
@@ -180,6 +180,12 @@ pub struct Arguments {
     /// Write the log on stderr as text or as JSON; the lines with the listening addresses are always text
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
+
+    /// Print help
+    // Always the short texts, as our other programs do: for the long ones, which are in the manual page, clap would put
+    // each option and its text on lines of their own, with empty lines between them.
+    #[arg(long, short = 'h', action = ArgAction::HelpShort)]
+    help: Option<bool>,
 }
 
 /// The address for the admin; `None` disables it.
@@ -195,19 +201,27 @@ impl FromStr for AdminAddress {
 }
 
 const AFTER_HELP: &str = "\
+KOHAKURIVER_HOST, KOHAKURIVER_PORT and KOHAKURIVER_SSH_PROXY_PORT, or config.json, change the defaults. Sockets that a \
+service manager passes (LISTEN_FDS) replace --listen; a socket named `api` replaces --api-listen, one named `admin` \
+replaces --admin.
+
+Signals:
+  SIGTERM, SIGINT  Stop; a second signal stops at once
+  SIGHUP           Read the files again
+  SIGUSR2          Hand over to a new process
+
+Exit status:
+  0  Stopped by a signal
+  1  Could not serve
+  2  Wrong usage
+
 Example, stand-alone, with this in inventory.json:
-  { \"nodes\": [ { \"hostname\": \"node1\", \"url\": \"http://127.0.0.1:8001\", \"status\": \"online\" } ],
-    \"vps\": [ { \"task_id\": \"7323718749301768192\", \"name\": \"trainer\", \"status\": \"running\",
-               \"assigned_node\": \"node1\", \"ssh_port\": 32768 } ] }
-  kohakuriver-gateway --inventory inventory.json
-
-KOHAKURIVER_HOST, KOHAKURIVER_PORT and KOHAKURIVER_SSH_PROXY_PORT, or config.json, change the defaults.
-
-Signals: SIGTERM and SIGINT stop the gateway, a second one at once; SIGHUP reads files again; SIGUSR2 hands over to a new process.
-Sockets from a service manager (LISTEN_FDS) replace --listen; a socket named `api` replaces --api-listen, one named
-`admin` replaces --admin.
-
-Exit status: 0 stopped by a signal; 1 cannot serve; 2 wrong usage.";
+  { \"nodes\": [ { \"hostname\": \"node1\", \"url\": \"http://127.0.0.1:8001\",
+                 \"status\": \"online\" } ],
+    \"vps\": [ { \"task_id\": \"7323718749301768192\", \"name\": \"trainer\",
+               \"status\": \"running\", \"assigned_node\": \"node1\",
+               \"ssh_port\": 32768 } ] }
+  kohakuriver-gateway --inventory inventory.json";
 
 impl Arguments {
     /// Reads a command line, the program's name first.

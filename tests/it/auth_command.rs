@@ -92,13 +92,13 @@ fn a_password_makes_a_token_and_logout_revokes_it() {
     assert_eq!(mode(&home), 0o600);
 
     let outcome = host.run(&home, &["auth", "logout"]).output();
-    keeps_secrets(&outcome).succeeds().says(&["logged out: "]);
+    keeps_secrets(&outcome).succeeds().says(&["logged out; removed "]);
     assert!(!home.join(FILE).exists());
     assert_eq!(host.change(|state| state.revoked.clone()), [MADE]);
-    host.run(&home, &["auth", "logout"]).output().succeeds().says(&["there was no stored token"]);
+    host.run(&home, &["auth", "logout"]).output().succeeds().says(&["there is no stored token"]);
     let outcome = host.run(&home, &["auth", "status"]).output();
     outcome.exits(1).fails_with("kohakuriver", "you are not logged in", "kohakuriver auth login");
-    outcome.check(outcome.text().contains("User        nobody: not logged in\n"), "nobody");
+    outcome.check(outcome.text().contains("User        none: not logged in\n"), "nobody");
 }
 
 #[test]
@@ -106,9 +106,9 @@ fn logout_without_a_host_and_with_a_broken_file() {
     let home = Home::new();
     home.write(FILE, json!({ "token": MADE, "token_id": 7 }).to_string());
     let outcome = Run::new(CLI, &home).args(["-P", "1", "auth", "logout"]).output();
-    outcome.succeeds().says(&["warning: the token may still be valid on the Host\n", "logged out: "]);
+    outcome.succeeds().says(&["warning: the token may still be valid on the Host\n", "logged out; removed "]);
     home.write(FILE, "{ broken");
-    Run::new(CLI, &home).args(["-P", "1", "auth", "logout"]).output().succeeds().says(&["logged out: "]);
+    Run::new(CLI, &home).args(["-P", "1", "auth", "logout"]).output().succeeds().says(&["logged out; removed "]);
     assert!(!home.join(FILE).exists());
 }
 
@@ -117,7 +117,7 @@ fn the_token_of_the_environment_wins_and_that_is_said() {
     let (home, host) = (Home::new(), host());
     let run = |args: &[&str]| host.run(&home, args).env("KOHAKURIVER_TOKEN", USER);
     let outcome = run(&["auth", "login", "--token-stdin"]).stdin(OPERATOR).output();
-    outcome.succeeds().says(&[" as operator1 ", "warning: KOHAKURIVER_TOKEN is set, and wins over it"]);
+    outcome.succeeds().says(&[" as operator1 ", "warning: KOHAKURIVER_TOKEN is set and overrides the stored token"]);
     let value: Value = serde_json::from_slice(&run(&["auth", "status", "--json"]).output().succeeds().stdout).unwrap();
     assert_eq!(
         value,
@@ -125,7 +125,7 @@ fn the_token_of_the_environment_wins_and_that_is_said() {
                 "token_source": "KOHAKURIVER_TOKEN" })
     );
     let wrong = host.run(&home, &["auth", "status"]).env("KOHAKURIVER_TOKEN", "unknown").output();
-    wrong.exits(1).says(&["the Host does not know the token from KOHAKURIVER_TOKEN\n"]);
+    wrong.exits(1).says(&["the Host does not accept the token from KOHAKURIVER_TOKEN\n"]);
 }
 
 #[test]
@@ -133,10 +133,10 @@ fn a_host_without_users_wants_no_login() {
     let home = Home::new();
     let host = LifeHost::start(22022);
     let outcome = host.run(&home, &["auth", "login", "--token-stdin"]).stdin(USER).output();
-    outcome.succeeds().says(&["has no users: everything is allowed without a login\n"]);
+    outcome.succeeds().says(&["has no users, so no login is needed\n"]);
     assert!(!home.join(FILE).exists());
     let outcome = host.run(&home, &["auth", "status"]).output();
-    outcome.succeeds().check(outcome.text().contains("User        everybody: the Host has no users\n"), "everybody");
+    outcome.succeeds().check(outcome.text().contains("User        none: the Host has no users\n"), "everybody");
     let outcome = Run::new(CLI, &home).args(["-P", "1", "auth", "login"]).output();
     outcome.exits(1).fails_with("kohakuriver", "cannot log in", "kohakuriver config show");
 }
@@ -157,7 +157,7 @@ fn a_token_that_can_not_be_stored_is_revoked() {
     let outcome = login.stdin(format!("{PASSWORD}\n")).output();
     let what = format!("cannot store the token in {}", home.join(FILE).display());
     keeps_secrets(&outcome).exits(1).fails_with("kohakuriver", &what, "kohakuriver auth login");
-    outcome.says(&["`, is revoked again\n"]);
+    outcome.says(&["` was revoked\n"]);
     assert_eq!(host.change(|state| state.revoked.clone()), [MADE]);
 }
 
@@ -175,7 +175,7 @@ fn a_terminal_shows_the_name_and_not_what_is_secret() {
         for (number, line) in typed.split_inclusive('\n').enumerate() {
             // What is typed before the question would be shown by the terminal itself.
             let questions: &[&str] =
-                if number == 0 { &["User name (none to give a token): "] } else { &["Password: ", "Token: "] };
+                if number == 0 { &["User name (empty to enter a token): "] } else { &["Password: ", "Token: "] };
             process.wait_for("a question", DEADLINE, |seen| {
                 let text = String::from_utf8_lossy(&seen.stdout);
                 questions.iter().any(|question| text.contains(question)).then_some(())

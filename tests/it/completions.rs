@@ -1,5 +1,4 @@
-//! `kohakuriver completions` in the shells themselves, at a terminal: what a person types, TAB, and what then stands
-//! there.
+//! `kohakuriver completions` in real shells at a terminal, and `kohakuriver man`.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +13,7 @@ use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
 use crate::support::tools::{CLI, sh_quote, tool};
 
-/// A shell at a terminal, with our script read in.
+/// A shell at a terminal that has loaded our script.
 struct Shell {
     process: Process,
     seen: usize,
@@ -50,7 +49,7 @@ impl Shell {
                 format!("ZDOTDIR={} {} -i", sh_quote(&home.join("zsh").display().to_string()), tool("zsh").display())
             }
             _ => {
-                // Where it is missing, fish fills it from every manual page, and goes on after its end.
+                // If the folder is missing, fish fills it from all manual pages, in a process that outlives it.
                 fs::create_dir_all(home.join(".local/share/fish/generated_completions")).unwrap();
                 home.write(".config/fish/completions/kohakuriver.fish", script.text());
                 home.write(
@@ -80,7 +79,7 @@ impl Shell {
         self.process.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until this stands on the terminal, behind what was waited for before.
+    /// Waits until this text appears on the terminal, after the text of the last call.
     fn sees(&mut self, text: &str) {
         let from = self.seen;
         self.seen = self.process.wait_for(&format!("{text:?} on the terminal"), DEADLINE, |seen| {
@@ -106,14 +105,14 @@ fn each_shell_completes_commands_options_and_vpses_without_asking_the_host() {
         assert_eq!(asked, ["/api/vps".to_owned(), format!("/api/status/{ID}")], "{name}: the command alone asked");
         // An id.
         shell.types("kohakuriver ssh forget 73\t\r");
-        shell.sees(&format!("no host key of VPS {ID} is stored"));
+        shell.sees(&format!("there is no stored host key of VPS {ID}"));
         assert!(host.change(|state| state.requests.is_empty()), "{name} asked the Host");
         shell.types("exit\r");
         shell.process.finish();
     }
 }
 
-/// What is offered behind these words.
+/// The completions after these words.
 fn offered(home: &Home, host: &LifeHost, words: &[&str]) -> Outcome {
     let run = host.run(home, &["--", "kohakuriver"]).args(words);
     let index = words.len().to_string();
@@ -121,7 +120,7 @@ fn offered(home: &Home, host: &LifeHost, words: &[&str]) -> Outcome {
 }
 
 #[test]
-fn what_is_offered() {
+fn commands_values_and_vpses_are_offered() {
     let home = Home::new();
     let host = LifeHost::with(vps("running", "docker", 22022));
     let lines = |words: &[&str]| {
@@ -129,7 +128,7 @@ fn what_is_offered() {
         outcome.succeeds().says_nothing();
         outcome.text().lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    // Nothing was listed yet.
+    // No VPS was listed yet.
     assert!(lines(&["vps", "connect", "t"]).is_empty());
     host.run(&home, &["ssh", "config", "--write"]).output().succeeds();
     host.change(|state| state.requests.clear());
@@ -149,7 +148,7 @@ fn what_is_offered() {
     assert_eq!(lines(&["node", "list", "--status", ""]), ["online", "offline"]);
     let groups = lines(&[""]);
     assert!(groups.iter().any(|word| word == "vps") && groups.iter().any(|word| word == "auth"), "{groups:?}");
-    assert!(!lines(&["ssh", ""]).iter().any(|word| word == "host-key"), "what is hidden is not offered");
+    assert!(!lines(&["ssh", ""]).iter().any(|word| word == "host-key"), "a hidden command is offered");
     assert!(host.change(|state| state.requests.is_empty()));
     // Another Host has other VPSes.
     let other = LifeHost::start(22022);
@@ -157,7 +156,7 @@ fn what_is_offered() {
 }
 
 #[test]
-fn tab_takes_no_time_with_a_host_that_does_not_answer() {
+fn completion_does_not_wait_for_an_unreachable_host() {
     let home = Home::new();
     let outcome = Run::new(CLI, &home)
         .env("KOHAKURIVER_HOST", "192.0.2.1")
@@ -171,7 +170,7 @@ fn tab_takes_no_time_with_a_host_that_does_not_answer() {
 }
 
 #[test]
-fn manual_pages_say_what_the_help_says() {
+fn every_option_of_the_help_is_in_the_manual_page() {
     let home = Home::new();
     let outcome = Run::new(CLI, &home).args(["man", "--output", "man"]).output();
     outcome.succeeds().prints_nothing().says(&["wrote "]);
@@ -183,7 +182,7 @@ fn manual_pages_say_what_the_help_says() {
     assert!(pages.len() > 20, "{pages:?}");
     for page in &pages {
         let name = page.file_stem().unwrap().to_str().unwrap();
-        // groff finds nothing wrong with it, on a terminal without UTF-8 either.
+        // groff accepts it without a warning, also for a terminal without UTF-8.
         for device in ["-Tutf8", "-Tascii"] {
             let mut groff = Command::new(tool("groff"));
             let output = groff.args(["-Kutf8", "-man", "-ww", "-z", device]).arg(page).output().unwrap();
@@ -194,6 +193,14 @@ fn manual_pages_say_what_the_help_says() {
             );
         }
         let text = fs::read_to_string(page).unwrap().replace("\\-", "-");
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"] {
+            assert!(text.contains(&format!("\n.SH {section}\n")), "{name} lacks {section}");
+        }
+        // A group only lists its commands.
+        let is_group = text.contains("\n.SH COMMANDS\n");
+        assert!(is_group || text.contains("\n.SH EXAMPLES\n"), "{name} lacks EXAMPLES");
+        let lines = text.lines().filter(|line| !line.starts_with('.'));
+        assert!(lines.clone().count() > 10 && lines.clone().all(|line| !line.trim().is_empty()), "{name}");
         let (program, command) = match name {
             "kohakuriver-proxy" => (crate::support::tools::HELPER, ""),
             "kohakuriver-gateway" => (crate::support::tools::GATEWAY, ""),
@@ -210,12 +217,12 @@ fn manual_pages_say_what_the_help_says() {
             .collect();
         assert!(options.contains(&"--help".to_owned()), "{name}: {options:?}\n{}", help.text());
         for option in options {
-            // Each begins a paragraph of its own.
+            // Each has its own paragraph.
             let begins = |line: &str| line.starts_with("\\fB-") && line.contains(&option);
             assert!(text.lines().any(begins), "{name} lacks {option}");
         }
     }
-    // One page alone, by either of its names.
+    // A single page, with or without the program's name.
     for (words, title) in [
         (&["man"][..], ".TH kohakuriver 1"),
         (&["man", "vps", "create"], ".TH kohakuriver-vps-create 1"),
@@ -225,8 +232,8 @@ fn manual_pages_say_what_the_help_says() {
         let page = Run::new(CLI, &home).args(words).output();
         page.succeeds().check(page.text().contains(title), title);
     }
-    Run::new(CLI, &home).args(["man", "vps", "fly"]).output().exits(2).says(&["there is no page of `vps fly`"]);
-    // Broken settings don't matter.
+    Run::new(CLI, &home).args(["man", "vps", "fly"]).output().exits(2).says(&["there is no manual page for `vps fly`"]);
+    // All of this works with unreadable settings.
     home.write(".config/kohakuriver/config.json", json!([]).to_string());
     Run::new(CLI, &home).arg("man").output().succeeds();
     Run::new(CLI, &home).args(["completions", "bash"]).output().succeeds();
@@ -235,7 +242,7 @@ fn manual_pages_say_what_the_help_says() {
     Run::new(CLI, &home).args(["config", "show"]).output().exits(2);
 }
 
-/// `-vps-create` as the words of a command line; `host-key` is hidden and has no page.
+/// The words in `-vps-create`. No command with a page has a dash in its name.
 fn command_words(name: &str) -> Vec<&str> {
     name.split('-').filter(|word| !word.is_empty()).collect()
 }

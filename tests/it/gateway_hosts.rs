@@ -78,7 +78,7 @@ fn a_runner_registered_with_nonsense_stops_nobody_else() {
         let outcome = cli(arguments);
         outcome.succeeds();
         outcome.check(there.iter().all(|entry| outcome.text().contains(entry)), "the others");
-        let remark = format!("left out: {left_out} that the Host tells nothing usable of\n");
+        let remark = format!("skipped {left_out}: the Host's description is not usable\n");
         outcome.check(outcome.stderr == remark, "one line about those");
     }
 }

@@ -35,7 +35,7 @@ fn stop_asks_first() {
     let home = Home::new();
     let host = LifeHost::with(vps("running", "docker", 22022));
     let outcome = host.run(&home, &["vps", "stop", "trainer"]).output();
-    outcome.exits(2).prints_nothing().says(&["no terminal to ask on", "hint: say it with `--yes`"]);
+    outcome.exits(2).prints_nothing().says(&["no terminal to ask on", "hint: confirm with `--yes`"]);
     for no in ["n\n", "\n", "what\n"] {
         let outcome = on_a_terminal(&host, &home, "vps stop trainer", no);
         let question = format!("Stop VPS {ID} (trainer)? A stopped VPS can't be started again. [y/N] ");
@@ -52,7 +52,7 @@ fn stop_asks_first() {
 
     let outcome = host.run(&home, &["vps", "stop", ID, "-y"]).output();
     let what = format!("cannot stop VPS {ID}");
-    outcome.exits(1).prints_nothing().fails_with("kohakuriver", &what, "it has ended already");
+    outcome.exits(1).prints_nothing().fails_with("kohakuriver", &what, "the VPS has already ended");
     outcome.says(&["says: VPS cannot be stopped (state: stopped)\n"]);
 }
 
@@ -98,13 +98,13 @@ fn errors_are_read_as_a_whole() {
     let operator: &[(&[&str], &str)] = &[
         (
             &["vps", "stop", "trainer"],
-            "kohakuriver: this wants a yes, and there is no terminal to ask on\n  hint: say it with `--yes`\n",
+            "kohakuriver: confirmation is required, but there is no terminal to ask on\n  hint: confirm with `--yes`\n",
         ),
         (
             &["vps", "stop", "trainer", "--yes"],
             "kohakuriver: cannot stop VPS ID\n  \
              caused by: the Host at BASE says: VPS cannot be stopped (state: stopped)\n  \
-             hint: it has ended already\n",
+             hint: the VPS has already ended\n",
         ),
         (
             &["vps", "restart", "trainer", "--yes"],
@@ -122,7 +122,7 @@ fn errors_are_read_as_a_whole() {
             &["vps", "create", "--target", "nope"],
             "kohakuriver: cannot create the VPS\n  \
              caused by: the Host at BASE says: No suitable node available for this VPS.\n  \
-             hint: see which Runners there are, and which are online, with `kohakuriver node list`\n",
+             hint: see which Runners are online with `kohakuriver node list`\n",
         ),
         (
             &["vps", "create", "--mount", "/data:/data"],
@@ -135,7 +135,7 @@ fn errors_are_read_as_a_whole() {
         &["vps", "create"],
         "kohakuriver: cannot create the VPS\n  \
          caused by: the Host at BASE says: Insufficient permissions. Required role: operator\n  \
-         hint: ask somebody with the role operator to do it, or for that role; `kohakuriver auth status` shows who you \
+         hint: ask an admin for the role operator, or ask somebody who has it; `kohakuriver auth status` shows who you \
          are\n",
     )];
     let nobody: &[(&[&str], &str)] = &[
@@ -154,7 +154,7 @@ fn errors_are_read_as_a_whole() {
         (
             &["auth", "status", "--json"],
             "kohakuriver: you are not logged in\n  \
-             caused by: the Host does not know the token from KOHAKURIVER_TOKEN\n  \
+             caused by: the Host does not accept the token from KOHAKURIVER_TOKEN\n  \
              hint: log in with `kohakuriver auth login`\n",
         ),
     ];
@@ -172,7 +172,7 @@ fn restart_asks_first() {
     let host = LifeHost::with(vps("running", "docker", 1));
     let outcome = on_a_terminal(&host, &home, "vps restart trainer", "n\n");
     let question = format!(
-        "Restart VPS {ID} (trainer)? The Host makes a container anew, and lets everybody in as root without a key then. [y/N] "
+        "Restart VPS {ID} (trainer)? The Host re-creates the container, which then lets everybody log in as root without a key. [y/N] "
     );
     outcome.exits(1).check(outcome.text().contains(&question), &question);
     assert!(changes(&host).is_empty());
@@ -211,15 +211,15 @@ fn a_restarted_container_is_asked_whether_it_takes_everybody() {
     let sshd = Sshd::start();
     let (_open, open_port) = open_sshd(&home);
     for (port, verdict) in [
-        (sshd.port, format!("VPS {ID} answers, and takes no login without a key\n")),
-        (open_port, format!("warning: VPS {ID} takes logins as root without a key, from everybody who reaches")),
+        (sshd.port, format!("VPS {ID} answers, and refuses logins without a key\n")),
+        (open_port, format!("warning: VPS {ID} lets everybody who can reach")),
     ] {
         let host = LifeHost::with(vps("running", "docker", port));
         let gateway = Gateway::with_host_api(&host.base());
         let run = |args: &[&str]| {
             host.run(&home, args).env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).output()
         };
-        run(&["vps", "restart", ID]).exits(2).prints_nothing().says(&["say it with `--yes`"]);
+        run(&["vps", "restart", ID]).exits(2).prints_nothing().says(&["confirm with `--yes`"]);
         assert!(changes(&host).is_empty());
         for args in [&["vps", "restart", ID, "--yes"][..], &["vps", "restart", "trainer", "-y", "--wait"]] {
             let outcome = run(args);
@@ -282,7 +282,9 @@ fn the_ssh_configuration_follows_where_there_is_one() {
     // One that is not ours is left alone, and the command has done its work.
     host.change(|state| state.vpses[0]["status"] = "running".into());
     home.write(".ssh/kohakuriver.conf", "Host mine\n");
-    run(&["vps", "stop", "trainer", "-y"]).succeeds().says(&["the ssh configuration is as it was: will not overwrite"]);
+    run(&["vps", "stop", "trainer", "-y"])
+        .succeeds()
+        .says(&["cannot refresh the ssh configuration: will not overwrite"]);
     assert_eq!(entries(), "Host mine\n");
 }
 

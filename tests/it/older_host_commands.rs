@@ -53,19 +53,19 @@ const COMMANDS: [(&str, Fate); 35] = [
     ("ssh config --diff", Works("kohakuriver.conf")),
     ("ssh config --write", Works("wrote ")),
     ("ssh config --remove", Works("removed ")),
-    ("ssh forget ID", Works("no host key of VPS 7323718749301768192 is stored")),
+    ("ssh forget ID", Works("there is no stored host key of VPS 7323718749301768192")),
     ("ssh forget nameless", Fails("there is no VPS nameless")),
-    ("auth login --token-stdin", Works("has no users: everything is allowed without a login")),
-    ("auth status", Works("everybody: the Host has no users")),
+    ("auth login --token-stdin", Works("has no users, so no login is needed")),
+    ("auth status", Works("none: the Host has no users")),
     // A token of another Host's.
-    ("auth logout", Works("logged out: ")),
+    ("auth logout", Works("logged out; removed ")),
     ("config show", Works("ssh_proxy_port")),
     ("config path", Works("config.json")),
     ("doctor", Works("an older Host (hakuriver 0.3)")),
     ("completions fish", Works("complete ")),
     ("man vps stop", Works(".TH kohakuriver-vps-stop")),
     ("vps stop ID --yes", Works("marked as killed")),
-    ("vps stop STOPPED --yes", Fails("it has ended already")),
+    ("vps stop STOPPED --yes", Fails("the VPS has already ended")),
 ];
 
 /// A VPS that has ended.

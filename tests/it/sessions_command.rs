@@ -15,7 +15,7 @@ use crate::support::watched::{Watched, YES, connect, tunnel};
 #[test]
 fn who_is_connected_for_people_and_for_scripts() {
     let scene = Watched::new(&[]);
-    scene.cli(&[]).output().succeeds().prints_nothing().check_stderr("nobody is connected\n");
+    scene.cli(&[]).output().succeeds().prints_nothing().check_stderr("no open sessions\n");
     scene.cli(&["--json"]).output().succeeds().prints("[]\n").says_nothing();
     let mut client = tunnel(&scene.gateway, &connect(&format!("{ID}:22")), YES);
     client.write_all(b"hello").unwrap();
@@ -42,7 +42,7 @@ fn who_is_connected_for_people_and_for_scripts() {
     narrow.succeeds().check(fit, "two lines of 40 columns at most");
 
     // Of one VPS: by its id, with no Host to ask, and by its name.
-    scene.cli(&["42"]).output().succeeds().prints_nothing().check_stderr("nobody is connected to VPS 42\n");
+    scene.cli(&["42"]).output().succeeds().prints_nothing().check_stderr("no open sessions of VPS 42\n");
     let api = scene.gateway.api();
     let by_name = scene.cli(&["--json", &name_of(ID), "-H", "127.0.0.1", "-P", &api.port().to_string()]).output();
     assert_eq!(serde_json::from_str::<Value>(&by_name.text()).unwrap()[0]["id"], 1, "{by_name}");
@@ -56,7 +56,7 @@ fn who_is_connected_for_people_and_for_scripts() {
     assert!(!watched.text().contains('\x1b'), "{watched}");
 
     scene.cli(&["--end", "9"]).output().exits(1).fails_with("kohakuriver", "cannot end session 9", "vps sessions");
-    scene.cli(&["--end", "1"]).output().succeeds().prints_nothing().check_stderr("session 1 is ended\n");
+    scene.cli(&["--end", "1"]).output().succeeds().prints_nothing().check_stderr("ended session 1\n");
     scene.awaits("tunnels_closed_total{ending=\"ended-by-admin\"}", 1.0);
 }
 

@@ -1,4 +1,4 @@
-//! A Host that takes its time: what is said meanwhile and to whom, and what is known when nobody waits any longer.
+//! A slow Host: progress on terminals and in scripts, and what an interrupted command reports.
 
 use std::fs;
 use std::net::TcpListener;
@@ -71,14 +71,14 @@ fn every_command_says_on_a_terminal_whom_it_waits_for() {
         })
         .collect();
     for ((host, home, args), (held, process)) in set.iter().zip(run) {
-        shown(&process, &format!(" the Host at {} takes its time; 1 s\x1b[K", host.base()));
+        shown(&process, &format!(" the Host at {} has not answered yet; 1 s\x1b[K", host.base()));
         drop(held);
         let outcome = process.finish();
         let text = outcome.succeeds().text();
-        let after = text.rsplit_once("takes its time; ").unwrap().1;
+        let after = text.rsplit_once("has not answered yet; ").unwrap().1;
         outcome.check(after.contains(CLEAR), &format!("no line left behind by {args}"));
         let out = fs::read_to_string(home.join("out")).unwrap();
-        assert!(!out.contains("takes its time") && !out.contains('\x1b'), "{args}: {out}");
+        assert!(!out.contains("has not answered yet") && !out.contains('\x1b'), "{args}: {out}");
     }
 }
 
@@ -88,7 +88,7 @@ fn the_gateways_admin_is_waited_for_too() {
     for args in ["vps sessions", "vps sessions --end 7"] {
         let held = host.hold("/sessions");
         let process = on_a_terminal(&host, &home, "xterm", args);
-        shown(&process, &format!(" the gateway at {} takes its time; 1 s", host.base()));
+        shown(&process, &format!(" the gateway at {} has not answered yet; 1 s", host.base()));
         drop(held);
         process.finish().exits(1);
     }
@@ -122,11 +122,11 @@ fn a_terminal_that_can_not_move_gets_one_line_and_a_script_none() {
         // It has waited for longer than the other when that says so.
         host.was_asked_for("/api");
         let dumb = on_a_terminal(&host, &home, "dumb", "vps list");
-        let line = format!("kohakuriver: the Host at {} takes its time; waiting\r\n", host.base());
+        let line = format!("kohakuriver: the Host at {} has not answered yet; waiting\r\n", host.base());
         shown(&dumb, &line);
         drop(held);
         let outcome = script.finish();
-        outcome.succeeds().check(!outcome.stderr.contains("takes its time"), "nothing of it");
+        outcome.succeeds().check(!outcome.stderr.contains("has not answered yet"), "nothing of it");
         let outcome = dumb.finish();
         outcome.succeeds().prints(&line);
     }
@@ -135,10 +135,10 @@ fn a_terminal_that_can_not_move_gets_one_line_and_a_script_none() {
 /// What is told of a request that the Host has not answered.
 fn abandoned(verb: &str) -> String {
     format!(
-        "kohakuriver: the Host and its Runner {verb} VPS {ID}; waiting\n\
-         kohakuriver: no longer waiting for the Host\n  \
-         caused by: it was asked to {verb} VPS {ID}, and may do so nevertheless\n  \
-         hint: see how it is with `kohakuriver vps status {ID}`\n"
+        "kohakuriver: asked the Host to {verb} VPS {ID}; waiting\n\
+         kohakuriver: interrupted before the Host answered\n  \
+         caused by: the request to {verb} VPS {ID} was sent, so the Host may still do it\n  \
+         hint: see its state with `kohakuriver vps status {ID}`\n"
     )
 }
 
@@ -151,7 +151,7 @@ fn ctrl_c_before_the_hosts_answer_says_what_is_known() {
     {
         let yes = ["--yes"].into_iter().filter(|_| matches!(verb, "stop" | "restart"));
         let process = host.run(&home, &["vps", verb, "trainer"]).args(yes).start();
-        process.stderr_line(&format!("kohakuriver: the Host and its Runner {verb} VPS {ID}; waiting"));
+        process.stderr_line(&format!("kohakuriver: asked the Host to {verb} VPS {ID}; waiting"));
         process.signal(signal);
         process.finish().exits(130).prints_nothing().check_stderr(&abandoned(verb));
     }
@@ -170,7 +170,7 @@ fn an_answer_that_never_comes_leaves_the_outcome_open() {
             let outcome = host.run(&home, &["vps", verb, ID]).args(yes).output();
             let what = format!("cannot {verb} VPS {ID}");
             outcome.exits(1).prints_nothing().fails_with("kohakuriver", &what, &format!("kohakuriver vps status {ID}"));
-            outcome.says(&["  caused by: whether the Host does it nevertheless is unknown\n"]);
+            outcome.says(&["  caused by: it is unknown whether the Host still does it\n"]);
         }
     }
 }
@@ -185,9 +185,9 @@ fn ctrl_c_behind_the_hosts_answer_tells_what_it_has_made() {
     process.signal(Signal::INT);
     let outcome = process.finish();
     drop(held);
-    let what = format!("no longer waiting for VPS {ID}");
+    let what = format!("interrupted while VPS {ID} starts");
     outcome.exits(130).fails_with("kohakuriver", &what, &format!("kohakuriver vps status {ID}"));
-    outcome.says(&["caused by: it is made, and goes on without us\n"]);
+    outcome.says(&["caused by: the VPS was created and continues to start\n"]);
     let key = home.join(&format!(".ssh/id-kohakuriver-{ID}"));
     outcome.check(outcome.text().starts_with(&format!("Task ID  {ID}\n")), "its id");
     outcome.check(outcome.text().contains(&format!("with the key {}\n", key.display())) && key.is_file(), "its key");
@@ -222,7 +222,7 @@ fn what_nohup_has_it_ignore_is_ignored() {
     let command = format!("trap '' HUP; exec {} vps stop {ID} --yes", sh_quote(CLI));
     let run = Run::new("/bin/sh", &home).env("KOHAKURIVER_HOST", "127.0.0.1").args(["-c", &command]);
     let process = run.env("KOHAKURIVER_PORT", host.peer.address.port().to_string()).start();
-    process.stderr_line("kohakuriver: the Host and its Runner stop ");
+    process.stderr_line("kohakuriver: asked the Host to stop ");
     process.signal(Signal::HUP);
     drop(held);
     process.finish().succeeds().says(&["stop requested"]);
@@ -237,12 +237,12 @@ fn an_sshd_that_says_nothing_is_waited_for_in_sight() {
     let gateway = Gateway::with_host_api(&host.base());
     let run = host.run(&home, &["vps", "restart", ID, "--wait"]);
     let process = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).start();
-    process.stderr_line(&format!("kohakuriver: looking at VPS {ID}; waiting"));
+    process.stderr_line(&format!("kohakuriver: looking up VPS {ID}; waiting"));
     process.signal(Signal::INT);
     process
         .finish()
         .exits(130)
-        .says(&[&format!("kohakuriver: no longer waiting for VPS {ID}\n"), "kohakuriver vps stop"]);
+        .says(&[&format!("kohakuriver: interrupted while VPS {ID} starts\n"), "kohakuriver vps stop"]);
 }
 
 #[test]
@@ -256,11 +256,11 @@ fn ctrl_c_while_a_login_without_a_key_is_tried_leaves_nothing_behind() {
     let path = format!("{}:{}", home.join("bin").display(), std::env::var("PATH").unwrap());
     let run = host.run(&home, &["vps", "restart", ID, "--yes"]).env("PATH", path).env("TMPDIR", home.join("tmp"));
     let process = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).start();
-    process.stderr_line(&format!("kohakuriver: VPS {ID} is asked whether it takes a login without a key; waiting"));
+    process.stderr_line(&format!("kohakuriver: testing whether VPS {ID} allows logins without a key; waiting"));
     assert_eq!(fs::read_dir(home.join("tmp")).unwrap().count(), 1);
     process.signal(Signal::INT);
     let outcome = process.finish();
-    let what = format!("whether VPS {ID} takes logins without a key is unknown");
+    let what = format!("it is unknown whether VPS {ID} allows logins without a key");
     outcome.exits(130).fails_with("kohakuriver", &what, &format!("kohakuriver vps connect {ID} -- -o "));
     assert_eq!(fs::read_dir(home.join("tmp")).unwrap().count(), 0);
 }
@@ -276,7 +276,7 @@ fn a_token_that_may_have_been_made_is_told_of() {
     process.signal(Signal::INT);
     let outcome = process.finish();
     drop(held);
-    outcome.exits(130).fails_with("kohakuriver", "no longer waiting for the Host's token", "kohakuriver auth login");
-    outcome.says(&["whether it has made one is unknown; it would be called `kohakuriver on "]);
+    outcome.exits(130).fails_with("kohakuriver", "interrupted before the Host answered", "kohakuriver auth login");
+    outcome.says(&["it is unknown whether the Host made a token; its name would be `kohakuriver on "]);
     assert!(!home.join(".kohakuriver").exists());
 }

@@ -147,7 +147,7 @@ fn a_changed_key_is_refused_and_explained_until_it_is_forgotten() {
     };
     // It was started long before the key was stored; after it, as far as its date tells; and nobody knows when.
     let reasons = [
-        ("2026-11-23T12:00:00", None, "has not been started since", "do not log in"),
+        ("2026-11-23T12:00:00", None, "has not been restarted since", "do not log in"),
         ("2026-11-23T12:59:59", Some(1_000_000_000), "was started after that", "ssh forget"),
         ("", None, "can't be told", "ssh forget"),
     ];
@@ -168,16 +168,16 @@ fn a_changed_key_is_refused_and_explained_until_it_is_forgotten() {
                 }
             };
             outcome.exits(255).prints_nothing().says(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]);
-            let what = format!("the host key of VPS {ID} is not the one that is known");
+            let what = format!("the host key of VPS {ID} has changed");
             outcome.says(&[cause]).fails_with("kohakuriver", &what, hint);
         }
         assert_eq!(user.known_hosts().len(), 1);
     }
-    user.kohakuriver(&["ssh", "forget", ID]).output().succeeds().says(&["forgotten"]);
+    user.kohakuriver(&["ssh", "forget", ID]).output().succeeds().says(&["removed the host key"]);
     assert!(user.known_hosts().is_empty());
     user.ssh(&host).arg("echo in").output().succeeds().prints("in\n");
     let name = name_of(ID);
-    user.kohakuriver(&["ssh", "forget", &name]).output().succeeds().says(&["forgotten"]);
+    user.kohakuriver(&["ssh", "forget", &name]).output().succeeds().says(&["removed the host key"]);
     user.kohakuriver(&["ssh", "forget", &name]).output().succeeds().says(&["no host key"]);
     user.kohakuriver(&["ssh", "forget", "none"]).output().exits(1).prints_nothing();
 }

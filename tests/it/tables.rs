@@ -1,4 +1,4 @@
-//! Tables on terminals: what stays when there is no room for all of it, and colour.
+//! Tables on terminals: which columns a narrow terminal shows, and colour.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::support::terminal::{lines, on_a_terminal};
 const ID: &str = "7323718749301768192";
 const LONG_NAME: &str = "a-name-that-goes-on-and-on-and-on-and-on";
 
-/// A Host with VPSes of these ids' last digits, names and states.
+/// A Host with VPSes with these last digits of the id, names and states.
 fn host(vpses: &[(u8, &str, &str)]) -> LifeHost {
     let host = LifeHost::start(22022);
     for (digit, name, status) in vpses {
@@ -27,7 +27,7 @@ fn usual() -> LifeHost {
     host(&[(2, "trainer", "running"), (3, "notebook-of-alice", "assigning"), (4, "", "failed")])
 }
 
-/// What a table shows on terminals of these widths. `gateway` is asked for its sessions.
+/// The output of `args` on a terminal of this width. `gateway` is the port of the admin address.
 fn shown(api: u16, gateway: u16, args: &str, width: u16) -> String {
     let home = Home::new();
     let run = on_a_terminal(&home, api, (width, 24), "dumb", args);
@@ -39,7 +39,7 @@ fn shown(api: u16, gateway: u16, args: &str, width: u16) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// Columns that a terminal gives the texts of these tests.
+/// Terminal columns of the texts in these tests.
 fn columns(line: &str) -> usize {
     line.chars().map(|c| if ('\u{2e80}'..='\u{a4cf}').contains(&c) { 2 } else { 1 }).sum()
 }
@@ -50,7 +50,7 @@ fn check(seen: &str, expected: &str) {
 }
 
 #[test]
-fn vps_list_keeps_what_is_needed_most() {
+fn vps_list_keeps_the_most_important_columns() {
     let host = usual();
     let list = |width| shown(host.peer.address.port(), 1, "vps list --all", width);
     check(
@@ -101,7 +101,7 @@ TASK ID              NAME      STATUS …
 }
 
 #[test]
-fn a_long_name_costs_other_columns_and_wide_characters_count_twice() {
+fn a_long_name_displaces_other_columns_and_wide_characters_count_twice() {
     let host = host(&[(2, "a-trainer-of-thirty-two-columns-", "running"), (3, "訓練機", "paused")]);
     let list = |width| shown(host.peer.address.port(), 1, "vps list", width);
     check(
@@ -138,17 +138,17 @@ TASK ID              NAME       STATUS
 7323718749301768193  訓練機の…  paused
 ",
     );
-    // Whole where there is no terminal.
+    // A pipe gets whole lines.
     let outcome = host.run(&Home::new(), &["vps", "list"]).output();
     outcome.succeeds().check(outcome.text().contains(&format!("{LONG_NAME}  running  {NODE}")), "all of it");
 }
 
 #[test]
-fn an_id_is_whole_or_not_there() {
+fn an_id_is_never_cut() {
     let host = usual();
     let mut widths = 0;
     for width in 1..=130 {
-        // Every width that a line changes at, and some between.
+        // Every width at which the table changes, and some others.
         if width > 45 && width % 7 > 0 {
             continue;
         }
@@ -163,7 +163,7 @@ fn an_id_is_whole_or_not_there() {
 }
 
 #[test]
-fn node_list_keeps_what_is_needed_most() {
+fn node_list_keeps_the_most_important_columns() {
     let api = http_server(|_| {
         let nodes = json!([
             { "hostname": "gpu-node-01.cluster.example.org", "url": "http://10.20.30.41:8001", "status": "online",
@@ -206,7 +206,7 @@ node2        offline
     );
 }
 
-/// A gateway that tells these two sessions.
+/// The answer of a gateway with two sessions of these users.
 fn sessions(users: [Value; 2]) -> Value {
     let [first, second] = users;
     json!([
@@ -218,7 +218,7 @@ fn sessions(users: [Value; 2]) -> Value {
 }
 
 #[test]
-fn vps_sessions_keeps_what_is_needed_most() {
+fn vps_sessions_keeps_the_most_important_columns() {
     let gateway = http_server(|_| (200, "application/json", sessions(["alice".into(), "bob".into()]).to_string()));
     let list = |width| shown(1, gateway.address.port(), "vps sessions", width);
     check(
@@ -245,7 +245,7 @@ ID  USER   VPS                  SINCE …
 12  bob    7323718749301768192  1m 1s
 ",
     );
-    // Where a Host has no users, there is room for the addresses.
+    // On a Host without users there is room for the addresses.
     let nobody = http_server(|_| (200, "application/json", sessions([Value::Null, Value::Null]).to_string()));
     check(
         &shown(1, nobody.address.port(), "vps sessions", 72),
@@ -258,7 +258,7 @@ ID  VPS                  SINCE  UP        DOWN       CLIENT …
 }
 
 #[test]
-fn what_vps_status_shows_goes_on_in_the_next_row() {
+fn vps_status_wraps_long_lines() {
     let (home, host) = (Home::new(), usual());
     for width in [20, 40, 80] {
         let run = on_a_terminal(&home, host.peer.address.port(), (width, 24), "dumb", "vps status trainer");
@@ -268,7 +268,7 @@ fn what_vps_status_shows_goes_on_in_the_next_row() {
 }
 
 #[test]
-fn colour_is_for_terminals_that_want_it() {
+fn only_terminals_get_colour() {
     let (home, host) = (Home::new(), usual());
     let shown = |kind: &str| on_a_terminal(&home, host.peer.address.port(), (120, 24), kind, "vps list --all");
     let text = shown("xterm").output().succeeds().text();
@@ -285,9 +285,9 @@ fn colour_is_for_terminals_that_want_it() {
         let text = run.output().succeeds().text();
         assert!(text.contains("running") && !text.contains('\x1b'), "{text:?}");
     }
-    // Set to nothing it counts as not set.
+    // An empty NO_COLOR counts as unset.
     assert!(shown("xterm").env("NO_COLOR", "").output().text().contains("\x1b[32m"));
-    // What tells a state is the word, on every table.
+    // Every table colours its states.
     let nodes = on_a_terminal(&home, host.peer.address.port(), (80, 24), "xterm", "node list").output();
     let text = nodes.succeeds().text();
     assert!(text.contains("\x1b[32monline\x1b[0m") && text.contains("\x1b[31moffline\x1b[0m"), "{text:?}");

@@ -132,18 +132,18 @@ fn every_option_reaches_the_host() {
         (
             vec![],
             json!({ "ssh_key_mode": "disabled", "vps_backend": "docker" }),
-            "SSH      none: the Host's terminals only, since no key was named\n",
+            "SSH      none: use the Host's terminals\n",
             "",
         ),
         (
             vec!["--no-ssh-key"],
             json!({ "ssh_key_mode": "none", "vps_backend": "docker" }),
-            "SSH      as root, without a key, for everybody\n",
-            "warning: everybody who reaches the Host's SSH proxy",
+            "SSH      everybody, as root, without a key\n",
+            "warning: everybody who can reach the Host's SSH proxy",
         ),
-        (vec!["--public-key-file", file], upload(&key), "SSH      with the key that was given\n", ""),
-        (vec!["--public-key-string", &key], upload(&key), "SSH      with the key that was given\n", ""),
-        (vec!["--public-key-file", "~/my-key.pub"], upload(&key), "SSH      with the key that was given\n", ""),
+        (vec!["--public-key-file", file], upload(&key), "SSH      with the given key\n", ""),
+        (vec!["--public-key-string", &key], upload(&key), "SSH      with the given key\n", ""),
+        (vec!["--public-key-file", "~/my-key.pub"], upload(&key), "SSH      with the given key\n", ""),
         (
             vec!["-t", "node-up:1::0,2", "-c", "4", "-m", "16G", "--name", "n", "--container", "base"],
             json!({
@@ -208,15 +208,15 @@ fn what_can_not_be_is_said_before_anything_is_asked() {
         ),
         (vec!["--public-key-file", &path("quoted.pub")], 1, "not safe on a Runner", "comment"),
         (vec!["--public-key-file", &path("two.pub")], 1, "more than one line", "authorized_keys"),
-        (vec!["--public-key-file", &path("large.pub")], 1, "larger than", ""),
+        (vec!["--public-key-file", &path("large.pub")], 1, "so it is no public key", ""),
         (vec!["--public-key-file", &path("none.pub")], 1, "No such file", ""),
         (vec!["--public-key-string", "hello"], 2, "does not begin with a key type and a key", ""),
         (vec!["--public-key-string", "-----BEGIN OPENSSH PRIVATE KEY-----"], 2, "it is a private key", ".pub"),
         (vec!["--gen-ssh-key", "--no-ssh-key"], 2, "cannot be used with", ""),
-        (vec!["--wait"], 2, "a VPS without a key has no SSH to wait for", "--gen-ssh-key"),
-        (vec!["--connect"], 2, "a VPS without a key has no SSH to wait for", "--gen-ssh-key"),
-        (vec!["--vm-image", "x"], 2, "are a virtual machine's", "--backend qemu"),
-        (vec!["--backend", "qemu", "--image", "x"], 2, "are a container's", "--vm-image"),
+        (vec!["--wait"], 2, "cannot wait for SSH: a VPS without a login option has no sshd", "--gen-ssh-key"),
+        (vec!["--connect"], 2, "cannot wait for SSH: a VPS without a login option has no sshd", "--gen-ssh-key"),
+        (vec!["--vm-image", "x"], 2, "are for virtual machines only", "--backend qemu"),
+        (vec!["--backend", "qemu", "--image", "x"], 2, "are for containers only", "--vm-image"),
         (vec!["--target", "a b"], 2, "NODE:NUMA::GPU", ""),
         (vec!["--memory", "lots"], 2, "16G", ""),
         (vec!["--backend", "lxc"], 2, "docker", ""),
@@ -291,12 +291,12 @@ fn ctrl_c_before_the_hosts_answer_loses_no_key() {
     while host.changes().is_empty() {
         std::thread::yield_now();
     }
-    process.stderr_line("kohakuriver: the Host and its Runner create the VPS; waiting");
+    process.stderr_line("kohakuriver: asked the Host to create the VPS; waiting");
     process.signal(Signal::INT);
     let outcome = process.finish();
     outcome.exits(130).prints_nothing().fails_with(
         "kohakuriver",
-        "no longer waiting for the Host",
+        "interrupted before the Host answered",
         "kohakuriver vps list",
     );
     kept(&home, &outcome.stderr, &host);
@@ -313,8 +313,8 @@ fn ctrl_c_during_the_wait_says_that_the_vps_goes_on() {
         process.signal(signal);
         let outcome = process.finish();
         outcome.exits(130).says(&[
-            &format!("kohakuriver: no longer waiting for VPS {ID}\n  hint: it goes on without us; get in with "),
-            &format!("`kohakuriver vps connect {ID} --wait`, end it with `kohakuriver vps stop {ID}`\n"),
+            &format!("kohakuriver: interrupted while VPS {ID} starts\n  hint: it continues to start; connect with "),
+            &format!("`kohakuriver vps connect {ID} --wait`, or stop it with `kohakuriver vps stop {ID}`\n"),
         ]);
     }
 }
@@ -340,7 +340,7 @@ fn a_file_of_the_keys_name_is_not_written_over() {
     home.write(&name, "mine");
     let host = LifeHost::start(22022);
     let outcome = host.run(&home, &["vps", "create", "--gen-ssh-key"]).output();
-    outcome.succeeds().says(&[&format!("warning: the key of VPS {ID} could not be moved to "), "name it with --key"]);
+    outcome.succeeds().says(&[&format!("warning: cannot rename the key of VPS {ID} to "), "pass it with --key"]);
     assert_eq!(fs::read_to_string(home.join(&name)).unwrap(), "mine");
     let other = ssh_files(&home).into_iter().find(|name| name.contains("-new-")).unwrap();
     let sent = host.changes()[0].body["ssh_public_key"].as_str().unwrap().to_owned();

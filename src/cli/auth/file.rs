@@ -1,4 +1,4 @@
-//! `~/.kohakuriver/auth.json`, in the shape that KohakuRiver's Python CLI reads and writes.
+//! `~/.kohakuriver/auth.json`, in the format of KohakuRiver's Python CLI.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -13,7 +13,7 @@ use crate::secret::Token;
 use crate::settings;
 use crate::ssh::user_file::UserFile;
 
-/// Only for its owner.
+/// Only the owner may read the file.
 const MODE: u32 = 0o600;
 
 pub(crate) struct AuthFile {
@@ -23,20 +23,19 @@ pub(crate) struct AuthFile {
 impl AuthFile {
     pub(crate) fn of_user() -> Result<Self, Failure> {
         let path = settings::auth_path();
-        path.map(|path| Self { path })
-            .ok_or_else(|| Failure::new("cannot tell where your home directory is").hint("set HOME"))
+        path.map(|path| Self { path }).ok_or_else(|| Failure::new("your home directory is unknown").hint("set HOME"))
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Stores the token of `user`. What stood there before stays when it can't be.
+    /// Stores the token of `user`. On failure the old content stays.
     pub(crate) fn store(&self, token: &Token, user: &User) -> Result<(), Failure> {
         self.write(json!({ "token": token.expose(), "username": user.name, "role": user.role.name() }))
     }
 
-    /// [`AuthFile::store`] of a token that was made by a log-in, with what revokes it.
+    /// [`AuthFile::store`] for a token that a login made, with the id that revokes it.
     pub(crate) fn store_new(&self, new: &NewToken, user: &User) -> Result<(), Failure> {
         self.write(json!({
             "token": new.token.expose(), "token_id": new.id, "token_name": new.name,
@@ -44,13 +43,13 @@ impl AuthFile {
         }))
     }
 
-    /// The number that the stored token is revoked by, when it was made by a log-in.
+    /// The id that revokes the stored token, if a login made it.
     pub(crate) fn token_id(&self) -> Option<u64> {
         let value: Value = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
         value["token_id"].as_u64()
     }
 
-    /// Whether there was one.
+    /// Removes the file; returns whether there was one.
     pub(crate) fn remove(&self) -> Result<bool, Failure> {
         match fs::remove_file(&self.path) {
             Ok(()) => Ok(true),
@@ -62,13 +61,13 @@ impl AuthFile {
     fn write(&self, value: Value) -> Result<(), Failure> {
         let cannot = || {
             Failure::new(format!("cannot store the token in {}", self.path.display()))
-                .hint("the token can be given in KOHAKURIVER_TOKEN instead")
+                .hint("set the token in KOHAKURIVER_TOKEN instead")
         };
         if let Some(folder) = self.path.parent() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.map_err(|error| cannot().because(&error))?;
         }
-        // The new content gets the old file's mode, and must not be readable for a moment.
+        // The new content gets the old file's mode: fix the mode first, so that the token is never readable by others.
         match fs::set_permissions(&self.path, Permissions::from_mode(MODE)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot().because(&error)),
             _ => {}
@@ -84,9 +83,9 @@ mod tests {
     use crate::api::Role;
 
     #[test]
-    fn the_shapes_of_the_python_cli_and_closed_to_others() {
-        let folder = std::env::temp_dir().join(format!("kohakuriver-auth-{}", std::process::id()));
-        let file = AuthFile { path: folder.join(".kohakuriver/auth.json") };
+    fn the_file_has_the_python_clis_format_and_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = AuthFile { path: folder.path().join(".kohakuriver/auth.json") };
         let user = User { name: "alice".into(), role: Role::User };
         let token = Token::new("5ekr1t").unwrap();
         let read = || -> Value { serde_json::from_slice(&fs::read(file.path()).unwrap()).unwrap() };
@@ -104,6 +103,5 @@ mod tests {
         assert!(Token::from_auth_file(file.path()).unwrap().is_some());
         assert!(file.remove().unwrap());
         assert!(!file.remove().unwrap());
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,35 +1,38 @@
-//! `kohakuriver auth login`: a token of the user's own, or one that the Host makes for a name and a password.
+//! `kohakuriver auth login`: stores the user's own token, or one that the Host makes for a user name and a password.
 //!
-//! A Host takes a wrong token for that of an anonymous user, so it is asked who we are before anything is stored.
-//! Neither token nor password is ever on a command line.
+//! The Host treats a wrong token like no token, so we ask which user the token belongs to before we store it. Neither
+//! token nor password is ever on a command line.
 
 use std::io::Read;
 
 use crate::api::{ApiError, Client, NewToken, Session, User};
-use crate::cli::ask;
 use crate::cli::auth::file::AuthFile;
 use crate::cli::host::{ask_host, client_with};
-use crate::cli::interrupt;
-use crate::cli::ui;
+use crate::cli::terminal::ask;
+use crate::cli::terminal::interrupt;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::settings::{Settings, env_vars, process_environment};
 use crate::sys;
 
-/// Most bytes of stdin that are read.
+/// Most bytes that are read from stdin.
 const MAX_STDIN: u64 = 16 * 1024;
 
-/// Longest name that a Host takes for a token, in characters.
+/// Longest token name that the Host accepts, in characters.
 const MAX_TOKEN_NAME: usize = 100;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Without an option it asks for a user name and a password, and has the Host make a token; with no user name, for a token \
-that you have. The token is kept in ~/.kohakuriver/auth.json, which KohakuRiver's Python CLI uses too.
+Without an option this command prompts for a user name and a password, and the Host makes a token. With an empty user \
+name it prompts for an existing token. The token is stored in ~/.kohakuriver/auth.json, which KohakuRiver's Python CLI \
+uses too.
 
+Examples:
   kohakuriver auth login
-  kohakuriver auth login --token-stdin < token.txt")]
+  kohakuriver auth login --token-stdin < token.txt
+  kohakuriver auth login --user alice --password-stdin < password.txt")]
 pub(crate) struct Arguments {
     /// Read the token from stdin
     #[arg(long, conflicts_with_all = ["user", "password_stdin"])]
@@ -42,7 +45,7 @@ pub(crate) struct Arguments {
     password_stdin: bool,
 }
 
-/// What the user shows.
+/// What the user logs in with.
 enum Credentials {
     Token(Token),
     Password { user: String, password: String },
@@ -52,14 +55,14 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let base = settings.api_url();
     let file = AuthFile::of_user()?;
     let client = client_with(settings, None)?;
-    // Nobody types a password for a Host that has no use for it.
+    // Don't prompt for a password that the Host doesn't need.
     if ask_host(settings, has_no_users(&client))? {
-        ui::remark(&format!("the Host at {base} has no users: everything is allowed without a login"));
+        ui::remark(&format!("the Host at {base} has no users, so no login is needed"));
         return Ok(());
     }
     let user = match credentials(arguments)? {
         Credentials::Token(token) => {
-            let user = ask_host(settings, whose(&client, &token))?;
+            let user = ask_host(settings, user_of(&client, &token))?;
             file.store(&token, &user)?;
             user
         }
@@ -69,12 +72,12 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             })?;
             let token = ask_host(settings, new_token(&client, &session))?;
             if let Err(failure) = file.store_new(&token, &session.user) {
-                // Nobody could use it, or ever revoke it.
+                // Without the file nobody could use or revoke the token.
                 let client = client.with_token(Some(token.token));
                 let revoked = ask_host(settings, async { Ok(client.revoke(token.id).await) })?;
-                let fate = if revoked.is_ok() { "is revoked again" } else { "could not be revoked again" };
+                let state = if revoked.is_ok() { "was revoked" } else { "could not be revoked" };
                 return Err(failure
-                    .cause(format!("the token that the Host has made, `{}`, {fate}", token.name))
+                    .cause(format!("the new token `{}` {state}", token.name))
                     .hint("make that file writable, then log in again with `kohakuriver auth login`"));
             }
             session.user
@@ -87,43 +90,46 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         file.path().display()
     ));
     if process_environment(env_vars::KOHAKURIVER_TOKEN).is_some() {
-        ui::remark(&format!("warning: {0} is set, and wins over it; `unset {0}`", env_vars::KOHAKURIVER_TOKEN));
+        ui::remark(&format!(
+            "warning: {0} is set and overrides the stored token; remove it with `unset {0}`",
+            env_vars::KOHAKURIVER_TOKEN
+        ));
     }
     Ok(())
 }
 
 async fn has_no_users(client: &Client) -> Result<bool, Failure> {
     match client.user().await {
-        // Whatever knows nothing of users may be no Host at all.
+        // Make sure that this is a Host: other servers know no users either.
         Ok(None) => client.nodes().await.map(|_| true).map_err(|error| error.failure("cannot log in")),
         Ok(Some(_)) | Err(ApiError::Refusal(Refusal::TokenNeeded)) => Ok(false),
         Err(error) => Err(error.failure("cannot log in")),
     }
 }
 
-/// A token for whoever opened `session`.
+/// Makes a token for the user of `session`.
 async fn new_token(client: &Client, session: &Session) -> Result<NewToken, Failure> {
-    let name = token_name();
+    let name = token_name(&sys::host_name());
     let unknown = |failure: Failure| {
-        let failure = failure.cause(format!("whether it has made one is unknown; it would be called `{name}`"));
-        failure.hint("nothing is stored; make another with `kohakuriver auth login`")
+        let failure = failure.cause(format!("it is unknown whether the Host made a token; its name would be `{name}`"));
+        failure.hint("nothing was stored; log in again with `kohakuriver auth login`")
     };
     match interrupt::unless_raised(client.new_token(session, &name)).await {
-        None => Err(unknown(Failure::interrupted("no longer waiting for the Host's token"))),
+        None => Err(unknown(Failure::interrupted("interrupted before the Host answered"))),
         Some(made) => made.map_err(|error| {
-            let failure = error.failure("the Host makes no token for you");
+            let failure = error.failure("the Host did not make a token");
             if error.had_no_effect() { failure } else { unknown(failure) }
         }),
     }
 }
 
-async fn whose(client: &Client, token: &Token) -> Result<User, Failure> {
+async fn user_of(client: &Client, token: &Token) -> Result<User, Failure> {
     match client.with_token(Some(token.clone())).user().await {
         Ok(Some(user)) => Ok(user),
-        Ok(None) => Err(Failure::new("cannot log in").cause("the Host has no users any more")),
+        Ok(None) => Err(Failure::new("cannot log in").cause("the Host no longer has users")),
         Err(ApiError::Refusal(Refusal::TokenNeeded)) => Err(Failure::new("the Host does not know this token")
-            .cause(format!("to the Host at {} whoever shows it is anonymous", client.base()))
-            .hint("make a new one with `kohakuriver auth login` and your password, or on the Host's web page")),
+            .cause(format!("the Host at {} treats it as anonymous", client.base()))
+            .hint("make a new token with `kohakuriver auth login` and your password, or on the Host's web page")),
         Err(error) => Err(error.failure("cannot log in")),
     }
 }
@@ -134,9 +140,9 @@ fn credentials(arguments: &Arguments) -> Result<Credentials, Failure> {
     }
     let user = match &arguments.user {
         Some(user) => user.clone(),
-        None => ask::line("User name (none to give a token): ").ok_or_else(|| {
+        None => ask::line("User name (empty to enter a token): ").ok_or_else(|| {
             Failure::usage("there is no terminal to ask on")
-                .hint("give a token with `--token-stdin`, or `--user` and `--password-stdin`")
+                .hint("use `--token-stdin`, or `--user` with `--password-stdin`")
         })?,
     };
     if user.is_empty() {
@@ -153,7 +159,7 @@ fn token(text: &str) -> Result<Token, Failure> {
     Token::new(text).map_err(|error| Failure::usage("cannot use this token").because(&error))
 }
 
-/// One line, without its end.
+/// The first line of stdin.
 fn stdin() -> Result<String, Failure> {
     let mut text = String::new();
     let read = std::io::stdin().take(MAX_STDIN).read_to_string(&mut text);
@@ -165,15 +171,35 @@ fn refused(error: &ApiError, user: &str, base: &str) -> Failure {
     match error {
         ApiError::Refusal(Refusal::TokenNeeded) => Failure::new(format!("cannot log in as {user}"))
             .cause(format!("the Host at {base} says: wrong user name or password"))
-            .hint("try again with `kohakuriver auth login`; who runs the Host can set a new password"),
+            .hint("try again with `kohakuriver auth login`; the Host's admin can set a new password"),
         ApiError::Status { status: 403, detail, .. } => Failure::new(format!("cannot log in as {user}"))
             .cause(format!("the Host at {base} says: {detail}"))
-            .hint("ask who runs the Host"),
+            .hint("ask the Host's admin"),
         error => error.failure(format!("cannot log in as {user}")),
     }
 }
 
-/// What the token is listed under on the Host.
-fn token_name() -> String {
-    format!("kohakuriver on {}", sys::host_name()).chars().take(MAX_TOKEN_NAME).collect()
+/// The token's name in the Host's list.
+fn token_name(machine: &str) -> String {
+    format!("kohakuriver on {machine}").chars().take(MAX_TOKEN_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_name_names_the_machine_and_is_not_too_long_for_the_host() {
+        assert_eq!(token_name("laptop"), "kohakuriver on laptop");
+        let long = token_name(&"ä".repeat(200));
+        assert_eq!(long.chars().count(), MAX_TOKEN_NAME);
+    }
+
+    #[test]
+    fn an_empty_token_is_a_usage_error() {
+        for text in ["", " ", "a b", "a\nb"] {
+            assert_eq!(token(text).err().map(|failure| failure.exit_code()), Some(2.into()), "{text:?}");
+        }
+        assert!(token("5ekr1t").is_ok());
+    }
 }

@@ -1,15 +1,23 @@
-//! `kohakuriver auth logout`: the stored token goes, here and, where a log-in of ours made it, on the Host.
+//! `kohakuriver auth logout`: removes the stored token, and revokes it on the Host if `auth login` made it.
 
 use crate::cli::auth::file::AuthFile;
 use crate::cli::host::{ask_host, client_with};
-use crate::cli::ui;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::{Settings, env_vars, process_environment};
 
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+If `auth login` made the token with a password, the token is also revoked on the Host. Another token stays valid there.
+
+Examples:
+  kohakuriver auth logout")]
+pub(crate) struct Arguments {}
+
 pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
     let file = AuthFile::of_user()?;
-    // A broken file is removed all the same.
+    // An unreadable file is removed, too.
     let token = Token::from_auth_file(file.path()).ok().flatten();
     if let (Some(token), Some(id)) = (token, file.token_id()) {
         let revoked = ask_host(settings, async {
@@ -21,12 +29,12 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
         }
     }
     ui::remark(&if file.remove()? {
-        format!("logged out: {} is gone", file.path().display())
+        format!("logged out; removed {}", file.path().display())
     } else {
-        "there was no stored token".to_owned()
+        "not logged in: there is no stored token".to_owned()
     });
     if process_environment(env_vars::KOHAKURIVER_TOKEN).is_some() {
-        ui::remark(&format!("warning: {0} is still set; `unset {0}`", env_vars::KOHAKURIVER_TOKEN));
+        ui::remark(&format!("warning: {0} is still set; remove it with `unset {0}`", env_vars::KOHAKURIVER_TOKEN));
     }
     Ok(())
 }

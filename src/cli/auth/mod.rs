@@ -13,12 +13,12 @@ use crate::settings::Settings;
 /// The verbs.
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
-    /// Keep a token for the Host
+    /// Log in to the Host and store a token
     Login(login::Arguments),
-    /// Show who you are to the Host
+    /// Show which user you are on the Host
     Status(status::Arguments),
-    /// Drop the stored token
-    Logout,
+    /// Remove the stored token
+    Logout(logout::Arguments),
 }
 
 /// Runs `verb`.
@@ -26,6 +26,6 @@ pub(super) fn run(settings: &Settings, verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::Login(arguments) => login::run(settings, arguments),
         Verb::Status(arguments) => status::run(settings, arguments),
-        Verb::Logout => logout::run(settings),
+        Verb::Logout(_) => logout::run(settings),
     }
 }

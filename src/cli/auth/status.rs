@@ -1,19 +1,28 @@
-//! `kohakuriver auth status`: who the user is to the Host. Of the token, only where it came from.
+//! `kohakuriver auth status`: which user the token belongs to. The token itself is never shown, only its source.
 
 use serde_json::json;
 
 use crate::api::ApiError;
 use crate::cli::auth::file::AuthFile;
 use crate::cli::host::{ask_host, client};
-use crate::cli::ui;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::{Settings, env_vars, load_token, process_environment};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The exit status is 1 when the Host wants a login and there is none that it knows. The JSON has the keys host_api, users \
-(whether the Host has any), logged_in, username, role and token_source; null stands where there is no value.")]
+The JSON has the keys host_api, users (whether the Host has any), logged_in, username, role and token_source. A missing \
+value is null.
+
+Exit status:
+  0  Logged in, or no login is needed
+  1  The Host requires a login, or did not answer
+  2  Wrong usage, or unusable settings
+
+Examples:
+  kohakuriver auth status
+  kohakuriver auth status --json")]
 pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
@@ -33,7 +42,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         match client.user().await {
             Ok(user) => Ok((user.is_some(), user)),
             Err(ApiError::Refusal(Refusal::TokenNeeded)) => Ok((true, None)),
-            Err(error) => Err(error.failure("cannot ask the Host who you are")),
+            Err(error) => Err(error.failure("cannot ask the Host for your user name")),
         }
     })?;
     let (name, role) = user.map(|user| (user.name, user.role.to_string())).unzip();
@@ -45,8 +54,8 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     } else {
         let who = match &name {
             Some(name) => name.clone(),
-            None if users => "nobody: not logged in".to_owned(),
-            None => "everybody: the Host has no users".to_owned(),
+            None if users => "none: not logged in".to_owned(),
+            None => "none: the Host has no users".to_owned(),
         };
         ui::print(&ui::fields(&[
             ("Host API", base),
@@ -58,7 +67,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     if users && name.is_none() {
         let failure = Failure::new("you are not logged in").hint("log in with `kohakuriver auth login`");
         return Err(match source {
-            Some(source) => failure.cause(format!("the Host does not know the token from {source}")),
+            Some(source) => failure.cause(format!("the Host does not accept the token from {source}")),
             None => failure.cause("there is no token"),
         });
     }

@@ -11,17 +11,17 @@ use crate::settings::{Flags, Settings};
 /// The verbs.
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
-    /// Show every setting, its value and where it came from
-    Show,
-    /// Print where the configuration file is, whether it exists or not
-    Path,
+    /// Show every setting with its value and source
+    Show(show::Arguments),
+    /// Print the path of the configuration file, whether it exists or not
+    Path(path::Arguments),
 }
 
-/// Runs `verb` with the settings that `flags` lead to.
+/// Runs `verb` with the settings that result from `flags`.
 pub(super) fn run(flags: Flags, verb: &Verb) -> Result<(), Failure> {
     match verb {
-        // It works with settings that are broken, too.
-        Verb::Path => path::run(),
-        Verb::Show => show::run(&Settings::load(flags)?),
+        // Must also work with unreadable settings.
+        Verb::Path(_) => path::run(),
+        Verb::Show(_) => show::run(&Settings::load(flags)?),
     }
 }

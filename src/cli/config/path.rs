@@ -1,14 +1,20 @@
-//! `kohakuriver config path`: where the configuration file is, for editors and scripts.
+//! `kohakuriver config path`: the path of the configuration file, for editors and scripts.
 
 use std::os::unix::ffi::OsStringExt;
 
-use crate::cli::ui;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings;
 
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  cat \"$(kohakuriver config path)\"")]
+pub(crate) struct Arguments {}
+
 pub(super) fn run() -> Result<(), Failure> {
     let path = settings::config_path()
-        .ok_or_else(|| Failure::new("cannot tell where your configuration directory is").hint("set HOME"))?;
+        .ok_or_else(|| Failure::new("your configuration directory is unknown").hint("set HOME"))?;
     let mut line = path.into_os_string().into_vec();
     line.push(b'\n');
     ui::print_bytes(&line)

@@ -1,16 +1,24 @@
-//! `kohakuriver config show`: every setting, its value and where it came from. Of the token, only
-//! that there is one.
+//! `kohakuriver config show`: every setting with its value and source. The token itself is never shown.
 
 use std::path::PathBuf;
 
-use crate::cli::table::{Column, table};
-use crate::cli::ui;
+use crate::cli::terminal::table::{Column, table};
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::{self, Settings, Source, env_vars};
 
-/// The columns: each is there on every terminal, since there is no other way to see them.
+/// The columns. None is ever dropped, since no other command shows these values.
 const COLUMNS: [Column; 3] = [Column::whole("SETTING", 0), Column::whole("VALUE", 0), Column::whole("SOURCE", 0)];
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+A flag overrides the environment variable, which overrides config.json. The token itself is not shown.
+
+Examples:
+  kohakuriver config show
+  kohakuriver --host gpu-head config show")]
+pub(crate) struct Arguments {}
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let token = (settings::load_token(), settings::process_environment(env_vars::KOHAKURIVER_TOKEN).is_some());
@@ -95,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_said_to_be_so() {
+    fn a_missing_file_is_marked() {
         let shown = files(Some("/no/such/config.json".into()), None);
         assert_eq!(shown[0].1, "/no/such/config.json (does not exist)");
         assert_eq!(shown[1].1, "");

@@ -32,10 +32,10 @@ mod wait;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::cli::host::vps_cache;
 use crate::cli::host::vps_ref;
-use crate::cli::progress::Steps;
-use crate::cli::ui;
-use crate::cli::vps_cache;
+use crate::cli::terminal::progress::Steps;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Flags;
 use checkup::{Checkup, Event, Scope};
@@ -50,7 +50,11 @@ login on the VPS works or, without a VPS, when no check found a problem. doctor 
 
 The JSON has the keys version, vps (null without a VPS), healthy, findings and not_checked (names of checks). A finding \
 has check, verdict (ok, note, skip or wrong), tried, found, causes (a list), fix, command (both null unless the verdict \
-is wrong) and milliseconds. The JSON contains no token, and `~` stands for the home directory.")]
+is wrong) and milliseconds. The JSON contains no token, and `~` stands for the home directory.
+
+Examples:
+  kohakuriver doctor trainer
+  kohakuriver doctor --all")]
 pub(super) struct Arguments {
     /// Task id or name of the VPS; without it, only the checks that need no VPS run
     #[arg(value_name = "VPS", add = vps_cache::candidates())]

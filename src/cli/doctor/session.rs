@@ -126,7 +126,7 @@ fn argv(login: &Login<'_>, copy: PathBuf) -> Result<Vec<OsString>, Failure> {
         key: login.key.clone(),
         ssh_args,
     };
-    command.argv().map_err(|error| crate::cli::route::unusable(&error))
+    command.argv().map_err(|error| crate::cli::programs::route::unusable(&error))
 }
 
 /// The SHA-256 fingerprints of a known_hosts file.

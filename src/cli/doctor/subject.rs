@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::check::{Given, Missing};
-use crate::cli::route;
+use crate::cli::programs::route;
 use crate::failure::Failure;
 use crate::settings::Flags;
 use crate::ssh::keys;

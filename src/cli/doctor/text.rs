@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::check::MAX_NAME;
 use super::finding::{Finding, Verdict, Wrong};
 use super::redaction::Redaction;
-use crate::cli::PROGRAM;
-use crate::cli::ui;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::terminal::ui;
 use crate::terminal;
 use crate::text::printable;
 

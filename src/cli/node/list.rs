@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use crate::api::{Listing, Node, ago};
 use crate::cli::host::{ask_host, client};
-use crate::cli::table::{Column, table};
-use crate::cli::ui;
+use crate::cli::terminal::table::{Column, table};
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-/// The columns. A URL is for admins, and half of one is none.
+/// The columns. A URL is for admins, and useless when cut.
 const COLUMNS: [Column; 4] = [
     Column::cut("HOSTNAME", 0, 32),
     Column::whole("STATUS", 1),
@@ -19,9 +19,13 @@ const COLUMNS: [Column; 4] = [
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The JSON is an array; each Runner has the keys hostname, status (online or offline), url and last_heartbeat.")]
+The JSON is an array of objects with the keys hostname, status (online or offline), url and last_heartbeat.
+
+Examples:
+  kohakuriver node list
+  kohakuriver node list --status online --json")]
 pub(crate) struct Arguments {
-    /// List only the Runners of this status
+    /// List only the Runners with this status
     #[arg(long, short = 's', value_name = "online|offline", value_parser = ["online", "offline"], hide_possible_values = true)]
     status: Option<String>,
     /// Print JSON
@@ -45,7 +49,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     if nodes.is_empty() {
         ui::remark(&match &arguments.status {
             Some(status) => format!("no Runner is {status}"),
-            None => "the Host knows no Runner".to_owned(),
+            None => "there are no Runners".to_owned(),
         });
         return Ok(());
     }
@@ -82,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_and_its_json() {
+    fn a_runner_as_row_and_as_json() {
         let node = Node {
             hostname: "node1".into(),
             url: "http://10.0.0.7:8001".into(),

@@ -10,7 +10,7 @@ use crate::settings::Settings;
 /// The verbs.
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
-    /// List the Runners, and which are online
+    /// List the Runners and their status
     List(list::Arguments),
 }
 

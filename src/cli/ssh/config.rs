@@ -1,51 +1,53 @@
-//! `kohakuriver ssh config`: VPSes as ordinary hosts of ssh, scp, git and IDEs.
+//! `kohakuriver ssh config`: VPSes as hosts of ssh, scp, git and IDEs.
 //!
-//! With no flag it prints. `--write` keeps the entries in a file of our own and puts one `Include` of it into the
-//! user's configuration; `--remove` takes both back out. Nothing else of the user's is touched. The Host is asked
-//! before anything is locked, and files are looked at again under the lock.
+//! Without a flag the entries are printed. `--write` writes them to a file of our own and adds one `Include` to the
+//! user's configuration; `--remove` undoes both. Nothing else in the user's file changes. The Host is asked before the
+//! lock is taken, and files are read again under the lock.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::cli::PROGRAM;
 use crate::cli::host::ask_host;
-use crate::cli::route::{home, route, ssh_program, unusable};
+use crate::cli::host::vps_cache;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::route::{home, route, ssh_program, unusable};
 use crate::cli::ssh::entries::{Listed, listed};
 use crate::cli::ssh::files::{Change, Files, write_ours};
-use crate::cli::text_diff;
-use crate::cli::ui;
-use crate::cli::vps_cache;
+use crate::cli::terminal::diff;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::stanzas;
 use crate::ssh::user_file::UserFile;
 
-/// How old entries are when `--sync` asks the Host again.
+/// The age from which `--sync` asks the Host again.
 const SYNC_AGE: Duration = Duration::from_secs(60 * 60);
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The entries are one for each VPS of yours that has SSH now, which pickers of IDEs list, and `*.kohakuriver` for every \
-other, by task id or name. They hold the Host's address and no token.
+There is one entry for each of your VPSes that has SSH now, for the host lists of IDEs, and one for `*.kohakuriver`, which \
+matches any VPS by task id or name. The entries contain the Host's address, but no token. After --write, connect with \
+`ssh trainer.kohakuriver`.
 
-  kohakuriver ssh config --write      then `ssh trainer.kohakuriver`
-  kohakuriver ssh config --diff       what --write would change, and nothing else
-  kohakuriver ssh config --remove     ~/.ssh/config is again what it would be without us")]
+Examples:
+  kohakuriver ssh config --diff
+  kohakuriver ssh config --write
+  kohakuriver ssh config --remove")]
 pub(crate) struct Arguments {
-    /// Show what --write would change, in both files
+    /// Show what --write would change in both files
     #[arg(long, conflicts_with_all = ["write", "remove", "sync"])]
     diff: bool,
-    /// Write ~/.ssh/kohakuriver.conf, and include it at the top of ~/.ssh/config
+    /// Write ~/.ssh/kohakuriver.conf and include it at the top of ~/.ssh/config
     #[arg(long, conflicts_with_all = ["remove", "sync"])]
     write: bool,
-    /// Take both out again
+    /// Remove both again
     #[arg(long, conflicts_with_all = ["sync", "output"])]
     remove: bool,
-    /// Refresh ~/.ssh/kohakuriver.conf if it is older than an hour and was written for this Host; quiet
+    /// Refresh ~/.ssh/kohakuriver.conf, without output, if it is for this Host and older than an hour
     #[arg(long, conflicts_with = "output")]
     sync: bool,
-    /// Write the entries there, and touch nothing else
+    /// Write the entries to this file and change nothing else
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -74,7 +76,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     }
 }
 
-/// The file's text for the settings in force, and what it lists.
+/// The file's text for these settings, and the VPSes in it.
 fn make(settings: &Settings, home: &Path) -> Result<(Vec<u8>, Listed), Failure> {
     let route = route(settings, home, ssh_program().as_deref(), None)?;
     let listed = ask_host(settings, listed(settings, home))?;
@@ -82,8 +84,8 @@ fn make(settings: &Settings, home: &Path) -> Result<(Vec<u8>, Listed), Failure> 
     Ok((text, listed))
 }
 
-/// Entries that are old are made anew. Those that were made for another Host, by other settings, are left alone: that
-/// the environment is another one now doesn't mean that the user wants other entries.
+/// Refreshes entries that are `due_at` old. Entries for other settings, such as another Host, stay: a different
+/// environment doesn't mean that the user wants different entries.
 fn sync(settings: &Settings, home: &Path, files: &Files, due_at: Duration) -> Result<(), Failure> {
     let is_due = |file: &UserFile| {
         let age = file.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
@@ -98,21 +100,21 @@ fn sync(settings: &Settings, home: &Path, files: &Files, due_at: Duration) -> Re
     files.refresh(&text, is_due)
 }
 
-/// Takes a change of the VPSes up, where our file exists. Whoever changed them is done: nothing about it is a failure.
+/// Refreshes our file, if it exists, after a VPS changed. A problem is only a remark: the change itself succeeded.
 pub(crate) fn follow(settings: &Settings) {
-    let followed = home().and_then(|home| {
+    let refreshed = home().and_then(|home| {
         let files = Files::of(&home)?;
         if files.ours()?.content().is_none() {
             return Ok(());
         }
         sync(settings, &home, &files, Duration::ZERO)
     });
-    if let Err(failure) = followed {
-        ui::remark(failure.render("the ssh configuration is as it was").trim_end());
+    if let Err(failure) = refreshed {
+        ui::remark(failure.render("cannot refresh the ssh configuration").trim_end());
     }
 }
 
-/// The command that makes the file again, whatever the environment is then.
+/// The command that writes the same file in any environment.
 fn made_by(settings: &Settings) -> Vec<OsString> {
     let (host, port) = (settings.host.value.clone(), settings.port.value.to_string());
     let proxy = settings.ssh_proxy().authority();
@@ -123,7 +125,7 @@ fn made_by(settings: &Settings) -> Vec<OsString> {
 fn show(changes: &[Change]) -> Result<(), Failure> {
     let difference = |change: &Change| {
         let name = change.path.to_string_lossy();
-        text_diff::unified(&name, change.before.as_deref(), change.after.as_deref())
+        diff::unified(&name, change.before.as_deref(), change.after.as_deref())
     };
     let text: String = changes.iter().map(difference).collect();
     if text.is_empty() {
@@ -133,7 +135,7 @@ fn show(changes: &[Change]) -> Result<(), Failure> {
 }
 
 fn report(changes: &[Change]) {
-    let mut silent = true;
+    let mut is_unchanged = true;
     for change in changes {
         let verb = match (&change.before, &change.after) {
             (before, after) if before == after => continue,
@@ -141,10 +143,10 @@ fn report(changes: &[Change]) {
             (None, _) => "wrote",
             _ => "changed",
         };
-        silent = false;
+        is_unchanged = false;
         ui::remark(&format!("{verb} {}", change.path.display()));
     }
-    if silent {
+    if is_unchanged {
         ui::remark("nothing to change");
     }
 }

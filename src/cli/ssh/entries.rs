@@ -1,10 +1,10 @@
-//! The VPSes that an ssh_config lists: those of this user that have SSH now.
+//! The VPSes with an ssh_config entry: those of this user that have SSH now.
 
 use std::path::Path;
 
 use crate::api::{Listing, Vps};
 use crate::cli::host::client;
-use crate::cli::vps::list::{ssh_port, unreadable_vpses};
+use crate::cli::host::vps::{ssh_port, unreadable_vpses};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::keys;
@@ -12,11 +12,11 @@ use crate::ssh::labels::{Remark, labels};
 use crate::ssh::stanzas::Entry;
 use crate::text::excerpt;
 
-/// What there is to list.
+/// The entries and what the user should know about them.
 pub(crate) struct Listed {
     /// An entry for each VPS.
     pub(crate) entries: Vec<Entry>,
-    /// What the user should know of them.
+    /// Remarks for the user.
     pub(crate) remarks: Vec<String>,
     /// The VPSes themselves.
     pub(crate) vpses: Vec<Vps>,
@@ -36,7 +36,7 @@ pub(crate) async fn listed(settings: &Settings, home: &Path) -> Result<Listed, F
     Ok(Listed { entries, remarks, vpses })
 }
 
-/// A Host lists every VPS to every user. Where it has no users, all are everybody's.
+/// The Host lists every VPS to every user. On a Host without users, every VPS counts as the user's.
 fn is_mine(vps: &Vps, user: Option<&str>) -> bool {
     let Some(user) = user else { return true };
     let assigned = || {
@@ -55,12 +55,12 @@ fn describe(vpses: &[Vps], home: &Path) -> (Vec<Entry>, Vec<String>) {
             let name = excerpt(vps.name.as_deref().unwrap_or_default());
             let listed = format!("VPS {} is listed as {}", label.id, label.host);
             match label.remark {
-                Some(Remark::Shared) => remarks.push(format!("{listed}: `{name}` alone would mean more than one")),
-                Some(Remark::Unusable) => remarks.push(format!("{listed}: `{name}` can't be a host name")),
+                Some(Remark::Shared) => remarks.push(format!("{listed}: the name `{name}` is not unique")),
+                Some(Remark::Unusable) => remarks.push(format!("{listed}: `{name}` is no valid host name")),
                 None => {}
             }
             let key = keys::resolve(None, label.id, Some(home)).unwrap_or_else(|failure| {
-                remarks.push(failure.render("without its key").trim_end().to_owned());
+                remarks.push(failure.render("entry without a key").trim_end().to_owned());
                 None
             });
             Entry { label, key }
@@ -74,11 +74,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::vps::list::tests::vps;
+    use crate::cli::host::vps::tests::vps;
     use crate::status::VpsStatus;
 
     #[test]
-    fn mine_are_those_i_own_and_those_i_am_assigned_to() {
+    fn a_user_has_the_vpses_that_are_owned_or_assigned() {
         let mut vps = vps(VpsStatus::Running);
         vps.json = json!({ "assignees": [{ "id": 3, "username": "bob", "display_name": null }] });
         for (user, mine) in [(None, true), (Some("alice"), true), (Some("bob"), true), (Some("eve"), false)] {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_name_is_said_and_its_letters_are_harmless() {
+    fn a_shared_name_gets_a_remark_and_names_are_escaped() {
         let twin = Vps { id: crate::target::TaskId::parse("7323718749301760001").unwrap(), ..vps(VpsStatus::Running) };
         let odd = Vps {
             id: crate::target::TaskId::parse("7").unwrap(),
@@ -102,9 +102,9 @@ mod tests {
         assert_eq!(
             remarks,
             [
-                "VPS 7323718749301768192 is listed as trainer-8192.kohakuriver: `trainer` alone would mean more than one",
-                "VPS 7323718749301760001 is listed as trainer-0001.kohakuriver: `trainer` alone would mean more than one",
-                "VPS 7 is listed as 7.kohakuriver: `a[2J b` can't be a host name",
+                "VPS 7323718749301768192 is listed as trainer-8192.kohakuriver: the name `trainer` is not unique",
+                "VPS 7323718749301760001 is listed as trainer-0001.kohakuriver: the name `trainer` is not unique",
+                "VPS 7 is listed as 7.kohakuriver: `a[2J b` is no valid host name",
             ]
         );
     }

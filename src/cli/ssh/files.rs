@@ -1,23 +1,23 @@
-//! The files that `kohakuriver ssh config` writes: ours, the user's configuration, and its backup.
+//! The files of `kohakuriver ssh config`: ours, the user's configuration, and its backup.
 
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::cli::ui;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::ssh::include;
 use crate::ssh::quote::shell_word;
 use crate::ssh::stanzas;
 use crate::ssh::user_file::{FolderLock, UserFile, UserFileError};
 
-/// Our own file, in the folder of ssh's.
+/// Our own file, in ~/.ssh.
 const OURS: &str = "kohakuriver.conf";
 
-/// What the user's configuration was before its first change, beside it.
+/// A copy of the user's configuration from before its first change.
 const BACKUP: &str = "config.before-kohakuriver";
 
-/// A file's content before and after; `None` stands for no file.
+/// A file's content before and after; `None`: no file.
 pub(crate) struct Change {
     pub(crate) path: PathBuf,
     pub(crate) before: Option<Vec<u8>>,
@@ -29,7 +29,7 @@ impl Change {
         Self { path: path.to_owned(), before: file.content().map(<[u8]>::to_vec), after }
     }
 
-    /// What writing our entries to `path` would do.
+    /// The change that writing our entries to `path` makes.
     pub(crate) fn of_ours(path: &Path, text: Vec<u8>) -> Result<Self, Failure> {
         let file = UserFile::read(path).map_err(|error| cannot("read", path, &error, None))?;
         check_ours(path, &file)?;
@@ -37,13 +37,13 @@ impl Change {
     }
 }
 
-/// Where the files of one user are.
+/// The files of one user.
 pub(crate) struct Files {
     folder: PathBuf,
     ours: PathBuf,
     config: PathBuf,
     backup: PathBuf,
-    /// Our file, as the user's configuration names it.
+    /// Our file, as the `Include` names it.
     include: std::ffi::OsString,
 }
 
@@ -55,22 +55,22 @@ impl Files {
         Ok(Self { config: folder.join("config"), backup: folder.join(BACKUP), ours, include, folder })
     }
 
-    /// Our file as it is.
+    /// Reads our file.
     pub(crate) fn ours(&self) -> Result<UserFile, Failure> {
         let file = UserFile::read(&self.ours).map_err(|error| cannot("read", &self.ours, &error, None))?;
         check_ours(&self.ours, &file)?;
         Ok(file)
     }
 
-    /// What [`Files::write`] would do.
+    /// The changes that [`Files::write`] would make.
     pub(crate) fn changes(&self, text: Vec<u8>) -> Result<[Change; 2], Failure> {
         let config = self.read_config()?;
         let included = include::insert(config.content().unwrap_or_default(), &self.include);
         Ok([Change::new(&self.ours, &self.ours()?, Some(text)), Change::new(&self.config, &config, Some(included))])
     }
 
-    /// Our file first: an `Include` of a file that isn't there yet means nothing to ssh, but the other way round a
-    /// configuration that can't be changed still gets what it only needs to include.
+    /// Writes both files, ours first: if the user's configuration can't be changed, the user only has to add the
+    /// `Include` by hand.
     pub(crate) fn write(&self, text: Vec<u8>) -> Result<[Change; 2], Failure> {
         let _lock = self.lock()?;
         let changes = self.changes(text)?;
@@ -83,7 +83,7 @@ impl Files {
         Ok(changes)
     }
 
-    /// Writes our file again if `is_due` says that it still has to be, and leaves the user's as it is.
+    /// Writes our file again, if `is_due` still holds under the lock. The user's file stays as it is.
     pub(crate) fn refresh(&self, text: &[u8], is_due: impl FnOnce(&UserFile) -> bool) -> Result<(), Failure> {
         let _lock = self.lock()?;
         let file = self.ours()?;
@@ -94,8 +94,8 @@ impl Files {
         written.map_err(|error| cannot("write", &self.ours, &error, None))
     }
 
-    /// Takes out what [`Files::write`] put there. A configuration that it made, and a backup that says nothing else
-    /// than the configuration does, go too.
+    /// Undoes [`Files::write`]. It also removes a configuration that only consisted of our line, and a backup that is
+    /// equal to the configuration.
     pub(crate) fn remove(&self) -> Result<Vec<Change>, Failure> {
         if !self.folder.is_dir() {
             return Ok(Vec::new());
@@ -103,10 +103,10 @@ impl Files {
         let _lock = self.lock()?;
         let (ours, config, backup) = (self.ours()?, self.read_config()?, self.read_backup()?);
         let clean = config.content().map(|text| include::remove(text, &self.include));
-        let made_by_us = backup.content().is_none() && clean.as_ref().is_some_and(Vec::is_empty);
+        let is_ours_alone = backup.content().is_none() && clean.as_ref().is_some_and(Vec::is_empty);
         let mut changes = vec![Change::new(&self.ours, &ours, None)];
         if clean.as_deref() != config.content() {
-            let after = clean.filter(|_| !made_by_us);
+            let after = clean.filter(|_| !is_ours_alone);
             let done = match &after {
                 Some(text) => config.replace(text),
                 None => config.remove(),
@@ -120,7 +120,7 @@ impl Files {
             backup.remove().map_err(|error| cannot("remove", &self.backup, &error, None))?;
             changes.push(Change::new(&self.backup, &backup, None));
         } else if backup.content().is_some() {
-            ui::remark(&format!("kept {}: your configuration has changed since", self.backup.display()));
+            ui::remark(&format!("kept {}: your configuration has changed since then", self.backup.display()));
         }
         Ok(changes)
     }
@@ -149,18 +149,18 @@ impl Files {
 
     fn cannot_include(&self, error: &UserFileError) -> Failure {
         let line = include::include(&self.include);
-        let by_hand = format!("make this its first line by hand: `{}`", String::from_utf8_lossy(&line));
+        let by_hand = format!("add this as its first line by hand: `{}`", String::from_utf8_lossy(&line));
         cannot("include our entries in", &self.config, error, Some(by_hand))
     }
 
     fn cannot_exclude(&self, error: &UserFileError) -> Failure {
         let line = include::include(&self.include);
-        let by_hand = format!("take this line out by hand: `{}`", String::from_utf8_lossy(&line));
+        let by_hand = format!("remove this line by hand: `{}`", String::from_utf8_lossy(&line));
         cannot("change", &self.config, error, Some(by_hand))
     }
 }
 
-/// Writes our entries to `path`, unless they stand there already.
+/// Writes our entries to `path`, unless it already contains them.
 pub(crate) fn write_ours(path: &Path, text: &[u8]) -> Result<Change, Failure> {
     let change = Change::of_ours(path, text.to_vec())?;
     if change.before != change.after {
@@ -170,8 +170,8 @@ pub(crate) fn write_ours(path: &Path, text: &[u8]) -> Result<Change, Failure> {
     Ok(change)
 }
 
-/// The path as an `Include` takes it. ssh reads a pattern there, with escapes that differ between its versions, so what
-/// is special in one is left out: a bare name lies in the folder that the user's configuration is in.
+/// The path in an `Include` line. ssh reads a glob pattern there, and its escapes differ between versions. A path with
+/// special characters is therefore replaced by the bare file name, which ssh looks up in ~/.ssh.
 fn include_argument(path: &Path) -> std::ffi::OsString {
     let bytes = path.as_os_str().as_bytes();
     let plain = |also: &[u8]| bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || also.contains(byte));
@@ -183,22 +183,22 @@ fn include_argument(path: &Path) -> std::ffi::OsString {
 }
 
 fn check_ours(path: &Path, file: &UserFile) -> Result<(), Failure> {
-    // An empty one holds nothing that could be lost.
+    // An empty file has nothing to lose.
     if file.content().is_none_or(|text| text.is_empty() || stanzas::is_ours(text)) {
         return Ok(());
     }
     Err(Failure::new(format!("will not overwrite {}", path.display()))
         .cause("it was not written by `kohakuriver ssh config`")
-        .hint(format!("look at it, and move it away: `mv {0} {0}.mine`", shell_word(path.as_os_str()).display())))
+        .hint(format!("look at the file, and move it away: `mv {0} {0}.mine`", shell_word(path.as_os_str()).display())))
 }
 
-/// `by_hand` is what helps where the user's file is not ours to change.
+/// `by_hand` is the hint if we may not change the user's file.
 fn cannot(verb: &str, path: &Path, error: &UserFileError, by_hand: Option<String>) -> Failure {
-    let again = |what: &str| Some(format!("{what}, and run this again"));
+    let again = |what: &str| Some(format!("{what}, and run this command again"));
     let hint = match error {
         UserFileError::ReadOnly(_) | UserFileError::NoFile | UserFileError::TooLarge if by_hand.is_some() => by_hand,
         UserFileError::Write(error) if is_full(error) => again("make room on the disk"),
-        UserFileError::Changed | UserFileError::Busy => again("wait until it has ended"),
+        UserFileError::Changed | UserFileError::Busy => again("wait until the other program is done"),
         _ => again(&format!("see what is wrong with `ls -ld {}`", shell_word(path.as_os_str()).display())),
     };
     Failure::new(format!("cannot {verb} {}", path.display())).because(error).maybe_hint(hint)

@@ -1,9 +1,9 @@
-//! `kohakuriver ssh forget`: the host key of a VPS that was re-created is not that of before.
+//! `kohakuriver ssh forget`: removes a stored host key, since a re-created VPS has a new one.
 
+use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client, vps_ref};
-use crate::cli::route::home;
-use crate::cli::ui;
-use crate::cli::vps_cache;
+use crate::cli::programs::route::home;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::{KnownHosts, KnownHostsError};
@@ -11,6 +11,11 @@ use crate::ssh::options::known_hosts_path;
 use crate::target::VpsRef;
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+A VPS that was re-created has a new host key, which ssh refuses until the old one is forgotten.
+
+Examples:
+  kohakuriver ssh forget trainer")]
 pub(crate) struct Arguments {
     /// Task id or name of the VPS
     #[arg(value_name = "VPS", add = vps_cache::candidates())]
@@ -31,13 +36,13 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         let failure = Failure::new(format!("cannot forget the host key of VPS {id}")).because(&error);
         failure.hint(match error {
             KnownHostsError::Run(_) => "install OpenSSH's client: `sudo apt install openssh-client`".to_owned(),
-            _ => format!("take the lines with {id} out of {} by hand", path.display()),
+            _ => format!("remove the lines with {id} from {} by hand", path.display()),
         })
     })?;
     ui::remark(&if forgotten {
-        format!("the host key of VPS {id} is forgotten; the next connection stores the one it finds")
+        format!("removed the host key of VPS {id}; the next connection stores the new one")
     } else {
-        format!("no host key of VPS {id} is stored")
+        format!("there is no stored host key of VPS {id}")
     });
     Ok(())
 }

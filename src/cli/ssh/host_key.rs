@@ -1,17 +1,17 @@
-//! `kohakuriver ssh host-key`: the `KnownHostsCommand` of what we generate.
+//! `kohakuriver ssh host-key`: the `KnownHostsCommand` in our ssh_config entries.
 //!
-//! ssh asks it for the keys of a host, twice a connection: first to know which types to prefer, then with the key that
-//! the server showed. It answers with the keys that are stored under the VPS's task id, so every name of a VPS has the
-//! same. The first key of a VPS that was never seen is stored, as `accept-new` would store it under whatever name was
-//! typed. Another key than the stored is refused by ssh; what that may mean is said here, since only here it is known.
+//! ssh runs it twice per connection: first to learn which key types to prefer, then with the key that the server
+//! presented. It prints the keys that are stored under the VPS's task id, so all names of a VPS share them. The first key
+//! of a new VPS is stored; `accept-new` would store it under the name that was typed. ssh refuses a different key; this
+//! command explains what that may mean, since only it knows the VPS.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::api::started_at;
-use crate::cli::PROGRAM;
 use crate::cli::host::{ask_host, client};
-use crate::cli::ui;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::names;
 use crate::settings::Settings;
@@ -19,29 +19,28 @@ use crate::ssh::known_hosts::{HostKey, Known, KnownHosts, KnownHostsError};
 use crate::ssh::options::alias;
 use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
 
-/// How long the Host may take to say when a VPS was started.
+/// How long the Host may take to answer when a VPS was started.
 const ASKING_LIMIT: Duration = Duration::from_secs(5);
 
-/// A Host's word on when a VPS was started is this much older or younger than the truth: two heartbeats that it may
-/// have missed.
+/// The Host's start time of a VPS may be wrong by this much, which is two missed heartbeats.
 const TOLERANCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
-    /// The known_hosts file
+    /// File with the known host keys
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
-    /// The host (`%H`)
-    // The name `host` would be that of the global flag, and set it.
+    /// Host name (`%H`)
+    // Not named `host`, which would set the global flag.
     asked: String,
-    /// The type of the key it showed (`%t`), or NONE
+    /// Type of the key that the server presented (`%t`), or NONE
     kind: String,
-    /// The key it showed (`%K`), or NONE
+    /// Key that the server presented (`%K`), or NONE
     key: String,
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    // An alias of the user's own, or a host of somebody else's: ssh has files for those.
+    // The user's own alias, or an unrelated host: ssh has its own files for those.
     let Ok(Target::Vps(vps)) = Target::parse(&arguments.asked, SSH_PORT) else { return Ok(()) };
     let id = match &vps {
         VpsRef::Id(id) => *id,
@@ -51,18 +50,17 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         })?,
     };
     let store = KnownHosts::at(&arguments.file);
-    let cannot = |error: KnownHostsError| {
-        Failure::new(format!("cannot tell whether the host key of VPS {id} is right")).because(&error)
-    };
+    let cannot =
+        |error: KnownHostsError| Failure::new(format!("cannot check the host key of VPS {id}")).because(&error);
     let mut known = store.of(id).map_err(cannot)?;
-    if let Some(shown) = shown(arguments) {
+    if let Some(presented) = presented(arguments) {
         if known.is_empty() {
-            known = store.store_first(id, &shown).map_err(cannot)?;
+            known = store.store_first(id, &presented).map_err(cannot)?;
         }
-        if known.iter().all(|known| known.key != shown) {
-            let failure = changed(settings, id, &shown.kind, &known);
-            // Of a type that it has no key of, ssh would take the server's word.
-            if known.iter().all(|known| known.key.kind != shown.kind) {
+        if known.iter().all(|known| known.key != presented) {
+            let failure = changed(settings, id, &presented.kind, &known);
+            // ssh would accept a key of a type for which none is stored.
+            if known.iter().all(|known| known.key.kind != presented.kind) {
                 return Err(failure);
             }
             ui::remark(failure.render(PROGRAM).trim_end());
@@ -72,19 +70,19 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     ui::print(&known.iter().map(line).collect::<String>())
 }
 
-/// The key that the server showed. A certificate is none: the authority that signed it is ssh's to judge.
-fn shown(arguments: &Arguments) -> Option<HostKey> {
+/// The key that the server presented. A certificate doesn't count: ssh itself checks the authority that signed it.
+fn presented(arguments: &Arguments) -> Option<HostKey> {
     HostKey::new(&arguments.kind, &arguments.key).filter(|key| key.kind != "NONE" && !key.kind.contains("-cert-"))
 }
 
-/// Why a VPS may show another key than before.
+/// Why a VPS may present a different key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Reason {
-    /// It was started after its key was stored.
+    /// The VPS was started after its key was stored.
     Started,
-    /// It has run since before its key was stored.
+    /// The VPS was already running when its key was stored.
     None,
-    /// The Host doesn't tell, or the times are too close to each other.
+    /// The Host gives no time, or the times are too close.
     Unknown,
 }
 
@@ -98,32 +96,32 @@ fn reason(started: Option<SystemTime>, stored: Option<SystemTime>) -> Reason {
     }
 }
 
-/// What a key of another VPS's, or of a VPS that was re-created, may mean; `kind` is the type of the one that was
-/// shown.
+/// The failure for a key that differs from the known ones, with the likely reason; `kind` is its type.
 pub(crate) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Known]) -> Failure {
     let stored = known.iter().filter_map(|known| known.stored).max();
     let started = ask_host(settings, async {
         let client = client(settings)?;
         Ok(tokio::time::timeout(ASKING_LIMIT, started_at(&client, id)).await.ok().flatten())
     });
-    let time = stored.map_or_else(|| "before".to_owned(), |time| humantime::format_rfc3339_seconds(time).to_string());
-    let failure = Failure::new(format!("the host key of VPS {id} is not the one that is known"))
-        .cause(format!("it showed a key of type {kind} that differs from the one stored by {time}"));
+    let time =
+        stored.map_or_else(|| "earlier".to_owned(), |time| format!("at {}", humantime::format_rfc3339_seconds(time)));
+    let failure = Failure::new(format!("the host key of VPS {id} has changed"))
+        .cause(format!("the key of type {kind} differs from the one stored {time}"));
     let forget = format!("`kohakuriver ssh forget {id}`");
     match reason(started.ok().flatten(), stored) {
         Reason::Started => failure
-            .cause("the VPS was started after that, and one that is re-created has a new key")
-            .hint(format!("if you expect that, {forget} and connect again")),
+            .cause("the VPS was started after that; a re-created VPS has a new key")
+            .hint(format!("if you expect that, run {forget} and connect again")),
         Reason::None => failure
-            .cause("the VPS has not been started since, so somebody may have put another machine in its place")
+            .cause("the VPS has not been restarted since, so another machine may be impersonating it")
             .hint(format!(
-                "do not log in; ask whoever runs the Host whether its key is the one that is known: \
+                "do not log in; ask the Host's admin whether its key is the known one: \
                  `ssh-keygen -l -F {} -f ~/.ssh/kohakuriver_known_hosts`",
                 alias(id)
             )),
         Reason::Unknown => failure
-            .cause("whether the VPS was started after that can't be told; one that is re-created has a new key")
-            .hint(format!("only if you know that it was, {forget} and connect again")),
+            .cause("it is unknown whether the VPS was started after that; a re-created VPS has a new key")
+            .hint(format!("only if you know that it was, run {forget} and connect again")),
     }
 }
 
@@ -132,7 +130,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_start_after_the_key_was_stored_explains_another() {
+    fn a_certificate_and_no_key_at_all_are_not_checked() {
+        let presented = |kind: &str, key: &str| {
+            let (kind, key) = (kind.to_owned(), key.to_owned());
+            presented(&Arguments { file: "f".into(), asked: "42.kohakuriver".into(), kind, key }).map(|key| key.kind)
+        };
+        assert_eq!(presented("ssh-ed25519", "AAAA").as_deref(), Some("ssh-ed25519"));
+        assert_eq!(presented("NONE", "NONE"), None);
+        assert_eq!(presented("ssh-ed25519-cert-v01@openssh.com", "AAAA"), None);
+    }
+
+    #[test]
+    fn only_a_start_after_the_key_was_stored_explains_a_new_key() {
         let time = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         for (started, stored, expected) in [
             (time(1000), time(500), Reason::Started),

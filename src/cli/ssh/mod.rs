@@ -1,4 +1,4 @@
-//! `kohakuriver ssh`: a file for each verb, and what they share.
+//! `kohakuriver ssh`: a file for each verb, and what verbs share.
 
 pub(crate) mod config;
 pub(crate) mod entries;
@@ -16,9 +16,9 @@ use crate::settings::Settings;
 pub(super) enum Verb {
     /// Print or write ssh_config entries for VPSes
     Config(config::Arguments),
-    /// Drop the stored host key of a VPS that was re-created
+    /// Forget the stored host key of a VPS that was re-created
     Forget(forget::Arguments),
-    /// Tell ssh the host keys of a VPS (its KnownHostsCommand)
+    /// Print the known host keys of a VPS, for KnownHostsCommand
     #[command(hide = true)]
     HostKey(host_key::Arguments),
 }

@@ -1,21 +1,21 @@
-//! A request that changes something on the Host: what is said while it is waited for, and when no answer comes.
+//! A request that changes something on the Host, with progress and with failures.
 //!
-//! Nobody knows then whether the Host does what it was asked to. That is said, and how to find out.
+//! Without an answer it is unknown whether the Host makes the change. The failure says so, and how to find out.
 
 use crate::api::ApiError;
-use crate::cli::denied::denied;
-use crate::cli::interrupt;
-use crate::cli::progress;
+use crate::cli::host::denied::denied;
+use crate::cli::terminal::interrupt;
+use crate::cli::terminal::progress;
 use crate::failure::Failure;
 use crate::target::TaskId;
 
-/// What the Host is asked to do.
+/// A change that the Host is asked to make.
 pub(crate) struct Change {
-    /// As it reads behind `cannot`.
+    /// The change in words that fit after `cannot`.
     pub(crate) what: String,
-    /// The VPS that is changed, where there is one already.
+    /// The VPS, unless it is still to be created.
     pub(crate) vps: Option<TaskId>,
-    /// How to find out whether it was done.
+    /// A hint how to find out whether the change was made.
     pub(crate) look: String,
 }
 
@@ -25,39 +25,39 @@ impl Change {
         Self {
             what: format!("{verb} VPS {id}"),
             vps: Some(id),
-            look: format!("see how it is with `kohakuriver vps status {id}`"),
+            look: format!("see its state with `kohakuriver vps status {id}`"),
         }
     }
 
-    /// The Host's answer to `request`.
+    /// Sends `request` and returns the Host's answer.
     ///
     /// # Errors
-    /// In the Host's terms, or with what is known when there is no answer, or no longer anybody who waits for it.
+    /// The Host's refusal, a missing answer, or an interruption by the user.
     pub(crate) async fn ask<T>(&self, request: impl Future<Output = Result<T, ApiError>>) -> Result<T, Failure> {
-        match interrupt::unless_raised(self.waited_for(request)).await {
+        match interrupt::unless_raised(self.with_progress(request)).await {
             Some(answer) => answer.map_err(|error| self.failed(&error)),
             None => Err(self.abandoned()),
         }
     }
 
-    /// `request`, with progress.
-    pub(crate) async fn waited_for<T>(&self, request: impl Future<Output = T>) -> T {
-        progress::during(&format!("the Host and its Runner {}", self.what), request).await
+    /// Runs `request` with progress.
+    pub(crate) async fn with_progress<T>(&self, request: impl Future<Output = T>) -> T {
+        progress::during(&format!("asked the Host to {}", self.what), request).await
     }
 
-    /// What a user is told whose Host gave `error` for an answer.
+    /// The failure if the Host answered with `error`, or did not answer.
     pub(crate) fn failed(&self, error: &ApiError) -> Failure {
         let failure = denied(error, format!("cannot {}", self.what), self.vps);
         if error.had_no_effect() {
             return failure;
         }
-        failure.cause("whether the Host does it nevertheless is unknown").hint(self.look.as_str())
+        failure.cause("it is unknown whether the Host still does it").hint(self.look.as_str())
     }
 
-    /// What a user is told who has not waited for the answer.
+    /// The failure if the user did not wait for the answer.
     pub(crate) fn abandoned(&self) -> Failure {
-        Failure::interrupted("no longer waiting for the Host")
-            .cause(format!("it was asked to {}, and may do so nevertheless", self.what))
+        Failure::interrupted("interrupted before the Host answered")
+            .cause(format!("the request to {} was sent, so the Host may still do it", self.what))
             .hint(self.look.as_str())
     }
 }

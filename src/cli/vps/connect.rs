@@ -1,8 +1,8 @@
 //! `kohakuriver vps connect`: look the VPS up, then become ssh.
 //!
-//! Whatever can be known to be wrong is said before ssh starts, by the Host's word or by a look at the key file. On
-//! success nothing is printed: the terminal is ssh's from its first byte. The tunnel itself is the helper's work,
-//! which ssh starts. With `--diagnose`, ssh is a child instead, and its failure is looked into.
+//! Problems that the Host or the key file show are reported before ssh starts. On success nothing is printed: the
+//! terminal belongs to ssh from its first byte. The helper, which ssh starts, opens the tunnel. With `--diagnose`, ssh is
+//! a child process, and a failure is diagnosed.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, OpenOptions};
@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use crate::api::{ApiError, locate, refused};
 use crate::cli::doctor::diagnose;
+use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client, vps_ref};
-use crate::cli::route::{home, no_ssh, route, ssh_program, unusable};
-use crate::cli::ui;
-use crate::cli::vps_cache;
+use crate::cli::programs::route::{home, no_ssh, route, ssh_program, unusable};
+use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::seconds;
@@ -31,32 +31,39 @@ use crate::target::{TaskId, VpsRef};
 
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = "\
-Without --key, ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> is used if it exists, else ssh's agent and \
-defaults. What stands behind `--` is ssh's, as if it stood behind the host name:
+Without --key, ssh uses ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> if one exists, otherwise its agent and \
+default keys. Arguments after `--` are passed to ssh, after the host name.
 
+Exit status:
+  1      The VPS can't be reached, and ssh was not started
+  2      Wrong usage, or unusable settings
+  other  That of ssh: of the remote command, or 255
+
+Examples:
+  kohakuriver vps connect trainer
   kohakuriver vps connect 7323718749301768192 -- -L 8888:localhost:8888
   kohakuriver vps connect trainer -- -t htop")]
 pub(crate) struct Arguments {
     /// Task id or name of the VPS
     #[arg(value_name = "VPS", add = vps_cache::candidates())]
     vps: String,
-    /// Private key to log in with
+    /// Private key for the login
     #[arg(long, short = 'i', value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Login on the VPS [default: root]
+    /// User name on the VPS [default: root]
     #[arg(long, short = 'u', value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     user: Option<String>,
-    /// Keep trying while the VPS is starting, for 300 seconds unless told otherwise
+    /// Keep trying while the VPS is starting, for at most SECONDS (300 if omitted)
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = seconds::DEFAULT_WAIT,
           value_parser = seconds::parse)]
     wait: Option<Duration>,
-    /// When ssh fails, look for the cause and name it under ssh's own message
+    /// If ssh fails, find the cause and report it after ssh's own message
     #[arg(long, conflicts_with = "dry_run")]
     diagnose: bool,
     /// Print the ssh command instead of running it
     #[arg(long)]
     dry_run: bool,
-    /// Options and remote command for ssh
+    /// More options for ssh, and the remote command
     #[arg(last = true, value_name = "SSH ARGS")]
     pub(crate) ssh_args: Vec<OsString>,
 }
@@ -77,7 +84,7 @@ pub(crate) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
     Err(become_ssh(&argv))
 }
 
-/// Becomes ssh to a VPS that was just made.
+/// Becomes ssh to a VPS that was just created.
 pub(crate) fn enter(settings: &Settings, id: TaskId, key: Option<PathBuf>) -> Result<(), Failure> {
     let command = command(settings, &Arguments { vps: id.to_string(), key, ..Arguments::default() })?;
     let argv = argv(&command)?;
@@ -85,7 +92,7 @@ pub(crate) fn enter(settings: &Settings, id: TaskId, key: Option<PathBuf>) -> Re
     Err(become_ssh(&argv))
 }
 
-/// The ssh command that `arguments` ask for, once the Host says that the VPS can be reached.
+/// The ssh command for `arguments`, after the Host confirmed that the VPS can be reached.
 fn command(settings: &Settings, arguments: &Arguments) -> Result<SshCommand, Failure> {
     let vps = vps_ref(&arguments.vps)?;
     let id = ask_host(settings, find(settings, &vps, arguments.wait.is_some()))?;
@@ -105,14 +112,14 @@ fn argv(command: &SshCommand) -> Result<Vec<OsString>, Failure> {
     command.argv().map_err(|error| unusable(&error))
 }
 
-/// Returns only when it can't.
+/// Returns only on failure.
 fn become_ssh(argv: &[OsString]) -> Failure {
     let error = Command::new(&argv[0]).args(&argv[1..]).exec();
     Failure::new(format!("cannot run {}", argv[0].display())).because(&error)
 }
 
-/// Asks the Host for the VPS; one that can't be reached is a failure that says why. With `wait`, one that is starting
-/// is left to the helper, which goes on asking.
+/// Looks the VPS up. A VPS that can't be reached is a failure with the reason. With `wait`, a VPS that is starting is
+/// accepted, since the helper waits for it.
 async fn find(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
     let client = client(settings)?;
     let failed = |error: ApiError| error.about(vps, client.base());
@@ -125,12 +132,12 @@ async fn find(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, F
     }
 }
 
-/// Makes sure that ssh finds our known_hosts, closed to others as ssh's own files are.
+/// Creates our known_hosts if it is missing, with the permissions of ssh's own files.
 fn prepare_known_hosts(path: &Path) -> Result<(), Failure> {
     let cannot = |error: io::Error| {
         Failure::new(format!("cannot keep host keys in {}", path.display()))
             .because(&error)
-            .hint("make the directory writable; without stored host keys nobody would notice a false VPS")
+            .hint("make the directory writable; without stored host keys, ssh could not detect an impostor")
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
         DirBuilder::new().mode(0o700).create(folder).map_err(cannot)?;
@@ -143,7 +150,6 @@ fn prepare_known_hosts(path: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::env;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -151,8 +157,9 @@ mod tests {
     use crate::ssh::options::known_hosts_path;
 
     #[test]
-    fn known_hosts_is_made_once_and_closed_to_others() {
-        let home = env::temp_dir().join(format!("kohakuriver-connect-{}", std::process::id()));
+    fn known_hosts_is_created_once_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
         fs::create_dir(&home).unwrap();
         let path = known_hosts_path(&home);
         prepare_known_hosts(&path).unwrap();
@@ -164,7 +171,6 @@ mod tests {
         fs::remove_dir_all(&home).unwrap();
         fs::write(&home, "no directory").unwrap();
         let failure = prepare_known_hosts(&path).unwrap_err();
-        fs::remove_file(&home).unwrap();
         assert!(failure.what().contains("kohakuriver_known_hosts"), "{failure:?}");
     }
 }

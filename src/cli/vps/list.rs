@@ -5,17 +5,17 @@ use std::cell::Cell;
 use serde_json::{Value, json};
 
 use crate::api::{Node, Vps, ago};
+use crate::cli::host::vps::{ssh_port, unreadable_vpses};
+use crate::cli::host::vps_cache;
 use crate::cli::host::{client, the_host};
-use crate::cli::table::{Column, table};
-use crate::cli::ui;
+use crate::cli::terminal::table::{Column, table};
+use crate::cli::terminal::ui;
 use crate::cli::vps::watch::{self, View, WatchFlags};
-use crate::cli::vps_cache;
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::status::VpsStatus;
 
-/// The columns; a user of 80 sees all but the last three beside a name of any usual length. Whose a VPS is, and since
-/// when, tells it from its like; the SSH port is for a manual connection, and `vps status` has it too.
+/// The columns. In 80 columns all but the last three fit beside a usual name. Owner and time tell similar VPSes apart.
+/// The SSH port is only for a manual connection, and `vps status` shows it too.
 const COLUMNS: [Column; 8] = [
     Column::whole("TASK ID", 0),
     Column::cut("NAME", 2, 32),
@@ -29,10 +29,15 @@ const COLUMNS: [Column; 8] = [
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The JSON is an array of what `kohakuriver vps status --json` prints of one. On a narrow terminal, columns are left out; \
-they are all there when stdout is no terminal.")]
+The JSON is an array of objects as `kohakuriver vps status --json` prints them. A narrow terminal shows fewer columns; a \
+pipe or a file gets all of them.
+
+Examples:
+  kohakuriver vps list --all
+  kohakuriver vps list --watch 5
+  kohakuriver vps list --json | jq -r '.[].name'")]
 pub(crate) struct Arguments {
-    /// List those that have ended too
+    /// Include VPSes that have ended
     #[arg(long, short = 'a')]
     all: bool,
     #[command(flatten)]
@@ -41,11 +46,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let client = client(settings)?;
-    // Said at the end: before, it would stand in the middle of what is drawn anew.
-    let left_out = Cell::new(0);
+    // Reported at the end: earlier it would land inside a redrawn table.
+    let unreadable = Cell::new(0);
     watch::show(&arguments.watch, &the_host(settings), async || {
         let list = client.list(arguments.all).await.map_err(|error| error.failure("cannot list the VPSes"))?;
-        left_out.set(list.unreadable);
+        unreadable.set(list.unreadable);
         let list = list.entries;
         vps_cache::keep(client.base(), &list);
         if arguments.watch.json {
@@ -54,24 +59,23 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         if list.is_empty() {
             return Ok(View::Nothing(nothing(arguments.all).to_owned()));
         }
-        // They only date the VPSes.
+        // Nodes are needed for the age column only.
         let nodes = client.nodes().await.map(|nodes| nodes.entries).unwrap_or_default();
         let rows: Vec<_> = list.iter().map(|vps| row(vps, &nodes)).collect();
         Ok(View::Text(table(COLUMNS, &rows, ui::Look::of_stdout())))
     })?;
-    if let Some(remark) = unreadable_vpses(left_out.get()) {
+    if let Some(remark) = unreadable_vpses(unreadable.get()) {
         ui::remark(&remark);
     }
     Ok(())
 }
 
-/// What is to be said of so many VPSes that the Host tells nothing usable of.
-pub(crate) fn unreadable_vpses(count: usize) -> Option<String> {
-    ui::unreadable(count, ["VPS", "VPSes"])
-}
-
 fn nothing(all: bool) -> &'static str {
-    if all { "there is no VPS" } else { "no VPS is up; `kohakuriver vps list --all` lists those that have ended too" }
+    if all {
+        "there are no VPSes"
+    } else {
+        "no VPS is running or starting; `kohakuriver vps list --all` includes those that have ended"
+    }
 }
 
 fn row(vps: &Vps, nodes: &[Node]) -> [String; 8] {
@@ -88,13 +92,7 @@ fn row(vps: &Vps, nodes: &[Node]) -> [String; 8] {
     ]
 }
 
-/// The port that sshd is on. Before a VPS runs, a Host gives a placeholder, and afterwards the one it had.
-pub(crate) fn ssh_port(vps: &Vps) -> Option<u16> {
-    let up = matches!(vps.status, VpsStatus::Running | VpsStatus::Paused);
-    vps.ssh_port.number().filter(|_| up)
-}
-
-/// A VPS for scripts. The keys are the Host's own; they are all there, whatever the Host left out.
+/// A VPS for scripts, with the Host's own keys. Every key is present, even if the Host omitted the value.
 pub(crate) fn as_json(vps: &Vps) -> Value {
     json!({
         "task_id": vps.id.to_string(),
@@ -111,30 +109,14 @@ pub(crate) fn as_json(vps: &Vps) -> Value {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::api::SshPort;
-    use crate::target::TaskId;
-
-    pub(in crate::cli) fn vps(status: VpsStatus) -> Vps {
-        Vps {
-            id: TaskId::parse("7323718749301768192").unwrap(),
-            name: Some("trainer".into()),
-            is_vps: true,
-            status,
-            node: Some("node1".into()),
-            ssh_port: SshPort::At(32768),
-            backend: None,
-            owner: Some("alice".into()),
-            submitted_at: Some("2026-11-23T12:05:53.5".into()),
-            started_at: None,
-            error_message: None,
-            json: Value::Null,
-        }
-    }
+    use crate::cli::host::vps::tests::vps;
+    use crate::status::VpsStatus;
 
     #[test]
-    fn a_row_has_a_port_only_where_sshd_is() {
+    fn a_row_has_a_port_only_if_sshd_runs() {
         assert_eq!(
             row(&vps(VpsStatus::Running), &[]),
             ["7323718749301768192", "trainer", "running", "node1", "32768", "2026-11-23 12:05:53", "", "alice"]
@@ -145,7 +127,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn json_has_every_key_and_ids_as_strings() {
+    fn json_has_every_key_and_string_ids() {
         assert_eq!(
             as_json(&vps(VpsStatus::Paused)),
             json!({

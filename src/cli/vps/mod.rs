@@ -1,4 +1,4 @@
-//! `kohakuriver vps`: a file for each verb, and what they share.
+//! `kohakuriver vps`: a file for each verb, and what verbs share.
 
 pub(crate) mod change;
 pub(crate) mod connect;
@@ -30,27 +30,27 @@ use crate::settings::{Flags, ProxyAddress, Settings};
 pub(super) enum Verb {
     /// Log in to a VPS with the system's ssh
     Connect(connect::Arguments),
-    /// List the VPSes that are up or on their way
+    /// List running and starting VPSes
     List(list::Arguments),
-    /// Show one VPS
+    /// Show the details of one VPS
     Status(status::Arguments),
-    /// Show who is connected to which VPS, as the gateway knows it
+    /// List open SSH sessions, or end one
     Sessions(sessions::Arguments),
-    /// Make a new VPS
-    // Its flags are many, and the enum is made once.
+    /// Create a VPS
+    // Boxed: its many flags would make every variant large.
     Create(Box<create::Arguments>),
-    /// End a VPS for good
+    /// Stop a VPS permanently
     Stop(stop::Arguments),
     /// Restart a VPS
     Restart(restart::Arguments),
-    /// Freeze a VPS's processes for a while
+    /// Pause all processes of a VPS
     Pause(freeze::Arguments),
-    /// Let the processes of a paused VPS go on
+    /// Resume the processes of a paused VPS
     Resume(freeze::Arguments),
 }
 
 impl Verb {
-    /// The admin's address of the gateway, when a flag names it.
+    /// The gateway's admin address, if a flag gives it.
     pub(super) fn gateway_admin(&self) -> Option<ProxyAddress> {
         match self {
             Self::Sessions(arguments) => arguments.admin.clone(),
@@ -59,11 +59,11 @@ impl Verb {
     }
 }
 
-/// Runs `verb` with the settings that `flags` lead to.
+/// Runs `verb` with the settings that result from `flags`.
 pub(super) fn run(flags: Flags, verb: Verb) -> Result<ExitCode, Failure> {
     let load = || Settings::load(flags.clone());
     let done = match verb {
-        // It has an exit status of its own.
+        // Its exit status is ssh's.
         Verb::Connect(arguments) => return connect::run(flags, arguments),
         Verb::List(arguments) => list::run(&load()?, &arguments),
         Verb::Status(arguments) => status::run(&load()?, &arguments),

@@ -1,8 +1,7 @@
-//! A key pair for a new VPS, made here: the private half never leaves this machine.
+//! A key pair for a new VPS, generated here: the private half never leaves this machine.
 //!
-//! It is made under a name of its own, since a VPS has no id before it exists, and gets its right name afterwards.
-//! Nothing is ever written over. What was made and not used is taken away again, unless the Host may know the public
-//! half.
+//! It first gets a temporary name, since a VPS has no id before it exists, and is renamed afterwards. No file is ever
+//! overwritten. An unused key is removed, unless the Host may know the public half.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
@@ -11,30 +10,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use crate::cli::search_path::find_all;
+use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::ssh::authorized_key;
 use crate::target::TaskId;
 use crate::text::excerpt_bytes;
 
-/// Most bytes of a public key's file that are read.
+/// Largest public key file, in bytes.
 const MAX_FILE: u64 = 16 * 1024;
 
-/// A key pair that no VPS has yet.
+/// A key pair that belongs to no VPS yet.
 pub(crate) struct NewKey {
-    /// The private half; the public one is beside it, with `.pub`.
+    /// The private half. The public half is beside it, with `.pub`.
     path: PathBuf,
-    /// Whether it goes when this does.
-    in_use: bool,
+    /// Whether the files stay when this value is dropped.
+    is_kept: bool,
 }
 
 impl NewKey {
-    /// Makes one in `~/.ssh`.
-    pub(crate) fn make(home: &Path) -> Result<Self, Failure> {
+    /// Generates one in `~/.ssh`.
+    pub(crate) fn generate(home: &Path) -> Result<Self, Failure> {
         let folder = home.join(".ssh");
         if !folder.is_dir() {
             let made = DirBuilder::new().mode(0o700).create(&folder);
-            made.map_err(|error| Failure::new(format!("cannot make {}", folder.display())).because(&error))?;
+            made.map_err(|error| Failure::new(format!("cannot create {}", folder.display())).because(&error))?;
         }
         let keygen = find_all("ssh-keygen", std::env::var_os("PATH").as_deref()).into_iter().next();
         let keygen = keygen.ok_or_else(|| {
@@ -43,14 +42,14 @@ impl NewKey {
         })?;
         let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
         let path = folder.join(format!("id-kohakuriver-new-{}-{moment}", std::process::id()));
-        let key = Self { path, in_use: false };
+        let key = Self { path, is_kept: false };
         let output = Command::new(&keygen)
             .args(["-q", "-t", "ed25519", "-N", "", "-C", "kohakuriver-vps", "-f"])
             .arg(&key.path)
-            // It asks before it writes over a file; nobody says yes.
+            // If the file exists, ssh-keygen asks before it overwrites; an empty stdin means no.
             .stdin(Stdio::null())
             .output();
-        let failure = || Failure::new(format!("cannot make a key in {}", folder.display()));
+        let failure = || Failure::new(format!("cannot generate a key in {}", folder.display()));
         match output {
             Ok(output) if output.status.success() => Ok(key),
             Ok(output) => {
@@ -61,34 +60,34 @@ impl NewKey {
         }
     }
 
-    /// The line that the Host is sent.
+    /// The line that is sent to the Host.
     pub(crate) fn public_half(&self) -> Result<String, Failure> {
         read_public_key(&public(&self.path))
     }
 
-    /// From now on the Host may know it, so it stays.
-    pub(crate) fn is_sent(&mut self) {
-        self.in_use = true;
+    /// Keeps the key from now on, since the Host may know it.
+    pub(crate) fn keep(&mut self) {
+        self.is_kept = true;
     }
 
-    /// The Host surely doesn't know it.
-    pub(crate) fn is_not_sent(&mut self) {
-        self.in_use = false;
+    /// Discards the key when dropped: the Host certainly doesn't know it.
+    pub(crate) fn discard(&mut self) {
+        self.is_kept = false;
     }
 
-    /// Where it lies, when it stays.
+    /// The private key's file, if the key is kept.
     pub(crate) fn kept(&self) -> Option<&Path> {
-        self.in_use.then_some(&self.path)
+        self.is_kept.then_some(&self.path)
     }
 
-    /// Gives it the name that `vps connect` looks for: where it is now, and a failure when that is not there.
-    pub(crate) fn belongs_to(&mut self, id: TaskId) -> (PathBuf, Result<(), Failure>) {
-        self.in_use = true;
+    /// Renames it to the name that `vps connect` looks for. Returns where the key is, and a failure if it was not renamed.
+    pub(crate) fn assign_to(&mut self, id: TaskId) -> (PathBuf, Result<(), Failure>) {
+        self.is_kept = true;
         let target = self.path.with_file_name(format!("id-kohakuriver-{id}"));
         for (from, to) in [(self.path.clone(), target.clone()), (public(&self.path), public(&target))] {
-            if let Err(error) = move_beside(&from, &to) {
-                let failure = Failure::new(format!("the key of VPS {id} could not be moved to {}", to.display()));
-                let hint = format!("it lies in {}; name it with --key when you connect", self.path.display());
+            if let Err(error) = rename_without_overwriting(&from, &to) {
+                let failure = Failure::new(format!("cannot rename the key of VPS {id} to {}", to.display()));
+                let hint = format!("the key is in {}; pass it with --key when you connect", self.path.display());
                 return (self.path.clone(), Err(failure.because(&error).hint(hint)));
             }
             if from == self.path {
@@ -101,7 +100,7 @@ impl NewKey {
 
 impl Drop for NewKey {
     fn drop(&mut self) {
-        if !self.in_use {
+        if !self.is_kept {
             for path in [public(&self.path), self.path.clone()] {
                 let _ = fs::remove_file(path);
             }
@@ -115,28 +114,28 @@ fn public(private: &Path) -> PathBuf {
     path.into()
 }
 
-/// A rename that writes over nothing.
-fn move_beside(from: &Path, to: &Path) -> io::Result<()> {
+/// A rename that never overwrites a file.
+fn rename_without_overwriting(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) => {}
-        // A file system without links.
+        // The file system has no hard links.
         Err(_) if !to.exists() => return fs::rename(from, to),
         Err(error) => return Err(error),
     }
     fs::remove_file(from)
 }
 
-/// The public key in a file, fit to be sent.
+/// The public key in a file, checked.
 pub(crate) fn read_public_key(path: &Path) -> Result<String, Failure> {
     let cannot = || Failure::new(format!("cannot use the public key {}", path.display()));
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
     read.map_err(|error| cannot().because(&error))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(cannot().cause(format!("it is larger than {MAX_FILE} bytes, which no public key is")));
+        return Err(cannot().cause(format!("the file has more than {MAX_FILE} bytes, so it is no public key")));
     }
-    let text = String::from_utf8(bytes).map_err(|_| cannot().cause("it is no text"))?;
+    let text = String::from_utf8(bytes).map_err(|_| cannot().cause("the file is not UTF-8 text"))?;
     authorized_key::check(&text).map_err(|error| cannot().because(&error).maybe_hint(error.hint()))
 }
 
@@ -146,12 +145,6 @@ mod tests {
 
     use super::*;
 
-    fn home(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("kohakuriver-new-key-{}-{name}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        path
-    }
-
     fn files(home: &Path) -> Vec<String> {
         let folder = fs::read_dir(home.join(".ssh")).unwrap();
         let mut names: Vec<_> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -160,32 +153,45 @@ mod tests {
     }
 
     #[test]
-    fn a_key_gets_the_name_of_its_vps_and_an_unused_one_goes() {
-        let home = home("name");
-        drop(NewKey::make(&home).unwrap());
-        assert!(files(&home).is_empty());
-        let mut key = NewKey::make(&home).unwrap();
+    fn a_key_is_renamed_after_its_vps_and_an_unused_key_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path();
+        drop(NewKey::generate(home).unwrap());
+        assert!(files(home).is_empty());
+        let mut key = NewKey::generate(home).unwrap();
         assert!(key.public_half().unwrap().starts_with("ssh-ed25519 AAAA"));
-        let (path, moved) = key.belongs_to(TaskId::parse("42").unwrap());
+        let (path, moved) = key.assign_to(TaskId::parse("42").unwrap());
         drop(key);
         moved.unwrap();
-        assert_eq!(files(&home), ["id-kohakuriver-42", "id-kohakuriver-42.pub"]);
+        assert_eq!(files(home), ["id-kohakuriver-42", "id-kohakuriver-42.pub"]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(home.join(".ssh")).unwrap().permissions().mode() & 0o777, 0o700);
-        fs::remove_dir_all(&home).unwrap();
     }
 
     #[test]
-    fn a_file_that_is_there_is_not_written_over_and_the_key_not_lost() {
-        let home = home("there");
+    fn a_public_key_file_may_be_no_longer_than_its_limit() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKw= ";
+        let fitting = format!("{key}{}", "x".repeat(MAX_FILE as usize - key.len() - 1));
+        for (text, is_refused_by_size) in [(fitting.clone(), false), (format!("{fitting}xx"), true)] {
+            fs::write(file.path(), text).unwrap();
+            let shown = format!("{:?}", read_public_key(file.path()));
+            assert_eq!(shown.contains("so it is no public key"), is_refused_by_size, "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_existing_file_is_not_overwritten_and_the_key_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path();
         fs::create_dir(home.join(".ssh")).unwrap();
         for there in ["id-kohakuriver-42", "id-kohakuriver-43.pub"] {
             fs::write(home.join(".ssh").join(there), "mine").unwrap();
         }
         for id in ["42", "43"] {
-            let mut key = NewKey::make(&home).unwrap();
+            let mut key = NewKey::generate(home).unwrap();
             let sent = key.public_half().unwrap();
-            let (path, moved) = key.belongs_to(TaskId::parse(id).unwrap());
+            let (path, moved) = key.assign_to(TaskId::parse(id).unwrap());
             drop(key);
             assert!(format!("{:?}", moved.unwrap_err()).contains(path.to_str().unwrap()));
             let made = Command::new("ssh-keygen").args(["-y", "-f"]).arg(&path).output().unwrap();
@@ -194,6 +200,5 @@ mod tests {
         for there in ["id-kohakuriver-42", "id-kohakuriver-43.pub"] {
             assert_eq!(fs::read_to_string(home.join(".ssh").join(there)).unwrap(), "mine");
         }
-        fs::remove_dir_all(&home).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The flags that say what a new VPS shall be. Pure: words in, an [`Order`] out; the key is put in later.
+//! The flags that describe a new VPS. Pure: words in, an [`Order`] out; the key is added later.
 
 use crate::api::{Access, Machine, Order, Placement};
 use crate::failure::Failure;
@@ -8,43 +8,43 @@ pub(crate) struct OrderFlags {
     /// Name of the VPS
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: Option<String>,
-    /// Run on this Runner, on this NUMA node of it, with these of its GPUs
+    /// Run on this Runner, NUMA node and GPUs [default: the Host chooses]
     #[arg(long, short = 't', value_name = "NODE[:NUMA][::GPU,...]", value_parser = placement)]
     target: Option<Placement>,
-    /// CPU cores [default: the Host's, 1]
+    /// CPU cores [default: 1]
     #[arg(long, short = 'c', value_name = "NUMBER")]
     cores: Option<u32>,
-    /// Memory, as 512M or 16G
+    /// Memory, for example 512M or 16G
     #[arg(long, short = 'm', value_name = "SIZE", value_parser = bytes)]
     memory: Option<u64>,
-    /// Start from this environment of the Host [default: the Host's]
+    /// Start from this environment of the Host [default: the Host chooses]
     #[arg(long, value_name = "NAME", conflicts_with = "image")]
     container: Option<String>,
-    /// Start from this image of a registry
+    /// Start from this image in a registry
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
-    /// A container or a virtual machine
+    /// Create a container (docker) or a virtual machine (qemu)
     #[arg(long, value_name = "docker|qemu", value_parser = ["docker", "qemu"], default_value = "docker", hide_possible_values = true)]
     backend: String,
-    /// Image of the virtual machine, by the Host's name for it
+    /// Image of the virtual machine, as the Host names it
     #[arg(long, value_name = "NAME")]
     vm_image: Option<String>,
-    /// Disk of the virtual machine, as 50G
+    /// Disk of the virtual machine, for example 50G
     #[arg(long, value_name = "SIZE", value_parser = disk_size)]
     vm_disk_size: Option<String>,
-    /// Memory of the virtual machine, as 8G
+    /// Memory of the virtual machine, for example 8G
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     vm_memory: Option<u64>,
-    /// Mount a folder of the Runner; only an older Host takes it
+    /// Mount a folder of the Runner (older Hosts only)
     #[arg(long, value_name = "FOLDER:FOLDER[:ro]", value_parser = mount)]
     mount: Vec<String>,
-    /// Give the container the Runner's devices and powers; only an older Host takes it
+    /// Give the container the Runner's devices and capabilities (older Hosts only)
     #[arg(long)]
     privileged: bool,
 }
 
 impl OrderFlags {
-    /// The order, with nobody's key yet.
+    /// The order, still without a key.
     pub(crate) fn order(self) -> Result<Order, Failure> {
         let machine = Machine {
             image: self.vm_image,
@@ -53,13 +53,13 @@ impl OrderFlags {
         };
         let is_machine = self.backend == "qemu";
         if !is_machine && machine != Machine::default() {
-            return Err(Failure::usage("--vm-image, --vm-disk-size and --vm-memory are a virtual machine's")
+            return Err(Failure::usage("--vm-image, --vm-disk-size and --vm-memory are for virtual machines only")
                 .hint("add `--backend qemu`"));
         }
         let container = [self.container.is_some(), self.image.is_some(), self.privileged, !self.mount.is_empty()];
         if is_machine && container.contains(&true) {
-            return Err(Failure::usage("--container, --image, --mount and --privileged are a container's")
-                .hint("name a virtual machine's image with `--vm-image`"));
+            return Err(Failure::usage("--container, --image, --mount and --privileged are for containers only")
+                .hint("choose a virtual machine's image with `--vm-image`"));
         }
         Ok(Order {
             name: self.name,
@@ -99,9 +99,9 @@ fn number(text: &str) -> Option<u32> {
     if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-/// A number of bytes, or of K, M, G or T of them (1024 each), with or without a `B` or `iB` behind it.
+/// A number of bytes, with an optional unit K, M, G or T (powers of 1024) that may end with `B` or `iB`.
 fn bytes(text: &str) -> Result<u64, &'static str> {
-    const WRONG: &str = "give a size above 0, as 512M or 16G";
+    const WRONG: &str = "give a size above 0, for example 512M or 16G";
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit = unit.to_ascii_uppercase();
@@ -114,15 +114,15 @@ fn bytes(text: &str) -> Result<u64, &'static str> {
         _ => return Err(WRONG),
     };
     let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-    // A Host keeps it in a signed integer.
+    // The Host stores it as a signed integer.
     bytes.filter(|&bytes| bytes > 0 && bytes <= i64::MAX as u64).ok_or(WRONG)
 }
 
-/// As qemu's tools take it.
+/// A size in the form of qemu's tools.
 fn disk_size(text: &str) -> Result<String, &'static str> {
     let (number, unit) = text.split_at(text.len() - usize::from(text.ends_with(['M', 'G', 'T'])));
     let fits = unit.len() == 1 && number.parse::<u32>().is_ok_and(|number| number > 0) && !number.starts_with('+');
-    if fits { Ok(text.to_owned()) } else { Err("give a size as 50G") }
+    if fits { Ok(text.to_owned()) } else { Err("give a size, for example 50G") }
 }
 
 fn mount(text: &str) -> Result<String, &'static str> {
@@ -132,7 +132,7 @@ fn mount(text: &str) -> Result<String, &'static str> {
     if folders && options && parts.len() <= 3 {
         Ok(text.to_owned())
     } else {
-        Err("write it as /FOLDER/OF/THE/RUNNER:/FOLDER/OF/THE/VPS, with or without `:ro` behind it")
+        Err("write it as /RUNNER/FOLDER:/VPS/FOLDER or /RUNNER/FOLDER:/VPS/FOLDER:ro")
     }
 }
 
@@ -140,8 +140,44 @@ fn mount(text: &str) -> Result<String, &'static str> {
 mod tests {
     use super::*;
 
+    /// The order of this command line.
+    fn order(line: &str) -> Result<Order, Failure> {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            flags: OrderFlags,
+        }
+        <Line as clap::Parser>::try_parse_from(line.split(' ')).unwrap().flags.order()
+    }
+
     #[test]
-    fn where_it_shall_run() {
+    fn flags_of_the_other_backend_are_usage_errors() {
+        for line in [
+            "p --vm-memory 1G",
+            "p --vm-image i",
+            "p --backend docker --vm-disk-size 1G",
+            "p --backend qemu --container c",
+            "p --backend qemu --image i",
+            "p --backend qemu --mount /a:/b",
+            "p --backend qemu --privileged",
+        ] {
+            let failure = order(line).unwrap_err();
+            assert_eq!(failure.exit_code(), 2.into(), "{line}");
+        }
+        assert_eq!(order("p").unwrap().machine, None);
+        assert_eq!(order("p --backend qemu").unwrap().machine, Some(Machine::default()));
+    }
+
+    #[test]
+    fn memory_of_a_virtual_machine_is_rounded_up_to_mebibytes() {
+        for (size, mebibytes) in [("1", 1), ("1M", 1), ("1048577", 2), ("8G", 8192)] {
+            let machine = order(&format!("p --backend qemu --vm-memory {size}")).unwrap().machine.unwrap();
+            assert_eq!(machine.memory_mib, Some(mebibytes), "{size}");
+        }
+    }
+
+    #[test]
+    fn targets_are_parsed() {
         let place = |node: &str, numa, gpus: &[u32]| Placement { node: node.into(), numa, gpus: gpus.to_vec() };
         for (text, expected) in [
             ("node1", place("node1", None, &[])),
@@ -159,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_and_mounts_are_parsed() {
         for (text, expected) in [
             ("512M", 512 << 20),
             ("16G", 16 << 30),

@@ -1,16 +1,14 @@
-//! Whether a VPS lets somebody in who shows nothing: asked with the system's ssh, through the tunnel that every login
-//! takes.
+//! Tests whether a VPS allows logins without a key or password, with the system's ssh, through the same tunnel as every
+//! login.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::cli::interrupt;
-use crate::cli::progress;
-use crate::cli::route::{home, route, ssh_program, unusable};
+use crate::cli::programs::route::{home, route, ssh_program, unusable};
+use crate::cli::terminal::interrupt;
+use crate::cli::terminal::progress;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::command::SshCommand;
@@ -18,37 +16,35 @@ use crate::ssh::options::Route;
 use crate::target::TaskId;
 use crate::text::excerpt;
 
-/// How a login without a key ended.
+/// The result of a login without a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
-    /// In.
+    /// Allowed.
     Open,
     /// Refused by sshd.
     Closed,
-    /// Something else was in the way: ssh's last words.
+    /// Neither: something else failed. Holds ssh's last line.
     Unknown(String),
 }
 
-/// Tries to log in as root with nothing in hand.
+/// Tries to log in as root without any credential.
 ///
-/// The host key goes to a file of its own: the question is about whoever answers now, and nothing is shown to them.
+/// The host key goes to a temporary file: any key is fine here, since no secret is sent.
 ///
 /// # Errors
-/// When ssh can't be told the way, or the user has had enough.
+/// If a path can't be passed to ssh, or the user interrupts.
 pub(crate) async fn check(settings: &Settings, id: TaskId) -> Result<Verdict, Failure> {
     let Some(ssh) = ssh_program() else { return Ok(Verdict::Unknown("there is no `ssh` on PATH".to_owned())) };
-    // Of this user alone, and not there before: nothing of somebody else's is read or written.
-    let folder = std::env::temp_dir().join(format!("kohakuriver-check-{}-{id}", std::process::id()));
-    if let Err(error) = DirBuilder::new().mode(0o700).create(&folder) {
-        return Ok(Verdict::Unknown(format!("cannot make {}: {error}", folder.display())));
-    }
-    let asked = format!("VPS {id} is asked whether it takes a login without a key");
-    let verdict = interrupt::unless_raised(progress::during(&asked, log_in(settings, ssh, id, &folder))).await;
-    let _ = fs::remove_dir_all(&folder);
+    let folder = match tempfile::tempdir() {
+        Ok(folder) => folder,
+        Err(error) => return Ok(Verdict::Unknown(format!("cannot create a temporary folder: {error}"))),
+    };
+    let asked = format!("testing whether VPS {id} allows logins without a key");
+    let verdict = interrupt::unless_raised(progress::during(&asked, log_in(settings, ssh, id, folder.path()))).await;
     verdict.unwrap_or_else(|| {
-        Err(Failure::interrupted(format!("whether VPS {id} takes logins without a key is unknown"))
-            .cause("no longer waiting for its answer")
-            .hint(format!("see it with `kohakuriver vps connect {id} -- -o PreferredAuthentications=none true`")))
+        Err(Failure::interrupted(format!("it is unknown whether VPS {id} allows logins without a key"))
+            .cause("the test was interrupted")
+            .hint(format!("test it with `kohakuriver vps connect {id} -- -o PreferredAuthentications=none true`")))
     })
 }
 
@@ -69,15 +65,15 @@ async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) ->
     })
 }
 
-fn verdict(let_in: bool, stderr: &str) -> Verdict {
-    if let_in {
+fn verdict(logged_in: bool, stderr: &str) -> Verdict {
+    if logged_in {
         return Verdict::Open;
     }
     if stderr.contains("Permission denied (") {
         return Verdict::Closed;
     }
     let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
-    Verdict::Unknown(last.map_or_else(|| "ssh says nothing".to_owned(), excerpt))
+    Verdict::Unknown(last.map_or_else(|| "ssh printed nothing".to_owned(), excerpt))
 }
 
 #[cfg(test)]
@@ -85,10 +81,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ssh_says_is_told_apart() {
+    fn the_verdict_follows_ssh() {
         assert_eq!(verdict(true, "Warning: added"), Verdict::Open);
         assert_eq!(verdict(false, "root@x: Permission denied (publickey).\n"), Verdict::Closed);
         assert_eq!(verdict(false, "a\nkex: reset\n\n"), Verdict::Unknown("kex: reset".into()));
-        assert_eq!(verdict(false, ""), Verdict::Unknown("ssh says nothing".into()));
+        assert_eq!(verdict(false, ""), Verdict::Unknown("ssh printed nothing".into()));
     }
 }

@@ -1,4 +1,4 @@
-//! `kohakuriver vps sessions`: who is connected to what, as the gateway tells it on its admin address.
+//! `kohakuriver vps sessions`: the open SSH sessions, from the gateway's admin address.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use crate::api::{Admin, ApiError, Tunnel};
 use crate::cli::host::{ask_host, block_on, client, vps_ref};
-use crate::cli::progress;
-use crate::cli::table::{Column, table};
-use crate::cli::ui;
-use crate::cli::ui::Look;
+use crate::cli::terminal::progress;
+use crate::cli::terminal::table::{Column, table};
+use crate::cli::terminal::ui;
+use crate::cli::terminal::ui::Look;
 use crate::cli::vps::watch::{self, View, WatchFlags};
 use crate::failure::Failure;
 use crate::settings::{ADMIN_FORM, ProxyAddress, Settings};
@@ -19,14 +19,14 @@ const ID: Column = Column::whole("ID", 0);
 const VPS: Column = Column::whole("VPS", 1);
 const USER: Column = Column::cut("USER", 2, 16);
 const SINCE: Column = Column::whole("SINCE", 3);
-// The address tells apart who has no name, and goes before what was carried: USER is there where the Host has users.
+// The address tells sessions without a user apart. It is dropped before the byte counts: a Host with users fills USER.
 const CLIENT: Column = Column::whole("CLIENT", 8);
 const NODE: Column = Column::cut("NODE", 9, 16);
 
-/// The columns of one look.
+/// The columns without `--watch`.
 const COLUMNS: [Column; 8] = [ID, USER, VPS, SINCE, Column::whole("UP", 5), Column::whole("DOWN", 4), NODE, CLIENT];
 
-/// The columns of `--watch`, which is there to see how much moves now.
+/// The columns with `--watch`, which also shows the rates.
 const WATCHED_COLUMNS: [Column; 10] = [
     ID,
     USER,
@@ -42,14 +42,19 @@ const WATCHED_COLUMNS: [Column; 10] = [
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The gateway is asked on its admin address: port 8003 of the Host, unless --admin, KOHAKURIVER_GATEWAY_ADMIN or \
-`gateway_admin` in config.json says otherwise. By default a gateway answers there on its own machine only.
+The sessions come from the gateway's admin address: port 8003 of the Host, unless --admin, KOHAKURIVER_GATEWAY_ADMIN or \
+`gateway_admin` in config.json gives another. By default a gateway answers there on its own machine only.
 
 The JSON is an array of objects with the keys id, user, client, protocol (connect or line), task_id (a string), node, \
-opened (RFC 3339, UTC), seconds, bytes_up (from the client to the VPS) and bytes_down; user is null without \
-authentication. With --watch, each line is one such array.")]
+opened (RFC 3339, UTC), seconds, bytes_up (from the client to the VPS) and bytes_down. Without authentication, user is \
+null. With --watch, each line is one such array.
+
+Examples:
+  kohakuriver vps sessions trainer
+  kohakuriver vps sessions --watch
+  kohakuriver vps sessions --end 7")]
 pub(crate) struct Arguments {
-    /// Show the sessions of this VPS only
+    /// List only the sessions of this VPS
     #[arg(value_name = "VPS")]
     vps: Option<String>,
     #[command(flatten)]
@@ -83,8 +88,8 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         Ok(if arguments.watch.json {
             View::Json(tunnels.iter().map(|tunnel| tunnel.json.clone()).collect())
         } else if tunnels.is_empty() {
-            View::Nothing(format!("nobody is connected{}", vps.map(|vps| format!(" to VPS {vps}")).unwrap_or_default()))
-        } else if arguments.watch.goes_on() {
+            View::Nothing(format!("no open sessions{}", vps.map(|vps| format!(" of VPS {vps}")).unwrap_or_default()))
+        } else if arguments.watch.repeats() {
             let now = Instant::now();
             let rates = |tunnel: &Tunnel| before.as_ref().map(|before| before.rates(tunnel, now));
             View::Text(watched_table(&tunnels, rates, Look::of_stdout()))
@@ -94,7 +99,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     })
 }
 
-/// The id of the VPS that is asked for; a Host need not be there for one.
+/// The id of the VPS. The Host is asked only for a name.
 async fn find(settings: &Settings, vps: &VpsRef) -> Result<TaskId, Failure> {
     match vps {
         VpsRef::Id(id) => Ok(*id),
@@ -114,12 +119,12 @@ impl Gateway<'_> {
     async fn end(&self, id: u64) -> Result<(), Failure> {
         let what = format!("cannot end session {id}");
         if self.admin.end(id).await.map_err(|error| self.failure(&error, &what))? {
-            ui::remark(&format!("session {id} is ended"));
+            ui::remark(&format!("ended session {id}"));
             return Ok(());
         }
         Err(Failure::new(what)
             .cause("the gateway has no such session")
-            .hint("see which are open with `kohakuriver vps sessions`"))
+            .hint("list the open sessions with `kohakuriver vps sessions`"))
     }
 
     async fn tunnels(&self) -> Result<Vec<Tunnel>, Failure> {
@@ -131,7 +136,7 @@ impl Gateway<'_> {
     }
 }
 
-/// What was carried at some moment.
+/// The byte counts of all sessions at one moment.
 struct Sample {
     at: Instant,
     bytes: HashMap<u64, (u64, u64)>,
@@ -143,7 +148,7 @@ impl Sample {
         Self { at: Instant::now(), bytes }
     }
 
-    /// Bytes a second of `tunnel` since then, up and down. A tunnel that wasn't there began at nothing.
+    /// Bytes per second of `tunnel` since this sample, up and down. A new tunnel counts from zero.
     fn rates(&self, tunnel: &Tunnel, now: Instant) -> (u64, u64) {
         let (up, down) = self.bytes.get(&tunnel.id).copied().unwrap_or_default();
         let seconds = now.duration_since(self.at).as_secs_f64().max(0.001);
@@ -182,7 +187,7 @@ fn row(tunnel: &Tunnel) -> [String; 8] {
     ]
 }
 
-/// A time as people say it, in its two largest units.
+/// A duration in its two largest units.
 fn since(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
@@ -193,7 +198,7 @@ fn since(seconds: u64) -> String {
     }
 }
 
-/// An amount of bytes in the unit that leaves at most four digits.
+/// A byte count in a unit that leaves at most four digits.
 fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if count < 1024 {
@@ -202,7 +207,7 @@ fn bytes(count: u64) -> String {
     let mut value = count as f64 / 1024.0;
     let mut units = UNITS.iter();
     let mut unit = units.next();
-    // Where it would be rounded to 1024, the next unit says it better.
+    // From here on it would be shown as 1024.0.
     while value >= 1023.95 {
         let Some(next) = units.next() else { break };
         (value, unit) = (value / 1024.0, Some(next));
@@ -210,7 +215,7 @@ fn bytes(count: u64) -> String {
     format!("{value:.1} {}", unit.unwrap_or(&""))
 }
 
-/// Nothing before there are two samples.
+/// A rate; empty until there are two samples.
 fn rate(count: Option<u64>) -> String {
     count.map(|count| format!("{}/s", bytes(count))).unwrap_or_default()
 }
@@ -223,7 +228,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_table_for_people() {
+    fn sessions_are_listed_in_a_table() {
         let tunnels = [
             listed(json!({ "bytes_down": 123_456_789 })),
             listed(json!({ "id": 12, "user": null, "seconds": 90_061 })),
@@ -237,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_those_since_the_last_look() {
+    fn rates_count_from_the_last_sample() {
         let before = Sample::of(&[listed(json!({ "bytes_up": 1000, "bytes_down": 0 }))]);
         let later = before.at + Duration::from_secs(2);
         let now = listed(json!({ "bytes_up": 5000, "bytes_down": 4096 }));
@@ -251,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_amounts_as_people_say_them() {
+    fn durations_and_byte_counts_have_readable_units() {
         for (seconds, expected) in [
             (0, "0s"),
             (59, "59s"),

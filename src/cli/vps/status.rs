@@ -1,11 +1,12 @@
 //! `kohakuriver vps status`.
 
 use crate::api::{Node, Vps, ago};
+use crate::cli::host::vps::ssh_port;
+use crate::cli::host::vps_cache;
 use crate::cli::host::{client, one_vps, the_host, vps_ref};
-use crate::cli::ui;
-use crate::cli::vps::list::{as_json, ssh_port};
+use crate::cli::terminal::ui;
+use crate::cli::vps::list::as_json;
 use crate::cli::vps::watch::{self, View, WatchFlags};
-use crate::cli::vps_cache;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::options::DEFAULT_USER;
@@ -15,8 +16,12 @@ use crate::status::VpsStatus;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The JSON has the keys task_id (a string), name, status, assigned_node, ssh_port, vps_backend, owner_username, \
-submitted_at, started_at and error_message; null stands where there is no value. ssh_port is null unless the VPS is \
-running or paused. Times are ISO 8601, the Host's local time.")]
+submitted_at, started_at and error_message. A missing value is null; ssh_port is null unless the VPS is running or paused. \
+Times are ISO 8601 in the Host's local time.
+
+Examples:
+  kohakuriver vps status trainer
+  kohakuriver vps status 7323718749301768192 --json")]
 pub(crate) struct Arguments {
     /// Task id or name of the VPS
     #[arg(value_name = "VPS", add = vps_cache::candidates())]
@@ -33,7 +38,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         if arguments.watch.json {
             return Ok(View::Json(as_json(&vps)));
         }
-        // They only date it.
+        // Nodes are needed for the ages only.
         let nodes = client.nodes().await.map(|nodes| nodes.entries).unwrap_or_default();
         Ok(View::Text(ui::fields(&describe(&vps, &nodes))))
     })
@@ -69,17 +74,17 @@ fn describe(vps: &Vps, nodes: &[Node]) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// The port that sshd is on, or why there is none where one might look for it.
+/// The port of sshd; for a running VPS without one, the reason.
 fn port(vps: &Vps) -> String {
     match (ssh_port(vps), &vps.status) {
         (Some(port), _) => port.to_string(),
-        (None, VpsStatus::Running | VpsStatus::Paused) => "none: it was created for terminals only".to_owned(),
+        (None, VpsStatus::Running | VpsStatus::Paused) => "none: it was created without SSH".to_owned(),
         (None, _) => String::new(),
     }
 }
 
-/// How to connect without the gateway, where the Runner can be reached. The node's name comes from the network and is
-/// there to be pasted, so it is quoted for the shell.
+/// The command to connect without the gateway, from a place that reaches the Runner. The node's name comes from the
+/// network and users paste this line, so the name is quoted for the shell.
 fn manual_command(port: u16, node: &str) -> String {
     let login = format!("{DEFAULT_USER}@{node}");
     shell_line(["ssh", "-p", &port.to_string(), &login]).to_string_lossy().into_owned()
@@ -89,10 +94,10 @@ fn manual_command(port: u16, node: &str) -> String {
 mod tests {
     use super::*;
     use crate::api::SshPort;
-    use crate::cli::vps::list::tests::vps;
+    use crate::cli::host::vps::tests::vps;
 
     #[test]
-    fn a_running_vps_shows_node_port_and_both_ways_in() {
+    fn a_running_vps_shows_both_ways_to_connect() {
         assert_eq!(
             ui::fields(&describe(&vps(VpsStatus::Running), &[])),
             "Task ID    7323718749301768192\n\
@@ -110,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vps_that_is_not_up_shows_no_way_in() {
+    fn a_vps_that_is_not_running_shows_no_way_to_connect() {
         let assigning = Vps { error_message: Some("Provisioning VM...\x1b[2J".into()), ..vps(VpsStatus::Assigning) };
         let text = ui::fields(&describe(&assigning, &[]));
         assert!(text.contains("SSH Port   -\n") && text.contains("Message    Provisioning VM...[2J\n"), "{text}");
@@ -118,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn a_vps_without_ssh_says_why_there_is_no_way_in() {
+    fn a_vps_without_ssh_says_so() {
         let text = ui::fields(&describe(&Vps { ssh_port: SshPort::None, ..vps(VpsStatus::Running) }, &[]));
-        assert!(text.contains("SSH Port   none: it was created for terminals only\n"), "{text}");
+        assert!(text.contains("SSH Port   none: it was created without SSH\n"), "{text}");
         assert!(!text.contains("Connect") && !text.contains("Manual"), "{text}");
     }
 
     #[test]
-    fn a_nodes_name_is_one_word_for_the_shell() {
+    fn a_node_name_is_quoted_for_the_shell() {
         assert_eq!(manual_command(7, "n1;id"), "ssh -p 7 'root@n1;id'");
     }
 }

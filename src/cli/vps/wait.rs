@@ -1,8 +1,8 @@
-//! Waiting until a VPS takes ssh connections.
+//! Waiting until a VPS accepts ssh connections.
 //!
-//! The Host is asked how the VPS is until it runs; then the helper opens a tunnel, as it does for ssh, and the VPS is
-//! up when the first byte of its sshd has come. The helper also knows how to leave a tunnel without harm to an older
-//! Host, so it is always asked to end and never killed.
+//! The Host is polled until the VPS runs. Then the helper opens a tunnel, as it does for ssh, and the VPS is ready when
+//! the first byte of its sshd arrives. The helper gets SIGTERM and never SIGKILL: it must close the tunnel in the way
+//! that doesn't harm an older Host.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::api::{ApiError, Client, locate, refused};
-use crate::cli::interrupt;
-use crate::cli::progress::{Progress, during};
-use crate::cli::route::proxy_program;
+use crate::cli::programs::route::proxy_program;
+use crate::cli::terminal::interrupt;
+use crate::cli::terminal::progress::{Progress, during};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -24,19 +24,19 @@ use crate::text::excerpt_bytes;
 
 pub(crate) use crate::seconds::DEFAULT_WAIT;
 
-/// How often the Host is asked, and sshd.
+/// The pause between two polls of the Host, or of sshd.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long one tunnel may take to its first byte, an older Host's 15 s included.
+/// How long one tunnel may take to its first byte; an older Host takes up to 15 s.
 const TUNNEL_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long the helper has to end once it is told to: its farewell to an older Host takes 3 s at most.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the helper may take to end after SIGTERM: closing a tunnel of an older Host takes up to 3 s.
+const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Waits until the sshd of VPS `id` answers, with progress on stderr.
 ///
 /// # Errors
-/// When it won't by waiting, when `limit` is over, or when the user has had enough.
+/// If waiting can't help, after `limit`, or if the user interrupts.
 pub(crate) async fn until_ssh_answers(
     settings: &Settings,
     client: &Client,
@@ -46,14 +46,16 @@ pub(crate) async fn until_ssh_answers(
     let deadline = Instant::now() + limit;
     let mut progress = Progress::new();
     let waiting = async {
-        let mut looked = during(&format!("looking at VPS {id}"), look(settings, client, id, deadline)).await?;
+        let mut looked = during(&format!("looking up VPS {id}"), look(settings, client, id, deadline)).await?;
         loop {
             let Some(last) = looked else { return Ok(()) };
             if Instant::now() + PAUSE >= deadline {
                 return Err(Failure::new(format!("VPS {id} does not answer on SSH yet"))
                     .cause(last)
                     .cause(format!("waited for {} s", limit.as_secs()))
-                    .hint(format!("it goes on; get in later with `kohakuriver vps connect {id} --wait`")));
+                    .hint(format!(
+                        "the VPS continues to start; connect later with `kohakuriver vps connect {id} --wait`"
+                    )));
             }
             let again = async {
                 sleep(PAUSE).await;
@@ -63,13 +65,13 @@ pub(crate) async fn until_ssh_answers(
         }
     };
     interrupt::unless_raised(waiting).await.unwrap_or_else(|| {
-        Err(Failure::interrupted(format!("no longer waiting for VPS {id}")).hint(format!(
-            "it goes on without us; get in with `kohakuriver vps connect {id} --wait`, end it with `kohakuriver vps stop {id}`"
+        Err(Failure::interrupted(format!("interrupted while VPS {id} starts")).hint(format!(
+            "it continues to start; connect with `kohakuriver vps connect {id} --wait`, or stop it with `kohakuriver vps stop {id}`"
         )))
     })
 }
 
-/// `None` when its sshd has answered, else what it is that takes time.
+/// Tests the VPS once. `None` if its sshd answered, otherwise the reason to wait.
 async fn look(settings: &Settings, client: &Client, id: TaskId, deadline: Instant) -> Result<Option<String>, Failure> {
     let about = |error: ApiError| error.about(&VpsRef::Id(id), client.base());
     let asked = async {
@@ -78,7 +80,7 @@ async fn look(settings: &Settings, client: &Client, id: TaskId, deadline: Instan
         Ok((vps, node))
     };
     let (vps, node) = match asked.await {
-        // A Host that is busy making a VPS may be slow to tell of it.
+        // A Host that is busy creating a VPS may answer late.
         Err(error @ (ApiError::Timeout { .. } | ApiError::Unreachable { .. })) => return Ok(Some(error.to_string())),
         found => found.map_err(about)?,
     };
@@ -90,11 +92,11 @@ async fn look(settings: &Settings, client: &Client, id: TaskId, deadline: Instan
         Err(refusal) => Err(refused(&refusal, &id.to_string(), client.base())),
         Ok(_) => Ok(tunnel(settings, id, deadline)
             .await?
-            .map(|why| format!("VPS {id} runs, its sshd does not answer yet: {why}"))),
+            .map(|why| format!("VPS {id} runs, but its sshd does not answer yet: {why}"))),
     }
 }
 
-/// Opens a tunnel and leaves it once a byte has come; else says why none came.
+/// Opens a tunnel and closes it after the first byte. `None` on success, otherwise the reason.
 async fn tunnel(settings: &Settings, id: TaskId, deadline: Instant) -> Result<Option<String>, Failure> {
     let left = deadline.saturating_duration_since(Instant::now()).clamp(PAUSE, TUNNEL_LIMIT);
     let mut helper = Command::new(proxy_program()?);
@@ -106,11 +108,11 @@ async fn tunnel(settings: &Settings, id: TaskId, deadline: Instant) -> Result<Op
             &left.as_secs_f64().to_string(),
             &id.to_string(),
         ])
-        // An open stdin that nothing comes from: its end would end the tunnel.
+        // stdin must stay open: its end would end the tunnel.
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Ctrl-C is ours to hear: the helper is then asked to end, and takes its time for it.
+        // Ctrl-C must reach this process only, which then sends SIGTERM to the helper.
         .process_group(0);
     let started = helper.spawn().map_err(|error| Failure::new("cannot run kohakuriver-proxy").because(&error))?;
     let mut helper = Helper(started);
@@ -123,34 +125,34 @@ async fn tunnel(settings: &Settings, id: TaskId, deadline: Instant) -> Result<Op
         helper.end().await;
         return Ok(None);
     }
-    let mut said = Vec::new();
+    let mut stderr_text = Vec::new();
     if let Some(stderr) = &mut helper.0.stderr {
-        let _ = stderr.read_to_end(&mut said).await;
+        let _ = stderr.read_to_end(&mut stderr_text).await;
     }
     helper.end().await;
-    let first = said.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let first = stderr_text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let first = excerpt_bytes(first.strip_prefix(b"kohakuriver-proxy: ").unwrap_or(first));
-    Ok(Some(if first.is_empty() { "it closed the connection".to_owned() } else { first }))
+    Ok(Some(if first.is_empty() { "the connection was closed".to_owned() } else { first }))
 }
 
-/// A helper that is asked to end whatever becomes of us.
+/// A helper process that gets SIGTERM when dropped.
 struct Helper(Child);
 
 impl Helper {
-    fn ask_to_end(&self) {
+    fn terminate(&self) {
         if let Some(pid) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             let _ = kill_process(pid, Signal::TERM);
         }
     }
 
     async fn end(&mut self) {
-        self.ask_to_end();
-        let _ = timeout(FAREWELL, self.0.wait()).await;
+        self.terminate();
+        let _ = timeout(END_LIMIT, self.0.wait()).await;
     }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        self.ask_to_end();
+        self.terminate();
     }
 }

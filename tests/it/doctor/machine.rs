@@ -229,7 +229,7 @@ fn a_home_that_ssh_config_can_not_name() {
     finds(
         &doctor(&cluster).output(),
         "host-key",
-        &["cannot tell ssh where ~/.ssh", "environment variable"],
+        &["cannot pass the path ~/.ssh", "environment variable"],
         "ls -l ~/.ssh",
     );
 }

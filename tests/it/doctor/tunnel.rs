@@ -132,14 +132,14 @@ fn now() -> u64 {
 #[test]
 fn its_host_key_changed_after_a_restart() {
     let outcome = with_another_key("2026-11-23T12:59:00", 1_000_000_000);
-    let texts = ["is not the one that is known", "was started after that", "one that is re-created has a new key"];
+    let texts = ["the host key of VPS", "was started after that", "a re-created VPS has a new key"];
     finds(&outcome, "host-key", &texts, &format!("kohakuriver ssh forget {ID}"));
 }
 
 #[test]
 fn its_host_key_changed_without_a_restart() {
     let outcome = with_another_key("2026-11-22T12:00:00", now());
-    let texts = ["is not the one that is known", "has not been started since", "another machine in its place"];
+    let texts = ["the host key of VPS", "has not been restarted since", "another machine may be impersonating it"];
     finds(&outcome, "host-key", &texts, "ssh-keygen -l -F");
     outcome.check(!outcome.text().contains("ssh forget"), "no advice to forget the key");
 }
@@ -154,6 +154,6 @@ fn its_host_key_changed_for_an_unknown_reason() {
     let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string()).output();
     let report: Value = super::report(&outcome);
     let wrong = report["findings"].as_array().unwrap().last().unwrap();
-    super::names(wrong, "host-key", &["is not the one that is known"], "");
+    super::names(wrong, "host-key", &["the host key of VPS"], "");
     outcome.exits(1);
 }

@@ -1,4 +1,4 @@
-//! `auth`, `config`, `completions`, `man`, and what is none of our commands.
+//! `auth`, `config`, `completions`, `man`, and unknown commands.
 
 use super::{host, shell};
 
@@ -10,7 +10,7 @@ fn auth() {
         r#"
 $ kohakuriver auth status
 Host API    http://127.0.0.1:18000
-User        nobody: not logged in
+User        none: not logged in
 Role        -
 Token from  -
 2> kohakuriver: you are not logged in
@@ -19,21 +19,21 @@ Token from  -
 [exit status 1]
 $ kohakuriver auth login
 2> kohakuriver: there is no terminal to ask on
-2>   hint: give a token with `--token-stdin`, or `--user` and `--password-stdin`
+2>   hint: use `--token-stdin`, or `--user` with `--password-stdin`
 [exit status 2]
 $ echo wrong | kohakuriver auth login --token-stdin
 2> kohakuriver: the Host does not know this token
-2>   caused by: to the Host at http://127.0.0.1:18000 whoever shows it is anonymous
-2>   hint: make a new one with `kohakuriver auth login` and your password, or on the Host's web page
+2>   caused by: the Host at http://127.0.0.1:18000 treats it as anonymous
+2>   hint: make a new token with `kohakuriver auth login` and your password, or on the Host's web page
 [exit status 1]
 $ echo wrong | kohakuriver auth login --user operator1 --password-stdin
 2> kohakuriver: cannot log in as operator1
 2>   caused by: the Host at http://127.0.0.1:18000 says: wrong user name or password
-2>   hint: try again with `kohakuriver auth login`; who runs the Host can set a new password
+2>   hint: try again with `kohakuriver auth login`; the Host's admin can set a new password
 [exit status 1]
 $ echo wrong | kohakuriver auth login --password-stdin
 2> kohakuriver: the following required arguments were not provided: --user <USER>
-2>   hint: `kohakuriver auth login --help` shows how it is used
+2>   hint: see `kohakuriver auth login --help`
 [exit status 2]
 $ echo $OPERATOR | kohakuriver auth login --token-stdin -P 1
 2> kohakuriver: cannot log in
@@ -58,37 +58,37 @@ $ kohakuriver auth status --json
   "users": true
 }
 $ kohakuriver auth status -P 1
-2> kohakuriver: cannot ask the Host who you are
+2> kohakuriver: cannot ask the Host for your user name
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
 2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 $ KOHAKURIVER_TOKEN=expired kohakuriver auth status
 Host API    http://127.0.0.1:18000
-User        nobody: not logged in
+User        none: not logged in
 Role        -
 Token from  KOHAKURIVER_TOKEN
 2> kohakuriver: you are not logged in
-2>   caused by: the Host does not know the token from KOHAKURIVER_TOKEN
+2>   caused by: the Host does not accept the token from KOHAKURIVER_TOKEN
 2>   hint: log in with `kohakuriver auth login`
 [exit status 1]
 $ kohakuriver auth logout
-2> logged out: /home/me/.kohakuriver/auth.json is gone
+2> logged out; removed /home/me/.kohakuriver/auth.json
 $ kohakuriver auth logout
-2> there was no stored token
+2> not logged in: there is no stored token
 $ kohakuriver auth logout now
 2> kohakuriver: unexpected argument 'now' found
-2>   hint: `kohakuriver auth logout --help` shows how it is used
+2>   hint: see `kohakuriver auth logout --help`
 [exit status 2]
 $ kohakuriver auth
-2> Log in to the Host
+2> Log in to the Host and log out
 2>
 2> Usage: kohakuriver auth [OPTIONS] <COMMAND>
 2>
 2> Commands:
-2>   login   Keep a token for the Host
-2>   status  Show who you are to the Host
-2>   logout  Drop the stored token
+2>   login   Log in to the Host and store a token
+2>   status  Show which user you are on the Host
+2>   logout  Remove the stored token
 2>   help    Print this message or the help of the given subcommand(s)
 2>
 2> Options:
@@ -98,23 +98,23 @@ $ kohakuriver auth
 2>   -H, --host <HOST>            Name or address of the Host [default: localhost]
 2>   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
 2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
-2>       --proxy <HOST[:PORT]>    The gateway, when it is not on the Host
+2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
 [exit status 2]
 "#,
     );
 }
 
 #[test]
-fn auth_where_nobody_need_log_in() {
+fn auth_on_a_host_without_users() {
     shell(&host()).shows(
         r#"
 $ kohakuriver auth status
 Host API    http://127.0.0.1:18000
-User        everybody: the Host has no users
+User        none: the Host has no users
 Role        -
 Token from  -
 $ kohakuriver auth login
-2> the Host at http://127.0.0.1:18000 has no users: everything is allowed without a login
+2> the Host at http://127.0.0.1:18000 has no users, so no login is needed
 "#,
     );
 }
@@ -139,11 +139,11 @@ config.json  /home/me/.config/kohakuriver/config.json (does not exist)
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
 $ kohakuriver config show all
 2> kohakuriver: unexpected argument 'all' found
-2>   hint: `kohakuriver config show --help` shows how it is used
+2>   hint: see `kohakuriver config show --help`
 [exit status 2]
 $ kohakuriver config path all
 2> kohakuriver: unexpected argument 'all' found
-2>   hint: `kohakuriver config path --help` shows how it is used
+2>   hint: see `kohakuriver config path --help`
 [exit status 2]
 $ mkdir -p .config/kohakuriver && echo '{ "hots": "gpu-head" }' >.config/kohakuriver/config.json
 $ kohakuriver config show
@@ -195,17 +195,17 @@ _clap_complete_kohakuriver() {
 $ kohakuriver completions tcsh
 2> kohakuriver: invalid value 'tcsh' for '<bash|zsh|fish>'
 2>   caused by: possible values: bash, zsh, fish
-2>   hint: `kohakuriver completions --help` shows how it is used
+2>   hint: see `kohakuriver completions --help`
 [exit status 2]
 $ kohakuriver completions
 2> kohakuriver: the following required arguments were not provided: <bash|zsh|fish>
-2>   hint: `kohakuriver completions --help` shows how it is used
+2>   hint: see `kohakuriver completions --help`
 [exit status 2]
 $ kohakuriver man vps list | grep -A 1 NAME
 .SH NAME
-kohakuriver\-vps\-list \- List the VPSes that are up or on their way
+kohakuriver\-vps\-list \- List running and starting VPSes
 $ kohakuriver man vps lst
-2> kohakuriver: there is no page of `vps lst`
+2> kohakuriver: there is no manual page for `vps lst`
 2>   hint: `kohakuriver --help` lists the commands
 [exit status 2]
 $ kohakuriver man --output pages
@@ -213,30 +213,30 @@ $ kohakuriver man --output pages
 $ touch file && kohakuriver man --output file/pages
 2> kohakuriver: cannot write file/pages/man1/kohakuriver.1
 2>   caused by: Not a directory (os error 20)
-2>   hint: name a folder that you may write to with --output
+2>   hint: give --output a folder that you may write to
 [exit status 1]
 "#,
     );
 }
 
 #[test]
-fn what_is_none_of_our_commands() {
+fn unknown_commands() {
     shell(&host()).shows(
         r#"
 $ kohakuriver
-2> SSH into a VPS of a KohakuRiver cluster, through the front door of its Host
+2> SSH into the VPSes of a KohakuRiver cluster through its Host's SSH proxy
 2>
 2> Usage: kohakuriver [OPTIONS] <COMMAND>
 2>
 2> Commands:
-2>   vps          Make, reach and end VPSes, and look at them
-2>   node         Look at the Runners that VPSes run on
-2>   ssh          Make VPSes ordinary hosts of ssh
-2>   auth         Log in to the Host
-2>   config       Look at this program's settings
+2>   vps          Create, connect to and manage VPSes
+2>   node         List the Runners, the machines that VPSes run on
+2>   ssh          Write ssh_config entries for VPSes and forget host keys
+2>   auth         Log in to the Host and log out
+2>   config       Show this program's settings
 2>   doctor       Find out why a VPS can't be reached
-2>   completions  Print a script that completes commands and VPSes on TAB
-2>   man          Print the manual page of a command, or write all of them
+2>   completions  Print a script for shell completion
+2>   man          Print a manual page, or write all of them to a folder
 2>   help         Print this message or the help of the given subcommand(s)
 2>
 2> Options:
@@ -247,30 +247,33 @@ $ kohakuriver
 2>   -H, --host <HOST>            Name or address of the Host [default: localhost]
 2>   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
 2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
-2>       --proxy <HOST[:PORT]>    The gateway, when it is not on the Host
+2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
 2>
-2> The commands above are this program's own. Every other one (docker, task, ssh
-2> connect, ...) is run by the next `kohakuriver` on PATH, KohakuRiver's Python
-2> CLI, with the same arguments.
+2> Any other command (docker, task, ssh connect, ...) is passed on to the next
+2> `kohakuriver` on PATH, KohakuRiver's Python CLI, with the same arguments.
 2>
-2> Flags win over the environment (KOHAKURIVER_HOST, KOHAKURIVER_PORT,
-2> KOHAKURIVER_SSH_PROXY_PORT), which wins over config.json; `kohakuriver config
-2> show` tells what is in force. The token comes from KOHAKURIVER_TOKEN, else from
-2> ~/.kohakuriver/auth.json.
+2> A flag overrides the environment variable, which overrides config.json;
+2> `kohakuriver config show` shows the values in use. The token comes from
+2> KOHAKURIVER_TOKEN or from ~/.kohakuriver/auth.json.
+2>
+2> Examples:
+2>   kohakuriver auth login
+2>   kohakuriver vps create --gen-ssh-key --connect
+2>   kohakuriver vps list
 [exit status 2]
 $ kohakuriver vps lst
-2> kohakuriver: `kohakuriver vps lst` is none of this program's own commands
-2>   caused by: it is left to KohakuRiver's Python CLI, and there is no other `kohakuriver` on PATH
-2>   hint: install that with `pip install kohakuriver`; `kohakuriver --help` lists the commands of this one
+2> kohakuriver: unknown command `kohakuriver vps lst`
+2>   caused by: unknown commands go to KohakuRiver's Python CLI, but there is no other `kohakuriver` on PATH
+2>   hint: see the commands with `kohakuriver --help`; install the Python CLI with `pip install kohakuriver`
 [exit status 2]
 $ kohakuriver docker ps
-2> kohakuriver: `kohakuriver docker` is none of this program's own commands
-2>   caused by: it is left to KohakuRiver's Python CLI, and there is no other `kohakuriver` on PATH
-2>   hint: install that with `pip install kohakuriver`; `kohakuriver --help` lists the commands of this one
+2> kohakuriver: unknown command `kohakuriver docker`
+2>   caused by: unknown commands go to KohakuRiver's Python CLI, but there is no other `kohakuriver` on PATH
+2>   hint: see the commands with `kohakuriver --help`; install the Python CLI with `pip install kohakuriver`
 [exit status 2]
 $ kohakuriver --colour vps list
 2> kohakuriver: unexpected argument '--colour' found
-2>   hint: `kohakuriver vps list --help` shows how it is used
+2>   hint: see `kohakuriver vps list --help`
 [exit status 2]
 $ kohakuriver --version
 kohakuriver 0.1.0

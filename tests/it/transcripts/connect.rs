@@ -47,11 +47,11 @@ $ kohakuriver vps connect 42
 [exit status 1]
 $ kohakuriver vps connect
 2> kohakuriver: the following required arguments were not provided: <VPS>
-2>   hint: `kohakuriver vps connect --help` shows how it is used
+2>   hint: see `kohakuriver vps connect --help`
 [exit status 2]
 $ kohakuriver vps connect trainer -L 8888:localhost:8888
 2> kohakuriver: unexpected argument '-L' found
-2>   hint: to pass '-L' as a value, use '-- -L'; `kohakuriver vps connect --help` shows how it is used
+2>   hint: to pass '-L' as a value, use '-- -L'; see `kohakuriver vps connect --help`
 [exit status 2]
 $ kohakuriver vps connect trainer --key no/such/key
 2> kohakuriver: cannot use the key /home/me/no/such/key
@@ -74,7 +74,7 @@ $ kohakuriver vps connect trainer -P 1
 }
 
 #[test]
-fn vps_connect_with_a_role_that_does_not_do() {
+fn vps_connect_without_a_valid_token() {
     let host = host();
     host.change(|state| state.auth = true);
     shell(&host).shows(
@@ -189,13 +189,13 @@ $ kohakuriver ssh config --remove
 2> removed /home/me/.ssh/config
 $ kohakuriver ssh config --write --remove
 2> kohakuriver: the argument '--write' cannot be used with '--remove'
-2>   hint: `kohakuriver ssh config --help` shows how it is used
+2>   hint: see `kohakuriver ssh config --help`
 [exit status 2]
 $ kohakuriver ssh config --write --output no/such/folder/config
 2> kohakuriver: cannot write no/such/folder/config
 2>   caused by: the new content can't be stored; the file is unchanged
 2>   caused by: No such file or directory (os error 2)
-2>   hint: see what is wrong with `ls -ld no/such/folder/config`, and run this again
+2>   hint: see what is wrong with `ls -ld no/such/folder/config`, and run this command again
 [exit status 1]
 $ kohakuriver ssh config -P 1
 2> kohakuriver: cannot list your VPSes
@@ -207,18 +207,18 @@ $ kohakuriver ssh config -P 1
     );
 }
 
-/// What it finds on a whole way is in `doctor/`.
+/// Its findings are in `doctor/`.
 #[test]
 fn doctor() {
     shell(&host()).shows(
         r#"
 $ kohakuriver doctor --everything
 2> kohakuriver: unexpected argument '--everything' found
-2>   hint: `kohakuriver doctor --help` shows how it is used
+2>   hint: see `kohakuriver doctor --help`
 [exit status 2]
 $ kohakuriver doctor 'no name'
 2> kohakuriver: `no name` is neither a task id, nor a VPS name, nor a host name
-2>   hint: see which VPSes there are with `kohakuriver vps list`
+2>   hint: list the VPSes with `kohakuriver vps list`
 [exit status 2]
 "#,
     );
@@ -229,10 +229,10 @@ fn ssh_forget() {
     shell(&host()).shows(
         r#"
 $ kohakuriver ssh forget trainer
-2> no host key of VPS 7323718749301768192 is stored
+2> there is no stored host key of VPS 7323718749301768192
 $ mkdir -p .ssh && echo '7323718749301768192.kohakuriver ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKw=' >.ssh/kohakuriver_known_hosts
 $ kohakuriver ssh forget trainer
-2> the host key of VPS 7323718749301768192 is forgotten; the next connection stores the one it finds
+2> removed the host key of VPS 7323718749301768192; the next connection stores the new one
 $ kohakuriver ssh forget nothing
 2> kohakuriver: there is no VPS nothing
 2>   caused by: the Host at http://127.0.0.1:18000 says so
@@ -240,7 +240,7 @@ $ kohakuriver ssh forget nothing
 [exit status 1]
 $ kohakuriver ssh forget
 2> kohakuriver: the following required arguments were not provided: <VPS>
-2>   hint: `kohakuriver ssh forget --help` shows how it is used
+2>   hint: see `kohakuriver ssh forget --help`
 [exit status 2]
 $ kohakuriver ssh forget trainer -P 1
 2> kohakuriver: cannot look up VPS trainer

@@ -46,11 +46,11 @@ $ kohakuriver vps list --json | tail -n 15
 ]
 $ kohakuriver vps list trainer
 2> kohakuriver: unexpected argument 'trainer' found
-2>   hint: `kohakuriver vps list --help` shows how it is used
+2>   hint: see `kohakuriver vps list --help`
 [exit status 2]
 $ kohakuriver vps list --watch soon
 2> kohakuriver: unexpected argument 'soon' found
-2>   hint: `kohakuriver vps list --help` shows how it is used
+2>   hint: see `kohakuriver vps list --help`
 [exit status 2]
 $ kohakuriver vps list -P 1
 2> kohakuriver: cannot list the VPSes
@@ -61,7 +61,7 @@ $ kohakuriver vps list -P 1
 $ kohakuriver vps list -P 0
 2> kohakuriver: invalid value '0' for '--port <PORT>'
 2>   caused by: 0 is not in 1..=65535
-2>   hint: `kohakuriver vps list --help` shows how it is used
+2>   hint: see `kohakuriver vps list --help`
 [exit status 2]
 $ kohakuriver vps list --host no-such-host.invalid
 2> kohakuriver: cannot list the VPSes
@@ -74,7 +74,7 @@ $ kohakuriver vps list --host no-such-host.invalid
 }
 
 #[test]
-fn vps_list_of_a_host_that_says_no() {
+fn vps_list_of_a_host_that_refuses() {
     let host = host();
     host.change(|state| state.auth = true);
     let shell = shell(&host);
@@ -137,9 +137,9 @@ fn vps_list_of_an_empty_host() {
     shell(&host).shows(
         r#"
 $ kohakuriver vps list
-2> no VPS is up; `kohakuriver vps list --all` lists those that have ended too
+2> no VPS is running or starting; `kohakuriver vps list --all` includes those that have ended
 $ kohakuriver vps list --all
-2> there is no VPS
+2> there are no VPSes
 $ kohakuriver vps list --json
 []
 "#,
@@ -200,7 +200,7 @@ $ kohakuriver vps status trainer --json
 }
 $ kohakuriver vps status
 2> kohakuriver: the following required arguments were not provided: <VPS>
-2>   hint: `kohakuriver vps status --help` shows how it is used
+2>   hint: see `kohakuriver vps status --help`
 [exit status 2]
 $ kohakuriver vps status nothing
 2> kohakuriver: there is no VPS nothing
@@ -214,7 +214,7 @@ $ kohakuriver vps status 42
 [exit status 1]
 $ kohakuriver vps status 'no name'
 2> kohakuriver: `no name` is neither a task id, nor a VPS name, nor a host name
-2>   hint: see which VPSes there are with `kohakuriver vps list`
+2>   hint: list the VPSes with `kohakuriver vps list`
 [exit status 2]
 $ kohakuriver vps status trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
@@ -273,20 +273,20 @@ ID  USER   VPS                  SINCE   UP        DOWN     NODE     CLIENT
 1   alice  7323718749301768192  1h 6m   50.0 MiB  123 B    node-up  10.0.0.9:51234
 12  -      7323718749301768192  5m 33s  4.2 MiB   1.4 KiB  node-up  10.0.0.9:51234
 $ kohakuriver vps sessions notebook
-2> nobody is connected to VPS 7323718749301768193
+2> no open sessions of VPS 7323718749301768193
 $ kohakuriver vps sessions notebook --json
 []
 $ kohakuriver vps sessions --end 1
-2> session 1 is ended
+2> ended session 1
 $ kohakuriver vps sessions --end 9
 2> kohakuriver: cannot end session 9
 2>   caused by: the gateway has no such session
-2>   hint: see which are open with `kohakuriver vps sessions`
+2>   hint: list the open sessions with `kohakuriver vps sessions`
 [exit status 1]
 $ kohakuriver vps sessions --end first
 2> kohakuriver: invalid value 'first' for '--end <ID>'
-2>   caused by: it is no whole number, or too large a one
-2>   hint: `kohakuriver vps sessions --help` shows how it is used
+2>   caused by: it is not a whole number, or it is too large
+2>   hint: see `kohakuriver vps sessions --help`
 [exit status 2]
 $ kohakuriver vps sessions nothing
 2> kohakuriver: there is no VPS nothing
@@ -324,7 +324,7 @@ node-down  offline  http://127.0.0.1:8001  -
 $ kohakuriver node list --status up
 2> kohakuriver: invalid value 'up' for '--status <online|offline>'
 2>   caused by: possible values: online, offline
-2>   hint: `kohakuriver node list --help` shows how it is used
+2>   hint: see `kohakuriver node list --help`
 [exit status 2]
 $ kohakuriver node list --json
 [
@@ -343,7 +343,7 @@ $ kohakuriver node list --json
 ]
 $ kohakuriver node list --watch
 2> kohakuriver: unexpected argument '--watch' found
-2>   hint: `kohakuriver node list --help` shows how it is used
+2>   hint: see `kohakuriver node list --help`
 [exit status 2]
 $ kohakuriver node list -P 1
 2> kohakuriver: cannot list the Runners
@@ -357,7 +357,7 @@ $ kohakuriver node list -P 1
     shell.shows(
         r#"
 $ kohakuriver node list
-2> the Host knows no Runner
+2> there are no Runners
 $ kohakuriver node list --status online
 2> no Runner is online
 "#,

@@ -1,7 +1,6 @@
-//! Every command as its user meets it: what is printed when all is well, and what when it isn't, word for word.
+//! The complete output of every command, for success and for failure.
 //!
-//! A change of a text here is a change of what people read: it is to be looked at, not only taken over. What `--help`
-//! says is in `tests/help.rs`.
+//! These texts are what people read: review a changed text here, don't only copy it. `--help` is in `tests/help.rs`.
 
 mod accounts;
 mod connect;
@@ -15,7 +14,7 @@ use crate::support::commands::commands;
 use crate::support::life_host::{LifeHost, OPERATOR, USER, vps};
 use crate::support::transcript::Shell;
 
-/// The id of a VPS of [`host`], by its last digit.
+/// The id of a VPS of [`host`] with this last digit.
 fn id(digit: u8) -> String {
     format!("732371874930176819{digit}")
 }
@@ -41,12 +40,12 @@ fn host() -> LifeHost {
         }
         host.change(|state| state.vpses.push(vps));
     }
-    // A VPS that is on its way stays there.
+    // A starting VPS never becomes ready.
     host.change(|state| state.course = ["assigning"].into());
     host
 }
 
-/// A shell of somebody who uses this Host.
+/// A shell with the settings for this Host.
 fn shell(host: &LifeHost) -> Shell {
     let mut shell = Shell::new(host.peer.address.port());
     shell.variable("KOHAKURIVER_SSH_PROXY_PORT", "18002");
@@ -56,7 +55,7 @@ fn shell(host: &LifeHost) -> Shell {
 }
 
 #[test]
-fn every_command_is_shown_at_its_best_and_at_its_worst() {
+fn every_command_has_a_transcript_of_success_and_of_failure() {
     let sources = [
         include_str!("accounts.rs"),
         include_str!("connect.rs"),
@@ -76,7 +75,7 @@ fn every_command_is_shown_at_its_best_and_at_its_worst() {
     let programs = ["kohakuriver-proxy", "kohakuriver-gateway"].map(str::to_owned);
     let ours = commands().into_iter().map(|words| format!("kohakuriver {words}"));
     for command in ours.chain(programs) {
-        // On a way on which nothing is wrong, doctor says how long each step took: see `doctor/healthy.rs`.
+        // A successful doctor prints the time of each step: see `doctor/healthy.rs`.
         let ends: &[bool] = if command == "kohakuriver doctor" { &[false] } else { &[true, false] };
         for &succeeded in ends {
             let named = |line: &str| format!("{line} ").contains(&format!("{command} "));

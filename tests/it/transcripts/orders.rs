@@ -11,20 +11,20 @@ Task ID  7323718749301768192
 Name     -
 Status   running
 Node     node-up
-SSH      as root, without a key, for everybody
+SSH      everybody, as root, without a key
 Message  VPS created successfully.
 Connect  kohakuriver vps connect 7323718749301768192 --wait
-2> warning: everybody who reaches the Host's SSH proxy or the Runner will be able to log in as root, without a key or a password
+2> warning: everybody who can reach the Host's SSH proxy or the Runner can log in as root, without a key or a password
 $ kohakuriver vps create --public-key-string 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKw= me'
 Task ID  7323718749301768192
 Name     -
 Status   running
 Node     node-up
-SSH      with the key that was given
+SSH      with the given key
 Message  VPS created successfully.
 Connect  kohakuriver vps connect 7323718749301768192 --wait
 $ kohakuriver vps create --public-key-string 'no key'
-2> kohakuriver: cannot use the key of --public-key-string
+2> kohakuriver: cannot use the key in --public-key-string
 2>   caused by: it does not begin with a key type and a key, such as `ssh-ed25519 AAAA…`
 2>   hint: `cat ~/.ssh/*.pub` shows your public keys; --gen-ssh-key makes a new one
 [exit status 2]
@@ -35,26 +35,26 @@ $ kohakuriver vps create --public-key-file nothing.pub
 $ kohakuriver vps create --target node-down
 2> kohakuriver: cannot create the VPS
 2>   caused by: the Host at http://127.0.0.1:18000 says: No suitable node available for this VPS.
-2>   hint: see which Runners there are, and which are online, with `kohakuriver node list`
+2>   hint: see which Runners are online with `kohakuriver node list`
 [exit status 1]
 $ kohakuriver vps create --cores many
 2> kohakuriver: invalid value 'many' for '--cores <NUMBER>'
-2>   caused by: it is no whole number, or too large a one
-2>   hint: `kohakuriver vps create --help` shows how it is used
+2>   caused by: it is not a whole number, or it is too large
+2>   hint: see `kohakuriver vps create --help`
 [exit status 2]
 $ kohakuriver vps create --memory much
 2> kohakuriver: invalid value 'much' for '--memory <SIZE>'
-2>   caused by: give a size above 0, as 512M or 16G
-2>   hint: `kohakuriver vps create --help` shows how it is used
+2>   caused by: give a size above 0, for example 512M or 16G
+2>   hint: see `kohakuriver vps create --help`
 [exit status 2]
 $ kohakuriver vps create --backend xen
 2> kohakuriver: invalid value 'xen' for '--backend <docker|qemu>'
 2>   caused by: possible values: docker, qemu
-2>   hint: `kohakuriver vps create --help` shows how it is used
+2>   hint: see `kohakuriver vps create --help`
 [exit status 2]
 $ kohakuriver vps create --gen-ssh-key --no-ssh-key
 2> kohakuriver: the argument '--gen-ssh-key' cannot be used with '--no-ssh-key'
-2>   hint: `kohakuriver vps create --help` shows how it is used
+2>   hint: see `kohakuriver vps create --help`
 [exit status 2]
 $ kohakuriver vps create -P 1
 2> kohakuriver: cannot create the VPS
@@ -67,7 +67,7 @@ $ kohakuriver vps create -P 1
 }
 
 #[test]
-fn vps_create_makes_a_key() {
+fn vps_create_generates_a_key() {
     let host = host();
     host.change(|state| state.vpses.clear());
     shell(&host).shows(
@@ -92,15 +92,15 @@ fn vps_stop() {
     shell(&host()).shows(
         r#"
 $ kohakuriver vps stop trainer
-2> kohakuriver: this wants a yes, and there is no terminal to ask on
-2>   hint: say it with `--yes`
+2> kohakuriver: confirmation is required, but there is no terminal to ask on
+2>   hint: confirm with `--yes`
 [exit status 2]
 $ kohakuriver vps stop trainer --yes
 2> VPS 7323718749301768192 stop requested. VPS marked as stopped.
 $ kohakuriver vps stop trainer --yes
 2> kohakuriver: cannot stop VPS 7323718749301768192
 2>   caused by: the Host at http://127.0.0.1:18000 says: VPS cannot be stopped (state: stopped)
-2>   hint: it has ended already
+2>   hint: the VPS has already ended
 [exit status 1]
 $ kohakuriver vps stop nothing --yes
 2> kohakuriver: there is no VPS nothing
@@ -109,7 +109,7 @@ $ kohakuriver vps stop nothing --yes
 [exit status 1]
 $ kohakuriver vps stop
 2> kohakuriver: the following required arguments were not provided: <VPS>
-2>   hint: `kohakuriver vps stop --help` shows how it is used
+2>   hint: see `kohakuriver vps stop --help`
 [exit status 2]
 $ kohakuriver vps stop trainer --yes -P 1
 2> kohakuriver: cannot look up VPS trainer
@@ -128,8 +128,8 @@ fn vps_restart() {
 $ kohakuriver vps restart machine --yes
 2> VPS 7323718749301768194 restart successful.
 $ kohakuriver vps restart trainer
-2> kohakuriver: this wants a yes, and there is no terminal to ask on
-2>   hint: say it with `--yes`
+2> kohakuriver: confirmation is required, but there is no terminal to ask on
+2>   hint: confirm with `--yes`
 [exit status 2]
 $ kohakuriver vps restart gone --yes
 2> kohakuriver: cannot restart VPS 7323718749301768197
@@ -143,7 +143,7 @@ $ kohakuriver vps restart nothing --yes
 [exit status 1]
 $ kohakuriver vps restart machine --wait never
 2> kohakuriver: unexpected argument 'never' found
-2>   hint: `kohakuriver vps restart --help` shows how it is used
+2>   hint: see `kohakuriver vps restart --help`
 [exit status 2]
 $ kohakuriver vps restart machine --yes -P 1
 2> kohakuriver: cannot look up VPS machine
@@ -180,7 +180,7 @@ $ kohakuriver vps pause nothing
 [exit status 1]
 $ kohakuriver vps pause
 2> kohakuriver: the following required arguments were not provided: <VPS>
-2>   hint: `kohakuriver vps pause --help` shows how it is used
+2>   hint: see `kohakuriver vps pause --help`
 [exit status 2]
 $ kohakuriver vps pause trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
@@ -193,7 +193,7 @@ $ kohakuriver vps resume trainer
 $ kohakuriver vps resume trainer
 2> kohakuriver: cannot resume VPS 7323718749301768192
 2>   caused by: the Host at http://127.0.0.1:18000 says: Invalid command or task state: resume for running
-2>   hint: see how it is with `kohakuriver vps status 7323718749301768192`
+2>   hint: see its state with `kohakuriver vps status 7323718749301768192`
 [exit status 1]
 $ kohakuriver vps resume newcomer
 2> kohakuriver: cannot resume VPS 7323718749301768195
@@ -207,7 +207,7 @@ $ kohakuriver vps resume nothing
 [exit status 1]
 $ kohakuriver vps resume trainer notebook
 2> kohakuriver: unexpected argument 'notebook' found
-2>   hint: `kohakuriver vps resume --help` shows how it is used
+2>   hint: see `kohakuriver vps resume --help`
 [exit status 2]
 $ kohakuriver vps resume trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
@@ -230,26 +230,26 @@ $ kohakuriver vps pause trainer
 }
 
 #[test]
-fn a_role_that_does_not_do() {
+fn a_role_without_permission() {
     let host = host();
     host.change(|state| state.auth = true);
     shell(&host).shows(
         r#"
 $ KOHAKURIVER_TOKEN=$USER_TOKEN kohakuriver vps create --no-ssh-key
-2> warning: everybody who reaches the Host's SSH proxy or the Runner will be able to log in as root, without a key or a password
+2> warning: everybody who can reach the Host's SSH proxy or the Runner can log in as root, without a key or a password
 2> kohakuriver: cannot create the VPS
 2>   caused by: the Host at http://127.0.0.1:18000 says: Insufficient permissions. Required role: operator
-2>   hint: ask somebody with the role operator to do it, or for that role; `kohakuriver auth status` shows who you are
+2>   hint: ask an admin for the role operator, or ask somebody who has it; `kohakuriver auth status` shows who you are
 [exit status 1]
 $ KOHAKURIVER_TOKEN=$USER_TOKEN kohakuriver vps stop trainer --yes
 2> kohakuriver: cannot stop VPS 7323718749301768192
 2>   caused by: the Host at http://127.0.0.1:18000 says: Insufficient permissions. Required role: operator
-2>   hint: ask somebody with the role operator to do it, or for that role; `kohakuriver auth status` shows who you are
+2>   hint: ask an admin for the role operator, or ask somebody who has it; `kohakuriver auth status` shows who you are
 [exit status 1]
 $ KOHAKURIVER_TOKEN=$USER_TOKEN kohakuriver vps restart machine --yes
 2> kohakuriver: cannot restart VPS 7323718749301768194
 2>   caused by: the Host at http://127.0.0.1:18000 says: Insufficient permissions. Required role: operator
-2>   hint: ask somebody with the role operator to do it, or for that role; `kohakuriver auth status` shows who you are
+2>   hint: ask an admin for the role operator, or ask somebody who has it; `kohakuriver auth status` shows who you are
 [exit status 1]
 $ kohakuriver vps create
 2> kohakuriver: cannot create the VPS

@@ -70,7 +70,7 @@ $ KOHAKURIVER_PORT=1 kohakuriver-proxy trainer
 }
 
 #[test]
-fn kohakuriver_proxy_and_what_a_gateway_says() {
+fn kohakuriver_proxy_reports_the_answers_of_a_gateway() {
     let (vps, refusing) = (echo_server(), RefusingPort::new());
     let mut vpses: Vec<_> = (0..8).map(|digit| running(&id(digit), vps.address.port())).collect();
     vpses[1]["status"] = "paused".into();
@@ -134,7 +134,7 @@ $ kohakuriver-proxy --proxy 127.0.0.1:18002 42
 }
 
 #[test]
-fn kohakuriver_proxy_and_who_may() {
+fn kohakuriver_proxy_reports_missing_permissions() {
     let mut vps = running(&id(2), 1);
     vps["task_type"] = json!("vps");
     let api = host_api(vec![vps]);
@@ -197,12 +197,12 @@ $ kohakuriver-gateway --version
 kohakuriver-gateway 0.1.0
 $ kohakuriver-gateway --colour
 2> kohakuriver-gateway: unexpected argument '--colour' found
-2>   hint: `kohakuriver-gateway --help` shows how it is used
+2>   hint: see `kohakuriver-gateway --help`
 [exit status 2]
 $ kohakuriver-gateway --listen here
 2> kohakuriver-gateway: invalid value 'here' for '--listen <ADDR>'
-2>   caused by: it is no IP address with a port, such as 127.0.0.1:8002 or [::]:8002
-2>   hint: `kohakuriver-gateway --help` shows how it is used
+2>   caused by: it is not an IP address with a port, such as 127.0.0.1:8002 or [::]:8002
+2>   hint: see `kohakuriver-gateway --help`
 [exit status 2]
 $ kohakuriver-gateway --listen 127.0.0.1:18000 --admin off
 2> kohakuriver-gateway: cannot listen on 127.0.0.1:18000

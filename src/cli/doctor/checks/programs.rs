@@ -5,13 +5,13 @@ use std::fs::canonicalize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cli::PROGRAM;
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::program::{self, Output, QUICK};
 use crate::cli::doctor::subject::Subject;
-use crate::cli::route::{self, route};
-use crate::cli::search_path::find_all;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::route::{self, route};
+use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::options::Route;

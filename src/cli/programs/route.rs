@@ -1,20 +1,18 @@
-//! What ssh is told of this machine and of the settings in force: programs, addresses, files.
+//! What an ssh command or an ssh_config entry needs: programs, addresses, files.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::cli::search_path::{find_all, is_program};
+use crate::cli::programs::names::PROXY_PROGRAM;
+use crate::cli::programs::search_path::{find_all, is_program};
 use crate::failure::Failure;
 use crate::settings::{self, Origin, Settings};
 use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
 
-/// The helper's program name.
-const PROXY_PROGRAM: &str = "kohakuriver-proxy";
-
-/// The way to VPSes from here.
-pub(super) fn route(
+/// The route to VPSes with these settings. `ssh` is asked which options it knows.
+pub(crate) fn route(
     settings: &Settings,
     home: &Path,
     ssh: Option<&Path>,
@@ -34,30 +32,30 @@ pub(super) fn route(
 }
 
 /// The user's home directory, absolute.
-pub(super) fn home() -> Result<PathBuf, Failure> {
+pub(crate) fn home() -> Result<PathBuf, Failure> {
     let home = settings::home_dir().and_then(|home| std::path::absolute(home).ok());
-    home.ok_or_else(|| Failure::new("cannot tell where your home directory is").hint("set HOME"))
+    home.ok_or_else(|| Failure::new("your home directory is unknown").hint("set HOME"))
 }
 
 /// The first ssh on PATH.
-pub(super) fn ssh_program() -> Option<PathBuf> {
+pub(crate) fn ssh_program() -> Option<PathBuf> {
     find_all("ssh", env::var_os("PATH").as_deref()).into_iter().next()
 }
 
-/// What the user is told when there is none.
-pub(super) fn no_ssh() -> Failure {
+/// The failure if there is no ssh.
+pub(crate) fn no_ssh() -> Failure {
     Failure::new("there is no `ssh` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
 }
 
-/// What the user is told of a path that ssh can't be told.
-pub(super) fn unusable(error: &UnusablePath) -> Failure {
-    Failure::new(format!("cannot tell ssh where {} is", error.path.display()))
+/// The failure for a path that can't be written in ssh's configuration language.
+pub(crate) fn unusable(error: &UnusablePath) -> Failure {
+    Failure::new(format!("cannot pass the path {} to ssh", error.path.display()))
         .because(error)
         .hint("move it to a path without `${`")
 }
 
-/// Whether this ssh takes our own command for host keys (OpenSSH 8.5). One that doesn't refuses a file that holds the
-/// option, for every host, so it is asked and not guessed from its version.
+/// Whether this ssh knows KnownHostsCommand (OpenSSH 8.5). An older ssh rejects a configuration file with an unknown
+/// option, for every host, so we ask ssh instead of guessing from its version.
 fn knows_known_hosts_command(ssh: &Path) -> bool {
     let mut probe = Command::new(ssh);
     probe.args(["-G", "-F", "none", "-o", "KnownHostsCommand=none", "vps"]);
@@ -65,8 +63,8 @@ fn knows_known_hosts_command(ssh: &Path) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// The helper beside this program, where they are installed together, else the first on PATH.
-pub(super) fn proxy_program() -> Result<PathBuf, Failure> {
+/// The helper: in the folder of this program, otherwise the first on PATH.
+pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
     let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
     beside.clone().filter(|path| is_program(path)).or_else(on_path).ok_or_else(|| {

@@ -1,7 +1,7 @@
-//! Commands that are not ours: the next `kohakuriver` on PATH runs them, with the same arguments.
+//! Unknown commands: the next `kohakuriver` on PATH runs them, with the same arguments.
 //!
-//! That is KohakuRiver's Python CLI where it is installed, so installing this program takes nothing away. Whose a
-//! command is, is read from the definitions that `--help` is made from; nothing here lists commands a second time.
+//! Usually that is KohakuRiver's Python CLI, so installing this program removes no command. Whether a command is ours is
+//! read from the command line's definition; there is no second list of commands.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -13,26 +13,24 @@ use std::process::Command;
 
 use clap::ArgAction;
 
-use crate::cli::search_path::find_all;
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_PASSED_ON;
 
-/// This program's name, under which the next one is searched.
-const PROGRAM: &str = "kohakuriver";
-
-/// Whose command a command line is.
+/// Which program a command line is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Owner {
-    /// Ours, or a request for our help.
+pub(crate) enum Owner {
+    /// This program, or a request for its help.
     Ours,
-    /// Somebody else's; holds its words.
+    /// The next program; holds the command's words.
     Next(String),
-    /// It starts with a flag that we don't have, so what follows can't be told apart.
+    /// Unknown: it starts with a flag that we don't have, which may or may not take a value.
     UnknownFlag,
 }
 
-/// Whose command `args` (without the program's name) are.
-pub(super) fn owner(definition: &clap::Command, args: &[OsString]) -> Owner {
+/// Which program `args` (without the program's name) are for.
+pub(crate) fn owner(definition: &clap::Command, args: &[OsString]) -> Owner {
     let mut level = definition;
     let mut words = vec![PROGRAM];
     let mut args = args.iter();
@@ -62,7 +60,7 @@ pub(super) fn owner(definition: &clap::Command, args: &[OsString]) -> Owner {
     Owner::Ours
 }
 
-/// What a flag does, and whether its value, if it takes one, is attached to it.
+/// What a flag does, and whether a value is attached to it.
 fn flag<'d>(definition: &'d clap::Command, arg: &str) -> Option<(&'d ArgAction, bool)> {
     let mut known = definition.get_arguments();
     if let Some(long) = arg.strip_prefix("--") {
@@ -74,10 +72,10 @@ fn flag<'d>(definition: &'d clap::Command, arg: &str) -> Option<(&'d ArgAction, 
     known.find(|a| a.get_short() == Some(letter)).map(|a| (a.get_action(), letters.next().is_some()))
 }
 
-/// Programs that have had this command line before, each as `device:inode`.
+/// The programs that this command line already passed through, each as `device:inode`.
 ///
-/// Handed down in the environment, so that two copies of this program, or a wrapper around it, don't hand a command to
-/// each other for ever.
+/// The list travels in the environment, so that two copies of this program, or a wrapper around it, don't pass a command
+/// to each other forever.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct PassedOn(Vec<String>);
 
@@ -88,7 +86,7 @@ impl PassedOn {
     }
 
     fn holds(&self, program: &Path) -> bool {
-        // A program that can't be looked at is not run either.
+        // A program without metadata is skipped, too.
         identity(program).is_none_or(|identity| self.0.contains(&identity))
     }
 
@@ -102,8 +100,8 @@ fn identity(program: &Path) -> Option<String> {
     metadata(program).ok().map(|found| format!("{}:{}", found.dev(), found.ino()))
 }
 
-/// The next `kohakuriver` on PATH, ready to be run in place of this program with `args`.
-pub(super) fn program(args: &[OsString]) -> Option<Command> {
+/// The command that runs the next `kohakuriver` on PATH with `args`.
+pub(crate) fn program(args: &[OsString]) -> Option<Command> {
     let passed = PassedOn::from_environment(std::env::var_os(KOHAKURIVER_PASSED_ON).as_deref());
     let passed = match std::env::current_exe() {
         Ok(this) => passed.with(&this),
@@ -119,85 +117,28 @@ fn first_other(found: Vec<PathBuf>, passed: &PassedOn) -> Option<PathBuf> {
     found.into_iter().find(|path| !passed.holds(path))
 }
 
-/// Becomes `next`.
+/// Replaces this process by `next`.
 ///
 /// # Errors
-/// When it can't be started.
-pub(super) fn run(mut next: Command) -> Result<Infallible, Failure> {
+/// If `next` can't be started.
+pub(crate) fn run(mut next: Command) -> Result<Infallible, Failure> {
     let error = next.exec();
     Err(Failure::new(format!("cannot run {}", Path::new(next.get_program()).display())).because(&error))
 }
 
-/// What to say when there is no next one.
-pub(super) fn missing(words: &str) -> Failure {
-    Failure::usage(format!("`{words}` is none of this program's own commands"))
-        .cause("it is left to KohakuRiver's Python CLI, and there is no other `kohakuriver` on PATH")
-        .hint("install that with `pip install kohakuriver`; `kohakuriver --help` lists the commands of this one")
+/// The failure if there is no next program.
+pub(crate) fn missing(words: &str) -> Failure {
+    Failure::usage(format!("unknown command `{words}`"))
+        .cause("unknown commands go to KohakuRiver's Python CLI, but there is no other `kohakuriver` on PATH")
+        .hint("see the commands with `kohakuriver --help`; install the Python CLI with `pip install kohakuriver`")
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-    use crate::cli::CommandLine;
-
-    fn owner_of(line: &str) -> Owner {
-        let mut definition = CommandLine::command();
-        definition.build();
-        owner(&definition, &line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
-    }
 
     #[test]
-    fn our_own_commands() {
-        for line in [
-            "",
-            "vps",
-            "--help",
-            "help",
-            "help vps",
-            "--version",
-            "vps --help",
-            "vps connect 42",
-            "vps connect 42 --no-such-flag",
-            "vps list -a",
-            "-H gpu-head vps status 42",
-            "-Hgpu-head -P 9000 --ssh-proxy-port=1 --proxy door node list",
-            "vps --host gpu-head list",
-            "config show",
-            "ssh config --write",
-            "vps create --gen-ssh-key",
-            "auth login",
-            "man vps create",
-            "completions fish",
-            "ssh forget 42",
-            "vps connect 42 -- docker ps",
-        ] {
-            assert_eq!(owner_of(line), Owner::Ours, "{line}");
-        }
-    }
-
-    #[test]
-    fn the_commands_of_the_next_one() {
-        for (line, words) in [
-            ("docker list", "kohakuriver docker"),
-            ("docker --help", "kohakuriver docker"),
-            ("vps snapshot 42", "kohakuriver vps snapshot"),
-            ("-H gpu-head vps assign 42", "kohakuriver vps assign"),
-            ("--port 9000 task list", "kohakuriver task"),
-            ("auth token list", "kohakuriver auth token"),
-            ("vps lst", "kohakuriver vps lst"),
-            ("ssh connect 42", "kohakuriver ssh connect"),
-            ("node status n1", "kohakuriver node status"),
-        ] {
-            assert_eq!(owner_of(line), Owner::Next(words.to_owned()), "{line}");
-        }
-        assert_eq!(owner_of("-f json docker list"), Owner::UnknownFlag);
-        assert_eq!(owner_of("--format=json vps list"), Owner::UnknownFlag);
-    }
-
-    #[test]
-    fn a_program_that_had_the_command_before_is_not_the_next_one() {
+    fn a_command_is_never_passed_to_the_same_program_twice() {
         let this = std::env::current_exe().unwrap();
         let shell = PathBuf::from("/bin/sh");
         let passed = PassedOn::from_environment(None).with(&this);

@@ -1,47 +1,47 @@
 //! Tables that fit the terminal.
 //!
-//! Where one is too wide, columns are left out, the least important first, which a `…` in the first line tells. What
-//! names a row is cut only when it is very long, or when nothing is left to leave out. What is there to be copied, such
-//! as a task id, and what says nothing by half, such as a state, is never cut.
+//! If a table is too wide, columns are dropped, the least important first, and a `…` in the header shows that. A name is
+//! cut only if it is very long, or if no other column is left to drop. Values that people copy, such as a task id, and
+//! values that mean nothing when cut, such as a state, are never cut.
 
-use crate::cli::ui::{GAP, Look, NONE, shown};
+use crate::cli::terminal::ui::{GAP, Look, NONE, shown};
 use crate::terminal::{columns, cut};
 
-/// The rank of the last column that is cut to [`LEAST`] rather than left out.
+/// Columns up to this rank are cut down to [`LEAST`] before they are dropped.
 const ESSENTIAL: u8 = 2;
 
-/// The rank of a column in which no row has anything: nothing is cut for it.
+/// The rank of a column without any value: it is dropped first, and no other column is cut for it.
 const EMPTY: u8 = u8::MAX;
 
-/// What an essential column is cut to at most.
+/// An essential column keeps at least this many terminal columns.
 const LEAST: usize = 8;
 
-/// The column that says how something is.
+/// The column that is coloured.
 const STATUS: &str = "STATUS";
 
-/// A column, as important as its rank is low.
+/// A column. A lower rank is more important.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Column {
+pub(crate) struct Column {
     header: &'static str,
     rank: u8,
-    /// What its cells may be cut to for the sake of another column; `None` where they may not.
+    /// The width that cells may be cut to, to make room for another column; `None`: never cut.
     enough: Option<usize>,
 }
 
 impl Column {
-    /// Whole, or not there at all.
-    pub(super) const fn whole(header: &'static str, rank: u8) -> Self {
+    /// A column that is shown whole or dropped.
+    pub(crate) const fn whole(header: &'static str, rank: u8) -> Self {
         Self { header, rank, enough: None }
     }
 
-    /// Whole, or cut, but not to less than `enough`.
-    pub(super) const fn cut(header: &'static str, rank: u8, enough: usize) -> Self {
+    /// A column that may be cut, but not below `enough`.
+    pub(crate) const fn cut(header: &'static str, rank: u8, enough: usize) -> Self {
         Self { header, rank, enough: Some(enough) }
     }
 }
 
 /// A table with aligned columns.
-pub(super) fn table<const COLUMNS: usize>(
+pub(crate) fn table<const COLUMNS: usize>(
     headers: [Column; COLUMNS],
     rows: &[[String; COLUMNS]],
     look: Look,
@@ -68,7 +68,7 @@ pub(super) fn table<const COLUMNS: usize>(
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// Which columns there is room for, and how wide they are.
+/// The columns that fit, and their widths.
 fn fitted(headers: &[Column], widths: &[usize], room: usize) -> Vec<(usize, usize)> {
     let mut kept: Vec<(usize, usize)> = widths.iter().copied().enumerate().collect();
     while !kept.is_empty() {
@@ -78,12 +78,12 @@ fn fitted(headers: &[Column], widths: &[usize], room: usize) -> Vec<(usize, usiz
         let leaving = kept.iter().enumerate().max_by_key(|(_, (column, _))| headers[*column].rank).map(|(at, _)| at);
         leaving.map(|at| kept.remove(at));
     }
-    // Not even the first column: what may be cut says more than half of what may not.
+    // Not even the first column fits. Part of a name is useful, part of an id is not.
     let cuttable = (0..headers.len()).filter(|&column| headers[column].enough.is_some());
     vec![(cuttable.min_by_key(|&column| headers[column].rank).unwrap_or(0), room)]
 }
 
-/// These columns, in `room`; `None` when that can't be had by cutting those that may be cut, the least important first.
+/// Fits these columns into `room` by cutting, the least important first; `None` if cutting is not enough.
 fn squeezed(headers: &[Column], kept: &[(usize, usize)], room: usize) -> Option<Vec<(usize, usize)>> {
     let least = |column: usize| match kept.iter().map(|&(column, _)| headers[column].rank).max()? {
         EMPTY => None,
@@ -114,7 +114,7 @@ fn aligned(fitted: &[(usize, usize)], cells: &[String], is_coloured: impl Fn(usi
     line.trim_end().to_owned()
 }
 
-/// A state in the colour that goes with it, where it has one (ECMA-48, SGR).
+/// A state in its colour, if it has one (ECMA-48, SGR).
 fn painted(state: &str) -> String {
     let colour = match state {
         "running" | "online" => 32,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_and_lines_end_without_blanks() {
+    fn columns_are_aligned_and_lines_have_no_trailing_blanks() {
         let rows = [row(["42", "訓練機", "running", "n1"]), row(["7", "", "ok", ""]), row(["8", "x\x1b[2Jy", "", ""])];
         assert_eq!(
             table(HEADERS, &rows, Look::PLAIN),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_gets_fewer_columns_and_then_short_names() {
+    fn a_narrow_terminal_drops_columns_and_then_cuts_names() {
         let rows = [row(["9042", "a-name-of-a-vps", "running", "node-one"]), row(["7", "", "ok", "n"])];
         let narrow = |width| table(HEADERS, &rows, Look { width: Some(width), colour: false });
         for (width, expected) in [
@@ -174,7 +174,7 @@ mod tests {
             (22, "ID    STATUS …\n9042  running\n7     ok\n"),
             (12, "ID …\n9042\n7\n"),
             (4, "ID …\n9042\n7\n"),
-            // No part of an id is one.
+            // An id is never cut.
             (3, "NA…\na-…\n-\n"),
             (1, "…\n…\n-\n"),
         ] {
@@ -186,14 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn a_column_with_nothing_in_it_goes_first() {
+    fn an_empty_column_is_dropped_first() {
         let rows = [row(["42", "", "running", "node-one"])];
         let narrow = table(HEADERS, &rows, Look { width: Some(23), colour: false });
         assert_eq!(narrow, "ID  STATUS   NODE …\n42  running  node-one\n");
     }
 
     #[test]
-    fn a_name_of_wide_characters_is_cut_where_one_ends() {
+    fn a_name_is_cut_between_wide_characters() {
         let rows = [row(["42", "訓練機訓練機訓練機", "running", ""])];
         let narrow = |width| table(HEADERS, &rows, Look { width: Some(width), colour: false });
         assert_eq!(narrow(32), "ID  NAME                STATUS …\n42  訓練機訓練機訓練機  running\n");
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_repeats_what_a_state_says() {
+    fn states_are_coloured() {
         let rows = [row(["42", "running", "running", "n"]), row(["7", "", "ok", ""])];
         let coloured = table(HEADERS, &rows, Look { width: None, colour: true });
         assert_eq!(

@@ -1,71 +1,74 @@
-//! The Host in force: a client of it, a runtime to ask it from, and the VPS that the user named.
+//! Asking the Host: a client, a runtime for it, and the VPS that the user named.
+
+pub(crate) mod denied;
+pub(crate) mod vps;
+pub(crate) mod vps_cache;
 
 use std::future::Future;
 
 use crate::api::{Client, Generation, Vps, refused};
-use crate::cli::progress;
+use crate::cli::terminal::progress;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::settings::{self, Settings};
 use crate::target::VpsRef;
 
-/// A client of the Host in force, with the user's token.
-pub(super) fn client(settings: &Settings) -> Result<Client, Failure> {
+/// A client of the Host in the settings, with the user's token.
+pub(crate) fn client(settings: &Settings) -> Result<Client, Failure> {
     client_with(settings, settings::load_token()?)
 }
 
-/// A client of the Host in force, with a token that was looked for before.
-pub(super) fn client_with(settings: &Settings, token: Option<Token>) -> Result<Client, Failure> {
+/// A client of the Host in the settings, with this token.
+pub(crate) fn client_with(settings: &Settings, token: Option<Token>) -> Result<Client, Failure> {
     let base = settings.api_url();
     Client::new(&base, token).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
 }
 
-/// Runs `work` to its end on a runtime of its own.
-pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Runs `work` on a runtime of its own.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new("cannot start").because(&error))?;
     let done = runtime.block_on(work);
-    // The system's resolver can't be stopped, and may go on for longer than anything here may take.
+    // A lookup in the system's resolver can't be cancelled and may take minutes: don't wait for its thread.
     runtime.shutdown_background();
     done
 }
 
-/// Runs `work`, which asks the Host and changes nothing.
-pub(super) fn ask_host<T>(settings: &Settings, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Runs `work`, which asks the Host and changes nothing, with progress.
+pub(crate) fn ask_host<T>(settings: &Settings, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     block_on(progress::while_asking(&the_host(settings), work))
 }
 
-/// The Host in force, as messages name it.
-pub(super) fn the_host(settings: &Settings) -> String {
+/// The Host in the settings, as messages name it.
+pub(crate) fn the_host(settings: &Settings) -> String {
     format!("the Host at {}", settings.api_url())
 }
 
-/// The VPS that `wanted` names; a command task is none.
-pub(super) async fn one_vps(client: &Client, wanted: &VpsRef) -> Result<Vps, Failure> {
+/// The VPS that `wanted` names. A command task is refused.
+pub(crate) async fn one_vps(client: &Client, wanted: &VpsRef) -> Result<Vps, Failure> {
     let vps = client.vps(wanted).await.map_err(|error| error.about(wanted, client.base()))?;
     if vps.is_vps { Ok(vps) } else { Err(refused(&Refusal::NotVps, &wanted.to_string(), client.base())) }
 }
 
-/// The VPS that `wanted` names, which is to be changed, and the calls by which this Host changes one.
-pub(super) async fn one_to_change(client: &Client, wanted: &VpsRef) -> Result<(Vps, Generation), Failure> {
+/// The VPS that `wanted` names, and the generation of calls by which this Host changes it.
+pub(crate) async fn one_to_change(client: &Client, wanted: &VpsRef) -> Result<(Vps, Generation), Failure> {
     let vps = one_vps(client, wanted).await?;
     let generation = client.generation().await.map_err(|error| error.about(wanted, client.base()))?;
     Ok((vps, generation))
 }
 
-/// A VPS in a question to the user.
-pub(super) fn named(vps: &Vps) -> String {
+/// A VPS as prompts name it: id and name.
+pub(crate) fn named(vps: &Vps) -> String {
     vps.name.as_ref().map_or_else(|| vps.id.to_string(), |name| format!("{} ({name})", vps.id))
 }
 
-/// Reads a VPS as the user typed it.
-pub(super) fn vps_ref(typed: &str) -> Result<VpsRef, Failure> {
-    VpsRef::parse(typed).map_err(|error| {
-        Failure::usage(error.to_string()).hint("see which VPSes there are with `kohakuriver vps list`")
-    })
+/// Parses a VPS as the user typed it.
+pub(crate) fn vps_ref(typed: &str) -> Result<VpsRef, Failure> {
+    VpsRef::parse(typed)
+        .map_err(|error| Failure::usage(error.to_string()).hint("list the VPSes with `kohakuriver vps list`"))
 }
 
 #[cfg(test)]
@@ -78,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resolver_that_does_not_come_back_is_not_waited_for() {
+    fn a_blocked_resolver_thread_is_not_awaited() {
         let (release, held) = mpsc::channel::<()>();
         let (tell_start, started) = mpsc::channel();
         let (tell_end, ended) = mpsc::channel();
@@ -98,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_vps_is_wrong_usage() {
+    fn an_impossible_vps_name_is_a_usage_error() {
         for typed in ["", "a b", "99999999999999999999", "-x"] {
             let failure = vps_ref(typed).unwrap_err();
             assert_eq!(failure.exit_code(), ExitCode::from(2), "{typed}");

@@ -1,4 +1,4 @@
-//! What a Host refuses to do, in its own terms, and what to do then.
+//! Changes that the Host refused: its reason, and a hint.
 
 use crate::api::{ApiError, Freeze};
 use crate::failure::Failure;
@@ -6,9 +6,9 @@ use crate::refusal::Refusal;
 use crate::status::VpsStatus;
 use crate::target::TaskId;
 
-/// What a user is told of a call that should have changed something; `what` says what was attempted. `vps` is the VPS
-/// that it was about.
-pub(super) fn denied(error: &ApiError, what: impl Into<String>, vps: Option<TaskId>) -> Failure {
+/// The failure for a call that should have changed something. `what` names the attempt, `vps` the VPS that it would have
+/// changed.
+pub(crate) fn denied(error: &ApiError, what: impl Into<String>, vps: Option<TaskId>) -> Failure {
     let named = vps.map_or_else(|| "VPS".to_owned(), |vps| vps.to_string());
     match error {
         ApiError::Status { base, status, detail } if *status < 500 || !detail.is_empty() => Failure::new(what)
@@ -22,8 +22,8 @@ pub(super) fn denied(error: &ApiError, what: impl Into<String>, vps: Option<Task
     }
 }
 
-/// What a Runner failed to do, which its Host reports as done.
-pub(super) fn runner_failed(freeze: Freeze, vps: TaskId, message: &str, base: &str) -> Failure {
+/// The failure of a Runner that the Host reports with a success status.
+pub(crate) fn runner_failed(freeze: Freeze, vps: TaskId, message: &str, base: &str) -> Failure {
     Failure::new(format!("cannot {} VPS {vps}", freeze.verb()))
         .cause(format!("the Host at {base} says: {message}"))
         .hint("see whether its Runner is online with `kohakuriver node list`")
@@ -32,15 +32,15 @@ pub(super) fn runner_failed(freeze: Freeze, vps: TaskId, message: &str, base: &s
 fn hint(status: u16, detail: &str, vps: &str) -> Option<String> {
     if let Some(role) = detail.strip_prefix("Insufficient permissions. Required role: ") {
         let who = "`kohakuriver auth status` shows who you are";
-        return Some(format!("ask somebody with the role {role} to do it, or for that role; {who}"));
+        return Some(format!("ask an admin for the role {role}, or ask somebody who has it; {who}"));
     }
     if let Some(state) = state(detail) {
         let ended = state.is_final() && !matches!(state, VpsStatus::Failed | VpsStatus::Lost);
         return match (ended && detail.contains("cannot be"), state.is_starting()) {
-            (true, _) if !detail.contains("restarted") => Some("it has ended already".to_owned()),
+            (true, _) if !detail.contains("restarted") => Some("the VPS has already ended".to_owned()),
             (_, true) => Refusal::Starting(state).hint(vps),
             (_, false) if state == VpsStatus::Running => {
-                Some(format!("see how it is with `kohakuriver vps status {vps}`"))
+                Some(format!("see its state with `kohakuriver vps status {vps}`"))
             }
             (_, false) => Refusal::Inactive(state).hint(vps),
         };
@@ -50,10 +50,10 @@ fn hint(status: u16, detail: &str, vps: &str) -> Option<String> {
         (403, _) => Refusal::NotAllowed.hint(vps),
         (404, _) => Refusal::NotFound.hint(vps),
         (_, detail) if nodes.iter().any(|word| detail.contains(word)) => {
-            Some("see which Runners there are, and which are online, with `kohakuriver node list`".to_owned())
+            Some("see which Runners are online with `kohakuriver node list`".to_owned())
         }
-        (502, _) => Some("read the Runner's log: `journalctl -u kohakuriver-runner` there".to_owned()),
-        (500.., _) => Some("read the Host's log: `journalctl -u kohakuriver-host` there".to_owned()),
+        (502, _) => Some("read the log on the Runner: `journalctl -u kohakuriver-runner`".to_owned()),
+        (500.., _) => Some("read the log on the Host: `journalctl -u kohakuriver-host`".to_owned()),
         _ => None,
     }
 }
@@ -73,12 +73,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_answer_of_a_host_gets_a_step_that_helps() {
+    fn every_refusal_has_a_hint() {
         for (status, detail, hint) in [
             (403, "Insufficient permissions. Required role: operator", "the role operator"),
             (403, "Access denied to this task", "assign it to you"),
             (404, "VPS not found.", "vps list --all"),
-            (409, "VPS cannot be stopped (state: stopped)", "it has ended already"),
+            (409, "VPS cannot be stopped (state: stopped)", "already ended"),
             (409, "Task cannot be killed (state: paused)", "vps resume 42"),
             (409, "VPS cannot be restarted (state: stopped). Must be running, paused, or failed.", "vps create"),
             (409, "VPS cannot be restarted (state: lost). Must be running, paused, or failed.", "node list"),

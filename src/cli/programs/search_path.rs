@@ -1,15 +1,15 @@
-//! Programs on PATH.
+//! The search for programs on PATH.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::sys;
 
-/// Every program called `name` on PATH, in its order, as absolute paths.
+/// Every program called `name` on PATH, in order, as absolute paths.
 ///
-/// An empty entry means the working directory to a shell; it is left out here, so that no file that happens to lie
-/// there is run.
-pub(super) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> {
+/// An empty entry means the working directory to a shell. It is skipped here, so that no file of the working directory
+/// is run by accident.
+pub(crate) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> {
     let Some(search_path) = search_path else { return Vec::new() };
     std::env::split_paths(search_path)
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -18,8 +18,8 @@ pub(super) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> 
         .collect()
 }
 
-/// A file that this user may run.
-pub(super) fn is_program(path: &Path) -> bool {
+/// Whether `path` is a file that this user may execute.
+pub(crate) fn is_program(path: &Path) -> bool {
     sys::is_executable(path)
 }
 
@@ -31,8 +31,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_programs_only_and_in_order() {
-        let folder = std::env::temp_dir().join(format!("kohakuriver-path-{}", std::process::id()));
+    fn only_programs_are_found_and_in_order() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path();
         for (name, mode) in [("a", 0o755), ("b", 0o644), ("c", 0o755)] {
             fs::create_dir_all(folder.join(name)).unwrap();
             fs::write(folder.join(name).join("tool"), "").unwrap();
@@ -46,7 +47,6 @@ mod tests {
         }))
         .unwrap();
         let found = find_all("tool", Some(&path));
-        fs::remove_dir_all(&folder).unwrap();
         assert_eq!(found, [folder.join("c").join("tool"), folder.join("a").join("tool")]);
     }
 }

@@ -1,7 +1,7 @@
-//! Questions to the person at the terminal: yes or no, and what must not be seen.
+//! Questions to the user: confirmation, a line, a secret.
 //!
-//! Both are asked on the terminal and not on stdout, which may be a file. Nobody is asked where there is no terminal:
-//! whoever writes a script says it with a flag.
+//! Prompts go to the terminal and not to stdout, which may be a file. Without a terminal there is no prompt: a script
+//! answers with a flag.
 
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -10,13 +10,18 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 
 use crate::failure::Failure;
 
-/// Goes on when the user says yes to `question`, or has said so with `--yes`.
-pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+/// Asks `question`, unless `yes` (the flag `--yes`) answers it.
+///
+/// # Errors
+/// If the answer is no, or there is no terminal.
+pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    if !somebody_is_there() {
-        return Err(Failure::usage("this wants a yes, and there is no terminal to ask on").hint("say it with `--yes`"));
+    if !is_interactive() {
+        return Err(
+            Failure::usage("confirmation is required, but there is no terminal to ask on").hint("confirm with `--yes`")
+        );
     }
     write(&format!("{question} [y/N] "));
     let mut answer = String::new();
@@ -27,9 +32,9 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     }
 }
 
-/// A line that the user types, such as a name. `None` without a terminal.
-pub(super) fn line(prompt: &str) -> Option<String> {
-    if !somebody_is_there() {
+/// Reads a line, such as a user name. `None` without a terminal.
+pub(crate) fn line(prompt: &str) -> Option<String> {
+    if !is_interactive() {
         return None;
     }
     write(prompt);
@@ -40,50 +45,50 @@ pub(super) fn line(prompt: &str) -> Option<String> {
     }
 }
 
-/// Whether somebody can read a question, and answer it.
-fn somebody_is_there() -> bool {
+/// Whether a person can read a prompt and answer it.
+fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// A line that nobody else may see: it is not shown while it is typed.
-pub(super) fn secret(prompt: &str) -> Result<String, Failure> {
-    let cannot = |error: io::Error| Failure::new("cannot ask on the terminal").because(&error);
+/// Reads a line without echo.
+pub(crate) fn secret(prompt: &str) -> Result<String, Failure> {
+    let cannot = |error: io::Error| Failure::new("cannot prompt on the terminal").because(&error);
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(cannot)?;
     let before = tcgetattr(&terminal).map_err(|error| cannot(error.into()))?;
-    let hidden = Hidden { terminal: terminal.try_clone().map_err(cannot)?, before };
-    let mut raw = hidden.before.clone();
-    // Without signals, so that Ctrl-C can't leave a terminal that shows nothing.
+    let without_echo = WithoutEcho { terminal: terminal.try_clone().map_err(cannot)?, before };
+    let mut raw = without_echo.before.clone();
+    // No signals either: Ctrl-C would end the process and leave the terminal without echo.
     raw.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     tcsetattr(&terminal, OptionalActions::Flush, &raw).map_err(|error| cannot(error.into()))?;
     terminal.write_all(prompt.as_bytes()).map_err(cannot)?;
     let typed = read_secret(&terminal).map_err(cannot)?;
     let _ = terminal.write_all(b"\n");
-    drop(hidden);
+    drop(without_echo);
     let text = typed.ok_or_else(|| Failure::interrupted("nothing was done"))?;
     String::from_utf8(text).map_err(|_| Failure::new("what was typed is not UTF-8"))
 }
 
-/// Gives the terminal back as it was.
-struct Hidden {
+/// Restores the terminal's modes when dropped.
+struct WithoutEcho {
     terminal: File,
     before: Termios,
 }
 
-impl Drop for Hidden {
+impl Drop for WithoutEcho {
     fn drop(&mut self) {
         let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
     }
 }
 
-/// Longest line taken, in bytes.
+/// Longest secret, in bytes; the rest of the line is ignored.
 const MAX_SECRET: usize = 8192;
 
-/// The line up to its end, edited as a terminal would; `None` when it was ended by Ctrl-C, or before anything was
-/// typed.
+/// Reads up to the end of the line, with a terminal's editing keys. `None` after Ctrl-C, or at the end of the input
+/// before anything was typed.
 fn read_secret(mut from: impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let mut byte = [0];
-    // A byte at a time: what is typed behind the line is for whoever reads next.
+    // Byte by byte: input after the line belongs to the next reader.
     while from.read(&mut byte)? > 0 {
         match byte[0] {
             b'\r' | b'\n' => return Ok(Some(line)),
@@ -101,7 +106,7 @@ fn read_secret(mut from: impl Read) -> io::Result<Option<Vec<u8>>> {
 }
 
 fn write(prompt: &str) {
-    // A question that can't be shown is answered by nobody.
+    // If stderr is closed there is nobody to answer, and reading fails.
     let _ = io::stderr().write_all(prompt.as_bytes());
 }
 
@@ -110,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hidden_line_is_edited_as_any() {
+    fn a_secret_line_can_be_edited() {
         for (typed, line) in [
             (&b"secret\nrest"[..], Some(&b"secret"[..])),
             (b"secred\x7ft\r", Some(b"secret")),

@@ -1,7 +1,7 @@
-//! What people and scripts read on stdout: fields, times and JSON. Tables have a file of their own.
+//! Output on stdout for people and scripts: fields, times and JSON. Tables are in [`super::table`].
 //!
-//! Text from a Host is made printable here, on its way out. A reader that goes away early (`| head`) is no error.
-//! Colour only repeats what the words say.
+//! Text from a Host is escaped here. A reader that closes the pipe early (`| head`) is no error. Colour only repeats
+//! what the words say.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -13,28 +13,28 @@ use crate::sys;
 use crate::terminal::{columns, is_dumb};
 use crate::text::printable;
 
-/// Stands where there is no value.
-pub(super) const NONE: &str = "-";
+/// Shown for a missing value.
+pub(crate) const NONE: &str = "-";
 
-/// Blanks between two columns.
-pub(super) const GAP: usize = 2;
+/// Blanks between two columns of a table.
+pub(crate) const GAP: usize = 2;
 
-/// How a table is to look.
+/// How a table looks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
-    /// Columns there are; `None` where whole lines are wanted.
-    pub(super) width: Option<usize>,
-    /// States in colour.
-    pub(super) colour: bool,
+pub(crate) struct Look {
+    /// Width of the terminal; `None`: lines are never cut.
+    pub(crate) width: Option<usize>,
+    /// Whether states are coloured.
+    pub(crate) colour: bool,
 }
 
 impl Look {
-    /// As scripts want it.
-    pub(super) const PLAIN: Self = Self { width: None, colour: false };
+    /// For scripts: whole lines, no colour.
+    pub(crate) const PLAIN: Self = Self { width: None, colour: false };
 
-    /// Whole and plain where stdout is no terminal; there, as wide as it is, and in colour unless `NO_COLOR`
+    /// [`Look::PLAIN`] if stdout is no terminal. On a terminal: its width, and colour unless `NO_COLOR`
     /// (<https://no-color.org>) or the terminal forbids it.
-    pub(super) fn of_stdout() -> Self {
+    pub(crate) fn of_stdout() -> Self {
         let width = terminal_size().map(|(columns, _)| columns);
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { width, colour: width.is_some() && !forbidden && !is_dumb() }
@@ -44,18 +44,18 @@ impl Look {
 /// Writes `text` to stdout.
 ///
 /// # Errors
-/// When it can't be written, unless that is because nobody reads any more.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+/// If the text can't be written, except when the reader closed the pipe.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     print_bytes(text.as_bytes())
 }
 
-/// [`print`] of what need not be UTF-8, such as a command with paths in it.
-pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
-    is_read(bytes).map(drop)
+/// [`print`] for bytes that may not be UTF-8, such as a command line with paths.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    print_to_reader(bytes).map(drop)
 }
 
-/// [`print_bytes`]; says whether anybody still reads.
-pub(super) fn is_read(bytes: &[u8]) -> Result<bool, Failure> {
+/// [`print_bytes`]; returns whether the reader is still there.
+pub(crate) fn print_to_reader(bytes: &[u8]) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -66,24 +66,25 @@ pub(super) fn is_read(bytes: &[u8]) -> Result<bool, Failure> {
 }
 
 /// Writes a remark to stderr, which scripts that read stdout don't see.
-pub(super) fn remark(text: &str) {
-    // There is nobody left to tell when stderr is gone.
+pub(crate) fn remark(text: &str) {
+    // If stderr is closed, the remark is lost.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// The remark that so many of a Host's list are left out; `None` when there are none. `what` is one of them, and more.
-pub(super) fn unreadable(count: usize, what: [&str; 2]) -> Option<String> {
+/// A remark about `count` entries that the Host described in an unreadable way; `None` for none. `what` is the singular
+/// and the plural.
+pub(crate) fn unreadable(count: usize, what: [&str; 2]) -> Option<String> {
     let what = what[usize::from(count > 1)];
-    (count > 0).then(|| format!("left out: {count} {what} that the Host tells nothing usable of"))
+    (count > 0).then(|| format!("skipped {count} {what}: the Host's description is not usable"))
 }
 
-/// `value` as JSON, indented, with a line feed at its end.
-pub(super) fn json(value: &Value) -> String {
+/// `value` as indented JSON with a final line feed.
+pub(crate) fn json(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// Columns and lines of the terminal; `None` when stdout is none, since scripts want whole lines.
-pub(super) fn terminal_size() -> Option<(usize, usize)> {
+/// Columns and lines of the terminal; `None` if stdout is no terminal.
+pub(crate) fn terminal_size() -> Option<(usize, usize)> {
     let stdout = io::stdout();
     if !stdout.is_terminal() {
         return None;
@@ -91,8 +92,8 @@ pub(super) fn terminal_size() -> Option<(usize, usize)> {
     sys::terminal_size(stdout)
 }
 
-/// One value a line, with its name before it. Values are never cut: some are there to be copied.
-pub(super) fn fields(fields: &[(&str, String)]) -> String {
+/// One line per field: name and value. Values are never cut, since people copy them.
+pub(crate) fn fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| columns(name)).max().unwrap_or(0);
     let line = |(name, value): &(&str, String)| {
         format!("{name}{}{}\n", " ".repeat(GAP + width - columns(name)), shown(value).trim_end())
@@ -100,14 +101,14 @@ pub(super) fn fields(fields: &[(&str, String)]) -> String {
     fields.iter().map(line).collect()
 }
 
-/// A Host's time (`2026-11-23T12:05:53.532229`) to the second, as people write it.
-pub(super) fn time(text: &str) -> String {
+/// A Host's time (`2026-11-23T12:05:53.532229`) as `2026-11-23 12:05:53`.
+pub(crate) fn time(text: &str) -> String {
     let whole = text.split_once('.').map_or(text, |(whole, _fraction)| whole);
     whole.replacen('T', " ", 1)
 }
 
-/// How long ago something was, as people say it; `None` when it can't be told.
-pub(super) fn ago(age: Option<Duration>) -> Option<String> {
+/// An age as text, such as `3 minutes ago`; `None` if it is unknown.
+pub(crate) fn ago(age: Option<Duration>) -> Option<String> {
     let seconds = age?.as_secs();
     let (count, unit) = match seconds {
         0..5 => return Some("just now".to_owned()),
@@ -120,8 +121,8 @@ pub(super) fn ago(age: Option<Duration>) -> Option<String> {
     Some(format!("{count} {unit}{plural} ago"))
 }
 
-/// A value that may come from the network, fit for a terminal.
-pub(super) fn shown(value: &str) -> String {
+/// A value that may come from the network, escaped for a terminal.
+pub(crate) fn shown(value: &str) -> String {
     let text = printable(value);
     if text.is_empty() { NONE.to_owned() } else { text }
 }
@@ -131,18 +132,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_name_their_values() {
+    fn fields_have_aligned_values() {
         let text = fields(&[("Task ID", "42".into()), ("Name", String::new())]);
         assert_eq!(text, "Task ID  42\nName     -\n");
     }
 
     #[test]
-    fn how_long_ago_as_people_say_it() {
+    fn ages_have_one_unit() {
         for (seconds, said) in [
             (0, "just now"),
+            (4, "just now"),
+            (5, "5 seconds ago"),
             (59, "59 seconds ago"),
             (60, "1 minute ago"),
+            (3_599, "59 minutes ago"),
             (7_199, "1 hour ago"),
+            (86_399, "23 hours ago"),
             (86_400, "1 day ago"),
             (86_400 * 400, "400 days ago"),
         ] {
@@ -152,7 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn times_to_the_second() {
+    fn skipped_entries_are_counted() {
+        assert_eq!(unreadable(0, ["VPS", "VPSes"]), None);
+        assert!(unreadable(1, ["VPS", "VPSes"]).unwrap().starts_with("skipped 1 VPS:"));
+        assert!(unreadable(2, ["VPS", "VPSes"]).unwrap().starts_with("skipped 2 VPSes:"));
+    }
+
+    #[test]
+    fn times_are_cut_to_the_second() {
         for (sent, shown) in [
             ("2026-11-23T12:05:53.532229", "2026-11-23 12:05:53"),
             ("2026-11-23T12:05:53", "2026-11-23 12:05:53"),

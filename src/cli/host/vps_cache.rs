@@ -1,0 +1,164 @@
+//! The VPSes that a shell offers on TAB.
+//!
+//! `vps list`, and `ssh config` when it writes, store ids and names in a small private file in the user's cache folder,
+//! one file per Host. Completion reads only that file and never waits for a network. A file that can't be read or
+//! written means that nothing is offered.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::api::Vps;
+use crate::settings::{Flags, Settings};
+use crate::text::excerpt;
+
+/// Largest file that is read, in bytes: about ten thousand VPSes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// A file is removed if its Host was not listed for this long.
+const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Every file of the cache is called `vps-….json`.
+const PREFIX: &str = "vps-";
+
+/// Stores what the Host at `base` listed.
+pub(crate) fn keep(base: &str, list: &[Vps]) {
+    if let Some(path) = path(base) {
+        // Completion offers nothing then, but the list itself succeeded.
+        let _ = write(&path, list);
+    }
+}
+
+/// What an argument that names a VPS offers on TAB.
+pub(crate) fn candidates() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let base = Settings::load(Flags::default()).ok().map(|settings| settings.api_url());
+        base.and_then(|base| path(&base)).map(|path| read(&path)).unwrap_or_default()
+    })
+}
+
+fn path(base: &str) -> Option<PathBuf> {
+    let directories = directories::ProjectDirs::from("", "", "kohakuriver")?;
+    Some(directories.cache_dir().join(file_name(base)))
+}
+
+/// The same name in every version of this program: host and port, percent-encoded.
+fn file_name(base: &str) -> String {
+    let authority = base.split_once("://").map_or(base, |(_scheme, authority)| authority);
+    let encoded = authority.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    format!("{PREFIX}{}.json", encoded.collect::<String>())
+}
+
+fn write(path: &Path, list: &[Vps]) -> io::Result<()> {
+    let vpses: Vec<Value> = list
+        .iter()
+        .map(|vps| json!({ "task_id": vps.id.to_string(), "name": vps.name, "status": vps.status.as_str() }))
+        .collect();
+    let text = Value::from(vpses).to_string();
+    if fs::read(path).is_ok_and(|kept| kept == text.as_bytes()) {
+        // The time says that the Host is still in use.
+        return File::options().append(true).open(path)?.set_modified(SystemTime::now());
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mut file = NamedTempFile::with_prefix_in(PREFIX, folder)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    remove_old(folder)
+}
+
+fn remove_old(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let age = entry.metadata()?.modified()?.elapsed();
+        if is_ours && age.is_ok_and(|age| age > MAX_AGE) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Names first: people type them.
+fn read(path: &Path) -> Vec<CompletionCandidate> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
+    let vpses: Vec<Value> = read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let word = |value: &Value| value.as_str().map(excerpt).filter(|word| !word.is_empty());
+    let candidate = |field: &'static str, other: &'static str, order: usize| {
+        vpses.iter().filter_map(move |vps| {
+            let about = [word(&vps[other]), word(&vps["status"])].into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let candidate = CompletionCandidate::new(word(&vps[field])?).display_order(Some(order));
+            Some(candidate.help(Some(about.into())))
+        })
+    };
+    candidate("name", "task_id", 0).chain(candidate("task_id", "name", 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::cli::host::vps::tests::vps;
+    use crate::status::VpsStatus;
+
+    #[test]
+    fn listed_vpses_are_offered_and_a_broken_file_offers_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/vps.json");
+        assert!(read(&path).is_empty());
+        let nameless = Vps { id: crate::target::TaskId::parse("7").unwrap(), name: None, ..vps(VpsStatus::Paused) };
+        write(&path, &[vps(VpsStatus::Running), nameless]).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let words: Vec<_> = read(&path).iter().map(|candidate| candidate.get_value().to_owned()).collect();
+        assert_eq!(words, ["trainer", "7323718749301768192", "7"]);
+        for broken in ["", "[7]", "{}", "[{\"name\":3}]"] {
+            fs::write(&path, broken).unwrap();
+            assert!(read(&path).is_empty(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn each_host_has_a_file_with_a_stable_name() {
+        for (base, name) in [
+            ("http://gpu-head:8000", "vps-gpu-head%3A8000.json"),
+            ("http://gpu-head:8001", "vps-gpu-head%3A8001.json"),
+            ("http://[fd00::1]:8000", "vps-%5Bfd00%3A%3A1%5D%3A8000.json"),
+            ("http://../a_b:8000", "vps-..%2Fa%5Fb%3A8000.json"),
+        ] {
+            assert_eq!(file_name(base), name);
+        }
+    }
+
+    #[test]
+    fn files_of_hosts_that_are_no_longer_listed_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, age: Duration| {
+            let path = folder.path().join(name);
+            File::create(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+            path
+        };
+        let day = Duration::from_secs(24 * 60 * 60);
+        let old = file("vps-0123456789abcdef.json", MAX_AGE + day);
+        let recent = file("vps-other%3A8000.json", MAX_AGE - day);
+        let foreign = file("notes.txt", MAX_AGE + day);
+        let path = folder.path().join("vps-head%3A8000.json");
+        write(&path, &[vps(VpsStatus::Running)]).unwrap();
+        assert_eq!([&old, &recent, &foreign, &path].map(|path| path.exists()), [false, true, true, true]);
+        // Listing the same again counts as use.
+        File::options().append(true).open(&path).unwrap().set_modified(SystemTime::now() - MAX_AGE - day).unwrap();
+        write(&path, &[vps(VpsStatus::Running)]).unwrap();
+        write(&recent, &[vps(VpsStatus::Paused)]).unwrap();
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,7 @@
+//! The names of this package's programs, as messages show them and PATH lists them.
+
+/// The user's command, which is this program.
+pub(crate) const PROGRAM: &str = "kohakuriver";
+
+/// The ProxyCommand helper, which carries ssh's bytes to the gateway.
+pub(crate) const PROXY_PROGRAM: &str = "kohakuriver-proxy";

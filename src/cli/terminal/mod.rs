@@ -1,0 +1,8 @@
+//! What commands write to a terminal or a pipe, and what they read from a person.
+
+pub(crate) mod ask;
+pub(crate) mod diff;
+pub(crate) mod interrupt;
+pub(crate) mod progress;
+pub(crate) mod table;
+pub(crate) mod ui;
