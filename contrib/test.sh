@@ -1,10 +1,22 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs them all. Arguments go to `cargo test`.
 #
+#     contrib/test.sh                   all tests
+#     contrib/test.sh quick             the quick set: all tests but those that take long (`slow`, below)
+#     contrib/test.sh helper_           the tests whose names hold the word
+#     contrib/test.sh quick helper_     those of them that are in the quick set
+#
+# Most tests wait for something, so four of them run at once on each processor; RUST_TEST_THREADS changes that.
+#
 # On Debian and Ubuntu it installs missing packages with apt (through sudo unless run as root), and leaves no service
 # of theirs running or enabled; elsewhere it says what is missing. The older Host that the tests run against comes from
 # PyPI, into a virtual environment under cargo's target folder. A second run finds all of it and starts at once.
 set -euo pipefail
+quick=no
+if [ "${1-}" = quick ]; then
+    quick=yes
+    shift
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # program:package, for everything that a test or the build runs.
@@ -19,6 +31,39 @@ tools=(
 # The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1)
 node_clients=(ssh2@1.17.0 ssh-config@5.3.0)
+
+# The tests that are not in the quick set: they wait for a time limit of the programs, move hundreds of megabytes, or do
+# a thing hundreds of times. Each line is a part of a test's name.
+slow=(
+    abandoned_peers::
+    bad_input::a_host_that_hangs
+    bad_input::a_proxy_that_hangs
+    dead_runners::
+    debian_package::the_package
+    doctor::network::
+    doctor::tunnel::
+    gateway_access::while_the_host_is_down
+    gateway_audit::an_audit_line_for_each_reason
+    gateway_limits::at_the_limit
+    gateway_limits::silent_clients
+    gateway_pipes::bulk_goes
+    gateway_restarts::a_hundred
+    gateway_restarts::it_hands_over
+    gateway_restarts::tunnels_of
+    gateway_turned_away::at_the_limit
+    helper_answers::one_deadline
+    helper_endurance::
+    helper_older_endurance::
+    helper_pipes::a_larger_pipe
+    helper_waits::a_try_that_got
+    helper_waits::at_twelve
+    hundred_megabytes
+    refusals::a_port_that_never_answers
+    soak::a_short_soak
+    ssh_config::ten_
+    surroundings::a_
+    surroundings::closed_
+)
 
 . contrib/packages.sh
 . contrib/older-host.sh
@@ -68,4 +113,11 @@ if [ "$(cat "$folder/complete" 2>/dev/null)" != "$wanted" ]; then
     printf '%s\n' "$wanted" >"$folder/complete"
 fi
 
+if [ "$quick" = yes ]; then
+    [[ " $* " == *" -- "* ]] || set -- "$@" --
+    for name in "${slow[@]}"; do
+        set -- "$@" --skip "$name"
+    done
+fi
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(getconf _NPROCESSORS_ONLN)))}
 cargo test --no-fail-fast "$@"

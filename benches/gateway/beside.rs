@@ -34,7 +34,7 @@ pub(crate) fn beside(
     round: usize,
     figures: &mut Figures,
 ) -> Result<()> {
-    let mut typed = tunnel::open(who)?;
+    let mut typed = tunnel::open(&who.entrance)?;
     typed.write_all(&Order::Echo(u64::MAX).bytes())?;
     let flow = Flow::start(who, vps, Share::Rest, &BULK)?;
     std::thread::sleep(WARM_UP);

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use rustix::process::Pid;
 
-use super::{process, tunnel};
+use super::process;
+use super::tunnel::{self, Asks, Entrance};
 use crate::support::gateway::{Gateway, NODE, inventory, running};
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
@@ -89,21 +90,11 @@ impl Kind {
     }
 }
 
-/// How a tunnel is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Asks {
-    Connect,
-    Line,
-    /// The address is the VPS's.
-    Nothing,
-}
-
 /// A server that runs until this is dropped.
 pub(crate) struct Contestant {
     pub(crate) kind: Kind,
-    pub(crate) address: SocketAddr,
-    /// What a client says for a tunnel.
-    pub(crate) request: String,
+    /// Where tunnels are opened.
+    pub(crate) entrance: Entrance,
     server: Server,
 }
 
@@ -130,7 +121,8 @@ impl Contender for Contestant {
 impl Contestant {
     /// Starts one of `kind` before the VPS at `vps`.
     pub(crate) fn start(kind: Kind, vps: SocketAddr) -> Result<Self> {
-        let serves = |process: &Process, address| serves(process, kind.asks(), &request(kind, vps), address);
+        let entrance = |address| Entrance { address, asks: kind.asks(), request: request(kind, vps) };
+        let serves = |process: &Process, address| serves(process, &entrance(address));
         let (address, server) = match kind {
             Kind::Ours => {
                 let gateway = Gateway::with_inventory_and(&inventory(&[running(VPS, vps.port())]), &OPTIONS);
@@ -160,9 +152,9 @@ impl Contestant {
             }
             Kind::Direct => (vps, Server::Direct),
         };
-        let contestant = Self { kind, address, request: request(kind, vps), server };
-        tunnel::open(&contestant).with_context(|| format!("{} gives no tunnel", kind.name()))?;
-        Ok(contestant)
+        let entrance = entrance(address);
+        tunnel::open(&entrance).with_context(|| format!("{} gives no tunnel", kind.name()))?;
+        Ok(Self { kind, entrance, server })
     }
 
     /// The process that leads its group; nothing where there is no server in between.
@@ -188,10 +180,10 @@ fn request(kind: Kind, vps: SocketAddr) -> String {
 }
 
 /// Waits until `process` gives a tunnel.
-fn serves(process: &Process, asks: Asks, request: &str, address: SocketAddr) -> bool {
+fn serves(process: &Process, entrance: &Entrance) -> bool {
     let end = Instant::now() + DEADLINE;
     while Instant::now() < end {
-        if tunnel::open_at(address, asks, request).is_ok() {
+        if tunnel::open(entrance).is_ok() {
             return true;
         }
         // Waits a little, less when it ends.

@@ -15,7 +15,7 @@ use super::opener::reset;
 use super::{measures, tunnel};
 use crate::support::figures::Figures;
 use crate::support::limits;
-use crate::support::processes::{descriptors, settles};
+use crate::support::processes::{descriptors, falls_to};
 use crate::support::vps::Order;
 
 /// How many tunnels there are.
@@ -93,7 +93,7 @@ pub(crate) fn endings(kind: Kind, vps: SocketAddr, round: usize, figures: &mut F
             _ => figures.note(format!("{}: {what}: {error:#}", kind.name())),
         }
     }
-    let after = settles(before, SETTLES, || descriptors(leader));
+    let after = falls_to(before, SETTLES, || descriptors(leader));
     figures.add(measures::DESCRIPTORS, kind.name(), round, after.saturating_sub(before) as f64);
     Ok(())
 }
@@ -102,11 +102,11 @@ fn end(who: &Contestant, ending: Ending) -> Result<()> {
     // The older Host passes no end on, so nobody waits for one there.
     let passes_ends = who.kind != Kind::OlderHost;
     if let Ending::Early = ending {
-        let mut stream = TcpStream::connect(who.address)?;
-        stream.write_all(&who.request.as_bytes()[..who.request.len() / 2])?;
+        let mut stream = TcpStream::connect(who.entrance.address)?;
+        stream.write_all(&who.entrance.request.as_bytes()[..who.entrance.request.len() / 2])?;
         return Ok(());
     }
-    let mut stream = tunnel::open(who)?;
+    let mut stream = tunnel::open(&who.entrance)?;
     let order = match ending {
         Ending::Clean | Ending::VpsHalf => Order::End(BYTES as u64),
         Ending::ClientHalf | Ending::ClientReset => Order::Echo(u64::MAX),

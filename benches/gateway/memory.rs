@@ -32,14 +32,14 @@ pub(crate) fn idle(kind: Kind, vps: SocketAddr, round: usize, figures: &mut Figu
     let who = Contestant::start(kind, vps)?;
     let leader = who.leader().context("no server")?;
     for _ in 0..BEFORE {
-        reset(tunnel::open(&who)?);
+        reset(tunnel::open(&who.entrance)?);
     }
     let before = rss_kib(leader)?;
     let count = if kind == Kind::OlderHost { IDLE_OLDER_HOST } else { IDLE };
     if count != IDLE {
         figures.note(format!("{}: RSS at {count} tunnels, as it takes long to open more", kind.name()));
     }
-    let tunnels = Opener::new(&who)?.open(count, AT_ONCE)?;
+    let tunnels = Opener::new(&who.entrance)?.open(count, AT_ONCE)?;
     figures.add(measures::RSS, kind.name(), round, (rss_kib(leader)? - before) / count as f64);
     tunnels.into_iter().for_each(reset);
     Ok(())
@@ -53,7 +53,7 @@ pub(crate) fn hold(kind: Kind, vps: SocketAddr, round: usize, figures: &mut Figu
     if count < HELD {
         figures.note(format!("{count} tunnels held instead of {HELD}: a process may have {} open files", open_files()));
     }
-    let tunnels = Opener::new(&who)?.open(count, AT_ONCE)?;
+    let tunnels = Opener::new(&who.entrance)?.open(count, AT_ONCE)?;
     let mut failures = 0;
     for stream in &tunnels {
         if let Err(error) = says_back(stream) {

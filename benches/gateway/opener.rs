@@ -2,7 +2,7 @@
 //! is measured, so it makes no call that it can do without.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
-use super::contestants::{Asks, Contestant};
-use super::tunnel::{LONGEST_ANSWER, is_open};
+use super::tunnel::{Asks, Entrance, LONGEST_ANSWER, is_open};
 use crate::support::limits;
 
 /// Longest time without one more open tunnel.
@@ -23,9 +22,7 @@ const EVENTS: usize = 256;
 
 /// Tunnels on their way to being open.
 pub(crate) struct Opener<'a> {
-    asks: Asks,
-    request: &'a str,
-    address: SocketAddr,
+    entrance: &'a Entrance,
     epoll: OwnedFd,
     coming: HashMap<u64, Coming>,
 }
@@ -37,14 +34,8 @@ struct Coming {
 }
 
 impl<'a> Opener<'a> {
-    pub(crate) fn new(who: &'a Contestant) -> Result<Self> {
-        Ok(Self {
-            asks: who.kind.asks(),
-            request: &who.request,
-            address: who.address,
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            coming: HashMap::new(),
-        })
+    pub(crate) fn new(entrance: &'a Entrance) -> Result<Self> {
+        Ok(Self { entrance, epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, coming: HashMap::new() })
     }
 
     /// Opens `count` tunnels, `at_once` at a time.
@@ -79,13 +70,13 @@ impl<'a> Opener<'a> {
     fn begin(&mut self) -> Result<()> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-        match rustix::net::connect(&socket, &self.address) {
+        match rustix::net::connect(&socket, &self.entrance.address) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error).context("cannot connect"),
         }
         let mut coming = Coming { stream: socket.into(), asked: false, seen: Vec::new() };
         // Nearby the connection is there by now.
-        coming.ask(self.request)?;
+        coming.ask(&self.entrance.request)?;
         let waits_for =
             if coming.asked { epoll::EventFlags::IN } else { epoll::EventFlags::IN | epoll::EventFlags::OUT };
         let key = coming.stream.as_raw_fd() as u64;
@@ -109,7 +100,7 @@ impl<'a> Opener<'a> {
             for event in &events {
                 let key = event.data.u64();
                 let Some(coming) = self.coming.get_mut(&key) else { continue };
-                if coming.turn(self.asks, self.request)? {
+                if coming.turn(self.entrance.asks, &self.entrance.request)? {
                     open.extend(self.coming.remove(&key).map(|coming| coming.stream));
                 }
             }

@@ -24,7 +24,7 @@ pub(crate) fn setups(who: &Contestant, window: Duration, round: usize, figures: 
         let began = Instant::now();
         let mut start = None;
         let mut opened = 0;
-        Opener::new(who)?.open_and_close(at_once, |count| {
+        Opener::new(&who.entrance)?.open_and_close(at_once, |count| {
             opened = count;
             if start.is_none() && began.elapsed() >= WARM_UP {
                 start = Some((Instant::now(), count, spent()));

@@ -43,7 +43,7 @@ impl Flow {
         let mover = Mover::start(share, Box::new(move |_, _, _| noted.store(true, Ordering::Relaxed)))?;
         let flow = Self { mover, failed, vps };
         for way in ways {
-            let mut stream = tunnel::open(who)?;
+            let mut stream = tunnel::open(&who.entrance)?;
             let (order, work) = match way {
                 Way::Up => (Order::Take(u64::MAX), Work::Send),
                 Way::Down => (Order::Send(u64::MAX), Work::Take),

@@ -5,19 +5,32 @@ use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Result, ensure};
 
-use super::contestants::{Asks, Contestant};
 use crate::support::limits::ONE_CONNECTION;
 use crate::support::vps::BANNER;
 
 /// Longest answer, with the banner.
 pub(crate) const LONGEST_ANSWER: usize = 2048;
 
-/// Opens a tunnel and takes the VPS's banner. What comes next is what was ordered.
-pub(crate) fn open(contestant: &Contestant) -> Result<TcpStream> {
-    open_at(contestant.address, contestant.kind.asks(), &contestant.request)
+/// How a tunnel is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asks {
+    Connect,
+    Line,
+    /// The address is the VPS's.
+    Nothing,
 }
 
-pub(crate) fn open_at(address: SocketAddr, asks: Asks, request: &str) -> Result<TcpStream> {
+/// Where tunnels are opened.
+pub(crate) struct Entrance {
+    pub(crate) address: SocketAddr,
+    pub(crate) asks: Asks,
+    /// What a client says for a tunnel.
+    pub(crate) request: String,
+}
+
+/// Opens a tunnel and takes the VPS's banner. What comes next is what was ordered.
+pub(crate) fn open(entrance: &Entrance) -> Result<TcpStream> {
+    let Entrance { address, asks, request } = entrance;
     let mut stream = TcpStream::connect(address)?;
     // Every wait has an end.
     stream.set_read_timeout(Some(ONE_CONNECTION))?;
@@ -26,7 +39,7 @@ pub(crate) fn open_at(address: SocketAddr, asks: Asks, request: &str) -> Result<
     stream.write_all(request.as_bytes())?;
     let mut seen = [0; LONGEST_ANSWER];
     let mut have = 0;
-    while !is_open(asks, &seen[..have])? {
+    while !is_open(*asks, &seen[..have])? {
         let read = stream.read(&mut seen[have..])?;
         ensure!(read > 0, "it ended before the VPS's banner: {:?}", String::from_utf8_lossy(&seen[..have]));
         have += read;

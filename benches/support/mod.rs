@@ -12,6 +12,9 @@ pub(crate) mod home;
 #[path = "../../tests/it/support/host_api.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod host_api;
+#[path = "../../tests/it/support/inherited.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod inherited;
 #[path = "../../tests/it/support/older_host.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod older_host;

@@ -47,7 +47,7 @@ fn a_token_is_stored_once_the_host_knows_it() {
     let outcome = login(USER);
     keeps_secrets(&outcome).succeeds().prints_nothing().says(&["logged in to ", " as user1 (user); the token is in "]);
     assert_eq!((stored(&home), mode(&home)), (json!({ "token": USER, "username": "user1", "role": "user" }), 0o600));
-    // What is stored works, and a failure leaves it as it is.
+    // The stored token works, and a failure keeps it.
     let status = host.run(&home, &["auth", "status"]).output();
     keeps_secrets(&status).succeeds().says_nothing().prints(&format!(
         "Host API    {}\nUser        user1\nRole        user\nToken from  {}\n",
@@ -61,7 +61,7 @@ fn a_token_is_stored_once_the_host_knows_it() {
     set_mode(&home.join(FILE), 0o644);
     login(OPERATOR).succeeds();
     assert_eq!((stored(&home)["username"].clone(), mode(&home)), (json!("operator1"), 0o600));
-    // Nobody else's file is written to.
+    // A file of another user is not written.
     fs::remove_file(home.join(FILE)).unwrap();
     fs::create_dir(home.join(FILE)).unwrap();
     login(OPERATOR).exits(1).fails_with(
@@ -148,7 +148,7 @@ fn a_script_without_a_terminal_is_told_what_to_give() {
     host.run(&home, &["auth", "login", "--password-stdin"]).output().exits(2).prints_nothing();
 }
 
-/// Nobody could use it, or ever revoke it.
+/// A token that can't be stored could not be used, or ever revoked.
 #[test]
 fn a_token_that_can_not_be_stored_is_revoked() {
     let (home, host) = (Home::new(), host());
@@ -173,7 +173,7 @@ fn a_terminal_shows_the_name_and_not_what_is_secret() {
             .args(["-q", "-E", "never", "-c", &command, "/dev/null"]);
         let mut process = run.stdin_open().start();
         for (number, line) in typed.split_inclusive('\n').enumerate() {
-            // What is typed before the question would be shown by the terminal itself.
+            // The terminal itself would show text that is typed before the question.
             let questions: &[&str] =
                 if number == 0 { &["User name (empty to enter a token): "] } else { &["Password: ", "Token: "] };
             process.wait_for("a question", DEADLINE, |seen| {

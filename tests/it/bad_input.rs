@@ -1,4 +1,4 @@
-//! What people, files and servers get wrong: each is told clearly, in time, with a status other than zero.
+//! Mistakes of people, files and servers: each brings a clear message, in time, and an exit status other than zero.
 
 use serde_json::json;
 
@@ -211,7 +211,13 @@ fn a_host_that_hangs() {
     let run = Run::new(CLI, &home).args(["vps", "connect", ID]).env("KOHAKURIVER_HOST", "127.0.0.1");
     let outcome = run.env("KOHAKURIVER_PORT", api.address.port().to_string()).output();
     outcome.exits(1).prints_nothing().within(30).says(&["kohakuriver: ", "  caused by: ", "  hint: "]);
+    drop(api);
+}
 
+#[test]
+fn a_host_that_hangs_behind_a_gateway() {
+    let api = hanging();
+    let home = Home::new();
     let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
     let run = Run::new(HELPER, &home).args(["--proxy", &gateway.address.to_string(), ID]);
     let outcome = run.output();

@@ -1,4 +1,5 @@
-//! Who may reach a VPS through the gateway, and where it goes: with a Host that has authentication on, and without.
+//! Users that may reach a VPS through the gateway, and addresses that it may dial: with authentication at the Host, and
+//! without.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -55,7 +56,7 @@ fn vps(port: u16) -> Value {
     vps
 }
 
-/// What is said by a [`greeter`].
+/// The text that a [`greeter`] sends.
 const BANNER: &str = "SSH-2.0-Greeter\r\n";
 
 /// A VPS that greets and ends, which ends its clients too.
@@ -126,7 +127,7 @@ fn each_role(who: As) {
 }
 
 #[test]
-fn what_becomes_of_the_line_protocol_with_authentication_on() {
+fn the_line_protocol_with_authentication_on() {
     let (_vps, api) = cluster();
     let home = Home::new();
     let token = home.write("token", format!("{OWNER}\n"));
@@ -193,7 +194,7 @@ fn the_token_of_the_line_protocol_is_read_again_and_never_shown() {
 }
 
 #[test]
-fn without_authentication_networks_say_who_may() {
+fn without_authentication_access_goes_by_network() {
     let greeter = greeter();
     let inventory = inventory(&[vps(greeter.address.port())]);
     let home = Home::new();
@@ -228,7 +229,7 @@ fn without_authentication_networks_say_who_may() {
         reloads += 1;
         gateway.process.wait_for(said, PEER_TIMEOUT, |seen| {
             let stderr = String::from_utf8_lossy(&seen.stderr).into_owned();
-            // The inventory is told of at each of them.
+            // Each of them says that the inventory was reloaded.
             let reloaded = stderr.matches("; the inventory has 1 VPSes").count() == reloads;
             (reloaded && stderr.trim_end().rsplit('\n').any(|line| line.contains(said))).then_some(())
         });
@@ -287,7 +288,7 @@ fn the_gateway_does_not_dial_itself() {
 }
 
 #[test]
-fn whoever_may_reach_everything_is_told_of_at_the_start() {
+fn unrestricted_access_is_reported_at_the_start() {
     const WARNING: &str = "anyone who can connect to this gateway reaches every VPS";
     let inventory = inventory(&[vps(1)]);
     let (_vps, with_users) = cluster();
@@ -342,14 +343,14 @@ fn a_vps_that_was_restarted_is_found_at_its_new_port() {
 }
 
 #[test]
-fn while_the_host_is_down_those_it_knows_get_in_for_a_while() {
+fn while_the_host_is_down_known_users_get_in_for_a_while() {
     let (_vps, api) = cluster();
     let (long, short) = (Gateway::with_host_api(&base(&api)), &["--stale", "1"]);
     let short = Gateway::with_host_api_and(&base(&api), short);
     assert_eq!((connect(&long, OWNER), connect(&short, OWNER)), (200, 200));
     let down = Instant::now();
     api.finish();
-    // Those whom the Host has not been asked about stay outside.
+    // A user about whom the gateway has not asked the Host stays outside.
     assert_eq!((connect(&long, ASSIGNED), connect(&long, "")), (502, 502));
     assert_eq!(curl(long.address, "5.kohakuriver:22", bearer(OWNER).as_deref()).status, 502);
     let mut refused = None;

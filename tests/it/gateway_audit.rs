@@ -13,7 +13,7 @@ use crate::support::gateway::{Gateway, NODE, NODE_DOWN, inventory, running};
 use crate::support::home::Home;
 use crate::support::host_api::{OWNER, STRANGER, VIEWER, host_api};
 use crate::support::peers::{MutePort, PEER_TIMEOUT, RefusingPort, echo_server, http_server};
-use crate::support::processes::settles;
+use crate::support::processes::falls_to;
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
 use crate::support::spawned::Spawned;
@@ -153,7 +153,7 @@ fn an_audit_line_for_each_reason_to_refuse() {
     let users: Vec<_> = lines.iter().map(|line| line["user"].as_str()).collect();
     assert_eq!(users, [None, Some("stranger1"), Some("viewer1"), Some("stranger1")]);
     let page = curl(&Home::new(), gateway.admin, "/metrics", &[]).text();
-    // Three were asked who they are, and one of them for a VPS, twice.
+    // The Host was asked for three users, and for one of them twice about a VPS.
     for outcome in [("refused", 1.0), ("failed", 1.0), ("found", 3.0)] {
         assert_eq!(metric(&page, &format!("host_lookups_total{{outcome=\"{}\"}}", outcome.0)), outcome.1);
     }
@@ -190,18 +190,18 @@ fn an_audit_file_belongs_to_the_gateway_alone() {
     let scene = Watched::new(&["--audit-log", path.to_str().unwrap()]);
     ask(&scene.gateway, &connect("1:22"));
     let lines = || std::fs::read_to_string(&path).map_or(0, |text| text.lines().count());
-    assert_eq!(settles(0, DEADLINE, || usize::from(lines() == 0)), 0, "no line");
+    assert_eq!(falls_to(0, DEADLINE, || usize::from(lines() == 0)), 0, "no line");
     // As logrotate does it.
     let rotated = home.join("audit.log.1");
     std::fs::rename(&path, &rotated).unwrap();
     scene.gateway.process.signal(rustix::process::Signal::HUP);
-    assert_eq!(settles(0, DEADLINE, || usize::from(!path.exists())), 0, "no new file");
+    assert_eq!(falls_to(0, DEADLINE, || usize::from(!path.exists())), 0, "no new file");
     ask(&scene.gateway, &connect("2:22"));
     scene.gateway.process.signal(rustix::process::Signal::TERM);
     let Watched { gateway, .. } = scene;
     let outcome = gateway.process.finish();
     outcome.succeeds().prints_nothing();
-    // What was waiting to be written is written by then.
+    // All lines are written by then.
     for (path, target) in [(&rotated, "1:22"), (&path, "2:22")] {
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.contains(&format!("\"target\":\"{target}\",\"reason\":\"not-found\"")), "{text}");

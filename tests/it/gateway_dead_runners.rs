@@ -1,4 +1,4 @@
-//! Runners that don't answer, and Hosts that take their time: what becomes of those who wait, and of the others.
+//! Runners that don't answer, and slow Hosts: what happens to the clients that wait for them, and to other clients.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,11 +18,11 @@ use crate::support::watched::{audit, send};
 
 /// A VPS on a Runner that is dead.
 const DEAD: &str = "7000000000000000006";
-/// How long a user may wait for a tunnel beside those who wait for it; a dial takes 15 s.
+/// How long another user may wait for a tunnel. A dial takes 15 s, so this user did not wait for one.
 const SOON: Duration = Duration::from_secs(8);
 
 #[test]
-fn dead_runners_keep_nobody_out() {
+fn dead_runners_do_not_block_other_clients() {
     let (echo, mute) = (echo_server(), MutePort::new());
     let inventory = inventory(&[running(ID, echo.address.port()), running(DEAD, mute.port)]);
     // All there is, and what one address has of it.
@@ -34,7 +34,7 @@ fn dead_runners_keep_nobody_out() {
                 let mut stream = TcpStream::connect(gateway.address).unwrap();
                 let line = format!("REQUEST_TUNNEL {DEAD}\n");
                 let connect = format!("CONNECT {DEAD}:22 HTTP/1.1\r\n\r\n");
-                // Whom there is no room for may be gone by now.
+                // The gateway may have closed the connection already, for lack of room.
                 let _ = stream.write_all(if n % 2 == 0 { connect } else { line }.as_bytes());
                 stream
             })
@@ -49,9 +49,9 @@ fn dead_runners_keep_nobody_out() {
     }
 }
 
-/// Who made room is told so, in their own protocol, and the admin can read it.
+/// A client that had to make room reads so in its own protocol, and the admin reads it in the audit log.
 #[test]
-fn who_makes_room_is_told_so() {
+fn a_client_that_makes_room_reads_why() {
     let mute = MutePort::new();
     let inventory = inventory(&[running(DEAD, mute.port)]);
     let why = "others wait, and neither the Host nor the VPS has answered";
@@ -69,7 +69,7 @@ fn who_makes_room_is_told_so() {
                 waiting.read_to_string(&mut answer).unwrap();
                 answer
             });
-            // As long as it has not waited enough, there is no room for anybody else.
+            // The client makes room only once it has waited for a second.
             while !answer.is_finished() {
                 let _ = TcpStream::connect(gateway.address).unwrap().write_all(b"CONN");
                 sleep(Duration::from_millis(20));
@@ -97,7 +97,7 @@ fn request_target(request: &str) -> String {
 
 /// The gateway's answer comes before its client gives up, however long each step takes.
 #[test]
-fn a_slow_host_before_a_dead_runner_is_no_silence() {
+fn a_slow_host_and_a_dead_runner_still_bring_an_answer() {
     let mute = MutePort::new();
     let vps = running(DEAD, mute.port);
     let host = http_server(move |asked| {

@@ -1,5 +1,4 @@
-//! Each limit of the gateway by itself: its default, its flag, what becomes of whoever comes beyond it, and what the
-//! metrics tell of that.
+//! Each limit of the gateway by itself: its default, its flag, what happens to a client beyond it, and its metrics.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -35,16 +34,16 @@ enum Default {
     Part(&'static str, f64),
 }
 
-/// Three clients, the last of them beyond a limit of 2, and one more, to whom the limit doesn't apply.
+/// Three clients, the last of them beyond a limit of 2, and a client to which the limit doesn't apply.
 type Clients = ([Client; 3], Option<Client>);
 
-/// What becomes of whoever comes beyond it.
+/// What happens to a client beyond the limit.
 enum Beyond {
-    /// They are refused, and told this.
+    /// The client is refused with this text.
     Refused(Clients, &'static str),
-    /// The oldest one has to go.
+    /// The oldest client is dropped.
     OldestDropped(Clients),
-    /// It is of each request by itself. One such as this is refused, and told this.
+    /// The limit applies to each request by itself. This request is refused with this text.
     RequestRefused(fn() -> String, &'static str),
 }
 
@@ -151,7 +150,10 @@ fn each_limit_is_set_kept_and_counted() {
     let echo = echo_server();
     let api = host_api(vec![running(ID, echo.address.port())]);
     for row in ROWS {
-        let options = [row.flag, &row.set.to_string()];
+        let set = row.set.to_string();
+        // The default would drop a silent client before this test gives up.
+        let patient = ["--head-timeout", "300"].into_iter().filter(|_| row.flag != "--head-timeout");
+        let options: Vec<_> = [row.flag, &set].into_iter().chain(patient).collect();
         let gateway = Gateway::with_host_api_and(&format!("http://{}", api.address), &options);
         match row.beyond {
             Beyond::Refused(clients, why) => refuses(&gateway, &row, clients, why),
@@ -195,7 +197,7 @@ fn refuses(gateway: &Gateway, row: &Row, (clients, other): Clients, why: &str) {
     }
 }
 
-/// Asks for a tunnel. The answer is all there is of a no, and the head alone of a yes.
+/// Asks for a tunnel. Returns a refusal as a whole, and of an acceptance only the head.
 fn asks(gateway: SocketAddr, (from, token): Client) -> (TcpStream, String) {
     let mut stream = connect_from([127, 0, 0, from], gateway);
     stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
@@ -216,7 +218,7 @@ fn drops_the_oldest(gateway: &Gateway, row: &Row, (clients, other): Clients) {
     let mut counted = 0.0;
     let [mut first, second] = [clients[0], clients[1]].map(|client| {
         let stream = silent(client);
-        // Who is the older one is known once it is counted.
+        // The order of the clients is known once the gateway has counted the first one.
         counted += 1.0;
         let start = Instant::now();
         while of(&page(gateway), "limit_used", row.limit) < counted {
@@ -226,12 +228,10 @@ fn drops_the_oldest(gateway: &Gateway, row: &Row, (clients, other): Clients) {
     });
     let third = silent(clients[2]);
     first.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    // An end or a reset, before the time is over that whoever is alone has.
-    let start = Instant::now();
+    // An end or a reset, although its time is not over.
     if let Err(error) = first.read_to_end(&mut Vec::new()) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{}: the oldest stays", row.limit);
     }
-    assert!(start.elapsed() < PEER_TIMEOUT / 4, "{}: the oldest stays for {:?}", row.limit, start.elapsed());
     is_used_up(gateway, row);
     let other = other.map(silent);
     let stay: Vec<_> = [second, third].into_iter().chain(other).collect();

@@ -18,7 +18,7 @@ use crate::support::watched::{Watched, YES, connect, tunnel};
 /// How long an end may take to come through.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// The two requests, and what says yes to each.
+/// The two requests, and how each is accepted.
 fn protocols() -> [(String, &'static str); 2] {
     [
         (format!("CONNECT {ID}:22 HTTP/1.1\r\n\r\n"), "HTTP/1.1 200 Connection established\r\n\r\n"),
@@ -72,7 +72,7 @@ fn end_of(mut stream: &TcpStream) -> Heard {
     }
 }
 
-/// What an end of a connection was told, and how that ended; `None` when it didn't in time.
+/// The bytes that one end of a connection received, and how the stream ended; `None` if it did not end in time.
 type Heard = Option<(Vec<u8>, io::Result<()>)>;
 
 /// A VPS that says its banner and then reports what its client said, and how it ended.

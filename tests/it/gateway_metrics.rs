@@ -1,4 +1,4 @@
-//! What the gateway tells on its admin address: metrics, sessions, health; and whom it tells nothing.
+//! The gateway's admin address: metrics, sessions, health, and the requests that get nothing.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -20,7 +20,7 @@ use crate::support::tunnels::echo_tunnel;
 const TUNNELS: usize = 8;
 /// How much each of them carries, in bytes: many times what its sockets hold.
 const MUCH: usize = 12_000_000;
-/// The largest pipe of a normal user, in bytes, and what one is without being asked for.
+/// The largest pipe of a normal user, in bytes, and the usual size of a pipe.
 const LARGEST: usize = 1024 * 1024;
 const USUAL: usize = 64 * 1024;
 /// How often the last pipes of a user are taken whose other processes have some, too.
@@ -30,7 +30,7 @@ const MOST: usize = 4096;
 
 /// Pipes of this user, so many that the system gives them no more of the usual size.
 fn hog(who: As) -> Vec<(OwnedFd, OwnedFd)> {
-    // Whose a pipe is says the thread that makes it.
+    // A pipe belongs to the user of the thread that makes it.
     let hog = thread::spawn(move || {
         if who == As::NormalUser {
             let user = Uid::from_raw(NORMAL_USER);

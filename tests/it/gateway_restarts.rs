@@ -16,7 +16,7 @@ use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::host_api::plain_host_api;
 use crate::support::peers::{Peer, echo_server};
-use crate::support::processes::settles;
+use crate::support::processes::falls_to;
 use crate::support::run::{DEADLINE, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::free_port;
@@ -29,7 +29,7 @@ const CLIENTS: usize = 4;
 const RESTARTS: usize = 100;
 const HAND_OVERS: usize = 25;
 
-/// Clients that open tunnels, one after another, until they are told to stop.
+/// Clients that open one tunnel after another until the test stops them.
 struct Load {
     stop: Arc<AtomicBool>,
     opened: Arc<AtomicUsize>,
@@ -116,14 +116,14 @@ fn a_hundred_restarts_under_load_lose_no_connection() {
         if restart % 10 == 0 {
             open.push(echo_tunnel(address, ID).unwrap());
         }
-        // Either the two serve side by side for a moment, or nobody does, and the socket's queue fills.
+        // Either both serve for a moment, or none serves and the socket's queue fills.
         let side_by_side = restart % 2 == 0;
         if !side_by_side {
             gateway.signal(Signal::TERM);
             gateway.stderr_line("stopping; ");
         }
         let new = manager.start();
-        // Who does not serve yet would just die of the signal that comes next time.
+        // A gateway that does not serve yet would just die of the signal of the next round.
         serves(&new, address);
         if side_by_side {
             gateway.signal(Signal::TERM);
@@ -132,7 +132,7 @@ fn a_hundred_restarts_under_load_lose_no_connection() {
     }
     load.goes_on();
     load.finish(RESTARTS);
-    // Those that were opened before a restart are in as many old processes, which live on for them.
+    // Tunnels that were opened before a restart keep their old processes alive.
     assert_eq!(open.len(), RESTARTS / 10);
     for mut tunnel in open {
         echoes(&mut tunnel).expect("a tunnel of an old process");
@@ -145,8 +145,8 @@ fn a_hundred_restarts_under_load_lose_no_connection() {
     vps.finish();
 }
 
-/// Waits for the `number`-th process that takes a place, and tells its id. All of them print to one stderr.
-fn heir(process: &Process, number: usize) -> Pid {
+/// Waits for the `number`-th successor, and returns its process id. All of them print to one stderr.
+fn successor(process: &Process, number: usize) -> Pid {
     process.wait_for("a new process", DEADLINE, |seen| {
         let text = String::from_utf8_lossy(&seen.stderr);
         let (id, _) = text.split("handed over to process ").nth(number)?.split_once(';')?;
@@ -172,7 +172,7 @@ fn hands_over(who: As) {
             open.push(echo_tunnel(gateway.address, ID).unwrap());
         }
         kill_process(serving, Signal::USR2).unwrap();
-        serving = heir(&gateway.process, number);
+        serving = successor(&gateway.process, number);
         assert_ne!(serving, first);
         // The Host API and the admin's address come along, on the sockets that they were on.
         TcpStream::connect(api).unwrap();
@@ -185,7 +185,7 @@ fn hands_over(who: As) {
         echoes(&mut tunnel).expect("a tunnel of an old process");
     }
     kill_process(serving, Signal::TERM).unwrap();
-    // They share its stderr, whose end is the end of them all.
+    // All processes share one stderr. It ends when all of them have ended.
     let outcome = gateway.process.finish();
     outcome.succeeds();
     let stopped = outcome.stderr.matches("stopped, with 0 tunnels still open\n").count();
@@ -194,9 +194,9 @@ fn hands_over(who: As) {
     vps.finish();
 }
 
-/// Two processes write into one audit log, and what the older one has still to say follows the file when it is rotated.
+/// Two processes write one audit log, and the older one reopens it as well when it is rotated.
 #[test]
-fn the_audit_log_goes_on_after_a_hand_over() {
+fn the_audit_log_continues_after_a_hand_over() {
     let (vps, home) = (echo_server(), Home::new());
     let path = home.join("audit.log");
     let inventory = inventory(&[running(ID, vps.address.port())]);
@@ -207,14 +207,14 @@ fn the_audit_log_goes_on_after_a_hand_over() {
         whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     let wait_for = |path: &Path, count: usize| {
-        let missing = settles(0, DEADLINE, || count.saturating_sub(lines(path).len()));
+        let missing = falls_to(0, DEADLINE, || count.saturating_sub(lines(path).len()));
         assert_eq!(missing, 0, "of {count} lines in {}", path.display());
         lines(path)
     };
     let before = echo_tunnel(gateway.address, ID).unwrap();
     let old = gateway.process.id();
     gateway.process.signal(Signal::USR2);
-    let new = heir(&gateway.process, 1);
+    let new = successor(&gateway.process, 1);
     assert!(
         gateway
             .process
@@ -226,13 +226,13 @@ fn the_audit_log_goes_on_after_a_hand_over() {
     let named = |line: &Value| (line["process"].clone(), line["session"].as_u64().unwrap());
     let pid = |process: Pid| json!(process.as_raw_pid());
     assert_eq!(opened.iter().map(|line| named(line).0).collect::<Vec<_>>(), [pid(old), pid(new)]);
-    // The new one counts on from behind what the old one may have come to.
+    // The new process starts far above the numbers that the old one may reach.
     let (first, second) = (named(&opened[0]).1, named(&opened[1]).1);
     assert!(first == 1 && second > 1_000_000, "{opened:?}");
     // As logrotate does it.
     fs::rename(&path, home.join("audit.log.1")).unwrap();
     kill_process(old, Signal::HUP).unwrap();
-    assert_eq!(settles(0, DEADLINE, || usize::from(!path.exists())), 0, "no new file");
+    assert_eq!(falls_to(0, DEADLINE, || usize::from(!path.exists())), 0, "no new file");
     drop(before);
     let closed = wait_for(&path, 1).remove(0);
     assert_eq!((closed["event"].as_str(), named(&closed)), (Some("closed"), (pid(old), 1)), "{closed}");
@@ -242,7 +242,7 @@ fn the_audit_log_goes_on_after_a_hand_over() {
     vps.finish();
 }
 
-/// Whoever serves tells of the tunnels of all that came before, and ends them.
+/// The process that serves lists the tunnels of all previous processes, and can end them.
 #[test]
 fn tunnels_of_older_processes_are_seen_and_ended_through_the_new_one() {
     for who in As::each() {
@@ -259,28 +259,28 @@ fn tunnels_of_older_processes_are_seen_and_ended_through_the_new_one() {
         for number in 0..3 {
             if number > 0 {
                 kill_process(serving, Signal::USR2).unwrap();
-                serving = heir(&gateway.process, number);
+                serving = successor(&gateway.process, number);
             }
             processes.push(serving);
             let tunnel = echo_tunnel(gateway.address, ID).unwrap();
             let client = tunnel.local_addr().unwrap().to_string();
             tunnels.push((tunnel, client));
-            // The old one's admin is gone once the new one has told so.
+            // The old process has closed its admin address by the time that the new one says that it serves.
             let all = sessions();
             assert!(
                 all.is_sorted() && all.iter().map(|(_, client)| client).eq(tunnels.iter().map(|(_, client)| client))
             );
             assert_eq!(older(), f64::from(u8::try_from(number).unwrap()));
         }
-        // One that doesn't answer hides nobody else, and is back when it does.
+        // A process that doesn't answer hides no other process, and is listed again once it answers.
         kill_process(processes[0], Signal::STOP).unwrap();
         assert_eq!(sessions().len(), 2);
         kill_process(processes[0], Signal::CONT).unwrap();
         let all = sessions();
         assert_eq!(all.len(), 3);
-        // The one in the middle ends with its tunnel, and the first one is still within reach.
+        // The second process ends with its tunnel, and the first one can still be reached.
         drop(tunnels.remove(1));
-        assert_eq!(settles(2, DEADLINE, || sessions().len()), 2);
+        assert_eq!(falls_to(2, DEADLINE, || sessions().len()), 2);
         let status = |id: u64| {
             let delete = ["-o", "/dev/null", "-w", "%{http_code}", "-X", "DELETE"];
             curl(&home, gateway.admin, &format!("/sessions/{id}"), &delete).text()
@@ -290,11 +290,11 @@ fn tunnels_of_older_processes_are_seen_and_ended_through_the_new_one() {
             ("204".into(), "404".into(), "404".into())
         );
         let (mut ended, _) = tunnels.remove(0);
-        // An end or a reset, but no silence.
+        // An end or a reset must come.
         if let Err(error) = ended.read_to_end(&mut Vec::new()) {
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
-        assert_eq!(settles(1, DEADLINE, || sessions().len()), 1);
+        assert_eq!(falls_to(1, DEADLINE, || sessions().len()), 1);
         assert_eq!(older(), 0.0);
         let (mut last, _) = tunnels.remove(0);
         echoes(&mut last).unwrap();
@@ -305,14 +305,14 @@ fn tunnels_of_older_processes_are_seen_and_ended_through_the_new_one() {
     }
 }
 
-/// A service manager may not notice: it is not the parent of the new process.
+/// A service manager may not notice the crash: it is not the parent of the new process.
 #[test]
-fn a_new_process_that_crashes_is_told_of_by_the_old_one() {
+fn the_old_process_reports_a_new_one_that_crashes() {
     let vps = echo_server();
     let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
     let mut before = echo_tunnel(gateway.address, ID).unwrap();
     gateway.process.signal(Signal::USR2);
-    let new = heir(&gateway.process, 1);
+    let new = successor(&gateway.process, 1);
     kill_process(new, Signal::KILL).unwrap();
     let cause =
         format!("  caused by: process {}, which had taken over, has ended (signal: 9 (SIGKILL))", new.as_raw_pid());

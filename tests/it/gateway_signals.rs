@@ -24,7 +24,7 @@ fn ends(mut tunnel: TcpStream) {
 }
 
 #[test]
-fn it_stops_when_its_tunnels_have_ended_or_when_told_so_twice() {
+fn it_stops_when_its_tunnels_have_ended_or_at_the_second_signal() {
     for signal in [Signal::TERM, Signal::INT] {
         for twice in [false, true] {
             let vps = echo_server();
@@ -84,7 +84,7 @@ impl Heard {
 }
 
 #[test]
-fn the_service_manager_hears_of_every_step() {
+fn every_step_is_reported_to_the_service_manager() {
     let home = Home::new();
     let socket = home.join("notify");
     let heard = Heard(UnixDatagram::bind(&socket).unwrap());
@@ -120,7 +120,7 @@ fn the_service_manager_hears_of_every_step() {
 }
 
 #[test]
-fn a_service_manager_that_can_not_be_told() {
+fn a_service_manager_that_can_not_be_reached() {
     let home = Home::new();
     let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0"]).args(UNWATCHED);
     let outcome = run.env("NOTIFY_SOCKET", home.join("nobody")).output();
@@ -129,11 +129,11 @@ fn a_service_manager_that_can_not_be_told() {
 
 /// A service manager that stops the gateway does not wait for a new process that never serves.
 #[test]
-fn told_to_stop_during_a_hand_over_it_stops() {
+fn a_stop_during_a_hand_over_stops_it() {
     let home = Home::new();
     let heir = home.script("heir", "#!/bin/sh\necho the heir has come >&2\nexec sleep 600\n");
     let inventory = home.write("inventory.json", inventory(&[]).to_string());
-    // What is started in its place is the program of this name.
+    // The gateway starts the program of this name as its successor.
     let run = Run::new("bash", &home).args(["-c", "exec -a \"$0\" \"$@\""]).arg(heir).arg(GATEWAY);
     let run = run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "off"]);
     let gateway = run.arg("--inventory").arg(&inventory).start();

@@ -1,4 +1,4 @@
-//! What those read that the gateway has no room for, in the protocol that they speak.
+//! The answers to clients that the gateway has no room for, in the client's own protocol.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
+use crate::support::inherited::CLOSE_FILES;
 use crate::support::peers::{MutePort, PEER_TIMEOUT, echo_server};
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
@@ -17,14 +18,17 @@ use crate::support::watched::{audit, curl, metric, send};
 
 /// A VPS on a Runner that is dead.
 const DEAD: &str = "7000000000000000006";
-/// How often a situation is brought about anew that lasts for a second only: a machine under load may miss it.
+/// How often a situation is tried that lasts for a second only: a machine under load may miss it.
 const TRIES: usize = 20;
 
-/// A request for a VPS that there is none of, in each protocol, and how a limit is told in it.
+/// A request for an unknown VPS in each protocol, and the answer of a gateway at its limit.
 const REQUESTS: [(&str, &str); 2] = [
     ("CONNECT 5:22 HTTP/1.1\r\n\r\n", "HTTP/1.1 503 Service Unavailable\r\n"),
     ("REQUEST_TUNNEL 5\n", "ERROR Too many connections. Try again in a moment.\n"),
 ];
+
+/// The answers of a gateway that has room.
+const NOT_FOUND: [&str; 2] = ["HTTP/1.1 404 Not Found\r\n", "ERROR Task 5 not found.\n"];
 
 /// Sends `first`, and while that is being dialled `second`, to gateways with these options, until one has no room for
 /// it; what it answered then.
@@ -44,7 +48,7 @@ fn beside(inventory: &Value, options: &[&str], first: &str, second: &str) -> (Ga
 }
 
 #[test]
-fn beyond_the_handshakes_each_is_told_in_its_own_protocol() {
+fn beyond_the_handshakes_each_protocol_has_its_answer() {
     let mute = MutePort::new();
     let inventory = inventory(&[running(DEAD, mute.port)]);
     let first = format!("CONNECT {DEAD}:22 HTTP/1.1\r\n\r\n");
@@ -56,7 +60,7 @@ fn beyond_the_handshakes_each_is_told_in_its_own_protocol() {
 
 /// Behind a proxy a client's address, and so its share, is known once its request is: that is noted as well.
 #[test]
-fn beyond_its_share_behind_a_proxy_a_client_is_told_and_noted() {
+fn beyond_its_share_behind_a_proxy_a_client_is_answered_and_audited() {
     // Version 2, TCP over IPv4, from 10.1.2.3 port 4439.
     const HEADER: &str = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\x11\x57\x1f\x42";
     let mute = MutePort::new();
@@ -73,7 +77,7 @@ fn beyond_its_share_behind_a_proxy_a_client_is_told_and_noted() {
     }
 }
 
-/// Before the header's own limit there is the one in all, where the header itself lies there unread.
+/// The limit in all comes before the limit per client. There, the header has not been read.
 #[test]
 fn a_proxys_header_does_not_hide_what_its_client_speaks() {
     const HEADER: &str = "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
@@ -88,38 +92,41 @@ fn a_proxys_header_does_not_hide_what_its_client_speaks() {
 }
 
 #[test]
-fn at_the_limit_of_open_files_each_is_told_in_its_own_protocol() {
+fn at_the_limit_of_open_files_each_protocol_has_its_answer() {
     let home = Home::new();
     let echo = echo_server();
     let inventory = home.write("inventory.json", inventory(&[running(ID, echo.address.port())]).to_string());
-    let run = Run::new("/bin/sh", &home).args(["-c", "ulimit -n 36; exec \"$0\" \"$@\"", GATEWAY]);
+    let run =
+        Run::new("bash", &home).args(["-c", &format!("{CLOSE_FILES}; ulimit -n 36; exec \"$0\" \"$@\""), GATEWAY]);
     let run = run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "off"]);
     let run = run.args(["--max-tunnels-per-client", "16"]);
     let process = run.arg("--inventory").arg(&inventory).start();
     let gateway: SocketAddr = process.stderr_line("listening on ").parse().unwrap();
     // Tunnels, and others that want nothing, take all there is.
     let (mut open, mut idle) = (Vec::new(), Vec::new());
-    let mut told = [false; 2];
+    let mut refused = [false; 2];
     for _ in 0..100 {
         open.extend(echo_tunnel(gateway, ID));
-        for ((request, expected), told) in REQUESTS.iter().zip(&mut told) {
+        for (((request, refusal), not_found), refused) in REQUESTS.iter().zip(NOT_FOUND).zip(&mut refused) {
             idle.push(TcpStream::connect(gateway).unwrap());
             let mut stream = TcpStream::connect(gateway).unwrap();
             // It lies there before the gateway looks, or the connection is gone already.
             let _ = stream.write_all(request.as_bytes());
-            *told |= answer(&mut stream).starts_with(expected);
+            let answer = answer(&mut stream);
+            *refused |= answer.starts_with(refusal);
+            assert!(answer.starts_with(refusal) || answer.starts_with(not_found), "{request:?}: {answer:?}");
         }
-        if told == [true; 2] {
+        if refused == [true; 2] {
             break;
         }
     }
-    assert_eq!(told, [true; 2], "{} tunnels are open", open.len());
+    assert_eq!(refused, [true; 2], "{} tunnels are open", open.len());
     drop(open);
     process.signal(Signal::TERM);
     process.finish().succeeds();
 }
 
-/// What comes before the end; one that is turned away may be reset.
+/// The bytes before the end. A client that is turned away may get a reset.
 fn answer(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
@@ -169,9 +176,9 @@ fn a_head_beyond_its_limits_is_refused_and_counted_by_each() {
     }
 }
 
-/// Whoever can reach the gateway past its proxy can claim any address in a header, so only that of a proxy is believed.
+/// A client that reaches the gateway directly can claim any address in a header, so only a proxy's header is believed.
 #[test]
-fn a_header_is_believed_of_the_proxies_that_are_named() {
+fn only_headers_of_named_proxies_are_believed() {
     const HEADER: &str = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\x11\x57\x1f\x42";
     for (from, answers) in [
         (
@@ -191,7 +198,7 @@ fn a_header_is_believed_of_the_proxies_that_are_named() {
 }
 
 #[test]
-fn who_believes_everyone_is_warned() {
+fn a_gateway_that_believes_every_header_warns() {
     const WARNING: &str = "may claim to come from any address";
     let home = Home::new();
     let inventory = home.write("inventory.json", inventory(&[]).to_string());

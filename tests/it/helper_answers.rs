@@ -1,4 +1,4 @@
-//! What the helper takes from a proxy, driven from outside: every shape of yes, every kind of no.
+//! The answers that the helper understands: every form of acceptance, every kind of refusal.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -218,8 +218,7 @@ fn silence_ends_at_the_deadline_and_brings_no_second_connection() {
     assert_eq!(silent.accepted(), 2);
 }
 
-/// What an older Host and its fall-back take together is under one deadline, and so are a look-up before it and the
-/// first byte behind it.
+/// One deadline covers an older Host with the fall-back, a look-up before it, and the first byte after it.
 #[test]
 fn one_deadline_for_everything() {
     const LIMIT: Duration = Duration::from_secs(3);

@@ -10,7 +10,7 @@ use crate::support::home::Home;
 use crate::support::pattern::pattern;
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, MOMENT, Spawned};
+use crate::support::spawned::{Ends, MOMENT, PATIENT, Spawned};
 
 #[test]
 fn the_server_closes_first_while_stdin_stays_open() {
@@ -24,7 +24,7 @@ fn the_server_closes_first_while_stdin_stays_open() {
         assert!(spawned.read_all() == bytes, "{ends:?}: bytes were lost");
         sending.join().unwrap().unwrap();
         assert!(spawned.stdin.is_some());
-        spawned.ends_at_once(0, "");
+        spawned.ends_with(0, "");
     }
 }
 
@@ -43,7 +43,7 @@ fn stdin_ends_first_and_the_reply_still_comes() {
         server.write_all(b"the reply").unwrap();
         drop(server);
         assert_eq!(spawned.read_all(), b"the reply");
-        spawned.ends_at_once(0, "");
+        spawned.ends_with(0, "");
     }
 }
 
@@ -57,7 +57,7 @@ fn the_reader_of_stdout_leaves_while_all_is_idle() {
         }
         spawned.stdout = None;
         sees_the_end(&mut server);
-        spawned.ends_at_once(0, "");
+        spawned.ends_with(0, "");
     }
 }
 
@@ -67,7 +67,7 @@ fn both_ends_leave() {
         let (mut spawned, mut server, _kept) = open(ends);
         (spawned.stdin, spawned.stdout) = (None, None);
         sees_the_end(&mut server);
-        spawned.ends_at_once(0, "");
+        spawned.ends_with(0, "");
     }
 }
 
@@ -79,7 +79,7 @@ fn both_ends_leave_in_the_middle_of_a_flood() {
         let mut some = [0; 65536];
         spawned.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
         (spawned.stdin, spawned.stdout) = (None, None);
-        spawned.ends_at_once(0, "");
+        spawned.ends_with(0, "");
         flood.join().unwrap();
     }
 }
@@ -89,7 +89,7 @@ fn a_reset_is_an_error() {
     for ends in Ends::ALL {
         let (spawned, server, (proxy, _home)) = open(ends);
         reset(server);
-        spawned.ends_at_once(1, &broke(&proxy));
+        spawned.ends_with(1, &broke(&proxy));
     }
 }
 
@@ -117,7 +117,7 @@ fn a_reset_with_undelivered_bytes_loses_none_of_them() {
             let mut received = vec![0; bytes.len()];
             spawned.stdout.as_mut().unwrap().read_exact(&mut received).unwrap();
             assert!(received == bytes, "{ends:?}, it speaks: {speaks}: bytes were lost");
-            spawned.ends_at_once(1, &broke(&proxy));
+            spawned.ends_with(1, &broke(&proxy));
         }
     }
 }
@@ -129,7 +129,7 @@ fn signals_end_it_at_once() {
             let (spawned, mut server, _kept) = open(ends);
             spawned.signal(signal);
             sees_the_end(&mut server);
-            let (_, stderr) = spawned.wait_at_once();
+            let (_, stderr) = spawned.wait();
             assert_eq!(stderr, "", "{ends:?}, {signal:?}");
         }
     }
@@ -141,7 +141,7 @@ fn a_client_may_speak_before_the_server_does() {
     let (proxy, servers) = tunnels();
     let home = Home::new();
     for ends in Ends::ALL {
-        let mut spawned = Spawned::start(ends, &home, proxy.address, &[ID]);
+        let mut spawned = Spawned::start(ends, &home, proxy.address, &[&PATIENT[..], &[ID]].concat());
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
         spawned.stdin.as_mut().unwrap().write_all(b"hello").unwrap();
         let mut hello = [0; 5];
@@ -150,7 +150,7 @@ fn a_client_may_speak_before_the_server_does() {
         server.write_all(BANNER).unwrap();
         drop(server);
         assert_eq!(spawned.read_all(), BANNER);
-        spawned.ends_at_once(0, "");
+        spawned.ends_with(0, "");
     }
 }
 
@@ -161,6 +161,6 @@ fn bytes_flow_without_a_thread_beside() {
         let threads = std::fs::read_dir(format!("/proc/{}/task", spawned.pid())).unwrap().count();
         assert_eq!(threads, 1, "{ends:?}");
         drop(server);
-        spawned.ends_at_once(0, "");
+        spawned.ends_with(0, "");
     }
 }

@@ -1,4 +1,4 @@
-//! The helper in the long run, on real parts: whoever is killed, and whenever, nothing is left behind.
+//! The helper in the long run, on real parts: whichever process is killed, and whenever, nothing is left behind.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,18 +11,15 @@ use crate::support::far_end::tunnels;
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
 use crate::support::peers::{MutePort, Peer, read_head};
-use crate::support::processes::{descriptors, is_dialled, kill, settles, sockets, with_argument};
+use crate::support::processes::{descriptors, falls_to, is_dialled, kill, sockets, with_argument};
 use crate::support::proxies::{Proxy, tinyproxy};
 use crate::support::random::Random;
 use crate::support::run::{DEADLINE, Process, Run};
 use crate::support::scene::{ID, Mode, destination};
-use crate::support::spawned::{Ends, Spawned};
+use crate::support::spawned::{Ends, PATIENT, Spawned};
 use crate::support::sshd::Sshd;
 use crate::support::tools::{HELPER, sh_quote, tool};
 use crate::support::{heavy, thousand_times};
-
-/// How long the helper may outlive ssh.
-const SOON: Duration = Duration::from_secs(1);
 
 /// What stands between the helper and a real sshd.
 enum Front {
@@ -67,14 +64,15 @@ impl Way {
 
 fn proxy_command(mode: Mode, proxy: SocketAddr, mark: &Path) -> String {
     let fdpass = if mode == Mode::Fdpass { "--fdpass " } else { "" };
-    format!("{} {fdpass}--log-file {} --proxy {proxy}", sh_quote(HELPER), sh_quote(mark.to_str().unwrap()))
+    let (helper, mark, patient) = (sh_quote(HELPER), sh_quote(mark.to_str().unwrap()), PATIENT.join(" "));
+    format!("{helper} {fdpass}{patient} --log-file {mark} --proxy {proxy}")
 }
 
-/// Kills `ssh`, whose helper must then be gone.
+/// Kills `ssh`. Its helper must end as well.
 #[track_caller]
 fn kill_and_look(ssh: &Process, mark: &Path, what: &str) {
     kill(ssh.id());
-    let left = settles(0, SOON, || with_argument(mark).len());
+    let left = falls_to(0, DEADLINE, || with_argument(mark).len());
     assert_eq!(left, 0, "{what}: the helper outlives ssh");
 }
 
@@ -95,7 +93,7 @@ fn ssh_is_killed(way: &Way) {
             ssh.wait_for(what, DEADLINE, |seen| (seen.stdout.len() >= flowing).then_some(()));
             match mode {
                 // ssh has the socket, and the helper no more to do.
-                Mode::Fdpass => assert_eq!(settles(0, SOON, || with_argument(&way.mark).len()), 0, "{what}"),
+                Mode::Fdpass => assert_eq!(falls_to(0, DEADLINE, || with_argument(&way.mark).len()), 0, "{what}"),
                 Mode::Stdio => assert_eq!(with_argument(&way.mark).len(), 1, "{what}: no helper is seen"),
             }
             kill_and_look(&ssh, &way.mark, what);
@@ -134,7 +132,7 @@ fn ssh_is_killed_while_the_proxy_is_dialled() {
     let mute = MutePort::new();
     ssh_is_killed_when(([127, 0, 0, 1], mute.port).into(), "while dialling", |_| {
         let undialled = || usize::from(!is_dialled(mute.port));
-        assert_eq!(settles(0, DEADLINE, undialled), 0, "nobody dials");
+        assert_eq!(falls_to(0, DEADLINE, undialled), 0, "nobody dials");
     });
 }
 
@@ -176,13 +174,13 @@ fn complete(mut spawned: Spawned) {
 /// A thousand connections to `target` through `proxy`, a program with this process id.
 fn thousand(proxy: SocketAddr, program: &Process, home: &Home, mark: &Path, target: &[&str]) {
     let start = |ends, more: &[&str]| {
-        let args = [&["--log-file", mark.to_str().unwrap()], more, target].concat();
+        let args = [&PATIENT[..], &["--log-file", mark.to_str().unwrap()], more, target].concat();
         Spawned::start(ends, home, proxy, &args)
     };
     // Once it has served one, the proxy has everything that it keeps.
     let resting = sockets(program.id());
     complete(start(Ends::Pipes, &[]));
-    settles(resting, DEADLINE, || sockets(program.id()));
+    falls_to(resting, DEADLINE, || sockets(program.id()));
     let before = descriptors(program.id());
     thousand_times(8, |number| {
         let mut random = Random::new(number as u64);
@@ -199,12 +197,12 @@ fn thousand(proxy: SocketAddr, program: &Process, home: &Home, mark: &Path, targ
             3 => spawned.signal([Signal::HUP, Signal::TERM, Signal::INT][random.below(3) as usize]),
             _ => {}
         }
-        // Whoever killed it, ssh is gone as well.
+        // However the helper was killed, ssh has gone as well.
         (spawned.stdin, spawned.stdout) = (None, None);
         spawned.wait();
     });
-    assert_eq!(settles(0, SOON, || with_argument(mark).len()), 0, "helpers are left");
-    let after = settles(before, DEADLINE, || descriptors(program.id()));
+    assert_eq!(falls_to(0, DEADLINE, || with_argument(mark).len()), 0, "helpers are left");
+    let after = falls_to(before, DEADLINE, || descriptors(program.id()));
     assert!(after <= before, "the proxy had {before} descriptors, and has {after}");
 }
 

@@ -6,7 +6,6 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -98,7 +97,7 @@ fn leaving_an_older_host_before_its_answer_takes_a_farewell() {
                 "a signal asked for the end"
             }
         };
-        // Its yes may be on the way.
+        // The Host's SUCCESS may be on the way.
         hears_the_farewell(&mut server, b"");
         let what = format!("gave up on VPS {ID} before the tunnel was open");
         spawned.ends_with(1, &format!("kohakuriver-proxy: {what}\n  caused by: {why}\n"));
@@ -151,25 +150,21 @@ enum Reason {
     SshGone,
 }
 
-/// A Host that never hangs up has its farewell for as long as that lasts, and neither ssh nor a script that reads its
-/// stderr waits for that.
+/// The helper waits a while for a Host that does not hang up, but neither ssh nor a script that reads its stderr waits
+/// with it.
 #[test]
-fn a_farewell_keeps_nobody_waiting() {
-    const LIMIT: Duration = Duration::from_millis(300);
-    /// Less than the farewell lasts.
-    const SLACK: Duration = Duration::from_secs(2);
+fn neither_ssh_nor_a_script_waits_for_a_farewell() {
     let home = Home::new();
     let (silent, open) = (silent(), older_tunnels());
     let check = |(host, servers): &(Peer, Receiver<TcpStream>), fdpass: bool, reason, stderr: &str| {
-        let limit = if reason == Reason::Deadline { "0.3" } else { "60" };
+        let limit = if reason == Reason::Deadline { "0.3" } else { "600" };
         let mode = if fdpass { &["--fdpass"][..] } else { &[] };
         let args = [&LINE[..], mode, &["-v", "--connect-timeout", limit, ID]].concat();
-        let began = Instant::now();
         let mut spawned = Spawned::start(Ends::Socketpair, &home, host.address, &args);
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
         assert!(spawned.stderr_line().contains("connected to "));
         if host.address == open.0.address {
-            // It has taken the Host's yes.
+            // The helper has read the Host's SUCCESS.
             assert!(spawned.stderr_line().ends_with(" is open\n"));
         }
         match reason {
@@ -178,7 +173,6 @@ fn a_farewell_keeps_nobody_waiting() {
             Reason::SshGone => (spawned.stdin, spawned.stdout) = (None, None),
         }
         assert_eq!(spawned.stderr_ends(), stderr, "{reason:?}, fdpass {fdpass}");
-        assert!(began.elapsed() < LIMIT + SLACK, "{reason:?}, fdpass {fdpass}: {:?}", began.elapsed());
         assert!(spawned.is_running(), "{reason:?}, fdpass {fdpass}: the Host was not waited for");
         if spawned.stdout.is_some() {
             assert_eq!(spawned.read_all(), b"");

@@ -41,7 +41,8 @@ fn opened(proxy: &Peer) -> String {
     )
 }
 
-/// ssh has one UNIX socket for both. Node.js has one for each, and asyncio one for stdin: nobody takes a socket there.
+/// ssh has one UNIX socket for both. Node.js has one for each, and asyncio has one for stdin: these don't take a passed
+/// socket.
 #[test]
 fn fdpass_on_anything_but_the_socket_of_an_ssh_pipes() {
     let (proxy, servers) = tunnels();
@@ -80,7 +81,7 @@ fn fdpass_to_a_client_that_has_begun_to_speak_pipes() {
     }
 }
 
-/// A UNIX socket with nobody at its other end.
+/// A UNIX socket whose other end is closed.
 fn lonely() -> OwnedFd {
     UnixDatagram::unbound().unwrap().into()
 }

@@ -1,7 +1,6 @@
 //! sshd speaks first: a tunnel without a first byte is named for what it is.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -10,38 +9,37 @@ use crate::support::home::Home;
 use crate::support::peers::{Peer, read_head};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{AT_ONCE, Ends, Spawned, handed_over};
+use crate::support::spawned::{Ends, PATIENT, Spawned, handed_over};
 
 #[test]
 fn a_vps_that_says_nothing_is_named() {
-    const LIMIT: Duration = Duration::from_millis(300);
     let (proxy, servers) = tunnels();
     let home = Home::new();
     let args = ["--connect-timeout", "0.3", ID];
     let stderr = mute("accepted the connection, but its sshd says nothing", &proxy, "0.3");
+    // The usual limit is 20 s.
+    let mut usual = Spawned::start(Ends::Pipes, &home, proxy.address, &[ID]);
+    let _usual_server = servers.recv_timeout(DEADLINE).unwrap();
     for ends in Ends::ALL {
         let mut spawned = Spawned::start(ends, &home, proxy.address, &args);
         let _server = servers.recv_timeout(DEADLINE).unwrap();
-        let began = Instant::now();
         assert_eq!(spawned.read_all(), b"");
         spawned.ends_with(1, &stderr);
-        assert!(began.elapsed() < LIMIT + AT_ONCE, "{ends:?}: it took {:?}", began.elapsed());
     }
-    let began = Instant::now();
     let (socket, spawned) = handed_over(&home, proxy.address, &args);
     assert!(socket.is_none());
     spawned.ends_with(1, &stderr);
-    assert!(began.elapsed() < LIMIT + AT_ONCE, "handed over: it took {:?}", began.elapsed());
+    assert!(usual.is_running(), "the limit that was set is not the one that counts");
 }
 
-/// A proxy's yes has been said, but ssh does not have the socket yet: the helper still has to look after it.
+/// The proxy has opened the tunnel, but ssh does not have the socket yet: the helper must still notice that ssh leaves.
 #[test]
 fn leaving_between_the_yes_and_the_first_byte_is_noticed() {
     let (proxy, servers) = tunnels();
     let home = Home::new();
     for mode in [&[][..], &["--fdpass"]] {
         for signal in [None, Some(Signal::HUP), Some(Signal::TERM), Some(Signal::INT)] {
-            let args = [&["-v"], mode, &[ID]].concat();
+            let args = [&["-v"], &PATIENT[..], mode, &[ID]].concat();
             let mut spawned = Spawned::start(Ends::Socketpair, &home, proxy.address, &args);
             let mut server = servers.recv_timeout(DEADLINE).unwrap();
             spawned.stderr_until(" is open");
@@ -50,7 +48,7 @@ fn leaving_between_the_yes_and_the_first_byte_is_noticed() {
                 Some(signal) => spawned.signal(signal),
             }
             sees_the_end(&mut server);
-            let (status, stderr) = spawned.wait_at_once();
+            let (status, stderr) = spawned.wait();
             let (code, text) = match (signal, mode) {
                 (None, []) => (Some(0), String::new()),
                 (None, _) => {

@@ -1,4 +1,4 @@
-//! The log file has what stderr has: under ControlPersist nobody sees the latter.
+//! The log file has what stderr has: under ControlPersist, ssh hides stderr.
 
 use std::io::Write;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn the_log_file_has_what_stderr_has() {
     }
 }
 
-/// Whoever started it may be gone by the time that there is something to log, and looks for its own process id.
+/// The parent process may have ended before there is something to log, and looks for its own process id in the name.
 #[test]
 fn the_parent_in_the_log_files_name_is_who_started_it() {
     let ((asked, is_asked), (answer, may_answer)) = (mpsc::channel(), mpsc::channel());
@@ -53,7 +53,7 @@ fn the_parent_in_the_log_files_name_is_who_started_it() {
     is_asked.recv_timeout(DEADLINE).unwrap();
     let parent = spawned.pid();
     spawned.signal(Signal::KILL);
-    // Whoever it left behind has another parent from then on.
+    // Its child has another parent from then on.
     while spawned.is_running() {
         std::thread::yield_now();
     }
@@ -98,7 +98,7 @@ fn a_file_that_can_not_be_written_is_told_of_behind_the_failure() {
     let home = Home::new();
     let (proxy, failure) = refusing();
     mkfifoat(CWD, home.join("fifo"), Mode::RUSR | Mode::WUSR).unwrap();
-    // Nobody reads the FIFO, and to wait for that would be to wait for ever.
+    // The FIFO has no reader. Waiting for one would never end.
     for (log, why) in [
         ("fifo", "No such device or address (os error 6)"),
         ("no/such/folder/helper.log", "No such file or directory (os error 2)"),
@@ -133,7 +133,7 @@ fn a_configuration_file_is_asked_for_the_log_file_once_there_is_something_to_log
     assert!(stderr.starts_with(&told), "{stderr}");
 }
 
-/// Nobody sees stderr, whatever it is that fails.
+/// ssh hides stderr, also for failures this early.
 #[test]
 fn the_log_file_has_what_fails_before_there_are_settings() {
     let proxy = Peer::serve(|_| anyhow::bail!("something was dialled"));

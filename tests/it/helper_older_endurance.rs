@@ -1,4 +1,4 @@
-//! An older Host in the long run: helpers are killed in each phase of their way through it, and it lives and keeps
+//! An older Host in the long run: helpers are killed in each phase of a connection. The Host survives and leaks
 //! nothing.
 
 use std::io::{ErrorKind, Read, Write};
@@ -13,11 +13,11 @@ use crate::support::far_end::farewell;
 use crate::support::gateway::NODE;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
-use crate::support::processes::{settles, sockets, with_argument};
+use crate::support::processes::{falls_to, sockets, with_argument};
 use crate::support::random::Random;
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{AT_ONCE, Ends, MOMENT, Spawned, take_socket};
+use crate::support::spawned::{Ends, MOMENT, PATIENT, Spawned, take_socket};
 use crate::support::sshd::Sshd;
 use crate::support::{heavy, thousand_times};
 
@@ -41,7 +41,7 @@ enum Phase {
     BehindBanner,
 }
 
-/// What is waited for before a helper is killed.
+/// The moment at which a helper is killed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Aim {
     /// Nothing: it is killed at any moment of what a connection takes.
@@ -59,7 +59,7 @@ const AIMS: [Aim; 4] = [Aim::Anywhere, Aim::Asking, Aim::Open, Aim::Banner];
 const IS_OPEN: &str = " is open";
 const HANDED_OVER: &str = "ssh has the socket now";
 
-/// Starts a helper, kills it or what stands for its ssh where it is aimed at, and sees it end.
+/// Starts a helper, kills the helper or its ssh at the chosen moment, and waits for the end.
 fn kill_one(start: impl Fn(Ends, &[&str]) -> Spawned, number: usize, whole: Duration) -> Phase {
     let mut random = Random::new(number as u64);
     let aim = AIMS[number % AIMS.len()];
@@ -109,7 +109,7 @@ fn kill_one(start: impl Fn(Ends, &[&str]) -> Spawned, number: usize, whole: Dura
     }
 }
 
-/// What an ssh that has the socket says, one way or the other: sshd hangs up, and only then sees the Host the end.
+/// Leaves as an ssh that has the socket does: sshd hangs up, and the Host sees that end.
 fn leave(mut socket: TcpStream) {
     socket.set_read_timeout(Some(MOMENT)).unwrap();
     let mut scratch = [0; 4096];
@@ -128,7 +128,7 @@ fn leave(mut socket: TcpStream) {
     }
 }
 
-/// An older Host may fall over when a client leaves before the banner, and keeps what was not said farewell to.
+/// An older Host may crash when a client leaves before the banner, and leaks each connection that got no farewell.
 #[test]
 fn an_older_host_survives_a_thousand_helpers_that_are_killed() {
     let _heavy = heavy();
@@ -137,7 +137,7 @@ fn an_older_host_survives_a_thousand_helpers_that_are_killed() {
     let home = Home::new();
     let mark = home.join("helper.log");
     let start = |ends, more: &[&str]| {
-        let args = [&["-v", "--log-file", mark.to_str().unwrap()], more, &[ID]].concat();
+        let args = [&PATIENT[..], &["-v", "--log-file", mark.to_str().unwrap()], more, &[ID]].concat();
         Spawned::start(ends, &home, host.proxy, &args)
     };
     let ssh_comes_and_goes = || {
@@ -158,12 +158,12 @@ fn an_older_host_survives_a_thousand_helpers_that_are_killed() {
         let phase = kill_one(start, number, whole);
         phases.lock().unwrap().push(phase);
     });
-    assert_eq!(settles(0, AT_ONCE, || with_argument(&mark).len()), 0, "helpers are left");
+    assert_eq!(falls_to(0, DEADLINE, || with_argument(&mark).len()), 0, "helpers are left");
     let phases = phases.into_inner().unwrap();
     let counts = [Phase::BeforeSuccess, Phase::BeforeBanner, Phase::BehindBanner]
         .map(|phase| (phase, phases.iter().filter(|&&one| one == phase).count()));
     assert!(counts.iter().all(|&(_, count)| count >= FAIR), "of those killed there were {counts:?}");
-    let after = settles(before + SPARE, DEADLINE, || sockets(host.process.id()));
+    let after = falls_to(before + SPARE, DEADLINE, || sockets(host.process.id()));
     assert!(after <= before + SPARE, "the Host had {before} sockets, and has {after}");
     api_answers(host.api);
     ssh_comes_and_goes();

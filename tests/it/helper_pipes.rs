@@ -1,4 +1,4 @@
-//! Pipes that have little room, or get little at a time: nothing is lost.
+//! Small pipes and small pieces: no byte is lost.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -80,7 +80,7 @@ fn much_goes_through(mut spawned: Spawned, mut server: TcpStream) {
     spawned.ends_with(0, "");
 }
 
-/// They are made larger only when much moves at once, which doesn't come to pass in these.
+/// The helper enlarges a pipe only when much moves at once. That does not happen with pipes of one page.
 #[test]
 fn pipes_of_one_page_lose_nothing() {
     let (spawned, server, _kept) = open(Ends::Pipes);
@@ -91,7 +91,7 @@ fn pipes_of_one_page_lose_nothing() {
     much_goes_through(spawned, server);
 }
 
-/// Takes all that a normal user may have of pipes, and more where this user may.
+/// Uses up the pipes that a normal user may have; more for a user without that limit.
 fn all_pipes() -> Vec<OwnedFd> {
     let limit = |name: &str| -> usize {
         std::fs::read_to_string(format!("/proc/sys/fs/{name}")).unwrap().trim().parse().unwrap()
@@ -100,7 +100,7 @@ fn all_pipes() -> Vec<OwnedFd> {
     assert!(pages > 0, "the pipes of a user have no limit here");
     let mut kept = Vec::new();
     let (mut size, mut taken) = (largest, 0);
-    // Where there is no limit for this user, the pipes that others give back meanwhile must not matter.
+    // For a user without a limit, take more, so that pipes that other processes release don't matter.
     while size >= 8192 && taken < pages * 4096 + 16 * largest {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         match fcntl_setpipe_size(&reader, size) {
@@ -112,7 +112,7 @@ fn all_pipes() -> Vec<OwnedFd> {
     kept
 }
 
-/// The helper as a normal user, whoever runs this.
+/// The helper as a normal user, also when root runs the tests.
 fn as_normal_user(command: Command) -> Command {
     if !rustix::process::geteuid().is_root() {
         return command;
@@ -129,14 +129,14 @@ fn a_larger_pipe_that_is_refused_costs_nothing_but_speed() {
     let _heavy = heavy();
     let home = Home::new();
     let (proxy, servers) = tunnels();
-    // Others of this user may have given pipes back in the meantime.
+    // Another process of this user may have released pipes in the meantime.
     assert!((0..10).any(|_| larger_pipes_are_refused(&home, &proxy, &servers)), "larger pipes were never refused");
 }
 
 /// Whether they were; every byte must come through either way.
 fn larger_pipes_are_refused(home: &Home, proxy: &Peer, servers: &Receiver<TcpStream>) -> bool {
     let Open { theirs, stdin, stdout } = Ends::Pipes.open();
-    // Its reading end: of stdin the helper must have the only one, or nobody would see it fail.
+    // The reading end of stdout. Of stdin the helper must have the only reading end, or no writer would notice its end.
     let pipe = stdout.try_clone().unwrap();
     let before = fcntl_getpipe_size(&pipe).unwrap();
     let mut command = as_normal_user(helper(home, proxy.address, &[ID]));

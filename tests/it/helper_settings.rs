@@ -10,7 +10,7 @@ use crate::support::peers::{Peer, http_server, read_head};
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned};
 
-/// A home in which these can't be read: FIFOs that nobody writes to hold up whoever opens them, for ever.
+/// A home in which these files can't be read: they are FIFOs without a writer, and opening one blocks for ever.
 fn with_fifos(names: &[&str]) -> Home {
     let home = Home::new();
     for name in names {

@@ -1,4 +1,4 @@
-//! What stdin and stdout may be besides ssh's pipes: files, terminals, what others made of their flags.
+//! stdin and stdout other than ssh's pipes: files, terminals, descriptors whose flags another program has changed.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,11 +12,11 @@ use rustix::process::Signal;
 use crate::support::far_end::{BANNER, broke, reset, sees_the_end, tunnels};
 use crate::support::home::Home;
 use crate::support::pattern::pattern;
-use crate::support::processes::settles;
+use crate::support::processes::falls_to;
 use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, MOMENT, Open, Spawned, helper};
+use crate::support::spawned::{Ends, MOMENT, Open, PATIENT, Spawned, helper};
 
 /// Marks a descriptor as one that never waits, as some programs do with a terminal that they share.
 fn never_waits(fd: impl AsFd) {
@@ -25,7 +25,7 @@ fn never_waits(fd: impl AsFd) {
 }
 
 #[test]
-fn stdio_that_somebody_made_non_blocking_loses_nothing() {
+fn non_blocking_stdio_loses_nothing() {
     let (proxy, servers) = tunnels();
     let home = Home::new();
     let bytes = pattern(200_000);
@@ -40,7 +40,7 @@ fn stdio_that_somebody_made_non_blocking_loses_nothing() {
         };
         never_waits(&stdin);
         never_waits(&stdout);
-        let mut command = helper(&home, proxy.address, &[ID]);
+        let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
         command.stdin(OwnedFd::from(stdin)).stdout(stdout);
         let spawned = Spawned::start_with_stdio(command);
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -64,7 +64,7 @@ fn stdio_that_somebody_made_non_blocking_loses_nothing() {
             assert!(received == bytes, "bytes were lost on the way down, terminal: {is_terminal}");
         });
         drop(server);
-        spawned.ends_at_once(0, "");
+        spawned.ends_with(0, "");
     }
 }
 
@@ -76,7 +76,7 @@ fn inherited_descriptors_keep_their_flags() {
         let before = (flags(&stdin), flags(&stdout));
         let (proxy, servers) = tunnels();
         let home = Home::new();
-        let mut command = helper(&home, proxy.address, &[ID]);
+        let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
         command.stdin(stdin.try_clone().unwrap()).stdout(stdout.try_clone().unwrap());
         let spawned = Spawned::start_with_stdio(command);
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -90,7 +90,7 @@ fn inherited_descriptors_keep_their_flags() {
     }
 }
 
-/// What stands in the place of the pipes of ssh.
+/// What stdin and stdout are instead of ssh's pipes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Kind {
     /// A terminal for both.
@@ -103,7 +103,7 @@ enum Kind {
 
 /// What ends the tunnel while stdin is open.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Way {
+enum Cause {
     ServerCloses,
     Reset,
     Signal,
@@ -116,7 +116,7 @@ fn each_kind_of_stdio_ends_each_way() {
     let bytes = pattern(60_000);
     let output = home.join("output");
     for kind in [Kind::Terminal, Kind::File, Kind::Null] {
-        for way in [Way::ServerCloses, Way::Reset, Way::Signal] {
+        for cause in [Cause::ServerCloses, Cause::Reset, Cause::Signal] {
             let (pipe, _writer) = std::io::pipe().unwrap();
             let (mut shown, theirs) = terminal(Line::Raw);
             let (stdin, stdout): (OwnedFd, File) = match kind {
@@ -124,18 +124,18 @@ fn each_kind_of_stdio_ends_each_way() {
                 Kind::File => (pipe.into(), File::create(&output).unwrap()),
                 Kind::Null => (pipe.into(), File::options().write(true).open("/dev/null").unwrap()),
             };
-            let mut command = helper(&home, proxy.address, &[ID]);
+            let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
             command.stdin(stdin).stdout(stdout);
             let spawned = Spawned::start_with_stdio(command);
             let mut server = servers.recv_timeout(DEADLINE).unwrap();
             server.write_all(&bytes).unwrap();
             let mut server = Some(server);
-            let mut end = || match way {
-                Way::ServerCloses => drop(server.take()),
-                Way::Reset => reset(server.take().unwrap()),
-                Way::Signal => spawned.signal(Signal::HUP),
+            let mut end = || match cause {
+                Cause::ServerCloses => drop(server.take()),
+                Cause::Reset => reset(server.take().unwrap()),
+                Cause::Signal => spawned.signal(Signal::HUP),
             };
-            if way == Way::ServerCloses {
+            if cause == Cause::ServerCloses {
                 end();
             }
             let received = match kind {
@@ -148,20 +148,20 @@ fn each_kind_of_stdio_ends_each_way() {
                 }
                 Kind::File => {
                     let missing = || bytes.len() - std::fs::metadata(&output).unwrap().len() as usize;
-                    assert_eq!(settles(0, DEADLINE, missing), 0, "{way:?}");
+                    assert_eq!(falls_to(0, DEADLINE, missing), 0, "{cause:?}");
                     std::fs::read(&output).unwrap()
                 }
                 Kind::Null => bytes.clone(),
             };
-            assert!(received == bytes, "{kind:?}, {way:?}: bytes were lost");
-            if way != Way::ServerCloses {
+            assert!(received == bytes, "{kind:?}, {cause:?}: bytes were lost");
+            if cause != Cause::ServerCloses {
                 end();
             }
-            match way {
-                Way::ServerCloses => spawned.ends_at_once(0, ""),
-                Way::Reset => spawned.ends_at_once(1, &broke(&proxy)),
-                Way::Signal => {
-                    let (status, stderr) = spawned.wait_at_once();
+            match cause {
+                Cause::ServerCloses => spawned.ends_with(0, ""),
+                Cause::Reset => spawned.ends_with(1, &broke(&proxy)),
+                Cause::Signal => {
+                    let (status, stderr) = spawned.wait();
                     assert_eq!((status.signal(), stderr.as_str()), (Some(Signal::HUP.as_raw()), ""), "{kind:?}");
                     sees_the_end(&mut server.unwrap());
                 }
@@ -176,7 +176,7 @@ fn a_file_and_dev_null_whose_end_comes_first() {
     let home = Home::new();
     let bytes = pattern(1 << 20);
     let input = home.write("input", &bytes);
-    let mut command = helper(&home, proxy.address, &[ID]);
+    let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
     command.stdin(File::open(input).unwrap()).stdout(File::create(home.join("output")).unwrap());
     let spawned = Spawned::start_with_stdio(command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -188,7 +188,7 @@ fn a_file_and_dev_null_whose_end_comes_first() {
     spawned.ends_with(0, "");
     assert!(std::fs::read(home.join("output")).unwrap() == bytes);
 
-    let mut command = helper(&home, proxy.address, &[ID]);
+    let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
     let spawned = Spawned::start_with_stdio(command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -198,7 +198,7 @@ fn a_file_and_dev_null_whose_end_comes_first() {
     spawned.ends_with(0, "");
 }
 
-/// A file that can't be read to its end is not at its end: what is sent would be cut off, and nobody would know.
+/// A read error is not an end: the peer would take a cut stream for a whole one.
 #[test]
 fn a_file_that_can_not_be_read_is_an_error() {
     let (proxy, servers) = tunnels();
@@ -206,12 +206,12 @@ fn a_file_that_can_not_be_read_is_an_error() {
     // There is nothing at the start of a process's memory.
     let memory = File::open("/proc/self/mem").unwrap();
     let (_shown, stdout) = std::io::pipe().unwrap();
-    let mut command = helper(&home, proxy.address, &[ID]);
+    let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
     command.stdin(memory).stdout(OwnedFd::from(stdout));
     let spawned = Spawned::start_with_stdio(command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
     sees_the_end(&mut server);
-    spawned.ends_at_once(
+    spawned.ends_with(
         1,
         &format!(
             "kohakuriver-proxy: cannot read stdin to send it to VPS {ID}\n  \
@@ -222,11 +222,11 @@ fn a_file_that_can_not_be_read_is_an_error() {
 }
 
 #[test]
-fn whoever_holds_the_terminal_hangs_up() {
+fn the_terminal_hangs_up() {
     let (proxy, servers) = tunnels();
     let home = Home::new();
     let (mut ours, theirs) = terminal(Line::Raw);
-    let mut command = helper(&home, proxy.address, &[ID]);
+    let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
     command.stdin(theirs.try_clone().unwrap()).stdout(theirs);
     let spawned = Spawned::start_with_stdio(command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -240,5 +240,5 @@ fn whoever_holds_the_terminal_hangs_up() {
     assert_eq!(&typed, b"typed\n");
     drop(ours);
     sees_the_end(&mut server);
-    spawned.ends_at_once(0, "");
+    spawned.ends_with(0, "");
 }

@@ -1,4 +1,4 @@
-//! `--wait`: a VPS that is starting is waited for, and what won't come by waiting isn't.
+//! `--wait`: the helper waits for a VPS that is starting, and fails at once where waiting won't help.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use crate::support::gateway::NODE;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::{Peer, read_head};
-use crate::support::processes::{descriptors, has_open, settles};
+use crate::support::processes::{descriptors, falls_to, has_open};
 use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, Spawned, handed_over, helper, logged};
+use crate::support::spawned::{Ends, PATIENT, Spawned, handed_over, helper, logged};
 use crate::support::sshd::Sshd;
 use crate::support::tools::older_host_python;
 
@@ -41,7 +41,7 @@ fn starting(retry_after: u64) -> String {
     refused("503 Service Unavailable", STARTING, Some(retry_after))
 }
 
-/// A proxy that gives each try the next of `answers`, and the last one from then on.
+/// A proxy that gives each try the next of `answers`, and repeats the last one.
 fn proxy(answers: impl IntoIterator<Item = String>) -> Peer {
     let answers: Vec<_> = answers.into_iter().collect();
     let next = AtomicUsize::new(0);
@@ -92,7 +92,7 @@ fn on_a_terminal(mut command: Command, columns: u16) -> String {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(theirs).spawn().unwrap();
     drop(command);
     let (mut shown, mut chunk) = (Vec::new(), [0; 4096]);
-    // It fails once nobody has the terminal open any more.
+    // Reading fails once no process has the terminal open.
     while let Ok(read @ 1..) = ours.read(&mut chunk) {
         shown.extend_from_slice(&chunk[..read]);
     }
@@ -117,19 +117,19 @@ fn a_terminal_shows_one_line_that_moves_and_goes() {
     for dumb in ["dumb", ""] {
         assert_eq!(on(dumb, 120, &[]), waiting(STARTING, 60).replace('\n', "\r\n"));
     }
-    // A line that is too wide would go on in the next one, and stay.
+    // A wrapped line can't be erased by one `\r`.
     let shown = on("xterm", 40, &[]);
     for frame in ['/', '-', '\\'] {
         assert!(shown.contains(&format!("\r{frame} VPS 7323718749301768192 is starting …\x1b[K")), "{shown:?}");
     }
     assert!(shown.split('\r').all(|line| line.trim_end_matches("\x1b[K").chars().count() < 40), "{shown:?}");
-    // What is said beside it stands in a line of its own.
+    // Other messages stand in lines of their own.
     let shown = on("xterm", 120, &["-v"]);
     assert!(shown.contains("; 0 s\x1b[K\r\x1b[Kkohakuriver-proxy: connected to "), "{shown:?}");
 }
 
 #[test]
-fn what_will_not_come_by_waiting_fails_at_once() {
+fn a_refusal_that_waiting_does_not_change_fails_at_once() {
     let home = Home::new();
     for (answer, title) in [
         (refused("409 Conflict", "it is stopped", None), "it is stopped"),
@@ -157,10 +157,8 @@ fn the_deadline_ends_it_with_the_last_reason() {
     // At once, after half a second where the proxy doesn't mind, and just before the end.
     for (retry_after, tries) in [(0, 3), (100, 2)] {
         let proxy = proxy([starting(retry_after)]);
-        let began = Instant::now();
+        // The 100 s that the proxy asks for are more than this waits.
         let (status, stderr) = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "1", ID]).wait();
-        // What the proxy asks for is not waited for behind the deadline.
-        assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
         assert_eq!(status.code(), Some(1));
         let failure = format!(
             "kohakuriver-proxy: {STARTING}\n  caused by: the gateway at {} answered 503 Service Unavailable\n",
@@ -175,17 +173,15 @@ fn the_deadline_ends_it_with_the_last_reason() {
 fn it_stops_waiting_when_ssh_does() {
     let home = Home::new();
     // For a tunnel through an older Host, signals are caught: they must be heeded between two tries as well.
-    for proxy in [proxy([starting(10)]), older_host_with_a_pending_vps(|| {})] {
+    for proxy in [proxy([starting(300)]), older_host_with_a_pending_vps(|| {})] {
         for signal in [None, Some(Signal::HUP), Some(Signal::TERM), Some(Signal::INT)] {
             let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "300", ID]);
             assert_eq!(spawned.stderr_line(), waiting(STARTING, 300));
-            let began = Instant::now();
             match signal {
                 None => (spawned.stdin, spawned.stdout) = (None, None),
                 Some(signal) => spawned.signal(signal),
             }
             spawned.wait();
-            assert!(began.elapsed() < Duration::from_secs(5), "{signal:?}: it took {:?}", began.elapsed());
         }
     }
 }
@@ -240,7 +236,7 @@ fn a_try_says_how_long_it_really_waited() {
     assert!(stderr.contains(" gave no answer within 0.5 s\n"), "{stderr}");
 }
 
-/// An IDE gives up after about 15 s, so at 12 s it is told what to do then.
+/// An IDE gives up after about 15 s, so the hint for that case comes at 12 s.
 #[test]
 fn at_twelve_seconds_an_ide_is_told_to_try_again() {
     let proxy = proxy([starting(10), starting(0), starting(0), OPEN.to_owned()]);
@@ -320,9 +316,9 @@ fn a_try_that_got_its_yes_has_the_usual_time_for_the_first_byte() {
     drop(servers);
 }
 
-/// Of several that want to know a name, one asks the Host. The others wait for it, and for nothing else.
+/// Of several helpers that look up a name, one asks the Host (single-flight). The others wait for it.
 #[test]
-fn whoever_waits_for_anothers_look_up_ends_with_ssh() {
+fn a_helper_that_waits_for_anothers_look_up_ends_with_ssh() {
     let (sender, asked) = mpsc::channel();
     let api = Peer::serve(move |mut stream| {
         sender.send(())?;
@@ -331,19 +327,19 @@ fn whoever_waits_for_anothers_look_up_ends_with_ssh() {
     });
     let home = Home::new();
     let host_api = api.address.to_string();
-    let start = || Spawned::start(Ends::Pipes, &home, api.address, &["--host-api", &host_api, "trainer"]);
+    let args = [&PATIENT[..], &["--host-api", &host_api, "trainer"]].concat();
+    let start = || Spawned::start(Ends::Pipes, &home, api.address, &args);
     let mut first = start();
     asked.recv_timeout(DEADLINE).unwrap();
     let mut second = start();
     let without_lock = || usize::from(!has_open(second.pid(), ".lock"));
-    assert_eq!(settles(0, DEADLINE, without_lock), 0, "it never came to wait");
-    let began = Instant::now();
+    assert_eq!(falls_to(0, DEADLINE, without_lock), 0, "it never came to wait");
     (second.stdin, second.stdout) = (None, None);
     let (status, stderr) = second.wait();
-    assert!(began.elapsed() < Duration::from_secs(1), "it took {:?}", began.elapsed());
     assert_eq!(status.code(), Some(1));
     let gave_up = "kohakuriver-proxy: gave up on VPS trainer before the tunnel was open\n  caused by: ssh has gone\n";
     assert_eq!(stderr, gave_up);
+    // It did not ask the Host itself, as it does once it has waited long enough.
     assert_eq!(api.accepted(), 1);
     (first.stdin, first.stdout) = (None, None);
     first.ends_with(1, gave_up);

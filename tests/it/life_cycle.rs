@@ -15,7 +15,7 @@ use crate::support::scene::ID;
 use crate::support::sshd::Sshd;
 use crate::support::tools::{CLI, clients, sh_quote, tool, user};
 
-/// What was asked to change anything, as `METHOD path`.
+/// The requests that change something, as `METHOD path`.
 fn changes(host: &LifeHost) -> Vec<String> {
     host.changes().iter().map(|request| format!("{} {}", request.method, request.path)).collect()
 }
@@ -42,7 +42,7 @@ fn stop_asks_first() {
         outcome.exits(1).check(outcome.text().contains(&question), &question);
         outcome.check(outcome.text().contains("kohakuriver: nothing was done"), "that nothing was done");
     }
-    // A question that goes to a file is seen by nobody.
+    // Nobody sees a question that goes to a file.
     on_a_terminal(&host, &home, "vps stop trainer 2>err", "y\n").exits(2);
     assert!(fs::read_to_string(home.join("err")).unwrap().contains("no terminal to ask on"));
     assert!(changes(&host).is_empty());
@@ -351,7 +351,7 @@ fn a_new_port_gives_no_prompt_when_the_host_key_is_the_same() {
     let host = LifeHost::with(vps("running", "docker", sshd.port));
     home.write(".ssh/config", format!("Host *\n  IdentityFile {}\n  LogLevel ERROR\n", sshd.key.display()));
     let ssh = || {
-        // Without BatchMode: a prompt would be put to a terminal, and there is none.
+        // Without BatchMode, ssh would ask on a terminal, and there is no terminal.
         let run = Run::new(tool("ssh"), &home).arg("-F").arg(home.join(".ssh/config"));
         run.args(["trainer.kohakuriver", "-l", &user(), "echo in"]).output()
     };

@@ -1,4 +1,4 @@
-//! Who may reach a VPS, when the Host asks; and where the user's token goes.
+//! Users that may reach a VPS of a Host with authentication, and where a user's token is sent.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -138,7 +138,7 @@ fn the_token_goes_out_for_a_vps_and_for_nothing_else() {
         ("127.0.0.1", vec!["--proxy", &here, ID, "22"], true),
         // The user named this gateway, and for a VPS.
         ("gpu-head.example", vec!["--proxy", &here, ID, "22"], true),
-        // What is no VPS is none of the Host's business.
+        // A target that is no VPS does not concern the Host.
         ("127.0.0.1", vec!["--proxy", &here, "example.org", "22"], false),
         ("127.0.0.1", vec!["example.org", "22"], false),
         ("127.0.0.1", vec!["10.0.0.1", "2222"], false),

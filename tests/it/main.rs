@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
+// libtest starts tests in the order of their names. This one takes two minutes, so it comes first.
+mod abandoned_peers;
 mod auth_command;
 mod bad_input;
 mod bench_report;
@@ -42,6 +44,7 @@ mod older_host;
 mod older_host_commands;
 mod other_clients;
 mod other_proxies;
+mod quick_set;
 mod readme;
 mod refusals;
 mod sessions_command;
@@ -57,6 +60,5 @@ mod surroundings;
 mod systemd_units;
 mod tables;
 mod transcripts;
-mod vanished_peers;
 mod vps_create;
 mod watching;

@@ -15,7 +15,7 @@ use crate::support::scene::ID;
 use crate::support::sshd::Sshd;
 use crate::support::tools::CLI;
 
-/// What is to come of a command.
+/// The expected outcome of a command.
 enum Fate {
     /// It works, and this stands on stdout or stderr.
     Works(&'static str),
@@ -126,7 +126,7 @@ fn every_command_works_or_says_what_the_host_is_too_old_for() {
     assert!(!keys.iter().any(|name| name.contains("-new-")), "{keys:?}");
 }
 
-/// The first answer of a command that goes on.
+/// The first answer of a command that keeps running.
 fn watched(scene: &Scene, args: &str) -> Outcome {
     let process = scene.run(args).start();
     process.wait_for("an answer", DEADLINE, |seen| seen.stdout.ends_with(b"\n").then_some(()));

@@ -31,7 +31,7 @@ fn ssh_through(proxy: impl Fn(u16) -> Proxy) {
 /// The proxy's own words must reach the user: its status line, and the first line of its text.
 fn refusal(proxy: impl Fn(u16) -> Proxy, status_line: &str, first_line: &str) {
     let sshd = Sshd::start();
-    // One that lets us through to another port than the one that is asked for.
+    // This proxy allows another port than the one in the request.
     let proxy = proxy(1);
     let home = Home::new();
     let cause = format!("\n  caused by: the proxy at {} answered {status_line}\n", proxy.address);

@@ -23,7 +23,7 @@ struct Row {
     title: String,
     hint: &'static str,
     vps_status: Option<&'static str>,
-    /// What `detail` has in it; with nothing here there is none.
+    /// A part of `detail`; empty if there is no `detail`.
     detail: &'static str,
 }
 
@@ -77,7 +77,7 @@ fn on_the_wire(gateway: SocketAddr, target: &str, row: &Row) {
     assert_eq!(answer.body["title"], row.title, "{whole}");
     assert_eq!(answer.body["status"].to_string(), row.status[..3], "{whole}");
     assert_eq!(answer.body["vps_status"].as_str(), row.vps_status, "{whole}");
-    // How a client names a VPS is an id or it is not, and only an id is told as one.
+    // A client names a VPS by id or by name. Only an id appears as `task_id`.
     let id = target.split(':').next().filter(|host| host.parse::<i64>().is_ok());
     assert_eq!(answer.body["task_id"].as_str(), id, "{whole}");
     let detail = answer.body["detail"].as_str();
@@ -107,11 +107,15 @@ fn through_ssh(sshd: &Sshd, gateway: SocketAddr, id: &str, row: &Row) {
 #[track_caller]
 fn through_ssh_with(token: Option<&str>, sshd: &Sshd, gateway: SocketAddr, id: &str, row: &Row) {
     let home = Home::new();
-    for mode in Mode::BOTH {
-        let config = sshd.write_ssh_config(&home, "config", &helper_command(HELPER, mode, gateway), mode);
+    let started = Mode::BOTH.map(|mode| {
+        let command = helper_command(HELPER, mode, gateway);
+        let config = sshd.write_ssh_config(&home, &format!("config-{mode:?}"), &command, mode);
         let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(format!("{id}.kohakuriver")).arg("echo in");
         let ssh = if let Some(token) = token { ssh.env("KOHAKURIVER_TOKEN", token) } else { ssh };
-        let outcome = ssh.output();
+        ssh.start()
+    });
+    for ssh in started {
+        let outcome = ssh.finish();
         outcome.exits(255).prints_nothing().within(30);
         outcome.fails_with("kohakuriver-proxy", &row.title, row.hint);
         outcome.says(&[&format!("\n  caused by: the gateway at {gateway} answered {}\n", row.status)]);
@@ -121,7 +125,7 @@ fn through_ssh_with(token: Option<&str>, sshd: &Sshd, gateway: SocketAddr, id: &
     }
 }
 
-/// The VPSes that no tunnel leads to, each with its row and what the line protocol says about it.
+/// The VPSes that can't be reached, each with its row and the answer of the line protocol.
 fn table(refusing: u16) -> Vec<(Value, Row, String)> {
     let row = |status, error, retry, title: &str, hint| Row {
         status,
@@ -237,7 +241,7 @@ fn an_unknown_vps() {
         };
         on_the_wire(gateway.address, &format!("{name}:22"), &row);
         through_curl(gateway.address, &format!("{name}.kohakuriver:22"), None, &row);
-        // For a name the helper asks the Host's API, so it is that which says no.
+        // For a name the helper asks the Host's API, so the Host refuses and not the gateway.
         if !name.starts_with("no-") {
             through_ssh(&sshd, gateway.address, name, &row);
         }
@@ -424,12 +428,12 @@ fn a_login_that_is_needed_names_how() {
         through_curl(gateway.address, "42.kohakuriver:22", Some(&format!("Bearer {token}")), &not_yours);
         through_ssh_with(Some(token), &sshd, gateway.address, "42", &not_yours);
     }
-    // What is no request for a VPS is no matter of who asks.
+    // A malformed request is refused as such for every user.
     let malformed = Row { error: "http_request_error", ..row("400 Bad Request", "", "") };
     through_curl(gateway.address, "127.0.0.1:22", None, &malformed);
     let answer = refusal(gateway.address, &connect_head("42:22"));
     assert!(answer.head.contains("\r\nProxy-Authenticate: Bearer realm=\"kohakuriver\""), "{}", answer.head);
-    // The line protocol has no token: whoever needs one is told how to get in.
+    // The line protocol has no token: the answer says how to get in.
     let line = ask(gateway.address, "REQUEST_TUNNEL 42\n");
     assert!(line.starts_with("ERROR ") && line.contains("login"), "{line:?}");
 }
@@ -460,7 +464,7 @@ fn a_gateway_at_its_limit() {
     through_ssh(&sshd, gateway.address, id, &row);
     let line = ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n"));
     assert_eq!(line, "ERROR Too many connections. Try again in a moment.\n");
-    // Those who are in stay in.
+    // An open tunnel stays open.
     only.write_all(b"still").unwrap();
     only.read_exact(&mut [0; 5]).unwrap();
 }

@@ -1,5 +1,5 @@
 //! Two gateways behind a real HAProxy, as the README has it, with and without the PROXY protocol: one of them goes, and
-//! new tunnels go on through the other.
+//! new tunnels go through the other.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -155,7 +155,7 @@ fn the_header_is_taken_where_it_is_asked_for_and_nowhere_else() {
     let v1 = Haproxy::before([&proxied, &other], "send-proxy");
     let answered = answer(v1.address, request.as_bytes());
     assert!(answered.starts_with(refused) && answered.contains("PROXY protocol version 1"), "{answered}");
-    // Whoever set the proxy up reads in the audit log what is wrong.
+    // The audit log says what is wrong with the proxy's set-up.
     let noted = audit(&proxied, "refused", 2);
     assert!(noted.iter().all(|line| line["reason"] == "proxy-header" && line["protocol"].is_null()), "{noted:?}");
     assert_eq!(noted[0]["detail"], "it does not start with a PROXY protocol header");

@@ -18,7 +18,7 @@ use crate::support::tools::{CLI, sh_quote, tool};
 /// Takes the line back that moves.
 const CLEAR: &str = "\r\x1b[K";
 
-/// A machine that runs: it is no matter who may log in to it after a restart.
+/// A machine that runs. After a restart of a machine, no login is tried.
 fn host(status: &str) -> LifeHost {
     LifeHost::with(vps(status, "qemu", 22022))
 }
@@ -40,7 +40,7 @@ fn shown(process: &Process, text: &str) {
 }
 
 #[test]
-fn every_command_says_on_a_terminal_whom_it_waits_for() {
+fn every_command_names_on_a_terminal_what_it_waits_for() {
     let commands = [
         ("running", "vps connect trainer --dry-run"),
         ("running", "vps list"),
@@ -132,7 +132,7 @@ fn a_terminal_that_can_not_move_gets_one_line_and_a_script_none() {
     }
 }
 
-/// What is told of a request that the Host has not answered.
+/// The message about a request that the Host has not answered.
 fn abandoned(verb: &str) -> String {
     format!(
         "kohakuriver: asked the Host to {verb} VPS {ID}; waiting\n\
@@ -193,9 +193,9 @@ fn ctrl_c_behind_the_hosts_answer_tells_what_it_has_made() {
     outcome.check(outcome.text().contains(&format!("with the key {}\n", key.display())) && key.is_file(), "its key");
 }
 
-/// Where nobody would answer it, a signal ends the program, as it would any.
+/// Without a request in flight a signal just ends the program.
 #[test]
-fn ctrl_c_ends_it_where_nothing_is_left_to_say() {
+fn ctrl_c_without_a_request_in_flight_ends_it() {
     let (host, home) = (host("running"), Home::new());
     host.run(&home, &["ssh", "config", "--write"]).output().succeeds();
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
@@ -231,7 +231,7 @@ fn what_nohup_has_it_ignore_is_ignored() {
 #[test]
 fn an_sshd_that_says_nothing_is_waited_for_in_sight() {
     let home = Home::new();
-    // The kernel takes connections to it, and nobody answers.
+    // The kernel accepts connections, and no program answers them.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = LifeHost::with(vps("running", "qemu", mute.local_addr().unwrap().port()));
     let gateway = Gateway::with_host_api(&host.base());
@@ -266,7 +266,7 @@ fn ctrl_c_while_a_login_without_a_key_is_tried_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_token_that_may_have_been_made_is_told_of() {
+fn a_token_that_may_have_been_made_is_mentioned() {
     let (host, home) = (host("running"), Home::new());
     host.change(|state| state.auth = true);
     let held = host.hold("/api/auth/tokens");

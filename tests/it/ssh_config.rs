@@ -54,14 +54,14 @@ impl User {
             .env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string())
     }
 
-    /// Writes the configuration, behind which the user's own stands: the login of whoever runs the tests would else be
-    /// root's, and the wildcard has no key.
+    /// Writes the configuration, with the user's own behind it: without that, the login would be root's, and the wildcard
+    /// has no key.
     pub(crate) fn written() -> Self {
         let this = Self::new();
         this.home.write(".ssh/config", this.own_config());
         this.kohakuriver(&["ssh", "config", "--write"]).output().succeeds();
         if user() != "root" {
-            // The login of the entries is root, which is not who the tests' sshd lets in then.
+            // The login of the entries is root, and the tests' sshd accepts only the user who runs the tests.
             let ours = this.home.join(".ssh/kohakuriver.conf");
             let text = fs::read_to_string(&ours).unwrap();
             this.home.write(".ssh/kohakuriver.conf", text.replace("User root", &format!("User {}", user())));

@@ -88,7 +88,7 @@ fn the_older_hosts_own_client() {
     outcome.succeeds().check(outcome.text().contains("in-the-vps 42"), "an answer from inside the VPS");
 }
 
-/// Its modules read a Host's and a Runner's settings when they are imported, whoever imports them.
+/// Its modules read a Host's and a Runner's settings whenever they are imported.
 const OLDER_CLIENT_SETTINGS: &str = r#"
 [network]
 host_bind_ip = "127.0.0.1"

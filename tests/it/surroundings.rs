@@ -1,4 +1,4 @@
-//! What each command does where stdin, stdout, stderr or the terminal is not what it could be: the same.
+//! Each command does the same when stdin, stdout or stderr is closed, and on any terminal.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::support::scene::ID;
 use crate::support::terminal::on_a_terminal;
 use crate::support::tools::CLI;
 
-/// What is run, and the exit status that it ends with, whatever it is started with.
+/// Commands, and their exit status in all surroundings.
 const CASES: &[(&str, i32)] = &[
     ("kohakuriver vps list", 0),
     ("kohakuriver vps list --all", 0),
@@ -65,7 +65,7 @@ const CASES: &[(&str, i32)] = &[
     ("kohakuriver-gateway --inventory /no/such/file", 2),
 ];
 
-/// Those whose lines fit the terminal.
+/// The commands whose lines fit the terminal.
 const TABLES: [&str; 5] = [
     "kohakuriver vps list",
     "kohakuriver vps list --all",
@@ -130,7 +130,7 @@ impl Stage {
     }
 }
 
-/// Without the figures, some of which are how long something took.
+/// The text without digits: some of them say how long something took.
 fn words(text: &str) -> String {
     text.split(|c: char| c.is_ascii_digit()).collect::<Vec<_>>().join("")
 }
@@ -152,13 +152,9 @@ fn closed_descriptors_change_neither_the_rest_nor_the_exit_status() {
     for (command, code) in CASES {
         let plain = stage.sh(&format!("exec {command}"));
         plain.exits(*code);
-        for (ends, stdout, stderr) in [
-            (">&-", false, true),
-            ("2>&-", true, false),
-            ("<&-", true, true),
-            (">&- 2>&-", false, false),
-            ("<&- >&- 2>&-", false, false),
-        ] {
+        for (ends, stdout, stderr) in
+            [(">&-", false, true), ("2>&-", true, false), ("<&-", true, true), ("<&- >&- 2>&-", false, false)]
+        {
             let closed = stage.sh(&format!("exec {command} {ends}"));
             closed.exits(*code);
             let same = |open: bool, now: &str, before: &str| now == if open { words(before) } else { String::new() };
@@ -169,7 +165,7 @@ fn closed_descriptors_change_neither_the_rest_nor_the_exit_status() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_changes_no_exit_status() {
+fn a_reader_that_stops_early_changes_no_exit_status() {
     let stage = Stage::new();
     for (command, code) in CASES {
         let plain = stage.sh(&format!("exec {command}"));
@@ -182,7 +178,7 @@ fn a_reader_that_has_had_enough_changes_no_exit_status() {
         let said = head.stderr.rsplit_once("status=").unwrap().0;
         head.check(words(said) == words(&plain.stderr), &format!("{:?} on stderr", plain.stderr));
 
-        // Nobody reads either, from the start.
+        // stdout and stderr have no reader from the start.
         stage.set();
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -210,7 +206,7 @@ fn a_terminal_of_40_columns_without_colours_shows_plain_lines() {
         // There it asks, and gets no answer.
         let asks = matches!(*command, "kohakuriver vps stop trainer" | "kohakuriver vps restart trainer");
         let code = if asks { 1 } else { *code };
-        for (kind, no_colour) in [("dumb", ""), ("dumb", "1"), ("xterm", "1"), ("xterm", "")] {
+        for (kind, no_colour) in [("dumb", ""), ("xterm", "1"), ("xterm", "")] {
             stage.set();
             let run = on_a_terminal(&stage.home, stage.host.peer.address.port(), (40, 10), kind, arguments);
             let run = stage.variables().into_iter().fold(run, |run, (name, value)| run.env(name, value));

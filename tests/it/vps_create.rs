@@ -62,7 +62,7 @@ impl Cluster {
         });
         let gateway = Gateway::with_host_api(&host.base());
         let home = Home::new();
-        // The login of whoever runs the tests: an sshd of theirs lets nobody else in.
+        // The login of the user who runs the tests: a user's own sshd accepts nobody else.
         let ssh = format!("#!/bin/sh\nexec {} -F none -o BatchMode=yes -l {} \"$@\"\n", tool("ssh").display(), user());
         home.script("bin/ssh", &ssh);
         Self { host, gateway, home, _sshd: sshd }

@@ -52,7 +52,7 @@ impl Cluster {
             .env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string())
     }
 
-    /// `kohakuriver vps connect` for the VPS. The VPS's login is that of whoever runs the tests, which by default
+    /// `kohakuriver vps connect` for the VPS. The VPS's login is that of the user who runs the tests, which by default
     /// would be root.
     pub(crate) fn connect(&self) -> Run {
         let run = self.run(CLI).args(["vps", "connect", ID]);

@@ -6,7 +6,7 @@ use super::home::Home;
 use super::run::Run;
 use super::tools::tool;
 
-/// What curl was told by the gateway.
+/// The gateway's answer as curl understood it.
 pub(crate) struct Connected {
     /// The status of the answer to its CONNECT.
     pub(crate) status: u16,

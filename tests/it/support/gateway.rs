@@ -15,24 +15,24 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     /// Where it serves the Host API; only in inventory mode.
     pub(crate) api: Option<SocketAddr>,
-    /// Where it tells its admin.
+    /// Its admin address.
     pub(crate) admin: SocketAddr,
     inventory: Option<PathBuf>,
     pub(crate) process: Process,
     _home: Home,
 }
 
-/// As whom a gateway runs.
+/// The user that a gateway runs as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum As {
-    /// As whoever runs the tests.
+    /// The user who runs the tests.
     Caller,
-    /// As a normal user, though root runs the tests.
+    /// A normal user, although root runs the tests.
     NormalUser,
 }
 
 impl As {
-    /// As root and as a normal user, as far as the one who runs the tests can do that.
+    /// Root and a normal user, if root runs the tests; else the user who runs them.
     pub(crate) fn each() -> impl Iterator<Item = Self> {
         let root = rustix::process::geteuid().is_root();
         [Self::Caller, Self::NormalUser].into_iter().filter(move |&who| root || who == Self::Caller)

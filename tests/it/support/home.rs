@@ -1,40 +1,34 @@
 //! A temporary folder, removed at the end, that is also the home of the programs a test runs.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A folder of its own under the system's temporary one, only for this user. The path is short, since UNIX sockets
-/// (ControlPath) allow some hundred bytes.
+use tempfile::{NamedTempFile, TempDir};
+
+use super::inherited;
+
+/// A new folder under the system's temporary folder. Only this user may enter it. The path is short, since a UNIX
+/// socket's path (ControlPath) has room for a hundred bytes.
 pub(crate) struct Home {
-    root: PathBuf,
+    root: TempDir,
     path: PathBuf,
 }
 
-/// What makes the names of this process's folders and files differ.
-static NEXT: AtomicUsize = AtomicUsize::new(0);
-
 impl Home {
     pub(crate) fn new() -> Self {
-        Self::named("")
+        inherited::reset();
+        let root = tempfile::Builder::new().prefix("kr-").tempdir().unwrap();
+        Self { path: root.path().to_owned(), root }
     }
 
     /// A home whose last path component is `name`, for names that break quoting.
     pub(crate) fn named(name: &str) -> Self {
-        let root = loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let root = std::env::temp_dir().join(format!("kr-{}-{number}", std::process::id()));
-            match fs::DirBuilder::new().mode(0o700).create(&root) {
-                Ok(()) => break root,
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => panic!("cannot make {}: {error}", root.display()),
-            }
-        };
-        let path = if name.is_empty() { root.clone() } else { root.join(name) };
-        fs::create_dir_all(&path).unwrap();
-        Self { root, path }
+        let home = Self::new();
+        let path = home.join(name);
+        fs::create_dir(&path).unwrap();
+        Self { path, ..home }
     }
 
     /// A folder of the user with this id. Only root can do that.
@@ -52,14 +46,15 @@ impl Home {
         self.path.join(name)
     }
 
-    /// Writes a file, with the folders above it. It appears at once and whole, since another program may be reading
-    /// the one before it.
+    /// Writes a file, with the folders above it. The file appears whole, since another program may be reading the file
+    /// that it replaces.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let new = self.root.join(format!("new-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let new = NamedTempFile::new_in(&self.root).unwrap();
         fs::write(&new, content).unwrap();
-        fs::rename(new, &path).unwrap();
+        set_mode(new.path(), 0o644);
+        new.persist(&path).unwrap();
         path
     }
 
@@ -78,13 +73,6 @@ impl Home {
         let copied = Command::new("cp").arg(program).arg(&path).status().unwrap();
         assert!(copied.success(), "cannot copy {} to {}", program.display(), path.display());
         path
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        // A failing test should say what failed, not that its folder could not be removed.
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 

@@ -1,20 +1,20 @@
-//! A Host API with authentication on, which answers as a real Host does: by whom it is asked, and in its shapes.
+//! A Host API with authentication on. It answers as a real Host does, according to the user who asks.
 
 use serde_json::{Value, json};
 
 use super::gateway::inventory;
 use super::peers::{Asked, Peer, http_server};
 
-/// The token of somebody who owns every VPS here.
+/// The token of a user who owns every VPS here.
 pub(crate) const OWNER: &str = "0123456789abcdef-owner";
-/// The token of somebody to whom every VPS here is assigned: a Host doesn't show them its status, only a list.
+/// The token of a user to whom every VPS here is assigned. A Host shows this user a list, but not a VPS's status.
 pub(crate) const ASSIGNED: &str = "0123456789abcdef-assigned";
-/// The token of somebody who has to do with none of them.
+/// The token of a user without any VPS here.
 pub(crate) const STRANGER: &str = "0123456789abcdef-stranger";
 
-/// The token of an operator, who owns none of them.
+/// The token of an operator. No VPS here is owned by the operator.
 pub(crate) const OPERATOR: &str = "0123456789abcdef-operator";
-/// The token of somebody who may look at everything, and log in to nothing.
+/// The token of a viewer, who may see everything and log in to nothing.
 pub(crate) const VIEWER: &str = "0123456789abcdef-viewer";
 
 /// The users, each with their token, name and role.
@@ -26,7 +26,7 @@ const USERS: [(&str, &str, &str); 5] = [
     (VIEWER, "viewer1", "viewer"),
 ];
 
-/// Serves these VPSes to whom they belong.
+/// Serves these VPSes to their users.
 pub(crate) fn host_api(vps: Vec<Value>) -> Peer {
     http_server(move |asked| {
         let (status, body) = answer(&vps, asked);
@@ -47,7 +47,7 @@ pub(crate) fn plain_host_api(vps: Vec<Value>) -> Peer {
     })
 }
 
-/// What a Host with these VPSes answers: a status and a body.
+/// The answer of a Host with these VPSes: a status and a body.
 pub(crate) fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
     let detail = |status, text: &str| (status, json!({ "detail": text }));
     // The prefix is case sensitive, and whatever it doesn't know is anonymous, not wrong.
@@ -72,7 +72,7 @@ pub(crate) fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
         }
         Some("/nodes") => (200, inventory(&[])["nodes"].clone()),
         Some("/vps" | "/vps/status" | "/vps/my") if !known => detail(401, "Not authenticated"),
-        // Every user reads of every VPS; only its status is kept from those who may not reach it.
+        // Every user sees every VPS in the list. Its status is shown only to users who may reach it.
         Some("/vps" | "/vps/status") => (200, listed().into()),
         Some("/vps/my") if role == "viewer" => detail(403, "Insufficient permissions. Required role: user"),
         Some("/vps/my") if token == ASSIGNED => (200, listed().into()),

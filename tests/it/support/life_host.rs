@@ -43,7 +43,7 @@ pub(crate) struct State {
     pub(crate) course: VecDeque<&'static str>,
     /// The port of a new VPS's sshd.
     pub(crate) port: u16,
-    /// What is said to a request instead: nothing at all for status 0, and then the connection is closed.
+    /// The answer to a request instead of the usual one. For status 0 the connection is closed without an answer.
     pub(crate) instead: Option<(&'static str, u16, Value)>,
     /// Whether requests that change something get no answer as long as the client waits for one.
     pub(crate) hangs: bool,
@@ -156,7 +156,7 @@ impl LifeHost {
         self.gate.write().unwrap()
     }
 
-    /// Waits until something was asked for whose path starts so.
+    /// Waits for a request whose path starts like this.
     pub(crate) fn was_asked_for(&self, path: &str) {
         let end = Instant::now() + DEADLINE;
         while !self.change(|state| state.requests.iter().any(|request| request.path.starts_with(path))) {

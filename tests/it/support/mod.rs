@@ -10,6 +10,7 @@ pub(crate) mod far_end;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod host_api;
+pub(crate) mod inherited;
 pub(crate) mod life_host;
 pub(crate) mod network;
 pub(crate) mod older_host;
@@ -30,12 +31,28 @@ pub(crate) mod transcript;
 pub(crate) mod tunnels;
 pub(crate) mod watched;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex};
 
-/// Held by tests that move much data or open many connections, so that they don't starve each other of time.
-pub(crate) fn heavy() -> MutexGuard<'static, ()> {
-    static HEAVY: Mutex<()> = Mutex::new(());
-    HEAVY.lock().unwrap_or_else(PoisonError::into_inner)
+/// One of the places of [`heavy`].
+pub(crate) struct Place(());
+
+/// How many tests hold a place, and what tells that one of them has given it back.
+static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// Held by a test that moves much data or opens many connections. There are as many places as processors, so that such
+/// tests leave time for the others.
+pub(crate) fn heavy() -> Place {
+    let places = std::thread::available_parallelism().unwrap().get();
+    let taken = TAKEN.0.lock().unwrap();
+    *TAKEN.1.wait_while(taken, |taken| *taken >= places).unwrap() += 1;
+    Place(())
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *TAKEN.0.lock().unwrap() -= 1;
+        TAKEN.1.notify_one();
+    }
 }
 
 /// Does `one` a thousand times, so many at a time.

@@ -19,7 +19,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Nothing where the system keeps this user from making one.
+    /// `None` where the system does not let this user make a network.
     pub(crate) fn new() -> Option<Self> {
         let home = Home::new();
         let unshare = || Run::new(tool("unshare"), &home).args(["--map-root-user", "--net"]);
@@ -38,12 +38,12 @@ impl Network {
         enter.args(["--target", &target]).arg(program)
     }
 
-    /// The address is there from now on. Whoever talks to it does so from [`HERE`], unless they choose another one.
+    /// Adds the address. Connections to it come from [`HERE`] unless the client chooses another address.
     pub(crate) fn add(&self, address: &str) {
         self.route("add", address);
     }
 
-    /// Whoever has this address vanishes, and can't say so.
+    /// Removes the address: its owner vanishes without a FIN or a RST.
     pub(crate) fn remove(&self, address: &str) {
         self.route("del", address);
     }

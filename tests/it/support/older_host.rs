@@ -60,7 +60,7 @@ impl OlderHost {
         panic!("the older Host does not start: {log}");
     }
 
-    /// Takes the place of one of its Runners, which does whatever it is told: what it was asked last.
+    /// Takes the place of one of its Runners, which accepts every request. Returns the Runner and its last request.
     pub(crate) fn runner(&self) -> (Peer, Arc<Mutex<Value>>) {
         let asked = Arc::new(Mutex::new(Value::Null));
         let seen = Arc::clone(&asked);

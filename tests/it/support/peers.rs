@@ -1,5 +1,5 @@
-//! Peers for what real parts can't be made to do: proxies that answer as a test wants, ports that refuse or stay
-//! mute, and small servers behind a tunnel.
+//! Peers that do what real parts can't be made to do: proxies that answer as a test wants, ports that refuse or never
+//! answer, and small servers behind a tunnel.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -151,7 +151,7 @@ pub(crate) fn http_server(answer: impl Fn(&Asked) -> (u16, &'static str, String)
     })
 }
 
-/// A port that refuses connections, and that nobody else can take meanwhile: bound, but not listening.
+/// A port that refuses connections, and that no other program can take meanwhile: bound, but not listening.
 pub(crate) struct RefusingPort {
     pub(crate) port: u16,
     _socket: OwnedFd,

@@ -1,4 +1,4 @@
-//! What is left of programs on this machine: processes, and the descriptors of one.
+//! Processes of this machine, and the descriptors of a process.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How often a count is taken anew while it is waited for; the kernel has nothing to wait on.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// The programs that have an argument with `mark` in it. What has ended has no arguments, even if nobody took note.
+/// The programs that have an argument with `mark` in it. A zombie has no arguments.
 pub(crate) fn with_argument(mark: &Path) -> Vec<Pid> {
     let mark = mark.to_str().unwrap().as_bytes();
     let mut found = Vec::new();
@@ -69,8 +69,8 @@ pub(crate) fn is_dialled(port: u16) -> bool {
     table.lines().any(|line| line.split_whitespace().skip(2).take(2).eq([remote.as_str(), ASKING]))
 }
 
-/// Waits until `count` says `most` or less, for `within` at most; gives back what it said last.
-pub(crate) fn settles(most: usize, within: Duration, count: impl Fn() -> usize) -> usize {
+/// Waits until `count` is `most` or less, for `within` at most; returns the last count.
+pub(crate) fn falls_to(most: usize, within: Duration, count: impl Fn() -> usize) -> usize {
     let end = Instant::now() + within;
     loop {
         let now = count();

@@ -70,7 +70,7 @@ pub(crate) fn squid(allowed: u16) -> Proxy {
 /// The same on this port.
 pub(crate) fn squid_at(home: &Home, port: u16, allowed: u16) -> Run {
     let folder = home.path().display();
-    // It refuses to run as root, so as root it is told to become somebody who can read its folder.
+    // squid refuses to run as root, so it gets a user who can read its folder.
     let user = if rustix::process::geteuid().is_root() { "nobody".to_owned() } else { user() };
     set_mode(home.path(), 0o755);
     let config = format!(

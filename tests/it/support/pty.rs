@@ -15,7 +15,7 @@ pub(crate) enum Line {
     Cooked,
 }
 
-/// A new terminal: the side of whoever shows it, and the side of the programs on it.
+/// A new terminal: the side of the program that shows it, and the side of the programs that run on it.
 pub(crate) fn terminal(line: Line) -> (File, File) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&ours).unwrap();

@@ -77,7 +77,7 @@ impl Run {
         self
     }
 
-    /// What stdin is.
+    /// Sets stdin.
     pub(crate) fn stdin_from(mut self, fd: impl Into<OwnedFd>) -> Self {
         self.stdin = Input::File(File::from(fd.into()));
         self
@@ -143,7 +143,7 @@ struct State {
     changed: Condvar,
 }
 
-/// What is known of a program so far.
+/// The output and the end of a program so far.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) stdout: Vec<u8>,
@@ -286,7 +286,7 @@ fn shown(bytes: &[u8]) -> String {
     format!("{}{more}", String::from_utf8_lossy(cut))
 }
 
-/// What a program did.
+/// The output and the end of a program.
 pub(crate) struct Outcome {
     what: String,
     pub(crate) status: ExitStatus,

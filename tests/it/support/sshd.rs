@@ -117,7 +117,7 @@ fn config(home: &Home, port: u16) -> String {
          PrintLastLog no\nX11Forwarding yes\nMaxStartups 200\nMaxSessions 50\nSubsystem sftp internal-sftp\n\
          SetEnv \"PATH={path}\" \"HOME={folder}\"\n"
     );
-    // From 9.8 on, sshd keeps out who has left before logging in, as some tests do on purpose.
+    // From 9.8 on, sshd blocks an address from which clients leave before a login, as some tests do on purpose.
     if ssh_version() >= (9, 8) {
         config += "PerSourcePenalties no\n";
     }
@@ -140,7 +140,7 @@ pub(crate) fn ssh_keygen(path: &Path) {
     assert!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A port that nothing listens on right now. Whoever uses it must be ready to lose it to somebody else.
+/// A port that nothing listens on right now. The caller must be ready to lose it to another program.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -1,4 +1,4 @@
-//! Tunnels through our gateway to a VPS that says back what it hears, and gateways whose port somebody else holds.
+//! Tunnels through our gateway to a VPS that echoes, and gateways whose listener is passed to them.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,22 +7,31 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 
 use super::peers::PEER_TIMEOUT;
 
-/// For a gateway of which nobody wants to know who was connected to what.
+/// Turns the gateway's admin address and audit log off.
 pub(crate) const UNWATCHED: [&str; 4] = ["--admin", "off", "--audit-log", "off"];
 
 /// For a shell: what a service manager does ahead of a gateway's start. The socket that is stdin becomes descriptor 3.
 pub(crate) const LAUNCH: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
 
-/// Opens a tunnel through the gateway at `address` to a VPS that says back what it hears, and tries it.
+/// Opens a tunnel through the gateway at `address` to a VPS that echoes, and tries it.
 pub(crate) fn echo_tunnel(address: SocketAddr, id: &str) -> io::Result<TcpStream> {
     echo_tunnel_on(TcpStream::connect(address)?, id)
 }
 
 /// The same on a connection that is there already.
 pub(crate) fn echo_tunnel_on(mut stream: TcpStream, id: &str) -> io::Result<TcpStream> {
+    stream.write_all(connect_request(id).as_bytes())?;
+    opens(stream)
+}
+
+pub(crate) fn connect_request(id: &str) -> String {
+    format!("CONNECT {id}:22 HTTP/1.1\r\n\r\n")
+}
+
+/// Waits for the acceptance of a request that has been sent, and tries the tunnel.
+pub(crate) fn opens(mut stream: TcpStream) -> io::Result<TcpStream> {
     const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
     stream.set_read_timeout(Some(PEER_TIMEOUT))?;
-    stream.write_all(format!("CONNECT {id}:22 HTTP/1.1\r\n\r\n").as_bytes())?;
     let mut answer = [0; YES.len()];
     stream.read_exact(&mut answer)?;
     if answer != YES.as_bytes() {
@@ -54,7 +63,7 @@ pub(crate) fn echoes(tunnel: &mut TcpStream) -> io::Result<()> {
     if echo == *b"ping" { Ok(()) } else { Err(io::Error::other(format!("the echo is {}", echo.escape_ascii()))) }
 }
 
-/// What the gateway at `address` answers to `request`: all there is where it says no, the head alone where it says yes.
+/// The answer of the gateway at `address` to `request`: a refusal as a whole, and of an acceptance only the head.
 pub(crate) fn asked_of(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();

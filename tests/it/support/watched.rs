@@ -1,4 +1,4 @@
-//! A gateway that is watched: what its admin is told, and what it writes down.
+//! A gateway that is watched: its admin address and its audit log.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use super::run::{DEADLINE, Outcome, Run};
 use super::scene::ID;
 use super::tools::{CLI, tool};
 
-/// The yes to a CONNECT.
+/// The answer that accepts a CONNECT.
 pub(crate) const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// A gateway before a VPS that says back what it hears.

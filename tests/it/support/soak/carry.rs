@@ -51,7 +51,7 @@ pub(crate) struct Sent {
     pub(crate) count: u64,
     /// It has ended its direction.
     pub(crate) end: bool,
-    /// The connection was reset. The system says so once, and to whoever asks next it is an end.
+    /// The connection was reset. The system reports a reset once; the next read sees an end.
     pub(crate) reset: bool,
 }
 
@@ -189,7 +189,7 @@ pub(crate) async fn echo(stream: &mut TcpStream, flow: Flow, report: &mut Report
             Ok(count) => {
                 report.received.wrong |= !pattern::matches(flow.seed, report.received.count, &buffer[..count]);
                 report.received.count += count as u64;
-                // Not `write_all`: who is killed in the middle of it must know how much has gone.
+                // Not `write_all`: a task that is killed in the middle must know how much was sent.
                 let mut rest = &buffer[..count];
                 while !rest.is_empty() && !report.sent.reset {
                     match stream.write(rest).await {

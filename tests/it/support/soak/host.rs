@@ -41,7 +41,7 @@ impl Host {
             let (vps, answers) = (Arc::clone(&vps), *current.lock().unwrap());
             async move {
                 tokio::select! {
-                    // Who asks may have gone.
+                    // The client may have gone.
                     _ = serve(&mut stream, &vps, logins, answers) => {}
                     _ = modes.changed() => super::carry::reset(&stream),
                 }

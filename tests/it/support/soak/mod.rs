@@ -1,4 +1,4 @@
-//! A soak: many users who do as they please, a Host API and Runners that fail as they please, and one gateway between
+//! A soak test: many users who act at random, a Host API and Runners that fail at random, and one gateway between
 //! them that must get no byte wrong, keep nothing and never fall over.
 //!
 //! The Host and the VPSes are this process's own, since real ones can't be made to fail like this. What is done is the
@@ -27,7 +27,7 @@ use self::listener::{Listener, Mode};
 use self::runner::Awaited;
 use self::user::{Done, User};
 use super::gateway::{Gateway, running};
-use super::processes::{descriptors, settles, sockets};
+use super::processes::{descriptors, falls_to, sockets};
 use super::random::Random;
 use super::run::DEADLINE;
 
@@ -48,7 +48,7 @@ const GRACE: Duration = Duration::from_secs(3);
 const MEMORY: (u64, u64) = (32 * 1024, 256);
 /// Longest pause between two things that a user does, in milliseconds.
 const PAUSE: u64 = 400;
-/// How many faults are told; the rest are counted.
+/// How many faults are shown; the others are counted.
 const TOLD: usize = 20;
 
 /// What is to be done.
@@ -157,7 +157,8 @@ pub(crate) fn run(soak: Soak, options: &[&str], interrupted: fn() -> bool) -> Fi
     let before = (steady(|| sockets(process)), steady(|| descriptors(process)));
     runtime.block_on(live(&soak, &world, gateway.address, &count, interrupted));
     runtime.block_on(recover(&world, gateway.address, &count, 2));
-    let after = (settles(before.0, SETTLES, || sockets(process)), settles(before.1, SETTLES, || descriptors(process)));
+    let after =
+        (falls_to(before.0, SETTLES, || sockets(process)), falls_to(before.1, SETTLES, || descriptors(process)));
     if after.0 > before.0 || after.1 > before.1 {
         count.fault(format!("the gateway had {before:?} sockets and descriptors, and has {after:?}"));
     }
@@ -197,7 +198,7 @@ impl World {
 
     /// Lets the Host or a Runner fail, or serve again.
     fn change(&self, random: &mut Random) {
-        // More often well than not, or nobody would ever get anywhere.
+        // Well in most cases, or no user would ever get a tunnel.
         let mode = if random.percent(75) { Mode::Serves } else { *random.pick(&Mode::ALL) };
         match random.below(VPS as u64 + 2) as usize {
             runner if runner < VPS => self.runners[runner].set(mode),
@@ -272,7 +273,7 @@ async fn use_it(soak: Soak, number: usize, world: Arc<World>, gateway: SocketAdd
 }
 
 fn user(number: usize, seed: u64) -> User {
-    // Everybody comes from an address of their own: limits for one client are not what is tried here.
+    // Each user has an own address: limits for one client are tested elsewhere.
     let address = Ipv4Addr::new(127, 1, (number >> 8) as u8, number as u8);
     let random = Random::new(seed ^ (number as u64) << 40);
     User { address, random, next_id: (number as u64) << 32, at: String::new(), report: Report::default() }

@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use super::carry::{Pace, Plan, Report, carry, echo, reset};
 use super::listener::{Listener, Mode};
 
-/// What a VPS says first.
+/// A VPS's banner.
 pub(crate) const BANNER: &[u8] = b"SSH-2.0-soak\r\n";
 /// Longest line that holds a plan.
 const LONGEST_PLAN: usize = 1024;
@@ -20,7 +20,7 @@ const LONGEST_PLAN: usize = 1024;
 #[derive(Default)]
 pub(crate) struct Awaited {
     waiting: Mutex<HashMap<u64, oneshot::Sender<Report>>>,
-    /// Plans that nobody made.
+    /// Plans that no user made.
     strange: Mutex<Vec<String>>,
 }
 

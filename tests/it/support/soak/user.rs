@@ -1,4 +1,4 @@
-//! What users do, well-behaved or not, and what has to come of it.
+//! The actions of users, well-behaved or not, and the outcomes that are right.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,16 +19,16 @@ use crate::support::random::Random;
 const UNKNOWN: &str = "7000000000000000001";
 /// A small receive buffer, in bytes.
 const SMALL: u32 = 4096;
-/// What no user may be told but one whose request or rights are at fault.
+/// Answers that only a user gets whose request or rights are wrong.
 const TROUBLE: [u16; 3] = [502, 503, 504];
 
-/// Somebody at an address of their own.
+/// A user at an own address.
 pub(crate) struct User {
     pub(crate) address: Ipv4Addr,
     pub(crate) random: Random,
     /// What makes the plans' ids differ.
     pub(crate) next_id: u64,
-    /// What it is at, and how far; for whoever finds it stuck.
+    /// The current step and its progress, for the report if the user is stuck.
     pub(crate) at: String,
     pub(crate) report: Report,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Done {
     /// A tunnel was open.
     pub(crate) tunnel: bool,
     pub(crate) bytes: u64,
-    /// The gateway's answer, where it was a no.
+    /// The gateway's refusal, if it refused.
     pub(crate) refused: Option<u16>,
 }
 
@@ -209,7 +209,7 @@ impl User {
         let request = request(Asks::Connect, &vps, Some(OWNER));
         let part = self.random.below(request.len() as u64 + 1) as usize;
         let Ok(mut stream) = self.connect(gateway).await else { return Err("no connection".to_owned()) };
-        // Nobody is left to hear of it.
+        // The receiver has gone.
         let _ = stream.write_all(&request.as_bytes()[..part]).await;
         if self.random.percent(50) {
             sleep(Duration::from_millis(self.random.below(50))).await;
@@ -293,7 +293,7 @@ fn request(asks: Asks, vps: &str, token: Option<&str>) -> String {
     }
 }
 
-/// Takes the answer, and not one byte of what follows a yes. A no to the line protocol has the status 0.
+/// Reads the answer, and no byte beyond it. A refusal in the line protocol has the status 0.
 async fn read_answer(stream: &mut TcpStream, asks: Asks) -> io::Result<Answer> {
     let end: &[u8] = if asks == Asks::Connect { b"\r\n\r\n" } else { b"\n" };
     let mut head = Vec::new();
@@ -312,7 +312,7 @@ async fn read_answer(stream: &mut TcpStream, asks: Asks) -> io::Result<Answer> {
     if status == 200 {
         return Ok(Answer::Open);
     }
-    // It ends; a no arrives whole.
+    // The stream ends; a refusal arrives as a whole.
     stream.read_to_end(&mut Vec::new()).await?;
     Ok(Answer::Refused(status))
 }

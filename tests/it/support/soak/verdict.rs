@@ -2,8 +2,8 @@
 
 use super::carry::{Ending, Plan, Report, Saw, Sent};
 
-/// What must hold whoever failed: each byte in its place, no end that nobody sent, and all bytes before one. A tunnel
-/// that nobody broke ends in order. `vps` is nothing when the plan never reached it.
+/// Must hold whichever part failed: each byte in its place, no end that no side sent, and all bytes before an end. A
+/// tunnel that no side broke ends in order. `vps` is nothing when the plan never reached it.
 pub(crate) fn verdict(plan: &Plan, client: &Report, vps: Option<&Report>) -> Result<(), String> {
     let nobody = Report::default();
     let reached = vps.is_some();

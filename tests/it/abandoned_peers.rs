@@ -1,5 +1,5 @@
-//! Peers that vanish in the midst of an open tunnel, without a word: they are given up after two minutes, idle or not,
-//! and nobody else notices.
+//! A peer that vanishes from an open tunnel without a FIN or a RST is given up after two minutes, idle or not. Other
+//! tunnels continue.
 
 use std::io::Write;
 use std::ops::Range;
@@ -14,23 +14,23 @@ use crate::support::network::{HERE, Network};
 use crate::support::run::{DEADLINE, Process};
 use crate::support::tools::{GATEWAY, HELPER, tool};
 
-/// When a peer is given up that is gone, counted from when it went.
+/// When a peer is given up, counted from the moment that it vanished.
 const GIVEN_UP: Range<Duration> = Duration::from_secs(110)..Duration::from_secs(150);
 /// What the whole test may take, in seconds.
 const WHOLE: u64 = 300;
 
 /// A client that vanishes.
 const LAPTOP: &str = "10.11.12.20";
-/// The VPSes, and the addresses of their Runners: one that stays, and one that vanishes.
+/// Two VPSes, each with the address of its Runner. The second Runner vanishes.
 const STAYS: (&str, &str) = ("7000000000000000013", "10.11.12.13");
 const VANISHES: (&str, &str) = ("7000000000000000014", "10.11.12.14");
 
 const BANNER: &str = "SSH-2.0-Test\n";
 
 #[test]
-fn whoever_vanishes_is_given_up_in_two_minutes() {
+fn a_peer_that_vanishes_is_given_up_in_two_minutes() {
     let Some(network) = Network::new() else {
-        // Not through the test's own output, which nobody sees unless it fails.
+        // Not through the test's own output: libtest hides it unless the test fails.
         let why = "NOT TESTED: peers that vanish, as this user may not make a network of their own\n";
         return std::io::stderr().write_all(why.as_bytes()).unwrap();
     };
@@ -63,13 +63,13 @@ fn whoever_vanishes_is_given_up_in_two_minutes() {
     let laptop = network.run(tool("socat")).args(["-", &through]).stdin_open().deadline(WHOLE).start();
     hears(&laptop, BANNER);
 
-    // Whatever is idle was active a moment before.
+    // Each idle connection was active a moment before.
     let gone = Instant::now();
     [LAPTOP, VANISHES.1].into_iter().for_each(|address| network.remove(address));
     say(&mut typed, "x");
 
     for mut helper in [typed, idle] {
-        // An end of its own would be one more thing to say to whoever is gone.
+        // The end of stdin would send a FIN to the peer that has vanished.
         let _open = helper.stdin.take();
         let outcome = helper.finish();
         outcome.exits(1).says(&[&format!("caused by: {listen}: Connection reset by peer")]).prints(BANNER);
@@ -102,7 +102,7 @@ fn inventory(home: &Home) -> PathBuf {
     home.write("inventory.json", json!({ "nodes": all.map(node), "vps": all.map(vps) }).to_string())
 }
 
-/// Whose tunnel ended, and why.
+/// The VPS whose tunnel ended, and the reason.
 fn ended(line: &Value) -> (String, String) {
     let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
     (text("task_id"), text("reason"))
