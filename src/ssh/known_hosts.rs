@@ -468,9 +468,13 @@ mod tests {
             let expected = stored.map(|seconds| UNIX_EPOCH + std::time::Duration::from_secs(seconds));
             assert_eq!(known.stored, expected, "{comment}");
         }
-        for line in
-            ["", "# Host kohakuriver-42 found: line 1", "@revoked kohakuriver-42 ssh-ed25519 AAAA", "kohakuriver-42"]
-        {
+        for line in [
+            "",
+            "# note AAAA",
+            "# Host kohakuriver-42 found: line 1",
+            "@revoked kohakuriver-42 ssh-ed25519 AAAA",
+            "kohakuriver-42",
+        ] {
             assert_eq!(stored_key(line.as_bytes()), None, "{line}");
         }
     }

@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ pub enum UserFileError {
     /// Another program changed the file after it was read.
     #[error("another program changed it in the meantime; nothing was overwritten")]
     Changed,
-    /// Another run of ours holds the lock for longer than [`LOCK_LIMIT`].
+    /// Another run of ours holds the lock for longer than any run takes.
     #[error("another `kohakuriver ssh config` is running")]
     Busy,
 }
@@ -115,7 +115,10 @@ impl UserFile {
     /// A new file in the same folder, so that it can be renamed over the old one. Only we may read it.
     fn temporary(&self) -> io::Result<NamedTempFile> {
         let name = self.target.file_name().unwrap_or_default().to_string_lossy();
-        NamedTempFile::with_prefix_in(format!(".{name}.kohakuriver-"), self.folder())
+        // Opened here, since the crate would add the random path to the text of an error.
+        tempfile::Builder::new()
+            .prefix(&format!(".{name}.kohakuriver-"))
+            .make_in(self.folder(), |path| File::options().write(true).create_new(true).mode(NEW_FILE_MODE).open(path))
     }
 
     /// Removes the file.

@@ -325,7 +325,7 @@ fn a_full_disk_leaves_the_config_as_it_was() {
         let script = format!("trap '' XFSZ; ulimit -f 1; exec {CLI} -H 127.0.0.1 -P {port} ssh config --write");
         Run::new(tool("sh"), &machine.home).arg("-c").arg(script).output()
     };
-    outcome.exits(1).prints_nothing().says(&["the file is as it was", "  hint: make room on the disk"]);
+    outcome.exits(1).prints_nothing().says(&["the file is unchanged", "  hint: make room on the disk"]);
     assert!(fs::read(machine.config()).unwrap() == config);
     let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.retain(|name| name != "filler" && name != "kohakuriver.conf");

@@ -272,4 +272,8 @@ fn errors_of_a_write_name_their_cause() {
     ] {
         assert_eq!(write_error(kind.into()).to_string(), text);
     }
+    let folder = Folder::new();
+    let file = UserFile::read(&folder.path.join("missing/config")).unwrap();
+    let Err(UserFileError::Write(error)) = file.replace(b"") else { panic!("stored in a missing folder") };
+    assert_eq!(error.to_string(), "No such file or directory (os error 2)");
 }

@@ -302,7 +302,7 @@ $ kohakuriver vps sessions --admin 127.0.0.1:1
 $ kohakuriver vps sessions --admin 127.0.0.1:18000
 2> kohakuriver: cannot list the sessions
 2>   caused by: http://127.0.0.1:18000 answered 404: Not Found
-2>   hint: name the gateway's admin address with --admin
+2>   hint: give the gateway's admin address with --admin
 [exit status 1]
 "#,
     );
