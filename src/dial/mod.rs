@@ -3,6 +3,7 @@
 //! Synchronous, over `poll(2)`: the helper needs no runtime, and it notices during a dial that ssh has ended. TLS is
 //! not here.
 
+mod error;
 mod order;
 mod race;
 mod resolve;
@@ -10,23 +11,10 @@ mod watch;
 
 use std::net::TcpStream;
 
+pub use error::DialError;
 pub use order::{ATTEMPT_DELAY, interleave};
 pub use resolve::resolve;
 pub use watch::{Beside, Interrupted, Watch};
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum DialError {
-    /// The name has no address, or the resolver failed.
-    #[error("{0}")]
-    Resolve(String),
-    /// Every address failed; one line for each.
-    #[error("{}", .0.join("; "))]
-    Connect(Vec<String>),
-    /// The wait was interrupted; one line for each address that was tried.
-    #[error("{}", if matches!(.0, Interrupted::Deadline) && !.1.is_empty() { .1.join("; ") } else { .0.to_string() })]
-    Interrupted(Interrupted, Vec<String>),
-}
 
 /// Connects to `host:port`: the socket is tuned ([`crate::sys::tune`]) and in non-blocking mode.
 ///

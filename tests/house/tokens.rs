@@ -117,13 +117,13 @@ fn end_of_quote(chars: &[char], start: usize) -> usize {
     }
 }
 
-/// Drops everything behind `#[cfg(test)]`.
+/// Drops the items that only tests have.
 fn without_tests(tokens: &[Token]) -> Vec<Token> {
     let (mut kept, mut index) = (Vec::new(), 0);
     while index < tokens.len() {
         let attribute = is(tokens, index, &["#", "["]).then(|| end_of_group(tokens, index + 1));
         match attribute {
-            Some(end) if is(tokens, index, &["#", "[", "cfg", "(", "test", ")"]) => index = end_of_item(tokens, end),
+            Some(end) if is_for_tests(&tokens[index..]) => index = end_of_item(tokens, end),
             _ => {
                 kept.push(tokens[index].clone());
                 index += 1;
@@ -131,6 +131,12 @@ fn without_tests(tokens: &[Token]) -> Vec<Token> {
         }
     }
     kept
+}
+
+/// Whether an attribute keeps an item for tests: `#[cfg(test)]`, or `#[cfg(all(test, …))]`.
+fn is_for_tests(attribute: &[Token]) -> bool {
+    let conditions = [&["test", ")"][..], &["all", "(", "test", ","]];
+    is(attribute, 0, &["#", "[", "cfg", "("]) && conditions.iter().any(|condition| is(attribute, 4, condition))
 }
 
 pub(crate) fn is(tokens: &[Token], index: usize, texts: &[&str]) -> bool {

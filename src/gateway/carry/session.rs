@@ -133,10 +133,6 @@ pub(crate) mod tests {
 
     /// A tunnel of `user` among `sessions`.
     pub(crate) fn tunnel(sessions: &Arc<Sessions>, user: Option<&str>) -> OpenSession {
-        open(sessions, user)
-    }
-
-    fn open(sessions: &Arc<Sessions>, user: Option<&str>) -> OpenSession {
         let facts = Facts {
             user: user.map(Arc::from),
             client: "10.0.0.9:51234".parse().unwrap(),

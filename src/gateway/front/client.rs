@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::carrier::Carrier;
 use crate::sys;
 
 /// An accepted connection.
@@ -64,7 +65,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`.
-    pub(super) fn into_carrier(self) -> io::Result<std::net::TcpStream> {
+    pub(super) fn into_carrier(self) -> io::Result<impl Carrier + 'static> {
         self.0.into_std()
     }
 }
