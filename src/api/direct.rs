@@ -5,12 +5,9 @@
 //! 1,158 kB with that one. The whole helper is 811 kB.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-
-use rustix::event::PollFlags;
 
 use crate::api::client::Api;
 use crate::api::error::ApiError;
@@ -21,7 +18,7 @@ use crate::dial::{self, DialError, Interrupted, Watch};
 use crate::handshake::http::{self, Framing};
 use crate::handshake::{MAX_HEAD, head_end};
 use crate::secret::Token;
-use crate::sys;
+use crate::sys::{self, AsFd, BorrowedFd, PollFlags};
 use crate::target::authority;
 
 /// Most bytes read by one call.

@@ -5,7 +5,6 @@
 //! path that this process was started from, so an upgrade works this way too. [`wire`] has the messages.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::gateway::front::listen::Listeners;
 use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::life::wire::{self, LINE, Purpose, VERSION};
 use crate::settings::env_vars::KOHAKURIVER_GATEWAY_HAND_OVER;
-use crate::sys;
+use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 
 /// How long a new process has until it serves.
 const START_LIMIT: Duration = Duration::from_secs(30);

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 
 use listenfd::ListenFd;
 
@@ -12,7 +11,7 @@ use crate::gateway::life::predecessor::{PassedOn, Predecessor};
 use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::life::wire::Purpose;
 use crate::settings::env_vars::LISTEN_FDNAMES;
-use crate::sys;
+use crate::sys::{self, OwnedFd};
 
 /// The sockets, and the gateway that passed them on, if a gateway did.
 #[derive(Default)]

@@ -1,13 +1,12 @@
 //! The gateway that this process replaces, as seen from the new process. [`wire`] has the messages.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::life::wire::{self, LINE, VERSION};
 use crate::settings::env_vars::KOHAKURIVER_GATEWAY_HAND_OVER;
-use crate::sys;
+use crate::sys::{self, AsFd, OwnedFd};
 
 /// The gateway that this process replaces.
 pub(crate) struct Predecessor {

@@ -9,7 +9,6 @@
 //! question has a mark, so that a late answer isn't taken for the answer to another question.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gateway::carry::session::{EndTunnel, Sessions};
 use crate::gateway::watch::session_list;
-use crate::sys;
+use crate::sys::{self, AsFd, OwnedFd};
 
 /// How long a previous process has for an answer. One that hangs must not hide the others.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);

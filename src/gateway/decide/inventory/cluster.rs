@@ -186,7 +186,7 @@ mod tests {
             (json!({ "task_id": "2", "status": "running", "assigned_node": {} }), "`assigned_node` must be a string"),
             (json!({ "task_id": "2", "status": "running", "task_type": "vm" }), "it can be vps or command"),
             (json!({ "task_id": "01", "status": "running" }), "entry 2 of `vps`: 1 is listed twice"),
-            (json!("2"), "a task is no JSON object"),
+            (json!("2"), "a task is not a JSON object"),
         ] {
             let text = error(&json!({ "nodes": [], "vps": [{ "task_id": "1", "status": "running" }, vps] }));
             assert!(text.contains(message), "{text}");
