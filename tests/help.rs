@@ -521,23 +521,6 @@ Examples:
 }
 
 #[test]
-fn kohakuriver_proxy_help_has_the_width_of_the_terminal() {
-    for width in [60, 80, 120] {
-        let output = Command::new(env!("CARGO_BIN_EXE_kohakuriver-proxy"))
-            .arg("--help")
-            .env_clear()
-            .env("COLUMNS", width.to_string())
-            .output()
-            .unwrap();
-        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-        let help = String::from_utf8(output.stdout).unwrap();
-        let longest = help.lines().map(str::len).max().unwrap();
-        // Wrapped lines come close to the width.
-        assert!(longest <= width && longest > width - 12, "{longest} of {width} columns:\n{help}");
-    }
-}
-
-#[test]
 fn vps_connect_help() {
     says(
         "vps connect",
@@ -666,12 +649,30 @@ Examples:
     );
 }
 
+#[test]
+fn kohakuriver_proxy_help_has_the_width_of_the_terminal() {
+    for width in [60, 80, 120] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kohakuriver-proxy"))
+            .arg("--help")
+            .env_clear()
+            .env("COLUMNS", width.to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        let help = String::from_utf8(output.stdout).unwrap();
+        let longest = help.lines().map(str::len).max().unwrap();
+        // Wrapped lines come close to the width.
+        assert!(longest <= width && longest > width - 12, "{longest} of {width} columns:\n{help}");
+    }
+}
+
 /// The helper's and the gateway's `--help` have the same form: headings, one line per option, wrapped to the terminal.
 #[cfg(feature = "gateway")]
 #[test]
 fn the_three_programs_have_one_form_of_help() {
     for (program, columns) in [
         (env!("CARGO_BIN_EXE_kohakuriver"), 80),
+        (env!("CARGO_BIN_EXE_kohakuriver-proxy"), 80),
         (env!("CARGO_BIN_EXE_kohakuriver-gateway"), 80),
         (env!("CARGO_BIN_EXE_kohakuriver-gateway"), 120),
     ] {

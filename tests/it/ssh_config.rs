@@ -149,7 +149,7 @@ fn a_changed_key_is_refused_and_explained_until_it_is_forgotten() {
     let reasons = [
         ("2026-11-23T12:00:00", None, "has not been restarted since", "do not log in"),
         ("2026-11-23T12:59:59", Some(1_000_000_000), "was started after that", "ssh forget"),
-        ("", None, "can't be told", "ssh forget"),
+        ("", None, "it is unknown whether the VPS was started", "ssh forget"),
     ];
     for (started, stored_at, cause, hint) in reasons {
         times(started);

@@ -4,17 +4,16 @@
 //! one file per Host. Completion reads only that file and never waits for a network. A file that can't be read or
 //! written means that nothing is offered.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 
 use crate::api::Vps;
+use crate::cache;
 use crate::settings::{Flags, Settings};
 use crate::text::excerpt;
 
@@ -23,9 +22,6 @@ const MAX_FILE: u64 = 1024 * 1024;
 
 /// A file is removed if its Host was not listed for this long.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-/// Every file of the cache is called `vps-….json`.
-const PREFIX: &str = "vps-";
 
 /// Stores what the Host at `base` listed.
 pub(crate) fn keep(base: &str, list: &[Vps]) {
@@ -44,8 +40,7 @@ pub(crate) fn candidates() -> ArgValueCandidates {
 }
 
 fn path(base: &str) -> Option<PathBuf> {
-    let directories = directories::ProjectDirs::from("", "", "kohakuriver")?;
-    Some(directories.cache_dir().join(file_name(base)))
+    cache::folder().map(|folder| folder.join(file_name(base)))
 }
 
 /// The same name in every version of this program: host and port, percent-encoded.
@@ -55,7 +50,7 @@ fn file_name(base: &str) -> String {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),
     });
-    format!("{PREFIX}{}.json", encoded.collect::<String>())
+    format!("vps-{}.json", encoded.collect::<String>())
 }
 
 fn write(path: &Path, list: &[Vps]) -> io::Result<()> {
@@ -68,22 +63,9 @@ fn write(path: &Path, list: &[Vps]) -> io::Result<()> {
         // The time says that the Host is still in use.
         return File::options().append(true).open(path)?.set_modified(SystemTime::now());
     }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let mut file = NamedTempFile::with_prefix_in(PREFIX, folder)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path)?;
-    remove_old(folder)
-}
-
-fn remove_old(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        let age = entry.metadata()?.modified()?.elapsed();
-        if is_ours && age.is_ok_and(|age| age > MAX_AGE) {
-            fs::remove_file(entry.path())?;
-        }
+    cache::write(path, text.as_bytes())?;
+    if let Some(folder) = path.parent() {
+        cache::remove_old(folder, MAX_AGE, SystemTime::now());
     }
     Ok(())
 }
@@ -151,10 +133,9 @@ mod tests {
         let day = Duration::from_secs(24 * 60 * 60);
         let old = file("vps-0123456789abcdef.json", MAX_AGE + day);
         let recent = file("vps-other%3A8000.json", MAX_AGE - day);
-        let foreign = file("notes.txt", MAX_AGE + day);
         let path = folder.path().join("vps-head%3A8000.json");
         write(&path, &[vps(VpsStatus::Running)]).unwrap();
-        assert_eq!([&old, &recent, &foreign, &path].map(|path| path.exists()), [false, true, true, true]);
+        assert_eq!([&old, &recent, &path].map(|path| path.exists()), [false, true, true]);
         // Listing the same again counts as use.
         File::options().append(true).open(&path).unwrap().set_modified(SystemTime::now() - MAX_AGE - day).unwrap();
         write(&path, &[vps(VpsStatus::Running)]).unwrap();

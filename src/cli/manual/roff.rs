@@ -63,7 +63,7 @@ fn line(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let parts: Vec<&str> = text.split('`').collect();
     // An odd count of backticks means something else.
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return protected(&escaped(&text));
     }
     let part = |(index, part): (usize, &&str)| match index % 2 {
