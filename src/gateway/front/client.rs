@@ -33,9 +33,10 @@ impl Client {
     /// Returns when the client has sent something, or has ended its stream.
     ///
     /// # Errors
-    /// Those of the event loop.
+    /// Those of `recv(2)`.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        self.0.readable().await
+        // The runtime takes a new socket for readable until a read has found it empty.
+        self.0.peek(&mut [0]).await.map(drop)
     }
 
     /// Returns when the client has reset its connection, or is found dead (POLLERR).
@@ -107,6 +108,23 @@ mod tests {
         let far = TcpStream::connect(listener.local_addr().unwrap());
         let (far, accepted) = tokio::join!(far, listener.accept());
         (far.unwrap(), Client::new(accepted.unwrap().0))
+    }
+
+    #[tokio::test]
+    async fn a_client_is_readable_once_it_has_sent_something_or_has_left() {
+        for leaves in [false, true] {
+            let (mut far, client) = pair().await;
+            for _ in 0..10 {
+                assert!(timeout(Duration::ZERO, client.readable()).await.is_err(), "a silent client is readable");
+            }
+            if leaves {
+                drop(far);
+            } else {
+                far.write_all(b"x").await.unwrap();
+            }
+            timeout(PATIENCE, client.readable()).await.expect("nothing is noticed").unwrap();
+            assert_eq!(client.read_at_once(&mut [0; 9]), usize::from(!leaves));
+        }
     }
 
     #[tokio::test]
