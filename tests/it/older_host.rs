@@ -60,7 +60,7 @@ fn every_refusal_of_an_older_host_is_told_in_our_words() {
         (task(&id(2), "assigning", up, Some(1)), "VPS ID is starting (status: assigning)", "kohakuriver vps status"),
         (task(&id(3), "failed", up, Some(1)), "VPS ID has failed", "kohakuriver vps restart"),
         (task(&id(4), "lost", up, Some(1)), "VPS ID is lost", "kohakuriver node list"),
-        (task(&id(5), "killed_oom", up, Some(1)), "VPS ID was killed for want of memory", "kohakuriver vps create"),
+        (task(&id(5), "killed_oom", up, Some(1)), "VPS ID ran out of memory and was killed", "kohakuriver vps create"),
         (task(&id(6), "completed", up, Some(1)), "VPS ID has ended", "kohakuriver vps create"),
         (task(&id(7), "running", up, None), "VPS ID has no SSH: it was created for terminals only", "vps create"),
         (task(&id(8), "running", up, Some(refusing.port)), "VPS ID refuses SSH connections", ""),

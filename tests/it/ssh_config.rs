@@ -178,7 +178,7 @@ fn a_changed_key_is_refused_and_explained_until_it_is_forgotten() {
     user.ssh(&host).arg("echo in").output().succeeds().prints("in\n");
     let name = name_of(ID);
     user.kohakuriver(&["ssh", "forget", &name]).output().succeeds().says(&["removed the host key"]);
-    user.kohakuriver(&["ssh", "forget", &name]).output().succeeds().says(&["no host key"]);
+    user.kohakuriver(&["ssh", "forget", &name]).output().succeeds().says(&["no stored host key"]);
     user.kohakuriver(&["ssh", "forget", "none"]).output().exits(1).prints_nothing();
 }
 
