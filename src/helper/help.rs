@@ -34,7 +34,7 @@ pub(super) const ARGUMENTS: [Entry; 2] = [
     argument(
         "<TARGET>",
         "Task id or name of the VPS, with or without `.kohakuriver`; any other host (a name with a dot, or an address) \
-         is sent to the proxy as it stands",
+         is sent to the proxy unchanged",
     ),
     argument("[PORT]", "TCP port to ask for; a VPS offers 22 only [default: 22]"),
 ];
@@ -54,7 +54,7 @@ pub(super) const OPTIONS: [Entry; 10] = [
         "Speak this protocol with the proxy: auto (HTTP CONNECT, then the line protocol if an older Host answers), \
          connect (HTTP CONNECT only) or request-tunnel (the older Hosts' line protocol only) [default: auto]",
     ),
-    option("--connect-timeout", "<SECONDS>", "Give up when the VPS has not sent its first byte by then [default: 20]"),
+    option("--connect-timeout", "<SECONDS>", "Give up if the VPS has not sent its first byte after this time [default: 20]"),
     option(
         "--wait",
         "[<SECONDS>]",
@@ -80,9 +80,9 @@ Example, in ~/.ssh/config:
       ServerAliveInterval 30
 
 Exit status:
-  0  the tunnel opened and ended normally
-  1  it did not
-  2  wrong usage";
+  0  The tunnel opened and ended normally
+  1  The tunnel did not open, or it broke
+  2  Wrong usage";
 
 const fn argument(value: &'static str, text: &'static str) -> Entry {
     Entry { short: "", long: "", value, text }
