@@ -54,12 +54,16 @@ pub(super) const OPTIONS: [Entry; 10] = [
         "Speak this protocol with the proxy: auto (HTTP CONNECT, then the line protocol if an older Host answers), \
          connect (HTTP CONNECT only) or request-tunnel (the older Hosts' line protocol only) [default: auto]",
     ),
-    option("--connect-timeout", "<SECONDS>", "Give up if the VPS has not sent its first byte after this time [default: 20]"),
+    option(
+        "--connect-timeout",
+        "<SECONDS>",
+        "Give up if the VPS has not sent its first byte after this time [default: 20]",
+    ),
     option(
         "--wait",
         "[<SECONDS>]",
-        "Keep trying while the VPS is starting, for 300 seconds if no number is given; the tunnel that opens has \
-         --connect-timeout for its first byte all the same",
+        "Keep trying while the VPS is starting, for at most SECONDS (300 if omitted); the tunnel that opens still has \
+         --connect-timeout for its first byte",
     ),
     option(
         "--log-file",
