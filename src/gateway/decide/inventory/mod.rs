@@ -25,26 +25,28 @@ const MAX_FILE: u64 = 16 * 1024 * 1024;
 pub struct Inventory {
     path: PathBuf,
     notices: Notices,
-    /// The version that was read last, whether it was good or not. Locked while the file is read.
-    seen: Mutex<Option<FileVersion>>,
+    /// Locked while the file is read.
+    reading: Mutex<()>,
+    /// The version that was read last, whether it was good or not. Never locked during I/O.
+    seen: RwLock<Option<FileVersion>>,
     good: RwLock<Arc<Cluster>>,
-    /// A lookup compares the file at this moment.
-    is_checking: AtomicBool,
+    /// A lookup has the file read at this moment.
+    is_refreshing: AtomicBool,
 }
 
-/// The right to compare the file, which one lookup at a time has.
-struct Check(Arc<Inventory>);
+/// The right to have the file read, which one lookup at a time has.
+struct Refresh(Arc<Inventory>);
 
-impl Check {
+impl Refresh {
     fn begin(inventory: &Arc<Inventory>) -> Option<Self> {
-        let is_first = !inventory.is_checking.swap(true, Ordering::AcqRel);
+        let is_first = !inventory.is_refreshing.swap(true, Ordering::AcqRel);
         is_first.then(|| Self(Arc::clone(inventory)))
     }
 }
 
-impl Drop for Check {
+impl Drop for Refresh {
     fn drop(&mut self) {
-        self.0.is_checking.store(false, Ordering::Release);
+        self.0.is_refreshing.store(false, Ordering::Release);
     }
 }
 
@@ -58,22 +60,32 @@ impl Inventory {
         Ok(Self {
             path: path.to_owned(),
             notices,
-            seen: Mutex::new(Some(version)),
+            reading: Mutex::new(()),
+            seen: RwLock::new(Some(version)),
             good: RwLock::new(Arc::new(cluster?)),
-            is_checking: AtomicBool::new(false),
+            is_refreshing: AtomicBool::new(false),
         })
     }
 
     /// The content of the file, or of its last good version.
     ///
-    /// A thread for blocking calls compares the file, and reads a changed one: a slow disk or 16 MiB of JSON must not
-    /// hold up other connections. While one lookup waits for that, the others get the last good version.
+    /// A thread for blocking calls reads a changed file: 16 MiB of JSON must not hold up other connections. While one
+    /// lookup waits for that, the others get the last good version. The comparison alone is one `stat(2)`, without a
+    /// lock. Handing that to another thread would cost a set-up a third of its processor time.
     pub async fn current(self: &Arc<Self>) -> Arc<Cluster> {
-        if let Some(check) = Check::begin(self) {
+        if self.has_changed()
+            && let Some(refresh) = Refresh::begin(self)
+        {
             // An error is a panic or the end of the runtime; the last good version still counts.
-            let _ = tokio::task::spawn_blocking(move || check.0.refresh()).await;
+            let _ = tokio::task::spawn_blocking(move || refresh.0.refresh()).await;
         }
         self.last_good()
+    }
+
+    /// Whether the file is another one than was read last, or is missing.
+    fn has_changed(&self) -> bool {
+        let found = std::fs::metadata(&self.path).ok().as_ref().map(FileVersion::of);
+        found.is_none() || found != *self.seen.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last_good(&self) -> Arc<Cluster> {
@@ -82,21 +94,20 @@ impl Inventory {
 
     /// Reads the file if it has changed.
     fn refresh(&self) {
-        let mut seen = self.seen();
-        let found = std::fs::metadata(&self.path).ok().as_ref().map(FileVersion::of);
-        if found == *seen && found.is_some() {
+        let _reading = self.reading();
+        if !self.has_changed() {
             return;
         }
         match read(&self.path) {
             Ok((version, cluster)) => {
-                *seen = Some(version);
                 match cluster {
                     Ok(cluster) => self.replace(cluster),
                     Err(error) => self.refuse(&error),
                 }
+                self.note_seen(Some(version));
             }
             Err(error) => {
-                if seen.take().is_some() {
+                if self.note_seen(None).is_some() {
                     self.refuse(&error);
                 }
             }
@@ -108,15 +119,21 @@ impl Inventory {
     /// # Errors
     /// When it can't be used; the last good version stays.
     pub fn reload(&self) -> Result<usize, InventoryError> {
-        let mut seen = self.seen();
+        let _reading = self.reading();
         let (version, cluster) = read(&self.path)?;
-        *seen = Some(version);
-        self.replace(cluster?);
+        let cluster = cluster.map(|cluster| self.replace(cluster));
+        self.note_seen(Some(version));
+        cluster?;
         Ok(self.last_good().vps.len())
     }
 
-    fn seen(&self) -> MutexGuard<'_, Option<FileVersion>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reading(&self) -> MutexGuard<'_, ()> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the version that was read. Returns the one before.
+    fn note_seen(&self, version: Option<FileVersion>) -> Option<FileVersion> {
+        std::mem::replace(&mut *self.seen.write().unwrap_or_else(PoisonError::into_inner), version)
     }
 
     fn replace(&self, cluster: Cluster) {
@@ -256,7 +273,7 @@ mod tests {
         let (locked, is_locked) = mpsc::channel();
         let inventory = Arc::clone(inventory);
         std::thread::spawn(move || {
-            let _seen = inventory.seen();
+            let _reading = inventory.reading();
             locked.send(()).unwrap();
             let _ = released.recv();
         });
@@ -274,17 +291,18 @@ mod tests {
         let path = folder.path().join("inventory.json");
         std::fs::write(&path, with(&["1"])).unwrap();
         let inventory = Arc::new(Inventory::open(&path, Notices::to(Heard::default())).unwrap());
+        std::fs::write(&path, with(&["1", "2"])).unwrap();
         let reading = hold(&inventory);
         {
             let mut cancelled = std::pin::pin!(inventory.current());
             assert!(poll_once(cancelled.as_mut()).is_pending());
         }
         drop(reading);
-        // Its thread still has the right to compare the file until it is through.
-        while inventory.is_checking.load(Ordering::Acquire) {
+        // Its thread still has the right to read the file until it is through.
+        while inventory.is_refreshing.load(Ordering::Acquire) {
             tokio::task::yield_now().await;
         }
-        std::fs::write(&path, with(&["2"])).unwrap();
-        assert_eq!(ids(&inventory).await, ["2"]);
+        std::fs::write(&path, with(&["2", "3", "4"])).unwrap();
+        assert_eq!(ids(&inventory).await, ["2", "3", "4"]);
     }
 }
