@@ -2,20 +2,22 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 
 use crate::support::gateway::{As, Gateway, inventory, running};
-use crate::support::heavy;
 use crate::support::peers::echo_server;
 use crate::support::processes::pipe_ends;
 use crate::support::scene::ID;
 use crate::support::tools::NORMAL_USER;
 use crate::support::tunnels::echo_tunnel;
+use crate::support::{heavy, pipes_of_a_user};
 
 const TUNNELS: usize = 8;
 /// How much each of them carries, in bytes: many times what its sockets hold.
@@ -25,30 +27,58 @@ const LARGEST: usize = 1024 * 1024;
 const USUAL: usize = 64 * 1024;
 /// How often the last pipes of a user are taken whose other processes have some, too.
 const TRIES: usize = 5;
+/// How often pipes that were released are looked for: the kernel has nothing to wait on.
+const AGAIN: Duration = Duration::from_millis(1);
 /// More pipes than a normal user may have, by default.
 const MOST: usize = 4096;
 
-/// Pipes of this user, so many that the system gives them no more of the usual size.
-fn hog(who: As) -> Vec<(OwnedFd, OwnedFd)> {
-    // A pipe belongs to the user of the thread that makes it.
-    let hog = thread::spawn(move || {
-        if who == As::NormalUser {
-            let user = Uid::from_raw(NORMAL_USER);
-            set_thread_res_uid(user, user, user).unwrap();
-        }
-        let mut pipes = Vec::new();
-        while pipes.len() < MOST {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-            if fcntl_getpipe_size(&write).unwrap() < USUAL {
-                return pipes;
+/// Takes pipes of a user until the system gives no more of the usual size, and keeps taking those that other processes
+/// of the user release, until this is dropped.
+struct Hog {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Hog {
+    fn of(who: As) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let (sender, none_left) = mpsc::channel();
+        let over = Arc::clone(&ends);
+        // A pipe belongs to the user of the thread that makes it.
+        let thread = thread::spawn(move || {
+            if who == As::NormalUser {
+                let user = Uid::from_raw(NORMAL_USER);
+                set_thread_res_uid(user, user, user).unwrap();
             }
-            // Or it stays as it is.
-            let _ = fcntl_setpipe_size(&write, LARGEST);
-            pipes.push((read, write));
-        }
-        panic!("this user may have any number of pipes: see /proc/sys/fs/pipe-user-pages-soft");
-    });
-    hog.join().unwrap()
+            let mut pipes = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                assert!(
+                    pipes.len() < MOST,
+                    "this user may have any number of pipes: see /proc/sys/fs/pipe-user-pages-soft"
+                );
+                let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+                if fcntl_getpipe_size(&write).unwrap() < USUAL {
+                    // The test hears of it once, and does not wait for more.
+                    let _ = sender.send(());
+                    thread::sleep(AGAIN);
+                    continue;
+                }
+                // Or it stays as it is.
+                let _ = fcntl_setpipe_size(&write, LARGEST);
+                pipes.push((read, write));
+            }
+        });
+        none_left.recv().expect("the system gave pipes without end");
+        Self { ends, thread: Some(thread) }
+    }
+}
+
+impl Drop for Hog {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::SeqCst);
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(thread::panicking() || matches!(ended, Some(Ok(()))), "taking pipes failed");
+    }
 }
 
 /// Sends much through each tunnel at once, and sees it come back as it was.
@@ -71,12 +101,13 @@ fn carry_much(tunnels: &mut [TcpStream]) {
 
 /// Whether bulk leaves pipes for later with the gateway, which is how one sees that it went through some.
 fn goes_through_pipes(who: As, has_hog: bool) -> bool {
+    let _pipes = pipes_of_a_user();
     let _heavy = heavy();
     let echo = echo_server();
     let gateway = Gateway::with_inventory_as(who, &inventory(&[running(ID, echo.address.port())]), &[]);
     let process = gateway.process.id();
     let before = pipe_ends(process);
-    let hog = if has_hog { hog(who) } else { Vec::new() };
+    let hog = has_hog.then(|| Hog::of(who));
     let mut tunnels: Vec<_> = (0..TUNNELS).map(|_| echo_tunnel(gateway.address, ID).unwrap()).collect();
     carry_much(&mut tunnels);
     let after = pipe_ends(process);

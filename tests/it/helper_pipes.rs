@@ -9,7 +9,6 @@ use std::sync::mpsc::Receiver;
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use crate::support::far_end::{BANNER, open, tunnels};
-use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::pattern::pattern;
 use crate::support::peers::Peer;
@@ -17,6 +16,7 @@ use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Open, Spawned, Writer, helper};
 use crate::support::tools::tool;
+use crate::support::{heavy, pipes_of_a_user};
 
 #[test]
 fn a_byte_at_a_time_loses_nothing() {
@@ -126,6 +126,7 @@ fn as_normal_user(command: Command) -> Command {
 
 #[test]
 fn a_larger_pipe_that_is_refused_costs_nothing_but_speed() {
+    let _pipes = pipes_of_a_user();
     let _heavy = heavy();
     let home = Home::new();
     let (proxy, servers) = tunnels();

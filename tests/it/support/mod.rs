@@ -31,7 +31,7 @@ pub(crate) mod transcript;
 pub(crate) mod tunnels;
 pub(crate) mod watched;
 
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// One of the places of [`heavy`].
 pub(crate) struct Place(());
@@ -53,6 +53,12 @@ impl Drop for Place {
         *TAKEN.0.lock().unwrap() -= 1;
         TAKEN.1.notify_one();
     }
+}
+
+/// Held by a test that takes all pipes of a normal user, or that needs some of them.
+pub(crate) fn pipes_of_a_user() -> MutexGuard<'static, ()> {
+    static PIPES: Mutex<()> = Mutex::new(());
+    PIPES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Does `one` a thousand times, so many at a time.

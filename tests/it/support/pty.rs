@@ -1,8 +1,8 @@
 //! Pseudo-terminals.
 
 use std::fs::File;
-use std::path::Path;
 
+use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
@@ -21,7 +21,9 @@ pub(crate) fn terminal(line: Line) -> (File, File) {
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();
     let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = File::options().read(true).write(true).open(Path::new(name.to_str().unwrap())).unwrap();
+    // Without NOCTTY it could become the controlling terminal of this process, whose end would then be a SIGHUP for it.
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let theirs = File::from(open(&name, flags, Mode::empty()).unwrap());
     if line == Line::Raw {
         let mut raw = tcgetattr(&theirs).unwrap();
         raw.make_raw();
