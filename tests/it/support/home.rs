@@ -72,6 +72,8 @@ impl Home {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let copied = Command::new("cp").arg(program).arg(&path).status().unwrap();
         assert!(copied.success(), "cannot copy {} to {}", program.display(), path.display());
+        // Under a strict umask the programs were built for their owner alone.
+        set_mode(&path, 0o755);
         path
     }
 }
