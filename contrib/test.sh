@@ -40,6 +40,7 @@ slow=(
     bad_input::a_proxy_that_hangs
     dead_runners::
     debian_package::the_package
+    doctor::machine::an_earlier
     doctor::network::
     doctor::tunnel::
     gateway_access::while_the_host_is_down
@@ -61,6 +62,7 @@ slow=(
     refusals::a_port_that_never_answers
     soak::a_short_soak
     ssh_config::ten_
+    ssh_config_files::configs_of_every_kind
     surroundings::a_
     surroundings::closed_
 )

@@ -295,11 +295,13 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         assert!(matches!(get(port, Duration::from_millis(20), &ssh), Err(ApiError::Timeout { .. })));
         let silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        drop(ssh_end);
+        // A child that another test starts may hold copies of descriptors for a moment: closing them is not enough.
+        ssh_end.shutdown(std::net::Shutdown::Both).unwrap();
         let error = get(port, LONG, &ssh).err().map(|error| error.refusal());
         assert!(format!("{error:?}").contains("ssh has gone"), "{error:?}");
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        drop((listener, silent));
+        drop(silent);
+        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
         let error = get(port, LONG, &ssh).err().map(|error| error.refusal());
         assert!(format!("{error:?}").contains("refused"), "{error:?}");
     }
