@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -338,9 +338,9 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     assert_eq!(client.list(false).await.unwrap().entries.len(), 1);
 
     for target in [format!("{ID}:22"), "trainer:22".to_owned(), "Train:22".to_owned()] {
-        let mut tunnel = gateway.send(connect(&target).as_bytes()).await;
+        let mut tunnel = gateway.send((connect(&target) + "SSH-2.0-Me").as_bytes()).await;
         tunnel.shutdown().await.unwrap();
-        assert!(rest(&mut tunnel).await.ends_with("\r\n\r\nSSH-2.0-Fake\r\n"), "{target}");
+        assert!(rest(&mut tunnel).await.ends_with("\r\n\r\nSSH-2.0-Fake\r\nSSH-2.0-Me"), "{target}");
     }
     assert!(gateway.ask(&connect("1:22")).await.starts_with("HTTP/1.1 404 "));
 
@@ -426,31 +426,64 @@ async fn shows(gateway: &Running, line: &str) {
     timeout(PATIENCE, shown).await.unwrap_or_else(|_| panic!("no {line} in {}", page()));
 }
 
+/// How a client leaves that has sent nothing behind its request.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Leaves {
+    Closing,
+    Resetting,
+    HalfClosing,
+}
+
 #[tokio::test]
-async fn a_client_that_resets_during_the_lookup_is_noticed_and_no_vps_is_dialled() {
-    for half_closed in [false, true] {
+async fn a_client_that_leaves_during_the_lookup_is_noticed_and_no_vps_is_dialled() {
+    for leaves in [Leaves::Closing, Leaves::Resetting, Leaves::HalfClosing] {
         let vps = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = host(vps.local_addr().unwrap().port(), json!({})).await;
         let (base, asked, release) = held(&host).await;
         let gateway = Running::start(directory_of(&base), 8).await;
         let mut client = gateway.send(connect(&format!("{ID}:22")).as_bytes()).await;
         timeout(PATIENCE, asked).await.expect("the Host is not asked").unwrap();
-        if half_closed {
-            client.shutdown().await.unwrap();
+        match leaves {
+            Leaves::Closing => {}
+            Leaves::Resetting => rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap(),
+            Leaves::HalfClosing => {
+                client.shutdown().await.unwrap();
+                let answer = rest(&mut client).await;
+                assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("its stream ended"), "{answer}");
+            }
         }
-        rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
         drop(client);
-        let left = "requests_refused_total{reason=\"client-left\",error=\"http_request_error\"} 1";
-        shows(&gateway, &format!("kohakuriver_gateway_{left}")).await;
+        shows(&gateway, CLIENT_LEFT).await;
         shows(&gateway, "kohakuriver_gateway_handshakes 0").await;
         // The next client's look-up is answered after that of the one that left, and it alone reaches the VPS.
         let mut next = gateway.send(connect(&format!("{ID}:22")).as_bytes()).await;
         release.send(()).unwrap();
         let (first, _) = timeout(PATIENCE, vps.accept()).await.expect("the VPS is not dialled").unwrap();
         timeout(PATIENCE, next.read_exact(&mut [0; 12])).await.unwrap().unwrap();
-        assert!(timeout(Duration::ZERO, vps.accept()).await.is_err(), "the client that left is connected to the VPS");
+        assert!(timeout(Duration::ZERO, vps.accept()).await.is_err(), "{leaves:?}: it is connected to the VPS");
         drop(first);
     }
+}
+
+/// The line in the page of metrics after one client has left.
+const CLIENT_LEFT: &str =
+    "kohakuriver_gateway_requests_refused_total{reason=\"client-left\",error=\"http_request_error\"} 1";
+
+#[tokio::test]
+async fn a_client_that_leaves_during_the_dial_is_noticed() {
+    // A listener whose queue is full answers no connection.
+    let vps = TcpSocket::new_v4().unwrap();
+    vps.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let vps = vps.listen(0).unwrap();
+    let _queued = TcpStream::connect(vps.local_addr().unwrap()).await.unwrap();
+    let host = host(vps.local_addr().unwrap().port(), json!({})).await;
+    let gateway = Running::before(&host).await;
+    let client = gateway.send(connect(&format!("{ID}:22")).as_bytes()).await;
+    // The dial follows in the same turn of the event loop.
+    shows(&gateway, "kohakuriver_gateway_host_lookups_total{outcome=\"found\"} 1").await;
+    drop(client);
+    shows(&gateway, CLIENT_LEFT).await;
+    shows(&gateway, "kohakuriver_gateway_handshakes 0").await;
 }
 
 #[tokio::test]

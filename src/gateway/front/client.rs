@@ -39,12 +39,14 @@ impl Client {
         self.0.peek(&mut [0]).await.map(drop)
     }
 
-    /// Returns when the client has reset its connection, or is found dead (POLLERR).
-    ///
-    /// An end of stream alone (POLLRDHUP) may be a half-close: a client such as `nc -N` still waits for its answer. The
-    /// system tells no difference between that and a `close(2)`, as long as nothing is written to the client. Nothing
-    /// is read here, so early data stays in the socket.
-    pub(super) async fn gone(&self) {
+    /// Returns when the client has left: it has reset its connection, is found dead, or has ended its stream without a
+    /// byte behind its request. Such a stream can't become an SSH session. If `has_early_data`, or if a byte waits in
+    /// the socket, an end of stream is a half-close, and the client still waits for its answer. Nothing is read here, so
+    /// early data stays in the socket.
+    pub(super) async fn left(&self, has_early_data: bool) {
+        if !has_early_data && !matches!(self.0.peek(&mut [0]).await, Ok(1..)) {
+            return;
+        }
         if self.0.ready(Interest::ERROR).await.is_err() {
             // The event loop ends, and with it this connection.
             pending().await
@@ -127,36 +129,55 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_half_closed_client_is_not_gone_and_its_bytes_stay() {
-        let (mut far, mut client) = pair().await;
-        far.write_all(b"early").await.unwrap();
-        far.shutdown().await.unwrap();
-        timeout(PATIENCE, client.readable()).await.unwrap().unwrap();
-        let mut bytes = Vec::new();
-        {
-            let mut gone = std::pin::pin!(client.gone());
-            // Each turn of the event loop would report it.
-            for _ in 0..10 {
-                assert!(timeout(Duration::ZERO, &mut gone).await.is_err(), "a half-close counts as gone");
+    /// Whether each turn of the event loop still takes the client for one that waits.
+    async fn is_still_there(client: &Client, has_early_data: bool) -> bool {
+        let mut left = std::pin::pin!(client.left(has_early_data));
+        for _ in 0..10 {
+            if timeout(Duration::ZERO, &mut left).await.is_ok() {
+                return false;
             }
         }
-        client.read_to_end(&mut bytes).await.unwrap();
-        assert_eq!(bytes, b"early");
+        true
     }
 
     #[tokio::test]
-    async fn a_reset_is_noticed_before_and_after_an_end_of_stream() {
+    async fn a_client_that_half_closes_behind_early_data_has_not_left_and_its_bytes_stay() {
+        for is_read_before in [false, true] {
+            let (mut far, mut client) = pair().await;
+            far.write_all(b"early").await.unwrap();
+            far.shutdown().await.unwrap();
+            timeout(PATIENCE, client.readable()).await.unwrap().unwrap();
+            let mut bytes = vec![0; if is_read_before { 5 } else { 0 }];
+            client.read_exact(&mut bytes).await.unwrap();
+            assert!(is_still_there(&client, is_read_before).await, "a half-close counts as left");
+            client.read_to_end(&mut bytes).await.unwrap();
+            assert_eq!(bytes, b"early");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_of_stream_without_early_data_is_noticed() {
         for half_close in [false, true] {
+            let (mut far, client) = pair().await;
+            assert!(is_still_there(&client, false).await);
+            far.shutdown().await.unwrap();
+            let _far = half_close.then_some(far);
+            timeout(PATIENCE, client.left(false)).await.expect("an end of stream is not noticed");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_noticed_with_and_without_early_data() {
+        for (half_close, has_early_data) in [(false, false), (false, true), (true, true)] {
             let (mut far, client) = pair().await;
             if half_close {
                 far.shutdown().await.unwrap();
                 timeout(PATIENCE, client.readable()).await.unwrap().unwrap();
             }
-            assert!(timeout(Duration::ZERO, client.gone()).await.is_err());
+            assert!(is_still_there(&client, has_early_data).await);
             set_socket_linger(&far, Some(Duration::ZERO)).unwrap();
             drop(far);
-            timeout(PATIENCE, client.gone()).await.expect("a reset is not noticed");
+            timeout(PATIENCE, client.left(has_early_data)).await.expect("a reset is not noticed");
         }
     }
 }

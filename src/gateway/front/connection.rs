@@ -141,8 +141,11 @@ impl Connection<'_> {
     async fn open_upstream(mut self, request: &Request) -> Option<(Self, Upstream)> {
         let upstream = tokio::select! {
             biased;
-            () = self.client.gone() => {
+            () = self.client.left(!self.received.is_empty()) => {
                 self.attempt.fail(ClientFault::Left);
+                // A client that only ended its stream, such as `nc -N`, reads why.
+                let refusal = Refusal::BadRequest("its stream ended before its tunnel was open".to_owned());
+                closing::send_at_once(&self.client, &answer::refuse(request, &refusal));
                 return None;
             }
             upstream = self.gateway.upstreams.open(request, &mut self.attempt) => upstream,
