@@ -16,7 +16,7 @@ const MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Reads a number of seconds, fractions allowed.
 ///
 /// # Errors
-/// When it is no number, not above 0, or above a day. The text is for the user.
+/// When it is not a number, not above 0, or above a day. The text is for the user.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || format!("give a number of seconds above 0 and up to {}", MAX.as_secs());
     let seconds = text.parse().map_err(|_| wrong())?;

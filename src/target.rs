@@ -139,7 +139,7 @@ pub fn authority(host: &str, port: u16) -> String {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// Digits only, but no 63-bit number.
-    #[error("`{0}` is no task id: an id has at most 19 digits and is at most 9223372036854775807")]
+    #[error("`{0}` is not a task id: an id has at most 19 digits and is at most 9223372036854775807")]
     IdTooLarge(String),
     /// Empty, too long, or with characters that can't stand in a host name.
     #[error("`{0}` is neither a task id, nor a VPS name, nor a host name")]

@@ -23,7 +23,7 @@ const AROUND: Duration = Duration::from_secs(300);
 pub(crate) fn main() -> Result<()> {
     // Cargo adds an argument of its own.
     let numbers = std::env::args().skip(2).filter(|argument| argument != "--bench");
-    let numbers = numbers.map(|word| word.parse::<u64>().with_context(|| format!("{word:?} is no number")));
+    let numbers = numbers.map(|word| word.parse::<u64>().with_context(|| format!("{word:?} is not a number")));
     let numbers = numbers.collect::<Result<Vec<_>>>()?;
     let seconds = numbers.first().copied().unwrap_or(SECONDS);
     let seed = match numbers.get(1) {

@@ -18,8 +18,8 @@ use crate::dial::{self, DialError, Interrupted, Watch};
 use crate::handshake::http::{self, Framing};
 use crate::handshake::{MAX_HEAD, head_end};
 use crate::secret::Token;
+use crate::settings::Origin;
 use crate::sys::{self, AsFd, BorrowedFd, PollFlags};
-use crate::target::authority;
 
 /// Most bytes read by one call.
 const CHUNK: usize = 64 * 1024;
@@ -27,8 +27,7 @@ const CHUNK: usize = 64 * 1024;
 /// Sends requests to one Host until the deadline of its watch. Its futures block: they are ready when they are polled
 /// for the first time (see [`block_on`]).
 pub struct Direct<'w> {
-    host: String,
-    port: u16,
+    host: Origin,
     base: String,
     ssh: BorrowedFd<'w>,
     signal: Option<BorrowedFd<'w>>,
@@ -36,16 +35,15 @@ pub struct Direct<'w> {
 }
 
 impl<'w> Api<Direct<'w>> {
-    /// A client of the API at `host:port`. Nothing is sent yet.
-    pub fn direct(host: &str, port: u16, token: Option<Token>, watch: Watch<'w>) -> Self {
-        Self::over(Direct::new(host, port, watch), token)
+    /// A client of the API of `host`. Nothing is sent yet.
+    pub fn direct(host: Origin, token: Option<Token>, watch: Watch<'w>) -> Self {
+        Self::over(Direct::new(host, watch), token)
     }
 }
 
 impl<'w> Direct<'w> {
-    fn new(host: &str, port: u16, Watch { ssh, signal, deadline, .. }: Watch<'w>) -> Self {
-        let base = format!("http://{}", authority(host, port));
-        Self { host: host.to_owned(), port, base, ssh, signal, deadline }
+    fn new(host: Origin, Watch { ssh, signal, deadline, .. }: Watch<'w>) -> Self {
+        Self { base: host.to_string(), host, ssh, signal, deadline }
     }
 
     fn watch_until(&self, deadline: Instant) -> Watch<'w> {
@@ -58,7 +56,7 @@ impl<'w> Direct<'w> {
         let (watch, connecting) = (self.watch_until(now + limit), self.watch_until(now + limit.min(CONNECT_LIMIT)));
         let broke = |error: io::Error| unreachable(&self.base, error);
         let interrupted = |why| self.interrupted(why, limit);
-        let socket = dial::connect(&self.host, self.port, connecting).map_err(|error| match error {
+        let socket = dial::connect(&self.host.host, self.host.port, connecting).map_err(|error| match error {
             DialError::Interrupted(why, _) => interrupted(why),
             error => unreachable(&self.base, error),
         })?;
@@ -84,7 +82,7 @@ impl<'w> Direct<'w> {
     }
 
     fn request(&self, path: &str, token: Option<&Token>) -> String {
-        let authority = authority(&self.host, self.port);
+        let authority = self.host.authority();
         // Hosts accept only this spelling of the scheme.
         let token = token.map_or(String::new(), |token| format!("authorization: Bearer {}\r\n", token.expose()));
         format!(
@@ -187,6 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::settings::Scheme;
 
     const BASE: &str = "http://head:8000";
     const LONG: Duration = Duration::from_secs(30);
@@ -262,7 +261,8 @@ mod tests {
 
     fn get(port: u16, limit: Duration, ssh: &UnixStream) -> Result<Answer, ApiError> {
         let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None };
-        block_on(Direct::new("127.0.0.1", port, watch).get("/api/vps", Some(&Token::new("sekrit").unwrap())))
+        let host = Origin { scheme: Scheme::Http, host: "127.0.0.1".to_owned(), port };
+        block_on(Direct::new(host, watch).get("/api/vps", Some(&Token::new("sekrit").unwrap())))
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl ApiError {
                 failure.cause(self.to_string()).hint(format!("another server may listen there; {address}"))
             }
             Self::Status { .. } => {
-                failure.cause(self.to_string()).hint("read the Host's log: `journalctl -u kohakuriver-host` there")
+                failure.cause(self.to_string()).hint("read the log on the Host: `journalctl -u kohakuriver-host`")
             }
             Self::Unsupported { hint, .. } => failure.cause(self.to_string()).hint(*hint),
             Self::Interrupted(why) => failure.because(why),

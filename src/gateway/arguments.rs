@@ -139,7 +139,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub idle_timeout: Option<u32>,
 
-    /// Give open tunnels this long to finish when told to stop; 0 ends them at once
+    /// Give open tunnels this long to finish at a shutdown; 0 ends them at once
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_DRAIN_SECONDS,
           value_parser = clap::value_parser!(u32).range(..=MAX_DRAIN_SECONDS))]
     pub drain_timeout: u32,

@@ -369,7 +369,7 @@ async fn the_audit_log_tells_which_side_was_lost() {
         let (lost, mut left) = if client_resets { (client, vps) } else { (vps, client) };
         rustix::net::sockopt::set_socket_linger(&lost, Some(Duration::ZERO)).unwrap();
         drop(lost);
-        let end = timeout(PATIENCE, left.read(&mut [0])).await.expect("the other side is not told");
+        let end = timeout(PATIENCE, left.read(&mut [0])).await.expect("the other side does not see the end");
         assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset, "{expected}");
         let closed = async {
             loop {

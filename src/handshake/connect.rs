@@ -29,7 +29,7 @@ pub enum Answer {
     Ssh(String),
     /// TLS, as an HTTPS server speaks it.
     Tls,
-    /// Another answer that is no HTTP. Holds its first line, as far as it arrived.
+    /// Another answer that is not HTTP. Holds its first line, as far as it arrived.
     NotHttp(String),
     /// HTTP that can't be parsed, or a head longer than [`MAX_HEAD`]. Holds the reason.
     Malformed(&'static str),
@@ -111,7 +111,7 @@ fn read_head(bytes: &[u8]) -> Step<Answer> {
     }
 }
 
-/// An answer that is no HTTP. The known kinds are read to the end of their line.
+/// An answer that is not HTTP. The known kinds are read to the end of their line.
 fn read_other(bytes: &[u8], older_host: bool, ssh: bool) -> Step<Answer> {
     let (line, eaten) = match first_line(bytes) {
         Some(found) => found,

@@ -34,7 +34,7 @@ impl Framing {
     }
 }
 
-/// Parses a whole head, its empty line included, and passes it to `read`; `None` when it is no HTTP.
+/// Parses a whole head, its empty line included, and passes it to `read`; `None` when it is not HTTP.
 pub(crate) fn parse<T>(head: &[u8], read: impl FnOnce(u16, &httparse::Response<'_, '_>) -> T) -> Option<T> {
     // There are at most as many fields as lines, and the length of a head limits those.
     let lines = head.iter().filter(|&&b| b == b'\n').count();

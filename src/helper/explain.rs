@@ -29,7 +29,7 @@ impl Scene {
     pub(super) fn not_opened(&self, error: &OpenError, order: &Order<'_>) -> Failure {
         let Self { target, proxy, .. } = self;
         let cannot_reach = || Failure::new(format!("cannot reach the SSH proxy at {proxy}"));
-        let no_proxy = || Failure::new(format!("what answers at {proxy} is no SSH proxy"));
+        let no_proxy = || Failure::new(format!("what answers at {proxy} is not an SSH proxy"));
         let is_it_right =
             "check the port of the Host's SSH proxy: `kohakuriver config show` shows it and where it is set";
         match error {
@@ -41,7 +41,7 @@ impl Scene {
             OpenError::Dial(DialError::Interrupted(Interrupted::SshGone | Interrupted::Signal, _))
             | OpenError::Interrupted(_) => gave_up(&target.to_string(), error),
             OpenError::Dial(DialError::Resolve(why)) => cannot_reach()
-                .cause(format!("the name {} can't be resolved: {why}", order.proxy_host))
+                .cause(format!("the name {} can't be resolved: {why}", order.proxy.host))
                 .hint("check the Host's name; `kohakuriver config show` shows it and where it is set"),
             OpenError::Dial(_) => cannot_reach().because(error).hint(
                 "check that it runs there and that no firewall blocks its port; `kohakuriver config show` shows the \
@@ -118,7 +118,7 @@ impl Scene {
             Some(refusal) => Failure::new(refusal.title(&vps)).cause(answered).maybe_hint(refusal.hint(&vps)),
             None => Failure::new(format!("cannot open a tunnel to {}", self.target))
                 .cause(answered)
-                .hint(format!("see how it is with `kohakuriver vps status {vps}`")),
+                .hint(format!("check its status with `kohakuriver vps status {vps}`")),
         }
     }
 

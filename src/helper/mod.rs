@@ -75,8 +75,7 @@ pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) ->
         limit: arguments.connect_timeout,
     };
     let order = Order {
-        proxy_host: &proxy.host,
-        proxy_port: proxy.port,
+        proxy: &proxy,
         authority: scene.target.authority(),
         task,
         token: token.as_ref(),

@@ -13,8 +13,9 @@ use crate::handshake::connect::{self, Refused};
 use crate::handshake::problem::{self, Explanation};
 use crate::handshake::{Step, line};
 use crate::secret::Token;
+use crate::settings::Origin;
 use crate::sys::{self, AsFd, EndSignals, PollFlags};
-use crate::target::{TaskId, authority};
+use crate::target::TaskId;
 
 /// How long to wait for the rest of a refusal's body.
 const BODY_LIMIT: Duration = Duration::from_secs(2);
@@ -24,10 +25,8 @@ const CHUNK: usize = 4096;
 
 /// What to open, and through which proxy.
 pub(super) struct Order<'a> {
-    /// The proxy's host.
-    pub(super) proxy_host: &'a str,
-    /// The proxy's TCP port.
-    pub(super) proxy_port: u16,
+    /// The proxy.
+    pub(super) proxy: &'a Origin,
     /// The target in authority-form.
     pub(super) authority: String,
     /// The task id, when the target is a VPS. The line protocol can't name anything else.
@@ -84,7 +83,7 @@ pub(super) enum OpenError {
     #[error("an SSH server answered: `{0}`")]
     Ssh(String),
     /// The server there is no proxy of either kind.
-    #[error("its answer is no HTTP{}", quoted(.0))]
+    #[error("its answer is not HTTP{}", quoted(.0))]
     NotHttp(String),
     /// The server there wants TLS first.
     #[error("it speaks TLS, as an HTTPS server does")]
@@ -169,11 +168,11 @@ fn open_with_line(
 }
 
 fn dial(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<TcpStream, OpenError> {
-    let socket = crate::dial::connect(order.proxy_host, order.proxy_port, watch)?;
+    let socket = crate::dial::connect(&order.proxy.host, order.proxy.port, watch)?;
     if journal.is_verbose()
         && let Ok(peer) = socket.peer_addr()
     {
-        journal.step(&format!("connected to {} ({peer})", authority(order.proxy_host, order.proxy_port)));
+        journal.step(&format!("connected to {} ({peer})", order.proxy.authority()));
     }
     Ok(socket)
 }

@@ -61,7 +61,7 @@ pub enum Refusal {
     },
     /// The VPS's port didn't answer in time.
     ConnectionTimeout,
-    /// The Runner is registered with an address that is no URL. Holds its name.
+    /// The Runner is registered with an address that is not a URL. Holds its name.
     RunnerAddress(String),
     /// The Runner can't be reached at all (no route, no such name, an address that is not dialled); the text says why.
     Unreachable(String),

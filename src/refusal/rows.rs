@@ -54,7 +54,7 @@ const UNROUTABLE: &str = "destination_ip_unroutable";
 const INTERNAL_ERROR: &str = "Internal server error.";
 const NEEDS_A_LOGIN: &str = "Task {vps} needs a login: connect with kohakuriver-proxy.";
 const SEE_THE_RUNNERS: &str = "see which Runners are online with `kohakuriver node list`";
-const SEE_THE_STATUS: &str = "see how it is with `kohakuriver vps status {vps}`";
+const SEE_THE_STATUS: &str = "check its status with `kohakuriver vps status {vps}`";
 const TRY_AGAIN: &str = "try again in a moment; `kohakuriver vps status {vps}` shows how far it is";
 
 pub(super) const BAD_REQUEST: Row = Row {
@@ -274,7 +274,7 @@ pub(super) const RUNNER_ADDRESS: Row = Row {
     error: UNROUTABLE,
     retry: false,
     title: "the Runner of VPS {vps} can't be reached",
-    detail: "Runner {} is registered with an address that is no URL",
+    detail: "Runner {} is registered with an address that is not a URL",
     hint: "see the addresses of the Runners with `kohakuriver node list --json`",
     line: "Error parsing runner URL for node {}.",
 };

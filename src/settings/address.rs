@@ -90,13 +90,13 @@ pub enum ProxyAddressError {
     #[error("https:// proxies are not supported yet: name an http:// one, or a plain HOST[:PORT]")]
     Tls,
     /// Another scheme.
-    #[error("`{0}://` is no scheme of a CONNECT proxy: use http://HOST[:PORT] or HOST[:PORT]")]
+    #[error("`{0}://` is not a scheme of a CONNECT proxy: use http://HOST[:PORT] or HOST[:PORT]")]
     Scheme(String),
     /// `user:password@` would stand in the process list for every user of the machine to read.
     #[error("a user name or password can't stand in a proxy's address: every user of this machine could read it")]
     Credentials,
     /// Anything else.
-    #[error("it is no HOST[:PORT]")]
+    #[error("it is not HOST[:PORT]")]
     Form,
 }
 

@@ -237,7 +237,7 @@ fn without_authentication_access_goes_by_network() {
     assert_eq!(connect(&gateway, ""), 403);
     reload("127.0.0.1\n", "the new rules are in force");
     assert_eq!(connect(&gateway, ""), 200);
-    reload("10.0.0.0/8\nlab\n", "line 2: `lab` is no network");
+    reload("10.0.0.0/8\nlab\n", "line 2: `lab` is not a network");
     assert_eq!(connect(&gateway, ""), 200, "a broken file changes nothing");
 }
 

@@ -131,7 +131,10 @@ fn a_session_is_shown_while_it_is_open_and_ends_when_the_admin_says_so() {
 fn web_pages_get_nothing() {
     let scene = Watched::new(&[]);
     let evil = scene.curl("/sessions", &["-i", "-H", "Host: evil.example"]).text();
-    assert!(evil.starts_with("HTTP/1.1 403 ") && evil.contains("`evil.example` is no name of this gateway"), "{evil}");
+    assert!(
+        evil.starts_with("HTTP/1.1 403 ") && evil.contains("`evil.example` is not a name of this gateway"),
+        "{evil}"
+    );
     for host in ["localhost:1", "127.0.0.1", "[::1]:8003"] {
         scene.curl("/sessions", &["-H", &format!("Host: {host}")]).prints("[]");
     }

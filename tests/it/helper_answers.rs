@@ -138,14 +138,14 @@ fn a_refusal_by_any_other_proxy() {
 fn what_is_no_proxy_is_named_for_what_it_is() {
     let no_proxy = |cause: &str| {
         format!(
-            "kohakuriver-proxy: what answers at PROXY is no SSH proxy\n  caused by: {cause}\n  \
+            "kohakuriver-proxy: what answers at PROXY is not an SSH proxy\n  caused by: {cause}\n  \
              hint: check the port of the Host's SSH proxy: `kohakuriver config show` shows it and where it is set\n"
         )
     };
     for (answer, cause) in [
         ("SSH-2.0-OpenSSH_9.2\r\n", "an SSH server answered: `SSH-2.0-OpenSSH_9.2`"),
-        ("220 mail.example ESMTP\r\n", "its answer is no HTTP: `220 mail.example ESMTP`"),
-        ("\u{1}\u{2}\n", "its answer is no HTTP"),
+        ("220 mail.example ESMTP\r\n", "its answer is not HTTP: `220 mail.example ESMTP`"),
+        ("\u{1}\u{2}\n", "its answer is not HTTP"),
         ("HTTP/1.1 abc\r\n\r\n", "its answer can't be read: its head is not HTTP"),
     ] {
         fails(&proxy([answer]), &[ID], &no_proxy(cause));
@@ -154,7 +154,7 @@ fn what_is_no_proxy_is_named_for_what_it_is() {
     fails(
         &proxy([b"\x15\x03\x03\0\x02\x02\x46"]),
         &[ID],
-        "kohakuriver-proxy: what answers at PROXY is no SSH proxy\n  \
+        "kohakuriver-proxy: what answers at PROXY is not an SSH proxy\n  \
          caused by: it speaks TLS, as an HTTPS server does\n  \
          hint: name a port that takes plain HTTP, as in `--proxy HOST:PORT`: TLS is not supported yet\n",
     );
@@ -188,7 +188,7 @@ fn a_head_without_an_end_is_cut_off() {
     fails(
         &endless(),
         &[ID],
-        "kohakuriver-proxy: what answers at PROXY is no SSH proxy\n  \
+        "kohakuriver-proxy: what answers at PROXY is not an SSH proxy\n  \
          caused by: its answer can't be read: its head has no end\n  \
          hint: check the port of the Host's SSH proxy: `kohakuriver config show` shows it and where it is set\n",
     );
@@ -327,7 +327,7 @@ fn an_older_hosts_refusals_get_our_words() {
         (
             "ERROR Internal server error.\n",
             "cannot open a tunnel to VPS 7323718749301768192",
-            "see how it is with `kohakuriver vps status 7323718749301768192`",
+            "check its status with `kohakuriver vps status 7323718749301768192`",
         ),
     ] {
         let text = line.trim_start_matches("b'ERROR '").trim_start_matches("ERROR ").trim_end();

@@ -309,7 +309,7 @@ fn a_target_that_is_no_vps() {
         title: "the request is not one that an SSH proxy takes".to_owned(),
         hint: "",
         vps_status: None,
-        detail: "`foreign.example.org:22` is no VPS, and this gateway reaches nothing else",
+        detail: "`foreign.example.org:22` is not a VPS, and this gateway reaches nothing else",
     };
     let target = "foreign.example.org:22";
     on_the_wire(gateway.address, target, &row);
@@ -322,7 +322,7 @@ fn a_target_that_is_no_vps() {
         let outcome = ssh.args(["foreign", "echo in"]).output();
         let what = format!("kohakuriver-proxy: {}\n", row.title);
         let answered = format!("answered {}\n", row.status);
-        let why = "`foreign.example.org:22` is no VPS, and this gateway reaches nothing else";
+        let why = "`foreign.example.org:22` is not a VPS, and this gateway reaches nothing else";
         outcome.exits(255).prints_nothing().says(&[&what, &answered, why]);
     }
 }

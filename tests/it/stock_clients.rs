@@ -57,7 +57,7 @@ fn curl() {
     let url = format!("telnet://{}:22", destination());
     let curl = Run::new(tool("curl"), &scene.home).args(["-sS", "-p", "-x"]).arg(format!("http://{}", scene.proxy()));
     // sshd hangs up on a line that is no banner, which ends curl.
-    let outcome = curl.arg(&url).stdin("this is no banner\r\n").output();
+    let outcome = curl.arg(&url).stdin("this is not a banner\r\n").output();
     outcome.check(outcome.text().starts_with("SSH-2.0-"), "sshd's banner");
 }
 

@@ -208,7 +208,7 @@ fn what_can_not_be_is_said_before_anything_is_asked() {
         ),
         (vec!["--public-key-file", &path("quoted.pub")], 1, "not safe on a Runner", "comment"),
         (vec!["--public-key-file", &path("two.pub")], 1, "more than one line", "authorized_keys"),
-        (vec!["--public-key-file", &path("large.pub")], 1, "so it is no public key", ""),
+        (vec!["--public-key-file", &path("large.pub")], 1, "so it is not a public key", ""),
         (vec!["--public-key-file", &path("none.pub")], 1, "No such file", ""),
         (vec!["--public-key-string", "hello"], 2, "does not begin with a key type and a key", ""),
         (vec!["--public-key-string", "-----BEGIN OPENSSH PRIVATE KEY-----"], 2, "it is a private key", ".pub"),

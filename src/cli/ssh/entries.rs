@@ -56,7 +56,7 @@ fn describe(vpses: &[Vps], home: &Path) -> (Vec<Entry>, Vec<String>) {
             let listed = format!("VPS {} is listed as {}", label.id, label.host);
             match label.remark {
                 Some(Remark::Shared) => remarks.push(format!("{listed}: the name `{name}` is not unique")),
-                Some(Remark::Unusable) => remarks.push(format!("{listed}: `{name}` is no valid host name")),
+                Some(Remark::Unusable) => remarks.push(format!("{listed}: `{name}` is not a valid host name")),
                 None => {}
             }
             let key = keys::resolve(None, label.id, Some(home)).unwrap_or_else(|failure| {
@@ -104,7 +104,7 @@ mod tests {
             [
                 "VPS 7323718749301768192 is listed as trainer-8192.kohakuriver: the name `trainer` is not unique",
                 "VPS 7323718749301760001 is listed as trainer-0001.kohakuriver: the name `trainer` is not unique",
-                "VPS 7 is listed as 7.kohakuriver: `a[2J b` is no valid host name",
+                "VPS 7 is listed as 7.kohakuriver: `a[2J b` is not a valid host name",
             ]
         );
     }

@@ -133,7 +133,7 @@ pub(crate) fn read_public_key(path: &Path) -> Result<String, Failure> {
     let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
     read.map_err(|error| cannot().because(&error))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(cannot().cause(format!("the file has more than {MAX_FILE} bytes, so it is no public key")));
+        return Err(cannot().cause(format!("the file has more than {MAX_FILE} bytes, so it is not a public key")));
     }
     let text = String::from_utf8(bytes).map_err(|_| cannot().cause("the file is not UTF-8 text"))?;
     authorized_key::check(&text).map_err(|error| cannot().because(&error).maybe_hint(error.hint()))
@@ -176,7 +176,7 @@ mod tests {
         for (text, is_refused_by_size) in [(fitting.clone(), false), (format!("{fitting}xx"), true)] {
             fs::write(file.path(), text).unwrap();
             let shown = format!("{:?}", read_public_key(file.path()));
-            assert_eq!(shown.contains("so it is no public key"), is_refused_by_size, "{shown}");
+            assert_eq!(shown.contains("so it is not a public key"), is_refused_by_size, "{shown}");
         }
     }
 

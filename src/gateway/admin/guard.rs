@@ -26,7 +26,7 @@ fn check_on(method: &Method, uri: &Uri, headers: &HeaderMap, machine: &str) -> R
     for name in named {
         if !is_ours(name, machine) {
             let name = excerpt_bytes(name);
-            return Err(format!("`{name}` is no name of this gateway: ask for it by its address"));
+            return Err(format!("`{name}` is not a name of this gateway: ask for it by its address"));
         }
     }
     if *method != Method::GET && headers.contains_key(ORIGIN) {

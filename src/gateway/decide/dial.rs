@@ -208,7 +208,7 @@ mod tests {
         for (host, own, text) in [
             ("no-such-host.invalid", None, "no address is known for `no-such-host.invalid`: "),
             ("169.254.169.254", None, "169.254.169.254 is a cloud's metadata service"),
-            ("0.0.0.0", None, "0.0.0.0 is no address"),
+            ("0.0.0.0", None, "0.0.0.0 is not an address"),
             ("127.0.0.1", Some(closed), "127.0.0.1 is the gateway itself"),
             ("localhost", Some(SocketAddr::new("::".parse().unwrap(), closed.port())), "is the gateway itself"),
         ] {

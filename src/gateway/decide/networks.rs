@@ -80,7 +80,7 @@ fn lines(text: &str) -> Result<Vec<IpNet>, NetworksError> {
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     let network = parsed.ok_or_else(|| {
-        format!("`{}` is no network: write it as 10.0.0.0/8, 2001:db8::/32, or one address", excerpt(text))
+        format!("`{}` is not a network: write it as 10.0.0.0/8, 2001:db8::/32, or one address", excerpt(text))
     })?;
     Ok(unmapped(network).trunc())
 }
@@ -136,7 +136,7 @@ mod tests {
         let read = lines("# the lab\n\n10.0.0.0/8\r\n  192.168.1.7  # the desk\n").unwrap();
         assert_eq!(read, [network("10.0.0.0/8").unwrap(), network("192.168.1.7").unwrap()]);
         let error = lines("10.0.0.0/8\n\nten\n").unwrap_err().to_string();
-        assert!(error.starts_with("line 3: `ten` is no network"), "{error}");
+        assert!(error.starts_with("line 3: `ten` is not a network"), "{error}");
         let missing = Networks::read(&[], Some(Path::new("/no/such/file"))).unwrap_err();
         assert!(matches!(missing, NetworksError::Read(_)), "{missing}");
     }

@@ -93,7 +93,7 @@ fn one_whose_runner_has_a_wrong_address() {
     });
     let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.address.port().to_string());
     let outcome = run.env("KOHAKURIVER_TOKEN", OWNER).output();
-    finds(&outcome, "runner", &["can't be reached", "an address that is no URL"], "kohakuriver node list");
+    finds(&outcome, "runner", &["can't be reached", "an address that is not a URL"], "kohakuriver node list");
 }
 
 #[test]

@@ -99,7 +99,7 @@ $ KOHAKURIVER_TOKEN=expired kohakuriver vps list
 $ KOHAKURIVER_TOKEN=$OPERATOR kohakuriver vps list --all
 2> kohakuriver: cannot list the VPSes
 2>   caused by: the Host API at http://127.0.0.1:18000 answered 500: "Internal Server Error"
-2>   hint: read the Host's log: `journalctl -u kohakuriver-host` there
+2>   hint: read the log on the Host: `journalctl -u kohakuriver-host`
 [exit status 1]
 "#,
         ),

@@ -117,7 +117,7 @@ $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768196
 2> kohakuriver-proxy: VPS 7323718749301768196 refuses SSH connections
 2>   caused by: the gateway at 127.0.0.1:18002 answered 502 Bad Gateway
 2>   caused by: nothing listens on its SSH port on Runner node-up
-2>   hint: see how it is with `kohakuriver vps status 7323718749301768196`
+2>   hint: check its status with `kohakuriver vps status 7323718749301768196`
 [exit status 1]
 $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768197
 2> kohakuriver-proxy: task 7323718749301768197 is a command task, not a VPS

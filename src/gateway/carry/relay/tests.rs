@@ -119,7 +119,7 @@ async fn early_bytes_come_first_and_each_end_is_passed_on_alone(engine: Engine) 
     client.write_all(b"late").await.unwrap();
     client.shutdown().await.unwrap();
     assert_eq!(rest(&mut vps).await.unwrap(), b"early late");
-    // The other direction goes on.
+    // The other direction still carries bytes.
     vps.write_all(b"answer").await.unwrap();
     vps.shutdown().await.unwrap();
     assert_eq!(rest(&mut client).await.unwrap(), b"answer");
@@ -216,7 +216,7 @@ async fn what_was_said_before_everything_closed_arrives(engine: Engine) {
     let (mut client, mut vps, relay) = tunnel(engine, b"").await;
     vps.write_all(b"last words").await.unwrap();
     drop(vps);
-    // The client doesn't know yet, and goes on talking to somebody who has left.
+    // The client doesn't know yet, and continues to send to a peer that has left.
     for _ in 0..20 {
         if client.write_all(b"hello?").await.is_err() {
             break;
@@ -459,12 +459,12 @@ async fn a_tunnel_that_comes_after_its_end_was_asked_for_ends(engine: Engine) {
 
 /// Waits until so many tunnels are carried: a tunnel that ends closes its sockets first.
 async fn counts(relays: &Relays, count: usize) {
-    let settled = async {
+    let closed = async {
         while relays.count() > count {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, settled).await.expect("a session stays");
+    timeout(PATIENCE, closed).await.expect("a session stays");
 }
 
 /// Which call of a carrier panics.

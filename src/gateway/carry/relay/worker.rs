@@ -86,7 +86,7 @@ impl Worker {
         self.times.clear();
     }
 
-    /// Works until it is told to leave.
+    /// Works until an end is ordered.
     fn work(&mut self) {
         // The event of a message may have come before a panic, and is not repeated.
         if !self.read_inbox() {
@@ -135,11 +135,11 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let next = self.times.first().map(|(at, _)| *at).into_iter().chain(self.next_sweep).min()?;
-        // Rounded up: the system counts in milliseconds, and to wake up too early would be in vain.
+        // Rounded up: the system counts in milliseconds, and waking up too early would only repeat the wait.
         Some(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
 
-    /// Obeys its messages; `false` if it is told to leave.
+    /// Obeys its messages; `false` if one of them orders the end.
     fn read_inbox(&mut self) -> bool {
         while let Some(message) = self.inbox.take() {
             match message {

@@ -152,7 +152,7 @@ fn read(path: &Path) -> Result<(FileVersion, Result<Cluster, InventoryError>), I
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(InventoryError::Read(io::Error::other("it is no regular file")));
+        return Err(InventoryError::Read(io::Error::other("it is not a regular file")));
     }
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
