@@ -83,10 +83,10 @@ fn never(ip: IpAddr, port: u16, runners: Runners<'_>, is_local: impl Fn(IpAddr) 
         ip if METADATA.contains(&ip) => Some("a cloud's metadata service"),
         ip if ip.is_multicast() => Some("a multicast address"),
         // All of 0.0.0.0/8 means this machine to some systems (RFC 6890).
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("no address of a machine"),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("not an address of a machine"),
         IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
         IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
-        IpAddr::V6(v6) if v6.is_unspecified() => Some("no address of a machine"),
+        IpAddr::V6(v6) if v6.is_unspecified() => Some("not an address of a machine"),
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
         ip if runners.own.iter().any(|own| leads_to(ip, port, *own, &is_local)) => Some("the gateway itself"),
         ip if runners.host.iter().any(|host| leads_to(ip, port, beyond_loopback(*host), &is_local)) => {
@@ -282,10 +282,10 @@ mod tests {
             ("224.0.0.1", Some("a multicast address")),
             ("239.255.255.250", Some("a multicast address")),
             ("ff02::1", Some("a multicast address")),
-            ("0.0.0.0", Some("no address of a machine")),
-            ("0.1.2.3", Some("no address of a machine")),
-            ("::", Some("no address of a machine")),
-            ("::ffff:0.0.0.0", Some("no address of a machine")),
+            ("0.0.0.0", Some("not an address of a machine")),
+            ("0.1.2.3", Some("not an address of a machine")),
+            ("::", Some("not an address of a machine")),
+            ("::ffff:0.0.0.0", Some("not an address of a machine")),
             ("255.255.255.255", Some("the broadcast address")),
         ] {
             let verdict = check(SocketAddr::new(ip.parse().unwrap(), 22), ANY, |_| false);
