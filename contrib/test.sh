@@ -29,7 +29,7 @@ tools=(
     node:nodejs npm:npm zsh:zsh fish:fish groff:groff-base dpkg-deb:dpkg
 )
 # The versions that the tests were written against.
-python_clients=(paramiko==5.1.0 asyncssh==2.24.1)
+python_clients=(paramiko==5.1.0 asyncssh==2.24.1 ansible-core==2.19.14)
 node_clients=(ssh2@1.17.0 ssh-config@5.3.0)
 
 # The tests that are not in the quick set: they wait for a time limit of the programs, move hundreds of megabytes, or do

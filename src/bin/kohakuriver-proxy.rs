@@ -4,19 +4,24 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use kohakuriver_proxy::failure::Failure;
-use kohakuriver_proxy::helper::{self, Arguments, Asked, Farewell, Journal};
+use kohakuriver_proxy::helper::{self, Arguments, Asked, Client, Farewell, Journal};
 
 fn main() -> ExitCode {
+    let mut client = Client::with(std::env::args_os());
     let arguments = match Arguments::read(std::env::args_os()) {
         Ok(Asked::Tunnel(arguments)) => arguments,
         Ok(Asked::Text(text)) => return print(&text),
-        Err(failure) => return fail(&failure, &Journal::new(false, None)),
+        Ok(Asked::Hold) => {
+            helper::hold();
+            return ExitCode::SUCCESS;
+        }
+        Err(failure) => return fail(&failure, &mut client, &Journal::new(false, None)),
     };
     let journal = Journal::new(arguments.verbose, arguments.log_file.as_deref());
     let mut farewell = Farewell::default();
-    let status = match helper::run(&arguments, &journal, &mut farewell) {
+    let status = match helper::run(&arguments, &mut client, &journal, &mut farewell) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => fail(&failure, &journal),
+        Err(failure) => fail(&failure, &mut client, &journal),
     };
     farewell.send();
     status
@@ -30,7 +35,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn fail(failure: &Failure, journal: &Journal) -> ExitCode {
-    journal.failure(failure);
+fn fail(failure: &Failure, client: &mut Client, journal: &Journal) -> ExitCode {
+    client.tell(failure, journal);
     failure.exit_code()
 }

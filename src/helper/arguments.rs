@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lexopt::Arg::{Long, Short, Value};
 
+use super::child;
 use super::help;
 use crate::failure::Failure;
 use crate::seconds;
@@ -59,6 +60,8 @@ pub enum Asked {
     Tunnel(Arguments),
     /// This text on stdout: the help or the version.
     Text(String),
+    /// The work of the carrying child.
+    Hold,
 }
 
 const VERSION: &str = concat!("kohakuriver-proxy ", env!("CARGO_PKG_VERSION"), "\n");
@@ -93,6 +96,9 @@ impl Arguments {
                 Short('V') | Long("version") => return Ok(Asked::Text(VERSION.to_owned())),
                 Short('v') | Long("verbose") => read.verbose = true,
                 Long("fdpass") => read.fdpass = true,
+                // What it means is `Client`'s matter, since it counts beside a wrong argument, too.
+                Long("no-disconnect") => {}
+                Long(child::OPTION) => return Ok(Asked::Hold),
                 Long("proxy") => read.proxy = Some(value(&mut words, "--proxy", str::parse)?),
                 Long("host-api") => read.host_api = Some(value(&mut words, "--host-api", str::parse)?),
                 Long("protocol") => read.protocol = value(&mut words, "--protocol", protocol)?,

@@ -52,6 +52,7 @@ mod tests {
             ("TARGET", None, Some("TARGET")),
             ("PORT", None, Some("PORT")),
             ("fdpass", None, None),
+            ("no-disconnect", None, None),
             ("proxy", None, Some("HOST[:PORT]")),
             ("host-api", None, Some("HOST[:PORT]")),
             ("protocol", None, Some("PROTOCOL")),

@@ -39,12 +39,17 @@ pub(super) const ARGUMENTS: [Entry; 2] = [
     argument("[PORT]", "TCP port to ask for; a VPS offers 22 only [default: 22]"),
 ];
 
-pub(super) const OPTIONS: [Entry; 10] = [
+pub(super) const OPTIONS: [Entry; 11] = [
     option(
         "--fdpass",
         "",
         "Hand ssh the connected socket and exit (for `ProxyUseFdpass yes`); bytes are piped instead where stdout is no \
          UNIX socket or stdin is another one",
+    ),
+    option(
+        "--no-disconnect",
+        "",
+        "Print a failure on stderr only; an SSH client is otherwise told in its own protocol, by a disconnect message",
     ),
     option("--proxy", "<HOST[:PORT]>", "Connect through this proxy [default: the Host, port 8002]"),
     option("--host-api", "<HOST[:PORT]>", "Look names up at this Host's API [default: the Host, port 8000]"),

@@ -75,9 +75,18 @@ impl Journal {
         self.write(&format!("{PROGRAM}: {}\n", printable(message)));
     }
 
-    /// Writes a failure.
-    pub fn failure(&self, failure: &Failure) {
-        self.write(&failure.render(PROGRAM));
+    /// Appends a failure to the log file.
+    ///
+    /// # Errors
+    /// When that isn't possible. Nothing is logged from then on.
+    pub(super) fn log(&self, failure: &Failure) -> Result<(), Failure> {
+        self.append(&failure.render(PROGRAM))
+    }
+
+    /// Writes a failure to stderr alone.
+    pub(super) fn print(&self, failure: &Failure) {
+        self.clear();
+        print(&failure.render(PROGRAM));
     }
 
     /// Shows `line` on the terminal until the next message. The log file doesn't get it.
@@ -97,12 +106,15 @@ impl Journal {
         self.clear();
         print(lines);
         if let Err(failure) = self.append(lines) {
-            self.log.replace(Log::None);
             print(&failure.render(PROGRAM));
         }
     }
 
     fn append(&self, lines: &str) -> Result<(), Failure> {
+        self.try_append(lines).inspect_err(|_| drop(self.log.replace(Log::None)))
+    }
+
+    fn try_append(&self, lines: &str) -> Result<(), Failure> {
         let mut log = self.log.borrow_mut();
         if matches!(*log, Log::Unknown) {
             *log = ConfigFile::load()?.log_file.map_or(Log::None, Log::At);

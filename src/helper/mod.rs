@@ -5,8 +5,11 @@
 //! something fails.
 
 mod arguments;
+mod child;
+mod client;
 #[cfg(feature = "cli")]
 mod definition;
+mod disconnect;
 mod explain;
 mod farewell;
 mod help;
@@ -18,6 +21,8 @@ mod patience;
 use std::time::Instant;
 
 pub use arguments::{Arguments, Asked, ProtocolChoice};
+pub use child::hold;
+pub use client::Client;
 #[cfg(feature = "cli")]
 pub use definition::definition;
 pub use farewell::Farewell;
@@ -27,7 +32,7 @@ use crate::dial::{Beside, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
 use crate::settings::{self, ConfigFile, Flags, Settings};
-use crate::sys::{self, AsFd, EndSignals, Kind, PollFlags};
+use crate::sys::{self, AsFd, EndSignals, PollFlags};
 use crate::target::{Target, TargetError, VpsRef};
 use explain::Scene;
 use open::{Order, Tunnel};
@@ -38,7 +43,12 @@ use patience::Patience;
 ///
 /// # Errors
 /// When the tunnel can't be opened, is mute, or breaks.
-pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) -> Result<(), Failure> {
+pub fn run(
+    arguments: &Arguments,
+    client: &mut Client,
+    journal: &Journal,
+    farewell: &mut Farewell,
+) -> Result<(), Failure> {
     let began = Instant::now();
     let target = Target::parse(&arguments.target, arguments.port).map_err(|error| {
         Failure::usage(error.to_string()).hint(match error {
@@ -46,6 +56,7 @@ pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) ->
             _ => "name a task id: `kohakuriver vps list` shows which there are",
         })
     })?;
+    client.note_target(&target, arguments.port);
     let settings = load_settings(arguments, &target, journal)?;
     let token = match target {
         // The line protocol has no place for one.
@@ -86,15 +97,12 @@ pub fn run(arguments: &Arguments, journal: &Journal, farewell: &mut Farewell) ->
     journal.step(&format!("the tunnel to {} is open", scene.target));
 
     if arguments.fdpass {
-        let stdin = std::io::stdin();
-        // ssh makes stdin and stdout one socket. Node.js makes a socket for each, where others make pipes.
-        let apart = Kind::of(stdin.as_fd()) == Kind::UnixSocket && !sys::is_same(stdin.as_fd(), stdout.as_fd());
-        if Kind::of(stdout.as_fd()) == Kind::UnixSocket && !apart {
-            return hand_over(tunnel, watch, &scene, journal, farewell);
+        if client.waits_for_socket() {
+            return hand_over(tunnel, watch, client, &scene, journal, farewell);
         }
         journal.step("stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass");
     }
-    pipe(tunnel, watch, &scene, farewell)
+    pipe(tunnel, watch, client, &scene, farewell)
 }
 
 /// The settings. The configuration file is read only if it can change one that is needed.
@@ -156,6 +164,7 @@ fn open_patiently<'fd>(
 fn hand_over(
     tunnel: Tunnel,
     watch: Watch<'_>,
+    client: &mut Client,
     scene: &Scene,
     journal: &Journal,
     farewell: &mut Farewell,
@@ -165,10 +174,9 @@ fn hand_over(
     let first = first.and_then(|()| watch.until_done(socket, PollFlags::IN, || sys::peek(socket, &mut [0])));
     let failure = match first {
         Ok(Ok(0)) => return Err(scene.closed_mute()),
-        Ok(Ok(_)) if sys::peek(watch.ssh, &mut [0]).is_ok_and(|bytes| bytes > 0) => {
-            // libssh makes one socket for both ends too, but speaks SSH over it; who waits for a socket is silent.
+        Ok(Ok(_)) if client.speaks() => {
             journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
-            return pipe(tunnel, watch, scene, farewell);
+            return pipe(tunnel, watch, client, scene, farewell);
         }
         Ok(Ok(_)) => match relay::pass(watch.ssh, &tunnel.socket) {
             Ok(()) => {
@@ -187,7 +195,16 @@ fn hand_over(
     Err(failure)
 }
 
-fn pipe(mut tunnel: Tunnel, watch: Watch<'_>, scene: &Scene, farewell: &mut Farewell) -> Result<(), Failure> {
+fn pipe(
+    mut tunnel: Tunnel,
+    watch: Watch<'_>,
+    client: &mut Client,
+    scene: &Scene,
+    farewell: &mut Farewell,
+) -> Result<(), Failure> {
+    // Most clients have sent their identification by now. It is read here, since a failure is told by what it says.
+    // If it can't be sent, the relay meets the same end, and tells which.
+    let _ = watch.send(tunnel.socket.as_fd(), client.hear(Instant::now()));
     let stdin = std::io::stdin();
     let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, carrier: &mut tunnel.socket };
     let rules = Rules { first_byte_by: watch.deadline, signal: watch.signal, server_passes_end_on: !tunnel.is_line };

@@ -92,7 +92,7 @@ fn nobody_gets_in_without_a_login() {
     for token in [None, Some("0123456789abcdef-unknown")] {
         for mode in Mode::BOTH {
             let outcome = cluster.ssh(token, mode);
-            outcome.exits(255).prints_nothing().fails_with("kohakuriver-proxy", &what, "kohakuriver auth login");
+            outcome.ssh_fails_with(&what, "kohakuriver auth login");
             outcome.says(&["407 Proxy Authentication Required"]);
             tells_no_token(&outcome);
         }
@@ -107,7 +107,7 @@ fn a_stranger_does_not_get_in() {
     let cluster = Cluster::new();
     let what = format!("VPS {ID} is not yours to reach");
     let outcome = cluster.ssh(Some(STRANGER), Mode::Fdpass);
-    outcome.exits(255).prints_nothing().fails_with("kohakuriver-proxy", &what, "kohakuriver auth status");
+    outcome.ssh_fails_with(&what, "kohakuriver auth status");
     outcome.says(&["403 Forbidden"]);
     tells_no_token(&outcome);
     let outcome = cluster.connect(Some(STRANGER));

@@ -27,6 +27,7 @@ mod gateway_restarts;
 mod gateway_signals;
 mod gateway_turned_away;
 mod helper_answers;
+mod helper_disconnect;
 mod helper_ends;
 mod helper_endurance;
 mod helper_farewell;

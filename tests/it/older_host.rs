@@ -31,7 +31,7 @@ fn each_choice_of_protocol() {
         }
         let outcome = ssh(&sshd, &Home::new(), &host, ID, mode, "--protocol connect");
         let what = format!("the Host at {} does not speak HTTP CONNECT", host.proxy);
-        outcome.exits(255).prints_nothing().fails_with("kohakuriver-proxy", &what, "--protocol");
+        outcome.ssh_fails_with(&what, "--protocol");
     }
 }
 
@@ -80,8 +80,7 @@ fn every_refusal_of_an_older_host_is_told_in_our_words() {
     for (id, title, hint) in cases {
         for mode in Mode::BOTH {
             let outcome = ssh(&sshd, &home, &host, &id, mode, "");
-            outcome.exits(255).prints_nothing().within(20);
-            outcome.fails_with("kohakuriver-proxy", &title.replace("ID", &id), hint);
+            outcome.ssh_fails_with(&title.replace("ID", &id), hint).within(20);
             outcome.says(&[&format!("\n  caused by: the Host at {} answered `", host.proxy)]);
             outcome.check(!outcome.stderr.contains("b'ERROR"), "the Host's text without its wrapping");
         }
@@ -104,9 +103,9 @@ fn our_gateway_before_an_older_hosts_api() {
         };
         ssh(ID).exits(8).prints("through\n").says_nothing();
         let hint = "kohakuriver vps create";
-        ssh(stopped).exits(255).fails_with("kohakuriver-proxy", &format!("VPS {stopped} was killed"), hint);
+        ssh(stopped).ssh_fails_with(&format!("VPS {stopped} was killed"), hint);
         let hint = "kohakuriver vps list";
-        ssh("123").exits(255).fails_with("kohakuriver-proxy", "there is no VPS 123", hint);
+        ssh("123").ssh_fails_with("there is no VPS 123", hint);
     }
 }
 

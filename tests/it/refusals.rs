@@ -116,12 +116,10 @@ fn through_ssh_with(token: Option<&str>, sshd: &Sshd, gateway: SocketAddr, id: &
     });
     for ssh in started {
         let outcome = ssh.finish();
-        outcome.exits(255).prints_nothing().within(30);
-        outcome.fails_with("kohakuriver-proxy", &row.title, row.hint);
+        outcome.ssh_fails_with(&row.title, row.hint).within(30);
         outcome.says(&[&format!("\n  caused by: the gateway at {gateway} answered {}\n", row.status)]);
-        let ours =
-            outcome.stderr.lines().take_while(|line| line.starts_with("kohakuriver-proxy: ") || line.starts_with("  "));
-        outcome.check((3..=4).contains(&ours.count()), "three lines of ours, and first");
+        let ours = outcome.stderr.lines().skip(1).take_while(|line| line.starts_with("  "));
+        outcome.check((2..=3).contains(&ours.count()), "three lines of ours, and first");
     }
 }
 
@@ -320,7 +318,7 @@ fn a_target_that_is_no_vps() {
         let config = sshd.write_ssh_config(&home, "config", &command, mode);
         let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).args(["-o", "HostName=foreign.example.org"]);
         let outcome = ssh.args(["foreign", "echo in"]).output();
-        let what = format!("kohakuriver-proxy: {}\n", row.title);
+        let what = format!(":11: {}\n", row.title);
         let answered = format!("answered {}\n", row.status);
         let why = "`foreign.example.org:22` is not a VPS, and this gateway reaches nothing else";
         outcome.exits(255).prints_nothing().says(&[&what, &answered, why]);

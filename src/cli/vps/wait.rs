@@ -102,6 +102,7 @@ async fn tunnel(settings: &Settings, id: TaskId, deadline: Instant) -> Result<Op
     let mut helper = Command::new(proxy_program()?);
     helper
         .args([
+            "--no-disconnect",
             "--proxy",
             &settings.ssh_proxy().authority(),
             "--connect-timeout",

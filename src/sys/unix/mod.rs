@@ -30,8 +30,8 @@ pub use pipes::{cannot_splice, enlarge_pipe, pipe, splice};
 pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use process::host_name;
-pub use process::{parent_id, terminal_size};
+pub use process::{in_own_group, parent_id, terminal_size};
 pub use signals::EndSignals;
 #[cfg(feature = "gateway")]
 pub use sockets::{accept, is_listening, is_without_ipv6, serve_both_families};
-pub use sockets::{peek, receive, reset_on_close, send, tune};
+pub use sockets::{end_writing, peek, receive, reset_on_close, send, tune};

@@ -1,6 +1,13 @@
-//! This process, its machine and its terminal.
+//! This process, its children, its machine and its terminal.
 
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// Starts `command` outside the terminal's foreground job: a Ctrl-C there doesn't reach it.
+pub fn in_own_group(command: &mut Command) -> &mut Command {
+    command.process_group(0)
+}
 
 /// The id of the process that started this one; `0` when that process has ended or can't be seen.
 pub fn parent_id() -> u32 {

@@ -41,6 +41,14 @@ fn flagged(socket: OwnedFd) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Ends the stream that is written to `socket`. The other direction stays open.
+///
+/// # Errors
+/// Those of `shutdown(2)`.
+pub fn end_writing(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?)
+}
+
 /// A new TCP socket that never waits.
 ///
 /// # Errors

@@ -53,7 +53,8 @@ pub(crate) fn has_open(pid: Pid, suffix: &str) -> bool {
     opened(pid).any(|name| name.ends_with(suffix))
 }
 
-fn opened(pid: Pid) -> impl Iterator<Item = String> {
+/// What the descriptors of `pid` are: the names that /proc shows.
+pub(crate) fn opened(pid: Pid) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     // One may be closed while it is looked at.
     let links = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());

@@ -368,6 +368,21 @@ impl Outcome {
         self.check(hints.len() == 1 && hints[0].contains(hint), &format!("one hint, with {hint:?}"))
     }
 
+    /// The same, for a failure of the helper that ssh prints as its server's last message. ssh adds nothing that hides
+    /// it, and the helper doesn't repeat it.
+    #[track_caller]
+    pub(crate) fn ssh_fails_with(&self, what: &str, hint: &str) -> &Self {
+        self.exits(255).prints_nothing().says(&[
+            "Received disconnect from ",
+            &format!(":11: {what}\n"),
+            "\n  caused by: ",
+        ]);
+        let hints: Vec<_> = self.stderr.lines().filter(|line| line.starts_with("  hint: ")).collect();
+        self.check(hints.len() == 1 && hints[0].contains(hint), &format!("one hint, with {hint:?}"));
+        let noise = ["kohakuriver-proxy: ", "mm_receive_fd", "Connection closed", "banner"];
+        self.check(!noise.iter().any(|noise| self.stderr.contains(noise)), "no other message")
+    }
+
     #[track_caller]
     pub(crate) fn within(&self, seconds: u64) -> &Self {
         self.check(self.took < Duration::from_secs(seconds), &format!("an end within {seconds} s"))

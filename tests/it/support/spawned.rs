@@ -116,11 +116,11 @@ impl Drop for Writer {
 /// limit fails the test.
 pub(crate) const PATIENT: [&str; 2] = ["--connect-timeout", "600"];
 
-/// The helper with a hermetic environment and `--proxy`.
+/// The helper with a hermetic environment and `--proxy`. Its client is no ssh that prints a disconnect.
 pub(crate) fn helper(home: &Home, proxy: SocketAddr, args: &[&str]) -> Command {
     let mut command = Command::new(HELPER);
     command.env_clear().env("HOME", home.path()).current_dir(home.path());
-    command.args(["--proxy", &proxy.to_string()]).args(args);
+    command.args(["--no-disconnect", "--proxy", &proxy.to_string()]).args(args);
     command
 }
 

@@ -59,7 +59,14 @@ impl Check for Tunnel<'_> {
         let (settings, reach, route) = (self.settings.as_ref()?, self.reach.as_ref()?, self.route.as_ref()?);
         let (id, proxy) = (reach.id, ssh_proxy::address(settings));
         let mut command = Command::new(&route.proxy_program);
-        command.args(["--verbose", "--proxy", &proxy, "--connect-timeout", &OPEN_LIMIT.as_secs().to_string()]);
+        command.args([
+            "--verbose",
+            "--no-disconnect",
+            "--proxy",
+            &proxy,
+            "--connect-timeout",
+            &OPEN_LIMIT.as_secs().to_string(),
+        ]);
         command.arg(host_name(id)).env(KOHAKURIVER_LOG_FILE, "/dev/null");
         let status = format!("kohakuriver vps status {id}");
         let opening = match open(&mut command) {

@@ -1,0 +1,32 @@
+//! The carrying child: a process of this program that stays with ssh after the helper has ended.
+//!
+//! With `ProxyUseFdpass`, ssh waits for the helper's end before it uses the socket that it was passed. A socket whose
+//! other end is inside this program needs another process to hold that end. The child has the end as its stdin, and
+//! nothing else of ssh's: whoever captures ssh's output must not wait for the child.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use crate::sys::{self, AsFd, OwnedFd};
+
+/// The option that makes a process of this program the child. It isn't in `--help`, since only the helper uses it.
+pub(super) const OPTION: &str = "hold";
+
+/// Starts the child, which holds `end` until ssh closes the other end of it.
+///
+/// # Errors
+/// When it can't be started.
+pub(super) fn start(end: OwnedFd) -> io::Result<()> {
+    let mut child = Command::new(std::env::current_exe()?);
+    child.arg(format!("--{OPTION}")).env_clear().current_dir("/");
+    child.stdin(end).stdout(Stdio::null()).stderr(Stdio::null());
+    // Ctrl-C is for ssh, whose end ends the child.
+    sys::in_own_group(&mut child).spawn().map(drop)
+}
+
+/// What the child does: it throws away what ssh sends, until ssh is gone.
+pub fn hold() {
+    let stdin = io::stdin();
+    let mut bytes = [0; 4096];
+    while !matches!(sys::read(stdin.as_fd(), &mut bytes), Ok(0) | Err(_)) {}
+}
