@@ -63,9 +63,9 @@ impl VpsStatus {
         SPELLINGS.iter().find(|(_, status)| status == self).map_or("", |(spelling, _)| spelling)
     }
 
-    /// It will run soon.
+    /// It will run soon, without anybody's help.
     pub fn is_starting(&self) -> bool {
-        matches!(self, Self::PendingApproval | Self::Pending | Self::Assigning)
+        matches!(self, Self::Pending | Self::Assigning)
     }
 
     /// It has ended and will not run again by itself.

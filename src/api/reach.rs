@@ -137,7 +137,7 @@ mod tests {
             (json!({ "status": "hibernating" }), Some(&up), inactive("hibernating")),
             (json!({ "status": "pending", "ssh_port": 2222 }), Some(&up), starting("pending")),
             (json!({ "status": "assigning" }), Some(&up), starting("assigning")),
-            (json!({ "status": "pending_approval" }), None, starting("pending_approval")),
+            (json!({ "status": "pending_approval" }), None, inactive("pending_approval")),
             (json!({ "assigned_node": null, "ssh_port": 0 }), None, Refusal::NoRunner),
             (json!({ "ssh_port": 0 }), None, Refusal::NoSshPort),
             (json!({ "ssh_port": null }), Some(&up), Refusal::NoSshPort),
@@ -180,8 +180,8 @@ mod tests {
     fn booting_is_decided_by_the_hosts_clock() {
         for (heartbeat, booting) in [
             (Some("2026-11-23T12:00:00"), true),
-            (Some("2026-11-23T12:00:59.999999"), true),
-            (Some("2026-11-23T12:01:00"), false),
+            (Some("2026-11-23T12:04:59.999999"), true),
+            (Some("2026-11-23T12:05:00"), false),
             (Some("2026-11-23T11:59:58"), true),
             (Some("2026-11-24T12:00:01"), false),
             (Some("yesterday"), false),

@@ -48,6 +48,8 @@ pub struct Refused {
     pub body: Framing,
     /// `Retry-After`, when it is a number of seconds.
     pub retry_after: Option<u64>,
+    /// The error type of `Proxy-Status` (RFC 9209 §2.3), or nothing.
+    pub proxy_error: String,
 }
 
 impl Refused {
@@ -143,7 +145,15 @@ fn refused(status: u16, response: &httparse::Response<'_, '_>) -> Refused {
         content_type: content_type.split(';').next().unwrap_or_default().trim().to_owned(),
         body: http::framing(response),
         retry_after: http::field(response, "retry-after").and_then(|seconds| seconds.parse().ok()),
+        proxy_error: proxy_error(&http::field(response, "proxy-status").unwrap_or_default()),
     }
+}
+
+/// The error type in a `Proxy-Status` field. Of several proxies, the first is the one nearest to the VPS.
+fn proxy_error(field: &str) -> String {
+    let first = field.split(',').next().unwrap_or_default();
+    let error = first.split(';').find_map(|parameter| parameter.trim().strip_prefix("error="));
+    error.map(excerpt).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -192,13 +202,14 @@ mod tests {
     #[test]
     fn a_refusal_keeps_the_fields_that_explain_it() {
         let head = b"HTTP/1.1 409 Conflict\r\nContent-Type: Application/Problem+JSON; charset=utf-8\r\n\
-                     Content-Length: 17\r\nRetry-After: 3\r\n\r\n";
+                     Content-Length: 17\r\nRetry-After: 3\r\nProxy-Status: gw; error=connection_refused; details=\"x\", b; error=y\r\n\r\n";
         let expected = Refused {
             status: 409,
             reason: "Conflict".into(),
             content_type: "application/problem+json".into(),
             body: Framing::Length(17),
             retry_after: Some(3),
+            proxy_error: "connection_refused".into(),
         };
         assert_eq!(expected.status_line(), "409 Conflict");
         assert_eq!(read(head), Step::Done(Answer::Refused(expected), head.len()));

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::arguments::ProtocolChoice;
-use super::open::{OpenError, Order};
+use super::open::{Mute, OpenError, Order};
 use crate::dial::{DialError, Interrupted};
 use crate::failure::Failure;
 use crate::handshake::connect::Refused;
@@ -68,6 +68,7 @@ impl Scene {
             OpenError::Tls => no_proxy()
                 .because(error)
                 .hint("name a port that takes plain HTTP, as in `--proxy HOST:PORT`: TLS is not supported yet"),
+            OpenError::Mute(mute) => self.mute_because(mute),
             OpenError::Ssh(_) | OpenError::NotHttp(_) | OpenError::NotLine(_) | OpenError::Malformed(_) => {
                 no_proxy().because(error).hint(is_it_right)
             }
@@ -122,23 +123,38 @@ impl Scene {
         }
     }
 
+    /// The tunnel opened, but its first byte did not come.
+    pub(super) fn mute_because(&self, mute: &Mute) -> Failure {
+        match mute {
+            Mute::Closed => self.closed_mute(),
+            Mute::Broke(error) | Mute::Interrupted(Interrupted::Wait(error)) => self.broke(error),
+            Mute::Interrupted(Interrupted::Deadline) => self.mute(),
+            Mute::Interrupted(interrupted @ (Interrupted::SshGone | Interrupted::Signal)) => {
+                Failure::new(format!("gave up on {} before its sshd said anything", self.target)).because(interrupted)
+            }
+        }
+    }
+
     /// The tunnel is open, but no byte arrived in time.
     pub(super) fn mute(&self) -> Failure {
         Failure::new(format!("{} accepted the connection, but its sshd says nothing", self.target))
             .cause(format!("no byte came through {} within {}", self.proxy, seconds(self.limit)))
-            .maybe_hint(self.status_hint("it may be paused, still booting, or have no sshd in its image"))
+            .maybe_hint(self.boot_hint("it may have no sshd in its image"))
     }
 
     /// The tunnel opened and closed without a byte.
     pub(super) fn closed_mute(&self) -> Failure {
         Failure::new(format!("{} closed the connection before its sshd said anything", self.target))
             .cause(format!("the tunnel through {} opened and ended without a byte", self.proxy))
-            .maybe_hint(self.status_hint("its sshd may not be up yet, or refuse more connections"))
+            .maybe_hint(self.boot_hint("its sshd may refuse more connections"))
     }
 
-    fn status_hint(&self, why: &str) -> Option<String> {
+    /// What helps if the VPS still boots, which is the cause as a rule; else `or`.
+    fn boot_hint(&self, or: &str) -> Option<String> {
         match &self.target {
-            Target::Vps(vps) => Some(format!("{why}: see `kohakuriver vps status {vps}`")),
+            Target::Vps(vps) => {
+                Some(format!("if it has just started, `kohakuriver vps connect {vps} --wait` waits for it; else {or}"))
+            }
             Target::Foreign { .. } => None,
         }
     }

@@ -43,7 +43,8 @@ impl Farewell {
     }
 }
 
-fn leave(socket: &TcpStream) {
+/// Sends the farewell through `socket`, and waits for at most 3 s until the other side has hung up.
+pub(super) fn leave(socket: &TcpStream) {
     let deadline = Instant::now() + PATIENCE;
     if write_all(socket, deadline).is_err() {
         return;

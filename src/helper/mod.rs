@@ -32,10 +32,10 @@ use crate::dial::{Beside, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
 use crate::settings::{self, ConfigFile, Flags, Settings};
-use crate::sys::{self, AsFd, EndSignals, PollFlags};
+use crate::sys::{AsFd, EndSignals};
 use crate::target::{Target, TargetError, VpsRef};
 use explain::Scene;
-use open::{Order, Tunnel};
+use open::{Mute, OpenError, Order, Tunnel};
 use patience::Patience;
 
 /// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh. `farewell` remembers an
@@ -122,6 +122,9 @@ fn load_settings(arguments: &Arguments, target: &Target, journal: &Journal) -> R
 
 /// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself.
 ///
+/// With `--wait`, a VPS that says nothing, or whose tunnel ends before its first byte, is one that still boots: its
+/// Runner may accept connections for an sshd that does not listen yet.
+///
 /// A try without an answer ends with the patience. A tunnel that opened is kept: its sshd has the same time for its
 /// first byte as without `--wait`, so both together take no longer than the two times. The returned watch and the scene
 /// have that deadline.
@@ -144,9 +147,19 @@ fn open_patiently<'fd>(
         watch.signal = order.signals.caught();
         let error = match opened {
             Ok(tunnel) => {
-                journal.clear();
                 scene.limit = limit;
-                return Ok((tunnel, watch));
+                let waits = patience.is_some() && order.task.is_some();
+                let first = if waits { open::first_byte(&tunnel, Watch { beside, ..watch }) } else { Ok(()) };
+                match first {
+                    Ok(()) => {
+                        journal.clear();
+                        return Ok((tunnel, watch));
+                    }
+                    Err(mute) => {
+                        leave_before_next_try(tunnel, &mute, farewell);
+                        OpenError::from(mute)
+                    }
+                }
             }
             Err(error) => error,
         };
@@ -160,7 +173,7 @@ fn open_patiently<'fd>(
     }
 }
 
-/// Waits for the first byte, since a proxy's yes is not sshd's, and gives ssh the socket.
+/// Waits for the first byte, and gives ssh the socket.
 fn hand_over(
     tunnel: Tunnel,
     watch: Watch<'_>,
@@ -169,27 +182,20 @@ fn hand_over(
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
-    let socket = tunnel.socket.as_fd();
-    let first = watch.wait_for(socket, PollFlags::IN);
-    let first = first.and_then(|()| watch.until_done(socket, PollFlags::IN, || sys::peek(socket, &mut [0])));
-    let failure = match first {
-        Ok(Ok(0)) => return Err(scene.closed_mute()),
-        Ok(Ok(_)) if client.speaks() => {
+    let failure = match open::first_byte(&tunnel, watch) {
+        Err(mute @ Mute::Closed) => return Err(scene.mute_because(&mute)),
+        Err(mute) => scene.mute_because(&mute),
+        Ok(()) if client.speaks() => {
             journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
             return pipe(tunnel, watch, client, scene, farewell);
         }
-        Ok(Ok(_)) => match relay::pass(watch.ssh, &tunnel.socket) {
+        Ok(()) => match relay::pass(watch.ssh, &tunnel.socket) {
             Ok(()) => {
                 journal.step("ssh has the socket now");
                 return Ok(());
             }
             Err(error) => scene.not_passed(&error),
         },
-        Ok(Err(error)) | Err(Interrupted::Wait(error)) => scene.broke(&error),
-        Err(Interrupted::Deadline) => scene.mute(),
-        Err(interrupted @ (Interrupted::SshGone | Interrupted::Signal)) => {
-            Failure::new(format!("gave up on {} before its sshd said anything", scene.target)).because(&interrupted)
-        }
     };
     leave(tunnel, farewell);
     Err(failure)
@@ -220,6 +226,16 @@ fn pipe(
     };
     leave(tunnel, farewell);
     result
+}
+
+/// Leaves a tunnel that had no first byte. The farewell must not wait for the end of this program, unless that is near.
+fn leave_before_next_try(tunnel: Tunnel, mute: &Mute, farewell: &mut Farewell) {
+    match mute {
+        Mute::Closed => {}
+        Mute::Interrupted(Interrupted::SshGone | Interrupted::Signal) => leave(tunnel, farewell),
+        Mute::Interrupted(_) | Mute::Broke(_) if tunnel.is_line => farewell::leave(&tunnel.socket),
+        Mute::Interrupted(_) | Mute::Broke(_) => {}
+    }
 }
 
 /// Leaves a tunnel that the server has not closed.

@@ -94,6 +94,23 @@ pub(super) enum OpenError {
     /// HTTP that can't be read.
     #[error("its answer can't be read: {0}")]
     Malformed(&'static str),
+    /// The tunnel opened, but its sshd said nothing.
+    #[error(transparent)]
+    Mute(#[from] Mute),
+}
+
+/// Why the first byte of an open tunnel did not come. An sshd speaks first.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Mute {
+    /// The server closed the tunnel.
+    #[error("it closed the tunnel")]
+    Closed,
+    /// The connection broke.
+    #[error(transparent)]
+    Broke(io::Error),
+    /// The wait for it was interrupted; the deadline is one reason.
+    #[error(transparent)]
+    Interrupted(Interrupted),
 }
 
 /// Opens the tunnel.
@@ -117,6 +134,23 @@ pub(super) fn open(
         }
     }
     open_with_line(order, watch, journal, farewell)
+}
+
+/// Waits for the first byte of the tunnel, and leaves it in the socket: a proxy's yes is not sshd's.
+///
+/// # Errors
+/// When the byte does not come.
+pub(super) fn first_byte(tunnel: &Tunnel, watch: Watch<'_>) -> Result<(), Mute> {
+    if !tunnel.early.is_empty() {
+        return Ok(());
+    }
+    let socket = tunnel.socket.as_fd();
+    watch.wait_for(socket, PollFlags::IN).map_err(Mute::Interrupted)?;
+    match watch.until_done(socket, PollFlags::IN, || sys::peek(socket, &mut [0])).map_err(Mute::Interrupted)? {
+        Ok(0) => Err(Mute::Closed),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Mute::Broke(error)),
+    }
 }
 
 fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<Tunnel, OpenError> {

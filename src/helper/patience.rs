@@ -1,13 +1,14 @@
 //! `--wait`: retries while a VPS is starting, and the messages about them.
 //!
-//! Only an answer that promises a VPS soon leads to a retry. Any other answer, such as a stopped VPS, ends the wait.
+//! A Host calls a VPS running while it still installs its sshd. So a refused connection, silence and an early end lead
+//! to a retry, like an answer that promises a VPS soon. What a wait can't change, such as a stopped VPS, ends it.
 
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use super::journal::Journal;
-use super::open::OpenError;
+use super::open::{Mute, OpenError};
 use crate::dial::{Beside, Interrupted, Watch};
 use crate::refusal::Refusal;
 use crate::terminal::{self, FRAME};
@@ -24,6 +25,9 @@ const LAST_TRY: Duration = Duration::from_millis(250);
 
 /// Time until the message for IDEs: most of them give up after 15 s.
 const IDE_PATIENCE: Duration = Duration::from_secs(12);
+
+/// The error types of `Proxy-Status` for a VPS that runs, but whose sshd can't be reached (RFC 9209 §2.3).
+const NOT_YET: [&str; 2] = ["connection_refused", "connection_timeout"];
 
 /// The state of one wait.
 pub(super) struct Patience<'j> {
@@ -110,13 +114,13 @@ fn backoff(tries: usize) -> Duration {
 /// `Some` if `error` promises a VPS soon; in it the pause that the proxy asks for, if it names one.
 fn promise(error: &OpenError) -> Option<Option<Duration>> {
     match error {
-        OpenError::Refused(refused, _) if refused.status == 503 => {
-            Some(Some(Duration::from_secs(refused.retry_after?)))
+        OpenError::Refused(refused, _) if refused.retry_after.is_some() && refused.status == 503 => {
+            Some(refused.retry_after.map(Duration::from_secs))
         }
+        OpenError::Refused(refused, _) => NOT_YET.contains(&refused.proxy_error.as_str()).then_some(None),
+        OpenError::Mute(Mute::Closed | Mute::Broke(_) | Mute::Interrupted(Interrupted::Deadline)) => Some(None),
         OpenError::LineRefused(text) => match Refusal::from_line(text)? {
-            // An older Host doesn't tell how long the VPS has been running: a port that refuses may belong to a VPS
-            // that boots.
-            Refusal::Starting(_) | Refusal::ConnectionRefused { .. } => Some(None),
+            Refusal::Starting(_) | Refusal::ConnectionRefused { .. } | Refusal::ConnectionTimeout => Some(None),
             _ => None,
         },
         _ => None,

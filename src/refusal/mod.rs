@@ -14,7 +14,7 @@ use crate::status::VpsStatus;
 use rows::{ROWS, Row};
 
 /// How long a VPS may refuse connections after its start before that counts as a fault.
-pub const BOOT_GRACE: Duration = Duration::from_secs(60);
+pub const BOOT_GRACE: Duration = Duration::from_secs(300);
 
 /// Seconds after which a client should try again, when waiting may help (`Retry-After`, RFC 9110 §10.2.3).
 pub const RETRY_AFTER_SECONDS: u64 = 2;
@@ -103,9 +103,9 @@ impl Refusal {
             Self::Inactive(VpsStatus::KilledOom) => &rows::KILLED_OOM,
             Self::Inactive(VpsStatus::Completed) => &rows::COMPLETED,
             Self::Inactive(VpsStatus::Rejected) => &rows::REJECTED,
+            Self::Inactive(VpsStatus::PendingApproval) => &rows::PENDING_APPROVAL,
             Self::Inactive(_) => &rows::INACTIVE,
             Self::NoSshPort => &rows::NO_SSH_PORT,
-            Self::Starting(VpsStatus::PendingApproval) => &rows::PENDING_APPROVAL,
             Self::Starting(_) => &rows::STARTING,
             Self::NoRunner => &rows::NO_RUNNER,
             Self::RunnerOffline(_) => &rows::RUNNER_OFFLINE,

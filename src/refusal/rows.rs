@@ -55,7 +55,7 @@ const INTERNAL_ERROR: &str = "Internal server error.";
 const NEEDS_A_LOGIN: &str = "Task {vps} needs a login: connect with kohakuriver-proxy.";
 const SEE_THE_RUNNERS: &str = "see which Runners are online with `kohakuriver node list`";
 const SEE_THE_STATUS: &str = "check its status with `kohakuriver vps status {vps}`";
-const TRY_AGAIN: &str = "try again in a moment; `kohakuriver vps status {vps}` shows how far it is";
+const WAIT: &str = "wait for it with `kohakuriver vps connect {vps} --wait`";
 
 pub(super) const BAD_REQUEST: Row = Row {
     reason: "bad-request",
@@ -190,6 +190,8 @@ pub(super) const KILLED: Row = Row { title: "VPS {vps} was killed", ..INACTIVE }
 pub(super) const KILLED_OOM: Row = Row { title: "VPS {vps} ran out of memory and was killed", ..INACTIVE };
 pub(super) const COMPLETED: Row = Row { title: "VPS {vps} has ended", ..INACTIVE };
 pub(super) const REJECTED: Row = Row { title: "VPS {vps} was rejected", ..INACTIVE };
+pub(super) const PENDING_APPROVAL: Row =
+    Row { title: "VPS {vps} awaits approval", hint: "ask an operator to approve it", ..INACTIVE };
 
 pub(super) const NO_SSH_PORT: Row = Row {
     reason: "no-ssh-port",
@@ -209,12 +211,9 @@ pub(super) const STARTING: Row = Row {
     retry: true,
     title: "VPS {vps} is starting (status: {})",
     detail: "",
-    hint: TRY_AGAIN,
+    hint: WAIT,
     line: INACTIVE.line,
 };
-
-pub(super) const PENDING_APPROVAL: Row =
-    Row { title: "VPS {vps} awaits approval", hint: "ask an operator to approve it", ..STARTING };
 
 pub(super) const NO_RUNNER: Row = Row {
     reason: "no-runner",
@@ -253,7 +252,7 @@ pub(super) const BOOTING: Row = Row {
     status: 503,
     retry: true,
     title: "VPS {vps} is starting: its sshd does not listen yet",
-    hint: TRY_AGAIN,
+    hint: WAIT,
     ..CONNECTION_REFUSED
 };
 

@@ -90,8 +90,8 @@ fn ssh_prints_every_failure_also_under_control_persist() {
         (format!("--proxy {gateway} --no-such-option"), "invalid option".into(), "--help".into()),
         (format!("--proxy {gateway} --protocol=request-tunnel"), paused(), resume()),
         (format!("--proxy 127.0.0.1:{}", refusing.port), "cannot reach the SSH proxy".into(), "config show".into()),
-        (format!("--proxy {} --connect-timeout 0.3", mute.address), "sshd says nothing".into(), "vps status".into()),
-        (format!("--proxy {}", closes.address), "before its sshd said anything".into(), "vps status".into()),
+        (format!("--proxy {} --connect-timeout 0.3", mute.address), "sshd says nothing".into(), "--wait".into()),
+        (format!("--proxy {}", closes.address), "before its sshd said anything".into(), "--wait".into()),
     ];
     for (number, (options, what, hint)) in cases.iter().enumerate() {
         for mode in Mode::BOTH {

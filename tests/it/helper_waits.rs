@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::support::far_end::{BANNER, YES, mute, tunnels};
+use crate::support::far_end::{BANNER, LINE, YES, hears_the_farewell, mute, older_tunnels, tunnels};
 use crate::support::gateway::NODE;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
@@ -314,6 +314,90 @@ fn a_try_that_got_its_yes_has_the_usual_time_for_the_first_byte() {
     assert!(socket.is_none());
     spawned.ends_with(1, &mute("accepted the connection, but its sshd says nothing", &proxy, "2.5"));
     drop(servers);
+}
+
+/// What a VPS does that a Host already calls running, while its sshd does not listen yet.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Boots {
+    RefusesConnections,
+    AnswersNoConnection,
+    Closes,
+    Resets,
+    SaysNothing,
+}
+
+#[test]
+fn a_vps_that_runs_without_its_sshd_is_waited_for() {
+    use Boots::{AnswersNoConnection, Closes, RefusesConnections, Resets, SaysNothing};
+    let not_yet = |status: &str, error: &str| {
+        let body = r#"{"title":"not yet"}"#;
+        format!(
+            "HTTP/1.1 {status}\r\nProxy-Status: kohakuriver-gateway; error={error}\r\n\
+             Content-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let booting = move |boots| {
+        let tries = AtomicUsize::new(0);
+        Peer::serve(move |mut stream| {
+            read_head(&mut stream)?;
+            if tries.fetch_add(1, Ordering::SeqCst) > 0 {
+                return Ok(stream.write_all(OPEN.as_bytes())?);
+            }
+            match boots {
+                RefusesConnections => stream.write_all(not_yet("502 Bad Gateway", "connection_refused").as_bytes())?,
+                AnswersNoConnection => {
+                    stream.write_all(not_yet("504 Gateway Timeout", "connection_timeout").as_bytes())?;
+                }
+                Closes => stream.write_all(YES)?,
+                Resets => {
+                    stream.write_all(YES)?;
+                    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
+                }
+                SaysNothing => {
+                    stream.write_all(YES)?;
+                    std::io::copy(&mut stream, &mut std::io::sink())?;
+                }
+            }
+            Ok(())
+        })
+    };
+    let home = Home::new();
+    for boots in [RefusesConnections, AnswersNoConnection, Closes, Resets, SaysNothing] {
+        let args = ["--connect-timeout", if boots == SaysNothing { "0.5" } else { "20" }, "--wait", "60", ID];
+        let (piped_from, handed_from) = (booting(boots), booting(boots));
+        let mut piped = Spawned::start(Ends::Pipes, &home, piped_from.address, &args);
+        let (socket, handed) = handed_over(&home, handed_from.address, &args);
+        let mut bytes = String::new();
+        socket.unwrap_or_else(|| panic!("{boots:?}: no socket")).read_to_string(&mut bytes).unwrap();
+        assert_eq!(bytes, "SSH-2.0-Test\r\n", "{boots:?}");
+        assert_eq!(piped.read_all(), b"SSH-2.0-Test\r\n", "{boots:?}");
+        for (spawned, proxy) in [(piped, &piped_from), (handed, &handed_from)] {
+            let (status, stderr) = spawned.wait();
+            assert!(status.success() && stderr.contains("; waiting up to ") && stderr.lines().count() == 1, "{stderr}");
+            assert_eq!(proxy.accepted(), 2, "{boots:?}");
+        }
+    }
+    // Without --wait it ends, and the hint names it.
+    let proxy = booting(Closes);
+    let (status, stderr) = Spawned::start(Ends::Pipes, &home, proxy.address, &[ID]).wait();
+    assert!(status.code() == Some(1) && stderr.contains(&format!("`kohakuriver vps connect {ID} --wait`")), "{stderr}");
+}
+
+/// An older Host doesn't say that its VPS has closed: the tunnel is silent. Each of them is left in order.
+#[test]
+fn a_silent_tunnel_of_an_older_host_is_left_and_opened_again() {
+    let (host, servers) = older_tunnels();
+    let home = Home::new();
+    let args = [&LINE[..], &["--connect-timeout", "0.5", "--wait", "60", ID]].concat();
+    let mut spawned = Spawned::start(Ends::Pipes, &home, host.address, &args);
+    hears_the_farewell(&mut servers.recv_timeout(DEADLINE).unwrap(), b"");
+    let mut server = servers.recv_timeout(DEADLINE).unwrap();
+    server.write_all(BANNER).unwrap();
+    drop(server);
+    assert_eq!(spawned.read_all(), BANNER);
+    let (status, stderr) = spawned.wait();
+    assert!(status.success() && stderr.contains("sshd says nothing; waiting up to "), "{stderr}");
 }
 
 /// Of several helpers that look up a name, one asks the Host (single-flight). The others wait for it.

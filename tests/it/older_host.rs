@@ -56,8 +56,8 @@ fn every_refusal_of_an_older_host_is_told_in_our_words() {
     let id = |n: usize| format!("74270000000000000{n:02}");
     let rows: Vec<(Value, &str, &str)> = vec![
         (task(&id(0), "killed", up, Some(1)), "VPS ID was killed", "kohakuriver vps create"),
-        (task(&id(1), "pending", up, Some(1)), "VPS ID is starting (status: pending)", "kohakuriver vps status"),
-        (task(&id(2), "assigning", up, Some(1)), "VPS ID is starting (status: assigning)", "kohakuriver vps status"),
+        (task(&id(1), "pending", up, Some(1)), "VPS ID is starting (status: pending)", "--wait"),
+        (task(&id(2), "assigning", up, Some(1)), "VPS ID is starting (status: assigning)", "--wait"),
         (task(&id(3), "failed", up, Some(1)), "VPS ID has failed", "kohakuriver vps restart"),
         (task(&id(4), "lost", up, Some(1)), "VPS ID is lost", "kohakuriver node list"),
         (task(&id(5), "killed_oom", up, Some(1)), "VPS ID ran out of memory and was killed", "kohakuriver vps create"),

@@ -151,6 +151,7 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
         ("killed_oom", "VPS ID ran out of memory and was killed", "kohakuriver vps create"),
         ("lost", "VPS ID is lost", "kohakuriver node list"),
         ("rejected", "VPS ID was rejected", "kohakuriver vps create"),
+        ("pending_approval", "VPS ID awaits approval", "operator"),
         ("completed", "VPS ID has ended", "kohakuriver vps create"),
     ] {
         // An older Host opens a tunnel to a paused VPS, and the user waits for a banner that never comes.
@@ -159,9 +160,8 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
         add(json!({ "status": status }), row, &line);
     }
     for (status, title, hint) in [
-        ("pending", "VPS ID is starting (status: pending)", "kohakuriver vps status"),
-        ("assigning", "VPS ID is starting (status: assigning)", "kohakuriver vps status"),
-        ("pending_approval", "VPS ID awaits approval", "operator"),
+        ("pending", "VPS ID is starting (status: pending)", "--wait"),
+        ("assigning", "VPS ID is starting (status: assigning)", "--wait"),
     ] {
         let row = Row { vps_status: Some(status), ..row("503 Service Unavailable", unavailable, true, title, hint) };
         let line = format!("VPS task ID is not active (status: {status}).");
@@ -190,7 +190,7 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
     let refuses = Row { detail: "nothing listens on its SSH port on Runner node-up", ..refuses };
     add(json!({}), refuses, &format!("Connection refused by VPS task ID on node {NODE}."));
     let title = "VPS ID is starting: its sshd does not listen yet";
-    let booting = row("503 Service Unavailable", "connection_refused", true, title, "kohakuriver vps status");
+    let booting = row("503 Service Unavailable", "connection_refused", true, title, "--wait");
     let booting = Row { detail: "nothing listens on its SSH port on Runner node-booted", ..booting };
     let change = json!({ "assigned_node": BOOTED, "started_at": "2026-02-01T12:00:00" });
     add(change, booting, &format!("Connection refused by VPS task ID on node {BOOTED}."));

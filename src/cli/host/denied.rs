@@ -82,7 +82,7 @@ mod tests {
             (409, "Task cannot be killed (state: paused)", "vps resume 42"),
             (409, "VPS cannot be restarted (state: stopped). Must be running, paused, or failed.", "vps create"),
             (409, "VPS cannot be restarted (state: lost). Must be running, paused, or failed.", "node list"),
-            (409, "VPS cannot be restarted (state: assigning). Must be running, paused, or failed.", "try again"),
+            (409, "VPS cannot be restarted (state: assigning). Must be running, paused, or failed.", "--wait"),
             (400, "Invalid command or task state: pause for paused", "vps resume 42"),
             (400, "Invalid command or task state: resume for running", "vps status 42"),
             (400, "Invalid command or task state: resume for stopped", "vps create"),

@@ -88,7 +88,7 @@ fn an_sshd_that_hangs_behind_an_older_host() {
 fn its_sshd_hangs_up_before_its_banner() {
     let peer = Peer::serve(|_| Ok(()));
     let outcome = at_port(peer.address.port());
-    finds(&outcome, "ssh-server", &["closed the connection before its sshd said anything"], "kohakuriver vps status");
+    finds(&outcome, "ssh-server", &["closed the connection before its sshd said anything"], "--wait");
 }
 
 #[test]

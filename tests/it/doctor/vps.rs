@@ -55,12 +55,12 @@ fn a_paused_one() {
 #[test]
 fn one_that_is_starting() {
     let outcome = with(json!({ "status": "assigning", "ssh_port": 2222 }));
-    finds(&outcome, "vps", &["is starting (status: assigning)"], "kohakuriver vps status");
+    finds(&outcome, "vps", &["is starting (status: assigning)"], "--wait");
 }
 
 #[test]
 fn one_that_waits_for_a_runner() {
-    finds(&with(json!({ "status": "pending" })), "vps", &["is starting (status: pending)"], "kohakuriver vps status");
+    finds(&with(json!({ "status": "pending" })), "vps", &["is starting (status: pending)"], "--wait");
 }
 
 #[test]

@@ -87,13 +87,12 @@ pub(crate) fn mute(what: &str, proxy: &Peer, limit: &str) -> String {
         "" => format!("the tunnel through {} opened and ended without a byte", proxy.address),
         limit => format!("no byte came through {} within {limit} s", proxy.address),
     };
-    let why = match limit {
-        "" => "its sshd may not be up yet, or refuse more connections",
-        _ => "it may be paused, still booting, or have no sshd in its image",
+    let or = match limit {
+        "" => "its sshd may refuse more connections",
+        _ => "it may have no sshd in its image",
     };
-    format!(
-        "kohakuriver-proxy: VPS {ID} {what}\n  caused by: {cause}\n  hint: {why}: see `kohakuriver vps status {ID}`\n"
-    )
+    let hint = format!("if it has just started, `kohakuriver vps connect {ID} --wait` waits for it; else {or}");
+    format!("kohakuriver-proxy: VPS {ID} {what}\n  caused by: {cause}\n  hint: {hint}\n")
 }
 
 /// The helper's message after a reset by the server.

@@ -18,7 +18,7 @@ $ kohakuriver vps connect notebook
 $ kohakuriver vps connect newcomer
 2> kohakuriver: VPS 7323718749301768195 is starting (status: assigning)
 2>   caused by: the Host at http://127.0.0.1:18000 says so
-2>   hint: try again in a moment; `kohakuriver vps status 7323718749301768195` shows how far it is
+2>   hint: wait for it with `kohakuriver vps connect 7323718749301768195 --wait`
 [exit status 1]
 $ kohakuriver vps connect broken
 2> kohakuriver: VPS 7323718749301768196 has failed

@@ -198,7 +198,7 @@ $ kohakuriver vps resume trainer
 $ kohakuriver vps resume newcomer
 2> kohakuriver: cannot resume VPS 7323718749301768195
 2>   caused by: the Host at http://127.0.0.1:18000 says: Invalid command or task state: resume for assigning
-2>   hint: try again in a moment; `kohakuriver vps status 7323718749301768195` shows how far it is
+2>   hint: wait for it with `kohakuriver vps connect 7323718749301768195 --wait`
 [exit status 1]
 $ kohakuriver vps resume nothing
 2> kohakuriver: there is no VPS nothing

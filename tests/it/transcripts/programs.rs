@@ -95,7 +95,7 @@ $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768191
 $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768192
 2> kohakuriver-proxy: VPS 7323718749301768192 is starting (status: assigning)
 2>   caused by: the gateway at 127.0.0.1:18002 answered 503 Service Unavailable
-2>   hint: try again in a moment; `kohakuriver vps status 7323718749301768192` shows how far it is
+2>   hint: wait for it with `kohakuriver vps connect 7323718749301768192 --wait`
 [exit status 1]
 $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768193
 2> kohakuriver-proxy: VPS 7323718749301768193 is stopped
