@@ -32,7 +32,7 @@ pub fn file_name(parts: &[&str]) -> String {
 /// When the folder or the file can't be written; the old file stays.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        sys::create_private_folder(folder)?;
+        sys::create_private_folder_all(folder)?;
     }
     let new = path.with_extension(format!("new-{}", std::process::id()));
     let file = sys::private(OpenOptions::new().write(true).create_new(true)).open(&new);

@@ -121,7 +121,7 @@ impl<'n> Entry<'n> {
     }
 
     fn lock_file(&self) -> Option<File> {
-        sys::create_private_folder(self.path.parent()?).ok()?;
+        sys::create_private_folder_all(self.path.parent()?).ok()?;
         let path = self.path.with_extension("lock");
         sys::private(OpenOptions::new().write(true).create(true).truncate(false)).open(path).ok()
     }

@@ -45,6 +45,22 @@ const CLI: [&str; 6] = ["vps", "ssh", "auth", "node", "config", "doctor"];
 /// The files of the command that know all rooms.
 const CLI_START: [&str; 2] = ["mod", "command_line"];
 
+/// Crates for one operating system, or for one family of them.
+const SYSTEM_CRATES: [&str; 4] = ["libc", "nix", "rustix", "signal_hook"];
+/// Modules of other crates for one system, as parts of a path.
+const SYSTEM_MODULES: [&str; 3] = ["os", "unix", "windows"];
+/// Other names that one system alone has.
+const SYSTEM_NAMES: [&str; 6] =
+    ["UnixDatagram", "UnixListener", "UnixStream", "process_group", "target_family", "target_os"];
+/// What belongs to UNIX by its nature, in the gateway, which serves on UNIX systems only: each file with the names that
+/// it may use.
+const UNIX_FILES: [(&str, &[&str]); 4] = [
+    ("gateway/life/hand_over.rs", &["os", "unix", "UnixStream"]),
+    ("gateway/life/orders.rs", &["unix"]),
+    ("gateway/life/predecessor.rs", &["os", "unix", "UnixStream"]),
+    ("gateway/life/previous.rs", &["os", "unix", "UnixStream"]),
+];
+
 const MOST_FILES: usize = 25;
 const MOST_LINES: usize = 80;
 /// A comment that starts like this, right above a function, gives the reason why it is longer.
@@ -68,6 +84,11 @@ fn a_room_of_the_gateway_uses_lower_rooms_only() {
 #[test]
 fn shared_files_of_the_command_know_no_room() {
     assert_none("uses of a room by shared files", &wrong_cli_rooms(house()));
+}
+
+#[test]
+fn what_belongs_to_one_system_is_in_sys() {
+    assert_none("names of one operating system outside of sys", &names_of_systems(house()));
 }
 
 #[test]
@@ -196,6 +217,29 @@ fn wrong_cli_rooms(tree: &Tree) -> Vec<String> {
     every_use(tree, |from, to| {
         from[0] == "cli" && to[0] == "cli" && !is_start(from) && (is_start(to) || (!is_room(from) && is_room(to)))
     })
+}
+
+fn names_of_systems(tree: &Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    for (file, tokens) in tree.files.iter().filter(|(file, _)| !file.starts_with("sys/")) {
+        let allowed = UNIX_FILES.iter().find(|(other, _)| other == file).map_or(&[][..], |(_, names)| *names);
+        let mut end_of_condition = 0;
+        for (index, token) in tokens.iter().enumerate() {
+            let open = index + 1 + usize::from(is(tokens, index + 1, &["!"]));
+            if ["cfg", "cfg_attr"].contains(&token.text.as_str()) && is(tokens, open, &["("]) {
+                end_of_condition = end_of_group(tokens, open);
+            }
+            let name = token.text.as_str();
+            let is_module = is(tokens, index + 1, &["::"]) || index < end_of_condition;
+            let is_of_a_system = SYSTEM_CRATES.contains(&name)
+                || SYSTEM_NAMES.contains(&name)
+                || SYSTEM_MODULES.contains(&name) && is_module;
+            if is_of_a_system && !allowed.contains(&name) {
+                found.push(format!("  {file}:{} names {name}", token.line));
+            }
+        }
+    }
+    found
 }
 
 fn full_folders(sources: &BTreeMap<String, String>) -> Vec<String> {
@@ -357,6 +401,42 @@ mod broken_houses {
             ]);
             all.insert(file.to_owned(), source.to_owned());
             assert_eq!(wrong_cli_rooms(&Tree::new(&all)), expected, "{file}: {source}");
+        }
+    }
+
+    #[test]
+    fn names_of_systems_are_found() {
+        for (file, source, expected) in [
+            ("text.rs", "use std::os::fd::AsFd;", vec!["os"]),
+            ("text.rs", "use std::{io, os::unix::ffi::OsStrExt};", vec!["os", "unix"]),
+            ("text.rs", "use rustix as system; fn f() { nix::f(); libc::f(); signal_hook::f() }", {
+                vec!["rustix", "nix", "libc", "signal_hook"]
+            }),
+            ("text.rs", "use tokio::signal::unix::signal;", vec!["unix"]),
+            (
+                "text.rs",
+                "use tokio::net::UnixStream; fn f() { c.process_group(0); }",
+                vec!["UnixStream", "process_group"],
+            ),
+            ("text.rs", "#[cfg(unix)] fn f() {} #[cfg(not(any(windows, x)))] fn g() {}", vec!["unix", "windows"]),
+            ("text.rs", "const A: bool = cfg!(target_os = \"linux\");", vec!["target_os"]),
+            (
+                "text.rs",
+                "fn f() { bytes.windows(2); let os = 1; } #[cfg(all(test, unix))] mod tests { use std::os::fd; }",
+                { vec![] },
+            ),
+            ("sys/unix.rs", "use std::os::fd::AsFd; use rustix::x;", vec![]),
+            ("gateway/life/orders.rs", "use tokio::signal::unix; use rustix::x;", vec!["rustix"]),
+        ] {
+            let mut all = files(&[
+                ("lib.rs", "mod text; mod sys; mod gateway;"),
+                ("sys/mod.rs", "mod unix;"),
+                ("gateway/mod.rs", "mod life;"),
+                ("gateway/life/mod.rs", "mod orders;"),
+            ]);
+            all.insert(file.to_owned(), source.to_owned());
+            let expected: Vec<_> = expected.iter().map(|name| format!("  {file}:1 names {name}")).collect();
+            assert_eq!(names_of_systems(&Tree::new(&all)), expected, "{source}");
         }
     }
 

@@ -52,7 +52,7 @@ fn run_with(
 ) -> Result<(), Failure> {
     let directory = directory(arguments, settings, &records.notices)?;
     let rules = RuleBook::open(arguments.rules())?;
-    let open_files = limits::raise_open_files();
+    let open_files = sys::raise_open_files();
     let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
     let runtime = runtime(threads)?;
     let served = runtime.block_on(async {

@@ -6,11 +6,8 @@ use std::io;
 use crate::carrier::Carrier;
 use crate::sys::{self, Kind};
 
-/// Most bytes that a writable pipe is sure to take without blocking, on every UNIX (POSIX's least `PIPE_BUF` is 512).
-/// Linux reports a pipe as writable when it has a page of room.
-const PIPE_ROOM: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
-
-/// The same of a terminal: where a terminal makes two columns of a line feed, only one byte is sure.
+/// Most bytes that a writable terminal is sure to take without blocking: where it makes two columns of a line feed, only
+/// one byte is sure. [`sys::PIPE_ROOM`] is the same of a pipe.
 const TERMINAL_ROOM: usize = 1;
 
 /// stdin or stdout, which may be in blocking mode.
@@ -58,7 +55,7 @@ impl Port<'_> {
             Self::Inherited(Inherited { kind, .. }) => match kind {
                 Kind::UnixSocket | Kind::Socket | Kind::File => usize::MAX,
                 Kind::Terminal => TERMINAL_ROOM,
-                Kind::Pipe | Kind::Other => PIPE_ROOM,
+                Kind::Pipe | Kind::Other => sys::PIPE_ROOM,
             },
         }
     }

@@ -43,7 +43,7 @@ impl Splice {
     /// without a bare socket is unfit, as its first step tells.
     pub(super) fn between(source: &Port<'_>, sink: &Port<'_>) -> Option<Self> {
         match (source, sink) {
-            _ if !cfg!(target_os = "linux") => None,
+            _ if !sys::CAN_SPLICE => None,
             (Port::Carrier(_), Port::Inherited(sink)) if sink.is_pipe() => Some(Self::new(Network::Source)),
             (Port::Inherited(source), Port::Carrier(_)) if source.is_pipe() => Some(Self::new(Network::Sink)),
             _ => None,

@@ -1,7 +1,6 @@
 //! The ssh command that connects to a VPS through the gateway. Pure: facts in, words out.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::ssh::options::{DEFAULT_USER, Route, UnusablePath, alias, host_name, identity};
@@ -62,7 +61,7 @@ const OPTIONS_WITH_VALUE: &[u8] = b"BbcDEeFIiJLlmOoPpQRSWw";
 
 /// Whether ssh's own arguments name a login (`-l`, or `-o User=`) before the remote command begins.
 fn names_login(ssh_args: &[OsString]) -> bool {
-    let mut words = ssh_args.iter().map(|word| word.as_bytes());
+    let mut words = ssh_args.iter().map(|word| word.as_encoded_bytes());
     while let Some(word) = words.next() {
         let Some(letters) = word.strip_prefix(b"-").filter(|letters| !letters.is_empty() && *letters != b"-") else {
             return false;

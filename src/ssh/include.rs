@@ -5,7 +5,6 @@
 //! hosts only, and behind other settings our entries would lose to settings that the user meant for other hosts.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 
 /// The line above the `Include`. It tells a reader, and [`remove`], that the `Include` is ours.
 const REMARK: &[u8] = b"# Added by `kohakuriver ssh config --write`; `kohakuriver ssh config --remove` takes it out.";
@@ -40,7 +39,7 @@ pub fn remove(config: &[u8], path: &OsStr) -> Vec<u8> {
 
 /// The `Include` line, also for a person to add by hand.
 pub fn include(path: &OsStr) -> Vec<u8> {
-    [b"Include ", path.as_bytes()].concat()
+    [b"Include ", path.as_encoded_bytes()].concat()
 }
 
 /// Whether the first line that is neither empty nor a comment is the `Include`, added by us or by hand.

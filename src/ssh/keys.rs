@@ -5,15 +5,12 @@
 
 use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::ssh::quote::shell_word;
+use crate::sys;
 use crate::target::TaskId;
-
-/// The mode bits that OpenSSH refuses in a private key that belongs to the user.
-const OPEN_TO_OTHERS: u32 = 0o077;
 
 /// The key for a VPS: `given` if it is set; otherwise `~/.ssh/id-kohakuriver-<id>` (where KohakuRiver's Python CLI writes a
 /// generated key) if that exists; otherwise `~/.ssh/kohakuriver_<id>` if that exists; otherwise none, and ssh uses its
@@ -78,12 +75,9 @@ fn check(path: &Path) -> Result<(), Failure> {
 
 /// OpenSSH's own rule: nobody else may read a key that belongs to the user.
 fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), Failure> {
-    let ours = metadata.uid() == rustix::process::getuid().as_raw();
-    if !ours || metadata.mode() & OPEN_TO_OTHERS == 0 {
-        return Ok(());
-    }
+    let Some(mode) = sys::mode_that_ssh_refuses(metadata) else { return Ok(()) };
     Err(cannot_use(path)
-        .cause(format!("its mode is {:04o}: ssh ignores a private key that others may read", metadata.mode() & 0o7777))
+        .cause(format!("its mode is {mode:04o}: ssh ignores a private key that others may read"))
         .hint(format!("make it private with `chmod 600 {}`", shell_word(path.as_os_str()).display())))
 }
 

@@ -7,15 +7,15 @@
 //! `ssh-keygen` looks keys up and removes them, since it understands hashed names, markers and lists of names. A file
 //! that can't be read is an error, never an empty file.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::ssh::options::{alias, host_name};
 use crate::ssh::user_file::{FolderLock, UserFileError};
+use crate::sys;
 use crate::target::TaskId;
 use crate::text::excerpt_bytes;
 
@@ -24,9 +24,6 @@ const MAX_WORD: usize = 16 * 1024;
 
 /// Start of the comment behind a key. The rest of it is the time when the key was stored, in seconds since 1970.
 const STORED: &str = "stored-at-";
-
-/// Only its owner may read or change the file.
-const MODE: u32 = 0o600;
 
 /// A public host key, as in a known_hosts file (sshd(8)).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -140,7 +137,7 @@ impl KnownHosts {
     /// When the file can't be read or written.
     pub fn store_first(&self, id: TaskId, key: &HostKey) -> Result<Vec<Known>, KnownHostsError> {
         let _lock = self.lock()?;
-        let file = OpenOptions::new().append(true).read(true).create(true).mode(MODE).open(&self.path);
+        let file = sys::private(OpenOptions::new().append(true).read(true).create(true)).open(&self.path);
         let mut file = file.map_err(|error| self.file(error))?;
         let known = self.of(id)?;
         if !known.is_empty() {
@@ -173,7 +170,7 @@ impl KnownHosts {
                 return Err(real.refused(&output));
             }
         }
-        std::fs::set_permissions(&real.path, Permissions::from_mode(MODE)).map_err(|error| self.file(error))?;
+        sys::make_private(&real.path).map_err(|error| self.file(error))?;
         // ssh-keygen keeps a copy of the old file, which still holds the removed key.
         let mut old = real.path.into_os_string();
         old.push(".old");
@@ -237,7 +234,8 @@ fn ends_in_a_line(mut file: &File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use rustix::fs::{FlockOperation, flock};
+    use std::os::unix::fs::PermissionsExt;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -428,18 +426,14 @@ mod tests {
     /// The lock must be on the folder of the file: that is where `ssh config` and other runs look for it.
     #[test]
     fn the_lock_is_on_the_folder_of_the_file() {
-        let try_lock = |folder: &Path| flock(File::open(folder).unwrap(), FlockOperation::NonBlockingLockExclusive);
+        let try_lock = |folder: &Path| sys::try_lock(&sys::open_folder(folder).unwrap()).map_err(|error| error.kind());
         let folder = Folder::new();
         let lock = folder.known().lock().unwrap();
-        assert_eq!(try_lock(folder.0.path()), Err(rustix::io::Errno::WOULDBLOCK));
+        assert_eq!(try_lock(folder.0.path()), Err(io::ErrorKind::WouldBlock));
         drop(lock);
         try_lock(folder.0.path()).unwrap();
         let lock = KnownHosts::at("known hosts").lock().unwrap();
-        assert_eq!(
-            try_lock(Path::new(".")),
-            Err(rustix::io::Errno::WOULDBLOCK),
-            "a bare name is in the working folder"
-        );
+        assert_eq!(try_lock(Path::new(".")), Err(io::ErrorKind::WouldBlock), "a bare name is in the working folder");
         drop(lock);
     }
 

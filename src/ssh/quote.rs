@@ -9,8 +9,9 @@
 //! Paths need not be UTF-8, so these functions work on bytes.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+
+use crate::sys;
 
 /// Why a path can't be the value of an ssh option.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,11 +30,11 @@ pub enum PathValueError {
 /// end of a word like `'a\'` and refuses the option. Between double quotes, the option parser and the shell agree where
 /// the word ends.
 pub fn proxy_command_word(word: &OsStr) -> OsString {
-    let doubled = double_percent(word.as_bytes());
-    if is_plain(word.as_bytes()) {
-        return OsString::from_vec(doubled);
+    let doubled = double_percent(word.as_encoded_bytes());
+    if is_plain(word.as_encoded_bytes()) {
+        return sys::os_string(doubled);
     }
-    OsString::from_vec(in_double_quotes(&doubled, b"\\\"$`"))
+    sys::os_string(in_double_quotes(&doubled, b"\\\"$`"))
 }
 
 /// Quotes a path as the value of an option such as `IdentityFile` or `UserKnownHostsFile`.
@@ -41,7 +42,7 @@ pub fn proxy_command_word(word: &OsStr) -> OsString {
 /// # Errors
 /// When the path is relative, or contains `${`, for which ssh has no escape.
 pub fn path_value(path: &Path) -> Result<OsString, PathValueError> {
-    let bytes = path.as_os_str().as_bytes();
+    let bytes = path.as_os_str().as_encoded_bytes();
     if !path.is_absolute() {
         return Err(PathValueError::Relative);
     }
@@ -49,12 +50,12 @@ pub fn path_value(path: &Path) -> Result<OsString, PathValueError> {
         return Err(PathValueError::Variable);
     }
     let doubled = double_percent(bytes);
-    Ok(OsString::from_vec(if is_plain(bytes) { doubled } else { in_double_quotes(&doubled, b"\\\"") }))
+    Ok(sys::os_string(if is_plain(bytes) { doubled } else { in_double_quotes(&doubled, b"\\\"") }))
 }
 
 /// Quotes one word for a POSIX shell.
 pub fn shell_word(word: &OsStr) -> OsString {
-    let bytes = word.as_bytes();
+    let bytes = word.as_encoded_bytes();
     if is_plain(bytes) {
         return word.to_owned();
     }
@@ -67,7 +68,7 @@ pub fn shell_word(word: &OsStr) -> OsString {
         }
     }
     quoted.push(b'\'');
-    OsString::from_vec(quoted)
+    sys::os_string(quoted)
 }
 
 /// The command line with which a POSIX shell runs exactly `words`.
@@ -107,6 +108,7 @@ fn in_double_quotes(bytes: &[u8], escaped: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::process::Command;
 
     use proptest::prelude::*;

@@ -4,12 +4,12 @@
 //! id, so nothing needs a look-up. There is no `Match exec`: IDEs would run it while they list hosts.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use crate::ssh::labels::Label;
 use crate::ssh::options::{DEFAULT_USER, Route, SshOption, UnusablePath, alias, host_name, identity};
 use crate::ssh::quote::shell_line;
+use crate::sys;
 use crate::target::SUFFIX;
 
 /// Start of the first line of our file. A file without it is not ours.
@@ -33,7 +33,7 @@ pub struct Entry {
 /// When a path can't be the value of an ssh option.
 pub fn render(route: &Route, made_by: &[OsString], entries: &[Entry]) -> Result<Vec<u8>, UnusablePath> {
     let mut text = OsString::from(format!("{HEADER}, which will write it anew.\n"));
-    text.push(made_by_line(made_by));
+    text.push(sys::os_string(made_by_line(made_by)));
     text.push("\n# Any VPS by its task id or name, and one entry for each that had SSH when this was written.\n");
     for entry in entries {
         let id = entry.label.id;
@@ -48,7 +48,7 @@ pub fn render(route: &Route, made_by: &[OsString], entries: &[Entry]) -> Result<
     let mut options: Vec<SshOption> = vec![("User", DEFAULT_USER.into())];
     options.extend(route.options(true)?);
     stanza(&mut text, &format!("*{SUFFIX}"), &options);
-    Ok(text.into_vec())
+    Ok(text.into_encoded_bytes())
 }
 
 /// Whether [`render`] wrote this file, which may have been edited since.
@@ -59,14 +59,14 @@ pub fn is_ours(text: &[u8]) -> bool {
 /// Whether this very command wrote the file: for the same Host and the same programs.
 pub fn was_made_by(text: &[u8], made_by: &[OsString]) -> bool {
     let line = made_by_line(made_by);
-    is_ours(text) && text.split(|&byte| byte == b'\n').nth(1) == Some(line.as_bytes())
+    is_ours(text) && text.split(|&byte| byte == b'\n').nth(1) == Some(line.as_slice())
 }
 
 /// The command as a comment, to read and to compare. A word may contain a line end, so each control character becomes `?`.
-fn made_by_line(made_by: &[OsString]) -> OsString {
-    let mut line = OsString::from(MADE_BY).into_vec();
-    line.extend(shell_line(made_by).as_bytes().iter().map(|byte| if byte.is_ascii_control() { b'?' } else { *byte }));
-    OsString::from_vec(line)
+fn made_by_line(made_by: &[OsString]) -> Vec<u8> {
+    let command = shell_line(made_by).into_encoded_bytes();
+    let printable = command.iter().map(|&byte| if byte.is_ascii_control() { b'?' } else { byte });
+    MADE_BY.bytes().chain(printable).collect()
 }
 
 fn stanza(text: &mut OsString, host: &str, options: &[SshOption]) {

@@ -5,24 +5,17 @@
 //! owner stay the same. A file that its owner protects (by a mode, a read-only file system, or a second hard link that a
 //! rename would cut off) is left alone: [`UserFileError::ReadOnly`]. This module does not know what the content means.
 
-use std::fs::{self, DirBuilder, File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, FlockOperation, Gid, Uid, access, fchown, flock};
-use rustix::io::Errno;
 use tempfile::NamedTempFile;
+
+use crate::sys;
 
 /// Largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 64 * 1024 * 1024;
-
-/// Mode of a new file.
-const NEW_FILE_MODE: u32 = 0o600;
-
-/// Mode of a new folder.
-const NEW_FOLDER_MODE: u32 = 0o700;
 
 /// Most symbolic links that are followed, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -108,7 +101,7 @@ impl UserFile {
         self.check_unchanged()?;
         new.persist(&self.target).map_err(|error| write_error(error.error))?;
         // The new name reaches the disk with its folder. Some file systems can't sync a folder; that is no error.
-        drop(File::open(self.folder()).and_then(|folder| folder.sync_all()));
+        drop(sys::open_folder(self.folder()).and_then(|folder| folder.sync_all()));
         Ok(())
     }
 
@@ -118,7 +111,7 @@ impl UserFile {
         // Opened here, since the crate would add the random path to the text of an error.
         tempfile::Builder::new()
             .prefix(&format!(".{name}.kohakuriver-"))
-            .make_in(self.folder(), |path| File::options().write(true).create_new(true).mode(NEW_FILE_MODE).open(path))
+            .make_in(self.folder(), |path| sys::private(File::options().write(true).create_new(true)).open(path))
     }
 
     /// Removes the file.
@@ -135,32 +128,21 @@ impl UserFile {
     }
 
     fn fill(&self, mut new: &File, content: &[u8]) -> Result<(), UserFileError> {
-        let own = new.metadata().map_err(UserFileError::Write)?;
-        // A new file that root makes in a user's folder belongs to that user.
         let folder = fs::metadata(self.folder()).map_err(UserFileError::Write)?;
-        let root = rustix::process::geteuid().is_root();
-        let (uid, gid) = match &self.before {
-            Some((_, before)) => (before.uid(), before.gid()),
-            None if root => (folder.uid(), folder.gid()),
-            None => (own.uid(), own.gid()),
-        };
-        if (uid, gid) != (own.uid(), own.gid()) {
-            fchown(new, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(|_| {
-                UserFileError::ReadOnly("it belongs to another user, and replacing it would change its owner")
-            })?;
+        let before = self.before.as_ref().map(|(_, before)| before);
+        if !sys::inherit_owner_and_permissions(new, before, &folder).map_err(UserFileError::Write)? {
+            return Err(UserFileError::ReadOnly("it belongs to another user, and replacing it would change its owner"));
         }
-        let mode = self.before.as_ref().map_or(NEW_FILE_MODE, |(_, before)| before.mode() & 0o7777);
-        new.set_permissions(fs::Permissions::from_mode(mode)).map_err(UserFileError::Write)?;
         new.write_all(content).and_then(|()| new.sync_all()).map_err(UserFileError::Write)
     }
 
     fn check_writable(&self) -> Result<(), UserFileError> {
         let Some((_, before)) = &self.before else { return Ok(()) };
         // root may write to every file, so the mode is checked as well.
-        if before.mode() & 0o222 == 0 || access(&self.target, Access::WRITE_OK).is_err() {
+        if before.permissions().readonly() || sys::check_writable(&self.target).is_err() {
             return Err(UserFileError::ReadOnly("it is read-only"));
         }
-        if before.nlink() > 1 {
+        if sys::has_other_names(before) {
             return Err(UserFileError::ReadOnly(
                 "it has a second name (a hard link), which would keep the old content",
             ));
@@ -194,17 +176,19 @@ impl FolderLock {
     }
 
     fn within(folder: &Path, limit: Duration) -> Result<Self, UserFileError> {
-        match DirBuilder::new().mode(NEW_FOLDER_MODE).create(folder) {
+        match sys::create_private_folder(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(write_error(error)),
             _ => {}
         }
-        let opened = File::open(folder).map_err(UserFileError::Read)?;
+        let opened = sys::open_folder(folder).map_err(UserFileError::Read)?;
         let deadline = Instant::now() + limit;
         loop {
-            match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+            match sys::try_lock(&opened).map_err(|error| error.kind()) {
                 Ok(()) => return Ok(Self { _folder: Some(opened) }),
-                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
-                Err(Errno::WOULDBLOCK | Errno::INTR) => return Err(UserFileError::Busy),
+                Err(io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) if Instant::now() < deadline => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return Err(UserFileError::Busy),
                 // Some network file systems can't lock a folder. A change is still noticed before the rename.
                 Err(_) => return Ok(Self { _folder: None }),
             }
@@ -241,13 +225,15 @@ fn write_error(error: io::Error) -> UserFileError {
 
 /// Follows symbolic links to their end, which need not exist: a link may point to a file that is yet to be made.
 fn follow(path: &Path) -> io::Result<PathBuf> {
-    let mut path = std::path::absolute(path)?;
+    let start = std::path::absolute(path)?;
+    let mut path = start.clone();
     for _ in 0..MAX_LINKS {
         // Not a link, missing or not readable: reading the file reports the latter two.
         let Ok(next) = fs::read_link(&path) else { return Ok(path) };
         path = path.parent().unwrap_or(Path::new("/")).join(next);
     }
-    Err(Errno::LOOP.into())
+    // The system follows no more either, and says so in its own words.
+    Err(fs::metadata(start).err().unwrap_or_else(|| io::Error::other("too many symbolic links")))
 }
 
 #[cfg(test)]

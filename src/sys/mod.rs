@@ -1,22 +1,38 @@
 //! The operating system: everything in this package that one system does in its own way.
 //!
 //! The functions and types below are the whole interface. A room for one system implements it: `unix` is the only room
-//! today, and a `windows` room would stand beside it with the same names.
+//! today, and a `windows` room would stand beside it with the same names. `tests/house.rs` keeps the names of one system
+//! out of all other modules.
 //!
-//! Every system offers:
+//! Every system offers, for the helper and for the user's command:
 //! - **descriptors** that can be polled, read, written and inherited: [`AsFd`], [`BorrowedFd`], [`OwnedFd`]; [`Kind`],
-//!   [`is_same`], [`read`], [`write()`], [`take_stdin`], [`release_stdio`], [`is_out_of_descriptors`];
-//! - **waiting**: [`poll`] over [`entry`]s with [`PollFlags`], [`is_gone`], and [`socket_pair`] to wake a poll up;
-//! - **sockets**: [`connect`], [`answer`], [`peek`], [`receive`], [`send`], [`tune`], [`end_writing`], [`reset_on_close`]; for the
-//!   gateway `accept`, `is_connected`, `is_listening`, `serve_both_families`, `is_without_ipv6`;
-//! - **passing** of descriptors: [`pass_descriptor`], [`receive_descriptor`]; a system without it returns `Unsupported`,
-//!   and bytes are piped;
-//! - **pipes** to splice through: [`splice`], [`pipe`], [`enlarge_pipe`]; a system without them returns `Unsupported`
-//!   ([`cannot_splice`]), and bytes are copied;
-//! - **files**: [`create_private_folder`], [`private`], [`append_privately`], [`is_own_file`], [`try_lock`]; for the
-//!   gateway `FileVersion`, for the user's command `is_executable`;
-//! - **signals**: [`EndSignals`], [`IgnoredSignals`];
-//! - **the process and its machine**: [`parent_id`], [`in_own_group`], [`terminal_size`], `host_name`.
+//!   [`is_same`], [`read`], [`write()`], [`release_stdio`], [`is_out_of_descriptors`];
+//! - **waiting**: [`poll`] over [`entry`]s ([`PollFd`]) with [`PollFlags`], [`is_gone`], and [`socket_pair`] to wake a poll
+//!   up;
+//! - **sockets**: [`connect`] ([`Connecting`]), [`answer`], [`peek`], [`receive`], [`send`], [`tune`],
+//!   [`end_writing`], [`reset_on_close`];
+//! - **passing** of a descriptor: [`pass_descriptor`]; a system without it returns `Unsupported`, and bytes are piped;
+//! - **pipes**: [`PIPE_ROOM`], and [`splice`], [`enlarge_pipe`]; a system without splices says so in [`CAN_SPLICE`] and
+//!   returns `Unsupported` ([`cannot_splice`]), and bytes are copied;
+//! - **files**: [`create_private_folder_all`], [`private`], [`append_privately`], [`is_own_file`], [`try_lock`],
+//!   [`NULL_FILE`];
+//! - **signals**: [`EndSignals`];
+//! - **the process, its children and its terminal**: [`parent_id`], [`in_own_group`], [`terminal_size`].
+//!
+//! For the user's command as well:
+//! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,
+//!   `is_executable`, `check_writable`, `check_usable_folder`, `mode_that_ssh_refuses`, `make_private`,
+//!   `inherit_owner_and_permissions`;
+//! - **signals**: `interrupted`, `before_an_end_signal`;
+//! - **other programs**: `become_program`, `run_as_child`, `end_like`, `ask_to_end`;
+//! - **its machine, its terminal and its text**: `host_name`, `SilentTerminal`, `os_string`.
+//!
+//! The gateway serves on UNIX systems only, so a room for another system leaves out what is for the gateway alone:
+//! `accept`, `is_connected`, `is_listening`, `is_of_one_connection`, `is_without_ipv6`, `serve_both_families`,
+//! `tune_accepted`, `register`, `deregister`, `REPORTS_URGENT_DATA`, `send_datagram`, `receive_descriptor`,
+//! `take_stdin`, `pipe`, `FileVersion`, `mode_open_to_others`, `raise_open_files`, `most_open_files`, `monotonic_time`,
+//! `Usage`. What is a feature of UNIX by its nature stays in `gateway::life`: the sockets and lines of a hand-over, and
+//! orders that come as signals.
 
 #[cfg(unix)]
 mod unix;

@@ -1,8 +1,7 @@
 //! `~/.kohakuriver/auth.json`, in the format of KohakuRiver's Python CLI.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -12,9 +11,7 @@ use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings;
 use crate::ssh::user_file::UserFile;
-
-/// Only the owner may read the file.
-const MODE: u32 = 0o600;
+use crate::sys;
 
 pub(crate) struct AuthFile {
     path: PathBuf,
@@ -64,11 +61,10 @@ impl AuthFile {
                 .hint("set the token in KOHAKURIVER_TOKEN instead")
         };
         if let Some(folder) = self.path.parent() {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-            made.map_err(|error| cannot().because(&error))?;
+            sys::create_private_folder_all(folder).map_err(|error| cannot().because(&error))?;
         }
         // The new content gets the old file's mode: fix the mode first, so that the token is never readable by others.
-        match fs::set_permissions(&self.path, Permissions::from_mode(MODE)) {
+        match sys::make_private(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot().because(&error)),
             _ => {}
         }
@@ -79,6 +75,9 @@ impl AuthFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::api::Role;
 

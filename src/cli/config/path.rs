@@ -1,7 +1,5 @@
 //! `kohakuriver config path`: the path of the configuration file, for editors and scripts.
 
-use std::os::unix::ffi::OsStringExt;
-
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings;
@@ -15,7 +13,7 @@ pub(crate) struct Arguments {}
 pub(super) fn run() -> Result<(), Failure> {
     let path = settings::config_path()
         .ok_or_else(|| Failure::new("your configuration directory is unknown").hint("set HOME"))?;
-    let mut line = path.into_os_string().into_vec();
+    let mut line = path.into_os_string().into_encoded_bytes();
     line.push(b'\n');
     ui::print_bytes(&line)
 }

@@ -6,14 +6,9 @@
 //! logged in from the start.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Read};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
+use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::process::{Command, ExitCode, ExitStatus};
-
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use std::process::{Command, ExitCode};
 
 use super::checks;
 use super::checkup::{Checkup, Event, Scope};
@@ -28,18 +23,11 @@ use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Flags;
 use crate::ssh::quote::shell_word;
-use crate::sys::{self, AsFd, IgnoredSignals, PollFlags};
+use crate::sys;
 use crate::target::{TaskId, VpsRef};
 
 /// The exit status of ssh when it fails itself.
 const SSH_FAILED: i32 = 255;
-
-/// Added to the number of a signal, it is the exit status of a program that the signal ended.
-const SIGNALLED: i32 = 128;
-
-/// Signals that are passed on to ssh.
-const PASSED_ON: [(i32, Signal); 4] =
-    [(SIGHUP, Signal::HUP), (SIGINT, Signal::INT), (SIGQUIT, Signal::QUIT), (SIGTERM, Signal::TERM)];
 
 /// The arguments of `vps connect`.
 pub(in crate::cli) struct Asked {
@@ -63,7 +51,7 @@ pub(in crate::cli) fn run(argv: &[OsString], asked: Asked) -> Result<ExitCode, F
     }
     command.args(&argv[1..]);
     let cannot = |error: io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
-    let status = run_as_child(&mut command).map_err(cannot)?;
+    let status = sys::run_as_child(&mut command).map_err(cannot)?;
     let logged_in = options.is_logged_in || mark.is_some_and(|mark| mark.exists());
     // Removes the directory: this process may end by a signal, which drops nothing.
     let no_folder = folder.err();
@@ -81,7 +69,7 @@ pub(in crate::cli) fn run(argv: &[OsString], asked: Asked) -> Result<ExitCode, F
             print_cause(asked, options.user);
         }
     }
-    Ok(end_like(status))
+    Ok(sys::end_like(status))
 }
 
 /// ssh's options after its command line and the user's ssh_config. Empty if ssh rejects them.
@@ -153,67 +141,4 @@ fn print_cause(asked: Asked, user: Option<String>) {
         )),
         None => {}
     }
-}
-
-/// Runs `command` to its end, and passes signals on to it.
-fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
-    // Before the child starts: a signal in between would end this program and leave the child running.
-    let mut ended = stream_of(SIGCHLD)?;
-    let mut caught = Vec::new();
-    let ignored = IgnoredSignals::now();
-    for (number, signal) in PASSED_ON {
-        // ssh inherits an ignored signal (`nohup`) only if this program does not catch it.
-        if ignored.contains(number) {
-            continue;
-        }
-        caught.push((stream_of(number)?, signal));
-    }
-    let child = command.spawn()?;
-    // No wait has reaped the child, so no other process has its id.
-    let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-    loop {
-        match waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED)? {
-            // ssh stopped itself, as on its escape `~^Z`. Stop as well, so that the user's shell returns; once this
-            // program is continued, it continues ssh.
-            Some((_, status)) if status.stopped() => {
-                kill_process(getpid(), Signal::STOP)?;
-                kill_process(child, Signal::CONT)?;
-            }
-            Some((_, status)) => return Ok(ExitStatus::from_raw(status.as_raw())),
-            None => {}
-        }
-        let mut entries = vec![sys::entry(ended.as_fd(), PollFlags::IN)];
-        entries.extend(caught.iter().map(|(stream, _)| sys::entry(stream.as_fd(), PollFlags::IN)));
-        sys::poll(&mut entries, None)?;
-        let ready: Vec<bool> = entries.iter().map(|entry| !entry.revents().is_empty()).collect();
-        drop(entries);
-        if ready[0] {
-            drain(&mut ended)?;
-        }
-        for ((stream, signal), _) in caught.iter_mut().zip(&ready[1..]).filter(|(_, ready)| **ready) {
-            drain(stream)?;
-            let _ = kill_process(child, *signal);
-        }
-    }
-}
-
-/// A stream that becomes readable with each `signal`.
-fn stream_of(signal: i32) -> io::Result<UnixStream> {
-    let (reader, writer) = UnixStream::pair()?;
-    signal_hook::low_level::pipe::register(signal, writer)?;
-    Ok(reader)
-}
-
-fn drain(stream: &mut UnixStream) -> io::Result<()> {
-    stream.read(&mut [0; 16]).map(drop)
-}
-
-/// Ends as ssh did: with its status, or by the signal that ended it.
-fn end_like(status: ExitStatus) -> ExitCode {
-    if let Some(signal) = status.signal() {
-        // Ends this process. If it does not, the status is the one that a shell would report.
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
-        return ExitCode::from(u8::try_from(SIGNALLED + signal).unwrap_or(u8::MAX));
-    }
-    ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
 }

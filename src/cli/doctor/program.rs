@@ -4,8 +4,6 @@ use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::sys::{self, AsFd, PollFlags};
 
 /// How long a program may take that only prints something, such as its version.
@@ -119,9 +117,7 @@ pub(super) fn end(mut child: Child, deadline: Instant) -> Option<ExitStatus> {
     if let Some(status) = wait_until(&mut child, deadline) {
         return Some(status);
     }
-    if let Some(id) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(id, Signal::TERM);
-    }
+    sys::ask_to_end(child.id());
     if wait_until(&mut child, Instant::now() + GRACE).is_none() {
         let _ = child.kill();
         let _ = child.wait();

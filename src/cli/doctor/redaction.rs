@@ -2,12 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs::canonicalize;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::secret::Token;
 use crate::settings::{self, env_vars, without_credentials};
 use crate::ssh::quote::shell_word;
+use crate::sys;
 use crate::text::printable;
 
 /// Shortest beginning of a token that is hidden where a text was cut off. Shorter ones may be ordinary words.
@@ -89,14 +89,15 @@ impl Redaction {
 
 /// `home` as it is, quoted for a shell, and as ssh logs it.
 fn forms(home: &Path) -> Vec<Form> {
-    let bytes = home.as_os_str().as_bytes();
-    let home = OsStr::from_bytes(&bytes[..bytes.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1)]);
+    let mut bytes = home.as_os_str().as_encoded_bytes().to_vec();
+    bytes.truncate(bytes.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1));
+    let home = sys::os_string(bytes);
     // With a home of `/`, every path would be in the home.
     if home.is_empty() {
         return Vec::new();
     }
     let plain = printable(&home.to_string_lossy());
-    let word = printable(&shell_word(home).to_string_lossy());
+    let word = printable(&shell_word(&home).to_string_lossy());
     // A path is quoted as a whole, also where only the part behind the home needs quotes.
     let open = if word.starts_with('\'') { word[..word.len() - 1].to_owned() } else { format!("'{word}") };
     let form = |text: String, shown, is_delimited| Form { text, shown, is_delimited };
@@ -104,7 +105,7 @@ fn forms(home: &Path) -> Vec<Form> {
         form(format!("{open}/"), "~/'", true),
         form(format!("{open}'"), "~", true),
         form(plain, "~", false),
-        form(as_ssh_logs(home), "~", false),
+        form(as_ssh_logs(&home), "~", false),
     ]
 }
 
@@ -115,7 +116,7 @@ fn as_ssh_logs(home: &OsStr) -> String {
         b' '..=b'~' => char::from(*byte).to_string(),
         byte => format!(r"\{byte:03o}"),
     };
-    home.as_bytes().iter().map(shown).collect()
+    home.as_encoded_bytes().iter().map(shown).collect()
 }
 
 fn tilde(text: &str, forms: &[&Form]) -> String {

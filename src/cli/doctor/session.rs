@@ -18,6 +18,7 @@ use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
 use crate::ssh::command::SshCommand;
 use crate::ssh::known_hosts::{Known, KnownHosts};
 use crate::ssh::options::{Route, alias, known_hosts_path};
+use crate::sys;
 use crate::target::TaskId;
 
 /// How long a login may take.
@@ -77,7 +78,7 @@ impl Session {
         })?;
         let argv = argv(login, copy)?;
         let mut command = Command::new(login.ssh);
-        command.args(&argv[1..]).args(["-v", "true"]).env(KOHAKURIVER_LOG_FILE, "/dev/null");
+        command.args(&argv[1..]).args(["-v", "true"]).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
         let began = Instant::now();
         let output = program::run(&mut command, LOGIN_LIMIT);
         let took = began.elapsed();
@@ -89,7 +90,7 @@ impl Session {
     /// The same login again, to run `remote`.
     pub(super) fn command(&self, remote: &str) -> Command {
         let mut command = Command::new(&self.argv[0]);
-        command.args(&self.argv[1..]).args(["-q", remote]).env(KOHAKURIVER_LOG_FILE, "/dev/null");
+        command.args(&self.argv[1..]).args(["-q", remote]).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
         command
     }
 }

@@ -5,9 +5,6 @@
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
-use std::fs::metadata;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +14,7 @@ use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_PASSED_ON;
+use crate::sys;
 
 /// Which program a command line is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,7 +70,7 @@ fn flag<'d>(definition: &'d clap::Command, arg: &str) -> Option<(&'d ArgAction, 
     known.find(|a| a.get_short() == Some(letter)).map(|a| (a.get_action(), letters.next().is_some()))
 }
 
-/// The programs that this command line already passed through, each as `device:inode`.
+/// The programs that this command line already passed through, each by its [`sys::file_identity`].
 ///
 /// The list travels in the environment, so that two copies of this program, or a wrapper around it, don't pass a command
 /// to each other forever.
@@ -86,18 +84,14 @@ impl PassedOn {
     }
 
     fn holds(&self, program: &Path) -> bool {
-        // A program without metadata is skipped, too.
-        identity(program).is_none_or(|identity| self.0.contains(&identity))
+        // A program without an identity is skipped, too.
+        sys::file_identity(program).map_or(true, |identity| self.0.contains(&identity))
     }
 
     fn with(mut self, program: &Path) -> Self {
-        self.0.extend(identity(program));
+        self.0.extend(sys::file_identity(program));
         self
     }
-}
-
-fn identity(program: &Path) -> Option<String> {
-    metadata(program).ok().map(|found| format!("{}:{}", found.dev(), found.ino()))
 }
 
 /// The command that runs the next `kohakuriver` on PATH with `args`.
@@ -122,7 +116,7 @@ fn first_other(found: Vec<PathBuf>, passed: &PassedOn) -> Option<PathBuf> {
 /// # Errors
 /// If `next` can't be started.
 pub(crate) fn run(mut next: Command) -> Result<Infallible, Failure> {
-    let error = next.exec();
+    let error = sys::become_program(&mut next);
     Err(Failure::new(format!("cannot run {}", Path::new(next.get_program()).display())).because(&error))
 }
 

@@ -1,7 +1,6 @@
 //! The files of `kohakuriver ssh config`: ours, the user's configuration, and its backup.
 
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::terminal::ui;
@@ -10,6 +9,7 @@ use crate::ssh::include;
 use crate::ssh::quote::shell_word;
 use crate::ssh::stanzas;
 use crate::ssh::user_file::{FolderLock, UserFile, UserFileError};
+use crate::sys;
 
 /// Our own file, in ~/.ssh.
 const OURS: &str = "kohakuriver.conf";
@@ -173,11 +173,11 @@ pub(crate) fn write_ours(path: &Path, text: &[u8]) -> Result<Change, Failure> {
 /// The path in an `Include` line. ssh reads a glob pattern there, and its escapes differ between versions. A path with
 /// special characters is therefore replaced by the bare file name, which ssh looks up in ~/.ssh.
 fn include_argument(path: &Path) -> std::ffi::OsString {
-    let bytes = path.as_os_str().as_bytes();
+    let bytes = path.as_os_str().as_encoded_bytes();
     let plain = |also: &[u8]| bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || also.contains(byte));
     match (plain(b"/._-+,@="), plain(b"/._-+,@= ")) {
         (true, _) => path.as_os_str().to_owned(),
-        (_, true) => std::ffi::OsString::from_vec([b"\"", bytes, b"\""].concat()),
+        (_, true) => sys::os_string([b"\"", bytes, b"\""].concat()),
         _ => OURS.into(),
     }
 }

@@ -3,12 +3,10 @@
 //! Prompts go to the terminal and not to stdout, which may be a file. Without a terminal there is no prompt: a script
 //! answers with a flag.
 
-use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-
 use crate::failure::Failure;
+use crate::sys::SilentTerminal;
 
 /// Asks `question`, unless `yes` (the flag `--yes`) answers it.
 ///
@@ -53,31 +51,13 @@ fn is_interactive() -> bool {
 /// Reads a line without echo.
 pub(crate) fn secret(prompt: &str) -> Result<String, Failure> {
     let cannot = |error: io::Error| Failure::new("cannot prompt on the terminal").because(&error);
-    let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(cannot)?;
-    let before = tcgetattr(&terminal).map_err(|error| cannot(error.into()))?;
-    let without_echo = WithoutEcho { terminal: terminal.try_clone().map_err(cannot)?, before };
-    let mut raw = without_echo.before.clone();
-    // No signals either: Ctrl-C would end the process and leave the terminal without echo.
-    raw.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-    tcsetattr(&terminal, OptionalActions::Flush, &raw).map_err(|error| cannot(error.into()))?;
+    let mut terminal = SilentTerminal::open().map_err(cannot)?;
     terminal.write_all(prompt.as_bytes()).map_err(cannot)?;
-    let typed = read_secret(&terminal).map_err(cannot)?;
+    let typed = read_secret(&mut terminal).map_err(cannot)?;
     let _ = terminal.write_all(b"\n");
-    drop(without_echo);
+    drop(terminal);
     let text = typed.ok_or_else(|| Failure::interrupted("nothing was done"))?;
     String::from_utf8(text).map_err(|_| Failure::new("what was typed is not UTF-8"))
-}
-
-/// Restores the terminal's modes when dropped.
-struct WithoutEcho {
-    terminal: File,
-    before: Termios,
-}
-
-impl Drop for WithoutEcho {
-    fn drop(&mut self) {
-        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
-    }
 }
 
 /// Longest secret, in bytes; the rest of the line is ignored.

@@ -5,11 +5,8 @@
 //! a child process, and a failure is diagnosed.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -27,6 +24,7 @@ use crate::settings::{Flags, Settings};
 use crate::ssh::command::SshCommand;
 use crate::ssh::keys;
 use crate::ssh::quote::shell_line;
+use crate::sys;
 use crate::target::{TaskId, VpsRef};
 
 #[derive(clap::Args, Debug, Default)]
@@ -74,7 +72,7 @@ pub(crate) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
     if arguments.dry_run {
         let mut line = shell_line(&argv);
         line.push("\n");
-        return ui::print_bytes(line.as_bytes()).map(|()| ExitCode::SUCCESS);
+        return ui::print_bytes(line.as_encoded_bytes()).map(|()| ExitCode::SUCCESS);
     }
     prepare_known_hosts(&command.route.known_hosts)?;
     if arguments.diagnose {
@@ -114,7 +112,7 @@ fn argv(command: &SshCommand) -> Result<Vec<OsString>, Failure> {
 
 /// Returns only on failure.
 fn become_ssh(argv: &[OsString]) -> Failure {
-    let error = Command::new(&argv[0]).args(&argv[1..]).exec();
+    let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]));
     Failure::new(format!("cannot run {}", argv[0].display())).because(&error)
 }
 
@@ -140,9 +138,9 @@ fn prepare_known_hosts(path: &Path) -> Result<(), Failure> {
             .hint("make the directory writable; without stored host keys, ssh could not detect an impostor")
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
-        DirBuilder::new().mode(0o700).create(folder).map_err(cannot)?;
+        sys::create_private_folder(folder).map_err(cannot)?;
     }
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    match sys::private(OpenOptions::new().write(true).create_new(true)).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(cannot(error)),
         _ => Ok(()),
     }

@@ -3,9 +3,8 @@
 //! It first gets a temporary name, since a VPS has no id before it exists, and is renamed afterwards. No file is ever
 //! overwritten. An unused key is removed, unless the Host may know the public half.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
@@ -13,6 +12,7 @@ use std::time::SystemTime;
 use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::ssh::authorized_key;
+use crate::sys;
 use crate::target::TaskId;
 use crate::text::excerpt_bytes;
 
@@ -32,8 +32,8 @@ impl NewKey {
     pub(crate) fn generate(home: &Path) -> Result<Self, Failure> {
         let folder = home.join(".ssh");
         if !folder.is_dir() {
-            let made = DirBuilder::new().mode(0o700).create(&folder);
-            made.map_err(|error| Failure::new(format!("cannot create {}", folder.display())).because(&error))?;
+            sys::create_private_folder(&folder)
+                .map_err(|error| Failure::new(format!("cannot create {}", folder.display())).because(&error))?;
         }
         let keygen = find_all("ssh-keygen", std::env::var_os("PATH").as_deref()).into_iter().next();
         let keygen = keygen.ok_or_else(|| {

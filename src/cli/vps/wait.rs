@@ -7,7 +7,6 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -19,6 +18,7 @@ use crate::cli::terminal::progress::{Progress, during};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
+use crate::sys;
 use crate::target::{TaskId, VpsRef};
 use crate::text::excerpt_bytes;
 
@@ -112,9 +112,9 @@ async fn tunnel(settings: &Settings, id: TaskId, deadline: Instant) -> Result<Op
         // stdin must stay open: its end would end the tunnel.
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Ctrl-C must reach this process only, which then sends SIGTERM to the helper.
-        .process_group(0);
+        .stderr(Stdio::piped());
+    // Ctrl-C must reach this process only, which then asks the helper to end.
+    sys::in_own_group(helper.as_std_mut());
     let started = helper.spawn().map_err(|error| Failure::new("cannot run kohakuriver-proxy").because(&error))?;
     let mut helper = Helper(started);
     let mut byte = [0];
@@ -141,8 +141,8 @@ struct Helper(Child);
 
 impl Helper {
     fn terminate(&self) {
-        if let Some(pid) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-            let _ = kill_process(pid, Signal::TERM);
+        if let Some(id) = self.0.id() {
+            sys::ask_to_end(id);
         }
     }
 

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::secret::{Token, TokenError};
+use crate::sys;
 
 /// Most bytes that are read of a token's file. A token is shorter.
 const MAX_FILE: u64 = 8192;
@@ -76,11 +76,8 @@ impl LineProtocol {
 
 fn token(path: &Path) -> Result<Token, TokenFileError> {
     let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    // A service manager's credentials are readable by the group of root, which has no other members here.
-    let group_may = metadata.gid() == 0 && metadata.mode() & 0o030 == 0;
-    if metadata.mode() & 0o007 != 0 || (metadata.mode() & 0o070 != 0 && !group_may) {
-        return Err(TokenFileError::Open { mode: metadata.mode() & 0o7777 });
+    if let Some(mode) = sys::mode_open_to_others(&file.metadata()?) {
+        return Err(TokenFileError::Open { mode });
     }
     let mut text = String::new();
     file.take(MAX_FILE).read_to_string(&mut text)?;

@@ -5,12 +5,10 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +45,7 @@ struct Spare(Option<File>);
 impl Spare {
     fn new() -> Self {
         // Any file will do. This one exists everywhere.
-        Self(File::open("/dev/null").ok())
+        Self(File::open(sys::NULL_FILE).ok())
     }
 }
 
@@ -122,7 +120,7 @@ impl AcceptLoops {
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => return (Client::new(stream), address),
-                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if sys::is_of_one_connection(&error) => {}
                 Err(error) => {
                     let failure = Failure::new("no room for more connections: new ones are turned away");
                     let failure = failure.because(&error).hint(MORE_FILES);
@@ -159,41 +157,10 @@ impl AcceptLoops {
     }
 }
 
-/// Linux returns the errors of a connection that died in the queue as errors of accept (accept(2), "Error handling").
-fn is_of_one_connection(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    errno.is_some_and(|errno| {
-        [
-            Errno::CONNABORTED,
-            Errno::CONNRESET,
-            Errno::CONNREFUSED,
-            Errno::INTR,
-            Errno::PERM,
-            Errno::PROTO,
-            Errno::NOPROTOOPT,
-            Errno::OPNOTSUPP,
-            Errno::NETDOWN,
-            Errno::NETUNREACH,
-            Errno::HOSTDOWN,
-            Errno::HOSTUNREACH,
-            Errno::TIMEDOUT,
-        ]
-        .contains(&errno)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    #[test]
-    fn errors_of_one_connection_and_of_the_gateway() {
-        let of_one = |errno: Errno| is_of_one_connection(&errno.into());
-        assert!(of_one(Errno::CONNABORTED) && of_one(Errno::HOSTUNREACH));
-        assert!(!of_one(Errno::MFILE) && !of_one(Errno::NFILE) && !of_one(Errno::NOMEM));
-        assert!(!is_of_one_connection(&io::Error::other("x")));
-    }
 
     #[tokio::test]
     async fn a_panic_ends_its_own_connection_only_and_the_number_is_bounded() {

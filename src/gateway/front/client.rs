@@ -4,7 +4,6 @@
 
 use std::future::pending;
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::carrier::Carrier;
-use crate::sys;
+use crate::sys::{self, AsFd};
 
 /// An accepted connection.
 pub(crate) struct Client(TcpStream);
@@ -22,12 +21,12 @@ impl Client {
         Self(stream)
     }
 
-    /// Applies the socket options of a tunnel. On Linux a socket inherits them from its listener.
+    /// Applies the socket options of a tunnel.
     ///
     /// # Errors
     /// Those of `setsockopt(2)`: the client has already gone.
     pub(super) fn tune(&self) -> io::Result<()> {
-        if cfg!(target_os = "linux") { Ok(()) } else { sys::tune(&self.0) }
+        sys::tune_accepted(&self.0)
     }
 
     /// Returns when the client has sent something, or has ended its stream.

@@ -63,7 +63,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
             socket
         }
     };
-    // On Linux an accepted socket inherits these options, which saves six calls for each connection.
+    // An accepted socket may inherit these options: see `tune_accepted`.
     sys::tune(&socket)?;
     // Without it, a restart would have to wait until the last connections leave TIME-WAIT.
     socket.set_reuseaddr(true)?;
@@ -89,9 +89,7 @@ mod tests {
         let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
         let (_client, accepted) = tokio::join!(client, listener.accept());
         let accepted = accepted.unwrap().0;
-        if !cfg!(target_os = "linux") {
-            sys::tune(&accepted).unwrap();
-        }
+        sys::tune_accepted(&accepted).unwrap();
         assert!(sockopt::tcp_nodelay(&accepted).unwrap() && sockopt::socket_keepalive(&accepted).unwrap());
         assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap().as_secs(), 60);
         assert_eq!(sockopt::tcp_keepcnt(&accepted).unwrap(), 4);

@@ -9,8 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::Pid;
-use tokio::io::{AsyncReadExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -55,7 +54,7 @@ impl HandOver {
         let (ours, theirs) = UnixStream::pair()?;
         let (line, their_line) = UnixStream::pair()?;
         let mut process = start(theirs, last_id + IDS_LEFT)?;
-        let id = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let id = process.id();
         let answer = tokio::select! {
             biased;
             answer = timeout(START_LIMIT, self.give(ours, their_line)) => Some(answer),
@@ -85,7 +84,7 @@ impl HandOver {
         }
         pass(&to, line.as_fd(), LINE).await?;
         drop(line);
-        rustix::net::shutdown(&to, rustix::net::Shutdown::Write)?;
+        to.shutdown().await?;
         to.read_u8().await
     }
 }
@@ -109,7 +108,7 @@ fn start(stdin: UnixStream, last_id: u64) -> io::Result<Child> {
 /// The process that serves instead of this one now.
 pub(crate) struct Successor {
     process: Child,
-    pub(crate) id: Pid,
+    pub(crate) id: u32,
     /// The line on which the successor asks about the tunnels that this process still has.
     pub(crate) line: Option<UnixStream>,
 }

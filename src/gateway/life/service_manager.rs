@@ -4,14 +4,10 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use rustix::process::Pid;
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::settings::env_vars::NOTIFY_SOCKET;
+use crate::sys;
 
 /// How long a stop may take beyond the time that tunnels have to finish.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -38,8 +34,7 @@ impl ServiceManager {
 
     /// The gateway reads its files again, until [`ServiceManager::ready`]. The time tells this reload from the last one.
     pub(crate) fn reloading(&self) {
-        let now = clock_gettime(ClockId::Monotonic);
-        let microseconds = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
+        let microseconds = sys::monotonic_time().as_micros();
         self.send_unchecked(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=Reloading"));
     }
 
@@ -51,10 +46,9 @@ impl ServiceManager {
         self.send_unchecked(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={longest}\nSTATUS={status}"));
     }
 
-    /// From now on `successor` is the service. Messages of this process are ignored afterwards.
-    pub(crate) fn handed_over(&self, successor: Pid) {
-        let id = successor.as_raw_pid();
-        self.send_unchecked(&format!("MAINPID={id}\nSTATUS=Serving, handed over by an older process"));
+    /// From now on the process `successor` is the service. Messages of this process are ignored afterwards.
+    pub(crate) fn handed_over(&self, successor: u32) {
+        self.send_unchecked(&format!("MAINPID={successor}\nSTATUS=Serving, handed over by an older process"));
     }
 
     /// Sends a message that may get lost.
@@ -63,27 +57,15 @@ impl ServiceManager {
     }
 
     fn send(&self, state: &str) -> io::Result<()> {
-        let Some(name) = &self.socket else { return Ok(()) };
-        let socket = UnixDatagram::unbound()?;
         // A service manager that doesn't read must not block the gateway.
-        socket.set_nonblocking(true)?;
-        match name.as_bytes().strip_prefix(b"@") {
-            #[cfg(target_os = "linux")]
-            Some(abstract_name) => {
-                use std::os::linux::net::SocketAddrExt;
-                let address = std::os::unix::net::SocketAddr::from_abstract_name(abstract_name)?;
-                socket.send_to_addr(state.as_bytes(), &address)?;
-            }
-            _ => {
-                socket.send_to(state.as_bytes(), name)?;
-            }
-        }
-        Ok(())
+        self.socket.as_ref().map_or(Ok(()), |name| sys::send_datagram(name, state.as_bytes()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
 
     fn heard(socket: &UnixDatagram) -> String {
@@ -114,7 +96,7 @@ mod tests {
             manager.stopping(3, Duration::from_secs(5));
             let stopping = heard(&socket);
             assert!(stopping.starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS="), "{stopping}");
-            manager.handed_over(Pid::from_raw(42).unwrap());
+            manager.handed_over(42);
             assert!(heard(&socket).starts_with("MAINPID=42\n"));
         }
         std::fs::remove_file(path).unwrap();

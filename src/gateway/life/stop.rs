@@ -42,7 +42,7 @@ impl Shutdown<'_> {
     /// they like, unless it gets an order to stop as well.
     pub(crate) async fn leave(mut self, mut successor: Successor, limit: Duration) {
         self.accept.close().await;
-        let (id, own) = (successor.id.as_raw_pid(), std::process::id());
+        let (id, own) = (successor.id, std::process::id());
         self.say(&format!("handed over to process {id}; process {own} stays for {}", self.tunnels()));
         let notices = &self.records.notices;
         let watch = async {

@@ -25,7 +25,7 @@ use std::time::Duration;
 pub(super) use handshakes::{Handshake, Handshakes};
 pub(super) use heads::{DEFAULT_HEAD_SECONDS, Heads};
 pub(super) use kind::Kind;
-pub(super) use open_files::{MORE_FILES, raise_open_files};
+pub(super) use open_files::MORE_FILES;
 pub(super) use tunnels::{Permit, Tunnels};
 
 use crate::handshake::request::MaxSize;

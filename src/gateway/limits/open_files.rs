@@ -1,7 +1,5 @@
 //! The limit of open files, and the limits of the gateway that follow from it.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 /// Descriptors for everything else: listeners, the Host API in both directions, dials in parallel.
 const RESERVED: u64 = 256;
 /// The fewest tunnels, and the fewest handshakes, that are tried, however few files the system allows. A client that
@@ -13,17 +11,6 @@ const HANDSHAKES_PART: u64 = 4;
 /// The advice to an admin for too few open files.
 pub(crate) const MORE_FILES: &str =
     "raise its limit of open files: `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell";
-
-/// Raises the limit of open files as far as this process may, and returns it. Daemons start with a low limit for the
-/// sake of programs that use `select(2)`. This program doesn't.
-pub(crate) fn raise_open_files() -> Option<u64> {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        // On failure the limit stays as it is.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    }
-    getrlimit(Resource::Nofile).current
-}
 
 /// How many of the `wanted` handshakes fit into this number of open files (`None`: unlimited), one file each.
 pub(super) fn handshakes(wanted: u32, open_files: Option<u64>) -> u32 {

@@ -12,7 +12,6 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -24,10 +23,8 @@ use crate::gateway::watch::metrics::Metrics;
 use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::gateway::watch::outlet::{Open, Outlet};
 use crate::gateway::words::session::{Ending, Protocol, Session};
+use crate::sys;
 use crate::text::excerpt;
-
-/// Permissions of a new file: only its owner may see which user is connected to which VPS.
-const MODE: u32 = 0o600;
 
 /// The destination of audit lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -210,7 +207,7 @@ fn seconds(time: Duration) -> f64 {
 }
 
 fn append(path: &Path) -> io::Result<Box<dyn Write + Send>> {
-    Ok(Box::new(OpenOptions::new().append(true).create(true).mode(MODE).open(path)?))
+    Ok(Box::new(sys::private(OpenOptions::new().append(true).create(true)).open(path)?))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -205,7 +205,7 @@ fn a_failed_write_leaves_the_file_unchanged() {
 
 /// Whether another open of `folder` can lock it right now.
 fn is_free(folder: &Path) -> bool {
-    flock(File::open(folder).unwrap(), FlockOperation::NonBlockingLockExclusive).is_ok()
+    sys::try_lock(&sys::open_folder(folder).unwrap()).is_ok()
 }
 
 #[test]

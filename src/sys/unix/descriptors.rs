@@ -1,11 +1,15 @@
 //! Descriptors of any kind: what they are, reading and writing them, and the three that every process starts with.
 
 use std::io::{self, IsTerminal as _};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+#[cfg(feature = "gateway")]
+use std::os::fd::OwnedFd;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::AddressFamily;
+
+use super::files::NULL_FILE;
 
 /// What a descriptor is, as far as moving bytes is concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,21 +84,22 @@ pub fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::write(to, bytes)?)
 }
 
-/// Takes what stdin is, and puts /dev/null in its place.
+/// Takes what stdin is, and puts [`NULL_FILE`] in its place.
 ///
 /// # Errors
 /// Those of `open(2)` and `dup(2)`.
+#[cfg(feature = "gateway")]
 pub fn take_stdin() -> io::Result<OwnedFd> {
-    let null = std::fs::File::open("/dev/null")?;
+    let null = std::fs::File::open(NULL_FILE)?;
     let stdin = rustix::stdio::stdin().try_clone_to_owned()?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(stdin)
 }
 
-/// Puts /dev/null in place of stdin, stdout and stderr, so that whoever reads them sees their end now. If it can't be
+/// Puts [`NULL_FILE`] in place of stdin, stdout and stderr, so that whoever reads them sees their end now. If it can't be
 /// opened they stay as they are.
 pub fn release_stdio() {
-    let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") else { return };
+    let Ok(null) = std::fs::File::options().read(true).write(true).open(NULL_FILE) else { return };
     let _ = rustix::stdio::dup2_stdin(&null);
     let _ = rustix::stdio::dup2_stdout(&null);
     let _ = rustix::stdio::dup2_stderr(&null);

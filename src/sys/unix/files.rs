@@ -1,25 +1,43 @@
-//! Files and folders: who may read them, whose they are, whether they changed, and locks on them.
+//! Files and folders: how they are made and opened, whose they are, whether they changed, and locks on them.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-#[cfg(feature = "cli")]
-use rustix::fs::{Access, access};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
-/// Creates a folder, and those above it that are missing, for this user alone.
+/// Permissions of a file that only its owner may use.
+pub(super) const PRIVATE_FILE: u32 = 0o600;
+/// Permissions of a folder that only its owner may use.
+pub(super) const PRIVATE_FOLDER: u32 = 0o700;
+/// The bits of a mode that are permissions.
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub(super) const PERMISSIONS: u32 = 0o7777;
+
+/// The file that discards what is written to it, and that is empty.
+pub const NULL_FILE: &str = "/dev/null";
+
+/// Creates a folder for this user alone. The folder above it must exist.
 ///
 /// # Errors
 /// Those of `mkdir(2)`.
+#[cfg(feature = "cli")]
 pub fn create_private_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    DirBuilder::new().mode(PRIVATE_FOLDER).create(path)
+}
+
+/// Creates a folder, and those above it that are missing, for this user alone. The folder may exist.
+///
+/// # Errors
+/// Those of `mkdir(2)`.
+pub fn create_private_folder_all(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path)
 }
 
 /// Has `options` create a file for this user alone. A file that exists keeps its mode.
 pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options.mode(0o600)
+    options.mode(PRIVATE_FILE)
 }
 
 /// Opens a file for appending; a new one is for this user alone. A FIFO that nobody reads is an error instead of a
@@ -32,15 +50,42 @@ pub fn append_privately(path: &Path) -> io::Result<File> {
     private(OpenOptions::new().create(true).append(true)).custom_flags(flags).open(path)
 }
 
+/// Opens a folder, to lock it or to sync it.
+///
+/// # Errors
+/// Those of `open(2)`.
+#[cfg(feature = "cli")]
+pub fn open_folder(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Which file `path` names, as one word. Two paths of one file have the same identity.
+///
+/// # Errors
+/// Those of `stat(2)`.
+#[cfg(feature = "cli")]
+pub fn file_identity(path: &Path) -> io::Result<String> {
+    std::fs::metadata(path).map(|file| format!("{}:{}", file.dev(), file.ino()))
+}
+
+/// Whether a file has more than one name (hard links).
+#[cfg(feature = "cli")]
+pub fn has_other_names(file: &Metadata) -> bool {
+    file.nlink() > 1
+}
+
 /// Whether a file belongs to the user in whose name this process creates files.
 pub fn is_own_file(file: &Metadata) -> bool {
     file.uid() == rustix::process::geteuid().as_raw()
 }
 
-/// Whether this user may run the file at `path`.
-#[cfg(feature = "cli")]
-pub fn is_executable(path: &Path) -> bool {
-    path.is_file() && access(path, Access::EXEC_OK).is_ok()
+/// The mode of a secret file that users other than its owner may use; `None` for one that is secret. The group of root
+/// may read it, as with a service manager's credentials: that group has no other members.
+#[cfg(feature = "gateway")]
+pub fn mode_open_to_others(secret: &Metadata) -> Option<u32> {
+    let mode = secret.mode();
+    let group_may = secret.gid() == 0 && mode & 0o030 == 0;
+    (mode & 0o007 != 0 || (mode & 0o070 != 0 && !group_may)).then_some(mode & PERMISSIONS)
 }
 
 /// What changes when a file does: device, inode, size, and both times to the nanosecond.
@@ -63,7 +108,7 @@ impl FileVersion {
     }
 }
 
-/// Takes the lock on a file without waiting. The lock lasts until the file is closed.
+/// Takes the lock on a file or on a folder without waiting. The lock lasts until it is closed.
 ///
 /// # Errors
 /// Those of `flock(2)`; `WouldBlock` when somebody else holds the lock.

@@ -2,21 +2,12 @@
 
 use std::fs;
 
-/// A set of signals that this program ignores.
-#[derive(Clone, Copy, Debug)]
-pub struct IgnoredSignals(u64);
-
-impl IgnoredSignals {
-    /// Those it ignores now (proc(5), `SigIgn`); none where the system doesn't tell.
-    pub fn now() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        Self(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
-    }
-
-    /// Whether the signal of this number is one of them.
-    pub fn contains(self, number: i32) -> bool {
-        // The lowest bit is signal 1.
-        self.0 >> (number - 1) & 1 == 1
-    }
+/// Those of `signals` that this process doesn't ignore now (proc(5), `SigIgn`). Where the system doesn't tell, it ignores
+/// none.
+pub(super) fn not_ignored(signals: &[i32]) -> Vec<i32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    // The lowest bit is signal 1.
+    signals.iter().copied().filter(|signal| ignored >> (signal - 1) & 1 == 0).collect()
 }

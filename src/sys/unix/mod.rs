@@ -2,36 +2,80 @@
 //!
 //! A call that only Linux has returns an error on other systems, so that its callers use what every UNIX has.
 
+#[cfg(feature = "cli")]
+mod access;
+#[cfg(feature = "cli")]
+mod caught;
+#[cfg(feature = "cli")]
+mod children;
 mod connect;
+#[cfg(feature = "gateway")]
+mod datagrams;
 mod descriptors;
+#[cfg(feature = "gateway")]
+mod events;
 mod files;
 mod ignored;
+#[cfg(feature = "cli")]
+mod interrupt;
 mod passing;
 mod pipes;
 mod poll;
 mod process;
+#[cfg(feature = "gateway")]
+mod resources;
 mod signals;
 mod sockets;
+mod terminal;
+#[cfg(feature = "cli")]
+mod text;
 
 pub use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+#[cfg(feature = "cli")]
+pub use access::{
+    check_usable_folder, check_writable, inherit_owner_and_permissions, is_executable, make_private,
+    mode_that_ssh_refuses, temporary_folder,
+};
+#[cfg(feature = "cli")]
+pub use caught::before_an_end_signal;
+#[cfg(feature = "cli")]
+pub use children::{ask_to_end, become_program, end_like, run_as_child};
 #[cfg(feature = "gateway")]
 pub use connect::is_connected;
 pub use connect::{Connecting, answer, connect};
-pub use descriptors::{Kind, is_out_of_descriptors, is_same, read, release_stdio, take_stdin, write};
 #[cfg(feature = "gateway")]
-pub use files::FileVersion;
+pub use datagrams::send_datagram;
+#[cfg(feature = "gateway")]
+pub use descriptors::take_stdin;
+pub use descriptors::{Kind, is_out_of_descriptors, is_same, read, release_stdio, write};
+#[cfg(feature = "gateway")]
+pub use events::{REPORTS_URGENT_DATA, deregister, register};
+#[cfg(feature = "gateway")]
+pub use files::{FileVersion, mode_open_to_others};
+pub use files::{NULL_FILE, append_privately, create_private_folder_all, is_own_file, private, try_lock};
 #[cfg(feature = "cli")]
-pub use files::is_executable;
-pub use files::{append_privately, create_private_folder, is_own_file, private, try_lock};
-pub use ignored::IgnoredSignals;
-pub use passing::{pass_descriptor, receive_descriptor};
-pub use pipes::{cannot_splice, enlarge_pipe, pipe, splice};
+pub use files::{create_private_folder, file_identity, has_other_names, open_folder};
+#[cfg(feature = "cli")]
+pub use interrupt::interrupted;
+pub use passing::pass_descriptor;
+#[cfg(feature = "gateway")]
+pub use passing::receive_descriptor;
+#[cfg(feature = "gateway")]
+pub use pipes::pipe;
+pub use pipes::{CAN_SPLICE, PIPE_ROOM, cannot_splice, enlarge_pipe, splice};
 pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use process::host_name;
-pub use process::{in_own_group, parent_id, terminal_size};
+pub use process::{in_own_group, parent_id};
+#[cfg(feature = "gateway")]
+pub use resources::{Usage, monotonic_time, most_open_files, raise_open_files};
 pub use signals::EndSignals;
 #[cfg(feature = "gateway")]
-pub use sockets::{accept, is_listening, is_without_ipv6, serve_both_families};
+pub use sockets::{accept, is_listening, is_of_one_connection, is_without_ipv6, serve_both_families, tune_accepted};
 pub use sockets::{end_writing, peek, receive, reset_on_close, send, tune};
+#[cfg(feature = "cli")]
+pub use terminal::SilentTerminal;
+pub use terminal::terminal_size;
+#[cfg(feature = "cli")]
+pub use text::os_string;

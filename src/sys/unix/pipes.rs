@@ -1,7 +1,16 @@
 //! Pipes, and splicing between a pipe and a socket.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+#[cfg(feature = "gateway")]
+use std::os::fd::OwnedFd;
+
+/// Most bytes that a writable pipe is sure to take without blocking, on every UNIX (POSIX's least `PIPE_BUF` is 512).
+/// Linux reports a pipe as writable when it has a page of room.
+pub const PIPE_ROOM: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
+
+/// Whether this system has [`splice`] at all.
+pub const CAN_SPLICE: bool = cfg!(target_os = "linux");
 
 /// Moves up to `length` bytes between a pipe and a socket inside the kernel, without waiting. `Ok(0)` is the end of
 /// `from`.
@@ -35,6 +44,7 @@ pub fn cannot_splice(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// Those of `pipe2(2)`; `Unsupported` where the system has no splice.
+#[cfg(feature = "gateway")]
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     #[cfg(target_os = "linux")]
     return Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?);

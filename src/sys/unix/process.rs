@@ -1,6 +1,5 @@
-//! This process, its children, its machine and its terminal.
+//! This process, its children and its machine.
 
-use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -18,10 +17,4 @@ pub fn parent_id() -> u32 {
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Columns and lines of a terminal; `None` for anything else, and for a terminal that doesn't know its size.
-pub fn terminal_size(terminal: impl AsFd) -> Option<(usize, usize)> {
-    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
-    (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
 }

@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use super::IgnoredSignals;
+use super::ignored::not_ignored;
 
 /// A hangup, Ctrl-C, Ctrl-\ and the default of kill(1).
-const END: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+pub(super) const END: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /// The signals that ask for the end. Each of them ends the process at once until [`EndSignals::catch`] is called.
 #[derive(Default)]
@@ -34,13 +35,13 @@ impl EndSignals {
             return Ok(());
         }
         let (reader, writer) = UnixStream::pair()?;
-        let ignored = IgnoredSignals::now();
-        let heeded = || END.into_iter().filter(|&signal| !ignored.contains(signal as i32));
+        let signals = not_ignored(&END);
         // `register` first installs a handler and then tells it where to write: a signal in between would be lost.
-        let before = SigSet::from_iter(heeded()).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        let registered = heeded().try_for_each(|signal| {
-            signal_hook::low_level::pipe::register(signal as i32, writer.try_clone()?).map(drop)
-        });
+        let mask: SigSet = signals.iter().filter_map(|&signal| Signal::try_from(signal).ok()).collect();
+        let before = mask.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let registered = signals
+            .into_iter()
+            .try_for_each(|signal| signal_hook::low_level::pipe::register(signal, writer.try_clone()?).map(drop));
         before.thread_set_mask()?;
         registered?;
         self.0.get_or_init(|| Caught { reader, _writer: writer });

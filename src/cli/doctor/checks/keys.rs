@@ -1,6 +1,5 @@
 //! Which private keys ssh would offer: whether ssh would use their files, and whether they can sign without a question.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -215,7 +214,7 @@ impl Lock {
     }
 }
 
-/// `key` as a word of a shell command.
-pub(super) fn word(key: &Path) -> String {
-    String::from_utf8_lossy(shell_word(key.as_os_str()).as_bytes()).into_owned()
+/// `path` as a word of a shell command.
+pub(super) fn word(path: &Path) -> String {
+    shell_word(path.as_os_str()).to_string_lossy().into_owned()
 }

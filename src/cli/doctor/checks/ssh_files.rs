@@ -4,8 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use rustix::fs::{Access, access};
-
+use super::keys::word;
 use super::programs::FoundSsh;
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
@@ -14,7 +13,7 @@ use crate::cli::doctor::subject::Subject;
 use crate::failure::Failure;
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::options::{host_name, known_hosts_path};
-use crate::ssh::quote::shell_word;
+use crate::sys;
 use crate::target::{SUFFIX, TaskId, VpsRef};
 use crate::text::excerpt;
 
@@ -147,10 +146,6 @@ impl Check for SshFolder<'_> {
     }
 }
 
-fn word(path: &Path) -> String {
-    shell_word(path.as_os_str()).to_string_lossy().into_owned()
-}
-
 /// Whether `folder` is a directory that this user can read and write.
 fn usable(folder: &Path, metadata: io::Result<std::fs::Metadata>) -> Result<(), Failure> {
     let cannot = |why: String, hint: String| {
@@ -169,10 +164,10 @@ fn usable(folder: &Path, metadata: io::Result<std::fs::Metadata>) -> Result<(), 
         }
         Ok(_) => {}
     }
-    match access(folder, Access::WRITE_OK | Access::EXEC_OK | Access::READ_OK) {
+    match sys::check_usable_folder(folder) {
         Ok(()) => Ok(()),
         Err(error) => cannot(
-            format!("you may not read and write it: {}", io::Error::from(error)),
+            format!("you may not read and write it: {error}"),
             format!("give yourself access, and nobody else: `chmod 700 {shown}`"),
         ),
     }
@@ -186,10 +181,10 @@ fn host_keys(path: &Path) -> Result<(), Failure> {
         return Err(Failure::new("cannot read the host keys of VPSes").because(&error).hint(hint));
     }
     if path.exists()
-        && let Err(error) = access(path, Access::WRITE_OK)
+        && let Err(error) = sys::check_writable(path)
     {
         let failure = Failure::new(format!("cannot store host keys in {}", path.display()));
-        return Err(failure.cause(format!("you may not write it: {}", io::Error::from(error))).hint(hint));
+        return Err(failure.cause(format!("you may not write it: {error}")).hint(hint));
     }
     Ok(())
 }

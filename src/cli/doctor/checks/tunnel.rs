@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
 use crate::ssh::options::{Route, host_name};
+use crate::sys;
 use crate::text::excerpt;
 
 /// How long the helper has to open the tunnel: an older Host may take 15 s to refuse.
@@ -67,7 +68,7 @@ impl Check for Tunnel<'_> {
             "--connect-timeout",
             &OPEN_LIMIT.as_secs().to_string(),
         ]);
-        command.arg(host_name(id)).env(KOHAKURIVER_LOG_FILE, "/dev/null");
+        command.arg(host_name(id)).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
         let status = format!("kohakuriver vps status {id}");
         let opening = match open(&mut command) {
             Ok(opening) => opening,

@@ -1,23 +1,12 @@
 //! One side of a tunnel: its carrier, and what the event loop has reported of it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use crate::sys::PollFlags;
 use mio::event::Event;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 
 use crate::carrier::Carrier;
-use crate::sys;
-
-/// Whether the event loop reports urgent data. Without that report, a short read says nothing of what is left.
-const REPORTS_URGENT_DATA: bool = cfg!(target_os = "linux");
-
-#[cfg(target_os = "linux")]
-const EVENTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
-#[cfg(not(target_os = "linux"))]
-const EVENTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
+use crate::sys::{self, BorrowedFd, PollFlags};
 
 pub(super) struct Side {
     carrier: Box<dyn Carrier>,
@@ -54,12 +43,12 @@ impl Side {
 
     /// Has its events reported under this token.
     pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(&mut SourceFd(&self.carrier.as_fd().as_raw_fd()), token, EVENTS)
+        sys::register(registry, self.carrier.as_fd(), token)
     }
 
     /// Has its events reported no more.
     pub(super) fn deregister(&self, registry: &Registry) -> io::Result<()> {
-        registry.deregister(&mut SourceFd(&self.carrier.as_fd().as_raw_fd()))
+        sys::deregister(registry, self.carrier.as_fd())
     }
 
     /// Notes what the event loop reports.
@@ -99,7 +88,7 @@ impl Side {
 
     fn is_emptied_by_a_short_read(&self) -> bool {
         let is_certain = !(self.urgent || self.ended || self.lost);
-        is_certain && REPORTS_URGENT_DATA && self.carrier.bare_socket().is_some()
+        is_certain && sys::REPORTS_URGENT_DATA && self.carrier.bare_socket().is_some()
     }
 
     fn has_nothing_to_read(&mut self) {

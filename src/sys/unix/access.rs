@@ -1,0 +1,78 @@
+//! What a user may do with a file, and to whom a file is given.
+
+use std::fs::{File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use rustix::fs::{Access, Gid, Uid, access, fchown};
+
+use super::files::{PERMISSIONS, PRIVATE_FILE, PRIVATE_FOLDER};
+
+/// The permissions of everybody but the owner.
+const OF_OTHERS: u32 = 0o077;
+
+/// Whether this user may run the file at `path`.
+pub fn is_executable(path: &Path) -> bool {
+    path.is_file() && access(path, Access::EXEC_OK).is_ok()
+}
+
+/// Whether this user may write to the file at `path`.
+///
+/// # Errors
+/// Why not: those of `access(2)`.
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    Ok(access(path, Access::WRITE_OK)?)
+}
+
+/// Whether this user may list the folder at `path`, and create and remove files in it.
+///
+/// # Errors
+/// Why not: those of `access(2)`.
+pub fn check_usable_folder(path: &Path) -> io::Result<()> {
+    Ok(access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+/// The mode of a private key that ssh ignores because users other than its owner may use it; `None` for a key that ssh
+/// accepts. OpenSSH asks this for the user's own files only.
+pub fn mode_that_ssh_refuses(key: &Metadata) -> Option<u32> {
+    let is_own = key.uid() == rustix::process::getuid().as_raw();
+    (is_own && key.mode() & OF_OTHERS != 0).then_some(key.mode() & PERMISSIONS)
+}
+
+/// Makes the file at `path` this user's alone.
+///
+/// # Errors
+/// Those of `chmod(2)`.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(PRIVATE_FILE))
+}
+
+/// Gives the file `new`, which will replace one with the metadata `old`, the owner and the permissions of that one.
+/// With no `old`, `new` is private; one that root makes belongs to the owner of `folder`. Returns false if this user may
+/// not give it to that owner.
+///
+/// # Errors
+/// Those of `fstat(2)` and `fchmod(2)`.
+pub fn inherit_owner_and_permissions(new: &File, old: Option<&Metadata>, folder: &Metadata) -> io::Result<bool> {
+    let owner = |of: &Metadata| (of.uid(), of.gid());
+    let own = owner(&new.metadata()?);
+    let (uid, gid) = match old {
+        Some(old) => owner(old),
+        None if rustix::process::geteuid().is_root() => owner(folder),
+        None => own,
+    };
+    if (uid, gid) != own && fchown(new, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).is_err() {
+        return Ok(false);
+    }
+    let mode = old.map_or(PRIVATE_FILE, |old| old.mode() & PERMISSIONS);
+    new.set_permissions(Permissions::from_mode(mode)).map(|()| true)
+}
+
+/// A new temporary folder for this user alone. Its name starts with `prefix`.
+///
+/// # Errors
+/// When it can't be created.
+pub fn temporary_folder(prefix: &str) -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(PRIVATE_FOLDER)).tempdir()
+}

@@ -1,0 +1,75 @@
+//! Other programs: this process becomes one of them, or runs one as its child.
+
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, ExitCode, ExitStatus};
+
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+use signal_hook::consts::SIGCHLD;
+
+use super::caught::CaughtSignals;
+use super::ignored::not_ignored;
+use super::signals::END;
+
+/// Added to the number of a signal, it is the exit status of a program that the signal ended.
+const SIGNALLED: i32 = 128;
+
+/// Replaces this program by that of `command` (`execvp(3)`). A system that can't do this runs it as a child, and exits
+/// with its status. Returns only when the program can't be started, with the reason.
+pub fn become_program(command: &mut Command) -> io::Error {
+    command.exec()
+}
+
+/// Runs `command` to its end. A signal that asks for the end is passed on to it. When it stops itself, this process
+/// stops as well, and continues it when it is continued.
+///
+/// # Errors
+/// When the program can't be started, and those of `waitpid(2)`.
+pub fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
+    // Before the child starts: a signal in between would end this program and leave the child running. The child
+    // inherits an ignored signal (`nohup`) only if this program does not catch it.
+    let passed_on = not_ignored(&END);
+    let mut caught = CaughtSignals::catch(&[&[SIGCHLD], passed_on.as_slice()].concat())?;
+    let child = command.spawn()?;
+    // No wait has reaped the child, so no other process has its id.
+    let child = pid(child.id()).ok_or(io::ErrorKind::InvalidData)?;
+    loop {
+        match waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED)? {
+            // The child stopped itself, as ssh does on its escape `~^Z`. Stop as well, so that the user's shell returns;
+            // once this program is continued, it continues the child.
+            Some((_, status)) if status.stopped() => {
+                kill_process(getpid(), Signal::STOP)?;
+                kill_process(child, Signal::CONT)?;
+            }
+            Some((_, status)) => return Ok(ExitStatus::from_raw(status.as_raw())),
+            None => {}
+        }
+        let came = caught.wait()?;
+        for signal in came.into_iter().filter(|signal| passed_on.contains(signal)) {
+            if let Some(signal) = Signal::from_named_raw(signal) {
+                let _ = kill_process(child, signal);
+            }
+        }
+    }
+}
+
+/// Ends as a child did: with its status, or by the signal that ended it.
+pub fn end_like(status: ExitStatus) -> ExitCode {
+    if let Some(signal) = status.signal() {
+        // Ends this process. If it does not, the status is the one that a shell would report.
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        return ExitCode::from(u8::try_from(SIGNALLED + signal).unwrap_or(u8::MAX));
+    }
+    ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+}
+
+/// Asks a child to end (SIGTERM). `id` must be that of a child whose end nobody has waited for yet.
+pub fn ask_to_end(id: u32) {
+    if let Some(child) = pid(id) {
+        let _ = kill_process(child, Signal::TERM);
+    }
+}
+
+fn pid(id: u32) -> Option<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw)
+}
