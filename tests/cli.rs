@@ -248,7 +248,7 @@ fn an_unreachable_vps_is_reported_before_ssh_starts() {
         (json!({ "task_type": "command" }), "is a command task, not a VPS", "vps list"),
         (json!({ "status": "stopped" }), "is stopped", "vps create"),
         (json!({ "status": "paused" }), "is paused", "vps resume"),
-        (json!({ "status": "assigning" }), "is starting", "try again"),
+        (json!({ "status": "assigning" }), "is starting", "--wait"),
         (json!({ "ssh_port": 0 }), "has no SSH: it was created for terminals only", "--gen-ssh-key"),
         (json!({ "ssh_port": null }), "has no SSH: it was created for terminals only", "--gen-ssh-key"),
         (json!({ "assigned_node": "node2" }), "is offline", "node list"),
