@@ -1,8 +1,8 @@
 //! The carrying child: a process of this program that stays with ssh after the helper has ended.
 //!
-//! With `ProxyUseFdpass`, ssh waits for the helper's end before it uses the socket that it was passed. A socket whose
-//! other end is inside this program needs another process to hold that end. The child has the end as its stdin, and
-//! nothing else of ssh's: whoever captures ssh's output must not wait for the child.
+//! With `ProxyUseFdpass`, ssh waits for the end of the helper before it uses the passed socket. If the other end of that
+//! socket is in this program, another process must hold it: the child, as its stdin. The child has no other descriptor
+//! of ssh, because a program that captures the output of ssh must not have to wait for the child.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -20,11 +20,11 @@ pub(super) fn start(end: OwnedFd) -> io::Result<()> {
     let mut child = Command::new(std::env::current_exe()?);
     child.arg(format!("--{OPTION}")).env_clear().current_dir("/");
     child.stdin(end).stdout(Stdio::null()).stderr(Stdio::null());
-    // Ctrl-C is for ssh, whose end ends the child.
+    // Ctrl-C is for ssh. The end of ssh ends the child.
     sys::in_own_group(&mut child).spawn().map(drop)
 }
 
-/// What the child does: it throws away what ssh sends, until ssh is gone.
+/// The work of the child: it discards what ssh sends, until ssh has ended.
 pub fn hold() {
     let stdin = io::stdin();
     let mut bytes = [0; 4096];

@@ -1,4 +1,4 @@
-//! The program that started the helper, as a rule ssh: what it has said so far, and how it is told of a failure.
+//! The client: the program that started the helper, as a rule ssh. Its first bytes tell how it gets a failure.
 
 use std::ffi::OsString;
 use std::io::{self, Stdin, Stdout, stdin, stdout};
@@ -11,61 +11,67 @@ use crate::failure::Failure;
 use crate::sys::{self, AsFd, Kind, PollFlags};
 use crate::target::{SSH_PORT, Target};
 
-/// How the identifications of the clients begin that print the message of a disconnect (RFC 4253 §4.2). Others hide it:
-/// Paramiko says "Negotiation failed", and Dropbear exits with 0.
+/// The clients that print the message of a disconnect, by the start of their identification (RFC 4253 §4.2). Paramiko
+/// prints "Negotiation failed" instead, and Dropbear exits with 0.
 const PRINTS_A_DISCONNECT: [&[u8]; 3] = [b"SSH-2.0-OpenSSH_", b"SSH-2.0-PuTTY_", b"SSH-2.0-AsyncSSH_"];
 
 /// The length of the longest identification.
 const LONGEST: usize = 255;
 
-/// How long a client has for its identification. Clients send it as soon as they have started this program.
+/// How long to wait for the client's identification. Clients send it as soon as they have started this program.
 const TO_SPEAK: Duration = Duration::from_secs(1);
 
-/// How long a client has to read the message, and to end.
+/// How long to wait for the client's end after the message.
 const TO_END: Duration = Duration::from_secs(5);
 
-/// The client.
+/// The client on stdin and stdout.
 pub struct Client {
     stdin: Stdin,
     stdout: Stdout,
-    /// It asked to be passed a socket.
+    /// The client asked for a socket (`--fdpass`).
     fdpass: bool,
-    /// A disconnect is no answer for it: it speaks another protocol, or it asked for none.
-    takes_none: bool,
-    /// Its first bytes, once they were read.
+    /// Failures go to stderr only: the client asked for that, speaks another protocol, or has begun to read a stream.
+    stderr_only: bool,
+    /// The client's first bytes, once they are read.
     first: Vec<u8>,
 }
 
 impl Client {
-    /// The client that gave these arguments, which may be wrong ones.
+    /// The client that gave these arguments. They are searched for two options only, since the failure may be that one
+    /// of the others is wrong.
     pub fn with(arguments: impl IntoIterator<Item = OsString>) -> Self {
-        let (mut fdpass, mut takes_none) = (false, false);
+        let (mut fdpass, mut stderr_only) = (false, false);
         for argument in arguments {
             fdpass |= argument == "--fdpass";
-            takes_none |= argument == "--no-disconnect";
+            stderr_only |= argument == "--no-disconnect";
         }
-        Self { stdin: stdin(), stdout: stdout(), fdpass, takes_none, first: Vec::new() }
+        Self { stdin: stdin(), stdout: stdout(), fdpass, stderr_only, first: Vec::new() }
     }
 
-    /// Takes note of what it wants to reach.
+    /// Takes note of the target: on another port than 22, another server than an sshd listens.
     pub(super) fn note_target(&mut self, target: &Target, port: u16) {
-        self.takes_none |= matches!(target, Target::Foreign { .. }) && port != SSH_PORT;
+        self.stderr_only |= matches!(target, Target::Foreign { .. }) && port != SSH_PORT;
     }
 
-    /// Whether it waits for a socket. ssh makes stdin and stdout one socket. Node.js makes a socket for each, where
-    /// others make pipes.
+    /// Takes note that stdout holds bytes of the server: nothing may be added to that stream.
+    pub(super) fn note_stream(&mut self) {
+        self.stderr_only = true;
+    }
+
+    /// Whether the client waits for a socket. ssh makes stdin and stdout one socket. Node.js makes a socket for each,
+    /// where others make pipes.
     pub(super) fn waits_for_socket(&self) -> bool {
         let (stdin, stdout) = (self.stdin.as_fd(), self.stdout.as_fd());
         let apart = Kind::of(stdin) == Kind::UnixSocket && !sys::is_same(stdin, stdout);
         self.fdpass && Kind::of(stdout) == Kind::UnixSocket && !apart
     }
 
-    /// Whether it has begun to speak. libssh makes one socket for both ends as well, but speaks SSH over it.
+    /// Whether the client has begun to speak. libssh makes one socket for both ends as well, but speaks SSH over it.
     pub(super) fn speaks(&self) -> bool {
         !self.first.is_empty() || sys::peek(self.stdout.as_fd(), &mut [0]).is_ok_and(|bytes| bytes > 0)
     }
 
-    /// Reads its first bytes, if they come before `until`, and returns them.
+    /// Reads the client's first bytes, if they come before `until`, and returns them.
     pub(super) fn hear(&mut self, until: Instant) -> &[u8] {
         let stdin = self.stdin.as_fd();
         let kind = Kind::of(stdin);
@@ -79,9 +85,10 @@ impl Client {
         &self.first
     }
 
-    /// Tells it of `failure`, once: in its own protocol if it prints that, else on stderr. The log file gets it always.
+    /// Reports `failure` once: as a disconnect to a client that prints it, else on stderr. The log file gets it always.
     pub fn tell(&mut self, failure: &Failure, journal: &Journal) {
-        // The log file comes first, since ssh ends this program as soon as it has read the message.
+        // ssh ends this program as soon as it has read the message, so everything else comes first.
+        journal.clear();
         let not_logged = journal.log(failure).err();
         let printed = (!self.disconnect(failure)).then_some(failure);
         for failure in printed.into_iter().chain(&not_logged) {
@@ -89,10 +96,10 @@ impl Client {
         }
     }
 
-    /// Tells it of `failure` in its own protocol, if it prints that. `false` also if it has gone.
+    /// Sends `failure` as a disconnect. Returns whether the client prints it; `false` also if the client has gone.
     fn disconnect(&mut self, failure: &Failure) -> bool {
         let kind = Kind::of(self.stdout.as_fd());
-        if self.takes_none || !(kind == Kind::Pipe || kind.is_socket()) {
+        if self.stderr_only || !(kind == Kind::Pipe || kind.is_socket()) {
             return false;
         }
         let answer = disconnect::answer(failure);
@@ -103,7 +110,7 @@ impl Client {
         PRINTS_A_DISCONNECT.iter().any(|name| first.starts_with(name)) && self.write(&answer)
     }
 
-    /// Passes it a socket in which `answer` waits, and then the end.
+    /// Passes the client a socket that holds `answer` and the end of the stream.
     fn pass(&self, answer: &[u8]) -> io::Result<()> {
         let (theirs, ours) = sys::socket_pair()?;
         sys::write(ours.as_fd(), answer)?;
@@ -112,7 +119,8 @@ impl Client {
         sys::pass_descriptor(self.stdout.as_fd(), theirs.as_fd(), 0)
     }
 
-    /// Writes `answer`, and waits until the client has ended: while it writes to a closed pipe, it reads nothing.
+    /// Writes `answer`, and takes what the client still sends until it ends. A client that can't write any more would
+    /// end before it reads the answer.
     fn write(&self, mut answer: &[u8]) -> bool {
         let deadline = Instant::now() + TO_END;
         while !answer.is_empty() {

@@ -1,7 +1,7 @@
-//! A failure as an SSH server would say it: an identification line and a plaintext SSH_MSG_DISCONNECT (RFC 4253 §4.2, §6
+//! A failure in the form of an SSH server: an identification line and a plaintext SSH_MSG_DISCONNECT (RFC 4253 §4.2, §6
 //! and §11.1).
 //!
-//! ssh prints the message of such a packet. So the reason reaches the user where ssh hides this program's stderr: under
+//! ssh prints the message of this packet. So the user reads the reason also where this program's stderr is hidden: under
 //! `ControlPersist`, and in an IDE.
 
 use crate::failure::Failure;
@@ -10,13 +10,13 @@ use crate::text::printable;
 /// The most that OpenSSH prints of a message, in bytes.
 const SHOWN: usize = 400;
 
-/// What a message keeps for the failure itself, however long the hint is.
+/// The least room for the failure itself, however long the hint is, in bytes.
 const WHAT_AT_LEAST: usize = 100;
 
 /// The packet's type (RFC 4253 §12).
 const SSH_MSG_DISCONNECT: u8 = 1;
 
-/// The reason code of an end that no fault of the protocol caused (RFC 4253 §11.1).
+/// The reason code SSH_DISCONNECT_BY_APPLICATION (RFC 4253 §11.1).
 const BY_APPLICATION: u32 = 11;
 
 /// Packets are padded to a multiple of this, with at least [`LEAST_PADDING`] bytes (RFC 4253 §6).
@@ -26,12 +26,12 @@ const LEAST_PADDING: usize = 4;
 /// A software version has no minus sign and no blank (RFC 4253 §4.2).
 const IDENTIFICATION: &str = concat!("SSH-2.0-kohakuriver_proxy_", env!("CARGO_PKG_VERSION"), "\r\n");
 
-/// All that a client gets of a server that tells it `failure` and ends.
+/// The whole stream of a server that sends `failure` and ends.
 pub(super) fn answer(failure: &Failure) -> Vec<u8> {
     [IDENTIFICATION.as_bytes(), &packet(&message(failure))].concat()
 }
 
-/// What failed, why, and what helps, as one text of at most [`SHOWN`] bytes. The inner causes are left out first. The
+/// The failure, its causes and its hint, as one text of at most [`SHOWN`] bytes. Inner causes are left out first. The
 /// hint stays, since it holds the command to paste.
 fn message(failure: &Failure) -> String {
     let hint = failure.advice().map(|hint| format!("\n  hint: {}", printable(hint))).unwrap_or_default();
@@ -61,12 +61,12 @@ fn cut(text: &str, most: usize) -> String {
 fn packet(message: &str) -> Vec<u8> {
     let mut payload = vec![SSH_MSG_DISCONNECT];
     payload.extend(BY_APPLICATION.to_be_bytes());
-    // The message, and the language of it, which nobody names.
+    // The message, and an empty language tag.
     for string in [message, ""] {
         payload.extend((string.len() as u32).to_be_bytes());
         payload.extend(string.as_bytes());
     }
-    // The two lengths are padded, too: four bytes and one.
+    // The padding also counts the two fields before the payload: the packet's length (4 bytes) and the padding's (1).
     let unpadded = 5 + payload.len();
     let padding = (unpadded + LEAST_PADDING).next_multiple_of(BLOCK) - unpadded;
     let mut packet = ((1 + payload.len() + padding) as u32).to_be_bytes().to_vec();

@@ -123,7 +123,7 @@ impl Scene {
         }
     }
 
-    /// The tunnel opened, but its first byte did not come.
+    /// The tunnel opened, but its first byte did not come. `mute` tells why.
     pub(super) fn mute_because(&self, mute: &Mute) -> Failure {
         match mute {
             Mute::Closed => self.closed_mute(),
@@ -139,22 +139,22 @@ impl Scene {
     pub(super) fn mute(&self) -> Failure {
         Failure::new(format!("{} accepted the connection, but its sshd says nothing", self.target))
             .cause(format!("no byte came through {} within {}", self.proxy, seconds(self.limit)))
-            .maybe_hint(self.boot_hint("it may have no sshd in its image"))
+            .maybe_hint(
+                self.hint_to_wait("the VPS may be paused or still starting", "tells, and waits while it starts"),
+            )
     }
 
     /// The tunnel opened and closed without a byte.
     pub(super) fn closed_mute(&self) -> Failure {
         Failure::new(format!("{} closed the connection before its sshd said anything", self.target))
             .cause(format!("the tunnel through {} opened and ended without a byte", self.proxy))
-            .maybe_hint(self.boot_hint("its sshd may refuse more connections"))
+            .maybe_hint(self.hint_to_wait("the VPS may still be starting", "waits for it"))
     }
 
-    /// What helps if the VPS still boots, which is the cause as a rule; else `or`.
-    fn boot_hint(&self, or: &str) -> Option<String> {
+    /// A hint that names `--wait`. That command also says why, if waiting doesn't help.
+    fn hint_to_wait(&self, why: &str, does: &str) -> Option<String> {
         match &self.target {
-            Target::Vps(vps) => {
-                Some(format!("if it has just started, `kohakuriver vps connect {vps} --wait` waits for it; else {or}"))
-            }
+            Target::Vps(vps) => Some(format!("{why}: `kohakuriver vps connect {vps} --wait` {does}")),
             Target::Foreign { .. } => None,
         }
     }

@@ -30,6 +30,13 @@ impl Farewell {
         self.0 = Some(tunnel);
     }
 
+    /// Sends the farewell now, since another tunnel is opened next. It waits like [`Farewell::send`].
+    pub(super) fn send_before_next_try(&mut self) {
+        if let Some(tunnel) = self.0.take() {
+            leave(&tunnel);
+        }
+    }
+
     /// Sends the farewell, and waits for at most 3 s until the other side has hung up. Errors are ignored: this program
     /// ends anyway.
     ///
@@ -43,8 +50,7 @@ impl Farewell {
     }
 }
 
-/// Sends the farewell through `socket`, and waits for at most 3 s until the other side has hung up.
-pub(super) fn leave(socket: &TcpStream) {
+fn leave(socket: &TcpStream) {
     let deadline = Instant::now() + PATIENCE;
     if write_all(socket, deadline).is_err() {
         return;

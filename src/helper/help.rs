@@ -49,7 +49,8 @@ pub(super) const OPTIONS: [Entry; 11] = [
     option(
         "--no-disconnect",
         "",
-        "Print a failure on stderr only; an SSH client is otherwise told in its own protocol, by a disconnect message",
+        "Print a failure on stderr only; by default OpenSSH, PuTTY and AsyncSSH get it as a disconnect message (RFC 4253) \
+         and print it themselves",
     ),
     option("--proxy", "<HOST[:PORT]>", "Connect through this proxy [default: the Host, port 8002]"),
     option("--host-api", "<HOST[:PORT]>", "Look names up at this Host's API [default: the Host, port 8000]"),

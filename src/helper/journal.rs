@@ -83,9 +83,8 @@ impl Journal {
         self.append(&failure.render(PROGRAM))
     }
 
-    /// Writes a failure to stderr alone.
+    /// Writes a failure to stderr alone, where no progress line is shown.
     pub(super) fn print(&self, failure: &Failure) {
-        self.clear();
         print(&failure.render(PROGRAM));
     }
 

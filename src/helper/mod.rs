@@ -28,7 +28,7 @@ pub use definition::definition;
 pub use farewell::Farewell;
 pub use journal::{Journal, PROGRAM};
 
-use crate::dial::{Beside, Interrupted, Watch};
+use crate::dial::{Beside, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
 use crate::settings::{self, ConfigFile, Flags, Settings};
@@ -38,7 +38,7 @@ use explain::Scene;
 use open::{Mute, OpenError, Order, Tunnel};
 use patience::Patience;
 
-/// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh. `farewell` remembers an
+/// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh. `farewell` remembers a
 /// Host that must still be told goodbye, after the last message.
 ///
 /// # Errors
@@ -156,7 +156,9 @@ fn open_patiently<'fd>(
                         return Ok((tunnel, watch));
                     }
                     Err(mute) => {
-                        leave_before_next_try(tunnel, &mute, farewell);
+                        if !matches!(mute, Mute::Closed) {
+                            leave(tunnel, farewell);
+                        }
                         OpenError::from(mute)
                     }
                 }
@@ -166,7 +168,10 @@ fn open_patiently<'fd>(
         let failure = scene.not_opened(&error, order);
         let Some(patience) = &patience else { return Err(failure) };
         match patience.pause(&error, failure.what(), watch) {
-            Ok(true) => watch.deadline = Instant::now() + limit,
+            Ok(true) => {
+                farewell.send_before_next_try();
+                watch.deadline = Instant::now() + limit;
+            }
             Ok(false) => return Err(failure),
             Err(interrupted) => return Err(scene.not_opened(&interrupted.into(), order)),
         }
@@ -215,27 +220,21 @@ fn pipe(
     let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, carrier: &mut tunnel.socket };
     let rules = Rules { first_byte_by: watch.deadline, signal: watch.signal, server_passes_end_on: !tunnel.is_line };
     let early = std::mem::take(&mut tunnel.early);
-    let result = match relay::run(ends, rules, early).unwrap_or_else(End::Broken) {
+    let end = relay::run(ends, rules, early).unwrap_or_else(End::Broken);
+    if !end.is_mute() {
+        client.note_stream();
+    }
+    let result = match end {
         End::ServerClosed => return Ok(()),
         End::ServerClosedMute => return Err(scene.closed_mute()),
         End::ReaderGone | End::Signal => Ok(()),
         End::Mute => Err(scene.mute()),
-        End::Broken(error) => Err(scene.broke(&error)),
+        End::Broken(error) | End::BrokenMute(error) => Err(scene.broke(&error)),
         End::Unreadable(error) => Err(scene.unreadable(&error)),
         End::Unwritable(error) => Err(scene.unwritable(&error)),
     };
     leave(tunnel, farewell);
     result
-}
-
-/// Leaves a tunnel that had no first byte. The farewell must not wait for the end of this program, unless that is near.
-fn leave_before_next_try(tunnel: Tunnel, mute: &Mute, farewell: &mut Farewell) {
-    match mute {
-        Mute::Closed => {}
-        Mute::Interrupted(Interrupted::SshGone | Interrupted::Signal) => leave(tunnel, farewell),
-        Mute::Interrupted(_) | Mute::Broke(_) if tunnel.is_line => farewell::leave(&tunnel.socket),
-        Mute::Interrupted(_) | Mute::Broke(_) => {}
-    }
 }
 
 /// Leaves a tunnel that the server has not closed.

@@ -114,10 +114,10 @@ fn backoff(tries: usize) -> Duration {
 /// `Some` if `error` promises a VPS soon; in it the pause that the proxy asks for, if it names one.
 fn promise(error: &OpenError) -> Option<Option<Duration>> {
     match error {
-        OpenError::Refused(refused, _) if refused.retry_after.is_some() && refused.status == 503 => {
-            Some(refused.retry_after.map(Duration::from_secs))
-        }
-        OpenError::Refused(refused, _) => NOT_YET.contains(&refused.proxy_error.as_str()).then_some(None),
+        OpenError::Refused(refused, _) => match refused.retry_after {
+            Some(seconds) if refused.status == 503 => Some(Some(Duration::from_secs(seconds))),
+            _ => NOT_YET.contains(&refused.proxy_error.as_str()).then_some(None),
+        },
         OpenError::Mute(Mute::Closed | Mute::Broke(_) | Mute::Interrupted(Interrupted::Deadline)) => Some(None),
         OpenError::LineRefused(text) => match Refusal::from_line(text)? {
             Refusal::Starting(_) | Refusal::ConnectionRefused { .. } | Refusal::ConnectionTimeout => Some(None),

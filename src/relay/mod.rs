@@ -84,10 +84,19 @@ pub enum End {
     Signal,
     /// The connection to the server broke.
     Broken(io::Error),
+    /// The connection to the server broke before a byte came.
+    BrokenMute(io::Error),
     /// stdin can't be read, though it has not ended.
     Unreadable(io::Error),
     /// stdout can't be written, though somebody reads it: it may be a file on a full disk.
     Unwritable(io::Error),
+}
+
+impl End {
+    /// Whether no byte of the server has reached stdout.
+    pub fn is_mute(&self) -> bool {
+        matches!(self, Self::ServerClosedMute | Self::Mute | Self::BrokenMute(_))
+    }
 }
 
 /// Relays until the tunnel ends. `early` are the server's first bytes, which were read together with its answer.
@@ -127,6 +136,13 @@ impl<'fd> Relay<'fd> {
     }
 
     fn run(mut self) -> io::Result<End> {
+        Ok(match self.relay()? {
+            End::Broken(error) if !self.heard => End::BrokenMute(error),
+            end => end,
+        })
+    }
+
+    fn relay(&mut self) -> io::Result<End> {
         loop {
             let flags = self.down.flags(Waits::Source) | self.up.flags(Waits::Sink);
             let mut entries = vec![sys::entry(self.stdout.descriptor, self.down.flags(Waits::Sink))];

@@ -8,7 +8,7 @@ use crate::support::far_end::{BANNER, YES};
 use crate::support::home::Home;
 use crate::support::peers::{MutePort, Peer, http_server, read_head};
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, Spawned, handed_over};
+use crate::support::spawned::{Ends, Spawned, fails_handed_over, handed_over};
 
 /// A proxy that reads the request head, sends `pieces` one after the other, and closes.
 fn proxy(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Peer {
@@ -48,8 +48,8 @@ fn opens(proxy: &Peer, what: &str) {
     assert_eq!(bytes.escape_ascii().to_string(), BANNER.escape_ascii().to_string(), "{what}, handed over");
 }
 
-/// The helper must fail behind this proxy with exactly this on stderr, and nothing on stdout, in both modes. `PROXY`
-/// stands for the proxy's address.
+/// The helper must fail behind this proxy with exactly this on stderr, and nothing on stdout; with `--fdpass`, ssh gets
+/// the same as a disconnect. `PROXY` stands for the proxy's address.
 #[track_caller]
 fn fails(proxy: &Peer, args: &[&str], stderr: &str) {
     let home = Home::new();
@@ -57,9 +57,7 @@ fn fails(proxy: &Peer, args: &[&str], stderr: &str) {
     let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, args);
     assert_eq!(spawned.read_all(), b"");
     spawned.ends_with(1, &stderr);
-    let (socket, spawned) = handed_over(&home, proxy.address, args);
-    assert!(socket.is_none());
-    spawned.ends_with(1, &stderr);
+    fails_handed_over(&home, proxy.address, args, &stderr);
 }
 
 #[test]
@@ -250,7 +248,7 @@ fn one_deadline_for_everything() {
     let home = Home::new();
     let attempt = |proxy, args: &[&str], what: &str, cause: &str| {
         let began = Instant::now();
-        let args = [&["--connect-timeout", "3"], args].concat();
+        let args = [&["--no-disconnect", "--connect-timeout", "3"], args].concat();
         let (status, stderr) = Spawned::start(Ends::Socketpair, &home, proxy, &args).wait();
         let took = began.elapsed();
         assert_eq!(status.code(), Some(1), "{args:?}: {stderr}");

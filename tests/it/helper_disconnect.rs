@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::far_end::{YES, tunnels};
+use crate::support::far_end::{YES, broke, reset, tunnels};
 use crate::support::gateway::{Gateway, NODE, inventory};
 use crate::support::home::Home;
 use crate::support::peers::{Peer, RefusingPort, read_head};
 use crate::support::processes::{falls_to, opened, with_argument};
 use crate::support::run::{DEADLINE, Outcome, Run};
 use crate::support::scene::{ID, Mode, helper_command};
-use crate::support::spawned::{Ends, Spawned, take_socket};
+use crate::support::spawned::{Ends, Spawned, disconnect, take_socket};
 use crate::support::sshd::{Sshd, free_port};
 use crate::support::tools::{HELPER, clients, sh_quote, tool};
 
@@ -217,6 +217,49 @@ fn a_client_that_is_no_ssh_is_told_on_stderr() {
     let outcome = Run::new(HELPER, &home).args(["--proxy", &proxy, ID]).stdin(openssh).stdout_file(&file).output();
     outcome.exits(1).says(&["kohakuriver-proxy: cannot reach"]);
     assert_eq!(fs::read(&file).unwrap(), b"");
+}
+
+/// The stream belongs to the server from its first byte on: nothing of ours may stand in it. Before that byte, a reset
+/// is a failure like any other.
+#[test]
+fn a_stream_that_has_begun_gets_no_byte_of_ours() {
+    let home = Home::new();
+    for (sent, ends) in ["", "SSH-2.0-Test\r\nand more"].into_iter().flat_map(|sent| Ends::ALL.map(|ends| (sent, ends)))
+    {
+        let (proxy, servers) = tunnels();
+        let mut spawned = Spawned::start(ends, &home, proxy.address, &[ID]);
+        spawned.stdin.as_mut().unwrap().write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
+        let mut server = servers.recv_timeout(DEADLINE).unwrap();
+        server.read_exact(&mut [0; 21]).unwrap();
+        server.write_all(sent.as_bytes()).unwrap();
+        let mut stream = vec![0; sent.len()];
+        spawned.stdout.as_mut().unwrap().read_exact(&mut stream).unwrap();
+        assert_eq!(stream, sent.as_bytes());
+        reset(server);
+        let failure = broke(&proxy);
+        let mut rest = Vec::new();
+        if sent.is_empty() {
+            let mut byte = [0];
+            while disconnect_length(&rest).is_none_or(|length| rest.len() < length) {
+                spawned.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+                rest.extend(byte);
+            }
+            drop(spawned.stdin.take());
+            assert_eq!(disconnect(&rest), failure, "{ends:?}");
+            spawned.ends_with(1, "");
+        } else {
+            spawned.stdout.as_mut().unwrap().read_to_end(&mut rest).unwrap();
+            assert_eq!(rest.escape_ascii().to_string(), "", "{ends:?}");
+            spawned.ends_with(1, &failure);
+        }
+    }
+}
+
+/// The length of an identification line and the packet behind it, once that can be told.
+fn disconnect_length(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.iter().position(|&byte| byte == b'\n')? + 1;
+    let (length, _) = bytes[line..].split_first_chunk()?;
+    Some(line + 4 + u32::from_be_bytes(*length) as usize)
 }
 
 /// ssh gets a socket whose other end a child of the helper holds: as long as ssh has it, and no longer.

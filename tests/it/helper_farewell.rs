@@ -36,7 +36,8 @@ fn leaving_an_older_host_before_the_banner_takes_a_farewell() {
         hears_the_farewell(&mut server, b"");
         spawned.wait();
 
-        let (spawned, mut server) = start(Ends::Socketpair, &[more, &["--connect-timeout", "0.3"]].concat());
+        let args = [more, &["--no-disconnect", "--connect-timeout", "0.3"]].concat();
+        let (spawned, mut server) = start(Ends::Socketpair, &args);
         hears_the_farewell(&mut server, b"");
         let stderr = mute("accepted the connection, but its sshd says nothing", &proxy, "0.3");
         spawned.ends_with(1, &stderr);
@@ -159,7 +160,7 @@ fn neither_ssh_nor_a_script_waits_for_a_farewell() {
     let check = |(host, servers): &(Peer, Receiver<TcpStream>), fdpass: bool, reason, stderr: &str| {
         let limit = if reason == Reason::Deadline { "0.3" } else { "600" };
         let mode = if fdpass { &["--fdpass"][..] } else { &[] };
-        let args = [&LINE[..], mode, &["-v", "--connect-timeout", limit, ID]].concat();
+        let args = [&LINE[..], mode, &["-v", "--no-disconnect", "--connect-timeout", limit, ID]].concat();
         let mut spawned = Spawned::start(Ends::Socketpair, &home, host.address, &args);
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
         assert!(spawned.stderr_line().contains("connected to "));

@@ -9,7 +9,7 @@ use crate::support::home::Home;
 use crate::support::peers::{Peer, read_head};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, PATIENT, Spawned, handed_over};
+use crate::support::spawned::{Ends, PATIENT, Spawned, fails_handed_over};
 
 #[test]
 fn a_vps_that_says_nothing_is_named() {
@@ -26,9 +26,7 @@ fn a_vps_that_says_nothing_is_named() {
         assert_eq!(spawned.read_all(), b"");
         spawned.ends_with(1, &stderr);
     }
-    let (socket, spawned) = handed_over(&home, proxy.address, &args);
-    assert!(socket.is_none());
-    spawned.ends_with(1, &stderr);
+    fails_handed_over(&home, proxy.address, &args, &stderr);
     assert!(usual.is_running(), "the limit that was set is not the one that counts");
 }
 
@@ -75,7 +73,5 @@ fn a_vps_that_hangs_up_at_once_is_named() {
     let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &[ID]);
     assert_eq!(spawned.read_all(), b"");
     spawned.ends_with(1, &stderr);
-    let (socket, spawned) = handed_over(&home, proxy.address, &[ID]);
-    assert!(socket.is_none());
-    spawned.ends_with(1, &stderr);
+    fails_handed_over(&home, proxy.address, &[ID], &stderr);
 }

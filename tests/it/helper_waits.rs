@@ -19,7 +19,7 @@ use crate::support::processes::{descriptors, falls_to, has_open};
 use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, PATIENT, Spawned, handed_over, helper, logged};
+use crate::support::spawned::{Ends, PATIENT, Spawned, fails_handed_over, handed_over, helper, logged};
 use crate::support::sshd::Sshd;
 use crate::support::tools::older_host_python;
 
@@ -85,18 +85,21 @@ fn ssh_is_handed_the_socket_of_the_try_that_succeeds() {
     spawned.ends_with(0, &waiting(STARTING, 60));
 }
 
-/// Runs `command` with its stderr on a terminal of so many columns: all that appeared there.
-fn on_a_terminal(mut command: Command, columns: u16) -> String {
+/// Runs `command` with its stderr on a terminal of so many columns, and `said` on stdin: all that appeared there.
+fn on_a_terminal(mut command: Command, columns: u16, said: &str, code: i32) -> String {
     let (mut ours, theirs) = terminal(Line::Cooked);
     tcsetwinsize(&ours, Winsize { ws_col: columns, ws_row: 24, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(theirs).spawn().unwrap();
     drop(command);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(said.as_bytes()).unwrap();
     let (mut shown, mut chunk) = (Vec::new(), [0; 4096]);
     // Reading fails once no process has the terminal open.
     while let Ok(read @ 1..) = ours.read(&mut chunk) {
         shown.extend_from_slice(&chunk[..read]);
     }
-    assert!(child.wait().unwrap().success());
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(code));
     String::from_utf8(shown).unwrap()
 }
 
@@ -107,7 +110,7 @@ fn a_terminal_shows_one_line_that_moves_and_goes() {
         let proxy = proxy([starting(0), OPEN.to_owned()]);
         let mut command = helper(&home, proxy.address, &[more, &["--wait", "60", ID]].concat());
         command.env("TERM", terminal);
-        on_a_terminal(command, columns)
+        on_a_terminal(command, columns, "", 0)
     };
     let shown = on("xterm", 120, &[]);
     for frame in ['/', '-', '\\'] {
@@ -123,6 +126,12 @@ fn a_terminal_shows_one_line_that_moves_and_goes() {
         assert!(shown.contains(&format!("\r{frame} VPS 7323718749301768192 is starting …\x1b[K")), "{shown:?}");
     }
     assert!(shown.split('\r').all(|line| line.trim_end_matches("\x1b[K").chars().count() < 40), "{shown:?}");
+    // It goes as well before ssh prints the failure.
+    let proxy = proxy([starting(0), refused("409 Conflict", "it is stopped", None)]);
+    let mut command = helper(&home, proxy.address, &["--wait", "60", ID]);
+    command.env("TERM", "xterm");
+    let shown = on_a_terminal(command, 120, "SSH-2.0-OpenSSH_9.2\r\n", 1);
+    assert!(shown.contains(STARTING) && shown.ends_with("\r\x1b[K") && !shown.contains('\n'), "{shown:?}");
     // Other messages stand in lines of their own.
     let shown = on("xterm", 120, &["-v"]);
     assert!(shown.contains("; 0 s\x1b[K\r\x1b[Kkohakuriver-proxy: connected to "), "{shown:?}");
@@ -310,9 +319,12 @@ fn a_try_that_got_its_yes_has_the_usual_time_for_the_first_byte() {
     // It ends all the same.
     let (proxy, servers) = tunnels();
     let args = ["--wait", "2", "--connect-timeout", "2.5", ID];
-    let (socket, spawned) = handed_over(&home, proxy.address, &args);
-    assert!(socket.is_none());
-    spawned.ends_with(1, &mute("accepted the connection, but its sshd says nothing", &proxy, "2.5"));
+    fails_handed_over(
+        &home,
+        proxy.address,
+        &args,
+        &mute("accepted the connection, but its sshd says nothing", &proxy, "2.5"),
+    );
     drop(servers);
 }
 

@@ -87,11 +87,11 @@ pub(crate) fn mute(what: &str, proxy: &Peer, limit: &str) -> String {
         "" => format!("the tunnel through {} opened and ended without a byte", proxy.address),
         limit => format!("no byte came through {} within {limit} s", proxy.address),
     };
-    let or = match limit {
-        "" => "its sshd may refuse more connections",
-        _ => "it may have no sshd in its image",
+    let wait = format!("`kohakuriver vps connect {ID} --wait`");
+    let hint = match limit {
+        "" => format!("the VPS may still be starting: {wait} waits for it"),
+        _ => format!("the VPS may be paused or still starting: {wait} tells, and waits while it starts"),
     };
-    let hint = format!("if it has just started, `kohakuriver vps connect {ID} --wait` waits for it; else {or}");
     format!("kohakuriver-proxy: VPS {ID} {what}\n  caused by: {cause}\n  hint: {hint}\n")
 }
 

@@ -116,11 +116,11 @@ impl Drop for Writer {
 /// limit fails the test.
 pub(crate) const PATIENT: [&str; 2] = ["--connect-timeout", "600"];
 
-/// The helper with a hermetic environment and `--proxy`. Its client is no ssh that prints a disconnect.
+/// The helper with a hermetic environment and `--proxy`.
 pub(crate) fn helper(home: &Home, proxy: SocketAddr, args: &[&str]) -> Command {
     let mut command = Command::new(HELPER);
     command.env_clear().env("HOME", home.path()).current_dir(home.path());
-    command.args(["--no-disconnect", "--proxy", &proxy.to_string()]).args(args);
+    command.args(["--proxy", &proxy.to_string()]).args(args);
     command
 }
 
@@ -242,6 +242,28 @@ pub(crate) fn handed_over(home: &Home, proxy: SocketAddr, args: &[&str]) -> (Opt
     command.stdin(OwnedFd::from(theirs.try_clone().unwrap())).stdout(OwnedFd::from(theirs));
     let spawned = Spawned::start_with_stdio(command);
     (take_socket(&ours), spawned)
+}
+
+/// Runs the helper as [`handed_over`] does. It must fail with these lines: not on stderr, but in the socket that ssh
+/// gets, as the disconnect that ssh prints.
+#[track_caller]
+pub(crate) fn fails_handed_over(home: &Home, proxy: SocketAddr, args: &[&str], lines: &str) {
+    let (socket, spawned) = handed_over(home, proxy, args);
+    let mut bytes = Vec::new();
+    socket.expect("no socket was passed").read_to_end(&mut bytes).unwrap();
+    assert_eq!(disconnect(&bytes), lines);
+    spawned.ends_with(1, "");
+}
+
+/// The message in the stream of a server that ends the connection at once, as lines on stderr would show it.
+#[track_caller]
+pub(crate) fn disconnect(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == b'\n').expect("an identification") + 1;
+    assert!(bytes.starts_with(b"SSH-2.0-kohakuriver_proxy_"), "{}", bytes.escape_ascii());
+    // The packet's two lengths, its type and its reason are 10 bytes; the length of the message follows (RFC 4253 §6).
+    let (length, message) = bytes[end + 10..].split_first_chunk().unwrap();
+    let message = &message[..u32::from_be_bytes(*length) as usize];
+    format!("kohakuriver-proxy: {}\n", String::from_utf8(message.to_vec()).unwrap())
 }
 
 /// Takes the socket that comes over a UNIX socket; `None` if the other end is closed instead.
