@@ -1,4 +1,4 @@
-//! What carries a tunnel: a connection that both relays read, write and wait for, through one trait.
+//! The carrier of a tunnel: a connection that both relays read, write and wait for, through one trait.
 //!
 //! [`TcpStream`] is the one type today. A carrier with a layer in between (TLS, a resumable tunnel) implements the same
 //! trait. The relays then copy its bytes: only a bare socket can be spliced, peeked at or passed to another process.

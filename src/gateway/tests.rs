@@ -449,7 +449,7 @@ async fn a_client_that_leaves_during_the_lookup_is_noticed_and_no_vps_is_dialled
             Leaves::HalfClosing => {
                 client.shutdown().await.unwrap();
                 let answer = rest(&mut client).await;
-                assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("its stream ended"), "{answer}");
+                assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("ended its stream"), "{answer}");
             }
         }
         drop(client);

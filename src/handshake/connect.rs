@@ -202,7 +202,8 @@ mod tests {
     #[test]
     fn a_refusal_keeps_the_fields_that_explain_it() {
         let head = b"HTTP/1.1 409 Conflict\r\nContent-Type: Application/Problem+JSON; charset=utf-8\r\n\
-                     Content-Length: 17\r\nRetry-After: 3\r\nProxy-Status: gw; error=connection_refused; details=\"x\", b; error=y\r\n\r\n";
+                     Content-Length: 17\r\nRetry-After: 3\r\n\
+                     Proxy-Status: gw; error=connection_refused; details=\"x\", b; error=y\r\n\r\n";
         let expected = Refused {
             status: 409,
             reason: "Conflict".into(),

@@ -129,7 +129,7 @@ fn read_connect(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> 
     if let Some((line, eaten)) = first_line(bytes) {
         // A client that doesn't speak HTTP sends no empty line either: the answer must not wait for one.
         if !line.windows(6).any(|window| window == b" HTTP/") {
-            return bad(format!("`{}` is not HTTP request", first_word(&String::from_utf8_lossy(line))), eaten);
+            return bad(format!("`{}` is not an HTTP request", first_word(&String::from_utf8_lossy(line))), eaten);
         }
     }
     match head_end(bytes) {
@@ -283,10 +283,10 @@ mod tests {
             (format!("CONNECT me:{token}@42:22 HTTP/1.1\r\n\r\n"), "`…@42:22` has a user"),
             (format!("CONNECT {token}@42:22 HTTP/1.1\r\n\r\n"), "`…@42:22` has a user"),
             (format!("CONNECT a@{token}@42 HTTP/1.1\r\n\r\n"), "`…@42` has a user"),
-            (format!("Bearer {token}\r\n"), "`Bearer …` is not HTTP request"),
-            (format!("Proxy-Authorization: Bearer {token}\r\n"), "`Proxy-Authorization: …` is no"),
-            (format!("{token}\r\n"), "`012345…` is not HTTP request"),
-            (format!("me:{token}@h 42\r\n"), "`…@h …` is not HTTP request"),
+            (format!("Bearer {token}\r\n"), "`Bearer …` is not an HTTP request"),
+            (format!("Proxy-Authorization: Bearer {token}\r\n"), "`Proxy-Authorization: …` is not an HTTP request"),
+            (format!("{token}\r\n"), "`012345…` is not an HTTP request"),
+            (format!("me:{token}@h 42\r\n"), "`…@h …` is not an HTTP request"),
             (format!("{token} / HTTP/1.1\r\n\r\n"), "CONNECT, not 012345…"),
             (format!("REQUEST_TUNNEL 42 {token}\n"), "42 …"),
             (format!("REQUEST_TUNNEL {token}\n"), "012345…"),

@@ -96,7 +96,7 @@ pub enum ProxyAddressError {
     #[error("a user name or password can't stand in a proxy's address: every user of this machine could read it")]
     Credentials,
     /// Anything else.
-    #[error("it is not HOST[:PORT]")]
+    #[error("it does not have the form HOST[:PORT]")]
     Form,
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     password_stdin: bool,
 }
 
-/// What the user logs in with.
+/// The secret that a login sends.
 enum Credentials {
     Token(Token),
     Password { user: String, password: String },

@@ -1,4 +1,4 @@
-//! What a check is: it needs values of earlier checks, and gives a value to later ones.
+//! The trait of a check. A check needs values of earlier checks, and gives a value to later ones.
 //!
 //! A check is a struct. Its fields are what the check needs; [`Check::Gives`] is what the check gives. A field of type
 //! [`Given`] holds the value of an earlier check, or the reason why there is none. `?` on a missing value skips the
@@ -35,7 +35,7 @@ pub(super) trait Check {
     /// The value for later checks.
     type Gives;
 
-    /// What the check tries, with the values it uses.
+    /// The attempt of this check, with the values that it uses, for the report.
     fn tried(&self) -> String;
 
     /// Runs the check.

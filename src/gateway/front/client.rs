@@ -38,10 +38,10 @@ impl Client {
         self.0.peek(&mut [0]).await.map(drop)
     }
 
-    /// Returns when the client has left: it has reset its connection, is found dead, or has ended its stream without a
-    /// byte behind its request. Such a stream can't become an SSH session. If `has_early_data`, or if a byte waits in
-    /// the socket, an end of stream is a half-close, and the client still waits for its answer. Nothing is read here, so
-    /// early data stays in the socket.
+    /// Returns when the client has left. A reset means that, and so does an end of stream without a byte behind the
+    /// request: such a stream can't become an SSH session. With early data (`has_early_data`, or a byte that waits in
+    /// the socket), an end of stream is a half-close, and the client still waits for its answer. Nothing is read here,
+    /// so early data stays in the socket.
     pub(super) async fn left(&self, has_early_data: bool) {
         if !has_early_data && !matches!(self.0.peek(&mut [0]).await, Ok(1..)) {
             return;

@@ -143,8 +143,8 @@ impl Connection<'_> {
             biased;
             () = self.client.left(!self.received.is_empty()) => {
                 self.attempt.fail(ClientFault::Left);
-                // A client that only ended its stream, such as `nc -N`, reads why.
-                let refusal = Refusal::BadRequest("its stream ended before its tunnel was open".to_owned());
+                // A client that only ended its stream, such as `nc -N`, still reads this.
+                let refusal = Refusal::BadRequest("the client ended its stream before the tunnel was open".to_owned());
                 closing::send_at_once(&self.client, &answer::refuse(request, &refusal));
                 return None;
             }

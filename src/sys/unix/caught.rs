@@ -35,7 +35,7 @@ impl CaughtSignals {
         let ready: Vec<bool> = entries.iter().map(|entry| !entry.revents().is_empty()).collect();
         let mut came = Vec::new();
         for ((signal, stream), _) in self.0.iter_mut().zip(ready).filter(|(_, is_ready)| *is_ready) {
-            // One byte for each time that it came, which is once for the caller.
+            // There is one byte for each time that the signal came. The caller needs to know it once.
             let _ = stream.read(&mut [0; 16])?;
             came.push(*signal);
         }

@@ -1,4 +1,4 @@
-//! What this process may use of its machine, and what it does use.
+//! The limit of open files of this process, and the resources that it uses.
 
 use std::fs;
 use std::time::Duration;
@@ -11,8 +11,8 @@ pub fn most_open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// Raises the limit of open files as far as this process may, and returns it. Daemons start with a low limit for the sake of programs
-/// that use `select(2)`. This program doesn't.
+/// Raises the limit of open files as far as this process may, and returns it. Daemons start with a low limit for the
+/// sake of programs that use `select(2)`. This program doesn't use it.
 pub fn raise_open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -22,7 +22,7 @@ pub fn raise_open_files() -> Option<u64> {
     most_open_files()
 }
 
-/// The time of a clock that never jumps; of all processes it is the same.
+/// The time of a clock that never jumps (CLOCK_MONOTONIC). All processes of this machine share the clock.
 pub fn monotonic_time() -> Duration {
     duration(clock_gettime(ClockId::Monotonic))
 }
@@ -40,7 +40,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// What it uses now. Reads files of `/proc`, so a runtime's thread must not call this.
+    /// What this process uses now. Reads files of `/proc`, so a runtime's thread must not call this.
     pub fn now() -> Self {
         // One of the entries is the descriptor through which the folder is read.
         let open_files = fs::read_dir("/proc/self/fd").ok().map(|entries| (entries.count() as u64).saturating_sub(1));

@@ -40,7 +40,7 @@ impl Check for Login<'_> {
     }
 }
 
-/// What the log of ssh says about the login. Pure.
+/// The verdict on a login by the log of ssh. Pure.
 fn judge(log: &SshLog, id: &str, user: &str, key: Option<String>) -> Verdict {
     let Some(method) = &log.authenticated else {
         let see = format!("kohakuriver vps connect {id} --user {user} -- -v true");

@@ -23,7 +23,7 @@ const HELPER: &str = "kohakuriver-proxy";
 /// Our own configuration file, in the home directory.
 const OUR_CONFIG: &str = ".ssh/kohakuriver.conf";
 
-/// What the user's ssh_config says about VPSes.
+/// The check of the user's ssh_config: the options that ssh would use for a VPS.
 pub(super) struct SshConfig<'a> {
     pub(super) subject: &'a Subject,
     pub(super) ssh: &'a Given<FoundSsh>,
