@@ -122,8 +122,11 @@ async fn vps() -> u16 {
     port
 }
 
-async fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+/// A port that refuses connections. The socket keeps other tests from getting the port.
+fn refusing_port() -> (u16, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    (socket.local_addr().unwrap().port(), socket)
 }
 
 fn node(name: &str, url: &str, status: &str, heartbeat: &str) -> Value {
@@ -174,7 +177,7 @@ async fn both_protocols_carry_bytes_that_came_with_the_request_too() {
 
 #[tokio::test]
 async fn every_row_of_the_status_table() {
-    let refusing = closed_port().await;
+    let (refusing, _socket) = refusing_port();
     for (changes, status, error, line) in [
         (json!({ "task_type": "command" }), 404, "destination_not_found", "Task ID is not a VPS task."),
         (json!({ "status": "paused" }), 409, "destination_unavailable", "VPS task ID is not active (status: paused)."),

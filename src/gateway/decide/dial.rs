@@ -172,19 +172,23 @@ fn more_telling(before: Option<DialError>, now: DialError) -> DialError {
 mod tests {
     use super::*;
     use crate::target::TaskId;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     const ANY: Runners<'_> = Runners { own: &[], host: &[], allowed: None };
 
-    async fn closed_port() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    /// An address that refuses connections. The socket keeps other tests from getting its port.
+    fn refusing() -> (SocketAddr, TcpSocket) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        (socket.local_addr().unwrap(), socket)
     }
 
     #[tokio::test]
     async fn the_address_that_answers_wins() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
-        let stream = race(vec![closed_port().await, open]).await.unwrap();
+        let (closed, _socket) = refusing();
+        let stream = race(vec![closed, open]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
         let stream = dial("localhost", open.port(), ANY, &Resolver::of_the_system(), DIAL_LIMIT).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
@@ -199,7 +203,7 @@ mod tests {
             port: 22,
             booting: true,
         };
-        let closed = closed_port().await;
+        let (closed, _socket) = refusing();
         let refused = dial("127.0.0.1", closed.port(), ANY, &Resolver::of_the_system(), DIAL_LIMIT)
             .await
             .unwrap_err()
