@@ -32,7 +32,7 @@ use crate::dial::{Beside, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
 use crate::settings::{self, ConfigFile, Flags, Settings};
-use crate::sys::{AsFd, EndSignals};
+use crate::sys::{AsFd, EndSignals, PollFlags};
 use crate::target::{Target, TargetError, VpsRef};
 use explain::Scene;
 use open::{Mute, OpenError, Order, Tunnel};
@@ -213,10 +213,13 @@ fn pipe(
     scene: &Scene,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
-    // Most clients have sent their identification by now. It is read here, since a failure is told by what it says.
-    // If it can't be sent, the relay meets the same end, and tells which.
-    let _ = watch.send(tunnel.socket.as_fd(), client.hear(Instant::now()));
     let stdin = std::io::stdin();
+    // The client's identification decides how a failure before the server's first byte is reported, so it is read here
+    // if it comes before that byte. An error of these two calls is met by the relay again, which says what it means.
+    if tunnel.early.is_empty() {
+        let _ = watch.wait(&[(stdin.as_fd(), PollFlags::IN), (tunnel.socket.as_fd(), PollFlags::IN)], None);
+    }
+    let _ = watch.send(tunnel.socket.as_fd(), client.hear(Instant::now()));
     let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, carrier: &mut tunnel.socket };
     let rules = Rules { first_byte_by: watch.deadline, signal: watch.signal, server_passes_end_on: !tunnel.is_line };
     let early = std::mem::take(&mut tunnel.early);

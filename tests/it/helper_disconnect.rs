@@ -228,8 +228,9 @@ fn a_stream_that_has_begun_gets_no_byte_of_ours() {
     {
         let (proxy, servers) = tunnels();
         let mut spawned = Spawned::start(ends, &home, proxy.address, &[ID]);
-        spawned.stdin.as_mut().unwrap().write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
+        // The tunnel may open before the client has spoken.
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
+        spawned.stdin.as_mut().unwrap().write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
         server.read_exact(&mut [0; 21]).unwrap();
         server.write_all(sent.as_bytes()).unwrap();
         let mut stream = vec![0; sent.len()];
