@@ -8,6 +8,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sys;
+
 /// Longest token accepted, in bytes. A Host's own tokens have 64.
 const MAX_TOKEN: usize = 4096;
 
@@ -42,6 +44,9 @@ impl Token {
     /// When the file can't be read, is no JSON object, or its token can't stand in a header field.
     pub fn from_auth_file(path: &Path) -> Result<Option<Self>, AuthFileError> {
         let fail = |cause| AuthFileError { path: path.to_owned(), cause };
+        if std::fs::metadata(path).is_ok_and(|file| !sys::is_trusted_secret(&file)) {
+            return Err(fail("it belongs to another user".to_owned()));
+        }
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -312,8 +312,8 @@ fn tables_and_json() {
         (
             Some(0),
             "",
-            "TASK ID              NAME  STATUS   NODE   SSH PORT  SUBMITTED       BACKEND  OWNER\n\
-             7323718749301768192  t[2J  running  node1  32768     54 minutes ago  docker   alice\n"
+            "TASK ID              NAME        STATUS   NODE   SSH PORT  SUBMITTED       BACKEND  OWNER\n\
+             7323718749301768192  t\\u{1b}[2J  running  node1  32768     54 minutes ago  docker   alice\n"
         )
     );
     let said = scene.run(&host, &["node", "list", "--status", "online"]);

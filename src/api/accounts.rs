@@ -54,8 +54,12 @@ impl Client {
     /// Why the API gave no usable answer.
     pub async fn caller(&self) -> Result<Caller, ApiError> {
         match self.get("/auth/me").await {
-            // A Host without users has no such path.
-            Err(ApiError::NotAHost { .. }) => Ok(Caller::Everyone),
+            // The older generation has no users and no such path. A 404 alone doesn't show that generation: it may come
+            // from a proxy in front of a Host that is being restarted.
+            Err(unknown @ ApiError::NotAHost { .. }) => match self.get("/nodes").await?.at_root {
+                true => Ok(Caller::Everyone),
+                false => Err(unknown),
+            },
             // Not every 503: a proxy in front of the Host sends one while the Host is down.
             Err(ApiError::Status { status: 503, detail, .. }) if detail.starts_with(AUTHENTICATION_OFF) => {
                 Ok(Caller::Everyone)

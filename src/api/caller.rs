@@ -4,9 +4,10 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::text::excerpt;
+use crate::text::{escaped, excerpt};
 
 /// Start of the answer to `/auth/me` when authentication is off.
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub(super) const AUTHENTICATION_OFF: &str = "Authentication is not enabled";
 
 /// The caller, as the Host sees it.
@@ -23,7 +24,7 @@ pub enum Caller {
 /// A user of the Host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct User {
-    /// The login name, printable.
+    /// The login name, with escapes. It identifies the user, so nothing is missing in it.
     pub name: String,
     /// The rights of the user.
     pub role: Role,
@@ -74,7 +75,7 @@ impl Caller {
             "admin" => Role::Admin,
             other => Role::Other(excerpt(other)),
         };
-        let name = excerpt(json["username"].as_str()?);
+        let name = escaped(json["username"].as_str()?);
         if name.is_empty() { None } else { Some(Self::User(User { name, role })) }
     }
 }
@@ -91,7 +92,7 @@ mod tests {
             (json!({ "id": -1, "username": "_anonymous", "role": "anony" }), Some(Caller::Anonymous)),
             (json!({ "id": 4, "username": "viewer1", "role": "viewer" }), user("viewer1", Role::Viewer)),
             (json!({ "id": 3, "username": "user1", "role": "user" }), user("user1", Role::User)),
-            (json!({ "id": 2, "username": "op\u{1b}[0m", "role": "operator" }), user("op[0m", Role::Operator)),
+            (json!({ "id": 2, "username": "op\u{1b}[0m", "role": "operator" }), user(r"op\u{1b}[0m", Role::Operator)),
             (json!({ "id": 1, "username": "admin1", "role": "admin" }), user("admin1", Role::Admin)),
             (json!({ "id": 1, "username": "x", "role": "ro\not" }), user("x", Role::Other("ro ot".into()))),
             (json!({ "username": "x" }), None),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::model::{Listing, ModelError, Node, Vps, node_list, vps_list};
 use crate::api::name::choose;
@@ -18,6 +19,9 @@ use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
+
+/// The number of entries from which a list is long.
+const LONG_LIST: usize = 1000;
 
 /// A client of one Host's API over a transport. Clones are cheap and share connections.
 #[derive(Clone)]
@@ -71,7 +75,7 @@ impl<T: Transport> Api<T> {
             VpsRef::Id(id) => self.by_id(*id).await,
             VpsRef::Name(name) => {
                 let all = self.list(true).await?;
-                let id = choose(name, &all.entries).map_err(ApiError::Refusal)?.id;
+                let id = self.choose(name, &all.entries).await?;
                 // The list shows each VPS to each user. Only the request for one VPS checks this user's rights.
                 self.by_id(id).await
             }
@@ -84,12 +88,25 @@ impl<T: Transport> Api<T> {
     /// # Errors
     /// Those of [`Api::vps`].
     pub async fn id_of(&self, name: &str) -> Result<TaskId, ApiError> {
-        match choose(name, &self.list(false).await?.entries) {
+        match self.choose(name, &self.list(false).await?.entries).await {
             // Find a VPS that has ended as well, so that the error can say so.
-            Err(Refusal::NotFound) => choose(name, &self.list(true).await?.entries).map(|vps| vps.id),
-            chosen => chosen.map(|vps| vps.id),
+            Err(ApiError::Refusal(Refusal::NotFound)) => self.choose(name, &self.list(true).await?.entries).await,
+            chosen => chosen,
         }
-        .map_err(ApiError::Refusal)
+    }
+
+    /// The task id of the VPS among `all` that `name` means to this caller. Who that is decides among VPSes of several
+    /// owners only, so it is asked then.
+    async fn choose(&self, name: &str, all: &[Vps]) -> Result<TaskId, ApiError> {
+        let chosen = match choose(name, all, None) {
+            Err(Refusal::Ambiguous(_)) => {
+                let me = self.get("/auth/me").await.ok().and_then(|found| Caller::from_json(&found.json));
+                let me = if let Some(Caller::User(user)) = me { Some(user.name) } else { None };
+                choose(name, all, me.as_deref())
+            }
+            chosen => chosen,
+        };
+        chosen.map(|vps| vps.id).map_err(ApiError::Refusal)
     }
 
     /// The VPSes of the Host: `all`, or those that haven't ended. A user whose role may not list all gets those that are
@@ -107,12 +124,12 @@ impl<T: Transport> Api<T> {
             }
             found => found?,
         };
-        let list = self.read(vps_list(found.json))?;
+        let list = self.read_list(found.json, vps_list)?;
         if !(all && found.at_root) {
             return Ok(list);
         }
         // The older generation's full list has no ports.
-        let current = self.read(vps_list(self.get("/vps/status").await?.json))?;
+        let current = self.read_list(self.get("/vps/status").await?.json, vps_list)?;
         let complete = |vps: Vps| match current.entries.iter().find(|other| other.id == vps.id) {
             Some(other) => self.read(merged(vps, other)),
             None => Ok(vps),
@@ -127,7 +144,7 @@ impl<T: Transport> Api<T> {
     /// Why the API gave no usable answer.
     pub async fn nodes(&self) -> Result<Listing<Node>, ApiError> {
         let found = self.get("/nodes").await?;
-        self.read(node_list(found.json))
+        self.read_list(found.json, node_list)
     }
 
     /// The Runner of `vps`; `None` when it has none, or one that the Host does not know. Without a Runner, sends nothing.
@@ -160,7 +177,7 @@ impl<T: Transport> Api<T> {
     /// The older generation's status has neither type nor Runner nor port. A task that is on no list of VPSes is not a VPS.
     async fn complete(&self, task: Vps) -> Result<Vps, ApiError> {
         for path in ["/vps/status", "/vps"] {
-            let list = self.read(vps_list(self.get(path).await?.json))?;
+            let list = self.read_list(self.get(path).await?.json, vps_list)?;
             if let Some(listed) = list.entries.iter().find(|vps| vps.id == task.id) {
                 return self.read(merged(task, listed));
             }
@@ -179,7 +196,7 @@ impl<T: Transport> Api<T> {
 
     async fn assigned(&self) -> Result<Listing<Vps>, ApiError> {
         let found = self.get("/vps/my").await?;
-        self.read(vps_list(found.json))
+        self.read_list(found.json, vps_list)
     }
 
     /// Sends a GET in the form of the generation that answered last, and in the other form when the path is unknown.
@@ -207,6 +224,12 @@ impl<T: Transport> Api<T> {
                 None => ApiError::Status { base: self.base().to_owned(), status, detail: answer.detail() },
             }),
         }
+    }
+
+    /// Reads a list. A long one takes milliseconds.
+    fn read_list<V>(&self, json: Value, read: fn(Value) -> Result<V, ModelError>) -> Result<V, ApiError> {
+        let is_long = json.as_array().is_some_and(|list| list.len() > LONG_LIST);
+        self.read(if is_long { self.shared.transport.apart(|| read(json)) } else { read(json) })
     }
 
     pub(super) fn read<V>(&self, result: Result<V, ModelError>) -> Result<V, ApiError> {

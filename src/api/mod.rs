@@ -33,7 +33,6 @@ mod about;
 mod accounts;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod admin;
-#[cfg(any(feature = "cli", feature = "gateway"))]
 mod caller;
 mod client;
 mod direct;
@@ -62,7 +61,6 @@ pub use accounts::{NewToken, Session};
 pub(crate) use admin::tests as admin_tests;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use admin::{Admin, Tunnel};
-#[cfg(any(feature = "cli", feature = "gateway"))]
 pub use caller::{Caller, Role, User};
 pub use client::Api;
 #[doc(hidden)]

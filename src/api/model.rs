@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::status::VpsStatus;
 use crate::target::TaskId;
-use crate::text::excerpt;
+use crate::text::{escaped, excerpt};
 
 /// A VPS, or a command task that was looked up like one.
 #[derive(Clone, PartialEq, Debug)]
@@ -113,18 +113,27 @@ impl Vps {
         let status = text(object, "status").ok_or(field("status"))?;
         Ok(Self {
             id,
-            name: text(object, "name"),
+            name: name(object, "name"),
             is_vps: text(object, "task_type").is_none_or(|kind| kind == "vps"),
             status: VpsStatus::parse(&status),
-            node: text(object, "assigned_node"),
+            node: name(object, "assigned_node"),
             ssh_port: port(object.get("ssh_port")),
             backend: text(object, "vps_backend"),
-            owner: text(object, "owner_username"),
+            owner: name(object, "owner_username"),
             submitted_at: text(object, "submitted_at"),
             started_at: text(object, "started_at"),
             error_message: text(object, "error_message"),
             json,
         })
+    }
+}
+
+impl Vps {
+    /// Whether the user of this name owns it, or is assigned to it. A single VPS's status doesn't tell its assignees.
+    pub fn belongs_to(&self, user: &str) -> bool {
+        let assignees = self.json["assignees"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_user = |assignee: &Value| assignee["username"].as_str().is_some_and(|name| escaped(name) == user);
+        self.owner.as_deref() == Some(user) || assignees.iter().any(is_user)
     }
 }
 
@@ -137,8 +146,9 @@ impl Node {
         const OBJECT: &str = "a node";
         let object = json.as_object().ok_or(ModelError::NoObject(OBJECT))?;
         let need = |field| text(object, field).ok_or(ModelError::Field { object: OBJECT, field });
+        let hostname = "hostname";
         Ok(Self {
-            hostname: need("hostname")?,
+            hostname: name(object, hostname).ok_or(ModelError::Field { object: OBJECT, field: hostname })?,
             url: need("url")?,
             online: need("status")? == "online",
             last_heartbeat: text(object, "last_heartbeat"),
@@ -146,10 +156,9 @@ impl Node {
         })
     }
 
-    /// Whether `vps` is on this Runner. Compares the Host's own text and not the printable form of it, or somebody could
-    /// register a Runner that passes for another one.
+    /// Whether `vps` is on this Runner.
     pub fn runs(&self, vps: &Vps) -> bool {
-        self.json["hostname"] == vps.json["assigned_node"]
+        vps.node.as_ref() == Some(&self.hostname)
     }
 }
 
@@ -206,6 +215,12 @@ fn port(value: Option<&Value>) -> SshPort {
         Some(_) if value.as_i64() <= Some(0) => SshPort::None,
         _ => SshPort::Impossible(excerpt(&value.to_string())),
     }
+}
+
+/// A name that is not empty, with escapes: somebody may give a VPS, a Runner or an account a name that looks like another
+/// one.
+fn name(object: &Map<String, Value>, field: &str) -> Option<String> {
+    object.get(field).and_then(Value::as_str).map(escaped).filter(|name| !name.is_empty())
 }
 
 /// A text that is not empty, printable.
@@ -333,16 +348,26 @@ mod tests {
     }
 
     #[test]
-    fn a_runner_is_compared_by_the_hosts_own_text() {
+    fn no_runner_passes_for_another_one() {
         let vps = |node: &str| Vps::from_json(json!({ "task_id": "1", "status": "running", "assigned_node": node }));
         let node = |name: &str| Node::from_json(json!({ "hostname": name, "url": "http://h:1", "status": "online" }));
         for (name, assigned, expected) in
             [("node1", "node1", true), ("node1\u{200b}", "node1", false), (" node1", "node1", false)]
         {
             let (node, vps) = (node(name).unwrap(), vps(assigned).unwrap());
-            assert_eq!(Some(&node.hostname), vps.node.as_ref());
             assert_eq!(node.runs(&vps), expected, "{name:?} {assigned:?}");
         }
+    }
+
+    #[test]
+    fn names_that_look_the_same_stay_different() {
+        let object =
+            json!({ "task_id": "1", "status": "running", "name": "trai\u{200b}ner", "owner_username": "a\u{202e}b" });
+        let vps = Vps::from_json(object).unwrap();
+        assert_eq!((vps.name.as_deref(), vps.owner.as_deref()), (Some(r"trai\u{200b}ner"), Some(r"a\u{202e}b")));
+        let long = "x".repeat(1_000);
+        let vps = Vps::from_json(json!({ "task_id": "1", "status": "running", "name": long })).unwrap();
+        assert_eq!(vps.name, Some(long));
     }
 
     #[test]

@@ -2,20 +2,22 @@
 //!
 //! An exact match comes first. The next is a match in another case, since ssh passes host names on in lower case. The last
 //! is a prefix, as with the hash of a commit. Names are not unique on a Host, and a VPS that has ended keeps its name:
-//! among VPSes of one name, a running one wins, then one that has not ended.
+//! among VPSes of one name, those that have not ended count, then those of the caller, then the running ones of one owner.
+//! So a name never leads to another user's VPS while the caller has one of that name.
 
 use crate::api::model::Vps;
 use crate::refusal::Refusal;
 use crate::status::VpsStatus;
+use crate::text::excerpt;
 
 /// Most candidates that a refusal lists.
 const MAX_CANDIDATES: usize = 8;
 
-/// The VPS among `all` that `name` means.
+/// The VPS among `all` that `name` means to the user called `caller`; without one, to anybody.
 ///
 /// # Errors
 /// [`Refusal::NotFound`], or [`Refusal::Ambiguous`] with the names and ids of the candidates.
-pub fn choose<'v>(name: &str, all: &'v [Vps]) -> Result<&'v Vps, Refusal> {
+pub fn choose<'v>(name: &str, all: &'v [Vps], caller: Option<&str>) -> Result<&'v Vps, Refusal> {
     let lower = name.to_lowercase();
     let levels: [&dyn Fn(&str) -> bool; 3] =
         [&|candidate| candidate == name, &|candidate| candidate.to_lowercase() == lower, &|candidate| {
@@ -25,35 +27,47 @@ pub fn choose<'v>(name: &str, all: &'v [Vps]) -> Result<&'v Vps, Refusal> {
         let found: Vec<&Vps> =
             all.iter().filter(|vps| vps.is_vps && vps.name.as_deref().is_some_and(matches)).collect();
         if !found.is_empty() {
-            return only_one(found);
+            return only_one(found, caller);
         }
     }
     Err(Refusal::NotFound)
 }
 
-/// The only VPS that `found` can mean. A prefix may match several names. Then a running VPS does not win over a paused one,
-/// or the meaning of the prefix would change with their states; only VPSes that have ended are left out.
-fn only_one(found: Vec<&Vps>) -> Result<&Vps, Refusal> {
-    let same_name = found.iter().all(|vps| vps.name == found[0].name);
-    let narrower: [&dyn Fn(&&&Vps) -> bool; 2] =
-        [&|vps| same_name && vps.status == VpsStatus::Running, &|vps| !vps.status.is_final()];
-    let mut candidates = found;
-    for keep in narrower {
-        let kept: Vec<&Vps> = candidates.iter().filter(keep).copied().collect();
-        if !kept.is_empty() {
-            candidates = kept;
-        }
+/// The only VPS that `found` can mean. A prefix may match several names. Then neither its owner nor its state decides, or
+/// the meaning of the prefix would change with them; only VPSes that have ended are left out.
+fn only_one<'v>(found: Vec<&'v Vps>, caller: Option<&str>) -> Result<&'v Vps, Refusal> {
+    let is_one_name = found.iter().all(|vps| vps.name == found[0].name);
+    let mut candidates = narrowed(found, |vps| !vps.status.is_final());
+    if is_one_name && let Some(caller) = caller {
+        candidates = narrowed(candidates, |vps| vps.belongs_to(caller));
+    }
+    let is_one_owner = candidates.iter().all(|vps| vps.owner == candidates[0].owner);
+    if is_one_name && is_one_owner {
+        candidates = narrowed(candidates, |vps| vps.status == VpsStatus::Running);
     }
     if let [only] = candidates[..] {
         return Ok(only);
     }
     let shown = candidates.iter().take(MAX_CANDIDATES);
-    let mut list: Vec<String> =
-        shown.map(|vps| format!("{} ({}, {})", vps.name.as_deref().unwrap_or_default(), vps.id, vps.status)).collect();
+    let owner = |vps: &Vps| match &vps.owner {
+        Some(owner) if !is_one_owner => format!(", of {}", excerpt(owner)),
+        _ => String::new(),
+    };
+    let one = |vps: &&Vps| {
+        let name = excerpt(vps.name.as_deref().unwrap_or_default());
+        format!("{name} ({}, {}{})", vps.id, vps.status, owner(vps))
+    };
+    let mut list: Vec<String> = shown.map(one).collect();
     if candidates.len() > MAX_CANDIDATES {
         list.push(format!("and {} more", candidates.len() - MAX_CANDIDATES));
     }
     Err(Refusal::Ambiguous(list.join(", ")))
+}
+
+/// Those that `keep` is true of; all of them if that is none.
+fn narrowed(candidates: Vec<&Vps>, keep: impl Fn(&Vps) -> bool) -> Vec<&Vps> {
+    let kept: Vec<&Vps> = candidates.iter().copied().filter(|vps| keep(vps)).collect();
+    if kept.is_empty() { candidates } else { kept }
 }
 
 #[cfg(test)]
@@ -74,7 +88,7 @@ mod tests {
         let trainers: &[(&str, &str)] = &[("trainer", "stopped"), ("trainer", "running"), ("trainer-2", "running")];
         let twins: &[(&str, &str)] = &[("dev", "running"), ("dev", "running"), ("dev", "stopped")];
         let ended: &[(&str, &str)] = &[("old-a", "stopped"), ("old-b", "paused")];
-        let Err(ambiguous) = choose("dev", &list(twins)).map(|vps| vps.id) else { panic!("not ambiguous") };
+        let Err(ambiguous) = choose("dev", &list(twins), None).map(|vps| vps.id) else { panic!("not ambiguous") };
         assert_eq!(ambiguous, Refusal::Ambiguous("dev (1, running), dev (2, running)".into()));
         for (name, all, expected) in [
             ("trainer", trainers, Some("2")),
@@ -87,17 +101,17 @@ mod tests {
             ("größe", &[("Größe", "running")], Some("1")),
             ("dev", &[("dev", "paused"), ("dev", "failed")], Some("1")),
         ] {
-            let chosen = choose(name, &list(all)).map(|vps| vps.id.to_string());
+            let chosen = choose(name, &list(all), None).map(|vps| vps.id.to_string());
             assert_eq!(chosen.as_deref().ok(), expected, "{name}: {chosen:?}");
         }
-        assert!(matches!(choose("train", &list(trainers)), Err(Refusal::Ambiguous(_))));
-        assert_eq!(choose("x", &list(trainers)), Err(Refusal::NotFound));
+        assert!(matches!(choose("train", &list(trainers), None), Err(Refusal::Ambiguous(_))));
+        assert_eq!(choose("x", &list(trainers), None), Err(Refusal::NotFound));
     }
 
     /// The state of a VPS decides among VPSes of one name, and never between two names.
     #[test]
     fn a_prefix_of_two_names_stays_ambiguous_while_neither_has_ended() {
-        let ids = |name: &str, all: &[(&str, &str)]| match choose(name, &list(all)) {
+        let ids = |name: &str, all: &[(&str, &str)]| match choose(name, &list(all), None) {
             Ok(vps) => vps.id.to_string(),
             Err(Refusal::Ambiguous(candidates)) => candidates,
             Err(other) => panic!("{other:?}"),
@@ -122,17 +136,47 @@ mod tests {
     }
 
     #[test]
+    fn a_name_does_not_lead_to_another_users_vps_while_the_caller_has_one_of_it() {
+        let vps = |id: &str, owner: &str, status: &str, assignee: &str| {
+            let assignees = json!([{ "id": 3, "username": assignee }]);
+            Vps::from_json(json!({
+                "task_id": id, "name": "trainer", "status": status, "owner_username": owner, "assignees": assignees,
+            }))
+            .unwrap()
+        };
+        let theirs = || vps("2", "bob", "running", "x");
+        for (mine, caller, expected) in [
+            (vps("1", "alice", "paused", "x"), Some("alice"), Some("1")),
+            (vps("1", "alice", "running", "x"), Some("alice"), Some("1")),
+            (vps("1", "carol", "paused", "alice"), Some("alice"), Some("1")),
+            // An ended one can't be meant.
+            (vps("1", "alice", "stopped", "x"), Some("alice"), Some("2")),
+            // Neither is the caller's, or the caller is unknown.
+            (vps("1", "carol", "paused", "x"), Some("alice"), None),
+            (vps("1", "alice", "paused", "x"), None, None),
+            (vps("1", "al\u{200b}ice", "paused", "x"), Some("alice"), None),
+        ] {
+            let all = [theirs(), mine];
+            let chosen = choose("trainer", &all, caller).map(|vps| vps.id.to_string());
+            assert_eq!(chosen.as_deref().ok(), expected, "{caller:?}: {chosen:?}");
+            if let Err(Refusal::Ambiguous(text)) = chosen {
+                assert!(text.starts_with("trainer (2, running, of bob), trainer (1, paused, of "), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn commands_and_nameless_vpses_are_not_candidates() {
         let mut all = list(&[("dev", "running"), ("dev", "paused")]);
         all[0].is_vps = false;
-        assert_eq!(choose("dev", &all).unwrap().id.to_string(), "2");
+        assert_eq!(choose("dev", &all, None).unwrap().id.to_string(), "2");
         all[1].name = None;
-        assert_eq!(choose("dev", &all), Err(Refusal::NotFound));
+        assert_eq!(choose("dev", &all, None), Err(Refusal::NotFound));
     }
 
     #[test]
     fn a_long_list_of_candidates_is_cut() {
-        let candidates = |count| match choose("dev", &list(&vec![("dev", "running"); count])) {
+        let candidates = |count| match choose("dev", &list(&vec![("dev", "running"); count]), None) {
             Err(Refusal::Ambiguous(text)) => text,
             other => panic!("{other:?}"),
         };

@@ -3,6 +3,7 @@
 //! hyper-util pools connections, resolves names, and tries both address families without waiting for a dead one
 //! (RFC 8305). A gateway sends requests to its Host all the time, so it keeps the connections open.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -13,6 +14,8 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Semaphore;
 
 use crate::api::client::Api;
 use crate::api::error::ApiError;
@@ -25,6 +28,11 @@ use crate::text::excerpt;
 /// How long an idle connection is kept. A Host closes one after 5 s; with a longer time here, a request could be written
 /// into a connection that the Host is closing.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
+
+/// The size from which a body is large, in bytes. Parsing it takes milliseconds, and many times its memory.
+const LARGE_BODY: usize = 256 * 1024;
+/// Most large bodies that are read and parsed at once.
+const LARGE_BODIES: usize = 2;
 
 /// Time limit for a request that makes a Runner fetch an image or start a virtual machine.
 pub const WORK_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -60,6 +68,7 @@ impl<'a> ApiRequest<'a> {
 pub struct Pooled {
     base: String,
     http: HttpClient<HttpConnector, Full<Bytes>>,
+    large: Arc<Semaphore>,
 }
 
 /// A client for a program with a runtime.
@@ -86,7 +95,7 @@ impl Pooled {
             .pool_idle_timeout(IDLE_LIMIT)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { base, http })
+        Ok(Self { base, http, large: Arc::new(Semaphore::new(LARGE_BODIES)) })
     }
 
     pub(super) async fn send(&self, request: ApiRequest<'_>) -> Result<Answer, ApiError> {
@@ -133,14 +142,21 @@ impl Pooled {
         let status = response.status().as_u16();
         let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(excerpt);
         let session = response.headers().get_all(header::SET_COOKIE).iter().find_map(session);
-        let body = match Limited::new(response.into_body(), MAX_BODY).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                return Err(too_large(&self.base));
+        let mut incoming = Limited::new(response.into_body(), MAX_BODY);
+        let (mut body, mut turn) = (Vec::new(), None);
+        while let Some(frame) = incoming.frame().await {
+            let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+                true => too_large(&self.base),
+                false => unreachable(&self.base, error),
+            })?;
+            body.extend_from_slice(&frame.into_data().unwrap_or_default());
+            if body.len() > LARGE_BODY && turn.is_none() {
+                // The semaphore is never closed.
+                turn = self.large.acquire().await.ok();
             }
-            Err(error) => return Err(unreachable(&self.base, error)),
-        };
-        let mut answer = Answer::new(status, &body);
+        }
+        let read = || Answer::new(status, &body);
+        let mut answer = if turn.is_some() { self.apart(read) } else { read() };
         answer.date = date;
         answer.session = session;
         Ok(answer)
@@ -154,6 +170,14 @@ impl Transport for Pooled {
 
     async fn get(&self, path: &str, token: Option<&Token>) -> Result<Answer, ApiError> {
         self.send(ApiRequest::get(path, token)).await
+    }
+
+    fn apart<R>(&self, work: impl FnOnce() -> R) -> R {
+        match Handle::current().runtime_flavor() {
+            // Gives this thread's other tasks to another thread for that time.
+            RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+            _ => work(),
+        }
     }
 
     async fn pause(&self, time: Duration) -> Result<(), ApiError> {

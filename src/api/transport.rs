@@ -31,6 +31,11 @@ pub trait Transport: Send + Sync {
     /// Sends a GET for `path`, which starts with a slash.
     fn get(&self, path: &str, token: Option<&Token>) -> impl Future<Output = Result<Answer, ApiError>> + Send;
 
+    /// Does `work` that keeps a processor busy for a while, beside a runtime's other tasks.
+    fn apart<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
     /// Waits. An error means that the wait was interrupted, by something that would interrupt a request as well.
     fn pause(&self, time: Duration) -> impl Future<Output = Result<(), ApiError>> + Send;
 }

@@ -19,6 +19,9 @@ use crate::gateway::watch::audit::AuditLog;
 use crate::gateway::watch::notices::{LogFormat, LogLevel};
 use crate::handshake::request::MaxSize;
 
+/// Where our documents move a Host's own SSH proxy to, as its port is the gateway's then.
+const MOVED_SSH_PROXY_PORT: u16 = 8012;
+
 /// The default of `--stale`, in seconds.
 const DEFAULT_STALE_SECONDS: u32 = 60;
 /// The longest `--stale`, in seconds: a day.
@@ -49,6 +52,11 @@ pub struct Arguments {
     #[arg(long, value_name = "URL", conflicts_with = "inventory")]
     pub host_api: Option<String>,
 
+    /// Never dial this port on the Host's machine: the Host's own SSH proxy, which checks no token, listens there
+    #[arg(long, value_name = "PORT", default_value_t = MOVED_SSH_PROXY_PORT, conflicts_with = "inventory",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub host_ssh_proxy_port: u16,
+
     /// Find VPSes in this file; no Host is needed
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
@@ -77,10 +85,12 @@ pub struct Arguments {
 
     /// Dial Runners in these networks only; may be given several times
     ///
-    /// Link-local, multicast and metadata addresses, the gateway's own ports and the Host's API are never dialled,
-    /// whatever is allowed.
+    /// A Runner on the gateway's own machine is dialled only if this option names its address, or a part of the loopback
+    /// network: a wider network around the address is not enough. Link-local, multicast and metadata addresses, the
+    /// gateway's own ports, the Host's API and the Host's own SSH proxy are never dialled, whatever is allowed.
     #[arg(long, value_name = "CIDR", value_parser = network,
-          help = "Dial Runners in this network only; may be given several times [default: any]")]
+          help = "Dial Runners in this network only; may be given several times \
+                  [default: any but those on this machine]")]
     pub allow_runner: Vec<IpNet>,
 
     /// Also dial Runners in the networks of this file: one per line, `#` starts a comment
@@ -166,6 +176,13 @@ pub struct Arguments {
     /// There is no login, and `DELETE /sessions/<id>` ends a tunnel: keep it on loopback, or in a network of admins.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8003")]
     pub admin: AdminAddress,
+
+    /// Answer requests for this host name on the admin's address and the Host API; may be given several times
+    ///
+    /// Addresses, localhost and the machine's own host name are always answered. Other names are refused, since a web page
+    /// may have made its own name stand for this machine (DNS rebinding).
+    #[arg(long, value_name = "NAME")]
+    pub server_name: Vec<String>,
 
     /// Append a JSON line for each tunnel opened, closed or refused to this file; `-` is stdout, `off` disables it
     #[arg(long, value_name = "FILE", default_value = "-", value_parser = |typed: &str| Ok::<_, Infallible>(AuditLog::from(typed)))]

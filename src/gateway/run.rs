@@ -17,6 +17,7 @@ use crate::gateway::decide::inventory::Inventory;
 use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::front::listen::{self, Listeners};
 use crate::gateway::front::terms::Terms;
+use crate::gateway::http::guard::Guard;
 use crate::gateway::life::inherited::Inherited;
 use crate::gateway::life::orders;
 use crate::gateway::life::predecessor::Predecessor;
@@ -28,7 +29,7 @@ use crate::gateway::serve::{Parts, serve};
 use crate::gateway::watch::notices::Notices;
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::PROGRAM;
-use crate::settings::{DEFAULT_PORT, Flags, Settings, Source};
+use crate::settings::{DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Settings, Source};
 use crate::sys;
 
 /// Serves what the command line says until SIGTERM or SIGINT.
@@ -212,5 +213,7 @@ fn terms(arguments: &Arguments, rules: RuleBook, open_files: Option<u64>, notice
         drain_timeout: Duration::from_secs(arguments.drain_timeout.into()),
         proxy_protocol: arguments.proxy_protocol,
         proxy_from: arguments.proxy_from.clone(),
+        guard: Guard::new(&arguments.server_name),
+        host_ssh_proxy: [arguments.host_ssh_proxy_port, DEFAULT_SSH_PROXY_PORT],
     }
 }

@@ -1,6 +1,7 @@
 //! The gateway while it serves, as a list of steps: [`serve`].
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -20,6 +21,9 @@ use crate::gateway::front::exposure;
 use crate::gateway::front::listen::Listeners;
 use crate::gateway::front::terms::Terms;
 use crate::gateway::front::upstream::Upstreams;
+use crate::gateway::host_api::HostApi;
+use crate::gateway::http::guard::Guard;
+use crate::gateway::http::{self, Waiting};
 use crate::gateway::life::hand_over::{HandOver, Successor};
 use crate::gateway::life::orders::Order;
 use crate::gateway::life::previous::{self, PreviousProcesses};
@@ -27,7 +31,6 @@ use crate::gateway::life::service_manager::ServiceManager;
 use crate::gateway::life::stop::Shutdown;
 use crate::gateway::limits::Kind;
 use crate::gateway::watch::records::Records;
-use crate::gateway::{host_api, http};
 
 /// The parts of a gateway. The caller binds the listeners, so it knows the ports before anything is served.
 pub struct Parts {
@@ -54,7 +57,7 @@ pub struct Parts {
 /// When a listener has no address, or the system has no descriptor left.
 pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> {
     let Parts { listeners, previous, directory, relays, terms, records, service_manager } = parts;
-    let own = listeners.addresses()?;
+    let own_ports = listeners.addresses()?.iter().map(SocketAddr::port).collect();
     let hand_over = HandOver::of(&listeners, &previous)?;
     let (directory, relays) = (Arc::new(directory), Arc::new(relays));
     let sessions = Arc::new(Sessions::new(previous.last_id, records.clone()));
@@ -66,7 +69,8 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
             rules: Arc::clone(&terms.rules),
             tunnels: Arc::clone(&terms.limits.tunnels),
             records: records.clone(),
-            own,
+            own_ports,
+            host_ssh_proxy: terms.host_ssh_proxy,
         },
         terms: terms.clone(),
         sessions: Arc::clone(&sessions),
@@ -80,9 +84,11 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
         directory: Arc::clone(&directory),
         metrics: Arc::clone(&records.metrics),
         limits: Arc::clone(&terms.limits),
+        guard: terms.guard.clone(),
+        waiting: Waiting::default(),
     };
     let accept = AcceptLoops::new(records.clone());
-    start_host_api(&accept, listeners.api, &directory);
+    start_host_api(&accept, listeners.api, &directory, terms.guard.clone());
     start_admin(&accept, listeners.admin, admin);
     warn_if_exposed(&accept, &listeners.tunnels, &gateway)?;
     start_tunnels(&accept, listeners.tunnels, &gateway);
@@ -111,12 +117,14 @@ fn end_tunnel(sessions: &Arc<Sessions>, relays: &Arc<Relays>) -> EndTunnel {
     })
 }
 
-fn start_host_api(accept: &AcceptLoops, listener: Option<TcpListener>, directory: &Directory) {
+fn start_host_api(accept: &AcceptLoops, listener: Option<TcpListener>, directory: &Directory, guard: Guard) {
     let (Directory::Inventory(inventory), Some(listener)) = (directory, listener) else { return };
-    let inventory = Arc::clone(inventory);
+    let api = Arc::new(HostApi { inventory: Arc::clone(inventory), guard, waiting: Waiting::default() });
     let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
-    let serve = move |client, _| host_api::serve(Arc::clone(&inventory), client);
-    accept.without_drain().start(listener, permits, serve);
+    accept.without_drain().start(listener, permits, move |client, _| {
+        let api = Arc::clone(&api);
+        async move { api.serve(client).await }
+    });
 }
 
 fn start_admin(accept: &AcceptLoops, listener: Option<TcpListener>, admin: Admin) {

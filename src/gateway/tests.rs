@@ -7,6 +7,7 @@ use crate::api::Client;
 use crate::api::fake_host::FakeHost;
 use decide::rules;
 use front::listen;
+use http::guard::Guard;
 use serde_json::{Value, json};
 use std::io;
 use std::net::SocketAddr;
@@ -81,12 +82,16 @@ impl Running {
 }
 
 fn terms() -> Terms {
+    // The VPSes of these tests are on this machine.
+    let sources = rules::Sources { allow_runner: vec!["127.0.0.0/8".parse().unwrap()], ..rules::Sources::default() };
     Terms {
         limits: Arc::new(Limits::new(&Wanted::default(), None)),
-        rules: Arc::new(RuleBook::open(rules::Sources::default()).unwrap()),
+        rules: Arc::new(RuleBook::open(sources).unwrap()),
         drain_timeout: Duration::ZERO,
         proxy_protocol: false,
         proxy_from: Vec::new(),
+        host_ssh_proxy: [8012, 8002],
+        guard: Guard::new(&[]),
     }
 }
 
@@ -141,17 +146,21 @@ async fn host(port: u16, changes: Value) -> FakeHost {
         "ssh_port": port, "started_at": "2026-11-23T12:00:00",
     });
     task.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-    host.on("/api/vps", 200, json!([&task])).on(&format!("/api/status/{ID}"), 200, &task).on(
-        "/api/nodes",
-        200,
-        json!([
-            node("node-up", "http://127.0.0.1:8001", "online", "2026-11-23T13:00:00"),
-            node("node-fresh", "http://127.0.0.1:8001", "online", "2026-11-23T12:00:05"),
-            node("node-down", "http://127.0.0.1:8001", "offline", "2026-11-23T13:00:00"),
-            node("node-cloud", "http://169.254.169.254", "online", "2026-11-23T13:00:00"),
-            node("node-bad", "127.0.0.1:8001", "online", "2026-11-23T13:00:00"),
-        ]),
-    );
+    let off = json!({ "detail": "Authentication is not enabled on this server" });
+    host.on("/api/auth/me", 503, off)
+        .on("/api/vps", 200, json!([&task]))
+        .on(&format!("/api/status/{ID}"), 200, &task)
+        .on(
+            "/api/nodes",
+            200,
+            json!([
+                node("node-up", "http://127.0.0.1:8001", "online", "2026-11-23T13:00:00"),
+                node("node-fresh", "http://127.0.0.1:8001", "online", "2026-11-23T12:00:05"),
+                node("node-down", "http://127.0.0.1:8001", "offline", "2026-11-23T13:00:00"),
+                node("node-cloud", "http://169.254.169.254", "online", "2026-11-23T13:00:00"),
+                node("node-bad", "127.0.0.1:8001", "online", "2026-11-23T13:00:00"),
+            ]),
+        );
     host
 }
 
@@ -353,9 +362,13 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     std::fs::remove_file(&path).unwrap();
 
     let mut http = TcpStream::connect(gateway.api).await.unwrap();
-    http.write_all(b"POST /api/vps HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    http.write_all(b"POST /api/vps HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await.unwrap();
     let answer = rest(&mut http).await;
     assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET"), "{answer}");
+    let mut page = TcpStream::connect(gateway.api).await.unwrap();
+    page.write_all(b"GET /api/vps HTTP/1.1\r\nHost: evil.example\r\n\r\n").await.unwrap();
+    let answer = rest(&mut page).await;
+    assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("`evil.example` is not a name"), "{answer}");
 }
 
 #[tokio::test]

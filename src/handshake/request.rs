@@ -17,8 +17,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crate::handshake::{Step, first_line, head_end};
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
-use crate::text::{excerpt, excerpt_bytes};
+use crate::target::{SSH_PORT, SUFFIX, Target, TaskId, VpsRef};
+use crate::text::{MAX_EXCERPT, escaped, excerpt, excerpt_bytes};
 
 /// How large a request may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +59,7 @@ pub enum Request {
 pub struct Connect {
     /// The VPS, or why there is none.
     pub target: Result<VpsRef, Refusal>,
-    /// The target as it was sent, printable, without a user before it.
+    /// The target as it was sent, with escapes, without a user before it.
     pub as_sent: String,
     /// The token of `Proxy-Authorization`, when it has one.
     pub token: Option<Token>,
@@ -92,8 +92,20 @@ pub fn starts_as_line(bytes: &[u8]) -> bool {
     bytes.iter().zip(VERB).all(|(a, b)| a == b)
 }
 
+/// The length of an empty line at the start of `bytes`. One is skipped before an HTTP request (RFC 9112 §2.2).
+pub fn empty_line(bytes: &[u8]) -> usize {
+    [&b"\r\n"[..], b"\n"].into_iter().find(|end| bytes.starts_with(end)).map_or(0, <[u8]>::len)
+}
+
 /// Reads the request from all bytes that have arrived so far.
 pub fn read(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
+    let skipped = empty_line(bytes);
+    if skipped > 0 {
+        return match read_connect(&bytes[skipped..], most) {
+            Step::Done(request, eaten) => Step::Done(request, skipped + eaten),
+            Step::Incomplete => Step::Incomplete,
+        };
+    }
     let starts = starts_as_line(bytes);
     if starts && bytes.len() < VERB.len() {
         return Step::Incomplete;
@@ -165,10 +177,41 @@ fn parse_connect(head: &[u8], most_fields: usize) -> Result<Connect, Unusable> {
     if method != "CONNECT" {
         return bad(format!("an SSH proxy takes CONNECT, not {}", first_word(method)));
     }
-    let mut authorizations =
-        request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("proxy-authorization"));
-    let token = authorizations.next().and_then(|field| credentials(field.value));
-    Ok(Connect { target: target(path), as_sent: excerpt(&without_user(path)), token })
+    if !values(&request, "content-length").is_empty() || !values(&request, "transfer-encoding").is_empty() {
+        return bad("a CONNECT has no content: it takes no Content-Length and no Transfer-Encoding".to_owned());
+    }
+    // Clients of HTTP/1.0 send no Host field, and nor do some of HTTP/1.1.
+    match values(&request, "host")[..] {
+        [] => {}
+        [host] if !names_another_vps(host, path) => {}
+        [_] => return bad("its Host field names another target than its first line".to_owned()),
+        _ => return bad("it has more than one Host field".to_owned()),
+    }
+    let token = match values(&request, "proxy-authorization")[..] {
+        [] => None,
+        [value] => credentials(value),
+        _ => return bad("it has more than one Proxy-Authorization field".to_owned()),
+    };
+    Ok(Connect { target: target(path), as_sent: shown(path), token })
+}
+
+/// The values of all fields of this name.
+fn values<'r>(request: &httparse::Request<'_, 'r>, name: &str) -> Vec<&'r [u8]> {
+    let named = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+    named.map(|field| field.value).collect()
+}
+
+/// Whether a Host field names another VPS than `authority` does (RFC 9112 §3.2). A field that names no VPS tells nothing:
+/// proxytunnel sends the proxy's own name.
+fn names_another_vps(host: &[u8], authority: &str) -> bool {
+    let split = |text: &str| match text.rsplit_once(':') {
+        Some((name, port)) => (name.to_ascii_lowercase(), Some(port.to_owned())),
+        None => (text.to_ascii_lowercase(), None),
+    };
+    let ((name, port), (target, target_port)) = (split(String::from_utf8_lossy(host).trim()), split(authority));
+    let is_vps = name.ends_with(SUFFIX) || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()));
+    let vps = |name: &str| Target::parse(name, SSH_PORT).ok();
+    is_vps && (vps(&name) != vps(&target) || (port.is_some() && port != target_port))
 }
 
 /// The VPS of an authority-form target (RFC 9112 §3.2.3).
@@ -192,6 +235,15 @@ fn target(authority: &str) -> Result<VpsRef, Refusal> {
 /// An authority without the `user:password@` that may stand before it (RFC 3986 §3.2.1).
 fn without_user(authority: &str) -> String {
     authority.rsplit_once('@').map_or_else(|| authority.to_owned(), |(_, rest)| format!("…@{rest}"))
+}
+
+/// A target for logs: without a user, with escapes, and cut where it is longer than any VPS's name.
+fn shown(authority: &str) -> String {
+    let authority = without_user(authority);
+    match authority.char_indices().nth(MAX_EXCERPT) {
+        Some((cut, _)) => escaped(&authority[..cut]) + "…",
+        None => escaped(&authority),
+    }
 }
 
 /// The first word of a text, printable; cut if it is long enough to be a token.
@@ -300,6 +352,58 @@ mod tests {
     }
 
     #[test]
+    fn one_empty_line_before_a_connect_is_skipped() {
+        for start in ["\r\n", "\n"] {
+            assert_eq!(connect(&format!("{start}CONNECT 42:22 HTTP/1.1\r\n\r\n")).target, Ok(id("42")), "{start:?}");
+            let line = format!("{start}REQUEST_TUNNEL 42\n");
+            assert!(matches!(connect(&line).target, Err(Refusal::BadRequest(_))), "a Host takes none either");
+        }
+        for part in ["\r", "\r\n", "\n", "\r\nCONNECT 42:22 HTTP/1.1\r\n"] {
+            assert!(matches!(read(part.as_bytes()), Step::Incomplete), "{part:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_a_connect_may_not_have() {
+        for (fields, why) in [
+            ("Host: 42.kohakuriver:22", None),
+            ("HOST:  42.KohakuRiver:22 ", None),
+            ("Host: 42.kohakuriver", None),
+            ("Host: 43.kohakuriver:22", Some("names another target")),
+            ("Host: 42.kohakuriver:23", Some("names another target")),
+            // The proxy's own name.
+            ("Host: 127.0.0.1", None),
+            ("Host: 42.kohakuriver.example.org:22", None),
+            ("Host:", None),
+            ("Host: 42.kohakuriver:22\r\nhost: 42.kohakuriver:22", Some("more than one Host field")),
+            ("Content-Length: 0", Some("has no content")),
+            ("content-length: 5\r\nContent-Length: 6", Some("has no content")),
+            ("Transfer-Encoding: chunked", Some("has no content")),
+            ("Proxy-Authorization: Bearer a\r\nproxy-authorization: Bearer b", Some("more than one Proxy-Auth")),
+        ] {
+            let target = connect(&format!("CONNECT 42.kohakuriver:22 HTTP/1.1\r\n{fields}\r\n\r\n")).target;
+            match why {
+                None => assert_eq!(target, Ok(id("42")), "{fields}"),
+                Some(why) => assert!(
+                    matches!(&target, Err(Refusal::BadRequest(text)) if text.contains(why)),
+                    "{fields}: {target:?}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn targets_that_look_the_same_stay_different_in_logs() {
+        for (target, shown) in [
+            ("trainer:22", "trainer:22".to_owned()),
+            ("trai\u{202e}ner:22", r"trai\u{202e}ner:22".to_owned()),
+            (&"x".repeat(400), format!("{}…", "x".repeat(MAX_EXCERPT))),
+        ] {
+            assert_eq!(connect(&format!("CONNECT {target} HTTP/1.1\r\n\r\n")).as_sent, shown);
+        }
+    }
+
+    #[test]
     fn only_a_vps_and_only_port_22() {
         for target in
             ["127.0.0.1:22", "[::1]:22", "example.org:22", "169.254.169.254:80", "42", "42:", "42:x", "42:+22"]
@@ -315,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_no_connect_is_answered_at_once() {
-        for head in ["SSH-2.0-OpenSSH_9.2\r\n", "\r\n", "hello\n", "x\n"] {
+        for head in ["SSH-2.0-OpenSSH_9.2\r\n", "\r\n\r\n", "\n\n", "\r\nhello\n", "hello\n", "x\n"] {
             assert!(matches!(connect(head).target, Err(Refusal::BadRequest(_))), "{head:?}");
         }
         for head in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "CONNECT 42:22 HTTP/1.1\r\nbad field\r\n\r\n"] {

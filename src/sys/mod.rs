@@ -14,8 +14,9 @@
 //! - **passing** of a descriptor: [`pass_descriptor`]; a system without it returns `Unsupported`, and bytes are piped;
 //! - **pipes**: [`PIPE_ROOM`], and [`splice`], [`enlarge_pipe`]; a system without splices says so in [`CAN_SPLICE`] and
 //!   returns `Unsupported` ([`cannot_splice`]), and bytes are copied;
-//! - **files**: [`create_private_folder_all`], [`private`], [`append_privately`], [`is_own_file`], [`try_lock`],
-//!   [`NULL_FILE`];
+//! - **files**: [`create_private_folder_all`], [`private`], [`append_privately`], [`is_own_file`], [`is_trusted`],
+//!   [`is_trusted_secret`],
+//!   [`try_lock`], [`NULL_FILE`];
 //! - **signals**: [`EndSignals`];
 //! - **the process, its children and its terminal**: [`parent_id`], [`in_own_group`], [`terminal_size`].
 //!
@@ -30,7 +31,7 @@
 //! The gateway serves on UNIX systems only, so a room for another system leaves out what is for the gateway alone:
 //! `accept`, `is_connected`, `is_listening`, `is_of_one_connection`, `is_without_ipv6`, `serve_both_families`,
 //! `tune_accepted`, `register`, `deregister`, `REPORTS_URGENT_DATA`, `send_datagram`, `receive_descriptor`,
-//! `take_stdin`, `pipe`, `FileVersion`, `mode_open_to_others`, `raise_open_files`, `most_open_files`, `monotonic_time`,
+//! `take_stdin`, `pipe`, `FileVersion`, `mode_open_to_others`, `open_regular`, `raise_open_files`, `most_open_files`, `monotonic_time`,
 //! `Usage`. What is a feature of UNIX by its nature stays in `gateway::life`: the sockets and lines of a hand-over, and
 //! orders that come as signals.
 

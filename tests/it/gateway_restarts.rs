@@ -92,7 +92,7 @@ impl ServiceManager {
     fn start(&self) -> Process {
         let run = Run::new(tool("sh"), &self.home).args(["-c", LAUNCH, "sh", GATEWAY, "--drain-timeout", "3600"]);
         let run = run.args(UNWATCHED);
-        let run = run.args(["--host-api", &format!("http://{}", self.host.address)]);
+        let run = run.args(["--allow-runner", "127.0.0.1", "--host-api", &format!("http://{}", self.host.address)]);
         run.stdin_from(self.listener.try_clone().unwrap()).deadline(600).start()
     }
 }

@@ -24,7 +24,7 @@ pub fn run(data: &[u8]) {
         check_vps(vps);
         nodes.iter().map(Some).chain([None]).for_each(|node| check_reach(vps, node));
         if let Some(name) = &vps.name {
-            match choose(name, &all) {
+            match choose(name, &all, None) {
                 Ok(found) => assert!(found.is_vps, "{found:?}"),
                 Err(refusal) => assert!(!(vps.is_vps && is_alone(name, &all)), "{name}: {refusal:?}"),
             }
@@ -43,7 +43,8 @@ fn check_detail(body: &[u8], json: &Value) {
 
 fn check_vps(vps: &Vps) {
     let Vps { name, node, backend, owner, submitted_at, started_at, error_message, .. } = vps;
-    check([name, node, backend, owner, submitted_at, started_at, error_message].into_iter().flatten());
+    check([backend, submitted_at, started_at, error_message].into_iter().flatten());
+    [name, node, owner].into_iter().flatten().for_each(|name| check_name(name));
     check_text(vps.status.as_str());
     match &vps.ssh_port {
         SshPort::None => {}
@@ -70,7 +71,7 @@ fn check_reach(vps: &Vps, node: Option<&Node>) {
 
 fn check_others(json: &Value) {
     if let Some(Caller::User(user)) = Caller::from_json(json) {
-        check([&user.name]);
+        check_name(&user.name);
         check_text(user.role.name());
     }
     if let Some(created) = Created::from_json(json) {
@@ -86,6 +87,11 @@ fn check_others(json: &Value) {
         [&tunnel.client, &tunnel.node].into_iter().chain(&tunnel.user).for_each(|text| check_text(text));
         assert_eq!(&tunnel.json, json);
     }
+}
+
+/// A name has escapes instead of control characters, and is never cut: it identifies somebody or something.
+fn check_name(name: &str) {
+    assert!(!name.is_empty() && !name.chars().any(char::is_control), "{name:?}");
 }
 
 /// Texts that are there say something.

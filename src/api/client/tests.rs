@@ -259,7 +259,13 @@ async fn the_user_of_a_token() {
     assert_eq!(as_user("good").user().await.unwrap().unwrap().name, "alice");
     assert_eq!(refused(as_user("bad").user().await), Refusal::TokenNeeded);
     assert!(matches!(as_user("odd").user().await, Err(ApiError::Body { .. })));
+    // Without that path, the older generation is known by its other paths.
     host.forget();
+    assert!(matches!(client(&host).user().await, Err(ApiError::NotAHost { .. })));
+    host.on("/api/nodes", 200, json!([]));
+    assert!(matches!(client(&host).user().await, Err(ApiError::NotAHost { .. })));
+    host.forget();
+    host.on("/nodes", 200, json!([]));
     assert_eq!(client(&host).user().await.unwrap(), None);
 }
 

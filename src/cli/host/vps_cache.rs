@@ -79,11 +79,19 @@ fn read(path: &Path) -> Vec<CompletionCandidate> {
     let candidate = |field: &'static str, other: &'static str, order: usize| {
         vpses.iter().filter_map(move |vps| {
             let about = [word(&vps[other]), word(&vps["status"])].into_iter().flatten().collect::<Vec<_>>().join(", ");
-            let candidate = CompletionCandidate::new(word(&vps[field])?).display_order(Some(order));
+            let word = vps[field].as_str().filter(|word| needs_no_quotes(word))?;
+            let candidate = CompletionCandidate::new(word).display_order(Some(order));
             Some(candidate.help(Some(about.into())))
         })
     };
     candidate("name", "task_id", 0).chain(candidate("task_id", "name", 1)).collect()
+}
+
+/// Whether each shell takes `word` as it is. Some shells put what is offered into the command line unquoted, and would
+/// run a VPS's name such as `trainer$(id)`.
+fn needs_no_quotes(word: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !word.is_empty() && word.chars().all(is_plain) && !word.starts_with('-')
 }
 
 #[cfg(test)]
@@ -104,6 +112,12 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let words: Vec<_> = read(&path).iter().map(|candidate| candidate.get_value().to_owned()).collect();
         assert_eq!(words, ["trainer", "7323718749301768192", "7"]);
+        let odd =
+            ["a$(id)", "a b", "*", "a;b", "-rf", "a`id`", "a'b", "~", "a&b", "ä", "a\u{202e}b", "a|b", "a\\b", "#a"];
+        let vpses = odd.map(|name| Vps { name: Some(name.to_owned()), ..vps(VpsStatus::Running) });
+        write(&path, &vpses).unwrap();
+        let words: Vec<_> = read(&path).iter().map(|candidate| candidate.get_value().to_owned()).collect();
+        assert_eq!(words, ["7323718749301768192"; 14]);
         for broken in ["", "[7]", "{}", "[{\"name\":3}]"] {
             fs::write(&path, broken).unwrap();
             assert!(read(&path).is_empty(), "{broken}");

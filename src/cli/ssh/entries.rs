@@ -38,12 +38,7 @@ pub(crate) async fn listed(settings: &Settings, home: &Path) -> Result<Listed, F
 
 /// The Host lists every VPS to every user. On a Host without users, every VPS counts as the user's.
 fn is_mine(vps: &Vps, user: Option<&str>) -> bool {
-    let Some(user) = user else { return true };
-    let assigned = || {
-        let assignees = vps.json["assignees"].as_array().map(Vec::as_slice).unwrap_or_default();
-        assignees.iter().any(|assignee| assignee["username"] == user)
-    };
-    vps.owner.as_deref() == Some(user) || assigned()
+    user.is_none_or(|user| vps.belongs_to(user))
 }
 
 fn describe(vpses: &[Vps], home: &Path) -> (Vec<Entry>, Vec<String>) {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::sys;
 use crate::terminal::{columns, is_dumb};
-use crate::text::printable;
+use crate::text::{self, printable};
 
 /// Shown for a missing value.
 pub(crate) const NONE: &str = "-";
@@ -80,7 +80,7 @@ pub(crate) fn unreadable(count: usize, what: [&str; 2]) -> Option<String> {
 
 /// `value` as indented JSON with a final line feed.
 pub(crate) fn json(value: &Value) -> String {
-    format!("{value:#}\n")
+    text::json(&format!("{value:#}\n"))
 }
 
 /// Columns and lines of the terminal; `None` if stdout is no terminal.

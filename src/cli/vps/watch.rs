@@ -14,7 +14,7 @@ use crate::cli::terminal::interrupt;
 use crate::cli::terminal::progress::while_asking;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
-use crate::{seconds, terminal};
+use crate::{seconds, terminal, text};
 
 /// The seconds of `--watch` without a value.
 pub(crate) const DEFAULT: &str = "2";
@@ -104,7 +104,7 @@ impl Screen {
     /// Shows an answer; returns whether the reader is still there.
     fn show(&mut self, view: &View) -> Result<bool, Failure> {
         let text = match view {
-            View::Json(value) => return ui::print_to_reader(format!("{value}\n").as_bytes()),
+            View::Json(value) => return ui::print_to_reader((text::json(&value.to_string()) + "\n").as_bytes()),
             View::Text(text) => text.clone(),
             View::Nothing(remark) => format!("{remark}\n"),
         };

@@ -9,11 +9,9 @@
 //! | `DELETE /sessions/<id>` | 204, and the tunnel ends; 404 without such a tunnel |
 //!
 //! There is no login: every program that reaches the address may do all of this. A web page in a browser may not, see
-//! [`guard`].
+//! [`Guard`].
 //!
 //! This room knows every room below it. Only the start of the gateway knows this room.
-
-mod guard;
 
 use std::sync::Arc;
 
@@ -24,7 +22,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use crate::gateway::carry::session::{EndTunnel, Sessions};
 use crate::gateway::decide::directory::Directory;
 use crate::gateway::front::client::Client;
-use crate::gateway::http;
+use crate::gateway::http::guard::Guard;
+use crate::gateway::http::{self, Waiting};
 use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::limits::Limits;
 use crate::gateway::watch::metrics::{CONTENT_TYPE, Metrics};
@@ -43,6 +42,8 @@ pub(super) struct Admin {
     pub(super) directory: Arc<Directory>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) limits: Arc<Limits>,
+    pub(super) guard: Guard,
+    pub(super) waiting: Waiting,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -50,11 +51,11 @@ type Answer = Response<Full<Bytes>>;
 impl Admin {
     /// Answers the request of `client`.
     pub(super) async fn serve(&self, client: Client) {
-        http::serve(client, |request| self.answer(request)).await;
+        http::serve(client, &self.waiting, |request| self.answer(request)).await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        if let Err(why) = guard::check(request.method(), request.uri(), request.headers()) {
+        if let Err(why) = self.guard.check(request.method(), request.uri(), request.headers()) {
             return text(StatusCode::FORBIDDEN, &why);
         }
         let uri = request.uri();

@@ -3,8 +3,9 @@
 //! Asynchronous, unlike [`crate::dial`], which serves one tunnel in one thread. A dead address family costs no wait
 //! (RFC 8305), [`policy`] judges every resolved address before it is dialled, and one deadline holds for all.
 
+use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -61,16 +62,17 @@ impl DialError {
     }
 }
 
-/// Connects to `host:port` within `limit` and [`DIAL_LIMIT`], if `runners` permits the address.
+/// Connects to `host:port` within `limit` and [`DIAL_LIMIT`], if `runners` permits the address. The resolver is asked for
+/// a client at this address.
 pub(crate) async fn dial(
     host: &str,
     port: u16,
     runners: Runners<'_>,
-    resolver: &Resolver,
+    (resolver, from): (&Resolver, IpAddr),
     limit: Duration,
 ) -> Result<TcpStream, DialError> {
     let connected = async {
-        let resolved = resolver.addresses(host).await.map_err(|why| match why {
+        let resolved = resolver.addresses(host, from).await.map_err(|why| match why {
             Unresolved::Failed(source) => no_address(host, source),
             Unresolved::Busy => DialError::Busy,
         })?;
@@ -86,12 +88,11 @@ fn no_address(host: &str, source: io::Error) -> DialError {
 
 /// The addresses that may be dialled; an error when that leaves none.
 fn permitted(mut addresses: Vec<SocketAddr>, runners: Runners<'_>) -> Result<Vec<SocketAddr>, DialError> {
-    let mut denied = None;
-    addresses.retain(|&address| {
-        let checked = policy::check(address, runners, policy::is_local);
-        checked.map_err(|why| denied = Some(why)).is_ok()
-    });
+    let (mut denied, shortage) = (None, Cell::new(false));
+    let is_local = |ip| policy::is_local(ip).inspect_err(|_| shortage.set(true)).unwrap_or(true);
+    addresses.retain(|&address| policy::check(address, runners, is_local).map_err(|why| denied = Some(why)).is_ok());
     match denied {
+        Some(_) if addresses.is_empty() && shortage.get() => Err(DialError::Shortage),
         Some(why) if addresses.is_empty() => Err(DialError::Denied(why)),
         _ => Ok(addresses),
     }
@@ -174,7 +175,10 @@ mod tests {
     use crate::target::TaskId;
     use tokio::net::{TcpListener, TcpSocket};
 
-    const ANY: Runners<'_> = Runners { own: &[], host: &[], allowed: None };
+    const ANY: Runners<'_> = Runners { own: &[], host: None, allowed: None, are_the_admins: true };
+
+    /// The address of a client.
+    const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     /// An address that refuses connections. The socket keeps other tests from getting its port.
     fn refusing() -> (SocketAddr, TcpSocket) {
@@ -190,7 +194,7 @@ mod tests {
         let (closed, _socket) = refusing();
         let stream = race(vec![closed, open]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
-        let stream = dial("localhost", open.port(), ANY, &Resolver::of_the_system(), DIAL_LIMIT).await.unwrap();
+        let stream = dial("localhost", open.port(), ANY, (&Resolver::of_the_system(), FROM), DIAL_LIMIT).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
     }
 
@@ -204,7 +208,7 @@ mod tests {
             booting: true,
         };
         let (closed, _socket) = refusing();
-        let refused = dial("127.0.0.1", closed.port(), ANY, &Resolver::of_the_system(), DIAL_LIMIT)
+        let refused = dial("127.0.0.1", closed.port(), ANY, (&Resolver::of_the_system(), FROM), DIAL_LIMIT)
             .await
             .unwrap_err()
             .refusal(&reach);
@@ -213,12 +217,13 @@ mod tests {
             ("no-such-host.invalid", None, "no address is known for `no-such-host.invalid`: "),
             ("169.254.169.254", None, "169.254.169.254 is a cloud's metadata service"),
             ("0.0.0.0", None, "0.0.0.0 is not an address"),
-            ("127.0.0.1", Some(closed), "127.0.0.1 is the gateway itself"),
-            ("localhost", Some(SocketAddr::new("::".parse().unwrap(), closed.port())), "is the gateway itself"),
+            ("127.0.0.1", Some(closed.port()), "127.0.0.1 is the gateway itself"),
+            ("localhost", Some(closed.port()), "is the gateway itself"),
         ] {
             let own: Vec<_> = own.into_iter().collect();
             let refusal =
-                dial(host, closed.port(), Runners { own: &own, ..ANY }, &Resolver::of_the_system(), DIAL_LIMIT).await;
+                dial(host, closed.port(), Runners { own: &own, ..ANY }, (&Resolver::of_the_system(), FROM), DIAL_LIMIT)
+                    .await;
             let refusal = refusal.unwrap_err().refusal(&reach);
             let Refusal::Unreachable(why) = &refusal else { panic!("{host}: {refusal:?}") };
             assert!(why.contains(text), "{host}: {why}");

@@ -1,7 +1,6 @@
 //! How clients of the older line protocol, which carries no token, are looked up.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -43,6 +42,8 @@ pub(crate) enum TokenFileError {
     Read(#[from] io::Error),
     #[error("others may read it (mode {mode:04o}): make that 0600")]
     Open { mode: u32 },
+    #[error("it belongs to another user")]
+    Foreign,
     #[error(transparent)]
     Token(#[from] TokenError),
 }
@@ -75,8 +76,12 @@ impl LineProtocol {
 }
 
 fn token(path: &Path) -> Result<Token, TokenFileError> {
-    let file = File::open(path)?;
-    if let Some(mode) = sys::mode_open_to_others(&file.metadata()?) {
+    let file = sys::open_regular(path)?;
+    let metadata = file.metadata()?;
+    if !sys::is_trusted(&metadata) {
+        return Err(TokenFileError::Foreign);
+    }
+    if let Some(mode) = sys::mode_open_to_others(&metadata) {
         return Err(TokenFileError::Open { mode });
     }
     let mut text = String::new();

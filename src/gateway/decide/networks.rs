@@ -1,12 +1,12 @@
 //! Lists of networks, as an admin writes them: on the command line, or in a file, one a line.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use crate::sys;
 use crate::text::excerpt;
 
 /// Largest file accepted, in bytes: some fifty thousand networks.
@@ -42,7 +42,7 @@ impl Networks {
         let mut networks = given.to_vec();
         if let Some(path) = file {
             let mut text = String::new();
-            File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+            sys::open_regular(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
             if text.len() as u64 > MAX_FILE {
                 return Err(NetworksError::TooLarge(MAX_FILE));
             }
@@ -54,6 +54,14 @@ impl Networks {
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.0.iter().any(|network| network.contains(&ip))
+    }
+
+    /// Whether the list has `ip` itself, or a part of the loopback network with it. A wider network around an address
+    /// doesn't name it.
+    pub(crate) fn name(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let names = |network: &IpNet| network.prefix_len() == network.max_prefix_len() || network.addr().is_loopback();
+        self.0.iter().any(|network| network.contains(&ip) && names(network))
     }
 }
 

@@ -1,10 +1,13 @@
 //! Which clients the gateway serves and which addresses it dials: facts in, verdict out.
 //!
 //! A VPS's address comes from a Host, and a Host lets anyone on its network register a Runner. So addresses that no
-//! Runner can have are always refused: above all those of a cloud's metadata service, and those that lead back into the
-//! gateway. The resolved address is judged, since a name can mean any address. Loopback is dialled: some Hosts run a
-//! Runner on their own machine. An admin can restrict the rest (`--allow-runner`).
+//! Runner can have are always refused: above all those of a cloud's metadata service, and the ports of the cluster's
+//! front door (gateway, Host API, the Host's own SSH proxy). The gateway's own machine has services that trust every
+//! local program, so it is dialled only where the admin names it: in an inventory, or with `--allow-runner`. The
+//! resolved address is judged, since a name can mean any address. An admin can restrict the rest (`--allow-runner`).
 
+use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use crate::gateway::decide::networks::Networks;
@@ -28,22 +31,58 @@ const METADATA: [IpAddr; 7] = [
 ];
 
 /// An address that is not dialled, and why.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{address} is {what}, which the gateway does not dial")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Denied {
-    address: IpAddr,
-    what: &'static str,
+    pub(crate) address: IpAddr,
+    pub(crate) why: Why,
 }
 
-/// The addresses that a check depends on.
+/// Why an address is not dialled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    /// No flag allows it. Holds what it is.
+    Never(&'static str),
+    /// It is this machine, and the admin has not named it.
+    OwnMachine,
+    /// It is outside the networks of `--allow-runner`.
+    NotAllowed,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, why } = self;
+        match why {
+            Why::Never(what) => write!(f, "{address} is {what}, which the gateway does not dial"),
+            Why::OwnMachine => {
+                write!(f, "{address} is the gateway's own machine, which it dials only with `--allow-runner {address}`")
+            }
+            Why::NotAllowed => write!(f, "{address} is outside the networks of the gateway's --allow-runner"),
+        }
+    }
+}
+
+/// What a check depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Runners<'a> {
-    /// The addresses that the gateway listens on.
-    pub(crate) own: &'a [SocketAddr],
-    /// The addresses of the Host API, which treats every local program as an admin's tool.
-    pub(crate) host: &'a [SocketAddr],
+    /// The ports that the gateway listens on.
+    pub(crate) own: &'a [u16],
+    /// The Host's machine; `None` without a Host.
+    pub(crate) host: Option<&'a HostMachine>,
     /// The networks that Runners are in; `None` for any.
     pub(crate) allowed: Option<&'a Networks>,
+    /// Whether the admin wrote the addresses, and not somebody who registered a Runner.
+    pub(crate) are_the_admins: bool,
+}
+
+/// The machine of the Host, and its ports that are never dialled there.
+#[derive(Clone, Debug)]
+pub(crate) struct HostMachine {
+    /// The addresses that the name of the Host API means.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The port of the API, which treats every local program as an admin's tool.
+    pub(crate) api: u16,
+    /// The ports where the Host's own SSH proxy may listen. It checks no token.
+    pub(crate) ssh_proxy: [u16; 2],
 }
 
 /// Whether a client at `ip` is served; `allowed` are the networks that clients are in, `None` for any.
@@ -56,8 +95,7 @@ pub(crate) fn is_wide_open(listening: &[SocketAddr], allowed: Option<&Networks>)
     allowed.is_none() && listening.iter().any(|address| !address.ip().to_canonical().is_loopback())
 }
 
-/// Whether `address` may be dialled. `is_local` tells whether an address belongs to this machine; it is called only
-/// when that matters.
+/// Whether `address` may be dialled. `is_local` tells whether an address belongs to this machine.
 pub(crate) fn check(
     address: SocketAddr,
     runners: Runners<'_>,
@@ -71,44 +109,42 @@ pub(crate) fn check(
     let is_allowed = |networks: &Networks| networks.contains(ip) || networks.contains(address.ip());
     match runners.allowed.is_none_or(is_allowed) {
         true => Ok(()),
-        false => Err(Denied { address: ip, what: "outside the networks of --allow-runner" }),
+        false => Err(Denied { address: ip, why: Why::NotAllowed }),
     }
 }
 
-/// Why `ip` is never dialled, if that is so.
+/// Why `ip` is not dialled, whatever networks are allowed around it.
 fn never(ip: IpAddr, port: u16, runners: Runners<'_>, is_local: impl Fn(IpAddr) -> bool) -> Option<Denied> {
-    let what = match ip {
+    let denied = |what| Some(Denied { address: ip, why: Why::Never(what) });
+    match ip {
         // Checked first: one of them is link-local as well, and this reason says more.
-        IpAddr::V4(v4) if v4 == Ipv4Addr::new(169, 254, 169, 254) => Some("a cloud's metadata service"),
-        ip if METADATA.contains(&ip) => Some("a cloud's metadata service"),
-        ip if ip.is_multicast() => Some("a multicast address"),
+        IpAddr::V4(v4) if v4 == Ipv4Addr::new(169, 254, 169, 254) => return denied("a cloud's metadata service"),
+        ip if METADATA.contains(&ip) => return denied("a cloud's metadata service"),
+        ip if ip.is_multicast() => return denied("a multicast address"),
         // All of 0.0.0.0/8 means this machine to some systems (RFC 6890).
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("not an address of a machine"),
-        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
-        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
-        IpAddr::V6(v6) if v6.is_unspecified() => Some("not an address of a machine"),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
-        ip if runners.own.iter().any(|own| leads_to(ip, port, *own, &is_local)) => Some("the gateway itself"),
-        ip if runners.host.iter().any(|host| leads_to(ip, port, beyond_loopback(*host), &is_local)) => {
-            Some("the Host's own API")
-        }
-        _ => None,
-    };
-    what.map(|what| Denied { address: ip, what })
-}
-
-/// A Host that is reached over loopback may listen on all addresses of this machine.
-fn beyond_loopback(host: SocketAddr) -> SocketAddr {
-    if host.ip().to_canonical().is_loopback() {
-        SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), host.port())
-    } else {
-        host
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => return denied("not an address of a machine"),
+        IpAddr::V4(v4) if v4.is_broadcast() => return denied("the broadcast address"),
+        IpAddr::V4(v4) if v4.is_link_local() => return denied("a link-local address"),
+        IpAddr::V6(v6) if v6.is_unspecified() => return denied("not an address of a machine"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => return denied("a link-local address"),
+        _ => {}
     }
-}
-
-fn leads_to(ip: IpAddr, port: u16, own: SocketAddr, is_local: impl Fn(IpAddr) -> bool) -> bool {
-    let listening = own.ip().to_canonical();
-    port == own.port() && (listening == ip || (listening.is_unspecified() && is_local(ip)))
+    let is_own = is_local(ip);
+    // A server may listen on all addresses of its machine, so only the machine and the port count.
+    if is_own && runners.own.contains(&port) {
+        return denied("the gateway itself");
+    }
+    if let Some(host) = runners.host
+        && host.addresses.iter().any(|host| *host == ip || is_own && is_local(*host))
+    {
+        match port {
+            port if port == host.api => return denied("the Host's own API"),
+            port if host.ssh_proxy.contains(&port) => return denied("the Host's own SSH proxy"),
+            _ => {}
+        }
+    }
+    let is_named = runners.are_the_admins || runners.allowed.is_some_and(|networks| networks.name(ip));
+    (is_own && !is_named).then_some(Denied { address: ip, why: Why::OwnMachine })
 }
 
 /// The IPv4 address inside an IPv6 address: mapped (RFC 4291 §2.5.5.2), NAT64's well-known prefix
@@ -141,10 +177,13 @@ fn translated(ip: IpAddr) -> Vec<Ipv4Addr> {
 
 /// Whether `ip` belongs to this machine: loopback, or the address from which the system would send to it. Sends
 /// nothing.
-pub(crate) fn is_local(ip: IpAddr) -> bool {
+///
+/// # Errors
+/// When no descriptor is left.
+pub(crate) fn is_local(ip: IpAddr) -> io::Result<bool> {
     let ip = ip.to_canonical();
     if ip.is_loopback() {
-        return true;
+        return Ok(true);
     }
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let probe = || {
@@ -154,9 +193,8 @@ pub(crate) fn is_local(ip: IpAddr) -> bool {
         socket.local_addr()
     };
     match probe() {
-        Ok(from) => from.ip() == ip,
-        // Unknown: a wrong `true` does less harm than a wrong `false`.
-        Err(error) => sys::is_out_of_descriptors(&error),
+        Err(error) if sys::is_out_of_descriptors(&error) => Err(error),
+        from => Ok(from.is_ok_and(|from| from.ip() == ip)),
     }
 }
 
@@ -165,7 +203,7 @@ mod tests {
     use super::*;
     use crate::gateway::decide::networks::network;
 
-    const ANY: Runners<'_> = Runners { own: &[], host: &[], allowed: None };
+    const ANY: Runners<'_> = Runners { own: &[], host: None, allowed: None, are_the_admins: false };
 
     fn networks(texts: &[&str]) -> Networks {
         Networks::of(texts.iter().map(|text| network(text).unwrap()))
@@ -214,31 +252,56 @@ mod tests {
             ("[::ffff:10.0.0.7]:22", None),
             ("[64:ff9b::c000:207]:22", None),
             ("[2002:a00:7::1]:22", None),
-            (
-                // Which address that is translated to is not known, so only its own network counts.
-                "[64:ff9b:1::a00:7]:22",
-                Some("64:ff9b:1::a00:7 is outside the networks of --allow-runner, which the gateway does not dial"),
-            ),
-            (
-                "192.168.0.7:22",
-                Some("192.168.0.7 is outside the networks of --allow-runner, which the gateway does not dial"),
-            ),
-            (
-                "127.0.0.1:22",
-                Some("127.0.0.1 is outside the networks of --allow-runner, which the gateway does not dial"),
-            ),
+            // Which address that is translated to is not known, so only its own network counts.
+            ("[64:ff9b:1::a00:7]:22", Some("64:ff9b:1::a00:7 is outside the networks of the gateway's --allow-runner")),
+            ("192.168.0.7:22", Some("192.168.0.7 is outside the networks of the gateway's --allow-runner")),
             // No flag can allow these.
             (
                 "169.254.169.254:80",
                 Some("169.254.169.254 is a cloud's metadata service, which the gateway does not dial"),
             ),
             ("169.254.1.1:22", Some("169.254.1.1 is a link-local address, which the gateway does not dial")),
-            ("10.0.0.7:8002", Some("10.0.0.7 is the gateway itself, which the gateway does not dial")),
         ] {
-            let own = ["0.0.0.0:8002".parse().unwrap()];
-            let runners = Runners { own: &own, allowed: Some(&lab), ..ANY };
-            let verdict = check(address.parse().unwrap(), runners, |_| true);
+            let runners = Runners { allowed: Some(&lab), ..ANY };
+            let verdict = check(address.parse().unwrap(), runners, |_| false);
             assert_eq!(verdict.err().map(|denied| denied.to_string()).as_deref(), denied, "{address}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_dialled_only_where_the_admin_names_it() {
+        for (address, allowed, is_dialled) in [
+            ("127.0.0.1", None, false),
+            ("127.8.9.1", None, false),
+            ("::1", None, false),
+            ("::ffff:127.0.0.1", None, false),
+            ("64:ff9b::7f00:1", None, false),
+            ("2002:7f00:1::", None, false),
+            ("64:ff9b:1::7f00:1", None, false),
+            ("10.0.0.1", None, false),
+            ("fd00::1", None, false),
+            ("127.0.0.1", Some("127.0.0.1"), true),
+            ("127.8.9.1", Some("127.0.0.0/8"), true),
+            ("127.8.9.1", Some("127.0.0.1"), false),
+            ("::1", Some("::1"), true),
+            ("::ffff:127.0.0.1", Some("127.0.0.0/8"), true),
+            ("10.0.0.1", Some("10.0.0.1/32"), true),
+            ("fd00::1", Some("fd00::1/128"), true),
+            // A network around it is one of other machines.
+            ("127.0.0.1", Some("0.0.0.0/0"), false),
+            ("127.0.0.1", Some("126.0.0.0/7"), false),
+            ("::1", Some("::/0"), false),
+            ("10.0.0.1", Some("10.0.0.0/8"), false),
+            ("10.0.0.1", Some("10.0.0.0/31"), false),
+            ("fd00::1", Some("fd00::/64"), false),
+        ] {
+            let networks = allowed.map(|allowed| networks(&[allowed]));
+            let runners = Runners { allowed: networks.as_ref(), ..ANY };
+            let address = SocketAddr::new(address.parse().unwrap(), 2222);
+            assert_eq!(check(address, runners, |_| true).is_ok(), is_dialled, "{address} {allowed:?}");
+            // What is in an inventory is named.
+            let runners = Runners { are_the_admins: true, ..ANY };
+            assert_eq!(check(address, runners, |_| true), Ok(()), "{address}");
         }
     }
 
@@ -246,8 +309,6 @@ mod tests {
     fn addresses_that_are_dialled_and_addresses_that_never_are() {
         for (ip, what) in [
             ("10.0.0.7", None),
-            ("127.0.0.1", None),
-            ("::1", None),
             ("192.168.1.255", None),
             ("100.64.0.1", None),
             ("203.0.113.9", None),
@@ -289,51 +350,68 @@ mod tests {
             ("255.255.255.255", Some("the broadcast address")),
         ] {
             let verdict = check(SocketAddr::new(ip.parse().unwrap(), 22), ANY, |_| false);
-            assert_eq!(verdict.err().map(|denied| denied.what), what, "{ip}");
+            assert_eq!(verdict.err().map(|denied| denied.why), what.map(Why::Never), "{ip}");
         }
     }
 
+    /// Whether `address` is refused as a port of the front door, with everything else allowed.
+    fn is_front_door(address: &str, runners: Runners<'_>, is_local: bool) -> bool {
+        let verdict = check(address.parse().unwrap(), Runners { are_the_admins: true, ..runners }, |_| is_local);
+        assert!(matches!(verdict, Ok(()) | Err(Denied { why: Why::Never(_), .. })), "{address}: {verdict:?}");
+        verdict.is_err()
+    }
+
     #[test]
-    fn the_gateways_own_addresses() {
-        for (address, own, is_local, denied) in [
-            ("127.0.0.1:8002", "[::]:8002", true, true),
-            ("[::1]:8002", "[::]:8002", true, true),
-            ("[::ffff:127.0.0.1]:8002", "0.0.0.0:8002", true, true),
-            ("10.0.0.1:8002", "[::]:8002", true, true),
-            ("10.0.0.2:8002", "[::]:8002", false, false),
-            ("127.0.0.1:8003", "[::]:8002", true, false),
-            ("127.0.0.1:8002", "127.0.0.1:8002", true, true),
-            ("10.0.0.1:8002", "127.0.0.1:8002", true, false),
+    fn the_gateways_own_ports_on_each_address_of_its_machine() {
+        for (address, is_local, denied) in [
+            ("127.0.0.1:8002", true, true),
+            ("127.0.0.1:8003", true, true),
+            ("[::1]:8002", true, true),
+            ("[::ffff:127.0.0.1]:8002", true, true),
+            ("[64:ff9b::7f00:1]:8002", true, true),
+            ("10.0.0.1:8002", true, true),
+            ("[fd00::1]:8003", true, true),
+            ("10.0.0.2:8002", false, false),
+            ("127.0.0.1:8004", true, false),
         ] {
-            let own = ["127.0.0.9:1".parse().unwrap(), own.parse().unwrap()];
-            let verdict = check(address.parse().unwrap(), Runners { own: &own, ..ANY }, |_| is_local);
-            assert_eq!(verdict.is_err(), denied, "{address} on {own:?}");
+            let runners = Runners { own: &[8002, 8003], ..ANY };
+            assert_eq!(is_front_door(address, runners, is_local), denied, "{address}");
         }
     }
 
     #[test]
-    fn the_hosts_own_api() {
+    fn the_hosts_own_ports_on_each_address_of_its_machine() {
         for (address, host, is_local, denied) in [
-            ("127.0.0.1:8000", "127.0.0.1:8000", true, true),
-            ("10.0.0.1:8000", "127.0.0.1:8000", true, true),
-            ("[::1]:8000", "127.0.0.1:8000", true, true),
-            ("127.0.0.1:8001", "127.0.0.1:8000", true, false),
-            ("10.0.0.2:8000", "127.0.0.1:8000", false, false),
-            ("10.0.0.1:8000", "10.0.0.1:8000", false, true),
-            ("10.0.0.2:8000", "10.0.0.1:8000", false, false),
+            ("127.0.0.1:8000", "127.0.0.1", true, true),
+            ("10.0.0.1:8000", "127.0.0.1", true, true),
+            ("[::1]:8000", "127.0.0.1", true, true),
+            // The API is named by one address of this machine, and dialled at another one.
+            ("127.0.0.1:8000", "10.0.0.1", true, true),
+            ("192.168.0.1:8000", "10.0.0.1", true, true),
+            ("[fd00::1]:8012", "10.0.0.1", true, true),
+            ("127.0.0.1:8012", "127.0.0.1", true, true),
+            ("[::ffff:10.0.0.1]:8002", "127.0.0.1", true, true),
+            ("127.0.0.1:8001", "127.0.0.1", true, false),
+            ("10.0.0.2:8000", "127.0.0.1", false, false),
+            // Another machine's.
+            ("10.0.0.1:8000", "10.0.0.1", false, true),
+            ("[::ffff:10.0.0.1]:8000", "10.0.0.1", false, true),
+            ("10.0.0.1:8002", "10.0.0.1", false, true),
+            ("10.0.0.2:8000", "10.0.0.1", false, false),
+            ("10.0.0.1:22", "10.0.0.1", false, false),
         ] {
-            let host = [host.parse().unwrap()];
-            let verdict = check(address.parse().unwrap(), Runners { host: &host, ..ANY }, |_| is_local);
-            assert_eq!(verdict.is_err(), denied, "{address} before {host:?}");
+            let machine = HostMachine { addresses: vec![host.parse().unwrap()], api: 8000, ssh_proxy: [8012, 8002] };
+            let runners = Runners { host: Some(&machine), ..ANY };
+            assert_eq!(is_front_door(address, runners, is_local), denied, "{address} before {host}");
         }
     }
 
     #[test]
     fn addresses_of_this_machine() {
         for (ip, expected) in [("127.0.0.1", true), ("127.1.2.3", true), ("::1", true), ("::ffff:127.0.0.1", true)] {
-            assert_eq!(is_local(ip.parse().unwrap()), expected, "{ip}");
+            assert_eq!(is_local(ip.parse().unwrap()).unwrap(), expected, "{ip}");
         }
         // Reserved for documentation (RFC 5737): no machine has it.
-        assert!(!is_local("192.0.2.1".parse().unwrap()));
+        assert!(!is_local("192.0.2.1".parse().unwrap()).unwrap());
     }
 }

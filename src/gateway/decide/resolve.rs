@@ -2,20 +2,26 @@
 //!
 //! The system's resolver may block a thread for any time, and anyone who registers a Runner chooses its name. So an
 //! address takes no thread; questions are single-flight for each name, and an answer, good or bad, counts for seconds;
-//! and questions take at most [`NAMES_AT_ONCE`] threads, so that other blocking calls still find one.
+//! questions take at most [`NAMES_AT_ONCE`] threads, so that other blocking calls still find one; and one client has a
+//! small part of these, so that names on a mute name server hold up only the client who asks for them.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::gateway::decide::directory::cache::Cache;
+use crate::gateway::limits::Turns;
 use crate::refusal::Refusal;
 
 /// Most questions at once. A question keeps its thread even when nobody waits for it any more.
 const NAMES_AT_ONCE: usize = 64;
+/// Most of them for one client.
+const NAMES_OF_ONE_CLIENT: usize = 8;
+/// How long a client waits for its turn.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
 /// Time for which an answer counts.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -25,7 +31,7 @@ type Found = Result<Vec<IpAddr>, (io::ErrorKind, String)>;
 /// Resolves names to addresses.
 pub(crate) struct Resolver {
     ask: Arc<Ask>,
-    threads: Arc<Semaphore>,
+    turns: Arc<Turns>,
     known: Cache<String, Found>,
 }
 
@@ -34,7 +40,7 @@ pub(crate) struct Resolver {
 pub(crate) enum Unresolved {
     /// The resolver failed.
     Failed(io::Error),
-    /// All permitted threads wait for other names.
+    /// All threads wait for other names, or all of this client's.
     Busy,
 }
 
@@ -46,22 +52,22 @@ impl Resolver {
 
     /// A resolver that calls `ask`, which may block.
     pub(crate) fn asking(ask: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Self {
-        let threads = Arc::new(Semaphore::new(NAMES_AT_ONCE));
-        Self { ask: Arc::new(ask), threads, known: Cache::new(FRESH, Duration::ZERO) }
+        let turns = Turns::new(NAMES_AT_ONCE, NAMES_OF_ONE_CLIENT);
+        Self { ask: Arc::new(ask), turns, known: Cache::new(FRESH, Duration::ZERO) }
     }
 
-    /// The addresses of `host`.
-    pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unresolved> {
+    /// The addresses of `host`, for a client at `from`.
+    pub(crate) async fn addresses(&self, host: &str, from: IpAddr) -> Result<Vec<IpAddr>, Unresolved> {
         if let Ok(ip) = host.parse() {
             return Ok(vec![ip]);
         }
         let ask = async |_| {
-            let thread = Arc::clone(&self.threads).try_acquire_owned();
-            let thread = thread.map_err(|_| Refusal::Limit(String::new()))?;
+            let turn = timeout(TURN_LIMIT, self.turns.take(from)).await;
+            let turn = turn.map_err(|_| Refusal::Limit(String::new()))?;
             let (ask, host) = (Arc::clone(&self.ask), host.to_owned());
             let found = tokio::task::spawn_blocking(move || {
                 let found = ask(&host);
-                drop(thread);
+                drop(turn);
                 found
             });
             let found = found.await.unwrap_or_else(|_| Err(io::Error::other("the resolver broke")));
@@ -82,51 +88,72 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
     use tokio::task::JoinSet;
-    use tokio::time::timeout;
 
     /// Longer than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(20);
 
+    /// A client's address.
+    fn client(n: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, n).into()
+    }
+
     #[test]
-    fn a_resolver_that_hangs_leaves_threads_for_other_calls() {
+    fn names_that_hang_hold_up_their_own_client_only() {
         // One more thread than names may take.
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().max_blocking_threads(NAMES_AT_ONCE + 1).build().unwrap();
         let (release, held) = mpsc::channel::<()>();
         let (held, asked) = (Mutex::new(held), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&asked);
-        let resolver = Arc::new(Resolver::asking(move |_| {
-            count.fetch_add(1, Ordering::SeqCst);
-            let _ = held.lock().unwrap().recv();
+        let resolver = Arc::new(Resolver::asking(move |name| {
+            if name.starts_with("mute") {
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = held.lock().unwrap().recv();
+            }
             Ok(vec![Ipv4Addr::LOCALHOST.into()])
         }));
         runtime.block_on(async {
             let mut waiting = JoinSet::new();
-            for n in 0..NAMES_AT_ONCE + 36 {
+            let ask = |waiting: &mut JoinSet<_>, name: String, from| {
                 let resolver = Arc::clone(&resolver);
-                waiting.spawn(async move { resolver.addresses(&format!("node-{n}")).await });
+                waiting.spawn(async move { resolver.addresses(&name, from).await })
+            };
+            for n in 0..NAMES_AT_ONCE * 2 {
+                ask(&mut waiting, format!("mute-{n}"), client(1));
             }
-            for _ in 0..36 {
-                let refused = timeout(PATIENCE, waiting.join_next()).await.expect("nobody is refused");
-                assert!(matches!(refused.unwrap().unwrap(), Err(Unresolved::Busy)));
+            // Another client, before and after the first one has its share.
+            for n in 0..NAMES_AT_ONCE {
+                let found = timeout(PATIENCE, resolver.addresses(&format!("node-{n}"), client(2))).await;
+                assert!(found.expect("it waits for another client's names").is_ok());
             }
+            assert_eq!(asked.load(Ordering::SeqCst), NAMES_OF_ONE_CLIENT);
             // An address, and another blocking call.
-            let address = timeout(PATIENCE, resolver.addresses("10.0.0.7")).await.unwrap().unwrap();
+            let address = timeout(PATIENCE, resolver.addresses("10.0.0.7", client(1))).await.unwrap().unwrap();
             assert_eq!(address, ["10.0.0.7".parse::<IpAddr>().unwrap()]);
-            assert_eq!(resolver.addresses("::1").await.unwrap(), ["::1".parse::<IpAddr>().unwrap()]);
+            assert_eq!(resolver.addresses("::1", client(1)).await.unwrap(), ["::1".parse::<IpAddr>().unwrap()]);
             let other = timeout(PATIENCE, tokio::task::spawn_blocking(|| 7)).await;
             assert_eq!(other.expect("no thread is left").unwrap(), 7);
+            // Many clients together have all threads, and no more.
+            for n in 2..20 {
+                for name in 0..NAMES_OF_ONE_CLIENT {
+                    ask(&mut waiting, format!("mute-{n}-{name}"), client(n));
+                }
+            }
+            while asked.load(Ordering::SeqCst) < NAMES_AT_ONCE {
+                tokio::task::yield_now().await;
+            }
+            let other = timeout(PATIENCE, tokio::task::spawn_blocking(|| 7)).await;
+            assert_eq!(other.expect("no thread is left").unwrap(), 7);
+            assert!(matches!(resolver.addresses("another", client(99)).await, Err(Unresolved::Busy)));
             // A caller that gives up leaves its question behind, which keeps its thread.
             waiting.abort_all();
             while waiting.join_next().await.is_some() {}
-            assert!(matches!(resolver.addresses("another").await, Err(Unresolved::Busy)));
+            assert!(matches!(resolver.addresses("another", client(99)).await, Err(Unresolved::Busy)));
             drop(release);
             // Each answer frees a thread.
-            let free = resolver.threads.acquire_many(NAMES_AT_ONCE.try_into().unwrap());
-            drop(timeout(PATIENCE, free).await.expect("a question never ends").unwrap());
-            assert!(resolver.addresses("another").await.is_ok());
+            assert!(resolver.addresses("another", client(99)).await.is_ok());
         });
-        assert_eq!(asked.load(Ordering::SeqCst), NAMES_AT_ONCE + 1);
+        assert_eq!(asked.load(Ordering::SeqCst), NAMES_AT_ONCE);
     }
 
     #[tokio::test]
@@ -139,8 +166,9 @@ mod tests {
                 assert_eq!(host, "node1");
                 answer.map(|()| vec![Ipv4Addr::LOCALHOST.into()]).map_err(io::Error::from)
             });
-            let (first, second) = tokio::join!(resolver.addresses("node1"), resolver.addresses("node1"));
-            for found in [first, second, resolver.addresses("node1").await] {
+            let (first, second) =
+                tokio::join!(resolver.addresses("node1", client(1)), resolver.addresses("node1", client(2)));
+            for found in [first, second, resolver.addresses("node1", client(1)).await] {
                 let found = found.map(drop).map_err(|error| match error {
                     Unresolved::Failed(error) => error.kind(),
                     Unresolved::Busy => panic!("it is the only one"),

@@ -92,6 +92,9 @@ impl Sources {
         let failure = Failure::usage(format!("cannot use the token in {}", path.display())).because(error);
         match error {
             TokenFileError::Open { .. } => failure.hint(format!("chmod 600 {}", path.display())),
+            TokenFileError::Foreign => {
+                failure.hint(format!("write it anew as the user of the gateway: {}", path.display()))
+            }
             _ => failure.hint("write a token of the Host into it, and nothing else"),
         }
     }

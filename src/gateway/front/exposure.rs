@@ -20,6 +20,11 @@ pub(crate) async fn warn(listening: &[SocketAddr], directory: &Directory, terms:
         let failure = failure.cause("--proxy-protocol believes the header, and it listens beyond this machine");
         records.notices.warn(&failure.hint("name the proxies with --proxy-from"));
     }
+    if matches!(directory, Directory::Host(_)) && terms.rules.current().runners.is_none() {
+        let failure = Failure::new("anyone who can register a Runner at the Host decides where this gateway connects");
+        let failure = failure.cause("a Host takes every registration, and no network of Runners is set");
+        records.notices.warn(&failure.hint("name the networks of the Runners with --allow-runner"));
+    }
     if !policy::is_wide_open(listening, terms.rules.current().clients.as_ref()) {
         return;
     }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::gateway::decide::networks::canonical;
 use crate::gateway::limits::Heads;
 use crate::gateway::words::client_fault::ClientFault;
-use crate::handshake::request::{self, INTERNAL_ERROR, Request, starts_as_line};
+use crate::handshake::request::{self, INTERNAL_ERROR, Request, empty_line, starts_as_line};
 use crate::handshake::{Step, answer, proxy_protocol};
 use crate::refusal::Refusal;
 
@@ -98,9 +98,9 @@ struct Ends {
 impl Ends {
     /// Whether the first line or an empty line ends among the bytes from `new` on.
     fn may_be_among(&mut self, bytes: &[u8], new: usize) -> bool {
-        let new_bytes = &bytes[new..];
         if !self.has_first_line {
-            self.has_first_line = new_bytes.contains(&b'\n');
+            let start = new.max(empty_line(bytes)).min(bytes.len());
+            self.has_first_line = bytes[start..].contains(&b'\n');
             return self.has_first_line;
         }
         let is_end = |at: usize| {
@@ -187,8 +187,10 @@ mod tests {
             b"CONNECT 42:22 HTTP/1.1\nHost: 42:22\n\n",
             b"CONNECT 42:22 HTTP/1.1\r\n\r\n",
             b"CONNECT 42:22 HTTP/1.1\n\r\n",
+            b"\r\nCONNECT 42:22 HTTP/1.1\r\nA: b\r\n\r\n",
         ] {
-            let first_line = head.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+            let start = empty_line(head);
+            let first_line = start + head[start..].iter().position(|&byte| byte == b'\n').unwrap() + 1;
             for size in 1..=head.len() {
                 let mut ends = Ends::default();
                 let mut parsed = Vec::new();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::gateway::decide::rules::RuleBook;
+use crate::gateway::http::guard::Guard;
 use crate::gateway::limits::Limits;
 
 /// The terms of service: limits, rules and timeouts.
@@ -21,4 +22,8 @@ pub struct Terms {
     pub proxy_protocol: bool,
     /// The networks of the trusted proxies. Without any, every peer is trusted.
     pub proxy_from: Vec<IpNet>,
+    /// The ports where the Host's own SSH proxy may listen. It checks no token, so nobody is let through to it.
+    pub host_ssh_proxy: [u16; 2],
+    /// What keeps web pages out of the admin's address and of the Host API.
+    pub(crate) guard: Guard,
 }

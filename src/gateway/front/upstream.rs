@@ -1,6 +1,6 @@
 //! From a request to a connection to its VPS: look-up, permit, dial.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::gateway::decide::dial::{self, DialError};
 use crate::gateway::decide::directory::{Asker, Directory};
 use crate::gateway::decide::line_protocol::LineAccess;
-use crate::gateway::decide::policy::{self, Runners};
+use crate::gateway::decide::policy::{self, Denied, HostMachine, Runners, Why};
 use crate::gateway::decide::resolve::{Resolver, Unresolved};
 use crate::gateway::decide::rules::{RuleBook, Rules};
 use crate::gateway::front::attempt::Attempt;
@@ -43,8 +43,10 @@ pub(crate) struct Upstreams {
     pub(crate) rules: Arc<RuleBook>,
     pub(crate) tunnels: Arc<Tunnels>,
     pub(crate) records: Records,
-    /// All addresses that the gateway listens on. They are never dialled.
-    pub(crate) own: Vec<SocketAddr>,
+    /// All ports that the gateway listens on. They are never dialled on this machine.
+    pub(crate) own_ports: Vec<u16>,
+    /// The ports where the Host's own SSH proxy may listen. They are never dialled on the Host's machine.
+    pub(crate) host_ssh_proxy: [u16; 2],
 }
 
 impl Upstreams {
@@ -61,7 +63,7 @@ impl Upstreams {
         match request {
             Request::Connect(Connect { target, token, .. }) => {
                 let target = target.as_ref().map_err(Refusal::clone)?;
-                self.open_as(target, &Asker::with(token.clone()), &rules, attempt).await
+                self.open_as(target, &Asker::with(attempt.address(), token.clone()), &rules, attempt).await
             }
             Request::Line(line) => self.open_for_line(line, &rules, attempt).await,
         }
@@ -72,9 +74,9 @@ impl Upstreams {
         let id = line.target.map_err(|text| Refusal::BadRequest(text.to_owned()))?;
         let asker = match &rules.line {
             LineAccess::Off => return Err(Refusal::LineNotServed),
-            LineAccess::WithoutAuthentication => Asker::with(None),
-            LineAccess::Anonymous => Asker::anonymous(),
-            LineAccess::As(token) => Asker::with(Some(token.clone())),
+            LineAccess::WithoutAuthentication => Asker::with(attempt.address(), None),
+            LineAccess::Anonymous => Asker::anonymous(attempt.address()),
+            LineAccess::As(token) => Asker::with(attempt.address(), Some(token.clone())),
         };
         let upstream = self.open_as(&VpsRef::Id(id), &asker, rules, attempt).await;
         if let (LineAccess::As(_), Err(Refusal::TokenNeeded)) = (&rules.line, &upstream) {
@@ -105,7 +107,7 @@ impl Upstreams {
         let mut admission = admitted?;
         attempt.note_location(&admission.reach);
         let permit = self.permit(from, asker.user())?;
-        let mut dialled = self.dial(&admission.reach, rules, deadline).await;
+        let mut dialled = self.dial(&admission.reach, from, rules, deadline).await;
         if dialled.as_ref().is_err_and(DialError::is_of_the_address) && enough_is_left() {
             let newer = self.directory.reach_anew(vps, asker, &admission, metrics);
             match timeout_at(deadline, newer).await.unwrap_or_default() {
@@ -115,7 +117,7 @@ impl Upstreams {
                     let old = std::mem::replace(&mut admission, newer?).reach;
                     if (&old.host, old.port) != (&admission.reach.host, admission.reach.port) && enough_is_left() {
                         attempt.note_location(&admission.reach);
-                        dialled = self.dial(&admission.reach, rules, deadline).await;
+                        dialled = self.dial(&admission.reach, from, rules, deadline).await;
                     }
                 }
             }
@@ -125,26 +127,45 @@ impl Upstreams {
         Ok(Upstream { reach: admission.reach, vps, permit })
     }
 
-    async fn dial(&self, reach: &Reach, rules: &Rules, deadline: Instant) -> Result<TcpStream, DialError> {
-        let host = timeout_at(deadline, self.host_addresses(reach.port)).await.map_err(|_| DialError::Timeout)??;
-        let runners = Runners { own: &self.own, host: &host, allowed: rules.runners.as_ref() };
+    async fn dial(
+        &self,
+        reach: &Reach,
+        from: IpAddr,
+        rules: &Rules,
+        deadline: Instant,
+    ) -> Result<TcpStream, DialError> {
+        let host =
+            timeout_at(deadline, self.host_machine(reach.port, from)).await.map_err(|_| DialError::Timeout)??;
+        let runners = Runners {
+            own: &self.own_ports,
+            host: host.as_ref(),
+            allowed: rules.runners.as_ref(),
+            are_the_admins: matches!(*self.directory, Directory::Inventory(_)),
+        };
         let limit = deadline.saturating_duration_since(Instant::now());
-        dial::dial(&reach.host, reach.port, runners, &self.resolver, limit).await
+        let dialled = dial::dial(&reach.host, reach.port, runners, (&self.resolver, from), limit).await;
+        if let Err(DialError::Denied(Denied { address, why: Why::OwnMachine })) = dialled {
+            let failure = Failure::new(format!("the Runner {} is on this machine, so it is not dialled", reach.node));
+            let failure = failure.cause("anyone who can register a Runner at the Host chooses its address");
+            let hint = format!("if it is yours, start the gateway with `--allow-runner {address}`");
+            self.records.notices.warn_limited(RateLimitKey::OwnMachine, &failure.hint(hint));
+        }
+        dialled
     }
 
-    /// The addresses of the Host API that this gateway asks, if it is on `port`.
-    async fn host_addresses(&self, port: u16) -> Result<Vec<SocketAddr>, DialError> {
-        match self.directory.host_api() {
-            Some((host, api)) if api == port => {
-                let addresses = match self.resolver.addresses(&host).await {
-                    Err(Unresolved::Busy) => return Err(DialError::Busy),
-                    // A name without an address is no Runner's either.
-                    found => found.unwrap_or_default(),
-                };
-                Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
-            }
-            _ => Ok(Vec::new()),
+    /// The machine of the Host that this gateway asks, if one of its ports that are never dialled is `port`.
+    async fn host_machine(&self, port: u16, from: IpAddr) -> Result<Option<HostMachine>, DialError> {
+        let Some((host, api)) = self.directory.host_api() else { return Ok(None) };
+        let ssh_proxy = self.host_ssh_proxy;
+        if api != port && !ssh_proxy.contains(&port) {
+            return Ok(None);
         }
+        let addresses = match self.resolver.addresses(&host, from).await {
+            Err(Unresolved::Busy) => return Err(DialError::Busy),
+            // A name without an address is no Runner's either.
+            found => found.unwrap_or_default(),
+        };
+        Ok(Some(HostMachine { addresses, api, ssh_proxy }))
     }
 
     fn permit(&self, from: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {

@@ -11,31 +11,41 @@ mod objects;
 use std::sync::Arc;
 
 use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::{Method, Response, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::gateway::decide::inventory::{Cluster, Inventory};
 use crate::gateway::front::client::Client;
-use crate::gateway::http;
-use crate::text::excerpt;
+use crate::gateway::http::guard::Guard;
+use crate::gateway::http::{self, Waiting};
+use crate::text::{self, excerpt};
 
-/// Answers the request of `client`.
-pub(super) async fn serve(inventory: Arc<Inventory>, client: Client) {
-    http::serve(client, |request| {
-        let inventory = Arc::clone(&inventory);
-        async move {
+/// The server of the Host API.
+pub(super) struct HostApi {
+    pub(super) inventory: Arc<Inventory>,
+    pub(super) guard: Guard,
+    pub(super) waiting: Waiting,
+}
+
+impl HostApi {
+    /// Answers the request of `client`.
+    pub(super) async fn serve(&self, client: Client) {
+        http::serve(client, &self.waiting, |request: Request<Incoming>| async move {
             let uri = request.uri();
+            if let Err(why) = self.guard.check(request.method(), uri, request.headers()) {
+                return response(StatusCode::FORBIDDEN, &json!({ "detail": why }));
+            }
             let query = uri.query().unwrap_or_default();
-            let (status, body) = answer(&*inventory.current().await, request.method(), uri.path(), query);
+            let (status, body) = answer(&*self.inventory.current().await, request.method(), uri.path(), query);
             response(status, &body)
-        }
-    })
-    .await;
+        })
+        .await;
+    }
 }
 
 fn response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let response = http::response(status, "application/json", body.to_string());
+    let response = http::response(status, "application/json", text::json(&body.to_string()));
     if status == StatusCode::METHOD_NOT_ALLOWED { http::allowing(response, "GET") } else { response }
 }
 
@@ -48,6 +58,9 @@ fn answer(cluster: &Cluster, method: &Method, path: &str, query: &str) -> (Statu
         // A Host without authentication has one user, to which no VPS is assigned.
         Some("vps/my") => json!([]),
         Some("nodes") => objects::nodes(cluster),
+        Some("auth/me") if method == Method::GET => {
+            return detail(StatusCode::SERVICE_UNAVAILABLE, "Authentication is not enabled on this server");
+        }
         Some("auth/status") => json!({ "auth_enabled": false, "session_expire_hours": null }),
         Some("health") => match hostname(query) {
             None => objects::health(cluster),

@@ -6,6 +6,7 @@
 //! | tunnels per client, per user | the same, for one of them | is refused |
 //! | handshakes, in all and per client | connections without a tunnel | replaces the oldest that is silent |
 //! | heads | seconds, bytes and fields of one request | is refused |
+//! | turns | questions to the Host and to the resolver at once, each client's part of them | waits |
 //!
 //! A client is an IPv4 address or an IPv6 network of 64 bits. [`Limits::used`] and [`Limits::refused`] give the counts
 //! at any time.
@@ -18,6 +19,7 @@ mod heads;
 mod kind;
 mod open_files;
 mod tunnels;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,7 @@ pub(super) use heads::{DEFAULT_HEAD_SECONDS, Heads};
 pub(super) use kind::Kind;
 pub(super) use open_files::MORE_FILES;
 pub(super) use tunnels::{Permit, Tunnels};
+pub(super) use turns::Turns;
 
 use crate::handshake::request::MaxSize;
 

@@ -6,10 +6,10 @@
 //! ```
 //! `process` and `session` together identify a tunnel: after a hand-over two processes write into one log.
 //!
-//! Every line has `time`, `event`, `user`, `client` and `protocol`, `null` if unknown. Text from a client is made
-//! printable and cut, and never contains a token. A tunnel never waits for the log.
+//! Every line has `time`, `event`, `user`, `client` and `protocol`, `null` if unknown. Names have escapes, so that no
+//! two look the same; other text from a client is made printable and cut. None contains a token. A tunnel never waits
+//! for the log.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::gateway::watch::outlet::{Open, Outlet};
 use crate::gateway::words::session::{Ending, Protocol, Session};
 use crate::sys;
-use crate::text::excerpt;
+use crate::text::{self, excerpt};
 
 /// The destination of audit lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,7 +54,7 @@ pub(crate) struct Refused<'r> {
     pub(crate) client: SocketAddr,
     /// `None` when the request never became complete.
     pub(crate) protocol: Option<Protocol>,
-    /// The target of the request, as it was sent.
+    /// The target of the request, as it was sent, with escapes.
     pub(crate) target: Option<&'r str>,
     /// The reason as one word.
     pub(crate) reason: &'static str,
@@ -127,7 +127,7 @@ impl Audit {
             user: refused.user,
             client: refused.client,
             protocol: refused.protocol.map(Protocol::name),
-            target: refused.target.map(excerpt),
+            target: refused.target,
             reason: refused.reason,
             detail: refused.detail.as_deref().map(excerpt),
             seconds: seconds(refused.took),
@@ -138,9 +138,8 @@ impl Audit {
         let Some(outlet) = &self.0 else { return };
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         // A line has no value that JSON can't express.
-        if let Ok(mut line) = serde_json::to_vec(&line(time)) {
-            line.push(b'\n');
-            outlet.push(&line);
+        if let Ok(line) = serde_json::to_string(&line(time)) {
+            outlet.push((text::json(&line) + "\n").as_bytes());
         }
     }
 }
@@ -195,7 +194,7 @@ struct RequestLine<'r> {
     user: Option<&'r str>,
     client: SocketAddr,
     protocol: Option<&'static str>,
-    target: Option<String>,
+    target: Option<&'r str>,
     reason: &'static str,
     detail: Option<String>,
     seconds: f64,
@@ -207,7 +206,7 @@ fn seconds(time: Duration) -> f64 {
 }
 
 fn append(path: &Path) -> io::Result<Box<dyn Write + Send>> {
-    Ok(Box::new(sys::private(OpenOptions::new().append(true).create(true)).open(path)?))
+    Ok(Box::new(sys::append_privately(path)?))
 }
 
 #[cfg(test)]

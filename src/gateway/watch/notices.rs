@@ -33,6 +33,8 @@ pub(crate) enum RateLimitKey {
     Inventory,
     /// No more tunnels fit.
     Tunnels,
+    /// A Runner is on this machine, and not allowed.
+    OwnMachine,
     /// The Host rejects the token for the line protocol.
     LineToken,
     /// Audit lines are lost.

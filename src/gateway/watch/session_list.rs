@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::gateway::words::session::Session;
+use crate::text;
 
 /// One open tunnel. Fields may be added. The existing fields stay as they are.
 #[derive(Serialize)]
@@ -34,7 +35,7 @@ struct Listed<'s> {
 pub(crate) fn list(sessions: &[Arc<Session>]) -> String {
     let listed: Vec<_> = sessions.iter().map(|session| of(session)).collect();
     // A list has no value that JSON can't express.
-    serde_json::to_string(&listed).unwrap_or_default()
+    text::json(&serde_json::to_string(&listed).unwrap_or_default())
 }
 
 /// Joins JSON arrays as they are: an array of another process may have fields that this process doesn't know.

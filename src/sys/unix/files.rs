@@ -1,18 +1,18 @@
 //! Files and folders: how they are made and opened, whose they are, whether they changed, and locks on them.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 
 /// Permissions of a file that only its owner may use.
 pub(super) const PRIVATE_FILE: u32 = 0o600;
 /// Permissions of a folder that only its owner may use.
 pub(super) const PRIVATE_FOLDER: u32 = 0o700;
 /// The bits of a mode that are permissions.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 pub(super) const PERMISSIONS: u32 = 0o7777;
 
 /// The file that discards what is written to it, and that is empty.
@@ -40,14 +40,53 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(PRIVATE_FILE)
 }
 
-/// Opens a file for appending; a new one is for this user alone. A FIFO that nobody reads is an error instead of a
-/// wait.
+/// Opens a file for appending, for this user alone: a file that exists loses the permissions of others. A file or a
+/// symbolic link of another user is an error, since that user may have put it there. A FIFO that nobody reads is an error
+/// instead of a wait.
 ///
 /// # Errors
-/// Those of `open(2)`.
+/// Those of `open(2)`; `PermissionDenied` for a file or a link of another user.
 pub fn append_privately(path: &Path) -> io::Result<File> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    private(OpenOptions::new().create(true).append(true)).custom_flags(flags).open(path)
+    let open = |flags| private(OpenOptions::new().create(true).append(true)).custom_flags(raw(flags)).open(path);
+    let file = match open(OFlags::NONBLOCK | OFlags::NOFOLLOW) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            check_owner(&path.symlink_metadata()?, "a symbolic link")?;
+            open(OFlags::NONBLOCK)?
+        }
+        opened => opened?,
+    };
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        check_owner(&metadata, "a file")?;
+        if is_own_file(&metadata) && metadata.mode() & PERMISSIONS != PRIVATE_FILE {
+            file.set_permissions(Permissions::from_mode(PRIVATE_FILE))?;
+        }
+    }
+    Ok(file)
+}
+
+fn check_owner(file: &Metadata, what: &str) -> io::Result<()> {
+    if is_trusted(file) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it is {what} of another user")))
+}
+
+/// Opens a regular file for reading. Anything else is an error: a FIFO without a writer would hold up its reader for ever.
+///
+/// # Errors
+/// Those of `open(2)`; `InvalidInput` for what is not a regular file.
+#[cfg(feature = "gateway")]
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(raw(OFlags::NONBLOCK)).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+    }
+}
+
+fn raw(flags: OFlags) -> i32 {
+    i32::try_from(flags.bits()).unwrap_or(0)
 }
 
 /// Opens a folder, to lock it or to sync it.
@@ -72,6 +111,16 @@ pub fn file_identity(path: &Path) -> io::Result<String> {
 #[cfg(feature = "cli")]
 pub fn has_other_names(file: &Metadata) -> bool {
     file.nlink() > 1
+}
+
+/// Whether this user may use a secret of this file: one of the user's own or of root's. Root may use any, as with `sudo`.
+pub fn is_trusted_secret(file: &Metadata) -> bool {
+    is_trusted(file) || rustix::process::geteuid().is_root()
+}
+
+/// Whether a file belongs to this user or to root, so that no other user has put it there.
+pub fn is_trusted(file: &Metadata) -> bool {
+    is_own_file(file) || file.uid() == 0
 }
 
 /// Whether a file belongs to the user in whose name this process creates files.

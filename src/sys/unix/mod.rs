@@ -52,8 +52,11 @@ pub use descriptors::{Kind, is_out_of_descriptors, is_same, read, release_stdio,
 #[cfg(feature = "gateway")]
 pub use events::{REPORTS_URGENT_DATA, deregister, register};
 #[cfg(feature = "gateway")]
-pub use files::{FileVersion, mode_open_to_others};
-pub use files::{NULL_FILE, append_privately, create_private_folder_all, is_own_file, private, try_lock};
+pub use files::{FileVersion, mode_open_to_others, open_regular};
+pub use files::{
+    NULL_FILE, append_privately, create_private_folder_all, is_own_file, is_trusted, is_trusted_secret, private,
+    try_lock,
+};
 #[cfg(feature = "cli")]
 pub use files::{create_private_folder, file_identity, has_other_names, open_folder};
 #[cfg(feature = "cli")]

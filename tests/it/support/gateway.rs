@@ -101,8 +101,10 @@ impl Gateway {
     /// As [`Gateway::with_host_api_and`], run by somebody.
     pub(crate) fn with_host_api_as(who: As, base: &str, options: &[&str]) -> Self {
         let (home, program) = who.program();
-        let run = who.run(program, &home).args(LISTENING);
-        let process = run.args(["--host-api", base]).args(options).deadline(600).start();
+        let run = who.run(program, &home).args(LISTENING).args(["--host-api", base]);
+        // The tests' Runners are on this machine.
+        let run = if options.contains(&"--allow-runner") { run } else { run.args(["--allow-runner", "127.0.0.0/8"]) };
+        let process = run.args(options).deadline(600).start();
         let (address, admin) = listening(&process);
         Self { address, api: None, admin, inventory: None, process, _home: home }
     }

@@ -114,6 +114,14 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
+    /// Makes the answer for `key` outdated, whenever it was asked for.
+    pub(super) fn outdate(&self, key: &K) {
+        let slot = self.lock().by_key.get(key).map(Arc::clone);
+        if let Some(good) = slot.as_ref().map(|slot| slot.state()).as_mut().and_then(|state| state.good.as_mut()) {
+            good.fresh_until = good.asked_at;
+        }
+    }
+
     async fn answer(
         &self,
         slot: &Slot<V>,

@@ -14,17 +14,21 @@
 //! Anyone can invent tokens, and ask for VPSes that don't exist. So an unknown token takes no room in the cache, and
 //! the number of questions without a cached answer that run at once is limited.
 
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::Uri;
-use tokio::sync::Semaphore;
+use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{Cache, Known};
 use super::{Admission, Asker};
-use crate::api::{ApiError, Caller, Client, Reach, Role, User, locate};
+use crate::api::{ApiError, Caller, Client, Node, Reach, Role, User, Vps, locate};
+use crate::gateway::limits::Turns;
 use crate::gateway::watch::metrics::{Lookup, Metrics};
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -41,16 +45,20 @@ const READY_LIMIT: Duration = Duration::from_secs(5);
 
 /// Most questions of either kind without a cached answer that the Host is asked at once.
 const NEW_QUESTIONS: usize = 32;
+/// Most of them for one client. The others share the rest, each in its turn.
+const NEW_QUESTIONS_OF_ONE_CLIENT: usize = NEW_QUESTIONS / 2;
 
 /// A Host, and its latest answers.
 pub struct HostDirectory {
     client: Client,
     /// Whether the Host looks at tokens. A guess until its first answer; its latest answer counts.
     has_users: AtomicBool,
-    new_callers: Semaphore,
-    new_places: Semaphore,
+    new_callers: Arc<Turns>,
+    new_places: Arc<Turns>,
     callers: Cache<Option<Token>, Caller>,
     places: Cache<(Option<Token>, VpsRef), Reach>,
+    /// The Runners by name. The Host shows them to anyone, so one answer serves every caller.
+    runners: Cache<(), Arc<HashMap<String, Node>>>,
 }
 
 impl HostDirectory {
@@ -59,15 +67,16 @@ impl HostDirectory {
         Self {
             client,
             has_users: AtomicBool::new(true),
-            new_callers: Semaphore::new(NEW_QUESTIONS),
-            new_places: Semaphore::new(NEW_QUESTIONS),
+            new_callers: Turns::new(NEW_QUESTIONS, NEW_QUESTIONS_OF_ONE_CLIENT),
+            new_places: Turns::new(NEW_QUESTIONS, NEW_QUESTIONS_OF_ONE_CLIENT),
             callers: Cache::new(FRESH, stale),
             places: Cache::new(FRESH, stale),
+            runners: Cache::new(FRESH, stale),
         }
     }
 
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
-        match self.caller(&asker.token, metrics).await? {
+        match self.caller(&asker.token, asker.from, metrics).await? {
             Caller::Everyone => {}
             Caller::Anonymous if asker.anonymous => {}
             Caller::Anonymous => return Err(Refusal::TokenNeeded),
@@ -80,8 +89,8 @@ impl HostDirectory {
         }
         let key = self.key(vps, asker);
         let client = self.client.with_token(key.0.clone());
-        let new = |has_older: bool| (!has_older).then_some(&self.new_places);
-        let ask = async |has_older| self.limited(new(has_older), Box::pin(place(&client, vps)), metrics).await;
+        let new = |has_older: bool| (!has_older).then_some((&self.new_places, asker.from));
+        let ask = async |has_older| self.limited(new(has_older), Box::pin(self.place(&client, vps)), metrics).await;
         let known = self.places.get(&key, ask).await.inspect_err(|_| metrics.cache_misses.increment())?;
         let counter = match &known {
             Known { is_stale: true, .. } => &metrics.cache_stale,
@@ -95,6 +104,7 @@ impl HostDirectory {
 
     pub(super) fn invalidate(&self, vps: &VpsRef, asker: &Asker, known_from: Instant) {
         self.places.invalidate(&self.key(vps, asker), known_from);
+        self.runners.outdate(&());
     }
 
     /// The cache key of an answer about `vps`: the same for every caller where the Host ignores tokens.
@@ -123,27 +133,28 @@ impl HostDirectory {
     }
 
     pub(super) async fn is_open_to_everyone(&self, metrics: &Metrics) -> Option<bool> {
-        self.caller(&None, metrics).await.ok().map(|caller| caller == Caller::Everyone)
+        let own = Ipv4Addr::LOCALHOST.into();
+        self.caller(&None, own, metrics).await.ok().map(|caller| caller == Caller::Everyone)
     }
 
-    async fn caller(&self, token: &Option<Token>, metrics: &Metrics) -> Result<Caller, Refusal> {
+    async fn caller(&self, token: &Option<Token>, from: IpAddr, metrics: &Metrics) -> Result<Caller, Refusal> {
         if token.is_some() && self.has_users.load(Ordering::Relaxed) {
-            match self.ask_for_caller(token, metrics).await {
+            match self.ask_for_caller(token, from, metrics).await {
                 // The Host has just answered that it ignores tokens.
                 Err(Refusal::TokenNeeded) if !self.has_users.load(Ordering::Relaxed) => {}
                 answer => return answer,
             }
         }
-        match self.ask_for_caller(&None, metrics).await? {
+        match self.ask_for_caller(&None, from, metrics).await? {
             Caller::Everyone => Ok(Caller::Everyone),
             nobody if token.is_none() => Ok(nobody),
-            _ => self.ask_for_caller(token, metrics).await,
+            _ => self.ask_for_caller(token, from, metrics).await,
         }
     }
 
-    async fn ask_for_caller(&self, token: &Option<Token>, metrics: &Metrics) -> Result<Caller, Refusal> {
+    async fn ask_for_caller(&self, token: &Option<Token>, from: IpAddr, metrics: &Metrics) -> Result<Caller, Refusal> {
         let client = self.client.with_token(token.clone());
-        let new = |has_older: bool| (!has_older).then_some(&self.new_callers);
+        let new = |has_older: bool| (!has_older).then_some((&self.new_callers, from));
         let ask = async |has_older| {
             let caller = self.limited(new(has_older), Box::pin(client.caller()), metrics).await?;
             self.has_users.store(caller != Caller::Everyone, Ordering::Relaxed);
@@ -156,22 +167,59 @@ impl HostDirectory {
         self.callers.get(token, ask).await.map(|known| known.value)
     }
 
-    /// The answer to `question`, if it comes in time. A question without a cached answer first waits for a permit of
-    /// `new`; that wait counts.
+    async fn place(&self, client: &Client, vps: &VpsRef) -> Result<Reach, ApiError> {
+        let vps = client.vps(vps).await?;
+        match locate(&vps, None) {
+            // Only its Runner is missing: now that question is worth a call.
+            Err(Refusal::RunnerOffline(_)) => self.place_on_runner(&vps).await,
+            verdict => verdict,
+        }
+        .map_err(ApiError::Refusal)
+    }
+
+    async fn place_on_runner(&self, vps: &Vps) -> Result<Reach, Refusal> {
+        loop {
+            let Known { value: runners, is_new, .. } = self.runners().await?;
+            let runner = vps.node.as_ref().and_then(|name| runners.get(name));
+            match locate(vps, runner) {
+                // The Runner may have come back since the list was fetched.
+                Err(_) if !is_new => self.runners.outdate(&()),
+                verdict => return verdict,
+            }
+        }
+    }
+
+    /// The Runners. A Host takes every registration, so their list may be long: it is fetched once for all callers, and
+    /// kept without what is not needed.
+    async fn runners(&self) -> Result<Known<Arc<HashMap<String, Node>>>, Refusal> {
+        let ask = async |_| {
+            let nodes = self.client.nodes().await.map_err(|error| error.refusal())?;
+            let mut by_name = HashMap::with_capacity(nodes.entries.len());
+            for node in nodes.entries {
+                // As with a search through the list, the first one of a name counts.
+                by_name.entry(node.hostname.clone()).or_insert(Node { json: Value::Null, ..node });
+            }
+            Ok(Arc::new(by_name))
+        };
+        self.runners.get(&(), ask).await
+    }
+
+    /// The answer to `question`, if it comes in time. A question without a cached answer first waits for its client's
+    /// turn among the `new` ones; that wait counts.
     ///
     /// The question is on the heap: most connections have none, and should not carry the room for it.
     async fn limited<T>(
         &self,
-        new: Option<&Semaphore>,
+        new: Option<(&Arc<Turns>, IpAddr)>,
         question: Pin<Box<impl Future<Output = Result<T, ApiError>>>>,
         metrics: &Metrics,
     ) -> Result<T, Refusal> {
         let limit = if new.is_none() { LOOKUP_LIMIT_WITH_OLDER } else { LOOKUP_LIMIT };
         let deadline = Instant::now() + limit;
         let _turn = match new {
-            Some(new) => {
+            Some((turns, from)) => {
                 let too_many = || Refusal::Limit("too many others wait for an answer of the Host".to_owned());
-                Some(timeout_at(deadline, new.acquire()).await.map_err(|_| too_many())?)
+                Some(timeout_at(deadline, turns.take(from)).await.map_err(|_| too_many())?)
             }
             None => None,
         };
@@ -185,18 +233,6 @@ impl HostDirectory {
         };
         metrics.looked_up(outcome, begun.elapsed());
         answer.map_err(|error| error.refusal())
-    }
-}
-
-async fn place(client: &Client, vps: &VpsRef) -> Result<Reach, ApiError> {
-    let vps = client.vps(vps).await?;
-    match locate(&vps, None) {
-        // Only its Runner is missing: now that question is worth a call.
-        Err(Refusal::RunnerOffline(_)) => {
-            let node = client.runner_of(&vps).await?;
-            locate(&vps, node.as_ref()).map_err(ApiError::Refusal)
-        }
-        verdict => verdict.map_err(ApiError::Refusal),
     }
 }
 

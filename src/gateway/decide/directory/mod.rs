@@ -3,6 +3,7 @@
 pub(crate) mod cache;
 mod host;
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
@@ -29,6 +30,8 @@ pub enum Directory {
 /// The caller of a lookup.
 #[derive(Debug)]
 pub(crate) struct Asker {
+    /// The address of the client.
+    from: IpAddr,
     token: Option<Token>,
     /// The Host is asked even for a caller it doesn't know: it may show VPSes to anonymous callers.
     anonymous: bool,
@@ -44,14 +47,14 @@ pub(crate) struct Admission {
 }
 
 impl Asker {
-    /// A caller with this token, or without one.
-    pub(crate) fn with(token: Option<Token>) -> Self {
-        Self { token, anonymous: false, user: OnceLock::new() }
+    /// A caller at this address, with this token or without one.
+    pub(crate) fn with(from: IpAddr, token: Option<Token>) -> Self {
+        Self { from, token, anonymous: false, user: OnceLock::new() }
     }
 
     /// A caller that can't have a token.
-    pub(crate) fn anonymous() -> Self {
-        Self { anonymous: true, ..Self::with(None) }
+    pub(crate) fn anonymous(from: IpAddr) -> Self {
+        Self { anonymous: true, ..Self::with(from, None) }
     }
 
     /// The name that the Host knows the caller by, once it was asked; `None` without authentication.

@@ -77,7 +77,7 @@ impl Cluster {
     pub fn reach(&self, vps: &VpsRef) -> Result<Reach, Refusal> {
         let id = match vps {
             VpsRef::Id(id) => *id,
-            VpsRef::Name(name) => choose(name, &self.vps)?.id,
+            VpsRef::Name(name) => choose(name, &self.vps, None)?.id,
         };
         self.located.get(&id).cloned().unwrap_or(Err(Refusal::NotFound))
     }

@@ -6,8 +6,7 @@
 
 mod cluster;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -16,7 +15,7 @@ pub use cluster::{Cluster, InventoryError};
 
 use crate::failure::Failure;
 use crate::gateway::watch::notices::{Notices, RateLimitKey};
-use crate::sys::FileVersion;
+use crate::sys::{self, FileVersion};
 
 /// Largest file accepted, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -149,11 +148,8 @@ impl Inventory {
 /// A version of the file and its content. The metadata are those of the open file, so the next lookup sees a change
 /// during the read as another version.
 fn read(path: &Path) -> Result<(FileVersion, Result<Cluster, InventoryError>), InventoryError> {
-    let file = File::open(path)?;
+    let file = sys::open_regular(path)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(InventoryError::Read(io::Error::other("it is not a regular file")));
-    }
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     let fits = bytes.len() as u64 <= MAX_FILE;
@@ -246,7 +242,7 @@ mod tests {
             assert!(matches!(Inventory::open(&path, notices()), Err(InventoryError::Read(_))), "{}", path.display());
         }
         let large = folder.path().join("large.json");
-        File::create(&large).unwrap().set_len(MAX_FILE + 1).unwrap();
+        std::fs::File::create(&large).unwrap().set_len(MAX_FILE + 1).unwrap();
         assert!(matches!(Inventory::open(&large, notices()), Err(InventoryError::TooLarge(_))));
     }
 

@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 use tokio::time::{advance, pause, resume};
 
 const ID: &str = "7427000000000000001";
+/// The address of a client.
+const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const STALE: Duration = Duration::from_secs(60);
 
 fn vps(id: &str) -> VpsRef {
@@ -16,7 +18,7 @@ fn vps(id: &str) -> VpsRef {
 }
 
 fn bearer(token: &str) -> Asker {
-    Asker::with((!token.is_empty()).then(|| Token::new(token).unwrap()))
+    Asker::with(FROM, (!token.is_empty()).then(|| Token::new(token).unwrap()))
 }
 
 fn directory(host: &FakeHost) -> Directory {
@@ -112,7 +114,7 @@ async fn rights_with_authentication_on() {
             assert_eq!(asker.user().as_deref(), known.then_some(token));
         }
     }
-    let nobody = Asker::anonymous();
+    let nobody = Asker::anonymous(FROM);
     assert_eq!(directory.reach(&vps(ID), &nobody, &METRICS).await, Err(Refusal::TokenNeeded));
     assert_eq!(directory.is_open_to_everyone(&METRICS).await, Some(false));
     // A Host that shows a VPS to anyone.
@@ -282,7 +284,8 @@ async fn tokens_mean_nothing_without_authentication() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_new_questions_wait_for_each_other() {
+async fn new_questions_wait_for_those_of_their_own_client() {
+    const SHARE: usize = NEW_QUESTIONS_OF_ONE_CLIENT;
     let asked = std::sync::atomic::AtomicUsize::new(0);
     let client = Client::new("http://127.0.0.1:1", None).unwrap();
     let directory = HostDirectory::new(client, STALE);
@@ -292,23 +295,56 @@ async fn many_new_questions_wait_for_each_other() {
             std::future::pending::<Result<(), ApiError>>().await
         })
     };
+    let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
     let mut waiting: Vec<_> = (0..3 * NEW_QUESTIONS)
-        .map(|_| Box::pin(directory.limited(Some(&directory.new_callers), question(), &METRICS)))
+        .map(|_| Box::pin(directory.limited(Some((&directory.new_callers, FROM)), question(), &METRICS)))
         .collect();
     let mut look = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut look).is_pending()));
-    assert_eq!(asked.load(Ordering::Relaxed), NEW_QUESTIONS);
-    // Those of whom something is known don't wait with them, and neither do questions of the other kind.
-    for new in [None, Some(&directory.new_places)] {
+    assert_eq!(asked.load(Ordering::Relaxed), SHARE);
+    // A caller with an older answer doesn't wait with them, and neither do other clients and questions of the other kind.
+    for new in [None, Some((&directory.new_places, FROM)), Some((&directory.new_callers, other))] {
         let before = asked.load(Ordering::Relaxed);
         assert!(Box::pin(directory.limited(new, question(), &METRICS)).as_mut().poll(&mut look).is_pending());
         assert_eq!(asked.load(Ordering::Relaxed), before + 1);
     }
-    // Who goes makes room.
+    // A client that leaves makes room.
     drop(waiting.remove(0));
     assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut look).is_pending()));
-    assert_eq!(asked.load(Ordering::Relaxed), NEW_QUESTIONS + 3);
+    assert_eq!(asked.load(Ordering::Relaxed), SHARE + 4);
     advance(LOOKUP_LIMIT + Duration::from_millis(1)).await;
     let last = waiting.pop().unwrap().await.unwrap_err();
     assert!(matches!(&last, Refusal::Limit(why) if why.contains("too many others")), "{last:?}");
+}
+
+#[tokio::test]
+async fn the_runners_are_fetched_once_for_all_callers_and_anew_when_they_may_have_changed() {
+    let host = host().await;
+    let directory = directory(&host);
+    for token in ["admin1", "operator1", "owner1"] {
+        assert_eq!(directory.reach(&vps(ID), &bearer(token), &METRICS).await.unwrap().reach.host, "10.0.0.7");
+    }
+    assert_eq!(host.seen().iter().filter(|path| *path == "/api/nodes").count(), 1);
+    // A Runner that is offline in the list may have come back since.
+    let mut offline = nodes("http://10.0.0.7:8001");
+    offline[0]["status"] = json!("offline");
+    host.on("/api/nodes", 200, offline);
+    pass(FRESH).await;
+    let refused = directory.reach(&vps(ID), &bearer("admin1"), &METRICS).await.unwrap_err();
+    assert_eq!(refused, Refusal::RunnerOffline(Some("node-up".into())));
+    host.on("/api/nodes", 200, nodes("http://10.0.0.8:8001"));
+    assert_eq!(directory.reach(&vps(ID), &bearer("admin1"), &METRICS).await.unwrap().reach.host, "10.0.0.8");
+}
+
+#[tokio::test]
+async fn an_unknown_path_does_not_open_a_host_to_everyone() {
+    let host = host().await;
+    let directory = directory(&host);
+    // A proxy in front of the Host has lost its way to it.
+    host.on(ME, 404, detail("Not Found")).on_with("owner1", ME, 404, detail("Not Found"));
+    for token in ["", "owner1"] {
+        let refused = directory.reach(&vps(ID), &bearer(token), &METRICS).await.unwrap_err();
+        assert!(matches!(refused, Refusal::HostApi(_)), "{token}: {refused:?}");
+    }
+    assert_eq!(directory.is_open_to_everyone(&METRICS).await, None);
 }

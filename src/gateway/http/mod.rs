@@ -2,6 +2,9 @@
 //!
 //! It knows no room of the gateway.
 
+pub(crate) mod guard;
+mod waiting;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
@@ -16,8 +19,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+pub(crate) use waiting::Waiting;
+
 /// Most connections to one of the servers at a time.
-pub(crate) const MAX_CONNECTIONS: usize = 64;
+pub(crate) const MAX_CONNECTIONS: usize = 128;
+/// Most of them that have not sent their request.
+const MAX_WAITING: usize = MAX_CONNECTIONS / 2;
 /// How long a client has for its request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// How long one connection may last.
@@ -25,19 +32,25 @@ const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
 /// Largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Answers the request of `stream`.
-pub(crate) async fn serve<F>(stream: impl AsyncRead + AsyncWrite + Unpin, answer: impl Fn(Request<Incoming>) -> F)
-where
+/// Answers the request of `stream`, one of the connections that are `waiting`.
+pub(crate) async fn serve<F>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    waiting: &Waiting,
+    answer: impl Fn(Request<Incoming>) -> F,
+) where
     F: Future<Output = Response<Full<Bytes>>>,
 {
+    let place = waiting.enter(MAX_WAITING);
     let service = service_fn(|request| {
+        place.leave();
         let response = answer(request);
         async move { Ok::<_, Infallible>(response.await) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD).keep_alive(false);
     // Nothing is to be done for a client that is too slow, or that leaves.
-    let _ = timeout(CONNECTION_LIMIT, server.serve_connection(TokioIo::new(stream), service)).await;
+    let served = timeout(CONNECTION_LIMIT, server.serve_connection(TokioIo::new(stream), service));
+    let _ = place.closed.run_until_cancelled(served).await;
 }
 
 /// A response with a body of this type.
