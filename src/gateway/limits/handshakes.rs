@@ -3,9 +3,11 @@
 //! A client that holds such a connection open in silence must not keep others out. So a newcomer is let in as long as
 //! another connection can be dropped for it: the oldest that has sent nothing yet, that has its answer, or that has
 //! waited longer than [`PATIENCE`] for the Host or for a Runner, which may be dead. If the newcomer's own client has its
-//! full share, it is a connection of that client; else of any client. A client that sends its request at once leaves
-//! the droppable ones long before it is the oldest, however many others are opened beside it.
+//! full share, it is a connection of that client; else one of a client with a large part of all; else of any client. A
+//! client that sends its request at once leaves the droppable ones long before it is the oldest, however many others are
+//! opened beside it. A few clients that together have all places make room for each other, and for everybody else.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +23,9 @@ use crate::refusal::Refusal;
 /// How long a request may be looked up and dialled before it can be dropped for another. Both take milliseconds as a
 /// rule, so a client that wants to keep others out has to connect again that often.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A client with more than this part of all handshakes makes room before others do.
+const LARGE_PART: usize = 8;
 
 /// The handshakes in progress.
 pub(crate) struct Handshakes {
@@ -69,7 +74,7 @@ impl Handshakes {
         let client = ip.map(Client::of);
         let mut held = self.held();
         if !self.keep_to_share(&mut held, client)? && held.all.len() >= self.most {
-            let oldest = oldest(&held.by_time);
+            let oldest = self.oldest_of_a_large_client(&held).or_else(|| oldest(&held.by_time));
             self.make_room(&mut held, Kind::Handshakes, oldest)?;
         }
         held.last_id += 1;
@@ -86,6 +91,13 @@ impl Handshakes {
         }
         let oldest = oldest(own);
         self.make_room(held, Kind::HandshakesPerClient, oldest).map(|()| true)
+    }
+
+    /// The oldest connection that can be dropped, of the largest client that has one, among those with a large part of all.
+    fn oldest_of_a_large_client(&self, held: &Held) -> Option<u64> {
+        let large = held.by_client.values().filter(|own| own.len() > (self.most / LARGE_PART).max(1));
+        let oldest = large.filter_map(|own| Some((own.len(), Reverse(oldest(own)?))));
+        oldest.max().map(|(_, Reverse(id))| id)
     }
 
     /// Drops `oldest` for a newcomer beyond the limit `kind`.
@@ -267,6 +279,28 @@ mod tests {
         let newest = enter(&handshakes, "2001:db8::9").unwrap();
         assert!(is_ready(flood[0].dropped()) && !is_ready(newest.dropped()));
         assert!(enter(&handshakes, "10.0.0.9").is_ok());
+    }
+
+    #[test]
+    fn a_client_with_a_large_part_of_all_makes_room_before_others() {
+        let handshakes = Arc::new(Handshakes::new(16, 8));
+        // The oldest of all, which has not been read yet.
+        let user = enter(&handshakes, "10.0.0.1").unwrap();
+        let attackers = ["10.0.0.2", "10.0.0.3"].map(|from| {
+            let count = if from == "10.0.0.2" { 8 } else { 7 };
+            (0..count).map(|_| enter(&handshakes, from).unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(handshakes.used(Kind::Handshakes), 16);
+        let newcomers: Vec<_> = (10..14).map(|n| enter(&handshakes, &format!("10.0.0.{n}")).unwrap()).collect();
+        assert!(!is_ready(user.dropped()) && newcomers.iter().all(|one| !is_ready(one.dropped())));
+        let dropped = attackers.each_ref().map(|all| all.iter().filter(|one| is_ready(one.dropped())).count());
+        assert_eq!(dropped, [3, 1]);
+        drop(attackers);
+        // Among clients with small parts, the oldest makes room.
+        let small: Vec<_> = (20..31).map(|n| enter(&handshakes, &format!("10.0.0.{n}")).unwrap()).collect();
+        assert_eq!(handshakes.used(Kind::Handshakes), 16);
+        let newest = enter(&handshakes, "10.0.0.40").unwrap();
+        assert!(is_ready(user.dropped()) && small.iter().chain([&newest]).all(|one| !is_ready(one.dropped())));
     }
 
     #[test]
