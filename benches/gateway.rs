@@ -7,6 +7,11 @@
 //! `-- soak [SECONDS [SEED]]` is no measure: it lets 200 users do as they please for 5 minutes, or as long as is said,
 //! while the Host API and Runners fail, and fails if the gateway does anything wrong.
 //!
+//! `-- attacks [SECONDS [SEED]]` is the same, but clients and signals attack the gateway and nothing else fails.
+//!
+//! `-- hostile` measures a user's set-up while 500 connections of another address ask for all they can get. Only root can
+//! run its second half, since a name server has port 53.
+//!
 //! It tells what it measures; that a target is missed is no failure of the run. It reads /proc, so it needs Linux.
 
 #[cfg(target_os = "linux")]

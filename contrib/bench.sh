@@ -23,7 +23,7 @@ for bench in "${benches[@]}"; do
             nc:netcat-openbsd socat:socat ncat:ncat proxytunnel:proxytunnel corkscrew:corkscrew
             connect-proxy:connect-proxy
         ) ;;
-        gateway) tools+=(haproxy:haproxy squid:squid tinyproxy:tinyproxy-bin prlimit:util-linux) ;;
+        gateway) tools+=(haproxy:haproxy squid:squid tinyproxy:tinyproxy-bin prlimit:util-linux unshare:util-linux) ;;
     esac
 done
 . contrib/packages.sh

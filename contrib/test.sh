@@ -61,6 +61,7 @@ slow=(
     hundred_megabytes
     refusals::a_port_that_never_answers
     soak::a_short_soak
+    soak::users_do_not
     ssh_config::ten_
     ssh_config_files::configs_of_every_kind
     surroundings::a_

@@ -3,6 +3,7 @@
 mod beside;
 mod contestants;
 mod endings;
+mod hostile;
 mod measures;
 mod memory;
 mod opener;

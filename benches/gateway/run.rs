@@ -16,7 +16,7 @@ use super::endings::endings;
 use super::memory::{hold, idle};
 use super::setups::setups;
 use super::throughput::{Way, bulk};
-use super::{measures, process, soaking};
+use super::{hostile, measures, process, soaking};
 use crate::support::figures::{Figures, Measure};
 use crate::support::mover::Share;
 use crate::support::report::{Bound, Report, Target, folder};
@@ -149,7 +149,8 @@ struct Asked {
 pub(crate) fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some(VPS) => return be_vps(),
-        Some(soaking::NAME) => return soaking::main(),
+        Some(name @ (soaking::SOAK | soaking::ATTACKS)) => return soaking::main(name),
+        Some(hostile::NAME) => return hostile::main(),
         _ => {}
     }
     let asked = read_arguments()?;
@@ -193,7 +194,7 @@ fn read_arguments() -> Result<Asked> {
             (_, Some(row)) => asked.rows.push(row),
             _ => {
                 bail!(
-                    "unknown argument {argument:?}; there are --quick, {}, and soak [SECONDS [SEED]]",
+                    "unknown argument {argument:?}; there are --quick, {}, hostile, and soak or attacks [SECONDS [SEED]]",
                     ROWS.map(|(name, _)| name).join(", ")
                 )
             }

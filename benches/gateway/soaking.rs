@@ -1,4 +1,4 @@
-//! The long soak. The tests have a short one.
+//! The long soaks. The tests have short ones.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,10 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::process;
 use crate::support::limits;
-use crate::support::soak::{Length, Soak, run};
+use crate::support::soak::{Attackers, Length, Soak, run};
 
-/// What asks for it.
-pub(crate) const NAME: &str = "soak";
+/// What asks for the soak in which the Host and Runners fail.
+pub(crate) const SOAK: &str = "soak";
+/// What asks for the one in which clients attack.
+pub(crate) const ATTACKS: &str = "attacks";
 /// How long it is unless something else is said, in seconds.
 const SECONDS: u64 = 300;
 /// How many users there are.
@@ -18,9 +20,12 @@ const USERS: usize = 200;
 const LARGEST: u64 = 16 << 20;
 /// Time to start and to settle.
 const AROUND: Duration = Duration::from_secs(300);
+/// Who attacks. Fewer users act beside them.
+const ATTACKERS: Attackers = Attackers { slow: 10_000, unread: 1_000, resets: 300 };
+const USERS_BESIDE_ATTACKERS: usize = 50;
 
-/// One half of the time with authentication at the Host, and one without.
-pub(crate) fn main() -> Result<()> {
+/// Runs the soak with this name.
+pub(crate) fn main(name: &str) -> Result<()> {
     // Cargo adds an argument of its own.
     let numbers = std::env::args().skip(2).filter(|argument| argument != "--bench");
     let numbers = numbers.map(|word| word.parse::<u64>().with_context(|| format!("{word:?} is not a number")));
@@ -31,14 +36,25 @@ pub(crate) fn main() -> Result<()> {
         None => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
     };
     process::raise_open_files()?;
-    limits::start(Duration::from_secs(seconds) + AROUND, |_| {})?;
-    println!("a soak of {seconds} s; to have it again: cargo bench --bench gateway -- soak {seconds} {seed}");
+    let time = Duration::from_secs(seconds);
+    limits::start(time + AROUND, |_| {})?;
+    println!("{seconds} s; to have it again: cargo bench --bench gateway -- {name} {seconds} {seed}");
+    let soak =
+        Soak { seed, users: USERS, length: Length::Time(time / 2), logins: true, largest: LARGEST, attackers: None };
+    let (soaks, options) = match name {
+        // One half of the time with authentication at the Host, and one without.
+        SOAK => (vec![soak, Soak { seed: seed + 1, logins: false, ..soak }], ["--audit-log", "off"]),
+        _ => {
+            let attackers = Some(ATTACKERS);
+            // It has three parts.
+            let length = Length::Time(time / 3);
+            (vec![Soak { users: USERS_BESIDE_ATTACKERS, length, attackers, ..soak }], ["--audit-log", "/dev/full"])
+        }
+    };
     let mut faults = 0;
-    for (seed, logins) in [(seed, true), (seed + 1, false)] {
+    for soak in soaks {
         limits::check()?;
-        let length = Length::Time(Duration::from_secs(seconds) / 2);
-        let soak = Soak { seed, users: USERS, length, logins, largest: LARGEST };
-        let findings = run(soak, &["--audit-log", "off"], || limits::check().is_err());
+        let findings = run(soak, &options, || limits::check().is_err());
         println!("{findings}");
         faults += findings.faults.len();
     }

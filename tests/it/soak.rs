@@ -3,11 +3,11 @@
 //! `cargo bench --bench gateway -- soak` runs a long one.
 
 use crate::support::heavy;
-use crate::support::soak::{Ending, Length, Plan, Received, Report, Saw, Sent, Soak, run, verdict};
+use crate::support::soak::{Attackers, Ending, Length, Plan, Received, Report, Saw, Sent, Soak, run, verdict};
 
 fn short(seed: u64, logins: bool) {
     let _heavy = heavy();
-    let soak = Soak { seed, users: 40, length: Length::Operations(12), logins, largest: 2_000_000 };
+    let soak = Soak { seed, users: 40, length: Length::Operations(12), logins, largest: 2_000_000, attackers: None };
     let findings = run(soak, &[], || false);
     println!("{findings}");
     assert!(findings.faults.is_empty(), "{findings}");
@@ -22,6 +22,20 @@ fn a_short_soak_with_authentication() {
 #[test]
 fn a_short_soak_without_authentication() {
     short(2, false);
+}
+
+/// Slow clients, tunnels that are not read, resets, a full disk below the audit log, no descriptors, SIGHUP and SIGUSR2
+/// without end.
+#[test]
+fn users_do_not_notice_attacks() {
+    let _heavy = heavy();
+    let attackers = Attackers { slow: 300, unread: 40, resets: 100 };
+    let length = Length::Operations(4);
+    let soak = Soak { seed: 3, users: 20, length, logins: true, largest: 2_000_000, attackers: Some(attackers) };
+    let findings = run(soak, &["--audit-log", "/dev/full", "--max-handshakes-per-client", "128"], || false);
+    println!("{findings}");
+    assert!(findings.faults.is_empty(), "{findings}");
+    assert!(findings.operations == 3 * 20 * 4 && findings.tunnels > 80, "too little was done: {findings}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) struct Gateway {
     pub(crate) admin: SocketAddr,
     inventory: Option<PathBuf>,
     pub(crate) process: Process,
-    _home: Home,
+    _home: Option<Home>,
 }
 
 /// The user that a gateway runs as.
@@ -43,17 +43,23 @@ impl As {
         Self::each().last().unwrap_or(Self::Caller)
     }
 
+    /// A folder of theirs.
+    pub(crate) fn home(self) -> Home {
+        match self {
+            Self::Caller => Home::new(),
+            Self::NormalUser => Home::of_user(NORMAL_USER),
+        }
+    }
+
     /// A folder of theirs, and the gateway's program where they may run it.
     pub(crate) fn program(self) -> (Home, PathBuf) {
-        match self {
-            Self::Caller => (Home::new(), GATEWAY.into()),
-            Self::NormalUser => {
-                // Where it was built may be root's alone.
-                let home = Home::of_user(NORMAL_USER);
-                let program = home.copy(GATEWAY.as_ref(), "gateway");
-                (home, program)
-            }
-        }
+        let home = self.home();
+        let program = match self {
+            Self::Caller => GATEWAY.into(),
+            // Where it was built may be root's alone.
+            Self::NormalUser => home.copy(GATEWAY.as_ref(), "gateway"),
+        };
+        (home, program)
     }
 
     /// Any program of theirs.
@@ -85,7 +91,7 @@ impl Gateway {
         let process = run.args(options).deadline(600).start();
         let api = process.stderr_line("serving the Host API on ").parse().unwrap();
         let (address, admin) = listening(&process);
-        Self { address, api: Some(api), admin, inventory: Some(path), process, _home: home }
+        Self { address, api: Some(api), admin, inventory: Some(path), process, _home: Some(home) }
     }
 
     /// In front of the Host API at `base`.
@@ -101,12 +107,18 @@ impl Gateway {
     /// As [`Gateway::with_host_api_and`], run by somebody.
     pub(crate) fn with_host_api_as(who: As, base: &str, options: &[&str]) -> Self {
         let (home, program) = who.program();
-        let run = who.run(program, &home).args(LISTENING).args(["--host-api", base]);
+        let gateway = Self::with_host_api_run(who.run(program, &home), base, options);
+        Self { _home: Some(home), ..gateway }
+    }
+
+    /// As [`Gateway::with_host_api_and`], as this program.
+    pub(crate) fn with_host_api_run(program: Run, base: &str, options: &[&str]) -> Self {
+        let run = program.args(LISTENING).args(["--host-api", base]);
         // The tests' Runners are on this machine.
         let run = if options.contains(&"--allow-runner") { run } else { run.args(["--allow-runner", "127.0.0.0/8"]) };
         let process = run.args(options).deadline(600).start();
         let (address, admin) = listening(&process);
-        Self { address, api: None, admin, inventory: None, process, _home: home }
+        Self { address, api: None, admin, inventory: None, process, _home: None }
     }
 
     /// Replaces the inventory file in one step, as an editor does.

@@ -4,6 +4,7 @@
 //! The Host and the VPSes are this process's own, since real ones can't be made to fail like this. What is done is the
 //! same for the same seed; in which order it happens is not.
 
+mod attacks;
 mod carry;
 mod host;
 mod listener;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{sleep, timeout};
 
 use self::host::{Answers, Host};
@@ -31,13 +32,14 @@ use super::processes::{descriptors, falls_to, sockets};
 use super::random::Random;
 use super::run::DEADLINE;
 
+pub(crate) use attacks::Attackers;
 pub(crate) use carry::{Ending, Plan, Received, Report, Saw, Sent};
 pub(crate) use verdict::verdict;
 
 /// How many VPSes there are.
 const VPS: usize = 6;
 /// Longest time for one thing that a user does: longer than any of the gateway's own limits, one after the other.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_secs(120);
 /// How long everything has to work again once nothing fails any more.
 const RECOVERY: Duration = Duration::from_secs(30);
 /// How long descriptors have to be closed at the end.
@@ -46,6 +48,8 @@ const SETTLES: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(3);
 /// The most memory a gateway may ever take: so much, and so much for each user, in KiB.
 const MEMORY: (u64, u64) = (32 * 1024, 256);
+/// Most connections without a tunnel at a time.
+const HANDSHAKES: usize = 1024;
 /// Longest pause between two things that a user does, in milliseconds.
 const PAUSE: u64 = 400;
 /// How many faults are shown; the others are counted.
@@ -62,6 +66,8 @@ pub(crate) struct Soak {
     pub(crate) logins: bool,
     /// Most bytes each way through one tunnel. Only more than all buffers on the way hold makes anybody wait.
     pub(crate) largest: u64,
+    /// Who attacks the gateway meanwhile. Without attackers, the Host and Runners fail instead.
+    pub(crate) attackers: Option<Attackers>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,23 +161,42 @@ pub(crate) fn run(soak: Soak, options: &[&str], interrupted: fn() -> bool) -> Fi
     // What is opened once is open after the first tunnels.
     runtime.block_on(recover(&world, gateway.address, &count, 1));
     let before = (steady(|| sockets(process)), steady(|| descriptors(process)));
-    runtime.block_on(live(&soak, &world, gateway.address, &count, interrupted));
+    let scene =
+        Scene { soak, world: Arc::clone(&world), gateway: gateway.address, count: Arc::clone(&count), interrupted };
+    match soak.attackers {
+        None => runtime.block_on(scene.live(0, failures(soak.seed, &world))),
+        Some(attackers) => {
+            runtime.block_on(scene.attacked(1, attackers, attacks::reloads(process)));
+            scene.nobody_was_refused();
+            let no_files = async { tokio::join!(attacks::reloads(process), attacks::shortages(process)) };
+            runtime.block_on(scene.attacked(2, attackers, no_files));
+        }
+    }
     runtime.block_on(recover(&world, gateway.address, &count, 2));
     let after =
         (falls_to(before.0, SETTLES, || sockets(process)), falls_to(before.1, SETTLES, || descriptors(process)));
     if after.0 > before.0 || after.1 > before.1 {
         count.fault(format!("the gateway had {before:?} sockets and descriptors, and has {after:?}"));
     }
-    let peak = peak_kib(process);
-    let most = MEMORY.0 + MEMORY.1 * soak.users as u64;
+    let mut serving = process;
+    if let Some(attackers) = soak.attackers {
+        count.refused.lock().unwrap().clear();
+        runtime.block_on(scene.attacked(3, attackers, attacks::hand_overs(&gateway.process, &mut serving)));
+        scene.nobody_was_refused();
+        runtime.block_on(recover(&world, gateway.address, &count, 3));
+    }
+    let peak = peak_kib(serving);
+    let clients = soak.users + soak.attackers.map_or(0, |attackers| attackers.slow.min(HANDSHAKES) + attackers.unread);
+    let most = MEMORY.0 + MEMORY.1 * clients as u64;
     if peak > most {
         count.fault(format!("the gateway took {peak} KiB of memory, more than {most}"));
     }
     world.awaited.strange().into_iter().for_each(|strange| count.fault(strange));
     // Ends in order, whatever it has been through, and has never panicked.
-    gateway.process.signal(Signal::TERM);
+    kill_process(serving, Signal::TERM).unwrap();
     gateway.process.extend(DEADLINE);
-    gateway.process.finish().exits(0);
+    let outcome = gateway.process.finish();
+    outcome.exits(0).check(!outcome.stderr.contains("cannot hand over"), "hand-overs that succeed");
     let faults = std::mem::take(&mut *count.faults.lock().unwrap());
     let refused = std::mem::take(&mut *count.refused.lock().unwrap());
     Findings {
@@ -215,40 +240,70 @@ impl World {
     }
 }
 
-/// All users at once, and everything that fails meanwhile.
-async fn live(soak: &Soak, world: &Arc<World>, gateway: SocketAddr, count: &Arc<Count>, interrupted: fn() -> bool) {
-    let chaos = async {
-        let mut random = Random::new(soak.seed);
-        loop {
-            world.change(&mut random);
-            sleep(Duration::from_millis(20 + random.below(300))).await;
-        }
-    };
-    let users: Vec<_> = (0..soak.users)
-        .map(|number| tokio::spawn(use_it(*soak, number, Arc::clone(world), gateway, Arc::clone(count))))
-        .collect();
-    let all = async {
-        for user in users {
-            if let Err(error) = user.await {
-                count.fault(format!("a user fell over: {error}"));
+/// Everything that a part of a soak needs.
+struct Scene {
+    soak: Soak,
+    world: Arc<World>,
+    gateway: SocketAddr,
+    count: Arc<Count>,
+    interrupted: fn() -> bool,
+}
+
+impl Scene {
+    /// All users at once, and what happens meanwhile.
+    async fn live(&self, part: usize, meanwhile: impl Future) {
+        let Self { soak, world, gateway, count, interrupted } = self;
+        count.over.store(false, Ordering::Relaxed);
+        let first = part * soak.users;
+        let users: Vec<_> = (first..first + soak.users)
+            .map(|number| tokio::spawn(use_it(*soak, number, Arc::clone(world), *gateway, Arc::clone(count))))
+            .collect();
+        let all = async {
+            for user in users {
+                if let Err(error) = user.await {
+                    count.fault(format!("a user fell over: {error}"));
+                }
             }
-        }
-    };
-    let clock = async {
-        let began = Instant::now();
-        loop {
-            let over = matches!(soak.length, Length::Time(time) if began.elapsed() >= time);
-            if over || interrupted() {
-                count.over.store(true, Ordering::Relaxed);
+        };
+        let clock = async {
+            let began = Instant::now();
+            loop {
+                let over = matches!(soak.length, Length::Time(time) if began.elapsed() >= time);
+                if over || interrupted() {
+                    count.over.store(true, Ordering::Relaxed);
+                }
+                sleep(Duration::from_millis(100)).await;
             }
-            sleep(Duration::from_millis(100)).await;
+        };
+        tokio::select! {
+            () = all => {}
+            () = async { tokio::join!(meanwhile, clock); } => {}
         }
-    };
-    tokio::select! {
-        () = all => {}
-        () = async { tokio::join!(chaos, clock); } => {}
+        world.mend();
     }
-    world.mend();
+
+    /// The same among attackers, who have all come by the time that users do.
+    async fn attacked(&self, part: usize, attackers: Attackers, storm: impl Future) {
+        let clients = attacks::clients(attackers, Arc::clone(&self.world), self.gateway);
+        self.live(part, async { tokio::join!(clients, storm) }).await;
+    }
+
+    /// No attack may cost a user a tunnel.
+    fn nobody_was_refused(&self) {
+        let refused = self.count.refused.lock().unwrap().clone();
+        if refused.keys().any(|status| *status >= 500) {
+            self.count.fault(format!("users were refused: {refused:?}"));
+        }
+    }
+}
+
+/// Lets the Host and Runners fail.
+async fn failures(seed: u64, world: &World) {
+    let mut random = Random::new(seed);
+    loop {
+        world.change(&mut random);
+        sleep(Duration::from_millis(20 + random.below(300))).await;
+    }
 }
 
 /// One user's life.
