@@ -36,7 +36,7 @@ find "$share/man" -type f -exec gzip -9n {} +
 "$kohakuriver" completions bash >"$share/bash-completion/completions/kohakuriver"
 "$kohakuriver" completions zsh >"$share/zsh/vendor-completions/_kohakuriver"
 "$kohakuriver" completions fish >"$share/fish/vendor_completions.d/kohakuriver.fish"
-for unit in kohakuriver-gateway.{service,socket}; do
+for unit in kohakuriver-gateway{.service,.socket,-admin.socket}; do
     sed 's|/usr/local/bin/|/usr/bin/|' "contrib/systemd/$unit" >"$units/$unit"
 done
 for document in README.md CHANGELOG.md examples/ssh_config contrib/{gateway,ide,systemd}/README.md benches/README.md; do

@@ -1,19 +1,27 @@
 //! A token that can't be printed by accident.
 //!
 //! [`Token`] has no `Display`, and its `Debug` hides the value, so it can't slip into a log line or an error. A token
-//! comes from `KOHAKURIVER_TOKEN` or from `~/.kohakuriver/auth.json`, the file that KohakuRiver's Python CLI writes;
-//! never from a command line, where every user of the machine could read it.
+//! comes from the environment, from `~/.kohakuriver/auth.json`, the file that KohakuRiver's Python CLI writes, or from
+//! a file that an option names; never from a command line, where every user of the machine could read it.
 
 use std::fmt;
+use std::hint::black_box;
 use std::io;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+#[cfg(any(feature = "cli", feature = "gateway"))]
+use crate::failure::Failure;
 use crate::sys;
 
 /// Longest token accepted, in bytes. A Host's own tokens have 64.
 const MAX_TOKEN: usize = 4096;
+/// Most bytes that are read of a token's file. A token is shorter.
+#[cfg(any(feature = "cli", feature = "gateway"))]
+const MAX_FILE: u64 = 8192;
 
-/// A bearer token (RFC 6750) for the Host.
+/// A bearer token (RFC 6750) for the Host, or for a gateway's admin.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Token(String);
 
@@ -36,6 +44,31 @@ impl Token {
     /// The token itself, for the header field it goes into.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The token that is all of the file at `path`, which nobody but its owner may use.
+    ///
+    /// # Errors
+    /// When the file can't be read, isn't this user's or root's alone, or holds something other than a token.
+    #[cfg(any(feature = "cli", feature = "gateway"))]
+    pub fn from_file(path: &Path) -> Result<Self, TokenFileError> {
+        let file = sys::open_regular(path)?;
+        let metadata = file.metadata()?;
+        if !sys::is_trusted(&metadata) {
+            return Err(TokenFileError::Foreign);
+        }
+        if let Some(mode) = sys::mode_open_to_others(&metadata) {
+            return Err(TokenFileError::Open { mode });
+        }
+        let mut text = String::new();
+        file.take(MAX_FILE).read_to_string(&mut text)?;
+        Ok(Self::new(&text)?)
+    }
+
+    /// Whether `other` is this token. The time that this takes says nothing about where the two differ.
+    pub fn is(&self, other: &[u8]) -> bool {
+        let differences = self.0.bytes().zip(other).fold(0, |seen, (own, other)| black_box(seen | (own ^ other)));
+        self.0.len() == other.len() && differences == 0
     }
 
     /// The token in `auth.json`; `None` when the file doesn't exist or holds none.
@@ -80,6 +113,40 @@ pub enum TokenError {
     /// Too long, or holds something other than visible ASCII.
     #[error("the token holds characters that no token has, or is longer than {MAX_TOKEN} bytes")]
     Malformed,
+}
+
+/// Why a token's file can't be used. Quotes nothing of the file.
+#[cfg(any(feature = "cli", feature = "gateway"))]
+#[derive(Debug, thiserror::Error)]
+pub enum TokenFileError {
+    /// The system's error.
+    #[error("it can't be read")]
+    Read(#[from] io::Error),
+    /// Others may use it.
+    #[error("others may read it (mode {mode:04o}): make that 0600")]
+    Open {
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Another user has put it there.
+    #[error("it belongs to another user")]
+    Foreign,
+    /// It holds something else.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
+#[cfg(any(feature = "cli", feature = "gateway"))]
+impl TokenFileError {
+    /// The failure of a program that needs the token of `whom` in the file at `path`.
+    pub fn failure(&self, path: &Path, whom: &str) -> Failure {
+        let failure = Failure::usage(format!("cannot use the token in {}", path.display())).because(self);
+        failure.hint(match self {
+            Self::Open { .. } => format!("chmod 600 {}", path.display()),
+            Self::Foreign => format!("write it anew as the user of this program: {}", path.display()),
+            Self::Read(_) | Self::Token(_) => format!("write a token of {whom} into it, and nothing else"),
+        })
+    }
 }
 
 /// Why `auth.json` gave no token. Quotes nothing of the file.
@@ -138,5 +205,43 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = Token::from_auth_file(folder.path()).unwrap_err().to_string();
         assert!(error.contains("can't be used: it can't be read: "), "{error}");
+    }
+
+    #[test]
+    fn a_token_is_compared_whole() {
+        let token = Token::new("sekrit").unwrap();
+        assert!(token.is(b"sekrit"));
+        for other in ["", "s", "sekri", "sekrit ", "sekritsekrit", "Sekrit", "sekriT"] {
+            assert!(!token.is(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[cfg(any(feature = "cli", feature = "gateway"))]
+    #[test]
+    fn a_token_that_others_may_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let read = |text: &str, mode| {
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            Token::from_file(&path)
+        };
+        for mode in [0o600, 0o400] {
+            assert_eq!(read("sekrit\n", mode).unwrap().expose(), "sekrit");
+        }
+        for mode in [0o604, 0o602, 0o620, 0o660, 0o777] {
+            assert!(matches!(read("sekrit", mode).unwrap_err(), TokenFileError::Open { .. }), "{mode:o}");
+        }
+        for text in ["", "sekrit\nsekrit", "sek\u{e4}rit"] {
+            let error = read(text, 0o600).unwrap_err();
+            let failure = error.failure(&path, "the Host");
+            assert!(!format!("{error} {error:?} {failure:?}").contains("sek"), "{error}");
+        }
+        // Neither a missing file nor a folder has one.
+        for path in [folder.path(), &folder.path().join("missing")] {
+            assert!(matches!(Token::from_file(path).unwrap_err(), TokenFileError::Read(_)));
+        }
     }
 }

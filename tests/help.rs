@@ -571,16 +571,28 @@ Arguments:
   [VPS]  List only the sessions of this VPS
 
 Options:
-      --watch [<SECONDS>]    Refresh every SECONDS (2 if omitted) until Ctrl-C
-      --json                 Print JSON; with --watch, one line per refresh
-      --end <ID>             End the session with this ID
-      --admin <HOST[:PORT]>  Admin address of the gateway [default: port 8003 of
-                             the Host]
-  -h, --help                 Print help
+      --watch [<SECONDS>]
+          Refresh every SECONDS (2 if omitted) until Ctrl-C
+      --json
+          Print JSON; with --watch, one line per refresh
+      --end <ID>
+          End the session with this ID
+      --admin-token-file <FILE>
+          With --end, send the token in this file
+      --admin <ADDR>
+          Admin address of the gateway [default: port 8003 of the Host]
+  -h, --help
+          Print help
 
 The sessions come from the gateway's admin address: port 8003 of the Host,
 unless --admin, KOHAKURIVER_GATEWAY_ADMIN or `gateway_admin` in config.json
-gives another. By default a gateway answers there on its own machine only.
+gives another: HOST[:PORT], or unix:/PATH for a UNIX socket. By default a
+gateway answers there on its own machine only.
+
+Ending a session over HOST:PORT takes the token in the gateway's
+--admin-token-file. Give it with the option of the same name here, or with
+KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever may open it
+may end sessions.
 
 The JSON is an array of objects with the keys id, user, client, protocol
 (connect or line), task_id (a string), node, opened (RFC 3339, UTC), seconds,
@@ -590,7 +602,8 @@ user is null. With --watch, each line is one such array.
 Examples:
   kohakuriver vps sessions trainer
   kohakuriver vps sessions --watch
-  kohakuriver vps sessions --end 7
+  kohakuriver vps sessions --end 7 --admin-token-file admin-token
+  kohakuriver vps sessions --admin unix:/run/kohakuriver-gateway/admin.sock
 "#,
     );
 }

@@ -1,6 +1,11 @@
 //! A gateway's admin address: which tunnels are open, and ending one.
 //!
-//! This asks the gateway's `--admin` address and not the Host. It needs no token.
+//! This asks the gateway's `--admin` address and not the Host. Only ending a tunnel over TCP takes a token, which isn't
+//! the user's token for the Host.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
 
 use hyper::Method;
 use serde_json::Value;
@@ -9,6 +14,8 @@ use crate::api::error::{ApiError, innermost};
 use crate::api::pooled::{ApiRequest, Pooled};
 use crate::api::transport::{Transport, unusable};
 use crate::failure::Failure;
+use crate::secret::Token;
+use crate::settings::socket_path;
 use crate::target::TaskId;
 use crate::text::excerpt;
 
@@ -58,12 +65,12 @@ impl Tunnel {
 pub struct Admin(Pooled);
 
 impl Admin {
-    /// The gateway with the admin address `base`: `http://host:port`. Nothing is sent yet.
+    /// The gateway with the admin address `base`: `http://host:port` or `unix:/path`. Nothing is sent yet.
     ///
     /// # Errors
     /// When `base` is not such an address.
     pub fn new(base: &str) -> Result<Self, ApiError> {
-        Pooled::new(base).map(Self)
+        socket_path(base).map_or_else(|| Pooled::new(base), |path| Ok(Pooled::local(path))).map(Self)
     }
 
     /// The open tunnels, the oldest first.
@@ -80,13 +87,14 @@ impl Admin {
         read.ok_or_else(|| unusable(self.0.base(), "it is not a list of sessions"))
     }
 
-    /// Ends the tunnel with this id. Returns whether there was one.
+    /// Ends the tunnel with this id, with the `token` that a gateway wants for this over TCP. Returns whether there was
+    /// one.
     ///
     /// # Errors
     /// Why there is no usable answer.
-    pub async fn end(&self, id: u64) -> Result<bool, ApiError> {
+    pub async fn end(&self, id: u64, token: Option<&Token>) -> Result<bool, ApiError> {
         let path = format!("/sessions/{id}");
-        let answer = self.0.send(ApiRequest { method: Method::DELETE, ..ApiRequest::get(&path, None) }).await?;
+        let answer = self.0.send(ApiRequest { method: Method::DELETE, ..ApiRequest::get(&path, token) }).await?;
         match answer.status {
             204 => Ok(true),
             404 if answer.detail().contains("session") => Ok(false),
@@ -100,22 +108,25 @@ impl Admin {
         let failure = Failure::new(what);
         let hint = "give the gateway's admin address with --admin";
         match error {
-            ApiError::Unreachable { source, .. } => failure
-                .cause(format!("the gateway's admin address {base} did not answer: {}", innermost(source.as_ref())))
-                .cause("by default, only the gateway's own machine can reach that address")
-                .hint(match host {
-                    "localhost" | "127.0.0.1" | "::1" => {
-                        "on the gateway's machine, check that it runs: `systemctl status kohakuriver-gateway`; \
-                         elsewhere, give the Host with --host"
-                            .to_owned()
-                    }
-                    host => format!("`ssh -NL 8003:localhost:8003 {host}`, then add `--admin localhost:8003`"),
-                }),
+            ApiError::Unreachable { source, .. } => {
+                let why = innermost(source.as_ref());
+                let failure = failure.cause(format!("the gateway's admin address {base} did not answer: {why}"));
+                match socket_path(base) {
+                    Some(path) => failure.hint(hint_for_socket(&path, source.as_ref())),
+                    None => failure
+                        .cause("by default, only the gateway's own machine can reach that address")
+                        .hint(hint_for_port(host)),
+                }
+            }
             ApiError::Timeout { limit, .. } => {
                 failure.cause(format!("{base} gave no answer within {} s", limit.as_secs())).hint(hint)
             }
             ApiError::Status { status, detail, .. } => {
-                failure.cause(format!("{base} answered {status}: {detail}")).hint(hint)
+                failure.cause(format!("{base} answered {status}: {detail}")).hint(match status {
+                    401 => HINT_FOR_TOKEN,
+                    403 if detail.contains(TOKEN_OPTION) => HINT_FOR_GATEWAY,
+                    _ => hint,
+                })
             }
             ApiError::Body { why, .. } => failure.cause(format!("{base} gave an unusable answer: {why}")).hint(hint),
             other => failure.because(other).hint(hint),
@@ -124,6 +135,30 @@ impl Admin {
 
     fn status(&self, status: u16, detail: String) -> ApiError {
         ApiError::Status { base: self.0.base().to_owned(), status, detail }
+    }
+}
+
+/// The option of a gateway, and of `vps sessions`, for the token with which tunnels are ended.
+const TOKEN_OPTION: &str = "--admin-token-file";
+const HINT_FOR_TOKEN: &str = "give a file with the gateway's token with `--admin-token-file FILE`, or set \
+                              KOHAKURIVER_GATEWAY_ADMIN_TOKEN";
+const HINT_FOR_GATEWAY: &str = "start the gateway with `--admin-token-file FILE`, and give such a file here, too";
+
+fn hint_for_port(host: &str) -> String {
+    match host {
+        "localhost" | "127.0.0.1" | "::1" => "on the gateway's machine, check that it runs: \
+                                              `systemctl status kohakuriver-gateway`; elsewhere, give the Host with --host"
+            .to_owned(),
+        host => format!("`ssh -NL 8003:localhost:8003 {host}`, then add `--admin localhost:8003`"),
+    }
+}
+
+fn hint_for_socket(path: &Path, error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied) => {
+            format!("only the socket's owner and group may connect: see `ls -l {}`, or use sudo", path.display())
+        }
+        _ => "on the gateway's machine, check that it runs: `systemctl status kohakuriver-gateway`".to_owned(),
     }
 }
 

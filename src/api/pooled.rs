@@ -3,17 +3,21 @@
 //! hyper-util pools connections, resolves names, and tries both address families without waiting for a dead one
 //! (RFC 8305). A gateway sends requests to its Host all the time, so it keeps the connections open.
 
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::Value;
+#[cfg(feature = "gateway")]
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
@@ -23,6 +27,7 @@ use crate::api::transport::{
     Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, too_large, unreachable,
 };
 use crate::secret::Token;
+use crate::sys;
 use crate::text::excerpt;
 
 /// How long an idle connection is kept. A Host closes one after 5 s; with a longer time here, a request could be written
@@ -67,8 +72,16 @@ impl<'a> ApiRequest<'a> {
 #[derive(Clone)]
 pub struct Pooled {
     base: String,
-    http: HttpClient<HttpConnector, Full<Bytes>>,
+    way: Way,
     large: Arc<Semaphore>,
+}
+
+/// How a request gets to the server.
+#[derive(Clone)]
+enum Way {
+    Tcp(HttpClient<HttpConnector, Full<Bytes>>),
+    /// Over the UNIX socket with this file, a connection for each request.
+    Local(PathBuf),
 }
 
 /// A client for a program with a runtime.
@@ -85,6 +98,12 @@ impl Client {
 }
 
 impl Pooled {
+    /// A server at the UNIX socket with this file. Nothing is sent yet.
+    pub(super) fn local(path: PathBuf) -> Self {
+        let base = format!("unix:{}", path.display());
+        Self { base, way: Way::Local(path), large: Arc::new(Semaphore::new(LARGE_BODIES)) }
+    }
+
     /// Reads `http://host[:port][/path]`. Nothing is sent yet.
     pub(super) fn new(base: &str) -> Result<Self, ApiError> {
         let base = normalised(base).map_err(|why| ApiError::Base { base: excerpt(base), why })?;
@@ -95,13 +114,17 @@ impl Pooled {
             .pool_idle_timeout(IDLE_LIMIT)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { base, http, large: Arc::new(Semaphore::new(LARGE_BODIES)) })
+        Ok(Self { base, way: Way::Tcp(http), large: Arc::new(Semaphore::new(LARGE_BODIES)) })
     }
 
     pub(super) async fn send(&self, request: ApiRequest<'_>) -> Result<Answer, ApiError> {
         let limit = request.limit;
         let exchange = async {
-            let response = self.http.request(self.encode(&request)?).await;
+            let encoded = self.encode(&request)?;
+            let response = match &self.way {
+                Way::Tcp(http) => http.request(encoded).await.map_err(Into::into),
+                Way::Local(path) => send_locally(path, encoded).await,
+            };
             self.read(response.map_err(|error| unreachable(&self.base, error))?).await
         };
         match tokio::time::timeout(limit, exchange).await {
@@ -111,9 +134,14 @@ impl Pooled {
     }
 
     fn encode(&self, request: &ApiRequest<'_>) -> Result<Request<Full<Bytes>>, ApiError> {
+        let base = match &self.way {
+            Way::Tcp(_) => &self.base,
+            // Only the path is sent.
+            Way::Local(_) => "",
+        };
         let mut encoded = Request::builder()
             .method(&request.method)
-            .uri(format!("{}{}", self.base, request.path))
+            .uri(format!("{base}{}", request.path))
             .header(header::ACCEPT, "application/json")
             .header(header::USER_AGENT, USER_AGENT);
         // Hosts accept only this spelling of the scheme.
@@ -173,17 +201,31 @@ impl Transport for Pooled {
     }
 
     fn apart<R>(&self, work: impl FnOnce() -> R) -> R {
-        match Handle::current().runtime_flavor() {
-            // Gives this thread's other tasks to another thread for that time.
-            RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-            _ => work(),
+        // Gives this thread's other tasks to another thread for that time. Only the gateway has several.
+        #[cfg(feature = "gateway")]
+        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            return tokio::task::block_in_place(work);
         }
+        work()
     }
 
     async fn pause(&self, time: Duration) -> Result<(), ApiError> {
         tokio::time::sleep(time).await;
         Ok(())
     }
+}
+
+/// Sends a request over the UNIX socket at `path`.
+async fn send_locally(
+    path: &Path,
+    mut request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, Box<dyn Error + Send + Sync>> {
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
+    let stream = TokioIo::new(sys::connect_locally(path).await?);
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    // Its errors are those of the request.
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
 }
 
 /// The session in a `Set-Cookie` field (RFC 6265 §4.1).

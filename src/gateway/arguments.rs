@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::net::{AddrParseError, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::gateway::limits::{DEFAULT_HEAD_SECONDS, DEFAULT_MAX_HANDSHAKES, DEFAU
 use crate::gateway::watch::audit::AuditLog;
 use crate::gateway::watch::notices::{LogFormat, LogLevel};
 use crate::handshake::request::MaxSize;
+use crate::settings::socket_path;
 
 /// Where our documents move a Host's own SSH proxy to, as its port is the gateway's then.
 const MOVED_SSH_PROXY_PORT: u16 = 8012;
@@ -171,11 +172,23 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub relay_threads: Option<u16>,
 
-    /// Answer /healthz, /metrics and /sessions on this address, or `off`
+    /// Answer /healthz, /metrics and /sessions on this address: a TCP port, unix:/PATH, or `off`
     ///
-    /// There is no login, and `DELETE /sessions/<id>` ends a tunnel: keep it on loopback, or in a network of admins.
+    /// Everyone who reaches a TCP port may read all of it: keep it on loopback, or in a network of admins. A UNIX socket
+    /// is for its owner and its group (mode 0660), who may also end tunnels.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8003")]
     pub admin: AdminAddress,
+
+    /// End tunnels over TCP only for requests with the token in this file, as `Authorization: Bearer`
+    ///
+    /// Without it, `DELETE /sessions/<id>` is refused on a TCP port. Only the file's owner may read it. Read again on
+    /// SIGHUP.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "End tunnels over TCP only for requests with the token in this file [default: end none]"
+    )]
+    pub admin_token_file: Option<PathBuf>,
 
     /// Answer requests for this host name on the admin's address and the Host API; may be given several times
     ///
@@ -205,15 +218,26 @@ pub struct Arguments {
     help: Option<bool>,
 }
 
-/// The address for the admin; `None` disables it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AdminAddress(pub Option<SocketAddr>);
+/// The address for the admin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AdminAddress {
+    /// None.
+    Off,
+    /// A TCP port.
+    Tcp(SocketAddr),
+    /// A UNIX socket with this file.
+    Unix(PathBuf),
+}
 
 impl FromStr for AdminAddress {
-    type Err = AddrParseError;
+    type Err = &'static str;
 
     fn from_str(typed: &str) -> Result<Self, Self::Err> {
-        if typed == "off" { Ok(Self(None)) } else { typed.parse().map(|address| Self(Some(address))) }
+        if typed == "off" {
+            return Ok(Self::Off);
+        }
+        let unix = socket_path(typed).map(Self::Unix);
+        unix.or_else(|| typed.parse().ok().map(Self::Tcp)).ok_or("it is none of ADDRESS:PORT, unix:/PATH and off")
     }
 }
 
@@ -279,6 +303,7 @@ impl Arguments {
             allow_runner_file: self.allow_runner_file.clone(),
             // Checked when the command line was read.
             line_protocol: LineProtocol::read(&self.line_protocol).unwrap_or_default(),
+            admin_token_file: self.admin_token_file.clone(),
         }
     }
 }
@@ -303,12 +328,17 @@ mod tests {
         let defaults = read("").unwrap();
         assert_eq!((defaults.max_tunnels, defaults.max_handshakes, defaults.stale), (4096, 1024, 60));
         assert_eq!(read("--allow 10.0.0.0/8 --allow ::1").unwrap().allow.len(), 2);
-        let rules = read("--line-protocol token-file /etc/token --allow-file f").unwrap().rules();
+        let rules = read("--line-protocol token-file /etc/token --allow-file f --admin-token-file t").unwrap().rules();
+        assert_eq!(rules.admin_token_file, Some("t".into()));
         assert_eq!(rules.line_protocol, LineProtocol::TokenFile("/etc/token".into()));
         assert_eq!(rules.allow_file, Some("f".into()));
-        assert_eq!(defaults.admin.0, Some("127.0.0.1:8003".parse().unwrap()));
+        assert_eq!(defaults.admin, AdminAddress::Tcp("127.0.0.1:8003".parse().unwrap()));
         assert_eq!((defaults.audit_log, defaults.log_level), (AuditLog::Stdout, LogLevel::Info));
-        assert_eq!(read("--admin off").unwrap().admin.0, None);
+        assert_eq!(read("--admin off").unwrap().admin, AdminAddress::Off);
+        assert_eq!(
+            read("--admin unix:/run/g/admin.sock").unwrap().admin,
+            AdminAddress::Unix("/run/g/admin.sock".into())
+        );
         for wrong in [
             "--listen 8002",
             "--listen host:8002",
@@ -343,6 +373,8 @@ mod tests {
             "--relay-threads 0",
             "--admin on",
             "--admin 8003",
+            "--admin unix:",
+            "--admin unix:admin.sock",
             "--log-level loud",
             "--frobnicate",
             "stray",

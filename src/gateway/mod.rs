@@ -53,6 +53,7 @@ pub use carry::relay::Relays;
 pub use decide::directory::{Directory, HostDirectory};
 pub use decide::inventory::{Cluster, Inventory, InventoryError};
 pub use decide::rules::RuleBook;
+pub use front::admin_socket::{AdminSocket, SocketFile};
 pub use front::listen::Listeners;
 pub use front::terms::Terms;
 pub use life::orders::Order;

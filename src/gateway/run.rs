@@ -10,11 +10,12 @@ use tokio::runtime::Runtime;
 
 use crate::api::Client;
 use crate::failure::Failure;
-use crate::gateway::arguments::Arguments;
+use crate::gateway::arguments::{AdminAddress, Arguments};
 use crate::gateway::carry::relay::{self, Relays};
 use crate::gateway::decide::directory::{Directory, HostDirectory};
 use crate::gateway::decide::inventory::Inventory;
 use crate::gateway::decide::rules::RuleBook;
+use crate::gateway::front::admin_socket::AdminSocket;
 use crate::gateway::front::listen::{self, Listeners};
 use crate::gateway::front::terms::Terms;
 use crate::gateway::http::guard::Guard;
@@ -130,7 +131,7 @@ struct Bound {
 fn bind(arguments: &Arguments, settings: &Settings, mut inherited: Inherited) -> Result<Bound, Failure> {
     let tunnels = bind_tunnels(arguments, settings, passed(&mut inherited, Purpose::Tunnels)?)?;
     let api = bind_api(arguments, passed(&mut inherited, Purpose::Api)?)?;
-    let admin = bind_admin(arguments, passed(&mut inherited, Purpose::Admin)?)?;
+    let admin = bind_admin(arguments, inherited.admin().map_err(cannot_use_passed)?)?;
     let failed = |error| Failure::new("cannot take the place of an older gateway").because(&error);
     let previous = inherited.previous().map_err(failed)?;
     let listeners = Listeners { tunnels, api, admin };
@@ -138,8 +139,11 @@ fn bind(arguments: &Arguments, settings: &Settings, mut inherited: Inherited) ->
 }
 
 fn passed(inherited: &mut Inherited, purpose: Purpose) -> Result<Vec<TcpListener>, Failure> {
-    let failed = |error| Failure::new("cannot use a socket that was passed").because(&error);
-    inherited.listeners(purpose).map_err(failed)
+    inherited.listeners(purpose).map_err(cannot_use_passed)
+}
+
+fn cannot_use_passed(error: io::Error) -> Failure {
+    Failure::new("cannot use a socket that was passed").because(&error)
 }
 
 fn bind_tunnels(
@@ -169,14 +173,22 @@ fn bind_api(arguments: &Arguments, mut passed: Vec<TcpListener>) -> Result<Optio
     Ok(passed.pop())
 }
 
-fn bind_admin(arguments: &Arguments, mut passed: Vec<TcpListener>) -> Result<Option<TcpListener>, Failure> {
-    match (passed.pop(), arguments.admin.0) {
+fn bind_admin(arguments: &Arguments, mut passed: Vec<AdminSocket>) -> Result<Option<AdminSocket>, Failure> {
+    if passed.len() > 1 {
+        return Err(Failure::usage("cannot use the sockets named `admin`")
+            .cause("the admin is served on one socket")
+            .hint("keep one socket unit with `FileDescriptorName=admin`, with one `ListenStream=`"));
+    }
+    match (passed.pop(), &arguments.admin) {
         (Some(passed), _) => Ok(Some(passed)),
-        (None, None) => Ok(None),
-        (None, Some(address)) => {
+        (None, AdminAddress::Off) => Ok(None),
+        (None, AdminAddress::Tcp(address)) => {
             let other = "take another address with --admin, or none with `--admin off`";
-            listen::listen(address).map(Some).map_err(|failure| failure.hint(other))
+            listen::listen(*address)
+                .map(|listener| Some(AdminSocket::Tcp(listener)))
+                .map_err(|failure| failure.hint(other))
         }
+        (None, AdminAddress::Unix(path)) => AdminSocket::listen_locally(path).map(Some),
     }
 }
 
@@ -187,10 +199,10 @@ fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
         notices.announce(&format!("serving the Host API on {}", api.local_addr()?));
     }
     if let Some(admin) = &listeners.admin {
-        let address = admin.local_addr()?;
-        notices.announce(&format!("admin on {address}"));
-        if !address.ip().is_loopback() {
-            let what = format!("anyone who reaches {address} can list and end every tunnel");
+        notices.announce(&format!("admin on {}", admin.address()?));
+        let tcp = admin.tcp().map(TcpListener::local_addr).transpose()?;
+        if let Some(address) = tcp.filter(|address| !address.ip().is_loopback()) {
+            let what = format!("anyone who reaches {address} can list all tunnels and their users");
             notices.warn(&Failure::new(what).hint("keep --admin on 127.0.0.1, or in a network of admins"));
         }
     }

@@ -10,12 +10,13 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
-use crate::gateway::admin::Admin;
+use crate::gateway::admin::{Admin, EndRight};
 use crate::gateway::carry::relay::Relays;
 use crate::gateway::carry::session::{EndTunnel, Sessions};
 use crate::gateway::decide::directory::Directory;
 use crate::gateway::decide::resolve::Resolver;
 use crate::gateway::front::accept::AcceptLoops;
+use crate::gateway::front::admin_socket::AdminSocket;
 use crate::gateway::front::connection::Gateway;
 use crate::gateway::front::exposure;
 use crate::gateway::front::listen::Listeners;
@@ -56,9 +57,10 @@ pub struct Parts {
 /// # Errors
 /// When a listener has no address, or the system has no descriptor left.
 pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> {
-    let Parts { listeners, previous, directory, relays, terms, records, service_manager } = parts;
+    let Parts { mut listeners, previous, directory, relays, terms, records, service_manager } = parts;
     let own_ports = listeners.addresses()?.iter().map(SocketAddr::port).collect();
     let hand_over = HandOver::of(&listeners, &previous)?;
+    let socket_file = listeners.admin.as_mut().and_then(AdminSocket::take_file);
     let (directory, relays) = (Arc::new(directory), Arc::new(relays));
     let sessions = Arc::new(Sessions::new(previous.last_id, records.clone()));
     let end = end_tunnel(&sessions, &relays);
@@ -85,6 +87,10 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
         metrics: Arc::clone(&records.metrics),
         limits: Arc::clone(&terms.limits),
         guard: terms.guard.clone(),
+        end_right: match &listeners.admin {
+            Some(AdminSocket::Local(..)) => EndRight::Everyone,
+            _ => EndRight::Token(Arc::clone(&terms.rules)),
+        },
         waiting: Waiting::default(),
     };
     let accept = AcceptLoops::new(records.clone());
@@ -102,7 +108,13 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
             service_manager.handed_over(successor.id);
             leave(shutdown, successor, &terms, sessions, end).await;
         }
-        None => shutdown.stop(terms.drain_timeout, &service_manager).await,
+        None => {
+            // Before the listener closes, so that nobody meets a socket on which nobody listens.
+            if let Some(file) = socket_file {
+                file.remove();
+            }
+            shutdown.stop(terms.drain_timeout, &service_manager).await;
+        }
     }
     Ok(())
 }
@@ -121,20 +133,27 @@ fn start_host_api(accept: &AcceptLoops, listener: Option<TcpListener>, directory
     let (Directory::Inventory(inventory), Some(listener)) = (directory, listener) else { return };
     let api = Arc::new(HostApi { inventory: Arc::clone(inventory), guard, waiting: Waiting::default() });
     let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
-    accept.without_drain().start(listener, permits, move |client, _| {
+    accept.without_drain().start(listener, permits, move |(client, _)| {
         let api = Arc::clone(&api);
         async move { api.serve(client).await }
     });
 }
 
-fn start_admin(accept: &AcceptLoops, listener: Option<TcpListener>, admin: Admin) {
-    let Some(listener) = listener else { return };
+fn start_admin(accept: &AcceptLoops, socket: Option<AdminSocket>, admin: Admin) {
+    let accept = accept.without_drain();
     let admin = Arc::new(admin);
     let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
-    accept.without_drain().start(listener, permits, move |client, _| {
-        let admin = Arc::clone(&admin);
-        async move { admin.serve(client).await }
-    });
+    match socket {
+        None => {}
+        Some(AdminSocket::Tcp(listener)) => accept.start(listener, permits, move |(client, _)| {
+            let admin = Arc::clone(&admin);
+            async move { admin.serve(client).await }
+        }),
+        Some(AdminSocket::Local(listener, _)) => accept.start(listener, permits, move |client| {
+            let admin = Arc::clone(&admin);
+            async move { admin.serve(client).await }
+        }),
+    }
 }
 
 fn warn_if_exposed(accept: &AcceptLoops, listeners: &[TcpListener], gateway: &Arc<Gateway>) -> io::Result<()> {
@@ -151,7 +170,7 @@ fn start_tunnels(accept: &AcceptLoops, listeners: Vec<TcpListener>, gateway: &Ar
     let permits = Arc::new(Semaphore::new(2 * gateway.terms.limits.most(Kind::Handshakes)));
     for listener in listeners {
         let gateway = Arc::clone(gateway);
-        accept.start(listener, Arc::clone(&permits), move |client, address| {
+        accept.start(listener, Arc::clone(&permits), move |(client, address)| {
             let gateway = Arc::clone(&gateway);
             async move { gateway.serve(client, address).await }
         });

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::target::authority;
@@ -129,6 +130,28 @@ impl FromStr for ProxyAddress {
         let port = port.or(scheme.map(Scheme::default_port));
         Ok(Self { scheme: scheme.unwrap_or_default(), host: host.to_owned(), port })
     }
+}
+
+/// A gateway's admin address as it was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AdminAddress {
+    /// `HOST`, `HOST:PORT` or `http://HOST:PORT`.
+    Http(ProxyAddress),
+    /// `unix:/PATH`: a UNIX socket of this machine.
+    Unix(PathBuf),
+}
+
+impl FromStr for AdminAddress {
+    type Err = ProxyAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        socket_path(text).map_or_else(|| text.parse().map(Self::Http), |path| Ok(Self::Unix(path)))
+    }
+}
+
+/// The path in `unix:/PATH`. It is absolute: the gateway and its clients run in different folders.
+pub fn socket_path(text: &str) -> Option<PathBuf> {
+    text.strip_prefix("unix:").filter(|path| path.starts_with('/')).map(PathBuf::from)
 }
 
 /// An address as it was typed, without the parts of a URL that may hold a secret: user, password and query.

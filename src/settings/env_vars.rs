@@ -10,6 +10,8 @@ pub const KOHAKURIVER_SSH_PROXY_PORT: &str = "KOHAKURIVER_SSH_PROXY_PORT";
 pub const KOHAKURIVER_TOKEN: &str = "KOHAKURIVER_TOKEN";
 /// The gateway's admin address, which lists the open tunnels.
 pub const KOHAKURIVER_GATEWAY_ADMIN: &str = "KOHAKURIVER_GATEWAY_ADMIN";
+/// The token with which a gateway's tunnels are ended over TCP.
+pub const KOHAKURIVER_GATEWAY_ADMIN_TOKEN: &str = "KOHAKURIVER_GATEWAY_ADMIN_TOKEN";
 /// A file that the helper appends its messages to, since ssh hides a helper's stderr under ControlPersist.
 pub const KOHAKURIVER_LOG_FILE: &str = "KOHAKURIVER_LOG_FILE";
 /// The programs called `kohakuriver` that have passed a command on already. The programs set it, not users.

@@ -10,8 +10,9 @@ mod file;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-pub use address::{Origin, ProxyAddress, ProxyAddressError, Scheme, without_credentials};
+pub use address::{AdminAddress, Origin, ProxyAddress, ProxyAddressError, Scheme, socket_path, without_credentials};
 pub use file::{ConfigFile, ConfigFileError, KEYS};
 
 use crate::failure::Failure;
@@ -28,7 +29,7 @@ pub const DEFAULT_SSH_PROXY_PORT: u16 = 8002;
 pub const DEFAULT_GATEWAY_ADMIN_PORT: u16 = 8003;
 
 /// The form of a gateway's admin address.
-pub const ADMIN_FORM: &str = "write it as HOST[:PORT] or http://HOST[:PORT]";
+pub const ADMIN_FORM: &str = "write it as HOST[:PORT], http://HOST[:PORT] or unix:/PATH";
 
 /// The flags; `None` where a flag was not given.
 #[derive(Clone, Default, Debug)]
@@ -42,7 +43,7 @@ pub struct Flags {
     /// `--proxy`
     pub proxy: Option<ProxyAddress>,
     /// `--admin` of `vps sessions`
-    pub gateway_admin: Option<ProxyAddress>,
+    pub gateway_admin: Option<AdminAddress>,
     /// `--log-file`
     pub log_file: Option<PathBuf>,
 }
@@ -99,7 +100,7 @@ pub struct Settings {
     /// The gateway, when a setting names one; else the Host's.
     pub proxy: Option<Setting<ProxyAddress>>,
     /// The gateway's admin address, when a setting names one; else the Host's.
-    pub gateway_admin: Option<Setting<ProxyAddress>>,
+    pub gateway_admin: Option<Setting<AdminAddress>>,
     /// Where the helper appends its messages.
     pub log_file: Option<Setting<PathBuf>>,
 }
@@ -173,13 +174,13 @@ impl Settings {
         self.api().to_string()
     }
 
-    /// The gateway's admin address, which lists the open tunnels, as `http://host:port`.
+    /// The gateway's admin address, which lists the open tunnels, as `http://host:port` or `unix:/path`.
     pub fn gateway_admin_url(&self) -> String {
-        let origin = match &self.gateway_admin {
-            Some(admin) => admin.value.or_port(DEFAULT_GATEWAY_ADMIN_PORT),
-            None => Origin { port: DEFAULT_GATEWAY_ADMIN_PORT, ..self.api() },
-        };
-        origin.to_string()
+        match self.gateway_admin.as_ref().map(|admin| &admin.value) {
+            Some(AdminAddress::Unix(path)) => format!("unix:{}", path.display()),
+            Some(AdminAddress::Http(address)) => address.or_port(DEFAULT_GATEWAY_ADMIN_PORT).to_string(),
+            None => Origin { port: DEFAULT_GATEWAY_ADMIN_PORT, ..self.api() }.to_string(),
+        }
     }
 
     /// The SSH proxy in force.
@@ -196,17 +197,24 @@ impl Settings {
 /// # Errors
 /// When the variable or the file can't be a token, or the file can't be read. The message quotes neither.
 pub fn load_token() -> Result<Option<Token>, Failure> {
-    if let Some(value) = process_environment(env_vars::KOHAKURIVER_TOKEN) {
-        let token = Token::new(&value.to_string_lossy()).map_err(|error| {
-            Failure::usage(format!("cannot use {}", env_vars::KOHAKURIVER_TOKEN))
-                .because(&error)
-                .hint(format!("set it again, or `unset {}`", env_vars::KOHAKURIVER_TOKEN))
-        })?;
+    if let Some(token) = token_in(env_vars::KOHAKURIVER_TOKEN)? {
         return Ok(Some(token));
     }
     let Some(path) = auth_path() else { return Ok(None) };
     Token::from_auth_file(&path).map_err(|error| {
         Failure::usage("cannot use the stored token").because(&error).hint("log in again with `kohakuriver auth login`")
+    })
+}
+
+/// The token in the environment variable `name`, if it is set.
+///
+/// # Errors
+/// When its value can't be a token. The message doesn't quote it.
+pub fn token_in(name: &str) -> Result<Option<Token>, Failure> {
+    let Some(value) = process_environment(name) else { return Ok(None) };
+    Token::new(&value.to_string_lossy()).map(Some).map_err(|error| {
+        let failure = Failure::usage(format!("cannot use {name}")).because(&error);
+        failure.hint(format!("set it again, or `unset {name}`"))
     })
 }
 
@@ -236,13 +244,13 @@ fn pick_optional<T>(flag: Option<T>, env: Option<(T, &'static str)>, file: Optio
 }
 
 /// The address of a server, from the first of the three sources that names one.
-fn pick_address(
+fn pick_address<A: FromStr<Err = ProxyAddressError>>(
     key: &str,
-    flag: Option<ProxyAddress>,
+    flag: Option<A>,
     env: Option<(String, &'static str)>,
     file: Option<String>,
     why: impl FnOnce(ProxyAddressError) -> String,
-) -> Result<Option<Setting<ProxyAddress>>, Failure> {
+) -> Result<Option<Setting<A>>, Failure> {
     if let Some(value) = flag {
         return Ok(Some(Setting { value, source: Source::Flag }));
     }
@@ -351,8 +359,12 @@ mod tests {
         assert_eq!(url(&[("KOHAKURIVER_HOST", "head")], "{}"), "http://head:8003");
         assert_eq!(url(&env, r#"{"gateway_admin":"file"}"#), "http://door:9");
         assert_eq!(url(&[], r#"{"gateway_admin":"::1"}"#), "http://[::1]:8003");
-        let flags = Flags { gateway_admin: Some("flag:1".parse().unwrap()), ..Flags::default() };
-        assert_eq!(resolve(flags, &env, "{}").unwrap().gateway_admin_url(), "http://flag:1");
+        for (flag, expected) in [("flag:1", "http://flag:1"), ("unix:/run/g/admin.sock", "unix:/run/g/admin.sock")] {
+            let flags = Flags { gateway_admin: Some(flag.parse().unwrap()), ..Flags::default() };
+            assert_eq!(resolve(flags, &env, "{}").unwrap().gateway_admin_url(), expected);
+        }
+        assert_eq!(url(&[("KOHAKURIVER_GATEWAY_ADMIN", "unix:/a b")], "{}"), "unix:/a b");
+        assert_eq!(url(&[], r#"{"gateway_admin":"unix:/run/x"}"#), "unix:/run/x");
     }
 
     #[test]
@@ -371,6 +383,7 @@ mod tests {
             ("KOHAKURIVER_HOST", "http://gpu-head:8000"),
             ("KOHAKURIVER_HOST", "gpu head"),
             ("KOHAKURIVER_GATEWAY_ADMIN", "ftp://head"),
+            ("KOHAKURIVER_GATEWAY_ADMIN", "unix:admin.sock"),
         ] {
             let failure = resolve(Flags::default(), &[(name, value)], "{}").unwrap_err();
             let text = failure.render("p");

@@ -22,18 +22,19 @@
 //!
 //! For the user's command as well:
 //! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,
-//!   `is_executable`, `check_writable`, `check_usable_folder`, `mode_that_ssh_refuses`, `make_private`,
-//!   `inherit_owner_and_permissions`;
+//!   `open_regular`, `mode_open_to_others`, `is_executable`, `check_writable`, `check_usable_folder`,
+//!   `mode_that_ssh_refuses`, `make_private`, `inherit_owner_and_permissions`;
 //! - **signals**: `interrupted`, `before_an_end_signal`;
 //! - **other programs**: `become_program`, `run_as_child`, `end_like`, `ask_to_end`;
-//! - **its machine, its terminal and its text**: `host_name`, `SilentTerminal`, `os_string`.
+//! - **its machine, its terminal and its text**: `host_name`, `SilentTerminal`, `os_string`;
+//! - **UNIX sockets with a file**: `connect_locally`, `LocalStream`.
 //!
 //! The gateway serves on UNIX systems only, so a room for another system leaves out what is for the gateway alone:
 //! `accept`, `is_connected`, `is_listening`, `is_of_one_connection`, `is_without_ipv6`, `serve_both_families`,
 //! `tune_accepted`, `register`, `deregister`, `REPORTS_URGENT_DATA`, `send_datagram`, `receive_descriptor`,
-//! `take_stdin`, `pipe`, `FileVersion`, `mode_open_to_others`, `open_regular`, `raise_open_files`, `most_open_files`, `monotonic_time`,
-//! `Usage`. What is a feature of UNIX by its nature stays in `gateway::life`: the sockets and lines of a hand-over, and
-//! orders that come as signals.
+//! `take_stdin`, `pipe`, `FileVersion`, `raise_open_files`, `most_open_files`, `monotonic_time`, `Usage`,
+//! `LocalListener`, `listen_locally`, `local_listener`, `is_local`, `path_of`. What is a feature of UNIX by its nature
+//! stays in `gateway::life`: the sockets and lines of a hand-over, and orders that come as signals.
 
 #[cfg(unix)]
 mod unix;

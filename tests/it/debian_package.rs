@@ -7,11 +7,12 @@ use crate::support::run::{Outcome, Run};
 use crate::support::tools::{CLI, tool};
 
 /// One file of each kind.
-const HOLDS: [&str; 13] = [
+const HOLDS: [&str; 14] = [
     "./usr/bin/kohakuriver",
     "./usr/bin/kohakuriver-gateway",
     "./usr/bin/kohakuriver-proxy",
     "./usr/lib/systemd/system/kohakuriver-gateway.service",
+    "./usr/lib/systemd/system/kohakuriver-gateway-admin.socket",
     "./usr/lib/systemd/system/kohakuriver-gateway.socket",
     "./usr/share/bash-completion/completions/kohakuriver",
     "./usr/share/doc/kohakuriver-proxy/contrib/gateway/README.md",

@@ -12,7 +12,7 @@ use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned};
 use crate::support::tools::{GATEWAY, tool};
-use crate::support::watched::{Watched, YES, ask, connect, curl, metric, send, tunnel};
+use crate::support::watched::{DELETE, Watched, YES, ask, connect, curl, metric, send, tunnel};
 
 #[test]
 fn metrics_before_and_after_real_tunnels() {
@@ -98,7 +98,7 @@ fn a_session_is_shown_while_it_is_open_and_ends_when_the_admin_says_so() {
     assert!(session["opened"].as_str().unwrap().ends_with('Z') && session["seconds"].is_u64(), "{listed}");
     assert_eq!((&listed[1]["protocol"], listed.as_array().unwrap().len()), (&json!("line"), 2));
 
-    let status = ["-o", "/dev/null", "-w", "%{http_code}", "-X", "DELETE"];
+    let status = [&["-o", "/dev/null", "-w", "%{http_code}"], &DELETE[..]].concat();
     for (path, expected) in [
         ("/sessions/99", "404"),
         ("/sessions/x", "404"),
@@ -182,7 +182,11 @@ fn an_admin_address_of_ones_own_choice() {
     let off = stops(gateway("off"));
     off.succeeds().check(!off.stderr.contains("admin"), "nothing about an admin address");
     let open = stops(gateway("0.0.0.0:0"));
-    open.succeeds().says(&["admin on 0.0.0.0:", " WARN anyone who reaches 0.0.0.0:", "can list and end every tunnel"]);
+    open.succeeds().says(&[
+        "admin on 0.0.0.0:",
+        " WARN anyone who reaches 0.0.0.0:",
+        "can list all tunnels and their users",
+    ]);
     let closed = stops(gateway("127.0.0.1:0"));
     closed.succeeds().check(!closed.stderr.contains("WARN"), "no warning");
 }

@@ -22,7 +22,7 @@ use crate::support::scene::ID;
 use crate::support::sshd::free_port;
 use crate::support::tools::{GATEWAY, tool};
 use crate::support::tunnels::{LAUNCH, UNWATCHED, echo_tunnel, echoes};
-use crate::support::watched::{curl, metric};
+use crate::support::watched::{ADMIN_TOKEN, DELETE, curl, metric};
 
 /// How many clients open one tunnel after another.
 const CLIENTS: usize = 4;
@@ -247,8 +247,10 @@ fn the_audit_log_continues_after_a_hand_over() {
 fn tunnels_of_older_processes_are_seen_and_ended_through_the_new_one() {
     for who in As::each() {
         let vps = echo_server();
-        let gateway = Gateway::with_inventory_as(who, &inventory(&[running(ID, vps.address.port())]), &[]);
-        let home = Home::new();
+        let home = who.home();
+        let token = home.secret("admin-token", ADMIN_TOKEN);
+        let options = ["--admin-token-file", token.to_str().unwrap()];
+        let gateway = Gateway::with_inventory_as(who, &inventory(&[running(ID, vps.address.port())]), &options);
         let sessions = || -> Vec<(u64, String)> {
             let all: Value = serde_json::from_str(&curl(&home, gateway.admin, "/sessions", &[]).text()).unwrap();
             let named = |one: &Value| (one["id"].as_u64().unwrap(), one["client"].as_str().unwrap().to_owned());
@@ -282,7 +284,7 @@ fn tunnels_of_older_processes_are_seen_and_ended_through_the_new_one() {
         drop(tunnels.remove(1));
         assert_eq!(falls_to(2, DEADLINE, || sessions().len()), 2);
         let status = |id: u64| {
-            let delete = ["-o", "/dev/null", "-w", "%{http_code}", "-X", "DELETE"];
+            let delete = [&["-o", "/dev/null", "-w", "%{http_code}"], &DELETE[..]].concat();
             curl(&home, gateway.admin, &format!("/sessions/{id}"), &delete).text()
         };
         assert_eq!(

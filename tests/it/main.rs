@@ -15,6 +15,7 @@ mod dead_runners;
 mod debian_package;
 mod doctor;
 mod gateway_access;
+mod gateway_admin;
 mod gateway_audit;
 mod gateway_dead_runners;
 mod gateway_each_limit;

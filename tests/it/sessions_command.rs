@@ -70,7 +70,7 @@ fn a_gateway_that_tells_nothing_from_here() {
     outcome.exits(1).prints_nothing().fails_with("kohakuriver", "cannot list the sessions", hint);
     outcome.says(&[&format!("the gateway's admin address http://{admin} did not answer: Connection refused")]);
     sessions(&["--admin", &admin]).exits(1).says(&["systemctl status kohakuriver-gateway"]);
-    sessions(&["--admin", "ftp://x"]).exits(2).says(&["write it as HOST[:PORT] or http://HOST[:PORT]"]);
+    sessions(&["--admin", "ftp://x"]).exits(2).says(&["write it as HOST[:PORT], http://HOST[:PORT] or unix:/PATH"]);
     home.write(".config/kohakuriver/config.json", json!({ "gateway_admin": admin }).to_string());
     sessions(&[]).exits(1).says(&[&admin]);
     let shown = Run::new(CLI, &home).args(["config", "show"]).output().text();

@@ -9,6 +9,7 @@ use crate::support::tools::{GATEWAY, tool};
 
 const SERVICE: &str = "kohakuriver-gateway.service";
 const SOCKET: &str = "kohakuriver-gateway.socket";
+const ADMIN_SOCKET: &str = "kohakuriver-gateway-admin.socket";
 /// Where the service looks for the program.
 const INSTALLED: &str = "/usr/local/bin/kohakuriver-gateway";
 /// The highest exposure allowed, in tenths.
@@ -22,7 +23,9 @@ fn unit(name: &str) -> String {
 fn analyze(words: &[&str], service: &str, name: &str) -> Outcome {
     let home = Home::new();
     home.write(SERVICE, service.replace(INSTALLED, GATEWAY));
-    home.write(SOCKET, unit(SOCKET));
+    for socket in [SOCKET, ADMIN_SOCKET] {
+        home.write(socket, unit(socket));
+    }
     let run = Run::new(tool("systemd-analyze"), &home).args(words).arg(home.join(name));
     run.env("SYSTEMD_UNIT_PATH", format!("{}:", home.path().display())).output()
 }
@@ -30,13 +33,29 @@ fn analyze(words: &[&str], service: &str, name: &str) -> Outcome {
 #[test]
 fn the_units_are_sound() {
     assert!(unit(SERVICE).contains(&format!("ExecStart={INSTALLED} ")));
-    for name in [SERVICE, SOCKET] {
+    for name in [SERVICE, SOCKET, ADMIN_SOCKET] {
         let outcome = analyze(&["verify", "--man=no"], &unit(SERVICE), name);
         outcome.succeeds().check(!outcome.stderr.contains("kohakuriver"), "no word about these units");
     }
     let broken = unit(SERVICE).replace("ExecStart=", "ExecStrat=");
     let outcome = analyze(&["verify", "--man=no"], &broken, SERVICE);
     outcome.check(!outcome.status.success(), "a broken unit to be told");
+}
+
+/// The gateway knows the socket by its name, and the documents by its path. Others may not use it.
+#[test]
+fn the_admins_socket_is_for_its_group() {
+    let socket = unit(ADMIN_SOCKET);
+    let lines =
+        ["FileDescriptorName=admin", "SocketMode=0660", "Service=kohakuriver-gateway.service", "SocketGroup=root"];
+    for line in lines {
+        assert!(socket.lines().any(|other| other == line), "no {line} in {socket}");
+    }
+    let path = socket.lines().find_map(|line| line.strip_prefix("ListenStream=")).unwrap();
+    for document in ["contrib/systemd/README.md", "contrib/gateway/README.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
+        assert!(text.contains(&format!("unix:{path}")), "{document} does not name {path}");
+    }
 }
 
 #[test]

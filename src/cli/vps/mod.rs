@@ -23,7 +23,7 @@ pub(super) use watch::DEFAULT as WATCH_DEFAULT;
 
 use crate::api::Freeze;
 use crate::failure::Failure;
-use crate::settings::{Flags, ProxyAddress, Settings};
+use crate::settings::{AdminAddress, Flags, Settings};
 
 /// The verbs.
 #[derive(Subcommand, Debug)]
@@ -51,7 +51,7 @@ pub(super) enum Verb {
 
 impl Verb {
     /// The gateway's admin address, if a flag gives it.
-    pub(super) fn gateway_admin(&self) -> Option<ProxyAddress> {
+    pub(super) fn gateway_admin(&self) -> Option<AdminAddress> {
         match self {
             Self::Sessions(arguments) => arguments.admin.clone(),
             _ => None,

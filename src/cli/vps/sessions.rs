@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::api::{Admin, ApiError, Tunnel};
@@ -12,7 +13,9 @@ use crate::cli::terminal::ui;
 use crate::cli::terminal::ui::Look;
 use crate::cli::vps::watch::{self, View, WatchFlags};
 use crate::failure::Failure;
-use crate::settings::{ADMIN_FORM, ProxyAddress, Settings};
+use crate::secret::Token;
+use crate::settings::env_vars::KOHAKURIVER_GATEWAY_ADMIN_TOKEN;
+use crate::settings::{ADMIN_FORM, AdminAddress, Settings, token_in};
 use crate::target::{TaskId, VpsRef};
 
 const ID: Column = Column::whole("ID", 0);
@@ -43,7 +46,11 @@ const WATCHED_COLUMNS: [Column; 10] = [
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The sessions come from the gateway's admin address: port 8003 of the Host, unless --admin, KOHAKURIVER_GATEWAY_ADMIN or \
-`gateway_admin` in config.json gives another. By default a gateway answers there on its own machine only.
+`gateway_admin` in config.json gives another: HOST[:PORT], or unix:/PATH for a UNIX socket. By default a gateway answers \
+there on its own machine only.
+
+Ending a session over HOST:PORT takes the token in the gateway's --admin-token-file. Give it with the option of the same \
+name here, or with KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever may open it may end sessions.
 
 The JSON is an array of objects with the keys id, user, client, protocol (connect or line), task_id (a string), node, \
 opened (RFC 3339, UTC), seconds, bytes_up (from the client to the VPS) and bytes_down. Without authentication, user is \
@@ -52,7 +59,8 @@ null. With --watch, each line is one such array.
 Examples:
   kohakuriver vps sessions trainer
   kohakuriver vps sessions --watch
-  kohakuriver vps sessions --end 7")]
+  kohakuriver vps sessions --end 7 --admin-token-file admin-token
+  kohakuriver vps sessions --admin unix:/run/kohakuriver-gateway/admin.sock")]
 pub(crate) struct Arguments {
     /// List only the sessions of this VPS
     #[arg(value_name = "VPS")]
@@ -62,10 +70,13 @@ pub(crate) struct Arguments {
     /// End the session with this ID
     #[arg(long, value_name = "ID", conflicts_with_all = ["vps", "json", "watch"])]
     end: Option<u64>,
+    /// With --end, send the token in this file
+    #[arg(long, value_name = "FILE", requires = "end")]
+    admin_token_file: Option<PathBuf>,
     /// Admin address of the gateway [default: port 8003 of the Host]
-    #[arg(long, value_name = "HOST[:PORT]",
-          value_parser = |typed: &str| typed.parse::<ProxyAddress>().map_err(|_| ADMIN_FORM))]
-    pub(crate) admin: Option<ProxyAddress>,
+    #[arg(long, value_name = "ADDR",
+          value_parser = |typed: &str| typed.parse::<AdminAddress>().map_err(|_| ADMIN_FORM))]
+    pub(crate) admin: Option<AdminAddress>,
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
@@ -74,7 +85,8 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let gateway = Gateway { admin, settings };
     let whom = format!("the gateway at {base}");
     if let Some(id) = arguments.end {
-        return block_on(progress::while_asking(&whom, gateway.end(id)));
+        let token = admin_token(arguments)?;
+        return block_on(progress::while_asking(&whom, gateway.end(id, token.as_ref())));
     }
     let vps = match &arguments.vps {
         Some(typed) => Some(ask_host(settings, find(settings, &vps_ref(typed)?))?),
@@ -99,6 +111,14 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     })
 }
 
+/// The token with which sessions are ended, if one is given.
+fn admin_token(arguments: &Arguments) -> Result<Option<Token>, Failure> {
+    match &arguments.admin_token_file {
+        Some(path) => Token::from_file(path).map(Some).map_err(|error| error.failure(path, "the gateway's admin")),
+        None => token_in(KOHAKURIVER_GATEWAY_ADMIN_TOKEN),
+    }
+}
+
 /// The id of the VPS. The Host is asked only for a name.
 async fn find(settings: &Settings, vps: &VpsRef) -> Result<TaskId, Failure> {
     match vps {
@@ -116,9 +136,9 @@ struct Gateway<'s> {
 }
 
 impl Gateway<'_> {
-    async fn end(&self, id: u64) -> Result<(), Failure> {
+    async fn end(&self, id: u64, token: Option<&Token>) -> Result<(), Failure> {
         let what = format!("cannot end session {id}");
-        if self.admin.end(id).await.map_err(|error| self.failure(&error, &what))? {
+        if self.admin.end(id, token).await.map_err(|error| self.failure(&error, &what))? {
             ui::remark(&format!("ended session {id}"));
             return Ok(());
         }

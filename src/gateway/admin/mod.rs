@@ -6,10 +6,10 @@
 //! | `GET /healthz?ready` | 200 if a tunnel could be opened, else 503 and the reason |
 //! | `GET /metrics` | metrics for Prometheus |
 //! | `GET /sessions` | the open tunnels, as JSON |
-//! | `DELETE /sessions/<id>` | 204, and the tunnel ends; 404 without such a tunnel |
+//! | `DELETE /sessions/<id>` | 204, and the tunnel ends; 404 without such a tunnel; 401 or 403 without the right |
 //!
-//! There is no login: every program that reaches the address may do all of this. A web page in a browser may not, see
-//! [`Guard`].
+//! There is no login: every program that reaches the address may read all of this. A web page in a browser may not, see
+//! [`Guard`]. What changes something takes a right, see [`EndRight`].
 //!
 //! This room knows every room below it. Only the start of the gateway knows this room.
 
@@ -17,11 +17,13 @@ use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::gateway::carry::session::{EndTunnel, Sessions};
 use crate::gateway::decide::directory::Directory;
-use crate::gateway::front::client::Client;
+use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::http::{self, Waiting};
 use crate::gateway::life::previous::PreviousProcesses;
@@ -43,14 +45,23 @@ pub(super) struct Admin {
     pub(super) metrics: Arc<Metrics>,
     pub(super) limits: Arc<Limits>,
     pub(super) guard: Guard,
+    pub(super) end_right: EndRight,
     pub(super) waiting: Waiting,
+}
+
+/// Who may end tunnels.
+pub(super) enum EndRight {
+    /// Everyone who reaches the address: the permissions of a UNIX socket's file say who does.
+    Everyone,
+    /// Who knows the token of these rules. Every user of this machine reaches a TCP port.
+    Token(Arc<RuleBook>),
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Admin {
     /// Answers the request of `client`.
-    pub(super) async fn serve(&self, client: Client) {
+    pub(super) async fn serve(&self, client: impl AsyncRead + AsyncWrite + Unpin) {
         http::serve(client, &self.waiting, |request| self.answer(request)).await;
     }
 
@@ -62,7 +73,10 @@ impl Admin {
         let path = uri.path();
         let id = path.strip_prefix("/sessions/");
         match (request.method(), path) {
-            (&Method::DELETE, _) if id.is_some() => self.end(id.unwrap_or_default()).await,
+            (&Method::DELETE, _) if id.is_some() => match self.end_right.check(request.headers()) {
+                Ok(()) => self.end(id.unwrap_or_default()).await,
+                Err((status, why)) => refuse_end(status, why),
+            },
             (&Method::GET, "/healthz") if asks_ready(uri.query()) => self.ready().await,
             (&Method::GET, "/healthz") => text(StatusCode::OK, "ok"),
             (&Method::GET, "/metrics") => self.metrics().await,
@@ -111,12 +125,45 @@ impl Admin {
     }
 }
 
+impl EndRight {
+    /// Whether the request with these fields may end a tunnel. The error is the status, and why not.
+    fn check(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+        let Self::Token(rules) = self else { return Ok(()) };
+        let rules = rules.current();
+        let Some(token) = &rules.admin_token else {
+            let why = "over TCP, this takes a token: start the gateway with --admin-token-file FILE, or with a UNIX \
+                       socket, as `--admin unix:/run/kohakuriver-gateway/admin.sock`";
+            return Err((StatusCode::FORBIDDEN, why));
+        };
+        let why = match headers.get(AUTHORIZATION).map(|value| bearer(value.as_bytes())) {
+            Some(Some(given)) if token.is(given) => return Ok(()),
+            Some(_) => "the token is not the one in the gateway's --admin-token-file",
+            None => "this takes the token in the gateway's --admin-token-file, as `Authorization: Bearer TOKEN`",
+        };
+        Err((StatusCode::UNAUTHORIZED, why))
+    }
+}
+
+/// The token in `Bearer <token>` (RFC 6750 §2.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
 fn asks_ready(query: Option<&str>) -> bool {
     query.is_some_and(|query| query.split('&').any(|pair| pair == "ready" || pair.starts_with("ready=")))
 }
 
 fn text(status: StatusCode, line: &str) -> Answer {
     http::response(status, TEXT, format!("{line}\n"))
+}
+
+fn refuse_end(status: StatusCode, why: &str) -> Answer {
+    let mut response = text(status, why);
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 fn refuse_method(allowed: &'static str) -> Answer {

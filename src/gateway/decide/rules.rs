@@ -1,18 +1,19 @@
-//! The rules that an admin may change while the gateway runs: which clients it serves, which Runners it dials, and the
-//! token with which it serves the line protocol.
+//! The rules that an admin may change while the gateway runs: which clients it serves, which Runners it dials, the token
+//! with which it serves the line protocol, and the token of the admin.
 //!
 //! [`Rules`] is one consistent set; [`RuleBook`] holds the set in force. [`RuleBook::reload`] reads the files again and
 //! replaces the whole set, or reports the fault and keeps it. Values on the command line itself can't change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
 
 use crate::failure::Failure;
-use crate::gateway::decide::line_protocol::{LineAccess, LineProtocol, TokenFileError};
+use crate::gateway::decide::line_protocol::{LineAccess, LineProtocol};
 use crate::gateway::decide::networks::{Networks, NetworksError};
 use crate::gateway::watch::notices::Notices;
+use crate::secret::Token;
 
 /// One set of rules.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Rules {
     pub(crate) runners: Option<Networks>,
     /// Clients of the line protocol.
     pub(crate) line: LineAccess,
+    /// What a request over TCP must have to change something at the admin's address. Without it, none may.
+    pub(crate) admin_token: Option<Token>,
 }
 
 /// The flags that hold the rules.
@@ -38,6 +41,8 @@ pub(crate) struct Sources {
     pub(crate) allow_runner_file: Option<PathBuf>,
     /// `--line-protocol`
     pub(crate) line_protocol: LineProtocol,
+    /// `--admin-token-file`
+    pub(crate) admin_token_file: Option<PathBuf>,
 }
 
 /// The rules in force.
@@ -75,7 +80,7 @@ impl RuleBook {
 
 impl Sources {
     fn have_files(&self) -> bool {
-        let files = [&self.allow_file, &self.allow_runner_file];
+        let files = [&self.allow_file, &self.allow_runner_file, &self.admin_token_file];
         files.iter().any(|file| file.is_some()) || matches!(self.line_protocol, LineProtocol::TokenFile(_))
     }
 
@@ -83,21 +88,14 @@ impl Sources {
         Ok(Rules {
             clients: networks("--allow-file", &self.allow, self.allow_file.as_ref())?,
             runners: networks("--allow-runner-file", &self.allow_runner, self.allow_runner_file.as_ref())?,
-            line: self.line_protocol.access().map_err(|error| self.no_token(&error))?,
+            line: self.line_protocol.access()?,
+            admin_token: self.admin_token_file.as_deref().map(admin_token).transpose()?,
         })
     }
+}
 
-    fn no_token(&self, error: &TokenFileError) -> Failure {
-        let LineProtocol::TokenFile(path) = &self.line_protocol else { return Failure::usage(error.to_string()) };
-        let failure = Failure::usage(format!("cannot use the token in {}", path.display())).because(error);
-        match error {
-            TokenFileError::Open { .. } => failure.hint(format!("chmod 600 {}", path.display())),
-            TokenFileError::Foreign => {
-                failure.hint(format!("write it anew as the user of the gateway: {}", path.display()))
-            }
-            _ => failure.hint("write a token of the Host into it, and nothing else"),
-        }
-    }
+fn admin_token(path: &Path) -> Result<Token, Failure> {
+    Token::from_file(path).map_err(|error| error.failure(path, "your choice"))
 }
 
 /// The networks of the flags; `None` when no flag is given. An empty file is a list as well, with no networks.

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::gateway::limits::MORE_FILES;
 use crate::gateway::watch::notices::RateLimitKey;
 use crate::gateway::watch::records::Records;
 use crate::refusal::Refusal;
-use crate::sys;
+use crate::sys::{self, AsFd, LocalListener, LocalStream, OwnedFd};
 
 /// The pause when the system has no descriptor or no memory for another connection.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(250);
@@ -37,6 +38,42 @@ pub(crate) struct AcceptLoops {
     closed: CancellationToken,
     ended: CancellationToken,
     records: Records,
+}
+
+/// A listening socket, as an accept loop sees it.
+pub(crate) trait Listener: AsFd + Send + Sync + 'static {
+    /// What is known of a client that has connected.
+    type Accepted: Send + 'static;
+
+    /// Accepts the next client.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Accepted>> + Send;
+
+    /// Refuses the client behind `socket` without waiting.
+    fn refuse(socket: OwnedFd, why: &Refusal);
+}
+
+impl Listener for TcpListener {
+    type Accepted = (Client, SocketAddr);
+
+    async fn next(&self) -> io::Result<Self::Accepted> {
+        self.accept().await.map(|(stream, address)| (Client::new(stream), address))
+    }
+
+    fn refuse(socket: OwnedFd, why: &Refusal) {
+        if let Ok(stream) = TcpStream::from_std(socket.into()) {
+            closing::turn_away(&Client::new(stream), &[], why);
+        }
+    }
+}
+
+impl Listener for LocalListener {
+    type Accepted = LocalStream;
+
+    async fn next(&self) -> io::Result<Self::Accepted> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+
+    fn refuse(_: OwnedFd, _: &Refusal) {}
 }
 
 /// A spare descriptor; `None` if there was none left to keep.
@@ -68,10 +105,11 @@ impl AcceptLoops {
 
     /// Accepts on `listener`, and runs `serve` for each connection in a task that ends with the gateway at the latest. A
     /// panic ends that task alone.
-    pub(crate) fn start<F, S>(&self, listener: TcpListener, permits: Arc<Semaphore>, serve: S)
+    pub(crate) fn start<L, F, S>(&self, listener: L, permits: Arc<Semaphore>, serve: S)
     where
+        L: Listener,
         F: Future<Output = ()> + Send + 'static,
-        S: Fn(Client, SocketAddr) -> F + Send + 'static,
+        S: Fn(L::Accepted) -> F + Send + 'static,
     {
         let accept = self.clone();
         let accepting = async move {
@@ -79,9 +117,9 @@ impl AcceptLoops {
             loop {
                 // The permit comes first: a client that can't be served yet waits in the listener's queue.
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                let (client, address) = accept.accept(&listener, &mut spare).await;
+                let client = accept.accept(&listener, &mut spare).await;
                 // A task moves its future when it starts and when it ends. A box makes that a pointer.
-                let connection = Box::pin(serve(client, address));
+                let connection = Box::pin(serve(client));
                 let task = async move {
                     connection.await;
                     drop(permit);
@@ -116,10 +154,10 @@ impl AcceptLoops {
         self.idle().await;
     }
 
-    async fn accept(&self, listener: &TcpListener, spare: &mut Spare) -> (Client, SocketAddr) {
+    async fn accept<L: Listener>(&self, listener: &L, spare: &mut Spare) -> L::Accepted {
         loop {
-            match listener.accept().await {
-                Ok((stream, address)) => return (Client::new(stream), address),
+            match listener.next().await {
+                Ok(accepted) => return accepted,
                 Err(error) if sys::is_of_one_connection(&error) => {}
                 Err(error) => {
                     let failure = Failure::new("no room for more connections: new ones are turned away");
@@ -135,7 +173,7 @@ impl AcceptLoops {
     }
 
     /// Refuses the clients in the queue, as long as the spare descriptor can be had back.
-    fn turn_away(&self, listener: &TcpListener, spare: &mut Spare) {
+    fn turn_away<L: Listener>(&self, listener: &L, spare: &mut Spare) {
         let no_room = Refusal::Limit("it has no file descriptor left".to_owned());
         for _ in 0..TURNED_AWAY_AT_ONCE {
             if spare.0.take().is_none() {
@@ -143,11 +181,11 @@ impl AcceptLoops {
                 return;
             }
             // It never waits: a listener on the event loop is non-blocking.
-            let accepted = sys::accept(listener).and_then(|(stream, _)| TcpStream::from_std(stream));
+            let accepted = sys::accept(listener);
             let is_one = accepted.is_ok();
-            if let Ok(stream) = accepted {
+            if let Ok(socket) = accepted {
                 self.records.metrics.turned_away.increment();
-                closing::turn_away(&Client::new(stream), &[], &no_room);
+                L::refuse(socket, &no_room);
             }
             *spare = Spare::new();
             if !is_one {
@@ -168,7 +206,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let permits = Arc::new(Semaphore::new(1));
-        loops.start(listener, Arc::clone(&permits), |mut client, _| async move {
+        loops.start(listener, Arc::clone(&permits), |(mut client, _)| async move {
             let byte = client.read_u8().await.unwrap();
             assert_ne!(byte, b'!', "a panic on purpose");
         });

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::failure::Failure;
+use crate::gateway::front::admin_socket::AdminSocket;
 use crate::gateway::limits::MORE_FILES;
 use crate::sys;
 
@@ -16,16 +17,17 @@ pub struct Listeners {
     /// For the read-only Host API; in inventory mode only.
     pub api: Option<TcpListener>,
     /// For the admin.
-    pub admin: Option<TcpListener>,
+    pub admin: Option<AdminSocket>,
 }
 
 impl Listeners {
-    /// The addresses of all listeners.
+    /// The TCP addresses of all listeners.
     ///
     /// # Errors
     /// Those of `getsockname(2)`.
     pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.tunnels.iter().chain(&self.api).chain(&self.admin).map(TcpListener::local_addr).collect()
+        let admin = self.admin.as_ref().and_then(AdminSocket::tcp);
+        self.tunnels.iter().chain(&self.api).chain(admin).map(TcpListener::local_addr).collect()
     }
 }
 

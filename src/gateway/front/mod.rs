@@ -9,6 +9,7 @@
 //! `carry`. It doesn't know how the process starts and ends.
 
 pub(super) mod accept;
+pub(super) mod admin_socket;
 mod attempt;
 pub(super) mod client;
 mod closing;

@@ -38,8 +38,11 @@ impl HandOver {
     pub(crate) fn of(listeners: &Listeners, previous: &PreviousProcesses) -> io::Result<Self> {
         let tunnels = listeners.tunnels.iter().map(|listener| (Purpose::Tunnels, listener));
         let api = listeners.api.iter().map(|listener| (Purpose::Api, listener));
-        let admin = listeners.admin.iter().map(|listener| (Purpose::Admin, listener));
-        let all = tunnels.chain(api).chain(admin).map(|(purpose, listener)| (purpose.byte(), listener.as_fd()));
+        let admin = listeners.admin.iter().map(|socket| {
+            let purpose = if socket.has_own_file() { Purpose::AdminWithFile } else { Purpose::Admin };
+            (purpose.byte(), socket.as_fd())
+        });
+        let all = tunnels.chain(api).map(|(purpose, listener)| (purpose.byte(), listener.as_fd())).chain(admin);
         let all = all.chain(previous.sockets().iter().map(|line| (LINE, line.as_fd())));
         let sockets = all.map(|(byte, socket)| Ok((byte, socket.try_clone_to_owned()?)));
         Ok(Self { sockets: sockets.collect::<io::Result<_>>()? })

@@ -2,11 +2,12 @@
 //! gateway that this process replaces. So no connection attempt is lost between two processes.
 
 use std::io;
-use std::net::TcpListener;
 
 use listenfd::ListenFd;
+use tokio::net::TcpListener;
 
 use crate::failure::Failure;
+use crate::gateway::front::admin_socket::AdminSocket;
 use crate::gateway::life::predecessor::{PassedOn, Predecessor};
 use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::life::wire::Purpose;
@@ -16,7 +17,8 @@ use crate::sys::{self, OwnedFd};
 /// The sockets, and the gateway that passed them on, if a gateway did.
 #[derive(Default)]
 pub(crate) struct Inherited {
-    sockets: Vec<(Purpose, TcpListener)>,
+    /// They listen.
+    sockets: Vec<(Purpose, OwnedFd)>,
     predecessor: Option<(Predecessor, PassedOn)>,
 }
 
@@ -27,7 +29,7 @@ impl Inherited {
         let unusable = |error: io::Error| {
             Failure::usage("cannot use the sockets that the service manager passes")
                 .because(&error)
-                .hint("pass TCP sockets that listen: `ListenStream=` and `Accept=no` in the socket unit")
+                .hint("pass sockets that listen, `ListenStream=` and `Accept=no` in the socket unit: of TCP, or of UNIX for `admin`")
         };
         match Predecessor::from_env() {
             Some(predecessor) => {
@@ -35,7 +37,7 @@ impl Inherited {
                     let mut passed_on = predecessor.receive()?;
                     let named = |(byte, socket)| {
                         let purpose = Purpose::of_byte(byte).ok_or_else(|| io::Error::other("an unknown purpose"))?;
-                        Ok((purpose, listener(socket)?))
+                        Ok((purpose, listening(socket)?))
                     };
                     let sockets = passed_on.listening.drain(..).map(named).collect::<io::Result<_>>()?;
                     Ok(Self { sockets, predecessor: Some((predecessor, passed_on)) })
@@ -46,10 +48,20 @@ impl Inherited {
         }
     }
 
-    /// Takes the listeners for `purpose`.
-    pub(crate) fn listeners(&mut self, purpose: Purpose) -> io::Result<Vec<tokio::net::TcpListener>> {
-        let of_purpose = self.sockets.extract_if(.., |(other, _)| *other == purpose);
-        of_purpose.map(|(_, listener)| tokio::net::TcpListener::from_std(listener)).collect()
+    /// Takes the listeners for `purpose`. Needs a runtime.
+    pub(crate) fn listeners(&mut self, purpose: Purpose) -> io::Result<Vec<TcpListener>> {
+        self.sockets.extract_if(.., |(other, _)| *other == purpose).map(|(_, socket)| listener(socket)).collect()
+    }
+
+    /// Takes the sockets for the admin. Needs a runtime.
+    pub(crate) fn admin(&mut self) -> io::Result<Vec<AdminSocket>> {
+        let is_admins = |purpose: Purpose| matches!(purpose, Purpose::Admin | Purpose::AdminWithFile);
+        let sockets = self.sockets.extract_if(.., |(purpose, _)| is_admins(*purpose));
+        let socket = |(purpose, socket)| match sys::is_local(&socket)? {
+            true => AdminSocket::passed_locally(sys::local_listener(socket)?, purpose == Purpose::AdminWithFile),
+            false => listener(socket).map(AdminSocket::Tcp),
+        };
+        sockets.map(socket).collect()
     }
 
     /// Takes the lines to the previous processes.
@@ -64,42 +76,51 @@ impl Inherited {
     }
 }
 
-fn from_service_manager() -> io::Result<Vec<(Purpose, TcpListener)>> {
+fn from_service_manager() -> io::Result<Vec<(Purpose, OwnedFd)>> {
     let mut passed = ListenFd::from_env();
     let names = std::env::var(LISTEN_FDNAMES).unwrap_or_default();
     let mut names = names.split(':');
     let mut sockets = Vec::with_capacity(passed.len());
     for number in 0..passed.len() {
         let purpose = Purpose::named(names.next().unwrap_or_default());
-        if let Some(socket) = passed.take_tcp_listener(number)? {
-            sockets.push((purpose, listener(socket.into())?));
+        let socket: Option<OwnedFd> = match passed.take_tcp_listener(number) {
+            Err(_) if purpose == Purpose::Admin => passed.take_unix_listener(number)?.map(Into::into),
+            taken => taken?.map(Into::into),
+        };
+        if let Some(socket) = socket {
+            sockets.push((purpose, listening(socket)?));
         }
     }
     Ok(sockets)
 }
 
-/// Readies a passed socket for the asynchronous runtime, if it listens.
-fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
-    if !sys::is_listening(&socket)? {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket that does not listen"));
+/// The passed socket, if it listens.
+fn listening(socket: OwnedFd) -> io::Result<OwnedFd> {
+    match sys::is_listening(&socket)? {
+        true => Ok(socket),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket that does not listen")),
     }
-    let listener = TcpListener::from(socket);
+}
+
+/// Readies a TCP socket for the asynchronous runtime.
+fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::from(socket);
     sys::tune(&listener)?;
     listener.set_nonblocking(true)?;
-    Ok(listener)
+    TcpListener::from_std(listener)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn a_socket_must_listen() {
         let listening = TcpListener::bind("127.0.0.1:0").unwrap();
         let connected = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
-        assert!(listener(listening.into()).is_ok());
-        assert_eq!(listener(connected.into()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        assert!(listener(std::fs::File::open("/dev/null").unwrap().into()).is_err());
+        assert!(super::listening(listening.into()).is_ok());
+        assert_eq!(super::listening(connected.into()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(super::listening(std::fs::File::open("/dev/null").unwrap().into()).is_err());
     }
 }

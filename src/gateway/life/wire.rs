@@ -23,10 +23,12 @@ pub(crate) enum Purpose {
     Api,
     /// The admin.
     Admin,
+    /// The admin, on a UNIX socket whose file the gateway has made, and removes when it stops.
+    AdminWithFile,
 }
 
 impl Purpose {
-    /// Every purpose, and its name in `FileDescriptorName=`.
+    /// The purposes of sockets that a service manager passes, with their names in `FileDescriptorName=`.
     const NAMES: [(Self, &str); 3] = [(Self::Tunnels, "tunnels"), (Self::Api, "api"), (Self::Admin, "admin")];
 
     /// The purpose of a socket with this name. A unit that gives no name has its own name here, and a single socket
@@ -41,11 +43,12 @@ impl Purpose {
             Self::Tunnels => b't',
             Self::Api => b'a',
             Self::Admin => b'm',
+            Self::AdminWithFile => b'f',
         }
     }
 
     pub(super) fn of_byte(byte: u8) -> Option<Self> {
-        Self::NAMES.iter().map(|(purpose, _)| *purpose).find(|purpose| purpose.byte() == byte)
+        [Self::Tunnels, Self::Api, Self::Admin, Self::AdminWithFile].into_iter().find(|purpose| purpose.byte() == byte)
     }
 }
 
@@ -83,6 +86,7 @@ mod tests {
             assert_eq!(Purpose::named(name), purpose, "{name}");
             assert_eq!(Purpose::of_byte(purpose.byte()), Some(purpose));
         }
+        assert_eq!(Purpose::of_byte(Purpose::AdminWithFile.byte()), Some(Purpose::AdminWithFile));
         assert_eq!(Purpose::of_byte(0), None);
         assert_eq!(Purpose::of_byte(LINE), None);
     }

@@ -1,13 +1,15 @@
-//! Non-blocking TCP connects.
+//! Connects: over TCP without waiting, and to a UNIX socket.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+#[cfg(any(feature = "cli", feature = "gateway"))]
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, sockopt};
 
-use super::sockets::tcp_socket;
+use super::sockets::stream_socket;
 
 /// A connection attempt that has begun.
 pub enum Connecting {
@@ -23,7 +25,7 @@ pub enum Connecting {
 /// Those of `socket(2)` and `connect(2)`.
 pub fn connect(address: SocketAddr) -> io::Result<Connecting> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = tcp_socket(family)?;
+    let socket = stream_socket(family)?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) => Ok(Connecting::Connected(socket)),
         Err(Errno::INPROGRESS | Errno::INTR) => Ok(Connecting::Pending(socket)),
@@ -50,4 +52,17 @@ pub fn is_connected(socket: impl AsFd, address: SocketAddr) -> io::Result<bool> 
 /// Why it failed.
 pub fn answer(socket: impl AsFd) -> io::Result<()> {
     Ok(sockopt::socket_error(socket)??)
+}
+
+/// A connection over a UNIX socket.
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub type LocalStream = tokio::net::UnixStream;
+
+/// Connects to the UNIX socket with the file `path`.
+///
+/// # Errors
+/// Those of `connect(2)`.
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub async fn connect_locally(path: &Path) -> io::Result<LocalStream> {
+    LocalStream::connect(path).await
 }

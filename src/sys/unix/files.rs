@@ -76,7 +76,7 @@ fn check_owner(file: &Metadata, what: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of `open(2)`; `InvalidInput` for what is not a regular file.
-#[cfg(feature = "gateway")]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(raw(OFlags::NONBLOCK)).open(path)?;
     match file.metadata()?.is_file() {
@@ -102,7 +102,7 @@ pub fn open_folder(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// Those of `stat(2)`.
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub fn file_identity(path: &Path) -> io::Result<String> {
     std::fs::metadata(path).map(|file| format!("{}:{}", file.dev(), file.ino()))
 }
@@ -130,7 +130,7 @@ pub fn is_own_file(file: &Metadata) -> bool {
 
 /// The mode of a secret file that users other than its owner may use; `None` for one that is secret. The group of root
 /// may read it, as with a service manager's credentials: that group has no other members.
-#[cfg(feature = "gateway")]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub fn mode_open_to_others(secret: &Metadata) -> Option<u32> {
     let mode = secret.mode();
     let group_may = secret.gid() == 0 && mode & 0o030 == 0;

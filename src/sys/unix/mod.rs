@@ -18,6 +18,8 @@ mod files;
 mod ignored;
 #[cfg(feature = "cli")]
 mod interrupt;
+#[cfg(feature = "gateway")]
+mod local_listener;
 mod passing;
 mod pipes;
 mod poll;
@@ -44,6 +46,8 @@ pub use children::{ask_to_end, become_program, end_like, run_as_child};
 #[cfg(feature = "gateway")]
 pub use connect::is_connected;
 pub use connect::{Connecting, answer, connect};
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use connect::{LocalStream, connect_locally};
 #[cfg(feature = "gateway")]
 pub use datagrams::send_datagram;
 #[cfg(feature = "gateway")]
@@ -52,15 +56,19 @@ pub use descriptors::{Kind, is_out_of_descriptors, is_same, read, release_stdio,
 #[cfg(feature = "gateway")]
 pub use events::{REPORTS_URGENT_DATA, deregister, register};
 #[cfg(feature = "gateway")]
-pub use files::{FileVersion, mode_open_to_others, open_regular};
+pub use files::FileVersion;
 pub use files::{
     NULL_FILE, append_privately, create_private_folder_all, is_own_file, is_trusted, is_trusted_secret, private,
     try_lock,
 };
 #[cfg(feature = "cli")]
-pub use files::{create_private_folder, file_identity, has_other_names, open_folder};
+pub use files::{create_private_folder, has_other_names, open_folder};
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use files::{file_identity, mode_open_to_others, open_regular};
 #[cfg(feature = "cli")]
 pub use interrupt::interrupted;
+#[cfg(feature = "gateway")]
+pub use local_listener::{LocalListener, is_local, listen_locally, local_listener, path_of};
 pub use passing::pass_descriptor;
 #[cfg(feature = "gateway")]
 pub use passing::receive_descriptor;

@@ -1,8 +1,6 @@
-//! TCP sockets: how they are made and tuned, and what is read and written without waiting.
+//! Sockets: how they are made and tuned, and what is read and written without waiting.
 
 use std::io;
-#[cfg(feature = "gateway")]
-use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -49,32 +47,27 @@ pub fn end_writing(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?)
 }
 
-/// A new TCP socket that never waits.
+/// A new stream socket that never waits.
 ///
 /// # Errors
 /// Those of `socket(2)`.
-pub(super) fn tcp_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+pub(super) fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
     return Ok(rustix::net::socket_with(family, SocketType::STREAM, SOCKET_FLAGS, None)?);
     #[cfg(not(target_os = "linux"))]
     flagged(rustix::net::socket(family, SocketType::STREAM, None)?)
 }
 
-/// Takes a TCP connection from the queue of `listener`, as a socket that never waits.
+/// Takes a connection from the queue of `listener`, as a socket that never waits.
 ///
 /// # Errors
 /// Those of `accept(2)`.
 #[cfg(feature = "gateway")]
-pub fn accept(listener: impl AsFd) -> io::Result<(TcpStream, SocketAddr)> {
+pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
-    let (socket, from) = rustix::net::acceptfrom_with(listener, SOCKET_FLAGS)?;
+    return Ok(rustix::net::accept_with(listener, SOCKET_FLAGS)?);
     #[cfg(not(target_os = "linux"))]
-    let (socket, from) = rustix::net::acceptfrom(listener)?;
-    #[cfg(not(target_os = "linux"))]
-    let socket = flagged(socket)?;
-    // Some systems give no address for a connection that has ended already.
-    let from = from.ok_or(Errno::CONNABORTED)?.try_into()?;
-    Ok((socket.into(), from))
+    flagged(rustix::net::accept(listener)?)
 }
 
 /// Whether a socket listens.

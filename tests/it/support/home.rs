@@ -1,7 +1,7 @@
 //! A temporary folder, removed at the end, that is also the home of the programs a test runs.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -55,6 +55,15 @@ impl Home {
         fs::write(&new, content).unwrap();
         set_mode(new.path(), 0o644);
         new.persist(&path).unwrap();
+        path
+    }
+
+    /// Writes a file that nobody but the owner of this folder may use.
+    pub(crate) fn secret(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.write(name, content);
+        set_mode(&path, 0o600);
+        let owner = fs::metadata(&self.path).unwrap();
+        std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
         path
     }
 

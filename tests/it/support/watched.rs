@@ -16,6 +16,11 @@ use super::tools::{CLI, tool};
 /// The answer that accepts a CONNECT.
 pub(crate) const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
+/// The token of the admin of such a gateway.
+pub(crate) const ADMIN_TOKEN: &str = "0123456789abcdef-admin";
+/// The arguments of a `curl` with that token which ends a tunnel.
+pub(crate) const DELETE: [&str; 4] = ["-X", "DELETE", "-H", "Authorization: Bearer 0123456789abcdef-admin"];
+
 /// A gateway before a VPS that says back what it hears.
 pub(crate) struct Watched {
     pub(crate) gateway: Gateway,
@@ -25,9 +30,11 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn new(options: &[&str]) -> Self {
-        let vps = echo_server();
-        let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), options);
-        Self { gateway, home: Home::new(), vps }
+        let (vps, home) = (echo_server(), Home::new());
+        let token = home.secret("admin-token", ADMIN_TOKEN);
+        let options = [options, &["--admin-token-file", token.to_str().unwrap()]].concat();
+        let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), &options);
+        Self { gateway, home, vps }
     }
 
     /// `curl` on the admin's address, with these arguments behind it.
@@ -53,7 +60,8 @@ impl Watched {
 
     pub(crate) fn cli(&self, args: &[&str]) -> Run {
         let run = Run::new(CLI, &self.home).args(["vps", "sessions"]).args(args);
-        run.env("KOHAKURIVER_GATEWAY_ADMIN", self.gateway.admin.to_string())
+        let run = run.env("KOHAKURIVER_GATEWAY_ADMIN", self.gateway.admin.to_string());
+        run.env("KOHAKURIVER_GATEWAY_ADMIN_TOKEN", ADMIN_TOKEN)
     }
 
     /// The audit lines of this kind, once there are `count` of them.
