@@ -3,6 +3,7 @@
 //! hyper-util pools connections, resolves names, and tries both address families without waiting for a dead one
 //! (RFC 8305). A gateway sends requests to its Host all the time, so it keeps the connections open.
 
+use std::error::Error;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -15,11 +16,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
 use crate::api::client::Api;
-use crate::api::error::ApiError;
+use crate::api::error::{ApiError, chain, innermost, is_refused};
 use crate::api::transport::{
-    Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, too_large, unreachable,
+    Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, cut_off, too_large, unreachable, unusable,
 };
 use crate::secret::Token;
+use crate::settings::Settings;
 use crate::text::excerpt;
 
 /// How long an idle connection is kept. A Host closes one after 5 s; with a longer time here, a request could be written
@@ -59,6 +61,8 @@ impl<'a> ApiRequest<'a> {
 #[derive(Clone)]
 pub struct Pooled {
     base: String,
+    /// No setting names this Host: `base` is the default.
+    is_default: bool,
     http: HttpClient<HttpConnector, Full<Bytes>>,
 }
 
@@ -73,6 +77,15 @@ impl Client {
     pub fn new(base: &str, token: Option<Token>) -> Result<Self, ApiError> {
         Ok(Self::over(Pooled::new(base)?, token))
     }
+
+    /// A client of the Host in the settings. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When its address can't be used.
+    pub fn of(settings: &Settings, token: Option<Token>) -> Result<Self, ApiError> {
+        let transport = Pooled::new(&settings.api_url())?;
+        Ok(Self::over(Pooled { is_default: settings.names_no_host(), ..transport }, token))
+    }
 }
 
 impl Pooled {
@@ -86,14 +99,14 @@ impl Pooled {
             .pool_idle_timeout(IDLE_LIMIT)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { base, http })
+        Ok(Self { base, is_default: false, http })
     }
 
     pub(super) async fn send(&self, request: ApiRequest<'_>) -> Result<Answer, ApiError> {
         let limit = request.limit;
         let exchange = async {
             let response = self.http.request(self.encode(&request)?).await;
-            self.read(response.map_err(|error| unreachable(&self.base, error))?).await
+            self.read(response.map_err(|error| self.failed(error.into()))?).await
         };
         match tokio::time::timeout(limit, exchange).await {
             Ok(answer) => answer,
@@ -129,6 +142,21 @@ impl Pooled {
         encoded.body(body).map_err(|error| unreachable(&self.base, error))
     }
 
+    /// The failure of an exchange, without the words of hyper.
+    fn failed(&self, error: Box<dyn Error + Send + Sync>) -> ApiError {
+        let by_hyper = |is: fn(&hyper::Error) -> bool| chain(&*error).any(|e| e.downcast_ref().is_some_and(is));
+        if self.is_default && is_refused(&*error) {
+            return ApiError::NoHost { base: self.base.clone(), why: innermost(&*error) };
+        }
+        if by_hyper(hyper::Error::is_parse) {
+            return unusable(&self.base, "it is not HTTP");
+        }
+        if by_hyper(hyper::Error::is_incomplete_message) {
+            return cut_off(&self.base);
+        }
+        unreachable(&self.base, error)
+    }
+
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
         let status = response.status().as_u16();
         let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(excerpt);
@@ -138,7 +166,7 @@ impl Pooled {
             Err(error) if error.is::<LengthLimitError>() => {
                 return Err(too_large(&self.base));
             }
-            Err(error) => return Err(unreachable(&self.base, error)),
+            Err(error) => return Err(self.failed(error)),
         };
         let mut answer = Answer::new(status, &body);
         answer.date = date;

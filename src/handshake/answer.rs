@@ -93,11 +93,13 @@ mod tests {
     use crate::handshake::connect::{self, Answer};
     use crate::handshake::problem::{self, Explanation};
     use crate::handshake::{Step, line};
+    use crate::refusal::{Rights, State};
     use crate::status::VpsStatus;
 
     #[test]
     fn our_own_client_reads_it() {
-        let bytes = refused(&Refusal::Inactive(VpsStatus::Paused), "42");
+        let state = State { rights: Some(Rights::Own), ..VpsStatus::Paused.into() };
+        let bytes = refused(&Refusal::Inactive(state), "42");
         let Step::Done(Answer::Refused(refused), eaten) = connect::read(&bytes) else { panic!("no refusal") };
         assert_eq!(refused.status_line(), "409 Conflict");
         assert!(problem::is_complete(&refused, &bytes[eaten..]));
@@ -131,7 +133,7 @@ mod tests {
         let login = text(Refusal::TokenNeeded);
         assert!(login.starts_with("HTTP/1.1 407 Proxy Authentication Required\r\n"));
         assert!(login.contains("\r\nProxy-Authenticate: Bearer realm=\"kohakuriver\"\r\n"));
-        let starting = text(Refusal::Starting(VpsStatus::Pending));
+        let starting = text(Refusal::Starting(VpsStatus::Pending.into()));
         assert!(starting.contains("\r\nRetry-After: 2\r\n"));
         assert!(starting.contains("\r\nProxy-Status: kohakuriver-gateway; error=destination_unavailable\r\n"));
     }

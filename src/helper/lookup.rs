@@ -19,7 +19,7 @@ pub(super) fn task_id(
     token: Option<&Token>,
     watch: Watch<'_>,
 ) -> Result<TaskId, Failure> {
-    let client = Api::direct(settings.api(), token.cloned(), watch);
+    let client = Api::direct(settings, token.cloned(), watch);
     block_on(names::look_up(&client, name)).map_err(|error| match error {
         ApiError::Timeout { base, .. } => Failure::new(format!("cannot look up VPS {name}"))
             .cause(format!("the Host API at {base} gave no answer in time"))

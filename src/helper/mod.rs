@@ -83,6 +83,7 @@ pub fn run(
     let mut scene = Scene {
         target: task.map_or(target, |id| Target::Vps(VpsRef::Id(id))),
         proxy: proxy.authority(),
+        is_default: settings.names_no_ssh_proxy(),
         limit: arguments.connect_timeout,
     };
     let order = Order {

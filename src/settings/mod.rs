@@ -162,6 +162,17 @@ impl Settings {
         self.host.source.is_above_file() && self.port.source.is_above_file()
     }
 
+    /// Whether nothing names the Host: its API is then the default one.
+    pub fn names_no_host(&self) -> bool {
+        self.host.source == Source::Default && self.port.source == Source::Default
+    }
+
+    /// The same for the SSH proxy.
+    pub fn names_no_ssh_proxy(&self) -> bool {
+        let is_default = self.host.source == Source::Default && self.ssh_proxy_port.source == Source::Default;
+        is_default && self.proxy.is_none()
+    }
+
     /// The Host's API.
     pub fn api(&self) -> Origin {
         // The setting `host` takes no scheme.
@@ -208,6 +219,25 @@ pub fn load_token() -> Result<Option<Token>, Failure> {
     Token::from_auth_file(&path).map_err(|error| {
         Failure::usage("cannot use the stored token").because(&error).hint("log in again with `kohakuriver auth login`")
     })
+}
+
+/// The failure of a user who has set no Host, on a machine that is none: nothing answers at the default `address`, and
+/// `why` says how.
+pub fn no_host(address: &str, why: &str) -> Failure {
+    Failure::new("no Host is set").cause(format!("nothing answers at the default, {address}: {why}")).hint(format!(
+        "name the Host with `export {}=HOST`, or as `host` in the file that `kohakuriver config path` prints",
+        env_vars::KOHAKURIVER_HOST
+    ))
+}
+
+/// The step that helps a user whom the Host does not know. A token in the environment wins over the one that a login
+/// stores.
+pub fn how_to_log_in() -> String {
+    let login = "log in with `kohakuriver auth login`";
+    match process_environment(env_vars::KOHAKURIVER_TOKEN) {
+        Some(_) => format!("correct {0}, or remove it with `unset {0}` and {login}", env_vars::KOHAKURIVER_TOKEN),
+        None => login.to_owned(),
+    }
 }
 
 /// `config.json` in the user's configuration directory; `None` without a home directory.
@@ -342,6 +372,21 @@ mod tests {
         let file = r#"{"host":"head","port":9,"proxy":"door:9"}"#;
         let settings = resolve(Flags::default(), &[], file).unwrap();
         assert!(!settings.names_ssh_proxy() && !settings.names_api());
+    }
+
+    #[test]
+    fn a_host_is_set_by_anything_but_the_defaults() {
+        let unset = |flags, env: &[_], file| {
+            let settings = resolve(flags, env, file).unwrap();
+            (settings.names_no_host(), settings.names_no_ssh_proxy())
+        };
+        assert_eq!(unset(Flags::default(), &[], r#"{"log_file":"/x"}"#), (true, true));
+        assert_eq!(unset(Flags::default(), &[], r#"{"host":"localhost"}"#), (false, false));
+        assert_eq!(unset(Flags::default(), &[("KOHAKURIVER_HOST", "localhost")], "{}"), (false, false));
+        assert_eq!(unset(Flags::default(), &[("KOHAKURIVER_PORT", "8000")], "{}"), (false, true));
+        assert_eq!(unset(Flags::default(), &[("KOHAKURIVER_SSH_PROXY_PORT", "8002")], "{}"), (true, false));
+        let proxy = Flags { proxy: Some("door".parse().unwrap()), ..Flags::default() };
+        assert_eq!(unset(proxy, &[], "{}"), (true, false));
     }
 
     #[test]

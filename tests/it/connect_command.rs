@@ -265,7 +265,18 @@ fn what_can_not_be_reached_is_said_before_ssh_starts() {
             format!("{vps} ran out of memory and was killed"),
             "kohakuriver vps create",
         ),
-        (json!({ "status": "lost" }), format!("{vps} is lost"), "kohakuriver node list"),
+        (json!({ "status": "lost", "assigned_node": NODE_DOWN }), format!("{vps} is lost"), "kohakuriver node list"),
+        (json!({ "status": "lost" }), format!("{vps} is lost"), "its Runner is online again"),
+        (
+            json!({ "status": "paused", "assigned_node": NODE_DOWN }),
+            format!("the Runner of {vps} is offline"),
+            "kohakuriver node list",
+        ),
+        (
+            json!({ "assigned_node": "nowhere" }),
+            format!("the Host does not know the Runner of {vps}"),
+            "kohakuriver node list",
+        ),
         (json!({ "status": "pending" }), format!("{vps} is starting (status: pending)"), "--wait"),
         (
             json!({ "status": "assigning", "ssh_port": 2222 }),

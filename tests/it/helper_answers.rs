@@ -315,7 +315,7 @@ fn an_older_hosts_refusals_get_our_words() {
         (
             "ERROR VPS task 7323718749301768192 is not active (status: stopped).\n",
             "VPS 7323718749301768192 is stopped",
-            "a Host can't start it again; make a new one with `kohakuriver vps create`",
+            "a Host can't start it again; make a new one with `kohakuriver vps create --gen-ssh-key`, or ask an operator for a new one",
         ),
         (
             "b'ERROR 'Task 7323718749301768192 not found.\n",
@@ -325,7 +325,7 @@ fn an_older_hosts_refusals_get_our_words() {
         (
             "ERROR Internal server error.\n",
             "cannot open a tunnel to VPS 7323718749301768192",
-            "check its status with `kohakuriver vps status 7323718749301768192`",
+            "the Host's log has the cause: `journalctl -u kohakuriver-host`, on its machine",
         ),
     ] {
         let text = line.trim_start_matches("b'ERROR '").trim_start_matches("ERROR ").trim_end();

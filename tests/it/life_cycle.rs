@@ -60,12 +60,19 @@ fn stop_asks_first() {
 fn what_a_host_refuses_is_told_in_its_terms() {
     let home = Home::new();
     let host = LifeHost::with(vps("running", "docker", 22022));
-    host.change(|state| state.auth = true);
+    host.change(|state| {
+        state.auth = true;
+        state.vpses[0]["owner_username"] = "user1".into();
+    });
     for verb in ["stop", "restart"] {
         let run = host.run(&home, &["vps", verb, ID, "--yes"]).env("KOHAKURIVER_TOKEN", USER);
         let what = format!("cannot {verb} VPS {ID}");
         let outcome = run.output();
-        outcome.exits(1).prints_nothing().fails_with("kohakuriver", &what, "the role operator");
+        outcome.exits(1).prints_nothing().fails_with(
+            "kohakuriver",
+            &what,
+            &format!("ask an operator to {verb} VPS {ID}"),
+        );
         outcome.says(&["says: Insufficient permissions. Required role: operator\n"]);
         let outcome = host.run(&home, &["vps", verb, ID, "--yes"]).output();
         outcome.exits(1).prints_nothing().fails_with("kohakuriver", &format!("VPS {ID} needs a login"), "auth login");
@@ -76,7 +83,7 @@ fn what_a_host_refuses_is_told_in_its_terms() {
         outcome.exits(1).prints_nothing().fails_with("kohakuriver", "there is no VPS none", "vps list --all");
     }
     let outcome = run(&["vps", "resume", ID]);
-    outcome.exits(1).fails_with("kohakuriver", &format!("cannot resume VPS {ID}"), "kohakuriver vps status");
+    outcome.exits(1).fails_with("kohakuriver", &format!("cannot resume VPS {ID}"), "it runs already");
     outcome.says(&["says: Invalid command or task state: resume for running\n"]);
     host.change(|state| state.vpses[0]["status"] = "stopped".into());
     let outcome = run(&["vps", "restart", ID, "--yes"]);
@@ -110,13 +117,13 @@ fn errors_are_read_as_a_whole() {
             &["vps", "restart", "trainer", "--yes"],
             "kohakuriver: cannot restart VPS ID\n  \
              caused by: the Host at BASE says: VPS cannot be restarted (state: stopped). Must be running, paused, or failed.\n  \
-             hint: a Host can't start it again; make a new one with `kohakuriver vps create`\n",
+             hint: a Host can't start it again; make a new one with `kohakuriver vps create --gen-ssh-key`\n",
         ),
         (
             &["vps", "pause", "trainer"],
             "kohakuriver: cannot pause VPS ID\n  \
              caused by: the Host at BASE says: Invalid command or task state: pause for stopped\n  \
-             hint: a Host can't start it again; make a new one with `kohakuriver vps create`\n",
+             hint: it has ended, and a Host can't start it again\n",
         ),
         (
             &["vps", "create", "--target", "nope"],
@@ -135,27 +142,29 @@ fn errors_are_read_as_a_whole() {
         &["vps", "create"],
         "kohakuriver: cannot create the VPS\n  \
          caused by: the Host at BASE says: Insufficient permissions. Required role: operator\n  \
-         hint: ask an admin for the role operator, or ask somebody who has it; `kohakuriver auth status` shows who you \
-         are\n",
+         hint: ask an operator to create the VPS; `kohakuriver auth status` shows who you are\n",
     )];
     let nobody: &[(&[&str], &str)] = &[
         (
             &["vps", "create"],
             "kohakuriver: cannot create the VPS\n  \
              caused by: the Host wants a token, and got none or one it does not know\n  \
-             hint: log in with `kohakuriver auth login`\n",
+             hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with \
+             `kohakuriver auth login`\n",
         ),
         (
             &["vps", "list"],
             "kohakuriver: cannot list the VPSes\n  \
              caused by: the Host wants a token, and got none or one it does not know\n  \
-             hint: log in with `kohakuriver auth login`\n",
+             hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with \
+             `kohakuriver auth login`\n",
         ),
         (
             &["auth", "status", "--json"],
             "kohakuriver: you are not logged in\n  \
              caused by: the Host does not accept the token from KOHAKURIVER_TOKEN\n  \
-             hint: log in with `kohakuriver auth login`\n",
+             hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with \
+             `kohakuriver auth login`\n",
         ),
     ];
     for (token, cases) in [(OPERATOR, operator), (USER, user), ("nobody's", nobody)] {
@@ -308,12 +317,16 @@ fn an_older_host_does_what_it_can() {
     let outcome = run(&["vps", "stop", &id(1), "--yes"]);
     outcome.exits(1).fails_with("kohakuriver", &format!("cannot stop VPS {}", id(1)), "kohakuriver vps resume");
     let outcome = run(&["vps", "pause", &id(2)]);
-    outcome.exits(1).fails_with("kohakuriver", &format!("cannot pause VPS {}", id(2)), "kohakuriver vps create");
+    outcome.exits(1).fails_with("kohakuriver", &format!("cannot pause VPS {}", id(2)), "it has ended");
     // Its Runner isn't there.
     let outcome = run(&["vps", "resume", &id(1)]);
     outcome.exits(1).fails_with("kohakuriver", &format!("cannot resume VPS {}", id(1)), "kohakuriver node list");
     let outcome = run(&["vps", "restart", &id(1)]);
-    outcome.exits(1).fails_with("kohakuriver", &format!("cannot restart VPS {}", id(1)), "kohakuriver vps stop");
+    outcome.exits(1).fails_with(
+        "kohakuriver",
+        &format!("cannot restart VPS {}", id(1)),
+        "kohakuriver vps create --gen-ssh-key",
+    );
     outcome.says(&["is too old for restarting a VPS\n"]);
     for (args, what, hint) in [
         (&["vps", "create"][..], "a VPS without a key", "--gen-ssh-key"),

@@ -157,7 +157,9 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
         // An older Host opens a tunnel to a paused VPS, and the user waits for a banner that never comes.
         let row = Row { vps_status: Some(status), ..row("409 Conflict", unavailable, false, title, hint) };
         let line = format!("VPS task ID is not active (status: {status}).");
-        add(json!({ "status": status }), row, &line);
+        // A lost VPS is one whose Runner went silent.
+        let node = if status == "lost" { NODE_DOWN } else { NODE };
+        add(json!({ "status": status, "assigned_node": node }), row, &line);
     }
     for (status, title, hint) in [
         ("pending", "VPS ID is starting (status: pending)", "--wait"),
@@ -183,7 +185,15 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
     };
     let line = "Assigned node for VPS task ID is not online.";
     add(json!({ "assigned_node": NODE_DOWN }), offline(), line);
-    add(json!({ "assigned_node": "node-unknown" }), offline(), line);
+    // The line protocol has one sentence for both.
+    let unknown =
+        row("503 Service Unavailable", unavailable, false, "the Host does not know the Runner of VPS ID", "node list");
+    let unknown = Row { detail: "no Runner of the name node-unknown is registered", ..unknown };
+    add(json!({ "assigned_node": "node-unknown" }), unknown, line);
+    // The Runner comes first: without it, nobody can resume a VPS or wait for it.
+    for status in ["paused", "pending", "assigning"] {
+        add(json!({ "status": status, "assigned_node": NODE_DOWN }), offline(), line);
+    }
     let no_runner = row("503 Service Unavailable", unavailable, false, "VPS ID has no Runner", "kohakuriver node list");
     add(json!({ "assigned_node": null }), no_runner, "VPS task ID has no assigned node.");
     let refuses = row("502 Bad Gateway", "connection_refused", false, "VPS ID refuses SSH connections", "");
@@ -380,13 +390,19 @@ fn a_host_api_that_is_down_or_answers_nonsense() {
     let wrong = http_server(|_| (200, "application/json", json!({ "task_id": 7, "status": [] }).to_string()));
     let broken = http_server(|_| (500, "text/plain", "Internal Server Error".to_owned()));
     let down = format!("127.0.0.1:{}", refusing.port);
-    for base in [down, nonsense.address.to_string(), wrong.address.to_string(), broken.address.to_string()] {
+    let useless = "the Host API gives no usable answer";
+    for (base, title) in [
+        (down, "the Host API can't be reached"),
+        (nonsense.address.to_string(), useless),
+        (wrong.address.to_string(), useless),
+        (broken.address.to_string(), useless),
+    ] {
         let gateway = Gateway::with_host_api(&format!("http://{base}"));
         let row = Row {
             status: "502 Bad Gateway",
             error: "proxy_internal_response",
             retry: false,
-            title: "the Host API gives no usable answer".to_owned(),
+            title: title.to_owned(),
             hint: "",
             vps_status: None,
             detail: "the Host API at http://127.0.0.1:",

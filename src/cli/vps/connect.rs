@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use crate::api::{ApiError, locate, refused};
+use crate::api::refused;
 use crate::cli::doctor::diagnose;
 use crate::cli::host::vps_cache;
-use crate::cli::host::{ask_host, client, vps_ref};
+use crate::cli::host::{ask_host, client, find, vps_ref};
 use crate::cli::programs::route::{home, no_ssh, route, ssh_program, unusable};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
@@ -93,7 +93,7 @@ pub(crate) fn enter(settings: &Settings, id: TaskId, key: Option<PathBuf>) -> Re
 /// The ssh command for `arguments`, after the Host confirmed that the VPS can be reached.
 fn command(settings: &Settings, arguments: &Arguments) -> Result<SshCommand, Failure> {
     let vps = vps_ref(&arguments.vps)?;
-    let id = ask_host(settings, find(settings, &vps, arguments.wait.is_some()))?;
+    let id = ask_host(settings, reached(settings, &vps, arguments.wait.is_some()))?;
     let home = home()?;
     let ssh = ssh_program().ok_or_else(no_ssh)?;
     Ok(SshCommand {
@@ -118,15 +118,13 @@ fn become_ssh(argv: &[OsString]) -> Failure {
 
 /// Looks the VPS up. A VPS that can't be reached is a failure with the reason. With `wait`, a VPS that is starting is
 /// accepted, since the helper waits for it.
-async fn find(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
+async fn reached(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
     let client = client(settings)?;
-    let failed = |error: ApiError| error.about(vps, client.base());
-    let found = client.vps(vps).await.map_err(failed)?;
-    let node = client.runner_of(&found).await.map_err(failed)?;
-    match locate(&found, node.as_ref()) {
-        Ok(_) => Ok(found.id),
-        Err(Refusal::Starting(_)) if wait => Ok(found.id),
-        Err(refusal) => Err(refused(&refusal, &found.id.to_string(), client.base())),
+    let found = find(&client, vps).await?;
+    match found.reach {
+        Err(Refusal::Starting(_)) if wait => Ok(found.vps.id),
+        Err(refusal) => Err(refused(&refusal, &found.vps.id.to_string(), client.base())),
+        Ok(reach) => Ok(reach.id),
     }
 }
 

@@ -105,6 +105,7 @@ pub(crate) fn as_json(vps: &Vps) -> Value {
         "submitted_at": vps.submitted_at,
         "started_at": vps.started_at,
         "error_message": vps.error_message,
+        "rejection_reason": vps.rejection_reason,
     })
 }
 
@@ -141,6 +142,7 @@ mod tests {
                 "submitted_at": "2026-11-23T12:05:53.5",
                 "started_at": null,
                 "error_message": null,
+                "rejection_reason": null,
             })
         );
     }

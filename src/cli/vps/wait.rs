@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::api::{ApiError, Client, locate, refused};
+use crate::api::{ApiError, Client, refused};
 use crate::cli::programs::route::proxy_program;
 use crate::cli::terminal::interrupt;
 use crate::cli::terminal::progress::{Progress, during};
@@ -73,20 +73,14 @@ pub(crate) async fn until_ssh_answers(
 
 /// Tests the VPS once. `None` if its sshd answered, otherwise the reason to wait.
 async fn look(settings: &Settings, client: &Client, id: TaskId, deadline: Instant) -> Result<Option<String>, Failure> {
-    let about = |error: ApiError| error.about(&VpsRef::Id(id), client.base());
-    let asked = async {
-        let vps = client.vps(&VpsRef::Id(id)).await?;
-        let node = client.runner_of(&vps).await?;
-        Ok((vps, node))
-    };
-    let (vps, node) = match asked.await {
+    let found = match client.find(&VpsRef::Id(id), None).await {
         // A Host that is busy creating a VPS may answer late.
         Err(error @ (ApiError::Timeout { .. } | ApiError::Unreachable { .. })) => return Ok(Some(error.to_string())),
-        found => found.map_err(about)?,
+        found => found.map_err(|error| error.about(&VpsRef::Id(id), client.base()))?,
     };
-    match locate(&vps, node.as_ref()) {
+    match found.reach {
         Err(refusal @ Refusal::Starting(_)) => {
-            let message = vps.error_message.map(|message| format!(": {message}")).unwrap_or_default();
+            let message = refusal.message().map(|message| format!(": {message}")).unwrap_or_default();
             Ok(Some(refusal.title(&id.to_string()) + &message))
         }
         Err(refusal) => Err(refused(&refusal, &id.to_string(), client.base())),

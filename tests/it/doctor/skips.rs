@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::report;
 use crate::support::cluster::Cluster;
+use crate::support::gateway::NODE_DOWN;
 use crate::support::home::Home;
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
@@ -95,6 +96,37 @@ fn with_a_name_that_no_vps_has() {
 #[test]
 fn with_a_paused_vps() {
     let cluster = Cluster::with(Home::new(), |vps| vps["status"] = "paused".into());
+    let skipped =
+        [("tunnel", "the VPS has no known address"), NO_TUNNEL, NO_SSHD, NOT_VERIFIED, NO_ROUND_TRIP, NO_THROUGHPUT];
+    finds(&doctor(&cluster, ID).output(), &["vps"], &skipped);
+}
+
+/// A paused VPS stays paused when its Runner dies: the Runner is the problem, and not the pause.
+#[test]
+fn with_a_paused_vps_on_a_dead_runner() {
+    let cluster = Cluster::with(Home::new(), |vps| {
+        vps["status"] = "paused".into();
+        vps["assigned_node"] = NODE_DOWN.into();
+    });
+    let skipped =
+        [("tunnel", "the VPS has no known address"), NO_TUNNEL, NO_SSHD, NOT_VERIFIED, NO_ROUND_TRIP, NO_THROUGHPUT];
+    finds(&doctor(&cluster, ID).output(), &["runner"], &skipped);
+}
+
+#[test]
+fn with_a_failed_vps_on_a_dead_runner() {
+    let cluster = Cluster::with(Home::new(), |vps| {
+        vps["status"] = "failed".into();
+        vps["assigned_node"] = NODE_DOWN.into();
+    });
+    let skipped =
+        [("tunnel", "the VPS has no known address"), NO_TUNNEL, NO_SSHD, NOT_VERIFIED, NO_ROUND_TRIP, NO_THROUGHPUT];
+    finds(&doctor(&cluster, ID).output(), &["vps", "runner"], &skipped);
+}
+
+#[test]
+fn with_a_stopped_vps() {
+    let cluster = Cluster::with(Home::new(), |vps| vps["status"] = "stopped".into());
     let skipped = [
         ("runner", "the VPS itself can't be reached"),
         ("tunnel", "the VPS has no known address"),

@@ -45,7 +45,7 @@ pub(super) fn run(subject: &Subject, checkup: &mut Checkup<'_>) -> Result<String
     let vps = vps::Described { subject, settings, host, token };
     let vps = &checkup.check(&vps)?.ok_or(Missing("the Host does not describe the VPS"));
     let id = match (vps, &subject.vps) {
-        (Ok(vps), _) => Ok(vps.id()),
+        (Ok(found), _) => Ok(found.vps.id),
         (Err(_), Some(VpsRef::Id(id))) => Ok(*id),
         (Err(missing), _) => Err(*missing),
     };

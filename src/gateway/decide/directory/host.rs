@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{Cache, Known};
 use super::{Admission, Asker};
-use crate::api::{ApiError, Caller, Client, Reach, Role, User, locate};
+use crate::api::{ApiError, Caller, Client, Reach, Role, User};
 use crate::gateway::watch::metrics::{Lookup, Metrics};
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -67,12 +67,13 @@ impl HostDirectory {
     }
 
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
-        match self.caller(&asker.token, metrics).await? {
+        let caller = self.caller(&asker.token, metrics).await?;
+        match &caller {
             Caller::Everyone => {}
             Caller::Anonymous if asker.anonymous => {}
             Caller::Anonymous => return Err(Refusal::TokenNeeded),
             Caller::User(User { name, role }) => {
-                asker.user.get_or_init(|| name.into());
+                asker.user.get_or_init(|| name.as_str().into());
                 if !matches!(role, Role::User | Role::Operator | Role::Admin) {
                     return Err(Refusal::RoleTooLow(role.to_string()));
                 }
@@ -81,7 +82,7 @@ impl HostDirectory {
         let key = self.key(vps, asker);
         let client = self.client.with_token(key.0.clone());
         let new = |has_older: bool| (!has_older).then_some(&self.new_places);
-        let ask = async |has_older| self.limited(new(has_older), Box::pin(place(&client, vps)), metrics).await;
+        let ask = async |has_older| self.limited(new(has_older), Box::pin(place(&client, vps, &caller)), metrics).await;
         let known = self.places.get(&key, ask).await.inspect_err(|_| metrics.cache_misses.increment())?;
         let counter = match &known {
             Known { is_stale: true, .. } => &metrics.cache_stale,
@@ -188,16 +189,8 @@ impl HostDirectory {
     }
 }
 
-async fn place(client: &Client, vps: &VpsRef) -> Result<Reach, ApiError> {
-    let vps = client.vps(vps).await?;
-    match locate(&vps, None) {
-        // Only its Runner is missing: now that question is worth a call.
-        Err(Refusal::RunnerOffline(_)) => {
-            let node = client.runner_of(&vps).await?;
-            locate(&vps, node.as_ref()).map_err(ApiError::Refusal)
-        }
-        verdict => verdict.map_err(ApiError::Refusal),
-    }
+async fn place(client: &Client, vps: &VpsRef, caller: &Caller) -> Result<Reach, ApiError> {
+    client.find(vps, Some(caller)).await?.reach.map_err(ApiError::Refusal)
 }
 
 #[cfg(test)]
