@@ -123,10 +123,17 @@ pub fn words(error: &(dyn Error + 'static)) -> String {
         Some(io::ErrorKind::TimedOut) => "no answer in time".to_owned(),
         _ => {
             let text = error.to_string();
-            let name = text.strip_prefix("failed to lookup address information: ");
-            name.map(|why| format!("the name can't be resolved: {why}")).unwrap_or(text)
+            match resolvers_words(&text) {
+                Some(why) => format!("the name can't be resolved: {why}"),
+                None => text,
+            }
         }
     }
+}
+
+/// The system's words about a name that can't be resolved, behind those of the standard library.
+pub fn resolvers_words(text: &str) -> Option<&str> {
+    text.strip_prefix("failed to lookup address information: ")
 }
 
 impl fmt::Debug for Failure {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::arguments::ProtocolChoice;
 use super::open::{Mute, OpenError, Order};
 use crate::dial::{DialError, Interrupted};
-use crate::failure::Failure;
+use crate::failure::{Failure, resolvers_words, words};
 use crate::handshake::connect::Refused;
 use crate::handshake::problem::Explanation;
 use crate::refusal::Refusal;
@@ -44,7 +44,11 @@ impl Scene {
             OpenError::Dial(DialError::Interrupted(Interrupted::SshGone | Interrupted::Signal, _))
             | OpenError::Interrupted(_) => gave_up(&target.to_string(), error),
             OpenError::Dial(DialError::Resolve(why)) => cannot_reach()
-                .cause(format!("the name {} can't be resolved: {why}", order.proxy.host))
+                .cause(format!(
+                    "the name {} can't be resolved: {}",
+                    order.proxy.host,
+                    resolvers_words(why).unwrap_or(why)
+                ))
                 .hint("check the Host's name; `kohakuriver config show` shows it and where it is set"),
             OpenError::Dial(DialError::Connect(_)) if self.is_default => settings::no_host(proxy, &error.to_string()),
             OpenError::Dial(_) => cannot_reach().because(error).hint(
@@ -175,7 +179,7 @@ impl Scene {
     /// The connection broke in the middle of the stream.
     pub(super) fn broke(&self, error: &io::Error) -> Failure {
         Failure::new(format!("the connection to {} broke", self.target))
-            .cause(format!("{}: {error}", self.proxy))
+            .cause(format!("{}: {}", self.proxy, words(error)))
             .hint("connect again")
     }
 

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use crate::support::far_end::{BANNER, YES};
 use crate::support::home::Home;
 use crate::support::peers::{MutePort, Peer, http_server, read_head};
+use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned, fails_handed_over, handed_over};
+use crate::support::tools::HELPER;
 
 /// A proxy that reads the request head, sends `pieces` one after the other, and closes.
 fn proxy(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Peer {
@@ -130,6 +132,17 @@ fn a_refusal_by_any_other_proxy() {
              hint: log in with `kohakuriver auth login`\n"
         ),
     );
+}
+
+#[test]
+fn a_name_without_an_address_is_told_in_the_systems_words() {
+    let home = Home::new();
+    let outcome = Run::new(HELPER, &home).args(["--proxy", "kr-no-such-proxy.invalid", ID]).deadline(60).output();
+    outcome.exits(1).prints_nothing().says(&[
+        "kohakuriver-proxy: cannot reach the SSH proxy at kr-no-such-proxy.invalid:8002\n",
+        "  caused by: the name kr-no-such-proxy.invalid can't be resolved: ",
+    ]);
+    outcome.check(!outcome.stderr.contains("lookup address"), "no words of the standard library");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::api::Reach;
 use crate::dial::{ATTEMPT_DELAY, interleave};
+use crate::failure::words;
 use crate::gateway::decide::policy::{self, Denied, Runners};
 use crate::gateway::decide::resolve::{Resolver, Unresolved};
 use crate::refusal::Refusal;
@@ -55,7 +56,7 @@ impl DialError {
             Self::Busy => Refusal::Limit("it looks up too many names of Runners already".to_owned()),
             Self::Denied(denied) => Refusal::Unreachable(denied.to_string()),
             Self::NoAddress { ref source, .. } | Self::Failed { ref source, .. } => {
-                Refusal::Unreachable(excerpt(&format!("{self}: {source}")))
+                Refusal::Unreachable(excerpt(&format!("{self}: {}", words(source))))
             }
         }
     }
