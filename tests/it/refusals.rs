@@ -234,6 +234,48 @@ fn every_row_of_the_table() {
     }
 }
 
+/// The reason is text of the network: without control characters, and cut. ssh prints 400 bytes.
+#[test]
+fn the_hosts_own_reason_reaches_the_user_of_ssh() {
+    let sshd = Sshd::start();
+    let long = format!("OOM: the Runner has 3 GiB left\u{1b}[2J\n{}", "and so on ".repeat(100));
+    for (change, title, reason) in [
+        (
+            json!({ "status": "failed", "error_message": long }),
+            "has failed",
+            "OOM: the Runner has 3 GiB left[2J and so on ",
+        ),
+        (json!({ "status": "rejected", "rejection_reason": "no GPUs left" }), "was rejected", "no GPUs left\n"),
+        (
+            json!({ "status": "assigning", "error_message": "Provisioning VM..." }),
+            "is starting (status: assigning)",
+            "Provisioning VM...\n",
+        ),
+        (json!({ "status": "failed", "error_message": "" }), "has failed", ""),
+    ] {
+        let id = "7323718749301768192";
+        let mut vps = json!({ "task_id": id, "assigned_node": NODE, "ssh_port": 1 });
+        vps.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let gateway = gateway_with([vps]);
+        let detail = refusal(gateway.address, &connect_head(&format!("{id}:22"))).body["detail"].clone();
+        let said = format!("the Host says: {reason}");
+        let detail = detail.as_str().map(|detail| detail.to_owned() + "\n");
+        assert_eq!(detail.as_ref().is_some_and(|detail| detail.starts_with(&said)), !reason.is_empty(), "{detail:?}");
+        assert!(detail.is_none_or(|detail| detail.chars().count() < 330));
+        let home = Home::new();
+        for mode in Mode::BOTH {
+            let command = helper_command(HELPER, mode, gateway.address);
+            let config = sshd.write_ssh_config(&home, &format!("config-{mode:?}"), &command, mode);
+            let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(format!("{id}.kohakuriver"));
+            let outcome = ssh.arg("echo in").output();
+            outcome.ssh_fails_with(&format!("VPS {id} {title}"), "kohakuriver vps");
+            let shown = outcome.stderr.contains(&said[..said.len().min(60)]);
+            outcome.check(shown != reason.is_empty(), "the reason, if there is one");
+            outcome.check(!outcome.stderr.contains('\u{1b}'), "no control characters");
+        }
+    }
+}
+
 #[test]
 fn an_unknown_vps() {
     let (gateway, sshd) = (gateway_with([]), Sshd::start());
