@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::curl::curl;
 use crate::support::gateway::{Gateway, NODE, NODE_DOWN, inventory};
 use crate::support::home::Home;
-use crate::support::host_api::{STRANGER, VIEWER, host_api};
+use crate::support::host_api::{OWNER, STRANGER, VIEWER, host_api};
 use crate::support::peers::{MutePort, PEER_TIMEOUT, RefusingPort, echo_server, http_server};
 use crate::support::run::Run;
 use crate::support::scene::{Mode, helper_command};
@@ -490,6 +490,11 @@ fn a_login_that_is_needed_names_how() {
     let answer = refusal(gateway.address, &connect_head("42:22"));
     assert!(answer.head.contains("\r\nProxy-Authenticate: Bearer realm=\"kohakuriver\""), "{}", answer.head);
     // The line protocol has no token: the answer says how to get in.
+    let home = Home::new();
+    let run =
+        Run::new(HELPER, &home).args(["--proxy", &gateway.address.to_string(), "--protocol", "request-tunnel", "42"]);
+    let outcome = run.env("KOHAKURIVER_TOKEN", OWNER).output();
+    outcome.exits(1).fails_with("kohakuriver-proxy", "VPS 42 needs a login", "leave `--protocol` out");
     let line = ask(gateway.address, "REQUEST_TUNNEL 42\n");
     assert!(line.starts_with("ERROR ") && line.contains("login"), "{line:?}");
 }

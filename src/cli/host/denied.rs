@@ -38,6 +38,9 @@ fn hint(status: u16, detail: &str, attempt: &str, vps: &str) -> Option<String> {
     match (status, detail) {
         (403, detail) => Some(ask(detail, attempt)),
         (404, _) => Refusal::NotFound.hint(vps),
+        (405, _) => {
+            Some("a stand-alone gateway serves this API, read-only: its admin can change its inventory".to_owned())
+        }
         // Only operators get this far.
         (_, "VPS has no assigned node.") => Refusal::Inactive(operators(VpsStatus::Stopped)).hint(vps),
         (_, detail) if nodes.iter().any(|word| detail.contains(word)) => {
@@ -116,6 +119,7 @@ mod tests {
             // An assignee.
             ("pause VPS 42", 403, "Access denied to this task", "ask its owner or an operator to pause VPS 42"),
             ("stop VPS 42", 404, "VPS not found.", "vps list --all"),
+            ("resume VPS 42", 405, "Method Not Allowed", "inventory"),
             ("stop VPS 42", 409, "VPS cannot be stopped (state: stopped)", "already ended"),
             ("stop VPS 42", 409, "VPS cannot be stopped (state: failed)", "already ended"),
             ("stop VPS 42", 409, "VPS cannot be stopped (state: lost)", "node list"),

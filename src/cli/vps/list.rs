@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn json_has_every_key_and_string_ids() {
         assert_eq!(
-            as_json(&vps(VpsStatus::Paused)),
+            as_json(&Vps { rejection_reason: Some("no GPUs left".into()), ..vps(VpsStatus::Paused) }),
             json!({
                 "task_id": "7323718749301768192",
                 "name": "trainer",
@@ -142,7 +142,7 @@ mod tests {
                 "submitted_at": "2026-11-23T12:05:53.5",
                 "started_at": null,
                 "error_message": null,
-                "rejection_reason": null,
+                "rejection_reason": "no GPUs left",
             })
         );
     }
