@@ -48,7 +48,7 @@ pub use connect::{Connecting, answer, connect};
 pub use datagrams::send_datagram;
 #[cfg(feature = "gateway")]
 pub use descriptors::take_stdin;
-pub use descriptors::{Kind, is_out_of_descriptors, is_same, read, release_stdio, write};
+pub use descriptors::{Kind, close_all_but_stdio, is_out_of_descriptors, is_same, read, release_stdio, write};
 #[cfg(feature = "gateway")]
 pub use events::{REPORTS_URGENT_DATA, deregister, register};
 #[cfg(feature = "gateway")]
