@@ -48,6 +48,7 @@ mod other_proxies;
 mod quick_set;
 mod readme;
 mod refusals;
+mod returning_network;
 mod sessions_command;
 mod several_gateways;
 mod slow_host;

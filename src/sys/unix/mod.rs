@@ -22,6 +22,8 @@ mod passing;
 mod pipes;
 mod poll;
 mod process;
+#[cfg(target_os = "linux")]
+mod resend;
 #[cfg(feature = "gateway")]
 mod resources;
 mod signals;
