@@ -4,10 +4,9 @@
 //! to a retry, like an answer that promises a VPS soon. What a wait can't change, such as a stopped VPS, ends it.
 
 use std::cell::{Cell, RefCell};
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use super::journal::Journal;
+use super::journal::{Journal, Screen};
 use super::open::{Mute, OpenError};
 use crate::dial::{Beside, Interrupted, Watch};
 use crate::refusal::Refusal;
@@ -38,16 +37,13 @@ pub(super) struct Patience<'j> {
     /// Why there is no tunnel yet, once an answer has promised one.
     why: RefCell<Option<String>>,
     warned: Cell<bool>,
-    terminal: bool,
 }
 
 impl<'j> Patience<'j> {
     /// A wait of `limit` from `began` on.
     pub(super) fn new(began: Instant, limit: Duration, journal: &'j Journal) -> Self {
-        // A terminal that can't move its cursor gets lines, as a file does.
-        let terminal = std::io::stderr().is_terminal() && !terminal::is_dumb();
         let (tries, why, warned) = (Cell::default(), RefCell::default(), Cell::default());
-        Self { journal, began, ends: began + limit, tries, why, warned, terminal }
+        Self { journal, began, ends: began + limit, tries, why, warned }
     }
 
     /// The end of the wait.
@@ -76,12 +72,12 @@ impl<'j> Patience<'j> {
         Ok(true)
     }
 
-    /// One line for each new reason; a terminal has its progress line instead.
+    /// One line for each new reason; a terminal that can move its cursor has its progress line instead.
     fn report(&self, what: &str) {
         if self.why.borrow().as_deref() == Some(what) {
             return;
         }
-        if !self.terminal {
+        if self.journal.screen() != Screen::Line {
             let left = self.ends.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
             self.journal.line(&format!("{what}; waiting up to {left} s"));
         }
@@ -93,12 +89,13 @@ impl<'j> Patience<'j> {
 impl Beside for Patience<'_> {
     fn tick(&self) -> Option<Instant> {
         let why = self.why.borrow();
-        let why = why.as_deref()?;
+        // The first try is a wait like any other.
+        let Some(why) = why.as_deref() else { return self.journal.tick() };
         if !self.warned.get() && self.began.elapsed() >= IDE_PATIENCE {
             self.warned.set(true);
             self.journal.line("it is still starting; if your editor gives up now, connect again");
         }
-        if self.terminal {
+        if self.journal.screen() == Screen::Line {
             self.journal.show(&terminal::moving(why, self.began.elapsed()));
             return Some(Instant::now() + FRAME);
         }

@@ -64,7 +64,12 @@ impl Rig {
         let relay = std::thread::spawn(move || {
             let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
             let first_byte_by = Instant::now() + first_byte;
-            let rules = Rules { first_byte_by, signal: Some(caught.as_fd()), server_passes_end_on };
+            let rules = Rules {
+                first_byte_by,
+                until_first_byte: &|_| None,
+                signal: Some(caught.as_fd()),
+                server_passes_end_on,
+            };
             let direction = match engine {
                 Engine::Best => Direction::new,
                 Engine::Portable => |_: &Port<'_>, _: &Port<'_>, early| Direction::portable(early),
@@ -188,7 +193,8 @@ fn early_bytes_come_first_and_a_carrier_that_reads_ahead_keeps_nothing() {
                 let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), carrier: &mut carrier };
                 // A tunnel with early bytes is not mute.
                 let first_byte_by = Instant::now() + if early.is_empty() { SOON } else { Duration::ZERO };
-                let rules = Rules { first_byte_by, signal: None, server_passes_end_on: true };
+                let rules =
+                    Rules { first_byte_by, until_first_byte: &|_| None, signal: None, server_passes_end_on: true };
                 run(ends, rules, early.to_vec())
             });
             let mut first = vec![0; early.len()];
@@ -226,7 +232,16 @@ fn a_turn_that_ends_early_leaves_nothing_in_a_carrier_that_reads_ahead() {
     std::thread::scope(|scope| {
         let relay = scope.spawn(|| {
             let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
-            run(ends, Rules { first_byte_by: Instant::now() + SOON, signal: None, server_passes_end_on: true }, vec![])
+            run(
+                ends,
+                Rules {
+                    first_byte_by: Instant::now() + SOON,
+                    until_first_byte: &|_| None,
+                    signal: None,
+                    server_passes_end_on: true,
+                },
+                vec![],
+            )
         });
         server.write_all(&pattern(bytes)).unwrap();
         let deadline = Instant::now() + SOON;
