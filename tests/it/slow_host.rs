@@ -288,7 +288,7 @@ fn an_sshd_that_says_nothing_is_waited_for_in_sight() {
     let gateway = Gateway::with_host_api(&host.base());
     let run = host.run(&home, &["vps", "restart", ID, "--wait"]);
     let process = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).start();
-    process.stderr_line(&format!("kohakuriver: looking up VPS {ID}; waiting"));
+    process.stderr_line(&format!("kohakuriver: VPS {ID} runs, but its sshd does not answer yet; waiting"));
     process.signal(Signal::INT);
     process
         .finish()
