@@ -97,6 +97,10 @@ fn a_connection_through_an_older_host() {
     assert!(found(&report, "host-api").contains("HakuRiver Cluster Manager"), "{outcome}");
     assert!(found(&report, "proxy").contains("an older Host, with the line protocol"), "{outcome}");
     assert!(found(&report, "token").contains("no users"), "{outcome}");
+    // A check is no error to it. Its log writes levels in colour.
+    let log = host.log();
+    assert!(log.contains("Invalid request format"), "{log}");
+    assert!(!["ERROR\x1b", "CRITICAL\x1b"].iter().any(|error| log.contains(error)), "{log}");
 }
 
 #[test]

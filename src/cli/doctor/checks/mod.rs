@@ -39,8 +39,8 @@ pub(super) fn run(subject: &Subject, checkup: &mut Checkup<'_>) -> Result<String
     checkup.check(&host_name::HostName { settings })?;
     let host = &checkup.check(&host_api::HostApi { settings })?.ok_or(Missing("the Host API does not answer"));
     let token = &checkup.check(&token::StoredToken::load(host))?.flatten();
-    let port = &checkup.check(&ssh_proxy::Port { settings })?.ok_or(Missing("its port does not accept connections"));
-    let proxy = &checkup.check(&ssh_proxy::Protocol { settings, port })?.ok_or(Missing("no SSH proxy answers"));
+    let socket = &checkup.check(&ssh_proxy::Port { settings })?.ok_or(Missing("its port does not accept connections"));
+    let proxy = &checkup.check(&ssh_proxy::Protocol { settings, socket })?.ok_or(Missing("no SSH proxy answers"));
 
     let vps = vps::Described { subject, settings, host, token };
     let vps = &checkup.check(&vps)?.ok_or(Missing("the Host does not describe the VPS"));
