@@ -268,7 +268,9 @@ Options:
 
 The Host restarts a container (backend docker) by re-creating it. The new
 container lets everybody log in as root without a key, and may have another host
-key and SSH port. Afterwards this command tests whether such logins work.
+key and SSH port. Afterwards this command tests whether such logins work. If a
+host key of the VPS was stored, the new one replaces it, and both fingerprints
+are printed.
 
 Examples:
   kohakuriver vps restart trainer

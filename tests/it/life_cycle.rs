@@ -232,6 +232,62 @@ fn a_restarted_container_is_asked_whether_it_takes_everybody() {
     sshd.was_connected_to();
 }
 
+/// `vps restart` of a VPS whose key was stored before it had the sshd at `port`, and the known keys afterwards.
+fn restarted(home: &Home, backend: &str, status: &str, port: u16) -> (Outcome, String) {
+    let host = LifeHost::with(vps(status, backend, port));
+    let gateway = Gateway::with_host_api(&host.base());
+    let run = host.run(home, &["vps", "restart", ID, "--yes", "--wait", "5"]);
+    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).output();
+    (outcome, fs::read_to_string(home.join(".ssh/kohakuriver_known_hosts")).unwrap_or_default())
+}
+
+fn fingerprint(sshd: &Sshd) -> String {
+    let output = Run::new(tool("ssh-keygen"), &Home::new()).args(["-l", "-f"]).arg(sshd.host_key_file()).output();
+    output.succeeds().text().split(' ').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn the_new_host_key_of_a_restarted_container_replaces_the_stored_one() {
+    let (home, before, now) = (Home::new(), Sshd::start(), Sshd::start());
+    let other = before.known_as("kohakuriver-42,42.kohakuriver");
+    let known = format!("{}{other}", before.known_as(&format!("kohakuriver-{ID},{ID}.kohakuriver")));
+    home.write(".ssh/kohakuriver_known_hosts", &known);
+
+    // It did not restart, it is a machine, or it has the same key.
+    let (outcome, left) = restarted(&home, "docker", "stopped", now.port);
+    outcome.exits(1).check(left == known, "unchanged keys");
+    let (outcome, left) = restarted(&home, "qemu", "running", now.port);
+    outcome.succeeds().check(left == known && !outcome.stderr.contains("host key"), "unchanged keys");
+    let (outcome, left) = restarted(&home, "docker", "running", before.port);
+    outcome.succeeds().check(left == known && !outcome.stderr.contains("host key"), "unchanged keys");
+    // Its sshd does not answer, so the new key is not known.
+    let (outcome, left) = restarted(&home, "docker", "running", 1);
+    outcome.exits(1).says(&[&format!("`kohakuriver ssh forget {ID}` if ssh refuses the new one")]);
+    outcome.check(left == known, "unchanged keys");
+
+    let (outcome, left) = restarted(&home, "docker", "running", now.port);
+    let (new, old) = (fingerprint(&now), fingerprint(&before));
+    outcome.succeeds().says(&[
+        &format!("the restart gave VPS {ID} a new host key, which is stored now in place of the old one:\n"),
+        &format!("\n  new: {new} (ssh-ed25519)\n  old: {old}\n"),
+    ]);
+    let lines: Vec<&str> = left.lines().collect();
+    let key = now.known_as("").split_whitespace().nth(1).unwrap().to_owned();
+    outcome.check(lines.len() == 2 && lines[0] == other.trim_end() && lines[1].contains(&key), &left);
+    // The login that restart recommends.
+    let host = LifeHost::with(vps("running", "docker", now.port));
+    let gateway = Gateway::with_host_api(&host.base());
+    let key = now.key.display().to_string();
+    let connect = ["vps", "connect", ID, "--key", &key, "--user", &user(), "--", "-F", "none", "echo in"];
+    let run = host.run(&home, &connect).env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string());
+    run.output().succeeds().prints("in\n").says_nothing();
+
+    // Nothing is stored for a VPS without a key.
+    let home = Home::new();
+    restarted(&home, "docker", "running", now.port).0.succeeds();
+    assert!(!home.join(".ssh").exists());
+}
+
 #[test]
 fn a_restarted_machine_is_not_made_anew() {
     let home = Home::new();

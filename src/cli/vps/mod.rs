@@ -8,6 +8,7 @@ pub(crate) mod list;
 pub(crate) mod new_key;
 pub(crate) mod order_flags;
 pub(crate) mod passwordless;
+pub(crate) mod recreated;
 pub(crate) mod restart;
 pub(crate) mod sessions;
 pub(crate) mod status;
