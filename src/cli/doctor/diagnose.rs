@@ -15,7 +15,7 @@ use super::checkup::{Checkup, Event, Scope};
 use super::finding::Verdict;
 use super::program::{self, QUICK};
 use super::redaction::Redaction;
-use super::subject::Subject;
+use super::subject::{Subject, Way};
 use super::temporary::{self, Folder};
 use super::text;
 use crate::cli::programs::names::PROGRAM;
@@ -119,6 +119,7 @@ fn print_cause(asked: Asked, user: Option<String>) {
         ui::remark(&format!("{PROGRAM}: looking for the cause"));
     }
     let subject = Subject::new(asked.flags, Some(VpsRef::Id(asked.id)), asked.key, user.or(asked.user));
+    let subject = Subject { way: Way::Connect, ..subject };
     let mut problem = None;
     let mut listener = |event: Event<'_>| {
         if let Event::Ended(finding, _) = event

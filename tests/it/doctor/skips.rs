@@ -33,6 +33,7 @@ fn finds(outcome: &Outcome, wrong: &[&str], skipped: &[(&str, &str)]) {
 const NOT_VERIFIED: (&str, &str) = ("login", "the host key is not verified");
 const NO_ROUND_TRIP: (&str, &str) = ("round-trip", "no login works");
 const NO_THROUGHPUT: (&str, &str) = ("throughput", "no login works");
+const NO_OWN_SSH: (&str, &str) = ("own-ssh", "no login works");
 const NO_TUNNEL: (&str, &str) = ("ssh-server", "no tunnel is open");
 const NO_SSHD: (&str, &str) = ("host-key", "no sshd has answered");
 
@@ -55,6 +56,7 @@ fn without_settings() {
         NOT_VERIFIED,
         NO_ROUND_TRIP,
         NO_THROUGHPUT,
+        NO_OWN_SSH,
     ];
     finds(&outcome, &["settings"], &skipped);
 }
@@ -72,6 +74,7 @@ fn without_ssh() {
         NOT_VERIFIED,
         NO_ROUND_TRIP,
         NO_THROUGHPUT,
+        NO_OWN_SSH,
     ];
     finds(&outcome, &["ssh", "keys"], &skipped);
 }
@@ -88,6 +91,7 @@ fn with_a_name_that_no_vps_has() {
         NOT_VERIFIED,
         NO_ROUND_TRIP,
         NO_THROUGHPUT,
+        NO_OWN_SSH,
     ];
     finds(&outcome, &["vps"], &skipped);
 }
@@ -103,6 +107,7 @@ fn with_a_paused_vps() {
         NOT_VERIFIED,
         NO_ROUND_TRIP,
         NO_THROUGHPUT,
+        NO_OWN_SSH,
     ];
     finds(&doctor(&cluster, ID).output(), &["vps"], &skipped);
 }
@@ -113,5 +118,5 @@ fn without_a_usable_key() {
     let cluster = Cluster::new();
     let outcome = doctor(&cluster, ID).args(["--key", "no-such-key"]).output();
     let login = ("login", "there is no key that ssh can use");
-    finds(&outcome, &["keys"], &[login, NO_ROUND_TRIP, NO_THROUGHPUT]);
+    finds(&outcome, &["keys"], &[login, NO_ROUND_TRIP, NO_THROUGHPUT, NO_OWN_SSH]);
 }
