@@ -1,6 +1,7 @@
 //! The client: the program that started the helper, as a rule ssh. Its first bytes tell how it gets a failure.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Stdin, Stdout, stdin, stdout};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use super::child;
 use super::disconnect;
 use super::journal::Journal;
 use crate::failure::Failure;
+use crate::settings::{self, env_vars::KOHAKURIVER_TOLD};
 use crate::sys::{self, AsFd, Kind, PollFlags};
 use crate::target::{SSH_PORT, Target};
 
@@ -89,6 +91,10 @@ impl Client {
     pub fn tell(&mut self, failure: &Failure, journal: &Journal) {
         // ssh ends this program as soon as it has read the message, so everything else comes first.
         journal.clear();
+        if let Some(mark) = settings::process_environment(KOHAKURIVER_TOLD) {
+            // Without the mark, the user reads one line more.
+            let _ = sys::private(File::options().write(true).create_new(true)).open(mark);
+        }
         let not_logged = journal.log(failure).err();
         let printed = (!self.disconnect(failure)).then_some(failure);
         for failure in printed.into_iter().chain(&not_logged) {

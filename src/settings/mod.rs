@@ -47,6 +47,19 @@ pub struct Flags {
     pub log_file: Option<PathBuf>,
 }
 
+impl Flags {
+    /// The flags of every command as words of a command line.
+    pub fn words(&self) -> Vec<String> {
+        let flags = [
+            ("--host", self.host.clone()),
+            ("--port", self.port.map(|port| port.to_string())),
+            ("--ssh-proxy-port", self.ssh_proxy_port.map(|port| port.to_string())),
+            ("--proxy", self.proxy.as_ref().map(ProxyAddress::to_string)),
+        ];
+        flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten().collect()
+    }
+}
+
 /// Where a value came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {

@@ -11,6 +11,7 @@ mod bad_input;
 mod bench_report;
 mod completions;
 mod connect_command;
+mod connect_terminal;
 mod dead_runners;
 mod debian_package;
 mod doctor;

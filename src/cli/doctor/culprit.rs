@@ -162,8 +162,8 @@ mod tests {
     #[test]
     fn the_first_line_with_which_nothing_works_is_found() {
         let lines: Vec<Line> = (0..100).map(line).collect();
-        let is_ours = |line: &Line| line.number % 10 == 0;
-        for bad in (0..100).filter(|number| number % 10 != 0) {
+        let is_ours = |line: &Line| line.number.is_multiple_of(10);
+        for bad in (0..100).filter(|number| !usize::is_multiple_of(*number, 10)) {
             let mut logins = 0;
             let found = first_bad(&lines, is_ours, |kept| {
                 logins += 1;

@@ -22,7 +22,7 @@ use crate::cli::vps::order_flags::OrderFlags;
 use crate::cli::vps::wait::{DEFAULT_WAIT, until_ssh_answers};
 use crate::failure::Failure;
 use crate::seconds;
-use crate::settings::Settings;
+use crate::settings::{Flags, Settings};
 use crate::ssh::authorized_key;
 use crate::status::VpsStatus;
 use crate::target::VpsRef;
@@ -77,7 +77,7 @@ struct KeyFlags {
 /// How long `--connect` waits.
 const CONNECT_WAIT: Duration = Duration::from_secs(300);
 
-pub(crate) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
     let home = home()?;
     let mut order = arguments.order.order()?;
     let wait = arguments.wait.or(arguments.connect.then_some(CONNECT_WAIT));
@@ -106,7 +106,7 @@ pub(crate) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
     }
     if arguments.connect {
         let private = || arguments.key.public_key_file.and_then(|public| private_half(&in_home(&public, &home)));
-        return connect::enter(settings, created.id, key.or_else(private));
+        return Err(connect::enter(flags, created.id, key.or_else(private)));
     }
     Ok(())
 }

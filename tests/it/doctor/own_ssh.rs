@@ -198,7 +198,7 @@ Host *
   ControlPersist 10m
   UserKnownHostsFile none
   GlobalKnownHostsFile none
-  RequestTTY force
+  RequestTTY yes
   LogLevel QUIET
   UpdateHostKeys ask
   HashKnownHosts yes
@@ -318,7 +318,8 @@ fn another_home_than_that_of_the_user_database() {
     let cluster = Cluster::new();
     let database = Home::new();
     let id = rustix::process::geteuid();
-    let passwd = format!("{}:x:{}:0::{}:/bin/sh\n", user(), id.as_raw(), database.path().display());
+    let group = rustix::process::getegid().as_raw();
+    let passwd = format!("{}:x:{}:{group}::{}:/bin/sh\n", user(), id.as_raw(), database.path().display());
     let passwd = database.write("passwd", passwd);
     cluster.sshd.copy_key_to(&database.join(".ssh/id_ed25519"));
     let ssh = format!("#!/bin/sh\nexec {} -o BatchMode=yes \"$@\"\n", tool("ssh").display());
