@@ -94,20 +94,17 @@ pub fn starts_as_line(bytes: &[u8]) -> bool {
 
 /// Reads the request from all bytes that have arrived so far.
 pub fn read(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
-    let starts = starts_as_line(bytes);
-    if starts && bytes.len() < VERB.len() {
-        return Step::Incomplete;
-    }
-    if starts { read_line(bytes, VERB.len(), most) } else { read_connect(bytes, most) }
+    if starts_as_line(bytes) { read_line(bytes, most) } else { read_connect(bytes, most) }
 }
 
-fn read_line(bytes: &[u8], verb: usize, most: MaxSize) -> Step<Result<Request, TooLarge>> {
+fn read_line(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
     let (line, eaten) = match first_line(bytes) {
         Some((line, eaten)) if eaten <= most.bytes => (line, eaten),
         None if bytes.len() <= most.bytes => return Step::Incomplete,
         _ => return Step::Done(Err(TooLarge::Bytes(most.bytes)), bytes.len()),
     };
-    let rest = String::from_utf8_lossy(&line[verb..]);
+    // Bytes that start as this line have no line feed inside the verb.
+    let rest = String::from_utf8_lossy(&line[VERB.len()..]);
     let digits = rest.trim();
     let target = match digits.trim_start_matches('0') {
         _ if !rest.starts_with(' ') => Err(INVALID_FORMAT),
