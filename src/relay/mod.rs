@@ -190,7 +190,7 @@ impl<'fd> Relay<'fd> {
             if up_ready && let Some(end) = self.pump_up() {
                 return Ok(end);
             }
-            if (until.is_some() || self.shut_at.is_some())
+            if until.is_some()
                 && let Some(end) = self.check_time()
             {
                 return Ok(end);

@@ -15,6 +15,7 @@ mod ends;
 mod pattern;
 #[path = "../../tests/it/support/pty.rs"]
 mod pty;
+mod turns;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -165,12 +166,39 @@ fn pipes_stay_as_they_are_while_little_is_said() {
     let mut server = rig.server.take().unwrap();
     let sizes = [stdin.as_fd(), stdout.as_fd()].map(|pipe| fcntl_setpipe_size(pipe, 8192).unwrap());
     for _ in 0..2 {
-        server.write_all(b"x").unwrap();
-        stdout.read_exact(&mut [0]).unwrap();
-        stdin.write_all(b"x").unwrap();
-        server.read_exact(&mut [0]).unwrap();
+        let little = [b'x'; 4000];
+        server.write_all(&little).unwrap();
+        stdout.read_exact(&mut [0; 4000]).unwrap();
+        stdin.write_all(&little).unwrap();
+        server.read_exact(&mut [0; 4000]).unwrap();
     }
     assert_eq!([stdin.as_fd(), stdout.as_fd()].map(|pipe| fcntl_getpipe_size(pipe).unwrap()), sizes);
+    drop((server, stdout, stdin));
+    rig.end();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pipes_get_larger_for_much() {
+    use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+    let mut rig = Rig::start(Engine::Best, SOON, true);
+    let (mut stdin, mut stdout) = (rig.stdin.take().unwrap(), rig.stdout.take().unwrap());
+    let mut server = rig.server.take().unwrap();
+    for pipe in [stdin.as_fd(), stdout.as_fd()] {
+        fcntl_setpipe_size(pipe, 32 * 1024).unwrap();
+    }
+    let (bytes, mut received) = (pattern(1 << 20), vec![0; 1 << 20]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| stdin.write_all(&bytes).unwrap());
+        server.read_exact(&mut received).unwrap();
+        scope.spawn(|| server.write_all(&bytes).unwrap());
+        stdout.read_exact(&mut received).unwrap();
+    });
+    let sizes = [stdin.as_fd(), stdout.as_fd()].map(|pipe| fcntl_getpipe_size(pipe).unwrap());
+    // A user with many pipes already gets no larger ones.
+    let another = pipe().1;
+    let most = [256 * 1024, 1024 * 1024].map(|size| fcntl_setpipe_size(&another, size).unwrap_or(32 * 1024));
+    assert_eq!(sizes, most);
     drop((server, stdout, stdin));
     rig.end();
 }
@@ -249,7 +277,8 @@ fn a_server_that_closes_ends_it_while_stdin_stays_open() {
         rig.stdout.take().unwrap().read_to_string(&mut words).unwrap();
         assert_eq!(words, "last words");
         assert!(rig.stdin.is_some());
-        assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+        let end = rig.end();
+        assert!(matches!(end, End::ServerClosed) && !end.is_mute(), "{engine:?}: {end:?}");
     }
 }
 
@@ -312,6 +341,17 @@ fn a_reset_is_told_from_a_close() {
     }
 }
 
+#[test]
+fn a_reset_before_the_first_byte_is_told_apart() {
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, true);
+        reset(rig.server.take().unwrap());
+        let end = rig.end();
+        let is_reset = matches!(&end, End::BrokenMute(error) if error.kind() == io::ErrorKind::ConnectionReset);
+        assert!(is_reset && end.is_mute(), "{engine:?}: {end:?}");
+    }
+}
+
 fn reset(server: TcpStream) {
     sys::reset_on_close(&server).unwrap();
     drop(server);
@@ -323,6 +363,63 @@ fn ends_by_reset(rig: Rig, engine: Engine) {
         End::Broken(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{engine:?}"),
         end => panic!("{engine:?}: {end:?}"),
     }
+}
+
+/// A server may close before it has read what comes. Whoever writes to it meets EPIPE then, and no reset.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_write_to_a_server_that_has_closed_is_no_error() {
+    for engine in ENGINES {
+        let ((stdin_reader, mut stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
+        rustix::pipe::fcntl_setpipe_size(&stdout, 4096).unwrap();
+        let writes = stdout_writer.try_clone().unwrap();
+        let mut rig = Rig::between(engine, SOON, true, stdin_reader, stdout_writer);
+        let mut server = rig.server.take().unwrap();
+        let bytes = pattern(32 * 1024);
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        server.write_all(first).unwrap();
+        // The relay waits for the sink, and takes nothing more off the socket.
+        until(writes.as_fd(), |flags| !flags.contains(PollFlags::OUT));
+        drop(writes);
+        server.write_all(second).unwrap();
+        drop(server);
+        stdin.write_all(b"x").unwrap();
+        until(rig.socket.as_fd(), |flags| flags.contains(PollFlags::ERR));
+        stdin.write_all(b"y").unwrap();
+        until(rig.socket.as_fd(), |flags| !flags.contains(PollFlags::ERR));
+        let mut received = Vec::new();
+        stdout.read_to_end(&mut received).unwrap();
+        assert!(received == bytes, "{engine:?}: {} bytes came", received.len());
+        assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+    }
+}
+
+/// The relay reads stdin only when that is readable, also when it comes from waiting for the network.
+#[test]
+fn a_pause_of_stdin_behind_a_jam_holds_nothing_up() {
+    let ((stdin_reader, mut stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
+    let reads = stdin_reader.try_clone().unwrap();
+    let mut rig = Rig::between(Engine::Portable, SOON, true, stdin_reader, stdout_writer);
+    let mut server = rig.server.take().unwrap();
+    let mut filled = 0;
+    // Where much finds no room, a little may.
+    for size in [64 * 1024, 1] {
+        while let Ok(bytes) = sys::send(rig.socket.as_fd(), &vec![b'.'; size]) {
+            filled += bytes;
+        }
+    }
+    stdin.write_all(b"x").unwrap();
+    until(reads.as_fd(), |flags| !flags.contains(PollFlags::IN));
+    let mut received = vec![0; filled + 1];
+    server.read_exact(&mut received).unwrap();
+    assert_eq!(received.last(), Some(&b'x'));
+    server.write_all(b"y").unwrap();
+    until(stdout.as_fd(), |flags| flags.contains(PollFlags::IN));
+    let mut byte = [0];
+    stdout.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"y");
+    drop((server, stdin));
+    assert!(matches!(rig.end(), End::ServerClosed));
 }
 
 /// Waits until `fd` reports what `is_so` is content with; nothing wakes up whoever waits for the end of a condition.
@@ -371,10 +468,12 @@ fn a_reset_that_a_write_meets_is_told_and_nothing_is_lost() {
 fn a_mute_server_is_named_at_the_deadline() {
     for engine in ENGINES {
         let rig = Rig::start(engine, Duration::from_millis(20), true);
-        assert!(matches!(rig.end(), End::Mute), "{engine:?}");
+        let end = rig.end();
+        assert!(matches!(end, End::Mute) && end.is_mute(), "{engine:?}: {end:?}");
         let mut rig = Rig::start(engine, SOON, true);
         drop(rig.server.take());
-        assert!(matches!(rig.end(), End::ServerClosedMute), "{engine:?}");
+        let end = rig.end();
+        assert!(matches!(end, End::ServerClosedMute) && end.is_mute(), "{engine:?}: {end:?}");
     }
 }
 
@@ -397,6 +496,22 @@ fn a_server_that_takes_nothing_can_still_send() {
         assert!(matches!(rig.end(), End::ReaderGone), "{engine:?}");
         flood.join().unwrap();
     }
+}
+
+#[cfg(feature = "gateway")]
+#[test]
+fn a_passed_socket_is_the_tunnel_and_blocks() {
+    let (socket, mut server) = connection();
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    pass(ours.as_fd(), &socket).unwrap();
+    let (_, passed) = sys::receive_descriptor(theirs.as_fd()).unwrap().unwrap();
+    assert!(!rustix::fs::fcntl_getfl(&passed).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+    drop(socket);
+    server.write_all(b"the stream").unwrap();
+    drop(server);
+    let mut stream = String::new();
+    TcpStream::from(passed).read_to_string(&mut stream).unwrap();
+    assert_eq!(stream, "the stream");
 }
 
 #[test]
