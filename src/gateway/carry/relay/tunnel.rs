@@ -303,6 +303,14 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_resets_after_an_orderly_end_is_gone() {
+        let mut rig = Rig::closing();
+        sys::reset_on_close(&rig.client).unwrap();
+        drop(std::mem::replace(&mut rig.client, connection().1));
+        assert_eq!(rig.turn(), Next::Remove(SessionEnding::Complete));
+    }
+
+    #[test]
     fn a_client_that_does_not_close_after_an_orderly_end_gets_a_reset() {
         let mut rig = Rig::closing();
         let waits = rig.tunnel.turn(&mut rig.tools, &mut 0);

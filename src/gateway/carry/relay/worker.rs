@@ -283,6 +283,7 @@ mod tests {
     use crate::gateway::carry::session::Sessions;
     use crate::gateway::carry::session::tests::tunnel as session;
     use crate::gateway::watch::records::Records;
+    use crate::sys::{self, AsFd, PollFlags};
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
@@ -367,6 +368,63 @@ mod tests {
         assert!(before + wait >= in_a_minute && wait <= Duration::from_millis(60_001), "{wait:?}");
         worker.queue.push_back(7);
         assert_eq!(worker.time_to_wait(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn idle_tunnels_are_looked_for_four_times_during_their_timeout() {
+        let mut worker = worker(Some(Duration::from_secs(60)));
+        let waits_a_quarter = |worker: &Worker| {
+            let wait = worker.time_to_wait().unwrap();
+            assert!(wait > Duration::from_secs(10) && wait <= Duration::from_millis(15_001), "{wait:?}");
+        };
+        waits_a_quarter(&worker);
+        worker.next_sweep = Some(Instant::now());
+        worker.act_on_time();
+        waits_a_quarter(&worker);
+    }
+
+    #[test]
+    fn a_turn_that_moves_nothing_is_no_sign_of_life() {
+        let mut worker = worker(Some(Duration::from_secs(60)));
+        let _ends = carry(&worker.inbox(), &Arc::default(), &Arc::default());
+        assert!(worker.read_inbox());
+        let moved_at = worker.tunnels[0].moved_at;
+        assert_eq!(worker.turn(0), 0);
+        assert_eq!(worker.tunnels[0].moved_at, moved_at);
+    }
+
+    #[test]
+    fn a_tunnel_gets_its_turn_when_its_time_has_come() {
+        let mut worker = worker(None);
+        let _ends = carry(&worker.inbox(), &Arc::default(), &Arc::default());
+        assert!(worker.read_inbox());
+        while let Some(index) = worker.queue.pop_front() {
+            worker.turn(index);
+        }
+        let later = Instant::now() + Duration::from_secs(60);
+        worker.times.extend([(Instant::now(), 0), (later, 0)]);
+        worker.act_on_time();
+        assert_eq!((&worker.queue, &worker.times), (&[0].into(), &[(later, 0)].into()));
+    }
+
+    /// What all pipes of a user may take together is limited.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_without_tunnels_keeps_no_pipe() {
+        let mut worker = Worker::new(Pace::Small, None, Tools::new(Pipes::of_one_in(1))).unwrap();
+        let (count, sessions) = (Arc::default(), Arc::default());
+        let _ends = [0; 2].map(|_| carry(&worker.inbox(), &count, &sessions));
+        assert!(worker.read_inbox());
+        let pipe = worker.tools.pipes.take().unwrap();
+        let writes = pipe.write.try_clone().unwrap();
+        worker.tools.pipes.give_back(pipe);
+        // Nobody reads it any more.
+        let is_closed =
+            || sys::poll(&mut [sys::entry(writes.as_fd(), PollFlags::empty())], Some(Instant::now())).unwrap();
+        worker.remove(0, Ending::Stopped);
+        assert!(!is_closed());
+        worker.remove(1, Ending::Stopped);
+        assert!(is_closed());
     }
 
     /// How much processor time the calling thread has had, in nanoseconds.
