@@ -124,6 +124,14 @@ mod tests {
         }
         let first = Failure::new("what").cause("first").cause(&long).hint(hint);
         assert!(message(&first).starts_with("what\n  caused by: first\n  hint"));
+        // Just enough room for all.
+        let fits = "x".repeat(SHOWN - "what\n  caused by: ".len() - "\n  hint: ".len() - hint.len());
+        let failure = Failure::new("what").cause(&fits).hint(hint);
+        assert_eq!(message(&failure), format!("what\n  caused by: {fits}\n  hint: {hint}"));
+        assert_eq!(message(&Failure::new("what").cause(fits + "x").hint(hint)), format!("what\n  hint: {hint}"));
+        let what = "x".repeat(SHOWN);
+        assert_eq!(message(&Failure::new(&what)), what);
+        assert_eq!(message(&Failure::new(what.clone() + "x")), what[3..].to_owned() + "...");
         let text = message(&Failure::new("what").hint(&long));
         assert!(text.len() <= SHOWN && text.starts_with("what\n  hint: ü") && text.ends_with("ü..."), "{text}");
     }

@@ -45,7 +45,7 @@ use patience::Patience;
 /// When the tunnel can't be opened, is mute, or breaks.
 pub fn run(
     arguments: &Arguments,
-    client: &mut Client,
+    client: &mut Client<'_>,
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
@@ -182,7 +182,7 @@ fn open_patiently<'fd>(
 fn hand_over(
     tunnel: Tunnel,
     watch: Watch<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     scene: &Scene,
     journal: &Journal,
     farewell: &mut Farewell,
@@ -209,7 +209,7 @@ fn hand_over(
 fn pipe(
     mut tunnel: Tunnel,
     watch: Watch<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     scene: &Scene,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {

@@ -150,6 +150,62 @@ mod tests {
         assert_eq!(line("VPS task 42 is not active (status: stopped)."), None);
         assert_eq!(line("Task 42 not found."), None);
         assert_eq!(promise(&OpenError::ClosedEarly), None);
+        for (proxy_error, expected) in [
+            ("connection_refused", Some(None)),
+            ("connection_timeout", Some(None)),
+            ("destination_unavailable", None),
+            ("", None),
+        ] {
+            let refused = Refused { status: 502, proxy_error: proxy_error.into(), ..Refused::default() };
+            let error = OpenError::Refused(Box::new(refused), Box::new(Explanation::Nothing));
+            assert_eq!(promise(&error), expected, "{proxy_error}");
+        }
+        for mute in [Mute::Closed, Mute::Broke(std::io::ErrorKind::ConnectionReset.into())] {
+            assert_eq!(promise(&OpenError::Mute(mute)), Some(None));
+        }
+        let interrupted = |why| promise(&OpenError::Mute(Mute::Interrupted(why)));
+        assert_eq!((interrupted(Interrupted::Deadline), interrupted(Interrupted::SshGone)), (Some(None), None));
+    }
+
+    /// A wait that has no terminal.
+    fn patience(began: Instant, limit: Duration, journal: &Journal) -> Patience<'_> {
+        Patience { terminal: false, ..Patience::new(began, limit, journal) }
+    }
+
+    #[test]
+    fn a_pause_lasts_as_long_as_there_is_time_and_each_reason_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let journal = Journal::new(false, Some(&log));
+        let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
+        let patience = patience(Instant::now(), LAST_TRY + Duration::from_millis(60), &journal);
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: patience.ends(), beside: None };
+        let starting = refused(503, Some(0));
+        assert!(patience.pause(&starting, "it is starting", watch).unwrap());
+        assert!(Instant::now() >= patience.ends() - LAST_TRY);
+        assert!(!patience.pause(&starting, "it is starting", watch).unwrap());
+        ["it is starting", "it refuses", "it refuses"].iter().for_each(|what| patience.report(what));
+        let told = std::fs::read_to_string(&log).unwrap();
+        for line in ["it is starting; waiting up to 1 s", "it refuses; waiting up to 1 s"] {
+            assert_eq!(told.matches(line).count(), 1, "{told}");
+        }
+    }
+
+    #[test]
+    fn an_ide_that_is_about_to_give_up_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let journal = Journal::new(false, Some(&log));
+        let began = Instant::now();
+        let (soon, now) = (patience(began, LAST_TRY, &journal), patience(began - IDE_PATIENCE, LAST_TRY, &journal));
+        assert_eq!([soon.tick(), now.tick()], [None, None], "nothing is waited for yet");
+        soon.report("it is starting");
+        assert_eq!(soon.tick(), Some(began + IDE_PATIENCE));
+        assert!(!std::fs::read_to_string(&log).unwrap().contains("editor"));
+        now.report("it is starting");
+        assert_eq!([now.tick(), now.tick()], [None, None]);
+        let told = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(told.matches("if your editor gives up now, connect again").count(), 1, "{told}");
     }
 
     #[test]

@@ -316,6 +316,45 @@ mod tests {
     }
 
     #[test]
+    fn each_source_has_a_name() {
+        let sources = [Source::Flag, Source::Env("KOHAKURIVER_HOST"), Source::File, Source::Default];
+        assert_eq!(sources.map(|source| source.to_string()), ["flag", "KOHAKURIVER_HOST", "config.json", "default"]);
+    }
+
+    #[test]
+    fn the_files_of_a_user_are_in_the_home_directory() {
+        let home = home_dir().unwrap();
+        assert!(home.is_absolute());
+        assert_eq!(auth_path().unwrap().strip_prefix(&home).unwrap(), std::path::Path::new(".kohakuriver/auth.json"));
+        assert!(config_path().unwrap().ends_with("kohakuriver/config.json"));
+    }
+
+    #[test]
+    fn a_wrong_address_in_the_file_names_its_key() {
+        for (key, cause) in [("proxy", "https:// proxies are not supported"), ("gateway_admin", ADMIN_FORM)] {
+            let failure = resolve(Flags::default(), &[], &format!("{{\"{key}\":\"https://me:pw@head\"}}")).unwrap_err();
+            let text = failure.render("p");
+            assert!(
+                text.contains(&format!("`{key}` in config.json is `https://…@head`")) && text.contains(cause),
+                "{text}"
+            );
+            assert!(text.contains("`kohakuriver config path` shows"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_log_file_is_the_one_of_the_flag_before_the_environment_before_the_file() {
+        let file = r#"{"log_file":"/file"}"#;
+        let log = |flags, env: &[_]| resolve(flags, env, file).unwrap().log_file.unwrap();
+        let env = [("KOHAKURIVER_LOG_FILE", "/env")];
+        let flags = Flags { log_file: Some("/flag".into()), ..Flags::default() };
+        assert_eq!(log(flags, &env), Setting { value: "/flag".into(), source: Source::Flag });
+        assert_eq!(log(Flags::default(), &env).source, Source::Env("KOHAKURIVER_LOG_FILE"));
+        assert_eq!(log(Flags::default(), &[]), Setting { value: "/file".into(), source: Source::File });
+        assert!(resolve(Flags::default(), &[], "{}").unwrap().log_file.is_none());
+    }
+
+    #[test]
     fn a_proxy_takes_its_port_from_itself_or_from_the_settings() {
         let settings = resolve(Flags::default(), &[], r#"{"proxy":"door"}"#).unwrap();
         assert_eq!(settings.ssh_proxy().to_string(), "http://door:8002");
