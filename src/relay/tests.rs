@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::carrier::tests::{ReadAhead, connection};
+#[cfg(target_os = "linux")]
+use crate::carrier::tests::{is_idle, this_thread};
 use std::fs::File;
 use std::io::{PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -35,6 +37,8 @@ struct Rig {
     signal: PipeWriter,
     /// The tunnel as the relay has it.
     socket: TcpStream,
+    #[cfg(target_os = "linux")]
+    thread: String,
     relay: JoinHandle<io::Result<End>>,
 }
 
@@ -62,7 +66,11 @@ impl Rig {
         server.set_read_timeout(Some(SOON)).unwrap();
         let (caught, signal) = std::io::pipe().unwrap();
         let mut carrier = socket.try_clone().unwrap();
+        #[cfg(target_os = "linux")]
+        let (id, theirs) = std::sync::mpsc::channel();
         let relay = std::thread::spawn(move || {
+            #[cfg(target_os = "linux")]
+            id.send(this_thread()).unwrap();
             let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
             let first_byte_by = Instant::now() + first_byte;
             let rules = Rules { first_byte_by, signal: Some(caught.as_fd()), server_passes_end_on };
@@ -72,11 +80,20 @@ impl Rig {
             };
             Relay::new(ends, rules, Vec::new(), direction).run()
         });
-        Self { stdin: None, stdout: None, server: Some(server), signal, socket, relay }
+        Self {
+            stdin: None,
+            stdout: None,
+            server: Some(server),
+            signal,
+            socket,
+            #[cfg(target_os = "linux")]
+            thread: theirs.recv().unwrap(),
+            relay,
+        }
     }
 
     fn end(self) -> End {
-        let Self { stdin, stdout, server, signal, socket, relay } = self;
+        let Self { stdin, stdout, server, signal, socket, relay, .. } = self;
         let end = relay.join().unwrap().unwrap();
         drop((stdin, stdout, server, signal, socket));
         end
@@ -249,14 +266,15 @@ fn a_turn_that_ends_early_leaves_nothing_in_a_carrier_that_reads_ahead() {
     let stdout = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
     std::fs::remove_file(path).unwrap();
     let (socket, mut server) = connection();
-    let mut carrier = ReadAhead::new(socket);
     let bytes = (1 << 20) + 500;
+    // The last byte is the event that the first turn needs.
+    let mut carrier = ReadAhead::holding(socket, pattern(bytes - 1));
     std::thread::scope(|scope| {
         let relay = scope.spawn(|| {
             let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
             run(ends, Rules { first_byte_by: Instant::now() + SOON, signal: None, server_passes_end_on: true }, vec![])
         });
-        server.write_all(&pattern(bytes)).unwrap();
+        server.write_all(b"x").unwrap();
         let deadline = Instant::now() + SOON;
         while stdout.metadata().unwrap().len() < bytes as u64 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
@@ -289,11 +307,13 @@ fn the_end_of_stdin_is_passed_on_and_the_reply_still_comes() {
             let mut rig = Rig::start(engine, SOON, server_passes_end_on);
             let mut stdin = rig.stdin.take().unwrap();
             stdin.write_all(b"question").unwrap();
+            let ended = Instant::now();
             drop(stdin);
             let mut server = rig.server.take().unwrap();
             let mut question = String::new();
             server.read_to_string(&mut question).unwrap();
             assert_eq!(question, "question");
+            assert!(server_passes_end_on || ended.elapsed() >= BOTH_ENDS_WINDOW, "stdout may have had its end, too");
             server.write_all(b"answer").unwrap();
             drop(server);
             let mut answer = String::new();
@@ -387,10 +407,43 @@ fn a_write_to_a_server_that_has_closed_is_no_error() {
         until(rig.socket.as_fd(), |flags| flags.contains(PollFlags::ERR));
         stdin.write_all(b"y").unwrap();
         until(rig.socket.as_fd(), |flags| !flags.contains(PollFlags::ERR));
+        stdin.write_all(b"for nobody").unwrap();
+        assert!(is_idle(&rig.thread), "{engine:?}");
         let mut received = Vec::new();
         stdout.read_to_end(&mut received).unwrap();
         assert!(received == bytes, "{engine:?}: {} bytes came", received.len());
         assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+    }
+}
+
+/// Neither side takes anything, and both have more to say.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_jam_both_ways_takes_no_processor_time() {
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, true);
+        assert!(is_idle(&rig.thread), "{engine:?}: nothing is said");
+        let mut server = rig.server.take().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let mut stdin = rig.stdin.take().unwrap();
+        rustix::io::ioctl_fionbio(&stdin, true).unwrap();
+        // Until nothing more fits in for a while: the relay takes what it can.
+        let fill = |end: &mut dyn Write| {
+            let mut tries = 0;
+            while tries < 100 {
+                match end.write(&[b'.'; 64 * 1024]) {
+                    Ok(_) => tries = 0,
+                    Err(_) => tries += 1,
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        fill(&mut server);
+        fill(&mut stdin);
+        assert!(is_idle(&rig.thread), "{engine:?}: nothing moves");
+        drop((server, stdin));
+        drop(rig.stdout.take());
+        rig.end();
     }
 }
 

@@ -264,7 +264,9 @@ async fn bytes_are_counted_each_way(engine: Engine) {
 async fn a_tunnel_can_be_ended_alone_or_with_all_others(engine: Engine) {
     let relays = start(engine, 2, None);
     let sessions = Arc::<Sessions>::default();
-    let (mut first, _vps1) = another(&relays, &sessions, b"").await;
+    let (mut first, mut vps1) = another(&relays, &sessions, b"").await;
+    first.write_all(b"it is carried").await.unwrap();
+    vps1.read_exact(&mut [0; 13]).await.unwrap();
     let (mut second, mut vps2) = another(&relays, &sessions, b"").await;
     let (mut third, _vps3) = another(&relays, &sessions, b"").await;
     assert!(sessions.ask_to_end(1) && !sessions.ask_to_end(4));
@@ -462,6 +464,12 @@ async fn a_tunnel_that_was_handed_over_ends_alone() {
     counts(&relays, 1).await;
     send_all(&mut other, b"still here").await;
     assert_eq!(relays.count(), 1);
+}
+
+#[test]
+fn there_are_threads_for_bulk_and_processors_for_all_else() {
+    let processors = std::thread::available_parallelism().unwrap().get();
+    assert!((1..=processors).contains(&default_threads()));
 }
 
 #[tokio::test]
