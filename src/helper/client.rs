@@ -138,9 +138,9 @@ impl<'fd> Client<'fd> {
     }
 }
 
+/// Whether a call would not wait any more before `until`: it may also tell of an end.
 fn is_ready(end: BorrowedFd<'_>, flags: PollFlags, until: Instant) -> bool {
-    let mut entries = [sys::entry(end, flags)];
-    sys::poll(&mut entries, Some(until)).unwrap_or(false) && entries[0].revents().intersects(flags)
+    sys::poll(&mut [sys::entry(end, flags)], Some(until)).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -267,6 +267,20 @@ mod tests {
         let mut heard = Vec::new();
         ssh.read_to_end(&mut heard).unwrap();
         assert_eq!(heard, disconnect::answer(&failure()));
+        let (ours, ssh) = UnixStream::pair().unwrap();
+        drop(ssh);
+        assert!(!Client::new(ours.as_fd(), ours.as_fd(), arguments(&[])).speaks(), "it has gone");
+    }
+
+    #[test]
+    fn a_slow_client_is_waited_for() {
+        let ((stdin, mut says), (_hears, stdout)) = (pipe().unwrap(), pipe().unwrap());
+        let ssh = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            says.write_all(SSH)
+        });
+        assert!(Client::new(stdin.as_fd(), stdout.as_fd(), arguments(&[])).disconnect(&failure()));
+        ssh.join().unwrap().unwrap();
     }
 
     #[test]

@@ -316,6 +316,16 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_counts_as_not_set() {
+        for (name, value) in std::env::vars_os() {
+            let Some(name) = name.to_str() else { continue };
+            assert_eq!(process_environment(name).is_some(), !value.is_empty(), "{name}");
+            assert_eq!(process_environment(name).unwrap_or_default(), value, "{name}");
+        }
+        assert_eq!(process_environment("KOHAKURIVER_NO_SUCH_VARIABLE"), None);
+    }
+
+    #[test]
     fn each_source_has_a_name() {
         let sources = [Source::Flag, Source::Env("KOHAKURIVER_HOST"), Source::File, Source::Default];
         assert_eq!(sources.map(|source| source.to_string()), ["flag", "KOHAKURIVER_HOST", "config.json", "default"]);
