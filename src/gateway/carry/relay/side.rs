@@ -292,4 +292,62 @@ mod tests {
             assert_eq!(side.writable, error != E::WouldBlock, "{error:?}");
         }
     }
+
+    #[test]
+    fn an_error_of_a_read_tells_whether_to_read_again() {
+        use io::ErrorKind as E;
+        let failing = |error| {
+            let (socket, _) = connection();
+            let mut side = Side::new(Box::new(Failing { socket, error }));
+            side.readable = true;
+            assert_eq!(side.read(&mut [0; 10]).unwrap_err().kind(), error);
+            side.readable
+        };
+        assert_eq!([E::WouldBlock, E::Interrupted, E::ConnectionReset].map(failing), [false, true, true]);
+    }
+
+    /// A carrier whose reads fail, and that is no bare socket.
+    struct Failing {
+        socket: TcpStream,
+        error: io::ErrorKind,
+    }
+
+    impl AsFd for Failing {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+    }
+
+    impl Carrier for Failing {
+        fn receive(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+            Err(self.error.into())
+        }
+
+        fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn end_writing(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+            wanted
+        }
+
+        fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+    }
+
+    #[test]
+    fn only_a_bare_socket_is_spliced() {
+        let rig = Rig::new();
+        assert!(rig.side.is_bare() && rig.side.can_be_spliced_from());
+        let mut layered = Side::new(Box::new(Failing { socket: rig.peer, error: io::ErrorKind::WouldBlock }));
+        assert!(!layered.is_bare() && !layered.can_be_spliced_from());
+        let (_read, write) = sys::pipe().unwrap();
+        let refused = layered.splice_into(write.as_fd(), 1).unwrap_err();
+        assert!(sys::cannot_splice(&refused));
+    }
 }

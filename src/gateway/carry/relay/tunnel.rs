@@ -326,4 +326,31 @@ mod tests {
         assert!(sys::poll(&mut [sys::entry(client.as_fd(), PollFlags::empty())], Some(deadline)).unwrap());
         assert!(client.take_error().unwrap().is_some());
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_tunnel_that_is_removed_gives_its_pipe_back() {
+        let ((side, mut client), (vps, _their_vps)) = (connection(), connection());
+        let early = EarlyData { up: Vec::new(), answer: b"" };
+        let session = session(&Arc::<Sessions>::default(), None);
+        let count = Counted::new(&Arc::<Count>::default());
+        let mut tunnel = Tunnel::new(Box::new(side), Box::new(vps), early, session, count);
+        // One pipe in all.
+        let mut tools = Tools::new(Pipes::of_one_in(usize::MAX));
+        let has_pipe = |tools: &mut Tools| match tools.pipes.take() {
+            Some(pipe) => {
+                tools.pipes.give_back(pipe);
+                false
+            }
+            None => true,
+        };
+        client.set_nonblocking(true).unwrap();
+        while tunnel.vps.writable || !has_pipe(&mut tools) {
+            let _ = client.write(&[7; 64 * 1024]);
+            tunnel.client.readable = true;
+            assert!(matches!(tunnel.turn(&mut tools, &mut 0), Next::Wait | Next::Again));
+        }
+        tunnel.release(&mut tools);
+        assert!(!has_pipe(&mut tools));
+    }
 }

@@ -336,6 +336,25 @@ mod tests {
         drop(there_vps);
     }
 
+    /// Whoever waits for events is interrupted by that, as by a signal (signal(7)).
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_is_suspended_keeps_its_tunnels() {
+        let (count, records) = (Arc::<Count>::default(), Records::default());
+        let sessions = Arc::new(Sessions::new(0, records.clone()));
+        let worker = worker(None);
+        let inbox = worker.inbox();
+        let thread = std::thread::spawn(move || worker.run());
+        let mut tunnel = carry(&inbox, &count, &sessions);
+        says(&mut tunnel);
+        let suspend = std::process::Command::new("sh").args(["-c", "kill -STOP $PPID; kill -CONT $PPID"]).status();
+        assert!(suspend.unwrap().success());
+        says(&mut tunnel);
+        inbox.put(Message::Leave);
+        thread.join().unwrap();
+        assert_eq!(records.metrics.closed(Ending::Stopped).value(), 1);
+    }
+
     /// A stop waits until no tunnel is counted.
     #[tokio::test]
     async fn a_tunnel_that_a_panic_drops_is_not_counted_any_more() {
