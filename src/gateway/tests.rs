@@ -1,5 +1,6 @@
 //! The gateway as a whole, over real sockets on ports of its own.
 
+mod admission;
 mod stopping;
 
 use super::*;

@@ -285,6 +285,12 @@ async fn tokens_mean_nothing_without_authentication() {
     host.on(ME, 503, &off).on_with("owner1", ME, 503, off);
     pass(FRESH).await;
     assert!(directory.reach(&vps(ID), &bearer("made-up-2"), &METRICS).await.is_ok());
+    // It is switched on, and the first who asks is known.
+    host.on(ME, 200, me(-1, "_anonymous", "anony")).on_with("owner1", ME, 200, me(5, "owner1", "user"));
+    pass(FRESH).await;
+    let owner = bearer("owner1");
+    directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
+    assert_eq!(owner.user().as_deref(), Some("owner1"));
 }
 
 #[tokio::test(start_paused = true)]
