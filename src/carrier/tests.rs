@@ -20,12 +20,7 @@ const PIECE: usize = 1000;
 
 impl ReadAhead {
     pub(crate) fn new(socket: TcpStream) -> Self {
-        Self::holding(socket, Vec::new())
-    }
-
-    /// One that has read these bytes already.
-    pub(crate) fn holding(socket: TcpStream, held: Vec<u8>) -> Self {
-        Self { socket, held: held.into() }
+        Self { socket, held: std::collections::VecDeque::new() }
     }
 }
 

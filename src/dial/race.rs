@@ -118,8 +118,9 @@ mod tests {
 
     #[test]
     fn an_attempt_that_fails_late_ends_no_other() {
-        let ((refuses, kept), (answers, queue)) = (mute(), mute());
-        rustix::io::ioctl_fionbio(&queue[0], true).unwrap();
+        let ((refuses, kept), (answers, mut queue)) = (mute(), mute());
+        let listener = TcpListener::from(queue.remove(0));
+        listener.set_nonblocking(true).unwrap();
         let done = AtomicBool::new(false);
         let connected = std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -127,7 +128,7 @@ mod tests {
                 std::thread::sleep(2 * ATTEMPT_DELAY);
                 drop(kept);
                 while !done.load(Ordering::Relaxed) {
-                    drop(rustix::net::accept(&queue[0]));
+                    drop(listener.accept());
                     std::thread::sleep(Duration::from_millis(1));
                 }
             });

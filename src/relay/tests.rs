@@ -258,34 +258,6 @@ fn early_bytes_come_first_and_a_carrier_that_reads_ahead_keeps_nothing() {
     }
 }
 
-/// A turn may end while the carrier holds bytes, and stdout has room: no event comes then.
-#[test]
-fn a_turn_that_ends_early_leaves_nothing_in_a_carrier_that_reads_ahead() {
-    let (stdin_reader, _stdin) = pipe();
-    let path = std::env::temp_dir().join(format!("kohakuriver-turn-{}", std::process::id()));
-    let stdout = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-    std::fs::remove_file(path).unwrap();
-    let (socket, mut server) = connection();
-    let bytes = (1 << 20) + 500;
-    // The last byte is the event that the first turn needs.
-    let mut carrier = ReadAhead::holding(socket, pattern(bytes - 1));
-    std::thread::scope(|scope| {
-        let relay = scope.spawn(|| {
-            let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
-            run(ends, Rules { first_byte_by: Instant::now() + SOON, signal: None, server_passes_end_on: true }, vec![])
-        });
-        server.write_all(b"x").unwrap();
-        let deadline = Instant::now() + SOON;
-        while stdout.metadata().unwrap().len() < bytes as u64 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let written = stdout.metadata().unwrap().len();
-        drop(server);
-        relay.join().unwrap().unwrap();
-        assert_eq!(written, bytes as u64);
-    });
-}
-
 #[test]
 fn a_server_that_closes_ends_it_while_stdin_stays_open() {
     for engine in ENGINES {

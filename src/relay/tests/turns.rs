@@ -77,3 +77,71 @@ fn a_turn_is_bounded() {
 fn a_carrier_that_breaks_ends_it() {
     assert!(matches!(turn(Some(io::ErrorKind::TimedOut)).1, Err(Broken::Source(_))));
 }
+
+/// Reads what its socket has with each call, and gives out a little of what it holds.
+struct Hoard {
+    socket: TcpStream,
+    held: usize,
+}
+
+impl AsFd for Hoard {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Carrier for Hoard {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.socket.receive(&mut [0; 10]) {
+            Ok(bytes) => self.held += bytes,
+            Err(error) if self.held == 0 => return Err(error),
+            Err(_) => {}
+        }
+        let given = self.held.min(buffer.len()).min(1000);
+        self.held -= given;
+        Ok(given)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.send(bytes)
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        self.socket.end_writing()
+    }
+
+    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+        wanted
+    }
+
+    fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// No event tells of what the carrier holds then.
+#[test]
+fn a_turn_that_ends_early_leaves_nothing_behind() {
+    let (stdin_reader, _stdin) = pipe();
+    let path = std::env::temp_dir().join(format!("kohakuriver-turn-{}", std::process::id()));
+    let stdout = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    let (socket, mut server) = connection();
+    let bytes = (1 << 20) + 500;
+    let mut carrier = Hoard { socket, held: bytes - 1 };
+    std::thread::scope(|scope| {
+        let relay = scope.spawn(|| {
+            let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
+            run(ends, Rules { first_byte_by: Instant::now() + SOON, signal: None, server_passes_end_on: true }, vec![])
+        });
+        server.write_all(b"x").unwrap();
+        let deadline = Instant::now() + SOON;
+        while stdout.metadata().unwrap().len() < bytes as u64 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let written = stdout.metadata().unwrap().len();
+        drop(server);
+        relay.join().unwrap().unwrap();
+        assert_eq!(written, bytes as u64);
+    });
+}
