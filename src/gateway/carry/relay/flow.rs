@@ -307,7 +307,8 @@ mod tests {
     /// A socket that says it can be spliced, and can't: a splice into a file that is appended to is refused.
     struct Unspliceable {
         socket: TcpStream,
-        appended: File,
+        /// Stands for it in a splice.
+        refuses: File,
     }
 
     impl AsFd for Unspliceable {
@@ -334,7 +335,7 @@ mod tests {
         }
 
         fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
-            Some(self.appended.as_fd())
+            Some(self.refuses.as_fd())
         }
     }
 
@@ -346,7 +347,8 @@ mod tests {
         std::fs::remove_file(path).unwrap();
         let ((client, mut their_client), (vps, mut their_vps)) = (connection(), connection());
         let client_arrives = client.try_clone().unwrap();
-        let (mut client, mut vps) = (side(client), Side::new(Box::new(Unspliceable { socket: vps, appended })));
+        let (mut client, mut vps) =
+            (side(client), Side::new(Box::new(Unspliceable { socket: vps, refuses: appended })));
         let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
         let sent = bytes.clone();
         let sender = std::thread::spawn(move || {
@@ -373,6 +375,26 @@ mod tests {
         assert!(tools.pipes.take().is_none());
         drop((vps, sender.join().unwrap()));
         assert!(receiver.join().unwrap() == bytes);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_source_that_cannot_be_spliced_is_copied() {
+        let ((client, mut their_client), (vps, mut their_vps)) = (connection(), connection());
+        let client_arrives = client.try_clone().unwrap();
+        // A folder gives no bytes to a splice.
+        let refuses = File::open("/").unwrap();
+        let (mut client, mut vps) = (Side::new(Box::new(Unspliceable { socket: client, refuses })), side(vps));
+        their_client.write_all(&[7; 2 * READ]).unwrap();
+        while sys::peek(client_arrives.as_fd(), &mut [0; 2 * READ]).map_or(0, |bytes| bytes) < 2 * READ {
+            std::thread::yield_now();
+        }
+        client.readable = true;
+        let (mut flow, mut tools, mut moved) = (Flow::behind(Vec::new()), Tools::new(Pipes::of_one_in(1)), 0);
+        assert_eq!(flow.turn(&mut client, &mut vps, &mut tools, &mut moved), Turn::Waits);
+        assert_eq!(moved, 2 * READ);
+        assert!(tools.pipes.take().is_none(), "it was not tried");
+        their_vps.read_exact(&mut [0; 2 * READ]).unwrap();
     }
 
     /// A splice that meets it takes the error off the socket.
