@@ -68,6 +68,7 @@ install_packages() {
             openssh-server) set -- ssh.service ssh.socket ;;
             squid) set -- squid.service ;;
             haproxy) set -- haproxy.service ;;
+            docker.io) set -- docker.service docker.socket containerd.service ;;
             *) continue ;;
         esac
         for unit in "$@"; do

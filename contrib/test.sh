@@ -56,10 +56,12 @@ slow=(
     helper_endurance::
     helper_older_endurance::
     helper_pipes::a_larger_pipe
+    helper_waits::a_terminal_is_told
     helper_waits::a_try_that_got
     helper_waits::at_twelve
     hundred_megabytes
     refusals::a_port_that_never_answers
+    returning_network::sessions
     soak::a_short_soak
     soak::users_do_not
     ssh_config::ten_

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use kohakuriver_proxy::api::{Client, locate};
+use kohakuriver_proxy::api::Client;
 use kohakuriver_proxy::settings::env_vars;
 use kohakuriver_proxy::target::{TaskId, VpsRef};
 
@@ -111,9 +111,7 @@ fn where_is_it(api: SocketAddr) -> Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = Client::new(&format!("http://{api}"), None)?;
-        let vps = client.vps(&VpsRef::Id(id)).await?;
-        let node = client.runner_of(&vps).await?;
-        match locate(&vps, node.as_ref()) {
+        match client.find(&VpsRef::Id(id), None).await?.reach {
             Ok(reach) => Ok(format!("on Runner {}, port {}", reach.node, reach.port)),
             Err(refusal) => bail!(refusal.title(VPS)),
         }

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 use crate::text::printable;
@@ -54,7 +55,7 @@ impl Failure {
     pub fn because(mut self, error: &(dyn Error + 'static)) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
-            self.causes.push(error.to_string());
+            self.causes.push(words(error));
             next = error.source();
         }
         self
@@ -115,6 +116,26 @@ impl Failure {
     }
 }
 
+/// The text of `error` for people: a library's own words are replaced where they say nothing to a user.
+pub fn words(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        // Some have the text of a timer: `deadline has elapsed`.
+        Some(io::ErrorKind::TimedOut) => "no answer in time".to_owned(),
+        _ => {
+            let text = error.to_string();
+            match resolvers_words(&text) {
+                Some(why) => format!("the name can't be resolved: {why}"),
+                None => text,
+            }
+        }
+    }
+}
+
+/// The system's words about a name that can't be resolved, behind those of the standard library.
+pub fn resolvers_words(text: &str) -> Option<&str> {
+    text.strip_prefix("failed to lookup address information: ")
+}
+
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render("failure"))
@@ -136,6 +157,19 @@ mod tests {
              caused by: the gateway at gpu-head:8002 answered 409 Conflict\n  \
              hint: resume it with `kohakuriver vps resume 42`\n"
         );
+    }
+
+    #[test]
+    fn words_of_libraries_are_replaced() {
+        let timed_out = io::Error::new(io::ErrorKind::TimedOut, "deadline has elapsed");
+        let unknown = io::Error::other("failed to lookup address information: Name or service not known");
+        for (error, text) in [
+            (timed_out, "no answer in time"),
+            (unknown, "the name can't be resolved: Name or service not known"),
+            (io::Error::other("disk is full"), "disk is full"),
+        ] {
+            assert_eq!(Failure::new("x").because(&error).causes(), [text]);
+        }
     }
 
     #[test]

@@ -165,15 +165,16 @@ mod tests {
     fn debug_shows_nothing_of_it() {
         let token = Token::new(" deadbeef\n").unwrap();
         assert_eq!(token.expose(), "deadbeef");
-        assert!(!format!("{token:?}").contains("deadbeef"));
+        assert_eq!(format!("{token:?}"), "Token(…)");
     }
 
     #[test]
     fn nothing_that_could_end_a_header_field_is_a_token() {
-        for text in ["", "  ", "a\r\nX-Admin: 1", "a b", "ä", &"x".repeat(5000)] {
+        for text in ["", "  ", "a\r\nX-Admin: 1", "a b", "ä", &"x".repeat(4097)] {
             let error = Token::new(text).unwrap_err().to_string();
             assert!(text.trim().is_empty() || !error.contains(text));
         }
+        assert!(Token::new(&"x".repeat(4096)).is_ok());
     }
 
     #[test]

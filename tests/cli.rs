@@ -252,6 +252,7 @@ fn an_unreachable_vps_is_reported_before_ssh_starts() {
         (json!({ "ssh_port": 0 }), "has no SSH: it was created for terminals only", "--gen-ssh-key"),
         (json!({ "ssh_port": null }), "has no SSH: it was created for terminals only", "--gen-ssh-key"),
         (json!({ "assigned_node": "node2" }), "is offline", "node list"),
+        (json!({ "assigned_node": "node3" }), "the Host does not know the Runner", "node list"),
         (json!({ "assigned_node": null }), "has no Runner", "node list"),
     ] {
         let (scene, host) = (Scene::new(), Host::with_vps(changes));

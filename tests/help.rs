@@ -160,8 +160,9 @@ Without a login option the VPS has no sshd and can only be used through the
 Host's terminals.
 
 The JSON has the keys task_id (a string), name, status, assigned_node,
-ssh_key_mode (disabled, none or upload), key_file (the generated private key)
-and message (from the Host). A missing value is null.
+ssh_key_mode (disabled, none or upload), key_file (the generated private key),
+message (from the Host) and error_message (why it failed). A missing value is
+null.
 
 Examples:
   kohakuriver vps create --gen-ssh-key --connect
@@ -213,9 +214,9 @@ Options:
   -h, --help               Print help
 
 The JSON has the keys task_id (a string), name, status, assigned_node, ssh_port,
-vps_backend, owner_username, submitted_at, started_at and error_message. A
-missing value is null; ssh_port is null unless the VPS is running or paused.
-Times are ISO 8601 in the Host's local time.
+vps_backend, owner_username, submitted_at, started_at, error_message and
+rejection_reason. A missing value is null; ssh_port is null unless the VPS is
+running or paused. Times are ISO 8601 in the Host's local time.
 
 Examples:
   kohakuriver vps status trainer
@@ -268,7 +269,9 @@ Options:
 
 The Host restarts a container (backend docker) by re-creating it. The new
 container lets everybody log in as root without a key, and may have another host
-key and SSH port. Afterwards this command tests whether such logins work.
+key and SSH port. Afterwards this command tests whether such logins work. If a
+host key of the VPS was stored, the new one replaces it, and both fingerprints
+are printed.
 
 Examples:
   kohakuriver vps restart trainer

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::api::model::Vps;
+use crate::refusal::Rights;
 use crate::text::{escaped, excerpt};
 
 /// Start of the answer to `/auth/me` when authentication is off.
@@ -77,6 +79,18 @@ impl Caller {
         };
         let name = escaped(json["username"].as_str()?);
         if name.is_empty() { None } else { Some(Self::User(User { name, role })) }
+    }
+
+    /// What the Host lets the caller do about `vps`, which it has shown to the caller.
+    pub fn rights(&self, vps: &Vps) -> Rights {
+        match self {
+            Self::Everyone => Rights::All,
+            Self::Anonymous => Rights::Nothing,
+            Self::User(User { role: Role::Operator | Role::Admin, .. }) => Rights::All,
+            Self::User(User { role: Role::User, name }) if vps.owner.as_ref() == Some(name) => Rights::Own,
+            Self::User(User { role: Role::User, .. }) => Rights::LogIn,
+            Self::User(User { role: Role::Viewer | Role::Other(_), .. }) => Rights::Look,
+        }
     }
 }
 

@@ -65,6 +65,11 @@ impl<T: Transport> Api<T> {
         self.shared.transport.base()
     }
 
+    /// Whether a Host of the older generation gave the last answer.
+    pub fn is_of_older_host(&self) -> bool {
+        self.shared.at_root.load(Ordering::Relaxed)
+    }
+
     /// The task that `vps` names. It may turn out to be a command ([`Vps::is_vps`]).
     ///
     /// # Errors
@@ -201,7 +206,7 @@ impl<T: Transport> Api<T> {
 
     /// Sends a GET in the form of the generation that answered last, and in the other form when the path is unknown.
     pub(super) async fn get(&self, path: &str) -> Result<Found, ApiError> {
-        let first = self.shared.at_root.load(Ordering::Relaxed);
+        let first = self.is_of_older_host();
         for at_root in [first, !first] {
             let full = if at_root { path.to_owned() } else { format!("/api{path}") };
             let answer = self.shared.transport.get(&full, self.token.as_ref()).await?;

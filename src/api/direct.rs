@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use crate::api::client::Api;
 use crate::api::error::ApiError;
 use crate::api::transport::{
-    Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, too_large, unreachable, unusable,
+    Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, cut_off, too_large, unreachable, unusable,
 };
 use crate::dial::{self, DialError, Interrupted, Watch};
 use crate::handshake::http::{self, Framing};
 use crate::handshake::{MAX_HEAD, head_end};
 use crate::secret::Token;
-use crate::settings::Origin;
+use crate::settings::{Origin, Settings};
 use crate::sys::{self, AsFd, BorrowedFd, PollFlags};
 
 /// Most bytes read by one call.
@@ -29,21 +29,24 @@ const CHUNK: usize = 64 * 1024;
 pub struct Direct<'w> {
     host: Origin,
     base: String,
+    /// No setting names this Host: `base` is the default.
+    is_default: bool,
     ssh: BorrowedFd<'w>,
     signal: Option<BorrowedFd<'w>>,
     deadline: Instant,
 }
 
 impl<'w> Api<Direct<'w>> {
-    /// A client of the API of `host`. Nothing is sent yet.
-    pub fn direct(host: Origin, token: Option<Token>, watch: Watch<'w>) -> Self {
-        Self::over(Direct::new(host, watch), token)
+    /// A client of the Host in the settings. Nothing is sent yet.
+    pub fn direct(settings: &Settings, token: Option<Token>, watch: Watch<'w>) -> Self {
+        let transport = Direct::new(settings.api(), watch);
+        Self::over(Direct { is_default: settings.names_no_host(), ..transport }, token)
     }
 }
 
 impl<'w> Direct<'w> {
     fn new(host: Origin, Watch { ssh, signal, deadline, .. }: Watch<'w>) -> Self {
-        Self { base: host.to_string(), host, ssh, signal, deadline }
+        Self { base: host.to_string(), is_default: false, host, ssh, signal, deadline }
     }
 
     fn watch_until(&self, deadline: Instant) -> Watch<'w> {
@@ -58,6 +61,9 @@ impl<'w> Direct<'w> {
         let interrupted = |why| self.interrupted(why, limit);
         let socket = dial::connect(&self.host.host, self.host.port, connecting).map_err(|error| match error {
             DialError::Interrupted(why, _) => interrupted(why),
+            DialError::Connect(_) if self.is_default => {
+                ApiError::NoHost { base: self.base.clone(), why: error.to_string() }
+            }
             error => unreachable(&self.base, error),
         })?;
         let socket = socket.as_fd();
@@ -158,7 +164,7 @@ impl Reader {
         }
         let Some(head) = &self.head else {
             return match next {
-                [] => Err(unreachable(base, io::Error::from(io::ErrorKind::UnexpectedEof))),
+                [] => Err(cut_off(base)),
                 _ if self.bytes.len() > MAX_HEAD => Err(unusable(base, "its head has no end")),
                 _ => Ok(None),
             };
@@ -170,7 +176,7 @@ impl Reader {
         let is_complete = head.framing.is_complete(body) || next.is_empty() && head.framing == Framing::Close;
         match next {
             _ if is_complete => Ok(Some(Answer::new(head.status, &head.framing.data(body)))),
-            [] => Err(unreachable(base, io::Error::from(io::ErrorKind::UnexpectedEof))),
+            [] => Err(cut_off(base)),
             _ => Ok(None),
         }
     }
@@ -225,7 +231,10 @@ mod tests {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n[]\r\n",
         ] {
             let error = read(answer.as_bytes(), 64).err().map(|error| error.refusal());
-            assert!(format!("{error:?}").contains("can't be reached: unexpected end of file"), "{answer}: {error:?}");
+            assert!(
+                format!("{error:?}").contains("HostDown(\"the connection ended before the answer was complete"),
+                "{answer}: {error:?}"
+            );
         }
     }
 

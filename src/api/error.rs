@@ -5,8 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use crate::dial::Interrupted;
-use crate::failure::Failure;
+use crate::failure::{Failure, words};
 use crate::refusal::Refusal;
+use crate::settings;
 use crate::sys;
 use crate::target::VpsRef;
 
@@ -31,6 +32,14 @@ pub enum ApiError {
         base: String,
         /// The error of the system.
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// Nothing listens at the default address, and no setting names a Host.
+    #[error("no Host is set: nothing answers at the default, {base}")]
+    NoHost {
+        /// The API's address.
+        base: String,
+        /// How the connection failed.
+        why: String,
     },
     /// The answer was not complete in time.
     #[error("the Host API at {base} gave no answer within {} s", .limit.as_secs())]
@@ -88,14 +97,12 @@ impl ApiError {
     /// unusable answer, the Host may have acted on the call.
     pub fn had_no_effect(&self) -> bool {
         match self {
-            Self::Refusal(_) | Self::Base { .. } | Self::NotAHost { .. } | Self::Unsupported { .. } => true,
+            Self::Refusal(_) | Self::Base { .. } | Self::NoHost { .. } => true,
+            Self::NotAHost { .. } | Self::Unsupported { .. } => true,
             // A Host that fails (500) may have begun. A proxy on the way sends 502 to 504 with HTML or an empty body.
             Self::Status { status: 502 | 503, detail, .. } => !detail.is_empty() && !detail.starts_with('<'),
             Self::Status { status, .. } => *status < 500,
-            Self::Unreachable { source, .. } => {
-                let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-                chain(source.as_ref()).any(|error| error.downcast_ref().is_some_and(refused))
-            }
+            Self::Unreachable { source, .. } => is_refused(source.as_ref()),
             Self::Timeout { .. } | Self::Interrupted(_) | Self::Body { .. } => false,
         }
     }
@@ -108,8 +115,15 @@ impl ApiError {
             Self::Unreachable { source, .. } if chain(source.as_ref()).any(is_shortage) => {
                 Refusal::Limit("it has no file descriptor left for a request to the Host".to_owned())
             }
-            // An operator needs the cause (`connection refused`), and a client may see it.
-            Self::Unreachable { source, .. } => Refusal::HostApi(format!("{self}: {}", innermost(source.as_ref()))),
+            Self::Base { why, .. } => Refusal::HostApi(format!("its address is not usable: {why}")),
+            // A client may see the cause (`connection refused`). The address of the API is for the admin alone.
+            Self::Unreachable { source, .. } => Refusal::HostDown(innermost(source.as_ref())),
+            Self::Timeout { limit, .. } => Refusal::HostSilent(format!("it took longer than {} s", limit.as_secs())),
+            Self::NotAHost { path, .. } => {
+                Refusal::HostApi(format!("it is not a KohakuRiver Host: it has neither /api{path} nor {path}"))
+            }
+            Self::Status { status, detail, .. } => Refusal::HostApi(format!("it answered {status}{}", colon(detail))),
+            Self::Body { why, .. } => Refusal::HostApi(format!("its answer is not usable: {why}")),
             _ => Refusal::HostApi(self.to_string()),
         }
     }
@@ -131,7 +145,8 @@ impl ApiError {
             Self::Refusal(Refusal::NotAllowed) => failure
                 .cause("the Host does not allow this to your role")
                 .hint("`kohakuriver auth status` shows your user and role"),
-            Self::Refusal(refusal) => failure.cause(without_vps(refusal)).maybe_hint(refusal.hint("VPS")),
+            Self::Refusal(refusal) => failure.cause(without_vps(refusal)).maybe_hint(hint_here(refusal, "VPS")),
+            Self::NoHost { base, why } => settings::no_host(base, why),
             Self::Unreachable { source, .. } => failure
                 .cause(self.to_string())
                 .cause(innermost(source.as_ref()))
@@ -155,11 +170,17 @@ impl ApiError {
 /// The failure for a refusal about `vps`, in the same words as a gateway, with the Host that refused.
 pub fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
     let failure = Failure::new(refusal.title(vps));
-    let failure = match refusal.detail() {
-        Some(detail) => failure.cause(detail),
-        None => failure,
+    let failure = match (refusal.message(), refusal.detail()) {
+        (Some(message), _) => failure.cause(format!("the Host at {base} says: {message}")),
+        (None, Some(detail)) => failure.cause(detail).cause(format!("the Host at {base} says so")),
+        (None, None) => failure.cause(format!("the Host at {base} says so")),
     };
-    failure.cause(format!("the Host at {base} says so")).maybe_hint(refusal.hint(vps))
+    failure.maybe_hint(hint_here(refusal, vps))
+}
+
+/// The hint of `refusal` on the user's machine. A gateway can't know where the user's token comes from.
+pub fn hint_here(refusal: &Refusal, vps: &str) -> Option<String> {
+    if *refusal == Refusal::TokenNeeded { Some(settings::how_to_log_in()) } else { refusal.hint(vps) }
 }
 
 /// The text of a refusal that is not about one VPS.
@@ -173,10 +194,16 @@ fn colon(detail: &str) -> String {
 
 /// The last error of the chain, which is that of the system. The others repeat the text of [`ApiError`].
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
-    chain(error).last().unwrap_or(error).to_string()
+    words(chain(error).last().unwrap_or(error))
 }
 
-fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+/// Whether the connection was refused, so that no request was sent.
+pub(super) fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    chain(error).any(|error| error.downcast_ref().is_some_and(refused))
+}
+
+pub(super) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
@@ -187,6 +214,8 @@ fn is_shortage(error: &(dyn Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::State;
+    use crate::status::VpsStatus;
 
     #[test]
     fn each_error_names_the_address_and_a_fix() {
@@ -204,8 +233,8 @@ mod tests {
             let text = error.failure("cannot list the VPSes").render("p");
             assert!(text.starts_with("p: cannot list the VPSes\n  caused by: "), "{text}");
             assert!(text.contains("http://head:8000") && text.contains(part) && text.contains("  hint: "), "{text}");
-            let Refusal::HostApi(detail) = error.refusal() else { panic!("{error:?}") };
-            assert!(detail.contains("http://head:8000"), "{detail}");
+            let refusal = error.refusal();
+            assert!(refusal.is_fault() && !refusal.detail().unwrap().contains("head:8000"), "{refusal:?}");
         }
     }
 
@@ -275,8 +304,31 @@ mod tests {
         let shortage = unreachable(rustix::io::Errno::MFILE.into()).refusal();
         assert_eq!(shortage, Refusal::Limit("it has no file descriptor left for a request to the Host".into()));
         let refused = unreachable(io::ErrorKind::ConnectionRefused.into()).refusal();
-        let text = "the Host API at http://head:8000 can't be reached: connection refused";
-        assert_eq!(refused, Refusal::HostApi(text.into()));
+        assert_eq!(refused, Refusal::HostDown("connection refused".into()));
+    }
+
+    #[test]
+    fn the_title_is_what_happened() {
+        let base = || "http://head:8000".to_owned();
+        let title = |error: ApiError| error.refusal().title("42");
+        let refused = io::ErrorKind::ConnectionRefused;
+        assert_eq!(title(unreachable(refused.into())), "the Host API can't be reached");
+        let limit = Duration::from_secs(10);
+        assert_eq!(title(ApiError::Timeout { base: base(), limit }), "the Host API gave no answer in time");
+        let nonsense = "the Host API gives no usable answer";
+        assert_eq!(title(ApiError::Body { base: base(), why: "x".into() }), nonsense);
+        assert_eq!(title(ApiError::NotAHost { base: base(), path: "/nodes".into() }), nonsense);
+        let unset = ApiError::NoHost { base: base(), why: "refused".into() }.failure("cannot list the VPSes");
+        assert_eq!(unset.what(), "no Host is set");
+        let late = unreachable(io::Error::new(io::ErrorKind::TimedOut, "deadline has elapsed"));
+        assert!(late.failure("x").render("p").contains("caused by: no answer in time\n"));
+    }
+
+    #[test]
+    fn a_refusal_with_the_hosts_own_reason_quotes_it() {
+        let state = State { message: Some("OOM".into()), ..VpsStatus::Failed.into() };
+        let failure = super::refused(&Refusal::Inactive(state), "42", "http://head:8000");
+        assert_eq!(failure.causes(), ["the Host at http://head:8000 says: OOM"]);
     }
 
     #[test]

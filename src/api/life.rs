@@ -16,7 +16,8 @@ use crate::text::excerpt;
 /// An older Host has no such call.
 const RESTART: Unsupported = Unsupported {
     what: "restarting a VPS",
-    hint: "stop it with `kohakuriver vps stop` and make a new one, or ask the administrator to upgrade the Host to KohakuRiver",
+    hint: "make a new one with `kohakuriver vps create --gen-ssh-key`, or ask the administrator to upgrade the Host to \
+           KohakuRiver",
 };
 
 /// A VPS that a Host has just created.

@@ -66,7 +66,7 @@ pub use client::Api;
 #[doc(hidden)]
 pub use direct::Reader;
 pub use direct::{Direct, block_on};
-pub use error::{ApiError, refused};
+pub use error::{ApiError, hint_here, refused};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use life::{Created, Freeze, Generation, succeeded};
 pub use model::{Listing, Node, SshPort, Vps};
@@ -76,7 +76,7 @@ pub use order::{Access, Machine, Order, Placement};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use pooled::{Client, WORK_LIMIT};
 #[cfg(any(feature = "cli", feature = "gateway"))]
-pub use reach::{Reach, ago, locate, started_at};
+pub use reach::{Audience, Located, Reach, ago, locate, needs_runner, online_runner, started_at};
 #[doc(hidden)]
 pub use transport::Answer;
 pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport};

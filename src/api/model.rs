@@ -35,6 +35,8 @@ pub struct Vps {
     pub started_at: Option<String>,
     /// A message of the Host. While the VPS starts, this may be progress and not an error.
     pub error_message: Option<String>,
+    /// Why an operator rejected it.
+    pub rejection_reason: Option<String>,
     /// The object as the Host sent it.
     pub json: Value,
 }
@@ -123,8 +125,15 @@ impl Vps {
             submitted_at: text(object, "submitted_at"),
             started_at: text(object, "started_at"),
             error_message: text(object, "error_message"),
+            rejection_reason: text(object, "rejection_reason"),
             json,
         })
+    }
+
+    /// The Host's own words about its state: why it failed or was rejected, or how far its start is.
+    pub fn message(&self) -> Option<&str> {
+        let rejected = self.rejection_reason.as_deref().filter(|_| self.status == VpsStatus::Rejected);
+        rejected.or(self.error_message.as_deref())
     }
 }
 
@@ -255,6 +264,7 @@ mod tests {
             submitted_at: Some("2026-11-23T12:05:55.570203".into()),
             started_at: Some("2026-11-23T12:06:55.570203".into()),
             error_message: None,
+            rejection_reason: None,
             json,
         };
         assert_eq!(vps, expected);

@@ -22,11 +22,12 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
 use crate::api::client::Api;
-use crate::api::error::ApiError;
+use crate::api::error::{ApiError, chain, innermost, is_refused};
 use crate::api::transport::{
-    Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, too_large, unreachable,
+    Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, cut_off, too_large, unreachable, unusable,
 };
 use crate::secret::Token;
+use crate::settings::Settings;
 use crate::sys;
 use crate::text::excerpt;
 
@@ -72,6 +73,8 @@ impl<'a> ApiRequest<'a> {
 #[derive(Clone)]
 pub struct Pooled {
     base: String,
+    /// No setting names this Host: `base` is the default.
+    is_default: bool,
     way: Way,
     large: Arc<Semaphore>,
 }
@@ -95,13 +98,22 @@ impl Client {
     pub fn new(base: &str, token: Option<Token>) -> Result<Self, ApiError> {
         Ok(Self::over(Pooled::new(base)?, token))
     }
+
+    /// A client of the Host in the settings. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When its address can't be used.
+    pub fn of(settings: &Settings, token: Option<Token>) -> Result<Self, ApiError> {
+        let transport = Pooled::new(&settings.api_url())?;
+        Ok(Self::over(Pooled { is_default: settings.names_no_host(), ..transport }, token))
+    }
 }
 
 impl Pooled {
     /// A server at the UNIX socket with this file. Nothing is sent yet.
     pub(super) fn local(path: PathBuf) -> Self {
         let base = format!("unix:{}", path.display());
-        Self { base, way: Way::Local(path), large: Arc::new(Semaphore::new(LARGE_BODIES)) }
+        Self { base, is_default: false, way: Way::Local(path), large: Arc::new(Semaphore::new(LARGE_BODIES)) }
     }
 
     /// Reads `http://host[:port][/path]`. Nothing is sent yet.
@@ -114,7 +126,7 @@ impl Pooled {
             .pool_idle_timeout(IDLE_LIMIT)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { base, way: Way::Tcp(http), large: Arc::new(Semaphore::new(LARGE_BODIES)) })
+        Ok(Self { base, is_default: false, way: Way::Tcp(http), large: Arc::new(Semaphore::new(LARGE_BODIES)) })
     }
 
     pub(super) async fn send(&self, request: ApiRequest<'_>) -> Result<Answer, ApiError> {
@@ -125,7 +137,7 @@ impl Pooled {
                 Way::Tcp(http) => http.request(encoded).await.map_err(Into::into),
                 Way::Local(path) => send_locally(path, encoded).await,
             };
-            self.read(response.map_err(|error| unreachable(&self.base, error))?).await
+            self.read(response.map_err(|error| self.failed(error))?).await
         };
         match tokio::time::timeout(limit, exchange).await {
             Ok(answer) => answer,
@@ -166,6 +178,21 @@ impl Pooled {
         encoded.body(body).map_err(|error| unreachable(&self.base, error))
     }
 
+    /// The failure of an exchange, without the words of hyper.
+    fn failed(&self, error: Box<dyn Error + Send + Sync>) -> ApiError {
+        let by_hyper = |is: fn(&hyper::Error) -> bool| chain(&*error).any(|e| e.downcast_ref().is_some_and(is));
+        if self.is_default && is_refused(&*error) {
+            return ApiError::NoHost { base: self.base.clone(), why: innermost(&*error) };
+        }
+        if by_hyper(hyper::Error::is_parse) {
+            return unusable(&self.base, "it is not HTTP");
+        }
+        if by_hyper(hyper::Error::is_incomplete_message) {
+            return cut_off(&self.base);
+        }
+        unreachable(&self.base, error)
+    }
+
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
         let status = response.status().as_u16();
         let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(excerpt);
@@ -175,7 +202,7 @@ impl Pooled {
         while let Some(frame) = incoming.frame().await {
             let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
                 true => too_large(&self.base),
-                false => unreachable(&self.base, error),
+                false => self.failed(error),
             })?;
             body.extend_from_slice(&frame.into_data().unwrap_or_default());
             if body.len() > LARGE_BODY && turn.is_none() {

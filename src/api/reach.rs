@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 use hyper::Uri;
 use jiff::civil::DateTime;
 
+use crate::api::caller::Caller;
+use crate::api::error::ApiError;
 use crate::api::model::{Node, SshPort, Vps};
 use crate::api::pooled::Client;
-use crate::refusal::{BOOT_GRACE, Refusal};
+use crate::refusal::{BOOT_GRACE, Refusal, Rescue, Rights, State};
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
 
@@ -26,32 +28,125 @@ pub struct Reach {
     pub booting: bool,
 }
 
-/// Where `vps` is reached. `node` is its Runner; `None` when the Host doesn't know it. The checks are in the order of
-/// the Host's own SSH proxy, so both give the same reason.
+/// Whom a verdict is for, as far as its hint depends on that.
+#[derive(Clone, Copy, Debug)]
+pub struct Audience {
+    /// The reader's rights, if known.
+    pub rights: Option<Rights>,
+    /// The Host has a call that restarts a VPS. The older generation has none.
+    pub has_restart: bool,
+}
+
+impl Audience {
+    /// One who may do everything.
+    pub const OPERATOR: Self = Self { rights: Some(Rights::All), has_restart: true };
+}
+
+/// Whether a Runner has to do with a VPS in this state: it runs there, is about to, or can come back.
+pub fn needs_runner(status: &VpsStatus) -> bool {
+    let can_come_back = matches!(status, VpsStatus::Failed | VpsStatus::Lost);
+    can_come_back || status.is_starting() || matches!(status, VpsStatus::Running | VpsStatus::Paused)
+}
+
+/// The Runner of `vps`, if it is online. `node` is what the Host knows by its name.
+///
+/// # Errors
+/// Why there is none.
+pub fn online_runner<'n>(vps: &Vps, node: Option<&'n Node>) -> Result<&'n Node, Refusal> {
+    match (&vps.node, node) {
+        (None, _) => Err(Refusal::NoRunner),
+        (Some(name), None) => Err(Refusal::RunnerUnknown(name.clone())),
+        (Some(name), Some(node)) if !node.online => Err(Refusal::RunnerOffline(Some(name.clone()))),
+        (Some(_), Some(node)) => Ok(node),
+    }
+}
+
+/// Where `vps` is reached. `node` is its Runner; `None` when the Host doesn't know it. Only a hint depends on `audience`.
+///
+/// The Runner comes before the state: nobody can resume or wait for a VPS whose Runner is gone, and a Host leaves a
+/// paused VPS paused then. The other checks are in the order of the Host's own SSH proxy, so both give the same reason.
 ///
 /// # Errors
 /// The first reason why it can't be reached.
-pub fn locate(vps: &Vps, node: Option<&Node>) -> Result<Reach, Refusal> {
+pub fn locate(vps: &Vps, node: Option<&Node>, audience: Audience) -> Result<Reach, Refusal> {
     if !vps.is_vps {
         return Err(Refusal::NotVps);
     }
-    match &vps.status {
-        VpsStatus::Running => {}
-        status if status.is_starting() => return Err(Refusal::Starting(status.clone())),
+    let runner = online_runner(vps, node);
+    let state = || State {
+        status: vps.status.clone(),
+        message: vps.message().map(str::to_owned),
+        rights: audience.rights,
+        rescue: match &runner {
+            _ if vps.status == VpsStatus::Failed && !audience.has_restart => Rescue::Nothing,
+            Ok(_) => Rescue::Runner,
+            Err(Refusal::RunnerOffline(_)) => Rescue::AbsentRunner,
+            Err(_) => Rescue::Nothing,
+        },
+    };
+    match (&vps.status, &runner) {
+        (VpsStatus::Running, _) => {}
+        // It may wait for a Runner to be chosen.
+        (status, Ok(_) | Err(Refusal::NoRunner)) if status.is_starting() => return Err(Refusal::Starting(state())),
+        (status, Err(refusal)) if status.is_starting() || *status == VpsStatus::Paused => return Err(refusal.clone()),
         // The port of a paused VPS accepts connections but never answers, so refuse at once.
-        status => return Err(Refusal::Inactive(status.clone())),
+        _ => return Err(Refusal::Inactive(state())),
     }
     let Some(name) = &vps.node else { return Err(Refusal::NoRunner) };
     let port = match &vps.ssh_port {
         SshPort::At(port) => *port,
-        SshPort::None => return Err(Refusal::NoSshPort),
+        SshPort::None => return Err(Refusal::NoSshPort(audience.rights)),
         SshPort::Impossible(text) => {
             return Err(Refusal::HostApi(format!("it says that the SSH port of task {} is {text}", vps.id)));
         }
     };
-    let Some(node) = node.filter(|node| node.online) else { return Err(Refusal::RunnerOffline(Some(name.clone()))) };
+    let node = runner?;
     let Some(host) = host_of(&node.url) else { return Err(Refusal::RunnerAddress(name.clone())) };
     Ok(Reach { id: vps.id, node: name.clone(), host, port, booting: is_booting(vps, node) })
+}
+
+/// A VPS, as the Host describes it.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// The VPS.
+    pub vps: Vps,
+    /// Its Runner, if that matters in its state and the Host knows it.
+    pub node: Option<Node>,
+    /// Where the VPS is reached, or why it isn't.
+    pub reach: Result<Reach, Refusal>,
+}
+
+impl Client {
+    /// The VPS that `vps` names, its Runner, and where it is reached. `caller` is who asks, if that is known already.
+    ///
+    /// # Errors
+    /// Those of [`Api::vps`](crate::api::Api::vps).
+    pub async fn find(&self, vps: &VpsRef, caller: Option<&Caller>) -> Result<Located, ApiError> {
+        let vps = self.vps(vps).await?;
+        let node = if needs_runner(&vps.status) { self.runner_of(&vps).await? } else { None };
+        let reach = self.reach(&vps, node.as_ref(), caller).await;
+        Ok(Located { vps, node, reach })
+    }
+
+    /// [`locate`], with a hint for the caller. The Host is asked who that is only if the hint depends on it.
+    ///
+    /// # Errors
+    /// The first reason why it can't be reached.
+    pub async fn reach(&self, vps: &Vps, node: Option<&Node>, caller: Option<&Caller>) -> Result<Reach, Refusal> {
+        let rights = caller.map(|caller| caller.rights(vps));
+        let audience = Audience { rights, has_restart: !self.is_of_older_host() };
+        match locate(vps, node, audience) {
+            Err(refusal) if rights.is_none() && refusal.depends_on_rights() => {
+                // Nobody has fewer rights on an older Host, which would log the question as an error.
+                let rights = match audience.has_restart {
+                    true => self.caller().await.ok().map(|caller| caller.rights(vps)),
+                    false => Some(Rights::All),
+                };
+                locate(vps, node, Audience { rights, ..audience })
+            }
+            verdict => verdict,
+        }
+    }
 }
 
 /// The host of `scheme://host[:port][/…]`, without brackets.
@@ -121,38 +216,149 @@ mod tests {
         Node::from_json(object).unwrap()
     }
 
+    fn located(vps: &Vps, node: Option<&Node>) -> Result<Reach, Refusal> {
+        locate(vps, node, Audience::OPERATOR)
+    }
+
     #[test]
     fn each_reason_in_the_order_of_the_hosts_checks() {
         let up = node("http://10.0.0.7:8001", "online", None);
         let down = node("http://10.0.0.7:8001", "offline", None);
         let bare = node("10.0.0.7:8001", "online", None);
-        let inactive = |status: &str| Refusal::Inactive(VpsStatus::parse(status));
-        let starting = |status: &str| Refusal::Starting(VpsStatus::parse(status));
-        let offline = || Refusal::RunnerOffline(Some("node-up".into()));
+        let state = |status: &str, rescue| State {
+            status: VpsStatus::parse(status),
+            message: None,
+            rights: Some(Rights::All),
+            rescue,
+        };
+        let inactive = |status: &str| Refusal::Inactive(state(status, Rescue::Runner));
+        let starting = |status: &str| Refusal::Starting(state(status, Rescue::Runner));
         for (changes, node, refusal) in [
             (json!({ "task_type": "command", "status": "stopped" }), Some(&up), Refusal::NotVps),
-            (json!({ "status": "stopped", "assigned_node": null }), Some(&up), inactive("stopped")),
+            (
+                json!({ "status": "stopped", "assigned_node": null }),
+                Some(&up),
+                Refusal::Inactive(state("stopped", Rescue::Nothing)),
+            ),
             (json!({ "status": "paused" }), Some(&up), inactive("paused")),
             (json!({ "status": "rejected" }), Some(&up), inactive("rejected")),
             (json!({ "status": "hibernating" }), Some(&up), inactive("hibernating")),
             (json!({ "status": "pending", "ssh_port": 2222 }), Some(&up), starting("pending")),
             (json!({ "status": "assigning" }), Some(&up), starting("assigning")),
-            (json!({ "status": "pending_approval" }), None, inactive("pending_approval")),
+            (
+                json!({ "status": "pending_approval", "assigned_node": null }),
+                None,
+                Refusal::Inactive(state("pending_approval", Rescue::Nothing)),
+            ),
             (json!({ "assigned_node": null, "ssh_port": 0 }), None, Refusal::NoRunner),
-            (json!({ "ssh_port": 0 }), None, Refusal::NoSshPort),
-            (json!({ "ssh_port": null }), Some(&up), Refusal::NoSshPort),
+            (json!({ "ssh_port": 0 }), None, Refusal::NoSshPort(Some(Rights::All))),
+            (json!({ "ssh_port": null }), Some(&up), Refusal::NoSshPort(Some(Rights::All))),
             (
                 json!({ "ssh_port": 70000 }),
                 Some(&up),
                 Refusal::HostApi("it says that the SSH port of task 42 is 70000".into()),
             ),
             (json!({ "ssh_port": 70000, "status": "paused" }), Some(&up), inactive("paused")),
-            (json!({}), None, offline()),
-            (json!({}), Some(&down), offline()),
+            (json!({}), None, Refusal::RunnerUnknown("node-up".into())),
+            (json!({}), Some(&down), Refusal::RunnerOffline(Some("node-up".into()))),
         ] {
-            assert_eq!(locate(&vps(changes.clone()), node), Err(refusal), "{changes}");
+            assert_eq!(located(&vps(changes.clone()), node), Err(refusal), "{changes}");
         }
-        assert_eq!(locate(&vps(json!({})), Some(&bare)), Err(Refusal::RunnerAddress("node-up".into())));
+        assert_eq!(located(&vps(json!({})), Some(&bare)), Err(Refusal::RunnerAddress("node-up".into())));
+    }
+
+    #[test]
+    fn a_missing_runner_comes_before_a_state_that_depends_on_it() {
+        let (up, down) = (node("http://a:1", "online", None), node("http://a:1", "offline", None));
+        for (status, depends) in [
+            ("paused", true),
+            ("pending", true),
+            ("assigning", true),
+            ("running", true),
+            ("failed", false),
+            ("lost", false),
+            ("stopped", false),
+            ("pending_approval", false),
+            ("hibernating", false),
+        ] {
+            let reason = |node| located(&vps(json!({ "status": status })), node).map_err(|refusal| refusal.reason());
+            let runners = |reason| if depends { reason } else { "inactive" };
+            assert_eq!(reason(Some(&down)), Err(runners("runner-offline")), "{status}");
+            assert_eq!(reason(None), Err(runners("runner-unknown")), "{status}");
+            assert_ne!(reason(Some(&up)).err(), Some("runner-offline"), "{status}");
+            let nowhere = located(&vps(json!({ "status": status, "assigned_node": null })), None).unwrap_err();
+            let expected = if status == "running" || status == "paused" { "no-runner" } else { nowhere.reason() };
+            assert_eq!(nowhere.reason(), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_restart_is_named_only_where_the_host_makes_it() {
+        let (up, down) = (node("http://a:1", "online", None), node("http://a:1", "offline", None));
+        let older = Audience { has_restart: false, ..Audience::OPERATOR };
+        let hint = |status: &str, node: Option<&Node>, audience| {
+            locate(&vps(json!({ "status": status })), node, audience).unwrap_err().hint("42").unwrap()
+        };
+        assert!(hint("failed", Some(&up), Audience::OPERATOR).contains("vps restart 42"));
+        assert!(hint("failed", Some(&up), older).contains("vps create"));
+        assert!(hint("failed", Some(&down), Audience::OPERATOR).contains("node list"));
+        assert!(hint("failed", None, Audience::OPERATOR).contains("vps create"));
+        assert!(hint("lost", Some(&down), Audience::OPERATOR).contains("node list"));
+        assert!(hint("lost", Some(&up), Audience::OPERATOR).contains("is online again"));
+        assert!(hint("lost", None, Audience::OPERATOR).contains("vps create"));
+    }
+
+    #[test]
+    fn the_hosts_reason_is_kept() {
+        for (status, expected) in
+            [("failed", Some("OOM: too small")), ("rejected", Some("not now")), ("assigning", Some("OOM: too small"))]
+        {
+            let up = node("http://a:1", "online", None);
+            let vps =
+                vps(json!({ "status": status, "error_message": "OOM: too\nsmall", "rejection_reason": "not now" }));
+            assert_eq!(located(&vps, Some(&up)).unwrap_err().message(), expected, "{status}");
+        }
+        let empty = vps(json!({ "status": "failed", "error_message": "" }));
+        assert_eq!(located(&empty, None).unwrap_err().message(), None);
+    }
+
+    #[tokio::test]
+    async fn the_host_is_asked_who_calls_only_if_the_hint_depends_on_it() {
+        let host = FakeHost::start().await;
+        let client = Client::new(&host.base, None).unwrap();
+        let id = VpsRef::parse("42").unwrap();
+        let task = |status: &str| json!({ "task_id": "42", "status": status, "assigned_node": "node-up", "ssh_port": 22, "owner_username": "u" });
+        host.on("/api/nodes", 200, json!([{ "hostname": "node-up", "url": "http://a:1", "status": "online" }]));
+        for (user, role, expected) in [
+            ("u", "user", Rights::Own),
+            ("v", "user", Rights::LogIn),
+            ("v", "viewer", Rights::Look),
+            ("v", "auditor", Rights::Look),
+            ("v", "operator", Rights::All),
+            ("v", "admin", Rights::All),
+            ("v", "anony", Rights::Nothing),
+        ] {
+            host.on("/api/status/42", 200, task("paused"));
+            host.on("/api/auth/me", 200, json!({ "username": user, "role": role }));
+            let Err(Refusal::Inactive(state)) = client.find(&id, None).await.unwrap().reach else { panic!("{user}") };
+            assert_eq!(state.rights, Some(expected), "{user} {role}");
+        }
+        host.on("/api/status/42", 200, task("running"));
+        host.seen();
+        assert!(client.find(&id, None).await.unwrap().reach.is_ok());
+        assert_eq!(host.seen(), ["/api/status/42", "/api/nodes"]);
+        host.on("/api/status/42", 200, task("stopped"));
+        let caller = Caller::Everyone;
+        assert!(client.find(&id, Some(&caller)).await.unwrap().reach.is_err());
+        assert_eq!(host.seen(), ["/api/status/42"]);
+
+        // An older Host has no users, and would log the question as an error.
+        host.forget();
+        host.on("/status/42", 200, task("paused")).on("/vps/status", 200, json!([task("paused")]));
+        host.on("/nodes", 200, json!([{ "hostname": "node-up", "url": "http://a:1", "status": "online" }]));
+        let Err(Refusal::Inactive(state)) = client.find(&id, None).await.unwrap().reach else { panic!() };
+        assert_eq!(state.rights, Some(Rights::All));
+        assert!(host.seen().iter().all(|path| !path.contains("auth")));
     }
 
     #[test]
@@ -171,7 +377,7 @@ mod tests {
         ] {
             assert_eq!(host_of(url).as_deref(), host, "{url}");
         }
-        let reach = locate(&vps(json!({})), Some(&node("http://[::1]:8001", "online", None))).unwrap();
+        let reach = located(&vps(json!({})), Some(&node("http://[::1]:8001", "online", None))).unwrap();
         assert_eq!((reach.host.as_str(), reach.port, reach.node.as_str()), ("::1", 22023, "node-up"));
         assert!(!reach.booting);
     }
@@ -188,7 +394,7 @@ mod tests {
             (None, false),
         ] {
             let node = node("http://10.0.0.7:8001", "online", heartbeat);
-            assert_eq!(locate(&vps(json!({})), Some(&node)).unwrap().booting, booting, "{heartbeat:?}");
+            assert_eq!(located(&vps(json!({})), Some(&node)).unwrap().booting, booting, "{heartbeat:?}");
         }
     }
 

@@ -5,6 +5,7 @@
 //!
 //! [`Direct`]: super::direct::Direct
 
+use std::io;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -88,4 +89,10 @@ pub(super) fn too_large(base: &str) -> ApiError {
 
 pub(super) fn unreachable(base: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ApiError {
     ApiError::Unreachable { base: base.to_owned(), source: error.into() }
+}
+
+/// A connection that ended in the middle of an answer.
+pub(super) fn cut_off(base: &str) -> ApiError {
+    let why = "the connection ended before the answer was complete";
+    unreachable(base, io::Error::new(io::ErrorKind::UnexpectedEof, why))
 }

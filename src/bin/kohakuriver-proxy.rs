@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use kohakuriver_proxy::failure::Failure;
 use kohakuriver_proxy::helper::{self, Arguments, Asked, Client, Farewell, Journal};
+use kohakuriver_proxy::sys::AsFd as _;
 
 fn main() -> ExitCode {
-    let mut client = Client::with(std::env::args_os());
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    let mut client = Client::new(stdin.as_fd(), stdout.as_fd(), std::env::args_os());
     let arguments = match Arguments::read(std::env::args_os()) {
         Ok(Asked::Tunnel(arguments)) => arguments,
         Ok(Asked::Text(text)) => return print(&text),
@@ -35,7 +37,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn fail(failure: &Failure, client: &mut Client, journal: &Journal) -> ExitCode {
+fn fail(failure: &Failure, client: &mut Client<'_>, journal: &Journal) -> ExitCode {
     client.tell(failure, journal);
     failure.exit_code()
 }

@@ -68,6 +68,30 @@ pub(crate) fn connection() -> (TcpStream, TcpStream) {
     (ours, peer)
 }
 
+/// The calling thread, for [`is_idle`].
+#[cfg(target_os = "linux")]
+pub(crate) fn this_thread() -> String {
+    rustix::thread::gettid().as_raw_nonzero().to_string()
+}
+
+/// Whether a thread takes next to no processor time. Compared with this one, which calculates meanwhile: a thread that
+/// spins gets about as much.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_idle(thread: &str) -> bool {
+    /// In nanoseconds.
+    const CALCULATED: u64 = 200_000_000;
+    let taken = |thread: &str| -> u64 {
+        let schedstat = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap();
+        schedstat.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let own = this_thread();
+    let (before, own_before) = (taken(thread), taken(&own));
+    while taken(&own) - own_before < CALCULATED {
+        std::hint::black_box((0..10_000).sum::<u64>());
+    }
+    taken(thread) - before < CALCULATED / 10
+}
+
 /// Waits as the contract says, then calls again.
 fn until_done<T>(
     carrier: &mut dyn Carrier,

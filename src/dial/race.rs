@@ -68,6 +68,7 @@ mod tests {
     use crate::dial::Interrupted;
     use std::net::TcpListener;
     use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     fn race_within(addresses: Vec<SocketAddr>, limit: Duration) -> Result<TcpStream, DialError> {
@@ -109,8 +110,33 @@ mod tests {
         let (dead, _kept) = mute();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let start = Instant::now();
         let socket = race_within(vec![dead, address], Duration::from_secs(60)).unwrap();
         assert_eq!(socket.peer_addr().unwrap(), address);
+        assert!(start.elapsed() >= ATTEMPT_DELAY, "it had no time to answer");
+    }
+
+    #[test]
+    fn an_attempt_that_fails_late_ends_no_other() {
+        let ((refuses, kept), (answers, mut queue)) = (mute(), mute());
+        let listener = TcpListener::from(queue.remove(0));
+        listener.set_nonblocking(true).unwrap();
+        let done = AtomicBool::new(false);
+        let connected = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Both attempts have begun, as a rule. The system repeats them after a second.
+                std::thread::sleep(2 * ATTEMPT_DELAY);
+                drop(kept);
+                while !done.load(Ordering::Relaxed) {
+                    drop(listener.accept());
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let connected = race_within(vec![refuses, answers], Duration::from_secs(60));
+            done.store(true, Ordering::Relaxed);
+            connected
+        });
+        assert_eq!(connected.unwrap().peer_addr().unwrap(), answers);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The gateway as a whole, over real sockets on ports of its own.
 
+mod admission;
 mod stopping;
 
 use super::*;
@@ -346,7 +347,7 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     let name = crate::target::VpsRef::parse("trainer").unwrap();
     let found = client.vps(&name).await.unwrap();
     let node = client.runner_of(&found).await.unwrap();
-    assert_eq!(crate::api::locate(&found, node.as_ref()).unwrap().port, port);
+    assert_eq!(crate::api::locate(&found, node.as_ref(), crate::api::Audience::OPERATOR).unwrap().port, port);
     assert_eq!(client.list(false).await.unwrap().entries.len(), 1);
 
     for target in [format!("{ID}:22"), "trainer:22".to_owned(), "Train:22".to_owned()] {

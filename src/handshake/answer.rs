@@ -92,12 +92,15 @@ mod tests {
     use super::*;
     use crate::handshake::connect::{self, Answer};
     use crate::handshake::problem::{self, Explanation};
+    use crate::handshake::request::{self, MaxSize};
     use crate::handshake::{Step, line};
+    use crate::refusal::{Rights, State};
     use crate::status::VpsStatus;
 
     #[test]
     fn our_own_client_reads_it() {
-        let bytes = refused(&Refusal::Inactive(VpsStatus::Paused), "42");
+        let state = State { rights: Some(Rights::Own), ..VpsStatus::Paused.into() };
+        let bytes = refused(&Refusal::Inactive(state), "42");
         let Step::Done(Answer::Refused(refused), eaten) = connect::read(&bytes) else { panic!("no refusal") };
         assert_eq!(refused.status_line(), "409 Conflict");
         assert!(problem::is_complete(&refused, &bytes[eaten..]));
@@ -126,12 +129,45 @@ mod tests {
     }
 
     #[test]
+    fn each_request_is_refused_in_its_own_protocol() {
+        let bad = || Refusal::BadRequest("x".into());
+        for (sent, refusal, part) in [
+            ("CONNECT trainer:22 HTTP/1.1\r\n\r\n", Refusal::NotFound, "\"title\":\"there is no VPS trainer\""),
+            ("CONNECT 42:80 HTTP/1.1\r\n\r\n", Refusal::PortNotOffered(80), "\"title\":\"VPS 42 offers port 22 only"),
+            ("CONNECT 42 HTTP/1.1\r\n\r\n", bad(), "\"task_id\":\"42\""),
+            ("REQUEST_TUNNEL 0042\n", Refusal::NotFound, "ERROR Task 0042 not found.\n"),
+            ("REQUEST_TUNNEL x\n", bad(), "ERROR Invalid task ID format.\n"),
+            ("REQUEST_TUNNEL x\n", Refusal::LineNotServed, "ERROR This gateway takes no REQUEST_TUNNEL: "),
+            ("REQUEST_TUNNEL 42\n", bad(), "ERROR Invalid request format.\n"),
+        ] {
+            let Step::Done(Ok(request), _) = request::read(sent.as_bytes(), MaxSize::DEFAULT) else { panic!("{sent}") };
+            let answer = String::from_utf8(refuse(&request, &refusal)).unwrap();
+            let is_line = matches!(request, Request::Line(_));
+            assert!(answer.starts_with(if is_line { part } else { "HTTP/1.1 4" }), "{sent}: {answer}");
+            assert!(answer.contains(part), "{sent}: {answer}");
+        }
+    }
+
+    #[test]
     fn each_status_has_its_own_fields() {
         let text = |refusal: Refusal| String::from_utf8(refused(&refusal, "42")).unwrap();
+        for (refusal, status) in [
+            (Refusal::BadRequest("x".into()), "400 Bad Request"),
+            (Refusal::NotAllowed, "403 Forbidden"),
+            (Refusal::NotFound, "404 Not Found"),
+            (Refusal::TokenNeeded, "407 Proxy Authentication Required"),
+            (Refusal::NoSshPort(None), "409 Conflict"),
+            (Refusal::HostApi("down".into()), "502 Bad Gateway"),
+            (Refusal::NoRunner, "503 Service Unavailable"),
+            (Refusal::ConnectionTimeout, "504 Gateway Timeout"),
+        ] {
+            let answer = text(refusal.clone());
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\nServer: kohakuriver-gateway/")), "{answer}");
+            assert_eq!(answer.contains("Proxy-Authenticate"), refusal == Refusal::TokenNeeded, "{answer}");
+        }
         let login = text(Refusal::TokenNeeded);
-        assert!(login.starts_with("HTTP/1.1 407 Proxy Authentication Required\r\n"));
         assert!(login.contains("\r\nProxy-Authenticate: Bearer realm=\"kohakuriver\"\r\n"));
-        let starting = text(Refusal::Starting(VpsStatus::Pending));
+        let starting = text(Refusal::Starting(VpsStatus::Pending.into()));
         assert!(starting.contains("\r\nRetry-After: 2\r\n"));
         assert!(starting.contains("\r\nProxy-Status: kohakuriver-gateway; error=destination_unavailable\r\n"));
     }

@@ -96,9 +96,6 @@ impl<T> Step<T> {
 fn read_head(bytes: &[u8]) -> Step<Answer> {
     const HTTP: &[u8] = b"HTTP/";
     let starts = |prefix: &[u8]| bytes.iter().zip(prefix).all(|(a, b)| a == b);
-    if bytes.len() < HTTP.len() && starts(HTTP) {
-        return Step::Incomplete;
-    }
     if is_tls(bytes) {
         return Step::Done(Answer::Tls, bytes.len());
     }
@@ -215,10 +212,24 @@ mod tests {
         assert_eq!(expected.status_line(), "409 Conflict");
         assert_eq!(read(head), Step::Done(Answer::Refused(expected), head.len()));
 
-        let chunked = b"HTTP/1.1 502 \x1b[31mBad\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
         let Step::Done(Answer::Refused(refused), _) = read(b"HTTP/1.1 502\r\n\r\n") else { panic!("no refusal") };
         assert_eq!(refused.status_line(), "502");
-        assert!(!matches!(read(chunked), Step::Done(Answer::Established, _)));
+    }
+
+    #[test]
+    fn a_body_ends_as_rfc_9112_says() {
+        for (fields, expected) in [
+            ("", Framing::Close),
+            ("Content-Length: 7\r\n", Framing::Length(7)),
+            ("Content-Length: seven\r\n", Framing::Close),
+            ("Transfer-Encoding: gzip, Chunked\r\n", Framing::Chunked),
+            ("Content-Length: 7\r\nTransfer-Encoding: chunked\r\n", Framing::Chunked),
+            ("Content-Length: 7\r\nTransfer-Encoding: gzip\r\n", Framing::Close),
+        ] {
+            let head = format!("HTTP/1.1 502 Bad\r\n{fields}\r\n");
+            let Step::Done(Answer::Refused(refused), _) = read(head.as_bytes()) else { panic!("{fields}") };
+            assert_eq!(refused.body, expected, "{fields}");
+        }
     }
 
     #[test]
@@ -249,6 +260,31 @@ mod tests {
         assert!(matches!(read(&head), Step::Done(Answer::Malformed(_), _)));
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(3_000);
         assert!(matches!(read(&interim), Step::Done(Answer::Malformed(_), _)));
+    }
+
+    /// Both limits, and what stands one byte beyond them.
+    #[test]
+    fn a_head_of_just_64_kib_is_accepted() {
+        const LIMIT: usize = 65_536;
+        let head = |status: &str, size: usize| {
+            let start = format!("HTTP/1.1 {status}\r\nX: ");
+            let filler = "x".repeat(size - start.len() - "\r\n\r\n".len());
+            (start + &filler + "\r\n\r\n").into_bytes()
+        };
+        established(&head("200 OK", LIMIT));
+        assert_eq!(read(&head("200 OK", LIMIT)[..LIMIT - 1]), Step::Incomplete);
+        let malformed = |bytes: &[u8]| matches!(read(bytes), Step::Done(Answer::Malformed(_), _));
+        assert!(malformed(&head("200 OK", LIMIT + 1)));
+        assert_eq!(read(&head("200 OK", LIMIT + 4)[..LIMIT]), Step::Incomplete);
+        assert!(malformed(&head("200 OK", LIMIT + 4)[..LIMIT + 1]));
+        // All interim heads together.
+        established(&[head("100 Continue", LIMIT), b"HTTP/1.1 200 OK\r\n\r\n".to_vec()].concat());
+        let interim = [head("100 Continue", LIMIT - 30), head("103 Early", 31)].concat();
+        assert!(malformed(&[&interim[..], b"HTTP/1.1 200 OK\r\n\r\n"].concat()));
+        // And a line of another protocol.
+        let line = [b"SSH-", &[b'x'; LIMIT][..]].concat();
+        assert_eq!(read(&line[..LIMIT]), Step::Incomplete);
+        assert!(matches!(read(&line[..LIMIT + 1]), Step::Done(Answer::Ssh(_), n) if n == LIMIT + 1));
     }
 
     #[test]

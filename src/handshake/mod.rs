@@ -86,6 +86,9 @@ mod tests {
             (&b"HTTP/1.1 200 OK\r\n\r\nSSH"[..], Some(19)),
             (b"HTTP/1.1 200 OK\n\nSSH", Some(17)),
             (b"HTTP/1.1 200 OK\r\nA: b\n\r\nSSH", Some(24)),
+            // An empty line before it is no end (RFC 9112 §2.2).
+            (b"\r\nHTTP/1.1 200 OK\r\n\r\nSSH", Some(21)),
+            (b"\n", None),
             (b"HTTP/1.1 200 OK\r\n\r", None),
             (b"HTTP/1.1 200 OK\r\n", None),
             (b"", None),

@@ -153,7 +153,10 @@ mod tests {
     fn every_body_has_a_limit() {
         let endless_extension = [b"5;".as_slice(), &[b'x'; MAX_BODY]].concat();
         for framing in [Framing::Close, Framing::Chunked, Framing::Length(usize::MAX)] {
-            assert!(is_complete(&refused("text/plain", framing), &endless_extension), "{framing:?}");
+            let refused = refused("text/plain", framing);
+            assert!(is_complete(&refused, &endless_extension), "{framing:?}");
+            assert!(is_complete(&refused, &endless_extension[..65_536]), "{framing:?}");
+            assert!(!is_complete(&refused, &endless_extension[..65_535]), "{framing:?}");
         }
     }
 

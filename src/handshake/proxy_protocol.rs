@@ -156,6 +156,7 @@ pub(crate) mod tests {
             (b"\r\n\r\n\0\r\nQUIT\r", Malformed::Missing),
             (b"\r\nC", Malformed::Missing),
             (b"PRO ", Malformed::Missing),
+            (b"PROXY ", Malformed::Text),
             (b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 8002\r\n", Malformed::Text),
             (b"PROXY UNKNOWN\r\n", Malformed::Text),
         ] {

@@ -106,20 +106,17 @@ pub fn read(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
             Step::Incomplete => Step::Incomplete,
         };
     }
-    let starts = starts_as_line(bytes);
-    if starts && bytes.len() < VERB.len() {
-        return Step::Incomplete;
-    }
-    if starts { read_line(bytes, VERB.len(), most) } else { read_connect(bytes, most) }
+    if starts_as_line(bytes) { read_line(bytes, most) } else { read_connect(bytes, most) }
 }
 
-fn read_line(bytes: &[u8], verb: usize, most: MaxSize) -> Step<Result<Request, TooLarge>> {
+fn read_line(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
     let (line, eaten) = match first_line(bytes) {
         Some((line, eaten)) if eaten <= most.bytes => (line, eaten),
         None if bytes.len() <= most.bytes => return Step::Incomplete,
         _ => return Step::Done(Err(TooLarge::Bytes(most.bytes)), bytes.len()),
     };
-    let rest = String::from_utf8_lossy(&line[verb..]);
+    // Bytes that start as this line have no line feed inside the verb.
+    let rest = String::from_utf8_lossy(&line[VERB.len()..]);
     let digits = rest.trim();
     let target = match digits.trim_start_matches('0') {
         _ if !rest.starts_with(' ') => Err(INVALID_FORMAT),
@@ -371,8 +368,13 @@ mod tests {
             ("Host: 42.kohakuriver", None),
             ("Host: 43.kohakuriver:22", Some("names another target")),
             ("Host: 42.kohakuriver:23", Some("names another target")),
+            ("Host: 43", Some("names another target")),
+            ("Host: 42", None),
+            ("Host: 0042:22", None),
+            ("Host: trainer.KOHAKURIVER", Some("names another target")),
             // The proxy's own name.
             ("Host: 127.0.0.1", None),
+            ("Host: gpu-head:8002", None),
             ("Host: 42.kohakuriver.example.org:22", None),
             ("Host:", None),
             ("Host: 42.kohakuriver:22\r\nhost: 42.kohakuriver:22", Some("more than one Host field")),

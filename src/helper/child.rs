@@ -2,7 +2,8 @@
 //!
 //! With `ProxyUseFdpass`, ssh waits for the end of the helper before it uses the passed socket. If the other end of that
 //! socket is in this program, another process must hold it: the child, as its stdin. The child has no other descriptor
-//! of ssh, because a program that captures the output of ssh must not have to wait for the child.
+//! of ssh or of whoever started ssh, because a program that captures the output of ssh must not have to wait for the
+//! child.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -26,6 +27,8 @@ pub(super) fn start(end: OwnedFd) -> io::Result<()> {
 
 /// The work of the child: it discards what ssh sends, until ssh has ended.
 pub fn hold() {
+    // What this program inherited, such as the log of `ssh -E`, the child inherits as well.
+    sys::close_all_but_stdio();
     let stdin = io::stdin();
     let mut bytes = [0; 4096];
     while !matches!(sys::read(stdin.as_fd(), &mut bytes), Ok(0) | Err(_)) {}

@@ -1,14 +1,16 @@
 //! The client: the program that started the helper, as a rule ssh. Its first bytes tell how it gets a failure.
 
 use std::ffi::OsString;
-use std::io::{self, Stdin, Stdout, stdin, stdout};
+use std::fs::File;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::child;
 use super::disconnect;
 use super::journal::Journal;
 use crate::failure::Failure;
-use crate::sys::{self, AsFd, Kind, PollFlags};
+use crate::settings::{self, env_vars::KOHAKURIVER_TOLD};
+use crate::sys::{self, AsFd, BorrowedFd, Kind, PollFlags};
 use crate::target::{SSH_PORT, Target};
 
 /// The clients that print the message of a disconnect, by the start of their identification (RFC 4253 §4.2). Paramiko
@@ -25,9 +27,9 @@ const TO_SPEAK: Duration = Duration::from_secs(1);
 const TO_END: Duration = Duration::from_secs(5);
 
 /// The client on stdin and stdout.
-pub struct Client {
-    stdin: Stdin,
-    stdout: Stdout,
+pub struct Client<'fd> {
+    stdin: BorrowedFd<'fd>,
+    stdout: BorrowedFd<'fd>,
     /// The client asked for a socket (`--fdpass`).
     fdpass: bool,
     /// Failures go to stderr only: the client asked for that, speaks another protocol, or has begun to read a stream.
@@ -36,16 +38,16 @@ pub struct Client {
     first: Vec<u8>,
 }
 
-impl Client {
-    /// The client that gave these arguments. They are searched for two options only, since the failure may be that one
-    /// of the others is wrong.
-    pub fn with(arguments: impl IntoIterator<Item = OsString>) -> Self {
+impl<'fd> Client<'fd> {
+    /// The client on this stdin and stdout, which gave these arguments. They are searched for two options only, since
+    /// the failure may be that one of the others is wrong.
+    pub fn new(stdin: BorrowedFd<'fd>, stdout: BorrowedFd<'fd>, arguments: impl IntoIterator<Item = OsString>) -> Self {
         let (mut fdpass, mut stderr_only) = (false, false);
         for argument in arguments {
             fdpass |= argument == "--fdpass";
             stderr_only |= argument == "--no-disconnect";
         }
-        Self { stdin: stdin(), stdout: stdout(), fdpass, stderr_only, first: Vec::new() }
+        Self { stdin, stdout, fdpass, stderr_only, first: Vec::new() }
     }
 
     /// Takes note of the target: on another port than 22, another server than an sshd listens.
@@ -61,24 +63,22 @@ impl Client {
     /// Whether the client waits for a socket. ssh makes stdin and stdout one socket. Node.js makes a socket for each,
     /// where others make pipes.
     pub(super) fn waits_for_socket(&self) -> bool {
-        let (stdin, stdout) = (self.stdin.as_fd(), self.stdout.as_fd());
-        let apart = Kind::of(stdin) == Kind::UnixSocket && !sys::is_same(stdin, stdout);
-        self.fdpass && Kind::of(stdout) == Kind::UnixSocket && !apart
+        let apart = Kind::of(self.stdin) == Kind::UnixSocket && !sys::is_same(self.stdin, self.stdout);
+        self.fdpass && Kind::of(self.stdout) == Kind::UnixSocket && !apart
     }
 
     /// Whether the client has begun to speak. libssh makes one socket for both ends as well, but speaks SSH over it.
     pub(super) fn speaks(&self) -> bool {
-        !self.first.is_empty() || sys::peek(self.stdout.as_fd(), &mut [0]).is_ok_and(|bytes| bytes > 0)
+        !self.first.is_empty() || sys::peek(self.stdout, &mut [0]).is_ok_and(|bytes| bytes > 0)
     }
 
     /// Reads the client's first bytes, if they come before `until`, and returns them.
     pub(super) fn hear(&mut self, until: Instant) -> &[u8] {
-        let stdin = self.stdin.as_fd();
-        let kind = Kind::of(stdin);
+        let kind = Kind::of(self.stdin);
         let may_speak = kind == Kind::Pipe || kind.is_socket();
-        if self.first.is_empty() && may_speak && is_ready(stdin, PollFlags::IN, until) {
+        if self.first.is_empty() && may_speak && is_ready(self.stdin, PollFlags::IN, until) {
             let mut bytes = vec![0; LONGEST];
-            let read = sys::read(stdin, &mut bytes).unwrap_or(0);
+            let read = sys::read(self.stdin, &mut bytes).unwrap_or(0);
             bytes.truncate(read);
             self.first = bytes;
         }
@@ -89,6 +89,10 @@ impl Client {
     pub fn tell(&mut self, failure: &Failure, journal: &Journal) {
         // ssh ends this program as soon as it has read the message, so everything else comes first.
         journal.clear();
+        if let Some(mark) = settings::process_environment(KOHAKURIVER_TOLD) {
+            // Without the mark, the user reads one line more.
+            let _ = sys::private(File::options().write(true).create_new(true)).open(mark);
+        }
         let not_logged = journal.log(failure).err();
         let printed = (!self.disconnect(failure)).then_some(failure);
         for failure in printed.into_iter().chain(&not_logged) {
@@ -98,7 +102,7 @@ impl Client {
 
     /// Sends `failure` as a disconnect. Returns whether the client prints it; `false` also if the client has gone.
     fn disconnect(&mut self, failure: &Failure) -> bool {
-        let kind = Kind::of(self.stdout.as_fd());
+        let kind = Kind::of(self.stdout);
         if self.stderr_only || !(kind == Kind::Pipe || kind.is_socket()) {
             return false;
         }
@@ -116,7 +120,7 @@ impl Client {
         sys::write(ours.as_fd(), answer)?;
         sys::end_writing(ours.as_fd())?;
         child::start(ours)?;
-        sys::pass_descriptor(self.stdout.as_fd(), theirs.as_fd(), 0)
+        sys::pass_descriptor(self.stdout, theirs.as_fd(), 0)
     }
 
     /// Writes `answer`, and takes what the client still sends until it ends. A client that can't write any more would
@@ -124,23 +128,208 @@ impl Client {
     fn write(&self, mut answer: &[u8]) -> bool {
         let deadline = Instant::now() + TO_END;
         while !answer.is_empty() {
-            if !is_ready(self.stdout.as_fd(), PollFlags::OUT, deadline) {
+            if !is_ready(self.stdout, PollFlags::OUT, deadline) {
                 return false;
             }
-            match sys::write(self.stdout.as_fd(), answer) {
+            match sys::write(self.stdout, answer) {
                 Ok(written) => answer = &answer[written..],
                 Err(_) => return false,
             }
         }
         let mut rest = [0; 4096];
-        while is_ready(self.stdin.as_fd(), PollFlags::IN, deadline)
-            && sys::read(self.stdin.as_fd(), &mut rest).is_ok_and(|bytes| bytes > 0)
+        while is_ready(self.stdin, PollFlags::IN, deadline)
+            && sys::read(self.stdin, &mut rest).is_ok_and(|bytes| bytes > 0)
         {}
         true
     }
 }
 
-fn is_ready(end: sys::BorrowedFd<'_>, flags: PollFlags, until: Instant) -> bool {
-    let mut entries = [sys::entry(end, flags)];
-    sys::poll(&mut entries, Some(until)).unwrap_or(false) && entries[0].revents().intersects(flags)
+/// Whether a call would not wait any more before `until`: it may also tell of an end.
+fn is_ready(end: BorrowedFd<'_>, flags: PollFlags, until: Instant) -> bool {
+    sys::poll(&mut [sys::entry(end, flags)], Some(until)).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::Refusal;
+    use crate::status::VpsStatus;
+    use std::fs::File;
+    use std::io::{PipeWriter, Read as _, Write as _, pipe};
+    use std::os::unix::net::UnixStream;
+
+    const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2\r\n";
+
+    fn failure() -> Failure {
+        let paused = Refusal::Inactive(VpsStatus::Paused.into());
+        Failure::new(paused.title("42")).hint(paused.hint("42").unwrap())
+    }
+
+    fn arguments(options: &[&str]) -> Vec<OsString> {
+        ["kohakuriver-proxy", "42", "22"].iter().chain(options).map(OsString::from).collect()
+    }
+
+    /// What a client on pipes gets that has said `first` and ended, and whether it prints that. `before` happens first.
+    fn answered(first: &[u8], options: &[&str], before: impl FnOnce(&mut Client<'_>)) -> (bool, Vec<u8>) {
+        let ((stdin, mut says), (mut hears, stdout)) = (pipe().unwrap(), pipe().unwrap());
+        says.write_all(first).unwrap();
+        drop(says);
+        let mut client = Client::new(stdin.as_fd(), stdout.as_fd(), arguments(options));
+        before(&mut client);
+        let is_printed = client.disconnect(&failure());
+        drop(stdout);
+        let mut heard = Vec::new();
+        hears.read_to_end(&mut heard).unwrap();
+        (is_printed, heard)
+    }
+
+    #[test]
+    fn a_client_that_prints_a_disconnect_gets_one() {
+        let answer = disconnect::answer(&failure());
+        for name in ["OpenSSH_9.2", "PuTTY_Release_0.78", "AsyncSSH_2.14.0"] {
+            let first = format!("SSH-2.0-{name}\r\n");
+            assert_eq!(answered(first.as_bytes(), &[], |_| {}), (true, answer.clone()), "{name}");
+        }
+        for first in [&b""[..], b"SSH-2.0-paramiko_3.4\r\n", b"SSH-2.0-dropbear_2022.83\r\n", b"GET / HTTP/1.1\r\n"] {
+            assert_eq!(answered(first, &[], |_| {}), (false, Vec::new()), "{}", first.escape_ascii());
+        }
+        // Without a socket to pass, it has to read the answer as any other.
+        assert_eq!(answered(SSH, &["--fdpass"], |_| {}), (true, answer));
+    }
+
+    #[test]
+    fn a_stream_that_is_no_server_of_ssh_gets_no_disconnect() {
+        assert_eq!(answered(SSH, &["--no-disconnect"], |_| {}), (false, Vec::new()));
+        assert_eq!(answered(SSH, &[], |client| client.note_stream()), (false, Vec::new()));
+        let target = |name, port| Target::parse(name, port).unwrap();
+        for (name, port, is_printed) in [("42", 22, true), ("example.org", 22, true), ("example.org", 443, false)] {
+            let (printed, _) = answered(SSH, &[], |client| client.note_target(&target(name, port), port));
+            assert_eq!(printed, is_printed, "{name}:{port}");
+        }
+        let (stdin, null) = (pipe().unwrap().0, File::options().write(true).open("/dev/null").unwrap());
+        assert!(!Client::new(stdin.as_fd(), null.as_fd(), arguments(&[])).disconnect(&failure()));
+    }
+
+    #[test]
+    fn a_client_that_reads_no_more_prints_nothing() {
+        let (stdin, mut says) = pipe().unwrap();
+        says.write_all(SSH).unwrap();
+        let (hears, stdout) = pipe().unwrap();
+        drop(hears);
+        assert!(!Client::new(stdin.as_fd(), stdout.as_fd(), arguments(&[])).disconnect(&failure()));
+    }
+
+    /// It writes a little more, and would end with an error if nobody read that.
+    #[test]
+    fn what_a_client_still_sends_is_taken() {
+        let ((stdin, mut says), (mut hears, stdout)) = (pipe().unwrap(), pipe().unwrap());
+        says.write_all(SSH).unwrap();
+        let ssh = std::thread::spawn(move || {
+            let mut answer = vec![0; disconnect::answer(&failure()).len()];
+            hears.read_exact(&mut answer).unwrap();
+            says.write_all(&[7; 200_000])
+        });
+        assert!(Client::new(stdin.as_fd(), stdout.as_fd(), arguments(&[])).disconnect(&failure()));
+        assert!(ssh.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn only_a_client_with_one_socket_waits_for_another() {
+        let ((ours, _ssh), (other, _node)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let (pipe, _writer) = pipe().unwrap();
+        let (one, other, pipe) = (ours.as_fd(), other.as_fd(), pipe.as_fd());
+        for (stdin, stdout, options, waits) in [
+            (one, one, &["--fdpass"][..], true),
+            (pipe, one, &["--fdpass"], true),
+            (one, other, &["--fdpass"], false),
+            (one, pipe, &["--fdpass"], false),
+            (one, one, &[], false),
+        ] {
+            assert_eq!(Client::new(stdin, stdout, arguments(options)).waits_for_socket(), waits);
+        }
+    }
+
+    #[cfg(feature = "gateway")]
+    #[test]
+    fn a_client_that_waits_for_a_socket_gets_one_with_the_disconnect() {
+        let (ours, ssh) = UnixStream::pair().unwrap();
+        let mut client = Client::new(ours.as_fd(), ours.as_fd(), arguments(&["--fdpass"]));
+        assert!(!client.speaks() && client.disconnect(&failure()));
+        let (_, passed) = sys::receive_descriptor(ssh.as_fd()).unwrap().unwrap();
+        let mut heard = Vec::new();
+        UnixStream::from(passed).read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, disconnect::answer(&failure()));
+    }
+
+    /// As libssh does, which has one socket for both ends as well.
+    #[test]
+    fn a_client_that_speaks_over_its_socket_gets_the_disconnect_there() {
+        let (ours, mut ssh) = UnixStream::pair().unwrap();
+        let mut client = Client::new(ours.as_fd(), ours.as_fd(), arguments(&["--fdpass"]));
+        ssh.write_all(SSH).unwrap();
+        ssh.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(client.speaks() && client.disconnect(&failure()) && client.speaks());
+        drop(ours);
+        let mut heard = Vec::new();
+        ssh.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, disconnect::answer(&failure()));
+        let (ours, ssh) = UnixStream::pair().unwrap();
+        drop(ssh);
+        assert!(!Client::new(ours.as_fd(), ours.as_fd(), arguments(&[])).speaks(), "it has gone");
+    }
+
+    #[test]
+    fn a_slow_client_is_waited_for() {
+        let ((stdin, mut says), (_hears, stdout)) = (pipe().unwrap(), pipe().unwrap());
+        let ssh = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            says.write_all(SSH)
+        });
+        // The time of production is too short for a machine that is busy.
+        let until = Instant::now() + Duration::from_secs(20);
+        assert_eq!(Client::new(stdin.as_fd(), stdout.as_fd(), arguments(&[])).hear(until), SSH);
+        ssh.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn its_first_bytes_are_heard_once() {
+        let ((stdin, mut says), (_hears, stdout)) = (pipe().unwrap(), pipe().unwrap());
+        let mut client = Client::new(stdin.as_fd(), stdout.as_fd(), arguments(&[]));
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let until = soon();
+        assert_eq!(client.hear(until), b"");
+        assert!(Instant::now() >= until);
+        says.write_all(SSH).unwrap();
+        assert_eq!(client.hear(Instant::now() + TO_END), SSH);
+        says.write_all(b"more").unwrap();
+        assert_eq!(client.hear(soon()), SSH);
+        assert_eq!(left(stdin, says), b"more");
+        // A file can't wait for anything.
+        let null = File::open("/dev/null").unwrap();
+        assert_eq!(Client::new(null.as_fd(), stdout.as_fd(), arguments(&[])).hear(Instant::now() + TO_END), b"");
+    }
+
+    fn left(mut stdin: impl io::Read, says: PipeWriter) -> Vec<u8> {
+        drop(says);
+        let mut bytes = Vec::new();
+        stdin.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_failure_goes_into_the_log_file_whoever_prints_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let journal = Journal::new(false, Some(&log));
+        let (stdin, mut says) = pipe().unwrap();
+        says.write_all(SSH).unwrap();
+        drop(says);
+        let (mut hears, stdout) = pipe().unwrap();
+        Client::new(stdin.as_fd(), stdout.as_fd(), arguments(&[])).tell(&failure(), &journal);
+        drop(stdout);
+        let mut heard = Vec::new();
+        hears.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, disconnect::answer(&failure()));
+        assert!(std::fs::read_to_string(&log).unwrap().contains("VPS 42 is paused"));
+    }
 }

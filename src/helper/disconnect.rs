@@ -13,6 +13,9 @@ const SHOWN: usize = 400;
 /// The least room for the failure itself, however long the hint is, in bytes.
 const WHAT_AT_LEAST: usize = 100;
 
+/// A cause that has less room, in bytes, is left out: its start alone says nothing.
+const CAUSE_AT_LEAST: usize = 60;
+
 /// The packet's type (RFC 4253 §12).
 const SSH_MSG_DISCONNECT: u8 = 1;
 
@@ -31,8 +34,8 @@ pub(super) fn answer(failure: &Failure) -> Vec<u8> {
     [IDENTIFICATION.as_bytes(), &packet(&message(failure))].concat()
 }
 
-/// The failure, its causes and its hint, as one text of at most [`SHOWN`] bytes. Inner causes are left out first. The
-/// hint stays, since it holds the command to paste.
+/// The failure, its causes and its hint, as one text of at most [`SHOWN`] bytes. Inner causes are cut first. The hint
+/// stays, since it holds the command to paste.
 fn message(failure: &Failure) -> String {
     let hint = failure.advice().map(|hint| format!("\n  hint: {}", printable(hint))).unwrap_or_default();
     let hint = cut(&hint, SHOWN - WHAT_AT_LEAST);
@@ -40,10 +43,11 @@ fn message(failure: &Failure) -> String {
     let mut text = cut(&printable(failure.what()), room);
     for cause in failure.causes() {
         let line = format!("\n  caused by: {}", printable(cause));
-        if text.len() + line.len() > room {
+        let left = room - text.len();
+        if left < line.len().min(CAUSE_AT_LEAST) {
             break;
         }
-        text += &line;
+        text += &cut(&line, left);
     }
     text + &hint
 }
@@ -122,8 +126,23 @@ mod tests {
             let text = message(&failure);
             assert!(text.len() <= SHOWN && text.ends_with(&format!("\n  hint: {hint}")), "{text}");
         }
-        let first = Failure::new("what").cause("first").cause(&long).hint(hint);
-        assert!(message(&first).starts_with("what\n  caused by: first\n  hint"));
+        let second = Failure::new("what").cause("first").cause(&long).cause("third").hint(hint);
+        let text = message(&second);
+        assert!(
+            text.starts_with("what\n  caused by: first\n  caused by: üü") && text.contains("ü...\n  hint"),
+            "{text}"
+        );
+        let first = Failure::new("what").cause("a".repeat(300)).cause(&long).hint(hint);
+        assert_eq!(message(&first).matches("caused by").count(), 1);
+        // Just enough room for all.
+        let fits = "x".repeat(SHOWN - "what\n  caused by: ".len() - "\n  hint: ".len() - hint.len());
+        let failure = Failure::new("what").cause(&fits).hint(hint);
+        assert_eq!(message(&failure), format!("what\n  caused by: {fits}\n  hint: {hint}"));
+        let cut = format!("what\n  caused by: {}...\n  hint: {hint}", &fits[3..]);
+        assert_eq!(message(&Failure::new("what").cause(fits + "x").hint(hint)), cut);
+        let what = "x".repeat(SHOWN);
+        assert_eq!(message(&Failure::new(&what)), what);
+        assert_eq!(message(&Failure::new(what.clone() + "x")), what[3..].to_owned() + "...");
         let text = message(&Failure::new("what").hint(&long));
         assert!(text.len() <= SHOWN && text.starts_with("what\n  hint: ü") && text.ends_with("ü..."), "{text}");
     }

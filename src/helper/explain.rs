@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::arguments::ProtocolChoice;
 use super::open::{Mute, OpenError, Order};
 use crate::dial::{DialError, Interrupted};
-use crate::failure::Failure;
+use crate::failure::{Failure, resolvers_words, words};
 use crate::handshake::connect::Refused;
 use crate::handshake::problem::Explanation;
 use crate::refusal::Refusal;
+use crate::settings;
 use crate::target::Target;
 
 /// The circumstances of a failure.
@@ -20,6 +21,8 @@ pub(super) struct Scene {
     pub(super) target: Target,
     /// `host:port` of the proxy.
     pub(super) proxy: String,
+    /// No setting names this proxy: it is the default.
+    pub(super) is_default: bool,
     /// Time limit for the VPS's first byte.
     pub(super) limit: Duration,
 }
@@ -41,8 +44,13 @@ impl Scene {
             OpenError::Dial(DialError::Interrupted(Interrupted::SshGone | Interrupted::Signal, _))
             | OpenError::Interrupted(_) => gave_up(&target.to_string(), error),
             OpenError::Dial(DialError::Resolve(why)) => cannot_reach()
-                .cause(format!("the name {} can't be resolved: {why}", order.proxy.host))
+                .cause(format!(
+                    "the name {} can't be resolved: {}",
+                    order.proxy.host,
+                    resolvers_words(why).unwrap_or(why)
+                ))
                 .hint("check the Host's name; `kohakuriver config show` shows it and where it is set"),
+            OpenError::Dial(DialError::Connect(_)) if self.is_default => settings::no_host(proxy, &error.to_string()),
             OpenError::Dial(_) => cannot_reach().because(error).hint(
                 "check that it runs there and that no firewall blocks its port; `kohakuriver config show` shows the \
                  address",
@@ -77,14 +85,18 @@ impl Scene {
 
     fn refused(&self, refused: &Refused, explanation: &Explanation) -> Failure {
         let answered = |who: &str| format!("the {who} at {} answered {}", self.proxy, refused.status_line());
-        let login = "log in with `kohakuriver auth login`";
+        // A gateway can't know where the user's token comes from.
+        let login = || settings::how_to_log_in();
         match explanation {
             Explanation::Problem { title, detail, hint, .. } => {
                 let mut failure = Failure::new(title).cause(answered("gateway"));
                 if let Some(detail) = detail {
                     failure = failure.cause(detail);
                 }
-                failure.maybe_hint(hint.as_deref().or((refused.status == 407).then_some(login)))
+                match (&self.target, refused.status) {
+                    (Target::Vps(_), 407) => failure.hint(login()),
+                    (target, _) => failure.maybe_hint(hint.as_ref().map(|hint| self.attributed(hint, target))),
+                }
             }
             Explanation::Text(_) | Explanation::Nothing => {
                 let mut failure =
@@ -96,16 +108,25 @@ impl Scene {
                     failure = failure.cause(line);
                 }
                 failure.maybe_hint(match (&self.target, refused.status) {
-                    (Target::Vps(_), 407) => Some(login),
+                    (Target::Vps(_), 407) => Some(login()),
                     (Target::Foreign { .. }, 407) => {
-                        Some("this proxy wants a login of its own, which is not supported")
+                        Some("this proxy wants a login of its own, which is not supported".to_owned())
                     }
                     (Target::Vps(_), _) => {
-                        Some("check that it is the Host's SSH proxy: `kohakuriver config show` shows its address")
+                        let show = "`kohakuriver config show` shows its address";
+                        Some(format!("check that it is the Host's SSH proxy: {show}"))
                     }
                     (Target::Foreign { .. }, _) => None,
                 })
             }
+        }
+    }
+
+    /// The hint of an answer. One that this version doesn't have is not ours: it may come from any server.
+    fn attributed(&self, hint: &str, target: &Target) -> String {
+        match target {
+            Target::Vps(vps) if Refusal::is_known_hint(hint, &vps.to_string()) => hint.to_owned(),
+            _ => format!("the server at {} says: {hint}", self.proxy),
         }
     }
 
@@ -116,10 +137,14 @@ impl Scene {
             foreign @ Target::Foreign { .. } => foreign.authority(),
         };
         match Refusal::from_line(text) {
-            Some(refusal) => Failure::new(refusal.title(&vps)).cause(answered).maybe_hint(refusal.hint(&vps)),
+            Some(refusal) => {
+                // A token is of no use in this protocol.
+                let by = if refusal == Refusal::TokenNeeded { &Refusal::LineNotServed } else { &refusal };
+                Failure::new(refusal.title(&vps)).cause(answered).maybe_hint(by.hint(&vps))
+            }
             None => Failure::new(format!("cannot open a tunnel to {}", self.target))
                 .cause(answered)
-                .hint(format!("check its status with `kohakuriver vps status {vps}`")),
+                .hint("the Host's log has the cause: `journalctl -u kohakuriver-host`, on its machine"),
         }
     }
 
@@ -162,7 +187,7 @@ impl Scene {
     /// The connection broke in the middle of the stream.
     pub(super) fn broke(&self, error: &io::Error) -> Failure {
         Failure::new(format!("the connection to {} broke", self.target))
-            .cause(format!("{}: {error}", self.proxy))
+            .cause(format!("{}: {}", self.proxy, words(error)))
             .hint("connect again")
     }
 

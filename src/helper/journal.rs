@@ -1,4 +1,5 @@
-//! The helper's messages: on stderr, and in a log file for the many times that nobody sees stderr.
+//! The helper's messages: on stderr, and in a log file for the many times that nobody sees stderr. A terminal is also
+//! told what the helper waits for.
 //!
 //! Under ControlPersist ssh sends a helper's stderr to /dev/null, and IDE extensions hide it, so a failure must be
 //! readable in a file. A helper that neither fails nor waits for a VPS writes nothing without `-v`, and doesn't even
@@ -6,28 +7,56 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::dial::Beside;
 use crate::failure::Failure;
 use crate::settings::{ConfigFile, env_vars, process_environment};
 use crate::sys;
-use crate::terminal;
+use crate::terminal::{self, FRAME};
 use crate::text::printable;
 
 /// The program's name, as it stands before each message.
 pub const PROGRAM: &str = "kohakuriver-proxy";
 
+/// How long a wait may take before the terminal is told.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// The destination of messages.
 #[derive(Debug)]
 pub struct Journal {
     verbose: bool,
+    screen: Screen,
     /// The parent's process id, read at the start: once the parent has ended, the system returns another one.
     parent: String,
     log: RefCell<Log>,
     /// The terminal shows a progress line, which the next line replaces.
     shows_progress: Cell<bool>,
+    /// What this program waits for, and since when.
+    wait: RefCell<Option<(String, Instant)>>,
+}
+
+/// What stderr can show of a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Screen {
+    /// A line that moves, and goes.
+    Line,
+    /// Lines that stay: a terminal that can't move its cursor.
+    Dumb,
+    /// Messages only: no terminal.
+    None,
+}
+
+impl Screen {
+    fn of_stderr() -> Self {
+        match io::stderr().is_terminal() {
+            true if terminal::is_dumb() => Self::Dumb,
+            true => Self::Line,
+            false => Self::None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -47,7 +76,8 @@ impl Journal {
         let named = log_file.map(Path::to_owned);
         let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));
         let log = named.map_or(Log::Unknown, Log::At);
-        Self { verbose, parent: parent_id(), log: RefCell::new(log), shows_progress: Cell::new(false) }
+        let (shows_progress, wait) = (Cell::new(false), RefCell::default());
+        Self { verbose, screen: Screen::of_stderr(), parent: parent_id(), log: RefCell::new(log), shows_progress, wait }
     }
 
     /// Sets the log file that the configuration file names, so that it need not be read again.
@@ -88,21 +118,38 @@ impl Journal {
         print(&failure.render(PROGRAM));
     }
 
+    /// What stderr can show of a wait.
+    pub(super) fn screen(&self) -> Screen {
+        self.screen
+    }
+
+    /// Takes note that this program waits for `what` from now on. The terminal is told if that takes long.
+    pub(super) fn waits_for(&self, what: impl Into<String>) {
+        if self.screen != Screen::None {
+            self.wait.replace(Some((what.into(), Instant::now())));
+        }
+    }
+
     /// Shows `line` on the terminal until the next message. The log file doesn't get it.
     pub(super) fn show(&self, line: &str) {
         self.shows_progress.set(true);
         print(&terminal::in_place(line));
     }
 
-    /// Removes the line of [`Journal::show`] from the terminal.
+    /// Ends the wait, and removes the line of [`Journal::show`] from the terminal.
     pub(super) fn clear(&self) {
+        self.wait.replace(None);
+        self.erase();
+    }
+
+    fn erase(&self) {
         if self.shows_progress.replace(false) {
             print(&terminal::in_place(""));
         }
     }
 
     fn write(&self, lines: &str) {
-        self.clear();
+        self.erase();
         print(lines);
         if let Err(failure) = self.append(lines) {
             print(&failure.render(PROGRAM));
@@ -129,6 +176,25 @@ impl Journal {
         let lines: String = lines.lines().map(|line| format!("{head}{line}\n")).collect();
         // One write: lines of several helpers must not mix.
         file.write_all(lines.as_bytes()).map_err(|error| unwritable(path, &error))
+    }
+}
+
+/// Runs during each wait.
+impl Beside for Journal {
+    fn tick(&self) -> Option<Instant> {
+        let mut wait = self.wait.borrow_mut();
+        let (what, began) = wait.as_ref()?;
+        let elapsed = began.elapsed();
+        if elapsed < SILENCE {
+            return Some(*began + SILENCE);
+        }
+        if self.screen == Screen::Line {
+            self.show(&terminal::moving(what, elapsed));
+            return Some(Instant::now() + FRAME);
+        }
+        print(&format!("{PROGRAM}: {}; waiting\n", printable(what)));
+        *wait = None;
+        None
     }
 }
 

@@ -45,7 +45,7 @@ use patience::Patience;
 /// When the tunnel can't be opened, is mute, or breaks.
 pub fn run(
     arguments: &Arguments,
-    client: &mut Client,
+    client: &mut Client<'_>,
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
@@ -67,11 +67,11 @@ pub fn run(
     };
     let stdout = std::io::stdout();
     let deadline = began + arguments.connect_timeout;
-    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline, beside: None };
+    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline, beside: Some(journal) };
     let task = match &target {
         Target::Vps(VpsRef::Id(id)) => Some(*id),
         Target::Vps(VpsRef::Name(name)) => {
-            let id = lookup::task_id(name, &settings, token.as_ref(), watch)?;
+            let id = lookup::task_id(name, &settings, token.as_ref(), watch, journal)?;
             journal.step(&format!("{name} is VPS {id}"));
             Some(id)
         }
@@ -83,6 +83,7 @@ pub fn run(
     let mut scene = Scene {
         target: task.map_or(target, |id| Target::Vps(VpsRef::Id(id))),
         proxy: proxy.authority(),
+        is_default: settings.names_no_ssh_proxy(),
         limit: arguments.connect_timeout,
     };
     let order = Order {
@@ -102,7 +103,7 @@ pub fn run(
         }
         journal.step("stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass");
     }
-    pipe(tunnel, watch, client, &scene, farewell)
+    pipe(tunnel, watch, client, &scene, journal, farewell)
 }
 
 /// The settings. The configuration file is read only if it can change one that is needed.
@@ -140,7 +141,7 @@ fn open_patiently<'fd>(
     let patience = arguments.wait.map(|wait| Patience::new(watch.deadline - limit, wait, journal));
     loop {
         let deadline = patience.as_ref().map_or(watch.deadline, |patience| watch.deadline.min(patience.ends()));
-        let beside = patience.as_ref().map(|patience| patience as &dyn Beside);
+        let beside = patience.as_ref().map(|patience| patience as &dyn Beside).or(watch.beside);
         scene.limit = limit.saturating_sub(watch.deadline - deadline);
         let opened = open::open(order, Watch { deadline, beside, ..watch }, journal, farewell);
         // The line protocol may have been spoken, and signals are caught from then on.
@@ -148,13 +149,11 @@ fn open_patiently<'fd>(
         let error = match opened {
             Ok(tunnel) => {
                 scene.limit = limit;
+                journal.waits_for(format!("{} has sent nothing yet", scene.target));
                 let waits = patience.is_some() && order.task.is_some();
                 let first = if waits { open::first_byte(&tunnel, Watch { beside, ..watch }) } else { Ok(()) };
                 match first {
-                    Ok(()) => {
-                        journal.clear();
-                        return Ok((tunnel, watch));
-                    }
+                    Ok(()) => return Ok((tunnel, watch)),
                     Err(mute) => {
                         if !matches!(mute, Mute::Closed) {
                             leave(tunnel, farewell);
@@ -182,17 +181,20 @@ fn open_patiently<'fd>(
 fn hand_over(
     tunnel: Tunnel,
     watch: Watch<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     scene: &Scene,
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
-    let failure = match open::first_byte(&tunnel, watch) {
+    let first = open::first_byte(&tunnel, watch);
+    // From here on the terminal is ssh's.
+    journal.clear();
+    let failure = match first {
         Err(mute @ Mute::Closed) => return Err(scene.mute_because(&mute)),
         Err(mute) => scene.mute_because(&mute),
         Ok(()) if client.speaks() => {
             journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
-            return pipe(tunnel, watch, client, scene, farewell);
+            return pipe(tunnel, watch, client, scene, journal, farewell);
         }
         Ok(()) => match relay::pass(watch.ssh, &tunnel.socket) {
             Ok(()) => {
@@ -209,8 +211,9 @@ fn hand_over(
 fn pipe(
     mut tunnel: Tunnel,
     watch: Watch<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     scene: &Scene,
+    journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
     let stdin = std::io::stdin();
@@ -218,10 +221,22 @@ fn pipe(
     // if it comes before that byte. An error of these two calls is met by the relay again, which says what it means.
     if tunnel.early.is_empty() {
         let _ = watch.wait(&[(stdin.as_fd(), PollFlags::IN), (tunnel.socket.as_fd(), PollFlags::IN)], None);
+    } else {
+        journal.clear();
     }
     let _ = watch.send(tunnel.socket.as_fd(), client.hear(Instant::now()));
     let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, carrier: &mut tunnel.socket };
-    let rules = Rules { first_byte_by: watch.deadline, signal: watch.signal, server_passes_end_on: !tunnel.is_line };
+    let rules = Rules {
+        first_byte_by: watch.deadline,
+        until_first_byte: &|comes| {
+            if comes {
+                journal.clear();
+            }
+            journal.tick()
+        },
+        signal: watch.signal,
+        server_passes_end_on: !tunnel.is_line,
+    };
     let early = std::mem::take(&mut tunnel.early);
     let end = relay::run(ends, rules, early).unwrap_or_else(End::Broken);
     if !end.is_mute() {

@@ -155,6 +155,7 @@ pub(super) fn first_byte(tunnel: &Tunnel, watch: Watch<'_>) -> Result<(), Mute> 
 
 fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<Tunnel, OpenError> {
     let mut socket = dial(order, watch, journal)?;
+    journal.waits_for(unanswered(order));
     let request = connect::request(&order.authority, order.token);
     let (answer, early) = exchange(&mut socket, &request, connect::read, watch)?;
     match answer {
@@ -184,6 +185,7 @@ fn open_with_line(
     order.signals.catch().map_err(Interrupted::Wait)?;
     let watch = Watch { signal: order.signals.caught(), ..watch };
     let mut socket = dial(order, watch, journal)?;
+    journal.waits_for(unanswered(order));
     let (answer, early) = match exchange(&mut socket, &line::request(task), line::read, watch) {
         Err(error @ OpenError::Interrupted(_)) => {
             // Its SUCCESS may be on the way.
@@ -201,7 +203,13 @@ fn open_with_line(
     }
 }
 
+/// What the terminal is told meanwhile.
+fn unanswered(order: &Order<'_>) -> String {
+    format!("the SSH proxy at {} has not answered yet", order.proxy.authority())
+}
+
 fn dial(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<TcpStream, OpenError> {
+    journal.waits_for(format!("connecting to the SSH proxy at {}", order.proxy.authority()));
     let socket = crate::dial::connect(&order.proxy.host, order.proxy.port, watch)?;
     if journal.is_verbose()
         && let Ok(peer) = socket.peer_addr()

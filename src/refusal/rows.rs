@@ -1,5 +1,7 @@
 //! The table of refusals: for each situation everything that is said about it.
 
+use super::state::Rights;
+
 /// One situation. In its texts `{vps}` stands for the VPS as it was named, and `{}` for the value that the refusal
 /// holds.
 pub(super) struct Row {
@@ -16,13 +18,35 @@ pub(super) struct Row {
     /// What else is known. Left out when it is empty, or when it needs a value that the refusal does not hold.
     pub(super) detail: &'static str,
     /// One step that helps, if there is one; never one that a Host would refuse.
-    pub(super) hint: &'static str,
+    pub(super) hint: Hint,
     /// The sentence of the line protocol.
     pub(super) line: &'static str,
 }
 
+/// A step that helps.
+pub(super) struct Hint {
+    /// The step of a reader with the rights that it needs.
+    pub(super) step: &'static str,
+    /// These rights.
+    pub(super) needs: Rights,
+    /// The step of any other reader.
+    pub(super) ask: &'static str,
+}
+
+const NOTHING: Hint = anyone("");
+
+/// A step that is open to every reader.
+const fn anyone(step: &'static str) -> Hint {
+    Hint { step, needs: Rights::Nothing, ask: "" }
+}
+
+/// A step of operators.
+const fn operator(step: &'static str, ask: &'static str) -> Hint {
+    Hint { step, needs: Rights::All, ask }
+}
+
 /// One row for each [`Row::reason`].
-pub(super) const ROWS: [&Row; 21] = [
+pub(super) const ROWS: [&Row; 22] = [
     &BAD_REQUEST,
     &TOKEN_NEEDED,
     &NOT_ALLOWED,
@@ -38,12 +62,36 @@ pub(super) const ROWS: [&Row; 21] = [
     &STARTING,
     &NO_RUNNER,
     &RUNNER_OFFLINE,
+    &RUNNER_UNKNOWN,
     &CONNECTION_REFUSED,
     &CONNECTION_TIMEOUT,
     &RUNNER_ADDRESS,
     &UNREACHABLE,
     &HOST_API,
     &LIMIT,
+];
+
+/// The other rows. Each shares its reason with one of [`ROWS`].
+pub(super) const VARIANTS: [&Row; 19] = [
+    &PAUSED,
+    &FAILED,
+    &FAILED_WITHOUT_RUNNER,
+    &FAILED_SOMEHOW,
+    &FAILED_FOR_GOOD,
+    &LOST,
+    &LOST_BY_RUNNER,
+    &LOST_FOR_GOOD,
+    &STOPPED,
+    &KILLED,
+    &KILLED_OOM,
+    &COMPLETED,
+    &REJECTED,
+    &PENDING_APPROVAL,
+    &UNKNOWN_STATE,
+    &RUNNER_NOT_ONLINE,
+    &BOOTING,
+    &HOST_DOWN,
+    &HOST_SILENT,
 ];
 
 const DENIED: &str = "http_request_denied";
@@ -53,9 +101,17 @@ const UNROUTABLE: &str = "destination_ip_unroutable";
 
 const INTERNAL_ERROR: &str = "Internal server error.";
 const NEEDS_A_LOGIN: &str = "Task {vps} needs a login: connect with kohakuriver-proxy.";
-const SEE_THE_RUNNERS: &str = "see which Runners are online with `kohakuriver node list`";
-const SEE_THE_STATUS: &str = "check its status with `kohakuriver vps status {vps}`";
-const WAIT: &str = "wait for it with `kohakuriver vps connect {vps} --wait`";
+const SEE_THE_RUNNERS: Hint = anyone("see which Runners are online with `kohakuriver node list`");
+const WAIT: Hint = Hint {
+    step: "wait for it with `kohakuriver vps connect {vps} --wait`",
+    needs: Rights::LogIn,
+    ask: "your role may log in to no VPS: ask an admin to make you a user",
+};
+/// A key is what an older Host needs to make a VPS.
+const MAKE_ANOTHER: Hint = operator(
+    "a Host can't start it again; make a new one with `kohakuriver vps create --gen-ssh-key`",
+    "ask an operator for a new one",
+);
 
 pub(super) const BAD_REQUEST: Row = Row {
     reason: "bad-request",
@@ -64,7 +120,7 @@ pub(super) const BAD_REQUEST: Row = Row {
     retry: false,
     title: "the request is not one that an SSH proxy takes",
     detail: "{}",
-    hint: "",
+    hint: NOTHING,
     line: "Invalid request format.",
 };
 
@@ -75,7 +131,7 @@ pub(super) const TOKEN_NEEDED: Row = Row {
     retry: false,
     title: "VPS {vps} needs a login",
     detail: "the Host wants a token, and got none or one it does not know",
-    hint: "log in with `kohakuriver auth login`",
+    hint: anyone("log in with `kohakuriver auth login`"),
     line: NEEDS_A_LOGIN,
 };
 
@@ -86,14 +142,14 @@ pub(super) const NOT_ALLOWED: Row = Row {
     retry: false,
     title: "VPS {vps} is not yours to reach",
     detail: "the Host shows a VPS to its owner, its assignees and operators only",
-    hint: "ask its owner or an operator to assign it to you; `kohakuriver auth status` shows who you are",
+    hint: anyone("ask an operator to assign it to you; `kohakuriver auth status` shows who you are"),
     line: NEEDS_A_LOGIN,
 };
 
 pub(super) const ROLE_TOO_LOW: Row = Row {
     reason: "role-too-low",
     detail: "the role `{}` may look at VPSes, but log in to none",
-    hint: "ask an admin to make you a user; `kohakuriver auth status` shows who you are",
+    hint: anyone("ask an admin to make you a user; `kohakuriver auth status` shows who you are"),
     ..NOT_ALLOWED
 };
 
@@ -104,7 +160,7 @@ pub(super) const ADDRESS_NOT_SERVED: Row = Row {
     retry: false,
     title: "the gateway does not serve your address",
     detail: "{} is outside the networks it is meant for",
-    hint: "connect from inside its networks, or ask its admin to allow yours",
+    hint: anyone("connect from inside its networks, or ask its admin to allow yours"),
     line: "This gateway does not serve {}.",
 };
 
@@ -115,7 +171,7 @@ pub(super) const LINE_NOT_SERVED: Row = Row {
     retry: false,
     title: "the gateway does not take the older line protocol",
     detail: "a line that asks for a tunnel carries no token",
-    hint: "leave `--protocol` out: then HTTP CONNECT is used, with your token",
+    hint: anyone("leave `--protocol` out: then HTTP CONNECT is used, with your token"),
     line: "This gateway takes no REQUEST_TUNNEL: connect with kohakuriver-proxy.",
 };
 
@@ -126,8 +182,10 @@ pub(super) const PORT_NOT_OFFERED: Row = Row {
     retry: false,
     title: "VPS {vps} offers port 22 only, not port {}",
     detail: "",
-    hint: "leave the port out; to reach another port of the VPS, forward it: `kohakuriver vps connect {vps} -- -L \
+    hint: anyone(
+        "leave the port out; to reach another port of the VPS, forward it: `kohakuriver vps connect {vps} -- -L \
            8888:localhost:8888`",
+    ),
     line: INTERNAL_ERROR,
 };
 
@@ -138,7 +196,7 @@ pub(super) const NOT_FOUND: Row = Row {
     retry: false,
     title: "there is no VPS {vps}",
     detail: "",
-    hint: "see which there are with `kohakuriver vps list --all`",
+    hint: anyone("see which there are with `kohakuriver vps list --all`"),
     line: "Task {vps} not found.",
 };
 
@@ -149,7 +207,7 @@ pub(super) const AMBIGUOUS: Row = Row {
     retry: false,
     title: "more than one VPS is called {vps}",
     detail: "they are: {}",
-    hint: "use the task id",
+    hint: anyone("use the task id"),
     line: INTERNAL_ERROR,
 };
 
@@ -160,7 +218,7 @@ pub(super) const NOT_VPS: Row = Row {
     retry: false,
     title: "task {vps} is a command task, not a VPS",
     detail: "",
-    hint: "only a VPS takes SSH; see which there are with `kohakuriver vps list`",
+    hint: anyone("only a VPS takes SSH; see which there are with `kohakuriver vps list`"),
     line: "Task {vps} is not a VPS task.",
 };
 
@@ -172,26 +230,58 @@ pub(super) const INACTIVE: Row = Row {
     retry: false,
     title: "VPS {vps} does not run (status: {})",
     detail: "",
-    hint: "a Host can't start it again; make a new one with `kohakuriver vps create`",
+    hint: MAKE_ANOTHER,
     line: "VPS task {vps} is not active (status: {}).",
 };
 
-pub(super) const PAUSED: Row =
-    Row { title: "VPS {vps} is paused", hint: "resume it with `kohakuriver vps resume {vps}`", ..INACTIVE };
-pub(super) const FAILED: Row =
-    Row { title: "VPS {vps} has failed", hint: "restart it with `kohakuriver vps restart {vps}`", ..INACTIVE };
-pub(super) const LOST: Row = Row {
-    title: "VPS {vps} is lost",
-    hint: "its Runner went silent; it comes back with its Runner: see `kohakuriver node list`",
+pub(super) const PAUSED: Row = Row {
+    title: "VPS {vps} is paused",
+    hint: Hint {
+        step: "resume it with `kohakuriver vps resume {vps}`",
+        needs: Rights::Own,
+        ask: "ask its owner or an operator to resume it",
+    },
     ..INACTIVE
 };
+pub(super) const FAILED: Row = Row {
+    title: "VPS {vps} has failed",
+    hint: operator("restart it with `kohakuriver vps restart {vps}`", "ask an operator to restart it"),
+    ..INACTIVE
+};
+pub(super) const FAILED_WITHOUT_RUNNER: Row =
+    Row { hint: anyone("a restart needs its Runner, which is not online: see `kohakuriver node list`"), ..FAILED };
+/// Only today's Hosts can restart it, and the line protocol tells neither the Host's age nor its reason.
+pub(super) const FAILED_SOMEHOW: Row = Row { hint: anyone("see why with `kohakuriver vps status {vps}`"), ..FAILED };
+pub(super) const FAILED_FOR_GOOD: Row = Row { hint: MAKE_ANOTHER, ..FAILED };
+pub(super) const LOST: Row = Row {
+    title: "VPS {vps} is lost",
+    hint: anyone("its Runner went silent; it comes back with its Runner: see `kohakuriver node list`"),
+    ..INACTIVE
+};
+pub(super) const LOST_BY_RUNNER: Row = Row {
+    hint: operator(
+        "its Runner is online again; if it does not come back soon, make a new one with `kohakuriver vps create \
+         --gen-ssh-key`",
+        "ask an operator for a new one, if it does not come back soon",
+    ),
+    ..LOST
+};
+pub(super) const LOST_FOR_GOOD: Row = Row { hint: MAKE_ANOTHER, ..LOST };
 pub(super) const STOPPED: Row = Row { title: "VPS {vps} is stopped", ..INACTIVE };
 pub(super) const KILLED: Row = Row { title: "VPS {vps} was killed", ..INACTIVE };
 pub(super) const KILLED_OOM: Row = Row { title: "VPS {vps} ran out of memory and was killed", ..INACTIVE };
 pub(super) const COMPLETED: Row = Row { title: "VPS {vps} has ended", ..INACTIVE };
 pub(super) const REJECTED: Row = Row { title: "VPS {vps} was rejected", ..INACTIVE };
-pub(super) const PENDING_APPROVAL: Row =
-    Row { title: "VPS {vps} awaits approval", hint: "ask an operator to approve it", ..INACTIVE };
+pub(super) const PENDING_APPROVAL: Row = Row {
+    title: "VPS {vps} awaits approval",
+    hint: anyone("an operator can approve it, on the Host's web page"),
+    ..INACTIVE
+};
+pub(super) const UNKNOWN_STATE: Row = Row {
+    title: "VPS {vps} is in an unknown state: {}",
+    hint: anyone("the Host may be newer than this program: ask its admin what this state means"),
+    ..INACTIVE
+};
 
 pub(super) const NO_SSH_PORT: Row = Row {
     reason: "no-ssh-port",
@@ -200,7 +290,10 @@ pub(super) const NO_SSH_PORT: Row = Row {
     retry: false,
     title: "VPS {vps} has no SSH: it was created for terminals only",
     detail: "",
-    hint: "make a new one with a key: `kohakuriver vps create --gen-ssh-key`",
+    hint: operator(
+        "make a new one with a key: `kohakuriver vps create --gen-ssh-key`",
+        "ask an operator for a new one with SSH",
+    ),
     line: "VPS task {vps} has no SSH port assigned.",
 };
 
@@ -237,6 +330,17 @@ pub(super) const RUNNER_OFFLINE: Row = Row {
     line: "Assigned node for VPS task {vps} is not online.",
 };
 
+/// The sentence of the line protocol does not tell an offline Runner from one that the Host doesn't know.
+pub(super) const RUNNER_NOT_ONLINE: Row = Row { title: "the Runner of VPS {vps} is not online", ..RUNNER_OFFLINE };
+
+pub(super) const RUNNER_UNKNOWN: Row = Row {
+    reason: "runner-unknown",
+    title: "the Host does not know the Runner of VPS {vps}",
+    detail: "no Runner of the name {} is registered",
+    hint: anyone("see which Runners there are with `kohakuriver node list`"),
+    ..RUNNER_OFFLINE
+};
+
 pub(super) const CONNECTION_REFUSED: Row = Row {
     reason: "connection-refused",
     status: 502,
@@ -244,7 +348,7 @@ pub(super) const CONNECTION_REFUSED: Row = Row {
     retry: false,
     title: "VPS {vps} refuses SSH connections",
     detail: "nothing listens on its SSH port on Runner {}",
-    hint: SEE_THE_STATUS,
+    hint: anyone("its sshd may have ended: start it in the VPS's terminal, on the Host's web page"),
     line: "Connection refused by VPS task {vps} on node {}.",
 };
 
@@ -263,7 +367,7 @@ pub(super) const CONNECTION_TIMEOUT: Row = Row {
     retry: false,
     title: "VPS {vps} does not answer on its SSH port",
     detail: "",
-    hint: SEE_THE_STATUS,
+    hint: anyone("its Runner may have just gone: see when it was last heard from with `kohakuriver node list`"),
     line: "Timeout connecting to Runner for task {vps}.",
 };
 
@@ -274,12 +378,12 @@ pub(super) const RUNNER_ADDRESS: Row = Row {
     retry: false,
     title: "the Runner of VPS {vps} can't be reached",
     detail: "Runner {} is registered with an address that is not a URL",
-    hint: "see the addresses of the Runners with `kohakuriver node list --json`",
+    hint: anyone("see the addresses of the Runners with `kohakuriver node list --json`"),
     line: "Error parsing runner URL for node {}.",
 };
 
 pub(super) const UNREACHABLE: Row =
-    Row { reason: "unreachable", detail: "{}", hint: "", line: INTERNAL_ERROR, ..RUNNER_ADDRESS };
+    Row { reason: "unreachable", detail: "{}", hint: NOTHING, line: INTERNAL_ERROR, ..RUNNER_ADDRESS };
 
 pub(super) const HOST_API: Row = Row {
     reason: "host-api",
@@ -288,9 +392,12 @@ pub(super) const HOST_API: Row = Row {
     retry: false,
     title: "the Host API gives no usable answer",
     detail: "{}",
-    hint: "see whether the Host runs: `systemctl status kohakuriver-host` there",
+    hint: anyone("see whether the Host runs: `systemctl status kohakuriver-host` there"),
     line: INTERNAL_ERROR,
 };
+
+pub(super) const HOST_DOWN: Row = Row { title: "the Host API can't be reached", ..HOST_API };
+pub(super) const HOST_SILENT: Row = Row { title: "the Host API gave no answer in time", ..HOST_API };
 
 pub(super) const LIMIT: Row = Row {
     reason: "limit",
@@ -299,6 +406,6 @@ pub(super) const LIMIT: Row = Row {
     retry: true,
     title: "the gateway is at its limit",
     detail: "{}",
-    hint: "try again in a moment",
+    hint: anyone("try again in a moment"),
     line: "Too many connections. Try again in a moment.",
 };

@@ -63,6 +63,9 @@ pub struct Ends<'fd> {
 pub struct Rules<'fd> {
     /// When the server's first byte must have come.
     pub first_byte_by: Instant,
+    /// Called while no byte has come, and once with `true` before the first one is written; returns the time of the next
+    /// call.
+    pub until_first_byte: &'fd dyn Fn(bool) -> Option<Instant>,
     /// Becomes readable when a signal asks for the end.
     pub signal: Option<BorrowedFd<'fd>>,
     /// Whether the server passes the end of stdin on. An older Host doesn't.
@@ -157,8 +160,9 @@ impl<'fd> Relay<'fd> {
             let network = add(self.carrier.as_fd(), self.carrier.waits_for(flags));
             let signal = self.rules.signal.and_then(|signal| add(signal, PollFlags::IN));
             let first_byte_by = (!self.heard).then_some(self.rules.first_byte_by);
+            let due = if self.heard { None } else { (self.rules.until_first_byte)(false) };
             let at_once = (self.down.is_unfinished() || self.up.is_unfinished()).then(Instant::now);
-            let until = [first_byte_by, self.shut_at, at_once].into_iter().flatten().min();
+            let until = [first_byte_by, due, self.shut_at, at_once].into_iter().flatten().min();
             sys::poll(&mut entries, until)?;
 
             let ready = |index: Option<usize>, flags: PollFlags| {
@@ -190,7 +194,7 @@ impl<'fd> Relay<'fd> {
             if up_ready && let Some(end) = self.pump_up() {
                 return Ok(end);
             }
-            if (until.is_some() || self.shut_at.is_some())
+            if until.is_some()
                 && let Some(end) = self.check_time()
             {
                 return Ok(end);
@@ -199,6 +203,9 @@ impl<'fd> Relay<'fd> {
     }
 
     fn pump_down(&mut self) -> Option<End> {
+        if !self.heard {
+            (self.rules.until_first_byte)(true);
+        }
         let pumped = self.down.pump(&mut Port::Carrier(self.carrier), &mut Port::Inherited(self.stdout));
         self.heard |= self.down.moved() > 0;
         let (how, end) = match pumped {

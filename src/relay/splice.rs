@@ -93,3 +93,26 @@ fn descriptor<'a>(port: &'a Port<'_>) -> Option<BorrowedFd<'a>> {
         Port::Carrier(carrier) => carrier.bare_socket(),
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::super::port::Inherited;
+    use super::*;
+    use crate::carrier::tests::connection;
+    use crate::sys::AsFd as _;
+
+    #[test]
+    fn it_serves_the_network_and_a_pipe() {
+        let (mut network, _peer) = connection();
+        let (other, (pipe, _writer)) = (network.try_clone().unwrap(), std::io::pipe().unwrap());
+        let inherited = |descriptor| Port::Inherited(Inherited::new(descriptor));
+        let (pipe, other) = (inherited(pipe.as_fd()), inherited(other.as_fd()));
+        let network = Port::Carrier(&mut network);
+        let between = |source, sink| Splice::between(source, sink).map(|splice| splice.network == Network::Source);
+        assert_eq!(between(&network, &pipe), Some(true));
+        assert_eq!(between(&pipe, &network), Some(false));
+        for (source, sink) in [(&network, &other), (&other, &network), (&pipe, &pipe), (&pipe, &other)] {
+            assert_eq!(between(source, sink), None);
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::carrier::tests::{ReadAhead, connection};
+#[cfg(target_os = "linux")]
+use crate::carrier::tests::{is_idle, this_thread};
 use std::fs::File;
 use std::io::{PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -15,6 +17,7 @@ mod ends;
 mod pattern;
 #[path = "../../tests/it/support/pty.rs"]
 mod pty;
+mod turns;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -34,6 +37,8 @@ struct Rig {
     signal: PipeWriter,
     /// The tunnel as the relay has it.
     socket: TcpStream,
+    #[cfg(target_os = "linux")]
+    thread: String,
     relay: JoinHandle<io::Result<End>>,
 }
 
@@ -61,21 +66,39 @@ impl Rig {
         server.set_read_timeout(Some(SOON)).unwrap();
         let (caught, signal) = std::io::pipe().unwrap();
         let mut carrier = socket.try_clone().unwrap();
+        #[cfg(target_os = "linux")]
+        let (id, theirs) = std::sync::mpsc::channel();
         let relay = std::thread::spawn(move || {
+            #[cfg(target_os = "linux")]
+            id.send(this_thread()).unwrap();
             let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
             let first_byte_by = Instant::now() + first_byte;
-            let rules = Rules { first_byte_by, signal: Some(caught.as_fd()), server_passes_end_on };
+            let rules = Rules {
+                first_byte_by,
+                until_first_byte: &|_| None,
+                signal: Some(caught.as_fd()),
+                server_passes_end_on,
+            };
             let direction = match engine {
                 Engine::Best => Direction::new,
                 Engine::Portable => |_: &Port<'_>, _: &Port<'_>, early| Direction::portable(early),
             };
             Relay::new(ends, rules, Vec::new(), direction).run()
         });
-        Self { stdin: None, stdout: None, server: Some(server), signal, socket, relay }
+        Self {
+            stdin: None,
+            stdout: None,
+            server: Some(server),
+            signal,
+            socket,
+            #[cfg(target_os = "linux")]
+            thread: theirs.recv().unwrap(),
+            relay,
+        }
     }
 
     fn end(self) -> End {
-        let Self { stdin, stdout, server, signal, socket, relay } = self;
+        let Self { stdin, stdout, server, signal, socket, relay, .. } = self;
         let end = relay.join().unwrap().unwrap();
         drop((stdin, stdout, server, signal, socket));
         end
@@ -165,12 +188,39 @@ fn pipes_stay_as_they_are_while_little_is_said() {
     let mut server = rig.server.take().unwrap();
     let sizes = [stdin.as_fd(), stdout.as_fd()].map(|pipe| fcntl_setpipe_size(pipe, 8192).unwrap());
     for _ in 0..2 {
-        server.write_all(b"x").unwrap();
-        stdout.read_exact(&mut [0]).unwrap();
-        stdin.write_all(b"x").unwrap();
-        server.read_exact(&mut [0]).unwrap();
+        let little = [b'x'; 4000];
+        server.write_all(&little).unwrap();
+        stdout.read_exact(&mut [0; 4000]).unwrap();
+        stdin.write_all(&little).unwrap();
+        server.read_exact(&mut [0; 4000]).unwrap();
     }
     assert_eq!([stdin.as_fd(), stdout.as_fd()].map(|pipe| fcntl_getpipe_size(pipe).unwrap()), sizes);
+    drop((server, stdout, stdin));
+    rig.end();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pipes_get_larger_for_much() {
+    use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+    let mut rig = Rig::start(Engine::Best, SOON, true);
+    let (mut stdin, mut stdout) = (rig.stdin.take().unwrap(), rig.stdout.take().unwrap());
+    let mut server = rig.server.take().unwrap();
+    for pipe in [stdin.as_fd(), stdout.as_fd()] {
+        fcntl_setpipe_size(pipe, 32 * 1024).unwrap();
+    }
+    let (bytes, mut received) = (pattern(1 << 20), vec![0; 1 << 20]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| stdin.write_all(&bytes).unwrap());
+        server.read_exact(&mut received).unwrap();
+        scope.spawn(|| server.write_all(&bytes).unwrap());
+        stdout.read_exact(&mut received).unwrap();
+    });
+    let sizes = [stdin.as_fd(), stdout.as_fd()].map(|pipe| fcntl_getpipe_size(pipe).unwrap());
+    // A user with many pipes already gets no larger ones.
+    let another = pipe().1;
+    let most = [256 * 1024, 1024 * 1024].map(|size| fcntl_setpipe_size(&another, size).unwrap_or(32 * 1024));
+    assert_eq!(sizes, most);
     drop((server, stdout, stdin));
     rig.end();
 }
@@ -188,7 +238,8 @@ fn early_bytes_come_first_and_a_carrier_that_reads_ahead_keeps_nothing() {
                 let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), carrier: &mut carrier };
                 // A tunnel with early bytes is not mute.
                 let first_byte_by = Instant::now() + if early.is_empty() { SOON } else { Duration::ZERO };
-                let rules = Rules { first_byte_by, signal: None, server_passes_end_on: true };
+                let rules =
+                    Rules { first_byte_by, until_first_byte: &|_| None, signal: None, server_passes_end_on: true };
                 run(ends, rules, early.to_vec())
             });
             let mut first = vec![0; early.len()];
@@ -213,33 +264,6 @@ fn early_bytes_come_first_and_a_carrier_that_reads_ahead_keeps_nothing() {
     }
 }
 
-/// A turn may end while the carrier holds bytes, and stdout has room: no event comes then.
-#[test]
-fn a_turn_that_ends_early_leaves_nothing_in_a_carrier_that_reads_ahead() {
-    let (stdin_reader, _stdin) = pipe();
-    let path = std::env::temp_dir().join(format!("kohakuriver-turn-{}", std::process::id()));
-    let stdout = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-    std::fs::remove_file(path).unwrap();
-    let (socket, mut server) = connection();
-    let mut carrier = ReadAhead::new(socket);
-    let bytes = (1 << 20) + 500;
-    std::thread::scope(|scope| {
-        let relay = scope.spawn(|| {
-            let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
-            run(ends, Rules { first_byte_by: Instant::now() + SOON, signal: None, server_passes_end_on: true }, vec![])
-        });
-        server.write_all(&pattern(bytes)).unwrap();
-        let deadline = Instant::now() + SOON;
-        while stdout.metadata().unwrap().len() < bytes as u64 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let written = stdout.metadata().unwrap().len();
-        drop(server);
-        relay.join().unwrap().unwrap();
-        assert_eq!(written, bytes as u64);
-    });
-}
-
 #[test]
 fn a_server_that_closes_ends_it_while_stdin_stays_open() {
     for engine in ENGINES {
@@ -249,7 +273,8 @@ fn a_server_that_closes_ends_it_while_stdin_stays_open() {
         rig.stdout.take().unwrap().read_to_string(&mut words).unwrap();
         assert_eq!(words, "last words");
         assert!(rig.stdin.is_some());
-        assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+        let end = rig.end();
+        assert!(matches!(end, End::ServerClosed) && !end.is_mute(), "{engine:?}: {end:?}");
     }
 }
 
@@ -260,11 +285,13 @@ fn the_end_of_stdin_is_passed_on_and_the_reply_still_comes() {
             let mut rig = Rig::start(engine, SOON, server_passes_end_on);
             let mut stdin = rig.stdin.take().unwrap();
             stdin.write_all(b"question").unwrap();
+            let ended = Instant::now();
             drop(stdin);
             let mut server = rig.server.take().unwrap();
             let mut question = String::new();
             server.read_to_string(&mut question).unwrap();
             assert_eq!(question, "question");
+            assert!(server_passes_end_on || ended.elapsed() >= BOTH_ENDS_WINDOW, "stdout may have had its end, too");
             server.write_all(b"answer").unwrap();
             drop(server);
             let mut answer = String::new();
@@ -312,6 +339,17 @@ fn a_reset_is_told_from_a_close() {
     }
 }
 
+#[test]
+fn a_reset_before_the_first_byte_is_told_apart() {
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, true);
+        reset(rig.server.take().unwrap());
+        let end = rig.end();
+        let is_reset = matches!(&end, End::BrokenMute(error) if error.kind() == io::ErrorKind::ConnectionReset);
+        assert!(is_reset && end.is_mute(), "{engine:?}: {end:?}");
+    }
+}
+
 fn reset(server: TcpStream) {
     sys::reset_on_close(&server).unwrap();
     drop(server);
@@ -323,6 +361,96 @@ fn ends_by_reset(rig: Rig, engine: Engine) {
         End::Broken(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{engine:?}"),
         end => panic!("{engine:?}: {end:?}"),
     }
+}
+
+/// A server may close before it has read what comes. Whoever writes to it meets EPIPE then, and no reset.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_write_to_a_server_that_has_closed_is_no_error() {
+    for engine in ENGINES {
+        let ((stdin_reader, mut stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
+        rustix::pipe::fcntl_setpipe_size(&stdout, 4096).unwrap();
+        let writes = stdout_writer.try_clone().unwrap();
+        let mut rig = Rig::between(engine, SOON, true, stdin_reader, stdout_writer);
+        let mut server = rig.server.take().unwrap();
+        let bytes = pattern(32 * 1024);
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        server.write_all(first).unwrap();
+        // The relay waits for the sink, and takes nothing more off the socket.
+        until(writes.as_fd(), |flags| !flags.contains(PollFlags::OUT));
+        drop(writes);
+        server.write_all(second).unwrap();
+        drop(server);
+        stdin.write_all(b"x").unwrap();
+        until(rig.socket.as_fd(), |flags| flags.contains(PollFlags::ERR));
+        stdin.write_all(b"y").unwrap();
+        until(rig.socket.as_fd(), |flags| !flags.contains(PollFlags::ERR));
+        stdin.write_all(b"for nobody").unwrap();
+        assert!(is_idle(&rig.thread), "{engine:?}");
+        let mut received = Vec::new();
+        stdout.read_to_end(&mut received).unwrap();
+        assert!(received == bytes, "{engine:?}: {} bytes came", received.len());
+        assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
+    }
+}
+
+/// Neither side takes anything, and both have more to say.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_jam_both_ways_takes_no_processor_time() {
+    for engine in ENGINES {
+        let mut rig = Rig::start(engine, SOON, true);
+        assert!(is_idle(&rig.thread), "{engine:?}: nothing is said");
+        let mut server = rig.server.take().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let mut stdin = rig.stdin.take().unwrap();
+        rustix::io::ioctl_fionbio(&stdin, true).unwrap();
+        // Until nothing more fits in for a while: the relay takes what it can.
+        let fill = |end: &mut dyn Write| {
+            let mut tries = 0;
+            while tries < 100 {
+                match end.write(&[b'.'; 64 * 1024]) {
+                    Ok(_) => tries = 0,
+                    Err(_) => tries += 1,
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        fill(&mut server);
+        fill(&mut stdin);
+        assert!(is_idle(&rig.thread), "{engine:?}: nothing moves");
+        drop((server, stdin));
+        drop(rig.stdout.take());
+        rig.end();
+    }
+}
+
+/// The relay reads stdin only when that is readable, also when it comes from waiting for the network.
+#[test]
+fn a_pause_of_stdin_behind_a_jam_holds_nothing_up() {
+    let ((stdin_reader, mut stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
+    let reads = stdin_reader.try_clone().unwrap();
+    let mut rig = Rig::between(Engine::Portable, SOON, true, stdin_reader, stdout_writer);
+    let mut server = rig.server.take().unwrap();
+    let mut filled = 0;
+    // Where much finds no room, a little may.
+    for size in [64 * 1024, 1] {
+        while let Ok(bytes) = sys::send(rig.socket.as_fd(), &vec![b'.'; size]) {
+            filled += bytes;
+        }
+    }
+    stdin.write_all(b"x").unwrap();
+    until(reads.as_fd(), |flags| !flags.contains(PollFlags::IN));
+    let mut received = vec![0; filled + 1];
+    server.read_exact(&mut received).unwrap();
+    assert_eq!(received.last(), Some(&b'x'));
+    server.write_all(b"y").unwrap();
+    until(stdout.as_fd(), |flags| flags.contains(PollFlags::IN));
+    let mut byte = [0];
+    stdout.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"y");
+    drop((server, stdin));
+    assert!(matches!(rig.end(), End::ServerClosed));
 }
 
 /// Waits until `fd` reports what `is_so` is content with; nothing wakes up whoever waits for the end of a condition.
@@ -371,10 +499,12 @@ fn a_reset_that_a_write_meets_is_told_and_nothing_is_lost() {
 fn a_mute_server_is_named_at_the_deadline() {
     for engine in ENGINES {
         let rig = Rig::start(engine, Duration::from_millis(20), true);
-        assert!(matches!(rig.end(), End::Mute), "{engine:?}");
+        let end = rig.end();
+        assert!(matches!(end, End::Mute) && end.is_mute(), "{engine:?}: {end:?}");
         let mut rig = Rig::start(engine, SOON, true);
         drop(rig.server.take());
-        assert!(matches!(rig.end(), End::ServerClosedMute), "{engine:?}");
+        let end = rig.end();
+        assert!(matches!(end, End::ServerClosedMute) && end.is_mute(), "{engine:?}: {end:?}");
     }
 }
 
@@ -397,6 +527,22 @@ fn a_server_that_takes_nothing_can_still_send() {
         assert!(matches!(rig.end(), End::ReaderGone), "{engine:?}");
         flood.join().unwrap();
     }
+}
+
+#[cfg(feature = "gateway")]
+#[test]
+fn a_passed_socket_is_the_tunnel_and_blocks() {
+    let (socket, mut server) = connection();
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    pass(ours.as_fd(), &socket).unwrap();
+    let (_, passed) = sys::receive_descriptor(theirs.as_fd()).unwrap().unwrap();
+    assert!(!rustix::fs::fcntl_getfl(&passed).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+    drop(socket);
+    server.write_all(b"the stream").unwrap();
+    drop(server);
+    let mut stream = String::new();
+    TcpStream::from(passed).read_to_string(&mut stream).unwrap();
+    assert_eq!(stream, "the stream");
 }
 
 #[test]

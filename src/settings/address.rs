@@ -203,6 +203,8 @@ mod tests {
             ("::1", "::1", None),
             ("[::1]", "::1", None),
             ("[::1]:8002", "::1", Some(8002)),
+            ("[fe80::1%eth0]:8002", "fe80::1%eth0", Some(8002)),
+            (&"x".repeat(255), &"x".repeat(255), None),
             ("http://gpu-head", "gpu-head", Some(80)),
             ("HTTP://gpu-head:3128/", "gpu-head", Some(3128)),
         ] {
@@ -219,6 +221,11 @@ mod tests {
             ("a:b", E::Form),
             ("a:0", E::Form),
             ("a:70000", E::Form),
+            ("a:+80", E::Form),
+            ("a:", E::Form),
+            (":80", E::Form),
+            ("-oProxyCommand=id", E::Form),
+            (&"x".repeat(256), E::Form),
             ("a:1:2", E::Form),
             ("[x]:1", E::Form),
             ("a/path", E::Form),
@@ -230,6 +237,19 @@ mod tests {
             ("user:pw@a", E::Credentials),
         ] {
             assert_eq!(text.parse::<ProxyAddress>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_as_it_is_written() {
+        for (text, shown, with_port) in [
+            ("gpu-head", "gpu-head", "http://gpu-head:7"),
+            ("gpu-head:8002", "gpu-head:8002", "http://gpu-head:8002"),
+            ("[::1]:8002", "[::1]:8002", "http://[::1]:8002"),
+            ("http://gpu-head/", "gpu-head:80", "http://gpu-head:80"),
+        ] {
+            let address: ProxyAddress = text.parse().unwrap();
+            assert_eq!((address.to_string(), address.or_port(7).to_string()), (shown.to_owned(), with_port.to_owned()));
         }
     }
 

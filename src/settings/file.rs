@@ -168,6 +168,7 @@ mod tests {
             ("[]", "one JSON object"),
             ("{\"port\":\"8000\"}", "`port` must be a TCP port"),
             ("{\"port\":70000}", "`port` must be a TCP port"),
+            ("{\"port\":0}", "`port` must be a TCP port"),
             ("{\"host\":\"\"}", "`host` must be a string"),
         ] {
             let message = ConfigFile::parse(content.as_bytes()).unwrap_err().to_string();

@@ -48,6 +48,19 @@ pub struct Flags {
     pub log_file: Option<PathBuf>,
 }
 
+impl Flags {
+    /// The flags of every command as words of a command line.
+    pub fn words(&self) -> Vec<String> {
+        let flags = [
+            ("--host", self.host.clone()),
+            ("--port", self.port.map(|port| port.to_string())),
+            ("--ssh-proxy-port", self.ssh_proxy_port.map(|port| port.to_string())),
+            ("--proxy", self.proxy.as_ref().map(ProxyAddress::to_string)),
+        ];
+        flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten().collect()
+    }
+}
+
 /// Where a value came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
@@ -163,6 +176,17 @@ impl Settings {
         self.host.source.is_above_file() && self.port.source.is_above_file()
     }
 
+    /// Whether nothing names the Host: its API is then the default one.
+    pub fn names_no_host(&self) -> bool {
+        self.host.source == Source::Default && self.port.source == Source::Default
+    }
+
+    /// The same for the SSH proxy.
+    pub fn names_no_ssh_proxy(&self) -> bool {
+        let is_default = self.host.source == Source::Default && self.ssh_proxy_port.source == Source::Default;
+        is_default && self.proxy.is_none()
+    }
+
     /// The Host's API.
     pub fn api(&self) -> Origin {
         // The setting `host` takes no scheme.
@@ -204,6 +228,25 @@ pub fn load_token() -> Result<Option<Token>, Failure> {
     Token::from_auth_file(&path).map_err(|error| {
         Failure::usage("cannot use the stored token").because(&error).hint("log in again with `kohakuriver auth login`")
     })
+}
+
+/// The failure of a user who has set no Host, on a machine that is none: nothing answers at the default `address`, and
+/// `why` says how.
+pub fn no_host(address: &str, why: &str) -> Failure {
+    Failure::new("no Host is set").cause(format!("nothing answers at the default, {address}: {why}")).hint(format!(
+        "name the Host with `export {}=HOST`, or as `host` in the file that `kohakuriver config path` prints",
+        env_vars::KOHAKURIVER_HOST
+    ))
+}
+
+/// The step that helps a user whom the Host does not know. A token in the environment wins over the one that a login
+/// stores.
+pub fn how_to_log_in() -> String {
+    let login = "log in with `kohakuriver auth login`";
+    match process_environment(env_vars::KOHAKURIVER_TOKEN) {
+        Some(_) => format!("correct {0}, or remove it with `unset {0}` and {login}", env_vars::KOHAKURIVER_TOKEN),
+        None => login.to_owned(),
+    }
 }
 
 /// The token in the environment variable `name`, if it is set.
@@ -324,6 +367,55 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_counts_as_not_set() {
+        for (name, value) in std::env::vars_os() {
+            let Some(name) = name.to_str() else { continue };
+            assert_eq!(process_environment(name).is_some(), !value.is_empty(), "{name}");
+            assert_eq!(process_environment(name).unwrap_or_default(), value, "{name}");
+        }
+        assert_eq!(process_environment("KOHAKURIVER_NO_SUCH_VARIABLE"), None);
+    }
+
+    #[test]
+    fn each_source_has_a_name() {
+        let sources = [Source::Flag, Source::Env("KOHAKURIVER_HOST"), Source::File, Source::Default];
+        assert_eq!(sources.map(|source| source.to_string()), ["flag", "KOHAKURIVER_HOST", "config.json", "default"]);
+    }
+
+    #[test]
+    fn the_files_of_a_user_are_in_the_home_directory() {
+        let home = home_dir().unwrap();
+        assert!(home.is_absolute());
+        assert_eq!(auth_path().unwrap().strip_prefix(&home).unwrap(), std::path::Path::new(".kohakuriver/auth.json"));
+        assert!(config_path().unwrap().ends_with("kohakuriver/config.json"));
+    }
+
+    #[test]
+    fn a_wrong_address_in_the_file_names_its_key() {
+        for (key, cause) in [("proxy", "https:// proxies are not supported"), ("gateway_admin", ADMIN_FORM)] {
+            let failure = resolve(Flags::default(), &[], &format!("{{\"{key}\":\"https://me:pw@head\"}}")).unwrap_err();
+            let text = failure.render("p");
+            assert!(
+                text.contains(&format!("`{key}` in config.json is `https://…@head`")) && text.contains(cause),
+                "{text}"
+            );
+            assert!(text.contains("`kohakuriver config path` shows"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_log_file_is_the_one_of_the_flag_before_the_environment_before_the_file() {
+        let file = r#"{"log_file":"/file"}"#;
+        let log = |flags, env: &[_]| resolve(flags, env, file).unwrap().log_file.unwrap();
+        let env = [("KOHAKURIVER_LOG_FILE", "/env")];
+        let flags = Flags { log_file: Some("/flag".into()), ..Flags::default() };
+        assert_eq!(log(flags, &env), Setting { value: "/flag".into(), source: Source::Flag });
+        assert_eq!(log(Flags::default(), &env).source, Source::Env("KOHAKURIVER_LOG_FILE"));
+        assert_eq!(log(Flags::default(), &[]), Setting { value: "/file".into(), source: Source::File });
+        assert!(resolve(Flags::default(), &[], "{}").unwrap().log_file.is_none());
+    }
+
+    #[test]
     fn a_proxy_takes_its_port_from_itself_or_from_the_settings() {
         let settings = resolve(Flags::default(), &[], r#"{"proxy":"door"}"#).unwrap();
         assert_eq!(settings.ssh_proxy().to_string(), "http://door:8002");
@@ -350,6 +442,21 @@ mod tests {
         let file = r#"{"host":"head","port":9,"proxy":"door:9"}"#;
         let settings = resolve(Flags::default(), &[], file).unwrap();
         assert!(!settings.names_ssh_proxy() && !settings.names_api());
+    }
+
+    #[test]
+    fn a_host_is_set_by_anything_but_the_defaults() {
+        let unset = |flags, env: &[_], file| {
+            let settings = resolve(flags, env, file).unwrap();
+            (settings.names_no_host(), settings.names_no_ssh_proxy())
+        };
+        assert_eq!(unset(Flags::default(), &[], r#"{"log_file":"/x"}"#), (true, true));
+        assert_eq!(unset(Flags::default(), &[], r#"{"host":"localhost"}"#), (false, false));
+        assert_eq!(unset(Flags::default(), &[("KOHAKURIVER_HOST", "localhost")], "{}"), (false, false));
+        assert_eq!(unset(Flags::default(), &[("KOHAKURIVER_PORT", "8000")], "{}"), (false, true));
+        assert_eq!(unset(Flags::default(), &[("KOHAKURIVER_SSH_PROXY_PORT", "8002")], "{}"), (true, false));
+        let proxy = Flags { proxy: Some("door".parse().unwrap()), ..Flags::default() };
+        assert_eq!(unset(proxy, &[], "{}"), (true, false));
     }
 
     #[test]

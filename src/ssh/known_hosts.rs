@@ -44,6 +44,22 @@ impl HostKey {
         (is_word_of(kind, b"-@.") && is_word_of(key, b"+/="))
             .then(|| Self { kind: kind.to_owned(), key: key.to_owned() })
     }
+
+    /// Its fingerprint as ssh prints it, such as `SHA256:…`.
+    ///
+    /// # Errors
+    /// When `ssh-keygen` can't be run or refuses the key.
+    pub fn fingerprint(&self) -> io::Result<String> {
+        let mut command = Command::new("ssh-keygen");
+        command.args(["-l", "-E", "sha256", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn()?;
+        // A program that doesn't read prints no fingerprint either.
+        let _ = child.stdin.take().map(|mut stdin| writeln!(stdin, "{} {}", self.kind, self.key));
+        let output = child.wait_with_output()?;
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let print = printed.split(' ').find(|word| word.starts_with("SHA256:"));
+        print.map(str::to_owned).ok_or_else(|| io::Error::other("ssh-keygen printed no fingerprint"))
+    }
 }
 
 /// A stored key.
@@ -149,6 +165,15 @@ impl KnownHosts {
         let line = format!("{line_end}{} {} {} {STORED}{seconds}\n", names(id).join(","), key.kind, key.key);
         file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(|error| self.file(error))?;
         Ok(vec![Known { key: key.clone(), stored: Some(now) }])
+    }
+
+    /// Stores `key` in place of all keys of a VPS.
+    ///
+    /// # Errors
+    /// When the file can't be read or written.
+    pub fn replace(&self, id: TaskId, key: &HostKey) -> Result<(), KnownHostsError> {
+        self.forget(id)?;
+        self.store_first(id, key).map(drop)
     }
 
     /// Removes the keys of a VPS. Returns whether there were any.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`quote`], [`options`], [`command`] | the words, pure |
 //! | [`stanzas`], [`labels`], [`mod@include`] | our configuration file, and our one line in the user's file, pure |
+//! | [`in_force`] | the lines of the user's configuration that apply to a host, pure |
 //! | [`user_file`] | replaces a file that belongs to the user |
 //! | [`known_hosts`] | the host keys of VPSes; runs `ssh-keygen` |
 //! | [`keys`] | which private key a VPS gets |
@@ -14,6 +15,7 @@
 
 pub mod authorized_key;
 pub mod command;
+pub mod in_force;
 pub mod include;
 pub mod keys;
 pub mod known_hosts;

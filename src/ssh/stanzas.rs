@@ -10,7 +10,7 @@ use crate::ssh::labels::Label;
 use crate::ssh::options::{DEFAULT_USER, Route, SshOption, UnusablePath, alias, host_name, identity};
 use crate::ssh::quote::shell_line;
 use crate::sys;
-use crate::target::SUFFIX;
+use crate::target::{SUFFIX, TaskId};
 
 /// Start of the first line of our file. A file without it is not ours.
 const HEADER: &str = "# Do not edit: written by `kohakuriver ssh config`";
@@ -62,6 +62,20 @@ pub fn was_made_by(text: &[u8], made_by: &[OsString]) -> bool {
     is_ours(text) && text.split(|&byte| byte == b'\n').nth(1) == Some(line.as_slice())
 }
 
+/// The host name of a VPS's entry in a file of [`render`]; `None` if it has none.
+pub fn host_of(text: &[u8], id: TaskId) -> Option<String> {
+    let host_name = format!("    HostName {}", host_name(id));
+    let mut host = None;
+    for line in String::from_utf8_lossy(text).lines() {
+        if let Some(name) = line.strip_prefix("Host ") {
+            host = Some(name.to_owned());
+        } else if line == host_name {
+            return host;
+        }
+    }
+    None
+}
+
 /// The command as a comment, to read and to compare. A word may contain a line end, so each control character becomes `?`.
 fn made_by_line(made_by: &[OsString]) -> Vec<u8> {
     let command = shell_line(made_by).into_encoded_bytes();
@@ -84,7 +98,6 @@ mod tests {
 
     use super::*;
     use crate::ssh::labels::labels;
-    use crate::target::TaskId;
 
     fn route(folder: &str) -> Route {
         Route {
@@ -145,6 +158,8 @@ Host *.kohakuriver
         );
         assert!(is_ours(&text) && was_made_by(&text, &made_by()));
         assert!(!was_made_by(&text, &made_by()[..2]));
+        let host = |id: &str| host_of(&text, TaskId::parse(id).unwrap());
+        assert_eq!((host("7323718749301768192").as_deref(), host("42")), (Some("trainer.kohakuriver"), None));
         assert!(!is_ours(b"Host *.kohakuriver\n"));
     }
 

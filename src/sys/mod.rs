@@ -6,7 +6,7 @@
 //!
 //! Every system offers, for the helper and for the user's command:
 //! - **descriptors** that can be polled, read, written and inherited: [`AsFd`], [`BorrowedFd`], [`OwnedFd`]; [`Kind`],
-//!   [`is_same`], [`read`], [`write()`], [`release_stdio`], [`is_out_of_descriptors`];
+//!   [`is_same`], [`read`], [`write()`], [`release_stdio`], [`close_all_but_stdio`], [`is_out_of_descriptors`];
 //! - **waiting**: [`poll`] over [`entry`]s ([`PollFd`]) with [`PollFlags`], [`is_gone`], and [`socket_pair`] to wake a poll
 //!   up;
 //! - **sockets**: [`connect`] ([`Connecting`]), [`answer`], [`peek`], [`receive`], [`send`], [`tune`],

@@ -222,6 +222,6 @@ fn a_host_that_hangs_behind_a_gateway() {
     let run = Run::new(HELPER, &home).args(["--proxy", &gateway.address.to_string(), ID]);
     let outcome = run.output();
     outcome.exits(1).prints_nothing().within(25);
-    outcome.fails_with("kohakuriver-proxy", "the Host API gives no usable answer", "");
+    outcome.fails_with("kohakuriver-proxy", "the Host API gave no answer in time", "");
     drop((gateway, api));
 }

@@ -91,6 +91,7 @@ fn an_audit_line_for_each_reason_to_refuse() {
         vps("1005", json!({ "assigned_node": null })),
         vps("1006", json!({ "assigned_node": NODE_DOWN })),
         vps("1007", json!({ "ssh_port": refusing.port })),
+        vps("1009", json!({ "assigned_node": "nowhere" })),
         vps("1008", json!({ "ssh_port": mute.port })),
         vps("1010", json!({ "assigned_node": "cloud" })),
         vps("1011", json!({ "name": "twin" })),
@@ -117,6 +118,7 @@ fn an_audit_line_for_each_reason_to_refuse() {
         ("1005:22", "no-runner"),
         ("1006:22", "runner-offline"),
         ("1007:22", "connection-refused"),
+        ("1009:22", "runner-unknown"),
         ("1010:22", "unreachable"),
         ("twin:22", "ambiguous"),
         ("1013:23", "port-not-offered"),
@@ -135,7 +137,7 @@ fn an_audit_line_for_each_reason_to_refuse() {
     note(&refused(&connect("1013:22")), "connect");
     drop(open_tunnel);
     drop(send(&gateway, "CONNECT 1013"));
-    let line = audit(&gateway, "refused", 17).pop().unwrap();
+    let line = audit(&gateway, "refused", 18).pop().unwrap();
     assert_eq!((&line["reason"], &line["protocol"]), (&json!("incomplete-request"), &Value::Null));
 
     let api = host_api(vec![running(ID, open.address.port())]);

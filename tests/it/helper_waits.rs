@@ -14,7 +14,7 @@ use crate::support::far_end::{BANNER, LINE, YES, hears_the_farewell, mute, older
 use crate::support::gateway::NODE;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
-use crate::support::peers::{Peer, read_head};
+use crate::support::peers::{MutePort, Peer, read_head};
 use crate::support::processes::{descriptors, falls_to, has_open};
 use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
@@ -137,6 +137,73 @@ fn a_terminal_shows_one_line_that_moves_and_goes() {
     assert!(shown.contains("; 0 s\x1b[K\r\x1b[Kkohakuriver-proxy: connected to "), "{shown:?}");
 }
 
+/// A server that says nothing, to the end.
+fn silent() -> Peer {
+    Peer::serve(|mut stream| {
+        std::io::copy(&mut stream, &mut std::io::sink())?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_terminal_is_told_of_each_wait_after_a_second() {
+    let home = Home::new();
+    let (mute_port, silent, (opens, _servers)) = (MutePort::new(), silent(), tunnels());
+    let (mute_port, silent) = (SocketAddr::from(([127, 0, 0, 1], mute_port.port)), silent.address);
+    let host_api = silent.to_string();
+    for (proxy, what, words) in [
+        (mute_port, format!("connecting to the SSH proxy at {mute_port}"), &[ID][..]),
+        (silent, format!("the SSH proxy at {silent} has not answered yet"), &[ID]),
+        (silent, format!("the SSH proxy at {silent} has not answered yet"), &["--protocol=request-tunnel", ID]),
+        (silent, format!("the SSH proxy at {silent} has not answered yet"), &["--wait=60", ID]),
+        (silent, format!("looking up VPS trainer at http://{silent}"), &["--host-api", &host_api, "trainer"]),
+        (opens.address, format!("VPS {ID} has sent nothing yet"), &[ID]),
+    ] {
+        let words = [&["--connect-timeout=1.4", "--no-disconnect"], words].concat();
+        let on = |terminal: &str| {
+            let mut command = helper(&home, proxy, &words);
+            command.env("TERM", terminal);
+            on_a_terminal(command, 120, "", 1)
+        };
+        let shown = on("xterm");
+        // The failure stands where the line was.
+        let (moving, failure) = shown.split_once("\r\x1b[K").unwrap_or_else(|| panic!("{what}: {shown:?}"));
+        assert!(failure.starts_with("kohakuriver-proxy: ") && failure.contains("\r\n  caused by: "), "{shown:?}");
+        // Nothing in the first second, and then nothing but this.
+        let frames: Vec<_> = moving.split('\r').collect();
+        let same = |frame: &&str| frame.ends_with(&format!(" {what}; 1 s\x1b[K")) && !frame.contains('\n');
+        assert!(frames.len() > 2 && frames[0].is_empty() && frames[1..].iter().all(same), "{what}: {shown:?}");
+        let shown = on("dumb");
+        assert!(shown.starts_with(&format!("kohakuriver-proxy: {what}; waiting\r\nkohakuriver-proxy: ")), "{shown:?}");
+        // No line of it anywhere else.
+        let (_, stderr) = Spawned::start(Ends::Pipes, &home, proxy, &words).wait();
+        assert!(
+            stderr.starts_with("kohakuriver-proxy: ") && stderr.matches("kohakuriver-proxy: ").count() == 1,
+            "{stderr}"
+        );
+    }
+}
+
+/// The line goes before ssh is given its terminal back.
+#[test]
+fn a_terminal_is_clean_once_the_first_byte_has_come() {
+    let home = Home::new();
+    let proxy = Peer::serve(|mut stream| {
+        read_head(&mut stream)?;
+        stream.write_all(YES)?;
+        std::thread::sleep(Duration::from_millis(1400));
+        stream.write_all(BANNER)?;
+        // Unread bytes would make its end a reset.
+        Ok(stream.read_exact(&mut [0; 21])?)
+    });
+    let mut command = helper(&home, proxy.address, &[ID]);
+    command.env("TERM", "xterm");
+    let shown = on_a_terminal(command, 120, "SSH-2.0-OpenSSH_9.2\r\n", 0);
+    let cleared = shown.matches("\r\x1b[K").count();
+    assert!(shown.contains(" has sent nothing yet; 1 s\x1b[K") && shown.ends_with("\r\x1b[K"), "{shown:?}");
+    assert_eq!(cleared, 1, "{shown:?}");
+}
+
 #[test]
 fn a_refusal_that_waiting_does_not_change_fails_at_once() {
     let home = Home::new();
@@ -235,11 +302,7 @@ fn tries_leave_no_descriptor_behind() {
 
 #[test]
 fn a_try_says_how_long_it_really_waited() {
-    let silent = Peer::serve(|mut stream| {
-        std::io::copy(&mut stream, &mut std::io::sink())?;
-        Ok(())
-    });
-    let home = Home::new();
+    let (silent, home) = (silent(), Home::new());
     let (status, stderr) = Spawned::start(Ends::Pipes, &home, silent.address, &["--wait", "0.5", ID]).wait();
     assert_eq!(status.code(), Some(1));
     assert!(stderr.contains(" gave no answer within 0.5 s\n"), "{stderr}");

@@ -60,12 +60,19 @@ fn stop_asks_first() {
 fn what_a_host_refuses_is_told_in_its_terms() {
     let home = Home::new();
     let host = LifeHost::with(vps("running", "docker", 22022));
-    host.change(|state| state.auth = true);
+    host.change(|state| {
+        state.auth = true;
+        state.vpses[0]["owner_username"] = "user1".into();
+    });
     for verb in ["stop", "restart"] {
         let run = host.run(&home, &["vps", verb, ID, "--yes"]).env("KOHAKURIVER_TOKEN", USER);
         let what = format!("cannot {verb} VPS {ID}");
         let outcome = run.output();
-        outcome.exits(1).prints_nothing().fails_with("kohakuriver", &what, "the role operator");
+        outcome.exits(1).prints_nothing().fails_with(
+            "kohakuriver",
+            &what,
+            &format!("ask an operator to {verb} VPS {ID}"),
+        );
         outcome.says(&["says: Insufficient permissions. Required role: operator\n"]);
         let outcome = host.run(&home, &["vps", verb, ID, "--yes"]).output();
         outcome.exits(1).prints_nothing().fails_with("kohakuriver", &format!("VPS {ID} needs a login"), "auth login");
@@ -76,7 +83,7 @@ fn what_a_host_refuses_is_told_in_its_terms() {
         outcome.exits(1).prints_nothing().fails_with("kohakuriver", "there is no VPS none", "vps list --all");
     }
     let outcome = run(&["vps", "resume", ID]);
-    outcome.exits(1).fails_with("kohakuriver", &format!("cannot resume VPS {ID}"), "kohakuriver vps status");
+    outcome.exits(1).fails_with("kohakuriver", &format!("cannot resume VPS {ID}"), "it runs already");
     outcome.says(&["says: Invalid command or task state: resume for running\n"]);
     host.change(|state| state.vpses[0]["status"] = "stopped".into());
     let outcome = run(&["vps", "restart", ID, "--yes"]);
@@ -110,13 +117,13 @@ fn errors_are_read_as_a_whole() {
             &["vps", "restart", "trainer", "--yes"],
             "kohakuriver: cannot restart VPS ID\n  \
              caused by: the Host at BASE says: VPS cannot be restarted (state: stopped). Must be running, paused, or failed.\n  \
-             hint: a Host can't start it again; make a new one with `kohakuriver vps create`\n",
+             hint: a Host can't start it again; make a new one with `kohakuriver vps create --gen-ssh-key`\n",
         ),
         (
             &["vps", "pause", "trainer"],
             "kohakuriver: cannot pause VPS ID\n  \
              caused by: the Host at BASE says: Invalid command or task state: pause for stopped\n  \
-             hint: a Host can't start it again; make a new one with `kohakuriver vps create`\n",
+             hint: it has ended, and a Host can't start it again\n",
         ),
         (
             &["vps", "create", "--target", "nope"],
@@ -135,27 +142,29 @@ fn errors_are_read_as_a_whole() {
         &["vps", "create"],
         "kohakuriver: cannot create the VPS\n  \
          caused by: the Host at BASE says: Insufficient permissions. Required role: operator\n  \
-         hint: ask an admin for the role operator, or ask somebody who has it; `kohakuriver auth status` shows who you \
-         are\n",
+         hint: ask an operator to create the VPS; `kohakuriver auth status` shows who you are\n",
     )];
     let nobody: &[(&[&str], &str)] = &[
         (
             &["vps", "create"],
             "kohakuriver: cannot create the VPS\n  \
              caused by: the Host wants a token, and got none or one it does not know\n  \
-             hint: log in with `kohakuriver auth login`\n",
+             hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with \
+             `kohakuriver auth login`\n",
         ),
         (
             &["vps", "list"],
             "kohakuriver: cannot list the VPSes\n  \
              caused by: the Host wants a token, and got none or one it does not know\n  \
-             hint: log in with `kohakuriver auth login`\n",
+             hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with \
+             `kohakuriver auth login`\n",
         ),
         (
             &["auth", "status", "--json"],
             "kohakuriver: you are not logged in\n  \
              caused by: the Host does not accept the token from KOHAKURIVER_TOKEN\n  \
-             hint: log in with `kohakuriver auth login`\n",
+             hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with \
+             `kohakuriver auth login`\n",
         ),
     ];
     for (token, cases) in [(OPERATOR, operator), (USER, user), ("nobody's", nobody)] {
@@ -230,6 +239,62 @@ fn a_restarted_container_is_asked_whether_it_takes_everybody() {
     // Nothing of it is remembered as the VPS's host key.
     assert!(!home.join(".ssh").exists());
     sshd.was_connected_to();
+}
+
+/// `vps restart` of a VPS whose key was stored before it had the sshd at `port`, and the known keys afterwards.
+fn restarted(home: &Home, backend: &str, status: &str, port: u16) -> (Outcome, String) {
+    let host = LifeHost::with(vps(status, backend, port));
+    let gateway = Gateway::with_host_api(&host.base());
+    let run = host.run(home, &["vps", "restart", ID, "--yes", "--wait", "5"]);
+    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).output();
+    (outcome, fs::read_to_string(home.join(".ssh/kohakuriver_known_hosts")).unwrap_or_default())
+}
+
+fn fingerprint(sshd: &Sshd) -> String {
+    let output = Run::new(tool("ssh-keygen"), &Home::new()).args(["-l", "-f"]).arg(sshd.host_key_file()).output();
+    output.succeeds().text().split(' ').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn the_new_host_key_of_a_restarted_container_replaces_the_stored_one() {
+    let (home, before, now) = (Home::new(), Sshd::start(), Sshd::start());
+    let other = before.known_as("kohakuriver-42,42.kohakuriver");
+    let known = format!("{}{other}", before.known_as(&format!("kohakuriver-{ID},{ID}.kohakuriver")));
+    home.write(".ssh/kohakuriver_known_hosts", &known);
+
+    // It did not restart, it is a machine, or it has the same key.
+    let (outcome, left) = restarted(&home, "docker", "stopped", now.port);
+    outcome.exits(1).check(left == known, "unchanged keys");
+    let (outcome, left) = restarted(&home, "qemu", "running", now.port);
+    outcome.succeeds().check(left == known && !outcome.stderr.contains("host key"), "unchanged keys");
+    let (outcome, left) = restarted(&home, "docker", "running", before.port);
+    outcome.succeeds().check(left == known && !outcome.stderr.contains("host key"), "unchanged keys");
+    // Its sshd does not answer, so the new key is not known.
+    let (outcome, left) = restarted(&home, "docker", "running", 1);
+    outcome.exits(1).says(&[&format!("`kohakuriver ssh forget {ID}` if ssh refuses the new one")]);
+    outcome.check(left == known, "unchanged keys");
+
+    let (outcome, left) = restarted(&home, "docker", "running", now.port);
+    let (new, old) = (fingerprint(&now), fingerprint(&before));
+    outcome.succeeds().says(&[
+        &format!("the restart gave VPS {ID} a new host key, which is stored now in place of the old one:\n"),
+        &format!("\n  new: {new} (ssh-ed25519)\n  old: {old}\n"),
+    ]);
+    let lines: Vec<&str> = left.lines().collect();
+    let key = now.known_as("").split_whitespace().nth(1).unwrap().to_owned();
+    outcome.check(lines.len() == 2 && lines[0] == other.trim_end() && lines[1].contains(&key), &left);
+    // The login that restart recommends.
+    let host = LifeHost::with(vps("running", "docker", now.port));
+    let gateway = Gateway::with_host_api(&host.base());
+    let key = now.key.display().to_string();
+    let connect = ["vps", "connect", ID, "--key", &key, "--user", &user(), "--", "-F", "none", "echo in"];
+    let run = host.run(&home, &connect).env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string());
+    run.output().succeeds().prints("in\n").says_nothing();
+
+    // Nothing is stored for a VPS without a key.
+    let home = Home::new();
+    restarted(&home, "docker", "running", now.port).0.succeeds();
+    assert!(!home.join(".ssh").exists());
 }
 
 #[test]
@@ -308,12 +373,16 @@ fn an_older_host_does_what_it_can() {
     let outcome = run(&["vps", "stop", &id(1), "--yes"]);
     outcome.exits(1).fails_with("kohakuriver", &format!("cannot stop VPS {}", id(1)), "kohakuriver vps resume");
     let outcome = run(&["vps", "pause", &id(2)]);
-    outcome.exits(1).fails_with("kohakuriver", &format!("cannot pause VPS {}", id(2)), "kohakuriver vps create");
+    outcome.exits(1).fails_with("kohakuriver", &format!("cannot pause VPS {}", id(2)), "it has ended");
     // Its Runner isn't there.
     let outcome = run(&["vps", "resume", &id(1)]);
     outcome.exits(1).fails_with("kohakuriver", &format!("cannot resume VPS {}", id(1)), "kohakuriver node list");
     let outcome = run(&["vps", "restart", &id(1)]);
-    outcome.exits(1).fails_with("kohakuriver", &format!("cannot restart VPS {}", id(1)), "kohakuriver vps stop");
+    outcome.exits(1).fails_with(
+        "kohakuriver",
+        &format!("cannot restart VPS {}", id(1)),
+        "kohakuriver vps create --gen-ssh-key",
+    );
     outcome.says(&["is too old for restarting a VPS\n"]);
     for (args, what, hint) in [
         (&["vps", "create"][..], "a VPS without a key", "--gen-ssh-key"),

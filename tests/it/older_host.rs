@@ -58,14 +58,24 @@ fn every_refusal_of_an_older_host_is_told_in_our_words() {
         (task(&id(0), "killed", up, Some(1)), "VPS ID was killed", "kohakuriver vps create"),
         (task(&id(1), "pending", up, Some(1)), "VPS ID is starting (status: pending)", "--wait"),
         (task(&id(2), "assigning", up, Some(1)), "VPS ID is starting (status: assigning)", "--wait"),
-        (task(&id(3), "failed", up, Some(1)), "VPS ID has failed", "kohakuriver vps restart"),
+        (task(&id(3), "failed", up, Some(1)), "VPS ID has failed", "kohakuriver vps status"),
         (task(&id(4), "lost", up, Some(1)), "VPS ID is lost", "kohakuriver node list"),
         (task(&id(5), "killed_oom", up, Some(1)), "VPS ID ran out of memory and was killed", "kohakuriver vps create"),
         (task(&id(6), "completed", up, Some(1)), "VPS ID has ended", "kohakuriver vps create"),
         (task(&id(7), "running", up, None), "VPS ID has no SSH: it was created for terminals only", "vps create"),
         (task(&id(8), "running", up, Some(refusing.port)), "VPS ID refuses SSH connections", ""),
-        (task(&id(9), "running", Some(NODE_DOWN), Some(1)), "the Runner of VPS ID is offline", "kohakuriver node list"),
+        (
+            task(&id(9), "running", Some(NODE_DOWN), Some(1)),
+            "the Runner of VPS ID is not online",
+            "kohakuriver node list",
+        ),
         (task(&id(10), "running", None, Some(1)), "VPS ID has no Runner", "kohakuriver node list"),
+        // What a Runner leaves behind when it dies.
+        (
+            task(&id(12), "paused", Some(NODE_DOWN), Some(1)),
+            "the Runner of VPS ID is not online",
+            "kohakuriver node list",
+        ),
     ];
     let mut tasks: Vec<Value> = rows.iter().map(|(task, ..)| task.clone()).collect();
     let mut command = task(&id(11), "running", up, Some(1));
@@ -90,8 +100,13 @@ fn every_refusal_of_an_older_host_is_told_in_our_words() {
 #[test]
 fn our_gateway_before_an_older_hosts_api() {
     let sshd = Sshd::start();
-    let stopped = "7427000000000000001";
-    let tasks = [task(ID, "running", Some(NODE), Some(sshd.port)), task(stopped, "killed", Some(NODE), Some(1))];
+    let (stopped, failed, paused) = ("7427000000000000001", "7427000000000000002", "7427000000000000003");
+    let tasks = [
+        task(ID, "running", Some(NODE), Some(sshd.port)),
+        task(stopped, "killed", Some(NODE), Some(1)),
+        task(failed, "failed", Some(NODE), Some(1)),
+        task(paused, "paused", Some(NODE_DOWN), Some(1)),
+    ];
     let host = OlderHost::start(&tasks);
     let gateway = Gateway::with_host_api(&format!("http://{}", host.api));
     let home = Home::new();
@@ -104,6 +119,9 @@ fn our_gateway_before_an_older_hosts_api() {
         ssh(ID).exits(8).prints("through\n").says_nothing();
         let hint = "kohakuriver vps create";
         ssh(stopped).ssh_fails_with(&format!("VPS {stopped} was killed"), hint);
+        // An older Host can't restart it.
+        ssh(failed).ssh_fails_with(&format!("VPS {failed} has failed"), "kohakuriver vps create --gen-ssh-key");
+        ssh(paused).ssh_fails_with(&format!("the Runner of VPS {paused} is offline"), "kohakuriver node list");
         let hint = "kohakuriver vps list";
         ssh("123").ssh_fails_with("there is no VPS 123", hint);
     }
@@ -112,8 +130,13 @@ fn our_gateway_before_an_older_hosts_api() {
 #[test]
 fn vps_connect_with_an_older_host() {
     let sshd = Sshd::start();
-    let stopped = "7427000000000000001";
-    let tasks = [task(ID, "running", Some(NODE), Some(sshd.port)), task(stopped, "killed", Some(NODE), Some(1))];
+    let (stopped, failed, paused) = ("7427000000000000001", "7427000000000000002", "7427000000000000003");
+    let tasks = [
+        task(ID, "running", Some(NODE), Some(sshd.port)),
+        task(stopped, "killed", Some(NODE), Some(1)),
+        task(failed, "failed", Some(NODE), Some(1)),
+        task(paused, "paused", Some(NODE_DOWN), Some(1)),
+    ];
     let host = OlderHost::start(&tasks);
     let home = Home::new();
     sshd.copy_key_to(&home.join(&format!(".ssh/id-kohakuriver-{ID}")));
@@ -128,5 +151,17 @@ fn vps_connect_with_an_older_host() {
     let outcome = connect(stopped);
     outcome.exits(1).prints_nothing();
     outcome.fails_with("kohakuriver", &format!("VPS {stopped} was killed"), "kohakuriver vps create");
+    let outcome = connect(failed);
+    outcome.exits(1).fails_with(
+        "kohakuriver",
+        &format!("VPS {failed} has failed"),
+        "kohakuriver vps create --gen-ssh-key",
+    );
+    let outcome = connect(paused);
+    outcome.exits(1).fails_with(
+        "kohakuriver",
+        &format!("the Runner of VPS {paused} is offline"),
+        "kohakuriver node list",
+    );
     connect("123").exits(1).fails_with("kohakuriver", "there is no VPS 123", "kohakuriver vps list");
 }

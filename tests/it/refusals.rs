@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::curl::curl;
 use crate::support::gateway::{Gateway, NODE, NODE_DOWN, inventory};
 use crate::support::home::Home;
-use crate::support::host_api::{STRANGER, VIEWER, host_api};
+use crate::support::host_api::{OWNER, STRANGER, VIEWER, host_api};
 use crate::support::peers::{MutePort, PEER_TIMEOUT, RefusingPort, echo_server, http_server};
 use crate::support::run::Run;
 use crate::support::scene::{Mode, helper_command};
@@ -157,7 +157,9 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
         // An older Host opens a tunnel to a paused VPS, and the user waits for a banner that never comes.
         let row = Row { vps_status: Some(status), ..row("409 Conflict", unavailable, false, title, hint) };
         let line = format!("VPS task ID is not active (status: {status}).");
-        add(json!({ "status": status }), row, &line);
+        // A lost VPS is one whose Runner went silent.
+        let node = if status == "lost" { NODE_DOWN } else { NODE };
+        add(json!({ "status": status, "assigned_node": node }), row, &line);
     }
     for (status, title, hint) in [
         ("pending", "VPS ID is starting (status: pending)", "--wait"),
@@ -183,7 +185,15 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
     };
     let line = "Assigned node for VPS task ID is not online.";
     add(json!({ "assigned_node": NODE_DOWN }), offline(), line);
-    add(json!({ "assigned_node": "node-unknown" }), offline(), line);
+    // The line protocol has one sentence for both.
+    let unknown =
+        row("503 Service Unavailable", unavailable, false, "the Host does not know the Runner of VPS ID", "node list");
+    let unknown = Row { detail: "no Runner of the name node-unknown is registered", ..unknown };
+    add(json!({ "assigned_node": "node-unknown" }), unknown, line);
+    // The Runner comes first: without it, nobody can resume a VPS or wait for it.
+    for status in ["paused", "pending", "assigning"] {
+        add(json!({ "status": status, "assigned_node": NODE_DOWN }), offline(), line);
+    }
     let no_runner = row("503 Service Unavailable", unavailable, false, "VPS ID has no Runner", "kohakuriver node list");
     add(json!({ "assigned_node": null }), no_runner, "VPS task ID has no assigned node.");
     let refuses = row("502 Bad Gateway", "connection_refused", false, "VPS ID refuses SSH connections", "");
@@ -221,6 +231,48 @@ fn every_row_of_the_table() {
         through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, row);
         assert_eq!(ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n")), format!("ERROR {line}\n"));
         through_ssh(&sshd, gateway.address, id, row);
+    }
+}
+
+/// The reason is text of the network: without control characters, and cut. ssh prints 400 bytes.
+#[test]
+fn the_hosts_own_reason_reaches_the_user_of_ssh() {
+    let sshd = Sshd::start();
+    let long = format!("OOM: the Runner has 3 GiB left\u{1b}[2J\n{}", "and so on ".repeat(100));
+    for (change, title, reason) in [
+        (
+            json!({ "status": "failed", "error_message": long }),
+            "has failed",
+            "OOM: the Runner has 3 GiB left[2J and so on ",
+        ),
+        (json!({ "status": "rejected", "rejection_reason": "no GPUs left" }), "was rejected", "no GPUs left\n"),
+        (
+            json!({ "status": "assigning", "error_message": "Provisioning VM..." }),
+            "is starting (status: assigning)",
+            "Provisioning VM...\n",
+        ),
+        (json!({ "status": "failed", "error_message": "" }), "has failed", ""),
+    ] {
+        let id = "7323718749301768192";
+        let mut vps = json!({ "task_id": id, "assigned_node": NODE, "ssh_port": 1 });
+        vps.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let gateway = gateway_with([vps]);
+        let detail = refusal(gateway.address, &connect_head(&format!("{id}:22"))).body["detail"].clone();
+        let said = format!("the Host says: {reason}");
+        let detail = detail.as_str().map(|detail| detail.to_owned() + "\n");
+        assert_eq!(detail.as_ref().is_some_and(|detail| detail.starts_with(&said)), !reason.is_empty(), "{detail:?}");
+        assert!(detail.is_none_or(|detail| detail.chars().count() < 330));
+        let home = Home::new();
+        for mode in Mode::BOTH {
+            let command = helper_command(HELPER, mode, gateway.address);
+            let config = sshd.write_ssh_config(&home, &format!("config-{mode:?}"), &command, mode);
+            let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(format!("{id}.kohakuriver"));
+            let outcome = ssh.arg("echo in").output();
+            outcome.ssh_fails_with(&format!("VPS {id} {title}"), "kohakuriver vps");
+            let shown = outcome.stderr.contains(&said[..said.len().min(60)]);
+            outcome.check(shown != reason.is_empty(), "the reason, if there is one");
+            outcome.check(!outcome.stderr.contains('\u{1b}'), "no control characters");
+        }
     }
 }
 
@@ -380,16 +432,23 @@ fn a_host_api_that_is_down_or_answers_nonsense() {
     let wrong = http_server(|_| (200, "application/json", json!({ "task_id": 7, "status": [] }).to_string()));
     let broken = http_server(|_| (500, "text/plain", "Internal Server Error".to_owned()));
     let down = format!("127.0.0.1:{}", refusing.port);
-    for base in [down, nonsense.address.to_string(), wrong.address.to_string(), broken.address.to_string()] {
+    let useless = "the Host API gives no usable answer";
+    // The address of the API is for the admin alone.
+    for (base, title, detail) in [
+        (down, "the Host API can't be reached", "Connection refused"),
+        (nonsense.address.to_string(), useless, "its answer is not usable: its body is not JSON"),
+        (wrong.address.to_string(), useless, "its answer is not usable: "),
+        (broken.address.to_string(), useless, "it answered 500: Internal Server Error"),
+    ] {
         let gateway = Gateway::with_host_api(&format!("http://{base}"));
         let row = Row {
             status: "502 Bad Gateway",
             error: "proxy_internal_response",
             retry: false,
-            title: "the Host API gives no usable answer".to_owned(),
+            title: title.to_owned(),
             hint: "",
             vps_status: None,
-            detail: "the Host API at http://127.0.0.1:",
+            detail,
         };
         on_the_wire(gateway.address, &format!("{id}:22"), &row);
         through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, &row);
@@ -432,6 +491,11 @@ fn a_login_that_is_needed_names_how() {
     let answer = refusal(gateway.address, &connect_head("42:22"));
     assert!(answer.head.contains("\r\nProxy-Authenticate: Bearer realm=\"kohakuriver\""), "{}", answer.head);
     // The line protocol has no token: the answer says how to get in.
+    let home = Home::new();
+    let run =
+        Run::new(HELPER, &home).args(["--proxy", &gateway.address.to_string(), "--protocol", "request-tunnel", "42"]);
+    let outcome = run.env("KOHAKURIVER_TOKEN", OWNER).output();
+    outcome.exits(1).fails_with("kohakuriver-proxy", "VPS 42 needs a login", "leave `--protocol` out");
     let line = ask(gateway.address, "REQUEST_TUNNEL 42\n");
     assert!(line.starts_with("ERROR ") && line.contains("login"), "{line:?}");
 }

@@ -1,8 +1,10 @@
 //! A slow Host: progress on terminals and in scripts, and what an interrupted command reports.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
+use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -10,9 +12,11 @@ use serde_json::{Value, json};
 use crate::support::gateway::Gateway;
 use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, MADE, PASSWORD, vps};
+use crate::support::peers::{MutePort, Peer, read_head};
 use crate::support::run::{DEADLINE, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::Sshd;
+use crate::support::terminal;
 use crate::support::tools::{CLI, sh_quote, tool};
 
 /// Takes the line back that moves.
@@ -92,6 +96,53 @@ fn the_gateways_admin_is_waited_for_too() {
         drop(held);
         process.finish().exits(1);
     }
+}
+
+#[test]
+fn a_watch_waits_in_sight_too() {
+    let (host, home) = (host("running"), Home::new());
+    let api = host.peer.address.port();
+    let process = terminal::on_a_terminal(&home, api, (100, 24), "xterm", "vps list --watch 0.2").start();
+    shown(&process, "trainer");
+    let held = host.hold("/");
+    shown(&process, &format!(" the Host at {} has not answered yet; 1 s\x1b[K", host.base()));
+    drop(held);
+    // The line goes, and the next answer stands where the one before stood.
+    process.wait_for("an answer", DEADLINE, |seen| {
+        let text = String::from_utf8_lossy(&seen.stdout).into_owned();
+        text.rsplit_once("has not answered yet; ")?.1.contains(&format!("{CLEAR}\x1b[")).then_some(())
+    });
+}
+
+/// ssh has the helper's stderr be its own.
+#[test]
+fn a_proxy_that_drops_packets_is_waited_for_in_sight() {
+    let (host, home, drops) = (host("running"), Home::new(), MutePort::new());
+    let args = format!("--proxy 127.0.0.1:{} vps connect trainer", drops.port);
+    let process = on_a_terminal(&host, &home, "xterm", &args);
+    shown(&process, &format!(" connecting to the SSH proxy at 127.0.0.1:{}; 2 s\x1b[K", drops.port));
+}
+
+#[test]
+fn ssh_prints_its_message_where_the_line_was() {
+    let (host, home) = (host("running"), Home::new());
+    let (asked, answer) = (Mutex::new(()), "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n");
+    let asked = Arc::new(asked);
+    let gate = Arc::clone(&asked);
+    let held = asked.lock().unwrap();
+    let proxy = Peer::serve(move |mut stream| {
+        read_head(&mut stream)?;
+        drop(gate.lock());
+        Ok(stream.write_all(answer.as_bytes())?)
+    });
+    let process = on_a_terminal(&host, &home, "xterm", &format!("--proxy {} vps connect trainer", proxy.address));
+    shown(&process, &format!(" the SSH proxy at {} has not answered yet; 1 s\x1b[K", proxy.address));
+    drop(held);
+    let outcome = process.finish();
+    let text = outcome.exits(255).text();
+    let (_, last) = text.rsplit_once("has not answered yet; ").unwrap();
+    let (seconds, message) = last.split_once("\x1b[K").unwrap();
+    outcome.check(seconds.ends_with(" s") && message.starts_with(&format!("{CLEAR}Received disconnect ")), "it goes");
 }
 
 /// Its JSON comes when all is done; as text, each check has a line of its own.
@@ -237,7 +288,7 @@ fn an_sshd_that_says_nothing_is_waited_for_in_sight() {
     let gateway = Gateway::with_host_api(&host.base());
     let run = host.run(&home, &["vps", "restart", ID, "--wait"]);
     let process = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).start();
-    process.stderr_line(&format!("kohakuriver: looking up VPS {ID}; waiting"));
+    process.stderr_line(&format!("kohakuriver: VPS {ID} runs, but its sshd does not answer yet; waiting"));
     process.signal(Signal::INT);
     process
         .finish()

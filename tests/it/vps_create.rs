@@ -11,11 +11,14 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::Gateway;
 use crate::support::home::Home;
-use crate::support::life_host::{LifeHost, OPERATOR, USER};
+use crate::support::life_host::{LifeHost, OPERATOR, USER, vps};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::sshd::Sshd;
 use crate::support::tools::{tool, user};
+
+/// Where the Host describes the VPS.
+const STATUS: &str = "/api/status/7323718749301768192";
 
 /// A public key, and a private one beside it.
 fn key_pair(home: &Home) -> (PathBuf, String) {
@@ -185,7 +188,8 @@ fn every_option_reaches_the_host() {
     assert_eq!(
         value,
         json!({ "task_id": ID, "name": null, "status": "running", "assigned_node": "node-up", "ssh_key_mode": "upload",
-                "key_file": key_file, "message": "VPS created successfully." })
+                "key_file": key_file, "message": "VPS created successfully.",
+                "error_message": null })
     );
 }
 
@@ -240,7 +244,7 @@ fn a_refusal_leaves_no_key_and_is_told_in_the_hosts_terms() {
     let host = LifeHost::start(22022);
     host.change(|state| state.auth = true);
     for (token, args, said, hint) in [
-        (USER, &[][..], "Insufficient permissions. Required role: operator", "the role operator"),
+        (USER, &[][..], "Insufficient permissions. Required role: operator", "ask an operator to create the VPS"),
         ("nobody's", &[], "the Host wants a token, and got none or one it does not know", "kohakuriver auth login"),
         (OPERATOR, &["-t", "nope"], "No suitable node available for this VPS.", "kohakuriver node list"),
     ] {
@@ -331,6 +335,23 @@ fn a_vps_that_does_not_come_up_ends_the_wait() {
     let outcome = host.run(&home, &["vps", "create", "--wait=2", "--no-ssh-key"]).output();
     outcome.exits(1).within(20).says(&["is starting (status: assigning)\n", "waited for 2 s"]);
     outcome.says(&[&format!("kohakuriver: VPS {ID} does not answer on SSH yet\n")]);
+}
+
+/// A Host accepts an order and then fails, and says why.
+#[test]
+fn a_vps_that_fails_at_once_is_told_with_the_hosts_reason() {
+    let home = Home::new();
+    let host = LifeHost::start(22022);
+    let mut failed = vps("failed", "docker", 0);
+    failed["error_message"] = "OOM: 3 GiB\u{1b}[2J asked".into();
+    host.change(|state| state.instead = Some((STATUS, 200, failed)));
+    let outcome = host.run(&home, &["vps", "create", "--no-ssh-key"]).output();
+    outcome.exits(1).fails_with("kohakuriver", &format!("VPS {ID} has failed"), "kohakuriver vps restart");
+    outcome.says(&[&format!("  caused by: the Host at {} says: OOM: 3 GiB[2J asked\n", host.base())]);
+    let text = outcome.text();
+    outcome.check(text.contains("\nReason   OOM: 3 GiB[2J asked\n") && !text.contains("Connect"), "the reason");
+    let json = host.run(&home, &["vps", "create", "--no-ssh-key", "--json"]).output();
+    json.exits(1).check(json.text().contains(r#""error_message": "OOM: 3 GiB[2J asked""#), "the reason");
 }
 
 #[test]

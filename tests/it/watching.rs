@@ -45,7 +45,7 @@ fn status_says_times_as_people_do_and_json_as_the_host_does() {
         json!({
             "task_id": ID, "name": "trainer", "status": "running", "assigned_node": "node-up", "ssh_port": 22022,
             "vps_backend": "docker", "owner_username": "operator1", "submitted_at": "2026-11-23T12:05:53.532229",
-            "started_at": "2026-11-23T12:06:53.532229", "error_message": null,
+            "started_at": "2026-11-23T12:06:53.532229", "error_message": null, "rejection_reason": null,
         })
     );
 }

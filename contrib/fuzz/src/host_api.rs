@@ -1,7 +1,7 @@
 //! What a Host's API sends: lists and objects of VPSes and of Runners, users, tokens, and what it says to an order.
 //! What a gateway tells its admin is read here too.
 
-use kohakuriver_proxy::api::{Caller, Created, NewToken, Node, Reader, SshPort, Tunnel, Vps, choose, locate};
+use kohakuriver_proxy::api::{Audience, Caller, Created, NewToken, Node, Reader, SshPort, Tunnel, Vps, choose, locate};
 use serde_json::Value;
 
 use super::check_text;
@@ -42,8 +42,8 @@ fn check_detail(body: &[u8], json: &Value) {
 }
 
 fn check_vps(vps: &Vps) {
-    let Vps { name, node, backend, owner, submitted_at, started_at, error_message, .. } = vps;
-    check([backend, submitted_at, started_at, error_message].into_iter().flatten());
+    let Vps { name, node, backend, owner, submitted_at, started_at, error_message, rejection_reason, .. } = vps;
+    check([backend, submitted_at, started_at, error_message, rejection_reason].into_iter().flatten());
     [name, node, owner].into_iter().flatten().for_each(|name| check_name(name));
     check_text(vps.status.as_str());
     match &vps.ssh_port {
@@ -54,7 +54,7 @@ fn check_vps(vps: &Vps) {
 }
 
 fn check_reach(vps: &Vps, node: Option<&Node>) {
-    match locate(vps, node) {
+    match locate(vps, node, Audience::OPERATOR) {
         Ok(reach) => {
             let node = node.expect("a Runner that is not known is not dialled");
             assert!(vps.is_vps && node.online && reach.port > 0 && reach.id == vps.id, "{vps:?} {node:?}");

@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::fake_host::FakeHost;
-use crate::api::{Client, MAX_BODY, REQUEST_LIMIT, locate};
+use crate::api::{Audience, Client, MAX_BODY, REQUEST_LIMIT, locate};
 use serde_json::json;
 
 const ID: &str = "7427000000000000001";
@@ -54,7 +54,7 @@ async fn todays_host() {
         (true, Some(22023), Some(2))
     );
     let node = client.runner_of(&vps).await.unwrap();
-    assert_eq!(locate(&vps, node.as_ref()).unwrap().host, "127.0.0.1");
+    assert_eq!(locate(&vps, node.as_ref(), Audience::OPERATOR).unwrap().host, "127.0.0.1");
     host.on("/api/nodes", 200, json!([{ "hostname": "nope", "url": "http://127.0.0.1:8001", "status": "online" }]));
     assert_eq!(client.runner_of(&vps).await.unwrap(), None);
     assert_eq!(host.seen(), [&format!("/api/status/{ID}"), "/api/nodes", "/api/nodes"]);
@@ -197,8 +197,8 @@ async fn a_host_that_does_not_listen() {
     // The listener is closed with its task, which ends when it runs next.
     tokio::task::yield_now().await;
     let error = client.vps(&id()).await.unwrap_err();
-    let Refusal::HostApi(text) = error.refusal() else { panic!("{error:?}") };
-    assert!(text.contains("can't be reached: Connection refused"), "{text}");
+    let Refusal::HostDown(text) = error.refusal() else { panic!("{error:?}") };
+    assert!(text.starts_with("Connection refused"), "{text}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::cli::host::{ask_host, client};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
-use crate::settings::{Settings, env_vars, load_token, process_environment};
+use crate::settings::{Settings, env_vars, how_to_log_in, load_token, process_environment};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -65,7 +65,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         ]))?;
     }
     if users && name.is_none() {
-        let failure = Failure::new("you are not logged in").hint("log in with `kohakuriver auth login`");
+        let failure = Failure::new("you are not logged in").hint(how_to_log_in());
         return Err(match source {
             Some(source) => failure.cause(format!("the Host does not accept the token from {source}")),
             None => failure.cause("there is no token"),

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 pub(super) enum Scope {
     /// Up to the first problem.
     FirstProblem,
-    /// Up to the first problem, or to a login that works.
+    /// Up to the first problem, without measurements.
     Login,
     /// All, whatever they find.
     All,
@@ -94,9 +94,8 @@ impl<'l> Checkup<'l> {
         Ok(gives)
     }
 
-    /// Notes that a login works.
-    pub(super) fn reached_login(&mut self) {
-        self.login_works = true;
-        self.has_stopped |= self.scope == Scope::Login;
+    /// Whether the connection is measured.
+    pub(super) fn measures(&self) -> bool {
+        self.scope != Scope::Login
     }
 }

@@ -1,62 +1,95 @@
-//! `vps connect --diagnose`: runs ssh as a child. When ssh fails, doctor's first problem stands under ssh's message.
+//! What `vps connect` prints below ssh's own message when ssh fails: with `--diagnose` the cause, and on a terminal one
+//! line with the command that finds it.
 //!
-//! ssh exits with 255 when it fails itself, but also when the remote command exits with 255. A mark tells the two apart:
-//! ssh creates a file once it is logged in (`LocalCommand`, before the user's own). With the file there, the remote
-//! command failed, and that is not our subject. A shared connection (`ControlMaster`) runs no LocalCommand, and is
-//! logged in from the start.
+//! ssh is a child here. It exits with 255 when it fails itself, but also when the remote command exits with 255. A mark
+//! tells the two apart: ssh creates a file once it is logged in (`LocalCommand`, before the user's own). With the file
+//! there, the remote command failed, and that is not our subject. A shared connection (`ControlMaster`) runs no
+//! LocalCommand, and is logged in from the start. A second mark is the helper's: ssh has printed why there is no tunnel, so
+//! the line on a terminal would only repeat it.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use super::checks;
 use super::checkup::{Checkup, Event, Scope};
-use super::finding::Verdict;
+use super::finding::{Verdict, Wrong};
 use super::program::{self, QUICK};
 use super::redaction::Redaction;
-use super::subject::Subject;
+use super::subject::{Subject, Way};
 use super::temporary::{self, Folder};
 use super::text;
 use crate::cli::programs::names::PROGRAM;
+use crate::cli::terminal::progress::Steps;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Flags;
-use crate::ssh::quote::shell_word;
+use crate::settings::env_vars::KOHAKURIVER_TOLD;
+use crate::ssh::options::DEFAULT_USER;
+use crate::ssh::quote::{shell_line, shell_word};
 use crate::sys;
 use crate::target::{TaskId, VpsRef};
+use crate::text::printable;
 
 /// The exit status of ssh when it fails itself.
 const SSH_FAILED: i32 = 255;
 
+/// What to print when ssh fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Then {
+    /// The cause and what helps.
+    Cause,
+    /// The first problem, and the command that finds its cause.
+    Command,
+}
+
 /// The arguments of `vps connect`.
 pub(in crate::cli) struct Asked {
     pub(in crate::cli) flags: Flags,
+    /// The VPS as it was typed.
+    pub(in crate::cli) vps: String,
     pub(in crate::cli) id: TaskId,
-    pub(in crate::cli) key: Option<std::path::PathBuf>,
+    pub(in crate::cli) key: Option<PathBuf>,
     pub(in crate::cli) user: Option<String>,
+    pub(in crate::cli) then: Then,
 }
 
-/// Runs the command `argv`. If ssh fails, prints the cause.
+impl Asked {
+    /// The doctor of this VPS, with these settings and this login.
+    fn doctor(&self) -> String {
+        let mut words: Vec<OsString> = vec![PROGRAM.into()];
+        words.extend(self.flags.words().into_iter().map(OsString::from));
+        words.extend(["doctor".into(), self.vps.clone().into()]);
+        let user = self.user.as_ref().map(|user| ["--user".into(), user.into()]);
+        let key = self.key.as_ref().map(|key| ["--key".into(), key.into()]);
+        words.extend(user.into_iter().chain(key).flatten());
+        printable(&shell_line(words).to_string_lossy())
+    }
+}
+
+/// Runs the command `argv`, which has these `options`. If ssh fails, says what `asked` wants.
 ///
 /// # Errors
 /// When ssh can't be run.
-pub(in crate::cli) fn run(argv: &[OsString], asked: Asked) -> Result<ExitCode, Failure> {
-    let options = Options::of(argv);
+pub(in crate::cli) fn run(argv: &[OsString], options: Options, asked: Asked) -> Result<ExitCode, Failure> {
     let folder = Folder::new();
-    let mark = folder.as_ref().ok().map(|folder| folder.path().join("logged-in"));
+    let mark = |name: &str| folder.as_ref().ok().map(|folder| folder.path().join(name));
+    let (logged_in, told) = (mark("logged-in"), mark("told"));
     let mut command = Command::new(&argv[0]);
-    if let Some(mark) = &mark {
+    if let Some(mark) = &logged_in {
         command.args(mark_when_logged_in(mark, &options));
     }
-    command.args(&argv[1..]);
+    command.args(&argv[1..]).envs(told.iter().map(|mark| (KOHAKURIVER_TOLD, mark)));
     let cannot = |error: io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
     let status = sys::run_as_child(&mut command).map_err(cannot)?;
-    let logged_in = options.is_logged_in || mark.is_some_and(|mark| mark.exists());
+    let exists = |mark: Option<PathBuf>| mark.is_some_and(|mark| mark.exists());
+    let (logged_in, told) = (exists(logged_in), exists(told));
     // Removes the directory: this process may end by a signal, which drops nothing.
     let no_folder = folder.err();
+    let failed = status.code() == Some(SSH_FAILED) && !logged_in && !options.is_shared(argv);
     match no_folder {
-        _ if status.code() != Some(SSH_FAILED) || logged_in => {}
+        _ if !failed || (told && asked.then == Then::Command) => {}
         // Without the mark, 255 may also be the remote command's status.
         Some(error) => {
             let failure = Failure::new("cannot look for the cause").cause("cannot create a temporary directory");
@@ -66,40 +99,49 @@ pub(in crate::cli) fn run(argv: &[OsString], asked: Asked) -> Result<ExitCode, F
         None => {
             // ssh has ended, so signals are for this program again.
             let _ = temporary::remove_on_signals();
-            print_cause(asked, options.user);
+            let tried = options.user.filter(|user| user != DEFAULT_USER);
+            explain(Asked { user: tried.or(asked.user), ..asked });
         }
     }
     Ok(sys::end_like(status))
 }
 
-/// ssh's options after its command line and the user's ssh_config. Empty if ssh rejects them.
+/// ssh's options after its command line and the user's ssh_config.
 #[derive(Default)]
-struct Options {
+pub(in crate::cli) struct Options {
     /// The login.
     user: Option<String>,
     /// The user's own LocalCommand, with the `%` tokens of ssh.
     local_command: Option<String>,
-    /// An earlier ssh is logged in, and this ssh shares its connection.
-    is_logged_in: bool,
+    /// An earlier ssh may share its connection.
+    may_be_shared: bool,
 }
 
 impl Options {
-    fn of(argv: &[OsString]) -> Self {
-        let ask = |words: &[&str]| {
-            let output = program::run(Command::new(&argv[0]).args(words).args(&argv[1..]), QUICK);
-            output.ok().filter(program::Output::succeeded)
-        };
-        let Some(output) = ask(&["-G"]) else { return Self::default() };
+    /// The options of the command `argv`; `None` if ssh rejects one of them.
+    pub(in crate::cli) fn of(argv: &[OsString]) -> Option<Self> {
+        let output = ask(argv, &["-G"])?;
         let value = |name: &str| {
-            let value = output.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            let value = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             value.filter(|value| *value != "none").map(str::to_owned)
         };
-        Self {
+        Some(Self {
             user: value("user"),
             local_command: value("localcommand").filter(|_| value("permitlocalcommand").as_deref() == Some("yes")),
-            is_logged_in: value("controlpath").is_some() && ask(&["-O", "check"]).is_some(),
-        }
+            may_be_shared: value("controlpath").is_some(),
+        })
     }
+
+    /// Whether ssh used the connection of an earlier one.
+    fn is_shared(&self, argv: &[OsString]) -> bool {
+        self.may_be_shared && ask(argv, &["-O", "check"]).is_some()
+    }
+}
+
+/// What ssh prints about `argv` with `words` in front of its arguments; `None` if it fails.
+fn ask(argv: &[OsString], words: &[&str]) -> Option<String> {
+    let output = program::run(Command::new(&argv[0]).args(words).args(&argv[1..]), QUICK);
+    output.ok().filter(program::Output::succeeded).map(|output| output.stdout)
 }
 
 /// Options that make ssh create `mark` once it is logged in. They come first, since ssh uses the first value.
@@ -113,13 +155,15 @@ fn mark_when_logged_in(mark: &Path, options: &Options) -> [OsString; 4] {
     ["-o".into(), "PermitLocalCommand=yes".into(), "-o".into(), command.into()]
 }
 
-/// `user` is the login that ssh tried, which the user's own ssh arguments may name.
-fn print_cause(asked: Asked, user: Option<String>) {
-    if io::stderr().is_terminal() {
-        ui::remark(&format!("{PROGRAM}: looking for the cause"));
-    }
-    let subject = Subject::new(asked.flags, Some(VpsRef::Id(asked.id)), asked.key, user.or(asked.user));
-    let mut problem = None;
+/// Looks for the problem, and prints what `asked` wants. The user in it is the one that ssh tried, which the user's own ssh
+/// arguments may name.
+fn explain(asked: Asked) {
+    let doctor = asked.doctor();
+    let Asked { flags, id, key, user, then, .. } = asked;
+    let mut steps = Steps::new();
+    steps.show(&format!("{PROGRAM}: looking for the cause"));
+    let subject = Subject { way: Way::Connect, ..Subject::new(flags, Some(VpsRef::Id(id)), key, user) };
+    let mut problem: Option<Wrong> = None;
     let mut listener = |event: Event<'_>| {
         if let Event::Ended(finding, _) = event
             && let Verdict::Wrong(wrong) = finding.verdict
@@ -133,12 +177,17 @@ fn print_cause(asked: Asked, user: Option<String>) {
     // Only the listener can fail, and this one does not.
     let _ = checks::run(&subject, &mut checkup);
     let Checkup { redaction, login_works, .. } = checkup;
-    match problem {
-        Some(wrong) => ui::remark(text::problem(&wrong, &redaction).trim_end()),
-        None if login_works => ui::remark(&format!(
-            "{PROGRAM}: a login on VPS {} works now; see ssh's message above for what failed",
-            asked.id
-        )),
-        None => {}
+    drop(steps);
+    match (problem, then) {
+        (Some(wrong), Then::Cause) => ui::remark(text::problem(&wrong, &redaction).trim_end()),
+        (Some(wrong), Then::Command) => {
+            let what = redaction.text(&printable(&wrong.what));
+            ui::remark(&format!("{PROGRAM}: {what}; to find the cause: `{doctor}`"));
+        }
+        (None, _) if login_works => {
+            ui::remark(&format!("{PROGRAM}: a login on VPS {id} works now; see ssh's message above for what failed"))
+        }
+        (None, Then::Command) => ui::remark(&format!("{PROGRAM}: to find the cause: `{doctor}`")),
+        (None, Then::Cause) => {}
     }
 }

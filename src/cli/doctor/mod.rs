@@ -7,6 +7,7 @@
 //! | `checkup` | runs the checks |
 //! | `finding`, `text`, `json` | what a check found, and its two forms in the report |
 //! | `redaction` | hides private text from the report |
+//! | `own_config`, `culprit` | the user's ssh_config, and the line in it that makes a login fail |
 //!
 //! A new check is a new file in `checks/` and a line in `checks/mod.rs`.
 //!
@@ -17,9 +18,11 @@
 mod check;
 mod checks;
 mod checkup;
+mod culprit;
 pub(super) mod diagnose;
 mod finding;
 mod json;
+mod own_config;
 mod program;
 mod redaction;
 mod session;
@@ -45,8 +48,9 @@ use text::Style;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-doctor stops at the first problem and prints its cause and one command that helps. The exit status is 0 only when a \
-login on the VPS works or, without a VPS, when no check found a problem. doctor changes nothing.
+doctor stops at the first problem and prints its cause and one command that helps. The last check is a login with your \
+own ssh_config. The exit status is 0 only when a login on the VPS works or, without a VPS, when no check found a problem. \
+doctor changes nothing.
 
 The JSON has the keys version, vps (null without a VPS), healthy, findings and not_checked (names of checks). A finding \
 has check, verdict (ok, note, skip or wrong), tried, found, causes (a list), fix, command (both null unless the verdict \

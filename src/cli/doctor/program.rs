@@ -15,8 +15,8 @@ const MAX_OUTPUT: usize = 256 * 1024;
 /// How long a program has to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// How often a wait checks whether the program has ended.
-const PAUSE: Duration = Duration::from_millis(5);
+/// The pauses of a wait between looks at the program. A program that has closed its output ends at once, as a rule.
+const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(5)];
 
 /// The output and the end of a program.
 #[derive(Debug)]
@@ -126,12 +126,14 @@ pub(super) fn end(mut child: Child, deadline: Instant) -> Option<ExitStatus> {
 }
 
 fn wait_until(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    let [mut pause, longest] = PAUSES;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(pause),
             _ => return None,
         }
+        pause = longest.min(pause * 2);
     }
 }
 

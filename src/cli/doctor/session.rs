@@ -10,7 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::program::{self, QUICK};
+use super::check::Given;
+use super::culprit::{self, Attempt};
+use super::finding::Verdict;
+use super::own_config::OwnConfig;
+use super::program;
 use super::ssh_log::SshLog;
 use super::temporary::Folder;
 use crate::failure::Failure;
@@ -33,6 +37,8 @@ pub(super) struct Login<'a> {
     pub(super) ssh: &'a Path,
     pub(super) route: &'a Route,
     pub(super) home: &'a Path,
+    /// The user's ssh_config, if it was read.
+    pub(super) config: Option<&'a OwnConfig>,
 }
 
 /// A login that ssh tried.
@@ -71,11 +77,12 @@ impl Session {
         let lines: String =
             known.iter().map(|known| format!("{} {} {}\n", alias(id), known.key.kind, known.key.key)).collect();
         fs::write(&copy, lines).map_err(|error| cannot_copy(&error))?;
-        let known_prints = fingerprints(&copy).map_err(|error| {
-            Failure::new("cannot run ssh-keygen")
-                .because(&error)
-                .hint("install OpenSSH's client: `sudo apt install openssh-client`")
-        })?;
+        let known_prints =
+            known.iter().map(|known| known.key.fingerprint()).collect::<io::Result<_>>().map_err(|error| {
+                Failure::new("cannot run ssh-keygen")
+                    .because(&error)
+                    .hint("install OpenSSH's client: `sudo apt install openssh-client`")
+            })?;
         let argv = argv(login, copy)?;
         let mut command = Command::new(login.ssh);
         command.args(&argv[1..]).args(["-v", "true"]).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
@@ -85,6 +92,17 @@ impl Session {
         let output =
             output.map_err(|error| Failure::new(format!("cannot run {}", login.ssh.display())).because(&error))?;
         Ok(Self { known, known_prints, log: SshLog::of(&output), took, argv, _folder: folder })
+    }
+
+    /// The line of the user's ssh_config that makes this login fail, as a problem; `None` if no line does. `connect` is the
+    /// command of the login, and `said` why it failed.
+    pub(super) fn problem_of(&self, config: &Given<OwnConfig>, connect: &str, said: &str) -> Option<Verdict> {
+        // Each further login would take as long.
+        self.log.status?;
+        let arguments = self.argv[1..].iter().cloned().chain(["-v".into(), "true".into()]).collect();
+        let login = Attempt { ssh: Path::new(&self.argv[0]), arguments, limit: LOGIN_LIMIT };
+        let what = format!("`{connect} true`");
+        culprit::problem(config.as_ref().ok()?, &login, (&what, said), |option| format!("{connect} {option}"))
     }
 
     /// The same login again, to run `remote`.
@@ -112,6 +130,10 @@ fn argv(login: &Login<'_>, copy: PathBuf) -> Result<Vec<OsString>, Failure> {
         "UpdateHostKeys=no",
         "FingerprintHash=sha256",
     ];
+    // With another type, ssh would run no command. Before OpenSSH 8.7 there is no such option.
+    if login.config.is_some_and(|config| config.options.contains("\nsessiontype ")) {
+        options.push("SessionType=default");
+    }
     // The user's ssh_config may name our KnownHostsCommand, which stores the first key that it sees.
     if login.route.known_hosts_program.is_some() {
         options.push("KnownHostsCommand=none");
@@ -128,12 +150,4 @@ fn argv(login: &Login<'_>, copy: PathBuf) -> Result<Vec<OsString>, Failure> {
         ssh_args,
     };
     command.argv().map_err(|error| crate::cli::programs::route::unusable(&error))
-}
-
-/// The SHA-256 fingerprints of a known_hosts file.
-fn fingerprints(path: &Path) -> io::Result<Vec<String>> {
-    let mut command = Command::new("ssh-keygen");
-    command.args(["-l", "-E", "sha256", "-f"]).arg(path);
-    let output = program::run(&mut command, QUICK)?;
-    Ok(output.stdout.lines().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).collect())
 }

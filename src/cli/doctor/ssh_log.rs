@@ -68,6 +68,9 @@ impl SshLog {
             "OpenSSH_",
             "Authenticated to ",
             "Disconnected from ",
+            // The helper's message to ssh has several lines. The first one says what failed.
+            "caused by: ",
+            "hint: ",
         ];
         if !line.is_empty() && !noise.iter().any(|start| line.starts_with(start)) {
             self.last = line.to_owned();
@@ -118,6 +121,10 @@ debug1: Offering public key: k ED25519 SHA256:N3I0 explicit
 
         let no_root = log(&format!("{accepts}debug1: Authentications that can continue: publickey\n{denied}"));
         assert!(no_root.signature_rejected);
+
+        let told = log("Received disconnect from UNKNOWN port 65535:11: no VPS x\n  caused by: it\n  hint: look\n\
+                        Disconnected from UNKNOWN port 65535\n");
+        assert_eq!(told.last, "Received disconnect from UNKNOWN port 65535:11: no VPS x");
 
         let too_many = log("Received disconnect from UNKNOWN port 65535:2: Too many authentication failures\n");
         assert!(too_many.too_many);

@@ -1,5 +1,6 @@
 //! What the command line asks for, and whose machine it is.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::check::{Given, Missing};
@@ -7,8 +8,18 @@ use crate::cli::programs::route;
 use crate::failure::Failure;
 use crate::settings::Flags;
 use crate::ssh::keys;
-use crate::ssh::options::DEFAULT_USER;
-use crate::target::{TaskId, VpsRef};
+use crate::ssh::options::{DEFAULT_USER, host_name};
+use crate::ssh::quote::shell_word;
+use crate::target::{SUFFIX, TaskId, VpsRef};
+
+/// How the user logs in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    /// With `ssh NAME.kohakuriver` where ssh_config has entries of ours, else with `vps connect`.
+    Any,
+    /// With `vps connect`.
+    Connect,
+}
 
 /// What is checked, as typed on the command line.
 pub(super) struct Subject {
@@ -20,17 +31,46 @@ pub(super) struct Subject {
     pub(super) user: Option<String>,
     /// The user's home directory.
     pub(super) home: Given<PathBuf>,
+    pub(super) way: Way,
 }
 
 impl Subject {
     pub(super) fn new(flags: Flags, vps: Option<VpsRef>, key: Option<PathBuf>, user: Option<String>) -> Self {
         let home = route::home().map_err(|_| Missing("there is no home directory"));
-        Self { flags, vps, key, user, home }
+        Self { flags, vps, key, user, home, way: Way::Any }
     }
 
     /// The login on the VPS.
     pub(super) fn login(&self) -> &str {
         self.user.as_deref().unwrap_or(DEFAULT_USER)
+    }
+
+    /// The VPS as a host name of ssh.
+    pub(super) fn host(&self) -> String {
+        match &self.vps {
+            Some(VpsRef::Id(id)) => host_name(*id),
+            Some(VpsRef::Name(name)) if is_plain(name) => format!("{name}{SUFFIX}"),
+            // Any name does: our entry in ssh_config is for all of them.
+            _ => format!("0{SUFFIX}"),
+        }
+    }
+
+    /// The options with which the user, and the key if one was named, go on the command line of a program.
+    fn login_options(&self, user: &str, key: &str) -> String {
+        let word = |word: &OsStr| shell_word(word).to_string_lossy().into_owned();
+        let user = self.user.as_ref().map(|name| format!(" {user} {}", word(name.as_ref())));
+        let key = self.key.as_ref().map(|file| format!(" {key} {}", word(file.as_ref())));
+        user.unwrap_or_default() + &key.unwrap_or_default()
+    }
+
+    /// The command of a login with an entry of ssh_config, up to the arguments for ssh.
+    pub(super) fn ssh(&self, host: &str) -> String {
+        format!("ssh{} {host}", self.login_options("-l", "-i"))
+    }
+
+    /// The command of a login on `vps`, up to the arguments for ssh.
+    pub(super) fn connect(&self, vps: &str) -> String {
+        format!("kohakuriver vps connect {vps}{} --", self.login_options("--user", "--key"))
     }
 
     /// The VPS as it was typed.
@@ -44,5 +84,25 @@ impl Subject {
     /// When ssh would not use that file.
     pub(super) fn private_key(&self, id: TaskId) -> Result<Option<PathBuf>, Failure> {
         keys::resolve(self.key.as_deref(), id, self.home.as_deref().ok())
+    }
+}
+
+/// Whether ssh accepts `name` as a host name.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_go_on_the_command_line_of_ssh() {
+        for (name, plain) in
+            [("vps-1.a_b", true), ("", false), ("-v", false), (".x", false), ("a b", false), ("a%h", false)]
+        {
+            assert_eq!(is_plain(name), plain, "{name}");
+        }
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod vps_cache;
 
 use std::future::Future;
 
-use crate::api::{Client, Generation, Vps, refused};
+use crate::api::{ApiError, Caller, Client, Generation, Located, Vps, refused};
 use crate::cli::terminal::progress;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
@@ -22,7 +22,7 @@ pub(crate) fn client(settings: &Settings) -> Result<Client, Failure> {
 /// A client of the Host in the settings, with this token.
 pub(crate) fn client_with(settings: &Settings, token: Option<Token>) -> Result<Client, Failure> {
     let base = settings.api_url();
-    Client::new(&base, token).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
+    Client::of(settings, token).map_err(|error| error.failure(format!("cannot ask the Host at {base}")))
 }
 
 /// Runs `work` on a runtime of its own.
@@ -47,9 +47,31 @@ pub(crate) fn the_host(settings: &Settings) -> String {
     format!("the Host at {}", settings.api_url())
 }
 
+/// The VPS that `wanted` names, its Runner, and where it is reached.
+pub(crate) async fn find(client: &Client, wanted: &VpsRef) -> Result<Located, Failure> {
+    match client.find(wanted, None).await {
+        Ok(found) => Ok(found),
+        Err(error) => Err(not_found(client, wanted, &error).await),
+    }
+}
+
+/// The failure of a lookup.
+async fn not_found(client: &Client, wanted: &VpsRef, error: &ApiError) -> Failure {
+    let failure = error.about(wanted, client.base());
+    let is_unknown = matches!(error, ApiError::Refusal(Refusal::NotFound)) && !client.is_of_older_host();
+    // A Host tells everybody which ids there are, but lists its VPSes to users only.
+    if is_unknown && matches!(client.caller().await, Ok(Caller::Anonymous)) {
+        return failure.hint(format!("{}, to see which VPSes there are", settings::how_to_log_in()));
+    }
+    failure
+}
+
 /// The VPS that `wanted` names. A command task is refused.
 pub(crate) async fn one_vps(client: &Client, wanted: &VpsRef) -> Result<Vps, Failure> {
-    let vps = client.vps(wanted).await.map_err(|error| error.about(wanted, client.base()))?;
+    let vps = match client.vps(wanted).await {
+        Ok(vps) => vps,
+        Err(error) => return Err(not_found(client, wanted, &error).await),
+    };
     if vps.is_vps { Ok(vps) } else { Err(refused(&Refusal::NotVps, &wanted.to_string(), client.base())) }
 }
 

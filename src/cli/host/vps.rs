@@ -37,6 +37,7 @@ pub(crate) mod tests {
             submitted_at: Some("2026-11-23T12:05:53.5".into()),
             started_at: None,
             error_message: None,
+            rejection_reason: None,
             json: Value::Null,
         }
     }

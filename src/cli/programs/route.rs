@@ -25,10 +25,13 @@ pub(crate) fn route(
         host_api: (settings.host.value.clone(), settings.port.value),
         wait,
         known_hosts: known_hosts_path(home),
-        known_hosts_program: env::current_exe()
-            .ok()
-            .filter(|this| is_program(this) && ssh.is_some_and(knows_known_hosts_command)),
+        known_hosts_program: host_key_program().filter(|_| ssh.is_some_and(knows_known_hosts_command)),
     })
+}
+
+/// This program, which stores host keys under task ids.
+pub(crate) fn host_key_program() -> Option<PathBuf> {
+    env::current_exe().ok().filter(|this| is_program(this))
 }
 
 /// The user's home directory, absolute.
@@ -56,7 +59,7 @@ pub(crate) fn unusable(error: &UnusablePath) -> Failure {
 
 /// Whether this ssh knows KnownHostsCommand (OpenSSH 8.5). An older ssh rejects a configuration file with an unknown
 /// option, for every host, so we ask ssh instead of guessing from its version.
-fn knows_known_hosts_command(ssh: &Path) -> bool {
+pub(crate) fn knows_known_hosts_command(ssh: &Path) -> bool {
     let mut probe = Command::new(ssh);
     probe.args(["-G", "-F", "none", "-o", "KnownHostsCommand=none", "vps"]);
     let status = probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

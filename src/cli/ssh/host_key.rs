@@ -2,15 +2,15 @@
 //!
 //! ssh runs it twice per connection: first to learn which key types to prefer, then with the key that the server
 //! presented. It prints the keys that are stored under the VPS's task id, so all names of a VPS share them. The first key
-//! of a new VPS is stored; `accept-new` would store it under the name that was typed. ssh refuses a different key; this
-//! command explains what that may mean, since only it knows the VPS.
+//! of a new VPS is stored; `accept-new` would store it under the name that was typed. For a different key this command
+//! fails, and with it ssh. It explains what the key may mean, since only it knows the VPS. Given the known keys, ssh would
+//! refuse as well, but end with a command that removes a key from a file that doesn't exist.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::api::started_at;
 use crate::cli::host::{ask_host, client};
-use crate::cli::programs::names::PROGRAM;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::names;
@@ -58,12 +58,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             known = store.store_first(id, &presented).map_err(cannot)?;
         }
         if known.iter().all(|known| known.key != presented) {
-            let failure = changed(settings, id, &presented.kind, &known);
-            // ssh would accept a key of a type for which none is stored.
-            if known.iter().all(|known| known.key.kind != presented.kind) {
-                return Err(failure);
-            }
-            ui::remark(failure.render(PROGRAM).trim_end());
+            return Err(changed(settings, id, &presented.kind, &known));
         }
     }
     let line = |known: &Known| format!("{} {} {}\n", arguments.asked, known.key.kind, known.key.key);

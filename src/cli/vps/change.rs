@@ -47,7 +47,7 @@ impl Change {
 
     /// The failure if the Host answered with `error`, or did not answer.
     pub(crate) fn failed(&self, error: &ApiError) -> Failure {
-        let failure = denied(error, format!("cannot {}", self.what), self.vps);
+        let failure = denied(error, &self.what, self.vps);
         if error.had_no_effect() {
             return failure;
         }

@@ -1,21 +1,24 @@
 //! `kohakuriver vps connect`: look the VPS up, then become ssh.
 //!
 //! Problems that the Host or the key file show are reported before ssh starts. On success nothing is printed: the
-//! terminal belongs to ssh from its first byte. The helper, which ssh starts, opens the tunnel. With `--diagnose`, ssh is
-//! a child process, and a failure is diagnosed.
+//! terminal belongs to ssh from its first byte. The helper, which ssh starts, opens the tunnel. With `--diagnose` and on a
+//! terminal, ssh is a child process, and a failure is explained.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use crate::api::{ApiError, locate, refused};
-use crate::cli::doctor::diagnose;
+use crate::api::refused;
+use crate::cli::doctor::diagnose::{self, Asked, Options, Then};
 use crate::cli::host::vps_cache;
-use crate::cli::host::{ask_host, client, vps_ref};
-use crate::cli::programs::route::{home, no_ssh, route, ssh_program, unusable};
+use crate::cli::host::{ask_host, client, find, vps_ref};
+use crate::cli::programs::route::{
+    home, host_key_program, knows_known_hosts_command, no_ssh, route, ssh_program, unusable,
+};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
@@ -67,37 +70,68 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let command = command(&Settings::load(flags.clone())?, &arguments)?;
-    let argv = argv(&command)?;
-    if arguments.dry_run {
-        let mut line = shell_line(&argv);
-        line.push("\n");
-        return ui::print_bytes(line.as_encoded_bytes()).map(|()| ExitCode::SUCCESS);
-    }
+    let settings = Settings::load(flags.clone())?;
+    let then = match arguments.diagnose {
+        _ if arguments.dry_run => None,
+        true => Some(Then::Cause),
+        // A script would take the line for one of ssh.
+        false => io::stderr().is_terminal().then_some(Then::Command),
+    };
+    let mut command = command(&settings, &arguments, then.is_none())?;
+    let Some(then) = then else {
+        let argv = argv(&command)?;
+        if arguments.dry_run {
+            let mut line = shell_line(&argv);
+            line.push("\n");
+            return ui::print_bytes(line.as_encoded_bytes()).map(|()| ExitCode::SUCCESS);
+        }
+        prepare_known_hosts(&command.route.known_hosts)?;
+        let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]));
+        return Err(Failure::new(format!("cannot run {}", argv[0].display())).because(&error));
+    };
+    let options = options(&mut command)?;
     prepare_known_hosts(&command.route.known_hosts)?;
-    if arguments.diagnose {
-        let asked = diagnose::Asked { flags, id: command.id, key: arguments.key, user: arguments.user };
-        return diagnose::run(&argv, asked);
-    }
-    Err(become_ssh(&argv))
+    let Arguments { vps, key, user, .. } = arguments;
+    diagnose::run(&argv(&command)?, options, Asked { flags, vps, id: command.id, key, user, then })
 }
 
-/// Becomes ssh to a VPS that was just created.
-pub(crate) fn enter(settings: &Settings, id: TaskId, key: Option<PathBuf>) -> Result<(), Failure> {
-    let command = command(settings, &Arguments { vps: id.to_string(), key, ..Arguments::default() })?;
-    let argv = argv(&command)?;
-    prepare_known_hosts(&command.route.known_hosts)?;
-    Err(become_ssh(&argv))
+/// ssh's options for `command`. The same question tells whether ssh knows the KnownHostsCommand in it, since each question
+/// takes milliseconds.
+fn options(command: &mut SshCommand) -> Result<Options, Failure> {
+    command.route.known_hosts_program = host_key_program();
+    if let Some(options) = Options::of(&argv(command)?) {
+        return Ok(options);
+    }
+    if !knows_known_hosts_command(&command.ssh) {
+        command.route.known_hosts_program = None;
+    }
+    Ok(Options::of(&argv(command)?).unwrap_or_default())
 }
 
-/// The ssh command for `arguments`, after the Host confirmed that the VPS can be reached.
-fn command(settings: &Settings, arguments: &Arguments) -> Result<SshCommand, Failure> {
+/// Becomes `vps connect` for a VPS that was just created. Returns only on failure.
+pub(crate) fn enter(flags: &Flags, id: TaskId, key: Option<PathBuf>) -> Failure {
+    let cannot = |error: &io::Error| Failure::new(format!("cannot connect to VPS {id}")).because(error);
+    let this = match env::current_exe() {
+        Ok(this) => this,
+        Err(error) => return cannot(&error),
+    };
+    let mut command = Command::new(this);
+    command.args(flags.words()).args(["vps", "connect", &id.to_string()]);
+    if let Some(key) = key {
+        command.arg("--key").arg(key);
+    }
+    cannot(&sys::become_program(&mut command))
+}
+
+/// The ssh command for `arguments`, after the Host confirmed that the VPS can be reached. `asks_ssh`: ssh is asked which
+/// options it knows.
+fn command(settings: &Settings, arguments: &Arguments, asks_ssh: bool) -> Result<SshCommand, Failure> {
     let vps = vps_ref(&arguments.vps)?;
-    let id = ask_host(settings, find(settings, &vps, arguments.wait.is_some()))?;
+    let id = ask_host(settings, reached(settings, &vps, arguments.wait.is_some()))?;
     let home = home()?;
     let ssh = ssh_program().ok_or_else(no_ssh)?;
     Ok(SshCommand {
-        route: route(settings, &home, Some(&ssh), arguments.wait)?,
+        route: route(settings, &home, asks_ssh.then_some(&ssh), arguments.wait)?,
         ssh,
         id,
         user: arguments.user.clone(),
@@ -110,23 +144,15 @@ fn argv(command: &SshCommand) -> Result<Vec<OsString>, Failure> {
     command.argv().map_err(|error| unusable(&error))
 }
 
-/// Returns only on failure.
-fn become_ssh(argv: &[OsString]) -> Failure {
-    let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]));
-    Failure::new(format!("cannot run {}", argv[0].display())).because(&error)
-}
-
 /// Looks the VPS up. A VPS that can't be reached is a failure with the reason. With `wait`, a VPS that is starting is
 /// accepted, since the helper waits for it.
-async fn find(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
+async fn reached(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
     let client = client(settings)?;
-    let failed = |error: ApiError| error.about(vps, client.base());
-    let found = client.vps(vps).await.map_err(failed)?;
-    let node = client.runner_of(&found).await.map_err(failed)?;
-    match locate(&found, node.as_ref()) {
-        Ok(_) => Ok(found.id),
-        Err(Refusal::Starting(_)) if wait => Ok(found.id),
-        Err(refusal) => Err(refused(&refusal, &found.id.to_string(), client.base())),
+    let found = find(&client, vps).await?;
+    match found.reach {
+        Err(Refusal::Starting(_)) if wait => Ok(found.vps.id),
+        Err(refusal) => Err(refused(&refusal, &found.vps.id.to_string(), client.base())),
+        Ok(reach) => Ok(reach.id),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::api::{Access, Client, Created, Generation, Order, Vps};
+use crate::api::{Access, Client, Created, Generation, Located, Order, Vps, refused};
 use crate::cli::host::denied::denied;
 use crate::cli::host::{ask_host, block_on, client};
 use crate::cli::programs::route::home;
@@ -22,7 +22,7 @@ use crate::cli::vps::order_flags::OrderFlags;
 use crate::cli::vps::wait::{DEFAULT_WAIT, until_ssh_answers};
 use crate::failure::Failure;
 use crate::seconds;
-use crate::settings::Settings;
+use crate::settings::{Flags, Settings};
 use crate::ssh::authorized_key;
 use crate::status::VpsStatus;
 use crate::target::VpsRef;
@@ -32,7 +32,7 @@ use crate::target::VpsRef;
 Without a login option the VPS has no sshd and can only be used through the Host's terminals.
 
 The JSON has the keys task_id (a string), name, status, assigned_node, ssh_key_mode (disabled, none or upload), key_file \
-(the generated private key) and message (from the Host). A missing value is null.
+(the generated private key), message (from the Host) and error_message (why it failed). A missing value is null.
 
 Examples:
   kohakuriver vps create --gen-ssh-key --connect
@@ -77,7 +77,7 @@ struct KeyFlags {
 /// How long `--connect` waits.
 const CONNECT_WAIT: Duration = Duration::from_secs(300);
 
-pub(crate) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
     let home = home()?;
     let mut order = arguments.order.order()?;
     let wait = arguments.wait.or(arguments.connect.then_some(CONNECT_WAIT));
@@ -106,7 +106,7 @@ pub(crate) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
     }
     if arguments.connect {
         let private = || arguments.key.public_key_file.and_then(|public| private_half(&in_home(&public, &home)));
-        return connect::enter(settings, created.id, key.or_else(private));
+        return Err(connect::enter(flags, created.id, key.or_else(private)));
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ fn create(
 ) -> Result<(Created, Option<PathBuf>), Failure> {
     // First, so that no key is generated for a Host that doesn't answer.
     let generation = ask_host(settings, async {
-        client.generation().await.map_err(|error| denied(&error, "cannot create the VPS", None))
+        client.generation().await.map_err(|error| denied(&error, "create the VPS", None))
     })?;
     let mut key = None;
     let created = block_on(async {
@@ -146,9 +146,17 @@ fn show(
     json: bool,
 ) -> Result<(), Failure> {
     // A failure here only costs status and node in the output: the VPS exists.
-    let looked = ask_host(settings, async { Ok(interrupt::unless_raised(client.vps(&VpsRef::Id(created.id))).await) })?;
+    let id = VpsRef::Id(created.id);
+    let looked = ask_host(settings, async { Ok(interrupt::unless_raised(client.find(&id, None)).await) })?;
     let interrupted = looked.is_none();
-    report(order, created, looked.and_then(Result::ok).as_ref(), key, json)?;
+    let found = looked.and_then(Result::ok);
+    report(order, created, found.as_ref().map(|found| &found.vps), key, json)?;
+    // Its Runner may have failed to start it.
+    if let Some(Located { vps: Vps { status, .. }, reach: Err(refusal), .. }) = &found
+        && status.is_final()
+    {
+        return Err(refused(refusal, &created.id.to_string(), client.base()));
+    }
     if interrupted {
         return Err(Failure::interrupted(format!("interrupted while VPS {} starts", created.id))
             .cause("the VPS was created and continues to start")
@@ -232,6 +240,7 @@ fn report(
     };
     let status = vps.map(|vps| &vps.status);
     let node = vps.and_then(|vps| vps.node.clone()).or_else(|| created.node.clone());
+    let reason = vps.and_then(Vps::message);
     if as_json {
         return ui::print(&ui::json(&json!({
             "task_id": created.id.to_string(),
@@ -241,6 +250,7 @@ fn report(
             "ssh_key_mode": mode,
             "key_file": key.map(|key| key.display().to_string()),
             "message": created.message,
+            "error_message": reason,
         })));
     }
     let mut fields = vec![
@@ -251,7 +261,8 @@ fn report(
         ("SSH", access),
         ("Message", created.message.clone()),
     ];
-    if order.access != Access::Terminals {
+    fields.extend(reason.map(|reason| ("Reason", reason.to_owned())));
+    if order.access != Access::Terminals && !status.is_some_and(VpsStatus::is_final) {
         fields.push(("Connect", format!("kohakuriver vps connect {} --wait", created.id)));
     }
     ui::print(&ui::fields(&fields))

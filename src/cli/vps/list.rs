@@ -105,6 +105,7 @@ pub(crate) fn as_json(vps: &Vps) -> Value {
         "submitted_at": vps.submitted_at,
         "started_at": vps.started_at,
         "error_message": vps.error_message,
+        "rejection_reason": vps.rejection_reason,
     })
 }
 
@@ -129,7 +130,7 @@ mod tests {
     #[test]
     fn json_has_every_key_and_string_ids() {
         assert_eq!(
-            as_json(&vps(VpsStatus::Paused)),
+            as_json(&Vps { rejection_reason: Some("no GPUs left".into()), ..vps(VpsStatus::Paused) }),
             json!({
                 "task_id": "7323718749301768192",
                 "name": "trainer",
@@ -141,6 +142,7 @@ mod tests {
                 "submitted_at": "2026-11-23T12:05:53.5",
                 "started_at": null,
                 "error_message": null,
+                "rejection_reason": "no GPUs left",
             })
         );
     }

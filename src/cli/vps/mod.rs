@@ -8,6 +8,7 @@ pub(crate) mod list;
 pub(crate) mod new_key;
 pub(crate) mod order_flags;
 pub(crate) mod passwordless;
+pub(crate) mod recreated;
 pub(crate) mod restart;
 pub(crate) mod sessions;
 pub(crate) mod status;
@@ -68,7 +69,7 @@ pub(super) fn run(flags: Flags, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::List(arguments) => list::run(&load()?, &arguments),
         Verb::Status(arguments) => status::run(&load()?, &arguments),
         Verb::Sessions(arguments) => sessions::run(&load()?, &arguments),
-        Verb::Create(arguments) => create::run(&load()?, *arguments),
+        Verb::Create(arguments) => create::run(&flags, &load()?, *arguments),
         Verb::Stop(arguments) => stop::run(&load()?, &arguments),
         Verb::Restart(arguments) => restart::run(&load()?, &arguments),
         Verb::Pause(arguments) => freeze::run(&load()?, &arguments, Freeze::Pause),

@@ -12,6 +12,7 @@ use crate::cli::terminal::progress;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::command::SshCommand;
+use crate::ssh::known_hosts::{HostKey, KnownHosts};
 use crate::ssh::options::Route;
 use crate::target::TaskId;
 use crate::text::excerpt;
@@ -27,29 +28,39 @@ pub(crate) enum Verdict {
     Unknown(String),
 }
 
+/// What a login without a key showed.
+pub(crate) struct Tested {
+    /// Whether it is allowed.
+    pub(crate) verdict: Verdict,
+    /// The host key of the VPS, if it sent one.
+    pub(crate) host_key: Option<HostKey>,
+}
+
 /// Tries to log in as root without any credential.
 ///
 /// The host key goes to a temporary file: any key is fine here, since no secret is sent.
 ///
 /// # Errors
 /// If a path can't be passed to ssh, or the user interrupts.
-pub(crate) async fn check(settings: &Settings, id: TaskId) -> Result<Verdict, Failure> {
-    let Some(ssh) = ssh_program() else { return Ok(Verdict::Unknown("there is no `ssh` on PATH".to_owned())) };
+pub(crate) async fn check(settings: &Settings, id: TaskId) -> Result<Tested, Failure> {
+    let unknown = |why: String| Ok(Tested { verdict: Verdict::Unknown(why), host_key: None });
+    let Some(ssh) = ssh_program() else { return unknown("there is no `ssh` on PATH".to_owned()) };
     let folder = match tempfile::tempdir() {
         Ok(folder) => folder,
-        Err(error) => return Ok(Verdict::Unknown(format!("cannot create a temporary folder: {error}"))),
+        Err(error) => return unknown(format!("cannot create a temporary folder: {error}")),
     };
     let asked = format!("testing whether VPS {id} allows logins without a key");
-    let verdict = interrupt::unless_raised(progress::during(&asked, log_in(settings, ssh, id, folder.path()))).await;
-    verdict.unwrap_or_else(|| {
+    let tested = interrupt::unless_raised(progress::during(&asked, log_in(settings, ssh, id, folder.path()))).await;
+    tested.unwrap_or_else(|| {
         Err(Failure::interrupted(format!("it is unknown whether VPS {id} allows logins without a key"))
             .cause("the test was interrupted")
             .hint(format!("test it with `kohakuriver vps connect {id} -- -o PreferredAuthentications=none true`")))
     })
 }
 
-async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) -> Result<Verdict, Failure> {
+async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) -> Result<Tested, Failure> {
     let known_hosts = folder.join("known_hosts");
+    let seen = KnownHosts::at(&known_hosts);
     let route = Route { known_hosts, known_hosts_program: None, ..route(settings, &home()?, None, None)? };
     let options =
         ["BatchMode=yes", "PreferredAuthentications=none", "ControlMaster=no", "ControlPath=none", "ConnectTimeout=20"];
@@ -59,10 +70,12 @@ async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) ->
     let command = SshCommand { ssh, route, id, user: None, key: None, ssh_args };
     let argv = command.argv().map_err(|error| unusable(&error))?;
     let output = Command::new(&argv[0]).args(&argv[1..]).stdin(Stdio::null()).kill_on_drop(true).output();
-    Ok(match output.await {
+    let verdict = match output.await {
         Ok(output) => verdict(output.status.success(), &String::from_utf8_lossy(&output.stderr)),
         Err(error) => Verdict::Unknown(error.to_string()),
-    })
+    };
+    let host_key = seen.of(id).ok().and_then(|mut seen| seen.pop()).map(|known| known.key);
+    Ok(Tested { verdict, host_key })
 }
 
 fn verdict(logged_in: bool, stderr: &str) -> Verdict {

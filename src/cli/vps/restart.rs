@@ -1,7 +1,8 @@
 //! `kohakuriver vps restart`.
 //!
 //! The Host restarts a container by re-creating it, and the new container allows logins without a key. The user is
-//! warned before, and the login is tested afterwards. A virtual machine is only reset.
+//! warned before, and the login is tested afterwards. The new host key replaces the stored one. A virtual machine is only
+//! reset.
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::cli::terminal::ask::confirm;
 use crate::cli::terminal::ui;
 use crate::cli::vps::change::Change;
 use crate::cli::vps::passwordless::{self, Verdict};
+use crate::cli::vps::recreated::KeysBefore;
 use crate::cli::vps::wait::{DEFAULT_WAIT, until_ssh_answers};
 use crate::failure::Failure;
 use crate::seconds;
@@ -28,7 +30,8 @@ const MACHINE: &str = "qemu";
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The Host restarts a container (backend docker) by re-creating it. The new container lets everybody log in as root without \
-a key, and may have another host key and SSH port. Afterwards this command tests whether such logins work.
+a key, and may have another host key and SSH port. Afterwards this command tests whether such logins work. If a host key \
+of the VPS was stored, the new one replaces it, and both fingerprints are printed.
 
 Examples:
   kohakuriver vps restart trainer
@@ -56,6 +59,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         let warning = "The Host re-creates the container, which then lets everybody log in as root without a key.";
         confirm(&format!("Restart VPS {}? {warning}", named(&vps)), arguments.yes)?;
     }
+    let keys = KeysBefore::of(id);
     let message = block_on(Change::of("restart", id).ask(client.restart(generation, id)))?;
     ui::remark(&message);
     ssh_config::follow(settings);
@@ -66,10 +70,11 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     };
     match block_on(until_ssh_answers(settings, &client, id, limit)) {
         Ok(()) if is_machine => Ok(()),
-        Ok(()) => report_passwordless(settings, id),
+        Ok(()) => report_container(settings, id, &keys),
         Err(failure) => {
             if !is_machine {
                 ui::remark(&format!("warning: {}", unknown(id)));
+                keys.warn();
             }
             // Without `--wait` only the restart was requested.
             if arguments.wait.is_some() || failure.is_interrupted() {
@@ -81,8 +86,10 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     }
 }
 
-fn report_passwordless(settings: &Settings, id: TaskId) -> Result<(), Failure> {
-    ui::remark(&match block_on(passwordless::check(settings, id))? {
+fn report_container(settings: &Settings, id: TaskId, keys: &KeysBefore) -> Result<(), Failure> {
+    let tested = block_on(passwordless::check(settings, id))?;
+    keys.follow(tested.host_key.as_ref());
+    ui::remark(&match tested.verdict {
         Verdict::Open => format!(
             "warning: VPS {id} lets everybody who can reach the Host's SSH proxy log in as root without a key;\n  \
              log in with `kohakuriver vps connect {id}` and set a key and `PermitEmptyPasswords no`, or stop it with \

@@ -1,6 +1,6 @@
 //! `kohakuriver vps status`.
 
-use crate::api::{Node, Vps, ago};
+use crate::api::{Listing, Node, Reach, Vps, ago, hint_here};
 use crate::cli::host::vps::ssh_port;
 use crate::cli::host::vps_cache;
 use crate::cli::host::{client, one_vps, the_host, vps_ref};
@@ -8,6 +8,7 @@ use crate::cli::terminal::ui;
 use crate::cli::vps::list::as_json;
 use crate::cli::vps::watch::{self, View, WatchFlags};
 use crate::failure::Failure;
+use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::ssh::options::DEFAULT_USER;
 use crate::ssh::quote::shell_line;
@@ -16,7 +17,7 @@ use crate::status::VpsStatus;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The JSON has the keys task_id (a string), name, status, assigned_node, ssh_port, vps_backend, owner_username, \
-submitted_at, started_at and error_message. A missing value is null; ssh_port is null unless the VPS is running or paused. \
+submitted_at, started_at, error_message and rejection_reason. A missing value is null; ssh_port is null unless the VPS is running or paused. \
 Times are ISO 8601 in the Host's local time.
 
 Examples:
@@ -38,13 +39,17 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         if arguments.watch.json {
             return Ok(View::Json(as_json(&vps)));
         }
-        // Nodes are needed for the ages only.
-        let nodes = client.nodes().await.map(|nodes| nodes.entries).unwrap_or_default();
-        Ok(View::Text(ui::fields(&describe(&vps, &nodes))))
+        // Without the nodes, only the ages and the Runner are unknown.
+        let Ok(Listing { entries: nodes, .. }) = client.nodes().await else {
+            return Ok(View::Text(ui::fields(&describe(&vps, &[], None))));
+        };
+        let reach = client.reach(&vps, nodes.iter().find(|node| node.runs(&vps)), None).await;
+        Ok(View::Text(ui::fields(&describe(&vps, &nodes, Some(&reach)))))
     })
 }
 
-fn describe(vps: &Vps, nodes: &[Node]) -> Vec<(&'static str, String)> {
+/// `reach` is where the VPS is reached, or why it isn't, if that is known.
+fn describe(vps: &Vps, nodes: &[Node], reach: Option<&Result<Reach, Refusal>>) -> Vec<(&'static str, String)> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let time = |time: &Option<String>| {
         let Some(time) = time else { return String::new() };
@@ -64,12 +69,20 @@ fn describe(vps: &Vps, nodes: &[Node]) -> Vec<(&'static str, String)> {
         ("Submitted", time(&vps.submitted_at)),
         ("Started", time(&vps.started_at)),
     ];
-    if let Some(message) = vps.error_message.as_ref().filter(|message| !message.is_empty()) {
-        fields.push(("Message", message.clone()));
+    if let Some(message) = vps.message() {
+        fields.push(("Message", message.to_owned()));
     }
-    if let (Some(port), Some(node)) = (ssh_port(vps), &vps.node) {
-        fields.push(("Connect", format!("kohakuriver vps connect {}", vps.id)));
-        fields.push(("Manual", manual_command(port, node)));
+    let id = vps.id.to_string();
+    match reach {
+        Some(Ok(reach)) => {
+            fields.push(("Connect", format!("kohakuriver vps connect {id}")));
+            fields.push(("Manual", manual_command(reach.port, &reach.node)));
+        }
+        Some(Err(refusal)) => {
+            fields.push(("Connect", format!("not possible: {}", refusal.title(&id))));
+            fields.extend(hint_here(refusal, &id).map(|hint| ("Hint", hint)));
+        }
+        None => {}
     }
     fields
 }
@@ -92,14 +105,28 @@ fn manual_command(port: u16, node: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::api::SshPort;
+    use crate::api::{Audience, SshPort, locate};
     use crate::cli::host::vps::tests::vps;
+
+    /// The fields of `vps` on a Runner that is online, or not.
+    fn fields(vps: &Vps, online: bool) -> String {
+        let node = Node {
+            hostname: "node1".into(),
+            url: "http://10.0.0.7:8001".into(),
+            online,
+            last_heartbeat: None,
+            json: json!({ "hostname": "node1" }),
+        };
+        ui::fields(&describe(vps, &[], Some(&locate(vps, Some(&node), Audience::OPERATOR))))
+    }
 
     #[test]
     fn a_running_vps_shows_both_ways_to_connect() {
         assert_eq!(
-            ui::fields(&describe(&vps(VpsStatus::Running), &[])),
+            fields(&vps(VpsStatus::Running), true),
             "Task ID    7323718749301768192\n\
              Name       trainer\n\
              Status     running\n\
@@ -115,18 +142,33 @@ mod tests {
     }
 
     #[test]
-    fn a_vps_that_is_not_running_shows_no_way_to_connect() {
-        let assigning = Vps { error_message: Some("Provisioning VM...\x1b[2J".into()), ..vps(VpsStatus::Assigning) };
-        let text = ui::fields(&describe(&assigning, &[]));
-        assert!(text.contains("SSH Port   -\n") && text.contains("Message    Provisioning VM...[2J\n"), "{text}");
-        assert!(!text.contains("Connect") && !text.contains("Manual"), "{text}");
-    }
-
-    #[test]
-    fn a_vps_without_ssh_says_so() {
-        let text = ui::fields(&describe(&Vps { ssh_port: SshPort::None, ..vps(VpsStatus::Running) }, &[]));
-        assert!(text.contains("SSH Port   none: it was created without SSH\n"), "{text}");
-        assert!(!text.contains("Connect") && !text.contains("Manual"), "{text}");
+    fn a_vps_without_a_way_to_connect_shows_why_and_what_helps() {
+        let message = Some("Provisioning VM...\x1b[2J".into());
+        for (vps, online, shown) in [
+            (
+                Vps { error_message: message, ..vps(VpsStatus::Assigning) },
+                true,
+                &["SSH Port   -\n", "Message    Provisioning VM...[2J\n", "is starting", "--wait`\n"][..],
+            ),
+            (vps(VpsStatus::Paused), true, &["is paused\n", "Hint       resume it with"]),
+            (vps(VpsStatus::Paused), false, &["the Runner of VPS 7323718749301768192 is offline\n", "node list`\n"]),
+            (vps(VpsStatus::Running), false, &["the Runner of VPS 7323718749301768192 is offline\n", "node list`\n"]),
+            (
+                Vps { rejection_reason: Some("no GPUs left".into()), ..vps(VpsStatus::Rejected) },
+                true,
+                &["Message    no GPUs left\n", "was rejected\n"],
+            ),
+            (
+                Vps { ssh_port: SshPort::None, ..vps(VpsStatus::Running) },
+                true,
+                &["SSH Port   none: it was created without SSH\n", "has no SSH"],
+            ),
+        ] {
+            let text = fields(&vps, online);
+            assert!(shown.iter().all(|part| text.contains(part)), "{text}");
+            assert!(text.contains("Connect    not possible: ") && !text.contains("Manual"), "{text}");
+        }
+        assert!(!ui::fields(&describe(&vps(VpsStatus::Running), &[], None)).contains("Connect"));
     }
 
     #[test]

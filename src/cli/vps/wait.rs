@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::api::{ApiError, Client, locate, refused};
+use crate::api::{ApiError, Client, refused};
 use crate::cli::programs::route::proxy_program;
 use crate::cli::terminal::interrupt;
 use crate::cli::terminal::progress::{Progress, during};
@@ -46,7 +46,7 @@ pub(crate) async fn until_ssh_answers(
     let deadline = Instant::now() + limit;
     let mut progress = Progress::new();
     let waiting = async {
-        let mut looked = during(&format!("looking up VPS {id}"), look(settings, client, id, deadline)).await?;
+        let mut looked = look(settings, client, id, deadline, true).await?;
         loop {
             let Some(last) = looked else { return Ok(()) };
             if Instant::now() + PAUSE >= deadline {
@@ -59,7 +59,7 @@ pub(crate) async fn until_ssh_answers(
             }
             let again = async {
                 sleep(PAUSE).await;
-                look(settings, client, id, deadline).await
+                look(settings, client, id, deadline, false).await
             };
             looked = progress.beside(&last, again).await?;
         }
@@ -71,29 +71,37 @@ pub(crate) async fn until_ssh_answers(
     })
 }
 
-/// Tests the VPS once. `None` if its sshd answered, otherwise the reason to wait.
-async fn look(settings: &Settings, client: &Client, id: TaskId, deadline: Instant) -> Result<Option<String>, Failure> {
-    let about = |error: ApiError| error.about(&VpsRef::Id(id), client.base());
-    let asked = async {
-        let vps = client.vps(&VpsRef::Id(id)).await?;
-        let node = client.runner_of(&vps).await?;
-        Ok((vps, node))
-    };
-    let (vps, node) = match asked.await {
+/// Tests the VPS once. `None` if its sshd answered, otherwise the reason to wait. The first time, no such reason is shown
+/// yet, so the test shows its own progress.
+async fn look(
+    settings: &Settings,
+    client: &Client,
+    id: TaskId,
+    deadline: Instant,
+    is_first: bool,
+) -> Result<Option<String>, Failure> {
+    let (vps, what) = (VpsRef::Id(id), format!("looking up VPS {id}"));
+    let found = match shown(is_first, &what, client.find(&vps, None)).await {
         // A Host that is busy creating a VPS may answer late.
         Err(error @ (ApiError::Timeout { .. } | ApiError::Unreachable { .. })) => return Ok(Some(error.to_string())),
-        found => found.map_err(about)?,
+        found => found.map_err(|error| error.about(&vps, client.base()))?,
     };
-    match locate(&vps, node.as_ref()) {
+    match found.reach {
         Err(refusal @ Refusal::Starting(_)) => {
-            let message = vps.error_message.map(|message| format!(": {message}")).unwrap_or_default();
+            let message = refusal.message().map(|message| format!(": {message}")).unwrap_or_default();
             Ok(Some(refusal.title(&id.to_string()) + &message))
         }
         Err(refusal) => Err(refused(&refusal, &id.to_string(), client.base())),
-        Ok(_) => Ok(tunnel(settings, id, deadline)
-            .await?
-            .map(|why| format!("VPS {id} runs, but its sshd does not answer yet: {why}"))),
+        Ok(_) => {
+            let not_yet = format!("VPS {id} runs, but its sshd does not answer yet");
+            let why = shown(is_first, &not_yet, tunnel(settings, id, deadline)).await?;
+            Ok(why.map(|why| format!("{not_yet}: {why}")))
+        }
     }
+}
+
+async fn shown<T>(is_shown: bool, what: &str, work: impl Future<Output = T>) -> T {
+    if is_shown { during(what, work).await } else { work.await }
 }
 
 /// Opens a tunnel and closes it after the first byte. `None` on success, otherwise the reason.

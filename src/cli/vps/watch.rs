@@ -67,7 +67,7 @@ pub(crate) fn show(
     block_on(async {
         let first = first.await?;
         // Signals are caught before the first output, so that Ctrl-C after it is no failure.
-        interrupt::unless_raised(repeat(first, every, &query)).await.unwrap_or(Ok(()))
+        interrupt::unless_raised(repeat(first, every, whom, &query)).await.unwrap_or(Ok(()))
     })
 }
 
@@ -75,12 +75,13 @@ pub(crate) fn show(
 async fn repeat(
     mut view: View,
     every: Duration,
+    whom: &str,
     query: &impl AsyncFn() -> Result<View, Failure>,
 ) -> Result<(), Failure> {
     let mut screen = Screen::new();
     while screen.show(&view)? {
         tokio::time::sleep(every).await;
-        match query().await {
+        match while_asking(whom, query()).await {
             Ok(found) => view = found,
             Err(failure) => ui::remark(screen.failed(&failure).trim_end()),
         }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::api::Reach;
 use crate::dial::{ATTEMPT_DELAY, interleave};
+use crate::failure::words;
 use crate::gateway::decide::policy::{self, Denied, Runners};
 use crate::gateway::decide::resolve::{Resolver, Unresolved};
 use crate::refusal::Refusal;
@@ -56,7 +57,7 @@ impl DialError {
             Self::Busy => Refusal::Limit("it looks up too many names of Runners already".to_owned()),
             Self::Denied(denied) => Refusal::Unreachable(denied.to_string()),
             Self::NoAddress { ref source, .. } | Self::Failed { ref source, .. } => {
-                Refusal::Unreachable(excerpt(&format!("{self}: {source}")))
+                Refusal::Unreachable(excerpt(&format!("{self}: {}", words(source))))
             }
         }
     }
@@ -127,13 +128,17 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
 }
 
 async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
-    let stream = connect(address).await.map_err(|source| match source.kind() {
+    let stream = connect(address).await.map_err(|source| not_connected(address, source))?;
+    if is_to_itself(&stream, address) { Err(DialError::Refused) } else { Ok(stream) }
+}
+
+fn not_connected(address: SocketAddr, source: io::Error) -> DialError {
+    match source.kind() {
         io::ErrorKind::ConnectionRefused => DialError::Refused,
         io::ErrorKind::TimedOut => DialError::Timeout,
         _ if sys::is_out_of_descriptors(&source) => DialError::Shortage,
         _ => DialError::Failed { address, source },
-    })?;
-    if is_to_itself(&stream, address) { Err(DialError::Refused) } else { Ok(stream) }
+    }
 }
 
 /// A connection to `address`. Its socket is registered with the runtime only for a wait: the thread that carries the
@@ -269,8 +274,39 @@ mod tests {
             (DialError::Timeout, failed(), "no answer in time"),
             (DialError::Timeout, DialError::Refused, "connection refused"),
             (failed(), DialError::Timeout, "no answer in time"),
+            (DialError::Shortage, failed(), "no file descriptor left"),
+            (DialError::Shortage, DialError::Timeout, "no file descriptor left"),
+            (DialError::Shortage, DialError::Refused, "connection refused"),
+            (DialError::Timeout, DialError::Shortage, "no file descriptor left"),
         ] {
             assert_eq!(more_telling(Some(first), second).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn each_error_of_the_system_is_told_apart() {
+        use rustix::io::Errno;
+        for (errno, expected, of_the_address) in [
+            (Errno::CONNREFUSED, "connection refused", true),
+            (Errno::TIMEDOUT, "no answer in time", true),
+            (Errno::HOSTUNREACH, "10.0.0.7:22 can't be reached", true),
+            (Errno::MFILE, "no file descriptor left", false),
+            (Errno::NFILE, "no file descriptor left", false),
+        ] {
+            let error = not_connected("10.0.0.7:22".parse().unwrap(), errno.into());
+            assert_eq!((error.to_string().as_str(), error.is_of_the_address()), (expected, of_the_address));
+        }
+        assert!(no_address("node1", io::ErrorKind::NotFound.into()).is_of_the_address());
+        assert!(!DialError::Busy.is_of_the_address());
+    }
+
+    #[test]
+    fn an_address_that_is_denied_costs_no_other() {
+        let addresses = |all: &[&str]| all.iter().map(|address| address.parse().unwrap()).collect();
+        let left = permitted(addresses(&["169.254.169.254:22", "127.0.0.1:22"]), ANY).unwrap();
+        assert_eq!(left, ["127.0.0.1:22".parse().unwrap()]);
+        let denied = permitted(addresses(&["169.254.169.254:22", "0.0.0.0:22"]), ANY);
+        assert!(matches!(denied, Err(DialError::Denied(_))));
+        assert!(permitted(Vec::new(), ANY).unwrap().is_empty());
     }
 }

@@ -154,8 +154,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("allow");
         let last = "10.1.0.0/16";
-        let fill = |size: u64| "#".repeat(usize::try_from(size).unwrap() - 1) + "\n" + last;
-        let most = MAX_FILE - last.len() as u64;
+        let fill = |size: usize| "#".repeat(size - 1) + "\n" + last;
+        let most = 1_048_576 - last.len();
         std::fs::write(&path, fill(most)).unwrap();
         assert_eq!(Networks::read(&[], Some(&path)).unwrap(), Networks::of([network(last).unwrap()]));
         // Cut at the limit, the last line would be `10.1.0.0/1`.

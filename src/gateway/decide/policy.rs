@@ -129,13 +129,14 @@ fn never(ip: IpAddr, port: u16, runners: Runners<'_>, is_local: impl Fn(IpAddr) 
         IpAddr::V6(v6) if v6.is_unicast_link_local() => return denied("a link-local address"),
         _ => {}
     }
-    let is_own = is_local(ip);
+    // Asked for only where it matters: it takes four calls of the system.
+    let is_own = || is_local(ip);
     // A server may listen on all addresses of its machine, so only the machine and the port count.
-    if is_own && runners.own.contains(&port) {
+    if runners.own.contains(&port) && is_own() {
         return denied("the gateway itself");
     }
     if let Some(host) = runners.host
-        && host.addresses.iter().any(|host| *host == ip || is_own && is_local(*host))
+        && host.addresses.iter().any(|host| *host == ip || is_own() && is_local(*host))
     {
         match port {
             port if port == host.api => return denied("the Host's own API"),
@@ -144,7 +145,7 @@ fn never(ip: IpAddr, port: u16, runners: Runners<'_>, is_local: impl Fn(IpAddr) 
         }
     }
     let is_named = runners.are_the_admins || runners.allowed.is_some_and(|networks| networks.name(ip));
-    (is_own && !is_named).then_some(Denied { address: ip, why: Why::OwnMachine })
+    (!is_named && is_own()).then_some(Denied { address: ip, why: Why::OwnMachine })
 }
 
 /// The IPv4 address inside an IPv6 address: mapped (RFC 4291 §2.5.5.2), NAT64's well-known prefix

@@ -143,6 +143,7 @@ mod tests {
 
         std::fs::write(&clients, "172.16.0.0/12 # moved\n").unwrap();
         rules.reload(&notices);
+        assert_eq!(heard.text().matches("the new rules are in force").count(), 1);
         assert!(!serves(&rules, "10.0.0.1") && serves(&rules, "192.168.0.1") && serves(&rules, "172.16.0.1"));
         assert!(before.clients.as_ref().unwrap().contains("10.0.0.1".parse().unwrap()));
 
@@ -162,5 +163,24 @@ mod tests {
     fn without_lists_all_clients_are_served() {
         let rules = RuleBook::open(Sources::default()).unwrap();
         assert!(serves(&rules, "203.0.113.9") && rules.current().runners.is_none());
+        let heard = Heard::default();
+        rules.reload(&Notices::to(heard.clone()));
+        assert_eq!(heard.text(), "", "there is no file to read again");
+    }
+
+    #[test]
+    fn a_token_that_can_not_be_used_comes_with_its_remedy() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        for (mode, text, hint) in
+            [(0o604, "sekrit", "chmod 600 "), (0o600, "sek rit", "write a token of the Host into it")]
+        {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let sources = Sources { line_protocol: LineProtocol::TokenFile(path.clone()), ..Sources::default() };
+            let text = RuleBook::open(sources).err().unwrap().render("p");
+            assert!(text.contains(&format!("hint: {hint}")) && !text.contains("sek"), "{text}");
+        }
     }
 }

@@ -227,4 +227,31 @@ mod tests {
         assert_eq!(last.read(&mut [0]).await.unwrap(), 0);
         loops.idle().await;
     }
+
+    /// An admin's connection must not hold up the end of the gateway.
+    #[tokio::test]
+    async fn a_drain_waits_for_connections_but_not_for_those_without_drain() {
+        let loops = AcceptLoops::new(Records::default());
+        let mut addresses = Vec::new();
+        for accepts in [&loops, &loops.without_drain()] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap());
+            accepts.start(listener, Arc::new(Semaphore::new(8)), |(mut client, _)| async move {
+                client.write_u8(b'x').await.unwrap();
+                let _ = client.read_u8().await;
+            });
+        }
+        let mut clients = Vec::new();
+        for address in addresses {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.read_u8().await.unwrap();
+            clients.push(client);
+        }
+        loops.close().await;
+        let mut idle = std::pin::pin!(loops.idle());
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut idle).await.is_err());
+        drop(clients.remove(0));
+        tokio::time::timeout(Duration::from_secs(20), idle).await.expect("it waits for the other");
+        loops.end().await;
+    }
 }

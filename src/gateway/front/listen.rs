@@ -42,18 +42,19 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
         }
         bound => bound,
     };
-    bound.map_err(|error| {
-        let failure = Failure::new(format!("cannot listen on {address}")).because(&error);
-        let port = address.port();
-        match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                failure.hint(format!("see which program has it with `ss -ltnp sport = :{port}`"))
-            }
-            io::ErrorKind::PermissionDenied => failure.hint("use a port from 1024 on"),
-            io::ErrorKind::AddrNotAvailable => failure.hint("see this machine's addresses with `ip address`"),
-            _ => failure.maybe_hint(sys::is_out_of_descriptors(&error).then_some(MORE_FILES)),
+    bound.map_err(|error| not_bound(address, &error))
+}
+
+fn not_bound(address: SocketAddr, error: &io::Error) -> Failure {
+    let failure = Failure::new(format!("cannot listen on {address}")).because(error);
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            failure.hint(format!("see which program has it with `ss -ltnp sport = :{}`", address.port()))
         }
-    })
+        io::ErrorKind::PermissionDenied => failure.hint("use a port from 1024 on"),
+        io::ErrorKind::AddrNotAvailable => failure.hint("see this machine's addresses with `ip address`"),
+        _ => failure.maybe_hint(sys::is_out_of_descriptors(error).then_some(MORE_FILES)),
+    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -106,5 +107,30 @@ mod tests {
         let text = listen(taken).unwrap_err().render("p");
         assert!(text.starts_with(&format!("p: cannot listen on {taken}\n  caused by: ")), "{text}");
         assert!(text.contains("  hint: "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_not_replaced() {
+        // Reserved for documentation (RFC 5737, RFC 3849): no machine has them.
+        for address in ["192.0.2.1:0", "[2001:db8::1]:0"] {
+            assert!(listen(address.parse().unwrap()).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn each_reason_has_its_remedy() {
+        use rustix::io::Errno;
+        for (errno, remedy) in [
+            (Errno::ADDRINUSE, Some("ss -ltnp sport = :8002")),
+            (Errno::ACCESS, Some("a port from 1024 on")),
+            (Errno::ADDRNOTAVAIL, Some("`ip address`")),
+            (Errno::MFILE, Some(MORE_FILES)),
+            (Errno::NOMEM, None),
+        ] {
+            let text = not_bound("127.0.0.1:8002".parse().unwrap(), &errno.into()).render("p");
+            assert!(text.contains("cannot listen on 127.0.0.1:8002"), "{text}");
+            assert_eq!(text.contains("hint"), remedy.is_some(), "{text}");
+            assert!(text.contains(remedy.unwrap_or_default()), "{text}");
+        }
     }
 }

@@ -101,8 +101,8 @@ impl Upstreams {
             return Err(Refusal::AddressNotServed(from.to_string()));
         }
         let admitted = timeout_at(deadline, self.directory.reach(vps, asker, metrics)).await;
-        let admitted =
-            admitted.unwrap_or_else(|_| Err(Refusal::HostApi(format!("it took longer than {SETUP_LIMIT:?}"))));
+        let too_late = || Refusal::HostSilent(format!("it took longer than {} s", SETUP_LIMIT.as_secs()));
+        let admitted = admitted.unwrap_or_else(|_| Err(too_late()));
         attempt.user = asker.user();
         let mut admission = admitted?;
         attempt.note_location(&admission.reach);
@@ -112,7 +112,8 @@ impl Upstreams {
             let newer = self.directory.reach_anew(vps, asker, &admission, metrics);
             match timeout_at(deadline, newer).await.unwrap_or_default() {
                 // The Host gives no newer address, so the result of the dial stands.
-                None | Some(Err(Refusal::HostApi(_) | Refusal::Limit(_))) => {}
+                None => {}
+                Some(Err(refusal)) if refusal.is_fault() => {}
                 Some(newer) => {
                     let old = std::mem::replace(&mut admission, newer?).reach;
                     if (&old.host, old.port) != (&admission.reach.host, admission.reach.port) && enough_is_left() {

@@ -57,5 +57,7 @@ mod tests {
         for (index, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index, "{}", kind.name());
         }
+        let documented = ["tunnels", "tunnels-per-client", "tunnels-per-user", "handshakes", "handshakes-per-client"];
+        assert_eq!(Kind::ALL.map(Kind::name), documented);
     }
 }

@@ -134,6 +134,7 @@ mod tests {
             _ => panic!("{from} {user:?} is not refused"),
         };
         assert_eq!(refused("::ffff:10.0.0.1", None), "it carries no more than 2 tunnels for your address at once");
+        assert!(!tunnels.are_all_taken());
         let c = admit("2001:db8::1", Some("ann")).unwrap();
         assert_eq!(refused("10.0.0.3", Some("ann")), "it carries no more than 2 tunnels for you at once");
         let d = admit("2001:db8::2", Some("bob")).unwrap();

@@ -130,7 +130,7 @@ async fn each_reload_reports_its_result() {
     std::fs::write(&path, r#"{ "nodes": [], "vps": [] }"#).unwrap();
     let inventory = Inventory::open(&path, Notices::to(Heard::default())).unwrap();
     let gateway = Running::start(Directory::Inventory(Arc::new(inventory)), 8).await;
-    std::fs::write(&path, json!({ "nodes": [], "vps": [{ "task_id": ID, "status": "paused" }] }).to_string()).unwrap();
+    std::fs::write(&path, json!({ "nodes": [], "vps": [{ "task_id": ID, "status": "stopped" }] }).to_string()).unwrap();
     gateway.carried_out(Order::Reload).await;
     // Each failure is reported, without a rate limit.
     for _ in 0..2 {

@@ -105,6 +105,20 @@ fn a_terminal_that_hangs_up_is_the_end_of_stdin() {
     }
 }
 
+/// Its socket is open still, so only a write tells.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_that_reads_no_more_has_gone() {
+    for engine in ENGINES {
+        let (stdin_reader, _stdin) = pipe();
+        let (stdout, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        theirs.shutdown(Shutdown::Read).unwrap();
+        let mut rig = Rig::between(engine, SOON, true, stdin_reader, OwnedFd::from(stdout).into());
+        rig.server.as_mut().unwrap().write_all(b"x").unwrap();
+        assert!(matches!(rig.end(), End::ReaderGone), "{engine:?}");
+    }
+}
+
 /// It would cut off what is sent, and nobody would know.
 #[test]
 fn a_stdin_that_can_not_be_read_is_not_at_its_end() {

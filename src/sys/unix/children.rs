@@ -5,7 +5,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitCode, ExitStatus};
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
-use signal_hook::consts::SIGCHLD;
+use signal_hook::consts::{SIGCHLD, SIGCONT};
 
 use super::caught::CaughtSignals;
 use super::ignored::not_ignored;
@@ -28,7 +28,9 @@ pub fn become_program(command: &mut Command) -> io::Error {
 pub fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
     // Before the child starts: a signal in between would end this program and leave the child running. The child
     // inherits an ignored signal (`nohup`) only if this program does not catch it.
-    let passed_on = not_ignored(&END);
+    let mut passed_on = not_ignored(&END);
+    // Ctrl-Z stops both, and `fg` continues both: this program must not look before the child continues.
+    passed_on.push(SIGCONT);
     let mut caught = CaughtSignals::catch(&[&[SIGCHLD], passed_on.as_slice()].concat())?;
     let child = command.spawn()?;
     // No wait has reaped the child, so no other process has its id.

@@ -1,9 +1,9 @@
 //! Descriptors of any kind: what they are, reading and writing them, and the three that every process starts with.
 
 use std::io::{self, IsTerminal as _};
-use std::os::fd::BorrowedFd;
 #[cfg(feature = "gateway")]
 use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -103,6 +103,20 @@ pub fn release_stdio() {
     let _ = rustix::stdio::dup2_stdin(&null);
     let _ = rustix::stdio::dup2_stdout(&null);
     let _ = rustix::stdio::dup2_stderr(&null);
+}
+
+/// Closes every descriptor but stdin, stdout and stderr. For the start of a program only, while no other one is in use:
+/// all of them are inherited.
+///
+/// Where the system doesn't list them (fd(4)), they stay open.
+pub fn close_all_but_stdio() {
+    // Collected first: the folder itself is among them, and has been closed by then.
+    let names =
+        std::fs::read_dir("/dev/fd").map(|entries| entries.filter_map(Result::ok).map(|entry| entry.file_name()));
+    let numbers: Vec<RawFd> = names.into_iter().flatten().filter_map(|name| name.to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|&number| number > 2) {
+        let _ = nix::unistd::close(number);
+    }
 }
 
 /// Whether `error` says that this process, or the system, has no descriptor left.

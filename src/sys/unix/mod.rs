@@ -24,6 +24,8 @@ mod passing;
 mod pipes;
 mod poll;
 mod process;
+#[cfg(target_os = "linux")]
+mod resend;
 #[cfg(feature = "gateway")]
 mod resources;
 mod signals;
@@ -52,7 +54,7 @@ pub use connect::{LocalStream, connect_locally};
 pub use datagrams::send_datagram;
 #[cfg(feature = "gateway")]
 pub use descriptors::take_stdin;
-pub use descriptors::{Kind, is_out_of_descriptors, is_same, read, release_stdio, write};
+pub use descriptors::{Kind, close_all_but_stdio, is_out_of_descriptors, is_same, read, release_stdio, write};
 #[cfg(feature = "gateway")]
 pub use events::{REPORTS_URGENT_DATA, deregister, register};
 #[cfg(feature = "gateway")]

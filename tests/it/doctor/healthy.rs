@@ -22,7 +22,7 @@ use crate::support::sshd::Sshd;
 use crate::support::tools::{CLI, sh_quote, tool, user};
 
 /// Every check, in its order.
-const CHECKS: [&str; 21] = [
+const CHECKS: [&str; 22] = [
     "settings",
     "ssh",
     "helper",
@@ -44,6 +44,7 @@ const CHECKS: [&str; 21] = [
     "login",
     "round-trip",
     "throughput",
+    "own-ssh",
 ];
 
 fn checks(report: &Value) -> Vec<&str> {
@@ -97,6 +98,10 @@ fn a_connection_through_an_older_host() {
     assert!(found(&report, "host-api").contains("HakuRiver Cluster Manager"), "{outcome}");
     assert!(found(&report, "proxy").contains("an older Host, with the line protocol"), "{outcome}");
     assert!(found(&report, "token").contains("no users"), "{outcome}");
+    // A check is no error to it. Its log writes levels in colour.
+    let log = host.log();
+    assert!(log.contains("Invalid request format"), "{log}");
+    assert!(!["ERROR\x1b", "CRITICAL\x1b"].iter().any(|error| log.contains(error)), "{log}");
 }
 
 #[test]
@@ -136,7 +141,7 @@ fn all_continues_after_a_problem() {
     assert!(skipped.clone().all(|finding| !finding["found"].as_str().unwrap().is_empty()));
     assert_eq!(
         skipped.map(|f| f["check"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["proxy", "tunnel", "ssh-server", "host-key", "login", "round-trip", "throughput"]
+        ["proxy", "tunnel", "ssh-server", "host-key", "login", "round-trip", "throughput", "own-ssh"]
     );
 }
 
@@ -252,9 +257,9 @@ wrong tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002:
 connections
       caused by: the gateway at 127.0.0.1:8002 answered 502 Bad Gateway
       caused by: nothing listens on its SSH port on Runner node-up
-      fix: check its status with
+      fix: its sshd may have ended: start it in the VPS's terminal, on the Host's web page
           kohakuriver vps status 7323718749301768192
-This is why you can't log in. 6 checks were skipped; `--all` runs them as well.
+This is why you can't log in. 7 checks were skipped; `--all` runs them as well.
 ",
         "{outcome}"
     );
@@ -279,12 +284,23 @@ fn the_text_of_all_problems() {
     outcome.exits(1).says_nothing();
     let text = comparable(&outcome, &cluster).replace(&port.port.to_string(), "8002");
     let text = text.replace(&format!(" as {},", user()), " as root,");
+    let text = text.replace(&format!("--user {} ", user()), "--user root ");
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
     let (close, findings) = lines.split_last().unwrap();
     let checks: Vec<&str> = findings.iter().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
     assert_eq!((checks.as_slice(), *close), (CHECKS.as_slice(), "This is why you can't log in."), "{outcome}");
-    let same =
-        ["shell", "proxy-port", "proxy", "tunnel", "ssh-server", "host-key", "login", "round-trip", "throughput"];
+    let same = [
+        "shell",
+        "proxy-port",
+        "proxy",
+        "tunnel",
+        "ssh-server",
+        "host-key",
+        "login",
+        "round-trip",
+        "throughput",
+        "own-ssh",
+    ];
     assert_eq!(
         lines_of(&text, &same),
         "\
@@ -307,6 +323,8 @@ skip  login        `ssh -v` to VPS 7323718749301768192 as root, without question
 verified
 skip  round-trip   one byte to `cat` on VPS 7323718749301768192 and back, 5 times: no login works
 skip  throughput   `head -c 67108864 /dev/zero` on VPS 7323718749301768192, for at most 1 s: no login works
+skip  own-ssh      `kohakuriver vps connect 7323718749301768192 --user root -- true`, with your own ssh_config: no login \
+works
 This is why you can't log in.
 ",
         "{outcome}"

@@ -118,6 +118,13 @@ fn a_shell_that_does_not_exist() {
     finds(&outcome, "shell", &["/no/such/shell", "No such file"], "export SHELL=");
 }
 
+/// ssh takes it for a program when it starts the helper with a socket.
+#[test]
+fn a_shell_that_is_empty() {
+    let outcome = doctor(&Cluster::new()).env("SHELL", "").output();
+    finds(&outcome, "shell", &["SHELL is set, but empty"], "export SHELL=/bin/sh");
+}
+
 #[test]
 fn a_shell_that_prints_into_the_ssh_stream() {
     let cluster = Cluster::new();
@@ -136,7 +143,7 @@ fn a_shell_that_runs_no_commands() {
 }
 
 /// The cluster's ssh, with an ssh_config of the user's.
-fn with_config(text: &str) -> Cluster {
+pub(crate) fn with_config(text: &str) -> Cluster {
     let cluster = Cluster::new();
     let config = cluster.home.write(".ssh/config", text);
     let script = format!("#!/bin/sh\nexec {} -F {} -o BatchMode=yes \"$@\"\n", tool("ssh").display(), config.display());
@@ -146,7 +153,7 @@ fn with_config(text: &str) -> Cluster {
 
 /// The finding of `check`.
 #[track_caller]
-fn finding(outcome: &Outcome, check: &str) -> Value {
+pub(super) fn finding(outcome: &Outcome, check: &str) -> Value {
     let report = super::report(outcome);
     report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check).unwrap().clone()
 }

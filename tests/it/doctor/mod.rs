@@ -6,20 +6,23 @@
 //! | authentication failed | a wrong key, its permissions, root logins disabled: `keys` |
 //! | timeout | the Host unreachable: `network`; its Runner offline, its container crashed: `vps` |
 //!
-//! Besides: who the user is to the Host (`token`), the user's own machine (`machine`), an sshd that hangs or has another
-//! host key (`tunnel`). What a problem means for later checks: `skips`.
+//! Besides: who the user is to the Host (`token`), the user's own machine (`machine`) and ssh_config (`own_ssh`), an sshd
+//! that hangs or has another host key (`tunnel`). What a problem means for later checks: `skips`.
 
 mod diagnose;
 mod healthy;
 mod keys;
 mod machine;
 mod network;
+mod own_ssh;
 mod private;
 mod readme;
 mod skips;
 mod token;
 mod tunnel;
 mod vps;
+
+pub(crate) use machine::with_config;
 
 use serde_json::Value;
 

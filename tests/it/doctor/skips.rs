@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::report;
 use crate::support::cluster::Cluster;
+use crate::support::gateway::NODE_DOWN;
 use crate::support::home::Home;
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
@@ -33,6 +34,7 @@ fn finds(outcome: &Outcome, wrong: &[&str], skipped: &[(&str, &str)]) {
 const NOT_VERIFIED: (&str, &str) = ("login", "the host key is not verified");
 const NO_ROUND_TRIP: (&str, &str) = ("round-trip", "no login works");
 const NO_THROUGHPUT: (&str, &str) = ("throughput", "no login works");
+const NO_OWN_SSH: (&str, &str) = ("own-ssh", "no login works");
 const NO_TUNNEL: (&str, &str) = ("ssh-server", "no tunnel is open");
 const NO_SSHD: (&str, &str) = ("host-key", "no sshd has answered");
 
@@ -55,6 +57,7 @@ fn without_settings() {
         NOT_VERIFIED,
         NO_ROUND_TRIP,
         NO_THROUGHPUT,
+        NO_OWN_SSH,
     ];
     finds(&outcome, &["settings"], &skipped);
 }
@@ -72,6 +75,7 @@ fn without_ssh() {
         NOT_VERIFIED,
         NO_ROUND_TRIP,
         NO_THROUGHPUT,
+        NO_OWN_SSH,
     ];
     finds(&outcome, &["ssh", "keys"], &skipped);
 }
@@ -88,6 +92,7 @@ fn with_a_name_that_no_vps_has() {
         NOT_VERIFIED,
         NO_ROUND_TRIP,
         NO_THROUGHPUT,
+        NO_OWN_SSH,
     ];
     finds(&outcome, &["vps"], &skipped);
 }
@@ -96,6 +101,58 @@ fn with_a_name_that_no_vps_has() {
 fn with_a_paused_vps() {
     let cluster = Cluster::with(Home::new(), |vps| vps["status"] = "paused".into());
     let skipped = [
+        ("tunnel", "the VPS has no known address"),
+        NO_TUNNEL,
+        NO_SSHD,
+        NOT_VERIFIED,
+        NO_ROUND_TRIP,
+        NO_THROUGHPUT,
+        NO_OWN_SSH,
+    ];
+    finds(&doctor(&cluster, ID).output(), &["vps"], &skipped);
+}
+
+/// A paused VPS stays paused when its Runner dies: the Runner is the problem, and not the pause.
+#[test]
+fn with_a_paused_vps_on_a_dead_runner() {
+    let cluster = Cluster::with(Home::new(), |vps| {
+        vps["status"] = "paused".into();
+        vps["assigned_node"] = NODE_DOWN.into();
+    });
+    let skipped = [
+        ("tunnel", "the VPS has no known address"),
+        NO_TUNNEL,
+        NO_SSHD,
+        NOT_VERIFIED,
+        NO_ROUND_TRIP,
+        NO_THROUGHPUT,
+        NO_OWN_SSH,
+    ];
+    finds(&doctor(&cluster, ID).output(), &["runner"], &skipped);
+}
+
+#[test]
+fn with_a_failed_vps_on_a_dead_runner() {
+    let cluster = Cluster::with(Home::new(), |vps| {
+        vps["status"] = "failed".into();
+        vps["assigned_node"] = NODE_DOWN.into();
+    });
+    let skipped = [
+        ("tunnel", "the VPS has no known address"),
+        NO_TUNNEL,
+        NO_SSHD,
+        NOT_VERIFIED,
+        NO_ROUND_TRIP,
+        NO_THROUGHPUT,
+        NO_OWN_SSH,
+    ];
+    finds(&doctor(&cluster, ID).output(), &["vps", "runner"], &skipped);
+}
+
+#[test]
+fn with_a_stopped_vps() {
+    let cluster = Cluster::with(Home::new(), |vps| vps["status"] = "stopped".into());
+    let skipped = [
         ("runner", "the VPS itself can't be reached"),
         ("tunnel", "the VPS has no known address"),
         NO_TUNNEL,
@@ -103,6 +160,7 @@ fn with_a_paused_vps() {
         NOT_VERIFIED,
         NO_ROUND_TRIP,
         NO_THROUGHPUT,
+        NO_OWN_SSH,
     ];
     finds(&doctor(&cluster, ID).output(), &["vps"], &skipped);
 }
@@ -113,5 +171,5 @@ fn without_a_usable_key() {
     let cluster = Cluster::new();
     let outcome = doctor(&cluster, ID).args(["--key", "no-such-key"]).output();
     let login = ("login", "there is no key that ssh can use");
-    finds(&outcome, &["keys"], &[login, NO_ROUND_TRIP, NO_THROUGHPUT]);
+    finds(&outcome, &["keys"], &[login, NO_ROUND_TRIP, NO_THROUGHPUT, NO_OWN_SSH]);
 }

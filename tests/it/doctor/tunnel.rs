@@ -48,7 +48,7 @@ fn its_sshd_is_not_running_behind_an_older_host() {
 fn its_port_does_not_answer() {
     let port = MutePort::new();
     let texts = [&format!("VPS {ID} does not answer on its SSH port"), "504"];
-    finds(&at_port(port.port), "tunnel", &texts, "kohakuriver vps status");
+    finds(&at_port(port.port), "tunnel", &texts, "kohakuriver node list");
 }
 
 /// Accepts, and sends nothing until the client leaves.

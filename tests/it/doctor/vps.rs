@@ -75,6 +75,38 @@ fn one_whose_runner_is_offline() {
 }
 
 #[test]
+fn a_paused_one_whose_runner_is_offline() {
+    let outcome = with(json!({ "status": "paused", "assigned_node": NODE_DOWN }));
+    finds(&outcome, "runner", &[&format!("the Runner of VPS {ID} is offline"), NODE_DOWN], "kohakuriver node list");
+}
+
+#[test]
+fn one_whose_runner_the_host_does_not_know() {
+    let outcome = with(json!({ "assigned_node": "nowhere" }));
+    finds(&outcome, "runner", &["the Host does not know the Runner", "nowhere"], "kohakuriver node list");
+}
+
+#[test]
+fn the_hosts_own_reason() {
+    let failed = with(json!({ "status": "failed", "error_message": "OOM: 3 GiB\u{1b}[2J" }));
+    finds(&failed, "vps", &["has failed", "says: OOM: 3 GiB[2J"], "kohakuriver vps restart");
+    let rejected = with(json!({ "status": "rejected", "rejection_reason": "no GPUs left" }));
+    finds(&rejected, "vps", &["was rejected", "says: no GPUs left"], "kohakuriver vps create");
+}
+
+#[test]
+fn one_in_an_unknown_state() {
+    let guarded = Home::new();
+    let cluster = Cluster::in_home(guarded);
+    let mut vps = running(ID, cluster.sshd.port);
+    vps["task_type"] = "vps".into();
+    vps["status"] = "hibernating".into();
+    let host = host_api::plain_host_api(vec![vps]);
+    let outcome = doctor(&cluster).env("KOHAKURIVER_PORT", host.address.port().to_string()).output();
+    finds(&outcome, "vps", &["in an unknown state: hibernating"], "kohakuriver vps status");
+}
+
+#[test]
 fn one_without_a_runner() {
     finds(&with(json!({ "assigned_node": null })), "runner", &["has no Runner"], "kohakuriver node list");
 }
@@ -98,5 +130,6 @@ fn one_whose_runner_has_a_wrong_address() {
 
 #[test]
 fn one_that_is_lost() {
-    finds(&with(json!({ "status": "lost" })), "vps", &["is lost"], "kohakuriver node list");
+    let outcome = with(json!({ "status": "lost", "assigned_node": NODE_DOWN }));
+    finds(&outcome, "vps", &["is lost"], "kohakuriver node list");
 }

@@ -17,8 +17,12 @@ use super::tools::CLI;
 
 /// The token of an operator, who may do everything here.
 pub(crate) const OPERATOR: &str = "0123456789abcdef-operator";
-/// The token of a user of the lower role.
+/// The token of `user1`, who has the role of users.
 pub(crate) const USER: &str = "0123456789abcdef-user";
+/// The token of a user to whom each VPS with `user2` among its assignees is assigned.
+pub(crate) const ASSIGNED: &str = "0123456789abcdef-assigned";
+/// The token of a viewer.
+pub(crate) const VIEWER: &str = "0123456789abcdef-viewer";
 /// The token that the Host makes for a password.
 pub(crate) const MADE: &str = "0123456789abcdef-made";
 /// The operator's password.
@@ -196,6 +200,55 @@ fn detail(status: u16, text: &str) -> (u16, Value) {
     (status, json!({ "detail": text }))
 }
 
+/// Whether `vps` is in one of these states.
+fn is(vps: &Value, states: &[&str]) -> bool {
+    states.iter().any(|state| vps["status"] == *state)
+}
+
+fn stop(vps: &mut Value, id: &str) -> (u16, Value) {
+    if !is(vps, &["pending", "assigning", "running", "paused"]) {
+        return detail(409, &format!("VPS cannot be stopped (state: {})", vps["status"].as_str().unwrap()));
+    }
+    vps["status"] = "stopped".into();
+    (202, json!({ "message": format!("VPS {id} stop requested. VPS marked as stopped.") }))
+}
+
+fn restart(vps: &mut Value, id: &str) -> (u16, Value) {
+    if !is(vps, &["running", "paused", "failed"]) {
+        let state = vps["status"].as_str().unwrap();
+        let text = format!("VPS cannot be restarted (state: {state}). Must be running, paused, or failed.");
+        return detail(409, &text);
+    }
+    match vps["assigned_node"].as_str() {
+        None => detail(400, "VPS has no assigned node."),
+        Some(NODE) => {
+            (202, json!({ "message": format!("VPS {id} restart successful."), "task_id": id, "runner_response": {} }))
+        }
+        Some(node) => detail(503, &format!("Assigned node '{node}' is not online.")),
+    }
+}
+
+fn command(vps: &mut Value, id: &str, verb: &str) -> (u16, Value) {
+    let (from, to) = if verb == "pause" { ("running", "paused") } else { ("paused", "running") };
+    if vps["status"] != from {
+        let state = vps["status"].as_str().unwrap();
+        return detail(400, &format!("Invalid command or task state: {verb} for {state}"));
+    }
+    let title = verb[..1].to_uppercase() + &verb[1..];
+    match vps["assigned_node"].as_str() {
+        None => detail(400, "Task has no assigned node."),
+        Some(NODE) => {
+            vps["status"] = to.into();
+            (200, json!({ "message": format!("{title} for task {id}: {title} command sent successfully.") }))
+        }
+        // A success for the Host.
+        Some(NODE_DOWN) => {
+            (200, json!({ "message": format!("{title} for task {id}: Failed to send {verb} command.") }))
+        }
+        Some(_) => detail(400, "Assigned node not found."),
+    }
+}
+
 impl State {
     fn answer(&mut self, request: &Request, token: &str, session: &str) -> (u16, Value) {
         if let Some((path, status, body)) = &self.instead
@@ -203,13 +256,15 @@ impl State {
         {
             return (*status, body.clone());
         }
-        let role = match token {
-            _ if !self.auth => "admin",
-            token if self.revoked.iter().any(|revoked| revoked == token) => "anony",
-            OPERATOR | MADE => "operator",
-            USER => "user",
-            _ if session == "kohakuriver_session=abcdef0123" => "operator",
-            _ => "anony",
+        let (name, role) = match token {
+            _ if !self.auth => ("_system", "admin"),
+            token if self.revoked.iter().any(|revoked| revoked == token) => ("_anonymous", "anony"),
+            OPERATOR | MADE => ("operator1", "operator"),
+            USER => ("user1", "user"),
+            ASSIGNED => ("user2", "user"),
+            VIEWER => ("viewer1", "viewer"),
+            _ if session == "kohakuriver_session=abcdef0123" => ("operator1", "operator"),
+            _ => ("_anonymous", "anony"),
         };
         let Some(path) = request.path.strip_prefix("/api") else { return detail(404, "Not Found") };
         let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -219,14 +274,13 @@ impl State {
                 nodes[0]["last_heartbeat"] = "2026-11-23T12:08:53.532229".into();
                 (200, nodes)
             }
-            (method, ["auth", rest @ ..]) => self.accounts(method, rest, &request.body, role, token),
-            _ if role == "anony" => detail(401, "Not authenticated"),
-            ("GET", ["vps"]) => (200, self.vpses.clone().into()),
-            ("GET", ["vps", "status"]) => {
-                let up = |vps: &&Value| vps["status"] != "stopped";
-                (200, self.vpses.iter().filter(up).cloned().collect())
-            }
+            (method, ["auth", rest @ ..]) => self.accounts(method, rest, &request.body, (name, role), token),
             ("GET", ["status", id]) => match self.vpses.iter_mut().find(|vps| vps["task_id"] == *id) {
+                None => detail(404, "Task not found."),
+                Some(_) if role == "anony" => detail(403, "Anonymous users cannot view task details"),
+                Some(vps) if role == "user" && vps["owner_username"] != name => {
+                    detail(403, "Access denied to this task")
+                }
                 Some(vps) => {
                     if vps["status"] == "assigning" {
                         if self.course.len() > 1 {
@@ -236,44 +290,32 @@ impl State {
                     }
                     (200, vps.clone())
                 }
-                None => detail(404, "Task not found."),
             },
+            _ if role == "anony" => detail(401, "Not authenticated"),
+            ("GET", ["vps"]) => (200, self.vpses.clone().into()),
+            ("GET", ["vps", "status"]) => {
+                let up = |vps: &&Value| vps["status"] != "stopped";
+                (200, self.vpses.iter().filter(up).cloned().collect())
+            }
+            ("GET", ["vps", "my"]) if role == "viewer" => detail(403, "Insufficient permissions. Required role: user"),
+            ("GET", ["vps", "my"]) => {
+                let mine = |vps: &&Value| vps["assignees"][0]["username"] == name;
+                (200, self.vpses.iter().filter(mine).cloned().collect())
+            }
             ("POST", ["vps", ..]) if role != "operator" && role != "admin" => {
                 detail(403, "Insufficient permissions. Required role: operator")
             }
             ("POST", ["vps", "create"]) => self.create(&request.body),
-            ("POST", ["vps", "stop", id]) => self.act(id, "VPS not found.", |vps, id| {
-                if vps["status"] == "stopped" {
-                    return detail(409, "VPS cannot be stopped (state: stopped)");
-                }
-                vps["status"] = "stopped".into();
-                (202, json!({ "message": format!("VPS {id} stop requested. VPS marked as stopped.") }))
-            }),
-            ("POST", ["vps", "restart", id]) => self.act(id, "VPS not found.", |vps, id| {
-                if vps["status"] == "stopped" {
-                    let text = "VPS cannot be restarted (state: stopped). Must be running, paused, or failed.";
-                    return detail(409, text);
-                }
-                (
-                    202,
-                    json!({ "message": format!("VPS {id} restart successful."), "task_id": id, "runner_response": {} }),
-                )
-            }),
+            ("POST", ["vps", "stop", id]) => self.act(id, "VPS not found.", stop),
+            ("POST", ["vps", "restart", id]) => self.act(id, "VPS not found.", restart),
+            ("POST", ["command", ..]) if role == "viewer" => {
+                detail(403, "Insufficient permissions. Required role: user")
+            }
             ("POST", ["command", id, verb]) => self.act(id, "Task not found.", |vps, id| {
-                let (from, to) = if *verb == "pause" { ("running", "paused") } else { ("paused", "running") };
-                if vps["status"] != from {
-                    let state = vps["status"].as_str().unwrap();
-                    return detail(400, &format!("Invalid command or task state: {verb} for {state}"));
+                if role == "user" && vps["owner_username"] != name {
+                    return detail(403, "Access denied to this task");
                 }
-                let title = verb[..1].to_uppercase() + &verb[1..];
-                if vps["assigned_node"] == NODE_DOWN {
-                    return (
-                        200,
-                        json!({ "message": format!("{title} for task {id}: Failed to send {verb} command.") }),
-                    );
-                }
-                vps["status"] = to.into();
-                (200, json!({ "message": format!("{title} for task {id}: {title} command sent successfully.") }))
+                command(vps, id, verb)
             }),
             _ => detail(404, "Not Found"),
         }
@@ -308,22 +350,27 @@ impl State {
                 "success": true, "ssh_port": made["ssh_port"], "container_name": format!("kohakuriver-vps-{ID}"),
             },
         });
+        // All new VPSes have one id.
+        self.vpses.retain(|vps| vps["task_id"] != ID);
         self.vpses.push(made);
         (200, answer)
     }
 
-    fn accounts(&mut self, method: &str, words: &[&str], body: &Value, role: &str, token: &str) -> (u16, Value) {
+    fn accounts(
+        &mut self,
+        method: &str,
+        words: &[&str],
+        body: &Value,
+        (name, role): (&str, &str),
+        token: &str,
+    ) -> (u16, Value) {
         let user = |name: &str, role: &str| {
             json!({ "id": 2, "username": name, "display_name": null, "role": role, "is_active": true,
                     "created_at": "2026-11-23T12:10:56.066649" })
         };
         match (method, words) {
             _ if !self.auth => detail(503, "Authentication is not enabled on this server"),
-            ("GET", ["me"]) => match role {
-                "operator" => (200, user("operator1", role)),
-                "user" => (200, user("user1", role)),
-                _ => (200, user("_anonymous", "anony")),
-            },
+            ("GET", ["me"]) => (200, user(name, role)),
             ("POST", ["login"]) if body["username"] == "disabled1" => detail(403, "Account is disabled"),
             ("POST", ["login"]) if body["username"] == "operator1" && body["password"] == PASSWORD => {
                 (200, json!({ "message": "Login successful", "user": user("operator1", "operator") }))

@@ -20,6 +20,7 @@ pub(crate) mod processes;
 pub(crate) mod proxies;
 pub(crate) mod pty;
 pub(crate) mod random;
+pub(crate) mod resend;
 pub(crate) mod run;
 pub(crate) mod scene;
 pub(crate) mod soak;

@@ -1,7 +1,7 @@
 //! A real older Host, `hakuriver` 0.3.0 from PyPI, with its own API and its own SSH proxy.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -58,6 +58,17 @@ impl OlderHost {
             }
         }
         panic!("the older Host does not start: {log}");
+    }
+
+    /// Its log up to now: all that it logs about earlier connections stands before the answer to one more.
+    pub(crate) fn log(&self) -> String {
+        let mut last = TcpStream::connect(self.proxy).unwrap();
+        last.write_all(b"REQUEST_TUNNEL 1\n").unwrap();
+        last.read_to_end(&mut Vec::new()).unwrap();
+        self.process.wait_for("the last connection", DEADLINE, |seen| {
+            let log = String::from_utf8_lossy(&seen.stdout).into_owned();
+            log.contains("Task 1 not found.").then_some(log)
+        })
     }
 
     /// Takes the place of one of its Runners, which accepts every request. Returns the Runner and its last request.

@@ -1,10 +1,12 @@
 //! Processes of this machine, and the descriptors of a process.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::net::{AddressFamily, getpeername};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
 
 /// How often a count is taken anew while it is waited for; the kernel has nothing to wait on.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -59,6 +61,16 @@ pub(crate) fn opened(pid: Pid) -> impl Iterator<Item = String> {
     // One may be closed while it is looked at.
     let links = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
     links.map(|link| link.to_string_lossy().into_owned())
+}
+
+/// The TCP connections of `pid`, as sockets of this process too.
+pub(crate) fn tcp_connections(pid: Pid) -> rustix::io::Result<Vec<OwnedFd>> {
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let numbers = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let numbers = numbers.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap());
+    let all = numbers.map(|number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()));
+    let family = |fd: &OwnedFd| Some(getpeername(fd).ok()??.address_family());
+    all.filter(|fd| fd.as_ref().map_or(true, |fd| family(fd) == Some(AddressFamily::INET))).collect()
 }
 
 /// Whether somebody waits for an answer to a connection attempt to this port of 127.0.0.1.

@@ -70,7 +70,7 @@ Role        -
 Token from  KOHAKURIVER_TOKEN
 2> kohakuriver: you are not logged in
 2>   caused by: the Host does not accept the token from KOHAKURIVER_TOKEN
-2>   hint: log in with `kohakuriver auth login`
+2>   hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with `kohakuriver auth login`
 [exit status 1]
 $ kohakuriver auth logout
 2> logged out; removed /home/me/.kohakuriver/auth.json

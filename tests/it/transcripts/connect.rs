@@ -22,13 +22,13 @@ $ kohakuriver vps connect newcomer
 [exit status 1]
 $ kohakuriver vps connect broken
 2> kohakuriver: VPS 7323718749301768196 has failed
-2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   caused by: the Host at http://127.0.0.1:18000 says: the image "ubuntu" is not there
 2>   hint: restart it with `kohakuriver vps restart 7323718749301768196`
 [exit status 1]
 $ kohakuriver vps connect gone
 2> kohakuriver: VPS 7323718749301768197 is stopped
 2>   caused by: the Host at http://127.0.0.1:18000 says so
-2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create`
+2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create --gen-ssh-key`
 [exit status 1]
 $ kohakuriver vps connect console
 2> kohakuriver: VPS 7323718749301768198 has no SSH: it was created for terminals only
@@ -89,7 +89,7 @@ $ KOHAKURIVER_TOKEN=expired kohakuriver vps connect trainer
 2> kohakuriver: VPS trainer needs a login
 2>   caused by: the Host wants a token, and got none or one it does not know
 2>   caused by: the Host at http://127.0.0.1:18000 says so
-2>   hint: log in with `kohakuriver auth login`
+2>   hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with `kohakuriver auth login`
 [exit status 1]
 "#,
     );

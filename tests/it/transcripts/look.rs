@@ -29,13 +29,13 @@ TASK ID              NAME      STATUS     NODE     SSH PORT  SUBMITTED      BACK
 $ kohakuriver vps list | head -n 1
 TASK ID              NAME      STATUS     NODE     SSH PORT  SUBMITTED      BACKEND  OWNER
 $ kohakuriver vps list --json | tail -n 15
-    "vps_backend": "docker"
   },
   {
     "assigned_node": "node-up",
     "error_message": null,
     "name": "console",
     "owner_username": "operator1",
+    "rejection_reason": null,
     "ssh_port": null,
     "started_at": "2026-11-23T12:06:53.532229",
     "status": "running",
@@ -66,7 +66,7 @@ $ kohakuriver vps list -P 0
 $ kohakuriver vps list --host no-such-host.invalid
 2> kohakuriver: cannot list the VPSes
 2>   caused by: the Host API at http://no-such-host.invalid:18000 can't be reached
-2>   caused by: failed to lookup address information: Name or service not known
+2>   caused by: the name can't be resolved: Name or service not known
 2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
@@ -88,7 +88,7 @@ $ kohakuriver vps list
 $ KOHAKURIVER_TOKEN=expired kohakuriver vps list
 2> kohakuriver: cannot list the VPSes
 2>   caused by: the Host wants a token, and got none or one it does not know
-2>   hint: log in with `kohakuriver auth login`
+2>   hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with `kohakuriver auth login`
 [exit status 1]
 "#,
     );
@@ -109,7 +109,7 @@ $ KOHAKURIVER_TOKEN=$OPERATOR kohakuriver vps list --all
 $ KOHAKURIVER_TOKEN=$OPERATOR kohakuriver vps list --all
 2> kohakuriver: cannot list the VPSes
 2>   caused by: the Host API at http://127.0.0.1:18000 can't be reached
-2>   caused by: connection closed before message completed
+2>   caused by: the connection ended before the answer was complete
 2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
 [exit status 1]
 "#,
@@ -174,6 +174,8 @@ Backend    docker
 Owner      operator1
 Submitted  3 minutes ago (2026-11-23 12:05:53)
 Started    2 minutes ago (2026-11-23 12:06:53)
+Connect    not possible: VPS 7323718749301768195 is starting (status: assigning)
+Hint       wait for it with `kohakuriver vps connect 7323718749301768195 --wait`
 $ kohakuriver vps status broken
 Task ID    7323718749301768196
 Name       broken
@@ -185,12 +187,15 @@ Owner      operator1
 Submitted  3 minutes ago (2026-11-23 12:05:53)
 Started    2 minutes ago (2026-11-23 12:06:53)
 Message    the image "ubuntu" is not there
+Connect    not possible: VPS 7323718749301768196 has failed
+Hint       restart it with `kohakuriver vps restart 7323718749301768196`
 $ kohakuriver vps status trainer --json
 {
   "assigned_node": "node-up",
   "error_message": null,
   "name": "trainer",
   "owner_username": "operator1",
+  "rejection_reason": null,
   "ssh_port": 22022,
   "started_at": "2026-11-23T12:06:53.532229",
   "status": "running",
@@ -232,14 +237,16 @@ $ kohakuriver vps status trainer -P 1
     shell.shows(
         r#"
 $ kohakuriver vps status trainer
-2> kohakuriver: cannot look up VPS trainer
-2>   caused by: the server at http://127.0.0.1:18000 is not a KohakuRiver Host: it has neither /api/vps/my nor /vps/my
-2>   hint: another server may listen there; `kohakuriver config show` shows where its address is set
+2> kohakuriver: VPS trainer is not yours to reach
+2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: ask an operator to assign it to you; `kohakuriver auth status` shows who you are
 [exit status 1]
 $ kohakuriver vps status 7323718749301768192
-2> kohakuriver: cannot look up VPS 7323718749301768192
-2>   caused by: the server at http://127.0.0.1:18000 is not a KohakuRiver Host: it has neither /api/vps/my nor /vps/my
-2>   hint: another server may listen there; `kohakuriver config show` shows where its address is set
+2> kohakuriver: VPS 7323718749301768192 is not yours to reach
+2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: ask an operator to assign it to you; `kohakuriver auth status` shows who you are
 [exit status 1]
 "#,
     );

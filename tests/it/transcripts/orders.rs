@@ -9,7 +9,7 @@ fn vps_create() {
 $ kohakuriver vps create --no-ssh-key
 Task ID  7323718749301768192
 Name     -
-Status   running
+Status   assigning
 Node     node-up
 SSH      everybody, as root, without a key
 Message  VPS created successfully.
@@ -18,7 +18,7 @@ Connect  kohakuriver vps connect 7323718749301768192 --wait
 $ kohakuriver vps create --public-key-string 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKw= me'
 Task ID  7323718749301768192
 Name     -
-Status   running
+Status   assigning
 Node     node-up
 SSH      with the given key
 Message  VPS created successfully.
@@ -134,7 +134,7 @@ $ kohakuriver vps restart trainer
 $ kohakuriver vps restart gone --yes
 2> kohakuriver: cannot restart VPS 7323718749301768197
 2>   caused by: the Host at http://127.0.0.1:18000 says: VPS cannot be restarted (state: stopped). Must be running, paused, or failed.
-2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create`
+2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create --gen-ssh-key`
 [exit status 1]
 $ kohakuriver vps restart nothing --yes
 2> kohakuriver: there is no VPS nothing
@@ -166,12 +166,12 @@ $ kohakuriver vps pause trainer
 $ kohakuriver vps pause trainer
 2> kohakuriver: cannot pause VPS 7323718749301768192
 2>   caused by: the Host at http://127.0.0.1:18000 says: Invalid command or task state: pause for paused
-2>   hint: resume it with `kohakuriver vps resume 7323718749301768192`
+2>   hint: it is paused already
 [exit status 1]
 $ kohakuriver vps pause gone
 2> kohakuriver: cannot pause VPS 7323718749301768197
 2>   caused by: the Host at http://127.0.0.1:18000 says: Invalid command or task state: pause for stopped
-2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create`
+2>   hint: it has ended, and a Host can't start it again
 [exit status 1]
 $ kohakuriver vps pause nothing
 2> kohakuriver: there is no VPS nothing
@@ -193,7 +193,7 @@ $ kohakuriver vps resume trainer
 $ kohakuriver vps resume trainer
 2> kohakuriver: cannot resume VPS 7323718749301768192
 2>   caused by: the Host at http://127.0.0.1:18000 says: Invalid command or task state: resume for running
-2>   hint: see its state with `kohakuriver vps status 7323718749301768192`
+2>   hint: it runs already; if it takes no login, an operator can restart it
 [exit status 1]
 $ kohakuriver vps resume newcomer
 2> kohakuriver: cannot resume VPS 7323718749301768195
@@ -232,24 +232,27 @@ $ kohakuriver vps pause trainer
 #[test]
 fn a_role_without_permission() {
     let host = host();
-    host.change(|state| state.auth = true);
+    host.change(|state| {
+        state.auth = true;
+        state.vpses.iter_mut().for_each(|vps| vps["owner_username"] = "user1".into());
+    });
     shell(&host).shows(
         r#"
 $ KOHAKURIVER_TOKEN=$USER_TOKEN kohakuriver vps create --no-ssh-key
 2> warning: everybody who can reach the Host's SSH proxy or the Runner can log in as root, without a key or a password
 2> kohakuriver: cannot create the VPS
 2>   caused by: the Host at http://127.0.0.1:18000 says: Insufficient permissions. Required role: operator
-2>   hint: ask an admin for the role operator, or ask somebody who has it; `kohakuriver auth status` shows who you are
+2>   hint: ask an operator to create the VPS; `kohakuriver auth status` shows who you are
 [exit status 1]
 $ KOHAKURIVER_TOKEN=$USER_TOKEN kohakuriver vps stop trainer --yes
 2> kohakuriver: cannot stop VPS 7323718749301768192
 2>   caused by: the Host at http://127.0.0.1:18000 says: Insufficient permissions. Required role: operator
-2>   hint: ask an admin for the role operator, or ask somebody who has it; `kohakuriver auth status` shows who you are
+2>   hint: ask an operator to stop VPS 7323718749301768192; `kohakuriver auth status` shows who you are
 [exit status 1]
 $ KOHAKURIVER_TOKEN=$USER_TOKEN kohakuriver vps restart machine --yes
 2> kohakuriver: cannot restart VPS 7323718749301768194
 2>   caused by: the Host at http://127.0.0.1:18000 says: Insufficient permissions. Required role: operator
-2>   hint: ask an admin for the role operator, or ask somebody who has it; `kohakuriver auth status` shows who you are
+2>   hint: ask an operator to restart VPS 7323718749301768194; `kohakuriver auth status` shows who you are
 [exit status 1]
 $ kohakuriver vps create
 2> kohakuriver: cannot create the VPS

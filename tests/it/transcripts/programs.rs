@@ -100,7 +100,7 @@ $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768192
 $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768193
 2> kohakuriver-proxy: VPS 7323718749301768193 is stopped
 2>   caused by: the gateway at 127.0.0.1:18002 answered 409 Conflict
-2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create`
+2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create --gen-ssh-key`
 [exit status 1]
 $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768194
 2> kohakuriver-proxy: the Runner of VPS 7323718749301768194 is offline
@@ -117,7 +117,7 @@ $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768196
 2> kohakuriver-proxy: VPS 7323718749301768196 refuses SSH connections
 2>   caused by: the gateway at 127.0.0.1:18002 answered 502 Bad Gateway
 2>   caused by: nothing listens on its SSH port on Runner node-up
-2>   hint: check its status with `kohakuriver vps status 7323718749301768196`
+2>   hint: its sshd may have ended: start it in the VPS's terminal, on the Host's web page
 [exit status 1]
 $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768197
 2> kohakuriver-proxy: task 7323718749301768197 is a command task, not a VPS
@@ -156,13 +156,13 @@ $ KOHAKURIVER_TOKEN=expired kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749
 2> kohakuriver-proxy: VPS 7323718749301768192 needs a login
 2>   caused by: the gateway at 127.0.0.1:18002 answered 407 Proxy Authentication Required
 2>   caused by: the Host wants a token, and got none or one it does not know
-2>   hint: log in with `kohakuriver auth login`
+2>   hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with `kohakuriver auth login`
 [exit status 1]
 $ KOHAKURIVER_TOKEN=$STRANGER kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768192
 2> kohakuriver-proxy: VPS 7323718749301768192 is not yours to reach
 2>   caused by: the gateway at 127.0.0.1:18002 answered 403 Forbidden
 2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
-2>   hint: ask its owner or an operator to assign it to you; `kohakuriver auth status` shows who you are
+2>   hint: ask an operator to assign it to you; `kohakuriver auth status` shows who you are
 [exit status 1]
 $ KOHAKURIVER_TOKEN=$VIEWER kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768192
 2> kohakuriver-proxy: VPS 7323718749301768192 is not yours to reach
@@ -174,7 +174,7 @@ $ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps status 7323718749301768192 -P 1800
 2> kohakuriver: VPS 7323718749301768192 is not yours to reach
 2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
 2>   caused by: the Host at http://127.0.0.1:18001 says so
-2>   hint: ask its owner or an operator to assign it to you; `kohakuriver auth status` shows who you are
+2>   hint: ask an operator to assign it to you; `kohakuriver auth status` shows who you are
 [exit status 1]
 $ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps list -P 18001
 TASK ID              NAME      STATUS   NODE     SSH PORT  SUBMITTED  BACKEND  OWNER
@@ -183,7 +183,7 @@ $ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps connect 7323718749301768192 -P 180
 2> kohakuriver: VPS 7323718749301768192 is not yours to reach
 2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
 2>   caused by: the Host at http://127.0.0.1:18001 says so
-2>   hint: ask its owner or an operator to assign it to you; `kohakuriver auth status` shows who you are
+2>   hint: ask an operator to assign it to you; `kohakuriver auth status` shows who you are
 [exit status 1]
 "#,
     );

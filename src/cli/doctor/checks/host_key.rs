@@ -3,6 +3,7 @@
 use super::programs::FoundSsh;
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::own_config::OwnConfig;
 use crate::cli::doctor::session::{LOGIN_LIMIT, Login, Session};
 use crate::cli::doctor::subject::Subject;
 use crate::cli::ssh::host_key as ssh_host_key;
@@ -20,6 +21,7 @@ pub(super) struct HostKey<'a> {
     pub(super) banner: &'a Given<()>,
     pub(super) ssh: &'a Given<FoundSsh>,
     pub(super) route: &'a Given<Route>,
+    pub(super) config: &'a Given<OwnConfig>,
 }
 
 impl Check for HostKey<'_> {
@@ -42,13 +44,16 @@ impl Check for HostKey<'_> {
             ssh: &self.ssh.as_ref()?.path,
             route: self.route.as_ref()?,
             home: self.subject.home.as_ref()?,
+            config: self.config.as_ref().ok(),
         };
         let session = match Session::open(&login) {
             Ok(session) => session,
             Err(failure) => return Ok(Verdict::wrong(&failure, "ls -l ~/.ssh").into()),
         };
         let Some((kind, print)) = &session.log.host_key else {
-            return Ok(none(id, &session).into());
+            let said = format!("ssh said: {}", session.log.last);
+            let of_config = session.problem_of(self.config, &self.subject.connect(self.name), &said);
+            return Ok(of_config.unwrap_or_else(|| none(id, &session)).into());
         };
         let text = match session.known.is_empty() {
             true => format!("{kind} {print}; no key is stored yet, so the first connection stores this one"),

@@ -3,6 +3,7 @@
 use super::keys::{MAX_TRIES, Usable, word};
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::own_config::OwnConfig;
 use crate::cli::doctor::session::{LOGIN_LIMIT, Session};
 use crate::cli::doctor::ssh_log::SshLog;
 use crate::cli::doctor::subject::Subject;
@@ -15,6 +16,7 @@ pub(super) struct Login<'a> {
     pub(super) name: &'a str,
     pub(super) session: &'a Given<Session>,
     pub(super) keys: &'a Given<Usable>,
+    pub(super) config: &'a Given<OwnConfig>,
 }
 
 impl Check for Login<'_> {
@@ -35,7 +37,10 @@ impl Check for Login<'_> {
                 Examined::giving(Verdict::Fine(text), ())
             }
             note @ Verdict::Note(_) => Examined::giving(note, ()),
-            verdict => verdict.into(),
+            verdict => {
+                let connect = self.subject.connect(self.name);
+                session.problem_of(self.config, &connect, verdict.text()).unwrap_or(verdict).into()
+            }
         })
     }
 }

@@ -8,6 +8,7 @@ mod host_key;
 mod host_name;
 mod keys;
 mod login;
+mod own_ssh;
 mod programs;
 mod settings;
 mod shell;
@@ -34,18 +35,18 @@ pub(super) fn run(subject: &Subject, checkup: &mut Checkup<'_>) -> Result<String
     let route = &checkup.check(&programs::Helper { subject, settings, ssh })?.ok_or(Missing("there is no helper"));
     checkup.check(&programs::Kohakuriver)?;
     checkup.check(&shell::Shell { route })?;
-    checkup.check(&ssh_files::SshConfig { subject, ssh })?;
+    let config = &checkup.check(&ssh_files::SshConfig { subject, ssh })?.ok_or(Missing("ssh refuses your ssh_config"));
     checkup.check(&ssh_files::SshFolder { subject })?;
     checkup.check(&host_name::HostName { settings })?;
     let host = &checkup.check(&host_api::HostApi { settings })?.ok_or(Missing("the Host API does not answer"));
     let token = &checkup.check(&token::StoredToken::load(host))?.flatten();
-    let port = &checkup.check(&ssh_proxy::Port { settings })?.ok_or(Missing("its port does not accept connections"));
-    let proxy = &checkup.check(&ssh_proxy::Protocol { settings, port })?.ok_or(Missing("no SSH proxy answers"));
+    let socket = &checkup.check(&ssh_proxy::Port { settings })?.ok_or(Missing("its port does not accept connections"));
+    let proxy = &checkup.check(&ssh_proxy::Protocol { settings, socket })?.ok_or(Missing("no SSH proxy answers"));
 
     let vps = vps::Described { subject, settings, host, token };
     let vps = &checkup.check(&vps)?.ok_or(Missing("the Host does not describe the VPS"));
     let id = match (vps, &subject.vps) {
-        (Ok(vps), _) => Ok(vps.id()),
+        (Ok(found), _) => Ok(found.vps.id),
         (Err(_), Some(VpsRef::Id(id))) => Ok(*id),
         (Err(missing), _) => Err(*missing),
     };
@@ -54,14 +55,16 @@ pub(super) fn run(subject: &Subject, checkup: &mut Checkup<'_>) -> Result<String
     let tunnel = tunnel::Tunnel { settings, name, proxy, reach, route };
     let tunnel = &checkup.check(&tunnel)?.ok_or(Missing("no tunnel is open"));
     let banner = &checkup.check(&tunnel::SshServer { name, tunnel })?.ok_or(Missing("no sshd has answered"));
-    let session = host_key::HostKey { subject, settings, name, id, banner, ssh, route };
+    let session = host_key::HostKey { subject, settings, name, id, banner, ssh, route, config };
     let session = &checkup.check(&session)?.ok_or(Missing("the host key is not verified"));
     let keys = &checkup.check(&keys::Keys::of(subject, id, ssh))?.ok_or(Missing("there is no key that ssh can use"));
-    let login = &checkup.check(&login::Login { subject, name, session, keys })?.ok_or(Missing("no login works"));
-    if login.is_ok() {
-        checkup.reached_login();
+    let login = login::Login { subject, name, session, keys, config };
+    let login = &checkup.check(&login)?.ok_or(Missing("no login works"));
+    checkup.login_works = login.is_ok();
+    if checkup.measures() {
+        checkup.check(&speed::RoundTrip { name, login, session })?;
+        checkup.check(&speed::Throughput { name, login, session })?;
     }
-    checkup.check(&speed::RoundTrip { name, login, session })?;
-    checkup.check(&speed::Throughput { name, login, session })?;
+    checkup.check(&own_ssh::OwnSsh { subject, settings, ssh, route, id, name, config, session, login })?;
     Ok(name.clone())
 }

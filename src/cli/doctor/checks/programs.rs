@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::own_config::OwnConfig;
 use crate::cli::doctor::program::{self, Output, QUICK};
 use crate::cli::doctor::subject::Subject;
 use crate::cli::programs::names::PROGRAM;
@@ -25,6 +26,15 @@ pub(super) struct FoundSsh {
     pub(super) path: PathBuf,
     /// The home directory that ssh uses, which is that of the user database.
     pub(super) home: Option<PathBuf>,
+}
+
+impl FoundSsh {
+    /// Whether ssh reads the `~/.ssh/config` of the directory that HOME names.
+    pub(super) fn reads_home(&self, config: &OwnConfig, subject: &Subject) -> bool {
+        let Ok(home) = &subject.home else { return true };
+        let is_same = |other: &PathBuf| canonicalize(other).ok() == canonicalize(home).ok();
+        self.home.as_ref().is_none_or(is_same) || config.files.contains(&home.join(".ssh/config"))
+    }
 }
 
 impl Check for Ssh {

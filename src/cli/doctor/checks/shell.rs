@@ -40,6 +40,12 @@ impl Check for Shell<'_> {
         line.push(shell_line([route.proxy_program.as_os_str(), "--version".as_ref()]));
         let expected = program::run(Command::new(&route.proxy_program).arg("--version"), QUICK).ok();
         let cannot = || Failure::new(format!("ssh can't start the helper with your shell, {name}"));
+        if shell.is_empty() {
+            let failure = Failure::new("ssh can't start the helper: SHELL is set, but empty")
+                .cause("ssh runs the helper with the program that SHELL names, also if that is none")
+                .hint(format!("name a shell: `{OTHER_SHELL}`"));
+            return Ok(Verdict::wrong(&failure, OTHER_SHELL).into());
+        }
         let failure = match program::run(Command::new(&shell).arg("-c").arg(line), QUICK) {
             Err(error) => cannot().because(&error).hint(format!("name a shell that exists: `{OTHER_SHELL}`")),
             Ok(output) if !output.succeeded() => {
@@ -60,7 +66,8 @@ impl Check for Shell<'_> {
 }
 
 fn shell() -> OsString {
-    env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| DEFAULT.into())
+    // ssh takes an empty SHELL for a program when it uses the helper (`ProxyUseFdpass`).
+    env::var_os("SHELL").unwrap_or_else(|| DEFAULT.into())
 }
 
 /// Why the shell failed.

@@ -2,23 +2,20 @@
 
 use std::io;
 use std::path::Path;
-use std::process::Command;
 
 use super::keys::word;
 use super::programs::FoundSsh;
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::program::{self, Output, QUICK};
+use crate::cli::doctor::own_config::{OwnConfig, Refused, editor, place, text};
+use crate::cli::doctor::program::QUICK;
 use crate::cli::doctor::subject::Subject;
 use crate::failure::Failure;
 use crate::ssh::known_hosts::KnownHosts;
-use crate::ssh::options::{host_name, known_hosts_path};
+use crate::ssh::options::known_hosts_path;
 use crate::sys;
-use crate::target::{SUFFIX, TaskId, VpsRef};
+use crate::target::{SUFFIX, TaskId};
 use crate::text::excerpt;
-
-/// The helper, as `ssh config --write` names it in ssh_config.
-const HELPER: &str = "kohakuriver-proxy";
 
 /// Our own configuration file, in the home directory.
 const OUR_CONFIG: &str = ".ssh/kohakuriver.conf";
@@ -29,45 +26,47 @@ pub(super) struct SshConfig<'a> {
     pub(super) ssh: &'a Given<FoundSsh>,
 }
 
-impl SshConfig<'_> {
-    /// The VPS as a host name of ssh.
-    fn host(&self) -> String {
-        match &self.subject.vps {
-            Some(VpsRef::Id(id)) => host_name(*id),
-            Some(VpsRef::Name(name)) if is_plain(name) => format!("{name}{SUFFIX}"),
-            // Any name does: our entry in ssh_config is for all of them.
-            _ => format!("0{SUFFIX}"),
-        }
-    }
-}
-
 impl Check for SshConfig<'_> {
     const NAME: &'static str = "ssh-config";
     const NEEDS_VPS: bool = false;
-    type Gives = ();
+    type Gives = OwnConfig;
 
     fn tried(&self) -> String {
-        format!("`ssh -G {}`, your own ssh_config", self.host())
+        format!("`ssh -G {}`, your own ssh_config", self.subject.host())
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
-        let (ssh, host) = (&self.ssh.as_ref()?.path, self.host());
-        let verdict = match program::run(Command::new(ssh).args(["-G", &host]), QUICK) {
-            Ok(output) if output.succeeded() => {
+    fn examine(&self) -> Result<Examined<OwnConfig>, Missing> {
+        let (ssh, host) = (self.ssh.as_ref()?, self.subject.host());
+        Ok(match OwnConfig::of(&ssh.path, &host) {
+            Ok(Ok(config)) => {
                 let home = self.subject.home.as_ref().ok();
                 let is_written = home.is_some_and(|home| home.join(OUR_CONFIG).exists());
-                entry(&output.stdout, &host, is_written)
+                let verdict = entry(&config, &host, is_written, ssh.reads_home(&config, self.subject));
+                Examined::giving(verdict, config)
             }
-            Ok(output) => refused(&output, &host),
-            Err(error) => Verdict::Skipped(error.to_string()),
-        };
-        Ok(verdict.into())
+            Ok(Err(why)) => refused(&why, &host).into(),
+            Err(error) => Verdict::Skipped(error.to_string()).into(),
+        })
     }
 }
 
 /// ssh does not accept the user's ssh_config.
-fn refused(output: &Output, host: &str) -> Verdict {
-    let message = output.stderr.lines().map(excerpt).find(|line| !line.is_empty()).unwrap_or_default();
+fn refused(why: &Refused, host: &str) -> Verdict {
+    if let Some((command, line)) = &why.hangs {
+        let failure = Failure::new("ssh does not finish reading your own ssh_config").cause(format!(
+            "the command `{}` of a `Match exec` did not end within {} s",
+            excerpt(command),
+            QUICK.as_secs()
+        ));
+        return match line {
+            Some(line) => {
+                let failure = failure.cause(format!("{}: `{}`", place(line), text(line)));
+                Verdict::wrong_with(&failure.hint("remove or correct the line"), editor(line))
+            }
+            None => Verdict::wrong(&failure, format!("ssh -vvv -G {host}")),
+        };
+    }
+    let message = &why.message;
     let hint = match message.contains("Bad owner or permissions") {
         true => "remove the write permission of others with `chmod go-w ~/.ssh ~/.ssh/config`".to_owned(),
         false => format!("correct the line that ssh names; to see the message again: `ssh -G {host}`"),
@@ -76,23 +75,20 @@ fn refused(output: &Output, host: &str) -> Verdict {
     Verdict::wrong(&failure, format!("ssh -G {host}"))
 }
 
-/// How ssh connects to `host`. `is_written` is whether our own configuration file is there. Pure.
-fn entry(options: &str, host: &str, is_written: bool) -> Verdict {
-    let option = |name: &str| {
-        let value = options.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.filter(|value| *value != "none")
-    };
-    let way = match (option("proxycommand"), option("proxyjump")) {
-        (Some(command), _) if command.contains(HELPER) => {
-            return Verdict::Fine(format!("`ssh` connects to *{SUFFIX} with the helper"));
-        }
+/// How ssh connects to `host`. `is_written` is whether our own configuration file is there, and `reads_home` whether ssh
+/// looks for it there. Pure.
+fn entry(config: &OwnConfig, host: &str, is_written: bool, reads_home: bool) -> Verdict {
+    if config.has_entry() {
+        return Verdict::Fine(format!("`ssh` connects to *{SUFFIX} with the helper"));
+    }
+    let write = write_command(reads_home);
+    let way = match (config.option("proxycommand"), config.option("proxyjump")) {
         (Some(command), _) => excerpt(&format!("ProxyCommand {command}")),
         (None, Some(jump)) => excerpt(&format!("ProxyJump {jump}")),
         (None, None) if is_written => "no ProxyCommand".to_owned(),
         (None, None) => {
             return Verdict::Note(format!(
-                "`ssh NAME{SUFFIX}` is not set up, and `kohakuriver ssh config --write` sets it up; \
-                 `kohakuriver vps connect` works without"
+                "`ssh NAME{SUFFIX}` is not set up, and `{write}` sets it up; `kohakuriver vps connect` works without"
             ));
         }
     };
@@ -101,16 +97,30 @@ fn entry(options: &str, host: &str, is_written: bool) -> Verdict {
             "`ssh` connects to *{SUFFIX} with {way}; `kohakuriver vps connect` uses the helper all the same"
         ));
     }
-    let failure = Failure::new(format!("`ssh` connects to {host} with {way}, not with the helper"))
+    let failure = Failure::new(format!("`ssh` connects to {host} with {way}, not with the helper"));
+    let hiding = config.line("proxycommand").or_else(|| config.line("proxyjump"));
+    let failure = match hiding {
+        _ if !reads_home => {
+            let failure = failure.cause(
+                "our entries are in the directory that HOME names, and ssh reads that of the user database (`getent passwd`)",
+            );
+            return Verdict::wrong(&failure.hint(format!("write them where ssh reads them: `{write}`")), write);
+        }
+        Some(line) => failure.cause(format!("{}: `{}`", place(line), text(line))),
+        None => failure,
+    };
+    let failure = failure
         .cause("ssh uses the first value that it finds, and an earlier line of your ssh_config hides ours")
-        .hint("move our line to the top, before any Host line: `kohakuriver ssh config --write`");
-    Verdict::wrong(&failure, "kohakuriver ssh config --write")
+        .hint(format!("move our line to the top, before any Host line: `{write}`"));
+    Verdict::wrong(&failure, write)
 }
 
-/// Whether ssh accepts `name` as a host name.
-fn is_plain(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+/// The command that writes our entries where ssh reads them. Without HOME, our programs use the user database as ssh does.
+pub(super) fn write_command(reads_home: bool) -> &'static str {
+    match reads_home {
+        true => "kohakuriver ssh config --write",
+        false => "env -u HOME kohakuriver ssh config --write",
+    }
 }
 
 /// Whether `~/.ssh` can hold host keys.
@@ -192,10 +202,22 @@ fn host_keys(path: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ssh::in_force::Line;
+
+    fn config(options: &str, lines: &[&str]) -> OwnConfig {
+        let line = |(number, text): (usize, &&str)| Line {
+            file: "/h/.ssh/config".into(),
+            number,
+            block: 0,
+            text: text.as_bytes().to_owned(),
+        };
+        let lines = (1..).zip(lines).map(line).collect();
+        OwnConfig { options: options.to_owned(), lines, files: Vec::new() }
+    }
 
     #[test]
     fn each_entry_in_ssh_config() {
-        let found = |options: &str, is_written| entry(options, "42.kohakuriver", is_written);
+        let found = |options: &str, is_written| entry(&config(options, &[]), "42.kohakuriver", is_written, true);
         let ours = "user root\nproxycommand /usr/bin/kohakuriver-proxy %h\n";
         for is_written in [true, false] {
             assert!(matches!(found(ours, is_written), Verdict::Fine(_)), "{is_written}");
@@ -213,27 +235,29 @@ mod tests {
     }
 
     #[test]
-    fn wrong_permissions_have_their_own_command() {
-        let command = |stderr: &str| {
-            let output = Output { status: None, stdout: String::new(), stderr: stderr.to_owned() };
-            let Verdict::Wrong(wrong) = refused(&output, "42.kohakuriver") else { panic!("{stderr}") };
-            (wrong.causes, wrong.command)
+    fn the_line_that_hides_our_entry_is_named() {
+        let lines = ["User u", "ProxyCommand none", "ProxyCommand nc"];
+        let found = |reads_home| {
+            let verdict = entry(&config("", &lines), "42.kohakuriver", true, reads_home);
+            let Verdict::Wrong(wrong) = verdict else { panic!("{verdict:?}") };
+            (wrong.causes[0].clone(), wrong.command)
         };
-        let bad = "Bad owner or permissions on /home/al/.ssh/config";
-        assert_eq!(
-            command(&format!("\n{bad}\n")),
-            (vec![bad.to_owned()], "chmod go-w ~/.ssh ~/.ssh/config".to_owned())
-        );
-        let option = "config: line 2: Bad configuration option: x";
-        assert_eq!(command(option), (vec![option.to_owned()], "ssh -G 42.kohakuriver".to_owned()));
+        let (cause, command) = found(true);
+        assert_eq!((cause.as_str(), command.as_str()), ("/h/.ssh/config:2: `ProxyCommand none`", write_command(true)));
+        let (cause, command) = found(false);
+        assert!(cause.contains("the user database") && command == write_command(false), "{cause}");
     }
 
     #[test]
-    fn only_plain_names_go_on_the_command_line_of_ssh() {
-        for (name, plain) in
-            [("vps-1.a_b", true), ("", false), ("-v", false), (".x", false), ("a b", false), ("a%h", false)]
-        {
-            assert_eq!(is_plain(name), plain, "{name}");
-        }
+    fn wrong_permissions_have_their_own_command() {
+        let command = |message: &str| {
+            let why = Refused { message: message.to_owned(), hangs: None };
+            let Verdict::Wrong(wrong) = refused(&why, "42.kohakuriver") else { panic!("{message}") };
+            (wrong.causes, wrong.command)
+        };
+        let bad = "Bad owner or permissions on /home/al/.ssh/config";
+        assert_eq!(command(bad), (vec![bad.to_owned()], "chmod go-w ~/.ssh ~/.ssh/config".to_owned()));
+        let option = "config: line 2: Bad configuration option: x";
+        assert_eq!(command(option), (vec![option.to_owned()], "ssh -G 42.kohakuriver".to_owned()));
     }
 }

@@ -1,7 +1,8 @@
 //! The SSH proxy: whether its port accepts, and what answers there.
 //!
 //! doctor sends a CONNECT without a target. A gateway looks up nothing for it, an older Host answers with its error
-//! line, and no tunnel is opened that doctor would have to leave.
+//! line, and no tunnel is opened that doctor would have to leave. Both checks use one connection: a connection that
+//! ends without a request is an error in the log of an older Host.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -40,18 +41,18 @@ pub(super) struct Port<'a> {
 impl Check for Port<'_> {
     const NAME: &'static str = "proxy-port";
     const NEEDS_VPS: bool = false;
-    type Gives = ();
+    type Gives = TcpStream;
 
     fn tried(&self) -> String {
         format!("a connection to {}", shown(self.settings))
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<TcpStream>, Missing> {
         let settings = self.settings.as_ref()?;
         Ok(match connect(settings) {
             Ok(socket) => {
                 let peer = socket.peer_addr().map_or_else(|_| address(settings), |peer| peer.to_string());
-                Examined::giving(Verdict::Fine(format!("{peer} accepts")), ())
+                Examined::giving(Verdict::Fine(format!("{peer} accepts")), socket)
             }
             Err(failure) => Verdict::wrong(&failure, SHOW).into(),
         })
@@ -79,7 +80,8 @@ fn connect(settings: &Settings) -> Result<TcpStream, Failure> {
 /// Whether the server on the port is an SSH proxy.
 pub(super) struct Protocol<'a> {
     pub(super) settings: &'a Given<Settings>,
-    pub(super) port: &'a Given<()>,
+    /// The connection to its port.
+    pub(super) socket: &'a Given<TcpStream>,
 }
 
 impl Check for Protocol<'_> {
@@ -92,13 +94,9 @@ impl Check for Protocol<'_> {
     }
 
     fn examine(&self) -> Result<Examined<()>, Missing> {
-        let settings = self.settings.as_ref()?;
-        (*self.port)?;
+        let (settings, socket) = (self.settings.as_ref()?, self.socket.as_ref()?);
         let wait = Wait::new().map_err(|_| Missing("this machine has no sockets left"))?;
-        let server = match connect(settings) {
-            Ok(socket) => ask(&socket, wait.at_most(ANSWER_LIMIT)),
-            Err(failure) => return Ok(Verdict::wrong(&failure, SHOW).into()),
-        };
+        let server = ask(socket, wait.at_most(ANSWER_LIMIT));
         let proxy = address(settings);
         let not = |kind: &str| format!("{proxy} is {kind}, not the SSH proxy of a Host");
         let (what, cause) = match server {

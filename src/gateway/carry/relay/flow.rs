@@ -307,7 +307,8 @@ mod tests {
     /// A socket that says it can be spliced, and can't: a splice into a file that is appended to is refused.
     struct Unspliceable {
         socket: TcpStream,
-        appended: File,
+        /// Stands for it in a splice.
+        refuses: File,
     }
 
     impl AsFd for Unspliceable {
@@ -334,7 +335,7 @@ mod tests {
         }
 
         fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
-            Some(self.appended.as_fd())
+            Some(self.refuses.as_fd())
         }
     }
 
@@ -345,7 +346,9 @@ mod tests {
         let appended = File::options().append(true).create_new(true).open(&path).unwrap();
         std::fs::remove_file(path).unwrap();
         let ((client, mut their_client), (vps, mut their_vps)) = (connection(), connection());
-        let (mut client, mut vps) = (side(client), Side::new(Box::new(Unspliceable { socket: vps, appended })));
+        let client_arrives = client.try_clone().unwrap();
+        let (mut client, mut vps) =
+            (side(client), Side::new(Box::new(Unspliceable { socket: vps, refuses: appended })));
         let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
         let sent = bytes.clone();
         let sender = std::thread::spawn(move || {
@@ -358,16 +361,137 @@ mod tests {
             received
         });
         let (mut flow, mut tools, mut moved) = (Flow::behind(Vec::new()), Tools::new(Pipes::of_one_in(1)), 0);
-        let mut spliced = false;
+        // More than one read takes, so a pipe is next.
+        while sys::peek(client_arrives.as_fd(), &mut [0; 2 * READ]).map_or(0, |bytes| bytes) < 2 * READ {
+            std::thread::yield_now();
+        }
         while moved < bytes.len() {
             (client.readable, vps.writable) = (true, true);
             let turn = flow.turn(&mut client, &mut vps, &mut tools, &mut moved);
             assert!(!matches!(turn, Turn::Ended(_)), "{turn:?}");
-            // The pipe was given up with bytes in it.
-            spliced |= tools.pipes.take().is_none();
         }
-        assert_eq!((moved, spliced), (bytes.len(), true));
+        assert_eq!(moved, bytes.len());
+        // It was given up, with bytes in it.
+        assert!(tools.pipes.take().is_none());
         drop((vps, sender.join().unwrap()));
         assert!(receiver.join().unwrap() == bytes);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_source_that_cannot_be_spliced_is_copied() {
+        let ((client, mut their_client), (vps, mut their_vps)) = (connection(), connection());
+        let client_arrives = client.try_clone().unwrap();
+        // A folder gives no bytes to a splice.
+        let refuses = File::open("/").unwrap();
+        let (mut client, mut vps) = (Side::new(Box::new(Unspliceable { socket: client, refuses })), side(vps));
+        their_client.write_all(&[7; 2 * READ]).unwrap();
+        while sys::peek(client_arrives.as_fd(), &mut [0; 2 * READ]).map_or(0, |bytes| bytes) < 2 * READ {
+            std::thread::yield_now();
+        }
+        client.readable = true;
+        let (mut flow, mut tools, mut moved) = (Flow::behind(Vec::new()), Tools::new(Pipes::of_one_in(1)), 0);
+        assert_eq!(flow.turn(&mut client, &mut vps, &mut tools, &mut moved), Turn::Waits);
+        assert_eq!(moved, 2 * READ);
+        assert!(tools.pipes.take().is_none(), "it was not tried");
+        their_vps.read_exact(&mut [0; 2 * READ]).unwrap();
+    }
+
+    /// A splice that meets it takes the error off the socket.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_reset_in_the_midst_of_a_burst_is_no_end() {
+        let ((client, mut their_client), (vps, mut their_vps)) = (connection(), connection());
+        let client_breaks = client.try_clone().unwrap();
+        let (mut client, mut vps) = (side(client), side(vps));
+        their_client.write_all(&[7; READ]).unwrap();
+        sys::reset_on_close(&their_client).unwrap();
+        drop(their_client);
+        assert!(sys::poll(&mut [sys::entry(client_breaks.as_fd(), PollFlags::empty())], None).unwrap());
+        let (mut flow, mut tools) = (Flow::behind(Vec::new()), Tools::new(Pipes::of_one_in(1)));
+        assert_eq!(flow.turn(&mut client, &mut vps, &mut tools, &mut 0), Turn::Ended(End::SenderLost));
+        their_vps.read_exact(&mut [0; READ]).unwrap();
+        assert!(!flow.is_bulk());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_burst_that_its_receiver_holds_up_keeps_its_pipe() {
+        let ((client, mut their_client), (vps, _their_vps)) = (connection(), connection());
+        let (mut client, mut vps) = (side(client), side(vps));
+        // One pipe in all.
+        let (mut flow, mut tools) = (Flow::behind(Vec::new()), Tools::new(Pipes::of_one_in(usize::MAX)));
+        assert!(!flow.is_bulk());
+        their_client.set_nonblocking(true).unwrap();
+        while vps.writable || !matches!(flow.held, Held::Pipe(_)) {
+            let _ = their_client.write(&[7; 64 * 1024]);
+            client.readable = true;
+            let turn = flow.turn(&mut client, &mut vps, &mut tools, &mut 0);
+            assert!(!matches!(turn, Turn::Ended(_)), "{turn:?}");
+        }
+        for _ in 0..2 {
+            assert_eq!(flow.turn(&mut client, &mut vps, &mut tools, &mut 0), Turn::Waits);
+            assert!(flow.is_bulk() && tools.pipes.take().is_none());
+        }
+        flow.release(&mut tools.pipes);
+        assert!(!flow.is_bulk() && tools.pipes.take().is_some());
+    }
+
+    /// Fails each second call, as calls do that a signal interrupts.
+    struct Interrupted {
+        socket: TcpStream,
+        fails: bool,
+    }
+
+    impl Interrupted {
+        fn call<T>(&mut self, call: impl FnOnce(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
+            self.fails = !self.fails;
+            if self.fails { Err(io::ErrorKind::Interrupted.into()) } else { call(&mut self.socket) }
+        }
+    }
+
+    impl AsFd for Interrupted {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+    }
+
+    impl Carrier for Interrupted {
+        fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.call(|socket| socket.receive(buffer))
+        }
+
+        fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.call(|socket| socket.send(bytes))
+        }
+
+        fn end_writing(&mut self) -> io::Result<()> {
+            self.socket.end_writing()
+        }
+
+        fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+            wanted
+        }
+
+        fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_interrupted_is_repeated() {
+        let ((client, mut their_client), (vps, mut their_vps)) = (connection(), connection());
+        their_client.write_all(b"all of it").unwrap();
+        assert!(sys::poll(&mut [sys::entry(client.as_fd(), PollFlags::IN)], None).unwrap());
+        let side = |socket| Side::new(Box::new(Interrupted { socket, fails: false }));
+        let (mut client, mut vps) = (side(client), side(vps));
+        client.readable = true;
+        let (mut flow, mut moved) = (Flow::behind(b"before ".to_vec()), 0);
+        let turn = flow.turn(&mut client, &mut vps, &mut Tools::new(Pipes::none()), &mut moved);
+        assert_eq!((turn, moved), (Turn::Waits, 16));
+        drop(vps);
+        let mut heard = String::new();
+        their_vps.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "before all of it");
     }
 }

@@ -197,4 +197,16 @@ mod tests {
         let without = (0..=PAUSE).take_while(|_| pipes.take().is_none()).count();
         assert_eq!((without, tried.load(Ordering::Relaxed)), (PAUSE as usize, 4));
     }
+
+    #[test]
+    fn what_a_pipe_holds_can_be_taken_out() {
+        let mut pipes = any(1);
+        let mut pipe = pipes.take().unwrap();
+        assert_eq!(pipe.take_bytes().unwrap(), b"");
+        pipe.held = rustix::io::write(&pipe.write, b"the bytes").unwrap();
+        assert_eq!((pipe.take_bytes().unwrap().as_slice(), pipe.held), (&b"the bytes"[..], 0));
+        // It holds less than was noted.
+        pipe.held = rustix::io::write(&pipe.write, b"less").unwrap() + 1;
+        assert_eq!(pipe.take_bytes().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
 }

@@ -156,3 +156,198 @@ impl Side {
         let _ = sys::reset_on_close(&self.carrier);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::carrier::tests::connection;
+    use crate::sys::AsFd;
+    use mio::{Events, Poll};
+    use std::io::Write;
+    use std::net::{Shutdown, TcpStream};
+    use std::time::{Duration, Instant};
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// A side with its events, and the peer.
+    struct Rig {
+        poll: Poll,
+        side: Side,
+        socket: TcpStream,
+        peer: TcpStream,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let (ours, peer) = connection();
+            let (poll, socket) = (Poll::new().unwrap(), ours.try_clone().unwrap());
+            let side = Side::new(Box::new(ours));
+            side.register(poll.registry(), Token(0)).unwrap();
+            Self { poll, side, socket, peer }
+        }
+
+        /// Notes events until something is so.
+        #[track_caller]
+        fn until(&mut self, is_so: impl Fn(&Side) -> bool) {
+            let (mut events, deadline) = (Events::with_capacity(8), Instant::now() + LIMIT);
+            while !is_so(&self.side) {
+                assert!(Instant::now() < deadline, "no event tells");
+                self.poll.poll(&mut events, Some(LIMIT)).unwrap();
+                events.iter().for_each(|event| self.side.note(event));
+            }
+        }
+
+        fn read(&mut self, most: usize) -> io::Result<usize> {
+            self.side.read(&mut vec![0; most])
+        }
+    }
+
+    #[test]
+    fn it_is_readable_from_an_event_on_until_its_socket_is_empty() {
+        let mut rig = Rig::new();
+        rig.side.writable = false;
+        rig.until(|side| side.writable);
+        assert!(!rig.side.readable);
+        for size in [10, 3] {
+            rig.peer.write_all(b"abc").unwrap();
+            rig.until(|side| side.readable);
+            assert_eq!(rig.read(size).unwrap(), 3);
+            // Only a short read tells.
+            assert_eq!(rig.side.readable, size == 3);
+        }
+        assert_eq!(rig.read(3).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(!rig.side.readable && !rig.side.ended && !rig.side.lost && !rig.side.found_dead);
+    }
+
+    #[test]
+    fn a_read_in_front_of_an_urgent_byte_or_of_the_end_is_not_the_last_one() {
+        let mut rig = Rig::new();
+        rig.peer.write_all(b"abc").unwrap();
+        rustix::net::send(&rig.peer, b"!", rustix::net::SendFlags::OOB).unwrap();
+        rig.peer.write_all(b"tail").unwrap();
+        rig.until(|side| side.urgent);
+        assert!(!rig.side.can_be_spliced_from());
+        assert_eq!((rig.read(10).unwrap(), rig.side.readable), (3, true));
+        while rig.read(10).is_ok() {}
+        assert!(!rig.side.readable && rig.side.can_be_spliced_from());
+
+        rig.peer.write_all(b"end").unwrap();
+        rig.peer.shutdown(Shutdown::Write).unwrap();
+        rig.until(|side| side.ended);
+        assert_eq!((rig.read(10).unwrap(), rig.side.readable), (3, true));
+        assert_eq!(rig.read(10).unwrap(), 0);
+        assert!(!rig.side.is_lost() && !rig.side.is_found_dead());
+    }
+
+    #[test]
+    fn a_reset_is_told_from_an_end() {
+        let mut rig = Rig::new();
+        rig.side.end_writing().unwrap();
+        rig.peer.shutdown(Shutdown::Both).unwrap();
+        rig.until(|side| side.ended);
+        assert!(rig.side.readable && !rig.side.is_lost() && !rig.side.is_found_dead());
+
+        let mut rig = Rig::new();
+        rig.until(|side| side.writable);
+        rig.side.writable = false;
+        sys::reset_on_close(&rig.peer).unwrap();
+        drop(std::mem::replace(&mut rig.peer, connection().1));
+        rig.until(Side::is_lost);
+        // A call tells what has happened.
+        assert!(rig.side.readable && rig.side.writable && rig.side.is_found_dead());
+    }
+
+    /// Whoever meets an error takes it off the socket.
+    #[test]
+    fn a_reset_whose_error_was_taken_is_no_end() {
+        let mut rig = Rig::new();
+        sys::reset_on_close(&rig.peer).unwrap();
+        drop(std::mem::replace(&mut rig.peer, connection().1));
+        assert!(
+            sys::poll(&mut [sys::entry(rig.socket.as_fd(), PollFlags::empty())], Some(Instant::now() + LIMIT)).unwrap()
+        );
+        assert!(rig.socket.take_error().unwrap().is_some());
+        rig.until(|side| side.ended);
+        assert!(!rig.side.is_lost() && rig.side.is_found_dead());
+    }
+
+    #[test]
+    fn what_an_error_of_a_write_means() {
+        use io::ErrorKind as E;
+        for (error, ended, is_dead) in [
+            (E::WouldBlock, false, false),
+            (E::Interrupted, false, false),
+            // A splice that the system refuses.
+            (E::InvalidInput, false, false),
+            (E::ConnectionReset, false, true),
+            (E::ConnectionReset, true, true),
+            (E::BrokenPipe, false, true),
+            // The peer had closed before.
+            (E::BrokenPipe, true, false),
+        ] {
+            let mut side = Rig::new().side;
+            side.ended = ended;
+            side.note_written(&Err(error.into()));
+            assert_eq!(side.is_found_dead(), is_dead, "{error:?}, ended: {ended}");
+            assert_eq!(side.writable, error != E::WouldBlock, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_a_read_tells_whether_to_read_again() {
+        use io::ErrorKind as E;
+        let failing = |error| {
+            let (socket, _) = connection();
+            let mut side = Side::new(Box::new(Failing { socket, error }));
+            side.readable = true;
+            assert_eq!(side.read(&mut [0; 10]).unwrap_err().kind(), error);
+            side.readable
+        };
+        assert_eq!([E::WouldBlock, E::Interrupted, E::ConnectionReset].map(failing), [false, true, true]);
+    }
+
+    /// A carrier whose reads fail, and that is no bare socket.
+    struct Failing {
+        socket: TcpStream,
+        error: io::ErrorKind,
+    }
+
+    impl AsFd for Failing {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+    }
+
+    impl Carrier for Failing {
+        fn receive(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+            Err(self.error.into())
+        }
+
+        fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn end_writing(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+            wanted
+        }
+
+        fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+    }
+
+    #[test]
+    fn only_a_bare_socket_is_spliced() {
+        let rig = Rig::new();
+        assert!(rig.side.is_bare() && rig.side.can_be_spliced_from());
+        let mut layered = Side::new(Box::new(Failing { socket: rig.peer, error: io::ErrorKind::WouldBlock }));
+        assert!(!layered.is_bare() && !layered.can_be_spliced_from());
+        let (_read, write) = sys::pipe().unwrap();
+        let refused = layered.splice_into(write.as_fd(), 1).unwrap_err();
+        assert!(sys::cannot_splice(&refused));
+    }
+}

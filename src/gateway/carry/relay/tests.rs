@@ -163,17 +163,22 @@ async fn much_both_ways_at_once_to_slow_readers(engine: Engine) {
 }
 
 async fn a_reset_is_passed_on_as_one_in_either_direction(engine: Engine) {
-    let (client, mut vps, relay) = tunnel(engine, b"").await;
+    let (relays, records) = (start(engine, 1, None), Records::default());
+    let sessions = Arc::new(Sessions::new(0, records.clone()));
+    let lost = || [Ending::ClientLost, Ending::VpsLost].map(|ending| records.metrics.closed(ending).value());
+    let (client, mut vps) = another(&relays, &sessions, b"").await;
     client.set_zero_linger().unwrap();
     drop(client);
     assert!(was_reset(rest(&mut vps).await));
-    ends(relay).await;
+    counts(&relays, 0).await;
+    assert_eq!(lost(), [1, 0]);
 
-    let (mut client, vps, relay) = tunnel(engine, b"").await;
+    let (mut client, vps) = another(&relays, &sessions, b"").await;
     vps.set_zero_linger().unwrap();
     drop(vps);
     assert!(was_reset(rest(&mut client).await));
-    ends(relay).await;
+    ends(relays).await;
+    assert_eq!(lost(), [1, 1]);
 }
 
 /// Sends until nothing more fits between here and there.
@@ -259,7 +264,9 @@ async fn bytes_are_counted_each_way(engine: Engine) {
 async fn a_tunnel_can_be_ended_alone_or_with_all_others(engine: Engine) {
     let relays = start(engine, 2, None);
     let sessions = Arc::<Sessions>::default();
-    let (mut first, _vps1) = another(&relays, &sessions, b"").await;
+    let (mut first, mut vps1) = another(&relays, &sessions, b"").await;
+    first.write_all(b"it is carried").await.unwrap();
+    vps1.read_exact(&mut [0; 13]).await.unwrap();
     let (mut second, mut vps2) = another(&relays, &sessions, b"").await;
     let (mut third, _vps3) = another(&relays, &sessions, b"").await;
     assert!(sessions.ask_to_end(1) && !sessions.ask_to_end(4));
@@ -439,6 +446,37 @@ async fn bulk_and_typing_by_turns_go_through_unchanged(engine: Engine) {
     client.shutdown().await.unwrap();
     drop(vps);
     ends(relays).await;
+}
+
+/// The thread that it has left gives its place to another tunnel.
+#[tokio::test]
+async fn a_tunnel_that_was_handed_over_ends_alone() {
+    let (relays, sessions) = (start(Engine::Splice, 1, None), Arc::default());
+    let mut bulk = another(&relays, &sessions, b"").await;
+    // Not each time: the last bytes of many may come one by one.
+    while on_threads(&relays) != [0, 1] {
+        send_all(&mut bulk, &[7; 1_000_000]).await;
+    }
+    let mut other = another(&relays, &sessions, b"").await;
+    send_all(&mut other, b"x").await;
+    bulk.0.set_zero_linger().unwrap();
+    drop(bulk);
+    counts(&relays, 1).await;
+    send_all(&mut other, b"still here").await;
+    assert_eq!(relays.count(), 1);
+}
+
+#[test]
+fn there_are_threads_for_bulk_and_processors_for_all_else() {
+    let processors = std::thread::available_parallelism().unwrap().get();
+    assert!((1..=processors).contains(&default_threads()));
+}
+
+#[tokio::test]
+async fn without_its_threads_a_tunnel_ends() {
+    let (mut client, _vps, relays) = tunnel(Engine::Splice, b"").await;
+    drop(relays);
+    assert_eq!(rest(&mut client).await.unwrap(), b"");
 }
 
 async fn a_tunnel_that_comes_after_its_end_was_asked_for_ends(engine: Engine) {

@@ -266,11 +266,14 @@ mod tests {
         /// The client sends so much, and the tunnel gets its turns until it has read that.
         fn sends(&mut self, bytes: usize) {
             let left = self.tunnel.closing.as_ref().unwrap().left - bytes;
-            self.client.write_all(&vec![7; bytes]).unwrap();
+            // In a thread, since the system may have room for a part of it only.
+            let mut client = self.client.try_clone().unwrap();
+            let sender = std::thread::spawn(move || client.write_all(&vec![7; bytes]));
             while self.tunnel.closing.as_ref().unwrap().left > left {
                 assert!(matches!(self.turn(), Next::WaitUntil(_)));
             }
             assert_eq!(self.tunnel.closing.as_ref().unwrap().left, left);
+            sender.join().unwrap().unwrap();
         }
 
         /// Closes the tunnel, and gives back its client.
@@ -303,6 +306,14 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_resets_after_an_orderly_end_is_gone() {
+        let mut rig = Rig::closing();
+        sys::reset_on_close(&rig.client).unwrap();
+        drop(std::mem::replace(&mut rig.client, connection().1));
+        assert_eq!(rig.turn(), Next::Remove(SessionEnding::Complete));
+    }
+
+    #[test]
     fn a_client_that_does_not_close_after_an_orderly_end_gets_a_reset() {
         let mut rig = Rig::closing();
         let waits = rig.tunnel.turn(&mut rig.tools, &mut 0);
@@ -317,5 +328,32 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(20);
         assert!(sys::poll(&mut [sys::entry(client.as_fd(), PollFlags::empty())], Some(deadline)).unwrap());
         assert!(client.take_error().unwrap().is_some());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_tunnel_that_is_removed_gives_its_pipe_back() {
+        let ((side, mut client), (vps, _their_vps)) = (connection(), connection());
+        let early = EarlyData { up: Vec::new(), answer: b"" };
+        let session = session(&Arc::<Sessions>::default(), None);
+        let count = Counted::new(&Arc::<Count>::default());
+        let mut tunnel = Tunnel::new(Box::new(side), Box::new(vps), early, session, count);
+        // One pipe in all.
+        let mut tools = Tools::new(Pipes::of_one_in(usize::MAX));
+        let has_pipe = |tools: &mut Tools| match tools.pipes.take() {
+            Some(pipe) => {
+                tools.pipes.give_back(pipe);
+                false
+            }
+            None => true,
+        };
+        client.set_nonblocking(true).unwrap();
+        while tunnel.vps.writable || !has_pipe(&mut tools) {
+            let _ = client.write(&[7; 64 * 1024]);
+            tunnel.client.readable = true;
+            assert!(matches!(tunnel.turn(&mut tools, &mut 0), Next::Wait | Next::Again));
+        }
+        tunnel.release(&mut tools);
+        assert!(!has_pipe(&mut tools));
     }
 }

@@ -280,6 +280,8 @@ mod tests {
     use super::super::tunnel::EarlyData;
     use super::*;
     use crate::carrier::tests::connection;
+    #[cfg(target_os = "linux")]
+    use crate::carrier::tests::{is_idle, this_thread};
     use crate::gateway::carry::session::Sessions;
     use crate::gateway::carry::session::tests::tunnel as session;
     use crate::gateway::watch::records::Records;
@@ -334,6 +336,25 @@ mod tests {
         drop(there_vps);
     }
 
+    /// Whoever waits for events is interrupted by that, as by a signal (signal(7)).
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_is_suspended_keeps_its_tunnels() {
+        let (count, records) = (Arc::<Count>::default(), Records::default());
+        let sessions = Arc::new(Sessions::new(0, records.clone()));
+        let worker = worker(None);
+        let inbox = worker.inbox();
+        let thread = std::thread::spawn(move || worker.run());
+        let mut tunnel = carry(&inbox, &count, &sessions);
+        says(&mut tunnel);
+        let suspend = std::process::Command::new("sh").args(["-c", "kill -STOP $PPID; kill -CONT $PPID"]).status();
+        assert!(suspend.unwrap().success());
+        says(&mut tunnel);
+        inbox.put(Message::Leave);
+        thread.join().unwrap();
+        assert_eq!(records.metrics.closed(Ending::Stopped).value(), 1);
+    }
+
     /// A stop waits until no tunnel is counted.
     #[tokio::test]
     async fn a_tunnel_that_a_panic_drops_is_not_counted_any_more() {
@@ -369,28 +390,77 @@ mod tests {
         assert_eq!(worker.time_to_wait(), Some(Duration::ZERO));
     }
 
-    /// How much processor time the calling thread has had, in nanoseconds.
-    #[cfg(target_os = "linux")]
-    fn processor_time(thread: &str) -> u64 {
-        let schedstat = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap();
-        schedstat.split_whitespace().next().unwrap().parse().unwrap()
+    #[test]
+    fn idle_tunnels_are_looked_for_four_times_during_their_timeout() {
+        let mut worker = worker(Some(Duration::from_secs(60)));
+        let waits_a_quarter = |worker: &Worker| {
+            let wait = worker.time_to_wait().unwrap();
+            assert!(wait > Duration::from_secs(10) && wait <= Duration::from_millis(15_001), "{wait:?}");
+        };
+        waits_a_quarter(&worker);
+        worker.next_sweep = Some(Instant::now());
+        worker.act_on_time();
+        waits_a_quarter(&worker);
     }
 
-    /// Compared with a thread that calculates: a worker that spins gets about as much of the processors.
+    #[test]
+    fn a_turn_that_moves_nothing_is_no_sign_of_life() {
+        let mut worker = worker(Some(Duration::from_secs(60)));
+        let _ends = carry(&worker.inbox(), &Arc::default(), &Arc::default());
+        assert!(worker.read_inbox());
+        let moved_at = worker.tunnels[0].moved_at;
+        assert_eq!(worker.turn(0), 0);
+        assert_eq!(worker.tunnels[0].moved_at, moved_at);
+    }
+
+    #[test]
+    fn a_tunnel_gets_its_turn_when_its_time_has_come() {
+        let mut worker = worker(None);
+        let _ends = carry(&worker.inbox(), &Arc::default(), &Arc::default());
+        assert!(worker.read_inbox());
+        while let Some(index) = worker.queue.pop_front() {
+            worker.turn(index);
+        }
+        let later = Instant::now() + Duration::from_secs(60);
+        worker.times.extend([(Instant::now(), 0), (later, 0)]);
+        worker.act_on_time();
+        assert_eq!((&worker.queue, &worker.times), (&[0].into(), &[(later, 0)].into()));
+    }
+
+    /// What all pipes of a user may take together is limited.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_without_tunnels_keeps_no_pipe() {
+        use crate::sys::{self, AsFd as _, PollFlags};
+        let mut worker = Worker::new(Pace::Small, None, Tools::new(Pipes::of_one_in(1))).unwrap();
+        let (count, sessions) = (Arc::default(), Arc::default());
+        let _ends = [0; 2].map(|_| carry(&worker.inbox(), &count, &sessions));
+        assert!(worker.read_inbox());
+        let pipe = worker.tools.pipes.take().unwrap();
+        let writes = pipe.write.try_clone().unwrap();
+        worker.tools.pipes.give_back(pipe);
+        // Nobody reads it any more.
+        let is_closed =
+            || sys::poll(&mut [sys::entry(writes.as_fd(), PollFlags::empty())], Some(Instant::now())).unwrap();
+        worker.remove(0, Ending::Stopped);
+        assert!(!is_closed());
+        worker.remove(1, Ending::Stopped);
+        assert!(is_closed());
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn an_idle_worker_takes_no_processor_time() {
-        const CALCULATED: u64 = 200_000_000;
         let (count, sessions) = (Arc::<Count>::default(), Arc::<Sessions>::default());
         for idle_timeout in [None, Some(Duration::from_secs(3600))] {
             let worker = worker(idle_timeout);
             let inbox = worker.inbox();
             let (id, theirs) = std::sync::mpsc::channel();
             let thread = std::thread::spawn(move || {
-                id.send(rustix::thread::gettid().as_raw_nonzero().to_string()).unwrap();
+                id.send(this_thread()).unwrap();
                 worker.run();
             });
-            let (thread_id, own_id) = (theirs.recv().unwrap(), rustix::thread::gettid().as_raw_nonzero().to_string());
+            let thread_id = theirs.recv().unwrap();
             // One that has said something, one that has half closed, and one that is gone.
             let mut tunnels = [0; 3].map(|_| carry(&inbox, &count, &sessions));
             tunnels.iter_mut().for_each(says);
@@ -401,12 +471,7 @@ mod tests {
             while count.tunnels() > 2 {
                 std::thread::yield_now();
             }
-            let (before, own) = (processor_time(&thread_id), processor_time(&own_id));
-            while processor_time(&own_id) - own < CALCULATED {
-                std::hint::black_box((0..10_000).sum::<u64>());
-            }
-            let taken = processor_time(&thread_id) - before;
-            assert!(taken < CALCULATED / 10, "{taken} ns");
+            assert!(is_idle(&thread_id));
             inbox.put(Message::Leave);
             thread.join().unwrap();
             drop((first, second));

@@ -152,7 +152,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
             }
             Err(refusal) => refusal,
         };
-        let older = state.good.as_mut().filter(|good| is_fault(&refusal) && self.is_usable(good));
+        let older = state.good.as_mut().filter(|good| refusal.is_fault() && self.is_usable(good));
         if let Some(good) = older {
             good.is_stale = true;
             good.fresh_until = (Instant::now() + RETRY_PAUSE).min(good.asked_at + self.stale);
@@ -237,11 +237,6 @@ impl<V: Clone> Good<V> {
     fn known(&self, is_new: bool) -> Known<V> {
         Known { value: self.value.clone(), asked_at: self.asked_at, is_new, is_stale: self.is_stale }
     }
-}
-
-/// The Host did not answer, as opposed to a refusal.
-fn is_fault(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::HostApi(_) | Refusal::Limit(_))
 }
 
 #[cfg(test)]

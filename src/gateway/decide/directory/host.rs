@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{Cache, Known};
 use super::{Admission, Asker};
-use crate::api::{ApiError, Caller, Client, Node, Reach, Role, User, Vps, locate};
+use crate::api::{ApiError, Caller, Client, Node, Reach, Role, User, needs_runner, online_runner};
 use crate::gateway::limits::Turns;
 use crate::gateway::watch::metrics::{Lookup, Metrics};
 use crate::refusal::Refusal;
@@ -76,12 +76,13 @@ impl HostDirectory {
     }
 
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
-        match self.caller(&asker.token, asker.from, metrics).await? {
+        let caller = self.caller(&asker.token, asker.from, metrics).await?;
+        match &caller {
             Caller::Everyone => {}
             Caller::Anonymous if asker.anonymous => {}
             Caller::Anonymous => return Err(Refusal::TokenNeeded),
             Caller::User(User { name, role }) => {
-                asker.user.get_or_init(|| name.into());
+                asker.user.get_or_init(|| name.as_str().into());
                 if !matches!(role, Role::User | Role::Operator | Role::Admin) {
                     return Err(Refusal::RoleTooLow(role.to_string()));
                 }
@@ -90,7 +91,8 @@ impl HostDirectory {
         let key = self.key(vps, asker);
         let client = self.client.with_token(key.0.clone());
         let new = |has_older: bool| (!has_older).then_some((&self.new_places, asker.from));
-        let ask = async |has_older| self.limited(new(has_older), Box::pin(self.place(&client, vps)), metrics).await;
+        let ask =
+            async |has_older| self.limited(new(has_older), Box::pin(self.place(&client, vps, &caller)), metrics).await;
         let known = self.places.get(&key, ask).await.inspect_err(|_| metrics.cache_misses.increment())?;
         let counter = match &known {
             Known { is_stale: true, .. } => &metrics.cache_stale,
@@ -124,7 +126,10 @@ impl HostDirectory {
     pub(super) async fn ready(&self) -> Result<(), String> {
         match timeout(READY_LIMIT, self.client.nodes()).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error.refusal().detail().unwrap_or_else(|| error.to_string())),
+            Ok(Err(error)) => {
+                let why = error.refusal().detail().map_or_else(String::new, |why| format!(": {why}"));
+                Err(format!("the Host API at {} can't be used{why}", self.client.base()))
+            }
             Err(_) => {
                 let seconds = READY_LIMIT.as_secs();
                 Err(format!("the Host API at {} gave no answer within {seconds} s", self.client.base()))
@@ -167,25 +172,19 @@ impl HostDirectory {
         self.callers.get(token, ask).await.map(|known| known.value)
     }
 
-    async fn place(&self, client: &Client, vps: &VpsRef) -> Result<Reach, ApiError> {
+    async fn place(&self, client: &Client, vps: &VpsRef, caller: &Caller) -> Result<Reach, ApiError> {
         let vps = client.vps(vps).await?;
-        match locate(&vps, None) {
-            // Only its Runner is missing: now that question is worth a call.
-            Err(Refusal::RunnerOffline(_)) => self.place_on_runner(&vps).await,
-            verdict => verdict,
-        }
-        .map_err(ApiError::Refusal)
-    }
-
-    async fn place_on_runner(&self, vps: &Vps) -> Result<Reach, Refusal> {
         loop {
-            let Known { value: runners, is_new, .. } = self.runners().await?;
-            let runner = vps.node.as_ref().and_then(|name| runners.get(name));
-            match locate(vps, runner) {
-                // The Runner may have come back since the list was fetched.
-                Err(_) if !is_new => self.runners.outdate(&()),
-                verdict => return verdict,
+            let Some(name) = vps.node.as_ref().filter(|_| needs_runner(&vps.status)) else {
+                return client.reach(&vps, None, Some(caller)).await.map_err(ApiError::Refusal);
+            };
+            let Known { value: runners, is_new, .. } = self.runners().await.map_err(ApiError::Refusal)?;
+            let runner = runners.get(name);
+            if is_new || online_runner(&vps, runner).is_ok() {
+                return client.reach(&vps, runner, Some(caller)).await.map_err(ApiError::Refusal);
             }
+            // The Runner may have come back since the list was fetched.
+            self.runners.outdate(&());
         }
     }
 

@@ -129,3 +129,31 @@ impl Directory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Client;
+    use crate::gateway::watch::notices::tests::Heard;
+    use std::time::Duration;
+
+    #[test]
+    fn a_reload_says_what_it_has_read() {
+        let heard = Heard::default();
+        let notices = Notices::to(heard.clone());
+        let client = Client::new("http://127.0.0.1:1", None).unwrap();
+        Directory::Host(Box::new(HostDirectory::new(client, Duration::ZERO))).reload(&notices);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.json");
+        std::fs::write(&path, r#"{ "nodes": [], "vps": [{ "task_id": "1", "status": "running" }] }"#).unwrap();
+        let directory = Directory::Inventory(Arc::new(Inventory::open(&path, Notices::default()).unwrap()));
+        assert_eq!(directory.host_api(), None);
+        directory.reload(&notices);
+        std::fs::write(&path, "{").unwrap();
+        directory.reload(&notices);
+        let text = heard.text();
+        let said =
+            ["reloaded\n", "reloaded; the inventory has 1 VPSes\n", "the inventory is refused; the last good one"];
+        assert!(said.iter().all(|said| text.matches(said).count() == 1), "{text}");
+    }
+}

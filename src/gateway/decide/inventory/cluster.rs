@@ -8,7 +8,7 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::api::{Node, Reach, SshPort, Vps, choose, locate};
+use crate::api::{Audience, Node, Reach, SshPort, Vps, choose, locate};
 use crate::refusal::Refusal;
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
@@ -66,7 +66,8 @@ impl Cluster {
         let (nodes, vps) = (take("nodes")?, take("vps")?);
         let nodes: Vec<Node> = entries("nodes", nodes, node, |node| node.hostname.clone())?;
         let vps: Vec<Vps> = entries("vps", vps, vps_of, |vps| vps.id.to_string())?;
-        let located = vps.iter().map(|vps| (vps.id, locate(vps, nodes.iter().find(|node| node.runs(vps)))));
+        let locate = |vps| locate(vps, nodes.iter().find(|node| node.runs(vps)), Audience::OPERATOR);
+        let located = vps.iter().map(|vps| (vps.id, locate(vps)));
         Ok(Self { located: located.collect(), vps, nodes })
     }
 

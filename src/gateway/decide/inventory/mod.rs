@@ -242,8 +242,14 @@ mod tests {
             assert!(matches!(Inventory::open(&path, notices()), Err(InventoryError::Read(_))), "{}", path.display());
         }
         let large = folder.path().join("large.json");
-        std::fs::File::create(&large).unwrap().set_len(MAX_FILE + 1).unwrap();
-        assert!(matches!(Inventory::open(&large, notices()), Err(InventoryError::TooLarge(_))));
+        let of_size = |size: usize| {
+            let inventory = with(&["1"]);
+            std::fs::write(&large, " ".repeat(size - inventory.len()) + &inventory).unwrap();
+            Inventory::open(&large, notices())
+        };
+        assert!(of_size(16_777_216).is_ok());
+        let error = of_size(16_777_217).err().unwrap();
+        assert_eq!(error.to_string(), "it is larger than 16 MiB");
     }
 
     #[tokio::test]

@@ -196,3 +196,47 @@ async fn the_number_of_keys_is_bounded() {
     cache.get(&1, async |_| Ok(1)).await.unwrap();
     assert_eq!(cache.lock().by_key.len(), 1);
 }
+
+fn poll<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> std::task::Poll<F::Output> {
+    future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+/// Of those who come while a question runs each gets its answer, and whoever comes then asks anew.
+#[tokio::test]
+async fn an_error_counts_for_those_who_waited_for_it() {
+    let cache: Cache<&str, u32> = Cache::new(FRESH, STALE);
+    let (release, released) = oneshot::channel::<()>();
+    let ask = async |_| {
+        let _ = released.await;
+        Err(Refusal::NotFound)
+    };
+    let mut first = Box::pin(cache.get(&"key", ask));
+    assert!(poll(&mut first).is_pending());
+    let mut second = Box::pin(cache.get(&"key", async |_| Ok(1)));
+    assert!(poll(&mut second).is_pending());
+    drop(release);
+    assert!(matches!(poll(&mut first), std::task::Poll::Ready(Err(Refusal::NotFound))));
+    let mut third = Box::pin(cache.get(&"key", async |_| Ok(2)));
+    assert!(poll(&mut third).is_pending(), "two ask at once");
+    assert_eq!(second.await, Err(Refusal::NotFound));
+    assert_eq!(third.await.map(|known| known.value), Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_under_way_stays_when_there_is_no_room() {
+    for idle in [MAX_ENTRIES - 1, REMOVED_AT_ONCE] {
+        let cache: Cache<usize, usize> = Cache::new(FRESH, STALE);
+        let ask = async |n| cache.get(&n, async |_| std::future::pending().await).await;
+        let mut under_way: Vec<_> = (idle..MAX_ENTRIES).map(|n| Box::pin(ask(n))).collect();
+        assert!(under_way.iter_mut().all(|one| poll(one).is_pending()));
+        for n in 0..idle {
+            cache.get(&n, async |_| Ok(n)).await.unwrap();
+            advance(Duration::from_micros(1)).await;
+        }
+        cache.get(&MAX_ENTRIES, async |_| Ok(0)).await.unwrap();
+        let removed = if idle > REMOVED_AT_ONCE { REMOVED_AT_ONCE } else { 0 };
+        assert_eq!(cache.len(), MAX_ENTRIES + 1 - removed);
+        // Whoever comes next waits for it.
+        assert!(poll(&mut Box::pin(cache.get(&idle, async |_| Ok(0)))).is_pending(), "two ask at once");
+    }
+}

@@ -203,12 +203,18 @@ async fn a_restarted_vps_is_found_at_its_new_port() {
 async fn while_the_host_is_down_known_callers_reach_known_vpses() {
     let host = host().await;
     let directory = directory(&host);
-    directory.reach(&vps(ID), &bearer("owner1"), &METRICS).await.unwrap();
+    let metrics = Metrics::default();
+    let counted = || [&metrics.cache_misses, &metrics.cache_hits, &metrics.cache_stale].map(|counter| counter.value());
+    for _ in 0..3 {
+        directory.reach(&vps(ID), &bearer("owner1"), &metrics).await.unwrap();
+    }
+    assert_eq!(counted(), [1, 2, 0]);
     let down = |text: &str| host.forget_and_answer_all(500, text);
     down("Internal Server Error");
     pass(FRESH).await;
     let owner = bearer("owner1");
-    directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
+    directory.reach(&vps(ID), &owner, &metrics).await.unwrap();
+    assert_eq!(counted(), [1, 2, 1]);
     assert_eq!(owner.user().as_deref(), Some("owner1"));
     for (token, id) in [("stranger1", ID), ("", ID), ("owner1", "5")] {
         let refusal = directory.reach(&vps(id), &bearer(token), &METRICS).await.unwrap_err();
@@ -281,6 +287,12 @@ async fn tokens_mean_nothing_without_authentication() {
     host.on(ME, 503, &off).on_with("owner1", ME, 503, off);
     pass(FRESH).await;
     assert!(directory.reach(&vps(ID), &bearer("made-up-2"), &METRICS).await.is_ok());
+    // It is switched on, and the first who asks is known.
+    host.on(ME, 200, me(-1, "_anonymous", "anony")).on_with("owner1", ME, 200, me(5, "owner1", "user"));
+    pass(FRESH).await;
+    let owner = bearer("owner1");
+    directory.reach(&vps(ID), &owner, &METRICS).await.unwrap();
+    assert_eq!(owner.user().as_deref(), Some("owner1"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -347,4 +359,28 @@ async fn an_unknown_path_does_not_open_a_host_to_everyone() {
         assert!(matches!(refused, Refusal::HostApi(_)), "{token}: {refused:?}");
     }
     assert_eq!(directory.is_open_to_everyone(&METRICS).await, None);
+}
+
+#[tokio::test]
+async fn a_host_is_ready_while_it_answers() {
+    let host = host().await;
+    let directory = directory(&host);
+    assert_eq!(directory.ready().await, Ok(()));
+    host.forget_and_answer_all(500, "Internal Server Error");
+    let why = directory.ready().await.unwrap_err();
+    assert!(why.contains("answered 500"), "{why}");
+    pause();
+    host.forget_and_answer_all(0, "");
+    let why = directory.ready().await.unwrap_err();
+    assert!(why.contains("gave no answer within 5 s"), "{why}");
+}
+
+#[test]
+fn the_address_of_the_api() {
+    for (base, host, port) in
+        [("http://head:8000", "head", 8000), ("http://[::1]:9", "::1", 9), ("http://10.0.0.1", "10.0.0.1", 80)]
+    {
+        let host_directory = HostDirectory::new(Client::new(base, None).unwrap(), STALE);
+        assert_eq!(Directory::Host(Box::new(host_directory)).host_api(), Some((host.to_owned(), port)));
+    }
 }

@@ -1,0 +1,99 @@
+//! The user's own ssh_config: what ssh takes from it for one host.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::program::{self, QUICK};
+use crate::ssh::in_force::{Line, Reading};
+use crate::ssh::quote::shell_word;
+use crate::text::excerpt;
+
+/// The helper, as an entry in ssh_config names it.
+pub(super) const HELPER: &str = "kohakuriver-proxy";
+
+/// What ssh takes from the user's ssh_config for one host.
+pub(super) struct OwnConfig {
+    /// The options, as `ssh -G` prints them.
+    pub(super) options: String,
+    /// The lines in force.
+    pub(super) lines: Vec<Line>,
+    /// The files that ssh reads.
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// Why there is no configuration.
+pub(super) struct Refused {
+    /// What ssh printed.
+    pub(super) message: String,
+    /// The command of a `Match exec` that did not end, and its line.
+    pub(super) hangs: Option<(String, Option<Line>)>,
+}
+
+impl OwnConfig {
+    /// Asks ssh.
+    ///
+    /// # Errors
+    /// When ssh can't be run. Within that, when ssh refuses the configuration.
+    pub(super) fn of(ssh: &Path, host: &str) -> io::Result<Result<Self, Refused>> {
+        let output = program::run(Command::new(ssh).args(["-vvv", "-G", host]), QUICK)?;
+        let reading = Reading::of(&output.stderr);
+        let read = |path: &Path| fs::read(path).ok();
+        if !output.succeeded() {
+            let is_debug = |line: &&str| line.starts_with("debug") || line.starts_with("OpenSSH_");
+            let message =
+                output.stderr.lines().filter(|line| !is_debug(line)).map(excerpt).find(|line| !line.is_empty());
+            let running = reading.running.clone().filter(|_| output.status.is_none());
+            let hangs = running.map(|command| {
+                let line = reading.find(&command, read);
+                (command, line)
+            });
+            return Ok(Err(Refused { message: message.unwrap_or_default(), hangs }));
+        }
+        Ok(Ok(Self { options: output.stdout, lines: reading.lines(read), files: reading.roots }))
+    }
+
+    /// The value of an option, as `ssh -G` prints it.
+    pub(super) fn option(&self, name: &str) -> Option<&str> {
+        option(&self.options, name)
+    }
+
+    /// Whether ssh reaches the host with the helper.
+    pub(super) fn has_entry(&self) -> bool {
+        self.option("proxycommand").is_some_and(|command| command.contains(HELPER))
+    }
+
+    /// The first line that sets `option`.
+    pub(super) fn line(&self, option: &str) -> Option<&Line> {
+        self.lines.iter().find(|line| line.sets(option))
+    }
+
+    /// Whether a line belongs to an entry of ours: a block with the helper in it.
+    pub(super) fn is_ours(&self, line: &Line) -> bool {
+        let is_helper = |other: &&Line| other.sets("proxycommand") && other.option().1.contains(HELPER);
+        let mut helpers = self.lines.iter().filter(is_helper);
+        helpers.any(|helper| (&helper.file, helper.block) == (&line.file, line.block))
+    }
+}
+
+/// The value of an option in the output of `ssh -G`.
+pub(super) fn option<'o>(options: &'o str, name: &str) -> Option<&'o str> {
+    let value = options.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.filter(|value| *value != "none")
+}
+
+/// A line as messages name it: `FILE:NUMBER`.
+pub(super) fn place(line: &Line) -> String {
+    format!("{}:{}", line.file.display(), line.number)
+}
+
+/// The text of a line, for messages.
+pub(super) fn text(line: &Line) -> String {
+    excerpt(&String::from_utf8_lossy(&line.text))
+}
+
+/// A command that shows the user a line, to change it.
+pub(super) fn editor(line: &Line) -> String {
+    format!("${{EDITOR:-vi}} +{} {}", line.number, shell_word(line.file.as_os_str()).display())
+}

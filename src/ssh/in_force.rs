@@ -1,0 +1,273 @@
+//! The lines of the user's ssh_config that are in force for a host.
+//!
+//! Pure: ssh itself tells with `-vvv -G` which files it reads and which blocks apply, and this module finds the lines in
+//! them. Without their `Host` and `Match`, in the order in which ssh reads them, they are a configuration that means the
+//! same for this host.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::sys;
+
+/// Most files that include each other, as in ssh.
+const MAX_DEPTH: usize = 16;
+
+/// One line that sets an option.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// The file.
+    pub file: PathBuf,
+    /// The number of the line, from 1.
+    pub number: usize,
+    /// The number of the `Host` or `Match` above it, in the same file; 0 without one.
+    pub block: usize,
+    /// The line, without blanks around it.
+    pub text: Vec<u8>,
+}
+
+impl Line {
+    /// The option as it is written, and its value.
+    pub fn option(&self) -> (String, String) {
+        let (name, value) = split(&self.text);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(name), text(value))
+    }
+
+    /// Whether the line sets `option`, which is in lower case.
+    pub fn sets(&self, option: &str) -> bool {
+        split(&self.text).0.eq_ignore_ascii_case(option.as_bytes())
+    }
+}
+
+/// What ssh tells about the files that it reads.
+#[derive(Default, Debug)]
+pub struct Reading {
+    /// The files that no other file includes.
+    pub roots: Vec<PathBuf>,
+    /// The files that a line includes.
+    included: HashMap<(PathBuf, usize), Vec<PathBuf>>,
+    /// Lines with `Host` that apply.
+    applied: HashSet<(PathBuf, usize)>,
+    /// Lines with `Match` that don't.
+    unmatched: HashSet<(PathBuf, usize)>,
+    /// The command of the last `Match exec`, if ssh has not finished it.
+    pub running: Option<String>,
+}
+
+impl Reading {
+    /// Reads what `ssh -vvv -G HOST` prints on stderr.
+    pub fn of(log: &str) -> Self {
+        let mut reading = Self::default();
+        let mut next = None;
+        for line in log.lines() {
+            let Some(line) = line.strip_prefix("debug").and_then(|rest| rest.split_once(": ")).map(|(_, line)| line)
+            else {
+                continue;
+            };
+            if let Some(file) = line.strip_prefix("Reading configuration data ").map(path) {
+                // A second pass (`Match final`) reads the files again.
+                if next.take().as_ref() != Some(&file) && !reading.roots.contains(&file) {
+                    reading.roots.push(file);
+                }
+            } else if let Some(command) = line.strip_prefix("Executing command: ") {
+                reading.running = Some(command.trim_matches('\'').to_owned());
+            } else if line.starts_with("command returned status ") {
+                reading.running = None;
+            } else if let Some((at, event)) = place(line) {
+                next = reading.note(at, event);
+            }
+        }
+        reading
+    }
+
+    /// Notes an event at a line. Returns the file that is read next because of it.
+    fn note(&mut self, at: (PathBuf, usize), event: &str) -> Option<PathBuf> {
+        if event.starts_with("Applying options for ") {
+            self.applied.insert(at);
+        } else if event.starts_with("not matched 'final'") {
+            // It matches in ssh's second pass.
+        } else if event.starts_with("not matched '") {
+            self.unmatched.insert(at);
+        } else if event.starts_with("matched 'canonical'") {
+            self.unmatched.remove(&at);
+        } else if let Some((file, depth)) = event.strip_prefix("Including file ").and_then(|e| e.rsplit_once(" depth "))
+        {
+            let file = path(file);
+            let files = self.included.entry(at).or_default();
+            // ssh reads a file in a block that does not apply for its syntax only.
+            if !depth.ends_with("(parse only)") && !files.contains(&file) {
+                files.push(file.clone());
+            }
+            return Some(file);
+        }
+        None
+    }
+
+    /// The lines in force. `read` gives the content of a file.
+    pub fn lines(&self, read: impl Fn(&Path) -> Option<Vec<u8>>) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for root in &self.roots {
+            self.walk(root, 0, &read, &mut lines);
+        }
+        lines
+    }
+
+    /// The first `Match` with this text in one of the files that ssh has begun to read.
+    pub fn find(&self, text: &str, read: impl Fn(&Path) -> Option<Vec<u8>>) -> Option<Line> {
+        let included = self.included.values().flatten();
+        self.roots.iter().chain(included).find_map(|file| {
+            let content = read(file)?;
+            let lines = (1..).zip(content.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii));
+            let mut matches = lines.filter(|(_, line)| split(line).0.eq_ignore_ascii_case(b"match"));
+            let (number, line) = matches.find(|(_, line)| String::from_utf8_lossy(line).contains(text))?;
+            Some(Line { file: file.clone(), number, block: number, text: line.to_owned() })
+        })
+    }
+
+    fn walk(&self, file: &Path, depth: usize, read: &impl Fn(&Path) -> Option<Vec<u8>>, lines: &mut Vec<Line>) {
+        let content = read(file).unwrap_or_default();
+        let (mut applies, mut block) = (true, 0);
+        for (number, text) in (1..).zip(content.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii)) {
+            let at = (file.to_owned(), number);
+            match split(text).0.to_ascii_lowercase().as_slice() {
+                b"" => {}
+                word if word.starts_with(b"#") => {}
+                b"host" => (applies, block) = (self.applied.contains(&at), number),
+                b"match" => (applies, block) = (!self.unmatched.contains(&at), number),
+                b"include" if applies && depth < MAX_DEPTH => {
+                    let included = self.included.get(&at).into_iter().flatten();
+                    included.for_each(|file| self.walk(file, depth + 1, read, lines));
+                }
+                b"include" => {}
+                _ if applies => lines.push(Line { file: file.to_owned(), number, block, text: text.to_owned() }),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// `FILE line NUMBER: EVENT`
+fn place(line: &str) -> Option<((PathBuf, usize), &str)> {
+    let (start, rest) = line.split_once(" line ")?;
+    let (number, event) = rest.split_once(": ")?;
+    Some(((path(start), number.parse().ok()?), event))
+}
+
+/// The first word of a line, and the rest.
+fn split(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| b" \t=".contains(byte)).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let rest = rest.trim_ascii();
+    (name, rest.strip_prefix(b"=").unwrap_or(rest).trim_ascii())
+}
+
+/// A path in a message of ssh, which doubles backslashes and writes other bytes than ASCII in octal (vis(3)).
+fn path(text: &str) -> PathBuf {
+    let (mut path, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        let (after, byte) = match (byte, after.first(), octal) {
+            (b'\\', Some(b'\\'), _) => (&after[1..], b'\\'),
+            (b'\\', _, Some(byte)) => (&after[3..], byte),
+            _ => (after, byte),
+        };
+        path.push(byte);
+        rest = after;
+    }
+    sys::os_string(path).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// The lines that the real ssh uses for `host`, as `file:number text`.
+    fn lines(files: &[(&str, &str)], host: &str) -> (tempfile::TempDir, Reading, Vec<String>) {
+        let folder = tempfile::TempDir::with_prefix("é ").unwrap();
+        for (name, text) in files {
+            let text = text.replace("HERE", &folder.path().display().to_string());
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let output =
+            Command::new("ssh").args(["-vvv", "-G", "-F"]).arg(folder.path().join("config")).arg(host).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let reading = Reading::of(&String::from_utf8_lossy(&output.stderr));
+        let lines = reading.lines(|path| std::fs::read(path).ok());
+        let shown = |line: &Line| {
+            let name = line.file.strip_prefix(folder.path()).unwrap().display().to_string();
+            format!("{name}:{} {}", line.number, String::from_utf8_lossy(&line.text))
+        };
+        let shown = lines.iter().map(shown).collect();
+        (folder, reading, shown)
+    }
+
+    #[test]
+    fn the_lines_of_blocks_that_apply_in_the_order_of_ssh() {
+        let config = "\
+# comment
+Port=1
+Include \"HERE/one\"
+  Compression yes
+Host other
+  Include \"HERE/two\"
+  User never
+Host *.k !not.k
+\tUser yes
+Match host foo.k exec \"exit 0\"
+  LogLevel INFO
+Match host foo.k exec \"exit 1\"
+  LogLevel ERROR
+Match originalhost bar
+  TCPKeepAlive no
+Match all
+  AddressFamily inet
+Match final
+  BatchMode yes
+";
+        let files = [
+            ("config", config),
+            ("one", "ConnectTimeout 9\nHost foo.*\n  ForwardAgent no\nHost x\n  ForwardAgent yes\n"),
+            ("two", "GatewayPorts yes\n"),
+        ];
+        let (folder, reading, found) = lines(&files, "foo.k");
+        let expected = [
+            "config:2 Port=1",
+            "one:1 ConnectTimeout 9",
+            "one:3 ForwardAgent no",
+            "config:4 Compression yes",
+            "config:9 User yes",
+            "config:11 LogLevel INFO",
+            "config:17 AddressFamily inet",
+            "config:19 BatchMode yes",
+        ];
+        assert_eq!(found, expected, "{reading:?}");
+        assert_eq!((reading.roots, reading.running), (vec![folder.path().join("config")], None));
+        assert!(!lines(&files, "not.k").2.contains(&"config:9 User yes".to_owned()));
+    }
+
+    #[test]
+    fn a_line_has_an_option_and_a_value() {
+        for (text, name, value) in [
+            ("RemoteCommand tmux -A", "RemoteCommand", "tmux -A"),
+            ("port=22", "port", "22"),
+            ("Port = 22", "Port", "22"),
+            ("User\tx y", "User", "x y"),
+            ("Bad", "Bad", ""),
+        ] {
+            let line = Line { file: "f".into(), number: 1, block: 0, text: text.into() };
+            assert_eq!(line.option(), (name.to_owned(), value.to_owned()));
+            assert!(line.sets(&name.to_lowercase()) && !line.sets("other"));
+        }
+    }
+
+    #[test]
+    fn a_match_that_does_not_end_is_known() {
+        let log = "debug1: Reading configuration data /c\ndebug1: Executing command: 'sleep 600'\n";
+        assert_eq!(Reading::of(log).running.as_deref(), Some("sleep 600"));
+        let ended = format!("{log}debug3: command returned status 0\n");
+        assert_eq!(Reading::of(&ended).running, None);
+    }
+}

@@ -1,0 +1,358 @@
+//! The user's own ssh_config: a line in it breaks `ssh NAME.kohakuriver`, and doctor names that line.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::machine::finding;
+use super::{doctor, finds, is_solved_by_its_command, names, report, with_config};
+use crate::support::cluster::Cluster;
+use crate::support::gateway::{Gateway, inventory, name_of};
+use crate::support::heavy;
+use crate::support::home::Home;
+use crate::support::run::Outcome;
+use crate::support::scene::ID;
+use crate::support::tools::{CLI, sh_quote, tool, user};
+
+/// A user with our entries, and these lines of their own behind them.
+fn with_entries(lines: &str) -> Cluster {
+    let cluster = with_config("");
+    cluster.run(CLI).args(["ssh", "config", "--write"]).output().succeeds();
+    let config = cluster.home.join(".ssh/config");
+    let ours = fs::read_to_string(&config).unwrap();
+    assert_eq!(ours.lines().count(), 2, "{ours}");
+    cluster.home.write(".ssh/config", ours + &lines.replace("HOME", &cluster.home.path().display().to_string()));
+    cluster
+}
+
+/// The name of the VPS that the user types.
+fn host() -> String {
+    format!("{}.kohakuriver", name_of(ID))
+}
+
+/// Runs the command of the only problem, as a user who pastes it. It must log in.
+#[track_caller]
+fn logs_in_by_its_command(cluster: &Cluster, outcome: &Outcome) {
+    let report = report(outcome);
+    let command = report["findings"].as_array().unwrap().last().unwrap()["command"].as_str().unwrap().to_owned();
+    let command =
+        command.strip_prefix("kohakuriver ").map_or(command.clone(), |rest| format!("{} {rest}", sh_quote(CLI)));
+    // `cat` alone: a login shell may print more.
+    cluster.run("/bin/sh").args(["-c", &format!("{command} cat")]).stdin("in\n").output().succeeds().prints("in\n");
+}
+
+/// doctor must name `line` of the file `~/.ssh/FILE` as the cause, and `said` as what ssh said. With `option` in the
+/// command, that command must log in.
+#[track_caller]
+fn blames(cluster: &Cluster, check: &str, (file, line): (&str, &str), said: &str, option: &str) {
+    let text = fs::read_to_string(cluster.home.join(".ssh").join(file)).unwrap();
+    let number =
+        1 + text.lines().position(|found| found.trim() == line).unwrap_or_else(|| panic!("no {line:?}: {text}"));
+    let shown = line.replace(&cluster.home.path().display().to_string(), "~");
+    let outcome = doctor(cluster).output();
+    let place = format!("fails because of ~/.ssh/{file}:{number}: `{shown}`");
+    finds(&outcome, check, &[&place, said, "without this line, the same login works"], option);
+    logs_in_by_its_command(cluster, &outcome);
+}
+
+#[test]
+fn lines_that_break_only_the_users_own_login() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let forward = format!("LocalForward {} localhost:1", taken.local_addr().unwrap());
+    let long = format!("ControlPath HOME/{}", "x".repeat(120));
+    // ssh makes the socket under a longer name first.
+    let almost = format!("ControlPath /tmp/{}", "x".repeat(100));
+    for (lines, bad, said, option) in [
+        (
+            "RemoteCommand tmux",
+            "RemoteCommand tmux",
+            "Cannot execute command-line and remote command",
+            "RemoteCommand=none",
+        ),
+        (
+            &format!("ExitOnForwardFailure yes\n{forward}"),
+            &forward,
+            "Could not request local forwarding",
+            "ClearAllForwardings=yes",
+        ),
+        (
+            &format!("{forward}\nExitOnForwardFailure yes"),
+            "ExitOnForwardFailure yes",
+            "Could not request local",
+            "ExitOnForwardFailure=no",
+        ),
+        (&long, &long, "ControlPath too long", "ControlPath=none"),
+        (&format!("ControlMaster auto\n{almost}"), &almost, "too long for Unix domain socket", "ControlPath=none"),
+        (
+            "ControlPath HOME/none/%C\nControlMaster auto",
+            "ControlMaster auto",
+            "cannot bind to path ~/none/",
+            "ControlPath=none",
+        ),
+        ("SessionType subsystem", "SessionType subsystem", "subsystem request failed", "SessionType=default"),
+    ] {
+        let cluster = with_entries(&format!("Host *\n  TCPKeepAlive yes\n{lines}\n  Compression no\n"));
+        let bad = bad.replace("HOME", &cluster.home.path().display().to_string());
+        blames(&cluster, "own-ssh", ("config", &bad), said, &format!("ssh -l {} {} -o {option}", user(), host()));
+    }
+}
+
+/// ssh does not end, and each login until the line is found takes its time.
+#[test]
+fn lines_with_which_ssh_does_not_end() {
+    let _heavy = heavy();
+    for (lines, bad, option) in [
+        ("SessionType none", "SessionType none", "SessionType=default"),
+        ("PermitLocalCommand yes\nLocalCommand exec sleep 60", "LocalCommand exec sleep 60", "PermitLocalCommand=no"),
+    ] {
+        let cluster = with_entries(&format!("Host *\n{lines}\n"));
+        blames(&cluster, "own-ssh", ("config", bad), "ssh did not end within", option);
+    }
+}
+
+/// They also break `vps connect`, and the checks of the login come first.
+#[test]
+fn lines_that_break_every_login() {
+    for (lines, check, bad, said, option) in [
+        ("Port 2222", "host-key", "Port 2222", "ssh said: ", "Port=22"),
+        (
+            "HostKeyAlgorithms rsa-sha2-512",
+            "host-key",
+            "HostKeyAlgorithms rsa-sha2-512",
+            "no matching host key type",
+            "HostKeyAlgorithms=+",
+        ),
+        ("Ciphers aes128-cbc", "host-key", "Ciphers aes128-cbc", "no matching cipher", "Ciphers=+"),
+        (
+            "KexAlgorithms diffie-hellman-group1-sha1",
+            "host-key",
+            "KexAlgorithms diffie-hellman-group1-sha1",
+            "no matching key exchange",
+            "KexAlgorithms=+",
+        ),
+        ("MACs hmac-md5\nCiphers aes128-ctr", "host-key", "Ciphers aes128-ctr", "no matching MAC", "Ciphers=+"),
+        ("PubkeyAuthentication no", "login", "PubkeyAuthentication no", "requires a key", "PubkeyAuthentication="),
+        (
+            "PreferredAuthentications password",
+            "login",
+            "PreferredAuthentications password",
+            "requires a key",
+            "PreferredAuthentications=publickey",
+        ),
+        (
+            "RevokedHostKeys HOME/none",
+            "login",
+            "RevokedHostKeys HOME/none",
+            "without this line",
+            "RevokedHostKeys=none",
+        ),
+    ] {
+        let cluster = with_entries(&format!("Host *\n{lines}\n"));
+        let bad = bad.replace("HOME", &cluster.home.path().display().to_string());
+        blames(&cluster, check, ("config", &bad), said, option);
+    }
+}
+
+/// Without entries, the user has `vps connect`, which reads ssh_config as well.
+#[test]
+fn a_line_that_breaks_connect() {
+    let cluster = with_config("Host *\n  RemoteCommand tmux\n");
+    let option = format!("kohakuriver vps connect {ID} --user {} -- -o RemoteCommand=none", user());
+    blames(&cluster, "own-ssh", ("config", "RemoteCommand tmux"), "Cannot execute", &option);
+    // The same for a person whose ssh just failed.
+    let run = cluster.run(CLI).args(["vps", "connect", ID, "--user", &user(), "--diagnose", "--", "true"]);
+    run.output().exits(255).says(&["Cannot execute", "fails because of ", "RemoteCommand tmux", "\n  fix: "]);
+}
+
+#[test]
+fn the_line_may_be_in_an_included_file_or_a_match() {
+    let cluster = with_entries("Include work/*.conf\nMatch host *.kohakuriver exec \"true\"\n  Compression yes\n");
+    cluster.home.write(".ssh/work/a.conf", "Host never\n  RemoteCommand never\nHost *\n  RemoteCommand tmux\n");
+    // ssh looks for a relative name in the home of the user database.
+    let config = fs::read_to_string(cluster.home.join(".ssh/config")).unwrap();
+    let folder = cluster.home.join(".ssh/work").display().to_string();
+    cluster.home.write(".ssh/config", config.replace("work/*", &format!("{folder}/*")));
+    blames(&cluster, "own-ssh", ("work/a.conf", "RemoteCommand tmux"), "Cannot execute", "RemoteCommand=none");
+
+    let cluster = with_entries("Match exec \"false\"\n  RemoteCommand never\nMatch all\n  RemoteCommand tmux\n");
+    blames(&cluster, "own-ssh", ("config", "RemoteCommand tmux"), "Cannot execute", "RemoteCommand=none");
+}
+
+/// What the real user's files hold stays as it was.
+#[test]
+fn lines_that_break_nothing() {
+    let lines = "\
+Match exec \"false\"
+  RemoteCommand never
+Host *.example !vps*
+  Port 2222
+Host *
+  ForwardAgent yes
+  ForwardX11 yes
+  StrictHostKeyChecking yes
+  ControlMaster auto
+  ControlPath HOME/c-%C
+  ControlPersist 10m
+  UserKnownHostsFile none
+  GlobalKnownHostsFile none
+  RequestTTY yes
+  LogLevel QUIET
+  UpdateHostKeys ask
+  HashKnownHosts yes
+  Compression yes
+  SendEnv LANG
+  PermitLocalCommand yes
+  LocalCommand true
+  IgnoreUnknown NoSuchOption
+  NoSuchOption 1
+";
+    let cluster = with_entries(lines);
+    let outcome = doctor(&cluster).output();
+    outcome.succeeds();
+    let own = finding(&outcome, "own-ssh");
+    let tried = format!("`ssh -l {} {} true`, with your own ssh_config", user(), host());
+    assert_eq!((&own["verdict"], own["tried"].as_str().unwrap()), (&"ok".into(), tried.as_str()), "{outcome}");
+    assert_eq!(cluster.known_hosts(), "", "no key is stored");
+    let is_socket = |path: &Path| fs::symlink_metadata(path).unwrap().file_type().is_socket();
+    let left = fs::read_dir(cluster.home.path()).unwrap().any(|entry| is_socket(&entry.unwrap().path()));
+    assert!(!left, "a shared connection was left");
+}
+
+#[test]
+fn a_match_whose_command_does_not_end() {
+    let cluster = with_config("Host other\n  User u\nMatch exec \"exec sleep 60\"\n  Port 1\n");
+    let outcome = doctor(&cluster).output();
+    let texts = ["does not finish reading", "`exec sleep 60`", "~/.ssh/config:3: `Match exec \"exec sleep 60\"`"];
+    finds(&outcome, "ssh-config", &texts, "${EDITOR:-vi} +3 ~/.ssh/config");
+    // The command opens the line in an editor.
+    let command = report(&outcome)["findings"].as_array().unwrap().last().unwrap()["command"].clone();
+    let editor = cluster.home.script("editor", "#!/bin/sh\nexec sed -i \"${1#+}d\" \"$2\"\n");
+    let run = cluster.run("/bin/sh").args(["-c", command.as_str().unwrap()]).env("EDITOR", editor);
+    run.output().succeeds();
+    assert_eq!(fs::read_to_string(cluster.home.join(".ssh/config")).unwrap(), "Host other\n  User u\n  Port 1\n");
+    doctor(&cluster).output().succeeds();
+}
+
+#[test]
+fn a_proxy_command_of_none_hides_our_entry() {
+    let cluster = with_config("");
+    cluster.run(CLI).args(["ssh", "config", "--write"]).output().succeeds();
+    let ours = fs::read_to_string(cluster.home.join(".ssh/config")).unwrap();
+    cluster.home.write(".ssh/config", format!("Host *\n  ProxyCommand none\n{ours}"));
+    let outcome = doctor(&cluster).output();
+    finds(&outcome, "ssh-config", &["~/.ssh/config:2: `ProxyCommand none`"], "kohakuriver ssh config --write");
+    is_solved_by_its_command(&cluster, &outcome);
+}
+
+/// Our entries, with another text in them.
+fn with_changed_entries(before: &str, after: &str) -> Cluster {
+    let cluster = with_entries("");
+    let entries = fs::read_to_string(cluster.home.join(".ssh/kohakuriver.conf")).unwrap();
+    assert!(entries.contains(before), "{entries}");
+    cluster.home.write(".ssh/kohakuriver.conf", entries.replace(before, after));
+    cluster
+}
+
+#[track_caller]
+fn wants_new_entries(cluster: &Cluster, texts: &[&str]) {
+    let outcome = doctor(cluster).output();
+    let what = format!("`ssh -l {} {} true` fails, although `kohakuriver vps connect {ID}` works", user(), host());
+    finds(&outcome, "own-ssh", &[&[what.as_str()], texts].concat(), "kohakuriver ssh config --write");
+    is_solved_by_its_command(cluster, &outcome);
+}
+
+#[test]
+fn programs_that_an_upgrade_moved() {
+    let before = Path::new(CLI).parent().unwrap().display().to_string();
+    let moved = |program: &str| with_changed_entries(&format!("{before}/{program} "), &format!("/no/such/{program} "));
+    let text = "the entry runs /no/such/kohakuriver-proxy, which does not exist";
+    wants_new_entries(&moved("kohakuriver-proxy"), &[text, "ssh said: "]);
+    // Without the other one ssh stores host keys itself.
+    let outcome = doctor(&moved("kohakuriver")).output();
+    outcome.succeeds();
+    let own = finding(&outcome, "own-ssh");
+    let note = "; but the entry runs /no/such/kohakuriver, which does not exist";
+    assert!(own["verdict"] == "note" && own["found"].as_str().unwrap().ends_with(note), "{own:#}");
+}
+
+#[test]
+fn entries_for_another_host() {
+    let other = Gateway::with_inventory(&inventory(&[]));
+    let cluster = with_entries("");
+    let entries = fs::read_to_string(cluster.home.join(".ssh/kohakuriver.conf")).unwrap();
+    let (here, there) = (cluster.gateway.address.to_string(), other.address.to_string());
+    cluster.home.write(".ssh/kohakuriver.conf", entries.replace(&here, &there));
+    let text = format!("the entry leads to {there}, and your settings to {here}");
+    wants_new_entries(&cluster, &[&text, "there is no VPS"]);
+    // The same Host under another name works.
+    let name = format!("localhost:{}", cluster.gateway.address.port());
+    cluster.home.write(".ssh/kohakuriver.conf", entries.replace(&here, &name));
+    let outcome = doctor(&cluster).output();
+    outcome.succeeds();
+    let own = finding(&outcome, "own-ssh");
+    let note = format!("the entry leads to {name}, and your settings to {here}");
+    assert!(own["verdict"] == "note" && own["found"].as_str().unwrap().ends_with(&note), "{own:#}");
+}
+
+/// The wildcard has no key, and the agent of this user has none either.
+#[test]
+fn a_vps_without_an_entry_of_its_own() {
+    let cluster = with_entries("Host *\n  IdentityFile none\n");
+    let entries = fs::read_to_string(cluster.home.join(".ssh/kohakuriver.conf")).unwrap();
+    let (head, wildcard) = entries.split_once("\nHost *.kohakuriver\n").unwrap();
+    let comments: String = head.lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    cluster.home.write(".ssh/kohakuriver.conf", format!("{comments}\nHost *.kohakuriver\n{wildcard}"));
+    let outcome = doctor(&cluster).output();
+    let text = format!("the entry does not name the key ~/.ssh/id-kohakuriver-{ID}");
+    finds(&outcome, "own-ssh", &[&text, "Permission denied"], "kohakuriver ssh config --write");
+    is_solved_by_its_command(&cluster, &outcome);
+}
+
+/// ssh reads the home directory of the user database, and our programs that of HOME. The test changes the user database in
+/// a mount namespace of its own.
+#[test]
+fn another_home_than_that_of_the_user_database() {
+    let cluster = Cluster::new();
+    let database = Home::new();
+    let id = rustix::process::geteuid();
+    let group = rustix::process::getegid().as_raw();
+    let passwd = format!("{}:x:{}:{group}::{}:/bin/sh\n", user(), id.as_raw(), database.path().display());
+    let passwd = database.write("passwd", passwd);
+    cluster.sshd.copy_key_to(&database.join(".ssh/id_ed25519"));
+    let ssh = format!("#!/bin/sh\nexec {} -o BatchMode=yes \"$@\"\n", tool("ssh").display());
+    cluster.home.script("bin/ssh", &ssh);
+    // A user namespace for root would keep ssh from starting its KnownHostsCommand.
+    let namespace = if id.is_root() { &[][..] } else { &["--map-current-user", "--keep-caps"] };
+    let within = |line: &str| {
+        let set_up = format!("mount --bind {} /etc/passwd && {line}", passwd.display());
+        let run = cluster.run(tool("unshare")).args(namespace).args(["--mount", "sh", "-c"]).arg(set_up);
+        run.deadline(120).output()
+    };
+    let doctor = || within(&format!("exec {} doctor {ID} --json --user {}", sh_quote(CLI), user()));
+    let written = within(&format!("exec {} ssh config --write", sh_quote(CLI)));
+    written.succeeds().says(&[&cluster.home.join(".ssh/kohakuriver.conf").display().to_string()]);
+    let outcome = doctor();
+    let texts = ["with no ProxyCommand, not with the helper", "ssh reads that of the user database"];
+    finds(&outcome, "ssh-config", &texts, "env -u HOME kohakuriver ssh config --write");
+    let command = format!("env -u HOME {} ssh config --write", sh_quote(CLI));
+    within(&command).succeeds().says(&[&database.join(".ssh/kohakuriver.conf").display().to_string()]);
+    let outcome = doctor();
+    outcome.succeeds();
+    assert_eq!(finding(&outcome, "own-ssh")["verdict"], "ok", "{outcome}");
+}
+
+/// The report of a problem that only the user's own login has.
+#[test]
+fn all_other_checks_are_fine() {
+    let cluster = with_entries("Host *\n  RemoteCommand tmux\n");
+    let outcome = doctor(&cluster).arg("--all").output();
+    outcome.exits(1);
+    let report = report(&outcome);
+    let wrong: Vec<&Value> =
+        report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == "wrong").collect();
+    assert_eq!(wrong.len(), 1, "{outcome}");
+    names(wrong[0], "own-ssh", &["RemoteCommand tmux"], "RemoteCommand=none");
+}
