@@ -9,6 +9,7 @@ use std::io;
 
 use super::pipes::{Pipe, Pipes};
 use super::side::Side;
+use super::typing::Typing;
 use crate::relay::ending::End;
 use crate::sys;
 
@@ -16,8 +17,6 @@ use crate::sys;
 pub(super) const READ: usize = 16 * 1024;
 /// How much is read at once in a burst that has no pipe, in bytes.
 const COPY: usize = 64 * 1024;
-/// Most bytes that are spliced at once: what is moved in one go costs little more than half of it.
-const SPLICE: usize = 1024 * 1024;
 /// How much a direction moves until others get their turn, in bytes; its last move may be larger.
 pub(super) const TURN: usize = 128 * 1024;
 
@@ -25,11 +24,12 @@ pub(super) const TURN: usize = 128 * 1024;
 pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
     pub(super) pipes: Pipes,
+    pub(super) typing: Typing,
 }
 
 impl Tools {
     pub(super) fn new(pipes: Pipes) -> Self {
-        Self { buffer: vec![0; COPY].into(), pipes }
+        Self { buffer: vec![0; COPY].into(), pipes, typing: Typing::default() }
     }
 }
 
@@ -194,7 +194,7 @@ impl Flow {
         let step = if !from.can_be_spliced_from() {
             Step::Moved(0)
         } else if from.readable {
-            match from.splice_into(pipe.write.as_fd(), SPLICE) {
+            match from.splice_into(pipe.write.as_fd(), tools.typing.next_move()) {
                 // A splice also stops so in front of an urgent byte: a read tells whether this is the end.
                 Ok(0) => {
                     self.burst = false;

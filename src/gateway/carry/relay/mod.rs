@@ -15,7 +15,8 @@
 //! - A reset is noticed while a direction is idle, and while it is stuck on a receiver that takes nothing.
 //! - A tunnel's turn is bounded. A tunnel that moves much goes to a thread for bulk, and comes back when it moves little:
 //!   the thread for typing sleeps most of the time, so the system wakes it at once, however busy the processors are.
-//!   Bulk yields the processor after each turn, unless CPU-bound programs keep it.
+//!   Bulk yields the processor after each turn, unless CPU-bound programs keep it, and moves less at once while somebody
+//!   types.
 //! - A direction holds bytes only while its receiver has no room: at most one pipe or one read of them. An idle tunnel
 //!   costs its two sockets and three small allocations.
 //! - A panic ends the tunnel that it happened in. A panic outside of any tunnel ends the tunnels of its thread, and the
@@ -33,6 +34,7 @@ mod side;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod typing;
 mod worker;
 mod yielding;
 
@@ -50,6 +52,7 @@ use inbox::{Inbox, Message};
 use pace::Pace;
 use pipes::Pipes;
 use tunnel::Tunnel;
+use typing::Typing;
 use worker::Worker;
 
 pub(crate) use tunnel::EarlyData;
@@ -80,7 +83,9 @@ impl Relays {
     }
 
     fn with(bulk_threads: usize, idle_timeout: Option<Duration>, pipes: fn(usize) -> Pipes) -> io::Result<Self> {
-        let worker = |pace, pipes| Worker::new(pace, idle_timeout, Tools::new(pipes));
+        let typing = Typing::default();
+        let tools = |pipes| Tools { typing: typing.clone(), ..Tools::new(pipes) };
+        let worker = |pace, pipes| Worker::new(pace, idle_timeout, tools(pipes));
         let mut small = worker(Pace::Small, Pipes::none())?;
         let mut bulk =
             (0..bulk_threads).map(|_| worker(Pace::Bulk, pipes(bulk_threads))).collect::<io::Result<Vec<_>>>()?;

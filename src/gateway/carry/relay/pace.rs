@@ -46,7 +46,7 @@ impl Turns {
     }
 
     /// Whether the last turns look like typing.
-    fn is_typing(&self) -> bool {
+    pub(super) fn is_typing(&self) -> bool {
         self.small && self.alike >= SMALL_TURNS
     }
 }

@@ -110,6 +110,11 @@ impl Tunnel {
         self.turns.note(moved, self.up.is_bulk() || self.down.is_bulk())
     }
 
+    /// Whether its last turns look like typing.
+    pub(super) fn is_typed(&self) -> bool {
+        self.turns.is_typing()
+    }
+
     /// Gives back everything that belongs to the worker.
     pub(super) fn release(&mut self, tools: &mut Tools) {
         self.up.release(&mut tools.pipes);

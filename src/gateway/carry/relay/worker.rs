@@ -224,6 +224,9 @@ impl Worker {
         let tools = &mut self.tools;
         let next = catch_panic(|| tunnel.turn(tools, &mut moved));
         let pace = tunnel.pace(moved);
+        if moved > 0 && tunnel.is_typed() {
+            self.tools.typing.note();
+        }
         if moved > 0 && self.idle_timeout.is_some() {
             tunnel.moved_at = Instant::now();
         }
