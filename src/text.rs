@@ -43,7 +43,9 @@ pub fn escaped(text: &str) -> String {
     for (at, c) in text.char_indices() {
         // A text that already holds such an escape stays another one.
         let looks_escaped = c == '\\' && text[at..].starts_with("\\u{");
-        if looks_escaped || c.is_control() || is_invisible(c) || (c.is_whitespace() && c != ' ') {
+        // A blank at an end is not seen in a table.
+        let is_at_end = at == 0 || at + c.len_utf8() == text.len();
+        if looks_escaped || c.is_control() || is_invisible(c) || (c.is_whitespace() && (c != ' ' || is_at_end)) {
             fit.extend(c.escape_unicode());
         } else {
             fit.push(c);
@@ -72,7 +74,9 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')
         || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}')
-        || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}')
+        || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}')
+        || matches!(c, '\u{2800}' | '\u{16fe4}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}')
+        || matches!(c, '\u{13430}'..='\u{1345f}')
 }
 
 #[cfg(test)]
@@ -105,6 +109,8 @@ mod tests {
             ("a\tb\n", r"a\u{9}b\u{a}"),
             ("a\u{a0}b c", r"a\u{a0}b c"),
             ("\u{3164}", r"\u{3164}"),
+            ("a\u{2800}\u{1d173}", r"a\u{2800}\u{1d173}"),
+            (" a b ", r"\u{20}a b\u{20}"),
             ("\x1b[2J\u{9b}\u{7f}", r"\u{1b}[2J\u{9b}\u{7f}"),
             (r"DOM\user", r"DOM\user"),
             ("Jürgen 日本", "Jürgen 日本"),

@@ -19,29 +19,43 @@ const MAX_CANDIDATES: usize = 8;
 /// [`Refusal::NotFound`], or [`Refusal::Ambiguous`] with the names and ids of the candidates.
 pub fn choose<'v>(name: &str, all: &'v [Vps], caller: Option<&str>) -> Result<&'v Vps, Refusal> {
     let lower = name.to_lowercase();
-    let levels: [&dyn Fn(&str) -> bool; 3] =
-        [&|candidate| candidate == name, &|candidate| candidate.to_lowercase() == lower, &|candidate| {
-            candidate.to_lowercase().starts_with(&lower)
-        }];
-    for matches in levels {
-        let found: Vec<&Vps> =
-            all.iter().filter(|vps| vps.is_vps && vps.name.as_deref().is_some_and(matches)).collect();
-        if !found.is_empty() {
-            return only_one(found, caller);
-        }
+    let named = |matches: &dyn Fn(&str) -> bool| -> Vec<&'v Vps> {
+        all.iter().filter(|vps| vps.is_vps && vps.name.as_deref().is_some_and(matches)).collect()
+    };
+    let same = named(&|candidate| candidate.to_lowercase() == lower);
+    if same.is_empty() {
+        let longer = named(&|candidate| candidate.to_lowercase().starts_with(&lower));
+        return if longer.is_empty() { Err(Refusal::NotFound) } else { only_one(longer, caller) };
     }
-    Err(Refusal::NotFound)
+    // ssh passes a name on in lower case, so the case must not decide between two owners.
+    let alive = narrowed(same, |vps| !has_ended(vps));
+    let of_caller = match caller {
+        Some(caller) if !have_one_owner(&alive) => narrowed(alive, |vps| vps.belongs_to(caller)),
+        _ => alive,
+    };
+    let exact = |vps: &Vps| vps.name.as_deref() == Some(name);
+    let is_clear = have_one_owner(&of_caller) || caller.is_some_and(|caller| of_caller[0].belongs_to(caller));
+    only_one(if is_clear { narrowed(of_caller, exact) } else { of_caller }, caller)
+}
+
+/// Whether a VPS can't be meant, if there is another one of its name. A lost one comes back with its Runner.
+fn has_ended(vps: &Vps) -> bool {
+    vps.status.is_final() && vps.status != VpsStatus::Lost
+}
+
+fn have_one_owner(vpses: &[&Vps]) -> bool {
+    vpses.iter().all(|vps| vps.owner == vpses[0].owner)
 }
 
 /// The only VPS that `found` can mean. A prefix may match several names. Then neither its owner nor its state decides, or
 /// the meaning of the prefix would change with them; only VPSes that have ended are left out.
 fn only_one<'v>(found: Vec<&'v Vps>, caller: Option<&str>) -> Result<&'v Vps, Refusal> {
     let is_one_name = found.iter().all(|vps| vps.name == found[0].name);
-    let mut candidates = narrowed(found, |vps| !vps.status.is_final());
+    let mut candidates = narrowed(found, |vps| !has_ended(vps));
     if is_one_name && let Some(caller) = caller {
         candidates = narrowed(candidates, |vps| vps.belongs_to(caller));
     }
-    let is_one_owner = candidates.iter().all(|vps| vps.owner == candidates[0].owner);
+    let is_one_owner = have_one_owner(&candidates);
     if is_one_name && is_one_owner {
         candidates = narrowed(candidates, |vps| vps.status == VpsStatus::Running);
     }
@@ -149,8 +163,10 @@ mod tests {
             (vps("1", "alice", "paused", "x"), Some("alice"), Some("1")),
             (vps("1", "alice", "running", "x"), Some("alice"), Some("1")),
             (vps("1", "carol", "paused", "alice"), Some("alice"), Some("1")),
-            // An ended one can't be meant.
+            // An ended one can't be meant; a lost one comes back.
             (vps("1", "alice", "stopped", "x"), Some("alice"), Some("2")),
+            (vps("1", "alice", "lost", "x"), Some("alice"), Some("1")),
+            (vps("1", "alice", "lost", "x"), None, None),
             // Neither is the caller's, or the caller is unknown.
             (vps("1", "carol", "paused", "x"), Some("alice"), None),
             (vps("1", "alice", "paused", "x"), None, None),
@@ -160,9 +176,24 @@ mod tests {
             let chosen = choose("trainer", &all, caller).map(|vps| vps.id.to_string());
             assert_eq!(chosen.as_deref().ok(), expected, "{caller:?}: {chosen:?}");
             if let Err(Refusal::Ambiguous(text)) = chosen {
-                assert!(text.starts_with("trainer (2, running, of bob), trainer (1, paused, of "), "{text}");
+                assert!(text.starts_with("trainer (2, running, of bob), trainer (1, "), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn the_case_of_a_name_does_not_decide_between_owners() {
+        let vps = |id: &str, name: &str, owner: &str| {
+            Vps::from_json(json!({ "task_id": id, "name": name, "status": "running", "owner_username": owner }))
+                .unwrap()
+        };
+        let all = [vps("1", "Trainer", "alice"), vps("2", "trainer", "bob"), vps("3", "TRAINER", "alice")];
+        let id = |name: &str, caller| choose(name, &all, caller).map(|vps| vps.id.to_string()).ok();
+        assert_eq!(id("trainer", Some("bob")).as_deref(), Some("2"));
+        assert_eq!(id("Trainer", Some("bob")).as_deref(), Some("2"));
+        assert_eq!(id("Trainer", Some("alice")).as_deref(), Some("1"));
+        assert_eq!(id("trainer", Some("alice")), None);
+        assert_eq!((id("trainer", None), id("trainer", Some("carol"))), (None, None));
     }
 
     #[test]

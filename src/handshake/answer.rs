@@ -50,7 +50,7 @@ pub fn refused(refusal: &Refusal, vps: &str) -> Vec<u8> {
             body[name] = value.into();
         }
     }
-    let body = body.to_string();
+    let body = crate::text::json(&body.to_string());
     let mut head = format!(
         "HTTP/1.1 {status} {reason}\r\nServer: {SERVER}\r\nProxy-Status: kohakuriver-gateway; error={error}\r\n\
          Content-Type: {PROBLEM_JSON}\r\nContent-Length: {length}\r\nConnection: close\r\n",

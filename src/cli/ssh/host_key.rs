@@ -14,7 +14,8 @@ use crate::cli::host::{ask_host, client};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::names;
-use crate::settings::Settings;
+use crate::settings::env_vars::KOHAKURIVER_TOLD;
+use crate::settings::{self, Settings};
 use crate::ssh::known_hosts::{HostKey, Known, KnownHosts, KnownHostsError};
 use crate::ssh::options::alias;
 use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
@@ -44,10 +45,19 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let Ok(Target::Vps(vps)) = Target::parse(&arguments.asked, SSH_PORT) else { return Ok(()) };
     let id = match &vps {
         VpsRef::Id(id) => *id,
-        VpsRef::Name(name) => ask_host(settings, async {
-            let client = client(settings)?;
-            names::look_up(&client, name).await.map_err(|error| error.about(&vps, client.base()))
-        })?,
+        VpsRef::Name(name) => {
+            let found = ask_host(settings, async {
+                let client = client(settings)?;
+                names::look_up(&client, name).await.map_err(|error| error.about(&vps, client.base()))
+            });
+            match found {
+                Ok(id) => id,
+                // ssh only asks for an order of key types. The helper failed at the same look-up: ssh reads its reason
+                // next, unless this command fails.
+                Err(_) if presented(arguments).is_none() => return Ok(()),
+                Err(failure) => return Err(failure),
+            }
+        }
     };
     let store = KnownHosts::at(&arguments.file);
     let cannot =
@@ -58,6 +68,11 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             known = store.store_first(id, &presented).map_err(cannot)?;
         }
         if known.iter().all(|known| known.key != presented) {
+            // For `vps connect`, which has nothing to add.
+            if let Some(mark) = settings::process_environment(KOHAKURIVER_TOLD) {
+                // Without it, `vps connect` only says more.
+                let _ = std::fs::write(mark, "");
+            }
             return Err(changed(settings, id, &presented.kind, &known));
         }
     }

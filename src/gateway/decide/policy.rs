@@ -136,7 +136,7 @@ fn never(ip: IpAddr, port: u16, runners: Runners<'_>, is_local: impl Fn(IpAddr) 
         return denied("the gateway itself");
     }
     if let Some(host) = runners.host
-        && host.addresses.iter().any(|host| *host == ip || is_own() && is_local(*host))
+        && host.addresses.iter().any(|host| embedded(*host) == ip || is_own() && is_local(*host))
     {
         match port {
             port if port == host.api => return denied("the Host's own API"),
@@ -176,14 +176,15 @@ fn translated(ip: IpAddr) -> Vec<Ipv4Addr> {
     all.into_iter().filter(|v4| v4.octets()[0] != 0).collect()
 }
 
-/// Whether `ip` belongs to this machine: loopback, or the address from which the system would send to it. Sends
-/// nothing.
+/// Whether `ip` belongs to this machine: loopback; the unspecified address, which means this machine to who connects; the
+/// address from which the system would send to it; or, since the system sends to a second IPv4 address of a network from
+/// the first one, an address that a socket can have and that loopback reaches. Sends nothing.
 ///
 /// # Errors
 /// When no descriptor is left.
 pub(crate) fn is_local(ip: IpAddr) -> io::Result<bool> {
     let ip = ip.to_canonical();
-    if ip.is_loopback() {
+    if ip.is_loopback() || ip.is_unspecified() {
         return Ok(true);
     }
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -195,8 +196,22 @@ pub(crate) fn is_local(ip: IpAddr) -> io::Result<bool> {
     };
     match probe() {
         Err(error) if sys::is_out_of_descriptors(&error) => Err(error),
-        from => Ok(from.is_ok_and(|from| from.ip() == ip)),
+        Ok(from) if from.ip() == ip => Ok(true),
+        _ => Ok(ip.is_ipv4() && is_second(ip)?),
     }
+}
+
+/// Whether an IPv4 address belongs to this machine without being the one that the system sends from. `net.ipv4` may let a
+/// socket have any address (`ip_nonlocal_bind`), or loopback send anywhere (`route_localnet`); rarely both.
+fn is_second(ip: IpAddr) -> io::Result<bool> {
+    let no = |error: &io::Error| matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput);
+    let can = |done: io::Result<()>| match done {
+        Err(error) if sys::is_out_of_descriptors(&error) => Err(error),
+        // What can't be told is this machine.
+        done => Ok(done.is_ok() || done.is_err_and(|error| !no(&error))),
+    };
+    Ok(can(UdpSocket::bind((ip, 0)).map(drop))?
+        && can(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.connect((ip, 9))))?)
 }
 
 #[cfg(test)]
@@ -409,7 +424,16 @@ mod tests {
 
     #[test]
     fn addresses_of_this_machine() {
-        for (ip, expected) in [("127.0.0.1", true), ("127.1.2.3", true), ("::1", true), ("::ffff:127.0.0.1", true)] {
+        for (ip, expected) in [
+            ("127.0.0.1", true),
+            ("127.1.2.3", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            // Whoever connects to these connects to this machine.
+            ("0.0.0.0", true),
+            ("::", true),
+            ("::ffff:0.0.0.0", true),
+        ] {
             assert_eq!(is_local(ip.parse().unwrap()).unwrap(), expected, "{ip}");
         }
         // Reserved for documentation (RFC 5737): no machine has it.

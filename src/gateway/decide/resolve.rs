@@ -61,9 +61,20 @@ impl Resolver {
         if let Ok(ip) = host.parse() {
             return Ok(vec![ip]);
         }
-        let ask = async |_| {
-            let turn = timeout(TURN_LIMIT, self.turns.take(from)).await;
-            let turn = turn.map_err(|_| Refusal::Limit(String::new()))?;
+        // Taken before others can wait for this question: they must not wait for this client's turn.
+        let turn = match self.known.has(&host.to_owned()) {
+            true => None,
+            false => Some(timeout(TURN_LIMIT, self.turns.take(from)).await.map_err(|_| Unresolved::Busy)?),
+        };
+        let ask = async move |_| {
+            // An answer that was known has become too old since.
+            let turn = match turn {
+                Some(turn) => turn,
+                None => {
+                    let turn = timeout(TURN_LIMIT, self.turns.take(from)).await;
+                    turn.map_err(|_| Refusal::Limit(String::new()))?
+                }
+            };
             let (ask, host) = (Arc::clone(&self.ask), host.to_owned());
             let found = tokio::task::spawn_blocking(move || {
                 let found = ask(&host);

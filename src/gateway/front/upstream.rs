@@ -162,9 +162,10 @@ impl Upstreams {
             return Ok(None);
         }
         let addresses = match self.resolver.addresses(&host, from).await {
+            Ok(addresses) => addresses,
             Err(Unresolved::Busy) => return Err(DialError::Busy),
-            // A name without an address is no Runner's either.
-            found => found.unwrap_or_default(),
+            // Which addresses to refuse is unknown then.
+            Err(Unresolved::Failed(source)) => return Err(DialError::NoAddress { host, source }),
         };
         Ok(Some(HostMachine { addresses, api, ssh_proxy }))
     }

@@ -79,6 +79,8 @@ fn answer(cluster: &Cluster, method: &Method, path: &str, query: &str) -> (Statu
                 Ok(task) => task,
                 Err(refusal) => return refusal,
             },
+            // A Host has such calls, which change something: this API is read-only.
+            None if method != Method::GET => Value::Null,
             None => return detail(StatusCode::NOT_FOUND, "Not Found"),
         },
         None => return detail(StatusCode::NOT_FOUND, "Not Found"),

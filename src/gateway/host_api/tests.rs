@@ -122,5 +122,6 @@ fn errors_are_those_of_a_host() {
         let (status, body) = answer(&cluster(), &Method::POST, path, "hostname=x");
         assert_eq!((status.as_u16(), body), (405, json!({ "detail": "Method Not Allowed" })), "{path}");
     }
-    assert_eq!(answer(&cluster(), &Method::POST, "/api/vps/stop/2", "").0, StatusCode::NOT_FOUND);
+    // A Host has this call, and it changes something.
+    assert_eq!(answer(&cluster(), &Method::POST, "/api/vps/stop/2", "").0, StatusCode::METHOD_NOT_ALLOWED);
 }

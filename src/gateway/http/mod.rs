@@ -43,8 +43,13 @@ pub(crate) async fn serve<F>(
     let place = waiting.enter(MAX_WAITING);
     let service = service_fn(|request| {
         place.leave();
-        let response = answer(request);
-        async move { Ok::<_, Infallible>(response.await) }
+        let (place, response) = (&place, answer(request));
+        async move {
+            let response = response.await;
+            // Who doesn't read it, or sends no end of a body, makes room as well.
+            place.enter_again(MAX_WAITING);
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD).keep_alive(false);

@@ -28,14 +28,9 @@ impl Waiting {
     /// A place for a new connection, of which at most `most` wait.
     pub(super) fn enter(&self, most: usize) -> Place<'_> {
         let mut queue = self.lock();
-        if queue.connections.len() >= most
-            && let Some((_, oldest)) = queue.connections.pop_front()
-        {
-            oldest.cancel();
-        }
         queue.last += 1;
         let (number, closed) = (queue.last, CancellationToken::new());
-        queue.connections.push_back((number, closed.clone()));
+        queue.push(number, closed.clone(), most);
         Place { waiting: self, number, closed }
     }
 
@@ -44,7 +39,23 @@ impl Waiting {
     }
 }
 
+impl Queue {
+    fn push(&mut self, number: u64, closed: CancellationToken, most: usize) {
+        if self.connections.len() >= most
+            && let Some((_, oldest)) = self.connections.pop_front()
+        {
+            oldest.cancel();
+        }
+        self.connections.push_back((number, closed));
+    }
+}
+
 impl Place<'_> {
+    /// The request is answered, and the answer is being written.
+    pub(super) fn enter_again(&self, most: usize) {
+        self.waiting.lock().push(self.number, self.closed.clone(), most);
+    }
+
     /// The request has come.
     pub(super) fn leave(&self) {
         self.waiting.lock().connections.retain(|(number, _)| *number != self.number);

@@ -29,7 +29,7 @@ pub(super) use heads::{DEFAULT_HEAD_SECONDS, Heads};
 pub(super) use kind::Kind;
 pub(super) use open_files::MORE_FILES;
 pub(super) use tunnels::{Permit, Tunnels};
-pub(super) use turns::Turns;
+pub(super) use turns::{Turn, Turns};
 
 use crate::handshake::request::MaxSize;
 

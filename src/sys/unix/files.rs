@@ -2,7 +2,9 @@
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -56,11 +58,12 @@ pub fn append_privately(path: &Path) -> io::Result<File> {
         opened => opened?,
     };
     let metadata = file.metadata()?;
-    if metadata.is_file() {
+    // A terminal, as /dev/stdout may name it, belongs to who has logged in.
+    if metadata.is_file() || metadata.file_type().is_fifo() {
         check_owner(&metadata, "a file")?;
-        if is_own_file(&metadata) && metadata.mode() & PERMISSIONS != PRIVATE_FILE {
-            file.set_permissions(Permissions::from_mode(PRIVATE_FILE))?;
-        }
+    }
+    if metadata.is_file() && is_own_file(&metadata) && metadata.mode() & PERMISSIONS != PRIVATE_FILE {
+        file.set_permissions(Permissions::from_mode(PRIVATE_FILE))?;
     }
     Ok(file)
 }

@@ -103,6 +103,13 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         answer
     }
 
+    /// Whether there is an answer for `key` that counts, or one that would while the Host fails.
+    pub(crate) fn has(&self, key: &K) -> bool {
+        let slot = self.lock().by_key.get(key).map(Arc::clone);
+        let counts = |good: &Good<V>| Instant::now() < good.fresh_until || self.is_usable(good);
+        slot.is_some_and(|slot| slot.state().good.as_ref().is_some_and(counts))
+    }
+
     /// Makes the answer that was asked for at `known_from` outdated: the next question goes to the Host.
     pub(super) fn invalidate(&self, key: &K, known_from: Instant) {
         let slot = self.lock().by_key.get(key).map(Arc::clone);
@@ -114,12 +121,15 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
-    /// Makes the answer for `key` outdated, whenever it was asked for.
-    pub(super) fn outdate(&self, key: &K) {
+    /// Makes the answer for `key` outdated, if it was asked for at least `age` ago. Returns whether it was.
+    pub(super) fn outdate(&self, key: &K, age: Duration) -> bool {
         let slot = self.lock().by_key.get(key).map(Arc::clone);
-        if let Some(good) = slot.as_ref().map(|slot| slot.state()).as_mut().and_then(|state| state.good.as_mut()) {
+        let mut state = slot.as_ref().map(|slot| slot.state());
+        let good = state.as_mut().and_then(|state| state.good.as_mut()).filter(|good| good.asked_at.elapsed() >= age);
+        good.is_some_and(|good| {
             good.fresh_until = good.asked_at;
-        }
+            true
+        })
     }
 
     async fn answer(

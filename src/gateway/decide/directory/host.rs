@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::cache::{Cache, Known};
 use super::{Admission, Asker};
 use crate::api::{ApiError, Caller, Client, Node, Reach, Role, User, needs_runner, online_runner};
-use crate::gateway::limits::Turns;
+use crate::gateway::limits::{Turn, Turns};
 use crate::gateway::watch::metrics::{Lookup, Metrics};
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -42,6 +42,9 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 const LOOKUP_LIMIT_WITH_OLDER: Duration = Duration::from_secs(2);
 /// Time limit for a check whether the Host answers. The caller has a limit of its own.
 const READY_LIMIT: Duration = Duration::from_secs(5);
+
+/// How old the list of Runners is at least before it is fetched again for a Runner that is not online in it.
+const RUNNERS_AGE: Duration = Duration::from_secs(1);
 
 /// Most questions of either kind without a cached answer that the Host is asked at once.
 const NEW_QUESTIONS: usize = 32;
@@ -90,9 +93,8 @@ impl HostDirectory {
         }
         let key = self.key(vps, asker);
         let client = self.client.with_token(key.0.clone());
-        let new = |has_older: bool| (!has_older).then_some((&self.new_places, asker.from));
-        let ask =
-            async |has_older| self.limited(new(has_older), Box::pin(self.place(&client, vps, &caller)), metrics).await;
+        let _turn = self.turn(&self.new_places, asker.from, self.places.has(&key)).await?;
+        let ask = async |has_older| self.limited(has_older, Box::pin(self.place(&client, vps, &caller)), metrics).await;
         let known = self.places.get(&key, ask).await.inspect_err(|_| metrics.cache_misses.increment())?;
         let counter = match &known {
             Known { is_stale: true, .. } => &metrics.cache_stale,
@@ -106,7 +108,7 @@ impl HostDirectory {
 
     pub(super) fn invalidate(&self, vps: &VpsRef, asker: &Asker, known_from: Instant) {
         self.places.invalidate(&self.key(vps, asker), known_from);
-        self.runners.outdate(&());
+        self.runners.outdate(&(), RUNNERS_AGE);
     }
 
     /// The cache key of an answer about `vps`: the same for every caller where the Host ignores tokens.
@@ -159,9 +161,9 @@ impl HostDirectory {
 
     async fn ask_for_caller(&self, token: &Option<Token>, from: IpAddr, metrics: &Metrics) -> Result<Caller, Refusal> {
         let client = self.client.with_token(token.clone());
-        let new = |has_older: bool| (!has_older).then_some((&self.new_callers, from));
+        let _turn = self.turn(&self.new_callers, from, self.callers.has(token)).await?;
         let ask = async |has_older| {
-            let caller = self.limited(new(has_older), Box::pin(client.caller()), metrics).await?;
+            let caller = self.limited(has_older, Box::pin(client.caller()), metrics).await?;
             self.has_users.store(caller != Caller::Everyone, Ordering::Relaxed);
             match caller {
                 // An unknown token is not cached.
@@ -180,11 +182,10 @@ impl HostDirectory {
             };
             let Known { value: runners, is_new, .. } = self.runners().await.map_err(ApiError::Refusal)?;
             let runner = runners.get(name);
-            if is_new || online_runner(&vps, runner).is_ok() {
+            // Otherwise the Runner may have come back since the list was fetched.
+            if is_new || online_runner(&vps, runner).is_ok() || !self.runners.outdate(&(), RUNNERS_AGE) {
                 return client.reach(&vps, runner, Some(caller)).await.map_err(ApiError::Refusal);
             }
-            // The Runner may have come back since the list was fetched.
-            self.runners.outdate(&());
         }
     }
 
@@ -203,25 +204,27 @@ impl HostDirectory {
         self.runners.get(&(), ask).await
     }
 
-    /// The answer to `question`, if it comes in time. A question without a cached answer first waits for its client's
-    /// turn among the `new` ones; that wait counts.
+    /// Waits for the turn of the client at `from`, unless it `has_answer`. Taken before others can wait for the same
+    /// question: they must not wait for this client's turn.
+    async fn turn(&self, turns: &Arc<Turns>, from: IpAddr, has_answer: bool) -> Result<Option<Turn>, Refusal> {
+        if has_answer {
+            return Ok(None);
+        }
+        let too_many = |_| Refusal::Limit("too many others wait for an answer of the Host".to_owned());
+        timeout(LOOKUP_LIMIT, turns.take(from)).await.map(Some).map_err(too_many)
+    }
+
+    /// The answer to `question`, if it comes in time. `has_older`: an older answer can be used instead.
     ///
     /// The question is on the heap: most connections have none, and should not carry the room for it.
     async fn limited<T>(
         &self,
-        new: Option<(&Arc<Turns>, IpAddr)>,
+        has_older: bool,
         question: Pin<Box<impl Future<Output = Result<T, ApiError>>>>,
         metrics: &Metrics,
     ) -> Result<T, Refusal> {
-        let limit = if new.is_none() { LOOKUP_LIMIT_WITH_OLDER } else { LOOKUP_LIMIT };
+        let limit = if has_older { LOOKUP_LIMIT_WITH_OLDER } else { LOOKUP_LIMIT };
         let deadline = Instant::now() + limit;
-        let _turn = match new {
-            Some((turns, from)) => {
-                let too_many = || Refusal::Limit("too many others wait for an answer of the Host".to_owned());
-                Some(timeout_at(deadline, turns.take(from)).await.map_err(|_| too_many())?)
-            }
-            None => None,
-        };
         let begun = Instant::now();
         let timed_out = || ApiError::Timeout { base: self.client.base().to_owned(), limit };
         let answer = timeout_at(deadline, question).await.unwrap_or_else(|_| Err(timed_out()));

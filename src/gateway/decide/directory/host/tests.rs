@@ -308,16 +308,23 @@ async fn new_questions_wait_for_those_of_their_own_client() {
         })
     };
     let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
-    let mut waiting: Vec<_> = (0..3 * NEW_QUESTIONS)
-        .map(|_| Box::pin(directory.limited(Some((&directory.new_callers, FROM)), question(), &METRICS)))
-        .collect();
+    let ask = async |turns: &Arc<Turns>, from, has_answer| {
+        let _turn = directory.turn(turns, from, has_answer).await?;
+        directory.limited(has_answer, question(), &METRICS).await
+    };
+    let mut waiting: Vec<_> =
+        (0..3 * NEW_QUESTIONS).map(|_| Box::pin(ask(&directory.new_callers, FROM, false))).collect();
     let mut look = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut look).is_pending()));
     assert_eq!(asked.load(Ordering::Relaxed), SHARE);
     // A caller with an older answer doesn't wait with them, and neither do other clients and questions of the other kind.
-    for new in [None, Some((&directory.new_places, FROM)), Some((&directory.new_callers, other))] {
+    for (turns, from, has_answer) in [
+        (&directory.new_callers, FROM, true),
+        (&directory.new_places, FROM, false),
+        (&directory.new_callers, other, false),
+    ] {
         let before = asked.load(Ordering::Relaxed);
-        assert!(Box::pin(directory.limited(new, question(), &METRICS)).as_mut().poll(&mut look).is_pending());
+        assert!(Box::pin(ask(turns, from, has_answer)).as_mut().poll(&mut look).is_pending());
         assert_eq!(asked.load(Ordering::Relaxed), before + 1);
     }
     // A client that leaves makes room.
@@ -344,7 +351,10 @@ async fn the_runners_are_fetched_once_for_all_callers_and_anew_when_they_may_hav
     pass(FRESH).await;
     let refused = directory.reach(&vps(ID), &bearer("admin1"), &METRICS).await.unwrap_err();
     assert_eq!(refused, Refusal::RunnerOffline(Some("node-up".into())));
+    // For a second, the list counts all the same: somebody may ask again and again.
     host.on("/api/nodes", 200, nodes("http://10.0.0.8:8001"));
+    assert!(directory.reach(&vps(ID), &bearer("admin1"), &METRICS).await.is_err());
+    pass(RUNNERS_AGE).await;
     assert_eq!(directory.reach(&vps(ID), &bearer("admin1"), &METRICS).await.unwrap().reach.host, "10.0.0.8");
 }
 
