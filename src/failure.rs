@@ -124,12 +124,15 @@ pub fn words(error: &(dyn Error + 'static)) -> String {
         _ => {
             let text = error.to_string();
             match resolvers_words(&text) {
-                Some(why) => format!("the name can't be resolved: {why}"),
+                Some(why) => format!("{UNRESOLVED}: {why}"),
                 None => text,
             }
         }
     }
 }
+
+/// The start of [`words`] about a name that can't be resolved.
+pub const UNRESOLVED: &str = "the name can't be resolved";
 
 /// The system's words about a name that can't be resolved, behind those of the standard library.
 pub fn resolvers_words(text: &str) -> Option<&str> {

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::dial::Interrupted;
-use crate::failure::{Failure, words};
+use crate::failure::{Failure, UNRESOLVED, words};
 use crate::refusal::Refusal;
 use crate::settings;
 use crate::sys;
@@ -147,10 +147,14 @@ impl ApiError {
                 .hint("`kohakuriver auth status` shows your user and role"),
             Self::Refusal(refusal) => failure.cause(without_vps(refusal)).maybe_hint(hint_here(refusal, "VPS")),
             Self::NoHost { base, why } => settings::no_host(base, why),
-            Self::Unreachable { source, .. } => failure
-                .cause(self.to_string())
-                .cause(innermost(source.as_ref()))
-                .hint(format!("check that the Host runs; {address}")),
+            Self::Unreachable { source, .. } => {
+                let why = innermost(source.as_ref());
+                let hint = match why.starts_with(UNRESOLVED) {
+                    true => "correct the Host's name: `kohakuriver config show` shows where it is set".to_owned(),
+                    false => format!("check that the Host runs; {address}"),
+                };
+                failure.cause(self.to_string()).cause(why).hint(hint)
+            }
             Self::Timeout { .. } => failure
                 .cause(self.to_string())
                 .hint(format!("check whether the Host is overloaded or a firewall drops its packets; {address}")),

@@ -171,7 +171,7 @@ fn open_patiently<'fd>(
                 farewell.send_before_next_try();
                 watch.deadline = Instant::now() + limit;
             }
-            Ok(false) => return Err(failure),
+            Ok(false) => return Err(patience.ended(&error, failure, &scene.target)),
             Err(interrupted) => return Err(scene.not_opened(&interrupted.into(), order)),
         }
     }

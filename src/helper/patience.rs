@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use super::journal::{Journal, Screen};
 use super::open::{Mute, OpenError};
 use crate::dial::{Beside, Interrupted, Watch};
+use crate::failure::Failure;
 use crate::refusal::Refusal;
+use crate::target::Target;
 use crate::terminal::{self, FRAME};
 
 /// Pauses between the first tries (backoff); the last pause repeats.
@@ -70,6 +72,19 @@ impl<'j> Patience<'j> {
         self.report(what);
         Watch { deadline: self.ends, beside: Some(self), ..watch }.pause(until)?;
         Ok(true)
+    }
+
+    /// `failure` at the end of the wait. If it is only the time that is over, says so.
+    pub(super) fn ended(&self, error: &OpenError, failure: Failure, target: &Target) -> Failure {
+        match (promise(error), target) {
+            (Some(_), Target::Vps(vps)) => {
+                let waited = (self.ends - self.began).as_secs();
+                failure
+                    .cause(format!("the wait of {waited} s is over"))
+                    .hint(format!("wait longer: `kohakuriver vps connect {vps} --wait {}`", (2 * waited).max(60)))
+            }
+            _ => failure,
+        }
     }
 
     /// One line for each new reason; a terminal that can move its cursor has its progress line instead.

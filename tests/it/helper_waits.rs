@@ -237,7 +237,8 @@ fn the_deadline_ends_it_with_the_last_reason() {
         let (status, stderr) = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "1", ID]).wait();
         assert_eq!(status.code(), Some(1));
         let failure = format!(
-            "kohakuriver-proxy: {STARTING}\n  caused by: the gateway at {} answered 503 Service Unavailable\n",
+            "kohakuriver-proxy: {STARTING}\n  caused by: the gateway at {} answered 503 Service Unavailable\n  \
+             caused by: the wait of 1 s is over\n  hint: wait longer: `kohakuriver vps connect {ID} --wait 60`\n",
             proxy.address
         );
         assert_eq!(stderr, waiting(STARTING, 1) + &failure);

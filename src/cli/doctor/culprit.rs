@@ -50,7 +50,7 @@ pub(super) fn problem(
     let failure = Failure::new(format!("{what} fails because of {}: `{}`", place(line), text(line)))
         .cause(said)
         .cause("without this line, the same login works");
-    let change = format!("remove the line, or keep it from VPSes with `Host * !*{SUFFIX}` above it");
+    let change = format!("remove the line, or keep it from VPSes with `Host * !*{SUFFIX}` directly above it");
     Some(match login.remedy(line) {
         Some(option) => {
             let option = format!("-o {}", shell_word(option.as_ref()).display());

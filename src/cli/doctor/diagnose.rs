@@ -182,7 +182,7 @@ fn explain(asked: Asked) {
         (Some(wrong), Then::Cause) => ui::remark(text::problem(&wrong, &redaction).trim_end()),
         (Some(wrong), Then::Command) => {
             let what = redaction.text(&printable(&wrong.what));
-            ui::remark(&format!("{PROGRAM}: {what}; to find the cause: `{doctor}`"));
+            ui::remark(&format!("{PROGRAM}: {what}; for a fix: `{doctor}`"));
         }
         (None, _) if login_works => {
             ui::remark(&format!("{PROGRAM}: a login on VPS {id} works now; see ssh's message above for what failed"))

@@ -258,7 +258,7 @@ connections
       caused by: the gateway at 127.0.0.1:8002 answered 502 Bad Gateway
       caused by: nothing listens on its SSH port on Runner node-up
       fix: its sshd may have ended: start it in the VPS's terminal, on the Host's web page
-          kohakuriver vps status 7323718749301768192
+          kohakuriver vps connect 7323718749301768192 --wait
 This is why you can't log in. 7 checks were skipped; `--all` runs them as well.
 ",
         "{outcome}"

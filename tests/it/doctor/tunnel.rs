@@ -33,7 +33,7 @@ fn through_an_older_host(port: u16) -> (Outcome, OlderHost) {
 fn its_sshd_is_not_running() {
     let port = RefusingPort::new();
     let texts = [&format!("VPS {ID} refuses SSH connections"), "502 Bad Gateway", "nothing listens on its SSH port"];
-    finds(&at_port(port.port), "tunnel", &texts, "kohakuriver vps status");
+    finds(&at_port(port.port), "tunnel", &texts, "kohakuriver vps connect 7323718749301768192 --wait");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn its_sshd_is_not_running_behind_an_older_host() {
     let port = RefusingPort::new();
     let (outcome, _host) = through_an_older_host(port.port);
     let texts = [&format!("VPS {ID} refuses SSH connections"), "Connection refused by VPS task"];
-    finds(&outcome, "tunnel", &texts, "kohakuriver vps status");
+    finds(&outcome, "tunnel", &texts, "kohakuriver vps connect 7323718749301768192 --wait");
 }
 
 #[test]
@@ -63,7 +63,12 @@ fn hanging() -> Peer {
 fn its_sshd_hangs_before_its_banner() {
     let peer = hanging();
     let outcome = at_port(peer.address.port());
-    finds(&outcome, "ssh-server", &["its sshd sends nothing", "within 8 s"], "kohakuriver vps status");
+    finds(
+        &outcome,
+        "ssh-server",
+        &["its sshd sends nothing", "within 8 s"],
+        "kohakuriver vps connect 7323718749301768192 --wait",
+    );
 }
 
 /// The helper says goodbye to the hanging sshd, since an older Host would keep the connection.
@@ -78,7 +83,7 @@ fn an_sshd_that_hangs_behind_an_older_host() {
         Ok(())
     });
     let (outcome, _host) = through_an_older_host(peer.address.port());
-    finds(&outcome, "ssh-server", &["its sshd sends nothing"], "kohakuriver vps status");
+    finds(&outcome, "ssh-server", &["its sshd sends nothing"], "kohakuriver vps connect 7323718749301768192 --wait");
     peer.finish();
     let farewells = farewells.lock().unwrap();
     assert!(farewells.len() == 1 && farewells[0].starts_with(&[0xff; 32]), "{farewells:?}");

@@ -67,7 +67,7 @@ $ kohakuriver vps list --host no-such-host.invalid
 2> kohakuriver: cannot list the VPSes
 2>   caused by: the Host API at http://no-such-host.invalid:18000 can't be reached
 2>   caused by: the name can't be resolved: Name or service not known
-2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
+2>   hint: correct the Host's name: `kohakuriver config show` shows where it is set
 [exit status 1]
 "#,
     );

@@ -69,24 +69,24 @@ impl Check for Tunnel<'_> {
             &OPEN_LIMIT.as_secs().to_string(),
         ]);
         command.arg(host_name(id)).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
-        let status = format!("kohakuriver vps status {id}");
+        let wait = format!("kohakuriver vps connect {id} --wait");
         let opening = match open(&mut command) {
             Ok(opening) => opening,
             Err(error) => {
                 let failure = Failure::new(format!("cannot run {}", route.proxy_program.display())).because(&error);
-                return Ok(Verdict::wrong(&failure, status).into());
+                return Ok(Verdict::wrong(&failure, wait).into());
             }
         };
         if !opening.opened {
             let failure = opening.failure.unwrap_or_else(|| Failure::new("the helper failed without a message"));
-            return Ok(Verdict::wrong(&failure, status).into());
+            return Ok(Verdict::wrong(&failure, wait).into());
         }
         let banner = match (opening.banner, opening.failure) {
             (Some(banner), _) => Ok(banner),
             (None, Some(failure)) => Err(failure),
             (None, None) => Err(Failure::new(format!("VPS {id} accepted the connection, but its sshd sends nothing"))
                 .cause(format!("no byte came through {proxy} within {} s", BANNER_LIMIT.as_secs()))
-                .hint(format!("the VPS may be paused, still booting, or have no sshd in its image: see `{status}`"))),
+                .hint(format!("the VPS may be paused, still booting, or have no sshd in its image: `{wait}` tells"))),
         };
         Ok(Examined::giving(Verdict::Fine("open".to_owned()), Opened { banner }))
     }
@@ -110,7 +110,7 @@ impl Check for SshServer<'_> {
     fn examine(&self) -> Result<Examined<()>, Missing> {
         Ok(match &self.tunnel.as_ref()?.banner {
             Ok(banner) => Examined::giving(Verdict::Fine(banner.clone()), ()),
-            Err(failure) => Verdict::wrong(failure, format!("kohakuriver vps status {}", self.name)).into(),
+            Err(failure) => Verdict::wrong(failure, format!("kohakuriver vps connect {} --wait", self.name)).into(),
         })
     }
 }
