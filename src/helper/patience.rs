@@ -77,7 +77,8 @@ impl<'j> Patience<'j> {
     /// `failure` at the end of the wait. If it is only the time that is over, says so.
     pub(super) fn ended(&self, error: &OpenError, failure: Failure, target: &Target) -> Failure {
         match (promise(error), target) {
-            (Some(_), Target::Vps(vps)) => {
+            // A VPS that accepts and says nothing may also be paused, which its own hint says.
+            (Some(_), Target::Vps(vps)) if !matches!(error, OpenError::Mute(Mute::Interrupted(_))) => {
                 let waited = (self.ends - self.began).as_secs();
                 failure
                     .cause(format!("the wait of {waited} s is over"))
