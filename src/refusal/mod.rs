@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::status::VpsStatus;
+use crate::text::excerpt;
 use rows::{Hint, ROWS, Row};
 pub use state::{Rescue, Rights, State};
 
@@ -133,9 +134,10 @@ impl Refusal {
             Self::AddressNotServed(address) => Some(address.into()),
             Self::PortNotOffered(port) => Some(port.to_string().into()),
             Self::Inactive(state) | Self::Starting(state) => Some(state.status.as_str().into()),
-            Self::RunnerOffline(node) => node.as_ref().map(Into::into),
+            Self::RunnerOffline(node) => node.as_deref().map(|node| excerpt(node).into()),
+            // A name may have any length, and a message is a line.
             Self::ConnectionRefused { node, .. } | Self::RunnerAddress(node) | Self::RunnerUnknown(node) => {
-                Some(node.into())
+                Some(excerpt(node).into())
             }
             Self::TokenNeeded | Self::NotAllowed | Self::LineNotServed | Self::NotFound | Self::NotVps => None,
             Self::NoSshPort(_) | Self::NoRunner | Self::ConnectionTimeout => None,

@@ -18,7 +18,8 @@ pub fn run(data: &[u8]) {
     let all: Vec<Vps> = objects.iter().cloned().filter_map(|object| Vps::from_json(object).ok()).collect();
     let nodes: Vec<Node> = objects.into_iter().filter_map(|object| Node::from_json(object).ok()).collect();
     for node in &nodes {
-        check([&node.hostname, &node.url].into_iter().chain(&node.last_heartbeat));
+        check_name(&node.hostname);
+        check([&node.url].into_iter().chain(&node.last_heartbeat));
     }
     for vps in &all {
         check_vps(vps);
