@@ -368,7 +368,7 @@ fn while_the_host_is_down_known_users_get_in_for_a_while() {
     let home = Home::new();
     let helper = Run::new(HELPER, &home).env("KOHAKURIVER_TOKEN", OWNER).arg("--proxy");
     let outcome = helper.arg(short.address.to_string()).args([ID, "22"]).output();
-    outcome.exits(1).says(&["the Host API can't be reached\n", "can't be reached: Connection refused"]);
+    outcome.exits(1).says(&["the Host API can't be reached\n", "caused by: Connection refused"]);
 }
 
 /// The Host's older generation has no users: everyone may, in both protocols.

@@ -201,6 +201,10 @@ fn ten_connections_by_name_make_one_look_up() {
             }
             "/api/nodes" => inventory(&[])["nodes"].clone(),
             path if path.starts_with("/api/status/") => vps(),
+            "/api/auth/me" => {
+                let off = json!({ "detail": "Authentication is not enabled on this server" });
+                return (503, "application/json", off.to_string());
+            }
             _ => return (404, "application/json", json!({ "detail": "Not Found" }).to_string()),
         };
         (200, "application/json", body.to_string())
