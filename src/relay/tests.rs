@@ -381,6 +381,8 @@ fn a_write_to_a_server_that_has_closed_is_no_error() {
         drop(writes);
         server.write_all(second).unwrap();
         drop(server);
+        // The answer to "x" is a RST, which could otherwise overtake the FIN.
+        until(rig.socket.as_fd(), |flags| flags.contains(PollFlags::RDHUP));
         stdin.write_all(b"x").unwrap();
         until(rig.socket.as_fd(), |flags| flags.contains(PollFlags::ERR));
         stdin.write_all(b"y").unwrap();
@@ -457,7 +459,7 @@ fn a_pause_of_stdin_behind_a_jam_holds_nothing_up() {
 fn until(fd: BorrowedFd<'_>, is_so: impl Fn(PollFlags) -> bool) {
     let deadline = Instant::now() + SOON;
     loop {
-        let mut entries = [sys::entry(fd, PollFlags::IN | PollFlags::OUT)];
+        let mut entries = [sys::entry(fd, PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP)];
         sys::poll(&mut entries, Some(Instant::now())).unwrap();
         if is_so(entries[0].revents()) {
             return;
