@@ -25,6 +25,8 @@ enum Kind {
     Usage,
     /// Exit status 130, as shells use for Ctrl-C: the user ended the command.
     Interrupted,
+    /// Exit status 255, as ssh's own failures have: the program that runs us takes us for ssh.
+    Ssh,
     /// Exit status 1: anything else.
     Other,
 }
@@ -43,6 +45,14 @@ impl Failure {
     /// The user ended the command with Ctrl-C: exit status 130.
     pub fn interrupted(what: impl Into<String>) -> Self {
         Self { kind: Kind::Interrupted, ..Self::new(what) }
+    }
+
+    /// The same failure with ssh's exit status for its own failures, 255. One by Ctrl-C keeps its own.
+    pub fn with_sshs_status(mut self) -> Self {
+        if !self.is_interrupted() {
+            self.kind = Kind::Ssh;
+        }
+        self
     }
 
     /// Adds a cause: who refused, and how.
@@ -93,11 +103,12 @@ impl Failure {
         self.kind == Kind::Interrupted
     }
 
-    /// 2 for wrong usage, 130 when the user ended it, 1 for anything else.
+    /// 2 for wrong usage, 130 when the user ended it, 255 in ssh's place, 1 for anything else.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind {
             Kind::Usage => 2,
             Kind::Interrupted => 130,
+            Kind::Ssh => 255,
             Kind::Other => 1,
         })
     }

@@ -214,7 +214,7 @@ fn a_generated_key_is_the_only_key_that_ssh_offers() {
 
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let said = scene.run(&host, &["vps", "connect", VPS]);
-    assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""));
+    assert_eq!((said.code, said.stdout.as_str()), (Some(255), ""));
     let hint = format!("hint: make it private with `chmod 600 {}`", key.display());
     assert!(said.stderr.contains(&hint), "{}", said.stderr);
 }
@@ -257,7 +257,7 @@ fn an_unreachable_vps_is_reported_before_ssh_starts() {
     ] {
         let (scene, host) = (Scene::new(), Host::with_vps(changes));
         let said = scene.run(&host, &["vps", "connect", VPS]);
-        assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{said:?}");
+        assert_eq!((said.code, said.stdout.as_str()), (Some(255), ""), "{said:?}");
         let lines: Vec<&str> = said.stderr.lines().collect();
         assert!(lines[0].starts_with("kohakuriver: ") && lines[0].contains(what), "{}", said.stderr);
         assert!(lines.iter().any(|line| line.starts_with("  caused by: ") && line.contains(&host.url())), "{lines:?}");
@@ -284,7 +284,7 @@ fn a_refusal_of_the_host_is_reported() {
     ] {
         let (scene, host) = (Scene::new(), Host::with([(path, status, json!({ "detail": detail }))]));
         let said = scene.run(&host, &["vps", "connect", VPS]);
-        assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{said:?}");
+        assert_eq!((said.code, said.stdout.as_str()), (Some(255), ""), "{said:?}");
         assert!(said.stderr.contains(what) && said.stderr.contains(hint), "{}", said.stderr);
         assert!(said.stderr.contains(&host.url()), "{}", said.stderr);
     }
@@ -298,7 +298,8 @@ fn an_unreachable_host_is_named() {
     let host = Host { port, heads: Arc::default() };
     for args in [&["vps", "connect", VPS][..], &["vps", "list"], &["vps", "status", VPS], &["node", "list"]] {
         let said = scene.run(&host, args);
-        assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{args:?}: {said:?}");
+        let status = if args.contains(&"connect") { 255 } else { 1 };
+        assert_eq!((said.code, said.stdout.as_str()), (Some(status), ""), "{args:?}: {said:?}");
         assert!(said.stderr.contains(&format!("127.0.0.1:{port}")), "{args:?}: {}", said.stderr);
         assert!(said.stderr.contains("\n  hint: "), "{args:?}: {}", said.stderr);
     }
@@ -353,19 +354,35 @@ fn a_closed_pipe_is_no_failure() {
 }
 
 #[test]
-fn wrong_usage_has_exit_status_2() {
+fn wrong_usage_has_exit_status_2_or_that_of_ssh() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
-    for args in [
-        &["vps", "connect"][..],
-        &["vps", "connect", "99999999999999999999"],
-        &["vps", "connect", "a\nb"],
-        &["vps", "connect", VPS, "-L", "1:a:2"],
-        &["-P", "x", "vps", "list"],
-        &["docker", "ps"],
+    for (args, status) in [
+        (&["vps", "connect"][..], 255),
+        (&["vps", "connect", "99999999999999999999"], 255),
+        (&["vps", "connect", "a\nb"], 255),
+        (&["vps", "connect", VPS, "--colour"], 255),
+        (&["-P", "x", "vps", "list"], 2),
+        (&["vps", "lst"], 2),
+        (&["docker", "ps"], 2),
+    ] {
+        let said = scene.run(&host, args);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(status), ""), "{args:?}: {said:?}");
+        assert!(!said.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn flags_of_the_python_cli_are_answered_with_ours() {
+    let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
+    for (args, hint) in [
+        (&["-f", "json", "vps", "list"][..], "`--json` behind the command"),
+        (&["vps", "list", "--format=json"], "`--json` behind the command"),
+        (&["vps", "create", "--vm-memory", "8192"], "add the unit, for example 8192M or 8G"),
+        (&["auth", "login", "--token", "0123456789abcdef"], "--token-stdin"),
     ] {
         let said = scene.run(&host, args);
         assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{args:?}: {said:?}");
-        assert!(!said.stderr.is_empty(), "{args:?}");
+        assert!(said.stderr.contains(hint) && !said.stderr.contains("0123456789"), "{args:?}: {}", said.stderr);
     }
 }
 
@@ -385,7 +402,7 @@ fn unknown_commands_run_the_next_kohakuriver_unchanged() {
         &["vps", "assign", "--gpus", "1", "--", "x y"][..],
         &["-H", "gpu-head", "docker", "ps", "--help"],
         &["-f", "json", "vps", "list"],
-        &["vps", "lst"],
+        &["vps", "snapshot"],
     ] {
         let output = scene.command(&host).args(args).env("PATH", &search_path).output().unwrap();
         let said = Said::by(output);
@@ -401,6 +418,6 @@ fn a_wrapper_around_this_program_causes_no_endless_loop() {
         scene.script("bin/kohakuriver", &format!("{start}'{KOHAKURIVER}' \"$@\""));
         let said = scene.run(&host, &["docker", "ps"]);
         assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
-        assert!(said.stderr.contains("pip install kohakuriver"), "{}", said.stderr);
+        assert!(said.stderr.contains("there is no other `kohakuriver` on PATH"), "{}", said.stderr);
     }
 }

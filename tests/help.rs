@@ -122,7 +122,7 @@ Options:
           Start from this environment of the Host [default: the Host chooses]
       --image <IMAGE>
           Start from this image in a registry
-      --backend <docker|qemu>
+  -b, --backend <docker|qemu>
           Create a container (docker) or a virtual machine (qemu) [default:
           docker]
       --vm-image <NAME>
@@ -142,6 +142,8 @@ Options:
           Wait, then log in
       --json
           Print JSON
+      --key-out-file <FILE>
+          With --gen-ssh-key, write the private key to this new file
   -h, --help
           Print help
 
@@ -349,10 +351,12 @@ fn auth_login_help() {
 Usage: kohakuriver auth login [OPTIONS]
 
 Options:
-      --token-stdin     Read the token from stdin
-  -u, --user <USER>     Log in with a password as this user
-      --password-stdin  Read the password from stdin
-  -h, --help            Print help
+      --token-stdin        Read the token from stdin
+  -u, --user <USER>        Log in with a password as this user
+      --password-stdin     Read the password from stdin
+      --token-name <NAME>  Name of the new token in the Host's list [default:
+                           kohakuriver on <this machine>]
+  -h, --help               Print help
 
 Without an option this command prompts for a user name and a password, and the
 Host makes a token. With an empty user name it prompts for an existing token.
@@ -403,13 +407,15 @@ fn auth_logout_help() {
 Usage: kohakuriver auth logout [OPTIONS]
 
 Options:
-  -h, --help  Print help
+  -r, --revoke  Fail, and keep the token, if it can't be revoked
+  -h, --help    Print help
 
 If `auth login` made the token with a password, the token is also revoked on the
 Host. Another token stays valid there.
 
 Examples:
   kohakuriver auth logout
+  kohakuriver auth logout --revoke
 "#,
     );
 }
@@ -529,11 +535,11 @@ fn vps_connect_help() {
         "vps connect",
         r#"Log in to a VPS with the system's ssh
 
-Usage: kohakuriver vps connect [OPTIONS] <VPS> [-- <SSH ARGS>...]
+Usage: kohakuriver vps connect [OPTIONS] <[USER@]VPS> [-- <SSH ARGS>...]
 
 Arguments:
-  <VPS>          Task id or name of the VPS
-  [SSH ARGS]...  More options for ssh, and the remote command
+  <[USER@]VPS>   Task id or name of the VPS
+  [SSH ARGS]...  ssh's options, and the remote command
 
 Options:
   -i, --key <FILE>        Private key for the login
@@ -546,18 +552,23 @@ Options:
   -h, --help              Print help
 
 Without --key, ssh uses ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> if
-one exists, otherwise its agent and default keys. Arguments after `--` are
-passed to ssh, after the host name.
+one exists, otherwise its agent and default keys.
+
+It can be used like ssh: ssh's own options may stand before and after the VPS,
+and the words after it are the remote command. Only -h, -H, -i, -P and -u mean
+what they mean here; after `--` every word is ssh's. So other programs can run
+it in ssh's place.
 
 Exit status:
-  1      The VPS can't be reached, and ssh was not started
-  2      Wrong usage, or unusable settings
-  other  That of ssh: of the remote command, or 255
+  255    ssh failed, or this command did before it started ssh
+  other  That of the remote command
 
 Examples:
   kohakuriver vps connect trainer
-  kohakuriver vps connect 7323718749301768192 -- -L 8888:localhost:8888
-  kohakuriver vps connect trainer -- -t htop
+  kohakuriver vps connect -L 8888:localhost:8888 trainer
+  kohakuriver vps connect trainer -t htop
+  rsync -a -e 'kohakuriver vps connect' results/ trainer:results/
+  GIT_SSH_COMMAND='kohakuriver vps connect' git clone trainer:repo
 "#,
     );
 }

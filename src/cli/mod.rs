@@ -41,7 +41,7 @@ use crate::settings::Settings;
 use crate::usage;
 use command_line::{CommandLine, Group, definition};
 use programs::names::PROGRAM;
-use programs::next;
+use programs::{meant, next};
 use terminal::ui;
 
 /// On a terminal with fewer columns, `--help` puts the text of an option on a line of its own.
@@ -72,16 +72,25 @@ fn dispatch(args: &[OsString], others: &[fn() -> Manual]) -> Result<ExitCode, Fa
     let after_program = args.get(1..).unwrap_or_default();
     let next = match next::owner(&definition, after_program) {
         next::Owner::Ours => None,
-        next::Owner::Next(words) => Some(next::program(after_program).ok_or_else(|| next::missing(&words))?),
+        next::Owner::Next(unknown) => match meant::meant(&definition, &unknown) {
+            Some(failure) => return Err(failure),
+            None => Some(next::program(after_program).ok_or_else(|| next::missing(&unknown))?),
+        },
         next::Owner::UnknownFlag => next::program(after_program),
     };
     if let Some(next) = next {
         return next::run(next).map(|never| match never {});
     }
-    let parsed = definition.try_get_matches_from_mut(with_seconds(args));
+    let args = with_seconds(vps::ssh_words::arrange(&definition, args));
+    let parsed = definition.try_get_matches_from_mut(args);
     match parsed.and_then(|found| CommandLine::from_arg_matches(&found)) {
         Ok(line) => execute(line, others),
-        Err(answer) => usage::answer(&answer, &command_of(&definition, after_program)),
+        Err(answer) => {
+            let command = command_of(&definition, after_program);
+            let in_sshs_place = command == format!("{PROGRAM} vps connect");
+            let answered = usage::answer(&answer, &command).map_err(|failure| meant::flag(failure, &answer, &command));
+            answered.map_err(|failure| if in_sshs_place { failure.with_sshs_status() } else { failure })
+        }
     }
 }
 
@@ -99,8 +108,8 @@ fn command_of(definition: &clap::Command, args: &[OsString]) -> String {
 }
 
 /// `args` with the default seconds of `--wait` and `--watch` filled in.
-fn with_seconds(args: &[OsString]) -> Vec<OsString> {
-    seconds::attach(seconds::attach(args.to_vec(), "--wait", seconds::DEFAULT_WAIT), "--watch", vps::WATCH_DEFAULT)
+fn with_seconds(args: Vec<OsString>) -> Vec<OsString> {
+    seconds::attach(seconds::attach(args, "--wait", seconds::DEFAULT_WAIT), "--watch", vps::WATCH_DEFAULT)
 }
 
 fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {

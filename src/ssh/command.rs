@@ -1,6 +1,6 @@
 //! The ssh command that connects to a VPS through the gateway. Pure: facts in, words out.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::ssh::options::{DEFAULT_USER, Route, UnusablePath, alias, host_name, identity};
@@ -58,6 +58,12 @@ impl SshCommand {
 
 /// The options of ssh(1) with a value, which is attached to the letter or is the next word.
 const OPTIONS_WITH_VALUE: &[u8] = b"BbcDEeFIiJLlmOoPpQRSWw";
+
+/// Whether the word behind ssh's option `word`, or group of options such as `-vNL`, is its value.
+pub fn option_takes_next(word: &OsStr) -> bool {
+    let letters = &word.as_encoded_bytes()[1..];
+    letters.iter().position(|letter| OPTIONS_WITH_VALUE.contains(letter)) == Some(letters.len().wrapping_sub(1))
+}
 
 /// Whether ssh's own arguments name a login (`-l`, or `-o User=`) before the remote command begins.
 fn names_login(ssh_args: &[OsString]) -> bool {

@@ -113,6 +113,41 @@ fn logout_without_a_host_and_with_a_broken_file() {
 }
 
 #[test]
+fn a_token_that_has_to_be_revoked_stays_if_it_cannot_be() {
+    let (home, host) = (Home::new(), host());
+    let login = ["auth", "login", "--username", "operator1", "--password-stdin", "--token-name", "laptop"];
+    host.run(&home, &login).stdin(format!("{PASSWORD}\n")).output().succeeds();
+    assert_eq!(stored(&home)["token_name"], "laptop");
+    let outcome = Run::new(CLI, &home).args(["-P", "1", "auth", "logout", "--revoke"]).output();
+    outcome.exits(1).says(&["the token may still be valid on the Host\n", "the token is still stored"]);
+    assert!(home.join(FILE).exists());
+    host.run(&home, &["auth", "logout", "--revoke"]).output().succeeds().says(&["logged out; removed "]);
+    assert_eq!(host.change(|state| state.revoked.clone()), [MADE]);
+    assert!(!home.join(FILE).exists());
+    // Without its number, the Host can't be asked to revoke it.
+    home.write(FILE, json!({ "token": MADE }).to_string());
+    let outcome = host.run(&home, &["auth", "logout", "-r"]).output();
+    outcome.exits(1).fails_with("kohakuriver", "cannot revoke the token", "kohakuriver auth logout");
+    assert!(home.join(FILE).exists());
+}
+
+#[test]
+fn no_secret_is_taken_from_the_command_line() {
+    let (home, host) = (Home::new(), host());
+    for (args, secret, hint) in [
+        (&["--token", MADE][..], "token", "--token-stdin < FILE"),
+        (&["-t", MADE], "token", "--token-stdin < FILE"),
+        (&["--username", "operator1", "--password", PASSWORD], "password", "auth login --user USER"),
+        (&["-u", "operator1", "-p", PASSWORD], "password", "auth login --user USER"),
+    ] {
+        let outcome = host.run(&home, &["auth", "login"]).args(args).output();
+        let what = format!("a {secret} on the command line is not accepted");
+        keeps_secrets(&outcome).exits(2).prints_nothing().fails_with("kohakuriver", &what, hint);
+    }
+    assert!(!home.join(FILE).exists());
+}
+
+#[test]
 fn the_token_of_the_environment_wins_and_that_is_said() {
     let (home, host) = (Home::new(), host());
     let run = |args: &[&str]| host.run(&home, args).env("KOHAKURIVER_TOKEN", USER);

@@ -9,9 +9,13 @@ use crate::support::run::{Outcome, Run};
 use crate::support::scene::{ID, Scene};
 use crate::support::tools::{CLI, GATEWAY, HELPER};
 
-/// The three programs with a command line each that would do something if nothing else were wrong.
-fn programs() -> [(&'static str, Vec<&'static str>); 3] {
-    [(HELPER, vec!["--connect-timeout", "5", ID]), (CLI, vec!["vps", "connect", ID]), (CLI, vec!["vps", "list"])]
+/// Command lines that would do something if nothing else were wrong, each with its exit status for wrong usage.
+fn programs() -> [(&'static str, Vec<&'static str>, i32); 3] {
+    [
+        (HELPER, vec!["--connect-timeout", "5", ID], 2),
+        (CLI, vec!["vps", "connect", ID], 255),
+        (CLI, vec!["vps", "list"], 2),
+    ]
 }
 
 fn usage(outcome: &Outcome, texts: &[&str]) {
@@ -26,7 +30,7 @@ fn ids_that_are_none() {
         let outcome = Run::new(HELPER, &scene.home).args(["--proxy", &proxy, "--", id, "22"]).output();
         usage(&outcome, &["kohakuriver-proxy: "]);
         let outcome = Run::new(CLI, &scene.home).args(["vps", "connect", "--dry-run"]).arg(format!("{id} ")).output();
-        outcome.exits(2).prints_nothing();
+        outcome.exits(255).prints_nothing();
     }
 }
 
@@ -61,7 +65,7 @@ fn command_lines_that_make_no_sense() {
     for args in [&["--no-such-flag", ID][..], &[], &["--protocol", "gopher", ID], &["--connect-timeout", "0", ID]] {
         usage(&Run::new(HELPER, &home).args(args).output(), &[]);
     }
-    for args in [&["vps", "connect"][..], &["vps", "connect", ID, "-L", "1:localhost:1"], &["-P", "x", "vps", "list"]] {
+    for args in [&["vps", "list", "-L"][..], &["vps", "lst"], &["-P", "x", "vps", "list"]] {
         usage(&Run::new(CLI, &home).args(args).output(), &[]);
     }
     for args in [&["--listen", "nonsense"][..], &["--host-api", "ftp://x"], &["--no-such-flag"]] {
@@ -79,9 +83,9 @@ fn environments_that_make_no_sense() {
         ("KOHAKURIVER_HOST", "http://gpu-head:8000"),
         ("KOHAKURIVER_HOST", "gpu head"),
     ] {
-        for (program, args) in programs() {
+        for (program, args, status) in programs() {
             let outcome = Run::new(program, &home).args(&args).env(name, value).output();
-            usage(&outcome, &[name, value, "  hint: "]);
+            outcome.exits(status).prints_nothing().within(10).says(&[name, value, "  hint: "]);
         }
     }
 }
@@ -97,9 +101,10 @@ fn broken_settings_files() {
     ] {
         let home = Home::new();
         let path = home.write(".config/kohakuriver/config.json", text);
-        for (program, args) in programs() {
+        for (program, args, status) in programs() {
             let outcome = Run::new(program, &home).args(&args).output();
-            usage(&outcome, &[&path.display().to_string(), expected, "  hint: "]);
+            let texts = [&path.display().to_string(), expected, "  hint: "];
+            outcome.exits(status).prints_nothing().within(10).says(&texts);
         }
     }
 }
@@ -110,11 +115,12 @@ fn broken_login_files() {
     for text in ["{", "[]", "7", r#"{"token":7}"#, r#"{"token":"a\nb"}"#] {
         let home = Home::new();
         home.write(".kohakuriver/auth.json", text);
-        for (program, args) in programs() {
+        for (program, args, status) in programs() {
             let run = Run::new(program, &home).args(&args).env("KOHAKURIVER_HOST", "127.0.0.1");
             let run = run.env("KOHAKURIVER_PORT", refusing.port.to_string());
             let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", refusing.port.to_string()).output();
-            usage(&outcome, &["cannot use the stored token", "auth.json", "kohakuriver auth login"]);
+            let texts = ["cannot use the stored token", "auth.json", "kohakuriver auth login"];
+            outcome.exits(status).prints_nothing().within(10).says(&texts);
         }
     }
 }
@@ -171,10 +177,15 @@ fn a_host_whose_answers_are_no_json() {
     ] {
         let api = http_server(move |_| (status, kind, body.to_owned()));
         let home = Home::new();
-        for args in [&["vps", "connect", ID][..], &["vps", "list"], &["vps", "status", ID], &["node", "list"]] {
+        for (args, status) in [
+            (&["vps", "connect", ID][..], 255),
+            (&["vps", "list"], 1),
+            (&["vps", "status", ID], 1),
+            (&["node", "list"], 1),
+        ] {
             let run = Run::new(CLI, &home).args(args).env("KOHAKURIVER_HOST", "127.0.0.1");
             let outcome = run.env("KOHAKURIVER_PORT", api.address.port().to_string()).output();
-            outcome.exits(1).prints_nothing().within(20);
+            outcome.exits(status).prints_nothing().within(20);
             outcome.says(&["kohakuriver: ", "  caused by: ", &api.address.to_string()]);
             outcome
                 .check(!outcome.stderr.contains('\x1b') && !outcome.stderr.contains('\x07'), "no control characters");
@@ -210,7 +221,7 @@ fn a_host_that_hangs() {
     let home = Home::new();
     let run = Run::new(CLI, &home).args(["vps", "connect", ID]).env("KOHAKURIVER_HOST", "127.0.0.1");
     let outcome = run.env("KOHAKURIVER_PORT", api.address.port().to_string()).output();
-    outcome.exits(1).prints_nothing().within(30).says(&["kohakuriver: ", "  caused by: ", "  hint: "]);
+    outcome.exits(255).prints_nothing().within(30).says(&["kohakuriver: ", "  caused by: ", "  hint: "]);
     drop(api);
 }
 

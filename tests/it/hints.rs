@@ -67,7 +67,7 @@ impl Reader {
     /// What `vps connect` says, which must be what the gateway and `vps status` say.
     fn told(&self) -> (String, String) {
         let outcome = self.run(&format!("vps connect {ID}"));
-        outcome.exits(1).prints_nothing();
+        outcome.exits(255).prints_nothing();
         let line = |prefix: &str| outcome.stderr.lines().find_map(|line| line.strip_prefix(prefix)).map(str::to_owned);
         let title = line("kohakuriver: ").unwrap();
         let hint = line("  hint: ").unwrap_or_else(|| panic!("no hint\n{outcome}"));
@@ -171,17 +171,17 @@ fn a_change_that_the_host_refuses_has_a_hint_that_helps() {
 #[test]
 fn nobody_is_sent_to_a_list_that_needs_a_login() {
     let reader = Reader::new("");
-    for line in ["vps connect 42", "vps status 42", "vps stop 42 --yes"] {
+    for (line, status) in [("vps connect 42", 255), ("vps status 42", 1), ("vps stop 42 --yes", 1)] {
         let outcome = reader.run(line);
-        outcome.exits(1).fails_with("kohakuriver", "there is no VPS 42", "log in with `kohakuriver auth login`");
+        outcome.exits(status).fails_with("kohakuriver", "there is no VPS 42", "log in with `kohakuriver auth login`");
     }
     // A token in the environment wins over the one that a login stores.
     let reader = Reader::new("0123456789abcdef-revoked");
     reader.set("running", &json!(NODE));
-    for line in [format!("vps connect {ID}"), "vps list".to_owned(), "auth status".to_owned()] {
+    for (line, status) in [(&*format!("vps connect {ID}"), 255), ("vps list", 1), ("auth status", 1)] {
         reader
-            .run(&line)
-            .exits(1)
+            .run(line)
+            .exits(status)
             .says(&["  hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN`"]);
     }
 }

@@ -97,7 +97,7 @@ fn nobody_gets_in_without_a_login() {
             tells_no_token(&outcome);
         }
         let outcome = cluster.connect(token);
-        outcome.exits(1).prints_nothing().fails_with("kohakuriver", &what, "kohakuriver auth login");
+        outcome.exits(255).prints_nothing().fails_with("kohakuriver", &what, "kohakuriver auth login");
         tells_no_token(&outcome);
     }
 }
@@ -111,7 +111,7 @@ fn a_stranger_does_not_get_in() {
     outcome.says(&["403 Forbidden"]);
     tells_no_token(&outcome);
     let outcome = cluster.connect(Some(STRANGER));
-    outcome.exits(1).prints_nothing().fails_with("kohakuriver", &what, "kohakuriver auth status");
+    outcome.exits(255).prints_nothing().fails_with("kohakuriver", &what, "kohakuriver auth status");
     tells_no_token(&outcome);
 }
 

@@ -12,6 +12,7 @@ mod bench_report;
 mod completions;
 mod connect_command;
 mod connect_terminal;
+mod connect_transport;
 mod dead_runners;
 mod debian_package;
 mod doctor;

@@ -149,19 +149,19 @@ fn vps_connect_with_an_older_host() {
     };
     connect(ID).exits(8).prints("through\n");
     let outcome = connect(stopped);
-    outcome.exits(1).prints_nothing();
+    outcome.exits(255).prints_nothing();
     outcome.fails_with("kohakuriver", &format!("VPS {stopped} was killed"), "kohakuriver vps create");
     let outcome = connect(failed);
-    outcome.exits(1).fails_with(
+    outcome.exits(255).fails_with(
         "kohakuriver",
         &format!("VPS {failed} has failed"),
         "kohakuriver vps create --gen-ssh-key",
     );
     let outcome = connect(paused);
-    outcome.exits(1).fails_with(
+    outcome.exits(255).fails_with(
         "kohakuriver",
         &format!("the Runner of VPS {paused} is offline"),
         "kohakuriver node list",
     );
-    connect("123").exits(1).fails_with("kohakuriver", "there is no VPS 123", "kohakuriver vps list");
+    connect("123").exits(255).fails_with("kohakuriver", "there is no VPS 123", "kohakuriver vps list");
 }

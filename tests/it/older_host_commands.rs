@@ -116,7 +116,10 @@ fn every_command_works_or_says_what_the_host_is_too_old_for() {
                 &format!("\n  caused by: the Host at http://{} is too old for {part}\n", scene.host.api),
                 "\n  hint: ",
             ]),
-            Fails(part) => outcome.exits(1).prints_nothing().says(&[part, "\n  hint: "]),
+            Fails(part) => {
+                let status = if args.starts_with("vps connect") { 255 } else { 1 };
+                outcome.exits(status).prints_nothing().says(&[part, "\n  hint: "])
+            }
         };
     }
     // Nothing that the Host was too old for has left a key behind.

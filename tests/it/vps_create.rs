@@ -110,6 +110,28 @@ fn a_key_is_made_here_and_its_private_half_stays() {
 }
 
 #[test]
+fn a_key_is_made_where_the_user_wants_it() {
+    let cluster = Cluster::new();
+    let create = ["vps", "create", "-b", "docker", "--key-out-file", "~/my keys"];
+    cluster.run(&create).output().exits(2).says(&["--key-out-file", "add `--gen-ssh-key`"]);
+    // The Python CLI's flag for a VPS with SSH.
+    let outcome = cluster.run(&create).args(["--ssh", "--wait", "60"]).output();
+    let key = cluster.home.join("my keys");
+    let connect = format!("kohakuriver vps connect {ID} --wait --key '{}'", key.display());
+    outcome.succeeds().check(outcome.text().contains(&format!("Connect  {connect}\n")), &connect);
+    outcome.says(&[&format!("VPS {ID} answers: `kohakuriver vps connect {ID} --key '{}'`\n", key.display())]);
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(cluster.host.changes()[0].body["ssh_public_key"].as_str(), Some(&*public_half(&key)));
+    assert!(ssh_files(&cluster.home).is_empty());
+    cluster.run(&["vps", "connect", "--key", "~/my keys", ID, "echo in"]).output().succeeds().prints("in\n");
+    // No key is overwritten.
+    let before = fs::read(&key).unwrap();
+    let outcome = cluster.run(&create).arg("--gen-ssh-key").output();
+    outcome.exits(1).says(&["cannot generate the key", "my keys exists", "choose another file"]);
+    assert_eq!((fs::read(&key).unwrap(), cluster.host.changes().len()), (before, 1));
+}
+
+#[test]
 fn connect_goes_in() {
     let cluster = Cluster::new();
     cluster.host.change(|state| state.course = ["assigning", "running"].into());

@@ -38,12 +38,26 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["user", "password_stdin"])]
     token_stdin: bool,
     /// Log in with a password as this user
-    #[arg(long, short = 'u', value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, short = 'u', alias = "username", value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     user: Option<String>,
     /// Read the password from stdin
     #[arg(long, requires = "user")]
     password_stdin: bool,
+    /// Name of the new token in the Host's list [default: kohakuriver on <this machine>]
+    #[arg(long, value_name = "NAME", conflicts_with = "token_stdin",
+          value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    token_name: Option<String>,
+    /// The Python CLI's flag, which is refused
+    #[arg(long, short = 't', hide = true, value_parser = |_: &str| Ok::<_, String>(Secret))]
+    token: Option<Secret>,
+    /// The Python CLI's flag, which is refused
+    #[arg(long, short = 'p', hide = true, value_parser = |_: &str| Ok::<_, String>(Secret))]
+    password: Option<Secret>,
 }
+
+/// A secret that was given on the command line. It is not kept.
+#[derive(Clone, Debug)]
+struct Secret;
 
 /// The secret that a login sends.
 enum Credentials {
@@ -52,6 +66,7 @@ enum Credentials {
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    arguments.refuse_secrets()?;
     let base = settings.api_url();
     let file = AuthFile::of_user()?;
     let client = client_with(settings, None)?;
@@ -70,7 +85,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             let session = ask_host(settings, async {
                 client.log_in(&user, &password).await.map_err(|error| refused(&error, &user, &base))
             })?;
-            let token = ask_host(settings, new_token(&client, &session))?;
+            let token = ask_host(settings, new_token(&client, &session, arguments.token_name.as_deref()))?;
             if let Err(failure) = file.store_new(&token, &session.user) {
                 // Without the file nobody could use or revoke the token.
                 let client = client.with_token(Some(token.token));
@@ -98,6 +113,20 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     Ok(())
 }
 
+impl Arguments {
+    /// A command line is readable for every user of this machine, and shells keep it in their history.
+    fn refuse_secrets(&self) -> Result<(), Failure> {
+        let (secret, hint) = match (&self.token, &self.password) {
+            (Some(_), _) => ("token", "`kohakuriver auth login --token-stdin < FILE`"),
+            (_, Some(_)) => ("password", "`kohakuriver auth login --user USER`, which asks for the password"),
+            (None, None) => return Ok(()),
+        };
+        Err(Failure::usage(format!("a {secret} on the command line is not accepted"))
+            .cause("other users of this machine can read it there, and your shell stores it in its history")
+            .hint(format!("log in with {hint}; change the {secret} if it was a real one")))
+    }
+}
+
 async fn has_no_users(client: &Client) -> Result<bool, Failure> {
     match client.user().await {
         // Make sure that this is a Host: other servers know no users either.
@@ -108,8 +137,8 @@ async fn has_no_users(client: &Client) -> Result<bool, Failure> {
 }
 
 /// Makes a token for the user of `session`.
-async fn new_token(client: &Client, session: &Session) -> Result<NewToken, Failure> {
-    let name = token_name(&sys::host_name());
+async fn new_token(client: &Client, session: &Session, name: Option<&str>) -> Result<NewToken, Failure> {
+    let name = name.map_or_else(|| token_name(&sys::host_name()), str::to_owned);
     let unknown = |failure: Failure| {
         let failure = failure.cause(format!("it is unknown whether the Host made a token; its name would be `{name}`"));
         failure.hint("nothing was stored; log in again with `kohakuriver auth login`")

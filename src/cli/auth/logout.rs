@@ -12,21 +12,34 @@ use crate::settings::{Settings, env_vars, process_environment};
 If `auth login` made the token with a password, the token is also revoked on the Host. Another token stays valid there.
 
 Examples:
-  kohakuriver auth logout")]
-pub(crate) struct Arguments {}
+  kohakuriver auth logout
+  kohakuriver auth logout --revoke")]
+pub(crate) struct Arguments {
+    /// Fail, and keep the token, if it can't be revoked
+    #[arg(long, short = 'r')]
+    revoke: bool,
+}
 
-pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
+pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let file = AuthFile::of_user()?;
     // An unreadable file is removed, too.
     let token = Token::from_auth_file(file.path()).ok().flatten();
+    let is_ours = token.is_some();
     if let (Some(token), Some(id)) = (token, file.token_id()) {
         let revoked = ask_host(settings, async {
             let client = client_with(settings, Some(token))?;
             client.revoke(id).await.map_err(|error| error.failure("the token may still be valid on the Host"))
         });
         if let Err(failure) = revoked {
+            if arguments.revoke {
+                return Err(failure.hint("the token is still stored; without `--revoke` it is only removed"));
+            }
             ui::remark(failure.render("warning").trim_end());
         }
+    } else if arguments.revoke && is_ours {
+        return Err(Failure::new("cannot revoke the token")
+            .cause("`auth login` did not make it, so its number in the Host's list is unknown")
+            .hint("revoke it on the Host's web page, then remove it with `kohakuriver auth logout`"));
     }
     ui::remark(&if file.remove()? {
         format!("logged out; removed {}", file.path().display())

@@ -26,6 +26,6 @@ pub(super) fn run(settings: &Settings, verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::Login(arguments) => login::run(settings, arguments),
         Verb::Status(arguments) => status::run(settings, arguments),
-        Verb::Logout(_) => logout::run(settings),
+        Verb::Logout(arguments) => logout::run(settings, arguments),
     }
 }

@@ -21,16 +21,32 @@ use crate::sys;
 pub(crate) enum Owner {
     /// This program, or a request for its help.
     Ours,
-    /// The next program; holds the command's words.
-    Next(String),
+    /// The next program.
+    Next(Unknown),
     /// Unknown: it starts with a flag that we don't have, which may or may not take a value.
     UnknownFlag,
+}
+
+/// A command that this program doesn't have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Unknown {
+    /// Its words: the groups that this program has, and the first word that it doesn't have.
+    pub(crate) words: Vec<String>,
+    /// The words behind it.
+    pub(crate) rest: Vec<OsString>,
+}
+
+impl Unknown {
+    /// The command as it was typed.
+    pub(crate) fn command(&self) -> String {
+        format!("{PROGRAM} {}", self.words.join(" "))
+    }
 }
 
 /// Which program `args` (without the program's name) are for.
 pub(crate) fn owner(definition: &clap::Command, args: &[OsString]) -> Owner {
     let mut level = definition;
-    let mut words = vec![PROGRAM];
+    let mut words = Vec::new();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let Some(arg) = arg.to_str() else { return Owner::UnknownFlag };
@@ -39,35 +55,37 @@ pub(crate) fn owner(definition: &clap::Command, args: &[OsString]) -> Owner {
                 Some((ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version, _)) => {
                     return Owner::Ours;
                 }
-                Some((action, attached)) => {
-                    if action.takes_values() && !attached {
-                        args.next();
-                    }
+                Some((_, true)) => {
+                    args.next();
                 }
+                Some((_, false)) => {}
                 None => return Owner::UnknownFlag,
             }
             continue;
         }
-        words.push(arg);
+        words.push(arg.to_owned());
         match level.find_subcommand(arg) {
             Some(found) if found.has_subcommands() && found.get_name() != "help" => level = found,
             Some(_) => return Owner::Ours,
-            None => return Owner::Next(words.join(" ")),
+            None => return Owner::Next(Unknown { words, rest: args.cloned().collect() }),
         }
     }
     Owner::Ours
 }
 
-/// What a flag does, and whether a value is attached to it.
-fn flag<'d>(definition: &'d clap::Command, arg: &str) -> Option<(&'d ArgAction, bool)> {
+/// What the flag `arg` of `definition` does, and whether its value is the next word; `None` if there is no such flag.
+pub(crate) fn flag<'d>(definition: &'d clap::Command, arg: &str) -> Option<(&'d ArgAction, bool)> {
     let mut known = definition.get_arguments();
-    if let Some(long) = arg.strip_prefix("--") {
+    let (flag, is_attached) = if let Some(long) = arg.strip_prefix("--") {
         let (name, value) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
-        return known.find(|a| a.get_long() == Some(name)).map(|a| (a.get_action(), value.is_some()));
-    }
-    let mut letters = arg.chars().skip(1);
-    let letter = letters.next()?;
-    known.find(|a| a.get_short() == Some(letter)).map(|a| (a.get_action(), letters.next().is_some()))
+        (known.find(|flag| flag.get_long() == Some(name))?, value.is_some())
+    } else {
+        let mut letters = arg.chars().skip(1);
+        let letter = letters.next()?;
+        (known.find(|flag| flag.get_short() == Some(letter))?, letters.next().is_some())
+    };
+    let action = flag.get_action();
+    Some((action, action.takes_values() && !is_attached))
 }
 
 /// The programs that this command line already passed through, each by its [`sys::file_identity`].
@@ -121,10 +139,10 @@ pub(crate) fn run(mut next: Command) -> Result<Infallible, Failure> {
 }
 
 /// The failure if there is no next program.
-pub(crate) fn missing(words: &str) -> Failure {
-    Failure::usage(format!("unknown command `{words}`"))
+pub(crate) fn missing(unknown: &Unknown) -> Failure {
+    Failure::usage(format!("unknown command `{}`", unknown.command()))
         .cause("unknown commands go to KohakuRiver's Python CLI, but there is no other `kohakuriver` on PATH")
-        .hint("see the commands with `kohakuriver --help`; install the Python CLI with `pip install kohakuriver`")
+        .hint("see the commands with `kohakuriver --help`")
 }
 
 #[cfg(test)]

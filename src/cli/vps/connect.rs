@@ -33,20 +33,25 @@ use crate::target::{TaskId, VpsRef};
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = "\
 Without --key, ssh uses ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> if one exists, otherwise its agent and \
-default keys. Arguments after `--` are passed to ssh, after the host name.
+default keys.
+
+It can be used like ssh: ssh's own options may stand before and after the VPS, and the words after it are the remote \
+command. Only -h, -H, -i, -P and -u mean what they mean here; after `--` every word is ssh's. So other programs can run it \
+in ssh's place.
 
 Exit status:
-  1      The VPS can't be reached, and ssh was not started
-  2      Wrong usage, or unusable settings
-  other  That of ssh: of the remote command, or 255
+  255    ssh failed, or this command did before it started ssh
+  other  That of the remote command
 
 Examples:
   kohakuriver vps connect trainer
-  kohakuriver vps connect 7323718749301768192 -- -L 8888:localhost:8888
-  kohakuriver vps connect trainer -- -t htop")]
+  kohakuriver vps connect -L 8888:localhost:8888 trainer
+  kohakuriver vps connect trainer -t htop
+  rsync -a -e 'kohakuriver vps connect' results/ trainer:results/
+  GIT_SSH_COMMAND='kohakuriver vps connect' git clone trainer:repo")]
 pub(crate) struct Arguments {
     /// Task id or name of the VPS
-    #[arg(value_name = "VPS", add = vps_cache::candidates())]
+    #[arg(value_name = "[USER@]VPS", add = vps_cache::candidates())]
     vps: String,
     /// Private key for the login
     #[arg(long, short = 'i', value_name = "FILE")]
@@ -64,7 +69,7 @@ pub(crate) struct Arguments {
     /// Print the ssh command instead of running it
     #[arg(long)]
     dry_run: bool,
-    /// More options for ssh, and the remote command
+    /// ssh's options, and the remote command
     #[arg(last = true, value_name = "SSH ARGS")]
     pub(crate) ssh_args: Vec<OsString>,
 }

@@ -3,6 +3,7 @@
 //! A key pair is generated on this machine, and only the public half is sent. If the Host refuses, the new key is
 //! removed. If it is unknown whether the Host got the request, the key stays, and the message names its file.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,15 +18,16 @@ use crate::cli::terminal::interrupt;
 use crate::cli::terminal::ui;
 use crate::cli::vps::change::Change;
 use crate::cli::vps::connect;
-use crate::cli::vps::new_key::{NewKey, read_public_key};
+use crate::cli::vps::new_key::{NewKey, NewKeyPlace, read_public_key};
 use crate::cli::vps::order_flags::OrderFlags;
 use crate::cli::vps::wait::{DEFAULT_WAIT, until_ssh_answers};
 use crate::failure::Failure;
 use crate::seconds;
 use crate::settings::{Flags, Settings};
 use crate::ssh::authorized_key;
+use crate::ssh::quote::shell_line;
 use crate::status::VpsStatus;
-use crate::target::VpsRef;
+use crate::target::{TaskId, VpsRef};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -51,6 +53,12 @@ pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// The Python CLI's flag: a key pair is generated if no other login option is given
+    #[arg(long, hide = true)]
+    ssh: bool,
+    /// With --gen-ssh-key, write the private key to this new file
+    #[arg(long, value_name = "FILE")]
+    key_out_file: Option<PathBuf>,
     // Last: its heading would also apply to the options after it.
     #[command(flatten)]
     key: KeyFlags,
@@ -82,8 +90,13 @@ pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> R
     let mut order = arguments.order.order()?;
     let wait = arguments.wait.or(arguments.connect.then_some(CONNECT_WAIT));
     order.access = arguments.key.given(&home)?;
-    let key_home = arguments.key.gen_ssh_key.then_some(&*home);
-    if wait.is_some() && order.access == Access::Terminals && key_home.is_none() {
+    let is_generated = arguments.key.gen_ssh_key || arguments.ssh && order.access == Access::Terminals;
+    let key_out_file = arguments.key_out_file.as_deref().map(|file| in_home(file, &home));
+    let new_key = is_generated.then_some(NewKeyPlace { home: &home, file: key_out_file.as_deref() });
+    if key_out_file.is_some() && !is_generated {
+        return Err(Failure::usage("--key-out-file is for a generated key only").hint("add `--gen-ssh-key`"));
+    }
+    if wait.is_some() && order.access == Access::Terminals && !is_generated {
         return Err(
             Failure::usage("cannot wait for SSH: a VPS without a login option has no sshd").hint("add `--gen-ssh-key`")
         );
@@ -95,13 +108,14 @@ pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> R
         );
     }
     let client = client(settings)?;
-    let (created, key) = create(settings, &client, &mut order, key_home)?;
+    let (created, key) = create(settings, &client, &mut order, new_key)?;
     show(settings, &client, &order, &created, key.as_deref(), arguments.json)?;
     ssh_config::follow(settings);
     if let Some(limit) = wait {
         block_on(until_ssh_answers(settings, &client, created.id, limit))?;
         if !arguments.connect {
-            ui::remark(&format!("VPS {} answers: `kohakuriver vps connect {}`", created.id, created.id));
+            let command = connect_command(created.id, key.as_deref(), false);
+            ui::remark(&format!("VPS {} answers: `{command}`", created.id));
         }
     }
     if arguments.connect {
@@ -111,12 +125,12 @@ pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> R
     Ok(())
 }
 
-/// Creates the VPS. With `key_home`, a key is generated below it; its file is returned.
+/// Creates the VPS. With `new_key`, a key is generated there; its file is returned.
 fn create(
     settings: &Settings,
     client: &Client,
     order: &mut Order,
-    key_home: Option<&Path>,
+    new_key: Option<NewKeyPlace<'_>>,
 ) -> Result<(Created, Option<PathBuf>), Failure> {
     // First, so that no key is generated for a Host that doesn't answer.
     let generation = ask_host(settings, async {
@@ -124,7 +138,7 @@ fn create(
     })?;
     let mut key = None;
     let created = block_on(async {
-        let request = request(client, generation, order, key_home, &mut key);
+        let request = request(client, generation, order, new_key, &mut key);
         let created = interrupt::unless_raised(request).await;
         created.unwrap_or_else(|| Err(change(key.as_ref()).abandoned()))
     })?;
@@ -165,16 +179,16 @@ fn show(
     Ok(())
 }
 
-/// Sends the order. With `key_home`, a key is generated first and kept in `key`.
+/// Sends the order. With `new_key`, a key is generated first and kept in `key`.
 async fn request(
     client: &Client,
     generation: Generation,
     order: &mut Order,
-    key_home: Option<&Path>,
+    new_key: Option<NewKeyPlace<'_>>,
     key: &mut Option<NewKey>,
 ) -> Result<Created, Failure> {
-    if let Some(home) = key_home {
-        let made = key.insert(NewKey::generate(home)?);
+    if let Some(place) = new_key {
+        let made = key.insert(NewKey::generate(place)?);
         order.access = Access::Key(made.public_half()?);
         made.keep();
     }
@@ -225,6 +239,18 @@ fn private_half(public: &Path) -> Option<PathBuf> {
     (public.extension().is_some_and(|extension| extension == "pub") && private.is_file()).then_some(private)
 }
 
+/// The command to log in. Only a key with another name than the usual one has to be named.
+fn connect_command(id: TaskId, key: Option<&Path>, waits: bool) -> String {
+    let id = id.to_string();
+    let mut words: Vec<&OsStr> = ["kohakuriver", "vps", "connect", &id].map(OsStr::new).into();
+    words.extend(waits.then_some(OsStr::new("--wait")));
+    let is_found = |key: &Path| key.file_name().is_some_and(|name| name == &*format!("id-kohakuriver-{id}"));
+    if let Some(key) = key.filter(|key| !is_found(key)) {
+        words.extend([OsStr::new("--key"), key.as_os_str()]);
+    }
+    shell_line(words).to_string_lossy().into_owned()
+}
+
 fn report(
     order: &Order,
     created: &Created,
@@ -263,7 +289,7 @@ fn report(
     ];
     fields.extend(reason.map(|reason| ("Reason", reason.to_owned())));
     if order.access != Access::Terminals && !status.is_some_and(VpsStatus::is_final) {
-        fields.push(("Connect", format!("kohakuriver vps connect {} --wait", created.id)));
+        fields.push(("Connect", connect_command(created.id, key, true)));
     }
     ui::print(&ui::fields(&fields))
 }

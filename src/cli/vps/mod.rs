@@ -11,6 +11,7 @@ pub(crate) mod passwordless;
 pub(crate) mod recreated;
 pub(crate) mod restart;
 pub(crate) mod sessions;
+pub(crate) mod ssh_words;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod wait;
@@ -64,8 +65,8 @@ impl Verb {
 pub(super) fn run(flags: Flags, verb: Verb) -> Result<ExitCode, Failure> {
     let load = || Settings::load(flags.clone());
     let done = match verb {
-        // Its exit status is ssh's.
-        Verb::Connect(arguments) => return connect::run(flags, arguments),
+        // Its exit status is ssh's, and its own failures are to look like ssh's.
+        Verb::Connect(arguments) => return connect::run(flags, arguments).map_err(Failure::with_sshs_status),
         Verb::List(arguments) => list::run(&load()?, &arguments),
         Verb::Status(arguments) => status::run(&load()?, &arguments),
         Verb::Sessions(arguments) => sessions::run(&load()?, &arguments),

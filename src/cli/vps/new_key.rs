@@ -19,19 +19,30 @@ use crate::text::excerpt_bytes;
 /// Largest public key file, in bytes.
 const MAX_FILE: u64 = 16 * 1024;
 
+/// Where a new key goes.
+#[derive(Clone, Copy)]
+pub(crate) struct NewKeyPlace<'a> {
+    /// The user's home directory.
+    pub(crate) home: &'a Path,
+    /// The file for the private half; with `None`, it is the one in `~/.ssh` that `vps connect` looks for.
+    pub(crate) file: Option<&'a Path>,
+}
+
 /// A key pair that belongs to no VPS yet.
 pub(crate) struct NewKey {
     /// The private half. The public half is beside it, with `.pub`.
     path: PathBuf,
+    /// Whether the user chose the path, so that it stays.
+    is_named: bool,
     /// Whether the files stay when this value is dropped.
     is_kept: bool,
 }
 
 impl NewKey {
-    /// Generates one in `~/.ssh`.
-    pub(crate) fn generate(home: &Path) -> Result<Self, Failure> {
-        let folder = home.join(".ssh");
-        if !folder.is_dir() {
+    /// Generates one.
+    pub(crate) fn generate(place: NewKeyPlace<'_>) -> Result<Self, Failure> {
+        let folder = place.home.join(".ssh");
+        if place.file.is_none() && !folder.is_dir() {
             sys::create_private_folder(&folder)
                 .map_err(|error| Failure::new(format!("cannot create {}", folder.display())).because(&error))?;
         }
@@ -41,22 +52,27 @@ impl NewKey {
                 .hint("install OpenSSH's client: `sudo apt install openssh-client`")
         })?;
         let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let path = folder.join(format!("id-kohakuriver-new-{}-{moment}", std::process::id()));
-        let key = Self { path, is_kept: false };
+        let temporary = || folder.join(format!("id-kohakuriver-new-{}-{moment}", std::process::id()));
+        let path = place.file.map_or_else(temporary, Path::to_owned);
+        let failure = Failure::new(format!("cannot generate the key {}", path.display()));
+        // Before there is a key of ours: it removes its files.
+        if let Some(existing) = [path.clone(), public(&path)].iter().find(|path| path.symlink_metadata().is_ok()) {
+            return Err(failure.cause(format!("{} exists", existing.display())).hint("choose another file"));
+        }
+        let key = Self { path, is_named: place.file.is_some(), is_kept: false };
         let output = Command::new(&keygen)
             .args(["-q", "-t", "ed25519", "-N", "", "-C", "kohakuriver-vps", "-f"])
             .arg(&key.path)
             // If the file exists, ssh-keygen asks before it overwrites; an empty stdin means no.
             .stdin(Stdio::null())
             .output();
-        let failure = || Failure::new(format!("cannot generate a key in {}", folder.display()));
         match output {
             Ok(output) if output.status.success() => Ok(key),
             Ok(output) => {
                 let said = [output.stderr, output.stdout].concat();
-                Err(failure().cause(format!("{}: {}", keygen.display(), excerpt_bytes(&said))))
+                Err(failure.cause(format!("{}: {}", keygen.display(), excerpt_bytes(&said))))
             }
-            Err(error) => Err(failure().because(&error)),
+            Err(error) => Err(failure.because(&error)),
         }
     }
 
@@ -83,6 +99,9 @@ impl NewKey {
     /// Renames it to the name that `vps connect` looks for. Returns where the key is, and a failure if it was not renamed.
     pub(crate) fn assign_to(&mut self, id: TaskId) -> (PathBuf, Result<(), Failure>) {
         self.is_kept = true;
+        if self.is_named {
+            return (self.path.clone(), Ok(()));
+        }
         let target = self.path.with_file_name(format!("id-kohakuriver-{id}"));
         for (from, to) in [(self.path.clone(), target.clone()), (public(&self.path), public(&target))] {
             if let Err(error) = rename_without_overwriting(&from, &to) {
@@ -156,9 +175,9 @@ mod tests {
     fn a_key_is_renamed_after_its_vps_and_an_unused_key_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path();
-        drop(NewKey::generate(home).unwrap());
+        drop(NewKey::generate(NewKeyPlace { home, file: None }).unwrap());
         assert!(files(home).is_empty());
-        let mut key = NewKey::generate(home).unwrap();
+        let mut key = NewKey::generate(NewKeyPlace { home, file: None }).unwrap();
         assert!(key.public_half().unwrap().starts_with("ssh-ed25519 AAAA"));
         let (path, moved) = key.assign_to(TaskId::parse("42").unwrap());
         drop(key);
@@ -189,7 +208,7 @@ mod tests {
             fs::write(home.join(".ssh").join(there), "mine").unwrap();
         }
         for id in ["42", "43"] {
-            let mut key = NewKey::generate(home).unwrap();
+            let mut key = NewKey::generate(NewKeyPlace { home, file: None }).unwrap();
             let sent = key.public_half().unwrap();
             let (path, moved) = key.assign_to(TaskId::parse(id).unwrap());
             drop(key);
@@ -200,5 +219,28 @@ mod tests {
         for there in ["id-kohakuriver-42", "id-kohakuriver-43.pub"] {
             assert_eq!(fs::read_to_string(home.join(".ssh").join(there)).unwrap(), "mine");
         }
+    }
+
+    #[test]
+    fn a_key_goes_to_the_users_file_and_replaces_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, file) = (folder.path(), folder.path().join("my key"));
+        let place = NewKeyPlace { home, file: Some(&file) };
+        drop(NewKey::generate(place).unwrap());
+        assert_eq!(fs::read_dir(home).unwrap().count(), 0, "an unused key is removed, and no ~/.ssh is made");
+        let mut key = NewKey::generate(place).unwrap();
+        let (path, moved) = key.assign_to(TaskId::parse("42").unwrap());
+        drop(key);
+        moved.unwrap();
+        assert_eq!(path, file);
+        let before = fs::read(&file).unwrap();
+        for (gone, there) in [(None, "my key"), (Some(&file), "my key.pub")] {
+            if let Some(gone) = gone {
+                fs::remove_file(gone).unwrap();
+            }
+            let failure = NewKey::generate(place).err().unwrap().render("p");
+            assert!(failure.contains(&format!("{there} exists")), "{failure}");
+        }
+        assert!(!file.exists() && public(&file).exists() && !before.is_empty());
     }
 }

@@ -24,16 +24,16 @@ pub(crate) struct OrderFlags {
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
     /// Create a container (docker) or a virtual machine (qemu)
-    #[arg(long, value_name = "docker|qemu", value_parser = ["docker", "qemu"], default_value = "docker", hide_possible_values = true)]
+    #[arg(long, short = 'b', value_name = "docker|qemu", value_parser = ["docker", "qemu"], default_value = "docker", hide_possible_values = true)]
     backend: String,
     /// Image of the virtual machine, as the Host names it
     #[arg(long, value_name = "NAME")]
     vm_image: Option<String>,
     /// Disk of the virtual machine, for example 50G
-    #[arg(long, value_name = "SIZE", value_parser = disk_size)]
+    #[arg(long, alias = "vm-disk", value_name = "SIZE", value_parser = disk_size)]
     vm_disk_size: Option<String>,
     /// Memory of the virtual machine, for example 8G
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = machine_memory)]
     vm_memory: Option<u64>,
     /// Mount a folder of the Runner (older Hosts only)
     #[arg(long, value_name = "FOLDER:FOLDER[:ro]", value_parser = mount)]
@@ -118,6 +118,14 @@ fn bytes(text: &str) -> Result<u64, &'static str> {
     bytes.filter(|&bytes| bytes > 0 && bytes <= i64::MAX as u64).ok_or(WRONG)
 }
 
+/// Like [`bytes`], with a unit: a number alone means megabytes to the Python CLI, and bytes elsewhere.
+fn machine_memory(text: &str) -> Result<u64, &'static str> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("add the unit, for example 8192M or 8G");
+    }
+    bytes(text)
+}
+
 /// A size in the form of qemu's tools.
 fn disk_size(text: &str) -> Result<String, &'static str> {
     let (number, unit) = text.split_at(text.len() - usize::from(text.ends_with(['M', 'G', 'T'])));
@@ -170,7 +178,7 @@ mod tests {
 
     #[test]
     fn memory_of_a_virtual_machine_is_rounded_up_to_mebibytes() {
-        for (size, mebibytes) in [("1", 1), ("1M", 1), ("1048577", 2), ("8G", 8192)] {
+        for (size, mebibytes) in [("1K", 1), ("1M", 1), ("1025K", 2), ("8G", 8192)] {
             let machine = order(&format!("p --backend qemu --vm-memory {size}")).unwrap().machine.unwrap();
             assert_eq!(machine.memory_mib, Some(mebibytes), "{size}");
         }

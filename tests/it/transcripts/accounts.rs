@@ -263,13 +263,12 @@ $ kohakuriver
 [exit status 2]
 $ kohakuriver vps lst
 2> kohakuriver: unknown command `kohakuriver vps lst`
-2>   caused by: unknown commands go to KohakuRiver's Python CLI, but there is no other `kohakuriver` on PATH
-2>   hint: see the commands with `kohakuriver --help`; install the Python CLI with `pip install kohakuriver`
+2>   hint: did you mean `kohakuriver vps list`?
 [exit status 2]
 $ kohakuriver docker ps
 2> kohakuriver: unknown command `kohakuriver docker`
 2>   caused by: unknown commands go to KohakuRiver's Python CLI, but there is no other `kohakuriver` on PATH
-2>   hint: see the commands with `kohakuriver --help`; install the Python CLI with `pip install kohakuriver`
+2>   hint: see the commands with `kohakuriver --help`
 [exit status 2]
 $ kohakuriver --colour vps list
 2> kohakuriver: unexpected argument '--colour' found

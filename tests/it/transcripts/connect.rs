@@ -14,61 +14,61 @@ $ kohakuriver vps connect notebook
 2> kohakuriver: VPS 7323718749301768193 is paused
 2>   caused by: the Host at http://127.0.0.1:18000 says so
 2>   hint: resume it with `kohakuriver vps resume 7323718749301768193`
-[exit status 1]
+[exit status 255]
 $ kohakuriver vps connect newcomer
 2> kohakuriver: VPS 7323718749301768195 is starting (status: assigning)
 2>   caused by: the Host at http://127.0.0.1:18000 says so
 2>   hint: wait for it with `kohakuriver vps connect 7323718749301768195 --wait`
-[exit status 1]
+[exit status 255]
 $ kohakuriver vps connect broken
 2> kohakuriver: VPS 7323718749301768196 has failed
 2>   caused by: the Host at http://127.0.0.1:18000 says: the image "ubuntu" is not there
 2>   hint: restart it with `kohakuriver vps restart 7323718749301768196`
-[exit status 1]
+[exit status 255]
 $ kohakuriver vps connect gone
 2> kohakuriver: VPS 7323718749301768197 is stopped
 2>   caused by: the Host at http://127.0.0.1:18000 says so
 2>   hint: a Host can't start it again; make a new one with `kohakuriver vps create --gen-ssh-key`
-[exit status 1]
+[exit status 255]
 $ kohakuriver vps connect console
 2> kohakuriver: VPS 7323718749301768198 has no SSH: it was created for terminals only
 2>   caused by: the Host at http://127.0.0.1:18000 says so
 2>   hint: make a new one with a key: `kohakuriver vps create --gen-ssh-key`
-[exit status 1]
+[exit status 255]
 $ kohakuriver vps connect nothing
 2> kohakuriver: there is no VPS nothing
 2>   caused by: the Host at http://127.0.0.1:18000 says so
 2>   hint: see which there are with `kohakuriver vps list --all`
-[exit status 1]
+[exit status 255]
 $ kohakuriver vps connect 42
 2> kohakuriver: there is no VPS 42
 2>   caused by: the Host at http://127.0.0.1:18000 says so
 2>   hint: see which there are with `kohakuriver vps list --all`
-[exit status 1]
+[exit status 255]
 $ kohakuriver vps connect
-2> kohakuriver: the following required arguments were not provided: <VPS>
+2> kohakuriver: the following required arguments were not provided: <[USER@]VPS>
 2>   hint: see `kohakuriver vps connect --help`
-[exit status 2]
-$ kohakuriver vps connect trainer -L 8888:localhost:8888
-2> kohakuriver: unexpected argument '-L' found
-2>   hint: to pass '-L' as a value, use '-- -L'; see `kohakuriver vps connect --help`
-[exit status 2]
+[exit status 255]
+$ kohakuriver vps connect trainer --colour
+2> kohakuriver: unexpected argument '--colour' found
+2>   hint: to pass '--colour' as a value, use '-- --colour'; see `kohakuriver vps connect --help`
+[exit status 255]
 $ kohakuriver vps connect trainer --key no/such/key
 2> kohakuriver: cannot use the key /home/me/no/such/key
 2>   caused by: there is no such file
 2>   hint: list your keys: `ls -l ~/.ssh`
-[exit status 1]
+[exit status 255]
 $ touch key && chmod 644 key && kohakuriver vps connect trainer --key key
 2> kohakuriver: cannot use the key /home/me/key
 2>   caused by: its mode is 0644: ssh ignores a private key that others may read
 2>   hint: make it private with `chmod 600 /home/me/key`
-[exit status 1]
+[exit status 255]
 $ kohakuriver vps connect trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
 2>   caused by: Connection refused (os error 111)
 2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
-[exit status 1]
+[exit status 255]
 "#,
     );
 }
@@ -84,13 +84,13 @@ $ kohakuriver vps connect trainer
 2>   caused by: the Host wants a token, and got none or one it does not know
 2>   caused by: the Host at http://127.0.0.1:18000 says so
 2>   hint: log in with `kohakuriver auth login`
-[exit status 1]
+[exit status 255]
 $ KOHAKURIVER_TOKEN=expired kohakuriver vps connect trainer
 2> kohakuriver: VPS trainer needs a login
 2>   caused by: the Host wants a token, and got none or one it does not know
 2>   caused by: the Host at http://127.0.0.1:18000 says so
 2>   hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with `kohakuriver auth login`
-[exit status 1]
+[exit status 255]
 "#,
     );
 }

@@ -184,7 +184,7 @@ $ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps connect 7323718749301768192 -P 180
 2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
 2>   caused by: the Host at http://127.0.0.1:18001 says so
 2>   hint: ask an operator to assign it to you; `kohakuriver auth status` shows who you are
-[exit status 1]
+[exit status 255]
 "#,
     );
 }

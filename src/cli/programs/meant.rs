@@ -1,0 +1,161 @@
+//! Which command of this program an unknown command probably meant.
+//!
+//! It is asked before the next `kohakuriver` on PATH is looked for, which has nothing to say about our commands. So a
+//! command of KohakuRiver's Python CLI is never taken for a typing error.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::next::Unknown;
+use crate::failure::Failure;
+use crate::ssh::quote::shell_word;
+
+/// The commands of the Python CLI that this program doesn't have, by their group.
+const PYTHON_CLI: [(&str, &[&str]); 5] = [
+    ("", &["task", "docker", "qemu", "terminal", "connect", "forward", "init", "version", "status"]),
+    ("node", &["status", "health", "watch", "summary", "overlay", "overlay-release", "overlay-cleanup"]),
+    ("ssh", &["connect"]),
+    ("auth", &["token"]),
+    ("config", &["completion", "env"]),
+];
+
+/// The flag with which the Python CLI is asked for JSON.
+const FORMAT: [&str; 2] = ["-f", "--format"];
+
+/// What other programs call our commands: the group, their word, and our command.
+const OTHER_WORDS: [(&str, &[&str], &str); 18] = [
+    ("", &["ls", "list", "ps"], "vps list"),
+    ("", &["create", "new", "run"], "vps create"),
+    ("", &["stop", "rm", "kill"], "vps stop"),
+    ("", &["restart", "pause", "resume", "sessions"], "vps"),
+    ("", &["login", "logout"], "auth"),
+    ("", &["whoami"], "auth status"),
+    ("", &["nodes", "runners"], "node list"),
+    ("vps", &["ls", "ps"], "vps list"),
+    ("vps", &["ssh", "login", "shell", "attach", "enter", "exec"], "vps connect"),
+    ("vps", &["rm", "remove", "delete", "kill", "terminate"], "vps stop"),
+    ("vps", &["new", "run", "add", "launch"], "vps create"),
+    ("vps", &["show", "info", "inspect", "describe"], "vps status"),
+    ("vps", &["freeze"], "vps pause"),
+    ("vps", &["unpause", "unfreeze"], "vps resume"),
+    ("vps", &["reboot"], "vps restart"),
+    ("node", &["ls", "show"], "node list"),
+    ("auth", &["whoami"], "auth status"),
+    ("config", &["ls", "list", "get"], "config show"),
+];
+
+/// The failure for `unknown` if one of our commands was probably meant.
+pub(crate) fn meant(definition: &clap::Command, unknown: &Unknown) -> Option<Failure> {
+    let (word, groups) = unknown.words.split_last()?;
+    let group = groups.join(" ");
+    if PYTHON_CLI.iter().any(|(of, commands)| *of == group && commands.contains(&word.as_str())) {
+        return None;
+    }
+    let command = in_other_words(&group, word)
+        .or_else(|| misspelt(definition, groups, word))
+        // `kohakuriver ssh trainer`
+        .or_else(|| (group == "ssh" && !word.starts_with('-')).then(|| format!("vps connect {}", quoted(word))))?;
+    // Options stay out: one of them may have a secret as its value.
+    let rest = unknown.rest.iter().map_while(|word| word.to_str().filter(|word| !word.starts_with('-')));
+    let line = rest.fold(format!("{PROGRAM} {command}"), |line, word| format!("{line} {}", quoted(word)));
+    Some(Failure::usage(format!("unknown command `{}`", unknown.command())).hint(format!("did you mean `{line}`?")))
+}
+
+/// `failure`, with our flag in its hint if a flag of the Python CLI caused it.
+pub(crate) fn flag(failure: Failure, error: &clap::Error, command: &str) -> Failure {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) if error.kind() == ErrorKind::UnknownArgument && FORMAT.contains(&&**flag) => {
+            failure.hint(format!("where there is JSON, `--json` behind the command prints it; see `{command} --help`"))
+        }
+        _ => failure,
+    }
+}
+
+fn in_other_words(group: &str, word: &str) -> Option<String> {
+    let found = OTHER_WORDS.iter().find(|(of, words, _)| *of == group && words.contains(&word));
+    found.map(|(_, _, command)| if command.contains(' ') { (*command).to_owned() } else { format!("{command} {word}") })
+}
+
+/// Our command whose spelling is the nearest, if it is near.
+fn misspelt(definition: &clap::Command, groups: &[String], word: &str) -> Option<String> {
+    let level = groups.iter().try_fold(definition, |level, group| level.find_subcommand(group))?;
+    let names = level.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+    let distance = |name: &str| strsim::damerau_levenshtein(&word.to_lowercase(), name);
+    let nearest = names.min_by_key(|name| distance(name))?;
+    let most = if nearest.len() < 5 { 1 } else { 2 };
+    (distance(nearest) <= most).then(|| [groups, &[nearest.to_owned()]].concat().join(" "))
+}
+
+fn quoted(word: &str) -> String {
+    shell_word(word.as_ref()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli::command_line::definition;
+    use crate::cli::programs::next::{Owner, owner};
+
+    fn hint(line: &str) -> Option<String> {
+        let mut definition = definition();
+        definition.build();
+        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let Owner::Next(unknown) = owner(&definition, &args) else { panic!("{line} is ours") };
+        meant(&definition, &unknown).map(|failure| failure.advice().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_command_that_was_probably_meant_is_named() {
+        for (typed, command) in [
+            ("vps conect trainer", "vps connect trainer"),
+            ("vps lst", "vps list"),
+            ("VPS list", "vps list"),
+            ("vsp list --all", "vps list"),
+            ("vps ls", "vps list"),
+            ("ls", "vps list"),
+            ("ssh trainer", "vps connect trainer"),
+            ("ssh root@trainer uname", "vps connect root@trainer uname"),
+            ("ssh a$(id)", "vps connect 'a$(id)'"),
+            ("ssh confg", "ssh config"),
+            ("vps ssh trainer -L 1:a:2", "vps connect trainer"),
+            ("vps rm a b", "vps stop a b"),
+            ("pause trainer", "vps pause trainer"),
+            ("login", "auth login"),
+            ("auth lgoin --token sekrit", "auth login"),
+            ("doctr trainer", "doctor trainer"),
+            ("node ls", "node list"),
+            ("completion bash", "completions bash"),
+        ] {
+            assert_eq!(hint(typed), Some(format!("did you mean `kohakuriver {command}`?")), "{typed}");
+        }
+    }
+
+    #[test]
+    fn the_commands_of_others_are_no_typing_errors() {
+        for (group, commands) in PYTHON_CLI {
+            for command in commands {
+                assert_eq!(hint(&format!("{group} {command}")), None, "{group} {command}");
+            }
+        }
+        for typed in ["frobnicate", "vps snapshot 42", "vps assign 42", "billing show", "ssh -x"] {
+            if let Owner::Next(_) = owner(&definition(), &typed.split(' ').map(OsString::from).collect::<Vec<_>>()) {
+                assert_eq!(hint(typed), None, "{typed}");
+            }
+        }
+    }
+
+    /// Each suggested command exists.
+    #[test]
+    fn other_words_lead_to_our_commands() {
+        let definition = definition();
+        for (group, words, _) in OTHER_WORDS {
+            for word in words {
+                let command = in_other_words(group, word).unwrap();
+                let found = command.split(' ').try_fold(&definition, |level, word| level.find_subcommand(word));
+                assert!(found.is_some_and(|found| !found.has_subcommands()), "{command}");
+            }
+        }
+    }
+}
