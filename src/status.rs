@@ -49,6 +49,11 @@ const SPELLINGS: [(&str, VpsStatus); 12] = [
 ];
 
 impl VpsStatus {
+    /// Every spelling that this version knows.
+    pub fn spellings() -> impl Iterator<Item = &'static str> {
+        SPELLINGS.iter().map(|(spelling, _)| *spelling)
+    }
+
     /// Reads a Host's spelling.
     pub fn parse(text: &str) -> Self {
         let known = SPELLINGS.iter().find(|(spelling, _)| *spelling == text);

@@ -89,10 +89,10 @@ Commands:
   status    Show the details of one VPS
   sessions  List open SSH sessions, or end one
   create    Create a VPS
-  stop      Stop a VPS permanently
-  restart   Restart a VPS
-  pause     Pause all processes of a VPS
-  resume    Resume the processes of a paused VPS
+  stop      Stop VPSes permanently
+  restart   Restart VPSes
+  pause     Pause all processes of VPSes
+  resume    Resume the processes of paused VPSes
   help      Print this message or the help of the given subcommand(s)
 
 Options:
@@ -184,6 +184,9 @@ Usage: kohakuriver vps list [OPTIONS]
 
 Options:
   -a, --all                Include VPSes that have ended
+      --mine               List only VPSes that you own or are assigned to
+  -s, --status <STATUS>    List only VPSes with one of these statuses
+  -q, --quiet              Print task ids only
       --watch [<SECONDS>]  Refresh every SECONDS (2 if omitted) until Ctrl-C
       --json               Print JSON; with --watch, one line per refresh
   -h, --help               Print help
@@ -193,7 +196,9 @@ A narrow terminal shows fewer columns; a pipe or a file gets all of them.
 
 Examples:
   kohakuriver vps list --all
+  kohakuriver vps list --mine --status running,paused
   kohakuriver vps list --watch 5
+  kohakuriver vps stop $(kohakuriver vps list --mine -q)
   kohakuriver vps list --json | jq -r '.[].name'
 "#,
     );
@@ -218,7 +223,8 @@ Options:
 The JSON has the keys task_id (a string), name, status, assigned_node, ssh_port,
 vps_backend, owner_username, submitted_at, started_at, error_message and
 rejection_reason. A missing value is null; ssh_port is null unless the VPS is
-running or paused. Times are ISO 8601 in the Host's local time.
+running or paused. Times are in RFC 3339, or null while no Runner is online: the
+Host's time zone is then unknown.
 
 Examples:
   kohakuriver vps status trainer
@@ -231,12 +237,12 @@ Examples:
 fn vps_stop_help() {
     says(
         "vps stop",
-        r#"Stop a VPS permanently
+        r#"Stop VPSes permanently
 
-Usage: kohakuriver vps stop [OPTIONS] <VPS>
+Usage: kohakuriver vps stop [OPTIONS] <VPS>...
 
 Arguments:
-  <VPS>  Task id or name of the VPS
+  <VPS>...  Task ids or names of the VPSes
 
 Options:
   -y, --yes   Don't ask for confirmation
@@ -246,7 +252,7 @@ A stopped VPS can't be started again. Create a new one with `kohakuriver vps
 create`.
 
 Examples:
-  kohakuriver vps stop trainer
+  kohakuriver vps stop trainer notebook
   kohakuriver vps stop 7323718749301768192 --yes
 "#,
     );
@@ -256,12 +262,12 @@ Examples:
 fn vps_restart_help() {
     says(
         "vps restart",
-        r#"Restart a VPS
+        r#"Restart VPSes
 
-Usage: kohakuriver vps restart [OPTIONS] <VPS>
+Usage: kohakuriver vps restart [OPTIONS] <VPS>...
 
 Arguments:
-  <VPS>  Task id or name of the VPS
+  <VPS>...  Task ids or names of the VPSes
 
 Options:
   -y, --yes               Don't ask for confirmation
@@ -284,14 +290,14 @@ Examples:
 
 #[test]
 fn vps_pause_and_resume_help() {
-    for (verb, about) in [("pause", "Pause all processes of a VPS"), ("resume", "Resume the processes of a paused VPS")]
+    for (verb, about) in [("pause", "Pause all processes of VPSes"), ("resume", "Resume the processes of paused VPSes")]
     {
         says(
             &format!("vps {verb}"),
             &format!(
                 "{about}\n\n\
-                 Usage: kohakuriver vps {verb} [OPTIONS] <VPS>\n\n\
-                 Arguments:\n  <VPS>  Task id or name of the VPS\n\n\
+                 Usage: kohakuriver vps {verb} [OPTIONS] <VPS>...\n\n\
+                 Arguments:\n  <VPS>...  Task ids or names of the VPSes\n\n\
                  Options:\n  -h, --help  Print help\n\n\
                  Examples:\n  kohakuriver vps pause trainer\n  kohakuriver vps resume trainer\n"
             ),
@@ -313,7 +319,8 @@ Options:
   -h, --help                     Print help
 
 The JSON is an array of objects with the keys hostname, status (online or
-offline), url and last_heartbeat.
+offline), url and last_heartbeat (RFC 3339, or null while no Runner is online:
+the Host's time zone is then unknown).
 
 Examples:
   kohakuriver node list
@@ -429,12 +436,60 @@ fn config_help() {
 Usage: kohakuriver config [OPTIONS] <COMMAND>
 
 Commands:
-  show  Show every setting with its value and source
-  path  Print the path of the configuration file, whether it exists or not
-  help  Print this message or the help of the given subcommand(s)
+  show   Show every setting with its value and source
+  set    Change a setting in the configuration file
+  unset  Remove a setting from the configuration file
+  path   Print the path of the configuration file, whether it exists or not
+  help   Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help  Print help
+"#,
+    );
+}
+
+#[test]
+fn config_set_help() {
+    says(
+        "config set",
+        r#"Change a setting in the configuration file
+
+Usage: kohakuriver config set [OPTIONS] <SETTING> <VALUE>
+
+Arguments:
+  <SETTING>  Setting to change
+  <VALUE>    Its new value
+
+Options:
+  -h, --help  Print help
+
+The settings are host, port, ssh_proxy_port, proxy, gateway_admin and log_file.
+A token is no setting: `kohakuriver auth login` stores one.
+
+Examples:
+  kohakuriver config set host gpu-head
+  kohakuriver config set ssh_proxy_port 9002
+"#,
+    );
+}
+
+#[test]
+fn config_unset_help() {
+    says(
+        "config unset",
+        r#"Remove a setting from the configuration file
+
+Usage: kohakuriver config unset [OPTIONS] <SETTING>
+
+Arguments:
+  <SETTING>  Setting to remove; one that this version doesn't know can be
+             removed as well
+
+Options:
+  -h, --help  Print help
+
+Examples:
+  kohakuriver config unset proxy
 "#,
     );
 }
@@ -448,14 +503,18 @@ fn config_show_help() {
 Usage: kohakuriver config show [OPTIONS]
 
 Options:
+      --json  Print JSON
   -h, --help  Print help
 
 A flag overrides the environment variable, which overrides config.json. The
 token itself is not shown.
 
+The JSON is an object with a key for each setting and one for the token. Each
+holds an object with the keys value and source. A missing value is null.
+
 Examples:
   kohakuriver config show
-  kohakuriver --host gpu-head config show
+  kohakuriver --host gpu-head config show --json | jq -r .host.source
 "#,
     );
 }

@@ -76,7 +76,7 @@ pub use order::{Access, Machine, Order, Placement};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use pooled::{Client, WORK_LIMIT};
 #[cfg(any(feature = "cli", feature = "gateway"))]
-pub use reach::{Audience, Located, Reach, ago, locate, needs_runner, online_runner, started_at};
+pub use reach::{Audience, Located, Reach, ago, locate, needs_runner, online_runner, started_at, with_zone};
 #[doc(hidden)]
 pub use transport::Answer;
 pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport};

@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use hyper::Uri;
+use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::tz::{Offset, TimeZone};
 
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
@@ -12,6 +14,9 @@ use crate::api::pooled::Client;
 use crate::refusal::{BOOT_GRACE, Refusal, Rescue, Rights, State};
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
+
+/// Seconds of a quarter of an hour.
+const QUARTER: i64 = 15 * 60;
 
 /// The address of a VPS's sshd.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -172,9 +177,27 @@ fn age(vps: &Vps, node: &Node) -> Option<Duration> {
 /// How long ago `time` was by the Host's clock. A Host names no time zone, but the last heartbeat of an online Runner
 /// is recent, so the newest heartbeat stands for now. `None` when no Runner is online or `time` is not a time.
 pub fn ago(time: &str, nodes: &[Node]) -> Option<Duration> {
+    Some(elapsed(host_time(time)?, newest_heartbeat(nodes)?))
+}
+
+/// A Host's time in RFC 3339, with the time zone that the Host has `now`. The newest heartbeat stands for the Host's clock,
+/// and zones differ by quarters of an hour. `None` when no Runner is online or `time` is not a time.
+pub fn with_zone(time: &str, nodes: &[Node], now: Timestamp) -> Option<String> {
+    if time.parse::<Timestamp>().is_ok() {
+        return Some(time.to_owned());
+    }
+    let ahead = newest_heartbeat(nodes)?.duration_since(TimeZone::UTC.to_datetime(now)).as_secs();
+    let quarters = (ahead + QUARTER / 2).div_euclid(QUARTER);
+    // A clock that is off by more than a zone can be tells nothing.
+    let seconds = quarters.checked_mul(QUARTER).filter(|seconds| seconds.abs() <= 14 * 60 * 60)?;
+    let offset = Offset::from_seconds(seconds.try_into().ok()?).ok()?;
+    let timestamp = offset.to_timestamp(host_time(time)?).ok()?;
+    Some(timestamp.display_with_offset(offset).to_string())
+}
+
+fn newest_heartbeat(nodes: &[Node]) -> Option<DateTime> {
     let heartbeat = |node: &Node| host_time(node.last_heartbeat.as_deref()?);
-    let now = nodes.iter().filter(|node| node.online).filter_map(heartbeat).max()?;
-    Some(elapsed(host_time(time)?, now))
+    nodes.iter().filter(|node| node.online).filter_map(heartbeat).max()
 }
 
 /// When a VPS was started, by our own clock. A Host gives its local time without a zone, but the last heartbeat of the
@@ -415,6 +438,29 @@ mod tests {
             assert_eq!(ago(time, &nodes), seconds.map(Duration::from_secs), "{time}");
         }
         assert_eq!(ago("2026-11-23T12:00:00", &nodes[2..]), None);
+    }
+
+    #[test]
+    fn a_hosts_time_gets_the_zone_of_its_clock() {
+        let now: Timestamp = "2026-11-23T11:00:00Z".parse().unwrap();
+        for (heartbeat, zone) in [
+            ("2026-11-23T11:00:02", "+00:00"),
+            ("2026-11-23T10:59:41.5", "+00:00"),
+            ("2026-11-23T11:59:58", "+01:00"),
+            // The clocks differ by three minutes.
+            ("2026-11-23T16:33:00", "+05:30"),
+            ("2026-11-23T03:00:01", "-08:00"),
+        ] {
+            let nodes = [node("http://10.0.0.7:8001", "online", Some(heartbeat))];
+            let told = with_zone("2026-07-01T12:05:53.5", &nodes, now);
+            assert_eq!(told.unwrap(), format!("2026-07-01T12:05:53.5{zone}"), "{heartbeat}");
+            assert_eq!(with_zone("soon", &nodes, now), None);
+            let late = [node("http://10.0.0.7:8001", "online", Some("2026-11-24T11:00:00"))];
+            assert_eq!(with_zone("2026-07-01T12:05:53.5", &late, now), None);
+            assert_eq!(with_zone("2026-07-01T12:05:53Z", &nodes, now).as_deref(), Some("2026-07-01T12:05:53Z"));
+        }
+        let silent = [node("http://10.0.0.7:8001", "offline", Some("2026-11-23T11:00:02"))];
+        assert_eq!(with_zone("2026-07-01T12:05:53", &silent, now), None);
     }
 
     #[test]

@@ -37,9 +37,9 @@ pub use manual::Manual;
 
 use crate::failure::Failure;
 use crate::seconds;
-use crate::settings::Settings;
 use crate::usage;
 use command_line::{CommandLine, Group, definition};
+use host::load_settings;
 use programs::names::PROGRAM;
 use programs::{meant, next};
 use terminal::ui;
@@ -114,7 +114,7 @@ fn with_seconds(args: Vec<OsString>) -> Vec<OsString> {
 
 fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {
     let flags = line.flags();
-    let load = || Settings::load(flags.clone());
+    let load = || load_settings(&flags);
     let done = match line.group {
         // These two choose their exit status. Unreadable settings are one of doctor's findings.
         Group::Doctor(arguments) => return doctor::run(flags, arguments),
@@ -124,7 +124,7 @@ fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Fai
         Group::Man(arguments) => manual::run(definition(), &arguments, others),
         Group::Config(verb) => config::run(flags, &verb),
         Group::Node(verb) => node::run(&load()?, &verb),
-        Group::Ssh(verb) => ssh::run(&load()?, &verb),
+        Group::Ssh(verb) => ssh::run(&flags, &verb),
         Group::Auth(verb) => auth::run(&load()?, &verb),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -41,6 +41,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let inherited = Inherited::take()?;
     let settings = Settings::load(Flags::default())?;
     let records = Records::open(&arguments.audit_log, arguments.log_level, arguments.log_format)?;
+    for warning in &settings.warnings {
+        records.notices.warn(&Failure::new(warning.as_str()));
+    }
     let served = run_with(arguments, &settings, &records, inherited);
     records.finish();
     served

@@ -118,7 +118,11 @@ fn load_settings(arguments: &Arguments, target: &Target, journal: &Journal) -> R
     }
     let file = ConfigFile::load().inspect_err(|_| journal.set_configured_file(None))?;
     journal.set_configured_file(file.log_file.as_deref());
-    resolve(file)
+    let settings = resolve(file)?;
+    for warning in &settings.warnings {
+        journal.line(&format!("warning: {warning}"));
+    }
+    Ok(settings)
 }
 
 /// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself.

@@ -24,6 +24,8 @@ pub struct ConfigFile {
     pub gateway_admin: Option<String>,
     /// `log_file`: where the helper appends its messages.
     pub log_file: Option<PathBuf>,
+    /// Keys that no setting has. Another version may know them, so they only cause a warning.
+    pub unknown: Vec<String>,
 }
 
 /// The keys of [`ConfigFile`], as they stand in the file.
@@ -41,14 +43,6 @@ pub enum ConfigFileError {
     /// It is JSON, but no object.
     #[error("it must hold one JSON object, as in {{\"host\": \"gpu-head\"}}")]
     NoObject,
-    /// No setting has this key.
-    #[error("unknown setting `{key}`; did you mean `{nearest}`?")]
-    UnknownKey {
-        /// As it stands in the file.
-        key: String,
-        /// The setting that was probably meant.
-        nearest: &'static str,
-    },
     /// A known key with a value of another kind.
     #[error("`{key}` must be {expected}")]
     Value {
@@ -88,7 +82,7 @@ impl ConfigFile {
     /// Reads the file's text.
     ///
     /// # Errors
-    /// When it is no JSON object, or holds a key or a value that no setting takes.
+    /// When it is no JSON object, or holds a value that its setting does not take.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigFileError> {
         let value: Value = serde_json::from_slice(bytes).map_err(|e| ConfigFileError::Json(e.to_string()))?;
         let Value::Object(object) = value else { return Err(ConfigFileError::NoObject) };
@@ -101,7 +95,7 @@ impl ConfigFile {
                 "proxy" => file.proxy = Some(text("proxy", value)?),
                 "gateway_admin" => file.gateway_admin = Some(text("gateway_admin", value)?),
                 "log_file" => file.log_file = Some(text("log_file", value)?.into()),
-                _ => return Err(ConfigFileError::UnknownKey { nearest: nearest(&key), key }),
+                _ => file.unknown.push(key),
             }
         }
         Ok(file)
@@ -120,9 +114,11 @@ fn port(key: &'static str, value: &Value) -> Result<u16, ConfigFileError> {
     port.ok_or(ConfigFileError::Value { key, expected: "a TCP port, a number from 1 to 65535" })
 }
 
-fn nearest(key: &str) -> &'static str {
-    let key = key.to_lowercase();
-    KEYS.into_iter().min_by_key(|known| strsim::levenshtein(&key, known)).unwrap_or(KEYS[0])
+/// What to say of a key that no setting has.
+pub fn unknown_key(key: &str) -> String {
+    let lower = key.to_lowercase();
+    let nearest = KEYS.into_iter().min_by_key(|known| strsim::levenshtein(&lower, known)).unwrap_or(KEYS[0]);
+    format!("unknown setting `{key}`; did you mean `{nearest}`?")
 }
 
 #[cfg(test)]
@@ -145,6 +141,7 @@ mod tests {
                 proxy: Some("door:8002".into()),
                 gateway_admin: Some("door:8003".into()),
                 log_file: Some("/tmp/k.log".into()),
+                unknown: Vec::new(),
             }
         );
         assert_eq!(ConfigFile::parse(b"{}"), Ok(ConfigFile::default()));
@@ -155,8 +152,9 @@ mod tests {
         for (key, nearest) in
             [("hots", "host"), ("ssh_proxyport", "ssh_proxy_port"), ("Ports", "port"), ("logfile", "log_file")]
         {
-            let error = ConfigFile::parse(format!("{{\"{key}\":1}}").as_bytes()).unwrap_err();
-            assert_eq!(error, ConfigFileError::UnknownKey { key: key.to_owned(), nearest });
+            let file = ConfigFile::parse(format!("{{\"{key}\":1,\"port\":9}}").as_bytes()).unwrap();
+            assert_eq!((file.port, file.unknown), (Some(9), vec![key.to_owned()]));
+            assert_eq!(unknown_key(key), format!("unknown setting `{key}`; did you mean `{nearest}`?"));
         }
     }
 

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use address::{AdminAddress, Origin, ProxyAddress, ProxyAddressError, Scheme, socket_path, without_credentials};
-pub use file::{ConfigFile, ConfigFileError, KEYS};
+pub use file::{ConfigFile, ConfigFileError, KEYS, unknown_key};
 
 use crate::failure::Failure;
 use crate::secret::Token;
@@ -116,6 +116,8 @@ pub struct Settings {
     pub gateway_admin: Option<Setting<AdminAddress>>,
     /// Where the helper appends its messages.
     pub log_file: Option<Setting<PathBuf>>,
+    /// What to warn the user of.
+    pub warnings: Vec<String>,
 }
 
 /// The environment as the programs see it; a variable that is empty counts as not set.
@@ -133,6 +135,16 @@ impl Settings {
     /// When the file, or a variable of the environment, holds what no setting takes.
     pub fn load(flags: Flags) -> Result<Self, Failure> {
         Self::resolve(flags, &process_environment, ConfigFile::load()?)
+    }
+
+    /// The same for a command that asks the Host's API and nothing else. The configuration file is read only if the API
+    /// depends on it, so an unusable file stops no login whose ssh_config names the Host.
+    ///
+    /// # Errors
+    /// Those of [`Settings::load`].
+    pub fn load_for_api(flags: Flags) -> Result<Self, Failure> {
+        let settings = Self::resolve(flags.clone(), &process_environment, ConfigFile::default())?;
+        if settings.names_api() { Ok(settings) } else { Self::load(flags) }
     }
 
     /// Resolves `flags` against an environment and a file that were read before.
@@ -162,6 +174,7 @@ impl Settings {
             proxy,
             gateway_admin,
             log_file: pick_optional(flags.log_file, env_log, file.log_file),
+            warnings: file.unknown.iter().map(|key| format!("config.json: {}", unknown_key(key))).collect(),
         })
     }
 
@@ -234,7 +247,7 @@ pub fn load_token() -> Result<Option<Token>, Failure> {
 /// `why` says how.
 pub fn no_host(address: &str, why: &str) -> Failure {
     Failure::new("no Host is set").cause(format!("nothing answers at the default, {address}: {why}")).hint(format!(
-        "name the Host with `export {}=HOST`, or as `host` in the file that `kohakuriver config path` prints",
+        "name the Host with `kohakuriver config set host HOST`, or with `export {}=HOST`",
         env_vars::KOHAKURIVER_HOST
     ))
 }

@@ -102,7 +102,8 @@ fn each_shell_completes_commands_options_and_vpses_without_asking_the_host() {
         shell.sees(&format!("\"task_id\": \"{ID}\""));
         let asked: Vec<String> =
             host.change(|state| std::mem::take(&mut state.requests).into_iter().map(|request| request.path).collect());
-        assert_eq!(asked, ["/api/vps".to_owned(), format!("/api/status/{ID}")], "{name}: the command alone asked");
+        let command_asks = ["/api/vps", &format!("/api/status/{ID}"), "/api/nodes"];
+        assert_eq!(asked, command_asks, "{name}: the command alone asked");
         // An id.
         shell.types("kohakuriver ssh forget 73\t\r");
         shell.sees(&format!("there is no stored host key of VPS {ID}"));

@@ -450,3 +450,72 @@ fn a_new_port_gives_no_prompt_when_the_host_key_is_the_same() {
     moved.was_connected_to();
     assert_eq!(fs::read_to_string(home.join(".ssh/kohakuriver_known_hosts")).unwrap(), known);
 }
+
+/// The VPS `id` of `owner`.
+fn another(id: &str, name: &str, status: &str, owner: &str) -> Value {
+    let mut vps = vps(status, "docker", 22023);
+    vps["task_id"] = id.into();
+    vps["name"] = name.into();
+    vps["owner_username"] = owner.into();
+    vps
+}
+
+#[test]
+fn one_command_changes_several_vpses() {
+    let (home, host) = (Home::new(), LifeHost::with(vps("running", "docker", 22022)));
+    host.change(|state| {
+        state.vpses.extend([another("43", "notebook", "running", "user1"), another("44", "over", "stopped", "user1")]);
+    });
+    // All are looked up before the first is changed.
+    let outcome = host.run(&home, &["vps", "pause", "trainer", "nosuch", "notebook"]).output();
+    outcome.exits(1).fails_with("kohakuriver", "there is no VPS nosuch", "kohakuriver vps list");
+    assert!(changes(&host).is_empty());
+    // One that is named twice is changed once.
+    host.run(&home, &["vps", "pause", "trainer", "notebook", ID]).output().succeeds();
+    assert_eq!(changes(&host), [ID, "43"].map(|id| format!("POST /api/command/{id}/pause")));
+    host.run(&home, &["vps", "resume", "43", ID]).output().succeeds();
+    // A failure stops none of the others, and is not forgotten.
+    let question =
+        format!("Stop VPSes {ID} (trainer), 44 (over), 43 (notebook)? A stopped VPS can't be started again.");
+    let outcome = on_a_terminal(&host, &home, "vps stop trainer over notebook", "y\n");
+    outcome.exits(1).check(outcome.text().contains(&question), &question);
+    for text in ["kohakuriver: cannot stop VPS 44", "kohakuriver: 1 of 3 VPSes failed"] {
+        outcome.check(outcome.text().contains(text), text);
+    }
+    assert_eq!(changes(&host)[4..], [ID, "44", "43"].map(|id| format!("POST /api/vps/stop/{id}")));
+}
+
+#[test]
+fn a_list_of_some_vpses() {
+    let (home, host) = (Home::new(), LifeHost::with(vps("running", "docker", 22022)));
+    host.change(|state| {
+        state.auth = true;
+        state.vpses.extend([
+            another("43", "notebook", "paused", "user1"),
+            another("44", "over", "stopped", "user1"),
+            another("45", "broken", "failed", "operator1"),
+        ]);
+    });
+    let list = |args: &[&str], token: &str| {
+        let outcome = host.run(&home, &["vps", "list", "-q"]).args(args).env("KOHAKURIVER_TOKEN", token).output();
+        outcome.succeeds();
+        outcome.text()
+    };
+    for (args, token, ids) in [
+        (&[][..], OPERATOR, format!("{ID}\n43\n45\n")),
+        (&["--all"], OPERATOR, format!("{ID}\n43\n44\n45\n")),
+        (&["--status", "paused"], OPERATOR, "43\n".to_owned()),
+        // A status that ends a VPS asks for those that have ended.
+        (&["-s", "stopped,running"], OPERATOR, format!("{ID}\n44\n")),
+        (&["--mine"], USER, "43\n".to_owned()),
+        (&["--mine", "--all"], USER, "43\n44\n".to_owned()),
+        (&["--mine", "-s", "failed"], USER, String::new()),
+    ] {
+        assert_eq!(list(args, token), ids, "{args:?}");
+    }
+    let outcome = host.run(&home, &["vps", "list", "--mine"]).env("KOHAKURIVER_TOKEN", USER).output();
+    outcome.succeeds().check(outcome.text().contains("notebook") && !outcome.text().contains("trainer"), "one's own");
+    let outcome = host.run(&home, &["vps", "list", "--status", "asleep"]).output();
+    outcome.exits(2).says(&["invalid value 'asleep'", "possible values: pending_approval, "]);
+    host.run(&home, &["vps", "list", "-q", "--json"]).output().exits(2);
+}

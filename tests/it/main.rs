@@ -10,6 +10,7 @@ mod auth_command;
 mod bad_input;
 mod bench_report;
 mod completions;
+mod config_command;
 mod connect_command;
 mod connect_terminal;
 mod connect_transport;

@@ -28,7 +28,7 @@ enum Fate {
 use Fate::{Fails, TooOld, Works};
 
 /// In the order in which they are run.
-const COMMANDS: [(&str, Fate); 35] = [
+const COMMANDS: [(&str, Fate); 37] = [
     ("vps list", Works("7323718749301768192  -     running")),
     ("vps list --all --json", Works("\"task_id\": \"7427000000000000001\"")),
     ("vps list --watch", Works("7323718749301768192  -     running")),
@@ -61,6 +61,8 @@ const COMMANDS: [(&str, Fate); 35] = [
     ("auth logout", Works("logged out; removed ")),
     ("config show", Works("ssh_proxy_port")),
     ("config path", Works("config.json")),
+    ("config set gateway_admin door:8003", Works("set `gateway_admin` in ")),
+    ("config unset gateway_admin", Works("removed `gateway_admin` from ")),
     ("doctor", Works("an older Host (hakuriver 0.3)")),
     ("completions fish", Works("complete ")),
     ("man vps stop", Works(".TH kohakuriver-vps-stop")),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
 use crate::cli::terminal::table::{Column, table};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
@@ -15,37 +17,66 @@ const COLUMNS: [Column; 3] = [Column::whole("SETTING", 0), Column::whole("VALUE"
 #[command(after_help = "\
 A flag overrides the environment variable, which overrides config.json. The token itself is not shown.
 
+The JSON is an object with a key for each setting and one for the token. Each holds an object with the keys value and \
+source. A missing value is null.
+
 Examples:
   kohakuriver config show
-  kohakuriver --host gpu-head config show")]
-pub(crate) struct Arguments {}
+  kohakuriver --host gpu-head config show --json | jq -r .host.source")]
+pub(crate) struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
-pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
-    let token = (settings::load_token(), settings::process_environment(env_vars::KOHAKURIVER_TOKEN).is_some());
-    let table = table(COLUMNS, &rows(settings, &token.0, token.1), ui::Look::PLAIN);
+pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    let from_env = settings::process_environment(env_vars::KOHAKURIVER_TOKEN).is_some();
+    let token = token_row(&settings::load_token(), from_env);
+    if arguments.json {
+        return ui::print(&ui::json(&as_json(settings, token)));
+    }
+    let shown =
+        |(name, value, source): (&str, Value, Source)| [name.to_owned(), text(name, &value), source.to_string()];
+    let table =
+        table(COLUMNS, &rows(settings).into_iter().map(shown).chain([token]).collect::<Vec<_>>(), ui::Look::PLAIN);
     ui::print(&format!("{table}\n{}", ui::fields(&files(settings::config_path(), settings::auth_path()))))
 }
 
-fn rows(settings: &Settings, token: &Result<Option<Token>, Failure>, token_from_env: bool) -> Vec<[String; 3]> {
-    let row = |name: &str, value: String, source: &Source| [name.to_owned(), value, source.to_string()];
-    let proxy = match &settings.proxy {
-        Some(proxy) => row("proxy", proxy.value.to_string(), &proxy.source),
-        None => row("proxy", "the Host's".to_owned(), &Source::Default),
+/// Every setting with its value and its source.
+pub(super) fn rows(settings: &Settings) -> Vec<(&'static str, Value, Source)> {
+    let optional = |setting: Option<(String, &Source)>| match setting {
+        Some((value, source)) => (Value::from(value), source.clone()),
+        None => (Value::Null, Source::Default),
     };
-    let gateway_admin = settings.gateway_admin.as_ref().map_or(&Source::Default, |admin| &admin.source);
-    let log_file = match &settings.log_file {
-        Some(file) => row("log_file", file.value.display().to_string(), &file.source),
-        None => row("log_file", String::new(), &Source::Default),
-    };
+    let (proxy, proxy_source) = optional(settings.proxy.as_ref().map(|proxy| (proxy.value.to_string(), &proxy.source)));
+    let log_file = settings.log_file.as_ref();
+    let (log_file, log_source) = optional(log_file.map(|file| (file.value.display().to_string(), &file.source)));
+    let admin_source = settings.gateway_admin.as_ref().map_or(&Source::Default, |admin| &admin.source);
+    let (port, ssh_port) = (&settings.port, &settings.ssh_proxy_port);
     vec![
-        row("host", settings.host.value.clone(), &settings.host.source),
-        row("port", settings.port.value.to_string(), &settings.port.source),
-        row("ssh_proxy_port", settings.ssh_proxy_port.value.to_string(), &settings.ssh_proxy_port.source),
-        proxy,
-        row("gateway_admin", settings.gateway_admin_url(), gateway_admin),
-        log_file,
-        token_row(token, token_from_env),
+        ("host", settings.host.value.as_str().into(), settings.host.source.clone()),
+        ("port", port.value.into(), port.source.clone()),
+        ("ssh_proxy_port", ssh_port.value.into(), ssh_port.source.clone()),
+        ("proxy", proxy, proxy_source),
+        ("gateway_admin", settings.gateway_admin_url().into(), admin_source.clone()),
+        ("log_file", log_file, log_source),
     ]
+}
+
+fn text(name: &str, value: &Value) -> String {
+    match value {
+        Value::Null if name == "proxy" => "the Host's".to_owned(),
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn as_json(settings: &Settings, [token, value, source]: [String; 3]) -> Value {
+    let entry = |value: Value, source: String| json!({ "value": value, "source": source });
+    let rows =
+        rows(settings).into_iter().map(|(name, value, source)| (name.to_owned(), entry(value, source.to_string())));
+    rows.chain([(token, entry(value.into(), source))]).collect()
 }
 
 fn token_row(token: &Result<Option<Token>, Failure>, from_env: bool) -> [String; 3] {
@@ -83,11 +114,11 @@ mod tests {
     #[test]
     fn every_setting_has_a_row() {
         let flags = Flags { proxy: Some("door:9".parse().unwrap()), ..Flags::default() };
-        let rows = rows(&settings(flags), &Ok(None), false);
-        let names: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
-        assert!(KEYS.iter().all(|key| names.contains(key)), "{names:?}");
-        assert!(rows.contains(&["host", "localhost", "default"].map(str::to_owned)), "{rows:?}");
-        assert!(rows.contains(&["proxy", "door:9", "flag"].map(str::to_owned)), "{rows:?}");
+        let rows = rows(&settings(flags));
+        let names: Vec<&str> = rows.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names, KEYS);
+        assert!(rows.contains(&("host", "localhost".into(), Source::Default)), "{rows:?}");
+        assert!(rows.contains(&("proxy", "door:9".into(), Source::Flag)), "{rows:?}");
     }
 
     #[test]

@@ -7,12 +7,22 @@ pub(crate) mod vps_cache;
 use std::future::Future;
 
 use crate::api::{ApiError, Caller, Client, Generation, Located, Vps, refused};
-use crate::cli::terminal::progress;
+use crate::cli::terminal::{progress, ui};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Flags, Settings};
 use crate::target::VpsRef;
+use crate::text::printable;
+
+/// The settings that result from `flags`. What is wrong and stops nothing is said.
+pub(crate) fn load_settings(flags: &Flags) -> Result<Settings, Failure> {
+    let settings = Settings::load(flags.clone())?;
+    for warning in &settings.warnings {
+        ui::remark(&format!("warning: {}", printable(warning)));
+    }
+    Ok(settings)
+}
 
 /// A client of the Host in the settings, with the user's token.
 pub(crate) fn client(settings: &Settings) -> Result<Client, Failure> {

@@ -1,8 +1,9 @@
 //! `kohakuriver node list`.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::api::{Listing, Node, ago};
+use crate::api::{Listing, Node, ago, with_zone};
 use crate::cli::host::{ask_host, client};
 use crate::cli::terminal::table::{Column, table};
 use crate::cli::terminal::ui;
@@ -19,7 +20,8 @@ const COLUMNS: [Column; 4] = [
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The JSON is an array of objects with the keys hostname, status (online or offline), url and last_heartbeat.
+The JSON is an array of objects with the keys hostname, status (online or offline), url and last_heartbeat (RFC 3339, or \
+null while no Runner is online: the Host's time zone is then unknown).
 
 Examples:
   kohakuriver node list
@@ -44,7 +46,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let wanted = |node: &&Node| arguments.status.as_ref().is_none_or(|wanted| status(node) == wanted);
     let nodes: Vec<&Node> = all.iter().filter(wanted).collect();
     if arguments.json {
-        return ui::print(&ui::json(&nodes.iter().map(|node| as_json(node)).collect()));
+        return ui::print(&ui::json(&nodes.iter().map(|node| as_json(node, &all)).collect()));
     }
     if nodes.is_empty() {
         ui::remark(&match &arguments.status {
@@ -72,12 +74,12 @@ fn row(node: &Node, all: &[Node]) -> [String; 4] {
 }
 
 /// A Runner for scripts, with the Host's own keys.
-fn as_json(node: &Node) -> Value {
+fn as_json(node: &Node, all: &[Node]) -> Value {
     json!({
         "hostname": node.hostname,
         "status": status(node),
         "url": node.url,
-        "last_heartbeat": node.last_heartbeat,
+        "last_heartbeat": node.last_heartbeat.as_ref().and_then(|time| with_zone(time, all, Timestamp::now())),
     })
 }
 
@@ -102,8 +104,9 @@ mod tests {
             "hostname": "node1",
             "status": "offline",
             "url": "http://10.0.0.7:8001",
-            "last_heartbeat": "2026-11-23T12:05:53.53",
+            // Without a Runner that is online, the Host's time zone is unknown.
+            "last_heartbeat": null,
         });
-        assert_eq!(as_json(&node), expected);
+        assert_eq!(as_json(&node, &[]), expected);
     }
 }

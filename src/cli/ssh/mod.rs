@@ -8,8 +8,9 @@ pub(crate) mod host_key;
 
 use clap::Subcommand;
 
+use crate::cli::host::load_settings;
 use crate::failure::Failure;
-use crate::settings::Settings;
+use crate::settings::{Flags, Settings};
 
 /// The verbs.
 #[derive(Subcommand, Debug)]
@@ -23,11 +24,12 @@ pub(super) enum Verb {
     HostKey(host_key::Arguments),
 }
 
-/// Runs `verb`.
-pub(super) fn run(settings: &Settings, verb: &Verb) -> Result<(), Failure> {
+/// Runs `verb` with the settings that result from `flags`.
+pub(super) fn run(flags: &Flags, verb: &Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Config(arguments) => config::run(settings, arguments),
-        Verb::Forget(arguments) => forget::run(settings, arguments),
-        Verb::HostKey(arguments) => host_key::run(settings, arguments),
+        Verb::Config(arguments) => config::run(&load_settings(flags)?, arguments),
+        Verb::Forget(arguments) => forget::run(&load_settings(flags)?, arguments),
+        // ssh runs it at each login.
+        Verb::HostKey(arguments) => host_key::run(&Settings::load_for_api(flags.clone())?, arguments),
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::api::refused;
 use crate::cli::doctor::diagnose::{self, Asked, Options, Then};
 use crate::cli::host::vps_cache;
-use crate::cli::host::{ask_host, client, find, vps_ref};
+use crate::cli::host::{ask_host, client, find, load_settings, vps_ref};
 use crate::cli::programs::route::{
     home, host_key_program, knows_known_hosts_command, no_ssh, route, ssh_program, unusable,
 };
@@ -75,7 +75,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let settings = Settings::load(flags.clone())?;
+    let settings = load_settings(&flags)?;
     let then = match arguments.diagnose {
         _ if arguments.dry_run => None,
         true => Some(Then::Cause),

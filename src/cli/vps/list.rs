@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 
+use clap::builder::PossibleValuesParser;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::api::{Node, Vps, ago};
+use crate::api::{ApiError, Node, Vps, ago, with_zone};
 use crate::cli::host::vps::{ssh_port, unreadable_vpses};
 use crate::cli::host::vps_cache;
 use crate::cli::host::{client, the_host};
@@ -13,6 +15,7 @@ use crate::cli::terminal::ui;
 use crate::cli::vps::watch::{self, View, WatchFlags};
 use crate::failure::Failure;
 use crate::settings::Settings;
+use crate::status::VpsStatus;
 
 /// The columns. In 80 columns all but the last three fit beside a usual name. Owner and time tell similar VPSes apart.
 /// The SSH port is only for a manual connection, and `vps status` shows it too.
@@ -34,12 +37,24 @@ pipe or a file gets all of them.
 
 Examples:
   kohakuriver vps list --all
+  kohakuriver vps list --mine --status running,paused
   kohakuriver vps list --watch 5
+  kohakuriver vps stop $(kohakuriver vps list --mine -q)
   kohakuriver vps list --json | jq -r '.[].name'")]
 pub(crate) struct Arguments {
     /// Include VPSes that have ended
     #[arg(long, short = 'a')]
     all: bool,
+    /// List only VPSes that you own or are assigned to
+    #[arg(long)]
+    mine: bool,
+    /// List only VPSes with one of these statuses
+    #[arg(long, short = 's', value_name = "STATUS", value_delimiter = ',',
+          value_parser = PossibleValuesParser::new(VpsStatus::spellings()), hide_possible_values = true)]
+    status: Vec<String>,
+    /// Print task ids only
+    #[arg(long, short = 'q', conflicts_with_all = ["json", "watch"])]
+    quiet: bool,
     #[command(flatten)]
     watch: WatchFlags,
 }
@@ -49,18 +64,29 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     // Reported at the end: earlier it would land inside a redrawn table.
     let unreadable = Cell::new(0);
     watch::show(&arguments.watch, &the_host(settings), async || {
-        let list = client.list(arguments.all).await.map_err(|error| error.failure("cannot list the VPSes"))?;
+        let cannot = |error: ApiError| error.failure("cannot list the VPSes");
+        let list = client.list(arguments.asks_for_all()).await.map_err(cannot)?;
         unreadable.set(list.unreadable);
-        let list = list.entries;
+        let mut list = list.entries;
         vps_cache::keep(client.base(), &list);
-        if arguments.watch.json {
-            return Ok(View::Json(list.iter().map(as_json).collect()));
+        // A Host without users belongs to everybody.
+        if let Some(user) = if arguments.mine { client.user().await.map_err(cannot)? } else { None } {
+            list.retain(|vps| vps.belongs_to(&user.name));
         }
-        if list.is_empty() {
-            return Ok(View::Nothing(nothing(arguments.all).to_owned()));
+        list.retain(|vps| {
+            arguments.status.is_empty() || arguments.status.iter().any(|status| status == vps.status.as_str())
+        });
+        if arguments.quiet {
+            return Ok(View::Text(list.iter().map(|vps| format!("{}\n", vps.id)).collect()));
         }
-        // Nodes are needed for the age column only.
+        if list.is_empty() && !arguments.watch.json {
+            return Ok(View::Nothing(arguments.nothing().to_owned()));
+        }
+        // Nodes are needed for times only.
         let nodes = client.nodes().await.map(|nodes| nodes.entries).unwrap_or_default();
+        if arguments.watch.json {
+            return Ok(View::Json(list.iter().map(|vps| as_json(vps, &nodes)).collect()));
+        }
         let rows: Vec<_> = list.iter().map(|vps| row(vps, &nodes)).collect();
         Ok(View::Text(table(COLUMNS, &rows, ui::Look::of_stdout())))
     })?;
@@ -70,11 +96,25 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     Ok(())
 }
 
-fn nothing(all: bool) -> &'static str {
-    if all {
-        "there are no VPSes"
-    } else {
-        "no VPS is running or starting; `kohakuriver vps list --all` includes those that have ended"
+impl Arguments {
+    /// Whether VPSes that have ended have to be asked for.
+    fn asks_for_all(&self) -> bool {
+        self.all || self.status.iter().any(|status| VpsStatus::parse(status).is_final())
+    }
+
+    /// What an empty list means.
+    fn nothing(&self) -> &'static str {
+        if !self.status.is_empty() {
+            "no VPS has such a status; see all of them with `kohakuriver vps list --all`"
+        } else if self.mine && self.all {
+            "you have no VPSes"
+        } else if self.mine {
+            "none of your VPSes is running or starting; `kohakuriver vps list --mine --all` includes those that have ended"
+        } else if self.all {
+            "there are no VPSes"
+        } else {
+            "no VPS is running or starting; `kohakuriver vps list --all` includes those that have ended"
+        }
     }
 }
 
@@ -93,7 +133,8 @@ fn row(vps: &Vps, nodes: &[Node]) -> [String; 8] {
 }
 
 /// A VPS for scripts, with the Host's own keys. Every key is present, even if the Host omitted the value.
-pub(crate) fn as_json(vps: &Vps) -> Value {
+pub(crate) fn as_json(vps: &Vps, nodes: &[Node]) -> Value {
+    let time = |time: &Option<String>| time.as_ref().and_then(|time| with_zone(time, nodes, Timestamp::now()));
     json!({
         "task_id": vps.id.to_string(),
         "name": vps.name,
@@ -102,8 +143,8 @@ pub(crate) fn as_json(vps: &Vps) -> Value {
         "ssh_port": ssh_port(vps),
         "vps_backend": vps.backend,
         "owner_username": vps.owner,
-        "submitted_at": vps.submitted_at,
-        "started_at": vps.started_at,
+        "submitted_at": time(&vps.submitted_at),
+        "started_at": time(&vps.started_at),
         "error_message": vps.error_message,
         "rejection_reason": vps.rejection_reason,
     })
@@ -114,7 +155,6 @@ mod tests {
     use super::*;
     use crate::api::SshPort;
     use crate::cli::host::vps::tests::vps;
-    use crate::status::VpsStatus;
 
     #[test]
     fn a_row_has_a_port_only_if_sshd_runs() {
@@ -130,7 +170,7 @@ mod tests {
     #[test]
     fn json_has_every_key_and_string_ids() {
         assert_eq!(
-            as_json(&Vps { rejection_reason: Some("no GPUs left".into()), ..vps(VpsStatus::Paused) }),
+            as_json(&Vps { rejection_reason: Some("no GPUs left".into()), ..vps(VpsStatus::Paused) }, &[]),
             json!({
                 "task_id": "7323718749301768192",
                 "name": "trainer",
@@ -139,7 +179,8 @@ mod tests {
                 "ssh_port": 32768,
                 "vps_backend": null,
                 "owner_username": "alice",
-                "submitted_at": "2026-11-23T12:05:53.5",
+                // Without a Runner that is online, the Host's time zone is unknown.
+                "submitted_at": null,
                 "started_at": null,
                 "error_message": null,
                 "rejection_reason": "no GPUs left",

@@ -11,6 +11,7 @@ pub(crate) mod passwordless;
 pub(crate) mod recreated;
 pub(crate) mod restart;
 pub(crate) mod sessions;
+pub(crate) mod several;
 pub(crate) mod ssh_words;
 pub(crate) mod status;
 pub(crate) mod stop;
@@ -24,8 +25,9 @@ use clap::Subcommand;
 pub(super) use watch::DEFAULT as WATCH_DEFAULT;
 
 use crate::api::Freeze;
+use crate::cli::host::load_settings;
 use crate::failure::Failure;
-use crate::settings::{AdminAddress, Flags, Settings};
+use crate::settings::{AdminAddress, Flags};
 
 /// The verbs.
 #[derive(Subcommand, Debug)]
@@ -41,13 +43,13 @@ pub(super) enum Verb {
     /// Create a VPS
     // Boxed: its many flags would make every variant large.
     Create(Box<create::Arguments>),
-    /// Stop a VPS permanently
+    /// Stop VPSes permanently
     Stop(stop::Arguments),
-    /// Restart a VPS
+    /// Restart VPSes
     Restart(restart::Arguments),
-    /// Pause all processes of a VPS
+    /// Pause all processes of VPSes
     Pause(freeze::Arguments),
-    /// Resume the processes of a paused VPS
+    /// Resume the processes of paused VPSes
     Resume(freeze::Arguments),
 }
 
@@ -63,7 +65,7 @@ impl Verb {
 
 /// Runs `verb` with the settings that result from `flags`.
 pub(super) fn run(flags: Flags, verb: Verb) -> Result<ExitCode, Failure> {
-    let load = || Settings::load(flags.clone());
+    let load = || load_settings(&flags);
     let done = match verb {
         // Its exit status is ssh's, and its own failures are to look like ssh's.
         Verb::Connect(arguments) => return connect::run(flags, arguments).map_err(Failure::with_sshs_status),

@@ -6,15 +6,15 @@
 
 use std::time::Duration;
 
-use crate::api::Generation;
-use crate::cli::host::vps_cache;
-use crate::cli::host::{ask_host, block_on, client, named, one_to_change, vps_ref};
+use crate::api::{Client, Generation, Vps};
+use crate::cli::host::{block_on, client};
 use crate::cli::ssh::config as ssh_config;
 use crate::cli::terminal::ask::confirm;
 use crate::cli::terminal::ui;
 use crate::cli::vps::change::Change;
 use crate::cli::vps::passwordless::{self, Verdict};
 use crate::cli::vps::recreated::KeysBefore;
+use crate::cli::vps::several::{Named, all_named, each};
 use crate::cli::vps::wait::{DEFAULT_WAIT, until_ssh_answers};
 use crate::failure::Failure;
 use crate::seconds;
@@ -37,9 +37,8 @@ Examples:
   kohakuriver vps restart trainer
   kohakuriver vps restart trainer --yes --wait 60")]
 pub(crate) struct Arguments {
-    /// Task id or name of the VPS
-    #[arg(value_name = "VPS", add = vps_cache::candidates())]
-    vps: String,
+    #[command(flatten)]
+    named: Named,
     /// Don't ask for confirmation
     #[arg(long, short = 'y')]
     yes: bool,
@@ -50,15 +49,30 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let wanted = vps_ref(&arguments.vps)?;
     let client = client(settings)?;
-    let (vps, generation) = ask_host(settings, one_to_change(&client, &wanted))?;
-    let (id, is_machine) = (vps.id, vps.backend.as_deref() == Some(MACHINE));
+    let (vpses, generation) = arguments.named.find(settings, &client)?;
+    let has_container = !vpses.iter().all(is_machine);
     // Don't prompt if the Host lacks this call.
-    if !is_machine && generation == Generation::Todays {
-        let warning = "The Host re-creates the container, which then lets everybody log in as root without a key.";
-        confirm(&format!("Restart VPS {}? {warning}", named(&vps)), arguments.yes)?;
+    if has_container && generation == Generation::Todays {
+        let containers = if vpses.len() == 1 { "the container, which then lets" } else { "containers, which then let" };
+        let warning = format!("The Host re-creates {containers} everybody log in as root without a key.");
+        confirm(&format!("Restart {}? {warning}", all_named(&vpses)), arguments.yes)?;
     }
+    each(&vpses, |vps| restart(settings, arguments, &client, generation, vps))
+}
+
+fn is_machine(vps: &Vps) -> bool {
+    vps.backend.as_deref() == Some(MACHINE)
+}
+
+fn restart(
+    settings: &Settings,
+    arguments: &Arguments,
+    client: &Client,
+    generation: Generation,
+    vps: &Vps,
+) -> Result<(), Failure> {
+    let (id, is_machine) = (vps.id, is_machine(vps));
     let keys = KeysBefore::of(id);
     let message = block_on(Change::of("restart", id).ask(client.restart(generation, id)))?;
     ui::remark(&message);
@@ -68,7 +82,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         None if is_machine => return Ok(()),
         None => CHECK_LIMIT,
     };
-    match block_on(until_ssh_answers(settings, &client, id, limit)) {
+    match block_on(until_ssh_answers(settings, client, id, limit)) {
         Ok(()) if is_machine => Ok(()),
         Ok(()) => report_container(settings, id, &keys),
         Err(failure) => {

@@ -18,7 +18,7 @@ use crate::status::VpsStatus;
 #[command(after_help = "\
 The JSON has the keys task_id (a string), name, status, assigned_node, ssh_port, vps_backend, owner_username, \
 submitted_at, started_at, error_message and rejection_reason. A missing value is null; ssh_port is null unless the VPS is running or paused. \
-Times are ISO 8601 in the Host's local time.
+Times are in RFC 3339, or null while no Runner is online: the Host's time zone is then unknown.
 
 Examples:
   kohakuriver vps status trainer
@@ -36,11 +36,12 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let client = client(settings)?;
     watch::show(&arguments.watch, &the_host(settings), async || {
         let vps = one_vps(&client, &wanted).await?;
+        let listed = client.nodes().await;
         if arguments.watch.json {
-            return Ok(View::Json(as_json(&vps)));
+            return Ok(View::Json(as_json(&vps, &listed.map(|list| list.entries).unwrap_or_default())));
         }
         // Without the nodes, only the ages and the Runner are unknown.
-        let Ok(Listing { entries: nodes, .. }) = client.nodes().await else {
+        let Ok(Listing { entries: nodes, .. }) = listed else {
             return Ok(View::Text(ui::fields(&describe(&vps, &[], None))));
         };
         let reach = client.reach(&vps, nodes.iter().find(|node| node.runs(&vps)), None).await;

@@ -1,11 +1,11 @@
-//! `kohakuriver vps stop`: stops a VPS. The Host can't start it again, so the user must confirm.
+//! `kohakuriver vps stop`: stops VPSes. The Host can't start them again, so the user must confirm.
 
-use crate::cli::host::vps_cache;
-use crate::cli::host::{ask_host, block_on, client, named, one_to_change, vps_ref};
+use crate::cli::host::{block_on, client};
 use crate::cli::ssh::config as ssh_config;
 use crate::cli::terminal::ask::confirm;
 use crate::cli::terminal::ui;
 use crate::cli::vps::change::Change;
+use crate::cli::vps::several::{Named, all_named, each};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -14,24 +14,25 @@ use crate::settings::Settings;
 A stopped VPS can't be started again. Create a new one with `kohakuriver vps create`.
 
 Examples:
-  kohakuriver vps stop trainer
+  kohakuriver vps stop trainer notebook
   kohakuriver vps stop 7323718749301768192 --yes")]
 pub(crate) struct Arguments {
-    /// Task id or name of the VPS
-    #[arg(value_name = "VPS", add = vps_cache::candidates())]
-    vps: String,
+    #[command(flatten)]
+    named: Named,
     /// Don't ask for confirmation
     #[arg(long, short = 'y')]
     yes: bool,
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let wanted = vps_ref(&arguments.vps)?;
     let client = client(settings)?;
-    let (vps, generation) = ask_host(settings, one_to_change(&client, &wanted))?;
-    confirm(&format!("Stop VPS {}? A stopped VPS can't be started again.", named(&vps)), arguments.yes)?;
-    let message = block_on(Change::of("stop", vps.id).ask(client.stop(generation, vps.id)))?;
-    ui::remark(&message);
+    let (vpses, generation) = arguments.named.find(settings, &client)?;
+    confirm(&format!("Stop {}? A stopped VPS can't be started again.", all_named(&vpses)), arguments.yes)?;
+    let stopped = each(&vpses, |vps| {
+        let message = block_on(Change::of("stop", vps.id).ask(client.stop(generation, vps.id)))?;
+        ui::remark(&message);
+        Ok(())
+    });
     ssh_config::follow(settings);
-    Ok(())
+    stopped
 }

@@ -145,17 +145,48 @@ $ kohakuriver config path all
 2> kohakuriver: unexpected argument 'all' found
 2>   hint: see `kohakuriver config path --help`
 [exit status 2]
+$ kohakuriver config set ssh_proxy_port 9002
+2> set `ssh_proxy_port` in /home/me/.config/kohakuriver/config.json
+2> warning: KOHAKURIVER_SSH_PROXY_PORT is set and overrides it; `unset KOHAKURIVER_SSH_PROXY_PORT` makes the file count
+$ kohakuriver config set ssh_proxy_port none
+2> kohakuriver: /home/me/.config/kohakuriver/config.json would not be usable
+2>   caused by: `ssh_proxy_port` must be a TCP port, a number from 1 to 65535
+2>   hint: see the settings with `kohakuriver config set --help`
+[exit status 2]
+$ kohakuriver config set hots gpu-head
+2> kohakuriver: invalid value 'hots' for '<SETTING>'
+2>   caused by: possible values: host, port, ssh_proxy_port, proxy, gateway_admin, log_file
+2>   hint: see `kohakuriver config set --help`
+[exit status 2]
+$ kohakuriver config unset ssh_proxy_port
+2> removed `ssh_proxy_port` from /home/me/.config/kohakuriver/config.json
+$ kohakuriver config unset
+2> kohakuriver: the following required arguments were not provided: <SETTING>
+2>   hint: see `kohakuriver config unset --help`
+[exit status 2]
 $ mkdir -p .config/kohakuriver && echo '{ "hots": "gpu-head" }' >.config/kohakuriver/config.json
 $ kohakuriver config show
-2> kohakuriver: cannot use the configuration file /home/me/.config/kohakuriver/config.json
-2>   caused by: unknown setting `hots`; did you mean `host`?
-2>   hint: correct it, or move it away; the README lists every setting
-[exit status 2]
+SETTING         VALUE                  SOURCE
+host            127.0.0.1              KOHAKURIVER_HOST
+port            18000                  KOHAKURIVER_PORT
+ssh_proxy_port  18002                  KOHAKURIVER_SSH_PROXY_PORT
+proxy           the Host's             default
+gateway_admin   http://127.0.0.1:8003  default
+log_file        -                      default
+token           none                   -
+
+config.json  /home/me/.config/kohakuriver/config.json
+auth.json    /home/me/.kohakuriver/auth.json (does not exist)
+2> warning: config.json: unknown setting `hots`; did you mean `host`?
 $ kohakuriver vps list
-2> kohakuriver: cannot use the configuration file /home/me/.config/kohakuriver/config.json
-2>   caused by: unknown setting `hots`; did you mean `host`?
-2>   hint: correct it, or move it away; the README lists every setting
-[exit status 2]
+TASK ID              NAME      STATUS     NODE     SSH PORT  SUBMITTED      BACKEND  OWNER
+7323718749301768192  trainer   running    node-up  22022     3 minutes ago  docker   operator1
+7323718749301768193  notebook  paused     node-up  22022     3 minutes ago  docker   operator1
+7323718749301768194  machine   running    node-up  22022     3 minutes ago  qemu     operator1
+7323718749301768195  newcomer  assigning  node-up  -         3 minutes ago  docker   operator1
+7323718749301768196  broken    failed     node-up  -         3 minutes ago  docker   operator1
+7323718749301768198  console   running    node-up  -         3 minutes ago  docker   operator1
+2> warning: config.json: unknown setting `hots`; did you mean `host`?
 $ echo '{ "host": "gpu-head"' >.config/kohakuriver/config.json
 $ kohakuriver config show
 2> kohakuriver: cannot use the configuration file /home/me/.config/kohakuriver/config.json
@@ -209,7 +240,7 @@ $ kohakuriver man vps lst
 2>   hint: `kohakuriver --help` lists the commands
 [exit status 2]
 $ kohakuriver man --output pages
-2> wrote 28 pages to pages
+2> wrote 30 pages to pages
 $ touch file && kohakuriver man --output file/pages
 2> kohakuriver: cannot write file/pages/man1/kohakuriver.1
 2>   caused by: Not a directory (os error 20)

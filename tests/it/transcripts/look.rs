@@ -37,9 +37,9 @@ $ kohakuriver vps list --json | tail -n 15
     "owner_username": "operator1",
     "rejection_reason": null,
     "ssh_port": null,
-    "started_at": "2026-11-23T12:06:53.532229",
+    "started_at": null,
     "status": "running",
-    "submitted_at": "2026-11-23T12:05:53.532229",
+    "submitted_at": null,
     "task_id": "7323718749301768198",
     "vps_backend": "docker"
   }
@@ -197,9 +197,9 @@ $ kohakuriver vps status trainer --json
   "owner_username": "operator1",
   "rejection_reason": null,
   "ssh_port": 22022,
-  "started_at": "2026-11-23T12:06:53.532229",
+  "started_at": null,
   "status": "running",
-  "submitted_at": "2026-11-23T12:05:53.532229",
+  "submitted_at": null,
   "task_id": "7323718749301768192",
   "vps_backend": "docker"
 }
@@ -337,7 +337,7 @@ $ kohakuriver node list --json
 [
   {
     "hostname": "node-up",
-    "last_heartbeat": "2026-11-23T12:08:53.532229",
+    "last_heartbeat": null,
     "status": "online",
     "url": "http://127.0.0.1:8001"
   },

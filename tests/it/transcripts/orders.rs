@@ -108,7 +108,7 @@ $ kohakuriver vps stop nothing --yes
 2>   hint: see which there are with `kohakuriver vps list --all`
 [exit status 1]
 $ kohakuriver vps stop
-2> kohakuriver: the following required arguments were not provided: <VPS>
+2> kohakuriver: the following required arguments were not provided: <VPS>...
 2>   hint: see `kohakuriver vps stop --help`
 [exit status 2]
 $ kohakuriver vps stop trainer --yes -P 1
@@ -142,9 +142,10 @@ $ kohakuriver vps restart nothing --yes
 2>   hint: see which there are with `kohakuriver vps list --all`
 [exit status 1]
 $ kohakuriver vps restart machine --wait never
-2> kohakuriver: unexpected argument 'never' found
-2>   hint: see `kohakuriver vps restart --help`
-[exit status 2]
+2> kohakuriver: there is no VPS never
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
 $ kohakuriver vps restart machine --yes -P 1
 2> kohakuriver: cannot look up VPS machine
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
@@ -179,7 +180,7 @@ $ kohakuriver vps pause nothing
 2>   hint: see which there are with `kohakuriver vps list --all`
 [exit status 1]
 $ kohakuriver vps pause
-2> kohakuriver: the following required arguments were not provided: <VPS>
+2> kohakuriver: the following required arguments were not provided: <VPS>...
 2>   hint: see `kohakuriver vps pause --help`
 [exit status 2]
 $ kohakuriver vps pause trainer -P 1
@@ -206,9 +207,12 @@ $ kohakuriver vps resume nothing
 2>   hint: see which there are with `kohakuriver vps list --all`
 [exit status 1]
 $ kohakuriver vps resume trainer notebook
-2> kohakuriver: unexpected argument 'notebook' found
-2>   hint: see `kohakuriver vps resume --help`
-[exit status 2]
+2> kohakuriver: cannot resume VPS 7323718749301768192
+2>   caused by: the Host at http://127.0.0.1:18000 says: Invalid command or task state: resume for running
+2>   hint: it runs already; if it takes no login, an operator can restart it
+2> Resume for task 7323718749301768193: Resume command sent successfully.
+2> kohakuriver: 1 of 2 VPSes failed
+[exit status 1]
 $ kohakuriver vps resume trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached

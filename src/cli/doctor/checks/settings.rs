@@ -27,7 +27,13 @@ impl Check for InForce<'_> {
 
     fn examine(&self) -> Result<Examined<Settings>, Missing> {
         Ok(match Settings::load(self.subject.flags.clone()) {
-            Ok(settings) => Examined::giving(Verdict::Fine(describe(&settings)), settings),
+            Ok(settings) if settings.warnings.is_empty() => {
+                Examined::giving(Verdict::Fine(describe(&settings)), settings)
+            }
+            Ok(settings) => {
+                let warnings = settings.warnings.join("; ");
+                Examined::giving(Verdict::Note(format!("{}; {warnings}", describe(&settings))), settings)
+            }
             Err(failure) => {
                 let command = without_the_bad_value(&failure, self.subject);
                 Verdict::wrong_with(&failure, command).into()

@@ -1,0 +1,115 @@
+//! `kohakuriver config set` and `unset`: change one setting in the configuration file, and keep all others.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use serde_json::{Map, Value};
+
+use crate::cli::terminal::ui;
+use crate::failure::Failure;
+use crate::settings::{ConfigFile, Flags, KEYS, Settings, Source};
+use crate::ssh::user_file::UserFile;
+use crate::sys;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The settings are host, port, ssh_proxy_port, proxy, gateway_admin and log_file. A token is no setting: `kohakuriver auth \
+login` stores one.
+
+Examples:
+  kohakuriver config set host gpu-head
+  kohakuriver config set ssh_proxy_port 9002")]
+pub(crate) struct Arguments {
+    /// Setting to change
+    #[arg(value_name = "SETTING", value_parser = PossibleValuesParser::new(KEYS), hide_possible_values = true)]
+    key: String,
+    /// Its new value
+    #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+    value: String,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  kohakuriver config unset proxy")]
+pub(crate) struct UnsetArguments {
+    /// Setting to remove; one that this version doesn't know can be removed as well
+    #[arg(value_name = "SETTING")]
+    key: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { key, value } = arguments;
+    let file = File::of_user()?;
+    let mut object = file.object()?;
+    let number = value.parse::<u16>().ok().filter(|_| key.ends_with("port"));
+    object.insert(key.clone(), number.map_or_else(|| Value::from(value.as_str()), Value::from));
+    file.write(&object)?;
+    ui::remark(&format!("set `{key}` in {}", file.path.display()));
+    warn_if_overridden(key);
+    Ok(())
+}
+
+pub(super) fn unset(arguments: &UnsetArguments) -> Result<(), Failure> {
+    let key = &arguments.key;
+    let file = File::of_user()?;
+    let mut object = file.object()?;
+    if object.remove(key).is_none() {
+        ui::remark(&format!("`{key}` is not set in {}", file.path.display()));
+        return Ok(());
+    }
+    file.write(&object)?;
+    ui::remark(&format!("removed `{key}` from {}", file.path.display()));
+    Ok(())
+}
+
+/// The user's configuration file.
+struct File {
+    path: PathBuf,
+    stored: UserFile,
+}
+
+impl File {
+    fn of_user() -> Result<Self, Failure> {
+        let path = super::path::of_user()?;
+        let stored = UserFile::read(&path).map_err(|error| cannot_change(&path).because(&error))?;
+        Ok(Self { path, stored })
+    }
+
+    /// What the file holds. It may hold unusable values: this is how a user corrects them.
+    fn object(&self) -> Result<Map<String, Value>, Failure> {
+        let content = self.stored.content().unwrap_or(b"{}");
+        serde_json::from_slice(content).map_err(|error| {
+            let failure = cannot_change(&self.path).cause(format!("it is not one JSON object: {error}"));
+            failure.hint("correct it in an editor, or move it away")
+        })
+    }
+
+    /// Replaces the file by one with these settings, if programs can use them.
+    fn write(&self, object: &Map<String, Value>) -> Result<(), Failure> {
+        let text = format!("{:#}\n", Value::Object(object.clone()));
+        let file = ConfigFile::parse(text.as_bytes()).map_err(|error| {
+            let failure = Failure::usage(format!("{} would not be usable", self.path.display())).because(&error);
+            failure.hint("see the settings with `kohakuriver config set --help`")
+        })?;
+        // An address is checked only here.
+        Settings::resolve(Flags::default(), &|_| None, file)?;
+        if let Some(folder) = self.path.parent() {
+            sys::create_private_folder_all(folder).map_err(|error| cannot_change(&self.path).because(&error))?;
+        }
+        self.stored.replace(text.as_bytes()).map_err(|error| cannot_change(&self.path).because(&error))
+    }
+}
+
+fn cannot_change(path: &std::path::Path) -> Failure {
+    Failure::new(format!("cannot change {}", path.display()))
+}
+
+/// The environment overrides the file.
+fn warn_if_overridden(key: &str) {
+    let Ok(settings) = Settings::load(Flags::default()) else { return };
+    let rows = super::show::rows(&settings);
+    if let Some((_, _, Source::Env(name))) = rows.iter().find(|(name, ..)| *name == key) {
+        ui::remark(&format!("warning: {name} is set and overrides it; `unset {name}` makes the file count"));
+    }
+}
