@@ -594,10 +594,11 @@ fn vps_connect_help() {
         "vps connect",
         r#"Log in to a VPS with the system's ssh
 
-Usage: kohakuriver vps connect [OPTIONS] <[USER@]VPS> [-- <SSH ARGS>...]
+Usage: kohakuriver vps connect [OPTIONS] [[USER@]VPS] [-- <SSH ARGS>...]
 
 Arguments:
-  <[USER@]VPS>   Task id or name of the VPS
+  [[USER@]VPS]   Task id or name of the VPS; without it, a terminal shows a list
+                 to choose from
   [SSH ARGS]...  ssh's options, and the remote command
 
 Options:

@@ -1,7 +1,6 @@
 //! `kohakuriver completions` in real shells at a terminal, and `kohakuriver man`.
 
 use std::fs;
-use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,84 +8,63 @@ use serde_json::json;
 
 use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, vps};
-use crate::support::run::{DEADLINE, Outcome, Process, Run};
+use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
+use crate::support::terminal::Terminal;
 use crate::support::tools::{CLI, sh_quote, tool};
 
 /// A shell at a terminal that has loaded our script.
-struct Shell {
-    process: Process,
-    seen: usize,
-}
-
-impl Shell {
-    fn start(name: &str, home: &Home, host: &LifeHost) -> Self {
-        let script = Run::new(CLI, home).args(["completions", name]).output();
-        script.succeeds().says_nothing();
-        let folder = home.join("bin");
-        if !folder.exists() {
-            fs::create_dir(&folder).unwrap();
-            std::os::unix::fs::symlink(CLI, folder.join("kohakuriver")).unwrap();
+fn shell(name: &str, home: &Home, host: &LifeHost) -> Terminal {
+    let script = Run::new(CLI, home).args(["completions", name]).output();
+    script.succeeds().says_nothing();
+    let folder = home.join("bin");
+    if !folder.exists() {
+        fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(CLI, folder.join("kohakuriver")).unwrap();
+    }
+    let ready = "echo re''ady";
+    let command = match name {
+        "bash" => {
+            let rc = home.write(
+                "bashrc",
+                format!("{}\nPS1='> '\nbind 'set enable-bracketed-paste off'\n{ready}\n", script.text()),
+            );
+            format!("{} --noprofile --rcfile {} -i", tool("bash").display(), sh_quote(&rc.display().to_string()))
         }
-        let ready = "echo re''ady";
-        let command = match name {
-            "bash" => {
-                let rc = home.write(
-                    "bashrc",
-                    format!("{}\nPS1='> '\nbind 'set enable-bracketed-paste off'\n{ready}\n", script.text()),
-                );
-                format!("{} --noprofile --rcfile {} -i", tool("bash").display(), sh_quote(&rc.display().to_string()))
-            }
-            "zsh" => {
-                home.write("zsh/functions/_kohakuriver", script.text());
-                home.write(
-                    "zsh/.zshrc",
-                    format!(
-                        "fpath=($ZDOTDIR/functions $fpath)\nautoload -U compinit\ncompinit -u -D\nPS1='> '\n\
-                         unset zle_bracketed_paste\n{ready}\n"
-                    ),
-                );
-                format!("ZDOTDIR={} {} -i", sh_quote(&home.join("zsh").display().to_string()), tool("zsh").display())
-            }
-            _ => {
-                // If the folder is missing, fish fills it from all manual pages, in a process that outlives it.
-                fs::create_dir_all(home.join(".local/share/fish/generated_completions")).unwrap();
-                home.write(".config/fish/completions/kohakuriver.fish", script.text());
-                home.write(
-                    ".config/fish/config.fish",
-                    format!("set fish_greeting\nfunction fish_prompt; echo -n '> '; end\n{ready}\n"),
-                );
-                format!("{} -i", tool("fish").display())
-            }
-        };
-        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-        let process = Run::new(tool("script"), home)
-            .env("PATH", path)
-            .env("TERM", "xterm")
-            .env("LC_ALL", "C.UTF-8")
-            .env("KOHAKURIVER_HOST", "127.0.0.1")
-            .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
-            .args(["-q", "-E", "always", "-c", &format!("stty cols 120 rows 40; {command}"), "/dev/null"])
-            .stdin_open()
-            .start();
-        let mut shell = Self { process, seen: 0 };
-        shell.sees("ready");
-        shell.sees("> ");
-        shell
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.process.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until this text appears on the terminal, after the text of the last call.
-    fn sees(&mut self, text: &str) {
-        let from = self.seen;
-        self.seen = self.process.wait_for(&format!("{text:?} on the terminal"), DEADLINE, |seen| {
-            let found = seen.stdout[from..].windows(text.len()).position(|window| window == text.as_bytes())?;
-            Some(from + found + text.len())
-        });
-    }
+        "zsh" => {
+            home.write("zsh/functions/_kohakuriver", script.text());
+            home.write(
+                "zsh/.zshrc",
+                format!(
+                    "fpath=($ZDOTDIR/functions $fpath)\nautoload -U compinit\ncompinit -u -D\nPS1='> '\n\
+                     unset zle_bracketed_paste\n{ready}\n"
+                ),
+            );
+            format!("ZDOTDIR={} {} -i", sh_quote(&home.join("zsh").display().to_string()), tool("zsh").display())
+        }
+        _ => {
+            // If the folder is missing, fish fills it from all manual pages, in a process that outlives it.
+            fs::create_dir_all(home.join(".local/share/fish/generated_completions")).unwrap();
+            home.write(".config/fish/completions/kohakuriver.fish", script.text());
+            home.write(
+                ".config/fish/config.fish",
+                format!("set fish_greeting\nfunction fish_prompt; echo -n '> '; end\n{ready}\n"),
+            );
+            format!("{} -i", tool("fish").display())
+        }
+    };
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let run = Run::new(tool("script"), home)
+        .env("PATH", path)
+        .env("TERM", "xterm")
+        .env("LC_ALL", "C.UTF-8")
+        .env("KOHAKURIVER_HOST", "127.0.0.1")
+        .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
+        .args(["-q", "-E", "always", "-c", &format!("stty cols 120 rows 40; {command}"), "/dev/null"]);
+    let mut shell = Terminal::start(run);
+    shell.sees("ready");
+    shell.sees("> ");
+    shell
 }
 
 #[test]
@@ -95,7 +73,7 @@ fn each_shell_completes_commands_options_and_vpses_without_asking_the_host() {
         let home = Home::new();
         let host = LifeHost::with(vps("running", "docker", 22022));
         host.run(&home, &["vps", "list"]).output().succeeds();
-        let mut shell = Shell::start(name, &home, &host);
+        let mut shell = shell(name, &home, &host);
         host.change(|state| state.requests.clear());
         // A command, a name and an option.
         shell.types("kohakuriver vps stat\ttr\t--js\t\r");
@@ -109,7 +87,7 @@ fn each_shell_completes_commands_options_and_vpses_without_asking_the_host() {
         shell.sees(&format!("there is no stored host key of VPS {ID}"));
         assert!(host.change(|state| state.requests.is_empty()), "{name} asked the Host");
         shell.types("exit\r");
-        shell.process.finish();
+        shell.finish();
     }
 }
 

@@ -11,6 +11,7 @@ mod bad_input;
 mod bench_report;
 mod completions;
 mod config_command;
+mod connect_choice;
 mod connect_command;
 mod connect_terminal;
 mod connect_transport;

@@ -5,8 +5,16 @@
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
+use inquire::ui::RenderConfig;
+use inquire::{InquireError, Select};
+
+use crate::cli::terminal::ui::Look;
 use crate::failure::Failure;
 use crate::sys::SilentTerminal;
+use crate::terminal::is_dumb;
+
+/// Lines of a list that are shown at a time.
+const PAGE: usize = 12;
 
 /// Asks `question`, unless `yes` (the flag `--yes`) answers it.
 ///
@@ -41,6 +49,27 @@ pub(crate) fn line(prompt: &str) -> Option<String> {
         Ok(1..) => Some(line.trim().to_owned()),
         _ => None,
     }
+}
+
+/// Lets the user choose one of `lines` with the arrow keys, or by typing a part of it. Returns its number.
+///
+/// # Errors
+/// If the user leaves without a choice.
+pub(crate) fn choose(question: &str, lines: Vec<String>) -> Result<usize, Failure> {
+    let colours = if Look::of_stderr().colour { RenderConfig::default_colored() } else { RenderConfig::empty() };
+    let keys = "arrow keys move, typing filters, Enter chooses, Esc leaves";
+    let asked = Select::new(question, lines).with_page_size(PAGE).with_help_message(keys).with_render_config(colours);
+    asked.raw_prompt().map(|chosen| chosen.index).map_err(|error| match error {
+        InquireError::OperationCanceled | InquireError::OperationInterrupted => {
+            Failure::interrupted("nothing was chosen")
+        }
+        error => Failure::new("cannot ask on the terminal").because(&error),
+    })
+}
+
+/// Whether a person can choose from a list: the terminal can move its cursor, too.
+pub(crate) fn can_choose() -> bool {
+    is_interactive() && !is_dumb()
 }
 
 /// Whether a person can read a prompt and answer it.

@@ -35,7 +35,16 @@ impl Look {
     /// [`Look::PLAIN`] if stdout is no terminal. On a terminal: its width, and colour unless `NO_COLOR`
     /// (<https://no-color.org>) or the terminal forbids it.
     pub(crate) fn of_stdout() -> Self {
-        let width = terminal_size().map(|(columns, _)| columns);
+        Self::of(terminal_size())
+    }
+
+    /// The same for stderr.
+    pub(crate) fn of_stderr() -> Self {
+        Self::of(sys::terminal_size(io::stderr()))
+    }
+
+    fn of(terminal: Option<(usize, usize)>) -> Self {
+        let width = terminal.map(|(columns, _)| columns);
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { width, colour: width.is_some() && !forbidden && !is_dumb() }
     }

@@ -19,7 +19,9 @@ use crate::cli::host::{ask_host, client, find, load_settings, vps_ref};
 use crate::cli::programs::route::{
     home, host_key_program, knows_known_hosts_command, no_ssh, route, ssh_program, unusable,
 };
+use crate::cli::terminal::ask::can_choose;
 use crate::cli::terminal::ui;
+use crate::cli::vps::choose::choose;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::seconds;
@@ -50,9 +52,9 @@ Examples:
   rsync -a -e 'kohakuriver vps connect' results/ trainer:results/
   GIT_SSH_COMMAND='kohakuriver vps connect' git clone trainer:repo")]
 pub(crate) struct Arguments {
-    /// Task id or name of the VPS
+    /// Task id or name of the VPS; without it, a terminal shows a list to choose from
     #[arg(value_name = "[USER@]VPS", add = vps_cache::candidates())]
-    vps: String,
+    vps: Option<String>,
     /// Private key for the login
     #[arg(long, short = 'i', value_name = "FILE")]
     key: Option<PathBuf>,
@@ -82,7 +84,8 @@ pub(crate) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
         // A script would take the line for one of ssh.
         false => io::stderr().is_terminal().then_some(Then::Command),
     };
-    let mut command = command(&settings, &arguments, then.is_none())?;
+    let vps = vps(&settings, &arguments)?;
+    let mut command = command(&settings, &vps, &arguments, then.is_none())?;
     let Some(then) = then else {
         let argv = argv(&command)?;
         if arguments.dry_run {
@@ -96,7 +99,7 @@ pub(crate) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
     };
     let options = options(&mut command)?;
     prepare_known_hosts(&command.route.known_hosts)?;
-    let Arguments { vps, key, user, .. } = arguments;
+    let Arguments { key, user, .. } = arguments;
     diagnose::run(&argv(&command)?, options, Asked { flags, vps, id: command.id, key, user, then })
 }
 
@@ -111,6 +114,16 @@ fn options(command: &mut SshCommand) -> Result<Options, Failure> {
         command.route.known_hosts_program = None;
     }
     Ok(Options::of(&argv(command)?).unwrap_or_default())
+}
+
+/// The VPS as the user names it, or chooses it from a list.
+fn vps(settings: &Settings, arguments: &Arguments) -> Result<String, Failure> {
+    match &arguments.vps {
+        Some(vps) => Ok(vps.clone()),
+        None if can_choose() => choose(settings).map(|id| id.to_string()),
+        None => Err(Failure::usage("no VPS was named, and there is no terminal to choose one on")
+            .hint("name it: `kohakuriver vps connect VPS`; see which there are with `kohakuriver vps list`")),
+    }
 }
 
 /// Becomes `vps connect` for a VPS that was just created. Returns only on failure.
@@ -130,8 +143,8 @@ pub(crate) fn enter(flags: &Flags, id: TaskId, key: Option<PathBuf>) -> Failure 
 
 /// The ssh command for `arguments`, after the Host confirmed that the VPS can be reached. `asks_ssh`: ssh is asked which
 /// options it knows.
-fn command(settings: &Settings, arguments: &Arguments, asks_ssh: bool) -> Result<SshCommand, Failure> {
-    let vps = vps_ref(&arguments.vps)?;
+fn command(settings: &Settings, vps: &str, arguments: &Arguments, asks_ssh: bool) -> Result<SshCommand, Failure> {
+    let vps = vps_ref(vps)?;
     let id = ask_host(settings, reached(settings, &vps, arguments.wait.is_some()))?;
     let home = home()?;
     let ssh = ssh_program().ok_or_else(no_ssh)?;

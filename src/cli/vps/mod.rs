@@ -1,6 +1,7 @@
 //! `kohakuriver vps`: a file for each verb, and what verbs share.
 
 pub(crate) mod change;
+pub(crate) mod choose;
 pub(crate) mod connect;
 pub(crate) mod create;
 pub(crate) mod freeze;

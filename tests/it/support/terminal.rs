@@ -1,7 +1,9 @@
-//! A terminal of a size that a test chooses.
+//! Terminals: one of a size that a test chooses, and one that a test types on.
+
+use std::io::Write;
 
 use super::home::Home;
-use super::run::{Outcome, Run};
+use super::run::{DEADLINE, Outcome, Process, Run};
 use super::tools::{CLI, sh_quote, tool};
 
 /// Runs `kohakuriver` on a terminal of so many columns and rows, which says that it is a `kind`.
@@ -18,4 +20,35 @@ pub(crate) fn on_a_terminal(home: &Home, api: u16, (columns, rows): (u16, u16), 
 /// The lines on the terminal, which ends them in its own way.
 pub(crate) fn lines(outcome: &Outcome) -> Vec<String> {
     outcome.succeeds().text().lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
+}
+
+/// A terminal that a test types on.
+pub(crate) struct Terminal {
+    process: Process,
+    seen: usize,
+}
+
+impl Terminal {
+    /// Starts `run`, which is script(1).
+    pub(crate) fn start(run: Run) -> Self {
+        Self { process: run.stdin_open().start(), seen: 0 }
+    }
+
+    pub(crate) fn types(&mut self, keys: &str) {
+        self.process.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until this text appears, after the text of the last call.
+    pub(crate) fn sees(&mut self, text: &str) {
+        let from = self.seen;
+        self.seen = self.process.wait_for(&format!("{text:?} on the terminal"), DEADLINE, |seen| {
+            let found = seen.stdout[from..].windows(text.len()).position(|window| window == text.as_bytes())?;
+            Some(from + found + text.len())
+        });
+    }
+
+    /// Waits for its end.
+    pub(crate) fn finish(self) -> Outcome {
+        self.process.finish()
+    }
 }

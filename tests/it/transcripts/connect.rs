@@ -46,8 +46,8 @@ $ kohakuriver vps connect 42
 2>   hint: see which there are with `kohakuriver vps list --all`
 [exit status 255]
 $ kohakuriver vps connect
-2> kohakuriver: the following required arguments were not provided: <[USER@]VPS>
-2>   hint: see `kohakuriver vps connect --help`
+2> kohakuriver: no VPS was named, and there is no terminal to choose one on
+2>   hint: name it: `kohakuriver vps connect VPS`; see which there are with `kohakuriver vps list`
 [exit status 255]
 $ kohakuriver vps connect trainer --colour
 2> kohakuriver: unexpected argument '--colour' found
