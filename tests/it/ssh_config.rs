@@ -48,7 +48,7 @@ impl User {
         self.with_settings(Run::new(CLI, &self.home).args(args))
     }
 
-    fn with_settings(&self, run: Run) -> Run {
+    pub(crate) fn with_settings(&self, run: Run) -> Run {
         run.env("KOHAKURIVER_HOST", "127.0.0.1")
             .env("KOHAKURIVER_PORT", self.gateway.api().port().to_string())
             .env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string())

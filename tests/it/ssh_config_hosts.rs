@@ -2,6 +2,7 @@
 //! for other machines, every spelling of a VPS, and keys.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -15,11 +16,11 @@ use crate::support::tools::{self, older_ssh, sh_quote, tool};
 /// What every test's own `Host *` has.
 const QUIET: &str = "Host *\n  BatchMode yes\n  GlobalKnownHostsFile /dev/null\n  LogLevel ERROR\n";
 
-/// `vps connect` with the user's ssh_config and these words behind the VPS.
-fn connect(user: &User, words: &[&str]) -> Run {
-    let login = tools::user();
-    let run = user.kohakuriver(&["vps", "connect", ID, "--user", &login, "--", "-F"]);
-    run.arg(user.home.join(".ssh/config")).args(words)
+/// `vps connect` with an ssh_config of the user's that includes no entries, and these words behind the VPS.
+fn connect(user: &User, own: &str, words: &[&str]) -> Run {
+    let config = user.home.write("own", own);
+    let run = user.kohakuriver(&["vps", "connect", ID, "--user", &tools::user(), "--", "-F"]);
+    run.arg(config).args(words)
 }
 
 #[test]
@@ -53,7 +54,7 @@ fn what_host_star_sets_for_other_machines_breaks_no_vps() {
             outcome.check(outcome.status.code() == Some(3), &format!("`{line}` changes nothing for {host}"));
             outcome.prints("in\n").says_nothing();
         }
-        let outcome = connect(&user, &["cat; exit 3"]).stdin("in\n").output();
+        let outcome = connect(&user, &own, &["cat; exit 3"]).stdin("in\n").output();
         outcome.check(outcome.status.code() == Some(3), &format!("`{line}` changes nothing for `vps connect`"));
         outcome.prints("in\n").says_nothing();
         let known = user.known_hosts();
@@ -64,21 +65,22 @@ fn what_host_star_sets_for_other_machines_breaks_no_vps() {
 #[test]
 fn a_remote_command_of_the_users_gives_way_to_one_that_is_typed() {
     let user = User::new();
-    user.write(&format!("{}  RemoteCommand echo own\n", user.own_config()));
-    connect(&user, &["echo typed"]).output().succeeds().prints("typed\n");
-    connect(&user, &["-T"]).output().succeeds().prints("own\n");
+    let own = format!("{}  RemoteCommand echo own\n", user.own_config());
+    connect(&user, &own, &["echo typed"]).output().succeeds().prints("typed\n");
+    connect(&user, &own, &["-T"]).output().succeeds().prints("own\n");
 }
 
 /// Under `ServerAliveCountMax 0`, ssh ends a session at the first interval without a byte.
 #[test]
 fn an_idle_session_stays() {
     let user = User::new();
-    user.write(&format!("{}  ServerAliveCountMax 0\n", user.own_config()));
+    let own = format!("{}  ServerAliveCountMax 0\n", user.own_config());
+    user.write(&own);
     let idle = ["-o", "ServerAliveInterval=2", "sleep 3; echo in"];
     let host = format!("{}.kohakuriver", name_of(ID));
-    let (entry, connect) = (user.ssh(&host).args(&idle[..2]).arg(idle[2]).start(), connect(&user, &idle).start());
+    let (entry, connected) = (user.ssh(&host).args(idle).start(), connect(&user, &own, &idle).start());
     entry.finish().succeeds().prints("in\n");
-    connect.finish().succeeds().prints("in\n");
+    connected.finish().succeeds().prints("in\n");
 }
 
 #[test]
@@ -208,6 +210,39 @@ fn the_second_file_is_read_by_newer_releases_only() {
         }
         if let Some(older) = older_ssh(&Home::new()) {
             assert!(asked(&older).contains("\nstricthostkeychecking ask\n"));
+        }
+    }
+}
+
+/// A package manager puts each version into a folder of its own, which the next upgrade removes.
+#[test]
+fn programs_are_named_as_path_names_them() {
+    let user = User::new();
+    let versioned = user.home.copy(tools::CLI.as_ref(), "Cellar/kohakuriver/0.1.0/bin/kohakuriver");
+    let helper = user.home.copy(tools::HELPER.as_ref(), "Cellar/kohakuriver/0.1.0/bin/kohakuriver-proxy");
+    let bin = user.home.join("bin");
+    fs::create_dir(&bin).unwrap();
+    for program in [&versioned, &helper] {
+        symlink(program, bin.join(program.file_name().unwrap())).unwrap();
+    }
+    let elsewhere = user.home.join("elsewhere");
+    user.home.copy(Path::new("/bin/true"), "elsewhere/kohakuriver-proxy");
+    let (linked, versions) = (bin.display().to_string(), versioned.parent().unwrap().display().to_string());
+    let run = |program: &Path, path: &Path, words: &[&str]| {
+        let run = user.with_settings(Run::new(program, &user.home).args(words));
+        on_path(run, path).output().succeeds().text()
+    };
+    // Started by PATH; by its path, which PATH lacks; by the path of the version, with other programs on PATH.
+    for (program, path, expected) in [
+        (&versioned, &bin, &linked),
+        (&bin.join("kohakuriver"), &elsewhere, &linked),
+        (&versioned, &elsewhere, &versions),
+    ] {
+        for words in [&["ssh", "config"][..], &["vps", "connect", ID, "--dry-run"]] {
+            let text = run(program, path, words);
+            for name in ["kohakuriver-proxy --fdpass", "kohakuriver --host"] {
+                assert!(text.contains(&format!("{expected}/{name} ")), "{expected}/{name}: {text}");
+            }
         }
     }
 }

@@ -185,9 +185,9 @@ Include /home/me/.ssh/kohakuriver.conf
 $ kohakuriver ssh config --diff
 --- /home/me/.ssh/kohakuriver.conf
 +++ /home/me/.ssh/kohakuriver.conf
-@@ -2,7 +2,7 @@
- # Made by: kohakuriver --host 127.0.0.1 --port 18000 --proxy 127.0.0.1:18002 ssh config --write
- # Any VPS by its task id or name, and one entry for each that had SSH when this was written.
+@@ -5,7 +5,7 @@
+ # For OpenSSH 8.7 and later. An older ssh takes the quotes for letters, and finds no file of that name.
+ Include '/home/me/.ssh/.kohakuriver-openssh-8.7.conf'
 
 -Host trainer.kohakuriver
 +Host teacher.kohakuriver
@@ -195,8 +195,9 @@ $ kohakuriver ssh config --diff
      HostKeyAlias kohakuriver-7323718749301768192
      User root
 $ kohakuriver ssh config --remove
-2> removed /home/me/.ssh/kohakuriver.conf
 2> removed /home/me/.ssh/config
+2> removed /home/me/.ssh/kohakuriver.conf
+2> removed /home/me/.ssh/.kohakuriver-openssh-8.7.conf
 $ kohakuriver ssh config --write --remove
 2> kohakuriver: the argument '--write' cannot be used with '--remove'
 2>   hint: see `kohakuriver ssh config --help`
@@ -226,8 +227,8 @@ $ kohakuriver doctor --everything
 2> kohakuriver: unexpected argument '--everything' found
 2>   hint: see `kohakuriver doctor --help`
 [exit status 2]
-$ kohakuriver doctor 'no name'
-2> kohakuriver: `no name` is neither a task id, nor a VPS name, nor a host name
+$ kohakuriver doctor 99999999999999999999
+2> kohakuriver: `99999999999999999999` is not a task id: an id has at most 19 digits and is at most 9223372036854775807
 2>   hint: list the VPSes with `kohakuriver vps list`
 [exit status 2]
 "#,
