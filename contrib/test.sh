@@ -10,7 +10,8 @@
 #
 # On Debian and Ubuntu it installs missing packages with apt (through sudo unless run as root), and leaves no service
 # of theirs running or enabled; elsewhere it says what is missing. The older Host that the tests run against comes from
-# PyPI, into a virtual environment under cargo's target folder. A second run finds all of it and starts at once.
+# PyPI, into a virtual environment under cargo's target folder, and an older ssh from Debian, into a folder beside it. A
+# second run finds all of it and starts at once.
 set -euo pipefail
 quick=no
 if [ "${1-}" = quick ]; then
@@ -72,6 +73,7 @@ slow=(
 
 . contrib/packages.sh
 . contrib/older-host.sh
+. contrib/older-ssh.sh
 
 # A library has no program to look for.
 has_libssh() {
@@ -104,6 +106,7 @@ need_cargo
 
 target=$(target_folder)
 install_older_host "$python" "$target"
+install_older_ssh "$target"
 
 folder=$target/ssh-clients
 wanted=$(printf '%s\n' "${python_clients[@]}" "${node_clients[@]}")

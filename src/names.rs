@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::api::{Api, ApiError, Transport};
+use crate::api::{Api, ApiError, Case, Transport};
 use crate::cache;
 use crate::sys;
 use crate::target::TaskId;
@@ -32,14 +32,14 @@ const MAX_FILE: u64 = 4096;
 /// processes ask the Host at once, which is harmless.
 const REMOVED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The id of the VPS called `name`: the Host's answer if it is younger than [`LIFETIME`], else a new one.
+/// The id of the VPS called `name`, as ssh passes it on: the Host's answer if it is younger than [`LIFETIME`], else a new one.
 ///
 /// # Errors
 /// Those of [`Api::id_of`].
 pub async fn look_up<T: Transport>(client: &Api<T>, name: &str) -> Result<TaskId, ApiError> {
     match cache::folder() {
         Some(folder) => look_up_in(&folder, client, name).await,
-        None => client.id_of(name).await,
+        None => client.id_of(name, Case::Lost).await,
     }
 }
 
@@ -52,7 +52,7 @@ async fn look_up_in<T: Transport>(folder: &Path, client: &Api<T>, name: &str) ->
     if let Some(id) = entry.read(SystemTime::now()) {
         return Ok(id);
     }
-    let id = client.id_of(name).await?;
+    let id = client.id_of(name, Case::Lost).await?;
     // Without a cache the next connection asks the Host again: slower, and still right.
     let _ = entry.write(id, SystemTime::now());
     Ok(id)

@@ -64,6 +64,19 @@ impl VpsRef {
         check_name(bare, text)?;
         Ok(Self::Name(bare.to_owned()))
     }
+
+    /// Reads what a user typed, who may name a VPS that can't be part of a host name: a Host takes any text as a name.
+    ///
+    /// # Errors
+    /// When it is a number too large for a task id, empty, reads as an option, or can't be shown on a line.
+    pub fn typed(text: &str) -> Result<Self, TargetError> {
+        match Self::parse(text) {
+            Err(TargetError::NoName(_)) if !text.trim().is_empty() && !text.starts_with('-') && is_printable(text) => {
+                Ok(Self::Name(text.to_owned()))
+            }
+            read => read,
+        }
+    }
 }
 
 impl fmt::Display for VpsRef {
@@ -174,6 +187,11 @@ fn check_name(name: &str, as_typed: &str) -> Result<(), TargetError> {
     Ok(())
 }
 
+/// Whether a text has no control characters.
+fn is_printable(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +227,19 @@ mod tests {
             ("größe.kohakuriver", name("größe")),
         ] {
             assert_eq!(Target::parse(text, 22), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_may_name_what_no_host_name_can_be() {
+        let long = "ä".repeat(200);
+        for text in ["a b", " a", "a:b", "a/b#c", "100%", "a@b", "größe", "a\\b", "it's \"x\"", "<a>", &long] {
+            assert_eq!(VpsRef::typed(text), Ok(VpsRef::Name(text.to_owned())));
+        }
+        assert_eq!(VpsRef::typed("a b.kohakuriver"), Ok(VpsRef::Name("a b.kohakuriver".to_owned())));
+        assert_eq!(VpsRef::typed("kohakuriver-7.kohakuriver"), Ok(VpsRef::Id(TaskId(7))));
+        for text in ["", "  ", "-x", "a\nb", "\x1b[2J", "99999999999999999999"] {
+            assert!(VpsRef::typed(text).is_err(), "{text:?}");
         }
     }
 

@@ -164,11 +164,16 @@ fn ssh_words(scene: &Scene, user: &str, rest: &[&str]) -> Vec<String> {
         format!("ProxyCommand={proxy} --fdpass --proxy 127.0.0.1:8002 %h %p"),
         "ProxyUseFdpass=yes".into(),
         format!("UserKnownHostsFile={}", known_hosts.display()),
-        "StrictHostKeyChecking=accept-new".into(),
         "CheckHostIP=no".into(),
         "HashKnownHosts=no".into(),
-        "ServerAliveInterval=30".into(),
+        format!("HostName={VPS}.kohakuriver"),
         format!("HostKeyAlias=kohakuriver-{VPS}"),
+        "Port=22".into(),
+        "CanonicalizeHostname=no".into(),
+        "HostKeyAlgorithms=+ssh-ed25519".into(),
+        "PermitLocalCommand=no".into(),
+        "ServerAliveInterval=30".into(),
+        "ServerAliveCountMax=3".into(),
     ]
     .into_iter()
     .flat_map(|option| ["-o".to_owned(), option])

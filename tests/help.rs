@@ -140,6 +140,8 @@ Options:
           Wait until its sshd answers, for at most SECONDS (300 if omitted)
       --connect
           Wait, then log in
+  -y, --yes
+          Don't ask before a second VPS of the same name is created
       --json
           Print JSON
       --key-out-file <FILE>
@@ -691,19 +693,19 @@ fn ssh_config_help() {
 Usage: kohakuriver ssh config [OPTIONS]
 
 Options:
-      --diff           Show what --write would change in both files
+      --diff           Show what --write would change
       --write          Write ~/.ssh/kohakuriver.conf and include it at the top
                        of ~/.ssh/config
-      --remove         Remove both again
+      --remove         Remove what --write added
       --sync           Refresh ~/.ssh/kohakuriver.conf, without output, if it is
-                       for this Host and older than an hour
+                       for this Host and the Host answers
   -o, --output <FILE>  Write the entries to this file and change nothing else
   -h, --help           Print help
 
-There is one entry for each of your VPSes that has SSH now, for the host lists
-of IDEs, and one for `*.kohakuriver`, which matches any VPS by task id or name.
-The entries contain the Host's address, but no token. After --write, connect
-with `ssh trainer.kohakuriver`.
+There is one entry for each of your newest 500 VPSes with SSH, for the host
+lists of IDEs, and one for `*.kohakuriver`, which matches any VPS by task id or
+name. The entries contain the Host's address, but no token. After --write,
+connect with `ssh trainer.kohakuriver`.
 
 Examples:
   kohakuriver ssh config --diff

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::model::{Listing, ModelError, Node, Vps, node_list, vps_list};
-use crate::api::name::choose;
+use crate::api::name::{Case, choose};
 use crate::api::transport::{Answer, Transport, unusable};
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -73,14 +73,14 @@ impl<T: Transport> Api<T> {
     /// The task that `vps` names. It may turn out to be a command ([`Vps::is_vps`]).
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Ambiguous`], [`Refusal::TokenNeeded`], [`Refusal::NotAllowed`], or why the
+    /// [`Refusal::NotFound`], [`Refusal::Ambiguous`], [`Refusal::AmbiguousStart`], [`Refusal::TokenNeeded`], [`Refusal::NotAllowed`], or why the
     /// API gave no usable answer.
     pub async fn vps(&self, vps: &VpsRef) -> Result<Vps, ApiError> {
         match vps {
             VpsRef::Id(id) => self.by_id(*id).await,
             VpsRef::Name(name) => {
                 let all = self.list(true).await?;
-                let id = self.choose(name, &all.entries).await?;
+                let id = self.choose(name, Case::Kept, &all.entries).await?;
                 // The list shows each VPS to each user. Only the request for one VPS checks this user's rights.
                 self.by_id(id).await
             }
@@ -92,22 +92,22 @@ impl<T: Transport> Api<T> {
     ///
     /// # Errors
     /// Those of [`Api::vps`].
-    pub async fn id_of(&self, name: &str) -> Result<TaskId, ApiError> {
-        match self.choose(name, &self.list(false).await?.entries).await {
+    pub async fn id_of(&self, name: &str, case: Case) -> Result<TaskId, ApiError> {
+        match self.choose(name, case, &self.list(false).await?.entries).await {
             // Find a VPS that has ended as well, so that the error can say so.
-            Err(ApiError::Refusal(Refusal::NotFound)) => self.choose(name, &self.list(true).await?.entries).await,
+            Err(ApiError::Refusal(Refusal::NotFound)) => self.choose(name, case, &self.list(true).await?.entries).await,
             chosen => chosen,
         }
     }
 
     /// The task id of the VPS among `all` that `name` means to this caller. Who that is decides among VPSes of several
     /// owners only, so it is asked then.
-    async fn choose(&self, name: &str, all: &[Vps]) -> Result<TaskId, ApiError> {
-        let chosen = match choose(name, all, None) {
-            Err(Refusal::Ambiguous(_)) => {
+    async fn choose(&self, name: &str, case: Case, all: &[Vps]) -> Result<TaskId, ApiError> {
+        let chosen = match choose(name, case, all, None) {
+            Err(Refusal::Ambiguous(_) | Refusal::AmbiguousStart(_)) => {
                 let me = self.get("/auth/me").await.ok().and_then(|found| Caller::from_json(&found.json));
                 let me = if let Some(Caller::User(user)) = me { Some(user.name) } else { None };
-                choose(name, all, me.as_deref())
+                choose(name, case, all, me.as_deref())
             }
             chosen => chosen,
         };

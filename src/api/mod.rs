@@ -70,7 +70,7 @@ pub use error::{ApiError, hint_here, refused};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use life::{Created, Freeze, Generation, succeeded};
 pub use model::{Listing, Node, SshPort, Vps};
-pub use name::choose;
+pub use name::{Case, choose};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use order::{Access, Machine, Order, Placement};
 #[cfg(any(feature = "cli", feature = "gateway"))]

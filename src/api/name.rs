@@ -4,6 +4,8 @@
 //! is a prefix, as with the hash of a commit. Names are not unique on a Host, and a VPS that has ended keeps its name:
 //! among VPSes of one name, those that have not ended count, then those of the caller, then the running ones of one owner.
 //! So a name never leads to another user's VPS while the caller has one of that name.
+//!
+//! What ssh passes on has lost its case: then names that differ in case only are the same name.
 
 use crate::api::model::Vps;
 use crate::refusal::Refusal;
@@ -13,11 +15,21 @@ use crate::text::excerpt;
 /// Most candidates that a refusal lists.
 const MAX_CANDIDATES: usize = 8;
 
+/// Whether a name is as its user typed it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Case {
+    /// It is.
+    Kept,
+    /// ssh has converted it to lower case.
+    Lost,
+}
+
 /// The VPS among `all` that `name` means to the user called `caller`; without one, to anybody.
 ///
 /// # Errors
-/// [`Refusal::NotFound`], or [`Refusal::Ambiguous`] with the names and ids of the candidates.
-pub fn choose<'v>(name: &str, all: &'v [Vps], caller: Option<&str>) -> Result<&'v Vps, Refusal> {
+/// [`Refusal::NotFound`], or [`Refusal::Ambiguous`] or [`Refusal::AmbiguousStart`] with the names and ids of the
+/// candidates.
+pub fn choose<'v>(name: &str, case: Case, all: &'v [Vps], caller: Option<&str>) -> Result<&'v Vps, Refusal> {
     let lower = name.to_lowercase();
     let named = |matches: &dyn Fn(&str) -> bool| -> Vec<&'v Vps> {
         all.iter().filter(|vps| vps.is_vps && vps.name.as_deref().is_some_and(matches)).collect()
@@ -25,7 +37,10 @@ pub fn choose<'v>(name: &str, all: &'v [Vps], caller: Option<&str>) -> Result<&'
     let same = named(&|candidate| candidate.to_lowercase() == lower);
     if same.is_empty() {
         let longer = named(&|candidate| candidate.to_lowercase().starts_with(&lower));
-        return if longer.is_empty() { Err(Refusal::NotFound) } else { only_one(longer, caller) };
+        if longer.is_empty() {
+            return Err(Refusal::NotFound);
+        }
+        return only_one(longer, caller).map_err(Refusal::AmbiguousStart);
     }
     // ssh passes a name on in lower case, so the case must not decide between two owners.
     let alive = narrowed(same, |vps| !has_ended(vps));
@@ -35,7 +50,8 @@ pub fn choose<'v>(name: &str, all: &'v [Vps], caller: Option<&str>) -> Result<&'
     };
     let exact = |vps: &Vps| vps.name.as_deref() == Some(name);
     let is_clear = have_one_owner(&of_caller) || caller.is_some_and(|caller| of_caller[0].belongs_to(caller));
-    only_one(if is_clear { narrowed(of_caller, exact) } else { of_caller }, caller)
+    let meant = if is_clear && case == Case::Kept { narrowed(of_caller, exact) } else { of_caller };
+    only_one(meant, caller).map_err(Refusal::Ambiguous)
 }
 
 /// Whether a VPS can't be meant, if there is another one of its name. A lost one comes back with its Runner.
@@ -47,9 +63,9 @@ fn have_one_owner(vpses: &[&Vps]) -> bool {
     vpses.iter().all(|vps| vps.owner == vpses[0].owner)
 }
 
-/// The only VPS that `found` can mean. A prefix may match several names. Then neither its owner nor its state decides, or
+/// The only VPS that `found` can mean, else the list of those that it can. A prefix may match several names. Then neither its owner nor its state decides, or
 /// the meaning of the prefix would change with them; only VPSes that have ended are left out.
-fn only_one<'v>(found: Vec<&'v Vps>, caller: Option<&str>) -> Result<&'v Vps, Refusal> {
+fn only_one<'v>(found: Vec<&'v Vps>, caller: Option<&str>) -> Result<&'v Vps, String> {
     let is_one_name = found.iter().all(|vps| vps.name == found[0].name);
     let mut candidates = narrowed(found, |vps| !has_ended(vps));
     if is_one_name && let Some(caller) = caller {
@@ -75,7 +91,7 @@ fn only_one<'v>(found: Vec<&'v Vps>, caller: Option<&str>) -> Result<&'v Vps, Re
     if candidates.len() > MAX_CANDIDATES {
         list.push(format!("and {} more", candidates.len() - MAX_CANDIDATES));
     }
-    Err(Refusal::Ambiguous(list.join(", ")))
+    Err(list.join(", "))
 }
 
 /// Those that `keep` is true of; all of them if that is none.
@@ -88,6 +104,10 @@ fn narrowed(candidates: Vec<&Vps>, keep: impl Fn(&Vps) -> bool) -> Vec<&Vps> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn choose<'v>(name: &str, all: &'v [Vps], caller: Option<&str>) -> Result<&'v Vps, Refusal> {
+        super::choose(name, Case::Kept, all, caller)
+    }
 
     fn list(vpses: &[(&str, &str)]) -> Vec<Vps> {
         let object = |(n, (name, status)): (usize, &(&str, &str))| {
@@ -118,7 +138,7 @@ mod tests {
             let chosen = choose(name, &list(all), None).map(|vps| vps.id.to_string());
             assert_eq!(chosen.as_deref().ok(), expected, "{name}: {chosen:?}");
         }
-        assert!(matches!(choose("train", &list(trainers), None), Err(Refusal::Ambiguous(_))));
+        assert!(matches!(choose("train", &list(trainers), None), Err(Refusal::AmbiguousStart(_))));
         assert_eq!(choose("x", &list(trainers), None), Err(Refusal::NotFound));
     }
 
@@ -127,7 +147,7 @@ mod tests {
     fn a_prefix_of_two_names_stays_ambiguous_while_neither_has_ended() {
         let ids = |name: &str, all: &[(&str, &str)]| match choose(name, &list(all), None) {
             Ok(vps) => vps.id.to_string(),
-            Err(Refusal::Ambiguous(candidates)) => candidates,
+            Err(Refusal::Ambiguous(candidates) | Refusal::AmbiguousStart(candidates)) => candidates,
             Err(other) => panic!("{other:?}"),
         };
         for (all, expected) in [
@@ -194,6 +214,18 @@ mod tests {
         assert_eq!(id("Trainer", Some("alice")).as_deref(), Some("1"));
         assert_eq!(id("trainer", Some("alice")), None);
         assert_eq!((id("trainer", None), id("trainer", Some("carol"))), (None, None));
+    }
+
+    #[test]
+    fn a_name_that_lost_its_case_means_no_one_of_twins() {
+        let of_ssh = |all: &[(&str, &str)]| {
+            super::choose("dev", Case::Lost, &list(all), Some("x")).map(|vps| vps.id.to_string())
+        };
+        let both = Refusal::Ambiguous("dev (1, running), Dev (2, paused)".into());
+        assert_eq!(of_ssh(&[("dev", "running"), ("Dev", "paused")]), Err(both));
+        assert_eq!(of_ssh(&[("dev", "stopped"), ("Dev", "paused")]), Ok("2".into()));
+        assert_eq!(of_ssh(&[("dev", "paused"), ("dev", "running")]), Ok("2".into()));
+        assert_eq!(choose("dev", &list(&[("dev", "paused"), ("Dev", "running")]), None).unwrap().id.to_string(), "1");
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub enum Refusal {
     NotFound,
     /// More than one VPS has this name; the text lists them.
     Ambiguous(String),
+    /// No VPS has this name, and the names of more than one begin with it; the text lists them.
+    AmbiguousStart(String),
     /// The task is a command, not a VPS.
     NotVps,
     /// The VPS doesn't run, and waiting won't help.
@@ -103,6 +105,7 @@ impl Refusal {
             Self::PortNotOffered(_) => &rows::PORT_NOT_OFFERED,
             Self::NotFound => &rows::NOT_FOUND,
             Self::Ambiguous(_) => &rows::AMBIGUOUS,
+            Self::AmbiguousStart(_) => &rows::AMBIGUOUS_START,
             Self::NotVps => &rows::NOT_VPS,
             Self::Inactive(state) => inactive(state),
             Self::NoSshPort(_) => &rows::NO_SSH_PORT,
@@ -126,7 +129,8 @@ impl Refusal {
     /// The value that stands for `{}` in the texts of its row.
     fn held(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::BadRequest(text) | Self::Ambiguous(text) | Self::Unreachable(text) => Some(text.into()),
+            Self::BadRequest(text) | Self::Unreachable(text) => Some(text.into()),
+            Self::Ambiguous(text) | Self::AmbiguousStart(text) => Some(text.into()),
             Self::HostDown(text) | Self::HostSilent(text) | Self::HostApi(text) | Self::Limit(text) => {
                 Some(text.into())
             }
@@ -329,6 +333,7 @@ mod tests {
             (R::NotFound, 404, "destination_not_found", None),
             (R::NotVps, 404, "destination_not_found", None),
             (R::Ambiguous("a, b".into()), 409, "destination_unavailable", None),
+            (R::AmbiguousStart("a, b".into()), 409, "destination_unavailable", None),
             (R::Inactive(VpsStatus::Paused.into()), 409, "destination_unavailable", None),
             (R::NoSshPort(None), 409, "destination_unavailable", None),
             (R::Starting(VpsStatus::Pending.into()), 503, "destination_unavailable", retry),

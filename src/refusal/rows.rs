@@ -211,6 +211,8 @@ pub(super) const AMBIGUOUS: Row = Row {
     line: INTERNAL_ERROR,
 };
 
+pub(super) const AMBIGUOUS_START: Row = Row { title: "more than one VPS's name begins with `{vps}`", ..AMBIGUOUS };
+
 pub(super) const NOT_VPS: Row = Row {
     reason: "not-vps",
     status: 404,

@@ -3,7 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::ssh::options::{DEFAULT_USER, Route, UnusablePath, alias, host_name, identity};
+use crate::ssh::options::{
+    self, DEFAULT_USER, Release, Route, SshOption, UnusablePath, alias, also, host_name, identity, newer_pins,
+};
 use crate::target::TaskId;
 
 /// The facts that ssh needs to connect to one VPS.
@@ -19,6 +21,8 @@ pub struct SshCommand {
     pub user: Option<String>,
     /// The private key; with `None`, ssh uses its agent and defaults.
     pub key: Option<PathBuf>,
+    /// Keys that ssh offers unless another one is named ([`crate::ssh::keys::hidden_defaults`]).
+    pub more_keys: Vec<PathBuf>,
     /// The user's own arguments for ssh, unchanged.
     pub ssh_args: Vec<OsString>,
 }
@@ -33,12 +37,13 @@ impl SshCommand {
     /// # Errors
     /// When a path can't be the value of an ssh option.
     pub fn argv(&self) -> Result<Vec<OsString>, UnusablePath> {
-        let mut options = self.route.options(false)?;
-        options.push(("HostKeyAlias", alias(self.id).into()));
-        if let Some(key) = &self.key {
-            options.extend(identity(key)?);
-        }
         let mut argv = vec![self.ssh.clone().into_os_string()];
+        let given = Given::of(&self.ssh_args);
+        let release = self.route.release;
+        let mut options = self.route.options(false)?;
+        options.extend(self.route.newer_options(release)?);
+        options.extend([("HostName", host_name(self.id).into()), ("HostKeyAlias", alias(self.id).into())]);
+        options.extend(self.pins(&given, release)?);
         for (name, value) in options {
             let mut option = OsString::from(name);
             option.push("=");
@@ -46,13 +51,41 @@ impl SshCommand {
             argv.extend(["-o".into(), option]);
         }
         // ssh uses the first of two logins, so the default must not come before one of the user's own.
-        let default = || (!names_login(&self.ssh_args)).then(|| DEFAULT_USER.to_owned());
+        let default = || (!given.sets("user", b"l")).then(|| DEFAULT_USER.to_owned());
         if let Some(user) = self.user.clone().or_else(default) {
             argv.extend(["-l".into(), user.into()]);
         }
         argv.push(host_name(self.id).into());
         argv.extend(self.ssh_args.iter().cloned());
         Ok(argv)
+    }
+
+    /// What the user's ssh_config shall not set. Their own arguments may.
+    fn pins(&self, given: &Given<'_>, release: Release) -> Result<Vec<SshOption>, UnusablePath> {
+        let names_a_key = given.sets("IdentityFile", b"i");
+        let mut pins = match &self.key {
+            Some(key) => identity(key)?,
+            None => self.more_keys.iter().filter(|_| !names_a_key).map(|key| also(key)).collect::<Result<_, _>>()?,
+        };
+        pins.extend(options::pins());
+        if release >= Release::V8_7 {
+            pins.extend(newer_pins());
+        }
+        if release >= Release::V7_6 && given.has_command {
+            // ssh takes one command only.
+            pins.push(("RemoteCommand", "none".into()));
+        }
+        let letters = |name: &str| -> &[u8] {
+            match name {
+                "Port" => b"p",
+                // ssh refuses these together with a SessionType before them.
+                "SessionType" => b"NsW",
+                _ => b"",
+            }
+        };
+        // ssh offers each key that is named.
+        pins.retain(|&(name, _)| name == "IdentityFile" || !given.sets(name, letters(name)));
+        Ok(pins)
     }
 }
 
@@ -65,25 +98,49 @@ pub fn option_takes_next(word: &OsStr) -> bool {
     letters.iter().position(|letter| OPTIONS_WITH_VALUE.contains(letter)) == Some(letters.len().wrapping_sub(1))
 }
 
-/// Whether ssh's own arguments name a login (`-l`, or `-o User=`) before the remote command begins.
-fn names_login(ssh_args: &[OsString]) -> bool {
-    let mut words = ssh_args.iter().map(|word| word.as_encoded_bytes());
-    while let Some(word) = words.next() {
-        let Some(letters) = word.strip_prefix(b"-").filter(|letters| !letters.is_empty() && *letters != b"-") else {
-            return false;
-        };
-        let Some(at) = letters.iter().position(|letter| OPTIONS_WITH_VALUE.contains(letter)) else { continue };
-        let value = match &letters[at + 1..] {
-            [] => words.next().unwrap_or_default(),
-            attached => attached,
-        };
-        let sets_user = || value.get(..4).is_some_and(|key| key.eq_ignore_ascii_case(b"user"));
-        let key_ends = || value.get(4).is_some_and(|byte| b"= \t".contains(byte));
-        if letters[at] == b'l' || letters[at] == b'o' && sets_user() && key_ends() {
-            return true;
+/// What the user's own arguments for ssh set.
+struct Given<'a> {
+    /// The letters of options.
+    letters: Vec<u8>,
+    /// The values of `-o`.
+    options: Vec<&'a [u8]>,
+    /// Whether a remote command follows.
+    has_command: bool,
+}
+
+impl<'a> Given<'a> {
+    fn of(ssh_args: &'a [OsString]) -> Self {
+        let mut given = Self { letters: Vec::new(), options: Vec::new(), has_command: false };
+        let mut words = ssh_args.iter().map(|word| word.as_encoded_bytes());
+        while let Some(word) = words.next() {
+            let Some(letters) = word.strip_prefix(b"-").filter(|letters| !letters.is_empty() && *letters != b"-")
+            else {
+                given.has_command = word != b"--" || words.next().is_some();
+                break;
+            };
+            let with_value = letters.iter().position(|letter| OPTIONS_WITH_VALUE.contains(letter));
+            given.letters.extend(&letters[..with_value.map_or(letters.len(), |at| at + 1)]);
+            let Some(at) = with_value else { continue };
+            let value = match &letters[at + 1..] {
+                [] => words.next().unwrap_or_default(),
+                attached => attached,
+            };
+            if letters[at] == b'o' {
+                given.options.push(value);
+            }
         }
+        given
     }
-    false
+
+    /// Whether they set the option `name`, with `-o` or with one of the letters.
+    fn sets(&self, name: &str, letters: &[u8]) -> bool {
+        let is_named = |value: &&[u8]| {
+            let value = value.trim_ascii_start();
+            value.get(..name.len()).is_some_and(|key| key.eq_ignore_ascii_case(name.as_bytes()))
+                && value.get(name.len()).is_some_and(|byte| b"= \t".contains(byte))
+        };
+        self.letters.iter().any(|letter| letters.contains(letter)) || self.options.iter().any(is_named)
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +158,8 @@ mod tests {
             host_api: ("gpu-head".into(), 8000),
             wait: None,
             known_hosts: "/home/u/.ssh/kohakuriver_known_hosts".into(),
-            known_hosts_program: None,
+            known_hosts_program: Some("/usr/bin/kohakuriver".into()),
+            release: Release::V7_3,
         }
     }
 
@@ -112,6 +170,7 @@ mod tests {
             id: TaskId::parse("42").unwrap(),
             user: None,
             key: None,
+            more_keys: Vec::new(),
             ssh_args: Vec::new(),
         }
     }
@@ -122,13 +181,64 @@ mod tests {
 
     #[test]
     fn the_whole_command() {
+        let known = "UserKnownHostsFile=/home/u/.ssh/kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no";
+        let pinned = "-o HostName=42.kohakuriver -o HostKeyAlias=kohakuriver-42 -o Port=22 -o CanonicalizeHostname=no \
+                      -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 \
+                      -o ServerAliveCountMax=3";
+        let start = "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy gpu-head:8002 %h %p' \
+                     -o ProxyUseFdpass=yes";
+        assert_eq!(text(&command()), format!("{start} -o {known} {pinned} -l root 42.kohakuriver"));
+        let of = |release, word: &str| SshCommand {
+            route: Route { release, ..route() },
+            ssh_args: vec![word.into()],
+            ..command()
+        };
+        let accept = "-o StrictHostKeyChecking=accept-new";
         assert_eq!(
-            text(&command()),
-            "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy gpu-head:8002 %h %p' \
-             -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/u/.ssh/kohakuriver_known_hosts \
-             -o StrictHostKeyChecking=accept-new -o CheckHostIP=no -o HashKnownHosts=no -o ServerAliveInterval=30 \
-             -o HostKeyAlias=kohakuriver-42 -l root 42.kohakuriver"
+            text(&of(Release::V7_6, "uptime")),
+            format!("{start} -o {known} {accept} {pinned} -o RemoteCommand=none -l root 42.kohakuriver uptime")
         );
+        assert_eq!(
+            text(&of(Release::V8_7, "-v")),
+            format!(
+                "{start} -o {known} -o 'KnownHostsCommand=/usr/bin/kohakuriver --host gpu-head --port 8000 ssh host-key \
+                 --file /home/u/.ssh/kohakuriver_known_hosts %H %t %K %h' {accept} {pinned} -o SessionType=default \
+                 -o ForkAfterAuthentication=no -o StdinNull=no -l root 42.kohakuriver -v"
+            )
+        );
+    }
+
+    #[test]
+    fn what_the_user_asks_for_is_not_pinned() {
+        for (args, pin, is_pinned) in [
+            (&["-N"][..], "SessionType", false),
+            (&["-vN"], "SessionType", false),
+            (&["-s", "sftp"], "SessionType", false),
+            (&["-W", "localhost:80"], "SessionType", false),
+            (&["-o", "sessiontype=none"], "SessionType", false),
+            (&["ls", "-N"], "SessionType", true),
+            (&["-o", "SessionTypeX=none"], "SessionType", true),
+            (&["-p", "2222"], "Port", false),
+            (&["-L", "1:a:2"], "Port", true),
+            (&["-o", " ServerAliveInterval 5"], "ServerAliveInterval", false),
+            (&["-o", "ServerAliveInterval 5"], "ServerAliveCountMax", true),
+            (&["-oPermitLocalCommand=yes"], "PermitLocalCommand", false),
+            (&["true"], "RemoteCommand", true),
+            (&["--", "true"], "RemoteCommand", true),
+            (&["--"], "RemoteCommand", false),
+            (&["-t"], "RemoteCommand", false),
+            (&["-o", "RemoteCommand=htop"], "RemoteCommand", false),
+            (&["-o", "PubkeyAuthentication=no"], "PubkeyAuthentication", false),
+            (&["-i", "/other"], "IdentityFile", true),
+            (&["-i", "/other"], "PubkeyAuthentication", true),
+        ] {
+            let ssh_args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            let route = Route { release: Release::V8_7, ..route() };
+            let words = SshCommand { route, ssh_args, key: Some("/k".into()), ..command() }.argv().unwrap();
+            let ours = &words[..words.len() - args.len()];
+            let found = ours.iter().any(|word| word.to_str().unwrap().starts_with(&format!("{pin}=")));
+            assert_eq!(found, is_pinned, "{args:?}: {pin}");
+        }
     }
 
     #[test]
@@ -140,10 +250,9 @@ mod tests {
             ..command()
         };
         assert!(
-            text(&command).ends_with(
-                " -o IdentityFile=/home/u/.ssh/kohakuriver_42 -o IdentitiesOnly=yes -l kohaku 42.kohakuriver \
-                 -L 8888:localhost:8888 -t htop '-d 5'"
-            ),
+            text(&command)
+                .ends_with(" -o ServerAliveCountMax=3 -l kohaku 42.kohakuriver -L 8888:localhost:8888 -t htop '-d 5'")
+                && text(&command).contains(" -o IdentityFile=/home/u/.ssh/kohakuriver_42 -o IdentitiesOnly=yes -o "),
             "{}",
             text(&command)
         );

@@ -12,6 +12,12 @@ use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::target::TaskId;
 
+/// What stands before the task id in the names of the keys of VPSes, the preferred one first.
+const NAMES: [&str; 2] = ["id-kohakuriver-", "kohakuriver_"];
+
+/// The keys that ssh offers by itself, in ~/.ssh and in its order (ssh_config(5), IdentityFile).
+const DEFAULTS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
+
 /// The key for a VPS: `given` if it is set; otherwise `~/.ssh/id-kohakuriver-<id>` (where KohakuRiver's Python CLI writes a
 /// generated key) if that exists; otherwise `~/.ssh/kohakuriver_<id>` if that exists; otherwise none, and ssh uses its
 /// agent and defaults.
@@ -25,7 +31,8 @@ pub fn resolve(given: Option<&Path>, id: TaskId, home: Option<&Path>) -> Result<
         return Ok(Some(path));
     }
     let Some(folder) = home.map(|home| home.join(".ssh")) else { return Ok(None) };
-    for name in [format!("id-kohakuriver-{id}"), format!("kohakuriver_{id}")] {
+    for start in NAMES {
+        let name = format!("{start}{id}");
         let path = absolute(&folder.join(&name), Path::new(&name))?;
         if path.exists() {
             check(&path)?;
@@ -33,6 +40,45 @@ pub fn resolve(given: Option<&Path>, id: TaskId, home: Option<&Path>) -> Result<
         }
     }
     Ok(None)
+}
+
+/// Every VPS with a usable key of its own in ~/.ssh, the newest first, and the key.
+pub fn found(home: &Path) -> Vec<(TaskId, PathBuf)> {
+    let entries = std::fs::read_dir(home.join(".ssh")).into_iter().flatten().filter_map(Result::ok);
+    let id = |name: &str| NAMES.iter().find_map(|start| TaskId::parse(name.strip_prefix(start)?));
+    let mut ids: Vec<TaskId> = entries.filter_map(|entry| id(entry.file_name().to_str()?)).collect();
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    ids.dedup();
+    ids.into_iter().filter_map(|id| Some((id, resolve(None, id, Some(home)).ok()??))).collect()
+}
+
+/// ssh's default keys that exist, if the user's ssh_config names other keys instead and none of these exists. `options`
+/// is what `ssh -G` prints.
+pub fn hidden_defaults(options: &str, home: &Path) -> Vec<PathBuf> {
+    let folder = home.join(".ssh");
+    let path = |name: &str| match name.strip_prefix("~/").or_else(|| name.strip_prefix("%d/")) {
+        Some(rest) => home.join(rest),
+        None => PathBuf::from(name),
+    };
+    let is_default = |path: &Path| DEFAULTS.iter().any(|name| path == folder.join(name));
+    let named = options.lines().filter_map(|line| line.strip_prefix("identityfile ")).map(path);
+    let others: Vec<PathBuf> = named.filter(|path| !is_default(path) && !is_older_default(path, &folder)).collect();
+    // `none` is a wish, and other tokens are ssh's to expand.
+    let may_exist = |path: &PathBuf| path.exists() || path == Path::new("none") || has_tokens(path);
+    if others.is_empty() || others.iter().any(may_exist) {
+        return Vec::new();
+    }
+    DEFAULTS.iter().map(|name| folder.join(name)).filter(|path| path.exists()).collect()
+}
+
+/// Kinds of keys that only some versions of ssh offer.
+fn is_older_default(path: &Path, folder: &Path) -> bool {
+    ["id_dsa", "id_xmss"].iter().any(|name| path == folder.join(name))
+}
+
+fn has_tokens(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    bytes.contains(&b'%') || bytes.windows(2).any(|pair| pair == b"${") || bytes.starts_with(b"~")
 }
 
 /// Replaces the `~` of `~` and `~/…` by the home directory: a shell does not do that in `--key=~/k`.
@@ -149,6 +195,43 @@ mod tests {
         }
         home.file("kohakuriver_42", 0o640);
         assert!(home.resolve(None).unwrap_err().render("p").contains("chmod 600"));
+    }
+
+    #[test]
+    fn each_vps_with_a_key_of_its_own_is_found() {
+        let home = Home::new();
+        for name in ["id-kohakuriver-7.pub", "id-kohakuriver-x", "kohakuriver_", "id_rsa"] {
+            home.file(name, 0o600);
+        }
+        home.file("kohakuriver_9", 0o644);
+        let (third, second) = (home.file("kohakuriver_3", 0o600), home.file("id-kohakuriver-20", 0o600));
+        home.file("kohakuriver_20", 0o600);
+        let id = |id| TaskId::parse(id).unwrap();
+        assert_eq!(found(home.0.path()), [(id("20"), second), (id("3"), third)]);
+        assert_eq!(found(Path::new("/no/such/home")), []);
+    }
+
+    #[test]
+    fn defaults_are_hidden_by_other_keys_that_do_not_exist() {
+        let home = Home::new();
+        let default = home.file("id_ed25519", 0o600);
+        home.file("work", 0o600);
+        let own = "identityfile ~/.ssh/id_rsa\nidentityfile ~/.ssh/id_dsa\nidentityfile ~/.ssh/id_ed25519\n";
+        for (options, hidden) in [
+            (own.to_owned(), false),
+            ("user u\nidentityfile ~/.ssh/gone\n".into(), true),
+            (format!("{own}identityfile ~/.ssh/gone\n"), true),
+            ("identityfile ~/.ssh/gone\nidentityfile ~/.ssh/work\n".into(), false),
+            (format!("identityfile {}/.ssh/work\n", home.0.path().display()), false),
+            ("identityfile %d/.ssh/work\n".into(), false),
+            ("identityfile /gone\n".into(), true),
+            ("identityfile none\n".into(), false),
+            ("identityfile ~/.ssh/id_%h\n".into(), false),
+            (String::new(), false),
+        ] {
+            let expected: &[&Path] = if hidden { &[&default] } else { &[] };
+            assert_eq!(hidden_defaults(&options, home.0.path()), expected, "{options}");
+        }
     }
 
     #[test]

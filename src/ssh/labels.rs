@@ -89,8 +89,8 @@ impl Form {
     }
 }
 
-/// Whether `name` is a literal in a `Host` line, and `<name>.kohakuriver` means the VPS of this name.
-fn is_usable(name: &str) -> bool {
+/// Whether `name` is a literal in a `Host` or `Match` line, and `<name>.kohakuriver` means the VPS of this name.
+pub(super) fn is_usable(name: &str) -> bool {
     let is_allowed = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     let as_host = || Target::parse(&format!("{name}{SUFFIX}"), SSH_PORT);
     !name.is_empty()

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::ssh::quote::{self, PathValueError};
-use crate::target::{SUFFIX, TaskId, authority};
+use crate::target::{SSH_PORT, SUFFIX, TaskId, authority};
 
 /// The default login, which the images of VPSes are prepared for.
 pub const DEFAULT_USER: &str = "root";
@@ -17,6 +17,12 @@ pub const DEFAULT_USER: &str = "root";
 /// The interval of ssh's own keepalive, in seconds. An older Host does not report that a VPS's sshd is gone; only this
 /// notices it.
 pub const SERVER_ALIVE_INTERVAL: u32 = 30;
+
+/// After so many intervals without an answer ssh ends the session: its own default.
+pub const SERVER_ALIVE_COUNT_MAX: u32 = 3;
+
+/// A list of algorithms for keys: ssh's own list.
+const ANY_KIND: &str = "+ssh-ed25519";
 
 /// The name that a VPS's host keys are stored under, whichever name the user typed.
 pub fn alias(id: TaskId) -> String {
@@ -31,6 +37,18 @@ pub fn host_name(id: TaskId) -> String {
 /// Our known_hosts file in a home directory.
 pub fn known_hosts_path(home: &Path) -> PathBuf {
     home.join(".ssh").join("kohakuriver_known_hosts")
+}
+
+/// The newest release of OpenSSH whose keywords and values an ssh surely knows. An older ssh refuses a whole file or
+/// command line for one that it does not know.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Release {
+    /// The oldest one that is supported, the first with `Include`.
+    V7_3,
+    /// The first with `StrictHostKeyChecking accept-new` and `RemoteCommand`.
+    V7_6,
+    /// The first with `KnownHostsCommand` (8.5) and `SessionType`.
+    V8_7,
 }
 
 /// The route to VPSes: which programs ssh runs, and their arguments.
@@ -49,9 +67,10 @@ pub struct Route {
     pub wait: Option<Duration>,
     /// The known_hosts file for VPSes, an absolute path.
     pub known_hosts: PathBuf,
-    /// `kohakuriver`, an absolute path, which stores host keys under task ids. `None` for an ssh without
-    /// `KnownHostsCommand` (before OpenSSH 8.5).
+    /// `kohakuriver`, an absolute path, which stores host keys under task ids. With `None`, ssh stores them itself.
     pub known_hosts_program: Option<PathBuf>,
+    /// What this machine's ssh knows.
+    pub release: Release,
 }
 
 /// A path that can't be the value of an ssh option.
@@ -68,26 +87,34 @@ pub struct UnusablePath {
 pub type SshOption = (&'static str, OsString);
 
 impl Route {
-    /// The options for VPSes. `by_name`: the host name may contain a VPS's name, which the helper must look up.
+    /// The way to VPSes and the check of their host keys, for every supported ssh. `by_name`: the host name may contain a
+    /// VPS's name, which the helper must look up.
     ///
     /// # Errors
-    /// When the path of a program or of known_hosts can't be the value of an ssh option.
+    /// When the path of known_hosts can't be the value of an ssh option.
     pub fn options(&self, by_name: bool) -> Result<Vec<SshOption>, UnusablePath> {
-        let mut options = vec![
+        Ok(vec![
             ("ProxyCommand", self.proxy_command(by_name)),
             ("ProxyUseFdpass", "yes".into()),
             ("UserKnownHostsFile", path_value(&self.known_hosts)?),
-        ];
-        if let Some(program) = &self.known_hosts_program {
-            options.push(("KnownHostsCommand", self.known_hosts_command(program)?));
-        }
-        options.extend([
-            ("StrictHostKeyChecking", "accept-new".into()),
             ("CheckHostIP", "no".into()),
             // That file has only VPSes, and people want to read which.
             ("HashKnownHosts", "no".into()),
-            ("ServerAliveInterval", SERVER_ALIVE_INTERVAL.to_string().into()),
-        ]);
+        ])
+    }
+
+    /// What only an ssh of this release or later knows about host keys.
+    ///
+    /// # Errors
+    /// When the path of a program or of known_hosts can't be the value of an ssh option.
+    pub fn newer_options(&self, release: Release) -> Result<Vec<SshOption>, UnusablePath> {
+        let mut options = Vec::new();
+        if let Some(program) = self.known_hosts_program.as_ref().filter(|_| release >= Release::V8_7) {
+            options.push(("KnownHostsCommand", self.known_hosts_command(program)?));
+        }
+        if release >= Release::V7_6 {
+            options.push(("StrictHostKeyChecking", "accept-new".into()));
+        }
         Ok(options)
     }
 
@@ -116,18 +143,54 @@ impl Route {
         let host = host.replace('%', "%%");
         words.push(format!(" --host {host} --port {port} ssh host-key --file "));
         words.push(path_value(&self.known_hosts)?);
-        words.push(" %H %t %K");
+        // The name in %H may be an alias of the user's own: only %h is always the VPS.
+        words.push(" %H %t %K %h");
         Ok(words)
     }
+}
+
+/// What a `Host *` of the user's may set for other machines, and no VPS works with.
+pub fn pins() -> Vec<SshOption> {
+    vec![
+        ("Port", SSH_PORT.to_string().into()),
+        ("CanonicalizeHostname", "no".into()),
+        // A list of one kind may lack the kind of the VPS's key. `+` stands for ssh's own list.
+        ("HostKeyAlgorithms", ANY_KIND.into()),
+        // What it prints would land among the bytes of rsync, git and IDEs.
+        ("PermitLocalCommand", "no".into()),
+        ("ServerAliveInterval", SERVER_ALIVE_INTERVAL.to_string().into()),
+        // With 0, which hardening baselines ask for, ssh would end each session that is idle for the interval.
+        ("ServerAliveCountMax", SERVER_ALIVE_COUNT_MAX.to_string().into()),
+    ]
+}
+
+/// The same, for OpenSSH 8.7 and later.
+pub fn newer_pins() -> Vec<SshOption> {
+    let options = [("SessionType", "default"), ("ForkAfterAuthentication", "no"), ("StdinNull", "no")];
+    options.map(|(name, value)| (name, value.into())).into()
 }
 
 /// The options for this private key and no other.
 ///
 /// # Errors
 /// When its path can't be the value of an ssh option.
-pub fn identity(key: &Path) -> Result<[SshOption; 2], UnusablePath> {
-    // Without the second option, ssh first offers the agent's keys, and sshd closes the connection after a few wrong keys.
-    Ok([("IdentityFile", path_value(key)?), ("IdentitiesOnly", "yes".into())])
+pub fn identity(key: &Path) -> Result<Vec<SshOption>, UnusablePath> {
+    Ok(vec![
+        ("IdentityFile", path_value(key)?),
+        // Else ssh first offers the agent's keys, and sshd closes the connection after a few wrong keys.
+        ("IdentitiesOnly", "yes".into()),
+        ("PubkeyAuthentication", "yes".into()),
+        // The name that every ssh knows; since 8.5 it is PubkeyAcceptedAlgorithms.
+        ("PubkeyAcceptedKeyTypes", ANY_KIND.into()),
+    ])
+}
+
+/// An option that adds this private key to those that ssh offers.
+///
+/// # Errors
+/// When its path can't be the value of an ssh option.
+pub fn also(key: &Path) -> Result<SshOption, UnusablePath> {
+    Ok(("IdentityFile", path_value(key)?))
 }
 
 fn path_value(path: impl AsRef<OsStr>) -> Result<OsString, UnusablePath> {

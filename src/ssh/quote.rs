@@ -53,6 +53,23 @@ pub fn path_value(path: &Path) -> Result<OsString, PathValueError> {
     Ok(sys::os_string(if is_plain(bytes) { doubled } else { in_double_quotes(&doubled, b"\\\"") }))
 }
 
+/// The first word of a command as [`proxy_command_word`] or [`path_value`] wrote it.
+pub fn first_word(command: &[u8]) -> OsString {
+    let mut bytes = command.iter().copied().peekable();
+    let is_quoted = bytes.next_if_eq(&b'"').is_some();
+    let mut word = Vec::new();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' if is_quoted => break,
+            b' ' if !is_quoted => break,
+            b'\\' if is_quoted => word.extend(bytes.next()),
+            b'%' => word.push(bytes.next_if_eq(&b'%').unwrap_or(b'%')),
+            byte => word.push(byte),
+        }
+    }
+    sys::os_string(word)
+}
+
 /// Quotes one word for a POSIX shell.
 pub fn shell_word(word: &OsStr) -> OsString {
     let bytes = word.as_encoded_bytes();
@@ -226,6 +243,7 @@ mod tests {
             let command = format!("/bin/true {}", quoted.join(" "));
             let kept = through_ssh(command.as_ref(), "ProxyCommand");
             prop_assert_eq!(&kept, command.as_bytes());
+            prop_assert_eq!(first_word(quoted.join(" ").as_bytes()), OsString::from(&words[0]));
             let run = percent_expanded(&kept["/bin/true ".len()..]);
             let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
             prop_assert_eq!(through_sh(OsStr::from_bytes(&run)), expected);
@@ -235,7 +253,9 @@ mod tests {
         fn ssh_reads_the_same_path_of_an_option(words in words()) {
             let path = format!("/{}", words.concat()).replace("${", "$");
             for key in ["IdentityFile", "UserKnownHostsFile"] {
-                let kept = through_ssh(&path_value(Path::new(&path)).unwrap(), key);
+                let value = path_value(Path::new(&path)).unwrap();
+                prop_assert_eq!(first_word(value.as_encoded_bytes()), OsString::from(&path));
+                let kept = through_ssh(&value, key);
                 // `ssh -G` prints some options with their tokens expanded and others without.
                 prop_assert!(kept == path.as_bytes() || percent_expanded(&kept) == path.as_bytes(), "{}: {:?}", key, path);
             }

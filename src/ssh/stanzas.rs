@@ -1,18 +1,25 @@
-//! Our configuration file: one entry for each VPS, and a wildcard for all others.
+//! Our configuration files: one entry for each VPS, what matches its other spellings, and a wildcard for all others.
 //!
-//! Pure: facts in, text out. The host lists of IDEs show literal hosts only, so each VPS has an entry. An entry has the task
-//! id, so nothing needs a look-up. There is no `Match exec`: IDEs would run it while they list hosts.
+//! Pure: facts in, text out. The host lists of IDEs show literal hosts only, so each VPS has a `Host`. It has the task id,
+//! so nothing needs a look-up. `Host` compares with case, and `Match originalhost` without. There is no `Match exec`: IDEs
+//! would run it while they list hosts.
+//!
+//! ssh refuses a whole file for one keyword or value that it doesn't know, also in a block that doesn't apply. So the main
+//! file has nothing newer than `Include` (OpenSSH 7.3), and the rest is in a second file.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::ssh::labels::Label;
-use crate::ssh::options::{DEFAULT_USER, Route, SshOption, UnusablePath, alias, host_name, identity};
-use crate::ssh::quote::shell_line;
+use crate::ssh::options::{
+    DEFAULT_USER, Release, Route, SshOption, UnusablePath, alias, also, host_name, identity, newer_pins, pins,
+};
+use crate::ssh::quote::{first_word, shell_line};
+use crate::ssh::spellings::{self, Beginning};
 use crate::sys;
 use crate::target::{SUFFIX, TaskId};
 
-/// Start of the first line of our file. A file without it is not ours.
+/// Start of the first line of our files. A file without it is not ours.
 const HEADER: &str = "# Do not edit: written by `kohakuriver ssh config`";
 
 /// Start of the line with the command that wrote the file.
@@ -27,28 +34,117 @@ pub struct Entry {
     pub key: Option<PathBuf>,
 }
 
-/// The text of the file. `made_by` is the command that writes it.
+/// What the files list.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Entries {
+    /// The VPSes of the user.
+    pub listed: Vec<Entry>,
+    /// The names of these VPSes and their beginnings.
+    pub beginnings: Vec<Beginning>,
+    /// Other VPSes with a key of their own.
+    pub unlisted: Vec<(TaskId, PathBuf)>,
+    /// Keys that ssh offers to each VPS as well ([`crate::ssh::keys::hidden_defaults`]).
+    pub more_keys: Vec<PathBuf>,
+}
+
+/// The text of the main file. `made_by` is the command that writes it. It includes the file of [`render_newer`] by the name
+/// `newer`; without one, it has all that this machine's ssh knows.
 ///
 /// # Errors
 /// When a path can't be the value of an ssh option.
-pub fn render(route: &Route, made_by: &[OsString], entries: &[Entry]) -> Result<Vec<u8>, UnusablePath> {
-    let mut text = OsString::from(format!("{HEADER}, which will write it anew.\n"));
-    text.push(sys::os_string(made_by_line(made_by)));
-    text.push("\n# Any VPS by its task id or name, and one entry for each that had SSH when this was written.\n");
-    for entry in entries {
-        let id = entry.label.id;
-        let mut options: Vec<SshOption> = vec![("HostName", host_name(id).into()), ("HostKeyAlias", alias(id).into())];
+pub fn render(
+    route: &Route,
+    made_by: &[OsString],
+    entries: &Entries,
+    newer: Option<&OsStr>,
+) -> Result<Vec<u8>, UnusablePath> {
+    let mut text = head(made_by);
+    text.push(
+        "# Any VPS by its task id or name, and one entry for each of yours that had SSH when this was written.\n",
+    );
+    if let Some(name) = newer {
+        text.push("\n# For OpenSSH 8.7 and later. An older ssh takes the quotes for letters, and finds no file of that name.\n");
+        text.push("Include '");
+        text.push(name);
+        text.push("'\n");
+    }
+    for Entry { label, key } in &entries.listed {
+        let mut options = of_vps(label.id);
         options.push(("User", DEFAULT_USER.into()));
-        if let Some(key) = &entry.key {
-            options.extend(identity(key)?);
+        let identity = key.as_deref().map(identity).transpose()?.unwrap_or_default();
+        stanza(&mut text, &format!("Host {}", label.host), &[options, identity.clone()].concat());
+        if key.is_some() {
+            let mut spellings = Vec::from(spellings::of_id(label.id));
+            if !spellings.contains(&label.host) {
+                spellings.insert(0, label.host.clone());
+            }
+            matching(&mut text, &spellings, &[of_vps(label.id), identity].concat());
         }
-        options.extend(route.options(false)?);
-        stanza(&mut text, &entry.label.host, &options);
+    }
+    for (id, key) in &entries.unlisted {
+        matching(&mut text, &spellings::of_id(*id), &[of_vps(*id), identity(key)?].concat());
+    }
+    for Beginning { patterns, ids } in &entries.beginnings {
+        // The key only: another VPS may be created whose name begins so.
+        let has_id = |entry: &&Entry| ids.contains(&entry.label.id);
+        let keys = entries.listed.iter().filter(has_id).filter_map(|entry| entry.key.as_deref());
+        let options = keys.map(identity).collect::<Result<Vec<_>, _>>()?;
+        // What is no key is the same for each of them.
+        let options: Vec<SshOption> = options.concat().into_iter().fold(Vec::new(), |mut kept, option| {
+            if !kept.contains(&option) {
+                kept.push(option);
+            }
+            kept
+        });
+        if !options.is_empty() {
+            matching(&mut text, patterns, &options);
+        }
     }
     let mut options: Vec<SshOption> = vec![("User", DEFAULT_USER.into())];
     options.extend(route.options(true)?);
-    stanza(&mut text, &format!("*{SUFFIX}"), &options);
+    options.extend(pins());
+    if newer.is_none() {
+        options.extend(newer_options(route, route.release)?);
+    }
+    for key in &entries.more_keys {
+        options.push(also(key)?);
+    }
+    let any = format!("*{SUFFIX}");
+    stanza(&mut text, &format!("Host {any}"), &options);
+    // What was typed, and not the HostName of a `Host *`.
+    options.insert(0, ("HostName", "%h".into()));
+    matching(&mut text, &[any], &options);
     Ok(text.into_encoded_bytes())
+}
+
+/// The text of the file that the main file includes for OpenSSH 8.7 and later.
+///
+/// # Errors
+/// When a path can't be the value of an ssh option.
+pub fn render_newer(route: &Route, made_by: &[OsString]) -> Result<Vec<u8>, UnusablePath> {
+    let mut text = head(made_by);
+    text.push("# For OpenSSH 8.7 and later; kohakuriver.conf includes this file.\n");
+    matching(&mut text, &[format!("*{SUFFIX}")], &newer_options(route, Release::V8_7)?);
+    Ok(text.into_encoded_bytes())
+}
+
+fn newer_options(route: &Route, release: Release) -> Result<Vec<SshOption>, UnusablePath> {
+    let mut options = route.newer_options(release)?;
+    if release >= Release::V8_7 {
+        options.extend(newer_pins());
+    }
+    Ok(options)
+}
+
+fn of_vps(id: TaskId) -> Vec<SshOption> {
+    vec![("HostName", host_name(id).into()), ("HostKeyAlias", alias(id).into())]
+}
+
+fn head(made_by: &[OsString]) -> OsString {
+    let mut text = OsString::from(format!("{HEADER}, which will write it anew.\n"));
+    text.push(sys::os_string(made_by_line(made_by)));
+    text.push("\n");
+    text
 }
 
 /// Whether [`render`] wrote this file, which may have been edited since.
@@ -67,13 +163,24 @@ pub fn host_of(text: &[u8], id: TaskId) -> Option<String> {
     let host_name = format!("    HostName {}", host_name(id));
     let mut host = None;
     for line in String::from_utf8_lossy(text).lines() {
-        if let Some(name) = line.strip_prefix("Host ") {
-            host = Some(name.to_owned());
+        if line.starts_with("Host ") || line.starts_with("Match ") {
+            host = line.strip_prefix("Host ").map(str::to_owned);
         } else if line == host_name {
             return host;
         }
     }
     None
+}
+
+/// The programs that ssh runs for our entries.
+pub fn programs(text: &[u8]) -> Vec<PathBuf> {
+    let commands = text.split(|&byte| byte == b'\n').filter_map(|line| {
+        ["    ProxyCommand ", "    KnownHostsCommand "].iter().find_map(|name| line.strip_prefix(name.as_bytes()))
+    });
+    let mut programs: Vec<PathBuf> = commands.map(|command| first_word(command).into()).collect();
+    programs.sort();
+    programs.dedup();
+    programs
 }
 
 /// The command as a comment, to read and to compare. A word may contain a line end, so each control character becomes `?`.
@@ -83,8 +190,12 @@ fn made_by_line(made_by: &[OsString]) -> Vec<u8> {
     MADE_BY.bytes().chain(printable).collect()
 }
 
-fn stanza(text: &mut OsString, host: &str, options: &[SshOption]) {
-    text.push(format!("\nHost {host}\n"));
+fn matching(text: &mut OsString, patterns: &[String], options: &[SshOption]) {
+    stanza(text, &format!("Match originalhost {}", patterns.join(",")), options);
+}
+
+fn stanza(text: &mut OsString, head: &str, options: &[SshOption]) {
+    text.push(format!("\n{head}\n"));
     for (name, value) in options {
         text.push(format!("    {name} "));
         text.push::<&OsStr>(value);
@@ -107,12 +218,19 @@ mod tests {
             wait: None,
             known_hosts: format!("{folder}/kohakuriver_known_hosts").into(),
             known_hosts_program: Some(format!("{folder}/kohakuriver").into()),
+            release: Release::V8_7,
         }
     }
 
-    fn entries(key: Option<&str>) -> Vec<Entry> {
-        let labels = labels([(TaskId::parse("7323718749301768192").unwrap(), Some("trainer"))]);
-        labels.into_iter().map(|label| Entry { label, key: key.map(Into::into) }).collect()
+    fn entries(key: Option<&str>) -> Entries {
+        let id = TaskId::parse("7323718749301768192").unwrap();
+        let labels = labels([(id, Some("trainer"))]);
+        Entries {
+            listed: labels.into_iter().map(|label| Entry { label, key: key.map(Into::into) }).collect(),
+            beginnings: spellings::beginnings([(id, "trainer")], ["trainer"]),
+            unlisted: key.map(|key| (TaskId::parse("42").unwrap(), format!("{key}42").into())).into_iter().collect(),
+            more_keys: Vec::new(),
+        }
     }
 
     fn made_by() -> Vec<OsString> {
@@ -120,60 +238,170 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_file() {
-        let text = render(&route("/opt"), &made_by(), &entries(Some("/home/u/.ssh/k"))).unwrap();
+    fn both_files() {
+        let text = render(&route("/opt"), &made_by(), &entries(Some("/home/u/.ssh/k")), Some("/h/.newer".as_ref()));
+        let text = text.unwrap();
+        let own = |key: &str| {
+            format!(
+                "    IdentityFile /home/u/.ssh/{key}\n    IdentitiesOnly yes\n    PubkeyAuthentication yes\n    \
+                 PubkeyAcceptedKeyTypes +ssh-ed25519\n"
+            )
+        };
+        let (own, other) = (own("k"), own("k42"));
+        let wildcard = "    User root
+    ProxyCommand /opt/kohakuriver-proxy --fdpass --proxy gpu-head:8002 --host-api gpu-head:8000 %h %p
+    ProxyUseFdpass yes
+    UserKnownHostsFile /opt/kohakuriver_known_hosts
+    CheckHostIP no
+    HashKnownHosts no
+    Port 22
+    CanonicalizeHostname no
+    HostKeyAlgorithms +ssh-ed25519
+    PermitLocalCommand no
+    ServerAliveInterval 30
+    ServerAliveCountMax 3
+";
         assert_eq!(
             String::from_utf8(text.clone()).unwrap(),
-            "\
+            format!(
+                "\
 # Do not edit: written by `kohakuriver ssh config`, which will write it anew.
 # Made by: kohakuriver --host gpu-head ssh config --write
-# Any VPS by its task id or name, and one entry for each that had SSH when this was written.
+# Any VPS by its task id or name, and one entry for each of yours that had SSH when this was written.
+
+# For OpenSSH 8.7 and later. An older ssh takes the quotes for letters, and finds no file of that name.
+Include '/h/.newer'
 
 Host trainer.kohakuriver
     HostName 7323718749301768192.kohakuriver
     HostKeyAlias kohakuriver-7323718749301768192
     User root
-    IdentityFile /home/u/.ssh/k
-    IdentitiesOnly yes
-    ProxyCommand /opt/kohakuriver-proxy --fdpass --proxy gpu-head:8002 %h %p
-    ProxyUseFdpass yes
-    UserKnownHostsFile /opt/kohakuriver_known_hosts
-    KnownHostsCommand /opt/kohakuriver --host gpu-head --port 8000 ssh host-key --file /opt/kohakuriver_known_hosts %H %t %K
-    StrictHostKeyChecking accept-new
-    CheckHostIP no
-    HashKnownHosts no
-    ServerAliveInterval 30
-
+{own}
+Match originalhost trainer.kohakuriver,7323718749301768192.kohakuriver,kohakuriver-7323718749301768192.kohakuriver,\
+kohakuriver-vps-7323718749301768192.kohakuriver
+    HostName 7323718749301768192.kohakuriver
+    HostKeyAlias kohakuriver-7323718749301768192
+{own}
+Match originalhost 42.kohakuriver,kohakuriver-42.kohakuriver,kohakuriver-vps-42.kohakuriver
+    HostName 42.kohakuriver
+    HostKeyAlias kohakuriver-42
+{other}
+Match originalhost trainer.kohakuriver,t*.kohakuriver
+{own}
 Host *.kohakuriver
-    User root
-    ProxyCommand /opt/kohakuriver-proxy --fdpass --proxy gpu-head:8002 --host-api gpu-head:8000 %h %p
-    ProxyUseFdpass yes
-    UserKnownHostsFile /opt/kohakuriver_known_hosts
-    KnownHostsCommand /opt/kohakuriver --host gpu-head --port 8000 ssh host-key --file /opt/kohakuriver_known_hosts %H %t %K
-    StrictHostKeyChecking accept-new
-    CheckHostIP no
-    HashKnownHosts no
-    ServerAliveInterval 30
-"
+{wildcard}
+Match originalhost *.kohakuriver
+    HostName %h
+{wildcard}"
+            )
         );
         assert!(is_ours(&text) && was_made_by(&text, &made_by()));
         assert!(!was_made_by(&text, &made_by()[..2]));
         let host = |id: &str| host_of(&text, TaskId::parse(id).unwrap());
         assert_eq!((host("7323718749301768192").as_deref(), host("42")), (Some("trainer.kohakuriver"), None));
         assert!(!is_ours(b"Host *.kohakuriver\n"));
+        let newer = render_newer(&route("/opt"), &made_by()).unwrap();
+        assert_eq!(
+            String::from_utf8(newer.clone()).unwrap(),
+            "\
+# Do not edit: written by `kohakuriver ssh config`, which will write it anew.
+# Made by: kohakuriver --host gpu-head ssh config --write
+# For OpenSSH 8.7 and later; kohakuriver.conf includes this file.
+
+Match originalhost *.kohakuriver
+    KnownHostsCommand /opt/kohakuriver --host gpu-head --port 8000 ssh host-key --file /opt/kohakuriver_known_hosts %H %t %K %h
+    StrictHostKeyChecking accept-new
+    SessionType default
+    ForkAfterAuthentication no
+    StdinNull no
+"
+        );
+        assert!(is_ours(&newer) && was_made_by(&newer, &made_by()));
+        assert_eq!(programs(&text), [PathBuf::from("/opt/kohakuriver-proxy")]);
+        assert_eq!(programs(&newer), [PathBuf::from("/opt/kohakuriver")]);
+    }
+
+    /// The release of OpenSSH that introduced each keyword and value that we write.
+    const INTRODUCED: &[(&str, &str, (u32, u32))] = &[
+        ("CanonicalizeHostname", "no", (6, 5)),
+        ("CheckHostIP", "no", (2, 0)),
+        ("ForkAfterAuthentication", "no", (8, 7)),
+        ("HashKnownHosts", "no", (4, 0)),
+        ("HostKeyAlgorithms", "+ssh-ed25519", (7, 0)),
+        ("HostKeyAlias", "", (2, 5)),
+        ("HostName", "", (2, 0)),
+        ("IdentitiesOnly", "yes", (3, 9)),
+        ("IdentityFile", "", (2, 0)),
+        ("KnownHostsCommand", "", (8, 5)),
+        ("PermitLocalCommand", "no", (4, 3)),
+        ("Port", "22", (2, 0)),
+        ("ProxyCommand", "", (2, 0)),
+        ("ProxyUseFdpass", "yes", (6, 5)),
+        ("PubkeyAcceptedKeyTypes", "+ssh-ed25519", (7, 0)),
+        ("PubkeyAuthentication", "yes", (2, 0)),
+        ("ServerAliveCountMax", "3", (3, 8)),
+        ("ServerAliveInterval", "30", (3, 8)),
+        ("SessionType", "default", (8, 7)),
+        ("StdinNull", "no", (8, 7)),
+        ("StrictHostKeyChecking", "accept-new", (7, 6)),
+        ("User", "root", (2, 0)),
+        ("UserKnownHostsFile", "", (2, 0)),
+    ];
+
+    /// The latest release that a line of `text` needs.
+    fn needs(text: &[u8]) -> (u32, u32) {
+        let release = |line: &str| {
+            let (name, value) = line.trim().split_once(' ').unwrap();
+            match name {
+                "Include" => (7, 3),
+                // `originalhost` came with `Match`, in 6.5.
+                "Host" | "Match" => (6, 5),
+                name => {
+                    let found = INTRODUCED.iter().find(|(known, only, _)| *known == name && [value, ""].contains(only));
+                    found.unwrap_or_else(|| panic!("no release for `{line}`")).2
+                }
+            }
+        };
+        let text = String::from_utf8_lossy(text);
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(release).max().unwrap()
+    }
+
+    #[test]
+    fn an_older_ssh_knows_each_word_that_it_reads() {
+        let mut all = entries(Some("/k"));
+        all.more_keys.push("/home/u/.ssh/id_rsa".into());
+        let text_of = |all: &Entries, release, newer: Option<&str>| {
+            let route = Route { release, ..route("/opt") };
+            render(&route, &made_by(), all, newer.map(AsRef::as_ref)).unwrap()
+        };
+        let text = |release, newer| text_of(&all, release, newer);
+        for release in [Release::V7_3, Release::V7_6, Release::V8_7] {
+            assert_eq!(needs(&text(release, Some(".n"))), (7, 3));
+        }
+        assert_eq!(needs(&text(Release::V7_3, None)), (7, 0));
+        assert_eq!(needs(&text(Release::V7_6, None)), (7, 6));
+        assert_eq!(needs(&text(Release::V8_7, None)), (8, 7));
+        assert_eq!(needs(&render_newer(&route("/opt"), &made_by()).unwrap()), (8, 7));
+        // Before OpenSSH 7.8 a line had room for 4094 bytes, and a longer one ended ssh.
+        let longest = "a".repeat(200);
+        let id = TaskId::parse("7323718749301768192").unwrap();
+        all.listed[0].label = labels([(id, Some(longest.as_str()))]).remove(0);
+        all.beginnings = spellings::beginnings([(id, longest.as_str())], [&longest[1..]]);
+        assert!(text_of(&all, Release::V8_7, None).split(|&byte| byte == b'\n').all(|line| line.len() < 1024));
     }
 
     #[test]
     fn ssh_does_not_read_the_zone_of_an_address_as_a_token() {
         let route = Route { host_api: ("fe80::1%eth0".into(), 8000), ..route("/opt") };
-        let text = String::from_utf8(render(&route, &made_by(), &[]).unwrap()).unwrap();
+        let text = String::from_utf8(render_newer(&route, &made_by()).unwrap()).unwrap();
         assert!(text.contains("/kohakuriver --host fe80::1%%eth0 --port 8000 ssh host-key "), "{text}");
     }
 
     #[test]
     fn a_command_with_a_line_end_stays_one_comment() {
         let made_by = [OsString::from("/a\nProxyCommand evil")];
-        let text = render(&route("/opt"), &made_by, &[]).unwrap();
+        let text = render(&route("/opt"), &made_by, &Entries::default(), None).unwrap();
         assert!(text.split(|&byte| byte == b'\n').all(|line| !line.starts_with(b"ProxyCommand")));
         assert!(was_made_by(&text, &made_by));
     }
@@ -185,7 +413,7 @@ Host *.kohakuriver
         let file = folder.path().join("conf");
         let odd = r#"/o d%d/it's "q" \e $HOME#"#;
         let key = format!("{odd}/key");
-        std::fs::write(&file, render(&route(odd), &made_by(), &entries(Some(&key))).unwrap()).unwrap();
+        std::fs::write(&file, render(&route(odd), &made_by(), &entries(Some(&key)), None).unwrap()).unwrap();
         let read = |host: &str| {
             let output = Command::new("ssh").arg("-G").arg("-F").arg(&file).arg(host).output().unwrap();
             assert!(output.status.success(), "{output:?}");
@@ -205,5 +433,24 @@ Host *.kohakuriver
         }
         assert!(other.contains("\nhostname other.kohakuriver\n") && !other.contains("hostkeyalias"), "{other}");
         assert!(!other.contains(&key), "{other}");
+        let id = "7323718749301768192";
+        for spelling in [
+            "TRAINER.KohakuRiver",
+            &format!("{id}.kohakuriver"),
+            &format!("kohakuriver-{id}.kohakuriver"),
+            &format!("KOHAKURIVER-VPS-{id}.kohakuriver"),
+        ] {
+            let found = read(spelling);
+            assert!(found.contains(&format!("\nhostname {id}.kohakuriver\n")), "{spelling}: {found}");
+            assert!(found.contains(&format!("\nhostkeyalias kohakuriver-{id}\n")), "{spelling}: {found}");
+            assert_eq!(found.matches(&format!("\nidentityfile {key}\n")).count(), 1, "{spelling}: {found}");
+        }
+        for beginning in ["t.kohakuriver", "train.kohakuriver", "Tra.KOHAKURIVER"] {
+            let found = read(beginning);
+            let name = beginning.to_lowercase();
+            assert!(found.contains(&format!("\nhostname {name}\n")) && found.contains(&key), "{beginning}: {found}");
+        }
+        let unlisted = read("kohakuriver-42.kohakuriver");
+        assert!(unlisted.contains(&format!("\nidentityfile {key}42\n")) && !unlisted.contains(id), "{unlisted}");
     }
 }

@@ -75,20 +75,6 @@ impl UserFile {
         self.before.as_ref().map(|(content, _)| content.as_slice())
     }
 
-    /// When the file was last modified; `None` when there was no file.
-    pub fn modified(&self) -> Option<std::time::SystemTime> {
-        self.before.as_ref().and_then(|(_, metadata)| metadata.modified().ok())
-    }
-
-    /// Sets the time of the last modification to now. The content stays.
-    ///
-    /// # Errors
-    /// When the time can't be set.
-    pub fn touch(&self) -> Result<(), UserFileError> {
-        let file = File::open(&self.target).map_err(UserFileError::Read)?;
-        file.set_modified(std::time::SystemTime::now()).map_err(UserFileError::Write)
-    }
-
     /// Replaces the content. Only its owner may read a file that is new.
     ///
     /// # Errors

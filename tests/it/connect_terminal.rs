@@ -77,10 +77,10 @@ fn a_changed_host_key_and_a_line_of_ssh_config_are_said() {
     outcome.exits(255).check(lines(&outcome).iter().filter(|line| line.contains(&changed)).count() == 1, &changed);
     outcome.check(!outcome.text().contains(TO_FIND), "no line of connect");
 
-    let cluster = super::doctor::with_config("Host *\n  RemoteCommand tmux\n");
+    let cluster = super::doctor::with_config("Host *\n  Ciphers 3des-cbc\n");
     let outcome = on_a_terminal(&cluster, &format!("{} -- true", connect())).output();
     let last = lines(&outcome).pop().unwrap();
-    outcome.exits(255).check(last.contains("~/.ssh/config:2: `RemoteCommand tmux`; for a fix: `"), &last);
+    outcome.exits(255).check(last.contains("~/.ssh/config:2: `Ciphers 3des-cbc`; for a fix: `"), &last);
 }
 
 /// The reason of the tunnel is in ssh's own message.

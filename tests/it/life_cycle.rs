@@ -353,6 +353,117 @@ fn the_ssh_configuration_follows_where_there_is_one() {
     assert_eq!(entries(), "Host mine\n");
 }
 
+/// `ssh NAME.kohakuriver` works as soon as the VPS runs, with the key of the user or one made for it.
+#[test]
+fn a_vps_that_was_just_created_is_a_host_of_ssh() {
+    let sshd = Sshd::start();
+    for key in ["--gen-ssh-key", "--no-ssh-key", "--public-key-file"] {
+        let home = Home::new();
+        let host = LifeHost::start(sshd.port);
+        let gateway = Gateway::with_host_api(&host.base());
+        let proxy = gateway.address.to_string();
+        let run = |args: &[&str]| host.run(&home, &["--proxy", &proxy]).args(args).output();
+        home.write(".ssh/config", format!("Host *\n  IdentityFile {}\n  BatchMode yes\n", sshd.key.display()));
+        run(&["ssh", "config", "--write"]).succeeds();
+        // It starts, and its port is not known yet.
+        host.change(|state| state.course = ["assigning"].into());
+        let public = sshd.key.with_extension("pub").display().to_string();
+        let key = if key == "--public-key-file" { vec![key, &public] } else { vec![key] };
+        run(&[&["vps", "create", "--name", "Fresh"], &key[..]].concat()).succeeds();
+        host.change(|state| state.course = ["running"].into());
+        let entries = fs::read_to_string(home.join(".ssh/kohakuriver.conf")).unwrap();
+        assert!(entries.contains("\nHost Fresh.kohakuriver\n"), "{entries}");
+        let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(home.join(".ssh/config"));
+        ssh.args(["Fresh.kohakuriver", "-l", &user(), "echo in"]).output().succeeds().prints("in\n");
+        // A restart re-creates it.
+        host.change(|state| state.course = ["assigning"].into());
+        run(&["vps", "restart", "fresh", "--yes", "--wait", "1"]);
+        assert_eq!(fs::read_to_string(home.join(".ssh/kohakuriver.conf")).unwrap(), entries);
+        run(&["vps", "stop", "fresh", "--yes"]).succeeds();
+        assert!(
+            !fs::read_to_string(home.join(".ssh/kohakuriver.conf")).unwrap().contains("\nHost Fresh.kohakuriver\n")
+        );
+    }
+}
+
+#[test]
+fn a_second_vps_of_one_name_is_asked_about() {
+    let home = Home::new();
+    let host = LifeHost::start(22022);
+    let named = |name: &str, status: &str| {
+        let mut vps = vps(status, "docker", 22022);
+        (vps["task_id"], vps["name"]) = ("5".into(), name.into());
+        host.change(|state| state.vpses = vec![vps]);
+    };
+    named("Trainer", "running");
+    let create = ["vps", "create", "--no-ssh-key", "--name", "trainer"];
+    let outcome = host.run(&home, &create).output();
+    outcome.exits(2).says(&["caused by: VPS 5 (Trainer) has this name already", "hint: confirm with `--yes`"]);
+    let line = create.join(" ");
+    let outcome = on_a_terminal(&host, &home, &line, "n\n");
+    let question = "VPS 5 (Trainer) has this name already. Create another one? [y/N] ";
+    outcome.exits(1).check(outcome.text().contains(question), question);
+    assert!(changes(&host).is_empty());
+    on_a_terminal(&host, &home, &line, "y\n").succeeds();
+    host.run(&home, &create).arg("-y").output().succeeds();
+    // Another name, one that has ended, and one of another user.
+    for (name, status) in [("trainer-2", "running"), ("trainer", "stopped")] {
+        named(name, status);
+        host.run(&home, &create).output().succeeds();
+    }
+    named("trainer", "running");
+    let of = |owner: &str| {
+        host.change(|state| {
+            state.auth = true;
+            state.vpses[0]["owner_username"] = owner.into();
+            state.vpses[0]["assignees"] = json!([]);
+        });
+        host.run(&home, &create).env("KOHAKURIVER_TOKEN", OPERATOR).output()
+    };
+    of("operator1").exits(2);
+    of("somebody").succeeds();
+}
+
+#[test]
+fn a_name_that_is_listed_is_taken_by_every_command() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 22022));
+    let long = "ä".repeat(200);
+    for name in ["my trainer", "a:b", "#1", "100%", "größe", "root@trainer", "it's \"x\"", "$(id)", "a/b", &long] {
+        host.change(|state| {
+            state.vpses[0]["name"] = name.into();
+            state.vpses[0]["status"] = "running".into();
+        });
+        let status = host.run(&home, &["vps", "status", name, "--json"]).output();
+        let status: Value = serde_json::from_slice(&status.succeeds().stdout).unwrap();
+        assert_eq!(status["name"], name);
+        let connect = host.run(&home, &["vps", "connect", name, "--dry-run"]).output();
+        connect.succeeds().check(connect.text().contains(&format!(" {ID}.kohakuriver")), name);
+        host.run(&home, &["ssh", "forget", name]).output().succeeds();
+        host.run(&home, &["vps", "pause", name]).output().succeeds();
+        host.run(&home, &["vps", "stop", name, "-y"]).output().succeeds();
+    }
+}
+
+#[test]
+fn a_name_that_fits_no_vps_or_several_is_explained() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 22022));
+    host.change(|state| {
+        let mut tester = state.vpses[0].clone();
+        (tester["task_id"], tester["name"]) = ("5".into(), "tester".into());
+        state.vpses.push(tester);
+    });
+    let status = |name| host.run(&home, &["vps", "status", name]).output();
+    let candidates = format!("they are: trainer ({ID}, running), tester (5, running)");
+    status("t").exits(1).says(&["more than one VPS's name begins with `t`", &candidates, "use the task id"]);
+    status("root@trainer").exits(1).fails_with(
+        "kohakuriver",
+        "there is no VPS root@trainer",
+        "name the VPS without a login: `trainer`; `vps connect` takes the login as `--user root`",
+    );
+}
+
 #[test]
 fn an_older_host_does_what_it_can() {
     let home = Home::new();

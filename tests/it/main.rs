@@ -63,6 +63,7 @@ mod slow_host;
 mod soak;
 mod ssh_config;
 mod ssh_config_files;
+mod ssh_config_hosts;
 mod ssh_matrix;
 mod stock_clients;
 mod support;

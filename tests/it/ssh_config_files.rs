@@ -4,12 +4,14 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::{Home, set_mode};
-use crate::support::run::Run;
+use crate::support::peers::RefusingPort;
+use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
-use crate::support::tools::{CLI, tool};
+use crate::support::tools::{CLI, HELPER, tool};
 
 struct Machine {
     gateway: Gateway,
@@ -273,36 +275,48 @@ fn without_home_the_user_database_tells_where_it_is() {
 }
 
 #[test]
-fn sync_is_quiet_and_only_for_old_entries_of_this_host() {
+fn sync_is_quiet_and_asks_the_host_of_the_entries() {
     let machine = Machine::new();
-    machine.ssh_config(&["--sync"]).output().succeeds().prints_nothing().says_nothing();
+    let sync = |machine: &Machine| {
+        machine.ssh_config(&["--sync"]).output().succeeds().prints_nothing().says_nothing();
+    };
+    sync(&machine);
     assert!(machine.files().is_empty(), "there is nothing to refresh");
     machine.ssh_config(&["--write"]).output().succeeds();
-    let aged = |seconds: u64| {
-        let file = fs::File::open(machine.ours()).unwrap();
-        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(seconds)).unwrap();
-    };
+    let written = machine.files();
+    sync(&machine);
+    assert_eq!(machine.files(), written, "the Host says the same");
+    let listed = |machine: &Machine| fs::read_to_string(machine.ours()).unwrap().matches("\nHost ").count();
     let new = ["7323718749301760003", ID].map(|id| running(id, 22));
     machine.gateway.write_inventory(&inventory(&new).to_string());
-    let listed = || fs::read_to_string(machine.ours()).unwrap().matches("\nHost ").count();
-    aged(3000);
-    machine.ssh_config(&["--sync"]).output().succeeds().prints_nothing().says_nothing();
-    assert_eq!(listed(), 2, "an hour has not passed");
-    aged(4000);
-    let other = ["-H", "localhost", "-P", &machine.gateway.api().port().to_string(), "ssh", "config", "--sync"];
-    Run::new(CLI, &machine.home).args(other).output().succeeds().says_nothing();
-    assert_eq!(listed(), 2, "it was written for another Host");
     // The gateway takes its new inventory up by itself.
-    for _ in 0..600 {
-        aged(4000);
-        machine.ssh_config(&["--sync"]).output().succeeds().prints_nothing().says_nothing();
-        let age = fs::metadata(machine.ours()).unwrap().modified().unwrap().elapsed().unwrap();
-        assert!(age.as_secs() < 3600, "refreshed or found right, it counts as of now");
-        if listed() == 3 {
-            return;
-        }
+    let end = Instant::now() + DEADLINE;
+    while listed(&machine) != 3 {
+        assert!(Instant::now() < end, "not listed: {}", fs::read_to_string(machine.ours()).unwrap());
+        sync(&machine);
     }
-    panic!("the new VPS is not listed: {}", fs::read_to_string(machine.ours()).unwrap());
+    let other = ["-H", "localhost", "-P", &machine.gateway.api().port().to_string(), "ssh", "config", "--sync"];
+    machine.gateway.write_inventory(&inventory(&[]).to_string());
+    Run::new(CLI, &machine.home).args(other).output().succeeds().says_nothing();
+    assert_eq!(listed(&machine), 3, "it was written for another Host");
+    // A program that was moved is found again.
+    let moved = fs::read_to_string(machine.ours()).unwrap().replace(HELPER, "/old/kohakuriver-proxy");
+    machine.home.write(".ssh/kohakuriver.conf", moved);
+    sync(&machine);
+    assert!(!fs::read_to_string(machine.ours()).unwrap().contains("/old/"));
+    // A Host that is down is none of the user's business now.
+    let down = RefusingPort::new();
+    let port = |port: u16| format!(" --port {port} ");
+    let text = fs::read_to_string(machine.ours()).unwrap();
+    machine
+        .home
+        .write(".ssh/kohakuriver.conf", text.replacen(&port(machine.gateway.api().port()), &port(down.port), 1));
+    let before = machine.files();
+    let args = ["-H", "127.0.0.1", "-P", &down.port.to_string(), "ssh", "config"];
+    let run = |more: &str| Run::new(CLI, &machine.home).args(args).arg(more).output();
+    run("--sync").succeeds().prints_nothing().says_nothing();
+    assert_eq!(machine.files(), before);
+    run("--write").exits(1).says(&["cannot list your VPSes"]);
 }
 
 /// On a small disk of its own where root may mount one; else under a limit on the size of files, which fails the write

@@ -1,7 +1,9 @@
 //! What a Host's API sends: lists and objects of VPSes and of Runners, users, tokens, and what it says to an order.
 //! What a gateway tells its admin is read here too.
 
-use kohakuriver_proxy::api::{Audience, Caller, Created, NewToken, Node, Reader, SshPort, Tunnel, Vps, choose, locate};
+use kohakuriver_proxy::api::{
+    Audience, Caller, Case, Created, NewToken, Node, Reader, SshPort, Tunnel, Vps, choose, locate,
+};
 use serde_json::Value;
 
 use super::check_text;
@@ -25,7 +27,7 @@ pub fn run(data: &[u8]) {
         check_vps(vps);
         nodes.iter().map(Some).chain([None]).for_each(|node| check_reach(vps, node));
         if let Some(name) = &vps.name {
-            match choose(name, &all, None) {
+            match choose(name, Case::Kept, &all, None) {
                 Ok(found) => assert!(found.is_vps, "{found:?}"),
                 Err(refusal) => assert!(!(vps.is_vps && is_alone(name, &all)), "{name}: {refusal:?}"),
             }

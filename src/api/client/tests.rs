@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::fake_host::FakeHost;
-use crate::api::{Audience, Client, MAX_BODY, REQUEST_LIMIT, locate};
+use crate::api::{Audience, Case, Client, MAX_BODY, REQUEST_LIMIT, locate};
 use serde_json::json;
 
 const ID: &str = "7427000000000000001";
@@ -239,12 +239,12 @@ async fn a_name_becomes_an_id_in_one_request() {
         .on_with("user", "/api/vps/status", 403, json!({ "detail": "Insufficient permissions." }))
         .on_with("user", "/api/vps/my", 200, json!([listed("6", "mine", "running")]));
     let client = client(&host);
-    assert_eq!(client.id_of("Trainer").await.unwrap().to_string(), ID);
+    assert_eq!(client.id_of("Trainer", Case::Kept).await.unwrap().to_string(), ID);
     assert_eq!(host.seen(), ["/api/vps/status"]);
-    assert_eq!(client.id_of("old").await.unwrap().to_string(), "5");
-    assert_eq!(refused(client.id_of("none").await), Refusal::NotFound);
+    assert_eq!(client.id_of("old", Case::Kept).await.unwrap().to_string(), "5");
+    assert_eq!(refused(client.id_of("none", Case::Kept).await), Refusal::NotFound);
     let user = client.with_token(token("user"));
-    assert_eq!(user.id_of("mi").await.unwrap().to_string(), "6");
+    assert_eq!(user.id_of("mi", Case::Kept).await.unwrap().to_string(), "6");
 }
 
 #[tokio::test]

@@ -109,6 +109,8 @@ pub(in crate::cli) fn run(argv: &[OsString], options: Options, asked: Asked) -> 
 /// ssh's options after its command line and the user's ssh_config.
 #[derive(Default)]
 pub(in crate::cli) struct Options {
+    /// What `ssh -G` prints.
+    pub(in crate::cli) text: String,
     /// The login.
     user: Option<String>,
     /// The user's own LocalCommand, with the `%` tokens of ssh.
@@ -129,6 +131,7 @@ impl Options {
             user: value("user"),
             local_command: value("localcommand").filter(|_| value("permitlocalcommand").as_deref() == Some("yes")),
             may_be_shared: value("controlpath").is_some(),
+            text: output,
         })
     }
 

@@ -8,6 +8,7 @@ use std::process::Command;
 use super::program::{self, QUICK};
 use crate::ssh::in_force::{Line, Reading};
 use crate::ssh::quote::shell_word;
+use crate::ssh::stanzas;
 use crate::text::excerpt;
 
 /// The helper, as an entry in ssh_config names it.
@@ -69,8 +70,11 @@ impl OwnConfig {
         self.lines.iter().find(|line| line.sets(option))
     }
 
-    /// Whether a line belongs to an entry of ours: a block with the helper in it.
+    /// Whether a line belongs to a file or an entry of ours: a block with the helper in it.
     pub(super) fn is_ours(&self, line: &Line) -> bool {
+        if fs::read(&line.file).is_ok_and(|text| stanzas::is_ours(&text)) {
+            return true;
+        }
         let is_helper = |other: &&Line| other.sets("proxycommand") && other.option().1.contains(HELPER);
         let mut helpers = self.lines.iter().filter(is_helper);
         helpers.any(|helper| (&helper.file, helper.block) == (&line.file, line.block))

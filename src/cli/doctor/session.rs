@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
 use crate::ssh::command::SshCommand;
 use crate::ssh::known_hosts::{Known, KnownHosts};
-use crate::ssh::options::{Route, alias, known_hosts_path};
+use crate::ssh::options::{Release, Route, alias, known_hosts_path};
 use crate::sys;
 use crate::target::TaskId;
 
@@ -37,8 +37,6 @@ pub(super) struct Login<'a> {
     pub(super) ssh: &'a Path,
     pub(super) route: &'a Route,
     pub(super) home: &'a Path,
-    /// The user's ssh_config, if it was read.
-    pub(super) config: Option<&'a OwnConfig>,
 }
 
 /// A login that ssh tried.
@@ -130,12 +128,8 @@ fn argv(login: &Login<'_>, copy: PathBuf) -> Result<Vec<OsString>, Failure> {
         "UpdateHostKeys=no",
         "FingerprintHash=sha256",
     ];
-    // With another type, ssh would run no command. Before OpenSSH 8.7 there is no such option.
-    if login.config.is_some_and(|config| config.options.contains("\nsessiontype ")) {
-        options.push("SessionType=default");
-    }
     // The user's ssh_config may name our KnownHostsCommand, which stores the first key that it sees.
-    if login.route.known_hosts_program.is_some() {
+    if login.route.release >= Release::V8_7 {
         options.push("KnownHostsCommand=none");
     }
     for option in options {
@@ -147,6 +141,7 @@ fn argv(login: &Login<'_>, copy: PathBuf) -> Result<Vec<OsString>, Failure> {
         id: login.id,
         user: login.user.clone(),
         key: login.key.clone(),
+        more_keys: Vec::new(),
         ssh_args,
     };
     command.argv().map_err(|error| crate::cli::programs::route::unusable(&error))

@@ -69,6 +69,13 @@ pub(crate) async fn find(client: &Client, wanted: &VpsRef) -> Result<Located, Fa
 async fn not_found(client: &Client, wanted: &VpsRef, error: &ApiError) -> Failure {
     let failure = error.about(wanted, client.base());
     let is_unknown = matches!(error, ApiError::Refusal(Refusal::NotFound)) && !client.is_of_older_host();
+    if is_unknown
+        && let VpsRef::Name(name) = wanted
+        && let Some((user, vps)) = name.split_once('@')
+    {
+        let hint = format!("name the VPS without a login: `{vps}`; `vps connect` takes the login as `--user {user}`");
+        return failure.hint(printable(&hint));
+    }
     // A Host tells everybody which ids there are, but lists its VPSes to users only.
     if is_unknown && matches!(client.caller().await, Ok(Caller::Anonymous)) {
         return failure.hint(format!("{}, to see which VPSes there are", settings::how_to_log_in()));
@@ -99,7 +106,7 @@ pub(crate) fn named(vps: &Vps) -> String {
 
 /// Parses a VPS as the user typed it.
 pub(crate) fn vps_ref(typed: &str) -> Result<VpsRef, Failure> {
-    VpsRef::parse(typed)
+    VpsRef::typed(typed)
         .map_err(|error| Failure::usage(error.to_string()).hint("list the VPSes with `kohakuriver vps list`"))
 }
 
@@ -134,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_impossible_vps_name_is_a_usage_error() {
-        for typed in ["", "a b", "99999999999999999999", "-x"] {
+        for typed in ["", "a\nb", "99999999999999999999", "-x"] {
             let failure = vps_ref(typed).unwrap_err();
             assert_eq!(failure.exit_code(), ExitCode::from(2), "{typed}");
         }

@@ -99,6 +99,11 @@ const FILES: &[Use] = &[
         commands: &["ssh config", "doctor"],
     },
     Use {
+        name: "~/.ssh/.kohakuriver-openssh-8.7.conf",
+        text: "What ~/.ssh/kohakuriver.conf includes for OpenSSH 8.7 and later; an older ssh does not find it",
+        commands: &["ssh config", "doctor"],
+    },
+    Use {
         name: "~/.ssh/config.before-kohakuriver",
         text: "Copy of ~/.ssh/config from before its first change",
         commands: &["ssh config"],

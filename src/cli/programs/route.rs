@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::cli::programs::names::PROXY_PROGRAM;
+use crate::cli::programs::names::{PROGRAM, PROXY_PROGRAM};
 use crate::cli::programs::search_path::{find_all, is_program};
 use crate::failure::Failure;
 use crate::settings::{self, Origin, Settings};
-use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
+use crate::ssh::options::{Release, Route, UnusablePath, known_hosts_path};
+use crate::sys;
 
 /// The route to VPSes with these settings. `ssh` is asked which options it knows.
 pub(crate) fn route(
@@ -25,13 +26,24 @@ pub(crate) fn route(
         host_api: (settings.host.value.clone(), settings.port.value),
         wait,
         known_hosts: known_hosts_path(home),
-        known_hosts_program: host_key_program().filter(|_| ssh.is_some_and(knows_known_hosts_command)),
+        known_hosts_program: this_program(),
+        release: ssh.map_or(Release::V7_3, release),
     })
 }
 
 /// This program, which stores host keys under task ids.
-pub(crate) fn host_key_program() -> Option<PathBuf> {
-    env::current_exe().ok().filter(|this| is_program(this))
+fn this_program() -> Option<PathBuf> {
+    env::current_exe().ok().filter(|this| is_program(this)).map(|this| lasting(this, PROGRAM))
+}
+
+/// Another path of the same file, if PATH or the command line of this process has one: the folder of a package manager
+/// has a version in its name, and is removed by the next upgrade.
+fn lasting(program: PathBuf, name: &str) -> PathBuf {
+    let Ok(identity) = sys::file_identity(&program) else { return program };
+    let typed = env::args_os().next().map(PathBuf::from).filter(|typed| typed.components().count() > 1);
+    let beside_typed = typed.and_then(|typed| std::path::absolute(typed.with_file_name(name)).ok());
+    let mut paths = find_all(name, env::var_os("PATH").as_deref()).into_iter().chain(beside_typed);
+    paths.find(|path| sys::file_identity(path).is_ok_and(|found| found == identity)).unwrap_or(program)
 }
 
 /// The user's home directory, absolute.
@@ -57,20 +69,36 @@ pub(crate) fn unusable(error: &UnusablePath) -> Failure {
         .hint("move it to a path without `${`")
 }
 
-/// Whether this ssh knows KnownHostsCommand (OpenSSH 8.5). An older ssh rejects a configuration file with an unknown
-/// option, for every host, so we ask ssh instead of guessing from its version.
-pub(crate) fn knows_known_hosts_command(ssh: &Path) -> bool {
-    let mut probe = Command::new(ssh);
-    probe.args(["-G", "-F", "none", "-o", "KnownHostsCommand=none", "vps"]);
-    let status = probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+/// What this ssh knows. ssh itself is asked, since the version of an ssh that somebody changed proves little.
+pub(crate) fn release(ssh: &Path) -> Release {
+    let knows = |options: [&str; 2]| {
+        let mut probe = Command::new(ssh);
+        probe.args(["-G", "-F", "none", "-o", options[0], "-o", options[1], "vps"]);
+        let status = probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    if knows(["KnownHostsCommand=none", "SessionType=default"]) {
+        Release::V8_7
+    } else if knows(["StrictHostKeyChecking=accept-new", "RemoteCommand=none"]) {
+        Release::V7_6
+    } else {
+        Release::V7_3
+    }
+}
+
+/// What ssh takes from the user's ssh_config for `host`, as `ssh -G` prints it; empty if ssh refuses.
+pub(crate) fn own_options(ssh: &Path, host: &str) -> String {
+    let output = Command::new(ssh).args(["-G", host]).stdin(Stdio::null()).output();
+    let output = output.ok().filter(|output| output.status.success());
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
 /// The helper: in the folder of this program, otherwise the first on PATH.
 pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
     let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
-    beside.clone().filter(|path| is_program(path)).or_else(on_path).ok_or_else(|| {
+    let installed = beside.clone().filter(|path| is_program(path)).map(|path| lasting(path, PROXY_PROGRAM));
+    installed.or_else(on_path).ok_or_else(|| {
         let failure = Failure::new(format!("there is no `{PROXY_PROGRAM}`, which carries ssh's bytes to the gateway"));
         let failure = match beside.as_deref().and_then(Path::parent) {
             Some(folder) => failure.cause(format!("looked in {} and on PATH", folder.display())),

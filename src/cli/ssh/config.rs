@@ -6,27 +6,29 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-use crate::cli::host::ask_host;
+use crate::api::ApiError;
 use crate::cli::host::vps_cache;
+use crate::cli::host::{ask_host, client};
 use crate::cli::programs::names::PROGRAM;
-use crate::cli::programs::route::{home, route, ssh_program, unusable};
+use crate::cli::programs::route::{home, own_options, route, ssh_program, unusable};
 use crate::cli::ssh::entries::{Listed, listed};
-use crate::cli::ssh::files::{Change, Files, write_ours};
+use crate::cli::ssh::files::{Change, Files, Texts, write_ours};
 use crate::cli::terminal::diff;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use crate::ssh::keys;
+use crate::ssh::options::Route;
 use crate::ssh::stanzas;
 use crate::ssh::user_file::UserFile;
 
-/// The age from which `--sync` asks the Host again.
-const SYNC_AGE: Duration = Duration::from_secs(60 * 60);
+/// A VPS that only the wildcard matches.
+const PROBE: &str = "0.kohakuriver";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-There is one entry for each of your VPSes that has SSH now, for the host lists of IDEs, and one for `*.kohakuriver`, which \
+There is one entry for each of your newest 500 VPSes with SSH, for the host lists of IDEs, and one for `*.kohakuriver`, which \
 matches any VPS by task id or name. The entries contain the Host's address, but no token. After --write, connect with \
 `ssh trainer.kohakuriver`.
 
@@ -35,16 +37,16 @@ Examples:
   kohakuriver ssh config --write
   kohakuriver ssh config --remove")]
 pub(crate) struct Arguments {
-    /// Show what --write would change in both files
+    /// Show what --write would change
     #[arg(long, conflicts_with_all = ["write", "remove", "sync"])]
     diff: bool,
     /// Write ~/.ssh/kohakuriver.conf and include it at the top of ~/.ssh/config
     #[arg(long, conflicts_with_all = ["remove", "sync"])]
     write: bool,
-    /// Remove both again
+    /// Remove what --write added
     #[arg(long, conflicts_with_all = ["sync", "output"])]
     remove: bool,
-    /// Refresh ~/.ssh/kohakuriver.conf, without output, if it is for this Host and older than an hour
+    /// Refresh ~/.ssh/kohakuriver.conf, without output, if it is for this Host and the Host answers
     #[arg(long, conflicts_with = "output")]
     sync: bool,
     /// Write the entries to this file and change nothing else
@@ -59,59 +61,88 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         return files.remove().map(|changes| report(&changes));
     }
     if arguments.sync {
-        return sync(settings, &home, &files, SYNC_AGE);
+        return match sync(settings, &home, &files)? {
+            // The next one will do.
+            None | Some(ApiError::Unreachable { .. } | ApiError::NoHost { .. } | ApiError::Timeout { .. }) => Ok(()),
+            Some(error) => Err(no_list(&error)),
+        };
     }
-    let (text, listed) = make(settings, &home)?;
-    listed.remarks.iter().for_each(|remark| ui::remark(remark));
+    let made = Made::of(settings, &home)?.map_err(|error| no_list(&error))?;
+    made.listed.remarks.iter().for_each(|remark| ui::remark(remark));
     match (&arguments.output, arguments.diff) {
-        (Some(file), true) => show(&[Change::of_ours(file, text)?]),
-        (Some(file), false) => write_ours(file, &text).map(|change| report(&[change])),
-        (None, true) => show(&files.changes(text)?),
+        (Some(file), true) => show(&[Change::of_ours(file, made.whole()?)?]),
+        (Some(file), false) => write_ours(file, &made.whole()?).map(|change| report(&[change])),
+        (None, true) => show(&files.changes(made.texts(&files)?)?),
         (None, false) if arguments.write => {
-            report(&files.write(text)?);
-            vps_cache::keep(&settings.api_url(), &listed.vpses);
+            report(&files.write(made.texts(&files)?)?);
+            vps_cache::keep(&settings.api_url(), &made.listed.vpses);
             Ok(())
         }
-        (None, false) => ui::print_bytes(&text),
+        (None, false) => ui::print_bytes(&made.whole()?),
     }
 }
 
-/// The file's text for these settings, and the VPSes in it.
-fn make(settings: &Settings, home: &Path) -> Result<(Vec<u8>, Listed), Failure> {
-    let route = route(settings, home, ssh_program().as_deref(), None)?;
-    let listed = ask_host(settings, listed(settings, home))?;
-    let text = stanzas::render(&route, &made_by(settings), &listed.entries).map_err(|error| unusable(&error))?;
-    Ok((text, listed))
+/// Our files for these settings, and the VPSes in them.
+struct Made {
+    route: Route,
+    made_by: Vec<OsString>,
+    listed: Listed,
 }
 
-/// Refreshes entries that are `due_at` old. Entries for other settings, such as another Host, stay: a different
-/// environment doesn't mean that the user wants different entries.
-fn sync(settings: &Settings, home: &Path, files: &Files, due_at: Duration) -> Result<(), Failure> {
-    let is_due = |file: &UserFile| {
-        let age = file.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        let wanted = file.content().is_some_and(|text| stanzas::was_made_by(text, &made_by(settings)));
-        wanted && (due_at.is_zero() || age.is_some_and(|age| age >= due_at))
+impl Made {
+    /// Asks the Host for the VPSes. The inner error is the Host's.
+    fn of(settings: &Settings, home: &Path) -> Result<Result<Self, ApiError>, Failure> {
+        let ssh = ssh_program();
+        let route = route(settings, home, ssh.as_deref(), None)?;
+        let client = client(settings)?;
+        let mut listed = match ask_host(settings, async { Ok(listed(&client, home).await) })? {
+            Ok(listed) => listed,
+            Err(error) => return Ok(Err(error)),
+        };
+        let options = ssh.map(|ssh| own_options(&ssh, PROBE)).unwrap_or_default();
+        listed.entries.more_keys = keys::hidden_defaults(&options, home);
+        Ok(Ok(Self { route, made_by: made_by(settings), listed }))
+    }
+
+    /// All entries in one, for this machine's ssh.
+    fn whole(&self) -> Result<Vec<u8>, Failure> {
+        stanzas::render(&self.route, &self.made_by, &self.listed.entries, None).map_err(|error| unusable(&error))
+    }
+
+    fn texts(&self, files: &Files) -> Result<Texts, Failure> {
+        let ours = stanzas::render(&self.route, &self.made_by, &self.listed.entries, Some(&files.newer()));
+        let newer = stanzas::render_newer(&self.route, &self.made_by);
+        let (ours, newer) = (ours.map_err(|error| unusable(&error))?, newer.map_err(|error| unusable(&error))?);
+        Ok(Texts { ours, newer })
+    }
+}
+
+/// Refreshes our files, if they are there, and returns the Host's error if it lists no VPSes. Entries for other settings,
+/// such as another Host, stay: a different environment doesn't mean that the user wants different entries.
+fn sync(settings: &Settings, home: &Path, files: &Files) -> Result<Option<ApiError>, Failure> {
+    let is_wanted = |file: &UserFile| file.content().is_some_and(|text| stanzas::was_made_by(text, &made_by(settings)));
+    if !is_wanted(&files.ours()?) {
+        return Ok(None);
+    }
+    let made = match Made::of(settings, home)? {
+        Ok(made) => made,
+        Err(error) => return Ok(Some(error)),
     };
-    if !is_due(&files.ours()?) {
-        return Ok(());
-    }
-    let (text, listed) = make(settings, home)?;
-    vps_cache::keep(&settings.api_url(), &listed.vpses);
-    files.refresh(&text, is_due)
+    vps_cache::keep(&settings.api_url(), &made.listed.vpses);
+    files.refresh(&made.texts(files)?, is_wanted).map(|()| None)
 }
 
-/// Refreshes our file, if it exists, after a VPS changed. A problem is only a remark: the change itself succeeded.
+/// Refreshes our files, if they exist, after a VPS changed. A problem is only a remark: the change itself succeeded.
 pub(crate) fn follow(settings: &Settings) {
-    let refreshed = home().and_then(|home| {
-        let files = Files::of(&home)?;
-        if files.ours()?.content().is_none() {
-            return Ok(());
-        }
-        sync(settings, &home, &files, Duration::ZERO)
-    });
+    let refreshed = home().and_then(|home| sync(settings, &home, &Files::of(&home)?));
+    let refreshed = refreshed.and_then(|error| error.map_or(Ok(()), |error| Err(no_list(&error))));
     if let Err(failure) = refreshed {
         ui::remark(failure.render("cannot refresh the ssh configuration").trim_end());
     }
+}
+
+fn no_list(error: &ApiError) -> Failure {
+    error.failure("cannot list your VPSes")
 }
 
 /// The command that writes the same file in any environment.

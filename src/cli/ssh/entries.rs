@@ -1,39 +1,44 @@
-//! The VPSes with an ssh_config entry: those of this user that have SSH now.
+//! The VPSes with an ssh_config entry: the newest of this user that have SSH now, or may have it soon.
 
+use std::collections::HashSet;
 use std::path::Path;
 
-use crate::api::{Listing, Vps};
-use crate::cli::host::client;
+use crate::api::{ApiError, Client, Listing, Vps};
 use crate::cli::host::vps::{ssh_port, unreadable_vpses};
-use crate::failure::Failure;
-use crate::settings::Settings;
 use crate::ssh::keys;
 use crate::ssh::labels::{Remark, labels};
-use crate::ssh::stanzas::Entry;
+use crate::ssh::spellings;
+use crate::ssh::stanzas::{Entries, Entry};
+use crate::target::TaskId;
 use crate::text::excerpt;
+
+/// Most VPSes with an entry. ssh reads the whole file for each connection to any machine.
+const MOST: usize = 500;
 
 /// The entries and what the user should know about them.
 pub(crate) struct Listed {
-    /// An entry for each VPS.
-    pub(crate) entries: Vec<Entry>,
+    /// What our files list.
+    pub(crate) entries: Entries,
     /// Remarks for the user.
     pub(crate) remarks: Vec<String>,
     /// The VPSes themselves.
     pub(crate) vpses: Vec<Vps>,
 }
 
-/// The VPSes of this user that have SSH now.
-pub(crate) async fn listed(settings: &Settings, home: &Path) -> Result<Listed, Failure> {
-    let client = client(settings)?;
-    let failed = |error: crate::api::ApiError| error.failure("cannot list your VPSes");
-    let user = client.user().await.map_err(failed)?;
-    let Listing { entries: mut vpses, unreadable } = client.list(false).await.map_err(failed)?;
-    vpses.retain(|vps| {
-        vps.is_vps && ssh_port(vps).is_some() && is_mine(vps, user.as_ref().map(|user| user.name.as_str()))
-    });
-    let (entries, mut remarks) = describe(&vpses, home);
-    remarks.extend(unreadable_vpses(unreadable));
-    Ok(Listed { entries, remarks, vpses })
+/// The VPSes of this user that have SSH.
+pub(crate) async fn listed(client: &Client, home: &Path) -> Result<Listed, ApiError> {
+    let user = client.user().await?;
+    let Listing { entries: mut vpses, unreadable } = client.list(false).await?;
+    let names: Vec<String> = vpses.iter().filter(|vps| vps.is_vps).filter_map(|vps| vps.name.clone()).collect();
+    vpses.retain(|vps| vps.is_vps && may_have_ssh(vps) && is_mine(vps, user.as_ref().map(|user| user.name.as_str())));
+    let mut listed = describe(vpses, &names, home);
+    listed.remarks.extend(unreadable_vpses(unreadable));
+    Ok(listed)
+}
+
+/// Before a VPS runs, the Host doesn't tell whether it has SSH.
+fn may_have_ssh(vps: &Vps) -> bool {
+    vps.status.is_starting() || ssh_port(vps).is_some()
 }
 
 /// The Host lists every VPS to every user. On a Host without users, every VPS counts as the user's.
@@ -41,27 +46,47 @@ fn is_mine(vps: &Vps, user: Option<&str>) -> bool {
     user.is_none_or(|user| vps.belongs_to(user))
 }
 
-fn describe(vpses: &[Vps], home: &Path) -> (Vec<Entry>, Vec<String>) {
+/// `names`: those of all VPSes of the Host.
+fn describe(mut vpses: Vec<Vps>, names: &[String], home: &Path) -> Listed {
     let mut remarks = Vec::new();
-    let entries = labels(vpses.iter().map(|vps| (vps.id, vps.name.as_deref())))
-        .into_iter()
-        .zip(vpses)
-        .map(|(label, vps)| {
-            let name = excerpt(vps.name.as_deref().unwrap_or_default());
-            let listed = format!("VPS {} is listed as {}", label.id, label.host);
-            match label.remark {
-                Some(Remark::Shared) => remarks.push(format!("{listed}: the name `{name}` is not unique")),
-                Some(Remark::Unusable) => remarks.push(format!("{listed}: `{name}` is not a valid host name")),
-                None => {}
-            }
-            let key = keys::resolve(None, label.id, Some(home)).unwrap_or_else(|failure| {
-                remarks.push(failure.render("entry without a key").trim_end().to_owned());
-                None
-            });
-            Entry { label, key }
-        })
-        .collect();
-    (entries, remarks)
+    let labels = labels(vpses.iter().map(|vps| (vps.id, vps.name.as_deref())));
+    let kept = newest(&vpses);
+    if kept.len() < vpses.len() {
+        remarks.push(format!(
+            "only your newest {MOST} VPSes are listed, of {}; ssh reaches the others by task id or name as well",
+            vpses.len()
+        ));
+    }
+    let labels: Vec<_> = labels.into_iter().filter(|label| kept.contains(&label.id)).collect();
+    vpses.retain(|vps| kept.contains(&vps.id));
+    let mut listed = Vec::new();
+    for (label, vps) in labels.into_iter().zip(&vpses) {
+        let name = excerpt(vps.name.as_deref().unwrap_or_default());
+        let host = format!("VPS {} is listed as {}", label.id, label.host);
+        match label.remark {
+            Some(Remark::Shared) => remarks.push(format!("{host}: the name `{name}` is not unique")),
+            Some(Remark::Unusable) => remarks.push(format!("{host}: `{name}` is not a valid host name")),
+            None => {}
+        }
+        let key = keys::resolve(None, label.id, Some(home)).unwrap_or_else(|failure| {
+            remarks.push(failure.render("entry without a key").trim_end().to_owned());
+            None
+        });
+        listed.push(Entry { label, key });
+    }
+    let of_listed = vpses.iter().filter_map(|vps| Some((vps.id, vps.name.as_deref()?)));
+    let beginnings = spellings::beginnings(of_listed, names.iter().map(String::as_str));
+    let mut unlisted = keys::found(home);
+    unlisted.retain(|(id, _)| !kept.contains(id));
+    unlisted.truncate(MOST);
+    Listed { entries: Entries { listed, beginnings, unlisted, more_keys: Vec::new() }, remarks, vpses }
+}
+
+/// The ids of the newest VPSes. A Host counts ids upwards.
+fn newest(vpses: &[Vps]) -> HashSet<TaskId> {
+    let mut ids: Vec<TaskId> = vpses.iter().map(|vps| vps.id).collect();
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    ids.into_iter().take(MOST).collect()
 }
 
 #[cfg(test)]
@@ -91,8 +116,9 @@ mod tests {
             name: Some("a\x1b[2J\nb".into()),
             ..vps(VpsStatus::Running)
         };
-        let (entries, remarks) = describe(&[vps(VpsStatus::Running), twin, odd], Path::new("/no/such/home"));
-        let hosts: Vec<&str> = entries.iter().map(|entry| entry.label.host.as_str()).collect();
+        let Listed { entries, remarks, .. } =
+            describe(vec![vps(VpsStatus::Running), twin, odd], &[], Path::new("/no/such/home"));
+        let hosts: Vec<&str> = entries.listed.iter().map(|entry| entry.label.host.as_str()).collect();
         assert_eq!(hosts, ["trainer-8192.kohakuriver", "trainer-0001.kohakuriver", "7.kohakuriver"]);
         assert_eq!(
             remarks,
@@ -102,5 +128,30 @@ mod tests {
                 "VPS 7 is listed as 7.kohakuriver: `a[2J b` is not a valid host name",
             ]
         );
+    }
+
+    #[test]
+    fn a_vps_that_starts_is_listed_and_one_without_ssh_is_not() {
+        let without = Vps { ssh_port: crate::api::SshPort::None, ..vps(VpsStatus::Running) };
+        assert!(may_have_ssh(&vps(VpsStatus::Assigning)) && may_have_ssh(&vps(VpsStatus::Paused)));
+        assert!(!may_have_ssh(&without) && !may_have_ssh(&vps(VpsStatus::Stopped)));
+    }
+
+    #[test]
+    fn of_too_many_the_newest_are_listed() {
+        let id = |n: usize| TaskId::parse(&n.to_string()).unwrap();
+        let many = |count: usize| {
+            let one = |n| Vps { id: id(n), name: Some(format!("v{n}")), ..vps(VpsStatus::Running) };
+            // The Host's own order is by time, but not surely.
+            describe((0..count).rev().chain([count]).map(one).collect(), &[], Path::new("/no/such/home"))
+        };
+        let Listed { entries, remarks, vpses } = many(MOST + 2);
+        assert_eq!((entries.listed.len(), vpses.len()), (MOST, MOST));
+        assert!(entries.listed.iter().zip(&vpses).all(|(entry, vps)| entry.label.id == vps.id));
+        assert_eq!(entries.listed.iter().map(|entry| entry.label.id).min(), Some(id(3)));
+        assert_eq!(entries.beginnings.len(), MOST);
+        let told = "only your newest 500 VPSes are listed, of 503; ssh reaches the others by task id or name as well";
+        assert_eq!(remarks, [told]);
+        assert!(many(MOST - 1).remarks.is_empty());
     }
 }

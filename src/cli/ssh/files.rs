@@ -1,5 +1,6 @@
 //! The files of `kohakuriver ssh config`: ours, the user's configuration, and its backup.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,9 @@ use crate::sys;
 
 /// Our own file, in ~/.ssh.
 const OURS: &str = "kohakuriver.conf";
+
+/// What OpenSSH 8.7 and later reads besides, in the same folder. No glob of the user's matches its name.
+const NEWER: &str = ".kohakuriver-openssh-8.7.conf";
 
 /// A copy of the user's configuration from before its first change.
 const BACKUP: &str = "config.before-kohakuriver";
@@ -31,20 +35,25 @@ impl Change {
 
     /// The change that writing our entries to `path` makes.
     pub(crate) fn of_ours(path: &Path, text: Vec<u8>) -> Result<Self, Failure> {
-        let file = UserFile::read(path).map_err(|error| cannot("read", path, &error, None))?;
-        check_ours(path, &file)?;
-        Ok(Self::new(path, &file, Some(text)))
+        Ok(Self::new(path, &read_ours(path)?, Some(text)))
     }
+}
+
+/// The content of our two files.
+pub(crate) struct Texts {
+    pub(crate) ours: Vec<u8>,
+    pub(crate) newer: Vec<u8>,
 }
 
 /// The files of one user.
 pub(crate) struct Files {
     folder: PathBuf,
     ours: PathBuf,
+    newer: PathBuf,
     config: PathBuf,
     backup: PathBuf,
     /// Our file, as the `Include` names it.
-    include: std::ffi::OsString,
+    include: OsString,
 }
 
 impl Files {
@@ -52,30 +61,41 @@ impl Files {
         let folder = home.join(".ssh");
         let ours = folder.join(OURS);
         let include = include_argument(&ours);
-        Ok(Self { config: folder.join("config"), backup: folder.join(BACKUP), ours, include, folder })
+        let (config, backup, newer) = (folder.join("config"), folder.join(BACKUP), folder.join(NEWER));
+        Ok(Self { config, backup, ours, newer, include, folder })
+    }
+
+    /// The file for newer releases, as our file includes it in single quotes.
+    pub(crate) fn newer(&self) -> OsString {
+        if is_plain(&self.newer, b" ") { self.newer.clone().into() } else { NEWER.into() }
     }
 
     /// Reads our file.
     pub(crate) fn ours(&self) -> Result<UserFile, Failure> {
-        let file = UserFile::read(&self.ours).map_err(|error| cannot("read", &self.ours, &error, None))?;
-        check_ours(&self.ours, &file)?;
-        Ok(file)
+        read_ours(&self.ours)
     }
 
     /// The changes that [`Files::write`] would make.
-    pub(crate) fn changes(&self, text: Vec<u8>) -> Result<[Change; 2], Failure> {
+    pub(crate) fn changes(&self, texts: Texts) -> Result<[Change; 3], Failure> {
         let config = self.read_config()?;
         let included = include::insert(config.content().unwrap_or_default(), &self.include);
-        Ok([Change::new(&self.ours, &self.ours()?, Some(text)), Change::new(&self.config, &config, Some(included))])
+        Ok([
+            Change::of_ours(&self.newer, texts.newer)?,
+            Change::of_ours(&self.ours, texts.ours)?,
+            Change::new(&self.config, &config, Some(included)),
+        ])
     }
 
-    /// Writes both files, ours first: if the user's configuration can't be changed, the user only has to add the
+    /// Writes all files, ours first: if the user's configuration can't be changed, the user only has to add the
     /// `Include` by hand.
-    pub(crate) fn write(&self, text: Vec<u8>) -> Result<[Change; 2], Failure> {
+    pub(crate) fn write(&self, texts: Texts) -> Result<[Change; 3], Failure> {
         let _lock = self.lock()?;
-        let changes = self.changes(text)?;
-        write_ours(&self.ours, changes[0].after.as_deref().unwrap_or_default())?;
-        if let Some(after) = changes[1].after.as_deref().filter(|_| changes[1].before != changes[1].after) {
+        let changes = self.changes(texts)?;
+        let [newer, ours, included] = &changes;
+        for change in [newer, ours] {
+            write_ours(&change.path, change.after.as_deref().unwrap_or_default())?;
+        }
+        if let Some(after) = included.after.as_deref().filter(|_| included.before != included.after) {
             let config = self.read_config()?;
             self.keep_backup(&config)?;
             config.replace(after).map_err(|error| self.cannot_include(&error))?;
@@ -83,15 +103,14 @@ impl Files {
         Ok(changes)
     }
 
-    /// Writes our file again, if `is_due` still holds under the lock. The user's file stays as it is.
-    pub(crate) fn refresh(&self, text: &[u8], is_due: impl FnOnce(&UserFile) -> bool) -> Result<(), Failure> {
+    /// Writes our files again, if `is_wanted` still holds under the lock. The user's file stays as it is.
+    pub(crate) fn refresh(&self, texts: &Texts, is_wanted: impl FnOnce(&UserFile) -> bool) -> Result<(), Failure> {
         let _lock = self.lock()?;
-        let file = self.ours()?;
-        if !is_due(&file) {
-            return Ok(());
+        if is_wanted(&self.ours()?) {
+            write_ours(&self.newer, &texts.newer)?;
+            write_ours(&self.ours, &texts.ours)?;
         }
-        let written = if file.content() == Some(text) { file.touch() } else { file.replace(text) };
-        written.map_err(|error| cannot("write", &self.ours, &error, None))
+        Ok(())
     }
 
     /// Undoes [`Files::write`]. It also removes a configuration that only consisted of our line, and a backup that is
@@ -101,10 +120,12 @@ impl Files {
             return Ok(Vec::new());
         }
         let _lock = self.lock()?;
-        let (ours, config, backup) = (self.ours()?, self.read_config()?, self.read_backup()?);
+        let (ours, newer) = (self.ours()?, read_ours(&self.newer)?);
+        let (config, backup) = (self.read_config()?, self.read_backup()?);
         let clean = config.content().map(|text| include::remove(text, &self.include));
         let is_ours_alone = backup.content().is_none() && clean.as_ref().is_some_and(Vec::is_empty);
-        let mut changes = vec![Change::new(&self.ours, &ours, None)];
+        let mut changes = Vec::new();
+        let mut left = config.content().map(<[u8]>::to_vec);
         if clean.as_deref() != config.content() {
             let after = clean.filter(|_| !is_ours_alone);
             let done = match &after {
@@ -112,11 +133,14 @@ impl Files {
                 None => config.remove(),
             };
             done.map_err(|error| self.cannot_exclude(&error))?;
+            left.clone_from(&after);
             changes.push(Change::new(&self.config, &config, after));
         }
-        ours.remove().map_err(|error| cannot("remove", &self.ours, &error, None))?;
-        let left = changes.get(1).map_or(config.content(), |change| change.after.as_deref());
-        if backup.content().is_some() && backup.content() == left {
+        for (path, file) in [(&self.ours, &ours), (&self.newer, &newer)] {
+            file.remove().map_err(|error| cannot("remove", path, &error, None))?;
+            changes.push(Change::new(path, file, None));
+        }
+        if backup.content().is_some() && backup.content() == left.as_deref() {
             backup.remove().map_err(|error| cannot("remove", &self.backup, &error, None))?;
             changes.push(Change::new(&self.backup, &backup, None));
         } else if backup.content().is_some() {
@@ -172,14 +196,26 @@ pub(crate) fn write_ours(path: &Path, text: &[u8]) -> Result<Change, Failure> {
 
 /// The path in an `Include` line. ssh reads a glob pattern there, and its escapes differ between versions. A path with
 /// special characters is therefore replaced by the bare file name, which ssh looks up in ~/.ssh.
-fn include_argument(path: &Path) -> std::ffi::OsString {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    let plain = |also: &[u8]| bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || also.contains(byte));
-    match (plain(b"/._-+,@="), plain(b"/._-+,@= ")) {
-        (true, _) => path.as_os_str().to_owned(),
-        (_, true) => sys::os_string([b"\"", bytes, b"\""].concat()),
-        _ => OURS.into(),
+fn include_argument(path: &Path) -> OsString {
+    if is_plain(path, b"") {
+        path.as_os_str().to_owned()
+    } else if is_plain(path, b" ") {
+        sys::os_string([b"\"", path.as_os_str().as_encoded_bytes(), b"\""].concat())
+    } else {
+        OURS.into()
     }
+}
+
+/// Whether a path has only characters without a meaning of their own for ssh, and those in `also`.
+fn is_plain(path: &Path, also: &[u8]) -> bool {
+    let mut bytes = path.as_os_str().as_encoded_bytes().iter();
+    bytes.all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,@=".contains(byte) || also.contains(byte))
+}
+
+fn read_ours(path: &Path) -> Result<UserFile, Failure> {
+    let file = UserFile::read(path).map_err(|error| cannot("read", path, &error, None))?;
+    check_ours(path, &file)?;
+    Ok(file)
 }
 
 fn check_ours(path: &Path, file: &UserFile) -> Result<(), Failure> {

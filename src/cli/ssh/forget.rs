@@ -1,5 +1,6 @@
 //! `kohakuriver ssh forget`: removes a stored host key, since a re-created VPS has a new one.
 
+use crate::api::Case;
 use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client, vps_ref};
 use crate::cli::programs::route::home;
@@ -28,7 +29,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         VpsRef::Id(id) => *id,
         VpsRef::Name(name) => ask_host(settings, async {
             let client = client(settings)?;
-            client.id_of(name).await.map_err(|error| error.about(&vps, client.base()))
+            client.id_of(name, Case::Kept).await.map_err(|error| error.about(&vps, client.base()))
         })?,
     };
     let path = known_hosts_path(&home()?);

@@ -38,11 +38,14 @@ pub(crate) struct Arguments {
     kind: String,
     /// Key that the server presented (`%K`), or NONE
     key: String,
+    /// Host name that ssh connects to (`%h`), where `%H` may be an alias of the user's
+    target: Option<String>,
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    // The user's own alias, or an unrelated host: ssh has its own files for those.
-    let Ok(Target::Vps(vps)) = Target::parse(&arguments.asked, SSH_PORT) else { return Ok(()) };
+    let target = arguments.target.as_ref().unwrap_or(&arguments.asked);
+    // An unrelated host: ssh has its own files for it.
+    let Ok(Target::Vps(vps)) = Target::parse(target, SSH_PORT) else { return Ok(()) };
     let id = match &vps {
         VpsRef::Id(id) => *id,
         VpsRef::Name(name) => {
@@ -143,7 +146,8 @@ mod tests {
     fn a_certificate_and_no_key_at_all_are_not_checked() {
         let presented = |kind: &str, key: &str| {
             let (kind, key) = (kind.to_owned(), key.to_owned());
-            presented(&Arguments { file: "f".into(), asked: "42.kohakuriver".into(), kind, key }).map(|key| key.kind)
+            presented(&Arguments { file: "f".into(), asked: "42.kohakuriver".into(), kind, key, target: None })
+                .map(|key| key.kind)
         };
         assert_eq!(presented("ssh-ed25519", "AAAA").as_deref(), Some("ssh-ed25519"));
         assert_eq!(presented("NONE", "NONE"), None);

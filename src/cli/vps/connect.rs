@@ -16,9 +16,7 @@ use crate::api::refused;
 use crate::cli::doctor::diagnose::{self, Asked, Options, Then};
 use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client, find, load_settings, vps_ref};
-use crate::cli::programs::route::{
-    home, host_key_program, knows_known_hosts_command, no_ssh, route, ssh_program, unusable,
-};
+use crate::cli::programs::route::{home, no_ssh, release, route, ssh_program, unusable};
 use crate::cli::terminal::ask::can_choose;
 use crate::cli::terminal::ui;
 use crate::cli::vps::choose::choose;
@@ -28,6 +26,7 @@ use crate::seconds;
 use crate::settings::{Flags, Settings};
 use crate::ssh::command::SshCommand;
 use crate::ssh::keys;
+use crate::ssh::options::Release;
 use crate::ssh::quote::shell_line;
 use crate::sys;
 use crate::target::{TaskId, VpsRef};
@@ -85,7 +84,8 @@ pub(crate) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
         false => io::stderr().is_terminal().then_some(Then::Command),
     };
     let vps = vps(&settings, &arguments)?;
-    let mut command = command(&settings, &vps, &arguments, then.is_none())?;
+    let mut command = command(&settings, &vps, &arguments)?;
+    let options = ask_ssh(&mut command)?;
     let Some(then) = then else {
         let argv = argv(&command)?;
         if arguments.dry_run {
@@ -97,23 +97,24 @@ pub(crate) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
         let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]));
         return Err(Failure::new(format!("cannot run {}", argv[0].display())).because(&error));
     };
-    let options = options(&mut command)?;
     prepare_known_hosts(&command.route.known_hosts)?;
     let Arguments { key, user, .. } = arguments;
     diagnose::run(&argv(&command)?, options, Asked { flags, vps, id: command.id, key, user, then })
 }
 
-/// ssh's options for `command`. The same question tells whether ssh knows the KnownHostsCommand in it, since each question
-/// takes milliseconds.
-fn options(command: &mut SshCommand) -> Result<Options, Failure> {
-    command.route.known_hosts_program = host_key_program();
-    if let Some(options) = Options::of(&argv(command)?) {
-        return Ok(options);
-    }
-    if !knows_known_hosts_command(&command.ssh) {
-        command.route.known_hosts_program = None;
-    }
-    Ok(Options::of(&argv(command)?).unwrap_or_default())
+/// ssh's options for `command`. The same question tells which options ssh knows, and which keys it would offer, since each
+/// question takes milliseconds.
+fn ask_ssh(command: &mut SshCommand) -> Result<Options, Failure> {
+    command.route.release = Release::V8_7;
+    let options = match Options::of(&argv(command)?) {
+        Some(options) => options,
+        None => {
+            command.route.release = release(&command.ssh);
+            Options::of(&argv(command)?).unwrap_or_default()
+        }
+    };
+    command.more_keys = keys::hidden_defaults(&options.text, &home()?);
+    Ok(options)
 }
 
 /// The VPS as the user names it, or chooses it from a list.
@@ -141,19 +142,19 @@ pub(crate) fn enter(flags: &Flags, id: TaskId, key: Option<PathBuf>) -> Failure 
     cannot(&sys::become_program(&mut command))
 }
 
-/// The ssh command for `arguments`, after the Host confirmed that the VPS can be reached. `asks_ssh`: ssh is asked which
-/// options it knows.
-fn command(settings: &Settings, vps: &str, arguments: &Arguments, asks_ssh: bool) -> Result<SshCommand, Failure> {
+/// The ssh command for `arguments`, after the Host confirmed that the VPS can be reached.
+fn command(settings: &Settings, vps: &str, arguments: &Arguments) -> Result<SshCommand, Failure> {
     let vps = vps_ref(vps)?;
     let id = ask_host(settings, reached(settings, &vps, arguments.wait.is_some()))?;
     let home = home()?;
     let ssh = ssh_program().ok_or_else(no_ssh)?;
     Ok(SshCommand {
-        route: route(settings, &home, asks_ssh.then_some(&ssh), arguments.wait)?,
+        route: route(settings, &home, None, arguments.wait)?,
         ssh,
         id,
         user: arguments.user.clone(),
         key: keys::resolve(arguments.key.as_deref(), id, Some(&home))?,
+        more_keys: Vec::new(),
         ssh_args: arguments.ssh_args.clone(),
     })
 }

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::api::{Access, Client, Created, Generation, Located, Order, Vps, refused};
+use crate::api::{Access, ApiError, Client, Created, Generation, Located, Order, Vps, refused};
 use crate::cli::host::denied::denied;
-use crate::cli::host::{ask_host, block_on, client};
+use crate::cli::host::{ask_host, block_on, client, named};
 use crate::cli::programs::route::home;
 use crate::cli::ssh::config as ssh_config;
+use crate::cli::terminal::ask::confirm;
 use crate::cli::terminal::interrupt;
 use crate::cli::terminal::ui;
 use crate::cli::vps::change::Change;
@@ -50,6 +51,9 @@ pub(crate) struct Arguments {
     /// Wait, then log in
     #[arg(long, conflicts_with = "json")]
     connect: bool,
+    /// Don't ask before a second VPS of the same name is created
+    #[arg(long, short = 'y')]
+    yes: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -108,7 +112,14 @@ pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> R
         );
     }
     let client = client(settings)?;
-    let (created, key) = create(settings, &client, &mut order, new_key)?;
+    // First, so that no key is generated for a Host that doesn't answer.
+    let (generation, twin) = ask_host(settings, before(&client, order.name.as_deref()))?;
+    if let Some(twin) = twin {
+        let question = format!("VPS {} has this name already. Create another one?", named(&twin));
+        let because = |failure: Failure| failure.cause(format!("VPS {} has this name already", named(&twin)));
+        confirm(&question, arguments.yes).map_err(because)?;
+    }
+    let (created, key) = create(&client, generation, &mut order, new_key)?;
     show(settings, &client, &order, &created, key.as_deref(), arguments.json)?;
     ssh_config::follow(settings);
     if let Some(limit) = wait {
@@ -125,17 +136,28 @@ pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> R
     Ok(())
 }
 
+/// The generation of calls by which this Host creates a VPS, and a VPS of the user that already has the name.
+async fn before(client: &Client, name: Option<&str>) -> Result<(Generation, Option<Vps>), Failure> {
+    let cannot = |error: ApiError| denied(&error, "create the VPS", None);
+    let generation = client.generation().await.map_err(cannot)?;
+    let Some(name) = name.filter(|_| generation == Generation::Todays) else { return Ok((generation, None)) };
+    let user = client.user().await.map_err(cannot)?;
+    let list = client.list(false).await.map_err(cannot)?;
+    let is_twin = |vps: &Vps| {
+        let is_mine = user.as_ref().is_none_or(|user| vps.belongs_to(&user.name));
+        // ssh doesn't tell names apart that differ in case only.
+        is_mine && vps.is_vps && vps.name.as_ref().is_some_and(|other| other.to_lowercase() == name.to_lowercase())
+    };
+    Ok((generation, list.entries.into_iter().find(is_twin)))
+}
+
 /// Creates the VPS. With `new_key`, a key is generated there; its file is returned.
 fn create(
-    settings: &Settings,
     client: &Client,
+    generation: Generation,
     order: &mut Order,
     new_key: Option<NewKeyPlace<'_>>,
 ) -> Result<(Created, Option<PathBuf>), Failure> {
-    // First, so that no key is generated for a Host that doesn't answer.
-    let generation = ask_host(settings, async {
-        client.generation().await.map_err(|error| denied(&error, "create the VPS", None))
-    })?;
     let mut key = None;
     let created = block_on(async {
         let request = request(client, generation, order, new_key, &mut key);

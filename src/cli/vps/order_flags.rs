@@ -2,11 +2,12 @@
 
 use crate::api::{Access, Machine, Order, Placement};
 use crate::failure::Failure;
+use crate::target::{TargetError, VpsRef};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct OrderFlags {
     /// Name of the VPS
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
     /// Run on this Runner, NUMA node and GPUs [default: the Host chooses]
     #[arg(long, short = 't', value_name = "NODE[:NUMA][::GPU,...]", value_parser = placement)]
@@ -73,6 +74,16 @@ impl OrderFlags {
             mounts: self.mount,
             privileged: self.privileged,
         })
+    }
+}
+
+/// A name that every command finds the VPS by.
+fn name(text: &str) -> Result<String, &'static str> {
+    match VpsRef::typed(text) {
+        Ok(VpsRef::Name(name)) if name == text && text.trim() == text => Ok(name),
+        Ok(VpsRef::Name(_)) => Err("leave out blanks around it and `.kohakuriver` behind it"),
+        Ok(VpsRef::Id(_)) | Err(TargetError::IdTooLarge(_)) => Err("commands would read it as a task id"),
+        Err(_) => Err("give a text on one line that does not begin with `-`"),
     }
 }
 
@@ -224,6 +235,25 @@ mod tests {
         assert!(mount("/data:/data").is_ok() && mount("/data:/mnt/data:ro").is_ok());
         for text in ["", "/data", "data:/data", "/a:b", "/a:/b:exec", "/a:/b:ro:x"] {
             assert!(mount(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_must_lead_to_its_vps() {
+        for text in ["trainer", "my trainer", "a:b", "100%", "größe", "#1", "a@b", "7x", &"ä".repeat(200)] {
+            assert_eq!(name(text).as_deref(), Ok(text));
+        }
+        for (text, why) in [
+            ("42", "task id"),
+            ("kohakuriver-7", "task id"),
+            ("99999999999999999999", "task id"),
+            ("x.kohakuriver", "leave out"),
+            (" x", "leave out"),
+            ("", "on one line"),
+            ("-x", "on one line"),
+            ("a\nb", "on one line"),
+        ] {
+            assert!(name(text).is_err_and(|said| said.contains(why)), "{text}");
         }
     }
 }

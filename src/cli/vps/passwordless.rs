@@ -61,13 +61,13 @@ pub(crate) async fn check(settings: &Settings, id: TaskId) -> Result<Tested, Fai
 async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) -> Result<Tested, Failure> {
     let known_hosts = folder.join("known_hosts");
     let seen = KnownHosts::at(&known_hosts);
-    let route = Route { known_hosts, known_hosts_program: None, ..route(settings, &home()?, None, None)? };
+    let route = Route { known_hosts, known_hosts_program: None, ..route(settings, &home()?, Some(&ssh), None)? };
     let options =
         ["BatchMode=yes", "PreferredAuthentications=none", "ControlMaster=no", "ControlPath=none", "ConnectTimeout=20"];
     let mut ssh_args = vec!["-F".into(), "none".into(), "-T".into()];
     ssh_args.extend(options.iter().flat_map(|option| ["-o".into(), option.into()]));
     ssh_args.push("true".into());
-    let command = SshCommand { ssh, route, id, user: None, key: None, ssh_args };
+    let command = SshCommand { ssh, route, id, user: None, key: None, more_keys: Vec::new(), ssh_args };
     let argv = command.argv().map_err(|error| unusable(&error))?;
     let output = Command::new(&argv[0]).args(&argv[1..]).stdin(Stdio::null()).kill_on_drop(true).output();
     let verdict = match output.await {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::api::{Admin, ApiError, Tunnel};
+use crate::api::{Admin, ApiError, Case, Tunnel};
 use crate::cli::host::{ask_host, block_on, client, vps_ref};
 use crate::cli::terminal::progress;
 use crate::cli::terminal::table::{Column, table};
@@ -125,7 +125,7 @@ async fn find(settings: &Settings, vps: &VpsRef) -> Result<TaskId, Failure> {
         VpsRef::Id(id) => Ok(*id),
         VpsRef::Name(name) => {
             let client = client(settings)?;
-            client.id_of(name).await.map_err(|error| error.about(vps, client.base()))
+            client.id_of(name, Case::Kept).await.map_err(|error| error.about(vps, client.base()))
         }
     }
 }

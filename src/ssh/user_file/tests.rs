@@ -235,21 +235,6 @@ fn a_folder_that_cannot_be_made_is_an_error() {
     assert!(matches!(FolderLock::of(&file.join(".ssh")), Err(UserFileError::Write(_))));
 }
 
-#[test]
-fn touch_sets_the_time_and_keeps_the_content() {
-    let folder = Folder::new();
-    let path = folder.file("config", b"one", 0o600);
-    let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-    File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
-    let file = UserFile::read(&path).unwrap();
-    assert_eq!(file.modified(), Some(old));
-    file.touch().unwrap();
-    let touched = UserFile::read(&path).unwrap();
-    assert_eq!(touched.content(), Some(&b"one"[..]));
-    assert!(touched.modified().unwrap() > old);
-    assert_eq!(UserFile::read(&folder.path.join("missing")).unwrap().modified(), None);
-}
-
 /// Only a missing file counts as no file: one that can't be read would be replaced.
 #[test]
 fn a_file_that_cannot_be_read_is_an_error() {

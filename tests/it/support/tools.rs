@@ -1,6 +1,9 @@
 //! The programs of others that the tests need. A missing one fails the test; nothing is skipped.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use super::home::Home;
 
 /// Where `name` is, on PATH or where Debian keeps servers.
 pub(crate) fn tool(name: &str) -> PathBuf {
@@ -38,6 +41,26 @@ pub(crate) fn clients(name: &str) -> PathBuf {
         folder.display()
     );
     path
+}
+
+/// The older ssh (8.4) that contrib/test.sh has unpacked, as a script in `home`. On a machine that has none, that is said.
+pub(crate) fn older_ssh(home: &Home) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("older-ssh/root");
+    let ssh = root.join("usr/bin/ssh");
+    if !ssh.is_file() {
+        // Not with `eprintln`, which is not shown for a test that passes.
+        let text = b"NOT TESTED with an older ssh: contrib/test.sh found none for this machine\n";
+        std::io::stderr().write_all(text).unwrap();
+        return None;
+    }
+    let libraries: Vec<PathBuf> = std::fs::read_dir(root.join("usr/lib")).unwrap().map(|f| f.unwrap().path()).collect();
+    let libraries = std::env::join_paths(libraries).unwrap().into_string().unwrap();
+    let script = format!(
+        "#!/bin/sh\nLD_LIBRARY_PATH={} exec {} \"$@\"\n",
+        sh_quote(&libraries),
+        sh_quote(&ssh.display().to_string())
+    );
+    Some(home.script("older/ssh", &script))
 }
 
 /// The name of the user who runs the tests, from the user database: ssh and sshd look there too.

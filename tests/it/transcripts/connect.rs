@@ -7,9 +7,9 @@ fn vps_connect() {
     shell(&host()).shows(
         r#"
 $ kohakuriver vps connect trainer --dry-run
-/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K' -o StrictHostKeyChecking=accept-new -o CheckHostIP=no -o HashKnownHosts=no -o ServerAliveInterval=30 -o HostKeyAlias=kohakuriver-7323718749301768192 -l root 7323718749301768192.kohakuriver
+/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l root 7323718749301768192.kohakuriver
 $ kohakuriver vps connect trainer --dry-run --user kohaku -- -L 8888:localhost:8888
-/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K' -o StrictHostKeyChecking=accept-new -o CheckHostIP=no -o HashKnownHosts=no -o ServerAliveInterval=30 -o HostKeyAlias=kohakuriver-7323718749301768192 -l kohaku 7323718749301768192.kohakuriver -L 8888:localhost:8888
+/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l kohaku 7323718749301768192.kohakuriver -L 8888:localhost:8888
 $ kohakuriver vps connect notebook
 2> kohakuriver: VPS 7323718749301768193 is paused
 2>   caused by: the Host at http://127.0.0.1:18000 says so
@@ -104,60 +104,70 @@ fn ssh_config() {
 $ kohakuriver ssh config
 # Do not edit: written by `kohakuriver ssh config`, which will write it anew.
 # Made by: kohakuriver --host 127.0.0.1 --port 18000 --proxy 127.0.0.1:18002 ssh config --write
-# Any VPS by its task id or name, and one entry for each that had SSH when this was written.
+# Any VPS by its task id or name, and one entry for each of yours that had SSH when this was written.
 
 Host trainer.kohakuriver
     HostName 7323718749301768192.kohakuriver
     HostKeyAlias kohakuriver-7323718749301768192
     User root
-    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p
-    ProxyUseFdpass yes
-    UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
-    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K
-    StrictHostKeyChecking accept-new
-    CheckHostIP no
-    HashKnownHosts no
-    ServerAliveInterval 30
 
 Host notebook.kohakuriver
     HostName 7323718749301768193.kohakuriver
     HostKeyAlias kohakuriver-7323718749301768193
     User root
-    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p
-    ProxyUseFdpass yes
-    UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
-    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K
-    StrictHostKeyChecking accept-new
-    CheckHostIP no
-    HashKnownHosts no
-    ServerAliveInterval 30
 
 Host machine.kohakuriver
     HostName 7323718749301768194.kohakuriver
     HostKeyAlias kohakuriver-7323718749301768194
     User root
-    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p
-    ProxyUseFdpass yes
-    UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
-    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K
-    StrictHostKeyChecking accept-new
-    CheckHostIP no
-    HashKnownHosts no
-    ServerAliveInterval 30
+
+Host newcomer.kohakuriver
+    HostName 7323718749301768195.kohakuriver
+    HostKeyAlias kohakuriver-7323718749301768195
+    User root
 
 Host *.kohakuriver
     User root
     ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 %h %p
     ProxyUseFdpass yes
     UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
-    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K
-    StrictHostKeyChecking accept-new
     CheckHostIP no
     HashKnownHosts no
+    Port 22
+    CanonicalizeHostname no
+    HostKeyAlgorithms +ssh-ed25519
+    PermitLocalCommand no
     ServerAliveInterval 30
+    ServerAliveCountMax 3
+    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h
+    StrictHostKeyChecking accept-new
+    SessionType default
+    ForkAfterAuthentication no
+    StdinNull no
+
+Match originalhost *.kohakuriver
+    HostName %h
+    User root
+    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 %h %p
+    ProxyUseFdpass yes
+    UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
+    CheckHostIP no
+    HashKnownHosts no
+    Port 22
+    CanonicalizeHostname no
+    HostKeyAlgorithms +ssh-ed25519
+    PermitLocalCommand no
+    ServerAliveInterval 30
+    ServerAliveCountMax 3
+    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h
+    StrictHostKeyChecking accept-new
+    SessionType default
+    ForkAfterAuthentication no
+    StdinNull no
 $ kohakuriver ssh config --remove
 2> nothing to change
 $ kohakuriver ssh config --write
+2> wrote /home/me/.ssh/.kohakuriver-openssh-8.7.conf
 2> wrote /home/me/.ssh/kohakuriver.conf
 2> wrote /home/me/.ssh/config
 $ kohakuriver ssh config --write
@@ -175,9 +185,9 @@ Include /home/me/.ssh/kohakuriver.conf
 $ kohakuriver ssh config --diff
 --- /home/me/.ssh/kohakuriver.conf
 +++ /home/me/.ssh/kohakuriver.conf
-@@ -2,7 +2,7 @@
- # Made by: kohakuriver --host 127.0.0.1 --port 18000 --proxy 127.0.0.1:18002 ssh config --write
- # Any VPS by its task id or name, and one entry for each that had SSH when this was written.
+@@ -5,7 +5,7 @@
+ # For OpenSSH 8.7 and later. An older ssh takes the quotes for letters, and finds no file of that name.
+ Include '/home/me/.ssh/.kohakuriver-openssh-8.7.conf'
 
 -Host trainer.kohakuriver
 +Host teacher.kohakuriver
@@ -185,8 +195,9 @@ $ kohakuriver ssh config --diff
      HostKeyAlias kohakuriver-7323718749301768192
      User root
 $ kohakuriver ssh config --remove
-2> removed /home/me/.ssh/kohakuriver.conf
 2> removed /home/me/.ssh/config
+2> removed /home/me/.ssh/kohakuriver.conf
+2> removed /home/me/.ssh/.kohakuriver-openssh-8.7.conf
 $ kohakuriver ssh config --write --remove
 2> kohakuriver: the argument '--write' cannot be used with '--remove'
 2>   hint: see `kohakuriver ssh config --help`
@@ -216,8 +227,8 @@ $ kohakuriver doctor --everything
 2> kohakuriver: unexpected argument '--everything' found
 2>   hint: see `kohakuriver doctor --help`
 [exit status 2]
-$ kohakuriver doctor 'no name'
-2> kohakuriver: `no name` is neither a task id, nor a VPS name, nor a host name
+$ kohakuriver doctor 99999999999999999999
+2> kohakuriver: `99999999999999999999` is not a task id: an id has at most 19 digits and is at most 9223372036854775807
 2>   hint: list the VPSes with `kohakuriver vps list`
 [exit status 2]
 "#,

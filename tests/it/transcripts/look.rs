@@ -218,9 +218,10 @@ $ kohakuriver vps status 42
 2>   hint: see which there are with `kohakuriver vps list --all`
 [exit status 1]
 $ kohakuriver vps status 'no name'
-2> kohakuriver: `no name` is neither a task id, nor a VPS name, nor a host name
-2>   hint: list the VPSes with `kohakuriver vps list`
-[exit status 2]
+2> kohakuriver: there is no VPS no name
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: see which there are with `kohakuriver vps list --all`
+[exit status 1]
 $ kohakuriver vps status trainer -P 1
 2> kohakuriver: cannot look up VPS trainer
 2>   caused by: the Host API at http://127.0.0.1:1 can't be reached

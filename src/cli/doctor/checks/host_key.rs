@@ -44,7 +44,6 @@ impl Check for HostKey<'_> {
             ssh: &self.ssh.as_ref()?.path,
             route: self.route.as_ref()?,
             home: self.subject.home.as_ref()?,
-            config: self.config.as_ref().ok(),
         };
         let session = match Session::open(&login) {
             Ok(session) => session,

@@ -19,11 +19,12 @@ use crate::cli::doctor::session::{LOGIN_LIMIT, Session};
 use crate::cli::doctor::subject::{Subject, Way};
 use crate::cli::doctor::temporary::Folder;
 use crate::cli::programs::route::unusable;
+use crate::cli::programs::search_path::is_program;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::command::SshCommand;
 use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
-use crate::ssh::quote::path_value;
+use crate::ssh::quote::{first_word, path_value};
 use crate::ssh::stanzas;
 use crate::target::TaskId;
 
@@ -35,6 +36,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// What stands around the file of host keys in the KnownHostsCommand of our entries.
 const BEFORE_FILE: &str = " ssh host-key --file ";
 const BEHIND_FILE: &str = " %H %t %K";
+/// What newer entries have behind it.
+const HOST: &str = " %h";
 
 pub(super) struct OwnSsh<'a> {
     pub(super) subject: &'a Subject,
@@ -132,9 +135,11 @@ impl OwnSsh<'_> {
     fn by_entry(&self, config: &OwnConfig, host: &str, folder: &Path) -> Result<Vec<OsString>, Failure> {
         let mut options: Vec<OsString> = harmless();
         let command = config.option("knownhostscommand").and_then(|command| command.split_once(BEFORE_FILE));
-        let command = command.and_then(|(program, rest)| Some((program, rest.strip_suffix(BEHIND_FILE)?)));
+        let command = command.and_then(|(program, rest)| {
+            Some((program, rest.strip_suffix(HOST).unwrap_or(rest).strip_suffix(BEHIND_FILE)?))
+        });
         let ours = known_hosts_path(self.subject.home.as_deref().unwrap_or(Path::new("/")));
-        let ours = command.map_or(ours, |(_, file)| unquoted(file).into());
+        let ours = command.map_or(ours, |(_, file)| first_word(file.as_bytes()).into());
         // A file of host keys that can't be used is left to the login.
         if let Ok(copy) = copy_of(&ours, config.option("userknownhostsfile"), folder) {
             let value = path_value(&copy).map_err(|source| unusable(&UnusablePath { path: copy, source }))?;
@@ -142,6 +147,7 @@ impl OwnSsh<'_> {
                 let mut option = OsString::from(format!("KnownHostsCommand={program}{BEFORE_FILE}"));
                 option.push(&value);
                 option.push(BEHIND_FILE);
+                option.push(HOST);
                 options.extend(["-o".into(), option]);
             }
             if config.option("userknownhostsfile").is_some() {
@@ -172,6 +178,7 @@ impl OwnSsh<'_> {
             id,
             user: self.subject.user.clone(),
             key: self.subject.private_key(id)?,
+            more_keys: Vec::new(),
             ssh_args,
         };
         command.argv().map(|argv| argv[1..].to_vec()).map_err(|error| unusable(&error))
@@ -181,14 +188,16 @@ impl OwnSsh<'_> {
     fn faults(&self, config: &OwnConfig) -> Vec<String> {
         let mut faults = Vec::new();
         for command in ["proxycommand", "knownhostscommand"].into_iter().filter_map(|name| config.option(name)) {
-            let program = PathBuf::from(first_word(command));
-            if program.is_absolute() && !program.exists() {
-                faults.push(format!("the entry runs {}, which does not exist", program.display()));
+            let program = PathBuf::from(first_word(command.as_bytes()));
+            if program.is_absolute() && !is_program(&program) {
+                let what = if program.exists() { "is not executable" } else { "does not exist" };
+                faults.push(format!("the entry runs {}, which {what}", program.display()));
             }
         }
         let leads_to = config.option("proxycommand").and_then(|command| command.split_once(" --proxy "));
         if let (Some((_, rest)), Ok(settings)) = (leads_to, self.settings) {
-            let (there, here) = (first_word(rest), settings.ssh_proxy().authority());
+            let there = first_word(rest.as_bytes()).to_string_lossy().into_owned();
+            let here = settings.ssh_proxy().authority();
             if there != here {
                 faults.push(format!("the entry leads to {there}, and your settings to {here}"));
             }
@@ -255,33 +264,9 @@ fn said(tried: &Tried, limit: Duration) -> String {
     }
 }
 
-/// The first word of a command in ssh_config, without quotes.
-fn first_word(command: &str) -> String {
-    match command.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
-        Some((word, _)) => unquoted(word),
-        None => unquoted(command.split(' ').next().unwrap_or_default()),
-    }
-}
-
-/// A path as our entries write it, without quotes and doubled signs.
-fn unquoted(word: &str) -> String {
-    let word = word.strip_prefix('"').and_then(|word| word.strip_suffix('"')).unwrap_or(word);
-    word.replace("%%", "%").replace("\\\"", "\"").replace("\\$", "$").replace("\\`", "`").replace("\\\\", "\\")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ssh::quote::proxy_command_word;
-
-    #[test]
-    fn words_of_our_entries_are_read_as_they_were_written() {
-        for path in ["/opt/a", "/o d%d/100%", "/a`b$c", r"/a\b"] {
-            let written = proxy_command_word(path.as_ref()).into_string().unwrap();
-            assert_eq!(first_word(&format!("{written} --fdpass")), path);
-            assert_eq!(unquoted(&path_value(Path::new(path)).unwrap().into_string().unwrap()), path);
-        }
-    }
 
     #[test]
     fn a_copy_has_the_keys_of_all_files() {

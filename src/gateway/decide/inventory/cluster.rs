@@ -8,7 +8,7 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::api::{Audience, Node, Reach, SshPort, Vps, choose, locate};
+use crate::api::{Audience, Case, Node, Reach, SshPort, Vps, choose, locate};
 use crate::refusal::Refusal;
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
@@ -78,7 +78,7 @@ impl Cluster {
     pub fn reach(&self, vps: &VpsRef) -> Result<Reach, Refusal> {
         let id = match vps {
             VpsRef::Id(id) => *id,
-            VpsRef::Name(name) => choose(name, &self.vps, None)?.id,
+            VpsRef::Name(name) => choose(name, Case::Kept, &self.vps, None)?.id,
         };
         self.located.get(&id).cloned().unwrap_or(Err(Refusal::NotFound))
     }
