@@ -37,19 +37,9 @@ impl SshCommand {
     /// # Errors
     /// When a path can't be the value of an ssh option.
     pub fn argv(&self) -> Result<Vec<OsString>, UnusablePath> {
-        let mut argv = vec![self.ssh.clone().into_os_string()];
         let given = Given::of(&self.ssh_args);
-        let release = self.route.release;
-        let mut options = self.route.options(false)?;
-        options.extend(self.route.newer_options(release)?);
-        options.extend([("HostName", host_name(self.id).into()), ("HostKeyAlias", alias(self.id).into())]);
-        options.extend(self.pins(&given, release)?);
-        for (name, value) in options {
-            let mut option = OsString::from(name);
-            option.push("=");
-            option.push(value);
-            argv.extend(["-o".into(), option]);
-        }
+        let mut argv = vec![self.ssh.clone().into_os_string()];
+        argv.extend(self.words_of_options(&given)?);
         // ssh uses the first of two logins, so the default must not come before one of the user's own.
         let default = || (!given.sets("user", b"l")).then(|| DEFAULT_USER.to_owned());
         if let Some(user) = self.user.clone().or_else(default) {
@@ -58,6 +48,33 @@ impl SshCommand {
         argv.push(host_name(self.id).into());
         argv.extend(self.ssh_args.iter().cloned());
         Ok(argv)
+    }
+
+    /// The words for scp, the program first, up to its operands. It runs ssh for the subsystem of SFTP.
+    ///
+    /// # Errors
+    /// When a path can't be the value of an ssh option.
+    pub fn scp(&self, scp: PathBuf) -> Result<Vec<OsString>, UnusablePath> {
+        let given = Given { letters: vec![b's'], ..Given::of(&[]) };
+        let mut argv = vec![scp.into_os_string(), "-S".into(), self.ssh.clone().into_os_string()];
+        argv.extend(self.words_of_options(&given)?);
+        Ok(argv)
+    }
+
+    /// The words of the options, each with its `-o`.
+    fn words_of_options(&self, given: &Given<'_>) -> Result<Vec<OsString>, UnusablePath> {
+        let release = self.route.release;
+        let mut options = self.route.options(false)?;
+        options.extend(self.route.newer_options(release)?);
+        options.extend([("HostName", host_name(self.id).into()), ("HostKeyAlias", alias(self.id).into())]);
+        options.extend(self.pins(given, release)?);
+        let words = options.into_iter().flat_map(|(name, value)| {
+            let mut option = OsString::from(name);
+            option.push("=");
+            option.push(value);
+            ["-o".into(), option]
+        });
+        Ok(words.collect())
     }
 
     /// What the user's ssh_config shall not set. Their own arguments may.

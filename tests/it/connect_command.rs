@@ -1,8 +1,6 @@
 //! `kohakuriver vps connect` with the system's ssh, our gateway and its Host API.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::cluster::Cluster;
 use crate::support::gateway::{NODE_DOWN, inventory, name_of, running};
 use crate::support::home::{Home, set_mode};
-use crate::support::peers::{PEER_TIMEOUT, RefusingPort, echo_server};
+use crate::support::peers::{RefusingPort, echo_server, echoes};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::{Sshd, free_port};
@@ -160,15 +158,6 @@ fn forwarding(cluster: &Cluster, to: u16, more: &[&str], ready: &str) -> (Proces
         }
     }
     panic!("no free port for -L after 5 tries");
-}
-
-fn echoes(port: u16) {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(b"forwarded").unwrap();
-    let mut answer = [0; 9];
-    stream.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"forwarded");
 }
 
 #[test]

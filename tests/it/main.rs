@@ -72,5 +72,7 @@ mod systemd_units;
 mod tables;
 mod threat_model;
 mod transcripts;
+mod vps_cp;
 mod vps_create;
+mod vps_forward;
 mod watching;

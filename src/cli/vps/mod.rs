@@ -3,9 +3,12 @@
 pub(crate) mod change;
 pub(crate) mod choose;
 pub(crate) mod connect;
+pub(crate) mod cp;
 pub(crate) mod create;
+pub(crate) mod forward;
 pub(crate) mod freeze;
 pub(crate) mod list;
+pub(crate) mod login;
 pub(crate) mod new_key;
 pub(crate) mod order_flags;
 pub(crate) mod passwordless;
@@ -35,6 +38,10 @@ use crate::settings::{AdminAddress, Flags};
 pub(super) enum Verb {
     /// Log in to a VPS with the system's ssh
     Connect(connect::Arguments),
+    /// Copy files from or to a VPS
+    Cp(cp::Arguments),
+    /// Forward ports of this machine to a VPS
+    Forward(forward::Arguments),
     /// List running and starting VPSes
     List(list::Arguments),
     /// Show the details of one VPS
@@ -70,6 +77,8 @@ pub(super) fn run(flags: Flags, verb: Verb) -> Result<ExitCode, Failure> {
     let done = match verb {
         // Its exit status is ssh's, and its own failures are to look like ssh's.
         Verb::Connect(arguments) => return connect::run(flags, arguments).map_err(Failure::with_sshs_status),
+        Verb::Cp(arguments) => return cp::run(&flags, &arguments).map_err(Failure::with_sshs_status),
+        Verb::Forward(arguments) => return forward::run(&flags, &arguments),
         Verb::List(arguments) => list::run(&load()?, &arguments),
         Verb::Status(arguments) => status::run(&load()?, &arguments),
         Verb::Sessions(arguments) => sessions::run(&load()?, &arguments),

@@ -108,6 +108,16 @@ pub(crate) fn read_head(stream: &mut TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
+/// The echo server at `port` of this machine answers.
+pub(crate) fn echoes(port: u16) {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+    stream.write_all(b"forwarded").unwrap();
+    let mut answer = [0; 9];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"forwarded");
+}
+
 /// Sends back whatever comes, to the end.
 pub(crate) fn echo_server() -> Peer {
     Peer::serve(|mut stream| {

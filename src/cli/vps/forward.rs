@@ -1,0 +1,169 @@
+//! `kohakuriver vps forward`: ports of a VPS on this machine, for as long as the command runs.
+//!
+//! The system's ssh forwards them. It runs a command of ours once it listens (LocalCommand), so that the user is told. A
+//! connection that is lost is made again, as long as the Host says that the VPS can be reached.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use crate::api::{ApiError, refused};
+use crate::cli::host::{block_on, client, load_settings, vps_cache};
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::terminal::{interrupt, ui};
+use crate::cli::vps::login::{LoginFlags, argv, prepare_known_hosts};
+use crate::failure::Failure;
+use crate::settings::{Flags, Settings};
+use crate::ssh::command::SshCommand;
+use crate::target::VpsRef;
+
+/// The pauses before new attempts; the last one repeats.
+const PAUSES: [u64; 5] = [1, 2, 4, 8, 15];
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+A port is forwarded from localhost of this machine to localhost of the VPS. After a lost connection the command connects \
+again, until Ctrl-C, or until the VPS can no longer be reached.
+
+Examples:
+  kohakuriver vps forward trainer 8888
+  kohakuriver vps forward trainer 9000:6006 5432")]
+pub(crate) struct Arguments {
+    /// Task id or name of the VPS
+    #[arg(value_name = "VPS", add = vps_cache::candidates())]
+    vps: String,
+    /// Port of this machine, and of the VPS if it is another one
+    #[arg(value_name = "PORT[:PORT]", required = true, value_parser = ports)]
+    ports: Vec<(u16, u16)>,
+    #[command(flatten)]
+    login: LoginFlags,
+}
+
+fn ports(text: &str) -> Result<(u16, u16), &'static str> {
+    const WRONG: &str = "write it as 8888, or as 9000:8888 for port 9000 here and port 8888 there";
+    let (here, there) = text.split_once(':').unwrap_or((text, text));
+    match (here.parse(), there.parse()) {
+        (Ok(here @ 1..), Ok(there @ 1..)) => Ok((here, there)),
+        _ => Err(WRONG),
+    }
+}
+
+pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let settings = load_settings(flags)?;
+    for &(here, there) in &arguments.ports {
+        check_free(&arguments.vps, here, there)?;
+    }
+    let (command, _) = arguments.login.command(&settings, &arguments.vps, ssh_args(&arguments.ports))?;
+    prepare_known_hosts(&command.route.known_hosts)?;
+    let forwarded = block_on(interrupt_is_success(forward(&settings, arguments, &command)))?;
+    Ok(forwarded)
+}
+
+/// Ctrl-C is how this command ends.
+async fn interrupt_is_success(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    interrupt::unless_raised(work).await.unwrap_or(Ok(ExitCode::SUCCESS))
+}
+
+/// ssh itself names only a port that is taken; here the command that helps is known.
+fn check_free(vps: &str, here: u16, there: u16) -> Result<(), Failure> {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, here)).err();
+    taken.map_or(Ok(()), |error| {
+        let failure = Failure::new(format!("cannot listen on port {here} of this machine")).because(&error);
+        Err(failure
+            .hint(format!("take another one, for example `{PROGRAM} vps forward {vps} {}:{there}`", other(here))))
+    })
+}
+
+/// A port that needs no privileges.
+fn other(port: u16) -> u16 {
+    if port < 1024 { port + 8000 } else { port.checked_add(1).unwrap_or(8888) }
+}
+
+fn ssh_args(ports: &[(u16, u16)]) -> Vec<OsString> {
+    let options = [
+        "ExitOnForwardFailure=yes",
+        // A connection of its own: one that is shared would outlive this command.
+        "ControlMaster=no",
+        "ControlPath=none",
+        "PermitLocalCommand=yes",
+        "LocalCommand=echo",
+    ];
+    let forwards = ports.iter().flat_map(|(here, there)| ["-L".into(), format!("localhost:{here}:localhost:{there}")]);
+    let words = options.into_iter().flat_map(|option| ["-o".to_owned(), option.to_owned()]).chain(forwards);
+    words.chain(["-N".to_owned()]).map(OsString::from).collect()
+}
+
+/// Forwards until the VPS can no longer be reached, or ssh fails before it has listened once. ssh says why.
+async fn forward(settings: &Settings, arguments: &Arguments, command: &SshCommand) -> Result<ExitCode, Failure> {
+    let argv = argv(command)?;
+    let client = client(settings)?;
+    let (mut has_listened, mut failed) = (false, 0);
+    loop {
+        if run_ssh(&argv, || announce(arguments)).await? {
+            (has_listened, failed) = (true, 0);
+        } else if !has_listened {
+            return Ok(ExitCode::from(255));
+        }
+        let pause = PAUSES[failed.min(PAUSES.len() - 1)];
+        failed += 1;
+        ui::remark(&format!("{PROGRAM}: the connection to VPS {} is lost; trying again in {pause} s", command.id));
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        match client.find(&VpsRef::Id(command.id), None).await {
+            Ok(found) => match found.reach {
+                Err(refusal) => return Err(refused(&refusal, &command.id.to_string(), client.base())),
+                Ok(_) => {}
+            },
+            Err(error @ ApiError::Refusal(_)) => return Err(error.about(&VpsRef::Id(command.id), client.base())),
+            // The network may be down for this question, too.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Runs ssh until it ends. Returns whether it listened, after `listens`.
+async fn run_ssh(argv: &[OsString], listens: impl FnOnce()) -> Result<bool, Failure> {
+    let failure = |error: std::io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
+    let mut ssh = Command::new(&argv[0]);
+    // Its commands must print nothing of their own.
+    ssh.args(&argv[1..]).env("SHELL", "/bin/sh").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = ssh.spawn().map_err(failure)?;
+    let mut line = [0];
+    let told = match &mut child.stdout {
+        Some(stdout) => stdout.read(&mut line).await.map_err(failure)? > 0,
+        None => false,
+    };
+    if told {
+        listens();
+    }
+    child.wait().await.map_err(failure)?;
+    Ok(told)
+}
+
+fn announce(arguments: &Arguments) {
+    for (here, there) in &arguments.ports {
+        ui::remark(&format!("{PROGRAM}: localhost:{here} is port {there} of {}; Ctrl-C ends it", arguments.vps));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_port_or_two() {
+        for (text, expected) in [
+            ("8888", Some((8888, 8888))),
+            ("9000:80", Some((9000, 80))),
+            ("0", None),
+            ("1:0", None),
+            ("a", None),
+            ("1:2:3", None),
+        ] {
+            assert_eq!(ports(text).ok(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The ssh command that logs in to a VPS, for each verb that runs ssh or one of its companions.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use crate::api::refused;
+use crate::cli::doctor::diagnose::Options;
+use crate::cli::host::{ask_host, client, find, vps_ref};
+use crate::cli::programs::route::{home, no_ssh, release, route, ssh_program, unusable};
+use crate::cli::terminal::ui;
+use crate::failure::Failure;
+use crate::refusal::Refusal;
+use crate::seconds;
+use crate::settings::Settings;
+use crate::ssh::command::SshCommand;
+use crate::ssh::keys;
+use crate::ssh::options::Release;
+use crate::ssh::quote::shell_line;
+use crate::sys;
+use crate::target::{TaskId, VpsRef};
+
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct LoginFlags {
+    /// Private key for the login
+    #[arg(long, short = 'i', value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// User name on the VPS [default: root]
+    #[arg(long, short = 'u', value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) user: Option<String>,
+    /// Keep trying while the VPS is starting, for at most SECONDS (300 if omitted)
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = seconds::DEFAULT_WAIT,
+          value_parser = seconds::parse)]
+    wait: Option<Duration>,
+}
+
+impl LoginFlags {
+    /// The ssh command for `vps`, after the Host confirmed that it can be reached, and what ssh says of its options.
+    pub(crate) fn command(
+        &self,
+        settings: &Settings,
+        vps: &str,
+        ssh_args: Vec<OsString>,
+    ) -> Result<(SshCommand, Options), Failure> {
+        let vps = vps_ref(vps)?;
+        let id = ask_host(settings, reached(settings, &vps, self.wait.is_some()))?;
+        let home = home()?;
+        let ssh = ssh_program().ok_or_else(no_ssh)?;
+        let mut command = SshCommand {
+            route: route(settings, &home, None, self.wait)?,
+            ssh,
+            id,
+            user: self.user.clone(),
+            key: keys::resolve(self.key.as_deref(), id, Some(&home))?,
+            more_keys: Vec::new(),
+            ssh_args,
+        };
+        let options = ask_ssh(&mut command)?;
+        Ok((command, options))
+    }
+}
+
+/// ssh's options for `command`. The same question tells which options ssh knows, and which keys it would offer, since each
+/// question takes milliseconds.
+fn ask_ssh(command: &mut SshCommand) -> Result<Options, Failure> {
+    command.route.release = Release::V8_7;
+    let options = match Options::of(&argv(command)?) {
+        Some(options) => options,
+        None => {
+            command.route.release = release(&command.ssh);
+            Options::of(&argv(command)?).unwrap_or_default()
+        }
+    };
+    command.more_keys = keys::hidden_defaults(&options.text, &home()?);
+    Ok(options)
+}
+
+pub(crate) fn argv(command: &SshCommand) -> Result<Vec<OsString>, Failure> {
+    command.argv().map_err(|error| unusable(&error))
+}
+
+/// Looks the VPS up. A VPS that can't be reached is a failure with the reason. With `wait`, a VPS that is starting is
+/// accepted, since the helper waits for it.
+pub(crate) async fn reached(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
+    let client = client(settings)?;
+    let found = find(&client, vps).await?;
+    match found.reach {
+        Err(Refusal::Starting(_)) if wait => Ok(found.vps.id),
+        Err(refusal) => Err(refused(&refusal, &found.vps.id.to_string(), client.base())),
+        Ok(reach) => Ok(reach.id),
+    }
+}
+
+/// Becomes the program `argv`, which logs in. With `dry_run`, the command is printed instead.
+pub(crate) fn become_or_show(argv: &[OsString], known_hosts: &Path, dry_run: bool) -> Result<ExitCode, Failure> {
+    if dry_run {
+        let mut line = shell_line(argv);
+        line.push("\n");
+        return ui::print_bytes(line.as_encoded_bytes()).map(|()| ExitCode::SUCCESS);
+    }
+    prepare_known_hosts(known_hosts)?;
+    let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]));
+    Err(Failure::new(format!("cannot run {}", argv[0].display())).because(&error))
+}
+
+/// Creates our known_hosts if it is missing, with the permissions of ssh's own files.
+pub(crate) fn prepare_known_hosts(path: &Path) -> Result<(), Failure> {
+    let cannot = |error: io::Error| {
+        Failure::new(format!("cannot keep host keys in {}", path.display()))
+            .because(&error)
+            .hint("make the directory writable; without stored host keys, ssh could not detect an impostor")
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
+        sys::create_private_folder(folder).map_err(cannot)?;
+    }
+    match sys::private(OpenOptions::new().write(true).create_new(true)).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(cannot(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::ssh::options::known_hosts_path;
+
+    #[test]
+    fn known_hosts_is_created_once_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let path = known_hosts_path(&home);
+        prepare_known_hosts(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o700, 0o600));
+        fs::write(&path, "kept").unwrap();
+        prepare_known_hosts(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
+        fs::remove_dir_all(&home).unwrap();
+        fs::write(&home, "no directory").unwrap();
+        let failure = prepare_known_hosts(&path).unwrap_err();
+        assert!(failure.what().contains("kohakuriver_known_hosts"), "{failure:?}");
+    }
+}
