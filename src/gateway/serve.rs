@@ -131,7 +131,7 @@ fn end_tunnel(sessions: &Arc<Sessions>, relays: &Arc<Relays>) -> EndTunnel {
 
 fn start_host_api(accept: &AcceptLoops, listener: Option<TcpListener>, directory: &Directory, guard: Guard) {
     let (Directory::Inventory(inventory), Some(listener)) = (directory, listener) else { return };
-    let api = Arc::new(HostApi { inventory: Arc::clone(inventory), guard, waiting: Waiting::default() });
+    let api = Arc::new(HostApi::new(Arc::clone(inventory), guard));
     let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
     accept.without_drain().start(listener, permits, move |(client, _)| {
         let api = Arc::clone(&api);

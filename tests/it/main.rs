@@ -30,6 +30,7 @@ mod gateway_limits;
 mod gateway_metrics;
 mod gateway_own_machine;
 mod gateway_pipes;
+mod gateway_readers;
 mod gateway_restarts;
 mod gateway_signals;
 mod gateway_turned_away;
