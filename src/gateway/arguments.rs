@@ -190,10 +190,10 @@ pub struct Arguments {
     )]
     pub admin_token_file: Option<PathBuf>,
 
-    /// Answer requests for this host name on the admin's address and the Host API; may be given several times
+    /// A name of this gateway, beside localhost and the machine's own host name; may be given several times
     ///
-    /// Addresses, localhost and the machine's own host name are always answered. Other names are refused, since a web page
-    /// may have made its own name stand for this machine (DNS rebinding).
+    /// The admin's address and the Host API answer requests for these names and for addresses only: a web page may have
+    /// made its own name stand for this machine (DNS rebinding). A CONNECT may have such a name as its Host field.
     #[arg(long, value_name = "NAME")]
     pub server_name: Vec<String>,
 

@@ -140,7 +140,9 @@ mod tests {
             ("REQUEST_TUNNEL x\n", Refusal::LineNotServed, "ERROR This gateway takes no REQUEST_TUNNEL: "),
             ("REQUEST_TUNNEL 42\n", bad(), "ERROR Invalid request format.\n"),
         ] {
-            let Step::Done(Ok(request), _) = request::read(sent.as_bytes(), MaxSize::DEFAULT) else { panic!("{sent}") };
+            let Step::Done(Ok(request), _) = request::read(sent.as_bytes(), MaxSize::DEFAULT, &[]) else {
+                panic!("{sent}")
+            };
             let answer = String::from_utf8(refuse(&request, &refusal)).unwrap();
             let is_line = matches!(request, Request::Line(_));
             assert!(answer.starts_with(if is_line { part } else { "HTTP/1.1 4" }), "{sent}: {answer}");

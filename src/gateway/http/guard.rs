@@ -28,6 +28,11 @@ impl Guard {
         Self { names: own.into_iter().chain(more.iter().cloned()).filter(|name| !name.is_empty()).collect() }
     }
 
+    /// The names that it knows.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Whether the request may be answered. The error says why not.
     pub(crate) fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
         // A program may leave the host out. A browser never does.
