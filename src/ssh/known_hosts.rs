@@ -121,7 +121,7 @@ impl KnownHosts {
     /// When the file can't be read.
     pub fn of(&self, id: TaskId) -> Result<Vec<Known>, KnownHostsError> {
         // ssh-keygen treats a folder as an empty file, so reading is tried here first.
-        let modified = match File::open(&self.path).and_then(|mut file| file.read(&mut [0]).and(file.metadata())) {
+        let modified = match sys::open_regular(&self.path).and_then(|file| file.metadata()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             metadata => metadata.and_then(|metadata| metadata.modified()).map_err(|error| self.file(error))?,
         };
@@ -195,7 +195,7 @@ impl KnownHosts {
                 return Err(real.refused(&output));
             }
         }
-        sys::make_private(&real.path).map_err(|error| self.file(error))?;
+        sys::open_regular(&real.path).and_then(|file| sys::make_private(&file)).map_err(|error| self.file(error))?;
         // ssh-keygen keeps a copy of the old file, which still holds the removed key.
         let mut old = real.path.into_os_string();
         old.push(".old");

@@ -40,12 +40,12 @@ pub fn mode_that_ssh_refuses(key: &Metadata) -> Option<u32> {
     (is_own && key.mode() & OF_OTHERS != 0).then_some(key.mode() & PERMISSIONS)
 }
 
-/// Makes the file at `path` this user's alone.
+/// Keeps everybody but its owner out of a file.
 ///
 /// # Errors
-/// Those of `chmod(2)`.
-pub fn make_private(path: &Path) -> io::Result<()> {
-    std::fs::set_permissions(path, Permissions::from_mode(PRIVATE_FILE))
+/// Those of `fchmod(2)`.
+pub fn make_private(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(PRIVATE_FILE))
 }
 
 /// Gives the file `new`, which will replace one with the metadata `old`, the owner and the permissions of that one.

@@ -60,13 +60,13 @@ pub use events::{REPORTS_URGENT_DATA, deregister, register};
 #[cfg(feature = "gateway")]
 pub use files::FileVersion;
 pub use files::{
-    NULL_FILE, append_privately, create_private_folder_all, is_own_file, is_trusted, is_trusted_secret, private,
-    try_lock,
+    NULL_FILE, append_privately, create_private_folder_all, is_own_file, is_trusted, is_trusted_secret, open_regular,
+    private, try_lock,
 };
 #[cfg(feature = "cli")]
 pub use files::{create_private_folder, has_other_names, open_folder};
 #[cfg(any(feature = "cli", feature = "gateway"))]
-pub use files::{file_identity, mode_open_to_others, open_regular};
+pub use files::{file_identity, mode_open_to_others};
 #[cfg(feature = "cli")]
 pub use interrupt::interrupted;
 #[cfg(feature = "gateway")]
