@@ -48,7 +48,7 @@ impl Lists {
     /// When that thread panics, or the runtime ends.
     pub(super) async fn get(&self, cluster: Arc<Cluster>, list: List) -> Result<Bytes, JoinError> {
         let version = self.version(&cluster);
-        let make = || spawn_blocking(move || super::json(&list.of(&cluster)));
+        let make = || spawn_blocking(move || objects::sent(&list.of(&cluster)));
         version.made[list as usize].get_or_try_init(make).await.cloned()
     }
 
@@ -80,7 +80,7 @@ mod tests {
             let (one, other) = tokio::join!(get(&first, list), get(&first, list));
             let (one, other) = (one.unwrap(), other.unwrap());
             assert_eq!(one.as_ptr(), other.as_ptr(), "{list:?}");
-            assert_eq!(one, super::super::json(&list.of(&first)));
+            assert_eq!(one, objects::sent(&list.of(&first)));
         }
         drop(first);
         let second = get(&cluster("2"), List::Vps).await.unwrap();

@@ -20,7 +20,7 @@ use crate::gateway::decide::inventory::{Cluster, Inventory};
 use crate::gateway::front::client::Client;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::http::{self, Waiting};
-use crate::text::{self, excerpt};
+use crate::text::excerpt;
 use lists::{List, Lists};
 
 /// The server of the Host API.
@@ -44,15 +44,18 @@ impl HostApi {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let uri = request.uri();
         if let Err(why) = self.guard.check(request.method(), uri, request.headers()) {
-            return response(StatusCode::FORBIDDEN, json(&json!({ "detail": why })));
+            return response(StatusCode::FORBIDDEN, objects::sent(&json!({ "detail": why })));
         }
         let cluster = self.inventory.current().await;
         let (status, body) = answer(&cluster, request.method(), uri.path(), uri.query().unwrap_or_default());
         match body {
-            Body::Object(body) => response(status, json(&body)),
+            Body::Object(object) => response(status, objects::sent(&object)),
             Body::List(list) => match self.lists.get(cluster, list).await {
                 Ok(body) => response(status, body),
-                Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, json(&json!({ "detail": "it can't be listed" }))),
+                Err(_) => response(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    objects::sent(&json!({ "detail": "it can't be listed" })),
+                ),
             },
         }
     }
@@ -61,10 +64,6 @@ impl HostApi {
 fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let response = http::response(status, "application/json", body);
     if status == StatusCode::METHOD_NOT_ALLOWED { http::allowing(response, "GET") } else { response }
-}
-
-fn json(body: &Value) -> Bytes {
-    text::json(&body.to_string()).into()
 }
 
 /// The body of an answer.
