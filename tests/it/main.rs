@@ -28,6 +28,7 @@ mod gateway_ends;
 mod gateway_fifos;
 mod gateway_hosts;
 mod gateway_limits;
+mod gateway_long_lists;
 mod gateway_metrics;
 mod gateway_own_addresses;
 mod gateway_own_machine;
