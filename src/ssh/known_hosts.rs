@@ -666,6 +666,7 @@ mod tests {
             "# note AAAA",
             "# Host kohakuriver-42 found: line 1",
             "@revoked kohakuriver-42 ssh-ed25519 AAAA",
+            "kohakuriver-42 1024 35 1234567",
             "kohakuriver-42",
         ] {
             assert_eq!(stored_key(line.as_bytes()), None, "{line}");
