@@ -349,6 +349,7 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     let node = client.runner_of(&found).await.unwrap();
     assert_eq!(crate::api::locate(&found, node.as_ref(), crate::api::Audience::OPERATOR).unwrap().port, port);
     assert_eq!(client.list(false).await.unwrap().entries.len(), 1);
+    assert_eq!(client.caller().await.unwrap(), crate::api::Caller::Everyone { stand_alone: true });
 
     for target in [format!("{ID}:22"), "trainer:22".to_owned(), "Train:22".to_owned()] {
         let mut tunnel = gateway.send((connect(&target) + "SSH-2.0-Me").as_bytes()).await;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::status::VpsStatus;
 use crate::text::excerpt;
+pub use rows::ASK_THE_GATEWAYS_ADMIN;
 use rows::{Hint, ROWS, Row};
 pub use state::{Rescue, Rights, State};
 
@@ -61,8 +62,8 @@ pub enum Refusal {
     ConnectionRefused {
         /// The Runner.
         node: String,
-        /// Within [`BOOT_GRACE`] of the VPS's start.
-        booting: bool,
+        /// Within [`BOOT_GRACE`] of the VPS's start; `None` if the start is unknown.
+        booting: Option<bool>,
     },
     /// The VPS's port didn't answer in time.
     ConnectionTimeout,
@@ -111,8 +112,9 @@ impl Refusal {
             Self::RunnerOffline(Some(_)) => &rows::RUNNER_OFFLINE,
             Self::RunnerOffline(None) => &rows::RUNNER_NOT_ONLINE,
             Self::RunnerUnknown(_) => &rows::RUNNER_UNKNOWN,
-            Self::ConnectionRefused { booting: true, .. } => &rows::BOOTING,
-            Self::ConnectionRefused { .. } => &rows::CONNECTION_REFUSED,
+            Self::ConnectionRefused { booting: Some(true), .. } => &rows::BOOTING,
+            Self::ConnectionRefused { booting: Some(false), .. } => &rows::CONNECTION_REFUSED,
+            Self::ConnectionRefused { booting: None, .. } => &rows::PERHAPS_BOOTING,
             Self::ConnectionTimeout => &rows::CONNECTION_TIMEOUT,
             Self::RunnerAddress(_) => &rows::RUNNER_ADDRESS,
             Self::Unreachable(_) => &rows::UNREACHABLE,
@@ -195,7 +197,7 @@ impl Refusal {
 
     /// Whether another hint may suit a reader with other rights.
     pub fn depends_on_rights(&self) -> bool {
-        self.row().hint.needs > Rights::Nothing
+        self.row().hint.needs > Rights::Nothing || matches!(self, Self::Inactive(_))
     }
 
     /// The rights that the hint depends on, if known.
@@ -241,11 +243,12 @@ impl Refusal {
     /// Whether `hint` is one of those of this version about `vps`. Any other one is the words of whoever sent it.
     pub fn is_known_hint(hint: &str, vps: &str) -> bool {
         let fill = |template: &str| template.replace("{vps}", vps);
-        rows::ROWS.iter().chain(&rows::VARIANTS).any(|row| {
+        let of_a_row = rows::ROWS.iter().chain(&rows::VARIANTS).any(|row| {
             let Hint { step, ask, .. } = &row.hint;
             let known = [fill(step), fill(ask), fill(&format!("{step}, or {ask}"))];
             !hint.is_empty() && known.iter().any(|known| known == hint)
-        })
+        });
+        of_a_row || hint == ASK_THE_GATEWAYS_ADMIN
     }
 
     /// One step that helps, and never one that a Host would refuse to this reader. With unknown rights it also names who
@@ -254,6 +257,8 @@ impl Refusal {
         let Hint { step, needs, ask } = &self.row().hint;
         let (step, ask) = (self.fill(step, vps), self.fill(ask, vps));
         match self.rights() {
+            // It may still start by itself.
+            Some(Rights::StandAlone) if !matches!(self, Self::Starting(_)) => Some(ASK_THE_GATEWAYS_ADMIN.to_owned()),
             Some(rights) if rights < *needs => ask,
             None if *needs > Rights::LogIn => Some(format!("{}, or {}", step?, ask?)),
             _ => step,
@@ -282,7 +287,7 @@ impl Refusal {
         }
         if text.starts_with("Connection refused by VPS task ") {
             let node = text.split_once(" on node ").map_or("", |(_, node)| node.trim_end_matches('.'));
-            return Some(Self::ConnectionRefused { node: node.to_owned(), booting: false });
+            return Some(Self::ConnectionRefused { node: node.to_owned(), booting: None });
         }
         Some(match text {
             t if t.starts_with("Task ") && t.ends_with(" not found.") => Self::NotFound,
@@ -350,8 +355,9 @@ mod tests {
             (R::NoRunner, 503, "destination_unavailable", None),
             (R::RunnerOffline(None), 503, "destination_unavailable", None),
             (R::RunnerUnknown("n".into()), 503, "destination_unavailable", None),
-            (R::ConnectionRefused { node: "n".into(), booting: false }, 502, "connection_refused", None),
-            (R::ConnectionRefused { node: "n".into(), booting: true }, 503, "connection_refused", retry),
+            (R::ConnectionRefused { node: "n".into(), booting: None }, 502, "connection_refused", None),
+            (R::ConnectionRefused { node: "n".into(), booting: Some(false) }, 502, "connection_refused", None),
+            (R::ConnectionRefused { node: "n".into(), booting: Some(true) }, 503, "connection_refused", retry),
             (R::RunnerAddress("n".into()), 502, "destination_ip_unroutable", None),
             (R::Unreachable("no route".into()), 502, "destination_ip_unroutable", None),
             (R::ConnectionTimeout, 504, "connection_timeout", None),
@@ -373,7 +379,7 @@ mod tests {
     fn only_our_own_words_are_known() {
         for status in ["paused", "failed", "lost", "stopped", "killed", "killed_oom", "completed", "rejected", "odd"] {
             for rescue in [Rescue::Runner, Rescue::AbsentRunner, Rescue::Unknown, Rescue::Nothing] {
-                for rights in [None, Some(Rights::Look), Some(Rights::LogIn), Some(Rights::Own), Some(Rights::All)] {
+                for rights in RIGHTS.map(Some).into_iter().chain([None]) {
                     let state = State { status: VpsStatus::parse(status), message: None, rights, rescue };
                     let refusal = Refusal::Inactive(state);
                     let (title, hint) = (refusal.title("42"), refusal.hint("42"));
@@ -406,7 +412,7 @@ mod tests {
     #[test]
     fn texts_have_their_values() {
         use Refusal as R;
-        let refused = R::ConnectionRefused { node: "n{vps}{}".into(), booting: false };
+        let refused = R::ConnectionRefused { node: "n{vps}{}".into(), booting: None };
         assert_eq!(refused.line("{}"), "Connection refused by VPS task {} on node n{vps}{}.");
         assert_eq!(R::PortNotOffered(80).title("42"), "VPS 42 offers port 22 only, not port 80");
         let odd = R::Inactive(VpsStatus::Other("odd".into()).into());
@@ -428,7 +434,7 @@ mod tests {
             R::NoSshPort(None),
             R::NoRunner,
             R::RunnerOffline(None),
-            R::ConnectionRefused { node: "node-1.lab".into(), booting: false },
+            R::ConnectionRefused { node: "node-1.lab".into(), booting: None },
             R::ConnectionTimeout,
             R::RunnerAddress("node-1".into()),
             R::TokenNeeded,
@@ -456,7 +462,8 @@ mod tests {
         VpsStatus::Stopped,
         VpsStatus::Other(String::new()),
     ];
-    const RIGHTS: [Rights; 5] = [Rights::Nothing, Rights::Look, Rights::LogIn, Rights::Own, Rights::All];
+    const RIGHTS: [Rights; 6] =
+        [Rights::Nothing, Rights::Look, Rights::LogIn, Rights::StandAlone, Rights::Own, Rights::All];
     const RESCUES: [Rescue; 4] = [Rescue::Unknown, Rescue::Runner, Rescue::AbsentRunner, Rescue::Nothing];
 
     /// Whether a Host takes `command` from a caller with these rights.
@@ -482,6 +489,9 @@ mod tests {
                 let state = State { status: status.clone(), message: None, rights: Some(rights), rescue };
                 let refusal = if status.is_starting() { Refusal::Starting(state) } else { Refusal::Inactive(state) };
                 let hint = refusal.hint("42").unwrap_or_else(|| panic!("no hint: {refusal:?}"));
+                let asks_admin = rights == Rights::StandAlone && !status.is_starting();
+                assert_eq!(hint == ASK_THE_GATEWAYS_ADMIN, asks_admin, "{refusal:?}: {hint}");
+                assert!(refusal.depends_on_rights(), "{refusal:?}");
                 if let Some(command) = hint.split('`').nth(1) {
                     // Not logged in, nobody learns of a VPS's state.
                     let taken = is_taken(command, rights.max(Rights::Look), status, rescue);

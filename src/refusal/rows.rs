@@ -33,6 +33,10 @@ pub(super) struct Hint {
     pub(super) ask: &'static str,
 }
 
+/// The step where a stand-alone gateway says what a VPS is like.
+pub const ASK_THE_GATEWAYS_ADMIN: &str =
+    "ask the gateway's admin: it is stand-alone, and no command changes its inventory file";
+
 const NOTHING: Hint = anyone("");
 
 /// A step that is open to every reader.
@@ -72,7 +76,7 @@ pub(super) const ROWS: [&Row; 22] = [
 ];
 
 /// The other rows. Each shares its reason with one of [`ROWS`].
-pub(super) const VARIANTS: [&Row; 19] = [
+pub(super) const VARIANTS: [&Row; 20] = [
     &PAUSED,
     &FAILED,
     &FAILED_WITHOUT_RUNNER,
@@ -90,6 +94,7 @@ pub(super) const VARIANTS: [&Row; 19] = [
     &UNKNOWN_STATE,
     &RUNNER_NOT_ONLINE,
     &BOOTING,
+    &PERHAPS_BOOTING,
     &HOST_DOWN,
     &HOST_SILENT,
 ];
@@ -357,6 +362,14 @@ pub(super) const BOOTING: Row = Row {
     retry: true,
     title: "VPS {vps} is starting: its sshd does not listen yet",
     hint: WAIT,
+    ..CONNECTION_REFUSED
+};
+
+/// It is unknown when the VPS started: an older Host does not tell, and an inventory need not.
+pub(super) const PERHAPS_BOOTING: Row = Row {
+    hint: anyone(
+        "if it has just started, wait for it with `kohakuriver vps connect {vps} --wait`; if not, its sshd may have ended",
+    ),
     ..CONNECTION_REFUSED
 };
 

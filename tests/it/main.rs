@@ -69,6 +69,7 @@ mod soak;
 mod ssh_config;
 mod ssh_config_files;
 mod ssh_matrix;
+mod stand_alone;
 mod stock_clients;
 mod support;
 mod surroundings;

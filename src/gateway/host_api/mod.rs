@@ -16,6 +16,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::api::STAND_ALONE;
 use crate::gateway::decide::inventory::{Cluster, Inventory};
 use crate::gateway::front::client::Client;
 use crate::gateway::http::guard::Guard;
@@ -83,7 +84,7 @@ fn answer(cluster: &Cluster, method: &Method, path: &str, query: &str) -> (Statu
         Some("vps/my") => Body::Object(json!([])),
         Some("nodes") => Body::List(List::Nodes),
         Some("auth/me") if method == Method::GET => {
-            return detail(StatusCode::SERVICE_UNAVAILABLE, "Authentication is not enabled on this server");
+            return detail(StatusCode::SERVICE_UNAVAILABLE, STAND_ALONE);
         }
         Some("auth/status") => Body::Object(json!({ "auth_enabled": false, "session_expire_hours": null })),
         Some("health") => match hostname(query) {

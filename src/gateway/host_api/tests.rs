@@ -107,7 +107,7 @@ fn health_and_authentication() {
     assert_eq!(health["nodes"][0][1]["hostname"], "node2");
     assert_eq!(get("/api/health?hostname=node2").1[0]["status"], "offline");
     assert_eq!(get("/api/health?hostname=x"), (404, json!({ "detail": "Node x not found in health data." })));
-    let off = json!({ "detail": "Authentication is not enabled on this server" });
+    let off = json!({ "detail": STAND_ALONE });
     assert_eq!(get("/api/auth/me"), (503, off));
     assert_eq!(get("/api/auth/status"), (200, json!({ "auth_enabled": false, "session_expire_hours": null })));
 }

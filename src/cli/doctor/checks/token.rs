@@ -1,11 +1,10 @@
 //! Who the user is to the Host.
 
 use super::host_api::Host;
-use crate::api::ApiError;
+use crate::api::Caller;
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
 use crate::failure::Failure;
-use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::settings::env_vars::KOHAKURIVER_TOKEN;
 use crate::settings::{self, process_environment};
@@ -51,10 +50,15 @@ impl Check for StoredToken<'_> {
         };
         let host = self.host.as_ref()?;
         let base = host.base();
-        let verdict = match host.ask(token, |client| async move { Ok(client.user().await) }) {
-            Ok(Ok(Some(user))) => Verdict::Fine(format!("user {}, role {}", user.name, user.role)),
-            Ok(Ok(None)) => Verdict::Fine("the Host has no users, so everybody has full access".to_owned()),
-            Ok(Err(ApiError::Refusal(Refusal::TokenNeeded))) => self.unknown(token.is_some(), &base),
+        let verdict = match host.ask(token, |client| async move { Ok(client.caller().await) }) {
+            Ok(Ok(Caller::User(user))) => Verdict::Fine(format!("user {}, role {}", user.name, user.role)),
+            Ok(Ok(Caller::Everyone { stand_alone: false })) => {
+                Verdict::Fine("the Host has no users, so everybody has full access".to_owned())
+            }
+            Ok(Ok(Caller::Everyone { stand_alone: true })) => {
+                Verdict::Fine("a stand-alone gateway has no users, so everybody may log in".to_owned())
+            }
+            Ok(Ok(Caller::Anonymous)) => self.unknown(token.is_some(), &base),
             Ok(Err(error)) => {
                 Verdict::wrong(&error.failure(format!("cannot ask the Host at {base} who you are")), LOGIN)
             }

@@ -81,7 +81,7 @@ impl HostDirectory {
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
         let caller = self.caller(&asker.token, asker.from, metrics).await?;
         match &caller {
-            Caller::Everyone => {}
+            Caller::Everyone { .. } => {}
             Caller::Anonymous if asker.anonymous => {}
             Caller::Anonymous => return Err(Refusal::TokenNeeded),
             Caller::User(User { name, role }) => {
@@ -141,7 +141,7 @@ impl HostDirectory {
 
     pub(super) async fn is_open_to_everyone(&self, metrics: &Metrics) -> Option<bool> {
         let own = Ipv4Addr::LOCALHOST.into();
-        self.caller(&None, own, metrics).await.ok().map(|caller| caller == Caller::Everyone)
+        self.caller(&None, own, metrics).await.ok().map(|caller| matches!(caller, Caller::Everyone { .. }))
     }
 
     async fn caller(&self, token: &Option<Token>, from: IpAddr, metrics: &Metrics) -> Result<Caller, Refusal> {
@@ -153,7 +153,7 @@ impl HostDirectory {
             }
         }
         match self.ask_for_caller(&None, from, metrics).await? {
-            Caller::Everyone => Ok(Caller::Everyone),
+            everyone @ Caller::Everyone { .. } => Ok(everyone),
             nobody if token.is_none() => Ok(nobody),
             _ => self.ask_for_caller(token, from, metrics).await,
         }
@@ -164,10 +164,10 @@ impl HostDirectory {
         let _turn = self.turn(&self.new_callers, from, self.callers.has(token)).await?;
         let ask = async |has_older| {
             let caller = self.limited(has_older, Box::pin(client.caller()), metrics).await?;
-            self.has_users.store(caller != Caller::Everyone, Ordering::Relaxed);
+            self.has_users.store(!matches!(caller, Caller::Everyone { .. }), Ordering::Relaxed);
             match caller {
                 // An unknown token is not cached.
-                Caller::Anonymous | Caller::Everyone if token.is_some() => Err(Refusal::TokenNeeded),
+                Caller::Anonymous | Caller::Everyone { .. } if token.is_some() => Err(Refusal::TokenNeeded),
                 caller => Ok(caller),
             }
         };
