@@ -22,7 +22,7 @@
 //! For the user's command as well:
 //! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,
 //!   `mode_open_to_others`, `is_executable`, `check_writable`, `check_usable_folder`,
-//!   `mode_that_ssh_refuses`, `make_private`, `inherit_owner_and_permissions`;
+//!   `mode_that_ssh_refuses`, `others_may_write`, `make_private`, `inherit_owner_and_permissions`;
 //! - **signals**: `interrupted`, `before_an_end_signal`;
 //! - **other programs**: `become_program`, `run_as_child`, `end_like`, `ask_to_end`;
 //! - **its machine, its terminal and its text**: `host_name`, `SilentTerminal`, `os_string`;

@@ -12,6 +12,9 @@ use super::files::{PERMISSIONS, PRIVATE_FILE, PRIVATE_FOLDER};
 /// The permissions of everybody but the owner.
 const OF_OTHERS: u32 = 0o077;
 
+/// The permission to write of everybody but the owner.
+const WRITING_OF_OTHERS: u32 = 0o022;
+
 /// Whether this user may run the file at `path`.
 pub fn is_executable(path: &Path) -> bool {
     path.is_file() && access(path, Access::EXEC_OK).is_ok()
@@ -38,6 +41,11 @@ pub fn check_usable_folder(path: &Path) -> io::Result<()> {
 pub fn mode_that_ssh_refuses(key: &Metadata) -> Option<u32> {
     let is_own = key.uid() == rustix::process::getuid().as_raw();
     (is_own && key.mode() & OF_OTHERS != 0).then_some(key.mode() & PERMISSIONS)
+}
+
+/// Whether users other than its owner may write to a file, as ssh asks it of its configuration.
+pub fn others_may_write(file: &Metadata) -> bool {
+    file.mode() & WRITING_OF_OTHERS != 0
 }
 
 /// Keeps everybody but its owner out of a file.

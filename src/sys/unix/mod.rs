@@ -39,7 +39,7 @@ pub use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 #[cfg(feature = "cli")]
 pub use access::{
     check_usable_folder, check_writable, inherit_owner_and_permissions, is_executable, make_private,
-    mode_that_ssh_refuses, temporary_folder,
+    mode_that_ssh_refuses, others_may_write, temporary_folder,
 };
 #[cfg(feature = "cli")]
 pub use caught::before_an_end_signal;

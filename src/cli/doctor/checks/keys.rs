@@ -68,7 +68,7 @@ impl Check for Keys<'_> {
             }
         };
         Ok(match &self.own {
-            Ok(own) if !verdict.is_wrong() => Examined::giving(verdict, Usable { own: own.clone() }),
+            Ok(own) if verdict.breaks().is_none() => Examined::giving(verdict, Usable { own: own.clone() }),
             _ => verdict.into(),
         })
     }

@@ -80,7 +80,8 @@ impl Check for OwnSsh<'_> {
             Ok(arguments) => arguments,
             Err(failure) => return Ok(Verdict::wrong(&failure, "ls -l ~/.ssh").into()),
         };
-        let login = Attempt { ssh: &ssh.path, arguments, limit: (session.took * FACTOR + MARGIN).min(LOGIN_LIMIT) };
+        let limit = (session.took * FACTOR + MARGIN).min(LOGIN_LIMIT);
+        let login = Attempt { ssh: &ssh.path, arguments, limit, sockets: config.sockets() };
         let began = Instant::now();
         let tried = match login.run(None, None) {
             Ok(tried) => tried,
@@ -89,8 +90,13 @@ impl Check for OwnSsh<'_> {
                 return Ok(Verdict::wrong(&failure, "ls -l ~/.ssh").into());
             }
         };
+        let with = |arguments: &str| self.command(host.as_deref(), arguments);
         let mut faults = host.as_ref().map(|_| self.faults(config)).unwrap_or_default();
         if tried.works {
+            let shell = format!("`{}`", self.command(host.as_deref(), "").trim_end().trim_end_matches(" --"));
+            if let Some(verdict) = culprit::problem_of_a_shell(config, &shell, with) {
+                return Ok(verdict.into());
+            }
             let text = format!("logged in, within {} ms", began.elapsed().as_millis());
             return Ok(match faults.first() {
                 Some(fault) => Verdict::Note(format!("{text}; but {fault}")).into(),
@@ -99,7 +105,6 @@ impl Check for OwnSsh<'_> {
         }
         faults.extend(host.as_ref().and_then(|_| self.missing_key(config, id)));
         let (what, said) = (self.shown(host.as_deref()), said(&tried, login.limit));
-        let with = |arguments: &str| self.command(host.as_deref(), arguments);
         let of_line = culprit::problem(config, &login, (&what, &said), with);
         Ok(of_line.unwrap_or_else(|| self.unexplained(host.as_deref(), said, faults, config)).into())
     }

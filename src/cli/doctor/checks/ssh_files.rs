@@ -7,8 +7,8 @@ use super::keys::word;
 use super::programs::FoundSsh;
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::own_config::{OwnConfig, Refused, editor, place, text};
-use crate::cli::doctor::program::QUICK;
+use crate::cli::doctor::own_config::OwnConfig;
+use crate::cli::doctor::shown_line::{place, text};
 use crate::cli::doctor::subject::Subject;
 use crate::failure::Failure;
 use crate::ssh::known_hosts::KnownHosts;
@@ -40,39 +40,30 @@ impl Check for SshConfig<'_> {
         Ok(match OwnConfig::of(&ssh.path, &host) {
             Ok(Ok(config)) => {
                 let home = self.subject.home.as_ref().ok();
+                if let Some(verdict) = home.and_then(|home| ignored(&home.join(".ssh/config"))) {
+                    return Ok(Examined::giving(verdict, config));
+                }
                 let is_written = home.is_some_and(|home| home.join(OUR_CONFIG).exists());
                 let verdict = entry(&config, &host, is_written, ssh.reads_home(&config, self.subject));
                 Examined::giving(verdict, config)
             }
-            Ok(Err(why)) => refused(&why, &host).into(),
+            Ok(Err(refused)) => refused.verdict(&host).into(),
             Err(error) => Verdict::Skipped(error.to_string()).into(),
         })
     }
 }
 
-/// ssh does not accept the user's ssh_config.
-fn refused(why: &Refused, host: &str) -> Verdict {
-    if let Some((command, line)) = &why.hangs {
-        let failure = Failure::new("ssh does not finish reading your own ssh_config").cause(format!(
-            "the command `{}` of a `Match exec` did not end within {} s",
-            excerpt(command),
-            QUICK.as_secs()
-        ));
-        return match line {
-            Some(line) => {
-                let failure = failure.cause(format!("{}: `{}`", place(line), text(line)));
-                Verdict::wrong_with(&failure.hint("remove or correct the line"), editor(line))
-            }
-            None => Verdict::wrong(&failure, format!("ssh -vvv -G {host}")),
-        };
-    }
-    let message = &why.message;
-    let hint = match message.contains("Bad owner or permissions") {
-        true => "remove the write permission of others with `chmod go-w ~/.ssh ~/.ssh/config`".to_owned(),
-        false => format!("correct the line that ssh names; to see the message again: `ssh -G {host}`"),
-    };
-    let failure = Failure::new("ssh refuses your own ssh_config, for every host").cause(message).hint(hint);
-    Verdict::wrong(&failure, format!("ssh -G {host}"))
+/// ssh goes on without a configuration that it can't open, and says nothing.
+fn ignored(file: &Path) -> Option<Verdict> {
+    let error = std::fs::File::open(file).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+    let failure = Failure::new("ssh ignores your own ssh_config").cause(format!("{}: {error}", file.display()));
+    let path = word(file);
+    Some(match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            Verdict::wrong(&failure.hint(format!("give yourself access: `chmod u+rw {path}`")), "")
+        }
+        _ => Verdict::wrong(&failure.hint(format!("see what it is, then write a new one: `ls -l {path}`")), ""),
+    })
 }
 
 /// How ssh connects to `host`. `is_written` is whether our own configuration file is there, and `reads_home` whether ssh
@@ -249,15 +240,16 @@ mod tests {
     }
 
     #[test]
-    fn wrong_permissions_have_their_own_command() {
-        let command = |message: &str| {
-            let why = Refused { message: message.to_owned(), hangs: None };
-            let Verdict::Wrong(wrong) = refused(&why, "42.kohakuriver") else { panic!("{message}") };
-            (wrong.causes, wrong.command)
-        };
-        let bad = "Bad owner or permissions on /home/al/.ssh/config";
-        assert_eq!(command(bad), (vec![bad.to_owned()], "chmod go-w ~/.ssh ~/.ssh/config".to_owned()));
-        let option = "config: line 2: Bad configuration option: x";
-        assert_eq!(command(option), (vec![option.to_owned()], "ssh -G 42.kohakuriver".to_owned()));
+    fn a_configuration_that_can_not_be_opened_is_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        assert_eq!(ignored(&file), None, "there is none");
+        std::os::unix::fs::symlink("config", &file).unwrap();
+        let Some(Verdict::Wrong(wrong)) = ignored(&file) else { panic!("a link to itself") };
+        assert_eq!(wrong.command, format!("ls -l {}", file.display()));
+        assert!(wrong.causes[0].contains("symbolic links"), "{wrong:?}");
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(ignored(&file), None);
     }
 }
