@@ -18,6 +18,7 @@ mod connect_transport;
 mod dead_runners;
 mod debian_package;
 mod doctor;
+mod each_cause;
 mod first_run;
 mod gateway_access;
 mod gateway_admin;

@@ -44,6 +44,7 @@ impl Cluster {
     /// A cluster with a Host, whose VPS is not as it should be.
     pub(crate) fn on_a_host(change: &Value) -> Self {
         let (home, sshd) = (Home::new(), Sshd::start());
+        sshd.copy_key_to(&home.join(&format!(".ssh/id-kohakuriver-{ID}")));
         let mut vps = running(ID, sshd.port);
         vps.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let host = plain_host_api(vec![vps]);
