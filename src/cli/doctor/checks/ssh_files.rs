@@ -55,7 +55,9 @@ impl Check for SshConfig<'_> {
 
 /// ssh goes on without a configuration that it can't open, and says nothing.
 fn ignored(file: &Path) -> Option<Verdict> {
-    let error = std::fs::File::open(file).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+    // Another check looks at the folder.
+    let no_file = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    let error = std::fs::File::open(file).err().filter(|error| !no_file.contains(&error.kind()))?;
     let failure = Failure::new("ssh ignores your own ssh_config").cause(format!("{}: {error}", file.display()));
     let path = word(file);
     Some(match error.kind() {
