@@ -9,14 +9,12 @@ use std::hint::black_box;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-#[cfg(any(feature = "cli", feature = "gateway"))]
 use crate::failure::Failure;
 use crate::sys;
 
 /// Longest token accepted, in bytes. A Host's own tokens have 64.
 const MAX_TOKEN: usize = 4096;
 /// Most bytes that are read of a token's file. A token is shorter.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 const MAX_FILE: u64 = 8192;
 
 /// A bearer token (RFC 6750) for the Host, or for a gateway's admin.
@@ -48,7 +46,6 @@ impl Token {
     ///
     /// # Errors
     /// When the file can't be read, isn't this user's or root's alone, or holds something other than a token.
-    #[cfg(any(feature = "cli", feature = "gateway"))]
     pub fn from_file(path: &Path) -> Result<Self, TokenFileError> {
         let file = sys::open_regular(path)?;
         let metadata = file.metadata()?;
@@ -116,7 +113,6 @@ pub enum TokenError {
 }
 
 /// Why a token's file can't be used. Quotes nothing of the file.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 #[derive(Debug, thiserror::Error)]
 pub enum TokenFileError {
     /// The system's error.
@@ -136,7 +132,6 @@ pub enum TokenFileError {
     Token(#[from] TokenError),
 }
 
-#[cfg(any(feature = "cli", feature = "gateway"))]
 impl TokenFileError {
     /// The failure of a program that needs the token of `whom` in the file at `path`.
     pub fn failure(&self, path: &Path, whom: &str) -> Failure {
@@ -221,7 +216,6 @@ mod tests {
         }
     }
 
-    #[cfg(any(feature = "cli", feature = "gateway"))]
     #[test]
     fn a_token_that_others_may_read_is_refused() {
         use std::os::unix::fs::PermissionsExt;

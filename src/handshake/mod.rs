@@ -19,11 +19,9 @@
 pub mod answer;
 pub mod connect;
 pub mod http;
-#[cfg(feature = "cli")]
 pub mod identify;
 pub mod line;
 pub mod problem;
-#[cfg(feature = "gateway")]
 pub mod proxy_protocol;
 #[cfg(feature = "gateway")]
 pub mod request;

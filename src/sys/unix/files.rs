@@ -29,7 +29,6 @@ pub const NULL_FILE: &str = "/dev/null";
 ///
 /// # Errors
 /// Those of `mkdir(2)`.
-#[cfg(feature = "cli")]
 pub fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(PRIVATE_FOLDER).create(path)
 }
@@ -116,7 +115,6 @@ fn raw(flags: OFlags) -> i32 {
 ///
 /// # Errors
 /// Those of `open(2)`.
-#[cfg(feature = "cli")]
 pub fn open_folder(path: &Path) -> io::Result<File> {
     File::open(path)
 }
@@ -125,13 +123,11 @@ pub fn open_folder(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// Those of `stat(2)`.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 pub fn file_identity(path: &Path) -> io::Result<String> {
     std::fs::metadata(path).map(|file| format!("{}:{}", file.dev(), file.ino()))
 }
 
 /// Whether a file has more than one name (hard links).
-#[cfg(feature = "cli")]
 pub fn has_other_names(file: &Metadata) -> bool {
     file.nlink() > 1
 }
@@ -157,7 +153,6 @@ pub fn is_own_file(file: &Metadata) -> bool {
 
 /// The mode of a secret file that users other than its owner may use; `None` for one that is secret. The group of root
 /// may read it, as with a service manager's credentials: that group has no other members.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 pub fn mode_open_to_others(secret: &Metadata) -> Option<u32> {
     let mode = secret.mode();
     let group_may = secret.gid() == 0 && mode & 0o030 == 0;
@@ -165,11 +160,9 @@ pub fn mode_open_to_others(secret: &Metadata) -> Option<u32> {
 }
 
 /// What changes when a file does: device, inode, size, and both times to the nanosecond.
-#[cfg(feature = "gateway")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileVersion([i128; 5]);
 
-#[cfg(feature = "gateway")]
 impl FileVersion {
     /// The version of a file with this metadata.
     pub fn of(file: &Metadata) -> Self {
