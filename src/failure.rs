@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use crate::terminal::tell;
 use crate::text::printable;
 
 /// What was attempted, who refused and how, and what to do about it.
@@ -125,6 +126,15 @@ impl Failure {
         }
         lines
     }
+}
+
+/// The exit status of `program`, which ended so. A failure is reported on stderr; if that is closed, the status still
+/// tells.
+pub fn exit_status(program: &str, ended: Result<ExitCode, Failure>) -> ExitCode {
+    ended.unwrap_or_else(|failure| {
+        tell(&failure.render(program));
+        failure.exit_code()
+    })
 }
 
 /// The text of `error` for people: a library's own words are replaced where they say nothing to a user.

@@ -73,7 +73,7 @@ mod tests {
 
     fn race_within(addresses: Vec<SocketAddr>, limit: Duration) -> Result<TcpStream, DialError> {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        race(addresses, Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None })
+        race(addresses, Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now() + limit, beside: None })
     }
 
     /// An address that accepts no connection: its backlog is full, so the kernel drops further ones.

@@ -67,7 +67,7 @@ pub fn run(
     };
     let stdout = std::io::stdout();
     let deadline = began + arguments.connect_timeout;
-    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline, beside: Some(journal) };
+    let watch = Watch { ssh: Some(stdout.as_fd()), signal: None, deadline, beside: Some(journal) };
     let task = match &target {
         Target::Vps(VpsRef::Id(id)) => Some(*id),
         Target::Vps(VpsRef::Name(name)) => {
@@ -200,7 +200,7 @@ fn hand_over(
             journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
             return pipe(tunnel, watch, client, scene, journal, farewell);
         }
-        Ok(()) => match relay::pass(watch.ssh, &tunnel.socket) {
+        Ok(()) => match relay::pass(client.stdout(), &tunnel.socket) {
             Ok(()) => {
                 journal.step("ssh has the socket now");
                 return Ok(());
@@ -229,7 +229,7 @@ fn pipe(
         journal.clear();
     }
     let _ = watch.send(tunnel.socket.as_fd(), client.hear(Instant::now()));
-    let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, carrier: &mut tunnel.socket };
+    let ends = Ends { stdin: stdin.as_fd(), stdout: client.stdout(), carrier: &mut tunnel.socket };
     let rules = Rules {
         first_byte_by: watch.deadline,
         until_first_byte: &|comes| {

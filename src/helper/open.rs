@@ -338,7 +338,7 @@ mod tests {
     fn exchanged(carrier: &mut dyn Carrier, request: &[u8]) -> Vec<u8> {
         let (ssh, _ssh_end) = std::os::unix::net::UnixStream::pair().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
         let (answer, early) = exchange(carrier, request, connect::read, watch).unwrap();
         assert!(matches!(answer, connect::Answer::Established));
         early

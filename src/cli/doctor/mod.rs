@@ -32,7 +32,6 @@ mod ssh_log;
 mod subject;
 mod temporary;
 mod text;
-mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -112,28 +112,10 @@ fn time(took: Duration) -> String {
     }
 }
 
-/// Wraps `text` at `width` columns. The first line is indented by `first`, the others by `rest`. A word that is longer
-/// than a line stays whole.
+/// Wraps `text` at `width` columns. The first line is indented by `first`, the others by `rest`.
 pub(super) fn wrap(text: &str, first: usize, rest: usize, width: Option<usize>) -> String {
-    let width = width.unwrap_or(usize::MAX);
-    let (mut lines, mut line, mut used) = (String::new(), " ".repeat(first), first);
-    let mut empty = true;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let columns = terminal::columns(word);
-        if !empty && used + 1 + columns > width {
-            lines += &line;
-            lines.push('\n');
-            (line, used, empty) = (" ".repeat(rest), rest, true);
-        }
-        if !empty {
-            line.push(' ');
-            used += 1;
-        }
-        line += word;
-        used += columns;
-        empty = false;
-    }
-    (lines + &line + "\n").replace(NO_BREAK, " ")
+    let lines = terminal::wrapped(text, first, rest, width.unwrap_or(usize::MAX));
+    format!("{:first$}{lines}\n", "").replace(NO_BREAK, " ")
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::wait::Wait;
-use crate::dial;
+use crate::dial::{self, Watch};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -33,10 +32,9 @@ impl Check for HostName<'_> {
 
     fn examine(&self) -> Result<Examined<()>, Missing> {
         let settings = self.settings.as_ref()?;
-        let wait = Wait::new().map_err(|_| Missing("this machine has no sockets left"))?;
         let mut found = Vec::new();
         for host in &hosts(settings) {
-            match dial::resolve(host, settings.port.value, wait.at_most(LIMIT)) {
+            match dial::resolve(host, settings.port.value, Watch::at_most(LIMIT)) {
                 Ok(addresses) => found.extend(addresses.iter().map(|address| address.ip().to_string())),
                 Err(error) => {
                     let proxy = settings.proxy.as_ref().filter(|_| *host != settings.host.value);

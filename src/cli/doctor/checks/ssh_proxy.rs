@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::wait::Wait;
 use crate::dial::{self, DialError, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::handshake::identify::{self, Server};
@@ -63,8 +62,7 @@ fn connect(settings: &Settings) -> Result<TcpStream, Failure> {
     let failure = Failure::new(format!("cannot reach the SSH proxy at {}", address(settings)));
     let Origin { host, port, .. } = settings.ssh_proxy();
     let listens = format!("check there whether it listens: `sudo ss -ltnp 'sport = :{port}'`");
-    let wait = Wait::new().map_err(|error| failure.clone().because(&error))?;
-    dial::connect(&host, port, wait.at_most(DIAL_LIMIT)).map_err(|error| {
+    dial::connect(&host, port, Watch::at_most(DIAL_LIMIT)).map_err(|error| {
         let failure = failure.because(&error);
         match error {
             DialError::Interrupted(..) => failure
@@ -95,8 +93,7 @@ impl Check for Protocol<'_> {
 
     fn examine(&self) -> Result<Examined<()>, Missing> {
         let (settings, socket) = (self.settings.as_ref()?, self.socket.as_ref()?);
-        let wait = Wait::new().map_err(|_| Missing("this machine has no sockets left"))?;
-        let server = ask(socket, wait.at_most(ANSWER_LIMIT));
+        let server = ask(socket, Watch::at_most(ANSWER_LIMIT));
         let proxy = address(settings);
         let not = |kind: &str| format!("{proxy} is {kind}, not the SSH proxy of a Host");
         let (what, cause) = match server {
