@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::check::{Check, Examined, MAX_NAME, Missing};
-use super::finding::{Broken, Finding, Verdict};
+use super::check::{Check, Examined, MAX_NAME};
+use super::finding::{Broken, Finding};
 use super::redaction::Redaction;
 use crate::failure::Failure;
 
@@ -78,10 +78,7 @@ impl<'l> Checkup<'l> {
         (self.listener)(Event::Begins(C::NAME))?;
         let tried = check.tried();
         let began = Instant::now();
-        let Examined { verdict, gives } = match check.examine() {
-            Ok(examined) => examined,
-            Err(Missing(reason)) => Verdict::Skipped(reason.to_owned()).into(),
-        };
+        let Examined { verdict, gives } = check.examine().unwrap_or_else(Examined::from);
         let took = began.elapsed();
         if let Some(broken) = verdict.breaks() {
             self.broken.get_or_insert(broken);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::programs::FoundSsh;
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::program::{self, QUICK};
 use crate::cli::doctor::subject::Subject;
@@ -56,7 +56,7 @@ impl Check for Keys<'_> {
         }
     }
 
-    fn examine(&self) -> Result<Examined<Usable>, Missing> {
+    fn examine(&self) -> Result<Examined<Usable>, Verdict> {
         let id = self.id?;
         let verdict = match &self.own {
             Err(failure) if failure.advice().is_none() => Verdict::wrong(&with_list(failure.clone()), LIST),
@@ -67,10 +67,10 @@ impl Check for Keys<'_> {
                 default_keys(self.subject, id, files, &Agent::ask())
             }
         };
-        Ok(match &self.own {
-            Ok(own) if verdict.breaks().is_none() => Examined::giving(verdict, Usable { own: own.clone() }),
-            _ => verdict.into(),
-        })
+        match &self.own {
+            Ok(own) if verdict.breaks().is_none() => Ok(Examined::giving(verdict, Usable { own: own.clone() })),
+            _ => Err(verdict),
+        }
     }
 }
 

@@ -58,7 +58,7 @@ impl Check for OwnSsh<'_> {
         format!("{}, with your own ssh_config", self.shown(self.host().as_deref()))
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         (*self.login)?;
         let (config, session) = (self.config.as_ref()?, self.session.as_ref()?);
         let (id, ssh, host) = (self.id?, self.ssh.as_ref()?, self.host());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::keys::word;
 use super::programs::FoundSsh;
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::own_config::OwnConfig;
 use crate::cli::doctor::shown_line::{place, text};
@@ -28,28 +28,23 @@ pub(super) struct SshConfig<'a> {
 
 impl Check for SshConfig<'_> {
     const NAME: &'static str = "ssh-config";
-    const NEEDS_VPS: bool = false;
     type Gives = OwnConfig;
 
     fn tried(&self) -> String {
         format!("`ssh -G {}`, your own ssh_config", self.subject.host())
     }
 
-    fn examine(&self) -> Result<Examined<OwnConfig>, Missing> {
+    fn examine(&self) -> Result<Examined<OwnConfig>, Verdict> {
         let (ssh, host) = (self.ssh.as_ref()?, self.subject.host());
-        Ok(match OwnConfig::of(&ssh.path, &host) {
-            Ok(Ok(config)) => {
-                let home = self.subject.home.as_ref().ok();
-                if let Some(verdict) = home.and_then(|home| ignored(&home.join(".ssh/config"))) {
-                    return Ok(Examined::giving(verdict, config));
-                }
-                let is_written = home.is_some_and(|home| home.join(OUR_CONFIG).exists());
-                let verdict = entry(&config, &host, is_written, ssh.reads_home(&config, self.subject));
-                Examined::giving(verdict, config)
-            }
-            Ok(Err(refused)) => refused.verdict(&host).into(),
-            Err(error) => Verdict::Skipped(error.to_string()).into(),
-        })
+        let asked = OwnConfig::of(&ssh.path, &host).map_err(|error| Verdict::Skipped(error.to_string()))?;
+        let config = asked.map_err(|refused| refused.verdict(&host))?;
+        let home = self.subject.home.as_ref().ok();
+        if let Some(verdict) = home.and_then(|home| ignored(&home.join(".ssh/config"))) {
+            return Ok(Examined::giving(verdict, config));
+        }
+        let is_written = home.is_some_and(|home| home.join(OUR_CONFIG).exists());
+        let verdict = entry(&config, &host, is_written, ssh.reads_home(&config, self.subject));
+        Ok(Examined::giving(verdict, config))
     }
 }
 
@@ -123,29 +118,29 @@ pub(super) struct SshFolder<'a> {
 
 impl Check for SshFolder<'_> {
     const NAME: &'static str = "ssh-folder";
-    const NEEDS_VPS: bool = false;
     type Gives = ();
 
     fn tried(&self) -> String {
         "~/.ssh and the host keys in it".to_owned()
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         let Ok(home) = &self.subject.home else {
             let failure = Failure::new("cannot find your home directory").cause("HOME is not set");
-            return Ok(Verdict::wrong(&failure.hint("set it with `export HOME=~`"), "export HOME=~").into());
+            return Err(Verdict::wrong(&failure.hint("set it with `export HOME=~`"), "export HOME=~"));
         };
         let folder = home.join(".ssh");
-        let verdict = match std::fs::metadata(&folder) {
+        let text = match std::fs::metadata(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_symlink() => {
-                Verdict::Fine("~/.ssh does not exist yet; the first connection creates it".to_owned())
+                "~/.ssh does not exist yet; the first connection creates it"
             }
-            metadata => match usable(&folder, metadata).and_then(|()| host_keys(&known_hosts_path(home))) {
-                Ok(()) => Verdict::Fine("readable and writable".to_owned()),
-                Err(failure) => Verdict::wrong(&failure, "ls -ld ~/.ssh"),
-            },
+            metadata => {
+                let usable = usable(&folder, metadata).and_then(|()| host_keys(&known_hosts_path(home)));
+                usable.map_err(|failure| Verdict::wrong(&failure, "ls -ld ~/.ssh"))?;
+                "readable and writable"
+            }
         };
-        Ok(verdict.into())
+        Ok(Verdict::Fine(text.to_owned()).into())
     }
 }
 

@@ -7,7 +7,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::dial::{self, DialError, Interrupted, Watch};
 use crate::failure::Failure;
@@ -39,22 +39,17 @@ pub(super) struct Port<'a> {
 
 impl Check for Port<'_> {
     const NAME: &'static str = "proxy-port";
-    const NEEDS_VPS: bool = false;
     type Gives = TcpStream;
 
     fn tried(&self) -> String {
         format!("a connection to {}", shown(self.settings))
     }
 
-    fn examine(&self) -> Result<Examined<TcpStream>, Missing> {
+    fn examine(&self) -> Result<Examined<TcpStream>, Verdict> {
         let settings = self.settings.as_ref()?;
-        Ok(match connect(settings) {
-            Ok(socket) => {
-                let peer = socket.peer_addr().map_or_else(|_| address(settings), |peer| peer.to_string());
-                Examined::giving(Verdict::Fine(format!("{peer} accepts")), socket)
-            }
-            Err(failure) => Verdict::wrong(&failure, SHOW).into(),
-        })
+        let socket = connect(settings).map_err(|failure| Verdict::wrong(&failure, SHOW))?;
+        let peer = socket.peer_addr().map_or_else(|_| address(settings), |peer| peer.to_string());
+        Ok(Examined::giving(Verdict::Fine(format!("{peer} accepts")), socket))
     }
 }
 
@@ -84,14 +79,13 @@ pub(super) struct Protocol<'a> {
 
 impl Check for Protocol<'_> {
     const NAME: &'static str = "proxy";
-    const NEEDS_VPS: bool = false;
     type Gives = ();
 
     fn tried(&self) -> String {
         format!("a CONNECT without a target to {}", shown(self.settings))
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         let (settings, socket) = (self.settings.as_ref()?, self.socket.as_ref()?);
         let server = ask(socket, Watch::at_most(ANSWER_LIMIT));
         let proxy = address(settings);
@@ -117,7 +111,7 @@ impl Check for Protocol<'_> {
         let failure = Failure::new(what)
             .cause(cause)
             .hint(format!("set the address of the Host's SSH proxy; to see each setting and its source: `{SHOW}`"));
-        Ok(Verdict::wrong(&failure, SHOW).into())
+        Err(Verdict::wrong(&failure, SHOW))
     }
 }
 

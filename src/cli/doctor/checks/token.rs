@@ -2,7 +2,7 @@
 
 use super::host_api::Host;
 use crate::api::Caller;
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::failure::Failure;
 use crate::secret::Token;
@@ -32,7 +32,6 @@ impl<'a> StoredToken<'a> {
 
 impl Check for StoredToken<'_> {
     const NAME: &'static str = "token";
-    const NEEDS_VPS: bool = false;
     type Gives = Option<Token>;
 
     fn tried(&self) -> String {
@@ -43,11 +42,8 @@ impl Check for StoredToken<'_> {
         }
     }
 
-    fn examine(&self) -> Result<Examined<Option<Token>>, Missing> {
-        let token = match &self.token {
-            Ok(token) => token.as_ref(),
-            Err(failure) => return Ok(Verdict::wrong(failure, self.without_token()).into()),
-        };
+    fn examine(&self) -> Result<Examined<Option<Token>>, Verdict> {
+        let token = self.token.as_ref().map_err(|failure| Verdict::wrong(failure, self.without_token()))?.as_ref();
         let host = self.host.as_ref()?;
         let base = host.base();
         let verdict = match host.ask(token, |client| async move { Ok(client.caller().await) }) {
