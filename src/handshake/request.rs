@@ -103,10 +103,7 @@ pub fn empty_line(bytes: &[u8]) -> usize {
 pub fn read(bytes: &[u8], most: MaxSize, own: &[String]) -> Step<Result<Request, TooLarge>> {
     let skipped = empty_line(bytes);
     if skipped > 0 {
-        return match read_connect(&bytes[skipped..], most, own) {
-            Step::Done(request, eaten) => Step::Done(request, skipped + eaten),
-            Step::Incomplete => Step::Incomplete,
-        };
+        return read_connect(&bytes[skipped..], most, own).after(skipped);
     }
     if starts_as_line(bytes) { read_line(bytes, most) } else { read_connect(bytes, most, own) }
 }

@@ -8,15 +8,14 @@
 //! | heads | seconds, bytes and fields of one request | is refused |
 //! | turns | questions to the Host and to the resolver at once, each client's part of them | waits |
 //!
-//! A client is an IPv4 address or an IPv6 network of 64 bits. [`Limits::used`] and [`Limits::refused`] give the counts
-//! at any time.
+//! A client is an IPv4 address or an IPv6 network of 64 bits. [`Limits::all`] gives the counts at any time.
 //!
 //! This room knows no other room of the gateway. Metrics ask it; it doesn't know them.
 
 mod client;
 mod handshakes;
 mod heads;
-mod kind;
+mod limit;
 mod open_files;
 mod tunnels;
 mod turns;
@@ -26,7 +25,7 @@ use std::time::Duration;
 
 pub(super) use handshakes::{Handshake, Handshakes};
 pub(super) use heads::{DEFAULT_HEAD_SECONDS, Heads};
-pub(super) use kind::Kind;
+pub(super) use limit::Shown;
 pub(super) use open_files::MORE_FILES;
 pub(super) use tunnels::{Permit, Tunnels};
 pub(super) use turns::{Turn, Turns};
@@ -98,31 +97,9 @@ impl Limits {
         }
     }
 
-    /// The limit of this kind.
-    pub(crate) fn most(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Tunnels => self.tunnels.most,
-            Kind::TunnelsPerClient => self.tunnels.most_per_client,
-            Kind::TunnelsPerUser => self.tunnels.most_per_user,
-            Kind::Handshakes => self.handshakes.most,
-            Kind::HandshakesPerClient => self.handshakes.most_per_client,
-        }
-    }
-
-    /// How much of the limit is used now. For a limit per client or per user: the most that any of them uses.
-    pub(crate) fn used(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Tunnels | Kind::TunnelsPerClient | Kind::TunnelsPerUser => self.tunnels.used(kind),
-            Kind::Handshakes | Kind::HandshakesPerClient => self.handshakes.used(kind),
-        }
-    }
-
-    /// How many connections were refused, or dropped for another, because of this limit so far.
-    pub(crate) fn refused(&self, kind: Kind) -> u64 {
-        match kind {
-            Kind::Tunnels | Kind::TunnelsPerClient | Kind::TunnelsPerUser => self.tunnels.refused(kind),
-            Kind::Handshakes | Kind::HandshakesPerClient => self.handshakes.refused(kind),
-        }
+    /// Each limit, and how much of it is used.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Shown> {
+        self.tunnels.limits().into_iter().chain(self.handshakes.limits()).chain(self.heads.limits())
     }
 }
 
@@ -142,7 +119,7 @@ pub(super) mod tests {
         let wanted = Wanted::default();
         let of = |wanted: &Wanted, files| {
             let limits = Limits::new(wanted, files);
-            Kind::ALL.map(|kind| limits.most(kind))
+            limits.all().take(5).map(|limit| limit.most).collect::<Vec<_>>()
         };
         assert_eq!(of(&wanted, None), [4096, 2048, 1024, 1024, 512]);
         assert_eq!(of(&Wanted { tunnels: 1, ..wanted }, None), [1, 1, 1, 1024, 512]);
@@ -150,6 +127,7 @@ pub(super) mod tests {
         assert_eq!(of(&all, None), [4096, 4096, 2, 1024, 512]);
         assert_eq!(of(&wanted, Some(1024)), [256, 128, 64, 256, 128]);
     }
+
     #[test]
     fn each_kind_has_a_limit_a_use_and_a_count_of_its_own() {
         let wanted = Wanted {
@@ -161,15 +139,18 @@ pub(super) mod tests {
             ..Wanted::default()
         };
         let limits = Limits::new(&wanted, None);
-        assert_eq!(Kind::ALL.map(|kind| limits.most(kind)), [5, 3, 2, 4, 3]);
+        let counts = || limits.all().map(|limit| (limit.used, limit.met)).take(5).unzip::<_, _, Vec<_>, Vec<_>>();
+        let names = ["tunnels", "tunnels-per-client", "tunnels-per-user", "handshakes", "handshakes-per-client"];
+        let shown: Vec<_> = limits.all().map(|limit| (limit.name, limit.most)).collect();
+        assert_eq!(shown[..5], names.into_iter().zip([5, 3, 2, 4, 3]).collect::<Vec<_>>());
         let ip = |last| IpAddr::from([10, 0, 0, last]);
         let tunnel = |last, user: &str| limits.tunnels.admit(ip(last), Some(user.into()));
         let _tunnels = [tunnel(1, "a"), tunnel(1, "a"), tunnel(1, "b"), tunnel(2, "c")].map(Result::unwrap);
         let mut handshakes = [1, 1, 2].map(|last| limits.handshakes.enter(Some(ip(last))).unwrap());
-        assert_eq!(Kind::ALL.map(|kind| limits.used(kind)), [4, 3, 2, 3, 2]);
+        assert_eq!(counts().0, [4, 3, 2, 3, 2].map(Some));
         assert!(tunnel(1, "c").is_err() && tunnel(2, "a").is_err() && tunnel(3, "a").is_err());
         handshakes[0].note_request(ip(1)).unwrap();
         let _more = [1, 1].map(|last| limits.handshakes.enter(Some(ip(last))).unwrap());
-        assert_eq!(Kind::ALL.map(|kind| limits.refused(kind)), [0, 1, 2, 0, 1]);
+        assert_eq!(counts().1, [0, 1, 2, 0, 1]);
     }
 }
