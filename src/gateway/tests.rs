@@ -27,6 +27,11 @@ const ID: &str = "7323718749301768192";
 /// Longer than anything here takes; a test that meets it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Records with these notices, and no audit log.
+fn records_to(heard: &Heard) -> Records {
+    Records { notices: Notices::to(heard.clone()), ..Records::default() }
+}
+
 struct Running {
     tunnels: SocketAddr,
     api: SocketAddr,
@@ -45,7 +50,7 @@ impl Running {
 
     async fn on(directory: Directory, terms: Terms) -> Self {
         let heard = Heard::default();
-        let records = Records::to(heard.clone());
+        let records = records_to(&heard);
         Self::with(directory, terms, heard, records).await
     }
 

@@ -56,7 +56,14 @@ impl Journal {
         let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));
         let log = named.map_or(Log::Unknown, Log::At);
         let (shows_progress, wait) = (Cell::new(false), RefCell::default());
-        Self { verbose, screen: Screen::of_stderr(), parent: parent_id(), log: RefCell::new(log), shows_progress, wait }
+        Self {
+            verbose,
+            screen: Screen::of_stderr(),
+            parent: sys::parent_id().to_string(),
+            log: RefCell::new(log),
+            shows_progress,
+            wait,
+        }
     }
 
     /// Sets the log file that the configuration file names, so that it need not be read again.
@@ -182,10 +189,6 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("cannot write the log file {}", path.display()))
         .because(error)
         .hint("name another one; `kohakuriver config show` shows where it is set")
-}
-
-fn parent_id() -> String {
-    sys::parent_id().to_string()
 }
 
 /// `path` with `%p` replaced by the parent's process id, by which an IDE extension finds its own, and `%%` by `%`.

@@ -46,7 +46,6 @@ use checkup::{Checkup, Event, Scope};
 use finding::Broken;
 use redaction::Redaction;
 use subject::Subject;
-use text::Style;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -86,7 +85,7 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
     let subject = Subject::new(flags, vps, arguments.key, arguments.user);
     // On failure a signal leaves a directory behind; the report is still right.
     let _ = temporary::remove_on_signals();
-    let style = Style::of_stdout();
+    let (look, can_erase) = (ui::Look::of_stdout(), ui::can_redraw());
     // JSON is printed at the end, so a line on stderr says what runs.
     let mut steps = arguments.json.then(Steps::new);
     let mut findings = Vec::new();
@@ -99,11 +98,11 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
             findings.push(finding);
             Ok(())
         }
-        (Event::Begins(check), None) if style.can_erase => ui::print(&text::in_progress(check)),
+        (Event::Begins(check), None) if can_erase => ui::print(&text::in_progress(check)),
         (Event::Begins(_), None) => Ok(()),
         (Event::Ended(finding, redaction), None) => {
-            let erase = if style.can_erase { text::ERASE } else { "" };
-            ui::print(&format!("{erase}{}", text::finding(&finding, redaction, style)))
+            let erase = if can_erase { text::ERASE } else { "" };
+            ui::print(&format!("{erase}{}", text::finding(&finding, redaction, look)))
         }
     };
     let scope = if arguments.all { Scope::All } else { Scope::FirstProblem };
@@ -125,7 +124,7 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
             (false, Some(broken)) => blocked(broken, beyond_scope),
             (false, None) => "No login was tried.".to_owned(),
         };
-        ui::print(&text::wrap(&conclusion, 0, 0, style.width))?;
+        ui::print(&text::wrap(&conclusion, 0, 0, look.width))?;
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

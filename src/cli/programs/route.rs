@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cli::programs::names::PROXY_PROGRAM;
-use crate::cli::programs::search_path::{find_all, is_program};
+use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::settings::{self, Origin, Settings};
 use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
+use crate::sys;
 
 /// The route to VPSes with these settings. `ssh` is asked which options it knows.
 pub(crate) fn route(
@@ -31,7 +32,7 @@ pub(crate) fn route(
 
 /// This program, which stores host keys under task ids.
 pub(crate) fn host_key_program() -> Option<PathBuf> {
-    env::current_exe().ok().filter(|this| is_program(this))
+    env::current_exe().ok().filter(|this| sys::is_executable(this))
 }
 
 /// The user's home directory, absolute.
@@ -70,7 +71,7 @@ pub(crate) fn knows_known_hosts_command(ssh: &Path) -> bool {
 pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
     let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
-    beside.clone().filter(|path| is_program(path)).or_else(on_path).ok_or_else(|| {
+    beside.clone().filter(|path| sys::is_executable(path)).or_else(on_path).ok_or_else(|| {
         let failure = Failure::new(format!("there is no `{PROXY_PROGRAM}`, which carries ssh's bytes to the gateway"));
         let failure = match beside.as_deref().and_then(Path::parent) {
             Some(folder) => failure.cause(format!("looked in {} and on PATH", folder.display())),

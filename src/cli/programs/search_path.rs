@@ -1,7 +1,7 @@
 //! The search for programs on PATH.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::sys;
 
@@ -14,13 +14,8 @@ pub(crate) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> 
     std::env::split_paths(search_path)
         .filter(|folder| !folder.as_os_str().is_empty())
         .filter_map(|folder| std::path::absolute(folder.join(name)).ok())
-        .filter(|path| is_program(path))
+        .filter(|path| sys::is_executable(path))
         .collect()
-}
-
-/// Whether `path` is a file that this user may execute.
-pub(crate) fn is_program(path: &Path) -> bool {
-    sys::is_executable(path)
 }
 
 #[cfg(test)]

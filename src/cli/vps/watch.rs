@@ -99,7 +99,7 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
-        Self { in_place: ui::terminal_size().is_some() && !terminal::is_dumb(), drawn: 0, shown_before: false }
+        Self { in_place: ui::can_redraw(), drawn: 0, shown_before: false }
     }
 
     /// Shows an answer; returns whether the reader is still there.

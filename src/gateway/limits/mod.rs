@@ -60,20 +60,6 @@ pub struct Wanted {
     pub head_size: MaxSize,
 }
 
-impl Default for Wanted {
-    fn default() -> Self {
-        Self {
-            tunnels: DEFAULT_MAX_TUNNELS,
-            tunnels_per_client: None,
-            tunnels_per_user: None,
-            handshakes: DEFAULT_MAX_HANDSHAKES,
-            handshakes_per_client: None,
-            head_time: Duration::from_secs(DEFAULT_HEAD_SECONDS.into()),
-            head_size: MaxSize::DEFAULT,
-        }
-    }
-}
-
 /// The limits in force, and how much of each is used.
 pub struct Limits {
     pub(super) tunnels: Arc<Tunnels>,
@@ -107,6 +93,20 @@ impl Limits {
 pub(super) mod tests {
     use super::*;
     use std::net::IpAddr;
+
+    impl Default for Wanted {
+        fn default() -> Self {
+            Self {
+                tunnels: DEFAULT_MAX_TUNNELS,
+                tunnels_per_client: None,
+                tunnels_per_user: None,
+                handshakes: DEFAULT_MAX_HANDSHAKES,
+                handshakes_per_client: None,
+                head_time: Duration::from_secs(DEFAULT_HEAD_SECONDS.into()),
+                head_size: MaxSize::DEFAULT,
+            }
+        }
+    }
 
     /// A permit for a tunnel.
     pub(crate) fn permit() -> Permit {

@@ -141,7 +141,7 @@ async fn a_gateway_that_anyone_can_use_is_warned_about() {
         let heard = Heard::default();
         let rules = Arc::new(RuleBook::open(sources).unwrap());
         let terms = Terms { rules, proxy_protocol, proxy_from, ..terms() };
-        front::exposure::warn(&[listening.parse().unwrap()], &directory, &terms, &Records::to(heard.clone())).await;
+        front::exposure::warn(&[listening.parse().unwrap()], &directory, &terms, &records_to(&heard)).await;
         let text = heard.text();
         for warning in [everyone, claims] {
             assert_eq!(text.contains(warning), expected.contains(&warning), "{listening} {proxy_protocol}: {text}");
