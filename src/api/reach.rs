@@ -13,7 +13,7 @@ use crate::api::model::{Node, SshPort, Vps};
 use crate::api::pooled::Client;
 use crate::refusal::{BOOT_GRACE, Refusal, Rescue, Rights, State};
 use crate::status::VpsStatus;
-use crate::target::{TaskId, VpsRef};
+use crate::target::{TaskId, VpsRef, without_brackets};
 
 /// Seconds of a quarter of an hour.
 const QUARTER: i64 = 15 * 60;
@@ -160,8 +160,7 @@ impl Client {
 fn host_of(url: &str) -> Option<String> {
     let url: Uri = url.parse().ok()?;
     url.scheme()?;
-    let host = url.host()?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let bare = without_brackets(url.host()?);
     // The grammar of a URL allows brackets inside a name.
     (!bare.is_empty() && !bare.contains(['[', ']'])).then(|| bare.to_owned())
 }

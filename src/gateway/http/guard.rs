@@ -13,6 +13,7 @@ use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::{Method, Uri};
 
 use crate::sys;
+use crate::target::without_brackets;
 use crate::text::excerpt_bytes;
 
 /// The names that a request may ask for.
@@ -56,8 +57,7 @@ impl Guard {
         let Ok(authority) = std::str::from_utf8(name).unwrap_or_default().parse::<hyper::http::uri::Authority>() else {
             return false;
         };
-        let host = authority.host();
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let bare = without_brackets(authority.host());
         bare.parse::<IpAddr>().is_ok() || self.names.iter().any(|name| bare.eq_ignore_ascii_case(name))
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn serve<F>(
         let (place, response) = (&place, answer(request));
         async move {
             let response = response.await;
-            // Who doesn't read it, or sends no end of a body, makes room as well.
+            // A client that doesn't read it, or never ends its request's body, makes room as well.
             place.enter_again(MAX_WAITING);
             Ok::<_, Infallible>(response)
         }

@@ -32,7 +32,7 @@ use crate::gateway::limits::{Turn, Turns};
 use crate::gateway::watch::metrics::{Lookup, Metrics};
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::target::VpsRef;
+use crate::target::{VpsRef, without_brackets};
 
 /// How long an answer of the Host's counts.
 pub(super) const FRESH: Duration = Duration::from_secs(5);
@@ -119,9 +119,7 @@ impl HostDirectory {
     /// The name or address of the API, and its port.
     pub(super) fn address(&self) -> Option<(String, u16)> {
         let base: Uri = self.client.base().parse().ok()?;
-        let host = base.host()?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        Some((bare.to_owned(), base.port_u16().unwrap_or(80)))
+        Some((without_brackets(base.host()?).to_owned(), base.port_u16().unwrap_or(80)))
     }
 
     /// Whether a lookup could succeed now; else why not. The question is one that the Host answers to anyone.
