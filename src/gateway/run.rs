@@ -216,9 +216,9 @@ fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
 }
 
 fn terms(arguments: &Arguments, rules: RuleBook, open_files: Option<u64>, notices: &Notices) -> Terms {
-    let limits = Limits::new(&arguments.limits(), open_files);
+    let limits = Limits::new(&arguments.limits, open_files);
     let most = limits.tunnels.most();
-    if most < arguments.max_tunnels as usize {
+    if most < arguments.limits.tunnels as usize {
         notices
             .say(&format!("carrying at most {most} tunnels at once: more would not fit into the limit of open files"));
     }

@@ -122,12 +122,11 @@ impl Refusal {
     /// The value that stands for `{}` in the texts of its row.
     fn held(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::BadRequest(text) | Self::Ambiguous(text) | Self::Unreachable(text) => Some(text.into()),
-            Self::HostDown(text) | Self::HostSilent(text) | Self::HostApi(text) | Self::Limit(text) => {
+            Self::BadRequest(text) | Self::Ambiguous(text) | Self::Unreachable(text) | Self::Limit(text) => {
                 Some(text.into())
             }
-            Self::RoleTooLow(role) => Some(role.into()),
-            Self::AddressNotServed(address) => Some(address.into()),
+            Self::HostDown(text) | Self::HostSilent(text) | Self::HostApi(text) => Some(text.into()),
+            Self::RoleTooLow(text) | Self::AddressNotServed(text) => Some(text.into()),
             Self::PortNotOffered(port) => Some(port.to_string().into()),
             Self::Inactive(state) | Self::Starting(state) => Some(state.status.as_str().into()),
             Self::RunnerOffline(node) => node.as_deref().map(|node| excerpt(node).into()),

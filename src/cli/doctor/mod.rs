@@ -36,8 +36,7 @@ mod text;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::host::vps_cache;
-use crate::cli::host::vps_ref;
+use crate::cli::host::{vps_cache, vps_ref};
 use crate::cli::terminal::progress::Steps;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cli::programs::names::PROXY_PROGRAM;
-use crate::cli::programs::search_path::find_all;
+use crate::cli::programs::search_path;
 use crate::failure::Failure;
 use crate::settings::{self, Origin, Settings};
 use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
@@ -43,12 +43,18 @@ pub(crate) fn home() -> Result<PathBuf, Failure> {
 
 /// The first ssh on PATH.
 pub(crate) fn ssh_program() -> Option<PathBuf> {
-    find_all("ssh", env::var_os("PATH").as_deref()).into_iter().next()
+    search_path::first("ssh")
 }
 
 /// The failure if there is no ssh.
 pub(crate) fn no_ssh() -> Failure {
-    Failure::new("there is no `ssh` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
+    missing_program("ssh")
+}
+
+/// The failure if there is no program `name` of OpenSSH.
+pub(crate) fn missing_program(name: &str) -> Failure {
+    Failure::new(format!("there is no `{name}` on PATH"))
+        .hint("install OpenSSH's client: `sudo apt install openssh-client`")
 }
 
 /// The failure for a path that can't be written in ssh's configuration language.
@@ -70,7 +76,7 @@ pub(crate) fn knows_known_hosts_command(ssh: &Path) -> bool {
 /// The helper: in the folder of this program, otherwise the first on PATH.
 pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
-    let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
+    let on_path = || search_path::first(PROXY_PROGRAM);
     beside.clone().filter(|path| sys::is_executable(path)).or_else(on_path).ok_or_else(|| {
         let failure = Failure::new(format!("there is no `{PROXY_PROGRAM}`, which carries ssh's bytes to the gateway"));
         let failure = match beside.as_deref().and_then(Path::parent) {

@@ -5,6 +5,11 @@ use std::path::PathBuf;
 
 use crate::sys;
 
+/// The first program called `name` on PATH, as an absolute path.
+pub(crate) fn first(name: &str) -> Option<PathBuf> {
+    find_all(name, std::env::var_os("PATH").as_deref()).into_iter().next()
+}
+
 /// Every program called `name` on PATH, in order, as absolute paths.
 ///
 /// An empty entry means the working directory to a shell. It is skipped here, so that no file of the working directory

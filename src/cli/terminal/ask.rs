@@ -80,10 +80,10 @@ fn is_interactive() -> bool {
 /// Reads a line without echo.
 pub(crate) fn secret(prompt: &str) -> Result<String, Failure> {
     let cannot = |error: io::Error| Failure::new("cannot prompt on the terminal").because(&error);
-    let mut terminal = SilentTerminal::open().map_err(cannot)?;
-    terminal.write_all(prompt.as_bytes()).map_err(cannot)?;
-    let typed = read_secret(&mut terminal).map_err(cannot)?;
-    let _ = terminal.write_all(b"\n");
+    let terminal = SilentTerminal::open().map_err(cannot)?;
+    terminal.file().write_all(prompt.as_bytes()).map_err(cannot)?;
+    let typed = read_secret(terminal.file()).map_err(cannot)?;
+    let _ = terminal.file().write_all(b"\n");
     drop(terminal);
     let text = typed.ok_or_else(|| Failure::interrupted("nothing was done"))?;
     String::from_utf8(text).map_err(|_| Failure::new("what was typed is not UTF-8"))

@@ -2,8 +2,7 @@
 
 use crate::api::{Caller, Client, Listing, Node, Reach, Role, User, Vps, ago, hint_here};
 use crate::cli::host::vps::ssh_port;
-use crate::cli::host::vps_cache;
-use crate::cli::host::{client, one_vps, the_host, vps_ref};
+use crate::cli::host::{client, one_vps, the_host, vps_cache, vps_ref};
 use crate::cli::terminal::ui;
 use crate::cli::vps::list::as_json;
 use crate::cli::vps::watch::{self, View, WatchFlags};

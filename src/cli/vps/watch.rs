@@ -10,9 +10,8 @@ use serde_json::Value;
 
 use crate::cli::host::block_on;
 use crate::cli::programs::names::PROGRAM;
-use crate::cli::terminal::interrupt;
 use crate::cli::terminal::progress::while_asking;
-use crate::cli::terminal::ui;
+use crate::cli::terminal::{interrupt, ui};
 use crate::failure::Failure;
 use crate::{seconds, terminal, text};
 

@@ -6,7 +6,7 @@ use super::limit::{Limit, Shown};
 use crate::handshake::request::{MaxSize, TooLarge};
 
 /// The default of `--head-timeout`, in seconds. Older Hosts have always given that long.
-pub(crate) const DEFAULT_HEAD_SECONDS: u32 = 10;
+pub(super) const DEFAULT_HEAD_SECONDS: u32 = 10;
 
 /// The limits of a request's head, and how often each was exceeded.
 pub(crate) struct Heads {

@@ -24,40 +24,63 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use handshakes::{Handshake, Handshakes};
-pub(super) use heads::{DEFAULT_HEAD_SECONDS, Heads};
+pub(super) use heads::Heads;
 pub(super) use limit::Shown;
 pub(super) use open_files::MORE_FILES;
 pub(super) use tunnels::{Permit, Tunnels};
 pub(super) use turns::{Turn, Turns};
 
 use crate::handshake::request::MaxSize;
+use heads::DEFAULT_HEAD_SECONDS;
 
 /// The default of `--max-tunnels`.
-pub(super) const DEFAULT_MAX_TUNNELS: u32 = 4096;
+const DEFAULT_MAX_TUNNELS: u32 = 4096;
 /// The default of `--max-handshakes`.
-pub(super) const DEFAULT_MAX_HANDSHAKES: u32 = 1024;
+const DEFAULT_MAX_HANDSHAKES: u32 = 1024;
 /// The part of the tunnels that one client may hold by default: enough for an office behind one address, but not all.
 const CLIENTS_PART: u32 = 2;
 /// The part of the tunnels that one user may hold by default.
 const USERS_PART: u32 = 4;
 
 /// The limits that the command line asks for; `None` stands for a part of the whole.
-#[derive(Clone, Copy, Debug)]
+#[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Wanted {
-    /// `--max-tunnels`
+    /// Carry at most this many tunnels at once; the limit of open files may allow fewer
+    #[arg(long = "max-tunnels", value_name = "N", default_value_t = DEFAULT_MAX_TUNNELS,
+          value_parser = clap::value_parser!(u32).range(1..))]
     pub tunnels: u32,
-    /// `--max-tunnels-per-client`
+
+    /// Carry at most this many for one client address (of IPv6: one /64) [default: half of --max-tunnels]
+    #[arg(long = "max-tunnels-per-client", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub tunnels_per_client: Option<u32>,
-    /// `--max-tunnels-per-user`
+
+    /// Carry at most this many for one user of the Host [default: a quarter of --max-tunnels]
+    #[arg(long = "max-tunnels-per-user", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub tunnels_per_user: Option<u32>,
-    /// `--max-handshakes`
+
+    /// Keep at most this many connections without a tunnel; beyond that, the oldest silent one is dropped
+    #[arg(long = "max-handshakes", value_name = "N", default_value_t = DEFAULT_MAX_HANDSHAKES,
+          value_parser = clap::value_parser!(u32).range(1..))]
     pub handshakes: u32,
-    /// `--max-handshakes-per-client`
+
+    /// Keep at most this many of them for one client address [default: half of --max-handshakes]
+    #[arg(long = "max-handshakes-per-client", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub handshakes_per_client: Option<u32>,
-    /// `--head-timeout`
-    pub head_time: Duration,
-    /// `--max-head-bytes`, `--max-head-fields`
-    pub head_size: MaxSize,
+
+    /// Give a client this many seconds for its request, from 1 to 300
+    #[arg(long = "head-timeout", value_name = "SECONDS", default_value_t = DEFAULT_HEAD_SECONDS,
+          value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub head_seconds: u32,
+
+    /// Take requests of at most this many bytes, from 1024 to 65536
+    #[arg(long = "max-head-bytes", value_name = "N", default_value_t = MaxSize::DEFAULT.bytes as u32,
+          value_parser = clap::value_parser!(u32).range(1024..=65_536))]
+    pub head_bytes: u32,
+
+    /// Take requests with at most this many fields, from 10 to 1000
+    #[arg(long = "max-head-fields", value_name = "N", default_value_t = MaxSize::DEFAULT.fields as u32,
+          value_parser = clap::value_parser!(u32).range(10..=1000))]
+    pub head_fields: u32,
 }
 
 /// The limits in force, and how much of each is used.
@@ -79,7 +102,10 @@ impl Limits {
         Self {
             tunnels: Arc::new(Tunnels::new(most as usize, per_client as usize, per_user as usize)),
             handshakes: Arc::new(Handshakes::new(handshakes as usize, of_client as usize)),
-            heads: Heads::new(wanted.head_time, wanted.head_size),
+            heads: Heads::new(
+                Duration::from_secs(wanted.head_seconds.into()),
+                MaxSize { bytes: wanted.head_bytes as usize, fields: wanted.head_fields as usize },
+            ),
         }
     }
 
@@ -102,8 +128,9 @@ pub(super) mod tests {
                 tunnels_per_user: None,
                 handshakes: DEFAULT_MAX_HANDSHAKES,
                 handshakes_per_client: None,
-                head_time: Duration::from_secs(DEFAULT_HEAD_SECONDS.into()),
-                head_size: MaxSize::DEFAULT,
+                head_seconds: DEFAULT_HEAD_SECONDS,
+                head_bytes: MaxSize::DEFAULT.bytes as u32,
+                head_fields: MaxSize::DEFAULT.fields as u32,
             }
         }
     }

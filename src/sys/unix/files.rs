@@ -63,7 +63,7 @@ pub fn append_privately(path: &Path) -> io::Result<File> {
         opened => opened?,
     });
     let metadata = file.metadata()?;
-    // A terminal, as /dev/stdout may name it, belongs to who has logged in.
+    // A terminal, as /dev/stdout may name it, belongs to the user who has logged in.
     if (metadata.is_file() || metadata.file_type().is_fifo()) && !is_trusted(&metadata) {
         return Err(denied("it is a file of another user"));
     }
