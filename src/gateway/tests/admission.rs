@@ -60,6 +60,22 @@ async fn only_trusted_proxies_may_name_a_client() {
     }
 }
 
+/// All of its clients have its address.
+#[tokio::test]
+async fn a_proxy_has_no_share_of_its_own_among_the_handshakes() {
+    let host = host(1, json!({})).await;
+    let wanted = Wanted { handshakes_per_client: Some(1), ..Wanted::default() };
+    let terms = Terms { limits: Arc::new(Limits::new(&wanted, None)), proxy_protocol: true, ..terms() };
+    let gateway = Running::on(directory_of(&host.base), terms).await;
+    let [first, request] = ["REQUEST_", "TUNNEL x\n"];
+    let mut slow = gateway.send(&proxied(first)).await;
+    shows(&gateway, "kohakuriver_gateway_handshakes 1").await;
+    let mut quick = gateway.send(&proxied(&format!("{first}{request}"))).await;
+    assert_eq!(rest(&mut quick).await, "ERROR Invalid task ID format.\n");
+    slow.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(rest(&mut slow).await, "ERROR Invalid task ID format.\n");
+}
+
 #[tokio::test]
 async fn a_refusal_is_audited_with_the_client_that_a_proxy_names() {
     let host = host(1, json!({})).await;
