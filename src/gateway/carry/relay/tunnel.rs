@@ -223,9 +223,10 @@ impl Tunnel {
 #[cfg(test)]
 mod tests {
     use super::super::count::Count;
+    use super::super::flow::TURN;
     use super::super::pipes::Pipes;
     use super::*;
-    use crate::carrier::tests::connection;
+    use crate::carrier::tests::{Scripted, connection};
     use crate::gateway::carry::session::Sessions;
     use crate::gateway::carry::session::tests::tunnel as session;
     use crate::relay::ending::End;
@@ -247,11 +248,15 @@ mod tests {
 
     impl Rig {
         fn closing() -> Self {
+            Self::closing_with(|client| Box::new(client))
+        }
+
+        fn closing_with(client_carrier: impl FnOnce(TcpStream) -> Box<dyn Carrier>) -> Self {
             let ((side, client), (vps, _)) = (connection(), connection());
             let early = EarlyData { up: Vec::new(), answer: b"" };
             let session = session(&Arc::<Sessions>::default(), None);
             let count = Counted::new(&Arc::<Count>::default());
-            let carrier = Box::new(side.try_clone().unwrap());
+            let carrier = client_carrier(side.try_clone().unwrap());
             let mut tunnel = Tunnel::new(carrier, Box::new(vps), early, session, count);
             let mut tools = Tools::new(Pipes::none());
             assert_eq!(tunnel.ending.after(Party::Server, End::Complete), Then::PassEndOn(Party::Client));
@@ -319,6 +324,16 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_cannot_be_read_after_an_orderly_end_is_gone() {
+        let mut rig = Rig::closing_with(|socket| {
+            let receive = |_: &mut TcpStream, _: &mut [u8]| Err(io::ErrorKind::TimedOut.into());
+            Box::new(Scripted { socket, receive, send: TcpStream::send })
+        });
+        rig.client.write_all(b"x").unwrap();
+        assert_eq!(rig.turn(), Next::Remove(SessionEnding::Complete));
+    }
+
+    #[test]
     fn a_client_that_does_not_close_after_an_orderly_end_gets_a_reset() {
         let mut rig = Rig::closing();
         let waits = rig.tunnel.turn(&mut rig.tools, &mut 0);
@@ -337,7 +352,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_tunnel_that_is_removed_gives_its_pipe_back() {
+    fn a_tunnel_is_bulk_as_long_as_it_holds_a_pipe_and_gives_it_back_when_it_is_removed() {
         let ((side, mut client), (vps, _their_vps)) = (connection(), connection());
         let early = EarlyData { up: Vec::new(), answer: b"" };
         let session = session(&Arc::<Sessions>::default(), None);
@@ -358,6 +373,8 @@ mod tests {
             tunnel.client.readable = true;
             assert!(matches!(tunnel.turn(&mut tools, &mut 0), Next::Wait | Next::Again));
         }
+        let pace_of = |tunnel: &mut Tunnel, moved| (0..100).map(|_| tunnel.pace(moved)).last();
+        assert_eq!([TURN, 1].map(|moved| pace_of(&mut tunnel, moved)), [Some(Pace::Bulk); 2]);
         tunnel.release(&mut tools);
         assert!(!has_pipe(&mut tools));
     }

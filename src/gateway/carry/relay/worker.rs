@@ -282,7 +282,7 @@ mod tests {
     use super::super::pipes::Pipes;
     use super::super::tunnel::EarlyData;
     use super::*;
-    use crate::carrier::tests::connection;
+    use crate::carrier::tests::{Scripted, connection};
     #[cfg(target_os = "linux")]
     use crate::carrier::tests::{is_idle, this_thread};
     use crate::gateway::carry::session::Sessions;
@@ -299,8 +299,18 @@ mod tests {
 
     /// Puts one more tunnel into `inbox`: its client and its VPS.
     fn carry(inbox: &Inbox, count: &Arc<Count>, sessions: &Arc<Sessions>) -> (TcpStream, TcpStream) {
+        carry_behind(b"", inbox, count, sessions)
+    }
+
+    /// The same, with bytes of the client that the VPS has yet to get.
+    fn carry_behind(
+        early: &[u8],
+        inbox: &Inbox,
+        count: &Arc<Count>,
+        sessions: &Arc<Sessions>,
+    ) -> (TcpStream, TcpStream) {
         let ((client, their_client), (vps, their_vps)) = (connection(), connection());
-        let early = EarlyData { up: Vec::new(), answer: b"" };
+        let early = EarlyData { up: early.to_vec(), answer: b"" };
         let session = session(sessions, None);
         let tunnel = Tunnel::new(Box::new(client), Box::new(vps), early, session, Counted::new(count));
         inbox.carry(Box::new(tunnel));
@@ -379,6 +389,33 @@ mod tests {
         tokio::time::timeout(LIMIT, none).await.expect("it waits for ever").unwrap();
     }
 
+    /// One tunnel must not keep a thread from its events, or from its messages.
+    #[test]
+    fn an_endless_stream_leaves_time_for_all_else() {
+        let worker = Worker::new(Pace::Bulk, None, Tools::new(Pipes::none())).unwrap();
+        let (inbox, count, sessions) = (worker.inbox(), Arc::<Count>::default(), Arc::<Sessions>::default());
+        let endless = |socket| {
+            let receive = |_: &mut TcpStream, buffer: &mut [u8]| Ok(buffer.len());
+            Box::new(Scripted { socket, receive, send: |_: &mut TcpStream, bytes: &[u8]| Ok(bytes.len()) })
+        };
+        let ((client, mut their_client), (vps, _their_vps)) = (connection(), connection());
+        their_client.write_all(b"x").unwrap();
+        let early = EarlyData { up: Vec::new(), answer: b"" };
+        let session = session(&sessions, None);
+        let tunnel = Tunnel::new(endless(client), endless(vps), early, session, Counted::new(&count));
+        inbox.carry(Box::new(tunnel));
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            worker.run();
+            done.send(()).unwrap();
+        });
+        while sessions.totals().bytes_up == 0 {
+            std::thread::yield_now();
+        }
+        inbox.put(Message::Leave);
+        is_done.recv_timeout(LIMIT).expect("its messages are not read");
+    }
+
     #[test]
     fn a_worker_waits_no_longer_and_no_shorter_than_it_has_to() {
         let mut worker = worker(None);
@@ -386,9 +423,8 @@ mod tests {
         let in_a_minute = Instant::now() + Duration::from_secs(60);
         worker.times.insert((in_a_minute, 7));
         worker.next_sweep = Some(in_a_minute + Duration::from_secs(60));
-        let before = Instant::now();
         let wait = worker.time_to_wait().unwrap();
-        assert!(before + wait >= in_a_minute && wait <= Duration::from_millis(60_001), "{wait:?}");
+        assert!(Instant::now() + wait > in_a_minute && wait <= Duration::from_millis(60_001), "{wait:?}");
         worker.queue.push_back(7);
         assert_eq!(worker.time_to_wait(), Some(Duration::ZERO));
     }
@@ -414,6 +450,24 @@ mod tests {
         let moved_at = worker.tunnels[0].moved_at;
         assert_eq!(worker.turn(0), 0);
         assert_eq!(worker.tunnels[0].moved_at, moved_at);
+    }
+
+    #[test]
+    fn a_tunnel_that_moves_nothing_for_its_timeout_is_ended_and_no_other() {
+        let (count, records) = (Arc::default(), Records::default());
+        let sessions = Arc::new(Sessions::new(0, records.clone()));
+        let timeout = Duration::from_secs(60);
+        let mut worker = worker(Some(timeout));
+        let _ends = [&b""[..], b"x"].map(|early| carry_behind(early, &worker.inbox(), &count, &sessions));
+        assert!(worker.read_inbox());
+        for (_, tunnel) in &mut worker.tunnels {
+            tunnel.moved_at -= timeout;
+        }
+        assert_eq!([0, 1].map(|index| worker.turn(index)), [0, 1]);
+        worker.next_sweep = Some(Instant::now());
+        worker.act_on_time();
+        let left: Vec<usize> = worker.tunnels.iter().map(|(index, _)| index).collect();
+        assert_eq!((left, records.metrics.closed(Ending::Idle).value()), (vec![1], 1));
     }
 
     #[test]
