@@ -8,7 +8,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -302,5 +301,5 @@ fn the_child_that_holds_a_socket_ends_with_ssh_and_holds_nothing_else() {
     assert_eq!(fs::read_link(format!("/proc/{child}/cwd")).unwrap(), Path::new("/"));
     // As the kernel does for an ssh that is killed.
     drop((socket, ours));
-    assert_eq!(falls_to(0, Duration::from_secs(1), || with_argument(&program).len()), 0, "the child outlives ssh");
+    assert_eq!(falls_to(0, DEADLINE, || with_argument(&program).len()), 0, "the child outlives ssh");
 }
