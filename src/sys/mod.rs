@@ -29,7 +29,7 @@
 //! - **UNIX sockets with a file**: `connect_locally`, `LocalStream`.
 //!
 //! The gateway serves on UNIX systems only, so a room for another system leaves out what is for the gateway alone:
-//! `accept`, `is_connected`, `is_listening`, `is_of_one_connection`, `is_without_ipv6`, `serve_both_families`,
+//! `accept`, `has_peer`, `is_connected`, `is_listening`, `is_of_one_connection`, `is_without_ipv6`, `serve_both_families`,
 //! `tune_accepted`, `register`, `deregister`, `REPORTS_URGENT_DATA`, `send_datagram`, `receive_descriptor`,
 //! `take_stdin`, `pipe`, `FileVersion`, `raise_open_files`, `most_open_files`, `monotonic_time`, `Usage`,
 //! `LocalListener`, `listen_locally`, `local_listener`, `is_local`, `path_of`. What is a feature of UNIX by its nature

@@ -117,15 +117,40 @@ async fn a_vps_that_was_restarted_is_dialled_at_its_new_port() {
     assert!(host.seen().is_empty(), "a connection that succeeds leads to no question");
 }
 
+/// The VPS refuses the connection, and the Host is asked again, since the VPS may have another port by now.
+#[tokio::test]
+async fn a_host_that_fails_then_hides_no_refused_connection_and_its_news_comes_first() {
+    let (refusing, _socket) = refusing_port();
+    let task = json!({
+        "task_id": ID, "task_type": "vps", "status": "paused", "assigned_node": "node-up", "ssh_port": refusing,
+    });
+    for (status, body, expected) in [
+        (500, json!("Internal Server Error"), "ERROR Connection refused "),
+        (200, task, &format!("ERROR VPS task {ID} is not active (status: paused).\n")),
+    ] {
+        let host = host(refusing, json!({})).await;
+        let gateway = Running::before(&host).await;
+        let request = format!("REQUEST_TUNNEL {ID}\n");
+        assert!(gateway.ask(&request).await.starts_with("ERROR Connection refused "));
+        host.on(&format!("/api/status/{ID}"), status, body);
+        host.seen();
+        let answer = gateway.ask(&request).await;
+        assert!(answer.starts_with(expected), "{status}: {answer}");
+        assert!(!host.seen().is_empty(), "the Host is not asked");
+    }
+}
+
 #[tokio::test]
 async fn neither_the_gateway_nor_the_host_is_dialled() {
     let host = host(1, json!({})).await;
-    let gateway = Running::before(&host).await;
+    let (ssh_proxy, _socket) = refusing_port();
+    let gateway = Running::on(directory_of(&host.base), Terms { host_ssh_proxy: [ssh_proxy, 8002], ..terms() }).await;
     let api: SocketAddr = host.base.trim_start_matches("http://").parse().unwrap();
     for (id, port, expected) in [
         ("11", gateway.tunnels.port(), "127.0.0.1 is the gateway itself"),
         ("12", gateway.api.port(), "127.0.0.1 is the gateway itself"),
         ("13", api.port(), "127.0.0.1 is the Host's own API"),
+        ("14", ssh_proxy, "127.0.0.1 is the Host's own SSH proxy"),
     ] {
         let task = json!({
             "task_id": id, "task_type": "vps", "status": "running", "assigned_node": "node-up", "ssh_port": port,

@@ -61,8 +61,8 @@ pub use process::{host_name, in_own_group, parent_id};
 pub use resources::{Usage, monotonic_time, most_open_files, raise_open_files};
 pub use signals::EndSignals;
 pub use sockets::{
-    accept, end_writing, is_listening, is_of_one_connection, is_without_ipv6, peek, receive, reset_on_close, send,
-    serve_both_families, tune, tune_accepted,
+    accept, end_writing, has_peer, is_listening, is_of_one_connection, is_without_ipv6, peek, receive, reset_on_close,
+    send, serve_both_families, tune, tune_accepted,
 };
 pub use terminal::{SilentTerminal, terminal_size};
 pub use text::os_string;

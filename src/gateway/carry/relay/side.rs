@@ -150,6 +150,11 @@ impl Side {
         self.carrier.end_writing()
     }
 
+    /// Whether nothing is under way between here and there any more: both streams have ended and arrived, or were cut off.
+    pub(super) fn is_over(&self) -> bool {
+        !sys::has_peer(self.carrier.as_fd())
+    }
+
     /// Makes its end a reset.
     pub(super) fn reset_on_close(&self) {
         // Nothing can be done on failure: then it gets an end instead.

@@ -135,6 +135,20 @@ async fn the_vps_may_end_first(engine: Engine) {
     ends(relay).await;
 }
 
+async fn a_client_that_takes_its_time_gets_all_and_then_the_tunnel_ends(engine: Engine) {
+    let (mut client, mut vps, relay) = tunnel(engine, b"").await;
+    // The rest of it fits into the gateway's side of the connection.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&client, 4096).unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut vps).await.unwrap(), b"");
+    vps.write_all(&[7; 300_000]).await.unwrap();
+    drop(vps);
+    assert_eq!(rest(&mut client).await.unwrap(), [7; 300_000]);
+    // The client stays, and has nothing more to say.
+    ends(relay).await;
+    drop(client);
+}
+
 async fn much_both_ways_at_once_to_slow_readers(engine: Engine) {
     let data: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
     let (client, vps, relay) = tunnel(engine, b"").await;
@@ -625,6 +639,7 @@ macro_rules! over_all_engines {
 over_all_engines! {
     early_bytes_come_first_and_each_end_is_passed_on_alone
     the_vps_may_end_first
+    a_client_that_takes_its_time_gets_all_and_then_the_tunnel_ends
     much_both_ways_at_once_to_slow_readers
     a_reset_is_passed_on_as_one_in_either_direction
     a_reset_is_noticed_while_the_receiver_takes_nothing

@@ -48,6 +48,8 @@ pub(super) struct Tunnel {
     up: Flow,
     down: Flow,
     ending: Ending,
+    /// Both streams have ended, and the last bytes of one may still be under way.
+    over: bool,
     closing: Option<Closing>,
     /// When it last moved anything.
     pub(super) moved_at: Instant,
@@ -80,6 +82,7 @@ impl Tunnel {
             up: Flow::behind(early.up),
             down: Flow::answering(early.answer),
             ending: Ending::new(Client::Connection),
+            over: false,
             closing: None,
             moved_at: Instant::now(),
             turns: Turns::new(),
@@ -157,6 +160,9 @@ impl Tunnel {
                 }
             }
         }
+        if self.over && self.client.is_over() && self.vps.is_over() {
+            return Next::Remove(SessionEnding::Complete);
+        }
         if unfinished { Next::Again } else { Next::Wait }
     }
 
@@ -169,7 +175,13 @@ impl Tunnel {
                 let _ = self.side(party).end_writing();
                 None
             }
-            Then::Over => Some(Next::Remove(SessionEnding::Complete)),
+            Then::Over => {
+                // To close a socket now would leave the last bytes to the system, which drops them soon if their receiver
+                // is slow (`sys::unix::resend`). A side that is gone fails here.
+                let _ = (self.client.end_writing(), self.vps.end_writing());
+                self.over = true;
+                None
+            }
             Then::Reset(party) => {
                 self.side(party).reset_on_close();
                 let lost = if party == Party::Server { SessionEnding::ClientLost } else { SessionEnding::VpsLost };
@@ -291,6 +303,45 @@ mod tests {
             drop(self.side);
             self.tunnel.close(SessionEnding::Complete);
             self.client
+        }
+    }
+
+    #[test]
+    fn a_tunnel_lasts_until_its_last_byte_has_arrived() {
+        let ((side, mut client), (vps, mut their_vps)) = (connection(), connection());
+        // Less than the VPS sends. The rest fits into the gateway's side of the connection.
+        rustix::net::sockopt::set_socket_recv_buffer_size(&client, 4096).unwrap();
+        let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+        let early = EarlyData { up: Vec::new(), answer: b"" };
+        let session = session(&Arc::<Sessions>::default(), None);
+        let count = Counted::new(&Arc::<Count>::default());
+        let mut tunnel = Tunnel::new(Box::new(side), Box::new(vps), early, session, count);
+        let mut tools = Tools::new(Pipes::none());
+        let mut turn = || {
+            for side in [&mut tunnel.client, &mut tunnel.vps] {
+                (side.readable, side.writable) = (true, true);
+            }
+            std::thread::yield_now();
+            (tunnel.turn(&mut tools, &mut 0), tunnel.over)
+        };
+        let sent = bytes.clone();
+        let sender = std::thread::spawn(move || {
+            their_vps.write_all(&sent).unwrap();
+            their_vps.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(their_vps.read(&mut [0]).unwrap(), 0);
+        });
+        client.shutdown(Shutdown::Write).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !turn().1 {
+            assert!(Instant::now() < deadline, "it does not end");
+        }
+        sender.join().unwrap();
+        assert_eq!(turn().0, Next::Wait);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).unwrap();
+        assert!(received == bytes);
+        while turn().0 != Next::Remove(SessionEnding::Complete) {
+            assert!(Instant::now() < deadline, "it stays");
         }
     }
 
