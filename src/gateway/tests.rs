@@ -326,10 +326,8 @@ async fn one_tunnel_too_many() {
 
 #[tokio::test]
 async fn a_host_that_is_down() {
-    let host = host(1, json!({})).await;
-    let gateway = Running::before(&host).await;
-    drop(host);
-    tokio::task::yield_now().await;
+    let (refusing, _socket) = refusing_port();
+    let gateway = Running::start(directory_of(&format!("http://127.0.0.1:{refusing}")), 8).await;
     let answer = gateway.ask(&connect(&format!("{ID}:22"))).await;
     assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("error=proxy_internal_response"), "{answer}");
     assert!(answer.contains("can't be reached"), "{answer}");

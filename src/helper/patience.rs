@@ -186,7 +186,7 @@ mod tests {
         let log = folder.path().join("log");
         let journal = Journal::new(false, Some(&log));
         let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
-        let patience = Patience::new(Instant::now(), LAST_TRY + Duration::from_millis(60), &journal);
+        let patience = Patience::new(Instant::now(), LAST_TRY + Duration::from_millis(500), &journal);
         // The time of a try is no limit of a pause.
         let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now(), beside: None };
         let starting = refused(503, Some(0));
@@ -207,7 +207,7 @@ mod tests {
         let journal = Journal::new(false, Some(&log));
         let began = Instant::now();
         let soon = Patience::new(began, LAST_TRY, &journal);
-        let now = Patience::new(began - IDE_PATIENCE, IDE_PATIENCE + LAST_TRY + Duration::from_millis(60), &journal);
+        let now = Patience::new(began - IDE_PATIENCE, IDE_PATIENCE + LAST_TRY + Duration::from_millis(500), &journal);
         assert_eq!([soon.tick(), now.tick()], [None, None], "nothing is waited for yet");
         soon.report("it is starting");
         assert_eq!(soon.tick(), Some(began + IDE_PATIENCE));
