@@ -165,13 +165,22 @@ fn a_line_that_breaks_only_a_login_without_a_command() {
 #[test]
 fn lines_with_which_ssh_does_not_end() {
     let _heavy = heavy();
-    for (lines, bad, option) in [
-        ("SessionType none", "SessionType none", "SessionType=default"),
-        ("LocalCommand exec sleep 60\nPermitLocalCommand yes", "LocalCommand exec sleep 60", "PermitLocalCommand=no"),
-    ] {
-        let cluster = with_entries(&format!("Host *\n{lines}\n"));
-        blames(&cluster, "own-ssh", ("config", bad), "ssh did not end within", option);
-    }
+    // They wait side by side.
+    std::thread::scope(|scope| {
+        for (lines, bad, option) in [
+            ("SessionType none", "SessionType none", "SessionType=default"),
+            (
+                "LocalCommand exec sleep 60\nPermitLocalCommand yes",
+                "LocalCommand exec sleep 60",
+                "PermitLocalCommand=no",
+            ),
+        ] {
+            scope.spawn(move || {
+                let cluster = with_entries(&format!("Host *\n{lines}\n"));
+                blames(&cluster, "own-ssh", ("config", bad), "ssh did not end within", option);
+            });
+        }
+    });
 }
 
 /// They also break `vps connect`, and the checks of the login come first.

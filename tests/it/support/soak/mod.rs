@@ -96,7 +96,7 @@ pub(crate) struct Findings {
     pub(crate) operations: usize,
     pub(crate) tunnels: usize,
     bytes: u64,
-    refused: BTreeMap<u16, usize>,
+    refused: BTreeMap<(u16, String), usize>,
     /// What the gateway did wrong; there should be nothing.
     pub(crate) faults: Vec<String>,
     /// Sockets and descriptors, before and after.
@@ -131,7 +131,7 @@ struct Count {
     operations: AtomicUsize,
     tunnels: AtomicUsize,
     bytes: AtomicUsize,
-    refused: Mutex<BTreeMap<u16, usize>>,
+    refused: Mutex<BTreeMap<(u16, String), usize>>,
     faults: Mutex<Vec<String>>,
     over: AtomicBool,
 }
@@ -141,8 +141,8 @@ impl Count {
         self.operations.fetch_add(1, Ordering::Relaxed);
         self.tunnels.fetch_add(usize::from(done.tunnel), Ordering::Relaxed);
         self.bytes.fetch_add(done.bytes as usize, Ordering::Relaxed);
-        if let Some(status) = done.refused {
-            *self.refused.lock().unwrap().entry(status).or_default() += 1;
+        if let Some(refused) = &done.refused {
+            *self.refused.lock().unwrap().entry(refused.clone()).or_default() += 1;
         }
     }
 
@@ -291,7 +291,7 @@ impl Scene {
     /// No attack may cost a user a tunnel.
     fn nobody_was_refused(&self) {
         let refused = self.count.refused.lock().unwrap().clone();
-        if refused.keys().any(|status| *status >= 500) {
+        if refused.keys().any(|(status, _)| *status >= 500) {
             self.count.fault(format!("users were refused: {refused:?}"));
         }
     }
