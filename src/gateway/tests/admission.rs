@@ -129,7 +129,9 @@ async fn a_host_that_fails_then_hides_no_refused_connection_and_its_news_comes_f
         (200, task, &format!("ERROR VPS task {ID} is not active (status: paused).\n")),
     ] {
         let host = host(refusing, json!({})).await;
-        let gateway = Running::before(&host).await;
+        // No old answer stands in for one of a Host that fails.
+        let directory = HostDirectory::new(Client::new(&host.base, None).unwrap(), Duration::ZERO);
+        let gateway = Running::start(Directory::Host(Box::new(directory)), 8).await;
         let request = format!("REQUEST_TUNNEL {ID}\n");
         assert!(gateway.ask(&request).await.starts_with("ERROR Connection refused "));
         host.on(&format!("/api/status/{ID}"), status, body);

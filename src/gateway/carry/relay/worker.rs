@@ -357,9 +357,18 @@ mod tests {
         let sessions = Arc::new(Sessions::new(0, records.clone()));
         let worker = worker(None);
         let inbox = worker.inbox();
-        let thread = std::thread::spawn(move || worker.run());
+        let (id, theirs) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            id.send(this_thread()).unwrap();
+            worker.run();
+        });
         let mut tunnel = carry(&inbox, &count, &sessions);
         says(&mut tunnel);
+        // It waits again, and not for a processor (proc_pid_stat(5)).
+        let stat = format!("/proc/self/task/{}/stat", theirs.recv().unwrap());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
+            std::thread::yield_now();
+        }
         let suspend = std::process::Command::new("sh").args(["-c", "kill -STOP $PPID; kill -CONT $PPID"]).status();
         assert!(suspend.unwrap().success());
         says(&mut tunnel);
