@@ -290,6 +290,8 @@ mod tests {
     use crate::gateway::watch::records::Records;
     use std::io::{Read, Write};
     use std::net::TcpStream;
+    #[cfg(target_os = "linux")]
+    use std::process::Command;
 
     const LIMIT: Duration = Duration::from_secs(20);
 
@@ -353,6 +355,16 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_process_that_is_suspended_keeps_its_tunnels() {
+        const ALONE: &str = "KOHAKURIVER_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            // To suspend this process would interrupt the reads of all other tests.
+            let test = "gateway::carry::relay::worker::tests::a_process_that_is_suspended_keeps_its_tunnels";
+            let mut alone = Command::new(std::env::current_exe().unwrap());
+            let output = alone.args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+            return;
+        }
         let (count, records) = (Arc::<Count>::default(), Records::default());
         let sessions = Arc::new(Sessions::new(0, records.clone()));
         let worker = worker(None);
@@ -369,7 +381,7 @@ mod tests {
         while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
             std::thread::yield_now();
         }
-        let suspend = std::process::Command::new("sh").args(["-c", "kill -STOP $PPID; kill -CONT $PPID"]).status();
+        let suspend = Command::new("sh").args(["-c", "kill -STOP $PPID; kill -CONT $PPID"]).status();
         assert!(suspend.unwrap().success());
         says(&mut tunnel);
         inbox.put(Message::Leave);
