@@ -181,7 +181,11 @@ pub(crate) fn run(soak: Soak, options: &[&str], interrupted: fn() -> bool) -> Fi
     let mut serving = process;
     if let Some(attackers) = soak.attackers {
         count.refused.lock().unwrap().clear();
-        runtime.block_on(scene.attacked(3, attackers, attacks::hand_overs(&gateway.process, &mut serving)));
+        let mut processes = attacks::Processes::of(&gateway.process);
+        runtime.block_on(scene.attacked(3, attackers, processes.hand_over()));
+        let settled = async { timeout(SETTLES, processes.follow()).await };
+        runtime.block_on(settled).expect("the last hand-over does not end");
+        serving = processes.serving;
         scene.nobody_was_refused();
         runtime.block_on(recover(&world, gateway.address, &count, 3));
     }
