@@ -173,6 +173,7 @@ fn hands_over(who: As) {
         if number % 5 == 0 {
             open.push(echo_tunnel(gateway.address, ID).unwrap());
         }
+        open.iter_mut().for_each(|tunnel| echoes(tunnel).expect("a tunnel of an old process"));
         kill_process(serving, Signal::USR2).unwrap();
         serving = successor(&gateway.process, number);
         assert_ne!(serving, first);
