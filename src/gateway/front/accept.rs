@@ -198,6 +198,7 @@ impl AcceptLoops {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::watch::notices::Notices;
     use crate::gateway::watch::notices::tests::Heard;
     use crate::sys::BorrowedFd;
     use rustix::io::Errno;
@@ -261,7 +262,7 @@ mod tests {
     /// is accepted is sent `served`.
     async fn met_by<const N: usize>(errors: &[Errno]) -> ([String; N], String) {
         let heard = Heard::default();
-        let loops = AcceptLoops::new(Records::to(heard.clone()));
+        let loops = AcceptLoops::new(Records { notices: Notices::to(heard.clone()), ..Records::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut clients = waiting::<N>(&listener).await;
         let listener = Failing { listener, errors: Arc::new(Mutex::new(errors.iter().copied().collect())) };
