@@ -116,7 +116,7 @@ if [ "$(cat "$folder/complete" 2>/dev/null)" != "$wanted" ]; then
     mkdir -p "$folder/node"
     install_from_pypi "$python" "$folder/python" "${python_clients[@]}"
     # Their optional native parts only make them faster, and need a compiler for C++.
-    npm install --prefix "$folder/node" --omit=optional --ignore-scripts --silent --no-audit --no-fund \
+    npm install --prefix "$folder/node" --omit=optional --ignore-scripts --loglevel=error --no-audit --no-fund \
         "${node_clients[@]}" </dev/null >&2
     printf '%s\n' "$wanted" >"$folder/complete"
 fi

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use crate::terminal::tell;
 use crate::text::printable;
 
 /// What was attempted, who refused and how, and what to do about it.
@@ -16,41 +17,38 @@ pub struct Failure {
     what: String,
     causes: Vec<String>,
     hint: Option<String>,
-    kind: Kind,
+    status: u8,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Exit status 2: the command line or the settings are wrong; trying again won't help.
-    Usage,
-    /// Exit status 130, as shells use for Ctrl-C: the user ended the command.
-    Interrupted,
-    /// Exit status 255, as ssh's own failures have: the program that runs us takes us for ssh.
-    Ssh,
-    /// Exit status 1: anything else.
-    Other,
-}
+/// The exit status of a command line or of settings that are wrong; trying again won't help.
+const USAGE: u8 = 2;
+/// The exit status of a command that the user ended, as shells use for Ctrl-C.
+const INTERRUPTED: u8 = 130;
+/// The exit status of ssh's own failures, for a program that takes us for ssh.
+const OF_SSH: u8 = 255;
+/// The exit status of any other failure.
+const OTHER: u8 = 1;
 
 impl Failure {
     /// A failure with exit status 1. `what` says what was attempted and with which value, in lower case.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), causes: Vec::new(), hint: None, kind: Kind::Other }
+        Self { what: what.into(), causes: Vec::new(), hint: None, status: OTHER }
     }
 
     /// A failure of the command line or the settings: exit status 2.
     pub fn usage(what: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, ..Self::new(what) }
+        Self { status: USAGE, ..Self::new(what) }
     }
 
     /// The user ended the command with Ctrl-C: exit status 130.
     pub fn interrupted(what: impl Into<String>) -> Self {
-        Self { kind: Kind::Interrupted, ..Self::new(what) }
+        Self { status: INTERRUPTED, ..Self::new(what) }
     }
 
     /// The same failure with ssh's exit status for its own failures, 255. One by Ctrl-C keeps its own.
     pub fn with_sshs_status(mut self) -> Self {
         if !self.is_interrupted() {
-            self.kind = Kind::Ssh;
+            self.status = OF_SSH;
         }
         self
     }
@@ -100,17 +98,12 @@ impl Failure {
 
     /// Whether the user ended the command.
     pub fn is_interrupted(&self) -> bool {
-        self.kind == Kind::Interrupted
+        self.status == INTERRUPTED
     }
 
     /// 2 for wrong usage, 130 when the user ended it, 255 in ssh's place, 1 for anything else.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.kind {
-            Kind::Usage => 2,
-            Kind::Interrupted => 130,
-            Kind::Ssh => 255,
-            Kind::Other => 1,
-        })
+        self.status.into()
     }
 
     /// The lines for stderr, ending in a line feed. Control characters are removed from every part, since a part may
@@ -125,6 +118,15 @@ impl Failure {
         }
         lines
     }
+}
+
+/// The exit status of `program`, which ended so. A failure is reported on stderr; if that is closed, the status still
+/// tells.
+pub fn exit_status(program: &str, ended: Result<ExitCode, Failure>) -> ExitCode {
+    ended.unwrap_or_else(|failure| {
+        tell(&failure.render(program));
+        failure.exit_code()
+    })
 }
 
 /// The text of `error` for people: a library's own words are replaced where they say nothing to a user.

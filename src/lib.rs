@@ -13,7 +13,7 @@
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
 //!                  names  →  api, ssh  →  dial  →  relay  →  carrier, handshake
-//!                       cache, failure, refusal, status, target, secret, seconds, settings, sys, terminal, text, usage
+//!                       cache, failure, lock, refusal, status, target, secret, seconds, settings, sys, terminal, text, usage
 //! ```
 //!
 //! # Promises
@@ -35,6 +35,8 @@ pub mod failure;
 pub mod gateway;
 pub mod handshake;
 pub mod helper;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub mod lock;
 pub mod names;
 pub mod refusal;
 pub mod relay;

@@ -4,7 +4,7 @@
 //! small file in the user's cache folder. A file that is unreadable, broken, too old, from the future or somebody
 //! else's counts as absent, and a cache that can't be written costs speed and nothing else. A task id needs no look-up.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -72,9 +72,8 @@ impl<'n> Entry<'n> {
     }
 
     fn read(&self, now: SystemTime) -> Option<TaskId> {
-        let file = File::open(&self.path).ok()?;
-        let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || !sys::is_own_file(&metadata) {
+        let file = sys::open_regular(&self.path).ok()?;
+        if !sys::is_own_file(&file.metadata().ok()?) {
             return None;
         }
         let mut text = Vec::new();
@@ -122,8 +121,7 @@ impl<'n> Entry<'n> {
 
     fn lock_file(&self) -> Option<File> {
         sys::create_private_folder_all(self.path.parent()?).ok()?;
-        let path = self.path.with_extension("lock");
-        sys::private(OpenOptions::new().write(true).create(true).truncate(false)).open(path).ok()
+        sys::append_privately(&self.path.with_extension("lock")).ok()
     }
 }
 

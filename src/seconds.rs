@@ -1,6 +1,5 @@
 //! Times on a command line, in seconds.
 
-#[cfg(feature = "cli")]
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -38,7 +37,6 @@ pub fn are_seconds(word: &str) -> bool {
 ///
 /// clap has no optional value that depends on the word itself: it takes the VPS in `--wait trainer` as the value, or,
 /// told to require `=`, the seconds in `--wait 60 trainer` as the VPS.
-#[cfg(feature = "cli")]
 pub fn attach(mut words: Vec<OsString>, option: &str, default: &str) -> Vec<OsString> {
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     let Some(at) = words[..end].iter().position(|word| word == option) else { return words };
@@ -64,7 +62,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "cli")]
     #[test]
     fn seconds_are_attached_to_their_option() {
         for (line, attached) in [

@@ -6,19 +6,15 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::io;
-#[cfg(any(feature = "cli", feature = "gateway"))]
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-#[cfg(any(feature = "cli", feature = "gateway"))]
 use crate::failure::Failure;
 use crate::sys;
 
 /// Longest token accepted, in bytes. A Host's own tokens have 64.
 const MAX_TOKEN: usize = 4096;
 /// Most bytes that are read of a token's file. A token is shorter.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 const MAX_FILE: u64 = 8192;
 
 /// A bearer token (RFC 6750) for the Host, or for a gateway's admin.
@@ -50,7 +46,6 @@ impl Token {
     ///
     /// # Errors
     /// When the file can't be read, isn't this user's or root's alone, or holds something other than a token.
-    #[cfg(any(feature = "cli", feature = "gateway"))]
     pub fn from_file(path: &Path) -> Result<Self, TokenFileError> {
         let file = sys::open_regular(path)?;
         let metadata = file.metadata()?;
@@ -77,14 +72,16 @@ impl Token {
     /// When the file can't be read, is no JSON object, or its token can't stand in a header field.
     pub fn from_auth_file(path: &Path) -> Result<Option<Self>, AuthFileError> {
         let fail = |cause| AuthFileError { path: path.to_owned(), cause };
-        if std::fs::metadata(path).is_ok_and(|file| !sys::is_trusted_secret(&file)) {
+        let unreadable = |error: io::Error| fail(format!("it can't be read: {error}"));
+        let mut file = match sys::open_regular(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(unreadable)?,
+        };
+        if !file.metadata().is_ok_and(|metadata| sys::is_trusted_secret(&metadata)) {
             return Err(fail("it belongs to another user".to_owned()));
         }
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(fail(format!("it can't be read: {error}"))),
-        };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
         // The parser's own message is left out: it may quote the file.
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|_| fail("it is not valid JSON".to_owned()))?;
@@ -116,7 +113,6 @@ pub enum TokenError {
 }
 
 /// Why a token's file can't be used. Quotes nothing of the file.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 #[derive(Debug, thiserror::Error)]
 pub enum TokenFileError {
     /// The system's error.
@@ -136,7 +132,6 @@ pub enum TokenFileError {
     Token(#[from] TokenError),
 }
 
-#[cfg(any(feature = "cli", feature = "gateway"))]
 impl TokenFileError {
     /// The failure of a program that needs the token of `whom` in the file at `path`.
     pub fn failure(&self, path: &Path, whom: &str) -> Failure {
@@ -202,10 +197,14 @@ mod tests {
 
     #[test]
     fn an_unreadable_auth_file_is_an_error() {
-        // Not even root can read a folder as a file.
+        // Not even root can read a folder as a file. A FIFO has no writer here: a wait for one would never end.
         let folder = tempfile::tempdir().unwrap();
-        let error = Token::from_auth_file(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("can't be used: it can't be read: "), "{error}");
+        let fifo = folder.path().join("auth.json");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+        for path in [folder.path(), &fifo] {
+            let error = Token::from_auth_file(path).unwrap_err().to_string();
+            assert!(error.ends_with("can't be used: it can't be read: it is not a regular file"), "{error}");
+        }
     }
 
     #[test]
@@ -217,7 +216,6 @@ mod tests {
         }
     }
 
-    #[cfg(any(feature = "cli", feature = "gateway"))]
     #[test]
     fn a_token_that_others_may_read_is_refused() {
         use std::os::unix::fs::PermissionsExt;

@@ -109,7 +109,7 @@ impl Target {
     /// When `host` can't be one, or a VPS is asked for a port other than 22.
     pub fn parse(host: &str, port: u16) -> Result<Self, TargetError> {
         if strip_suffix(host).is_none() {
-            let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+            let bare = without_brackets(host);
             let address = bare.split_once('%').map_or(bare, |(address, _zone)| address);
             if address.parse::<IpAddr>().is_ok() || bare.contains('.') {
                 // Only a zone may hold `%`; only addresses hold brackets and colons.
@@ -141,6 +141,11 @@ impl fmt::Display for Target {
             Self::Foreign { .. } => f.write_str(&self.authority()),
         }
     }
+}
+
+/// `host` without the brackets around an IPv6 address.
+pub fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// `host:port`, with an IPv6 address in brackets.

@@ -1,6 +1,6 @@
-//! Text on a terminal: its width in columns, and the progress line.
+//! Text on a terminal: its width in columns, its lines, and the progress line.
 
-use std::io;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use unicode_width::UnicodeWidthChar;
@@ -12,6 +12,33 @@ use crate::text::printable;
 pub const FRAME: Duration = Duration::from_millis(100);
 
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
+
+/// What stderr can show of a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Screen {
+    /// A line that moves, and goes.
+    Line,
+    /// Lines that stay: a terminal that can't move its cursor.
+    Lines,
+    /// Messages only: no terminal.
+    None,
+}
+
+impl Screen {
+    /// What stderr is.
+    pub fn of_stderr() -> Self {
+        match io::stderr().is_terminal() {
+            true if is_dumb() => Self::Lines,
+            true => Self::Line,
+            false => Self::None,
+        }
+    }
+}
+
+/// Writes `text` to stderr. If stderr is closed, nobody reads it: unlike `eprint!`, that is no panic.
+pub fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
 
 /// Whether the terminal can't move its cursor.
 pub fn is_dumb() -> bool {
@@ -33,6 +60,25 @@ pub fn in_place(line: &str) -> String {
 fn stderr_width() -> usize {
     let size = sys::terminal_size(io::stderr());
     size.map(|(width, _)| width).filter(|&width| width > 1).map_or(usize::MAX, |width| width - 1)
+}
+
+/// `text` in lines of at most `width` columns. The first line begins at column `at`, the others are indented. A word that
+/// is longer than a line stays whole.
+pub fn wrapped(text: &str, mut at: usize, indent: usize, width: usize) -> String {
+    let mut lines = String::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let length = columns(word);
+        if !lines.is_empty() && at + 1 + length > width {
+            lines += &format!("\n{:indent$}", "");
+            at = indent;
+        } else if !lines.is_empty() {
+            lines.push(' ');
+            at += 1;
+        }
+        lines += word;
+        at += length;
+    }
+    lines
 }
 
 /// `text` in at most `width` columns.

@@ -6,6 +6,8 @@
 //! - [`escaped`] writes them out and removes nothing: for names, so that no two of them look the same.
 //! - [`json`] does the same within JSON.
 
+use serde_json::Value;
+
 /// Longest piece of foreign text that goes into one line of a message, in characters.
 pub const MAX_EXCERPT: usize = 300;
 
@@ -67,6 +69,14 @@ pub fn json(json: &str) -> String {
         }
     }
     fit
+}
+
+/// The object `json` without its members that are `null`.
+pub fn without_nulls(mut json: Value) -> Value {
+    if let Value::Object(object) = &mut json {
+        object.retain(|_, value| !value.is_null());
+    }
+    json
 }
 
 /// Characters without a shape of their own: they change the reading direction, or take no room.

@@ -17,6 +17,7 @@ use std::thread;
 use kohakuriver_proxy::ssh::quote::proxy_command_word;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 const KOHAKURIVER: &str = env!("CARGO_BIN_EXE_kohakuriver");
 const PROXY: &str = env!("CARGO_BIN_EXE_kohakuriver-proxy");
@@ -298,8 +299,10 @@ fn a_refusal_of_the_host_is_reported() {
 #[test]
 fn an_unreachable_host_is_named() {
     let scene = Scene::new();
-    // A port without a listener.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // A port without a listener. The socket keeps other tests from getting it.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
     let host = Host { port, heads: Arc::default() };
     for args in [&["vps", "connect", VPS][..], &["vps", "list"], &["vps", "status", VPS], &["node", "list"]] {
         let said = scene.run(&host, args);

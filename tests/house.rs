@@ -28,8 +28,8 @@ const FLOORS: [&[&str]; 8] = [
     &["relay", "handshake"],
     &["carrier"],
     &[
-        "cache", "failure", "refusal", "seconds", "secret", "settings", "status", "sys", "target", "terminal", "text",
-        "usage",
+        "cache", "failure", "lock", "refusal", "seconds", "secret", "settings", "status", "sys", "target", "terminal",
+        "text", "usage",
     ],
 ];
 

@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::api::caller::{AUTHENTICATION_OFF, Caller, User};
+use crate::api::caller::{AUTHENTICATION_OFF, Caller, STAND_ALONE, User};
 use crate::api::error::ApiError;
 use crate::api::pooled::{ApiRequest, Client};
 use crate::api::transport::{Answer, unusable};
@@ -42,7 +42,7 @@ impl Client {
     /// [`Refusal::TokenNeeded`] when the Host doesn't know the token, or why the API gave no usable answer.
     pub async fn user(&self) -> Result<Option<User>, ApiError> {
         match self.caller().await? {
-            Caller::Everyone => Ok(None),
+            Caller::Everyone { .. } => Ok(None),
             Caller::Anonymous => Err(ApiError::Refusal(Refusal::TokenNeeded)),
             Caller::User(user) => Ok(Some(user)),
         }
@@ -57,12 +57,12 @@ impl Client {
             // The older generation has no users and no such path. A 404 alone doesn't show that generation: it may come
             // from a proxy in front of a Host that is being restarted.
             Err(unknown @ ApiError::NotAHost { .. }) => match self.get("/nodes").await?.at_root {
-                true => Ok(Caller::Everyone),
+                true => Ok(Caller::Everyone { stand_alone: false }),
                 false => Err(unknown),
             },
             // Not every 503: a proxy in front of the Host sends one while the Host is down.
             Err(ApiError::Status { status: 503, detail, .. }) if detail.starts_with(AUTHENTICATION_OFF) => {
-                Ok(Caller::Everyone)
+                Ok(Caller::Everyone { stand_alone: detail == STAND_ALONE })
             }
             found => Caller::from_json(&found?.json).ok_or_else(|| unusable(self.base(), "it names no user")),
         }

@@ -62,15 +62,21 @@ impl Tunnel {
 }
 
 /// A gateway's admin address.
-pub struct Admin(Pooled);
+pub struct Admin {
+    pooled: Pooled,
+    /// The Host of the settings, for hints.
+    host: String,
+}
 
 impl Admin {
-    /// The gateway with the admin address `base`: `http://host:port` or `unix:/path`. Nothing is sent yet.
+    /// The gateway with the admin address `base`: `http://host:port` or `unix:/path`. `host` is the Host of the settings.
+    /// Nothing is sent yet.
     ///
     /// # Errors
     /// When `base` is not such an address.
-    pub fn new(base: &str) -> Result<Self, ApiError> {
-        socket_path(base).map_or_else(|| Pooled::new(base), |path| Ok(Pooled::local(path))).map(Self)
+    pub fn new(base: &str, host: &str) -> Result<Self, ApiError> {
+        let pooled = socket_path(base).map_or_else(|| Pooled::new(base), |path| Ok(Pooled::local(path)))?;
+        Ok(Self { pooled, host: host.to_owned() })
     }
 
     /// The open tunnels, the oldest first.
@@ -78,13 +84,13 @@ impl Admin {
     /// # Errors
     /// Why there is no usable answer.
     pub async fn tunnels(&self) -> Result<Vec<Tunnel>, ApiError> {
-        let answer = self.0.get("/sessions", None).await?;
+        let answer = self.pooled.get("/sessions", None).await?;
         if answer.status != 200 {
             return Err(self.status(answer.status, answer.detail()));
         }
         let list = answer.json.as_ref().and_then(Value::as_array);
         let read = list.and_then(|list| list.iter().map(Tunnel::from_json).collect());
-        read.ok_or_else(|| unusable(self.0.base(), "it is not a list of sessions"))
+        read.ok_or_else(|| unusable(self.pooled.base(), "it is not a list of sessions"))
     }
 
     /// Ends the tunnel with this id, with the `token` that a gateway wants for this over TCP. Returns whether there was
@@ -94,7 +100,7 @@ impl Admin {
     /// Why there is no usable answer.
     pub async fn end(&self, id: u64, token: Option<&Token>) -> Result<bool, ApiError> {
         let path = format!("/sessions/{id}");
-        let answer = self.0.send(ApiRequest { method: Method::DELETE, ..ApiRequest::get(&path, token) }).await?;
+        let answer = self.pooled.send(ApiRequest { method: Method::DELETE, ..ApiRequest::get(&path, token) }).await?;
         match answer.status {
             204 => Ok(true),
             404 if answer.detail().contains("session") => Ok(false),
@@ -102,9 +108,9 @@ impl Admin {
         }
     }
 
-    /// The failure of a command. `what` names the attempt, `host` is the Host of the settings.
-    pub fn failure(&self, error: &ApiError, what: &str, host: &str) -> Failure {
-        let base = self.0.base();
+    /// The failure of a command. `what` names the attempt.
+    pub fn failure(&self, error: &ApiError, what: &str) -> Failure {
+        let base = self.pooled.base();
         let failure = Failure::new(what);
         let hint = "give the gateway's admin address with --admin";
         match error {
@@ -115,7 +121,7 @@ impl Admin {
                     Some(path) => failure.hint(hint_for_socket(&path, source.as_ref())),
                     None => failure
                         .cause("by default, only the gateway's own machine can reach that address")
-                        .hint(hint_for_port(host)),
+                        .hint(hint_for_port(&self.host)),
                 }
             }
             ApiError::Timeout { limit, .. } => {
@@ -134,7 +140,7 @@ impl Admin {
     }
 
     fn status(&self, status: u16, detail: String) -> ApiError {
-        ApiError::Status { base: self.0.base().to_owned(), status, detail }
+        ApiError::Status { base: self.pooled.base().to_owned(), status, detail }
     }
 }
 

@@ -12,11 +12,18 @@ use crate::text::{escaped, excerpt};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub(super) const AUTHENTICATION_OFF: &str = "Authentication is not enabled";
 
+/// The answer of a stand-alone gateway to the same. By it, a client knows that this API changes nothing.
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub const STAND_ALONE: &str = "Authentication is not enabled on this server, which is a stand-alone gateway";
+
 /// The caller, as the Host sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Caller {
-    /// Authentication is off: everybody may do everything.
-    Everyone,
+    /// Authentication is off: everybody may do everything that the API offers.
+    Everyone {
+        /// A stand-alone gateway answers, whose API changes nothing.
+        stand_alone: bool,
+    },
     /// No user: the token is missing or unknown to the Host. A Host gives the same answer to both.
     Anonymous,
     /// A user.
@@ -84,7 +91,8 @@ impl Caller {
     /// What the Host lets the caller do about `vps`, which it has shown to the caller.
     pub fn rights(&self, vps: &Vps) -> Rights {
         match self {
-            Self::Everyone => Rights::All,
+            Self::Everyone { stand_alone: true } => Rights::StandAlone,
+            Self::Everyone { stand_alone: false } => Rights::All,
             Self::Anonymous => Rights::Nothing,
             Self::User(User { role: Role::Operator | Role::Admin, .. }) => Rights::All,
             Self::User(User { role: Role::User, name }) if vps.owner.as_ref() == Some(name) => Rights::Own,

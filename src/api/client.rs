@@ -14,7 +14,7 @@ use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::model::{Listing, ModelError, Node, Vps, node_list, vps_list};
 use crate::api::name::{Case, choose};
-use crate::api::transport::{Answer, Transport, unusable};
+use crate::api::transport::{Answer, Transport, Turn, unusable};
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::status::VpsStatus;
@@ -42,6 +42,7 @@ pub(super) struct Found {
     #[cfg_attr(not(any(feature = "cli", feature = "gateway")), expect(dead_code, reason = "the helper needs none"))]
     pub(super) date: Option<String>,
     pub(super) at_root: bool,
+    turn: Turn,
 }
 
 impl<T: Transport> Api<T> {
@@ -79,8 +80,7 @@ impl<T: Transport> Api<T> {
         match vps {
             VpsRef::Id(id) => self.by_id(*id).await,
             VpsRef::Name(name) => {
-                let all = self.list(true).await?;
-                let id = self.choose(name, Case::Kept, &all.entries).await?;
+                let id = self.named(name, Case::Kept, true).await?;
                 // The list shows each VPS to each user. Only the request for one VPS checks this user's rights.
                 self.by_id(id).await
             }
@@ -93,11 +93,19 @@ impl<T: Transport> Api<T> {
     /// # Errors
     /// Those of [`Api::vps`].
     pub async fn id_of(&self, name: &str, case: Case) -> Result<TaskId, ApiError> {
-        match self.choose(name, case, &self.list(false).await?.entries).await {
+        match self.named(name, case, false).await {
             // Find a VPS that has ended as well, so that the error can say so.
-            Err(ApiError::Refusal(Refusal::NotFound)) => self.choose(name, case, &self.list(true).await?.entries).await,
-            chosen => chosen,
+            Err(ApiError::Refusal(Refusal::NotFound)) => self.named(name, case, true).await,
+            found => found,
         }
+    }
+
+    /// The task id of the VPS called `name`, among all of them or the current ones. Their list, which may be long, is gone
+    /// when this returns.
+    async fn named(&self, name: &str, case: Case, all: bool) -> Result<TaskId, ApiError> {
+        // The list is dropped before its turn.
+        let (_turn, list) = self.list_in_turn(all).await?;
+        self.choose(name, case, &list.entries).await
     }
 
     /// The task id of the VPS among `all` that `name` means to this caller. Who that is decides among VPSes of several
@@ -120,19 +128,25 @@ impl<T: Transport> Api<T> {
     /// # Errors
     /// [`Refusal::TokenNeeded`], [`Refusal::NotAllowed`], or why the API gave no usable answer.
     pub async fn list(&self, all: bool) -> Result<Listing<Vps>, ApiError> {
+        self.list_in_turn(all).await.map(|(_, list)| list)
+    }
+
+    async fn list_in_turn(&self, all: bool) -> Result<(Turn, Listing<Vps>), ApiError> {
         let path = if all { "/vps" } else { "/vps/status" };
         let found = match self.get(path).await {
             Err(ApiError::Refusal(Refusal::NotAllowed)) => {
                 let mut mine = self.assigned().await?;
                 mine.entries.retain(|vps| all || is_current(&vps.status));
-                return Ok(mine);
+                return Ok((None, mine));
             }
             found => found?,
         };
         let list = self.read_list(found.json, vps_list)?;
         if !(all && found.at_root) {
-            return Ok(list);
+            return Ok((found.turn, list));
         }
+        // Nobody may hold one turn and wait for another.
+        drop(found.turn);
         // The older generation's full list has no ports.
         let current = self.read_list(self.get("/vps/status").await?.json, vps_list)?;
         let complete = |vps: Vps| match current.entries.iter().find(|other| other.id == vps.id) {
@@ -140,7 +154,7 @@ impl<T: Transport> Api<T> {
             None => Ok(vps),
         };
         let entries = list.entries.into_iter().map(complete).collect::<Result<_, _>>()?;
-        Ok(Listing { entries, ..list })
+        Ok((None, Listing { entries, ..list }))
     }
 
     /// All Runners of the Host. This needs no token.
@@ -209,14 +223,14 @@ impl<T: Transport> Api<T> {
         let first = self.is_of_older_host();
         for at_root in [first, !first] {
             let full = if at_root { path.to_owned() } else { format!("/api{path}") };
-            let answer = self.shared.transport.get(&full, self.token.as_ref()).await?;
+            let mut answer = self.shared.transport.get(&full, self.token.as_ref()).await?;
             if answer.is_unknown_route() {
                 continue;
             }
-            let date = answer.date.clone();
+            let (date, turn) = (answer.date.clone(), answer.turn.take());
             let json = self.usable(answer)?;
             self.shared.at_root.store(at_root, Ordering::Relaxed);
-            return Ok(Found { json, date, at_root });
+            return Ok(Found { json, date, at_root, turn });
         }
         Err(ApiError::NotAHost { base: self.base().to_owned(), path: path.to_owned() })
     }

@@ -31,7 +31,7 @@ pub struct Direct<'w> {
     base: String,
     /// No setting names this Host: `base` is the default.
     is_default: bool,
-    ssh: BorrowedFd<'w>,
+    ssh: Option<BorrowedFd<'w>>,
     signal: Option<BorrowedFd<'w>>,
     deadline: Instant,
 }
@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn get(port: u16, limit: Duration, ssh: &UnixStream) -> Result<Answer, ApiError> {
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now() + limit, beside: None };
         let host = Origin { scheme: Scheme::Http, host: "127.0.0.1".to_owned(), port };
         block_on(Direct::new(host, watch).get("/api/vps", Some(&Token::new("sekrit").unwrap())))
     }

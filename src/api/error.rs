@@ -140,34 +140,32 @@ impl ApiError {
     pub fn failure(&self, what: impl Into<String>) -> Failure {
         let failure = Failure::new(what);
         let address = "`kohakuriver config show` shows where its address is set";
-        match self {
+        let hint = match self {
             // The refusal's own text is about one VPS; this call was not.
-            Self::Refusal(Refusal::NotAllowed) => failure
-                .cause("the Host does not allow this to your role")
-                .hint("`kohakuriver auth status` shows your user and role"),
-            Self::Refusal(refusal) => failure.cause(without_vps(refusal)).maybe_hint(hint_here(refusal, "VPS")),
-            Self::NoHost { base, why } => settings::no_host(base, why),
+            Self::Refusal(Refusal::NotAllowed) => {
+                let failure = failure.cause("the Host does not allow this to your role");
+                return failure.hint("`kohakuriver auth status` shows your user and role");
+            }
+            Self::Refusal(refusal) => return failure.cause(without_vps(refusal)).maybe_hint(hint_here(refusal, "VPS")),
+            Self::NoHost { base, why } => return settings::no_host(base, why),
+            Self::Interrupted(why) => return failure.because(why),
             Self::Unreachable { source, .. } => {
                 let why = innermost(source.as_ref());
                 let hint = match why.starts_with(UNRESOLVED) {
                     true => "correct the Host's name: `kohakuriver config show` shows where it is set".to_owned(),
                     false => format!("check that the Host runs; {address}"),
                 };
-                failure.cause(self.to_string()).cause(why).hint(hint)
+                return failure.cause(self.to_string()).cause(why).hint(hint);
             }
-            Self::Timeout { .. } => failure
-                .cause(self.to_string())
-                .hint(format!("check whether the Host is overloaded or a firewall drops its packets; {address}")),
-            Self::NotAHost { .. } | Self::Body { .. } => {
-                failure.cause(self.to_string()).hint(format!("another server may listen there; {address}"))
+            Self::Timeout { .. } => {
+                format!("check whether the Host is overloaded or a firewall drops its packets; {address}")
             }
-            Self::Status { .. } => {
-                failure.cause(self.to_string()).hint("read the log on the Host: `journalctl -u kohakuriver-host`")
-            }
-            Self::Unsupported { hint, .. } => failure.cause(self.to_string()).hint(*hint),
-            Self::Interrupted(why) => failure.because(why),
-            Self::Base { .. } => failure.cause(self.to_string()).hint("write it as http://HOST:PORT"),
-        }
+            Self::NotAHost { .. } | Self::Body { .. } => format!("another server may listen there; {address}"),
+            Self::Status { .. } => "read the log on the Host: `journalctl -u kohakuriver-host`".to_owned(),
+            Self::Unsupported { hint, .. } => (*hint).to_owned(),
+            Self::Base { .. } => "write it as http://HOST:PORT".to_owned(),
+        };
+        failure.cause(self.to_string()).hint(hint)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The settings of a new VPS, and the request for it in the form of each generation of Hosts.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use crate::text::without_nulls;
 
 /// The settings of a new VPS. The Host chooses those that are left out.
 #[derive(Clone, Debug, Default)]
@@ -82,29 +84,23 @@ impl Order {
             Access::Everybody => ("none", None),
             Access::Key(key) => ("upload", Some(key)),
         };
-        let mut body = Map::new();
-        let mut set = |field: &str, value: Option<Value>| {
-            body.extend(value.map(|value| (field.to_owned(), value)));
-        };
-        set("ssh_key_mode", Some(mode.into()));
-        set("ssh_public_key", key.map(|key| key.as_str().into()));
-        set("name", self.name.as_deref().map(Value::from));
-        set("required_cores", self.cores.map(Value::from));
-        set("required_memory_bytes", self.memory_bytes.map(Value::from));
-        set("container_name", self.container.as_deref().map(Value::from));
-        set("registry_image", self.image.as_deref().map(Value::from));
-        if let Some(target) = &self.target {
-            set("target_hostname", Some(target.node.as_str().into()));
-            set("target_numa_node_id", target.numa.map(Value::from));
-            set("required_gpus", (!target.gpus.is_empty()).then(|| json!(target.gpus)));
-        }
-        set("vps_backend", Some(if self.machine.is_some() { "qemu" } else { "docker" }.into()));
-        if let Some(machine) = &self.machine {
-            set("vm_image", machine.image.as_deref().map(Value::from));
-            set("vm_disk_size", machine.disk_size.as_deref().map(Value::from));
-            set("memory_mb", machine.memory_mib.map(Value::from));
-        }
-        Ok(Value::Object(body))
+        let (target, machine) = (self.target.as_ref(), self.machine.clone().unwrap_or_default());
+        Ok(without_nulls(json!({
+            "ssh_key_mode": mode,
+            "ssh_public_key": key,
+            "name": self.name,
+            "required_cores": self.cores,
+            "required_memory_bytes": self.memory_bytes,
+            "container_name": self.container,
+            "registry_image": self.image,
+            "target_hostname": target.map(|target| &target.node),
+            "target_numa_node_id": target.and_then(|target| target.numa),
+            "required_gpus": self.gpus(),
+            "vps_backend": if self.machine.is_some() { "qemu" } else { "docker" },
+            "vm_image": machine.image,
+            "vm_disk_size": machine.disk_size,
+            "memory_mb": machine.memory_mib,
+        })))
     }
 
     /// The body of the older generation's `POST /submit`, or the setting that it has no field for.
@@ -122,26 +118,26 @@ impl Order {
                 return Err(Unsupported { what, hint });
             }
         }
-        let mut body = json!({ "task_type": "vps", "command": key });
-        if let Some(target) = &self.target {
-            let numa = target.numa.map(|numa| format!(":{numa}")).unwrap_or_default();
-            body["targets"] = json!([format!("{}{numa}", target.node)]);
-            if !target.gpus.is_empty() {
-                body["required_gpus"] = json!([target.gpus]);
-            }
-        }
-        for (field, value) in [
-            ("required_cores", self.cores.map(Value::from)),
-            ("required_memory_bytes", self.memory_bytes.map(Value::from)),
-            ("container_name", self.container.as_deref().map(Value::from)),
-            ("privileged", self.privileged.then_some(Value::Bool(true))),
-            ("additional_mounts", (!self.mounts.is_empty()).then(|| json!(self.mounts))),
-        ] {
-            if let Some(value) = value {
-                body[field] = value;
-            }
-        }
-        Ok(body)
+        let place = |target: &Placement| match target.numa {
+            Some(numa) => format!("{}:{numa}", target.node),
+            None => target.node.clone(),
+        };
+        Ok(without_nulls(json!({
+            "task_type": "vps",
+            "command": key,
+            "targets": self.target.as_ref().map(|target| [place(target)]),
+            "required_gpus": self.gpus().map(|gpus| [gpus]),
+            "required_cores": self.cores,
+            "required_memory_bytes": self.memory_bytes,
+            "container_name": self.container,
+            "privileged": self.privileged.then_some(true),
+            "additional_mounts": Some(&self.mounts).filter(|mounts| !mounts.is_empty()),
+        })))
+    }
+
+    /// The numbers of its GPUs; `None` without one.
+    fn gpus(&self) -> Option<&[u32]> {
+        self.target.as_ref().map(|target| target.gpus.as_slice()).filter(|gpus| !gpus.is_empty())
     }
 }
 

@@ -37,7 +37,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(3);
 
 /// The size from which a body is large, in bytes. Parsing it takes milliseconds, and many times its memory.
 const LARGE_BODY: usize = 256 * 1024;
-/// Most large bodies that are read and parsed at once.
+/// Most large bodies that are read, parsed and used at once.
 const LARGE_BODIES: usize = 2;
 
 /// Time limit for a request that makes a Runner fetch an image or start a virtual machine.
@@ -207,13 +207,14 @@ impl Pooled {
             body.extend_from_slice(&frame.into_data().unwrap_or_default());
             if body.len() > LARGE_BODY && turn.is_none() {
                 // The semaphore is never closed.
-                turn = self.large.acquire().await.ok();
+                turn = Arc::clone(&self.large).acquire_owned().await.ok();
             }
         }
         let read = || Answer::new(status, &body);
         let mut answer = if turn.is_some() { self.apart(read) } else { read() };
         answer.date = date;
         answer.session = session;
+        answer.turn = turn.map(|turn| Box::new(turn) as Box<_>);
         Ok(answer)
     }
 }

@@ -13,7 +13,7 @@ use crate::api::model::{Node, SshPort, Vps};
 use crate::api::pooled::Client;
 use crate::refusal::{BOOT_GRACE, Refusal, Rescue, Rights, State};
 use crate::status::VpsStatus;
-use crate::target::{TaskId, VpsRef};
+use crate::target::{TaskId, VpsRef, without_brackets};
 
 /// Seconds of a quarter of an hour.
 const QUARTER: i64 = 15 * 60;
@@ -29,8 +29,8 @@ pub struct Reach {
     pub host: String,
     /// The port of the VPS's sshd on the Runner.
     pub port: u16,
-    /// The VPS started less than [`BOOT_GRACE`] ago, so its sshd may not listen yet.
-    pub booting: bool,
+    /// The VPS started less than [`BOOT_GRACE`] ago, so its sshd may not listen yet. `None` if the start is unknown.
+    pub booting: Option<bool>,
 }
 
 /// Whom a verdict is for, as far as its hint depends on that.
@@ -45,6 +45,8 @@ pub struct Audience {
 impl Audience {
     /// One who may do everything.
     pub const OPERATOR: Self = Self { rights: Some(Rights::All), has_restart: true };
+    /// One who reads what a stand-alone gateway says of its VPSes.
+    pub const STAND_ALONE: Self = Self { rights: Some(Rights::StandAlone), has_restart: true };
 }
 
 /// Whether a Runner has to do with a VPS in this state: it runs there, is about to, or can come back.
@@ -158,15 +160,14 @@ impl Client {
 fn host_of(url: &str) -> Option<String> {
     let url: Uri = url.parse().ok()?;
     url.scheme()?;
-    let host = url.host()?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let bare = without_brackets(url.host()?);
     // The grammar of a URL allows brackets inside a name.
     (!bare.is_empty() && !bare.contains(['[', ']'])).then(|| bare.to_owned())
 }
 
 /// Both times come from the Host's clock, so neither a time zone nor our own clock is needed to compare them.
-fn is_booting(vps: &Vps, node: &Node) -> bool {
-    age(vps, node).is_some_and(|age| age < BOOT_GRACE)
+fn is_booting(vps: &Vps, node: &Node) -> Option<bool> {
+    age(vps, node).map(|age| age < BOOT_GRACE)
 }
 
 /// The time from the start of the VPS to its Runner's last heartbeat.
@@ -371,7 +372,7 @@ mod tests {
         assert!(client.find(&id, None).await.unwrap().reach.is_ok());
         assert_eq!(host.seen(), ["/api/status/42", "/api/nodes"]);
         host.on("/api/status/42", 200, task("stopped"));
-        let caller = Caller::Everyone;
+        let caller = Caller::Everyone { stand_alone: false };
         assert!(client.find(&id, Some(&caller)).await.unwrap().reach.is_err());
         assert_eq!(host.seen(), ["/api/status/42"]);
 
@@ -402,19 +403,19 @@ mod tests {
         }
         let reach = located(&vps(json!({})), Some(&node("http://[::1]:8001", "online", None))).unwrap();
         assert_eq!((reach.host.as_str(), reach.port, reach.node.as_str()), ("::1", 22023, "node-up"));
-        assert!(!reach.booting);
+        assert_eq!(reach.booting, None);
     }
 
     #[test]
     fn booting_is_decided_by_the_hosts_clock() {
         for (heartbeat, booting) in [
-            (Some("2026-11-23T12:00:00"), true),
-            (Some("2026-11-23T12:04:59.999999"), true),
-            (Some("2026-11-23T12:05:00"), false),
-            (Some("2026-11-23T11:59:58"), true),
-            (Some("2026-11-24T12:00:01"), false),
-            (Some("yesterday"), false),
-            (None, false),
+            (Some("2026-11-23T12:00:00"), Some(true)),
+            (Some("2026-11-23T12:04:59.999999"), Some(true)),
+            (Some("2026-11-23T12:05:00"), Some(false)),
+            (Some("2026-11-23T11:59:58"), Some(true)),
+            (Some("2026-11-24T12:00:01"), Some(false)),
+            (Some("yesterday"), None),
+            (None, None),
         ] {
             let node = node("http://10.0.0.7:8001", "online", heartbeat);
             assert_eq!(located(&vps(json!({})), Some(&node)).unwrap().booting, booting, "{heartbeat:?}");

@@ -41,6 +41,9 @@ pub trait Transport: Send + Sync {
     fn pause(&self, time: Duration) -> impl Future<Output = Result<(), ApiError>> + Send;
 }
 
+/// The turn of a long answer, which takes many times its length of memory. The next one is read when this is dropped.
+pub(super) type Turn = Option<Box<dyn Send + Sync>>;
+
 /// The answer to a request.
 pub struct Answer {
     /// The status code.
@@ -52,6 +55,7 @@ pub struct Answer {
     /// The cookie of the session that the Host opened.
     #[cfg_attr(not(any(feature = "cli", feature = "gateway")), expect(dead_code, reason = "the helper needs none"))]
     pub(super) session: Option<Token>,
+    pub(super) turn: Turn,
     /// The start of the body, printable.
     text: String,
 }
@@ -60,7 +64,7 @@ impl Answer {
     pub(super) fn new(status: u16, body: &[u8]) -> Self {
         // An excerpt is much shorter than this.
         let text = excerpt_bytes(&body[..body.len().min(4096)]);
-        Self { status, json: serde_json::from_slice(body).ok(), date: None, session: None, text }
+        Self { status, json: serde_json::from_slice(body).ok(), date: None, session: None, turn: None, text }
     }
 
     /// The `detail` field that Hosts put into every refusal; without one, the start of the body.

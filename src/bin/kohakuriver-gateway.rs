@@ -1,8 +1,8 @@
 //! The gateway: parse, run, exit status.
 
-use std::io::Write;
 use std::process::ExitCode;
 
+use kohakuriver_proxy::failure::exit_status;
 use kohakuriver_proxy::gateway::{self, Arguments, PROGRAM};
 use kohakuriver_proxy::usage;
 
@@ -11,12 +11,5 @@ fn main() -> ExitCode {
         Ok(arguments) => gateway::run(&arguments).map(|()| ExitCode::SUCCESS),
         Err(answer) => usage::answer(&answer, PROGRAM),
     };
-    match ended {
-        Ok(code) => code,
-        Err(failure) => {
-            // stderr may be closed; the exit status says the same.
-            let _ = std::io::stderr().write_all(failure.render(PROGRAM).as_bytes());
-            failure.exit_code()
-        }
-    }
+    exit_status(PROGRAM, ended)
 }

@@ -58,6 +58,45 @@ impl Carrier for ReadAhead {
     }
 }
 
+/// A carrier that is no bare socket, and reads and writes as a test wants it to.
+pub(crate) struct Scripted<R, W> {
+    pub(crate) socket: TcpStream,
+    pub(crate) receive: R,
+    pub(crate) send: W,
+}
+
+impl<R, W> AsFd for Scripted<R, W> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl<R, W> Carrier for Scripted<R, W>
+where
+    R: FnMut(&mut TcpStream, &mut [u8]) -> io::Result<usize> + Send,
+    W: FnMut(&mut TcpStream, &[u8]) -> io::Result<usize> + Send,
+{
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (self.receive)(&mut self.socket, buffer)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (self.send)(&mut self.socket, bytes)
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        self.socket.end_writing()
+    }
+
+    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+        wanted
+    }
+
+    fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
 /// A connection: our end, which doesn't wait, and the peer's.
 pub(crate) fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -66,6 +105,15 @@ pub(crate) fn connection() -> (TcpStream, TcpStream) {
     let (peer, _) = listener.accept().unwrap();
     peer.set_read_timeout(Some(LIMIT)).unwrap();
     (ours, peer)
+}
+
+/// Waits until so many bytes have arrived that nobody has read yet. A reset that is sent before that can overtake them.
+pub(crate) fn until_arrived(socket: &TcpStream, bytes: usize) {
+    let (deadline, mut seen) = (Instant::now() + LIMIT, vec![0; bytes]);
+    while sys::peek(socket.as_fd(), &mut seen).unwrap_or(0) < bytes {
+        assert!(Instant::now() < deadline, "{bytes} bytes do not arrive");
+        std::thread::yield_now();
+    }
 }
 
 /// The calling thread, for [`is_idle`].

@@ -135,7 +135,6 @@ mod tests {
     #[test]
     fn invalid_values_are_usage_errors() {
         for line in [
-            "kohakuriver vps connect",
             "kohakuriver vps connect 42 --colour",
             "kohakuriver vps connect 42 --user=",
             "kohakuriver -P 0 vps list",

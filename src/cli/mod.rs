@@ -28,14 +28,13 @@ mod terminal;
 mod vps;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
 
 pub use manual::Manual;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, exit_status};
 use crate::seconds;
 use crate::usage;
 use command_line::{CommandLine, Group, definition};
@@ -55,14 +54,7 @@ pub fn run(args: &[OsString], others: &[fn() -> Manual]) -> ExitCode {
     if completions::answered(definition, args) {
         return ExitCode::SUCCESS;
     }
-    match dispatch(args, others) {
-        Ok(code) => code,
-        Err(failure) => {
-            // If stderr is closed, the exit status still reports the failure.
-            let _ = std::io::stderr().write_all(failure.render(PROGRAM).as_bytes());
-            failure.exit_code()
-        }
-    }
+    exit_status(PROGRAM, dispatch(args, others))
 }
 
 fn dispatch(args: &[OsString], others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {

@@ -67,7 +67,7 @@ mod tests {
         let (ssh, ssh_end) = UnixStream::pair().unwrap();
         let within = |limit| {
             let (released, hangs) = mpsc::channel();
-            let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now() + limit, beside: None };
+            let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now() + limit, beside: None };
             let error = await_thread(move || hangs.recv().map_err(io::Error::other), watch).unwrap_err();
             drop::<mpsc::Sender<Vec<SocketAddr>>>(released);
             error
@@ -84,7 +84,7 @@ mod tests {
     fn results_and_failures_of_the_resolver() {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
         let address: SocketAddr = "[::1]:22".parse().unwrap();
         assert_eq!(await_thread(move || Ok(vec![address]), watch).unwrap(), [address]);
         assert_eq!(resolve("::1", 22, watch).unwrap(), [address]);

@@ -1,18 +1,15 @@
 //! Waits for the network that ssh, a signal or a deadline can end early.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::sys::{self, BorrowedFd, PollFd, PollFlags};
-
-/// Entries of each poll that belong to the watch: ssh's and the signal's.
-const OWN: usize = 2;
+use crate::sys::{self, BorrowedFd, PollFlags};
 
 /// The reasons to end a wait early.
 #[derive(Clone, Copy)]
 pub struct Watch<'fd> {
-    /// A descriptor whose other end is ssh's.
-    pub ssh: BorrowedFd<'fd>,
+    /// A descriptor whose other end is ssh's; `None` where no ssh waits.
+    pub ssh: Option<BorrowedFd<'fd>>,
     /// Becomes readable when a signal asks for the end.
     pub signal: Option<BorrowedFd<'fd>>,
     /// When to give up.
@@ -45,6 +42,11 @@ pub enum Interrupted {
 }
 
 impl Watch<'_> {
+    /// A wait of at most `limit` from now on, which nothing else ends.
+    pub fn at_most(limit: Duration) -> Self {
+        Self { ssh: None, signal: None, deadline: Instant::now() + limit, beside: None }
+    }
+
     /// Waits until one of `wanted` is ready, or until `until`, whichever comes first. Returns the readiness of each
     /// one.
     ///
@@ -55,10 +57,30 @@ impl Watch<'_> {
         wanted: &[(BorrowedFd<'_>, PollFlags)],
         until: Option<Instant>,
     ) -> Result<Vec<PollFlags>, Interrupted> {
-        let mut entries = Vec::from(self.entries());
-        entries.extend(wanted.iter().map(|&(fd, flags)| sys::entry(fd, flags)));
-        self.poll(&mut entries, until)?;
-        Ok(entries[OWN..].iter().map(|entry| entry.revents()).collect())
+        let until = until.map_or(self.deadline, |until| until.min(self.deadline));
+        let ssh = self.ssh.map(|ssh| (ssh, PollFlags::empty()));
+        let signal = self.signal.map(|signal| (signal, PollFlags::IN));
+        let all = wanted.iter().copied().chain(ssh).chain(signal);
+        let mut entries: Vec<_> = all.map(|(fd, flags)| sys::entry(fd, flags)).collect();
+        let ready = loop {
+            let due = self.beside.and_then(Beside::tick);
+            let ready = sys::poll(&mut entries, Some(due.map_or(until, |due| due.min(until))))?;
+            if ready || Instant::now() >= until {
+                break ready;
+            }
+        };
+        let (wanted, own) = entries.split_at(wanted.len());
+        let (ssh, signal) = own.split_at(ssh.iter().len());
+        if signal.iter().any(|signal| !signal.revents().is_empty()) {
+            return Err(Interrupted::Signal);
+        }
+        if ssh.iter().any(sys::is_gone) {
+            return Err(Interrupted::SshGone);
+        }
+        if !ready && Instant::now() >= self.deadline {
+            return Err(Interrupted::Deadline);
+        }
+        Ok(wanted.iter().map(|entry| entry.revents()).collect())
     }
 
     /// Waits until `fd` is ready for `flags`.
@@ -66,8 +88,7 @@ impl Watch<'_> {
     /// # Errors
     /// As for [`Watch::wait`].
     pub fn wait_for(&self, fd: BorrowedFd<'_>, flags: PollFlags) -> Result<(), Interrupted> {
-        let [ssh, signal] = self.entries();
-        self.poll(&mut [ssh, signal, sys::entry(fd, flags)], None)
+        self.wait(&[(fd, flags)], None).map(drop)
     }
 
     /// Waits until `until`.
@@ -75,34 +96,7 @@ impl Watch<'_> {
     /// # Errors
     /// As for [`Watch::wait`].
     pub fn pause(&self, until: Instant) -> Result<(), Interrupted> {
-        self.poll(&mut self.entries(), Some(until))
-    }
-
-    /// The first entries of every poll.
-    fn entries(&self) -> [PollFd<'_>; OWN] {
-        let ssh = || sys::entry(self.ssh, PollFlags::empty());
-        [ssh(), self.signal.map_or_else(ssh, |signal| sys::entry(signal, PollFlags::IN))]
-    }
-
-    fn poll(&self, entries: &mut [PollFd<'_>], until: Option<Instant>) -> Result<(), Interrupted> {
-        let until = until.map_or(self.deadline, |until| until.min(self.deadline));
-        let ready = loop {
-            let due = self.beside.and_then(Beside::tick);
-            let ready = sys::poll(entries, Some(due.map_or(until, |due| due.min(until))))?;
-            if ready || Instant::now() >= until {
-                break ready;
-            }
-        };
-        if self.signal.is_some() && !entries[1].revents().is_empty() {
-            return Err(Interrupted::Signal);
-        }
-        if sys::is_gone(&entries[0]) {
-            return Err(Interrupted::SshGone);
-        }
-        if !ready && Instant::now() >= self.deadline {
-            return Err(Interrupted::Deadline);
-        }
-        Ok(())
+        self.wait(&[], Some(until)).map(drop)
     }
 
     /// Repeats `call`, with a wait for `flags` in between, as long as it would block. Returns its result.
@@ -146,7 +140,6 @@ mod tests {
     use std::io::Write;
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
-    use std::time::Duration;
 
     #[test]
     fn each_reason_to_stop_waiting() {
@@ -154,7 +147,7 @@ mod tests {
         let (signal, mut signal_end) = UnixStream::pair().unwrap();
         let (network, mut network_end) = UnixStream::pair().unwrap();
         let watch = |milliseconds| Watch {
-            ssh: ssh.as_fd(),
+            ssh: Some(ssh.as_fd()),
             signal: Some(signal.as_fd()),
             deadline: Instant::now() + Duration::from_millis(milliseconds),
             beside: None,
@@ -175,7 +168,7 @@ mod tests {
     fn the_end_of_a_pause_is_no_deadline() {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
         watch.pause(Instant::now() + Duration::from_millis(5)).unwrap();
     }
 
@@ -198,7 +191,7 @@ mod tests {
         let (network, network_end) = UnixStream::pair().unwrap();
         let often = Often(Cell::new(0), network_end);
         let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: Some(&often) };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: Some(&often) };
         watch.wait_for(network.as_fd(), PollFlags::IN).unwrap();
         assert_eq!(often.0.get(), 5);
         let until = Instant::now() + Duration::from_millis(5);
@@ -211,7 +204,7 @@ mod tests {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
         let (network, mut network_end) = UnixStream::pair().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
         use io::ErrorKind as E;
         let mut results = vec![Ok(7), Err(E::WouldBlock), Err(E::Interrupted), Err(E::Interrupted)];
         network_end.write_all(b"x").unwrap();
@@ -231,7 +224,7 @@ mod tests {
         let (network, mut network_end) = UnixStream::pair().unwrap();
         network.set_nonblocking(true).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
         let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
         let reader = std::thread::spawn(move || {
             let mut received = Vec::new();

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser};
@@ -14,10 +13,9 @@ use ipnet::IpNet;
 use crate::gateway::decide::line_protocol::LineProtocol;
 use crate::gateway::decide::networks::network;
 use crate::gateway::decide::rules::Sources;
-use crate::gateway::limits::{DEFAULT_HEAD_SECONDS, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_TUNNELS, Wanted};
+use crate::gateway::limits::Wanted;
 use crate::gateway::watch::audit::AuditLog;
 use crate::gateway::watch::notices::{LogFormat, LogLevel};
-use crate::handshake::request::MaxSize;
 use crate::settings::socket_path;
 
 /// Where our documents move a Host's own SSH proxy to, as its port is the gateway's then.
@@ -109,42 +107,8 @@ pub struct Arguments {
                   [default: off where the Host has authentication on]")]
     pub line_protocol: Vec<OsString>,
 
-    /// Carry at most this many tunnels at once; the limit of open files may allow fewer
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_TUNNELS,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_tunnels: u32,
-
-    /// Carry at most this many for one client address (of IPv6: one /64) [default: half of --max-tunnels]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_tunnels_per_client: Option<u32>,
-
-    /// Carry at most this many for one user of the Host [default: a quarter of --max-tunnels]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_tunnels_per_user: Option<u32>,
-
-    /// Keep at most this many connections without a tunnel; beyond that, the oldest silent one is dropped
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_HANDSHAKES,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_handshakes: u32,
-
-    /// Keep at most this many of them for one client address [default: half of --max-handshakes]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_handshakes_per_client: Option<u32>,
-
-    /// Give a client this many seconds for its request, from 1 to 300
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_HEAD_SECONDS,
-          value_parser = clap::value_parser!(u32).range(1..=300))]
-    pub head_timeout: u32,
-
-    /// Take requests of at most this many bytes, from 1024 to 65536
-    #[arg(long, value_name = "N", default_value_t = MaxSize::DEFAULT.bytes as u32,
-          value_parser = clap::value_parser!(u32).range(1024..=65_536))]
-    pub max_head_bytes: u32,
-
-    /// Take requests with at most this many fields, from 10 to 1000
-    #[arg(long, value_name = "N", default_value_t = MaxSize::DEFAULT.fields as u32,
-          value_parser = clap::value_parser!(u32).range(10..=1000))]
-    pub max_head_fields: u32,
+    #[command(flatten)]
+    pub(super) limits: Wanted,
 
     /// End a tunnel that has carried nothing for this many seconds [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -190,10 +154,10 @@ pub struct Arguments {
     )]
     pub admin_token_file: Option<PathBuf>,
 
-    /// Answer requests for this host name on the admin's address and the Host API; may be given several times
+    /// A name of this gateway, beside localhost and the machine's own host name; may be given several times
     ///
-    /// Addresses, localhost and the machine's own host name are always answered. Other names are refused, since a web page
-    /// may have made its own name stand for this machine (DNS rebinding).
+    /// The admin's address and the Host API answer requests for these names and for addresses only: a web page may have
+    /// made its own name stand for this machine (DNS rebinding). A CONNECT may have such a name as its Host field.
     #[arg(long, value_name = "NAME")]
     pub server_name: Vec<String>,
 
@@ -281,19 +245,6 @@ impl Arguments {
         }
     }
 
-    /// The limits that it asks for.
-    pub(super) fn limits(&self) -> Wanted {
-        Wanted {
-            tunnels: self.max_tunnels,
-            tunnels_per_client: self.max_tunnels_per_client,
-            tunnels_per_user: self.max_tunnels_per_user,
-            handshakes: self.max_handshakes,
-            handshakes_per_client: self.max_handshakes_per_client,
-            head_time: Duration::from_secs(self.head_timeout.into()),
-            head_size: MaxSize { bytes: self.max_head_bytes as usize, fields: self.max_head_fields as usize },
-        }
-    }
-
     /// The sources of the rules.
     pub(super) fn rules(&self) -> Sources {
         Sources {
@@ -326,7 +277,7 @@ mod tests {
         let arguments = read("--listen 127.0.0.1:0 --listen [::1]:2 --inventory f --api-listen 127.0.0.1:0").unwrap();
         assert_eq!(arguments.listen.len(), 2);
         let defaults = read("").unwrap();
-        assert_eq!((defaults.max_tunnels, defaults.max_handshakes, defaults.stale), (4096, 1024, 60));
+        assert_eq!((defaults.limits.tunnels, defaults.limits.handshakes, defaults.stale), (4096, 1024, 60));
         assert_eq!(read("--allow 10.0.0.0/8 --allow ::1").unwrap().allow.len(), 2);
         let rules = read("--line-protocol token-file /etc/token --allow-file f --admin-token-file t").unwrap().rules();
         assert_eq!(rules.admin_token_file, Some("t".into()));

@@ -25,7 +25,7 @@ use crate::gateway::life::predecessor::Predecessor;
 use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::life::service_manager::ServiceManager;
 use crate::gateway::life::wire::Purpose;
-use crate::gateway::limits::{self, Kind, Limits};
+use crate::gateway::limits::{self, Limits};
 use crate::gateway::serve::{Parts, serve};
 use crate::gateway::watch::notices::Notices;
 use crate::gateway::watch::records::Records;
@@ -216,9 +216,9 @@ fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
 }
 
 fn terms(arguments: &Arguments, rules: RuleBook, open_files: Option<u64>, notices: &Notices) -> Terms {
-    let limits = Limits::new(&arguments.limits(), open_files);
-    let most = limits.most(Kind::Tunnels);
-    if most < arguments.max_tunnels as usize {
+    let limits = Limits::new(&arguments.limits, open_files);
+    let most = limits.tunnels.most();
+    if most < arguments.limits.tunnels as usize {
         notices
             .say(&format!("carrying at most {most} tunnels at once: more would not fit into the limit of open files"));
     }

@@ -30,7 +30,6 @@ use crate::gateway::life::orders::Order;
 use crate::gateway::life::previous::{self, PreviousProcesses};
 use crate::gateway::life::service_manager::ServiceManager;
 use crate::gateway::life::stop::Shutdown;
-use crate::gateway::limits::Kind;
 use crate::gateway::watch::records::Records;
 
 /// The parts of a gateway. The caller binds the listeners, so it knows the ports before anything is served.
@@ -131,7 +130,7 @@ fn end_tunnel(sessions: &Arc<Sessions>, relays: &Arc<Relays>) -> EndTunnel {
 
 fn start_host_api(accept: &AcceptLoops, listener: Option<TcpListener>, directory: &Directory, guard: Guard) {
     let (Directory::Inventory(inventory), Some(listener)) = (directory, listener) else { return };
-    let api = Arc::new(HostApi { inventory: Arc::clone(inventory), guard, waiting: Waiting::default() });
+    let api = Arc::new(HostApi::new(Arc::clone(inventory), guard));
     let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
     accept.without_drain().start(listener, permits, move |(client, _)| {
         let api = Arc::clone(&api);
@@ -167,7 +166,7 @@ fn warn_if_exposed(accept: &AcceptLoops, listeners: &[TcpListener], gateway: &Ar
 
 fn start_tunnels(accept: &AcceptLoops, listeners: Vec<TcpListener>, gateway: &Arc<Gateway>) {
     // A handshake that is dropped for another one exists for a moment after its place is taken.
-    let permits = Arc::new(Semaphore::new(2 * gateway.terms.limits.most(Kind::Handshakes)));
+    let permits = Arc::new(Semaphore::new(2 * gateway.terms.limits.handshakes.most()));
     for listener in listeners {
         let gateway = Arc::clone(gateway);
         accept.start(listener, Arc::clone(&permits), move |(client, address)| {

@@ -27,6 +27,11 @@ const ID: &str = "7323718749301768192";
 /// Longer than anything here takes; a test that meets it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Records with these notices, and no audit log.
+fn records_to(heard: &Heard) -> Records {
+    Records { notices: Notices::to(heard.clone()), ..Records::default() }
+}
+
 struct Running {
     tunnels: SocketAddr,
     api: SocketAddr,
@@ -45,7 +50,7 @@ impl Running {
 
     async fn on(directory: Directory, terms: Terms) -> Self {
         let heard = Heard::default();
-        let records = Records::to(heard.clone());
+        let records = records_to(&heard);
         Self::with(directory, terms, heard, records).await
     }
 
@@ -321,10 +326,8 @@ async fn one_tunnel_too_many() {
 
 #[tokio::test]
 async fn a_host_that_is_down() {
-    let host = host(1, json!({})).await;
-    let gateway = Running::before(&host).await;
-    drop(host);
-    tokio::task::yield_now().await;
+    let (refusing, _socket) = refusing_port();
+    let gateway = Running::start(directory_of(&format!("http://127.0.0.1:{refusing}")), 8).await;
     let answer = gateway.ask(&connect(&format!("{ID}:22"))).await;
     assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("error=proxy_internal_response"), "{answer}");
     assert!(answer.contains("can't be reached"), "{answer}");
@@ -349,6 +352,7 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     let node = client.runner_of(&found).await.unwrap();
     assert_eq!(crate::api::locate(&found, node.as_ref(), crate::api::Audience::OPERATOR).unwrap().port, port);
     assert_eq!(client.list(false).await.unwrap().entries.len(), 1);
+    assert_eq!(client.caller().await.unwrap(), crate::api::Caller::Everyone { stand_alone: true });
 
     for target in [format!("{ID}:22"), "trainer:22".to_owned(), "Train:22".to_owned()] {
         let mut tunnel = gateway.send((connect(&target) + "SSH-2.0-Me").as_bytes()).await;

@@ -5,7 +5,9 @@ use serde_json::json;
 use super::problem::PROBLEM_JSON;
 use super::request::Request;
 use crate::refusal::Refusal;
+use crate::status::VpsStatus;
 use crate::target::TaskId;
+use crate::text::{self, without_nulls};
 
 /// The acceptance of a CONNECT: no body and no length, the stream starts at the next byte (RFC 9110 §9.3.6).
 pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -37,20 +39,16 @@ pub fn refuse(request: &Request, refusal: &Refusal) -> Vec<u8> {
 /// client named it.
 pub fn refused(refusal: &Refusal, vps: &str) -> Vec<u8> {
     let status = refusal.http_status();
-    let mut body = json!({ "title": refusal.title(vps), "status": status });
-    let members = [
+    let body = without_nulls(json!({
+        "title": refusal.title(vps),
+        "status": status,
         // A client may also have named it by something that is no id.
-        ("task_id", TaskId::parse(vps).map(|id| id.to_string())),
-        ("detail", refusal.detail()),
-        ("vps_status", refusal.vps_status().map(|status| status.as_str().to_owned())),
-        ("hint", refusal.hint(vps)),
-    ];
-    for (name, value) in members {
-        if let Some(value) = value {
-            body[name] = value.into();
-        }
-    }
-    let body = crate::text::json(&body.to_string());
+        "task_id": TaskId::parse(vps).map(|id| id.to_string()),
+        "detail": refusal.detail(),
+        "vps_status": refusal.vps_status().map(VpsStatus::as_str),
+        "hint": refusal.hint(vps),
+    }));
+    let body = text::json(&body.to_string());
     let mut head = format!(
         "HTTP/1.1 {status} {reason}\r\nServer: {SERVER}\r\nProxy-Status: kohakuriver-gateway; error={error}\r\n\
          Content-Type: {PROBLEM_JSON}\r\nContent-Length: {length}\r\nConnection: close\r\n",
@@ -140,7 +138,9 @@ mod tests {
             ("REQUEST_TUNNEL x\n", Refusal::LineNotServed, "ERROR This gateway takes no REQUEST_TUNNEL: "),
             ("REQUEST_TUNNEL 42\n", bad(), "ERROR Invalid request format.\n"),
         ] {
-            let Step::Done(Ok(request), _) = request::read(sent.as_bytes(), MaxSize::DEFAULT) else { panic!("{sent}") };
+            let Step::Done(Ok(request), _) = request::read(sent.as_bytes(), MaxSize::DEFAULT, &[]) else {
+                panic!("{sent}")
+            };
             let answer = String::from_utf8(refuse(&request, &refusal)).unwrap();
             let is_line = matches!(request, Request::Line(_));
             assert!(answer.starts_with(if is_line { part } else { "HTTP/1.1 4" }), "{sent}: {answer}");

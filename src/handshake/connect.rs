@@ -79,16 +79,7 @@ pub fn read(bytes: &[u8]) -> Step<Answer> {
         match read_head(&bytes[eaten..]) {
             Step::Done(Answer::Refused(Refused { status: 100..=199, .. }), n) => eaten += n,
             _ if eaten > MAX_HEAD => return Step::Done(Answer::Malformed("its head has no end"), eaten),
-            step => return step.add(eaten),
-        }
-    }
-}
-
-impl<T> Step<T> {
-    fn add(self, before: usize) -> Self {
-        match self {
-            Self::Incomplete => Self::Incomplete,
-            Self::Done(value, eaten) => Self::Done(value, before + eaten),
+            step => return step.after(eaten),
         }
     }
 }

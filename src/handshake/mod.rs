@@ -19,11 +19,9 @@
 pub mod answer;
 pub mod connect;
 pub mod http;
-#[cfg(feature = "cli")]
 pub mod identify;
 pub mod line;
 pub mod problem;
-#[cfg(feature = "gateway")]
 pub mod proxy_protocol;
 #[cfg(feature = "gateway")]
 pub mod request;
@@ -41,11 +39,11 @@ pub enum Step<T> {
 }
 
 impl<T> Step<T> {
-    /// The same step with another value.
-    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Step<U> {
+    /// The same step of a reader that got its bytes without those `before` them.
+    fn after(self, before: usize) -> Self {
         match self {
-            Self::Incomplete => Step::Incomplete,
-            Self::Done(value, eaten) => Step::Done(f(value), eaten),
+            Self::Incomplete => Self::Incomplete,
+            Self::Done(value, eaten) => Self::Done(value, before + eaten),
         }
     }
 }

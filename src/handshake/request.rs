@@ -11,13 +11,15 @@
 //! Quotes of a request go into logs. A token in a wrong place must not: `without_user` and `first_word` remove what may
 //! be one.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::handshake::{Step, first_line, head_end};
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::target::{SSH_PORT, SUFFIX, Target, TaskId, VpsRef};
+use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
 use crate::text::{MAX_EXCERPT, escaped, excerpt, excerpt_bytes};
 
 /// How large a request may be.
@@ -97,16 +99,13 @@ pub fn empty_line(bytes: &[u8]) -> usize {
     [&b"\r\n"[..], b"\n"].into_iter().find(|end| bytes.starts_with(end)).map_or(0, <[u8]>::len)
 }
 
-/// Reads the request from all bytes that have arrived so far.
-pub fn read(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
+/// Reads the request from all bytes that have arrived so far. `own` are the names of the gateway's machine.
+pub fn read(bytes: &[u8], most: MaxSize, own: &[String]) -> Step<Result<Request, TooLarge>> {
     let skipped = empty_line(bytes);
     if skipped > 0 {
-        return match read_connect(&bytes[skipped..], most) {
-            Step::Done(request, eaten) => Step::Done(request, skipped + eaten),
-            Step::Incomplete => Step::Incomplete,
-        };
+        return read_connect(&bytes[skipped..], most, own).after(skipped);
     }
-    if starts_as_line(bytes) { read_line(bytes, most) } else { read_connect(bytes, most) }
+    if starts_as_line(bytes) { read_line(bytes, most) } else { read_connect(bytes, most, own) }
 }
 
 fn read_line(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
@@ -130,7 +129,7 @@ fn read_line(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
     Step::Done(Ok(Request::Line(Line { target, digits })), eaten)
 }
 
-fn read_connect(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
+fn read_connect(bytes: &[u8], most: MaxSize, own: &[String]) -> Step<Result<Request, TooLarge>> {
     let bad = |why: String, eaten| {
         let connect = Connect { target: Err(Refusal::BadRequest(why)), as_sent: String::new(), token: None };
         Step::Done(Ok(Request::Connect(connect)), eaten)
@@ -142,7 +141,7 @@ fn read_connect(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> 
         }
     }
     match head_end(bytes) {
-        Some(end) if end <= most.bytes => match parse_connect(&bytes[..end], most.fields) {
+        Some(end) if end <= most.bytes => match parse_connect(&bytes[..end], most.fields, own) {
             Ok(connect) => Step::Done(Ok(Request::Connect(connect)), end),
             Err(Unusable::TooLarge(too_large)) => Step::Done(Err(too_large), end),
             Err(Unusable::Bad(why)) => bad(why, end),
@@ -158,7 +157,7 @@ enum Unusable {
     Bad(String),
 }
 
-fn parse_connect(head: &[u8], most_fields: usize) -> Result<Connect, Unusable> {
+fn parse_connect(head: &[u8], most_fields: usize, own: &[String]) -> Result<Connect, Unusable> {
     let bad = |why: String| Err(Unusable::Bad(why));
     // Each field has a line of its own.
     let lines = head.iter().filter(|&&byte| byte == b'\n').count();
@@ -177,11 +176,14 @@ fn parse_connect(head: &[u8], most_fields: usize) -> Result<Connect, Unusable> {
     if !values(&request, "content-length").is_empty() || !values(&request, "transfer-encoding").is_empty() {
         return bad("a CONNECT has no content: it takes no Content-Length and no Transfer-Encoding".to_owned());
     }
-    // Clients of HTTP/1.0 send no Host field, and nor do some of HTTP/1.1.
-    match values(&request, "host")[..] {
-        [] => {}
-        [host] if !names_another_vps(host, path) => {}
-        [_] => return bad("its Host field names another target than its first line".to_owned()),
+    let target = target(path);
+    match (&values(&request, "host")[..], &target) {
+        // Clients of HTTP/1.0 send none, and nor do some of HTTP/1.1. Another target has an error of its own.
+        ([], _) | ([_], Err(_)) => {}
+        ([host], Ok(vps)) if is_host_of(host, vps, own) => {}
+        ([_], Ok(_)) => {
+            return bad("its Host field names neither the VPS of its first line nor this gateway".to_owned());
+        }
         _ => return bad("it has more than one Host field".to_owned()),
     }
     let token = match values(&request, "proxy-authorization")[..] {
@@ -189,7 +191,7 @@ fn parse_connect(head: &[u8], most_fields: usize) -> Result<Connect, Unusable> {
         [value] => credentials(value),
         _ => return bad("it has more than one Proxy-Authorization field".to_owned()),
     };
-    Ok(Connect { target: target(path), as_sent: shown(path), token })
+    Ok(Connect { target, as_sent: shown(path), token })
 }
 
 /// The values of all fields of this name.
@@ -198,17 +200,31 @@ fn values<'r>(request: &httparse::Request<'_, 'r>, name: &str) -> Vec<&'r [u8]> 
     named.map(|field| field.value).collect()
 }
 
-/// Whether a Host field names another VPS than `authority` does (RFC 9112 §3.2). A field that names no VPS tells nothing:
-/// proxytunnel sends the proxy's own name.
-fn names_another_vps(host: &[u8], authority: &str) -> bool {
-    let split = |text: &str| match text.rsplit_once(':') {
-        Some((name, port)) => (name.to_ascii_lowercase(), Some(port.to_owned())),
-        None => (text.to_ascii_lowercase(), None),
+/// Whether a Host field may stand in a request for `vps` (RFC 9112 §3.2): it names this VPS and its port, or the proxy, as
+/// proxytunnel's does. The proxy may have any address and any name with a dot, which no VPS has, and its `own` names.
+fn is_host_of(host: &[u8], vps: &VpsRef, own: &[String]) -> bool {
+    let Ok(host) = std::str::from_utf8(host).map(str::trim) else { return false };
+    let (name, port) = match host.rsplit_once(':') {
+        // proxytunnel leaves the brackets of an IPv6 address out.
+        _ if host.parse::<IpAddr>().is_ok() => (host, ""),
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
+        _ => (host, ""),
     };
-    let ((name, port), (target, target_port)) = (split(String::from_utf8_lossy(host).trim()), split(authority));
-    let is_vps = name.ends_with(SUFFIX) || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()));
-    let vps = |name: &str| Target::parse(name, SSH_PORT).ok();
-    is_vps && (vps(&name) != vps(&target) || (port.is_some() && port != target_port))
+    let Ok(port) = (if port.is_empty() { Ok(SSH_PORT) } else { port.parse() }) else { return false };
+    // The dot of the DNS's root (RFC 1034 §3.1).
+    let name = name.strip_suffix('.').unwrap_or(name);
+    match Target::parse(name, SSH_PORT) {
+        _ if host.is_empty() || own.iter().any(|own| own.eq_ignore_ascii_case(name)) => true,
+        Ok(Target::Vps(named)) => port == SSH_PORT && named.to_string().eq_ignore_ascii_case(&vps.to_string()),
+        // A colon is that of an IPv6 address, which may have a zone.
+        Ok(Target::Foreign { host, .. }) => host.contains(':') || host.parse::<IpAddr>().is_ok() || is_dns_name(&host),
+        Err(_) => false,
+    }
+}
+
+/// Whether `name` can be a name in the DNS: no part is empty, and the last one is no number, as in an address.
+fn is_dns_name(name: &str) -> bool {
+    name.split('.').all(|part| !part.is_empty()) && !name.ends_with(|c: char| c.is_ascii_digit())
 }
 
 /// The VPS of an authority-form target (RFC 9112 §3.2.3).
@@ -280,7 +296,7 @@ mod tests {
     const MOST: MaxSize = MaxSize::DEFAULT;
 
     fn read(bytes: &[u8]) -> Step<Result<Request, TooLarge>> {
-        super::read(bytes, MOST)
+        super::read(bytes, MOST, &["localhost".to_owned(), "gpu-head".to_owned()])
     }
 
     fn connect(head: &str) -> Connect {
@@ -363,20 +379,6 @@ mod tests {
     #[test]
     fn fields_that_a_connect_may_not_have() {
         for (fields, why) in [
-            ("Host: 42.kohakuriver:22", None),
-            ("HOST:  42.KohakuRiver:22 ", None),
-            ("Host: 42.kohakuriver", None),
-            ("Host: 43.kohakuriver:22", Some("names another target")),
-            ("Host: 42.kohakuriver:23", Some("names another target")),
-            ("Host: 43", Some("names another target")),
-            ("Host: 42", None),
-            ("Host: 0042:22", None),
-            ("Host: trainer.KOHAKURIVER", Some("names another target")),
-            // The proxy's own name.
-            ("Host: 127.0.0.1", None),
-            ("Host: gpu-head:8002", None),
-            ("Host: 42.kohakuriver.example.org:22", None),
-            ("Host:", None),
             ("Host: 42.kohakuriver:22\r\nhost: 42.kohakuriver:22", Some("more than one Host field")),
             ("Content-Length: 0", Some("has no content")),
             ("content-length: 5\r\nContent-Length: 6", Some("has no content")),
@@ -392,6 +394,89 @@ mod tests {
                 ),
             }
         }
+    }
+
+    #[test]
+    fn a_host_field_names_the_vps_or_the_proxy() {
+        let long = format!("{}.example", "x".repeat(250));
+        let fits = |target: &str, host: &str| {
+            let target = connect(&format!("CONNECT {target}:22 HTTP/1.1\r\nHost: {host}\r\n\r\n")).target;
+            let error = target.as_ref().err().map(|refusal| refusal.detail().unwrap_or_default());
+            assert!(error.as_ref().is_none_or(|why| why.contains("its Host field names neither")), "{host}: {error:?}");
+            error.is_none()
+        };
+        for host in [
+            // The VPS, in each way to write it.
+            "42",
+            "42:22",
+            "42:",
+            "0042:22",
+            "42.",
+            "42.:22",
+            "42.kohakuriver",
+            " 42.KohakuRiver:22 ",
+            "42.kohakuriver.:22",
+            "kohakuriver-vps-42:22",
+            // The proxy: what proxytunnel sends is its `-p` without the port.
+            "",
+            "127.0.0.1",
+            "127.0.0.1:8002",
+            "[::1]:8002",
+            "::1",
+            "fe80::1%eth0",
+            "localhost",
+            "GPU-head:8002",
+            "gpu-head.",
+            "gpu.lab.example:8002",
+            "gpu.lab.example.",
+            "42.kohakuriver.example.org:22",
+        ] {
+            assert!(fits("42.kohakuriver", host), "{host}");
+        }
+        for host in [
+            "43",
+            "43:22",
+            "43.:22",
+            "43..:22",
+            "43.kohakuriver:22",
+            "43.kohakuriver.:22",
+            "kohakuriver-43",
+            "42:23",
+            "42.kohakuriver:8002",
+            "42:22:22",
+            "42:65558",
+            "42:+22",
+            "42:x",
+            "42 43",
+            "42,43",
+            "me@42:22",
+            "trainer",
+            "trainer.KOHAKURIVER",
+            "gpu-head2",
+            ".",
+            "..",
+            ".42",
+            "42..kohakuriver",
+            "1.42",
+            "gpu..example",
+            ":22",
+            "[42]",
+            "[::1",
+            "-x.example",
+            "\u{ff14}\u{ff12}",
+            "http://42:22",
+            &long,
+        ] {
+            assert!(!fits("42.kohakuriver", host), "{host}");
+        }
+        assert!(fits("trainer", "Trainer.kohakuriver:22") && fits("größe", "größe"));
+        assert!(!fits("trainer", "trainer2") && !fits("trainer", "42"));
+        // What curl makes of `42` is no VPS, and that is the error.
+        let target = connect("CONNECT 0.0.0.42:22 HTTP/1.1\r\nHost: 0.0.0.42:22\r\n\r\n").target;
+        assert!(matches!(&target, Err(Refusal::BadRequest(why)) if why.contains("is not a VPS")), "{target:?}");
+        let latin1 = [&b"CONNECT 42:22 HTTP/1.1\r\nHost: 42\xe4\r\n\r\n"[..]].concat();
+        let Step::Done(Ok(Request::Connect(request)), _) = read(&latin1) else { panic!("no CONNECT") };
+        assert!(matches!(request.target, Err(Refusal::BadRequest(_))));
     }
 
     #[test]
@@ -433,7 +518,7 @@ mod tests {
     fn limits_hold() {
         let fields = |n: usize| format!("CONNECT 42:22 HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(n));
         assert!(connect(&fields(MOST.fields)).target.is_ok());
-        let too_large = |text: &str, most| match super::read(text.as_bytes(), most) {
+        let too_large = |text: &str, most| match super::read(text.as_bytes(), most, &[]) {
             Step::Done(Err(too_large), eaten) => {
                 assert_eq!(eaten, text.len());
                 Some(too_large)
@@ -454,7 +539,7 @@ mod tests {
         let most = MaxSize { bytes: 200, fields: 2 };
         assert_eq!((too_large(&fields(2), most), too_large(&fields(3), most)), (None, Some(TooLarge::Fields(2))));
         assert_eq!(too_large(&"x".repeat(201), most), Some(TooLarge::Bytes(200)));
-        assert_eq!(super::read(&[b'x'; 200], most), Step::Incomplete);
+        assert_eq!(super::read(&[b'x'; 200], most, &[]), Step::Incomplete);
     }
 
     #[test]

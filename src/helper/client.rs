@@ -50,6 +50,11 @@ impl<'fd> Client<'fd> {
         Self { stdin, stdout, fdpass, stderr_only, first: Vec::new() }
     }
 
+    /// Where the client reads.
+    pub(super) fn stdout(&self) -> BorrowedFd<'fd> {
+        self.stdout
+    }
+
     /// Takes note of the target: on another port than 22, another server than an sshd listens.
     pub(super) fn note_target(&mut self, target: &Target, port: u16) {
         self.stderr_only |= matches!(target, Target::Foreign { .. }) && port != SSH_PORT;

@@ -14,23 +14,10 @@ use crate::refusal::Refusal;
 use crate::settings;
 use crate::target::Target;
 
-/// The circumstances of a failure.
-#[derive(Clone, Debug)]
-pub(super) struct Scene {
-    /// The target.
-    pub(super) target: Target,
-    /// `host:port` of the proxy.
-    pub(super) proxy: String,
-    /// No setting names this proxy: it is the default.
-    pub(super) is_default: bool,
-    /// Time limit for the VPS's first byte.
-    pub(super) limit: Duration,
-}
-
-impl Scene {
+impl Order<'_> {
     /// Why no tunnel was opened.
-    pub(super) fn not_opened(&self, error: &OpenError, order: &Order<'_>) -> Failure {
-        let Self { target, proxy, .. } = self;
+    pub(super) fn not_opened(&self, error: &OpenError) -> Failure {
+        let (target, proxy) = (&self.target, self.proxy.authority());
         let cannot_reach = || Failure::new(format!("cannot reach the SSH proxy at {proxy}"));
         let no_proxy = || Failure::new(format!("what answers at {proxy} is not an SSH proxy"));
         let is_it_right =
@@ -46,11 +33,11 @@ impl Scene {
             OpenError::Dial(DialError::Resolve(why)) => cannot_reach()
                 .cause(format!(
                     "the name {} can't be resolved: {}",
-                    order.proxy.host,
+                    self.proxy.host,
                     resolvers_words(why).unwrap_or(why)
                 ))
                 .hint("check the Host's name; `kohakuriver config show` shows it and where it is set"),
-            OpenError::Dial(DialError::Connect(_)) if self.is_default => settings::no_host(proxy, &error.to_string()),
+            OpenError::Dial(DialError::Connect(_)) if self.is_default => settings::no_host(&proxy, &error.to_string()),
             OpenError::Dial(_) => cannot_reach().because(error).hint(
                 "check that it runs there and that no firewall blocks its port; `kohakuriver config show` shows the \
                  address",
@@ -62,11 +49,11 @@ impl Scene {
             }
             OpenError::Refused(refused, explanation) => self.refused(refused, explanation),
             OpenError::LineRefused(text) => self.line_refused(text),
-            OpenError::OlderHost(_) if order.protocol == ProtocolChoice::Connect => {
-                no_connect(proxy, error).hint("leave `--protocol` out: the older protocol is then used automatically")
+            OpenError::OlderHost(_) if self.protocol == ProtocolChoice::Connect => {
+                no_connect(&proxy, error).hint("leave `--protocol` out: the older protocol is then used automatically")
             }
             OpenError::OlderHost(_) => {
-                no_connect(proxy, error).hint(format!("{target} takes a real CONNECT proxy: name it with `--proxy`"))
+                no_connect(&proxy, error).hint(format!("{target} takes a real CONNECT proxy: name it with `--proxy`"))
             }
             OpenError::NoVps => {
                 Failure::usage(format!("cannot open a tunnel to {target} with `--protocol request-tunnel`"))
@@ -84,18 +71,25 @@ impl Scene {
     }
 
     fn refused(&self, refused: &Refused, explanation: &Explanation) -> Failure {
-        let answered = |who: &str| format!("the {who} at {} answered {}", self.proxy, refused.status_line());
+        let answered =
+            |who: &str| format!("the {who} at {} answered {}", self.proxy.authority(), refused.status_line());
         // A gateway can't know where the user's token comes from.
         let login = || settings::how_to_log_in();
         match explanation {
             Explanation::Problem { title, detail, hint, .. } => {
-                let mut failure = Failure::new(title).cause(answered("gateway"));
-                if let Some(detail) = detail {
-                    failure = failure.cause(detail);
-                }
+                let failure = if Refusal::is_known_title(title, &self.named()) {
+                    detail.iter().fold(Failure::new(title).cause(answered("gateway")), Failure::cause)
+                } else {
+                    // The title isn't ours: it may come from any server.
+                    let failure = Failure::new(format!("cannot open a tunnel to {}", self.target));
+                    let said = [Some(title), detail.as_ref()].into_iter().flatten();
+                    said.fold(failure.cause(answered("server")), |failure, text| {
+                        failure.cause(format!("it says: {text}"))
+                    })
+                };
                 match (&self.target, refused.status) {
                     (Target::Vps(_), 407) => failure.hint(login()),
-                    (target, _) => failure.maybe_hint(hint.as_ref().map(|hint| self.attributed(hint, target))),
+                    _ => failure.maybe_hint(hint.as_ref().map(|hint| self.attributed(hint))),
                 }
             }
             Explanation::Text(_) | Explanation::Nothing => {
@@ -123,19 +117,24 @@ impl Scene {
     }
 
     /// The hint of an answer. One that this version doesn't have is not ours: it may come from any server.
-    fn attributed(&self, hint: &str, target: &Target) -> String {
-        match target {
-            Target::Vps(vps) if Refusal::is_known_hint(hint, &vps.to_string()) => hint.to_owned(),
-            _ => format!("the server at {} says: {hint}", self.proxy),
+    fn attributed(&self, hint: &str) -> String {
+        match Refusal::is_known_hint(hint, &self.named()) {
+            true => hint.to_owned(),
+            false => format!("the server at {} says: {hint}", self.proxy.authority()),
+        }
+    }
+
+    /// The target as it was named to the proxy.
+    fn named(&self) -> String {
+        match &self.target {
+            Target::Vps(vps) => vps.to_string(),
+            foreign @ Target::Foreign { .. } => foreign.authority(),
         }
     }
 
     fn line_refused(&self, text: &str) -> Failure {
-        let answered = format!("the Host at {} answered `{text}`", self.proxy);
-        let vps = match &self.target {
-            Target::Vps(vps) => vps.to_string(),
-            foreign @ Target::Foreign { .. } => foreign.authority(),
-        };
+        let answered = format!("the Host at {} answered `{text}`", self.proxy.authority());
+        let vps = self.named();
         match Refusal::from_line(text) {
             Some(refusal) => {
                 // A token is of no use in this protocol.
@@ -163,7 +162,7 @@ impl Scene {
     /// The tunnel is open, but no byte arrived in time.
     pub(super) fn mute(&self) -> Failure {
         Failure::new(format!("{} accepted the connection, but its sshd says nothing", self.target))
-            .cause(format!("no byte came through {} within {}", self.proxy, seconds(self.limit)))
+            .cause(format!("no byte came through {} within {}", self.proxy.authority(), seconds(self.limit)))
             .maybe_hint(
                 self.hint_to_wait("the VPS may be paused or still starting", "tells, and waits while it starts"),
             )
@@ -172,7 +171,7 @@ impl Scene {
     /// The tunnel opened and closed without a byte.
     pub(super) fn closed_mute(&self) -> Failure {
         Failure::new(format!("{} closed the connection before its sshd said anything", self.target))
-            .cause(format!("the tunnel through {} opened and ended without a byte", self.proxy))
+            .cause(format!("the tunnel through {} opened and ended without a byte", self.proxy.authority()))
             .maybe_hint(self.hint_to_wait("the VPS may still be starting", "waits for it"))
     }
 
@@ -187,7 +186,7 @@ impl Scene {
     /// The connection broke in the middle of the stream.
     pub(super) fn broke(&self, error: &io::Error) -> Failure {
         Failure::new(format!("the connection to {} broke", self.target))
-            .cause(format!("{}: {}", self.proxy, words(error)))
+            .cause(format!("{}: {}", self.proxy.authority(), words(error)))
             .hint("connect again")
     }
 

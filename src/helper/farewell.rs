@@ -7,10 +7,10 @@
 //! collect that connection while the event loop reads from it, and then the Host crashes. So sshd hangs up first, and
 //! only then does the client close.
 
-use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::dial::Watch;
 use crate::handshake::line::FAREWELL;
 use crate::sys::{self, AsFd, PollFlags};
 
@@ -51,65 +51,27 @@ impl Farewell {
 }
 
 fn leave(socket: &TcpStream) {
-    let deadline = Instant::now() + PATIENCE;
-    if write_all(socket, deadline).is_err() {
-        return;
-    }
-    if read(socket, Some(SILENCE), deadline) == Heard::Silence {
+    let watch = Watch::at_most(PATIENCE);
+    if matches!(watch.send(socket.as_fd(), &FAREWELL), Ok(Ok(()))) && !hangs_up(socket, watch, Some(SILENCE)) {
         let _ = socket.shutdown(Shutdown::Write);
-        read(socket, None, deadline);
+        hangs_up(socket, watch, None);
     }
 }
 
-/// Why reading, whose bytes nobody needs, has ended.
-#[derive(PartialEq, Eq)]
-enum Heard {
-    /// The other side hung up, or the connection broke.
-    End,
-    /// No byte arrived for the given time, or the deadline has passed.
-    Silence,
-}
-
-fn read(socket: &TcpStream, silence: Option<Duration>, deadline: Instant) -> Heard {
+/// Reads bytes that nobody needs. Returns whether the other side hung up, or the connection broke: `false` after this
+/// silence, or at the deadline.
+fn hangs_up(socket: &TcpStream, watch: Watch<'_>, silence: Option<Duration>) -> bool {
     let mut scratch = [0; 16 * 1024];
-    loop {
-        match sys::receive(socket.as_fd(), &mut scratch) {
-            Ok(0) => return Heard::End,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let until = silence.map_or(deadline, |silence| deadline.min(Instant::now() + silence));
-                if !wait(socket, PollFlags::IN, until) {
-                    return Heard::Silence;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Heard::End,
-        }
-        if Instant::now() >= deadline {
-            return Heard::Silence;
+    while Instant::now() < watch.deadline {
+        let deadline = silence.map_or(watch.deadline, |silence| watch.deadline.min(Instant::now() + silence));
+        let until = Watch { deadline, ..watch };
+        match until.until_done(socket.as_fd(), PollFlags::IN, || sys::receive(socket.as_fd(), &mut scratch)) {
+            Ok(Ok(1..)) => {}
+            Ok(_) => return true,
+            Err(_) => return false,
         }
     }
-}
-
-fn write_all(socket: &TcpStream, deadline: Instant) -> io::Result<()> {
-    let mut bytes = &FAREWELL[..];
-    while !bytes.is_empty() {
-        match sys::send(socket.as_fd(), bytes) {
-            Ok(sent) => bytes = &bytes[sent..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !wait(socket, PollFlags::OUT, deadline) {
-                    return Err(error);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn wait(socket: &TcpStream, flags: PollFlags, deadline: Instant) -> bool {
-    sys::poll(&mut [sys::entry(socket.as_fd(), flags)], Some(deadline)).unwrap_or(false)
+    false
 }
 
 #[cfg(test)]
@@ -124,13 +86,12 @@ mod tests {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
         let (mut server, _) = listener.accept().unwrap();
+        server.write_all(b"Invalid SSH identification string.\r\n").unwrap();
+        let began = Instant::now();
         let leaving = std::thread::spawn(move || leave(&socket));
         server.read_exact(&mut [0; FAREWELL.len()]).unwrap();
-        server.write_all(b"Invalid SSH identification string.\r\n").unwrap();
-        let said = Instant::now();
         assert_eq!(server.read(&mut [0]).unwrap(), 0);
-        // Its clock may have started a little before ours.
-        assert!(said.elapsed() >= SILENCE / 2, "{:?}", said.elapsed());
+        assert!(began.elapsed() >= SILENCE, "{:?}", began.elapsed());
         drop(server);
         leaving.join().unwrap();
     }

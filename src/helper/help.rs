@@ -3,7 +3,7 @@
 
 use crate::settings::{env_vars, process_environment};
 use crate::sys;
-use crate::terminal;
+use crate::terminal::wrapped;
 
 /// Width where the output is no terminal and nothing names a width, as in clap.
 const DEFAULT_WIDTH: usize = 100;
@@ -148,26 +148,6 @@ fn section(name: &str, entries: &[Entry], width: usize) -> String {
         }
     }
     section
-}
-
-/// `text` in lines of at most `width` columns. The first line begins at column `at`, the others are indented.
-fn wrapped(text: &str, mut at: usize, indent: usize, width: usize) -> String {
-    let mut lines = String::new();
-    let mut is_first = true;
-    for word in text.split(' ') {
-        let length = terminal::columns(word);
-        if !is_first && at + 1 + length > width {
-            lines += &format!("\n{:indent$}", "");
-            at = indent;
-        } else if !is_first {
-            lines.push(' ');
-            at += 1;
-        }
-        lines += word;
-        at += length;
-        is_first = false;
-    }
-    lines
 }
 
 #[cfg(test)]

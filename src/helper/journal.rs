@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,7 +15,7 @@ use crate::dial::Beside;
 use crate::failure::Failure;
 use crate::settings::{ConfigFile, env_vars, process_environment};
 use crate::sys;
-use crate::terminal::{self, FRAME};
+use crate::terminal::{self, FRAME, Screen, tell};
 use crate::text::printable;
 
 /// The program's name, as it stands before each message.
@@ -38,27 +38,6 @@ pub struct Journal {
     wait: RefCell<Option<(String, Instant)>>,
 }
 
-/// What stderr can show of a wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Screen {
-    /// A line that moves, and goes.
-    Line,
-    /// Lines that stay: a terminal that can't move its cursor.
-    Dumb,
-    /// Messages only: no terminal.
-    None,
-}
-
-impl Screen {
-    fn of_stderr() -> Self {
-        match io::stderr().is_terminal() {
-            true if terminal::is_dumb() => Self::Dumb,
-            true => Self::Line,
-            false => Self::None,
-        }
-    }
-}
-
 #[derive(Debug)]
 enum Log {
     /// Neither a flag nor the environment names a file; the configuration file may.
@@ -77,7 +56,14 @@ impl Journal {
         let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));
         let log = named.map_or(Log::Unknown, Log::At);
         let (shows_progress, wait) = (Cell::new(false), RefCell::default());
-        Self { verbose, screen: Screen::of_stderr(), parent: parent_id(), log: RefCell::new(log), shows_progress, wait }
+        Self {
+            verbose,
+            screen: Screen::of_stderr(),
+            parent: sys::parent_id().to_string(),
+            log: RefCell::new(log),
+            shows_progress,
+            wait,
+        }
     }
 
     /// Sets the log file that the configuration file names, so that it need not be read again.
@@ -115,7 +101,7 @@ impl Journal {
 
     /// Writes a failure to stderr alone, where no progress line is shown.
     pub(super) fn print(&self, failure: &Failure) {
-        print(&failure.render(PROGRAM));
+        tell(&failure.render(PROGRAM));
     }
 
     /// What stderr can show of a wait.
@@ -133,7 +119,7 @@ impl Journal {
     /// Shows `line` on the terminal until the next message. The log file doesn't get it.
     pub(super) fn show(&self, line: &str) {
         self.shows_progress.set(true);
-        print(&terminal::in_place(line));
+        tell(&terminal::in_place(line));
     }
 
     /// Ends the wait, and removes the line of [`Journal::show`] from the terminal.
@@ -144,15 +130,15 @@ impl Journal {
 
     fn erase(&self) {
         if self.shows_progress.replace(false) {
-            print(&terminal::in_place(""));
+            tell(&terminal::in_place(""));
         }
     }
 
     fn write(&self, lines: &str) {
         self.erase();
-        print(lines);
+        tell(lines);
         if let Err(failure) = self.append(lines) {
-            print(&failure.render(PROGRAM));
+            tell(&failure.render(PROGRAM));
         }
     }
 
@@ -192,7 +178,7 @@ impl Beside for Journal {
             self.show(&terminal::moving(what, elapsed));
             return Some(Instant::now() + FRAME);
         }
-        print(&format!("{PROGRAM}: {}; waiting\n", printable(what)));
+        tell(&format!("{PROGRAM}: {}; waiting\n", printable(what)));
         *wait = None;
         None
     }
@@ -203,15 +189,6 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("cannot write the log file {}", path.display()))
         .because(error)
         .hint("name another one; `kohakuriver config show` shows where it is set")
-}
-
-/// Unlike `eprint!`, it doesn't panic when stderr is closed.
-fn print(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
-fn parent_id() -> String {
-    sys::parent_id().to_string()
 }
 
 /// `path` with `%p` replaced by the parent's process id, by which an IDE extension finds its own, and `%%` by `%`.

@@ -1,7 +1,7 @@
 //! The task id of a VPS that was named by its name.
 
 use super::explain::gave_up;
-use super::journal::{Journal, Screen};
+use super::journal::Journal;
 use crate::api::{Api, ApiError, block_on};
 use crate::dial::Watch;
 use crate::failure::Failure;
@@ -10,6 +10,7 @@ use crate::secret::Token;
 use crate::settings::Settings;
 use crate::sys::{self, AsFd, PollFlags};
 use crate::target::{TaskId, VpsRef};
+use crate::terminal::Screen;
 
 /// Asks the Host API. The helper uses it for nothing else.
 ///

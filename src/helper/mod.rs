@@ -34,7 +34,6 @@ use crate::relay::{self, End, Ends, Rules};
 use crate::settings::{self, ConfigFile, Flags, Settings};
 use crate::sys::{AsFd, EndSignals, PollFlags};
 use crate::target::{Target, TargetError, VpsRef};
-use explain::Scene;
 use open::{Mute, OpenError, Order, Tunnel};
 use patience::Patience;
 
@@ -67,43 +66,37 @@ pub fn run(
     };
     let stdout = std::io::stdout();
     let deadline = began + arguments.connect_timeout;
-    let watch = Watch { ssh: stdout.as_fd(), signal: None, deadline, beside: Some(journal) };
-    let task = match &target {
-        Target::Vps(VpsRef::Id(id)) => Some(*id),
+    let watch = Watch { ssh: Some(stdout.as_fd()), signal: None, deadline, beside: Some(journal) };
+    let target = match target {
         Target::Vps(VpsRef::Name(name)) => {
-            let id = lookup::task_id(name, &settings, token.as_ref(), watch, journal)?;
+            let id = lookup::task_id(&name, &settings, token.as_ref(), watch, journal)?;
             journal.step(&format!("{name} is VPS {id}"));
-            Some(id)
+            Target::Vps(VpsRef::Id(id))
         }
-        Target::Foreign { .. } => None,
+        target => target,
     };
 
     let proxy = settings.ssh_proxy();
     let signals = EndSignals::default();
-    let mut scene = Scene {
-        target: task.map_or(target, |id| Target::Vps(VpsRef::Id(id))),
-        proxy: proxy.authority(),
-        is_default: settings.names_no_ssh_proxy(),
-        limit: arguments.connect_timeout,
-    };
-    let order = Order {
+    let mut order = Order {
         proxy: &proxy,
-        authority: scene.target.authority(),
-        task,
+        is_default: settings.names_no_ssh_proxy(),
+        target,
         token: token.as_ref(),
         protocol: arguments.protocol,
         signals: &signals,
+        limit: arguments.connect_timeout,
     };
-    let (tunnel, watch) = open_patiently(arguments, &order, watch, &mut scene, journal, farewell)?;
-    journal.step(&format!("the tunnel to {} is open", scene.target));
+    let (tunnel, watch) = open_patiently(arguments, &mut order, watch, journal, farewell)?;
+    journal.step(&format!("the tunnel to {} is open", order.target));
 
     if arguments.fdpass {
         if client.waits_for_socket() {
-            return hand_over(tunnel, watch, client, &scene, journal, farewell);
+            return hand_over(tunnel, watch, client, &order, journal, farewell);
         }
         journal.step("stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass");
     }
-    pipe(tunnel, watch, client, &scene, journal, farewell)
+    pipe(tunnel, watch, client, &order, journal, farewell)
 }
 
 /// The settings. The configuration file is read only if it can change one that is needed.
@@ -131,13 +124,12 @@ fn load_settings(arguments: &Arguments, target: &Target, journal: &Journal) -> R
 /// Runner may accept connections for an sshd that does not listen yet.
 ///
 /// A try without an answer ends with the patience. A tunnel that opened is kept: its sshd has the same time for its
-/// first byte as without `--wait`, so both together take no longer than the two times. The returned watch and the scene
+/// first byte as without `--wait`, so both together take no longer than the two times. The returned watch and the order
 /// have that deadline.
 fn open_patiently<'fd>(
     arguments: &Arguments,
-    order: &Order<'fd>,
+    order: &mut Order<'fd>,
     mut watch: Watch<'fd>,
-    scene: &mut Scene,
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(Tunnel, Watch<'fd>), Failure> {
@@ -146,15 +138,15 @@ fn open_patiently<'fd>(
     loop {
         let deadline = patience.as_ref().map_or(watch.deadline, |patience| watch.deadline.min(patience.ends()));
         let beside = patience.as_ref().map(|patience| patience as &dyn Beside).or(watch.beside);
-        scene.limit = limit.saturating_sub(watch.deadline - deadline);
+        order.limit = limit.saturating_sub(watch.deadline - deadline);
         let opened = open::open(order, Watch { deadline, beside, ..watch }, journal, farewell);
         // The line protocol may have been spoken, and signals are caught from then on.
         watch.signal = order.signals.caught();
         let error = match opened {
             Ok(tunnel) => {
-                scene.limit = limit;
-                journal.waits_for(format!("{} has sent nothing yet", scene.target));
-                let waits = patience.is_some() && order.task.is_some();
+                order.limit = limit;
+                journal.waits_for(format!("{} has sent nothing yet", order.target));
+                let waits = patience.is_some() && order.task().is_some();
                 let first = if waits { open::first_byte(&tunnel, Watch { beside, ..watch }) } else { Ok(()) };
                 match first {
                     Ok(()) => return Ok((tunnel, watch)),
@@ -168,15 +160,15 @@ fn open_patiently<'fd>(
             }
             Err(error) => error,
         };
-        let failure = scene.not_opened(&error, order);
+        let failure = order.not_opened(&error);
         let Some(patience) = &patience else { return Err(failure) };
         match patience.pause(&error, failure.what(), watch) {
             Ok(true) => {
                 farewell.send_before_next_try();
                 watch.deadline = Instant::now() + limit;
             }
-            Ok(false) => return Err(patience.ended(&error, failure, &scene.target)),
-            Err(interrupted) => return Err(scene.not_opened(&interrupted.into(), order)),
+            Ok(false) => return Err(patience.ended(&error, failure, &order.target)),
+            Err(interrupted) => return Err(order.not_opened(&interrupted.into())),
         }
     }
 }
@@ -186,7 +178,7 @@ fn hand_over(
     tunnel: Tunnel,
     watch: Watch<'_>,
     client: &mut Client<'_>,
-    scene: &Scene,
+    order: &Order<'_>,
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
@@ -194,18 +186,18 @@ fn hand_over(
     // From here on the terminal is ssh's.
     journal.clear();
     let failure = match first {
-        Err(mute @ Mute::Closed) => return Err(scene.mute_because(&mute)),
-        Err(mute) => scene.mute_because(&mute),
+        Err(mute @ Mute::Closed) => return Err(order.mute_because(&mute)),
+        Err(mute) => order.mute_because(&mute),
         Ok(()) if client.speaks() => {
             journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
-            return pipe(tunnel, watch, client, scene, journal, farewell);
+            return pipe(tunnel, watch, client, order, journal, farewell);
         }
-        Ok(()) => match relay::pass(watch.ssh, &tunnel.socket) {
+        Ok(()) => match relay::pass(client.stdout(), &tunnel.socket) {
             Ok(()) => {
                 journal.step("ssh has the socket now");
                 return Ok(());
             }
-            Err(error) => scene.not_passed(&error),
+            Err(error) => order.not_passed(&error),
         },
     };
     leave(tunnel, farewell);
@@ -216,7 +208,7 @@ fn pipe(
     mut tunnel: Tunnel,
     watch: Watch<'_>,
     client: &mut Client<'_>,
-    scene: &Scene,
+    order: &Order<'_>,
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
@@ -229,7 +221,7 @@ fn pipe(
         journal.clear();
     }
     let _ = watch.send(tunnel.socket.as_fd(), client.hear(Instant::now()));
-    let ends = Ends { stdin: stdin.as_fd(), stdout: watch.ssh, carrier: &mut tunnel.socket };
+    let ends = Ends { stdin: stdin.as_fd(), stdout: client.stdout(), carrier: &mut tunnel.socket };
     let rules = Rules {
         first_byte_by: watch.deadline,
         until_first_byte: &|comes| {
@@ -248,12 +240,12 @@ fn pipe(
     }
     let result = match end {
         End::ServerClosed => return Ok(()),
-        End::ServerClosedMute => return Err(scene.closed_mute()),
+        End::ServerClosedMute => return Err(order.closed_mute()),
         End::ReaderGone | End::Signal => Ok(()),
-        End::Mute => Err(scene.mute()),
-        End::Broken(error) | End::BrokenMute(error) => Err(scene.broke(&error)),
-        End::Unreadable(error) => Err(scene.unreadable(&error)),
-        End::Unwritable(error) => Err(scene.unwritable(&error)),
+        End::Mute => Err(order.mute()),
+        End::Broken(error) | End::BrokenMute(error) => Err(order.broke(&error)),
+        End::Unreadable(error) => Err(order.unreadable(&error)),
+        End::Unwritable(error) => Err(order.unwritable(&error)),
     };
     leave(tunnel, farewell);
     result

@@ -15,7 +15,7 @@ use crate::handshake::{Step, line};
 use crate::secret::Token;
 use crate::settings::Origin;
 use crate::sys::{self, AsFd, EndSignals, PollFlags};
-use crate::target::TaskId;
+use crate::target::{Target, TaskId, VpsRef};
 
 /// How long to wait for the rest of a refusal's body.
 const BODY_LIMIT: Duration = Duration::from_secs(2);
@@ -27,16 +27,25 @@ const CHUNK: usize = 4096;
 pub(super) struct Order<'a> {
     /// The proxy.
     pub(super) proxy: &'a Origin,
-    /// The target in authority-form.
-    pub(super) authority: String,
-    /// The task id, when the target is a VPS. The line protocol can't name anything else.
-    pub(super) task: Option<TaskId>,
+    /// No setting names this proxy: it is the default.
+    pub(super) is_default: bool,
+    /// The target. A VPS is named by its task id.
+    pub(super) target: Target,
     /// The token, for VPS targets only.
     pub(super) token: Option<&'a Token>,
     /// Which protocol to speak.
     pub(super) protocol: ProtocolChoice,
     /// Caught as soon as the line protocol is spoken: such a tunnel needs a farewell.
     pub(super) signals: &'a EndSignals,
+    /// Time limit for the VPS's first byte.
+    pub(super) limit: Duration,
+}
+
+impl Order<'_> {
+    /// The task id, when the target is a VPS. The line protocol can't name anything else.
+    pub(super) fn task(&self) -> Option<TaskId> {
+        if let Target::Vps(VpsRef::Id(id)) = self.target { Some(id) } else { None }
+    }
 }
 
 /// An open tunnel.
@@ -127,7 +136,7 @@ pub(super) fn open(
         match open_with_connect(order, watch, journal) {
             // Only this answer means an older Host. A timeout, a bare close or an HTTP error must not lead to a second
             // session on the VPS.
-            Err(OpenError::OlderHost(_)) if order.protocol == ProtocolChoice::Auto && order.task.is_some() => {
+            Err(OpenError::OlderHost(_)) if order.protocol == ProtocolChoice::Auto && order.task().is_some() => {
                 journal.step("an older Host answers: asking again in its line protocol");
             }
             result => return result,
@@ -155,8 +164,7 @@ pub(super) fn first_byte(tunnel: &Tunnel, watch: Watch<'_>) -> Result<(), Mute> 
 
 fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<Tunnel, OpenError> {
     let mut socket = dial(order, watch, journal)?;
-    journal.waits_for(unanswered(order));
-    let request = connect::request(&order.authority, order.token);
+    let request = connect::request(&order.target.authority(), order.token);
     let (answer, early) = exchange(&mut socket, &request, connect::read, watch)?;
     match answer {
         connect::Answer::Established => Ok(Tunnel { socket, early, is_line: false }),
@@ -179,13 +187,12 @@ fn open_with_line(
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<Tunnel, OpenError> {
-    let Some(task) = order.task else {
+    let Some(task) = order.task() else {
         return Err(OpenError::NoVps);
     };
     order.signals.catch().map_err(Interrupted::Wait)?;
     let watch = Watch { signal: order.signals.caught(), ..watch };
     let mut socket = dial(order, watch, journal)?;
-    journal.waits_for(unanswered(order));
     let (answer, early) = match exchange(&mut socket, &line::request(task), line::read, watch) {
         Err(error @ OpenError::Interrupted(_)) => {
             // Its SUCCESS may be on the way.
@@ -203,19 +210,17 @@ fn open_with_line(
     }
 }
 
-/// What the terminal is told meanwhile.
-fn unanswered(order: &Order<'_>) -> String {
-    format!("the SSH proxy at {} has not answered yet", order.proxy.authority())
-}
-
+/// Connects to the proxy. From then on the terminal is told that it has not answered yet.
 fn dial(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<TcpStream, OpenError> {
-    journal.waits_for(format!("connecting to the SSH proxy at {}", order.proxy.authority()));
+    let proxy = order.proxy.authority();
+    journal.waits_for(format!("connecting to the SSH proxy at {proxy}"));
     let socket = crate::dial::connect(&order.proxy.host, order.proxy.port, watch)?;
     if journal.is_verbose()
         && let Ok(peer) = socket.peer_addr()
     {
-        journal.step(&format!("connected to {} ({peer})", order.proxy.authority()));
+        journal.step(&format!("connected to {proxy} ({peer})"));
     }
+    journal.waits_for(format!("the SSH proxy at {proxy} has not answered yet"));
     Ok(socket)
 }
 
@@ -338,7 +343,7 @@ mod tests {
     fn exchanged(carrier: &mut dyn Carrier, request: &[u8]) -> Vec<u8> {
         let (ssh, _ssh_end) = std::os::unix::net::UnixStream::pair().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline, beside: None };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
         let (answer, early) = exchange(carrier, request, connect::read, watch).unwrap();
         assert!(matches!(answer, connect::Answer::Established));
         early

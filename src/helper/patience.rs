@@ -6,13 +6,13 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use super::journal::{Journal, Screen};
+use super::journal::Journal;
 use super::open::{Mute, OpenError};
 use crate::dial::{Beside, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::target::Target;
-use crate::terminal::{self, FRAME};
+use crate::terminal::{self, FRAME, Screen};
 
 /// Pauses between the first tries (backoff); the last pause repeats.
 const PAUSES: [Duration; 4] =
@@ -186,9 +186,9 @@ mod tests {
         let log = folder.path().join("log");
         let journal = Journal::new(false, Some(&log));
         let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
-        let patience = Patience::new(Instant::now(), LAST_TRY + Duration::from_millis(60), &journal);
+        let patience = Patience::new(Instant::now(), LAST_TRY + Duration::from_millis(500), &journal);
         // The time of a try is no limit of a pause.
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now(), beside: None };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now(), beside: None };
         let starting = refused(503, Some(0));
         assert!(patience.pause(&starting, "it is starting", watch).unwrap());
         assert!(Instant::now() >= patience.ends() - LAST_TRY);
@@ -207,13 +207,13 @@ mod tests {
         let journal = Journal::new(false, Some(&log));
         let began = Instant::now();
         let soon = Patience::new(began, LAST_TRY, &journal);
-        let now = Patience::new(began - IDE_PATIENCE, IDE_PATIENCE + LAST_TRY + Duration::from_millis(60), &journal);
+        let now = Patience::new(began - IDE_PATIENCE, IDE_PATIENCE + LAST_TRY + Duration::from_millis(500), &journal);
         assert_eq!([soon.tick(), now.tick()], [None, None], "nothing is waited for yet");
         soon.report("it is starting");
         assert_eq!(soon.tick(), Some(began + IDE_PATIENCE));
         assert!(!std::fs::read_to_string(&log).unwrap().contains("editor"));
         let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: Instant::now(), beside: None };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now(), beside: None };
         assert!(now.pause(&refused(503, Some(0)), "it is starting", watch).unwrap());
         for _ in 0..2 {
             let told = std::fs::read_to_string(&log).unwrap();
@@ -234,7 +234,7 @@ mod tests {
         let journal = Journal::new(false, None);
         let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
         let now = Instant::now();
-        let watch = Watch { ssh: ssh.as_fd(), signal: None, deadline: now + MAX_PAUSE, beside: None };
+        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: now + MAX_PAUSE, beside: None };
         // Each pause is cut to a moment by the end of the wait.
         let patience = Patience::new(now, LAST_TRY, &journal);
         for tries in [0, PAUSES.len(), usize::MAX - 1] {

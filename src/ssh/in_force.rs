@@ -26,6 +26,13 @@ pub struct Line {
 }
 
 impl Line {
+    /// Line `number` of `file`. `read` gives the content of a file.
+    pub fn read(file: &Path, number: usize, read: impl Fn(&Path) -> Option<Vec<u8>>) -> Option<Self> {
+        let content = read(file)?;
+        let text = content.split(|&byte| byte == b'\n').nth(number.checked_sub(1)?)?.trim_ascii().to_owned();
+        Some(Self { file: file.to_owned(), number, block: 0, text })
+    }
+
     /// The option as it is written, and its value.
     pub fn option(&self) -> (String, String) {
         let (name, value) = split(&self.text);
@@ -46,6 +53,8 @@ pub struct Reading {
     pub roots: Vec<PathBuf>,
     /// The files that a line includes.
     included: HashMap<(PathBuf, usize), Vec<PathBuf>>,
+    /// The last line that includes a file.
+    last_include: Option<(PathBuf, usize)>,
     /// Lines with `Host` that apply.
     applied: HashSet<(PathBuf, usize)>,
     /// Lines with `Match` that don't.
@@ -93,6 +102,7 @@ impl Reading {
         } else if let Some((file, depth)) = event.strip_prefix("Including file ").and_then(|e| e.rsplit_once(" depth "))
         {
             let file = path(file);
+            self.last_include = Some(at.clone());
             let files = self.included.entry(at).or_default();
             // ssh reads a file in a block that does not apply for its syntax only.
             if !depth.ends_with("(parse only)") && !files.contains(&file) {
@@ -110,6 +120,16 @@ impl Reading {
             self.walk(root, 0, &read, &mut lines);
         }
         lines
+    }
+
+    /// The line by which ssh reads `file`.
+    pub fn line_that_includes(&self, file: &Path) -> Option<(PathBuf, usize)> {
+        self.included.iter().find(|(_, files)| files.iter().any(|found| found == file)).map(|(at, _)| at.clone())
+    }
+
+    /// The last line that includes a file. If ssh gives up because files include each other, it is one of those lines.
+    pub fn last_include(&self) -> Option<(PathBuf, usize)> {
+        self.last_include.clone()
     }
 
     /// The first `Match` with this text in one of the files that ssh has begun to read.
@@ -146,6 +166,11 @@ impl Reading {
     }
 }
 
+/// The line that a message of ssh names: `FILE line NUMBER: …` or `FILE: line NUMBER: …`.
+pub fn place_of(message: &str) -> Option<(PathBuf, usize)> {
+    place(&message.replacen(": line ", " line ", 1)).map(|(at, _)| at)
+}
+
 /// `FILE line NUMBER: EVENT`
 fn place(line: &str) -> Option<((PathBuf, usize), &str)> {
     let (start, rest) = line.split_once(" line ")?;
@@ -159,6 +184,11 @@ fn split(text: &[u8]) -> (&[u8], &[u8]) {
     let (name, rest) = text.split_at(end);
     let rest = rest.trim_ascii();
     (name, rest.strip_prefix(b"=").unwrap_or(rest).trim_ascii())
+}
+
+/// The path at the end of a message of ssh, if it is absolute.
+pub fn path_of(text: &str) -> Option<PathBuf> {
+    Some(path(text)).filter(|path| path.is_absolute())
 }
 
 /// A path in a message of ssh, which doubles backslashes and writes other bytes than ASCII in octal (vis(3)).

@@ -115,7 +115,7 @@ fn check(path: &Path) -> Result<(), Failure> {
     }
     check_mode(path, &metadata)?;
     // Only opening the file shows whether it can be read: access control lists exist besides the mode.
-    std::fs::File::open(path).map_err(|error| cannot_use(path).because(&error))?;
+    sys::open_regular(path).map_err(|error| cannot_use(path).because(&error))?;
     Ok(())
 }
 

@@ -75,15 +75,35 @@ impl UserFile {
         self.before.as_ref().map(|(content, _)| content.as_slice())
     }
 
+    /// When the file was last modified; `None` when there was no file.
+    pub fn modified(&self) -> Option<std::time::SystemTime> {
+        self.before.as_ref().and_then(|(_, metadata)| metadata.modified().ok())
+    }
+
     /// Replaces the content. Only its owner may read a file that is new.
     ///
     /// # Errors
     /// When that can't be done. The file is then unchanged.
     pub fn replace(&self, content: &[u8]) -> Result<(), UserFileError> {
+        self.put(content, |_| Ok(()))
+    }
+
+    /// Replaces the content, which is secret: only its owner may read the file from then on.
+    ///
+    /// # Errors
+    /// Those of [`UserFile::replace`].
+    pub fn replace_privately(&self, content: &[u8]) -> Result<(), UserFileError> {
+        self.put(content, sys::make_private)
+    }
+
+    fn put(&self, content: &[u8], before_writing: fn(&File) -> io::Result<()>) -> Result<(), UserFileError> {
         self.check_writable()?;
         // Dropped on each early return, and removed by that.
         let new = self.temporary().map_err(write_error)?;
-        self.fill(new.as_file(), content)?;
+        self.inherit(new.as_file())?;
+        let file = new.as_file();
+        let filled = before_writing(file).and_then(|()| (&*file).write_all(content)).and_then(|()| file.sync_all());
+        filled.map_err(UserFileError::Write)?;
         self.check_unchanged()?;
         new.persist(&self.target).map_err(|error| write_error(error.error))?;
         // The new name reaches the disk with its folder. Some file systems can't sync a folder; that is no error.
@@ -113,13 +133,15 @@ impl UserFile {
         fs::remove_file(&self.target).map_err(write_error)
     }
 
-    fn fill(&self, mut new: &File, content: &[u8]) -> Result<(), UserFileError> {
+    fn inherit(&self, new: &File) -> Result<(), UserFileError> {
         let folder = fs::metadata(self.folder()).map_err(UserFileError::Write)?;
         let before = self.before.as_ref().map(|(_, before)| before);
-        if !sys::inherit_owner_and_permissions(new, before, &folder).map_err(UserFileError::Write)? {
-            return Err(UserFileError::ReadOnly("it belongs to another user, and replacing it would change its owner"));
+        match sys::inherit_owner_and_permissions(new, before, &folder).map_err(UserFileError::Write)? {
+            true => Ok(()),
+            false => {
+                Err(UserFileError::ReadOnly("it belongs to another user, and replacing it would change its owner"))
+            }
         }
-        new.write_all(content).and_then(|()| new.sync_all()).map_err(UserFileError::Write)
     }
 
     fn check_writable(&self) -> Result<(), UserFileError> {
@@ -190,11 +212,10 @@ fn read_if_exists(path: &Path) -> Result<Option<(Vec<u8>, Metadata)>, UserFileEr
 }
 
 fn read(path: &Path) -> Result<(Vec<u8>, Metadata), UserFileError> {
-    // Opening a FIFO would wait for its writer.
-    if !fs::metadata(path).map_err(UserFileError::Read)?.is_file() {
-        return Err(UserFileError::NoFile);
-    }
-    let file = File::open(path).map_err(UserFileError::Read)?;
+    let file = sys::open_regular(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => UserFileError::NoFile,
+        _ => UserFileError::Read(error),
+    })?;
     let metadata = file.metadata().map_err(UserFileError::Read)?;
     let mut content = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(UserFileError::Read)?;

@@ -14,23 +14,22 @@
 //! - **passing** of a descriptor: [`pass_descriptor`]; a system without it returns `Unsupported`, and bytes are piped;
 //! - **pipes**: [`PIPE_ROOM`], and [`splice`], [`enlarge_pipe`]; a system without splices says so in [`CAN_SPLICE`] and
 //!   returns `Unsupported` ([`cannot_splice`]), and bytes are copied;
-//! - **files**: [`create_private_folder_all`], [`private`], [`append_privately`], [`is_own_file`], [`is_trusted`],
-//!   [`is_trusted_secret`],
-//!   [`try_lock`], [`NULL_FILE`];
+//! - **files**: [`create_private_folder_all`], [`private`], [`append_privately`], [`open_regular`], [`is_own_file`],
+//!   [`is_trusted`], [`is_trusted_secret`], [`try_lock`], [`NULL_FILE`];
 //! - **signals**: [`EndSignals`];
 //! - **the process, its children and its terminal**: [`parent_id`], [`in_own_group`], [`terminal_size`].
 //!
 //! For the user's command as well:
 //! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,
-//!   `open_regular`, `mode_open_to_others`, `is_executable`, `check_writable`, `check_usable_folder`,
-//!   `mode_that_ssh_refuses`, `make_private`, `inherit_owner_and_permissions`;
+//!   `mode_open_to_others`, `is_executable`, `check_writable`, `check_usable_folder`,
+//!   `mode_that_ssh_refuses`, `others_may_write`, `make_private`, `inherit_owner_and_permissions`;
 //! - **signals**: `interrupted`, `before_an_end_signal`;
 //! - **other programs**: `become_program`, `run_as_child`, `end_like`, `ask_to_end`;
 //! - **its machine, its terminal and its text**: `host_name`, `SilentTerminal`, `os_string`;
 //! - **UNIX sockets with a file**: `connect_locally`, `LocalStream`.
 //!
 //! The gateway serves on UNIX systems only, so a room for another system leaves out what is for the gateway alone:
-//! `accept`, `is_connected`, `is_listening`, `is_of_one_connection`, `is_without_ipv6`, `serve_both_families`,
+//! `accept`, `has_peer`, `is_connected`, `is_listening`, `is_of_one_connection`, `is_without_ipv6`, `serve_both_families`,
 //! `tune_accepted`, `register`, `deregister`, `REPORTS_URGENT_DATA`, `send_datagram`, `receive_descriptor`,
 //! `take_stdin`, `pipe`, `FileVersion`, `raise_open_files`, `most_open_files`, `monotonic_time`, `Usage`,
 //! `LocalListener`, `listen_locally`, `local_listener`, `is_local`, `path_of`. What is a feature of UNIX by its nature

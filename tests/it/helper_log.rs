@@ -1,18 +1,23 @@
 //! The log file has what stderr has: under ControlPersist, ssh hides stderr.
 
 use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
-use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::fs::{CWD, Mode as FileMode, mkfifoat};
 use rustix::process::Signal;
 
 use crate::support::far_end::{BANNER, YES};
+use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
-use crate::support::peers::{Peer, read_head};
-use crate::support::run::DEADLINE;
-use crate::support::scene::ID;
+use crate::support::peers::{Peer, Served, read_head};
+use crate::support::run::{DEADLINE, Run};
+use crate::support::scene::{ID, Mode, helper_command};
 use crate::support::spawned::{Ends, Spawned, helper, logged};
+use crate::support::sshd::Sshd;
+use crate::support::tools::{HELPER, tool};
 
 #[test]
 fn the_log_file_has_what_stderr_has() {
@@ -97,7 +102,7 @@ fn refusing() -> (Peer, String) {
 fn a_file_that_can_not_be_written_is_told_of_behind_the_failure() {
     let home = Home::new();
     let (proxy, failure) = refusing();
-    mkfifoat(CWD, home.join("fifo"), Mode::RUSR | Mode::WUSR).unwrap();
+    mkfifoat(CWD, home.join("fifo"), FileMode::RUSR | FileMode::WUSR).unwrap();
     // The FIFO has no reader. Waiting for one would never end.
     for (log, why) in [
         ("fifo", "No such device or address (os error 6)"),
@@ -131,6 +136,55 @@ fn a_configuration_file_is_asked_for_the_log_file_once_there_is_something_to_log
     assert_eq!(status.code(), Some(1));
     let told = format!("{failure}kohakuriver-proxy: cannot use the configuration file {}\n", path.display());
     assert!(stderr.starts_with(&told), "{stderr}");
+}
+
+/// Under ControlPersist, ssh gives the helper /dev/null as stderr. The terminal is still the helper's (`/dev/tty`), but it
+/// can't tell whether somebody wants to read it there: `ssh -q`, a script that captures ssh's output and a full-screen
+/// program look the same. So the log file alone says what is waited for.
+#[test]
+fn under_control_persist_the_log_file_says_what_is_waited_for() {
+    let (sshd, home, log) = (Sshd::start(), Home::new(), "waits.log");
+    for (persist, is_shown) in [("1", false), ("no", true)] {
+        let (port, tries) = (sshd.port, AtomicUsize::new(0));
+        let vps = Peer::serve(move |stream| match tries.fetch_add(1, Ordering::SeqCst) {
+            // Its sshd is not up yet.
+            0 => Ok(()),
+            _ => join(&stream, &TcpStream::connect(("127.0.0.1", port))?),
+        });
+        let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+        let log = home.join(&format!("{persist}-{log}"));
+        let helper = helper_command(HELPER, Mode::Fdpass, gateway.address);
+        let helper = helper.replacen(" --", &format!(" --wait=60 --log-file={} --", log.display()), 1);
+        let config = sshd.write_ssh_config(&home, &format!("config-{persist}"), &helper, Mode::Fdpass);
+        let ssh = format!(
+            "{} -F {} -o ControlMaster=auto -o ControlPersist={persist} -o ControlPath={}/%C {ID}.kohakuriver 'echo in'",
+            tool("ssh").display(),
+            config.display(),
+            home.path().display(),
+        );
+        let run = Run::new(tool("script"), &home).args(["-q", "-e", "-E", "never", "-c", &ssh, "/dev/null"]);
+        let outcome = run.env("TERM", "xterm").output();
+        outcome.succeeds();
+        let shown = outcome.text().contains(&format!(" VPS {ID} "));
+        outcome.check(shown == is_shown, &format!("ControlPersist={persist}"));
+        outcome.check(is_shown || outcome.text() == "in\r\n", "nothing else on the terminal");
+        let is_logged = log.exists() && logged(&log).iter().any(|line| line.contains("; waiting up to "));
+        outcome.check(is_logged != is_shown, "the log file");
+    }
+}
+
+/// Carries bytes between two sockets until both directions have ended.
+fn join(one: &TcpStream, other: &TcpStream) -> Served {
+    let carry = |mut from: &TcpStream, mut to: &TcpStream| {
+        let _ = std::io::copy(&mut from, &mut to);
+        // The other side may have gone already.
+        let _ = to.shutdown(Shutdown::Write);
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| carry(one, other));
+        carry(other, one);
+    });
+    Ok(())
 }
 
 /// ssh hides stderr, also for failures this early.

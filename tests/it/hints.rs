@@ -138,6 +138,24 @@ fn the_host_takes_each_command_that_a_hint_names() {
     });
 }
 
+/// Of a VPS that runs, `vps status` names the command of a login, unless the gateway would refuse it.
+#[test]
+fn a_viewer_is_not_sent_to_a_login() {
+    for token in [VIEWER, ASSIGNED, USER, OPERATOR] {
+        let reader = Reader::new(token);
+        reader.set("running", &json!(NODE));
+        let status = reader.run(&format!("vps status {ID}"));
+        status.succeeds();
+        let connect = format!("\nConnect    kohakuriver vps connect {ID}\n");
+        status.check(status.text().contains(&connect) == (token != VIEWER), "the command for who may run it");
+        let (title, hint) =
+            ("not possible: VPS ID is not yours to reach", "Hint       ask an admin to make you a user");
+        for text in [title.replace("ID", ID), hint.to_owned()] {
+            status.check(status.text().contains(&text) == (token == VIEWER), &text);
+        }
+    }
+}
+
 #[test]
 fn a_change_that_the_host_refuses_has_a_hint_that_helps() {
     for (token, line, status, node, hint) in [

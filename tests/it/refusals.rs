@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::curl::curl;
 use crate::support::gateway::{Gateway, NODE, NODE_DOWN, inventory};
 use crate::support::home::Home;
-use crate::support::host_api::{OWNER, STRANGER, VIEWER, host_api};
+use crate::support::host_api::{OWNER, STRANGER, VIEWER, host_api, host_of};
 use crate::support::peers::{MutePort, PEER_TIMEOUT, RefusingPort, echo_server, http_server};
 use crate::support::run::Run;
 use crate::support::scene::{Mode, helper_command};
@@ -210,13 +210,17 @@ fn table(refusing: u16) -> Vec<(Value, Row, String)> {
 /// A Runner that was heard from twenty seconds after the VPS of its row had started.
 const BOOTED: &str = "node-booted";
 
-fn gateway_with(vps: impl IntoIterator<Item = Value>) -> Gateway {
+fn inventory_of(vps: impl IntoIterator<Item = Value>) -> Value {
     let mut inventory = inventory(&vps.into_iter().collect::<Vec<_>>());
     inventory["nodes"].as_array_mut().unwrap().push(json!({
         "hostname": BOOTED, "url": "http://127.0.0.1:8001", "status": "online",
         "last_heartbeat": "2026-02-01T12:00:20.500000",
     }));
-    Gateway::with_inventory(&inventory)
+    inventory
+}
+
+fn gateway_with(vps: impl IntoIterator<Item = Value>) -> Gateway {
+    Gateway::with_inventory(&inventory_of(vps))
 }
 
 #[test]
@@ -224,7 +228,8 @@ fn every_row_of_the_table() {
     let (refusing, sshd) = (RefusingPort::new(), Sshd::start());
     let table = table(refusing.port);
     assert!(table.len() >= 19, "{}", table.len());
-    let gateway = gateway_with(table.iter().map(|(vps, ..)| vps.clone()));
+    let host = host_of(inventory_of(table.iter().map(|(vps, ..)| vps.clone())));
+    let gateway = Gateway::with_host_api(&format!("http://{}", host.address));
     for (vps, row, line) in &table {
         let id = vps["task_id"].as_str().unwrap();
         on_the_wire(gateway.address, &format!("{id}:22"), row);
@@ -256,7 +261,8 @@ fn the_hosts_own_reason_reaches_the_user_of_ssh() {
         let id = "7323718749301768192";
         let mut vps = json!({ "task_id": id, "assigned_node": NODE, "ssh_port": 1 });
         vps.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        let gateway = gateway_with([vps]);
+        let host = host_of(inventory_of([vps]));
+        let gateway = Gateway::with_host_api(&format!("http://{}", host.address));
         let detail = refusal(gateway.address, &connect_head(&format!("{id}:22"))).body["detail"].clone();
         let said = format!("the Host says: {reason}");
         let detail = detail.as_str().map(|detail| detail.to_owned() + "\n");

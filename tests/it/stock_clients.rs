@@ -45,6 +45,12 @@ fn proxytunnel() {
     ssh_through(|host, port| format!("{} -q -p {host}:{port} -d %h:%p", tool("proxytunnel").display()));
 }
 
+/// Its Host field is then a word without a dot, which could be a VPS's name.
+#[test]
+fn proxytunnel_by_a_name() {
+    ssh_through(|_, port| format!("{} -q -p localhost:{port} -d %h:%p", tool("proxytunnel").display()));
+}
+
 #[test]
 fn corkscrew() {
     ssh_through(|host, port| format!("{} {host} {port} %h %p", tool("corkscrew").display()));
@@ -144,6 +150,21 @@ fn bytes_behind_the_request_are_the_start_of_the_stream() {
         let start = &answer[..answer.len().min(100)];
         assert!(answer == expected, "{request:?} got {} bytes: {}…", answer.len(), start.escape_ascii());
         echo.finish();
+    }
+}
+
+#[test]
+fn a_word_in_the_host_field_is_a_name_of_the_gateway() {
+    for (options, answer) in [(&[][..], "HTTP/1.1 400 "), (&["--server-name", "Gateway"], "HTTP/1.1 200 ")] {
+        let echo = echo_server();
+        let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, echo.address.port())]), options);
+        let mut stream = TcpStream::connect(gateway.address).unwrap();
+        stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
+        stream.write_all(format!("CONNECT {ID}:22 HTTP/1.1\r\nHost: gateway\r\n\r\n").as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut all = String::new();
+        stream.read_to_string(&mut all).unwrap();
+        assert!(all.starts_with(answer), "{options:?}: {all}");
     }
 }
 

@@ -73,7 +73,7 @@ impl Message {
 pub fn check_reader<T: std::fmt::Debug>(
     message: &Message,
     limit: usize,
-    read: fn(&[u8]) -> Step<T>,
+    read: impl Fn(&[u8]) -> Step<T>,
     same: fn(&T, &T) -> bool,
 ) -> Step<T> {
     let whole = read(&message.bytes);

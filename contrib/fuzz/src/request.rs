@@ -9,7 +9,8 @@ use kohakuriver_proxy::target::VpsRef;
 /// Reads `data` as the request of a client to the gateway.
 pub fn run(data: &[u8]) {
     let Some(message) = Message::new(data) else { return };
-    let read = |bytes: &[u8]| request::read(bytes, MaxSize::DEFAULT);
+    let own = ["gpu-head".to_owned()];
+    let read = |bytes: &[u8]| request::read(bytes, MaxSize::DEFAULT, &own);
     match check_reader(&message, MaxSize::DEFAULT.bytes, read, same) {
         Step::Incomplete | Step::Done(Err(_), _) => {}
         Step::Done(Ok(Request::Line(line)), _) => {

@@ -63,13 +63,9 @@ impl AuthFile {
         if let Some(folder) = self.path.parent() {
             sys::create_private_folder_all(folder).map_err(|error| cannot().because(&error))?;
         }
-        // The new content gets the old file's mode: fix the mode first, so that the token is never readable by others.
-        match sys::make_private(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot().because(&error)),
-            _ => {}
-        }
-        let file = UserFile::read(&self.path).map_err(|error| cannot().because(&error))?;
-        file.replace(format!("{value:#}\n").as_bytes()).map_err(|error| cannot().because(&error))
+        let file = UserFile::read(&self.path);
+        file.and_then(|file| file.replace_privately(format!("{value:#}\n").as_bytes()))
+            .map_err(|error| cannot().because(&error))
     }
 }
 

@@ -18,9 +18,15 @@ pub(super) type Given<T> = Result<T, Missing>;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Missing(pub(super) &'static str);
 
-impl From<&Missing> for Missing {
+impl From<Missing> for Verdict {
+    fn from(Missing(reason): Missing) -> Self {
+        Self::Skipped(reason.to_owned())
+    }
+}
+
+impl From<&Missing> for Verdict {
     fn from(missing: &Missing) -> Self {
-        *missing
+        (*missing).into()
     }
 }
 
@@ -30,7 +36,7 @@ pub(super) trait Check {
     const NAME: &'static str;
 
     /// Whether the check is for one VPS. Without a VPS on the command line such a check does not run.
-    const NEEDS_VPS: bool;
+    const NEEDS_VPS: bool = false;
 
     /// The value for later checks.
     type Gives;
@@ -41,8 +47,8 @@ pub(super) trait Check {
     /// Runs the check.
     ///
     /// # Errors
-    /// When a needed value is missing: the check is skipped.
-    fn examine(&self) -> Result<Examined<Self::Gives>, Missing>;
+    /// The verdict of a check that gives nothing: a problem, or that a needed value is missing.
+    fn examine(&self) -> Result<Examined<Self::Gives>, Verdict>;
 
     /// A home directory that the check found in the value it gives: the report must not show it.
     fn home(_given: &Self::Gives) -> Option<&Path> {

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::check::{Check, Examined, MAX_NAME, Missing};
-use super::finding::{Finding, Verdict};
+use super::check::{Check, Examined, MAX_NAME};
+use super::finding::{Broken, Finding};
 use super::redaction::Redaction;
 use crate::failure::Failure;
 
@@ -41,8 +41,8 @@ pub(super) struct Checkup<'l> {
     pub(super) not_checked: Vec<&'static str>,
     /// How many of these [`Scope::All`] would have run.
     pub(super) beyond_scope: usize,
-    /// Whether a check found a problem.
-    pub(super) found_problem: bool,
+    /// What the first problem that a check found keeps from working.
+    pub(super) broken: Option<Broken>,
     /// Whether a login works.
     pub(super) login_works: bool,
 }
@@ -58,7 +58,7 @@ impl<'l> Checkup<'l> {
             redaction,
             not_checked: Vec::new(),
             beyond_scope: 0,
-            found_problem: false,
+            broken: None,
             login_works: false,
         }
     }
@@ -78,13 +78,10 @@ impl<'l> Checkup<'l> {
         (self.listener)(Event::Begins(C::NAME))?;
         let tried = check.tried();
         let began = Instant::now();
-        let Examined { verdict, gives } = match check.examine() {
-            Ok(examined) => examined,
-            Err(Missing(reason)) => Verdict::Skipped(reason.to_owned()).into(),
-        };
+        let Examined { verdict, gives } = check.examine().unwrap_or_else(Examined::from);
         let took = began.elapsed();
-        if verdict.is_wrong() {
-            self.found_problem = true;
+        if let Some(broken) = verdict.breaks() {
+            self.broken.get_or_insert(broken);
             self.has_stopped = self.scope != Scope::All;
         }
         if let Some(home) = gives.as_ref().and_then(C::home) {

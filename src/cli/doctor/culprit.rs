@@ -5,13 +5,14 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::finding::Verdict;
-use super::own_config::{OwnConfig, editor, option, place, text};
+use super::finding::{Broken, Verdict};
+use super::own_config::{OwnConfig, option};
 use super::program::{self, QUICK};
+use super::shown_line::{editor, place, text};
 use super::ssh_log::SshLog;
 use super::temporary::Folder;
 use crate::failure::Failure;
@@ -19,16 +20,16 @@ use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
 use crate::ssh::in_force::Line;
 use crate::ssh::quote::shell_word;
 use crate::sys;
-use crate::target::SUFFIX;
 
 /// Longest value of an option in a command to paste, in bytes.
 const MAX_VALUE: usize = 60;
 
 /// Options that are switched off by another option, or by another value than their default.
-const SWITCHES: [(&str, &str); 10] = [
+const SWITCHES: [(&str, &str); 11] = [
     ("localforward", "ClearAllForwardings=yes"),
     ("remoteforward", "ClearAllForwardings=yes"),
     ("dynamicforward", "ClearAllForwardings=yes"),
+    ("tunnel", "ClearAllForwardings=yes"),
     ("localcommand", "PermitLocalCommand=no"),
     ("controlmaster", "ControlPath=none"),
     ("controlpath", "ControlPath=none"),
@@ -36,6 +37,16 @@ const SWITCHES: [(&str, &str); 10] = [
     ("preferredauthentications", "PreferredAuthentications=publickey"),
     ("proxyjump", "ProxyJump=none"),
     ("hostname", "HostName=%h"),
+];
+
+/// What becomes of a line that breaks a login.
+const AWAY: &str = "remove the line, or keep it from VPSes with `Host * !*.kohakuriver` directly above it";
+
+/// Options with which a line of another option counts, each with those others. Those lines have to change.
+const GIVES_EFFECT: [(&str, &[&str]); 3] = [
+    ("exitonforwardfailure", &["localforward", "remoteforward", "dynamicforward", "tunnel"]),
+    ("controlmaster", &["controlpath"]),
+    ("permitlocalcommand", &["localcommand"]),
 ];
 
 /// The problem that a line of the user's is for `login`; `None` if no line is. `what` is the login for messages, `said` why
@@ -46,29 +57,75 @@ pub(super) fn problem(
     (what, said): (&str, &str),
     with: impl Fn(&str) -> String,
 ) -> Option<Verdict> {
-    let line = culprit(config, login)?;
-    let failure = Failure::new(format!("{what} fails because of {}: `{}`", place(line), text(line)))
-        .cause(said)
-        .cause("without this line, the same login works");
-    let change = format!("remove the line, or keep it from VPSes with `Host * !*{SUFFIX}` directly above it");
-    Some(match login.remedy(line) {
+    let trial = Trial::new(config, login)?;
+    let (line, partner) = trial.culprit()?;
+    let mut failure = Failure::new(format!("{what} fails because of {}: `{}`", place(line), text(line))).cause(said);
+    if let Some(partner) = partner {
+        failure = failure.cause(format!("the line breaks a login only with {}: `{}`", place(partner), text(partner)));
+    }
+    let failure = failure.cause("without this line, the same login works");
+    let breaks_commands_only = line.sets("remotecommand");
+    let failure = match breaks_commands_only {
+        true => failure.cause(
+            "without a command, ssh logs in and runs that of the line; sftp, rsync, git, Ansible and IDEs send a command",
+        ),
+        false => failure,
+    };
+    let verdict = match login.remedy(line) {
         Some(option) => {
             let option = format!("-o {}", shell_word(option.as_ref()).display());
-            Verdict::wrong_with(&failure.hint(format!("{change}; until then, log in with")), with(&option))
+            Verdict::wrong_with(&failure.hint(format!("{AWAY}; until then, log in with")), with(&option))
         }
-        None => Verdict::wrong_with(&failure.hint(change), editor(line)),
-    })
+        None => Verdict::wrong_with(&failure.hint(AWAY), editor(line)),
+    };
+    Some(if breaks_commands_only { verdict.breaking(Broken::Commands) } else { verdict })
 }
 
-/// The line that makes `login` fail; `None` if the login fails without the user's lines, too.
-fn culprit<'c>(config: &'c OwnConfig, login: &Attempt<'_>) -> Option<&'c Line> {
-    let folder = Folder::new().ok()?;
-    let file = folder.path().join("config");
-    let works = |lines: &[&Line]| {
+/// The problem of a login without a command, `what`, whose shell gets no input because of a line of the user's. `with` gives
+/// the user's command with more arguments for ssh.
+pub(super) fn problem_of_a_shell(config: &OwnConfig, what: &str, with: impl Fn(&str) -> String) -> Option<Verdict> {
+    let line = config.line("stdinnull").filter(|_| config.option("stdinnull") == Some("yes"))?;
+    let failure = Failure::new(format!("{what} ends at once because of {}: `{}`", place(line), text(line)))
+        .cause("ssh reads no input, so the shell ends")
+        .hint(format!("{AWAY}; until then, log in with"));
+    Some(Verdict::wrong_with(&failure, with("-o StdinNull=no")))
+}
+
+/// Logins with some of the lines.
+struct Trial<'a> {
+    config: &'a OwnConfig,
+    login: &'a Attempt<'a>,
+    folder: Folder,
+}
+
+impl<'a> Trial<'a> {
+    fn new(config: &'a OwnConfig, login: &'a Attempt<'a>) -> Option<Self> {
+        Some(Self { config, login, folder: Folder::new().ok()? })
+    }
+
+    /// Whether a login works with these lines.
+    fn works(&self, lines: &[&Line]) -> bool {
+        let file = self.folder.path().join("config");
         let text: Vec<u8> = lines.iter().flat_map(|line| [&line.text[..], b"\n"].concat()).collect();
-        fs::write(&file, text).is_ok() && login.run(Some(&file), None).is_ok_and(|tried| tried.works)
-    };
-    first_bad(&config.lines, |line| config.is_ours(line), works)
+        fs::write(&file, text).is_ok() && self.login.run(Some(&file), None).is_ok_and(|tried| tried.works)
+    }
+
+    /// The line that makes the login fail, and the line that gives it effect, if one does. `None` if the login fails
+    /// without the user's lines, too.
+    fn culprit(&self) -> Option<(&'a Line, Option<&'a Line>)> {
+        let (config, works) = (self.config, |lines: &[&Line]| self.works(lines));
+        let line = first_bad(&config.lines, |line| config.is_ours(line), works)?;
+        if GIVES_EFFECT.iter().any(|(option, _)| line.sets(option)) {
+            let other = first_bad(&config.lines, |other| config.is_ours(other) || other == line, works);
+            return Some(other.map_or((line, None), |other| (other, Some(line))));
+        }
+        let partner = GIVES_EFFECT.iter().find(|(_, others)| others.iter().any(|other| line.sets(other)));
+        let partner = partner.and_then(|(option, _)| config.line(option)).filter(|partner| {
+            let without: Vec<_> = config.lines.iter().filter(|line| line != partner).collect();
+            self.works(&without)
+        });
+        Some((line, partner))
+    }
 }
 
 /// The line with which a login stops to work: with all lines of ours and those of the user's before it, it works. Halves the
@@ -105,6 +162,8 @@ pub(super) struct Attempt<'a> {
     pub(super) arguments: Vec<OsString>,
     /// How long it may take.
     pub(super) limit: Duration,
+    /// UNIX sockets on which ssh may listen. ssh leaves their files behind, and can't listen there again.
+    pub(super) sockets: Vec<PathBuf>,
 }
 
 /// What an attempt did.
@@ -124,7 +183,13 @@ impl Attempt<'_> {
         command.args(config.map(|file| [Path::new("-F"), file]).into_iter().flatten());
         command.args(option.map(|option| ["-o", option]).into_iter().flatten());
         command.args(&self.arguments).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
-        let output = program::run(&mut command, self.limit)?;
+        let absent: Vec<_> = self.sockets.iter().filter(|socket| !socket.exists()).collect();
+        let output = program::run(&mut command, self.limit);
+        for socket in absent {
+            // As a rule there is none.
+            let _ = fs::remove_file(socket);
+        }
+        let output = output?;
         // ssh exits with 255 when it fails itself.
         let works = output.code().is_some_and(|code| code != 255);
         Ok(Tried { works, log: SshLog::of(&output) })

@@ -15,6 +15,7 @@ use std::process::{Command, ExitCode};
 use super::checks;
 use super::checkup::{Checkup, Event, Scope};
 use super::finding::{Verdict, Wrong};
+use super::own_config::option;
 use super::program::{self, QUICK};
 use super::redaction::Redaction;
 use super::subject::{Subject, Way};
@@ -123,10 +124,7 @@ impl Options {
     /// The options of the command `argv`; `None` if ssh rejects one of them.
     pub(in crate::cli) fn of(argv: &[OsString]) -> Option<Self> {
         let output = ask(argv, &["-G"])?;
-        let value = |name: &str| {
-            let value = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            value.filter(|value| *value != "none").map(str::to_owned)
-        };
+        let value = |name: &str| option(&output, name).map(str::to_owned);
         Some(Self {
             user: value("user"),
             local_command: value("localcommand").filter(|_| value("permitlocalcommand").as_deref() == Some("yes")),

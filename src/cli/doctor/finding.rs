@@ -26,7 +26,7 @@ pub(super) enum Verdict {
     Note(String),
     /// The check did not run. Holds the reason.
     Skipped(String),
-    /// A problem: no login works until it is solved.
+    /// A problem, which breaks logins until it is solved.
     Wrong(Wrong),
 }
 
@@ -41,6 +41,17 @@ pub(super) struct Wrong {
     pub(super) fix: String,
     /// One command to paste.
     pub(super) command: String,
+    /// What does not work because of it.
+    pub(super) breaks: Broken,
+}
+
+/// What a problem keeps from working.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Broken {
+    /// Every login.
+    Logins,
+    /// Logins with a command.
+    Commands,
 }
 
 impl Verdict {
@@ -61,6 +72,14 @@ impl Verdict {
         Self::Wrong(Wrong::new(failure, command))
     }
 
+    /// The same problem, which keeps only this from working.
+    pub(super) fn breaking(self, breaks: Broken) -> Self {
+        match self {
+            Self::Wrong(wrong) => Self::Wrong(Wrong { breaks, ..wrong }),
+            other => other,
+        }
+    }
+
     /// The verdict's name in the report.
     pub(super) fn word(&self) -> &'static str {
         match self {
@@ -79,8 +98,9 @@ impl Verdict {
         }
     }
 
-    pub(super) fn is_wrong(&self) -> bool {
-        matches!(self, Self::Wrong(_))
+    /// What a problem keeps from working; `None` if there is no problem.
+    pub(super) fn breaks(&self) -> Option<Broken> {
+        if let Self::Wrong(wrong) = self { Some(wrong.breaks) } else { None }
     }
 }
 
@@ -91,6 +111,7 @@ impl Wrong {
             causes: failure.causes().to_vec(),
             fix: hint_of(failure).to_owned(),
             command: command.into(),
+            breaks: Broken::Logins,
         }
     }
 }

@@ -25,26 +25,26 @@ mod json;
 mod own_config;
 mod program;
 mod redaction;
+mod refused;
 mod session;
+mod shown_line;
 mod ssh_log;
 mod subject;
 mod temporary;
 mod text;
-mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::host::vps_cache;
-use crate::cli::host::vps_ref;
+use crate::cli::host::{vps_cache, vps_ref};
 use crate::cli::terminal::progress::Steps;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Flags;
 use checkup::{Checkup, Event, Scope};
+use finding::Broken;
 use redaction::Redaction;
 use subject::Subject;
-use text::Style;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -84,7 +84,7 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
     let subject = Subject::new(flags, vps, arguments.key, arguments.user);
     // On failure a signal leaves a directory behind; the report is still right.
     let _ = temporary::remove_on_signals();
-    let style = Style::of_stdout();
+    let (look, can_erase) = (ui::Look::of_stdout(), ui::can_redraw());
     // JSON is printed at the end, so a line on stderr says what runs.
     let mut steps = arguments.json.then(Steps::new);
     let mut findings = Vec::new();
@@ -97,43 +97,48 @@ pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
             findings.push(finding);
             Ok(())
         }
-        (Event::Begins(check), None) if style.can_erase => ui::print(&text::in_progress(check)),
+        (Event::Begins(check), None) if can_erase => ui::print(&text::in_progress(check)),
         (Event::Begins(_), None) => Ok(()),
         (Event::Ended(finding, redaction), None) => {
-            let erase = if style.can_erase { text::ERASE } else { "" };
-            ui::print(&format!("{erase}{}", text::finding(&finding, redaction, style)))
+            let erase = if can_erase { text::ERASE } else { "" };
+            ui::print(&format!("{erase}{}", text::finding(&finding, redaction, look)))
         }
     };
     let scope = if arguments.all { Scope::All } else { Scope::FirstProblem };
     let redaction = Redaction::of_this_user(subject.home.as_deref().ok());
     let mut checkup = Checkup::new(scope, subject.vps.is_some(), redaction, &mut listener);
     let vps = checks::run(&subject, &mut checkup)?;
-    let Checkup { redaction, not_checked, beyond_scope, found_problem, login_works, .. } = checkup;
+    let Checkup { redaction, not_checked, beyond_scope, broken, login_works, .. } = checkup;
     drop(steps);
-    let healthy = !found_problem && (subject.vps.is_none() || login_works);
+    let healthy = broken.is_none() && (subject.vps.is_none() || login_works);
     if arguments.json {
         let report = json::report(arguments.vps.as_deref(), healthy, &findings, &not_checked, &redaction);
         ui::print(&ui::json(&report))?;
     } else {
-        let conclusion = match (healthy, found_problem) {
+        let conclusion = match (healthy, broken) {
             (true, _) if subject.vps.is_some() => format!("A login on VPS {vps} works."),
             (true, _) => "No problem was found up to the SSH proxy. To check the rest, name a VPS: \
                           `kohakuriver doctor VPS`"
                 .to_owned(),
-            (false, true) => blocked(beyond_scope),
-            (false, false) => "No login was tried.".to_owned(),
+            (false, Some(broken)) => blocked(broken, beyond_scope),
+            (false, None) => "No login was tried.".to_owned(),
         };
-        ui::print(&text::wrap(&conclusion, 0, 0, style.width))?;
+        ui::print(&text::wrap(&conclusion, 0, 0, look.width))?;
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The last line when there is a problem. `beyond_scope` is the number of checks that `--all` adds.
-fn blocked(beyond_scope: usize) -> String {
+fn blocked(broken: Broken, beyond_scope: usize) -> String {
     let skipped = match beyond_scope {
         0 => String::new(),
         1 => " 1 check was skipped; `--all` runs it as well.".to_owned(),
         count => format!(" {count} checks were skipped; `--all` runs them as well."),
     };
-    format!("This is why you can't log in.{skipped}")
+    match broken {
+        Broken::Logins => format!("This is why you can't log in.{skipped}"),
+        Broken::Commands => {
+            format!("This is why ssh runs no command on the VPS; without a command, it logs in.{skipped}")
+        }
+    }
 }

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::program::{self, QUICK};
+use super::refused::Refused;
 use crate::ssh::in_force::{Line, Reading};
-use crate::ssh::quote::shell_word;
 use crate::ssh::stanzas;
-use crate::text::excerpt;
 
 /// The helper, as an entry in ssh_config names it.
 pub(super) const HELPER: &str = "kohakuriver-proxy";
@@ -24,14 +23,6 @@ pub(super) struct OwnConfig {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// Why there is no configuration.
-pub(super) struct Refused {
-    /// What ssh printed.
-    pub(super) message: String,
-    /// The command of a `Match exec` that did not end, and its line.
-    pub(super) hangs: Option<(String, Option<Line>)>,
-}
-
 impl OwnConfig {
     /// Asks ssh.
     ///
@@ -40,24 +31,22 @@ impl OwnConfig {
     pub(super) fn of(ssh: &Path, host: &str) -> io::Result<Result<Self, Refused>> {
         let output = program::run(Command::new(ssh).args(["-vvv", "-G", host]), QUICK)?;
         let reading = Reading::of(&output.stderr);
-        let read = |path: &Path| fs::read(path).ok();
         if !output.succeeded() {
-            let is_debug = |line: &&str| line.starts_with("debug") || line.starts_with("OpenSSH_");
-            let message =
-                output.stderr.lines().filter(|line| !is_debug(line)).map(excerpt).find(|line| !line.is_empty());
-            let running = reading.running.clone().filter(|_| output.status.is_none());
-            let hangs = running.map(|command| {
-                let line = reading.find(&command, read);
-                (command, line)
-            });
-            return Ok(Err(Refused { message: message.unwrap_or_default(), hangs }));
+            return Ok(Err(Refused::of(&output, &reading)));
         }
+        let read = |path: &Path| fs::read(path).ok();
         Ok(Ok(Self { options: output.stdout, lines: reading.lines(read), files: reading.roots }))
     }
 
     /// The value of an option, as `ssh -G` prints it.
     pub(super) fn option(&self, name: &str) -> Option<&str> {
         option(&self.options, name)
+    }
+
+    /// The UNIX sockets that ssh forwards from.
+    pub(super) fn sockets(&self) -> Vec<PathBuf> {
+        let forwards = self.options.lines().filter_map(|line| line.strip_prefix("localforward ")?.rsplit_once(' '));
+        forwards.map(|(listen, _)| PathBuf::from(listen)).filter(|path| path.is_absolute()).collect()
     }
 
     /// Whether ssh reaches the host with the helper.
@@ -85,19 +74,4 @@ impl OwnConfig {
 pub(super) fn option<'o>(options: &'o str, name: &str) -> Option<&'o str> {
     let value = options.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.filter(|value| *value != "none")
-}
-
-/// A line as messages name it: `FILE:NUMBER`.
-pub(super) fn place(line: &Line) -> String {
-    format!("{}:{}", line.file.display(), line.number)
-}
-
-/// The text of a line, for messages.
-pub(super) fn text(line: &Line) -> String {
-    excerpt(&String::from_utf8_lossy(&line.text))
-}
-
-/// A command that shows the user a line, to change it.
-pub(super) fn editor(line: &Line) -> String {
-    format!("${{EDITOR:-vi}} +{} {}", line.number, shell_word(line.file.as_os_str()).display())
 }

@@ -1,10 +1,11 @@
 //! Runs another program to its end, within a time limit, and keeps its output.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sys::{self, AsFd, PollFlags};
+use crate::sys::{self, AsFd, OwnedFd, PollFlags};
 
 /// How long a program may take that only prints something, such as its version.
 pub(super) const QUICK: Duration = Duration::from_secs(10);
@@ -45,69 +46,52 @@ impl Output {
 pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> {
     let deadline = Instant::now() + limit;
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let read = gather(out, err, deadline, |out, err| {
-        keep(&mut stdout, out);
-        keep(&mut stderr, err);
+    let mut pipes = [child.stdout.take().map(pipe), child.stderr.take().map(pipe)];
+    let mut outputs = [Vec::new(), Vec::new()];
+    let read = gather(&mut pipes, deadline, |at, bytes| {
+        let room = MAX_OUTPUT.saturating_sub(outputs[at].len());
+        outputs[at].extend_from_slice(&bytes[..bytes.len().min(room)]);
         true
     });
     let status = end(child, deadline);
     read?;
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+    let [stdout, stderr] = outputs.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Output { status, stdout, stderr })
 }
 
-fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
-    let room = MAX_OUTPUT.saturating_sub(kept.len());
-    kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+/// An output of a program, to read from.
+pub(super) fn pipe(output: impl Into<OwnedFd>) -> File {
+    output.into().into()
 }
 
-/// Reads from two pipes and gives `take` each piece. Ends when both pipes have ended, `take` returns false, or the
-/// deadline passes.
+/// Reads from `pipes` and gives `take` each piece, with the number of its pipe. Ends when all pipes have ended, which are
+/// `None` then, `take` returns false, or the deadline passes.
 ///
 /// # Errors
 /// Those of `poll(2)` and `read(2)`.
 pub(super) fn gather(
-    mut out: Option<impl Read + AsFd>,
-    mut err: Option<impl Read + AsFd>,
+    pipes: &mut [Option<File>],
     deadline: Instant,
-    mut take: impl FnMut(&[u8], &[u8]) -> bool,
+    mut take: impl FnMut(usize, &[u8]) -> bool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
-    while out.is_some() || err.is_some() {
-        let mut entries: Vec<_> = out.iter().map(|pipe| sys::entry(pipe.as_fd(), PollFlags::IN)).collect();
-        entries.extend(err.iter().map(|pipe| sys::entry(pipe.as_fd(), PollFlags::IN)));
-        if !sys::poll(&mut entries, Some(deadline))? {
+    loop {
+        let mut entries: Vec<_> = pipes.iter().flatten().map(|pipe| sys::entry(pipe.as_fd(), PollFlags::IN)).collect();
+        if entries.is_empty() || !sys::poll(&mut entries, Some(deadline))? {
             return Ok(());
         }
         let ready: Vec<bool> = entries.iter().map(|entry| !entry.revents().is_empty()).collect();
-        drop(entries);
-        let (out_ready, err_ready) = (out.is_some() && ready[0], err.is_some() && ready[ready.len() - 1]);
-        for (is_out, is_ready) in [(true, out_ready), (false, err_ready)] {
-            if !is_ready {
-                continue;
-            }
-            let read = match (is_out, &mut out, &mut err) {
-                (true, Some(pipe), _) => pipe.read(&mut buffer),
-                (false, _, Some(pipe)) => pipe.read(&mut buffer),
-                _ => continue,
-            };
-            match read {
-                Ok(0) if is_out => out = None,
-                Ok(0) => err = None,
-                Ok(read) => {
-                    let bytes = &buffer[..read];
-                    if !(if is_out { take(bytes, &[]) } else { take(&[], bytes) }) {
-                        return Ok(());
-                    }
-                }
+        let open = pipes.iter_mut().enumerate().filter(|(_, pipe)| pipe.is_some());
+        for ((at, pipe), _) in open.zip(ready).filter(|(_, is_ready)| *is_ready) {
+            match pipe.as_mut().map_or(Ok(0), |pipe| pipe.read(&mut buffer)) {
+                Ok(0) => *pipe = None,
+                Ok(read) if take(at, &buffer[..read]) => {}
+                Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
-    Ok(())
 }
 
 /// Waits for the end of `child`. At `deadline` the child gets SIGTERM, and SIGKILL if it does not end then.
@@ -166,8 +150,7 @@ pub(super) mod tests {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut seen = Vec::new();
         let far = Instant::now() + Duration::from_secs(60);
-        let out = child.stdout.take();
-        gather(out, None::<std::process::ChildStderr>, far, |out, _| {
+        gather(&mut [child.stdout.take().map(pipe)], far, |_, out| {
             seen.extend_from_slice(out);
             !out.ends_with(b"\n")
         })

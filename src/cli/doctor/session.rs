@@ -98,7 +98,7 @@ impl Session {
         // Each further login would take as long.
         self.log.status?;
         let arguments = self.argv[1..].iter().cloned().chain(["-v".into(), "true".into()]).collect();
-        let login = Attempt { ssh: Path::new(&self.argv[0]), arguments, limit: LOGIN_LIMIT };
+        let login = Attempt { ssh: Path::new(&self.argv[0]), arguments, limit: LOGIN_LIMIT, sockets: Vec::new() };
         let what = format!("`{connect} true`");
         culprit::problem(config.as_ref().ok()?, &login, (&what, said), |option| format!("{connect} {option}"))
     }

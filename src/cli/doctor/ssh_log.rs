@@ -68,13 +68,20 @@ impl SshLog {
             "OpenSSH_",
             "Authenticated to ",
             "Disconnected from ",
+            "channel_setup_fwd_listener",
             // The helper's message to ssh has several lines. The first one says what failed.
             "caused by: ",
             "hint: ",
         ];
-        if !line.is_empty() && !noise.iter().any(|start| line.starts_with(start)) {
-            self.last = line.to_owned();
+        if line.is_empty() || noise.iter().any(|start| line.starts_with(start)) {
+            return;
         }
+        // The line before says why.
+        let has_reason = ["bind ", "unix_listener: "].iter().any(|start| self.last.starts_with(start));
+        self.last = match has_reason && line.starts_with("Could not request ") {
+            true => format!("{}; {line}", self.last),
+            false => line.to_owned(),
+        };
     }
 }
 
@@ -125,6 +132,16 @@ debug1: Offering public key: k ED25519 SHA256:N3I0 explicit
         let told = log("Received disconnect from UNKNOWN port 65535:11: no VPS x\n  caused by: it\n  hint: look\n\
                         Disconnected from UNKNOWN port 65535\n");
         assert_eq!(told.last, "Received disconnect from UNKNOWN port 65535:11: no VPS x");
+
+        let forward = log("bind [127.0.0.1]:8080: Address already in use\n\
+                           channel_setup_fwd_listener_tcpip: cannot listen to port: 8080\n\
+                           Could not request local forwarding.\n");
+        let why = "bind [127.0.0.1]:8080: Address already in use; Could not request local forwarding.";
+        assert_eq!(forward.last, why);
+        assert_eq!(
+            log("other words\nCould not request tunnel forwarding.\n").last,
+            "Could not request tunnel forwarding."
+        );
 
         let too_many = log("Received disconnect from UNKNOWN port 65535:2: Too many authentication failures\n");
         assert!(too_many.too_many);

@@ -3,10 +3,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tempfile::TempDir;
 
+use crate::lock::lock;
 use crate::sys;
 
 /// The directories that a signal removes.
@@ -20,7 +21,7 @@ impl Folder {
     /// When it can't be created.
     pub(super) fn new() -> io::Result<Self> {
         let folder = sys::temporary_folder("kohakuriver-doctor-")?;
-        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).push(folder.path().to_owned());
+        lock(&FOLDERS).push(folder.path().to_owned());
         Ok(Self(folder))
     }
 
@@ -31,7 +32,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|folder| folder != self.0.path());
+        lock(&FOLDERS).retain(|folder| folder != self.0.path());
     }
 }
 
@@ -41,7 +42,7 @@ impl Drop for Folder {
 /// Those of [`sys::before_an_end_signal`].
 pub(super) fn remove_on_signals() -> io::Result<()> {
     sys::before_an_end_signal(|| {
-        for folder in FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for folder in lock(&FOLDERS).iter() {
             let _ = fs::remove_dir_all(folder);
         }
     })

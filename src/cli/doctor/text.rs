@@ -15,7 +15,7 @@ use super::check::MAX_NAME;
 use super::finding::{Finding, Verdict, Wrong};
 use super::redaction::Redaction;
 use crate::cli::programs::names::PROGRAM;
-use crate::cli::terminal::ui;
+use crate::cli::terminal::ui::Look;
 use crate::terminal;
 use crate::text::printable;
 
@@ -26,25 +26,6 @@ const NAME: usize = MAX_NAME + 1;
 /// On a terminal narrower than this, the text has a line of its own below the name.
 const NARROW: usize = 60;
 
-/// How the text is laid out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Style {
-    /// Columns; `None` leaves lines as long as they are.
-    pub(super) width: Option<usize>,
-    /// Whether words have colours.
-    pub(super) colour: bool,
-    /// Whether a line can be erased.
-    pub(super) can_erase: bool,
-}
-
-impl Style {
-    /// What stdout can show and the user wants.
-    pub(super) fn of_stdout() -> Self {
-        let look = ui::Look::of_stdout();
-        Self { width: look.width, colour: look.colour, can_erase: look.width.is_some() && !terminal::is_dumb() }
-    }
-}
-
 /// The line while a check runs. [`ERASE`] erases it.
 pub(super) fn in_progress(check: &str) -> String {
     format!("{:WORD$}{check}", "...")
@@ -54,10 +35,10 @@ pub(super) fn in_progress(check: &str) -> String {
 pub(super) const ERASE: &str = "\r\x1b[K";
 
 /// The lines of one finding.
-pub(super) fn finding(finding: &Finding, redaction: &Redaction, style: Style) -> String {
+pub(super) fn finding(finding: &Finding, redaction: &Redaction, look: Look) -> String {
     let show = |text: &str| redaction.text(&printable(text));
     let word = finding.verdict.word();
-    let head = match style.colour {
+    let head = match look.colour {
         true => format!("\x1b[{}m{word:WORD$}\x1b[0m", colour(&finding.verdict)),
         false => format!("{word:WORD$}"),
     };
@@ -66,15 +47,15 @@ pub(super) fn finding(finding: &Finding, redaction: &Redaction, style: Style) ->
         _ => time(finding.took),
     };
     let body = format!("{}: {}{time}", show(&finding.tried), show(finding.verdict.text()));
-    let narrow = style.width.is_some_and(|width| width < NARROW);
+    let narrow = look.width.is_some_and(|width| width < NARROW);
     let mut lines = if narrow {
-        format!("{head}{}\n{}", finding.check, wrap(&body, WORD, WORD, style.width))
+        format!("{head}{}\n{}", finding.check, wrap(&body, WORD, WORD, look.width))
     } else {
-        let text = wrap(&body, WORD + NAME, WORD + NAME, style.width);
+        let text = wrap(&body, WORD + NAME, WORD + NAME, look.width);
         format!("{head}{:NAME$}{}", finding.check, text.trim_start())
     };
     if let Verdict::Wrong(wrong) = &finding.verdict {
-        lines += &remedy(wrong, WORD, redaction, style.width);
+        lines += &remedy(wrong, WORD, redaction, look.width);
     }
     lines
 }
@@ -112,28 +93,10 @@ fn time(took: Duration) -> String {
     }
 }
 
-/// Wraps `text` at `width` columns. The first line is indented by `first`, the others by `rest`. A word that is longer
-/// than a line stays whole.
+/// Wraps `text` at `width` columns. The first line is indented by `first`, the others by `rest`.
 pub(super) fn wrap(text: &str, first: usize, rest: usize, width: Option<usize>) -> String {
-    let width = width.unwrap_or(usize::MAX);
-    let (mut lines, mut line, mut used) = (String::new(), " ".repeat(first), first);
-    let mut empty = true;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let columns = terminal::columns(word);
-        if !empty && used + 1 + columns > width {
-            lines += &line;
-            lines.push('\n');
-            (line, used, empty) = (" ".repeat(rest), rest, true);
-        }
-        if !empty {
-            line.push(' ');
-            used += 1;
-        }
-        line += word;
-        used += columns;
-        empty = false;
-    }
-    (lines + &line + "\n").replace(NO_BREAK, " ")
+    let lines = terminal::wrapped(text, first, rest, width.unwrap_or(usize::MAX));
+    format!("{:first$}{lines}\n", "").replace(NO_BREAK, " ")
 }
 
 #[cfg(test)]
@@ -154,7 +117,7 @@ mod tests {
     }
 
     fn shown(width: Option<usize>, colour: bool) -> String {
-        finding(&paused(), &Redaction::of_this_user(None), Style { width, colour, can_erase: colour })
+        finding(&paused(), &Redaction::of_this_user(None), Look { width, colour })
     }
 
     #[test]

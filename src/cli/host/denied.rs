@@ -2,7 +2,7 @@
 
 use crate::api::{ApiError, Freeze, hint_here};
 use crate::failure::Failure;
-use crate::refusal::{Refusal, Rights, State};
+use crate::refusal::{ASK_THE_GATEWAYS_ADMIN, Refusal, Rights, State};
 use crate::status::VpsStatus;
 use crate::target::TaskId;
 
@@ -38,9 +38,7 @@ fn hint(status: u16, detail: &str, attempt: &str, vps: &str) -> Option<String> {
     match (status, detail) {
         (403, detail) => Some(ask(detail, attempt)),
         (404, _) => Refusal::NotFound.hint(vps),
-        (405, _) => {
-            Some("a stand-alone gateway serves this API, read-only: its admin can change its inventory".to_owned())
-        }
+        (405, _) => Some(ASK_THE_GATEWAYS_ADMIN.to_owned()),
         // Only operators get this far.
         (_, "VPS has no assigned node.") => Refusal::Inactive(operators(VpsStatus::Stopped)).hint(vps),
         (_, detail) if nodes.iter().any(|word| detail.contains(word)) => {

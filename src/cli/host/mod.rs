@@ -6,7 +6,7 @@ pub(crate) mod vps_cache;
 
 use std::future::Future;
 
-use crate::api::{ApiError, Caller, Client, Generation, Located, Vps, refused};
+use crate::api::{ApiError, Caller, Client, Located, Vps, refused};
 use crate::cli::terminal::{progress, ui};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
@@ -90,13 +90,6 @@ pub(crate) async fn one_vps(client: &Client, wanted: &VpsRef) -> Result<Vps, Fai
         Err(error) => return Err(not_found(client, wanted, &error).await),
     };
     if vps.is_vps { Ok(vps) } else { Err(refused(&Refusal::NotVps, &wanted.to_string(), client.base())) }
-}
-
-/// The VPS that `wanted` names, and the generation of calls by which this Host changes it.
-pub(crate) async fn one_to_change(client: &Client, wanted: &VpsRef) -> Result<(Vps, Generation), Failure> {
-    let vps = one_vps(client, wanted).await?;
-    let generation = client.generation().await.map_err(|error| error.about(wanted, client.base()))?;
-    Ok((vps, generation))
 }
 
 /// A VPS as prompts name it: id and name.

@@ -4,7 +4,6 @@
 //! one file per Host. Completion reads only that file and never waits for a network. A file that can't be read or
 //! written means that nothing is offered.
 
-use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 use crate::api::Vps;
 use crate::cache;
 use crate::settings::{Flags, Settings};
+use crate::sys;
 use crate::text::excerpt;
 
 /// Largest file that is read, in bytes: about ten thousand VPSes.
@@ -59,9 +59,13 @@ fn write(path: &Path, list: &[Vps]) -> io::Result<()> {
         .map(|vps| json!({ "task_id": vps.id.to_string(), "name": vps.name, "status": vps.status.as_str() }))
         .collect();
     let text = Value::from(vpses).to_string();
-    if fs::read(path).is_ok_and(|kept| kept == text.as_bytes()) {
+    let mut kept = Vec::new();
+    if let Ok(mut file) = sys::open_regular(path)
+        && file.read_to_end(&mut kept).is_ok()
+        && kept == text.as_bytes()
+    {
         // The time says that the Host is still in use.
-        return File::options().append(true).open(path)?.set_modified(SystemTime::now());
+        return file.set_modified(SystemTime::now());
     }
     cache::write(path, text.as_bytes())?;
     if let Some(folder) = path.parent() {
@@ -73,7 +77,7 @@ fn write(path: &Path, list: &[Vps]) -> io::Result<()> {
 /// Names first: people type them.
 fn read(path: &Path) -> Vec<CompletionCandidate> {
     let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
+    let read = sys::open_regular(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
     let vpses: Vec<Value> = read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default();
     let word = |value: &Value| value.as_str().map(excerpt).filter(|word| !word.is_empty());
     let candidate = |field: &'static str, other: &'static str, order: usize| {
@@ -96,6 +100,7 @@ fn needs_no_quotes(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

@@ -47,7 +47,8 @@ const VARIABLES: &[Use] = &[
     },
     Use {
         name: env_vars::KOHAKURIVER_LOG_FILE,
-        text: "File that `kohakuriver-proxy` appends its failures to, since ssh hides them under ControlPersist",
+        text: "File that `kohakuriver-proxy` appends its failures to, and with `--wait` what it waits for: under \
+               ControlPersist, ssh hides its stderr, and it can't tell whether anybody reads the terminal",
         commands: &["vps connect", "config show", HELPER],
     },
     Use {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cli::programs::names::{PROGRAM, PROXY_PROGRAM};
-use crate::cli::programs::search_path::{find_all, is_program};
+use crate::cli::programs::search_path::{self, find_all};
 use crate::failure::Failure;
 use crate::settings::{self, Origin, Settings};
 use crate::ssh::options::{Release, Route, UnusablePath, known_hosts_path};
@@ -33,7 +33,7 @@ pub(crate) fn route(
 
 /// This program, which stores host keys under task ids.
 fn this_program() -> Option<PathBuf> {
-    env::current_exe().ok().filter(|this| is_program(this)).map(|this| lasting(this, PROGRAM))
+    env::current_exe().ok().filter(|this| sys::is_executable(this)).map(|this| lasting(this, PROGRAM))
 }
 
 /// Another path of the same file, if PATH or the command line of this process has one: the folder of a package manager
@@ -54,12 +54,18 @@ pub(crate) fn home() -> Result<PathBuf, Failure> {
 
 /// The first ssh on PATH.
 pub(crate) fn ssh_program() -> Option<PathBuf> {
-    find_all("ssh", env::var_os("PATH").as_deref()).into_iter().next()
+    search_path::first("ssh")
 }
 
 /// The failure if there is no ssh.
 pub(crate) fn no_ssh() -> Failure {
-    Failure::new("there is no `ssh` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
+    missing_program("ssh")
+}
+
+/// The failure if there is no program `name` of OpenSSH.
+pub(crate) fn missing_program(name: &str) -> Failure {
+    Failure::new(format!("there is no `{name}` on PATH"))
+        .hint("install OpenSSH's client: `sudo apt install openssh-client`")
 }
 
 /// The failure for a path that can't be written in ssh's configuration language.
@@ -96,8 +102,8 @@ pub(crate) fn own_options(ssh: &Path, host: &str) -> String {
 /// The helper: in the folder of this program, otherwise the first on PATH.
 pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
-    let on_path = || find_all(PROXY_PROGRAM, env::var_os("PATH").as_deref()).into_iter().next();
-    let installed = beside.clone().filter(|path| is_program(path)).map(|path| lasting(path, PROXY_PROGRAM));
+    let on_path = || search_path::first(PROXY_PROGRAM);
+    let installed = beside.clone().filter(|path| sys::is_executable(path)).map(|path| lasting(path, PROXY_PROGRAM));
     installed.or_else(on_path).ok_or_else(|| {
         let failure = Failure::new(format!("there is no `{PROXY_PROGRAM}`, which carries ssh's bytes to the gateway"));
         let failure = match beside.as_deref().and_then(Path::parent) {

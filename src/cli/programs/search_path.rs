@@ -1,9 +1,14 @@
 //! The search for programs on PATH.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::sys;
+
+/// The first program called `name` on PATH, as an absolute path.
+pub(crate) fn first(name: &str) -> Option<PathBuf> {
+    find_all(name, std::env::var_os("PATH").as_deref()).into_iter().next()
+}
 
 /// Every program called `name` on PATH, in order, as absolute paths.
 ///
@@ -14,13 +19,8 @@ pub(crate) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> 
     std::env::split_paths(search_path)
         .filter(|folder| !folder.as_os_str().is_empty())
         .filter_map(|folder| std::path::absolute(folder.join(name)).ok())
-        .filter(|path| is_program(path))
+        .filter(|path| sys::is_executable(path))
         .collect()
-}
-
-/// Whether `path` is a file that this user may execute.
-pub(crate) fn is_program(path: &Path) -> bool {
-    sys::is_executable(path)
 }
 
 #[cfg(test)]

@@ -40,10 +40,13 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             _ => format!("remove the lines with {id} from {} by hand", path.display()),
         })
     })?;
-    ui::remark(&if forgotten {
+    ui::remark(&if forgotten.is_any {
         format!("removed the host key of VPS {id}; the next connection stores the new one")
     } else {
         format!("there is no stored host key of VPS {id}")
     });
+    for line in forgotten.patterns {
+        ui::remark(&format!("line {line} of {} stays: its pattern matches VPS {id}, and other hosts", path.display()));
+    }
     Ok(())
 }

@@ -11,7 +11,7 @@ use inquire::{InquireError, Select};
 use crate::cli::terminal::ui::Look;
 use crate::failure::Failure;
 use crate::sys::SilentTerminal;
-use crate::terminal::is_dumb;
+use crate::terminal::{is_dumb, tell};
 
 /// Lines of a list that are shown at a time.
 const PAGE: usize = 12;
@@ -29,7 +29,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
             Failure::usage("confirmation is required, but there is no terminal to ask on").hint("confirm with `--yes`")
         );
     }
-    write(&format!("{question} [y/N] "));
+    tell(&format!("{question} [y/N] "));
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
     match (read, answer.trim().to_ascii_lowercase().as_str()) {
@@ -43,7 +43,7 @@ pub(crate) fn line(prompt: &str) -> Option<String> {
     if !is_interactive() {
         return None;
     }
-    write(prompt);
+    tell(prompt);
     let mut line = String::new();
     match io::stdin().lock().read_line(&mut line) {
         Ok(1..) => Some(line.trim().to_owned()),
@@ -80,10 +80,10 @@ fn is_interactive() -> bool {
 /// Reads a line without echo.
 pub(crate) fn secret(prompt: &str) -> Result<String, Failure> {
     let cannot = |error: io::Error| Failure::new("cannot prompt on the terminal").because(&error);
-    let mut terminal = SilentTerminal::open().map_err(cannot)?;
-    terminal.write_all(prompt.as_bytes()).map_err(cannot)?;
-    let typed = read_secret(&mut terminal).map_err(cannot)?;
-    let _ = terminal.write_all(b"\n");
+    let terminal = SilentTerminal::open().map_err(cannot)?;
+    terminal.file().write_all(prompt.as_bytes()).map_err(cannot)?;
+    let typed = read_secret(terminal.file()).map_err(cannot)?;
+    let _ = terminal.file().write_all(b"\n");
     drop(terminal);
     let text = typed.ok_or_else(|| Failure::interrupted("nothing was done"))?;
     String::from_utf8(text).map_err(|_| Failure::new("what was typed is not UTF-8"))
@@ -112,11 +112,6 @@ fn read_secret(mut from: impl Read) -> io::Result<Option<Vec<u8>>> {
         }
     }
     Ok((!line.is_empty()).then_some(line))
-}
-
-fn write(prompt: &str) {
-    // If stderr is closed there is nobody to answer, and reading fails.
-    let _ = io::stderr().write_all(prompt.as_bytes());
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! Progress on stderr: one animated line if the terminal can redraw it, otherwise one line for each new reason.
 
-use std::io::{self, IsTerminal, Write};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
 use crate::cli::programs::names::PROGRAM;
-use crate::terminal::{self, FRAME};
+use crate::terminal::{self, FRAME, Screen, tell};
 use crate::text::printable;
 
 /// How long work may take before progress is shown.
@@ -34,38 +33,24 @@ async fn late<T>(mut progress: Progress, what: &str, work: impl Future<Output = 
 /// Progress of one wait. Dropping it erases the line.
 pub(crate) struct Progress {
     began: Instant,
-    style: Style,
+    screen: Screen,
     shown: String,
 }
 
-#[derive(PartialEq, Eq)]
-enum Style {
-    /// One line that is redrawn.
-    Animated,
-    /// A new line for each reason.
-    Lines,
-    /// Nothing.
-    Silent,
-}
-
 impl Progress {
+    /// Without a terminal, each new reason is a line.
     pub(crate) fn new() -> Self {
-        Self::with_fallback(Style::Lines)
+        let screen = Screen::of_stderr();
+        Self::on(if screen == Screen::None { Screen::Lines } else { screen })
     }
 
     /// Shows nothing unless stderr is a terminal.
     fn for_people() -> Self {
-        Self::with_fallback(Style::Silent)
+        Self::on(Screen::of_stderr())
     }
 
-    /// Uses the style `elsewhere` if stderr is no terminal.
-    fn with_fallback(elsewhere: Style) -> Self {
-        let style = match io::stderr().is_terminal() {
-            true if terminal::is_dumb() => Style::Lines,
-            true => Style::Animated,
-            false => elsewhere,
-        };
-        Self { began: Instant::now(), style, shown: String::new() }
+    fn on(screen: Screen) -> Self {
+        Self { began: Instant::now(), screen, shown: String::new() }
     }
 
     /// Shows `what` for as long as `work` runs.
@@ -81,10 +66,10 @@ impl Progress {
     }
 
     fn show(&mut self, what: &str) {
-        match self.style {
-            Style::Animated => draw(&terminal::moving(what, self.began.elapsed())),
-            Style::Lines if self.shown != what => print(&format!("{PROGRAM}: {what}; waiting\n")),
-            Style::Lines | Style::Silent => {}
+        match self.screen {
+            Screen::Line => draw(&terminal::moving(what, self.began.elapsed())),
+            Screen::Lines if self.shown != what => tell(&format!("{PROGRAM}: {what}; waiting\n")),
+            Screen::Lines | Screen::None => {}
         }
         what.clone_into(&mut self.shown);
     }
@@ -92,7 +77,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.style == Style::Animated && !self.shown.is_empty() {
+        if self.screen == Screen::Line && !self.shown.is_empty() {
             draw("");
         }
     }
@@ -108,7 +93,7 @@ impl Steps {
 
     /// Shows that the step `what` is running.
     pub(crate) fn show(&mut self, what: &str) {
-        if self.0.style == Style::Animated {
+        if self.0.screen == Screen::Line {
             draw(what);
             what.clone_into(&mut self.0.shown);
         }
@@ -116,10 +101,5 @@ impl Steps {
 }
 
 fn draw(line: &str) {
-    print(&terminal::in_place(line));
-}
-
-fn print(text: &str) {
-    // If stderr is closed, progress is not needed.
-    let _ = io::stderr().write_all(text.as_bytes());
+    tell(&terminal::in_place(line));
 }

@@ -3,14 +3,14 @@
 //! Text from a Host is escaped here. A reader that closes the pipe early (`| head`) is no error. Colour only repeats
 //! what the words say.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::sys;
-use crate::terminal::{columns, is_dumb};
+use crate::terminal::{columns, is_dumb, tell};
 use crate::text::{self, printable};
 
 /// Shown for a missing value.
@@ -46,7 +46,7 @@ impl Look {
     fn of(terminal: Option<(usize, usize)>) -> Self {
         let width = terminal.map(|(columns, _)| columns);
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { width, colour: width.is_some() && !forbidden && !is_dumb() }
+        Self { width, colour: can_redraw() && !forbidden }
     }
 }
 
@@ -76,8 +76,7 @@ pub(crate) fn print_to_reader(bytes: &[u8]) -> Result<bool, Failure> {
 
 /// Writes a remark to stderr, which scripts that read stdout don't see.
 pub(crate) fn remark(text: &str) {
-    // If stderr is closed, the remark is lost.
-    let _ = writeln!(io::stderr(), "{text}");
+    tell(&format!("{text}\n"));
 }
 
 /// A remark about `count` entries that the Host described in an unreadable way; `None` for none. `what` is the singular
@@ -94,11 +93,12 @@ pub(crate) fn json(value: &Value) -> String {
 
 /// Columns and lines of the terminal; `None` if stdout is no terminal.
 pub(crate) fn terminal_size() -> Option<(usize, usize)> {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
-        return None;
-    }
-    sys::terminal_size(stdout)
+    sys::terminal_size(io::stdout())
+}
+
+/// Whether stdout is a terminal that can move its cursor.
+pub(crate) fn can_redraw() -> bool {
+    terminal_size().is_some() && !is_dumb()
 }
 
 /// One line per field: name and value. Values are never cut, since people copy them.

@@ -4,8 +4,7 @@
 
 use crate::api::ApiError;
 use crate::cli::host::denied::denied;
-use crate::cli::terminal::interrupt;
-use crate::cli::terminal::progress;
+use crate::cli::terminal::{interrupt, progress};
 use crate::failure::Failure;
 use crate::target::TaskId;
 

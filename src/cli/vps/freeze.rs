@@ -1,8 +1,8 @@
 //! `kohakuriver vps pause` and `vps resume`.
 
 use crate::api::{Freeze, succeeded};
+use crate::cli::host::block_on;
 use crate::cli::host::denied::runner_failed;
-use crate::cli::host::{block_on, client};
 use crate::cli::terminal::ui;
 use crate::cli::vps::change::Change;
 use crate::cli::vps::several::{Named, each};
@@ -20,8 +20,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments, freeze: Freeze) -> Result<(), Failure> {
-    let client = client(settings)?;
-    let (vpses, generation) = arguments.named.find(settings, &client)?;
+    let (client, vpses, generation) = arguments.named.find(settings)?;
     each(&vpses, |vps| {
         let request = client.freeze(generation, vps.id, freeze);
         let message = block_on(Change::of(freeze.verb(), vps.id).ask(request))?;

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::{ApiError, Node, Vps, ago, with_zone};
 use crate::cli::host::vps::{ssh_port, unreadable_vpses};
-use crate::cli::host::vps_cache;
-use crate::cli::host::{client, the_host};
+use crate::cli::host::{client, the_host, vps_cache};
 use crate::cli::terminal::table::{Column, table};
 use crate::cli::terminal::ui;
 use crate::cli::vps::watch::{self, View, WatchFlags};

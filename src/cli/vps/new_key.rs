@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use crate::cli::programs::search_path::find_all;
+use crate::cli::programs::route::missing_program;
+use crate::cli::programs::search_path;
 use crate::failure::Failure;
 use crate::ssh::authorized_key;
 use crate::sys;
@@ -46,11 +47,7 @@ impl NewKey {
             sys::create_private_folder(&folder)
                 .map_err(|error| Failure::new(format!("cannot create {}", folder.display())).because(&error))?;
         }
-        let keygen = find_all("ssh-keygen", std::env::var_os("PATH").as_deref()).into_iter().next();
-        let keygen = keygen.ok_or_else(|| {
-            Failure::new("there is no `ssh-keygen` on PATH")
-                .hint("install OpenSSH's client: `sudo apt install openssh-client`")
-        })?;
+        let keygen = search_path::first("ssh-keygen").ok_or_else(|| missing_program("ssh-keygen"))?;
         let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
         let temporary = || folder.join(format!("id-kohakuriver-new-{}-{moment}", std::process::id()));
         let path = place.file.map_or_else(temporary, Path::to_owned);

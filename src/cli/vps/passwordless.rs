@@ -7,8 +7,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::cli::programs::route::{home, route, ssh_program, unusable};
-use crate::cli::terminal::interrupt;
-use crate::cli::terminal::progress;
+use crate::cli::terminal::{interrupt, progress};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::command::SshCommand;

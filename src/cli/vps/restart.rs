@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::api::{Client, Generation, Vps};
-use crate::cli::host::{block_on, client};
+use crate::cli::host::block_on;
 use crate::cli::ssh::config as ssh_config;
 use crate::cli::terminal::ask::confirm;
 use crate::cli::terminal::ui;
@@ -49,8 +49,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let client = client(settings)?;
-    let (vpses, generation) = arguments.named.find(settings, &client)?;
+    let (client, vpses, generation) = arguments.named.find(settings)?;
     let has_container = !vpses.iter().all(is_machine);
     // Don't prompt if the Host lacks this call.
     if has_container && generation == Generation::Todays {

@@ -9,8 +9,7 @@ use crate::api::{Admin, ApiError, Case, Tunnel};
 use crate::cli::host::{ask_host, block_on, client, vps_ref};
 use crate::cli::terminal::progress;
 use crate::cli::terminal::table::{Column, table};
-use crate::cli::terminal::ui;
-use crate::cli::terminal::ui::Look;
+use crate::cli::terminal::ui::{self, Look};
 use crate::cli::vps::watch::{self, View, WatchFlags};
 use crate::failure::Failure;
 use crate::secret::Token;
@@ -81,12 +80,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let base = settings.gateway_admin_url();
-    let admin = Admin::new(&base).map_err(|error| Failure::usage(format!("cannot ask {base}")).because(&error))?;
-    let gateway = Gateway { admin, settings };
+    let admin = Admin::new(&base, &settings.host.value)
+        .map_err(|error| Failure::usage(format!("cannot ask {base}")).because(&error))?;
     let whom = format!("the gateway at {base}");
     if let Some(id) = arguments.end {
         let token = admin_token(arguments)?;
-        return block_on(progress::while_asking(&whom, gateway.end(id, token.as_ref())));
+        return block_on(progress::while_asking(&whom, end(&admin, id, token.as_ref())));
     }
     let vps = match &arguments.vps {
         Some(typed) => Some(ask_host(settings, find(settings, &vps_ref(typed)?))?),
@@ -94,7 +93,8 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     };
     let last = RefCell::new(None);
     watch::show(&arguments.watch, &whom, async || {
-        let mut tunnels = gateway.tunnels().await?;
+        let cannot = |error: ApiError| admin.failure(&error, "cannot list the sessions");
+        let mut tunnels = admin.tunnels().await.map_err(cannot)?;
         tunnels.retain(|tunnel| vps.is_none_or(|vps| vps == tunnel.vps));
         let before: Option<Sample> = last.replace(Some(Sample::of(&tunnels)));
         Ok(if arguments.watch.json {
@@ -130,30 +130,15 @@ async fn find(settings: &Settings, vps: &VpsRef) -> Result<TaskId, Failure> {
     }
 }
 
-struct Gateway<'s> {
-    admin: Admin,
-    settings: &'s Settings,
-}
-
-impl Gateway<'_> {
-    async fn end(&self, id: u64, token: Option<&Token>) -> Result<(), Failure> {
-        let what = format!("cannot end session {id}");
-        if self.admin.end(id, token).await.map_err(|error| self.failure(&error, &what))? {
-            ui::remark(&format!("ended session {id}"));
-            return Ok(());
-        }
-        Err(Failure::new(what)
-            .cause("the gateway has no such session")
-            .hint("list the open sessions with `kohakuriver vps sessions`"))
+async fn end(admin: &Admin, id: u64, token: Option<&Token>) -> Result<(), Failure> {
+    let what = format!("cannot end session {id}");
+    if admin.end(id, token).await.map_err(|error| admin.failure(&error, &what))? {
+        ui::remark(&format!("ended session {id}"));
+        return Ok(());
     }
-
-    async fn tunnels(&self) -> Result<Vec<Tunnel>, Failure> {
-        self.admin.tunnels().await.map_err(|error| self.failure(&error, "cannot list the sessions"))
-    }
-
-    fn failure(&self, error: &ApiError, what: &str) -> Failure {
-        self.admin.failure(error, what, &self.settings.host.value)
-    }
+    Err(Failure::new(what)
+        .cause("the gateway has no such session")
+        .hint("list the open sessions with `kohakuriver vps sessions`"))
 }
 
 /// The byte counts of all sessions at one moment.

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::api::{Client, Generation, Vps};
-use crate::cli::host::{ask_host, named, one_to_change, vps_cache, vps_ref};
+use crate::api::{ApiError, Client, Generation, Vps};
+use crate::cli::host::{ask_host, client, named, one_vps, vps_cache, vps_ref};
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
@@ -17,24 +17,26 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    /// The VPSes, each once, and the generation of calls by which this Host changes them.
+    /// A client of the Host, the VPSes, each once, and the generation of calls by which this Host changes them.
     ///
     /// # Errors
     /// If one of them is unknown.
-    pub(crate) fn find(&self, settings: &Settings, client: &Client) -> Result<(Vec<Vps>, Generation), Failure> {
+    pub(crate) fn find(&self, settings: &Settings) -> Result<(Client, Vec<Vps>, Generation), Failure> {
         let wanted: Vec<_> = self.vpses.iter().map(|typed| vps_ref(typed)).collect::<Result<_, _>>()?;
-        ask_host(settings, async {
+        let client = client(settings)?;
+        let (vpses, generation) = ask_host(settings, async {
             let (mut vpses, mut seen) = (Vec::new(), HashSet::new());
-            let mut of_host = Generation::Todays;
             for wanted in &wanted {
-                let (vps, generation) = one_to_change(client, wanted).await?;
-                of_host = generation;
+                let vps = one_vps(&client, wanted).await?;
                 if seen.insert(vps.id) {
                     vpses.push(vps);
                 }
             }
-            Ok((vpses, of_host))
-        })
+            let cannot = |error: ApiError| error.failure(format!("cannot change {}", all_named(&vpses)));
+            let generation = client.generation().await.map_err(cannot)?;
+            Ok((vpses, generation))
+        })?;
+        Ok((client, vpses, generation))
     }
 }
 

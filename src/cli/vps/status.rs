@@ -1,9 +1,8 @@
 //! `kohakuriver vps status`.
 
-use crate::api::{Listing, Node, Reach, Vps, ago, hint_here};
+use crate::api::{Caller, Client, Listing, Node, Reach, Role, User, Vps, ago, hint_here};
 use crate::cli::host::vps::ssh_port;
-use crate::cli::host::vps_cache;
-use crate::cli::host::{client, one_vps, the_host, vps_ref};
+use crate::cli::host::{client, one_vps, the_host, vps_cache, vps_ref};
 use crate::cli::terminal::ui;
 use crate::cli::vps::list::as_json;
 use crate::cli::vps::watch::{self, View, WatchFlags};
@@ -45,8 +44,26 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             return Ok(View::Text(ui::fields(&describe(&vps, &[], None))));
         };
         let reach = client.reach(&vps, nodes.iter().find(|node| node.runs(&vps)), None).await;
+        let reach = match reach {
+            Ok(reach) => allowed(&client, reach).await,
+            refused => refused,
+        };
         Ok(View::Text(ui::fields(&describe(&vps, &nodes, Some(&reach)))))
     })
+}
+
+/// `reach`, unless the role of the user may log in to no VPS. A Host shows all of them to such a user.
+async fn allowed(client: &Client, reach: Reach) -> Result<Reach, Refusal> {
+    // An older Host has no roles, and would log the question as an error.
+    if client.is_of_older_host() {
+        return Ok(reach);
+    }
+    match client.caller().await {
+        Ok(Caller::User(User { role: role @ (Role::Viewer | Role::Other(_)), .. })) => {
+            Err(Refusal::RoleTooLow(role.to_string()))
+        }
+        _ => Ok(reach),
+    }
 }
 
 /// `reach` is where the VPS is reached, or why it isn't, if that is known.

@@ -1,6 +1,6 @@
 //! `kohakuriver vps stop`: stops VPSes. The Host can't start them again, so the user must confirm.
 
-use crate::cli::host::{block_on, client};
+use crate::cli::host::block_on;
 use crate::cli::ssh::config as ssh_config;
 use crate::cli::terminal::ask::confirm;
 use crate::cli::terminal::ui;
@@ -25,8 +25,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let client = client(settings)?;
-    let (vpses, generation) = arguments.named.find(settings, &client)?;
+    let (client, vpses, generation) = arguments.named.find(settings)?;
     confirm(&format!("Stop {}? A stopped VPS can't be started again.", all_named(&vpses)), arguments.yes)?;
     let stopped = each(&vpses, |vps| {
         let message = block_on(Change::of("stop", vps.id).ask(client.stop(generation, vps.id)))?;

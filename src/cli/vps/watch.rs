@@ -10,9 +10,8 @@ use serde_json::Value;
 
 use crate::cli::host::block_on;
 use crate::cli::programs::names::PROGRAM;
-use crate::cli::terminal::interrupt;
 use crate::cli::terminal::progress::while_asking;
-use crate::cli::terminal::ui;
+use crate::cli::terminal::{interrupt, ui};
 use crate::failure::Failure;
 use crate::{seconds, terminal, text};
 
@@ -99,7 +98,7 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
-        Self { in_place: ui::terminal_size().is_some() && !terminal::is_dumb(), drawn: 0, shown_before: false }
+        Self { in_place: ui::can_redraw(), drawn: 0, shown_before: false }
     }
 
     /// Shows an answer; returns whether the reader is still there.

@@ -9,7 +9,7 @@
 //! | `DELETE /sessions/<id>` | 204, and the tunnel ends; 404 without such a tunnel; 401 or 403 without the right |
 //!
 //! There is no login: every program that reaches the address may read all of this. A web page in a browser may not, see
-//! [`Guard`]. What changes something takes a right, see [`EndRight`].
+//! [`Guard`]. A request that changes something takes a right, see [`EndRight`].
 //!
 //! This room knows every room below it. Only the start of the gateway knows this room.
 
@@ -53,7 +53,7 @@ pub(super) struct Admin {
 pub(super) enum EndRight {
     /// Everyone who reaches the address: the permissions of a UNIX socket's file say who does.
     Everyone,
-    /// Who knows the token of these rules. Every user of this machine reaches a TCP port.
+    /// Requests with the token of these rules. Every user of this machine reaches a TCP port.
     Token(Arc<RuleBook>),
 }
 

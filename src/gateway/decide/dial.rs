@@ -134,7 +134,8 @@ async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
 
 fn not_connected(address: SocketAddr, source: io::Error) -> DialError {
     match source.kind() {
-        io::ErrorKind::ConnectionRefused => DialError::Refused,
+        // A reset may come as soon as a connection is accepted: docker's proxy does so while a VPS has no sshd yet.
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => DialError::Refused,
         io::ErrorKind::TimedOut => DialError::Timeout,
         _ if sys::is_out_of_descriptors(&source) => DialError::Shortage,
         _ => DialError::Failed { address, source },
@@ -210,14 +211,14 @@ mod tests {
             node: "node-up".into(),
             host: String::new(),
             port: 22,
-            booting: true,
+            booting: Some(true),
         };
         let (closed, _socket) = refusing();
         let refused = dial("127.0.0.1", closed.port(), ANY, (&Resolver::of_the_system(), FROM), DIAL_LIMIT)
             .await
             .unwrap_err()
             .refusal(&reach);
-        assert_eq!(refused, Refusal::ConnectionRefused { node: "node-up".into(), booting: true });
+        assert_eq!(refused, Refusal::ConnectionRefused { node: "node-up".into(), booting: Some(true) });
         for (host, own, text) in [
             ("no-such-host.invalid", None, "no address is known for `no-such-host.invalid`: "),
             ("169.254.169.254", None, "169.254.169.254 is a cloud's metadata service"),
@@ -288,6 +289,7 @@ mod tests {
         use rustix::io::Errno;
         for (errno, expected, of_the_address) in [
             (Errno::CONNREFUSED, "connection refused", true),
+            (Errno::CONNRESET, "connection refused", true),
             (Errno::TIMEDOUT, "no answer in time", true),
             (Errno::HOSTUNREACH, "10.0.0.7:22 can't be reached", true),
             (Errno::MFILE, "no file descriptor left", false),

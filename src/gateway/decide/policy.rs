@@ -176,7 +176,7 @@ fn translated(ip: IpAddr) -> Vec<Ipv4Addr> {
     all.into_iter().filter(|v4| v4.octets()[0] != 0).collect()
 }
 
-/// Whether `ip` belongs to this machine: loopback; the unspecified address, which means this machine to who connects; the
+/// Whether `ip` belongs to this machine: loopback; the unspecified address, which means this machine to a program that connects; the
 /// address from which the system would send to it; or, since the system sends to a second IPv4 address of a network from
 /// the first one, an address that a socket can have and that loopback reaches. Sends nothing.
 ///
@@ -207,7 +207,7 @@ fn is_second(ip: IpAddr) -> io::Result<bool> {
     let no = |error: &io::Error| matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput);
     let can = |done: io::Result<()>| match done {
         Err(error) if sys::is_out_of_descriptors(&error) => Err(error),
-        // What can't be told is this machine.
+        // If the system doesn't tell, the address counts as this machine.
         done => Ok(done.is_ok() || done.is_err_and(|error| !no(&error))),
     };
     Ok(can(UdpSocket::bind((ip, 0)).map(drop))?

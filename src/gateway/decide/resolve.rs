@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::gateway::decide::directory::cache::Cache;
-use crate::gateway::limits::Turns;
+use crate::gateway::limits::{Turn, Turns};
 use crate::refusal::Refusal;
 
 /// Most questions at once. A question keeps its thread even when nobody waits for it any more.
@@ -64,16 +64,13 @@ impl Resolver {
         // Taken before others can wait for this question: they must not wait for this client's turn.
         let turn = match self.known.has(&host.to_owned()) {
             true => None,
-            false => Some(timeout(TURN_LIMIT, self.turns.take(from)).await.map_err(|_| Unresolved::Busy)?),
+            false => Some(self.turn(from).await?),
         };
         let ask = async move |_| {
             // An answer that was known has become too old since.
             let turn = match turn {
                 Some(turn) => turn,
-                None => {
-                    let turn = timeout(TURN_LIMIT, self.turns.take(from)).await;
-                    turn.map_err(|_| Refusal::Limit(String::new()))?
-                }
+                None => self.turn(from).await.map_err(|_| Refusal::Limit(String::new()))?,
             };
             let (ask, host) = (Arc::clone(&self.ask), host.to_owned());
             let found = tokio::task::spawn_blocking(move || {
@@ -88,6 +85,10 @@ impl Resolver {
             Ok(known) => known.value.map_err(|(kind, text)| Unresolved::Failed(io::Error::new(kind, text))),
             Err(_) => Err(Unresolved::Busy),
         }
+    }
+
+    async fn turn(&self, from: IpAddr) -> Result<Turn, Unresolved> {
+        timeout(TURN_LIMIT, self.turns.take(from)).await.map_err(|_| Unresolved::Busy)
     }
 }
 

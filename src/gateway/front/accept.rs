@@ -198,14 +198,131 @@ impl AcceptLoops {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::watch::notices::Notices;
+    use crate::gateway::watch::notices::tests::Heard;
+    use crate::sys::BorrowedFd;
+    use rustix::io::Errno;
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Longer than anything here takes; a test that meets it has failed.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A listener that meets these errors before it accepts anything.
+    struct Failing {
+        listener: TcpListener,
+        errors: Errors,
+    }
+
+    type Errors = Arc<Mutex<VecDeque<Errno>>>;
+
+    impl AsFd for Failing {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.listener.as_fd()
+        }
+    }
+
+    impl Listener for Failing {
+        type Accepted = <TcpListener as Listener>::Accepted;
+
+        async fn next(&self) -> io::Result<Self::Accepted> {
+            let error = self.errors.lock().unwrap().pop_front();
+            match error {
+                Some(errno) => Err(errno.into()),
+                None => self.listener.next().await,
+            }
+        }
+
+        fn refuse(socket: OwnedFd, why: &Refusal) {
+            TcpListener::refuse(socket, why);
+        }
+    }
+
+    /// Clients that wait in the queue of a listener.
+    async fn waiting<const N: usize>(listener: &TcpListener) -> [TcpStream; N] {
+        let mut clients = Vec::new();
+        for _ in 0..N {
+            clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+        }
+        #[cfg(target_os = "linux")]
+        {
+            // A client's last packet may still be under way: the system tells how many are in the queue (proc_net_tcp).
+            let port = format!(":{:04X} ", listener.local_addr().unwrap().port());
+            let queue = format!(" 0A 00000000:{N:08X} ");
+            let is_full = |table: &str| table.lines().any(|line| line.contains(&port) && line.contains(&queue));
+            while !is_full(&std::fs::read_to_string("/proc/net/tcp").unwrap()) {
+                tokio::task::yield_now().await;
+            }
+        }
+        clients.try_into().unwrap()
+    }
+
+    /// What clients read that connect before an accept loop meets `errors`, and what the admin reads then. A client that
+    /// is accepted is sent `served`.
+    async fn met_by<const N: usize>(errors: &[Errno]) -> ([String; N], String) {
+        let heard = Heard::default();
+        let loops = AcceptLoops::new(Records { notices: Notices::to(heard.clone()), ..Records::default() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut clients = waiting::<N>(&listener).await;
+        let listener = Failing { listener, errors: Arc::new(Mutex::new(errors.iter().copied().collect())) };
+        loops.start(listener, Arc::new(Semaphore::new(8)), |(mut client, _)| async move {
+            client.write_all(b"served").await.unwrap();
+        });
+        let mut texts = [(); N].map(|()| String::new());
+        for (client, text) in clients.iter_mut().zip(&mut texts) {
+            tokio::time::timeout(PATIENCE, client.read_to_string(text)).await.expect("it waits in the queue").unwrap();
+        }
+        let turned_away = texts.iter().filter(|text| *text != "served").count();
+        assert_eq!(loops.records.metrics.turned_away.value(), turned_away as u64);
+        loops.close().await;
+        (texts, heard.text())
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_died_in_the_queue_is_passed_over() {
+        let (texts, heard) = met_by(&[Errno::CONNABORTED, Errno::HOSTUNREACH]).await;
+        assert_eq!((texts, heard.as_str()), (["served"; 2].map(str::to_owned), ""));
+    }
+
+    #[tokio::test]
+    async fn at_the_limit_of_open_files_all_waiting_clients_are_told_and_the_next_are_served() {
+        let ([first, second], heard) = met_by(&[Errno::MFILE]).await;
+        for text in [first, second] {
+            assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("no file descriptor left"), "{text}");
+        }
+        assert!(heard.contains("no room for more connections") && heard.contains(MORE_FILES), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn without_memory_for_a_connection_clients_wait_and_are_served_later() {
+        let (texts, heard) = met_by(&[Errno::NOMEM]).await;
+        assert_eq!(texts, ["served"; 2]);
+        assert!(heard.contains("no room for more connections"), "{heard}");
+    }
+
+    /// A descriptor that can't be had back must not be taken from the connections that are served.
+    #[tokio::test]
+    async fn nobody_is_turned_away_without_a_spare_descriptor() {
+        let loops = AcceptLoops::new(Records::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = waiting::<1>(&listener).await;
+        let mut spare = Spare(None);
+        loops.turn_away(&listener, &mut spare);
+        assert_eq!(loops.records.metrics.turned_away.value(), 0);
+        // There is one again.
+        loops.turn_away(&listener, &mut spare);
+        assert_eq!(loops.records.metrics.turned_away.value(), 1);
+        assert!(spare.0.is_some());
+    }
 
     #[tokio::test]
     async fn a_panic_ends_its_own_connection_only_and_the_number_is_bounded() {
         let loops = AcceptLoops::new(Records::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let permits = Arc::new(Semaphore::new(1));
+        let (permits, errors) = (Arc::new(Semaphore::new(1)), Errors::default());
+        let listener = Failing { listener, errors: Arc::clone(&errors) };
         loops.start(listener, Arc::clone(&permits), |(mut client, _)| async move {
             let byte = client.read_u8().await.unwrap();
             assert_ne!(byte, b'!', "a panic on purpose");
@@ -221,7 +338,8 @@ mod tests {
             tokio::task::yield_now().await;
         }
         loops.close().await;
-        assert!(TcpStream::connect(address).await.is_err());
+        // Its port may be another program's by now, so a connection is no proof.
+        assert_eq!(Arc::strong_count(&errors), 1, "the listener is open");
         // An accepted connection lasts until its own end or that of the gateway.
         last.write_all(b"c").await.unwrap();
         assert_eq!(last.read(&mut [0]).await.unwrap(), 0);

@@ -27,18 +27,7 @@ impl AdminSocket {
     pub(crate) fn listen_locally(path: &Path) -> Result<Self, Failure> {
         let bound =
             sys::listen_locally(path).and_then(|listener| Ok(Self::Local(listener, Some(SocketFile::of(path)?))));
-        bound.map_err(|error| {
-            let failure = Failure::new(format!("cannot listen on unix:{}", path.display())).because(&error);
-            let (shown, folder) = (path.display(), path.parent().unwrap_or(path).display());
-            failure.hint(match error.kind() {
-                io::ErrorKind::AddrInUse => format!("see which program has it with `ss -lxp src {shown}`"),
-                io::ErrorKind::NotFound => format!("make its folder first: `mkdir {folder}`"),
-                io::ErrorKind::PermissionDenied => {
-                    format!("use a folder in which this user may write; see `ls -ld {folder}`")
-                }
-                _ => "take another path with --admin, or none with `--admin off`".to_owned(),
-            })
-        })
+        bound.map_err(|error| not_bound(path, &error))
     }
 
     /// A UNIX socket that was passed to this process. The gateway removes its file if it `is_own`.
@@ -77,6 +66,17 @@ impl AdminSocket {
     }
 }
 
+fn not_bound(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::new(format!("cannot listen on unix:{}", path.display())).because(error);
+    let (shown, folder) = (path.display(), path.parent().unwrap_or(path).display());
+    failure.hint(match error.kind() {
+        io::ErrorKind::AddrInUse => format!("see which program has it with `ss -lxp src {shown}`"),
+        io::ErrorKind::NotFound => format!("make its folder first: `mkdir {folder}`"),
+        io::ErrorKind::PermissionDenied => format!("use a folder in which this user may write; see `ls -ld {folder}`"),
+        _ => "take another path with --admin, or none with `--admin off`".to_owned(),
+    })
+}
+
 impl AsFd for AdminSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
@@ -96,6 +96,68 @@ impl SocketFile {
         if sys::file_identity(&self.path).is_ok_and(|identity| identity == self.identity) {
             // A file that stays is replaced at the next start.
             let _ = std::fs::remove_file(self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[tokio::test]
+    async fn a_gateway_removes_its_own_file_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let (mut first, aside) = (AdminSocket::listen_locally(&path).unwrap(), folder.path().join("aside"));
+        assert_eq!(first.address().unwrap(), format!("unix:{}", path.display()));
+        assert!(first.tcp().is_none() && first.has_own_file());
+        let file = first.take_file().unwrap();
+        assert!(!first.has_own_file() && first.take_file().is_none());
+        file.remove();
+        assert!(!path.exists());
+
+        // Its successor has put another one there.
+        let mut second = AdminSocket::listen_locally(&path).unwrap();
+        std::fs::rename(&path, aside).unwrap();
+        std::fs::write(&path, "another file").unwrap();
+        second.take_file().unwrap().remove();
+        assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_passed_socket_is_its_makers() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, is_own) in [("mine", true), ("of systemd", false)] {
+            let path = folder.path().join(name);
+            let passed = AdminSocket::passed_locally(sys::listen_locally(&path).unwrap(), is_own).unwrap();
+            assert_eq!(passed.has_own_file(), is_own, "{name}");
+            assert_eq!(passed.address().unwrap(), format!("unix:{}", path.display()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tcp_socket_has_an_address_and_no_file() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut socket = AdminSocket::Tcp(listener);
+        assert_eq!(socket.address().unwrap(), address.to_string());
+        assert_eq!(socket.tcp().unwrap().local_addr().unwrap(), address);
+        assert!(!socket.has_own_file() && socket.take_file().is_none());
+    }
+
+    #[test]
+    fn each_reason_has_its_remedy() {
+        let path = Path::new("/run/gateway/admin.sock");
+        for (errno, remedy) in [
+            (Errno::ADDRINUSE, "`ss -lxp src /run/gateway/admin.sock`"),
+            (Errno::NOENT, "`mkdir /run/gateway`"),
+            (Errno::ACCESS, "`ls -ld /run/gateway`"),
+            (Errno::NAMETOOLONG, "`--admin off`"),
+        ] {
+            let text = not_bound(path, &errno.into()).render("p");
+            assert!(text.starts_with("p: cannot listen on unix:/run/gateway/admin.sock\n  caused by: "), "{text}");
+            assert!(text.contains(remedy), "{text}");
         }
     }
 }

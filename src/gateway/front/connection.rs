@@ -101,7 +101,8 @@ impl Connection<'_> {
     async fn read_request(mut self) -> Option<(Self, Request)> {
         let terms = &self.gateway.terms;
         let heads = &terms.limits.heads;
-        let read = incoming::read(&mut self.client, &mut self.received, self.peer, terms.proxy_protocol, heads);
+        let (proxied, own) = (terms.proxy_protocol, terms.guard.names());
+        let read = incoming::read(&mut self.client, &mut self.received, self.peer, proxied, heads, own);
         let (address, incoming) = tokio::select! {
             biased;
             read = read => read,

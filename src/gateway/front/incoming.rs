@@ -30,6 +30,7 @@ pub(super) enum Incoming {
 
 /// Reads the request at the start of `stream`, whose other end is `peer`. Also returns the client's address: `peer`, or,
 /// if `proxied`, the address in the PROXY protocol header before the request. The time limit holds for both together.
+/// `own` are the names of the gateway's machine.
 ///
 /// On return, `bytes` hold what arrived of an incomplete request, or what arrived behind a complete one: early data.
 pub(super) async fn read(
@@ -38,6 +39,7 @@ pub(super) async fn read(
     peer: SocketAddr,
     proxied: bool,
     heads: &Heads,
+    own: &[String],
 ) -> (SocketAddr, Incoming) {
     let mut client = peer;
     let complete = async {
@@ -52,7 +54,7 @@ pub(super) async fn read(
         }
         let mut ends = Ends::default();
         let read = |bytes: &[u8], new| match ends.may_be_among(bytes, new) || bytes.len() > heads.size.bytes {
-            true => request::read(bytes, heads.size),
+            true => request::read(bytes, heads.size, own),
             false => Step::Incomplete,
         };
         let (request, eaten) = next(stream, bytes, read).await?;
@@ -147,7 +149,7 @@ mod tests {
     /// Reads a request, and returns the bytes behind it, too.
     async fn read(stream: &mut (impl AsyncRead + Unpin)) -> (Incoming, Vec<u8>) {
         let mut behind = Vec::new();
-        let (client, incoming) = super::read(stream, &mut behind, PEER, false, &heads()).await;
+        let (client, incoming) = super::read(stream, &mut behind, PEER, false, &heads(), &[]).await;
         assert_eq!(client, PEER);
         (incoming, behind)
     }
@@ -259,7 +261,7 @@ mod tests {
         client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
         let mut behind = Vec::new();
-        let (client, incoming) = super::read(&mut gateway, &mut behind, PEER, true, &heads()).await;
+        let (client, incoming) = super::read(&mut gateway, &mut behind, PEER, true, &heads(), &[]).await;
         (client, incoming, behind)
     }
 
@@ -305,7 +307,7 @@ mod tests {
         let (mut client, mut gateway) = tokio::io::duplex(64);
         client.write_all(b"\r\n\r\n").await.unwrap();
         let start = Instant::now();
-        let incoming = super::read(&mut gateway, &mut Vec::new(), PEER, true, &heads()).await.1;
+        let incoming = super::read(&mut gateway, &mut Vec::new(), PEER, true, &heads(), &[]).await.1;
         assert!(matches!(incoming, Incoming::Fault(_, ClientFault::TooSlow(_))));
         assert_eq!(start.elapsed(), heads().time);
         // Without --proxy-protocol the header is no request.

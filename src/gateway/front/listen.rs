@@ -36,6 +36,13 @@ const BACKLOG: u32 = 1024;
 
 /// Listens on `address`. `[::]` takes both families, and stands for 0.0.0.0 on a machine without IPv6.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    listen_by(address, bind)
+}
+
+fn listen_by(
+    address: SocketAddr,
+    bind: impl Fn(SocketAddr) -> io::Result<TcpListener>,
+) -> Result<TcpListener, Failure> {
     let bound = match bind(address) {
         Err(error) if address.is_ipv6() && address.ip().is_unspecified() && sys::is_without_ipv6(&error) => {
             bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
@@ -83,6 +90,20 @@ mod tests {
         let listener = listen("[::]:0".parse().unwrap()).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok());
+    }
+
+    /// A kernel that was built without IPv6, or started with `ipv6.disable=1`.
+    #[tokio::test]
+    async fn without_ipv6_the_unspecified_address_is_that_of_ipv4() {
+        let bind_without_ipv6 = |address: SocketAddr| match address {
+            SocketAddr::V4(_) => bind(address),
+            SocketAddr::V6(_) => Err(rustix::io::Errno::AFNOSUPPORT.into()),
+        };
+        let listener = listen_by("[::]:0".parse().unwrap(), bind_without_ipv6).unwrap();
+        assert_eq!(listener.local_addr().unwrap().ip(), Ipv4Addr::UNSPECIFIED);
+        // An address that names a family means it.
+        let text = listen_by("[::1]:0".parse().unwrap(), bind_without_ipv6).unwrap_err().render("p");
+        assert!(text.contains("cannot listen on [::1]:0"), "{text}");
     }
 
     #[tokio::test]

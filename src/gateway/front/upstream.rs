@@ -26,8 +26,6 @@ use crate::target::VpsRef;
 /// How long a client waits for its answer, from its request on. Less than the 20 s after which our own helper gives up,
 /// so that its user reads the reason.
 const SETUP_LIMIT: Duration = Duration::from_secs(18);
-/// The least time that must be left of it for another try.
-const RETRY_LEAST: Duration = Duration::from_secs(1);
 
 /// A connection to a VPS, with the permit to use it.
 pub(super) struct Upstream {
@@ -96,7 +94,6 @@ impl Upstreams {
     ) -> Result<Upstream, Refusal> {
         let (from, metrics) = (attempt.address(), &self.records.metrics);
         let deadline = Instant::now() + SETUP_LIMIT;
-        let enough_is_left = || Instant::now() + RETRY_LEAST <= deadline;
         if !policy::serves(from, rules.clients.as_ref()) {
             return Err(Refusal::AddressNotServed(from.to_string()));
         }
@@ -108,7 +105,7 @@ impl Upstreams {
         attempt.note_location(&admission.reach);
         let permit = self.permit(from, asker.user())?;
         let mut dialled = self.dial(&admission.reach, from, rules, deadline).await;
-        if dialled.as_ref().is_err_and(DialError::is_of_the_address) && enough_is_left() {
+        if dialled.as_ref().is_err_and(DialError::is_of_the_address) {
             let newer = self.directory.reach_anew(vps, asker, &admission, metrics);
             match timeout_at(deadline, newer).await.unwrap_or_default() {
                 // The Host gives no newer address, so the result of the dial stands.
@@ -116,7 +113,7 @@ impl Upstreams {
                 Some(Err(refusal)) if refusal.is_fault() => {}
                 Some(newer) => {
                     let old = std::mem::replace(&mut admission, newer?).reach;
-                    if (&old.host, old.port) != (&admission.reach.host, admission.reach.port) && enough_is_left() {
+                    if (&old.host, old.port) != (&admission.reach.host, admission.reach.port) {
                         attempt.note_location(&admission.reach);
                         dialled = self.dial(&admission.reach, from, rules, deadline).await;
                     }

@@ -6,6 +6,7 @@
 //! This room knows the inventory in `decide`, and `front` for its client's type. Only the start of the gateway knows this
 //! room.
 
+mod lists;
 mod objects;
 
 use std::sync::Arc;
@@ -15,72 +16,96 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::api::STAND_ALONE;
 use crate::gateway::decide::inventory::{Cluster, Inventory};
 use crate::gateway::front::client::Client;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::http::{self, Waiting};
-use crate::text::{self, excerpt};
+use crate::text::excerpt;
+use lists::{List, Lists};
 
 /// The server of the Host API.
 pub(super) struct HostApi {
-    pub(super) inventory: Arc<Inventory>,
-    pub(super) guard: Guard,
-    pub(super) waiting: Waiting,
+    inventory: Arc<Inventory>,
+    guard: Guard,
+    waiting: Waiting,
+    lists: Lists,
 }
 
 impl HostApi {
+    pub(super) fn new(inventory: Arc<Inventory>, guard: Guard) -> Self {
+        Self { inventory, guard, waiting: Waiting::default(), lists: Lists::default() }
+    }
+
     /// Answers the request of `client`.
     pub(super) async fn serve(&self, client: Client) {
-        http::serve(client, &self.waiting, |request: Request<Incoming>| async move {
-            let uri = request.uri();
-            if let Err(why) = self.guard.check(request.method(), uri, request.headers()) {
-                return response(StatusCode::FORBIDDEN, &json!({ "detail": why }));
-            }
-            let query = uri.query().unwrap_or_default();
-            let (status, body) = answer(&*self.inventory.current().await, request.method(), uri.path(), query);
-            response(status, &body)
-        })
-        .await;
+        http::serve(client, &self.waiting, |request| self.answer(request)).await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let uri = request.uri();
+        if let Err(why) = self.guard.check(request.method(), uri, request.headers()) {
+            return response(StatusCode::FORBIDDEN, objects::sent(&json!({ "detail": why })));
+        }
+        let cluster = self.inventory.current().await;
+        let (status, body) = answer(&cluster, request.method(), uri.path(), uri.query().unwrap_or_default());
+        match body {
+            Body::Object(object) => response(status, objects::sent(&object)),
+            Body::List(list) => match self.lists.get(cluster, list).await {
+                Ok(body) => response(status, body),
+                Err(_) => response(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    objects::sent(&json!({ "detail": "it can't be listed" })),
+                ),
+            },
+        }
     }
 }
 
-fn response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let response = http::response(status, "application/json", text::json(&body.to_string()));
+fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let response = http::response(status, "application/json", body);
     if status == StatusCode::METHOD_NOT_ALLOWED { http::allowing(response, "GET") } else { response }
 }
 
+/// The body of an answer.
+enum Body {
+    /// It is short: about one VPS or Runner, or an error.
+    Object(Value),
+    List(List),
+}
+
 /// The answer of a Host with these VPSes and Runners.
-fn answer(cluster: &Cluster, method: &Method, path: &str, query: &str) -> (StatusCode, Value) {
-    let detail = |status, text: &str| (status, json!({ "detail": text }));
+fn answer(cluster: &Cluster, method: &Method, path: &str, query: &str) -> (StatusCode, Body) {
+    let detail = |status, text: &str| (status, Body::Object(json!({ "detail": text })));
     let body = match path.strip_prefix("/api/") {
-        Some("vps") => objects::vps_list(cluster, true),
-        Some("vps/status") => objects::vps_list(cluster, false),
+        Some("vps") => Body::List(List::Vps),
+        Some("vps/status") => Body::List(List::CurrentVps),
         // A Host without authentication has one user, to which no VPS is assigned.
-        Some("vps/my") => json!([]),
-        Some("nodes") => objects::nodes(cluster),
+        Some("vps/my") => Body::Object(json!([])),
+        Some("nodes") => Body::List(List::Nodes),
         Some("auth/me") if method == Method::GET => {
-            return detail(StatusCode::SERVICE_UNAVAILABLE, "Authentication is not enabled on this server");
+            return detail(StatusCode::SERVICE_UNAVAILABLE, STAND_ALONE);
         }
-        Some("auth/status") => json!({ "auth_enabled": false, "session_expire_hours": null }),
+        Some("auth/status") => Body::Object(json!({ "auth_enabled": false, "session_expire_hours": null })),
         Some("health") => match hostname(query) {
-            None => objects::health(cluster),
+            None => Body::List(List::Health),
             Some(name) => match objects::health_of(cluster, &name) {
-                Some(node) => node,
+                Some(node) => Body::Object(node),
                 None if method == Method::GET => {
                     let text = format!("Node {} not found in health data.", excerpt(&name));
                     return detail(StatusCode::NOT_FOUND, &text);
                 }
-                None => Value::Null,
+                None => Body::Object(Value::Null),
             },
         },
         Some(path) => match path.strip_prefix("status/").filter(|id| !id.is_empty() && !id.contains('/')) {
-            Some(_) if method != Method::GET => Value::Null,
+            Some(_) if method != Method::GET => Body::Object(Value::Null),
             Some(id) => match task(cluster, id) {
-                Ok(task) => task,
-                Err(refusal) => return refusal,
+                Ok(task) => Body::Object(task),
+                Err((status, detail)) => return (status, Body::Object(detail)),
             },
             // A Host has such calls, which change something: this API is read-only.
-            None if method != Method::GET => Value::Null,
+            None if method != Method::GET => Body::Object(Value::Null),
             None => return detail(StatusCode::NOT_FOUND, "Not Found"),
         },
         None => return detail(StatusCode::NOT_FOUND, "Not Found"),

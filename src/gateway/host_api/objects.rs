@@ -1,10 +1,17 @@
 //! The objects of the Host API: the fields of the inventory, and a Host's defaults for the others.
 
+use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Node, Vps};
 use crate::gateway::decide::inventory::Cluster;
 use crate::status::VpsStatus;
+use crate::text;
+
+/// An answer as it is sent.
+pub(super) fn sent(answer: &Value) -> Bytes {
+    text::json(&answer.to_string()).into()
+}
 
 /// The answer to `GET /status/<id>`.
 pub(super) fn task(vps: &Vps) -> Value {

@@ -13,6 +13,7 @@ use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::{Method, Uri};
 
 use crate::sys;
+use crate::target::without_brackets;
 use crate::text::excerpt_bytes;
 
 /// The names that a request may ask for.
@@ -26,6 +27,11 @@ impl Guard {
     pub(crate) fn new(more: &[String]) -> Self {
         let own = ["localhost".to_owned(), sys::host_name()];
         Self { names: own.into_iter().chain(more.iter().cloned()).filter(|name| !name.is_empty()).collect() }
+    }
+
+    /// The names that it knows.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// Whether the request may be answered. The error says why not.
@@ -51,8 +57,7 @@ impl Guard {
         let Ok(authority) = std::str::from_utf8(name).unwrap_or_default().parse::<hyper::http::uri::Authority>() else {
             return false;
         };
-        let host = authority.host();
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let bare = without_brackets(authority.host());
         bare.parse::<IpAddr>().is_ok() || self.names.iter().any(|name| bare.eq_ignore_ascii_case(name))
     }
 }

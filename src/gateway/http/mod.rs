@@ -46,21 +46,23 @@ pub(crate) async fn serve<F>(
         let (place, response) = (&place, answer(request));
         async move {
             let response = response.await;
-            // Who doesn't read it, or sends no end of a body, makes room as well.
+            // A client that doesn't read it, or never ends its request's body, makes room as well.
             place.enter_again(MAX_WAITING);
             Ok::<_, Infallible>(response)
         }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD).keep_alive(false);
+    // Otherwise each body is copied behind its head.
+    server.writev(true);
     // Nothing is to be done for a client that is too slow, or that leaves.
     let served = timeout(CONNECTION_LIMIT, server.serve_connection(TokioIo::new(stream), service));
     let _ = place.closed.run_until_cancelled(served).await;
 }
 
 /// A response with a body of this type.
-pub(crate) fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+pub(crate) fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response

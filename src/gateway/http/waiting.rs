@@ -2,9 +2,11 @@
 //! connections that say nothing must not keep a health check out.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use tokio_util::sync::CancellationToken;
+
+use crate::lock::lock;
 
 /// The waiting connections of one server, the oldest first.
 #[derive(Default)]
@@ -27,15 +29,11 @@ pub(super) struct Place<'w> {
 impl Waiting {
     /// A place for a new connection, of which at most `most` wait.
     pub(super) fn enter(&self, most: usize) -> Place<'_> {
-        let mut queue = self.lock();
+        let mut queue = lock(&self.0);
         queue.last += 1;
         let (number, closed) = (queue.last, CancellationToken::new());
         queue.push(number, closed.clone(), most);
         Place { waiting: self, number, closed }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,12 +51,12 @@ impl Queue {
 impl Place<'_> {
     /// The request is answered, and the answer is being written.
     pub(super) fn enter_again(&self, most: usize) {
-        self.waiting.lock().push(self.number, self.closed.clone(), most);
+        lock(&self.waiting.0).push(self.number, self.closed.clone(), most);
     }
 
     /// The request has come.
     pub(super) fn leave(&self) {
-        self.waiting.lock().connections.retain(|(number, _)| *number != self.number);
+        lock(&self.waiting.0).connections.retain(|(number, _)| *number != self.number);
     }
 }
 
@@ -82,6 +80,6 @@ mod tests {
         let closed = [&first, &second, &third, &fourth].map(|place| place.closed.is_cancelled());
         assert_eq!(closed, [false, true, false, false]);
         drop((first, second, third, fourth));
-        assert!(waiting.lock().connections.is_empty());
+        assert!(lock(&waiting.0).connections.is_empty());
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::gateway::front::listen::Listeners;
 use crate::gateway::life::previous::PreviousProcesses;
-use crate::gateway::life::wire::{self, LINE, Purpose, VERSION};
+use crate::gateway::life::wire::{self, Purpose, VERSION};
 use crate::settings::env_vars::KOHAKURIVER_GATEWAY_HAND_OVER;
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 
@@ -27,7 +27,7 @@ const IDS_LEFT: u64 = 1_000_000;
 
 /// The sockets of a gateway that serves, kept for its successor.
 pub(crate) struct HandOver {
-    sockets: Vec<(u8, OwnedFd)>,
+    sockets: Vec<(Purpose, OwnedFd)>,
 }
 
 impl HandOver {
@@ -36,15 +36,15 @@ impl HandOver {
     /// # Errors
     /// When the system has no descriptor left.
     pub(crate) fn of(listeners: &Listeners, previous: &PreviousProcesses) -> io::Result<Self> {
-        let tunnels = listeners.tunnels.iter().map(|listener| (Purpose::Tunnels, listener));
-        let api = listeners.api.iter().map(|listener| (Purpose::Api, listener));
+        let tunnels = listeners.tunnels.iter().map(|listener| (Purpose::Tunnels, listener.as_fd()));
+        let api = listeners.api.iter().map(|listener| (Purpose::Api, listener.as_fd()));
         let admin = listeners.admin.iter().map(|socket| {
             let purpose = if socket.has_own_file() { Purpose::AdminWithFile } else { Purpose::Admin };
-            (purpose.byte(), socket.as_fd())
+            (purpose, socket.as_fd())
         });
-        let all = tunnels.chain(api).map(|(purpose, listener)| (purpose.byte(), listener.as_fd())).chain(admin);
-        let all = all.chain(previous.sockets().iter().map(|line| (LINE, line.as_fd())));
-        let sockets = all.map(|(byte, socket)| Ok((byte, socket.try_clone_to_owned()?)));
+        let lines = previous.sockets().iter().map(|line| (Purpose::Line, line.as_fd()));
+        let all = tunnels.chain(api).chain(admin).chain(lines);
+        let sockets = all.map(|(purpose, socket)| Ok((purpose, socket.try_clone_to_owned()?)));
         Ok(Self { sockets: sockets.collect::<io::Result<_>>()? })
     }
 
@@ -82,10 +82,10 @@ impl HandOver {
     async fn give(&self, to: UnixStream, line: UnixStream) -> io::Result<u8> {
         to.set_nonblocking(true)?;
         let mut to = tokio::net::UnixStream::from_std(to)?;
-        for (byte, socket) in &self.sockets {
-            pass(&to, socket.as_fd(), *byte).await?;
+        for (purpose, socket) in &self.sockets {
+            pass(&to, socket.as_fd(), *purpose).await?;
         }
-        pass(&to, line.as_fd(), LINE).await?;
+        pass(&to, line.as_fd(), Purpose::Line).await?;
         drop(line);
         to.shutdown().await?;
         to.read_u8().await
@@ -94,8 +94,8 @@ impl HandOver {
 
 /// Passes a descriptor. A socket whose buffer is full is waited for, and so [`START_LIMIT`] holds for a successor that
 /// doesn't read.
-async fn pass(to: &tokio::net::UnixStream, socket: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
-    to.async_io(Interest::WRITABLE, || sys::pass_descriptor(to.as_fd(), socket, byte)).await
+async fn pass(to: &tokio::net::UnixStream, socket: BorrowedFd<'_>, purpose: Purpose) -> io::Result<()> {
+    to.async_io(Interest::WRITABLE, || sys::pass_descriptor(to.as_fd(), socket, purpose.byte())).await
 }
 
 /// Starts this program again, with one end of a socket as its stdin. This process keeps no copy of that end, so the end
@@ -139,7 +139,7 @@ mod tests {
     /// More sockets than the buffer of a UNIX socket takes.
     fn many() -> HandOver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = || (Purpose::Tunnels.byte(), listener.as_fd().try_clone_to_owned().unwrap());
+        let socket = || (Purpose::Tunnels, listener.as_fd().try_clone_to_owned().unwrap());
         HandOver { sockets: (0..400).map(|_| socket()).collect() }
     }
 
@@ -171,6 +171,6 @@ mod tests {
         let version = timeout(PATIENCE, many().give(ours, their_line)).await.expect("it waits for ever").unwrap();
         assert_eq!(version, 7);
         let mut bytes = successor.join().unwrap();
-        assert_eq!((bytes.pop(), bytes), (Some(LINE), vec![Purpose::Tunnels.byte(); 400]));
+        assert_eq!((bytes.pop(), bytes), (Some(Purpose::Line.byte()), vec![Purpose::Tunnels.byte(); 400]));
     }
 }

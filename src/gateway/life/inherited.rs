@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::failure::Failure;
 use crate::gateway::front::admin_socket::AdminSocket;
-use crate::gateway::life::predecessor::{PassedOn, Predecessor};
+use crate::gateway::life::predecessor::Predecessor;
 use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::life::wire::Purpose;
 use crate::settings::env_vars::LISTEN_FDNAMES;
@@ -17,9 +17,8 @@ use crate::sys::{self, OwnedFd};
 /// The sockets, and the gateway that passed them on, if a gateway did.
 #[derive(Default)]
 pub(crate) struct Inherited {
-    /// They listen.
     sockets: Vec<(Purpose, OwnedFd)>,
-    predecessor: Option<(Predecessor, PassedOn)>,
+    predecessor: Option<Predecessor>,
 }
 
 impl Inherited {
@@ -34,13 +33,10 @@ impl Inherited {
         match Predecessor::from_env() {
             Some(predecessor) => {
                 let taken = predecessor.and_then(|predecessor| {
-                    let mut passed_on = predecessor.receive()?;
-                    let named = |(byte, socket)| {
-                        let purpose = Purpose::of_byte(byte).ok_or_else(|| io::Error::other("an unknown purpose"))?;
-                        Ok((purpose, listening(socket)?))
-                    };
-                    let sockets = passed_on.listening.drain(..).map(named).collect::<io::Result<_>>()?;
-                    Ok(Self { sockets, predecessor: Some((predecessor, passed_on)) })
+                    let sockets = predecessor.receive()?;
+                    let mut listeners = sockets.iter().filter(|(purpose, _)| *purpose != Purpose::Line);
+                    listeners.try_for_each(|(_, socket)| check_listens(socket))?;
+                    Ok(Self { sockets, predecessor: Some(predecessor) })
                 });
                 taken.map_err(|error| Failure::new("cannot take the place of an older gateway").because(&error))
             }
@@ -50,7 +46,11 @@ impl Inherited {
 
     /// Takes the listeners for `purpose`. Needs a runtime.
     pub(crate) fn listeners(&mut self, purpose: Purpose) -> io::Result<Vec<TcpListener>> {
-        self.sockets.extract_if(.., |(other, _)| *other == purpose).map(|(_, socket)| listener(socket)).collect()
+        self.take_for(purpose).map(listener).collect()
+    }
+
+    fn take_for(&mut self, purpose: Purpose) -> impl Iterator<Item = OwnedFd> {
+        self.sockets.extract_if(.., move |(other, _)| *other == purpose).map(|(_, socket)| socket)
     }
 
     /// Takes the sockets for the admin. Needs a runtime.
@@ -66,13 +66,13 @@ impl Inherited {
 
     /// Takes the lines to the previous processes.
     pub(crate) fn previous(&mut self) -> io::Result<PreviousProcesses> {
-        let passed_on = self.predecessor.as_mut();
-        passed_on.map_or_else(|| Ok(PreviousProcesses::default()), |(_, passed_on)| passed_on.previous())
+        let last_id = self.predecessor.as_ref().map_or(0, |predecessor| predecessor.last_id);
+        PreviousProcesses::new(last_id, self.take_for(Purpose::Line).collect())
     }
 
     /// The gateway that this process replaces.
     pub(crate) fn predecessor(self) -> Option<Predecessor> {
-        self.predecessor.map(|(predecessor, _)| predecessor)
+        self.predecessor
     }
 }
 
@@ -88,16 +88,16 @@ fn from_service_manager() -> io::Result<Vec<(Purpose, OwnedFd)>> {
             taken => taken?.map(Into::into),
         };
         if let Some(socket) = socket {
-            sockets.push((purpose, listening(socket)?));
+            check_listens(&socket)?;
+            sockets.push((purpose, socket));
         }
     }
     Ok(sockets)
 }
 
-/// The passed socket, if it listens.
-fn listening(socket: OwnedFd) -> io::Result<OwnedFd> {
-    match sys::is_listening(&socket)? {
-        true => Ok(socket),
+fn check_listens(socket: &OwnedFd) -> io::Result<()> {
+    match sys::is_listening(socket)? {
+        true => Ok(()),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket that does not listen")),
     }
 }
@@ -119,8 +119,8 @@ mod tests {
     fn a_socket_must_listen() {
         let listening = TcpListener::bind("127.0.0.1:0").unwrap();
         let connected = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
-        assert!(super::listening(listening.into()).is_ok());
-        assert_eq!(super::listening(connected.into()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        assert!(super::listening(std::fs::File::open("/dev/null").unwrap().into()).is_err());
+        assert!(super::check_listens(&listening.into()).is_ok());
+        assert_eq!(super::check_listens(&connected.into()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(super::check_listens(&std::fs::File::open("/dev/null").unwrap().into()).is_err());
     }
 }

@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 
-use crate::gateway::life::previous::PreviousProcesses;
-use crate::gateway::life::wire::{self, LINE, VERSION};
+use crate::gateway::life::wire::{self, Purpose, VERSION};
 use crate::settings::env_vars::KOHAKURIVER_GATEWAY_HAND_OVER;
 use crate::sys::{self, AsFd, OwnedFd};
 
@@ -12,23 +11,7 @@ use crate::sys::{self, AsFd, OwnedFd};
 pub(crate) struct Predecessor {
     socket: UnixStream,
     /// The ids up to this one are its own tunnels'.
-    last_id: u64,
-}
-
-/// The sockets and lines that a predecessor passes on.
-pub(super) struct PassedOn {
-    /// The listening sockets, each with the byte of its purpose.
-    pub(super) listening: Vec<(u8, OwnedFd)>,
-    /// The lines to the previous processes, the oldest first.
-    lines: Vec<OwnedFd>,
-    last_id: u64,
-}
-
-impl PassedOn {
-    /// The previous processes. Needs a runtime.
-    pub(super) fn previous(&mut self) -> io::Result<PreviousProcesses> {
-        PreviousProcesses::new(self.last_id, std::mem::take(&mut self.lines))
-    }
+    pub(super) last_id: u64,
 }
 
 impl Predecessor {
@@ -42,16 +25,14 @@ impl Predecessor {
         Some(last_id.and_then(|last_id| Ok(Self { socket: sys::take_stdin()?.into(), last_id })))
     }
 
-    /// Receives what it passes on.
-    pub(super) fn receive(&self) -> io::Result<PassedOn> {
-        let mut passed_on = PassedOn { listening: Vec::new(), lines: Vec::new(), last_id: self.last_id };
+    /// Receives the sockets that it passes on. The lines among them are in order, the oldest process first.
+    pub(super) fn receive(&self) -> io::Result<Vec<(Purpose, OwnedFd)>> {
+        let mut sockets = Vec::new();
         while let Some((byte, socket)) = sys::receive_descriptor(self.socket.as_fd())? {
-            match byte {
-                LINE => passed_on.lines.push(socket),
-                purpose => passed_on.listening.push((purpose, socket)),
-            }
+            let purpose = Purpose::of_byte(byte).ok_or_else(|| io::Error::other("an unknown purpose"))?;
+            sockets.push((purpose, socket));
         }
-        Ok(passed_on)
+        Ok(sockets)
     }
 
     /// Tells the predecessor that this process serves now.

@@ -11,10 +11,7 @@
 /// The version of all this. It changes when an older program would misunderstand a newer one.
 pub(super) const VERSION: u8 = 1;
 
-/// The byte beside a line to a previous process.
-pub(super) const LINE: u8 = b'l';
-
-/// The purpose of a listening socket.
+/// The purpose of a socket that is passed. All but lines listen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
     /// Tunnels.
@@ -25,6 +22,8 @@ pub(crate) enum Purpose {
     Admin,
     /// The admin, on a UNIX socket whose file the gateway has made, and removes when it stops.
     AdminWithFile,
+    /// A line to a previous process.
+    Line,
 }
 
 impl Purpose {
@@ -44,11 +43,13 @@ impl Purpose {
             Self::Api => b'a',
             Self::Admin => b'm',
             Self::AdminWithFile => b'f',
+            Self::Line => b'l',
         }
     }
 
     pub(super) fn of_byte(byte: u8) -> Option<Self> {
-        [Self::Tunnels, Self::Api, Self::Admin, Self::AdminWithFile].into_iter().find(|purpose| purpose.byte() == byte)
+        let all = [Self::Tunnels, Self::Api, Self::Admin, Self::AdminWithFile, Self::Line];
+        all.into_iter().find(|purpose| purpose.byte() == byte)
     }
 }
 
@@ -86,9 +87,10 @@ mod tests {
             assert_eq!(Purpose::named(name), purpose, "{name}");
             assert_eq!(Purpose::of_byte(purpose.byte()), Some(purpose));
         }
-        assert_eq!(Purpose::of_byte(Purpose::AdminWithFile.byte()), Some(Purpose::AdminWithFile));
+        for purpose in [Purpose::AdminWithFile, Purpose::Line] {
+            assert_eq!(Purpose::of_byte(purpose.byte()), Some(purpose));
+        }
         assert_eq!(Purpose::of_byte(0), None);
-        assert_eq!(Purpose::of_byte(LINE), None);
     }
 
     #[test]

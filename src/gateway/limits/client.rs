@@ -1,5 +1,7 @@
 //! The client that an address counts for.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// One client: an IPv4 address, or an IPv6 network of 64 bits, which is the least that one customer has.
@@ -12,6 +14,16 @@ impl Client {
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
             v4 => v4,
         })
+    }
+}
+
+/// Counts one less for `key`. A key without a count is removed.
+pub(super) fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }
 

@@ -10,14 +10,15 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::kind::{Counts, Kind};
+use super::limit::{Limit, Shown};
+use crate::lock::lock;
 use crate::refusal::Refusal;
 
 /// How long a request may be looked up and dialled before it can be dropped for another. Both take milliseconds as a
@@ -29,9 +30,8 @@ const LARGE_PART: usize = 8;
 
 /// The handshakes in progress.
 pub(crate) struct Handshakes {
-    pub(super) most: usize,
-    pub(super) most_per_client: usize,
-    refused: Counts,
+    in_all: Limit,
+    per_client: Limit,
     held: Mutex<Held>,
 }
 
@@ -61,8 +61,14 @@ pub(crate) struct Handshake {
 }
 
 impl Handshakes {
-    pub(super) fn new(most: usize, most_per_client: usize) -> Self {
-        Self { most, most_per_client, refused: Counts::default(), held: Mutex::default() }
+    pub(super) fn new(in_all: usize, per_client: usize) -> Self {
+        let per_client = Limit::new("handshakes-per-client", per_client);
+        Self { in_all: Limit::new("handshakes", in_all), per_client, held: Mutex::default() }
+    }
+
+    /// The most handshakes in all.
+    pub(crate) fn most(&self) -> usize {
+        self.in_all.most
     }
 
     /// Lets a client in, in place of another one if need be. `ip` is `None` while the client's address is unknown: then
@@ -72,10 +78,10 @@ impl Handshakes {
     /// [`Refusal::Limit`], when no connection can be dropped for it.
     pub(crate) fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Handshake, Refusal> {
         let client = ip.map(Client::of);
-        let mut held = self.held();
-        if !self.keep_to_share(&mut held, client)? && held.all.len() >= self.most {
+        let mut held = lock(&self.held);
+        if !self.keep_to_share(&mut held, client)? && held.all.len() >= self.in_all.most {
             let oldest = self.oldest_of_a_large_client(&held).or_else(|| oldest(&held.by_time));
-            self.make_room(&mut held, Kind::Handshakes, oldest)?;
+            make_room(&mut held, oldest, &self.in_all, "")?;
         }
         held.last_id += 1;
         let (id, dropped) = (held.last_id, Arc::new(Notify::new()));
@@ -86,53 +92,35 @@ impl Handshakes {
     /// Makes room for one more of `client` among its own, if it has its full share. Returns whether it had.
     fn keep_to_share(&self, held: &mut Held, client: Option<Client>) -> Result<bool, Refusal> {
         let Some(own) = client.and_then(|client| held.by_client.get(&client)) else { return Ok(false) };
-        if own.len() < self.most_per_client {
+        if own.len() < self.per_client.most {
             return Ok(false);
         }
         let oldest = oldest(own);
-        self.make_room(held, Kind::HandshakesPerClient, oldest).map(|()| true)
+        make_room(held, oldest, &self.per_client, " of your address").map(|()| true)
     }
 
     /// The oldest connection that can be dropped, of the largest client that has one, among those with a large part of all.
     fn oldest_of_a_large_client(&self, held: &Held) -> Option<u64> {
-        let large = held.by_client.values().filter(|own| own.len() > (self.most / LARGE_PART).max(1));
+        let large = held.by_client.values().filter(|own| own.len() > (self.in_all.most / LARGE_PART).max(1));
         let oldest = large.filter_map(|own| Some((own.len(), Reverse(oldest(own)?))));
         oldest.max().map(|(_, Reverse(id))| id)
     }
 
-    /// Drops `oldest` for a newcomer beyond the limit `kind`.
-    fn make_room(&self, held: &mut Held, kind: Kind, oldest: Option<u64>) -> Result<(), Refusal> {
-        self.refused.increment(kind);
-        match oldest.and_then(|oldest| held.remove(oldest)) {
-            Some(entry) => {
-                entry.dropped.notify_one();
-                Ok(())
-            }
-            None => {
-                let (most, whose) = match kind {
-                    Kind::HandshakesPerClient => (self.most_per_client, " of your address"),
-                    _ => (self.most, ""),
-                };
-                Err(Refusal::Limit(format!("it answers no more than {most} requests{whose} at once")))
-            }
-        }
+    pub(super) fn limits(&self) -> [Shown; 2] {
+        let held = lock(&self.held);
+        let of_one_client = held.by_client.values().map(BTreeSet::len).max().unwrap_or_default();
+        [self.in_all.shown(Some(held.all.len())), self.per_client.shown(Some(of_one_client))]
     }
+}
 
-    pub(super) fn refused(&self, kind: Kind) -> u64 {
-        self.refused.of(kind)
-    }
-
-    pub(super) fn used(&self, kind: Kind) -> usize {
-        let held = self.held();
-        match kind {
-            Kind::HandshakesPerClient => held.by_client.values().map(BTreeSet::len).max().unwrap_or_default(),
-            _ => held.all.len(),
-        }
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Drops `oldest` for a newcomer beyond `limit`. `whose` handshakes it counts is for the refusal.
+fn make_room(held: &mut Held, oldest: Option<u64>, limit: &Limit, whose: &str) -> Result<(), Refusal> {
+    limit.meet();
+    let entry = oldest
+        .and_then(|oldest| held.remove(oldest))
+        .ok_or_else(|| Refusal::Limit(format!("it answers no more than {} requests{whose} at once", limit.most)))?;
+    entry.dropped.notify_one();
+    Ok(())
 }
 
 impl Handshake {
@@ -150,7 +138,7 @@ impl Handshake {
     pub(crate) fn note_request(&mut self, ip: IpAddr) -> Result<(), Refusal> {
         if self.client.is_none() {
             let client = Some(Client::of(ip));
-            self.handshakes.keep_to_share(&mut self.handshakes.held(), client)?;
+            self.handshakes.keep_to_share(&mut lock(&self.handshakes.held), client)?;
             self.client = client;
         }
         self.mark(Instant::now() + PATIENCE);
@@ -163,7 +151,7 @@ impl Handshake {
     }
 
     fn mark(&mut self, droppable_from: Instant) {
-        let mut held = self.handshakes.held();
+        let mut held = lock(&self.handshakes.held);
         if held.remove(self.id).is_none() {
             // The request came in the moment when this connection was dropped. It is served all the same, and can be
             // dropped again.
@@ -175,7 +163,7 @@ impl Handshake {
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        self.handshakes.held().remove(self.id);
+        lock(&self.handshakes.held).remove(self.id);
     }
 }
 
@@ -226,6 +214,11 @@ mod tests {
         handshakes.enter(Some(from.parse().unwrap()))
     }
 
+    /// How many there are in all, and of one client.
+    fn used(handshakes: &Handshakes) -> [usize; 2] {
+        handshakes.limits().map(|limit| limit.used.unwrap())
+    }
+
     #[test]
     fn the_oldest_silent_connection_makes_room() {
         let handshakes = Arc::new(Handshakes::new(3, 3));
@@ -242,9 +235,10 @@ mod tests {
         fourth.note_answer();
         let fifth = enter(&handshakes, "10.0.0.5").unwrap();
         assert!(is_ready(fourth.dropped()));
-        assert_eq!((handshakes.used(Kind::Handshakes), handshakes.refused(Kind::Handshakes)), (3, 3));
+        assert_eq!(used(&handshakes), [3, 1]);
+        assert_eq!(handshakes.limits().map(|limit| limit.met), [3, 0]);
         drop((first, second, third, fourth, fifth));
-        let held = handshakes.held();
+        let held = lock(&handshakes.held);
         assert!(held.all.is_empty() && held.by_time.is_empty() && held.by_client.is_empty());
     }
 
@@ -260,7 +254,7 @@ mod tests {
         let newcomer = enter(&handshakes, "10.0.0.2").unwrap();
         assert!(is_ready(waiting.dropped()) && enter(&handshakes, "10.0.0.3").is_ok());
         drop((waiting, newcomer));
-        assert!(handshakes.held().all.is_empty());
+        assert!(lock(&handshakes.held).all.is_empty());
     }
 
     #[test]
@@ -271,7 +265,7 @@ mod tests {
         let dropped: Vec<_> = flood.iter().map(|one| is_ready(one.dropped())).collect();
         assert_eq!(dropped, [true, true, true, false, false]);
         assert!(!is_ready(other.dropped()));
-        assert_eq!(handshakes.used(Kind::HandshakesPerClient), 2);
+        assert_eq!(used(&handshakes)[1], 2);
         flood.iter_mut().for_each(|one| one.note_request("2001:db8::1".parse().unwrap()).unwrap());
         // The dropped ones are served too, since their requests are here, but the client gets no more.
         assert!(enter(&handshakes, "2001:db8::9").is_err());
@@ -290,7 +284,7 @@ mod tests {
             let count = if from == "10.0.0.2" { 8 } else { 7 };
             (0..count).map(|_| enter(&handshakes, from).unwrap()).collect::<Vec<_>>()
         });
-        assert_eq!(handshakes.used(Kind::Handshakes), 16);
+        assert_eq!(used(&handshakes)[0], 16);
         let newcomers: Vec<_> = (10..14).map(|n| enter(&handshakes, &format!("10.0.0.{n}")).unwrap()).collect();
         assert!(!is_ready(user.dropped()) && newcomers.iter().all(|one| !is_ready(one.dropped())));
         let dropped = attackers.each_ref().map(|all| all.iter().filter(|one| is_ready(one.dropped())).count());
@@ -298,7 +292,7 @@ mod tests {
         drop(attackers);
         // Among clients with small parts, the oldest makes room.
         let small: Vec<_> = (20..31).map(|n| enter(&handshakes, &format!("10.0.0.{n}")).unwrap()).collect();
-        assert_eq!(handshakes.used(Kind::Handshakes), 16);
+        assert_eq!(used(&handshakes)[0], 16);
         let newest = enter(&handshakes, "10.0.0.40").unwrap();
         assert!(is_ready(user.dropped()) && small.iter().chain([&newest]).all(|one| !is_ready(one.dropped())));
     }
@@ -307,10 +301,10 @@ mod tests {
     fn behind_a_proxy_a_client_has_its_share_once_its_address_is_known() {
         let handshakes = Arc::new(Handshakes::new(4, 2));
         let mut all: Vec<_> = (0..4).map(|_| handshakes.enter(None).unwrap()).collect();
-        assert_eq!(handshakes.used(Kind::HandshakesPerClient), 0);
+        assert_eq!(used(&handshakes)[1], 0);
         all[0].note_request(ONE).unwrap();
         all[1].note_request(ONE).unwrap();
-        assert_eq!(handshakes.used(Kind::HandshakesPerClient), 2);
+        assert_eq!(used(&handshakes)[1], 2);
         let refused = all[2].note_request(ONE).unwrap_err();
         assert_eq!(refused.detail().unwrap(), "it answers no more than 2 requests of your address at once");
         assert!(all[2].note_request("10.0.0.2".parse().unwrap()).is_ok());
@@ -318,11 +312,11 @@ mod tests {
         all[0].note_answer();
         all[3].note_request(ONE).unwrap();
         assert!(is_ready(all[0].dropped()) && !is_ready(all[1].dropped()));
-        assert_eq!((handshakes.used(Kind::HandshakesPerClient), handshakes.used(Kind::Handshakes)), (2, 3));
+        assert_eq!(used(&handshakes), [3, 2]);
         let newest = handshakes.enter(None).unwrap();
         assert!(handshakes.enter(None).is_ok() && is_ready(newest.dropped()));
         drop((all, newest));
-        let held = handshakes.held();
+        let held = lock(&handshakes.held);
         assert!(held.all.is_empty() && held.by_time.is_empty() && held.by_client.is_empty());
     }
 }

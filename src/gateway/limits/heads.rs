@@ -1,28 +1,20 @@
 //! The limits of one request: its size, and the time that it may take to arrive.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::limit::{Limit, Shown};
 use crate::handshake::request::{MaxSize, TooLarge};
 
 /// The default of `--head-timeout`, in seconds. Older Hosts have always given that long.
-pub(crate) const DEFAULT_HEAD_SECONDS: u32 = 10;
+pub(super) const DEFAULT_HEAD_SECONDS: u32 = 10;
 
 /// The limits of a request's head, and how often each was exceeded.
 pub(crate) struct Heads {
     pub(crate) time: Duration,
     pub(crate) size: MaxSize,
-    too_slow: AtomicU64,
-    too_many_bytes: AtomicU64,
-    too_many_fields: AtomicU64,
-}
-
-/// One limit of a request, for metrics.
-pub(crate) struct HeadLimit {
-    pub(crate) name: &'static str,
-    pub(crate) most: u64,
-    /// How many requests exceeded it.
-    pub(crate) exceeded: u64,
+    seconds: Limit,
+    bytes: Limit,
+    fields: Limit,
 }
 
 impl Heads {
@@ -30,34 +22,27 @@ impl Heads {
         Self {
             time,
             size,
-            too_slow: AtomicU64::new(0),
-            too_many_bytes: AtomicU64::new(0),
-            too_many_fields: AtomicU64::new(0),
+            seconds: Limit::new("head-seconds", time.as_secs() as usize),
+            bytes: Limit::new("head-bytes", size.bytes),
+            fields: Limit::new("head-fields", size.fields),
         }
     }
 
     /// Counts a request that took too long.
     pub(crate) fn count_too_slow(&self) {
-        self.too_slow.fetch_add(1, Ordering::Relaxed);
+        self.seconds.meet();
     }
 
     /// Counts a request that is too large.
     pub(crate) fn count_too_large(&self, too_large: TooLarge) {
-        let count = match too_large {
-            TooLarge::Bytes(_) => &self.too_many_bytes,
-            TooLarge::Fields(_) => &self.too_many_fields,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
+        match too_large {
+            TooLarge::Bytes(_) => self.bytes.meet(),
+            TooLarge::Fields(_) => self.fields.meet(),
+        }
     }
 
-    /// Each limit.
-    pub(crate) fn all(&self) -> [HeadLimit; 3] {
-        let limit = |name, most, count: &AtomicU64| HeadLimit { name, most, exceeded: count.load(Ordering::Relaxed) };
-        [
-            limit("head-seconds", self.time.as_secs(), &self.too_slow),
-            limit("head-bytes", self.size.bytes as u64, &self.too_many_bytes),
-            limit("head-fields", self.size.fields as u64, &self.too_many_fields),
-        ]
+    pub(super) fn limits(&self) -> [Shown; 3] {
+        [&self.seconds, &self.bytes, &self.fields].map(|limit| limit.shown(None))
     }
 }
 
@@ -71,7 +56,7 @@ mod tests {
         heads.count_too_slow();
         (0..2).for_each(|_| heads.count_too_large(TooLarge::Bytes(2000)));
         (0..3).for_each(|_| heads.count_too_large(TooLarge::Fields(30)));
-        let all = heads.all().map(|limit| (limit.name, limit.most, limit.exceeded));
+        let all = heads.limits().map(|limit| (limit.name, limit.most, limit.met));
         assert_eq!(all, [("head-seconds", 7, 1), ("head-bytes", 2000, 2), ("head-fields", 30, 3)]);
     }
 }

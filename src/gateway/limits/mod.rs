@@ -8,15 +8,14 @@
 //! | heads | seconds, bytes and fields of one request | is refused |
 //! | turns | questions to the Host and to the resolver at once, each client's part of them | waits |
 //!
-//! A client is an IPv4 address or an IPv6 network of 64 bits. [`Limits::used`] and [`Limits::refused`] give the counts
-//! at any time.
+//! A client is an IPv4 address or an IPv6 network of 64 bits. [`Limits::all`] gives the counts at any time.
 //!
 //! This room knows no other room of the gateway. Metrics ask it; it doesn't know them.
 
 mod client;
 mod handshakes;
 mod heads;
-mod kind;
+mod limit;
 mod open_files;
 mod tunnels;
 mod turns;
@@ -25,54 +24,63 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use handshakes::{Handshake, Handshakes};
-pub(super) use heads::{DEFAULT_HEAD_SECONDS, Heads};
-pub(super) use kind::Kind;
+pub(super) use heads::Heads;
+pub(super) use limit::Shown;
 pub(super) use open_files::MORE_FILES;
 pub(super) use tunnels::{Permit, Tunnels};
 pub(super) use turns::{Turn, Turns};
 
 use crate::handshake::request::MaxSize;
+use heads::DEFAULT_HEAD_SECONDS;
 
 /// The default of `--max-tunnels`.
-pub(super) const DEFAULT_MAX_TUNNELS: u32 = 4096;
+const DEFAULT_MAX_TUNNELS: u32 = 4096;
 /// The default of `--max-handshakes`.
-pub(super) const DEFAULT_MAX_HANDSHAKES: u32 = 1024;
+const DEFAULT_MAX_HANDSHAKES: u32 = 1024;
 /// The part of the tunnels that one client may hold by default: enough for an office behind one address, but not all.
 const CLIENTS_PART: u32 = 2;
 /// The part of the tunnels that one user may hold by default.
 const USERS_PART: u32 = 4;
 
 /// The limits that the command line asks for; `None` stands for a part of the whole.
-#[derive(Clone, Copy, Debug)]
+#[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Wanted {
-    /// `--max-tunnels`
+    /// Carry at most this many tunnels at once; the limit of open files may allow fewer
+    #[arg(long = "max-tunnels", value_name = "N", default_value_t = DEFAULT_MAX_TUNNELS,
+          value_parser = clap::value_parser!(u32).range(1..))]
     pub tunnels: u32,
-    /// `--max-tunnels-per-client`
-    pub tunnels_per_client: Option<u32>,
-    /// `--max-tunnels-per-user`
-    pub tunnels_per_user: Option<u32>,
-    /// `--max-handshakes`
-    pub handshakes: u32,
-    /// `--max-handshakes-per-client`
-    pub handshakes_per_client: Option<u32>,
-    /// `--head-timeout`
-    pub head_time: Duration,
-    /// `--max-head-bytes`, `--max-head-fields`
-    pub head_size: MaxSize,
-}
 
-impl Default for Wanted {
-    fn default() -> Self {
-        Self {
-            tunnels: DEFAULT_MAX_TUNNELS,
-            tunnels_per_client: None,
-            tunnels_per_user: None,
-            handshakes: DEFAULT_MAX_HANDSHAKES,
-            handshakes_per_client: None,
-            head_time: Duration::from_secs(DEFAULT_HEAD_SECONDS.into()),
-            head_size: MaxSize::DEFAULT,
-        }
-    }
+    /// Carry at most this many for one client address (of IPv6: one /64) [default: half of --max-tunnels]
+    #[arg(long = "max-tunnels-per-client", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub tunnels_per_client: Option<u32>,
+
+    /// Carry at most this many for one user of the Host [default: a quarter of --max-tunnels]
+    #[arg(long = "max-tunnels-per-user", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub tunnels_per_user: Option<u32>,
+
+    /// Keep at most this many connections without a tunnel; beyond that, the oldest silent one is dropped
+    #[arg(long = "max-handshakes", value_name = "N", default_value_t = DEFAULT_MAX_HANDSHAKES,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub handshakes: u32,
+
+    /// Keep at most this many of them for one client address [default: half of --max-handshakes]
+    #[arg(long = "max-handshakes-per-client", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub handshakes_per_client: Option<u32>,
+
+    /// Give a client this many seconds for its request, from 1 to 300
+    #[arg(long = "head-timeout", value_name = "SECONDS", default_value_t = DEFAULT_HEAD_SECONDS,
+          value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub head_seconds: u32,
+
+    /// Take requests of at most this many bytes, from 1024 to 65536
+    #[arg(long = "max-head-bytes", value_name = "N", default_value_t = MaxSize::DEFAULT.bytes as u32,
+          value_parser = clap::value_parser!(u32).range(1024..=65_536))]
+    pub head_bytes: u32,
+
+    /// Take requests with at most this many fields, from 10 to 1000
+    #[arg(long = "max-head-fields", value_name = "N", default_value_t = MaxSize::DEFAULT.fields as u32,
+          value_parser = clap::value_parser!(u32).range(10..=1000))]
+    pub head_fields: u32,
 }
 
 /// The limits in force, and how much of each is used.
@@ -94,35 +102,16 @@ impl Limits {
         Self {
             tunnels: Arc::new(Tunnels::new(most as usize, per_client as usize, per_user as usize)),
             handshakes: Arc::new(Handshakes::new(handshakes as usize, of_client as usize)),
-            heads: Heads::new(wanted.head_time, wanted.head_size),
+            heads: Heads::new(
+                Duration::from_secs(wanted.head_seconds.into()),
+                MaxSize { bytes: wanted.head_bytes as usize, fields: wanted.head_fields as usize },
+            ),
         }
     }
 
-    /// The limit of this kind.
-    pub(crate) fn most(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Tunnels => self.tunnels.most,
-            Kind::TunnelsPerClient => self.tunnels.most_per_client,
-            Kind::TunnelsPerUser => self.tunnels.most_per_user,
-            Kind::Handshakes => self.handshakes.most,
-            Kind::HandshakesPerClient => self.handshakes.most_per_client,
-        }
-    }
-
-    /// How much of the limit is used now. For a limit per client or per user: the most that any of them uses.
-    pub(crate) fn used(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Tunnels | Kind::TunnelsPerClient | Kind::TunnelsPerUser => self.tunnels.used(kind),
-            Kind::Handshakes | Kind::HandshakesPerClient => self.handshakes.used(kind),
-        }
-    }
-
-    /// How many connections were refused, or dropped for another, because of this limit so far.
-    pub(crate) fn refused(&self, kind: Kind) -> u64 {
-        match kind {
-            Kind::Tunnels | Kind::TunnelsPerClient | Kind::TunnelsPerUser => self.tunnels.refused(kind),
-            Kind::Handshakes | Kind::HandshakesPerClient => self.handshakes.refused(kind),
-        }
+    /// Each limit, and how much of it is used.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Shown> {
+        self.tunnels.limits().into_iter().chain(self.handshakes.limits()).chain(self.heads.limits())
     }
 }
 
@@ -130,6 +119,21 @@ impl Limits {
 pub(super) mod tests {
     use super::*;
     use std::net::IpAddr;
+
+    impl Default for Wanted {
+        fn default() -> Self {
+            Self {
+                tunnels: DEFAULT_MAX_TUNNELS,
+                tunnels_per_client: None,
+                tunnels_per_user: None,
+                handshakes: DEFAULT_MAX_HANDSHAKES,
+                handshakes_per_client: None,
+                head_seconds: DEFAULT_HEAD_SECONDS,
+                head_bytes: MaxSize::DEFAULT.bytes as u32,
+                head_fields: MaxSize::DEFAULT.fields as u32,
+            }
+        }
+    }
 
     /// A permit for a tunnel.
     pub(crate) fn permit() -> Permit {
@@ -142,7 +146,7 @@ pub(super) mod tests {
         let wanted = Wanted::default();
         let of = |wanted: &Wanted, files| {
             let limits = Limits::new(wanted, files);
-            Kind::ALL.map(|kind| limits.most(kind))
+            limits.all().take(5).map(|limit| limit.most).collect::<Vec<_>>()
         };
         assert_eq!(of(&wanted, None), [4096, 2048, 1024, 1024, 512]);
         assert_eq!(of(&Wanted { tunnels: 1, ..wanted }, None), [1, 1, 1, 1024, 512]);
@@ -150,6 +154,7 @@ pub(super) mod tests {
         assert_eq!(of(&all, None), [4096, 4096, 2, 1024, 512]);
         assert_eq!(of(&wanted, Some(1024)), [256, 128, 64, 256, 128]);
     }
+
     #[test]
     fn each_kind_has_a_limit_a_use_and_a_count_of_its_own() {
         let wanted = Wanted {
@@ -161,15 +166,18 @@ pub(super) mod tests {
             ..Wanted::default()
         };
         let limits = Limits::new(&wanted, None);
-        assert_eq!(Kind::ALL.map(|kind| limits.most(kind)), [5, 3, 2, 4, 3]);
+        let counts = || limits.all().map(|limit| (limit.used, limit.met)).take(5).unzip::<_, _, Vec<_>, Vec<_>>();
+        let names = ["tunnels", "tunnels-per-client", "tunnels-per-user", "handshakes", "handshakes-per-client"];
+        let shown: Vec<_> = limits.all().map(|limit| (limit.name, limit.most)).collect();
+        assert_eq!(shown[..5], names.into_iter().zip([5, 3, 2, 4, 3]).collect::<Vec<_>>());
         let ip = |last| IpAddr::from([10, 0, 0, last]);
         let tunnel = |last, user: &str| limits.tunnels.admit(ip(last), Some(user.into()));
         let _tunnels = [tunnel(1, "a"), tunnel(1, "a"), tunnel(1, "b"), tunnel(2, "c")].map(Result::unwrap);
         let mut handshakes = [1, 1, 2].map(|last| limits.handshakes.enter(Some(ip(last))).unwrap());
-        assert_eq!(Kind::ALL.map(|kind| limits.used(kind)), [4, 3, 2, 3, 2]);
+        assert_eq!(counts().0, [4, 3, 2, 3, 2].map(Some));
         assert!(tunnel(1, "c").is_err() && tunnel(2, "a").is_err() && tunnel(3, "a").is_err());
         handshakes[0].note_request(ip(1)).unwrap();
         let _more = [1, 1].map(|last| limits.handshakes.enter(Some(ip(last))).unwrap());
-        assert_eq!(Kind::ALL.map(|kind| limits.refused(kind)), [0, 1, 2, 0, 1]);
+        assert_eq!(counts().1, [0, 1, 2, 0, 1]);
     }
 }

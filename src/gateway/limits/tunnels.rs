@@ -2,20 +2,19 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use super::client::Client;
-use super::kind::{Counts, Kind};
+use super::client::{Client, decrement};
+use super::limit::{Limit, Shown};
+use crate::lock::lock;
 use crate::refusal::Refusal;
 
 /// The tunnels that are open or being opened.
 pub(crate) struct Tunnels {
-    pub(super) most: usize,
-    pub(super) most_per_client: usize,
-    pub(super) most_per_user: usize,
-    refused: Counts,
+    in_all: Limit,
+    per_client: Limit,
+    per_user: Limit,
     held: Mutex<Held>,
 }
 
@@ -34,8 +33,18 @@ pub(crate) struct Permit {
 }
 
 impl Tunnels {
-    pub(super) fn new(most: usize, most_per_client: usize, most_per_user: usize) -> Self {
-        Self { most, most_per_client, most_per_user, refused: Counts::default(), held: Mutex::default() }
+    pub(super) fn new(in_all: usize, per_client: usize, per_user: usize) -> Self {
+        Self {
+            in_all: Limit::new("tunnels", in_all),
+            per_client: Limit::new("tunnels-per-client", per_client),
+            per_user: Limit::new("tunnels-per-user", per_user),
+            held: Mutex::default(),
+        }
+    }
+
+    /// The most tunnels in all.
+    pub(crate) fn most(&self) -> usize {
+        self.in_all.most
     }
 
     /// Takes a place for one tunnel of the client at `ip`, and of `user`.
@@ -44,16 +53,17 @@ impl Tunnels {
     /// [`Refusal::Limit`], when no place is free.
     pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {
         let client = Client::of(ip);
-        let mut held = self.held();
+        let mut held = lock(&self.held);
         let of_client = held.by_client.get(&client).copied().unwrap_or_default();
         let of_user = user.as_ref().and_then(|user| held.by_user.get(user)).copied().unwrap_or_default();
-        for (kind, used, most, whose) in [
-            (Kind::Tunnels, held.all, self.most, "in all"),
-            (Kind::TunnelsPerClient, of_client, self.most_per_client, "for your address"),
-            (Kind::TunnelsPerUser, of_user, self.most_per_user, "for you"),
+        for (limit, used, whose) in [
+            (&self.in_all, held.all, "in all"),
+            (&self.per_client, of_client, "for your address"),
+            (&self.per_user, of_user, "for you"),
         ] {
+            let most = limit.most;
             if used >= most {
-                self.refused.increment(kind);
+                limit.meet();
                 let tunnels = if most == 1 { "tunnel" } else { "tunnels" };
                 return Err(Refusal::Limit(format!("it carries no more than {most} {tunnels} {whose} at once")));
             }
@@ -68,24 +78,16 @@ impl Tunnels {
 
     /// Whether no place is free for any client.
     pub(crate) fn are_all_taken(&self) -> bool {
-        self.held().all >= self.most
+        lock(&self.held).all >= self.in_all.most
     }
 
-    pub(super) fn refused(&self, kind: Kind) -> u64 {
-        self.refused.of(kind)
-    }
-
-    pub(super) fn used(&self, kind: Kind) -> usize {
-        let held = self.held();
-        match kind {
-            Kind::TunnelsPerClient => held.by_client.values().copied().max().unwrap_or_default(),
-            Kind::TunnelsPerUser => held.by_user.values().copied().max().unwrap_or_default(),
-            _ => held.all,
-        }
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn limits(&self) -> [Shown; 3] {
+        let held = lock(&self.held);
+        [
+            self.in_all.shown(Some(held.all)),
+            self.per_client.shown(Some(held.by_client.values().copied().max().unwrap_or_default())),
+            self.per_user.shown(Some(held.by_user.values().copied().max().unwrap_or_default())),
+        ]
     }
 }
 
@@ -97,21 +99,11 @@ impl fmt::Debug for Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut held = self.tunnels.held();
+        let mut held = lock(&self.tunnels.held);
         held.all -= 1;
         decrement(&mut held.by_client, &self.client);
         if let Some(user) = &self.user {
             decrement(&mut held.by_user, user);
-        }
-    }
-}
-
-/// Counts one less for `key`. A key without a count is removed.
-fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
         }
     }
 }
@@ -140,16 +132,15 @@ mod tests {
         let d = admit("2001:db8::2", Some("bob")).unwrap();
         assert_eq!(refused("10.0.0.4", None), "it carries no more than 4 tunnels in all at once");
         assert!(tunnels.are_all_taken());
-        let used = || [Kind::Tunnels, Kind::TunnelsPerClient, Kind::TunnelsPerUser].map(|kind| tunnels.used(kind));
+        let used = || tunnels.limits().map(|limit| limit.used.unwrap());
         assert_eq!(used(), [4, 2, 2]);
-        let kinds = [Kind::TunnelsPerClient, Kind::TunnelsPerUser, Kind::Tunnels, Kind::Handshakes];
-        assert_eq!(kinds.map(|kind| tunnels.refused(kind)), [1, 1, 1, 0]);
+        assert_eq!(tunnels.limits().map(|limit| limit.met), [1, 1, 1]);
         drop(c);
         assert_eq!(used(), [3, 2, 1]);
         assert!(admit("2001:db8::3", Some("ann")).is_ok());
         drop((a, b, d));
         assert_eq!(used(), [0, 0, 0]);
-        let held = tunnels.held();
+        let held = lock(&tunnels.held);
         assert!(held.by_client.is_empty() && held.by_user.is_empty());
     }
 

@@ -6,11 +6,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
-use super::client::Client;
+use super::client::{Client, decrement};
+use crate::lock::lock;
 
 /// A number of turns.
 pub(crate) struct Turns {
@@ -44,7 +45,7 @@ impl Turns {
     /// Waits for a turn of the client at `ip`. A caller that gives up loses its place.
     pub(crate) async fn take(self: &Arc<Self>, ip: IpAddr) -> Turn {
         let (sender, turn) = oneshot::channel();
-        self.lock().wait(Client::of(ip), sender);
+        lock(&self.state).wait(Client::of(ip), sender);
         self.serve();
         match turn.await {
             Ok(turn) => turn,
@@ -56,18 +57,14 @@ impl Turns {
     /// Gives the free turns to those that wait.
     fn serve(self: &Arc<Self>) {
         loop {
-            let next = self.lock().next(self.share);
+            let next = lock(&self.state).next(self.share);
             let Some((client, sender)) = next else { return };
             if let Err(mut turn) = sender.send(Turn { of: Some(Arc::clone(self)), client }) {
                 // Its caller has given up. Ended here, since its drop would serve the next one in a recursion.
                 turn.of = None;
-                self.lock().end(client);
+                lock(&self.state).end(client);
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,19 +101,14 @@ impl State {
 
     fn end(&mut self, client: Client) {
         self.free += 1;
-        if let Some(taken) = self.taken.get_mut(&client) {
-            *taken -= 1;
-            if *taken == 0 {
-                self.taken.remove(&client);
-            }
-        }
+        decrement(&mut self.taken, &client);
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(turns) = self.of.take() {
-            turns.lock().end(self.client);
+            lock(&turns.state).end(self.client);
             turns.serve();
         }
     }
@@ -154,8 +146,8 @@ mod tests {
         drop(other);
         assert!(at_once(&turns, "10.0.0.3").is_some());
         drop(greedy);
-        assert_eq!(turns.lock().free, 3);
-        assert!(turns.lock().taken.is_empty() && turns.lock().waiting.is_empty());
+        assert_eq!(lock(&turns.state).free, 3);
+        assert!(lock(&turns.state).taken.is_empty() && lock(&turns.state).waiting.is_empty());
     }
 
     #[test]
@@ -188,7 +180,7 @@ mod tests {
         }
         assert_eq!(order, ["a1", "c1", "a2", "a3"]);
         drop(turn);
-        assert_eq!(turns.lock().free, 1);
+        assert_eq!(lock(&turns.state).free, 1);
     }
 
     #[test]
@@ -198,9 +190,9 @@ mod tests {
         for _ in 0..10_000 {
             assert!(at_once(&turns, "10.0.0.1").is_none());
         }
-        assert!(turns.lock().waiting.iter().all(|(_, queue)| queue.len() <= 1));
+        assert!(lock(&turns.state).waiting.iter().all(|(_, queue)| queue.len() <= 1));
         drop(first);
         assert!(at_once(&turns, "10.0.0.2").is_some());
-        assert!(turns.lock().waiting.is_empty());
+        assert!(lock(&turns.state).waiting.is_empty());
     }
 }

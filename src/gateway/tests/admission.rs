@@ -60,6 +60,22 @@ async fn only_trusted_proxies_may_name_a_client() {
     }
 }
 
+/// All of its clients have its address.
+#[tokio::test]
+async fn a_proxy_has_no_share_of_its_own_among_the_handshakes() {
+    let host = host(1, json!({})).await;
+    let wanted = Wanted { handshakes_per_client: Some(1), ..Wanted::default() };
+    let terms = Terms { limits: Arc::new(Limits::new(&wanted, None)), proxy_protocol: true, ..terms() };
+    let gateway = Running::on(directory_of(&host.base), terms).await;
+    let [first, request] = ["REQUEST_", "TUNNEL x\n"];
+    let mut slow = gateway.send(&proxied(first)).await;
+    shows(&gateway, "kohakuriver_gateway_handshakes 1").await;
+    let mut quick = gateway.send(&proxied(&format!("{first}{request}"))).await;
+    assert_eq!(rest(&mut quick).await, "ERROR Invalid task ID format.\n");
+    slow.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(rest(&mut slow).await, "ERROR Invalid task ID format.\n");
+}
+
 #[tokio::test]
 async fn a_refusal_is_audited_with_the_client_that_a_proxy_names() {
     let host = host(1, json!({})).await;
@@ -101,15 +117,42 @@ async fn a_vps_that_was_restarted_is_dialled_at_its_new_port() {
     assert!(host.seen().is_empty(), "a connection that succeeds leads to no question");
 }
 
+/// The VPS refuses the connection, and the Host is asked again, since the VPS may have another port by now.
+#[tokio::test]
+async fn a_host_that_fails_then_hides_no_refused_connection_and_its_news_comes_first() {
+    let (refusing, _socket) = refusing_port();
+    let task = json!({
+        "task_id": ID, "task_type": "vps", "status": "paused", "assigned_node": "node-up", "ssh_port": refusing,
+    });
+    for (status, body, expected) in [
+        (500, json!("Internal Server Error"), "ERROR Connection refused "),
+        (200, task, &format!("ERROR VPS task {ID} is not active (status: paused).\n")),
+    ] {
+        let host = host(refusing, json!({})).await;
+        // No old answer stands in for one of a Host that fails.
+        let directory = HostDirectory::new(Client::new(&host.base, None).unwrap(), Duration::ZERO);
+        let gateway = Running::start(Directory::Host(Box::new(directory)), 8).await;
+        let request = format!("REQUEST_TUNNEL {ID}\n");
+        assert!(gateway.ask(&request).await.starts_with("ERROR Connection refused "));
+        host.on(&format!("/api/status/{ID}"), status, body);
+        host.seen();
+        let answer = gateway.ask(&request).await;
+        assert!(answer.starts_with(expected), "{status}: {answer}");
+        assert!(!host.seen().is_empty(), "the Host is not asked");
+    }
+}
+
 #[tokio::test]
 async fn neither_the_gateway_nor_the_host_is_dialled() {
     let host = host(1, json!({})).await;
-    let gateway = Running::before(&host).await;
+    let (ssh_proxy, _socket) = refusing_port();
+    let gateway = Running::on(directory_of(&host.base), Terms { host_ssh_proxy: [ssh_proxy, 8002], ..terms() }).await;
     let api: SocketAddr = host.base.trim_start_matches("http://").parse().unwrap();
     for (id, port, expected) in [
         ("11", gateway.tunnels.port(), "127.0.0.1 is the gateway itself"),
         ("12", gateway.api.port(), "127.0.0.1 is the gateway itself"),
         ("13", api.port(), "127.0.0.1 is the Host's own API"),
+        ("14", ssh_proxy, "127.0.0.1 is the Host's own SSH proxy"),
     ] {
         let task = json!({
             "task_id": id, "task_type": "vps", "status": "running", "assigned_node": "node-up", "ssh_port": port,
@@ -141,7 +184,7 @@ async fn a_gateway_that_anyone_can_use_is_warned_about() {
         let heard = Heard::default();
         let rules = Arc::new(RuleBook::open(sources).unwrap());
         let terms = Terms { rules, proxy_protocol, proxy_from, ..terms() };
-        front::exposure::warn(&[listening.parse().unwrap()], &directory, &terms, &Records::to(heard.clone())).await;
+        front::exposure::warn(&[listening.parse().unwrap()], &directory, &terms, &records_to(&heard)).await;
         let text = heard.text();
         for warning in [everyone, claims] {
             assert_eq!(text.contains(warning), expected.contains(&warning), "{listening} {proxy_protocol}: {text}");

@@ -30,10 +30,11 @@ impl Running {
         }
     }
 
-    /// Waits until the listener is closed.
+    /// Waits until it stops, which it says when the listeners are closed. A connection is no proof: the port may be
+    /// another program's by then.
     async fn closed(&self) {
         let closed = async {
-            while TcpStream::connect(self.tunnels).await.is_ok() {
+            while !self.heard.text().starts_with("stopping; ") {
                 tokio::task::yield_now().await;
             }
         };

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::gateway::watch::metrics::Metrics;
 use crate::gateway::watch::outlet::Outlet;
 use crate::gateway::words::PROGRAM;
+use crate::lock::lock;
 use crate::text::printable;
 
 /// The least time between two warnings with the same key.
@@ -128,7 +129,7 @@ impl Notices {
     /// Warns, unless the last warning with this key is less than a minute old.
     pub(crate) fn warn_limited(&self, key: RateLimitKey, failure: &Failure) {
         {
-            let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = lock(&self.0.last);
             let now = Instant::now();
             if last.iter().any(|(other, at)| *other == key && now.duration_since(*at) < PAUSE) {
                 return;
@@ -203,7 +204,7 @@ enum Sink {
 impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Direct(sink) => sink.lock().unwrap_or_else(PoisonError::into_inner).write(line),
+            Self::Direct(sink) => lock(sink).write(line),
             Self::Queued(outlet) => {
                 outlet.push(line);
                 Ok(line.len())
@@ -213,7 +214,7 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Direct(sink) => sink.lock().unwrap_or_else(PoisonError::into_inner).flush(),
+            Self::Direct(sink) => lock(sink).flush(),
             Self::Queued(_) => Ok(()),
         }
     }

@@ -5,9 +5,11 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use crate::lock::lock;
 
 /// Most bytes that may wait in the queue: some thousand lines.
 const MAX_WAITING: usize = 1024 * 1024;
@@ -53,7 +55,7 @@ impl Outlet {
     /// Queues `line`, which ends in a line feed.
     pub(crate) fn push(&self, line: &[u8]) {
         {
-            let mut queue = self.0.lock();
+            let mut queue = lock(&self.0.queue);
             if queue.lines.len() + line.len() <= MAX_WAITING {
                 queue.lines.extend_from_slice(line);
                 queue.count += 1;
@@ -66,20 +68,20 @@ impl Outlet {
 
     /// Opens the sink again before the next line, for log rotation.
     pub(crate) fn reopen(&self) {
-        self.0.lock().reopen = true;
+        lock(&self.0.queue).reopen = true;
         self.0.changed.notify_all();
     }
 
     /// Waits until everything queued is written, for `limit` at most.
     pub(crate) fn finish(&self, limit: Duration) {
         let busy = |queue: &mut Queue| queue.count > 0 || queue.writing;
-        drop(self.0.changed.wait_timeout_while(self.0.lock(), limit, busy));
+        drop(self.0.changed.wait_timeout_while(lock(&self.0.queue), limit, busy));
     }
 }
 
 impl Drop for Outlet {
     fn drop(&mut self) {
-        self.0.lock().ended = true;
+        lock(&self.0.queue).ended = true;
         self.0.changed.notify_all();
     }
 }
@@ -91,17 +93,13 @@ impl fmt::Debug for Outlet {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn write_all(&self, mut sink: Box<dyn Write + Send>, mut open: Open) {
         let mut lines = Vec::new();
         // An error may have cut a line off. The next line must not look like the rest of that line.
         let mut torn = false;
         loop {
             let (count, reopen) = {
-                let mut queue = self.lock();
+                let mut queue = lock(&self.queue);
                 queue.writing = false;
                 self.changed.notify_all();
                 let idle = |queue: &mut Queue| queue.count == 0 && !queue.reopen && !queue.ended;

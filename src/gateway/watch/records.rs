@@ -1,6 +1,5 @@
 //! All records of one gateway: notices for its admin, audit lines and metrics. Clones share them.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +26,6 @@ impl Records {
         let notices = Notices::on_stderr(level, format, &metrics);
         let audit = Audit::open(audit, &notices, &metrics)?;
         Ok(Self { notices, audit, metrics })
-    }
-
-    /// Writes notices to `sink`, and no audit log.
-    pub fn to(sink: impl io::Write + Send + 'static) -> Self {
-        Self { notices: Notices::to(sink), ..Self::default() }
     }
 
     /// Opens the audit log's file again, after it was moved away.

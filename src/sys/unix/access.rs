@@ -12,6 +12,9 @@ use super::files::{PERMISSIONS, PRIVATE_FILE, PRIVATE_FOLDER};
 /// The permissions of everybody but the owner.
 const OF_OTHERS: u32 = 0o077;
 
+/// The permission to write of everybody but the owner.
+const WRITING_OF_OTHERS: u32 = 0o022;
+
 /// Whether this user may run the file at `path`.
 pub fn is_executable(path: &Path) -> bool {
     path.is_file() && access(path, Access::EXEC_OK).is_ok()
@@ -40,12 +43,17 @@ pub fn mode_that_ssh_refuses(key: &Metadata) -> Option<u32> {
     (is_own && key.mode() & OF_OTHERS != 0).then_some(key.mode() & PERMISSIONS)
 }
 
-/// Makes the file at `path` this user's alone.
+/// Whether users other than its owner may write to a file, as ssh asks it of its configuration.
+pub fn others_may_write(file: &Metadata) -> bool {
+    file.mode() & WRITING_OF_OTHERS != 0
+}
+
+/// Keeps everybody but its owner out of a file.
 ///
 /// # Errors
-/// Those of `chmod(2)`.
-pub fn make_private(path: &Path) -> io::Result<()> {
-    std::fs::set_permissions(path, Permissions::from_mode(PRIVATE_FILE))
+/// Those of `fchmod(2)`.
+pub fn make_private(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(PRIVATE_FILE))
 }
 
 /// Gives the file `new`, which will replace one with the metadata `old`, the owner and the permissions of that one.

@@ -1,10 +1,8 @@
-//! Connects: over TCP without waiting, and to a UNIX socket.
+//! Connects over TCP without waiting.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-#[cfg(any(feature = "cli", feature = "gateway"))]
-use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, sockopt};
@@ -37,7 +35,6 @@ pub fn connect(address: SocketAddr) -> io::Result<Connecting> {
 ///
 /// # Errors
 /// Why it failed, if it has.
-#[cfg(feature = "gateway")]
 pub fn is_connected(socket: impl AsFd, address: SocketAddr) -> io::Result<bool> {
     match rustix::net::connect(socket, &address) {
         Ok(()) | Err(Errno::ISCONN) => Ok(true),
@@ -52,17 +49,4 @@ pub fn is_connected(socket: impl AsFd, address: SocketAddr) -> io::Result<bool> 
 /// Why it failed.
 pub fn answer(socket: impl AsFd) -> io::Result<()> {
     Ok(sockopt::socket_error(socket)??)
-}
-
-/// A connection over a UNIX socket.
-#[cfg(any(feature = "cli", feature = "gateway"))]
-pub type LocalStream = tokio::net::UnixStream;
-
-/// Connects to the UNIX socket with the file `path`.
-///
-/// # Errors
-/// Those of `connect(2)`.
-#[cfg(any(feature = "cli", feature = "gateway"))]
-pub async fn connect_locally(path: &Path) -> io::Result<LocalStream> {
-    LocalStream::connect(path).await
 }

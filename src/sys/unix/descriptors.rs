@@ -1,9 +1,7 @@
 //! Descriptors of any kind: what they are, reading and writing them, and the three that every process starts with.
 
 use std::io::{self, IsTerminal as _};
-#[cfg(feature = "gateway")]
-use std::os::fd::OwnedFd;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -88,7 +86,6 @@ pub fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 ///
 /// # Errors
 /// Those of `open(2)` and `dup(2)`.
-#[cfg(feature = "gateway")]
 pub fn take_stdin() -> io::Result<OwnedFd> {
     let null = std::fs::File::open(NULL_FILE)?;
     let stdin = rustix::stdio::stdin().try_clone_to_owned()?;

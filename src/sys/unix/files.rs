@@ -1,5 +1,6 @@
 //! Files and folders: how they are made and opened, whose they are, whether they changed, and locks on them.
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{
@@ -7,7 +8,7 @@ use std::os::unix::fs::{
 };
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, statat};
 use rustix::io::Errno;
 
 /// Permissions of a file that only its owner may use.
@@ -16,6 +17,10 @@ pub(super) const PRIVATE_FILE: u32 = 0o600;
 pub(super) const PRIVATE_FOLDER: u32 = 0o700;
 /// The bits of a mode that are permissions.
 pub(super) const PERMISSIONS: u32 = 0o7777;
+/// The permissions by which others than its owner change what is in a folder.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// In a folder with this bit, files are removed and renamed by their owners only.
+const STICKY: u32 = 0o1000;
 
 /// The file that discards what is written to it, and that is empty.
 pub const NULL_FILE: &str = "/dev/null";
@@ -24,7 +29,6 @@ pub const NULL_FILE: &str = "/dev/null";
 ///
 /// # Errors
 /// Those of `mkdir(2)`.
-#[cfg(feature = "cli")]
 pub fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(PRIVATE_FOLDER).create(path)
 }
@@ -42,25 +46,26 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(PRIVATE_FILE)
 }
 
-/// Opens a file for appending, for this user alone: a file that exists loses the permissions of others. A file or a
-/// symbolic link of another user is an error, since that user may have put it there. A FIFO that nobody reads is an error
+/// Opens a file for appending, for this user alone: a file that exists loses the permissions of others. A file of another
+/// user, and a symbolic link that another user may have put there, are errors. A FIFO that nobody reads is an error
 /// instead of a wait.
 ///
 /// # Errors
 /// Those of `open(2)`; `PermissionDenied` for a file or a link of another user.
 pub fn append_privately(path: &Path) -> io::Result<File> {
-    let open = |flags| private(OpenOptions::new().create(true).append(true)).custom_flags(raw(flags)).open(path);
-    let file = match open(OFlags::NONBLOCK | OFlags::NOFOLLOW) {
-        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-            check_owner(&path.symlink_metadata()?, "a symbolic link")?;
-            open(OFlags::NONBLOCK)?
+    let flags = OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(PRIVATE_FILE);
+    let file = File::from(match rustix::fs::open(path, flags | OFlags::NOFOLLOW, mode) {
+        Err(Errno::LOOP) => {
+            let (folder, name) = safe_link(path)?;
+            rustix::fs::openat(folder, name, flags, mode)?
         }
         opened => opened?,
-    };
+    });
     let metadata = file.metadata()?;
-    // A terminal, as /dev/stdout may name it, belongs to who has logged in.
-    if metadata.is_file() || metadata.file_type().is_fifo() {
-        check_owner(&metadata, "a file")?;
+    // A terminal, as /dev/stdout may name it, belongs to the user who has logged in.
+    if (metadata.is_file() || metadata.file_type().is_fifo()) && !is_trusted(&metadata) {
+        return Err(denied("it is a file of another user"));
     }
     if metadata.is_file() && is_own_file(&metadata) && metadata.mode() & PERMISSIONS != PRIVATE_FILE {
         file.set_permissions(Permissions::from_mode(PRIVATE_FILE))?;
@@ -68,18 +73,32 @@ pub fn append_privately(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn check_owner(file: &Metadata, what: &str) -> io::Result<()> {
-    if is_trusted(file) {
-        return Ok(());
+/// The folder and the name of a symbolic link that no other user has made, and that none can replace before it is
+/// followed.
+fn safe_link(path: &Path) -> io::Result<(File, &OsStr)> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let folder = File::open(above.unwrap_or(Path::new(".")))?;
+    let metadata = folder.metadata()?;
+    // In a sticky folder, such as /tmp, only the owner of a link replaces it.
+    let may_others = metadata.mode() & WRITABLE_BY_OTHERS != 0 && metadata.mode() & STICKY == 0;
+    if may_others || !is_trusted(&metadata) {
+        return Err(denied("it is a symbolic link in a folder that other users may change"));
     }
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it is {what} of another user")))
+    let name = path.file_name().unwrap_or_default();
+    if !is_trusted_user(statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_uid) {
+        return Err(denied("it is a symbolic link of another user"));
+    }
+    Ok((folder, name))
+}
+
+fn denied(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
 }
 
 /// Opens a regular file for reading. Anything else is an error: a FIFO without a writer would hold up its reader for ever.
 ///
 /// # Errors
 /// Those of `open(2)`; `InvalidInput` for what is not a regular file.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(raw(OFlags::NONBLOCK)).open(path)?;
     match file.metadata()?.is_file() {
@@ -96,7 +115,6 @@ fn raw(flags: OFlags) -> i32 {
 ///
 /// # Errors
 /// Those of `open(2)`.
-#[cfg(feature = "cli")]
 pub fn open_folder(path: &Path) -> io::Result<File> {
     File::open(path)
 }
@@ -105,13 +123,11 @@ pub fn open_folder(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// Those of `stat(2)`.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 pub fn file_identity(path: &Path) -> io::Result<String> {
     std::fs::metadata(path).map(|file| format!("{}:{}", file.dev(), file.ino()))
 }
 
 /// Whether a file has more than one name (hard links).
-#[cfg(feature = "cli")]
 pub fn has_other_names(file: &Metadata) -> bool {
     file.nlink() > 1
 }
@@ -123,7 +139,11 @@ pub fn is_trusted_secret(file: &Metadata) -> bool {
 
 /// Whether a file belongs to this user or to root, so that no other user has put it there.
 pub fn is_trusted(file: &Metadata) -> bool {
-    is_own_file(file) || file.uid() == 0
+    is_trusted_user(file.uid())
+}
+
+fn is_trusted_user(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 /// Whether a file belongs to the user in whose name this process creates files.
@@ -133,7 +153,6 @@ pub fn is_own_file(file: &Metadata) -> bool {
 
 /// The mode of a secret file that users other than its owner may use; `None` for one that is secret. The group of root
 /// may read it, as with a service manager's credentials: that group has no other members.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 pub fn mode_open_to_others(secret: &Metadata) -> Option<u32> {
     let mode = secret.mode();
     let group_may = secret.gid() == 0 && mode & 0o030 == 0;
@@ -141,11 +160,9 @@ pub fn mode_open_to_others(secret: &Metadata) -> Option<u32> {
 }
 
 /// What changes when a file does: device, inode, size, and both times to the nanosecond.
-#[cfg(feature = "gateway")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileVersion([i128; 5]);
 
-#[cfg(feature = "gateway")]
 impl FileVersion {
     /// The version of a file with this metadata.
     pub fn of(file: &Metadata) -> Self {
@@ -166,4 +183,43 @@ impl FileVersion {
 /// Those of `flock(2)`; `WouldBlock` when somebody else holds the lock.
 pub fn try_lock(file: &File) -> io::Result<()> {
     Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{chown, lchown, symlink};
+
+    #[test]
+    fn a_link_that_others_could_have_put_there_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let links = at("links");
+        create_private_folder_all(&links).unwrap();
+        symlink(at("log"), links.join("link")).unwrap();
+        let open = |mode| {
+            std::fs::set_permissions(&links, Permissions::from_mode(mode)).unwrap();
+            let _ = std::fs::remove_file(at("log"));
+            let opened = append_privately(&links.join("link")).map(drop).map_err(|error| error.to_string());
+            assert_eq!(at("log").exists(), opened.is_ok());
+            opened
+        };
+        for mode in [0o700, 0o755, 0o1777, 0o1775] {
+            assert_eq!(open(mode), Ok(()), "{mode:o}");
+        }
+        let why = || Err("it is a symbolic link in a folder that other users may change".to_owned());
+        for mode in [0o777, 0o775, 0o722] {
+            assert_eq!(open(mode), why(), "{mode:o}");
+        }
+        // Without a link, the folder doesn't matter.
+        assert!(append_privately(&links.join("file")).is_ok());
+        // Only root can give files away.
+        if chown(&links, Some(1), None).is_ok() {
+            assert_eq!(open(0o755), why());
+            chown(&links, Some(0), None).unwrap();
+            lchown(links.join("link"), Some(1), None).unwrap();
+            // In a sticky folder, the kernel itself refuses such a link.
+            assert_eq!(open(0o755), Err("it is a symbolic link of another user".to_owned()));
+        }
+    }
 }

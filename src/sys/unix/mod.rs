@@ -4,12 +4,9 @@
 
 #[cfg(feature = "cli")]
 mod access;
-#[cfg(feature = "cli")]
 mod caught;
-#[cfg(feature = "cli")]
 mod children;
 mod connect;
-#[cfg(feature = "gateway")]
 mod datagrams;
 mod descriptors;
 #[cfg(feature = "gateway")]
@@ -18,20 +15,18 @@ mod files;
 mod ignored;
 #[cfg(feature = "cli")]
 mod interrupt;
-#[cfg(feature = "gateway")]
-mod local_listener;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod local;
 mod passing;
 mod pipes;
 mod poll;
 mod process;
 #[cfg(target_os = "linux")]
 mod resend;
-#[cfg(feature = "gateway")]
 mod resources;
 mod signals;
 mod sockets;
 mod terminal;
-#[cfg(feature = "cli")]
 mod text;
 
 pub use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -39,56 +34,35 @@ pub use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 #[cfg(feature = "cli")]
 pub use access::{
     check_usable_folder, check_writable, inherit_owner_and_permissions, is_executable, make_private,
-    mode_that_ssh_refuses, temporary_folder,
+    mode_that_ssh_refuses, others_may_write, temporary_folder,
 };
-#[cfg(feature = "cli")]
 pub use caught::before_an_end_signal;
-#[cfg(feature = "cli")]
 pub use children::{ask_to_end, become_program, end_like, run_as_child};
-#[cfg(feature = "gateway")]
-pub use connect::is_connected;
-pub use connect::{Connecting, answer, connect};
-#[cfg(any(feature = "cli", feature = "gateway"))]
-pub use connect::{LocalStream, connect_locally};
-#[cfg(feature = "gateway")]
+pub use connect::{Connecting, answer, connect, is_connected};
 pub use datagrams::send_datagram;
-#[cfg(feature = "gateway")]
-pub use descriptors::take_stdin;
-pub use descriptors::{Kind, close_all_but_stdio, is_out_of_descriptors, is_same, read, release_stdio, write};
+pub use descriptors::{
+    Kind, close_all_but_stdio, is_out_of_descriptors, is_same, read, release_stdio, take_stdin, write,
+};
 #[cfg(feature = "gateway")]
 pub use events::{REPORTS_URGENT_DATA, deregister, register};
-#[cfg(feature = "gateway")]
-pub use files::FileVersion;
 pub use files::{
-    NULL_FILE, append_privately, create_private_folder_all, is_own_file, is_trusted, is_trusted_secret, private,
-    try_lock,
+    FileVersion, NULL_FILE, append_privately, create_private_folder, create_private_folder_all, file_identity,
+    has_other_names, is_own_file, is_trusted, is_trusted_secret, mode_open_to_others, open_folder, open_regular,
+    private, try_lock,
 };
 #[cfg(feature = "cli")]
-pub use files::{create_private_folder, has_other_names, open_folder};
-#[cfg(any(feature = "cli", feature = "gateway"))]
-pub use files::{file_identity, mode_open_to_others, open_regular};
-#[cfg(feature = "cli")]
 pub use interrupt::interrupted;
-#[cfg(feature = "gateway")]
-pub use local_listener::{LocalListener, is_local, listen_locally, local_listener, path_of};
-pub use passing::pass_descriptor;
-#[cfg(feature = "gateway")]
-pub use passing::receive_descriptor;
-#[cfg(feature = "gateway")]
-pub use pipes::pipe;
-pub use pipes::{CAN_SPLICE, PIPE_ROOM, cannot_splice, enlarge_pipe, splice};
-pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
 #[cfg(any(feature = "cli", feature = "gateway"))]
-pub use process::host_name;
-pub use process::{in_own_group, parent_id};
-#[cfg(feature = "gateway")]
+pub use local::{LocalListener, LocalStream, connect_locally, is_local, listen_locally, local_listener, path_of};
+pub use passing::{pass_descriptor, receive_descriptor};
+pub use pipes::{CAN_SPLICE, PIPE_ROOM, cannot_splice, enlarge_pipe, pipe, splice};
+pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
+pub use process::{host_name, in_own_group, parent_id};
 pub use resources::{Usage, monotonic_time, most_open_files, raise_open_files};
 pub use signals::EndSignals;
-#[cfg(feature = "gateway")]
-pub use sockets::{accept, is_listening, is_of_one_connection, is_without_ipv6, serve_both_families, tune_accepted};
-pub use sockets::{end_writing, peek, receive, reset_on_close, send, tune};
-#[cfg(feature = "cli")]
-pub use terminal::SilentTerminal;
-pub use terminal::terminal_size;
-#[cfg(feature = "cli")]
+pub use sockets::{
+    accept, end_writing, has_peer, is_listening, is_of_one_connection, is_without_ipv6, peek, receive, reset_on_close,
+    send, serve_both_families, tune, tune_accepted,
+};
+pub use terminal::{SilentTerminal, terminal_size};
 pub use text::os_string;

@@ -1,15 +1,9 @@
 //! Passing a descriptor to another process over a UNIX socket (`SCM_RIGHTS`, unix(7)).
 
-#[cfg(feature = "gateway")]
-use std::io::IoSliceMut;
-use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
-#[cfg(feature = "gateway")]
-use std::os::fd::OwnedFd;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-#[cfg(feature = "gateway")]
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage};
 
 use super::sockets::NO_SIGNAL;
 
@@ -32,7 +26,6 @@ pub fn pass_descriptor(unix_socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, 
 ///
 /// # Errors
 /// Those of `recvmsg(2)`; `InvalidData` when there is a byte and no descriptor.
-#[cfg(feature = "gateway")]
 pub fn receive_descriptor(unix_socket: BorrowedFd<'_>) -> io::Result<Option<(u8, OwnedFd)>> {
     // Elsewhere it can't be had in one step.
     #[cfg(target_os = "linux")]
@@ -55,7 +48,7 @@ pub fn receive_descriptor(unix_socket: BorrowedFd<'_>) -> io::Result<Option<(u8,
     descriptor.map(|descriptor| Some((byte[0], descriptor))).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-#[cfg(all(test, feature = "gateway"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read, Write};

@@ -1,9 +1,7 @@
 //! Pipes, and splicing between a pipe and a socket.
 
 use std::io;
-use std::os::fd::BorrowedFd;
-#[cfg(feature = "gateway")]
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Most bytes that a writable pipe is sure to take without blocking, on every UNIX (POSIX's least `PIPE_BUF` is 512).
 /// Linux reports a pipe as writable when it has a page of room.
@@ -44,7 +42,6 @@ pub fn cannot_splice(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// Those of `pipe2(2)`; `Unsupported` where the system has no splice.
-#[cfg(feature = "gateway")]
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     #[cfg(target_os = "linux")]
     return Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?);

@@ -14,7 +14,6 @@ pub fn parent_id() -> u32 {
 }
 
 /// The name of this machine.
-#[cfg(any(feature = "cli", feature = "gateway"))]
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -2,7 +2,9 @@
 //!
 //! Each pause is twice as long as the one before it, up to two minutes: after an outage of the network, an open session
 //! would stay silent for as long again. With short pauses, the kernel's usual 15 attempts are over in half a minute: a
-//! socket with them needs TCP_USER_TIMEOUT, which counts instead of attempts.
+//! socket with them needs TCP_USER_TIMEOUT, which counts instead of attempts. And once nobody has the socket open, the
+//! kernel gives up as soon as its pauses are the longest ones: a receiver that takes nothing for some seconds would lose
+//! what is left. So a tunnel keeps its sockets until their last byte has arrived.
 
 use std::os::fd::AsFd;
 

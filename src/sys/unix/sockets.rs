@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-#[cfg(feature = "gateway")]
 use rustix::io::Errno;
 #[cfg(target_os = "linux")]
 use rustix::net::SocketFlags;
@@ -62,7 +61,6 @@ pub(super) fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// Those of `accept(2)`.
-#[cfg(feature = "gateway")]
 pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
     return Ok(rustix::net::accept_with(listener, SOCKET_FLAGS)?);
@@ -74,7 +72,6 @@ pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// Those of `getsockopt(2)` and `getpeername(2)`.
-#[cfg(feature = "gateway")]
 pub fn is_listening(socket: impl AsFd) -> io::Result<bool> {
     #[cfg(target_os = "linux")]
     return Ok(sockopt::socket_acceptconn(socket)?);
@@ -87,18 +84,23 @@ pub fn is_listening(socket: impl AsFd) -> io::Result<bool> {
     }
 }
 
+/// Whether a TCP connection has a peer still. It has none after a reset, and none once both sides have ended their streams
+/// and everything has arrived.
+#[cfg(feature = "gateway")]
+pub fn has_peer(socket: impl AsFd) -> bool {
+    rustix::net::getpeername(socket).is_ok()
+}
+
 /// Lets an IPv6 socket serve IPv4 clients as well, whatever the system's own default is.
 ///
 /// # Errors
 /// Those of `setsockopt(2)`.
-#[cfg(feature = "gateway")]
 pub fn serve_both_families(socket: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_ipv6_v6only(socket, false)?)
 }
 
 /// Whether an error of [`accept`] is that of a connection which died in the queue: Linux returns it as its own
 /// (accept(2), "Error handling").
-#[cfg(feature = "gateway")]
 pub fn is_of_one_connection(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     errno.is_some_and(|errno| {
@@ -122,7 +124,6 @@ pub fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Whether `error` says that this system has no IPv6.
-#[cfg(feature = "gateway")]
 pub fn is_without_ipv6(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
@@ -152,7 +153,6 @@ pub fn tune(socket: impl AsFd) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of `setsockopt(2)`: the client has already gone.
-#[cfg(feature = "gateway")]
 pub fn tune_accepted(socket: impl AsFd) -> io::Result<()> {
     if cfg!(target_os = "linux") { Ok(()) } else { tune(socket) }
 }
@@ -189,7 +189,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | NO_SIGNAL)?)
 }
 
-#[cfg(all(test, feature = "gateway"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,66 +1,48 @@
 //! The user's terminal.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 
-#[cfg(feature = "cli")]
-pub use silent::SilentTerminal;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// Columns and lines of a terminal; `None` for anything else, and for a terminal that doesn't know its size.
 pub fn terminal_size(terminal: impl AsFd) -> Option<(usize, usize)> {
-    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    let size = tcgetwinsize(terminal).ok()?;
     (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
 }
 
-#[cfg(feature = "cli")]
-mod silent {
-    use std::fs::File;
-    use std::io::{self, Read, Write};
+/// The terminal of this process, without echo and without editing of lines: each key is read as it is typed. It has
+/// its own modes again when this value is dropped.
+pub struct SilentTerminal {
+    terminal: File,
+    before: Termios,
+}
 
-    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-
-    /// The terminal of this process, without echo and without editing of lines: each key is read as it is typed. It has
-    /// its own modes again when this value is dropped.
-    pub struct SilentTerminal {
-        terminal: File,
-        before: Termios,
+impl SilentTerminal {
+    /// Opens the terminal, whatever stdin and stdout are.
+    ///
+    /// # Errors
+    /// When there is no terminal, or its modes can't be changed.
+    pub fn open() -> io::Result<Self> {
+        let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+        let before = tcgetattr(&terminal)?;
+        let mut silent = before.clone();
+        // No signals either: Ctrl-C would end the process and leave the terminal without echo.
+        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        let opened = Self { terminal, before };
+        tcsetattr(&opened.terminal, OptionalActions::Flush, &silent)?;
+        Ok(opened)
     }
 
-    impl SilentTerminal {
-        /// Opens the terminal, whatever stdin and stdout are.
-        ///
-        /// # Errors
-        /// When there is no terminal, or its modes can't be changed.
-        pub fn open() -> io::Result<Self> {
-            let terminal = File::options().read(true).write(true).open("/dev/tty")?;
-            let before = tcgetattr(&terminal)?;
-            let mut silent = before.clone();
-            // No signals either: Ctrl-C would end the process and leave the terminal without echo.
-            silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-            let opened = Self { terminal, before };
-            tcsetattr(&opened.terminal, OptionalActions::Flush, &silent)?;
-            Ok(opened)
-        }
+    /// The terminal, to read from and to write to.
+    pub fn file(&self) -> &File {
+        &self.terminal
     }
+}
 
-    impl Read for SilentTerminal {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.terminal.read(buffer)
-        }
-    }
-
-    impl Write for SilentTerminal {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.terminal.write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            self.terminal.flush()
-        }
-    }
-
-    impl Drop for SilentTerminal {
-        fn drop(&mut self) {
-            let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
-        }
+impl Drop for SilentTerminal {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
     }
 }

@@ -232,8 +232,8 @@ ok    settings     flags and environment (no config.json): Host 127.0.0.1 (from 
 ok    ssh-folder   ~/.ssh and the host keys in it: readable and writable
 ok    host-name    the addresses of 127.0.0.1: 127.0.0.1
 ok    host-api     GET http://127.0.0.1:8000/api/nodes: a current Host with its API under /api; its clock agrees with this machine's
-ok    token        no token, neither in KOHAKURIVER_TOKEN nor in ~/.kohakuriver/auth.json: the Host has no users, so \
-everybody has full access
+ok    token        no token, neither in KOHAKURIVER_TOKEN nor in ~/.kohakuriver/auth.json: a stand-alone gateway has no \
+users, so everybody may log in
 ok    proxy-port   a connection to 127.0.0.1:8002: 127.0.0.1:8002 accepts
 ok    proxy        a CONNECT without a target to 127.0.0.1:8002: kohakuriver-gateway 0.1.0
 ok    vps          VPS 7323718749301768192 at http://127.0.0.1:8000: 7323718749301768192 is running, name vps-8192
@@ -257,7 +257,7 @@ wrong tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002:
 connections
       caused by: the gateway at 127.0.0.1:8002 answered 502 Bad Gateway
       caused by: nothing listens on its SSH port on Runner node-up
-      fix: its sshd may have ended: start it in the VPS's terminal, on the Host's web page
+      fix: if it has just started, wait for it with `kohakuriver vps connect 7323718749301768192 --wait`; if not, its sshd may have ended
           kohakuriver vps connect 7323718749301768192 --wait
 This is why you can't log in. 7 checks were skipped; `--all` runs them as well.
 ",

@@ -168,12 +168,6 @@ fn ssh_config(outcome: &Outcome) -> (String, String) {
     (found["verdict"].as_str().unwrap().to_owned(), found["found"].as_str().unwrap().to_owned())
 }
 
-#[test]
-fn an_ssh_config_that_ssh_refuses() {
-    let cluster = with_config("Host *\n  NoSuchOption yes\n");
-    finds(&doctor(&cluster).output(), "ssh-config", &["refuses your own ssh_config", "nosuchoption"], "ssh -G");
-}
-
 /// Writes our entries, then puts `line` above them.
 fn shadowed_by(line: &str) -> (Cluster, Outcome) {
     let cluster = with_config("Host other\n  User u\n");

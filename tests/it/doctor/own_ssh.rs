@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -48,7 +48,7 @@ fn logs_in_by_its_command(cluster: &Cluster, outcome: &Outcome) {
 /// doctor must name `line` of the file `~/.ssh/FILE` as the cause, and `said` as what ssh said. With `option` in the
 /// command, that command must log in.
 #[track_caller]
-fn blames(cluster: &Cluster, check: &str, (file, line): (&str, &str), said: &str, option: &str) {
+fn blames(cluster: &Cluster, check: &str, (file, line): (&str, &str), said: &str, option: &str) -> Outcome {
     let text = fs::read_to_string(cluster.home.join(".ssh").join(file)).unwrap();
     let number =
         1 + text.lines().position(|found| found.trim() == line).unwrap_or_else(|| panic!("no {line:?}: {text}"));
@@ -57,47 +57,108 @@ fn blames(cluster: &Cluster, check: &str, (file, line): (&str, &str), said: &str
     let place = format!("fails because of ~/.ssh/{file}:{number}: `{shown}`");
     finds(&outcome, check, &[&place, said, "without this line, the same login works"], option);
     logs_in_by_its_command(cluster, &outcome);
+    outcome
+}
+
+/// What one set of lines does to a login with a command.
+struct Broken<'a> {
+    lines: &'a str,
+    /// The line that has to change.
+    bad: &'a str,
+    /// The line without which it breaks nothing.
+    partner: Option<&'a str>,
+    said: &'a str,
+    option: &'a str,
+}
+
+impl Broken<'_> {
+    fn is_blamed(&self) {
+        let cluster = with_entries(&format!("Host *\n  TCPKeepAlive yes\n{}\n  Compression no\n", self.lines));
+        let home = cluster.home.path().display().to_string();
+        let bad = self.bad.replace("HOME", &home);
+        let command = format!("ssh -l {} {} -o {}", user(), host(), self.option);
+        let outcome = blames(&cluster, "own-ssh", ("config", &bad), self.said, &command);
+        let partner = self.partner.map(|partner| {
+            let config = fs::read_to_string(cluster.home.join(".ssh/config")).unwrap();
+            let number = 1 + config.lines().position(|line| line == partner).unwrap();
+            format!("the line breaks a login only with ~/.ssh/config:{number}: `{partner}`")
+        });
+        let causes = finding(&outcome, "own-ssh")["causes"].to_string();
+        assert_eq!(causes.contains("only with"), partner.is_some(), "{causes}");
+        assert!(partner.is_none_or(|partner| causes.contains(&partner)), "{causes}");
+    }
+}
+
+#[test]
+fn a_forward_of_a_taken_port() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (local, dynamic) = (format!("LocalForward {address} localhost:1"), format!("DynamicForward {address}"));
+    let free = "LocalForward HOME/free localhost:1";
+    let remote = "RemoteForward HOME/none/socket localhost:1";
+    let exit = "ExitOnForwardFailure yes";
+    let (no_port, no_path) = ("Address already in use", "remote port forwarding failed for listen path");
+    for (before, bad, after, said) in [
+        (exit, &*local, "", no_port),
+        ("", &local, exit, no_port),
+        ("", &dynamic, exit, no_port),
+        ("", remote, exit, no_path),
+        // Of several lines, the one whose port is taken.
+        (&format!("{exit}\n{free}"), &local, "", no_port),
+        ("", &local, &format!("{free}\n{exit}"), no_port),
+    ] {
+        let lines = format!("{before}\n{bad}\n{after}");
+        Broken { lines: &lines, bad, partner: Some(exit), said, option: "ClearAllForwardings=yes" }.is_blamed();
+    }
 }
 
 #[test]
 fn lines_that_break_only_the_users_own_login() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let forward = format!("LocalForward {} localhost:1", taken.local_addr().unwrap());
     let long = format!("ControlPath HOME/{}", "x".repeat(120));
     // ssh makes the socket under a longer name first.
     let almost = format!("ControlPath /tmp/{}", "x".repeat(100));
-    for (lines, bad, said, option) in [
-        (
-            "RemoteCommand tmux",
-            "RemoteCommand tmux",
-            "Cannot execute command-line and remote command",
-            "RemoteCommand=none",
-        ),
-        (
-            &format!("ExitOnForwardFailure yes\n{forward}"),
-            &forward,
-            "Could not request local forwarding",
-            "ClearAllForwardings=yes",
-        ),
-        (
-            &format!("{forward}\nExitOnForwardFailure yes"),
-            "ExitOnForwardFailure yes",
-            "Could not request local",
-            "ExitOnForwardFailure=no",
-        ),
-        (&long, &long, "ControlPath too long", "ControlPath=none"),
-        (&format!("ControlMaster auto\n{almost}"), &almost, "too long for Unix domain socket", "ControlPath=none"),
-        (
-            "ControlPath HOME/none/%C\nControlMaster auto",
-            "ControlMaster auto",
-            "cannot bind to path ~/none/",
-            "ControlPath=none",
-        ),
+    let (auto, none) = ("ControlMaster auto", "ControlPath HOME/none/%C");
+    let no_path = "ControlPath=none";
+    for (lines, bad, partner, said, option) in [
+        (&*long, &*long, None, "ControlPath too long", no_path),
+        (&format!("{auto}\n{almost}"), &almost, Some(auto), "too long for Unix domain socket", no_path),
+        (&format!("{none}\n{auto}"), none, Some(auto), "cannot bind to path ~/none/", no_path),
+        (&format!("{auto}\n{none}"), none, Some(auto), "cannot bind to path ~/none/", no_path),
     ] {
-        let cluster = with_entries(&format!("Host *\n  TCPKeepAlive yes\n{lines}\n  Compression no\n"));
-        let bad = bad.replace("HOME", &cluster.home.path().display().to_string());
-        blames(&cluster, "own-ssh", ("config", &bad), said, &format!("ssh -l {} {} -o {option}", user(), host()));
+        Broken { lines, bad, partner, said, option }.is_blamed();
     }
+}
+
+/// ssh without a command still logs in, so the report doesn't say that nobody can.
+#[test]
+fn a_line_that_breaks_only_commands() {
+    let bad = "RemoteCommand echo in";
+    let said = "Cannot execute command-line and remote command";
+    Broken { lines: bad, bad, partner: None, said, option: "RemoteCommand=none" }.is_blamed();
+    let cluster = with_entries(&format!("Host *\n  {bad}\n"));
+    cluster.run("/bin/sh").args(["-c", &format!("ssh -l {} {}", user(), host())]).output().succeeds().prints("in\n");
+    let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).deadline(120).output();
+    outcome.exits(1);
+    for text in [
+        "caused by: without a command, ssh logs in and runs that of the line; sftp, rsync, git, Ansible and IDEs send a command",
+        "\nThis is why ssh runs no command on the VPS; without a command, it logs in.",
+    ] {
+        outcome.check(outcome.text().contains(text), text);
+    }
+}
+
+/// A login with a command works, so the report must not say that all is well.
+#[test]
+fn a_line_that_breaks_only_a_login_without_a_command() {
+    let cluster = with_entries("Host *\n  Compression no\n  StdinNull yes\n");
+    let plain = format!("ssh -l {} {}", user(), host());
+    let shell = |line: &str| cluster.run("/bin/sh").args(["-c", line]).stdin("echo in; exit 7\n").output();
+    shell(&plain).succeeds();
+    let outcome = doctor(&cluster).output();
+    let place = format!("`{plain}` ends at once because of ~/.ssh/config:5: `StdinNull yes`");
+    finds(&outcome, "own-ssh", &[&place, "ssh reads no input"], &format!("{plain} -o StdinNull=no"));
+    let works = shell(finding(&outcome, "own-ssh")["command"].as_str().unwrap());
+    works.exits(7).check(works.text().ends_with("in\n"), "a shell that reads");
 }
 
 /// ssh does not end, and each login until the line is found takes its time.
@@ -198,6 +259,7 @@ Host *
   SendEnv LANG
   PermitLocalCommand yes
   LocalCommand true
+  LocalForward HOME/socket localhost:1
   IgnoreUnknown NoSuchOption
   NoSuchOption 1
 ";
@@ -211,6 +273,104 @@ Host *
     let is_socket = |path: &Path| fs::symlink_metadata(path).unwrap().file_type().is_socket();
     let left = fs::read_dir(cluster.home.path()).unwrap().any(|entry| is_socket(&entry.unwrap().path()));
     assert!(!left, "a shared connection was left");
+}
+
+/// Files that ssh doesn't take, whatever the host.
+#[test]
+fn lines_that_ssh_refuses() {
+    for (lines, bad, said) in [
+        ("NoSuchOption yes", "NoSuchOption yes", "Bad configuration option: nosuchoption"),
+        ("Compression maybe", "Compression maybe", "unsupported option"),
+        ("Port", "Port", "no argument after keyword"),
+        ("User \"a", "User \"a", "invalid quotes"),
+        ("Ciphers nosuch", "Ciphers nosuch", "Bad SSH2 cipher spec 'nosuch'"),
+        ("Match nosuch x", "Match nosuch x", "Unsupported Match attribute nosuch; "),
+        ("Match all host x", "Match all host x", "cannot be combined"),
+        ("HostName %z", "HostName %z", "unknown key %z"),
+        ("ForkAfterAuthentication yes", "ForkAfterAuthentication yes", "Cannot fork into background without a command"),
+        (
+            "CanonicalizeFallbackLocal no\nCanonicalizeHostname always",
+            "CanonicalizeFallbackLocal no",
+            "Could not resolve host",
+        ),
+    ] {
+        // In the user's file, and in one that it includes.
+        let config = format!("Host *\n  Compression no\n{lines}\n");
+        for (file, cluster) in [("config", with_config(&config)), ("more", with_config("Include HOME/.ssh/more\n"))] {
+            if file == "more" {
+                in_home(&cluster, "config");
+                cluster.home.write(".ssh/more", &config);
+            }
+            refuses(&cluster, (file, bad), said, "${EDITOR:-vi} +");
+        }
+    }
+    // The line that keeps it from VPSes.
+    let cluster = with_config("CanonicalizeHostname always\nCanonicalizeFallbackLocal no\n");
+    let (outcome, number) = refuses(&cluster, ("config", "CanonicalizeFallbackLocal no"), "Could not resolve", "vi");
+    assert_eq!(number, 2);
+    let fix = finding(&outcome, "ssh-config")["fix"].as_str().unwrap().to_owned();
+    let line = fix.split('`').nth(1).unwrap();
+    cluster.home.write(".ssh/config", format!("CanonicalizeHostname always\n{line}\nCanonicalizeFallbackLocal no\n"));
+    doctor(&cluster).output().succeeds();
+}
+
+/// doctor must name this line of `~/.ssh/FILE`, and what ssh said. Returns the line's number.
+#[track_caller]
+fn refuses(cluster: &Cluster, (file, bad): (&str, &str), said: &str, command: &str) -> (Outcome, usize) {
+    let text = fs::read_to_string(cluster.home.join(".ssh").join(file)).unwrap();
+    let number = 1 + text.lines().position(|line| line == bad).unwrap();
+    let outcome = doctor(cluster).output();
+    let shown = bad.replace(&cluster.home.path().display().to_string(), "~");
+    let place = format!("~/.ssh/{file}:{number}: `{shown}`");
+    finds(&outcome, "ssh-config", &["because of your own ssh_config", &place, "ssh said: ", said], command);
+    (outcome, number)
+}
+
+/// Replaces HOME in a file of `~/.ssh`.
+fn in_home(cluster: &Cluster, file: &str) {
+    let path = format!(".ssh/{file}");
+    let text = fs::read_to_string(cluster.home.join(&path)).unwrap();
+    cluster.home.write(&path, text.replace("HOME", &cluster.home.path().display().to_string()));
+}
+
+#[test]
+fn an_included_file_that_ssh_does_not_take() {
+    let with = |more: &str| {
+        let cluster = with_config("Compression yes\nInclude HOME/.ssh/more\n");
+        in_home(&cluster, "config");
+        cluster.home.write(".ssh/more", more);
+        in_home(&cluster, "more");
+        cluster
+    };
+    let include = |cluster: &Cluster, file: &str| format!("Include {}/.ssh/{file}", cluster.home.path().display());
+    let cluster = with("TCPKeepAlive yes\n");
+    let more = cluster.home.join(".ssh/more");
+    fs::set_permissions(&more, fs::Permissions::from_mode(0o666)).unwrap();
+    let bad = include(&cluster, "more");
+    let (outcome, _) =
+        refuses(&cluster, ("config", &bad), "Bad owner or permissions on ~/.ssh/more", "chmod go-w ~/.ssh/more");
+    let command = finding(&outcome, "ssh-config")["command"].as_str().unwrap().to_owned();
+    cluster.run("/bin/sh").args(["-c", &command]).output().succeeds();
+    doctor(&cluster).output().succeeds();
+
+    // They include each other.
+    let cluster = with("# mine\nInclude HOME/.ssh/config\n");
+    let outcome = doctor(&cluster).output();
+    let texts = ["Too many recursive configuration includes", "~/.ssh/", ":2: `Include ~/.ssh/"];
+    finds(&outcome, "ssh-config", &texts, "${EDITOR:-vi} +2 ~/.ssh/");
+
+    // It can't be opened, which holds for root as well.
+    let cluster = with("");
+    let more = cluster.home.join(".ssh/more");
+    fs::remove_file(&more).unwrap();
+    std::os::unix::fs::symlink("more", &more).unwrap();
+    let bad = include(&cluster, "more");
+    refuses(
+        &cluster,
+        ("config", &bad),
+        "Can't open user config file ~/.ssh/more: Too many levels",
+        "chmod u+r ~/.ssh/more",
+    );
 }
 
 #[test]

@@ -13,9 +13,7 @@ use crate::support::scene::ID;
 
 /// Runs doctor for a VPS with these fields. It must find the problem before it connects to the VPS.
 fn with(change: Value) -> Outcome {
-    let cluster = Cluster::with(Home::new(), |vps| {
-        vps.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-    });
+    let cluster = Cluster::on_a_host(&change);
     let outcome = doctor(&cluster).output();
     outcome.check(cluster.sshd.connections() == 0, "no connection to the VPS");
     outcome

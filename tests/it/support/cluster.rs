@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::gateway::{Gateway, inventory, running};
 use super::home::Home;
+use super::host_api::plain_host_api;
+use super::peers::Peer;
 use super::run::Run;
 use super::scene::ID;
 use super::sshd::Sshd;
@@ -16,6 +18,8 @@ pub(crate) struct Cluster {
     pub(crate) sshd: Sshd,
     pub(crate) gateway: Gateway,
     pub(crate) home: Home,
+    /// The Host; without one, the gateway is stand-alone.
+    _host: Option<Peer>,
 }
 
 impl Cluster {
@@ -34,7 +38,19 @@ impl Cluster {
         let mut vps = running(ID, sshd.port);
         change(&mut vps);
         let gateway = Gateway::with_inventory(&inventory(&[vps]));
-        Self { sshd, gateway, home }
+        Self { sshd, gateway, home, _host: None }
+    }
+
+    /// A cluster with a Host, whose VPS is not as it should be.
+    pub(crate) fn on_a_host(change: &Value) -> Self {
+        let (home, sshd) = (Home::new(), Sshd::start());
+        sshd.copy_key_to(&home.join(&format!(".ssh/id-kohakuriver-{ID}")));
+        let mut vps = running(ID, sshd.port);
+        vps.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let host = plain_host_api(vec![vps]);
+        let mut gateway = Gateway::with_host_api(&format!("http://{}", host.address));
+        gateway.api = Some(host.address);
+        Self { sshd, gateway, home, _host: Some(host) }
     }
 
     pub(crate) fn run(&self, program: impl AsRef<std::ffi::OsStr>) -> Run {

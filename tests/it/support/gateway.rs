@@ -13,7 +13,7 @@ use super::tools::{GATEWAY, NORMAL_USER};
 pub(crate) struct Gateway {
     /// Where it answers CONNECT and the line protocol.
     pub(crate) address: SocketAddr,
-    /// Where it serves the Host API; only in inventory mode.
+    /// Where the Host API is served: by it, in inventory mode.
     pub(crate) api: Option<SocketAddr>,
     /// Its admin address.
     pub(crate) admin: SocketAddr,

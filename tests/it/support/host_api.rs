@@ -36,7 +36,19 @@ pub(crate) fn host_api(vps: Vec<Value>) -> Peer {
 
 /// Serves these VPSes to everybody, as a Host without authentication does.
 pub(crate) fn plain_host_api(vps: Vec<Value>) -> Peer {
+    host_of(inventory(&vps))
+}
+
+/// Serves the VPSes and the nodes of `inventory` to everybody.
+pub(crate) fn host_of(inventory: Value) -> Peer {
+    let mut vps = inventory["vps"].as_array().unwrap().clone();
+    for vps in &mut vps {
+        vps.as_object_mut().unwrap().entry("task_type").or_insert("vps".into());
+    }
     http_server(move |asked| {
+        if asked.path == "/api/nodes" {
+            return (200, "application/json", inventory["nodes"].to_string());
+        }
         if asked.path == "/api/auth/me" {
             let detail = json!({ "detail": "Authentication is not enabled on this server" });
             return (503, "application/json", detail.to_string());

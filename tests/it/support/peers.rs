@@ -164,13 +164,19 @@ pub(crate) fn http_server(answer: impl Fn(&Asked) -> (u16, &'static str, String)
 /// A port that refuses connections, and that no other program can take meanwhile: bound, but not listening.
 pub(crate) struct RefusingPort {
     pub(crate) port: u16,
-    _socket: OwnedFd,
+    socket: OwnedFd,
 }
 
 impl RefusingPort {
     pub(crate) fn new() -> Self {
         let (socket, port) = bound();
-        Self { port, _socket: socket }
+        Self { port, socket }
+    }
+
+    /// Refuses no connection from now on.
+    pub(crate) fn listen(self) -> TcpListener {
+        listen(&self.socket, 16).unwrap();
+        self.socket.into()
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{host, id, shell};
 use crate::support::gateway::{Gateway, NODE_DOWN, inventory, running};
-use crate::support::host_api::{STRANGER, VIEWER, host_api};
+use crate::support::host_api::{STRANGER, VIEWER, host_api, host_of};
 use crate::support::peers::{RefusingPort, echo_server};
 
 #[test]
@@ -80,7 +80,8 @@ fn kohakuriver_proxy_reports_the_answers_of_a_gateway() {
     vpses[5]["ssh_port"] = 0.into();
     vpses[6]["ssh_port"] = refusing.port.into();
     vpses[7]["task_type"] = "command".into();
-    let gateway = Gateway::with_inventory(&inventory(&vpses));
+    let api = host_of(inventory(&vpses));
+    let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
     let mut shell = shell(&host());
     shell.port(gateway.address.port(), "18002");
     shell.shows(
@@ -117,7 +118,7 @@ $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768196
 2> kohakuriver-proxy: VPS 7323718749301768196 refuses SSH connections
 2>   caused by: the gateway at 127.0.0.1:18002 answered 502 Bad Gateway
 2>   caused by: nothing listens on its SSH port on Runner node-up
-2>   hint: its sshd may have ended: start it in the VPS's terminal, on the Host's web page
+2>   hint: if it has just started, wait for it with `kohakuriver vps connect 7323718749301768196 --wait`; if not, its sshd may have ended
 [exit status 1]
 $ kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749301768197
 2> kohakuriver-proxy: task 7323718749301768197 is a command task, not a VPS

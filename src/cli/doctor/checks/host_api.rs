@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::api::{About, ApiError, Client};
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::host::{block_on, client_with};
 use crate::failure::Failure;
@@ -47,7 +47,6 @@ pub(super) fn address(settings: &Given<Settings>) -> String {
 
 impl Check for HostApi<'_> {
     const NAME: &'static str = "host-api";
-    const NEEDS_VPS: bool = false;
     type Gives = Host;
 
     fn tried(&self) -> String {
@@ -57,22 +56,20 @@ impl Check for HostApi<'_> {
         }
     }
 
-    fn examine(&self) -> Result<Examined<Host>, Missing> {
+    fn examine(&self) -> Result<Examined<Host>, Verdict> {
         let host = Host { settings: self.settings.as_ref()?.clone() };
         let what = format!("cannot ask the Host API at {}", host.base());
         let about = host.ask(None, |client| async move { Ok(client.about().await) });
-        Ok(match about {
-            Err(failure) => Verdict::wrong(&failure, SHOW).into(),
+        let failure = match about {
+            Ok(Ok(about)) => return Ok(Examined::giving(describe(about), host)),
             // A Host answers this request to everybody, so another status means another server.
-            Ok(Err(error @ ApiError::Status { .. })) => {
-                let failure = Failure::new(what)
-                    .because(&error)
-                    .hint(format!("another server may listen there; to see each setting and its source: `{SHOW}`"));
-                Verdict::wrong(&failure, SHOW).into()
-            }
-            Ok(Err(error)) => Verdict::wrong(&error.failure(what), SHOW).into(),
-            Ok(Ok(about)) => Examined::giving(describe(about), host),
-        })
+            Ok(Err(error @ ApiError::Status { .. })) => Failure::new(what)
+                .because(&error)
+                .hint(format!("another server may listen there; to see each setting and its source: `{SHOW}`")),
+            Ok(Err(error)) => error.failure(what),
+            Err(failure) => failure,
+        };
+        Err(Verdict::wrong(&failure, SHOW))
     }
 }
 

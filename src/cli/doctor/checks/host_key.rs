@@ -1,7 +1,7 @@
 //! Whether the host key of the VPS is the stored one.
 
 use super::programs::FoundSsh;
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::own_config::OwnConfig;
 use crate::cli::doctor::session::{LOGIN_LIMIT, Login, Session};
@@ -33,7 +33,7 @@ impl Check for HostKey<'_> {
         format!("the host key of VPS {}, compared with ~/.ssh/kohakuriver_known_hosts", self.name)
     }
 
-    fn examine(&self) -> Result<Examined<Session>, Missing> {
+    fn examine(&self) -> Result<Examined<Session>, Verdict> {
         (*self.banner)?;
         let id = self.id?;
         let login = Login {
@@ -45,14 +45,11 @@ impl Check for HostKey<'_> {
             route: self.route.as_ref()?,
             home: self.subject.home.as_ref()?,
         };
-        let session = match Session::open(&login) {
-            Ok(session) => session,
-            Err(failure) => return Ok(Verdict::wrong(&failure, "ls -l ~/.ssh").into()),
-        };
+        let session = Session::open(&login).map_err(|failure| Verdict::wrong(&failure, "ls -l ~/.ssh"))?;
         let Some((kind, print)) = &session.log.host_key else {
             let said = format!("ssh said: {}", session.log.last);
             let of_config = session.problem_of(self.config, &self.subject.connect(self.name), &said);
-            return Ok(of_config.unwrap_or_else(|| none(id, &session)).into());
+            return Err(of_config.unwrap_or_else(|| none(id, &session)));
         };
         let text = match session.known.is_empty() {
             true => format!("{kind} {print}; no key is stored yet, so the first connection stores this one"),
@@ -61,7 +58,7 @@ impl Check for HostKey<'_> {
                 let failure = ssh_host_key::changed(self.settings.as_ref()?, id, kind, &session.known);
                 let stored = session.known_prints.join(" ");
                 let failure = failure.cause(format!("the VPS showed {print}; stored is {stored}"));
-                return Ok(Verdict::wrong(&failure, format!("kohakuriver vps status {id}")).into());
+                return Err(Verdict::wrong(&failure, format!("kohakuriver vps status {id}")));
             }
         };
         Ok(Examined::giving(Verdict::Fine(text), session))

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::wait::Wait;
-use crate::dial;
+use crate::dial::{self, Watch};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -21,7 +20,6 @@ pub(super) struct HostName<'a> {
 
 impl Check for HostName<'_> {
     const NAME: &'static str = "host-name";
-    const NEEDS_VPS: bool = false;
     type Gives = ();
 
     fn tried(&self) -> String {
@@ -31,23 +29,20 @@ impl Check for HostName<'_> {
         }
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         let settings = self.settings.as_ref()?;
-        let wait = Wait::new().map_err(|_| Missing("this machine has no sockets left"))?;
         let mut found = Vec::new();
         for host in &hosts(settings) {
-            match dial::resolve(host, settings.port.value, wait.at_most(LIMIT)) {
-                Ok(addresses) => found.extend(addresses.iter().map(|address| address.ip().to_string())),
-                Err(error) => {
-                    let proxy = settings.proxy.as_ref().filter(|_| *host != settings.host.value);
-                    let from = proxy.map_or(&settings.host.source, |proxy| &proxy.source);
-                    let failure = Failure::new(format!("the name {host} has no address"))
-                        .because(&error)
-                        .cause(format!("the name was set by: {from}"))
-                        .hint("correct the name; to see each setting and its source: `kohakuriver config show`");
-                    return Ok(Verdict::wrong(&failure, "kohakuriver config show").into());
-                }
-            }
+            let addresses = dial::resolve(host, settings.port.value, Watch::at_most(LIMIT)).map_err(|error| {
+                let proxy = settings.proxy.as_ref().filter(|_| *host != settings.host.value);
+                let from = proxy.map_or(&settings.host.source, |proxy| &proxy.source);
+                let failure = Failure::new(format!("the name {host} has no address"))
+                    .because(&error)
+                    .cause(format!("the name was set by: {from}"))
+                    .hint("correct the name; to see each setting and its source: `kohakuriver config show`");
+                Verdict::wrong(&failure, "kohakuriver config show")
+            })?;
+            found.extend(addresses.iter().map(|address| address.ip().to_string()));
         }
         Ok(Verdict::Fine(shown(found)).into())
     }

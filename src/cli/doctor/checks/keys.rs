@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::programs::FoundSsh;
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::program::{self, QUICK};
 use crate::cli::doctor::subject::Subject;
@@ -56,21 +56,21 @@ impl Check for Keys<'_> {
         }
     }
 
-    fn examine(&self) -> Result<Examined<Usable>, Missing> {
+    fn examine(&self) -> Result<Examined<Usable>, Verdict> {
         let id = self.id?;
         let verdict = match &self.own {
             Err(failure) if failure.advice().is_none() => Verdict::wrong(&with_list(failure.clone()), LIST),
             Err(failure) => Verdict::wrong(failure, LIST),
-            Ok(Some(key)) => own_key(key, &Agent::ask()),
+            Ok(Some(key)) => own_key(key, &ask_agent()),
             Ok(None) => {
                 let files = self.ssh.as_ref().map(|ssh| identity_files(self.subject, ssh, id)).unwrap_or_default();
-                default_keys(self.subject, id, files, &Agent::ask())
+                default_keys(self.subject, id, files, &ask_agent())
             }
         };
-        Ok(match &self.own {
-            Ok(own) if !verdict.is_wrong() => Examined::giving(verdict, Usable { own: own.clone() }),
-            _ => verdict.into(),
-        })
+        match &self.own {
+            Ok(own) if verdict.breaks().is_none() => Ok(Examined::giving(verdict, Usable { own: own.clone() })),
+            _ => Err(verdict),
+        }
     }
 }
 
@@ -92,8 +92,8 @@ fn own_key(key: &Path, agent: &Agent) -> Verdict {
 fn locked(key: &Path, print: &str, agent: &Agent) -> Verdict {
     let add = format!("ssh-add {}", word(key));
     let (cause, command) = match agent {
-        Agent::None => ("no agent is running", format!("eval \"$(ssh-agent)\" && {add}")),
-        Agent::Keys(_) => ("the agent does not have it", add),
+        None => ("no agent is running", format!("eval \"$(ssh-agent)\" && {add}")),
+        Some(_) => ("the agent does not have it", add),
     };
     let failure = Failure::new(format!("the key {} is encrypted", key.display()))
         .cause(format!("{print}: {cause}, so ssh must ask for the passphrase, which the ssh of an IDE can't do"))
@@ -114,7 +114,7 @@ fn default_keys(subject: &Subject, id: TaskId, files: Vec<PathBuf>, agent: &Agen
             },
         }
     }
-    let in_agent = agent.prints().len();
+    let in_agent = agent.as_ref().map_or(0, Vec::len);
     if open.is_empty() && in_agent == 0 {
         return match (unusable.first(), shut.first()) {
             (Some(failure), _) => Verdict::wrong(failure, LIST),
@@ -150,31 +150,15 @@ fn identity_files(subject: &Subject, ssh: &FoundSsh, id: TaskId) -> Vec<PathBuf>
     files.map(expand).filter(|file| file.exists()).collect()
 }
 
-/// The ssh-agent.
-enum Agent {
-    /// No agent is running, or it does not answer.
-    None,
-    /// The fingerprints of its keys.
-    Keys(Vec<String>),
-}
+/// The fingerprints of the keys in the ssh-agent; `None` when no agent is running, or it does not answer.
+type Agent = Option<Vec<String>>;
 
-impl Agent {
-    fn ask() -> Self {
-        let Ok(output) = program::run(Command::new("ssh-add").args(["-l", "-E", "sha256"]), QUICK) else {
-            return Self::None;
-        };
-        match output.code() {
-            Some(0) => Self::Keys(output.stdout.lines().filter_map(fingerprint).map(str::to_owned).collect()),
-            Some(1) => Self::Keys(Vec::new()),
-            _ => Self::None,
-        }
-    }
-
-    fn prints(&self) -> &[String] {
-        match self {
-            Self::None => &[],
-            Self::Keys(prints) => prints,
-        }
+fn ask_agent() -> Agent {
+    let output = program::run(Command::new("ssh-add").args(["-l", "-E", "sha256"]), QUICK).ok()?;
+    match output.code() {
+        Some(0) => Some(output.stdout.lines().filter_map(fingerprint).map(str::to_owned).collect()),
+        Some(1) => Some(Vec::new()),
+        _ => None,
     }
 }
 
@@ -203,7 +187,7 @@ impl Lock {
         match opened {
             Ok(output) if output.succeeded() => Self::Open(name),
             Ok(output) if output.stderr.contains("passphrase") => {
-                match !print.is_empty() && agent.prints().contains(&print) {
+                match !print.is_empty() && agent.as_ref().is_some_and(|prints| prints.contains(&print)) {
                     true => Self::InAgent(name),
                     false => Self::Locked(name),
                 }

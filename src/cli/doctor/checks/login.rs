@@ -1,7 +1,7 @@
 //! Whether the VPS accepts a login, and if not, why: taken from the output of `ssh -v`.
 
 use super::keys::{MAX_TRIES, Usable, word};
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::own_config::OwnConfig;
 use crate::cli::doctor::session::{LOGIN_LIMIT, Session};
@@ -28,20 +28,18 @@ impl Check for Login<'_> {
         format!("`ssh -v` to VPS {} as {}, without questions", self.name, self.subject.login())
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         let (session, keys) = (self.session.as_ref()?, self.keys.as_ref()?);
         let key = keys.own.as_deref().map(word);
-        Ok(match judge(&session.log, self.name, self.subject.login(), key) {
-            Verdict::Fine(text) => {
-                let text = format!("{text}, within {} ms", session.took.as_millis());
-                Examined::giving(Verdict::Fine(text), ())
-            }
-            note @ Verdict::Note(_) => Examined::giving(note, ()),
+        let verdict = match judge(&session.log, self.name, self.subject.login(), key) {
+            Verdict::Fine(text) => Verdict::Fine(format!("{text}, within {} ms", session.took.as_millis())),
+            note @ Verdict::Note(_) => note,
             verdict => {
                 let connect = self.subject.connect(self.name);
-                session.problem_of(self.config, &connect, verdict.text()).unwrap_or(verdict).into()
+                return Err(session.problem_of(self.config, &connect, verdict.text()).unwrap_or(verdict));
             }
-        })
+        };
+        Ok(Examined::giving(verdict, ()))
     }
 }
 

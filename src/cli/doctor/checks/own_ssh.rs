@@ -19,13 +19,13 @@ use crate::cli::doctor::session::{LOGIN_LIMIT, Session};
 use crate::cli::doctor::subject::{Subject, Way};
 use crate::cli::doctor::temporary::Folder;
 use crate::cli::programs::route::unusable;
-use crate::cli::programs::search_path::is_program;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::command::SshCommand;
 use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
 use crate::ssh::quote::{first_word, path_value};
 use crate::ssh::stanzas;
+use crate::sys;
 use crate::target::TaskId;
 
 /// How much longer than the first login this one may take, besides [`MARGIN`].
@@ -61,7 +61,7 @@ impl Check for OwnSsh<'_> {
         format!("{}, with your own ssh_config", self.shown(self.host().as_deref()))
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         (*self.login)?;
         let (config, session) = (self.config.as_ref()?, self.session.as_ref()?);
         let (id, ssh, host) = (self.id?, self.ssh.as_ref()?, self.host());
@@ -83,7 +83,8 @@ impl Check for OwnSsh<'_> {
             Ok(arguments) => arguments,
             Err(failure) => return Ok(Verdict::wrong(&failure, "ls -l ~/.ssh").into()),
         };
-        let login = Attempt { ssh: &ssh.path, arguments, limit: (session.took * FACTOR + MARGIN).min(LOGIN_LIMIT) };
+        let limit = (session.took * FACTOR + MARGIN).min(LOGIN_LIMIT);
+        let login = Attempt { ssh: &ssh.path, arguments, limit, sockets: config.sockets() };
         let began = Instant::now();
         let tried = match login.run(None, None) {
             Ok(tried) => tried,
@@ -92,8 +93,13 @@ impl Check for OwnSsh<'_> {
                 return Ok(Verdict::wrong(&failure, "ls -l ~/.ssh").into());
             }
         };
+        let with = |arguments: &str| self.command(host.as_deref(), arguments);
         let mut faults = host.as_ref().map(|_| self.faults(config)).unwrap_or_default();
         if tried.works {
+            let shell = format!("`{}`", self.command(host.as_deref(), "").trim_end().trim_end_matches(" --"));
+            if let Some(verdict) = culprit::problem_of_a_shell(config, &shell, with) {
+                return Ok(verdict.into());
+            }
             let text = format!("logged in, within {} ms", began.elapsed().as_millis());
             return Ok(match faults.first() {
                 Some(fault) => Verdict::Note(format!("{text}; but {fault}")).into(),
@@ -102,7 +108,6 @@ impl Check for OwnSsh<'_> {
         }
         faults.extend(host.as_ref().and_then(|_| self.missing_key(config, id)));
         let (what, said) = (self.shown(host.as_deref()), said(&tried, login.limit));
-        let with = |arguments: &str| self.command(host.as_deref(), arguments);
         let of_line = culprit::problem(config, &login, (&what, &said), with);
         Ok(of_line.unwrap_or_else(|| self.unexplained(host.as_deref(), said, faults, config)).into())
     }
@@ -189,7 +194,7 @@ impl OwnSsh<'_> {
         let mut faults = Vec::new();
         for command in ["proxycommand", "knownhostscommand"].into_iter().filter_map(|name| config.option(name)) {
             let program = PathBuf::from(first_word(command.as_bytes()));
-            if program.is_absolute() && !is_program(&program) {
+            if program.is_absolute() && !sys::is_executable(&program) {
                 let what = if program.exists() { "is not executable" } else { "does not exist" };
                 faults.push(format!("the entry runs {}, which {what}", program.display()));
             }

@@ -5,7 +5,7 @@ use std::fs::canonicalize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::own_config::OwnConfig;
 use crate::cli::doctor::program::{self, Output, QUICK};
@@ -39,23 +39,16 @@ impl FoundSsh {
 
 impl Check for Ssh {
     const NAME: &'static str = "ssh";
-    const NEEDS_VPS: bool = false;
     type Gives = FoundSsh;
 
     fn tried(&self) -> String {
         "`ssh` on PATH".to_owned()
     }
 
-    fn examine(&self) -> Result<Examined<FoundSsh>, Missing> {
+    fn examine(&self) -> Result<Examined<FoundSsh>, Verdict> {
         let install = "sudo apt install openssh-client";
-        let Some(path) = route::ssh_program() else {
-            return Ok(Verdict::wrong(&route::no_ssh(), install).into());
-        };
-        let version = match program::run(Command::new(&path).arg("-V"), QUICK) {
-            Ok(output) if output.succeeded() => excerpt(&output.stderr),
-            Ok(output) => return Ok(broken(&path, &reason(&output), install).into()),
-            Err(error) => return Ok(broken(&path, &error.to_string(), install).into()),
-        };
+        let path = route::ssh_program().ok_or_else(|| Verdict::wrong(&route::no_ssh(), install))?;
+        let version = excerpt(&ask(&path, "-V", install)?.stderr);
         let mut fdpass = Command::new(&path);
         fdpass.args(["-G", "-F", "none", "-o", "ProxyUseFdpass=yes", "vps"]);
         let defaults = program::run(&mut fdpass, QUICK).ok().filter(Output::succeeded);
@@ -90,36 +83,25 @@ pub(super) struct Helper<'a> {
 
 impl Check for Helper<'_> {
     const NAME: &'static str = "helper";
-    const NEEDS_VPS: bool = false;
     type Gives = Route;
 
     fn tried(&self) -> String {
         format!("`kohakuriver-proxy` next to {PROGRAM} or on PATH")
     }
 
-    fn examine(&self) -> Result<Examined<Route>, Missing> {
+    fn examine(&self) -> Result<Examined<Route>, Verdict> {
         let install = "cargo install kohakuriver-proxy";
         let (settings, home) = (self.settings.as_ref()?, self.subject.home.as_ref()?);
         let ssh = self.ssh.as_ref().ok().map(|ssh| ssh.path.as_path());
-        let route = match route(settings, home, ssh, None) {
-            Ok(route) => route,
-            Err(failure) => return Ok(Verdict::wrong(&failure, install).into()),
-        };
-        let path = route.proxy_program.clone();
+        let route = route(settings, home, ssh, None).map_err(|failure| Verdict::wrong(&failure, install))?;
         let expected = concat!("kohakuriver-proxy ", env!("CARGO_PKG_VERSION"));
-        Ok(match program::run(Command::new(&path).arg("--version"), QUICK) {
-            Ok(output) if output.succeeded() => {
-                let version = excerpt(&output.stdout);
-                let text = format!("{version} at {}", path.display());
-                let verdict = match version == expected {
-                    true => Verdict::Fine(text),
-                    false => Verdict::Note(format!("{text}; this {PROGRAM} comes with {expected}")),
-                };
-                Examined::giving(verdict, route)
-            }
-            Ok(output) => broken(&path, &reason(&output), install).into(),
-            Err(error) => broken(&path, &error.to_string(), install).into(),
-        })
+        let version = excerpt(&ask(&route.proxy_program, "--version", install)?.stdout);
+        let text = format!("{version} at {}", route.proxy_program.display());
+        let verdict = match version == expected {
+            true => Verdict::Fine(text),
+            false => Verdict::Note(format!("{text}; this {PROGRAM} comes with {expected}")),
+        };
+        Ok(Examined::giving(verdict, route))
     }
 }
 
@@ -129,14 +111,13 @@ pub(super) struct Kohakuriver;
 
 impl Check for Kohakuriver {
     const NAME: &'static str = "kohakuriver";
-    const NEEDS_VPS: bool = false;
     type Gives = ();
 
     fn tried(&self) -> String {
         format!("`{PROGRAM}` on PATH")
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         let this = env::current_exe().and_then(canonicalize).ok();
         let is_this = |path: &PathBuf| canonicalize(path).ok() == this;
         let found = find_all(PROGRAM, env::var_os("PATH").as_deref());
@@ -163,7 +144,13 @@ fn reason(output: &Output) -> String {
     }
 }
 
-fn broken(path: &Path, why: &str, install: &str) -> Verdict {
+/// What the program at `path` prints when it is asked for its version. `install` is the command that mends it.
+fn ask(path: &Path, option: &str, install: &str) -> Result<Output, Verdict> {
+    let why = match program::run(Command::new(path).arg(option), QUICK) {
+        Ok(output) if output.succeeded() => return Ok(output),
+        Ok(output) => reason(&output),
+        Err(error) => error.to_string(),
+    };
     let failure = Failure::new(format!("cannot run {}", path.display())).cause(why);
-    Verdict::wrong(&failure.hint(format!("install it again with `{install}`")), install)
+    Err(Verdict::wrong(&failure.hint(format!("install it again with `{install}`")), install))
 }

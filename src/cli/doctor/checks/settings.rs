@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::doctor::check::{Check, Examined, Missing};
+use crate::cli::doctor::check::{Check, Examined};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::subject::Subject;
 use crate::failure::Failure;
@@ -15,7 +15,6 @@ pub(super) struct InForce<'a> {
 
 impl Check for InForce<'_> {
     const NAME: &'static str = "settings";
-    const NEEDS_VPS: bool = false;
     type Gives = Settings;
 
     fn tried(&self) -> String {
@@ -25,20 +24,15 @@ impl Check for InForce<'_> {
         }
     }
 
-    fn examine(&self) -> Result<Examined<Settings>, Missing> {
-        Ok(match Settings::load(self.subject.flags.clone()) {
-            Ok(settings) if settings.warnings.is_empty() => {
-                Examined::giving(Verdict::Fine(describe(&settings)), settings)
-            }
-            Ok(settings) => {
-                let warnings = settings.warnings.join("; ");
-                Examined::giving(Verdict::Note(format!("{}; {warnings}", describe(&settings))), settings)
-            }
-            Err(failure) => {
-                let command = without_the_bad_value(&failure, self.subject);
-                Verdict::wrong_with(&failure, command).into()
-            }
-        })
+    fn examine(&self) -> Result<Examined<Settings>, Verdict> {
+        let settings = Settings::load(self.subject.flags.clone())
+            .map_err(|failure| Verdict::wrong_with(&failure, without_the_bad_value(&failure, self.subject)))?;
+        let found = describe(&settings);
+        let verdict = match settings.warnings.join("; ") {
+            none if none.is_empty() => Verdict::Fine(found),
+            warnings => Verdict::Note(format!("{found}; {warnings}")),
+        };
+        Ok(Examined::giving(verdict, settings))
     }
 }
 

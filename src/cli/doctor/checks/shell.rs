@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::program::{self, Output, QUICK};
 use crate::failure::Failure;
@@ -25,14 +25,13 @@ pub(super) struct Shell<'a> {
 
 impl Check for Shell<'_> {
     const NAME: &'static str = "shell";
-    const NEEDS_VPS: bool = false;
     type Gives = ();
 
     fn tried(&self) -> String {
         format!("the helper, started by {} (SHELL) as ssh does it", Path::new(&shell()).display())
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         let route = self.route.as_ref()?;
         let shell = shell();
         let name = Path::new(&shell).display();
@@ -44,7 +43,7 @@ impl Check for Shell<'_> {
             let failure = Failure::new("ssh can't start the helper: SHELL is set, but empty")
                 .cause("ssh runs the helper with the program that SHELL names, also if that is none")
                 .hint(format!("name a shell: `{OTHER_SHELL}`"));
-            return Ok(Verdict::wrong(&failure, OTHER_SHELL).into());
+            return Err(Verdict::wrong(&failure, OTHER_SHELL));
         }
         let failure = match program::run(Command::new(&shell).arg("-c").arg(line), QUICK) {
             Err(error) => cannot().because(&error).hint(format!("name a shell that exists: `{OTHER_SHELL}`")),
@@ -61,7 +60,7 @@ impl Check for Shell<'_> {
             }
             Ok(_) => return Ok(Verdict::Fine("it runs, and the shell adds no output".to_owned()).into()),
         };
-        Ok(Verdict::wrong(&failure, OTHER_SHELL).into())
+        Err(Verdict::wrong(&failure, OTHER_SHELL))
     }
 }
 

@@ -1,7 +1,7 @@
 //! How fast the connection is, once a login works: the round trip of one byte, and the throughput.
 
 use std::io::{self, Read, Write};
-use std::process::{ChildStderr, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
@@ -37,18 +37,12 @@ impl Check for RoundTrip<'_> {
         format!("one byte to `cat` on VPS {} and back, {TRIPS} times", self.name)
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         (*self.login)?;
-        let verdict = match measure_trips(self.session.as_ref()?.command("cat")) {
-            Ok(trips) => Verdict::Fine(format!(
-                "{} (from {} to {})",
-                shown(trips[TRIPS / 2]),
-                shown(trips[0]),
-                shown(trips[TRIPS - 1])
-            )),
-            Err(error) => Verdict::Skipped(format!("`cat` did not answer: {error}")),
-        };
-        Ok(verdict.into())
+        let trips = measure_trips(self.session.as_ref()?.command("cat"))
+            .map_err(|error| Verdict::Skipped(format!("`cat` did not answer: {error}")))?;
+        let [shortest, median, longest] = [0, TRIPS / 2, TRIPS - 1].map(|at| shown(trips[at]));
+        Ok(Verdict::Fine(format!("{median} (from {shortest} to {longest})")).into())
     }
 }
 
@@ -72,19 +66,15 @@ impl Check for Throughput<'_> {
         format!("`{}` on VPS {}, for at most {} s", zeros(), self.name, MEASURE.as_secs())
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         (*self.login)?;
-        let verdict = match measure_amount(self.session.as_ref()?.command(&zeros())) {
-            Ok((bytes, took)) if bytes > 0 => {
-                let rate = bytes as f64 / took.as_secs_f64() / 1e6;
-                Verdict::Fine(format!("{rate:.1} MB/s ({:.1} MB in {:.1} s)", bytes as f64 / 1e6, took.as_secs_f64()))
-            }
-            Ok(_) => {
-                Verdict::Skipped("no byte came: the VPS has no `head`, or its sshd runs another command".to_owned())
-            }
-            Err(error) => Verdict::Skipped(error.to_string()),
-        };
-        Ok(verdict.into())
+        let (bytes, took) = measure_amount(self.session.as_ref()?.command(&zeros()))
+            .map_err(|error| Verdict::Skipped(error.to_string()))?;
+        if bytes == 0 {
+            return Err(Missing("no byte came: the VPS has no `head`, or its sshd runs another command").into());
+        }
+        let (megabytes, seconds) = (bytes as f64 / 1e6, took.as_secs_f64());
+        Ok(Verdict::Fine(format!("{:.1} MB/s ({megabytes:.1} MB in {seconds:.1} s)", megabytes / seconds)).into())
     }
 }
 
@@ -124,9 +114,9 @@ fn measure_trips(mut command: Command) -> io::Result<Vec<Duration>> {
 /// How many bytes came, and the time from the first one on.
 fn measure_amount(mut command: Command) -> io::Result<(usize, Duration)> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let mut out = child.stdout.take();
+    let mut out = [child.stdout.take().map(program::pipe)];
     let (mut bytes, mut first) = (0, None);
-    let read = program::gather(out.as_mut(), None::<ChildStderr>, Instant::now() + START_LIMIT, |piece, _| {
+    let read = program::gather(&mut out, Instant::now() + START_LIMIT, |_, piece| {
         bytes += piece.len();
         first.get_or_insert_with(Instant::now).elapsed() < MEASURE
     });

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::keys::word;
 use super::programs::FoundSsh;
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::own_config::{OwnConfig, Refused, editor, place, text};
-use crate::cli::doctor::program::QUICK;
+use crate::cli::doctor::own_config::OwnConfig;
+use crate::cli::doctor::shown_line::{place, text};
 use crate::cli::doctor::subject::Subject;
 use crate::failure::Failure;
 use crate::ssh::known_hosts::KnownHosts;
@@ -28,51 +28,39 @@ pub(super) struct SshConfig<'a> {
 
 impl Check for SshConfig<'_> {
     const NAME: &'static str = "ssh-config";
-    const NEEDS_VPS: bool = false;
     type Gives = OwnConfig;
 
     fn tried(&self) -> String {
         format!("`ssh -G {}`, your own ssh_config", self.subject.host())
     }
 
-    fn examine(&self) -> Result<Examined<OwnConfig>, Missing> {
+    fn examine(&self) -> Result<Examined<OwnConfig>, Verdict> {
         let (ssh, host) = (self.ssh.as_ref()?, self.subject.host());
-        Ok(match OwnConfig::of(&ssh.path, &host) {
-            Ok(Ok(config)) => {
-                let home = self.subject.home.as_ref().ok();
-                let is_written = home.is_some_and(|home| home.join(OUR_CONFIG).exists());
-                let verdict = entry(&config, &host, is_written, ssh.reads_home(&config, self.subject));
-                Examined::giving(verdict, config)
-            }
-            Ok(Err(why)) => refused(&why, &host).into(),
-            Err(error) => Verdict::Skipped(error.to_string()).into(),
-        })
+        let asked = OwnConfig::of(&ssh.path, &host).map_err(|error| Verdict::Skipped(error.to_string()))?;
+        let config = asked.map_err(|refused| refused.verdict(&host))?;
+        let home = self.subject.home.as_ref().ok();
+        if let Some(verdict) = home.and_then(|home| ignored(&home.join(".ssh/config"))) {
+            return Ok(Examined::giving(verdict, config));
+        }
+        let is_written = home.is_some_and(|home| home.join(OUR_CONFIG).exists());
+        let verdict = entry(&config, &host, is_written, ssh.reads_home(&config, self.subject));
+        Ok(Examined::giving(verdict, config))
     }
 }
 
-/// ssh does not accept the user's ssh_config.
-fn refused(why: &Refused, host: &str) -> Verdict {
-    if let Some((command, line)) = &why.hangs {
-        let failure = Failure::new("ssh does not finish reading your own ssh_config").cause(format!(
-            "the command `{}` of a `Match exec` did not end within {} s",
-            excerpt(command),
-            QUICK.as_secs()
-        ));
-        return match line {
-            Some(line) => {
-                let failure = failure.cause(format!("{}: `{}`", place(line), text(line)));
-                Verdict::wrong_with(&failure.hint("remove or correct the line"), editor(line))
-            }
-            None => Verdict::wrong(&failure, format!("ssh -vvv -G {host}")),
-        };
-    }
-    let message = &why.message;
-    let hint = match message.contains("Bad owner or permissions") {
-        true => "remove the write permission of others with `chmod go-w ~/.ssh ~/.ssh/config`".to_owned(),
-        false => format!("correct the line that ssh names; to see the message again: `ssh -G {host}`"),
-    };
-    let failure = Failure::new("ssh refuses your own ssh_config, for every host").cause(message).hint(hint);
-    Verdict::wrong(&failure, format!("ssh -G {host}"))
+/// ssh goes on without a configuration that it can't open, and says nothing.
+fn ignored(file: &Path) -> Option<Verdict> {
+    // Another check looks at the folder.
+    let no_file = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    let error = std::fs::File::open(file).err().filter(|error| !no_file.contains(&error.kind()))?;
+    let failure = Failure::new("ssh ignores your own ssh_config").cause(format!("{}: {error}", file.display()));
+    let path = word(file);
+    Some(match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            Verdict::wrong(&failure.hint(format!("give yourself access: `chmod u+rw {path}`")), "")
+        }
+        _ => Verdict::wrong(&failure.hint(format!("see what it is, then write a new one: `ls -l {path}`")), ""),
+    })
 }
 
 /// How ssh connects to `host`. `is_written` is whether our own configuration file is there, and `reads_home` whether ssh
@@ -130,29 +118,29 @@ pub(super) struct SshFolder<'a> {
 
 impl Check for SshFolder<'_> {
     const NAME: &'static str = "ssh-folder";
-    const NEEDS_VPS: bool = false;
     type Gives = ();
 
     fn tried(&self) -> String {
         "~/.ssh and the host keys in it".to_owned()
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         let Ok(home) = &self.subject.home else {
             let failure = Failure::new("cannot find your home directory").cause("HOME is not set");
-            return Ok(Verdict::wrong(&failure.hint("set it with `export HOME=~`"), "export HOME=~").into());
+            return Err(Verdict::wrong(&failure.hint("set it with `export HOME=~`"), "export HOME=~"));
         };
         let folder = home.join(".ssh");
-        let verdict = match std::fs::metadata(&folder) {
+        let text = match std::fs::metadata(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_symlink() => {
-                Verdict::Fine("~/.ssh does not exist yet; the first connection creates it".to_owned())
+                "~/.ssh does not exist yet; the first connection creates it"
             }
-            metadata => match usable(&folder, metadata).and_then(|()| host_keys(&known_hosts_path(home))) {
-                Ok(()) => Verdict::Fine("readable and writable".to_owned()),
-                Err(failure) => Verdict::wrong(&failure, "ls -ld ~/.ssh"),
-            },
+            metadata => {
+                let usable = usable(&folder, metadata).and_then(|()| host_keys(&known_hosts_path(home)));
+                usable.map_err(|failure| Verdict::wrong(&failure, "ls -ld ~/.ssh"))?;
+                "readable and writable"
+            }
         };
-        Ok(verdict.into())
+        Ok(Verdict::Fine(text.to_owned()).into())
     }
 }
 
@@ -249,15 +237,16 @@ mod tests {
     }
 
     #[test]
-    fn wrong_permissions_have_their_own_command() {
-        let command = |message: &str| {
-            let why = Refused { message: message.to_owned(), hangs: None };
-            let Verdict::Wrong(wrong) = refused(&why, "42.kohakuriver") else { panic!("{message}") };
-            (wrong.causes, wrong.command)
-        };
-        let bad = "Bad owner or permissions on /home/al/.ssh/config";
-        assert_eq!(command(bad), (vec![bad.to_owned()], "chmod go-w ~/.ssh ~/.ssh/config".to_owned()));
-        let option = "config: line 2: Bad configuration option: x";
-        assert_eq!(command(option), (vec![option.to_owned()], "ssh -G 42.kohakuriver".to_owned()));
+    fn a_configuration_that_can_not_be_opened_is_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        assert_eq!(ignored(&file), None, "there is none");
+        std::os::unix::fs::symlink("config", &file).unwrap();
+        let Some(Verdict::Wrong(wrong)) = ignored(&file) else { panic!("a link to itself") };
+        assert_eq!(wrong.command, format!("ls -l {}", file.display()));
+        assert!(wrong.causes[0].contains("symbolic links"), "{wrong:?}");
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(ignored(&file), None);
     }
 }

@@ -7,9 +7,8 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::wait::Wait;
 use crate::dial::{self, DialError, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::handshake::identify::{self, Server};
@@ -40,22 +39,17 @@ pub(super) struct Port<'a> {
 
 impl Check for Port<'_> {
     const NAME: &'static str = "proxy-port";
-    const NEEDS_VPS: bool = false;
     type Gives = TcpStream;
 
     fn tried(&self) -> String {
         format!("a connection to {}", shown(self.settings))
     }
 
-    fn examine(&self) -> Result<Examined<TcpStream>, Missing> {
+    fn examine(&self) -> Result<Examined<TcpStream>, Verdict> {
         let settings = self.settings.as_ref()?;
-        Ok(match connect(settings) {
-            Ok(socket) => {
-                let peer = socket.peer_addr().map_or_else(|_| address(settings), |peer| peer.to_string());
-                Examined::giving(Verdict::Fine(format!("{peer} accepts")), socket)
-            }
-            Err(failure) => Verdict::wrong(&failure, SHOW).into(),
-        })
+        let socket = connect(settings).map_err(|failure| Verdict::wrong(&failure, SHOW))?;
+        let peer = socket.peer_addr().map_or_else(|_| address(settings), |peer| peer.to_string());
+        Ok(Examined::giving(Verdict::Fine(format!("{peer} accepts")), socket))
     }
 }
 
@@ -63,8 +57,7 @@ fn connect(settings: &Settings) -> Result<TcpStream, Failure> {
     let failure = Failure::new(format!("cannot reach the SSH proxy at {}", address(settings)));
     let Origin { host, port, .. } = settings.ssh_proxy();
     let listens = format!("check there whether it listens: `sudo ss -ltnp 'sport = :{port}'`");
-    let wait = Wait::new().map_err(|error| failure.clone().because(&error))?;
-    dial::connect(&host, port, wait.at_most(DIAL_LIMIT)).map_err(|error| {
+    dial::connect(&host, port, Watch::at_most(DIAL_LIMIT)).map_err(|error| {
         let failure = failure.because(&error);
         match error {
             DialError::Interrupted(..) => failure
@@ -86,17 +79,15 @@ pub(super) struct Protocol<'a> {
 
 impl Check for Protocol<'_> {
     const NAME: &'static str = "proxy";
-    const NEEDS_VPS: bool = false;
     type Gives = ();
 
     fn tried(&self) -> String {
         format!("a CONNECT without a target to {}", shown(self.settings))
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
         let (settings, socket) = (self.settings.as_ref()?, self.socket.as_ref()?);
-        let wait = Wait::new().map_err(|_| Missing("this machine has no sockets left"))?;
-        let server = ask(socket, wait.at_most(ANSWER_LIMIT));
+        let server = ask(socket, Watch::at_most(ANSWER_LIMIT));
         let proxy = address(settings);
         let not = |kind: &str| format!("{proxy} is {kind}, not the SSH proxy of a Host");
         let (what, cause) = match server {
@@ -120,7 +111,7 @@ impl Check for Protocol<'_> {
         let failure = Failure::new(what)
             .cause(cause)
             .hint(format!("set the address of the Host's SSH proxy; to see each setting and its source: `{SHOW}`"));
-        Ok(Verdict::wrong(&failure, SHOW).into())
+        Err(Verdict::wrong(&failure, SHOW))
     }
 }
 

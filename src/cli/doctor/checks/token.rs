@@ -1,11 +1,10 @@
 //! Who the user is to the Host.
 
 use super::host_api::Host;
-use crate::api::ApiError;
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::api::Caller;
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::failure::Failure;
-use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::settings::env_vars::KOHAKURIVER_TOKEN;
 use crate::settings::{self, process_environment};
@@ -33,7 +32,6 @@ impl<'a> StoredToken<'a> {
 
 impl Check for StoredToken<'_> {
     const NAME: &'static str = "token";
-    const NEEDS_VPS: bool = false;
     type Gives = Option<Token>;
 
     fn tried(&self) -> String {
@@ -44,17 +42,19 @@ impl Check for StoredToken<'_> {
         }
     }
 
-    fn examine(&self) -> Result<Examined<Option<Token>>, Missing> {
-        let token = match &self.token {
-            Ok(token) => token.as_ref(),
-            Err(failure) => return Ok(Verdict::wrong(failure, self.without_token()).into()),
-        };
+    fn examine(&self) -> Result<Examined<Option<Token>>, Verdict> {
+        let token = self.token.as_ref().map_err(|failure| Verdict::wrong(failure, self.without_token()))?.as_ref();
         let host = self.host.as_ref()?;
         let base = host.base();
-        let verdict = match host.ask(token, |client| async move { Ok(client.user().await) }) {
-            Ok(Ok(Some(user))) => Verdict::Fine(format!("user {}, role {}", user.name, user.role)),
-            Ok(Ok(None)) => Verdict::Fine("the Host has no users, so everybody has full access".to_owned()),
-            Ok(Err(ApiError::Refusal(Refusal::TokenNeeded))) => self.unknown(token.is_some(), &base),
+        let verdict = match host.ask(token, |client| async move { Ok(client.caller().await) }) {
+            Ok(Ok(Caller::User(user))) => Verdict::Fine(format!("user {}, role {}", user.name, user.role)),
+            Ok(Ok(Caller::Everyone { stand_alone: false })) => {
+                Verdict::Fine("the Host has no users, so everybody has full access".to_owned())
+            }
+            Ok(Ok(Caller::Everyone { stand_alone: true })) => {
+                Verdict::Fine("a stand-alone gateway has no users, so everybody may log in".to_owned())
+            }
+            Ok(Ok(Caller::Anonymous)) => self.unknown(token.is_some(), &base),
             Ok(Err(error)) => {
                 Verdict::wrong(&error.failure(format!("cannot ask the Host at {base} who you are")), LOGIN)
             }

@@ -4,12 +4,12 @@
 //! goodbye.
 
 use std::io;
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::ssh_proxy;
 use crate::api::Reach;
-use crate::cli::doctor::check::{Check, Examined, Given, Missing};
+use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::program;
 use crate::failure::Failure;
@@ -55,7 +55,7 @@ impl Check for Tunnel<'_> {
         format!("the helper to VPS {} through {proxy}", self.name)
     }
 
-    fn examine(&self) -> Result<Examined<Opened>, Missing> {
+    fn examine(&self) -> Result<Examined<Opened>, Verdict> {
         (*self.proxy)?;
         let (settings, reach, route) = (self.settings.as_ref()?, self.reach.as_ref()?, self.route.as_ref()?);
         let (id, proxy) = (reach.id, ssh_proxy::address(settings));
@@ -70,16 +70,13 @@ impl Check for Tunnel<'_> {
         ]);
         command.arg(host_name(id)).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
         let wait = format!("kohakuriver vps connect {id} --wait");
-        let opening = match open(&mut command) {
-            Ok(opening) => opening,
-            Err(error) => {
-                let failure = Failure::new(format!("cannot run {}", route.proxy_program.display())).because(&error);
-                return Ok(Verdict::wrong(&failure, wait).into());
-            }
-        };
+        let opening = open(&mut command).map_err(|error| {
+            let failure = Failure::new(format!("cannot run {}", route.proxy_program.display())).because(&error);
+            Verdict::wrong(&failure, wait.clone())
+        })?;
         if !opening.opened {
             let failure = opening.failure.unwrap_or_else(|| Failure::new("the helper failed without a message"));
-            return Ok(Verdict::wrong(&failure, wait).into());
+            return Err(Verdict::wrong(&failure, wait));
         }
         let banner = match (opening.banner, opening.failure) {
             (Some(banner), _) => Ok(banner),
@@ -107,11 +104,11 @@ impl Check for SshServer<'_> {
         format!("the first line from the sshd of VPS {}", self.name)
     }
 
-    fn examine(&self) -> Result<Examined<()>, Missing> {
-        Ok(match &self.tunnel.as_ref()?.banner {
-            Ok(banner) => Examined::giving(Verdict::Fine(banner.clone()), ()),
-            Err(failure) => Verdict::wrong(failure, format!("kohakuriver vps connect {} --wait", self.name)).into(),
-        })
+    fn examine(&self) -> Result<Examined<()>, Verdict> {
+        match &self.tunnel.as_ref()?.banner {
+            Ok(banner) => Ok(Examined::giving(Verdict::Fine(banner.clone()), ())),
+            Err(failure) => Err(Verdict::wrong(failure, format!("kohakuriver vps connect {} --wait", self.name))),
+        }
     }
 }
 
@@ -126,17 +123,15 @@ fn open(command: &mut Command) -> io::Result<Opening> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     // The helper has a limit of its own, which is shorter. This one is for a helper that hangs.
     let mut deadline = Instant::now() + OPEN_LIMIT + LEAVE_LIMIT;
-    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+    let mut pipes = [child.stdout.take().map(program::pipe), child.stderr.take().map(program::pipe)];
     let (mut said, mut log) = (Vec::new(), Vec::new());
     let mut opened = false;
     loop {
-        let done = program::gather(out.as_mut(), err.as_mut(), deadline, |from_out, from_err| {
-            said.extend_from_slice(from_out);
-            log.extend_from_slice(from_err);
+        program::gather(&mut pipes, deadline, |pipe, bytes| {
+            if pipe == 0 { &mut said } else { &mut log }.extend_from_slice(bytes);
             let now_open = !opened && has_line(&log, OPENED);
             !now_open && banner(&said).is_none() && said.len() < MAX_BANNER
-        });
-        done?;
+        })?;
         if !opened && has_line(&log, OPENED) {
             opened = true;
             deadline = deadline.min(Instant::now() + BANNER_LIMIT);
@@ -147,13 +142,12 @@ fn open(command: &mut Command) -> io::Result<Opening> {
         break;
     }
     // Closed pipes make the helper leave the tunnel. Its last messages are still read.
-    drop((out.take(), child.stdin.take()));
+    drop((pipes[0].take(), child.stdin.take()));
     let left_by = Instant::now() + LEAVE_LIMIT;
-    let more = program::gather(None::<ChildStdout>, err.as_mut(), left_by, |_, from_err| {
-        log.extend_from_slice(from_err);
+    program::gather(&mut pipes, left_by, |_, bytes| {
+        log.extend_from_slice(bytes);
         log.len() < MAX_BANNER * 2
-    });
-    more?;
+    })?;
     let status = program::end(child, left_by);
     let log = String::from_utf8_lossy(&log);
     let banner = banner(&said);

@@ -28,14 +28,11 @@ impl Check for Described<'_> {
         format!("VPS {} at {}", self.subject.vps_as_typed(), address(self.settings))
     }
 
-    fn examine(&self) -> Result<Examined<Located>, Missing> {
+    fn examine(&self) -> Result<Examined<Located>, Verdict> {
         let host = self.host.as_ref()?;
         let wanted = self.subject.vps.clone().ok_or(Missing("no VPS was named"))?;
         let found = host.ask(self.token.as_ref(), |client| async move { find(&client, &wanted).await });
-        let found = match found {
-            Ok(found) => found,
-            Err(failure) => return Ok(Verdict::wrong(&failure, "kohakuriver vps list").into()),
-        };
+        let found = found.map_err(|failure| Verdict::wrong(&failure, "kohakuriver vps list"))?;
         let verdict = match &found.reach {
             Err(refusal) if !is_runners(refusal) => {
                 let id = found.vps.id.to_string();
@@ -84,11 +81,11 @@ impl Check for Runner<'_> {
         }
     }
 
-    fn examine(&self) -> Result<Examined<Reach>, Missing> {
+    fn examine(&self) -> Result<Examined<Reach>, Verdict> {
         let found = self.vps.as_ref()?;
         let wrong = |refusal: &Refusal| {
             let failure = refused(refusal, &found.vps.id.to_string(), &address(self.settings));
-            Ok(Verdict::wrong(&failure, "kohakuriver node list").into())
+            Err(Verdict::wrong(&failure, "kohakuriver node list"))
         };
         match &found.reach {
             Ok(reach) => {
@@ -104,7 +101,7 @@ impl Check for Runner<'_> {
                     Err(refusal) => wrong(&refusal),
                 }
             }
-            Err(_) => Err(Missing("the VPS itself can't be reached")),
+            Err(_) => Err(Missing("the VPS itself can't be reached").into()),
         }
     }
 }

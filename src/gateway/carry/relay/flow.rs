@@ -265,7 +265,7 @@ fn failed(error: &io::Error, end: End) -> Step {
 mod tests {
     use super::*;
     use crate::carrier::Carrier;
-    use crate::carrier::tests::connection;
+    use crate::carrier::tests::{Scripted, connection, until_arrived};
     use crate::sys::BorrowedFd;
     use crate::sys::PollFlags;
     use std::fs::File;
@@ -287,6 +287,7 @@ mod tests {
         let (mut up, mut down) = (Flow::behind(Vec::new()), Flow::behind(Vec::new()));
         let mut tools = Tools::new(Pipes::none());
         their_vps.write_all(b"half of it").unwrap();
+        until_arrived(&vps_breaks, 10);
         sys::reset_on_close(&their_vps).unwrap();
         drop(their_vps);
         assert!(sys::poll(&mut [sys::entry(vps_breaks.as_fd(), PollFlags::empty())], None).unwrap());
@@ -362,9 +363,7 @@ mod tests {
         });
         let (mut flow, mut tools, mut moved) = (Flow::behind(Vec::new()), Tools::new(Pipes::of_one_in(1)), 0);
         // More than one read takes, so a pipe is next.
-        while sys::peek(client_arrives.as_fd(), &mut [0; 2 * READ]).map_or(0, |bytes| bytes) < 2 * READ {
-            std::thread::yield_now();
-        }
+        until_arrived(&client_arrives, 2 * READ);
         while moved < bytes.len() {
             (client.readable, vps.writable) = (true, true);
             let turn = flow.turn(&mut client, &mut vps, &mut tools, &mut moved);
@@ -386,9 +385,7 @@ mod tests {
         let refuses = File::open("/").unwrap();
         let (mut client, mut vps) = (Side::new(Box::new(Unspliceable { socket: client, refuses })), side(vps));
         their_client.write_all(&[7; 2 * READ]).unwrap();
-        while sys::peek(client_arrives.as_fd(), &mut [0; 2 * READ]).map_or(0, |bytes| bytes) < 2 * READ {
-            std::thread::yield_now();
-        }
+        until_arrived(&client_arrives, 2 * READ);
         client.readable = true;
         let (mut flow, mut tools, mut moved) = (Flow::behind(Vec::new()), Tools::new(Pipes::of_one_in(1)), 0);
         assert_eq!(flow.turn(&mut client, &mut vps, &mut tools, &mut moved), Turn::Waits);
@@ -405,6 +402,7 @@ mod tests {
         let client_breaks = client.try_clone().unwrap();
         let (mut client, mut vps) = (side(client), side(vps));
         their_client.write_all(&[7; READ]).unwrap();
+        until_arrived(&client_breaks, READ);
         sys::reset_on_close(&their_client).unwrap();
         drop(their_client);
         assert!(sys::poll(&mut [sys::entry(client_breaks.as_fd(), PollFlags::empty())], None).unwrap());
@@ -437,45 +435,23 @@ mod tests {
         assert!(!flow.is_bulk() && tools.pipes.take().is_some());
     }
 
-    /// Fails each second call, as calls do that a signal interrupts.
-    struct Interrupted {
-        socket: TcpStream,
-        fails: bool,
-    }
-
-    impl Interrupted {
-        fn call<T>(&mut self, call: impl FnOnce(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
-            self.fails = !self.fails;
-            if self.fails { Err(io::ErrorKind::Interrupted.into()) } else { call(&mut self.socket) }
-        }
-    }
-
-    impl AsFd for Interrupted {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.socket.as_fd()
-        }
-    }
-
-    impl Carrier for Interrupted {
-        fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.call(|socket| socket.receive(buffer))
-        }
-
-        fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.call(|socket| socket.send(bytes))
-        }
-
-        fn end_writing(&mut self) -> io::Result<()> {
-            self.socket.end_writing()
-        }
-
-        fn waits_for(&self, wanted: PollFlags) -> PollFlags {
-            wanted
-        }
-
-        fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
-            None
-        }
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_burst_that_was_none_is_over_however_much_the_opposite_direction_moves() {
+        let ((client, mut their_client), (vps, mut their_vps)) = (connection(), connection());
+        let arrives = client.try_clone().unwrap();
+        let (mut client, mut vps) = (side(client), side(vps));
+        let (mut flow, mut tools) = (Flow::behind(Vec::new()), Tools::new(Pipes::of_one_in(1)));
+        // One turn's bytes in both directions, after so many that the opposite direction has moved.
+        let mut turn = |size: usize, mut moved: usize| {
+            their_client.write_all(&vec![7; size]).unwrap();
+            until_arrived(&arrives, size);
+            client.readable = true;
+            assert_eq!(flow.turn(&mut client, &mut vps, &mut tools, &mut moved), Turn::Waits);
+            their_vps.read_exact(&mut vec![0; size]).unwrap();
+            flow.is_bulk()
+        };
+        assert_eq!([turn(READ, 0), turn(10, READ)], [true, false]);
     }
 
     #[test]
@@ -483,7 +459,25 @@ mod tests {
         let ((client, mut their_client), (vps, mut their_vps)) = (connection(), connection());
         their_client.write_all(b"all of it").unwrap();
         assert!(sys::poll(&mut [sys::entry(client.as_fd(), PollFlags::IN)], None).unwrap());
-        let side = |socket| Side::new(Box::new(Interrupted { socket, fails: false }));
+        // Each second call fails.
+        let side = |socket| {
+            let (mut reads, mut writes) = (0, 0);
+            let interrupts = |calls: &mut u32| {
+                *calls += 1;
+                if calls.is_multiple_of(2) { Ok(()) } else { Err(io::Error::from(io::ErrorKind::Interrupted)) }
+            };
+            Side::new(Box::new(Scripted {
+                socket,
+                receive: move |socket: &mut TcpStream, buffer: &mut [u8]| {
+                    interrupts(&mut reads)?;
+                    socket.receive(buffer)
+                },
+                send: move |socket: &mut TcpStream, bytes: &[u8]| {
+                    interrupts(&mut writes)?;
+                    socket.send(bytes)
+                },
+            }))
+        };
         let (mut client, mut vps) = (side(client), side(vps));
         client.readable = true;
         let (mut flow, mut moved) = (Flow::behind(b"before ".to_vec()), 0);

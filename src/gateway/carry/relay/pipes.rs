@@ -103,11 +103,10 @@ impl Pipe {
         let mut bytes = vec![0; self.held];
         while self.held > 0 {
             let read = bytes.len() - self.held;
-            match sys::read(self.read.as_fd(), &mut bytes[read..]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(more) => self.held -= more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            // A signal can't interrupt it, since it doesn't wait.
+            match sys::read(self.read.as_fd(), &mut bytes[read..])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                more => self.held -= more,
             }
         }
         Ok(bytes)

@@ -48,6 +48,8 @@ pub(super) struct Tunnel {
     up: Flow,
     down: Flow,
     ending: Ending,
+    /// Both streams have ended, and the last bytes of one may still be under way.
+    over: bool,
     closing: Option<Closing>,
     /// When it last moved anything.
     pub(super) moved_at: Instant,
@@ -80,6 +82,7 @@ impl Tunnel {
             up: Flow::behind(early.up),
             down: Flow::answering(early.answer),
             ending: Ending::new(Client::Connection),
+            over: false,
             closing: None,
             moved_at: Instant::now(),
             turns: Turns::new(),
@@ -157,6 +160,9 @@ impl Tunnel {
                 }
             }
         }
+        if self.over && self.client.is_over() && self.vps.is_over() {
+            return Next::Remove(SessionEnding::Complete);
+        }
         if unfinished { Next::Again } else { Next::Wait }
     }
 
@@ -169,7 +175,13 @@ impl Tunnel {
                 let _ = self.side(party).end_writing();
                 None
             }
-            Then::Over => Some(Next::Remove(SessionEnding::Complete)),
+            Then::Over => {
+                // To close a socket now would leave the last bytes to the system, which drops them soon if their receiver
+                // is slow (`sys::unix::resend`). A side that is gone fails here.
+                let _ = (self.client.end_writing(), self.vps.end_writing());
+                self.over = true;
+                None
+            }
             Then::Reset(party) => {
                 self.side(party).reset_on_close();
                 let lost = if party == Party::Server { SessionEnding::ClientLost } else { SessionEnding::VpsLost };
@@ -223,9 +235,10 @@ impl Tunnel {
 #[cfg(test)]
 mod tests {
     use super::super::count::Count;
+    use super::super::flow::TURN;
     use super::super::pipes::Pipes;
     use super::*;
-    use crate::carrier::tests::connection;
+    use crate::carrier::tests::{Scripted, connection};
     use crate::gateway::carry::session::Sessions;
     use crate::gateway::carry::session::tests::tunnel as session;
     use crate::relay::ending::End;
@@ -247,11 +260,15 @@ mod tests {
 
     impl Rig {
         fn closing() -> Self {
+            Self::closing_with(|client| Box::new(client))
+        }
+
+        fn closing_with(client_carrier: impl FnOnce(TcpStream) -> Box<dyn Carrier>) -> Self {
             let ((side, client), (vps, _)) = (connection(), connection());
             let early = EarlyData { up: Vec::new(), answer: b"" };
             let session = session(&Arc::<Sessions>::default(), None);
             let count = Counted::new(&Arc::<Count>::default());
-            let carrier = Box::new(side.try_clone().unwrap());
+            let carrier = client_carrier(side.try_clone().unwrap());
             let mut tunnel = Tunnel::new(carrier, Box::new(vps), early, session, count);
             let mut tools = Tools::new(Pipes::none());
             assert_eq!(tunnel.ending.after(Party::Server, End::Complete), Then::PassEndOn(Party::Client));
@@ -290,6 +307,45 @@ mod tests {
     }
 
     #[test]
+    fn a_tunnel_lasts_until_its_last_byte_has_arrived() {
+        let ((side, mut client), (vps, mut their_vps)) = (connection(), connection());
+        // Less than the VPS sends. The rest fits into the gateway's side of the connection.
+        rustix::net::sockopt::set_socket_recv_buffer_size(&client, 4096).unwrap();
+        let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+        let early = EarlyData { up: Vec::new(), answer: b"" };
+        let session = session(&Arc::<Sessions>::default(), None);
+        let count = Counted::new(&Arc::<Count>::default());
+        let mut tunnel = Tunnel::new(Box::new(side), Box::new(vps), early, session, count);
+        let mut tools = Tools::new(Pipes::none());
+        let mut turn = || {
+            for side in [&mut tunnel.client, &mut tunnel.vps] {
+                (side.readable, side.writable) = (true, true);
+            }
+            std::thread::yield_now();
+            (tunnel.turn(&mut tools, &mut 0), tunnel.over)
+        };
+        let sent = bytes.clone();
+        let sender = std::thread::spawn(move || {
+            their_vps.write_all(&sent).unwrap();
+            their_vps.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(their_vps.read(&mut [0]).unwrap(), 0);
+        });
+        client.shutdown(Shutdown::Write).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !turn().1 {
+            assert!(Instant::now() < deadline, "it does not end");
+        }
+        sender.join().unwrap();
+        assert_eq!(turn().0, Next::Wait);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).unwrap();
+        assert!(received == bytes);
+        while turn().0 != Next::Remove(SessionEnding::Complete) {
+            assert!(Instant::now() < deadline, "it stays");
+        }
+    }
+
+    #[test]
     fn a_client_that_closes_after_an_orderly_end_gets_no_reset() {
         let mut rig = Rig::closing();
         rig.sends(CLOSE_BYTES / 2);
@@ -319,6 +375,16 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_cannot_be_read_after_an_orderly_end_is_gone() {
+        let mut rig = Rig::closing_with(|socket| {
+            let receive = |_: &mut TcpStream, _: &mut [u8]| Err(io::ErrorKind::TimedOut.into());
+            Box::new(Scripted { socket, receive, send: TcpStream::send })
+        });
+        rig.client.write_all(b"x").unwrap();
+        assert_eq!(rig.turn(), Next::Remove(SessionEnding::Complete));
+    }
+
+    #[test]
     fn a_client_that_does_not_close_after_an_orderly_end_gets_a_reset() {
         let mut rig = Rig::closing();
         let waits = rig.tunnel.turn(&mut rig.tools, &mut 0);
@@ -337,7 +403,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_tunnel_that_is_removed_gives_its_pipe_back() {
+    fn a_tunnel_is_bulk_as_long_as_it_holds_a_pipe_and_gives_it_back_when_it_is_removed() {
         let ((side, mut client), (vps, _their_vps)) = (connection(), connection());
         let early = EarlyData { up: Vec::new(), answer: b"" };
         let session = session(&Arc::<Sessions>::default(), None);
@@ -358,6 +424,8 @@ mod tests {
             tunnel.client.readable = true;
             assert!(matches!(tunnel.turn(&mut tools, &mut 0), Next::Wait | Next::Again));
         }
+        let pace_of = |tunnel: &mut Tunnel, moved| (0..100).map(|_| tunnel.pace(moved)).last();
+        assert_eq!([TURN, 1].map(|moved| pace_of(&mut tunnel, moved)), [Some(Pace::Bulk); 2]);
         tunnel.release(&mut tools);
         assert!(!has_pipe(&mut tools));
     }

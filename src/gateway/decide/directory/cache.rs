@@ -11,11 +11,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::lock::lock;
 use crate::refusal::Refusal;
 
 /// Most keys that are kept.
@@ -90,7 +91,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     ) -> Result<Known<V>, Refusal> {
         let slot = self.slot(key);
         let round = {
-            let state = slot.state();
+            let state = lock(&slot.state);
             if let Some(good) = state.good.as_ref().filter(|good| Instant::now() < good.fresh_until) {
                 return Ok(good.known(false));
             }
@@ -105,16 +106,16 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
 
     /// Whether there is an answer for `key` that counts, or one that would while the Host fails.
     pub(crate) fn has(&self, key: &K) -> bool {
-        let slot = self.lock().by_key.get(key).map(Arc::clone);
+        let slot = lock(&self.slots).by_key.get(key).map(Arc::clone);
         let counts = |good: &Good<V>| Instant::now() < good.fresh_until || self.is_usable(good);
-        slot.is_some_and(|slot| slot.state().good.as_ref().is_some_and(counts))
+        slot.is_some_and(|slot| lock(&slot.state).good.as_ref().is_some_and(counts))
     }
 
     /// Makes the answer that was asked for at `known_from` outdated: the next question goes to the Host.
     pub(super) fn invalidate(&self, key: &K, known_from: Instant) {
-        let slot = self.lock().by_key.get(key).map(Arc::clone);
+        let slot = lock(&self.slots).by_key.get(key).map(Arc::clone);
         if let Some(slot) = slot {
-            let mut state = slot.state();
+            let mut state = lock(&slot.state);
             if let Some(good) = state.good.as_mut().filter(|good| good.asked_at == known_from) {
                 good.fresh_until = known_from;
             }
@@ -123,8 +124,8 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
 
     /// Makes the answer for `key` outdated, if it was asked for at least `age` ago. Returns whether it was.
     pub(super) fn outdate(&self, key: &K, age: Duration) -> bool {
-        let slot = self.lock().by_key.get(key).map(Arc::clone);
-        let mut state = slot.as_ref().map(|slot| slot.state());
+        let slot = lock(&self.slots).by_key.get(key).map(Arc::clone);
+        let mut state = slot.as_ref().map(|slot| lock(&slot.state));
         let good = state.as_mut().and_then(|state| state.good.as_mut()).filter(|good| good.asked_at.elapsed() >= age);
         good.is_some_and(|good| {
             good.fresh_until = good.asked_at;
@@ -140,7 +141,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     ) -> Result<Known<V>, Refusal> {
         let _turn = slot.turn.lock().await;
         let has_older = {
-            let state = slot.state();
+            let state = lock(&slot.state);
             match (&state.good, &state.refused) {
                 // Another caller's question has been answered meanwhile.
                 (Some(good), _) if state.rounds != round => return Ok(good.known(true)),
@@ -150,7 +151,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         };
         let asked_at = Instant::now();
         let answer = ask(has_older).await;
-        let mut state = slot.state();
+        let mut state = lock(&slot.state);
         state.rounds += 1;
         state.refused = None;
         let refusal = match answer {
@@ -179,7 +180,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     }
 
     fn slot(&self, key: &K) -> Arc<Slot<V>> {
-        let mut slots = self.lock();
+        let mut slots = lock(&self.slots);
         if let Some(slot) = slots.by_key.get(key) {
             return Arc::clone(slot);
         }
@@ -211,7 +212,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
 
     /// Removes a key without an answer, unless another caller is about to ask.
     fn remove_if_empty(&self, key: &K, slot: &Arc<Slot<V>>) {
-        let mut slots = self.lock();
+        let mut slots = lock(&self.slots);
         // One count is the map's, one the caller's; new ones are made under the lock only.
         if Arc::strong_count(slot) == 2 && slot.asked_at().is_none() {
             slots.by_key.remove(key);
@@ -220,11 +221,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.lock().by_key.len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Slots<K, V>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots).by_key.len()
     }
 }
 
@@ -234,12 +231,8 @@ impl<V> Slot<V> {
         Self { turn: tokio::sync::Mutex::new(()), state: Mutex::new(state) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<V>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn asked_at(&self) -> Option<Instant> {
-        self.state().good.as_ref().map(|good| good.asked_at)
+        lock(&self.state).good.as_ref().map(|good| good.asked_at)
     }
 }
 

@@ -32,7 +32,7 @@ use crate::gateway::limits::{Turn, Turns};
 use crate::gateway::watch::metrics::{Lookup, Metrics};
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::target::VpsRef;
+use crate::target::{VpsRef, without_brackets};
 
 /// How long an answer of the Host's counts.
 pub(super) const FRESH: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ impl HostDirectory {
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
         let caller = self.caller(&asker.token, asker.from, metrics).await?;
         match &caller {
-            Caller::Everyone => {}
+            Caller::Everyone { .. } => {}
             Caller::Anonymous if asker.anonymous => {}
             Caller::Anonymous => return Err(Refusal::TokenNeeded),
             Caller::User(User { name, role }) => {
@@ -119,9 +119,7 @@ impl HostDirectory {
     /// The name or address of the API, and its port.
     pub(super) fn address(&self) -> Option<(String, u16)> {
         let base: Uri = self.client.base().parse().ok()?;
-        let host = base.host()?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        Some((bare.to_owned(), base.port_u16().unwrap_or(80)))
+        Some((without_brackets(base.host()?).to_owned(), base.port_u16().unwrap_or(80)))
     }
 
     /// Whether a lookup could succeed now; else why not. The question is one that the Host answers to anyone.
@@ -141,7 +139,7 @@ impl HostDirectory {
 
     pub(super) async fn is_open_to_everyone(&self, metrics: &Metrics) -> Option<bool> {
         let own = Ipv4Addr::LOCALHOST.into();
-        self.caller(&None, own, metrics).await.ok().map(|caller| caller == Caller::Everyone)
+        self.caller(&None, own, metrics).await.ok().map(|caller| matches!(caller, Caller::Everyone { .. }))
     }
 
     async fn caller(&self, token: &Option<Token>, from: IpAddr, metrics: &Metrics) -> Result<Caller, Refusal> {
@@ -153,7 +151,7 @@ impl HostDirectory {
             }
         }
         match self.ask_for_caller(&None, from, metrics).await? {
-            Caller::Everyone => Ok(Caller::Everyone),
+            everyone @ Caller::Everyone { .. } => Ok(everyone),
             nobody if token.is_none() => Ok(nobody),
             _ => self.ask_for_caller(token, from, metrics).await,
         }
@@ -164,10 +162,10 @@ impl HostDirectory {
         let _turn = self.turn(&self.new_callers, from, self.callers.has(token)).await?;
         let ask = async |has_older| {
             let caller = self.limited(has_older, Box::pin(client.caller()), metrics).await?;
-            self.has_users.store(caller != Caller::Everyone, Ordering::Relaxed);
+            self.has_users.store(!matches!(caller, Caller::Everyone { .. }), Ordering::Relaxed);
             match caller {
                 // An unknown token is not cached.
-                Caller::Anonymous | Caller::Everyone if token.is_some() => Err(Refusal::TokenNeeded),
+                Caller::Anonymous | Caller::Everyone { .. } if token.is_some() => Err(Refusal::TokenNeeded),
                 caller => Ok(caller),
             }
         };

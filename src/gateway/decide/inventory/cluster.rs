@@ -66,7 +66,7 @@ impl Cluster {
         let (nodes, vps) = (take("nodes")?, take("vps")?);
         let nodes: Vec<Node> = entries("nodes", nodes, node, |node| node.hostname.clone())?;
         let vps: Vec<Vps> = entries("vps", vps, vps_of, |vps| vps.id.to_string())?;
-        let locate = |vps| locate(vps, nodes.iter().find(|node| node.runs(vps)), Audience::OPERATOR);
+        let locate = |vps| locate(vps, nodes.iter().find(|node| node.runs(vps)), Audience::STAND_ALONE);
         let located = vps.iter().map(|vps| (vps.id, locate(vps)));
         Ok(Self { located: located.collect(), vps, nodes })
     }

@@ -72,7 +72,7 @@ pub(crate) struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let reasons = Refusal::REASONS.iter().chain(&ClientFault::LABELS);
+        let reasons = Refusal::reasons().into_iter().chain(ClientFault::LABELS);
         Self {
             started: SystemTime::now(),
             accepted: Counter::default(),
@@ -81,7 +81,7 @@ impl Default for Metrics {
             opened: Default::default(),
             closed: Default::default(),
             // Each reason is there from the start, so that a rate has a zero to start from.
-            refused: reasons.map(|&labels| (labels, Counter::default())).collect(),
+            refused: reasons.map(|labels| (labels, Counter::default())).collect(),
             setup: Histogram::new(&SETUP_SECONDS),
             life: Histogram::new(&LIFE_SECONDS),
             lookups: Default::default(),
@@ -102,7 +102,7 @@ const LIFE_SECONDS: [f64; 12] =
     [0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 604_800.0];
 
 impl Metrics {
-    /// Counts a request that got no tunnel. The labels are one of [`Refusal::REASONS`] or of [`ClientFault::LABELS`].
+    /// Counts a request that got no tunnel. The labels are one of [`Refusal::reasons`] or of [`ClientFault::LABELS`].
     pub(crate) fn count_refused(&self, labels: (&'static str, &'static str)) {
         if let Some(count) = self.refused.get(&labels) {
             count.increment();

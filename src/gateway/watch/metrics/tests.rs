@@ -139,7 +139,7 @@ fn the_numbers_of_the_process() {
 #[test]
 fn every_reason_for_a_refusal_is_counted() {
     let metrics = Metrics::default();
-    let labels: Vec<_> = Refusal::REASONS.into_iter().chain(ClientFault::LABELS).collect();
+    let labels: Vec<_> = Refusal::reasons().into_iter().chain(ClientFault::LABELS).collect();
     labels.iter().for_each(|labels| metrics.count_refused(*labels));
     let text = page(&metrics);
     for (reason, error) in labels {

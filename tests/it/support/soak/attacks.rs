@@ -172,25 +172,49 @@ fn limit(process: Pid, new: Option<Rlimit>) -> Rlimit {
     }
 }
 
-/// Has one process after another take the gateway's place. `serving` is the one that serves.
-pub(super) async fn hand_overs(gateway: &Process, serving: &mut Pid) {
-    for number in 1.. {
-        sleep(HAND_OVERS).await;
-        // More than one order at a time.
-        for _ in 0..3 {
-            signal(*serving, Signal::USR2);
+/// Processes that take the gateway's place, one after another.
+pub(super) struct Processes<'g> {
+    gateway: &'g Process,
+    /// The one that serves.
+    pub(super) serving: Pid,
+    /// How many there have been.
+    number: usize,
+    is_ordered: bool,
+}
+
+impl<'g> Processes<'g> {
+    pub(super) fn of(gateway: &'g Process) -> Self {
+        Self { gateway, serving: gateway.id(), number: 1, is_ordered: false }
+    }
+
+    pub(super) async fn hand_over(&mut self) {
+        loop {
+            sleep(HAND_OVERS).await;
+            self.is_ordered = true;
+            // More than one order at a time.
+            for _ in 0..3 {
+                signal(self.serving, Signal::USR2);
+            }
+            self.follow().await;
         }
-        *serving = loop {
-            let successor = gateway.try_wait_for(Duration::from_millis(1), |seen| {
+    }
+
+    /// Waits until the hand-over that was ordered last, if there is one, has come about.
+    pub(super) async fn follow(&mut self) {
+        while self.is_ordered {
+            let successor = self.gateway.try_wait_for(Duration::from_millis(1), |seen| {
                 let text = String::from_utf8_lossy(&seen.stderr);
-                let (id, _) = text.split("handed over to process ").nth(number)?.split_once(';')?;
+                let (id, _) = text.split("handed over to process ").nth(self.number)?.split_once(';')?;
                 Pid::from_raw(id.parse().ok()?)
             });
             match successor {
-                Ok(successor) => break successor,
+                Ok(successor) => {
+                    (self.serving, self.is_ordered) = (successor, false);
+                    self.number += 1;
+                }
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
-        };
+        }
     }
 }
 

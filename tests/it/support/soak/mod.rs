@@ -96,7 +96,7 @@ pub(crate) struct Findings {
     pub(crate) operations: usize,
     pub(crate) tunnels: usize,
     bytes: u64,
-    refused: BTreeMap<u16, usize>,
+    refused: BTreeMap<(u16, String), usize>,
     /// What the gateway did wrong; there should be nothing.
     pub(crate) faults: Vec<String>,
     /// Sockets and descriptors, before and after.
@@ -131,7 +131,7 @@ struct Count {
     operations: AtomicUsize,
     tunnels: AtomicUsize,
     bytes: AtomicUsize,
-    refused: Mutex<BTreeMap<u16, usize>>,
+    refused: Mutex<BTreeMap<(u16, String), usize>>,
     faults: Mutex<Vec<String>>,
     over: AtomicBool,
 }
@@ -141,8 +141,8 @@ impl Count {
         self.operations.fetch_add(1, Ordering::Relaxed);
         self.tunnels.fetch_add(usize::from(done.tunnel), Ordering::Relaxed);
         self.bytes.fetch_add(done.bytes as usize, Ordering::Relaxed);
-        if let Some(status) = done.refused {
-            *self.refused.lock().unwrap().entry(status).or_default() += 1;
+        if let Some(refused) = &done.refused {
+            *self.refused.lock().unwrap().entry(refused.clone()).or_default() += 1;
         }
     }
 
@@ -181,7 +181,11 @@ pub(crate) fn run(soak: Soak, options: &[&str], interrupted: fn() -> bool) -> Fi
     let mut serving = process;
     if let Some(attackers) = soak.attackers {
         count.refused.lock().unwrap().clear();
-        runtime.block_on(scene.attacked(3, attackers, attacks::hand_overs(&gateway.process, &mut serving)));
+        let mut processes = attacks::Processes::of(&gateway.process);
+        runtime.block_on(scene.attacked(3, attackers, processes.hand_over()));
+        let settled = async { timeout(SETTLES, processes.follow()).await };
+        runtime.block_on(settled).expect("the last hand-over does not end");
+        serving = processes.serving;
         scene.nobody_was_refused();
         runtime.block_on(recover(&world, gateway.address, &count, 3));
     }
@@ -291,7 +295,7 @@ impl Scene {
     /// No attack may cost a user a tunnel.
     fn nobody_was_refused(&self) {
         let refused = self.count.refused.lock().unwrap().clone();
-        if refused.keys().any(|status| *status >= 500) {
+        if refused.keys().any(|(status, _)| *status >= 500) {
             self.count.fault(format!("users were refused: {refused:?}"));
         }
     }

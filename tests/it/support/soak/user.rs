@@ -39,8 +39,8 @@ pub(crate) struct Done {
     /// A tunnel was open.
     pub(crate) tunnel: bool,
     pub(crate) bytes: u64,
-    /// The gateway's refusal, if it refused.
-    pub(crate) refused: Option<u16>,
+    /// The status of the gateway's refusal, and its `Proxy-Status`, if it refused.
+    pub(crate) refused: Option<(u16, String)>,
 }
 
 /// What goes wrong here is the gateway's fault.
@@ -49,7 +49,7 @@ type Fault = String;
 /// How a request ends up.
 enum Answer {
     Open,
-    Refused(u16),
+    Refused(u16, String),
     /// The connection broke, or ended without an answer.
     Nothing,
 }
@@ -149,11 +149,11 @@ impl User {
         };
         match answer {
             Answer::Open => {}
-            Answer::Refused(status) if TROUBLE.contains(&status) || asks == Asks::Line => {
+            Answer::Refused(status, why) if TROUBLE.contains(&status) || asks == Asks::Line => {
                 world.awaited.forget(plan.id);
-                return Ok(Done { refused: Some(status), ..Done::default() });
+                return Ok(Done { refused: Some((status, why)), ..Done::default() });
             }
-            Answer::Refused(status) => return Err(format!("{status} for a VPS that is the user's own")),
+            Answer::Refused(status, _) => return Err(format!("{status} for a VPS that is the user's own")),
             Answer::Nothing => return Err("an end instead of an answer".to_owned()),
         }
         self.at = format!("the banner, {plan:?}");
@@ -268,10 +268,10 @@ impl User {
             read_answer(&mut stream, *asks).await
         };
         match answer.await {
-            Ok(Answer::Refused(status)) if expected.contains(&status) || TROUBLE.contains(&status) => {
-                Ok(Done { refused: Some(status), ..Done::default() })
+            Ok(Answer::Refused(status, why)) if expected.contains(&status) || TROUBLE.contains(&status) => {
+                Ok(Done { refused: Some((status, why)), ..Done::default() })
             }
-            Ok(Answer::Refused(status)) => Err(format!("{status} instead of {expected:?} to {request:?}")),
+            Ok(Answer::Refused(status, _)) => Err(format!("{status} instead of {expected:?} to {request:?}")),
             Ok(Answer::Open) => Err(format!("a yes to {request:?}")),
             Ok(Answer::Nothing) => Err(format!("no answer to {request:?}")),
             Err(error) => Err(format!("no answer to {request:?}: {error}")),
@@ -306,7 +306,7 @@ async fn read_answer(stream: &mut TcpStream, asks: Asks) -> io::Result<Answer> {
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     if asks == Asks::Line {
-        return Ok(if head == "SUCCESS\n" { Answer::Open } else { Answer::Refused(0) });
+        return Ok(if head == "SUCCESS\n" { Answer::Open } else { Answer::Refused(0, String::new()) });
     }
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
     if status == 200 {
@@ -314,5 +314,6 @@ async fn read_answer(stream: &mut TcpStream, asks: Asks) -> io::Result<Answer> {
     }
     // The stream ends; a refusal arrives as a whole.
     stream.read_to_end(&mut Vec::new()).await?;
-    Ok(Answer::Refused(status))
+    let why = head.lines().find_map(|line| line.strip_prefix("Proxy-Status: ")).unwrap_or_default();
+    Ok(Answer::Refused(status, why.to_owned()))
 }

@@ -1,0 +1,169 @@
+//! A configuration that ssh does not take: what ssh says about it, the line or the file that has to change, and what helps.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::finding::Verdict;
+use super::program::{Output, QUICK};
+use super::shown_line::{editor, place, text};
+use crate::failure::Failure;
+use crate::ssh::in_force::{self, Line, Reading};
+use crate::ssh::quote::shell_word;
+use crate::sys;
+use crate::target::SUFFIX;
+use crate::text::excerpt;
+
+/// How ssh complains about a file that users other than its owner may write to.
+const BAD_PERMISSIONS: &str = "Bad owner or permissions on ";
+/// How ssh complains about an included file that it can't read.
+const UNREADABLE: &str = "Can't open user config file ";
+/// How ssh complains about an option that it does not know.
+const UNKNOWN_OPTION: &str = "Bad configuration option: ";
+/// How ssh complains about a host that has no canonical name.
+const UNRESOLVED: &str = "ssh: Could not resolve host";
+/// How ssh complains about a login without a command that is to leave the terminal.
+const NO_COMMAND: &str = "Cannot fork into background without a command";
+
+/// Why ssh does not take the user's ssh_config.
+#[derive(Default)]
+pub(super) struct Refused {
+    /// What ssh printed.
+    messages: Vec<String>,
+    /// The line that has to change.
+    line: Option<Line>,
+    /// The file that has to change.
+    file: Option<PathBuf>,
+    /// The command of a `Match exec` that did not end.
+    hangs: Option<String>,
+}
+
+impl Refused {
+    /// What `ssh -vvv -G` printed, and what it had read by then.
+    pub(super) fn of(output: &Output, reading: &Reading) -> Self {
+        let read = |path: &Path| fs::read(path).ok();
+        if let Some(command) = reading.running.as_ref().filter(|_| output.status.is_none()) {
+            let line = reading.find(command, read);
+            return Self { line, hangs: Some(command.clone()), ..Self::default() };
+        }
+        let noise = ["debug", "OpenSSH_", "Pseudo-terminal will not be allocated"];
+        let plain = output.stderr.lines().filter(|line| !noise.iter().any(|start| line.starts_with(start)));
+        let plain = plain.filter(|line| !line.contains(": terminating, "));
+        let messages: Vec<String> = plain.map(excerpt).filter(|line| !line.is_empty()).collect();
+        let file = messages.iter().find_map(|message| in_force::path_of(file_in(message)?));
+        let at = messages.iter().find_map(|message| in_force::place_of(message));
+        let at = at.or_else(|| reading.line_that_includes(file.as_deref()?));
+        let at = at.or_else(|| reading.last_include().filter(|_| says(&messages, "Too many recursive")));
+        let line = match at {
+            Some((file, number)) => Line::read(&file, number, read),
+            None => reading.lines(read).into_iter().find(|line| breaks(line, &messages)),
+        };
+        Self { messages, line, file, hangs: None }
+    }
+
+    /// The problem, for `host`.
+    pub(super) fn verdict(&self, host: &str) -> Verdict {
+        let failure = match &self.hangs {
+            Some(command) => Failure::new("ssh does not finish reading your own ssh_config").cause(format!(
+                "the command `{}` of a `Match exec` did not end within {} s",
+                excerpt(command),
+                QUICK.as_secs()
+            )),
+            None => {
+                // ssh names a line that it can't read, in whichever block that is.
+                let every = self.messages.iter().any(|message| in_force::place_of(message).is_some());
+                let host = if every || self.file.is_some() { "every host" } else { host };
+                Failure::new(format!("ssh refuses {host} because of your own ssh_config")).cause(self.said())
+            }
+        };
+        let failure = match &self.line {
+            Some(line) => failure.cause(format!("{}: `{}`", place(line), text(line))),
+            None => failure,
+        };
+        if let Some(file) = &self.file {
+            let (hint, command) = access(file, &self.messages);
+            return Verdict::wrong_with(&failure.hint(hint), command);
+        }
+        match &self.line {
+            Some(line) => Verdict::wrong_with(&failure.hint(self.change()), editor(line)),
+            None => Verdict::wrong(&failure.hint("see all messages of ssh"), format!("ssh -vvv -G {host}")),
+        }
+    }
+
+    fn said(&self) -> String {
+        match self.messages.is_empty() {
+            true => "ssh failed without a message".to_owned(),
+            false => format!("ssh said: {}", self.messages.join("; ")),
+        }
+    }
+
+    /// What becomes of the line.
+    fn change(&self) -> String {
+        if says(&self.messages, UNRESOLVED) {
+            return format!(
+                "VPSes have no DNS names: keep the line from them with `Host * !*{SUFFIX}` directly above it, or remove it"
+            );
+        }
+        let unknown = self.messages.iter().find_map(|message| message.split_once(UNKNOWN_OPTION));
+        match unknown {
+            Some((_, name)) => {
+                format!("remove or correct the line; if another ssh needs it, write `IgnoreUnknown {name}` above it")
+            }
+            None => "remove or correct the line".to_owned(),
+        }
+    }
+}
+
+fn says(messages: &[String], start: &str) -> bool {
+    messages.iter().any(|message| message.starts_with(start))
+}
+
+/// The path of the file that a message is about as a whole.
+fn file_in(message: &str) -> Option<&str> {
+    let unreadable = || message.strip_prefix(UNREADABLE)?.rsplit_once(": ").map(|(path, _)| path);
+    message.strip_prefix(BAD_PERMISSIONS).or_else(unreadable)
+}
+
+/// Whether a message without a line's number is about this line.
+fn breaks(line: &Line, messages: &[String]) -> bool {
+    let key = messages.iter().find_map(|message| message.split_once("unknown key ")).map(|(_, key)| key);
+    key.is_some_and(|key| line.option().1.contains(key))
+        || says(messages, UNRESOLVED) && line.sets("canonicalizefallbacklocal")
+        || says(messages, NO_COMMAND) && line.sets("forkafterauthentication")
+}
+
+/// What gives ssh access to a file, or the file to the user.
+fn access(file: &Path, messages: &[String]) -> (&'static str, String) {
+    let path = shell_word(file.as_os_str()).to_string_lossy().into_owned();
+    if !says(messages, BAD_PERMISSIONS) {
+        return ("give yourself access to the file, or remove the line", format!("chmod u+r {path}"));
+    }
+    match fs::metadata(file).is_ok_and(|metadata| !sys::others_may_write(&metadata)) {
+        true => ("ssh wants the file to be yours, or root's", format!("sudo chown \"$(id -u)\" {path}")),
+        false => ("ssh wants no other user to be able to write to the file", format!("chmod go-w {path}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(messages: &[&str], file: Option<&Path>) -> String {
+        let messages = messages.iter().map(|&message| message.to_owned()).collect();
+        let refused = Refused { messages, file: file.map(Path::to_owned), ..Refused::default() };
+        let Verdict::Wrong(wrong) = refused.verdict("42.kohakuriver") else { panic!() };
+        wrong.command
+    }
+
+    #[test]
+    fn a_file_has_its_own_command() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display().to_string();
+        let bad = format!("{BAD_PERMISSIONS}{path}");
+        // A file that only its owner may write to has another owner than ssh wants.
+        assert_eq!(command(&[&bad], Some(file.path())), format!("sudo chown \"$(id -u)\" {path}"));
+        let unreadable = format!("{UNREADABLE}{path}: Permission denied");
+        assert_eq!(command(&[&unreadable], Some(file.path())), format!("chmod u+r {path}"));
+        assert_eq!((file_in(&bad), file_in(&unreadable)), (Some(&*path), Some(&*path)));
+        assert_eq!(command(&["other words"], None), "ssh -vvv -G 42.kohakuriver");
+    }
+}
