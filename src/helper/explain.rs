@@ -1,6 +1,5 @@
 //! The messages for a tunnel that was not opened, or that broke.
 
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -28,8 +27,8 @@ impl Order<'_> {
                     .cause("it accepted the connection, but sent no answer")
                     .hint("try again; a longer limit is set with `--connect-timeout SECONDS`")
             }
-            OpenError::Dial(DialError::Interrupted(Interrupted::SshGone | Interrupted::Signal, _))
-            | OpenError::Interrupted(_) => gave_up(&target.to_string(), error),
+            OpenError::Dial(DialError::Interrupted(why @ (Interrupted::SshGone | Interrupted::Signal), _))
+            | OpenError::Interrupted(why) => gave_up(&target.to_string(), "the tunnel was open", why),
             OpenError::Dial(DialError::Resolve(why)) => cannot_reach()
                 .cause(format!(
                     "the name {} can't be resolved: {}",
@@ -154,7 +153,7 @@ impl Order<'_> {
             Mute::Broke(error) | Mute::Interrupted(Interrupted::Wait(error)) => self.broke(error),
             Mute::Interrupted(Interrupted::Deadline) => self.mute(),
             Mute::Interrupted(interrupted @ (Interrupted::SshGone | Interrupted::Signal)) => {
-                Failure::new(format!("gave up on {} before its sshd said anything", self.target)).because(interrupted)
+                gave_up(&self.target.to_string(), "its sshd said anything", interrupted)
             }
         }
     }
@@ -213,8 +212,13 @@ impl Order<'_> {
 }
 
 /// ssh has ended, or a signal asked for the end.
-pub(super) fn gave_up(target: &str, why: &(dyn Error + 'static)) -> Failure {
-    Failure::new(format!("gave up on {target} before the tunnel was open")).because(why)
+pub(super) fn gave_up(target: &str, before: &str, why: &Interrupted) -> Failure {
+    let failure = Failure::new(format!("gave up on {target} before {before}")).because(why);
+    match why {
+        Interrupted::SshGone => failure
+            .hint("if ssh said `mm_receive_fd`, a start-up file of your shell prints: `kohakuriver doctor` shows what"),
+        _ => failure,
+    }
 }
 
 fn no_connect(proxy: &str, error: &OpenError) -> Failure {

@@ -31,7 +31,7 @@ pub(super) fn task_id(
         ApiError::Timeout { base, .. } => Failure::new(format!("cannot look up VPS {name}"))
             .cause(format!("the Host API at {base} gave no answer in time"))
             .hint("use the task id: it needs no look-up"),
-        ApiError::Interrupted(why) => gave_up(&format!("VPS {name}"), &why),
+        ApiError::Interrupted(why) => gave_up(&format!("VPS {name}"), "the tunnel was open", &why),
         error => error.about(&VpsRef::Name(name.to_owned()), client.base()),
     })
 }

@@ -177,6 +177,7 @@ mod tests {
             known_hosts: "/home/u/.ssh/kohakuriver_known_hosts".into(),
             known_hosts_program: Some("/usr/bin/kohakuriver".into()),
             release: Release::V7_3,
+            fdpass: true,
         }
     }
 
@@ -205,6 +206,10 @@ mod tests {
         let start = "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy gpu-head:8002 %h %p' \
                      -o ProxyUseFdpass=yes";
         assert_eq!(text(&command()), format!("{start} -o {known} {pinned} -l root 42.kohakuriver"));
+        let piping = SshCommand { route: Route { fdpass: false, ..route() }, ..command() };
+        let start_piping =
+            "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --proxy gpu-head:8002 %h %p' -o ProxyUseFdpass=no";
+        assert_eq!(text(&piping), format!("{start_piping} -o {known} {pinned} -l root 42.kohakuriver"));
         let of = |release, word: &str| SshCommand {
             route: Route { release, ..route() },
             ssh_args: vec![word.into()],

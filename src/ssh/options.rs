@@ -71,6 +71,8 @@ pub struct Route {
     pub known_hosts_program: Option<PathBuf>,
     /// What this machine's ssh knows.
     pub release: Release,
+    /// Whether the helper passes its socket to ssh; otherwise it copies the bytes.
+    pub fdpass: bool,
 }
 
 /// A path that can't be the value of an ssh option.
@@ -95,7 +97,7 @@ impl Route {
     pub fn options(&self, by_name: bool) -> Result<Vec<SshOption>, UnusablePath> {
         Ok(vec![
             ("ProxyCommand", self.proxy_command(by_name)),
-            ("ProxyUseFdpass", "yes".into()),
+            ("ProxyUseFdpass", if self.fdpass { "yes" } else { "no" }.into()),
             ("UserKnownHostsFile", path_value(&self.known_hosts)?),
             ("CheckHostIP", "no".into()),
             // That file has only VPSes, and people want to read which.
@@ -124,7 +126,7 @@ impl Route {
             words.push(format!(" {name} "));
             words.push(quote::proxy_command_word(authority(host, *port).as_ref()));
         };
-        flag("--fdpass --proxy", &self.proxy);
+        flag(if self.fdpass { "--fdpass --proxy" } else { "--proxy" }, &self.proxy);
         if by_name {
             flag("--host-api", &self.host_api);
         }

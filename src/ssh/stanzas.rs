@@ -219,6 +219,7 @@ mod tests {
             known_hosts: format!("{folder}/kohakuriver_known_hosts").into(),
             known_hosts_program: Some(format!("{folder}/kohakuriver").into()),
             release: Release::V8_7,
+            fdpass: true,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::support::home::Home;
 use crate::support::peers::Peer;
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, Spawned, helper};
+use crate::support::spawned::{Ends, SSH_HAS_GONE, Spawned, helper};
 
 #[test]
 fn leaving_an_older_host_before_the_banner_takes_a_farewell() {
@@ -91,7 +91,7 @@ fn leaving_an_older_host_before_its_answer_takes_a_farewell() {
         let why = match signal {
             None => {
                 (spawned.stdin, spawned.stdout) = (None, None);
-                "ssh has gone"
+                SSH_HAS_GONE
             }
             Some(signal) => {
                 spawned.signal(signal);
@@ -191,7 +191,7 @@ fn neither_ssh_nor_a_script_waits_for_a_farewell() {
         check(&silent, fdpass, Reason::Deadline, &stderr);
         let stderr = mute("accepted the connection, but its sshd says nothing", &open.0, "0.3");
         check(&open, fdpass, Reason::Deadline, &stderr);
-        for (reason, why) in [(Reason::Signal, "a signal asked for the end"), (Reason::SshGone, "ssh has gone")] {
+        for (reason, why) in [(Reason::Signal, "a signal asked for the end"), (Reason::SshGone, SSH_HAS_GONE)] {
             let gave_up = |when| format!("kohakuriver-proxy: gave up on VPS {ID} before {when}\n  caused by: {why}\n");
             check(&silent, fdpass, reason, &gave_up("the tunnel was open"));
             let stderr = if fdpass { gave_up("its sshd said anything") } else { String::new() };

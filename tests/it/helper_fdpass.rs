@@ -13,7 +13,7 @@ use crate::support::peers::Peer;
 use crate::support::resend::{HAS_LONGEST_PAUSE, longest_pause};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, Spawned, handed_over, helper};
+use crate::support::spawned::{Ends, SSH_HAS_GONE, Spawned, handed_over, helper};
 
 #[test]
 fn ssh_that_leaves_during_the_handshake_is_noticed() {
@@ -22,8 +22,8 @@ fn ssh_that_leaves_during_the_handshake_is_noticed() {
         Ok(())
     });
     let home = Home::new();
-    let stderr =
-        format!("kohakuriver-proxy: gave up on VPS {ID} before the tunnel was open\n  caused by: ssh has gone\n");
+    let what = format!("gave up on VPS {ID} before the tunnel was open");
+    let stderr = format!("kohakuriver-proxy: {what}\n  caused by: {SSH_HAS_GONE}\n");
     for ends in Ends::ALL {
         for fdpass in [&["--fdpass", ID][..], &[ID]] {
             let mut spawned = Spawned::start(ends, &home, silent.address, fdpass);

@@ -9,7 +9,7 @@ use crate::support::home::Home;
 use crate::support::peers::{Peer, read_head};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, PATIENT, Spawned, fails_handed_over};
+use crate::support::spawned::{Ends, PATIENT, SSH_HAS_GONE, Spawned, fails_handed_over};
 
 #[test]
 fn a_vps_that_says_nothing_is_named() {
@@ -51,7 +51,7 @@ fn leaving_between_the_yes_and_the_first_byte_is_noticed() {
                 (None, []) => (Some(0), String::new()),
                 (None, _) => {
                     let what = format!("gave up on VPS {ID} before its sshd said anything");
-                    (Some(1), format!("kohakuriver-proxy: {what}\n  caused by: ssh has gone\n"))
+                    (Some(1), format!("kohakuriver-proxy: {what}\n  caused by: {SSH_HAS_GONE}\n"))
                 }
                 // It is not caught: there is nothing to clean up.
                 (Some(_), _) => (None, String::new()),

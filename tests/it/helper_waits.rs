@@ -19,7 +19,7 @@ use crate::support::processes::{descriptors, falls_to, has_open};
 use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, PATIENT, Spawned, fails_handed_over, handed_over, helper, logged};
+use crate::support::spawned::{Ends, PATIENT, SSH_HAS_GONE, Spawned, fails_handed_over, handed_over, helper, logged};
 use crate::support::sshd::Sshd;
 use crate::support::tools::older_host_python;
 
@@ -526,12 +526,13 @@ fn a_helper_that_waits_for_anothers_look_up_ends_with_ssh() {
     (second.stdin, second.stdout) = (None, None);
     let (status, stderr) = second.wait();
     assert_eq!(status.code(), Some(1));
-    let gave_up = "kohakuriver-proxy: gave up on VPS trainer before the tunnel was open\n  caused by: ssh has gone\n";
+    let gave_up = "kohakuriver-proxy: gave up on VPS trainer before the tunnel was open\n  caused by: ";
+    let gave_up = format!("{gave_up}{SSH_HAS_GONE}\n");
     assert_eq!(stderr, gave_up);
     // It did not ask the Host itself, as it does once it has waited long enough.
     assert_eq!(api.accepted(), 1);
     (first.stdin, first.stdout) = (None, None);
-    first.ends_with(1, gave_up);
+    first.ends_with(1, &gave_up);
 }
 
 /// Gives the task another state in the database of an older Host, as its Runner's report would.

@@ -77,6 +77,7 @@ mod support;
 mod surroundings;
 mod systemd_units;
 mod tables;
+mod talking_shells;
 mod threat_model;
 mod transcripts;
 mod vps_cp;

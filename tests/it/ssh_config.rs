@@ -66,6 +66,11 @@ impl User {
     pub(crate) fn write(&self, own: &str) {
         self.home.write(".ssh/config", own);
         self.kohakuriver(&["ssh", "config", "--write"]).output().succeeds();
+        self.name_user();
+    }
+
+    /// Lets the entries log in as the user who runs the tests.
+    pub(crate) fn name_user(&self) {
         if user() != "root" {
             // The login of the entries is root, and the tests' sshd accepts only the user who runs the tests.
             let ours = self.home.join(".ssh/kohakuriver.conf");

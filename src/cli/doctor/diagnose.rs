@@ -16,12 +16,13 @@ use super::checks;
 use super::checkup::{Checkup, Event, Scope};
 use super::finding::{Verdict, Wrong};
 use super::own_config::option;
-use super::program::{self, QUICK};
 use super::redaction::Redaction;
 use super::subject::{Subject, Way};
 use super::temporary::{self, Folder};
 use super::text;
 use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::program::{self, QUICK};
+use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::cli::terminal::progress::Steps;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
@@ -81,7 +82,7 @@ pub(in crate::cli) fn run(argv: &[OsString], options: Options, asked: Asked) -> 
     if let Some(mark) = &logged_in {
         command.args(mark_when_logged_in(mark, &options));
     }
-    command.args(&argv[1..]).envs(told.iter().map(|mark| (KOHAKURIVER_TOLD, mark)));
+    command.args(&argv[1..]).env("SHELL", PLAIN_SHELL).envs(told.iter().map(|mark| (KOHAKURIVER_TOLD, mark)));
     let cannot = |error: io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
     let status = sys::run_as_child(&mut command).map_err(cannot)?;
     let exists = |mark: Option<PathBuf>| mark.is_some_and(|mark| mark.exists());

@@ -23,7 +23,6 @@ pub(super) mod diagnose;
 mod finding;
 mod json;
 mod own_config;
-mod program;
 mod redaction;
 mod refused;
 mod session;

@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::program::{self, QUICK};
 use super::refused::Refused;
+use crate::cli::programs::program::{self, QUICK};
 use crate::ssh::in_force::{Line, Reading};
 use crate::ssh::stanzas;
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::finding::Verdict;
-use super::program::{Output, QUICK};
 use super::shown_line::{editor, place, text};
+use crate::cli::programs::program::{Output, QUICK};
 use crate::failure::Failure;
 use crate::ssh::in_force::{self, Line, Reading};
 use crate::ssh::quote::shell_word;

@@ -14,9 +14,10 @@ use super::check::Given;
 use super::culprit::{self, Attempt};
 use super::finding::Verdict;
 use super::own_config::OwnConfig;
-use super::program;
 use super::ssh_log::SshLog;
 use super::temporary::Folder;
+use crate::cli::programs::program;
+use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
 use crate::ssh::command::SshCommand;
@@ -83,7 +84,11 @@ impl Session {
             })?;
         let argv = argv(login, copy)?;
         let mut command = Command::new(login.ssh);
-        command.args(&argv[1..]).args(["-v", "true"]).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
+        command
+            .args(&argv[1..])
+            .args(["-v", "true"])
+            .env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE)
+            .env("SHELL", PLAIN_SHELL);
         let began = Instant::now();
         let output = program::run(&mut command, LOGIN_LIMIT);
         let took = began.elapsed();
@@ -98,7 +103,13 @@ impl Session {
         // Each further login would take as long.
         self.log.status?;
         let arguments = self.argv[1..].iter().cloned().chain(["-v".into(), "true".into()]).collect();
-        let login = Attempt { ssh: Path::new(&self.argv[0]), arguments, limit: LOGIN_LIMIT, sockets: Vec::new() };
+        let login = Attempt {
+            ssh: Path::new(&self.argv[0]),
+            arguments,
+            limit: LOGIN_LIMIT,
+            sockets: Vec::new(),
+            plain_shell: true,
+        };
         let what = format!("`{connect} true`");
         culprit::problem(config.as_ref().ok()?, &login, (&what, said), |option| format!("{connect} {option}"))
     }
@@ -106,7 +117,11 @@ impl Session {
     /// The same login again, to run `remote`.
     pub(super) fn command(&self, remote: &str) -> Command {
         let mut command = Command::new(&self.argv[0]);
-        command.args(&self.argv[1..]).args(["-q", remote]).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
+        command
+            .args(&self.argv[1..])
+            .args(["-q", remote])
+            .env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE)
+            .env("SHELL", PLAIN_SHELL);
         command
     }
 }

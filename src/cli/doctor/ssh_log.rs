@@ -1,6 +1,6 @@
 //! Reads what `ssh -v` prints about a login. Pure.
 
-use super::program::Output;
+use crate::cli::programs::program::Output;
 use crate::text::excerpt;
 
 /// What `ssh -v` printed about a login.

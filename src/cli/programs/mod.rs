@@ -3,5 +3,7 @@
 pub(crate) mod meant;
 pub(crate) mod names;
 pub(crate) mod next;
+pub(crate) mod program;
 pub(crate) mod route;
 pub(crate) mod search_path;
+pub(crate) mod shell;

@@ -28,6 +28,7 @@ pub(crate) fn route(
         known_hosts: known_hosts_path(home),
         known_hosts_program: this_program(),
         release: ssh.map_or(Release::V7_3, release),
+        fdpass: true,
     })
 }
 

@@ -12,6 +12,7 @@ use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client};
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::route::{home, own_options, route, ssh_program, unusable};
+use crate::cli::programs::shell::{OTHER_SHELL, Shell, Starts};
 use crate::cli::ssh::entries::{Listed, listed};
 use crate::cli::ssh::files::{Change, Files, Texts, write_ours};
 use crate::cli::terminal::diff;
@@ -93,12 +94,15 @@ impl Made {
     /// Asks the Host for the VPSes. The inner error is the Host's.
     fn of(settings: &Settings, home: &Path) -> Result<Result<Self, ApiError>, Failure> {
         let ssh = ssh_program();
-        let route = route(settings, home, ssh.as_deref(), None)?;
+        let mut route = route(settings, home, ssh.as_deref(), None)?;
         let client = client(settings)?;
         let mut listed = match ask_host(settings, async { Ok(listed(&client, home).await) })? {
             Ok(listed) => listed,
             Err(error) => return Ok(Err(error)),
         };
+        let remark;
+        (route.fdpass, remark) = passes_sockets(&route.proxy_program);
+        listed.remarks.extend(remark);
         let options = ssh.map(|ssh| own_options(&ssh, PROBE)).unwrap_or_default();
         listed.entries.more_keys = keys::hidden_defaults(&options, home);
         Ok(Ok(Self { route, made_by: made_by(settings), listed }))
@@ -138,6 +142,22 @@ pub(crate) fn follow(settings: &Settings) {
     let refreshed = refreshed.and_then(|error| error.map_or(Ok(()), |error| Err(no_list(&error))));
     if let Err(failure) = refreshed {
         ui::remark(failure.render("cannot refresh the ssh configuration").trim_end());
+    }
+}
+
+/// Whether ssh can get its socket from `helper`, started by the user's shell, and what to say if not.
+fn passes_sockets(helper: &Path) -> (bool, Option<String>) {
+    let shell = Shell::of_user();
+    match shell.ask(helper) {
+        Starts::Always => (true, None),
+        Starts::WithPipes(trouble) => {
+            let (does, why) = (shell.does(&trouble), shell.why(&trouble));
+            (false, Some(format!("{does} ({why}), so the entries do without ProxyUseFdpass")))
+        }
+        Starts::Never(trouble) => {
+            let (does, why) = (shell.does(&trouble), shell.why(&trouble));
+            (true, Some(format!("warning: {does} ({why}); ssh needs another one: `{OTHER_SHELL}`")))
+        }
     }
 }
 

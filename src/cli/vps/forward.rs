@@ -14,6 +14,7 @@ use tokio::process::Command;
 use crate::api::{ApiError, refused};
 use crate::cli::host::{block_on, client, load_settings, vps_cache};
 use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::cli::terminal::{interrupt, ui};
 use crate::cli::vps::login::{LoginFlags, argv, prepare_known_hosts};
 use crate::failure::Failure;
@@ -129,7 +130,7 @@ async fn run_ssh(argv: &[OsString], listens: impl FnOnce()) -> Result<bool, Fail
     let failure = |error: std::io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
     let mut ssh = Command::new(&argv[0]);
     // Its commands must print nothing of their own.
-    ssh.args(&argv[1..]).env("SHELL", "/bin/sh").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    ssh.args(&argv[1..]).env("SHELL", PLAIN_SHELL).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = ssh.spawn().map_err(failure)?;
     let mut line = [0];
     let told = match &mut child.stdout {

@@ -1,5 +1,6 @@
 //! The ssh command that logs in to a VPS, for each verb that runs ssh or one of its companions.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
@@ -11,6 +12,7 @@ use crate::api::refused;
 use crate::cli::doctor::diagnose::Options;
 use crate::cli::host::{ask_host, client, find, vps_ref};
 use crate::cli::programs::route::{home, no_ssh, release, route, ssh_program, unusable};
+use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
@@ -97,12 +99,15 @@ pub(crate) async fn reached(settings: &Settings, vps: &VpsRef, wait: bool) -> Re
 /// Becomes the program `argv`, which logs in. With `dry_run`, the command is printed instead.
 pub(crate) fn become_or_show(argv: &[OsString], known_hosts: &Path, dry_run: bool) -> Result<ExitCode, Failure> {
     if dry_run {
-        let mut line = shell_line(argv);
+        let is_set = env::var_os("SHELL").is_none_or(|shell| shell == PLAIN_SHELL);
+        let shell = ["env".into(), format!("SHELL={PLAIN_SHELL}").into()];
+        let words = shell.iter().filter(|_| !is_set).chain(argv);
+        let mut line = shell_line(words);
         line.push("\n");
         return ui::print_bytes(line.as_encoded_bytes()).map(|()| ExitCode::SUCCESS);
     }
     prepare_known_hosts(known_hosts)?;
-    let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]));
+    let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]).env("SHELL", PLAIN_SHELL));
     Err(Failure::new(format!("cannot run {}", argv[0].display())).because(&error))
 }
 

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::cli::programs::route::{home, route, ssh_program, unusable};
+use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::cli::terminal::{interrupt, progress};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -68,7 +69,12 @@ async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) ->
     ssh_args.push("true".into());
     let command = SshCommand { ssh, route, id, user: None, key: None, more_keys: Vec::new(), ssh_args };
     let argv = command.argv().map_err(|error| unusable(&error))?;
-    let output = Command::new(&argv[0]).args(&argv[1..]).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = Command::new(&argv[0])
+        .args(&argv[1..])
+        .env("SHELL", PLAIN_SHELL)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
     let verdict = match output.await {
         Ok(output) => verdict(output.status.success(), &String::from_utf8_lossy(&output.stderr)),
         Err(error) => Verdict::Unknown(error.to_string()),

@@ -10,7 +10,8 @@ use std::time::Instant;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{doctor, names, report};
+use super::machine::PASSES_SOCKETS;
+use super::{doctor, names, report, with_config};
 use crate::support::cluster::Cluster;
 use crate::support::gateway::NODE;
 use crate::support::home::Home;
@@ -27,8 +28,8 @@ const CHECKS: [&str; 22] = [
     "ssh",
     "helper",
     "kohakuriver",
-    "shell",
     "ssh-config",
+    "shell",
     "ssh-folder",
     "host-name",
     "host-api",
@@ -125,7 +126,7 @@ fn without_a_vps_the_checks_that_need_none_run() {
 
 #[test]
 fn all_continues_after_a_problem() {
-    let cluster = Cluster::new();
+    let cluster = with_config(PASSES_SOCKETS);
     let port = RefusingPort::new();
     let run = doctor(&cluster).arg("--all").env("KOHAKURIVER_SSH_PROXY_PORT", port.port.to_string());
     let outcome = run.env("SHELL", "/no/such/shell").output();
@@ -304,11 +305,8 @@ fn the_text_of_all_problems() {
     assert_eq!(
         lines_of(&text, &same),
         "\
-wrong shell        the helper, started by /no/such/shell (SHELL) as ssh does it: ssh can't start the helper with your \
-shell, /no/such/shell
-      caused by: No such file or directory (os error 2)
-      fix: name a shell that exists:
-          export SHELL=/bin/sh
+note  shell        the helper, started by /no/such/shell (SHELL) as ssh does it: your shell, /no/such/shell, does not run \
+the helper (No such file or directory (os error 2)); it does no harm to your logins
 wrong proxy-port   a connection to 127.0.0.1:8002: cannot reach the SSH proxy at 127.0.0.1:8002
       caused by: 127.0.0.1:8002: Connection refused (os error 111)
       caused by: nothing listens there, so the SSH proxy is not running; or a firewall refuses the connection

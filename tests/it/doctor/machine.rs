@@ -1,5 +1,6 @@
 //! The user's machine: settings, programs, shell, ssh_config, ~/.ssh.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -115,34 +116,61 @@ fn a_helper_of_another_version_is_a_note() {
     assert_eq!(helper["found"], found, "{outcome}");
 }
 
+/// An entry that passes a socket.
+pub(super) const PASSES_SOCKETS: &str =
+    "Host *.kohakuriver\n  ProxyCommand kohakuriver-proxy --fdpass %h %p\n  ProxyUseFdpass yes\n";
+
+/// What the check of this shell finds with an entry that passes a socket, and with `vps connect` alone.
+#[track_caller]
+fn shell_finds(shell: impl AsRef<OsStr>, texts: &[&str], command: &str) {
+    let outcome = doctor(&with_config(PASSES_SOCKETS)).env("SHELL", shell.as_ref()).output();
+    finds(&outcome, "shell", texts, command);
+    let outcome = doctor(&Cluster::new()).env("SHELL", shell.as_ref()).output();
+    outcome.succeeds();
+    let note = finding(&outcome, "shell");
+    assert_eq!(note["verdict"], "note", "{outcome}");
+    let found = note["found"].as_str().unwrap();
+    assert!(texts.iter().all(|text| found.contains(text)) && found.ends_with("; it does no harm to your logins"));
+}
+
 #[test]
 fn a_shell_that_does_not_exist() {
-    let outcome = doctor(&Cluster::new()).env("SHELL", "/no/such/shell").output();
-    finds(&outcome, "shell", &["/no/such/shell", "No such file"], "export SHELL=");
+    shell_finds("/no/such/shell", &["/no/such/shell", "No such file"], "export SHELL=/bin/sh");
 }
 
 /// ssh takes it for a program when it starts the helper with a socket.
 #[test]
 fn a_shell_that_is_empty() {
-    let outcome = doctor(&Cluster::new()).env("SHELL", "").output();
-    finds(&outcome, "shell", &["SHELL is set, but empty"], "export SHELL=/bin/sh");
+    shell_finds("", &["SHELL is set, but empty"], "kohakuriver ssh config --write");
 }
 
 #[test]
 fn a_shell_that_prints_into_the_ssh_stream() {
-    let cluster = Cluster::new();
-    let shell = cluster.home.script("loud", "#!/bin/sh\necho welcome back\nexec /bin/sh \"$@\"\n");
-    let outcome = doctor(&cluster).env("SHELL", shell).output();
-    finds(&outcome, "shell", &["prints into the SSH stream", "welcome back"], "export SHELL=");
+    let home = Home::new();
+    let shell = home.script("loud", "#!/bin/sh\necho welcome back\nexec /bin/sh \"$@\"\n");
+    shell_finds(shell, &["prints `welcome back` into the SSH stream"], "kohakuriver ssh config --write");
+}
+
+/// In a terminal it reads no start-up file, and from an IDE it does.
+#[test]
+fn a_shell_that_prints_only_for_an_ide() {
+    let cluster = with_config(PASSES_SOCKETS);
+    cluster.home.write(".bashrc", "echo welcome back\n");
+    let outcome = doctor(&cluster).env("SHELL", tool("bash")).env("SHLVL", "2").output();
+    finds(&outcome, "shell", &["prints `welcome back`", "~/.bashrc"], "kohakuriver ssh config --write");
+    let piping = with_config(&PASSES_SOCKETS.replace("--fdpass ", "").replace("yes", "no"));
+    piping.home.write(".bashrc", "exec zsh\n");
+    let outcome = doctor(&piping).env("SHELL", tool("bash")).output();
+    let note = finding(&outcome, "shell");
+    assert_eq!(note["verdict"], "note", "{outcome}");
 }
 
 #[test]
 fn a_shell_that_runs_no_commands() {
-    let cluster = Cluster::new();
-    let shell = cluster.home.script("locked", "#!/bin/sh\necho this account is not available >&2\nexit 3\n");
-    let outcome = doctor(&cluster).env("SHELL", shell).output();
-    let texts = ["ssh can't start the helper", "exit status: 3: this account is not available"];
-    finds(&outcome, "shell", &texts, "export SHELL=/bin/sh");
+    let home = Home::new();
+    let shell = home.script("locked", "#!/bin/sh\necho this account is not available >&2\nexit 3\n");
+    let texts = ["does not run the helper", "exit status: 3: this account is not available"];
+    shell_finds(shell, &texts, "export SHELL=/bin/sh");
 }
 
 /// The cluster's ssh, with an ssh_config of the user's.

@@ -19,6 +19,10 @@ use super::home::Home;
 use super::run::DEADLINE;
 use super::tools::HELPER;
 
+/// Why a helper gave up when ssh has gone, and its hint.
+pub(crate) const SSH_HAS_GONE: &str = "ssh has gone\n  hint: if ssh said `mm_receive_fd`, a start-up file of your shell \
+                                       prints: `kohakuriver doctor` shows what";
+
 /// The kinds of stdin and stdout.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Ends {

@@ -34,8 +34,8 @@ pub(super) fn run(subject: &Subject, checkup: &mut Checkup<'_>) -> Result<String
     let ssh = &checkup.check(&programs::Ssh)?.ok_or(Missing("there is no ssh"));
     let route = &checkup.check(&programs::Helper { subject, settings, ssh })?.ok_or(Missing("there is no helper"));
     checkup.check(&programs::Kohakuriver)?;
-    checkup.check(&shell::Shell { route })?;
     let config = &checkup.check(&ssh_files::SshConfig { subject, ssh })?.ok_or(Missing("ssh refuses your ssh_config"));
+    checkup.check(&shell::Shell { subject, route, config })?;
     checkup.check(&ssh_files::SshFolder { subject })?;
     checkup.check(&host_name::HostName { settings })?;
     let host = &checkup.check(&host_api::HostApi { settings })?.ok_or(Missing("the Host API does not answer"));

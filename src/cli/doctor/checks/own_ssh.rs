@@ -84,7 +84,8 @@ impl Check for OwnSsh<'_> {
             Err(failure) => return Ok(Verdict::wrong(&failure, "ls -l ~/.ssh").into()),
         };
         let limit = (session.took * FACTOR + MARGIN).min(LOGIN_LIMIT);
-        let login = Attempt { ssh: &ssh.path, arguments, limit, sockets: config.sockets() };
+        let login =
+            Attempt { ssh: &ssh.path, arguments, limit, sockets: config.sockets(), plain_shell: host.is_none() };
         let began = Instant::now();
         let tried = match login.run(None, None) {
             Ok(tried) => tried,

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::program;
 use crate::cli::doctor::session::Session;
+use crate::cli::programs::program;
 use crate::sys::{self, AsFd, PollFlags};
 
 /// How long a login and the first answer may take.
@@ -131,7 +131,7 @@ fn measure_amount(mut command: Command) -> io::Result<(usize, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::program::tests::shell;
+    use crate::cli::programs::program::tests::shell;
 
     #[test]
     fn only_the_sent_byte_counts_as_an_answer() {

@@ -11,7 +11,7 @@ use super::ssh_proxy;
 use crate::api::Reach;
 use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::program;
+use crate::cli::programs::program;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;

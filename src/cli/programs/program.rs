@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::sys::{self, AsFd, OwnedFd, PollFlags};
 
 /// How long a program may take that only prints something, such as its version.
-pub(super) const QUICK: Duration = Duration::from_secs(10);
+pub(crate) const QUICK: Duration = Duration::from_secs(10);
 
 /// Most bytes kept of each output of a program.
 const MAX_OUTPUT: usize = 256 * 1024;
@@ -21,20 +21,20 @@ const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis
 
 /// The output and the end of a program.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// `None` when the time limit ended it.
-    pub(super) status: Option<ExitStatus>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Output {
-    pub(super) fn succeeded(&self) -> bool {
+    pub(crate) fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
 
     /// The exit status; `None` when a signal ended it.
-    pub(super) fn code(&self) -> Option<i32> {
+    pub(crate) fn code(&self) -> Option<i32> {
         self.status.and_then(|status| status.code())
     }
 }
@@ -43,16 +43,48 @@ impl Output {
 ///
 /// # Errors
 /// When it can't be started or read from.
-pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> {
+pub(crate) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> {
     let deadline = Instant::now() + limit;
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut pipes = [child.stdout.take().map(pipe), child.stderr.take().map(pipe)];
+    let pipes = [child.stdout.take().map(pipe), child.stderr.take().map(pipe)];
+    output(child, pipes, deadline, |_| false)
+}
+
+/// Runs `command` with one socket as its stdin and stdout, which holds `input` and has no end, for `limit` at most. Closes
+/// the socket once it `is_enough` of stdout.
+///
+/// # Errors
+/// When it can't be started or read from.
+pub(crate) fn run_on_socket(
+    mut command: Command,
+    input: &[u8],
+    limit: Duration,
+    is_enough: impl Fn(&[u8]) -> bool,
+) -> io::Result<Output> {
+    let deadline = Instant::now() + limit;
+    let (ours, theirs) = sys::socket_pair()?;
+    sys::write(ours.as_fd(), input)?;
+    let mut child = command.stdin(theirs.try_clone()?).stdout(theirs).stderr(Stdio::piped()).spawn()?;
+    // It holds the other end, too.
+    drop(command);
+    let pipes = [Some(pipe(ours)), child.stderr.take().map(pipe)];
+    output(child, pipes, deadline, is_enough)
+}
+
+/// What `child` prints, until it `is_enough` of stdout, and its end.
+fn output(
+    child: Child,
+    mut pipes: [Option<File>; 2],
+    deadline: Instant,
+    is_enough: impl Fn(&[u8]) -> bool,
+) -> io::Result<Output> {
     let mut outputs = [Vec::new(), Vec::new()];
     let read = gather(&mut pipes, deadline, |at, bytes| {
         let room = MAX_OUTPUT.saturating_sub(outputs[at].len());
         outputs[at].extend_from_slice(&bytes[..bytes.len().min(room)]);
-        true
+        !is_enough(&outputs[0])
     });
+    drop(pipes);
     let status = end(child, deadline);
     read?;
     let [stdout, stderr] = outputs.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -60,7 +92,7 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> 
 }
 
 /// An output of a program, to read from.
-pub(super) fn pipe(output: impl Into<OwnedFd>) -> File {
+pub(crate) fn pipe(output: impl Into<OwnedFd>) -> File {
     output.into().into()
 }
 
@@ -69,7 +101,7 @@ pub(super) fn pipe(output: impl Into<OwnedFd>) -> File {
 ///
 /// # Errors
 /// Those of `poll(2)` and `read(2)`.
-pub(super) fn gather(
+pub(crate) fn gather(
     pipes: &mut [Option<File>],
     deadline: Instant,
     mut take: impl FnMut(usize, &[u8]) -> bool,
@@ -85,6 +117,8 @@ pub(super) fn gather(
         for ((at, pipe), _) in open.zip(ready).filter(|(_, is_ready)| *is_ready) {
             match pipe.as_mut().map_or(Ok(0), |pipe| pipe.read(&mut buffer)) {
                 Ok(0) => *pipe = None,
+                // The end of a socket whose peer has not read everything.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => *pipe = None,
                 Ok(read) if take(at, &buffer[..read]) => {}
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -97,7 +131,7 @@ pub(super) fn gather(
 /// Waits for the end of `child`. At `deadline` the child gets SIGTERM, and SIGKILL if it does not end then.
 ///
 /// SIGTERM comes first, since the helper says goodbye to an older Host before it ends.
-pub(super) fn end(mut child: Child, deadline: Instant) -> Option<ExitStatus> {
+pub(crate) fn end(mut child: Child, deadline: Instant) -> Option<ExitStatus> {
     if let Some(status) = wait_until(&mut child, deadline) {
         return Some(status);
     }
@@ -122,11 +156,11 @@ fn wait_until(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A shell that runs `script`.
-    pub(in crate::cli::doctor) fn shell(script: &str) -> Command {
+    pub(crate) fn shell(script: &str) -> Command {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
         command

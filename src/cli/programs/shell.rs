@@ -1,0 +1,176 @@
+//! The user's shell, asked as ssh asks it: ssh runs a ProxyCommand with `$SHELL -c`.
+//!
+//! With `ProxyUseFdpass`, stdin and stdout of the command are one socket. bash then takes itself for a remote shell and
+//! reads ~/.bashrc, unless SHLVL says that it runs in another shell: an IDE that was started from the desktop has no SHLVL.
+//! ssh fails if a start-up file prints, since it expects the descriptor first, and waits for ever if a start-up file
+//! becomes another shell. With pipes, bash reads no file, and ssh skips the lines before the server's first one.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use crate::cli::programs::program::{self, Output, QUICK};
+use crate::ssh::quote::shell_line;
+use crate::text::excerpt;
+
+/// A shell that always runs the helper. ssh itself uses it when SHELL is not set.
+pub(crate) const PLAIN_SHELL: &str = "/bin/sh";
+
+/// A command that helps at once.
+pub(crate) const OTHER_SHELL: &str = "export SHELL=/bin/sh";
+
+/// A line for a shell that reads the socket. ssh sends nothing there, so the shell would read for ever.
+const FOR_A_READER: &str = "echo another shell\n";
+const OF_A_READER: &str = "another shell\n";
+
+/// Start-up files that a shell reads for a command.
+const START_UP_FILES: [(&str, &str); 5] = [
+    ("bash", "~/.bashrc"),
+    ("zsh", "~/.zshenv"),
+    ("fish", "~/.config/fish/config.fish"),
+    ("tcsh", "~/.tcshrc"),
+    ("csh", "~/.cshrc"),
+];
+
+/// The user's shell.
+pub(crate) struct Shell {
+    program: OsString,
+}
+
+/// How the helper can be started by the shell.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Starts {
+    /// In both ways.
+    Always,
+    /// With pipes only; what happens with a socket.
+    WithPipes(Trouble),
+    /// Not at all.
+    Never(Trouble),
+}
+
+/// What a shell does wrong.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Trouble {
+    /// SHELL is set, but names none. ssh replaces it only when it uses pipes.
+    NoName,
+    /// It prints this first.
+    Prints(String),
+    /// Another shell reads the socket.
+    Reads,
+    /// It does not run the helper: the reason.
+    Fails(String),
+}
+
+impl Shell {
+    pub(crate) fn of_user() -> Self {
+        Self { program: env::var_os("SHELL").unwrap_or_else(|| PLAIN_SHELL.into()) }
+    }
+
+    /// Its name, for messages.
+    pub(crate) fn name(&self) -> String {
+        excerpt(&self.program.to_string_lossy())
+    }
+
+    /// What it does wrong, as a clause.
+    pub(crate) fn does(&self, trouble: &Trouble) -> String {
+        let name = self.name();
+        match trouble {
+            Trouble::NoName => "SHELL is set, but empty".to_owned(),
+            Trouble::Prints(text) => format!("your shell, {name}, prints `{}` into the SSH stream", excerpt(text)),
+            Trouble::Reads => format!("your shell, {name}, starts another shell, which does not run the helper"),
+            Trouble::Fails(_) => format!("your shell, {name}, does not run the helper"),
+        }
+    }
+
+    /// Why it does that.
+    pub(crate) fn why(&self, trouble: &Trouble) -> String {
+        let name = Path::new(&self.program).file_name();
+        let file = START_UP_FILES.iter().find(|(shell, _)| name == Some(OsStr::new(shell)));
+        let file = file.map_or("its start-up file", |(_, file)| file);
+        match trouble {
+            Trouble::NoName => "ssh then starts no shell at all".to_owned(),
+            Trouble::Fails(reason) => reason.clone(),
+            Trouble::Reads => format!("the cause is most likely an `exec` in {file}"),
+            Trouble::Prints(_) => format!("the text comes most likely from {file}"),
+        }
+    }
+
+    /// Starts `helper` for its version, as ssh does.
+    pub(crate) fn ask(&self, helper: &Path) -> Starts {
+        if self.program.is_empty() {
+            return Starts::WithPipes(Trouble::NoName);
+        }
+        let expected = program::run(Command::new(helper).arg("--version"), QUICK).map(|output| output.stdout);
+        let expected = expected.unwrap_or_default();
+        let mut line = OsString::from("exec ");
+        line.push(shell_line([helper.as_os_str(), "--version".as_ref()]));
+        let command = || {
+            let mut command = Command::new(&self.program);
+            command.arg("-c").arg(&line).env_remove("SHLVL");
+            command
+        };
+        let is_told = |stdout: &[u8]| [OF_A_READER, &expected].iter().any(|end| stdout.ends_with(end.as_bytes()));
+        let on_socket = program::run_on_socket(command(), FOR_A_READER.as_bytes(), QUICK, is_told);
+        let Some(with_socket) = trouble(on_socket, &expected) else { return Starts::Always };
+        match trouble(program::run(&mut command(), QUICK), &expected) {
+            // ssh skips whole lines only.
+            Some(Trouble::Prints(text)) if !text.ends_with('\n') => Starts::Never(Trouble::Prints(text)),
+            None | Some(Trouble::Prints(_)) => Starts::WithPipes(with_socket),
+            Some(trouble) => Starts::Never(trouble),
+        }
+    }
+}
+
+/// What keeps ssh from the helper, which prints `expected`.
+fn trouble(output: io::Result<Output>, expected: &str) -> Option<Trouble> {
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => return Some(Trouble::Fails(error.to_string())),
+    };
+    // A background process of a start-up file may outlive the helper, so the status doesn't count.
+    match output.stdout.strip_suffix(expected) {
+        _ if expected.is_empty() => None,
+        Some("") => None,
+        Some(before) => Some(Trouble::Prints(before.to_owned())),
+        None if output.stdout.ends_with(OF_A_READER) => Some(Trouble::Reads),
+        None => Some(Trouble::Fails(reason(&output))),
+    }
+}
+
+/// Why the shell failed.
+fn reason(output: &Output) -> String {
+    match (output.status, excerpt(&output.stderr)) {
+        (None, _) => format!("it did not end within {} s", QUICK.as_secs()),
+        (Some(status), message) if message.is_empty() => status.to_string(),
+        (Some(status), message) => format!("{status}: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::programs::program::tests::shell;
+
+    #[test]
+    fn what_the_output_means() {
+        let of = |script: &str| trouble(program::run(&mut shell(script), QUICK), "v 1\n");
+        assert_eq!(of("echo v 1; exit 3"), None);
+        assert_eq!(of("echo hi; echo v 1"), Some(Trouble::Prints("hi\n".into())));
+        assert_eq!(of("printf hi; echo another shell"), Some(Trouble::Reads));
+        assert_eq!(of("echo v 12"), Some(Trouble::Fails("exit status: 0".into())));
+        assert_eq!(of("echo no >&2; exit 3"), Some(Trouble::Fails("exit status: 3: no".into())));
+        assert_eq!(trouble(program::run(&mut shell("echo v 2"), QUICK), ""), None, "the helper does not run");
+    }
+
+    #[test]
+    fn a_start_up_file_is_named_by_the_name_of_the_shell() {
+        for (program, file) in
+            [("/opt/bin/zsh", "~/.zshenv"), ("bash", "~/.bashrc"), ("/bin/my-bash", "its start-up file")]
+        {
+            let why = Shell { program: program.into() }.why(&Trouble::Reads);
+            assert!(why.ends_with(file), "{why}");
+        }
+    }
+}
