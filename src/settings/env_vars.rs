@@ -14,6 +14,8 @@ pub const KOHAKURIVER_GATEWAY_ADMIN: &str = "KOHAKURIVER_GATEWAY_ADMIN";
 pub const KOHAKURIVER_GATEWAY_ADMIN_TOKEN: &str = "KOHAKURIVER_GATEWAY_ADMIN_TOKEN";
 /// A file that the helper appends its messages to, since ssh hides a helper's stderr under ControlPersist.
 pub const KOHAKURIVER_LOG_FILE: &str = "KOHAKURIVER_LOG_FILE";
+/// The file with the host keys of VPSes.
+pub const KOHAKURIVER_KNOWN_HOSTS: &str = "KOHAKURIVER_KNOWN_HOSTS";
 /// A file that the helper creates once it has said why there is no tunnel. `vps connect` sets it, not users.
 pub const KOHAKURIVER_TOLD: &str = "KOHAKURIVER_TOLD";
 /// The programs called `kohakuriver` that have passed a command on already. The programs set it, not users.

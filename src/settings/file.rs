@@ -24,12 +24,14 @@ pub struct ConfigFile {
     pub gateway_admin: Option<String>,
     /// `log_file`: where the helper appends its messages.
     pub log_file: Option<PathBuf>,
+    /// `known_hosts`: the file with the host keys of VPSes.
+    pub known_hosts: Option<PathBuf>,
     /// Keys that no setting has. Another version may know them, so they only cause a warning.
     pub unknown: Vec<String>,
 }
 
 /// The keys of [`ConfigFile`], as they stand in the file.
-pub const KEYS: [&str; 6] = ["host", "port", "ssh_proxy_port", "proxy", "gateway_admin", "log_file"];
+pub const KEYS: [&str; 7] = ["host", "port", "ssh_proxy_port", "proxy", "gateway_admin", "log_file", "known_hosts"];
 
 /// Why a configuration file was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +97,7 @@ impl ConfigFile {
                 "proxy" => file.proxy = Some(text("proxy", value)?),
                 "gateway_admin" => file.gateway_admin = Some(text("gateway_admin", value)?),
                 "log_file" => file.log_file = Some(text("log_file", value)?.into()),
+                "known_hosts" => file.known_hosts = Some(text("known_hosts", value)?.into()),
                 _ => file.unknown.push(key),
             }
         }
@@ -129,7 +132,7 @@ mod tests {
     fn reads_every_key() {
         let file = ConfigFile::parse(
             br#"{"host":"gpu-head","port":9000,"ssh_proxy_port":9002,"proxy":"door:8002","gateway_admin":"door:8003",
-                 "log_file":"/tmp/k.log"}"#,
+                 "log_file":"/tmp/k.log","known_hosts":"~/keys"}"#,
         )
         .unwrap();
         assert_eq!(
@@ -141,6 +144,7 @@ mod tests {
                 proxy: Some("door:8002".into()),
                 gateway_admin: Some("door:8003".into()),
                 log_file: Some("/tmp/k.log".into()),
+                known_hosts: Some("~/keys".into()),
                 unknown: Vec::new(),
             }
         );

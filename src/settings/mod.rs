@@ -116,6 +116,8 @@ pub struct Settings {
     pub gateway_admin: Option<Setting<AdminAddress>>,
     /// Where the helper appends its messages.
     pub log_file: Option<Setting<PathBuf>>,
+    /// The file with the host keys of VPSes, when a setting names one: absolute, or below `~`.
+    pub known_hosts: Option<Setting<PathBuf>>,
     /// What to warn the user of.
     pub warnings: Vec<String>,
 }
@@ -153,14 +155,16 @@ impl Settings {
     /// When one of them holds what no setting takes.
     pub fn resolve(flags: Flags, env: Environment<'_>, file: ConfigFile) -> Result<Self, Failure> {
         use env_vars::{
-            KOHAKURIVER_GATEWAY_ADMIN, KOHAKURIVER_HOST, KOHAKURIVER_LOG_FILE, KOHAKURIVER_PORT,
-            KOHAKURIVER_SSH_PROXY_PORT,
+            KOHAKURIVER_GATEWAY_ADMIN, KOHAKURIVER_HOST, KOHAKURIVER_KNOWN_HOSTS, KOHAKURIVER_LOG_FILE,
+            KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT,
         };
         let host = pick(flags.host, env_text(env, KOHAKURIVER_HOST)?, file.host, DEFAULT_HOST.to_owned());
         let proxy = pick_address("proxy", flags.proxy, None, file.proxy, |error| error.to_string())?;
         let env_admin = env_text(env, KOHAKURIVER_GATEWAY_ADMIN)?;
         let form = |_| ADMIN_FORM.to_owned();
         let gateway_admin = pick_address("gateway_admin", flags.gateway_admin, env_admin, file.gateway_admin, form)?;
+        let env_keys = env(KOHAKURIVER_KNOWN_HOSTS).map(|value| (PathBuf::from(value), KOHAKURIVER_KNOWN_HOSTS));
+        let known_hosts = pick_optional(None, env_keys, file.known_hosts).map(check_known_hosts).transpose()?;
         let env_log = env(KOHAKURIVER_LOG_FILE).map(|value| (PathBuf::from(value), KOHAKURIVER_LOG_FILE));
         Ok(Self {
             host: Setting { value: check_host(&host)?, source: host.source },
@@ -174,6 +178,7 @@ impl Settings {
             proxy,
             gateway_admin,
             log_file: pick_optional(flags.log_file, env_log, file.log_file),
+            known_hosts,
             warnings: file.unknown.iter().map(|key| format!("config.json: {}", unknown_key(key))).collect(),
         })
     }
@@ -352,6 +357,17 @@ fn check_host(host: &Setting<String>) -> Result<String, Failure> {
     }
 }
 
+/// ssh and the programs that it starts run in any folder.
+fn check_known_hosts(file: Setting<PathBuf>) -> Result<Setting<PathBuf>, Failure> {
+    if file.value.is_absolute() || file.value.starts_with("~") {
+        return Ok(file);
+    }
+    let failure =
+        Failure::usage(format!("the file of host keys is `{}`, which is a relative path", file.value.display()));
+    let failure = failure.cause(format!("set by: {}", file.source));
+    Err(failure.hint("give an absolute path, or one that begins with `~/`"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -485,6 +501,22 @@ mod tests {
         }
         assert_eq!(url(&[("KOHAKURIVER_GATEWAY_ADMIN", "unix:/a b")], "{}"), "unix:/a b");
         assert_eq!(url(&[], r#"{"gateway_admin":"unix:/run/x"}"#), "unix:/run/x");
+    }
+
+    #[test]
+    fn a_file_of_host_keys_has_a_path_that_means_the_same_everywhere() {
+        let named = |env: &[_], file| resolve(Flags::default(), env, file).map(|settings| settings.known_hosts);
+        let file = r#"{"known_hosts":"~/keys"}"#;
+        assert_eq!(named(&[], "{}").unwrap(), None);
+        assert_eq!(named(&[], file).unwrap(), Some(Setting { value: "~/keys".into(), source: Source::File }));
+        let env = Source::Env("KOHAKURIVER_KNOWN_HOSTS");
+        let set = |value| [("KOHAKURIVER_KNOWN_HOSTS", value)];
+        assert_eq!(named(&set("/k"), file).unwrap(), Some(Setting { value: "/k".into(), source: env }));
+        let text = named(&set("keys"), file).unwrap_err().render("p");
+        assert!(
+            text.contains("`keys`, which is a relative path\n  caused by: set by: KOHAKURIVER_KNOWN_HOSTS\n"),
+            "{text}"
+        );
     }
 
     #[test]

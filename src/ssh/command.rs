@@ -175,6 +175,7 @@ mod tests {
             host_api: ("gpu-head".into(), 8000),
             wait: None,
             known_hosts: "/home/u/.ssh/kohakuriver_known_hosts".into(),
+            other_known_hosts: Vec::new(),
             known_hosts_program: Some("/usr/bin/kohakuriver".into()),
             release: Release::V7_3,
             fdpass: true,

@@ -82,7 +82,7 @@ fn has_tokens(path: &Path) -> bool {
 }
 
 /// Replaces the `~` of `~` and `~/…` by the home directory: a shell does not do that in `--key=~/k`.
-fn expand_home(path: &Path, home: Option<&Path>) -> PathBuf {
+pub fn expand_home(path: &Path, home: Option<&Path>) -> PathBuf {
     match (path.strip_prefix("~"), home) {
         (Ok(rest), Some(home)) => home.join(rest),
         _ => path.to_owned(),

@@ -67,6 +67,8 @@ pub struct Route {
     pub wait: Option<Duration>,
     /// The known_hosts file for VPSes, an absolute path.
     pub known_hosts: PathBuf,
+    /// More such files, whose keys count, and which nothing is added to.
+    pub other_known_hosts: Vec<PathBuf>,
     /// `kohakuriver`, an absolute path, which stores host keys under task ids. With `None`, ssh stores them itself.
     pub known_hosts_program: Option<PathBuf>,
     /// What this machine's ssh knows.
@@ -98,7 +100,7 @@ impl Route {
         Ok(vec![
             ("ProxyCommand", self.proxy_command(by_name)),
             ("ProxyUseFdpass", if self.fdpass { "yes" } else { "no" }.into()),
-            ("UserKnownHostsFile", path_value(&self.known_hosts)?),
+            ("UserKnownHostsFile", self.files(" ")?),
             ("CheckHostIP", "no".into()),
             // That file has only VPSes, and people want to read which.
             ("HashKnownHosts", "no".into()),
@@ -137,6 +139,16 @@ impl Route {
         words
     }
 
+    /// The files of host keys. ssh stores in the first one.
+    fn files(&self, separator: &str) -> Result<OsString, UnusablePath> {
+        let mut words = path_value(&self.known_hosts)?;
+        for file in &self.other_known_hosts {
+            words.push(separator);
+            words.push(path_value(file)?);
+        }
+        Ok(words)
+    }
+
     /// ssh runs this command without a shell, but splits and expands it like a path.
     fn known_hosts_command(&self, program: &Path) -> Result<OsString, UnusablePath> {
         let (host, port) = &self.host_api;
@@ -144,7 +156,7 @@ impl Route {
         // An IPv6 address may have a zone. ssh would read `%` and the name of the zone as one of its tokens.
         let host = host.replace('%', "%%");
         words.push(format!(" --host {host} --port {port} ssh host-key --file "));
-        words.push(path_value(&self.known_hosts)?);
+        words.push(self.files(" --file ")?);
         // The name in %H may be an alias of the user's own: only %h is always the VPS.
         words.push(" %H %t %K %h");
         Ok(words)

@@ -217,6 +217,7 @@ mod tests {
             host_api: ("gpu-head".into(), 8000),
             wait: None,
             known_hosts: format!("{folder}/kohakuriver_known_hosts").into(),
+            other_known_hosts: Vec::new(),
             known_hosts_program: Some(format!("{folder}/kohakuriver").into()),
             release: Release::V8_7,
             fdpass: true,

@@ -55,6 +55,7 @@ mod hints;
 mod json_output;
 mod life_cycle;
 mod login;
+mod odd_homes;
 mod older_host;
 mod older_host_commands;
 mod other_clients;

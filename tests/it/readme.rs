@@ -66,6 +66,7 @@ fn other_value(setting: &str) -> &'static str {
         "port" | "ssh_proxy_port" => "4242",
         "gateway_admin" => "http://gpu-head:4242",
         "log_file" => "/gpu-head.log",
+        "known_hosts" => "/gpu-head.keys",
         _ => "gpu-head",
     }
 }

@@ -13,8 +13,8 @@ use crate::sys;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The settings are host, port, ssh_proxy_port, proxy, gateway_admin and log_file. A token is no setting: `kohakuriver auth \
-login` stores one.
+The settings are host, port, ssh_proxy_port, proxy, gateway_admin, log_file and known_hosts. A token is no setting: \
+`kohakuriver auth login` stores one.
 
 Examples:
   kohakuriver config set host gpu-head

@@ -51,6 +51,9 @@ pub(super) fn rows(settings: &Settings) -> Vec<(&'static str, Value, Source)> {
     let (proxy, proxy_source) = optional(settings.proxy.as_ref().map(|proxy| (proxy.value.to_string(), &proxy.source)));
     let log_file = settings.log_file.as_ref();
     let (log_file, log_source) = optional(log_file.map(|file| (file.value.display().to_string(), &file.source)));
+    let known_hosts = settings.known_hosts.as_ref();
+    let (known_hosts, known_source) =
+        optional(known_hosts.map(|file| (file.value.display().to_string(), &file.source)));
     let admin_source = settings.gateway_admin.as_ref().map_or(&Source::Default, |admin| &admin.source);
     let (port, ssh_port) = (&settings.port, &settings.ssh_proxy_port);
     vec![
@@ -60,6 +63,7 @@ pub(super) fn rows(settings: &Settings) -> Vec<(&'static str, Value, Source)> {
         ("proxy", proxy, proxy_source),
         ("gateway_admin", settings.gateway_admin_url().into(), admin_source.clone()),
         ("log_file", log_file, log_source),
+        ("known_hosts", known_hosts, known_source),
     ]
 }
 

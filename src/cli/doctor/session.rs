@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
 use crate::ssh::command::SshCommand;
 use crate::ssh::known_hosts::{Known, KnownHosts};
-use crate::ssh::options::{Release, Route, alias, known_hosts_path};
+use crate::ssh::options::{Release, Route, alias};
 use crate::sys;
 use crate::target::TaskId;
 
@@ -37,7 +37,6 @@ pub(super) struct Login<'a> {
     pub(super) key: Option<PathBuf>,
     pub(super) ssh: &'a Path,
     pub(super) route: &'a Route,
-    pub(super) home: &'a Path,
 }
 
 /// A login that ssh tried.
@@ -70,9 +69,11 @@ impl Session {
         };
         let folder = Folder::new().map_err(|error| cannot_copy(&error))?;
         let copy = folder.path().join("known_hosts");
-        let known = KnownHosts::at(known_hosts_path(login.home)).of(id).map_err(|error| {
+        let files = [&login.route.known_hosts].into_iter().chain(&login.route.other_known_hosts);
+        let known = files.map(|file| KnownHosts::at(file).of(id)).collect::<Result<Vec<_>, _>>().map_err(|error| {
             Failure::new(format!("cannot read the host keys of VPS {id}")).because(&error).hint("see `ls -l ~/.ssh`")
         })?;
+        let known = known.concat();
         let lines: String =
             known.iter().map(|known| format!("{} {} {}\n", alias(id), known.key.kind, known.key.key)).collect();
         fs::write(&copy, lines).map_err(|error| cannot_copy(&error))?;
@@ -152,7 +153,12 @@ fn argv(login: &Login<'_>, copy: PathBuf) -> Result<Vec<OsString>, Failure> {
     }
     let command = SshCommand {
         ssh: login.ssh.to_owned(),
-        route: Route { known_hosts: copy, known_hosts_program: None, ..login.route.clone() },
+        route: Route {
+            known_hosts: copy,
+            other_known_hosts: Vec::new(),
+            known_hosts_program: None,
+            ..login.route.clone()
+        },
         id: login.id,
         user: login.user.clone(),
         key: login.key.clone(),

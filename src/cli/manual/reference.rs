@@ -52,6 +52,12 @@ const VARIABLES: &[Use] = &[
         commands: &["vps connect", "config show", HELPER],
     },
     Use {
+        name: env_vars::KOHAKURIVER_KNOWN_HOSTS,
+        text: "File with the host keys of VPSes; without it, ~/.ssh/kohakuriver_known_hosts, or a file in ~/.local/state if \
+               ~/.ssh can't be written",
+        commands: &["vps connect", "vps create", "ssh", "doctor", "config show"],
+    },
+    Use {
         name: "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
         text: "Sockets that a service manager passes, see sd_listen_fds(3)",
         commands: &[GATEWAY],

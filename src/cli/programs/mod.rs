@@ -1,5 +1,6 @@
 //! Other programs that this one runs or names: ssh, the helper, and the next `kohakuriver` on PATH.
 
+pub(crate) mod host_keys;
 pub(crate) mod meant;
 pub(crate) mod names;
 pub(crate) mod next;

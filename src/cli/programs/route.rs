@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::cli::programs::host_keys::HostKeys;
 use crate::cli::programs::names::{PROGRAM, PROXY_PROGRAM};
 use crate::cli::programs::search_path::{self, find_all};
 use crate::failure::Failure;
 use crate::settings::{self, Origin, Settings};
-use crate::ssh::options::{Release, Route, UnusablePath, known_hosts_path};
+use crate::ssh::options::{Release, Route, UnusablePath};
 use crate::sys;
 
 /// The route to VPSes with these settings. `ssh` is asked which options it knows.
@@ -20,12 +21,14 @@ pub(crate) fn route(
     wait: Option<Duration>,
 ) -> Result<Route, Failure> {
     let Origin { host, port, .. } = settings.ssh_proxy();
+    let HostKeys { store, others } = HostKeys::of(settings, home);
     Ok(Route {
         proxy_program: proxy_program()?,
         proxy: (host, port),
         host_api: (settings.host.value.clone(), settings.port.value),
         wait,
-        known_hosts: known_hosts_path(home),
+        known_hosts: store,
+        other_known_hosts: others,
         known_hosts_program: this_program(),
         release: ssh.map_or(Release::V7_3, release),
         fdpass: true,
@@ -95,9 +98,26 @@ pub(crate) fn release(ssh: &Path) -> Release {
 
 /// What ssh takes from the user's ssh_config for `host`, as `ssh -G` prints it; empty if ssh refuses.
 pub(crate) fn own_options(ssh: &Path, host: &str) -> String {
-    let output = Command::new(ssh).args(["-G", host]).stdin(Stdio::null()).output();
+    options(Command::new(ssh).args(["-G", host]))
+}
+
+/// Whether ssh looks for `~/.ssh/config` in another directory than `home`, and in which one.
+pub(crate) fn other_home(ssh: &Path, home: &Path) -> Option<PathBuf> {
+    let theirs = home_of_ssh(&options(Command::new(ssh).args(["-G", "-F", "none", "vps"])))?;
+    (theirs.canonicalize().ok() != home.canonicalize().ok()).then_some(theirs)
+}
+
+fn options(ssh: &mut Command) -> String {
+    let output = ssh.stdin(Stdio::null()).output();
     let output = output.ok().filter(|output| output.status.success());
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+/// The home directory that ssh uses, that of the user database, from its default options.
+pub(crate) fn home_of_ssh(options: &str) -> Option<PathBuf> {
+    let files = options.lines().find_map(|line| line.strip_prefix("userknownhostsfile "))?;
+    let (home, _) = files.split_once("/.ssh/known_hosts")?;
+    home.starts_with('/').then(|| PathBuf::from(home))
 }
 
 /// The helper: in the folder of this program, otherwise the first on PATH.

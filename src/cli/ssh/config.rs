@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::api::ApiError;
 use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client};
-use crate::cli::programs::names::PROGRAM;
-use crate::cli::programs::route::{home, own_options, route, ssh_program, unusable};
+use crate::cli::programs::names::{PROGRAM, PROXY_PROGRAM};
+use crate::cli::programs::route::{home, other_home, own_options, route, ssh_program, unusable};
 use crate::cli::programs::shell::{OTHER_SHELL, Shell, Starts};
 use crate::cli::ssh::entries::{Listed, listed};
 use crate::cli::ssh::files::{Change, Files, Texts, write_ours};
@@ -19,8 +19,10 @@ use crate::cli::terminal::diff;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use crate::settings::env_vars::KOHAKURIVER_KNOWN_HOSTS;
 use crate::ssh::keys;
 use crate::ssh::options::Route;
+use crate::ssh::quote::shell_word;
 use crate::ssh::stanzas;
 use crate::ssh::user_file::UserFile;
 
@@ -76,6 +78,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         (None, true) => show(&files.changes(made.texts(&files)?)?),
         (None, false) if arguments.write => {
             report(&files.write(made.texts(&files)?)?);
+            unread(&home).iter().for_each(|remark| ui::remark(remark));
             vps_cache::keep(&settings.api_url(), &made.listed.vpses);
             Ok(())
         }
@@ -145,6 +148,25 @@ pub(crate) fn follow(settings: &Settings) {
     }
 }
 
+/// What to say if ssh doesn't read the entries in this home directory.
+fn unread(home: &Path) -> Option<String> {
+    let ssh = ssh_program()?;
+    let theirs = other_home(&ssh, home)?;
+    let config = home.join(".ssh/config");
+    // An ssh of the user's own may be a script that names the file.
+    let is_read =
+        own_options(&ssh, PROBE).lines().any(|line| line.starts_with("proxycommand ") && line.contains(PROXY_PROGRAM));
+    (!is_read).then(|| {
+        format!(
+            "warning: ssh doesn't read {}: your home directory in the user database is {}, and HOME names another one;\n  \
+             use `ssh -F {} NAME.kohakuriver`, or write the entries there: `env -u HOME kohakuriver ssh config --write`",
+            config.display(),
+            theirs.display(),
+            shell_word(config.as_os_str()).display()
+        )
+    })
+}
+
 /// Whether ssh can get its socket from `helper`, started by the user's shell, and what to say if not.
 fn passes_sockets(helper: &Path) -> (bool, Option<String>) {
     let shell = Shell::of_user();
@@ -170,7 +192,12 @@ fn made_by(settings: &Settings) -> Vec<OsString> {
     let (host, port) = (settings.host.value.clone(), settings.port.value.to_string());
     let proxy = settings.ssh_proxy().authority();
     let words = [PROGRAM, "--host", &host, "--port", &port, "--proxy", &proxy, "ssh", "config", "--write"];
-    words.map(OsString::from).into()
+    let known_hosts = settings.known_hosts.iter().flat_map(|file| {
+        let mut variable = OsString::from(format!("{KOHAKURIVER_KNOWN_HOSTS}="));
+        variable.push(&file.value);
+        ["env".into(), variable]
+    });
+    known_hosts.chain(words.map(OsString::from)).collect()
 }
 
 fn show(changes: &[Change]) -> Result<(), Failure> {

@@ -234,6 +234,10 @@ fn cannot(verb: &str, path: &Path, error: &UserFileError, by_hand: Option<String
     let hint = match error {
         UserFileError::ReadOnly(_) | UserFileError::NoFile | UserFileError::TooLarge if by_hand.is_some() => by_hand,
         UserFileError::Write(error) if is_full(error) => again("make room on the disk"),
+        UserFileError::ReadOnly(_) if path.parent().is_some_and(|folder| folder.ends_with(".ssh")) => Some(
+            "write the entries to another file: `kohakuriver ssh config --output FILE`; `ssh -F FILE` reads it"
+                .to_owned(),
+        ),
         UserFileError::Changed | UserFileError::Busy => again("wait until the other program is done"),
         _ => again(&format!("see what is wrong with `ls -ld {}`", shell_word(path.as_os_str()).display())),
     };

@@ -3,12 +3,12 @@
 use crate::api::Case;
 use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client, vps_ref};
+use crate::cli::programs::host_keys::HostKeys;
 use crate::cli::programs::route::home;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::{KnownHosts, KnownHostsError};
-use crate::ssh::options::known_hosts_path;
 use crate::target::VpsRef;
 
 #[derive(clap::Args, Debug)]
@@ -32,7 +32,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             client.id_of(name, Case::Kept).await.map_err(|error| error.about(&vps, client.base()))
         })?,
     };
-    let path = known_hosts_path(&home()?);
+    let HostKeys { store: path, others } = HostKeys::of(settings, &home()?);
     let forgotten = KnownHosts::at(&path).forget(id).map_err(|error| {
         let failure = Failure::new(format!("cannot forget the host key of VPS {id}")).because(&error);
         failure.hint(match error {
@@ -45,6 +45,9 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     } else {
         format!("there is no stored host key of VPS {id}")
     });
+    for other in others.iter().filter(|other| KnownHosts::at(*other).of(id).is_ok_and(|known| !known.is_empty())) {
+        ui::remark(&format!("a key of VPS {id} stays in {}, which can't be written", other.display()));
+    }
     for line in forgotten.patterns {
         ui::remark(&format!("line {line} of {} stays: its pattern matches VPS {id}, and other hosts", path.display()));
     }

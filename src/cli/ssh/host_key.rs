@@ -6,7 +6,7 @@
 //! fails, and with it ssh. It explains what the key may mean, since only it knows the VPS. Given the known keys, ssh would
 //! refuse as well, but end with a command that removes a key from a file that doesn't exist.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::api::started_at;
@@ -18,6 +18,7 @@ use crate::settings::env_vars::KOHAKURIVER_TOLD;
 use crate::settings::{self, Settings};
 use crate::ssh::known_hosts::{HostKey, Known, KnownHosts, KnownHostsError};
 use crate::ssh::options::alias;
+use crate::sys;
 use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
 
 /// How long the Host may take to answer when a VPS was started.
@@ -28,9 +29,9 @@ const TOLERANCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
-    /// File with the known host keys
-    #[arg(long, value_name = "FILE")]
-    file: PathBuf,
+    /// Files with the known host keys; the first one stores those of new VPSes
+    #[arg(long, value_name = "FILE", required = true)]
+    file: Vec<PathBuf>,
     /// Host name (`%H`)
     // Not named `host`, which would set the global flag.
     asked: String,
@@ -62,13 +63,14 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             }
         }
     };
-    let store = KnownHosts::at(&arguments.file);
     let cannot =
         |error: KnownHostsError| Failure::new(format!("cannot check the host key of VPS {id}")).because(&error);
-    let mut known = store.of(id).map_err(cannot)?;
+    let files = arguments.file.iter().map(|file| Ok((file, KnownHosts::at(file).of(id)?)));
+    let files = files.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
+    let mut known: Vec<Known> = files.iter().flat_map(|(_, known)| known.clone()).collect();
     if let Some(presented) = presented(arguments) {
         if known.is_empty() {
-            known = store.store_first(id, &presented).map_err(cannot)?;
+            known = store_first(&arguments.file[0], id, &presented).map_err(cannot)?;
         }
         if known.iter().all(|known| known.key != presented) {
             // For `vps connect`, which has nothing to add.
@@ -76,11 +78,27 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
                 // Without it, `vps connect` only says more.
                 let _ = std::fs::write(mark, "");
             }
-            return Err(changed(settings, id, &presented.kind, &known));
+            let failure = changed(settings, id, &presented.kind, &known);
+            let other = files.iter().skip(1).find(|(_, known)| !known.is_empty());
+            return Err(match other {
+                Some((file, _)) => failure.cause(format!("the stored key is in {}", file.display())).hint(format!(
+                    "only if you expect a new key, remove the line of {} from that file and connect again",
+                    alias(id)
+                )),
+                None => failure,
+            });
         }
     }
     let line = |known: &Known| format!("{} {} {}\n", arguments.asked, known.key.kind, known.key.key);
     ui::print(&known.iter().map(line).collect::<String>())
+}
+
+fn store_first(store: &Path, id: TaskId, key: &HostKey) -> Result<Vec<Known>, KnownHostsError> {
+    if let Some(folder) = store.parent() {
+        // Storing the key says why it can't.
+        let _ = sys::create_private_folder_all(folder);
+    }
+    KnownHosts::at(store).store_first(id, key)
 }
 
 /// The key that the server presented. A certificate doesn't count: ssh itself checks the authority that signed it.
@@ -146,7 +164,7 @@ mod tests {
     fn a_certificate_and_no_key_at_all_are_not_checked() {
         let presented = |kind: &str, key: &str| {
             let (kind, key) = (kind.to_owned(), key.to_owned());
-            presented(&Arguments { file: "f".into(), asked: "42.kohakuriver".into(), kind, key, target: None })
+            presented(&Arguments { file: vec!["f".into()], asked: "42.kohakuriver".into(), kind, key, target: None })
                 .map(|key| key.kind)
         };
         assert_eq!(presented("ssh-ed25519", "AAAA").as_deref(), Some("ssh-ed25519"));

@@ -12,9 +12,10 @@ use std::process::{Command, ExitCode};
 
 use crate::cli::doctor::diagnose::{self, Asked, Then};
 use crate::cli::host::{load_settings, vps_cache};
+use crate::cli::programs::host_keys;
 use crate::cli::terminal::ask::can_choose;
 use crate::cli::vps::choose::choose;
-use crate::cli::vps::login::{LoginFlags, argv, become_or_show, prepare_known_hosts};
+use crate::cli::vps::login::{LoginFlags, argv, become_or_show};
 use crate::failure::Failure;
 use crate::settings::{Flags, Settings};
 use crate::sys;
@@ -70,7 +71,7 @@ pub(crate) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failur
     let Some(then) = then else {
         return become_or_show(&argv(&command)?, &command.route.known_hosts, dry_run);
     };
-    prepare_known_hosts(&command.route.known_hosts)?;
+    host_keys::prepare(&command.route.known_hosts)?;
     let LoginFlags { key, user, .. } = login;
     diagnose::run(&argv(&command)?, options, Asked { flags, vps, id: command.id, key, user, then })
 }

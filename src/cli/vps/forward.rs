@@ -13,10 +13,11 @@ use tokio::process::Command;
 
 use crate::api::{ApiError, refused};
 use crate::cli::host::{block_on, client, load_settings, vps_cache};
+use crate::cli::programs::host_keys;
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::cli::terminal::{interrupt, ui};
-use crate::cli::vps::login::{LoginFlags, argv, prepare_known_hosts};
+use crate::cli::vps::login::{LoginFlags, argv};
 use crate::failure::Failure;
 use crate::settings::{Flags, Settings};
 use crate::ssh::command::SshCommand;
@@ -59,7 +60,7 @@ pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<ExitCode, Fail
         check_free(&arguments.vps, here, there)?;
     }
     let (command, _) = arguments.login.command(&settings, &arguments.vps, ssh_args(&arguments.ports))?;
-    prepare_known_hosts(&command.route.known_hosts)?;
+    host_keys::prepare(&command.route.known_hosts)?;
     let forwarded = block_on(interrupt_is_success(forward(&settings, arguments, &command)))?;
     Ok(forwarded)
 }

@@ -2,8 +2,6 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -11,6 +9,7 @@ use std::time::Duration;
 use crate::api::refused;
 use crate::cli::doctor::diagnose::Options;
 use crate::cli::host::{ask_host, client, find, vps_ref};
+use crate::cli::programs::host_keys;
 use crate::cli::programs::route::{home, no_ssh, release, route, ssh_program, unusable};
 use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::cli::terminal::ui;
@@ -68,16 +67,29 @@ impl LoginFlags {
 /// ssh's options for `command`. The same question tells which options ssh knows, and which keys it would offer, since each
 /// question takes milliseconds.
 fn ask_ssh(command: &mut SshCommand) -> Result<Options, Failure> {
+    // Their own file counts as well, and ours would hide it.
+    let ask = |command: &SshCommand| Ok(Options::of(&without_known_hosts(argv(command)?)));
     command.route.release = Release::V8_7;
-    let options = match Options::of(&argv(command)?) {
+    let options = match ask(command)? {
         Some(options) => options,
         None => {
             command.route.release = release(&command.ssh);
-            Options::of(&argv(command)?).unwrap_or_default()
+            ask(command)?.unwrap_or_default()
         }
     };
+    let route = &mut command.route;
+    let mut others = host_keys::of_user(&options.text);
+    others.retain(|file| *file != route.known_hosts && !route.other_known_hosts.contains(file));
+    route.other_known_hosts.append(&mut others);
     command.more_keys = keys::hidden_defaults(&options.text, &home()?);
     Ok(options)
+}
+
+fn without_known_hosts(mut argv: Vec<OsString>) -> Vec<OsString> {
+    let ours = argv.iter().position(|word| word.as_encoded_bytes().starts_with(b"UserKnownHostsFile="));
+    // With its `-o`.
+    argv.drain(ours.map_or(0..0, |at| at - 1..at + 1));
+    argv
 }
 
 pub(crate) fn argv(command: &SshCommand) -> Result<Vec<OsString>, Failure> {
@@ -106,50 +118,7 @@ pub(crate) fn become_or_show(argv: &[OsString], known_hosts: &Path, dry_run: boo
         line.push("\n");
         return ui::print_bytes(line.as_encoded_bytes()).map(|()| ExitCode::SUCCESS);
     }
-    prepare_known_hosts(known_hosts)?;
+    host_keys::prepare(known_hosts)?;
     let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]).env("SHELL", PLAIN_SHELL));
     Err(Failure::new(format!("cannot run {}", argv[0].display())).because(&error))
-}
-
-/// Creates our known_hosts if it is missing, with the permissions of ssh's own files.
-pub(crate) fn prepare_known_hosts(path: &Path) -> Result<(), Failure> {
-    let cannot = |error: io::Error| {
-        Failure::new(format!("cannot keep host keys in {}", path.display()))
-            .because(&error)
-            .hint("make the directory writable; without stored host keys, ssh could not detect an impostor")
-    };
-    if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
-        sys::create_private_folder(folder).map_err(cannot)?;
-    }
-    match sys::private(OpenOptions::new().write(true).create_new(true)).open(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(cannot(error)),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-    use crate::ssh::options::known_hosts_path;
-
-    #[test]
-    fn known_hosts_is_created_once_and_private() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().join("home");
-        fs::create_dir(&home).unwrap();
-        let path = known_hosts_path(&home);
-        prepare_known_hosts(&path).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o700, 0o600));
-        fs::write(&path, "kept").unwrap();
-        prepare_known_hosts(&path).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
-        fs::remove_dir_all(&home).unwrap();
-        fs::write(&home, "no directory").unwrap();
-        let failure = prepare_known_hosts(&path).unwrap_err();
-        assert!(failure.what().contains("kohakuriver_known_hosts"), "{failure:?}");
-    }
 }

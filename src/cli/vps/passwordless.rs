@@ -61,7 +61,8 @@ pub(crate) async fn check(settings: &Settings, id: TaskId) -> Result<Tested, Fai
 async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) -> Result<Tested, Failure> {
     let known_hosts = folder.join("known_hosts");
     let seen = KnownHosts::at(&known_hosts);
-    let route = Route { known_hosts, known_hosts_program: None, ..route(settings, &home()?, Some(&ssh), None)? };
+    let route = route(settings, &home()?, Some(&ssh), None)?;
+    let route = Route { known_hosts, other_known_hosts: Vec::new(), known_hosts_program: None, ..route };
     let options =
         ["BatchMode=yes", "PreferredAuthentications=none", "ControlMaster=no", "ControlPath=none", "ConnectTimeout=20"];
     let mut ssh_args = vec!["-F".into(), "none".into(), "-T".into()];

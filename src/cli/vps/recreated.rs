@@ -6,11 +6,12 @@
 
 use std::io;
 
+use crate::cli::programs::host_keys::HostKeys;
 use crate::cli::programs::route::home;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
+use crate::settings::Settings;
 use crate::ssh::known_hosts::{HostKey, Known, KnownHosts};
-use crate::ssh::options::known_hosts_path;
 use crate::target::TaskId;
 
 /// The stored host keys of a VPS from before its restart.
@@ -22,8 +23,8 @@ pub(crate) struct KeysBefore {
 
 impl KeysBefore {
     /// Reads them. Without a file that can be read there are none: ssh reports a broken one.
-    pub(crate) fn of(id: TaskId) -> Self {
-        let store = home().ok().map(|home| KnownHosts::at(known_hosts_path(&home)));
+    pub(crate) fn of(settings: &Settings, id: TaskId) -> Self {
+        let store = home().ok().map(|home| KnownHosts::at(HostKeys::of(settings, &home).store));
         let known = store.as_ref().and_then(|store| store.of(id).ok()).unwrap_or_default();
         Self { id, store, known }
     }

@@ -72,7 +72,7 @@ fn restart(
     vps: &Vps,
 ) -> Result<(), Failure> {
     let (id, is_machine) = (vps.id, is_machine(vps));
-    let keys = KeysBefore::of(id);
+    let keys = KeysBefore::of(settings, id);
     let message = block_on(Change::of("restart", id).ask(client.restart(generation, id)))?;
     ui::remark(&message);
     ssh_config::follow(settings);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::home::Home;
 use super::run::Run;
-use super::tools::{CLI, user};
+use super::tools::{CLI, tool, user};
 
 /// Where a user of the tests lives, as a transcript has it.
 const HOME: &str = "/home/me";
@@ -36,6 +36,13 @@ impl Shell {
         self.variables.push((name, value.into()));
     }
 
+    /// Has ssh read the ssh_config of this home, as it does for a user with this one in the user database.
+    pub(crate) fn reads_home(&self) {
+        let config = "[ -e ~/.ssh/config ] && set -- -F ~/.ssh/config \"$@\"";
+        let script = format!("#!/bin/sh\n{config}\nexec {} \"$@\"\n", tool("ssh").display());
+        self.home.script("bin/ssh", &script);
+    }
+
     /// Runs the commands of `transcript`, the lines that begin with `$ `, and compares all of it. A line of stderr has
     /// `2> ` before it; an exit status that is not 0 stands at the end.
     #[track_caller]
@@ -50,7 +57,7 @@ impl Shell {
     fn seen(&self, command: &str) -> String {
         let programs = Path::new(CLI).parent().unwrap().display().to_string();
         let mut run = Run::new("/bin/sh", &self.home)
-            .env("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap()))
+            .env("PATH", format!("{}:{programs}:{}", self.home.join("bin").display(), std::env::var("PATH").unwrap()))
             .env("COLUMNS", "80");
         for (name, value) in &self.variables {
             run = run.env(name, value);

@@ -133,6 +133,7 @@ ssh_proxy_port  18002                  KOHAKURIVER_SSH_PROXY_PORT
 proxy           the Host's             default
 gateway_admin   http://127.0.0.1:8003  default
 log_file        -                      default
+known_hosts     -                      default
 token           none                   -
 
 config.json  /home/me/.config/kohakuriver/config.json (does not exist)
@@ -155,7 +156,7 @@ $ kohakuriver config set ssh_proxy_port none
 [exit status 2]
 $ kohakuriver config set hots gpu-head
 2> kohakuriver: invalid value 'hots' for '<SETTING>'
-2>   caused by: possible values: host, port, ssh_proxy_port, proxy, gateway_admin, log_file
+2>   caused by: possible values: host, port, ssh_proxy_port, proxy, gateway_admin, log_file, known_hosts
 2>   hint: see `kohakuriver config set --help`
 [exit status 2]
 $ kohakuriver config unset ssh_proxy_port
@@ -173,6 +174,7 @@ ssh_proxy_port  18002                  KOHAKURIVER_SSH_PROXY_PORT
 proxy           the Host's             default
 gateway_admin   http://127.0.0.1:8003  default
 log_file        -                      default
+known_hosts     -                      default
 token           none                   -
 
 config.json  /home/me/.config/kohakuriver/config.json
@@ -202,6 +204,7 @@ ssh_proxy_port  18002                 KOHAKURIVER_SSH_PROXY_PORT
 proxy           the Host's            default
 gateway_admin   http://gpu-head:8003  default
 log_file        -                     default
+known_hosts     -                     default
 token           none                  -
 
 config.json  /home/me/.config/kohakuriver/config.json

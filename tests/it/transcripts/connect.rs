@@ -99,6 +99,7 @@ $ KOHAKURIVER_TOKEN=expired kohakuriver vps connect trainer
 fn ssh_config() {
     let host = host();
     let shell = shell(&host);
+    shell.reads_home();
     shell.shows(
         r#"
 $ kohakuriver ssh config

@@ -1,5 +1,7 @@
 //! Whether the host key of the VPS is the stored one.
 
+use std::path::Path;
+
 use super::programs::FoundSsh;
 use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
@@ -30,7 +32,9 @@ impl Check for HostKey<'_> {
     type Gives = Session;
 
     fn tried(&self) -> String {
-        format!("the host key of VPS {}, compared with ~/.ssh/kohakuriver_known_hosts", self.name)
+        let ours = Path::new("~/.ssh/kohakuriver_known_hosts");
+        let file = self.route.as_ref().map_or(ours, |route| &route.known_hosts);
+        format!("the host key of VPS {}, compared with {}", self.name, file.display())
     }
 
     fn examine(&self) -> Result<Examined<Session>, Verdict> {
@@ -43,7 +47,6 @@ impl Check for HostKey<'_> {
             key: self.subject.private_key(id).ok().flatten(),
             ssh: &self.ssh.as_ref()?.path,
             route: self.route.as_ref()?,
-            home: self.subject.home.as_ref()?,
         };
         let session = Session::open(&login).map_err(|failure| Verdict::wrong(&failure, "ls -l ~/.ssh"))?;
         let Some((kind, print)) = &session.log.host_key else {

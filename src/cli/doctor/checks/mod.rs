@@ -36,7 +36,7 @@ pub(super) fn run(subject: &Subject, checkup: &mut Checkup<'_>) -> Result<String
     checkup.check(&programs::Kohakuriver)?;
     let config = &checkup.check(&ssh_files::SshConfig { subject, ssh })?.ok_or(Missing("ssh refuses your ssh_config"));
     checkup.check(&shell::Shell { subject, route, config })?;
-    checkup.check(&ssh_files::SshFolder { subject })?;
+    checkup.check(&ssh_files::SshFolder { subject, settings })?;
     checkup.check(&host_name::HostName { settings })?;
     let host = &checkup.check(&host_api::HostApi { settings })?.ok_or(Missing("the Host API does not answer"));
     let token = &checkup.check(&token::StoredToken::load(host))?.flatten();

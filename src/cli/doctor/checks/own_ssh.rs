@@ -22,7 +22,7 @@ use crate::cli::programs::route::unusable;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::command::SshCommand;
-use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
+use crate::ssh::options::{Route, UnusablePath};
 use crate::ssh::quote::{first_word, path_value};
 use crate::ssh::stanzas;
 use crate::sys;
@@ -144,7 +144,7 @@ impl OwnSsh<'_> {
         let command = command.and_then(|(program, rest)| {
             Some((program, rest.strip_suffix(HOST).unwrap_or(rest).strip_suffix(BEHIND_FILE)?))
         });
-        let ours = known_hosts_path(self.subject.home.as_deref().unwrap_or(Path::new("/")));
+        let ours = self.route.as_ref().map(|route| route.known_hosts.clone()).unwrap_or_default();
         let ours = command.map_or(ours, |(_, file)| first_word(file.as_bytes()).into());
         // A file of host keys that can't be used is left to the login.
         if let Ok(copy) = copy_of(&ours, config.option("userknownhostsfile"), folder) {
@@ -175,7 +175,9 @@ impl OwnSsh<'_> {
             (Ok(route), Ok(ssh)) => (route, ssh),
             (Err(Missing(why)), _) | (_, Err(Missing(why))) => return Err(cannot(why)),
         };
-        let known_hosts = copy_of(&route.known_hosts, None, folder).map_err(|error| cannot(&error.to_string()))?;
+        // A login would create it.
+        let stored = if route.known_hosts.exists() { &route.known_hosts } else { Path::new(sys::NULL_FILE) };
+        let known_hosts = copy_of(stored, None, folder).map_err(|error| cannot(&error.to_string()))?;
         let mut ssh_args = harmless();
         ssh_args.push("true".into());
         let command = SshCommand {

@@ -52,7 +52,7 @@ impl Check for Ssh {
         let mut fdpass = Command::new(&path);
         fdpass.args(["-G", "-F", "none", "-o", "ProxyUseFdpass=yes", "vps"]);
         let defaults = program::run(&mut fdpass, QUICK).ok().filter(Output::succeeded);
-        let home = defaults.as_ref().and_then(|output| home_of(&output.stdout));
+        let home = defaults.as_ref().and_then(|output| route::home_of_ssh(&output.stdout));
         let fdpass = match defaults {
             Some(_) => "supports ProxyUseFdpass",
             None => "does not support ProxyUseFdpass, so the helper copies the bytes",
@@ -64,13 +64,6 @@ impl Check for Ssh {
     fn home(ssh: &FoundSsh) -> Option<&Path> {
         ssh.home.as_deref()
     }
-}
-
-/// The home directory that ssh uses, taken from its default options.
-fn home_of(options: &str) -> Option<PathBuf> {
-    let files = options.lines().find_map(|line| line.strip_prefix("userknownhostsfile "))?;
-    let (home, _) = files.split_once("/.ssh/known_hosts")?;
-    home.starts_with('/').then(|| PathBuf::from(home))
 }
 
 /// The helper, which carries ssh's bytes.

@@ -10,7 +10,9 @@ use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::own_config::OwnConfig;
 use crate::cli::doctor::shown_line::{place, text};
 use crate::cli::doctor::subject::Subject;
+use crate::cli::programs::host_keys::HostKeys;
 use crate::failure::Failure;
+use crate::settings::Settings;
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::options::known_hosts_path;
 use crate::sys;
@@ -114,6 +116,7 @@ pub(super) fn write_command(reads_home: bool) -> &'static str {
 /// Whether `~/.ssh` can hold host keys.
 pub(super) struct SshFolder<'a> {
     pub(super) subject: &'a Subject,
+    pub(super) settings: &'a Given<Settings>,
 }
 
 impl Check for SshFolder<'_> {
@@ -129,18 +132,28 @@ impl Check for SshFolder<'_> {
             let failure = Failure::new("cannot find your home directory").cause("HOME is not set");
             return Err(Verdict::wrong(&failure.hint("set it with `export HOME=~`"), "export HOME=~"));
         };
-        let folder = home.join(".ssh");
+        let (folder, ours) = (home.join(".ssh"), known_hosts_path(home));
+        let files = self.settings.as_ref().map_or(vec![ours.clone()], |settings| HostKeys::of(settings, home).files());
+        let elsewhere = (files[0] != ours).then(|| format!("host keys are kept in {}", files[0].display()));
         let text = match std::fs::metadata(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_symlink() => {
                 "~/.ssh does not exist yet; the first connection creates it"
             }
             metadata => {
-                let usable = usable(&folder, metadata).and_then(|()| host_keys(&known_hosts_path(home)));
-                usable.map_err(|failure| Verdict::wrong(&failure, "ls -ld ~/.ssh"))?;
+                let wrong = |failure: Failure| Verdict::wrong(&failure, "ls -ld ~/.ssh");
+                let usable = usable(&folder, metadata).and_then(|()| writable(&ours));
+                if elsewhere.is_none() {
+                    usable.as_ref().map_err(|failure| wrong(failure.clone()))?;
+                }
+                files.iter().try_for_each(|file| readable(file)).map_err(wrong)?;
+                if let (Err(failure), Some(elsewhere)) = (usable, &elsewhere) {
+                    let why = failure.causes().join("; ");
+                    return Ok(Verdict::Note(format!("{}: {why}; {elsewhere}", failure.what())).into());
+                }
                 "readable and writable"
             }
         };
-        Ok(Verdict::Fine(text.to_owned()).into())
+        Ok(Verdict::Fine(elsewhere.map_or(text.to_owned(), |elsewhere| format!("{text}; {elsewhere}"))).into())
     }
 }
 
@@ -171,20 +184,30 @@ fn usable(folder: &Path, metadata: io::Result<std::fs::Metadata>) -> Result<(), 
     }
 }
 
-/// Whether the stored host keys can be read, and new ones added.
-fn host_keys(path: &Path) -> Result<(), Failure> {
-    let hint = format!("give yourself access: `chmod 600 {}`", word(path));
+/// Whether the stored host keys can be read.
+fn readable(path: &Path) -> Result<(), Failure> {
     // The id does not matter: this only finds out whether the file can be read.
-    if let Some(Err(error)) = TaskId::parse("0").map(|id| KnownHosts::at(path).of(id)) {
-        return Err(Failure::new("cannot read the host keys of VPSes").because(&error).hint(hint));
+    match TaskId::parse("0").map(|id| KnownHosts::at(path).of(id)) {
+        Some(Err(error)) => {
+            Err(Failure::new("cannot read the host keys of VPSes").because(&error).hint(give_access(path)))
+        }
+        _ => Ok(()),
     }
-    if path.exists()
-        && let Err(error) = sys::check_writable(path)
-    {
-        let failure = Failure::new(format!("cannot store host keys in {}", path.display()));
-        return Err(failure.cause(format!("you may not write it: {error}")).hint(hint));
+}
+
+/// Whether new host keys can be added.
+fn writable(path: &Path) -> Result<(), Failure> {
+    match path.exists().then(|| sys::check_writable(path)) {
+        Some(Err(error)) => {
+            let failure = Failure::new(format!("cannot store host keys in {}", path.display()));
+            Err(failure.cause(format!("you may not write it: {error}")).hint(give_access(path)))
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+fn give_access(file: &Path) -> String {
+    format!("give yourself access: `chmod 600 {}`", word(file))
 }
 
 #[cfg(test)]

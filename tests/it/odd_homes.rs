@@ -1,0 +1,172 @@
+//! Homes whose `~/.ssh` can't be written, or that are not those of the user database, and host keys that live elsewhere.
+
+use std::fs;
+use std::os::unix::fs::chown;
+
+use crate::support::cluster::Cluster;
+use crate::support::gateway::name_of;
+use crate::support::home::set_mode;
+use crate::support::run::Run;
+use crate::support::scene::ID;
+use crate::support::tools::{CLI, HELPER, NORMAL_USER, tool, user};
+
+/// A key that no sshd has.
+const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+const FALLBACK: &str = ".local/state/kohakuriver/known_hosts";
+
+/// A user whose `~/.ssh` is read-only. Root may write everywhere, and is another user here.
+struct ReadOnly {
+    cluster: Cluster,
+}
+
+impl ReadOnly {
+    fn new() -> Self {
+        let cluster = Cluster::new();
+        // That user may have no access to the build directory.
+        cluster.home.copy(CLI.as_ref(), "both/kohakuriver");
+        cluster.home.copy(HELPER.as_ref(), "both/kohakuriver-proxy");
+        Self { cluster }
+    }
+
+    /// Closes `~/.ssh`, and runs a program as its user.
+    fn run(&self, program: impl AsRef<std::path::Path>) -> Run {
+        let (home, folder) = (self.cluster.home.path(), self.cluster.home.join(".ssh"));
+        let program = self.cluster.home.join("both").join(program);
+        if user() != "root" {
+            set_mode(&folder, 0o500);
+            return self.cluster.run(program);
+        }
+        let give = |path| chown(path, Some(NORMAL_USER), Some(NORMAL_USER)).unwrap();
+        give(home);
+        give(&folder.join(format!("id-kohakuriver-{ID}")));
+        set_mode(home, 0o755);
+        set_mode(&folder, 0o755);
+        let ids = [format!("--reuid={NORMAL_USER}"), format!("--regid={NORMAL_USER}"), "--clear-groups".into()];
+        self.cluster.run(tool("setpriv")).args(ids).arg(program)
+    }
+
+    fn kohakuriver(&self, args: &[&str]) -> Run {
+        self.run("kohakuriver").args(args)
+    }
+
+    fn connect(&self) -> Run {
+        self.kohakuriver(&["vps", "connect", ID, "--user", &user(), "--", "echo in"])
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        set_mode(&self.cluster.home.join(".ssh"), 0o700);
+    }
+}
+
+#[test]
+fn vps_connect_keeps_host_keys_elsewhere_if_the_folder_of_ssh_is_read_only() {
+    let read_only = ReadOnly::new();
+    let home = &read_only.cluster.home;
+    let first = read_only.connect().output();
+    let said = format!("~/.ssh can't be written, so host keys are kept in {}\n", home.join(FALLBACK).display());
+    first.succeeds().prints("in\n").check_stderr(&said);
+    assert!(!home.join(".ssh/kohakuriver_known_hosts").exists());
+    let stored = fs::read_to_string(home.join(FALLBACK)).unwrap();
+    assert!(stored.starts_with(&format!("kohakuriver-{ID},")) && stored.lines().count() == 1, "{stored}");
+    read_only.connect().output().succeeds().prints("in\n").says_nothing();
+    read_only.kohakuriver(&["ssh", "forget", ID]).output().succeeds().says(&["removed the host key"]);
+    assert_eq!(fs::read_to_string(home.join(FALLBACK)).unwrap(), "");
+    let doctor = read_only.kohakuriver(&["doctor", "--all"]).output().text();
+    let note = "note  ssh-folder   ~/.ssh and the host keys in it: cannot store host keys in ~/.ssh: you may not";
+    assert!(doctor.contains(note) && doctor.contains(&format!("; host keys are kept in ~/{FALLBACK} (")), "{doctor}");
+}
+
+/// What was stored before the folder became read-only still counts.
+#[test]
+fn a_stored_key_in_a_read_only_folder_counts() {
+    let read_only = ReadOnly::new();
+    let home = &read_only.cluster.home;
+    let ours = home.write(".ssh/kohakuriver_known_hosts", format!("kohakuriver-{ID} {OTHER}\n"));
+    set_mode(&ours, 0o444);
+    let outcome = read_only.connect().output();
+    let place = format!("the stored key is in {}", ours.display());
+    outcome.exits(255).says(&["the host key of VPS", " has changed\n", &place, "remove the line of kohakuriver-"]);
+    let forgets = read_only.kohakuriver(&["ssh", "forget", ID]).output();
+    let stays = format!("a key of VPS {ID} stays in {}, which can't be written\n", ours.display());
+    forgets.succeeds().says(&["there is no stored host key", &stays]);
+}
+
+#[test]
+fn entries_for_a_read_only_folder_are_written_to_another_file() {
+    let read_only = ReadOnly::new();
+    let home = &read_only.cluster.home;
+    let refused = read_only.kohakuriver(&["ssh", "config", "--write"]).output();
+    let hint =
+        "hint: write the entries to another file: `kohakuriver ssh config --output FILE`; `ssh -F FILE` reads it";
+    refused.exits(1).says(&["cannot write ", "its folder is read-only", hint]);
+    let file = home.join("entries").display().to_string();
+    read_only.kohakuriver(&["ssh", "config", "--output", &file]).output().succeeds();
+    let key = home.join(&format!(".ssh/id-kohakuriver-{ID}")).display().to_string();
+    let ssh = read_only.run(tool("ssh")).args(["-F", &file, "-o", "BatchMode=yes", "-i", &key]);
+    let host = format!("{}@{}.kohakuriver", user(), name_of(ID));
+    ssh.args([&host, "echo in"]).output().succeeds().prints("in\n");
+    assert_eq!(fs::read_to_string(home.join(FALLBACK)).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn a_setting_names_the_file_of_host_keys() {
+    let cluster = Cluster::new();
+    let file = cluster.home.join("keys/of vpses");
+    cluster.run(CLI).args(["config", "set", "known_hosts", "~/keys/of vpses"]).output().succeeds();
+    let connect = || cluster.connect().args(["--", "echo in"]);
+    connect().output().succeeds().prints("in\n").says_nothing();
+    assert!(fs::read_to_string(&file).unwrap().starts_with(&format!("kohakuriver-{ID},")));
+    assert_eq!(cluster.known_hosts(), "");
+    let entries = cluster.run(CLI).args(["ssh", "config"]).output().text();
+    let named = format!("UserKnownHostsFile \"{}\"\n", file.display());
+    assert!(entries.contains(&named) && entries.contains("# Made by: env "), "{entries}");
+    let doctor = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output().text();
+    let texts = ["host keys are kept in ~/keys/of vpses", ", compared with ~/keys/of vpses: "];
+    assert!(texts.iter().all(|text| doctor.contains(text)) && doctor.contains("is the stored one"), "{doctor}");
+    cluster.run(CLI).args(["ssh", "forget", ID]).output().succeeds().says(&["removed the host key"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
+    // The environment comes before the file.
+    let other = cluster.home.join("other");
+    connect().env("KOHAKURIVER_KNOWN_HOSTS", &other).output().succeeds();
+    assert_eq!(fs::read_to_string(other).unwrap().lines().count(), 1);
+    let denied = connect().env("KOHAKURIVER_KNOWN_HOSTS", "/dev/null/keys").output();
+    denied.exits(255).says(&["cannot keep host keys in /dev/null/keys", "`export KOHAKURIVER_KNOWN_HOSTS=FILE`"]);
+}
+
+#[test]
+fn a_users_own_file_of_host_keys_counts() {
+    let cluster = Cluster::new();
+    let own = cluster.home.write("own keys", format!("kohakuriver-{ID} {OTHER}\n"));
+    let config = cluster.home.write("config", format!("Host *\n  UserKnownHostsFile \"{}\"\n", own.display()));
+    let script = format!("#!/bin/sh\nexec {} -F {} -o BatchMode=yes \"$@\"\n", tool("ssh").display(), config.display());
+    cluster.home.script("bin/ssh", &script);
+    let connect = || cluster.connect().args(["--", "echo in"]).output();
+    let place = format!("the stored key is in {}", own.display());
+    connect().exits(255).says(&[" has changed\n", &place]);
+    // The right key in it is enough, and nothing is stored twice.
+    fs::write(&own, "").unwrap();
+    connect().succeeds();
+    let ours = cluster.home.join(".ssh/kohakuriver_known_hosts");
+    fs::rename(&ours, &own).unwrap();
+    connect().succeeds().prints("in\n");
+    assert_eq!(cluster.known_hosts(), "");
+}
+
+#[test]
+fn entries_that_ssh_does_not_read_are_pointed_out() {
+    let cluster = Cluster::new();
+    fs::create_dir_all(cluster.home.join("bin")).unwrap();
+    let write = || cluster.run(CLI).args(["ssh", "config", "--write"]).output();
+    let config = cluster.home.join(".ssh/config");
+    let unread = format!("warning: ssh doesn't read {}: ", config.display());
+    let ways =
+        format!("use `ssh -F {} NAME.kohakuriver`, or write the entries there: `env -u HOME kohak", config.display());
+    write().succeeds().says(&[&unread, &ways]);
+    // An ssh that reads the file in this home.
+    let script = format!("#!/bin/sh\nexec {} -F {} \"$@\"\n", tool("ssh").display(), config.display());
+    cluster.home.script("bin/ssh", &script);
+    write().succeeds().check_stderr("nothing to change\n");
+}
