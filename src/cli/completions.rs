@@ -12,13 +12,38 @@ use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_COMPLETE;
 
-/// zsh runs the script as a function's body on the first TAB. The script only registers the completer, so that first
-/// TAB must call it, too.
-const ZSH_FIRST_TAB: &[u8] = b"
-if [[ $funcstack[1] == _kohakuriver ]]; then
+/// What zsh needs besides. The completer's answers are quoted, and a `~` must not be: zsh itself completes paths. And zsh
+/// runs the script as a function's body on the first TAB, which must complete as well, not only register the completer.
+const ZSH_ADDITION: &str = r#"
+function _kohakuriver_words() {
+    if [[ $PREFIX == (\~|*/)* ]]; then
+        compset -P '--*='
+        _files && return
+    fi
     _clap_dynamic_completer_kohakuriver
+}
+
+compdef _kohakuriver_words kohakuriver
+
+if [[ $funcstack[1] == _kohakuriver ]]; then
+    _kohakuriver_words
 fi
-";
+"#;
+
+/// What bash needs besides: it takes the completer's answers as they are, and would run a file's name such as `$(id)`.
+const BASH_ADDITION: &str = r#"
+_kohakuriver_words() {
+    local at home
+    _clap_complete_kohakuriver "$@"
+    for at in "${!COMPREPLY[@]}"; do
+        if [[ ${COMPREPLY[at]} == *[^a-zA-Z0-9/._=:+@%,-]* ]]; then
+            home=
+            [[ ${COMPREPLY[at]} == \~/* ]] && home=\~/
+            printf -v 'COMPREPLY[at]' '%s%q' "$home" "${COMPREPLY[at]#"$home"}"
+        fi
+    done
+}
+"#;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -44,10 +69,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut script = Vec::new();
     let written = shell.write_registration(KOHAKURIVER_COMPLETE, PROGRAM, PROGRAM, PROGRAM, &mut script);
     written.map_err(|error| cannot().because(&error))?;
-    if arguments.shell == "zsh" {
-        script.extend_from_slice(ZSH_FIRST_TAB);
-    }
-    ui::print_bytes(&script)
+    let script = String::from_utf8_lossy(&script);
+    ui::print(&match arguments.shell.as_str() {
+        "bash" => {
+            script.replace("-F _clap_complete_kohakuriver kohakuriver", "-F _kohakuriver_words kohakuriver")
+                + BASH_ADDITION
+        }
+        "zsh" => script.into_owned() + ZSH_ADDITION,
+        _ => script.into_owned(),
+    })
 }
 
 /// Whether a shell asked for completions of `definition`, and got its answer.

@@ -91,6 +91,25 @@ fn each_shell_completes_commands_options_and_vpses_without_asking_the_host() {
     }
 }
 
+/// The shell itself replaces the `~`, so it must reach the shell without a quote, and all else with one.
+#[test]
+fn each_shell_completes_the_path_of_a_key() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 22022));
+    home.secret(".ssh/id $(id>ran) of mine", "");
+    home.secret("key $(id>ran) here", "");
+    for name in ["bash", "zsh", "fish"] {
+        let mut shell = shell(name, &home, &host);
+        // What the shell passes on.
+        shell.types("kohakuriver vps connect --key ~/.ss\tid\t --key ke\t\x01printf '[%s]' \r");
+        let (ssh, here) = (home.join(".ssh/id $(id>ran) of mine"), "key $(id>ran) here");
+        shell.sees(&format!("[kohakuriver][vps][connect][--key][{}][--key][{here}]", ssh.display()));
+        assert!(!home.join("ran").exists(), "{name} ran a name");
+        shell.types("exit\r");
+        shell.finish();
+    }
+}
+
 /// The completions after these words.
 fn offered(home: &Home, host: &LifeHost, words: &[&str]) -> Outcome {
     let run = host.run(home, &["--", "kohakuriver"]).args(words);
