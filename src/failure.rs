@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::terminal::tell;
+use crate::terminal::{fitted, tell};
 use crate::text::printable;
 
 /// What was attempted, who refused and how, and what to do about it.
@@ -118,13 +118,18 @@ impl Failure {
         }
         lines
     }
+
+    /// Writes the lines to stderr, as wide as its terminal.
+    pub fn tell(&self, program: &str) {
+        tell(&fitted(&self.render(program)));
+    }
 }
 
 /// The exit status of `program`, which ended so. A failure is reported on stderr; if that is closed, the status still
 /// tells.
 pub fn exit_status(program: &str, ended: Result<ExitCode, Failure>) -> ExitCode {
     ended.unwrap_or_else(|failure| {
-        tell(&failure.render(program));
+        failure.tell(program);
         failure.exit_code()
     })
 }

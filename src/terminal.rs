@@ -62,11 +62,48 @@ fn stderr_width() -> usize {
     size.map(|(width, _)| width).filter(|&width| width > 1).map_or(usize::MAX, |width| width - 1)
 }
 
+/// The columns that the second line of a message is indented by.
+const HANGING: usize = 4;
+
+/// The lines of a message for stderr, none wider than its terminal. Where stderr is no terminal, they stay as they are.
+pub fn fitted(message: &str) -> String {
+    match sys::terminal_size(io::stderr()) {
+        // Some terminals say that they have no columns.
+        Some((width, _)) if width > 2 * HANGING => message.lines().map(|line| folded(line, width) + "\n").collect(),
+        _ => message.to_owned(),
+    }
+}
+
+/// `line`, wrapped at its words with a hanging indent. A command between backquotes stays whole if a line has room for it.
+fn folded(line: &str, width: usize) -> String {
+    if columns(line) <= width {
+        return line.to_owned();
+    }
+    let text = line.trim_start_matches(' ');
+    let at = line.len() - text.len();
+    let (mut units, mut start, mut is_command) = (Vec::new(), 0, false);
+    for (end, c) in text.char_indices() {
+        is_command ^= c == '`';
+        if c == ' ' && !is_command {
+            units.push(&text[start..end]);
+            start = end + 1;
+        }
+    }
+    units.push(&text[start..]);
+    let fits = |unit: &str| HANGING + columns(unit) <= width;
+    let words = units.into_iter().flat_map(|unit| if fits(unit) { vec![unit] } else { unit.split(' ').collect() });
+    format!("{:at$}{}", "", in_lines(words, at, HANGING, width))
+}
+
 /// `text` in lines of at most `width` columns. The first line begins at column `at`, the others are indented. A word that
 /// is longer than a line stays whole.
-pub fn wrapped(text: &str, mut at: usize, indent: usize, width: usize) -> String {
+pub fn wrapped(text: &str, at: usize, indent: usize, width: usize) -> String {
+    in_lines(text.split(' '), at, indent, width)
+}
+
+fn in_lines<'t>(words: impl IntoIterator<Item = &'t str>, mut at: usize, indent: usize, width: usize) -> String {
     let mut lines = String::new();
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
+    for word in words.into_iter().filter(|word| !word.is_empty()) {
         let length = columns(word);
         if !lines.is_empty() && at + 1 + length > width {
             lines += &format!("\n{:indent$}", "");
@@ -108,6 +145,22 @@ pub fn char_columns(c: char) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_folded_at_words_and_commands_stay_whole() {
+        for (line, expected) in [
+            ("a: it fits  in 20", "a: it fits  in 20"),
+            ("p: some words that don't fit", "p: some words that\n    don't fit"),
+            ("  hint: run `cat my file` now", "  hint: run\n    `cat my file`\n    now"),
+            ("  hint: `a b c d e f g h i j k`, x", "  hint: `a b c d e f\n    g h i j k`, x"),
+            ("  caused by: averyveryverylongword", "  caused by:\n    averyveryverylongword"),
+            ("a ` b c d e f g h i j k l m n", "a ` b c d e f g h i j\n    k l m n"),
+            ("訓練機訓練機 訓練機 訓練機", "訓練機訓練機 訓練機\n    訓練機"),
+        ] {
+            let width = if line.contains("j k l") { 21 } else { 20 };
+            assert_eq!(folded(line, width), expected);
+        }
+    }
 
     #[test]
     fn text_is_measured_in_columns() {

@@ -101,7 +101,7 @@ impl Journal {
 
     /// Writes a failure to stderr alone, where no progress line is shown.
     pub(super) fn print(&self, failure: &Failure) {
-        tell(&failure.render(PROGRAM));
+        failure.tell(PROGRAM);
     }
 
     /// What stderr can show of a wait.
@@ -138,7 +138,7 @@ impl Journal {
         self.erase();
         tell(lines);
         if let Err(failure) = self.append(lines) {
-            tell(&failure.render(PROGRAM));
+            failure.tell(PROGRAM);
         }
     }
 

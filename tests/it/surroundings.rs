@@ -227,3 +227,20 @@ fn a_terminal_of_40_columns_without_colours_shows_plain_lines() {
         }
     }
 }
+
+/// A pipe has no width, and a command stays whole to be copied.
+#[test]
+fn a_failure_is_folded_on_a_terminal_only() {
+    let host = LifeHost::with(vps("running", "docker", 22022));
+    let home = Home::new();
+    let port = host.peer.address.port();
+    let folded = on_a_terminal(&home, port, (40, 10), "xterm", "vps stop nosuch --yes").output();
+    let shown = folded.text().replace("\r\n", "\n");
+    let expected = format!(
+        "kohakuriver: there is no VPS nosuch\n  caused by: the Host at\n    http://127.0.0.1:{port} says so\n  hint: see \
+         which there are with\n    `kohakuriver vps list --all`\n"
+    );
+    folded.exits(1).check(shown.ends_with(&expected), &expected);
+    let whole = host.run(&home, &["vps", "stop", "nosuch", "--yes"]).output();
+    whole.exits(1).says(&["  hint: see which there are with `kohakuriver vps list --all`\n"]);
+}
