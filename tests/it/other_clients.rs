@@ -65,6 +65,21 @@ fn libssh() {
     runs(&scene, Run::new(&program, &scene.home));
 }
 
+/// As for hundreds of hosts: all at once, without a terminal.
+#[test]
+fn parallel_ssh() {
+    let scene = scene();
+    let config = format!("-F {}", scene.home.join(".ssh/config").display());
+    let hosts = [entry(), format!("{ID}.kohakuriver")];
+    let run = Run::new(tool("parallel-ssh"), &scene.home).args(["-i", "-x", &config, "-H", &hosts[0], "-H", &hosts[1]]);
+    let outcome = run.arg("echo in").output();
+    outcome.succeeds();
+    for host in hosts {
+        let line = format!(" [SUCCESS] {host}\nin\n");
+        outcome.check(outcome.text().contains(&line), &line);
+    }
+}
+
 /// dropbear reads no ssh_config: the helper is named on its command line.
 #[test]
 fn dropbears_dbclient() {

@@ -12,12 +12,13 @@ use crate::support::scene::ID;
 use crate::support::tools::{CLI, tool, user};
 
 /// Each with a start-up file, what that holds, and what `--write` says of it.
-const TALKING: [(&str, &str, &str, &str); 6] = [
+const TALKING: [(&str, &str, &str, &str); 7] = [
     ("bash", ".bashrc", "echo welcome back\n", "prints `welcome back` into the SSH stream (the text comes"),
     ("bash", ".bashrc", "echo a; exec zsh\n", "starts another shell, which does not run the helper (the cause is"),
     ("bash", ".bashrc", "exec sh\n", "starts another shell, which does not run the helper (the cause is"),
     ("bash", ".bashrc", "exec fish\n", "does not run the helper (exit status: "),
     ("zsh", ".zshenv", "echo welcome back\n", "most likely from ~/.zshenv)"),
+    ("tcsh", ".tcshrc", "echo welcome back\n", "most likely from ~/.tcshrc)"),
     ("fish", ".config/fish/config.fish", "echo welcome back\n", "most likely from ~/.config/fish/config.fish)"),
 ];
 
