@@ -76,7 +76,8 @@ pub(super) const ROWS: [&Row; 22] = [
 ];
 
 /// The other rows. Each shares its reason with one of [`ROWS`].
-pub(super) const VARIANTS: [&Row; 20] = [
+pub(super) const VARIANTS: [&Row; 21] = [
+    &AMBIGUOUS_START,
     &PAUSED,
     &FAILED,
     &FAILED_WITHOUT_RUNNER,
