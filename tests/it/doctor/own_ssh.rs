@@ -16,7 +16,7 @@ use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::run::Outcome;
 use crate::support::scene::ID;
-use crate::support::tools::{CLI, sh_quote, tool, user};
+use crate::support::tools::{CLI, HELPER, sh_quote, tool, user};
 
 /// A user with our entries, and these lines of their own behind them.
 fn with_entries(lines: &str) -> Cluster {
@@ -266,6 +266,11 @@ fn programs_that_an_upgrade_moved() {
     let moved = |program: &str| with_changed_entries(&format!("{before}/{program} "), &format!("/no/such/{program} "));
     let text = "the entry runs /no/such/kohakuriver-proxy, which does not exist";
     wants_new_entries(&moved("kohakuriver-proxy"), &[text, "ssh said: "]);
+    let cluster = with_entries("");
+    let text = fs::read_to_string(cluster.home.join(".ssh/kohakuriver.conf")).unwrap();
+    let file = cluster.home.write("kohakuriver-proxy", "");
+    cluster.home.write(".ssh/kohakuriver.conf", text.replace(HELPER, &file.display().to_string()));
+    wants_new_entries(&cluster, &["the entry runs ~/kohakuriver-proxy, which is not executable"]);
     // Without the other one ssh stores host keys itself.
     let outcome = doctor(&moved("kohakuriver")).output();
     outcome.succeeds();
