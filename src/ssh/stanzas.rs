@@ -10,7 +10,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::ssh::labels::Label;
+use crate::ssh::labels::{Label, Remark};
 use crate::ssh::options::{
     DEFAULT_USER, Release, Route, SshOption, UnusablePath, alias, also, host_name, identity, newer_pins, pins,
 };
@@ -73,7 +73,8 @@ pub fn render(
         options.push(("User", DEFAULT_USER.into()));
         let identity = key.as_deref().map(identity).transpose()?.unwrap_or_default();
         stanza(&mut text, &format!("Host {}", label.host), &[options, identity.clone()].concat());
-        if key.is_some() {
+        // Nobody but us knows a host name that is not the VPS's name.
+        if key.is_some() || label.remark == Some(Remark::Shared) {
             let mut spellings = Vec::from(spellings::of_id(label.id));
             if !spellings.contains(&label.host) {
                 spellings.insert(0, label.host.clone());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::ssh_config::User;
-use crate::support::gateway::{inventory, name_of, running};
+use crate::support::gateway::{Gateway, inventory, name_of, running};
 use crate::support::home::Home;
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
@@ -25,6 +25,7 @@ fn connect(user: &User, own: &str, words: &[&str]) -> Run {
 
 #[test]
 fn what_host_star_sets_for_other_machines_breaks_no_vps() {
+    let user = User::new();
     for line in [
         "Port 2222",
         "HostName %h.corp.example",
@@ -44,21 +45,20 @@ fn what_host_star_sets_for_other_machines_breaks_no_vps() {
         "KnownHostsCommand /bin/false",
         "User somebody",
     ] {
-        let user = User::new();
         let own = format!("{}  {line}\n", user.own_config());
         user.write(&own);
         // The entry, and the wildcard with a beginning of the name.
         let name = name_of(ID);
-        for host in [&name, &name[..name.len() - 2]] {
-            let outcome = user.ssh(&format!("{host}.kohakuriver")).arg("cat; exit 3").stdin("in\n").output();
-            outcome.check(outcome.status.code() == Some(3), &format!("`{line}` changes nothing for {host}"));
+        let entry = |name: &str| user.ssh(&format!("{name}.kohakuriver")).arg("cat; exit 3");
+        let ways = [entry(&name), entry(&name[..name.len() - 2]), connect(&user, &own, &["cat; exit 3"])];
+        for way in ways.map(|run| run.stdin("in\n").start()) {
+            let outcome = way.finish();
+            outcome.check(outcome.status.code() == Some(3), &format!("`{line}` changes nothing"));
             outcome.prints("in\n").says_nothing();
         }
-        let outcome = connect(&user, &own, &["cat; exit 3"]).stdin("in\n").output();
-        outcome.check(outcome.status.code() == Some(3), &format!("`{line}` changes nothing for `vps connect`"));
-        outcome.prints("in\n").says_nothing();
         let known = user.known_hosts();
         assert_eq!(known.len(), 1, "{line}: {known:?}");
+        fs::remove_file(user.home.join(".ssh/kohakuriver_known_hosts")).unwrap();
     }
 }
 
@@ -119,6 +119,28 @@ fn every_spelling_finds_the_key() {
         }
         outcome.check(Instant::now() < end, "a login on a VPS that is not listed");
     }
+}
+
+/// ssh passes a name on in lower case, so that it can't mean one of the two.
+#[test]
+fn names_that_differ_in_case_only_are_told_apart_by_their_entries() {
+    let user = User::new();
+    let twin = |id: &str, name: &str| {
+        let mut vps = running(id, user.sshd.port);
+        vps["name"] = name.into();
+        vps
+    };
+    let gateway = Gateway::with_inventory(&inventory(&[twin("70001111", "dev"), twin("70002222", "Dev")]));
+    let user = User { gateway, ..user };
+    user.write(&user.own_config());
+    for host in ["dev.kohakuriver", "Dev.kohakuriver", "de.kohakuriver"] {
+        user.ssh(host).arg("true").output().exits(255).says(&["dev (70001111, running), Dev (70002222, running)"]);
+    }
+    for host in ["dev-1111.kohakuriver", "DEV-2222.kohakuriver", "Dev-2222.kohakuriver"] {
+        user.ssh(host).arg("true").output().succeeds();
+    }
+    let status = |name| user.kohakuriver(&["vps", "status", name, "--json"]).output().succeeds().text();
+    assert!(status("dev").contains("70001111") && status("Dev").contains("70002222"));
 }
 
 /// ssh on PATH with the user's configuration, which it would look for in the home folder of the user database.
