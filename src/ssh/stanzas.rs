@@ -43,6 +43,8 @@ pub struct Entries {
     pub beginnings: Vec<Beginning>,
     /// Other VPSes with a key of their own.
     pub unlisted: Vec<(TaskId, PathBuf)>,
+    /// ssh's default keys, which it leaves out where another key is named.
+    pub defaults: Vec<PathBuf>,
     /// Keys that ssh offers to each VPS as well ([`crate::ssh::keys::hidden_defaults`]).
     pub more_keys: Vec<PathBuf>,
 }
@@ -86,18 +88,21 @@ pub fn render(
         matching(&mut text, &spellings::of_id(*id), &[of_vps(*id), identity(key)?].concat());
     }
     for Beginning { patterns, ids } in &entries.beginnings {
-        // The key only: another VPS may be created whose name begins so.
+        // Keys only, and the default ones as well: another VPS may be created whose name begins so.
         let has_id = |entry: &&Entry| ids.contains(&entry.label.id);
         let keys = entries.listed.iter().filter(has_id).filter_map(|entry| entry.key.as_deref());
         let options = keys.map(identity).collect::<Result<Vec<_>, _>>()?;
         // What is no key is the same for each of them.
-        let options: Vec<SshOption> = options.concat().into_iter().fold(Vec::new(), |mut kept, option| {
+        let mut options: Vec<SshOption> = options.concat().into_iter().fold(Vec::new(), |mut kept, option| {
             if !kept.contains(&option) {
                 kept.push(option);
             }
             kept
         });
         if !options.is_empty() {
+            for key in &entries.defaults {
+                options.push(also(key)?);
+            }
             matching(&mut text, patterns, &options);
         }
     }
@@ -230,6 +235,7 @@ mod tests {
             listed: labels.into_iter().map(|label| Entry { label, key: key.map(Into::into) }).collect(),
             beginnings: spellings::beginnings([(id, "trainer")], ["trainer"]),
             unlisted: key.map(|key| (TaskId::parse("42").unwrap(), format!("{key}42").into())).into_iter().collect(),
+            defaults: vec!["/home/u/.ssh/id_ed25519".into()],
             more_keys: Vec::new(),
         }
     }
@@ -288,7 +294,8 @@ Match originalhost 42.kohakuriver,kohakuriver-42.kohakuriver,kohakuriver-vps-42.
     HostKeyAlias kohakuriver-42
 {other}
 Match originalhost trainer.kohakuriver,t*.kohakuriver
-{own}
+{own}    IdentityFile /home/u/.ssh/id_ed25519
+
 Host *.kohakuriver
 {wildcard}
 Match originalhost *.kohakuriver

@@ -11,6 +11,7 @@ use crate::support::gateway::{Gateway, inventory, name_of, running};
 use crate::support::home::Home;
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
+use crate::support::sshd::Sshd;
 use crate::support::tools::{self, older_ssh, sh_quote, tool};
 
 /// What every test's own `Host *` has.
@@ -118,6 +119,27 @@ fn every_spelling_finds_the_key() {
             break;
         }
         outcome.check(Instant::now() < end, "a login on a VPS that is not listed");
+    }
+}
+
+#[test]
+fn a_later_vps_whose_name_begins_like_anothers_has_its_keys() {
+    let user = User::new();
+    let (other, later) = (Sshd::start(), "7323718749301769999");
+    other.copy_key_to(&user.home.join(".ssh/id_ed25519"));
+    user.write(QUIET);
+    // No other name begins with `v` until then.
+    assert!(fs::read_to_string(user.home.join(".ssh/kohakuriver.conf")).unwrap().contains(",v*.kohakuriver\n"));
+    let all = [running(ID, user.sshd.port), running(later, other.port)];
+    user.gateway.write_inventory(&inventory(&all).to_string());
+    // The gateway takes the new inventory up by itself.
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let outcome = user.ssh(&format!("{}.kohakuriver", name_of(later))).arg("echo in").output();
+        if outcome.status.success() {
+            break;
+        }
+        outcome.check(Instant::now() < end, "a login on the later one");
     }
 }
 
