@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-use crate::api::{ApiError, refused};
+use crate::api::{ApiError, Located, refused};
 use crate::cli::host::{block_on, client, load_settings, vps_cache};
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::terminal::{interrupt, ui};
@@ -113,13 +113,12 @@ async fn forward(settings: &Settings, arguments: &Arguments, command: &SshComman
         ui::remark(&format!("{PROGRAM}: the connection to VPS {} is lost; trying again in {pause} s", command.id));
         tokio::time::sleep(Duration::from_secs(pause)).await;
         match client.find(&VpsRef::Id(command.id), None).await {
-            Ok(found) => match found.reach {
-                Err(refusal) => return Err(refused(&refusal, &command.id.to_string(), client.base())),
-                Ok(_) => {}
-            },
+            Ok(Located { reach: Err(refusal), .. }) => {
+                return Err(refused(&refusal, &command.id.to_string(), client.base()));
+            }
             Err(error @ ApiError::Refusal(_)) => return Err(error.about(&VpsRef::Id(command.id), client.base())),
             // The network may be down for this question, too.
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
 }
