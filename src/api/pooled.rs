@@ -289,6 +289,19 @@ fn normalised(base: &str) -> Result<String, &'static str> {
 mod tests {
     use super::*;
 
+    /// Here one thread serves all, so the other task runs only if that thread is not held up.
+    #[cfg(feature = "gateway")]
+    #[test]
+    fn a_long_answer_is_parsed_beside_the_thread_that_serves() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let parsing = async {
+            let (tell, told) = std::sync::mpsc::channel();
+            tokio::spawn(async move { tell.send(()) });
+            Pooled::new("http://head").unwrap().apart(|| told.recv_timeout(Duration::from_secs(30)))
+        };
+        assert_eq!(runtime.block_on(async { tokio::spawn(parsing).await.unwrap() }), Ok(()));
+    }
+
     #[test]
     fn the_address_of_an_api() {
         for (base, expected) in [
