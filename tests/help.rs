@@ -50,7 +50,7 @@ Commands:
   node         List the Runners, the machines that VPSes run on
   ssh          Write ssh_config entries for VPSes and forget host keys
   auth         Log in to the Host and log out
-  config       Show this program's settings
+  config       Show and change this program's settings
   doctor       Find out why a VPS can't be reached
   completions  Print a script for shell completion
   man          Print a manual page, or write all of them to a folder
@@ -435,7 +435,7 @@ Examples:
 fn config_help() {
     says(
         "config",
-        r#"Show this program's settings
+        r#"Show and change this program's settings
 
 Usage: kohakuriver config [OPTIONS] <COMMAND>
 
@@ -646,7 +646,7 @@ fn vps_cp_help() {
 Usage: kohakuriver vps cp [OPTIONS] <FILE> <FILE>...
 
 Arguments:
-  <FILE> <FILE>...  Files to copy, and at the end where to
+  <FILE> <FILE>...  Files to copy, then their destination
 
 Options:
   -r, --recursive         Copy directories with all that is in them
@@ -662,7 +662,9 @@ A file of a VPS is written as [USER@]VPS:FILE, relative to the home directory
 there. A local name with a colon needs a directory before it: ./a:b.
 
 Exit status:
-  other  That of scp, or 255 if this command failed before it started scp
+  2      An unknown option, or fewer than two files
+  255    This command failed before it started scp
+  other  That of scp
 
 Examples:
   kohakuriver vps cp model.bin trainer:
@@ -692,7 +694,14 @@ Options:
 
 A port is forwarded from localhost of this machine to localhost of the VPS.
 After a lost connection the command connects again, until Ctrl-C, or until the
-VPS can no longer be reached.
+VPS can no longer be reached. With --wait, a VPS that is starting again is
+waited for.
+
+Exit status:
+  0      Ctrl-C ended it
+  1      The VPS can't be reached, or a port of this machine can't be used
+  2      Wrong usage, or unusable settings
+  255    ssh failed before it forwarded anything
 
 Examples:
   kohakuriver vps forward trainer 8888

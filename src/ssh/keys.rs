@@ -12,7 +12,7 @@ use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::target::TaskId;
 
-/// What stands before the task id in the names of the keys of VPSes, the preferred one first.
+/// The beginnings of the file names of VPSes' keys, before the task id. The preferred one comes first.
 const NAMES: [&str; 2] = ["id-kohakuriver-", "kohakuriver_"];
 
 /// The keys that ssh offers by itself, in ~/.ssh and in its order (ssh_config(5), IdentityFile).

@@ -75,7 +75,7 @@ pub fn render(
         options.push(("User", DEFAULT_USER.into()));
         let identity = key.as_deref().map(identity).transpose()?.unwrap_or_default();
         stanza(&mut text, &format!("Host {}", label.host), &[options, identity.clone()].concat());
-        // Nobody but us knows a host name that is not the VPS's name.
+        // The Host can't look up a label that is not the VPS's name, so each spelling of it needs the task id here.
         if key.is_some() || label.remark == Some(Remark::Shared) {
             let mut spellings = Vec::from(spellings::of_id(label.id));
             if !spellings.contains(&label.host) {
@@ -92,7 +92,7 @@ pub fn render(
         let has_id = |entry: &&Entry| ids.contains(&entry.label.id);
         let keys = entries.listed.iter().filter(has_id).filter_map(|entry| entry.key.as_deref());
         let options = keys.map(identity).collect::<Result<Vec<_>, _>>()?;
-        // What is no key is the same for each of them.
+        // All options but the keys are the same for each VPS: once is enough.
         let mut options: Vec<SshOption> = options.concat().into_iter().fold(Vec::new(), |mut kept, option| {
             if !kept.contains(&option) {
                 kept.push(option);
@@ -117,7 +117,7 @@ pub fn render(
     }
     let any = format!("*{SUFFIX}");
     stanza(&mut text, &format!("Host {any}"), &options);
-    // What was typed, and not the HostName of a `Host *`.
+    // The name as the user typed it, instead of the HostName of a `Host *`.
     options.insert(0, ("HostName", "%h".into()));
     matching(&mut text, &[any], &options);
     Ok(text.into_encoded_bytes())

@@ -16,9 +16,13 @@ use crate::support::tools::{CLI, user};
 
 /// `vps forward` from a port that was free to `to`, and that port, once it listens.
 fn forwarding(cluster: &Cluster, to: u16) -> (Process, u16) {
+    forwarding_with(cluster, to, &[])
+}
+
+fn forwarding_with(cluster: &Cluster, to: u16, flags: &[&str]) -> (Process, u16) {
     for _ in 0..5 {
         let port = free_port();
-        let run = cluster.run(CLI).args(["vps", "forward", ID, "--user", &user(), &format!("{port}:{to}")]);
+        let run = cluster.run(CLI).args(["vps", "forward", ID, "--user", &user(), &format!("{port}:{to}")]).args(flags);
         let process = run.start();
         let said = format!("kohakuriver: localhost:{port} is port {to} of {ID}; Ctrl-C ends it\n");
         match process.try_wait_for(DEADLINE, |seen| String::from_utf8_lossy(&seen.stderr).contains(&said).then_some(()))
@@ -69,6 +73,32 @@ fn a_vps_that_can_no_longer_be_reached_ends_it() {
     processes::kill(processes::with_argument(Path::new(&forward))[0]);
     process.finish().exits(1).says(&[&format!("kohakuriver: VPS {ID} is paused\n")]);
     drop(echo);
+}
+
+#[test]
+fn with_wait_a_vps_that_starts_again_is_waited_for() {
+    let cluster = Cluster::new();
+    let echo = echo_server();
+    let (process, port) = forwarding_with(&cluster, echo.address.port(), &["--wait", "60"]);
+    let mut vps = running(ID, cluster.sshd.port);
+    vps["status"] = "pending".into();
+    cluster.gateway.write_inventory(&inventory(&[vps]).to_string());
+    let forward = format!("localhost:{port}:");
+    let first = processes::with_argument(Path::new(&forward))[0];
+    processes::kill(first);
+    // The helper of its second ssh waits.
+    while processes::with_argument(Path::new(&forward)).iter().all(|pid| *pid == first) {
+        std::thread::yield_now();
+    }
+    cluster.gateway.write_inventory(&inventory(&[running(ID, cluster.sshd.port)]).to_string());
+    process.wait_for("a second connection", DEADLINE, |seen| {
+        let said = String::from_utf8_lossy(&seen.stderr).into_owned();
+        said.split_once("trying again in 1 s\n")?.1.contains("Ctrl-C ends it\n").then_some(())
+    });
+    echoes(port);
+    process.signal(Signal::INT);
+    process.finish().succeeds();
+    echo.finish();
 }
 
 #[test]

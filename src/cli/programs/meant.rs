@@ -33,7 +33,7 @@ const EQUIVALENTS: [(&str, &str); 7] = [
 /// The flag with which the Python CLI is asked for JSON.
 const FORMAT: [&str; 2] = ["-f", "--format"];
 
-/// What other programs call our commands: the group, their word, and our command.
+/// Other programs' words for our commands: the group, the words, and our command.
 const OTHER_WORDS: [(&str, &[&str], &str); 18] = [
     ("", &["ls", "list", "ps"], "vps list"),
     ("", &["create", "new", "run"], "vps create"),

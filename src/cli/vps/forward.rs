@@ -17,6 +17,7 @@ use crate::cli::programs::names::PROGRAM;
 use crate::cli::terminal::{interrupt, ui};
 use crate::cli::vps::login::{LoginFlags, argv, prepare_known_hosts};
 use crate::failure::Failure;
+use crate::refusal::Refusal;
 use crate::settings::{Flags, Settings};
 use crate::ssh::command::SshCommand;
 use crate::target::VpsRef;
@@ -27,7 +28,13 @@ const PAUSES: [u64; 5] = [1, 2, 4, 8, 15];
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 A port is forwarded from localhost of this machine to localhost of the VPS. After a lost connection the command connects \
-again, until Ctrl-C, or until the VPS can no longer be reached.
+again, until Ctrl-C, or until the VPS can no longer be reached. With --wait, a VPS that is starting again is waited for.
+
+Exit status:
+  0      Ctrl-C ended it
+  1      The VPS can't be reached, or a port of this machine can't be used
+  2      Wrong usage, or unusable settings
+  255    ssh failed before it forwarded anything
 
 Examples:
   kohakuriver vps forward trainer 8888
@@ -68,7 +75,7 @@ async fn interrupt_is_success(work: impl Future<Output = Result<ExitCode, Failur
     interrupt::unless_raised(work).await.unwrap_or(Ok(ExitCode::SUCCESS))
 }
 
-/// ssh itself names only a port that is taken; here the command that helps is known.
+/// ssh would only say that the port is taken. This failure also names a command that helps.
 fn check_free(vps: &str, here: u16, there: u16) -> Result<(), Failure> {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, here)).err();
     taken.map_or(Ok(()), |error| {
@@ -113,6 +120,8 @@ async fn forward(settings: &Settings, arguments: &Arguments, command: &SshComman
         ui::remark(&format!("{PROGRAM}: the connection to VPS {} is lost; trying again in {pause} s", command.id));
         tokio::time::sleep(Duration::from_secs(pause)).await;
         match client.find(&VpsRef::Id(command.id), None).await {
+            // ssh's helper waits for it.
+            Ok(Located { reach: Err(Refusal::Starting(_)), .. }) if arguments.login.waits() => {}
             Ok(Located { reach: Err(refusal), .. }) => {
                 return Err(refused(&refusal, &command.id.to_string(), client.base()));
             }
@@ -123,23 +132,23 @@ async fn forward(settings: &Settings, arguments: &Arguments, command: &SshComman
     }
 }
 
-/// Runs ssh until it ends. Returns whether it listened, after `listens`.
-async fn run_ssh(argv: &[OsString], listens: impl FnOnce()) -> Result<bool, Failure> {
+/// Runs ssh until it ends, and calls `on_listening` once ssh listens. Returns whether ssh has listened.
+async fn run_ssh(argv: &[OsString], on_listening: impl FnOnce()) -> Result<bool, Failure> {
     let failure = |error: std::io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
     let mut ssh = Command::new(&argv[0]);
     // Its commands must print nothing of their own.
     ssh.args(&argv[1..]).env("SHELL", "/bin/sh").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = ssh.spawn().map_err(failure)?;
     let mut line = [0];
-    let told = match &mut child.stdout {
+    let has_listened = match &mut child.stdout {
         Some(stdout) => stdout.read(&mut line).await.map_err(failure)? > 0,
         None => false,
     };
-    if told {
-        listens();
+    if has_listened {
+        on_listening();
     }
     child.wait().await.map_err(failure)?;
-    Ok(told)
+    Ok(has_listened)
 }
 
 fn announce(arguments: &Arguments) {

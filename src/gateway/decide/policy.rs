@@ -176,9 +176,9 @@ fn translated(ip: IpAddr) -> Vec<Ipv4Addr> {
     all.into_iter().filter(|v4| v4.octets()[0] != 0).collect()
 }
 
-/// Whether `ip` belongs to this machine: loopback; the unspecified address, which means this machine to a program that connects; the
-/// address from which the system would send to it; or, since the system sends to a second IPv4 address of a network from
-/// the first one, an address that a socket can have and that loopback reaches. Sends nothing.
+/// Whether `ip` belongs to this machine: loopback; the unspecified address, which means this machine to a program that
+/// connects; the address from which the system would send to it; or, since the system sends to a second IPv4 address of a
+/// network from the first one, an address that a socket can have and that loopback reaches. Sends nothing.
 ///
 /// # Errors
 /// When no descriptor is left.

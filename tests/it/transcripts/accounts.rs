@@ -264,7 +264,7 @@ $ kohakuriver
 2>   node         List the Runners, the machines that VPSes run on
 2>   ssh          Write ssh_config entries for VPSes and forget host keys
 2>   auth         Log in to the Host and log out
-2>   config       Show this program's settings
+2>   config       Show and change this program's settings
 2>   doctor       Find out why a VPS can't be reached
 2>   completions  Print a script for shell completion
 2>   man          Print a manual page, or write all of them to a folder

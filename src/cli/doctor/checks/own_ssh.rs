@@ -33,10 +33,10 @@ const FACTOR: u32 = 3;
 /// Time for what only the user's configuration does, such as a LocalCommand.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// What stands around the file of host keys in the KnownHostsCommand of our entries.
+/// The text before and behind the file of host keys in the KnownHostsCommand of our entries.
 const BEFORE_FILE: &str = " ssh host-key --file ";
 const BEHIND_FILE: &str = " %H %t %K";
-/// What newer entries have behind it.
+/// The further text of newer entries.
 const HOST: &str = " %h";
 
 pub(super) struct OwnSsh<'a> {
