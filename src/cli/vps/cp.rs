@@ -101,8 +101,10 @@ fn one_vps(operands: &[Operand]) -> Result<&str, Failure> {
     };
     match names.find(|name| *name != first) {
         None => Ok(first),
-        Some(other) => Err(Failure::usage(format!("two names of VPSes were given: {first} and {other}"))
-            .hint("name one VPS, the same way each time; to copy from one VPS to another, copy to this machine first")),
+        Some(other) => Err(Failure::usage(format!("two names of VPSes were given: {first} and {other}")).hint(
+            "name one VPS, the same way each time, and a local file with a colon as ./FILE; from one VPS to another, \
+                 copy by way of this machine",
+        )),
     }
 }
 

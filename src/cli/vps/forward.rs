@@ -4,11 +4,12 @@
 //! connection that is lost is made again, as long as the Host says that the VPS can be reached.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::api::{ApiError, Located, refused};
@@ -24,6 +25,11 @@ use crate::target::VpsRef;
 
 /// The pauses before new attempts; the last one repeats.
 const PAUSES: [u64; 5] = [1, 2, 4, 8, 15];
+/// What ssh says of a login that no other attempt gets.
+const REFUSALS: [&str; 3] = ["Host key verification failed", "KnownHostsCommand failed", "Permission denied ("];
+
+/// Time for a Ctrl-C that has ended ssh.
+const AFTER_SSH: Duration = Duration::from_millis(100);
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -61,7 +67,10 @@ fn ports(text: &str) -> Result<(u16, u16), &'static str> {
 
 pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let settings = load_settings(flags)?;
-    for &(here, there) in &arguments.ports {
+    for (number, &(here, there)) in arguments.ports.iter().enumerate() {
+        if arguments.ports[..number].iter().any(|&(other, _)| other == here) {
+            return Err(Failure::usage(format!("port {here} of this machine is named twice")).hint("name each once"));
+        }
         check_free(&arguments.vps, here, there)?;
     }
     let (command, _) = arguments.login.command(&settings, &arguments.vps, ssh_args(&arguments.ports))?;
@@ -93,6 +102,8 @@ fn other(port: u16) -> u16 {
 fn ssh_args(ports: &[(u16, u16)]) -> Vec<OsString> {
     let options = [
         "ExitOnForwardFailure=yes",
+        // The user's ssh_config may set it. ssh would then listen nowhere, without a word.
+        "ClearAllForwardings=no",
         // A connection of its own: one that is shared would outlive this command.
         "ControlMaster=no",
         "ControlPath=none",
@@ -110,9 +121,12 @@ async fn forward(settings: &Settings, arguments: &Arguments, command: &SshComman
     let client = client(settings)?;
     let (mut has_listened, mut failed) = (false, 0);
     loop {
-        if run_ssh(&argv, || announce(arguments)).await? {
+        let ended = run_ssh(&argv, || announce(arguments)).await?;
+        // Ctrl-C ends ssh as well, often before it reaches this process, which then must not call it a loss.
+        tokio::time::sleep(AFTER_SSH).await;
+        if ended.has_listened {
             (has_listened, failed) = (true, 0);
-        } else if !has_listened {
+        } else if !has_listened || ended.is_refused {
             return Ok(ExitCode::from(255));
         }
         let pause = PAUSES[failed.min(PAUSES.len() - 1)];
@@ -132,23 +146,48 @@ async fn forward(settings: &Settings, arguments: &Arguments, command: &SshComman
     }
 }
 
-/// Runs ssh until it ends, and calls `on_listening` once ssh listens. Returns whether ssh has listened.
-async fn run_ssh(argv: &[OsString], on_listening: impl FnOnce()) -> Result<bool, Failure> {
-    let failure = |error: std::io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
+/// How an ssh ended.
+struct Ended {
+    /// It listened before.
+    has_listened: bool,
+    /// The VPS is not the one that was known, or takes no login: another attempt changes nothing.
+    is_refused: bool,
+}
+
+/// Runs ssh until it ends, and calls `on_listening` once ssh listens.
+async fn run_ssh(argv: &[OsString], on_listening: impl FnOnce()) -> Result<Ended, Failure> {
+    let failure = |error: io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
     let mut ssh = Command::new(&argv[0]);
     // Its commands must print nothing of their own.
-    ssh.args(&argv[1..]).env("SHELL", "/bin/sh").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = ssh.spawn().map_err(failure)?;
-    let mut line = [0];
-    let has_listened = match &mut child.stdout {
-        Some(stdout) => stdout.read(&mut line).await.map_err(failure)? > 0,
-        None => false,
+    ssh.args(&argv[1..]).env("SHELL", "/bin/sh").stdin(Stdio::null());
+    let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(failure)?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let listens = async {
+        let has_listened = match stdout {
+            Some(mut stdout) => stdout.read(&mut [0]).await? > 0,
+            None => false,
+        };
+        if has_listened {
+            on_listening();
+        }
+        Ok(has_listened)
     };
-    if has_listened {
-        on_listening();
-    }
+    let says = async {
+        let mut is_refused = false;
+        let mut lines = stderr.map(|stderr| BufReader::new(stderr).split(b'\n'));
+        while let Some(lines) = &mut lines
+            && let Some(mut line) = lines.next_segment().await?
+        {
+            is_refused |= REFUSALS.iter().any(|text| String::from_utf8_lossy(&line).contains(text));
+            line.push(b'\n');
+            // If stderr is closed, the line is lost.
+            let _ = io::stderr().write_all(&line);
+        }
+        Ok(is_refused)
+    };
+    let (has_listened, is_refused) = tokio::try_join!(listens, says).map_err(failure)?;
     child.wait().await.map_err(failure)?;
-    Ok(has_listened)
+    Ok(Ended { has_listened, is_refused })
 }
 
 fn announce(arguments: &Arguments) {

@@ -15,14 +15,14 @@ use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::culprit::{self, Attempt, Tried};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::own_config::OwnConfig;
-use crate::cli::doctor::session::{LOGIN_LIMIT, Session};
+use crate::cli::doctor::session::{LOGIN_LIMIT, Session, hidden_keys};
 use crate::cli::doctor::subject::{Subject, Way};
 use crate::cli::doctor::temporary::Folder;
 use crate::cli::programs::route::unusable;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::command::SshCommand;
-use crate::ssh::options::{Route, UnusablePath, known_hosts_path};
+use crate::ssh::options::{Release, Route, UnusablePath, known_hosts_path};
 use crate::ssh::quote::{first_word, path_value};
 use crate::ssh::stanzas;
 use crate::sys;
@@ -161,6 +161,11 @@ impl OwnSsh<'_> {
                 options.extend(["-o".into(), option]);
             }
         }
+        // An ssh that is too old for our KnownHostsCommand asks the user whether a new key is right.
+        let asks = config.option("stricthostkeychecking") == Some("ask");
+        if asks && self.route.as_ref().is_ok_and(|route| route.release >= Release::V7_6) {
+            options.extend(["-o".into(), "StrictHostKeyChecking=accept-new".into()]);
+        }
         options.extend(self.subject.user.iter().flat_map(|user| ["-l".into(), user.into()]));
         options.extend(self.subject.key.iter().flat_map(|key| ["-i".into(), key.into()]));
         options.extend([host.into(), "true".into()]);
@@ -183,7 +188,7 @@ impl OwnSsh<'_> {
             id,
             user: self.subject.user.clone(),
             key: self.subject.private_key(id)?,
-            more_keys: Vec::new(),
+            more_keys: self.subject.home.as_deref().map(|home| hidden_keys(&ssh.path, id, home)).unwrap_or_default(),
             ssh_args,
         };
         command.argv().map(|argv| argv[1..].to_vec()).map_err(|error| unusable(&error))
