@@ -107,6 +107,13 @@ impl Client {
         let transport = Pooled::new(&settings.api_url())?;
         Ok(Self::over(Pooled { is_default: settings.names_no_host(), ..transport }, token))
     }
+
+    /// A client of the same Host, whose large answers wait for no other client's. It reads one at a time.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn apart(&self) -> Self {
+        let transport = self.shared.transport.clone();
+        Self::over(Pooled { large: Arc::new(Semaphore::new(1)), ..transport }, self.token.clone())
+    }
 }
 
 impl Pooled {

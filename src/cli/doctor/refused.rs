@@ -40,7 +40,7 @@ pub(super) struct Refused {
 impl Refused {
     /// What `ssh -vvv -G` printed, and what it had read by then.
     pub(super) fn of(output: &Output, reading: &Reading) -> Self {
-        let read = |path: &Path| fs::read(path).ok();
+        let read = |path: &Path| sys::read_regular(path).ok();
         if let Some(command) = reading.running.as_ref().filter(|_| output.status.is_none()) {
             let line = reading.find(command, read);
             return Self { line, hangs: Some(command.clone()), ..Self::default() };

@@ -120,7 +120,8 @@ impl OwnSsh<'_> {
         if self.subject.way == Way::Connect {
             return None;
         }
-        let entries = config.line("proxycommand").and_then(|line| fs::read(&line.file).ok()).unwrap_or_default();
+        let entries =
+            config.line("proxycommand").and_then(|line| sys::read_regular(&line.file).ok()).unwrap_or_default();
         let listed = self.id.ok().and_then(|id| stanzas::host_of(&entries, id));
         Some(listed.unwrap_or_else(|| self.subject.host()))
     }
@@ -250,7 +251,7 @@ fn harmless() -> Vec<OsString> {
 
 /// A copy of our known_hosts file, with the keys of the user's `other` files, which ssh may add to.
 fn copy_of(ours: &Path, others: Option<&str>, folder: &Path) -> io::Result<PathBuf> {
-    let mut keys = match fs::read(ours) {
+    let mut keys = match sys::read_regular(ours) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && ours.parent().is_some_and(Path::is_dir) => Vec::new(),
         keys => keys?,
     };
@@ -258,7 +259,7 @@ fn copy_of(ours: &Path, others: Option<&str>, folder: &Path) -> io::Result<PathB
     let others = others.into_iter().flat_map(|others| [others].into_iter().chain(others.split(' ')));
     for other in others.filter(|other| Path::new(other) != ours) {
         keys.push(b'\n');
-        keys.extend(fs::read(other).unwrap_or_default());
+        keys.extend(sys::read_regular(Path::new(other)).unwrap_or_default());
     }
     let copy = folder.join("known_hosts");
     fs::write(&copy, keys)?;

@@ -52,7 +52,7 @@ impl Check for SshConfig<'_> {
 fn ignored(file: &Path) -> Option<Verdict> {
     // Another check looks at the folder.
     let no_file = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
-    let error = std::fs::File::open(file).err().filter(|error| !no_file.contains(&error.kind()))?;
+    let error = sys::open_regular(file).err().filter(|error| !no_file.contains(&error.kind()))?;
     let failure = Failure::new("ssh ignores your own ssh_config").cause(format!("{}: {error}", file.display()));
     let path = word(file);
     Some(match error.kind() {
