@@ -200,8 +200,7 @@ impl KnownHosts {
     /// When the file can't be read or written.
     pub fn replace(&self, id: TaskId, key: &HostKey) -> Result<(), KnownHostsError> {
         let _lock = self.lock()?;
-        self.remove(id)?;
-        self.append(id, key).map(drop)
+        self.rewrite(id, Some(key)).map(drop)
     }
 
     /// Removes the names of a VPS, and the lines that have no other name.
@@ -214,21 +213,22 @@ impl KnownHosts {
             return Ok(Forgotten::default());
         }
         let _lock = self.lock()?;
-        self.remove(id)
+        self.rewrite(id, None)
     }
 
     fn append(&self, id: TaskId, key: &HostKey) -> Result<Known, KnownHostsError> {
         let file = sys::private(OpenOptions::new().append(true).read(true).create(true)).open(&self.path);
         let mut file = file.map_err(|error| self.file(error))?;
         let now = SystemTime::now();
-        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let line_end = if ends_in_a_line(&file).map_err(|error| self.file(error))? { "" } else { "\n" };
-        let line = format!("{line_end}{} {} {} {STORED}{seconds}\n", names(id).join(","), key.kind, key.key);
+        let line = line_end.to_owned() + &line(id, key, now);
         file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(|error| self.file(error))?;
         Ok(Known { key: key.clone(), stored: Some(now) })
     }
 
-    fn remove(&self, id: TaskId) -> Result<Forgotten, KnownHostsError> {
+    /// Removes the names of a VPS, and with `key` stores this key for it. Both are one step: a full disk leaves the old
+    /// keys.
+    fn rewrite(&self, id: TaskId, key: Option<&HostKey>) -> Result<Forgotten, KnownHostsError> {
         let file = self.read()?;
         let mut forgotten = Forgotten::default();
         let mut left = Vec::new();
@@ -251,7 +251,13 @@ impl KnownHosts {
                 forgotten.patterns.push(number + 1);
             }
         }
-        if forgotten.is_any {
+        if let Some(key) = key {
+            if left.last().is_some_and(|&last| last != b'\n') {
+                left.push(b'\n');
+            }
+            left.extend_from_slice(line(id, key, SystemTime::now()).as_bytes());
+        }
+        if forgotten.is_any || key.is_some() {
             file.replace_privately(&left).map_err(|source| self.unusable(source))?;
         }
         Ok(forgotten)
@@ -393,6 +399,12 @@ fn stored_key(line: &[u8]) -> Option<Known> {
     let seconds = words.find_map(|word| word.strip_prefix(STORED)?.parse().ok());
     let time = |seconds| UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds));
     Some(Known { key, stored: seconds.and_then(time) })
+}
+
+/// The line for a key that is stored `now`.
+fn line(id: TaskId, key: &HostKey, now: SystemTime) -> String {
+    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    format!("{} {} {} {STORED}{seconds}\n", names(id).join(","), key.kind, key.key)
 }
 
 fn ends_in_a_line(mut file: &File) -> io::Result<bool> {
