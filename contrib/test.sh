@@ -67,6 +67,7 @@ slow=(
     soak::users_do_not
     ssh_config::ten_
     ssh_config_files::configs_of_every_kind
+    ssh_config_hosts::what_host_star
     surroundings::a_
     surroundings::closed_
 )

@@ -125,8 +125,8 @@ impl Failure {
     }
 }
 
-/// The exit status of `program`, which ended so. A failure is reported on stderr; if that is closed, the status still
-/// tells.
+/// The exit status of `program` after this end. A failure is printed on stderr. If stderr is closed, the exit status still
+/// shows the failure.
 pub fn exit_status(program: &str, ended: Result<ExitCode, Failure>) -> ExitCode {
     ended.unwrap_or_else(|failure| {
         failure.tell(program);

@@ -32,7 +32,8 @@ const MAX_FILE: u64 = 4096;
 /// processes ask the Host at once, which is harmless.
 const REMOVED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The id of the VPS called `name`, as ssh passes it on: the Host's answer if it is younger than [`LIFETIME`], else a new one.
+/// The id of the VPS called `name`, as ssh passes it on: the Host's answer if it is younger than [`LIFETIME`], else a new
+/// one.
 ///
 /// # Errors
 /// Those of [`Api::id_of`].

@@ -73,7 +73,7 @@ impl Token {
     pub fn from_auth_file(path: &Path) -> Result<Option<Self>, AuthFileError> {
         let fail = |cause| AuthFileError { path: path.to_owned(), cause };
         let unreadable = |error: io::Error| fail(format!("it can't be read: {error}"));
-        let mut file = match sys::open_regular(path) {
+        let file = match sys::open_regular(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(unreadable)?,
         };
@@ -81,7 +81,7 @@ impl Token {
             return Err(fail("it belongs to another user".to_owned()));
         }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(unreadable)?;
+        file.take(MAX_FILE).read_to_end(&mut bytes).map_err(unreadable)?;
         // The parser's own message is left out: it may quote the file.
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|_| fail("it is not valid JSON".to_owned()))?;

@@ -380,11 +380,13 @@ fn wrong_usage_has_exit_status_2_or_that_of_ssh() {
 }
 
 #[test]
-fn flags_of_the_python_cli_are_answered_with_ours() {
+fn flags_and_commands_of_the_python_cli_are_answered_with_ours() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     for (args, hint) in [
         (&["-f", "json", "vps", "list"][..], "`--json` behind the command"),
         (&["vps", "list", "--format=json"], "`--json` behind the command"),
+        (&["forward", "trainer", "8888"], "use `kohakuriver vps forward`"),
+        (&["ssh", "connect", "trainer"], "use `kohakuriver vps connect`"),
         (&["vps", "create", "--vm-memory", "8192"], "add the unit, for example 8192M or 8G"),
         (&["auth", "login", "--token", "0123456789abcdef"], "--token-stdin"),
     ] {

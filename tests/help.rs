@@ -50,7 +50,7 @@ Commands:
   node         List the Runners, the machines that VPSes run on
   ssh          Write ssh_config entries for VPSes and forget host keys
   auth         Log in to the Host and log out
-  config       Show this program's settings
+  config       Show and change this program's settings
   doctor       Find out why a VPS can't be reached
   completions  Print a script for shell completion
   man          Print a manual page, or write all of them to a folder
@@ -85,6 +85,8 @@ Usage: kohakuriver vps [OPTIONS] <COMMAND>
 
 Commands:
   connect   Log in to a VPS with the system's ssh
+  cp        Copy files from or to a VPS
+  forward   Forward ports of this machine to a VPS
   list      List running and starting VPSes
   status    Show the details of one VPS
   sessions  List open SSH sessions, or end one
@@ -433,7 +435,7 @@ Examples:
 fn config_help() {
     says(
         "config",
-        r#"Show this program's settings
+        r#"Show and change this program's settings
 
 Usage: kohakuriver config [OPTIONS] <COMMAND>
 
@@ -631,6 +633,79 @@ Examples:
   kohakuriver vps connect trainer -t htop
   rsync -a -e 'kohakuriver vps connect' results/ trainer:results/
   GIT_SSH_COMMAND='kohakuriver vps connect' git clone trainer:repo
+"#,
+    );
+}
+
+#[test]
+fn vps_cp_help() {
+    says(
+        "vps cp",
+        r#"Copy files from or to a VPS
+
+Usage: kohakuriver vps cp [OPTIONS] <FILE> <FILE>...
+
+Arguments:
+  <FILE> <FILE>...  Files to copy, then their destination
+
+Options:
+  -r, --recursive         Copy directories with all that is in them
+  -p, --preserve          Keep times and modes
+  -i, --key <FILE>        Private key for the login
+  -u, --user <USER>       User name on the VPS [default: root]
+      --wait [<SECONDS>]  Keep trying while the VPS is starting, for at most
+                          SECONDS (300 if omitted)
+      --dry-run           Print the scp command instead of running it
+  -h, --help              Print help
+
+A file of a VPS is written as [USER@]VPS:FILE, relative to the home directory
+there. A local name with a colon needs a directory before it: ./a:b.
+
+Exit status:
+  2      An unknown option, or fewer than two files
+  255    This command failed before it started scp
+  other  That of scp
+
+Examples:
+  kohakuriver vps cp model.bin trainer:
+  kohakuriver vps cp -r trainer:runs/today .
+"#,
+    );
+}
+
+#[test]
+fn vps_forward_help() {
+    says(
+        "vps forward",
+        r#"Forward ports of this machine to a VPS
+
+Usage: kohakuriver vps forward [OPTIONS] <VPS> <PORT[:PORT]>...
+
+Arguments:
+  <VPS>             Task id or name of the VPS
+  <PORT[:PORT]>...  Port of this machine, and of the VPS if it is another one
+
+Options:
+  -i, --key <FILE>        Private key for the login
+  -u, --user <USER>       User name on the VPS [default: root]
+      --wait [<SECONDS>]  Keep trying while the VPS is starting, for at most
+                          SECONDS (300 if omitted)
+  -h, --help              Print help
+
+A port is forwarded from localhost of this machine to localhost of the VPS.
+After a lost connection the command connects again, until Ctrl-C, or until the
+VPS can no longer be reached. With --wait, a VPS that is starting again is
+waited for.
+
+Exit status:
+  0      Ctrl-C ended it
+  1      The VPS can't be reached, or a port of this machine can't be used
+  2      Wrong usage, or unusable settings
+  255    ssh failed before it forwarded anything
+
+Examples:
+  kohakuriver vps forward trainer 8888
+  kohakuriver vps forward trainer 9000:6006 5432
 "#,
     );
 }

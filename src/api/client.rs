@@ -74,8 +74,8 @@ impl<T: Transport> Api<T> {
     /// The task that `vps` names. It may turn out to be a command ([`Vps::is_vps`]).
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Ambiguous`], [`Refusal::AmbiguousStart`], [`Refusal::TokenNeeded`], [`Refusal::NotAllowed`], or why the
-    /// API gave no usable answer.
+    /// [`Refusal::NotFound`], [`Refusal::Ambiguous`], [`Refusal::AmbiguousStart`], [`Refusal::TokenNeeded`],
+    /// [`Refusal::NotAllowed`], or why the API gave no usable answer.
     pub async fn vps(&self, vps: &VpsRef) -> Result<Vps, ApiError> {
         match vps {
             VpsRef::Id(id) => self.by_id(*id).await,

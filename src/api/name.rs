@@ -63,8 +63,9 @@ fn have_one_owner(vpses: &[&Vps]) -> bool {
     vpses.iter().all(|vps| vps.owner == vpses[0].owner)
 }
 
-/// The only VPS that `found` can mean, else the list of those that it can. A prefix may match several names. Then neither its owner nor its state decides, or
-/// the meaning of the prefix would change with them; only VPSes that have ended are left out.
+/// The only VPS that `found` can mean; otherwise the list of all VPSes that it can mean. A prefix may match several names.
+/// Then neither owners nor states decide, or the meaning of the prefix would change with them; only VPSes that have ended
+/// are left out.
 fn only_one<'v>(found: Vec<&'v Vps>, caller: Option<&str>) -> Result<&'v Vps, String> {
     let is_one_name = found.iter().all(|vps| vps.name == found[0].name);
     let mut candidates = narrowed(found, |vps| !has_ended(vps));

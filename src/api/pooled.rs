@@ -107,6 +107,13 @@ impl Client {
         let transport = Pooled::new(&settings.api_url())?;
         Ok(Self::over(Pooled { is_default: settings.names_no_host(), ..transport }, token))
     }
+
+    /// A client of the same Host, whose large answers wait for no other client's. It reads one at a time.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn apart(&self) -> Self {
+        let transport = self.shared.transport.clone();
+        Self::over(Pooled { large: Arc::new(Semaphore::new(1)), ..transport }, self.token.clone())
+    }
 }
 
 impl Pooled {
@@ -288,6 +295,19 @@ fn normalised(base: &str) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Here one thread serves all, so the other task runs only if that thread is not held up.
+    #[cfg(feature = "gateway")]
+    #[test]
+    fn a_long_answer_is_parsed_beside_the_thread_that_serves() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let parsing = async {
+            let (tell, told) = std::sync::mpsc::channel();
+            tokio::spawn(async move { tell.send(()) });
+            Pooled::new("http://head").unwrap().apart(|| told.recv_timeout(Duration::from_secs(30)))
+        };
+        assert_eq!(runtime.block_on(async { tokio::spawn(parsing).await.unwrap() }), Ok(()));
+    }
 
     #[test]
     fn the_address_of_an_api() {

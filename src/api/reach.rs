@@ -18,6 +18,12 @@ use crate::target::{TaskId, VpsRef, without_brackets};
 /// Seconds of a quarter of an hour.
 const QUARTER: i64 = 15 * 60;
 
+/// The farthest time zone from UTC, in seconds.
+const MOST_AHEAD: i64 = 14 * 60 * 60;
+
+/// Seconds by which two clocks may differ. One that is off by more could pass for another time zone.
+const CLOCKS_DIFFER: i64 = 5 * 60;
+
 /// The address of a VPS's sshd.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reach {
@@ -182,15 +188,18 @@ pub fn ago(time: &str, nodes: &[Node]) -> Option<Duration> {
 }
 
 /// A Host's time in RFC 3339, with the time zone that the Host has `now`. The newest heartbeat stands for the Host's clock,
-/// and zones differ by quarters of an hour. `None` when no Runner is online or `time` is not a time.
+/// and zones differ by quarters of an hour. `None` when no Runner is online, when the clocks differ by more than
+/// [`CLOCKS_DIFFER`] besides, or when `time` is not a time.
 pub fn with_zone(time: &str, nodes: &[Node], now: Timestamp) -> Option<String> {
     if time.parse::<Timestamp>().is_ok() {
         return Some(time.to_owned());
     }
     let ahead = newest_heartbeat(nodes)?.duration_since(TimeZone::UTC.to_datetime(now)).as_secs();
     let quarters = (ahead + QUARTER / 2).div_euclid(QUARTER);
-    // A clock that is off by more than a zone can be tells nothing.
-    let seconds = quarters.checked_mul(QUARTER).filter(|seconds| seconds.abs() <= 14 * 60 * 60)?;
+    let seconds = quarters.checked_mul(QUARTER)?;
+    if seconds.abs() > MOST_AHEAD || (ahead - seconds).abs() > CLOCKS_DIFFER {
+        return None;
+    }
     let offset = Offset::from_seconds(seconds.try_into().ok()?).ok()?;
     let timestamp = offset.to_timestamp(host_time(time)?).ok()?;
     Some(timestamp.display_with_offset(offset).to_string())
@@ -460,6 +469,8 @@ mod tests {
             assert_eq!(with_zone("2026-07-01T12:05:53.5", &late, now), None);
             assert_eq!(with_zone("2026-07-01T12:05:53Z", &nodes, now).as_deref(), Some("2026-07-01T12:05:53Z"));
         }
+        let wrong = [node("http://10.0.0.7:8001", "online", Some("2026-11-23T11:08:00"))];
+        assert_eq!(with_zone("2026-07-01T12:05:53", &wrong, now), None);
         let silent = [node("http://10.0.0.7:8001", "offline", Some("2026-11-23T11:00:02"))];
         assert_eq!(with_zone("2026-07-01T12:05:53", &silent, now), None);
     }

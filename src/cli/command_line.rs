@@ -65,7 +65,7 @@ pub(super) enum Group {
     /// Log in to the Host and log out
     #[command(subcommand)]
     Auth(auth::Verb),
-    /// Show this program's settings
+    /// Show and change this program's settings
     #[command(subcommand)]
     Config(config::Verb),
     /// Find out why a VPS can't be reached

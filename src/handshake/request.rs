@@ -216,15 +216,21 @@ fn is_host_of(host: &[u8], vps: &VpsRef, own: &[String]) -> bool {
     match Target::parse(name, SSH_PORT) {
         _ if host.is_empty() || own.iter().any(|own| own.eq_ignore_ascii_case(name)) => true,
         Ok(Target::Vps(named)) => port == SSH_PORT && named.to_string().eq_ignore_ascii_case(&vps.to_string()),
-        // A colon is that of an IPv6 address, which may have a zone.
-        Ok(Target::Foreign { host, .. }) => host.contains(':') || host.parse::<IpAddr>().is_ok() || is_dns_name(&host),
+        Ok(Target::Foreign { host, .. }) => is_address(&host) || is_dns_name(name),
         Err(_) => false,
     }
 }
 
-/// Whether `name` can be a name in the DNS: no part is empty, and the last one is no number, as in an address.
+/// Whether `host` is an address, which may have a zone.
+fn is_address(host: &str) -> bool {
+    host.split_once('%').map_or(host, |(address, _zone)| address).parse::<IpAddr>().is_ok()
+}
+
+/// Whether `name` can be a name in the DNS: no part is empty or has a delimiter of a list, a port or a pattern, and the
+/// last one is no number, as in an address.
 fn is_dns_name(name: &str) -> bool {
-    name.split('.').all(|part| !part.is_empty()) && !name.ends_with(|c: char| c.is_ascii_digit())
+    let is_part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
+    name.split('.').all(is_part) && !name.ends_with(|c: char| c.is_ascii_digit())
 }
 
 /// The VPS of an authority-form target (RFC 9112 §3.2.3).
@@ -464,6 +470,15 @@ mod tests {
             "[::1",
             "-x.example",
             "\u{ff14}\u{ff12}",
+            "43:22:a.b",
+            "43.kohakuriver:22:x.y",
+            "43.kohakuriver%x.y",
+            "[43.x]:22",
+            "43,.x",
+            "*.*",
+            "(43).x",
+            "a.b;c",
+            "43|.x",
             "http://42:22",
             &long,
         ] {

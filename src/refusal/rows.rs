@@ -33,7 +33,7 @@ pub(super) struct Hint {
     pub(super) ask: &'static str,
 }
 
-/// The step where a stand-alone gateway says what a VPS is like.
+/// The step for a VPS of a stand-alone gateway.
 pub const ASK_THE_GATEWAYS_ADMIN: &str =
     "ask the gateway's admin: it is stand-alone, and no command changes its inventory file";
 
@@ -76,7 +76,8 @@ pub(super) const ROWS: [&Row; 22] = [
 ];
 
 /// The other rows. Each shares its reason with one of [`ROWS`].
-pub(super) const VARIANTS: [&Row; 20] = [
+pub(super) const VARIANTS: [&Row; 21] = [
+    &AMBIGUOUS_START,
     &PAUSED,
     &FAILED,
     &FAILED_WITHOUT_RUNNER,
@@ -99,7 +100,7 @@ pub(super) const VARIANTS: [&Row; 20] = [
     &HOST_SILENT,
 ];
 
-/// What a row has unless it says otherwise.
+/// The values of a row that doesn't set its own.
 const PLAIN: Row = Row {
     reason: "",
     status: 0,
@@ -190,8 +191,7 @@ pub(super) const PORT_NOT_OFFERED: Row = Row {
     reason: "port-not-offered",
     title: "VPS {vps} offers port 22 only, not port {}",
     hint: anyone(
-        "leave the port out; to reach another port of the VPS, forward it: `kohakuriver vps connect {vps} -- -L \
-           8888:localhost:8888`",
+        "leave the port out; to reach another port of the VPS, forward it: `kohakuriver vps forward {vps} 8888`",
     ),
     ..DENIED
 };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::sys;
 
 /// The keys a configuration file may hold, all optional.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -74,7 +75,7 @@ impl ConfigFile {
     /// # Errors
     /// When it can't be read or [`ConfigFile::parse`] refuses it.
     pub fn read(path: &Path) -> Result<Self, ConfigFileError> {
-        match std::fs::read(path) {
+        match sys::read_regular(path) {
             Ok(bytes) => Self::parse(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(ConfigFileError::Read(error.to_string())),

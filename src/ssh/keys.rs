@@ -12,7 +12,7 @@ use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::target::TaskId;
 
-/// What stands before the task id in the names of the keys of VPSes, the preferred one first.
+/// The beginnings of the file names of VPSes' keys, before the task id. The preferred one comes first.
 const NAMES: [&str; 2] = ["id-kohakuriver-", "kohakuriver_"];
 
 /// The keys that ssh offers by itself, in ~/.ssh and in its order (ssh_config(5), IdentityFile).
@@ -65,9 +65,12 @@ pub fn hidden_defaults(options: &str, home: &Path) -> Vec<PathBuf> {
     let others: Vec<PathBuf> = named.filter(|path| !is_default(path) && !is_older_default(path, &folder)).collect();
     // `none` is a wish, and other tokens are ssh's to expand.
     let may_exist = |path: &PathBuf| path.exists() || path == Path::new("none") || has_tokens(path);
-    if others.is_empty() || others.iter().any(may_exist) {
-        return Vec::new();
-    }
+    if others.is_empty() || others.iter().any(may_exist) { Vec::new() } else { defaults(home) }
+}
+
+/// ssh's default keys that exist.
+pub fn defaults(home: &Path) -> Vec<PathBuf> {
+    let folder = home.join(".ssh");
     DEFAULTS.iter().map(|name| folder.join(name)).filter(|path| path.exists()).collect()
 }
 

@@ -5,8 +5,8 @@
 //! module. The first key of a VPS is trusted, as with `StrictHostKeyChecking accept-new`; a different key later is not.
 //!
 //! Lines are read here, and not by `ssh-keygen`: it refuses a whole file for one line that ssh skips, and removes lines
-//! that name other hosts as well. It only tells whose hashed names are. A file that can't be read is an error, never an
-//! empty file.
+//! that name other hosts as well. It is asked only which hashed names belong to a VPS. A file that can't be read is an
+//! error, never an empty file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -115,7 +115,7 @@ pub enum KnownHostsError {
     },
 }
 
-/// What [`KnownHosts::forget`] did.
+/// The result of [`KnownHosts::forget`].
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Forgotten {
     /// There was a key.
@@ -138,13 +138,14 @@ enum Names {
     Own,
     /// By a pattern, which other hosts may match.
     Pattern,
-    /// No; or it has no key of a host: a comment, and a line that marks a key as revoked or as a certificate authority's.
+    /// It doesn't name the VPS, or it holds no host key, as a comment and a line with a marker (`@revoked`,
+    /// `@cert-authority`).
     Others,
 }
 
 impl Names {
-    fn in_list(hosts: &str, id: TaskId) -> Self {
-        match hosts.split(',').any(|name| is_one_of(name, id)) {
+    fn in_list(hosts: &[u8], id: TaskId) -> Self {
+        match list(hosts).any(|name| is_one_of(name, id)) {
             true => Self::Own,
             false if matches(hosts, id) => Self::Pattern,
             false => Self::Others,
@@ -199,8 +200,7 @@ impl KnownHosts {
     /// When the file can't be read or written.
     pub fn replace(&self, id: TaskId, key: &HostKey) -> Result<(), KnownHostsError> {
         let _lock = self.lock()?;
-        self.remove(id)?;
-        self.append(id, key).map(drop)
+        self.rewrite(id, Some(key)).map(drop)
     }
 
     /// Removes the names of a VPS, and the lines that have no other name.
@@ -213,21 +213,22 @@ impl KnownHosts {
             return Ok(Forgotten::default());
         }
         let _lock = self.lock()?;
-        self.remove(id)
+        self.rewrite(id, None)
     }
 
     fn append(&self, id: TaskId, key: &HostKey) -> Result<Known, KnownHostsError> {
         let file = sys::private(OpenOptions::new().append(true).read(true).create(true)).open(&self.path);
         let mut file = file.map_err(|error| self.file(error))?;
         let now = SystemTime::now();
-        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let line_end = if ends_in_a_line(&file).map_err(|error| self.file(error))? { "" } else { "\n" };
-        let line = format!("{line_end}{} {} {} {STORED}{seconds}\n", names(id).join(","), key.kind, key.key);
+        let line = line_end.to_owned() + &line(id, key, now);
         file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(|error| self.file(error))?;
         Ok(Known { key: key.clone(), stored: Some(now) })
     }
 
-    fn remove(&self, id: TaskId) -> Result<Forgotten, KnownHostsError> {
+    /// Removes the names of a VPS, and with `key` stores this key for it. Both are one step: a full disk leaves the old
+    /// keys.
+    fn rewrite(&self, id: TaskId, key: Option<&HostKey>) -> Result<Forgotten, KnownHostsError> {
         let file = self.read()?;
         let mut forgotten = Forgotten::default();
         let mut left = Vec::new();
@@ -241,15 +242,22 @@ impl KnownHosts {
             }
             forgotten.is_any = true;
             let (hosts, rest) = split(line.text).unwrap_or_default();
-            let others: Vec<&str> = hosts.split(',').filter(|name| !is_hashed(name) && !is_one_of(name, id)).collect();
+            let others: Vec<&[u8]> = list(hosts).filter(|name| !is_hashed(name) && !is_one_of(name, id)).collect();
+            let hosts = others.join(&b","[..]);
             if !others.is_empty() {
-                left.extend_from_slice(format!("{} {rest}", others.join(",")).as_bytes());
+                left.extend([&hosts[..], b" ", rest].concat());
             }
-            if matches(&others.join(","), id) {
+            if matches(&hosts, id) {
                 forgotten.patterns.push(number + 1);
             }
         }
-        if forgotten.is_any {
+        if let Some(key) = key {
+            if left.last().is_some_and(|&last| last != b'\n') {
+                left.push(b'\n');
+            }
+            left.extend_from_slice(line(id, key, SystemTime::now()).as_bytes());
+        }
+        if forgotten.is_any || key.is_some() {
             file.replace_privately(&left).map_err(|source| self.unusable(source))?;
         }
         Ok(forgotten)
@@ -266,7 +274,7 @@ impl KnownHosts {
             |text| Line { text, names: split(text).map_or(Names::Others, |(hosts, _)| Names::in_list(hosts, id)) };
         let mut lines: Vec<Line<'_>> = texts.map(line).collect();
         let hosts = |line: &Line<'f>| split(line.text).map(|(hosts, _)| hosts).filter(|hosts| is_hashed(hosts));
-        let mut hashed: Vec<(&mut Line<'f>, &str)> =
+        let mut hashed: Vec<(&mut Line<'f>, &[u8])> =
             lines.iter_mut().filter_map(|line| hosts(line).map(|hosts| (line, hosts))).collect();
         if hashed.is_empty() {
             return Ok(lines);
@@ -281,10 +289,11 @@ impl KnownHosts {
     }
 
     /// The numbers, from 1, of those hashed names that are the VPS's.
-    fn of_hashed<'h>(&self, hosts: impl Iterator<Item = &'h str>, id: TaskId) -> Result<Vec<usize>, KnownHostsError> {
-        let text: String = hosts.map(|hosts| format!("{hosts} {ANY_KEY}\n")).collect();
+    fn of_hashed<'h>(&self, hosts: impl Iterator<Item = &'h [u8]>, id: TaskId) -> Result<Vec<usize>, KnownHostsError> {
+        let line = |hosts: &[u8]| [hosts, b" ", ANY_KEY.as_bytes(), b"\n"].concat();
+        let text: Vec<u8> = hosts.flat_map(line).collect();
         let mut copy = tempfile::NamedTempFile::new().map_err(|error| self.file(error))?;
-        copy.write_all(text.as_bytes()).map_err(|error| self.file(error))?;
+        copy.write_all(&text).map_err(|error| self.file(error))?;
         let mut own = Vec::new();
         for name in names(id) {
             let mut command = Command::new("ssh-keygen");
@@ -329,28 +338,35 @@ fn names(id: TaskId) -> [String; 2] {
     [alias(id), host_name(id)]
 }
 
-/// The names in a line and what stands behind them. `None` for a line without a name, and for one with a marker.
-fn split(line: &[u8]) -> Option<(&str, &str)> {
-    let line = std::str::from_utf8(line).ok()?.trim_start_matches([' ', '\t']);
-    let (hosts, rest) = line.split_once([' ', '\t'])?;
-    (!hosts.starts_with(['#', '@'])).then_some((hosts, rest))
+/// The names in a line and the text behind them. `None` for a line without a name, and for one with a marker. The line
+/// need not be UTF-8: ssh uses its key whatever its comment is.
+fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let is_blank = |byte: &u8| b" \t".contains(byte);
+    let line = &line[line.iter().position(|byte| !is_blank(byte))?..];
+    let (hosts, rest) = line.split_at(line.iter().position(is_blank)?);
+    (!hosts.starts_with(b"#") && !hosts.starts_with(b"@")).then_some((hosts, &rest[1..]))
+}
+
+/// The names in a list.
+fn list(hosts: &[u8]) -> impl Iterator<Item = &[u8]> {
+    hosts.split(|&byte| byte == b',')
 }
 
 /// Whether `hosts` is a hashed name: `|1|SALT|HASH`, both of 20 bytes in base64 (sshd(8)).
-fn is_hashed(hosts: &str) -> bool {
+fn is_hashed(hosts: &[u8]) -> bool {
     let is_word = |word: &str| word.len() == 28 && word.ends_with('=') && !word.contains([' ', '|']);
+    let hosts = std::str::from_utf8(hosts).unwrap_or_default();
     hosts.strip_prefix("|1|").and_then(|words| words.split_once('|')).is_some_and(|(a, b)| is_word(a) && is_word(b))
 }
 
-fn is_one_of(name: &str, id: TaskId) -> bool {
-    names(id).iter().any(|own| own.eq_ignore_ascii_case(name))
+fn is_one_of(name: &[u8], id: TaskId) -> bool {
+    names(id).iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Whether a list of patterns (ssh_config(5)) matches one of the VPS's names, and excludes none of them.
-fn matches(hosts: &str, id: TaskId) -> bool {
-    let any =
-        |pattern: &str| names(id).iter().any(|own| is_match(pattern.to_ascii_lowercase().as_bytes(), own.as_bytes()));
-    hosts.split(',').any(any) && !hosts.split(',').filter_map(|pattern| pattern.strip_prefix('!')).any(any)
+fn matches(hosts: &[u8], id: TaskId) -> bool {
+    let any = |pattern: &[u8]| names(id).iter().any(|own| is_match(&pattern.to_ascii_lowercase(), own.as_bytes()));
+    list(hosts).any(any) && !list(hosts).filter_map(|pattern| pattern.strip_prefix(b"!")).any(any)
 }
 
 /// Whether `pattern`, in which `*` is any text and `?` any character, matches all of `text`.
@@ -376,12 +392,19 @@ fn is_match(pattern: &[u8], text: &[u8]) -> bool {
 
 /// The key of a line. `None` for one that ssh skips, as of version 1 of its protocol, whose first word is a number.
 fn stored_key(line: &[u8]) -> Option<Known> {
-    let mut words = split(line)?.1.split_ascii_whitespace();
+    let rest = String::from_utf8_lossy(split(line)?.1);
+    let mut words = rest.split_ascii_whitespace();
     let kind = words.next().filter(|kind| !kind.bytes().all(|byte| byte.is_ascii_digit()))?;
     let key = HostKey::new(kind, words.next()?)?;
     let seconds = words.find_map(|word| word.strip_prefix(STORED)?.parse().ok());
     let time = |seconds| UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds));
     Some(Known { key, stored: seconds.and_then(time) })
+}
+
+/// The line for a key that is stored `now`.
+fn line(id: TaskId, key: &HostKey, now: SystemTime) -> String {
+    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    format!("{} {} {} {STORED}{seconds}\n", names(id).join(","), key.kind, key.key)
 }
 
 fn ends_in_a_line(mut file: &File) -> io::Result<bool> {
@@ -604,6 +627,21 @@ mod tests {
         let two = folder.key("two");
         known.replace(id("42"), &two).unwrap();
         assert_eq!(keys(&known, "42"), [key, two]);
+    }
+
+    /// ssh uses such a line, so a key that it doesn't show must not pass for the first one.
+    #[test]
+    fn a_line_that_is_not_utf_8_counts() {
+        let folder = Folder::new();
+        let (known, one, two) = (folder.known(), folder.key("one"), folder.key("two"));
+        let line = |hosts: &[u8]| [hosts, format!(" {} {} caf", one.kind, one.key).as_bytes(), b"\xe9\n"].concat();
+        for (hosts, left) in [(&b"kohakuriver-42"[..], &b""[..]), (b"\xe9,kohakuriver-42", b"\xe9")] {
+            std::fs::write(&known.path, line(hosts)).unwrap();
+            assert_eq!(known.store_first(id("42"), &two).unwrap()[0].key, one);
+            assert!(known.forget(id("42")).unwrap().is_any);
+            let left = if left.is_empty() { Vec::new() } else { line(left) };
+            assert_eq!(std::fs::read(&known.path).unwrap(), left);
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Route {
     pub other_known_hosts: Vec<PathBuf>,
     /// `kohakuriver`, an absolute path, which stores host keys under task ids. With `None`, ssh stores them itself.
     pub known_hosts_program: Option<PathBuf>,
-    /// What this machine's ssh knows.
+    /// The release that this machine's ssh is known to support.
     pub release: Release,
     /// Whether the helper passes its socket to ssh; otherwise it copies the bytes.
     pub fdpass: bool,
@@ -91,7 +91,7 @@ pub struct UnusablePath {
 pub type SshOption = (&'static str, OsString);
 
 impl Route {
-    /// The way to VPSes and the check of their host keys, for every supported ssh. `by_name`: the host name may contain a
+    /// The options for the route to VPSes and for the check of their host keys, for every supported ssh. `by_name`: the host name may contain a
     /// VPS's name, which the helper must look up.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Route {
         ])
     }
 
-    /// What only an ssh of this release or later knows about host keys.
+    /// The options about host keys that only an ssh of this release or later knows.
     ///
     /// # Errors
     /// When the path of a program or of known_hosts can't be the value of an ssh option.
@@ -163,14 +163,14 @@ impl Route {
     }
 }
 
-/// What a `Host *` of the user's may set for other machines, and no VPS works with.
+/// Options that keep a VPS reachable where the user's `Host *` has values for other machines.
 pub fn pins() -> Vec<SshOption> {
     vec![
         ("Port", SSH_PORT.to_string().into()),
         ("CanonicalizeHostname", "no".into()),
         // A list of one kind may lack the kind of the VPS's key. `+` stands for ssh's own list.
         ("HostKeyAlgorithms", ANY_KIND.into()),
-        // What it prints would land among the bytes of rsync, git and IDEs.
+        // The output of a LocalCommand would land among the bytes of rsync, git and IDEs.
         ("PermitLocalCommand", "no".into()),
         ("ServerAliveInterval", SERVER_ALIVE_INTERVAL.to_string().into()),
         // With 0, which hardening baselines ask for, ssh would end each session that is idle for the interval.

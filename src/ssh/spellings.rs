@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use crate::ssh::labels::is_usable;
 use crate::target::{SUFFIX, TaskId};
 
-/// What may stand before a task id.
+/// The prefixes that a task id may have in a host name.
 const BEFORE_ID: [&str; 3] = ["", "kohakuriver-", "kohakuriver-vps-"];
 
-/// A name, and what matches it and those of its beginnings that no other name has.
+/// A name, with patterns for it and for those of its beginnings that no other name has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Beginning {
     /// The patterns.
@@ -25,8 +25,8 @@ pub fn of_id(id: TaskId) -> [String; 3] {
     BEFORE_ID.map(|start| format!("{start}{id}{SUFFIX}"))
 }
 
-/// What matches the names of `wanted` and their beginnings, while the Host has VPSes of the names `all`. A VPS that is
-/// created later may match as well.
+/// The patterns for the names of `wanted` and for their beginnings, while the Host has VPSes of the names `all`. A VPS that
+/// is created later may match as well.
 pub fn beginnings<'n>(
     wanted: impl IntoIterator<Item = (TaskId, &'n str)>,
     all: impl IntoIterator<Item = &'n str>,

@@ -10,7 +10,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::ssh::labels::Label;
+use crate::ssh::labels::{Label, Remark};
 use crate::ssh::options::{
     DEFAULT_USER, Release, Route, SshOption, UnusablePath, alias, also, host_name, identity, newer_pins, pins,
 };
@@ -43,6 +43,8 @@ pub struct Entries {
     pub beginnings: Vec<Beginning>,
     /// Other VPSes with a key of their own.
     pub unlisted: Vec<(TaskId, PathBuf)>,
+    /// ssh's default keys, which it leaves out where another key is named.
+    pub defaults: Vec<PathBuf>,
     /// Keys that ssh offers to each VPS as well ([`crate::ssh::keys::hidden_defaults`]).
     pub more_keys: Vec<PathBuf>,
 }
@@ -73,7 +75,8 @@ pub fn render(
         options.push(("User", DEFAULT_USER.into()));
         let identity = key.as_deref().map(identity).transpose()?.unwrap_or_default();
         stanza(&mut text, &format!("Host {}", label.host), &[options, identity.clone()].concat());
-        if key.is_some() {
+        // The Host can't look up a label that is not the VPS's name, so each spelling of it needs the task id here.
+        if key.is_some() || label.remark == Some(Remark::Shared) {
             let mut spellings = Vec::from(spellings::of_id(label.id));
             if !spellings.contains(&label.host) {
                 spellings.insert(0, label.host.clone());
@@ -85,18 +88,21 @@ pub fn render(
         matching(&mut text, &spellings::of_id(*id), &[of_vps(*id), identity(key)?].concat());
     }
     for Beginning { patterns, ids } in &entries.beginnings {
-        // The key only: another VPS may be created whose name begins so.
+        // Keys only, and the default ones as well: another VPS may be created whose name begins so.
         let has_id = |entry: &&Entry| ids.contains(&entry.label.id);
         let keys = entries.listed.iter().filter(has_id).filter_map(|entry| entry.key.as_deref());
         let options = keys.map(identity).collect::<Result<Vec<_>, _>>()?;
-        // What is no key is the same for each of them.
-        let options: Vec<SshOption> = options.concat().into_iter().fold(Vec::new(), |mut kept, option| {
+        // All options but the keys are the same for each VPS: once is enough.
+        let mut options: Vec<SshOption> = options.concat().into_iter().fold(Vec::new(), |mut kept, option| {
             if !kept.contains(&option) {
                 kept.push(option);
             }
             kept
         });
         if !options.is_empty() {
+            for key in &entries.defaults {
+                options.push(also(key)?);
+            }
             matching(&mut text, patterns, &options);
         }
     }
@@ -111,7 +117,7 @@ pub fn render(
     }
     let any = format!("*{SUFFIX}");
     stanza(&mut text, &format!("Host {any}"), &options);
-    // What was typed, and not the HostName of a `Host *`.
+    // The name as the user typed it, instead of the HostName of a `Host *`.
     options.insert(0, ("HostName", "%h".into()));
     matching(&mut text, &[any], &options);
     Ok(text.into_encoded_bytes())
@@ -231,6 +237,7 @@ mod tests {
             listed: labels.into_iter().map(|label| Entry { label, key: key.map(Into::into) }).collect(),
             beginnings: spellings::beginnings([(id, "trainer")], ["trainer"]),
             unlisted: key.map(|key| (TaskId::parse("42").unwrap(), format!("{key}42").into())).into_iter().collect(),
+            defaults: vec!["/home/u/.ssh/id_ed25519".into()],
             more_keys: Vec::new(),
         }
     }
@@ -289,7 +296,8 @@ Match originalhost 42.kohakuriver,kohakuriver-42.kohakuriver,kohakuriver-vps-42.
     HostKeyAlias kohakuriver-42
 {other}
 Match originalhost trainer.kohakuriver,t*.kohakuriver
-{own}
+{own}    IdentityFile /home/u/.ssh/id_ed25519
+
 Host *.kohakuriver
 {wildcard}
 Match originalhost *.kohakuriver

@@ -129,6 +129,11 @@ fn a_token_that_has_to_be_revoked_stays_if_it_cannot_be() {
     let outcome = host.run(&home, &["auth", "logout", "-r"]).output();
     outcome.exits(1).fails_with("kohakuriver", "cannot revoke the token", "kohakuriver auth logout");
     assert!(home.join(FILE).exists());
+    // Nor without the token itself.
+    home.write(FILE, "{ broken");
+    let outcome = host.run(&home, &["auth", "logout", "-r"]).output();
+    outcome.exits(1).fails_with("kohakuriver", "cannot revoke the token", "kohakuriver auth logout");
+    assert!(home.join(FILE).exists());
 }
 
 #[test]

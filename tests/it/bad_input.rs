@@ -29,7 +29,10 @@ fn ids_that_are_none() {
     for id in ["", "99999999999999999999", "9223372036854775808", "a b", "-x", "a/b", "42\n43", "$(id)'\"", "42:22"] {
         let outcome = Run::new(HELPER, &scene.home).args(["--proxy", &proxy, "--", id, "22"]).output();
         usage(&outcome, &["kohakuriver-proxy: "]);
-        let outcome = Run::new(CLI, &scene.home).args(["vps", "connect", "--dry-run"]).arg(format!("{id} ")).output();
+    }
+    // A Host takes any text as a name, and so does the command.
+    for id in ["", " ", "99999999999999999999", "9223372036854775808", "-x", "42\n43", "a\x1b[2J"] {
+        let outcome = Run::new(CLI, &scene.home).args(["vps", "connect", "--dry-run", "--", id]).output();
         outcome.exits(255).prints_nothing();
     }
 }

@@ -41,6 +41,11 @@ fn a_setting_is_changed_and_the_others_stay() {
     assert_eq!(stored(&home), json!({ "host": "gpu-head", "colour": "red", "proxy": "door:8002" }));
     config(&home, &["unset", "colour"]).succeeds().says(&["removed `colour` from "]);
     config(&home, &["unset", "colour"]).succeeds().says(&["`colour` is not set in "]);
+    for (typed, file) in [("~/k.log", home.join("k.log")), ("logs/k.log", home.join("logs/k.log"))] {
+        config(&home, &["set", "log_file", typed]).succeeds();
+        assert_eq!(stored(&home)["log_file"], file.display().to_string());
+    }
+    config(&home, &["unset", "log_file"]).succeeds();
     config(&home, &["unset", "host"]).succeeds();
     assert_eq!(stored(&home), json!({ "proxy": "door:8002" }));
 }

@@ -20,7 +20,7 @@ const LINK_LOCAL: &str = "is a link-local address, which the gateway does not di
 
 /// The Runners: the host of each one's URL, and why no port of it is dialled; [`OWN`] where a port has a reason of its
 /// own.
-const RUNNERS: [(&str, &str); 10] = [
+const RUNNERS: [(&str, &str); 11] = [
     ("127.0.0.1", OWN),
     ("[::1]", OWN),
     (HERE, OWN),
@@ -28,6 +28,8 @@ const RUNNERS: [(&str, &str); 10] = [
     ("10.11.13.2", OWN),
     ("[::ffff:10.11.13.2]", OWN),
     ("[fd11:12::1]", OWN),
+    // Of a whole network that a route of type `local` makes this machine's.
+    ("[fd77::5]", OWN),
     ("[fe80::12]", LINK_LOCAL),
     // A zone, as the system writes it and as a URL does (RFC 6874).
     ("[fe80::12%lo]", LINK_LOCAL),
@@ -85,6 +87,8 @@ fn no_address_of_the_own_machine_is_dialled_unless_the_admin_names_it() {
     for address in ADDED {
         network.run(tool("ip")).args(["address", "add", address, "dev", "lo"]).output().succeeds();
     }
+    let route = ["-6", "route", "add", "local", "fd77::/64", "dev", "lo"];
+    network.run(tool("ip")).args(route).output().succeeds();
     let addresses = network.run(tool("ip")).args(["-oneline", "address"]).output();
     assert!(addresses.text().lines().any(|line| line.contains(" 10.11.13.2/24 ") && line.contains(" secondary ")));
 

@@ -172,7 +172,7 @@ fn a_terminal_that_can_not_move_gets_one_line_and_a_script_none() {
         let script = host.run(&home, &words).env("TERM", "xterm").start();
         // It has waited for longer than the other when that says so.
         host.was_asked_for("/api");
-        let dumb = on_a_terminal(&host, &home, "dumb", "vps list");
+        let dumb = on_a_terminal(&host, &home, "dumb", "node list");
         let line = format!("kohakuriver: the Host at {} has not answered yet; waiting\r\n", host.base());
         shown(&dumb, &line);
         drop(held);

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::ssh_config::User;
-use crate::support::gateway::{inventory, name_of, running};
+use crate::support::gateway::{Gateway, inventory, name_of, running};
 use crate::support::home::Home;
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
+use crate::support::sshd::Sshd;
 use crate::support::tools::{self, older_ssh, sh_quote, tool};
 
 /// What every test's own `Host *` has.
@@ -25,6 +26,7 @@ fn connect(user: &User, own: &str, words: &[&str]) -> Run {
 
 #[test]
 fn what_host_star_sets_for_other_machines_breaks_no_vps() {
+    let user = User::new();
     for line in [
         "Port 2222",
         "HostName %h.corp.example",
@@ -44,21 +46,20 @@ fn what_host_star_sets_for_other_machines_breaks_no_vps() {
         "KnownHostsCommand /bin/false",
         "User somebody",
     ] {
-        let user = User::new();
         let own = format!("{}  {line}\n", user.own_config());
         user.write(&own);
         // The entry, and the wildcard with a beginning of the name.
         let name = name_of(ID);
-        for host in [&name, &name[..name.len() - 2]] {
-            let outcome = user.ssh(&format!("{host}.kohakuriver")).arg("cat; exit 3").stdin("in\n").output();
-            outcome.check(outcome.status.code() == Some(3), &format!("`{line}` changes nothing for {host}"));
+        let entry = |name: &str| user.ssh(&format!("{name}.kohakuriver")).arg("cat; exit 3");
+        let ways = [entry(&name), entry(&name[..name.len() - 2]), connect(&user, &own, &["cat; exit 3"])];
+        for way in ways.map(|run| run.stdin("in\n").start()) {
+            let outcome = way.finish();
+            outcome.check(outcome.status.code() == Some(3), &format!("`{line}` changes nothing"));
             outcome.prints("in\n").says_nothing();
         }
-        let outcome = connect(&user, &own, &["cat; exit 3"]).stdin("in\n").output();
-        outcome.check(outcome.status.code() == Some(3), &format!("`{line}` changes nothing for `vps connect`"));
-        outcome.prints("in\n").says_nothing();
         let known = user.known_hosts();
         assert_eq!(known.len(), 1, "{line}: {known:?}");
+        fs::remove_file(user.home.join(".ssh/kohakuriver_known_hosts")).unwrap();
     }
 }
 
@@ -119,6 +120,49 @@ fn every_spelling_finds_the_key() {
         }
         outcome.check(Instant::now() < end, "a login on a VPS that is not listed");
     }
+}
+
+#[test]
+fn a_later_vps_whose_name_begins_like_anothers_has_its_keys() {
+    let user = User::new();
+    let (other, later) = (Sshd::start(), "7323718749301769999");
+    other.copy_key_to(&user.home.join(".ssh/id_ed25519"));
+    user.write(QUIET);
+    // No other name begins with `v` until then.
+    assert!(fs::read_to_string(user.home.join(".ssh/kohakuriver.conf")).unwrap().contains(",v*.kohakuriver\n"));
+    let all = [running(ID, user.sshd.port), running(later, other.port)];
+    user.gateway.write_inventory(&inventory(&all).to_string());
+    // The gateway takes the new inventory up by itself.
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let outcome = user.ssh(&format!("{}.kohakuriver", name_of(later))).arg("echo in").output();
+        if outcome.status.success() {
+            break;
+        }
+        outcome.check(Instant::now() < end, "a login on the later one");
+    }
+}
+
+/// ssh passes a name on in lower case, so that it can't mean one of the two.
+#[test]
+fn names_that_differ_in_case_only_are_told_apart_by_their_entries() {
+    let user = User::new();
+    let twin = |id: &str, name: &str| {
+        let mut vps = running(id, user.sshd.port);
+        vps["name"] = name.into();
+        vps
+    };
+    let gateway = Gateway::with_inventory(&inventory(&[twin("70001111", "dev"), twin("70002222", "Dev")]));
+    let user = User { gateway, ..user };
+    user.write(&user.own_config());
+    for host in ["dev.kohakuriver", "Dev.kohakuriver", "de.kohakuriver"] {
+        user.ssh(host).arg("true").output().exits(255).says(&["dev (70001111, running), Dev (70002222, running)"]);
+    }
+    for host in ["dev-1111.kohakuriver", "DEV-2222.kohakuriver", "Dev-2222.kohakuriver"] {
+        user.ssh(host).arg("true").output().succeeds();
+    }
+    let status = |name| user.kohakuriver(&["vps", "status", name, "--json"]).output().succeeds().text();
+    assert!(status("dev").contains("70001111") && status("Dev").contains("70002222"));
 }
 
 /// ssh on PATH with the user's configuration, which it would look for in the home folder of the user database.

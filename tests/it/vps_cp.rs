@@ -39,7 +39,7 @@ fn what_cannot_be_copied_is_said() {
     let cluster = Cluster::new();
     for (args, status, text) in [
         (&["a", "b"][..], 255, "no file of a VPS was named"),
-        (&["one:a", "two:b"], 255, "files of two VPSes were named: one and two"),
+        (&["one:a", "two:b"], 255, "two names of VPSes were given: one and two"),
         (&["nosuch:a", "b"], 255, "there is no VPS nosuch"),
         (&["a"], 2, "2 values required"),
     ] {

@@ -136,9 +136,12 @@ fn connect_goes_in() {
     let cluster = Cluster::new();
     cluster.host.change(|state| state.course = ["assigning", "running"].into());
     let create = |args: &[&str]| {
+        cluster.run(&["ssh", "config", "--write"]).output().succeeds();
         let run = cluster.run(&["vps", "create", "--connect"]).args(args);
         let outcome = run.stdin("echo in-$((40 + 2)); exit 7\n").output();
         outcome.exits(7).check(outcome.text().ends_with("in-42\n"), "an answer of the shell");
+        let entries = fs::read_to_string(cluster.home.join(".ssh/kohakuriver.conf")).unwrap();
+        assert!(entries.contains(&format!("\nHost {ID}.kohakuriver\n")), "{entries}");
         cluster.host.change(|state| state.vpses.clear());
     };
     create(&["--gen-ssh-key"]);

@@ -42,7 +42,7 @@ impl AuthFile {
 
     /// The id that revokes the stored token, if a login made it.
     pub(crate) fn token_id(&self) -> Option<u64> {
-        let value: Value = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
+        let value: Value = serde_json::from_reader(sys::open_regular(&self.path).ok()?).ok()?;
         value["token_id"].as_u64()
     }
 

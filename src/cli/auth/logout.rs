@@ -22,9 +22,16 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let file = AuthFile::of_user()?;
-    // An unreadable file is removed, too.
-    let token = Token::from_auth_file(file.path()).ok().flatten();
-    let is_ours = token.is_some();
+    // An unreadable file is removed, too, unless its token has to be revoked.
+    let token = match Token::from_auth_file(file.path()) {
+        Err(error) if arguments.revoke => {
+            return Err(Failure::new("cannot revoke the token")
+                .because(&error)
+                .hint("revoke it on the Host's web page, then remove the file with `kohakuriver auth logout`"));
+        }
+        read => read.ok().flatten(),
+    };
+    let has_token = token.is_some();
     if let (Some(token), Some(id)) = (token, file.token_id()) {
         let revoked = ask_host(settings, async {
             let client = client_with(settings, Some(token))?;
@@ -36,7 +43,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             }
             ui::remark(failure.render("warning").trim_end());
         }
-    } else if arguments.revoke && is_ours {
+    } else if arguments.revoke && has_token {
         return Err(Failure::new("cannot revoke the token")
             .cause("`auth login` did not make it, so its number in the Host's list is unknown")
             .hint("revoke it on the Host's web page, then remove it with `kohakuriver auth logout`"));

@@ -1,13 +1,13 @@
 //! `kohakuriver config set` and `unset`: change one setting in the configuration file, and keep all others.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value};
 
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
-use crate::settings::{ConfigFile, Flags, KEYS, Settings, Source};
+use crate::settings::{self, ConfigFile, Flags, KEYS, Settings, Source};
 use crate::ssh::user_file::UserFile;
 use crate::sys;
 
@@ -42,8 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { key, value } = arguments;
     let file = File::of_user()?;
     let mut object = file.object()?;
-    let number = value.parse::<u16>().ok().filter(|_| key.ends_with("port"));
-    object.insert(key.clone(), number.map_or_else(|| Value::from(value.as_str()), Value::from));
+    object.insert(key.clone(), stored(key, value));
     file.write(&object)?;
     ui::remark(&format!("set `{key}` in {}", file.path.display()));
     warn_if_overridden(key);
@@ -61,6 +60,18 @@ pub(super) fn unset(arguments: &UnsetArguments) -> Result<(), Failure> {
     file.write(&object)?;
     ui::remark(&format!("removed `{key}` from {}", file.path.display()));
     Ok(())
+}
+
+/// The value as the file holds it. Programs that an IDE starts have another working directory, and no shell.
+fn stored(key: &str, value: &str) -> Value {
+    match (key, value.parse::<u16>(), settings::home_dir()) {
+        ("port" | "ssh_proxy_port", Ok(port), _) => port.into(),
+        ("log_file", _, Some(home)) if !value.is_empty() => {
+            let path = Path::new(value).strip_prefix("~").map_or_else(|_| value.into(), |rest| home.join(rest));
+            std::path::absolute(&path).unwrap_or(path).display().to_string().into()
+        }
+        _ => value.into(),
+    }
 }
 
 /// The user's configuration file.
@@ -101,7 +112,7 @@ impl File {
     }
 }
 
-fn cannot_change(path: &std::path::Path) -> Failure {
+fn cannot_change(path: &Path) -> Failure {
     Failure::new(format!("cannot change {}", path.display()))
 }
 

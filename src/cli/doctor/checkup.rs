@@ -41,7 +41,7 @@ pub(super) struct Checkup<'l> {
     pub(super) not_checked: Vec<&'static str>,
     /// How many of these [`Scope::All`] would have run.
     pub(super) beyond_scope: usize,
-    /// What the first problem that a check found keeps from working.
+    /// The logins that the first problem breaks.
     pub(super) broken: Option<Broken>,
     /// Whether a login works.
     pub(super) login_works: bool,

@@ -40,10 +40,11 @@ const SWITCHES: [(&str, &str); 11] = [
     ("hostname", "HostName=%h"),
 ];
 
-/// What becomes of a line that breaks a login.
+/// The advice for a line that breaks a login.
 const AWAY: &str = "remove the line, or keep it from VPSes with `Host * !*.kohakuriver` directly above it";
 
-/// Options with which a line of another option counts, each with those others. Those lines have to change.
+/// Options that give effect to other options, each with those others. If a login fails, the line of the other option has
+/// to change.
 const GIVES_EFFECT: [(&str, &[&str]); 3] = [
     ("exitonforwardfailure", &["localforward", "remoteforward", "dynamicforward", "tunnel"]),
     ("controlmaster", &["controlpath"]),

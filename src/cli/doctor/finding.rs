@@ -41,11 +41,11 @@ pub(super) struct Wrong {
     pub(super) fix: String,
     /// One command to paste.
     pub(super) command: String,
-    /// What does not work because of it.
+    /// The logins that it breaks.
     pub(super) breaks: Broken,
 }
 
-/// What a problem keeps from working.
+/// The kind of login that a problem breaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Broken {
     /// Every login.
@@ -72,7 +72,7 @@ impl Verdict {
         Self::Wrong(Wrong::new(failure, command))
     }
 
-    /// The same problem, which keeps only this from working.
+    /// The same problem, but it breaks only these logins.
     pub(super) fn breaking(self, breaks: Broken) -> Self {
         match self {
             Self::Wrong(wrong) => Self::Wrong(Wrong { breaks, ..wrong }),
@@ -98,7 +98,7 @@ impl Verdict {
         }
     }
 
-    /// What a problem keeps from working; `None` if there is no problem.
+    /// The logins that a problem breaks; `None` if there is no problem.
     pub(super) fn breaks(&self) -> Option<Broken> {
         if let Self::Wrong(wrong) = self { Some(wrong.breaks) } else { None }
     }

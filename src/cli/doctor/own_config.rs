@@ -1,6 +1,5 @@
 //! The user's own ssh_config: what ssh takes from it for one host.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +8,7 @@ use super::refused::Refused;
 use crate::cli::programs::program::{self, QUICK};
 use crate::ssh::in_force::{Line, Reading};
 use crate::ssh::stanzas;
+use crate::sys;
 
 /// The helper, as an entry in ssh_config names it.
 pub(super) const HELPER: &str = "kohakuriver-proxy";
@@ -34,7 +34,7 @@ impl OwnConfig {
         if !output.succeeded() {
             return Ok(Err(Refused::of(&output, &reading)));
         }
-        let read = |path: &Path| fs::read(path).ok();
+        let read = |path: &Path| sys::read_regular(path).ok();
         Ok(Ok(Self { options: output.stdout, lines: reading.lines(read), files: reading.roots }))
     }
 
@@ -61,7 +61,7 @@ impl OwnConfig {
 
     /// Whether a line belongs to a file or an entry of ours: a block with the helper in it.
     pub(super) fn is_ours(&self, line: &Line) -> bool {
-        if fs::read(&line.file).is_ok_and(|text| stanzas::is_ours(&text)) {
+        if sys::read_regular(&line.file).is_ok_and(|text| stanzas::is_ours(&text)) {
             return true;
         }
         let is_helper = |other: &&Line| other.sets("proxycommand") && other.option().1.contains(HELPER);

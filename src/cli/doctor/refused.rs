@@ -1,4 +1,4 @@
-//! A configuration that ssh does not take: what ssh says about it, the line or the file that has to change, and what helps.
+//! A configuration that ssh does not take: ssh's messages about it, the line or the file that has to change, and a remedy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub(super) struct Refused {
 impl Refused {
     /// What `ssh -vvv -G` printed, and what it had read by then.
     pub(super) fn of(output: &Output, reading: &Reading) -> Self {
-        let read = |path: &Path| fs::read(path).ok();
+        let read = |path: &Path| sys::read_regular(path).ok();
         if let Some(command) = reading.running.as_ref().filter(|_| output.status.is_none()) {
             let line = reading.find(command, read);
             return Self { line, hangs: Some(command.clone()), ..Self::default() };
@@ -96,7 +96,7 @@ impl Refused {
         }
     }
 
-    /// What becomes of the line.
+    /// The advice for the line.
     fn change(&self) -> String {
         if says(&self.messages, UNRESOLVED) {
             return format!(
@@ -131,7 +131,7 @@ fn breaks(line: &Line, messages: &[String]) -> bool {
         || says(messages, NO_COMMAND) && line.sets("forkafterauthentication")
 }
 
-/// What gives ssh access to a file, or the file to the user.
+/// A hint and a command that give ssh access to a file, or give the file to the user.
 fn access(file: &Path, messages: &[String]) -> (&'static str, String) {
     let path = shell_word(file.as_os_str()).to_string_lossy().into_owned();
     if !says(messages, BAD_PERMISSIONS) {

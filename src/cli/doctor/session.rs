@@ -16,13 +16,14 @@ use super::finding::Verdict;
 use super::own_config::OwnConfig;
 use super::ssh_log::SshLog;
 use super::temporary::Folder;
-use crate::cli::programs::program;
+use crate::cli::programs::program::{self, QUICK};
 use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
 use crate::ssh::command::SshCommand;
+use crate::ssh::keys;
 use crate::ssh::known_hosts::{Known, KnownHosts};
-use crate::ssh::options::{Release, Route, alias};
+use crate::ssh::options::{Release, Route, alias, host_name};
 use crate::sys;
 use crate::target::TaskId;
 
@@ -37,6 +38,7 @@ pub(super) struct Login<'a> {
     pub(super) key: Option<PathBuf>,
     pub(super) ssh: &'a Path,
     pub(super) route: &'a Route,
+    pub(super) home: &'a Path,
 }
 
 /// A login that ssh tried.
@@ -127,6 +129,12 @@ impl Session {
     }
 }
 
+/// ssh's default keys that the user's ssh_config hides, and that `vps connect` names for this reason.
+pub(super) fn hidden_keys(ssh: &Path, id: TaskId, home: &Path) -> Vec<PathBuf> {
+    let asked = program::run(Command::new(ssh).args(["-G", &host_name(id)]), QUICK);
+    asked.map(|output| keys::hidden_defaults(&output.stdout, home)).unwrap_or_default()
+}
+
 fn argv(login: &Login<'_>, copy: PathBuf) -> Result<Vec<OsString>, Failure> {
     let mut ssh_args = Vec::new();
     let mut options = vec![
@@ -162,7 +170,7 @@ fn argv(login: &Login<'_>, copy: PathBuf) -> Result<Vec<OsString>, Failure> {
         id: login.id,
         user: login.user.clone(),
         key: login.key.clone(),
-        more_keys: Vec::new(),
+        more_keys: hidden_keys(login.ssh, login.id, login.home),
         ssh_args,
     };
     command.argv().map_err(|error| crate::cli::programs::route::unusable(&error))

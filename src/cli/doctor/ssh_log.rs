@@ -41,10 +41,10 @@ impl SshLog {
             if let Some(key) = debug.strip_prefix("Server host key: ") {
                 log.host_key = key.split_once(' ').map(|(kind, print)| (kind.to_owned(), print.to_owned()));
             } else if let Some(key) = debug.strip_prefix("Offering public key: ") {
-                log.offered.push(key.to_owned());
+                log.offered.push(shown(key));
                 log.accepted = None;
             } else if let Some(key) = debug.strip_prefix("Server accepts key: ") {
-                log.accepted = Some(key.to_owned());
+                log.accepted = Some(shown(key));
             } else if let Some(methods) = debug.strip_prefix("Authentications that can continue: ") {
                 log.methods = methods.to_owned();
                 // The server answers each signature. No answer means that ssh could not sign.
@@ -85,6 +85,11 @@ impl SshLog {
     }
 }
 
+/// A key without ssh's own word for one that ssh_config or the command line names.
+fn shown(key: &str) -> String {
+    key.replace(" explicit", "")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +114,7 @@ debug1: Offering public key: k ED25519 SHA256:N3I0 explicit
                        Authenticated to 42.kohakuriver (via proxy) using \"publickey\".\ndebug1: Exit status 0\n");
         assert_eq!(log.host_key, Some(("ssh-ed25519".into(), "SHA256:v85yPg".into())));
         assert_eq!(log.authenticated.as_deref(), Some("publickey"));
-        assert_eq!(log.offered, ["k ED25519 SHA256:N3I0 explicit"]);
+        assert_eq!(log.offered, ["k ED25519 SHA256:N3I0"]);
         assert!(!log.signature_rejected && log.accepted.is_some() && log.last.is_empty());
     }
 

@@ -71,10 +71,11 @@ async fn not_found(client: &Client, wanted: &VpsRef, error: &ApiError) -> Failur
     let is_unknown = matches!(error, ApiError::Refusal(Refusal::NotFound)) && !client.is_of_older_host();
     if is_unknown
         && let VpsRef::Name(name) = wanted
-        && let Some((user, vps)) = name.split_once('@')
+        && let Some((user, vps)) = name.rsplit_once('@')
     {
-        let hint = format!("name the VPS without a login: `{vps}`; `vps connect` takes the login as `--user {user}`");
-        return failure.hint(printable(&hint));
+        let login =
+            if user.is_empty() { String::new() } else { format!("; `vps connect` takes the login as `--user {user}`") };
+        return failure.hint(printable(&format!("name the VPS without a login: `{vps}`{login}")));
     }
     // A Host tells everybody which ids there are, but lists its VPSes to users only.
     if is_unknown && matches!(client.caller().await, Ok(Caller::Anonymous)) {

@@ -15,6 +15,7 @@ use crate::api::Vps;
 use crate::cache;
 use crate::settings::{Flags, Settings};
 use crate::sys;
+use crate::target::VpsRef;
 use crate::text::excerpt;
 
 /// Largest file that is read, in bytes: about ten thousand VPSes.
@@ -83,7 +84,10 @@ fn read(path: &Path) -> Vec<CompletionCandidate> {
     let candidate = |field: &'static str, other: &'static str, order: usize| {
         vpses.iter().filter_map(move |vps| {
             let about = [word(&vps[other]), word(&vps["status"])].into_iter().flatten().collect::<Vec<_>>().join(", ");
-            let word = vps[field].as_str().filter(|word| needs_no_quotes(word))?;
+            // A name such as `42` or `kohakuriver-42` is read as the id of another VPS.
+            let is_read = |word: &&str| VpsRef::parse(word) == Ok(VpsRef::Name((*word).to_owned()));
+            let word = vps[field].as_str().filter(|word| needs_no_quotes(word));
+            let word = word.filter(|word| field != "name" || is_read(word))?;
             let candidate = CompletionCandidate::new(word).display_order(Some(order));
             Some(candidate.help(Some(about.into())))
         })
@@ -123,6 +127,12 @@ mod tests {
         write(&path, &vpses).unwrap();
         let words: Vec<_> = read(&path).iter().map(|candidate| candidate.get_value().to_owned()).collect();
         assert_eq!(words, ["7323718749301768192"; 14]);
+        // Commands read these as other VPSes.
+        let vpses = ["2000", "kohakuriver-7", "kohakuriver-vps-7", "trainer.kohakuriver"]
+            .map(|name| Vps { name: Some(name.to_owned()), ..vps(VpsStatus::Running) });
+        write(&path, &vpses).unwrap();
+        let words: Vec<_> = read(&path).iter().map(|candidate| candidate.get_value().to_owned()).collect();
+        assert_eq!(words, ["7323718749301768192"; 4]);
         for broken in ["", "[7]", "{}", "[{\"name\":3}]"] {
             fs::write(&path, broken).unwrap();
             assert!(read(&path).is_empty(), "{broken}");

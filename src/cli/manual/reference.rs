@@ -49,7 +49,7 @@ const VARIABLES: &[Use] = &[
         name: env_vars::KOHAKURIVER_LOG_FILE,
         text: "File that `kohakuriver-proxy` appends its failures to, and with `--wait` what it waits for: under \
                ControlPersist, ssh hides its stderr, and it can't tell whether anybody reads the terminal",
-        commands: &["vps connect", "config show", HELPER],
+        commands: &["vps connect", "vps cp", "vps forward", "config show", HELPER],
     },
     Use {
         name: env_vars::KOHAKURIVER_KNOWN_HOSTS,
@@ -74,8 +74,17 @@ const VARIABLES: &[Use] = &[
     },
     Use {
         name: "PATH",
-        text: "Where ssh, ssh-keygen, `kohakuriver-proxy` and the next `kohakuriver` are looked up",
-        commands: &["vps connect", "vps create", "vps restart", "ssh config", "ssh forget", "doctor"],
+        text: "Where ssh, scp, ssh-keygen, `kohakuriver-proxy` and the next `kohakuriver` are looked up",
+        commands: &[
+            "vps connect",
+            "vps cp",
+            "vps forward",
+            "vps create",
+            "vps restart",
+            "ssh config",
+            "ssh forget",
+            "doctor",
+        ],
     },
 ];
 
@@ -93,12 +102,12 @@ const FILES: &[Use] = &[
     Use {
         name: "~/.ssh/kohakuriver_known_hosts",
         text: "Host keys of VPSes, stored under their task ids",
-        commands: &["vps connect", "vps create", "ssh", "doctor"],
+        commands: &["vps connect", "vps cp", "vps forward", "vps create", "ssh", "doctor"],
     },
     Use {
         name: "~/.ssh/id-kohakuriver-<id>",
         text: "Private key of a VPS, made by `kohakuriver vps create --gen-ssh-key`",
-        commands: &["vps connect", "vps create", "ssh config", "doctor"],
+        commands: &["vps connect", "vps cp", "vps forward", "vps create", "ssh config", "doctor"],
     },
     Use {
         name: "~/.ssh/kohakuriver.conf",
@@ -125,6 +134,8 @@ const FILES: &[Use] = &[
 /// Other pages that belong to a command.
 const SEE_ALSO: &[(&str, &str)] = &[
     ("vps connect", "ssh(1), kohakuriver-proxy(1)"),
+    ("vps cp", "scp(1), kohakuriver-proxy(1)"),
+    ("vps forward", "ssh(1), kohakuriver-proxy(1)"),
     ("vps create", "ssh-keygen(1)"),
     ("vps sessions", "kohakuriver-gateway(8)"),
     ("ssh config", "ssh_config(5), kohakuriver-proxy(1)"),

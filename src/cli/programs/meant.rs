@@ -6,7 +6,7 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::programs::names::PROGRAM;
-use crate::cli::programs::next::Unknown;
+use crate::cli::programs::next::{self, Unknown};
 use crate::failure::Failure;
 use crate::ssh::quote::shell_word;
 
@@ -19,10 +19,21 @@ const PYTHON_CLI: [(&str, &[&str]); 5] = [
     ("config", &["completion", "env"]),
 ];
 
+/// Our commands that do what commands of the Python CLI do, for users who don't have it.
+const EQUIVALENTS: [(&str, &str); 7] = [
+    ("connect", "vps connect"),
+    ("terminal", "vps connect"),
+    ("ssh connect", "vps connect"),
+    ("forward", "vps forward"),
+    ("status", "vps status"),
+    ("version", "--version"),
+    ("node status", "node list"),
+];
+
 /// The flag with which the Python CLI is asked for JSON.
 const FORMAT: [&str; 2] = ["-f", "--format"];
 
-/// What other programs call our commands: the group, their word, and our command.
+/// Other programs' words for our commands: the group, the words, and our command.
 const OTHER_WORDS: [(&str, &[&str], &str); 18] = [
     ("", &["ls", "list", "ps"], "vps list"),
     ("", &["create", "new", "run"], "vps create"),
@@ -59,6 +70,15 @@ pub(crate) fn meant(definition: &clap::Command, unknown: &Unknown) -> Option<Fai
     let rest = unknown.rest.iter().map_while(|word| word.to_str().filter(|word| !word.starts_with('-')));
     let line = rest.fold(format!("{PROGRAM} {command}"), |line, word| format!("{line} {}", quoted(word)));
     Some(Failure::usage(format!("unknown command `{}`", unknown.command())).hint(format!("did you mean `{line}`?")))
+}
+
+/// The failure for `unknown` if there is no next program.
+pub(crate) fn missing(unknown: &Unknown) -> Failure {
+    let words = unknown.words.join(" ");
+    match EQUIVALENTS.iter().find(|(theirs, _)| *theirs == words) {
+        Some((_, ours)) => next::missing(unknown).hint(format!("use `{PROGRAM} {ours}`")),
+        None => next::missing(unknown),
+    }
 }
 
 /// `failure`, with our flag in its hint if a flag of the Python CLI caused it.
@@ -150,6 +170,10 @@ mod tests {
     #[test]
     fn other_words_lead_to_our_commands() {
         let definition = definition();
+        for (_, ours) in EQUIVALENTS {
+            let found = ours.split(' ').try_fold(&definition, |level, word| level.find_subcommand(word));
+            assert!(ours == "--version" || found.is_some_and(|found| !found.has_subcommands()), "{ours}");
+        }
         for (group, words, _) in OTHER_WORDS {
             for word in words {
                 let command = in_other_words(group, word).unwrap();

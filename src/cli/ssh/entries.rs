@@ -79,7 +79,8 @@ fn describe(mut vpses: Vec<Vps>, names: &[String], home: &Path) -> Listed {
     let mut unlisted = keys::found(home);
     unlisted.retain(|(id, _)| !kept.contains(id));
     unlisted.truncate(MOST);
-    Listed { entries: Entries { listed, beginnings, unlisted, more_keys: Vec::new() }, remarks, vpses }
+    let entries = Entries { listed, beginnings, unlisted, defaults: keys::defaults(home), more_keys: Vec::new() };
+    Listed { entries, remarks, vpses }
 }
 
 /// The ids of the newest VPSes. A Host counts ids upwards.

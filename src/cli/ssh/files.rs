@@ -15,7 +15,7 @@ use crate::sys;
 /// Our own file, in ~/.ssh.
 const OURS: &str = "kohakuriver.conf";
 
-/// What OpenSSH 8.7 and later reads besides, in the same folder. No glob of the user's matches its name.
+/// A second file of ours in the same folder, which OpenSSH 8.7 and later read. No glob of the user's matches its name.
 const NEWER: &str = ".kohakuriver-openssh-8.7.conf";
 
 /// A copy of the user's configuration from before its first change.

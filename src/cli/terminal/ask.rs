@@ -10,11 +10,13 @@ use inquire::{InquireError, Select};
 
 use crate::cli::terminal::ui::Look;
 use crate::failure::Failure;
-use crate::sys::SilentTerminal;
+use crate::sys::{SilentTerminal, terminal_size};
 use crate::terminal::{is_dumb, tell};
 
 /// Lines of a list that are shown at a time.
 const PAGE: usize = 12;
+/// Lines around a list: the question, and the keys, which may wrap.
+const AROUND: usize = 4;
 
 /// Asks `question`, unless `yes` (the flag `--yes`) answers it.
 ///
@@ -58,7 +60,10 @@ pub(crate) fn line(prompt: &str) -> Option<String> {
 pub(crate) fn choose(question: &str, lines: Vec<String>) -> Result<usize, Failure> {
     let colours = if Look::of_stderr().colour { RenderConfig::default_colored() } else { RenderConfig::empty() };
     let keys = "arrow keys move, typing filters, Enter chooses, Esc leaves";
-    let asked = Select::new(question, lines).with_page_size(PAGE).with_help_message(keys).with_render_config(colours);
+    // A list that is higher than the terminal scrolls its question away, and can't be redrawn.
+    let height = terminal_size(io::stderr()).map(|(_, height)| height).filter(|height| *height > 0);
+    let page = height.map_or(PAGE, |height| height.saturating_sub(AROUND).clamp(1, PAGE));
+    let asked = Select::new(question, lines).with_page_size(page).with_help_message(keys).with_render_config(colours);
     asked.raw_prompt().map(|chosen| chosen.index).map_err(|error| match error {
         InquireError::OperationCanceled | InquireError::OperationInterrupted => {
             Failure::interrupted("nothing was chosen")

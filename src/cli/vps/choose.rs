@@ -20,7 +20,7 @@ const COLUMNS: [Column; 5] = [
 /// Columns of the mark in front of each line.
 const MARK: usize = 2;
 
-/// The VPS that the user chooses, one's own first.
+/// Lets the user choose a VPS. The user's own VPSes come first.
 pub(crate) fn choose(settings: &Settings) -> Result<TaskId, Failure> {
     let (mut vpses, caller) = ask_host(settings, async {
         let client = client(settings)?;

@@ -1,12 +1,11 @@
 //! `kohakuriver vps cp`: files from and to a VPS, with the system's scp.
 
-use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::cli::host::load_settings;
-use crate::cli::programs::route::unusable;
-use crate::cli::programs::search_path::find_all;
+use crate::cli::programs::route::{missing_program, unusable};
+use crate::cli::programs::search_path;
 use crate::cli::vps::login::{LoginFlags, become_or_show};
 use crate::failure::Failure;
 use crate::settings::Flags;
@@ -18,13 +17,15 @@ A file of a VPS is written as [USER@]VPS:FILE, relative to the home directory th
 directory before it: ./a:b.
 
 Exit status:
-  other  That of scp, or 255 if this command failed before it started scp
+  2      An unknown option, or fewer than two files
+  255    This command failed before it started scp
+  other  That of scp
 
 Examples:
   kohakuriver vps cp model.bin trainer:
   kohakuriver vps cp -r trainer:runs/today .")]
 pub(crate) struct Arguments {
-    /// Files to copy, and at the end where to
+    /// Files to copy, then their destination
     #[arg(value_name = "FILE", num_args = 2.., required = true)]
     files: Vec<OsString>,
     /// Copy directories with all that is in them
@@ -59,8 +60,8 @@ impl Operand {
         let text = word.to_str().ok_or_else(|| Failure::usage(format!("{} is not UTF-8", word.display())))?;
         let (machine, path) = text.split_once(':').unwrap_or((text, ""));
         let (user, vps) = match machine.rsplit_once('@') {
-            Some((user, vps)) => (Some(user.to_owned()), vps),
-            None => (None, machine),
+            Some((user, vps)) if !user.is_empty() => (Some(user.to_owned()), vps),
+            _ => (None, machine),
         };
         Ok(Self::Remote { user, vps: vps.to_owned(), path: path.to_owned() })
     }
@@ -69,9 +70,7 @@ impl Operand {
 pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let operands: Vec<_> = arguments.files.iter().map(Operand::of).collect::<Result<_, _>>()?;
     let vps = one_vps(&operands)?;
-    let scp = find_all("scp", env::var_os("PATH").as_deref()).into_iter().next().ok_or_else(|| {
-        Failure::new("there is no `scp` on PATH").hint("install OpenSSH's client: `sudo apt install openssh-client`")
-    })?;
+    let scp = search_path::first("scp").ok_or_else(|| missing_program("scp"))?;
     let (command, _) = arguments.login.command(&load_settings(flags)?, vps, Vec::new())?;
     let mut argv = command.scp(scp).map_err(|error| unusable(&error))?;
     argv.extend(
@@ -102,8 +101,10 @@ fn one_vps(operands: &[Operand]) -> Result<&str, Failure> {
     };
     match names.find(|name| *name != first) {
         None => Ok(first),
-        Some(other) => Err(Failure::usage(format!("files of two VPSes were named: {first} and {other}"))
-            .hint("copy them to this machine first, and then to the other VPS")),
+        Some(other) => Err(Failure::usage(format!("two names of VPSes were given: {first} and {other}")).hint(
+            "name one VPS, the same way each time, and a local file with a colon as ./FILE; from one VPS to another, \
+                 copy by way of this machine",
+        )),
     }
 }
 
@@ -127,6 +128,8 @@ mod tests {
             ("trainer:a:b/c", remote(None, "trainer", "a:b/c")),
             ("me@trainer:/x", remote(Some("me"), "trainer", "/x")),
             ("a@b@trainer:x", remote(Some("a@b"), "trainer", "x")),
+            // Not a login as anybody: there is no VPS of that name.
+            ("@trainer:x", remote(None, "@trainer", "x")),
         ] {
             assert_eq!(operand(word), expected, "{word}");
         }
@@ -143,6 +146,6 @@ mod tests {
         };
         assert_eq!(vps(&["trainer:a", "me@trainer:b", "."]), Ok("trainer".into()));
         assert_eq!(vps(&["a", "b"]), Err("no file of a VPS was named".into()));
-        assert_eq!(vps(&["a:x", "b:y"]), Err("files of two VPSes were named: a and b".into()));
+        assert_eq!(vps(&["a:x", "b:y"]), Err("two names of VPSes were given: a and b".into()));
     }
 }

@@ -4,14 +4,15 @@
 //! connection that is lost is made again, as long as the Host says that the VPS can be reached.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::api::{ApiError, refused};
+use crate::api::{ApiError, Located, refused};
 use crate::cli::host::{block_on, client, load_settings, vps_cache};
 use crate::cli::programs::host_keys;
 use crate::cli::programs::names::PROGRAM;
@@ -19,17 +20,29 @@ use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::cli::terminal::{interrupt, ui};
 use crate::cli::vps::login::{LoginFlags, argv};
 use crate::failure::Failure;
+use crate::refusal::Refusal;
 use crate::settings::{Flags, Settings};
 use crate::ssh::command::SshCommand;
 use crate::target::VpsRef;
 
 /// The pauses before new attempts; the last one repeats.
 const PAUSES: [u64; 5] = [1, 2, 4, 8, 15];
+/// What ssh says of a login that no other attempt gets.
+const REFUSALS: [&str; 3] = ["Host key verification failed", "KnownHostsCommand failed", "Permission denied ("];
+
+/// Time for a Ctrl-C that has ended ssh.
+const AFTER_SSH: Duration = Duration::from_millis(100);
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 A port is forwarded from localhost of this machine to localhost of the VPS. After a lost connection the command connects \
-again, until Ctrl-C, or until the VPS can no longer be reached.
+again, until Ctrl-C, or until the VPS can no longer be reached. With --wait, a VPS that is starting again is waited for.
+
+Exit status:
+  0      Ctrl-C ended it
+  1      The VPS can't be reached, or a port of this machine can't be used
+  2      Wrong usage, or unusable settings
+  255    ssh failed before it forwarded anything
 
 Examples:
   kohakuriver vps forward trainer 8888
@@ -56,7 +69,10 @@ fn ports(text: &str) -> Result<(u16, u16), &'static str> {
 
 pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let settings = load_settings(flags)?;
-    for &(here, there) in &arguments.ports {
+    for (number, &(here, there)) in arguments.ports.iter().enumerate() {
+        if arguments.ports[..number].iter().any(|&(other, _)| other == here) {
+            return Err(Failure::usage(format!("port {here} of this machine is named twice")).hint("name each once"));
+        }
         check_free(&arguments.vps, here, there)?;
     }
     let (command, _) = arguments.login.command(&settings, &arguments.vps, ssh_args(&arguments.ports))?;
@@ -70,7 +86,7 @@ async fn interrupt_is_success(work: impl Future<Output = Result<ExitCode, Failur
     interrupt::unless_raised(work).await.unwrap_or(Ok(ExitCode::SUCCESS))
 }
 
-/// ssh itself names only a port that is taken; here the command that helps is known.
+/// ssh would only say that the port is taken. This failure also names a command that helps.
 fn check_free(vps: &str, here: u16, there: u16) -> Result<(), Failure> {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, here)).err();
     taken.map_or(Ok(()), |error| {
@@ -88,6 +104,8 @@ fn other(port: u16) -> u16 {
 fn ssh_args(ports: &[(u16, u16)]) -> Vec<OsString> {
     let options = [
         "ExitOnForwardFailure=yes",
+        // The user's ssh_config may set it. ssh would then listen nowhere, without a word.
+        "ClearAllForwardings=no",
         // A connection of its own: one that is shared would outlive this command.
         "ControlMaster=no",
         "ControlPath=none",
@@ -105,9 +123,12 @@ async fn forward(settings: &Settings, arguments: &Arguments, command: &SshComman
     let client = client(settings)?;
     let (mut has_listened, mut failed) = (false, 0);
     loop {
-        if run_ssh(&argv, || announce(arguments)).await? {
+        let ended = run_ssh(&argv, || announce(arguments)).await?;
+        // Ctrl-C ends ssh as well, often before it reaches this process, which then must not call it a loss.
+        tokio::time::sleep(AFTER_SSH).await;
+        if ended.has_listened {
             (has_listened, failed) = (true, 0);
-        } else if !has_listened {
+        } else if !has_listened || ended.is_refused {
             return Ok(ExitCode::from(255));
         }
         let pause = PAUSES[failed.min(PAUSES.len() - 1)];
@@ -115,34 +136,60 @@ async fn forward(settings: &Settings, arguments: &Arguments, command: &SshComman
         ui::remark(&format!("{PROGRAM}: the connection to VPS {} is lost; trying again in {pause} s", command.id));
         tokio::time::sleep(Duration::from_secs(pause)).await;
         match client.find(&VpsRef::Id(command.id), None).await {
-            Ok(found) => match found.reach {
-                Err(refusal) => return Err(refused(&refusal, &command.id.to_string(), client.base())),
-                Ok(_) => {}
-            },
+            // ssh's helper waits for it.
+            Ok(Located { reach: Err(Refusal::Starting(_)), .. }) if arguments.login.waits() => {}
+            Ok(Located { reach: Err(refusal), .. }) => {
+                return Err(refused(&refusal, &command.id.to_string(), client.base()));
+            }
             Err(error @ ApiError::Refusal(_)) => return Err(error.about(&VpsRef::Id(command.id), client.base())),
             // The network may be down for this question, too.
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
 }
 
-/// Runs ssh until it ends. Returns whether it listened, after `listens`.
-async fn run_ssh(argv: &[OsString], listens: impl FnOnce()) -> Result<bool, Failure> {
-    let failure = |error: std::io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
+/// How an ssh ended.
+struct Ended {
+    /// It listened before.
+    has_listened: bool,
+    /// The VPS is not the one that was known, or takes no login: another attempt changes nothing.
+    is_refused: bool,
+}
+
+/// Runs ssh until it ends, and calls `on_listening` once ssh listens.
+async fn run_ssh(argv: &[OsString], on_listening: impl FnOnce()) -> Result<Ended, Failure> {
+    let failure = |error: io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
     let mut ssh = Command::new(&argv[0]);
     // Its commands must print nothing of their own.
-    ssh.args(&argv[1..]).env("SHELL", PLAIN_SHELL).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = ssh.spawn().map_err(failure)?;
-    let mut line = [0];
-    let told = match &mut child.stdout {
-        Some(stdout) => stdout.read(&mut line).await.map_err(failure)? > 0,
-        None => false,
+    ssh.args(&argv[1..]).env("SHELL", PLAIN_SHELL).stdin(Stdio::null());
+    let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(failure)?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let listens = async {
+        let has_listened = match stdout {
+            Some(mut stdout) => stdout.read(&mut [0]).await? > 0,
+            None => false,
+        };
+        if has_listened {
+            on_listening();
+        }
+        Ok(has_listened)
     };
-    if told {
-        listens();
-    }
+    let says = async {
+        let mut is_refused = false;
+        let mut lines = stderr.map(|stderr| BufReader::new(stderr).split(b'\n'));
+        while let Some(lines) = &mut lines
+            && let Some(mut line) = lines.next_segment().await?
+        {
+            is_refused |= REFUSALS.iter().any(|text| String::from_utf8_lossy(&line).contains(text));
+            line.push(b'\n');
+            // If stderr is closed, the line is lost.
+            let _ = io::stderr().write_all(&line);
+        }
+        Ok(is_refused)
+    };
+    let (has_listened, is_refused) = tokio::try_join!(listens, says).map_err(failure)?;
     child.wait().await.map_err(failure)?;
-    Ok(told)
+    Ok(Ended { has_listened, is_refused })
 }
 
 fn announce(arguments: &Arguments) {

@@ -61,16 +61,18 @@ pub(crate) struct Arguments {
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let client = client(settings)?;
     // Reported at the end: earlier it would land inside a redrawn table.
-    let unreadable = Cell::new(0);
+    let (unreadable, everybodys) = (Cell::new(0), Cell::new(false));
     watch::show(&arguments.watch, &the_host(settings), async || {
         let cannot = |error: ApiError| error.failure("cannot list the VPSes");
         let list = client.list(arguments.asks_for_all()).await.map_err(cannot)?;
         unreadable.set(list.unreadable);
         let mut list = list.entries;
         vps_cache::keep(client.base(), &list);
-        // A Host without users belongs to everybody.
-        if let Some(user) = if arguments.mine { client.user().await.map_err(cannot)? } else { None } {
-            list.retain(|vps| vps.belongs_to(&user.name));
+        if arguments.mine {
+            match client.user().await.map_err(cannot)? {
+                Some(user) => list.retain(|vps| vps.belongs_to(&user.name)),
+                None => everybodys.set(true),
+            }
         }
         list.retain(|vps| {
             arguments.status.is_empty() || arguments.status.iter().any(|status| status == vps.status.as_str())
@@ -91,6 +93,9 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     })?;
     if let Some(remark) = unreadable_vpses(unreadable.get()) {
         ui::remark(&remark);
+    }
+    if everybodys.get() {
+        ui::remark("the Host has no users, so the VPSes of everybody are listed as yours");
     }
     Ok(())
 }

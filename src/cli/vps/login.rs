@@ -39,6 +39,11 @@ pub(crate) struct LoginFlags {
 }
 
 impl LoginFlags {
+    /// Whether a VPS that is starting is waited for.
+    pub(crate) fn waits(&self) -> bool {
+        self.wait.is_some()
+    }
+
     /// The ssh command for `vps`, after the Host confirmed that it can be reached, and what ssh says of its options.
     pub(crate) fn command(
         &self,
@@ -47,7 +52,7 @@ impl LoginFlags {
         ssh_args: Vec<OsString>,
     ) -> Result<(SshCommand, Options), Failure> {
         let vps = vps_ref(vps)?;
-        let id = ask_host(settings, reached(settings, &vps, self.wait.is_some()))?;
+        let id = ask_host(settings, reached(settings, &vps, self.waits()))?;
         let home = home()?;
         let ssh = ssh_program().ok_or_else(no_ssh)?;
         let mut command = SshCommand {

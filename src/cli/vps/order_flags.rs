@@ -80,6 +80,7 @@ impl OrderFlags {
 /// A name that every command finds the VPS by.
 fn name(text: &str) -> Result<String, &'static str> {
     match VpsRef::typed(text) {
+        _ if text.contains('@') => Err("leave out the `@`: `vps connect USER@VPS` names a login with it"),
         Ok(VpsRef::Name(name)) if name == text && text.trim() == text => Ok(name),
         Ok(VpsRef::Name(_)) => Err("leave out blanks around it and `.kohakuriver` behind it"),
         Ok(VpsRef::Id(_)) | Err(TargetError::IdTooLarge(_)) => Err("commands would read it as a task id"),
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_name_must_lead_to_its_vps() {
-        for text in ["trainer", "my trainer", "a:b", "100%", "größe", "#1", "a@b", "7x", &"ä".repeat(200)] {
+        for text in ["trainer", "my trainer", "a:b", "100%", "größe", "#1", "7x", &"ä".repeat(200)] {
             assert_eq!(name(text).as_deref(), Ok(text));
         }
         for (text, why) in [
@@ -252,6 +253,7 @@ mod tests {
             ("", "on one line"),
             ("-x", "on one line"),
             ("a\nb", "on one line"),
+            ("a@b", "names a login"),
         ] {
             assert!(name(text).is_err_and(|said| said.contains(why)), "{text}");
         }

@@ -46,7 +46,7 @@ pub(crate) fn all_named(vpses: &[Vps]) -> String {
     format!("{} {}", if names.len() == 1 { "VPS" } else { "VPSes" }, names.join(", "))
 }
 
-/// Changes each VPS. A failure is said, and the others are still changed, unless the user interrupted.
+/// Changes each VPS. A failure is printed, and the others are still changed, unless the user interrupted.
 ///
 /// # Errors
 /// If a change failed.

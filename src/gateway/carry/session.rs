@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tracing::debug;
 
 use crate::gateway::limits::Permit;
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::session::{Ending, Facts, Session, Totals};
+use crate::lock::lock;
 
 /// Ends the tunnel of this process that has this id. Returns whether there was one.
 pub(crate) type EndTunnel = Arc<dyn Fn(u64) -> bool + Send + Sync>;
@@ -47,7 +48,7 @@ impl Sessions {
     pub(crate) fn open(self: &Arc<Self>, facts: Facts, permit: Permit) -> OpenSession {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let session = Arc::new(Session::new(id, facts));
-        self.lock().sessions.insert(id, Arc::clone(&session));
+        lock(&self.open).sessions.insert(id, Arc::clone(&session));
         self.records.metrics.opened(session.facts.protocol).increment();
         self.records.audit.opened(&session);
         debug!(session = id, client = %session.facts.client, vps = %session.facts.vps, "tunnel opened");
@@ -56,18 +57,18 @@ impl Sessions {
 
     /// The open tunnels, the oldest first.
     pub(crate) fn snapshot(&self) -> Vec<Arc<Session>> {
-        self.lock().sessions.values().cloned().collect()
+        lock(&self.open).sessions.values().cloned().collect()
     }
 
     /// Asks the tunnel with this id to end. Returns whether it is open.
     pub(crate) fn ask_to_end(&self, id: u64) -> bool {
-        let session = self.lock().sessions.get(&id).map(Arc::clone);
+        let session = lock(&self.open).sessions.get(&id).map(Arc::clone);
         session.inspect(|session| session.ask_to_end()).is_some()
     }
 
     /// All tunnels in numbers.
     pub(crate) fn totals(&self) -> Totals {
-        let open = self.lock();
+        let open = lock(&self.open);
         let (bytes_up, bytes_down) = open
             .sessions
             .values()
@@ -76,13 +77,9 @@ impl Sessions {
         Totals { open: open.sessions.len(), bytes_up, bytes_down }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn close(&self, session: &Session, ending: Ending) {
         {
-            let mut open = self.lock();
+            let mut open = lock(&self.open);
             open.sessions.remove(&session.id);
             let (up, down) = session.bytes();
             open.closed = (open.closed.0 + up, open.closed.1 + down);

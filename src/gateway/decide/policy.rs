@@ -176,9 +176,9 @@ fn translated(ip: IpAddr) -> Vec<Ipv4Addr> {
     all.into_iter().filter(|v4| v4.octets()[0] != 0).collect()
 }
 
-/// Whether `ip` belongs to this machine: loopback; the unspecified address, which means this machine to a program that connects; the
-/// address from which the system would send to it; or, since the system sends to a second IPv4 address of a network from
-/// the first one, an address that a socket can have and that loopback reaches. Sends nothing.
+/// Whether `ip` belongs to this machine: loopback; the unspecified address, which means this machine to a program that
+/// connects; the address from which the system would send to it; or, since the system sends to a second IPv4 address of a
+/// network from the first one, an address that a socket can have and that loopback reaches. Sends nothing.
 ///
 /// # Errors
 /// When no descriptor is left.
@@ -188,15 +188,16 @@ pub(crate) fn is_local(ip: IpAddr) -> io::Result<bool> {
         return Ok(true);
     }
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let probe = || {
+    let probe = || -> io::Result<(IpAddr, bool)> {
         let socket = UdpSocket::bind((any, 0))?;
         // Connecting a datagram socket only chooses a route. The port is any but zero.
         socket.connect((ip, 9))?;
-        socket.local_addr()
+        // A route of type `local` makes a whole IPv6 network this machine's, and none of its addresses is sent from.
+        Ok((socket.local_addr()?.ip(), ip.is_ipv6() && sys::goes_through_loopback(&socket)))
     };
     match probe() {
         Err(error) if sys::is_out_of_descriptors(&error) => Err(error),
-        Ok(from) if from.ip() == ip => Ok(true),
+        Ok((from, through_loopback)) if from == ip || through_loopback => Ok(true),
         _ => Ok(ip.is_ipv4() && is_second(ip)?),
     }
 }

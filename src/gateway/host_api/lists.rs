@@ -1,7 +1,7 @@
 //! The long answers, as they are sent. Each is made once for a version of the inventory, and all its readers share it: a
 //! reader that doesn't read costs a connection, and no copy.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use hyper::body::Bytes;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::objects;
 use crate::gateway::decide::inventory::Cluster;
+use crate::lock::lock;
 
 /// An answer that names all VPSes or all Runners.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +43,7 @@ struct Version {
 }
 
 impl Lists {
-    /// `list` of `cluster`. A thread for blocking calls makes it, while others who ask for it wait.
+    /// `list` of `cluster`. A thread for blocking calls makes it, while other readers of the same list wait.
     ///
     /// # Errors
     /// When that thread panics, or the runtime ends.
@@ -53,7 +54,7 @@ impl Lists {
     }
 
     fn version(&self, cluster: &Arc<Cluster>) -> Arc<Version> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.0);
         // The pointer keeps the address from being used again.
         if last.of.as_ptr() != Arc::as_ptr(cluster) {
             *last = Arc::new(Version { of: Arc::downgrade(cluster), ..Version::default() });

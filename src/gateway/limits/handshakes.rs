@@ -113,12 +113,12 @@ impl Handshakes {
     }
 }
 
-/// Drops `oldest` for a newcomer beyond `limit`. `whose` handshakes it counts is for the refusal.
-fn make_room(held: &mut Held, oldest: Option<u64>, limit: &Limit, whose: &str) -> Result<(), Refusal> {
+/// Drops `oldest` for a newcomer beyond `limit`. `owner` stands in the refusal, behind the number of requests.
+fn make_room(held: &mut Held, oldest: Option<u64>, limit: &Limit, owner: &str) -> Result<(), Refusal> {
     limit.meet();
     let entry = oldest
         .and_then(|oldest| held.remove(oldest))
-        .ok_or_else(|| Refusal::Limit(format!("it answers no more than {} requests{whose} at once", limit.most)))?;
+        .ok_or_else(|| Refusal::Limit(format!("it answers no more than {} requests{owner} at once", limit.most)))?;
     entry.dropped.notify_one();
     Ok(())
 }

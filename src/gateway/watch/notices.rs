@@ -260,6 +260,23 @@ pub(crate) mod tests {
         assert_eq!(lines, ["a0 cause=\"b: c\" hint=\"d\"", "e", "listening"]);
     }
 
+    /// A log in either format may be shown on a terminal.
+    #[test]
+    fn no_line_has_a_character_that_a_terminal_obeys() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let heard = Heard::default();
+            let sink = Sink::Direct(Arc::new(Mutex::new(Box::new(heard.clone()))));
+            let notices = Notices::through(sink, LogLevel::Info, format);
+            let odd = "a\u{9b}b\u{202e}c\u{7f}d\u{1b}[2J";
+            notices.warn(&Failure::new(odd).cause(odd).hint(odd));
+            let text = heard.text();
+            assert!(
+                text.contains('a') && text.trim_end().chars().all(|c| !c.is_control() && c != '\u{202e}'),
+                "{text:?}"
+            );
+        }
+    }
+
     #[test]
     fn each_level_and_format() {
         for (level, format, expected) in [

@@ -48,7 +48,7 @@ pub use events::{REPORTS_URGENT_DATA, deregister, register};
 pub use files::{
     FileVersion, NULL_FILE, append_privately, create_private_folder, create_private_folder_all, file_identity,
     has_other_names, is_own_file, is_trusted, is_trusted_secret, mode_open_to_others, open_folder, open_regular,
-    private, try_lock,
+    private, read_regular, try_lock,
 };
 #[cfg(feature = "cli")]
 pub use interrupt::interrupted;
@@ -61,8 +61,8 @@ pub use process::{host_name, in_own_group, parent_id};
 pub use resources::{Usage, monotonic_time, most_open_files, raise_open_files};
 pub use signals::EndSignals;
 pub use sockets::{
-    accept, end_writing, has_peer, is_listening, is_of_one_connection, is_without_ipv6, peek, receive, reset_on_close,
-    send, serve_both_families, tune, tune_accepted,
+    accept, end_writing, goes_through_loopback, has_peer, is_listening, is_of_one_connection, is_without_ipv6, peek,
+    receive, reset_on_close, send, serve_both_families, tune, tune_accepted,
 };
 pub use terminal::{SilentTerminal, terminal_size};
 pub use text::os_string;

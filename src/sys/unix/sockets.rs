@@ -68,6 +68,18 @@ pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
     flagged(rustix::net::accept(listener)?)
 }
 
+/// Whether what this connected IPv6 socket sends goes through loopback: no other link takes packets as large. Only
+/// Linux tells.
+pub fn goes_through_loopback(socket: impl AsFd) -> bool {
+    #[cfg(target_os = "linux")]
+    return sockopt::ipv6_mtu(socket).is_ok_and(|mtu| mtu > u16::MAX.into());
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = socket;
+        false
+    }
+}
+
 /// Whether a socket listens.
 ///
 /// # Errors

@@ -367,7 +367,7 @@ fn a_closed_stdout_is_no_failure() {
 #[test]
 fn an_argument_that_is_no_vps_is_wrong_usage() {
     let cluster = Cluster::new();
-    cluster.run(CLI).args(["doctor", "a b"]).output().exits(2).prints_nothing().says(&["a b"]);
+    cluster.run(CLI).args(["doctor", "a\nb"]).output().exits(2).prints_nothing().says(&["`a b`"]);
     cluster.run(CLI).args(["doctor", ID, "--no-such-flag"]).output().exits(2).prints_nothing();
 }
 

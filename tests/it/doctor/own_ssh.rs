@@ -16,7 +16,7 @@ use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::run::Outcome;
 use crate::support::scene::ID;
-use crate::support::tools::{CLI, sh_quote, tool, user};
+use crate::support::tools::{CLI, HELPER, sh_quote, tool, user};
 
 /// A user with our entries, and these lines of their own behind them.
 fn with_entries(lines: &str) -> Cluster {
@@ -150,12 +150,15 @@ fn a_line_that_breaks_only_commands() {
 /// A login with a command works, so the report must not say that all is well.
 #[test]
 fn a_line_that_breaks_only_a_login_without_a_command() {
-    let cluster = with_entries("Host *\n  Compression no\n  StdinNull yes\n");
+    let cluster = with_entries("");
+    let ours = fs::read_to_string(cluster.home.join(".ssh/config")).unwrap();
+    // In front of our entries, which know this option as well.
+    cluster.home.write(".ssh/config", format!("Host *.kohakuriver\n  StdinNull yes\n{ours}"));
     let plain = format!("ssh -l {} {}", user(), host());
     let shell = |line: &str| cluster.run("/bin/sh").args(["-c", line]).stdin("echo in; exit 7\n").output();
     shell(&plain).succeeds();
     let outcome = doctor(&cluster).output();
-    let place = format!("`{plain}` ends at once because of ~/.ssh/config:5: `StdinNull yes`");
+    let place = format!("`{plain}` ends at once because of ~/.ssh/config:2: `StdinNull yes`");
     finds(&outcome, "own-ssh", &[&place, "ssh reads no input"], &format!("{plain} -o StdinNull=no"));
     let works = shell(finding(&outcome, "own-ssh")["command"].as_str().unwrap());
     works.exits(7).check(works.text().ends_with("in\n"), "a shell that reads");
@@ -426,6 +429,11 @@ fn programs_that_an_upgrade_moved() {
     let moved = |program: &str| with_changed_entries(&format!("{before}/{program} "), &format!("/no/such/{program} "));
     let text = "the entry runs /no/such/kohakuriver-proxy, which does not exist";
     wants_new_entries(&moved("kohakuriver-proxy"), &[text, "ssh said: "]);
+    let cluster = with_entries("");
+    let text = fs::read_to_string(cluster.home.join(".ssh/kohakuriver.conf")).unwrap();
+    let file = cluster.home.write("kohakuriver-proxy", "");
+    cluster.home.write(".ssh/kohakuriver.conf", text.replace(HELPER, &file.display().to_string()));
+    wants_new_entries(&cluster, &["the entry runs ~/kohakuriver-proxy, which is not executable"]);
     // Without the other one ssh stores host keys itself.
     let outcome = doctor(&moved("kohakuriver")).output();
     outcome.succeeds();

@@ -243,7 +243,7 @@ $ kohakuriver man vps lst
 2>   hint: `kohakuriver --help` lists the commands
 [exit status 2]
 $ kohakuriver man --output pages
-2> wrote 30 pages to pages
+2> wrote 32 pages to pages
 $ touch file && kohakuriver man --output file/pages
 2> kohakuriver: cannot write file/pages/man1/kohakuriver.1
 2>   caused by: Not a directory (os error 20)
@@ -267,7 +267,7 @@ $ kohakuriver
 2>   node         List the Runners, the machines that VPSes run on
 2>   ssh          Write ssh_config entries for VPSes and forget host keys
 2>   auth         Log in to the Host and log out
-2>   config       Show this program's settings
+2>   config       Show and change this program's settings
 2>   doctor       Find out why a VPS can't be reached
 2>   completions  Print a script for shell completion
 2>   man          Print a manual page, or write all of them to a folder

@@ -10,6 +10,24 @@ $ kohakuriver vps connect trainer --dry-run
 /usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l root 7323718749301768192.kohakuriver
 $ kohakuriver vps connect trainer --dry-run --user kohaku -- -L 8888:localhost:8888
 /usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l kohaku 7323718749301768192.kohakuriver -L 8888:localhost:8888
+$ kohakuriver vps cp --dry-run -r results trainer:/data
+/usr/bin/scp -S /usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o ForkAfterAuthentication=no -o StdinNull=no -r -- results root@7323718749301768192.kohakuriver:/data
+$ kohakuriver vps cp results notebook:
+2> kohakuriver: VPS 7323718749301768193 is paused
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: resume it with `kohakuriver vps resume 7323718749301768193`
+[exit status 255]
+$ kohakuriver vps cp results /data
+2> kohakuriver: no file of a VPS was named
+2>   hint: write it as VPS:FILE
+[exit status 255]
+$ kohakuriver vps forward --help | head -n 1
+Forward ports of this machine to a VPS
+$ kohakuriver vps forward notebook 18888
+2> kohakuriver: VPS 7323718749301768193 is paused
+2>   caused by: the Host at http://127.0.0.1:18000 says so
+2>   hint: resume it with `kohakuriver vps resume 7323718749301768193`
+[exit status 1]
 $ kohakuriver vps connect notebook
 2> kohakuriver: VPS 7323718749301768193 is paused
 2>   caused by: the Host at http://127.0.0.1:18000 says so

@@ -47,6 +47,7 @@ impl Check for HostKey<'_> {
             key: self.subject.private_key(id).ok().flatten(),
             ssh: &self.ssh.as_ref()?.path,
             route: self.route.as_ref()?,
+            home: self.subject.home.as_ref()?,
         };
         let session = Session::open(&login).map_err(|failure| Verdict::wrong(&failure, "ls -l ~/.ssh"))?;
         let Some((kind, print)) = &session.log.host_key else {

@@ -147,7 +147,8 @@ fn identity_files(subject: &Subject, ssh: &FoundSsh, id: TaskId) -> Vec<PathBuf>
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(file),
     };
-    files.map(expand).filter(|file| file.exists()).collect()
+    let hidden = home.map(|home| keys::hidden_defaults(&output.stdout, home)).unwrap_or_default();
+    files.map(expand).filter(|file| file.exists()).chain(hidden).collect()
 }
 
 /// The fingerprints of the keys in the ssh-agent; `None` when no agent is running, or it does not answer.

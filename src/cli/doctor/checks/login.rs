@@ -91,7 +91,7 @@ fn refusal(log: &SshLog, id: &str, user: &str, key: Option<String>, see: &str) -
             failure.cause("the account may be locked or expired").hint(format!("see all messages of ssh: `{see}`"))
         }
         Some(key) => refused(format!("VPS {id} accepts your key, but ssh could not sign with it"))
-            .cause(format!("{key}: it is encrypted, or the agent refused"))
+            .cause(format!("{key}: its private half is missing or encrypted, or the agent refused"))
             .hint("add the key to your agent again: `ssh-add`"),
         None if log.offered.is_empty() => refused(format!("VPS {id} requires a key, but ssh had none to offer"))
             .cause(accepted_methods(&log.methods))

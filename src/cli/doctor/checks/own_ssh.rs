@@ -15,14 +15,14 @@ use crate::cli::doctor::check::{Check, Examined, Given, Missing};
 use crate::cli::doctor::culprit::{self, Attempt, Tried};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::own_config::OwnConfig;
-use crate::cli::doctor::session::{LOGIN_LIMIT, Session};
+use crate::cli::doctor::session::{LOGIN_LIMIT, Session, hidden_keys};
 use crate::cli::doctor::subject::{Subject, Way};
 use crate::cli::doctor::temporary::Folder;
 use crate::cli::programs::route::unusable;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::command::SshCommand;
-use crate::ssh::options::{Route, UnusablePath};
+use crate::ssh::options::{Release, Route, UnusablePath};
 use crate::ssh::quote::{first_word, path_value};
 use crate::ssh::stanzas;
 use crate::sys;
@@ -33,10 +33,10 @@ const FACTOR: u32 = 3;
 /// Time for what only the user's configuration does, such as a LocalCommand.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// What stands around the file of host keys in the KnownHostsCommand of our entries.
+/// The text before and behind the file of host keys in the KnownHostsCommand of our entries.
 const BEFORE_FILE: &str = " ssh host-key --file ";
 const BEHIND_FILE: &str = " %H %t %K";
-/// What newer entries have behind it.
+/// The further text of newer entries.
 const HOST: &str = " %h";
 
 pub(super) struct OwnSsh<'a> {
@@ -121,7 +121,8 @@ impl OwnSsh<'_> {
         if self.subject.way == Way::Connect {
             return None;
         }
-        let entries = config.line("proxycommand").and_then(|line| fs::read(&line.file).ok()).unwrap_or_default();
+        let entries =
+            config.line("proxycommand").and_then(|line| sys::read_regular(&line.file).ok()).unwrap_or_default();
         let listed = self.id.ok().and_then(|id| stanzas::host_of(&entries, id));
         Some(listed.unwrap_or_else(|| self.subject.host()))
     }
@@ -162,6 +163,11 @@ impl OwnSsh<'_> {
                 options.extend(["-o".into(), option]);
             }
         }
+        // An ssh that is too old for our KnownHostsCommand asks the user whether a new key is right.
+        let asks = config.option("stricthostkeychecking") == Some("ask");
+        if asks && self.route.as_ref().is_ok_and(|route| route.release >= Release::V7_6) {
+            options.extend(["-o".into(), "StrictHostKeyChecking=accept-new".into()]);
+        }
         options.extend(self.subject.user.iter().flat_map(|user| ["-l".into(), user.into()]));
         options.extend(self.subject.key.iter().flat_map(|key| ["-i".into(), key.into()]));
         options.extend([host.into(), "true".into()]);
@@ -186,7 +192,7 @@ impl OwnSsh<'_> {
             id,
             user: self.subject.user.clone(),
             key: self.subject.private_key(id)?,
-            more_keys: Vec::new(),
+            more_keys: self.subject.home.as_deref().map(|home| hidden_keys(&ssh.path, id, home)).unwrap_or_default(),
             ssh_args,
         };
         command.argv().map(|argv| argv[1..].to_vec()).map_err(|error| unusable(&error))
@@ -248,7 +254,7 @@ fn harmless() -> Vec<OsString> {
 
 /// A copy of our known_hosts file, with the keys of the user's `other` files, which ssh may add to.
 fn copy_of(ours: &Path, others: Option<&str>, folder: &Path) -> io::Result<PathBuf> {
-    let mut keys = match fs::read(ours) {
+    let mut keys = match sys::read_regular(ours) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && ours.parent().is_some_and(Path::is_dir) => Vec::new(),
         keys => keys?,
     };
@@ -256,7 +262,7 @@ fn copy_of(ours: &Path, others: Option<&str>, folder: &Path) -> io::Result<PathB
     let others = others.into_iter().flat_map(|others| [others].into_iter().chain(others.split(' ')));
     for other in others.filter(|other| Path::new(other) != ours) {
         keys.push(b'\n');
-        keys.extend(fs::read(other).unwrap_or_default());
+        keys.extend(sys::read_regular(Path::new(other)).unwrap_or_default());
     }
     let copy = folder.join("known_hosts");
     fs::write(&copy, keys)?;

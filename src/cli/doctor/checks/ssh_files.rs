@@ -54,7 +54,7 @@ impl Check for SshConfig<'_> {
 fn ignored(file: &Path) -> Option<Verdict> {
     // Another check looks at the folder.
     let no_file = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
-    let error = std::fs::File::open(file).err().filter(|error| !no_file.contains(&error.kind()))?;
+    let error = sys::open_regular(file).err().filter(|error| !no_file.contains(&error.kind()))?;
     let failure = Failure::new("ssh ignores your own ssh_config").cause(format!("{}: {error}", file.display()));
     let path = word(file);
     Some(match error.kind() {
@@ -96,12 +96,14 @@ fn entry(config: &OwnConfig, host: &str, is_written: bool, reads_home: bool) -> 
             );
             return Verdict::wrong(&failure.hint(format!("write them where ssh reads them: `{write}`")), write);
         }
-        Some(line) => failure.cause(format!("{}: `{}`", place(line), text(line))),
-        None => failure,
+        Some(line) => failure
+            .cause(format!("{}: `{}`", place(line), text(line)))
+            .cause("ssh uses the first value that it finds, and an earlier line of your ssh_config hides ours"),
+        None => failure.cause(format!(
+            "ssh does not read ~/{OUR_CONFIG} for this name: the Include line is missing, or below a Host or Match line"
+        )),
     };
-    let failure = failure
-        .cause("ssh uses the first value that it finds, and an earlier line of your ssh_config hides ours")
-        .hint(format!("move our line to the top, before any Host line: `{write}`"));
+    let failure = failure.hint(format!("put our line at the top, before any Host line: `{write}`"));
     Verdict::wrong(&failure, write)
 }
 

@@ -36,8 +36,13 @@ impl Check for Described<'_> {
         let verdict = match &found.reach {
             Err(refusal) if !is_runners(refusal) => {
                 let id = found.vps.id.to_string();
-                // Somebody else may change its state.
-                Verdict::wrong(&refused(refusal, &id, &host.base()), format!("kohakuriver vps status {id} --watch"))
+                let failure = refused(refusal, &id, &host.base());
+                // Where somebody else has to change its state, the user can watch it.
+                let watch = format!("kohakuriver vps status {id} --watch");
+                let hint = failure.advice().filter(|hint| !hint.contains('`'));
+                let hint = hint.map(|hint| format!("{hint}; watch its state with `{watch}`"));
+                let failure = if hint.is_some() { failure.maybe_hint(hint) } else { failure };
+                Verdict::wrong(&failure, watch)
             }
             _ => Verdict::Fine(describe(&found.vps)),
         };

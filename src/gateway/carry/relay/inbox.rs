@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mio::{Registry, Token, Waker};
 
 use super::tunnel::Tunnel;
 use crate::gateway::words::session::Ending;
+use crate::lock::lock;
 
 pub(super) enum Message {
     Carry(Box<Tunnel>),
@@ -35,7 +36,7 @@ impl Inbox {
 
     pub(super) fn put(&self, message: Message) {
         let was_empty = {
-            let mut messages = self.lock();
+            let mut messages = lock(&self.messages);
             messages.push_back(message);
             messages.len() == 1
         };
@@ -53,7 +54,7 @@ impl Inbox {
 
     /// The oldest message. Each is taken alone, so that a panic costs no other one.
     pub(super) fn take(&self) -> Option<Message> {
-        self.lock().pop_front()
+        lock(&self.messages).pop_front()
     }
 
     /// How many tunnels the worker has, with those on their way to it.
@@ -64,9 +65,5 @@ impl Inbox {
     /// Notes that the worker has a tunnel less.
     pub(super) fn one_less(&self) {
         self.tunnels.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Message>> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -54,6 +54,9 @@ const NEW_QUESTIONS_OF_ONE_CLIENT: usize = NEW_QUESTIONS / 2;
 /// A Host, and its latest answers.
 pub struct HostDirectory {
     client: Client,
+    /// They ask for the Runners, which every caller needs: that waits for no long list of one caller.
+    for_runners: Client,
+    for_ready: Client,
     /// Whether the Host looks at tokens. A guess until its first answer; its latest answer counts.
     has_users: AtomicBool,
     new_callers: Arc<Turns>,
@@ -68,6 +71,8 @@ impl HostDirectory {
     /// The Host that `client` asks. While it is down, its answers count for `stale`.
     pub fn new(client: Client, stale: Duration) -> Self {
         Self {
+            for_runners: client.apart(),
+            for_ready: client.apart(),
             client,
             has_users: AtomicBool::new(true),
             new_callers: Turns::new(NEW_QUESTIONS, NEW_QUESTIONS_OF_ONE_CLIENT),
@@ -124,7 +129,7 @@ impl HostDirectory {
 
     /// Whether a lookup could succeed now; else why not. The question is one that the Host answers to anyone.
     pub(super) async fn ready(&self) -> Result<(), String> {
-        match timeout(READY_LIMIT, self.client.nodes()).await {
+        match timeout(READY_LIMIT, self.for_ready.nodes()).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => {
                 let why = error.refusal().detail().map_or_else(String::new, |why| format!(": {why}"));
@@ -191,7 +196,7 @@ impl HostDirectory {
     /// kept without what is not needed.
     async fn runners(&self) -> Result<Known<Arc<HashMap<String, Node>>>, Refusal> {
         let ask = async |_| {
-            let nodes = self.client.nodes().await.map_err(|error| error.refusal())?;
+            let nodes = self.for_runners.nodes().await.map_err(|error| error.refusal())?;
             let mut by_name = HashMap::with_capacity(nodes.entries.len());
             for node in nodes.entries {
                 // As with a search through the list, the first one of a name counts.

@@ -15,6 +15,7 @@ pub use cluster::{Cluster, InventoryError};
 
 use crate::failure::Failure;
 use crate::gateway::watch::notices::{Notices, RateLimitKey};
+use crate::lock::lock;
 use crate::sys::{self, FileVersion};
 
 /// Largest file accepted, in bytes.
@@ -127,7 +128,7 @@ impl Inventory {
     }
 
     fn reading(&self) -> MutexGuard<'_, ()> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reading)
     }
 
     /// Notes the version that was read. Returns the one before.
