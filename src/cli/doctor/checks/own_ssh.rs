@@ -182,7 +182,8 @@ impl OwnSsh<'_> {
             (Err(Missing(why)), _) | (_, Err(Missing(why))) => return Err(cannot(why)),
         };
         // A login would create it.
-        let stored = if route.known_hosts.exists() { &route.known_hosts } else { Path::new(sys::NULL_FILE) };
+        let none = folder.join("none");
+        let stored = if route.known_hosts.exists() { &route.known_hosts } else { &none };
         let known_hosts = copy_of(stored, None, folder).map_err(|error| cannot(&error.to_string()))?;
         let mut ssh_args = harmless();
         ssh_args.push("true".into());
