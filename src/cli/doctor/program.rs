@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::sys::{self, AsFd, OwnedFd, PollFlags};
 
 /// How long a program may take that only prints something, such as its version.
-pub(super) const QUICK: Duration = Duration::from_secs(10);
+pub(crate) const QUICK: Duration = Duration::from_secs(10);
 
-/// Most bytes kept of each output of a program.
-const MAX_OUTPUT: usize = 256 * 1024;
+/// Most bytes kept of each output of a program. ssh tells about each block of an ssh_config.
+const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 
 /// How long a program has to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(4);
@@ -21,15 +21,15 @@ const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis
 
 /// The output and the end of a program.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// `None` when the time limit ended it.
-    pub(super) status: Option<ExitStatus>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Output {
-    pub(super) fn succeeded(&self) -> bool {
+    pub(crate) fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
 
@@ -43,7 +43,7 @@ impl Output {
 ///
 /// # Errors
 /// When it can't be started or read from.
-pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> {
+pub(crate) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> {
     let deadline = Instant::now() + limit;
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut pipes = [child.stdout.take().map(pipe), child.stderr.take().map(pipe)];

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::own_config::OwnConfig;
+use crate::cli::doctor::own_config::{OwnConfig, home_of};
 use crate::cli::doctor::program::{self, Output, QUICK};
 use crate::cli::doctor::subject::Subject;
 use crate::cli::programs::names::PROGRAM;
@@ -64,13 +64,6 @@ impl Check for Ssh {
     fn home(ssh: &FoundSsh) -> Option<&Path> {
         ssh.home.as_deref()
     }
-}
-
-/// The home directory that ssh uses, taken from its default options.
-fn home_of(options: &str) -> Option<PathBuf> {
-    let files = options.lines().find_map(|line| line.strip_prefix("userknownhostsfile "))?;
-    let (home, _) = files.split_once("/.ssh/known_hosts")?;
-    home.starts_with('/').then(|| PathBuf::from(home))
 }
 
 /// The helper, which carries ssh's bytes.
