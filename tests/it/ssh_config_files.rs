@@ -202,6 +202,18 @@ fn a_read_only_config_is_not_fought() {
 }
 
 #[test]
+fn a_write_that_fails_leaves_no_folder_and_without_ssh_the_text_tells() {
+    let machine = Machine::new();
+    machine.home.script("bin/ssh", "#!/bin/sh\necho out of order >&2\nexit 255\n");
+    let with_path = |folder: &str| machine.ssh_config(&["--write"]).env("PATH", machine.home.join(folder)).output();
+    with_path("bin").exits(1).says(&["ssh refuses your own ssh_config already", "ssh said: out of order"]);
+    assert!(!machine.home.join(".ssh").exists());
+    with_path("no-folder").succeeds().says(&["wrote"]);
+    with_path("no-folder").succeeds().says(&["nothing to change"]);
+    assert!(fs::read_to_string(machine.config()).unwrap().ends_with(&format!("\n{}\n", machine.include())));
+}
+
+#[test]
 fn a_symbolic_link_is_kept() {
     let machine = Machine::new();
     let dotfiles = machine.home.write("dotfiles/ssh config", "Host a\n");
