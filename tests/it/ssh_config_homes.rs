@@ -395,6 +395,21 @@ fn the_copy_of_an_earlier_version_moves_away() {
     assert_eq!(fs::read_to_string(place.home.join(".ssh/config")).unwrap(), config);
 }
 
+/// It may be slow, or have effects. Both of its outcomes are judged all the same.
+#[test]
+fn no_command_of_the_users_runs() {
+    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
+    let place = Place::new(Home::new(), &gateway);
+    place.home.write(".ssh/config", "Match exec \"touch ran; sleep 600\"\n  User b\nHost a\n");
+    for action in ["--write", "--write", "--diff", "--sync", "--remove"] {
+        place.ssh_config(action).succeeds();
+    }
+    // Only where it says yes, these words mean something for another host.
+    place.home.write(".ssh/kohakuriver.local.conf", "Match host a exec \"touch ran; sleep 600\"\n  Port 7\n");
+    place.ssh_config("--write").exits(1).says(&["a would mean another", "`port 22` became `port 7`"]);
+    assert!(!place.home.join("ran").exists());
+}
+
 /// The words of the user for VPSes, in their own file and elsewhere.
 #[test]
 fn words_of_the_users_own() {

@@ -92,13 +92,6 @@ pub(crate) fn release(ssh: &Path) -> Release {
     }
 }
 
-/// What ssh takes from the user's ssh_config for `host`, as `ssh -G` prints it; empty if ssh refuses.
-pub(crate) fn own_options(ssh: &Path, host: &str) -> String {
-    let output = Command::new(ssh).args(["-G", host]).stdin(Stdio::null()).output();
-    let output = output.ok().filter(|output| output.status.success());
-    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
-}
-
 /// The helper: in the folder of this program, otherwise the first on PATH.
 pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));

@@ -11,9 +11,10 @@ use crate::api::ApiError;
 use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client};
 use crate::cli::programs::names::PROGRAM;
-use crate::cli::programs::route::{home, own_options, route, ssh_program, unusable};
+use crate::cli::programs::route::{home, route, ssh_program, unusable};
 use crate::cli::ssh::entries::{Listed, listed};
 use crate::cli::ssh::files::{Change, Files, write_ours};
+use crate::cli::ssh::judge::Judge;
 use crate::cli::terminal::diff;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
@@ -23,9 +24,6 @@ use crate::ssh::options::Route;
 use crate::ssh::own_files::Texts;
 use crate::ssh::stanzas;
 use crate::ssh::user_file::UserFile;
-
-/// A VPS that only the wildcard matches.
-const PROBE: &str = "0.kohakuriver";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -108,7 +106,7 @@ impl Made {
             Ok(listed) => listed,
             Err(error) => return Ok(Err(error)),
         };
-        let options = ssh.map(|ssh| own_options(&ssh, PROBE)).unwrap_or_default();
+        let options = Judge::of(&home.join(".ssh")).map(|judge| judge.options_of_vps()).unwrap_or_default();
         listed.entries.more_keys = keys::hidden_defaults(&options, home);
         Ok(Ok(Self { route, made_by: made_by(settings), listed }))
     }

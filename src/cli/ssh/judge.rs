@@ -91,6 +91,11 @@ impl Judge {
         }
     }
 
+    /// The options of a VPS without an entry; empty if ssh refuses.
+    pub(crate) fn options_of_vps(&self) -> String {
+        self.ask(VPS, Exec::No).map(|(config, _)| config.options).unwrap_or_default()
+    }
+
     /// What ssh does now with a host that no file names, and with those that the user's files name.
     ///
     /// # Errors
