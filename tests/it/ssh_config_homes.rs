@@ -131,6 +131,16 @@ const ROWS: &[(&str, Shape, Becomes)] = &[
         Included,
     ),
     (
+        // ssh tells about each of them, before it comes to the Include.
+        "two thousand blocks",
+        Made(|home| {
+            let block = |n| format!("Match host machine-{n}.some-department.corp.example\n  User u{n}\n");
+            let blocks: String = (0..2000).map(block).collect();
+            home.write(".ssh/config", format!("{blocks}Match all\nInclude kohakuriver.conf\n"));
+        }),
+        Unchanged,
+    ),
+    (
         "a link into dotfiles",
         Made(|home| {
             home.write("dotfiles/ssh config", "Host a\n  User b\n");
