@@ -453,6 +453,16 @@ fn words_of_the_users_own() {
     }
     place.ssh_config("--remove").succeeds();
     assert_eq!(fs::read_to_string(place.home.join(".ssh/kohakuriver.local.conf")).unwrap(), words);
+    // Another way to VPSes is theirs to choose. It is named, with what takes it away.
+    let own = "Host *.kohakuriver\n  ProxyCommand nc gpu-head 22\nMatch all\n  Include kohakuriver.conf\n";
+    place.home.write(".ssh/config", own);
+    let said = "/.ssh/config:2 comes before our entries, and hides theirs: `ProxyCommand nc gpu-head 22`";
+    for _ in 0..2 {
+        place.ssh_config("--write").succeeds().says(&[said]);
+        assert_eq!(fs::read_to_string(place.home.join(".ssh/config")).unwrap(), own);
+    }
+    let found = doctor();
+    assert!(found.contains("not with the helper") && found.contains("${EDITOR:-vi} +2 "), "{found}");
 }
 
 /// A `--sync` that would break ssh changes nothing.

@@ -176,16 +176,18 @@ impl Judge {
         OURS.iter().any(|name| is_same(file, &self.folder.join(name)))
     }
 
-    /// What the user should know: lines about VPSes that mean nothing, since ours come first, and a line that comes before
-    /// ours and hides them.
+    /// What the user should know: a line that comes before ours, so that ssh may not reach VPSes, and lines about VPSes that
+    /// mean nothing, since ours come first.
     pub(crate) fn remarks(&self) -> Vec<String> {
         let Ok((config, log)) = self.ask(VPS, Exec::No) else { return Vec::new() };
         let mut remarks = Vec::new();
-        if !self.is_in_force() {
-            let mut first = NEEDED.iter().filter_map(|name| config.line(name));
-            let by = first.find(|line| !self.is_of_ours(&line.file) && !self.is_own_choice(line));
-            let by = by.map(|line| format!(": {} comes first, `{}`", place(line), text(line)));
-            remarks.push(format!("ssh does not use our entries for every VPS{}", by.unwrap_or_default()));
+        let hidden = NEEDED.iter().filter_map(|name| config.line(name)).find(|line| !self.is_of_ours(&line.file));
+        match hidden {
+            Some(line) => {
+                remarks.push(format!("{} comes before our entries, and hides theirs: `{}`", place(line), text(line)));
+            }
+            None if !self.is_in_force() => remarks.push("ssh does not read our entries".to_owned()),
+            None => {}
         }
         let named = named(&log).into_iter().filter(|host| is_vps(host)).take(MOST_HOSTS);
         for host in std::iter::once(VPS.to_owned()).chain(named) {
@@ -228,7 +230,8 @@ fn changed(host: &str, before: &str, now: &OwnConfig) -> Failure {
 
 /// The hosts that the user's files name, each once.
 fn named(log: &Reading) -> Vec<String> {
-    let contents = log.files.iter().filter_map(|file| sys::read_regular(file).ok()).filter(|text| !stanzas::is_ours(text));
+    let contents =
+        log.files.iter().filter_map(|file| sys::read_regular(file).ok()).filter(|text| !stanzas::is_ours(text));
     let mut hosts: Vec<String> = Vec::new();
     for host in contents.flat_map(|text| literal_hosts(&text)) {
         if !hosts.contains(&host) {

@@ -7,8 +7,8 @@ use super::keys::word;
 use super::programs::FoundSsh;
 use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::own_config::OwnConfig;
-use crate::cli::doctor::shown_line::{place, text};
+use crate::cli::doctor::own_config::{OwnConfig, is_about_vpses};
+use crate::cli::doctor::shown_line::{editor, place, text};
 use crate::cli::doctor::subject::Subject;
 use crate::failure::Failure;
 use crate::ssh::known_hosts::KnownHosts;
@@ -109,6 +109,10 @@ fn entry(config: &OwnConfig, host: &str, is_written: bool, reads_home: bool) -> 
             OURS[0]
         )),
     };
+    // `--write` respects what the user says about VPSes.
+    if let Some(line) = hiding.filter(|line| is_about_vpses(line)) {
+        return Verdict::wrong_with(&failure.hint("remove the line, or correct it"), editor(line));
+    }
     let failure = failure.hint(format!("put our line at the top, before any Host line: `{write}`"));
     Verdict::wrong(&failure, write)
 }
