@@ -341,7 +341,7 @@ fn write_and_remove(place: &Place, hosts: &[String], becomes: Becomes) {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name == "kohakuriver.conf" || name.starts_with('.'), "a glob may match {name}");
     }
-    place.ssh_config("--write").succeeds().says(&["nothing to change"]);
+    place.ssh_config("--write").succeeds().check_stderr("nothing to change\n");
     place.ssh_config("--diff").succeeds().prints_nothing().says(&["nothing would change"]);
     place.ssh_config("--sync").succeeds().prints_nothing().says_nothing();
     assert_eq!(place.files(), made);

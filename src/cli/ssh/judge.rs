@@ -32,7 +32,8 @@ const MOST_HOSTS: usize = 50;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// What our entries have to set, so that ssh reaches a VPS.
-const NEEDED: [&str; 5] = ["proxycommand", "proxyjump", "port", "hostname", "userknownhostsfile"];
+/// Of a `ProxyCommand` and a `ProxyJump`, the first one counts.
+const NEEDED: [&[&str]; 4] = [&["proxycommand", "proxyjump"], &["port"], &["hostname"], &["userknownhostsfile"]];
 
 /// The answer to each `Match exec`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -161,9 +162,8 @@ impl Judge {
         let is_ours = |line: &Line| self.is_of_ours(&line.file);
         [Exec::No, Exec::Yes].into_iter().any(|exec| {
             self.ask(VPS, exec).is_ok_and(|(config, _)| {
-                let first = |name: &&str| config.line(name);
-                config.lines.iter().any(|line| is_ours(line) && line.sets(NEEDED[0]))
-                    && NEEDED.iter().filter_map(first).all(|line| is_ours(line) || self.is_own_choice(line))
+                config.lines.iter().any(|line| is_ours(line) && line.sets(NEEDED[0][0]))
+                    && deciding(&config).all(|line| is_ours(line) || self.is_own_choice(line))
             })
         })
     }
@@ -181,7 +181,7 @@ impl Judge {
     pub(crate) fn remarks(&self) -> Vec<String> {
         let Ok((config, log)) = self.ask(VPS, Exec::No) else { return Vec::new() };
         let mut remarks = Vec::new();
-        let hidden = NEEDED.iter().filter_map(|name| config.line(name)).find(|line| !self.is_of_ours(&line.file));
+        let hidden = deciding(&config).find(|line| !self.is_of_ours(&line.file));
         match hidden {
             Some(line) => {
                 remarks.push(format!("{} comes before our entries, and hides theirs: `{}`", place(line), text(line)));
@@ -206,6 +206,11 @@ impl Judge {
         }
         remarks
     }
+}
+
+/// The lines whose values ssh takes for what a VPS needs.
+fn deciding(config: &OwnConfig) -> impl Iterator<Item = &Line> {
+    NEEDED.iter().filter_map(|names| config.lines.iter().find(|line| names.iter().any(|name| line.sets(name))))
 }
 
 /// The failure for a host that is not ours and means something else with our entries.

@@ -93,7 +93,8 @@ fn entry(config: &OwnConfig, host: &str, is_written: bool, reads_home: bool) -> 
         ));
     }
     let failure = Failure::new(format!("`ssh` connects to {host} with {way}, not with the helper"));
-    let hiding = config.line("proxycommand").or_else(|| config.line("proxyjump"));
+    // The first of the two counts.
+    let hiding = config.lines.iter().find(|line| line.sets("proxycommand") || line.sets("proxyjump"));
     let failure = match hiding {
         _ if !reads_home => {
             let failure = failure.cause(
