@@ -769,8 +769,8 @@ Usage: kohakuriver ssh config [OPTIONS]
 
 Options:
       --diff           Show what --write would change
-      --write          Write ~/.ssh/kohakuriver.conf and include it at the top
-                       of ~/.ssh/config
+      --write          Write ~/.ssh/kohakuriver.conf; include it at the top of
+                       ~/.ssh/config, unless ssh reads it already
       --remove         Remove what --write added
       --sync           Refresh ~/.ssh/kohakuriver.conf, without output, if it is
                        for this Host and the Host answers
@@ -781,6 +781,11 @@ There is one entry for each of your newest 500 VPSes with SSH, for the host
 lists of IDEs, and one for `*.kohakuriver`, which matches any VPS by task id or
 name. The entries contain the Host's address, but no token. After --write,
 connect with `ssh trainer.kohakuriver`.
+
+Put options of your own for VPSes into ~/.ssh/kohakuriver.local.conf: it comes
+before the entries, and nothing changes it. --write asks ssh before and after:
+if ssh refuses the result, or other hosts would mean something else, all files
+are put back.
 
 Examples:
   kohakuriver ssh config --diff

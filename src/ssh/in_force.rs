@@ -51,6 +51,8 @@ impl Line {
 pub struct Reading {
     /// The files that no other file includes.
     pub roots: Vec<PathBuf>,
+    /// All files, also those in blocks that don't apply.
+    pub files: Vec<PathBuf>,
     /// The files that a line includes.
     included: HashMap<(PathBuf, usize), Vec<PathBuf>>,
     /// The last line that includes a file.
@@ -61,6 +63,8 @@ pub struct Reading {
     unmatched: HashSet<(PathBuf, usize)>,
     /// The command of the last `Match exec`, if ssh has not finished it.
     pub running: Option<String>,
+    /// Whether a `Match exec` was asked.
+    pub has_exec: bool,
 }
 
 impl Reading {
@@ -74,12 +78,16 @@ impl Reading {
                 continue;
             };
             if let Some(file) = line.strip_prefix("Reading configuration data ").map(path) {
+                if !reading.files.contains(&file) {
+                    reading.files.push(file.clone());
+                }
                 // A second pass (`Match final`) reads the files again.
                 if next.take().as_ref() != Some(&file) && !reading.roots.contains(&file) {
                     reading.roots.push(file);
                 }
             } else if let Some(command) = line.strip_prefix("Executing command: ") {
                 reading.running = Some(command.trim_matches('\'').to_owned());
+                reading.has_exec = true;
             } else if line.starts_with("command returned status ") {
                 reading.running = None;
             } else if let Some((at, event)) = place(line) {
@@ -169,6 +177,17 @@ impl Reading {
 /// The line that a message of ssh names: `FILE line NUMBER: …` or `FILE: line NUMBER: …`.
 pub fn place_of(message: &str) -> Option<(PathBuf, usize)> {
     place(&message.replacen(": line ", " line ", 1)).map(|(at, _)| at)
+}
+
+/// The hosts that the `Host` lines of a configuration name without a pattern.
+pub fn literal_hosts(config: &[u8]) -> Vec<String> {
+    let lines = config.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).map(split);
+    let hosts = lines.filter(|(name, _)| name.eq_ignore_ascii_case(b"host"));
+    let words = hosts.flat_map(|(_, patterns)| patterns.split(|byte| b" \t".contains(byte)));
+    let words = words.map(|word| String::from_utf8_lossy(word).trim_matches('"').to_owned());
+    // A name with a `-` at its start would be an option of ssh.
+    let is_literal = |word: &String| !word.is_empty() && !word.starts_with('-') && !word.contains(['*', '?', '!', '#']);
+    words.filter(is_literal).collect()
 }
 
 /// `FILE line NUMBER: EVENT`
@@ -274,6 +293,9 @@ Match final
             "config:19 BatchMode yes",
         ];
         assert_eq!(found, expected, "{reading:?}");
+        // A file in a block that doesn't apply is read for its syntax.
+        let read = ["config", "one", "two"].map(|name| folder.path().join(name));
+        assert_eq!((reading.files.as_slice(), reading.has_exec), (read.as_slice(), true));
         assert_eq!((reading.roots, reading.running), (vec![folder.path().join("config")], None));
         assert!(!lines(&files, "not.k").2.contains(&"config:9 User yes".to_owned()));
     }
@@ -291,6 +313,12 @@ Match final
             assert_eq!(line.option(), (name.to_owned(), value.to_owned()));
             assert!(line.sets(&name.to_lowercase()) && !line.sets("other"));
         }
+    }
+
+    #[test]
+    fn literal_hosts_are_those_without_a_pattern() {
+        let config = b"Host a \"b\" *.c !d\tHost\nUser x\nhost=e\n  HOST f? g -h # i\n#Host k\nMatch host l\nHost\r\n";
+        assert_eq!(literal_hosts(config), ["a", "b", "Host", "e", "g", "i"]);
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! hosts only, and behind other settings our entries would lose to settings that the user meant for other hosts.
 
 use std::ffi::OsStr;
+use std::ops::Range;
+
+use crate::ssh::own_files::OURS;
 
 /// The line above the `Include`. It tells a reader, and [`remove`], that the `Include` is ours.
 const REMARK: &[u8] = b"# Added by `kohakuriver ssh config --write`; `kohakuriver ssh config --remove` takes it out.";
@@ -14,7 +17,7 @@ pub fn insert(config: &[u8], path: &OsStr) -> Vec<u8> {
     if is_included(config, path) {
         return config.to_vec();
     }
-    let rest = remove(config, path);
+    let rest = remove(config);
     let line_end: &[u8] = match rest.iter().position(|&byte| byte == b'\n') {
         Some(at) if rest[..at].ends_with(b"\r") => b"\r\n",
         _ => b"\n",
@@ -22,19 +25,73 @@ pub fn insert(config: &[u8], path: &OsStr) -> Vec<u8> {
     [REMARK, line_end, include(path).as_slice(), line_end, &rest].concat()
 }
 
-/// `config` without the lines of [`insert`], which may have moved since.
-pub fn remove(config: &[u8], path: &OsStr) -> Vec<u8> {
-    let include = include(path);
+/// `config` without the lines of [`insert`], which may have moved since, or name our file in another spelling. Other
+/// files in the same line stay.
+pub fn remove(config: &[u8]) -> Vec<u8> {
     let mut lines = config.split_inclusive(|&byte| byte == b'\n').peekable();
     let mut kept = Vec::with_capacity(config.len());
     while let Some(line) = lines.next() {
-        if without_end(line) == REMARK && lines.peek().is_some_and(|next| without_end(next) == include) {
-            lines.next();
-        } else {
-            kept.extend_from_slice(line);
+        let others = lines.peek().filter(|_| without_end(line) == REMARK).and_then(|next| without_ours(next));
+        match others {
+            Some(others) => {
+                lines.next();
+                kept.extend(others);
+            }
+            None => kept.extend_from_slice(line),
         }
     }
     kept
+}
+
+/// An `Include` line without our file: empty if the line names no other. `None` if it doesn't name ours.
+fn without_ours(line: &[u8]) -> Option<Vec<u8>> {
+    let words = words(line);
+    let (keyword, files) = words.split_first()?;
+    if !line[keyword.clone()].eq_ignore_ascii_case(b"include") {
+        return None;
+    }
+    let is_ours = |word: &Range<usize>| {
+        let name = unquoted(&line[word.clone()]).rsplit(|&byte| byte == b'/').next();
+        name == Some(OURS[0].as_bytes())
+    };
+    if !files.iter().any(is_ours) {
+        return None;
+    }
+    if files.iter().all(is_ours) {
+        return Some(Vec::new());
+    }
+    let mut rest = line.to_vec();
+    for word in files.iter().rev().filter(|word| is_ours(word)) {
+        // With the blank before it.
+        rest.drain(word.start.saturating_sub(1)..word.end);
+    }
+    Some(rest)
+}
+
+/// Where the words of a line are. A quoted word is one with its quotes; `=` may stand behind the keyword.
+fn words(line: &[u8]) -> Vec<Range<usize>> {
+    let is_blank = |at: usize, is_first: bool| line[at].is_ascii_whitespace() || (is_first && line[at] == b'=');
+    let (mut words, mut at) = (Vec::new(), 0);
+    while at < line.len() {
+        if is_blank(at, words.len() < 2) {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        let quote = Some(line[at]).filter(|byte| b"\"'".contains(byte));
+        at += 1;
+        while at < line.len() && quote.map_or_else(|| !is_blank(at, words.is_empty()), |quote| line[at] != quote) {
+            at += 1;
+        }
+        at = line.len().min(at + usize::from(quote.is_some()));
+        words.push(start..at);
+    }
+    words
+}
+
+fn unquoted(word: &[u8]) -> &[u8] {
+    let quote = |end: &[u8]| word.len() > 1 && word.starts_with(end) && word.ends_with(end);
+    if quote(b"\"") || quote(b"'") { &word[1..word.len() - 1] } else { word }
 }
 
 /// The `Include` line, also for a person to add by hand.
@@ -56,7 +113,7 @@ fn without_end(line: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::process::Command;
 
     use proptest::prelude::*;
@@ -87,7 +144,7 @@ mod tests {
             let written = insert(config.as_bytes(), path());
             assert_eq!(String::from_utf8_lossy(&written), added(end) + config, "{config:?}");
             assert_eq!(insert(&written, path()), written, "{config:?}");
-            assert_eq!(remove(&written, path()), config.as_bytes(), "{config:?}");
+            assert_eq!(remove(&written), config.as_bytes(), "{config:?}");
         }
     }
 
@@ -100,10 +157,30 @@ mod tests {
             ["Include /home/u/.ssh/kohakuriver.conf", "# mine\n\n\tInclude /home/u/.ssh/kohakuriver.conf \r\n"]
         {
             assert_eq!(insert(by_hand.as_bytes(), path()), by_hand.as_bytes());
-            assert_eq!(remove(by_hand.as_bytes(), path()), by_hand.as_bytes());
+            assert_eq!(remove(by_hand.as_bytes()), by_hand.as_bytes());
         }
         let commented = "# Include /home/u/.ssh/kohakuriver.conf\nHost a\n";
         assert!(insert(commented.as_bytes(), path()).starts_with(REMARK));
+    }
+
+    #[test]
+    fn a_line_that_was_spelled_anew_goes_and_other_files_in_it_stay() {
+        let remark = String::from_utf8_lossy(REMARK);
+        for (line, left) in [
+            ("Include ~/.ssh/kohakuriver.conf\n", ""),
+            ("include kohakuriver.conf\r\n", ""),
+            ("\tInclude = \"/old home/.ssh/kohakuriver.conf\"\n", ""),
+            ("Include=kohakuriver.conf", ""),
+            ("Include kohakuriver.conf work.conf\n", "Include work.conf\n"),
+            ("Include \"my work\" 'kohakuriver.conf'\r\n", "Include \"my work\"\r\n"),
+        ] {
+            let written = format!("Host a\n{remark}\n{line}");
+            assert_eq!(String::from_utf8(remove(written.as_bytes())).unwrap(), format!("Host a\n{left}"), "{line}");
+        }
+        for line in ["Include work.conf\n", "Host kohakuriver.conf\n", "Include my-kohakuriver.conf\n", "", "\n", "="] {
+            let written = format!("{remark}\n{line}");
+            assert_eq!(String::from_utf8(remove(written.as_bytes())).unwrap(), written);
+        }
     }
 
     /// Lines of real files, and worse ones.
@@ -157,15 +234,15 @@ mod tests {
                 prop_assert_eq!(&written, &config);
             } else {
                 // An older line of ours is removed with the new one, wherever it was.
-                let clean = remove(&config, path());
+                let clean = remove(&config);
                 prop_assert!(written.ends_with(&clean));
-                prop_assert_eq!(remove(&written, path()), clean);
+                prop_assert_eq!(remove(&written), clean);
             }
         }
 
         #[test]
         fn remove_takes_out_exactly_the_inserted_lines(before in config(), after in config()) {
-            prop_assume!(remove(&before, path()) == before && remove(&after, path()) == after);
+            prop_assume!(remove(&before) == before && remove(&after) == after);
             let mut sunk = before.clone();
             if !before.is_empty() && !before.ends_with(b"\n") {
                 sunk.push(b'\n');
@@ -174,8 +251,8 @@ mod tests {
             sunk.extend(added("\n").bytes());
             sunk.extend_from_slice(&after);
             clean.extend_from_slice(&after);
-            prop_assume!(remove(&clean, path()) == clean);
-            prop_assert_eq!(remove(&sunk, path()), clean);
+            prop_assume!(remove(&clean) == clean);
+            prop_assert_eq!(remove(&sunk), clean);
         }
     }
 
@@ -184,7 +261,7 @@ mod tests {
         let big = b"Host a\r\n  User \xe9\r\n".repeat(600_000);
         let written = insert(&big, path());
         assert_eq!(written.len(), big.len() + added("\r\n").len());
-        assert_eq!(remove(&written, path()), big);
+        assert_eq!(remove(&written), big);
     }
 
     struct Folder(TempDir);
@@ -272,6 +349,6 @@ mod tests {
         for config in [looped.as_bytes(), &written] {
             assert_ne!(folder.read_by_ssh(config, "foreign").0, Some(0));
         }
-        assert_eq!(remove(&written, Path::new(&ours).as_os_str()), looped.as_bytes());
+        assert_eq!(remove(&written), looped.as_bytes());
     }
 }

@@ -4,7 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`quote`], [`options`], [`command`] | the words, pure |
-//! | [`stanzas`], [`labels`], [`spellings`], [`mod@include`] | our configuration files, and our one line in the user's file, pure |
+//! | [`stanzas`], [`labels`], [`spellings`], [`own_files`], [`mod@include`] | our configuration files, and our one line in the user's file, pure |
 //! | [`in_force`] | the lines of the user's configuration that apply to a host, pure |
 //! | [`user_file`] | replaces a file that belongs to the user |
 //! | [`known_hosts`] | the host keys of VPSes; runs `ssh-keygen` |
@@ -21,6 +21,7 @@ pub mod keys;
 pub mod known_hosts;
 pub mod labels;
 pub mod options;
+pub mod own_files;
 pub mod quote;
 pub mod spellings;
 pub mod stanzas;

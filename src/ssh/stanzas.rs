@@ -14,6 +14,7 @@ use crate::ssh::labels::{Label, Remark};
 use crate::ssh::options::{
     DEFAULT_USER, Release, Route, SshOption, UnusablePath, alias, also, host_name, identity, newer_pins, pins,
 };
+use crate::ssh::own_files::{Includes, OVERRIDES};
 use crate::ssh::quote::{first_word, shell_line};
 use crate::ssh::spellings::{self, Beginning};
 use crate::sys;
@@ -49,8 +50,8 @@ pub struct Entries {
     pub more_keys: Vec<PathBuf>,
 }
 
-/// The text of the main file. `made_by` is the command that writes it. It includes the file of [`render_newer`] by the name
-/// `newer`; without one, it has all that this machine's ssh knows.
+/// The text of the main file. `made_by` is the command that writes it. Without `includes`, it has all that this machine's
+/// ssh knows; with them, that is in the file of [`render_newer`].
 ///
 /// # Errors
 /// When a path can't be the value of an ssh option.
@@ -58,16 +59,20 @@ pub fn render(
     route: &Route,
     made_by: &[OsString],
     entries: &Entries,
-    newer: Option<&OsStr>,
+    includes: Option<&Includes>,
 ) -> Result<Vec<u8>, UnusablePath> {
     let mut text = head(made_by);
     text.push(
         "# Any VPS by its task id or name, and one entry for each of yours that had SSH when this was written.\n",
     );
-    if let Some(name) = newer {
-        text.push("\n# For OpenSSH 8.7 and later. An older ssh takes the quotes for letters, and finds no file of that name.\n");
+    if let Some(Includes { overrides, newer }) = includes {
+        text.push(format!(
+            "\n# {OVERRIDES} is yours, and nothing changes it: what it says about VPSes comes first.\nInclude "
+        ));
+        text.push(overrides);
+        text.push("\n\n# For OpenSSH 8.7 and later. An older ssh takes the quotes for letters, and finds no file of that name.\n");
         text.push("Include '");
-        text.push(name);
+        text.push(newer);
         text.push("'\n");
     }
     for Entry { label, key } in &entries.listed {
@@ -109,7 +114,7 @@ pub fn render(
     let mut options: Vec<SshOption> = vec![("User", DEFAULT_USER.into())];
     options.extend(route.options(true)?);
     options.extend(pins());
-    if newer.is_none() {
+    if includes.is_none() {
         options.extend(newer_options(route, route.release)?);
     }
     for key in &entries.more_keys {
@@ -246,9 +251,13 @@ mod tests {
         ["kohakuriver", "--host", "gpu-head", "ssh", "config", "--write"].map(OsString::from).into()
     }
 
+    fn includes() -> Includes {
+        Includes::of(std::path::Path::new("/h"))
+    }
+
     #[test]
     fn both_files() {
-        let text = render(&route("/opt"), &made_by(), &entries(Some("/home/u/.ssh/k")), Some("/h/.newer".as_ref()));
+        let text = render(&route("/opt"), &made_by(), &entries(Some("/home/u/.ssh/k")), Some(&includes()));
         let text = text.unwrap();
         let own = |key: &str| {
             format!(
@@ -278,8 +287,11 @@ mod tests {
 # Made by: kohakuriver --host gpu-head ssh config --write
 # Any VPS by its task id or name, and one entry for each of yours that had SSH when this was written.
 
+# kohakuriver.local.conf is yours, and nothing changes it: what it says about VPSes comes first.
+Include /h/kohakuriver.local.conf
+
 # For OpenSSH 8.7 and later. An older ssh takes the quotes for letters, and finds no file of that name.
-Include '/h/.newer'
+Include '/h/.kohakuriver-openssh-8.7.conf'
 
 Host trainer.kohakuriver
     HostName 7323718749301768192.kohakuriver
@@ -381,17 +393,17 @@ Match originalhost *.kohakuriver
     fn an_older_ssh_knows_each_word_that_it_reads() {
         let mut all = entries(Some("/k"));
         all.more_keys.push("/home/u/.ssh/id_rsa".into());
-        let text_of = |all: &Entries, release, newer: Option<&str>| {
+        let text_of = |all: &Entries, release, includes: Option<&Includes>| {
             let route = Route { release, ..route("/opt") };
-            render(&route, &made_by(), all, newer.map(AsRef::as_ref)).unwrap()
+            render(&route, &made_by(), all, includes).unwrap()
         };
-        let text = |release, newer| text_of(&all, release, newer);
+        let text = |release| text_of(&all, release, None);
         for release in [Release::V7_3, Release::V7_6, Release::V8_7] {
-            assert_eq!(needs(&text(release, Some(".n"))), (7, 3));
+            assert_eq!(needs(&text_of(&all, release, Some(&includes()))), (7, 3));
         }
-        assert_eq!(needs(&text(Release::V7_3, None)), (7, 0));
-        assert_eq!(needs(&text(Release::V7_6, None)), (7, 6));
-        assert_eq!(needs(&text(Release::V8_7, None)), (8, 7));
+        assert_eq!(needs(&text(Release::V7_3)), (7, 0));
+        assert_eq!(needs(&text(Release::V7_6)), (7, 6));
+        assert_eq!(needs(&text(Release::V8_7)), (8, 7));
         assert_eq!(needs(&render_newer(&route("/opt"), &made_by()).unwrap()), (8, 7));
         // Before OpenSSH 7.8 a line had room for 4094 bytes, and a longer one ended ssh.
         let longest = "a".repeat(200);

@@ -67,7 +67,17 @@ impl UserFile {
     /// When it can't be read, or is not a file that can be replaced.
     pub fn read(path: &Path) -> Result<Self, UserFileError> {
         let target = follow(path).map_err(UserFileError::Read)?;
-        Ok(Self { before: read_if_exists(&target)?, target })
+        Ok(Self { before: if_exists(read(&target))?, target })
+    }
+
+    /// Reads a file of ours, of which only the start counts: at most [`MAX_FILE`] bytes of it are read, and a larger one
+    /// is no error.
+    ///
+    /// # Errors
+    /// When it can't be read, or is not a file that can be replaced.
+    pub fn read_start(path: &Path) -> Result<Self, UserFileError> {
+        let target = follow(path).map_err(UserFileError::Read)?;
+        Ok(Self { before: if_exists(start(&target))?, target })
     }
 
     /// The content as it was read; `None` when there was no file.
@@ -159,7 +169,7 @@ impl UserFile {
     }
 
     fn check_unchanged(&self) -> Result<(), UserFileError> {
-        let now = read_if_exists(&self.target)?.map(|(content, _)| content);
+        let now = if_exists(start(&self.target))?.map(|(content, _)| content);
         if now.as_deref() == self.content() { Ok(()) } else { Err(UserFileError::Changed) }
     }
 
@@ -204,22 +214,28 @@ impl FolderLock {
     }
 }
 
-fn read_if_exists(path: &Path) -> Result<Option<(Vec<u8>, Metadata)>, UserFileError> {
-    match read(path) {
+fn if_exists<T>(read: Result<T, UserFileError>) -> Result<Option<T>, UserFileError> {
+    match read {
         Err(UserFileError::Read(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         found => found.map(Some),
     }
 }
 
 fn read(path: &Path) -> Result<(Vec<u8>, Metadata), UserFileError> {
+    let (content, metadata) = start(path)?;
+    if metadata.len() > MAX_FILE { Err(UserFileError::TooLarge) } else { Ok((content, metadata)) }
+}
+
+/// The first [`MAX_FILE`] bytes.
+fn start(path: &Path) -> Result<(Vec<u8>, Metadata), UserFileError> {
     let file = sys::open_regular(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => UserFileError::NoFile,
         _ => UserFileError::Read(error),
     })?;
     let metadata = file.metadata().map_err(UserFileError::Read)?;
     let mut content = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(UserFileError::Read)?;
-    if content.len() as u64 > MAX_FILE { Err(UserFileError::TooLarge) } else { Ok((content, metadata)) }
+    file.take(MAX_FILE).read_to_end(&mut content).map_err(UserFileError::Read)?;
+    Ok((content, metadata))
 }
 
 fn write_error(error: io::Error) -> UserFileError {

@@ -70,6 +70,7 @@ mod slow_host;
 mod soak;
 mod ssh_config;
 mod ssh_config_files;
+mod ssh_config_homes;
 mod ssh_config_hosts;
 mod ssh_matrix;
 mod stand_alone;

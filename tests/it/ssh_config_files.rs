@@ -116,11 +116,9 @@ fn configs_of_every_kind_come_back_byte_for_byte() {
         let written = fs::read(machine.config()).unwrap();
         assert!(written.ends_with(config) && written.len() > config.len());
         assert_eq!(ssh_g(&machine.config(), &machine.home, "foreign"), before);
-        assert_eq!(fs::read(machine.home.join(".ssh/config.before-kohakuriver")).unwrap(), config);
-        if before.0 == Some(0) {
-            let (_, vps) = ssh_g(&machine.config(), &machine.home, "x.kohakuriver");
-            assert!(vps.contains("\nstricthostkeychecking accept-new\n"), "{vps}");
-        }
+        assert_eq!(fs::read(machine.home.join(".ssh/.config.before-kohakuriver")).unwrap(), config);
+        let (_, vps) = ssh_g(&machine.config(), &machine.home, "x.kohakuriver");
+        assert!(vps.contains("\nstricthostkeychecking accept-new\n"), "{vps}");
         machine.ssh_config(&["--remove"]).output().succeeds();
         assert!(fs::read(machine.config()).unwrap() == config, "config {n}");
         assert_eq!(fs::metadata(machine.config()).unwrap().mode() & 0o777, mode);
@@ -140,7 +138,7 @@ fn what_the_user_changed_in_between_stays_and_so_does_the_backup() {
     assert!(fs::read_to_string(machine.config()).unwrap().ends_with("Host mine\n  User me\nHost a\nHost b\n"));
     machine.ssh_config(&["--remove"]).output().succeeds().says(&["kept", "config.before-kohakuriver"]);
     assert_eq!(fs::read_to_string(machine.config()).unwrap(), "Host mine\n  User me\nHost a\nHost b\n");
-    assert_eq!(fs::read_to_string(machine.home.join(".ssh/config.before-kohakuriver")).unwrap(), "Host a\n");
+    assert_eq!(fs::read_to_string(machine.home.join(".ssh/.config.before-kohakuriver")).unwrap(), "Host a\n");
 }
 
 #[test]
@@ -190,14 +188,29 @@ fn a_read_only_config_is_not_fought() {
     machine.home.write(".ssh/config", "Host a\n");
     set_mode(&machine.config(), 0o444);
     let outcome = machine.ssh_config(&["--write"]).output();
-    outcome.exits(1).says(&["it is read-only", &format!("by hand: `{}`", machine.include())]);
+    outcome.exits(1).says(&["it is read-only", &format!("run this command again: `{}`", machine.include())]);
     assert_eq!(fs::read_to_string(machine.config()).unwrap(), "Host a\n");
-    // What is to be included is there, and once it is by hand all is well.
-    assert!(machine.ours().exists());
+    assert_eq!(machine.files().len(), 2, "nothing else is left behind");
+    // Once the line is there, the same command writes what it includes.
     set_mode(&machine.config(), 0o600);
     machine.home.write(".ssh/config", format!("{}\nHost a\n", machine.include()));
     set_mode(&machine.config(), 0o444);
+    machine.ssh_config(&["--write"]).output().succeeds().says(&["wrote", "kohakuriver.conf"]);
     machine.ssh_config(&["--write"]).output().succeeds().says(&["nothing to change"]);
+    machine.ssh_config(&["--remove"]).output().succeeds().says(&["removed"]);
+    assert_eq!(fs::read_dir(machine.home.join(".ssh")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_write_that_fails_leaves_no_folder_and_without_ssh_the_text_tells() {
+    let machine = Machine::new();
+    machine.home.script("bin/ssh", "#!/bin/sh\necho out of order >&2\nexit 255\n");
+    let with_path = |folder: &str| machine.ssh_config(&["--write"]).env("PATH", machine.home.join(folder)).output();
+    with_path("bin").exits(1).says(&["ssh refuses your own ssh_config already", "ssh said: out of order"]);
+    assert!(!machine.home.join(".ssh").exists());
+    with_path("no-folder").succeeds().says(&["wrote"]);
+    with_path("no-folder").succeeds().says(&["nothing to change"]);
+    assert!(fs::read_to_string(machine.config()).unwrap().ends_with(&format!("\n{}\n", machine.include())));
 }
 
 #[test]
@@ -215,16 +228,16 @@ fn a_symbolic_link_is_kept() {
 }
 
 #[test]
-fn an_include_loop_of_the_users_own_changes_nothing() {
+fn an_include_loop_of_the_users_own_is_named_and_left() {
     let machine = Machine::new();
     let looped = format!("Include {}\nHost a\n", machine.config().display());
     machine.home.write(".ssh/config", &looped);
     let before = ssh_g(&machine.config(), &machine.home, "foreign");
     assert_ne!(before.0, Some(0));
-    machine.ssh_config(&["--write"]).output().succeeds();
-    assert_eq!(ssh_g(&machine.config(), &machine.home, "foreign").0, before.0);
-    machine.ssh_config(&["--remove"]).output().succeeds();
+    let outcome = machine.ssh_config(&["--write"]).output();
+    outcome.exits(1).says(&["already", "Too many recursive", "/.ssh/config:1: `Include ", "  hint: remove or correct"]);
     assert_eq!(fs::read_to_string(machine.config()).unwrap(), looped);
+    assert_eq!(machine.files().len(), 2);
 }
 
 #[test]
@@ -342,7 +355,7 @@ fn a_full_disk_leaves_the_config_as_it_was() {
     outcome.exits(1).prints_nothing().says(&["the file is unchanged", "  hint: make room on the disk"]);
     assert!(fs::read(machine.config()).unwrap() == config);
     let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.retain(|name| name != "filler" && name != "kohakuriver.conf");
+    names.retain(|name| name != "filler");
     assert_eq!(names, ["config"]);
 }
 

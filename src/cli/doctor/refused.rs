@@ -1,6 +1,7 @@
 //! A configuration that ssh does not take: ssh's messages about it, the line or the file that has to change, and a remedy.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::finding::Verdict;
@@ -26,7 +27,7 @@ const NO_COMMAND: &str = "Cannot fork into background without a command";
 
 /// Why ssh does not take the user's ssh_config.
 #[derive(Default)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     /// What ssh printed.
     messages: Vec<String>,
     /// The line that has to change.
@@ -39,7 +40,7 @@ pub(super) struct Refused {
 
 impl Refused {
     /// What `ssh -vvv -G` printed, and what it had read by then.
-    pub(super) fn of(output: &Output, reading: &Reading) -> Self {
+    pub(crate) fn of(output: &Output, reading: &Reading) -> Self {
         let read = |path: &Path| sys::read_regular(path).ok();
         if let Some(command) = reading.running.as_ref().filter(|_| output.status.is_none()) {
             let line = reading.find(command, read);
@@ -60,32 +61,54 @@ impl Refused {
         Self { messages, line, file, hangs: None }
     }
 
+    /// ssh can't even be run.
+    pub(crate) fn saying(error: &io::Error) -> Self {
+        Self { messages: vec![error.to_string()], ..Self::default() }
+    }
+
     /// The problem, for `host`.
     pub(super) fn verdict(&self, host: &str) -> Verdict {
-        let failure = match &self.hangs {
-            Some(command) => Failure::new("ssh does not finish reading your own ssh_config").cause(format!(
-                "the command `{}` of a `Match exec` did not end within {} s",
-                excerpt(command),
-                QUICK.as_secs()
-            )),
+        let what = match &self.hangs {
+            Some(_) => "ssh does not finish reading your own ssh_config".to_owned(),
             None => {
                 // ssh names a line that it can't read, in whichever block that is.
                 let every = self.messages.iter().any(|message| in_force::place_of(message).is_some());
                 let host = if every || self.file.is_some() { "every host" } else { host };
-                Failure::new(format!("ssh refuses {host} because of your own ssh_config")).cause(self.said())
+                format!("ssh refuses {host} because of your own ssh_config")
             }
         };
-        let failure = match &self.line {
+        let (hint, command) = self.help(host);
+        Verdict::wrong_with(&self.explain(Failure::new(what)).hint(hint), command)
+    }
+
+    /// The same as the failure of a command.
+    pub(crate) fn failure(&self, what: &str, host: &str) -> Failure {
+        let (hint, command) = self.help(host);
+        self.explain(Failure::new(what)).hint(format!("{hint}: `{command}`"))
+    }
+
+    fn explain(&self, failure: Failure) -> Failure {
+        let failure = failure.cause(match &self.hangs {
+            Some(command) => {
+                format!("the command `{}` of a `Match exec` did not end within {} s", excerpt(command), QUICK.as_secs())
+            }
+            None => self.said(),
+        });
+        match &self.line {
             Some(line) => failure.cause(format!("{}: `{}`", place(line), text(line))),
             None => failure,
-        };
-        if let Some(file) = &self.file {
-            let (hint, command) = access(file, &self.messages);
-            return Verdict::wrong_with(&failure.hint(hint), command);
         }
-        match &self.line {
-            Some(line) => Verdict::wrong_with(&failure.hint(self.change()), editor(line)),
-            None => Verdict::wrong(&failure.hint("see all messages of ssh"), format!("ssh -vvv -G {host}")),
+    }
+
+    /// What helps, and the command for it.
+    fn help(&self, host: &str) -> (String, String) {
+        match (&self.file, &self.line) {
+            (Some(file), _) => {
+                let (hint, command) = access(file, &self.messages);
+                (hint.to_owned(), command)
+            }
+            (None, Some(line)) => (self.change(), editor(line)),
+            (None, None) => ("see all messages of ssh".to_owned(), format!("ssh -vvv -G {host}")),
         }
     }
 

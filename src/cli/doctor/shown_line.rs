@@ -5,16 +5,16 @@ use crate::ssh::quote::shell_word;
 use crate::text::excerpt;
 
 /// A line as messages name it: `FILE:NUMBER`.
-pub(super) fn place(line: &Line) -> String {
+pub(crate) fn place(line: &Line) -> String {
     format!("{}:{}", line.file.display(), line.number)
 }
 
 /// The text of a line, for messages.
-pub(super) fn text(line: &Line) -> String {
+pub(crate) fn text(line: &Line) -> String {
     excerpt(&String::from_utf8_lossy(&line.text))
 }
 
 /// A command that shows the user a line, to change it.
-pub(super) fn editor(line: &Line) -> String {
+pub(crate) fn editor(line: &Line) -> String {
     format!("${{EDITOR:-vi}} +{} {}", line.number, shell_word(line.file.as_os_str()).display())
 }

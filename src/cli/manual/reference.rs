@@ -120,7 +120,12 @@ const FILES: &[Use] = &[
         commands: &["ssh config", "doctor"],
     },
     Use {
-        name: "~/.ssh/config.before-kohakuriver",
+        name: "~/.ssh/kohakuriver.local.conf",
+        text: "Options of your own for VPSes; ~/.ssh/kohakuriver.conf includes it first, and nothing changes it",
+        commands: &["ssh config", "doctor"],
+    },
+    Use {
+        name: "~/.ssh/.config.before-kohakuriver",
         text: "Copy of ~/.ssh/config from before its first change",
         commands: &["ssh config"],
     },

@@ -10,8 +10,8 @@ use crate::sys::{self, AsFd, OwnedFd, PollFlags};
 /// How long a program may take that only prints something, such as its version.
 pub(crate) const QUICK: Duration = Duration::from_secs(10);
 
-/// Most bytes kept of each output of a program.
-const MAX_OUTPUT: usize = 256 * 1024;
+/// Most bytes kept of each output of a program. ssh tells about each block of an ssh_config.
+const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 
 /// How long a program has to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(4);

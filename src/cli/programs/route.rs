@@ -96,23 +96,6 @@ pub(crate) fn release(ssh: &Path) -> Release {
     }
 }
 
-/// What ssh takes from the user's ssh_config for `host`, as `ssh -G` prints it; empty if ssh refuses.
-pub(crate) fn own_options(ssh: &Path, host: &str) -> String {
-    options(Command::new(ssh).args(["-G", host]))
-}
-
-/// Whether ssh looks for `~/.ssh/config` in another directory than `home`, and in which one.
-pub(crate) fn other_home(ssh: &Path, home: &Path) -> Option<PathBuf> {
-    let theirs = home_of_ssh(&options(Command::new(ssh).args(["-G", "-F", "none", "vps"])))?;
-    (theirs.canonicalize().ok() != home.canonicalize().ok()).then_some(theirs)
-}
-
-fn options(ssh: &mut Command) -> String {
-    let output = ssh.stdin(Stdio::null()).output();
-    let output = output.ok().filter(|output| output.status.success());
-    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
-}
-
 /// The home directory that ssh uses, that of the user database, from its default options.
 pub(crate) fn home_of_ssh(options: &str) -> Option<PathBuf> {
     let files = options.lines().find_map(|line| line.strip_prefix("userknownhostsfile "))?;

@@ -1,8 +1,8 @@
 //! `kohakuriver ssh config`: VPSes as hosts of ssh, scp, git and IDEs.
 //!
-//! Without a flag the entries are printed. `--write` writes them to a file of our own and adds one `Include` to the
-//! user's configuration; `--remove` undoes both. Nothing else in the user's file changes. The Host is asked before the
-//! lock is taken, and files are read again under the lock.
+//! Without a flag the entries are printed. `--write` writes them to files of our own and adds one `Include` to the user's
+//! configuration, unless ssh uses the entries already; `--remove` undoes both. Nothing else in the user's file changes. The
+//! Host is asked before the lock is taken, and files are read again under the lock.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use crate::api::ApiError;
 use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client};
-use crate::cli::programs::names::{PROGRAM, PROXY_PROGRAM};
-use crate::cli::programs::route::{home, other_home, own_options, route, ssh_program, unusable};
+use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::route::{home, route, ssh_program, unusable};
 use crate::cli::programs::shell::{OTHER_SHELL, Shell, Starts};
 use crate::cli::ssh::entries::{Listed, listed};
-use crate::cli::ssh::files::{Change, Files, Texts, write_ours};
+use crate::cli::ssh::files::{Change, Files, write_ours};
+use crate::cli::ssh::judge::Judge;
 use crate::cli::terminal::diff;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
@@ -22,18 +23,19 @@ use crate::settings::Settings;
 use crate::settings::env_vars::KOHAKURIVER_KNOWN_HOSTS;
 use crate::ssh::keys;
 use crate::ssh::options::Route;
-use crate::ssh::quote::shell_word;
+use crate::ssh::own_files::Texts;
 use crate::ssh::stanzas;
 use crate::ssh::user_file::UserFile;
-
-/// A VPS that only the wildcard matches.
-const PROBE: &str = "0.kohakuriver";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 There is one entry for each of your newest 500 VPSes with SSH, for the host lists of IDEs, and one for `*.kohakuriver`, which \
 matches any VPS by task id or name. The entries contain the Host's address, but no token. After --write, connect with \
 `ssh trainer.kohakuriver`.
+
+Put options of your own for VPSes into ~/.ssh/kohakuriver.local.conf: it comes before the entries, and nothing changes it. \
+--write asks ssh before and after: if ssh refuses the result, or other hosts would mean something else, all files are put \
+back.
 
 Examples:
   kohakuriver ssh config --diff
@@ -43,7 +45,7 @@ pub(crate) struct Arguments {
     /// Show what --write would change
     #[arg(long, conflicts_with_all = ["write", "remove", "sync"])]
     diff: bool,
-    /// Write ~/.ssh/kohakuriver.conf and include it at the top of ~/.ssh/config
+    /// Write ~/.ssh/kohakuriver.conf; include it at the top of ~/.ssh/config, unless ssh reads it already
     #[arg(long, conflicts_with_all = ["remove", "sync"])]
     write: bool,
     /// Remove what --write added
@@ -59,9 +61,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let home = home()?;
-    let files = Files::of(&home)?;
+    let files = Files::of(&home);
     if arguments.remove {
-        return files.remove().map(|changes| report(&changes));
+        let (changes, failure) = files.remove()?;
+        report(&changes);
+        return failure.map_or(Ok(()), Err);
     }
     if arguments.sync {
         return match sync(settings, &home, &files)? {
@@ -77,8 +81,9 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         (Some(file), false) => write_ours(file, &made.whole()?).map(|change| report(&[change])),
         (None, true) => show(&files.changes(made.texts(&files)?)?),
         (None, false) if arguments.write => {
-            report(&files.write(made.texts(&files)?)?);
-            unread(&home).iter().for_each(|remark| ui::remark(remark));
+            let (changes, remarks) = files.write(made.texts(&files)?)?;
+            report(&changes);
+            remarks.iter().for_each(|remark| ui::remark(remark));
             vps_cache::keep(&settings.api_url(), &made.listed.vpses);
             Ok(())
         }
@@ -106,7 +111,7 @@ impl Made {
         let remark;
         (route.fdpass, remark) = passes_sockets(&route.proxy_program);
         listed.remarks.extend(remark);
-        let options = ssh.map(|ssh| own_options(&ssh, PROBE)).unwrap_or_default();
+        let options = Judge::of(&home.join(".ssh")).map(|judge| judge.options_of_vps()).unwrap_or_default();
         listed.entries.more_keys = keys::hidden_defaults(&options, home);
         Ok(Ok(Self { route, made_by: made_by(settings), listed }))
     }
@@ -117,10 +122,10 @@ impl Made {
     }
 
     fn texts(&self, files: &Files) -> Result<Texts, Failure> {
-        let ours = stanzas::render(&self.route, &self.made_by, &self.listed.entries, Some(&files.newer()));
+        let ours = stanzas::render(&self.route, &self.made_by, &self.listed.entries, Some(&files.includes()));
         let newer = stanzas::render_newer(&self.route, &self.made_by);
         let (ours, newer) = (ours.map_err(|error| unusable(&error))?, newer.map_err(|error| unusable(&error))?);
-        Ok(Texts { ours, newer })
+        Ok([ours, newer])
     }
 }
 
@@ -141,30 +146,11 @@ fn sync(settings: &Settings, home: &Path, files: &Files) -> Result<Option<ApiErr
 
 /// Refreshes our files, if they exist, after a VPS changed. A problem is only a remark: the change itself succeeded.
 pub(crate) fn follow(settings: &Settings) {
-    let refreshed = home().and_then(|home| sync(settings, &home, &Files::of(&home)?));
+    let refreshed = home().and_then(|home| sync(settings, &home, &Files::of(&home)));
     let refreshed = refreshed.and_then(|error| error.map_or(Ok(()), |error| Err(no_list(&error))));
     if let Err(failure) = refreshed {
         ui::remark(failure.render("cannot refresh the ssh configuration").trim_end());
     }
-}
-
-/// What to say if ssh doesn't read the entries in this home directory.
-fn unread(home: &Path) -> Option<String> {
-    let ssh = ssh_program()?;
-    let theirs = other_home(&ssh, home)?;
-    let config = home.join(".ssh/config");
-    // An ssh of the user's own may be a script that names the file.
-    let is_read =
-        own_options(&ssh, PROBE).lines().any(|line| line.starts_with("proxycommand ") && line.contains(PROXY_PROGRAM));
-    (!is_read).then(|| {
-        format!(
-            "warning: ssh doesn't read {}: your home directory in the user database is {}, and HOME names another one;\n  \
-             use `ssh -F {} NAME.kohakuriver`, or write the entries there: `env -u HOME kohakuriver ssh config --write`",
-            config.display(),
-            theirs.display(),
-            shell_word(config.as_os_str()).display()
-        )
-    })
 }
 
 /// Whether ssh can get its socket from `helper`, started by the user's shell, and what to say if not.

@@ -1,25 +1,18 @@
 //! The files of `kohakuriver ssh config`: ours, the user's configuration, and its backup.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cli::ssh::judge::Judge;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::ssh::include;
+use crate::ssh::own_files::{BACKUP, Includes, OLD_BACKUP, OURS, Texts, include_argument};
 use crate::ssh::quote::shell_word;
 use crate::ssh::stanzas;
-use crate::ssh::user_file::{FolderLock, UserFile, UserFileError};
-use crate::sys;
-
-/// Our own file, in ~/.ssh.
-const OURS: &str = "kohakuriver.conf";
-
-/// A second file of ours in the same folder, which OpenSSH 8.7 and later read. No glob of the user's matches its name.
-const NEWER: &str = ".kohakuriver-openssh-8.7.conf";
-
-/// A copy of the user's configuration from before its first change.
-const BACKUP: &str = "config.before-kohakuriver";
+use crate::ssh::user_file::{FolderLock, MAX_FILE, UserFile, UserFileError};
 
 /// A file's content before and after; `None`: no file.
 pub(crate) struct Change {
@@ -39,114 +32,184 @@ impl Change {
     }
 }
 
-/// The content of our two files.
-pub(crate) struct Texts {
-    pub(crate) ours: Vec<u8>,
-    pub(crate) newer: Vec<u8>,
-}
-
 /// The files of one user.
 pub(crate) struct Files {
     folder: PathBuf,
-    ours: PathBuf,
-    newer: PathBuf,
+    ours: [PathBuf; OURS.len()],
     config: PathBuf,
     backup: PathBuf,
-    /// Our file, as the `Include` names it.
+    old_backup: PathBuf,
+    /// Our first file, as the `Include` names it.
     include: OsString,
 }
 
+/// Files as they were before a change; `None`: there was none.
+type Saved = Vec<(PathBuf, Option<Vec<u8>>)>;
+
 impl Files {
-    pub(crate) fn of(home: &Path) -> Result<Self, Failure> {
+    pub(crate) fn of(home: &Path) -> Self {
         let folder = home.join(".ssh");
-        let ours = folder.join(OURS);
-        let include = include_argument(&ours);
-        let (config, backup, newer) = (folder.join("config"), folder.join(BACKUP), folder.join(NEWER));
-        Ok(Self { config, backup, ours, newer, include, folder })
+        let ours = OURS.map(|name| folder.join(name));
+        let include = include_argument(&ours[0]);
+        let [config, backup, old_backup] = ["config", BACKUP, OLD_BACKUP].map(|name| folder.join(name));
+        Self { folder, ours, config, backup, old_backup, include }
     }
 
-    /// The file for newer releases, as our file includes it in single quotes.
-    pub(crate) fn newer(&self) -> OsString {
-        if is_plain(&self.newer, b" ") { self.newer.clone().into() } else { NEWER.into() }
+    /// What our first file includes.
+    pub(crate) fn includes(&self) -> Includes {
+        Includes::of(&self.folder)
     }
 
-    /// Reads our file.
+    /// Reads our first file.
     pub(crate) fn ours(&self) -> Result<UserFile, Failure> {
-        read_ours(&self.ours)
+        read_ours(&self.ours[0])
     }
 
     /// The changes that [`Files::write`] would make.
-    pub(crate) fn changes(&self, texts: Texts) -> Result<[Change; 3], Failure> {
+    pub(crate) fn changes(&self, texts: Texts) -> Result<Vec<Change>, Failure> {
         let config = self.read_config()?;
-        let included = include::insert(config.content().unwrap_or_default(), &self.include);
-        Ok([
-            Change::of_ours(&self.newer, texts.newer)?,
-            Change::of_ours(&self.ours, texts.ours)?,
-            Change::new(&self.config, &config, Some(included)),
-        ])
+        let included = self.included(&config, Judge::of(&self.folder).as_ref());
+        let ours = self.ours.iter().zip(texts).rev().map(|(path, text)| Change::of_ours(path, text));
+        let mut changes = ours.collect::<Result<Vec<_>, _>>()?;
+        changes.push(Change::new(&self.config, &config, Some(included)));
+        Ok(changes)
     }
 
-    /// Writes all files, ours first: if the user's configuration can't be changed, the user only has to add the
-    /// `Include` by hand.
-    pub(crate) fn write(&self, texts: Texts) -> Result<[Change; 3], Failure> {
+    /// Writes all files. Afterwards ssh reads them, and does with other hosts what it did before; else everything is put
+    /// back. Returns remarks besides the changes.
+    pub(crate) fn write(&self, texts: Texts) -> Result<(Vec<Change>, Vec<String>), Failure> {
+        let is_new = !self.folder.exists();
         let _lock = self.lock()?;
-        let changes = self.changes(texts)?;
-        let [newer, ours, included] = &changes;
-        for change in [newer, ours] {
-            write_ours(&change.path, change.after.as_deref().unwrap_or_default())?;
+        let saved = self.saved()?;
+        let judge = Judge::of(&self.folder);
+        let before = judge.as_ref().map(Judge::meaning);
+        let written = unless_it_fails(&saved, || {
+            let changes = self.put(texts, judge.as_ref())?;
+            match (&judge, before) {
+                (Some(judge), Some(Ok(before))) => judge.check(&before)?,
+                // Our own files may have been the reason, or a backup that a glob of the user's includes.
+                (Some(judge), Some(Err(refused))) => judge.accepts().map_err(|_| refused)?,
+                _ => {}
+            }
+            Ok(changes)
+        });
+        if written.is_err() && is_new {
+            // It is empty, or it stays.
+            let _ = fs::remove_dir(&self.folder);
         }
-        if let Some(after) = included.after.as_deref().filter(|_| included.before != included.after) {
-            let config = self.read_config()?;
+        Ok((written?, judge.map(|judge| judge.remarks()).unwrap_or_default()))
+    }
+
+    /// Ours first: the judge looks at them.
+    fn put(&self, texts: Texts, judge: Option<&Judge>) -> Result<Vec<Change>, Failure> {
+        if self.old_backup.exists() && !self.backup.exists() {
+            fs::rename(&self.old_backup, &self.backup)
+                .map_err(|error| cannot("move", &self.old_backup, &UserFileError::Write(error), None))?;
+        }
+        let ours = self.ours.iter().zip(&texts).rev().map(|(path, text)| write_ours(path, text));
+        let mut changes = ours.collect::<Result<Vec<_>, _>>()?;
+        let config = self.read_config()?;
+        let after = self.included(&config, judge);
+        if config.content() != Some(&after) {
             self.keep_backup(&config)?;
-            config.replace(after).map_err(|error| self.cannot_include(&error))?;
+            config.replace(&after).map_err(|error| self.cannot_include(&error))?;
+            changes.push(Change::new(&self.config, &config, Some(after)));
         }
         Ok(changes)
+    }
+
+    /// The user's configuration with our `Include`, unless ssh uses our entries already. Without a `judge`, the text tells.
+    fn included(&self, config: &UserFile, judge: Option<&Judge>) -> Vec<u8> {
+        let text = config.content().unwrap_or_default();
+        match judge.is_some_and(Judge::is_in_force) {
+            true => text.to_owned(),
+            false => include::insert(text, &self.include),
+        }
     }
 
     /// Writes our files again, if `is_wanted` still holds under the lock. The user's file stays as it is.
     pub(crate) fn refresh(&self, texts: &Texts, is_wanted: impl FnOnce(&UserFile) -> bool) -> Result<(), Failure> {
         let _lock = self.lock()?;
-        if is_wanted(&self.ours()?) {
-            write_ours(&self.newer, &texts.newer)?;
-            write_ours(&self.ours, &texts.ours)?;
+        if !is_wanted(&self.ours()?) {
+            return Ok(());
         }
-        Ok(())
+        let files = self.ours.iter().zip(texts);
+        let is_same = |(path, text): (&PathBuf, &Vec<u8>)| Ok(read_ours(path)?.content() == Some(text));
+        if files.clone().map(is_same).collect::<Result<Vec<_>, Failure>>()?.iter().all(|is_same| *is_same) {
+            return Ok(());
+        }
+        let judge = Judge::of(&self.folder).filter(|judge| judge.accepts().is_ok());
+        unless_it_fails(&self.saved()?, || {
+            files.rev().try_for_each(|(path, text)| write_ours(path, text).map(drop))?;
+            judge.map_or(Ok(()), |judge| judge.accepts())
+        })
+    }
+
+    fn saved(&self) -> Result<Saved, Failure> {
+        let mut saved = Saved::new();
+        for path in &self.ours {
+            saved.push((path.clone(), read_ours(path)?.content().map(<[u8]>::to_vec)));
+        }
+        saved.push((self.config.clone(), self.read_config()?.content().map(<[u8]>::to_vec)));
+        for path in [&self.backup, &self.old_backup] {
+            // One that can't be read is neither moved nor replaced.
+            if let Ok(file) = UserFile::read(path) {
+                saved.push((path.clone(), file.content().map(<[u8]>::to_vec)));
+            }
+        }
+        Ok(saved)
     }
 
     /// Undoes [`Files::write`]. It also removes a configuration that only consisted of our line, and a backup that is
-    /// equal to the configuration.
-    pub(crate) fn remove(&self) -> Result<Vec<Change>, Failure> {
+    /// equal to the configuration. What can't be changed doesn't keep the rest from going: the failure comes last.
+    pub(crate) fn remove(&self) -> Result<(Vec<Change>, Option<Failure>), Failure> {
         if !self.folder.is_dir() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
         let _lock = self.lock()?;
-        let (ours, newer) = (self.ours()?, read_ours(&self.newer)?);
-        let (config, backup) = (self.read_config()?, self.read_backup()?);
-        let clean = config.content().map(|text| include::remove(text, &self.include));
-        let is_ours_alone = backup.content().is_none() && clean.as_ref().is_some_and(Vec::is_empty);
-        let mut changes = Vec::new();
-        let mut left = config.content().map(<[u8]>::to_vec);
-        if clean.as_deref() != config.content() {
-            let after = clean.filter(|_| !is_ours_alone);
-            let done = match &after {
-                Some(text) => config.replace(text),
-                None => config.remove(),
-            };
-            done.map_err(|error| self.cannot_exclude(&error))?;
-            left.clone_from(&after);
-            changes.push(Change::new(&self.config, &config, after));
+        let ours = self.ours.iter().map(|path| Ok((path, read_ours(path)?))).collect::<Result<Vec<_>, Failure>>()?;
+        let (mut changes, mut failure, mut left) = (Vec::new(), None, None);
+        match self.exclude() {
+            Ok((change, text)) => {
+                changes.extend(change);
+                left = text;
+            }
+            Err(error) => failure = Some(self.cannot_exclude(&error)),
         }
-        for (path, file) in [(&self.ours, &ours), (&self.newer, &newer)] {
+        for (path, file) in &ours {
             file.remove().map_err(|error| cannot("remove", path, &error, None))?;
             changes.push(Change::new(path, file, None));
         }
-        if backup.content().is_some() && backup.content() == left.as_deref() {
-            backup.remove().map_err(|error| cannot("remove", &self.backup, &error, None))?;
-            changes.push(Change::new(&self.backup, &backup, None));
-        } else if backup.content().is_some() {
-            ui::remark(&format!("kept {}: your configuration has changed since then", self.backup.display()));
+        for path in [&self.backup, &self.old_backup] {
+            let kept = |why: &str| ui::remark(&format!("kept {}: {why}", path.display()));
+            match UserFile::read(path) {
+                Ok(backup) if backup.content().is_none() => {}
+                Ok(backup) if backup.content() == left.as_deref() => match backup.remove() {
+                    Ok(()) => changes.push(Change::new(path, &backup, None)),
+                    Err(error) => kept(&error.to_string()),
+                },
+                Ok(_) => kept("your configuration has changed since then"),
+                Err(error) => kept(&error.to_string()),
+            }
         }
-        Ok(changes)
+        Ok((changes, failure))
+    }
+
+    /// Takes our lines out of the user's configuration. Returns its text, and the change if there is one.
+    fn exclude(&self) -> Result<(Option<Change>, Option<Vec<u8>>), UserFileError> {
+        let config = UserFile::read(&self.config)?;
+        let Some(text) = config.content() else { return Ok((None, None)) };
+        let clean = include::remove(text);
+        if clean == text {
+            return Ok((None, Some(clean)));
+        }
+        let is_ours_alone = clean.is_empty() && !self.backup.exists() && !self.old_backup.exists();
+        let after = Some(clean).filter(|_| !is_ours_alone);
+        match &after {
+            Some(text) => config.replace(text)?,
+            None => config.remove()?,
+        }
+        Ok((Some(Change::new(&self.config, &config, after.clone())), after))
     }
 
     fn lock(&self) -> Result<FolderLock, Failure> {
@@ -157,23 +220,21 @@ impl Files {
         UserFile::read(&self.config).map_err(|error| self.cannot_include(&error))
     }
 
-    fn read_backup(&self) -> Result<UserFile, Failure> {
-        UserFile::read(&self.backup).map_err(|error| cannot("read", &self.backup, &error, None))
-    }
-
     fn keep_backup(&self, config: &UserFile) -> Result<(), Failure> {
-        let backup = self.read_backup()?;
+        let no_backup = |error| cannot("keep the backup", &self.backup, &error, None);
+        let backup = UserFile::read(&self.backup).map_err(no_backup)?;
         match (config.content(), backup.content()) {
-            (Some(text), None) => {
-                backup.replace(text).map_err(|error| cannot("keep the backup", &self.backup, &error, None))
-            }
+            (Some(text), None) => backup.replace(text).map_err(no_backup),
             _ => Ok(()),
         }
     }
 
     fn cannot_include(&self, error: &UserFileError) -> Failure {
         let line = include::include(&self.include);
-        let by_hand = format!("add this as its first line by hand: `{}`", String::from_utf8_lossy(&line));
+        let by_hand = format!(
+            "add this as its first line by hand, and run this command again: `{}`",
+            String::from_utf8_lossy(&line)
+        );
         cannot("include our entries in", &self.config, error, Some(by_hand))
     }
 
@@ -184,36 +245,44 @@ impl Files {
     }
 }
 
+/// Makes a change, and puts all files back if it fails.
+fn unless_it_fails<T>(saved: &Saved, change: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    change().map_err(|failure| {
+        let mut left = saved.iter().filter_map(|(path, text)| put_back(path, text.as_deref()).err()).peekable();
+        match left.peek() {
+            None => failure.cause("nothing was changed"),
+            Some(_) => left.fold(failure, Failure::cause),
+        }
+    })
+}
+
+/// Gives a file the content that it had. The error says what was left.
+fn put_back(path: &Path, before: Option<&[u8]>) -> Result<(), String> {
+    let left = |error: UserFileError| format!("{} was changed and can't be put back: {error}", path.display());
+    // Of a larger file of ours, only the start is known.
+    if before.is_some_and(|text| text.len() as u64 >= MAX_FILE) {
+        return Ok(());
+    }
+    let file = UserFile::read(path).map_err(left)?;
+    match before {
+        before if before == file.content() => Ok(()),
+        Some(text) => file.replace(text).map_err(left),
+        None => file.remove().map_err(left),
+    }
+}
+
 /// Writes our entries to `path`, unless it already contains them.
 pub(crate) fn write_ours(path: &Path, text: &[u8]) -> Result<Change, Failure> {
     let change = Change::of_ours(path, text.to_vec())?;
     if change.before != change.after {
-        let file = UserFile::read(path).map_err(|error| cannot("read", path, &error, None))?;
+        let file = UserFile::read_start(path).map_err(|error| cannot("read", path, &error, None))?;
         file.replace(text).map_err(|error| cannot("write", path, &error, None))?;
     }
     Ok(change)
 }
 
-/// The path in an `Include` line. ssh reads a glob pattern there, and its escapes differ between versions. A path with
-/// special characters is therefore replaced by the bare file name, which ssh looks up in ~/.ssh.
-fn include_argument(path: &Path) -> OsString {
-    if is_plain(path, b"") {
-        path.as_os_str().to_owned()
-    } else if is_plain(path, b" ") {
-        sys::os_string([b"\"", path.as_os_str().as_encoded_bytes(), b"\""].concat())
-    } else {
-        OURS.into()
-    }
-}
-
-/// Whether a path has only characters without a meaning of their own for ssh, and those in `also`.
-fn is_plain(path: &Path, also: &[u8]) -> bool {
-    let mut bytes = path.as_os_str().as_encoded_bytes().iter();
-    bytes.all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,@=".contains(byte) || also.contains(byte))
-}
-
 fn read_ours(path: &Path) -> Result<UserFile, Failure> {
-    let file = UserFile::read(path).map_err(|error| cannot("read", path, &error, None))?;
+    let file = UserFile::read_start(path).map_err(|error| cannot("read", path, &error, None))?;
     check_ours(path, &file)?;
     Ok(file)
 }

@@ -5,6 +5,7 @@ pub(crate) mod entries;
 pub(crate) mod files;
 pub(crate) mod forget;
 pub(crate) mod host_key;
+mod judge;
 
 use clap::Subcommand;
 

@@ -139,6 +139,11 @@ fn only_regular_files_of_a_limited_size_are_read() {
     File::options().write(true).open(&large).unwrap().set_len(MAX_FILE + 1).unwrap();
     let error = UserFile::read(&large).unwrap_err();
     assert_eq!(error.to_string(), "it is larger than 64 MB, too large for an ssh_config");
+    let start = UserFile::read_start(&large).unwrap();
+    assert_eq!(start.content().unwrap().len() as u64, MAX_FILE);
+    start.replace(b"small").unwrap();
+    assert_eq!(fs::read(&large).unwrap(), b"small");
+    let large = folder.file("large", b"", 0o600);
     File::options().write(true).open(&large).unwrap().set_len(MAX_FILE).unwrap();
     assert_eq!(UserFile::read(&large).unwrap().content().unwrap().len() as u64, MAX_FILE);
 }

@@ -204,7 +204,7 @@ Include /home/me/.ssh/kohakuriver.conf
 $ kohakuriver ssh config --diff
 --- /home/me/.ssh/kohakuriver.conf
 +++ /home/me/.ssh/kohakuriver.conf
-@@ -5,7 +5,7 @@
+@@ -8,7 +8,7 @@
  # For OpenSSH 8.7 and later. An older ssh takes the quotes for letters, and finds no file of that name.
  Include '/home/me/.ssh/.kohakuriver-openssh-8.7.conf'
 

@@ -7,20 +7,18 @@ use super::keys::word;
 use super::programs::FoundSsh;
 use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
-use crate::cli::doctor::own_config::OwnConfig;
-use crate::cli::doctor::shown_line::{place, text};
+use crate::cli::doctor::own_config::{OwnConfig, is_about_vpses};
+use crate::cli::doctor::shown_line::{editor, place, text};
 use crate::cli::doctor::subject::Subject;
 use crate::cli::programs::host_keys::HostKeys;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::options::known_hosts_path;
+use crate::ssh::own_files::{OURS, OVERRIDES};
 use crate::sys;
 use crate::target::{SUFFIX, TaskId};
 use crate::text::excerpt;
-
-/// Our own configuration file, in the home directory.
-const OUR_CONFIG: &str = ".ssh/kohakuriver.conf";
 
 /// The check of the user's ssh_config: the options that ssh would use for a VPS.
 pub(super) struct SshConfig<'a> {
@@ -44,7 +42,7 @@ impl Check for SshConfig<'_> {
         if let Some(verdict) = home.and_then(|home| ignored(&home.join(".ssh/config"))) {
             return Ok(Examined::giving(verdict, config));
         }
-        let is_written = home.is_some_and(|home| home.join(OUR_CONFIG).exists());
+        let is_written = home.is_some_and(|home| home.join(".ssh").join(OURS[0]).exists());
         let verdict = entry(&config, &host, is_written, ssh.reads_home(&config, self.subject));
         Ok(Examined::giving(verdict, config))
     }
@@ -69,6 +67,15 @@ fn ignored(file: &Path) -> Option<Verdict> {
 /// looks for it there. Pure.
 fn entry(config: &OwnConfig, host: &str, is_written: bool, reads_home: bool) -> Verdict {
     if config.has_entry() {
+        if let Some(line) = config.without_effect().first() {
+            let (option, _) = line.option();
+            return Verdict::Note(format!(
+                "`ssh` connects to *{SUFFIX} with the helper; but {} has no effect, since our entries set {option} above \
+                 it: `{}`; move it to ~/.ssh/{OVERRIDES}",
+                place(line),
+                text(line)
+            ));
+        }
         return Verdict::Fine(format!("`ssh` connects to *{SUFFIX} with the helper"));
     }
     let write = write_command(reads_home);
@@ -88,7 +95,8 @@ fn entry(config: &OwnConfig, host: &str, is_written: bool, reads_home: bool) -> 
         ));
     }
     let failure = Failure::new(format!("`ssh` connects to {host} with {way}, not with the helper"));
-    let hiding = config.line("proxycommand").or_else(|| config.line("proxyjump"));
+    // The first of the two counts.
+    let hiding = config.lines.iter().find(|line| line.sets("proxycommand") || line.sets("proxyjump"));
     let failure = match hiding {
         _ if !reads_home => {
             let failure = failure.cause(
@@ -100,9 +108,14 @@ fn entry(config: &OwnConfig, host: &str, is_written: bool, reads_home: bool) -> 
             .cause(format!("{}: `{}`", place(line), text(line)))
             .cause("ssh uses the first value that it finds, and an earlier line of your ssh_config hides ours"),
         None => failure.cause(format!(
-            "ssh does not read ~/{OUR_CONFIG} for this name: the Include line is missing, or below a Host or Match line"
+            "ssh does not read ~/.ssh/{} for this name: the Include line is missing, or below a Host or Match line",
+            OURS[0]
         )),
     };
+    // `--write` respects what the user says about VPSes.
+    if let Some(line) = hiding.filter(|line| is_about_vpses(line)) {
+        return Verdict::wrong_with(&failure.hint("remove the line, or correct it"), editor(line));
+    }
     let failure = failure.hint(format!("put our line at the top, before any Host line: `{write}`"));
     Verdict::wrong(&failure, write)
 }

@@ -1,0 +1,267 @@
+//! ssh as the judge of a configuration: what `ssh -G` says about a host, before and after a change.
+//!
+//! No command of the user's runs meanwhile. ssh runs a `Match exec` with the program that SHELL names: here that is
+//! `false`, and then `true`, so that both outcomes are judged. Names are not canonicalized, which would ask DNS.
+
+use std::fs::canonicalize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::cli::doctor::own_config::{OwnConfig, is_about_vpses};
+use crate::cli::doctor::refused::Refused;
+use crate::cli::doctor::shown_line::{editor, place, text};
+use crate::cli::programs::program::{self, QUICK};
+use crate::cli::programs::route::{home_of_ssh, ssh_program};
+use crate::cli::programs::search_path;
+use crate::failure::Failure;
+use crate::ssh::in_force::{Line, Reading, literal_hosts};
+use crate::ssh::own_files::{OURS, OVERRIDES};
+use crate::ssh::quote::shell_word;
+use crate::ssh::stanzas;
+use crate::sys;
+use crate::target::SUFFIX;
+
+/// A host that no configuration names.
+const FOREIGN: &str = "kohakuriver-config-check.example";
+
+/// A VPS that has no entry of its own.
+const VPS: &str = "0.kohakuriver";
+
+/// Most hosts of the user's that are asked about, and the time for all of them. Each takes milliseconds.
+const MOST_HOSTS: usize = 50;
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What our entries have to set, so that ssh reaches a VPS.
+/// Of a `ProxyCommand` and a `ProxyJump`, the first one counts.
+const NEEDED: [&[&str]; 4] = [&["proxycommand", "proxyjump"], &["port"], &["hostname"], &["userknownhostsfile"]];
+
+/// The answer to each `Match exec`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Exec {
+    No,
+    Yes,
+}
+
+/// What ssh takes from the configuration for one host, and what it tells about the files that it reads.
+type Answer = Result<(OwnConfig, Reading), Box<Refused>>;
+
+/// The options of hosts that are not ours; `None` for a host that ssh refuses.
+pub(crate) struct Meaning(Vec<(String, Exec, Option<String>)>);
+
+/// ssh, for the configuration in one home directory.
+pub(crate) struct Judge {
+    ssh: PathBuf,
+    folder: PathBuf,
+    config: PathBuf,
+    /// The home directory of the configuration that ssh would read, if it is another one.
+    elsewhere: Option<PathBuf>,
+}
+
+impl Judge {
+    /// The ssh on PATH; `None` if there is none.
+    pub(crate) fn of(folder: &Path) -> Option<Self> {
+        let ssh = ssh_program()?;
+        let defaults = program::run(Command::new(&ssh).args(["-G", "-F", "none", "vps"]), QUICK).ok()?;
+        let other = home_of_ssh(&defaults.stdout).filter(|home| !is_same(home, folder.parent().unwrap_or(folder)));
+        let mut judge = Self { ssh, folder: folder.to_owned(), config: folder.join("config"), elsewhere: None };
+        // An `ssh` that is a script may name the configuration.
+        let is_read = || judge.ask(FOREIGN, Exec::No).is_ok_and(|(_, log)| log.files.contains(&judge.config));
+        judge.elsewhere = other.filter(|_| !is_read());
+        Some(judge)
+    }
+
+    fn ask(&self, host: &str, exec: Exec) -> Answer {
+        let mut command = Command::new(&self.ssh);
+        // Without `-N`, ssh refuses a `ForkAfterAuthentication yes` that comes without a command.
+        command.args(["-vvv", "-N", "-G", "-o", "CanonicalizeHostname=no"]);
+        if self.elsewhere.is_some() {
+            command.arg("-F").arg(if self.config.exists() { &self.config } else { Path::new("none") });
+        }
+        if let Some(shell) = search_path::first(if exec == Exec::Yes { "true" } else { "false" }) {
+            command.env("SHELL", shell);
+        }
+        let output = match program::run(command.arg(host), QUICK) {
+            Ok(output) => output,
+            Err(error) => return Err(Box::new(Refused::saying(&error))),
+        };
+        let log = Reading::of(&output.stderr);
+        match output.succeeded() {
+            true => Ok((OwnConfig::read(output.stdout, &log), log)),
+            false => Err(Box::new(Refused::of(&output, &log))),
+        }
+    }
+
+    /// The options of a VPS without an entry; empty if ssh refuses.
+    pub(crate) fn options_of_vps(&self) -> String {
+        self.ask(VPS, Exec::No).map(|(config, _)| config.options).unwrap_or_default()
+    }
+
+    /// What ssh does now with a host that no file names, and with those that the user's files name.
+    ///
+    /// # Errors
+    /// If ssh refuses the configuration.
+    pub(crate) fn meaning(&self) -> Result<Meaning, Failure> {
+        let started = Instant::now();
+        let (_, log) = self
+            .ask(FOREIGN, Exec::No)
+            .map_err(|refused| refused.failure("ssh refuses your own ssh_config already", FOREIGN))?;
+        let mut hosts = vec![FOREIGN.to_owned()];
+        hosts.extend(named(&log).into_iter().filter(|host| !is_vps(host)).take(MOST_HOSTS));
+        let mut meaning = Vec::new();
+        for host in hosts {
+            let answer = self.ask(&host, Exec::No).ok();
+            let has_exec = answer.as_ref().is_some_and(|(_, log)| log.has_exec);
+            meaning.push((host.clone(), Exec::No, answer.map(|(config, _)| config.options)));
+            if has_exec {
+                let options = self.ask(&host, Exec::Yes).ok().map(|(config, _)| config.options);
+                meaning.push((host, Exec::Yes, options));
+            }
+            if started.elapsed() > LIMIT {
+                break;
+            }
+        }
+        Ok(Meaning(meaning))
+    }
+
+    /// Whether ssh reads the configuration.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub(crate) fn accepts(&self) -> Result<(), Failure> {
+        [FOREIGN, VPS].into_iter().try_for_each(|host| match self.ask(host, Exec::No) {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(refused.failure("ssh refuses your ssh_config with our entries in it", host)),
+        })
+    }
+
+    /// Whether ssh still reads the configuration, and does with other hosts what it did `before`.
+    ///
+    /// # Errors
+    /// If not: with the line that is to blame.
+    pub(crate) fn check(&self, before: &Meaning) -> Result<(), Failure> {
+        self.accepts()?;
+        for (host, exec, options) in &before.0 {
+            let Some(options) = options else { continue };
+            match self.ask(host, *exec) {
+                Ok((config, _)) if config.options == *options => {}
+                Ok((config, _)) => return Err(changed(host, options, &config)),
+                Err(refused) => {
+                    return Err(
+                        refused.failure(&format!("ssh refuses {host} with our entries in your ssh_config"), host)
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether ssh uses our entries for VPSes, wherever and however they are included. What the user has set for VPSes
+    /// in front of them is the user's own choice.
+    pub(crate) fn is_in_force(&self) -> bool {
+        let is_ours = |line: &Line| self.is_of_ours(&line.file);
+        [Exec::No, Exec::Yes].into_iter().any(|exec| {
+            self.ask(VPS, exec).is_ok_and(|(config, _)| {
+                config.lines.iter().any(|line| is_ours(line) && line.sets(NEEDED[0][0]))
+                    && deciding(&config).all(|line| is_ours(line) || self.is_own_choice(line))
+            })
+        })
+    }
+
+    fn is_own_choice(&self, line: &Line) -> bool {
+        is_about_vpses(line) || is_same(&line.file, &self.folder.join(OVERRIDES))
+    }
+
+    fn is_of_ours(&self, file: &Path) -> bool {
+        OURS.iter().any(|name| is_same(file, &self.folder.join(name)))
+    }
+
+    /// What the user should know: a line that comes before ours, so that ssh may not reach VPSes, and lines about VPSes that
+    /// mean nothing, since ours come first.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::from_iter(self.elsewhere.as_deref().map(|home| self.unread(home)));
+        let Ok((config, log)) = self.ask(VPS, Exec::No) else { return remarks };
+        let hidden = deciding(&config).find(|line| !self.is_of_ours(&line.file));
+        match hidden {
+            Some(line) => {
+                remarks.push(format!("{} comes before our entries, and hides theirs: `{}`", place(line), text(line)));
+            }
+            None if !self.is_in_force() => remarks.push("ssh does not read our entries".to_owned()),
+            None => {}
+        }
+        let named = named(&log).into_iter().filter(|host| is_vps(host)).take(MOST_HOSTS);
+        for host in std::iter::once(VPS.to_owned()).chain(named) {
+            let Ok((config, _)) = self.ask(&host, Exec::No) else { continue };
+            for line in config.without_effect() {
+                let remark = format!(
+                    "{} has no effect, since our entries come first: `{}`; move it to {}",
+                    place(line),
+                    text(line),
+                    self.folder.join(OVERRIDES).display()
+                );
+                if !remarks.contains(&remark) {
+                    remarks.push(remark);
+                }
+            }
+        }
+        remarks
+    }
+
+    /// The warning that ssh reads the configuration in the home directory `theirs`.
+    fn unread(&self, theirs: &Path) -> String {
+        let config = &self.config;
+        format!(
+            "warning: ssh doesn't read {}: your home directory in the user database is {}, and HOME names another one;\n  \
+             use `ssh -F {} NAME.kohakuriver`, or write the entries there: `env -u HOME kohakuriver ssh config --write`",
+            config.display(),
+            theirs.display(),
+            shell_word(config.as_os_str()).display()
+        )
+    }
+}
+
+/// The lines whose values ssh takes for what a VPS needs.
+fn deciding(config: &OwnConfig) -> impl Iterator<Item = &Line> {
+    NEEDED.iter().filter_map(|names| config.lines.iter().find(|line| names.iter().any(|name| line.sets(name))))
+}
+
+/// The failure for a host that is not ours and means something else with our entries.
+fn changed(host: &str, before: &str, now: &OwnConfig) -> Failure {
+    let failure = Failure::new(format!("with our entries in your ssh_config, {host} would mean another host or login"));
+    let added = now.options.lines().find(|line| !before.lines().any(|old| old == *line));
+    let gone = before.lines().find(|line| !now.options.lines().any(|new| new == *line));
+    let name = added.or(gone).and_then(|option| option.split(' ').next()).unwrap_or_default();
+    let was = match (gone, added) {
+        (Some(gone), Some(added)) => format!("`{gone}` became `{added}`"),
+        (Some(gone), None) => format!("`{gone}` is gone"),
+        (None, added) => format!("`{}` is new", added.unwrap_or_default()),
+    };
+    match now.line(name) {
+        Some(line) => {
+            let failure = failure.cause(was).cause(format!("{}: `{}`", place(line), text(line)));
+            failure.hint(format!("put the line below a `Host` line with the hosts that it is for: `{}`", editor(line)))
+        }
+        None => failure.cause(was).hint(format!("see all messages of ssh: `ssh -vvv -G {host}`")),
+    }
+}
+
+/// The hosts that the user's files name, each once.
+fn named(log: &Reading) -> Vec<String> {
+    let contents =
+        log.files.iter().filter_map(|file| sys::read_regular(file).ok()).filter(|text| !stanzas::is_ours(text));
+    let mut hosts: Vec<String> = Vec::new();
+    for host in contents.flat_map(|text| literal_hosts(&text)) {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    hosts
+}
+
+fn is_vps(host: &str) -> bool {
+    host.to_ascii_lowercase().ends_with(SUFFIX)
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    one == other || canonicalize(one).is_ok_and(|one| canonicalize(other).is_ok_and(|other| one == other))
+}
