@@ -179,7 +179,9 @@ impl Judge {
     /// What the user should know: a line that comes before ours, so that ssh may not reach VPSes, and lines about VPSes that
     /// mean nothing, since ours come first.
     pub(crate) fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::from_iter(self.elsewhere.as_deref().map(|home| self.unread(home)));
+        // An `ssh` that is a script reads a configuration that was just made.
+        let elsewhere = Self::of(&self.folder).and_then(|judge| judge.elsewhere);
+        let mut remarks = Vec::from_iter(elsewhere.map(|home| self.unread(&home)));
         let Ok((config, log)) = self.ask(VPS, Exec::No) else { return remarks };
         let hidden = deciding(&config).find(|line| !self.is_of_ours(&line.file));
         match hidden {

@@ -3,6 +3,7 @@
 //! The system's ssh forwards them. It runs a command of ours once it listens (LocalCommand), so that the user is told. A
 //! connection that is lost is made again, as long as the Host says that the VPS can be reached.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -69,10 +70,11 @@ fn ports(text: &str) -> Result<(u16, u16), &'static str> {
 
 pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let settings = load_settings(flags)?;
-    for (number, &(here, there)) in arguments.ports.iter().enumerate() {
-        if arguments.ports[..number].iter().any(|&(other, _)| other == here) {
-            return Err(Failure::usage(format!("port {here} of this machine is named twice")).hint("name each once"));
-        }
+    let mut named = HashSet::new();
+    if let Some((twice, _)) = arguments.ports.iter().find(|(here, _)| !named.insert(here)) {
+        return Err(Failure::usage(format!("port {twice} of this machine is named twice")).hint("name each once"));
+    }
+    for &(here, there) in &arguments.ports {
         check_free(&arguments.vps, here, there)?;
     }
     let (command, _) = arguments.login.command(&settings, &arguments.vps, ssh_args(&arguments.ports))?;
