@@ -61,7 +61,7 @@ pub use accounts::{NewToken, Session};
 pub(crate) use admin::tests as admin_tests;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use admin::{Admin, Tunnel};
-#[cfg(feature = "gateway")]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub use caller::STAND_ALONE;
 pub use caller::{Caller, Role, User};
 pub use client::Api;

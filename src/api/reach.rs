@@ -188,8 +188,8 @@ pub fn ago(time: &str, nodes: &[Node]) -> Option<Duration> {
 }
 
 /// A Host's time in RFC 3339, with the time zone that the Host has `now`. The newest heartbeat stands for the Host's clock,
-/// and zones differ by quarters of an hour. `None` when no Runner is online, when the clocks differ by more than
-/// [`CLOCKS_DIFFER`] besides, or when `time` is not a time.
+/// and zones differ by quarters of an hour. `None` when no Runner is online, when the clocks differ by more than five
+/// minutes besides, or when `time` is not a time.
 pub fn with_zone(time: &str, nodes: &[Node], now: Timestamp) -> Option<String> {
     if time.parse::<Timestamp>().is_ok() {
         return Some(time.to_owned());

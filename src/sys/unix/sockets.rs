@@ -98,7 +98,6 @@ pub fn is_listening(socket: impl AsFd) -> io::Result<bool> {
 
 /// Whether a TCP connection has a peer still. It has none after a reset, and none once both sides have ended their streams
 /// and everything has arrived.
-#[cfg(feature = "gateway")]
 pub fn has_peer(socket: impl AsFd) -> bool {
     rustix::net::getpeername(socket).is_ok()
 }
