@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use crate::terminal::{fitted, tell};
 use crate::text::printable;
 
-/// What was attempted, who refused and how, and what to do about it.
+/// The failed attempt, who refused it and how, and what to do about it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
     what: String,
@@ -81,7 +81,7 @@ impl Failure {
         self
     }
 
-    /// What failed, without causes and hint.
+    /// The failed attempt, without causes and hint.
     pub fn what(&self) -> &str {
         &self.what
     }

@@ -13,10 +13,10 @@ pub const FRAME: Duration = Duration::from_millis(100);
 
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 
-/// What stderr can show of a wait.
+/// The kind of progress that stderr can show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Screen {
-    /// A line that moves, and goes.
+    /// A progress line that moves, and is erased in the end.
     Line,
     /// Lines that stay: a terminal that can't move its cursor.
     Lines,
@@ -25,7 +25,7 @@ pub enum Screen {
 }
 
 impl Screen {
-    /// What stderr is.
+    /// The kind of stderr.
     pub fn of_stderr() -> Self {
         match io::stderr().is_terminal() {
             true if is_dumb() => Self::Lines,

@@ -88,7 +88,7 @@ impl Caller {
         if name.is_empty() { None } else { Some(Self::User(User { name, role })) }
     }
 
-    /// What the Host lets the caller do about `vps`, which it has shown to the caller.
+    /// The rights that the Host gives the caller over `vps`, which it has shown to the caller.
     pub fn rights(&self, vps: &Vps) -> Rights {
         match self {
             Self::Everyone { stand_alone: true } => Rights::StandAlone,

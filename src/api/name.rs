@@ -1,11 +1,11 @@
-//! Which VPS a name means.
+//! The VPS that a name means.
 //!
 //! An exact match comes first. The next is a match in another case, since ssh passes host names on in lower case. The last
 //! is a prefix, as with the hash of a commit. Names are not unique on a Host, and a VPS that has ended keeps its name:
 //! among VPSes of one name, those that have not ended count, then those of the caller, then the running ones of one owner.
 //! So a name never leads to another user's VPS while the caller has one of that name.
 //!
-//! What ssh passes on has lost its case: then names that differ in case only are the same name.
+//! A name that ssh passes on has lost its case: then names that differ in case only are the same name.
 
 use crate::api::model::Vps;
 use crate::refusal::Refusal;

@@ -29,7 +29,7 @@ pub struct Order {
     pub privileged: bool,
 }
 
-/// Where to run a VPS.
+/// The place to run a VPS.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Placement {
     /// The Runner's host name.

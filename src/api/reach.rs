@@ -1,4 +1,4 @@
-//! Where a VPS is reached, or why it isn't: facts in, verdict out.
+//! The address of a VPS, or the reason why it can't be reached: facts in, verdict out.
 
 use std::time::{Duration, SystemTime};
 
@@ -39,7 +39,7 @@ pub struct Reach {
     pub booting: Option<bool>,
 }
 
-/// Whom a verdict is for, as far as its hint depends on that.
+/// The reader of a verdict, as far as its hint depends on the reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Audience {
     /// The reader's rights, if known.
@@ -74,7 +74,7 @@ pub fn online_runner<'n>(vps: &Vps, node: Option<&'n Node>) -> Result<&'n Node, 
     }
 }
 
-/// Where `vps` is reached. `node` is its Runner; `None` when the Host doesn't know it. Only a hint depends on `audience`.
+/// The address of `vps`. `node` is its Runner; `None` when the Host doesn't know it. Only a hint depends on `audience`.
 ///
 /// The Runner comes before the state: nobody can resume or wait for a VPS whose Runner is gone, and a Host leaves a
 /// paused VPS paused then. The other checks are in the order of the Host's own SSH proxy, so both give the same reason.
@@ -125,7 +125,7 @@ pub struct Located {
     pub vps: Vps,
     /// Its Runner, if that matters in its state and the Host knows it.
     pub node: Option<Node>,
-    /// Where the VPS is reached, or why it isn't.
+    /// The address of the VPS, or the reason why it can't be reached.
     pub reach: Result<Reach, Refusal>,
 }
 

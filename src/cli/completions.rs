@@ -12,7 +12,7 @@ use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_COMPLETE;
 
-/// What zsh needs besides. The completer's answers are quoted, and a `~` must not be: zsh itself completes paths. And zsh
+/// The addition for zsh. The completer's answers are quoted, and a `~` must not be: zsh itself completes paths. And zsh
 /// runs the script as a function's body on the first TAB, which must complete as well, not only register the completer.
 const ZSH_ADDITION: &str = r#"
 function _kohakuriver_words() {
@@ -30,7 +30,7 @@ if [[ $funcstack[1] == _kohakuriver ]]; then
 fi
 "#;
 
-/// What bash needs besides: it takes the completer's answers as they are, and would run a file's name such as `$(id)`.
+/// The addition for bash, which takes the completer's answers as they are, and would run a file's name such as `$(id)`.
 const BASH_ADDITION: &str = r#"
 _kohakuriver_words() {
     local at home

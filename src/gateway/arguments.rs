@@ -18,7 +18,7 @@ use crate::gateway::watch::audit::AuditLog;
 use crate::gateway::watch::notices::{LogFormat, LogLevel};
 use crate::settings::socket_path;
 
-/// Where our documents move a Host's own SSH proxy to, as its port is the gateway's then.
+/// The port that our documents move a Host's own SSH proxy to, as its port is the gateway's then.
 const MOVED_SSH_PROXY_PORT: u16 = 8012;
 
 /// The default of `--stale`, in seconds.

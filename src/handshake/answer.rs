@@ -12,7 +12,7 @@ use crate::text::{self, without_nulls};
 /// The acceptance of a CONNECT: no body and no length, the stream starts at the next byte (RFC 9110 §9.3.6).
 pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
-/// Which program answers, and of which version (RFC 9110 §10.2.4).
+/// The program that answers, and its version (RFC 9110 §10.2.4).
 const SERVER: &str = concat!("kohakuriver-gateway/", env!("CARGO_PKG_VERSION"));
 
 /// The acceptance of the line protocol.

@@ -1,4 +1,4 @@
-//! Which kind of server answered a CONNECT: a gateway of this project, an older Host, or something else.
+//! The kind of server that answered a CONNECT: a gateway of this project, an older Host, or something else.
 //!
 //! [`connect::read`] finds the end of the answer and tells the protocols apart; this module looks at the fields of an
 //! answer in HTTP, which only a diagnosis needs.
@@ -17,7 +17,7 @@ const PROXIES: [&str; 7] = ["squid", "tinyproxy", "privoxy", "proxy", "haproxy",
 const PROXY_FIELDS: [&str; 6] =
     ["via", "proxy-authenticate", "proxy-connection", "proxy-agent", "x-squid-error", "proxy-status"];
 
-/// Which kind of server answered.
+/// The kind of server that answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Server {
     /// A gateway of this project. Holds its version, where it names one.

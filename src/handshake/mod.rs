@@ -48,7 +48,7 @@ impl<T> Step<T> {
     }
 }
 
-/// Where the head of an HTTP message ends: behind the first empty line, its lines ended by CRLF or a bare LF
+/// The end of the head of an HTTP message: behind the first empty line, its lines ended by CRLF or a bare LF
 /// (RFC 9112 §2.2 allows a recipient the latter).
 pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
     let mut line_start = 0;

@@ -19,9 +19,9 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 pub enum Explanation {
     /// Problem details, of a gateway of this project or of another RFC 9457 server.
     Problem {
-        /// What is wrong.
+        /// The problem.
         title: String,
-        /// What else is known.
+        /// Further details.
         detail: Option<String>,
         /// One step that helps.
         hint: Option<String>,

@@ -76,9 +76,9 @@ pub struct Line {
     pub digits: String,
 }
 
-/// What a Host says to a line that is no request.
+/// The answer of a Host to a line that is no request.
 pub const INVALID_FORMAT: &str = "Invalid request format.";
-/// What a Host says to a task id that is not a number.
+/// The answer of a Host to a task id that is not a number.
 pub const INVALID_ID: &str = "Invalid task ID format.";
 /// The answer of a Host to anything unforeseen.
 pub const INTERNAL_ERROR: &str = "Internal server error.";
@@ -486,7 +486,7 @@ mod tests {
         }
         assert!(fits("trainer", "Trainer.kohakuriver:22") && fits("größe", "größe"));
         assert!(!fits("trainer", "trainer2") && !fits("trainer", "42"));
-        // What curl makes of `42` is no VPS, and that is the error.
+        // The address that curl makes of `42` is no VPS, and that is the error.
         let target = connect("CONNECT 0.0.0.42:22 HTTP/1.1\r\nHost: 0.0.0.42:22\r\n\r\n").target;
         assert!(matches!(&target, Err(Refusal::BadRequest(why)) if why.contains("is not a VPS")), "{target:?}");
         let latin1 = [&b"CONNECT 42:22 HTTP/1.1\r\nHost: 42\xe4\r\n\r\n"[..]].concat();

@@ -17,7 +17,7 @@ use crate::seconds;
 use crate::settings::ProxyAddress;
 use crate::target::SSH_PORT;
 
-/// Which tunnel to open, and how.
+/// The tunnel to open, and how to open it.
 #[derive(Clone, Debug)]
 pub struct Arguments {
     /// Task id or name of the VPS, with or without `.kohakuriver`; or any other host.
@@ -30,19 +30,19 @@ pub struct Arguments {
     pub proxy: Option<ProxyAddress>,
     /// The Host API that names are looked up at, when it is not the one of the settings.
     pub host_api: Option<ProxyAddress>,
-    /// Which protocol to speak with the proxy.
+    /// The protocol to speak with the proxy.
     pub protocol: ProtocolChoice,
     /// How long to wait for the VPS's first byte.
     pub connect_timeout: Duration,
     /// For how long to keep trying while the VPS is starting.
     pub wait: Option<Duration>,
-    /// Where failures are appended.
+    /// The file that failures are appended to.
     pub log_file: Option<PathBuf>,
     /// Print each step on stderr.
     pub verbose: bool,
 }
 
-/// Which protocol to speak with the proxy.
+/// The protocol to speak with the proxy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProtocolChoice {
     /// HTTP CONNECT, and the older line protocol when the answer shows an older Host
@@ -53,7 +53,7 @@ pub enum ProtocolChoice {
     RequestTunnel,
 }
 
-/// What a command line asks for.
+/// The request of a command line.
 #[derive(Clone, Debug)]
 pub enum Asked {
     /// A tunnel.
@@ -96,7 +96,7 @@ impl Arguments {
                 Short('V') | Long("version") => return Ok(Asked::Text(VERSION.to_owned())),
                 Short('v') | Long("verbose") => read.verbose = true,
                 Long("fdpass") => read.fdpass = true,
-                // What it means is `Client`'s matter, since it counts beside a wrong argument, too.
+                // `Client` reads this option, since it counts beside a wrong argument, too.
                 Long("no-disconnect") => {}
                 Long(child::OPTION) => return Ok(Asked::Hold),
                 Long("proxy") => read.proxy = Some(value(&mut words, "--proxy", str::parse)?),

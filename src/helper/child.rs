@@ -27,7 +27,7 @@ pub(super) fn start(end: OwnedFd) -> io::Result<()> {
 
 /// The work of the child: it discards what ssh sends, until ssh has ended.
 pub fn hold() {
-    // What this program inherited, such as the log of `ssh -E`, the child inherits as well.
+    // The child inherits the descriptors that this program inherited, such as the log of `ssh -E`.
     sys::close_all_but_stdio();
     let stdin = io::stdin();
     let mut bytes = [0; 4096];

@@ -50,7 +50,7 @@ impl<'fd> Client<'fd> {
         Self { stdin, stdout, fdpass, stderr_only, first: Vec::new() }
     }
 
-    /// Where the client reads.
+    /// The descriptor that the client reads from.
     pub(super) fn stdout(&self) -> BorrowedFd<'fd> {
         self.stdout
     }
@@ -174,7 +174,7 @@ mod tests {
         ["kohakuriver-proxy", "42", "22"].iter().chain(options).map(OsString::from).collect()
     }
 
-    /// What a client on pipes gets that has said `first` and ended, and whether it prints that. `before` happens first.
+    /// The answer to a client on pipes that said `first` and ended, and whether it prints that. `before` happens first.
     fn answered(first: &[u8], options: &[&str], before: impl FnOnce(&mut Client<'_>)) -> (bool, Vec<u8>) {
         let ((stdin, mut says), (mut hears, stdout)) = (pipe().unwrap(), pipe().unwrap());
         says.write_all(first).unwrap();

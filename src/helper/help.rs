@@ -19,7 +19,7 @@ pub(super) struct Entry {
     pub(super) long: &'static str,
     /// `<PATH>`, or `[PORT]` when it may be left out, or nothing.
     pub(super) value: &'static str,
-    /// What it does.
+    /// Its description.
     pub(super) text: &'static str,
 }
 

@@ -34,7 +34,7 @@ pub struct Journal {
     log: RefCell<Log>,
     /// The terminal shows a progress line, which the next line replaces.
     shows_progress: Cell<bool>,
-    /// What this program waits for, and since when.
+    /// The current wait: its object and its start.
     wait: RefCell<Option<(String, Instant)>>,
 }
 
@@ -104,7 +104,7 @@ impl Journal {
         failure.tell(PROGRAM);
     }
 
-    /// What stderr can show of a wait.
+    /// The kind of progress that stderr can show.
     pub(super) fn screen(&self) -> Screen {
         self.screen
     }

@@ -23,7 +23,7 @@ const BODY_LIMIT: Duration = Duration::from_secs(2);
 /// Most bytes read at once.
 const CHUNK: usize = 4096;
 
-/// What to open, and through which proxy.
+/// The tunnel to open, and the proxy for it.
 pub(super) struct Order<'a> {
     /// The proxy.
     pub(super) proxy: &'a Origin,
@@ -33,7 +33,7 @@ pub(super) struct Order<'a> {
     pub(super) target: Target,
     /// The token, for VPS targets only.
     pub(super) token: Option<&'a Token>,
-    /// Which protocol to speak.
+    /// The protocol to speak.
     pub(super) protocol: ProtocolChoice,
     /// Caught as soon as the line protocol is spoken: such a tunnel needs a farewell.
     pub(super) signals: &'a EndSignals,

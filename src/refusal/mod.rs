@@ -26,7 +26,7 @@ pub const RETRY_AFTER_SECONDS: u64 = 2;
 /// Why no tunnel is opened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// What arrived is no request this proxy takes; the text says why.
+    /// The bytes that arrived are no request this proxy takes; the text says why.
     BadRequest(String),
     /// The Host wants a token and got none, or one it doesn't know.
     TokenNeeded,
@@ -209,12 +209,12 @@ impl Refusal {
         matches!(self, Self::HostDown(_) | Self::HostSilent(_) | Self::HostApi(_) | Self::Limit(_))
     }
 
-    /// What is wrong, in one line; `vps` is the task id or the name that was asked for.
+    /// The problem, in one line; `vps` is the task id or the name that was asked for.
     pub fn title(&self, vps: &str) -> String {
         self.fill(self.row().title, vps).unwrap_or_default()
     }
 
-    /// What else is known, in one line.
+    /// Further details, in one line.
     pub fn detail(&self) -> Option<String> {
         let said = self.message().map(|message| format!("the Host says: {message}"));
         said.or_else(|| self.fill(self.row().detail, ""))

@@ -13,9 +13,9 @@ pub(super) struct Row {
     pub(super) error: &'static str,
     /// The same request may succeed soon.
     pub(super) retry: bool,
-    /// What is wrong.
+    /// The problem.
     pub(super) title: &'static str,
-    /// What else is known. Left out when it is empty, or when it needs a value that the refusal does not hold.
+    /// Further details. Left out when it is empty, or when it needs a value that the refusal does not hold.
     pub(super) detail: &'static str,
     /// One step that helps, if there is one; never one that a Host would refuse.
     pub(super) hint: Hint,

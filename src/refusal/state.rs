@@ -2,7 +2,7 @@
 
 use crate::status::VpsStatus;
 
-/// What a Host lets the reader of a hint do about a VPS. Each includes the rights of those before it.
+/// The rights over a VPS that a Host gives the reader of a hint. Each includes the rights of those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Rights {
     /// Nothing: the reader is not logged in to the Host.
@@ -19,10 +19,10 @@ pub enum Rights {
     All,
 }
 
-/// What can still bring a VPS back that has failed or is lost.
+/// The means to bring back a VPS that has failed or is lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rescue {
-    /// It is unknown what can.
+    /// It is unknown whether there is one.
     Unknown,
     /// Its Runner, which is online.
     Runner,
@@ -41,7 +41,7 @@ pub struct State {
     pub message: Option<String>,
     /// The reader's rights, if known.
     pub rights: Option<Rights>,
-    /// What can bring the VPS back.
+    /// The means to bring the VPS back.
     pub rescue: Rescue,
 }
 

@@ -60,7 +60,7 @@ impl Direction {
         self.moved
     }
 
-    /// What to poll the given side for.
+    /// The events to poll the given side for.
     pub(super) fn flags(&self, side: Waits) -> PollFlags {
         match (self.waits == side, side) {
             (true, Waits::Source) => PollFlags::IN,

@@ -30,7 +30,7 @@
 //!
 //! A pipe can't be reset: the helper exits with an error instead.
 //!
-//! What ends both directions at once (a signal, an admin, a deadline) needs no rule: the engine just ends.
+//! A cause that ends both directions at once (a signal, an admin, a deadline) needs no rule: the engine just ends.
 
 /// One of the two sides of a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +62,7 @@ pub enum End {
     ReceiverLost,
 }
 
-/// What to do after the end of a direction.
+/// The action after the end of a direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Then {
     /// Continue with the opposite direction.
@@ -77,7 +77,7 @@ pub enum Then {
     Close(Party),
 }
 
-/// What the client of a tunnel is.
+/// The kind of a tunnel's client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Client {
     /// A connection, each direction of which can end alone.
@@ -108,7 +108,7 @@ impl Ending {
         }
     }
 
-    /// What to do, now that the direction from `sender` has ended.
+    /// The action, now that the direction from `sender` has ended.
     pub fn after(&mut self, sender: Party, end: End) -> Then {
         let opposite = match sender {
             Party::Client => {

@@ -58,7 +58,7 @@ pub struct Ends<'fd> {
     pub carrier: &'fd mut dyn Carrier,
 }
 
-/// What a relay obeys besides the events of its ends.
+/// The rules that a relay obeys besides the events of its ends.
 #[derive(Clone, Copy)]
 pub struct Rules<'fd> {
     /// When the server's first byte must have come.
@@ -150,7 +150,7 @@ impl<'fd> Relay<'fd> {
             let flags = self.down.flags(Waits::Source) | self.up.flags(Waits::Sink);
             let mut entries = vec![sys::entry(self.stdout.descriptor, self.down.flags(Waits::Sink))];
             let mut add = |fd, flags: PollFlags| {
-                // What isn't waited for is left out: a hang-up would be reported for ever.
+                // A descriptor that isn't waited for is left out: a hang-up would be reported for ever.
                 (!flags.is_empty()).then(|| {
                     entries.push(sys::entry(fd, flags));
                     entries.len() - 1

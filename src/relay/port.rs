@@ -30,7 +30,7 @@ impl<'a> Inherited<'a> {
 /// One end of a direction.
 pub(super) enum Port<'a> {
     Inherited(Inherited<'a>),
-    /// What carries the tunnel.
+    /// The carrier of the tunnel.
     Carrier(&'a mut dyn Carrier),
 }
 

@@ -25,7 +25,7 @@ const PIPE_TO_SSH: usize = 1024 * 1024;
 /// on the way, each would be out of the processor's caches before anybody reads it.
 const PIPE_FROM_SSH: usize = 256 * 1024;
 
-/// Which side the socket is.
+/// The side that the socket is on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Network {
     Source,
@@ -86,7 +86,7 @@ impl Splice {
     }
 }
 
-/// What to splice from or into.
+/// The descriptor to splice from or into.
 fn descriptor<'a>(port: &'a Port<'_>) -> Option<BorrowedFd<'a>> {
     match port {
         Port::Inherited(inherited) => Some(inherited.descriptor),

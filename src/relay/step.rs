@@ -1,8 +1,8 @@
-//! One step of an engine, and what it came to.
+//! One step of an engine, and its result.
 
 use std::io;
 
-/// What a direction waits for.
+/// The event that a direction waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Waits {
     /// Bytes to read.
@@ -13,7 +13,7 @@ pub(super) enum Waits {
     Nothing,
 }
 
-/// Which side of a direction failed.
+/// The side of a direction that failed.
 #[derive(Debug)]
 pub(super) enum Broken {
     /// Reading failed.
@@ -22,7 +22,7 @@ pub(super) enum Broken {
     Sink(io::Error),
 }
 
-/// What a step of an engine came to.
+/// The result of an engine's step.
 pub(super) enum Step {
     /// So many bytes were written.
     Moved(usize),

@@ -139,7 +139,7 @@ fn megabytes_go_through_unchanged_both_ways_at_once() {
     }
 }
 
-/// A pipe may have room for one page alone: whoever made it says so, or a user's limit does.
+/// A pipe may have room for one page alone, if its maker or a user's limit says so.
 #[cfg(target_os = "linux")]
 #[test]
 fn pipes_of_one_page_are_enough() {
@@ -178,7 +178,7 @@ fn pipes_of_one_page_are_enough() {
     }
 }
 
-/// What all pipes of a user may take together is limited, and most tunnels carry a few bytes at a time.
+/// The memory that all pipes of a user may take together is limited, and most tunnels carry a few bytes at a time.
 #[cfg(target_os = "linux")]
 #[test]
 fn pipes_stay_as_they_are_while_little_is_said() {
@@ -435,7 +435,7 @@ fn a_pause_of_stdin_behind_a_jam_holds_nothing_up() {
     let mut rig = Rig::between(Engine::Portable, SOON, true, stdin_reader, stdout_writer);
     let mut server = rig.server.take().unwrap();
     let mut filled = 0;
-    // Where much finds no room, a little may.
+    // If many bytes find no room, a few may.
     for size in [64 * 1024, 1] {
         while let Ok(bytes) = sys::send(rig.socket.as_fd(), &vec![b'.'; size]) {
             filled += bytes;
@@ -455,7 +455,7 @@ fn a_pause_of_stdin_behind_a_jam_holds_nothing_up() {
     assert!(matches!(rig.end(), End::ServerClosed));
 }
 
-/// Waits until `fd` reports what `is_so` is content with; nothing wakes up whoever waits for the end of a condition.
+/// Waits until `is_so` accepts the flags that `fd` reports. Polls in a loop: no event reports the end of a condition.
 fn until(fd: BorrowedFd<'_>, is_so: impl Fn(PollFlags) -> bool) {
     let deadline = Instant::now() + SOON;
     loop {

@@ -51,7 +51,7 @@ pub enum ConfigFileError {
     Value {
         /// The setting.
         key: &'static str,
-        /// What it takes.
+        /// The kind of value that it takes.
         expected: &'static str,
     },
 }
@@ -118,7 +118,7 @@ fn port(key: &'static str, value: &Value) -> Result<u16, ConfigFileError> {
     port.ok_or(ConfigFileError::Value { key, expected: "a TCP port, a number from 1 to 65535" })
 }
 
-/// What to say of a key that no setting has.
+/// The message about a key that no setting has.
 pub fn unknown_key(key: &str) -> String {
     let lower = key.to_lowercase();
     let nearest = KEYS.into_iter().min_by_key(|known| strsim::levenshtein(&lower, known)).unwrap_or(KEYS[0]);

@@ -61,7 +61,7 @@ impl Flags {
     }
 }
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
     /// A flag of the command line.
@@ -92,12 +92,12 @@ impl fmt::Display for Source {
     }
 }
 
-/// A value and where it came from.
+/// A value and its source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setting<T> {
     /// The value in force.
     pub value: T,
-    /// Where it was set.
+    /// Its source.
     pub source: Source,
 }
 
@@ -114,11 +114,11 @@ pub struct Settings {
     pub proxy: Option<Setting<ProxyAddress>>,
     /// The gateway's admin address, when a setting names one; else the Host's.
     pub gateway_admin: Option<Setting<AdminAddress>>,
-    /// Where the helper appends its messages.
+    /// The file that the helper appends its messages to.
     pub log_file: Option<Setting<PathBuf>>,
     /// The file with the host keys of VPSes, when a setting names one: absolute, or below `~`.
     pub known_hosts: Option<Setting<PathBuf>>,
-    /// What to warn the user of.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 

@@ -77,7 +77,7 @@ impl SshCommand {
         Ok(words.collect())
     }
 
-    /// What the user's ssh_config shall not set. Their own arguments may.
+    /// The options that the user's ssh_config shall not set. Their own arguments may.
     fn pins(&self, given: &Given<'_>, release: Release) -> Result<Vec<SshOption>, UnusablePath> {
         let names_a_key = given.sets("IdentityFile", b"i");
         let mut pins = match &self.key {
@@ -115,7 +115,7 @@ pub fn option_takes_next(word: &OsStr) -> bool {
     letters.iter().position(|letter| OPTIONS_WITH_VALUE.contains(letter)) == Some(letters.len().wrapping_sub(1))
 }
 
-/// What the user's own arguments for ssh set.
+/// The options in the user's own arguments for ssh.
 struct Given<'a> {
     /// The letters of options.
     letters: Vec<u8>,

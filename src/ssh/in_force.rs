@@ -46,7 +46,7 @@ impl Line {
     }
 }
 
-/// What ssh tells about the files that it reads.
+/// The report of ssh about the files that it reads.
 #[derive(Default, Debug)]
 pub struct Reading {
     /// The files that no other file includes.

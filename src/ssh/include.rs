@@ -68,7 +68,7 @@ fn without_ours(line: &[u8]) -> Option<Vec<u8>> {
     Some(rest)
 }
 
-/// Where the words of a line are. A quoted word is one with its quotes; `=` may stand behind the keyword.
+/// The places of the words in a line. A quoted word is one with its quotes; `=` may stand behind the keyword.
 fn words(line: &[u8]) -> Vec<Range<usize>> {
     let is_blank = |at: usize, is_first: bool| line[at].is_ascii_whitespace() || (is_first && line[at] == b'=');
     let (mut words, mut at) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! Which private key ssh gets for a VPS, and whether ssh would use it.
+//! The private key that ssh gets for a VPS, and whether ssh would use it.
 //!
 //! A wrong key file is an error before ssh starts. ssh itself would only print a warning, try other keys and end with
 //! `Permission denied`, which hides the cause. The content of the file is not checked.

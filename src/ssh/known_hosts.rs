@@ -602,7 +602,7 @@ mod tests {
         let text = |hosts: [&str; 5]| {
             let [several, pattern, excluded, mixed, own] =
                 hosts.map(|hosts| if hosts.is_empty() { String::new() } else { line(hosts) + "\n" });
-            // What ssh skips: a key of version 1, an unknown type, a conflict marker, and bytes that are no text.
+            // Lines that ssh skips: a key of version 1, an unknown type, a conflict marker, and bytes that are no text.
             format!(
                 "# kohakuriver-42 x\n{several}kohakuriver-42x,x 1024 35 1234567\n{pattern}y ssh-odd AAAA\n<<<<<<< HEAD\n\
                  {excluded}{mixed}@revoked {}\n{own}last line",

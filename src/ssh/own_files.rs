@@ -23,7 +23,7 @@ pub const OLD_BACKUP: &str = "config.before-kohakuriver";
 /// A text for each of [`OURS`].
 pub type Texts = [Vec<u8>; OURS.len()];
 
-/// What our first file includes.
+/// The files that our first file includes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Includes {
     /// [`OVERRIDES`], quoted where it has to be.

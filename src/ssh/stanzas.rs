@@ -35,7 +35,7 @@ pub struct Entry {
     pub key: Option<PathBuf>,
 }
 
-/// What the files list.
+/// The entries that the files list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Entries {
     /// The VPSes of the user.

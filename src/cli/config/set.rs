@@ -87,7 +87,7 @@ impl File {
         Ok(Self { path, stored })
     }
 
-    /// What the file holds. It may hold unusable values: this is how a user corrects them.
+    /// The content of the file. It may hold unusable values: this is how a user corrects them.
     fn object(&self) -> Result<Map<String, Value>, Failure> {
         let content = self.stored.content().unwrap_or(b"{}");
         serde_json::from_slice(content).map_err(|error| {

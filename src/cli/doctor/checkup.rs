@@ -18,7 +18,7 @@ pub(super) enum Scope {
     All,
 }
 
-/// What a [`Listener`] hears.
+/// An event that a [`Listener`] hears.
 pub(super) enum Event<'e> {
     /// The check of this name begins.
     Begins(&'static str),

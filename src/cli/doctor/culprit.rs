@@ -1,4 +1,4 @@
-//! Which line of the user's ssh_config makes a login fail.
+//! The line of the user's ssh_config that makes a login fail.
 //!
 //! The line is found by logging in again, with fewer and fewer lines of the user's in a temporary configuration file.
 
@@ -170,7 +170,7 @@ pub(super) struct Attempt<'a> {
     pub(super) plain_shell: bool,
 }
 
-/// What an attempt did.
+/// The outcome of an attempt.
 pub(super) struct Tried {
     /// ssh logged in and ran the remote command.
     pub(super) works: bool,

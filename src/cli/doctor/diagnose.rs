@@ -1,5 +1,5 @@
-//! What `vps connect` prints below ssh's own message when ssh fails: with `--diagnose` the cause, and on a terminal one
-//! line with the command that finds it.
+//! The text that `vps connect` prints below ssh's own message when ssh fails: with `--diagnose` the cause, and on a
+//! terminal one line with the command that finds it.
 //!
 //! ssh is a child here. It exits with 255 when it fails itself, but also when the remote command exits with 255. A mark
 //! tells the two apart: ssh creates a file once it is logged in (`LocalCommand`, before the user's own). With the file
@@ -37,10 +37,10 @@ use crate::text::printable;
 /// The exit status of ssh when it fails itself.
 const SSH_FAILED: i32 = 255;
 
-/// What to print when ssh fails.
+/// The text to print when ssh fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum Then {
-    /// The cause and what helps.
+    /// The cause and the remedy.
     Cause,
     /// The first problem, and the command that finds its cause.
     Command,
@@ -111,7 +111,7 @@ pub(in crate::cli) fn run(argv: &[OsString], options: Options, asked: Asked) -> 
 /// ssh's options after its command line and the user's ssh_config.
 #[derive(Default)]
 pub(in crate::cli) struct Options {
-    /// What `ssh -G` prints.
+    /// The output of `ssh -G`.
     pub(in crate::cli) text: String,
     /// The login.
     user: Option<String>,
@@ -140,7 +140,7 @@ impl Options {
     }
 }
 
-/// What ssh prints about `argv` with `words` in front of its arguments; `None` if it fails.
+/// The output of ssh for `argv` with `words` in front of its arguments; `None` if it fails.
 fn ask(argv: &[OsString], words: &[&str]) -> Option<String> {
     let output = program::run(Command::new(&argv[0]).args(words).args(&argv[1..]), QUICK);
     output.ok().filter(program::Output::succeeded).map(|output| output.stdout)

@@ -1,4 +1,4 @@
-//! What a check found. Both forms of the report, text and JSON, are made from it.
+//! The finding of a check. Both forms of the report, text and JSON, are made from it.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::failure::Failure;
 pub(super) struct Finding {
     /// The check's name, which scripts may rely on.
     pub(super) check: &'static str,
-    /// What the check tried, with the values it used.
+    /// The attempt, with the values that the check used.
     pub(super) tried: String,
     /// How long it took.
     pub(super) took: Duration,
-    /// What it found.
+    /// Its verdict.
     pub(super) verdict: Verdict,
 }
 
-/// What a check found.
+/// The verdict of a check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
     /// No problem. Holds what was found.
@@ -30,14 +30,14 @@ pub(super) enum Verdict {
     Wrong(Wrong),
 }
 
-/// A problem, and what helps.
+/// A problem and its remedy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Wrong {
-    /// What failed, with the values that were used.
+    /// The attempt that failed, with the values that were used.
     pub(super) what: String,
-    /// Who refused and how, perhaps more than one line.
+    /// The causes: who refused and how, perhaps more than one line.
     pub(super) causes: Vec<String>,
-    /// What helps.
+    /// The remedy.
     pub(super) fix: String,
     /// One command to paste.
     pub(super) command: String,
@@ -90,7 +90,7 @@ impl Verdict {
         }
     }
 
-    /// What was found, in one line.
+    /// The result in one line.
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Fine(text) | Self::Note(text) | Self::Skipped(text) => text,

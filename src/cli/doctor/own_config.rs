@@ -18,7 +18,7 @@ pub(crate) const HELPER: &str = "kohakuriver-proxy";
 const ADDED: [&str; 6] =
     ["identityfile", "certificatefile", "localforward", "remoteforward", "dynamicforward", "sendenv"];
 
-/// What ssh takes from the user's ssh_config for one host.
+/// The configuration that ssh takes from the user's ssh_config for one host.
 pub(crate) struct OwnConfig {
     /// The options, as `ssh -G` prints them.
     pub(crate) options: String,
@@ -42,7 +42,7 @@ impl OwnConfig {
         Ok(Ok(Self::read(output.stdout, &reading)))
     }
 
-    /// What ssh printed, and the lines behind it.
+    /// The configuration in ssh's output, and the lines behind it.
     pub(crate) fn read(options: String, reading: &Reading) -> Self {
         let lines = reading.lines(|path| sys::read_regular(path).ok());
         Self { options, lines, files: reading.roots.clone() }

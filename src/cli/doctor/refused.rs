@@ -28,7 +28,7 @@ const NO_COMMAND: &str = "Cannot fork into background without a command";
 /// Why ssh does not take the user's ssh_config.
 #[derive(Default)]
 pub(crate) struct Refused {
-    /// What ssh printed.
+    /// The messages of ssh.
     messages: Vec<String>,
     /// The line that has to change.
     line: Option<Line>,
@@ -39,7 +39,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// What `ssh -vvv -G` printed, and what it had read by then.
+    /// The refusal in the output of `ssh -vvv -G`. `reading` is what ssh had read by then.
     pub(crate) fn of(output: &Output, reading: &Reading) -> Self {
         let read = |path: &Path| sys::read_regular(path).ok();
         if let Some(command) = reading.running.as_ref().filter(|_| output.status.is_none()) {
@@ -100,7 +100,7 @@ impl Refused {
         }
     }
 
-    /// What helps, and the command for it.
+    /// The remedy, and the command for it.
     fn help(&self, host: &str) -> (String, String) {
         match (&self.file, &self.line) {
             (Some(file), _) => {

@@ -30,7 +30,7 @@ use crate::target::TaskId;
 /// How long a login may take.
 pub(super) const LOGIN_LIMIT: Duration = Duration::from_secs(45);
 
-/// Who logs in, where, and with what.
+/// The user, the VPS and the means of a login.
 pub(super) struct Login<'a> {
     pub(super) id: TaskId,
     pub(super) user: Option<String>,
@@ -47,7 +47,7 @@ pub(super) struct Session {
     pub(super) known: Vec<Known>,
     /// Their fingerprints.
     pub(super) known_prints: Vec<String>,
-    /// What ssh printed, and how it ended.
+    /// The output of ssh, and how it ended.
     pub(super) log: SshLog,
     /// The time from ssh's start to its end.
     pub(super) took: Duration,

@@ -3,7 +3,7 @@
 use crate::cli::programs::program::Output;
 use crate::text::excerpt;
 
-/// What `ssh -v` printed about a login.
+/// The facts about a login in the output of `ssh -v`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct SshLog {
     /// The type and the fingerprint of the host key.

@@ -1,4 +1,4 @@
-//! What the command line asks for, and whose machine it is.
+//! The subject of the checks: the arguments of the command line, and the user whose machine it is.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(super) enum Way {
     Connect,
 }
 
-/// What is checked, as typed on the command line.
+/// The subject of the checks, as typed on the command line.
 pub(super) struct Subject {
     pub(super) flags: Flags,
     pub(super) vps: Option<VpsRef>,

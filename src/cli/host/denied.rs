@@ -50,7 +50,7 @@ fn hint(status: u16, detail: &str, attempt: &str, vps: &str) -> Option<String> {
     }
 }
 
-/// Whom to ask. Owners may pause and resume, operators may do everything.
+/// The hint that names the person to ask. Owners may pause and resume, operators may do everything.
 fn ask(detail: &str, attempt: &str) -> String {
     let who = match detail.strip_prefix("Insufficient permissions. Required role: ") {
         Some("admin") => "an admin",
@@ -60,7 +60,7 @@ fn ask(detail: &str, attempt: &str) -> String {
     format!("ask {who} to {attempt}; `kohakuriver auth status` shows who you are")
 }
 
-/// What helps in a state in which the Host refuses `attempt`.
+/// The hint for a state in which the Host refuses `attempt`.
 fn in_state(state: VpsStatus, attempt: &str, vps: &str) -> Option<String> {
     use VpsStatus::{Assigning, Failed, Lost, Other, Paused, Pending, PendingApproval, Running};
     let verb = attempt.split(' ').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What several commands read from a VPS's record.
+//! The parts of a VPS's record that several commands read.
 
 use crate::api::Vps;
 use crate::cli::terminal::ui;

@@ -32,7 +32,7 @@ pub(crate) fn keep(base: &str, list: &[Vps]) {
     }
 }
 
-/// What an argument that names a VPS offers on TAB.
+/// The candidates on TAB for an argument that names a VPS.
 pub(crate) fn candidates() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let base = Settings::load(Flags::default()).ok().map(|settings| settings.api_url());

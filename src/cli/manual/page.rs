@@ -164,7 +164,7 @@ fn options(roff: &mut Roff, command: &Command) {
     }
 }
 
-/// What is said about an option, with its default and its possible values.
+/// The text about an option, with its default and its possible values.
 fn text(arg: &Arg) -> String {
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     // The first paragraph of a long help repeats the short one, which may name the default.

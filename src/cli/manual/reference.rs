@@ -1,4 +1,4 @@
-//! What manual pages say about the environment, files, exit statuses and other pages.
+//! The text of manual pages about the environment, files, exit statuses and other pages.
 //!
 //! A new command needs no line here: it gets what its group has.
 

@@ -1,5 +1,5 @@
-//! Where the host keys of VPSes are kept: in the file of the setting, in ~/.ssh, or in the user's folder for state if ~/.ssh
-//! can't be written, as a Secret of Kubernetes can't.
+//! The place of VPSes' host keys: the file of the setting, ~/.ssh, or the user's folder for state if ~/.ssh can't be
+//! written, as a Secret of Kubernetes can't.
 
 use std::fs::OpenOptions;
 use std::io;

@@ -1,7 +1,7 @@
-//! Which command of this program an unknown command probably meant.
+//! The command of this program that an unknown command probably meant.
 //!
-//! It is asked before the next `kohakuriver` on PATH is looked for, which has nothing to say about our commands. So a
-//! command of KohakuRiver's Python CLI is never taken for a typing error.
+//! This guess comes before the search for the next `kohakuriver` on PATH, which has nothing to say about our commands.
+//! So a command of KohakuRiver's Python CLI is never taken for a typing error.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 

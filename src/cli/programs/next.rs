@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_PASSED_ON;
 use crate::sys;
 
-/// Which program a command line is for.
+/// The program that a command line is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Owner {
     /// This program, or a request for its help.
@@ -43,7 +43,7 @@ impl Unknown {
     }
 }
 
-/// Which program `args` (without the program's name) are for.
+/// The program that `args` (without the program's name) are for.
 pub(crate) fn owner(definition: &clap::Command, args: &[OsString]) -> Owner {
     let mut level = definition;
     let mut words = Vec::new();
@@ -73,7 +73,7 @@ pub(crate) fn owner(definition: &clap::Command, args: &[OsString]) -> Owner {
     Owner::Ours
 }
 
-/// What the flag `arg` of `definition` does, and whether its value is the next word; `None` if there is no such flag.
+/// The action of the flag `arg` of `definition`, and whether its value is the next word; `None` without such a flag.
 pub(crate) fn flag<'d>(definition: &'d clap::Command, arg: &str) -> Option<(&'d ArgAction, bool)> {
     let mut known = definition.get_arguments();
     let (flag, is_attached) = if let Some(long) = arg.strip_prefix("--") {

@@ -71,7 +71,7 @@ pub(crate) fn run_on_socket(
     output(child, pipes, deadline, is_enough)
 }
 
-/// What `child` prints, until it `is_enough` of stdout, and its end.
+/// The output of `child` until stdout `is_enough`, and its end.
 fn output(
     child: Child,
     mut pipes: [Option<File>; 2],

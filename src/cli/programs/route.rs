@@ -1,4 +1,4 @@
-//! What an ssh command or an ssh_config entry needs: programs, addresses, files.
+//! The needs of an ssh command or an ssh_config entry: programs, addresses, files.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,8 @@ pub(crate) fn unusable(error: &UnusablePath) -> Failure {
         .hint("move it to a path without `${`")
 }
 
-/// What this ssh knows. ssh itself is asked, since the version of an ssh that somebody changed proves little.
+/// The release whose options this ssh knows. ssh itself is asked, since the version of an ssh that somebody changed
+/// proves little.
 pub(crate) fn release(ssh: &Path) -> Release {
     let knows = |options: [&str; 2]| {
         let mut probe = Command::new(ssh);

@@ -50,7 +50,7 @@ pub(crate) enum Starts {
     Never(Trouble),
 }
 
-/// What a shell does wrong.
+/// The trouble with a shell.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Trouble {
     /// SHELL is set, but names none. ssh replaces it only when it uses pipes.
@@ -73,7 +73,7 @@ impl Shell {
         excerpt(&self.program.to_string_lossy())
     }
 
-    /// What it does wrong, as a clause.
+    /// The trouble with it, as a clause.
     pub(crate) fn does(&self, trouble: &Trouble) -> String {
         let name = self.name();
         match trouble {
@@ -123,7 +123,7 @@ impl Shell {
     }
 }
 
-/// What keeps ssh from the helper, which prints `expected`.
+/// The trouble that keeps ssh from the helper, which prints `expected`.
 fn trouble(output: io::Result<Output>, expected: &str) -> Option<Trouble> {
     let output = match output {
         Ok(output) => output,

@@ -17,7 +17,7 @@ const MOST: usize = 500;
 
 /// The entries and what the user should know about them.
 pub(crate) struct Listed {
-    /// What our files list.
+    /// The entries that our files list.
     pub(crate) entries: Entries,
     /// Remarks for the user.
     pub(crate) remarks: Vec<String>,

@@ -55,7 +55,7 @@ impl Files {
         Self { folder, ours, config, backup, old_backup, include }
     }
 
-    /// What our first file includes.
+    /// The files that our first file includes.
     pub(crate) fn includes(&self) -> Includes {
         Includes::of(&self.folder)
     }

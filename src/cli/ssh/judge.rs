@@ -32,7 +32,7 @@ const VPS: &str = "0.kohakuriver";
 const MOST_HOSTS: usize = 50;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What our entries have to set, so that ssh reaches a VPS.
+/// The options that our entries have to set, so that ssh reaches a VPS.
 /// Of a `ProxyCommand` and a `ProxyJump`, the first one counts.
 const NEEDED: [&[&str]; 4] = [&["proxycommand", "proxyjump"], &["port"], &["hostname"], &["userknownhostsfile"]];
 
@@ -43,7 +43,7 @@ enum Exec {
     Yes,
 }
 
-/// What ssh takes from the configuration for one host, and what it tells about the files that it reads.
+/// The configuration that ssh takes for one host, and ssh's report about the files that it reads.
 type Answer = Result<(OwnConfig, Reading), Box<Refused>>;
 
 /// The options of hosts that are not ours; `None` for a host that ssh refuses.
@@ -97,7 +97,7 @@ impl Judge {
         self.ask(VPS, Exec::No).map(|(config, _)| config.options).unwrap_or_default()
     }
 
-    /// What ssh does now with a host that no file names, and with those that the user's files name.
+    /// The present options of a host that no file names, and of the hosts that the user's files name.
     ///
     /// # Errors
     /// If ssh refuses the configuration.
@@ -176,8 +176,8 @@ impl Judge {
         OURS.iter().any(|name| is_same(file, &self.folder.join(name)))
     }
 
-    /// What the user should know: a line that comes before ours, so that ssh may not reach VPSes, and lines about VPSes that
-    /// mean nothing, since ours come first.
+    /// Remarks for the user: a line that comes before ours, so that ssh may not reach VPSes, and lines about VPSes that
+    /// have no effect, since ours come first.
     pub(crate) fn remarks(&self) -> Vec<String> {
         // An `ssh` that is a script reads a configuration that was just made.
         let elsewhere = Self::of(&self.folder).and_then(|judge| judge.elsewhere);

@@ -1,4 +1,4 @@
-//! What commands write to a terminal or a pipe, and what they read from a person.
+//! The output of commands to a terminal or a pipe, and their input from a person.
 
 pub(crate) mod ask;
 pub(crate) mod diff;

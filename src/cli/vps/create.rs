@@ -234,7 +234,7 @@ fn change(key: Option<&NewKey>) -> Change {
 }
 
 impl KeyFlags {
-    /// Who may log in; a key that is still to be generated is filled in later.
+    /// The access that the flags give; a key that is still to be generated is filled in later.
     fn given(&self, home: &Path) -> Result<Access, Failure> {
         if let Some(path) = &self.public_key_file {
             return read_public_key(&in_home(path, home)).map(Access::Key);

@@ -28,7 +28,7 @@ use crate::target::VpsRef;
 
 /// The pauses before new attempts; the last one repeats.
 const PAUSES: [u64; 5] = [1, 2, 4, 8, 15];
-/// What ssh says of a login that no other attempt gets.
+/// The messages of ssh about a login that would fail again at the next attempt.
 const REFUSALS: [&str; 3] = ["Host key verification failed", "KnownHostsCommand failed", "Permission denied ("];
 
 /// Time for a Ctrl-C that has ended ssh.

@@ -106,7 +106,7 @@ impl Arguments {
         self.all || self.status.iter().any(|status| VpsStatus::parse(status).is_final())
     }
 
-    /// What an empty list means.
+    /// The meaning of an empty list.
     fn nothing(&self) -> &'static str {
         if !self.status.is_empty() {
             "no VPS has such a status; see all of them with `kohakuriver vps list --all`"

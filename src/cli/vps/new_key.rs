@@ -20,7 +20,7 @@ use crate::text::excerpt_bytes;
 /// Largest public key file, in bytes.
 const MAX_FILE: u64 = 16 * 1024;
 
-/// Where a new key goes.
+/// The place of a new key.
 #[derive(Clone, Copy)]
 pub(crate) struct NewKeyPlace<'a> {
     /// The user's home directory.

@@ -28,7 +28,7 @@ pub(crate) enum Verdict {
     Unknown(String),
 }
 
-/// What a login without a key showed.
+/// The result of a login without a key.
 pub(crate) struct Tested {
     /// Whether it is allowed.
     pub(crate) verdict: Verdict,

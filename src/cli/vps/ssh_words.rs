@@ -32,7 +32,7 @@ pub(crate) fn arrange(definition: &clap::Command, args: &[OsString]) -> Vec<OsSt
     arranged
 }
 
-/// Where the words behind `vps connect` begin.
+/// The index of the first word behind `vps connect`.
 fn place(definition: &clap::Command, args: &[OsString]) -> Option<usize> {
     let mut wanted = ["vps", "connect"].into_iter().peekable();
     let mut at = 1;
@@ -149,7 +149,7 @@ mod tests {
             ("k vps connect trainer --wait 60 -v ls --wait 5", "k vps connect --wait 60 trainer -- -v ls --wait 5"),
             ("k vps connect --wait trainer ls", "k vps connect --wait trainer -- ls"),
             ("k -H h vps --port 9 connect -P 7 trainer -A", "k -H h vps --port 9 connect -P 7 trainer -- -A"),
-            // What has the second form already, and what is wrong, stays.
+            // Command lines that have the second form already, and wrong ones, stay as they are.
             ("k vps connect trainer -- -L 8:l:8 -- ls -l", "k vps connect trainer -- -L 8:l:8 -- ls -l"),
             ("k vps connect --user u trainer", "k vps connect --user u trainer"),
             ("k vps connect --no-such trainer", "k vps connect --no-such trainer"),

@@ -49,7 +49,7 @@ pub(super) struct Admin {
     pub(super) waiting: Waiting,
 }
 
-/// Who may end tunnels.
+/// The callers that may end tunnels.
 pub(super) enum EndRight {
     /// Everyone who reaches the address: the permissions of a UNIX socket's file say who does.
     Everyone,

@@ -84,7 +84,7 @@ fn lines(text: &str) -> Result<Vec<IpNet>, NetworksError> {
 /// Reads `10.0.0.0/8`, `2001:db8::/32`, or an address alone. Bits behind the prefix are ignored.
 ///
 /// # Errors
-/// What is wrong with the text, for the admin who wrote it.
+/// The problem with the text, for the admin who wrote it.
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     let network = parsed.ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! Which clients the gateway serves and which addresses it dials: facts in, verdict out.
+//! The clients that the gateway serves and the addresses that it dials: facts in, verdict out.
 //!
 //! A VPS's address comes from a Host, and a Host lets anyone on its network register a Runner. So addresses that no
 //! Runner can have are always refused: above all those of a cloud's metadata service, and the ports of the cluster's
@@ -61,7 +61,7 @@ impl fmt::Display for Denied {
     }
 }
 
-/// What a check depends on.
+/// The facts that a check depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Runners<'a> {
     /// The ports that the gateway listens on.
@@ -163,13 +163,13 @@ fn embedded(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// What an address in NAT64's prefix for local use (64:ff9b:1::/48, RFC 8215) may be translated to. How long the prefix
-/// is within that, and so where the IPv4 address stands (RFC 6052 §2.2), only the network knows.
+/// The IPv4 addresses that one in NAT64's prefix for local use (64:ff9b:1::/48, RFC 8215) may be translated to. Only
+/// the network knows how long its prefix is within that, and so where the IPv4 address stands (RFC 6052 §2.2).
 fn translated(ip: IpAddr) -> Vec<Ipv4Addr> {
     let IpAddr::V6(v6) = ip else { return Vec::new() };
     let [0x64, 0xff9b, 1, ..] = v6.segments() else { return Vec::new() };
     let octets = v6.octets();
-    // Octet 8 is none of the address.
+    // Octet 8 is no part of the address.
     let places = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
     let all = places.map(|place| Ipv4Addr::from(place.map(|at: usize| octets[at])));
     // A place without an address holds zeros.
@@ -269,7 +269,7 @@ mod tests {
             ("[::ffff:10.0.0.7]:22", None),
             ("[64:ff9b::c000:207]:22", None),
             ("[2002:a00:7::1]:22", None),
-            // Which address that is translated to is not known, so only its own network counts.
+            // The address that this is translated to is not known, so only its own network counts.
             ("[64:ff9b:1::a00:7]:22", Some("64:ff9b:1::a00:7 is outside the networks of the gateway's --allow-runner")),
             ("192.168.0.7:22", Some("192.168.0.7 is outside the networks of the gateway's --allow-runner")),
             // No flag can allow these.
@@ -316,7 +316,7 @@ mod tests {
             let runners = Runners { allowed: networks.as_ref(), ..ANY };
             let address = SocketAddr::new(address.parse().unwrap(), 2222);
             assert_eq!(check(address, runners, |_| true).is_ok(), is_dialled, "{address} {allowed:?}");
-            // What is in an inventory is named.
+            // The addresses in an inventory are named by the admin.
             let runners = Runners { are_the_admins: true, ..ANY };
             assert_eq!(check(address, runners, |_| true), Ok(()), "{address}");
         }

@@ -24,7 +24,7 @@ pub(crate) struct Rules {
     pub(crate) runners: Option<Networks>,
     /// Clients of the line protocol.
     pub(crate) line: LineAccess,
-    /// What a request over TCP must have to change something at the admin's address. Without it, none may.
+    /// The token that a request over TCP needs to change something at the admin's address. Without it, none may.
     pub(crate) admin_token: Option<Token>,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct AcceptLoops {
 
 /// A listening socket, as an accept loop sees it.
 pub(crate) trait Listener: AsFd + Send + Sync + 'static {
-    /// What is known of a client that has connected.
+    /// A client that has connected, with what is known of it.
     type Accepted: Send + 'static;
 
     /// Accepts the next client.
@@ -258,8 +258,8 @@ mod tests {
         clients.try_into().unwrap()
     }
 
-    /// What clients read that connect before an accept loop meets `errors`, and what the admin reads then. A client that
-    /// is accepted is sent `served`.
+    /// The answers to clients that connect before an accept loop meets `errors`, and the admin's notices then. A client
+    /// that is accepted is sent `served`.
     async fn met_by<const N: usize>(errors: &[Errno]) -> ([String; N], String) {
         let heard = Heard::default();
         let loops = AcceptLoops::new(Records { notices: Notices::to(heard.clone()), ..Records::default() });

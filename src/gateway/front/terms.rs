@@ -14,7 +14,7 @@ use crate::gateway::limits::Limits;
 pub struct Terms {
     /// How much the gateway holds at once.
     pub limits: Arc<Limits>,
-    /// Which clients it serves and which Runners it dials. A reload may change them.
+    /// The clients that it serves and the Runners that it dials. A reload may change them.
     pub rules: Arc<RuleBook>,
     /// How long open tunnels have to finish after an order to stop.
     pub drain_timeout: Duration,
@@ -24,6 +24,6 @@ pub struct Terms {
     pub proxy_from: Vec<IpNet>,
     /// The ports where the Host's own SSH proxy may listen. It checks no token, so nobody is let through to it.
     pub host_ssh_proxy: [u16; 2],
-    /// What keeps web pages out of the admin's address and of the Host API.
+    /// The guard that keeps web pages out of the admin's address and of the Host API.
     pub(crate) guard: Guard,
 }

@@ -161,7 +161,7 @@ impl Upstreams {
         let addresses = match self.resolver.addresses(&host, from).await {
             Ok(addresses) => addresses,
             Err(Unresolved::Busy) => return Err(DialError::Busy),
-            // Which addresses to refuse is unknown then.
+            // The addresses to refuse are unknown then.
             Err(Unresolved::Failed(source)) => return Err(DialError::NoAddress { host, source }),
         };
         Ok(Some(HostMachine { addresses, api, ssh_proxy }))

@@ -1,4 +1,4 @@
-//! Who is let in, what those who are not are told, and which addresses are dialled for the others.
+//! The clients that are let in, the answers to those that are not, and the addresses that are dialled for the others.
 
 use super::*;
 use crate::handshake::proxy_protocol::tests::header;

@@ -1,4 +1,4 @@
-//! What stdin and stdout may be besides pipes, and what may become of them.
+//! Kinds of stdin and stdout besides pipes, and what may become of them.
 
 use super::pty::{Line, terminal};
 use super::*;
@@ -42,7 +42,7 @@ fn fill(mut terminal: &File) -> usize {
     std::iter::from_fn(|| terminal.write(&[b'.'; 256]).ok()).sum()
 }
 
-/// A terminal that is writable need not have room for much, and whoever writes more waits for whoever shows it.
+/// A writable terminal may have room for a few bytes only, and a writer of more waits until they are read.
 #[test]
 fn a_terminal_that_nobody_reads_holds_nothing_up() {
     for engine in ENGINES {

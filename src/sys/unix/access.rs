@@ -1,4 +1,4 @@
-//! What a user may do with a file, and to whom a file is given.
+//! A user's access to a file, and the owner that a file is given.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;

@@ -9,7 +9,7 @@ use rustix::net::AddressFamily;
 
 use super::files::NULL_FILE;
 
-/// What a descriptor is, as far as moving bytes is concerned.
+/// The kind of a descriptor, as far as moving bytes is concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A pipe or FIFO.
@@ -27,7 +27,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What `fd` is.
+    /// The kind of `fd`.
     pub fn of(fd: BorrowedFd<'_>) -> Self {
         let Ok(stat) = rustix::fs::fstat(fd) else { return Self::Other };
         match FileType::from_raw_mode(stat.st_mode) {
@@ -105,7 +105,7 @@ pub fn release_stdio() {
 /// Closes every descriptor but stdin, stdout and stderr. For the start of a program only, while no other one is in use:
 /// all of them are inherited.
 ///
-/// Where the system doesn't list them (fd(4)), they stay open.
+/// If the system doesn't list them (fd(4)), they stay open.
 pub fn close_all_but_stdio() {
     // Collected first: the folder itself is among them, and has been closed by then.
     let names =

@@ -135,7 +135,7 @@ pub fn open_folder(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Which file `path` names, as one word. Two paths of one file have the same identity.
+/// The identity of the file at `path`, as one word. Two paths of one file have the same identity.
 ///
 /// # Errors
 /// Those of `stat(2)`.
@@ -175,7 +175,7 @@ pub fn mode_open_to_others(secret: &Metadata) -> Option<u32> {
     (mode & 0o007 != 0 || (mode & 0o070 != 0 && !group_may)).then_some(mode & PERMISSIONS)
 }
 
-/// What changes when a file does: device, inode, size, and both times to the nanosecond.
+/// The values that change when a file does: device, inode, size, and both times to the nanosecond.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileVersion([i128; 5]);
 

@@ -13,7 +13,7 @@ pub const CAN_SPLICE: bool = cfg!(target_os = "linux");
 /// Moves up to `length` bytes between a pipe and a socket inside the kernel, without waiting. `Ok(0)` is the end of
 /// `from`.
 ///
-/// A splice that waits would hold the pipe's lock while it does, and so hang whoever has the pipe's other end.
+/// A splice that waits would hold the pipe's lock while it does, and so hang the process at the pipe's other end.
 ///
 /// # Errors
 /// Those of `splice(2)`; `Unsupported` where the system has none.

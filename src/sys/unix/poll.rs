@@ -30,7 +30,7 @@ pub fn entry(fd: BorrowedFd<'_>, flags: PollFlags) -> PollFd<'_> {
     PollFd::from_borrowed_fd(fd, flags)
 }
 
-/// Whether whoever held the other end of `fd` is gone, as [`poll`] reported it.
+/// Whether the other end of `fd` is gone, as [`poll`] reported it.
 pub fn is_gone(entry: &PollFd<'_>) -> bool {
     entry.revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL)
 }

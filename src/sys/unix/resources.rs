@@ -27,7 +27,7 @@ pub fn monotonic_time() -> Duration {
     duration(clock_gettime(ClockId::Monotonic))
 }
 
-/// What this process uses. A value that the system doesn't tell is `None`.
+/// The resources that this process uses. A value that the system doesn't tell is `None`.
 pub struct Usage {
     /// Open files.
     pub open_files: Option<u64>,
@@ -40,7 +40,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// What this process uses now. Reads files of `/proc`, so a runtime's thread must not call this.
+    /// The current usage. Reads files of `/proc`, so a runtime's thread must not call this.
     pub fn now() -> Self {
         // One of the entries is the descriptor through which the folder is read.
         let open_files = fs::read_dir("/proc/self/fd").ok().map(|entries| (entries.count() as u64).saturating_sub(1));

@@ -26,11 +26,11 @@ pub(super) const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(not(target_os = "linux"))]
 pub(super) const NO_SIGNAL: SendFlags = SendFlags::empty();
 
-/// What every socket of ours is from the start: it never waits, and no child inherits it.
+/// The flags of every socket of ours from the start: it never waits, and no child inherits it.
 #[cfg(target_os = "linux")]
 const SOCKET_FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
-/// Elsewhere that takes steps of their own.
+/// On other systems, each flag takes a call of its own.
 #[cfg(not(target_os = "linux"))]
 fn flagged(socket: OwnedFd) -> io::Result<OwnedFd> {
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;

@@ -1,4 +1,4 @@
-//! Which private keys ssh would offer: whether ssh would use their files, and whether they can sign without a question.
+//! The private keys that ssh would offer: whether ssh would use their files, and whether they sign without a question.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -199,7 +199,7 @@ impl OwnSsh<'_> {
         command.argv().map(|argv| argv[1..].to_vec()).map_err(|error| unusable(&error))
     }
 
-    /// What our entry has that doesn't fit this machine and these settings.
+    /// The parts of our entry that don't fit this machine and these settings.
     fn faults(&self, config: &OwnConfig) -> Vec<String> {
         let mut faults = Vec::new();
         for command in ["proxycommand", "knownhostscommand"].into_iter().filter_map(|name| config.option(name)) {

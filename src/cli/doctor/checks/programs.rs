@@ -137,7 +137,7 @@ fn reason(output: &Output) -> String {
     }
 }
 
-/// What the program at `path` prints when it is asked for its version. `install` is the command that mends it.
+/// The output of the program at `path`, asked for its version. `install` is the command that mends the program.
 fn ask(path: &Path, option: &str, install: &str) -> Result<Output, Verdict> {
     let why = match program::run(Command::new(path).arg(option), QUICK) {
         Ok(output) if output.succeeded() => return Ok(output),

@@ -48,7 +48,7 @@ impl Check for SshConfig<'_> {
     }
 }
 
-/// ssh goes on without a configuration that it can't open, and says nothing.
+/// The problem that ssh ignores a configuration that it can't open, without a message.
 fn ignored(file: &Path) -> Option<Verdict> {
     // Another check looks at the folder.
     let no_file = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];

@@ -1,4 +1,4 @@
-//! Who the user is to the Host.
+//! The token, and the user whom the Host knows by it.
 
 use super::host_api::Host;
 use crate::api::Caller;

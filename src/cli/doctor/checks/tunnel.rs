@@ -112,7 +112,7 @@ impl Check for SshServer<'_> {
     }
 }
 
-/// What the helper achieved.
+/// The result of the helper.
 struct Opening {
     opened: bool,
     banner: Option<String>,
@@ -204,7 +204,7 @@ mod tests {
             assert_eq!((works.opened, works.banner.as_deref(), works.failure), (true, Some("SSH-2.0-x"), None));
         }
 
-        // What the helper prints when it leaves is no failure of a tunnel that worked.
+        // A message that the helper prints when it leaves is no failure of a tunnel that worked.
         let left = opened_by(&format!("echo SSH-2.0-x; {failure}"));
         assert_eq!((left.opened, left.failure), (true, None));
 

@@ -1,4 +1,4 @@
-//! What the Host says about the VPS and about its Runner.
+//! The Host's answer about the VPS and about its Runner.
 
 use super::host_api::{Host, address};
 use crate::api::{Located, Reach, Vps, needs_runner, online_runner, refused};
@@ -37,7 +37,7 @@ impl Check for Described<'_> {
             Err(refusal) if !is_runners(refusal) => {
                 let id = found.vps.id.to_string();
                 let failure = refused(refusal, &id, &host.base());
-                // Where somebody else has to change its state, the user can watch it.
+                // If somebody else has to change its state, the user can watch it.
                 let watch = format!("kohakuriver vps status {id} --watch");
                 let hint = failure.advice().filter(|hint| !hint.contains('`'));
                 let hint = hint.map(|hint| format!("{hint}; watch its state with `{watch}`"));

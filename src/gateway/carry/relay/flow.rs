@@ -1,6 +1,6 @@
 //! One direction of a tunnel.
 //!
-//! What arrives is read into the worker's own buffer and written at once: that is all that typing needs. A read that
+//! Arriving bytes are read into the worker's own buffer and written at once: that is all that typing needs. A read that
 //! fills the buffer begins a burst, and a burst goes through a pipe, inside the kernel, until its source is dry. Only
 //! bare sockets can be spliced; the bytes of other carriers are copied.
 
@@ -20,7 +20,7 @@ const COPY: usize = 64 * 1024;
 /// How much a direction moves until others get their turn, in bytes; its last move may be larger.
 pub(super) const TURN: usize = 128 * 1024;
 
-/// What the flows of one thread share.
+/// The tools that the flows of one thread share.
 pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
     pub(super) pipes: Pipes,
@@ -33,7 +33,7 @@ impl Tools {
     }
 }
 
-/// What a turn came to.
+/// The result of a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Turn {
     /// A side has to become ready first.
@@ -44,14 +44,14 @@ pub(super) enum Turn {
     Ended(End),
 }
 
-/// What one step came to.
+/// The result of one step.
 enum Step {
     Moved(usize),
     Waits,
     Ended(End),
 }
 
-/// What left the sender and hasn't reached the receiver.
+/// The bytes that left the sender and haven't reached the receiver.
 enum Held {
     Nothing,
     /// The rest of the gateway's own answer.
@@ -252,7 +252,7 @@ fn write(bytes: &[u8], to: &mut Side) -> Step {
     to.write(bytes).map_or_else(|error| failed(&error, End::ReceiverLost), Step::Moved)
 }
 
-/// What a failed call means, if it is no call to repeat.
+/// The result of a step whose call failed: `end`, if the call can't be repeated.
 fn failed(error: &io::Error, end: End) -> Step {
     match error.kind() {
         io::ErrorKind::WouldBlock => Step::Waits,

@@ -16,7 +16,7 @@ pub(super) enum Pace {
     Bulk,
 }
 
-/// What a tunnel's last turns were like.
+/// A summary of a tunnel's last turns.
 #[derive(Debug)]
 pub(super) struct Turns {
     pace: Pace,

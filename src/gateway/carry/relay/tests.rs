@@ -32,7 +32,7 @@ async fn pair() -> (TcpStream, TcpStream) {
     (near.unwrap(), far.unwrap().0)
 }
 
-/// What bursts go through.
+/// The engine that moves bursts.
 #[derive(Clone, Copy, PartialEq)]
 enum Engine {
     /// A pipe, inside the kernel.
@@ -397,7 +397,7 @@ async fn a_turn_is_bounded(engine: Engine) {
 async fn an_answer_waits_for_room() {
     let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
     fill(&inner_client).await;
-    // Where much finds no room, a little may.
+    // If many bytes find no room, a few may.
     while sys::send(inner_client.as_fd(), b"\x07").is_ok() {}
     let side = |stream: std::net::TcpStream| Side::new(Box::new(stream));
     let watched = inner_client.as_fd().try_clone_to_owned().unwrap();
@@ -512,7 +512,7 @@ async fn counts(relays: &Relays, count: usize) {
     timeout(PATIENCE, closed).await.expect("a session stays");
 }
 
-/// Which call of a carrier panics.
+/// The call of a carrier that panics.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Panics {
     /// As the tunnel arrives.

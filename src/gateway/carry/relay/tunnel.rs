@@ -23,13 +23,13 @@ const CLOSE_BYTES: usize = 256 * 1024;
 
 /// The bytes that go before all others.
 pub(crate) struct EarlyData {
-    /// What the client has sent already, to the VPS.
+    /// The bytes that the client has sent already, to the VPS.
     pub(crate) up: Vec<u8>,
     /// The gateway's own answer, to the client. It is not counted among the bytes that are carried.
     pub(crate) answer: &'static [u8],
 }
 
-/// What the worker does with a tunnel after its turn.
+/// The worker's next step with a tunnel after its turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Next {
     /// Wait for an event.

@@ -13,7 +13,7 @@ const SMALL: usize = 512 * 1024;
 /// How many moves are small after somebody has typed: some tens of milliseconds' worth.
 const SMALL_MOVES: u32 = 1000;
 
-/// What one thread knows of typing. Clones share the count of it.
+/// One thread's knowledge of typing. Clones share the count of it.
 #[derive(Clone, Default)]
 pub(super) struct Typing {
     typed: Arc<AtomicU32>,

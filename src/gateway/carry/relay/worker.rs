@@ -37,7 +37,7 @@ pub(super) struct Worker {
     /// The pace of its tunnels. A tunnel with another pace goes to one of the other workers.
     pace: Pace,
     other_workers: Vec<Arc<Inbox>>,
-    /// What has ended all tunnels. A tunnel that arrives later ends at once.
+    /// The reason why all tunnels have ended, if so. A tunnel that arrives later ends at once.
     ended: Option<Ending>,
     idle_timeout: Option<Duration>,
     next_sweep: Option<Instant>,
@@ -505,7 +505,7 @@ mod tests {
         assert_eq!((&worker.queue, &worker.times), (&[0].into(), &[(later, 0)].into()));
     }
 
-    /// What all pipes of a user may take together is limited.
+    /// The memory that all pipes of a user may take together is limited.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_thread_without_tunnels_keeps_no_pipe() {

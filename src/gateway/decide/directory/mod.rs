@@ -1,4 +1,4 @@
-//! Where a VPS is, and whether this caller may reach it: the answer of the Host, or of the inventory.
+//! The address of a VPS, and whether this caller may reach it: the answer of the Host, or of the inventory.
 
 pub(crate) mod cache;
 mod host;
@@ -76,7 +76,7 @@ impl Directory {
         }
     }
 
-    /// Where `vps` is reached, if `asker` may reach it.
+    /// The address of `vps`, if `asker` may reach it.
     pub(crate) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
         match self {
             Self::Host(host) => host.reach(vps, asker, metrics).await,

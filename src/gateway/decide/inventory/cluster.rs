@@ -47,7 +47,7 @@ pub enum InventoryError {
         list: &'static str,
         /// Its place, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The problem with it.
         why: String,
     },
 }
@@ -71,7 +71,7 @@ impl Cluster {
         Ok(Self { located: located.collect(), vps, nodes })
     }
 
-    /// Where `vps` is reached.
+    /// The address of `vps`.
     ///
     /// # Errors
     /// When there is no such VPS, or it can't be reached.

@@ -201,7 +201,7 @@ fn poll<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> std::task::Poll<F::Out
     future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
 }
 
-/// Of those who come while a question runs each gets its answer, and whoever comes then asks anew.
+/// Callers that come while a question runs get its answer; one that comes afterwards asks anew.
 #[tokio::test]
 async fn an_error_counts_for_those_who_waited_for_it() {
     let cache: Cache<&str, u32> = Cache::new(FRESH, STALE);
