@@ -271,8 +271,7 @@ fn disconnect_length(bytes: &[u8]) -> Option<usize> {
 fn the_child_that_holds_a_socket_ends_with_ssh_and_holds_nothing_else() {
     let (home, refusing) = (Home::new(), RefusingPort::new());
     // A program of its own, by whose path its processes are found.
-    let program = home.join("kohakuriver-proxy");
-    fs::copy(HELPER, &program).unwrap();
+    let program = home.copy(Path::new(HELPER), "kohakuriver-proxy");
     let proxy = format!("127.0.0.1:{}", refusing.port);
     // `ssh -E` leaves its log open to the helper, and other clients more than that.
     let inherits = "exec \"$0\" \"$@\" 3>>/dev/full 9</dev/zero";
