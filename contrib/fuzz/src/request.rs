@@ -5,6 +5,7 @@ use kohakuriver_proxy::handshake::Step;
 use kohakuriver_proxy::handshake::request::{self, MaxSize, Request, TooLarge};
 use kohakuriver_proxy::refusal::Refusal;
 use kohakuriver_proxy::target::VpsRef;
+use kohakuriver_proxy::text::MAX_EXCERPT;
 
 /// Reads `data` as the request of a client to the gateway.
 pub fn run(data: &[u8]) {
@@ -20,7 +21,7 @@ pub fn run(data: &[u8]) {
             assert!(are_digits || line.digits.chars().count() <= 26, "{line:?}");
         }
         Step::Done(Ok(Request::Connect(connect)), _) => {
-            check_text(&connect.as_sent);
+            check_escaped(&connect.as_sent);
             match connect.target {
                 Ok(VpsRef::Id(id)) => check_text(&id.to_string()),
                 // No character that means more than itself in a URL, a header or a shell.
@@ -35,6 +36,12 @@ pub fn run(data: &[u8]) {
             }
         }
     }
+}
+
+/// The target is cut before its characters are escaped, and an escape has at most ten characters.
+fn check_escaped(text: &str) {
+    assert!(!text.chars().any(char::is_control), "{text:?}");
+    assert!(text.chars().count() <= 10 * MAX_EXCERPT + 1, "{text:?}");
 }
 
 fn check_refusal(refusal: &Refusal) {
