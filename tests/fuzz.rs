@@ -56,7 +56,7 @@ fn every_target_is_built_described_and_seeded() {
     }
 }
 
-/// A change that a network, or whoever sits on it, may make.
+/// A change that a network, or an attacker on it, may make.
 #[derive(Clone, Debug)]
 enum Change {
     Put(Index, u8),

@@ -40,11 +40,15 @@ pub trait Carrier: AsFd + Send {
 
     /// The events of the descriptor to wait for, to be able to read ([`PollFlags::IN`]), to write
     /// ([`PollFlags::OUT`]) or either. Below a layer they can differ from `wanted`.
-    fn waits_for(&self, wanted: PollFlags) -> PollFlags;
+    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+        wanted
+    }
 
     /// The socket, if its bytes are the tunnel's bytes as they are. Then bytes can be left in the socket, and it can be
     /// spliced or passed to another process.
-    fn bare_socket(&self) -> Option<BorrowedFd<'_>>;
+    fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 impl Carrier for TcpStream {
@@ -58,10 +62,6 @@ impl Carrier for TcpStream {
 
     fn end_writing(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
-    }
-
-    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
-        wanted
     }
 
     fn bare_socket(&self) -> Option<BorrowedFd<'_>> {

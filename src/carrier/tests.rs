@@ -48,14 +48,6 @@ impl Carrier for ReadAhead {
     fn end_writing(&mut self) -> io::Result<()> {
         self.socket.end_writing()
     }
-
-    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
-        wanted
-    }
-
-    fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
 }
 
 /// A carrier that is no bare socket, and reads and writes as a test wants it to.
@@ -86,14 +78,6 @@ where
 
     fn end_writing(&mut self) -> io::Result<()> {
         self.socket.end_writing()
-    }
-
-    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
-        wanted
-    }
-
-    fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
-        None
     }
 }
 

@@ -18,6 +18,8 @@
 #[cfg(feature = "gateway")]
 pub mod answer;
 pub mod connect;
+#[cfg(feature = "gateway")]
+mod host_field;
 pub mod http;
 pub mod identify;
 pub mod line;

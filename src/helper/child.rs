@@ -2,7 +2,7 @@
 //!
 //! With `ProxyUseFdpass`, ssh waits for the end of the helper before it uses the passed socket. If the other end of that
 //! socket is in this program, another process must hold it: the child, as its stdin. The child has no other descriptor
-//! of ssh or of whoever started ssh, because a program that captures the output of ssh must not have to wait for the
+//! of ssh or of the program that started ssh, because a program that captures the output of ssh must not have to wait for the
 //! child.
 
 use std::io;

@@ -220,7 +220,7 @@ impl Refusal {
         said.or_else(|| self.fill(self.row().detail, ""))
     }
 
-    /// Whether `title` is one of those of this version about `vps`. Any other one is the words of whoever sent it. A value
+    /// Whether `title` is one of those of this version about `vps`. Any other one is the words of its sender. A value
     /// in it is one word: more could be a message of its own.
     pub fn is_known_title(title: &str, vps: &str) -> bool {
         rows::ROWS.iter().chain(&rows::VARIANTS).any(|row| {
@@ -235,7 +235,7 @@ impl Refusal {
         })
     }
 
-    /// Whether `hint` is one of those of this version about `vps`. Any other one is the words of whoever sent it.
+    /// Whether `hint` is one of those of this version about `vps`. Any other one is the words of its sender.
     pub fn is_known_hint(hint: &str, vps: &str) -> bool {
         let fill = |template: &str| template.replace("{vps}", vps);
         let of_a_row = rows::ROWS.iter().chain(&rows::VARIANTS).any(|row| {

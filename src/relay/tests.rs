@@ -363,7 +363,7 @@ fn ends_by_reset(rig: Rig, engine: Engine) {
     }
 }
 
-/// A server may close before it has read what comes. Whoever writes to it meets EPIPE then, and no reset.
+/// A server may close before it has read what comes. A writer meets EPIPE then, and no reset.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_write_to_a_server_that_has_closed_is_no_error() {

@@ -1,79 +1,32 @@
 //! The host keys of VPSes, in a known_hosts file of ours.
 //!
-//! A VPS's identity is its task id: its keys are stored under [`alias`], whichever name the user typed. ssh can't do that
+//! A VPS's identity is its task id: its keys are stored under [`crate::ssh::options::alias`], whichever name the user typed. ssh can't do that
 //! for a name that matches a wildcard, so it runs `kohakuriver ssh host-key` (`KnownHostsCommand`), which uses this
 //! module. The first key of a VPS is trusted, as with `StrictHostKeyChecking accept-new`; a different key later is not.
 //!
 //! Lines are read here, and not by `ssh-keygen`: it refuses a whole file for one line that ssh skips, and removes lines
-//! that name other hosts as well. It is asked only which hashed names belong to a VPS. A file that can't be read is an
-//! error, never an empty file.
+//! that name other hosts as well. `ssh-keygen` is asked only which hashed names belong to a VPS. A file that can't be read
+//! is an error, never an empty file.
+
+mod key;
+mod line;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use crate::ssh::options::{alias, host_name};
+pub use key::{HostKey, Known};
+use line::{Names, is_hashed, is_one_of, line, list, matches, names, split, stored_key};
+
 use crate::ssh::user_file::{FolderLock, UserFile, UserFileError};
 use crate::sys;
 use crate::target::TaskId;
 use crate::text::excerpt_bytes;
 
-/// Longest key type and longest key, in bytes. An RSA key of 16,384 bits has about 2,800.
-const MAX_WORD: usize = 16 * 1024;
-
 /// A key for lines of which only the name matters.
 const ANY_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-
-/// Start of the comment behind a key. The rest of it is the time when the key was stored, in seconds since 1970.
-const STORED: &str = "stored-at-";
-
-/// A public host key, as in a known_hosts file (sshd(8)).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HostKey {
-    /// `ssh-ed25519` and the like.
-    pub kind: String,
-    /// The key, in base64.
-    pub key: String,
-}
-
-impl HostKey {
-    /// A key from the type and the base64 that ssh gives; `None` when they are not valid.
-    pub fn new(kind: &str, key: &str) -> Option<Self> {
-        let is_word_of = |text: &str, punctuation: &[u8]| {
-            (1..=MAX_WORD).contains(&text.len())
-                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || punctuation.contains(&byte))
-        };
-        (is_word_of(kind, b"-@.") && is_word_of(key, b"+/="))
-            .then(|| Self { kind: kind.to_owned(), key: key.to_owned() })
-    }
-
-    /// Its fingerprint as ssh prints it, such as `SHA256:…`.
-    ///
-    /// # Errors
-    /// When `ssh-keygen` can't be run or refuses the key.
-    pub fn fingerprint(&self) -> io::Result<String> {
-        let mut command = Command::new("ssh-keygen");
-        command.args(["-l", "-E", "sha256", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.stderr(Stdio::null()).spawn()?;
-        // A program that doesn't read prints no fingerprint either.
-        let _ = child.stdin.take().map(|mut stdin| writeln!(stdin, "{} {}", self.kind, self.key));
-        let output = child.wait_with_output()?;
-        let printed = String::from_utf8_lossy(&output.stdout);
-        let print = printed.split(' ').find(|word| word.starts_with("SHA256:"));
-        print.map(str::to_owned).ok_or_else(|| io::Error::other("ssh-keygen printed no fingerprint"))
-    }
-}
-
-/// A stored key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Known {
-    /// The key.
-    pub key: HostKey,
-    /// When the key was stored, or a later time; `None` when that is unknown.
-    pub stored: Option<SystemTime>,
-}
 
 /// Why the file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -129,28 +82,6 @@ struct Line<'f> {
     /// With its line end.
     text: &'f [u8],
     names: Names,
-}
-
-/// Whether a line names a VPS.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Names {
-    /// By a name that only this VPS has.
-    Own,
-    /// By a pattern, which other hosts may match.
-    Pattern,
-    /// It doesn't name the VPS, or it holds no host key, as a comment and a line with a marker (`@revoked`,
-    /// `@cert-authority`).
-    Others,
-}
-
-impl Names {
-    fn in_list(hosts: &[u8], id: TaskId) -> Self {
-        match list(hosts).any(|name| is_one_of(name, id)) {
-            true => Self::Own,
-            false if matches(hosts, id) => Self::Pattern,
-            false => Self::Others,
-        }
-    }
 }
 
 /// Our known_hosts file.
@@ -333,80 +264,6 @@ impl KnownHosts {
     }
 }
 
-/// The names that a VPS's keys are stored under: its alias, and the host name that a client without aliases looks up.
-fn names(id: TaskId) -> [String; 2] {
-    [alias(id), host_name(id)]
-}
-
-/// The names in a line and the text behind them. `None` for a line without a name, and for one with a marker. The line
-/// need not be UTF-8: ssh uses its key whatever its comment is.
-fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let is_blank = |byte: &u8| b" \t".contains(byte);
-    let line = &line[line.iter().position(|byte| !is_blank(byte))?..];
-    let (hosts, rest) = line.split_at(line.iter().position(is_blank)?);
-    (!hosts.starts_with(b"#") && !hosts.starts_with(b"@")).then_some((hosts, &rest[1..]))
-}
-
-/// The names in a list.
-fn list(hosts: &[u8]) -> impl Iterator<Item = &[u8]> {
-    hosts.split(|&byte| byte == b',')
-}
-
-/// Whether `hosts` is a hashed name: `|1|SALT|HASH`, both of 20 bytes in base64 (sshd(8)).
-fn is_hashed(hosts: &[u8]) -> bool {
-    let is_word = |word: &str| word.len() == 28 && word.ends_with('=') && !word.contains([' ', '|']);
-    let hosts = std::str::from_utf8(hosts).unwrap_or_default();
-    hosts.strip_prefix("|1|").and_then(|words| words.split_once('|')).is_some_and(|(a, b)| is_word(a) && is_word(b))
-}
-
-fn is_one_of(name: &[u8], id: TaskId) -> bool {
-    names(id).iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
-}
-
-/// Whether a list of patterns (ssh_config(5)) matches one of the VPS's names, and excludes none of them.
-fn matches(hosts: &[u8], id: TaskId) -> bool {
-    let any = |pattern: &[u8]| names(id).iter().any(|own| is_match(&pattern.to_ascii_lowercase(), own.as_bytes()));
-    list(hosts).any(any) && !list(hosts).filter_map(|pattern| pattern.strip_prefix(b"!")).any(any)
-}
-
-/// Whether `pattern`, in which `*` is any text and `?` any character, matches all of `text`.
-fn is_match(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut star) = ((0, 0), None);
-    while at.1 < text.len() {
-        match pattern.get(at.0) {
-            Some(b'*') => {
-                star = Some((at.0 + 1, at.1));
-                at.0 += 1;
-            }
-            Some(&byte) if byte == b'?' || byte == text[at.1] => at = (at.0 + 1, at.1 + 1),
-            // The last `*` takes one more character.
-            _ => {
-                let Some((behind, taken)) = star else { return false };
-                star = Some((behind, taken + 1));
-                at = (behind, taken + 1);
-            }
-        }
-    }
-    pattern[at.0..].iter().all(|&byte| byte == b'*')
-}
-
-/// The key of a line. `None` for one that ssh skips, as of version 1 of its protocol, whose first word is a number.
-fn stored_key(line: &[u8]) -> Option<Known> {
-    let rest = String::from_utf8_lossy(split(line)?.1);
-    let mut words = rest.split_ascii_whitespace();
-    let kind = words.next().filter(|kind| !kind.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let key = HostKey::new(kind, words.next()?)?;
-    let seconds = words.find_map(|word| word.strip_prefix(STORED)?.parse().ok());
-    let time = |seconds| UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds));
-    Some(Known { key, stored: seconds.and_then(time) })
-}
-
-/// The line for a key that is stored `now`.
-fn line(id: TaskId, key: &HostKey, now: SystemTime) -> String {
-    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    format!("{} {} {} {STORED}{seconds}\n", names(id).join(","), key.kind, key.key)
-}
-
 fn ends_in_a_line(mut file: &File) -> io::Result<bool> {
     if file.metadata()?.len() == 0 {
         return Ok(true);
@@ -420,6 +277,7 @@ fn ends_in_a_line(mut file: &File) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::time::UNIX_EPOCH;
 
     use tempfile::TempDir;
 
@@ -641,23 +499,6 @@ mod tests {
             assert!(known.forget(id("42")).unwrap().is_any);
             let left = if left.is_empty() { Vec::new() } else { line(left) };
             assert_eq!(std::fs::read(&known.path).unwrap(), left);
-        }
-    }
-
-    #[test]
-    fn patterns_of_ssh() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("*", "a.b", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-b-b-d", false),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            ("a", "ab", false),
-            ("ab", "a", false),
-            ("*a", "ba", true),
-        ] {
-            assert_eq!(is_match(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
         }
     }
 

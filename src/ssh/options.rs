@@ -91,8 +91,8 @@ pub struct UnusablePath {
 pub type SshOption = (&'static str, OsString);
 
 impl Route {
-    /// The options for the route to VPSes and for the check of their host keys, for every supported ssh. `by_name`: the host name may contain a
-    /// VPS's name, which the helper must look up.
+    /// The options for the route to VPSes and for the check of their host keys, for every supported ssh. `by_name`: the
+    /// host name may contain a VPS's name, which the helper must look up.
     ///
     /// # Errors
     /// When the path of known_hosts can't be the value of an ssh option.

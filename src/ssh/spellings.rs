@@ -51,7 +51,7 @@ pub fn beginnings<'n>(
     found
 }
 
-/// How many characters `name` begins with that some host name with a task id begins with.
+/// The length of the beginning that `name` shares with a host name that has a task id.
 fn like_an_id(name: &str) -> usize {
     let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_digit).count();
     let shared =
@@ -59,7 +59,7 @@ fn like_an_id(name: &str) -> usize {
     BEFORE_ID.iter().map(shared).max().unwrap_or_default()
 }
 
-/// How many characters both begin with.
+/// The length of the beginning that both share.
 fn common(one: &str, other: &str) -> usize {
     one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count()
 }

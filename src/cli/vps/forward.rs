@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::{Flags, Settings};
 use crate::ssh::command::SshCommand;
-use crate::target::VpsRef;
+use crate::target::{TaskId, VpsRef};
 
 /// The pauses before new attempts; the last one repeats.
 const PAUSES: [u64; 5] = [1, 2, 4, 8, 15];
@@ -74,22 +74,19 @@ pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<ExitCode, Fail
     if let Some((twice, _)) = arguments.ports.iter().find(|(here, _)| !named.insert(here)) {
         return Err(Failure::usage(format!("port {twice} of this machine is named twice")).hint("name each once"));
     }
-    for &(here, there) in &arguments.ports {
-        check_free(&arguments.vps, here, there)?;
-    }
     let (command, _) = arguments.login.command(&settings, &arguments.vps, ssh_args(&arguments.ports))?;
+    for &(here, there) in &arguments.ports {
+        check_free(command.id, here, there)?;
+    }
     host_keys::prepare(&command.route.known_hosts)?;
-    let forwarded = block_on(interrupt_is_success(forward(&settings, arguments, &command)))?;
-    Ok(forwarded)
-}
-
-/// Ctrl-C is how this command ends.
-async fn interrupt_is_success(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
-    interrupt::unless_raised(work).await.unwrap_or(Ok(ExitCode::SUCCESS))
+    block_on(async {
+        // Ctrl-C is the usual end of this command.
+        interrupt::unless_raised(forward(&settings, arguments, &command)).await.unwrap_or(Ok(ExitCode::SUCCESS))
+    })
 }
 
 /// ssh would only say that the port is taken. This failure also names a command that helps.
-fn check_free(vps: &str, here: u16, there: u16) -> Result<(), Failure> {
+fn check_free(vps: TaskId, here: u16, there: u16) -> Result<(), Failure> {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, here)).err();
     taken.map_or(Ok(()), |error| {
         let failure = Failure::new(format!("cannot listen on port {here} of this machine")).because(&error);

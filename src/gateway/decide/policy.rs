@@ -430,7 +430,7 @@ mod tests {
             ("127.1.2.3", true),
             ("::1", true),
             ("::ffff:127.0.0.1", true),
-            // Whoever connects to these connects to this machine.
+            // A connection to these is one to this machine.
             ("0.0.0.0", true),
             ("::", true),
             ("::ffff:0.0.0.0", true),

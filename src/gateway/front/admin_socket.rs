@@ -49,7 +49,7 @@ impl AdminSocket {
         matches!(self, Self::Local(_, Some(_)))
     }
 
-    /// Takes that file. Whoever has it removes it when the gateway stops.
+    /// Takes that file. Its holder removes it when the gateway stops.
     pub(crate) fn take_file(&mut self) -> Option<SocketFile> {
         match self {
             Self::Tcp(_) => None,

@@ -43,14 +43,6 @@ impl Carrier for Endless {
     fn end_writing(&mut self) -> io::Result<()> {
         Ok(())
     }
-
-    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
-        wanted
-    }
-
-    fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
 }
 
 /// A direction between two such carriers, after its first turn, and how that ended.
@@ -108,14 +100,6 @@ impl Carrier for Hoard {
 
     fn end_writing(&mut self) -> io::Result<()> {
         self.socket.end_writing()
-    }
-
-    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
-        wanted
-    }
-
-    fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
-        None
     }
 }
 

@@ -47,7 +47,7 @@ impl Kind {
         matches!(self, Self::UnixSocket | Self::Socket)
     }
 
-    /// Whether an error of reading from it, or of writing to it, says that whoever held its other end has gone.
+    /// Whether an error of reading from it, or of writing to it, says that the process at its other end has gone.
     pub fn has_hung_up(self, error: &io::Error) -> bool {
         match self {
             Self::Terminal => error.raw_os_error() == Some(Errno::IO.raw_os_error()),
@@ -93,7 +93,7 @@ pub fn take_stdin() -> io::Result<OwnedFd> {
     Ok(stdin)
 }
 
-/// Puts [`NULL_FILE`] in place of stdin, stdout and stderr, so that whoever reads them sees their end now. If it can't be
+/// Puts [`NULL_FILE`] in place of stdin, stdout and stderr, so that their readers see the end now. If it can't be
 /// opened they stay as they are.
 pub fn release_stdio() {
     let Ok(null) = std::fs::File::options().read(true).write(true).open(NULL_FILE) else { return };

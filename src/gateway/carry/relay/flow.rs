@@ -331,10 +331,6 @@ mod tests {
             self.socket.end_writing()
         }
 
-        fn waits_for(&self, wanted: PollFlags) -> PollFlags {
-            wanted
-        }
-
         fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
             Some(self.refuses.as_fd())
         }

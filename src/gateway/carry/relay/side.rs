@@ -266,7 +266,7 @@ mod tests {
         assert!(rig.side.readable && rig.side.writable && rig.side.is_found_dead());
     }
 
-    /// Whoever meets an error takes it off the socket.
+    /// The call that meets an error takes it off the socket.
     #[test]
     fn a_reset_whose_error_was_taken_is_no_end() {
         let mut rig = Rig::new();

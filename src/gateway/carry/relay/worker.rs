@@ -351,7 +351,7 @@ mod tests {
         drop(there_vps);
     }
 
-    /// Whoever waits for events is interrupted by that, as by a signal (signal(7)).
+    /// A suspension interrupts a wait for events, as a signal does (signal(7)).
     #[cfg(target_os = "linux")]
     #[test]
     fn a_process_that_is_suspended_keeps_its_tunnels() {

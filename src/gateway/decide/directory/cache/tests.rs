@@ -236,7 +236,7 @@ async fn a_question_under_way_stays_when_there_is_no_room() {
         cache.get(&MAX_ENTRIES, async |_| Ok(0)).await.unwrap();
         let removed = if idle > REMOVED_AT_ONCE { REMOVED_AT_ONCE } else { 0 };
         assert_eq!(cache.len(), MAX_ENTRIES + 1 - removed);
-        // Whoever comes next waits for it.
+        // The next caller waits for it.
         assert!(poll(&mut Box::pin(cache.get(&idle, async |_| Ok(0)))).is_pending(), "two ask at once");
     }
 }

@@ -109,7 +109,7 @@ async fn rights_with_authentication_on() {
                 asker.user().unwrap().to_string()
             });
             assert_eq!(got, expected.clone().map(str::to_owned), "{token} {id}");
-            // Whoever is refused is known by name as well.
+            // A caller that is refused is known by name as well.
             let known = !["", "wrong"].contains(&token);
             assert_eq!(asker.user().as_deref(), known.then_some(token));
         }
