@@ -12,11 +12,12 @@ use crate::support::scene::ID;
 use crate::support::tools::{CLI, tool, user};
 
 /// Each with a start-up file, what that holds, and what `--write` says of it.
-const TALKING: [(&str, &str, &str, &str); 7] = [
+const TALKING: [(&str, &str, &str, &str); 8] = [
     ("bash", ".bashrc", "echo welcome back\n", "prints `welcome back` into the SSH stream (the text comes"),
     ("bash", ".bashrc", "echo a; exec zsh\n", "starts another shell, which does not run the helper (the cause is"),
     ("bash", ".bashrc", "exec sh\n", "starts another shell, which does not run the helper (the cause is"),
     ("bash", ".bashrc", "exec fish\n", "does not run the helper (exit status: "),
+    ("bash", ".bashrc", "read -r line\n", "reads from the SSH stream before it runs the helper (the cause is"),
     ("zsh", ".zshenv", "echo welcome back\n", "most likely from ~/.zshenv)"),
     ("tcsh", ".tcshrc", "echo welcome back\n", "most likely from ~/.tcshrc)"),
     ("fish", ".config/fish/config.fish", "echo welcome back\n", "most likely from ~/.config/fish/config.fish)"),
@@ -90,6 +91,33 @@ fn a_beginning_of_a_line_stops_ssh_in_any_way() {
     written.succeeds().says(&[warning]);
 }
 
+/// It would take the first line of ssh, with a socket and with pipes.
+#[test]
+fn a_start_up_file_that_always_reads_stops_ssh_in_any_way() {
+    let user = User::written();
+    user.home.write(".zshenv", "read -r line\n");
+    let warning = " reads from the SSH stream before it runs the helper (the cause is most likely a `read` in ~/.zshenv); \
+                   ssh needs another one: `export SHELL=/bin/sh`\n";
+    configure(&user, "zsh", "--write").succeeds().says(&[warning]);
+}
+
+#[test]
+fn a_shell_that_ssh_can_not_start_is_named() {
+    let user = User::written();
+    let plain = user.home.write("no-program", "").display().to_string();
+    let denied = format!("your shell, {plain}, does not run the helper (Permission denied");
+    for (shell, warning) in
+        [("bash", "SHELL is `bash`, a name without a folder (ssh does not look for it on PATH)"), (&*plain, &*denied)]
+    {
+        let written = user.kohakuriver(&["ssh", "config", "--write"]).env("SHELL", shell).output();
+        written.succeeds().says(&[&format!("warning: {warning}"), "; ssh needs another one: `export SHELL=/bin/sh`\n"]);
+        let host = format!("{}.kohakuriver", name_of(ID));
+        user.ssh(&host).arg("true").env("SHELL", shell).output().exits(255);
+        user.name_user();
+        user.ssh(&host).arg("true").env("SHELL", "/bin/sh").output().succeeds();
+    }
+}
+
 /// What SHELL may hold.
 fn odd_shells(home: &Home) -> Vec<String> {
     let text = |path: std::path::PathBuf| path.display().to_string();
@@ -98,7 +126,8 @@ fn odd_shells(home: &Home) -> Vec<String> {
     home.write(".bashrc", "exec zsh\n");
     home.write(".config/fish/config.fish", "echo welcome back\n");
     let mut shells = ["bash", "zsh", "fish", "false"].map(|name| text(tool(name))).to_vec();
-    shells.extend([text(locked), "/no/such/shell".to_owned(), String::new()]);
+    let no_program = home.write("no-program", "");
+    shells.extend([text(locked), text(no_program), "/no/such/shell".into(), "bash".into(), String::new()]);
     shells
 }
 

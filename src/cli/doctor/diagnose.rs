@@ -142,7 +142,8 @@ impl Options {
 
 /// The output of ssh for `argv` with `words` in front of its arguments; `None` if it fails.
 fn ask(argv: &[OsString], words: &[&str]) -> Option<String> {
-    let output = program::run(Command::new(&argv[0]).args(words).args(&argv[1..]), QUICK);
+    // As the login itself, so that a `Match exec` says the same.
+    let output = program::run(Command::new(&argv[0]).env("SHELL", PLAIN_SHELL).args(words).args(&argv[1..]), QUICK);
     output.ok().filter(program::Output::succeeded).map(|output| output.stdout)
 }
 

@@ -1,7 +1,7 @@
 //! Runs another program to its end, within a time limit, and keeps its output.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -50,24 +50,34 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> 
     output(child, pipes, deadline, |_| false)
 }
 
-/// Runs `command` with one socket as its stdin and stdout, which holds `input` and has no end, for `limit` at most. Closes
-/// the socket once it `is_enough` of stdout.
+/// Runs `command` on an stdin that holds `input` and has no end, for `limit` at most. On a socket, that is stdout as well.
+/// Closes both once it `is_enough` of stdout.
 ///
 /// # Errors
 /// When it can't be started or read from.
-pub(crate) fn run_on_socket(
+pub(crate) fn run_with_input(
     mut command: Command,
     input: &[u8],
+    on_socket: bool,
     limit: Duration,
     is_enough: impl Fn(&[u8]) -> bool,
 ) -> io::Result<Output> {
     let deadline = Instant::now() + limit;
-    let (ours, theirs) = sys::socket_pair()?;
-    sys::write(ours.as_fd(), input)?;
-    let mut child = command.stdin(theirs.try_clone()?).stdout(theirs).stderr(Stdio::piped()).spawn()?;
+    command.stderr(Stdio::piped());
+    let (mut child, stdout, _stdin) = if on_socket {
+        let (ours, theirs) = sys::socket_pair()?;
+        sys::write(ours.as_fd(), input)?;
+        (command.stdin(theirs.try_clone()?).stdout(theirs).spawn()?, Some(pipe(ours)), None)
+    } else {
+        let (theirs, mut ours) = io::pipe()?;
+        ours.write_all(input)?;
+        let mut child = command.stdin(theirs).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().map(pipe);
+        (child, stdout, Some(ours))
+    };
     // It holds the other end, too.
     drop(command);
-    let pipes = [Some(pipe(ours)), child.stderr.take().map(pipe)];
+    let pipes = [stdout, child.stderr.take().map(pipe)];
     output(child, pipes, deadline, is_enough)
 }
 

@@ -21,9 +21,16 @@ pub(crate) const PLAIN_SHELL: &str = "/bin/sh";
 /// A command that helps at once.
 pub(crate) const OTHER_SHELL: &str = "export SHELL=/bin/sh";
 
-/// A line for a shell that reads the socket. ssh sends nothing there, so the shell would read for ever.
-const FOR_A_READER: &str = "echo another shell\n";
-const OF_A_READER: &str = "another shell\n";
+/// Lines for whoever reads before the helper does. ssh sends nothing on a socket, so the reader would wait for ever; on a
+/// pipe, it would take ssh's first line. Another shell runs the first line, and a start-up file that reads one leaves the
+/// second.
+const INPUT: &str = "echo another shell\n: a start-up file\n";
+const UNREAD: &str = "echo another shell\n";
+const OF_A_SHELL: &str = "another shell\n";
+const OF_A_FILE: &str = ": a start-up file\n";
+
+/// Starts the helper `$0`, and prints the line that is next on stdin.
+const HELPER_AND_LINE: &str = "\"$0\" --version; read -r line; echo \"$line\"";
 
 /// Start-up files that a shell reads for a command.
 const START_UP_FILES: [(&str, &str); 5] = [
@@ -55,10 +62,14 @@ pub(crate) enum Starts {
 pub(crate) enum Trouble {
     /// SHELL is set, but names none. ssh replaces it only when it uses pipes.
     NoName,
+    /// SHELL is a name without a folder. ssh doesn't look it up on PATH.
+    NoPath,
     /// It prints this first.
     Prints(String),
-    /// Another shell reads the socket.
+    /// Another shell reads what is the helper's.
     Reads,
+    /// A start-up file does.
+    FileReads,
     /// It does not run the helper: the reason.
     Fails(String),
 }
@@ -78,8 +89,10 @@ impl Shell {
         let name = self.name();
         match trouble {
             Trouble::NoName => "SHELL is set, but empty".to_owned(),
+            Trouble::NoPath => format!("SHELL is `{name}`, a name without a folder"),
             Trouble::Prints(text) => format!("your shell, {name}, prints `{}` into the SSH stream", excerpt(text)),
             Trouble::Reads => format!("your shell, {name}, starts another shell, which does not run the helper"),
+            Trouble::FileReads => format!("your shell, {name}, reads from the SSH stream before it runs the helper"),
             Trouble::Fails(_) => format!("your shell, {name}, does not run the helper"),
         }
     }
@@ -91,30 +104,34 @@ impl Shell {
         let file = file.map_or("its start-up file", |(_, file)| file);
         match trouble {
             Trouble::NoName => "ssh then starts no shell at all".to_owned(),
+            Trouble::NoPath => "ssh does not look for it on PATH".to_owned(),
             Trouble::Fails(reason) => reason.clone(),
             Trouble::Reads => format!("the cause is most likely an `exec` in {file}"),
+            Trouble::FileReads => format!("the cause is most likely a `read` in {file}"),
             Trouble::Prints(_) => format!("the text comes most likely from {file}"),
         }
     }
 
     /// Starts `helper` for its version, as ssh does.
     pub(crate) fn ask(&self, helper: &Path) -> Starts {
-        if self.program.is_empty() {
-            return Starts::WithPipes(Trouble::NoName);
-        }
-        let expected = program::run(Command::new(helper).arg("--version"), QUICK).map(|output| output.stdout);
-        let expected = expected.unwrap_or_default();
+        let version = program::run(Command::new(helper).arg("--version"), QUICK).map(|output| output.stdout);
+        let expected = match version {
+            _ if self.program.is_empty() => return Starts::WithPipes(Trouble::NoName),
+            _ if !self.program.as_encoded_bytes().contains(&b'/') => return Starts::Never(Trouble::NoPath),
+            Ok(version) if !version.is_empty() => version + UNREAD,
+            // The helper does not run, whichever shell starts it.
+            _ => return Starts::Always,
+        };
         let mut line = OsString::from("exec ");
-        line.push(shell_line([helper.as_os_str(), "--version".as_ref()]));
-        let command = || {
+        line.push(shell_line(["/bin/sh", "-c", HELPER_AND_LINE].map(OsStr::new).into_iter().chain([helper.as_os_str()])));
+        let ask = |on_socket| {
             let mut command = Command::new(&self.program);
             command.arg("-c").arg(&line).env_remove("SHLVL");
-            command
+            let is_told = |stdout: &[u8]| [OF_A_SHELL, OF_A_FILE].iter().any(|end| stdout.ends_with(end.as_bytes()));
+            trouble(program::run_with_input(command, INPUT.as_bytes(), on_socket, QUICK, is_told), &expected)
         };
-        let is_told = |stdout: &[u8]| [OF_A_READER, &expected].iter().any(|end| stdout.ends_with(end.as_bytes()));
-        let on_socket = program::run_on_socket(command(), FOR_A_READER.as_bytes(), QUICK, is_told);
-        let Some(with_socket) = trouble(on_socket, &expected) else { return Starts::Always };
-        match trouble(program::run(&mut command(), QUICK), &expected) {
+        let Some(with_socket) = ask(true) else { return Starts::Always };
+        match ask(false) {
             // ssh skips whole lines only.
             Some(Trouble::Prints(text)) if !text.ends_with('\n') => Starts::Never(Trouble::Prints(text)),
             None | Some(Trouble::Prints(_)) => Starts::WithPipes(with_socket),
@@ -123,7 +140,7 @@ impl Shell {
     }
 }
 
-/// The trouble that keeps ssh from the helper, which prints `expected`.
+/// The trouble that keeps ssh from the helper, with which stdout ends in `expected`.
 fn trouble(output: io::Result<Output>, expected: &str) -> Option<Trouble> {
     let output = match output {
         Ok(output) => output,
@@ -131,10 +148,10 @@ fn trouble(output: io::Result<Output>, expected: &str) -> Option<Trouble> {
     };
     // A background process of a start-up file may outlive the helper, so the status doesn't count.
     match output.stdout.strip_suffix(expected) {
-        _ if expected.is_empty() => None,
         Some("") => None,
         Some(before) => Some(Trouble::Prints(before.to_owned())),
-        None if output.stdout.ends_with(OF_A_READER) => Some(Trouble::Reads),
+        None if output.stdout.ends_with(OF_A_SHELL) => Some(Trouble::Reads),
+        None if output.stdout.ends_with(OF_A_FILE) => Some(Trouble::FileReads),
         None => Some(Trouble::Fails(reason(&output))),
     }
 }
@@ -159,9 +176,9 @@ mod tests {
         assert_eq!(of("echo v 1; exit 3"), None);
         assert_eq!(of("echo hi; echo v 1"), Some(Trouble::Prints("hi\n".into())));
         assert_eq!(of("printf hi; echo another shell"), Some(Trouble::Reads));
+        assert_eq!(of("echo v 1; echo : a start-up file"), Some(Trouble::FileReads));
         assert_eq!(of("echo v 12"), Some(Trouble::Fails("exit status: 0".into())));
         assert_eq!(of("echo no >&2; exit 3"), Some(Trouble::Fails("exit status: 3: no".into())));
-        assert_eq!(trouble(program::run(&mut shell("echo v 2"), QUICK), ""), None, "the helper does not run");
     }
 
     #[test]

@@ -145,6 +145,18 @@ fn a_shell_that_is_empty() {
 }
 
 #[test]
+fn a_shell_without_a_folder() {
+    shell_finds("sh", &["SHELL is `sh`, a name without a folder", "on PATH"], "export SHELL=/bin/sh");
+}
+
+#[test]
+fn a_shell_that_reads_from_the_ssh_stream() {
+    let home = Home::new();
+    let shell = home.script("curious", "#!/bin/sh\nread -r line\nexec /bin/sh \"$@\"\n");
+    shell_finds(shell, &["reads from the SSH stream before it runs the helper"], "export SHELL=/bin/sh");
+}
+
+#[test]
 fn a_shell_that_prints_into_the_ssh_stream() {
     let home = Home::new();
     let shell = home.script("loud", "#!/bin/sh\necho welcome back\nexec /bin/sh \"$@\"\n");
