@@ -135,6 +135,22 @@ impl Reading {
         self.included.iter().find(|(_, files)| files.iter().any(|found| found == file)).map(|(at, _)| at.clone())
     }
 
+    /// The `Host` or `Match` without which ssh would not read the file that `is_file` tells, if there is one. `read` gives the
+    /// content of a file.
+    pub fn condition_of(
+        &self,
+        is_file: &dyn Fn(&Path) -> bool,
+        read: &dyn Fn(&Path) -> Option<Vec<u8>>,
+    ) -> Option<Line> {
+        let mut found = None;
+        let includes = self.included.iter().filter(|(_, files)| files.iter().any(|file| is_file(file)));
+        for ((at, number), _) in includes {
+            let above = || self.condition_of(&|file| file == at, read);
+            found = Some(condition_above(at, *number, read).or_else(above)?);
+        }
+        found
+    }
+
     /// The last line that includes a file. If ssh gives up because files include each other, it is one of those lines.
     pub fn last_include(&self) -> Option<(PathBuf, usize)> {
         self.last_include.clone()
@@ -179,15 +195,33 @@ pub fn place_of(message: &str) -> Option<(PathBuf, usize)> {
     place(&message.replacen(": line ", " line ", 1)).map(|(at, _)| at)
 }
 
-/// The hosts that the `Host` lines of a configuration name without a pattern.
-pub fn literal_hosts(config: &[u8]) -> Vec<String> {
-    let lines = config.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).map(split);
-    let hosts = lines.filter(|(name, _)| name.eq_ignore_ascii_case(b"host"));
-    let words = hosts.flat_map(|(_, patterns)| patterns.split(|byte| b" \t".contains(byte)));
-    let words = words.map(|word| String::from_utf8_lossy(word).trim_matches('"').to_owned());
+/// The hosts that a configuration names in its `Host` and `Match` lines. For a pattern, one host that it matches.
+pub fn named_hosts(config: &[u8]) -> Vec<String> {
+    let mut patterns = Vec::new();
+    for (name, rest) in config.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).map(split) {
+        let rest = String::from_utf8_lossy(rest);
+        let words: Vec<&str> = rest.split([' ', '\t']).map(|word| word.trim_matches('"')).collect();
+        if name.eq_ignore_ascii_case(b"host") {
+            patterns.extend(words.iter().map(|&word| word.to_owned()));
+        } else if name.eq_ignore_ascii_case(b"match") {
+            let is_of_host = |pair: &&[&str]| ["host", "originalhost"].contains(&&*pair[0].to_ascii_lowercase());
+            let lists = words.windows(2).filter(is_of_host).flat_map(|pair| pair[1].split(','));
+            patterns.extend(lists.map(str::to_owned));
+        }
+    }
     // A name with a `-` at its start would be an option of ssh.
-    let is_literal = |word: &String| !word.is_empty() && !word.starts_with('-') && !word.contains(['*', '?', '!', '#']);
-    words.filter(is_literal).collect()
+    patterns.retain(|word| !word.is_empty() && !word.starts_with('-') && !word.contains(['!', '#']));
+    patterns.into_iter().map(|pattern| pattern.replace(['*', '?'], "x")).collect()
+}
+
+/// The `Host` or `Match` above a line, unless it applies to every host. `read` gives the content of a file.
+fn condition_above(file: &Path, number: usize, read: &dyn Fn(&Path) -> Option<Vec<u8>>) -> Option<Line> {
+    let content = read(file)?;
+    let lines = (1..number).zip(content.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii));
+    let is_block = |line: &[u8]| [&b"host"[..], b"match"].iter().any(|name| split(line).0.eq_ignore_ascii_case(name));
+    let (number, text) = lines.filter(|(_, line)| is_block(line)).last()?;
+    let applies_always = [&b"*"[..], b"all"].iter().any(|word| split(text).1.eq_ignore_ascii_case(word));
+    (!applies_always).then(|| Line { file: file.to_owned(), number, block: number, text: text.to_owned() })
 }
 
 /// `FILE line NUMBER: EVENT`
@@ -316,9 +350,10 @@ Match final
     }
 
     #[test]
-    fn literal_hosts_are_those_without_a_pattern() {
-        let config = b"Host a \"b\" *.c !d\tHost\nUser x\nhost=e\n  HOST f? g -h # i\n#Host k\nMatch host l\nHost\r\n";
-        assert_eq!(literal_hosts(config), ["a", "b", "Host", "e", "g", "i"]);
+    fn every_host_and_one_of_each_pattern() {
+        let config = b"Host a \"b\" *.c !d\tHost\nUser x\nhost=e\n  HOST f? g -h # i\n#Host k\nHost\r\n\
+            Match user l host m,*.n exec \"x\"\nmatch OriginalHost \"o\"\nMatch all\n";
+        assert_eq!(named_hosts(config), ["a", "b", "x.c", "Host", "e", "fx", "g", "i", "m", "x.n", "o"]);
     }
 
     #[test]

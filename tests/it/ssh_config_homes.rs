@@ -125,7 +125,7 @@ const ROWS: &[(&str, Shape, Becomes)] = &[
     (
         "six hundred hosts",
         Made(|home| {
-            let hosts: String = (0..600).map(|n| format!("Host h{n} h{n}.corp.example\n  User u{n}\n")).collect();
+            let hosts: String = (0..600).map(|n| format!("Host h{n}\n  User u{n}\n")).collect();
             home.write(".ssh/config", hosts);
         }),
         Included,
@@ -134,7 +134,7 @@ const ROWS: &[(&str, Shape, Becomes)] = &[
         // ssh tells about each of them, before it comes to the Include.
         "two thousand blocks",
         Made(|home| {
-            let block = |n| format!("Match host machine-{n}.some-department.corp.example\n  User u{n}\n");
+            let block = |n| format!("Match user somebody-{n}@some-department.corp.example\n  Port 7\n");
             let blocks: String = (0..2000).map(block).collect();
             home.write(".ssh/config", format!("{blocks}Match all\nInclude kohakuriver.conf\n"));
         }),
@@ -418,6 +418,34 @@ fn no_command_of_the_users_runs() {
     place.home.write(".ssh/kohakuriver.local.conf", "Match host a exec \"touch ran; sleep 600\"\n  Port 7\n");
     place.ssh_config("--write").exits(1).says(&["a would mean another", "`port 22` became `port 7`"]);
     assert!(!place.home.join("ran").exists());
+}
+
+/// Hosts that only the file for words about VPSes names, and one behind fifty others.
+#[test]
+fn every_host_that_a_file_names_is_judged() {
+    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
+    let place = Place::new(Home::new(), &gateway);
+    let hosts: String = (0..60).map(|n| format!("Host h{n}\n  User u{n}\n")).collect();
+    place.home.write(".ssh/config", &hosts);
+    for (words, host, now) in [
+        ("Host h59\n  Port 7\n", "h59", "port 7"),
+        ("Host mine\n  User daemon\n", "mine", "user daemon"),
+        ("Host *.corp.example db-?\n  User daemon\n", "x.corp.example", "user daemon"),
+        ("Match originalhost mine,*.test exec \"false\"\n  User daemon\n", "mine", "user daemon"),
+    ] {
+        place.home.write(".ssh/kohakuriver.local.conf", words);
+        let (files, named) = (place.files(), format!("{host} would mean another host or login"));
+        let changed = format!("` became `{now}`");
+        place.ssh_config("--write").exits(1).says(&[
+            &named,
+            &changed,
+            "kohakuriver.local.conf:2",
+            "nothing was changed",
+        ]);
+        assert_eq!(place.files(), files);
+    }
+    place.home.write(".ssh/kohakuriver.local.conf", "Host *.kohakuriver\n  User daemon\n");
+    place.ssh_config("--write").succeeds();
 }
 
 /// The words of the user for VPSes, in their own file and elsewhere.

@@ -123,7 +123,9 @@ impl Shell {
             _ => return Starts::Always,
         };
         let mut line = OsString::from("exec ");
-        line.push(shell_line(["/bin/sh", "-c", HELPER_AND_LINE].map(OsStr::new).into_iter().chain([helper.as_os_str()])));
+        line.push(shell_line(
+            ["/bin/sh", "-c", HELPER_AND_LINE].map(OsStr::new).into_iter().chain([helper.as_os_str()]),
+        ));
         let ask = |on_socket| {
             let mut command = Command::new(&self.program);
             command.arg("-c").arg(&line).env_remove("SHLVL");

@@ -83,10 +83,14 @@ impl Files {
         let saved = self.saved()?;
         let judge = Judge::of(&self.folder);
         let before = judge.as_ref().map(Judge::meaning);
+        let mut unasked = None;
         let written = unless_it_fails(&saved, || {
             let changes = self.put(texts, judge.as_ref())?;
             match (&judge, before) {
-                (Some(judge), Some(Ok(before))) => judge.check(&before)?,
+                (Some(judge), Some(Ok(before))) => {
+                    judge.check(&before)?;
+                    unasked = before.remark();
+                }
                 // Our own files may have been the reason, or a backup that a glob of the user's includes.
                 (Some(judge), Some(Err(refused))) => judge.accepts().map_err(|_| refused)?,
                 _ => {}
@@ -97,7 +101,8 @@ impl Files {
             // It is empty, or it stays.
             let _ = fs::remove_dir(&self.folder);
         }
-        Ok((written?, judge.map(|judge| judge.remarks()).unwrap_or_default()))
+        let remarks = judge.map(|judge| judge.remarks()).unwrap_or_default();
+        Ok((written?, remarks.into_iter().chain(unasked).collect()))
     }
 
     /// Ours first: the judge looks at them.

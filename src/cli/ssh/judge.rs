@@ -3,19 +3,23 @@
 //! No command of the user's runs meanwhile. ssh runs a `Match exec` with the program that SHELL names: here that is
 //! `false`, and then `true`, so that both outcomes are judged. Names are not canonicalized, which would ask DNS.
 
+use std::collections::HashSet;
 use std::fs::canonicalize;
+use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cli::doctor::own_config::{OwnConfig, is_about_vpses};
 use crate::cli::doctor::refused::Refused;
 use crate::cli::doctor::shown_line::{editor, place, text};
-use crate::cli::programs::program::{self, QUICK};
+use crate::cli::programs::program::{self, Output, QUICK};
 use crate::cli::programs::route::{home_of_ssh, ssh_program};
 use crate::cli::programs::search_path;
 use crate::failure::Failure;
-use crate::ssh::in_force::{Line, Reading, literal_hosts};
+use crate::ssh::in_force::{Line, Reading, named_hosts};
 use crate::ssh::own_files::{OURS, OVERRIDES};
 use crate::ssh::quote::shell_word;
 use crate::ssh::stanzas;
@@ -28,16 +32,21 @@ const FOREIGN: &str = "kohakuriver-config-check.example";
 /// A VPS that has no entry of its own.
 const VPS: &str = "0.kohakuriver";
 
-/// Most hosts of the user's that are asked about, and the time for all of them. Each takes milliseconds.
-const MOST_HOSTS: usize = 50;
+/// Most hosts of the user's that are asked about, the time for all of them, and the threads that ask. Each host takes
+/// milliseconds, and as long again after the change.
+const MOST_HOSTS: usize = 1000;
 const LIMIT: Duration = Duration::from_secs(20);
+const THREADS: usize = 4;
+
+/// Most hosts of VPSes that the user's files name and that are looked at for remarks.
+const MOST_VPSES: usize = 50;
 
 /// The options that our entries have to set, so that ssh reaches a VPS.
 /// Of a `ProxyCommand` and a `ProxyJump`, the first one counts.
 const NEEDED: [&[&str]; 4] = [&["proxycommand", "proxyjump"], &["port"], &["hostname"], &["userknownhostsfile"]];
 
 /// The answer to each `Match exec`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Exec {
     No,
     Yes,
@@ -46,8 +55,21 @@ enum Exec {
 /// The configuration that ssh takes for one host, and ssh's report about the files that it reads.
 type Answer = Result<(OwnConfig, Reading), Box<Refused>>;
 
-/// The options of hosts that are not ours; `None` for a host that ssh refuses.
-pub(crate) struct Meaning(Vec<(String, Exec, Option<String>)>);
+/// What hosts that are not ours mean.
+pub(crate) struct Meaning {
+    /// The options of each; `None` for a host that ssh refuses.
+    hosts: Vec<(String, Exec, Option<String>)>,
+    /// The hosts that there was no time for.
+    unasked: usize,
+}
+
+impl Meaning {
+    /// A remark if there were too many hosts.
+    pub(crate) fn remark(&self) -> Option<String> {
+        let unasked = self.unasked;
+        (unasked > 0).then(|| format!("ssh was not asked about {unasked} of the hosts that your files name: too many"))
+    }
+}
 
 /// ssh, for the configuration in one home directory.
 pub(crate) struct Judge {
@@ -71,17 +93,21 @@ impl Judge {
         Some(judge)
     }
 
-    fn ask(&self, host: &str, exec: Exec) -> Answer {
+    fn ssh(&self, words: &[&str], host: &str, exec: Exec) -> io::Result<Output> {
         let mut command = Command::new(&self.ssh);
         // Without `-N`, ssh refuses a `ForkAfterAuthentication yes` that comes without a command.
-        command.args(["-vvv", "-N", "-G", "-o", "CanonicalizeHostname=no"]);
+        command.args(words).args(["-N", "-G", "-o", "CanonicalizeHostname=no"]);
         if self.elsewhere.is_some() {
             command.arg("-F").arg(if self.config.exists() { &self.config } else { Path::new("none") });
         }
         if let Some(shell) = search_path::first(if exec == Exec::Yes { "true" } else { "false" }) {
             command.env("SHELL", shell);
         }
-        let output = match program::run(command.arg(host), QUICK) {
+        program::run(command.arg(host), QUICK)
+    }
+
+    fn ask(&self, host: &str, exec: Exec) -> Answer {
+        let output = match self.ssh(&["-vvv"], host, exec) {
             Ok(output) => output,
             Err(error) => return Err(Box::new(Refused::saying(&error))),
         };
@@ -90,6 +116,11 @@ impl Judge {
             true => Ok((OwnConfig::read(output.stdout, &log), log)),
             false => Err(Box::new(Refused::of(&output, &log))),
         }
+    }
+
+    /// The options of a host; `None` if ssh refuses it.
+    fn options(&self, host: &str, exec: Exec) -> Option<String> {
+        self.ssh(&[], host, exec).ok().filter(Output::succeeded).map(|output| output.stdout)
     }
 
     /// The options of a VPS without an entry; empty if ssh refuses.
@@ -106,22 +137,27 @@ impl Judge {
         let (_, log) = self
             .ask(FOREIGN, Exec::No)
             .map_err(|refused| refused.failure("ssh refuses your own ssh_config already", FOREIGN))?;
-        let mut hosts = vec![FOREIGN.to_owned()];
-        hosts.extend(named(&log).into_iter().filter(|host| !is_vps(host)).take(MOST_HOSTS));
-        let mut meaning = Vec::new();
-        for host in hosts {
-            let answer = self.ask(&host, Exec::No).ok();
-            let has_exec = answer.as_ref().is_some_and(|(_, log)| log.has_exec);
-            meaning.push((host.clone(), Exec::No, answer.map(|(config, _)| config.options)));
-            if has_exec {
-                let options = self.ask(&host, Exec::Yes).ok().map(|(config, _)| config.options);
-                meaning.push((host, Exec::Yes, options));
-            }
-            if started.elapsed() > LIMIT {
-                break;
-            }
-        }
-        Ok(Meaning(meaning))
+        let texts = self.texts(&log);
+        let has_exec = texts.iter().any(|text| text.windows(4).any(|word| word.eq_ignore_ascii_case(b"exec")));
+        let execs = if has_exec { &[Exec::No, Exec::Yes][..] } else { &[Exec::No] };
+        let mut hosts = named(&texts);
+        hosts.retain(|host| !is_vps(host));
+        hosts.insert(0, FOREIGN.to_owned());
+        let found = hosts.len();
+        hosts.truncate(MOST_HOSTS);
+        let asked = on_threads(&hosts, |host| {
+            let is_in_time = started.elapsed() < LIMIT;
+            is_in_time.then(|| execs.iter().map(|&exec| (host.clone(), exec, self.options(host, exec))).collect())
+        });
+        let asked: Vec<Vec<_>> = asked.into_iter().flatten().collect();
+        Ok(Meaning { unasked: found - asked.len(), hosts: asked.concat() })
+    }
+
+    /// The texts of the user's files. The file for words about VPSes comes first: ssh reads it from now on.
+    fn texts(&self, log: &Reading) -> Vec<Vec<u8>> {
+        let overrides = self.folder.join(OVERRIDES);
+        let files = std::iter::once(&overrides).chain(log.files.iter().filter(|file| **file != overrides));
+        files.filter_map(|file| sys::read_regular(file).ok()).filter(|text| !stanzas::is_ours(text)).collect()
     }
 
     /// Whether ssh reads the configuration.
@@ -141,19 +177,19 @@ impl Judge {
     /// If not: with the line that is to blame.
     pub(crate) fn check(&self, before: &Meaning) -> Result<(), Failure> {
         self.accepts()?;
-        for (host, exec, options) in &before.0 {
-            let Some(options) = options else { continue };
+        let results = on_threads(&before.hosts, |(host, exec, options)| {
+            let Some(options) = options else { return Ok(()) };
+            if self.options(host, *exec).as_ref() == Some(options) {
+                return Ok(());
+            }
             match self.ask(host, *exec) {
-                Ok((config, _)) if config.options == *options => {}
-                Ok((config, _)) => return Err(changed(host, options, &config)),
+                Ok((config, _)) => Err(changed(host, options, &config)),
                 Err(refused) => {
-                    return Err(
-                        refused.failure(&format!("ssh refuses {host} with our entries in your ssh_config"), host)
-                    );
+                    Err(refused.failure(&format!("ssh refuses {host} with our entries in your ssh_config"), host))
                 }
             }
-        }
-        Ok(())
+        });
+        results.into_iter().collect()
     }
 
     /// Whether ssh uses our entries for VPSes, wherever and however they are included. What the user has set for VPSes
@@ -191,7 +227,7 @@ impl Judge {
             None if !self.is_in_force() => remarks.push("ssh does not read our entries".to_owned()),
             None => {}
         }
-        let named = named(&log).into_iter().filter(|host| is_vps(host)).take(MOST_HOSTS);
+        let named = named(&self.texts(&log)).into_iter().filter(|host| is_vps(host)).take(MOST_VPSES);
         for host in std::iter::once(VPS.to_owned()).chain(named) {
             let Ok((config, _)) = self.ask(&host, Exec::No) else { continue };
             for line in config.without_effect() {
@@ -248,16 +284,20 @@ fn changed(host: &str, before: &str, now: &OwnConfig) -> Failure {
 }
 
 /// The hosts that the user's files name, each once.
-fn named(log: &Reading) -> Vec<String> {
-    let contents =
-        log.files.iter().filter_map(|file| sys::read_regular(file).ok()).filter(|text| !stanzas::is_ours(text));
-    let mut hosts: Vec<String> = Vec::new();
-    for host in contents.flat_map(|text| literal_hosts(&text)) {
-        if !hosts.contains(&host) {
-            hosts.push(host);
-        }
-    }
-    hosts
+fn named(texts: &[Vec<u8>]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    texts.iter().flat_map(|text| named_hosts(text)).filter(|host| seen.insert(host.clone())).collect()
+}
+
+/// The results of `work` for `items`, in their order.
+fn on_threads<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    thread::scope(|scope| {
+        let shares = items.chunks(items.len().div_ceil(THREADS).max(1));
+        let threads: Vec<_> =
+            shares.map(|share| scope.spawn(move || share.iter().map(work).collect::<Vec<R>>())).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 fn is_vps(host: &str) -> bool {
