@@ -95,11 +95,13 @@ enum Shape {
 enum Becomes {
     Included,
     Unchanged,
+    /// The same, with this remark each time.
+    Remarked(&'static str),
     /// It fails, says this, and leaves everything as it was.
     Refused(&'static [&'static str]),
 }
 
-use Becomes::{Included, Refused, Unchanged};
+use Becomes::{Included, Refused, Remarked, Unchanged};
 use Shape::{Config, Made};
 
 const BY_HAND: &str = "hint: add this as its first line by hand, and run this command again: `Include ";
@@ -207,6 +209,19 @@ const ROWS: &[(&str, Shape, Becomes)] = &[
     (
         "an Include below a Match exec",
         Config(b"Match host *.kohakuriver exec \"test -d /\"\n  Include kohakuriver.conf\nHost a\n  User b\n"),
+        Remarked("/.ssh/config:1 stands above the Include of our entries, so they count only where it applies: `Match host"),
+    ),
+    (
+        "an Include below a Host for VPSes, in an included file",
+        Made(|home| {
+            home.write(".ssh/conf.d/vps", "Match all\n  Include kohakuriver.conf\n");
+            home.write(".ssh/config", "Host *.kohakuriver\n  Include conf.d/*\nHost a\n  User b\n");
+        }),
+        Remarked("/.ssh/config:1 stands above the Include of our entries, so they count only where it applies: `Host *.k"),
+    ),
+    (
+        "an Include below a Host for VPSes, and one that always applies",
+        Config(b"Host *.kohakuriver\n  Include kohakuriver.conf\nHost *\n  Include kohakuriver.conf\n"),
         Unchanged,
     ),
     (
@@ -329,7 +344,9 @@ fn write_and_remove(place: &Place, hosts: &[String], becomes: Becomes) {
     }
     written.succeeds().prints_nothing();
     let after = fs::read(&config).ok();
-    assert_eq!(after == before, becomes == Unchanged, "{written}");
+    assert_eq!(after == before, becomes != Included, "{written}");
+    let remark = if let Remarked(text) = becomes { text } else { "" };
+    assert!(written.stderr.contains(remark), "{written}");
     assert_eq!(place.meaning(hosts), meaning);
     for said in place.meaning(&[name_of(ID), ID.to_owned(), "0".into()].map(|vps| format!("{vps}.kohakuriver"))) {
         for (text, count) in [("kohakuriver-proxy --fdpass", 3), ("\nport 22\n", 3), ("= 0\n", 3)] {
@@ -341,7 +358,9 @@ fn write_and_remove(place: &Place, hosts: &[String], becomes: Becomes) {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name == "kohakuriver.conf" || name.starts_with('.'), "a glob may match {name}");
     }
-    place.ssh_config("--write").succeeds().check_stderr("nothing to change\n");
+    let again = place.ssh_config("--write");
+    let said = again.succeeds().stderr.strip_prefix("nothing to change\n");
+    assert!(said.is_some_and(|said| said.contains(remark) && said.is_empty() == remark.is_empty()), "{again}");
     place.ssh_config("--diff").succeeds().prints_nothing().says(&["nothing would change"]);
     place.ssh_config("--sync").succeeds().prints_nothing().says_nothing();
     assert_eq!(place.files(), made);

@@ -212,8 +212,14 @@ impl Judge {
         OURS.iter().any(|name| is_same(file, &self.folder.join(name)))
     }
 
-    /// Remarks for the user: a line that comes before ours, so that ssh may not reach VPSes, and lines about VPSes that
-    /// have no effect, since ours come first.
+    /// The `Host` or `Match` that decides whether ssh reads our entries, if there is one.
+    fn condition(&self) -> Option<Line> {
+        let (_, log) = self.ask(VPS, Exec::Yes).ok()?;
+        log.condition_of(&|file| self.is_of_ours(file), &|file| sys::read_regular(file).ok())
+    }
+
+    /// Remarks for the user: a line that comes before ours, so that ssh may not reach VPSes, one that decides whether ours
+    /// count, and lines about VPSes that have no effect, since ours come first.
     pub(crate) fn remarks(&self) -> Vec<String> {
         // An `ssh` that is a script reads a configuration that was just made.
         let elsewhere = Self::of(&self.folder).and_then(|judge| judge.elsewhere);
@@ -227,6 +233,15 @@ impl Judge {
             None if !self.is_in_force() => remarks.push("ssh does not read our entries".to_owned()),
             None => {}
         }
+        remarks.extend(self.condition().map(|line| {
+            format!(
+                "{} stands above the Include of our entries, so they count only where it applies: `{}`; to use them \
+                 always, move the Include to the top of {}",
+                place(&line),
+                text(&line),
+                self.config.display()
+            )
+        }));
         let named = named(&self.texts(&log)).into_iter().filter(|host| is_vps(host)).take(MOST_VPSES);
         for host in std::iter::once(VPS.to_owned()).chain(named) {
             let Ok((config, _)) = self.ask(&host, Exec::No) else { continue };
