@@ -159,7 +159,7 @@ impl Said {
 }
 
 fn ssh_words(scene: &Scene, user: &str, rest: &[&str]) -> Vec<String> {
-    let known_hosts = scene.path("home/.ssh/kohakuriver_known_hosts");
+    let known_hosts = scene.path("home/.ssh/.kohakuriver_known_hosts");
     let proxy = proxy_command_word(PROXY.as_ref()).into_string().unwrap();
     let mut words: Vec<String> = [
         format!("ProxyCommand={proxy} --fdpass --proxy 127.0.0.1:8002 %h %p"),
@@ -195,7 +195,7 @@ fn connect_becomes_ssh_and_keeps_its_exit_status() {
     assert_eq!((said.code, said.stderr.as_str()), (Some(42), ""));
     assert_eq!(said.lines(), ssh_words(&scene, "root", &["-L", "8888:localhost:8888", "-t", "htop -d 5"]));
     assert_eq!(mode(&scene.path("home/.ssh")), 0o700);
-    assert_eq!(mode(&scene.path("home/.ssh/kohakuriver_known_hosts")), 0o600);
+    assert_eq!(mode(&scene.path("home/.ssh/.kohakuriver_known_hosts")), 0o600);
 }
 
 #[test]

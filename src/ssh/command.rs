@@ -174,7 +174,7 @@ mod tests {
             proxy: ("gpu-head".into(), 8002),
             host_api: ("gpu-head".into(), 8000),
             wait: None,
-            known_hosts: "/home/u/.ssh/kohakuriver_known_hosts".into(),
+            known_hosts: "/home/u/.ssh/.kohakuriver_known_hosts".into(),
             other_known_hosts: Vec::new(),
             known_hosts_program: Some("/usr/bin/kohakuriver".into()),
             release: Release::V7_3,
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_whole_command() {
-        let known = "UserKnownHostsFile=/home/u/.ssh/kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no";
+        let known = "UserKnownHostsFile=/home/u/.ssh/.kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no";
         let pinned = "-o HostName=42.kohakuriver -o HostKeyAlias=kohakuriver-42 -o Port=22 -o CanonicalizeHostname=no \
                       -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 \
                       -o ServerAliveCountMax=3";
@@ -225,7 +225,7 @@ mod tests {
             text(&of(Release::V8_7, "-v")),
             format!(
                 "{start} -o {known} -o 'KnownHostsCommand=/usr/bin/kohakuriver --host gpu-head --port 8000 ssh host-key \
-                 --file /home/u/.ssh/kohakuriver_known_hosts %H %t %K %h' {accept} {pinned} -o SessionType=default \
+                 --file /home/u/.ssh/.kohakuriver_known_hosts %H %t %K %h' {accept} {pinned} -o SessionType=default \
                  -o ForkAfterAuthentication=no -o StdinNull=no -l root 42.kohakuriver -v"
             )
         );

@@ -34,8 +34,14 @@ pub fn host_name(id: TaskId) -> String {
     format!("{id}{SUFFIX}")
 }
 
-/// Our known_hosts file in a home directory.
+/// Our known_hosts file in a home directory. As with our other files, no glob of the user's (`Include ~/.ssh/kohakuriver*`)
+/// may match it: ssh would refuse every host.
 pub fn known_hosts_path(home: &Path) -> PathBuf {
+    home.join(".ssh").join(".kohakuriver_known_hosts")
+}
+
+/// The name of that file in earlier versions.
+pub fn earlier_known_hosts_path(home: &Path) -> PathBuf {
     home.join(".ssh").join("kohakuriver_known_hosts")
 }
 
@@ -220,6 +226,6 @@ mod tests {
     fn the_names_and_the_file_of_a_vps() {
         let id = TaskId::parse("42").unwrap();
         assert_eq!((alias(id).as_str(), host_name(id).as_str()), ("kohakuriver-42", "42.kohakuriver"));
-        assert_eq!(known_hosts_path(Path::new("/home/u")), Path::new("/home/u/.ssh/kohakuriver_known_hosts"));
+        assert_eq!(known_hosts_path(Path::new("/home/u")), Path::new("/home/u/.ssh/.kohakuriver_known_hosts"));
     }
 }

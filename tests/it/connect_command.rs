@@ -50,7 +50,7 @@ fn the_host_key_is_kept_under_the_task_id_and_a_changed_one_is_refused() {
 
     let other = Sshd::start();
     for name in [format!("kohakuriver-{ID}"), format!("{ID}.kohakuriver")] {
-        cluster.home.write(".ssh/kohakuriver_known_hosts", other.known_as(&name));
+        cluster.home.write(".ssh/.kohakuriver_known_hosts", other.known_as(&name));
         let outcome = cluster.connect().args(["--", "echo in"]).output();
         // ssh's own advice would name a file that doesn't exist.
         outcome.exits(255).prints_nothing().check(!outcome.stderr.contains("ssh-keygen -f"), "no advice of ssh");

@@ -70,7 +70,7 @@ fn a_wrong_key_is_said_with_the_command_that_finds_the_cause() {
 fn a_changed_host_key_and_a_line_of_ssh_config_are_said() {
     let cluster = Cluster::new();
     let other = Sshd::start();
-    cluster.home.write(".ssh/kohakuriver_known_hosts", other.known_as(&format!("kohakuriver-{ID}")));
+    cluster.home.write(".ssh/.kohakuriver_known_hosts", other.known_as(&format!("kohakuriver-{ID}")));
     let outcome = on_a_terminal(&cluster, &format!("{} -- true", connect())).output();
     // The command that ssh asks for the key has said it, with what helps.
     let changed = format!("the host key of VPS {ID} has changed");

@@ -192,7 +192,7 @@ fn accounts_and_machines() -> Vec<Cause> {
             let key = fs::read_to_string(other.with_extension("pub")).unwrap();
             let known = cause.cluster.known_hosts();
             let of_vps = known.split(' ').nth(2).unwrap().trim();
-            home.write(".ssh/kohakuriver_known_hosts", known.replace(of_vps, key.split(' ').nth(1).unwrap()));
+            home.write(".ssh/.kohakuriver_known_hosts", known.replace(of_vps, key.split(' ').nth(1).unwrap()));
             cause
         },
     ]

@@ -247,7 +247,7 @@ fn restarted(home: &Home, backend: &str, status: &str, port: u16) -> (Outcome, S
     let gateway = Gateway::with_host_api(&host.base());
     let run = host.run(home, &["vps", "restart", ID, "--yes", "--wait", "5"]);
     let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).output();
-    (outcome, fs::read_to_string(home.join(".ssh/kohakuriver_known_hosts")).unwrap_or_default())
+    (outcome, fs::read_to_string(home.join(".ssh/.kohakuriver_known_hosts")).unwrap_or_default())
 }
 
 fn fingerprint(sshd: &Sshd) -> String {
@@ -260,7 +260,7 @@ fn the_new_host_key_of_a_restarted_container_replaces_the_stored_one() {
     let (home, before, now) = (Home::new(), Sshd::start(), Sshd::start());
     let other = before.known_as("kohakuriver-42,42.kohakuriver");
     let known = format!("{}{other}", before.known_as(&format!("kohakuriver-{ID},{ID}.kohakuriver")));
-    home.write(".ssh/kohakuriver_known_hosts", &known);
+    home.write(".ssh/.kohakuriver_known_hosts", &known);
 
     // It did not restart, it is a machine, or it has the same key.
     let (outcome, left) = restarted(&home, "docker", "stopped", now.port);
@@ -544,7 +544,7 @@ fn a_new_port_gives_no_prompt_when_the_host_key_is_the_same() {
     let gateway = Gateway::with_host_api(&host.base());
     written(&gateway);
     ssh().succeeds().prints("in\n").says_nothing();
-    let known = fs::read_to_string(home.join(".ssh/kohakuriver_known_hosts")).unwrap();
+    let known = fs::read_to_string(home.join(".ssh/.kohakuriver_known_hosts")).unwrap();
 
     // Another port of the VPS, another port of the gateway, another start.
     let moved = sshd.moved();
@@ -559,7 +559,7 @@ fn a_new_port_gives_no_prompt_when_the_host_key_is_the_same() {
     ssh().succeeds().prints("in\n").says_nothing();
     // The VPS at its new port answered.
     moved.was_connected_to();
-    assert_eq!(fs::read_to_string(home.join(".ssh/kohakuriver_known_hosts")).unwrap(), known);
+    assert_eq!(fs::read_to_string(home.join(".ssh/.kohakuriver_known_hosts")).unwrap(), known);
 }
 
 /// The VPS `id` of `owner`.

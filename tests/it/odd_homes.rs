@@ -68,7 +68,7 @@ fn vps_connect_keeps_host_keys_elsewhere_if_the_folder_of_ssh_is_read_only() {
     let first = read_only.connect().output();
     let said = format!("~/.ssh can't be written, so host keys are kept in {}\n", home.join(FALLBACK).display());
     first.succeeds().prints("in\n").check_stderr(&said);
-    assert!(!home.join(".ssh/kohakuriver_known_hosts").exists());
+    assert!(!home.join(".ssh/.kohakuriver_known_hosts").exists());
     let stored = fs::read_to_string(home.join(FALLBACK)).unwrap();
     assert!(stored.starts_with(&format!("kohakuriver-{ID},")) && stored.lines().count() == 1, "{stored}");
     read_only.connect().output().succeeds().prints("in\n").says_nothing();
@@ -84,7 +84,7 @@ fn vps_connect_keeps_host_keys_elsewhere_if_the_folder_of_ssh_is_read_only() {
 fn a_stored_key_in_a_read_only_folder_counts() {
     let read_only = ReadOnly::new();
     let home = &read_only.cluster.home;
-    let ours = home.write(".ssh/kohakuriver_known_hosts", format!("kohakuriver-{ID} {OTHER}\n"));
+    let ours = home.write(".ssh/.kohakuriver_known_hosts", format!("kohakuriver-{ID} {OTHER}\n"));
     set_mode(&ours, 0o444);
     let outcome = read_only.connect().output();
     let place = format!("the stored key is in {}", ours.display());
@@ -136,6 +136,18 @@ fn a_setting_names_the_file_of_host_keys() {
     denied.exits(255).says(&["cannot keep host keys in /dev/null/keys", "`export KOHAKURIVER_KNOWN_HOSTS=FILE`"]);
 }
 
+/// Entries that were written then may name it, and its keys must not be trusted anew.
+#[test]
+fn the_host_keys_of_an_earlier_version_stay_in_use() {
+    let cluster = Cluster::new();
+    let earlier = cluster.home.write(".ssh/kohakuriver_known_hosts", format!("kohakuriver-{ID} {OTHER}\n"));
+    cluster.connect().args(["--", "echo in"]).output().exits(255).says(&[" has changed\n"]);
+    cluster.run(CLI).args(["ssh", "forget", ID]).output().succeeds().says(&["removed the host key"]);
+    cluster.connect().args(["--", "echo in"]).output().succeeds().prints("in\n");
+    assert!(fs::read_to_string(earlier).unwrap().starts_with(&format!("kohakuriver-{ID},")));
+    assert_eq!(cluster.known_hosts(), "");
+}
+
 #[test]
 fn a_users_own_file_of_host_keys_counts() {
     let cluster = Cluster::new();
@@ -149,7 +161,7 @@ fn a_users_own_file_of_host_keys_counts() {
     // The right key in it is enough, and nothing is stored twice.
     fs::write(&own, "").unwrap();
     connect().succeeds();
-    let ours = cluster.home.join(".ssh/kohakuriver_known_hosts");
+    let ours = cluster.home.join(".ssh/.kohakuriver_known_hosts");
     fs::rename(&ours, &own).unwrap();
     connect().succeeds().prints("in\n");
     assert_eq!(cluster.known_hosts(), "");

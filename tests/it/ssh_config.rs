@@ -92,7 +92,7 @@ impl User {
     }
 
     pub(crate) fn known_hosts(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.home.join(".ssh/kohakuriver_known_hosts")).unwrap_or_default();
+        let text = fs::read_to_string(self.home.join(".ssh/.kohakuriver_known_hosts")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 }
@@ -119,6 +119,25 @@ fn every_form_of_a_vps_is_a_host_and_all_share_one_key() {
     assert!(!user.home.join(".ssh/known_hosts").exists());
     // The VPS's name is only asked for where a name was typed.
     user.ssh("no-such.kohakuriver").output().exits(255).says(&["there is no VPS no-such", "vps list --all"]);
+}
+
+/// ssh would refuse every host for a file of host keys.
+#[test]
+fn a_glob_of_our_names_matches_no_host_keys() {
+    let user = User::new();
+    let glob = format!("Include {}/kohakuriver*\n", user.home.join(".ssh").display());
+    user.write(&format!("{glob}{}", user.own_config()));
+    for _ in 0..2 {
+        user.ssh(&format!("{}.kohakuriver", name_of(ID))).arg("echo in").output().succeeds().prints("in\n");
+    }
+    user.ssh("foreign.example").arg("-G").output().succeeds();
+    assert_eq!(user.known_hosts().len(), 1);
+    // The file of an earlier version: the Include is to blame, and not the keys.
+    let of_ssh = |name| user.home.join(".ssh").join(name);
+    fs::rename(of_ssh(".kohakuriver_known_hosts"), of_ssh("kohakuriver_known_hosts")).unwrap();
+    let outcome = user.kohakuriver(&["ssh", "config", "--write"]).output();
+    let hint = "hint: remove or correct the line, so that it names files of ssh_config only: `${EDITOR:-vi} +1 ";
+    outcome.exits(1).says(&["already", &format!("/.ssh/config:1: `{}`", glob.trim_end()), hint, "nothing was changed"]);
 }
 
 #[test]
@@ -167,7 +186,7 @@ fn a_changed_key_is_refused_and_explained_until_it_is_forgotten() {
         if let Some(seconds) = stored_at {
             let known = user.known_hosts().remove(0);
             let (line, _) = known.rsplit_once("stored-at-").unwrap();
-            user.home.write(".ssh/kohakuriver_known_hosts", format!("{line}stored-at-{seconds}\n"));
+            user.home.write(".ssh/.kohakuriver_known_hosts", format!("{line}stored-at-{seconds}\n"));
         }
         for host in [host.clone(), format!("{ID}.kohakuriver")] {
             // The gateway takes the new inventory up by itself: until then the old sshd answers.
@@ -245,7 +264,7 @@ fn ten_connections_by_name_make_one_look_up() {
         ssh.finish().succeeds().prints(&format!("{n}\n"));
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
-    let known = fs::read_to_string(home.join(".ssh/kohakuriver_known_hosts")).unwrap();
+    let known = fs::read_to_string(home.join(".ssh/.kohakuriver_known_hosts")).unwrap();
     assert_eq!(known.lines().count(), 1, "{known}");
     // An id needs no look-up at all.
     let run = Run::new(tool("ssh"), &home).arg("-F").arg(home.join(".ssh/config")).arg(format!("{ID}.kohakuriver"));

@@ -273,7 +273,7 @@ fn without_home_the_user_database_tells_where_it_is() {
     let print = format!("exec {CLI} -H 127.0.0.1 -P {} ssh config", machine.gateway.api().port());
     let outcome = Run::new(tool("sh"), &machine.home).arg("-c").arg(format!("unset HOME; {print}")).output();
     outcome.succeeds();
-    outcome.check(outcome.text().contains("/.ssh/kohakuriver_known_hosts"), "an absolute known_hosts file");
+    outcome.check(outcome.text().contains("/.ssh/.kohakuriver_known_hosts"), "an absolute known_hosts file");
     if rustix::process::geteuid().is_root() {
         let run =
             Run::new(tool("setpriv"), &machine.home).args(["--reuid", "61234", "--clear-groups", "env", "-u", "HOME"]);

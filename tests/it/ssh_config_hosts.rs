@@ -59,7 +59,7 @@ fn what_host_star_sets_for_other_machines_breaks_no_vps() {
         }
         let known = user.known_hosts();
         assert_eq!(known.len(), 1, "{line}: {known:?}");
-        fs::remove_file(user.home.join(".ssh/kohakuriver_known_hosts")).unwrap();
+        fs::remove_file(user.home.join(".ssh/.kohakuriver_known_hosts")).unwrap();
     }
 }
 
@@ -223,10 +223,10 @@ fn an_older_ssh_reads_our_files_and_reaches_vpses() {
     assert_eq!(user.known_hosts().len(), 1);
     // One store for both: the system's ssh finds the key that the older one stored, and the other way round.
     user.ssh(&name).arg("echo in").output().succeeds().prints("in\n").says_nothing();
-    fs::remove_file(user.home.join(".ssh/kohakuriver_known_hosts")).unwrap();
+    fs::remove_file(user.home.join(".ssh/.kohakuriver_known_hosts")).unwrap();
     user.ssh(&name).arg("echo in").output().succeeds();
     ssh(&[&name, "echo in"]).succeeds().prints("in\n");
-    fs::remove_file(user.home.join(".ssh/kohakuriver_known_hosts")).unwrap();
+    fs::remove_file(user.home.join(".ssh/.kohakuriver_known_hosts")).unwrap();
     let folder = with_own_config(&user, &older);
     for _ in 0..2 {
         let words = ["vps", "connect", ID, "--user", &tools::user(), "--", "echo in"];

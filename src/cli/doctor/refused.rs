@@ -20,6 +20,8 @@ const BAD_PERMISSIONS: &str = "Bad owner or permissions on ";
 const UNREADABLE: &str = "Can't open user config file ";
 /// How ssh complains about an option that it does not know.
 const UNKNOWN_OPTION: &str = "Bad configuration option: ";
+/// How ssh complains about files that include each other.
+const TOO_MANY: &str = "Too many recursive";
 /// How ssh complains about a host that has no canonical name.
 const UNRESOLVED: &str = "ssh: Could not resolve host";
 /// How ssh complains about a login without a command that is to leave the terminal.
@@ -53,7 +55,11 @@ impl Refused {
         let file = messages.iter().find_map(|message| in_force::path_of(file_in(message)?));
         let at = messages.iter().find_map(|message| in_force::place_of(message));
         let at = at.or_else(|| reading.line_that_includes(file.as_deref()?));
-        let at = at.or_else(|| reading.last_include().filter(|_| says(&messages, "Too many recursive")));
+        // A glob in an Include may match a file of host keys, in which every line is right.
+        let holds_keys = |file: &Path| file.to_string_lossy().ends_with("known_hosts");
+        let of_keys = at.as_ref().filter(|(file, _)| holds_keys(file));
+        let at = of_keys.and_then(|(file, _)| reading.line_that_includes(file)).or(at);
+        let at = at.or_else(|| reading.last_include().filter(|_| says(&messages, TOO_MANY)));
         let line = match at {
             Some((file, number)) => Line::read(&file, number, read),
             None => reading.lines(read).into_iter().find(|line| breaks(line, &messages)),
@@ -125,6 +131,10 @@ impl Refused {
             return format!(
                 "VPSes have no DNS names: keep the line from them with `Host * !*{SUFFIX}` directly above it, or remove it"
             );
+        }
+        let is_include = self.line.as_ref().is_some_and(|line| line.sets("include"));
+        if is_include && !says(&self.messages, TOO_MANY) {
+            return "remove or correct the line, so that it names files of ssh_config only".to_owned();
         }
         let unknown = self.messages.iter().find_map(|message| message.split_once(UNKNOWN_OPTION));
         match unknown {

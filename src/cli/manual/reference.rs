@@ -53,7 +53,7 @@ const VARIABLES: &[Use] = &[
     },
     Use {
         name: env_vars::KOHAKURIVER_KNOWN_HOSTS,
-        text: "File with the host keys of VPSes; without it, ~/.ssh/kohakuriver_known_hosts, or a file in ~/.local/state if \
+        text: "File with the host keys of VPSes; without it, ~/.ssh/.kohakuriver_known_hosts, or a file in ~/.local/state if \
                ~/.ssh can't be written",
         commands: &["vps connect", "vps create", "ssh", "doctor", "config show"],
     },
@@ -100,7 +100,7 @@ const FILES: &[Use] = &[
         commands: ASKING,
     },
     Use {
-        name: "~/.ssh/kohakuriver_known_hosts",
+        name: "~/.ssh/.kohakuriver_known_hosts",
         text: "Host keys of VPSes, stored under their task ids",
         commands: &["vps connect", "vps cp", "vps forward", "vps create", "ssh", "doctor"],
     },

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::settings::env_vars::KOHAKURIVER_KNOWN_HOSTS;
 use crate::ssh::keys::expand_home;
-use crate::ssh::options::known_hosts_path;
+use crate::ssh::options::{earlier_known_hosts_path, known_hosts_path};
 use crate::sys;
 
 /// The files with host keys.
@@ -27,7 +27,7 @@ impl HostKeys {
         if let Some(file) = &settings.known_hosts {
             return Self { store: expand_home(&file.value, Some(home)), others: Vec::new() };
         }
-        let ours = known_hosts_path(home);
+        let ours = in_folder_of_ssh(home);
         // A file or a dangling link in place of the folder is a mistake.
         let folder = home.join(".ssh");
         let is_read_only = (folder.is_dir() || folder.symlink_metadata().is_err()) && !can_be_written(&ours);
@@ -41,6 +41,12 @@ impl HostKeys {
     pub(crate) fn files(self) -> Vec<PathBuf> {
         [vec![self.store], self.others].concat()
     }
+}
+
+/// The file in ~/.ssh. An earlier version's is kept while it exists, since entries elsewhere may name it.
+pub(crate) fn in_folder_of_ssh(home: &Path) -> PathBuf {
+    let earlier = earlier_known_hosts_path(home);
+    if earlier.exists() { earlier } else { known_hosts_path(home) }
 }
 
 /// The files that the user's own ssh_config or arguments name, as `ssh -G` prints them, besides ssh's defaults.

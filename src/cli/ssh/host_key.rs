@@ -147,7 +147,7 @@ pub(crate) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Know
             .cause("the VPS has not been restarted since, so another machine may be impersonating it")
             .hint(format!(
                 "do not log in; ask the Host's admin whether its key is the known one: \
-                 `ssh-keygen -l -F {} -f ~/.ssh/kohakuriver_known_hosts`",
+                 `ssh-keygen -l -F {} -f ~/.ssh/.kohakuriver_known_hosts`",
                 alias(id)
             )),
         Reason::Unknown => failure

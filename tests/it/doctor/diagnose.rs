@@ -35,7 +35,7 @@ fn a_refused_key_is_explained_under_sshs_own_message() {
 fn a_changed_host_key_is_explained() {
     let cluster = Cluster::new();
     let other = Sshd::start();
-    cluster.home.write(".ssh/kohakuriver_known_hosts", other.known_as(&format!("kohakuriver-{ID}")));
+    cluster.home.write(".ssh/.kohakuriver_known_hosts", other.known_as(&format!("kohakuriver-{ID}")));
     let outcome = connect(&cluster).args(["--", "true"]).output();
     outcome.exits(255).says(&["KnownHostsCommand failed", "has changed", "\n  fix: "]);
 }

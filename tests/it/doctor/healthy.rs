@@ -315,7 +315,7 @@ wrong proxy-port   a connection to 127.0.0.1:8002: cannot reach the SSH proxy at
 skip  proxy        a CONNECT without a target to 127.0.0.1:8002: its port does not accept connections
 skip  tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002: no SSH proxy answers
 skip  ssh-server   the first line from the sshd of VPS 7323718749301768192: no tunnel is open
-skip  host-key     the host key of VPS 7323718749301768192, compared with ~/.ssh/kohakuriver_known_hosts: no sshd \
+skip  host-key     the host key of VPS 7323718749301768192, compared with ~/.ssh/.kohakuriver_known_hosts: no sshd \
 has answered
 skip  login        `ssh -v` to VPS 7323718749301768192 as root, without questions: the host key is not \
 verified

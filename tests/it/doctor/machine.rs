@@ -290,10 +290,10 @@ fn the_ssh_folder_is_not_writable() {
 fn the_host_keys_can_not_be_written() {
     let cluster = Cluster::new();
     set_mode(&cluster.home.join(".ssh"), 0o777);
-    cluster.home.write(".ssh/kohakuriver_known_hosts", "");
-    let outcome = without_access_to(&cluster, ".ssh/kohakuriver_known_hosts", 0o400);
-    let texts = ["cannot store host keys in ~/.ssh/kohakuriver_known_hosts", "you may not write it"];
-    finds(&outcome, "ssh-folder", &texts, "chmod 600 ~/.ssh/kohakuriver_known_hosts");
+    cluster.home.write(".ssh/.kohakuriver_known_hosts", "");
+    let outcome = without_access_to(&cluster, ".ssh/.kohakuriver_known_hosts", 0o400);
+    let texts = ["cannot store host keys in ~/.ssh/.kohakuriver_known_hosts", "you may not write it"];
+    finds(&outcome, "ssh-folder", &texts, "chmod 600 ~/.ssh/.kohakuriver_known_hosts");
 }
 
 /// Runs doctor as a user who may read `path` in the home but not write it: with the mode `own` on it, or as another
@@ -322,9 +322,9 @@ fn without_access_to(cluster: &Cluster, path: &str, own: u32) -> Outcome {
 #[test]
 fn the_host_keys_can_not_be_read() {
     let cluster = Cluster::new();
-    fs::create_dir(cluster.home.join(".ssh/kohakuriver_known_hosts")).unwrap();
+    fs::create_dir(cluster.home.join(".ssh/.kohakuriver_known_hosts")).unwrap();
     let outcome = doctor(&cluster).output();
-    finds(&outcome, "ssh-folder", &["cannot read the host keys of VPSes"], "chmod 600 ~/.ssh/kohakuriver_known_hosts");
+    finds(&outcome, "ssh-folder", &["cannot read the host keys of VPSes"], "chmod 600 ~/.ssh/.kohakuriver_known_hosts");
 }
 
 #[test]

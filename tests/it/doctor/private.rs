@@ -87,7 +87,7 @@ fn with_a_wrong_file() {
     cluster.home.write(".config/kohakuriver/config.json", "{ broken");
     shows_nothing_private(&cluster, "settings", |run| run);
     fs::remove_dir_all(cluster.home.join(".config")).unwrap();
-    fs::create_dir(cluster.home.join(".ssh/kohakuriver_known_hosts")).unwrap();
+    fs::create_dir(cluster.home.join(".ssh/.kohakuriver_known_hosts")).unwrap();
     shows_nothing_private(&cluster, "ssh-folder", |run| run);
     cluster.home.script("pro grams/kohakuriver-proxy", "#!/bin/sh\necho \"$0\" >&2; exit 127\n");
     shows_nothing_private(&cluster, "helper", |run| run);

@@ -123,7 +123,7 @@ fn with_another_key(started_at: &str, stored_at: u64) -> Outcome {
     let before = Sshd::start().known_as(&format!("kohakuriver-{ID},{ID}.kohakuriver"));
     let words: Vec<&str> = before.split(' ').take(3).collect();
     let known = format!("{} stored-at-{stored_at}\n", words.join(" "));
-    cluster.home.write(".ssh/kohakuriver_known_hosts", &known);
+    cluster.home.write(".ssh/.kohakuriver_known_hosts", &known);
     let run = doctor(&cluster).env("KOHAKURIVER_PORT", gateway.api().port().to_string());
     let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).output();
     outcome.check(cluster.known_hosts() == known, "unchanged known keys");
@@ -154,7 +154,7 @@ fn its_host_key_changed_without_a_restart() {
 fn its_host_key_changed_for_an_unknown_reason() {
     let sshd = Sshd::start();
     let (host, cluster) = (OlderHost::start(&[task(ID, "running", Some(NODE), Some(sshd.port))]), Cluster::new());
-    cluster.home.write(".ssh/kohakuriver_known_hosts", cluster.sshd.known_as(&format!("kohakuriver-{ID}")));
+    cluster.home.write(".ssh/.kohakuriver_known_hosts", cluster.sshd.known_as(&format!("kohakuriver-{ID}")));
     let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.api.port().to_string());
     let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string()).output();
     let report: Value = super::report(&outcome);

@@ -76,6 +76,6 @@ impl Cluster {
     }
 
     pub(crate) fn known_hosts(&self) -> String {
-        fs::read_to_string(self.home.join(".ssh/kohakuriver_known_hosts")).unwrap_or_default()
+        fs::read_to_string(self.home.join(".ssh/.kohakuriver_known_hosts")).unwrap_or_default()
     }
 }

@@ -7,11 +7,11 @@ fn vps_connect() {
     shell(&host()).shows(
         r#"
 $ kohakuriver vps connect trainer --dry-run
-/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l root 7323718749301768192.kohakuriver
+/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/.kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l root 7323718749301768192.kohakuriver
 $ kohakuriver vps connect trainer --dry-run --user kohaku -- -L 8888:localhost:8888
-/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l kohaku 7323718749301768192.kohakuriver -L 8888:localhost:8888
+/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/.kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l kohaku 7323718749301768192.kohakuriver -L 8888:localhost:8888
 $ kohakuriver vps cp --dry-run -r results trainer:/data
-/usr/bin/scp -S /usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o ForkAfterAuthentication=no -o StdinNull=no -r -- results root@7323718749301768192.kohakuriver:/data
+/usr/bin/scp -S /usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/.kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o ForkAfterAuthentication=no -o StdinNull=no -r -- results root@7323718749301768192.kohakuriver:/data
 $ kohakuriver vps cp results notebook:
 2> kohakuriver: VPS 7323718749301768193 is paused
 2>   caused by: the Host at http://127.0.0.1:18000 says so
@@ -149,7 +149,7 @@ Host *.kohakuriver
     User root
     ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 %h %p
     ProxyUseFdpass yes
-    UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
+    UserKnownHostsFile /home/me/.ssh/.kohakuriver_known_hosts
     CheckHostIP no
     HashKnownHosts no
     Port 22
@@ -158,7 +158,7 @@ Host *.kohakuriver
     PermitLocalCommand no
     ServerAliveInterval 30
     ServerAliveCountMax 3
-    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h
+    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h
     StrictHostKeyChecking accept-new
     SessionType default
     ForkAfterAuthentication no
@@ -169,7 +169,7 @@ Match originalhost *.kohakuriver
     User root
     ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 %h %p
     ProxyUseFdpass yes
-    UserKnownHostsFile /home/me/.ssh/kohakuriver_known_hosts
+    UserKnownHostsFile /home/me/.ssh/.kohakuriver_known_hosts
     CheckHostIP no
     HashKnownHosts no
     Port 22
@@ -178,7 +178,7 @@ Match originalhost *.kohakuriver
     PermitLocalCommand no
     ServerAliveInterval 30
     ServerAliveCountMax 3
-    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/kohakuriver_known_hosts %H %t %K %h
+    KnownHostsCommand /usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h
     StrictHostKeyChecking accept-new
     SessionType default
     ForkAfterAuthentication no
@@ -260,7 +260,7 @@ fn ssh_forget() {
         r#"
 $ kohakuriver ssh forget trainer
 2> there is no stored host key of VPS 7323718749301768192
-$ mkdir -p .ssh && echo '7323718749301768192.kohakuriver ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKw=' >.ssh/kohakuriver_known_hosts
+$ mkdir -p .ssh && echo '7323718749301768192.kohakuriver ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKw=' >.ssh/.kohakuriver_known_hosts
 $ kohakuriver ssh forget trainer
 2> removed the host key of VPS 7323718749301768192; the next connection stores the new one
 $ kohakuriver ssh forget nothing

@@ -32,7 +32,7 @@ impl Check for HostKey<'_> {
     type Gives = Session;
 
     fn tried(&self) -> String {
-        let ours = Path::new("~/.ssh/kohakuriver_known_hosts");
+        let ours = Path::new("~/.ssh/.kohakuriver_known_hosts");
         let file = self.route.as_ref().map_or(ours, |route| &route.known_hosts);
         format!("the host key of VPS {}, compared with {}", self.name, file.display())
     }

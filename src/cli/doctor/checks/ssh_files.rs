@@ -10,11 +10,10 @@ use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::own_config::{OwnConfig, is_about_vpses};
 use crate::cli::doctor::shown_line::{editor, place, text};
 use crate::cli::doctor::subject::Subject;
-use crate::cli::programs::host_keys::HostKeys;
+use crate::cli::programs::host_keys::{HostKeys, in_folder_of_ssh};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::KnownHosts;
-use crate::ssh::options::known_hosts_path;
 use crate::ssh::own_files::{OURS, OVERRIDES};
 use crate::sys;
 use crate::target::{SUFFIX, TaskId};
@@ -147,7 +146,7 @@ impl Check for SshFolder<'_> {
             let failure = Failure::new("cannot find your home directory").cause("HOME is not set");
             return Err(Verdict::wrong(&failure.hint("set it with `export HOME=~`"), "export HOME=~"));
         };
-        let (folder, ours) = (home.join(".ssh"), known_hosts_path(home));
+        let (folder, ours) = (home.join(".ssh"), in_folder_of_ssh(home));
         let files = self.settings.as_ref().map_or(vec![ours.clone()], |settings| HostKeys::of(settings, home).files());
         let elsewhere = (files[0] != ours).then(|| format!("host keys are kept in {}", files[0].display()));
         let text = match std::fs::metadata(&folder) {
