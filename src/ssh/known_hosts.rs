@@ -73,7 +73,7 @@ pub enum KnownHostsError {
 pub struct Forgotten {
     /// There was a key.
     pub is_any: bool,
-    /// The numbers of the lines that still name the VPS by a pattern.
+    /// The numbers of the lines that still name the VPS by a pattern, as the file is now.
     pub patterns: Vec<usize>,
 }
 
@@ -104,13 +104,15 @@ impl KnownHosts {
         let file = self.read()?;
         let lines = self.lines(&file, id)?;
         let mut found: Vec<Known> = Vec::new();
-        for known in lines.iter().filter(|line| line.names != Names::Others).filter_map(|line| stored_key(line.text)) {
-            if found.iter().all(|other| other.key != known.key) {
-                found.push(known);
+        for (number, line) in (1..).zip(&lines).filter(|(_, line)| line.names != Names::Others) {
+            let Some((key, stored)) = stored_key(line.text) else { continue };
+            if found.iter().all(|other| other.key != key) {
+                // A key that ssh itself stored has no date. The file was modified at that time or later.
+                let stored = stored.or(file.modified());
+                let is_pattern = line.names == Names::Pattern;
+                found.push(Known { key, stored, file: self.path.clone(), line: number, is_pattern });
             }
         }
-        // A key that ssh itself stored has no date. The file was modified at that time or later.
-        found.iter_mut().for_each(|known| known.stored = known.stored.or(file.modified()));
         Ok(found)
     }
 
@@ -122,7 +124,11 @@ impl KnownHosts {
     pub fn store_first(&self, id: TaskId, key: &HostKey) -> Result<Vec<Known>, KnownHostsError> {
         let _lock = self.lock()?;
         let known = self.of(id)?;
-        if known.is_empty() { self.append(id, key).map(|known| vec![known]) } else { Ok(known) }
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        self.append(id, key)?;
+        self.of(id)
     }
 
     /// Stores `key` in place of all keys of a VPS.
@@ -147,14 +153,12 @@ impl KnownHosts {
         self.rewrite(id, None)
     }
 
-    fn append(&self, id: TaskId, key: &HostKey) -> Result<Known, KnownHostsError> {
+    fn append(&self, id: TaskId, key: &HostKey) -> Result<(), KnownHostsError> {
         let file = sys::private(OpenOptions::new().append(true).read(true).create(true)).open(&self.path);
         let mut file = file.map_err(|error| self.file(error))?;
-        let now = SystemTime::now();
         let line_end = if ends_in_a_line(&file).map_err(|error| self.file(error))? { "" } else { "\n" };
-        let line = line_end.to_owned() + &line(id, key, now);
-        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(|error| self.file(error))?;
-        Ok(Known { key: key.clone(), stored: Some(now) })
+        let line = line_end.to_owned() + &line(id, key, SystemTime::now());
+        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(|error| self.file(error))
     }
 
     /// Removes the names of a VPS, and with `key` stores this key for it. Both are one step: a full disk leaves the old
@@ -163,9 +167,11 @@ impl KnownHosts {
         let file = self.read()?;
         let mut forgotten = Forgotten::default();
         let mut left = Vec::new();
-        for (number, line) in self.lines(&file, id)?.into_iter().enumerate() {
+        let mut number = 0;
+        for line in self.lines(&file, id)? {
+            number += 1;
             if line.names == Names::Pattern {
-                forgotten.patterns.push(number + 1);
+                forgotten.patterns.push(number);
             }
             if line.names != Names::Own {
                 left.extend_from_slice(line.text);
@@ -175,11 +181,13 @@ impl KnownHosts {
             let (hosts, rest) = split(line.text).unwrap_or_default();
             let others: Vec<&[u8]> = list(hosts).filter(|name| !is_hashed(name) && !is_one_of(name, id)).collect();
             let hosts = others.join(&b","[..]);
-            if !others.is_empty() {
-                left.extend([&hosts[..], b" ", rest].concat());
+            if others.is_empty() {
+                number -= 1;
+                continue;
             }
+            left.extend([&hosts[..], b" ", rest].concat());
             if matches(&hosts, id) {
-                forgotten.patterns.push(number + 1);
+                forgotten.patterns.push(number);
             }
         }
         if let Some(key) = key {
@@ -474,6 +482,8 @@ mod tests {
             "kohakuriver-4?,kohakuriver-42",
             "kohakuriver-42,42.kohakuriver",
         ]);
+        let own = line("kohakuriver-42") + "\n";
+        let before = own + &before;
         let after = text(["a,b", "*.kohakuriver,?", "*,!kohakuriver-42", "kohakuriver-4?", ""]);
         std::fs::write(&known.path, [before.as_bytes(), b"\xff\n"].concat()).unwrap();
         assert_eq!(keys(&known, "42").len(), 1);
@@ -546,9 +556,9 @@ mod tests {
             ("stored-at-18446744073709551615", None),
             ("", None),
         ] {
-            let known = stored_key(format!("kohakuriver-42 ssh-ed25519 AAAA {comment}").as_bytes()).unwrap();
+            let (_, known) = stored_key(format!("kohakuriver-42 ssh-ed25519 AAAA {comment}").as_bytes()).unwrap();
             let expected = stored.map(|seconds| UNIX_EPOCH + std::time::Duration::from_secs(seconds));
-            assert_eq!(known.stored, expected, "{comment}");
+            assert_eq!(known, expected, "{comment}");
         }
         for line in [
             "",

@@ -88,7 +88,12 @@ fn a_stored_key_in_a_read_only_folder_counts() {
     set_mode(&ours, 0o444);
     let outcome = read_only.connect().output();
     let place = format!("the stored key is in {}", ours.display());
-    outcome.exits(255).says(&["the host key of VPS", " has changed\n", &place, "remove the line of kohakuriver-"]);
+    outcome.exits(255).says(&[
+        "the host key of VPS",
+        " has changed\n",
+        &place,
+        "remove the line, or this VPS from it: ",
+    ]);
     let forgets = read_only.kohakuriver(&["ssh", "forget", ID]).output();
     let stays = format!("a key of VPS {ID} stays in {}, which can't be written\n", ours.display());
     forgets.succeeds().says(&["there is no stored host key", &stays]);

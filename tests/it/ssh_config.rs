@@ -121,6 +121,28 @@ fn every_form_of_a_vps_is_a_host_and_all_share_one_key() {
     user.ssh("no-such.kohakuriver").output().exits(255).says(&["there is no VPS no-such", "vps list --all"]);
 }
 
+/// `ssh forget` leaves such a line, which holds for other hosts as well, and both say where it is.
+#[test]
+fn a_changed_key_under_a_pattern_is_refused_until_the_line_is_changed() {
+    let user = User::written();
+    let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let names = format!("kohakuriver-{ID},{ID}.kohakuriver");
+    let file =
+        user.home.write(".ssh/.kohakuriver_known_hosts", format!("{names} {other}\n# mine\n*.kohakuriver {other}A\n"));
+    let log_in = || user.ssh(&format!("{}.kohakuriver", name_of(ID))).arg("echo in").output();
+    let edit = |line: u8| format!("`${{EDITOR:-vi}} +{line} {}`", file.display());
+    let both = format!("run `kohakuriver ssh forget {ID}`, remove the line, or this VPS from it: {}", edit(3));
+    log_in().exits(255).says(&["known_hosts:3, under a pattern that other hosts match as well\n", &both]);
+    let forgotten = user.kohakuriver(&["ssh", "forget", ID]).output();
+    // The number is that of the line as it stands now.
+    forgotten.succeeds().says(&["removed the host key", "line 2 of ", "if it has the old key, change it: ", &edit(2)]);
+    let refused = log_in();
+    refused.exits(255).says(&["known_hosts:2, under a pattern", &edit(2)]);
+    refused.check(!refused.stderr.contains("ssh forget"), "no command that changes nothing");
+    fs::write(&file, "# mine\n").unwrap();
+    log_in().succeeds().prints("in\n");
+}
+
 /// ssh would refuse every host for a file of host keys.
 #[test]
 fn a_glob_of_our_names_matches_no_host_keys() {

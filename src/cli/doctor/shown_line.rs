@@ -1,5 +1,7 @@
 //! A line of the user's ssh_config, as messages show it.
 
+use std::path::Path;
+
 use crate::ssh::in_force::Line;
 use crate::ssh::quote::shell_word;
 use crate::text::excerpt;
@@ -16,5 +18,10 @@ pub(crate) fn text(line: &Line) -> String {
 
 /// A command that shows the user a line, to change it.
 pub(crate) fn editor(line: &Line) -> String {
-    format!("${{EDITOR:-vi}} +{} {}", line.number, shell_word(line.file.as_os_str()).display())
+    editor_at(&line.file, line.number)
+}
+
+/// The same for a line of any file.
+pub(crate) fn editor_at(file: &Path, number: usize) -> String {
+    format!("${{EDITOR:-vi}} +{number} {}", shell_word(file.as_os_str()).display())
 }

@@ -1,6 +1,7 @@
 //! `kohakuriver ssh forget`: removes a stored host key, since a re-created VPS has a new one.
 
 use crate::api::Case;
+use crate::cli::doctor::shown_line::editor_at;
 use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client, vps_ref};
 use crate::cli::programs::host_keys::HostKeys;
@@ -49,7 +50,11 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         ui::remark(&format!("a key of VPS {id} stays in {}, which can't be written", other.display()));
     }
     for line in forgotten.patterns {
-        ui::remark(&format!("line {line} of {} stays: its pattern matches VPS {id}, and other hosts", path.display()));
+        ui::remark(&format!(
+            "line {line} of {} stays: its pattern matches VPS {id}, and other hosts; if it has the old key, change it: `{}`",
+            path.display(),
+            editor_at(&path, line)
+        ));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::api::started_at;
+use crate::cli::doctor::shown_line::editor_at;
 use crate::cli::host::{ask_host, client};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
@@ -17,7 +18,7 @@ use crate::names;
 use crate::settings::env_vars::KOHAKURIVER_TOLD;
 use crate::settings::{self, Settings};
 use crate::ssh::known_hosts::{HostKey, Known, KnownHosts, KnownHostsError};
-use crate::ssh::options::alias;
+use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
 
@@ -65,9 +66,8 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     };
     let cannot =
         |error: KnownHostsError| Failure::new(format!("cannot check the host key of VPS {id}")).because(&error);
-    let files = arguments.file.iter().map(|file| Ok((file, KnownHosts::at(file).of(id)?)));
-    let files = files.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
-    let mut known: Vec<Known> = files.iter().flat_map(|(_, known)| known.clone()).collect();
+    let files = arguments.file.iter().map(|file| KnownHosts::at(file).of(id));
+    let mut known = files.collect::<Result<Vec<_>, _>>().map_err(cannot)?.concat();
     if let Some(presented) = presented(arguments) {
         if known.is_empty() {
             known = store_first(&arguments.file[0], id, &presented).map_err(cannot)?;
@@ -78,15 +78,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
                 // Without it, `vps connect` only says more.
                 let _ = std::fs::write(mark, "");
             }
-            let failure = changed(settings, id, &presented.kind, &known);
-            let other = files.iter().skip(1).find(|(_, known)| !known.is_empty());
-            return Err(match other {
-                Some((file, _)) => failure.cause(format!("the stored key is in {}", file.display())).hint(format!(
-                    "only if you expect a new key, remove the line of {} from that file and connect again",
-                    alias(id)
-                )),
-                None => failure,
-            });
+            return Err(changed(settings, id, &presented.kind, &known, &arguments.file[0]));
         }
     }
     let line = |known: &Known| format!("{} {} {}\n", arguments.asked, known.key.kind, known.key.key);
@@ -127,8 +119,9 @@ fn reason(started: Option<SystemTime>, stored: Option<SystemTime>) -> Reason {
     }
 }
 
-/// The failure for a key that differs from the known ones, with the likely reason; `kind` is its type.
-pub(crate) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Known]) -> Failure {
+/// The failure for a key that differs from the known ones, with the likely reason; `kind` is its type. `ssh forget` changes
+/// the file `store`, and no line that names other hosts as well.
+pub(crate) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Known], store: &Path) -> Failure {
     let stored = known.iter().filter_map(|known| known.stored).max();
     let started = ask_host(settings, async {
         let client = client(settings)?;
@@ -136,24 +129,39 @@ pub(crate) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Know
     });
     let time =
         stored.map_or_else(|| "earlier".to_owned(), |time| format!("at {}", humantime::format_rfc3339_seconds(time)));
-    let failure = Failure::new(format!("the host key of VPS {id} has changed"))
+    let mut failure = Failure::new(format!("the host key of VPS {id} has changed"))
         .cause(format!("the key of type {kind} differs from the one stored {time}"));
-    let forget = format!("`kohakuriver ssh forget {id}`");
+    let (by_hand, own): (Vec<&Known>, Vec<&Known>) =
+        known.iter().partition(|known| known.is_pattern || known.file != store);
+    for Known { file, line, is_pattern, .. } in &by_hand {
+        let why = if *is_pattern { ", under a pattern that other hosts match as well" } else { "" };
+        failure = failure.cause(format!("the stored key is in {}:{line}{why}", file.display()));
+    }
+    let forget = (!own.is_empty()).then(|| format!("run `kohakuriver ssh forget {id}`"));
+    let edit = by_hand.iter().map(|known| {
+        let line = editor_at(&known.file, known.line);
+        format!("remove the line, or this VPS from it: `{line}`")
+    });
+    let renew = forget.into_iter().chain(edit).collect::<Vec<_>>().join(", ");
     match reason(started.ok().flatten(), stored) {
         Reason::Started => failure
             .cause("the VPS was started after that; a re-created VPS has a new key")
-            .hint(format!("if you expect that, run {forget} and connect again")),
+            .hint(format!("if you expect that, {renew} and connect again")),
         Reason::None => failure
             .cause("the VPS has not been restarted since, so another machine may be impersonating it")
             .hint(format!(
-                "do not log in; ask the Host's admin whether its key is the known one: \
-                 `ssh-keygen -l -F {} -f ~/.ssh/.kohakuriver_known_hosts`",
-                alias(id)
+                "do not log in; ask the Host's admin whether its key is the known one: `{}`",
+                known.first().map(fingerprint_command).unwrap_or_default()
             )),
         Reason::Unknown => failure
             .cause("it is unknown whether the VPS was started after that; a re-created VPS has a new key")
-            .hint(format!("only if you know that it was, run {forget} and connect again")),
+            .hint(format!("only if you know that it was, {renew} and connect again")),
     }
+}
+
+/// A command that shows the fingerprint of a known key.
+fn fingerprint_command(known: &Known) -> String {
+    format!("sed -n {}p {} | ssh-keygen -lf -", known.line, shell_word(known.file.as_os_str()).display())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A host key.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
@@ -51,4 +52,10 @@ pub struct Known {
     pub key: HostKey,
     /// When the key was stored, or a later time; `None` when that is unknown.
     pub stored: Option<SystemTime>,
+    /// The file that it is in.
+    pub file: PathBuf,
+    /// The number of its line, from 1.
+    pub line: usize,
+    /// The line names the VPS by a pattern, which other hosts may match.
+    pub is_pattern: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::key::{HostKey, Known};
+use super::key::HostKey;
 use crate::ssh::options::{alias, host_name};
 use crate::target::TaskId;
 
@@ -88,15 +88,15 @@ fn is_match(pattern: &[u8], text: &[u8]) -> bool {
     pattern[at.0..].iter().all(|&byte| byte == b'*')
 }
 
-/// The key of a line. `None` for one that ssh skips, as of version 1 of its protocol, whose first word is a number.
-pub(super) fn stored_key(line: &[u8]) -> Option<Known> {
+/// The key of a line, and when it was stored. `None` for one that ssh skips, as of version 1 of its protocol, whose first word is a number.
+pub(super) fn stored_key(line: &[u8]) -> Option<(HostKey, Option<SystemTime>)> {
     let rest = String::from_utf8_lossy(split(line)?.1);
     let mut words = rest.split_ascii_whitespace();
     let kind = words.next().filter(|kind| !kind.bytes().all(|byte| byte.is_ascii_digit()))?;
     let key = HostKey::new(kind, words.next()?)?;
     let seconds = words.find_map(|word| word.strip_prefix(STORED)?.parse().ok());
     let time = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    Some(Known { key, stored: seconds.and_then(time) })
+    Some((key, seconds.and_then(time)))
 }
 
 /// The line for a key that is stored `now`.

@@ -59,7 +59,8 @@ impl Check for HostKey<'_> {
             true => format!("{kind} {print}; no key is stored yet, so the first connection stores this one"),
             false if session.known_prints.contains(print) => format!("{kind} {print} is the stored one"),
             false => {
-                let failure = ssh_host_key::changed(self.settings.as_ref()?, id, kind, &session.known);
+                let (settings, store) = (self.settings.as_ref()?, &self.route.as_ref()?.known_hosts);
+                let failure = ssh_host_key::changed(settings, id, kind, &session.known, store);
                 let stored = session.known_prints.join(" ");
                 let failure = failure.cause(format!("the VPS showed {print}; stored is {stored}"));
                 return Err(Verdict::wrong(&failure, format!("kohakuriver vps status {id}")));
