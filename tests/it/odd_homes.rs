@@ -37,9 +37,9 @@ impl ReadOnly {
             set_mode(&folder, 0o500);
             return self.cluster.run(program);
         }
-        let give = |path| chown(path, Some(NORMAL_USER), Some(NORMAL_USER)).unwrap();
+        let give = |path: &std::path::Path| chown(path, Some(NORMAL_USER), Some(NORMAL_USER)).unwrap();
         give(home);
-        give(&folder.join(format!("id-kohakuriver-{ID}")));
+        fs::read_dir(&folder).unwrap().for_each(|entry| give(&entry.unwrap().path()));
         set_mode(home, 0o755);
         set_mode(&folder, 0o755);
         let ids = [format!("--reuid={NORMAL_USER}"), format!("--regid={NORMAL_USER}"), "--clear-groups".into()];
@@ -77,6 +77,34 @@ fn vps_connect_keeps_host_keys_elsewhere_if_the_folder_of_ssh_is_read_only() {
     let doctor = read_only.kohakuriver(&["doctor", "--all"]).output().text();
     let note = "note  ssh-folder   ~/.ssh and the host keys in it: cannot store host keys in ~/.ssh: you may not";
     assert!(doctor.contains(note) && doctor.contains(&format!("; host keys are kept in ~/{FALLBACK} (")), "{doctor}");
+}
+
+/// The entries name a file that can't be written any more.
+#[test]
+fn what_was_written_before_the_folder_became_read_only_still_works() {
+    let read_only = ReadOnly::new();
+    let home = &read_only.cluster.home;
+    let config = home.write(".ssh/config", "Host a\n");
+    read_only.cluster.run(home.join("both/kohakuriver")).args(["ssh", "config", "--write"]).output().succeeds();
+    let key = home.join(&format!(".ssh/id-kohakuriver-{ID}")).display().to_string();
+    let host = format!("{}@{}.kohakuriver", user(), name_of(ID));
+    for _ in 0..2 {
+        let ssh = read_only.run(tool("ssh")).arg("-F").arg(&config).args(["-o", "BatchMode=yes", "-i", &key]);
+        ssh.args([&host, "echo in"]).output().succeeds().prints("in\n").says_nothing();
+        assert_eq!(fs::read_to_string(home.join(FALLBACK)).unwrap().lines().count(), 1);
+    }
+    read_only.connect().output().succeeds().prints("in\n").says_nothing();
+    read_only.kohakuriver(&["ssh", "forget", ID]).output().succeeds().says(&["removed the host key"]);
+    let synced = read_only.kohakuriver(&["ssh", "config", "--sync"]).output();
+    synced.exits(1).prints_nothing().says(&["cannot write ", "its folder is read-only", "nothing was changed"]);
+    let removed = read_only.kohakuriver(&["ssh", "config", "--remove"]).output();
+    let by_hand = format!("hint: remove this line by hand: `Include {}`", home.join(".ssh/kohakuriver.conf").display());
+    removed.exits(1).says(&["cannot change ", "its folder is read-only", &by_hand]);
+    // A changed key is in a file that `ssh forget` can't change.
+    fs::write(home.join(".ssh/.kohakuriver_known_hosts"), format!("kohakuriver-{ID} {OTHER}\n")).unwrap();
+    let ssh = read_only.run(tool("ssh")).arg("-F").arg(&config).args(["-o", "BatchMode=yes", &host, "true"]).output();
+    ssh.exits(255).says(&["remove the line, or this VPS from it: `${EDITOR:-vi} +1 "]);
+    ssh.check(!ssh.stderr.contains("ssh forget"), "no command that changes nothing");
 }
 
 /// What was stored before the folder became read-only still counts.

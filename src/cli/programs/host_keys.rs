@@ -71,7 +71,7 @@ fn replacement() -> Option<PathBuf> {
 }
 
 /// Whether this user may change the file at `path`, or create it with its folders.
-fn can_be_written(path: &Path) -> bool {
+pub(crate) fn can_be_written(path: &Path) -> bool {
     if path.exists() && sys::check_writable(path).is_err() {
         return false;
     }

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 use crate::api::started_at;
 use crate::cli::doctor::shown_line::editor_at;
 use crate::cli::host::{ask_host, client};
+use crate::cli::programs::host_keys::{HostKeys, can_be_written, in_folder_of_ssh};
+use crate::cli::programs::route::home;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::names;
@@ -64,13 +66,17 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             }
         }
     };
-    let cannot =
-        |error: KnownHostsError| Failure::new(format!("cannot check the host key of VPS {id}")).because(&error);
-    let files = arguments.file.iter().map(|file| KnownHosts::at(file).of(id));
+    let cannot = |error: KnownHostsError| {
+        let failure = Failure::new(format!("cannot check the host key of VPS {id}")).because(&error);
+        failure.hint(format!("see what is wrong: `ls -ld {}`", shell_word(arguments.file[0].as_os_str()).display()))
+    };
+    let store = store(settings, &arguments.file[0]);
+    let others = arguments.file.iter().filter(|file| **file != store);
+    let files = std::iter::once(&store).chain(others).map(|file| KnownHosts::at(file).of(id));
     let mut known = files.collect::<Result<Vec<_>, _>>().map_err(cannot)?.concat();
     if let Some(presented) = presented(arguments) {
         if known.is_empty() {
-            known = store_first(&arguments.file[0], id, &presented).map_err(cannot)?;
+            known = store_first(&store, id, &presented).map_err(cannot)?;
         }
         if known.iter().all(|known| known.key != presented) {
             // For `vps connect`, which has nothing to add.
@@ -78,11 +84,19 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
                 // Without it, `vps connect` only says more.
                 let _ = std::fs::write(mark, "");
             }
-            return Err(changed(settings, id, &presented.kind, &known, &arguments.file[0]));
+            return Err(changed(settings, id, &presented.kind, &known, &store));
         }
     }
     let line = |known: &Known| format!("{} {} {}\n", arguments.asked, known.key.kind, known.key.key);
     ui::print(&known.iter().map(line).collect::<String>())
+}
+
+/// The file that new keys go to: the one that the entry names, unless ~/.ssh has become read-only since.
+fn store(settings: &Settings, file: &Path) -> PathBuf {
+    match home() {
+        Ok(home) if file == in_folder_of_ssh(&home) && !can_be_written(file) => HostKeys::of(settings, &home).store,
+        _ => file.to_owned(),
+    }
 }
 
 fn store_first(store: &Path, id: TaskId, key: &HostKey) -> Result<Vec<Known>, KnownHostsError> {
