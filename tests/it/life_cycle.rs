@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, NODE, NODE_DOWN};
-use crate::support::home::Home;
+use crate::support::home::{Home, set_mode};
 use crate::support::life_host::{LifeHost, OPERATOR, USER, vps};
 use crate::support::older_host::{OlderHost, task};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
@@ -344,12 +344,18 @@ fn the_ssh_configuration_follows_where_there_is_one() {
     assert!(entries().contains(&format!("id-kohakuriver-{ID}")), "{}", entries());
     run(&["vps", "stop", "trainer", "-y"]).succeeds();
     assert!(!entries().contains("trainer"));
-    // One that is not ours is left alone, and the command has done its work.
-    host.change(|state| state.vpses[0]["status"] = "running".into());
+    // One that can't be written is a remark, since the command has done its work.
+    let running = || host.change(|state| state.vpses[0]["status"] = "running".into());
+    running();
+    home.write(".ssh/kohakuriver.conf", format!("{}# changed\n", entries()));
+    set_mode(&home.join(".ssh/kohakuriver.conf"), 0o444);
+    let outcome = run(&["vps", "stop", "trainer", "-y"]);
+    outcome.succeeds().says(&["cannot refresh the ssh configuration: cannot write ", "it is read-only"]);
+    // One that is not ours is left alone.
+    running();
     home.write(".ssh/kohakuriver.conf", "Host mine\n");
-    run(&["vps", "stop", "trainer", "-y"])
-        .succeeds()
-        .says(&["cannot refresh the ssh configuration: will not overwrite"]);
+    let outcome = run(&["vps", "stop", "trainer", "-y"]);
+    outcome.succeeds().check(!outcome.stderr.contains("kohakuriver.conf"), "not a word about it each time");
     assert_eq!(entries(), "Host mine\n");
 }
 

@@ -175,10 +175,38 @@ fn a_file_of_our_name_that_we_did_not_write_is_refused() {
     let machine = Machine::new();
     machine.home.write(".ssh/kohakuriver.conf", "Host mine\n");
     let before = machine.files();
-    for action in ["--write", "--remove", "--diff", "--sync"] {
+    for action in ["--write", "--diff"] {
         let outcome = machine.ssh_config(&[action]).output();
         outcome.exits(1).prints_nothing().says(&["will not overwrite", "kohakuriver.conf.mine"]);
         assert_eq!(machine.files(), before, "{action}");
+    }
+    let why = "kohakuriver.conf is not refreshed: it was not written by `kohakuriver ssh config`\n";
+    machine.ssh_config(&["--sync"]).output().succeeds().prints_nothing().says(&[why]);
+    machine.ssh_config(&["--remove"]).output().succeeds().says(&["kept ", "nothing to change"]);
+    assert_eq!(machine.files(), before);
+}
+
+#[test]
+fn remove_leaves_a_file_of_our_name_and_takes_out_the_rest() {
+    let machine = Machine::new();
+    machine.home.write(".ssh/config", "Host a\n");
+    for is_file in [true, false] {
+        machine.ssh_config(&["--write"]).output().succeeds();
+        if is_file {
+            machine.home.write(".ssh/kohakuriver.conf", "Host mine\n");
+        } else {
+            fs::remove_file(machine.ours()).unwrap();
+            fs::create_dir(machine.ours()).unwrap();
+        }
+        let why = if is_file { "it was not written by `kohakuriver ssh config`" } else { "it is not a regular file" };
+        let kept = format!("kept {}: {why}\n", machine.ours().display());
+        machine.ssh_config(&["--remove"]).output().succeeds().prints_nothing().says(&[&kept, "removed ", "changed "]);
+        assert_eq!(fs::read_to_string(machine.config()).unwrap(), "Host a\n");
+        assert_eq!(fs::read_dir(machine.home.join(".ssh")).unwrap().count(), 2);
+        if is_file {
+            assert_eq!(fs::read_to_string(machine.ours()).unwrap(), "Host mine\n");
+            fs::remove_file(machine.ours()).unwrap();
+        }
     }
 }
 

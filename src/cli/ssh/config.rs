@@ -68,6 +68,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         return failure.map_or(Ok(()), Err);
     }
     if arguments.sync {
+        files.remark().iter().for_each(|remark| ui::remark(remark));
         return match sync(settings, &home, &files)? {
             // The next one will do.
             None | Some(ApiError::Unreachable { .. } | ApiError::NoHost { .. } | ApiError::Timeout { .. }) => Ok(()),

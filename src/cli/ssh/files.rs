@@ -60,9 +60,16 @@ impl Files {
         Includes::of(&self.folder)
     }
 
-    /// Reads our first file.
+    /// Reads our first file, or another one of its name.
     pub(crate) fn ours(&self) -> Result<UserFile, Failure> {
-        read_ours(&self.ours[0])
+        let path = &self.ours[0];
+        UserFile::read_start(path).map_err(|error| cannot("read", path, &error, None))
+    }
+
+    /// A remark if a file of the user's own has the name of our first one.
+    pub(crate) fn remark(&self) -> Option<String> {
+        let is_foreign = self.ours().is_ok_and(|file| is_foreign(&file));
+        is_foreign.then(|| format!("{} is not refreshed: {NOT_OURS}", self.ours[0].display()))
     }
 
     /// The changes that [`Files::write`] would make.
@@ -166,13 +173,13 @@ impl Files {
     }
 
     /// Undoes [`Files::write`]. It also removes a configuration that only consisted of our line, and a backup that is
-    /// equal to the configuration. What can't be changed doesn't keep the rest from going: the failure comes last.
+    /// equal to the configuration. What can't be changed, or is not ours, doesn't keep the rest from going: the failure
+    /// comes last.
     pub(crate) fn remove(&self) -> Result<(Vec<Change>, Option<Failure>), Failure> {
         if !self.folder.is_dir() {
             return Ok((Vec::new(), None));
         }
         let _lock = self.lock()?;
-        let ours = self.ours.iter().map(|path| Ok((path, read_ours(path)?))).collect::<Result<Vec<_>, Failure>>()?;
         let (mut changes, mut failure, mut left) = (Vec::new(), None, None);
         match self.exclude() {
             Ok((change, text)) => {
@@ -181,20 +188,28 @@ impl Files {
             }
             Err(error) => failure = Some(self.cannot_exclude(&error)),
         }
-        for (path, file) in &ours {
-            file.remove().map_err(|error| cannot("remove", path, &error, None))?;
-            changes.push(Change::new(path, file, None));
+        let kept = |path: &Path, why: &str| ui::remark(&format!("kept {}: {why}", path.display()));
+        for path in &self.ours {
+            let file = match UserFile::read_start(path) {
+                Ok(file) if is_foreign(&file) => Err(NOT_OURS.to_owned()),
+                Ok(file) => Ok(file),
+                Err(error) => Err(error.to_string()),
+            };
+            match file.map(|file| (file.remove(), file)) {
+                Ok((Ok(()), file)) => changes.push(Change::new(path, &file, None)),
+                Ok((Err(error), _)) => failure = failure.or_else(|| Some(cannot("remove", path, &error, None))),
+                Err(why) => kept(path, &why),
+            }
         }
         for path in [&self.backup, &self.old_backup] {
-            let kept = |why: &str| ui::remark(&format!("kept {}: {why}", path.display()));
             match UserFile::read(path) {
                 Ok(backup) if backup.content().is_none() => {}
                 Ok(backup) if backup.content() == left.as_deref() => match backup.remove() {
                     Ok(()) => changes.push(Change::new(path, &backup, None)),
-                    Err(error) => kept(&error.to_string()),
+                    Err(error) => kept(path, &error.to_string()),
                 },
-                Ok(_) => kept("your configuration has changed since then"),
-                Err(error) => kept(&error.to_string()),
+                Ok(_) => kept(path, "your configuration has changed since then"),
+                Err(error) => kept(path, &error.to_string()),
             }
         }
         Ok((changes, failure))
@@ -292,13 +307,20 @@ fn read_ours(path: &Path) -> Result<UserFile, Failure> {
     Ok(file)
 }
 
+/// Why a file with a name of ours is left alone.
+const NOT_OURS: &str = "it was not written by `kohakuriver ssh config`";
+
+/// Whether a file with a name of ours is another one. An empty file has nothing to lose.
+fn is_foreign(file: &UserFile) -> bool {
+    file.content().is_some_and(|text| !text.is_empty() && !stanzas::is_ours(text))
+}
+
 fn check_ours(path: &Path, file: &UserFile) -> Result<(), Failure> {
-    // An empty file has nothing to lose.
-    if file.content().is_none_or(|text| text.is_empty() || stanzas::is_ours(text)) {
+    if !is_foreign(file) {
         return Ok(());
     }
     Err(Failure::new(format!("will not overwrite {}", path.display()))
-        .cause("it was not written by `kohakuriver ssh config`")
+        .cause(NOT_OURS)
         .hint(format!("look at the file, and move it away: `mv {0} {0}.mine`", shell_word(path.as_os_str()).display())))
 }
 
@@ -308,7 +330,7 @@ fn cannot(verb: &str, path: &Path, error: &UserFileError, by_hand: Option<String
     let hint = match error {
         UserFileError::ReadOnly(_) | UserFileError::NoFile | UserFileError::TooLarge if by_hand.is_some() => by_hand,
         UserFileError::Write(error) if is_full(error) => again("make room on the disk"),
-        UserFileError::ReadOnly(_) if path.parent().is_some_and(|folder| folder.ends_with(".ssh")) => Some(
+        UserFileError::ReadOnly(_) if verb == "write" && path.parent().is_some_and(|at| at.ends_with(".ssh")) => Some(
             "write the entries to another file: `kohakuriver ssh config --output FILE`; `ssh -F FILE` reads it"
                 .to_owned(),
         ),
