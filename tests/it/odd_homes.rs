@@ -147,17 +147,17 @@ fn entries_for_a_read_only_folder_are_written_to_another_file() {
 #[test]
 fn a_setting_names_the_file_of_host_keys() {
     let cluster = Cluster::new();
-    let file = cluster.home.join("keys/of vpses");
-    cluster.run(CLI).args(["config", "set", "known_hosts", "~/keys/of vpses"]).output().succeeds();
+    let file = cluster.home.join("keys/of 100%d vpses");
+    cluster.run(CLI).args(["config", "set", "known_hosts", "~/keys/of 100%d vpses"]).output().succeeds();
     let connect = || cluster.connect().args(["--", "echo in"]);
     connect().output().succeeds().prints("in\n").says_nothing();
     assert!(fs::read_to_string(&file).unwrap().starts_with(&format!("kohakuriver-{ID},")));
     assert_eq!(cluster.known_hosts(), "");
     let entries = cluster.run(CLI).args(["ssh", "config"]).output().text();
-    let named = format!("UserKnownHostsFile \"{}\"\n", file.display());
+    let named = format!("UserKnownHostsFile \"{}\"\n", file.display().to_string().replace('%', "%%"));
     assert!(entries.contains(&named) && entries.contains("# Made by: env "), "{entries}");
     let doctor = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output().text();
-    let texts = ["host keys are kept in ~/keys/of vpses", ", compared with ~/keys/of vpses: "];
+    let texts = ["host keys are kept in ~/keys/of 100%d vpses", ", compared with ~/keys/of 100%d vpses: "];
     assert!(texts.iter().all(|text| doctor.contains(text)) && doctor.contains("is the stored one"), "{doctor}");
     cluster.run(CLI).args(["ssh", "forget", ID]).output().succeeds().says(&["removed the host key"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "");
@@ -167,6 +167,39 @@ fn a_setting_names_the_file_of_host_keys() {
     assert_eq!(fs::read_to_string(other).unwrap().lines().count(), 1);
     let denied = connect().env("KOHAKURIVER_KNOWN_HOSTS", "/dev/null/keys").output();
     denied.exits(255).says(&["cannot keep host keys in /dev/null/keys", "`export KOHAKURIVER_KNOWN_HOSTS=FILE`"]);
+}
+
+/// ssh would not check the key of any VPS, or of none.
+#[test]
+fn a_setting_that_can_be_no_file_is_refused() {
+    let cluster = Cluster::new();
+    cluster.home.write("a file", "");
+    fs::create_dir(cluster.home.join("folder")).unwrap();
+    let not_there = "it does not exist, and you can't create it there";
+    for (value, why) in [
+        (cluster.home.join("folder").display().to_string(), "it is not a regular file"),
+        ("~".into(), "it is not a regular file"),
+        ("/dev/null".into(), "it is not a regular file"),
+        (cluster.home.join("a file/keys").display().to_string(), not_there),
+        ("none".into(), "which is a relative path"),
+        ("keys".into(), "which is a relative path"),
+    ] {
+        let config = cluster.home.join(".config/kohakuriver/config.json");
+        cluster
+            .run(CLI)
+            .args(["config", "set", "known_hosts", &value])
+            .output()
+            .check(!config.exists(), why)
+            .says(&[why]);
+        for words in [&["ssh", "config", "--write"][..], &["vps", "connect", ID], &["ssh", "forget", ID]] {
+            let outcome = cluster.run(CLI).args(words).env("KOHAKURIVER_KNOWN_HOSTS", &value).output();
+            outcome.check(!outcome.status.success(), "a failure").says(&[why, "hint: "]);
+        }
+        assert!(!cluster.home.join(".ssh/kohakuriver.conf").exists());
+        let doctor = cluster.run(CLI).args(["doctor", "--all"]).env("KOHAKURIVER_KNOWN_HOSTS", &value).output();
+        doctor.exits(1).check(doctor.text().contains(why), why);
+    }
+    cluster.run(CLI).args(["config", "set", "known_hosts", ""]).output().says(&["a string that is not empty"]);
 }
 
 /// Entries that were written then may name it, and its keys must not be trusted anew.

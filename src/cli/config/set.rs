@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value};
 
+use crate::cli::programs::host_keys;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::{self, ConfigFile, Flags, KEYS, Settings, Source};
+use crate::ssh::keys::expand_home;
 use crate::ssh::user_file::UserFile;
 use crate::sys;
 
@@ -43,7 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = File::of_user()?;
     let mut object = file.object()?;
     object.insert(key.clone(), stored(key, value));
-    file.write(&object)?;
+    file.write(key, &object)?;
     ui::remark(&format!("set `{key}` in {}", file.path.display()));
     warn_if_overridden(key);
     Ok(())
@@ -57,7 +59,7 @@ pub(super) fn unset(arguments: &UnsetArguments) -> Result<(), Failure> {
         ui::remark(&format!("`{key}` is not set in {}", file.path.display()));
         return Ok(());
     }
-    file.write(&object)?;
+    file.write(key, &object)?;
     ui::remark(&format!("removed `{key}` from {}", file.path.display()));
     Ok(())
 }
@@ -96,15 +98,18 @@ impl File {
         })
     }
 
-    /// Replaces the file by one with these settings, if programs can use them.
-    fn write(&self, object: &Map<String, Value>) -> Result<(), Failure> {
+    /// Replaces the file by one with these settings, of which `key` was changed, if programs can use them.
+    fn write(&self, key: &str, object: &Map<String, Value>) -> Result<(), Failure> {
         let text = format!("{:#}\n", Value::Object(object.clone()));
         let file = ConfigFile::parse(text.as_bytes()).map_err(|error| {
             let failure = Failure::usage(format!("{} would not be usable", self.path.display())).because(&error);
             failure.hint("see the settings with `kohakuriver config set --help`")
         })?;
         // An address is checked only here.
-        Settings::resolve(Flags::default(), &|_| None, file)?;
+        let settings = Settings::resolve(Flags::default(), &|_| None, file)?;
+        if let Some(file) = settings.known_hosts.filter(|_| key == "known_hosts") {
+            host_keys::check(&expand_home(&file.value, settings::home_dir().as_deref()))?;
+        }
         if let Some(folder) = self.path.parent() {
             sys::create_private_folder_all(folder).map_err(|error| cannot_change(&self.path).because(&error))?;
         }

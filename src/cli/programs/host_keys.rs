@@ -79,14 +79,27 @@ pub(crate) fn can_be_written(path: &Path) -> bool {
     folder.is_some_and(|folder| folder.is_dir() && sys::check_usable_folder(folder).is_ok())
 }
 
+/// Whether `store` is a file, or can be created.
+pub(crate) fn check(store: &Path) -> Result<(), Failure> {
+    match store.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(cannot_keep(store, "it is not a regular file")),
+        Err(_) if can_be_written(store) => Ok(()),
+        Err(_) => Err(cannot_keep(store, "it does not exist, and you can't create it there")),
+    }
+}
+
+fn cannot_keep(store: &Path, why: impl Into<String>) -> Failure {
+    Failure::new(format!("cannot keep host keys in {}", store.display())).cause(why).hint(format!(
+        "name another file for them: `export {KOHAKURIVER_KNOWN_HOSTS}=FILE`, or `kohakuriver config set known_hosts \
+         FILE`; without stored host keys, ssh could not detect an impostor"
+    ))
+}
+
 /// Creates `store` if it is missing, with the permissions of ssh's own files.
 pub(crate) fn prepare(store: &Path) -> Result<(), Failure> {
-    let cannot = |error: io::Error| {
-        Failure::new(format!("cannot keep host keys in {}", store.display())).because(&error).hint(format!(
-            "name another file for them: `export {KOHAKURIVER_KNOWN_HOSTS}=FILE`; without stored host keys, ssh could \
-             not detect an impostor"
-        ))
-    };
+    check(store)?;
+    let cannot = |error: io::Error| cannot_keep(store, error.to_string());
     if let Some(folder) = store.parent() {
         sys::create_private_folder_all(folder).map_err(cannot)?;
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::api::ApiError;
 use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client};
+use crate::cli::programs::host_keys;
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::route::{home, route, ssh_program, unusable};
 use crate::cli::programs::shell::{OTHER_SHELL, Shell, Starts};
@@ -104,6 +105,9 @@ impl Made {
     fn of(settings: &Settings, home: &Path) -> Result<Result<Self, ApiError>, Failure> {
         let ssh = ssh_program();
         let mut route = route(settings, home, ssh.as_deref(), None)?;
+        if settings.known_hosts.is_some() {
+            host_keys::check(&route.known_hosts)?;
+        }
         let client = client(settings)?;
         let mut listed = match ask_host(settings, async { Ok(listed(&client, home).await) })? {
             Ok(listed) => listed,

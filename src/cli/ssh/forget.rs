@@ -4,7 +4,7 @@ use crate::api::Case;
 use crate::cli::doctor::shown_line::editor_at;
 use crate::cli::host::vps_cache;
 use crate::cli::host::{ask_host, client, vps_ref};
-use crate::cli::programs::host_keys::HostKeys;
+use crate::cli::programs::host_keys::{self, HostKeys};
 use crate::cli::programs::route::home;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
@@ -34,6 +34,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         })?,
     };
     let HostKeys { store: path, others } = HostKeys::of(settings, &home()?);
+    host_keys::check(&path)?;
     let forgotten = KnownHosts::at(&path).forget(id).map_err(|error| {
         let failure = Failure::new(format!("cannot forget the host key of VPS {id}")).because(&error);
         failure.hint(match error {

@@ -10,7 +10,7 @@ use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::own_config::{OwnConfig, is_about_vpses};
 use crate::cli::doctor::shown_line::{editor, place, text};
 use crate::cli::doctor::subject::Subject;
-use crate::cli::programs::host_keys::{HostKeys, in_folder_of_ssh};
+use crate::cli::programs::host_keys::{HostKeys, check, in_folder_of_ssh};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::KnownHosts;
@@ -149,6 +149,9 @@ impl Check for SshFolder<'_> {
         let (folder, ours) = (home.join(".ssh"), in_folder_of_ssh(home));
         let files = self.settings.as_ref().map_or(vec![ours.clone()], |settings| HostKeys::of(settings, home).files());
         let elsewhere = (files[0] != ours).then(|| format!("host keys are kept in {}", files[0].display()));
+        if self.settings.as_ref().is_ok_and(|settings| settings.known_hosts.is_some()) {
+            check(&files[0]).map_err(|failure| Verdict::wrong(&failure, "kohakuriver config show"))?;
+        }
         let text = match std::fs::metadata(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_symlink() => {
                 "~/.ssh does not exist yet; the first connection creates it"
