@@ -55,8 +55,8 @@ pub struct Reading {
     pub files: Vec<PathBuf>,
     /// The files that a line includes.
     included: HashMap<(PathBuf, usize), Vec<PathBuf>>,
-    /// The last line that includes a file.
-    last_include: Option<(PathBuf, usize)>,
+    /// The lines that include files, in the order in which ssh came to them.
+    includes: Vec<(PathBuf, usize)>,
     /// Lines with `Host` that apply.
     applied: HashSet<(PathBuf, usize)>,
     /// Lines with `Match` that don't.
@@ -110,7 +110,7 @@ impl Reading {
         } else if let Some((file, depth)) = event.strip_prefix("Including file ").and_then(|e| e.rsplit_once(" depth "))
         {
             let file = path(file);
-            self.last_include = Some(at.clone());
+            self.includes.push(at.clone());
             let files = self.included.entry(at).or_default();
             // ssh reads a file in a block that does not apply for its syntax only.
             if !depth.ends_with("(parse only)") && !files.contains(&file) {
@@ -151,9 +151,13 @@ impl Reading {
         found
     }
 
-    /// The last line that includes a file. If ssh gives up because files include each other, it is one of those lines.
-    pub fn last_include(&self) -> Option<(PathBuf, usize)> {
-        self.last_include.clone()
+    /// The last line that includes a file, if `is_users` both that file and the one with the line. If ssh gives up because
+    /// files include each other, it is one of those lines.
+    pub fn last_include(&self, is_users: impl Fn(&Path) -> bool) -> Option<(PathBuf, usize)> {
+        let is_users_line = |at: &&(PathBuf, usize)| {
+            is_users(&at.0) && self.included.get(at).into_iter().flatten().all(|file| is_users(file))
+        };
+        self.includes.iter().rev().find(is_users_line).cloned()
     }
 
     /// The first `Match` with this text in one of the files that ssh has begun to read.

@@ -312,6 +312,15 @@ const ROWS: &[(&str, Shape, Becomes)] = &[
         Refused(&["with our entries in it", "/.ssh/kohakuriver.local.conf:2: `Usr daemon`", "nothing was changed"]),
     ),
     (
+        "a file for words about VPSes that includes the file above it",
+        Made(|home| {
+            let include = format!("Host a\nInclude {}\n", home.join(".ssh/config").display());
+            home.write(".ssh/kohakuriver.local.conf", include);
+            home.write(".ssh/config", "Host a\n  User b\n");
+        }),
+        Refused(&["Too many recursive", "/.ssh/kohakuriver.local.conf:2: `Include ", "${EDITOR:-vi} +2 "]),
+    ),
+    (
         "words about every host in the file for words about VPSes",
         Made(|home| {
             home.write(".ssh/kohakuriver.local.conf", "User daemon\n");
@@ -580,6 +589,13 @@ fn remove_takes_out_what_is_there() {
     place.ssh_config("--remove").succeeds().says(&["kept ", ".config.before-kohakuriver: it is not a regular file"]);
     is_clean(&[]);
     fs::remove_dir(&backup).unwrap();
+    // No configuration at all.
+    written();
+    fs::remove_file(&config).unwrap();
+    fs::create_dir(&config).unwrap();
+    place.ssh_config("--remove").succeeds().says(&["removed "]);
+    assert!(!ours.exists() && !newer.exists());
+    fs::remove_dir(&config).unwrap();
     // A configuration that may not be changed: the rest goes, and the line means nothing then.
     written();
     set_mode(&config, 0o444);

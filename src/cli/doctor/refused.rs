@@ -10,6 +10,7 @@ use crate::cli::programs::program::{Output, QUICK};
 use crate::failure::Failure;
 use crate::ssh::in_force::{self, Line, Reading};
 use crate::ssh::quote::shell_word;
+use crate::ssh::stanzas;
 use crate::sys;
 use crate::target::SUFFIX;
 use crate::text::excerpt;
@@ -59,7 +60,8 @@ impl Refused {
         let holds_keys = |file: &Path| file.to_string_lossy().ends_with("known_hosts");
         let of_keys = at.as_ref().filter(|(file, _)| holds_keys(file));
         let at = of_keys.and_then(|(file, _)| reading.line_that_includes(file)).or(at);
-        let at = at.or_else(|| reading.last_include().filter(|_| says(&messages, TOO_MANY)));
+        let is_users = |file: &Path| !read(file).is_some_and(|text| stanzas::is_ours(&text));
+        let at = at.or_else(|| reading.last_include(is_users).filter(|_| says(&messages, TOO_MANY)));
         let line = match at {
             Some((file, number)) => Line::read(&file, number, read),
             None => reading.lines(read).into_iter().find(|line| breaks(line, &messages)),

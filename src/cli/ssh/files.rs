@@ -186,6 +186,8 @@ impl Files {
                 changes.extend(change);
                 left = text;
             }
+            // It holds no line of ours.
+            Err(UserFileError::NoFile) => {}
             Err(error) => failure = Some(self.cannot_exclude(&error)),
         }
         let kept = |path: &Path, why: &str| ui::remark(&format!("kept {}: {why}", path.display()));
@@ -328,7 +330,7 @@ fn check_ours(path: &Path, file: &UserFile) -> Result<(), Failure> {
 fn cannot(verb: &str, path: &Path, error: &UserFileError, by_hand: Option<String>) -> Failure {
     let again = |what: &str| Some(format!("{what}, and run this command again"));
     let hint = match error {
-        UserFileError::ReadOnly(_) | UserFileError::NoFile | UserFileError::TooLarge if by_hand.is_some() => by_hand,
+        UserFileError::ReadOnly(_) | UserFileError::TooLarge if by_hand.is_some() => by_hand,
         UserFileError::Write(error) if is_full(error) => again("make room on the disk"),
         UserFileError::ReadOnly(_) if verb == "write" && path.parent().is_some_and(|at| at.ends_with(".ssh")) => Some(
             "write the entries to another file: `kohakuriver ssh config --output FILE`; `ssh -F FILE` reads it"
