@@ -242,6 +242,22 @@ fn a_write_that_fails_leaves_no_folder_and_without_ssh_the_text_tells() {
 }
 
 #[test]
+fn hosts_that_are_not_judged_are_counted() {
+    let machine = Machine::new();
+    let write = || machine.ssh_config(&["--write"]).env("PATH", machine.home.join("bin")).output();
+    let hosts = |count: usize| (0..count).map(|n| format!("Host h{n}\n")).collect::<String>();
+    let file = machine.home.write(".ssh/hosts", hosts(1010));
+    // What ssh says about the files that it reads.
+    let log = format!("#!/bin/sh\necho 'debug1: Reading configuration data {}' >&2\n", file.display());
+    machine.home.script("bin/ssh", &log);
+    // One more is no host of the user's.
+    write().succeeds().says(&["ssh was not asked about 11 of the hosts that your files name: too many\n"]);
+    machine.home.write(".ssh/hosts", hosts(10));
+    let outcome = write();
+    outcome.succeeds().check(!outcome.stderr.contains("not asked"), "all were judged");
+}
+
+#[test]
 fn a_symbolic_link_is_kept() {
     let machine = Machine::new();
     let dotfiles = machine.home.write("dotfiles/ssh config", "Host a\n");

@@ -287,6 +287,14 @@ const ROWS: &[(&str, Shape, Becomes)] = &[
         }),
         Refused(&["already", "/.ssh/conf.d/work:2: `Port many`", "nothing was changed"]),
     ),
+    (
+        "a glob of private keys",
+        Made(|home| {
+            home.write(".ssh/id-kohakuriver-7", "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+            home.write(".ssh/config", "Host a\n  User b\nHost *\n  Include ~/.ssh/*kohakuriver*\n");
+        }),
+        Refused(&["already", "/.ssh/config:4: `Include ~/.ssh/*kohakuriver*`", "so that it names files of ssh_config only"]),
+    ),
     ("a glob of itself", Config(b"Include ~/.ssh/con*\nHost a\n"), Refused(&["already", "Too many recursive"])),
     (
         "a mode that ssh refuses",

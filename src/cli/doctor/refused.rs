@@ -56,8 +56,13 @@ impl Refused {
         let file = messages.iter().find_map(|message| in_force::path_of(file_in(message)?));
         let at = messages.iter().find_map(|message| in_force::place_of(message));
         let at = at.or_else(|| reading.line_that_includes(file.as_deref()?));
-        // A glob in an Include may match a file of host keys, in which every line is right.
-        let holds_keys = |file: &Path| file.to_string_lossy().ends_with("known_hosts");
+        // A glob in an Include may match a file of keys, in which every line is right.
+        let holds_keys = |file: &Path| {
+            let name = file.to_string_lossy();
+            name.ends_with("known_hosts")
+                || name.ends_with(".pub")
+                || read(file).is_some_and(|text| text.starts_with(b"-----BEGIN "))
+        };
         let of_keys = at.as_ref().filter(|(file, _)| holds_keys(file));
         let at = of_keys.and_then(|(file, _)| reading.line_that_includes(file)).or(at);
         let is_users = |file: &Path| !read(file).is_some_and(|text| stanzas::is_ours(&text));
