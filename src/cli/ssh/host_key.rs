@@ -66,17 +66,19 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             }
         }
     };
-    let cannot = |error: KnownHostsError| {
+    let cannot = |file: &Path, error: KnownHostsError| {
         let failure = Failure::new(format!("cannot check the host key of VPS {id}")).because(&error);
-        failure.hint(format!("see what is wrong: `ls -ld {}`", shell_word(arguments.file[0].as_os_str()).display()))
+        failure.hint(format!("see what is wrong: `ls -ld {}`", shell_word(file.as_os_str()).display()))
     };
     let store = store(settings, &arguments.file[0]);
     let others = arguments.file.iter().filter(|file| **file != store);
-    let files = std::iter::once(&store).chain(others).map(|file| KnownHosts::at(file).of(id));
-    let mut known = files.collect::<Result<Vec<_>, _>>().map_err(cannot)?.concat();
+    let files = std::iter::once(&store)
+        .chain(others)
+        .map(|file| KnownHosts::at(file).of(id).map_err(|error| cannot(file, error)));
+    let mut known = files.collect::<Result<Vec<_>, _>>()?.concat();
     if let Some(presented) = presented(arguments) {
         if known.is_empty() {
-            known = store_first(&store, id, &presented).map_err(cannot)?;
+            known = store_first(&store, id, &presented).map_err(|error| cannot(&store, error))?;
         }
         if known.iter().all(|known| known.key != presented) {
             // For `vps connect`, which has nothing to add.

@@ -324,7 +324,7 @@ fn the_host_keys_can_not_be_read() {
     let cluster = Cluster::new();
     fs::create_dir(cluster.home.join(".ssh/.kohakuriver_known_hosts")).unwrap();
     let outcome = doctor(&cluster).output();
-    finds(&outcome, "ssh-folder", &["cannot read the host keys of VPSes"], "chmod 600 ~/.ssh/.kohakuriver_known_hosts");
+    finds(&outcome, "ssh-folder", &["cannot read the host keys of VPSes"], "mv ~/.ssh/.kohakuriver_known_hosts");
 }
 
 #[test]

@@ -206,7 +206,11 @@ fn readable(path: &Path) -> Result<(), Failure> {
     // The id does not matter: this only finds out whether the file can be read.
     match TaskId::parse("0").map(|id| KnownHosts::at(path).of(id)) {
         Some(Err(error)) => {
-            Err(Failure::new("cannot read the host keys of VPSes").because(&error).hint(give_access(path)))
+            let hint = match path.is_dir() {
+                true => format!("move it away: `mv {0} {0}.old`", word(path)),
+                false => give_access(path),
+            };
+            Err(Failure::new("cannot read the host keys of VPSes").because(&error).hint(hint))
         }
         _ => Ok(()),
     }
