@@ -33,7 +33,7 @@ fn host() -> LifeHost {
 
 /// `vps connect` on a terminal that shows its list.
 fn list(home: &Home, host: &LifeHost) -> Terminal {
-    let command = format!("stty cols 90 rows 24; exec {} vps connect", sh_quote(CLI));
+    let command = format!("stty cols 70 rows 24; exec {} vps connect", sh_quote(CLI));
     let run = Run::new(tool("script"), home)
         .env("TERM", "xterm")
         .env("LC_ALL", "C.UTF-8")
@@ -62,6 +62,10 @@ fn arrow_keys_and_typing_choose() {
     terminal.types(ENTER);
     let outcome = terminal.finish();
     outcome.exits(255).check(outcome.text().contains("kohakuriver: VPS 43 is paused"), "the one that was typed");
+    let text = outcome.text();
+    let (_, answer) = text.rsplit_once("Connect to which VPS? ").unwrap();
+    let answer = answer.lines().next().unwrap_or_default();
+    outcome.check(answer.contains('…'), "an answer that fits its line");
 }
 
 #[test]
