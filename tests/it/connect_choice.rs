@@ -62,6 +62,13 @@ fn arrow_keys_and_typing_choose() {
     terminal.types(ENTER);
     let outcome = terminal.finish();
     outcome.exits(255).check(outcome.text().contains("kohakuriver: VPS 43 is paused"), "the one that was typed");
+    // It is in every line, and in this one at the beginning.
+    let mut terminal = list(&home, &host);
+    terminal.types("A");
+    terminal.sees("A");
+    terminal.types(ENTER);
+    let outcome = terminal.finish();
+    outcome.exits(255).check(outcome.text().contains("kohakuriver: VPS 45 is paused"), "the name that begins so");
     let text = outcome.text();
     let (_, answer) = text.rsplit_once("Connect to which VPS? ").unwrap();
     let answer = answer.lines().next().unwrap_or_default();

@@ -66,11 +66,16 @@ pub(crate) fn choose(question: &str, lines: Vec<String>) -> Result<usize, Failur
     // A list that is higher than the terminal scrolls its question away, and can't be redrawn.
     let (width, height) = terminal_size(io::stderr()).unzip();
     let page = height.filter(|height| *height > 0).map_or(PAGE, |height| height.saturating_sub(AROUND).clamp(1, PAGE));
+    // What stands first in a line is what people type, and the order stays among equals.
+    let score = |typed: &str, _: &String, line: &str, number: usize| {
+        let at = line.to_lowercase().find(&typed.to_lowercase())?;
+        i64::try_from(at << 32 | number).ok().map(|late| -late)
+    };
     let room =
         width.filter(|width| *width > 0).map_or(usize::MAX, |width| width.saturating_sub(columns(question) + BESIDE));
     let answer = |chosen: ListOption<&String>| cut(chosen.value, room);
     let asked = Select::new(question, lines).with_page_size(page).with_help_message(keys).with_render_config(colours);
-    let asked = asked.with_formatter(&answer);
+    let asked = asked.with_scorer(&score).with_formatter(&answer);
     asked.raw_prompt().map(|chosen| chosen.index).map_err(|error| match error {
         InquireError::OperationCanceled | InquireError::OperationInterrupted => {
             Failure::interrupted("nothing was chosen")
