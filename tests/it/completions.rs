@@ -253,6 +253,11 @@ fn every_option_of_the_help_is_in_the_manual_page() {
         let page = Run::new(CLI, &home).args(words).output();
         page.succeeds().check(page.text().contains(title), title);
     }
+    // Each that logs in stores the host key of a VPS.
+    for verb in ["connect", "cp", "forward", "restart"] {
+        let page = Run::new(CLI, &home).args(["man", "vps", verb]).output();
+        page.check(page.text().contains("\nKOHAKURIVER_KNOWN_HOSTS\n"), verb);
+    }
     Run::new(CLI, &home).args(["man", "vps", "fly"]).output().exits(2).says(&["there is no manual page for `vps fly`"]);
     // All of this works with unreadable settings.
     home.write(".config/kohakuriver/config.json", json!([]).to_string());
