@@ -15,8 +15,8 @@ use crate::ssh::options::{DEFAULT_USER, host_name};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-A file of a VPS is written as [USER@]VPS:FILE, relative to the home directory there. A local name with a colon needs a \
-directory before it: ./a:b.
+Write a file on a VPS as [USER@]VPS:FILE; FILE is relative to the home directory there. Write a local file with a colon \
+in its name as ./a:b.
 
 Exit status:
   2      An unknown option, or fewer than two files
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// Files to copy, then their destination
     #[arg(value_name = "FILE", num_args = 2.., required = true, add = ArgValueCompleter::new(candidates))]
     files: Vec<OsString>,
-    /// Copy directories with all that is in them
+    /// Copy directories and everything in them
     #[arg(long, short = 'r')]
     recursive: bool,
     /// Keep times and modes
