@@ -28,22 +28,17 @@ pub fn answer(answer: &clap::Error, command: &str) -> Result<ExitCode, Failure> 
 
 fn failure(error: &clap::Error, command: &str) -> Failure {
     let text = error.to_string();
-    let mut paragraphs = text.split("\n\n");
-    let mut lines = paragraphs.next().unwrap_or_default().lines().map(str::trim);
+    // The parser's tips and its usage follow.
+    let mut lines = text.split("\n\n").next().unwrap_or_default().lines().map(str::trim);
     let first = lines.next().unwrap_or_default().trim_start_matches("error: ");
     let details: Vec<&str> = lines.map(|line| line.trim_matches(['[', ']'])).collect();
-    let help = format!("see `{command} --help`");
-    // clap suggests `--` before the word, which is right only for a command that accepts words after `--`.
-    let takes_more = text.contains(" [-- <");
-    let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: ")).filter(|_| takes_more);
-    let hint = tip.map_or_else(|| help.clone(), |tip| format!("{tip}; {help}"));
     let failure = match error.source() {
         Some(source) => Failure::usage(first.trim_end_matches(&format!(": {source}"))).cause(cause(source)),
         // The missing arguments follow, one per line.
         None if first.ends_with(':') => Failure::usage(format!("{first} {}", details.join(" "))),
         None => details.iter().fold(Failure::usage(first), |failure, detail| failure.cause(*detail)),
     };
-    failure.hint(hint)
+    failure.hint(format!("see `{command} --help`"))
 }
 
 fn cause(source: &(dyn Error + 'static)) -> String {

@@ -385,8 +385,8 @@ fn flags_and_commands_of_the_python_cli_are_answered_with_ours() {
     for (args, hint) in [
         (&["-f", "json", "vps", "list"][..], "`--json` behind the command"),
         (&["vps", "list", "--format=json"], "`--json` behind the command"),
-        (&["forward", "trainer", "8888"], "use `kohakuriver vps forward`"),
-        (&["ssh", "connect", "trainer"], "use `kohakuriver vps connect`"),
+        (&["forward", "trainer", "8888"], "use `kohakuriver vps forward trainer 8888`"),
+        (&["ssh", "connect", "trainer"], "use `kohakuriver vps connect trainer`"),
         (&["vps", "create", "--vm-memory", "8192"], "add the unit, for example 8192M or 8G"),
         (&["auth", "login", "--token", "0123456789abcdef"], "--token-stdin"),
     ] {

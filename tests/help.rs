@@ -422,7 +422,7 @@ Options:
   -h, --help    Print help
 
 If `auth login` made the token with a password, the token is also revoked on the
-Host. Another token stays valid there.
+Host. Any other token stays valid there.
 
 Examples:
   kohakuriver auth logout
@@ -468,7 +468,7 @@ Options:
   -h, --help  Print help
 
 The settings are host, port, ssh_proxy_port, proxy, gateway_admin, log_file and
-known_hosts. A token is no setting: `kohakuriver auth login` stores one.
+known_hosts. A token is not a setting: `kohakuriver auth login` stores one.
 
 Examples:
   kohakuriver config set host gpu-head
@@ -618,13 +618,13 @@ Options:
 Without --key, ssh uses ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> if
 one exists, otherwise its agent and default keys.
 
-It can be used like ssh: ssh's own options may stand before and after the VPS,
-and the words after it are the remote command. Only -h, -H, -i, -P and -u mean
-what they mean here; after `--` every word is ssh's. So other programs can run
-it in ssh's place.
+Use it like ssh: ssh's own options may stand before and after the VPS, and the
+words after it are the remote command. -h, -H, -i, -P and -u have the meaning
+given here; all other one-letter options, and all words after `--`, go to ssh.
+So other programs can run this command in place of ssh.
 
 Exit status:
-  255    ssh failed, or this command did before it started ssh
+  255    ssh failed, or this command failed before it started ssh
   other  That of the remote command
 
 Examples:
@@ -649,7 +649,7 @@ Arguments:
   <FILE> <FILE>...  Files to copy, then their destination
 
 Options:
-  -r, --recursive         Copy directories with all that is in them
+  -r, --recursive         Copy directories and everything in them
   -p, --preserve          Keep times and modes
   -i, --key <FILE>        Private key for the login
   -u, --user <USER>       User name on the VPS [default: root]
@@ -658,8 +658,8 @@ Options:
       --dry-run           Print the scp command instead of running it
   -h, --help              Print help
 
-A file of a VPS is written as [USER@]VPS:FILE, relative to the home directory
-there. A local name with a colon needs a directory before it: ./a:b.
+Write a file on a VPS as [USER@]VPS:FILE; FILE is relative to the home directory
+there. Write a local file with a colon in its name as ./a:b.
 
 Exit status:
   2      An unknown option, or fewer than two files
@@ -683,7 +683,8 @@ Usage: kohakuriver vps forward [OPTIONS] <VPS> <PORT[:PORT]>...
 
 Arguments:
   <VPS>             Task id or name of the VPS
-  <PORT[:PORT]>...  Port of this machine, and of the VPS if it is another one
+  <PORT[:PORT]>...  Port of this machine, then that of the VPS if it is
+                    different
 
 Options:
   -i, --key <FILE>        Private key for the login
@@ -692,10 +693,10 @@ Options:
                           SECONDS (300 if omitted)
   -h, --help              Print help
 
-A port is forwarded from localhost of this machine to localhost of the VPS.
-After a lost connection the command connects again, until Ctrl-C, or until the
-VPS can no longer be reached. With --wait, a VPS that is starting again is
-waited for.
+A port of localhost on this machine leads to a port of localhost on the VPS. If
+the connection is lost, the command connects again, until Ctrl-C or until the
+Host says that the VPS can't be reached. With --wait, it also waits while the
+VPS is starting again.
 
 Exit status:
   0      Ctrl-C ended it
@@ -740,9 +741,9 @@ unless --admin, KOHAKURIVER_GATEWAY_ADMIN or `gateway_admin` in config.json
 gives another: HOST[:PORT], or unix:/PATH for a UNIX socket. By default a
 gateway answers there on its own machine only.
 
-Ending a session over HOST:PORT takes the token in the gateway's
---admin-token-file. Give it with the option of the same name here, or with
-KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever may open it
+Over HOST:PORT, ending a session needs the token of the gateway's
+--admin-token-file. Give it with the option of the same name here, or in
+KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever can open it
 may end sessions.
 
 The JSON is an array of objects with the keys id, user, client, protocol

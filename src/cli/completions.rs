@@ -30,10 +30,22 @@ if [[ $funcstack[1] == _kohakuriver ]]; then
 fi
 "#;
 
+/// A line of zsh's script, and what stands there instead: zsh adds no blank behind a VPS's colon, where a path may follow.
+const ZSH_WORDS: [&str; 2] = [
+    "[[ -n $other ]] && _describe -V 'values' other",
+    r"local -a vpses=(${(M)other:#*\\::*})
+        other=(${other:#*\\::*})
+        [[ -n $vpses ]] && _describe -V 'values' vpses -S ''
+        [[ -n $other ]] && _describe -V 'values' other",
+];
+
 /// The addition for bash, which takes the completer's answers as they are, and would run a file's name such as `$(id)`.
 const BASH_ADDITION: &str = r#"
 _kohakuriver_words() {
     local at home
+    # A colon divides words: what stands right behind it is a file on a VPS.
+    COMPREPLY=()
+    [[ ${COMP_LINE:0:COMP_POINT} == *:"${2#:}" ]] && return
     _clap_complete_kohakuriver "$@"
     for at in "${!COMPREPLY[@]}"; do
         if [[ ${COMPREPLY[at]} == *[^a-zA-Z0-9/._=:+@%,-]* ]]; then
@@ -75,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             script.replace("-F _clap_complete_kohakuriver kohakuriver", "-F _kohakuriver_words kohakuriver")
                 + BASH_ADDITION
         }
-        "zsh" => script.into_owned() + ZSH_ADDITION,
+        "zsh" => script.replace(ZSH_WORDS[0], ZSH_WORDS[1]) + ZSH_ADDITION,
         _ => script.into_owned(),
     })
 }

@@ -66,7 +66,7 @@ fn dispatch(args: &[OsString], others: &[fn() -> Manual]) -> Result<ExitCode, Fa
         next::Owner::Ours => None,
         next::Owner::Next(unknown) => match meant::meant(&definition, &unknown) {
             Some(failure) => return Err(failure),
-            None => Some(next::program(after_program).ok_or_else(|| meant::missing(&unknown))?),
+            None => Some(next::program(after_program).ok_or_else(|| meant::missing(&definition, &unknown))?),
         },
         next::Owner::UnknownFlag => next::program(after_program),
     };

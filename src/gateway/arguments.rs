@@ -43,7 +43,7 @@ pub struct Arguments {
     #[arg(
         long,
         value_name = "ADDR",
-        help = "Listen for tunnels on this address; may be given several times [default: [::]:8002, both families]"
+        help = "Listen for tunnels on this address; may be given several times [default: [::]:8002, IPv4 as well]"
     )]
     pub listen: Vec<SocketAddr>,
 
@@ -71,9 +71,9 @@ pub struct Arguments {
           value_parser = clap::value_parser!(u32).range(..=MAX_STALE_SECONDS))]
     pub stale: u32,
 
-    /// Serve clients of these networks only, as 10.0.0.0/8 or one address; may be given several times
+    /// Serve clients of these networks only, such as 10.0.0.0/8 or one address; may be given several times
     #[arg(long, value_name = "CIDR", value_parser = network,
-          help = "Serve clients of this network only, as 10.0.0.0/8; may be given several times [default: everyone]")]
+          help = "Serve clients of this network only, such as 10.0.0.0/8; may be given several times [default: everyone]")]
     pub allow: Vec<IpNet>,
 
     /// Also serve clients of the networks in this file: one per line, `#` starts a comment
@@ -125,12 +125,12 @@ pub struct Arguments {
     #[arg(long)]
     pub proxy_protocol: bool,
 
-    /// Trust proxies in these networks only, as 10.0.0.0/8 or one address; may be given several times
+    /// Trust proxies in these networks only, such as 10.0.0.0/8 or one address; may be given several times
     #[arg(long, value_name = "CIDR", value_parser = network, requires = "proxy_protocol",
-          help = "Trust proxies in this network only, as 10.0.0.0/8; may be given several times [default: everyone]")]
+          help = "Trust proxies in this network only, such as 10.0.0.0/8; may be given several times [default: everyone]")]
     pub proxy_from: Vec<IpNet>,
 
-    /// Carry bulk data in this many threads, besides one for all else [default: half of the processors]
+    /// Carry bulk data in this many threads, and all else in one more [default: half of the processors]
     ///
     /// The same number of threads answers requests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -154,7 +154,7 @@ pub struct Arguments {
     )]
     pub admin_token_file: Option<PathBuf>,
 
-    /// A name of this gateway, beside localhost and the machine's own host name; may be given several times
+    /// A name of this gateway, besides localhost and the machine's own host name; may be given several times
     ///
     /// The admin's address and the Host API answer requests for these names and for addresses only: a web page may have
     /// made its own name stand for this machine (DNS rebinding). A CONNECT may have such a name as its Host field.

@@ -25,7 +25,7 @@ pub(super) struct Entry {
 
 pub(super) const ABOUT: &str = "Open an SSH tunnel to a KohakuRiver VPS, as the ProxyCommand of ssh";
 
-pub(super) const DETAILS: &str = "Takes an HTTP CONNECT tunnel through the Host's SSH proxy and pipes it to stdin and \
+pub(super) const DETAILS: &str = "Opens an HTTP CONNECT tunnel through the Host's SSH proxy and pipes it to stdin and \
                                   stdout, or hands ssh the socket. Works through any other HTTP CONNECT proxy as well.";
 
 const USAGE: &str = "kohakuriver-proxy [OPTIONS] <TARGET> [PORT]";
@@ -43,8 +43,8 @@ pub(super) const OPTIONS: [Entry; 11] = [
     option(
         "--fdpass",
         "",
-        "Hand ssh the connected socket and exit (for `ProxyUseFdpass yes`); bytes are piped instead where stdout is no \
-         UNIX socket or stdin is another one",
+        "Hand ssh the connected socket and exit (for `ProxyUseFdpass yes`); bytes are piped instead if stdout is not a \
+         UNIX socket, or if stdin is a different one",
     ),
     option(
         "--no-disconnect",
@@ -88,6 +88,7 @@ Example, in ~/.ssh/config:
       ProxyCommand kohakuriver-proxy --fdpass %h %p
       ProxyUseFdpass yes
       ServerAliveInterval 30
+      ServerAliveCountMax 3
 
 Exit status:
   0  The tunnel opened and ended normally

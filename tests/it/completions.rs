@@ -110,6 +110,28 @@ fn each_shell_completes_the_path_of_a_key() {
     }
 }
 
+/// Behind the colon is a path there, for which no file here is offered.
+#[test]
+fn each_shell_completes_what_is_copied() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 22022));
+    host.run(&home, &["vps", "list"]).output().succeeds();
+    // The last two would be read as a file of the VPS and as an option.
+    for name in ["data $(id>ran) here", "trainer:file", "-data"] {
+        home.write(name, "");
+    }
+    for name in ["bash", "zsh", "fish"] {
+        let mut shell = shell(name, &home, &host);
+        shell.types("kohakuriver vps cp da\t ./tr\t tr\tda\t me@tr\t 73\t\x01printf '[%s]' \r");
+        shell.sees(&format!(
+            "[kohakuriver][vps][cp][data $(id>ran) here][./trainer:file][trainer:da][me@trainer:][{ID}:]"
+        ));
+        assert!(!home.join("ran").exists(), "{name} ran a name");
+        shell.types("exit\r");
+        shell.finish();
+    }
+}
+
 /// The completions after these words.
 fn offered(home: &Home, host: &LifeHost, words: &[&str]) -> Outcome {
     let run = host.run(home, &["--", "kohakuriver"]).args(words);
@@ -142,6 +164,7 @@ fn commands_values_and_vpses_are_offered() {
         assert_eq!(lines(&[verb[0], verb[1], "t"]), ["trainer"], "{verb:?}");
         assert_eq!(lines(&[verb[0], verb[1], "7"]), [ID], "{verb:?}");
     }
+    assert_eq!(lines(&["vps", "cp", "t"]), ["trainer:"]);
     assert_eq!(lines(&["completions", "f"]), ["fish"]);
     assert_eq!(lines(&["node", "list", "--status", ""]), ["online", "offline"]);
     let groups = lines(&[""]);
@@ -229,6 +252,11 @@ fn every_option_of_the_help_is_in_the_manual_page() {
     ] {
         let page = Run::new(CLI, &home).args(words).output();
         page.succeeds().check(page.text().contains(title), title);
+    }
+    // Each that logs in stores the host key of a VPS.
+    for verb in ["connect", "cp", "forward", "restart"] {
+        let page = Run::new(CLI, &home).args(["man", "vps", verb]).output();
+        page.check(page.text().contains("\nKOHAKURIVER_KNOWN_HOSTS\n"), verb);
     }
     Run::new(CLI, &home).args(["man", "vps", "fly"]).output().exits(2).says(&["there is no manual page for `vps fly`"]);
     // All of this works with unreadable settings.

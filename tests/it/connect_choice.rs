@@ -33,7 +33,7 @@ fn host() -> LifeHost {
 
 /// `vps connect` on a terminal that shows its list.
 fn list(home: &Home, host: &LifeHost) -> Terminal {
-    let command = format!("stty cols 90 rows 24; exec {} vps connect", sh_quote(CLI));
+    let command = format!("stty cols 70 rows 24; exec {} vps connect", sh_quote(CLI));
     let run = Run::new(tool("script"), home)
         .env("TERM", "xterm")
         .env("LC_ALL", "C.UTF-8")
@@ -62,6 +62,17 @@ fn arrow_keys_and_typing_choose() {
     terminal.types(ENTER);
     let outcome = terminal.finish();
     outcome.exits(255).check(outcome.text().contains("kohakuriver: VPS 43 is paused"), "the one that was typed");
+    // It is in every line, and in this one at the beginning.
+    let mut terminal = list(&home, &host);
+    terminal.types("A");
+    terminal.sees("A");
+    terminal.types(ENTER);
+    let outcome = terminal.finish();
+    outcome.exits(255).check(outcome.text().contains("kohakuriver: VPS 45 is paused"), "the name that begins so");
+    let text = outcome.text();
+    let (_, answer) = text.rsplit_once("Connect to which VPS? ").unwrap();
+    let answer = answer.lines().next().unwrap_or_default();
+    outcome.check(answer.contains('…'), "an answer that fits its line");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::support::older_host::{OlderHost, task};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::Sshd;
+use crate::support::terminal;
 use crate::support::tools::{CLI, clients, sh_quote, tool, user};
 
 /// The requests that change something, as `METHOD path`.
@@ -42,12 +43,21 @@ fn stop_asks_first() {
         outcome.exits(1).check(outcome.text().contains(&question), &question);
         outcome.check(outcome.text().contains("kohakuriver: nothing was done"), "that nothing was done");
     }
+    // It is wrapped at words, and so is what the Host says.
+    let narrow = |answer: &str| {
+        let run = terminal::on_a_terminal(&home, host.peer.address.port(), (40, 24), "xterm", "vps stop trainer");
+        run.stdin(answer).output()
+    };
+    let outcome = narrow("n\n");
+    let question = format!("Stop VPS {ID} (trainer)?\r\n    A stopped VPS can't be started\r\n    again. [y/N] ");
+    outcome.check(outcome.text().contains(&question), &question);
     // Nobody sees a question that goes to a file.
     on_a_terminal(&host, &home, "vps stop trainer 2>err", "y\n").exits(2);
     assert!(fs::read_to_string(home.join("err")).unwrap().contains("no terminal to ask on"));
     assert!(changes(&host).is_empty());
-    let outcome = on_a_terminal(&host, &home, "vps stop trainer", "y\n");
-    outcome.succeeds().check(outcome.text().contains("stop requested. VPS marked as stopped."), "the Host's word");
+    let outcome = narrow("y\n");
+    let word = "stop requested.\r\n    VPS marked as stopped.";
+    outcome.succeeds().check(outcome.text().contains(word), "the Host's word");
     assert_eq!(changes(&host), [format!("POST /api/vps/stop/{ID}")]);
 
     let outcome = host.run(&home, &["vps", "stop", ID, "-y"]).output();

@@ -9,7 +9,7 @@ use crate::settings::{Settings, env_vars, process_environment};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-If `auth login` made the token with a password, the token is also revoked on the Host. Another token stays valid there.
+If `auth login` made the token with a password, the token is also revoked on the Host. Any other token stays valid there.
 
 Examples:
   kohakuriver auth logout

@@ -15,7 +15,7 @@ use crate::sys;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The settings are host, port, ssh_proxy_port, proxy, gateway_admin, log_file and known_hosts. A token is no setting: \
+The settings are host, port, ssh_proxy_port, proxy, gateway_admin, log_file and known_hosts. A token is not a setting: \
 `kohakuriver auth login` stores one.
 
 Examples:

@@ -77,7 +77,7 @@ fn text(name: &str, value: &Value) -> String {
 }
 
 fn as_json(settings: &Settings, [token, value, source]: [String; 3]) -> Value {
-    let entry = |value: Value, source: String| json!({ "value": value, "source": source });
+    let entry = |value: Value, source: String| json!({ "value": value, "source": Some(source).filter(|source| !source.is_empty()) });
     let rows =
         rows(settings).into_iter().map(|(name, value, source)| (name.to_owned(), entry(value, source.to_string())));
     rows.chain([(token, entry(value.into(), source))]).collect()
@@ -133,7 +133,14 @@ mod tests {
             (Ok(None), false, ["token", "none", ""]),
             (Err(Failure::new("broken")), false, ["token", "unusable: broken", "auth.json"]),
         ] {
-            assert_eq!(token_row(&token, from_env), shown.map(str::to_owned));
+            let row = token_row(&token, from_env);
+            assert_eq!(row, shown.map(str::to_owned));
+            // A missing value is null.
+            let source = Some(shown[2]).filter(|source| !source.is_empty());
+            assert_eq!(
+                as_json(&settings(Flags::default()), row)["token"],
+                json!({ "value": shown[1], "source": source })
+            );
         }
     }
 

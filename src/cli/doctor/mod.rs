@@ -59,7 +59,7 @@ Examples:
   kohakuriver doctor trainer
   kohakuriver doctor --all")]
 pub(super) struct Arguments {
-    /// Task id or name of the VPS; without it, only the checks that need no VPS run
+    /// Task id or name of the VPS; without it, doctor runs only the checks that need no VPS
     #[arg(value_name = "VPS", add = vps_cache::candidates())]
     vps: Option<String>,
     /// Continue after the first problem
@@ -71,7 +71,7 @@ pub(super) struct Arguments {
     /// Private key to log in with, as for `vps connect`
     #[arg(long, short = 'i', value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Login on the VPS [default: root]
+    /// User name on the VPS [default: root]
     #[arg(long, short = 'u', value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     user: Option<String>,
 }

@@ -34,10 +34,13 @@ pub(crate) fn keep(base: &str, list: &[Vps]) {
 
 /// The candidates on TAB for an argument that names a VPS.
 pub(crate) fn candidates() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
-        let base = Settings::load(Flags::default()).ok().map(|settings| settings.api_url());
-        base.and_then(|base| path(&base)).map(|path| read(&path)).unwrap_or_default()
-    })
+    ArgValueCandidates::new(|| listed(""))
+}
+
+/// The VPSes that were listed last, each with `end` behind it.
+pub(crate) fn listed(end: &str) -> Vec<CompletionCandidate> {
+    let base = Settings::load(Flags::default()).ok().map(|settings| settings.api_url());
+    base.and_then(|base| path(&base)).map(|path| read(&path, end)).unwrap_or_default()
 }
 
 fn path(base: &str) -> Option<PathBuf> {
@@ -76,7 +79,7 @@ fn write(path: &Path, list: &[Vps]) -> io::Result<()> {
 }
 
 /// Names first: people type them.
-fn read(path: &Path) -> Vec<CompletionCandidate> {
+fn read(path: &Path, end: &str) -> Vec<CompletionCandidate> {
     let mut text = Vec::new();
     let read = sys::open_regular(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
     let vpses: Vec<Value> = read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default();
@@ -88,7 +91,7 @@ fn read(path: &Path) -> Vec<CompletionCandidate> {
             let is_read = |word: &&str| VpsRef::parse(word) == Ok(VpsRef::Name((*word).to_owned()));
             let word = vps[field].as_str().filter(|word| needs_no_quotes(word));
             let word = word.filter(|word| field != "name" || is_read(word))?;
-            let candidate = CompletionCandidate::new(word).display_order(Some(order));
+            let candidate = CompletionCandidate::new(format!("{word}{end}")).display_order(Some(order));
             Some(candidate.help(Some(about.into())))
         })
     };
@@ -115,27 +118,27 @@ mod tests {
     fn listed_vpses_are_offered_and_a_broken_file_offers_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/vps.json");
-        assert!(read(&path).is_empty());
+        assert!(read(&path, "").is_empty());
         let nameless = Vps { id: crate::target::TaskId::parse("7").unwrap(), name: None, ..vps(VpsStatus::Paused) };
         write(&path, &[vps(VpsStatus::Running), nameless]).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let words: Vec<_> = read(&path).iter().map(|candidate| candidate.get_value().to_owned()).collect();
+        let words: Vec<_> = read(&path, "").iter().map(|candidate| candidate.get_value().to_owned()).collect();
         assert_eq!(words, ["trainer", "7323718749301768192", "7"]);
         let odd =
             ["a$(id)", "a b", "*", "a;b", "-rf", "a`id`", "a'b", "~", "a&b", "ä", "a\u{202e}b", "a|b", "a\\b", "#a"];
         let vpses = odd.map(|name| Vps { name: Some(name.to_owned()), ..vps(VpsStatus::Running) });
         write(&path, &vpses).unwrap();
-        let words: Vec<_> = read(&path).iter().map(|candidate| candidate.get_value().to_owned()).collect();
+        let words: Vec<_> = read(&path, "").iter().map(|candidate| candidate.get_value().to_owned()).collect();
         assert_eq!(words, ["7323718749301768192"; 14]);
         // Commands read these as other VPSes.
         let vpses = ["2000", "kohakuriver-7", "kohakuriver-vps-7", "trainer.kohakuriver"]
             .map(|name| Vps { name: Some(name.to_owned()), ..vps(VpsStatus::Running) });
         write(&path, &vpses).unwrap();
-        let words: Vec<_> = read(&path).iter().map(|candidate| candidate.get_value().to_owned()).collect();
+        let words: Vec<_> = read(&path, "").iter().map(|candidate| candidate.get_value().to_owned()).collect();
         assert_eq!(words, ["7323718749301768192"; 4]);
         for broken in ["", "[7]", "{}", "[{\"name\":3}]"] {
             fs::write(&path, broken).unwrap();
-            assert!(read(&path).is_empty(), "{broken}");
+            assert!(read(&path, "").is_empty(), "{broken}");
         }
     }
 

@@ -55,7 +55,16 @@ const VARIABLES: &[Use] = &[
         name: env_vars::KOHAKURIVER_KNOWN_HOSTS,
         text: "File with the host keys of VPSes; without it, ~/.ssh/.kohakuriver_known_hosts, or a file in ~/.local/state if \
                ~/.ssh can't be written",
-        commands: &["vps connect", "vps create", "ssh", "doctor", "config show"],
+        commands: &[
+            "vps connect",
+            "vps cp",
+            "vps forward",
+            "vps create",
+            "vps restart",
+            "ssh",
+            "doctor",
+            "config show",
+        ],
     },
     Use {
         name: "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
@@ -102,7 +111,7 @@ const FILES: &[Use] = &[
     Use {
         name: "~/.ssh/.kohakuriver_known_hosts",
         text: "Host keys of VPSes, stored under their task ids",
-        commands: &["vps connect", "vps cp", "vps forward", "vps create", "ssh", "doctor"],
+        commands: &["vps connect", "vps cp", "vps forward", "vps create", "vps restart", "ssh", "doctor"],
     },
     Use {
         name: "~/.ssh/id-kohakuriver-<id>",

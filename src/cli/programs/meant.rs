@@ -33,22 +33,19 @@ const EQUIVALENTS: [(&str, &str); 7] = [
 /// The flag with which the Python CLI is asked for JSON.
 const FORMAT: [&str; 2] = ["-f", "--format"];
 
-/// Other programs' words for our commands: the group, the words, and our command.
-const OTHER_WORDS: [(&str, &[&str], &str); 18] = [
-    ("", &["ls", "list", "ps"], "vps list"),
-    ("", &["create", "new", "run"], "vps create"),
-    ("", &["stop", "rm", "kill"], "vps stop"),
-    ("", &["restart", "pause", "resume", "sessions"], "vps"),
+/// Other programs' words for our commands: the group, the words, and our command. Those of `vps` count without it, too.
+const OTHER_WORDS: [(&str, &[&str], &str); 15] = [
     ("", &["login", "logout"], "auth"),
     ("", &["whoami"], "auth status"),
     ("", &["nodes", "runners"], "node list"),
     ("vps", &["ls", "ps"], "vps list"),
     ("vps", &["ssh", "login", "shell", "attach", "enter", "exec"], "vps connect"),
+    ("vps", &["scp", "copy"], "vps cp"),
     ("vps", &["rm", "remove", "delete", "kill", "terminate"], "vps stop"),
     ("vps", &["new", "run", "add", "launch"], "vps create"),
     ("vps", &["show", "info", "inspect", "describe"], "vps status"),
     ("vps", &["freeze"], "vps pause"),
-    ("vps", &["unpause", "unfreeze"], "vps resume"),
+    ("vps", &["unpause", "unfreeze", "start"], "vps resume"),
     ("vps", &["reboot"], "vps restart"),
     ("node", &["ls", "show"], "node list"),
     ("auth", &["whoami"], "auth status"),
@@ -66,19 +63,27 @@ pub(crate) fn meant(definition: &clap::Command, unknown: &Unknown) -> Option<Fai
         .or_else(|| misspelt(definition, groups, word))
         // `kohakuriver ssh trainer`
         .or_else(|| (group == "ssh" && !word.starts_with('-')).then(|| format!("vps connect {}", quoted(word))))?;
-    // Options stay out: one of them may have a secret as its value.
-    let rest = unknown.rest.iter().map_while(|word| word.to_str().filter(|word| !word.starts_with('-')));
-    let line = rest.fold(format!("{PROGRAM} {command}"), |line, word| format!("{line} {}", quoted(word)));
+    let line = with_rest(definition, &command, unknown);
     Some(Failure::usage(format!("unknown command `{}`", unknown.command())).hint(format!("did you mean `{line}`?")))
 }
 
 /// The failure for `unknown` if there is no next program.
-pub(crate) fn missing(unknown: &Unknown) -> Failure {
+pub(crate) fn missing(definition: &clap::Command, unknown: &Unknown) -> Failure {
     let words = unknown.words.join(" ");
     match EQUIVALENTS.iter().find(|(theirs, _)| *theirs == words) {
-        Some((_, ours)) => next::missing(unknown).hint(format!("use `{PROGRAM} {ours}`")),
+        Some((_, ours)) => next::missing(unknown).hint(format!("use `{}`", with_rest(definition, ours, unknown))),
         None => next::missing(unknown),
     }
+}
+
+/// The line of our `command` with the words behind the unknown one, if it takes any.
+fn with_rest(definition: &clap::Command, command: &str, unknown: &Unknown) -> String {
+    let found = command.split(' ').try_fold(definition, |level, word| level.find_subcommand(word));
+    let takes_words = found.is_none_or(|found| found.has_subcommands() || found.get_positionals().next().is_some());
+    // Options stay out: one of them may have a secret as its value.
+    let is_told = |word: &&str| takes_words && !word.starts_with('-');
+    let rest = unknown.rest.iter().map_while(|word| word.to_str().filter(is_told));
+    rest.fold(format!("{PROGRAM} {command}"), |line, word| format!("{line} {}", quoted(word)))
 }
 
 /// `failure`, with our flag in its hint if a flag of the Python CLI caused it.
@@ -92,18 +97,33 @@ pub(crate) fn flag(failure: Failure, error: &clap::Error, command: &str) -> Fail
 }
 
 fn in_other_words(group: &str, word: &str) -> Option<String> {
-    let found = OTHER_WORDS.iter().find(|(of, words, _)| *of == group && words.contains(&word));
+    let of = |wanted: &str| OTHER_WORDS.iter().find(|(of, words, _)| *of == wanted && words.contains(&word));
+    let found = of(group).or_else(|| group.is_empty().then(|| of("vps"))?);
     found.map(|(_, _, command)| if command.contains(' ') { (*command).to_owned() } else { format!("{command} {word}") })
 }
 
-/// Our command whose spelling is the nearest, if it is near.
+/// Our command whose spelling is the nearest, if it is near. `vps` may be missing before it.
 fn misspelt(definition: &clap::Command, groups: &[String], word: &str) -> Option<String> {
     let level = groups.iter().try_fold(definition, |level, group| level.find_subcommand(group))?;
-    let names = level.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
-    let distance = |name: &str| strsim::damerau_levenshtein(&word.to_lowercase(), name);
-    let nearest = names.min_by_key(|name| distance(name))?;
-    let most = if nearest.len() < 5 { 1 } else { 2 };
-    (distance(nearest) <= most).then(|| [groups, &[nearest.to_owned()]].concat().join(" "))
+    let names = |level: &clap::Command, groups: &[String]| -> Vec<Vec<String>> {
+        let shown = level.get_subcommands().filter(|command| !command.is_hide_set());
+        shown.map(|command| [groups, &[command.get_name().to_owned()]].concat()).collect()
+    };
+    let mut commands = names(level, groups);
+    if groups.is_empty() {
+        commands.extend(names(definition.find_subcommand("vps")?, &["vps".to_owned()]));
+    }
+    let near = commands.into_iter().filter_map(|command| {
+        let name = command.last()?;
+        let most = match name.len() {
+            ..3 => 0,
+            3 | 4 => 1,
+            _ => 2,
+        };
+        let distance = strsim::damerau_levenshtein(&word.to_lowercase(), name);
+        (distance <= most).then(|| (distance, command.join(" ")))
+    });
+    near.min_by_key(|(distance, _)| *distance).map(|(_, command)| command)
 }
 
 fn quoted(word: &str) -> String {
@@ -130,6 +150,13 @@ mod tests {
     fn a_command_that_was_probably_meant_is_named() {
         for (typed, command) in [
             ("vps conect trainer", "vps connect trainer"),
+            ("conect trainer", "vps connect trainer"),
+            ("cp a trainer:", "vps cp a trainer:"),
+            ("scp a trainer:", "vps cp a trainer:"),
+            ("vps start trainer", "vps resume trainer"),
+            ("start trainer", "vps resume trainer"),
+            ("config get host", "config show"),
+            ("stop trainer", "vps stop trainer"),
             ("vps lst", "vps list"),
             ("VPS list", "vps list"),
             ("vsp list --all", "vps list"),
@@ -153,13 +180,27 @@ mod tests {
     }
 
     #[test]
+    fn our_command_is_named_for_one_of_others() {
+        for (typed, command) in [
+            ("connect trainer", "vps connect trainer"),
+            ("forward trainer 8888 --local 9", "vps forward trainer 8888"),
+            ("node status n1", "node list"),
+        ] {
+            let args: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
+            let Owner::Next(unknown) = owner(&definition(), &args) else { panic!("{typed} is ours") };
+            let failure = missing(&definition(), &unknown);
+            assert_eq!(failure.advice(), Some(&*format!("use `kohakuriver {command}`")), "{typed}");
+        }
+    }
+
+    #[test]
     fn the_commands_of_others_are_no_typing_errors() {
         for (group, commands) in PYTHON_CLI {
             for command in commands {
                 assert_eq!(hint(&format!("{group} {command}")), None, "{group} {command}");
             }
         }
-        for typed in ["frobnicate", "vps snapshot 42", "vps assign 42", "billing show", "ssh -x"] {
+        for typed in ["frobnicate", "up", "vps snapshot 42", "vps assign 42", "billing show", "ssh -x"] {
             if let Owner::Next(_) = owner(&definition(), &typed.split(' ').map(OsString::from).collect::<Vec<_>>()) {
                 assert_eq!(hint(typed), None, "{typed}");
             }

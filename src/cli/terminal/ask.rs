@@ -5,16 +5,19 @@
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
+use inquire::list_option::ListOption;
 use inquire::ui::RenderConfig;
 use inquire::{InquireError, Select};
 
 use crate::cli::terminal::ui::Look;
 use crate::failure::Failure;
 use crate::sys::{SilentTerminal, terminal_size};
-use crate::terminal::{is_dumb, tell};
+use crate::terminal::{columns, cut, fitted, is_dumb, tell};
 
 /// Lines of a list that are shown at a time.
 const PAGE: usize = 12;
+/// Columns around a question whose answer is shown.
+const BESIDE: usize = 4;
 /// Lines around a list: the question, and the keys, which may wrap.
 const AROUND: usize = 4;
 
@@ -31,7 +34,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
             Failure::usage("confirmation is required, but there is no terminal to ask on").hint("confirm with `--yes`")
         );
     }
-    tell(&format!("{question} [y/N] "));
+    tell(&format!("{} ", fitted(&format!("{question} [y/N]")).trim_end()));
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
     match (read, answer.trim().to_ascii_lowercase().as_str()) {
@@ -61,9 +64,18 @@ pub(crate) fn choose(question: &str, lines: Vec<String>) -> Result<usize, Failur
     let colours = if Look::of_stderr().colour { RenderConfig::default_colored() } else { RenderConfig::empty() };
     let keys = "arrow keys move, typing filters, Enter chooses, Esc leaves";
     // A list that is higher than the terminal scrolls its question away, and can't be redrawn.
-    let height = terminal_size(io::stderr()).map(|(_, height)| height).filter(|height| *height > 0);
-    let page = height.map_or(PAGE, |height| height.saturating_sub(AROUND).clamp(1, PAGE));
+    let (width, height) = terminal_size(io::stderr()).unzip();
+    let page = height.filter(|height| *height > 0).map_or(PAGE, |height| height.saturating_sub(AROUND).clamp(1, PAGE));
+    // What stands first in a line is what people type, and the order stays among equals.
+    let score = |typed: &str, _: &String, line: &str, number: usize| {
+        let at = line.to_lowercase().find(&typed.to_lowercase())?;
+        i64::try_from(at << 32 | number).ok().map(|late| -late)
+    };
+    let room =
+        width.filter(|width| *width > 0).map_or(usize::MAX, |width| width.saturating_sub(columns(question) + BESIDE));
+    let answer = |chosen: ListOption<&String>| cut(chosen.value, room);
     let asked = Select::new(question, lines).with_page_size(page).with_help_message(keys).with_render_config(colours);
+    let asked = asked.with_scorer(&score).with_formatter(&answer);
     asked.raw_prompt().map(|chosen| chosen.index).map_err(|error| match error {
         InquireError::OperationCanceled | InquireError::OperationInterrupted => {
             Failure::interrupted("nothing was chosen")

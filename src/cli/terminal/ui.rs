@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::sys;
-use crate::terminal::{columns, is_dumb, tell};
+use crate::terminal::{columns, fitted, is_dumb, tell};
 use crate::text::{self, printable};
 
 /// Shown for a missing value.
@@ -76,7 +76,7 @@ pub(crate) fn print_to_reader(bytes: &[u8]) -> Result<bool, Failure> {
 
 /// Writes a remark to stderr, which scripts that read stdout don't see.
 pub(crate) fn remark(text: &str) {
-    tell(&format!("{text}\n"));
+    tell(&fitted(&format!("{text}\n")));
 }
 
 /// A remark about `count` entries that the Host described in an unreadable way; `None` for none. `what` is the singular

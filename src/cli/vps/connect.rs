@@ -26,12 +26,12 @@ use crate::target::TaskId;
 Without --key, ssh uses ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> if one exists, otherwise its agent and \
 default keys.
 
-It can be used like ssh: ssh's own options may stand before and after the VPS, and the words after it are the remote \
-command. Only -h, -H, -i, -P and -u mean what they mean here; after `--` every word is ssh's. So other programs can run it \
-in ssh's place.
+Use it like ssh: ssh's own options may stand before and after the VPS, and the words after it are the remote command. \
+-h, -H, -i, -P and -u have the meaning given here; all other one-letter options, and all words after `--`, go to ssh. So \
+other programs can run this command in place of ssh.
 
 Exit status:
-  255    ssh failed, or this command did before it started ssh
+  255    ssh failed, or this command failed before it started ssh
   other  That of the remote command
 
 Examples:

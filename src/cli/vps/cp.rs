@@ -1,9 +1,11 @@
 //! `kohakuriver vps cp`: files from and to a VPS, with the system's scp.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use crate::cli::host::load_settings;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
+
+use crate::cli::host::{load_settings, vps_cache};
 use crate::cli::programs::route::{missing_program, unusable};
 use crate::cli::programs::search_path;
 use crate::cli::vps::login::{LoginFlags, become_or_show};
@@ -13,8 +15,8 @@ use crate::ssh::options::{DEFAULT_USER, host_name};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-A file of a VPS is written as [USER@]VPS:FILE, relative to the home directory there. A local name with a colon needs a \
-directory before it: ./a:b.
+Write a file on a VPS as [USER@]VPS:FILE; FILE is relative to the home directory there. Write a local file with a colon \
+in its name as ./a:b.
 
 Exit status:
   2      An unknown option, or fewer than two files
@@ -26,9 +28,9 @@ Examples:
   kohakuriver vps cp -r trainer:runs/today .")]
 pub(crate) struct Arguments {
     /// Files to copy, then their destination
-    #[arg(value_name = "FILE", num_args = 2.., required = true)]
+    #[arg(value_name = "FILE", num_args = 2.., required = true, add = ArgValueCompleter::new(candidates))]
     files: Vec<OsString>,
-    /// Copy directories with all that is in them
+    /// Copy directories and everything in them
     #[arg(long, short = 'r')]
     recursive: bool,
     /// Keep times and modes
@@ -65,6 +67,20 @@ impl Operand {
         };
         Ok(Self::Remote { user, vps: vps.to_owned(), path: path.to_owned() })
     }
+}
+
+/// The candidates on TAB: VPSes, and the files whose names are read as those of files here.
+fn candidates(current: &OsStr) -> Vec<CompletionCandidate> {
+    let is_begun =
+        |vps: &CompletionCandidate| vps.get_value().as_encoded_bytes().starts_with(current.as_encoded_bytes());
+    let is_local = |file: &CompletionCandidate| {
+        let word = file.get_value().to_owned();
+        !word.as_encoded_bytes().starts_with(b"-") && matches!(Operand::of(&word), Ok(Operand::Local(_)))
+    };
+    let text = current.to_string_lossy();
+    let user = text.rfind('@').map_or("", |at| &text[..=at]);
+    let vpses = vps_cache::listed(":").into_iter().map(|vps| vps.add_prefix(user)).filter(is_begun);
+    vpses.chain(PathCompleter::any().complete(current).into_iter().filter(is_local)).collect()
 }
 
 pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<ExitCode, Failure> {

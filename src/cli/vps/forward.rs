@@ -36,8 +36,9 @@ const AFTER_SSH: Duration = Duration::from_millis(100);
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-A port is forwarded from localhost of this machine to localhost of the VPS. After a lost connection the command connects \
-again, until Ctrl-C, or until the VPS can no longer be reached. With --wait, a VPS that is starting again is waited for.
+A port of localhost on this machine leads to a port of localhost on the VPS. If the connection is lost, the command \
+connects again, until Ctrl-C or until the Host says that the VPS can't be reached. With --wait, it also waits while the \
+VPS is starting again.
 
 Exit status:
   0      Ctrl-C ended it
@@ -52,7 +53,7 @@ pub(crate) struct Arguments {
     /// Task id or name of the VPS
     #[arg(value_name = "VPS", add = vps_cache::candidates())]
     vps: String,
-    /// Port of this machine, and of the VPS if it is another one
+    /// Port of this machine, then that of the VPS if it is different
     #[arg(value_name = "PORT[:PORT]", required = true, value_parser = ports)]
     ports: Vec<(u16, u16)>,
     #[command(flatten)]

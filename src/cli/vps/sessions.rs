@@ -48,8 +48,8 @@ The sessions come from the gateway's admin address: port 8003 of the Host, unles
 `gateway_admin` in config.json gives another: HOST[:PORT], or unix:/PATH for a UNIX socket. By default a gateway answers \
 there on its own machine only.
 
-Ending a session over HOST:PORT takes the token in the gateway's --admin-token-file. Give it with the option of the same \
-name here, or with KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever may open it may end sessions.
+Over HOST:PORT, ending a session needs the token of the gateway's --admin-token-file. Give it with the option of the same \
+name here, or in KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever can open it may end sessions.
 
 The JSON is an array of objects with the keys id, user, client, protocol (connect or line), task_id (a string), node, \
 opened (RFC 3339, UTC), seconds, bytes_up (from the client to the VPS) and bytes_down. Without authentication, user is \

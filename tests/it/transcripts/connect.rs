@@ -69,7 +69,7 @@ $ kohakuriver vps connect
 [exit status 255]
 $ kohakuriver vps connect trainer --colour
 2> kohakuriver: unexpected argument '--colour' found
-2>   hint: to pass '--colour' as a value, use '-- --colour'; see `kohakuriver vps connect --help`
+2>   hint: see `kohakuriver vps connect --help`
 [exit status 255]
 $ kohakuriver vps connect trainer --key no/such/key
 2> kohakuriver: cannot use the key /home/me/no/such/key
