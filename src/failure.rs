@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use crate::cluster::InMessages;
 use crate::terminal::{fitted, tell};
 use crate::text::printable;
 
@@ -57,6 +58,14 @@ impl Failure {
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.causes.push(cause.into());
         self
+    }
+
+    /// Like [`Failure::cause`], for a cause that may be missing.
+    pub fn maybe_cause(self, cause: Option<impl Into<String>>) -> Self {
+        match cause {
+            Some(cause) => self.cause(cause),
+            None => self,
+        }
     }
 
     /// Adds `error` and everything in its `source()` chain as causes.
@@ -109,12 +118,13 @@ impl Failure {
     /// The lines for stderr, ending in a line feed. Control characters are removed from every part, since a part may
     /// come from the network.
     pub fn render(&self, program: &str) -> String {
-        let mut lines = format!("{program}: {}\n", printable(&self.what));
+        let cluster = InMessages::get();
+        let mut lines = format!("{program}: {}\n", printable(&cluster.message(&self.what)));
         for cause in &self.causes {
             lines += &format!("  caused by: {}\n", printable(cause));
         }
         if let Some(hint) = &self.hint {
-            lines += &format!("  hint: {}\n", printable(hint));
+            lines += &format!("  hint: {}\n", printable(&cluster.hint(hint)));
         }
         lines
     }

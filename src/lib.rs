@@ -13,7 +13,7 @@
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
 //!                  names  →  api, ssh  →  dial  →  relay  →  carrier, handshake
-//!                       cache, failure, lock, refusal, status, target, secret, seconds, settings, sys, terminal, text, usage
+//!                       cache, cluster, failure, lock, refusal, status, target, secret, seconds, settings, sys, terminal, text, tokens, usage
 //! ```
 //!
 //! # Promises
@@ -29,6 +29,7 @@ pub mod cache;
 pub mod carrier;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod cluster;
 pub mod dial;
 pub mod failure;
 #[cfg(feature = "gateway")]
@@ -50,5 +51,6 @@ pub mod sys;
 pub mod target;
 pub mod terminal;
 pub mod text;
+pub mod tokens;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub mod usage;

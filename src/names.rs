@@ -1,4 +1,5 @@
-//! The task id of a VPS that was named by its name, cached for [`LIFETIME`].
+//! The task id of a VPS that was named by its name, cached for [`LIFETIME`]. For longer, the file tells which VPS the name
+//! meant when it was last used, so that the user is told when it means another one.
 //!
 //! An IDE opens ten connections at once. The first one asks the Host; the others wait for it and read its answer from a
 //! small file in the user's cache folder. A file that is unreadable, broken, too old, from the future or somebody
@@ -30,33 +31,65 @@ const MAX_FILE: u64 = 4096;
 
 /// Age at which a file is removed. Its lock file goes too, perhaps while another process holds the lock: then two
 /// processes ask the Host at once, which is harmless.
-const REMOVED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const REMOVED_AFTER: Duration = Duration::from_secs(180 * 24 * 60 * 60);
+
+/// The VPS that a name means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Meant {
+    /// Its id.
+    pub id: TaskId,
+    /// The VPS that the name meant when it was last used, if that is another one.
+    pub before: Option<TaskId>,
+}
+
+impl Meant {
+    /// What to say if the name means another VPS now.
+    pub fn remark(&self, name: &str) -> Option<String> {
+        let Self { id, before } = self;
+        before.map(|before| format!("note: {name} is VPS {id} now; it was VPS {before} when you last used the name"))
+    }
+}
+
+/// Takes note that `name` means the VPS `id` at the Host API `base`.
+pub fn note(base: &str, name: &str, id: TaskId) -> Meant {
+    cache::folder().map_or(Meant { id, before: None }, |folder| note_in(&folder, base, name, id))
+}
+
+fn note_in(folder: &Path, base: &str, name: &str, id: TaskId) -> Meant {
+    let lower = name.to_lowercase();
+    let entry = Entry::of(folder, base, &lower);
+    let now = SystemTime::now();
+    let before = entry.last(now).map(|(id, _)| id).filter(|before| *before != id);
+    // Without a cache nothing is said, and the login succeeds.
+    let _ = entry.write(id, now);
+    Meant { id, before }
+}
 
 /// The id of the VPS called `name`, as ssh passes it on: the Host's answer if it is younger than [`LIFETIME`], else a new
 /// one.
 ///
 /// # Errors
 /// Those of [`Api::id_of`].
-pub async fn look_up<T: Transport>(client: &Api<T>, name: &str) -> Result<TaskId, ApiError> {
+pub async fn look_up<T: Transport>(client: &Api<T>, name: &str) -> Result<Meant, ApiError> {
     match cache::folder() {
         Some(folder) => look_up_in(&folder, client, name).await,
-        None => client.id_of(name, Case::Lost).await,
+        None => client.id_of(name, Case::Lost).await.map(|id| Meant { id, before: None }),
     }
 }
 
-async fn look_up_in<T: Transport>(folder: &Path, client: &Api<T>, name: &str) -> Result<TaskId, ApiError> {
-    let entry = Entry::of(folder, client.base(), name);
+async fn look_up_in<T: Transport>(folder: &Path, client: &Api<T>, name: &str) -> Result<Meant, ApiError> {
+    let lower = name.to_lowercase();
+    let entry = Entry::of(folder, client.base(), &lower);
     if let Some(id) = entry.read(SystemTime::now()) {
-        return Ok(id);
+        return Ok(Meant { id, before: None });
     }
     let _lock = entry.lock(client).await?;
     if let Some(id) = entry.read(SystemTime::now()) {
-        return Ok(id);
+        return Ok(Meant { id, before: None });
     }
-    let id = client.id_of(name, Case::Lost).await?;
     // Without a cache the next connection asks the Host again: slower, and still right.
-    let _ = entry.write(id, SystemTime::now());
-    Ok(id)
+    let id = client.id_of(name, Case::Lost).await?;
+    Ok(note_in(folder, client.base(), name, id))
 }
 
 /// The cached answer for one name of one Host.
@@ -73,6 +106,11 @@ impl<'n> Entry<'n> {
     }
 
     fn read(&self, now: SystemTime) -> Option<TaskId> {
+        self.last(now).filter(|(_, age)| *age < LIFETIME).map(|(id, _)| id)
+    }
+
+    /// The last answer, and its age.
+    fn last(&self, now: SystemTime) -> Option<(TaskId, Duration)> {
         let file = sys::open_regular(&self.path).ok()?;
         if !sys::is_own_file(&file.metadata().ok()?) {
             return None;
@@ -86,7 +124,7 @@ impl<'n> Entry<'n> {
         }
         let asked_at = UNIX_EPOCH.checked_add(Duration::from_secs(value["asked_at"].as_u64()?))?;
         let age = now.duration_since(asked_at).ok()?;
-        if age < LIFETIME { TaskId::parse(value["task_id"].as_str()?) } else { None }
+        Some((TaskId::parse(value["task_id"].as_str()?)?, age))
     }
 
     fn write(&self, id: TaskId, now: SystemTime) -> io::Result<()> {
@@ -153,7 +191,7 @@ mod tests {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..10 {
             let (cache, client) = (cache.clone(), client.clone());
-            tasks.spawn(async move { look_up_in(&cache, &client, "trainer").await.unwrap().to_string() });
+            tasks.spawn(async move { look_up_in(&cache, &client, "trainer").await.unwrap().id.to_string() });
         }
         assert_eq!(tasks.join_all().await, [ID; 10]);
         assert_eq!(host.seen(), ["/api/vps/status"]);
@@ -193,8 +231,23 @@ mod tests {
             assert_eq!(entry.read(now), None, "{broken}");
         }
         host.seen();
-        assert_eq!(look_up_in(folder.path(), &client, "trainer").await.unwrap().to_string(), ID);
+        assert_eq!(look_up_in(folder.path(), &client, "trainer").await.unwrap().id.to_string(), ID);
         assert_eq!(host.seen(), ["/api/vps/status"]);
+    }
+
+    #[test]
+    fn a_name_that_means_another_vps_is_noticed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = |text| TaskId::parse(text).unwrap();
+        let note = |base, name, now| note_in(folder.path(), base, name, id(now)).before;
+        assert_eq!(note("http://a:8000", "trainer", "1"), None);
+        assert_eq!(note("http://a:8000", "Trainer", "1"), None);
+        assert_eq!(note("http://b:8000", "trainer", "2"), None);
+        assert_eq!(note("http://a:8000", "trainer", "3"), Some(id("1")));
+        assert_eq!(note("http://a:8000", "trainer", "3"), None);
+        let moved = Meant { id: id("3"), before: Some(id("1")) };
+        let said = "note: trainer is VPS 3 now; it was VPS 1 when you last used the name";
+        assert_eq!(moved.remark("trainer").as_deref(), Some(said));
     }
 
     #[tokio::test]

@@ -71,7 +71,7 @@ impl Token {
     /// # Errors
     /// When the file can't be read, is no JSON object, or its token can't stand in a header field.
     pub fn from_auth_file(path: &Path) -> Result<Option<Self>, AuthFileError> {
-        let fail = |cause| AuthFileError { path: path.to_owned(), cause };
+        let fail = |cause| AuthFileError::new(path, cause);
         let unreadable = |error: io::Error| fail(format!("it can't be read: {error}"));
         let file = match sys::open_regular(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -144,12 +144,18 @@ impl TokenFileError {
     }
 }
 
-/// Why `auth.json` gave no token. Quotes nothing of the file.
+/// Why a file of stored tokens gave none. Quotes nothing of the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{} can't be used: {cause}", path.display())]
 pub struct AuthFileError {
     path: PathBuf,
     cause: String,
+}
+
+impl AuthFileError {
+    pub(crate) fn new(path: &Path, cause: String) -> Self {
+        Self { path: path.to_owned(), cause }
+    }
 }
 
 #[cfg(test)]

@@ -158,11 +158,14 @@ impl Said {
     }
 }
 
-fn ssh_words(scene: &Scene, user: &str, rest: &[&str]) -> Vec<String> {
+fn ssh_words(scene: &Scene, host: &Host, user: &str, rest: &[&str]) -> Vec<String> {
     let known_hosts = scene.path("home/.ssh/.kohakuriver_known_hosts");
     let proxy = proxy_command_word(PROXY.as_ref()).into_string().unwrap();
     let mut words: Vec<String> = [
-        format!("ProxyCommand={proxy} --fdpass --proxy 127.0.0.1:8002 %h %p"),
+        format!(
+            "ProxyCommand={proxy} --fdpass --proxy 127.0.0.1:8002 --host-api 127.0.0.1:{} --cluster default %h %p",
+            host.port
+        ),
         "ProxyUseFdpass=yes".into(),
         format!("UserKnownHostsFile={}", known_hosts.display()),
         "CheckHostIP=no".into(),
@@ -193,7 +196,7 @@ fn connect_becomes_ssh_and_keeps_its_exit_status() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     let said = scene.run(&host, &["vps", "connect", VPS, "--", "-L", "8888:localhost:8888", "-t", "htop -d 5"]);
     assert_eq!((said.code, said.stderr.as_str()), (Some(42), ""));
-    assert_eq!(said.lines(), ssh_words(&scene, "root", &["-L", "8888:localhost:8888", "-t", "htop -d 5"]));
+    assert_eq!(said.lines(), ssh_words(&scene, &host, "root", &["-L", "8888:localhost:8888", "-t", "htop -d 5"]));
     assert_eq!(mode(&scene.path("home/.ssh")), 0o700);
     assert_eq!(mode(&scene.path("home/.ssh/.kohakuriver_known_hosts")), 0o600);
 }
@@ -203,7 +206,7 @@ fn a_name_is_resolved_to_the_id() {
     let (scene, host) = (Scene::new(), Host::with_vps(json!({})));
     let said = scene.run(&host, &["vps", "connect", "trainer", "-u", "kohaku"]);
     assert_eq!((said.code, said.stderr.as_str()), (Some(42), ""));
-    assert_eq!(said.lines(), ssh_words(&scene, "kohaku", &[]));
+    assert_eq!(said.lines(), ssh_words(&scene, &host, "kohaku", &[]));
 }
 
 #[test]
@@ -233,7 +236,7 @@ fn a_dry_run_prints_a_shell_command_and_changes_nothing() {
     assert_eq!(fs::read_dir(scene.path("home")).unwrap().count(), 0);
     let pasted = Said::by(Command::new("sh").args(["-c", &said.stdout]).output().unwrap());
     assert_eq!(pasted.code, Some(42), "{said:?}");
-    assert_eq!(pasted.lines(), ssh_words(&scene, "root", &["echo", "it's $HOME", "*"]));
+    assert_eq!(pasted.lines(), ssh_words(&scene, &host, "root", &["echo", "it's $HOME", "*"]));
 }
 
 #[test]

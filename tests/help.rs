@@ -10,7 +10,8 @@ use std::process::Command;
 /// This is in each of them, between the options and the text after them.
 const COMMON: &str = "
 Options of every command:
-  -H, --host <HOST>            Name or address of the Host [default: localhost]
+      --cluster <NAME>         Cluster to use [default: the default one]
+  -H, --host <HOST>            Name or address of the Host
   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
@@ -46,6 +47,8 @@ fn kohakuriver_help() {
 Usage: kohakuriver [OPTIONS] <COMMAND>
 
 Commands:
+  login        Log in to a Host, remember it, and write ssh_config entries
+  cluster      List, rename and remove clusters
   vps          Create, connect to and manage VPSes
   node         List the Runners, the machines that VPSes run on
   ssh          Write ssh_config entries for VPSes and forget host keys
@@ -65,12 +68,159 @@ Any other command (docker, task, ssh connect, ...) is passed on to the next
 
 A flag overrides the environment variable, which overrides config.json;
 `kohakuriver config show` shows the values in use. The token comes from
-KOHAKURIVER_TOKEN or from ~/.kohakuriver/auth.json.
+KOHAKURIVER_TOKEN, or from a login.
 
 Examples:
-  kohakuriver auth login
+  kohakuriver login gpu-head
   kohakuriver vps create --gen-ssh-key --connect
   kohakuriver vps list
+"#,
+    );
+}
+
+#[test]
+fn login_help() {
+    says(
+        "login",
+        r#"Log in to a Host, remember it, and write ssh_config entries
+
+Usage: kohakuriver login [OPTIONS] [HOST]
+
+Arguments:
+  [HOST]  Name or address of the Host [default: the one of the cluster]
+
+Options:
+      --token-stdin        Read the token from stdin
+  -u, --user <USER>        Log in with a password as this user
+      --password-stdin     Read the password from stdin
+      --token-name <NAME>  Name of the new token in the Host's list [default:
+                           kohakuriver on <this machine>]
+  -y, --yes                The cluster has moved to this Host: don't ask
+  -h, --help               Print help
+
+The Host's address is stored in config.json, the token in a file of its own, and
+ssh_config gets entries for your VPSes. Ports and the gateway are stored as
+well: give them by their options. With --cluster, this is one more cluster
+beside the default one, and its VPSes are NAME.CLUSTER.kohakuriver.
+
+Examples:
+  kohakuriver login gpu-head
+  kohakuriver login lab-head --cluster lab --port 9000
+  kohakuriver login gpu-head --token-stdin < token.txt
+"#,
+    );
+}
+
+#[test]
+fn cluster_help() {
+    says(
+        "cluster",
+        r#"List, rename and remove clusters
+
+Usage: kohakuriver cluster [OPTIONS] <COMMAND>
+
+Commands:
+  list    List your clusters
+  use     Make a cluster the default one
+  rename  Give a cluster another name
+  remove  Remove a cluster from this machine, with its token and its ssh_config
+          entries
+  help    Print this message or the help of the given subcommand(s)
+
+Options:
+  -h, --help  Print help
+"#,
+    );
+}
+
+#[test]
+fn cluster_list_help() {
+    says(
+        "cluster list",
+        r#"List your clusters
+
+Usage: kohakuriver cluster list [OPTIONS]
+
+Options:
+      --json  Print JSON
+  -h, --help  Print help
+
+USER is the user of the stored token, as the Host called it at the login. The
+JSON is an array of objects with the keys name, default, host_api, ssh_proxy,
+logged_in and username. A missing value is null.
+
+Examples:
+  kohakuriver cluster list
+  kohakuriver cluster list --json | jq -r '.[].name'
+"#,
+    );
+}
+
+#[test]
+fn cluster_use_help() {
+    says(
+        "cluster use",
+        r#"Make a cluster the default one
+
+Usage: kohakuriver cluster use [OPTIONS] <NAME>
+
+Arguments:
+  <NAME>  The cluster
+
+Options:
+  -h, --help  Print help
+
+`ssh NAME.kohakuriver`, and each command without --cluster, goes to the default
+cluster.
+
+Examples:
+  kohakuriver cluster use lab
+"#,
+    );
+}
+
+#[test]
+fn cluster_rename_help() {
+    says(
+        "cluster rename",
+        r#"Give a cluster another name
+
+Usage: kohakuriver cluster rename [OPTIONS] <OLD> <NEW>
+
+Arguments:
+  <OLD>  Its name now
+  <NEW>  Its new name
+
+Options:
+  -h, --help  Print help
+
+Stored host keys and keys of VPSes get the new name, too.
+
+Examples:
+  kohakuriver cluster rename default work
+"#,
+    );
+}
+
+#[test]
+fn cluster_remove_help() {
+    says(
+        "cluster remove",
+        r#"Remove a cluster from this machine, with its token and its ssh_config entries
+
+Usage: kohakuriver cluster remove [OPTIONS] <NAME>
+
+Arguments:
+  <NAME>  The cluster
+
+Options:
+  -h, --help  Print help
+
+Its token is removed, and revoked on the Host if a login made it. Nothing else
+changes on the Host. Keys of VPSes and their host keys stay in ~/.ssh.
+
+Examples:
+  kohakuriver cluster remove lab
 "#,
     );
 }
@@ -188,6 +338,7 @@ Usage: kohakuriver vps list [OPTIONS]
 
 Options:
   -a, --all                Include VPSes that have ended
+      --all-clusters       List the VPSes of all your clusters
       --mine               List only VPSes that you own or are assigned to
   -s, --status <STATUS>    List only VPSes with one of these statuses
   -q, --quiet              Print task ids only
@@ -468,7 +619,8 @@ Options:
   -h, --help  Print help
 
 The settings are host, port, ssh_proxy_port, proxy, gateway_admin, log_file and
-known_hosts. A token is not a setting: `kohakuriver auth login` stores one.
+known_hosts. A token is not a setting: `kohakuriver auth login` stores one. With
+`--cluster`, the setting is that cluster's.
 
 Examples:
   kohakuriver config set host gpu-head
@@ -772,16 +924,19 @@ Options:
       --diff           Show what --write would change
       --write          Write ~/.ssh/kohakuriver.conf; include it at the top of
                        ~/.ssh/config, unless ssh reads it already
-      --remove         Remove what --write added
+      --remove         Remove what --write added for this cluster
       --sync           Refresh ~/.ssh/kohakuriver.conf, without output, if it is
                        for this Host and the Host answers
   -o, --output <FILE>  Write the entries to this file and change nothing else
+      --all-clusters   Write, refresh or remove the entries of all your clusters
   -h, --help           Print help
 
 There is one entry for each of your newest 500 VPSes with SSH, for the host
 lists of IDEs, and one for `*.kohakuriver`, which matches any VPS by task id or
 name. The entries contain the Host's address, but no token. After --write,
-connect with `ssh trainer.kohakuriver`.
+connect with `ssh trainer.kohakuriver`. Each cluster has a section of its own;
+the host names of all but the default one have the cluster's name in them, as in
+`ssh trainer.lab.kohakuriver`.
 
 Put options of your own for VPSes into ~/.ssh/kohakuriver.local.conf: it comes
 before the entries, and nothing changes it. --write asks ssh before and after:

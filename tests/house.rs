@@ -28,8 +28,8 @@ const FLOORS: [&[&str]; 8] = [
     &["relay", "handshake"],
     &["carrier"],
     &[
-        "cache", "failure", "lock", "refusal", "seconds", "secret", "settings", "status", "sys", "target", "terminal",
-        "text", "usage",
+        "cache", "cluster", "failure", "lock", "refusal", "seconds", "secret", "settings", "status", "sys", "target",
+        "terminal", "text", "tokens", "usage",
     ],
 ];
 
@@ -41,7 +41,7 @@ const GATEWAY_START: [&str; 4] = ["mod", "arguments", "run", "serve"];
 const GATEWAY_SHARED: [&str; 1] = ["http"];
 
 /// The rooms of the command: the groups of its verbs.
-const CLI: [&str; 6] = ["vps", "ssh", "auth", "node", "config", "doctor"];
+const CLI: [&str; 7] = ["cluster", "vps", "ssh", "auth", "node", "config", "doctor"];
 /// The files of the command that know all rooms.
 const CLI_START: [&str; 2] = ["mod", "command_line"];
 

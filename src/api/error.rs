@@ -10,6 +10,7 @@ use crate::refusal::Refusal;
 use crate::settings;
 use crate::sys;
 use crate::target::VpsRef;
+use crate::tokens;
 
 /// Why a call to the Host API failed. Text from the network is printable and short.
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +183,7 @@ pub fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
 
 /// The hint of `refusal` on the user's machine. A gateway can't know where the user's token comes from.
 pub fn hint_here(refusal: &Refusal, vps: &str) -> Option<String> {
-    if *refusal == Refusal::TokenNeeded { Some(settings::how_to_log_in()) } else { refusal.hint(vps) }
+    if *refusal == Refusal::TokenNeeded { Some(tokens::how_to_log_in()) } else { refusal.hint(vps) }
 }
 
 /// The text of a refusal that is not about one VPS.

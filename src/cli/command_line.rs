@@ -5,8 +5,10 @@
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::cli::host::vps_cache;
 use crate::cli::programs::names::PROGRAM;
-use crate::cli::{auth, completions, config, doctor, manual, node, ssh, vps};
+use crate::cli::{auth, cluster, completions, config, doctor, manual, node, ssh, vps};
+use crate::cluster::ClusterName;
 use crate::settings::{Flags, ProxyAddress};
 
 /// Shown at the end of `--help`.
@@ -15,10 +17,10 @@ Any other command (docker, task, ssh connect, ...) is passed on to the next `koh
 CLI, with the same arguments.
 
 A flag overrides the environment variable, which overrides config.json; `kohakuriver config show` shows the values in \
-use. The token comes from KOHAKURIVER_TOKEN or from ~/.kohakuriver/auth.json.
+use. The token comes from KOHAKURIVER_TOKEN, or from a login.
 
 Examples:
-  kohakuriver auth login
+  kohakuriver login gpu-head
   kohakuriver vps create --gen-ssh-key --connect
   kohakuriver vps list";
 
@@ -36,7 +38,10 @@ pub(super) struct CommandLine {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 struct Globals {
-    /// Name or address of the Host [default: localhost]
+    /// Cluster to use [default: the default one]
+    #[arg(long, global = true, value_name = "NAME", add = vps_cache::clusters())]
+    cluster: Option<ClusterName>,
+    /// Name or address of the Host
     #[arg(long, short = 'H', global = true, value_name = "HOST")]
     host: Option<String>,
     /// TCP port of the Host's API [default: 8000]
@@ -53,6 +58,11 @@ struct Globals {
 /// The groups of commands, and the commands without a group.
 #[derive(Subcommand, Debug)]
 pub(super) enum Group {
+    /// Log in to a Host, remember it, and write ssh_config entries
+    Login(cluster::login::Arguments),
+    /// List, rename and remove clusters
+    #[command(subcommand)]
+    Cluster(cluster::Verb),
     /// Create, connect to and manage VPSes
     #[command(subcommand)]
     Vps(vps::Verb),
@@ -77,6 +87,16 @@ pub(super) enum Group {
 }
 
 impl CommandLine {
+    /// The VPSes that the command line names, as typed.
+    pub(super) fn vpses(&self) -> Vec<&str> {
+        match &self.group {
+            Group::Vps(verb) => verb.vpses(),
+            Group::Ssh(verb) => verb.vpses(),
+            Group::Doctor(arguments) => arguments.vpses(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The settings that the command line gives.
     pub(super) fn flags(&self) -> Flags {
         let gateway_admin = match &self.group {
@@ -84,6 +104,7 @@ impl CommandLine {
             _ => None,
         };
         Flags {
+            cluster: self.globals.cluster.clone(),
             host: self.globals.host.clone(),
             port: self.globals.port,
             ssh_proxy_port: self.globals.ssh_proxy_port,

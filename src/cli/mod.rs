@@ -6,8 +6,9 @@
 //!
 //! | folder | holds |
 //! |---|---|
-//! | `vps`, `ssh`, `auth`, `node`, `config`, `doctor` | the commands, one group each |
+//! | `vps`, `ssh`, `auth`, `cluster`, `node`, `config`, `doctor` | the commands, one group each |
 //! | `manual`, `completions` | what is made from the command line's definition |
+//! | `files` | the user's files that several commands change |
 //! | `host` | asking the Host: client, runtime, refusals, the cache of VPSes |
 //! | `programs` | ssh, the helper and the next `kohakuriver`: where they are, and the arguments for them |
 //! | `terminal` | tables, questions, progress, signals |
@@ -15,10 +16,12 @@
 //! A new verb is one file in its group's folder, and a line each in the group's `Verb` and `run`.
 
 mod auth;
+mod cluster;
 mod command_line;
 mod completions;
 mod config;
 mod doctor;
+mod files;
 mod host;
 mod manual;
 mod node;
@@ -34,8 +37,11 @@ use clap::FromArgMatches;
 
 pub use manual::Manual;
 
+use crate::cluster::{Cluster, ClusterName};
 use crate::failure::{Failure, exit_status};
 use crate::seconds;
+use crate::settings::{ConfigFile, Flags};
+use crate::target::SUFFIX;
 use crate::usage;
 use command_line::{CommandLine, Group, definition};
 use host::load_settings;
@@ -104,8 +110,26 @@ fn with_seconds(args: Vec<OsString>) -> Vec<OsString> {
     seconds::attach(seconds::attach(args, "--wait", seconds::DEFAULT_WAIT), "--watch", vps::WATCH_DEFAULT)
 }
 
+/// The flags with the cluster that is in the host names of these VPSes, as in `trainer.lab.kohakuriver`.
+fn with_cluster_of(flags: Flags, vpses: &[&str]) -> Result<Flags, Failure> {
+    let may_have_one = |vps: &&str| vps.to_lowercase().contains(SUFFIX);
+    if flags.cluster.is_some() || flags.host.is_some() || !vpses.iter().any(may_have_one) {
+        return Ok(flags);
+    }
+    // Unusable settings are reported where they are needed.
+    let clusters = ConfigFile::load().map(|file| file.clusters).unwrap_or_default();
+    let of = |vps: &&str| clusters.iter().map(|(name, _)| name).find(|name| Cluster::of(name).has(vps));
+    let mut named: Vec<Option<&ClusterName>> = vpses.iter().map(of).collect();
+    named.sort();
+    named.dedup();
+    match named[..] {
+        [cluster] => Ok(Flags { cluster: cluster.cloned(), ..flags }),
+        _ => Err(Failure::usage("VPSes of several clusters were named").hint("name those of one cluster at a time")),
+    }
+}
+
 fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {
-    let flags = line.flags();
+    let flags = with_cluster_of(line.flags(), &line.vpses())?;
     let load = || load_settings(&flags);
     let done = match line.group {
         // These two choose their exit status. Unreadable settings are one of doctor's findings.
@@ -114,6 +138,8 @@ fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Fai
         // These must also work with unreadable settings.
         Group::Completions(arguments) => completions::run(&arguments),
         Group::Man(arguments) => manual::run(definition(), &arguments, others),
+        Group::Login(arguments) => cluster::login::run(flags, &arguments),
+        Group::Cluster(verb) => cluster::run(&flags, &verb),
         Group::Config(verb) => config::run(flags, &verb),
         Group::Node(verb) => node::run(&load()?, &verb),
         Group::Ssh(verb) => ssh::run(&flags, &verb),

@@ -12,6 +12,7 @@ use lexopt::Arg::{Long, Short, Value};
 
 use super::child;
 use super::help;
+use crate::cluster::ClusterName;
 use crate::failure::Failure;
 use crate::seconds;
 use crate::settings::ProxyAddress;
@@ -26,6 +27,8 @@ pub struct Arguments {
     pub port: u16,
     /// Hand ssh the connected socket and exit.
     pub fdpass: bool,
+    /// The cluster that the target is in. Entries of ssh_config name it.
+    pub cluster: Option<ClusterName>,
     /// The proxy, when it is not the one of the settings.
     pub proxy: Option<ProxyAddress>,
     /// The Host API that names are looked up at, when it is not the one of the settings.
@@ -81,6 +84,7 @@ impl Arguments {
             target: String::new(),
             port: SSH_PORT,
             fdpass: false,
+            cluster: None,
             proxy: None,
             host_api: None,
             protocol: ProtocolChoice::Auto,
@@ -99,6 +103,7 @@ impl Arguments {
                 // `Client` reads this option, since it counts beside a wrong argument, too.
                 Long("no-disconnect") => {}
                 Long(child::OPTION) => return Ok(Asked::Hold),
+                Long("cluster") => read.cluster = Some(value(&mut words, "--cluster", str::parse)?),
                 Long("proxy") => read.proxy = Some(value(&mut words, "--proxy", str::parse)?),
                 Long("host-api") => read.host_api = Some(value(&mut words, "--host-api", str::parse)?),
                 Long("protocol") => read.protocol = value(&mut words, "--protocol", protocol)?,
@@ -238,6 +243,7 @@ mod tests {
             ("-fv vps", "-f"),
             ("--fdpass=yes vps", "--fdpass"),
             ("vps --proxy", "--proxy"),
+            ("--cluster a.b vps", "--cluster"),
             ("--proxy ftp://x vps", "ftp://x"),
             ("--protocol gopher vps", "gopher"),
             ("--fdpass", "TARGET"),

@@ -53,6 +53,7 @@ mod tests {
             ("PORT", None, Some("PORT")),
             ("fdpass", None, None),
             ("no-disconnect", None, None),
+            ("cluster", None, Some("NAME")),
             ("proxy", None, Some("HOST[:PORT]")),
             ("host-api", None, Some("HOST[:PORT]")),
             ("protocol", None, Some("PROTOCOL")),

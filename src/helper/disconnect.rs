@@ -4,6 +4,7 @@
 //! ssh prints the message of this packet. So the user reads the reason also where this program's stderr is hidden: under
 //! `ControlPersist`, and in an IDE.
 
+use crate::cluster::InMessages;
 use crate::failure::Failure;
 use crate::text::printable;
 
@@ -37,10 +38,11 @@ pub(super) fn answer(failure: &Failure) -> Vec<u8> {
 /// The failure, its causes and its hint, as one text of at most [`SHOWN`] bytes. Inner causes are cut first. The hint
 /// stays, since it holds the command to paste.
 fn message(failure: &Failure) -> String {
-    let hint = failure.advice().map(|hint| format!("\n  hint: {}", printable(hint))).unwrap_or_default();
+    let cluster = InMessages::get();
+    let hint = failure.advice().map(|hint| format!("\n  hint: {}", printable(&cluster.hint(hint)))).unwrap_or_default();
     let hint = cut(&hint, SHOWN - WHAT_AT_LEAST);
     let room = SHOWN - hint.len();
-    let mut text = cut(&printable(failure.what()), room);
+    let mut text = cut(&printable(&cluster.message(failure.what())), room);
     for cause in failure.causes() {
         let line = format!("\n  caused by: {}", printable(cause));
         let left = room - text.len();

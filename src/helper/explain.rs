@@ -12,6 +12,7 @@ use crate::handshake::problem::Explanation;
 use crate::refusal::Refusal;
 use crate::settings;
 use crate::target::Target;
+use crate::tokens;
 
 impl Order<'_> {
     /// Why no tunnel was opened.
@@ -73,7 +74,7 @@ impl Order<'_> {
         let answered =
             |who: &str| format!("the {who} at {} answered {}", self.proxy.authority(), refused.status_line());
         // A gateway can't know where the user's token comes from.
-        let login = || settings::how_to_log_in();
+        let login = || tokens::how_to_log_in();
         match explanation {
             Explanation::Problem { title, detail, hint, .. } => {
                 let failure = if Refusal::is_known_title(title, &self.named()) {

@@ -39,7 +39,7 @@ pub(super) const ARGUMENTS: [Entry; 2] = [
     argument("[PORT]", "TCP port to ask for; a VPS offers 22 only [default: 22]"),
 ];
 
-pub(super) const OPTIONS: [Entry; 11] = [
+pub(super) const OPTIONS: [Entry; 12] = [
     option(
         "--fdpass",
         "",
@@ -51,6 +51,12 @@ pub(super) const OPTIONS: [Entry; 11] = [
         "",
         "Print a failure on stderr only; by default OpenSSH, PuTTY and AsyncSSH get it as a disconnect message (RFC 4253) \
          and print it themselves",
+    ),
+    option(
+        "--cluster",
+        "<NAME>",
+        "Cluster of the VPS: its addresses, its token, and the part of TARGET that names it [env: KOHAKURIVER_CLUSTER] \
+         [default: the default cluster]",
     ),
     option("--proxy", "<HOST[:PORT]>", "Connect through this proxy [default: the Host, port 8002]"),
     option("--host-api", "<HOST[:PORT]>", "Look names up at this Host's API [default: the Host, port 8000]"),

@@ -27,13 +27,17 @@ pub(super) fn task_id(
     journal.waits_for(format!("looking up VPS {name} at {}", client.base()));
     let look_up = || block_on(names::look_up(&client, name));
     let looked_up = if journal.screen() == Screen::None { look_up() } else { beside(watch, look_up) };
-    looked_up.map_err(|error| match error {
+    let meant = looked_up.map_err(|error| match error {
         ApiError::Timeout { base, .. } => Failure::new(format!("cannot look up VPS {name}"))
             .cause(format!("the Host API at {base} gave no answer in time"))
             .hint("use the task id: it needs no look-up"),
         ApiError::Interrupted(why) => gave_up(&format!("VPS {name}"), "the tunnel was open", &why),
         error => error.about(&VpsRef::Name(name.to_owned()), client.base()),
-    })
+    })?;
+    if let Some(remark) = meant.remark(name) {
+        journal.line(&remark);
+    }
+    Ok(meant.id)
 }
 
 /// The result of `work`, with what `watch` does meanwhile. A client of the Host API can't do that, as a client may be

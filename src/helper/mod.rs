@@ -17,6 +17,7 @@ mod journal;
 mod lookup;
 mod open;
 mod patience;
+mod place;
 
 use std::time::Instant;
 
@@ -28,14 +29,16 @@ pub use definition::definition;
 pub use farewell::Farewell;
 pub use journal::{Journal, PROGRAM};
 
+use crate::cluster::Cluster;
 use crate::dial::{Beside, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
-use crate::settings::{self, ConfigFile, Flags, Settings};
+use crate::settings;
 use crate::sys::{AsFd, EndSignals, PollFlags};
 use crate::target::{Target, TargetError, VpsRef};
 use open::{Mute, OpenError, Order, Tunnel};
 use patience::Patience;
+use place::Place;
 
 /// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh. `farewell` remembers a
 /// Host that must still be told goodbye, after the last message.
@@ -48,22 +51,38 @@ pub fn run(
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
+    carry(arguments, client, journal, farewell).inspect_err(|_| {
+        if let Some(cluster) = &arguments.cluster {
+            settings::name_in_messages(cluster.as_str());
+        }
+    })
+}
+
+fn carry(
+    arguments: &Arguments,
+    client: &mut Client<'_>,
+    journal: &Journal,
+    farewell: &mut Farewell,
+) -> Result<(), Failure> {
     let began = Instant::now();
-    let target = Target::parse(&arguments.target, arguments.port).map_err(|error| {
+    let cluster = place::cluster(arguments).as_ref().map(Cluster::of);
+    let host = cluster.as_ref().map_or(arguments.target.as_str().into(), |own| own.without_name(&arguments.target));
+    let target = Target::parse(&host, arguments.port).map_err(|error| {
         Failure::usage(error.to_string()).hint(match error {
             TargetError::Port { .. } => "leave the port out; to reach another port of the VPS, forward it with ssh -L",
             _ => "name a task id: `kohakuriver vps list` shows which there are",
         })
     })?;
     client.note_target(&target, arguments.port);
-    let settings = load_settings(arguments, &target, journal)?;
-    let token = match target {
+    let needs_token = match target {
         // The line protocol has no place for one.
-        Target::Vps(VpsRef::Id(_)) if arguments.protocol == ProtocolChoice::RequestTunnel => None,
-        Target::Vps(_) => settings::load_token()?,
+        Target::Vps(VpsRef::Id(_)) => arguments.protocol != ProtocolChoice::RequestTunnel,
+        Target::Vps(VpsRef::Name(_)) => true,
         // Some other host's proxy must never see the token: it is the Host's.
-        Target::Foreign { .. } => None,
+        Target::Foreign { .. } => false,
     };
+    let Place { settings, api } = place::find(arguments, &target, needs_token, journal)?;
+    let token = if needs_token { place::token(arguments, api.as_ref())? } else { None };
     let stdout = std::io::stdout();
     let deadline = began + arguments.connect_timeout;
     let watch = Watch { ssh: Some(stdout.as_fd()), signal: None, deadline, beside: Some(journal) };
@@ -97,25 +116,6 @@ pub fn run(
         journal.step("stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass");
     }
     pipe(tunnel, watch, client, &order, journal, farewell)
-}
-
-/// The settings. The configuration file is read only if it can change one that is needed.
-fn load_settings(arguments: &Arguments, target: &Target, journal: &Journal) -> Result<Settings, Failure> {
-    let (host, port) = arguments.host_api.clone().map_or((None, None), |api| (Some(api.host), api.port));
-    let flags = Flags { host, port, proxy: arguments.proxy.clone(), ..Flags::default() };
-    let resolve = |file| Settings::resolve(flags.clone(), &settings::process_environment, file);
-    let settings = resolve(ConfigFile::default())?;
-    let looks_up = matches!(target, Target::Vps(VpsRef::Name(_)));
-    if settings.names_ssh_proxy() && (settings.names_api() || !looks_up) {
-        return Ok(settings);
-    }
-    let file = ConfigFile::load().inspect_err(|_| journal.set_configured_file(None))?;
-    journal.set_configured_file(file.log_file.as_deref());
-    let settings = resolve(file)?;
-    for warning in &settings.warnings {
-        journal.line(&format!("warning: {warning}"));
-    }
-    Ok(settings)
 }
 
 /// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself.

@@ -1,12 +1,14 @@
 //! Every environment variable that the three programs read, each declared once.
 
+/// The cluster, one of those in config.json.
+pub const KOHAKURIVER_CLUSTER: &str = "KOHAKURIVER_CLUSTER";
 /// The Host's name or address. KohakuRiver's Python CLI reads it too.
 pub const KOHAKURIVER_HOST: &str = "KOHAKURIVER_HOST";
 /// The TCP port of the Host's API. KohakuRiver's Python CLI reads it too.
 pub const KOHAKURIVER_PORT: &str = "KOHAKURIVER_PORT";
 /// The TCP port of the Host's SSH proxy. KohakuRiver's Python CLI reads it too.
 pub const KOHAKURIVER_SSH_PROXY_PORT: &str = "KOHAKURIVER_SSH_PROXY_PORT";
-/// The token for the Host; without it, `~/.kohakuriver/auth.json` is read.
+/// The token for the Host that the environment or the command line names.
 pub const KOHAKURIVER_TOKEN: &str = "KOHAKURIVER_TOKEN";
 /// The gateway's admin address, which lists the open tunnels.
 pub const KOHAKURIVER_GATEWAY_ADMIN: &str = "KOHAKURIVER_GATEWAY_ADMIN";

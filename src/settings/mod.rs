@@ -4,24 +4,31 @@
 //! is the one place that reads the real environment and the real file.
 
 mod address;
+mod choice;
 pub mod env_vars;
 mod file;
+mod paths;
+mod sources;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use address::{AdminAddress, Origin, ProxyAddress, ProxyAddressError, Scheme, socket_path, without_credentials};
-pub use file::{ConfigFile, ConfigFileError, KEYS, unknown_key};
+pub use file::{CLUSTER_KEYS, CLUSTERS, ClusterKeys, ConfigFile, ConfigFileError, DEFAULT_CLUSTER, keys, unknown_key};
 
+pub use paths::{auth_path, config_path, home_dir};
+pub use sources::{DEFAULT_PORT, Environment, Flags, process_environment};
+
+use choice::Choice;
+use sources::{env_port, env_text};
+
+use crate::cluster::{Cluster, ClusterName, InMessages};
 use crate::failure::Failure;
 use crate::secret::Token;
 
 /// The Host when nothing names one.
 pub const DEFAULT_HOST: &str = "localhost";
-/// The TCP port of a Host's API.
-pub const DEFAULT_PORT: u16 = 8000;
 /// The TCP port of a Host's SSH proxy.
 pub const DEFAULT_SSH_PROXY_PORT: u16 = 8002;
 
@@ -30,36 +37,6 @@ pub const DEFAULT_GATEWAY_ADMIN_PORT: u16 = 8003;
 
 /// The form of a gateway's admin address.
 pub const ADMIN_FORM: &str = "write it as HOST[:PORT], http://HOST[:PORT] or unix:/PATH";
-
-/// The flags; `None` where a flag was not given.
-#[derive(Clone, Default, Debug)]
-pub struct Flags {
-    /// `--host`
-    pub host: Option<String>,
-    /// `--port`
-    pub port: Option<u16>,
-    /// `--ssh-proxy-port`
-    pub ssh_proxy_port: Option<u16>,
-    /// `--proxy`
-    pub proxy: Option<ProxyAddress>,
-    /// `--admin` of `vps sessions`
-    pub gateway_admin: Option<AdminAddress>,
-    /// `--log-file`
-    pub log_file: Option<PathBuf>,
-}
-
-impl Flags {
-    /// The flags of every command as words of a command line.
-    pub fn words(&self) -> Vec<String> {
-        let flags = [
-            ("--host", self.host.clone()),
-            ("--port", self.port.map(|port| port.to_string())),
-            ("--ssh-proxy-port", self.ssh_proxy_port.map(|port| port.to_string())),
-            ("--proxy", self.proxy.as_ref().map(ProxyAddress::to_string)),
-        ];
-        flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten().collect()
-    }
-}
 
 /// The source of a value.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,7 +53,7 @@ pub enum Source {
 
 impl Source {
     /// Whether this source wins over the configuration file.
-    fn is_above_file(&self) -> bool {
+    pub fn is_above_file(&self) -> bool {
         matches!(self, Self::Flag | Self::Env(_))
     }
 }
@@ -104,6 +81,14 @@ pub struct Setting<T> {
 /// Every setting, ready to use.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The cluster that the other settings are of.
+    pub cluster: Cluster,
+    /// Whether a flag or a variable names it or its Host.
+    pub cluster_source: Source,
+    /// Whether it is the default one.
+    pub is_default: bool,
+    /// The names of all clusters, where there are several.
+    pub clusters: Vec<ClusterName>,
     /// The Host's name or address, without brackets.
     pub host: Setting<String>,
     /// The TCP port of its API.
@@ -120,14 +105,6 @@ pub struct Settings {
     pub known_hosts: Option<Setting<PathBuf>>,
     /// Warnings for the user.
     pub warnings: Vec<String>,
-}
-
-/// The environment as the programs see it; a variable that is empty counts as not set.
-pub type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
-
-/// The process's own environment.
-pub fn process_environment(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 impl Settings {
@@ -155,24 +132,42 @@ impl Settings {
     /// When one of them holds what no setting takes.
     pub fn resolve(flags: Flags, env: Environment<'_>, file: ConfigFile) -> Result<Self, Failure> {
         use env_vars::{
-            KOHAKURIVER_GATEWAY_ADMIN, KOHAKURIVER_HOST, KOHAKURIVER_KNOWN_HOSTS, KOHAKURIVER_LOG_FILE,
-            KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT,
+            KOHAKURIVER_CLUSTER, KOHAKURIVER_GATEWAY_ADMIN, KOHAKURIVER_HOST, KOHAKURIVER_KNOWN_HOSTS,
+            KOHAKURIVER_LOG_FILE, KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT,
         };
-        let host = pick(flags.host, env_text(env, KOHAKURIVER_HOST)?, file.host, DEFAULT_HOST.to_owned());
-        let proxy = pick_address("proxy", flags.proxy, None, file.proxy, |error| error.to_string())?;
+        // `--cluster` names a Host with its ports: the environment's are another's.
+        let of_cluster = [KOHAKURIVER_HOST, KOHAKURIVER_PORT, KOHAKURIVER_SSH_PROXY_PORT, KOHAKURIVER_GATEWAY_ADMIN];
+        let names_cluster = flags.cluster.is_some();
+        let env: Environment<'_> = &|name| if names_cluster && of_cluster.contains(&name) { None } else { env(name) };
+        let Choice { cluster, is_default, keys } = Choice::of(&flags, env, &file)?;
+        let cluster_source = match (names_cluster || flags.host.is_some(), env(KOHAKURIVER_CLUSTER).is_some()) {
+            (true, _) => Source::Flag,
+            (false, true) => Source::Env(KOHAKURIVER_CLUSTER),
+            (false, false) if env(KOHAKURIVER_HOST).is_some() => Source::Env(KOHAKURIVER_HOST),
+            (false, false) if is_default => Source::Default,
+            (false, false) => Source::File,
+        };
+        let host = pick(flags.host, env_text(env, KOHAKURIVER_HOST)?, keys.host, DEFAULT_HOST.to_owned());
+        let proxy = pick_address("proxy", flags.proxy, None, keys.proxy, |error| error.to_string())?;
         let env_admin = env_text(env, KOHAKURIVER_GATEWAY_ADMIN)?;
         let form = |_| ADMIN_FORM.to_owned();
-        let gateway_admin = pick_address("gateway_admin", flags.gateway_admin, env_admin, file.gateway_admin, form)?;
+        let gateway_admin = pick_address("gateway_admin", flags.gateway_admin, env_admin, keys.gateway_admin, form)?;
         let env_keys = env(KOHAKURIVER_KNOWN_HOSTS).map(|value| (PathBuf::from(value), KOHAKURIVER_KNOWN_HOSTS));
         let known_hosts = pick_optional(None, env_keys, file.known_hosts).map(check_known_hosts).transpose()?;
         let env_log = env(KOHAKURIVER_LOG_FILE).map(|value| (PathBuf::from(value), KOHAKURIVER_LOG_FILE));
+        let clusters =
+            if file.clusters.len() > 1 { file.clusters.into_iter().map(|(name, _)| name).collect() } else { vec![] };
         Ok(Self {
+            cluster,
+            cluster_source,
+            is_default,
+            clusters,
             host: Setting { value: check_host(&host)?, source: host.source },
-            port: pick(flags.port, env_port(env, KOHAKURIVER_PORT)?, file.port, DEFAULT_PORT),
+            port: pick(flags.port, env_port(env, KOHAKURIVER_PORT)?, keys.port, DEFAULT_PORT),
             ssh_proxy_port: pick(
                 flags.ssh_proxy_port,
                 env_port(env, KOHAKURIVER_SSH_PROXY_PORT)?,
-                file.ssh_proxy_port,
+                keys.ssh_proxy_port,
                 DEFAULT_SSH_PROXY_PORT,
             ),
             proxy,
@@ -234,36 +229,33 @@ impl Settings {
     }
 }
 
-/// The token in the environment, else the one in `~/.kohakuriver/auth.json`; `None` when neither has one.
-///
-/// # Errors
-/// When the variable or the file can't be a token, or the file can't be read. The message quotes neither.
-pub fn load_token() -> Result<Option<Token>, Failure> {
-    if let Some(token) = token_in(env_vars::KOHAKURIVER_TOKEN)? {
-        return Ok(Some(token));
-    }
-    let Some(path) = auth_path() else { return Ok(None) };
-    Token::from_auth_file(&path).map_err(|error| {
-        Failure::usage("cannot use the stored token").because(&error).hint("log in again with `kohakuriver auth login`")
-    })
-}
-
 /// The failure of a user who has set no Host, on a machine that is none: nothing answers at the default `address`, and
 /// `why` says how.
 pub fn no_host(address: &str, why: &str) -> Failure {
     Failure::new("no Host is set").cause(format!("nothing answers at the default, {address}: {why}")).hint(format!(
-        "name the Host with `kohakuriver config set host HOST`, or with `export {}=HOST`",
+        "name the Host with `kohakuriver login HOST`, or with `export {}=HOST`",
         env_vars::KOHAKURIVER_HOST
     ))
 }
 
-/// The step that helps a user whom the Host does not know. A token in the environment wins over the one that a login
-/// stores.
-pub fn how_to_log_in() -> String {
-    let login = "log in with `kohakuriver auth login`";
-    match process_environment(env_vars::KOHAKURIVER_TOKEN) {
-        Some(_) => format!("correct {0}, or remove it with `unset {0}` and {login}", env_vars::KOHAKURIVER_TOKEN),
-        None => login.to_owned(),
+/// The Host that a token without a Host belongs to, such as the one in the Python CLI's file: the default cluster's, or
+/// else the one that environment or file name. No flag changes it.
+///
+/// # Errors
+/// Those of [`Settings::load`].
+pub fn home_api(file: &ConfigFile, env: Environment<'_>) -> Result<Origin, Failure> {
+    let has_host = file.default_cluster.as_ref().and_then(|name| file.keys_of(name.as_str())?.host.as_ref()).is_some();
+    let flags = Flags { cluster: file.default_cluster.clone().filter(|_| has_host), ..Flags::default() };
+    Settings::resolve(flags, env, file.clone()).map(|settings| settings.api())
+}
+
+/// Makes messages name the cluster, where the user has several. For programs that need no file until something fails.
+pub fn name_in_messages(cluster: &str) {
+    let file = ConfigFile::load().unwrap_or_default();
+    if file.clusters.len() > 1 {
+        let is_default = file.default_cluster.as_ref().is_some_and(|name| name.as_str() == cluster);
+        let flags = if is_default { String::new() } else { format!("--cluster {cluster} ") };
+        InMessages { name: Some(cluster.to_owned()), flags }.set();
     }
 }
 
@@ -277,21 +269,6 @@ pub fn token_in(name: &str) -> Result<Option<Token>, Failure> {
         let failure = Failure::usage(format!("cannot use {name}")).because(&error);
         failure.hint(format!("set it again, or `unset {name}`"))
     })
-}
-
-/// `config.json` in the user's configuration directory; `None` without a home directory.
-pub fn config_path() -> Option<PathBuf> {
-    directories::ProjectDirs::from("", "", "kohakuriver").map(|dirs| dirs.config_dir().join("config.json"))
-}
-
-/// `~/.kohakuriver/auth.json`, where KohakuRiver's Python CLI keeps the token.
-pub fn auth_path() -> Option<PathBuf> {
-    home_dir().map(|home| home.join(".kohakuriver").join("auth.json"))
-}
-
-/// The user's home directory.
-pub fn home_dir() -> Option<PathBuf> {
-    directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned())
 }
 
 fn pick<T>(flag: Option<T>, env: Option<(T, &'static str)>, file: Option<T>, default: T) -> Setting<T> {
@@ -326,24 +303,6 @@ fn pick_address<A: FromStr<Err = ProxyAddressError>>(
     Ok(Some(Setting { value, source: typed.source }))
 }
 
-fn env_text(env: Environment<'_>, name: &'static str) -> Result<Option<(String, &'static str)>, Failure> {
-    let Some(value) = env(name) else { return Ok(None) };
-    let value = value.into_string().map_err(|_| {
-        Failure::usage(format!("{name} is not valid UTF-8")).hint(format!("set it again, or `unset {name}`"))
-    })?;
-    Ok(Some((value, name)))
-}
-
-fn env_port(env: Environment<'_>, name: &'static str) -> Result<Option<(u16, &'static str)>, Failure> {
-    let Some((text, _)) = env_text(env, name)? else { return Ok(None) };
-    match text.trim().parse::<u16>() {
-        Ok(port) if port > 0 => Ok(Some((port, name))),
-        _ => Err(Failure::usage(format!("{name} is `{text}`, which is no TCP port"))
-            .cause("a TCP port is a number from 1 to 65535")
-            .hint(format!("`export {name}=PORT`, or `unset {name}`"))),
-    }
-}
-
 fn check_host(host: &Setting<String>) -> Result<String, Failure> {
     let wrong = || {
         let shown = without_credentials(&host.value);
@@ -370,6 +329,8 @@ fn check_known_hosts(file: Setting<PathBuf>) -> Result<Setting<PathBuf>, Failure
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     fn resolve(flags: Flags, env: &[(&str, &str)], file: &str) -> Result<Settings, Failure> {
@@ -386,9 +347,13 @@ mod tests {
         let all = resolve(flags, &env, file).unwrap();
         assert_eq!(all.host, Setting { value: "flag".into(), source: Source::Flag });
         assert_eq!(all.port, Setting { value: 3, source: Source::Env("KOHAKURIVER_PORT") });
-        assert_eq!(all.ssh_proxy_port, Setting { value: 2, source: Source::File });
         assert_eq!(all.api_url(), "http://flag:3");
-        assert_eq!(all.ssh_proxy().to_string(), "http://flag:2");
+        // The port in the file is the one of another Host.
+        assert_eq!(all.ssh_proxy().to_string(), "http://flag:8002");
+        let env = resolve(Flags::default(), &env, r#"{"ssh_proxy_port":2}"#).unwrap();
+        assert_eq!(env.host, Setting { value: "env".into(), source: Source::Env("KOHAKURIVER_HOST") });
+        assert_eq!(env.ssh_proxy_port, Setting { value: 2, source: Source::File });
+        assert_eq!(resolve(Flags::default(), &[], file).unwrap().api_url(), "http://file:1");
 
         let none = resolve(Flags::default(), &[], "{}").unwrap();
         assert_eq!(none.host, Setting { value: "localhost".into(), source: Source::Default });

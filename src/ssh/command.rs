@@ -3,9 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::ssh::options::{
-    self, DEFAULT_USER, Release, Route, SshOption, UnusablePath, alias, also, host_name, identity, newer_pins,
-};
+use crate::ssh::options::{self, DEFAULT_USER, Release, Route, SshOption, UnusablePath, also, identity, newer_pins};
 use crate::target::TaskId;
 
 /// The facts that ssh needs to connect to one VPS.
@@ -45,7 +43,7 @@ impl SshCommand {
         if let Some(user) = self.user.clone().or_else(default) {
             argv.extend(["-l".into(), user.into()]);
         }
-        argv.push(host_name(self.id).into());
+        argv.push(self.route.cluster.host_name(self.id).into());
         argv.extend(self.ssh_args.iter().cloned());
         Ok(argv)
     }
@@ -64,9 +62,12 @@ impl SshCommand {
     /// The words of the options, each with its `-o`.
     fn words_of_options(&self, given: &Given<'_>) -> Result<Vec<OsString>, UnusablePath> {
         let release = self.route.release;
-        let mut options = self.route.options(false)?;
+        let mut options = self.route.options()?;
         options.extend(self.route.newer_options(release)?);
-        options.extend([("HostName", host_name(self.id).into()), ("HostKeyAlias", alias(self.id).into())]);
+        options.extend([
+            ("HostName", self.route.cluster.host_name(self.id).into()),
+            ("HostKeyAlias", self.route.cluster.alias(self.id).into()),
+        ]);
         options.extend(self.pins(given, release)?);
         let words = options.into_iter().flat_map(|(name, value)| {
             let mut option = OsString::from(name);
@@ -166,10 +167,13 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::cluster::Cluster;
     use crate::ssh::quote;
 
     fn route() -> Route {
         Route {
+            cluster: Cluster::Unnamed,
+            variables: Vec::new(),
             proxy_program: "/usr/bin/kohakuriver-proxy".into(),
             proxy: ("gpu-head".into(), 8002),
             host_api: ("gpu-head".into(), 8000),
@@ -204,12 +208,11 @@ mod tests {
         let pinned = "-o HostName=42.kohakuriver -o HostKeyAlias=kohakuriver-42 -o Port=22 -o CanonicalizeHostname=no \
                       -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 \
                       -o ServerAliveCountMax=3";
-        let start = "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy gpu-head:8002 %h %p' \
+        let start = "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy gpu-head:8002 --host-api gpu-head:8000 --cluster default %h %p' \
                      -o ProxyUseFdpass=yes";
         assert_eq!(text(&command()), format!("{start} -o {known} {pinned} -l root 42.kohakuriver"));
         let piping = SshCommand { route: Route { fdpass: false, ..route() }, ..command() };
-        let start_piping =
-            "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --proxy gpu-head:8002 %h %p' -o ProxyUseFdpass=no";
+        let start_piping = "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --proxy gpu-head:8002 --host-api gpu-head:8000 --cluster default %h %p' -o ProxyUseFdpass=no";
         assert_eq!(text(&piping), format!("{start_piping} -o {known} {pinned} -l root 42.kohakuriver"));
         let of = |release, word: &str| SshCommand {
             route: Route { release, ..route() },
@@ -313,7 +316,11 @@ mod tests {
     #[test]
     fn the_brackets_of_an_ipv6_proxy_are_quoted() {
         let command = SshCommand { route: Route { proxy: ("::1".into(), 9), ..route() }, ..command() };
-        assert!(text(&command).contains(r#"--proxy "[::1]:9" %h %p"#), "{}", text(&command));
+        assert!(
+            text(&command).contains(r#"--proxy "[::1]:9" --host-api gpu-head:8000 --cluster default %h %p"#),
+            "{}",
+            text(&command)
+        );
     }
 
     #[test]
@@ -359,7 +366,18 @@ mod tests {
         let script = script.to_str().unwrap();
         assert_eq!(
             words.lines().collect::<Vec<_>>(),
-            [script, "--fdpass", "--proxy", "gpu-head:8002", "42.kohakuriver", "22"]
+            [
+                script,
+                "--fdpass",
+                "--proxy",
+                "gpu-head:8002",
+                "--host-api",
+                "gpu-head:8000",
+                "--cluster",
+                "default",
+                "42.kohakuriver",
+                "22"
+            ]
         );
         // ssh shows a backslash as two.
         let shown = key.to_str().unwrap().replace('\\', r"\\");

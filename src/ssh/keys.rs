@@ -7,31 +7,57 @@ use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::target::TaskId;
 
-/// The beginnings of the file names of VPSes' keys, before the task id. The preferred one comes first.
+/// The beginnings of the file names of VPSes' keys, before the cluster and the task id. The preferred one comes first.
 const NAMES: [&str; 2] = ["id-kohakuriver-", "kohakuriver_"];
+
+/// The beginnings of the file names of the keys for VPSes of one cluster, before the task id. KohakuRiver's Python CLI,
+/// which knows one Host, makes keys without a cluster in their names: they are for the default cluster.
+#[derive(Clone, Debug)]
+pub struct KeyNames(Vec<String>);
+
+impl KeyNames {
+    /// Those of `cluster`.
+    pub fn of(cluster: &Cluster, is_default: bool) -> Self {
+        let own = cluster.before_id();
+        let plain = (is_default || cluster.name().is_none()) && !own.is_empty();
+        let all = [own].into_iter().chain(plain.then(String::new));
+        Self(all.flat_map(|word| NAMES.map(|start| format!("{start}{word}"))).collect())
+    }
+
+    /// The name of a new key.
+    pub fn new_key(&self, id: TaskId) -> String {
+        format!("{}{id}", self.0[0])
+    }
+}
 
 /// The keys that ssh offers by itself, in ~/.ssh and in its order (ssh_config(5), IdentityFile).
 const DEFAULTS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
 
-/// The key for a VPS: `given` if it is set; otherwise `~/.ssh/id-kohakuriver-<id>` (where KohakuRiver's Python CLI writes a
+/// The key for a VPS: `given` if it is set; otherwise, for the unnamed cluster, `~/.ssh/id-kohakuriver-<id>` (where KohakuRiver's Python CLI writes a
 /// generated key) if that exists; otherwise `~/.ssh/kohakuriver_<id>` if that exists; otherwise none, and ssh uses its
 /// agent and defaults.
 ///
 /// # Errors
 /// When ssh would not use the file.
-pub fn resolve(given: Option<&Path>, id: TaskId, home: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+pub fn resolve(
+    given: Option<&Path>,
+    id: TaskId,
+    home: Option<&Path>,
+    names: &KeyNames,
+) -> Result<Option<PathBuf>, Failure> {
     if let Some(typed) = given {
         let path = absolute(&expand_home(typed, home), typed)?;
         check(&path)?;
         return Ok(Some(path));
     }
     let Some(folder) = home.map(|home| home.join(".ssh")) else { return Ok(None) };
-    for start in NAMES {
+    for start in &names.0 {
         let name = format!("{start}{id}");
         let path = absolute(&folder.join(&name), Path::new(&name))?;
         if path.exists() {
@@ -43,13 +69,33 @@ pub fn resolve(given: Option<&Path>, id: TaskId, home: Option<&Path>) -> Result<
 }
 
 /// Every VPS with a usable key of its own in ~/.ssh, the newest first, and the key.
-pub fn found(home: &Path) -> Vec<(TaskId, PathBuf)> {
+pub fn found(home: &Path, names: &KeyNames) -> Vec<(TaskId, PathBuf)> {
     let entries = std::fs::read_dir(home.join(".ssh")).into_iter().flatten().filter_map(Result::ok);
-    let id = |name: &str| NAMES.iter().find_map(|start| TaskId::parse(name.strip_prefix(start)?));
+    let id = |name: &str| names.0.iter().find_map(|start| TaskId::parse(name.strip_prefix(start.as_str())?));
     let mut ids: Vec<TaskId> = entries.filter_map(|entry| id(entry.file_name().to_str()?)).collect();
     ids.sort_unstable_by(|a, b| b.cmp(a));
     ids.dedup();
-    ids.into_iter().filter_map(|id| Some((id, resolve(None, id, Some(home)).ok()??))).collect()
+    ids.into_iter().filter_map(|id| Some((id, resolve(None, id, Some(home), names).ok()??))).collect()
+}
+
+/// Gives the keys of VPSes the names that they have when the cluster `from` is called `to`, and returns which got one. The
+/// Python CLI's, without a cluster in their names, keep that name as well: it looks for no other. Nothing is overwritten.
+pub fn rename(home: &Path, from: &Cluster, to: &Cluster) -> Vec<(PathBuf, PathBuf)> {
+    let own = |cluster: &Cluster| KeyNames::of(cluster, false);
+    let (before, after) = (own(from), own(to));
+    let mut renamed = Vec::new();
+    for (id, _) in found(home, &before) {
+        for (old, new) in before.0.iter().zip(&after.0) {
+            for end in ["", ".pub"] {
+                let [old, new] = [old, new].map(|start| home.join(".ssh").join(format!("{start}{id}{end}")));
+                let is_linked = std::fs::hard_link(&old, &new).is_ok();
+                if is_linked && (*from == Cluster::Unnamed || std::fs::remove_file(&old).is_ok()) && end.is_empty() {
+                    renamed.push((old, new));
+                }
+            }
+        }
+    }
+    renamed
 }
 
 /// ssh's default keys that exist, if the user's ssh_config names other keys instead and none of these exists. `options`
@@ -161,8 +207,32 @@ mod tests {
         }
 
         fn resolve(&self, given: Option<&str>) -> Result<Option<PathBuf>, Failure> {
-            resolve(given.map(Path::new), TaskId::parse("42").unwrap(), Some(self.0.path()))
+            resolve(given.map(Path::new), TaskId::parse("42").unwrap(), Some(self.0.path()), &unnamed())
         }
+    }
+
+    fn unnamed() -> KeyNames {
+        KeyNames::of(&Cluster::Unnamed, true)
+    }
+
+    #[test]
+    fn each_cluster_has_keys_of_its_own_and_the_default_one_those_of_the_python_cli() {
+        let home = Home::new();
+        let (plain, lab) = (home.file("id-kohakuriver-42", 0o600), home.file("kohakuriver_lab-42", 0o600));
+        let lab_is = Cluster::of(&"lab".parse().unwrap());
+        let id = TaskId::parse("42").unwrap();
+        let other = TaskId::parse("7").unwrap();
+        let of_other = home.file("id-kohakuriver-7", 0o600);
+        let key = |cluster: &Cluster, is_default, id| {
+            resolve(None, id, Some(home.0.path()), &KeyNames::of(cluster, is_default)).unwrap()
+        };
+        assert_eq!(key(&Cluster::Unnamed, true, id), Some(plain.clone()));
+        assert_eq!(key(&Cluster::Other("homelab:8000".into()), false, id), Some(plain));
+        assert_eq!(key(&lab_is, false, id), Some(lab.clone()));
+        assert_eq!(key(&lab_is, true, id), Some(lab.clone()));
+        assert_eq!((key(&lab_is, false, other), key(&lab_is, true, other)), (None, Some(of_other)));
+        assert_eq!(found(home.0.path(), &KeyNames::of(&lab_is, false)), [(id, lab)]);
+        assert_eq!(KeyNames::of(&lab_is, true).new_key(id), "id-kohakuriver-lab-42");
     }
 
     #[test]
@@ -210,8 +280,8 @@ mod tests {
         let (third, second) = (home.file("kohakuriver_3", 0o600), home.file("id-kohakuriver-20", 0o600));
         home.file("kohakuriver_20", 0o600);
         let id = |id| TaskId::parse(id).unwrap();
-        assert_eq!(found(home.0.path()), [(id("20"), second), (id("3"), third)]);
-        assert_eq!(found(Path::new("/no/such/home")), []);
+        assert_eq!(found(home.0.path(), &unnamed()), [(id("20"), second), (id("3"), third)]);
+        assert_eq!(found(Path::new("/no/such/home"), &unnamed()), []);
     }
 
     #[test]
@@ -239,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_relative_path_becomes_absolute() {
-        let failure = resolve(Some(Path::new("no-such-key")), TaskId::parse("42").unwrap(), None).unwrap_err();
+        let failure =
+            resolve(Some(Path::new("no-such-key")), TaskId::parse("42").unwrap(), None, &unnamed()).unwrap_err();
         let expected = std::env::current_dir().unwrap().join("no-such-key");
         assert!(failure.what().contains(&expected.display().to_string()), "{failure:?}");
     }

@@ -1,6 +1,6 @@
 //! The host keys of VPSes, in a known_hosts file of ours.
 //!
-//! A VPS's identity is its task id: its keys are stored under [`crate::ssh::options::alias`], whichever name the user typed. ssh can't do that
+//! A VPS's identity is its task id: its keys are stored under [`Cluster::alias`], whichever name the user typed. ssh can't do that
 //! for a name that matches a wildcard, so it runs `kohakuriver ssh host-key` (`KnownHostsCommand`), which uses this
 //! module. The first key of a VPS is trusted, as with `StrictHostKeyChecking accept-new`; a different key later is not.
 //!
@@ -18,8 +18,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::SystemTime;
 
 pub use key::{HostKey, Known};
-use line::{Names, is_hashed, is_one_of, line, list, matches, names, split, stored_key};
+use line::{Names, is_hashed, is_one_of, line, list, matches, split, stored_key};
 
+use crate::cluster::Cluster;
 use crate::ssh::user_file::{FolderLock, UserFile, UserFileError};
 use crate::sys;
 use crate::target::TaskId;
@@ -88,12 +89,13 @@ struct Line<'f> {
 #[derive(Clone, Debug)]
 pub struct KnownHosts {
     path: PathBuf,
+    cluster: Cluster,
 }
 
 impl KnownHosts {
-    /// The file at `path`, which need not exist.
-    pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+    /// The file at `path`, which need not exist, for VPSes of `cluster`.
+    pub fn at(path: impl Into<PathBuf>, cluster: &Cluster) -> Self {
+        Self { path: path.into(), cluster: cluster.clone() }
     }
 
     /// The keys of a VPS.
@@ -153,11 +155,37 @@ impl KnownHosts {
         self.rewrite(id, None)
     }
 
+    /// Gives the names of all VPSes of the cluster the form that they have in the cluster `to`. Hashed names stay: nobody can
+    /// tell whose they are.
+    ///
+    /// # Errors
+    /// When the file can't be read or written.
+    pub fn rename(&self, to: &Cluster) -> Result<(), KnownHostsError> {
+        if self.read()?.content().is_none() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let file = self.read()?;
+        let before = file.content().unwrap_or_default();
+        let mut after = Vec::new();
+        for text in before.split_inclusive(|&byte| byte == b'\n') {
+            let Some((hosts, rest)) = split(text) else {
+                after.extend_from_slice(text);
+                continue;
+            };
+            let renamed = |name: &[u8]| self.cluster.renamed(std::str::from_utf8(name).ok()?, to);
+            let names: Vec<Vec<u8>> =
+                list(hosts).map(|name| renamed(name).map_or_else(|| name.to_vec(), String::into_bytes)).collect();
+            after.extend([&names.join(&b","[..]), &b" "[..], rest].concat());
+        }
+        if after != before { file.replace_privately(&after).map_err(|source| self.unusable(source)) } else { Ok(()) }
+    }
+
     fn append(&self, id: TaskId, key: &HostKey) -> Result<(), KnownHostsError> {
         let file = sys::private(OpenOptions::new().append(true).read(true).create(true)).open(&self.path);
         let mut file = file.map_err(|error| self.file(error))?;
         let line_end = if ends_in_a_line(&file).map_err(|error| self.file(error))? { "" } else { "\n" };
-        let line = line_end.to_owned() + &line(id, key, SystemTime::now());
+        let line = line_end.to_owned() + &line(&self.cluster.known_names(id), key, SystemTime::now());
         file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(|error| self.file(error))
     }
 
@@ -165,6 +193,7 @@ impl KnownHosts {
     /// keys.
     fn rewrite(&self, id: TaskId, key: Option<&HostKey>) -> Result<Forgotten, KnownHostsError> {
         let file = self.read()?;
+        let own = self.cluster.known_names(id);
         let mut forgotten = Forgotten::default();
         let mut left = Vec::new();
         let mut number = 0;
@@ -179,14 +208,14 @@ impl KnownHosts {
             }
             forgotten.is_any = true;
             let (hosts, rest) = split(line.text).unwrap_or_default();
-            let others: Vec<&[u8]> = list(hosts).filter(|name| !is_hashed(name) && !is_one_of(name, id)).collect();
+            let others: Vec<&[u8]> = list(hosts).filter(|name| !is_hashed(name) && !is_one_of(name, &own)).collect();
             let hosts = others.join(&b","[..]);
             if others.is_empty() {
                 number -= 1;
                 continue;
             }
             left.extend([&hosts[..], b" ", rest].concat());
-            if matches(&hosts, id) {
+            if matches(&hosts, &own) {
                 forgotten.patterns.push(number);
             }
         }
@@ -194,7 +223,7 @@ impl KnownHosts {
             if left.last().is_some_and(|&last| last != b'\n') {
                 left.push(b'\n');
             }
-            left.extend_from_slice(line(id, key, SystemTime::now()).as_bytes());
+            left.extend_from_slice(line(&own, key, SystemTime::now()).as_bytes());
         }
         if forgotten.is_any || key.is_some() {
             file.replace_privately(&left).map_err(|source| self.unusable(source))?;
@@ -208,9 +237,10 @@ impl KnownHosts {
 
     /// Every line of the file, and whether it names the VPS.
     fn lines<'f>(&self, file: &'f UserFile, id: TaskId) -> Result<Vec<Line<'f>>, KnownHostsError> {
+        let own = self.cluster.known_names(id);
         let texts = file.content().unwrap_or_default().split_inclusive(|&byte| byte == b'\n');
         let line =
-            |text| Line { text, names: split(text).map_or(Names::Others, |(hosts, _)| Names::in_list(hosts, id)) };
+            |text| Line { text, names: split(text).map_or(Names::Others, |(hosts, _)| Names::in_list(hosts, &own)) };
         let mut lines: Vec<Line<'_>> = texts.map(line).collect();
         let hosts = |line: &Line<'f>| split(line.text).map(|(hosts, _)| hosts).filter(|hosts| is_hashed(hosts));
         let mut hashed: Vec<(&mut Line<'f>, &[u8])> =
@@ -234,7 +264,7 @@ impl KnownHosts {
         let mut copy = tempfile::NamedTempFile::new().map_err(|error| self.file(error))?;
         copy.write_all(&text).map_err(|error| self.file(error))?;
         let mut own = Vec::new();
-        for name in names(id) {
+        for name in self.cluster.known_names(id) {
             let mut command = Command::new("ssh-keygen");
             command.args(["-F", &name, "-f"]).arg(copy.path()).stdin(Stdio::null()).env("LC_ALL", "C");
             let output = command.output().map_err(KnownHostsError::Run)?;
@@ -299,7 +329,7 @@ mod tests {
         }
 
         fn known(&self) -> KnownHosts {
-            KnownHosts::at(self.0.path().join("known hosts"))
+            KnownHosts::at(self.0.path().join("known hosts"), &Cluster::Unnamed)
         }
 
         /// The public half of a new key pair.
@@ -440,7 +470,7 @@ mod tests {
     #[test]
     fn an_ssh_keygen_that_fails_with_a_message_does_not_mean_that_no_key_is_known() {
         if let Some(path) = std::env::var_os(FILE) {
-            let (known, key) = (KnownHosts::at(path), HostKey::new("ssh-ed25519", "AAAA").unwrap());
+            let (known, key) = (KnownHosts::at(path, &Cluster::Unnamed), HostKey::new("ssh-ed25519", "AAAA").unwrap());
             for error in [
                 known.of(id("42")).unwrap_err(),
                 known.store_first(id("42"), &key).unwrap_err(),
@@ -515,7 +545,7 @@ mod tests {
     #[test]
     fn a_missing_file_holds_no_keys_and_stays_missing() {
         let folder = Folder::new();
-        let known = KnownHosts::at(folder.0.path().join("missing/known hosts"));
+        let known = KnownHosts::at(folder.0.path().join("missing/known hosts"), &Cluster::Unnamed);
         assert!(known.of(id("42")).unwrap().is_empty());
         assert_eq!(known.forget(id("42")).unwrap(), Forgotten::default());
         assert!(!folder.0.path().join("missing").exists(), "a look-up makes no folder");
@@ -530,7 +560,7 @@ mod tests {
         assert_eq!(try_lock(folder.0.path()), Err(io::ErrorKind::WouldBlock));
         drop(lock);
         try_lock(folder.0.path()).unwrap();
-        let lock = KnownHosts::at("known hosts").lock().unwrap();
+        let lock = KnownHosts::at("known hosts", &Cluster::Unnamed).lock().unwrap();
         assert_eq!(try_lock(Path::new(".")), Err(io::ErrorKind::WouldBlock), "a bare name is in the working folder");
         drop(lock);
     }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::ssh::ends::Ends;
 use crate::target::{SSH_PORT, SUFFIX, Target, TaskId, VpsRef};
 
 /// The number of digits of the task id behind a name that is not unique.
@@ -19,7 +20,7 @@ const MAX_NAME: usize = 200;
 pub struct Label {
     /// The VPS.
     pub id: TaskId,
-    /// Its host name, with `.kohakuriver`; unique among the labels of one call.
+    /// Its host name, with its cluster's end; unique among the labels of one call.
     pub host: String,
     /// Why the host name is not simply the name of the VPS.
     pub remark: Option<Remark>,
@@ -32,16 +33,20 @@ pub enum Remark {
     Shared,
     /// The name can't be part of a host name.
     Unusable,
+    /// The host name would be read as one with a cluster's name in it.
+    HasCluster,
 }
 
 /// A label for each VPS, in the same order.
-pub fn labels<'v>(vpses: impl IntoIterator<Item = (TaskId, Option<&'v str>)>) -> Vec<Label> {
+pub fn labels<'v>(vpses: impl IntoIterator<Item = (TaskId, Option<&'v str>)>, ends: &Ends) -> Vec<Label> {
     let vpses: Vec<(TaskId, Option<&str>)> = vpses.into_iter().collect();
+    let is_free = |name: &str| is_usable(name) && !ends.has_cluster(name);
     let mut forms: Vec<Form> =
-        vpses.iter().map(|(_, name)| if name.is_some_and(is_usable) { Form::Name } else { Form::Id }).collect();
+        vpses.iter().map(|(_, name)| if name.is_some_and(is_free) { Form::Name } else { Form::Id }).collect();
     // Each round makes at least one form longer, and task ids are unique, so the loop ends.
     loop {
-        let hosts: Vec<String> = vpses.iter().zip(&forms).map(|((id, name), form)| form.host(*id, *name)).collect();
+        let hosts: Vec<String> =
+            vpses.iter().zip(&forms).map(|((id, name), form)| form.host(*id, *name, ends)).collect();
         let mut count: HashMap<String, usize> = HashMap::new();
         for host in &hosts {
             // ssh converts host names to lower case.
@@ -58,6 +63,7 @@ pub fn labels<'v>(vpses: impl IntoIterator<Item = (TaskId, Option<&'v str>)>) ->
             let remark = |name: Option<&str>, form| match (name, form) {
                 (None | Some(""), _) | (_, Form::Name) => None,
                 (Some(name), Form::Id) if !is_usable(name) => Some(Remark::Unusable),
+                (Some(name), Form::Id) if ends.has_cluster(name) => Some(Remark::HasCluster),
                 _ => Some(Remark::Shared),
             };
             let label = |((&(id, name), &form), host)| Label { id, host, remark: remark(name, form) };
@@ -78,13 +84,13 @@ impl Form {
         if self == Self::Name { Self::NameAndDigits } else { Self::Id }
     }
 
-    fn host(self, id: TaskId, name: Option<&str>) -> String {
+    fn host(self, id: TaskId, name: Option<&str>, ends: &Ends) -> String {
         let (id, name) = (id.to_string(), name.unwrap_or_default());
         let digits = &id[id.len().saturating_sub(ID_DIGITS)..];
         match self {
-            Self::Name => format!("{name}{SUFFIX}"),
-            Self::NameAndDigits => format!("{name}-{digits}{SUFFIX}"),
-            Self::Id => format!("{id}{SUFFIX}"),
+            Self::Name => ends.host(name),
+            Self::NameAndDigits => ends.host(&format!("{name}-{digits}")),
+            Self::Id => ends.host(&id),
         }
     }
 }
@@ -105,10 +111,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cluster::Cluster;
+    use crate::ssh::ends::tests::short;
 
     fn hosts(vpses: &[(&str, Option<&str>)]) -> Vec<(String, Option<Remark>)> {
         let vpses = vpses.iter().map(|(id, name)| (TaskId::parse(id).unwrap(), *name));
-        labels(vpses).into_iter().map(|label| (label.host, label.remark)).collect()
+        labels(vpses, &short()).into_iter().map(|label| (label.host, label.remark)).collect()
     }
 
     #[test]
@@ -155,13 +163,23 @@ mod tests {
         assert_eq!(hosts(&[("42", Some(""))]), [("42.kohakuriver".into(), None)]);
     }
 
+    #[test]
+    fn a_host_name_of_another_cluster_is_not_taken() {
+        let clusters = ["lab".parse().unwrap(), "work".parse().unwrap()];
+        let ends = Ends::of(&Cluster::of(&clusters[1]), true, &clusters);
+        let id = TaskId::parse("42").unwrap();
+        let label = |name| labels([(id, Some(name))], &ends).remove(0);
+        assert_eq!((label("x.lab").host.as_str(), label("x.lab").remark), ("42.kohakuriver", Some(Remark::HasCluster)));
+        assert_eq!((label("x.labs").host.as_str(), label("x.labs").remark), ("x.labs.kohakuriver", None));
+    }
+
     proptest! {
         #[test]
         fn each_label_is_unique_and_one_literal_word(
             names in proptest::collection::vec(proptest::option::of("(?s)[ab1]{0,2}|.{0,5}|dev|dev-[0-2]{4}"), 0..12)
         ) {
             let ids = (0_u64..).map(|n| TaskId::parse(&(n * 10_000 + n % 2).to_string()).unwrap());
-            let labels = labels(ids.zip(names.iter().map(Option::as_deref)));
+            let labels = labels(ids.zip(names.iter().map(Option::as_deref)), &short());
             prop_assert_eq!(labels.len(), names.len());
             let mut seen: Vec<String> = labels.iter().map(|label| label.host.to_lowercase()).collect();
             seen.sort();

@@ -4,7 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`quote`], [`options`], [`command`] | the words, pure |
-//! | [`stanzas`], [`labels`], [`spellings`], [`own_files`], [`mod@include`] | our configuration files, and our one line in the user's file, pure |
+//! | [`stanzas`], [`sections`], [`labels`], [`ends`], [`spellings`], [`own_files`], [`mod@include`] | our configuration files, and our one line in the user's file, pure |
 //! | [`in_force`] | the lines of the user's configuration that apply to a host, pure |
 //! | [`user_file`] | replaces a file that belongs to the user |
 //! | [`known_hosts`] | the host keys of VPSes; runs `ssh-keygen` |
@@ -15,6 +15,7 @@
 
 pub mod authorized_key;
 pub mod command;
+pub mod ends;
 pub mod in_force;
 pub mod include;
 pub mod keys;
@@ -23,6 +24,7 @@ pub mod labels;
 pub mod options;
 pub mod own_files;
 pub mod quote;
+pub mod sections;
 pub mod spellings;
 pub mod stanzas;
 pub mod user_file;

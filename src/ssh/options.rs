@@ -1,6 +1,6 @@
 //! The ssh options for the route to a VPS, the same for `vps connect` and for each stanza of `ssh config`.
 //!
-//! Pure: facts in, words out. Host keys stay checked: our known_hosts file has a VPS's keys under its task id ([`alias`]),
+//! Pure: facts in, words out. Host keys stay checked: our known_hosts file has a VPS's keys under its task id ([`Cluster::alias`]),
 //! and ssh refuses a key that changed. This is the only protection behind an older Host, whose SSH proxy has no
 //! authentication. The user's own known_hosts is not changed.
 
@@ -8,8 +8,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cluster::Cluster;
 use crate::ssh::quote::{self, PathValueError};
-use crate::target::{SSH_PORT, SUFFIX, TaskId, authority};
+use crate::target::{SSH_PORT, authority};
 
 /// The default login, which the images of VPSes are prepared for.
 pub const DEFAULT_USER: &str = "root";
@@ -23,16 +24,6 @@ pub const SERVER_ALIVE_COUNT_MAX: u32 = 3;
 
 /// A list of algorithms for keys: ssh's own list.
 const ANY_KIND: &str = "+ssh-ed25519";
-
-/// The name that a VPS's host keys are stored under, whichever name the user typed.
-pub fn alias(id: TaskId) -> String {
-    format!("kohakuriver-{id}")
-}
-
-/// The host name of a VPS that needs no look-up.
-pub fn host_name(id: TaskId) -> String {
-    format!("{id}{SUFFIX}")
-}
 
 /// Our known_hosts file in a home directory. As with our other files, no glob of the user's (`Include ~/.ssh/kohakuriver*`)
 /// may match it: ssh would refuse every host.
@@ -63,11 +54,15 @@ pub enum Release {
 /// ssh. They never contain a token.
 #[derive(Clone, Debug)]
 pub struct Route {
+    /// The cluster of the VPSes.
+    pub cluster: Cluster,
+    /// Variables that the helper gets besides those of ssh.
+    pub variables: Vec<(&'static str, String)>,
     /// The helper, an absolute path.
     pub proxy_program: PathBuf,
     /// Host and port of the SSH proxy.
     pub proxy: (String, u16),
-    /// Host and port of the Host API, for the look-up of names.
+    /// Host and port of the Host API, for the look-up of names and for the token.
     pub host_api: (String, u16),
     /// How long the helper waits for a VPS that is starting.
     pub wait: Option<Duration>,
@@ -97,14 +92,13 @@ pub struct UnusablePath {
 pub type SshOption = (&'static str, OsString);
 
 impl Route {
-    /// The options for the route to VPSes and for the check of their host keys, for every supported ssh. `by_name`: the
-    /// host name may contain a VPS's name, which the helper must look up.
+    /// The options for the route to VPSes and for the check of their host keys, for every supported ssh.
     ///
     /// # Errors
     /// When the path of known_hosts can't be the value of an ssh option.
-    pub fn options(&self, by_name: bool) -> Result<Vec<SshOption>, UnusablePath> {
+    pub fn options(&self) -> Result<Vec<SshOption>, UnusablePath> {
         Ok(vec![
-            ("ProxyCommand", self.proxy_command(by_name)),
+            ("ProxyCommand", self.proxy_command()),
             ("ProxyUseFdpass", if self.fdpass { "yes" } else { "no" }.into()),
             ("UserKnownHostsFile", self.files(" ")?),
             ("CheckHostIP", "no".into()),
@@ -128,15 +122,28 @@ impl Route {
         Ok(options)
     }
 
-    fn proxy_command(&self, by_name: bool) -> OsString {
-        let mut words = quote::proxy_command_word(self.proxy_program.as_os_str());
-        let mut flag = |name: &str, (host, port): &(String, u16)| {
-            words.push(format!(" {name} "));
-            words.push(quote::proxy_command_word(authority(host, *port).as_ref()));
-        };
-        flag(if self.fdpass { "--fdpass --proxy" } else { "--proxy" }, &self.proxy);
-        if by_name {
-            flag("--host-api", &self.host_api);
+    /// The arguments of the helper that say where VPSes are.
+    pub fn helper_arguments(&self) -> Vec<String> {
+        let address = |(host, port): &(String, u16)| authority(host, *port);
+        let cluster = self.cluster.name().map(|name| ("--cluster", name.to_owned()));
+        let all = [("--proxy", address(&self.proxy)), ("--host-api", address(&self.host_api))];
+        all.into_iter().chain(cluster).flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+    }
+
+    fn proxy_command(&self) -> OsString {
+        let mut words = OsString::new();
+        for (number, (name, value)) in self.variables.iter().enumerate() {
+            words.push(if number == 0 { "env " } else { "" });
+            words.push(quote::proxy_command_word(format!("{name}={value}").as_ref()));
+            words.push(" ");
+        }
+        words.push(quote::proxy_command_word(self.proxy_program.as_os_str()));
+        if self.fdpass {
+            words.push(" --fdpass");
+        }
+        for word in self.helper_arguments() {
+            words.push(" ");
+            words.push(quote::proxy_command_word(word.as_ref()));
         }
         if let Some(wait) = self.wait {
             words.push(format!(" --wait={}", wait.as_secs_f64()));
@@ -161,7 +168,11 @@ impl Route {
         let mut words = path_value(program)?;
         // An IPv6 address may have a zone. ssh would read `%` and the name of the zone as one of its tokens.
         let host = host.replace('%', "%%");
-        words.push(format!(" --host {host} --port {port} ssh host-key --file "));
+        words.push(format!(" --host {host} --port {port} ssh host-key "));
+        if let Some(scope) = self.cluster.scope() {
+            words.push(format!("--scope {} ", scope.replace('%', "%%")));
+        }
+        words.push("--file ");
         words.push(self.files(" --file ")?);
         // The name in %H may be an alias of the user's own: only %h is always the VPS.
         words.push(" %H %t %K %h");
@@ -223,9 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_and_the_file_of_a_vps() {
-        let id = TaskId::parse("42").unwrap();
-        assert_eq!((alias(id).as_str(), host_name(id).as_str()), ("kohakuriver-42", "42.kohakuriver"));
+    fn our_file_of_host_keys() {
         assert_eq!(known_hosts_path(Path::new("/home/u")), Path::new("/home/u/.ssh/.kohakuriver_known_hosts"));
     }
 }

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::ssh::sections::Section;
 use crate::sys;
 
 /// The files that we write. The user's configuration includes the first one, which includes the others.
@@ -19,6 +20,9 @@ pub const BACKUP: &str = ".config.before-kohakuriver";
 
 /// The name of that copy in earlier versions, which a glob of the user's may match.
 pub const OLD_BACKUP: &str = "config.before-kohakuriver";
+
+/// A cluster's section for each of [`OURS`].
+pub type Sections = [Section; OURS.len()];
 
 /// A text for each of [`OURS`].
 pub type Texts = [Vec<u8>; OURS.len()];

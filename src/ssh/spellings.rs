@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::ssh::ends::Ends;
 use crate::ssh::labels::is_usable;
-use crate::target::{SUFFIX, TaskId};
+use crate::target::TaskId;
 
 /// The prefixes that a task id may have in a host name.
 const BEFORE_ID: [&str; 3] = ["", "kohakuriver-", "kohakuriver-vps-"];
@@ -21,8 +22,8 @@ pub struct Beginning {
 }
 
 /// The host names with a task id in them.
-pub fn of_id(id: TaskId) -> [String; 3] {
-    BEFORE_ID.map(|start| format!("{start}{id}{SUFFIX}"))
+pub fn of_id(id: TaskId, ends: &Ends) -> Vec<String> {
+    BEFORE_ID.iter().flat_map(|start| ends.patterns(&format!("{start}{id}"))).collect()
 }
 
 /// The patterns for the names of `wanted` and for their beginnings, while the Host has VPSes of the names `all`. A VPS that
@@ -30,6 +31,7 @@ pub fn of_id(id: TaskId) -> [String; 3] {
 pub fn beginnings<'n>(
     wanted: impl IntoIterator<Item = (TaskId, &'n str)>,
     all: impl IntoIterator<Item = &'n str>,
+    ends: &Ends,
 ) -> Vec<Beginning> {
     let mut names: BTreeMap<String, Vec<TaskId>> = all.into_iter().map(|name| (name.to_lowercase(), vec![])).collect();
     for (id, name) in wanted.into_iter().filter(|(_, name)| is_usable(name)) {
@@ -41,10 +43,10 @@ pub fn beginnings<'n>(
     for (at, (name, ids)) in names.iter().enumerate().filter(|(_, (_, ids))| !ids.is_empty()) {
         let beside = [at.checked_sub(1), Some(at + 1)].into_iter().flatten().filter_map(|at| names.get(at));
         let shared = beside.map(|(other, _)| common(name, other)).chain([like_an_id(name)]).max().unwrap_or_default();
-        let mut patterns = vec![format!("{name}{SUFFIX}")];
+        let mut patterns = ends.patterns(name);
         let shortest: String = name.chars().take(shared + 1).collect();
         if shortest.len() < name.len() {
-            patterns.push(format!("{shortest}*{SUFFIX}"));
+            patterns.extend(ends.patterns(&format!("{shortest}*")));
         }
         found.push(Beginning { patterns, ids: ids.clone() });
     }
@@ -69,13 +71,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ssh::ends::tests::short;
 
     fn id(number: u64) -> TaskId {
         TaskId::parse(&number.to_string()).unwrap()
     }
 
     fn patterns(wanted: &str, others: &[&str]) -> Vec<String> {
-        let found = beginnings([(id(1), wanted)], others.iter().copied());
+        let found = beginnings([(id(1), wanted)], others.iter().copied(), &short());
         found.into_iter().flat_map(|beginning| beginning.patterns).collect()
     }
 
@@ -101,10 +104,13 @@ mod tests {
         ] {
             assert_eq!(patterns(name, others), expected, "{name} {others:?}");
         }
-        let twins = beginnings([(id(1), "dev"), (id(2), "Dev")], ["dev", "Dev", "x"]);
+        let twins = beginnings([(id(1), "dev"), (id(2), "Dev")], ["dev", "Dev", "x"], &short());
         let patterns = ["dev.kohakuriver", "d*.kohakuriver"].map(str::to_owned).into();
         assert_eq!(twins, [Beginning { patterns, ids: vec![id(1), id(2)] }]);
-        assert_eq!(of_id(id(4)), ["4.kohakuriver", "kohakuriver-4.kohakuriver", "kohakuriver-vps-4.kohakuriver"]);
+        assert_eq!(
+            of_id(id(4), &short()),
+            ["4.kohakuriver", "kohakuriver-4.kohakuriver", "kohakuriver-vps-4.kohakuriver"]
+        );
     }
 
     proptest! {
@@ -113,7 +119,7 @@ mod tests {
         fn no_other_name_begins_so(names in proptest::collection::vec("[abk1]{1,3}|kohakuriver-[v1a]?[a1]?", 1..8)) {
             let all: Vec<String> = names.into_iter().collect();
             let wanted = all.iter().enumerate().map(|(n, name)| (id(n as u64), name.as_str()));
-            for beginning in beginnings(wanted, all.iter().map(String::as_str)) {
+            for beginning in beginnings(wanted, all.iter().map(String::as_str), &short()) {
                 let own = beginning.patterns[0].clone();
                 let Some(start) = beginning.patterns.get(1).and_then(|pattern| pattern.strip_suffix("*.kohakuriver"))
                 else { continue };

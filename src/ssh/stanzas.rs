@@ -10,21 +10,19 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use crate::cluster::Cluster;
+use crate::ssh::ends::Ends;
 use crate::ssh::labels::{Label, Remark};
-use crate::ssh::options::{
-    DEFAULT_USER, Release, Route, SshOption, UnusablePath, alias, also, host_name, identity, newer_pins, pins,
-};
+use crate::ssh::options::{DEFAULT_USER, Release, Route, SshOption, UnusablePath, also, identity, newer_pins, pins};
 use crate::ssh::own_files::{Includes, OVERRIDES};
 use crate::ssh::quote::{first_word, shell_line};
+use crate::ssh::sections::{MADE_BY, Section};
 use crate::ssh::spellings::{self, Beginning};
 use crate::sys;
-use crate::target::{SUFFIX, TaskId};
+use crate::target::TaskId;
 
 /// Start of the first line of our files. A file without it is not ours.
 const HEADER: &str = "# Do not edit: written by `kohakuriver ssh config`";
-
-/// Start of the line with the command that wrote the file.
-const MADE_BY: &str = "# Made by: ";
 
 /// One VPS.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,8 +34,10 @@ pub struct Entry {
 }
 
 /// The entries that the files list.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entries {
+    /// The ends of their host names.
+    pub ends: Ends,
     /// The VPSes of the user.
     pub listed: Vec<Entry>,
     /// The names of these VPSes and their beginnings.
@@ -50,18 +50,18 @@ pub struct Entries {
     pub more_keys: Vec<PathBuf>,
 }
 
-/// The text of the main file. `made_by` is the command that writes it. Without `includes`, it has all that this machine's
-/// ssh knows; with them, that is in the file of [`render_newer`].
-///
-/// # Errors
-/// When a path can't be the value of an ssh option.
-pub fn render(
-    route: &Route,
-    made_by: &[OsString],
-    entries: &Entries,
-    includes: Option<&Includes>,
-) -> Result<Vec<u8>, UnusablePath> {
-    let mut text = head(made_by);
+impl Entries {
+    /// No VPS.
+    pub fn none(ends: Ends) -> Self {
+        let (listed, beginnings, unlisted) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ends, listed, beginnings, unlisted, defaults: Vec::new(), more_keys: Vec::new() }
+    }
+}
+
+/// The start of the main file, before its sections. Without `includes`, a section has all that this machine's ssh knows;
+/// with them, that is in the sections of the second file.
+pub fn head(includes: Option<&Includes>) -> Vec<u8> {
+    let mut text = header();
     text.push(
         "# Any VPS by its task id or name, and one entry for each of yours that had SSH when this was written.\n",
     );
@@ -75,6 +75,30 @@ pub fn render(
         text.push(newer);
         text.push("'\n");
     }
+    text.into_encoded_bytes()
+}
+
+/// The start of the second file.
+pub fn head_of_newer() -> Vec<u8> {
+    let mut text = header();
+    text.push("# For OpenSSH 8.7 and later; kohakuriver.conf includes this file.\n");
+    text.into_encoded_bytes()
+}
+
+/// A cluster's section of the main file. `made_by` is the command that writes it. One that is `whole` needs no second file.
+///
+/// # Errors
+/// When a path can't be the value of an ssh option.
+pub fn section(
+    route: &Route,
+    made_by: &[OsString],
+    entries: &Entries,
+    is_whole: bool,
+) -> Result<Section, UnusablePath> {
+    let mut text = sys::os_string(made_by_line(made_by));
+    text.push("\n");
+    let ends = &entries.ends;
+    let of_vps = |id| of_vps(&route.cluster, id);
     for Entry { label, key } in &entries.listed {
         let mut options = of_vps(label.id);
         options.push(("User", DEFAULT_USER.into()));
@@ -82,7 +106,7 @@ pub fn render(
         stanza(&mut text, &format!("Host {}", label.host), &[options, identity.clone()].concat());
         // The Host can't look up a label that is not the VPS's name, so each spelling of it needs the task id here.
         if key.is_some() || label.remark == Some(Remark::Shared) {
-            let mut spellings = Vec::from(spellings::of_id(label.id));
+            let mut spellings = spellings::of_id(label.id, ends);
             if !spellings.contains(&label.host) {
                 spellings.insert(0, label.host.clone());
             }
@@ -90,7 +114,7 @@ pub fn render(
         }
     }
     for (id, key) in &entries.unlisted {
-        matching(&mut text, &spellings::of_id(*id), &[of_vps(*id), identity(key)?].concat());
+        matching(&mut text, &spellings::of_id(*id, ends), &[of_vps(*id), identity(key)?].concat());
     }
     for Beginning { patterns, ids } in &entries.beginnings {
         // Keys only, and the default ones as well: another VPS may be created whose name begins so.
@@ -112,31 +136,31 @@ pub fn render(
         }
     }
     let mut options: Vec<SshOption> = vec![("User", DEFAULT_USER.into())];
-    options.extend(route.options(true)?);
+    options.extend(route.options()?);
     options.extend(pins());
-    if includes.is_none() {
+    if is_whole {
         options.extend(newer_options(route, route.release)?);
     }
     for key in &entries.more_keys {
         options.push(also(key)?);
     }
-    let any = format!("*{SUFFIX}");
+    let any = ends.host("*");
     stanza(&mut text, &format!("Host {any}"), &options);
     // The name as the user typed it, instead of the HostName of a `Host *`.
     options.insert(0, ("HostName", "%h".into()));
     matching(&mut text, &[any], &options);
-    Ok(text.into_encoded_bytes())
+    Ok(Section::new(&route.cluster.to_string(), &text.into_encoded_bytes()))
 }
 
-/// The text of the file that the main file includes for OpenSSH 8.7 and later.
+/// A cluster's section of the file that the main file includes for OpenSSH 8.7 and later.
 ///
 /// # Errors
 /// When a path can't be the value of an ssh option.
-pub fn render_newer(route: &Route, made_by: &[OsString]) -> Result<Vec<u8>, UnusablePath> {
-    let mut text = head(made_by);
-    text.push("# For OpenSSH 8.7 and later; kohakuriver.conf includes this file.\n");
-    matching(&mut text, &[format!("*{SUFFIX}")], &newer_options(route, Release::V8_7)?);
-    Ok(text.into_encoded_bytes())
+pub fn newer_section(route: &Route, made_by: &[OsString], ends: &Ends) -> Result<Section, UnusablePath> {
+    let mut text = sys::os_string(made_by_line(made_by));
+    text.push("\n");
+    matching(&mut text, &[ends.host("*")], &newer_options(route, Release::V8_7)?);
+    Ok(Section::new(&route.cluster.to_string(), &text.into_encoded_bytes()))
 }
 
 fn newer_options(route: &Route, release: Release) -> Result<Vec<SshOption>, UnusablePath> {
@@ -147,31 +171,28 @@ fn newer_options(route: &Route, release: Release) -> Result<Vec<SshOption>, Unus
     Ok(options)
 }
 
-fn of_vps(id: TaskId) -> Vec<SshOption> {
-    vec![("HostName", host_name(id).into()), ("HostKeyAlias", alias(id).into())]
+fn of_vps(cluster: &Cluster, id: TaskId) -> Vec<SshOption> {
+    vec![("HostName", cluster.host_name(id).into()), ("HostKeyAlias", cluster.alias(id).into())]
 }
 
-fn head(made_by: &[OsString]) -> OsString {
-    let mut text = OsString::from(format!("{HEADER}, which will write it anew.\n"));
-    text.push(sys::os_string(made_by_line(made_by)));
-    text.push("\n");
-    text
+fn header() -> OsString {
+    format!("{HEADER}, which will write it anew.\n").into()
 }
 
-/// Whether [`render`] wrote this file, which may have been edited since.
+/// Whether this program wrote the file, which may have been edited since.
 pub fn is_ours(text: &[u8]) -> bool {
     text.starts_with(HEADER.as_bytes())
 }
 
-/// Whether this very command wrote the file: for the same Host and the same programs.
+/// Whether this very command wrote a section of the file: for the same Host and the same programs.
 pub fn was_made_by(text: &[u8], made_by: &[OsString]) -> bool {
     let line = made_by_line(made_by);
-    is_ours(text) && text.split(|&byte| byte == b'\n').nth(1) == Some(line.as_slice())
+    is_ours(text) && text.split(|&byte| byte == b'\n').any(|found| found == line.as_slice())
 }
 
-/// The host name of a VPS's entry in a file of [`render`]; `None` if it has none.
-pub fn host_of(text: &[u8], id: TaskId) -> Option<String> {
-    let host_name = format!("    HostName {}", host_name(id));
+/// The host name of a VPS's entry in a file of ours; `None` if it has none.
+pub fn host_of(text: &[u8], cluster: &Cluster, id: TaskId) -> Option<String> {
+    let host_name = format!("    HostName {}", cluster.host_name(id));
     let mut host = None;
     for line in String::from_utf8_lossy(text).lines() {
         if line.starts_with("Host ") || line.starts_with("Match ") {
@@ -219,10 +240,14 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::ssh::ends::tests::short;
     use crate::ssh::labels::labels;
+    use crate::ssh::sections::join;
 
     fn route(folder: &str) -> Route {
         Route {
+            cluster: Cluster::Unnamed,
+            variables: Vec::new(),
             proxy_program: format!("{folder}/kohakuriver-proxy").into(),
             proxy: ("gpu-head".into(), 8002),
             host_api: ("gpu-head".into(), 8000),
@@ -237,14 +262,25 @@ mod tests {
 
     fn entries(key: Option<&str>) -> Entries {
         let id = TaskId::parse("7323718749301768192").unwrap();
-        let labels = labels([(id, Some("trainer"))]);
+        let labels = labels([(id, Some("trainer"))], &short());
         Entries {
+            ends: short(),
             listed: labels.into_iter().map(|label| Entry { label, key: key.map(Into::into) }).collect(),
-            beginnings: spellings::beginnings([(id, "trainer")], ["trainer"]),
+            beginnings: spellings::beginnings([(id, "trainer")], ["trainer"], &short()),
             unlisted: key.map(|key| (TaskId::parse("42").unwrap(), format!("{key}42").into())).into_iter().collect(),
             defaults: vec!["/home/u/.ssh/id_ed25519".into()],
             more_keys: Vec::new(),
         }
+    }
+
+    fn whole(route: &Route, made_by: &[OsString], entries: &Entries) -> Vec<u8> {
+        join(&head(None), &[section(route, made_by, entries, true).unwrap()])
+    }
+
+    fn both(route: &Route, entries: &Entries) -> [String; 2] {
+        let main = join(&head(Some(&includes())), &[section(route, &made_by(), entries, false).unwrap()]);
+        let newer = join(&head_of_newer(), &[newer_section(route, &made_by(), &entries.ends).unwrap()]);
+        [main, newer].map(|text| String::from_utf8(text).unwrap())
     }
 
     fn made_by() -> Vec<OsString> {
@@ -257,8 +293,7 @@ mod tests {
 
     #[test]
     fn both_files() {
-        let text = render(&route("/opt"), &made_by(), &entries(Some("/home/u/.ssh/k")), Some(&includes()));
-        let text = text.unwrap();
+        let [text, newer] = both(&route("/opt"), &entries(Some("/home/u/.ssh/k")));
         let own = |key: &str| {
             format!(
                 "    IdentityFile /home/u/.ssh/{key}\n    IdentitiesOnly yes\n    PubkeyAuthentication yes\n    \
@@ -267,7 +302,7 @@ mod tests {
         };
         let (own, other) = (own("k"), own("k42"));
         let wildcard = "    User root
-    ProxyCommand /opt/kohakuriver-proxy --fdpass --proxy gpu-head:8002 --host-api gpu-head:8000 %h %p
+    ProxyCommand /opt/kohakuriver-proxy --fdpass --proxy gpu-head:8002 --host-api gpu-head:8000 --cluster default %h %p
     ProxyUseFdpass yes
     UserKnownHostsFile /opt/kohakuriver_known_hosts
     CheckHostIP no
@@ -280,11 +315,10 @@ mod tests {
     ServerAliveCountMax 3
 ";
         assert_eq!(
-            String::from_utf8(text.clone()).unwrap(),
+            text,
             format!(
                 "\
 # Do not edit: written by `kohakuriver ssh config`, which will write it anew.
-# Made by: kohakuriver --host gpu-head ssh config --write
 # Any VPS by its task id or name, and one entry for each of yours that had SSH when this was written.
 
 # kohakuriver.local.conf is yours, and nothing changes it: what it says about VPSes comes first.
@@ -292,6 +326,9 @@ Include /h/kohakuriver.local.conf
 
 # For OpenSSH 8.7 and later. An older ssh takes the quotes for letters, and finds no file of that name.
 Include '/h/.kohakuriver-openssh-8.7.conf'
+
+# Cluster: default
+# Made by: kohakuriver --host gpu-head ssh config --write
 
 Host trainer.kohakuriver
     HostName 7323718749301768192.kohakuriver
@@ -317,18 +354,19 @@ Match originalhost *.kohakuriver
 {wildcard}"
             )
         );
-        assert!(is_ours(&text) && was_made_by(&text, &made_by()));
-        assert!(!was_made_by(&text, &made_by()[..2]));
-        let host = |id: &str| host_of(&text, TaskId::parse(id).unwrap());
+        assert!(is_ours(text.as_bytes()) && was_made_by(text.as_bytes(), &made_by()));
+        assert!(!was_made_by(text.as_bytes(), &made_by()[..2]));
+        let host = |id: &str| host_of(text.as_bytes(), &Cluster::Unnamed, TaskId::parse(id).unwrap());
         assert_eq!((host("7323718749301768192").as_deref(), host("42")), (Some("trainer.kohakuriver"), None));
         assert!(!is_ours(b"Host *.kohakuriver\n"));
-        let newer = render_newer(&route("/opt"), &made_by()).unwrap();
         assert_eq!(
-            String::from_utf8(newer.clone()).unwrap(),
+            newer,
             "\
 # Do not edit: written by `kohakuriver ssh config`, which will write it anew.
-# Made by: kohakuriver --host gpu-head ssh config --write
 # For OpenSSH 8.7 and later; kohakuriver.conf includes this file.
+
+# Cluster: default
+# Made by: kohakuriver --host gpu-head ssh config --write
 
 Match originalhost *.kohakuriver
     KnownHostsCommand /opt/kohakuriver --host gpu-head --port 8000 ssh host-key --file /opt/kohakuriver_known_hosts %H %t %K %h
@@ -338,9 +376,9 @@ Match originalhost *.kohakuriver
     StdinNull no
 "
         );
-        assert!(is_ours(&newer) && was_made_by(&newer, &made_by()));
-        assert_eq!(programs(&text), [PathBuf::from("/opt/kohakuriver-proxy")]);
-        assert_eq!(programs(&newer), [PathBuf::from("/opt/kohakuriver")]);
+        assert!(is_ours(newer.as_bytes()) && was_made_by(newer.as_bytes(), &made_by()));
+        assert_eq!(programs(text.as_bytes()), [PathBuf::from("/opt/kohakuriver-proxy")]);
+        assert_eq!(programs(newer.as_bytes()), [PathBuf::from("/opt/kohakuriver")]);
     }
 
     /// The release of OpenSSH that introduced each keyword and value that we write.
@@ -393,37 +431,34 @@ Match originalhost *.kohakuriver
     fn an_older_ssh_knows_each_word_that_it_reads() {
         let mut all = entries(Some("/k"));
         all.more_keys.push("/home/u/.ssh/id_rsa".into());
-        let text_of = |all: &Entries, release, includes: Option<&Includes>| {
-            let route = Route { release, ..route("/opt") };
-            render(&route, &made_by(), all, includes).unwrap()
-        };
-        let text = |release| text_of(&all, release, None);
+        let route_of = |release| Route { release, ..route("/opt") };
+        let text = |release| whole(&route_of(release), &made_by(), &all);
         for release in [Release::V7_3, Release::V7_6, Release::V8_7] {
-            assert_eq!(needs(&text_of(&all, release, Some(&includes()))), (7, 3));
+            assert_eq!(needs(both(&route_of(release), &all)[0].as_bytes()), (7, 3));
         }
         assert_eq!(needs(&text(Release::V7_3)), (7, 0));
         assert_eq!(needs(&text(Release::V7_6)), (7, 6));
         assert_eq!(needs(&text(Release::V8_7)), (8, 7));
-        assert_eq!(needs(&render_newer(&route("/opt"), &made_by()).unwrap()), (8, 7));
+        assert_eq!(needs(both(&route("/opt"), &all)[1].as_bytes()), (8, 7));
         // Before OpenSSH 7.8 a line had room for 4094 bytes, and a longer one ended ssh.
         let longest = "a".repeat(200);
         let id = TaskId::parse("7323718749301768192").unwrap();
-        all.listed[0].label = labels([(id, Some(longest.as_str()))]).remove(0);
-        all.beginnings = spellings::beginnings([(id, longest.as_str())], [&longest[1..]]);
-        assert!(text_of(&all, Release::V8_7, None).split(|&byte| byte == b'\n').all(|line| line.len() < 1024));
+        all.listed[0].label = labels([(id, Some(longest.as_str()))], &short()).remove(0);
+        all.beginnings = spellings::beginnings([(id, longest.as_str())], [&longest[1..]], &short());
+        assert!(whole(&route("/opt"), &made_by(), &all).split(|&byte| byte == b'\n').all(|line| line.len() < 1024));
     }
 
     #[test]
     fn ssh_does_not_read_the_zone_of_an_address_as_a_token() {
         let route = Route { host_api: ("fe80::1%eth0".into(), 8000), ..route("/opt") };
-        let text = String::from_utf8(render_newer(&route, &made_by()).unwrap()).unwrap();
+        let [_, text] = both(&route, &entries(None));
         assert!(text.contains("/kohakuriver --host fe80::1%%eth0 --port 8000 ssh host-key "), "{text}");
     }
 
     #[test]
     fn a_command_with_a_line_end_stays_one_comment() {
         let made_by = [OsString::from("/a\nProxyCommand evil")];
-        let text = render(&route("/opt"), &made_by, &Entries::default(), None).unwrap();
+        let text = whole(&route("/opt"), &made_by, &Entries::none(short()));
         assert!(text.split(|&byte| byte == b'\n').all(|line| !line.starts_with(b"ProxyCommand")));
         assert!(was_made_by(&text, &made_by));
     }
@@ -435,7 +470,7 @@ Match originalhost *.kohakuriver
         let file = folder.path().join("conf");
         let odd = r#"/o d%d/it's "q" \e $HOME#"#;
         let key = format!("{odd}/key");
-        std::fs::write(&file, render(&route(odd), &made_by(), &entries(Some(&key)), None).unwrap()).unwrap();
+        std::fs::write(&file, whole(&route(odd), &made_by(), &entries(Some(&key)))).unwrap();
         let read = |host: &str| {
             let output = Command::new("ssh").arg("-G").arg("-F").arg(&file).arg(host).output().unwrap();
             assert!(output.status.success(), "{output:?}");

@@ -48,7 +48,7 @@ pub enum UserFileError {
     #[error("another program changed it in the meantime; nothing was overwritten")]
     Changed,
     /// Another run of ours holds the lock for longer than any run takes.
-    #[error("another `kohakuriver ssh config` is running")]
+    #[error("another `kohakuriver` is changing it")]
     Busy,
 }
 

@@ -92,7 +92,7 @@ fn a_password_makes_a_token_and_logout_revokes_it() {
     assert_eq!(mode(&home), 0o600);
 
     let outcome = host.run(&home, &["auth", "logout"]).output();
-    keeps_secrets(&outcome).succeeds().says(&["logged out; removed "]);
+    keeps_secrets(&outcome).succeeds().says(&["logged out of "]);
     assert!(!home.join(FILE).exists());
     assert_eq!(host.change(|state| state.revoked.clone()), [MADE]);
     host.run(&home, &["auth", "logout"]).output().succeeds().says(&["there is no stored token"]);
@@ -105,10 +105,11 @@ fn a_password_makes_a_token_and_logout_revokes_it() {
 fn logout_without_a_host_and_with_a_broken_file() {
     let home = Home::new();
     home.write(FILE, json!({ "token": MADE, "token_id": 7 }).to_string());
-    let outcome = Run::new(CLI, &home).args(["-P", "1", "auth", "logout"]).output();
-    outcome.succeeds().says(&["warning: the token may still be valid on the Host\n", "logged out; removed "]);
+    let logout = || Run::new(CLI, &home).args(["auth", "logout"]).env("KOHAKURIVER_PORT", "1").output();
+    let outcome = logout();
+    outcome.succeeds().says(&["warning: the token may still be valid on the Host\n", "logged out of "]);
     home.write(FILE, "{ broken");
-    Run::new(CLI, &home).args(["-P", "1", "auth", "logout"]).output().succeeds().says(&["logged out; removed "]);
+    logout().succeeds().says(&["logged out of "]);
     assert!(!home.join(FILE).exists());
 }
 
@@ -118,10 +119,17 @@ fn a_token_that_has_to_be_revoked_stays_if_it_cannot_be() {
     let login = ["auth", "login", "--username", "operator1", "--password-stdin", "--token-name", "laptop"];
     host.run(&home, &login).stdin(format!("{PASSWORD}\n")).output().succeeds();
     assert_eq!(stored(&home)["token_name"], "laptop");
-    let outcome = Run::new(CLI, &home).args(["-P", "1", "auth", "logout", "--revoke"]).output();
+    // Another Host's token stays.
+    Run::new(CLI, &home).args(["-P", "1", "auth", "logout", "--revoke"]).output().succeeds().says(&["not logged in"]);
+    assert!(home.join(FILE).exists());
+    let unreachable = Home::new();
+    unreachable.write(FILE, stored(&home).to_string());
+    let logout = Run::new(CLI, &unreachable).args(["auth", "logout", "--revoke"]).env("KOHAKURIVER_PORT", "1");
+    let outcome = logout.output();
+    assert!(unreachable.join(FILE).exists());
     outcome.exits(1).says(&["the token may still be valid on the Host\n", "the token is still stored"]);
     assert!(home.join(FILE).exists());
-    host.run(&home, &["auth", "logout", "--revoke"]).output().succeeds().says(&["logged out; removed "]);
+    host.run(&home, &["auth", "logout", "--revoke"]).output().succeeds().says(&["logged out of "]);
     assert_eq!(host.change(|state| state.revoked.clone()), [MADE]);
     assert!(!home.join(FILE).exists());
     // Without its number, the Host can't be asked to revoke it.

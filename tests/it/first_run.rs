@@ -47,12 +47,12 @@ fn without_settings_the_programs_say_that_no_host_is_set() {
         outcome.exits(if line.contains("connect") { 255 } else { 1 }).prints_nothing().says(&[
             &format!("{name}: no Host is set\n"),
             &format!("  caused by: nothing answers at the default, {address}: "),
-            "  hint: name the Host with `kohakuriver config set host HOST`, or with `export KOHAKURIVER_HOST=HOST`\n",
+            "  hint: name the Host with `kohakuriver login HOST`, or with `export KOHAKURIVER_HOST=HOST`\n",
         ]);
     }
     let outcome = run(network.as_ref(), &home, CLI, "doctor").output();
     outcome.exits(1).check(outcome.text().contains(": no Host is set ("), "no Host is set");
-    outcome.check(outcome.text().contains("\n          kohakuriver config set host HOST\n"), "the command");
+    outcome.check(outcome.text().contains("\n          kohakuriver login HOST\n"), "the command");
 
     // Who names a Host reads of that one, even if it is the default.
     for (program, line, title) in [

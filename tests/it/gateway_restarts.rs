@@ -391,7 +391,9 @@ fn sockets_that_are_of_no_use_are_refused() {
     let home = Home::new();
     let start = |socket: std::os::fd::OwnedFd, name: &str| {
         let run = Run::new(tool("sh"), &home).args(["-c", LAUNCH, "sh", GATEWAY]).env("LISTEN_FDNAMES", name);
-        run.stdin_from(socket).output()
+        // Something may listen on the default port.
+        let listen: &[&str] = if name.is_empty() { &[] } else { &["--listen", "127.0.0.1:0"] };
+        run.args(listen).stdin_from(socket).output()
     };
     let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
     let (datagrams, listening) = (std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), listener());

@@ -1,8 +1,13 @@
 //! What flags make needless costs nothing: it is not even opened.
 
 use std::io::{Read, Write};
+use std::mem::MaybeUninit;
 
+use kohakuriver_proxy::secret::Token;
+use kohakuriver_proxy::tokens::hash;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{CWD, Mode, mkfifoat};
+use serde_json::json;
 
 use crate::support::far_end::{BANNER, LINE, YES};
 use crate::support::home::Home;
@@ -35,18 +40,45 @@ fn opens(home: &Home, proxy: &Peer, args: &[&str]) {
     assert_eq!(bytes, BANNER);
 }
 
-#[test]
-fn a_configuration_file_without_a_say_is_not_opened() {
-    let proxy = Peer::serve(|mut stream| {
+/// A CONNECT proxy with an sshd behind it.
+fn proxy() -> Peer {
+    Peer::serve(|mut stream| {
         read_head(&mut stream)?;
         stream.write_all(&[YES, BANNER].concat())?;
         Ok(())
-    });
+    })
+}
+
+/// An entry of ssh_config names all that a login needs, and tokens.json tells whose the token is.
+#[test]
+fn an_entry_makes_the_configuration_file_needless() {
+    let (proxy, home) = (proxy(), Home::new());
+    let token = Token::new("0123456789abcdef").unwrap();
+    home.write(CONFIG, "{}");
+    home.secret(AUTH, &json!({ "token": token.expose() }).to_string());
+    let bound = json!({ "auth_json": { "sha256": hash(&token), "host_api": "http://127.0.0.1:1" } });
+    home.secret(".kohakuriver/tokens.json", &bound.to_string());
+    let watch = inotify::init(CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, home.join(CONFIG), WatchFlags::OPEN).unwrap();
+    let was_opened = || {
+        let mut buffer = [MaybeUninit::uninit(); 512];
+        inotify::Reader::new(&watch, &mut buffer).next().is_ok()
+    };
+    let entry = ["--host-api", "127.0.0.1:1", "--cluster", "default", ID];
+    opens(&home, &proxy, &entry);
+    assert!(!was_opened());
+    // What a proxy alone is, only the file tells.
+    opens(&home, &proxy, &[ID]);
+    assert!(was_opened());
+}
+
+#[test]
+fn a_configuration_file_without_a_say_is_not_opened() {
+    let proxy = proxy();
     let api = http_server(|_| {
         (200, "application/json", format!(r#"[{{"task_id":"{ID}","name":"trainer","status":"running"}}]"#))
     });
     let home = with_fifos(&[CONFIG]);
-    opens(&home, &proxy, &[ID]);
     opens(&home, &proxy, &["example.org"]);
     opens(&home, &proxy, &["--host-api", &api.address.to_string(), "trainer"]);
 }

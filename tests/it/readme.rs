@@ -68,6 +68,7 @@ fn other_value(setting: &str) -> &'static str {
         "gateway_admin" => "http://gpu-head:4242",
         "log_file" => "/gpu-head.log",
         "known_hosts" => "/gpu-head.keys",
+        "cluster" => "default",
         _ => "gpu-head",
     }
 }

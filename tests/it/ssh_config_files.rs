@@ -303,9 +303,9 @@ fn runs_at_the_same_time_end_as_one() {
 fn a_host_that_does_not_answer_leaves_everything_as_it_was() {
     let machine = Machine::new();
     machine.ssh_config(&["--write"]).output().succeeds();
+    machine.home.write(".config/kohakuriver/config.json", r#"{"host":"127.0.0.1","port":1}"#);
     let before = machine.files();
-    let args = ["-H", "127.0.0.1", "-P", "1", "ssh", "config", "--write"];
-    let outcome = Run::new(CLI, &machine.home).args(args).output();
+    let outcome = Run::new(CLI, &machine.home).args(["ssh", "config", "--write"]).output();
     outcome.exits(1).prints_nothing().fails_with("kohakuriver", "cannot list your VPSes", "kohakuriver config show");
     assert_eq!(machine.files(), before);
 }

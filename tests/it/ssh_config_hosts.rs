@@ -129,7 +129,7 @@ fn a_later_vps_whose_name_begins_like_anothers_has_its_keys() {
     other.copy_key_to(&user.home.join(".ssh/id_ed25519"));
     user.write(QUIET);
     // No other name begins with `v` until then.
-    assert!(fs::read_to_string(user.home.join(".ssh/kohakuriver.conf")).unwrap().contains(",v*.kohakuriver\n"));
+    assert!(fs::read_to_string(user.home.join(".ssh/kohakuriver.conf")).unwrap().contains(",v*.kohakuriver,"));
     let all = [running(ID, user.sshd.port), running(later, other.port)];
     user.gateway.write_inventory(&inventory(&all).to_string());
     // The gateway takes the new inventory up by itself.

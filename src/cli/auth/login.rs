@@ -6,8 +6,8 @@
 use std::io::Read;
 
 use crate::api::{ApiError, Client, NewToken, Session, User};
-use crate::cli::auth::file::AuthFile;
-use crate::cli::host::{ask_host, client_with};
+use crate::cli::files::tokens::{Files, record, record_of_new};
+use crate::cli::host::{ask_host, client_with, the_host};
 use crate::cli::terminal::{ask, interrupt, ui};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
@@ -64,51 +64,63 @@ enum Credentials {
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    arguments.refuse_secrets()?;
-    let base = settings.api_url();
-    let file = AuthFile::of_user()?;
-    let client = client_with(settings, None)?;
-    // Don't prompt for a password that the Host doesn't need.
-    if ask_host(settings, has_no_users(&client))? {
-        ui::remark(&format!("the Host at {base} has no users, so no login is needed"));
-        return Ok(());
+    match log_in(settings, arguments)? {
+        Some(told) => ui::remark(&told),
+        None => ui::remark(&format!("{} has no users, so no login is needed", the_host(settings))),
     }
-    let user = match credentials(arguments)? {
-        Credentials::Token(token) => {
-            let user = ask_host(settings, user_of(&client, &token))?;
-            file.store(&token, &user)?;
-            user
-        }
-        Credentials::Password { user, password } => {
-            let session = ask_host(settings, async {
-                client.log_in(&user, &password).await.map_err(|error| refused(&error, &user, &base))
-            })?;
-            let token = ask_host(settings, new_token(&client, &session, arguments.token_name.as_deref()))?;
-            if let Err(failure) = file.store_new(&token, &session.user) {
-                // Without the file nobody could use or revoke the token.
-                let client = client.with_token(Some(token.token));
-                let revoked = ask_host(settings, async { Ok(client.revoke(token.id).await) })?;
-                let state = if revoked.is_ok() { "was revoked" } else { "could not be revoked" };
-                return Err(failure
-                    .cause(format!("the new token `{}` {state}", token.name))
-                    .hint("make that file writable, then log in again with `kohakuriver auth login`"));
-            }
-            session.user
-        }
-    };
-    ui::remark(&format!(
-        "logged in to {base} as {} ({}); the token is in {}",
-        user.name,
-        user.role,
-        file.path().display()
-    ));
+    warn_of_variable();
+    Ok(())
+}
+
+/// Says that a token in the environment wins over the stored one.
+pub(crate) fn warn_of_variable() {
     if process_environment(env_vars::KOHAKURIVER_TOKEN).is_some() {
         ui::remark(&format!(
             "warning: {0} is set and overrides the stored token; remove it with `unset {0}`",
             env_vars::KOHAKURIVER_TOKEN
         ));
     }
-    Ok(())
+}
+
+/// Logs in and stores the token. Returns what to say about it, or nothing for a Host without users.
+pub(crate) fn log_in(settings: &Settings, arguments: &Arguments) -> Result<Option<String>, Failure> {
+    arguments.refuse_secrets()?;
+    let base = settings.api_url();
+    let files = Files::of_user()?;
+    let client = client_with(settings, None)?;
+    // Don't prompt for a password that the Host doesn't need.
+    if ask_host(settings, has_no_users(&client))? {
+        return Ok(None);
+    }
+    let (user, path) = match credentials(arguments)? {
+        Credentials::Token(token) => {
+            let user = ask_host(settings, user_of(&client, &token))?;
+            let path = files.store(settings, &token, &record(&token, &user))?;
+            (user, path)
+        }
+        Credentials::Password { user, password } => {
+            let session = ask_host(settings, async {
+                client.log_in(&user, &password).await.map_err(|error| refused(&error, &user, &base))
+            })?;
+            let token = ask_host(settings, new_token(&client, &session, arguments.token_name.as_deref()))?;
+            match files.store(settings, &token.token, &record_of_new(&token, &session.user)) {
+                Ok(path) => (session.user, path),
+                Err(failure) => return Err(unstored(settings, &client, token, failure)),
+            }
+        }
+    };
+    let path = path.display();
+    Ok(Some(format!("logged in to {base} as {} ({}); the token is in {path}", user.name, user.role)))
+}
+
+/// The failure if a new token can't be stored. Without the file nobody could use or revoke it later.
+fn unstored(settings: &Settings, client: &Client, token: NewToken, failure: Failure) -> Failure {
+    let client = client.with_token(Some(token.token));
+    let revoked = ask_host(settings, async { Ok(client.revoke(token.id).await.is_ok()) });
+    let state = if matches!(revoked, Ok(true)) { "was revoked" } else { "could not be revoked" };
+    failure
+        .cause(format!("the new token `{}` {state}", token.name))
+        .hint("make that file writable, then log in again with `kohakuriver auth login`")
 }
 
 impl Arguments {

@@ -1,6 +1,5 @@
-//! `kohakuriver auth`: a file for each verb, and the token file.
+//! `kohakuriver auth`: a file for each verb.
 
-pub(crate) mod file;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod status;

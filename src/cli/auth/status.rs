@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use crate::api::ApiError;
-use crate::cli::auth::file::AuthFile;
-use crate::cli::host::{ask_host, client};
+use crate::cli::host::{ask_host, client_with};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
-use crate::settings::{Settings, env_vars, how_to_log_in, load_token, process_environment};
+use crate::settings::{Settings, env_vars};
+use crate::tokens::{self, how_to_log_in};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -31,13 +31,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let base = settings.api_url();
-    let has_token = load_token()?.is_some();
-    let source = match process_environment(env_vars::KOHAKURIVER_TOKEN) {
-        _ if !has_token => None,
-        Some(_) => Some(env_vars::KOHAKURIVER_TOKEN.to_owned()),
-        None => Some(AuthFile::of_user()?.path().display().to_string()),
-    };
-    let client = client(settings)?;
+    let found = tokens::of(settings)?;
+    let source = found.as_ref().map(|found| match found.source.path() {
+        Some(path) => path.display().to_string(),
+        None => env_vars::KOHAKURIVER_TOKEN.to_owned(),
+    });
+    let client = client_with(settings, found.map(|found| found.token))?;
     let (users, user) = ask_host(settings, async {
         match client.user().await {
             Ok(user) => Ok((user.is_some(), user)),

@@ -28,8 +28,8 @@ pub(super) fn run(flags: Flags, verb: &Verb) -> Result<(), Failure> {
     match verb {
         // These must also work with unreadable settings.
         Verb::Path(_) => path::run(),
-        Verb::Set(arguments) => set::run(arguments),
-        Verb::Unset(arguments) => set::unset(arguments),
+        Verb::Set(arguments) => set::run(&flags, arguments),
+        Verb::Unset(arguments) => set::unset(&flags, arguments),
         Verb::Show(arguments) => show::run(&load_settings(&flags)?, arguments),
     }
 }

@@ -1,29 +1,27 @@
 //! `kohakuriver config set` and `unset`: change one setting in the configuration file, and keep all others.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value};
 
-use crate::cli::programs::host_keys;
+use crate::cli::files::config::ConfigJson;
 use crate::cli::terminal::ui;
+use crate::cluster::ClusterName;
 use crate::failure::Failure;
-use crate::settings::{self, ConfigFile, Flags, KEYS, Settings, Source};
-use crate::ssh::keys::expand_home;
-use crate::ssh::user_file::UserFile;
-use crate::sys;
+use crate::settings::{self, CLUSTER_KEYS, Flags, Settings, Source};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The settings are host, port, ssh_proxy_port, proxy, gateway_admin, log_file and known_hosts. A token is not a setting: \
-`kohakuriver auth login` stores one.
+`kohakuriver auth login` stores one. With `--cluster`, the setting is that cluster's.
 
 Examples:
   kohakuriver config set host gpu-head
   kohakuriver config set ssh_proxy_port 9002")]
 pub(crate) struct Arguments {
     /// Setting to change
-    #[arg(value_name = "SETTING", value_parser = PossibleValuesParser::new(KEYS), hide_possible_values = true)]
+    #[arg(value_name = "SETTING", value_parser = PossibleValuesParser::new(settings::keys()), hide_possible_values = true)]
     key: String,
     /// Its new value
     #[arg(value_name = "VALUE", allow_hyphen_values = true)]
@@ -40,28 +38,39 @@ pub(crate) struct UnsetArguments {
     key: String,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { key, value } = arguments;
-    let file = File::of_user()?;
-    let mut object = file.object()?;
-    object.insert(key.clone(), stored(key, value));
-    file.write(key, &object)?;
-    ui::remark(&format!("set `{key}` in {}", file.path.display()));
-    warn_if_overridden(key);
+    let mut file = ConfigJson::of_user()?;
+    place(&mut file, flags, key)?.insert(key.clone(), stored(key, value));
+    file.write(key)?;
+    ui::remark(&format!("set `{key}` in {}", file.path().display()));
+    warn_if_overridden(flags, key);
     Ok(())
 }
 
-pub(super) fn unset(arguments: &UnsetArguments) -> Result<(), Failure> {
+pub(super) fn unset(flags: &Flags, arguments: &UnsetArguments) -> Result<(), Failure> {
     let key = &arguments.key;
-    let file = File::of_user()?;
-    let mut object = file.object()?;
-    if object.remove(key).is_none() {
-        ui::remark(&format!("`{key}` is not set in {}", file.path.display()));
+    let mut file = ConfigJson::of_user()?;
+    if place(&mut file, flags, key)?.remove(key).is_none() {
+        ui::remark(&format!("`{key}` is not set in {}", file.path().display()));
         return Ok(());
     }
-    file.write(key, &object)?;
-    ui::remark(&format!("removed `{key}` from {}", file.path.display()));
+    file.write(key)?;
+    ui::remark(&format!("removed `{key}` from {}", file.path().display()));
     Ok(())
+}
+
+/// The object that holds `key`: that of the cluster in `flags`, or of the default one, or the whole file.
+fn place<'f>(file: &'f mut ConfigJson, flags: &Flags, key: &str) -> Result<&'f mut Map<String, Value>, Failure> {
+    let named = flags.cluster.as_ref().map(ClusterName::to_string);
+    if !CLUSTER_KEYS.contains(&key) && named.is_none() {
+        return Ok(file.top());
+    }
+    let name = named.unwrap_or_else(|| file.default_name());
+    file.keys_of(&name).ok_or_else(|| {
+        Failure::usage(format!("there is no cluster `{name}`"))
+            .hint(format!("`kohakuriver login HOST --cluster {name}` adds it"))
+    })
 }
 
 /// The value as the file holds it. Programs that an IDE starts have another working directory, and no shell.
@@ -76,54 +85,10 @@ fn stored(key: &str, value: &str) -> Value {
     }
 }
 
-/// The user's configuration file.
-struct File {
-    path: PathBuf,
-    stored: UserFile,
-}
-
-impl File {
-    fn of_user() -> Result<Self, Failure> {
-        let path = super::path::of_user()?;
-        let stored = UserFile::read(&path).map_err(|error| cannot_change(&path).because(&error))?;
-        Ok(Self { path, stored })
-    }
-
-    /// The content of the file. It may hold unusable values: this is how a user corrects them.
-    fn object(&self) -> Result<Map<String, Value>, Failure> {
-        let content = self.stored.content().unwrap_or(b"{}");
-        serde_json::from_slice(content).map_err(|error| {
-            let failure = cannot_change(&self.path).cause(format!("it is not one JSON object: {error}"));
-            failure.hint("correct it in an editor, or move it away")
-        })
-    }
-
-    /// Replaces the file by one with these settings, of which `key` was changed, if programs can use them.
-    fn write(&self, key: &str, object: &Map<String, Value>) -> Result<(), Failure> {
-        let text = format!("{:#}\n", Value::Object(object.clone()));
-        let file = ConfigFile::parse(text.as_bytes()).map_err(|error| {
-            let failure = Failure::usage(format!("{} would not be usable", self.path.display())).because(&error);
-            failure.hint("see the settings with `kohakuriver config set --help`")
-        })?;
-        // An address is checked only here.
-        let settings = Settings::resolve(Flags::default(), &|_| None, file)?;
-        if let Some(file) = settings.known_hosts.filter(|_| key == "known_hosts") {
-            host_keys::check(&expand_home(&file.value, settings::home_dir().as_deref()))?;
-        }
-        if let Some(folder) = self.path.parent() {
-            sys::create_private_folder_all(folder).map_err(|error| cannot_change(&self.path).because(&error))?;
-        }
-        self.stored.replace(text.as_bytes()).map_err(|error| cannot_change(&self.path).because(&error))
-    }
-}
-
-fn cannot_change(path: &Path) -> Failure {
-    Failure::new(format!("cannot change {}", path.display()))
-}
-
 /// The environment overrides the file.
-fn warn_if_overridden(key: &str) {
-    let Ok(settings) = Settings::load(Flags::default()) else { return };
+fn warn_if_overridden(flags: &Flags, key: &str) {
+    let flags = Flags { cluster: flags.cluster.clone(), ..Flags::default() };
+    let Ok(settings) = Settings::load(flags) else { return };
     let rows = super::show::rows(&settings);
     if let Some((_, _, Source::Env(name))) = rows.iter().find(|(name, ..)| *name == key) {
         ui::remark(&format!("warning: {name} is set and overrides it; `unset {name}` makes the file count"));

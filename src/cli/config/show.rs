@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::cli::terminal::table::{Column, table};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
-use crate::secret::Token;
 use crate::settings::{self, Settings, Source, env_vars};
+use crate::tokens::{self, Found};
 
 /// The columns. None is ever dropped, since no other command shows these values.
 const COLUMNS: [Column; 3] = [Column::whole("SETTING", 0), Column::whole("VALUE", 0), Column::whole("SOURCE", 0)];
@@ -30,8 +30,7 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let from_env = settings::process_environment(env_vars::KOHAKURIVER_TOKEN).is_some();
-    let token = token_row(&settings::load_token(), from_env);
+    let token = token_row(&tokens::of(settings));
     if arguments.json {
         return ui::print(&ui::json(&as_json(settings, token)));
     }
@@ -39,7 +38,10 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         |(name, value, source): (&str, Value, Source)| [name.to_owned(), text(name, &value), source.to_string()];
     let table =
         table(COLUMNS, &rows(settings).into_iter().map(shown).chain([token]).collect::<Vec<_>>(), ui::Look::PLAIN);
-    ui::print(&format!("{table}\n{}", ui::fields(&files(settings::config_path(), settings::auth_path()))))
+    ui::print(&format!(
+        "{table}\n{}",
+        ui::fields(&files(settings::config_path(), settings::auth_path(), tokens::path()))
+    ))
 }
 
 /// Every setting with its value and its source.
@@ -57,6 +59,7 @@ pub(super) fn rows(settings: &Settings) -> Vec<(&'static str, Value, Source)> {
     let admin_source = settings.gateway_admin.as_ref().map_or(&Source::Default, |admin| &admin.source);
     let (port, ssh_port) = (&settings.port, &settings.ssh_proxy_port);
     vec![
+        ("cluster", settings.cluster.name().into(), settings.cluster_source.clone()),
         ("host", settings.host.value.as_str().into(), settings.host.source.clone()),
         ("port", port.value.into(), port.source.clone()),
         ("ssh_proxy_port", ssh_port.value.into(), ssh_port.source.clone()),
@@ -83,33 +86,36 @@ fn as_json(settings: &Settings, [token, value, source]: [String; 3]) -> Value {
     rows.chain([(token, entry(value.into(), source))]).collect()
 }
 
-fn token_row(token: &Result<Option<Token>, Failure>, from_env: bool) -> [String; 3] {
-    let value = match token {
-        Ok(Some(_)) => "set".to_owned(),
-        Ok(None) => "none".to_owned(),
-        Err(failure) => format!("unusable: {}", failure.what()),
-    };
-    let source = match token {
-        _ if from_env => env_vars::KOHAKURIVER_TOKEN,
-        Ok(None) => "",
-        _ => "auth.json",
+fn token_row(token: &Result<Option<Found>, Failure>) -> [String; 3] {
+    let (value, source) = match token {
+        Ok(Some(Found { source, .. })) => (
+            "set".to_owned(),
+            match source {
+                tokens::Source::Env => env_vars::KOHAKURIVER_TOKEN,
+                tokens::Source::AuthFile { .. } => "auth.json",
+                tokens::Source::Ours(_) => "tokens.json",
+            },
+        ),
+        Ok(None) => ("none".to_owned(), ""),
+        Err(failure) => (format!("unusable: {}", failure.what()), ""),
     };
     ["token".to_owned(), value, source.to_owned()]
 }
 
-fn files(config: Option<PathBuf>, auth: Option<PathBuf>) -> Vec<(&'static str, String)> {
+fn files(config: Option<PathBuf>, auth: Option<PathBuf>, tokens: Option<PathBuf>) -> Vec<(&'static str, String)> {
     let shown = |path: Option<PathBuf>| match path {
         Some(path) if path.exists() => path.display().to_string(),
         Some(path) => format!("{} (does not exist)", path.display()),
         None => String::new(),
     };
-    vec![("config.json", shown(config)), ("auth.json", shown(auth))]
+    vec![("config.json", shown(config)), ("auth.json", shown(auth)), ("tokens.json", shown(tokens))]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{ConfigFile, Flags, KEYS};
+    use crate::secret::Token;
+    use crate::settings::{ConfigFile, Flags};
 
     fn settings(flags: Flags) -> Settings {
         Settings::resolve(flags, &|_| None, ConfigFile::default()).unwrap()
@@ -120,20 +126,23 @@ mod tests {
         let flags = Flags { proxy: Some("door:9".parse().unwrap()), ..Flags::default() };
         let rows = rows(&settings(flags));
         let names: Vec<&str> = rows.iter().map(|(name, ..)| *name).collect();
-        assert_eq!(names, KEYS);
+        assert_eq!(names, ["cluster"].into_iter().chain(settings::keys()).collect::<Vec<_>>());
         assert!(rows.contains(&("host", "localhost".into(), Source::Default)), "{rows:?}");
         assert!(rows.contains(&("proxy", "door:9".into(), Source::Flag)), "{rows:?}");
     }
 
     #[test]
     fn the_token_is_never_shown() {
-        for (token, from_env, shown) in [
-            (Ok(Some(Token::new("sekrit").unwrap())), true, ["token", "set", "KOHAKURIVER_TOKEN"]),
-            (Ok(Some(Token::new("sekrit").unwrap())), false, ["token", "set", "auth.json"]),
-            (Ok(None), false, ["token", "none", ""]),
-            (Err(Failure::new("broken")), false, ["token", "unusable: broken", "auth.json"]),
+        let found = |source| Ok(Some(Found { token: Token::new("sekrit").unwrap(), source }));
+        let auth_file = tokens::Source::AuthFile { path: "/a".into(), is_bound: true };
+        for (token, shown) in [
+            (found(tokens::Source::Env), ["token", "set", "KOHAKURIVER_TOKEN"]),
+            (found(auth_file), ["token", "set", "auth.json"]),
+            (found(tokens::Source::Ours("/t".into())), ["token", "set", "tokens.json"]),
+            (Ok(None), ["token", "none", ""]),
+            (Err(Failure::new("broken")), ["token", "unusable: broken", ""]),
         ] {
-            let row = token_row(&token, from_env);
+            let row = token_row(&token);
             assert_eq!(row, shown.map(str::to_owned));
             // A missing value is null.
             let source = Some(shown[2]).filter(|source| !source.is_empty());
@@ -146,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_marked() {
-        let shown = files(Some("/no/such/config.json".into()), None);
+        let shown = files(Some("/no/such/config.json".into()), None, None);
         assert_eq!(shown[0].1, "/no/such/config.json (does not exist)");
         assert_eq!(shown[1].1, "");
     }

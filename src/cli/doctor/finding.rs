@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cluster::InMessages;
 use crate::failure::Failure;
 
 /// The result of one check, for the report.
@@ -64,7 +65,7 @@ impl Verdict {
         // The report has a line for the command, so the end of the hint would repeat it.
         let fix = hint.strip_suffix(&format!("`{command}`")).map_or(hint, str::trim_end);
         let fix = if fix.is_empty() { "run" } else { fix };
-        Self::Wrong(Wrong { fix: fix.to_owned(), ..Wrong::new(failure, command) })
+        Self::Wrong(Wrong { fix: InMessages::get().hint(fix), ..Wrong::new(failure, command) })
     }
 
     /// The problem `failure`. The command to paste is `command`, whatever the hint names.
@@ -106,11 +107,12 @@ impl Verdict {
 
 impl Wrong {
     fn new(failure: &Failure, command: impl Into<String>) -> Self {
+        let cluster = InMessages::get();
         Self {
-            what: failure.what().to_owned(),
-            causes: failure.causes().to_vec(),
-            fix: hint_of(failure).to_owned(),
-            command: command.into(),
+            what: cluster.hint(failure.what()),
+            causes: failure.causes().iter().map(|cause| cluster.hint(cause)).collect(),
+            fix: cluster.hint(hint_of(failure)),
+            command: cluster.hint(&command.into()),
             breaks: Broken::Logins,
         }
     }

@@ -35,11 +35,12 @@ mod text;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::host::{vps_cache, vps_ref};
+use crate::cli::host::{in_messages, vps_cache, vps_ref};
 use crate::cli::terminal::progress::Steps;
 use crate::cli::terminal::ui;
+use crate::cluster::Cluster;
 use crate::failure::Failure;
-use crate::settings::Flags;
+use crate::settings::{Flags, Settings};
 use checkup::{Checkup, Event, Scope};
 use finding::Broken;
 use redaction::Redaction;
@@ -76,10 +77,23 @@ pub(super) struct Arguments {
     user: Option<String>,
 }
 
+impl Arguments {
+    /// The VPS, as typed.
+    pub(super) fn vpses(&self) -> Vec<&str> {
+        self.vps.as_deref().into_iter().collect()
+    }
+}
+
 /// # Errors
 /// When the argument can't be a VPS, or stdout can't be written to.
 pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let vps = arguments.vps.as_deref().map(vps_ref).transpose()?;
+    // Unusable settings are one of the findings.
+    let settings = Settings::load(flags.clone()).ok();
+    if let Some(settings) = &settings {
+        in_messages(settings).set();
+    }
+    let cluster = settings.map_or(Cluster::Unnamed, |settings| settings.cluster);
+    let vps = arguments.vps.as_deref().map(|typed| vps_ref(&cluster, typed)).transpose()?;
     let subject = Subject::new(flags, vps, arguments.key, arguments.user);
     // On failure a signal leaves a directory behind; the report is still right.
     let _ = temporary::remove_on_signals();

@@ -4,11 +4,13 @@ use std::ffi::OsStr;
 use std::fs::canonicalize;
 use std::path::Path;
 
+use crate::cluster::InMessages;
 use crate::secret::Token;
-use crate::settings::{self, env_vars, without_credentials};
+use crate::settings::without_credentials;
 use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::text::printable;
+use crate::tokens;
 
 /// Shortest beginning of a token that is hidden where a text was cut off. Shorter ones may be ordinary words.
 const MIN_PIECE: usize = 8;
@@ -36,11 +38,8 @@ struct Form {
 impl Redaction {
     /// Hides `home`, which is `~` to a shell, and each token of this user, whether it is in force or not.
     pub(super) fn of_this_user(home: Option<&Path>) -> Self {
-        let variable = settings::process_environment(env_vars::KOHAKURIVER_TOKEN);
-        let named = variable.and_then(|value| Token::new(&value.to_string_lossy()).ok());
         // A token that can't be read can't be quoted in a message either.
-        let stored = settings::auth_path().and_then(|path| Token::from_auth_file(&path).ok().flatten());
-        Self::new(home, named.into_iter().chain(stored).collect())
+        Self::new(home, tokens::all())
     }
 
     fn new(home: Option<&Path>, tokens: Vec<Token>) -> Self {
@@ -70,7 +69,8 @@ impl Redaction {
     }
 
     fn secrets(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        // Commands are about the cluster that was examined.
+        let mut text = InMessages::get().hint(text);
         for token in self.tokens.iter().map(Token::expose) {
             text = text.replace(token, HIDDEN);
             // A long text is cut. The part of a token at its end is private, too.

@@ -23,7 +23,7 @@ use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
 use crate::ssh::command::SshCommand;
 use crate::ssh::keys;
 use crate::ssh::known_hosts::{Known, KnownHosts};
-use crate::ssh::options::{Release, Route, alias, host_name};
+use crate::ssh::options::{Release, Route};
 use crate::sys;
 use crate::target::TaskId;
 
@@ -72,12 +72,19 @@ impl Session {
         let folder = Folder::new().map_err(|error| cannot_copy(&error))?;
         let copy = folder.path().join("known_hosts");
         let files = [&login.route.known_hosts].into_iter().chain(&login.route.other_known_hosts);
-        let known = files.map(|file| KnownHosts::at(file).of(id)).collect::<Result<Vec<_>, _>>().map_err(|error| {
-            Failure::new(format!("cannot read the host keys of VPS {id}")).because(&error).hint("see `ls -l ~/.ssh`")
-        })?;
+        let known = files
+            .map(|file| KnownHosts::at(file, &login.route.cluster).of(id))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| {
+                Failure::new(format!("cannot read the host keys of VPS {id}"))
+                    .because(&error)
+                    .hint("see `ls -l ~/.ssh`")
+            })?;
         let known = known.concat();
-        let lines: String =
-            known.iter().map(|known| format!("{} {} {}\n", alias(id), known.key.kind, known.key.key)).collect();
+        let lines: String = known
+            .iter()
+            .map(|known| format!("{} {} {}\n", login.route.cluster.alias(id), known.key.kind, known.key.key))
+            .collect();
         fs::write(&copy, lines).map_err(|error| cannot_copy(&error))?;
         let known_prints =
             known.iter().map(|known| known.key.fingerprint()).collect::<io::Result<_>>().map_err(|error| {
@@ -130,8 +137,8 @@ impl Session {
 }
 
 /// ssh's default keys that the user's ssh_config hides, and that `vps connect` names for this reason.
-pub(super) fn hidden_keys(ssh: &Path, id: TaskId, home: &Path) -> Vec<PathBuf> {
-    let asked = program::run(Command::new(ssh).args(["-G", &host_name(id)]), QUICK);
+pub(super) fn hidden_keys(ssh: &Path, host: &str, home: &Path) -> Vec<PathBuf> {
+    let asked = program::run(Command::new(ssh).args(["-G", host]), QUICK);
     asked.map(|output| keys::hidden_defaults(&output.stdout, home)).unwrap_or_default()
 }
 
@@ -170,7 +177,7 @@ fn argv(login: &Login<'_>, copy: PathBuf) -> Result<Vec<OsString>, Failure> {
         id: login.id,
         user: login.user.clone(),
         key: login.key.clone(),
-        more_keys: hidden_keys(login.ssh, login.id, login.home),
+        more_keys: hidden_keys(login.ssh, &login.route.cluster.host_name(login.id), login.home),
         ssh_args,
     };
     command.argv().map_err(|error| crate::cli::programs::route::unusable(&error))

@@ -4,13 +4,16 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::check::{Given, Missing};
+use crate::cli::host::in_messages;
 use crate::cli::programs::route;
+use crate::cluster::Cluster;
 use crate::failure::Failure;
-use crate::settings::Flags;
-use crate::ssh::keys;
-use crate::ssh::options::{DEFAULT_USER, host_name};
+use crate::settings::{Flags, Settings};
+use crate::ssh::ends::Ends;
+use crate::ssh::keys::{self, KeyNames};
+use crate::ssh::options::DEFAULT_USER;
 use crate::ssh::quote::shell_word;
-use crate::target::{SUFFIX, TaskId, VpsRef};
+use crate::target::{TaskId, VpsRef};
 
 /// How the user logs in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +28,9 @@ pub(super) enum Way {
 pub(super) struct Subject {
     pub(super) flags: Flags,
     pub(super) vps: Option<VpsRef>,
+    pub(super) cluster: Cluster,
+    /// Whether it is the default cluster.
+    pub(super) is_default: bool,
     /// `--key`
     pub(super) key: Option<PathBuf>,
     /// `--user`
@@ -37,7 +43,17 @@ pub(super) struct Subject {
 impl Subject {
     pub(super) fn new(flags: Flags, vps: Option<VpsRef>, key: Option<PathBuf>, user: Option<String>) -> Self {
         let home = route::home().map_err(|_| Missing("there is no home directory"));
-        Self { flags, vps, key, user, home, way: Way::Any }
+        // Unusable settings are one of the findings.
+        let settings = Settings::load(flags.clone()).ok();
+        settings.iter().for_each(|settings| in_messages(settings).set());
+        let (cluster, is_default) =
+            settings.map_or((Cluster::Unnamed, true), |settings| (settings.cluster, settings.is_default));
+        Self { flags, vps, cluster, is_default, key, user, home, way: Way::Any }
+    }
+
+    /// The cluster of the VPS.
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// The login on the VPS.
@@ -48,11 +64,21 @@ impl Subject {
     /// The VPS as a host name of ssh.
     pub(super) fn host(&self) -> String {
         match &self.vps {
-            Some(VpsRef::Id(id)) => host_name(*id),
-            Some(VpsRef::Name(name)) if is_plain(name) => format!("{name}{SUFFIX}"),
+            Some(VpsRef::Id(id)) => self.cluster.host_name(*id),
+            Some(VpsRef::Name(name)) if is_plain(name) => self.ends().host(name),
             // Any name does: our entry in ssh_config is for all of them.
-            _ => format!("0{SUFFIX}"),
+            _ => self.ends().host("0"),
         }
+    }
+
+    /// The ends of the host names of its VPSes.
+    pub(super) fn ends(&self) -> Ends {
+        Ends::of(&self.cluster, self.is_default, &[])
+    }
+
+    /// The names of the files with keys for them.
+    pub(super) fn key_names(&self) -> KeyNames {
+        KeyNames::of(&self.cluster, self.is_default)
     }
 
     /// The options with which the user, and the key if one was named, go on the command line of a program.
@@ -83,7 +109,7 @@ impl Subject {
     /// # Errors
     /// When ssh would not use that file.
     pub(super) fn private_key(&self, id: TaskId) -> Result<Option<PathBuf>, Failure> {
-        keys::resolve(self.key.as_deref(), id, self.home.as_deref().ok())
+        keys::resolve(self.key.as_deref(), id, self.home.as_deref().ok(), &self.key_names())
     }
 }
 

@@ -5,28 +5,67 @@ pub(crate) mod vps;
 pub(crate) mod vps_cache;
 
 use std::future::Future;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::api::{ApiError, Caller, Client, Located, Vps, refused};
+use crate::api::{ApiError, Caller, Client, Generation, Located, Vps, refused};
+use crate::cli::files::tokens::Files;
 use crate::cli::terminal::{progress, ui};
+use crate::cluster::{Cluster, InMessages};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::settings::{self, Flags, Settings};
+use crate::settings::{self, ConfigFile, Flags, Settings};
+use crate::ssh::quote::shell_word;
+use crate::sys;
 use crate::target::VpsRef;
 use crate::text::printable;
+use crate::tokens::{self, Found, Source};
 
 /// The settings that result from `flags`. What is wrong and stops nothing is said.
 pub(crate) fn load_settings(flags: &Flags) -> Result<Settings, Failure> {
     let settings = Settings::load(flags.clone())?;
+    in_messages(&settings).set();
     for warning in &settings.warnings {
         ui::remark(&format!("warning: {}", printable(warning)));
     }
     Ok(settings)
 }
 
+/// The settings of each cluster, the default one first.
+///
+/// # Errors
+/// When a flag names one of them, or the configuration file can't be used.
+pub(crate) fn every_cluster(flags: &Flags) -> Result<Vec<Settings>, Failure> {
+    if flags.cluster.is_some() || flags.host.is_some() {
+        return Err(
+            Failure::usage("this is about all clusters, and one was named").hint("leave `--cluster` and `--host` out")
+        );
+    }
+    let names = ConfigFile::load()?.clusters;
+    let of = |(name, _)| Settings::load(Flags { cluster: Some(name), ..flags.clone() });
+    let mut all = names.into_iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    all.sort_by_key(|settings| !settings.is_default);
+    Ok(all)
+}
+
 /// A client of the Host in the settings, with the user's token.
 pub(crate) fn client(settings: &Settings) -> Result<Client, Failure> {
-    client_with(settings, settings::load_token()?)
+    let found = tokens::of(settings)?;
+    if let Some(path) = found.as_ref().and_then(|found| found.source.path()) {
+        warn_of_others(path);
+    }
+    client_with(settings, found.map(|found| found.token))
+}
+
+/// Says once that other users may read the file of a token.
+fn warn_of_others(path: &Path) {
+    static IS_SAID: AtomicBool = AtomicBool::new(false);
+    let is_open = path.metadata().is_ok_and(|metadata| sys::mode_open_to_others(&metadata).is_some());
+    if is_open && !IS_SAID.swap(true, Ordering::Relaxed) {
+        let chmod = format!("chmod 600 {}", shell_word(path.as_os_str()).display());
+        ui::remark(&format!("warning: other users of this machine may read your token; make it private: `{chmod}`"));
+    }
 }
 
 /// A client of the Host in the settings, with this token.
@@ -49,7 +88,51 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 
 /// Runs `work`, which asks the Host and changes nothing, with progress.
 pub(crate) fn ask_host<T>(settings: &Settings, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    block_on(progress::while_asking(&the_host(settings), work))
+    let done = block_on(progress::while_asking(&the_host(settings), work))?;
+    remember_host(settings);
+    Ok(done)
+}
+
+/// If the token of the Python CLI's file is sent to this Host, and the Host accepts it, no other Host will get it.
+pub(crate) fn remember_host(settings: &Settings) {
+    let Ok(Some(Found { token, source: Source::AuthFile { is_bound: false, .. } })) = tokens::of(settings) else {
+        return;
+    };
+    let bound = block_on(async {
+        let client = client_with(settings, Some(token.clone()))?;
+        // An older Host has no users, and would log the question as an error.
+        let has_users = matches!(client.generation().await, Ok(Generation::Todays));
+        let accepted = has_users && matches!(client.caller().await, Ok(Caller::User(_)));
+        if accepted { Files::of_user()?.bind(&settings.api_url(), &token) } else { Ok(()) }
+    });
+    if let Err(failure) = bound {
+        ui::remark(failure.render("cannot note which Host accepts your token").trim_end());
+    }
+}
+
+/// The default cluster is about to be another one than that of `settings`, or to move: a token in the Python CLI's file that
+/// no Host has accepted yet stays with the Host that it has been for.
+pub(crate) fn keep_python_token(settings: &Settings) -> Result<(), Failure> {
+    match tokens::stored(&settings.api())? {
+        Some(Found { token, source: Source::AuthFile { is_bound: false, .. } }) => {
+            Files::of_user()?.bind(&settings.api_url(), &token)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The cluster of these settings as messages name it, and the flags that commands in hints need.
+pub(crate) fn in_messages(settings: &Settings) -> InMessages {
+    let name = settings.cluster.name().filter(|_| settings.clusters.len() > 1).map(str::to_owned);
+    let flags = match &settings.cluster {
+        _ if settings.is_default => String::new(),
+        Cluster::Other(_) if settings.port.source == settings::Source::Default => {
+            format!("--host {} ", settings.host.value)
+        }
+        Cluster::Other(_) => format!("--host {} --port {} ", settings.host.value, settings.port.value),
+        named => named.name().map_or_else(String::new, |name| format!("--cluster {name} ")),
+    };
+    InMessages { name, flags }
 }
 
 /// The Host in the settings, as messages name it.
@@ -79,7 +162,7 @@ async fn not_found(client: &Client, wanted: &VpsRef, error: &ApiError) -> Failur
     }
     // A Host tells everybody which ids there are, but lists its VPSes to users only.
     if is_unknown && matches!(client.caller().await, Ok(Caller::Anonymous)) {
-        return failure.hint(format!("{}, to see which VPSes there are", settings::how_to_log_in()));
+        return failure.hint(format!("{}, to see which VPSes there are", tokens::how_to_log_in()));
     }
     failure
 }
@@ -98,9 +181,9 @@ pub(crate) fn named(vps: &Vps) -> String {
     vps.name.as_ref().map_or_else(|| vps.id.to_string(), |name| format!("{} ({name})", vps.id))
 }
 
-/// Parses a VPS as the user typed it.
-pub(crate) fn vps_ref(typed: &str) -> Result<VpsRef, Failure> {
-    VpsRef::typed(typed)
+/// Parses a VPS of `cluster` as the user typed it.
+pub(crate) fn vps_ref(cluster: &Cluster, typed: &str) -> Result<VpsRef, Failure> {
+    VpsRef::typed(&cluster.without_name(typed))
         .map_err(|error| Failure::usage(error.to_string()).hint("list the VPSes with `kohakuriver vps list`"))
 }
 
@@ -136,7 +219,7 @@ mod tests {
     #[test]
     fn an_impossible_vps_name_is_a_usage_error() {
         for typed in ["", "a\nb", "99999999999999999999", "-x"] {
-            let failure = vps_ref(typed).unwrap_err();
+            let failure = vps_ref(&Cluster::Unnamed, typed).unwrap_err();
             assert_eq!(failure.exit_code(), ExitCode::from(2), "{typed}");
         }
     }

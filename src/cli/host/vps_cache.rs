@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use crate::api::Vps;
 use crate::cache;
-use crate::settings::{Flags, Settings};
+use crate::cluster::ClusterName;
+use crate::settings::{ConfigFile, Flags, Settings};
 use crate::sys;
-use crate::target::VpsRef;
+use crate::target::{SUFFIX, VpsRef};
 use crate::text::excerpt;
 
 /// Largest file that is read, in bytes: about ten thousand VPSes.
@@ -37,10 +38,46 @@ pub(crate) fn candidates() -> ArgValueCandidates {
     ArgValueCandidates::new(|| listed(""))
 }
 
-/// The VPSes that were listed last, each with `end` behind it.
+/// The VPSes that were listed last, each with `end` behind it: those of the cluster that the command line names, or those of
+/// the default one and then, with their clusters in their names, those of the others.
 pub(crate) fn listed(end: &str) -> Vec<CompletionCandidate> {
-    let base = Settings::load(Flags::default()).ok().map(|settings| settings.api_url());
-    base.and_then(|base| path(&base)).map(|path| read(&path, end)).unwrap_or_default()
+    let flags = typed_flags(std::env::args());
+    let names_one = flags.cluster.is_some() || flags.host.is_some();
+    let Ok(settings) = Settings::load(flags) else { return Vec::new() };
+    let others = settings.clusters.iter().filter(|name| !names_one && settings.cluster.name() != Some(name.as_str()));
+    let of_other = |name: &ClusterName| {
+        let flags = Flags { cluster: Some(name.clone()), ..Flags::default() };
+        let base = Settings::load(flags).ok()?.api_url();
+        Some(read(&path(&base)?, &format!(".{name}{SUFFIX}{end}")))
+    };
+    let own = path(&settings.api_url()).map(|path| read(&path, end)).unwrap_or_default();
+    own.into_iter().chain(others.filter_map(of_other).flatten()).collect()
+}
+
+/// The clusters of the user, on TAB.
+pub(crate) fn clusters() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let names = ConfigFile::load().map(|file| file.clusters).unwrap_or_default();
+        names.into_iter().map(|(name, _)| CompletionCandidate::new(name.to_string())).collect()
+    })
+}
+
+/// The flags in a command line that is being typed, which say where its VPSes are.
+fn typed_flags(words: impl Iterator<Item = String>) -> Flags {
+    let mut flags = Flags::default();
+    let mut words = words.skip_while(|word| word != "--").skip(1).peekable();
+    while let Some(word) = words.next() {
+        let (flag, attached) =
+            word.split_once('=').map_or((word.as_str(), None), |(flag, value)| (flag, Some(value.to_owned())));
+        let mut value = || attached.clone().or_else(|| words.next());
+        match flag {
+            "--cluster" => flags.cluster = value().and_then(|name| name.parse().ok()),
+            "--host" | "-H" => flags.host = value(),
+            "--port" | "-P" => flags.port = value().and_then(|port| port.parse().ok()),
+            _ => {}
+        }
+    }
+    flags
 }
 
 fn path(base: &str) -> Option<PathBuf> {
@@ -113,6 +150,16 @@ mod tests {
     use super::*;
     use crate::cli::host::vps::tests::vps;
     use crate::status::VpsStatus;
+
+    #[test]
+    fn the_typed_cluster_counts() {
+        let flags = |line: &str| typed_flags(line.split(' ').map(str::to_owned));
+        let found = flags("kohakuriver -- kohakuriver --cluster lab vps connect -P 9000 tr");
+        assert_eq!((found.cluster, found.host, found.port), (Some("lab".parse().unwrap()), None, Some(9000)));
+        let found = flags("kohakuriver -- kohakuriver vps --host=head connect");
+        assert_eq!((found.cluster, found.host.as_deref()), (None, Some("head")));
+        assert!(flags("kohakuriver --cluster lab").cluster.is_none());
+    }
 
     #[test]
     fn listed_vpses_are_offered_and_a_broken_file_offers_nothing() {

@@ -17,27 +17,32 @@ const HELPER: &str = PROXY_PROGRAM;
 const GATEWAY: &str = "kohakuriver-gateway";
 
 /// The groups that ask the Host.
-const ASKING: &[&str] = &["vps", "node", "ssh", "auth", "doctor", "config show", HELPER];
+const ASKING: &[&str] = &["login", "cluster", "vps", "node", "ssh", "auth", "doctor", "config show", HELPER];
 
 const VARIABLES: &[Use] = &[
     Use {
+        name: env_vars::KOHAKURIVER_CLUSTER,
+        text: "The cluster, one of those that `kohakuriver cluster list` shows; without it, the default one",
+        commands: ASKING,
+    },
+    Use {
         name: env_vars::KOHAKURIVER_HOST,
         text: "Name or address of the Host, which is also where its SSH proxy listens",
-        commands: &["vps", "node", "ssh", "auth", "doctor", "config show", HELPER, GATEWAY],
+        commands: &["login", "vps", "node", "ssh", "auth", "doctor", "config show", HELPER, GATEWAY],
     },
     Use {
         name: env_vars::KOHAKURIVER_PORT,
         text: "TCP port of the Host's API",
-        commands: &["vps", "node", "ssh", "auth", "doctor", "config show", HELPER, GATEWAY],
+        commands: &["login", "vps", "node", "ssh", "auth", "doctor", "config show", HELPER, GATEWAY],
     },
     Use {
         name: env_vars::KOHAKURIVER_SSH_PROXY_PORT,
         text: "TCP port of the Host's SSH proxy",
-        commands: &["vps", "ssh", "doctor", "config show", HELPER, GATEWAY],
+        commands: &["login", "vps", "ssh", "doctor", "config show", HELPER, GATEWAY],
     },
     Use {
         name: env_vars::KOHAKURIVER_TOKEN,
-        text: "Token for the Host's API; it is used instead of the one in ~/.kohakuriver/auth.json",
+        text: "Token for the Host that the environment names, or else the command line; it is used instead of a stored one",
         commands: ASKING,
     },
     Use {
@@ -100,28 +105,34 @@ const VARIABLES: &[Use] = &[
 const FILES: &[Use] = &[
     Use {
         name: "~/.config/kohakuriver/config.json",
-        text: "Settings: a JSON object; `kohakuriver config path` prints where it is",
-        commands: &["vps", "node", "ssh", "auth", "doctor", "config", HELPER, GATEWAY],
+        text: "Settings and clusters: a JSON object; `kohakuriver config path` prints where it is",
+        commands: &["login", "cluster", "vps", "node", "ssh", "auth", "doctor", "config", HELPER, GATEWAY],
     },
     Use {
         name: "~/.kohakuriver/auth.json",
-        text: "The token for the Host, stored by `kohakuriver auth login`; KohakuRiver's Python CLI uses the same file",
+        text: "The token for the default cluster's Host, stored by a login; KohakuRiver's Python CLI uses the same file",
+        commands: ASKING,
+    },
+    Use {
+        name: "~/.kohakuriver/tokens.json",
+        text: "The tokens for other Hosts, and the Host that the token in auth.json is for, by a hash",
         commands: ASKING,
     },
     Use {
         name: "~/.ssh/.kohakuriver_known_hosts",
-        text: "Host keys of VPSes, stored under their task ids",
+        text: "Host keys of VPSes, stored under their task ids and clusters",
         commands: &["vps connect", "vps cp", "vps forward", "vps create", "vps restart", "ssh", "doctor"],
     },
     Use {
         name: "~/.ssh/id-kohakuriver-<id>",
-        text: "Private key of a VPS, made by `kohakuriver vps create --gen-ssh-key`",
+        text: "Private key of a VPS, made by `kohakuriver vps create --gen-ssh-key`; the name of a cluster with a name stands \
+               before the id: id-kohakuriver-lab-<id>",
         commands: &["vps connect", "vps cp", "vps forward", "vps create", "ssh config", "doctor"],
     },
     Use {
         name: "~/.ssh/kohakuriver.conf",
         text: "The entries that `kohakuriver ssh config --write` makes; ~/.ssh/config includes the file",
-        commands: &["ssh config", "doctor"],
+        commands: &["login", "cluster", "ssh config", "doctor"],
     },
     Use {
         name: "~/.ssh/.kohakuriver-openssh-8.7.conf",
@@ -147,6 +158,8 @@ const FILES: &[Use] = &[
 
 /// Other pages that belong to a command.
 const SEE_ALSO: &[(&str, &str)] = &[
+    ("login", "kohakuriver-cluster(1), kohakuriver-auth-login(1), kohakuriver-ssh-config(1)"),
+    ("cluster", "kohakuriver-login(1)"),
     ("vps connect", "ssh(1), kohakuriver-proxy(1)"),
     ("vps cp", "scp(1), kohakuriver-proxy(1)"),
     ("vps forward", "ssh(1), kohakuriver-proxy(1)"),

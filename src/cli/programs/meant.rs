@@ -35,7 +35,7 @@ const FORMAT: [&str; 2] = ["-f", "--format"];
 
 /// Other programs' words for our commands: the group, the words, and our command. Those of `vps` count without it, too.
 const OTHER_WORDS: [(&str, &[&str], &str); 15] = [
-    ("", &["login", "logout"], "auth"),
+    ("", &["logout"], "auth"),
     ("", &["whoami"], "auth status"),
     ("", &["nodes", "runners"], "node list"),
     ("vps", &["ls", "ps"], "vps list"),
@@ -169,7 +169,8 @@ mod tests {
             ("vps ssh trainer -L 1:a:2", "vps connect trainer"),
             ("vps rm a b", "vps stop a b"),
             ("pause trainer", "vps pause trainer"),
-            ("login", "auth login"),
+            ("logout", "auth logout"),
+            ("lgoin gpu-head", "login gpu-head"),
             ("auth lgoin --token sekrit", "auth login"),
             ("doctr trainer", "doctor trainer"),
             ("node ls", "node list"),

@@ -9,9 +9,11 @@ use crate::cli::programs::host_keys::HostKeys;
 use crate::cli::programs::names::{PROGRAM, PROXY_PROGRAM};
 use crate::cli::programs::search_path::{self, find_all};
 use crate::failure::Failure;
+use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
 use crate::settings::{self, Origin, Settings};
 use crate::ssh::options::{Release, Route, UnusablePath};
 use crate::sys;
+use crate::tokens;
 
 /// The route to VPSes with these settings. `ssh` is asked which options it knows.
 pub(crate) fn route(
@@ -23,6 +25,8 @@ pub(crate) fn route(
     let Origin { host, port, .. } = settings.ssh_proxy();
     let HostKeys { store, others } = HostKeys::of(settings, home);
     Ok(Route {
+        cluster: settings.cluster.clone(),
+        variables: Vec::new(),
         proxy_program: proxy_program()?,
         proxy: (host, port),
         host_api: (settings.host.value.clone(), settings.port.value),
@@ -33,6 +37,22 @@ pub(crate) fn route(
         release: ssh.map_or(Release::V7_3, release),
         fdpass: true,
     })
+}
+
+/// The route of a command that the user has typed: it names the Host for a token in the environment, if that does not.
+pub(crate) fn typed_route(
+    settings: &Settings,
+    home: &Path,
+    ssh: Option<&Path>,
+    wait: Option<Duration>,
+) -> Result<Route, Failure> {
+    let mut route = route(settings, home, ssh, wait)?;
+    // An unusable token is reported where it is sent.
+    if tokens::is_of_command_line(settings).unwrap_or(false) {
+        route.variables =
+            vec![(KOHAKURIVER_HOST, settings.host.value.clone()), (KOHAKURIVER_PORT, settings.port.value.to_string())];
+    }
+    Ok(route)
 }
 
 /// This program, which stores host keys under task ids.

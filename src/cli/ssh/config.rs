@@ -9,22 +9,24 @@ use std::path::{Path, PathBuf};
 
 use crate::api::ApiError;
 use crate::cli::host::vps_cache;
-use crate::cli::host::{ask_host, client};
+use crate::cli::host::{ask_host, client, every_cluster, in_messages, load_settings};
 use crate::cli::programs::host_keys;
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::route::{home, route, ssh_program, unusable};
 use crate::cli::programs::shell::{OTHER_SHELL, Shell, Starts};
-use crate::cli::ssh::entries::{Listed, listed};
-use crate::cli::ssh::files::{Change, Files, write_ours};
+use crate::cli::ssh::entries::{Kept, Listed, listed};
+use crate::cli::ssh::files::{Change, Edit, Files, write_ours};
 use crate::cli::ssh::judge::Judge;
 use crate::cli::terminal::diff;
 use crate::cli::terminal::ui;
+use crate::cluster::{Cluster, UNNAMED};
 use crate::failure::Failure;
-use crate::settings::Settings;
 use crate::settings::env_vars::KOHAKURIVER_KNOWN_HOSTS;
+use crate::settings::{Flags, Settings, Source};
 use crate::ssh::keys;
 use crate::ssh::options::Route;
-use crate::ssh::own_files::Texts;
+use crate::ssh::own_files::Sections;
+use crate::ssh::sections::join;
 use crate::ssh::stanzas;
 use crate::ssh::user_file::UserFile;
 
@@ -32,7 +34,8 @@ use crate::ssh::user_file::UserFile;
 #[command(after_help = "\
 There is one entry for each of your newest 500 VPSes with SSH, for the host lists of IDEs, and one for `*.kohakuriver`, which \
 matches any VPS by task id or name. The entries contain the Host's address, but no token. After --write, connect with \
-`ssh trainer.kohakuriver`.
+`ssh trainer.kohakuriver`. Each cluster has a section of its own; the host names of all but the default one have the \
+cluster's name in them, as in `ssh trainer.lab.kohakuriver`.
 
 Put options of your own for VPSes into ~/.ssh/kohakuriver.local.conf: it comes before the entries, and nothing changes it. \
 --write asks ssh before and after: if ssh refuses the result, or other hosts would mean something else, all files are put \
@@ -49,7 +52,7 @@ pub(crate) struct Arguments {
     /// Write ~/.ssh/kohakuriver.conf; include it at the top of ~/.ssh/config, unless ssh reads it already
     #[arg(long, conflicts_with_all = ["remove", "sync"])]
     write: bool,
-    /// Remove what --write added
+    /// Remove what --write added for this cluster
     #[arg(long, conflicts_with_all = ["sync", "output"])]
     remove: bool,
     /// Refresh ~/.ssh/kohakuriver.conf, without output, if it is for this Host and the Host answers
@@ -58,16 +61,38 @@ pub(crate) struct Arguments {
     /// Write the entries to this file and change nothing else
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write, refresh or remove the entries of all your clusters
+    #[arg(long, conflicts_with_all = ["diff", "output"])]
+    all_clusters: bool,
 }
 
-pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+/// Runs the verb for the cluster that `flags` name, or for all.
+pub(super) fn run_for(flags: &Flags, arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.remove {
+        let files = Files::of(&home()?);
+        return match load_settings(flags) {
+            Ok(settings) if !arguments.all_clusters => remove(&files, Some(&settings.cluster)),
+            // Unusable settings keep no entries that are all that is there.
+            Err(failure) if !arguments.all_clusters && files.sections().is_ok_and(|all| all.len() > 1) => Err(failure),
+            _ => remove(&files, None),
+        };
+    }
+    if !arguments.all_clusters {
+        return run(&load_settings(flags)?, arguments);
+    }
+    if !arguments.write && !arguments.sync {
+        return Err(Failure::usage("all clusters can't be printed").hint("add `--write`, `--sync` or `--remove`"));
+    }
+    for settings in every_cluster(flags)? {
+        in_messages(&settings).set();
+        run(&settings, arguments)?;
+    }
+    Ok(())
+}
+
+fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let home = home()?;
     let files = Files::of(&home);
-    if arguments.remove {
-        let (changes, failure) = files.remove()?;
-        report(&changes);
-        return failure.map_or(Ok(()), Err);
-    }
     if arguments.sync {
         files.remark().iter().for_each(|remark| ui::remark(remark));
         return match sync(settings, &home, &files)? {
@@ -76,21 +101,108 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             Some(error) => Err(no_list(&error)),
         };
     }
+    let moved = if arguments.write || arguments.diff { check_host(settings, &files)? } else { None };
     let made = Made::of(settings, &home)?.map_err(|error| no_list(&error))?;
-    made.listed.remarks.iter().for_each(|remark| ui::remark(remark));
+    made.listed.remarks.iter().chain(&moved).for_each(|remark| ui::remark(remark));
     match (&arguments.output, arguments.diff) {
         (Some(file), true) => show(&[Change::of_ours(file, made.whole()?)?]),
         (Some(file), false) => write_ours(file, &made.whole()?).map(|change| report(&[change])),
-        (None, true) => show(&files.changes(made.texts(&files)?)?),
-        (None, false) if arguments.write => {
-            let (changes, remarks) = files.write(made.texts(&files)?)?;
-            report(&changes);
-            remarks.iter().for_each(|remark| ui::remark(remark));
-            vps_cache::keep(&settings.api_url(), &made.listed.vpses);
-            Ok(())
-        }
+        (None, true) => show(&files.changes(&made.edit()?)?),
+        (None, false) if arguments.write => made.write(settings, &files),
         (None, false) => ui::print_bytes(&made.whole()?),
     }
+}
+
+/// Writes the entries of the cluster in `settings`.
+pub(crate) fn write_entries(settings: &Settings) -> Result<(), Failure> {
+    let home = home()?;
+    let made = Made::of(settings, &home)?.map_err(|error| no_list(&error))?;
+    made.listed.remarks.iter().for_each(|remark| ui::remark(remark));
+    made.write(settings, &Files::of(&home))
+}
+
+/// Removes the section of `cluster`, or of all clusters. The files go with the last one.
+pub(crate) fn remove(files: &Files, cluster: Option<&Cluster>) -> Result<(), Failure> {
+    let name = cluster.map(Cluster::to_string);
+    let sections = files.sections().unwrap_or_default();
+    let is_there = |name: &str| sections.iter().any(|section| section.cluster == *name);
+    match name {
+        Some(name) if sections.len() > 1 && is_there(&name) => {
+            let (changes, remarks) = files.write(&Edit { remove: vec![name], ..Edit::default() })?;
+            report(&changes);
+            remarks.iter().for_each(|remark| ui::remark(remark));
+            Ok(())
+        }
+        Some(name) if !sections.is_empty() && !is_there(&name) => {
+            ui::remark(&format!("there are no entries of {name}"));
+            Ok(())
+        }
+        _ => {
+            let (changes, failure) = files.remove()?;
+            report(&changes);
+            failure.map_or(Ok(()), Err)
+        }
+    }
+}
+
+/// Refuses to write the entries of a Host over those of another one that have the same names. If the configuration file
+/// names the new one, its cluster has moved: the remark says so.
+fn check_host(settings: &Settings, files: &Files) -> Result<Option<String>, Failure> {
+    let own = settings.cluster.to_string();
+    if settings.cluster.name().is_none() {
+        return Err(Failure::usage(format!("the Host at {} is none of your clusters", settings.api_url()))
+            .cause("its entries would have the names of another cluster's")
+            .hint(format!("make it one: `kohakuriver login {} --cluster NAME`", settings.host.value)));
+    }
+    let before = files.sections()?.into_iter().find(|section| section.cluster == own).and_then(|own| own.host_api());
+    let now = format!("{}:{}", settings.host.value, settings.port.value);
+    match before.filter(|before| *before != now) {
+        None => Ok(None),
+        Some(before) if settings.host.source == Source::File && !settings.port.source.is_above_file() => Ok(Some(
+            format!("the entries of cluster {own} were for the Host at {before}; from now on they are for {now}"),
+        )),
+        Some(before) => Err(Failure::new(format!("the entries of cluster {own} are for the Host at {before}"))
+            .cause(format!("they would be replaced by those of {now}, and `ssh NAME.kohakuriver` would go there"))
+            .hint(format!(
+                "give it entries of its own: `kohakuriver login {} --cluster NAME`; or remove the old ones first: \
+                 `kohakuriver ssh config --remove`",
+                settings.host.value
+            ))),
+    }
+}
+
+/// Writes the sections of `clusters` anew, as after a change of the default one, as far as they have any. That of `gone` is
+/// removed, and if the cluster has got the name `renamed`, it gets one of this name. A Host that does not answer gets the
+/// entries that need no list.
+pub(crate) fn rewrite(clusters: &[Settings], gone: Option<&str>, renamed: Option<&str>) -> Result<(), Failure> {
+    let home = home()?;
+    let files = Files::of(&home);
+    let there = files.sections()?;
+    let has_section = |name: &str| {
+        let name = if renamed == Some(name) { gone.unwrap_or(name) } else { name };
+        there.iter().any(|section| section.cluster == name)
+    };
+    let mut edit = Edit { remove: gone.map(str::to_owned).into_iter().collect(), ..Edit::default() };
+    for settings in clusters.iter().filter(|settings| has_section(&settings.cluster.to_string())) {
+        let made = match Made::of(settings, &home)? {
+            Ok(made) => made,
+            Err(error) => {
+                ui::remark(&format!("the entries of cluster {} list no VPSes: {error}", settings.cluster));
+                Made::without_list(settings, &home)?
+            }
+        };
+        edit.put.extend(made.edit()?.put);
+    }
+    if edit.put.is_empty() && !gone.is_some_and(has_section) {
+        return Ok(());
+    }
+    if edit.put.is_empty() && there.iter().all(|section| edit.remove.contains(&section.cluster)) {
+        return remove(&files, None);
+    }
+    let (changes, remarks) = files.write(&edit)?;
+    report(&changes);
+    remarks.iter().for_each(|remark| ui::remark(remark));
+    Ok(())
 }
 
 /// Our files for these settings, and the VPSes in them.
@@ -103,34 +215,52 @@ struct Made {
 impl Made {
     /// Asks the Host for the VPSes. The inner error is the Host's.
     fn of(settings: &Settings, home: &Path) -> Result<Result<Self, ApiError>, Failure> {
+        let client = client(settings)?;
+        let kept = Kept::of(settings);
+        match ask_host(settings, async { Ok(listed(&client, home, &kept).await) })? {
+            Ok(listed) => Self::with(settings, home, listed).map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn without_list(settings: &Settings, home: &Path) -> Result<Self, Failure> {
+        Self::with(settings, home, Listed::nothing(home, &Kept::of(settings)))
+    }
+
+    fn with(settings: &Settings, home: &Path, mut listed: Listed) -> Result<Self, Failure> {
         let ssh = ssh_program();
         let mut route = route(settings, home, ssh.as_deref(), None)?;
         if settings.known_hosts.is_some() {
             host_keys::check(&route.known_hosts)?;
         }
-        let client = client(settings)?;
-        let mut listed = match ask_host(settings, async { Ok(listed(&client, home).await) })? {
-            Ok(listed) => listed,
-            Err(error) => return Ok(Err(error)),
-        };
         let remark;
         (route.fdpass, remark) = passes_sockets(&route.proxy_program);
         listed.remarks.extend(remark);
         let options = Judge::of(&home.join(".ssh")).map(|judge| judge.options_of_vps()).unwrap_or_default();
         listed.entries.more_keys = keys::hidden_defaults(&options, home);
-        Ok(Ok(Self { route, made_by: made_by(settings), listed }))
+        Ok(Self { route, made_by: made_by(settings), listed })
     }
 
     /// All entries in one, for this machine's ssh.
     fn whole(&self) -> Result<Vec<u8>, Failure> {
-        stanzas::render(&self.route, &self.made_by, &self.listed.entries, None).map_err(|error| unusable(&error))
+        let section = stanzas::section(&self.route, &self.made_by, &self.listed.entries, true);
+        Ok(join(&stanzas::head(None), &[section.map_err(|error| unusable(&error))?]))
     }
 
-    fn texts(&self, files: &Files) -> Result<Texts, Failure> {
-        let ours = stanzas::render(&self.route, &self.made_by, &self.listed.entries, Some(&files.includes()));
-        let newer = stanzas::render_newer(&self.route, &self.made_by);
-        let (ours, newer) = (ours.map_err(|error| unusable(&error))?, newer.map_err(|error| unusable(&error))?);
-        Ok([ours, newer])
+    fn write(&self, settings: &Settings, files: &Files) -> Result<(), Failure> {
+        let (changes, remarks) = files.write(&self.edit()?)?;
+        report(&changes);
+        remarks.iter().for_each(|remark| ui::remark(remark));
+        vps_cache::keep(&settings.api_url(), &self.listed.vpses);
+        Ok(())
+    }
+
+    fn edit(&self) -> Result<Edit, Failure> {
+        let Self { route, made_by, listed } = self;
+        let own = stanzas::section(route, made_by, &listed.entries, false);
+        let newer = stanzas::newer_section(route, made_by, &listed.entries.ends);
+        let sections: Sections = [own.map_err(|error| unusable(&error))?, newer.map_err(|error| unusable(&error))?];
+        Ok(Edit { put: vec![sections], remove: Vec::new() })
     }
 }
 
@@ -146,7 +276,7 @@ fn sync(settings: &Settings, home: &Path, files: &Files) -> Result<Option<ApiErr
         Err(error) => return Ok(Some(error)),
     };
     vps_cache::keep(&settings.api_url(), &made.listed.vpses);
-    files.refresh(&made.texts(files)?, is_wanted).map(|()| None)
+    files.refresh(&made.edit()?, is_wanted).map(|()| None)
 }
 
 /// Refreshes our files, if they exist, after a VPS changed. A problem is only a remark: the change itself succeeded.
@@ -182,13 +312,17 @@ fn no_list(error: &ApiError) -> Failure {
 fn made_by(settings: &Settings) -> Vec<OsString> {
     let (host, port) = (settings.host.value.clone(), settings.port.value.to_string());
     let proxy = settings.ssh_proxy().authority();
-    let words = [PROGRAM, "--host", &host, "--port", &port, "--proxy", &proxy, "ssh", "config", "--write"];
+    let cluster = settings.cluster.name().filter(|name| *name != UNNAMED);
+    let cluster = cluster.into_iter().flat_map(|name| ["--cluster", name]);
+    let addresses = ["--host", &host, "--port", &port, "--proxy", &proxy];
+    let words: Vec<&str> =
+        [PROGRAM].into_iter().chain(cluster).chain(addresses).chain(["ssh", "config", "--write"]).collect();
     let known_hosts = settings.known_hosts.iter().flat_map(|file| {
         let mut variable = OsString::from(format!("{KOHAKURIVER_KNOWN_HOSTS}="));
         variable.push(&file.value);
         ["env".into(), variable]
     });
-    known_hosts.chain(words.map(OsString::from)).collect()
+    known_hosts.chain(words.into_iter().map(OsString::from)).collect()
 }
 
 fn show(changes: &[Change]) -> Result<(), Failure> {

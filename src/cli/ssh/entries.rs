@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::api::{ApiError, Client, Listing, Vps};
 use crate::cli::host::vps::{ssh_port, unreadable_vpses};
-use crate::ssh::keys;
+use crate::settings::Settings;
+use crate::ssh::ends::Ends;
+use crate::ssh::keys::{self, KeyNames};
 use crate::ssh::labels::{Remark, labels};
 use crate::ssh::spellings;
 use crate::ssh::stanzas::{Entries, Entry};
@@ -25,13 +27,28 @@ pub(crate) struct Listed {
     pub(crate) vpses: Vec<Vps>,
 }
 
+/// What tells the VPSes of one cluster from those of others on this machine.
+pub(crate) struct Kept {
+    ends: Ends,
+    keys: KeyNames,
+}
+
+impl Kept {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            ends: Ends::of(&settings.cluster, settings.is_default, &settings.clusters),
+            keys: KeyNames::of(&settings.cluster, settings.is_default),
+        }
+    }
+}
+
 /// The VPSes of this user that have SSH.
-pub(crate) async fn listed(client: &Client, home: &Path) -> Result<Listed, ApiError> {
+pub(crate) async fn listed(client: &Client, home: &Path, kept: &Kept) -> Result<Listed, ApiError> {
     let user = client.user().await?;
     let Listing { entries: mut vpses, unreadable } = client.list(false).await?;
     let names: Vec<String> = vpses.iter().filter(|vps| vps.is_vps).filter_map(|vps| vps.name.clone()).collect();
     vpses.retain(|vps| vps.is_vps && may_have_ssh(vps) && is_mine(vps, user.as_ref().map(|user| user.name.as_str())));
-    let mut listed = describe(vpses, &names, home);
+    let mut listed = describe(vpses, &names, home, kept);
     listed.remarks.extend(unreadable_vpses(unreadable));
     Ok(listed)
 }
@@ -46,40 +63,49 @@ fn is_mine(vps: &Vps, user: Option<&str>) -> bool {
     user.is_none_or(|user| vps.belongs_to(user))
 }
 
+impl Listed {
+    /// No VPS: the keys on this machine only.
+    pub(crate) fn nothing(home: &Path, kept: &Kept) -> Self {
+        describe(Vec::new(), &[], home, kept)
+    }
+}
+
 /// `names`: those of all VPSes of the Host.
-fn describe(mut vpses: Vec<Vps>, names: &[String], home: &Path) -> Listed {
+fn describe(mut vpses: Vec<Vps>, names: &[String], home: &Path, kept: &Kept) -> Listed {
     let mut remarks = Vec::new();
-    let labels = labels(vpses.iter().map(|vps| (vps.id, vps.name.as_deref())));
-    let kept = newest(&vpses);
-    if kept.len() < vpses.len() {
+    let labels = labels(vpses.iter().map(|vps| (vps.id, vps.name.as_deref())), &kept.ends);
+    let newest = newest(&vpses);
+    if newest.len() < vpses.len() {
         remarks.push(format!(
             "only your newest {MOST} VPSes are listed, of {}; ssh reaches the others by task id or name as well",
             vpses.len()
         ));
     }
-    let labels: Vec<_> = labels.into_iter().filter(|label| kept.contains(&label.id)).collect();
-    vpses.retain(|vps| kept.contains(&vps.id));
+    let labels: Vec<_> = labels.into_iter().filter(|label| newest.contains(&label.id)).collect();
+    vpses.retain(|vps| newest.contains(&vps.id));
     let mut listed = Vec::new();
     for (label, vps) in labels.into_iter().zip(&vpses) {
         let name = excerpt(vps.name.as_deref().unwrap_or_default());
         let host = format!("VPS {} is listed as {}", label.id, label.host);
         match label.remark {
             Some(Remark::Shared) => remarks.push(format!("{host}: the name `{name}` is not unique")),
+            Some(Remark::HasCluster) => remarks.push(format!("{host}: `{name}` ends like the name of a cluster")),
             Some(Remark::Unusable) => remarks.push(format!("{host}: `{name}` is not a valid host name")),
             None => {}
         }
-        let key = keys::resolve(None, label.id, Some(home)).unwrap_or_else(|failure| {
+        let key = keys::resolve(None, label.id, Some(home), &kept.keys).unwrap_or_else(|failure| {
             remarks.push(failure.render("entry without a key").trim_end().to_owned());
             None
         });
         listed.push(Entry { label, key });
     }
     let of_listed = vpses.iter().filter_map(|vps| Some((vps.id, vps.name.as_deref()?)));
-    let beginnings = spellings::beginnings(of_listed, names.iter().map(String::as_str));
-    let mut unlisted = keys::found(home);
-    unlisted.retain(|(id, _)| !kept.contains(id));
+    let beginnings = spellings::beginnings(of_listed, names.iter().map(String::as_str), &kept.ends);
+    let mut unlisted = keys::found(home, &kept.keys);
+    unlisted.retain(|(id, _)| !newest.contains(id));
     unlisted.truncate(MOST);
-    let entries = Entries { listed, beginnings, unlisted, defaults: keys::defaults(home), more_keys: Vec::new() };
+    let ends = kept.ends.clone();
+    let entries = Entries { ends, listed, beginnings, unlisted, defaults: keys::defaults(home), more_keys: Vec::new() };
     Listed { entries, remarks, vpses }
 }
 
@@ -96,7 +122,12 @@ mod tests {
 
     use super::*;
     use crate::cli::host::vps::tests::vps;
+    use crate::settings::{ConfigFile, Flags};
     use crate::status::VpsStatus;
+
+    fn kept() -> Kept {
+        Kept::of(&Settings::resolve(Flags::default(), &|_| None, ConfigFile::parse(b"{}").unwrap()).unwrap())
+    }
 
     #[test]
     fn a_user_has_the_vpses_that_are_owned_or_assigned() {
@@ -118,7 +149,7 @@ mod tests {
             ..vps(VpsStatus::Running)
         };
         let Listed { entries, remarks, .. } =
-            describe(vec![vps(VpsStatus::Running), twin, odd], &[], Path::new("/no/such/home"));
+            describe(vec![vps(VpsStatus::Running), twin, odd], &[], Path::new("/no/such/home"), &kept());
         let hosts: Vec<&str> = entries.listed.iter().map(|entry| entry.label.host.as_str()).collect();
         assert_eq!(hosts, ["trainer-8192.kohakuriver", "trainer-0001.kohakuriver", "7.kohakuriver"]);
         assert_eq!(
@@ -144,7 +175,7 @@ mod tests {
         let many = |count: usize| {
             let one = |n| Vps { id: id(n), name: Some(format!("v{n}")), ..vps(VpsStatus::Running) };
             // The Host's own order is by time, but not surely.
-            describe((0..count).rev().chain([count]).map(one).collect(), &[], Path::new("/no/such/home"))
+            describe((0..count).rev().chain([count]).map(one).collect(), &[], Path::new("/no/such/home"), &kept())
         };
         let Listed { entries, remarks, vpses } = many(MOST + 2);
         assert_eq!((entries.listed.len(), vpses.len()), (MOST, MOST));

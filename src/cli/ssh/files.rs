@@ -9,8 +9,9 @@ use crate::cli::ssh::judge::Judge;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::ssh::include;
-use crate::ssh::own_files::{BACKUP, Includes, OLD_BACKUP, OURS, Texts, include_argument};
+use crate::ssh::own_files::{BACKUP, Includes, OLD_BACKUP, OURS, Sections, Texts, include_argument};
 use crate::ssh::quote::shell_word;
+use crate::ssh::sections::{self, Section};
 use crate::ssh::stanzas;
 use crate::ssh::user_file::{FolderLock, MAX_FILE, UserFile, UserFileError};
 
@@ -43,6 +44,15 @@ pub(crate) struct Files {
     include: OsString,
 }
 
+/// A change of sections. All others stay.
+#[derive(Default)]
+pub(crate) struct Edit {
+    /// Sections that are written, in place of earlier ones of the same clusters.
+    pub(crate) put: Vec<Sections>,
+    /// The clusters whose sections go.
+    pub(crate) remove: Vec<String>,
+}
+
 /// Files as they were before a change; `None`: there was none.
 type Saved = Vec<(PathBuf, Option<Vec<u8>>)>;
 
@@ -53,11 +63,6 @@ impl Files {
         let include = include_argument(&ours[0]);
         let [config, backup, old_backup] = ["config", BACKUP, OLD_BACKUP].map(|name| folder.join(name));
         Self { folder, ours, config, backup, old_backup, include }
-    }
-
-    /// The files that our first file includes.
-    pub(crate) fn includes(&self) -> Includes {
-        Includes::of(&self.folder)
     }
 
     /// Reads our first file, or another one of its name.
@@ -72,8 +77,34 @@ impl Files {
         is_foreign.then(|| format!("{} is not refreshed: {NOT_OURS}", self.ours[0].display()))
     }
 
+    /// The sections of our first file.
+    pub(crate) fn sections(&self) -> Result<Vec<Section>, Failure> {
+        let file = self.ours()?;
+        Ok(if is_foreign(&file) { Vec::new() } else { sections::split(file.content().unwrap_or_default()) })
+    }
+
+    /// Our files after `edit`.
+    fn texts(&self, edit: &Edit) -> Result<Texts, Failure> {
+        let heads = [stanzas::head(Some(&Includes::of(&self.folder))), stanzas::head_of_newer()];
+        let mut texts = heads.into_iter().enumerate().map(|(number, head)| {
+            let mut kept = sections::split(read_ours(&self.ours[number])?.content().unwrap_or_default());
+            let goes = |cluster: &str| edit.remove.iter().any(|removed| removed == cluster);
+            kept.retain(|section| !goes(&section.cluster));
+            for new in edit.put.iter().map(|sections| &sections[number]) {
+                match kept.iter_mut().find(|section| section.cluster == new.cluster) {
+                    Some(section) => *section = new.clone(),
+                    None => kept.push(new.clone()),
+                }
+            }
+            Ok(sections::join(&head, &kept))
+        });
+        let mut next = || texts.next().unwrap_or_else(|| Ok(Vec::new()));
+        Ok([next()?, next()?])
+    }
+
     /// The changes that [`Files::write`] would make.
-    pub(crate) fn changes(&self, texts: Texts) -> Result<Vec<Change>, Failure> {
+    pub(crate) fn changes(&self, edit: &Edit) -> Result<Vec<Change>, Failure> {
+        let texts = self.texts(edit)?;
         let config = self.read_config()?;
         let included = self.included(&config, Judge::of(&self.folder).as_ref());
         let ours = self.ours.iter().zip(texts).rev().map(|(path, text)| Change::of_ours(path, text));
@@ -84,9 +115,10 @@ impl Files {
 
     /// Writes all files. Afterwards ssh reads them, and does with other hosts what it did before; else everything is put
     /// back. Returns remarks besides the changes.
-    pub(crate) fn write(&self, texts: Texts) -> Result<(Vec<Change>, Vec<String>), Failure> {
+    pub(crate) fn write(&self, edit: &Edit) -> Result<(Vec<Change>, Vec<String>), Failure> {
         let is_new = !self.folder.exists();
         let _lock = self.lock()?;
+        let texts = self.texts(edit)?;
         let saved = self.saved()?;
         let judge = Judge::of(&self.folder);
         let before = judge.as_ref().map(Judge::meaning);
@@ -140,11 +172,12 @@ impl Files {
     }
 
     /// Writes our files again, if `is_wanted` still holds under the lock. The user's file stays as it is.
-    pub(crate) fn refresh(&self, texts: &Texts, is_wanted: impl FnOnce(&UserFile) -> bool) -> Result<(), Failure> {
+    pub(crate) fn refresh(&self, edit: &Edit, is_wanted: impl FnOnce(&UserFile) -> bool) -> Result<(), Failure> {
         let _lock = self.lock()?;
         if !is_wanted(&self.ours()?) {
             return Ok(());
         }
+        let texts = &self.texts(edit)?;
         let files = self.ours.iter().zip(texts);
         let is_same = |(path, text): (&PathBuf, &Vec<u8>)| Ok(read_ours(path)?.content() == Some(text));
         if files.clone().map(is_same).collect::<Result<Vec<_>, Failure>>()?.iter().all(|is_same| *is_same) {

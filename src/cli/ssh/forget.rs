@@ -21,11 +21,11 @@ Examples:
 pub(crate) struct Arguments {
     /// Task id or name of the VPS
     #[arg(value_name = "VPS", add = vps_cache::candidates())]
-    vps: String,
+    pub(super) vps: String,
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let vps = vps_ref(&arguments.vps)?;
+    let vps = vps_ref(&settings.cluster, &arguments.vps)?;
     let id = match &vps {
         VpsRef::Id(id) => *id,
         VpsRef::Name(name) => ask_host(settings, async {
@@ -35,7 +35,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     };
     let HostKeys { store: path, others } = HostKeys::of(settings, &home()?);
     host_keys::check(&path)?;
-    let forgotten = KnownHosts::at(&path).forget(id).map_err(|error| {
+    let forgotten = KnownHosts::at(&path, &settings.cluster).forget(id).map_err(|error| {
         let failure = Failure::new(format!("cannot forget the host key of VPS {id}")).because(&error);
         failure.hint(match error {
             KnownHostsError::Run(_) => "install OpenSSH's client: `sudo apt install openssh-client`".to_owned(),
@@ -47,7 +47,10 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     } else {
         format!("there is no stored host key of VPS {id}")
     });
-    for other in others.iter().filter(|other| KnownHosts::at(*other).of(id).is_ok_and(|known| !known.is_empty())) {
+    for other in others
+        .iter()
+        .filter(|other| KnownHosts::at(*other, &settings.cluster).of(id).is_ok_and(|known| !known.is_empty()))
+    {
         ui::remark(&format!("a key of VPS {id} stays in {}, which can't be written", other.display()));
     }
     for line in forgotten.patterns {

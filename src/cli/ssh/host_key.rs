@@ -9,12 +9,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::api::started_at;
+use crate::api::{Client, started_at};
 use crate::cli::doctor::shown_line::editor_at;
-use crate::cli::host::{ask_host, client};
+use crate::cli::host::{ask_host, client_with};
 use crate::cli::programs::host_keys::{HostKeys, can_be_written, in_folder_of_ssh};
 use crate::cli::programs::route::home;
 use crate::cli::terminal::ui;
+use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::names;
 use crate::settings::env_vars::KOHAKURIVER_TOLD;
@@ -23,6 +24,7 @@ use crate::ssh::known_hosts::{HostKey, Known, KnownHosts, KnownHostsError};
 use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
+use crate::tokens::{self, Line};
 
 /// How long the Host may take to answer when a VPS was started.
 const ASKING_LIMIT: Duration = Duration::from_secs(5);
@@ -32,6 +34,9 @@ const TOLERANCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
+    /// Cluster in the names of its host keys
+    #[arg(long, value_name = "NAME")]
+    scope: Option<String>,
     /// Files with the known host keys; the first one stores those of new VPSes
     #[arg(long, value_name = "FILE", required = true)]
     file: Vec<PathBuf>,
@@ -47,15 +52,27 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let target = arguments.target.as_ref().unwrap_or(&arguments.asked);
+    let cluster = Cluster::of_scope(arguments.scope.as_deref());
+    check(settings, &cluster, arguments).inspect_err(|_| {
+        if let Some(name) = cluster.name() {
+            settings::name_in_messages(name);
+        }
+    })
+}
+
+fn check(settings: &Settings, cluster: &Cluster, arguments: &Arguments) -> Result<(), Failure> {
+    let target = cluster.without_name(arguments.target.as_ref().unwrap_or(&arguments.asked));
     // An unrelated host: ssh has its own files for it.
-    let Ok(Target::Vps(vps)) = Target::parse(target, SSH_PORT) else { return Ok(()) };
+    let Ok(Target::Vps(vps)) = Target::parse(&target, SSH_PORT) else { return Ok(()) };
     let id = match &vps {
         VpsRef::Id(id) => *id,
         VpsRef::Name(name) => {
             let found = ask_host(settings, async {
-                let client = client(settings)?;
-                names::look_up(&client, name).await.map_err(|error| error.about(&vps, client.base()))
+                let client = client_of_entry(settings)?;
+                names::look_up(&client, name)
+                    .await
+                    .map(|meant| meant.id)
+                    .map_err(|error| error.about(&vps, client.base()))
             });
             match found {
                 Ok(id) => id,
@@ -74,11 +91,11 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let others = arguments.file.iter().filter(|file| **file != store);
     let files = std::iter::once(&store)
         .chain(others)
-        .map(|file| KnownHosts::at(file).of(id).map_err(|error| cannot(file, error)));
+        .map(|file| KnownHosts::at(file, cluster).of(id).map_err(|error| cannot(file, error)));
     let mut known = files.collect::<Result<Vec<_>, _>>()?.concat();
     if let Some(presented) = presented(arguments) {
         if known.is_empty() {
-            known = store_first(&store, id, &presented).map_err(|error| cannot(&store, error))?;
+            known = store_first(&store, cluster, id, &presented).map_err(|error| cannot(&store, error))?;
         }
         if known.iter().all(|known| known.key != presented) {
             // For `vps connect`, which has nothing to add.
@@ -101,12 +118,18 @@ fn store(settings: &Settings, file: &Path) -> PathBuf {
     }
 }
 
-fn store_first(store: &Path, id: TaskId, key: &HostKey) -> Result<Vec<Known>, KnownHostsError> {
+fn store_first(store: &Path, cluster: &Cluster, id: TaskId, key: &HostKey) -> Result<Vec<Known>, KnownHostsError> {
     if let Some(folder) = store.parent() {
         // Storing the key says why it can't.
         let _ = sys::create_private_folder_all(folder);
     }
-    KnownHosts::at(store).store_first(id, key)
+    KnownHosts::at(store, cluster).store_first(id, key)
+}
+
+/// A client of the Host that the entry names, whose token the environment may not know.
+fn client_of_entry(settings: &Settings) -> Result<Client, Failure> {
+    let found = tokens::for_api(Some(&settings.api()), Line::Generated)?;
+    client_with(settings, found.map(|found| found.token))
 }
 
 /// The key that the server presented. A certificate doesn't count: ssh itself checks the authority that signed it.
@@ -140,7 +163,7 @@ fn reason(started: Option<SystemTime>, stored: Option<SystemTime>) -> Reason {
 pub(crate) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Known], store: &Path) -> Failure {
     let stored = known.iter().filter_map(|known| known.stored).max();
     let started = ask_host(settings, async {
-        let client = client(settings)?;
+        let client = client_of_entry(settings)?;
         Ok(tokio::time::timeout(ASKING_LIMIT, started_at(&client, id)).await.ok().flatten())
     });
     let time =
@@ -188,8 +211,15 @@ mod tests {
     fn a_certificate_and_no_key_at_all_are_not_checked() {
         let presented = |kind: &str, key: &str| {
             let (kind, key) = (kind.to_owned(), key.to_owned());
-            presented(&Arguments { file: vec!["f".into()], asked: "42.kohakuriver".into(), kind, key, target: None })
-                .map(|key| key.kind)
+            presented(&Arguments {
+                scope: None,
+                file: vec!["f".into()],
+                asked: "42.kohakuriver".into(),
+                kind,
+                key,
+                target: None,
+            })
+            .map(|key| key.kind)
         };
         assert_eq!(presented("ssh-ed25519", "AAAA").as_deref(), Some("ssh-ed25519"));
         assert_eq!(presented("NONE", "NONE"), None);

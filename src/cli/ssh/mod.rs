@@ -25,10 +25,20 @@ pub(super) enum Verb {
     HostKey(host_key::Arguments),
 }
 
+impl Verb {
+    /// The VPSes, as typed.
+    pub(super) fn vpses(&self) -> Vec<&str> {
+        match self {
+            Self::Forget(arguments) => vec![arguments.vps.as_str()],
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// Runs `verb` with the settings that result from `flags`.
 pub(super) fn run(flags: &Flags, verb: &Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Config(arguments) => config::run(&load_settings(flags)?, arguments),
+        Verb::Config(arguments) => config::run_for(flags, arguments),
         Verb::Forget(arguments) => forget::run(&load_settings(flags)?, arguments),
         // ssh runs it at each login.
         Verb::HostKey(arguments) => host_key::run(&Settings::load_for_api(flags.clone())?, arguments),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::cluster::InMessages;
 use crate::failure::Failure;
 use crate::sys;
 use crate::terminal::{columns, fitted, is_dumb, tell};
@@ -74,9 +75,10 @@ pub(crate) fn print_to_reader(bytes: &[u8]) -> Result<bool, Failure> {
     }
 }
 
-/// Writes a remark to stderr, which scripts that read stdout don't see.
+/// Writes a remark about the cluster in force to stderr, which scripts that read stdout don't see.
 pub(crate) fn remark(text: &str) {
-    tell(&fitted(&format!("{text}\n")));
+    let cluster = InMessages::get();
+    tell(&fitted(&format!("{}\n", cluster.message(&cluster.hint(text)))));
 }
 
 /// A remark about `count` entries that the Host described in an unreadable way; `None` for none. `what` is the singular

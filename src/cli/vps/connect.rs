@@ -43,7 +43,7 @@ Examples:
 pub(crate) struct Arguments {
     /// Task id or name of the VPS; without it, a terminal shows a list to choose from
     #[arg(value_name = "[USER@]VPS", add = vps_cache::candidates())]
-    vps: Option<String>,
+    pub(super) vps: Option<String>,
     #[command(flatten)]
     login: LoginFlags,
     /// If ssh fails, find the cause and report it after ssh's own message

@@ -11,7 +11,7 @@ use crate::cli::programs::search_path;
 use crate::cli::vps::login::{LoginFlags, become_or_show};
 use crate::failure::Failure;
 use crate::settings::Flags;
-use crate::ssh::options::{DEFAULT_USER, host_name};
+use crate::ssh::options::DEFAULT_USER;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -69,6 +69,14 @@ impl Operand {
     }
 }
 
+impl Arguments {
+    /// The VPSes, as typed.
+    pub(super) fn vpses(&self) -> Vec<&str> {
+        let remote = self.files.iter().filter_map(|word| word.to_str()?.split_once(':'));
+        remote.map(|(vps, _)| vps).collect()
+    }
+}
+
 /// The candidates on TAB: VPSes, and the files whose names are read as those of files here.
 fn candidates(current: &OsStr) -> Vec<CompletionCandidate> {
     let is_begun =
@@ -100,7 +108,7 @@ pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<ExitCode, Fail
         Operand::Local(path) => path,
         Operand::Remote { user, path, .. } => {
             let user = arguments.login.user.clone().or(user).unwrap_or_else(|| DEFAULT_USER.to_owned());
-            format!("{user}@{}:{path}", host_name(command.id)).into()
+            format!("{user}@{}:{path}", command.route.cluster.host_name(command.id)).into()
         }
     }));
     become_or_show(&argv, &command.route.known_hosts, arguments.dry_run)

@@ -21,10 +21,12 @@ use crate::cli::vps::connect;
 use crate::cli::vps::new_key::{NewKey, NewKeyPlace, read_public_key};
 use crate::cli::vps::order_flags::OrderFlags;
 use crate::cli::vps::wait::{DEFAULT_WAIT, until_ssh_answers};
+use crate::cluster::InMessages;
 use crate::failure::Failure;
 use crate::seconds;
 use crate::settings::{Flags, Settings};
 use crate::ssh::authorized_key;
+use crate::ssh::keys::KeyNames;
 use crate::ssh::quote::shell_line;
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
@@ -95,7 +97,8 @@ pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> R
     order.access = arguments.key.given(&home)?;
     let is_generated = arguments.key.gen_ssh_key || arguments.ssh && order.access == Access::Terminals;
     let key_out_file = arguments.key_out_file.as_deref().map(|file| in_home(file, &home));
-    let new_key = is_generated.then_some(NewKeyPlace { home: &home, file: key_out_file.as_deref() });
+    let names = KeyNames::of(&settings.cluster, settings.is_default);
+    let new_key = is_generated.then_some(NewKeyPlace { home: &home, file: key_out_file.as_deref(), names: &names });
     if key_out_file.is_some() && !is_generated {
         return Err(Failure::usage("--key-out-file is for a generated key only").hint("add `--gen-ssh-key`"));
     }
@@ -124,7 +127,7 @@ pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> R
     if let Some(limit) = wait {
         block_on(until_ssh_answers(settings, &client, created.id, limit))?;
         if !arguments.connect {
-            let command = connect_command(created.id, key.as_deref(), false);
+            let command = connect_command(settings, created.id, key.as_deref(), false);
             ui::remark(&format!("VPS {} answers: `{command}`", created.id));
         }
     }
@@ -185,7 +188,7 @@ fn show(
     let looked = ask_host(settings, async { Ok(interrupt::unless_raised(client.find(&id, None)).await) })?;
     let interrupted = looked.is_none();
     let found = looked.and_then(Result::ok);
-    report(order, created, found.as_ref().map(|found| &found.vps), key, json)?;
+    report(settings, order, created, found.as_ref().map(|found| &found.vps), key, json)?;
     // Its Runner may have failed to start it.
     if let Some(Located { vps: Vps { status, .. }, reach: Err(refusal), .. }) = &found
         && status.is_final()
@@ -261,18 +264,20 @@ fn private_half(public: &Path) -> Option<PathBuf> {
 }
 
 /// The command to log in. Only a key with another name than the usual one has to be named.
-fn connect_command(id: TaskId, key: Option<&Path>, waits: bool) -> String {
+fn connect_command(settings: &Settings, id: TaskId, key: Option<&Path>, waits: bool) -> String {
+    let usual = KeyNames::of(&settings.cluster, settings.is_default).new_key(id);
     let id = id.to_string();
     let mut words: Vec<&OsStr> = ["kohakuriver", "vps", "connect", &id].map(OsStr::new).into();
     words.extend(waits.then_some(OsStr::new("--wait")));
-    let is_found = |key: &Path| key.file_name().is_some_and(|name| name == &*format!("id-kohakuriver-{id}"));
+    let is_found = |key: &Path| key.file_name().is_some_and(|name| name == &*usual);
     if let Some(key) = key.filter(|key| !is_found(key)) {
         words.extend([OsStr::new("--key"), key.as_os_str()]);
     }
-    shell_line(words).to_string_lossy().into_owned()
+    InMessages::get().hint(&shell_line(words).to_string_lossy())
 }
 
 fn report(
+    settings: &Settings,
     order: &Order,
     created: &Created,
     vps: Option<&Vps>,
@@ -310,7 +315,7 @@ fn report(
     ];
     fields.extend(reason.map(|reason| ("Reason", reason.to_owned())));
     if order.access != Access::Terminals && !status.is_some_and(VpsStatus::is_final) {
-        fields.push(("Connect", connect_command(created.id, key, true)));
+        fields.push(("Connect", connect_command(settings, created.id, key, true)));
     }
     ui::print(&ui::fields(&fields))
 }

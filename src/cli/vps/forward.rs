@@ -52,7 +52,7 @@ Examples:
 pub(crate) struct Arguments {
     /// Task id or name of the VPS
     #[arg(value_name = "VPS", add = vps_cache::candidates())]
-    vps: String,
+    pub(super) vps: String,
     /// Port of this machine, then that of the VPS if it is different
     #[arg(value_name = "PORT[:PORT]", required = true, value_parser = ports)]
     ports: Vec<(u16, u16)>,

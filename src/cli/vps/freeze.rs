@@ -16,7 +16,7 @@ Examples:
   kohakuriver vps resume trainer")]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    named: Named,
+    pub(super) named: Named,
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments, freeze: Freeze) -> Result<(), Failure> {

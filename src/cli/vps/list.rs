@@ -1,14 +1,15 @@
 //! `kohakuriver vps list`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::api::{ApiError, Node, Vps, ago, with_zone};
+use crate::api::{ApiError, Client, Node, Vps, ago, with_zone};
 use crate::cli::host::vps::{ssh_port, unreadable_vpses};
-use crate::cli::host::{client, the_host, vps_cache};
+use crate::cli::host::{client, in_messages, remember_host, the_host, vps_cache};
+use crate::cli::programs::names::PROGRAM;
 use crate::cli::terminal::table::{Column, table};
 use crate::cli::terminal::ui;
 use crate::cli::vps::watch::{self, View, WatchFlags};
@@ -44,6 +45,9 @@ pub(crate) struct Arguments {
     /// Include VPSes that have ended
     #[arg(long, short = 'a')]
     all: bool,
+    /// List the VPSes of all your clusters
+    #[arg(long, conflicts_with = "quiet")]
+    pub(super) all_clusters: bool,
     /// List only VPSes that you own or are assigned to
     #[arg(long)]
     mine: bool,
@@ -58,38 +62,34 @@ pub(crate) struct Arguments {
     watch: WatchFlags,
 }
 
-pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let client = client(settings)?;
+/// Lists the VPSes of these clusters.
+pub(crate) fn run(clusters: &[Settings], arguments: &Arguments) -> Result<(), Failure> {
+    let clients: Vec<(&Settings, Client)> =
+        clusters.iter().map(|settings| Ok((settings, client(settings)?))).collect::<Result<_, Failure>>()?;
+    let whom = match clusters {
+        [settings] => the_host(settings),
+        several => format!("{} Hosts", several.len()),
+    };
     // Reported at the end: earlier it would land inside a redrawn table.
     let (unreadable, everybodys) = (Cell::new(0), Cell::new(false));
-    watch::show(&arguments.watch, &the_host(settings), async || {
-        let cannot = |error: ApiError| error.failure("cannot list the VPSes");
-        let list = client.list(arguments.asks_for_all()).await.map_err(cannot)?;
-        unreadable.set(list.unreadable);
-        let mut list = list.entries;
-        vps_cache::keep(client.base(), &list);
-        if arguments.mine {
-            match client.user().await.map_err(cannot)? {
-                Some(user) => list.retain(|vps| vps.belongs_to(&user.name)),
-                None => everybodys.set(true),
+    let failed: RefCell<Vec<(&Settings, Failure)>> = RefCell::default();
+    watch::show(&arguments.watch, &whom, async || {
+        unreadable.set(0);
+        failed.take();
+        let mut all = Vec::new();
+        for (settings, client) in &clients {
+            match arguments.listed(client).await {
+                Ok(listed) => {
+                    unreadable.set(unreadable.get() + listed.unreadable);
+                    everybodys.set(everybodys.get() || listed.is_everybodys);
+                    all.push((*settings, listed));
+                }
+                Err(failure) if clients.len() == 1 => return Err(failure),
+                // The others are still listed.
+                Err(failure) => failed.borrow_mut().push((*settings, failure)),
             }
         }
-        list.retain(|vps| {
-            arguments.status.is_empty() || arguments.status.iter().any(|status| status == vps.status.as_str())
-        });
-        if arguments.quiet {
-            return Ok(View::Text(list.iter().map(|vps| format!("{}\n", vps.id)).collect()));
-        }
-        if list.is_empty() && !arguments.watch.json {
-            return Ok(View::Nothing(arguments.nothing().to_owned()));
-        }
-        // Nodes are needed for times only.
-        let nodes = client.nodes().await.map(|nodes| nodes.entries).unwrap_or_default();
-        if arguments.watch.json {
-            return Ok(View::Json(list.iter().map(|vps| as_json(vps, &nodes)).collect()));
-        }
-        let rows: Vec<_> = list.iter().map(|vps| row(vps, &nodes)).collect();
-        Ok(View::Text(table(COLUMNS, &rows, ui::Look::of_stdout())))
+        Ok(arguments.view(&all))
     })?;
     if let Some(remark) = unreadable_vpses(unreadable.get()) {
         ui::remark(&remark);
@@ -97,13 +97,84 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     if everybodys.get() {
         ui::remark("the Host has no users, so the VPSes of everybody are listed as yours");
     }
-    Ok(())
+    let mut failed = failed.take();
+    let is_listed = |settings: &&Settings| failed.iter().all(|(other, _)| !std::ptr::eq(*other, *settings));
+    clusters.iter().filter(is_listed).for_each(remember_host);
+    let last = failed.pop();
+    for (settings, failure) in failed {
+        in_messages(settings).set();
+        failure.tell(PROGRAM);
+    }
+    last.map_or(Ok(()), |(settings, failure)| {
+        in_messages(settings).set();
+        Err(failure)
+    })
+}
+
+/// The VPSes of one cluster.
+struct Listed {
+    vpses: Vec<Vps>,
+    /// Needed for times only.
+    nodes: Vec<Node>,
+    unreadable: usize,
+    is_everybodys: bool,
 }
 
 impl Arguments {
     /// Whether VPSes that have ended have to be asked for.
     fn asks_for_all(&self) -> bool {
         self.all || self.status.iter().any(|status| VpsStatus::parse(status).is_final())
+    }
+
+    /// Asks the Host.
+    async fn listed(&self, client: &Client) -> Result<Listed, Failure> {
+        let cannot = |error: ApiError| error.failure("cannot list the VPSes");
+        let list = client.list(self.asks_for_all()).await.map_err(cannot)?;
+        let (mut vpses, mut is_everybodys) = (list.entries, false);
+        vps_cache::keep(client.base(), &vpses);
+        if self.mine {
+            match client.user().await.map_err(cannot)? {
+                Some(user) => vpses.retain(|vps| vps.belongs_to(&user.name)),
+                None => is_everybodys = true,
+            }
+        }
+        vpses.retain(|vps| self.status.is_empty() || self.status.iter().any(|status| status == vps.status.as_str()));
+        let needs_nodes = !self.quiet && !vpses.is_empty();
+        let nodes = if needs_nodes { client.nodes().await.map(|nodes| nodes.entries) } else { Ok(Vec::new()) };
+        Ok(Listed { vpses, nodes: nodes.unwrap_or_default(), unreadable: list.unreadable, is_everybodys })
+    }
+
+    fn view(&self, all: &[(&Settings, Listed)]) -> View {
+        let each = || all.iter().flat_map(|(settings, list)| list.vpses.iter().map(move |vps| (settings, list, vps)));
+        if self.quiet {
+            return View::Text(each().map(|(.., vps)| format!("{}\n", vps.id)).collect());
+        }
+        if self.watch.json {
+            let json = |(settings, list, vps): (&&Settings, &Listed, &Vps)| {
+                let mut json = as_json(vps, &list.nodes);
+                if self.all_clusters {
+                    json["cluster"] = settings.cluster.name().into();
+                }
+                json
+            };
+            return View::Json(each().map(json).collect());
+        }
+        if each().next().is_none() {
+            return View::Nothing(self.nothing().to_owned());
+        }
+        let look = ui::Look::of_stdout();
+        View::Text(match self.all_clusters {
+            false => table(COLUMNS, &each().map(|(_, list, vps)| row(vps, &list.nodes)).collect::<Vec<_>>(), look),
+            true => {
+                let [id, name, status, node, port, submitted, backend, owner] = COLUMNS;
+                let columns = [Column::whole("CLUSTER", 2), id, name, status, node, port, submitted, backend, owner];
+                let rows = each().map(|(settings, list, vps)| {
+                    let [id, name, status, node, port, submitted, backend, owner] = row(vps, &list.nodes);
+                    [settings.cluster.to_string(), id, name, status, node, port, submitted, backend, owner]
+                });
+                table(columns, &rows.collect::<Vec<_>>(), look)
+            }
+        })
     }
 
     /// The meaning of an empty list.

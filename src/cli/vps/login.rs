@@ -6,23 +6,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use crate::api::refused;
+use crate::api::{Vps, refused};
 use crate::cli::doctor::diagnose::Options;
 use crate::cli::host::{ask_host, client, find, vps_ref};
 use crate::cli::programs::host_keys;
-use crate::cli::programs::route::{home, no_ssh, release, route, ssh_program, unusable};
+use crate::cli::programs::route::{home, no_ssh, release, ssh_program, typed_route, unusable};
 use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
+use crate::names;
 use crate::refusal::Refusal;
 use crate::seconds;
 use crate::settings::Settings;
 use crate::ssh::command::SshCommand;
-use crate::ssh::keys;
+use crate::ssh::keys::{self, KeyNames};
 use crate::ssh::options::Release;
 use crate::ssh::quote::shell_line;
 use crate::sys;
-use crate::target::{TaskId, VpsRef};
+use crate::target::VpsRef;
+use crate::text::printable;
 
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct LoginFlags {
@@ -51,16 +53,26 @@ impl LoginFlags {
         vps: &str,
         ssh_args: Vec<OsString>,
     ) -> Result<(SshCommand, Options), Failure> {
-        let vps = vps_ref(vps)?;
-        let id = ask_host(settings, reached(settings, &vps, self.waits()))?;
+        let vps = vps_ref(&settings.cluster, vps)?;
+        let (id, remarks) = ask_host(settings, async {
+            let found = reached(settings, &vps, self.waits()).await?;
+            let remarks = remarks(settings, &vps, &found).await;
+            Ok((found.id, remarks))
+        })?;
+        remarks.iter().for_each(|remark| ui::remark(remark));
         let home = home()?;
         let ssh = ssh_program().ok_or_else(no_ssh)?;
         let mut command = SshCommand {
-            route: route(settings, &home, None, self.wait)?,
+            route: typed_route(settings, &home, None, self.wait)?,
             ssh,
             id,
             user: self.user.clone(),
-            key: keys::resolve(self.key.as_deref(), id, Some(&home))?,
+            key: keys::resolve(
+                self.key.as_deref(),
+                id,
+                Some(&home),
+                &KeyNames::of(&settings.cluster, settings.is_default),
+            )?,
             more_keys: Vec::new(),
             ssh_args,
         };
@@ -103,14 +115,31 @@ pub(crate) fn argv(command: &SshCommand) -> Result<Vec<OsString>, Failure> {
 
 /// Looks the VPS up. A VPS that can't be reached is a failure with the reason. With `wait`, a VPS that is starting is
 /// accepted, since the helper waits for it.
-pub(crate) async fn reached(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<TaskId, Failure> {
+pub(crate) async fn reached(settings: &Settings, vps: &VpsRef, wait: bool) -> Result<Vps, Failure> {
     let client = client(settings)?;
     let found = find(&client, vps).await?;
     match found.reach {
-        Err(Refusal::Starting(_)) if wait => Ok(found.vps.id),
+        Err(Refusal::Starting(_)) if wait => Ok(found.vps),
         Err(refusal) => Err(refused(&refusal, &found.vps.id.to_string(), client.base())),
-        Ok(reach) => Ok(reach.id),
+        Ok(_) => Ok(found.vps),
     }
+}
+
+/// What the user should know about the VPS that a name means, before ssh starts: it is somebody else's, or another one than
+/// the last time.
+async fn remarks(settings: &Settings, named: &VpsRef, vps: &Vps) -> Vec<String> {
+    let VpsRef::Name(name) = named else { return Vec::new() };
+    let name = printable(name);
+    let others = match &vps.owner {
+        Some(owner) => match client(settings).map(|client| async move { client.user().await }) {
+            Ok(user) => matches!(user.await, Ok(Some(user)) if !vps.belongs_to(&user.name))
+                .then(|| format!("note: {name} is VPS {} of {}; you have none of this name", vps.id, printable(owner))),
+            Err(_) => None,
+        },
+        None => None,
+    };
+    let moved = names::note(&settings.api_url(), &name, vps.id).remark(&name);
+    others.into_iter().chain(moved).collect()
 }
 
 /// Becomes the program `argv`, which logs in. With `dry_run`, the command is printed instead.

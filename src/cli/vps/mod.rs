@@ -29,7 +29,7 @@ use clap::Subcommand;
 pub(super) use watch::DEFAULT as WATCH_DEFAULT;
 
 use crate::api::Freeze;
-use crate::cli::host::load_settings;
+use crate::cli::host::{every_cluster, load_settings};
 use crate::failure::Failure;
 use crate::settings::{AdminAddress, Flags};
 
@@ -62,6 +62,21 @@ pub(super) enum Verb {
 }
 
 impl Verb {
+    /// The VPSes, as typed.
+    pub(super) fn vpses(&self) -> Vec<&str> {
+        match self {
+            Self::Connect(arguments) => arguments.vps.as_deref().into_iter().collect(),
+            Self::Cp(arguments) => arguments.vpses(),
+            Self::Forward(arguments) => vec![&arguments.vps],
+            Self::Status(arguments) => vec![&arguments.vps],
+            Self::Sessions(arguments) => arguments.vps.as_deref().into_iter().collect(),
+            Self::Stop(arguments) => arguments.named.typed(),
+            Self::Restart(arguments) => arguments.named.typed(),
+            Self::Pause(arguments) | Self::Resume(arguments) => arguments.named.typed(),
+            Self::List(_) | Self::Create(_) => Vec::new(),
+        }
+    }
+
     /// The gateway's admin address, if a flag gives it.
     pub(super) fn gateway_admin(&self) -> Option<AdminAddress> {
         match self {
@@ -79,7 +94,8 @@ pub(super) fn run(flags: Flags, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Connect(arguments) => return connect::run(flags, arguments).map_err(Failure::with_sshs_status),
         Verb::Cp(arguments) => return cp::run(&flags, &arguments).map_err(Failure::with_sshs_status),
         Verb::Forward(arguments) => return forward::run(&flags, &arguments),
-        Verb::List(arguments) => list::run(&load()?, &arguments),
+        Verb::List(arguments) if arguments.all_clusters => list::run(&every_cluster(&flags)?, &arguments),
+        Verb::List(arguments) => list::run(&[load()?], &arguments),
         Verb::Status(arguments) => status::run(&load()?, &arguments),
         Verb::Sessions(arguments) => sessions::run(&load()?, &arguments),
         Verb::Create(arguments) => create::run(&flags, &load()?, *arguments),

@@ -13,6 +13,7 @@ use crate::cli::programs::route::missing_program;
 use crate::cli::programs::search_path;
 use crate::failure::Failure;
 use crate::ssh::authorized_key;
+use crate::ssh::keys::KeyNames;
 use crate::sys;
 use crate::target::TaskId;
 use crate::text::excerpt_bytes;
@@ -27,12 +28,16 @@ pub(crate) struct NewKeyPlace<'a> {
     pub(crate) home: &'a Path,
     /// The file for the private half; with `None`, it is the one in `~/.ssh` that `vps connect` looks for.
     pub(crate) file: Option<&'a Path>,
+    /// The names of keys for VPSes of the cluster.
+    pub(crate) names: &'a KeyNames,
 }
 
 /// A key pair that belongs to no VPS yet.
 pub(crate) struct NewKey {
     /// The private half. The public half is beside it, with `.pub`.
     path: PathBuf,
+    /// The names that it can get.
+    names: KeyNames,
     /// Whether the user chose the path, so that it stays.
     is_named: bool,
     /// Whether the files stay when this value is dropped.
@@ -56,7 +61,7 @@ impl NewKey {
         if let Some(existing) = [path.clone(), public(&path)].iter().find(|path| path.symlink_metadata().is_ok()) {
             return Err(failure.cause(format!("{} exists", existing.display())).hint("choose another file"));
         }
-        let key = Self { path, is_named: place.file.is_some(), is_kept: false };
+        let key = Self { path, names: place.names.clone(), is_named: place.file.is_some(), is_kept: false };
         let output = Command::new(&keygen)
             .args(["-q", "-t", "ed25519", "-N", "", "-C", "kohakuriver-vps", "-f"])
             .arg(&key.path)
@@ -99,7 +104,7 @@ impl NewKey {
         if self.is_named {
             return (self.path.clone(), Ok(()));
         }
-        let target = self.path.with_file_name(format!("id-kohakuriver-{id}"));
+        let target = self.path.with_file_name(self.names.new_key(id));
         for (from, to) in [(self.path.clone(), target.clone()), (public(&self.path), public(&target))] {
             if let Err(error) = rename_without_overwriting(&from, &to) {
                 let failure = Failure::new(format!("cannot rename the key of VPS {id} to {}", to.display()));
@@ -160,6 +165,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::cluster::Cluster;
 
     fn files(home: &Path) -> Vec<String> {
         let folder = fs::read_dir(home.join(".ssh")).unwrap();
@@ -168,13 +174,17 @@ mod tests {
         names
     }
 
+    fn unnamed() -> KeyNames {
+        KeyNames::of(&Cluster::Unnamed, true)
+    }
+
     #[test]
     fn a_key_is_renamed_after_its_vps_and_an_unused_key_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path();
-        drop(NewKey::generate(NewKeyPlace { home, file: None }).unwrap());
+        drop(NewKey::generate(NewKeyPlace { home, file: None, names: &unnamed() }).unwrap());
         assert!(files(home).is_empty());
-        let mut key = NewKey::generate(NewKeyPlace { home, file: None }).unwrap();
+        let mut key = NewKey::generate(NewKeyPlace { home, file: None, names: &unnamed() }).unwrap();
         assert!(key.public_half().unwrap().starts_with("ssh-ed25519 AAAA"));
         let (path, moved) = key.assign_to(TaskId::parse("42").unwrap());
         drop(key);
@@ -205,7 +215,7 @@ mod tests {
             fs::write(home.join(".ssh").join(there), "mine").unwrap();
         }
         for id in ["42", "43"] {
-            let mut key = NewKey::generate(NewKeyPlace { home, file: None }).unwrap();
+            let mut key = NewKey::generate(NewKeyPlace { home, file: None, names: &unnamed() }).unwrap();
             let sent = key.public_half().unwrap();
             let (path, moved) = key.assign_to(TaskId::parse(id).unwrap());
             drop(key);
@@ -222,7 +232,7 @@ mod tests {
     fn a_key_goes_to_the_users_file_and_replaces_none() {
         let folder = tempfile::tempdir().unwrap();
         let (home, file) = (folder.path(), folder.path().join("my key"));
-        let place = NewKeyPlace { home, file: Some(&file) };
+        let place = NewKeyPlace { home, file: Some(&file), names: &unnamed() };
         drop(NewKey::generate(place).unwrap());
         assert_eq!(fs::read_dir(home).unwrap().count(), 0, "an unused key is removed, and no ~/.ssh is made");
         let mut key = NewKey::generate(place).unwrap();

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::cli::programs::route::{home, route, ssh_program, unusable};
+use crate::cli::programs::route::{home, ssh_program, typed_route, unusable};
 use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::cli::terminal::{interrupt, progress};
 use crate::failure::Failure;
@@ -60,10 +60,10 @@ pub(crate) async fn check(settings: &Settings, id: TaskId) -> Result<Tested, Fai
 
 async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) -> Result<Tested, Failure> {
     let known_hosts = folder.join("known_hosts");
-    let seen = KnownHosts::at(&known_hosts);
+    let seen = KnownHosts::at(&known_hosts, &settings.cluster);
     // It must take the first host key that it sees.
     let release = Release::V7_6;
-    let route = route(settings, &home()?, None, None)?;
+    let route = typed_route(settings, &home()?, None, None)?;
     let route = Route { known_hosts, other_known_hosts: Vec::new(), known_hosts_program: None, release, ..route };
     let options =
         ["BatchMode=yes", "PreferredAuthentications=none", "ControlMaster=no", "ControlPath=none", "ConnectTimeout=20"];

@@ -24,7 +24,7 @@ pub(crate) struct KeysBefore {
 impl KeysBefore {
     /// Reads them. Without a file that can be read there are none: ssh reports a broken one.
     pub(crate) fn of(settings: &Settings, id: TaskId) -> Self {
-        let store = home().ok().map(|home| KnownHosts::at(HostKeys::of(settings, &home).store));
+        let store = home().ok().map(|home| KnownHosts::at(HostKeys::of(settings, &home).store, &settings.cluster));
         let known = store.as_ref().and_then(|store| store.of(id).ok()).unwrap_or_default();
         Self { id, store, known }
     }

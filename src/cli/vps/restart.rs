@@ -38,7 +38,7 @@ Examples:
   kohakuriver vps restart trainer --yes --wait 60")]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    named: Named,
+    pub(super) named: Named,
     /// Don't ask for confirmation
     #[arg(long, short = 'y')]
     yes: bool,

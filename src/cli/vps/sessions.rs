@@ -63,7 +63,7 @@ Examples:
 pub(crate) struct Arguments {
     /// List only the sessions of this VPS
     #[arg(value_name = "VPS")]
-    vps: Option<String>,
+    pub(super) vps: Option<String>,
     #[command(flatten)]
     watch: WatchFlags,
     /// End the session with this ID
@@ -88,7 +88,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         return block_on(progress::while_asking(&whom, end(&admin, id, token.as_ref())));
     }
     let vps = match &arguments.vps {
-        Some(typed) => Some(ask_host(settings, find(settings, &vps_ref(typed)?))?),
+        Some(typed) => Some(ask_host(settings, find(settings, &vps_ref(&settings.cluster, typed)?))?),
         None => None,
     };
     let last = RefCell::new(None);

@@ -17,12 +17,18 @@ pub(crate) struct Named {
 }
 
 impl Named {
+    /// The VPSes, as typed.
+    pub(crate) fn typed(&self) -> Vec<&str> {
+        self.vpses.iter().map(String::as_str).collect()
+    }
+
     /// A client of the Host, the VPSes, each once, and the generation of calls by which this Host changes them.
     ///
     /// # Errors
     /// If one of them is unknown.
     pub(crate) fn find(&self, settings: &Settings) -> Result<(Client, Vec<Vps>, Generation), Failure> {
-        let wanted: Vec<_> = self.vpses.iter().map(|typed| vps_ref(typed)).collect::<Result<_, _>>()?;
+        let wanted: Vec<_> =
+            self.vpses.iter().map(|typed| vps_ref(&settings.cluster, typed)).collect::<Result<_, _>>()?;
         let client = client(settings)?;
         let (vpses, generation) = ask_host(settings, async {
             let (mut vpses, mut seen) = (Vec::new(), HashSet::new());

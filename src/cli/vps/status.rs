@@ -2,10 +2,11 @@
 
 use crate::api::{Caller, Client, Listing, Node, Reach, Role, User, Vps, ago, hint_here};
 use crate::cli::host::vps::ssh_port;
-use crate::cli::host::{client, one_vps, the_host, vps_cache, vps_ref};
+use crate::cli::host::{client, one_vps, remember_host, the_host, vps_cache, vps_ref};
 use crate::cli::terminal::ui;
 use crate::cli::vps::list::as_json;
 use crate::cli::vps::watch::{self, View, WatchFlags};
+use crate::cluster::InMessages;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -25,13 +26,13 @@ Examples:
 pub(crate) struct Arguments {
     /// Task id or name of the VPS
     #[arg(value_name = "VPS", add = vps_cache::candidates())]
-    vps: String,
+    pub(super) vps: String,
     #[command(flatten)]
     watch: WatchFlags,
 }
 
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let wanted = vps_ref(&arguments.vps)?;
+    let wanted = vps_ref(&settings.cluster, &arguments.vps)?;
     let client = client(settings)?;
     watch::show(&arguments.watch, &the_host(settings), async || {
         let vps = one_vps(&client, &wanted).await?;
@@ -49,7 +50,9 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
             refused => refused,
         };
         Ok(View::Text(ui::fields(&describe(&vps, &nodes, Some(&reach)))))
-    })
+    })?;
+    remember_host(settings);
+    Ok(())
 }
 
 /// `reach`, unless the role of the user may log in to no VPS. A Host shows all of them to such a user.
@@ -76,7 +79,9 @@ fn describe(vps: &Vps, nodes: &[Node], reach: Option<&Result<Reach, Refusal>>) -
             None => ui::time(time),
         }
     };
-    let mut fields = vec![
+    let cluster = InMessages::get();
+    let mut fields: Vec<(&str, String)> = cluster.name.iter().map(|name| ("Cluster", name.clone())).collect();
+    fields.extend([
         ("Task ID", vps.id.to_string()),
         ("Name", text(&vps.name)),
         ("Status", vps.status.to_string()),
@@ -86,19 +91,19 @@ fn describe(vps: &Vps, nodes: &[Node], reach: Option<&Result<Reach, Refusal>>) -
         ("Owner", text(&vps.owner)),
         ("Submitted", time(&vps.submitted_at)),
         ("Started", time(&vps.started_at)),
-    ];
+    ]);
     if let Some(message) = vps.message() {
         fields.push(("Message", message.to_owned()));
     }
     let id = vps.id.to_string();
     match reach {
         Some(Ok(reach)) => {
-            fields.push(("Connect", format!("kohakuriver vps connect {id}")));
+            fields.push(("Connect", cluster.hint(&format!("kohakuriver vps connect {id}"))));
             fields.push(("Manual", manual_command(reach.port, &reach.node)));
         }
         Some(Err(refusal)) => {
             fields.push(("Connect", format!("not possible: {}", refusal.title(&id))));
-            fields.extend(hint_here(refusal, &id).map(|hint| ("Hint", hint)));
+            fields.extend(hint_here(refusal, &id).map(|hint| ("Hint", cluster.hint(&hint))));
         }
         None => {}
     }

@@ -18,7 +18,7 @@ Examples:
   kohakuriver vps stop 7323718749301768192 --yes")]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    named: Named,
+    pub(super) named: Named,
     /// Don't ask for confirmation
     #[arg(long, short = 'y')]
     yes: bool,

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::api::{ApiError, Client, refused};
-use crate::cli::programs::route::proxy_program;
+use crate::cli::programs::route::{home, proxy_program, typed_route};
 use crate::cli::terminal::interrupt;
 use crate::cli::terminal::progress::{Progress, during};
 use crate::failure::Failure;
@@ -107,16 +107,12 @@ async fn shown<T>(is_shown: bool, what: &str, work: impl Future<Output = T>) -> 
 /// Opens a tunnel and closes it after the first byte. `None` on success, otherwise the reason.
 async fn tunnel(settings: &Settings, id: TaskId, deadline: Instant) -> Result<Option<String>, Failure> {
     let left = deadline.saturating_duration_since(Instant::now()).clamp(PAUSE, TUNNEL_LIMIT);
+    let route = typed_route(settings, &home()?, None, None)?;
     let mut helper = Command::new(proxy_program()?);
     helper
-        .args([
-            "--no-disconnect",
-            "--proxy",
-            &settings.ssh_proxy().authority(),
-            "--connect-timeout",
-            &left.as_secs_f64().to_string(),
-            &id.to_string(),
-        ])
+        .args(route.helper_arguments())
+        .envs(route.variables)
+        .args(["--no-disconnect", "--connect-timeout", &left.as_secs_f64().to_string(), &id.to_string()])
         // stdin must stay open: its end would end the tunnel.
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

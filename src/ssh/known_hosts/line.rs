@@ -3,8 +3,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::key::HostKey;
-use crate::ssh::options::{alias, host_name};
-use crate::target::TaskId;
 
 /// Start of the comment behind a key. The rest of it is the time when the key was stored, in seconds since 1970.
 const STORED: &str = "stored-at-";
@@ -22,18 +20,13 @@ pub(super) enum Names {
 }
 
 impl Names {
-    pub(super) fn in_list(hosts: &[u8], id: TaskId) -> Self {
-        match list(hosts).any(|name| is_one_of(name, id)) {
+    pub(super) fn in_list(hosts: &[u8], own: &[String]) -> Self {
+        match list(hosts).any(|name| is_one_of(name, own)) {
             true => Self::Own,
-            false if matches(hosts, id) => Self::Pattern,
+            false if matches(hosts, own) => Self::Pattern,
             false => Self::Others,
         }
     }
-}
-
-/// The names that a VPS's keys are stored under: its alias, and the host name that a client without aliases looks up.
-pub(super) fn names(id: TaskId) -> [String; 2] {
-    [alias(id), host_name(id)]
 }
 
 /// The names in a line and the text behind them. `None` for a line without a name, and for one with a marker. The line
@@ -57,13 +50,13 @@ pub(super) fn is_hashed(hosts: &[u8]) -> bool {
     hosts.strip_prefix("|1|").and_then(|words| words.split_once('|')).is_some_and(|(a, b)| is_word(a) && is_word(b))
 }
 
-pub(super) fn is_one_of(name: &[u8], id: TaskId) -> bool {
-    names(id).iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+pub(super) fn is_one_of(name: &[u8], own: &[String]) -> bool {
+    own.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Whether a list of patterns (ssh_config(5)) matches one of the VPS's names, and excludes none of them.
-pub(super) fn matches(hosts: &[u8], id: TaskId) -> bool {
-    let any = |pattern: &[u8]| names(id).iter().any(|own| is_match(&pattern.to_ascii_lowercase(), own.as_bytes()));
+pub(super) fn matches(hosts: &[u8], own: &[String]) -> bool {
+    let any = |pattern: &[u8]| own.iter().any(|own| is_match(&pattern.to_ascii_lowercase(), own.as_bytes()));
     list(hosts).any(any) && !list(hosts).filter_map(|pattern| pattern.strip_prefix(b"!")).any(any)
 }
 
@@ -100,9 +93,9 @@ pub(super) fn stored_key(line: &[u8]) -> Option<(HostKey, Option<SystemTime>)> {
 }
 
 /// The line for a key that is stored `now`.
-pub(super) fn line(id: TaskId, key: &HostKey, now: SystemTime) -> String {
+pub(super) fn line(own: &[String], key: &HostKey, now: SystemTime) -> String {
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    format!("{} {} {} {STORED}{seconds}\n", names(id).join(","), key.kind, key.key)
+    format!("{} {} {} {STORED}{seconds}\n", own.join(","), key.kind, key.key)
 }
 
 #[cfg(test)]

@@ -233,7 +233,7 @@ ok    settings     flags and environment (no config.json): Host 127.0.0.1 (from 
 ok    ssh-folder   ~/.ssh and the host keys in it: readable and writable
 ok    host-name    the addresses of 127.0.0.1: 127.0.0.1
 ok    host-api     GET http://127.0.0.1:8000/api/nodes: a current Host with its API under /api; its clock agrees with this machine's
-ok    token        no token, neither in KOHAKURIVER_TOKEN nor in ~/.kohakuriver/auth.json: a stand-alone gateway has no \
+ok    token        no token for this Host, neither in KOHAKURIVER_TOKEN nor in ~/.kohakuriver: a stand-alone gateway has no \
 users, so everybody may log in
 ok    proxy-port   a connection to 127.0.0.1:8002: 127.0.0.1:8002 accepts
 ok    proxy        a CONNECT without a target to 127.0.0.1:8002: kohakuriver-gateway 0.1.0

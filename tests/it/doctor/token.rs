@@ -36,7 +36,7 @@ impl Guarded {
 
     /// Runs doctor with this token stored, as `auth login` stores it.
     fn with_stored(&self, token: &str) -> Outcome {
-        self.cluster.home.write(".kohakuriver/auth.json", json!({ "token": token }).to_string());
+        self.cluster.home.secret(".kohakuriver/auth.json", &json!({ "token": token }).to_string());
         let outcome = self.doctor().output();
         outcome.check(!outcome.text().contains(token), "no token");
         outcome
@@ -67,7 +67,7 @@ fn a_wrong_token_in_the_environment_hides_the_stored_one() {
 #[test]
 fn a_token_file_that_can_not_be_read() {
     let guarded = Guarded::new();
-    guarded.cluster.home.write(".kohakuriver/auth.json", "{\"token\":\"sekrit");
+    guarded.cluster.home.secret(".kohakuriver/auth.json", "{\"token\":\"sekrit");
     let outcome = guarded.doctor().output();
     finds(&outcome, "token", &["cannot use the stored token", "not valid JSON"], "kohakuriver auth login");
     outcome.check(!outcome.text().contains("sekrit"), "no token");

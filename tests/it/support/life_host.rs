@@ -34,6 +34,8 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) body: Value,
+    /// The first line and the headers, as they came.
+    pub(crate) head: String,
 }
 
 type OnKey = Box<dyn Fn(&str) + Send>;
@@ -86,11 +88,14 @@ impl LifeHost {
             let mut reader = BufReader::new(stream.try_clone()?);
             let (mut first, mut length, mut token, mut session) = (String::new(), 0, String::new(), String::new());
             reader.read_line(&mut first)?;
-            loop {
+            let mut head = first.clone();
+            // The older Hosts' line protocol has no headers.
+            while !first.starts_with("REQUEST_TUNNEL") {
                 let mut line = String::new();
                 if reader.read_line(&mut line)? <= 2 {
                     break;
                 }
+                head += &line;
                 let (name, value) = line.trim_end().split_once(": ").unwrap_or_default();
                 match name.to_ascii_lowercase().as_str() {
                     "content-length" => length = value.parse()?,
@@ -106,6 +111,7 @@ impl LifeHost {
                 method: words.next().unwrap_or_default().to_owned(),
                 path: words.next().unwrap_or_default().to_owned(),
                 body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+                head,
             };
             let (hangs, held) = {
                 let mut state = shared.lock().unwrap();

@@ -30,6 +30,7 @@ pub(crate) mod terminal;
 pub(crate) mod tools;
 pub(crate) mod transcript;
 pub(crate) mod tunnels;
+pub(crate) mod two_clusters;
 pub(crate) mod watched;
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -73,9 +73,9 @@ Token from  KOHAKURIVER_TOKEN
 2>   hint: correct KOHAKURIVER_TOKEN, or remove it with `unset KOHAKURIVER_TOKEN` and log in with `kohakuriver auth login`
 [exit status 1]
 $ kohakuriver auth logout
-2> logged out; removed /home/me/.kohakuriver/auth.json
+2> logged out of the Host at http://127.0.0.1:18000; removed its token from /home/me/.kohakuriver/auth.json
 $ kohakuriver auth logout
-2> not logged in: there is no stored token
+2> not logged in: there is no stored token for the Host at http://127.0.0.1:18000
 $ kohakuriver auth logout now
 2> kohakuriver: unexpected argument 'now' found
 2>   hint: see `kohakuriver auth logout --help`
@@ -95,7 +95,8 @@ $ kohakuriver auth
 2>   -h, --help  Print help
 2>
 2> Options of every command:
-2>   -H, --host <HOST>            Name or address of the Host [default: localhost]
+2>       --cluster <NAME>         Cluster to use [default: the default one]
+2>   -H, --host <HOST>            Name or address of the Host
 2>   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
 2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
 2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
@@ -127,6 +128,7 @@ $ kohakuriver config path
 /home/me/.config/kohakuriver/config.json
 $ kohakuriver config show
 SETTING         VALUE                  SOURCE
+cluster         default                KOHAKURIVER_HOST
 host            127.0.0.1              KOHAKURIVER_HOST
 port            18000                  KOHAKURIVER_PORT
 ssh_proxy_port  18002                  KOHAKURIVER_SSH_PROXY_PORT
@@ -138,6 +140,7 @@ token           none                   -
 
 config.json  /home/me/.config/kohakuriver/config.json (does not exist)
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
+tokens.json  /home/me/.kohakuriver/tokens.json (does not exist)
 $ kohakuriver config show all
 2> kohakuriver: unexpected argument 'all' found
 2>   hint: see `kohakuriver config show --help`
@@ -168,6 +171,7 @@ $ kohakuriver config unset
 $ mkdir -p .config/kohakuriver && echo '{ "hots": "gpu-head" }' >.config/kohakuriver/config.json
 $ kohakuriver config show
 SETTING         VALUE                  SOURCE
+cluster         default                KOHAKURIVER_HOST
 host            127.0.0.1              KOHAKURIVER_HOST
 port            18000                  KOHAKURIVER_PORT
 ssh_proxy_port  18002                  KOHAKURIVER_SSH_PROXY_PORT
@@ -179,6 +183,7 @@ token           none                   -
 
 config.json  /home/me/.config/kohakuriver/config.json
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
+tokens.json  /home/me/.kohakuriver/tokens.json (does not exist)
 2> warning: config.json: unknown setting `hots`; did you mean `host`?
 $ kohakuriver vps list
 TASK ID              NAME      STATUS     NODE     SSH PORT  SUBMITTED      BACKEND  OWNER
@@ -198,6 +203,7 @@ $ kohakuriver config show
 $ echo '{ "host": "gpu-head", "port": 8001 }' >.config/kohakuriver/config.json
 $ env -u KOHAKURIVER_HOST kohakuriver config show -P 9000
 SETTING         VALUE                 SOURCE
+cluster         default               default
 host            gpu-head              config.json
 port            9000                  flag
 ssh_proxy_port  18002                 KOHAKURIVER_SSH_PROXY_PORT
@@ -209,6 +215,7 @@ token           none                  -
 
 config.json  /home/me/.config/kohakuriver/config.json
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
+tokens.json  /home/me/.kohakuriver/tokens.json (does not exist)
 $ KOHAKURIVER_PORT=many kohakuriver config show
 2> kohakuriver: KOHAKURIVER_PORT is `many`, which is no TCP port
 2>   caused by: a TCP port is a number from 1 to 65535
@@ -238,12 +245,18 @@ $ kohakuriver completions
 $ kohakuriver man vps list | grep -A 1 NAME
 .SH NAME
 kohakuriver\-vps\-list \- List running and starting VPSes
+--
+[\fB\-\-cluster\fR\ \fINAME\fR]
+[\fB\-H\fR\ \fIHOST\fR]
+--
+\fB\-\-cluster\fR \fINAME\fR
+Cluster to use [default: the default one]
 $ kohakuriver man vps lst
 2> kohakuriver: there is no manual page for `vps lst`
 2>   hint: `kohakuriver --help` lists the commands
 [exit status 2]
 $ kohakuriver man --output pages
-2> wrote 32 pages to pages
+2> wrote 38 pages to pages
 $ touch file && kohakuriver man --output file/pages
 2> kohakuriver: cannot write file/pages/man1/kohakuriver.1
 2>   caused by: Not a directory (os error 20)
@@ -263,6 +276,8 @@ $ kohakuriver
 2> Usage: kohakuriver [OPTIONS] <COMMAND>
 2>
 2> Commands:
+2>   login        Log in to a Host, remember it, and write ssh_config entries
+2>   cluster      List, rename and remove clusters
 2>   vps          Create, connect to and manage VPSes
 2>   node         List the Runners, the machines that VPSes run on
 2>   ssh          Write ssh_config entries for VPSes and forget host keys
@@ -278,7 +293,8 @@ $ kohakuriver
 2>   -V, --version  Print version
 2>
 2> Options of every command:
-2>   -H, --host <HOST>            Name or address of the Host [default: localhost]
+2>       --cluster <NAME>         Cluster to use [default: the default one]
+2>   -H, --host <HOST>            Name or address of the Host
 2>   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
 2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
 2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
@@ -288,10 +304,10 @@ $ kohakuriver
 2>
 2> A flag overrides the environment variable, which overrides config.json;
 2> `kohakuriver config show` shows the values in use. The token comes from
-2> KOHAKURIVER_TOKEN or from ~/.kohakuriver/auth.json.
+2> KOHAKURIVER_TOKEN, or from a login.
 2>
 2> Examples:
-2>   kohakuriver auth login
+2>   kohakuriver login gpu-head
 2>   kohakuriver vps create --gen-ssh-key --connect
 2>   kohakuriver vps list
 [exit status 2]

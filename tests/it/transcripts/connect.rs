@@ -7,11 +7,11 @@ fn vps_connect() {
     shell(&host()).shows(
         r#"
 $ kohakuriver vps connect trainer --dry-run
-/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/.kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l root 7323718749301768192.kohakuriver
+/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 --cluster default %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/.kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l root 7323718749301768192.kohakuriver
 $ kohakuriver vps connect trainer --dry-run --user kohaku -- -L 8888:localhost:8888
-/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/.kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l kohaku 7323718749301768192.kohakuriver -L 8888:localhost:8888
+/usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 --cluster default %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/.kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o SessionType=default -o ForkAfterAuthentication=no -o StdinNull=no -l kohaku 7323718749301768192.kohakuriver -L 8888:localhost:8888
 $ kohakuriver vps cp --dry-run -r results trainer:/data
-/usr/bin/scp -S /usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/.kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o ForkAfterAuthentication=no -o StdinNull=no -r -- results root@7323718749301768192.kohakuriver:/data
+/usr/bin/scp -S /usr/bin/ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 --cluster default %h %p' -o ProxyUseFdpass=yes -o UserKnownHostsFile=/home/me/.ssh/.kohakuriver_known_hosts -o CheckHostIP=no -o HashKnownHosts=no -o 'KnownHostsCommand=/usr/bin/kohakuriver --host 127.0.0.1 --port 18000 ssh host-key --file /home/me/.ssh/.kohakuriver_known_hosts %H %t %K %h' -o StrictHostKeyChecking=accept-new -o HostName=7323718749301768192.kohakuriver -o HostKeyAlias=kohakuriver-7323718749301768192 -o Port=22 -o CanonicalizeHostname=no -o HostKeyAlgorithms=+ssh-ed25519 -o PermitLocalCommand=no -o ServerAliveInterval=30 -o ServerAliveCountMax=3 -o ForkAfterAuthentication=no -o StdinNull=no -r -- results root@7323718749301768192.kohakuriver:/data
 $ kohakuriver vps cp results notebook:
 2> kohakuriver: VPS 7323718749301768193 is paused
 2>   caused by: the Host at http://127.0.0.1:18000 says so
@@ -122,8 +122,10 @@ fn ssh_config() {
         r#"
 $ kohakuriver ssh config
 # Do not edit: written by `kohakuriver ssh config`, which will write it anew.
-# Made by: kohakuriver --host 127.0.0.1 --port 18000 --proxy 127.0.0.1:18002 ssh config --write
 # Any VPS by its task id or name, and one entry for each of yours that had SSH when this was written.
+
+# Cluster: default
+# Made by: kohakuriver --host 127.0.0.1 --port 18000 --proxy 127.0.0.1:18002 ssh config --write
 
 Host trainer.kohakuriver
     HostName 7323718749301768192.kohakuriver
@@ -147,7 +149,7 @@ Host newcomer.kohakuriver
 
 Host *.kohakuriver
     User root
-    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 %h %p
+    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 --cluster default %h %p
     ProxyUseFdpass yes
     UserKnownHostsFile /home/me/.ssh/.kohakuriver_known_hosts
     CheckHostIP no
@@ -167,7 +169,7 @@ Host *.kohakuriver
 Match originalhost *.kohakuriver
     HostName %h
     User root
-    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 %h %p
+    ProxyCommand /usr/bin/kohakuriver-proxy --fdpass --proxy 127.0.0.1:18002 --host-api 127.0.0.1:18000 --cluster default %h %p
     ProxyUseFdpass yes
     UserKnownHostsFile /home/me/.ssh/.kohakuriver_known_hosts
     CheckHostIP no
@@ -204,9 +206,9 @@ Include /home/me/.ssh/kohakuriver.conf
 $ kohakuriver ssh config --diff
 --- /home/me/.ssh/kohakuriver.conf
 +++ /home/me/.ssh/kohakuriver.conf
-@@ -8,7 +8,7 @@
- # For OpenSSH 8.7 and later. An older ssh takes the quotes for letters, and finds no file of that name.
- Include '/home/me/.ssh/.kohakuriver-openssh-8.7.conf'
+@@ -10,7 +10,7 @@
+ # Cluster: default
+ # Made by: kohakuriver --host 127.0.0.1 --port 18000 --proxy 127.0.0.1:18002 ssh config --write
 
 -Host trainer.kohakuriver
 +Host teacher.kohakuriver

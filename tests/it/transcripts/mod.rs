@@ -3,6 +3,7 @@
 //! These texts are what people read: review a changed text here, don't only copy it. `--help` is in `tests/help.rs`.
 
 mod accounts;
+mod clusters;
 mod connect;
 mod look;
 mod orders;
@@ -58,6 +59,7 @@ fn shell(host: &LifeHost) -> Shell {
 fn every_command_has_a_transcript_of_success_and_of_failure() {
     let sources = [
         include_str!("accounts.rs"),
+        include_str!("clusters.rs"),
         include_str!("connect.rs"),
         include_str!("look.rs"),
         include_str!("orders.rs"),

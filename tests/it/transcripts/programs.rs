@@ -171,16 +171,16 @@ $ KOHAKURIVER_TOKEN=$VIEWER kohakuriver-proxy --proxy 127.0.0.1:18002 7323718749
 2>   caused by: the role `viewer` may look at VPSes, but log in to none
 2>   hint: ask an admin to make you a user; `kohakuriver auth status` shows who you are
 [exit status 1]
-$ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps status 7323718749301768192 -P 18001
+$ KOHAKURIVER_PORT=18001 KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps status 7323718749301768192
 2> kohakuriver: VPS 7323718749301768192 is not yours to reach
 2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
 2>   caused by: the Host at http://127.0.0.1:18001 says so
 2>   hint: ask an operator to assign it to you; `kohakuriver auth status` shows who you are
 [exit status 1]
-$ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps list -P 18001
+$ KOHAKURIVER_PORT=18001 KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps list
 TASK ID              NAME      STATUS   NODE     SSH PORT  SUBMITTED  BACKEND  OWNER
 7323718749301768192  vps-8192  running  node-up  1         -          -        -
-$ KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps connect 7323718749301768192 -P 18001
+$ KOHAKURIVER_PORT=18001 KOHAKURIVER_TOKEN=$STRANGER kohakuriver vps connect 7323718749301768192
 2> kohakuriver: VPS 7323718749301768192 is not yours to reach
 2>   caused by: the Host shows a VPS to its owner, its assignees and operators only
 2>   caused by: the Host at http://127.0.0.1:18001 says so

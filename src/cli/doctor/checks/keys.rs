@@ -10,7 +10,6 @@ use crate::cli::doctor::subject::Subject;
 use crate::cli::programs::program::{self, QUICK};
 use crate::failure::Failure;
 use crate::ssh::keys;
-use crate::ssh::options::host_name;
 use crate::ssh::quote::shell_word;
 use crate::target::TaskId;
 use crate::text::excerpt;
@@ -105,7 +104,7 @@ fn locked(key: &Path, print: &str, agent: &Agent) -> Verdict {
 fn default_keys(subject: &Subject, id: TaskId, files: Vec<PathBuf>, agent: &Agent) -> Verdict {
     let (mut open, mut shut, mut unusable) = (Vec::new(), Vec::new(), Vec::new());
     for file in files {
-        match keys::resolve(Some(&file), id, subject.home.as_deref().ok()) {
+        match keys::resolve(Some(&file), id, subject.home.as_deref().ok(), &subject.key_names()) {
             Err(failure) => unusable.push(failure),
             Ok(_) => match Lock::of(&file, agent) {
                 Lock::Open(_) | Lock::InAgent(_) => open.push(file.display().to_string()),
@@ -138,7 +137,7 @@ fn default_keys(subject: &Subject, id: TaskId, files: Vec<PathBuf>, agent: &Agen
 
 /// The private keys that ssh tries for the VPS, without those that don't exist.
 fn identity_files(subject: &Subject, ssh: &FoundSsh, id: TaskId) -> Vec<PathBuf> {
-    let Ok(output) = program::run(Command::new(&ssh.path).args(["-G", &host_name(id)]), QUICK) else {
+    let Ok(output) = program::run(Command::new(&ssh.path).args(["-G", &subject.cluster().host_name(id)]), QUICK) else {
         return Vec::new();
     };
     let files = output.stdout.lines().filter_map(|line| line.strip_prefix("identityfile "));

@@ -39,7 +39,7 @@ pub(super) fn run(subject: &Subject, checkup: &mut Checkup<'_>) -> Result<String
     checkup.check(&ssh_files::SshFolder { subject, settings })?;
     checkup.check(&host_name::HostName { settings })?;
     let host = &checkup.check(&host_api::HostApi { settings })?.ok_or(Missing("the Host API does not answer"));
-    let token = &checkup.check(&token::StoredToken::load(host))?.flatten();
+    let token = &checkup.check(&token::StoredToken::load(settings, host))?.flatten();
     let socket = &checkup.check(&ssh_proxy::Port { settings })?.ok_or(Missing("its port does not accept connections"));
     let proxy = &checkup.check(&ssh_proxy::Protocol { settings, socket })?.ok_or(Missing("no SSH proxy answers"));
 

@@ -34,7 +34,7 @@ const FACTOR: u32 = 3;
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// The text before and behind the file of host keys in the KnownHostsCommand of our entries.
-const BEFORE_FILE: &str = " ssh host-key --file ";
+const BEFORE_FILE: &str = " --file ";
 const BEHIND_FILE: &str = " %H %t %K";
 /// The further text of newer entries.
 const HOST: &str = " %h";
@@ -123,7 +123,7 @@ impl OwnSsh<'_> {
         }
         let entries =
             config.line("proxycommand").and_then(|line| sys::read_regular(&line.file).ok()).unwrap_or_default();
-        let listed = self.id.ok().and_then(|id| stanzas::host_of(&entries, id));
+        let listed = self.id.ok().and_then(|id| stanzas::host_of(&entries, self.subject.cluster(), id));
         Some(listed.unwrap_or_else(|| self.subject.host()))
     }
 
@@ -193,7 +193,12 @@ impl OwnSsh<'_> {
             id,
             user: self.subject.user.clone(),
             key: self.subject.private_key(id)?,
-            more_keys: self.subject.home.as_deref().map(|home| hidden_keys(&ssh.path, id, home)).unwrap_or_default(),
+            more_keys: self
+                .subject
+                .home
+                .as_deref()
+                .map(|home| hidden_keys(&ssh.path, &self.subject.cluster().host_name(id), home))
+                .unwrap_or_default(),
             ssh_args,
         };
         command.argv().map(|argv| argv[1..].to_vec()).map_err(|error| unusable(&error))
@@ -209,13 +214,25 @@ impl OwnSsh<'_> {
                 faults.push(format!("the entry runs {}, which {what}", program.display()));
             }
         }
-        let leads_to = config.option("proxycommand").and_then(|command| command.split_once(" --proxy "));
-        if let (Some((_, rest)), Ok(settings)) = (leads_to, self.settings) {
-            let there = first_word(rest.as_bytes()).to_string_lossy().into_owned();
-            let here = settings.ssh_proxy().authority();
-            if there != here {
+        let command = config.option("proxycommand").unwrap_or_default();
+        let after = |flag| {
+            let (_, rest) = command.split_once(flag)?;
+            Some(first_word(rest.as_bytes()).to_string_lossy().into_owned())
+        };
+        let Ok(settings) = self.settings else { return faults };
+        let (here, cluster) = (settings.ssh_proxy().authority(), &settings.cluster);
+        match (after(" --proxy "), after(" --cluster ")) {
+            (Some(there), _) if there != here => {
                 faults.push(format!("the entry leads to {there}, and your settings to {here}"));
             }
+            (_, Some(other)) if cluster.name() != Some(&other) => {
+                faults.push(format!("the entry is for the cluster {other}, and not for {cluster}"));
+            }
+            (None, None) if config.has_entry() && !settings.is_default => {
+                faults
+                    .push(format!("the entry names no cluster, so it leads to the default one, and not to {cluster}"));
+            }
+            _ => {}
         }
         faults
     }

@@ -11,7 +11,7 @@ use crate::cli::doctor::own_config::OwnConfig;
 use crate::cli::doctor::subject::Subject;
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::program::{self, Output, QUICK};
-use crate::cli::programs::route::{self, route};
+use crate::cli::programs::route::{self, typed_route};
 use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -86,7 +86,7 @@ impl Check for Helper<'_> {
         let install = "cargo install kohakuriver-proxy";
         let (settings, home) = (self.settings.as_ref()?, self.subject.home.as_ref()?);
         let ssh = self.ssh.as_ref().ok().map(|ssh| ssh.path.as_path());
-        let route = route(settings, home, ssh, None).map_err(|failure| Verdict::wrong(&failure, install))?;
+        let route = typed_route(settings, home, ssh, None).map_err(|failure| Verdict::wrong(&failure, install))?;
         let expected = concat!("kohakuriver-proxy ", env!("CARGO_PKG_VERSION"));
         let version = excerpt(&ask(&route.proxy_program, "--version", install)?.stdout);
         let text = format!("{version} at {}", route.proxy_program.display());

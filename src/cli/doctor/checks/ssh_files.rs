@@ -11,6 +11,7 @@ use crate::cli::doctor::own_config::{OwnConfig, is_about_vpses};
 use crate::cli::doctor::shown_line::{editor, place, text};
 use crate::cli::doctor::subject::Subject;
 use crate::cli::programs::host_keys::{HostKeys, check, in_folder_of_ssh};
+use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::KnownHosts;
@@ -204,7 +205,7 @@ fn usable(folder: &Path, metadata: io::Result<std::fs::Metadata>) -> Result<(), 
 /// Whether the stored host keys can be read.
 fn readable(path: &Path) -> Result<(), Failure> {
     // The id does not matter: this only finds out whether the file can be read.
-    match TaskId::parse("0").map(|id| KnownHosts::at(path).of(id)) {
+    match TaskId::parse("0").map(|id| KnownHosts::at(path, &Cluster::Unnamed).of(id)) {
         Some(Err(error)) => {
             let hint = match path.is_dir() {
                 true => format!("move it away: `mv {0} {0}.old`", word(path)),

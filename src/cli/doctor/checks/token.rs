@@ -1,32 +1,50 @@
 //! The token, and the user whom the Host knows by it.
 
+use std::path::PathBuf;
+
 use super::host_api::Host;
 use crate::api::Caller;
 use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::failure::Failure;
 use crate::secret::Token;
+use crate::settings::Settings;
 use crate::settings::env_vars::KOHAKURIVER_TOKEN;
-use crate::settings::{self, process_environment};
+use crate::ssh::quote::shell_word;
+use crate::sys;
+use crate::tokens::{self, Found, Source};
 
 const LOGIN: &str = "kohakuriver auth login";
 
 pub(super) struct StoredToken<'a> {
     host: &'a Given<Host>,
-    is_from_env: bool,
-    token: Result<Option<Token>, Failure>,
+    found: Result<Option<Found>, Failure>,
 }
 
 impl<'a> StoredToken<'a> {
     /// Reads the token, but does not use it.
-    pub(super) fn load(host: &'a Given<Host>) -> Self {
-        let is_from_env = process_environment(KOHAKURIVER_TOKEN).is_some();
-        Self { host, is_from_env, token: settings::load_token() }
+    pub(super) fn load(settings: &Given<Settings>, host: &'a Given<Host>) -> Self {
+        Self { host, found: settings.as_ref().map_or(Ok(None), tokens::of) }
+    }
+
+    fn is_from_env(&self) -> bool {
+        match &self.found {
+            Ok(Some(found)) => found.source == Source::Env,
+            Ok(None) => false,
+            Err(failure) => failure.what().contains(KOHAKURIVER_TOKEN),
+        }
+    }
+
+    /// The file of the token, if others may read it.
+    fn open_file(&self) -> Option<(PathBuf, u32)> {
+        let path = self.found.as_ref().ok()?.as_ref()?.source.path()?;
+        let mode = sys::mode_open_to_others(&path.metadata().ok()?)?;
+        Some((path.to_owned(), mode))
     }
 
     /// A command that removes the bad token, so that the next source counts.
     fn without_token(&self) -> String {
-        if self.is_from_env { format!("unset {KOHAKURIVER_TOKEN}") } else { LOGIN.to_owned() }
+        if self.is_from_env() { format!("unset {KOHAKURIVER_TOKEN}") } else { LOGIN.to_owned() }
     }
 }
 
@@ -35,15 +53,17 @@ impl Check for StoredToken<'_> {
     type Gives = Option<Token>;
 
     fn tried(&self) -> String {
-        match &self.token {
-            Ok(None) => format!("no token, neither in {KOHAKURIVER_TOKEN} nor in ~/.kohakuriver/auth.json"),
-            _ if self.is_from_env => format!("the token from {KOHAKURIVER_TOKEN}"),
+        match &self.found {
+            Ok(None) => format!("no token for this Host, neither in {KOHAKURIVER_TOKEN} nor in ~/.kohakuriver"),
+            _ if self.is_from_env() => format!("the token from {KOHAKURIVER_TOKEN}"),
+            Ok(Some(Found { source: Source::Ours(_), .. })) => "the token from ~/.kohakuriver/tokens.json".to_owned(),
             _ => "the token from ~/.kohakuriver/auth.json".to_owned(),
         }
     }
 
     fn examine(&self) -> Result<Examined<Option<Token>>, Verdict> {
-        let token = self.token.as_ref().map_err(|failure| Verdict::wrong(failure, self.without_token()))?.as_ref();
+        let found = self.found.as_ref().map_err(|failure| Verdict::wrong(failure, self.without_token()))?.as_ref();
+        let token = found.map(|found| &found.token);
         let host = self.host.as_ref()?;
         let base = host.base();
         let verdict = match host.ask(token, |client| async move { Ok(client.caller().await) }) {
@@ -60,6 +80,17 @@ impl Check for StoredToken<'_> {
             }
             Err(failure) => Verdict::wrong(&failure, LOGIN),
         };
+        let verdict = match (verdict, self.open_file()) {
+            (Verdict::Fine(user), Some((path, mode))) => {
+                let file = shell_word(path.as_os_str()).to_string_lossy().into_owned();
+                // It breaks no login.
+                Verdict::Note(format!(
+                    "{user}; but other users of this machine may read the token, whose file has mode {mode:04o}: `chmod 600 \
+                     {file}` makes it private"
+                ))
+            }
+            (verdict, _) => verdict,
+        };
         Ok(Examined::giving(verdict, token.cloned()))
     }
 }
@@ -74,7 +105,7 @@ impl StoredToken<'_> {
         }
         let failure = Failure::new(format!("the Host at {base} does not know your token"))
             .cause("the token was revoked, belongs to another Host, or is mistyped");
-        match self.is_from_env {
+        match self.is_from_env() {
             true => {
                 let hint = "correct it, or remove it: then the token that `auth login` stored is used";
                 Verdict::wrong_with(&failure.hint(hint), self.without_token())

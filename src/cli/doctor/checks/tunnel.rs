@@ -15,7 +15,7 @@ use crate::cli::programs::program;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
-use crate::ssh::options::{Route, host_name};
+use crate::ssh::options::Route;
 use crate::sys;
 use crate::text::excerpt;
 
@@ -60,15 +60,9 @@ impl Check for Tunnel<'_> {
         let (settings, reach, route) = (self.settings.as_ref()?, self.reach.as_ref()?, self.route.as_ref()?);
         let (id, proxy) = (reach.id, ssh_proxy::address(settings));
         let mut command = Command::new(&route.proxy_program);
-        command.args([
-            "--verbose",
-            "--no-disconnect",
-            "--proxy",
-            &proxy,
-            "--connect-timeout",
-            &OPEN_LIMIT.as_secs().to_string(),
-        ]);
-        command.arg(host_name(id)).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
+        command.args(route.helper_arguments()).envs(route.variables.clone());
+        command.args(["--verbose", "--no-disconnect", "--connect-timeout", &OPEN_LIMIT.as_secs().to_string()]);
+        command.arg(route.cluster.host_name(id)).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
         let wait = format!("kohakuriver vps connect {id} --wait");
         let opening = open(&mut command).map_err(|error| {
             let failure = Failure::new(format!("cannot run {}", route.proxy_program.display())).because(&error);

@@ -1,0 +1,70 @@
+//! The sources of settings besides the configuration file: flags and the environment.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::address::{AdminAddress, ProxyAddress};
+use crate::cluster::ClusterName;
+use crate::failure::Failure;
+
+/// The TCP port of a Host's API.
+pub const DEFAULT_PORT: u16 = 8000;
+
+/// The flags; `None` where a flag was not given.
+#[derive(Clone, Default, Debug)]
+pub struct Flags {
+    /// `--cluster`
+    pub cluster: Option<ClusterName>,
+    /// `--host`
+    pub host: Option<String>,
+    /// `--port`
+    pub port: Option<u16>,
+    /// `--ssh-proxy-port`
+    pub ssh_proxy_port: Option<u16>,
+    /// `--proxy`
+    pub proxy: Option<ProxyAddress>,
+    /// `--admin` of `vps sessions`
+    pub gateway_admin: Option<AdminAddress>,
+    /// `--log-file`
+    pub log_file: Option<PathBuf>,
+}
+
+impl Flags {
+    /// The flags of every command as words of a command line.
+    pub fn words(&self) -> Vec<String> {
+        let flags = [
+            ("--cluster", self.cluster.as_ref().map(ClusterName::to_string)),
+            ("--host", self.host.clone()),
+            ("--port", self.port.map(|port| port.to_string())),
+            ("--ssh-proxy-port", self.ssh_proxy_port.map(|port| port.to_string())),
+            ("--proxy", self.proxy.as_ref().map(ProxyAddress::to_string)),
+        ];
+        flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten().collect()
+    }
+}
+
+/// The environment as the programs see it; a variable that is empty counts as not set.
+pub type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
+
+/// The process's own environment.
+pub fn process_environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+pub(super) fn env_text(env: Environment<'_>, name: &'static str) -> Result<Option<(String, &'static str)>, Failure> {
+    let Some(value) = env(name) else { return Ok(None) };
+    let value = value.into_string().map_err(|_| {
+        Failure::usage(format!("{name} is not valid UTF-8")).hint(format!("set it again, or `unset {name}`"))
+    })?;
+    Ok(Some((value, name)))
+}
+
+pub(super) fn env_port(env: Environment<'_>, name: &'static str) -> Result<Option<(u16, &'static str)>, Failure> {
+    let Some((text, _)) = env_text(env, name)? else { return Ok(None) };
+    match text.trim().parse::<u16>() {
+        Ok(port) if port > 0 => Ok(Some((port, name))),
+        _ => Err(Failure::usage(format!("{name} is `{text}`, which is no TCP port"))
+            .cause("a TCP port is a number from 1 to 65535")
+            .hint(format!("`export {name}=PORT`, or `unset {name}`"))),
+    }
+}
