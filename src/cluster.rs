@@ -208,8 +208,12 @@ impl InMessages {
 
     /// A message about a VPS or a Host of this cluster.
     pub fn message(&self, text: &str) -> String {
-        let start = self.name.as_ref().map(|name| format!("cluster {name}: ")).unwrap_or_default();
-        if text.contains(&start) { text.to_owned() } else { start + text }
+        // `--cluster lab` in a command is not enough.
+        let is_there = |named: &str| text.starts_with(named) || text.contains(&format!(" {named}"));
+        match self.name.as_ref().map(|name| format!("cluster {name}")) {
+            Some(named) if !is_there(&named) => format!("{named}: {text}"),
+            _ => text.to_owned(),
+        }
     }
 
     /// A hint, whose commands get the flags.
@@ -223,7 +227,7 @@ impl InMessages {
             };
             [" ", "`"].into_iter().fold(text, with)
         };
-        ["vps", "ssh", "auth", "node", "doctor"].into_iter().fold(text.to_owned(), group)
+        ["vps", "ssh", "auth", "node", "config", "doctor"].into_iter().fold(text.to_owned(), group)
     }
 }
 
@@ -301,9 +305,11 @@ mod tests {
     fn messages_name_the_cluster_and_their_commands_its_flags() {
         let lab = InMessages { name: Some("lab".into()), flags: "--cluster lab ".into() };
         assert_eq!(lab.message("VPS 42 is paused"), "cluster lab: VPS 42 is paused");
+        assert_eq!(lab.message("the cluster lab is stored"), "the cluster lab is stored");
+        assert_eq!(lab.message("see `x --cluster lab y`"), "cluster lab: see `x --cluster lab y`");
         assert_eq!(
             lab.hint("run `kohakuriver vps resume 42`, or `kohakuriver config show`"),
-            "run `kohakuriver --cluster lab vps resume 42`, or `kohakuriver config show`"
+            "run `kohakuriver --cluster lab vps resume 42`, or `kohakuriver --cluster lab config show`"
         );
         assert_eq!(lab.hint("`kohakuriver doctor` tells"), "`kohakuriver --cluster lab doctor` tells");
         let only = InMessages::default();

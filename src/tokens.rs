@@ -4,7 +4,7 @@
 //! for nothing else. There are three places:
 //!
 //! - `KOHAKURIVER_TOKEN` counts for the Host that the same environment names; without one, for the Host of a command line
-//!   that a user typed, and for the default cluster's.
+//!   that a user typed, and for the default cluster's. A command about all clusters names no Host.
 //! - `~/.kohakuriver/auth.json`, KohakuRiver's Python CLI's, has no Host in it: its token is for the default cluster's Host.
 //!   Once a Host has accepted that token, `tokens.json` remembers which, by a hash, and it is for that Host alone.
 //! - `~/.kohakuriver/tokens.json` has the other tokens, each under its Host API.
@@ -36,9 +36,10 @@ pub const AUTH_JSON: &str = "auth_json";
 /// Who has written the command line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Line {
-    /// A person.
+    /// A person, who has named a Host or means the default one.
     Typed,
-    /// An entry of ssh_config: the Host in it says nothing about a token in the environment.
+    /// An entry of ssh_config, or a command that goes through all clusters: the Host says nothing about a token in the
+    /// environment.
     Generated,
 }
 
@@ -89,7 +90,8 @@ const OF_OTHER: u8 = 2;
 /// # Errors
 /// When the token in the environment, or a file with tokens, can't be used. The message quotes neither.
 pub fn of(settings: &Settings) -> Result<Option<Found>, Failure> {
-    for_api(Some(&settings.api()), Line::Typed)
+    let is_typed = settings.cluster_source != settings::Source::File;
+    for_api(Some(&settings.api()), if is_typed { Line::Typed } else { Line::Generated })
 }
 
 /// The token for the Host API `api`. If that is unknown, only a token in the environment can count.
@@ -131,7 +133,10 @@ fn env_api() -> Result<Option<Origin>, Failure> {
 }
 
 /// The Host of a token without a Host.
-fn home() -> Result<Origin, Failure> {
+///
+/// # Errors
+/// Those of [`home_api`].
+pub fn home() -> Result<Origin, Failure> {
     home_api(&ConfigFile::load()?, &process_environment)
 }
 

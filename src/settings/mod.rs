@@ -23,7 +23,7 @@ pub use sources::{DEFAULT_PORT, Environment, Flags, process_environment};
 use choice::Choice;
 use sources::{env_port, env_text};
 
-use crate::cluster::{Cluster, ClusterName, InMessages};
+use crate::cluster::{Cluster, ClusterName, InMessages, UNNAMED};
 use crate::failure::Failure;
 use crate::secret::Token;
 
@@ -83,7 +83,7 @@ pub struct Setting<T> {
 pub struct Settings {
     /// The cluster that the other settings are of.
     pub cluster: Cluster,
-    /// Whether a flag or a variable names it or its Host.
+    /// Whether a flag or a variable names it or its Host. The file, if it is one of all its clusters.
     pub cluster_source: Source,
     /// Whether it is the default one.
     pub is_default: bool,
@@ -176,6 +176,13 @@ impl Settings {
             known_hosts,
             warnings: file.unknown.iter().map(|key| format!("config.json: {}", unknown_key(key))).collect(),
         })
+    }
+
+    /// Whether keys of VPSes without a cluster in their names are for its VPSes: for the cluster with that name of old if
+    /// there is one, else for the default one.
+    pub fn has_plain_keys(&self) -> bool {
+        self.is_default && !self.clusters.iter().any(|name| name.as_str() == UNNAMED)
+            || self.cluster == Cluster::Unnamed
     }
 
     /// Whether flags and environment name the SSH proxy, so that the configuration file can't change it.

@@ -17,15 +17,15 @@ use crate::target::TaskId;
 const NAMES: [&str; 2] = ["id-kohakuriver-", "kohakuriver_"];
 
 /// The beginnings of the file names of the keys for VPSes of one cluster, before the task id. KohakuRiver's Python CLI,
-/// which knows one Host, makes keys without a cluster in their names: they are for the default cluster.
+/// which knows one Host, makes keys without a cluster in their names: they are for one cluster only.
 #[derive(Clone, Debug)]
 pub struct KeyNames(Vec<String>);
 
 impl KeyNames {
-    /// Those of `cluster`.
-    pub fn of(cluster: &Cluster, is_default: bool) -> Self {
+    /// Those of `cluster`; with those without a cluster in their names if it `has_plain` ones.
+    pub fn of(cluster: &Cluster, has_plain: bool) -> Self {
         let own = cluster.before_id();
-        let plain = (is_default || cluster.name().is_none()) && !own.is_empty();
+        let plain = has_plain && !own.is_empty();
         let all = [own].into_iter().chain(plain.then(String::new));
         Self(all.flat_map(|word| NAMES.map(|start| format!("{start}{word}"))).collect())
     }
@@ -39,8 +39,8 @@ impl KeyNames {
 /// The keys that ssh offers by itself, in ~/.ssh and in its order (ssh_config(5), IdentityFile).
 const DEFAULTS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
 
-/// The key for a VPS: `given` if it is set; otherwise, for the unnamed cluster, `~/.ssh/id-kohakuriver-<id>` (where KohakuRiver's Python CLI writes a
-/// generated key) if that exists; otherwise `~/.ssh/kohakuriver_<id>` if that exists; otherwise none, and ssh uses its
+/// The key for a VPS: `given` if it is set; otherwise, for the unnamed cluster, `~/.ssh/id-kohakuriver-<id>` (where
+/// KohakuRiver's Python CLI writes a generated key) if that exists; otherwise `~/.ssh/kohakuriver_<id>` if that exists; otherwise none, and ssh uses its
 /// agent and defaults.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ impl Section {
     }
 
     /// Whether it has the hosts without a cluster in their names.
-    fn is_of_default(&self) -> bool {
+    pub fn is_of_default(&self) -> bool {
         let any = format!("*{SUFFIX}");
         let mut lines = self.text.split(|&byte| byte == b'\n').filter_map(|line| patterns(line));
         lines.any(|(_, patterns, separator)| patterns.split(separator).any(|pattern| pattern == any))

@@ -438,3 +438,65 @@ fn a_redirect_takes_no_token_along() {
     }
     assert!(work.accepted() > 50, "{}", work.accepted());
 }
+
+/// A token in an environment that names no Host, and a command about all clusters, which names none either.
+#[test]
+fn a_command_about_all_clusters_sends_the_environments_token_to_the_default_one_alone() {
+    let hosts = Hosts::new();
+    let home = hosts.home(Stored::InEnvironment);
+    let run = |args: &[&str]| Run::new(CLI, &home).env("KOHAKURIVER_TOKEN", OPERATOR).args(args).output();
+    run(&["ssh", "config", "--write"]).succeeds();
+    run(&["--cluster", "lab", "ssh", "config", "--write"]).succeeds();
+    hosts.work.change(|state| state.requests.clear());
+    hosts.lab.change(|state| state.requests.clear());
+    for args in [&["vps", "list", "--all-clusters"][..], &["ssh", "config", "--write", "--all-clusters"]] {
+        run(args).succeeds();
+        assert!(saw(&hosts.work, OPERATOR) > 0, "{args:?}");
+        assert!(never_saw(&hosts.lab, OPERATOR, &format!("{args:?}")) > 0);
+    }
+    run(&["cluster", "rename", "lab", "home"]).succeeds();
+    assert!(never_saw(&hosts.lab, OPERATOR, "rename") > 0);
+    // From now on it is for the other one.
+    run(&["cluster", "use", "home"]).succeeds();
+    hosts.work.change(|state| state.requests.clear());
+    run(&["vps", "list", "--all-clusters"]).check(true, "an end");
+    assert!(never_saw(&hosts.work, OPERATOR, "use") > 0);
+}
+
+#[test]
+fn a_new_token_takes_the_place_of_the_old_one_whichever_cluster_is_the_default_one() {
+    let hosts = Hosts::new();
+    let home = hosts.home(Stored::ByLogin);
+    let run = |args: &[&str]| Run::new(CLI, &home).args(args).stdin(USER).output();
+    run(&["cluster", "use", "lab"]).succeeds();
+    run(&["--cluster", "default", "auth", "login", "--token-stdin"]).succeeds();
+    hosts.work.change(|state| state.requests.clear());
+    run(&["--cluster", "default", "vps", "list"]).succeeds();
+    assert!(saw(&hosts.work, USER) > 0, "the new one is sent");
+    run(&["--cluster", "default", "auth", "logout"]).succeeds().says(&["logged out of"]);
+    for file in [AUTH, OURS] {
+        let text = fs::read_to_string(home.join(file)).unwrap_or_default();
+        assert!(!text.contains(OPERATOR) && !text.contains(USER), "{file}: {text}");
+    }
+}
+
+/// The Python CLI's token, which no Host has accepted yet.
+#[test]
+fn a_token_without_a_host_does_not_follow_the_default_cluster() {
+    let hosts = Hosts::new();
+    let port = Hosts::port(&hosts.lab).to_string();
+    let moves = ["login", "127.0.0.1", "--port", &port, "--ssh-proxy-port", &port, "--cluster", "default", "--yes"];
+    for args in [&["cluster", "use", "lab"][..], &moves] {
+        let home = hosts.home(Stored::ByPythonCli);
+        for args in [args, &["vps", "list"]] {
+            Run::new(CLI, &home).args(args).output().succeeds();
+            assert!(never_saw(&hosts.lab, OPERATOR, &format!("{args:?}")) > 0 || args[0] == "cluster");
+        }
+    }
+    // It is still the first one's.
+    let home = hosts.home(Stored::ByPythonCli);
+    Run::new(CLI, &home).args(["cluster", "use", "lab"]).output().succeeds();
+    hosts.work.change(|state| state.requests.clear());
+    Run::new(CLI, &home).args(["--cluster", "default", "vps", "list"]).output().succeeds();
+    assert!(saw(&hosts.work, OPERATOR) > 0);
+}

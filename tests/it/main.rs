@@ -16,6 +16,7 @@ mod clusters_change;
 mod clusters_completion;
 mod clusters_doctor;
 mod clusters_migration;
+mod clusters_moves;
 mod clusters_names;
 mod clusters_tokens;
 mod completions;

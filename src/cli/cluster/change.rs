@@ -1,10 +1,12 @@
 //! `kohakuriver cluster use`, `rename` and `remove`: what they change in config.json, and what follows from it.
 //!
 //! config.json comes first, since all else is made from it: entries of ssh_config, names of host keys and of private keys.
+//! Only the logout of `remove` comes before, while config.json tells whose the Python CLI's token is.
 
 use crate::cli::auth;
 use crate::cli::files::config::ConfigJson;
-use crate::cli::host::{every_cluster, keep_python_token, vps_cache};
+use crate::cli::files::tokens::Files;
+use crate::cli::host::{every_cluster, vps_cache};
 use crate::cli::programs::host_keys::HostKeys;
 use crate::cli::programs::route::home;
 use crate::cli::ssh::config::rewrite;
@@ -63,9 +65,8 @@ pub(super) fn make_default(arguments: &UseArguments) -> Result<(), Failure> {
         ui::remark(&format!("{name} is the default cluster already"));
         return Ok(());
     }
-    if let Some(before) = &file.default_cluster {
-        keep_python_token(&Settings::load(Flags { cluster: Some(before.clone()), ..Flags::default() })?)?;
-    }
+    let next = Settings::load(Flags { cluster: Some(name.clone()), ..Flags::default() })?;
+    Files::of_user()?.keep_from(&next.api())?;
     let mut config = ConfigJson::of_user()?;
     config.set_default(name.as_str())?;
     config.write(CLUSTERS)?;
@@ -99,8 +100,10 @@ pub(super) fn rename(arguments: &RenameArguments) -> Result<(), Failure> {
             .because(&error)
             .hint(format!("rename it back, and try again: `kohakuriver cluster rename {new} {old}`"))
     })?;
+    // The Python CLI's names stay.
+    let end = if before == Cluster::Unnamed { ", too" } else { " now" };
     for (from, to) in keys::rename(&home, &before, &after) {
-        ui::remark(&format!("{} is called {} now", from.display(), to.display()));
+        ui::remark(&format!("{} is called {}{end}", from.display(), to.display()));
     }
     rewrite(&every_cluster(&Flags::default())?, Some(old.as_str()), Some(new.as_str()))
 }

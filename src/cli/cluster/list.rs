@@ -7,7 +7,7 @@ use crate::cli::host::every_cluster;
 use crate::cli::terminal::table::{Column, table};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
-use crate::settings::{Flags, Settings};
+use crate::settings::{Flags, Settings, Source};
 use crate::tokens;
 
 const COLUMNS: [Column; 5] = [
@@ -33,7 +33,12 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<(), Failure> {
-    let clusters = every_cluster(flags)?;
+    let mut clusters = every_cluster(flags)?;
+    clusters.retain(|settings| settings.host.source != Source::Default);
+    if clusters.is_empty() && !arguments.json {
+        ui::remark("no cluster is stored; add one with `kohakuriver login HOST`");
+        return Ok(());
+    }
     let files = Files::of_user()?;
     let listed: Vec<_> = clusters.iter().map(|settings| Listed::of(settings, &files)).collect::<Result<_, _>>()?;
     if arguments.json {

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use crate::cli::auth::login as auth;
 use crate::cli::auth::logout::log_out;
 use crate::cli::files::config::ConfigJson;
-use crate::cli::host::{keep_python_token, load_settings};
+use crate::cli::files::tokens::Files;
+use crate::cli::host::load_settings;
 use crate::cli::ssh::config::write_entries;
 use crate::cli::terminal::ask::{confirm, line};
 use crate::cli::terminal::ui;
@@ -92,12 +93,14 @@ fn check_moved(settings: &Settings, arguments: &Arguments, file: &ConfigFile) ->
         failure.cause(format!("the Host of cluster {name} is {before}")).hint(format!(
             "add another cluster with `--cluster NAME`, or confirm with `--yes` that it has moved to {now}"
         ))
-    })?;
-    keep_python_token(&of_before)
+    })
 }
 
 /// Stores the cluster in config.json, and returns the path of that.
 fn remember(settings: &Settings) -> Result<String, Failure> {
+    if settings.is_default {
+        Files::of_user()?.keep_from(&settings.api())?;
+    }
     let mut config = ConfigJson::of_user()?;
     config.put(&settings.cluster.to_string(), stored(settings))?;
     config.write(CLUSTERS)?;

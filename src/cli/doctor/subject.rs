@@ -31,6 +31,8 @@ pub(super) struct Subject {
     pub(super) cluster: Cluster,
     /// Whether it is the default cluster.
     pub(super) is_default: bool,
+    /// Whether keys without a cluster in their names are for it.
+    pub(super) has_plain_keys: bool,
     /// `--key`
     pub(super) key: Option<PathBuf>,
     /// `--user`
@@ -46,9 +48,10 @@ impl Subject {
         // Unusable settings are one of the findings.
         let settings = Settings::load(flags.clone()).ok();
         settings.iter().for_each(|settings| in_messages(settings).set());
+        let has_plain_keys = settings.as_ref().is_none_or(Settings::has_plain_keys);
         let (cluster, is_default) =
             settings.map_or((Cluster::Unnamed, true), |settings| (settings.cluster, settings.is_default));
-        Self { flags, vps, cluster, is_default, key, user, home, way: Way::Any }
+        Self { flags, vps, cluster, is_default, has_plain_keys, key, user, home, way: Way::Any }
     }
 
     /// The cluster of the VPS.
@@ -78,7 +81,7 @@ impl Subject {
 
     /// The names of the files with keys for them.
     pub(super) fn key_names(&self) -> KeyNames {
-        KeyNames::of(&self.cluster, self.is_default)
+        KeyNames::of(&self.cluster, self.has_plain_keys)
     }
 
     /// The options with which the user, and the key if one was named, go on the command line of a program.

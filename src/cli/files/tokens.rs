@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 use crate::api::{NewToken, User};
 use crate::failure::Failure;
 use crate::secret::Token;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Origin, Settings};
 use crate::ssh::user_file::{FolderLock, UserFile, UserFileError};
 use crate::sys;
-use crate::tokens::{self, AUTH_JSON, Store, TOKENS, hash};
+use crate::tokens::{self, AUTH_JSON, Found, Source, Store, TOKENS, hash};
 
 /// The two files of one user.
 pub(crate) struct Files {
@@ -34,7 +34,9 @@ impl Files {
         let _lock = self.lock()?;
         let api = settings.api_url();
         let (ours, mut content) = self.read()?;
-        if !settings.is_default {
+        // One that is in auth.json is replaced there: else that one would still be sent.
+        let is_in_auth_file = self.bound(&content).is_some_and(|at| at == api);
+        if !settings.is_default && !is_in_auth_file {
             tokens_of(&mut content).insert(api, record.clone());
             self.write(&self.ours, &ours, &content.into())?;
             return Ok(self.ours.clone());
@@ -54,6 +56,19 @@ impl Files {
             return Err(if undone.is_some() { failure } else { failure.cause("tokens.json can't be put back") });
         }
         Ok(self.auth.clone())
+    }
+
+    /// Before the default cluster's Host becomes `next`: a token in `auth.json` that no Host has accepted stays the present
+    /// one's, and does not follow.
+    pub(crate) fn keep_from(&self, next: &Origin) -> Result<(), Failure> {
+        // Without usable settings it was sent nowhere, and its file tells nobody whose it is.
+        let Some(present) = tokens::home().ok().filter(|present| present != next) else { return Ok(()) };
+        match tokens::stored(&present) {
+            Ok(Some(Found { token, source: Source::AuthFile { is_bound: false, .. } })) => {
+                self.bind(&present.to_string(), &token)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Remembers that the Host at `api` has accepted this token of `auth.json`.
@@ -95,10 +110,15 @@ impl Files {
 
     /// The Host API and the content of `auth.json`, if that is for another Host than `api`.
     fn bound_elsewhere(&self, content: &Map<String, Value>, api: &str) -> Option<(String, Value)> {
+        let other = self.bound(content).filter(|other| other != api)?;
+        Some((other, self.record(api, &self.auth)?))
+    }
+
+    /// The Host API that the token in `auth.json` is for, if that is known.
+    fn bound(&self, content: &Map<String, Value>) -> Option<String> {
         let token = Token::from_auth_file(&self.auth).ok().flatten()?;
-        let bound = &content.get(AUTH_JSON)?;
-        let other = bound["host_api"].as_str().filter(|other| *other != api && bound["sha256"] == hash(&token))?;
-        Some((other.to_owned(), self.record(api, &self.auth)?))
+        let bound = content.get(AUTH_JSON)?;
+        (bound["sha256"] == hash(&token)).then(|| bound["host_api"].as_str().map(str::to_owned)).flatten()
     }
 
     fn lock(&self) -> Result<FolderLock, Failure> {

@@ -18,7 +18,7 @@ use crate::secret::Token;
 use crate::settings::{self, ConfigFile, Flags, Settings};
 use crate::ssh::quote::shell_word;
 use crate::sys;
-use crate::target::VpsRef;
+use crate::target::{SUFFIX, VpsRef};
 use crate::text::printable;
 use crate::tokens::{self, Found, Source};
 
@@ -43,7 +43,11 @@ pub(crate) fn every_cluster(flags: &Flags) -> Result<Vec<Settings>, Failure> {
         );
     }
     let names = ConfigFile::load()?.clusters;
-    let of = |(name, _)| Settings::load(Flags { cluster: Some(name), ..flags.clone() });
+    let of = |(name, _)| {
+        let settings = Settings::load(Flags { cluster: Some(name), ..flags.clone() })?;
+        // No flag names it, so a token in the environment is not for it.
+        Ok(Settings { cluster_source: settings::Source::File, ..settings })
+    };
     let mut all = names.into_iter().map(of).collect::<Result<Vec<_>, _>>()?;
     all.sort_by_key(|settings| !settings.is_default);
     Ok(all)
@@ -110,17 +114,6 @@ pub(crate) fn remember_host(settings: &Settings) {
     }
 }
 
-/// The default cluster is about to be another one than that of `settings`, or to move: a token in the Python CLI's file that
-/// no Host has accepted yet stays with the Host that it has been for.
-pub(crate) fn keep_python_token(settings: &Settings) -> Result<(), Failure> {
-    match tokens::stored(&settings.api())? {
-        Some(Found { token, source: Source::AuthFile { is_bound: false, .. } }) => {
-            Files::of_user()?.bind(&settings.api_url(), &token)
-        }
-        _ => Ok(()),
-    }
-}
-
 /// The cluster of these settings as messages name it, and the flags that commands in hints need.
 pub(crate) fn in_messages(settings: &Settings) -> InMessages {
     let name = settings.cluster.name().filter(|_| settings.clusters.len() > 1).map(str::to_owned);
@@ -160,11 +153,25 @@ async fn not_found(client: &Client, wanted: &VpsRef, error: &ApiError) -> Failur
             if user.is_empty() { String::new() } else { format!("; `vps connect` takes the login as `--user {user}`") };
         return failure.hint(printable(&format!("name the VPS without a login: `{vps}`{login}")));
     }
+    if is_unknown
+        && let VpsRef::Name(name) = wanted
+        && let Some(host) = in_other_cluster(name)
+    {
+        return failure.hint(printable(&format!("name a VPS of another cluster in this way: `{host}`")));
+    }
     // A Host tells everybody which ids there are, but lists its VPSes to users only.
     if is_unknown && matches!(client.caller().await, Ok(Caller::Anonymous)) {
         return failure.hint(format!("{}, to see which VPSes there are", tokens::how_to_log_in()));
     }
     failure
+}
+
+/// The host name of the VPS that a user may have meant by `trainer.lab`, where messages are about another cluster.
+fn in_other_cluster(name: &str) -> Option<String> {
+    let host = format!("{name}{SUFFIX}");
+    let own = InMessages::get().name;
+    let mut clusters = ConfigFile::load().ok()?.clusters.into_iter().map(|(name, _)| name);
+    clusters.any(|name| own.as_deref() != Some(name.as_str()) && Cluster::of(&name).has(&host)).then_some(host)
 }
 
 /// The VPS that `wanted` names. A command task is refused.

@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(names("kohakuriver").len() + 2, VARIABLES.len());
         assert!(!names(GATEWAY).contains(&"KOHAKURIVER_TOKEN"));
         assert!(names("kohakuriver man").is_empty());
-        assert_eq!(files("kohakuriver vps").count(), 5);
+        assert_eq!(files("kohakuriver vps").count(), 6);
         assert!(see_also("kohakuriver vps connect").unwrap().contains("ssh(1)"));
     }
 }

@@ -116,9 +116,11 @@ fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
 /// Writes the entries of the cluster in `settings`.
 pub(crate) fn write_entries(settings: &Settings) -> Result<(), Failure> {
     let home = home()?;
+    let files = Files::of(&home);
+    let moved = check_host(settings, &files)?;
     let made = Made::of(settings, &home)?.map_err(|error| no_list(&error))?;
-    made.listed.remarks.iter().for_each(|remark| ui::remark(remark));
-    made.write(settings, &Files::of(&home))
+    made.listed.remarks.iter().chain(&moved).for_each(|remark| ui::remark(remark));
+    made.write(settings, &files)
 }
 
 /// Removes the section of `cluster`, or of all clusters. The files go with the last one.

@@ -37,7 +37,7 @@ impl Kept {
     pub(crate) fn of(settings: &Settings) -> Self {
         Self {
             ends: Ends::of(&settings.cluster, settings.is_default, &settings.clusters),
-            keys: KeyNames::of(&settings.cluster, settings.is_default),
+            keys: KeyNames::of(&settings.cluster, settings.has_plain_keys()),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::ssh::quote::shell_word;
 use crate::ssh::sections::{self, Section};
 use crate::ssh::stanzas;
 use crate::ssh::user_file::{FolderLock, MAX_FILE, UserFile, UserFileError};
+use crate::target::SUFFIX;
 
 /// A file's content before and after; `None`: no file.
 pub(crate) struct Change {
@@ -53,6 +54,29 @@ pub(crate) struct Edit {
     pub(crate) remove: Vec<String>,
 }
 
+impl Edit {
+    /// The new section that has the hosts without a cluster in their names, if `section` of another cluster has them so far.
+    /// ssh would go on to use the one that comes first, and offer the keys of both.
+    fn that_displaces(&self, section: &Section) -> Option<&Section> {
+        let stays =
+            self.put.iter().all(|[new, _]| new.cluster != section.cluster) && !self.remove.contains(&section.cluster);
+        let mut new = self.put.iter().map(|[new, _]| new).filter(|new| new.is_of_default());
+        new.next().filter(|_| section.is_of_default() && stays)
+    }
+
+    /// What to say about the section if it goes.
+    fn displaced(&self, section: &Section) -> Option<String> {
+        let new = &self.that_displaces(section)?.cluster;
+        let cluster = &section.cluster;
+        let api = section.host_api().unwrap_or_default();
+        let (host, port) = api.rsplit_once(':').unwrap_or((&api, "PORT"));
+        Some(format!(
+            "removed the entries of cluster {cluster}, for the Host at {api}: `ssh NAME{SUFFIX}` goes to {new} from now on; \
+             `kohakuriver login {host} --port {port} --cluster {cluster}` writes them with the cluster in their names"
+        ))
+    }
+}
+
 /// Files as they were before a change; `None`: there was none.
 type Saved = Vec<(PathBuf, Option<Vec<u8>>)>;
 
@@ -89,7 +113,7 @@ impl Files {
         let mut texts = heads.into_iter().enumerate().map(|(number, head)| {
             let mut kept = sections::split(read_ours(&self.ours[number])?.content().unwrap_or_default());
             let goes = |cluster: &str| edit.remove.iter().any(|removed| removed == cluster);
-            kept.retain(|section| !goes(&section.cluster));
+            kept.retain(|section| !goes(&section.cluster) && edit.that_displaces(section).is_none());
             for new in edit.put.iter().map(|sections| &sections[number]) {
                 match kept.iter_mut().find(|section| section.cluster == new.cluster) {
                     Some(section) => *section = new.clone(),
@@ -119,6 +143,7 @@ impl Files {
         let is_new = !self.folder.exists();
         let _lock = self.lock()?;
         let texts = self.texts(edit)?;
+        let displaced: Vec<String> = self.sections()?.iter().filter_map(|section| edit.displaced(section)).collect();
         let saved = self.saved()?;
         let judge = Judge::of(&self.folder);
         let before = judge.as_ref().map(Judge::meaning);
@@ -141,7 +166,7 @@ impl Files {
             let _ = fs::remove_dir(&self.folder);
         }
         let remarks = judge.map(|judge| judge.remarks()).unwrap_or_default();
-        Ok((written?, remarks.into_iter().chain(unasked).collect()))
+        Ok((written?, displaced.into_iter().chain(remarks).chain(unasked).collect()))
     }
 
     /// Ours first: the judge looks at them.
@@ -175,6 +200,15 @@ impl Files {
     pub(crate) fn refresh(&self, edit: &Edit, is_wanted: impl FnOnce(&UserFile) -> bool) -> Result<(), Failure> {
         let _lock = self.lock()?;
         if !is_wanted(&self.ours()?) {
+            return Ok(());
+        }
+        // Another cluster may have become the default one meanwhile: `cluster use` has written both.
+        let there = self.sections()?;
+        let is_as_before = |new: &Section| {
+            let old = there.iter().find(|old| old.cluster == new.cluster);
+            old.is_none_or(|old| old.is_of_default() == new.is_of_default())
+        };
+        if !edit.put.iter().all(|[new, _]| is_as_before(new)) {
             return Ok(());
         }
         let texts = &self.texts(edit)?;

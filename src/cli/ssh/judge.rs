@@ -22,6 +22,7 @@ use crate::failure::Failure;
 use crate::ssh::in_force::{Line, Reading, named_hosts};
 use crate::ssh::own_files::{OURS, OVERRIDES};
 use crate::ssh::quote::shell_word;
+use crate::ssh::sections::{self, Section};
 use crate::ssh::stanzas;
 use crate::sys;
 use crate::target::SUFFIX;
@@ -29,7 +30,7 @@ use crate::target::SUFFIX;
 /// A host that no configuration names.
 const FOREIGN: &str = "kohakuriver-config-check.example";
 
-/// A VPS that has no entry of its own.
+/// A VPS of the default cluster that has no entry of its own.
 const VPS: &str = "0.kohakuriver";
 
 /// Most hosts of the user's that are asked about, the time for all of them, and the threads that ask. Each host takes
@@ -123,9 +124,19 @@ impl Judge {
         self.ssh(&[], host, exec).ok().filter(Output::succeeded).map(|output| output.stdout)
     }
 
+    /// The host name of a VPS without an entry of its own, in a cluster that has entries, if one has any.
+    fn vps(&self) -> String {
+        let ours = sys::read_regular(&self.folder.join(OURS[0])).ok().filter(|text| stanzas::is_ours(text));
+        let sections = sections::split(&ours.unwrap_or_default());
+        match sections.first() {
+            Some(first) if !sections.iter().any(Section::is_of_default) => format!("0.{}{SUFFIX}", first.cluster),
+            _ => VPS.to_owned(),
+        }
+    }
+
     /// The options of a VPS without an entry; empty if ssh refuses.
     pub(crate) fn options_of_vps(&self) -> String {
-        self.ask(VPS, Exec::No).map(|(config, _)| config.options).unwrap_or_default()
+        self.ask(&self.vps(), Exec::No).map(|(config, _)| config.options).unwrap_or_default()
     }
 
     /// The present options of a host that no file names, and of the hosts that the user's files name.
@@ -165,7 +176,7 @@ impl Judge {
     /// # Errors
     /// If it refuses.
     pub(crate) fn accepts(&self) -> Result<(), Failure> {
-        [FOREIGN, VPS].into_iter().try_for_each(|host| match self.ask(host, Exec::No) {
+        [FOREIGN, &self.vps()].into_iter().try_for_each(|host| match self.ask(host, Exec::No) {
             Ok(_) => Ok(()),
             Err(refused) => Err(refused.failure("ssh refuses your ssh_config with our entries in it", host)),
         })
@@ -197,7 +208,7 @@ impl Judge {
     pub(crate) fn is_in_force(&self) -> bool {
         let is_ours = |line: &Line| self.is_of_ours(&line.file);
         [Exec::No, Exec::Yes].into_iter().any(|exec| {
-            self.ask(VPS, exec).is_ok_and(|(config, _)| {
+            self.ask(&self.vps(), exec).is_ok_and(|(config, _)| {
                 config.lines.iter().any(|line| is_ours(line) && line.sets(NEEDED[0][0]))
                     && deciding(&config).all(|line| is_ours(line) || self.is_own_choice(line))
             })
@@ -214,7 +225,7 @@ impl Judge {
 
     /// The `Host` or `Match` that decides whether ssh reads our entries, if there is one.
     fn condition(&self) -> Option<Line> {
-        let (_, log) = self.ask(VPS, Exec::Yes).ok()?;
+        let (_, log) = self.ask(&self.vps(), Exec::Yes).ok()?;
         log.condition_of(&|file| self.is_of_ours(file), &|file| sys::read_regular(file).ok())
     }
 
@@ -224,7 +235,7 @@ impl Judge {
         // An `ssh` that is a script reads a configuration that was just made.
         let elsewhere = Self::of(&self.folder).and_then(|judge| judge.elsewhere);
         let mut remarks = Vec::from_iter(elsewhere.map(|home| self.unread(&home)));
-        let Ok((config, log)) = self.ask(VPS, Exec::No) else { return remarks };
+        let Ok((config, log)) = self.ask(&self.vps(), Exec::No) else { return remarks };
         let hidden = deciding(&config).find(|line| !self.is_of_ours(&line.file));
         match hidden {
             Some(line) => {
@@ -243,7 +254,7 @@ impl Judge {
             )
         }));
         let named = named(&self.texts(&log)).into_iter().filter(|host| is_vps(host)).take(MOST_VPSES);
-        for host in std::iter::once(VPS.to_owned()).chain(named) {
+        for host in std::iter::once(self.vps()).chain(named) {
             let Ok((config, _)) = self.ask(&host, Exec::No) else { continue };
             for line in config.without_effect() {
                 let remark = format!(

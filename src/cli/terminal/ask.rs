@@ -10,6 +10,7 @@ use inquire::ui::RenderConfig;
 use inquire::{InquireError, Select};
 
 use crate::cli::terminal::ui::Look;
+use crate::cluster::InMessages;
 use crate::failure::Failure;
 use crate::sys::{SilentTerminal, terminal_size};
 use crate::terminal::{columns, cut, fitted, is_dumb, tell};
@@ -34,6 +35,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
             Failure::usage("confirmation is required, but there is no terminal to ask on").hint("confirm with `--yes`")
         );
     }
+    let question = InMessages::get().message(question);
     tell(&format!("{} ", fitted(&format!("{question} [y/N]")).trim_end()));
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);

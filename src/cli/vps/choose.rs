@@ -5,6 +5,7 @@ use crate::cli::host::{ask_host, client};
 use crate::cli::terminal::ask::choose as ask;
 use crate::cli::terminal::table::{Column, table};
 use crate::cli::terminal::ui::Look;
+use crate::cluster::InMessages;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::target::TaskId;
@@ -40,7 +41,7 @@ pub(crate) fn choose(settings: &Settings) -> Result<TaskId, Failure> {
     let shown = table(COLUMNS, &rows, Look { width, colour: false });
     // Without the headers.
     let lines = shown.lines().skip(1).map(str::to_owned).collect();
-    ask("Connect to which VPS?", lines).map(|number| vpses[number].id)
+    ask(&InMessages::get().message("Connect to which VPS?"), lines).map(|number| vpses[number].id)
 }
 
 fn row(vps: &Vps) -> [String; 5] {

@@ -97,7 +97,7 @@ pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> R
     order.access = arguments.key.given(&home)?;
     let is_generated = arguments.key.gen_ssh_key || arguments.ssh && order.access == Access::Terminals;
     let key_out_file = arguments.key_out_file.as_deref().map(|file| in_home(file, &home));
-    let names = KeyNames::of(&settings.cluster, settings.is_default);
+    let names = KeyNames::of(&settings.cluster, settings.has_plain_keys());
     let new_key = is_generated.then_some(NewKeyPlace { home: &home, file: key_out_file.as_deref(), names: &names });
     if key_out_file.is_some() && !is_generated {
         return Err(Failure::usage("--key-out-file is for a generated key only").hint("add `--gen-ssh-key`"));
@@ -265,7 +265,7 @@ fn private_half(public: &Path) -> Option<PathBuf> {
 
 /// The command to log in. Only a key with another name than the usual one has to be named.
 fn connect_command(settings: &Settings, id: TaskId, key: Option<&Path>, waits: bool) -> String {
-    let usual = KeyNames::of(&settings.cluster, settings.is_default).new_key(id);
+    let usual = KeyNames::of(&settings.cluster, settings.has_plain_keys()).new_key(id);
     let id = id.to_string();
     let mut words: Vec<&OsStr> = ["kohakuriver", "vps", "connect", &id].map(OsStr::new).into();
     words.extend(waits.then_some(OsStr::new("--wait")));

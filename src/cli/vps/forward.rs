@@ -20,6 +20,7 @@ use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::shell::PLAIN_SHELL;
 use crate::cli::terminal::{interrupt, ui};
 use crate::cli::vps::login::{LoginFlags, argv};
+use crate::cluster::InMessages;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::settings::{Flags, Settings};
@@ -133,7 +134,7 @@ async fn forward(settings: &Settings, arguments: &Arguments, command: &SshComman
         }
         let pause = PAUSES[failed.min(PAUSES.len() - 1)];
         failed += 1;
-        ui::remark(&format!("{PROGRAM}: the connection to VPS {} is lost; trying again in {pause} s", command.id));
+        say(&format!("the connection to VPS {} is lost; trying again in {pause} s", command.id));
         tokio::time::sleep(Duration::from_secs(pause)).await;
         match client.find(&VpsRef::Id(command.id), None).await {
             // ssh's helper waits for it.
@@ -192,9 +193,14 @@ async fn run_ssh(argv: &[OsString], on_listening: impl FnOnce()) -> Result<Ended
     Ok(Ended { has_listened, is_refused })
 }
 
+/// A remark while ports are forwarded, which stands among the lines of ssh.
+fn say(text: &str) {
+    ui::remark(&format!("{PROGRAM}: {}", InMessages::get().message(text)));
+}
+
 fn announce(arguments: &Arguments) {
     for (here, there) in &arguments.ports {
-        ui::remark(&format!("{PROGRAM}: localhost:{here} is port {there} of {}; Ctrl-C ends it", arguments.vps));
+        say(&format!("localhost:{here} is port {there} of {}; Ctrl-C ends it", arguments.vps));
     }
 }
 

@@ -71,7 +71,7 @@ impl LoginFlags {
                 self.key.as_deref(),
                 id,
                 Some(&home),
-                &KeyNames::of(&settings.cluster, settings.is_default),
+                &KeyNames::of(&settings.cluster, settings.has_plain_keys()),
             )?,
             more_keys: Vec::new(),
             ssh_args,

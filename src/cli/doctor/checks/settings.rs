@@ -48,6 +48,8 @@ fn without_the_bad_value(failure: &Failure, subject: &Subject) -> String {
     let variable = words.find(|word| word.starts_with("KOHAKURIVER_"));
     match (variable, config_file()) {
         (Some(variable), _) => format!("unset {variable}"),
+        // The file is in order: it is the name that is in none of its clusters.
+        (None, Some(_)) if text.contains("caused by: config.json has: ") => "kohakuriver cluster list".to_owned(),
         (None, Some(file)) if text.contains("config.json") => {
             let file = shell_word(file.as_os_str()).to_string_lossy().into_owned();
             format!("mv {file} {file}.broken")
