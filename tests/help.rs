@@ -768,7 +768,8 @@ Options:
   -h, --help              Print help
 
 Without --key, ssh uses ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> if
-one exists, otherwise its agent and default keys.
+one exists, otherwise its agent and default keys. In a cluster with a name, that
+stands before the id: id-kohakuriver-lab-<id>.
 
 Use it like ssh: ssh's own options may stand before and after the VPS, and the
 words after it are the remote command. -h, -H, -i, -P and -u have the meaning

@@ -3,6 +3,8 @@
 //! Pure: bytes in, bytes out. ssh takes the first value of an option, so the section whose wildcard matches the hosts of
 //! other clusters as well comes last, and its patterns leave those hosts out: ssh would add its keys to theirs.
 
+use std::collections::BTreeSet;
+
 use crate::cluster::UNNAMED;
 use crate::target::SUFFIX;
 
@@ -67,18 +69,17 @@ pub fn split(text: &[u8]) -> Vec<Section> {
     sections
 }
 
-/// A file with this start and these sections.
-pub fn join(head: &[u8], sections: &[Section]) -> Vec<u8> {
+/// A file with this start and these sections. A host name of one of the clusters `known` is no other one's, even if that
+/// cluster has no section: anybody could give a VPS of the default cluster such a name.
+pub fn join(head: &[u8], sections: &[Section], known: &[String]) -> Vec<u8> {
     let (default, others): (Vec<&Section>, Vec<&Section>) =
         sections.iter().partition(|section| section.is_of_default());
     let mut text = head.to_vec();
     for section in others.iter().chain(&default) {
         text.push(b'\n');
-        let names = sections.iter().filter(|other| other.cluster != section.cluster);
-        let left_out: Vec<String> = match section.is_of_default() {
-            true => names.map(|other| format!(".{}{SUFFIX}", other.cluster)).collect(),
-            false => Vec::new(),
-        };
+        let all: BTreeSet<&String> = sections.iter().map(|other| &other.cluster).chain(known).collect();
+        let others = all.into_iter().filter(|name| **name != section.cluster && section.is_of_default());
+        let left_out: Vec<String> = others.map(|name| format!(".{name}{SUFFIX}")).collect();
         for line in section.text.trim_ascii_end().split_inclusive(|&byte| byte == b'\n') {
             text.extend(with_others(line, &left_out));
         }
@@ -114,7 +115,7 @@ mod tests {
     }
 
     fn text(sections: &[Section]) -> String {
-        String::from_utf8(join(b"# head\n", sections)).unwrap()
+        String::from_utf8(join(b"# head\n", sections, &[])).unwrap()
     }
 
     #[test]
@@ -133,6 +134,12 @@ mod tests {
              Match originalhost a.kohakuriver,a*.kohakuriver,!*.lab.kohakuriver\n\n\
              Host *.kohakuriver !*.lab.kohakuriver\n    X 2\n"
         );
+        // A cluster without a section keeps its names.
+        let known = ["home".to_owned(), "work".to_owned()];
+        let text_of = |sections: &[Section]| String::from_utf8(join(b"# head\n", sections, &known)).unwrap();
+        let beside = text_of(&[work.clone(), lab.clone()]);
+        assert!(beside.contains("\nHost *.kohakuriver !*.home.kohakuriver !*.lab.kohakuriver\n"), "{beside}");
+        assert!(beside.contains("\nHost *.lab.kohakuriver\n"), "{beside}");
         // A section is the same whatever stands beside it.
         let mut read = split(both.as_bytes());
         assert_eq!(read.iter().map(|section| section.cluster.as_str()).collect::<Vec<_>>(), ["lab", "work"]);

@@ -274,12 +274,12 @@ mod tests {
     }
 
     fn whole(route: &Route, made_by: &[OsString], entries: &Entries) -> Vec<u8> {
-        join(&head(None), &[section(route, made_by, entries, true).unwrap()])
+        join(&head(None), &[section(route, made_by, entries, true).unwrap()], &[])
     }
 
     fn both(route: &Route, entries: &Entries) -> [String; 2] {
-        let main = join(&head(Some(&includes())), &[section(route, &made_by(), entries, false).unwrap()]);
-        let newer = join(&head_of_newer(), &[newer_section(route, &made_by(), &entries.ends).unwrap()]);
+        let main = join(&head(Some(&includes())), &[section(route, &made_by(), entries, false).unwrap()], &[]);
+        let newer = join(&head_of_newer(), &[newer_section(route, &made_by(), &entries.ends).unwrap()], &[]);
         [main, newer].map(|text| String::from_utf8(text).unwrap())
     }
 

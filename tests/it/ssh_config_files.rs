@@ -92,6 +92,10 @@ fn write_twice_and_remove() {
 #[test]
 fn configs_of_every_kind_come_back_byte_for_byte() {
     let machine = Machine::new();
+    // The largest file takes its time where many tests run.
+    let ssh_config = |verb: &str| {
+        machine.ssh_config(&[verb]).deadline(240).output().succeeds();
+    };
     let big = "Host h\n  User u\n".repeat(600_000);
     for (n, config) in [
         &b"Host a\n  User u\n"[..],
@@ -112,14 +116,14 @@ fn configs_of_every_kind_come_back_byte_for_byte() {
         let mode = if n % 2 == 0 { 0o600 } else { 0o644 };
         set_mode(&machine.config(), mode);
         let before = ssh_g(&machine.config(), &machine.home, "foreign");
-        machine.ssh_config(&["--write"]).output().succeeds();
+        ssh_config("--write");
         let written = fs::read(machine.config()).unwrap();
         assert!(written.ends_with(config) && written.len() > config.len());
         assert_eq!(ssh_g(&machine.config(), &machine.home, "foreign"), before);
         assert_eq!(fs::read(machine.home.join(".ssh/.config.before-kohakuriver")).unwrap(), config);
         let (_, vps) = ssh_g(&machine.config(), &machine.home, "x.kohakuriver");
         assert!(vps.contains("\nstricthostkeychecking accept-new\n"), "{vps}");
-        machine.ssh_config(&["--remove"]).output().succeeds();
+        ssh_config("--remove");
         assert!(fs::read(machine.config()).unwrap() == config, "config {n}");
         assert_eq!(fs::metadata(machine.config()).unwrap().mode() & 0o777, mode);
         assert_eq!(fs::read_dir(machine.home.join(".ssh")).unwrap().count(), 1, "config {n}");

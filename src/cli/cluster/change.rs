@@ -1,6 +1,7 @@
 //! `kohakuriver cluster use`, `rename` and `remove`: what they change in config.json, and what follows from it.
 //!
 //! config.json comes first, since all else is made from it: entries of ssh_config, names of host keys and of private keys.
+//! It is locked to the end, so that of two commands each makes all of it from its own.
 //! Only the logout of `remove` comes before, while config.json tells whose the Python CLI's token is.
 
 use crate::cli::auth;
@@ -70,7 +71,6 @@ pub(super) fn make_default(arguments: &UseArguments) -> Result<(), Failure> {
     let mut config = ConfigJson::of_user()?;
     config.set_default(name.as_str())?;
     config.write(CLUSTERS)?;
-    drop(config);
     ui::remark(&format!("{name} is the default cluster now"));
     rewrite(&every_cluster(&Flags::default())?, None, None)
 }
@@ -93,7 +93,6 @@ pub(super) fn rename(arguments: &RenameArguments) -> Result<(), Failure> {
     let mut config = ConfigJson::of_user()?;
     config.rename(old.as_str(), new.as_str())?;
     config.write(CLUSTERS)?;
-    drop(config);
     ui::remark(&format!("the cluster {old} is called {new} now"));
     KnownHosts::at(&store, &before).rename(&after).map_err(|error| {
         Failure::new(format!("the host keys of VPSes keep the name of cluster {old}"))
@@ -128,7 +127,6 @@ pub(super) fn remove(arguments: &RemoveArguments) -> Result<(), Failure> {
     let mut config = ConfigJson::of_user()?;
     config.remove(name.as_str())?;
     config.write(CLUSTERS)?;
-    drop(config);
     ui::remark(&format!("removed the cluster {name}"));
     rewrite(&[], Some(name.as_str()), None)
 }

@@ -49,7 +49,8 @@ pub(in crate::cli) fn run(flags: Flags, arguments: &Arguments) -> Result<(), Fai
     check_moved(&settings, arguments, &file)?;
     let had_token = matches!(tokens::stored(&settings.api()), Ok(Some(_)));
     let told = auth::log_in(&settings, &arguments.auth)?;
-    let path = remember(&settings).inspect_err(|_| {
+    // Locked until the entries are written, which are made from it.
+    let config = remember(&settings).inspect_err(|_| {
         if told.is_some() && !had_token {
             // Nobody would look for it. What matters is why the cluster can't be stored.
             let _ = log_out(&settings, false);
@@ -58,7 +59,12 @@ pub(in crate::cli) fn run(flags: Flags, arguments: &Arguments) -> Result<(), Fai
     ui::remark(
         &told.unwrap_or_else(|| format!("the Host at {} has no users, so no login is needed", settings.api_url())),
     );
-    ui::remark(&format!("the cluster {} at {} is stored in {path}", settings.cluster, settings.host.value));
+    ui::remark(&format!(
+        "the cluster {} at {} is stored in {}",
+        settings.cluster,
+        settings.host.value,
+        config.path().display()
+    ));
     // Again, as each later command sees it.
     let settings = load_settings(&Flags {
         cluster: settings.cluster.name().and_then(|name| name.parse().ok()),
@@ -96,15 +102,15 @@ fn check_moved(settings: &Settings, arguments: &Arguments, file: &ConfigFile) ->
     })
 }
 
-/// Stores the cluster in config.json, and returns the path of that.
-fn remember(settings: &Settings) -> Result<String, Failure> {
+/// Stores the cluster in config.json.
+fn remember(settings: &Settings) -> Result<ConfigJson, Failure> {
     if settings.is_default {
         Files::of_user()?.keep_from(&settings.api())?;
     }
     let mut config = ConfigJson::of_user()?;
     config.put(&settings.cluster.to_string(), stored(settings))?;
     config.write(CLUSTERS)?;
-    Ok(config.path().display().to_string())
+    Ok(config)
 }
 
 /// The cluster and the Host that this login is about.

@@ -15,7 +15,7 @@ use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::route::{home, route, ssh_program, unusable};
 use crate::cli::programs::shell::{OTHER_SHELL, Shell, Starts};
 use crate::cli::ssh::entries::{Kept, Listed, listed};
-use crate::cli::ssh::files::{Change, Edit, Files, write_ours};
+use crate::cli::ssh::files::{Change, Edit, Files, known_clusters, write_ours};
 use crate::cli::ssh::judge::Judge;
 use crate::cli::terminal::diff;
 use crate::cli::terminal::ui;
@@ -246,7 +246,7 @@ impl Made {
     /// All entries in one, for this machine's ssh.
     fn whole(&self) -> Result<Vec<u8>, Failure> {
         let section = stanzas::section(&self.route, &self.made_by, &self.listed.entries, true);
-        Ok(join(&stanzas::head(None), &[section.map_err(|error| unusable(&error))?]))
+        Ok(join(&stanzas::head(None), &[section.map_err(|error| unusable(&error))?], &known_clusters()))
     }
 
     fn write(&self, settings: &Settings, files: &Files) -> Result<(), Failure> {

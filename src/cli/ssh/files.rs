@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::ssh::judge::Judge;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
+use crate::settings::ConfigFile;
 use crate::ssh::include;
 use crate::ssh::own_files::{BACKUP, Includes, OLD_BACKUP, OURS, Sections, Texts, include_argument};
 use crate::ssh::quote::shell_word;
@@ -110,6 +111,7 @@ impl Files {
     /// Our files after `edit`.
     fn texts(&self, edit: &Edit) -> Result<Texts, Failure> {
         let heads = [stanzas::head(Some(&Includes::of(&self.folder))), stanzas::head_of_newer()];
+        let known = known_clusters();
         let mut texts = heads.into_iter().enumerate().map(|(number, head)| {
             let mut kept = sections::split(read_ours(&self.ours[number])?.content().unwrap_or_default());
             let goes = |cluster: &str| edit.remove.iter().any(|removed| removed == cluster);
@@ -120,7 +122,7 @@ impl Files {
                     None => kept.push(new.clone()),
                 }
             }
-            Ok(sections::join(&head, &kept))
+            Ok(sections::join(&head, &kept, &known))
         });
         let mut next = || texts.next().unwrap_or_else(|| Ok(Vec::new()));
         Ok([next()?, next()?])
@@ -332,6 +334,11 @@ impl Files {
         let by_hand = format!("remove this line by hand: `{}`", String::from_utf8_lossy(&line));
         cannot("change", &self.config, error, Some(by_hand))
     }
+}
+
+/// The clusters in the user's configuration file. One that can't be used is reported where it is needed.
+pub(crate) fn known_clusters() -> Vec<String> {
+    ConfigFile::load().unwrap_or_default().clusters.into_iter().map(|(name, _)| name.to_string()).collect()
 }
 
 /// Makes a change, and puts all files back if it fails.

@@ -24,7 +24,7 @@ use crate::target::TaskId;
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = "\
 Without --key, ssh uses ~/.ssh/id-kohakuriver-<id> or ~/.ssh/kohakuriver_<id> if one exists, otherwise its agent and \
-default keys.
+default keys. In a cluster with a name, that stands before the id: id-kohakuriver-lab-<id>.
 
 Use it like ssh: ssh's own options may stand before and after the VPS, and the words after it are the remote command. \
 -h, -H, -i, -P and -u have the meaning given here; all other one-letter options, and all words after `--`, go to ssh. So \

@@ -14,10 +14,12 @@ use crate::cli::programs::host_keys::{HostKeys, check, in_folder_of_ssh};
 use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use crate::ssh::ends::Ends;
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::own_files::{OURS, OVERRIDES};
+use crate::ssh::sections;
 use crate::sys;
-use crate::target::{SUFFIX, TaskId};
+use crate::target::TaskId;
 use crate::text::excerpt;
 
 /// The check of the user's ssh_config: the options that ssh would use for a VPS.
@@ -42,8 +44,12 @@ impl Check for SshConfig<'_> {
         if let Some(verdict) = home.and_then(|home| ignored(&home.join(".ssh/config"))) {
             return Ok(Examined::giving(verdict, config));
         }
-        let is_written = home.is_some_and(|home| home.join(".ssh").join(OURS[0]).exists());
-        let verdict = entry(&config, &host, is_written, ssh.reads_home(&config, self.subject));
+        let cluster = self.subject.cluster().to_string();
+        let has_section = |text: &[u8]| sections::split(text).iter().any(|section| section.cluster == cluster);
+        let ours = home.map(|home| home.join(".ssh").join(OURS[0])).filter(|path| path.exists());
+        let is_written = ours.is_some_and(|path| sys::read_regular(&path).map_or(true, |text| has_section(&text)));
+        let reads_home = ssh.reads_home(&config, self.subject);
+        let verdict = entry(&config, &host, &self.subject.ends(), is_written, reads_home);
         Ok(Examined::giving(verdict, config))
     }
 }
@@ -63,20 +69,21 @@ fn ignored(file: &Path) -> Option<Verdict> {
     })
 }
 
-/// How ssh connects to `host`. `is_written` is whether our own configuration file is there, and `reads_home` whether ssh
-/// looks for it there. Pure.
-fn entry(config: &OwnConfig, host: &str, is_written: bool, reads_home: bool) -> Verdict {
+/// How ssh connects to `host`. `is_written` is whether our own configuration file has entries of the cluster, and
+/// `reads_home` whether ssh looks for it there. Pure.
+fn entry(config: &OwnConfig, host: &str, ends: &Ends, is_written: bool, reads_home: bool) -> Verdict {
+    let (any, one) = (ends.host("*"), ends.host("NAME"));
     if config.has_entry() {
         if let Some(line) = config.without_effect().first() {
             let (option, _) = line.option();
             return Verdict::Note(format!(
-                "`ssh` connects to *{SUFFIX} with the helper; but {} has no effect, since our entries set {option} above \
+                "`ssh` connects to {any} with the helper; but {} has no effect, since our entries set {option} above \
                  it: `{}`; move it to ~/.ssh/{OVERRIDES}",
                 place(line),
                 text(line)
             ));
         }
-        return Verdict::Fine(format!("`ssh` connects to *{SUFFIX} with the helper"));
+        return Verdict::Fine(format!("`ssh` connects to {any} with the helper"));
     }
     let write = write_command(reads_home);
     let way = match (config.option("proxycommand"), config.option("proxyjump")) {
@@ -85,13 +92,13 @@ fn entry(config: &OwnConfig, host: &str, is_written: bool, reads_home: bool) -> 
         (None, None) if is_written => "no ProxyCommand".to_owned(),
         (None, None) => {
             return Verdict::Note(format!(
-                "`ssh NAME{SUFFIX}` is not set up, and `{write}` sets it up; `kohakuriver vps connect` works without"
+                "`ssh {one}` is not set up, and `{write}` sets it up; `kohakuriver vps connect` works without"
             ));
         }
     };
     if !is_written {
         return Verdict::Note(format!(
-            "`ssh` connects to *{SUFFIX} with {way}; `kohakuriver vps connect` uses the helper all the same"
+            "`ssh` connects to {any} with {way}; `kohakuriver vps connect` uses the helper all the same"
         ));
     }
     let failure = Failure::new(format!("`ssh` connects to {host} with {way}, not with the helper"));
@@ -248,9 +255,14 @@ mod tests {
         OwnConfig { options: options.to_owned(), lines, files: Vec::new() }
     }
 
+    fn ends() -> Ends {
+        Ends::of(&Cluster::Unnamed, true, &[])
+    }
+
     #[test]
     fn each_entry_in_ssh_config() {
-        let found = |options: &str, is_written| entry(&config(options, &[]), "42.kohakuriver", is_written, true);
+        let found =
+            |options: &str, is_written| entry(&config(options, &[]), "42.kohakuriver", &ends(), is_written, true);
         let ours = "user root\nproxycommand /usr/bin/kohakuriver-proxy %h\n";
         for is_written in [true, false] {
             assert!(matches!(found(ours, is_written), Verdict::Fine(_)), "{is_written}");
@@ -271,7 +283,7 @@ mod tests {
     fn the_line_that_hides_our_entry_is_named() {
         let lines = ["User u", "ProxyCommand none", "ProxyCommand nc"];
         let found = |reads_home| {
-            let verdict = entry(&config("", &lines), "42.kohakuriver", true, reads_home);
+            let verdict = entry(&config("", &lines), "42.kohakuriver", &ends(), true, reads_home);
             let Verdict::Wrong(wrong) = verdict else { panic!("{verdict:?}") };
             (wrong.causes[0].clone(), wrong.command)
         };
