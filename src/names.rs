@@ -43,7 +43,7 @@ pub struct Meant {
 }
 
 impl Meant {
-    /// What to say if the name means another VPS now.
+    /// A remark if the name means another VPS than when it was last used.
     pub fn remark(&self, name: &str) -> Option<String> {
         let Self { id, before } = self;
         before.map(|before| format!("note: {name} is VPS {id} now; it was VPS {before} when you last used the name"))

@@ -1,11 +1,11 @@
 //! The token for a Host: which one may be sent to it, if any.
 //!
-//! A token belongs to one Host API, by its origin: scheme, host and port. It leaves for that and for its gateway, and
-//! for nothing else. There are three places:
+//! A token belongs to one Host API, by its origin: scheme, host and port. It leaves for that and for its gateway (the one
+//! that settings name for this Host, such as `--proxy`), and for nothing else. There are three places:
 //!
 //! - `KOHAKURIVER_TOKEN` counts for the Host that the same environment names; without one, for the Host of a command line
 //!   that a user typed, and for the default cluster's. A command about all clusters names no Host.
-//! - `~/.kohakuriver/auth.json`, KohakuRiver's Python CLI's, has no Host in it: its token is for the default cluster's Host.
+//! - `~/.kohakuriver/auth.json`, the file of KohakuRiver's Python CLI, has no Host in it: its token is for the default cluster's Host.
 //!   Once a Host has accepted that token, `tokens.json` remembers which, by a hash, and it is for that Host alone.
 //! - `~/.kohakuriver/tokens.json` has the other tokens, each under its Host API.
 //!

@@ -38,7 +38,7 @@ pub(super) fn find(
     let resolve = |flags: &Flags, file| Settings::resolve(flags.clone(), &settings::process_environment, file);
     let settings = resolve(&flags, ConfigFile::default())?;
     let needs_api = matches!(target, Target::Vps(VpsRef::Name(_)));
-    // It may be another cluster's than the one that the environment names.
+    // A proxy alone may be another cluster's than the one that the environment names.
     let is_proxy_alone = cluster.is_none() && arguments.host_api.is_none() && arguments.proxy.is_some();
     if settings.names_ssh_proxy() && (settings.names_api() && !is_proxy_alone || !needs_token) {
         return Ok(Place { api: Some(settings.api()).filter(|_| settings.names_api()), settings });

@@ -41,11 +41,7 @@ impl Choice {
             (Some(keys), _) => keys.clone(),
             // Nothing was read, or nothing is needed: an entry of ssh_config has all that a login needs.
             (None, _) if host.is_some() || !file.was_read() => ClusterKeys::default(),
-            (None, _) => {
-                return Err(Failure::usage(format!("there is no cluster `{name}`"))
-                    .cause(format!("config.json has: {}", names(file)))
-                    .hint(format!("`kohakuriver login HOST --cluster {name}` adds it")));
-            }
+            (None, _) => return Err(no_cluster(name, file)),
         };
         Ok(Self { cluster: Cluster::of(name), is_default: file.default_cluster.as_ref() == Some(name), keys })
     }
@@ -96,6 +92,13 @@ impl Choice {
 
 fn is_host(keys: &ClusterKeys, host: &str) -> bool {
     keys.host.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(host))
+}
+
+/// The failure for a name that none of the user's clusters has.
+pub fn no_cluster(name: &ClusterName, file: &ConfigFile) -> Failure {
+    Failure::usage(format!("there is no cluster `{name}`"))
+        .cause(format!("config.json has: {}", names(file)))
+        .hint(format!("`kohakuriver login HOST --cluster {name}` adds it"))
 }
 
 fn names(file: &ConfigFile) -> String {

@@ -21,6 +21,7 @@ pub use paths::{auth_path, config_path, home_dir};
 pub use sources::{DEFAULT_PORT, Environment, Flags, process_environment};
 
 use choice::Choice;
+pub use choice::no_cluster;
 use sources::{env_port, env_text};
 
 use crate::cluster::{Cluster, ClusterName, InMessages, UNNAMED};

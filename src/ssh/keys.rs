@@ -39,9 +39,9 @@ impl KeyNames {
 /// The keys that ssh offers by itself, in ~/.ssh and in its order (ssh_config(5), IdentityFile).
 const DEFAULTS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
 
-/// The key for a VPS: `given` if it is set; otherwise, for the unnamed cluster, `~/.ssh/id-kohakuriver-<id>` (where
-/// KohakuRiver's Python CLI writes a generated key) if that exists; otherwise `~/.ssh/kohakuriver_<id>` if that exists; otherwise none, and ssh uses its
-/// agent and defaults.
+/// The key for a VPS: `given` if it is set; otherwise the first of `names` with the id behind it that exists in ~/.ssh. For
+/// the unnamed cluster, that is `id-kohakuriver-<id>`, where KohakuRiver's Python CLI writes a generated key, and then
+/// `kohakuriver_<id>`. Otherwise there is none, and ssh uses its agent and defaults.
 ///
 /// # Errors
 /// When ssh would not use the file.

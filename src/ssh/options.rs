@@ -25,8 +25,8 @@ pub const SERVER_ALIVE_COUNT_MAX: u32 = 3;
 /// A list of algorithms for keys: ssh's own list.
 const ANY_KIND: &str = "+ssh-ed25519";
 
-/// Our known_hosts file in a home directory. As with our other files, no glob of the user's (`Include ~/.ssh/kohakuriver*`)
-/// may match it: ssh would refuse every host.
+/// Our known_hosts file in a home directory. Its name begins with a dot, so that a glob of the user's
+/// (`Include ~/.ssh/kohakuriver*`) does not match it: ssh would refuse every host.
 pub fn known_hosts_path(home: &Path) -> PathBuf {
     home.join(".ssh").join(".kohakuriver_known_hosts")
 }

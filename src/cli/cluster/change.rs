@@ -14,7 +14,7 @@ use crate::cli::ssh::config::rewrite;
 use crate::cli::terminal::ui;
 use crate::cluster::{Cluster, ClusterName};
 use crate::failure::Failure;
-use crate::settings::{CLUSTERS, ClusterKeys, ConfigFile, Flags, Settings};
+use crate::settings::{CLUSTERS, ClusterKeys, ConfigFile, Flags, Settings, no_cluster};
 use crate::ssh::keys;
 use crate::ssh::known_hosts::KnownHosts;
 
@@ -99,7 +99,7 @@ pub(super) fn rename(arguments: &RenameArguments) -> Result<(), Failure> {
             .because(&error)
             .hint(format!("rename it back, and try again: `kohakuriver cluster rename {new} {old}`"))
     })?;
-    // The Python CLI's names stay.
+    // The names that the Python CLI looks for stay.
     let end = if before == Cluster::Unnamed { ", too" } else { " now" };
     for (from, to) in keys::rename(&home, &before, &after) {
         ui::remark(&format!("{} is called {}{end}", from.display(), to.display()));
@@ -133,11 +133,5 @@ pub(super) fn remove(arguments: &RemoveArguments) -> Result<(), Failure> {
 
 /// Fails if there is no such cluster.
 fn there(file: &ConfigFile, name: &ClusterName) -> Result<(), Failure> {
-    if file.keys_of(name.as_str()).is_some() {
-        return Ok(());
-    }
-    let names: Vec<&str> = file.clusters.iter().map(|(name, _)| name.as_str()).collect();
-    Err(Failure::usage(format!("there is no cluster `{name}`"))
-        .cause(format!("config.json has: {}", names.join(", ")))
-        .hint(format!("`kohakuriver login HOST --cluster {name}` adds it")))
+    file.keys_of(name.as_str()).map(|_| ()).ok_or_else(|| no_cluster(name, file))
 }

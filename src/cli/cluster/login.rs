@@ -49,10 +49,10 @@ pub(in crate::cli) fn run(flags: Flags, arguments: &Arguments) -> Result<(), Fai
     check_moved(&settings, arguments, &file)?;
     let had_token = matches!(tokens::stored(&settings.api()), Ok(Some(_)));
     let told = auth::log_in(&settings, &arguments.auth)?;
-    // Locked until the entries are written, which are made from it.
+    // config.json stays locked until the entries, which are made from it, are written.
     let config = remember(&settings).inspect_err(|_| {
         if told.is_some() && !had_token {
-            // Nobody would look for it. What matters is why the cluster can't be stored.
+            // Nobody would look for a token without a cluster. The error to show is why the cluster can't be stored.
             let _ = log_out(&settings, false);
         }
     })?;
@@ -65,7 +65,7 @@ pub(in crate::cli) fn run(flags: Flags, arguments: &Arguments) -> Result<(), Fai
         settings.host.value,
         config.path().display()
     ));
-    // Again, as each later command sees it.
+    // The settings are read again, as each later command reads them.
     let settings = load_settings(&Flags {
         cluster: settings.cluster.name().and_then(|name| name.parse().ok()),
         ..Flags::default()
@@ -129,7 +129,7 @@ fn place(flags: Flags, arguments: &Arguments, file: &ConfigFile) -> Result<Flags
         settings = Settings::load(Flags { host: Some(ask()?), ..flags.clone() })?;
     }
     let Some(name) = settings.cluster.name() else { return Err(none_of_yours(&settings.host.value, file)) };
-    // With the cluster's name as a flag, the environment would no longer count.
+    // A cluster that a flag names takes no Host and ports from the environment, so these become flags, too.
     Ok(Flags {
         cluster: name.parse().ok(),
         host: Some(settings.host.value.clone()),
@@ -158,7 +158,7 @@ fn none_of_yours(host: &str, file: &ConfigFile) -> Failure {
     }
 }
 
-/// The settings of the cluster that the file needs. Those that are null go.
+/// The members of config.json for this cluster. Null removes a member.
 fn stored(settings: &Settings) -> Map<String, Value> {
     let port = |port: u16, default: u16| if port == default { Value::Null } else { port.into() };
     let values = [

@@ -100,7 +100,7 @@ impl Files {
         (settings.is_default && Token::from_auth_file(&self.auth).is_err()).then(|| self.auth.clone())
     }
 
-    /// What is stored with the token in `path`: the id that revokes it, if a login made it, and the user.
+    /// The record of the token in the file `path`: the token, the user, and the id that revokes the token, if a login made it.
     pub(crate) fn record(&self, api: &str, path: &Path) -> Option<Value> {
         match path == self.auth {
             true => serde_json::from_reader(sys::open_regular(&self.auth).ok()?).ok(),

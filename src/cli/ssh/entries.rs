@@ -27,7 +27,7 @@ pub(crate) struct Listed {
     pub(crate) vpses: Vec<Vps>,
 }
 
-/// What tells the VPSes of one cluster from those of others on this machine.
+/// The names of one cluster on this machine: the ends of its VPSes' host names, and the file names of their keys.
 pub(crate) struct Kept {
     ends: Ends,
     keys: KeyNames,

@@ -65,7 +65,7 @@ impl Edit {
         new.next().filter(|_| section.is_of_default() && stays)
     }
 
-    /// What to say about the section if it goes.
+    /// The remark about a section that this change removes because another one takes its host names.
     fn displaced(&self, section: &Section) -> Option<String> {
         let new = &self.that_displaces(section)?.cluster;
         let cluster = &section.cluster;

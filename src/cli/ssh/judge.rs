@@ -56,7 +56,7 @@ enum Exec {
 /// The configuration that ssh takes for one host, and ssh's report about the files that it reads.
 type Answer = Result<(OwnConfig, Reading), Box<Refused>>;
 
-/// What hosts that are not ours mean.
+/// The options that ssh takes for the hosts that are not ours, to be compared before and after a change.
 pub(crate) struct Meaning {
     /// The options of each; `None` for a host that ssh refuses.
     hosts: Vec<(String, Exec, Option<String>)>,

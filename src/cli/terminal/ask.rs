@@ -68,7 +68,8 @@ pub(crate) fn choose(question: &str, lines: Vec<String>) -> Result<usize, Failur
     // A list that is higher than the terminal scrolls its question away, and can't be redrawn.
     let (width, height) = terminal_size(io::stderr()).unzip();
     let page = height.filter(|height| *height > 0).map_or(PAGE, |height| height.saturating_sub(AROUND).clamp(1, PAGE));
-    // What stands first in a line is what people type, and the order stays among equals.
+    // The earlier a line has the typed text, the better: names come first in a line. Lines with it at one place keep
+    // their order.
     let score = |typed: &str, _: &String, line: &str, number: usize| {
         let at = line.to_lowercase().find(&typed.to_lowercase())?;
         i64::try_from(at << 32 | number).ok().map(|late| -late)

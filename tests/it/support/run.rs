@@ -41,6 +41,8 @@ impl Run {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", home.path()).env("USER", user()).env("LOGNAME", user());
         command.env("SHELL", "/bin/sh").env("LC_ALL", "C").env("TERM", "dumb");
+        // A bash that ends with its terminal would write its history into a home that is just being removed.
+        command.env("HISTFILE", "");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, stdin: Input::Nothing, deadline: DEADLINE }
     }
