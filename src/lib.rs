@@ -12,8 +12,8 @@
 //!
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
-//!                  names  →  api, ssh  →  dial  →  relay  →  carrier, handshake
-//!                       cache, cluster, failure, lock, refusal, status, target, secret, seconds, settings, sys, terminal, text, tokens, usage
+//!                  names  →  api, ssh  →  route  →  dial  →  relay, handshake  →  carrier
+//!                       cache, cluster, failure, lock, refusal, status, target, secret, seconds, settings, sys, terminal, text, tls, tokens, usage
 //! ```
 //!
 //! # Promises
@@ -41,6 +41,7 @@ pub mod lock;
 pub mod names;
 pub mod refusal;
 pub mod relay;
+pub mod route;
 pub mod seconds;
 pub mod secret;
 pub mod settings;
@@ -51,6 +52,7 @@ pub mod sys;
 pub mod target;
 pub mod terminal;
 pub mod text;
+pub mod tls;
 pub mod tokens;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub mod usage;

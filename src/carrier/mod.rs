@@ -1,12 +1,19 @@
 //! The carrier of a tunnel: a connection that both relays read, write and wait for, through one trait.
 //!
-//! [`TcpStream`] is the one type today. A carrier with a layer in between (TLS, a resumable tunnel) implements the same
-//! trait. The relays then copy its bytes: only a bare socket can be spliced, peeked at or passed to another process.
+//! A [`TcpStream`] is a carrier, and so is [`Tls`] over another carrier. The relays copy the bytes of a layer: only a bare
+//! socket can be spliced, peeked at or passed to another process.
 //!
 //! This module doesn't dial, and doesn't decide how a tunnel ends: see [`crate::relay::ending`].
 
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod asynchronous;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tls;
+
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use asynchronous::Asynchronous;
+pub use tls::Tls;
 
 use crate::sys::{AsFd, BorrowedFd};
 use std::io;
@@ -38,6 +45,20 @@ pub trait Carrier: AsFd + Send {
     /// Those of `shutdown(2)`.
     fn end_writing(&mut self) -> io::Result<()>;
 
+    /// Sends what a layer holds back, as far as that is possible without waiting.
+    ///
+    /// # Errors
+    /// Those of `send(2)`.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Makes the end of the connection a reset, once it is dropped.
+    fn reset_on_close(&mut self) {
+        // Nothing can be done on failure: then the peer gets an end instead.
+        let _ = sys::reset_on_close(self.as_fd());
+    }
+
     /// The events of the descriptor to wait for, to be able to read ([`PollFlags::IN`]), to write
     /// ([`PollFlags::OUT`]) or either. Below a layer they can differ from `wanted`.
     fn waits_for(&self, wanted: PollFlags) -> PollFlags {
@@ -66,5 +87,35 @@ impl Carrier for TcpStream {
 
     fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
         Some(self.as_fd())
+    }
+}
+
+impl<C: Carrier + ?Sized> Carrier for Box<C> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (**self).receive(buffer)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (**self).send(bytes)
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        (**self).end_writing()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (**self).flush()
+    }
+
+    fn reset_on_close(&mut self) {
+        (**self).reset_on_close();
+    }
+
+    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+        (**self).waits_for(wanted)
+    }
+
+    fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
+        (**self).bare_socket()
     }
 }

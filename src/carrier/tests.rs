@@ -1,7 +1,9 @@
 //! The contract of a carrier, for the real one and for one with a layer in between.
 
 use super::*;
-use std::io::{Read as _, Write as _};
+use crate::tls::Fault;
+use crate::tls::tests::Authority;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -141,19 +143,49 @@ fn until_done<T>(
     }
 }
 
-fn keeps_the_contract(make: fn(TcpStream) -> Box<dyn Carrier>) {
-    let (ours, mut peer) = connection();
-    let mut carrier = make(ours);
+/// A carrier as a peer that waits.
+struct Waiting(Box<dyn Carrier>);
+
+impl Read for Waiting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        until_done(&mut *self.0, PollFlags::IN, |carrier| carrier.receive(buffer))
+    }
+}
+
+impl Write for Waiting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        until_done(&mut *self.0, PollFlags::OUT, |carrier| carrier.send(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        until_done(&mut *self.0, PollFlags::OUT, |carrier| {
+            carrier.flush()?;
+            if carrier.waits_for(PollFlags::empty()).is_empty() {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        })
+    }
+}
+
+fn keeps_the_contract(make: fn(TcpStream, TcpStream) -> [Box<dyn Carrier>; 2]) {
+    let (ours, theirs) = connection();
+    theirs.set_nonblocking(true).unwrap();
+    let [mut carrier, peer] = make(ours, theirs);
+    let mut peer = Waiting(peer);
     assert_eq!(carrier.receive(&mut [0; 10]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 
-    let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
     let sent = bytes.clone();
     let echo = std::thread::spawn(move || {
         peer.write_all(&sent).unwrap();
+        peer.flush().unwrap();
         let mut heard = Vec::new();
         peer.read_to_end(&mut heard).unwrap();
         // The end of our stream is not the end of the peer's.
         peer.write_all(b"the reply").unwrap();
+        peer.flush().unwrap();
         heard
     });
     let mut received = Vec::new();
@@ -182,8 +214,90 @@ fn keeps_the_contract(make: fn(TcpStream) -> Box<dyn Carrier>) {
 
 #[test]
 fn every_carrier_keeps_the_contract() {
-    keeps_the_contract(|socket| Box::new(socket));
-    keeps_the_contract(|socket| Box::new(ReadAhead::new(socket)));
+    keeps_the_contract(|ours, theirs| [Box::new(ours), Box::new(theirs)]);
+    keeps_the_contract(|ours, theirs| [Box::new(ReadAhead::new(ours)), Box::new(theirs)]);
+    keeps_the_contract(|ours, theirs| {
+        let (ours, theirs) = secured(ours, theirs);
+        [Box::new(ours), Box::new(theirs)]
+    });
+    keeps_the_contract(|ours, theirs| {
+        let (ours, theirs) = secured(ours, theirs);
+        [Box::new(theirs), Box::new(ours)]
+    });
+    // As through a proxy with TLS.
+    keeps_the_contract(|ours, theirs| {
+        let (ours, theirs) = secured(ours, theirs);
+        let (ours, theirs) = secured(ours, theirs);
+        [Box::new(ours), Box::new(theirs)]
+    });
+}
+
+/// Both ends with TLS on top, after their handshake.
+pub(crate) fn secured<C: Carrier, S: Carrier>(client: C, server: S) -> (Tls<C>, Tls<S>) {
+    let authority = Authority::new();
+    let mut client = Tls::client(client, &authority.client(), "gpu.example").unwrap();
+    let mut server = Tls::server(server, authority.server(&["gpu.example"]), Vec::new());
+    let (mut is_client_done, mut is_server_done) = (false, false);
+    while !(is_client_done && is_server_done) {
+        is_client_done |= has_shaken_hands(&mut client);
+        is_server_done |= has_shaken_hands(&mut server);
+    }
+    // The server's tickets have arrived.
+    while client.session().wants_read()
+        && matches!(client.receive(&mut [0]), Err(error) if error.kind() != io::ErrorKind::WouldBlock)
+    {}
+    (client, server)
+}
+
+fn has_shaken_hands<C: Carrier>(end: &mut Tls<C>) -> bool {
+    match end.handshake() {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn fault(result: io::Result<usize>) -> Fault {
+    let error = result.unwrap_err();
+    Fault::of(&error).unwrap_or_else(|| panic!("{error}")).clone()
+}
+
+#[test]
+fn an_end_without_close_notify_is_a_broken_connection() {
+    for (is_cut, is_reset) in [(true, false), (false, false), (false, true)] {
+        let (ours, theirs) = connection();
+        theirs.set_nonblocking(true).unwrap();
+        let (mut ours, mut theirs) = secured(ours, theirs);
+        if is_cut {
+            rustix::net::shutdown(&theirs, rustix::net::Shutdown::Write).unwrap();
+        } else if is_reset {
+            theirs.reset_on_close();
+            drop(theirs);
+        } else {
+            // Closed in order, though its stream was not ended before.
+            drop(theirs);
+        }
+        let read = until_done(&mut ours, PollFlags::IN, |carrier| carrier.receive(&mut [0]));
+        match (is_cut, is_reset) {
+            (true, _) => assert_eq!(fault(read), Fault::CutOff),
+            (_, true) => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset),
+            _ => assert_eq!(read.unwrap(), 0),
+        }
+    }
+}
+
+#[test]
+fn a_server_without_tls_is_told_by_its_first_line() {
+    let (ours, mut theirs) = connection();
+    let mut client = Tls::client(ours, &Authority::new().client(), "gpu.example").unwrap();
+    theirs.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
+    let result = loop {
+        match client.handshake() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => break result,
+        }
+    };
+    assert_eq!(fault(result.map(|()| 0)), Fault::NotTls("SSH-2.0-OpenSSH_9.2".into()));
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub enum Scheme {
     /// Plain TCP.
     #[default]
     Http,
+    /// TLS.
+    Https,
 }
 
 impl Scheme {
@@ -20,6 +22,7 @@ impl Scheme {
     fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
+            Self::Https => 443,
         }
     }
 }
@@ -28,6 +31,7 @@ impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http => f.write_str("http"),
+            Self::Https => f.write_str("https"),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod env_vars;
 mod file;
 mod paths;
 mod sources;
+mod trust;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub use file::{CLUSTER_KEYS, CLUSTERS, ClusterKeys, ConfigFile, ConfigFileError,
 
 pub use paths::{auth_path, config_path, home_dir};
 pub use sources::{DEFAULT_PORT, Environment, Flags, process_environment};
+pub use trust::{Pins, PinsError, Trust};
 
 use choice::Choice;
 pub use choice::no_cluster;
