@@ -11,10 +11,20 @@ use std::process::Command;
 const COMMON: &str = "
 Options of every command:
       --cluster <NAME>         Cluster to use [default: the default one]
-  -H, --host <HOST>            Name or address of the Host
+  -H, --host <HOST>            Name or address of the Host, or
+                               https://HOST[:PORT]
   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
+
+Options of every command, for TLS:
+      --ca-file <FILE>      Trust the CAs in this file [default: those of the
+                            system]
+      --pinned-key <PIN>    Trust this public key, as `curl --pinnedpubkey`
+                            does: sha256//BASE64
+      --client-cert <FILE>  Log in to the gateway with this certificate
+      --client-key <FILE>   Private key of the certificate [default: in the same
+                            file]
 ";
 
 fn help(words: &str) -> String {
@@ -87,7 +97,8 @@ fn login_help() {
 Usage: kohakuriver login [OPTIONS] [HOST]
 
 Arguments:
-  [HOST]  Name or address of the Host [default: the one of the cluster]
+  [HOST]  Name or address of the Host, or https://HOST[:PORT] [default: the one
+          of the cluster]
 
 Options:
       --token-stdin        Read the token from stdin
@@ -105,6 +116,7 @@ beside the default one, and its VPSes are NAME.CLUSTER.kohakuriver.
 
 Examples:
   kohakuriver login gpu-head
+  kohakuriver login https://gpu.example.org --ca-file ca.pem
   kohakuriver login lab-head --cluster lab --port 9000
   kohakuriver login gpu-head --token-stdin < token.txt
 "#,
@@ -618,9 +630,10 @@ Arguments:
 Options:
   -h, --help  Print help
 
-The settings are host, port, ssh_proxy_port, proxy, gateway_admin, log_file and
-known_hosts. A token is not a setting: `kohakuriver auth login` stores one. With
-`--cluster`, the setting is that cluster's.
+The settings are host, port, ssh_proxy_port, proxy, gateway_admin, ca_file,
+pinned_key, client_cert, client_key, log_file and known_hosts. A token is not a
+setting: `kohakuriver auth login` stores one. With `--cluster`, the setting is
+that cluster's.
 
 Examples:
   kohakuriver config set host gpu-head

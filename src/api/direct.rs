@@ -14,12 +14,13 @@ use crate::api::error::ApiError;
 use crate::api::transport::{
     Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, cut_off, too_large, unreachable, unusable,
 };
-use crate::dial::{self, DialError, Interrupted, Watch};
+use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::http::{self, Framing};
 use crate::handshake::{MAX_HEAD, head_end};
+use crate::route::{self, Route, RouteError, send_all, until_done};
 use crate::secret::Token;
 use crate::settings::{Origin, Settings};
-use crate::sys::{self, AsFd, BorrowedFd, PollFlags};
+use crate::sys::{BorrowedFd, PollFlags};
 
 /// Most bytes read by one call.
 const CHUNK: usize = 64 * 1024;
@@ -28,6 +29,7 @@ const CHUNK: usize = 64 * 1024;
 /// for the first time (see [`block_on`]).
 pub struct Direct<'w> {
     host: Origin,
+    route: Route,
     base: String,
     /// No setting names this Host: `base` is the default.
     is_default: bool,
@@ -40,13 +42,14 @@ impl<'w> Api<Direct<'w>> {
     /// A client of the Host in the settings. Nothing is sent yet.
     pub fn direct(settings: &Settings, token: Option<Token>, watch: Watch<'w>) -> Self {
         let transport = Direct::new(settings.api(), watch);
-        Self::over(Direct { is_default: settings.names_no_host(), ..transport }, token)
+        let (is_default, route) = (settings.names_no_host(), Route::of(settings));
+        Self::over(Direct { is_default, route, ..transport }, token)
     }
 }
 
 impl<'w> Direct<'w> {
     fn new(host: Origin, Watch { ssh, signal, deadline, .. }: Watch<'w>) -> Self {
-        Self { base: host.to_string(), is_default: false, host, ssh, signal, deadline }
+        Self { base: host.to_string(), is_default: false, host, route: Route::default(), ssh, signal, deadline }
     }
 
     fn watch_until(&self, deadline: Instant) -> Watch<'w> {
@@ -59,20 +62,20 @@ impl<'w> Direct<'w> {
         let (watch, connecting) = (self.watch_until(now + limit), self.watch_until(now + limit.min(CONNECT_LIMIT)));
         let broke = |error: io::Error| unreachable(&self.base, error);
         let interrupted = |why| self.interrupted(why, limit);
-        let socket = dial::connect(&self.host.host, self.host.port, connecting).map_err(|error| match error {
-            DialError::Interrupted(why, _) => interrupted(why),
-            DialError::Connect(_) if self.is_default => {
+        let mut carrier = route::connect(&self.host, &self.route, connecting).map_err(|error| match error {
+            RouteError::Interrupted(why) | RouteError::Dial(DialError::Interrupted(why, _)) => interrupted(why),
+            RouteError::Dial(error @ DialError::Connect(_)) if self.is_default => {
                 ApiError::NoHost { base: self.base.clone(), why: error.to_string() }
             }
             error => unreachable(&self.base, error),
         })?;
-        let socket = socket.as_fd();
-        watch.send(socket, self.request(path, token).as_bytes()).map_err(interrupted)?.map_err(broke)?;
+        let request = self.request(path, token);
+        send_all(&mut *carrier, request.as_bytes(), watch).map_err(interrupted)?.map_err(broke)?;
 
         let mut reader = Reader::default();
         let mut chunk = vec![0; CHUNK];
         loop {
-            let read = watch.until_done(socket, PollFlags::IN, || sys::receive(socket, &mut chunk));
+            let read = until_done(&mut *carrier, PollFlags::IN, watch, |carrier| carrier.receive(&mut chunk));
             let read = read.map_err(interrupted)?.map_err(broke)?;
             if let Some(answer) = reader.take(&chunk[..read], &self.base)? {
                 return Ok(answer);
@@ -192,6 +195,7 @@ mod tests {
 
     use super::*;
     use crate::settings::Scheme;
+    use crate::sys::AsFd as _;
 
     const BASE: &str = "http://head:8000";
     const LONG: Duration = Duration::from_secs(30);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::dial::Interrupted;
 use crate::failure::{Failure, UNRESOLVED, words};
 use crate::refusal::Refusal;
-use crate::settings;
+use crate::route::RouteError;
+use crate::settings::{self, ProxyAddress};
 use crate::sys;
 use crate::target::VpsRef;
 use crate::tokens;
@@ -150,7 +151,10 @@ impl ApiError {
             Self::Refusal(refusal) => return failure.cause(without_vps(refusal)).maybe_hint(hint_here(refusal, "VPS")),
             Self::NoHost { base, why } => return settings::no_host(base, why),
             Self::Interrupted(why) => return failure.because(why),
-            Self::Unreachable { source, .. } => {
+            Self::Unreachable { base, source } => {
+                if let (Some(error), Ok(address)) = (route_error(source.as_ref()), base.parse::<ProxyAddress>()) {
+                    return error.failure(failure.what(), &address.or_port(0));
+                }
                 let why = innermost(source.as_ref());
                 let hint = match why.starts_with(UNRESOLVED) {
                     true => "correct the Host's name: `kohakuriver config show` shows where it is set".to_owned(),
@@ -208,6 +212,12 @@ pub(super) fn is_refused(error: &(dyn Error + 'static)) -> bool {
 
 pub(super) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// The error of a connection with TLS, or through a proxy.
+fn route_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e RouteError> {
+    let is_own = |error: &&RouteError| !matches!(error, RouteError::Dial(_) | RouteError::Interrupted(_));
+    chain(error).find_map(|error| error.downcast_ref()).filter(is_own)
 }
 
 fn is_shortage(error: &(dyn Error + 'static)) -> bool {

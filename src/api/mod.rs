@@ -10,6 +10,7 @@
 //! | `about` | a Host's description of itself |
 //! | `transport` | what a transport promises, and the answer to a request |
 //! | `pooled` | the transport of a program with a runtime: asynchronous, with connections that are kept |
+//! | `connector` | the connections of `pooled` with TLS, or through a proxy on the way |
 //! | `direct` | the transport of a program without one: one blocking GET per connection |
 //! | `model` | the objects that a Host sends, as far as they are needed |
 //! | `name` | which VPS a name means |
@@ -35,6 +36,8 @@ mod accounts;
 mod admin;
 mod caller;
 mod client;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod connector;
 mod direct;
 mod error;
 #[cfg(test)]

@@ -22,12 +22,14 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
 use crate::api::client::Api;
+use crate::api::connector::Connector;
 use crate::api::error::{ApiError, chain, innermost, is_refused};
 use crate::api::transport::{
     Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, cut_off, too_large, unreachable, unusable,
 };
+use crate::route::Route;
 use crate::secret::Token;
-use crate::settings::Settings;
+use crate::settings::{Origin, ProxyAddress, Scheme, Settings};
 use crate::sys;
 use crate::text::excerpt;
 
@@ -83,6 +85,8 @@ pub struct Pooled {
 #[derive(Clone)]
 enum Way {
     Tcp(HttpClient<HttpConnector, Full<Bytes>>),
+    /// With TLS, or through a proxy.
+    Routed(HttpClient<Connector, Full<Bytes>>),
     /// Over the UNIX socket with this file, a connection for each request.
     Local(PathBuf),
 }
@@ -96,7 +100,15 @@ impl Client {
     /// # Errors
     /// When `base` is not such an address.
     pub fn new(base: &str, token: Option<Token>) -> Result<Self, ApiError> {
-        Ok(Self::over(Pooled::new(base)?, token))
+        Self::by(base, Route::default(), token)
+    }
+
+    /// The same over `route`.
+    ///
+    /// # Errors
+    /// Those of [`Client::new`].
+    pub fn by(base: &str, route: Route, token: Option<Token>) -> Result<Self, ApiError> {
+        Ok(Self::over(Pooled::routed(base, route)?, token))
     }
 
     /// A client of the Host in the settings. Nothing is sent yet.
@@ -104,7 +116,7 @@ impl Client {
     /// # Errors
     /// When its address can't be used.
     pub fn of(settings: &Settings, token: Option<Token>) -> Result<Self, ApiError> {
-        let transport = Pooled::new(&settings.api_url())?;
+        let transport = Pooled::routed(&settings.api_url(), Route::of(settings))?;
         Ok(Self::over(Pooled { is_default: settings.names_no_host(), ..transport }, token))
     }
 
@@ -125,15 +137,25 @@ impl Pooled {
 
     /// Reads `http://host[:port][/path]`. Nothing is sent yet.
     pub(super) fn new(base: &str) -> Result<Self, ApiError> {
-        let base = normalised(base).map_err(|why| ApiError::Base { base: excerpt(base), why })?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_LIMIT));
-        connector.set_nodelay(true);
-        let http = HttpClient::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_LIMIT)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Ok(Self { base, is_default: false, way: Way::Tcp(http), large: Arc::new(Semaphore::new(LARGE_BODIES)) })
+        Self::routed(base, Route::default())
+    }
+
+    /// The same over `route`. A route that changes nothing is left to hyper-util.
+    pub(super) fn routed(base: &str, route: Route) -> Result<Self, ApiError> {
+        let wrong = |why| ApiError::Base { base: excerpt(base), why };
+        let normal = normalised(base).map_err(wrong)?;
+        let origin = origin(&normal).ok_or_else(|| wrong("it names no host"))?;
+        let mut builder = HttpClient::builder(TokioExecutor::new());
+        builder.pool_idle_timeout(IDLE_LIMIT).pool_timer(TokioTimer::new());
+        let way = if route.is_direct(&origin) {
+            let mut connector = HttpConnector::new();
+            connector.set_connect_timeout(Some(CONNECT_LIMIT));
+            connector.set_nodelay(true);
+            Way::Tcp(builder.build(connector))
+        } else {
+            Way::Routed(builder.build(Connector { origin, route }))
+        };
+        Ok(Self { base: normal, is_default: false, way, large: Arc::new(Semaphore::new(LARGE_BODIES)) })
     }
 
     pub(super) async fn send(&self, request: ApiRequest<'_>) -> Result<Answer, ApiError> {
@@ -142,6 +164,7 @@ impl Pooled {
             let encoded = self.encode(&request)?;
             let response = match &self.way {
                 Way::Tcp(http) => http.request(encoded).await.map_err(Into::into),
+                Way::Routed(http) => http.request(encoded).await.map_err(Into::into),
                 Way::Local(path) => send_locally(path, encoded).await,
             };
             self.read(response.map_err(|error| self.failed(error))?).await
@@ -154,7 +177,7 @@ impl Pooled {
 
     fn encode(&self, request: &ApiRequest<'_>) -> Result<Request<Full<Bytes>>, ApiError> {
         let base = match &self.way {
-            Way::Tcp(_) => &self.base,
+            Way::Tcp(_) | Way::Routed(_) => &self.base,
             // Only the path is sent.
             Way::Local(_) => "",
         };
@@ -273,11 +296,11 @@ fn session(field: &HeaderValue) -> Option<Token> {
 /// The base without a slash at its end, and without `/api`, since each path starts with that.
 fn normalised(base: &str) -> Result<String, &'static str> {
     let uri: Uri = base.parse().map_err(|_| "it is not a URL")?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err("TLS to a Host API is not supported yet"),
-        _ => return Err("it does not begin with http://"),
-    }
+    let scheme = match uri.scheme_str() {
+        Some("http") => "http",
+        Some("https") => "https",
+        _ => return Err("it begins with neither http:// nor https://"),
+    };
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("it must not contain a user name or password");
     }
@@ -289,7 +312,16 @@ fn normalised(base: &str) -> Result<String, &'static str> {
     }
     let path = uri.path().trim_end_matches('/');
     let path = path.strip_suffix("/api").unwrap_or(path);
-    Ok(format!("http://{}{path}", uri.authority().map_or("", |authority| authority.as_str())))
+    Ok(format!("{scheme}://{}{path}", uri.authority().map_or("", |authority| authority.as_str())))
+}
+
+/// The origin of a base.
+fn origin(base: &str) -> Option<Origin> {
+    let uri: Uri = base.parse().ok()?;
+    let scheme: Scheme = uri.scheme_str()?.parse().ok()?;
+    let authority = uri.authority()?.as_str();
+    let address: ProxyAddress = format!("{scheme}://{authority}").parse().ok()?;
+    Some(address.or_port(0))
 }
 
 #[cfg(test)]
@@ -318,9 +350,9 @@ mod tests {
             ("http://head:8000/api/", Ok("http://head:8000")),
             ("http://head/river", Ok("http://head/river")),
             ("http://[::1]:8000", Ok("http://[::1]:8000")),
-            ("https://head", Err("TLS to a Host API is not supported yet")),
-            ("head:8000", Err("it does not begin with http://")),
-            ("ftp://head", Err("it does not begin with http://")),
+            ("https://head:8443/api", Ok("https://head:8443")),
+            ("head:8000", Err("it begins with neither http:// nor https://")),
+            ("ftp://head", Err("it begins with neither http:// nor https://")),
             ("http://user:pw@head", Err("it must not contain a user name or password")),
             ("http://head/?x", Err("it has a query")),
             ("http://", Err("it is not a URL")),

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let journal = Journal::new(arguments.verbose, arguments.log_file.as_deref());
     let mut farewell = Farewell::default();
     let status = match helper::run(&arguments, &mut client, &journal, &mut farewell) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status.unwrap_or(0).into(),
         Err(failure) => fail(&failure, &mut client, &journal),
     };
     farewell.send();

@@ -3,13 +3,16 @@
 //! A group's verbs are defined in the group's folder. `--help`, shell completions, manual pages and the decision which
 //! commands are ours all come from [`definition`].
 
+use std::path::PathBuf;
+
+use clap::builder::TypedValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::cli::host::vps_cache;
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::{auth, cluster, completions, config, doctor, manual, node, ssh, vps};
 use crate::cluster::ClusterName;
-use crate::settings::{Flags, ProxyAddress};
+use crate::settings::{Flags, Pins, ProxyAddress, Trust};
 
 /// Shown at the end of `--help`.
 const AFTER_HELP: &str = "\
@@ -41,7 +44,7 @@ struct Globals {
     /// Cluster to use [default: the default one]
     #[arg(long, global = true, value_name = "NAME", add = vps_cache::clusters())]
     cluster: Option<ClusterName>,
-    /// Name or address of the Host
+    /// Name or address of the Host, or https://HOST[:PORT]
     #[arg(long, short = 'H', global = true, value_name = "HOST")]
     host: Option<String>,
     /// TCP port of the Host's API [default: 8000]
@@ -53,6 +56,34 @@ struct Globals {
     /// Address of the gateway, if it is not on the Host
     #[arg(long, global = true, value_name = "HOST[:PORT]")]
     proxy: Option<ProxyAddress>,
+    #[command(flatten)]
+    tls: Tls,
+}
+
+/// Flags for a Host or a gateway with `https`.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command, for TLS")]
+struct Tls {
+    /// Trust the CAs in this file [default: those of the system]
+    #[arg(long, global = true, value_name = "FILE", value_parser = file())]
+    ca_file: Option<PathBuf>,
+    /// Trust this public key, as `curl --pinnedpubkey` does: sha256//BASE64
+    #[arg(long, global = true, value_name = "PIN")]
+    pinned_key: Option<Pins>,
+    /// Log in to the gateway with this certificate
+    #[arg(long, global = true, value_name = "FILE", value_parser = file())]
+    client_cert: Option<PathBuf>,
+    /// Private key of the certificate [default: in the same file]
+    #[arg(long, global = true, value_name = "FILE", value_parser = file())]
+    client_key: Option<PathBuf>,
+}
+
+/// Reads the path of a file. It goes into files, so it is made absolute.
+fn file() -> impl TypedValueParser<Value = PathBuf> {
+    clap::builder::PathBufValueParser::new().try_map(|path| match path.starts_with("~") {
+        true => Ok(path),
+        false => std::path::absolute(path),
+    })
 }
 
 /// The groups of commands, and the commands without a group.
@@ -111,6 +142,12 @@ impl CommandLine {
             proxy: self.globals.proxy.clone(),
             gateway_admin,
             log_file: None,
+            trust: Trust {
+                ca_file: self.globals.tls.ca_file.clone(),
+                pins: self.globals.tls.pinned_key.clone(),
+                client_cert: self.globals.tls.client_cert.clone(),
+                client_key: self.globals.tls.client_key.clone(),
+            },
         }
     }
 }
@@ -159,7 +196,7 @@ mod tests {
             "kohakuriver vps connect 42 --colour",
             "kohakuriver vps connect 42 --user=",
             "kohakuriver -P 0 vps list",
-            "kohakuriver --proxy https://door vps list",
+            "kohakuriver --proxy ftp://door vps list",
         ] {
             assert!(parse(line).unwrap_err().use_stderr(), "{line}");
         }

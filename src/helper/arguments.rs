@@ -15,7 +15,7 @@ use super::help;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
 use crate::seconds;
-use crate::settings::ProxyAddress;
+use crate::settings::{ProxyAddress, Trust};
 use crate::target::SSH_PORT;
 
 /// The tunnel to open, and how to open it.
@@ -33,6 +33,8 @@ pub struct Arguments {
     pub proxy: Option<ProxyAddress>,
     /// The Host API that names are looked up at, when it is not the one of the settings.
     pub host_api: Option<ProxyAddress>,
+    /// What a connection with TLS trusts, beside the settings.
+    pub trust: Trust,
     /// The protocol to speak with the proxy.
     pub protocol: ProtocolChoice,
     /// How long to wait for the VPS's first byte.
@@ -60,7 +62,7 @@ pub enum ProtocolChoice {
 #[derive(Clone, Debug)]
 pub enum Asked {
     /// A tunnel.
-    Tunnel(Arguments),
+    Tunnel(Box<Arguments>),
     /// This text on stdout: the help or the version.
     Text(String),
     /// The work of the carrying child.
@@ -87,6 +89,7 @@ impl Arguments {
             cluster: None,
             proxy: None,
             host_api: None,
+            trust: Trust::default(),
             protocol: ProtocolChoice::Auto,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             wait: None,
@@ -101,23 +104,27 @@ impl Arguments {
                 Short('v') | Long("verbose") => read.verbose = true,
                 Long("fdpass") => read.fdpass = true,
                 // `Client` reads this option, since it counts beside a wrong argument, too.
-                Long("no-disconnect") => {}
-                Long(child::OPTION) => return Ok(Asked::Hold),
+                Long("no-disconnect" | child::CARRY) => {}
+                Long(child::HOLD) => return Ok(Asked::Hold),
                 Long("cluster") => read.cluster = Some(value(&mut words, "--cluster", str::parse)?),
                 Long("proxy") => read.proxy = Some(value(&mut words, "--proxy", str::parse)?),
                 Long("host-api") => read.host_api = Some(value(&mut words, "--host-api", str::parse)?),
+                Long("ca-file") => read.trust.ca_file = Some(file(&mut words)?),
+                Long("pinned-key") => read.trust.pins = Some(value(&mut words, "--pinned-key", str::parse)?),
+                Long("client-cert") => read.trust.client_cert = Some(file(&mut words)?),
+                Long("client-key") => read.trust.client_key = Some(file(&mut words)?),
                 Long("protocol") => read.protocol = value(&mut words, "--protocol", protocol)?,
                 Long("connect-timeout") => {
                     read.connect_timeout = value(&mut words, "--connect-timeout", seconds::parse)?;
                 }
                 Long("wait") => read.wait = Some(wait(&mut words)?),
-                Long("log-file") => read.log_file = Some(words.value().map_err(unreadable)?.into()),
+                Long("log-file") => read.log_file = Some(path(&mut words)?),
                 Value(word) => positional.push(word.to_string_lossy().into_owned()),
                 unknown => return Err(unreadable(unknown.unexpected())),
             }
         }
         read.place(positional)?;
-        Ok(Asked::Tunnel(read))
+        Ok(Asked::Tunnel(Box::new(read)))
     }
 
     fn place(&mut self, positional: Vec<String>) -> Result<(), Failure> {
@@ -143,6 +150,16 @@ fn value<T, E: Display>(
 ) -> Result<T, Failure> {
     let text = words.value().map_err(|error| wrong(error.to_string()))?;
     parsed(&text, option, parse)
+}
+
+fn path(words: &mut lexopt::Parser) -> Result<PathBuf, Failure> {
+    words.value().map(PathBuf::from).map_err(|error| wrong(error.to_string()))
+}
+
+/// The path of a file that is read. The settings take absolute paths and those below `~`.
+fn file(words: &mut lexopt::Parser) -> Result<PathBuf, Failure> {
+    let path = path(words)?;
+    Ok(if path.starts_with("~") { path } else { std::path::absolute(&path).unwrap_or(path) })
 }
 
 /// The value of `--wait`, which may be left out.
@@ -183,7 +200,7 @@ mod tests {
 
     fn tunnel(line: &str) -> Arguments {
         match read(line) {
-            Ok(Asked::Tunnel(arguments)) => arguments,
+            Ok(Asked::Tunnel(arguments)) => *arguments,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -244,6 +261,8 @@ mod tests {
             ("--fdpass=yes vps", "--fdpass"),
             ("vps --proxy", "--proxy"),
             ("--cluster a.b vps", "--cluster"),
+            ("--pinned-key sha1//x vps", "--pinned-key"),
+            ("--ca-file", "--ca-file"),
             ("--proxy ftp://x vps", "ftp://x"),
             ("--protocol gopher vps", "gopher"),
             ("--fdpass", "TARGET"),

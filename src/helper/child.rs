@@ -1,35 +1,86 @@
 //! The carrying child: a process of this program that stays with ssh after the helper has ended.
 //!
 //! With `ProxyUseFdpass`, ssh waits for the end of the helper before it uses the passed socket. If the other end of that
-//! socket is in this program, another process must hold it: the child, as its stdin. The child has no other descriptor
-//! of ssh or of the program that started ssh, because a program that captures the output of ssh must not have to wait for the
-//! child.
+//! socket is in this program, another process must hold it. There are two such processes, and the helper starts both:
+//!
+//! - The holder ([`hold`]) has a socket with a last message for ssh in it.
+//! - The carrier ([`carry`]) opens the tunnel itself and carries its bytes, where the connection to the proxy has TLS: only
+//!   a bare socket can be ssh's. The helper passes the other end of its socket on as soon as a byte is in it, which is
+//!   the first one of the VPS, or the message why there is none.
+//!
+//! Neither has another descriptor of ssh or of the program that started ssh, since a program that captures the output of
+//! ssh must not have to wait for the child. The carrier keeps stderr until the tunnel is open.
 
+use std::ffi::OsString;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use crate::sys::{self, AsFd, OwnedFd};
+use crate::failure::Failure;
+use crate::relay;
+use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, PollFlags};
 
-/// The option that makes a process of this program the child. It isn't in `--help`, since only the helper uses it.
-pub(super) const OPTION: &str = "hold";
+/// The option that makes a process of this program the holder. It isn't in `--help`, since only the helper uses it.
+pub(super) const HOLD: &str = "hold";
 
-/// Starts the child, which holds `end` until ssh closes the other end of it.
+/// The same of the carrier.
+pub(super) const CARRY: &str = "carry";
+
+/// Starts the holder, which holds `end` until ssh closes the other end of it.
 ///
 /// # Errors
 /// When it can't be started.
-pub(super) fn start(end: OwnedFd) -> io::Result<()> {
+pub(super) fn start_holder(end: OwnedFd) -> io::Result<()> {
     let mut child = Command::new(std::env::current_exe()?);
-    child.arg(format!("--{OPTION}")).env_clear().current_dir("/");
+    child.arg(format!("--{HOLD}")).env_clear().current_dir("/");
     child.stdin(end).stdout(Stdio::null()).stderr(Stdio::null());
     // Ctrl-C is for ssh. The end of ssh ends the child.
     sys::in_own_group(&mut child).spawn().map(drop)
 }
 
-/// The work of the child: it discards what ssh sends, until ssh has ended.
+/// The work of the holder: it discards what ssh sends, until ssh has ended.
 pub fn hold() {
     // The child inherits the descriptors that this program inherited, such as the log of `ssh -E`.
     sys::close_all_but_stdio();
     let stdin = io::stdin();
     let mut bytes = [0; 4096];
     while !matches!(sys::read(stdin.as_fd(), &mut bytes), Ok(0) | Err(_)) {}
+}
+
+/// The first step of the carrier.
+pub(super) fn carry() {
+    sys::close_all_but_stdio();
+}
+
+/// Starts the carrier with the arguments of this process, and passes ssh the other end of its socket. Returns the exit
+/// status of a carrier that has reported its failure on stderr.
+///
+/// # Errors
+/// When it can't be started, or ssh doesn't take the socket.
+pub(super) fn pass_carried(stdout: BorrowedFd<'_>) -> Result<Option<u8>, Failure> {
+    let cannot = |error: &io::Error| {
+        let failure = Failure::new("cannot start the process that carries the tunnel for ssh").because(error);
+        failure.hint("leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped")
+    };
+    let (theirs, ours) = sys::socket_pair().map_err(|error| cannot(&error))?;
+    let mut child = start_carrier(ours).map_err(|error| cannot(&error))?;
+    // The carrier has a deadline. If ssh ends before, nobody holds this socket any more, which tells the carrier.
+    let ready = &mut [sys::entry(theirs.as_fd(), PollFlags::IN), sys::entry(stdout, PollFlags::empty())];
+    let _ = sys::poll(ready, None);
+    match sys::peek(theirs.as_fd(), &mut [0]) {
+        Ok(1..) => relay::pass_socket(stdout, theirs.as_fd()).map(|()| None).map_err(|error| cannot(&error)),
+        _ => {
+            drop(theirs);
+            let status = child.wait().ok().and_then(|status| status.code());
+            Ok(Some(status.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+        }
+    }
+}
+
+fn start_carrier(end: OwnedFd) -> io::Result<Child> {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut child = Command::new(std::env::current_exe()?);
+    // The arguments may hold a `--`, behind which nothing is an option.
+    child.arg(format!("--{CARRY}")).args(arguments);
+    child.stdin(end.try_clone()?).stdout(end);
+    sys::in_own_group(&mut child).spawn()
 }

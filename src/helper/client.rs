@@ -32,6 +32,8 @@ pub struct Client<'fd> {
     stdout: BorrowedFd<'fd>,
     /// The client asked for a socket (`--fdpass`).
     fdpass: bool,
+    /// This process is the carrier behind the client's socket, which has not spoken before it reads.
+    carries: bool,
     /// Failures go to stderr only: the client asked for that, speaks another protocol, or has begun to read a stream.
     stderr_only: bool,
     /// The client's first bytes, once they are read.
@@ -39,15 +41,16 @@ pub struct Client<'fd> {
 }
 
 impl<'fd> Client<'fd> {
-    /// The client on this stdin and stdout, which gave these arguments. They are searched for two options only, since
-    /// the failure may be that one of the others is wrong.
+    /// The client on this stdin and stdout, which gave these arguments. They are searched for three options only,
+    /// since the failure may be that one of the others is wrong.
     pub fn new(stdin: BorrowedFd<'fd>, stdout: BorrowedFd<'fd>, arguments: impl IntoIterator<Item = OsString>) -> Self {
-        let (mut fdpass, mut stderr_only) = (false, false);
+        let (mut fdpass, mut carries, mut stderr_only) = (false, false, false);
         for argument in arguments {
             fdpass |= argument == "--fdpass";
+            carries |= argument.to_str().is_some_and(|option| option.strip_prefix("--") == Some(child::CARRY));
             stderr_only |= argument == "--no-disconnect";
         }
-        Self { stdin, stdout, fdpass, stderr_only, first: Vec::new() }
+        Self { stdin, stdout, fdpass: fdpass && !carries, carries, stderr_only, first: Vec::new() }
     }
 
     /// The descriptor that the client reads from.
@@ -58,6 +61,11 @@ impl<'fd> Client<'fd> {
     /// Takes note of the target: on another port than 22, another server than an sshd listens.
     pub(super) fn note_target(&mut self, target: &Target, port: u16) {
         self.stderr_only |= matches!(target, Target::Foreign { .. }) && port != SSH_PORT;
+    }
+
+    /// Whether this process is the carrier behind the client's socket.
+    pub(super) fn is_carried(&self) -> bool {
+        self.carries
     }
 
     /// Takes note that stdout holds bytes of the server: nothing may be added to that stream.
@@ -115,6 +123,10 @@ impl<'fd> Client<'fd> {
         if self.waits_for_socket() && !self.speaks() {
             return self.pass(&answer).is_ok();
         }
+        if self.carries {
+            // Only an ssh asks for a socket, and it gets this one once the answer is in it.
+            return self.write(&answer);
+        }
         let first = self.hear(Instant::now() + TO_SPEAK);
         PRINTS_A_DISCONNECT.iter().any(|name| first.starts_with(name)) && self.write(&answer)
     }
@@ -124,7 +136,7 @@ impl<'fd> Client<'fd> {
         let (theirs, ours) = sys::socket_pair()?;
         sys::write(ours.as_fd(), answer)?;
         sys::end_writing(ours.as_fd())?;
-        child::start(ours)?;
+        child::start_holder(ours)?;
         sys::pass_descriptor(self.stdout, theirs.as_fd(), 0)
     }
 

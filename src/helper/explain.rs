@@ -12,6 +12,7 @@ use crate::handshake::problem::Explanation;
 use crate::refusal::Refusal;
 use crate::settings;
 use crate::target::Target;
+use crate::tls::Fault;
 use crate::tokens;
 
 impl Order<'_> {
@@ -42,6 +43,7 @@ impl Order<'_> {
                 "check that it runs there and that no firewall blocks its port; `kohakuriver config show` shows the \
                  address",
             ),
+            OpenError::Route(error) => error.failure(cannot_reach().what(), self.proxy),
             OpenError::ClosedEarly | OpenError::CutOff | OpenError::Broke(_) => {
                 Failure::new(format!("the SSH proxy at {proxy} gave no complete answer"))
                     .because(error)
@@ -60,9 +62,9 @@ impl Order<'_> {
                     .because(error)
                     .hint("leave `--protocol` out: HTTP CONNECT takes any target")
             }
-            OpenError::Tls => no_proxy()
-                .because(error)
-                .hint("name a port that takes plain HTTP, as in `--proxy HOST:PORT`: TLS is not supported yet"),
+            OpenError::Tls => {
+                no_proxy().because(error).hint(format!("this port speaks TLS: name it as https://{proxy}"))
+            }
             OpenError::Mute(mute) => self.mute_because(mute),
             OpenError::Ssh(_) | OpenError::NotHttp(_) | OpenError::NotLine(_) | OpenError::Malformed(_) => {
                 no_proxy().because(error).hint(is_it_right)
@@ -185,8 +187,13 @@ impl Order<'_> {
 
     /// The connection broke in the middle of the stream.
     pub(super) fn broke(&self, error: &io::Error) -> Failure {
+        let proxy = self.proxy.authority();
+        if let Some(fault) = Fault::of(error).filter(|fault| **fault != Fault::CutOff) {
+            let failure = Failure::new(format!("the SSH proxy at {proxy} refused the connection"));
+            return failure.cause(fault.to_string()).hint(fault.hint(&proxy));
+        }
         Failure::new(format!("the connection to {} broke", self.target))
-            .cause(format!("{}: {}", self.proxy.authority(), words(error)))
+            .cause(format!("{proxy}: {}", words(error)))
             .hint("connect again")
     }
 

@@ -7,12 +7,13 @@
 //! collect that connection while the event loop reads from it, and then the Host crashes. So sshd hangs up first, and
 //! only then does the client close.
 
-use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::carrier::Carrier;
 use crate::dial::Watch;
 use crate::handshake::line::FAREWELL;
-use crate::sys::{self, AsFd, PollFlags};
+use crate::route::{send_all, until_done};
+use crate::sys::{self, PollFlags};
 
 /// Time limit for the other side to hang up.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -21,19 +22,19 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// The farewell that an older Host must get at the end, if there is such a Host.
-#[derive(Debug, Default)]
-pub struct Farewell(Option<TcpStream>);
+#[derive(Default)]
+pub struct Farewell(Option<Box<dyn Carrier>>);
 
 impl Farewell {
-    /// Remembers the socket of a tunnel that needs a farewell.
-    pub(super) fn remember(&mut self, tunnel: TcpStream) {
+    /// Remembers the connection of a tunnel that needs a farewell.
+    pub(super) fn remember(&mut self, tunnel: Box<dyn Carrier>) {
         self.0 = Some(tunnel);
     }
 
     /// Sends the farewell now, since another tunnel is opened next. It waits like [`Farewell::send`].
     pub(super) fn send_before_next_try(&mut self) {
-        if let Some(tunnel) = self.0.take() {
-            leave(&tunnel);
+        if let Some(mut tunnel) = self.0.take() {
+            leave(&mut *tunnel);
         }
     }
 
@@ -43,29 +44,29 @@ impl Farewell {
     /// It must come last. stdin, stdout and stderr are closed first, so that neither ssh nor a script that reads its
     /// stderr has to wait for the Host.
     pub fn send(self) {
-        if let Some(tunnel) = self.0 {
+        if let Some(mut tunnel) = self.0 {
             sys::release_stdio();
-            leave(&tunnel);
+            leave(&mut *tunnel);
         }
     }
 }
 
-fn leave(socket: &TcpStream) {
+fn leave(tunnel: &mut dyn Carrier) {
     let watch = Watch::at_most(PATIENCE);
-    if matches!(watch.send(socket.as_fd(), &FAREWELL), Ok(Ok(()))) && !hangs_up(socket, watch, Some(SILENCE)) {
-        let _ = socket.shutdown(Shutdown::Write);
-        hangs_up(socket, watch, None);
+    if matches!(send_all(tunnel, &FAREWELL, watch), Ok(Ok(()))) && !hangs_up(tunnel, watch, Some(SILENCE)) {
+        let _ = tunnel.end_writing();
+        hangs_up(tunnel, watch, None);
     }
 }
 
 /// Reads bytes that nobody needs. Returns whether the other side hung up, or the connection broke: `false` after this
 /// silence, or at the deadline.
-fn hangs_up(socket: &TcpStream, watch: Watch<'_>, silence: Option<Duration>) -> bool {
+fn hangs_up(tunnel: &mut dyn Carrier, watch: Watch<'_>, silence: Option<Duration>) -> bool {
     let mut scratch = [0; 16 * 1024];
     while Instant::now() < watch.deadline {
         let deadline = silence.map_or(watch.deadline, |silence| watch.deadline.min(Instant::now() + silence));
         let until = Watch { deadline, ..watch };
-        match until.until_done(socket.as_fd(), PollFlags::IN, || sys::receive(socket.as_fd(), &mut scratch)) {
+        match until_done(tunnel, PollFlags::IN, until, |tunnel| tunnel.receive(&mut scratch)) {
             Ok(Ok(1..)) => {}
             Ok(_) => return true,
             Err(_) => return false,
@@ -78,17 +79,17 @@ fn hangs_up(socket: &TcpStream, watch: Watch<'_>, silence: Option<Duration>) -> 
 mod tests {
     use super::*;
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn the_write_half_stays_open_until_sshd_is_silent() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         server.write_all(b"Invalid SSH identification string.\r\n").unwrap();
         let began = Instant::now();
-        let leaving = std::thread::spawn(move || leave(&socket));
+        let leaving = std::thread::spawn(move || leave(&mut socket));
         server.read_exact(&mut [0; FAREWELL.len()]).unwrap();
         assert_eq!(server.read(&mut [0]).unwrap(), 0);
         assert!(began.elapsed() >= SILENCE, "{:?}", began.elapsed());
@@ -99,11 +100,11 @@ mod tests {
     #[test]
     fn sends_the_farewell_shuts_down_and_waits_for_the_end() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         server.write_all(&[b'x'; 100_000]).unwrap();
-        let leaving = std::thread::spawn(move || leave(&socket));
+        let leaving = std::thread::spawn(move || leave(&mut socket));
         let mut heard = Vec::new();
         server.read_to_end(&mut heard).unwrap();
         assert_eq!(heard, FAREWELL);

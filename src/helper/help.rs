@@ -39,7 +39,7 @@ pub(super) const ARGUMENTS: [Entry; 2] = [
     argument("[PORT]", "TCP port to ask for; a VPS offers 22 only [default: 22]"),
 ];
 
-pub(super) const OPTIONS: [Entry; 12] = [
+pub(super) const OPTIONS: [Entry; 16] = [
     option(
         "--fdpass",
         "",
@@ -58,8 +58,20 @@ pub(super) const OPTIONS: [Entry; 12] = [
         "Cluster of the VPS: its addresses, its token, and the part of TARGET that names it [env: KOHAKURIVER_CLUSTER] \
          [default: the default cluster]",
     ),
-    option("--proxy", "<HOST[:PORT]>", "Connect through this proxy [default: the Host, port 8002]"),
+    option(
+        "--proxy",
+        "<HOST[:PORT]>",
+        "Connect through this proxy; https://HOST[:PORT] for one with TLS [default: the Host, port 8002]",
+    ),
     option("--host-api", "<HOST[:PORT]>", "Look names up at this Host's API [default: the Host, port 8000]"),
+    option("--ca-file", "<FILE>", "For https://: trust the CAs in this file [default: those of the system]"),
+    option(
+        "--pinned-key",
+        "<PIN>",
+        "For https://: trust this public key, as `curl --pinnedpubkey` does: sha256//BASE64",
+    ),
+    option("--client-cert", "<FILE>", "For https://: log in to the gateway with this certificate"),
+    option("--client-key", "<FILE>", "For https://: private key of the certificate [default: in the same file]"),
     option(
         "--protocol",
         "<PROTOCOL>",
@@ -179,12 +191,13 @@ mod tests {
     #[test]
     fn texts_stand_beside_their_options_or_below_them() {
         let help = render(80);
-        let beside = "\n      --proxy <HOST[:PORT]>        Connect through this proxy [default: the\n                                   \
-                      Host, port 8002]\n";
+        let beside = "\n      --proxy <HOST[:PORT]>        Connect through this proxy;\n                                   \
+                      https://HOST[:PORT] for one with TLS\n                                   [default: the Host, port \
+                      8002]\n";
         assert!(help.contains(beside), "{help}");
         let help = render(60);
-        let below = "\n      --proxy <HOST[:PORT]>\n          Connect through this proxy [default: the Host,\n          \
-                     port 8002]\n";
+        let below = "\n      --proxy <HOST[:PORT]>\n          Connect through this proxy; https://HOST[:PORT]\n          for one \
+                     with TLS [default: the Host, port 8002]\n";
         assert!(help.contains(below), "{help}");
     }
 

@@ -33,15 +33,17 @@ use crate::cluster::Cluster;
 use crate::dial::{Beside, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
+use crate::route::{Route, send_all};
 use crate::settings;
-use crate::sys::{AsFd, EndSignals, PollFlags};
+use crate::sys::{self, AsFd, EndSignals, PollFlags};
 use crate::target::{Target, TargetError, VpsRef};
 use open::{Mute, OpenError, Order, Tunnel};
 use patience::Patience;
 use place::Place;
 
 /// Opens the tunnel that `arguments` ask for and carries it until it ends, or hands it to ssh. `farewell` remembers a
-/// Host that must still be told goodbye, after the last message.
+/// Host that must still be told goodbye, after the last message. Returns an exit status if another process has reported
+/// the failure.
 ///
 /// # Errors
 /// When the tunnel can't be opened, is mute, or breaks.
@@ -50,7 +52,7 @@ pub fn run(
     client: &mut Client<'_>,
     journal: &Journal,
     farewell: &mut Farewell,
-) -> Result<(), Failure> {
+) -> Result<Option<u8>, Failure> {
     carry(arguments, client, journal, farewell).inspect_err(|_| {
         if let Some(cluster) = &arguments.cluster {
             settings::name_in_messages(cluster.as_str());
@@ -63,8 +65,11 @@ fn carry(
     client: &mut Client<'_>,
     journal: &Journal,
     farewell: &mut Farewell,
-) -> Result<(), Failure> {
+) -> Result<Option<u8>, Failure> {
     let began = Instant::now();
+    if client.is_carried() {
+        child::carry();
+    }
     let cluster = place::cluster(arguments).as_ref().map(Cluster::of);
     let host = cluster.as_ref().map_or(arguments.target.as_str().into(), |own| own.without_name(&arguments.target));
     let target = Target::parse(&host, arguments.port).map_err(|error| {
@@ -82,6 +87,11 @@ fn carry(
         Target::Foreign { .. } => false,
     };
     let Place { settings, api } = place::find(arguments, &target, needs_token, journal)?;
+    let (proxy, route) = (settings.ssh_proxy(), Route::of(&settings));
+    if client.waits_for_socket() && !route.is_bare(&proxy) {
+        journal.step("only a bare socket can be ssh's, so another process carries the bytes of this connection");
+        return child::pass_carried(client.stdout());
+    }
     let token = if needs_token { place::token(arguments, api.as_ref())? } else { None };
     let stdout = std::io::stdout();
     let deadline = began + arguments.connect_timeout;
@@ -95,10 +105,10 @@ fn carry(
         target => target,
     };
 
-    let proxy = settings.ssh_proxy();
     let signals = EndSignals::default();
     let mut order = Order {
         proxy: &proxy,
+        route: &route,
         is_default: settings.names_no_ssh_proxy(),
         target,
         token: token.as_ref(),
@@ -109,13 +119,13 @@ fn carry(
     let (tunnel, watch) = open_patiently(arguments, &mut order, watch, journal, farewell)?;
     journal.step(&format!("the tunnel to {} is open", order.target));
 
-    if arguments.fdpass {
+    if arguments.fdpass && !client.is_carried() {
         if client.waits_for_socket() {
-            return hand_over(tunnel, watch, client, &order, journal, farewell);
+            return hand_over(tunnel, watch, client, &order, journal, farewell).map(|()| None);
         }
         journal.step("stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass");
     }
-    pipe(tunnel, watch, client, &order, journal, farewell)
+    pipe(tunnel, watch, client, &order, journal, farewell).map(|()| None)
 }
 
 /// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself.
@@ -143,11 +153,11 @@ fn open_patiently<'fd>(
         // The line protocol may have been spoken, and signals are caught from then on.
         watch.signal = order.signals.caught();
         let error = match opened {
-            Ok(tunnel) => {
+            Ok(mut tunnel) => {
                 order.limit = limit;
                 journal.waits_for(format!("{} has sent nothing yet", order.target));
                 let waits = patience.is_some() && order.task().is_some();
-                let first = if waits { open::first_byte(&tunnel, Watch { beside, ..watch }) } else { Ok(()) };
+                let first = if waits { open::first_byte(&mut tunnel, Watch { beside, ..watch }) } else { Ok(()) };
                 match first {
                     Ok(()) => return Ok((tunnel, watch)),
                     Err(mute) => {
@@ -175,14 +185,14 @@ fn open_patiently<'fd>(
 
 /// Waits for the first byte, and gives ssh the socket.
 fn hand_over(
-    tunnel: Tunnel,
+    mut tunnel: Tunnel,
     watch: Watch<'_>,
     client: &mut Client<'_>,
     order: &Order<'_>,
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
-    let first = open::first_byte(&tunnel, watch);
+    let first = open::first_byte(&mut tunnel, watch);
     // From here on the terminal is ssh's.
     journal.clear();
     let failure = match first {
@@ -192,7 +202,7 @@ fn hand_over(
             journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
             return pipe(tunnel, watch, client, order, journal, farewell);
         }
-        Ok(()) => match relay::pass(client.stdout(), &tunnel.socket) {
+        Ok(()) => match relay::pass(client.stdout(), &*tunnel.carrier) {
             Ok(()) => {
                 journal.step("ssh has the socket now");
                 return Ok(());
@@ -216,17 +226,22 @@ fn pipe(
     // The client's identification decides how a failure before the server's first byte is reported, so it is read here
     // if it comes before that byte. An error of these two calls is met by the relay again, which says what it means.
     if tunnel.early.is_empty() {
-        let _ = watch.wait(&[(stdin.as_fd(), PollFlags::IN), (tunnel.socket.as_fd(), PollFlags::IN)], None);
+        let _ = watch.wait(&[(stdin.as_fd(), PollFlags::IN), (tunnel.carrier.as_fd(), PollFlags::IN)], None);
     } else {
         journal.clear();
     }
-    let _ = watch.send(tunnel.socket.as_fd(), client.hear(Instant::now()));
-    let ends = Ends { stdin: stdin.as_fd(), stdout: client.stdout(), carrier: &mut tunnel.socket };
+    let _ = send_all(&mut *tunnel.carrier, client.hear(Instant::now()), watch);
+    let is_carried = client.is_carried();
+    let ends = Ends { stdin: stdin.as_fd(), stdout: client.stdout(), carrier: &mut *tunnel.carrier };
     let rules = Rules {
         first_byte_by: watch.deadline,
         until_first_byte: &|comes| {
             if comes {
                 journal.clear();
+            }
+            if comes && is_carried {
+                // What follows is ssh's alone, and may last for days.
+                sys::release_stderr();
             }
             journal.tick()
         },
@@ -254,6 +269,6 @@ fn pipe(
 /// Leaves a tunnel that the server has not closed.
 fn leave(tunnel: Tunnel, farewell: &mut Farewell) {
     if tunnel.is_line {
-        farewell.remember(tunnel.socket);
+        farewell.remember(tunnel.carrier);
     }
 }

@@ -1,7 +1,6 @@
 //! From a proxy's address to an open tunnel: dial, handshake, and the line protocol when an older Host answers.
 
 use std::io;
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::arguments::ProtocolChoice;
@@ -12,6 +11,7 @@ use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::connect::{self, Refused};
 use crate::handshake::problem::{self, Explanation};
 use crate::handshake::{Step, line};
+use crate::route::{self, Route, RouteError, send_all, until_done};
 use crate::secret::Token;
 use crate::settings::Origin;
 use crate::sys::{self, AsFd, EndSignals, PollFlags};
@@ -27,6 +27,8 @@ const CHUNK: usize = 4096;
 pub(super) struct Order<'a> {
     /// The proxy.
     pub(super) proxy: &'a Origin,
+    /// How it is connected to.
+    pub(super) route: &'a Route,
     /// No setting names this proxy: it is the default.
     pub(super) is_default: bool,
     /// The target. A VPS is named by its task id.
@@ -50,9 +52,9 @@ impl Order<'_> {
 
 /// An open tunnel.
 pub(super) struct Tunnel {
-    /// In non-blocking mode, tuned. The first byte of the stream is still in it.
-    pub(super) socket: TcpStream,
-    /// The first bytes of the stream that were read with the answer: none, where they can be left in the socket.
+    /// Its connection. In a bare socket, the first byte of the stream is still there.
+    pub(super) carrier: Box<dyn Carrier>,
+    /// The first bytes of the stream, if they can't be left in a socket.
     pub(super) early: Vec<u8>,
     /// Whether it was opened in the line protocol, so most likely goes through an older Host.
     pub(super) is_line: bool,
@@ -63,7 +65,10 @@ pub(super) struct Tunnel {
 pub(super) enum OpenError {
     /// The proxy can't be reached.
     #[error(transparent)]
-    Dial(#[from] DialError),
+    Dial(DialError),
+    /// There is no connection to it for another reason.
+    #[error(transparent)]
+    Route(RouteError),
     /// The wait for an answer was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -108,6 +113,16 @@ pub(super) enum OpenError {
     Mute(#[from] Mute),
 }
 
+impl From<RouteError> for OpenError {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::Dial(error) => Self::Dial(error),
+            RouteError::Interrupted(error) => Self::Interrupted(error),
+            error => Self::Route(error),
+        }
+    }
+}
+
 /// Why the first byte of an open tunnel did not come. An sshd speaks first.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Mute {
@@ -149,13 +164,21 @@ pub(super) fn open(
 ///
 /// # Errors
 /// When the byte does not come.
-pub(super) fn first_byte(tunnel: &Tunnel, watch: Watch<'_>) -> Result<(), Mute> {
-    if !tunnel.early.is_empty() {
+pub(super) fn first_byte(tunnel: &mut Tunnel, watch: Watch<'_>) -> Result<(), Mute> {
+    let Tunnel { carrier, early, .. } = tunnel;
+    if !early.is_empty() {
         return Ok(());
     }
-    let socket = tunnel.socket.as_fd();
-    watch.wait_for(socket, PollFlags::IN).map_err(Mute::Interrupted)?;
-    match watch.until_done(socket, PollFlags::IN, || sys::peek(socket, &mut [0])).map_err(Mute::Interrupted)? {
+    let arrived = if let Some(socket) = carrier.bare_socket() {
+        watch.wait_for(socket, PollFlags::IN).map_err(Mute::Interrupted)?;
+        watch.until_done(socket, PollFlags::IN, || sys::peek(socket, &mut [0]))
+    } else {
+        early.resize(CHUNK, 0);
+        let read = until_done(&mut **carrier, PollFlags::IN, watch, |carrier| carrier.receive(early));
+        early.truncate(if let Ok(Ok(read)) = &read { *read } else { 0 });
+        read
+    };
+    match arrived.map_err(Mute::Interrupted)? {
         Ok(0) => Err(Mute::Closed),
         Ok(_) => Ok(()),
         Err(error) => Err(Mute::Broke(error)),
@@ -163,13 +186,13 @@ pub(super) fn first_byte(tunnel: &Tunnel, watch: Watch<'_>) -> Result<(), Mute> 
 }
 
 fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<Tunnel, OpenError> {
-    let mut socket = dial(order, watch, journal)?;
+    let mut carrier = dial(order, watch, journal)?;
     let request = connect::request(&order.target.authority(), order.token);
-    let (answer, early) = exchange(&mut socket, &request, connect::read, watch)?;
+    let (answer, early) = exchange(&mut *carrier, &request, connect::read, watch)?;
     match answer {
-        connect::Answer::Established => Ok(Tunnel { socket, early, is_line: false }),
+        connect::Answer::Established => Ok(Tunnel { carrier, early, is_line: false }),
         connect::Answer::Refused(refused) => {
-            let body = read_body(&mut socket, early, &refused, watch);
+            let body = read_body(&mut *carrier, early, &refused, watch);
             let explanation = problem::explain(&refused, &body);
             Err(OpenError::Refused(Box::new(refused), Box::new(explanation)))
         }
@@ -192,17 +215,17 @@ fn open_with_line(
     };
     order.signals.catch().map_err(Interrupted::Wait)?;
     let watch = Watch { signal: order.signals.caught(), ..watch };
-    let mut socket = dial(order, watch, journal)?;
-    let (answer, early) = match exchange(&mut socket, &line::request(task), line::read, watch) {
+    let mut carrier = dial(order, watch, journal)?;
+    let (answer, early) = match exchange(&mut *carrier, &line::request(task), line::read, watch) {
         Err(error @ OpenError::Interrupted(_)) => {
             // Its SUCCESS may be on the way.
-            farewell.remember(socket);
+            farewell.remember(carrier);
             return Err(error);
         }
         answer => answer?,
     };
     match answer {
-        line::Answer::Success => Ok(Tunnel { socket, early, is_line: true }),
+        line::Answer::Success => Ok(Tunnel { carrier, early, is_line: true }),
         line::Answer::Error(text) => Err(OpenError::LineRefused(text)),
         line::Answer::Ssh(banner) => Err(OpenError::Ssh(banner)),
         line::Answer::Tls => Err(OpenError::Tls),
@@ -211,17 +234,17 @@ fn open_with_line(
 }
 
 /// Connects to the proxy. From then on the terminal is told that it has not answered yet.
-fn dial(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<TcpStream, OpenError> {
+fn dial(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<Box<dyn Carrier>, OpenError> {
     let proxy = order.proxy.authority();
     journal.waits_for(format!("connecting to the SSH proxy at {proxy}"));
-    let socket = crate::dial::connect(&order.proxy.host, order.proxy.port, watch)?;
+    let carrier = route::connect(order.proxy, order.route, watch)?;
     if journal.is_verbose()
-        && let Ok(peer) = socket.peer_addr()
+        && let Ok(peer) = sys::peer_address(carrier.as_fd())
     {
         journal.step(&format!("connected to {proxy} ({peer})"));
     }
     journal.waits_for(format!("the SSH proxy at {proxy} has not answered yet"));
-    Ok(socket)
+    Ok(carrier)
 }
 
 /// Sends `request` and reads the answer. Gives back the answer and the bytes behind it that had to be read with it.
@@ -234,11 +257,7 @@ fn exchange<T>(
     read: fn(&[u8]) -> Step<T>,
     watch: Watch<'_>,
 ) -> Result<(T, Vec<u8>), OpenError> {
-    let mut rest = request;
-    while !rest.is_empty() {
-        let sent = until_done(carrier, PollFlags::OUT, watch, |carrier| carrier.send(rest))?;
-        rest = &rest[sent.map_err(OpenError::Broke)?..];
-    }
+    send_all(carrier, request, watch)?.map_err(OpenError::Broke)?;
     if let Some(socket) = carrier.bare_socket() {
         // Nothing has arrived yet, most likely, so a first try would be one call more.
         watch.wait_for(socket, PollFlags::IN)?;
@@ -286,24 +305,6 @@ fn take(carrier: &mut dyn Carrier, mut count: usize, watch: Watch<'_>) -> Result
         }
     }
     Ok(())
-}
-
-/// The result of `call`, which is repeated after a wait for as long as it would block.
-fn until_done<T>(
-    carrier: &mut dyn Carrier,
-    wanted: PollFlags,
-    watch: Watch<'_>,
-    mut call: impl FnMut(&mut dyn Carrier) -> io::Result<T>,
-) -> Result<io::Result<T>, Interrupted> {
-    loop {
-        match call(carrier) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                watch.wait_for(carrier.as_fd(), carrier.waits_for(wanted))?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return Ok(result),
-        }
-    }
 }
 
 /// Foreign text to append to a message; nothing if there is none.

@@ -6,7 +6,7 @@ use crate::cluster::ClusterName;
 use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::env_vars::KOHAKURIVER_CLUSTER;
-use crate::settings::{self, ConfigFile, Flags, Origin, Settings};
+use crate::settings::{self, ConfigFile, Flags, Origin, ProxyAddress, Scheme, Settings, Trust};
 use crate::target::{Target, VpsRef};
 use crate::tokens::{self, Line};
 
@@ -33,14 +33,17 @@ pub(super) fn find(
     journal: &Journal,
 ) -> Result<Place, Failure> {
     let cluster = arguments.cluster.as_ref();
-    let (host, port) = arguments.host_api.clone().map_or((None, None), |api| (Some(api.host), api.port));
-    let flags = Flags { cluster: cluster.cloned(), host, port, proxy: arguments.proxy.clone(), ..Flags::default() };
+    let (host, port) = arguments.host_api.as_ref().map_or((None, None), |api| (Some(host_of(api)), api.port));
+    let (proxy, trust) = (arguments.proxy.clone(), arguments.trust.clone());
+    let flags = Flags { cluster: cluster.cloned(), host, port, proxy, trust, ..Flags::default() };
     let resolve = |flags: &Flags, file| Settings::resolve(flags.clone(), &settings::process_environment, file);
     let settings = resolve(&flags, ConfigFile::default())?;
     let needs_api = matches!(target, Target::Vps(VpsRef::Name(_)));
     // A proxy alone may be another cluster's than the one that the environment names.
     let is_proxy_alone = cluster.is_none() && arguments.host_api.is_none() && arguments.proxy.is_some();
-    if settings.names_ssh_proxy() && (settings.names_api() && !is_proxy_alone || !needs_token) {
+    // What TLS trusts may be in the file.
+    let is_whole = settings.ssh_proxy().scheme == Scheme::Http || arguments.trust != Trust::default();
+    if settings.names_ssh_proxy() && is_whole && (settings.names_api() && !is_proxy_alone || !needs_token) {
         return Ok(Place { api: Some(settings.api()).filter(|_| settings.names_api()), settings });
     }
     let file = match ConfigFile::load() {
@@ -59,13 +62,19 @@ pub(super) fn find(
     let mut settings = resolve(&flags, file.clone())?;
     let behind = behind(&settings, &file).filter(|_| is_proxy_alone);
     let names_host = !is_proxy_alone || behind.is_some() || settings.host.source.is_above_file();
-    if let Some(Origin { host, port, .. }) = behind {
-        settings = resolve(&Flags { host: Some(host), port: Some(port), ..flags }, file)?;
+    if let Some(api) = behind {
+        let host = host_of(&ProxyAddress { scheme: api.scheme, host: api.host, port: None });
+        settings = resolve(&Flags { host: Some(host), port: Some(api.port), ..flags }, file)?;
     }
     for warning in &settings.warnings {
         journal.line(&format!("warning: {warning}"));
     }
     Ok(Place { api: names_host.then(|| settings.api()), settings })
+}
+
+/// The address of a Host API, as the setting `host` takes it, without its port.
+fn host_of(api: &ProxyAddress) -> String {
+    ProxyAddress { port: None, ..api.clone() }.to_string()
 }
 
 /// The Host API of the cluster with the proxy of these settings: their own cluster, else the default one, else any other.

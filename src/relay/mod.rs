@@ -30,7 +30,6 @@ mod tests;
 
 use crate::sys::{AsFd, BorrowedFd};
 use std::io;
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::sys::PollFlags;
@@ -185,6 +184,10 @@ impl<'fd> Relay<'fd> {
             if is_asked_to_end {
                 return Ok(End::Signal);
             }
+            if ready(network, PollFlags::OUT) {
+                // A layer may hold bytes though neither direction writes. An error is met by the next read or write.
+                let _ = self.carrier.flush();
+            }
             if reader_is_gone && let Some(end) = self.ended(Party::Server, ending::End::ReceiverLost, End::ReaderGone) {
                 return Ok(end);
             }
@@ -277,8 +280,16 @@ type NewDirection = fn(&Port<'_>, &Port<'_>, Vec<u8>) -> Direction;
 /// blocking mode, as a fresh one would be.
 ///
 /// # Errors
+/// Those of `sendmsg(2)`; `Unsupported` for a carrier that is no bare socket.
+pub fn pass(stdout: BorrowedFd<'_>, carrier: &dyn Carrier) -> io::Result<()> {
+    pass_socket(stdout, carrier.bare_socket().ok_or(io::ErrorKind::Unsupported)?)
+}
+
+/// The same of any socket.
+///
+/// # Errors
 /// Those of `sendmsg(2)`.
-pub fn pass(stdout: BorrowedFd<'_>, socket: &TcpStream) -> io::Result<()> {
-    socket.set_nonblocking(false)?;
-    sys::pass_descriptor(stdout, socket.as_fd(), 0)
+pub fn pass_socket(stdout: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> io::Result<()> {
+    sys::set_blocking(socket)?;
+    sys::pass_descriptor(stdout, socket, 0)
 }

@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::dial::{DialError, Interrupted};
-use crate::failure::Failure;
+use crate::failure::{Failure, words};
+use crate::settings::{Origin, Pins};
 use crate::tls::Fault;
 
 /// Why there is no connection to an origin.
@@ -21,4 +22,33 @@ pub enum RouteError {
     /// The settings name something that can't be used.
     #[error("{}", .0.what())]
     Settings(Failure),
+}
+
+impl RouteError {
+    /// The key of a server that no trusted CA vouches for, if that is all that is wrong.
+    pub fn unknown_key(&self) -> Option<Pins> {
+        match self {
+            Self::Handshake(error) => match Fault::of(error)? {
+                Fault::SelfSigned(pin) => Some(pin.clone()),
+                Fault::UnknownCa(pin) => pin.clone(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The failure of a program that wanted a connection to `origin`. `what` says for what.
+    pub fn failure(&self, what: &str, origin: &Origin) -> Failure {
+        let failure = Failure::new(what);
+        match self {
+            Self::Settings(failure) => failure.clone(),
+            Self::Handshake(error) => match Fault::of(error) {
+                Some(fault) => failure.cause(fault.to_string()).hint(fault.hint(&origin.authority())),
+                None => failure
+                    .cause(format!("the connection ended during the TLS handshake: {}", words(error)))
+                    .hint("check that this port speaks TLS; `kohakuriver config show` shows where it is set"),
+            },
+            error => failure.because(error),
+        }
+    }
 }

@@ -3,12 +3,14 @@
 //! No request is sent here.
 
 mod error;
+mod exchange;
 
 pub use error::RouteError;
+pub use exchange::{send_all, until_done};
 
 use crate::carrier::{Carrier, Tls};
 use crate::dial::{self, Watch};
-use crate::settings::{Origin, Scheme, Trust};
+use crate::settings::{Origin, Scheme, Settings, Trust};
 use crate::sys::AsFd as _;
 use crate::tls::ClientConfig;
 
@@ -17,6 +19,23 @@ use crate::tls::ClientConfig;
 pub struct Route {
     /// What a connection with TLS trusts.
     pub trust: Trust,
+}
+
+impl Route {
+    /// That of the cluster in `settings`.
+    pub fn of(settings: &Settings) -> Self {
+        Self { trust: settings.tls.trust() }
+    }
+
+    /// Whether a connection to `origin` is a mere socket to its address.
+    pub fn is_direct(&self, origin: &Origin) -> bool {
+        origin.scheme == Scheme::Http
+    }
+
+    /// Whether a connection to `origin` has its bytes in a bare socket, which can be passed to ssh.
+    pub fn is_bare(&self, origin: &Origin) -> bool {
+        origin.scheme == Scheme::Http
+    }
 }
 
 /// Connects to `origin`, and returns a carrier on which nothing has been sent yet. It never waits.

@@ -48,9 +48,23 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// A server with plain TCP.
+    #[cfg(test)]
+    pub(crate) fn plain(host: &str, port: u16) -> Self {
+        Self { scheme: Scheme::Http, host: host.to_owned(), port }
+    }
+
     /// `host:port`, IPv6 in brackets.
     pub fn authority(&self) -> String {
         authority(&self.host, self.port)
+    }
+
+    /// As options and settings take it: `host:port`, after `https://` if it has TLS.
+    pub fn as_typed(&self) -> String {
+        match self.scheme {
+            Scheme::Http => self.authority(),
+            Scheme::Https => self.to_string(),
+        }
     }
 }
 
@@ -81,6 +95,9 @@ impl ProxyAddress {
 
 impl fmt::Display for ProxyAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scheme == Scheme::Https {
+            write!(f, "{}://", self.scheme)?;
+        }
         match self.port {
             Some(port) => f.write_str(&authority(&self.host, port)),
             None => f.write_str(&self.host),
@@ -91,11 +108,8 @@ impl fmt::Display for ProxyAddress {
 /// Why a text is no address of a server.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyAddressError {
-    /// TLS to a proxy is not in this version.
-    #[error("https:// proxies are not supported yet: name an http:// one, or a plain HOST[:PORT]")]
-    Tls,
     /// Another scheme.
-    #[error("`{0}://` is not a scheme of a CONNECT proxy: use http://HOST[:PORT] or HOST[:PORT]")]
+    #[error("`{0}://` is not a scheme of a CONNECT proxy: use https://HOST[:PORT], http://HOST[:PORT] or HOST[:PORT]")]
     Scheme(String),
     /// `user:password@` would stand in the process list for every user of the machine to read.
     #[error("a user name or password can't stand in a proxy's address: every user of this machine could read it")]
@@ -111,7 +125,7 @@ impl FromStr for Scheme {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.to_ascii_lowercase().as_str() {
             "http" => Ok(Self::Http),
-            "https" => Err(ProxyAddressError::Tls),
+            "https" => Ok(Self::Https),
             _ => Err(ProxyAddressError::Scheme(text.to_owned())),
         }
     }
@@ -120,8 +134,8 @@ impl FromStr for Scheme {
 impl FromStr for ProxyAddress {
     type Err = ProxyAddressError;
 
-    /// Reads `HOST`, `HOST:PORT`, `[v6]:PORT`, a bare IPv6 address, or `http://` with any of them (port 80 when it
-    /// names none, as for any URL of that scheme).
+    /// Reads `HOST`, `HOST:PORT`, `[v6]:PORT`, a bare IPv6 address, or `http://` or `https://` with any of them (port 80 or
+    /// 443 when it names none, as for any URL of that scheme).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = match text.split_once("://") {
             None => (None, text),
@@ -214,6 +228,10 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(ProxyAddress { scheme: Scheme::Http, host: host.to_owned(), port }), "{text}");
         }
+        for (text, host, port) in [("https://gpu-head", "gpu-head", 443), ("HTTPS://[::1]:8443/", "::1", 8443)] {
+            let expected = ProxyAddress { scheme: Scheme::Https, host: host.to_owned(), port: Some(port) };
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
     }
 
     #[test]
@@ -234,8 +252,6 @@ mod tests {
             ("[x]:1", E::Form),
             ("a/path", E::Form),
             ("$(id)", E::Form),
-            ("https://a", E::Tls),
-            ("HTTPS://a", E::Tls),
             ("socks5://a", E::Scheme("socks5".to_owned())),
             ("http://user:pw@a", E::Credentials),
             ("user:pw@a", E::Credentials),
@@ -251,9 +267,14 @@ mod tests {
             ("gpu-head:8002", "gpu-head:8002", "http://gpu-head:8002"),
             ("[::1]:8002", "[::1]:8002", "http://[::1]:8002"),
             ("http://gpu-head/", "gpu-head:80", "http://gpu-head:80"),
+            ("https://gpu-head/", "https://gpu-head:443", "https://gpu-head:443"),
         ] {
             let address: ProxyAddress = text.parse().unwrap();
             assert_eq!((address.to_string(), address.or_port(7).to_string()), (shown.to_owned(), with_port.to_owned()));
+            assert_eq!(
+                address.or_port(7).as_typed().parse(),
+                Ok(ProxyAddress { port: address.port.or(Some(7)), ..address })
+            );
         }
     }
 

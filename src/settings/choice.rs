@@ -5,6 +5,7 @@
 
 use super::env_vars;
 use super::file::{ClusterKeys, ConfigFile};
+use super::host::HostAddress;
 use super::sources::{DEFAULT_PORT, Environment, Flags, env_port, env_text};
 use crate::cluster::{Cluster, ClusterName};
 use crate::failure::Failure;
@@ -48,10 +49,13 @@ impl Choice {
 
     /// The cluster with this Host. A file without a Host is about whichever Host is named.
     fn at(host: &str, port: Option<u16>, file: &ConfigFile) -> Self {
+        let port = port.or(HostAddress::read(host).and_then(|host| host.port()));
+        let port_of = |keys: &ClusterKeys| {
+            let address = keys.host.as_deref().and_then(HostAddress::read);
+            keys.port.unwrap_or(address.map_or(DEFAULT_PORT, |address| address.default_port()))
+        };
         let is_at = |keys: &ClusterKeys| {
-            keys.host.is_some()
-                && is_host(keys, host)
-                && port.is_none_or(|port| port == keys.port.unwrap_or(DEFAULT_PORT))
+            keys.host.is_some() && is_host(keys, host) && port.is_none_or(|port| port == port_of(keys))
         };
         let default = file.default_cluster.as_ref();
         let of = |(name, keys): &(ClusterName, ClusterKeys)| Self {
@@ -68,7 +72,10 @@ impl Choice {
             Some(anywhere) => of(anywhere),
             None if !file.was_read() => Self::unnamed(),
             None => Self {
-                cluster: Cluster::Other(authority(host, port.unwrap_or(DEFAULT_PORT))),
+                cluster: Cluster::Other(authority(
+                    HostAddress::read(host).as_ref().map_or(host, HostAddress::name),
+                    port.unwrap_or(DEFAULT_PORT),
+                )),
                 is_default: false,
                 keys: ClusterKeys::default(),
             },
@@ -91,7 +98,10 @@ impl Choice {
 }
 
 fn is_host(keys: &ClusterKeys, host: &str) -> bool {
-    keys.host.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(host))
+    keys.host.as_deref().is_none_or(|own| match (HostAddress::read(own), HostAddress::read(host)) {
+        (Some(own), Some(host)) => own.is(&host),
+        _ => own.eq_ignore_ascii_case(host),
+    })
 }
 
 /// The failure for a name that none of the user's clusters has.

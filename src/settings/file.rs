@@ -31,6 +31,14 @@ pub struct ClusterKeys {
     pub proxy: Option<String>,
     /// `gateway_admin`: the gateway's admin address.
     pub gateway_admin: Option<String>,
+    /// `ca_file`: the CAs that its server's certificate may be from.
+    pub ca_file: Option<PathBuf>,
+    /// `pinned_key`: the public key that its server has.
+    pub pinned_key: Option<String>,
+    /// `client_cert`: the certificate by which its server knows this user.
+    pub client_cert: Option<PathBuf>,
+    /// `client_key`: the private key of that certificate.
+    pub client_key: Option<PathBuf>,
 }
 
 /// The keys a configuration file may hold, all optional.
@@ -49,7 +57,8 @@ pub struct ConfigFile {
 }
 
 /// The keys of [`ClusterKeys`], as they stand in the file.
-pub const CLUSTER_KEYS: [&str; 5] = ["host", "port", "ssh_proxy_port", "proxy", "gateway_admin"];
+pub const CLUSTER_KEYS: [&str; 9] =
+    ["host", "port", "ssh_proxy_port", "proxy", "gateway_admin", "ca_file", "pinned_key", "client_cert", "client_key"];
 
 /// The keys of settings that are the same for each cluster.
 pub(super) const OWN_KEYS: [&str; 2] = ["log_file", "known_hosts"];
@@ -214,6 +223,10 @@ impl ClusterKeys {
             "ssh_proxy_port" => self.ssh_proxy_port = Some(port(path, value)?),
             "proxy" => self.proxy = Some(text(path, value.clone())?),
             "gateway_admin" => self.gateway_admin = Some(text(path, value.clone())?),
+            "ca_file" => self.ca_file = Some(text(path, value.clone())?.into()),
+            "pinned_key" => self.pinned_key = Some(text(path, value.clone())?),
+            "client_cert" => self.client_cert = Some(text(path, value.clone())?.into()),
+            "client_key" => self.client_key = Some(text(path, value.clone())?.into()),
             _ => return Ok(false),
         }
         Ok(true)
@@ -225,7 +238,11 @@ impl ClusterKeys {
             "port" => self.port.is_some(),
             "ssh_proxy_port" => self.ssh_proxy_port.is_some(),
             "proxy" => self.proxy.is_some(),
-            _ => self.gateway_admin.is_some(),
+            "gateway_admin" => self.gateway_admin.is_some(),
+            "ca_file" => self.ca_file.is_some(),
+            "pinned_key" => self.pinned_key.is_some(),
+            "client_cert" => self.client_cert.is_some(),
+            _ => self.client_key.is_some(),
         }
     }
 }
@@ -311,6 +328,7 @@ mod tests {
             ssh_proxy_port: Some(9002),
             proxy: Some("door:8002".into()),
             gateway_admin: Some("door:8003".into()),
+            ..ClusterKeys::default()
         };
         let unnamed: ClusterName = UNNAMED.parse().unwrap();
         assert_eq!(

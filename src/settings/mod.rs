@@ -7,19 +7,20 @@ mod address;
 mod choice;
 pub mod env_vars;
 mod file;
+mod host;
 mod paths;
 mod sources;
 mod trust;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use address::{AdminAddress, Origin, ProxyAddress, ProxyAddressError, Scheme, socket_path, without_credentials};
 pub use file::{CLUSTER_KEYS, CLUSTERS, ClusterKeys, ConfigFile, ConfigFileError, DEFAULT_CLUSTER, keys, unknown_key};
 
+pub use host::HostAddress;
 pub use paths::{auth_path, config_path, home_dir};
-pub use sources::{DEFAULT_PORT, Environment, Flags, process_environment};
+pub use sources::{DEFAULT_PORT, Environment, Flags, Setting, Source, process_environment};
 pub use trust::{Pins, PinsError, Trust};
 
 use choice::Choice;
@@ -41,46 +42,6 @@ pub const DEFAULT_GATEWAY_ADMIN_PORT: u16 = 8003;
 /// The form of a gateway's admin address.
 pub const ADMIN_FORM: &str = "write it as HOST[:PORT], http://HOST[:PORT] or unix:/PATH";
 
-/// The source of a value.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Source {
-    /// A flag of the command line.
-    Flag,
-    /// The environment variable of this name.
-    Env(&'static str),
-    /// The configuration file.
-    File,
-    /// Nothing named it.
-    Default,
-}
-
-impl Source {
-    /// Whether this source wins over the configuration file.
-    pub fn is_above_file(&self) -> bool {
-        matches!(self, Self::Flag | Self::Env(_))
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag => f.write_str("flag"),
-            Self::Env(name) => f.write_str(name),
-            Self::File => f.write_str("config.json"),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
-
-/// A value and its source.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Setting<T> {
-    /// The value in force.
-    pub value: T,
-    /// Its source.
-    pub source: Source,
-}
-
 /// Every setting, ready to use.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -92,6 +53,8 @@ pub struct Settings {
     pub is_default: bool,
     /// The names of all clusters, where there are several.
     pub clusters: Vec<ClusterName>,
+    /// How a connection to the Host's API starts.
+    pub scheme: Scheme,
     /// The Host's name or address, without brackets.
     pub host: Setting<String>,
     /// The TCP port of its API.
@@ -106,8 +69,56 @@ pub struct Settings {
     pub log_file: Option<Setting<PathBuf>>,
     /// The file with the host keys of VPSes, when a setting names one: absolute, or below `~`.
     pub known_hosts: Option<Setting<PathBuf>>,
+    /// What connections with TLS trust.
+    pub tls: TlsSettings,
     /// Warnings for the user.
     pub warnings: Vec<String>,
+}
+
+/// The settings of connections with TLS, each if a source names it. Paths are absolute, or below `~`.
+#[derive(Clone, Default, Debug)]
+pub struct TlsSettings {
+    /// The CAs that the certificates of the Host and its gateway may be from.
+    pub ca_file: Option<Setting<PathBuf>>,
+    /// The public keys that they may have.
+    pub pinned_key: Option<Setting<Pins>>,
+    /// The certificate by which they know this user.
+    pub client_cert: Option<Setting<PathBuf>>,
+    /// The private key of that certificate.
+    pub client_key: Option<Setting<PathBuf>>,
+}
+
+impl TlsSettings {
+    fn resolve(flags: Trust, keys: &ClusterKeys) -> Result<Self, Failure> {
+        let path = |what: &str, flag: Option<PathBuf>, key: &Option<PathBuf>| {
+            pick_optional(flag, None, key.clone()).map(|file| check_path(what, file)).transpose()
+        };
+        let pinned = pick_optional(flags.pins.map(|pins| pins.to_string()), None, keys.pinned_key.clone());
+        let pinned = pinned.map(|typed| {
+            let value = typed.value.parse().map_err(|error| {
+                let failure = Failure::usage(format!("`pinned_key` in {} is `{}`", typed.source, typed.value));
+                failure.because(&error as &PinsError).hint("`kohakuriver config unset pinned_key` removes it")
+            })?;
+            Ok(Setting { value, source: typed.source })
+        });
+        Ok(Self {
+            ca_file: path("the file of CAs", flags.ca_file, &keys.ca_file)?,
+            pinned_key: pinned.transpose()?,
+            client_cert: path("the client's certificate", flags.client_cert, &keys.client_cert)?,
+            client_key: path("the client's private key", flags.client_key, &keys.client_key)?,
+        })
+    }
+
+    /// The values without their sources.
+    pub fn trust(&self) -> Trust {
+        let path = |setting: &Option<Setting<PathBuf>>| setting.as_ref().map(|setting| setting.value.clone());
+        Trust {
+            ca_file: path(&self.ca_file),
+            pins: self.pinned_key.as_ref().map(|pins| pins.value.clone()),
+            client_cert: path(&self.client_cert),
+            client_key: path(&self.client_key),
+        }
+    }
 }
 
 impl Settings {
@@ -150,14 +161,21 @@ impl Settings {
             (false, false) if is_default => Source::Default,
             (false, false) => Source::File,
         };
+        let tls = TlsSettings::resolve(flags.trust, &keys)?;
         let host = pick(flags.host, env_text(env, KOHAKURIVER_HOST)?, keys.host, DEFAULT_HOST.to_owned());
         let proxy = pick_address("proxy", flags.proxy, None, keys.proxy, |error| error.to_string())?;
         let env_admin = env_text(env, KOHAKURIVER_GATEWAY_ADMIN)?;
         let form = |_| ADMIN_FORM.to_owned();
         let gateway_admin = pick_address("gateway_admin", flags.gateway_admin, env_admin, keys.gateway_admin, form)?;
         let env_keys = env(KOHAKURIVER_KNOWN_HOSTS).map(|value| (PathBuf::from(value), KOHAKURIVER_KNOWN_HOSTS));
-        let known_hosts = pick_optional(None, env_keys, file.known_hosts).map(check_known_hosts).transpose()?;
+        let known_hosts = pick_optional(None, env_keys, file.known_hosts);
+        let known_hosts = known_hosts.map(|file| check_path("the file of host keys", file)).transpose()?;
         let env_log = env(KOHAKURIVER_LOG_FILE).map(|value| (PathBuf::from(value), KOHAKURIVER_LOG_FILE));
+        let address = HostAddress::of(&host)?;
+        let port = pick_optional(flags.port, env_port(env, KOHAKURIVER_PORT)?, keys.port);
+        let port = address.with_port(port, &host.source);
+        let env_port = env_port(env, KOHAKURIVER_SSH_PROXY_PORT)?;
+        let ssh_proxy_port = pick_optional(flags.ssh_proxy_port, env_port, keys.ssh_proxy_port);
         let clusters =
             if file.clusters.len() > 1 { file.clusters.into_iter().map(|(name, _)| name).collect() } else { vec![] };
         Ok(Self {
@@ -165,14 +183,14 @@ impl Settings {
             cluster_source,
             is_default,
             clusters,
-            host: Setting { value: check_host(&host)?, source: host.source },
-            port: pick(flags.port, env_port(env, KOHAKURIVER_PORT)?, keys.port, DEFAULT_PORT),
-            ssh_proxy_port: pick(
-                flags.ssh_proxy_port,
-                env_port(env, KOHAKURIVER_SSH_PROXY_PORT)?,
-                keys.ssh_proxy_port,
-                DEFAULT_SSH_PROXY_PORT,
-            ),
+            scheme: address.scheme(),
+            host: Setting { value: address.name().to_owned(), source: host.source },
+            ssh_proxy_port: ssh_proxy_port.unwrap_or_else(|| match address.scheme() {
+                Scheme::Http => Setting { value: DEFAULT_SSH_PROXY_PORT, source: Source::Default },
+                Scheme::Https => port.clone(),
+            }),
+            port,
+            tls,
             proxy,
             gateway_admin,
             log_file: pick_optional(flags.log_file, env_log, file.log_file),
@@ -212,8 +230,15 @@ impl Settings {
 
     /// The Host's API.
     pub fn api(&self) -> Origin {
-        // The setting `host` takes no scheme.
-        Origin { scheme: Scheme::Http, host: self.host.value.clone(), port: self.port.value }
+        Origin { scheme: self.scheme, host: self.host.value.clone(), port: self.port.value }
+    }
+
+    /// The Host as the setting `host` takes it: with its port, if it is a URL and another than 443.
+    pub fn host_as_typed(&self) -> String {
+        match self.scheme {
+            Scheme::Http => self.host.value.clone(),
+            Scheme::Https => self.api_url().trim_end_matches(":443").to_owned(),
+        }
     }
 
     /// The base of the Host's API, as `http://host:port`.
@@ -226,7 +251,7 @@ impl Settings {
         match self.gateway_admin.as_ref().map(|admin| &admin.value) {
             Some(AdminAddress::Unix(path)) => format!("unix:{}", path.display()),
             Some(AdminAddress::Http(address)) => address.or_port(DEFAULT_GATEWAY_ADMIN_PORT).to_string(),
-            None => Origin { port: DEFAULT_GATEWAY_ADMIN_PORT, ..self.api() }.to_string(),
+            None => Origin { scheme: Scheme::Http, port: DEFAULT_GATEWAY_ADMIN_PORT, ..self.api() }.to_string(),
         }
     }
 
@@ -313,26 +338,12 @@ fn pick_address<A: FromStr<Err = ProxyAddressError>>(
     Ok(Some(Setting { value, source: typed.source }))
 }
 
-fn check_host(host: &Setting<String>) -> Result<String, Failure> {
-    let wrong = || {
-        let shown = without_credentials(&host.value);
-        Failure::usage(format!("the Host is `{shown}`, which is no host name or address"))
-            .cause(format!("set by: {}", host.source))
-            .hint("give the name or address alone; its ports are settings of their own")
-    };
-    match host.value.parse::<ProxyAddress>() {
-        Ok(address) if address.port.is_none() => Ok(address.host),
-        _ => Err(wrong()),
-    }
-}
-
 /// ssh and the programs that it starts run in any folder.
-fn check_known_hosts(file: Setting<PathBuf>) -> Result<Setting<PathBuf>, Failure> {
+fn check_path(what: &str, file: Setting<PathBuf>) -> Result<Setting<PathBuf>, Failure> {
     if file.value.is_absolute() || file.value.starts_with("~") {
         return Ok(file);
     }
-    let failure =
-        Failure::usage(format!("the file of host keys is `{}`, which is a relative path", file.value.display()));
+    let failure = Failure::usage(format!("{what} is `{}`, which is a relative path", file.value.display()));
     let failure = failure.cause(format!("set by: {}", file.source));
     Err(failure.hint("give an absolute path, or one that begins with `~/`"))
 }
@@ -396,7 +407,9 @@ mod tests {
 
     #[test]
     fn a_wrong_address_in_the_file_names_its_key() {
-        for (key, cause) in [("proxy", "https:// proxies are not supported"), ("gateway_admin", ADMIN_FORM)] {
+        for (key, cause) in
+            [("proxy", "a user name or password can't stand in a proxy's address"), ("gateway_admin", ADMIN_FORM)]
+        {
             let failure = resolve(Flags::default(), &[], &format!("{{\"{key}\":\"https://me:pw@head\"}}")).unwrap_err();
             let text = failure.render("p");
             assert!(
@@ -503,11 +516,59 @@ mod tests {
     }
 
     #[test]
+    fn a_host_with_tls_shows_one_port() {
+        let places = |flags, env: &[_], file| {
+            let settings = resolve(flags, env, file).unwrap();
+            (settings.api_url(), settings.ssh_proxy().to_string(), settings.host_as_typed())
+        };
+        let flag = |host: &str| Flags { host: Some(host.to_owned()), ..Flags::default() };
+        let all = |url: &str| (url.to_owned(), url.to_owned(), url.to_owned());
+        let (api, proxy, host) = places(flag("https://gpu"), &[], "{}");
+        assert_eq!([api, proxy, host], ["https://gpu:443", "https://gpu:443", "https://gpu"]);
+        assert_eq!(places(Flags::default(), &[], r#"{"host":"https://gpu:8443"}"#), all("https://gpu:8443"));
+        // A port of its own counts if its source is as strong.
+        assert_eq!(places(Flags::default(), &[], r#"{"host":"https://gpu","port":9}"#), all("https://gpu:9"));
+        let env = [("KOHAKURIVER_HOST", "https://gpu:8443")];
+        assert_eq!(places(Flags::default(), &env, r#"{"host":"https://gpu","port":9}"#), all("https://gpu:8443"));
+        let (api, proxy, _) =
+            places(Flags { port: Some(7), ssh_proxy_port: Some(8), ..flag("https://gpu") }, &env, "{}");
+        assert_eq!((api.as_str(), proxy.as_str()), ("https://gpu:7", "https://gpu:8"));
+        let (api, proxy, _) = places(flag("http://gpu:8001"), &[], r#"{"proxy":"https://door"}"#);
+        assert_eq!((api.as_str(), proxy.as_str()), ("http://gpu:8001", "https://door:443"));
+    }
+
+    #[test]
+    fn what_tls_trusts_goes_with_the_host() {
+        let pin = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let file = format!(r#"{{"host":"https://gpu","ca_file":"~/ca.pem","pinned_key":"{pin}","client_cert":"/c"}}"#);
+        let trust = |flags, file| resolve(flags, &[], file).unwrap().tls.trust();
+        let own = Trust {
+            ca_file: Some("~/ca.pem".into()),
+            pins: pin.parse().ok(),
+            client_cert: Some("/c".into()),
+            client_key: None,
+        };
+        assert_eq!(trust(Flags::default(), &file), own);
+        let other = Flags { host: Some("https://other".into()), ..Flags::default() };
+        assert_eq!(trust(other.clone(), &file), Trust::default());
+        let flags = Flags { trust: Trust { ca_file: Some("/flag".into()), ..Trust::default() }, ..other };
+        assert_eq!(trust(flags, &file).ca_file, Some("/flag".into()));
+        for (file, why) in [
+            (r#"{"ca_file":"ca.pem"}"#, "the file of CAs is `ca.pem`, which is a relative path"),
+            (r#"{"pinned_key":"x"}"#, "`pinned_key` in config.json is `x`"),
+        ] {
+            let text = resolve(Flags::default(), &[], file).unwrap_err().render("p");
+            assert!(text.contains(why) && text.contains("hint: "), "{text}");
+        }
+    }
+
+    #[test]
     fn a_wrong_value_names_its_variable() {
         for (name, value) in [
             ("KOHAKURIVER_PORT", "x"),
             ("KOHAKURIVER_SSH_PROXY_PORT", "0"),
-            ("KOHAKURIVER_HOST", "http://gpu-head:8000"),
+            ("KOHAKURIVER_HOST", "ftp://gpu-head:8000"),
+            ("KOHAKURIVER_HOST", "gpu-head:8000"),
             ("KOHAKURIVER_HOST", "gpu head"),
             ("KOHAKURIVER_GATEWAY_ADMIN", "ftp://head"),
             ("KOHAKURIVER_GATEWAY_ADMIN", "unix:admin.sock"),

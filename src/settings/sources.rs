@@ -1,14 +1,66 @@
 //! The sources of settings besides the configuration file: flags and the environment.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::address::{AdminAddress, ProxyAddress};
+use super::trust::Trust;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
 
 /// The TCP port of a Host's API.
 pub const DEFAULT_PORT: u16 = 8000;
+
+/// The source of a value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// A flag of the command line.
+    Flag,
+    /// The environment variable of this name.
+    Env(&'static str),
+    /// The configuration file.
+    File,
+    /// Nothing named it.
+    Default,
+}
+
+impl Source {
+    /// Whether this source wins over the configuration file.
+    pub fn is_above_file(&self) -> bool {
+        matches!(self, Self::Flag | Self::Env(_))
+    }
+
+    /// The stronger one of two sources has the higher rank.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Flag => 3,
+            Self::Env(_) => 2,
+            Self::File => 1,
+            Self::Default => 0,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("flag"),
+            Self::Env(name) => f.write_str(name),
+            Self::File => f.write_str("config.json"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and its source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setting<T> {
+    /// The value in force.
+    pub value: T,
+    /// Its source.
+    pub source: Source,
+}
 
 /// The flags; `None` where a flag was not given.
 #[derive(Clone, Default, Debug)]
@@ -27,6 +79,8 @@ pub struct Flags {
     pub gateway_admin: Option<AdminAddress>,
     /// `--log-file`
     pub log_file: Option<PathBuf>,
+    /// `--ca-file`, `--pinned-key`, `--client-cert` and `--client-key`
+    pub trust: Trust,
 }
 
 impl Flags {
@@ -39,7 +93,8 @@ impl Flags {
             ("--ssh-proxy-port", self.ssh_proxy_port.map(|port| port.to_string())),
             ("--proxy", self.proxy.as_ref().map(ProxyAddress::to_string)),
         ];
-        flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten().collect()
+        let words = flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten();
+        words.chain(self.trust.words()).collect()
     }
 }
 

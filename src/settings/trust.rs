@@ -24,6 +24,20 @@ pub struct Trust {
     pub client_key: Option<PathBuf>,
 }
 
+impl Trust {
+    /// The options that say the same.
+    pub fn words(&self) -> Vec<String> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let options = [
+            ("--ca-file", path(&self.ca_file)),
+            ("--pinned-key", self.pins.as_ref().map(Pins::to_string)),
+            ("--client-cert", path(&self.client_cert)),
+            ("--client-key", path(&self.client_key)),
+        ];
+        options.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?])).flatten().collect()
+    }
+}
+
 /// The hashes (SHA-256) of the public keys that a server may have: `sha256//BASE64`, several separated by `;`, as for
 /// curl's `--pinnedpubkey`.
 #[derive(Clone, PartialEq, Eq, Debug)]

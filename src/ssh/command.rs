@@ -168,6 +168,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::Cluster;
+    use crate::settings::{Origin, Trust};
     use crate::ssh::quote;
 
     fn route() -> Route {
@@ -175,8 +176,9 @@ mod tests {
             cluster: Cluster::Unnamed,
             variables: Vec::new(),
             proxy_program: "/usr/bin/kohakuriver-proxy".into(),
-            proxy: ("gpu-head".into(), 8002),
-            host_api: ("gpu-head".into(), 8000),
+            proxy: Origin::plain("gpu-head", 8002),
+            host_api: Origin::plain("gpu-head", 8000),
+            trust: Trust::default(),
             wait: None,
             known_hosts: "/home/u/.ssh/.kohakuriver_known_hosts".into(),
             other_known_hosts: Vec::new(),
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_brackets_of_an_ipv6_proxy_are_quoted() {
-        let command = SshCommand { route: Route { proxy: ("::1".into(), 9), ..route() }, ..command() };
+        let command = SshCommand { route: Route { proxy: Origin::plain("::1", 9), ..route() }, ..command() };
         assert!(
             text(&command).contains(r#"--proxy "[::1]:9" --host-api gpu-head:8000 --cluster default %h %p"#),
             "{}",

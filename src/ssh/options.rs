@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cluster::Cluster;
+use crate::settings::{Origin, Scheme, Trust};
 use crate::ssh::quote::{self, PathValueError};
-use crate::target::{SSH_PORT, authority};
+use crate::target::SSH_PORT;
 
 /// The default login, which the images of VPSes are prepared for.
 pub const DEFAULT_USER: &str = "root";
@@ -60,10 +61,12 @@ pub struct Route {
     pub variables: Vec<(&'static str, String)>,
     /// The helper, an absolute path.
     pub proxy_program: PathBuf,
-    /// Host and port of the SSH proxy.
-    pub proxy: (String, u16),
-    /// Host and port of the Host API, for the look-up of names and for the token.
-    pub host_api: (String, u16),
+    /// The SSH proxy.
+    pub proxy: Origin,
+    /// The Host API, for the look-up of names and for the token.
+    pub host_api: Origin,
+    /// What connections with TLS trust.
+    pub trust: Trust,
     /// How long the helper waits for a VPS that is starting.
     pub wait: Option<Duration>,
     /// The known_hosts file for VPSes, an absolute path.
@@ -124,10 +127,10 @@ impl Route {
 
     /// The arguments of the helper that say where VPSes are.
     pub fn helper_arguments(&self) -> Vec<String> {
-        let address = |(host, port): &(String, u16)| authority(host, *port);
         let cluster = self.cluster.name().map(|name| ("--cluster", name.to_owned()));
-        let all = [("--proxy", address(&self.proxy)), ("--host-api", address(&self.host_api))];
-        all.into_iter().chain(cluster).flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+        let all = [("--proxy", self.proxy.as_typed()), ("--host-api", self.host_api.as_typed())];
+        let words = all.into_iter().chain(cluster).flat_map(|(flag, value)| [flag.to_owned(), value]);
+        words.chain(self.trust.words()).collect()
     }
 
     fn proxy_command(&self) -> OsString {
@@ -164,11 +167,20 @@ impl Route {
 
     /// ssh runs this command without a shell, but splits and expands it like a path.
     fn known_hosts_command(&self, program: &Path) -> Result<OsString, UnusablePath> {
-        let (host, port) = &self.host_api;
+        let Origin { scheme, host, port } = &self.host_api;
         let mut words = path_value(program)?;
         // An IPv6 address may have a zone. ssh would read `%` and the name of the zone as one of its tokens.
-        let host = host.replace('%', "%%");
-        words.push(format!(" --host {host} --port {port} ssh host-key "));
+        match scheme {
+            Scheme::Http => words.push(format!(" --host {} --port {port} ", host.replace('%', "%%"))),
+            Scheme::Https => {
+                words.push(format!(" --host {} ", self.host_api.to_string().replace('%', "%%")));
+                for word in self.trust.words() {
+                    words.push(path_value(word)?);
+                    words.push(" ");
+                }
+            }
+        }
+        words.push("ssh host-key ");
         if let Some(scope) = self.cluster.scope() {
             words.push(format!("--scope {} ", scope.replace('%', "%%")));
         }

@@ -240,6 +240,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::settings::{Origin, Trust};
     use crate::ssh::ends::tests::short;
     use crate::ssh::labels::labels;
     use crate::ssh::sections::join;
@@ -249,8 +250,9 @@ mod tests {
             cluster: Cluster::Unnamed,
             variables: Vec::new(),
             proxy_program: format!("{folder}/kohakuriver-proxy").into(),
-            proxy: ("gpu-head".into(), 8002),
-            host_api: ("gpu-head".into(), 8000),
+            proxy: Origin::plain("gpu-head", 8002),
+            host_api: Origin::plain("gpu-head", 8000),
+            trust: Trust::default(),
             wait: None,
             known_hosts: format!("{folder}/kohakuriver_known_hosts").into(),
             other_known_hosts: Vec::new(),
@@ -450,7 +452,7 @@ Match originalhost *.kohakuriver
 
     #[test]
     fn ssh_does_not_read_the_zone_of_an_address_as_a_token() {
-        let route = Route { host_api: ("fe80::1%eth0".into(), 8000), ..route("/opt") };
+        let route = Route { host_api: Origin::plain("fe80::1%eth0", 8000), ..route("/opt") };
         let [_, text] = both(&route, &entries(None));
         assert!(text.contains("/kohakuriver --host fe80::1%%eth0 --port 8000 ssh host-key "), "{text}");
     }

@@ -6,11 +6,11 @@
 //!
 //! Every system offers, for the helper and for the user's command:
 //! - **descriptors** that can be polled, read, written and inherited: [`AsFd`], [`BorrowedFd`], [`OwnedFd`]; [`Kind`],
-//!   [`is_same`], [`read`], [`write()`], [`release_stdio`], [`close_all_but_stdio`], [`is_out_of_descriptors`];
+//!   [`is_same`], [`read`], [`write()`], [`release_stdio`], [`release_stderr`], [`close_all_but_stdio`], [`is_out_of_descriptors`];
 //! - **waiting**: [`poll`] over [`entry`]s ([`PollFd`]) with [`PollFlags`], [`is_gone`], and [`socket_pair`] to wake a poll
 //!   up;
 //! - **sockets**: [`connect`] ([`Connecting`]), [`answer`], [`peek`], [`receive`], [`send`], [`tune`],
-//!   [`end_writing`], [`reset_on_close`];
+//!   [`end_writing`], [`reset_on_close`], [`set_blocking`], [`peer_address`];
 //! - **passing** of a descriptor: [`pass_descriptor`]; a system without it returns `Unsupported`, and bytes are piped;
 //! - **pipes**: [`PIPE_ROOM`], and [`splice`], [`enlarge_pipe`]; a system without splices says so in [`CAN_SPLICE`] and
 //!   returns `Unsupported` ([`cannot_splice`]), and bytes are copied;

@@ -5,6 +5,7 @@
 
 use std::io::Read;
 
+use super::clear_text;
 use crate::api::{ApiError, Client, NewToken, Session, User};
 use crate::cli::files::tokens::{Files, record, record_of_new};
 use crate::cli::host::{ask_host, client_with, the_host};
@@ -85,6 +86,7 @@ pub(crate) fn warn_of_variable() {
 /// Logs in and stores the token. Returns what to say about it, or nothing for a Host without users.
 pub(crate) fn log_in(settings: &Settings, arguments: &Arguments) -> Result<Option<String>, Failure> {
     arguments.refuse_secrets()?;
+    clear_text::warn(settings);
     let base = settings.api_url();
     let files = Files::of_user()?;
     let client = client_with(settings, None)?;

@@ -1,5 +1,6 @@
 //! `kohakuriver auth`: a file for each verb.
 
+mod clear_text;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod status;

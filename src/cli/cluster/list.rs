@@ -70,14 +70,14 @@ impl<'s> Listed<'s> {
         };
         let mark = if self.settings.is_default { "yes" } else { "" };
         let Settings { cluster, .. } = self.settings;
-        [cluster.to_string(), mark.to_owned(), self.settings.api_url(), self.settings.ssh_proxy().authority(), user]
+        [cluster.to_string(), mark.to_owned(), self.settings.api_url(), self.settings.ssh_proxy().as_typed(), user]
     }
 
     fn json(&self) -> Value {
         let Settings { cluster, is_default, .. } = self.settings;
         json!({
             "name": cluster.name(), "default": is_default, "host_api": self.settings.api_url(),
-            "ssh_proxy": self.settings.ssh_proxy().authority(), "logged_in": self.logged_in, "username": self.user,
+            "ssh_proxy": self.settings.ssh_proxy().as_typed(), "logged_in": self.logged_in, "username": self.user,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! `kohakuriver login`: from nothing to `ssh trainer.kohakuriver`. It logs in, remembers the Host and writes ssh_config
 //! entries. Nothing is written before the Host has answered.
 
+use std::path::PathBuf;
+
 use serde_json::{Map, Value};
 
 use crate::cli::auth::login as auth;
@@ -14,7 +16,7 @@ use crate::cli::terminal::ui;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
 use crate::settings::{
-    CLUSTER_KEYS, CLUSTERS, ConfigFile, DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Settings, Source,
+    CLUSTER_KEYS, CLUSTERS, ConfigFile, DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Scheme, Settings, Source, Trust,
 };
 use crate::tokens;
 
@@ -27,10 +29,11 @@ default one, and its VPSes are NAME.CLUSTER.kohakuriver.
 
 Examples:
   kohakuriver login gpu-head
+  kohakuriver login https://gpu.example.org --ca-file ca.pem
   kohakuriver login lab-head --cluster lab --port 9000
   kohakuriver login gpu-head --token-stdin < token.txt")]
 pub(crate) struct Arguments {
-    /// Name or address of the Host [default: the one of the cluster]
+    /// Name or address of the Host, or https://HOST[:PORT] [default: the one of the cluster]
     #[arg(value_name = "HOST")]
     at: Option<String>,
     #[command(flatten)]
@@ -43,6 +46,7 @@ pub(crate) struct Arguments {
 pub(in crate::cli) fn run(flags: Flags, arguments: &Arguments) -> Result<(), Failure> {
     let file = ConfigFile::load()?;
     let flags = place(flags, arguments, &file)?;
+    let flags = super::key::pin_unknown(flags)?;
     let mut settings = load_settings(&flags)?;
     let has_none = file.clusters.iter().all(|(_, keys)| keys.host.is_none());
     settings.is_default |= has_none;
@@ -62,7 +66,7 @@ pub(in crate::cli) fn run(flags: Flags, arguments: &Arguments) -> Result<(), Fai
     ui::remark(&format!(
         "the cluster {} at {} is stored in {}",
         settings.cluster,
-        settings.host.value,
+        settings.host_as_typed(),
         config.path().display()
     ));
     // The settings are read again, as each later command reads them.
@@ -90,7 +94,7 @@ fn check_moved(settings: &Settings, arguments: &Arguments, file: &ConfigFile) ->
     let Some(name) = name.filter(has_host) else { return Ok(()) };
     let of_before =
         Settings::resolve(Flags { cluster: Some(name.clone()), ..Flags::default() }, &|_| None, file.clone())?;
-    let [before, now] = [of_before.api(), settings.api()].map(|api| api.authority());
+    let [before, now] = [of_before.api(), settings.api()].map(|api| api.as_typed());
     if before == now {
         return Ok(());
     }
@@ -132,7 +136,7 @@ fn place(flags: Flags, arguments: &Arguments, file: &ConfigFile) -> Result<Flags
     // A cluster that a flag names takes no Host and ports from the environment, so these become flags, too.
     Ok(Flags {
         cluster: name.parse().ok(),
-        host: Some(settings.host.value.clone()),
+        host: Some(settings.host_as_typed()),
         port: Some(settings.port.value),
         ssh_proxy_port: Some(settings.ssh_proxy_port.value),
         ..flags
@@ -161,12 +165,24 @@ fn none_of_yours(host: &str, file: &ConfigFile) -> Failure {
 /// The members of config.json for this cluster. Null removes a member.
 fn stored(settings: &Settings) -> Map<String, Value> {
     let port = |port: u16, default: u16| if port == default { Value::Null } else { port.into() };
+    // The port of a URL is in the URL, and the gateway's is the same.
+    let own = settings.port.value;
+    let (api, ssh_proxy) = match settings.scheme {
+        Scheme::Http => (DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT),
+        Scheme::Https => (own, own),
+    };
+    let Trust { ca_file, pins, client_cert, client_key } = settings.tls.trust();
+    let path = |path: Option<PathBuf>| path.map(|path| path.display().to_string()).into();
     let values = [
-        settings.host.value.as_str().into(),
-        port(settings.port.value, DEFAULT_PORT),
-        port(settings.ssh_proxy_port.value, DEFAULT_SSH_PROXY_PORT),
+        settings.host_as_typed().into(),
+        port(own, api),
+        port(settings.ssh_proxy_port.value, ssh_proxy),
         settings.proxy.as_ref().map(|proxy| proxy.value.to_string()).into(),
         settings.gateway_admin.as_ref().map(|_| settings.gateway_admin_url()).into(),
+        path(ca_file),
+        pins.map(|pins| pins.to_string()).into(),
+        path(client_cert),
+        path(client_key),
     ];
     CLUSTER_KEYS.into_iter().map(str::to_owned).zip(values).collect()
 }

@@ -1,6 +1,7 @@
 //! `kohakuriver cluster`: a file for each verb, and `kohakuriver login`, which adds one.
 
 mod change;
+mod key;
 mod list;
 pub(crate) mod login;
 

@@ -13,8 +13,9 @@ use crate::settings::{self, CLUSTER_KEYS, Flags, Settings, Source};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The settings are host, port, ssh_proxy_port, proxy, gateway_admin, log_file and known_hosts. A token is not a setting: \
-`kohakuriver auth login` stores one. With `--cluster`, the setting is that cluster's.
+The settings are host, port, ssh_proxy_port, proxy, gateway_admin, ca_file, pinned_key, client_cert, client_key, \
+log_file and known_hosts. A token is not a setting: `kohakuriver auth login` stores one. With `--cluster`, the setting is \
+that cluster's.
 
 Examples:
   kohakuriver config set host gpu-head
@@ -77,7 +78,7 @@ fn place<'f>(file: &'f mut ConfigJson, flags: &Flags, key: &str) -> Result<&'f m
 fn stored(key: &str, value: &str) -> Value {
     match (key, value.parse::<u16>(), settings::home_dir()) {
         ("port" | "ssh_proxy_port", Ok(port), _) => port.into(),
-        ("log_file", _, Some(home)) if !value.is_empty() => {
+        ("log_file" | "ca_file" | "client_cert" | "client_key", _, Some(home)) if !value.is_empty() => {
             let path = Path::new(value).strip_prefix("~").map_or_else(|_| value.into(), |rest| home.join(rest));
             std::path::absolute(&path).unwrap_or(path).display().to_string().into()
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::terminal::table::{Column, table};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
-use crate::settings::{self, Settings, Source, env_vars};
+use crate::settings::{self, Setting, Settings, Source, env_vars};
 use crate::tokens::{self, Found};
 
 /// The columns. None is ever dropped, since no other command shows these values.
@@ -51,20 +51,29 @@ pub(super) fn rows(settings: &Settings) -> Vec<(&'static str, Value, Source)> {
         None => (Value::Null, Source::Default),
     };
     let (proxy, proxy_source) = optional(settings.proxy.as_ref().map(|proxy| (proxy.value.to_string(), &proxy.source)));
-    let log_file = settings.log_file.as_ref();
-    let (log_file, log_source) = optional(log_file.map(|file| (file.value.display().to_string(), &file.source)));
-    let known_hosts = settings.known_hosts.as_ref();
-    let (known_hosts, known_source) =
-        optional(known_hosts.map(|file| (file.value.display().to_string(), &file.source)));
+    let path = |setting: &'_ Option<Setting<PathBuf>>| match setting {
+        Some(file) => (Value::from(file.value.display().to_string()), file.source.clone()),
+        None => (Value::Null, Source::Default),
+    };
+    let (log_file, log_source) = path(&settings.log_file);
+    let (known_hosts, known_source) = path(&settings.known_hosts);
+    let tls = &settings.tls;
+    let [(ca, ca_source), (cert, cert_source), (key, key_source)] =
+        [&tls.ca_file, &tls.client_cert, &tls.client_key].map(path);
+    let (pin, pin_source) = optional(tls.pinned_key.as_ref().map(|pins| (pins.value.to_string(), &pins.source)));
     let admin_source = settings.gateway_admin.as_ref().map_or(&Source::Default, |admin| &admin.source);
     let (port, ssh_port) = (&settings.port, &settings.ssh_proxy_port);
     vec![
         ("cluster", settings.cluster.name().into(), settings.cluster_source.clone()),
-        ("host", settings.host.value.as_str().into(), settings.host.source.clone()),
+        ("host", settings.host_as_typed().into(), settings.host.source.clone()),
         ("port", port.value.into(), port.source.clone()),
         ("ssh_proxy_port", ssh_port.value.into(), ssh_port.source.clone()),
         ("proxy", proxy, proxy_source),
         ("gateway_admin", settings.gateway_admin_url().into(), admin_source.clone()),
+        ("ca_file", ca, ca_source),
+        ("pinned_key", pin, pin_source),
+        ("client_cert", cert, cert_source),
+        ("client_key", key, key_source),
         ("log_file", log_file, log_source),
         ("known_hosts", known_hosts, known_source),
     ]

@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, InMessages};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::settings::{self, ConfigFile, Flags, Settings};
+use crate::settings::{self, ConfigFile, Flags, Scheme, Settings};
 use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::target::{SUFFIX, VpsRef};
@@ -119,8 +119,8 @@ pub(crate) fn in_messages(settings: &Settings) -> InMessages {
     let name = settings.cluster.name().filter(|_| settings.clusters.len() > 1).map(str::to_owned);
     let flags = match &settings.cluster {
         _ if settings.is_default => String::new(),
-        Cluster::Other(_) if settings.port.source == settings::Source::Default => {
-            format!("--host {} ", settings.host.value)
+        Cluster::Other(_) if settings.port.source == settings::Source::Default || settings.scheme == Scheme::Https => {
+            format!("--host {} ", settings.host_as_typed())
         }
         Cluster::Other(_) => format!("--host {} --port {} ", settings.host.value, settings.port.value),
         named => named.name().map_or_else(String::new, |name| format!("--cluster {name} ")),

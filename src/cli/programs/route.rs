@@ -10,7 +10,7 @@ use crate::cli::programs::names::{PROGRAM, PROXY_PROGRAM};
 use crate::cli::programs::search_path::{self, find_all};
 use crate::failure::Failure;
 use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
-use crate::settings::{self, Origin, Settings};
+use crate::settings::{self, Settings};
 use crate::ssh::options::{Release, Route, UnusablePath};
 use crate::sys;
 use crate::tokens;
@@ -22,14 +22,14 @@ pub(crate) fn route(
     ssh: Option<&Path>,
     wait: Option<Duration>,
 ) -> Result<Route, Failure> {
-    let Origin { host, port, .. } = settings.ssh_proxy();
     let HostKeys { store, others } = HostKeys::of(settings, home);
     Ok(Route {
         cluster: settings.cluster.clone(),
         variables: Vec::new(),
         proxy_program: proxy_program()?,
-        proxy: (host, port),
-        host_api: (settings.host.value.clone(), settings.port.value),
+        proxy: settings.ssh_proxy(),
+        host_api: settings.api(),
+        trust: settings.tls.trust(),
         wait,
         known_hosts: store,
         other_known_hosts: others,
@@ -50,7 +50,7 @@ pub(crate) fn typed_route(
     // An unusable token is reported where it is sent.
     if tokens::is_of_command_line(settings).unwrap_or(false) {
         route.variables =
-            vec![(KOHAKURIVER_HOST, settings.host.value.clone()), (KOHAKURIVER_PORT, settings.port.value.to_string())];
+            vec![(KOHAKURIVER_HOST, settings.host_as_typed()), (KOHAKURIVER_PORT, settings.port.value.to_string())];
     }
     Ok(route)
 }

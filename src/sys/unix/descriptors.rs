@@ -102,6 +102,13 @@ pub fn release_stdio() {
     let _ = rustix::stdio::dup2_stderr(&null);
 }
 
+/// Puts [`NULL_FILE`] in place of stderr. If it can't be opened, stderr stays.
+pub fn release_stderr() {
+    if let Ok(null) = std::fs::File::options().write(true).open(NULL_FILE) {
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}
+
 /// Closes every descriptor but stdin, stdout and stderr. For the start of a program only, while no other one is in use:
 /// all of them are inherited.
 ///

@@ -41,7 +41,7 @@ pub use children::{ask_to_end, become_program, end_like, run_as_child};
 pub use connect::{Connecting, answer, connect, is_connected};
 pub use datagrams::send_datagram;
 pub use descriptors::{
-    Kind, close_all_but_stdio, is_out_of_descriptors, is_same, read, release_stdio, take_stdin, write,
+    Kind, close_all_but_stdio, is_out_of_descriptors, is_same, read, release_stderr, release_stdio, take_stdin, write,
 };
 #[cfg(feature = "gateway")]
 pub use events::{REPORTS_URGENT_DATA, deregister, register};
@@ -62,7 +62,7 @@ pub use resources::{Usage, monotonic_time, most_open_files, raise_open_files};
 pub use signals::EndSignals;
 pub use sockets::{
     accept, end_writing, goes_through_loopback, has_peer, is_listening, is_of_one_connection, is_without_ipv6, peek,
-    receive, reset_on_close, send, serve_both_families, tune, tune_accepted,
+    peer_address, receive, reset_on_close, send, serve_both_families, set_blocking, tune, tune_accepted,
 };
 pub use terminal::{SilentTerminal, terminal_size};
 pub use text::os_string;

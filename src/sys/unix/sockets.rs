@@ -1,6 +1,7 @@
 //! Sockets: how they are made and tuned, and what is read and written without waiting.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -44,6 +45,23 @@ fn flagged(socket: OwnedFd) -> io::Result<OwnedFd> {
 /// Those of `shutdown(2)`.
 pub fn end_writing(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?)
+}
+
+/// Makes calls on a socket wait again.
+///
+/// # Errors
+/// Those of `ioctl(2)`.
+pub fn set_blocking(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(socket, false)?)
+}
+
+/// The address of the other end of a TCP connection.
+///
+/// # Errors
+/// Those of `getpeername(2)`.
+pub fn peer_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let address = rustix::net::getpeername(socket)?.ok_or(io::ErrorKind::NotConnected)?;
+    Ok(address.try_into()?)
 }
 
 /// A new stream socket that never waits.

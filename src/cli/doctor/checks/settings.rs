@@ -66,7 +66,7 @@ fn describe(settings: &Settings) -> String {
     };
     let mut text = format!(
         "Host {} ({}), API port {} ({}), SSH proxy port {} ({})",
-        settings.host.value,
+        settings.host_as_typed(),
         from(&settings.host.source),
         settings.port.value,
         from(&settings.port.source),

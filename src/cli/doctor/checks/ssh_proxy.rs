@@ -4,17 +4,19 @@
 //! line, and no tunnel is opened that doctor would have to leave. Both checks use one connection: a connection that
 //! ends without a request is an error in the log of an older Host.
 
-use std::net::TcpStream;
+use std::cell::RefCell;
 use std::time::Duration;
 
+use crate::carrier::Carrier;
 use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
-use crate::dial::{self, DialError, Interrupted, Watch};
+use crate::dial::{DialError, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::handshake::identify::{self, Server};
 use crate::handshake::{Step, connect};
-use crate::settings::{Origin, Settings};
-use crate::sys::{self, AsFd, PollFlags};
+use crate::route::{self, Route, RouteError, send_all, until_done};
+use crate::settings::{Scheme, Settings};
+use crate::sys::{self, AsFd as _, PollFlags};
 
 /// How long the port may take to accept.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
@@ -23,10 +25,13 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Shows each setting and its source.
 const SHOW: &str = "kohakuriver config show";
 
-/// `host:port` of the SSH proxy in force.
+/// `host:port` of the SSH proxy in force, after `https://` if it has TLS.
 pub(super) fn address(settings: &Settings) -> String {
-    settings.ssh_proxy().authority()
+    settings.ssh_proxy().as_typed()
 }
+
+/// A connection to the SSH proxy on which nothing has been sent.
+pub(super) struct Connected(RefCell<Box<dyn Carrier>>);
 
 fn shown(settings: &Given<Settings>) -> String {
     settings.as_ref().map_or_else(|_| "the SSH proxy".to_owned(), address)
@@ -39,25 +44,31 @@ pub(super) struct Port<'a> {
 
 impl Check for Port<'_> {
     const NAME: &'static str = "proxy-port";
-    type Gives = TcpStream;
+    type Gives = Connected;
 
     fn tried(&self) -> String {
         format!("a connection to {}", shown(self.settings))
     }
 
-    fn examine(&self) -> Result<Examined<TcpStream>, Verdict> {
+    fn examine(&self) -> Result<Examined<Connected>, Verdict> {
         let settings = self.settings.as_ref()?;
-        let socket = connect(settings).map_err(|failure| Verdict::wrong(&failure, SHOW))?;
-        let peer = socket.peer_addr().map_or_else(|_| address(settings), |peer| peer.to_string());
-        Ok(Examined::giving(Verdict::Fine(format!("{peer} accepts")), socket))
+        let carrier = connect(settings).map_err(|failure| Verdict::wrong(&failure, SHOW))?;
+        let peer = sys::peer_address(carrier.as_fd()).map_or_else(|_| address(settings), |peer| peer.to_string());
+        let secured = match settings.ssh_proxy().scheme {
+            Scheme::Http => "",
+            Scheme::Https => ", and its certificate is trusted",
+        };
+        Ok(Examined::giving(Verdict::Fine(format!("{peer} accepts{secured}")), Connected(RefCell::new(carrier))))
     }
 }
 
-fn connect(settings: &Settings) -> Result<TcpStream, Failure> {
+fn connect(settings: &Settings) -> Result<Box<dyn Carrier>, Failure> {
     let failure = Failure::new(format!("cannot reach the SSH proxy at {}", address(settings)));
-    let Origin { host, port, .. } = settings.ssh_proxy();
+    let proxy = settings.ssh_proxy();
+    let port = proxy.port;
     let listens = format!("check there whether it listens: `sudo ss -ltnp 'sport = :{port}'`");
-    dial::connect(&host, port, Watch::at_most(DIAL_LIMIT)).map_err(|error| {
+    route::connect(&proxy, &Route::of(settings), Watch::at_most(DIAL_LIMIT)).map_err(|error| {
+        let RouteError::Dial(error) = error else { return error.failure(failure.what(), &proxy) };
         let failure = failure.because(&error);
         match error {
             DialError::Interrupted(..) => failure
@@ -74,7 +85,7 @@ fn connect(settings: &Settings) -> Result<TcpStream, Failure> {
 pub(super) struct Protocol<'a> {
     pub(super) settings: &'a Given<Settings>,
     /// The connection to its port.
-    pub(super) socket: &'a Given<TcpStream>,
+    pub(super) socket: &'a Given<Connected>,
 }
 
 impl Check for Protocol<'_> {
@@ -87,7 +98,7 @@ impl Check for Protocol<'_> {
 
     fn examine(&self) -> Result<Examined<()>, Verdict> {
         let (settings, socket) = (self.settings.as_ref()?, self.socket.as_ref()?);
-        let server = ask(socket, Watch::at_most(ANSWER_LIMIT));
+        let server = ask(&mut **socket.0.borrow_mut(), Watch::at_most(ANSWER_LIMIT));
         let proxy = address(settings);
         let not = |kind: &str| format!("{proxy} is {kind}, not the SSH proxy of a Host");
         let (what, cause) = match server {
@@ -104,7 +115,11 @@ impl Check for Protocol<'_> {
                 (not(if is_proxy { "an HTTP proxy" } else { "a web server" }), format!("it answered `{status}`{name}"))
             }
             Ok(Server::Ssh(banner)) => (not("an SSH server"), format!("it answered `{banner}`")),
-            Ok(Server::Tls) => (not("a TLS server"), "it answered in TLS".to_owned()),
+            Ok(Server::Tls) => {
+                let failure = Failure::new(not("a TLS server")).cause("it answered in TLS");
+                let hint = format!("name it as https://{proxy}; to see each setting and its source: `{SHOW}`");
+                return Err(Verdict::wrong(&failure.hint(hint), SHOW));
+            }
             Ok(Server::Unknown(line)) => (not("an unknown server"), format!("it answered `{line}`")),
             Err(why) => (format!("{proxy} accepts connections, but does not answer"), why),
         };
@@ -117,14 +132,13 @@ impl Check for Protocol<'_> {
 
 /// Sends a CONNECT without a target, and reads until the answer shows which server it is. `Err` says why there is no
 /// answer.
-fn ask(socket: &TcpStream, watch: Watch<'_>) -> Result<Server, String> {
-    let from = socket.as_fd();
+fn ask(carrier: &mut dyn Carrier, watch: Watch<'_>) -> Result<Server, String> {
     // A server may answer and close before it has read all of the request: its answer counts.
-    let sent = watch.send(from, &connect::request(":", None));
+    let sent = send_all(carrier, &connect::request(":", None), watch);
     let mut answer = Vec::new();
     let mut piece = [0; 2048];
     loop {
-        let why = match watch.until_done(from, PollFlags::IN, || sys::receive(from, &mut piece)) {
+        let why = match until_done(carrier, PollFlags::IN, watch, |carrier| carrier.receive(&mut piece)) {
             Ok(Ok(read @ 1..)) => {
                 answer.extend_from_slice(&piece[..read]);
                 match identify::read(&answer) {

@@ -1,0 +1,77 @@
+//! Connections of the pooled transport over a route: with TLS, or through a proxy on the way.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::Uri;
+use hyper::rt::ReadBufCursor;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::task::spawn_blocking;
+use tower_service::Service;
+
+use crate::api::transport::CONNECT_LIMIT;
+use crate::carrier::{Asynchronous, Carrier};
+use crate::dial::{DialError, Watch};
+use crate::route::{self, Route, RouteError};
+use crate::settings::Origin;
+
+/// Connects to one origin.
+#[derive(Clone)]
+pub(super) struct Connector {
+    pub(super) origin: Origin,
+    pub(super) route: Route,
+}
+
+/// A connection.
+pub(super) struct Routed(TokioIo<Asynchronous<Box<dyn Carrier>>>);
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Routed, RouteError>> + Send>>;
+
+impl Service<Uri> for Connector {
+    type Response = Routed;
+    type Error = RouteError;
+    type Future = Connecting;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RouteError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Connecting {
+        let Self { origin, route } = self.clone();
+        Box::pin(async move {
+            let failed = |error: io::Error| RouteError::Dial(DialError::Connect(vec![error.to_string()]));
+            let connecting = spawn_blocking(move || route::connect(&origin, &route, Watch::at_most(CONNECT_LIMIT)));
+            let carrier = connecting.await.map_err(|_| failed(io::ErrorKind::Interrupted.into()))??;
+            Ok(Routed(TokioIo::new(Asynchronous::new(carrier).map_err(failed)?)))
+        })
+    }
+}
+
+impl Connection for Routed {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl hyper::rt::Read for Routed {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, to)
+    }
+}
+
+impl hyper::rt::Write for Routed {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
