@@ -10,6 +10,7 @@ mod file;
 mod paths;
 mod sources;
 mod trust;
+mod upstream;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use file::{CLUSTER_KEYS, CLUSTERS, ClusterKeys, ConfigFile, ConfigFileError,
 pub use paths::{auth_path, config_path, home_dir};
 pub use sources::{DEFAULT_PORT, Environment, Flags, process_environment};
 pub use trust::{Pins, PinsError, Trust};
+pub use upstream::{ProxyScheme, UpstreamProxy, UpstreamProxyError, UpstreamSetting, from_environment, upstream_for};
 
 use choice::Choice;
 pub use choice::no_cluster;
