@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::fault::UpstreamFault;
 use crate::dial::{DialError, Interrupted};
 use crate::failure::Failure;
 use crate::tls::Fault;
@@ -12,7 +13,8 @@ pub enum RouteError {
     /// Its address can't be reached.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// The wait for its part of the TLS handshake was interrupted.
+    /// The wait for its part of the TLS handshake was interrupted. Behind an upstream proxy, the wait for the proxy may
+    /// also have been interrupted, but not by the deadline.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// TLS failed: a [`Fault`], or an error of the connection.
@@ -21,4 +23,13 @@ pub enum RouteError {
     /// The settings name something that can't be used.
     #[error("{}", .0.what())]
     Settings(Failure),
+    /// The upstream proxy is no way to it.
+    #[error("upstream proxy: {0}")]
+    Upstream(Box<UpstreamFault>),
+}
+
+impl From<UpstreamFault> for RouteError {
+    fn from(fault: UpstreamFault) -> Self {
+        Self::Upstream(Box::new(fault))
+    }
 }
