@@ -14,6 +14,9 @@ use crate::tls::Fault;
 /// The port that most proxies allow.
 const HTTPS_PORT: u16 = 443;
 
+/// The statuses of a proxy that can't reach the server. tinyproxy says 500, and so does Squid of a name.
+const CANNOT_REACH: [u16; 4] = [500, 502, 503, 504];
+
 impl RouteError {
     /// The failure of a program that wanted to reach `origin` through `upstream`, if the proxy is its cause, or may be.
     /// `None` where another message fits: what this machine's settings say, an end by ssh or by a signal, and any
@@ -33,7 +36,7 @@ impl RouteError {
     }
 }
 
-// Long: a row for each fault.
+/// A row for each fault.
 fn of_fault(fault: &UpstreamFault, origin: &Origin, upstream: &Upstream) -> Failure {
     let (named, server) = (upstream.named(), origin.authority());
     let because = |what: String| Failure::new(what).because(fault).cause(upstream.place());
@@ -58,7 +61,7 @@ fn of_fault(fault: &UpstreamFault, origin: &Origin, upstream: &Upstream) -> Fail
         UpstreamFault::Login { schemes, sent, .. } => of_login(fault, schemes, sent, upstream),
         UpstreamFault::Refused(refused, said) => {
             let what = match refused.status {
-                502..=504 => format!("{named} cannot reach {server}"),
+                status if CANNOT_REACH.contains(&status) => format!("{named} cannot reach {server}"),
                 _ => format!("{named} refused to connect to {server}"),
             };
             let said = said.as_ref().map(|said| format!("it says: {said}"));
@@ -184,7 +187,7 @@ fn hint_of_password(sent: &Sent, upstream: &Upstream) -> String {
 
 fn hint_of_refusal(refused: &Refused, origin: &Origin, upstream: &Upstream) -> String {
     match refused.status {
-        502..=504 => hint_of_unreachable(upstream),
+        status if CANNOT_REACH.contains(&status) => hint_of_unreachable(upstream),
         // What web servers say to a CONNECT.
         300..=399 | 400 | 404 | 405 | 501 => format!(
             "it may be a web server: check the proxy's address and port; to connect without it, {}",

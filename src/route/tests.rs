@@ -282,6 +282,9 @@ fn each_answer_of_an_http_proxy_has_a_message_of_its_own() {
             "cannot reach gpu.example:443",
             &["answered 503", "`kohakuriver config show`"],
         ),
+        // What tinyproxy says.
+        ("", 443, b"HTTP/1.1 500 Unable to connect\r\n\r\n", "cannot reach gpu.example:443", &[]),
+        ("a:b@", 443, b"HTTP/1.1 401 Unauthorized\r\n\r\n", "refused the login", &["answered 401 Unauthorized"]),
         ("", 443, b"<!DOCTYPE html>\r\n<p>x", "is not an HTTP proxy", &["it answered `<!DOCTYPE html>`"]),
         (
             "",
@@ -396,7 +399,8 @@ fn the_silent_hop_is_named() {
 fn a_proxy_that_cannot_be_reached_or_trusted_is_named_with_its_source() {
     let gateway = origin(Scheme::Https, "gpu.example", 443);
     // Bound, and never listening.
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+    let (family, kind) = (rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM);
+    let socket = rustix::net::socket_with(family, kind, rustix::net::SocketFlags::CLOEXEC, None).unwrap();
     rustix::net::bind(&socket, &std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address: std::net::SocketAddr = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
     let mut refusing = route(&address.to_string());

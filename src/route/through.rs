@@ -19,8 +19,8 @@ use crate::settings::{Origin, ProxyScheme, Trust};
 use crate::text::excerpt_bytes;
 use crate::tls::ClientConfig;
 
-/// The status of a proxy that wants a login.
-const LOGIN_NEEDED: u16 = 407;
+/// The statuses of a proxy that wants a login. tinyproxy answers a wrong one with 401.
+const LOGIN_NEEDED: [u16; 2] = [401, 407];
 /// Longest name in SOCKS5, in bytes.
 const MOST_OF_NAME: usize = 255;
 
@@ -90,7 +90,7 @@ fn through_http(
     match answer {
         connect::Answer::Established if early.is_empty() => Ok(carrier),
         connect::Answer::Established => Err(UpstreamFault::Spoke(first_line(&early)).into()),
-        connect::Answer::Refused(refused) if refused.status == LOGIN_NEEDED => {
+        connect::Answer::Refused(refused) if LOGIN_NEEDED.contains(&refused.status) => {
             let answer = format!("it answered {}", refused.status_line());
             Err(UpstreamFault::Login { answer, schemes: refused.schemes, sent: upstream.sent() }.into())
         }
