@@ -101,6 +101,83 @@ impl fmt::Debug for Token {
     }
 }
 
+/// A password for an upstream proxy.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// This password.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The password itself, for the login it goes into.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// Longest value of `Proxy-Authorization` from a command, in bytes. Tickets of Kerberos are long.
+pub const MAX_AUTHORIZATION: usize = 64 * 1024;
+
+/// A value of `Proxy-Authorization` as a command printed it, such as `Negotiate YII…` (RFC 9110 §11.4).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authorization(String);
+
+impl Authorization {
+    /// Reads `text`. White space around it is ignored.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or can't be the value of the field.
+    pub fn new(text: &str) -> Result<Self, AuthorizationError> {
+        let text = text.trim();
+        let scheme = text.split(' ').next().unwrap_or_default();
+        match () {
+            () if text.is_empty() => Err(AuthorizationError::Empty),
+            () if text.len() > MAX_AUTHORIZATION => Err(AuthorizationError::Long),
+            () if !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') => {
+                Err(AuthorizationError::Characters)
+            }
+            () if scheme.ends_with(':') => Err(AuthorizationError::Name),
+            () => Ok(Self(text.to_owned())),
+        }
+    }
+
+    /// The value itself, for the header field.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authorization(…)")
+    }
+}
+
+/// Why a text can't be a value of `Proxy-Authorization`. Quotes nothing of the text.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorizationError {
+    /// Only white space.
+    #[error("its output is empty")]
+    Empty,
+    /// Longer than [`MAX_AUTHORIZATION`].
+    #[error("its first line is longer than {MAX_AUTHORIZATION} bytes")]
+    Long,
+    /// A control character, or no ASCII.
+    #[error("its first line holds characters that no header field has")]
+    Characters,
+    /// A whole field.
+    #[error("its first line has the name of the header field too, where only the value is expected")]
+    Name,
+}
+
 /// Why a text can't be a token. Quotes nothing of the text.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -167,6 +244,23 @@ mod tests {
         let token = Token::new(" deadbeef\n").unwrap();
         assert_eq!(token.expose(), "deadbeef");
         assert_eq!(format!("{token:?}"), "Token(…)");
+    }
+
+    #[test]
+    fn a_value_for_a_header_field_is_one_line_of_ascii() {
+        use AuthorizationError as E;
+        let value = Authorization::new(" Negotiate YIIsekrit==\n").unwrap();
+        assert_eq!(value.expose(), "Negotiate YIIsekrit==");
+        assert!(!format!("{value:?} {:?}", Password::new("sekrit".into())).contains("sekrit"));
+        for (text, error) in [
+            (" \n", E::Empty),
+            ("Basic a\r\nX-Admin: 1", E::Characters),
+            ("Basic \u{e4}", E::Characters),
+            ("Proxy-Authorization: Basic x", E::Name),
+            (&"x".repeat(MAX_AUTHORIZATION + 1), E::Long),
+        ] {
+            assert_eq!(Authorization::new(text), Err(error));
+        }
     }
 
     #[test]

@@ -17,14 +17,16 @@ Options of every command:
       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
 
-Options of every command, for TLS:
-      --ca-file <FILE>      Trust the CAs in this file [default: those of the
-                            system]
-      --pinned-key <PIN>    Trust this public key, as `curl --pinnedpubkey`
-                            does: sha256//BASE64
-      --client-cert <FILE>  Log in to the gateway with this certificate
-      --client-key <FILE>   Private key of the certificate [default: in the same
-                            file]
+Options of every command, for the internet:
+      --ca-file <FILE>        Trust the CAs in this file [default: those of the
+                              system]
+      --pinned-key <PIN>      Trust this public key, as `curl --pinnedpubkey`
+                              does: sha256//BASE64
+      --client-cert <FILE>    Log in to the gateway with this certificate
+      --client-key <FILE>     Private key of the certificate [default: in the
+                              same file]
+      --upstream-proxy <URL>  Go through this proxy on the way, or `none`
+                              [default: HTTPS_PROXY, ALL_PROXY]
 ";
 
 fn help(words: &str) -> String {
@@ -631,13 +633,15 @@ Options:
   -h, --help  Print help
 
 The settings are host, port, ssh_proxy_port, proxy, gateway_admin, ca_file,
-pinned_key, client_cert, client_key, log_file and known_hosts. A token is not a
-setting: `kohakuriver auth login` stores one. With `--cluster`, the setting is
-that cluster's.
+pinned_key, client_cert, client_key, upstream_proxy, proxy_auth_command,
+log_file and known_hosts. `-` reads the value from stdin, for an upstream_proxy
+with a password. A token is not a setting: `kohakuriver auth login` stores one.
+With `--cluster`, the setting is that cluster's.
 
 Examples:
   kohakuriver config set host gpu-head
   kohakuriver config set ssh_proxy_port 9002
+  kohakuriver config set upstream_proxy none
 "#,
     );
 }

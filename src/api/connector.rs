@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::spawn_blocking;
 use tower_service::Service;
 
+use crate::api::error::OffRoute;
 use crate::api::transport::CONNECT_LIMIT;
 use crate::carrier::{Asynchronous, Carrier};
 use crate::dial::{DialError, Watch};
@@ -28,26 +29,32 @@ pub(super) struct Connector {
 /// A connection.
 pub(super) struct Routed(TokioIo<Asynchronous<Box<dyn Carrier>>>);
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Routed, RouteError>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Routed, OffRoute>> + Send>>;
 
 impl Service<Uri> for Connector {
     type Response = Routed;
-    type Error = RouteError;
+    type Error = OffRoute;
     type Future = Connecting;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RouteError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OffRoute>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _: Uri) -> Connecting {
         let Self { origin, route } = self.clone();
+        let (of_message, upstream) = (origin.clone(), route.upstream.clone());
         Box::pin(async move {
-            let failed = |error: io::Error| RouteError::Dial(DialError::Connect(vec![error.to_string()]));
-            let connecting = spawn_blocking(move || route::connect(&origin, &route, Watch::at_most(CONNECT_LIMIT)));
-            let carrier = connecting.await.map_err(|_| failed(io::ErrorKind::Interrupted.into()))??;
-            Ok(Routed(TokioIo::new(Asynchronous::new(carrier).map_err(failed)?)))
+            let connected = connect(origin, route).await;
+            connected.map_err(|error| OffRoute { error, origin: of_message, upstream })
         })
     }
+}
+
+async fn connect(origin: Origin, route: Route) -> Result<Routed, RouteError> {
+    let failed = |error: io::Error| RouteError::Dial(DialError::Connect(vec![error.to_string()]));
+    let connecting = spawn_blocking(move || route::connect(&origin, &route, Watch::at_most(CONNECT_LIMIT)));
+    let carrier = connecting.await.map_err(|_| failed(io::ErrorKind::Interrupted.into()))??;
+    Ok(Routed(TokioIo::new(Asynchronous::new(carrier).map_err(failed)?)))
 }
 
 impl Connection for Routed {

@@ -10,11 +10,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::api::client::Api;
-use crate::api::error::ApiError;
+use crate::api::error::{ApiError, OffRoute};
 use crate::api::transport::{
     Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, cut_off, too_large, unreachable, unusable,
 };
 use crate::dial::{DialError, Interrupted, Watch};
+use crate::failure::Failure;
 use crate::handshake::http::{self, Framing};
 use crate::handshake::{MAX_HEAD, head_end};
 use crate::route::{self, Route, RouteError, send_all, until_done};
@@ -29,7 +30,7 @@ const CHUNK: usize = 64 * 1024;
 /// for the first time (see [`block_on`]).
 pub struct Direct<'w> {
     host: Origin,
-    route: Route,
+    route: Result<Route, Failure>,
     base: String,
     /// No setting names this Host: `base` is the default.
     is_default: bool,
@@ -42,14 +43,14 @@ impl<'w> Api<Direct<'w>> {
     /// A client of the Host in the settings. Nothing is sent yet.
     pub fn direct(settings: &Settings, token: Option<Token>, watch: Watch<'w>) -> Self {
         let transport = Direct::new(settings.api(), watch);
-        let (is_default, route) = (settings.names_no_host(), Route::of(settings));
+        let (is_default, route) = (settings.names_no_host(), Route::of(settings, &settings.api()));
         Self::over(Direct { is_default, route, ..transport }, token)
     }
 }
 
 impl<'w> Direct<'w> {
     fn new(host: Origin, Watch { ssh, signal, deadline, .. }: Watch<'w>) -> Self {
-        Self { base: host.to_string(), is_default: false, host, route: Route::default(), ssh, signal, deadline }
+        Self { base: host.to_string(), is_default: false, host, route: Ok(Route::default()), ssh, signal, deadline }
     }
 
     fn watch_until(&self, deadline: Instant) -> Watch<'w> {
@@ -62,12 +63,13 @@ impl<'w> Direct<'w> {
         let (watch, connecting) = (self.watch_until(now + limit), self.watch_until(now + limit.min(CONNECT_LIMIT)));
         let broke = |error: io::Error| unreachable(&self.base, error);
         let interrupted = |why| self.interrupted(why, limit);
-        let mut carrier = route::connect(&self.host, &self.route, connecting).map_err(|error| match error {
+        let route = self.route.as_ref().map_err(|failure| self.off_route(RouteError::Settings(failure.clone())))?;
+        let mut carrier = route::connect(&self.host, route, connecting).map_err(|error| match error {
             RouteError::Interrupted(why) | RouteError::Dial(DialError::Interrupted(why, _)) => interrupted(why),
             RouteError::Dial(error @ DialError::Connect(_)) if self.is_default => {
                 ApiError::NoHost { base: self.base.clone(), why: error.to_string() }
             }
-            error => unreachable(&self.base, error),
+            error => self.off_route(error),
         })?;
         let request = self.request(path, token);
         send_all(&mut *carrier, request.as_bytes(), watch).map_err(interrupted)?.map_err(broke)?;
@@ -81,6 +83,11 @@ impl<'w> Direct<'w> {
                 return Ok(answer);
             }
         }
+    }
+
+    fn off_route(&self, error: RouteError) -> ApiError {
+        let upstream = self.route.as_ref().ok().and_then(|route| route.upstream.clone());
+        unreachable(&self.base, OffRoute { error, origin: self.host.clone(), upstream })
     }
 
     fn interrupted(&self, why: Interrupted, limit: Duration) -> ApiError {

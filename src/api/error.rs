@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::dial::Interrupted;
 use crate::failure::{Failure, UNRESOLVED, words};
 use crate::refusal::Refusal;
-use crate::route::RouteError;
-use crate::settings::{self, ProxyAddress};
+use crate::route::{RouteError, Upstream};
+use crate::settings::{self, Origin};
 use crate::sys;
 use crate::target::VpsRef;
 use crate::tokens;
@@ -151,9 +151,9 @@ impl ApiError {
             Self::Refusal(refusal) => return failure.cause(without_vps(refusal)).maybe_hint(hint_here(refusal, "VPS")),
             Self::NoHost { base, why } => return settings::no_host(base, why),
             Self::Interrupted(why) => return failure.because(why),
-            Self::Unreachable { base, source } => {
-                if let (Some(error), Ok(address)) = (route_error(source.as_ref()), base.parse::<ProxyAddress>()) {
-                    return error.failure(failure.what(), &address.or_port(0));
+            Self::Unreachable { source, .. } => {
+                if let Some(off) = off_route(source.as_ref()) {
+                    return off.error.failure(failure.what(), &off.origin, off.upstream.as_ref());
                 }
                 let why = innermost(source.as_ref());
                 let hint = match why.starts_with(UNRESOLVED) {
@@ -214,9 +214,19 @@ pub(super) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item 
     std::iter::successors(Some(error), |&error| error.source())
 }
 
+/// Why there is no connection to an origin, with what a message about it needs.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(super) struct OffRoute {
+    #[source]
+    pub(super) error: RouteError,
+    pub(super) origin: Origin,
+    pub(super) upstream: Option<Upstream>,
+}
+
 /// The error of a connection with TLS, or through a proxy.
-fn route_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e RouteError> {
-    let is_own = |error: &&RouteError| !matches!(error, RouteError::Dial(_) | RouteError::Interrupted(_));
+fn off_route<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e OffRoute> {
+    let is_own = |off: &&OffRoute| !matches!(off.error, RouteError::Dial(_) | RouteError::Interrupted(_));
     chain(error).find_map(|error| error.downcast_ref()).filter(is_own)
 }
 

@@ -23,11 +23,11 @@ use tokio::sync::Semaphore;
 
 use crate::api::client::Api;
 use crate::api::connector::Connector;
-use crate::api::error::{ApiError, chain, innermost, is_refused};
+use crate::api::error::{ApiError, OffRoute, chain, innermost, is_refused};
 use crate::api::transport::{
     Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, cut_off, too_large, unreachable, unusable,
 };
-use crate::route::Route;
+use crate::route::{Route, RouteError};
 use crate::secret::Token;
 use crate::settings::{Origin, ProxyAddress, Scheme, Settings};
 use crate::sys;
@@ -86,7 +86,7 @@ pub struct Pooled {
 enum Way {
     Tcp(HttpClient<HttpConnector, Full<Bytes>>),
     /// With TLS, or through a proxy.
-    Routed(HttpClient<Connector, Full<Bytes>>),
+    Routed(Box<HttpClient<Connector, Full<Bytes>>>),
     /// Over the UNIX socket with this file, a connection for each request.
     Local(PathBuf),
 }
@@ -116,7 +116,12 @@ impl Client {
     /// # Errors
     /// When its address can't be used.
     pub fn of(settings: &Settings, token: Option<Token>) -> Result<Self, ApiError> {
-        let transport = Pooled::routed(&settings.api_url(), Route::of(settings))?;
+        let (base, origin) = (settings.api_url(), settings.api());
+        let route = Route::of(settings, &origin).map_err(|failure| {
+            let error = RouteError::Settings(failure);
+            unreachable(&base, OffRoute { error, origin, upstream: None })
+        })?;
+        let transport = Pooled::routed(&base, route)?;
         Ok(Self::over(Pooled { is_default: settings.names_no_host(), ..transport }, token))
     }
 
@@ -153,7 +158,7 @@ impl Pooled {
             connector.set_nodelay(true);
             Way::Tcp(builder.build(connector))
         } else {
-            Way::Routed(builder.build(Connector { origin, route }))
+            Way::Routed(Box::new(builder.build(Connector { origin, route })))
         };
         Ok(Self { base: normal, is_default: false, way, large: Arc::new(Semaphore::new(LARGE_BODIES)) })
     }

@@ -3,6 +3,7 @@
 //! A group's verbs are defined in the group's folder. `--help`, shell completions, manual pages and the decision which
 //! commands are ours all come from [`definition`].
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
@@ -12,7 +13,8 @@ use crate::cli::host::vps_cache;
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::{auth, cluster, completions, config, doctor, manual, node, ssh, vps};
 use crate::cluster::ClusterName;
-use crate::settings::{Flags, Pins, ProxyAddress, Trust};
+use crate::failure::Failure;
+use crate::settings::{Flags, Pins, ProxyAddress, Trust, UpstreamProxyError, UpstreamSetting};
 
 /// Shown at the end of `--help`.
 const AFTER_HELP: &str = "\
@@ -60,9 +62,9 @@ struct Globals {
     tls: Tls,
 }
 
-/// Flags for a Host or a gateway with `https`.
+/// Flags for a Host behind the internet or an office network.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Options of every command, for TLS")]
+#[command(next_help_heading = "Options of every command, for the internet")]
 struct Tls {
     /// Trust the CAs in this file [default: those of the system]
     #[arg(long, global = true, value_name = "FILE", value_parser = file())]
@@ -76,7 +78,15 @@ struct Tls {
     /// Private key of the certificate [default: in the same file]
     #[arg(long, global = true, value_name = "FILE", value_parser = file())]
     client_key: Option<PathBuf>,
+    /// Go through this proxy on the way, or `none` [default: HTTPS_PROXY, ALL_PROXY]
+    #[arg(long, global = true, value_name = "URL",
+          value_parser = |text: &str| Ok::<_, Infallible>(TypedUpstream(UpstreamSetting::from_flag(text))))]
+    upstream_proxy: Option<TypedUpstream>,
 }
+
+/// An upstream proxy as it was typed. clap would show a wrong value, which may have a password in it.
+#[derive(Clone, Debug)]
+struct TypedUpstream(Result<UpstreamSetting, UpstreamProxyError>);
 
 /// Reads the path of a file. It goes into files, so it is made absolute.
 fn file() -> impl TypedValueParser<Value = PathBuf> {
@@ -129,12 +139,18 @@ impl CommandLine {
     }
 
     /// The settings that the command line gives.
-    pub(super) fn flags(&self) -> Flags {
+    pub(super) fn flags(&self) -> Result<Flags, Failure> {
         let gateway_admin = match &self.group {
             Group::Vps(verb) => verb.gateway_admin(),
             _ => None,
         };
-        Flags {
+        let upstream_proxy = self.globals.tls.upstream_proxy.clone().map(|TypedUpstream(typed)| typed).transpose();
+        let upstream_proxy = upstream_proxy.map_err(|error| {
+            Failure::usage("--upstream-proxy can't be used")
+                .because(&error)
+                .hint("name it as http://PROXY:3128, https://, socks5h:// or `none`")
+        })?;
+        Ok(Flags {
             cluster: self.globals.cluster.clone(),
             host: self.globals.host.clone(),
             port: self.globals.port,
@@ -148,7 +164,8 @@ impl CommandLine {
                 client_cert: self.globals.tls.client_cert.clone(),
                 client_key: self.globals.tls.client_key.clone(),
             },
-        }
+            upstream_proxy,
+        })
     }
 }
 
@@ -177,7 +194,7 @@ mod tests {
     fn global_flags_may_stand_before_and_after_the_command() {
         for line in ["kohakuriver -H h -P 1 vps list", "kohakuriver vps -H h list -P 1", "kohakuriver vps list -P1 -Hh"]
         {
-            let flags = parse(line).unwrap().flags();
+            let flags = parse(line).unwrap().flags().unwrap();
             assert_eq!((flags.host.as_deref(), flags.port), (Some("h"), Some(1)), "{line}");
         }
     }
@@ -185,7 +202,7 @@ mod tests {
     #[test]
     fn words_after_two_dashes_are_passed_to_ssh() {
         let line = parse("kohakuriver vps connect 42 --user u -- -L 1:a:2 -P 9 --host x --help").unwrap();
-        assert_eq!((line.flags().host, line.flags().port), (None, None));
+        assert_eq!((line.flags().unwrap().host, line.flags().unwrap().port), (None, None));
         let Group::Vps(vps::Verb::Connect(arguments)) = line.group else { panic!("{line:?}") };
         assert_eq!(arguments.ssh_args, ["-L", "1:a:2", "-P", "9", "--host", "x", "--help"]);
     }

@@ -129,7 +129,7 @@ fn with_cluster_of(flags: Flags, vpses: &[&str]) -> Result<Flags, Failure> {
 }
 
 fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {
-    let flags = with_cluster_of(line.flags(), &line.vpses())?;
+    let flags = with_cluster_of(line.flags()?, &line.vpses())?;
     let load = || load_settings(&flags);
     let done = match line.group {
         // These two choose their exit status. Unreadable settings are one of doctor's findings.

@@ -11,9 +11,12 @@
 //! hundred fields. It distinguishes answers that are no HTTP, since each has a cause of its own: an older Host, an sshd
 //! on this port, another server.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::handshake::http::{self, Framing};
 use crate::handshake::{MAX_HEAD, Step, first_line, head_end, is_tls};
-use crate::secret::Token;
+use crate::secret::{Authorization, Password, Token};
 use crate::text::{excerpt, excerpt_bytes};
 
 /// The answer of a proxy.
@@ -50,6 +53,8 @@ pub struct Refused {
     pub retry_after: Option<u64>,
     /// The error type of `Proxy-Status` (RFC 9209 §2.3), or nothing.
     pub proxy_error: String,
+    /// The authentication schemes that `Proxy-Authenticate` offers, such as `Basic`. Only the first few.
+    pub schemes: Vec<String>,
 }
 
 impl Refused {
@@ -59,14 +64,39 @@ impl Refused {
     }
 }
 
+/// The credentials in a request, as `Proxy-Authorization`.
+#[derive(Clone, Copy, Debug)]
+pub enum Login<'a> {
+    /// The token of a gateway (RFC 6750).
+    Bearer(&'a Token),
+    /// A user and a password (RFC 7617).
+    Basic(&'a str, Option<&'a Password>),
+    /// The whole value of the field.
+    Value(&'a Authorization),
+}
+
+impl Login<'_> {
+    /// The value of the field.
+    fn value(self) -> String {
+        match self {
+            Self::Bearer(token) => format!("Bearer {}", token.expose()),
+            Self::Basic(user, password) => {
+                let password = password.map(Password::expose).unwrap_or_default();
+                format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+            }
+            Self::Value(value) => value.expose().to_owned(),
+        }
+    }
+}
+
 /// The request, to be sent in one write: an older Host may reset a connection when the request arrives in pieces, and
 /// its error line would be lost.
-pub fn request(authority: &str, token: Option<&Token>) -> Vec<u8> {
+pub fn request(authority: &str, login: Option<Login<'_>>) -> Vec<u8> {
     let version = env!("CARGO_PKG_VERSION");
     let mut head =
         format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: kohakuriver-proxy/{version}\r\n");
-    if let Some(token) = token {
-        head += &format!("Proxy-Authorization: Bearer {}\r\n", token.expose());
+    if let Some(login) = login {
+        head += &format!("Proxy-Authorization: {}\r\n", login.value());
     }
     head += "\r\n";
     head.into_bytes()
@@ -134,7 +164,36 @@ fn refused(status: u16, response: &httparse::Response<'_, '_>) -> Refused {
         body: http::framing(response),
         retry_after: http::field(response, "retry-after").and_then(|seconds| seconds.parse().ok()),
         proxy_error: proxy_error(&http::field(response, "proxy-status").unwrap_or_default()),
+        schemes: schemes(response),
     }
+}
+
+/// Most authentication schemes that are kept, and the longest name of one.
+const MOST_SCHEMES: usize = 8;
+const LONGEST_SCHEME: usize = 32;
+
+/// The names of the schemes in all `Proxy-Authenticate` fields (RFC 9110 §11.6.1).
+fn schemes(response: &httparse::Response<'_, '_>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for field in response.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("proxy-authenticate")) {
+        let mut is_quoted = false;
+        // A comma also separates the parameters of a scheme, and a quoted text may have one.
+        let parts = field.value.split(|&byte| {
+            is_quoted ^= byte == b'"';
+            byte == b',' && !is_quoted
+        });
+        for part in parts {
+            let word = part.trim_ascii().split(|&byte| byte == b' ').next().unwrap_or_default();
+            let is_scheme = word.first().is_some_and(u8::is_ascii_alphabetic)
+                && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._+".contains(byte));
+            let name = String::from_utf8_lossy(word);
+            let is_known = found.iter().any(|other| other.eq_ignore_ascii_case(&name));
+            if is_scheme && !is_known && word.len() <= LONGEST_SCHEME && found.len() < MOST_SCHEMES {
+                found.push(name.into_owned());
+            }
+        }
+    }
+    found
 }
 
 /// The error type in a `Proxy-Status` field. Of several proxies, the first is the one nearest to the VPS.
@@ -159,7 +218,7 @@ mod tests {
     #[test]
     fn request_is_one_head() {
         let token = Token::new("sekrit").unwrap();
-        let head = String::from_utf8(request("42:22", Some(&token))).unwrap();
+        let head = String::from_utf8(request("42:22", Some(Login::Bearer(&token)))).unwrap();
         assert_eq!(
             head,
             format!(
@@ -169,6 +228,53 @@ mod tests {
             )
         );
         assert!(!String::from_utf8(request("42:22", None)).unwrap().contains("Authorization"));
+    }
+
+    #[test]
+    fn a_login_is_one_field() {
+        let field = |login: Login<'_>| {
+            let head = String::from_utf8(request("gpu.example:443", Some(login))).unwrap();
+            let (_, rest) = head.split_once("\r\nProxy-Authorization: ").unwrap();
+            rest.strip_suffix("\r\n\r\n").unwrap().to_owned()
+        };
+        // The examples of RFC 7617 §2 and §2.1.
+        for (user, password, expected) in [
+            ("Aladdin", Some("open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            ("test", Some("123\u{a3}"), "Basic dGVzdDoxMjPCow=="),
+            ("alice", None, "Basic YWxpY2U6"),
+        ] {
+            let password = password.map(|text: &str| Password::new(text.to_owned()));
+            assert_eq!(field(Login::Basic(user, password.as_ref())), expected);
+        }
+        let value = Authorization::new("Negotiate YIIsekrit==").unwrap();
+        assert_eq!(field(Login::Value(&value)), "Negotiate YIIsekrit==");
+        let (token, password) = (Token::new("sekrit").unwrap(), Password::new("sekrit".to_owned()));
+        for login in [Login::Bearer(&token), Login::Basic("alice", Some(&password)), Login::Value(&value)] {
+            assert!(!format!("{login:?}").contains("sekrit"));
+        }
+    }
+
+    #[test]
+    fn the_schemes_that_a_proxy_offers() {
+        for (fields, expected) in [
+            ("", &[][..]),
+            ("Proxy-Authenticate: Basic realm=\"an office\"\r\n", &["Basic"]),
+            ("proxy-authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n", &["Negotiate", "NTLM"]),
+            (
+                "Proxy-Authenticate: Digest realm=\"a, Evil x\", nonce=\"b\", qop=\"auth\", Basic realm=c, Negotiate\r\n",
+                &["Digest", "Basic", "Negotiate"],
+            ),
+            ("Proxy-Authenticate: Basic realm=x\r\nProxy-Authenticate: basic realm=y\r\n", &["Basic"]),
+            ("Proxy-Authenticate: , ,=, \x1b[2J, \u{e4}, 7up\r\n", &[]),
+        ] {
+            let head = format!("HTTP/1.1 407 Proxy Authentication Required\r\n{fields}\r\n");
+            let Step::Done(Answer::Refused(refused), _) = read(head.as_bytes()) else { panic!("{fields}") };
+            assert_eq!(refused.schemes, expected, "{fields}");
+        }
+        let many: String = (0..50).map(|n| format!("Proxy-Authenticate: S{n}\r\n")).collect();
+        let head = format!("HTTP/1.1 407 x\r\n{many}Proxy-Authenticate: {}\r\n\r\n", "x".repeat(100));
+        let Step::Done(Answer::Refused(refused), _) = read(head.as_bytes()) else { panic!("{head}") };
+        assert_eq!(refused.schemes.len(), MOST_SCHEMES);
     }
 
     #[test]
@@ -199,6 +305,7 @@ mod tests {
             body: Framing::Length(17),
             retry_after: Some(3),
             proxy_error: "connection_refused".into(),
+            schemes: Vec::new(),
         };
         assert_eq!(expected.status_line(), "409 Conflict");
         assert_eq!(read(head), Step::Done(Answer::Refused(expected), head.len()));

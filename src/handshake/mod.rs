@@ -8,6 +8,7 @@
 //! |---|---|---|---|
 //! | [`connect`] | client | the answer to a CONNECT | the CONNECT request |
 //! | [`mod@line`] | client | the answer to `REQUEST_TUNNEL` | `REQUEST_TUNNEL` |
+//! | [`socks5`] | client | the answers of a SOCKS5 proxy | the requests to it |
 //! | `request` | gateway | the request of a client, in either protocol | |
 //! | `answer` | gateway | | the answers, in either protocol |
 //! | `proxy_protocol` | gateway | the header that a proxy in front of the gateway puts before a client | |
@@ -27,6 +28,7 @@ pub mod problem;
 pub mod proxy_protocol;
 #[cfg(feature = "gateway")]
 pub mod request;
+pub mod socks5;
 
 /// Longest head of an answer that is accepted, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;

@@ -15,7 +15,7 @@ use super::help;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
 use crate::seconds;
-use crate::settings::{ProxyAddress, Trust};
+use crate::settings::{ProxyAddress, Trust, UpstreamSetting};
 use crate::target::SSH_PORT;
 
 /// The tunnel to open, and how to open it.
@@ -35,6 +35,8 @@ pub struct Arguments {
     pub host_api: Option<ProxyAddress>,
     /// What a connection with TLS trusts, beside the settings.
     pub trust: Trust,
+    /// The proxy on the way, or that there is none.
+    pub upstream_proxy: Option<UpstreamSetting>,
     /// The protocol to speak with the proxy.
     pub protocol: ProtocolChoice,
     /// How long to wait for the VPS's first byte.
@@ -90,6 +92,7 @@ impl Arguments {
             proxy: None,
             host_api: None,
             trust: Trust::default(),
+            upstream_proxy: None,
             protocol: ProtocolChoice::Auto,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             wait: None,
@@ -113,6 +116,7 @@ impl Arguments {
                 Long("pinned-key") => read.trust.pins = Some(value(&mut words, "--pinned-key", str::parse)?),
                 Long("client-cert") => read.trust.client_cert = Some(file(&mut words)?),
                 Long("client-key") => read.trust.client_key = Some(file(&mut words)?),
+                Long("upstream-proxy") => read.upstream_proxy = Some(upstream_proxy(&mut words)?),
                 Long("protocol") => read.protocol = value(&mut words, "--protocol", protocol)?,
                 Long("connect-timeout") => {
                     read.connect_timeout = value(&mut words, "--connect-timeout", seconds::parse)?;
@@ -150,6 +154,13 @@ fn value<T, E: Display>(
 ) -> Result<T, Failure> {
     let text = words.value().map_err(|error| wrong(error.to_string()))?;
     parsed(&text, option, parse)
+}
+
+/// The proxy on the way. Its text is not shown: it may hold a password.
+fn upstream_proxy(words: &mut lexopt::Parser) -> Result<UpstreamSetting, Failure> {
+    let text = words.value().map_err(|error| wrong(error.to_string()))?;
+    UpstreamSetting::from_flag(&text.to_string_lossy())
+        .map_err(|error| wrong("--upstream-proxy can't be used").cause(error.to_string()))
 }
 
 fn path(words: &mut lexopt::Parser) -> Result<PathBuf, Failure> {
@@ -263,6 +274,7 @@ mod tests {
             ("--cluster a.b vps", "--cluster"),
             ("--pinned-key sha1//x vps", "--pinned-key"),
             ("--ca-file", "--ca-file"),
+            ("--upstream-proxy http://me:pw@p vps", "--upstream-proxy"),
             ("--proxy ftp://x vps", "ftp://x"),
             ("--protocol gopher vps", "gopher"),
             ("--fdpass", "TARGET"),

@@ -60,6 +60,7 @@ mod tests {
             ("pinned-key", None, Some("PIN")),
             ("client-cert", None, Some("FILE")),
             ("client-key", None, Some("FILE")),
+            ("upstream-proxy", None, Some("URL")),
             ("protocol", None, Some("PROTOCOL")),
             ("connect-timeout", None, Some("SECONDS")),
             ("wait", None, Some("SECONDS")),

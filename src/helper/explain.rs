@@ -10,6 +10,7 @@ use crate::failure::{Failure, resolvers_words, words};
 use crate::handshake::connect::Refused;
 use crate::handshake::problem::Explanation;
 use crate::refusal::Refusal;
+use crate::route::Upstream;
 use crate::settings;
 use crate::target::Target;
 use crate::tls::Fault;
@@ -20,6 +21,7 @@ impl Order<'_> {
     pub(super) fn not_opened(&self, error: &OpenError) -> Failure {
         let (target, proxy) = (&self.target, self.proxy.authority());
         let cannot_reach = || Failure::new(format!("cannot reach the SSH proxy at {proxy}"));
+        let upstream = self.route.upstream.as_ref();
         let no_proxy = || Failure::new(format!("what answers at {proxy} is not an SSH proxy"));
         let is_it_right =
             "check the port of the Host's SSH proxy: `kohakuriver config show` shows it and where it is set";
@@ -43,7 +45,7 @@ impl Order<'_> {
                 "check that it runs there and that no firewall blocks its port; `kohakuriver config show` shows the \
                  address",
             ),
-            OpenError::Route(error) => error.failure(cannot_reach().what(), self.proxy),
+            OpenError::Route(error) => error.failure(cannot_reach().what(), self.proxy, upstream),
             OpenError::ClosedEarly | OpenError::CutOff | OpenError::Broke(_) => {
                 Failure::new(format!("the SSH proxy at {proxy} gave no complete answer"))
                     .because(error)
@@ -67,7 +69,7 @@ impl Order<'_> {
             }
             OpenError::Mute(mute) => self.mute_because(mute),
             OpenError::Ssh(_) | OpenError::NotHttp(_) | OpenError::NotLine(_) | OpenError::Malformed(_) => {
-                no_proxy().because(error).hint(is_it_right)
+                no_proxy().because(error).maybe_cause(upstream.map(Upstream::suspicion)).hint(is_it_right)
             }
         }
     }
@@ -105,9 +107,7 @@ impl Order<'_> {
                 }
                 failure.maybe_hint(match (&self.target, refused.status) {
                     (Target::Vps(_), 407) => Some(login()),
-                    (Target::Foreign { .. }, 407) => {
-                        Some("this proxy wants a login of its own, which is not supported".to_owned())
-                    }
+                    (Target::Foreign { .. }, 407) => Some(self.login_of_proxy()),
                     (Target::Vps(_), _) => {
                         let show = "`kohakuriver config show` shows its address";
                         Some(format!("check that it is the Host's SSH proxy: {show}"))
@@ -115,6 +115,19 @@ impl Order<'_> {
                     (Target::Foreign { .. }, _) => None,
                 })
             }
+        }
+    }
+
+    /// How to log in to a proxy that is no gateway. Its password can't stand on a command line.
+    fn login_of_proxy(&self) -> String {
+        let proxy = self.proxy.authority();
+        match &self.route.own_login {
+            Some(own) if own.proxy.user.is_some() => format!("check user and password of {proxy} in {}", own.source),
+            _ => format!(
+                "put its login into HTTPS_PROXY, or into config.json: `kohakuriver config set upstream_proxy -`, and then \
+                 {}://USER:PASSWORD@{proxy}",
+                self.proxy.scheme
+            ),
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) const ARGUMENTS: [Entry; 2] = [
     argument("[PORT]", "TCP port to ask for; a VPS offers 22 only [default: 22]"),
 ];
 
-pub(super) const OPTIONS: [Entry; 16] = [
+pub(super) const OPTIONS: [Entry; 17] = [
     option(
         "--fdpass",
         "",
@@ -72,6 +72,12 @@ pub(super) const OPTIONS: [Entry; 16] = [
     ),
     option("--client-cert", "<FILE>", "For https://: log in to the gateway with this certificate"),
     option("--client-key", "<FILE>", "For https://: private key of the certificate [default: in the same file]"),
+    option(
+        "--upstream-proxy",
+        "<URL>",
+        "Go through this proxy on the way, such as that of an office: http://, https:// or socks5h://[USER@]HOST[:PORT], or \
+         `none` [default: upstream_proxy in config.json, else HTTPS_PROXY and ALL_PROXY]",
+    ),
     option(
         "--protocol",
         "<PROTOCOL>",

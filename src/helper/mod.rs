@@ -87,7 +87,8 @@ fn carry(
         Target::Foreign { .. } => false,
     };
     let Place { settings, api } = place::find(arguments, &target, needs_token, journal)?;
-    let (proxy, route) = (settings.ssh_proxy(), Route::of(&settings));
+    let proxy = settings.ssh_proxy();
+    let route = Route::of(&settings, &proxy)?;
     if client.waits_for_socket() && !route.is_bare(&proxy) {
         journal.step("only a bare socket can be ssh's, so another process carries the bytes of this connection");
         return child::pass_carried(client.stdout());

@@ -1,7 +1,7 @@
 //! From a proxy's address to an open tunnel: dial, handshake, and the line protocol when an older Host answers.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::arguments::ProtocolChoice;
 use super::farewell::Farewell;
@@ -9,16 +9,13 @@ use super::journal::Journal;
 use crate::carrier::Carrier;
 use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::connect::{self, Refused};
+use crate::handshake::line;
 use crate::handshake::problem::{self, Explanation};
-use crate::handshake::{Step, line};
-use crate::route::{self, Route, RouteError, send_all, until_done};
+use crate::route::{self, Credentials, ExchangeError, Route, RouteError, exchange, read_body, until_done};
 use crate::secret::Token;
 use crate::settings::Origin;
 use crate::sys::{self, AsFd, EndSignals, PollFlags};
 use crate::target::{Target, TaskId, VpsRef};
-
-/// How long to wait for the rest of a refusal's body.
-const BODY_LIMIT: Duration = Duration::from_secs(2);
 
 /// Most bytes read at once.
 const CHUNK: usize = 4096;
@@ -123,6 +120,17 @@ impl From<RouteError> for OpenError {
     }
 }
 
+impl From<ExchangeError> for OpenError {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Interrupted(why) => Self::Interrupted(why),
+            ExchangeError::Broke(error) => Self::Broke(error),
+            ExchangeError::ClosedEarly => Self::ClosedEarly,
+            ExchangeError::CutOff => Self::CutOff,
+        }
+    }
+}
+
 /// Why the first byte of an open tunnel did not come. An sshd speaks first.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Mute {
@@ -186,8 +194,13 @@ pub(super) fn first_byte(tunnel: &mut Tunnel, watch: Watch<'_>) -> Result<(), Mu
 }
 
 fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<Tunnel, OpenError> {
+    // A gateway has users of its own.
+    let own_login = order.route.own_login.as_ref().filter(|_| matches!(order.target, Target::Foreign { .. }));
+    let credentials = own_login.map(|proxy| route::credentials(proxy, watch)).transpose()?;
+    let login = order.token.map(connect::Login::Bearer);
     let mut carrier = dial(order, watch, journal)?;
-    let request = connect::request(&order.target.authority(), order.token);
+    let request =
+        connect::request(&order.target.authority(), login.or(credentials.as_ref().and_then(Credentials::login)));
     let (answer, early) = exchange(&mut *carrier, &request, connect::read, watch)?;
     match answer {
         connect::Answer::Established => Ok(Tunnel { carrier, early, is_line: false }),
@@ -217,10 +230,10 @@ fn open_with_line(
     let watch = Watch { signal: order.signals.caught(), ..watch };
     let mut carrier = dial(order, watch, journal)?;
     let (answer, early) = match exchange(&mut *carrier, &line::request(task), line::read, watch) {
-        Err(error @ OpenError::Interrupted(_)) => {
+        Err(ExchangeError::Interrupted(why)) => {
             // Its SUCCESS may be on the way.
             farewell.remember(carrier);
-            return Err(error);
+            return Err(why.into());
         }
         answer => answer?,
     };
@@ -247,139 +260,7 @@ fn dial(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> Result<Box<dy
     Ok(carrier)
 }
 
-/// Sends `request` and reads the answer. Gives back the answer and the bytes behind it that had to be read with it.
-///
-/// From a bare socket no such byte is read: it is peeked at, and only the answer is taken. So ssh can be given the
-/// socket, with the whole stream in it.
-fn exchange<T>(
-    carrier: &mut dyn Carrier,
-    request: &[u8],
-    read: fn(&[u8]) -> Step<T>,
-    watch: Watch<'_>,
-) -> Result<(T, Vec<u8>), OpenError> {
-    send_all(carrier, request, watch)?.map_err(OpenError::Broke)?;
-    if let Some(socket) = carrier.bare_socket() {
-        // Nothing has arrived yet, most likely, so a first try would be one call more.
-        watch.wait_for(socket, PollFlags::IN)?;
-    }
-    let mut answer = Vec::new();
-    loop {
-        let seen = answer.len();
-        answer.resize(seen + CHUNK, 0);
-        let mut is_left = false;
-        let arrived = until_done(carrier, PollFlags::IN, watch, |carrier| match carrier.bare_socket() {
-            Some(socket) => {
-                is_left = true;
-                sys::peek(socket, &mut answer[seen..])
-            }
-            None => carrier.receive(&mut answer[seen..]),
-        })?;
-        let arrived = match arrived {
-            Ok(0) if seen == 0 => return Err(OpenError::ClosedEarly),
-            Ok(0) => return Err(OpenError::CutOff),
-            Ok(arrived) => arrived,
-            Err(error) => return Err(OpenError::Broke(error)),
-        };
-        answer.truncate(seen + arrived);
-        let step = read(&answer);
-        let end = if let Step::Done(_, end) = &step { *end } else { answer.len() };
-        if is_left {
-            take(carrier, end.saturating_sub(seen), watch)?;
-            answer.truncate(end);
-        }
-        if let Step::Done(value, end) = step {
-            return Ok((value, answer.split_off(end)));
-        }
-    }
-}
-
-/// Takes `count` bytes that a peek has seen.
-fn take(carrier: &mut dyn Carrier, mut count: usize, watch: Watch<'_>) -> Result<(), OpenError> {
-    let mut scratch = [0; CHUNK];
-    while count > 0 {
-        let most = count.min(CHUNK);
-        match until_done(carrier, PollFlags::IN, watch, |carrier| carrier.receive(&mut scratch[..most]))? {
-            Ok(0) => return Err(OpenError::CutOff),
-            Ok(taken) => count -= taken,
-            Err(error) => return Err(OpenError::Broke(error)),
-        }
-    }
-    Ok(())
-}
-
 /// Foreign text to append to a message; nothing if there is none.
 fn quoted(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": `{text}`") }
-}
-
-/// The body of a refusal that begins with `body`, as far as it comes soon. It only explains, so no error matters.
-fn read_body(carrier: &mut dyn Carrier, mut body: Vec<u8>, refused: &Refused, watch: Watch<'_>) -> Vec<u8> {
-    let watch = Watch { deadline: watch.deadline.min(Instant::now() + BODY_LIMIT), ..watch };
-    let mut chunk = [0; CHUNK];
-    while !problem::is_complete(refused, &body) {
-        match until_done(carrier, PollFlags::IN, watch, |carrier| carrier.receive(&mut chunk)) {
-            Ok(Ok(read @ 1..)) => body.extend_from_slice(&chunk[..read]),
-            _ => break,
-        }
-    }
-    body
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::carrier::tests::{ReadAhead, connection};
-    use std::io::{Read as _, Write as _};
-    use std::os::fd::AsFd;
-
-    const STREAM: &[u8] = b"SSH-2.0-banner\r\n";
-
-    /// A server that answers `request` with a head of 3,000 bytes, and with the stream in the same segment.
-    fn answer() -> Vec<u8> {
-        let field = format!("Field: {}\r\n", "x".repeat(100));
-        let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", field.repeat(30));
-        [head.as_bytes(), STREAM].concat()
-    }
-
-    fn exchanged(carrier: &mut dyn Carrier, request: &[u8]) -> Vec<u8> {
-        let (ssh, _ssh_end) = std::os::unix::net::UnixStream::pair().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
-        let (answer, early) = exchange(carrier, request, connect::read, watch).unwrap();
-        assert!(matches!(answer, connect::Answer::Established));
-        early
-    }
-
-    #[test]
-    fn a_bare_socket_keeps_every_byte_behind_the_answer() {
-        let (mut socket, mut server) = connection();
-        server.write_all(&answer()).unwrap();
-        assert_eq!(exchanged(&mut socket, b"a request"), b"");
-        let mut heard = [0; 9];
-        server.read_exact(&mut heard).unwrap();
-        assert_eq!(&heard, b"a request");
-        let mut stream = [0; 100];
-        assert_eq!(socket.receive(&mut stream).unwrap(), STREAM.len());
-        assert_eq!(&stream[..STREAM.len()], STREAM);
-    }
-
-    #[test]
-    fn bytes_behind_the_answer_are_returned_if_they_cannot_be_left() {
-        let (socket, mut server) = connection();
-        let mut carrier = ReadAhead::new(socket);
-        server.write_all(&answer()).unwrap();
-        // More than the carrier sends at once.
-        let request = vec![b'r'; 3000];
-        let early = exchanged(&mut carrier, &request);
-        let mut heard = vec![0; request.len()];
-        server.read_exact(&mut heard).unwrap();
-        assert_eq!(heard, request);
-        let mut stream = early.clone();
-        let mut chunk = [0; 100];
-        while let Ok(bytes) = carrier.receive(&mut chunk) {
-            stream.extend_from_slice(&chunk[..bytes]);
-        }
-        assert!(!early.is_empty());
-        assert_eq!(stream, STREAM);
-    }
 }

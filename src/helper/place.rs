@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use super::journal::Journal;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
+use crate::route::Route;
 use crate::secret::Token;
 use crate::settings::env_vars::KOHAKURIVER_CLUSTER;
 use crate::settings::{self, ConfigFile, Flags, Origin, ProxyAddress, Scheme, Settings, Trust};
@@ -35,14 +36,16 @@ pub(super) fn find(
     let cluster = arguments.cluster.as_ref();
     let (host, port) = arguments.host_api.as_ref().map_or((None, None), |api| (Some(host_of(api)), api.port));
     let (proxy, trust) = (arguments.proxy.clone(), arguments.trust.clone());
-    let flags = Flags { cluster: cluster.cloned(), host, port, proxy, trust, ..Flags::default() };
+    let upstream_proxy = arguments.upstream_proxy.clone();
+    let flags = Flags { cluster: cluster.cloned(), host, port, proxy, trust, upstream_proxy, ..Flags::default() };
     let resolve = |flags: &Flags, file| Settings::resolve(flags.clone(), &settings::process_environment, file);
     let settings = resolve(&flags, ConfigFile::default())?;
     let needs_api = matches!(target, Target::Vps(VpsRef::Name(_)));
     // A proxy alone may be another cluster's than the one that the environment names.
     let is_proxy_alone = cluster.is_none() && arguments.host_api.is_none() && arguments.proxy.is_some();
-    // What TLS trusts may be in the file.
-    let is_whole = settings.ssh_proxy().scheme == Scheme::Http || arguments.trust != Trust::default();
+    // What TLS trusts, and the login of a proxy on the way, may be in the file.
+    let has_trust = settings.ssh_proxy().scheme == Scheme::Http || arguments.trust != Trust::default();
+    let is_whole = has_trust && Route::of(&settings, &settings.ssh_proxy())?.upstream.is_none();
     if settings.names_ssh_proxy() && is_whole && (settings.names_api() && !is_proxy_alone || !needs_token) {
         return Ok(Place { api: Some(settings.api()).filter(|_| settings.names_api()), settings });
     }

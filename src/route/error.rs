@@ -2,9 +2,10 @@
 
 use std::io;
 
+use super::fault::UpstreamFault;
 use crate::dial::{DialError, Interrupted};
-use crate::failure::{Failure, words};
-use crate::settings::{Origin, Pins};
+use crate::failure::Failure;
+use crate::settings::Pins;
 use crate::tls::Fault;
 
 /// Why there is no connection to an origin.
@@ -13,7 +14,8 @@ pub enum RouteError {
     /// Its address can't be reached.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// The wait for its part of the TLS handshake was interrupted.
+    /// The wait for its part of the TLS handshake was interrupted. Behind an upstream proxy, the wait for the proxy may
+    /// also have been interrupted, but not by the deadline.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// TLS failed: a [`Fault`], or an error of the connection.
@@ -22,6 +24,15 @@ pub enum RouteError {
     /// The settings name something that can't be used.
     #[error("{}", .0.what())]
     Settings(Failure),
+    /// The upstream proxy is no way to it.
+    #[error("upstream proxy: {0}")]
+    Upstream(Box<UpstreamFault>),
+}
+
+impl From<UpstreamFault> for RouteError {
+    fn from(fault: UpstreamFault) -> Self {
+        Self::Upstream(Box::new(fault))
+    }
 }
 
 impl RouteError {
@@ -34,21 +45,6 @@ impl RouteError {
                 _ => None,
             },
             _ => None,
-        }
-    }
-
-    /// The failure of a program that wanted a connection to `origin`. `what` says for what.
-    pub fn failure(&self, what: &str, origin: &Origin) -> Failure {
-        let failure = Failure::new(what);
-        match self {
-            Self::Settings(failure) => failure.clone(),
-            Self::Handshake(error) => match Fault::of(error) {
-                Some(fault) => failure.cause(fault.to_string()).hint(fault.hint(&origin.authority())),
-                None => failure
-                    .cause(format!("the connection ended during the TLS handshake: {}", words(error)))
-                    .hint("check that this port speaks TLS; `kohakuriver config show` shows where it is set"),
-            },
-            error => failure.because(error),
         }
     }
 }

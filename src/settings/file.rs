@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::cluster::{ClusterName, ClusterNameError, UNNAMED};
 use crate::failure::Failure;
+use crate::secret::Password;
 use crate::sys;
 
 /// The settings of one cluster, all optional.
@@ -39,6 +40,10 @@ pub struct ClusterKeys {
     pub client_cert: Option<PathBuf>,
     /// `client_key`: the private key of that certificate.
     pub client_key: Option<PathBuf>,
+    /// `upstream_proxy`: the proxy on the way to it. May hold a password.
+    pub upstream_proxy: Option<Password>,
+    /// `proxy_auth_command`: the command that logs in to that proxy.
+    pub proxy_auth_command: Option<String>,
 }
 
 /// The keys a configuration file may hold, all optional.
@@ -57,8 +62,19 @@ pub struct ConfigFile {
 }
 
 /// The keys of [`ClusterKeys`], as they stand in the file.
-pub const CLUSTER_KEYS: [&str; 9] =
-    ["host", "port", "ssh_proxy_port", "proxy", "gateway_admin", "ca_file", "pinned_key", "client_cert", "client_key"];
+pub const CLUSTER_KEYS: [&str; 11] = [
+    "host",
+    "port",
+    "ssh_proxy_port",
+    "proxy",
+    "gateway_admin",
+    "ca_file",
+    "pinned_key",
+    "client_cert",
+    "client_key",
+    "upstream_proxy",
+    "proxy_auth_command",
+];
 
 /// The keys of settings that are the same for each cluster.
 pub(super) const OWN_KEYS: [&str; 2] = ["log_file", "known_hosts"];
@@ -227,6 +243,8 @@ impl ClusterKeys {
             "pinned_key" => self.pinned_key = Some(text(path, value.clone())?),
             "client_cert" => self.client_cert = Some(text(path, value.clone())?.into()),
             "client_key" => self.client_key = Some(text(path, value.clone())?.into()),
+            "upstream_proxy" => self.upstream_proxy = Some(Password::new(text(path, value.clone())?)),
+            "proxy_auth_command" => self.proxy_auth_command = Some(text(path, value.clone())?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -242,7 +260,9 @@ impl ClusterKeys {
             "ca_file" => self.ca_file.is_some(),
             "pinned_key" => self.pinned_key.is_some(),
             "client_cert" => self.client_cert.is_some(),
-            _ => self.client_key.is_some(),
+            "client_key" => self.client_key.is_some(),
+            "upstream_proxy" => self.upstream_proxy.is_some(),
+            _ => self.proxy_auth_command.is_some(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod host;
 mod paths;
 mod sources;
 mod trust;
+mod upstream;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -22,6 +23,7 @@ pub use host::HostAddress;
 pub use paths::{auth_path, config_path, home_dir};
 pub use sources::{DEFAULT_PORT, Environment, Flags, Setting, Source, process_environment};
 pub use trust::{Pins, PinsError, Trust};
+pub use upstream::{ProxyScheme, UpstreamProxy, UpstreamProxyError, UpstreamSetting, proxies_of, upstream_for};
 
 use choice::Choice;
 pub use choice::no_cluster;
@@ -29,7 +31,7 @@ use sources::{env_port, env_text};
 
 use crate::cluster::{Cluster, ClusterName, InMessages, UNNAMED};
 use crate::failure::Failure;
-use crate::secret::Token;
+use crate::secret::{Password, Token};
 
 /// The Host when nothing names one.
 pub const DEFAULT_HOST: &str = "localhost";
@@ -71,6 +73,10 @@ pub struct Settings {
     pub known_hosts: Option<Setting<PathBuf>>,
     /// What connections with TLS trust.
     pub tls: TlsSettings,
+    /// The proxy on the way, or that there is none, when a setting says so; else the environment's.
+    pub upstream_proxy: Option<Setting<UpstreamSetting>>,
+    /// The command that logs in to the proxy on the way.
+    pub proxy_auth_command: Option<String>,
     /// Warnings for the user.
     pub warnings: Vec<String>,
 }
@@ -162,6 +168,7 @@ impl Settings {
             (false, false) => Source::File,
         };
         let tls = TlsSettings::resolve(flags.trust, &keys)?;
+        let upstream_proxy = pick_upstream(flags.upstream_proxy, keys.upstream_proxy, env)?;
         let host = pick(flags.host, env_text(env, KOHAKURIVER_HOST)?, keys.host, DEFAULT_HOST.to_owned());
         let proxy = pick_address("proxy", flags.proxy, None, keys.proxy, |error| error.to_string())?;
         let env_admin = env_text(env, KOHAKURIVER_GATEWAY_ADMIN)?;
@@ -191,6 +198,8 @@ impl Settings {
             }),
             port,
             tls,
+            upstream_proxy,
+            proxy_auth_command: keys.proxy_auth_command,
             proxy,
             gateway_admin,
             log_file: pick_optional(flags.log_file, env_log, file.log_file),
@@ -336,6 +345,33 @@ fn pick_address<A: FromStr<Err = ProxyAddressError>>(
         Failure::usage(format!("{named} is `{}`", without_credentials(&typed.value))).cause(why(error)).hint(hint)
     })?;
     Ok(Some(Setting { value, source: typed.source }))
+}
+
+/// The proxy on the way. A flag has no password: it counts with that of the file or the environment, for the same proxy.
+fn pick_upstream(
+    flag: Option<UpstreamSetting>,
+    file: Option<Password>,
+    env: Environment<'_>,
+) -> Result<Option<Setting<UpstreamSetting>>, Failure> {
+    let parsed = |text: Password| {
+        text.expose().parse::<UpstreamSetting>().map_err(|error| {
+            Failure::usage("cannot use `upstream_proxy` in config.json")
+                .because(&error)
+                .hint("write it as http://PROXY:3128, https://, socks5h:// or `none`")
+        })
+    };
+    let file = file.map(parsed);
+    Ok(match (flag, file) {
+        (Some(UpstreamSetting::Proxy(proxy)), file) => {
+            let stored = if let Some(Ok(UpstreamSetting::Proxy(stored))) = file { Some(stored) } else { None };
+            let others = stored.into_iter().chain(proxies_of(env).into_iter().map(|(proxy, _)| proxy));
+            let value = others.fold(proxy, |proxy, other| proxy.with_password_of(&other));
+            Some(Setting { value: UpstreamSetting::Proxy(value), source: Source::Flag })
+        }
+        (Some(UpstreamSetting::None), _) => Some(Setting { value: UpstreamSetting::None, source: Source::Flag }),
+        (None, Some(file)) => Some(Setting { value: file?, source: Source::File }),
+        (None, None) => None,
+    })
 }
 
 /// ssh and the programs that it starts run in any folder.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::address::{AdminAddress, ProxyAddress};
 use super::trust::Trust;
+use super::upstream::UpstreamSetting;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
 
@@ -81,6 +82,8 @@ pub struct Flags {
     pub log_file: Option<PathBuf>,
     /// `--ca-file`, `--pinned-key`, `--client-cert` and `--client-key`
     pub trust: Trust,
+    /// `--upstream-proxy`, without a password
+    pub upstream_proxy: Option<UpstreamSetting>,
 }
 
 impl Flags {
@@ -94,7 +97,8 @@ impl Flags {
             ("--proxy", self.proxy.as_ref().map(ProxyAddress::to_string)),
         ];
         let words = flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten();
-        words.chain(self.trust.words()).collect()
+        let upstream = self.upstream_proxy.iter().flat_map(UpstreamSetting::words);
+        words.chain(self.trust.words()).chain(upstream).collect()
     }
 }
 

@@ -179,6 +179,7 @@ mod tests {
             proxy: Origin::plain("gpu-head", 8002),
             host_api: Origin::plain("gpu-head", 8000),
             trust: Trust::default(),
+            upstream_proxy: None,
             wait: None,
             known_hosts: "/home/u/.ssh/.kohakuriver_known_hosts".into(),
             other_known_hosts: Vec::new(),

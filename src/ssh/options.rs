@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::settings::{Origin, Scheme, Trust};
+use crate::settings::{Origin, Scheme, Trust, UpstreamSetting};
 use crate::ssh::quote::{self, PathValueError};
 use crate::target::SSH_PORT;
 
@@ -67,6 +67,8 @@ pub struct Route {
     pub host_api: Origin,
     /// What connections with TLS trust.
     pub trust: Trust,
+    /// The proxy on the way, if a setting names one. The password is not part of the options.
+    pub upstream_proxy: Option<UpstreamSetting>,
     /// How long the helper waits for a VPS that is starting.
     pub wait: Option<Duration>,
     /// The known_hosts file for VPSes, an absolute path.
@@ -130,7 +132,12 @@ impl Route {
         let cluster = self.cluster.name().map(|name| ("--cluster", name.to_owned()));
         let all = [("--proxy", self.proxy.as_typed()), ("--host-api", self.host_api.as_typed())];
         let words = all.into_iter().chain(cluster).flat_map(|(flag, value)| [flag.to_owned(), value]);
-        words.chain(self.trust.words()).collect()
+        words.chain(self.more_words()).collect()
+    }
+
+    /// The options that few clusters need.
+    fn more_words(&self) -> impl Iterator<Item = String> {
+        self.trust.words().into_iter().chain(self.upstream_proxy.iter().flat_map(UpstreamSetting::words))
     }
 
     fn proxy_command(&self) -> OsString {
@@ -172,13 +179,11 @@ impl Route {
         // An IPv6 address may have a zone. ssh would read `%` and the name of the zone as one of its tokens.
         match scheme {
             Scheme::Http => words.push(format!(" --host {} --port {port} ", host.replace('%', "%%"))),
-            Scheme::Https => {
-                words.push(format!(" --host {} ", self.host_api.to_string().replace('%', "%%")));
-                for word in self.trust.words() {
-                    words.push(path_value(word)?);
-                    words.push(" ");
-                }
-            }
+            Scheme::Https => words.push(format!(" --host {} ", self.host_api.to_string().replace('%', "%%"))),
+        }
+        for word in self.more_words() {
+            words.push(path_value(word)?);
+            words.push(" ");
         }
         words.push("ssh host-key ");
         if let Some(scope) = self.cluster.scope() {

@@ -17,7 +17,8 @@
 //! - **files**: [`create_private_folder_all`], [`private`], [`append_privately`], [`open_regular`], [`is_own_file`],
 //!   [`is_trusted`], [`is_trusted_secret`], [`try_lock`], [`NULL_FILE`];
 //! - **signals**: [`EndSignals`];
-//! - **the process, its children and its terminal**: [`parent_id`], [`in_own_group`], [`terminal_size`].
+//! - **the process, its children and its terminal**: [`parent_id`], [`in_own_group`], [`shell`], [`end_of`],
+//!   [`terminal_size`].
 //!
 //! For the user's command as well:
 //! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,

@@ -16,6 +16,7 @@ pub fn run(data: &[u8]) {
             Answer::Established | Answer::Tls | Answer::Malformed(_) => {}
             Answer::Refused(refused) => {
                 assert!((300..=999).contains(&refused.status), "{refused:?}");
+                refused.schemes.iter().for_each(|scheme| check_text(scheme));
                 check_text(&refused.status_line().replace(&refused.status.to_string(), ""));
             }
             Answer::OlderHost(text) | Answer::Ssh(text) | Answer::NotHttp(text) => check_text(&text),

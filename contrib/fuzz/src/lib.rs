@@ -9,6 +9,7 @@ pub mod host_api;
 pub mod problem;
 pub mod proxy_protocol;
 pub mod request;
+pub mod socks5;
 
 use kohakuriver_proxy::handshake::Step;
 use kohakuriver_proxy::text::MAX_EXCERPT;
@@ -17,13 +18,14 @@ use kohakuriver_proxy::text::MAX_EXCERPT;
 pub type Target = fn(&[u8]);
 
 /// Every target, with its name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("answer", answer::run),
     ("api_answer", api_answer::run),
     ("host_api", host_api::run),
     ("problem", problem::run),
     ("proxy_protocol", proxy_protocol::run),
     ("request", request::run),
+    ("socks5", socks5::run),
 ];
 
 /// Longest generated message, in bytes: beyond every limit of the readers.

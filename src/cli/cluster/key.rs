@@ -33,5 +33,6 @@ pub(super) fn pin_unknown(flags: Flags) -> Result<Flags, Failure> {
 
 /// The key of a Host that is not trusted for want of a CA. Other failures are met by the login.
 fn unknown_key(settings: &Settings) -> Option<Pins> {
-    route::connect(&settings.api(), &Route::of(settings), Watch::at_most(LIMIT)).err()?.unknown_key()
+    let api = settings.api();
+    route::connect(&api, &Route::of(settings, &api).ok()?, Watch::at_most(LIMIT)).err()?.unknown_key()
 }

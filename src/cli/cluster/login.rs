@@ -184,5 +184,8 @@ fn stored(settings: &Settings) -> Map<String, Value> {
         path(client_cert),
         path(client_key),
     ];
-    CLUSTER_KEYS.into_iter().map(str::to_owned).zip(values).collect()
+    // What is stored of a proxy on the way may have a password, which no flag has.
+    let of_flag = settings.upstream_proxy.iter().filter(|setting| setting.source == Source::Flag);
+    let upstream = of_flag.map(|setting| ("upstream_proxy".to_owned(), setting.value.to_string().into()));
+    CLUSTER_KEYS.into_iter().map(str::to_owned).zip(values).chain(upstream).collect()
 }

@@ -9,17 +9,19 @@ use crate::cli::files::config::ConfigJson;
 use crate::cli::terminal::ui;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
-use crate::settings::{self, CLUSTER_KEYS, Flags, Settings, Source};
+use crate::settings::{self, CLUSTER_KEYS, Flags, Settings, Source, UpstreamSetting};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The settings are host, port, ssh_proxy_port, proxy, gateway_admin, ca_file, pinned_key, client_cert, client_key, \
-log_file and known_hosts. A token is not a setting: `kohakuriver auth login` stores one. With `--cluster`, the setting is \
+upstream_proxy, proxy_auth_command, log_file and known_hosts. `-` reads the value from stdin, for an upstream_proxy with a \
+password. A token is not a setting: `kohakuriver auth login` stores one. With `--cluster`, the setting is \
 that cluster's.
 
 Examples:
   kohakuriver config set host gpu-head
-  kohakuriver config set ssh_proxy_port 9002")]
+  kohakuriver config set ssh_proxy_port 9002
+  kohakuriver config set upstream_proxy none")]
 pub(crate) struct Arguments {
     /// Setting to change
     #[arg(value_name = "SETTING", value_parser = PossibleValuesParser::new(settings::keys()), hide_possible_values = true)]
@@ -41,6 +43,7 @@ pub(crate) struct UnsetArguments {
 
 pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { key, value } = arguments;
+    let value = &typed(key, value)?;
     let mut file = ConfigJson::of_user()?;
     place(&mut file, flags, key)?.insert(key.clone(), stored(key, value));
     file.write(key)?;
@@ -72,6 +75,22 @@ fn place<'f>(file: &'f mut ConfigJson, flags: &Flags, key: &str) -> Result<&'f m
         Failure::usage(format!("there is no cluster `{name}`"))
             .hint(format!("`kohakuriver login HOST --cluster {name}` adds it"))
     })
+}
+
+/// The value, from stdin if it is `-`. A command line is readable for every user of this machine.
+fn typed(key: &str, value: &str) -> Result<String, Failure> {
+    let has_password = |text: &str| matches!(text.parse(), Ok(UpstreamSetting::Proxy(proxy)) if proxy.has_password());
+    if key == "upstream_proxy" && has_password(value) {
+        return Err(Failure::usage("a password on the command line is not accepted")
+            .cause("other users of this machine can read it there, and your shell stores it in its history")
+            .hint("give it on stdin: `kohakuriver config set upstream_proxy - < FILE`"));
+    }
+    if value != "-" {
+        return Ok(value.to_owned());
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(|error| Failure::new("cannot read stdin").because(&error))?;
+    Ok(line.trim().to_owned())
 }
 
 /// The value as the file holds it. Programs that an IDE starts have another working directory, and no shell.

@@ -61,6 +61,11 @@ pub(super) fn rows(settings: &Settings) -> Vec<(&'static str, Value, Source)> {
     let [(ca, ca_source), (cert, cert_source), (key, key_source)] =
         [&tls.ca_file, &tls.client_cert, &tls.client_key].map(path);
     let (pin, pin_source) = optional(tls.pinned_key.as_ref().map(|pins| (pins.value.to_string(), &pins.source)));
+    // Without its password.
+    let (upstream, upstream_source) =
+        optional(settings.upstream_proxy.as_ref().map(|proxy| (proxy.value.to_string(), &proxy.source)));
+    let command = settings.proxy_auth_command.clone();
+    let command_source = if command.is_some() { Source::File } else { Source::Default };
     let admin_source = settings.gateway_admin.as_ref().map_or(&Source::Default, |admin| &admin.source);
     let (port, ssh_port) = (&settings.port, &settings.ssh_proxy_port);
     vec![
@@ -74,6 +79,8 @@ pub(super) fn rows(settings: &Settings) -> Vec<(&'static str, Value, Source)> {
         ("pinned_key", pin, pin_source),
         ("client_cert", cert, cert_source),
         ("client_key", key, key_source),
+        ("upstream_proxy", upstream, upstream_source),
+        ("proxy_auth_command", command.into(), command_source),
         ("log_file", log_file, log_source),
         ("known_hosts", known_hosts, known_source),
     ]

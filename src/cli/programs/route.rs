@@ -30,6 +30,7 @@ pub(crate) fn route(
         proxy: settings.ssh_proxy(),
         host_api: settings.api(),
         trust: settings.tls.trust(),
+        upstream_proxy: settings.upstream_proxy.as_ref().map(|setting| setting.value.clone()),
         wait,
         known_hosts: store,
         other_known_hosts: others,

@@ -313,11 +313,13 @@ fn no_list(error: &ApiError) -> Failure {
 /// The command that writes the same file in any environment.
 fn made_by(settings: &Settings) -> Vec<OsString> {
     let (host, port) = (settings.host_as_typed(), settings.port.value.to_string());
-    let (proxy, trust) = (settings.ssh_proxy().as_typed(), settings.tls.trust().words());
+    let proxy = settings.ssh_proxy().as_typed();
+    let upstream = settings.upstream_proxy.iter().flat_map(|setting| setting.value.words());
+    let more: Vec<String> = settings.tls.trust().words().into_iter().chain(upstream).collect();
     let cluster = settings.cluster.name().filter(|name| *name != UNNAMED);
     let cluster = cluster.into_iter().flat_map(|name| ["--cluster", name]);
     let addresses = ["--host", &host, "--port", &port, "--proxy", &proxy];
-    let words = [PROGRAM].into_iter().chain(cluster).chain(addresses).chain(trust.iter().map(String::as_str));
+    let words = [PROGRAM].into_iter().chain(cluster).chain(addresses).chain(more.iter().map(String::as_str));
     let words: Vec<&str> = words.chain(["ssh", "config", "--write"]).collect();
     let known_hosts = settings.known_hosts.iter().flat_map(|file| {
         let mut variable = OsString::from(format!("{KOHAKURIVER_KNOWN_HOSTS}="));

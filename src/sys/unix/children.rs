@@ -1,14 +1,18 @@
 //! Other programs: this process becomes one of them, or runs one as its child.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::thread;
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, waitid, waitpid};
 use signal_hook::consts::{SIGCHLD, SIGCONT};
 
 use super::caught::CaughtSignals;
 use super::ignored::not_ignored;
+use super::poll::socket_pair;
 use super::signals::END;
 
 /// Added to the number of a signal, it is the exit status of a program that the signal ended.
@@ -70,6 +74,27 @@ pub fn ask_to_end(id: u32) {
     if let Some(child) = pid(id) {
         let _ = kill_process(child, Signal::TERM);
     }
+}
+
+/// The command line `line` in the system's shell.
+pub fn shell(line: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(line);
+    command
+}
+
+/// A descriptor that hangs up once `child` has ended. The child stays to be waited for.
+///
+/// # Errors
+/// Those of `socketpair(2)` and of starting a thread.
+pub fn end_of(child: &Child) -> io::Result<OwnedFd> {
+    let child = pid(child.id()).ok_or(io::ErrorKind::InvalidData)?;
+    let (ends, awaited) = socket_pair()?;
+    thread::Builder::new().name("child".to_owned()).spawn(move || {
+        while matches!(waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT), Err(Errno::INTR)) {}
+        drop(ends);
+    })?;
+    Ok(awaited)
 }
 
 fn pid(id: u32) -> Option<Pid> {

@@ -37,7 +37,7 @@ pub use access::{
     mode_that_ssh_refuses, others_may_write, temporary_folder,
 };
 pub use caught::before_an_end_signal;
-pub use children::{ask_to_end, become_program, end_like, run_as_child};
+pub use children::{ask_to_end, become_program, end_like, end_of, run_as_child, shell};
 pub use connect::{Connecting, answer, connect, is_connected};
 pub use datagrams::send_datagram;
 pub use descriptors::{

@@ -67,8 +67,11 @@ fn connect(settings: &Settings) -> Result<Box<dyn Carrier>, Failure> {
     let proxy = settings.ssh_proxy();
     let port = proxy.port;
     let listens = format!("check there whether it listens: `sudo ss -ltnp 'sport = :{port}'`");
-    route::connect(&proxy, &Route::of(settings), Watch::at_most(DIAL_LIMIT)).map_err(|error| {
-        let RouteError::Dial(error) = error else { return error.failure(failure.what(), &proxy) };
+    let route = Route::of(settings, &proxy)?;
+    route::connect(&proxy, &route, Watch::at_most(DIAL_LIMIT)).map_err(|error| {
+        let RouteError::Dial(error) = error else {
+            return error.failure(failure.what(), &proxy, route.upstream.as_ref());
+        };
         let failure = failure.because(&error);
         match error {
             DialError::Interrupted(..) => failure
