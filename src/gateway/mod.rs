@@ -13,6 +13,7 @@
 //! | room | what it does |
 //! |---|---|
 //! | `admin`, `host_api` | the two HTTP servers: for the admin, and with the inventory as a read-only Host API |
+//! | `cert` | the subcommand that makes certificates |
 //! | `life` | inherited sockets, orders, hand-over, shutdown |
 //! | `front` | what a client meets: accept, request, upstream, refusal |
 //! | `carry` | the open tunnels and their bytes |
@@ -35,6 +36,7 @@
 mod admin;
 mod arguments;
 mod carry;
+mod cert;
 mod decide;
 mod front;
 mod host_api;
