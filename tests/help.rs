@@ -18,7 +18,11 @@ Options of every command:
 ";
 
 fn help(words: &str) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_kohakuriver"))
+    help_of(env!("CARGO_BIN_EXE_kohakuriver"), words)
+}
+
+fn help_of(program: &str, words: &str) -> String {
+    let output = Command::new(program)
         .args(words.split_whitespace())
         .arg("--help")
         .env_clear()
@@ -1013,4 +1017,13 @@ fn the_three_programs_have_one_form_of_help() {
             assert!(listed("--help") && listed("--version"), "{program}: an empty line between options\n{help}");
         }
     }
+}
+
+#[cfg(feature = "gateway")]
+#[test]
+fn gateway_cert_help() {
+    let help = help_of(env!("CARGO_BIN_EXE_kohakuriver-gateway"), "cert");
+    let expected = r#"HELP
+"#;
+    assert_eq!(help, expected, "{help}");
 }

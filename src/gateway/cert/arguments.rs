@@ -72,7 +72,7 @@ Exit status:
   2  Wrong usage, or a file in the folder can't be used
 
 Examples:
-  kohakuriver-gateway cert --name gpu-head --name 10.0.0.5 --dir /etc/kohakuriver
+  kohakuriver-gateway cert --name gpu-head --name 10.0.0.5
   kohakuriver-gateway cert --dir /etc/kohakuriver --client alice";
 
 /// A name or an address in the server's certificate.

@@ -63,8 +63,9 @@ pub(super) fn client(folder: &Path, client: &ClientName, until: u64, is_renewal:
     let ca = folder.join("ca.pem");
     format!(
         "In {folder}:\n  {name}.pem  {kind} for the client {name}, until {until}\n  {name}.key  its private key\n\n\
-         Give both files to {name} over a safe way, with ca.pem.\n\n\
-         A gateway that serves only clients with such a certificate has this option, too:\n  --tls-client-ca {ca}\n",
+         Give {name} both files and ca.pem, in a way that nobody else can read. {name} stores them in a folder, and types:\n\
+         \x20 kohakuriver config set client_cert FOLDER/{name}.pem\n  kohakuriver config set client_key FOLDER/{name}.key\n\n\
+         With this option, too, the gateway serves only clients with such a certificate:\n  --tls-client-ca {ca}\n",
         folder = folder.display(),
         until = day(until),
         ca = shell_word(ca.as_os_str()).to_string_lossy(),
