@@ -72,6 +72,14 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDR", requires = "inventory", conflicts_with = "host_api")]
     pub api_listen: Option<SocketAddr>,
 
+    /// Serve the Host API to users on the TLS port, too, as far as VPSes need it
+    ///
+    /// Requests to /api are passed on to the Host, with the token in them. With --inventory, its content is served. So one
+    /// port and one certificate are all that a cluster shows to the internet.
+    // It needs `requires = "tls_listen"` as soon as there is such an option.
+    #[arg(long)]
+    pub api_proxy: bool,
+
     /// While the Host API is down, use its answers up to this many seconds old; 0 disables it
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_STALE_SECONDS,
           value_parser = clap::value_parser!(u32).range(..=MAX_STALE_SECONDS))]
