@@ -1023,7 +1023,38 @@ fn the_three_programs_have_one_form_of_help() {
 #[test]
 fn gateway_cert_help() {
     let help = help_of(env!("CARGO_BIN_EXE_kohakuriver-gateway"), "cert");
-    let expected = r#"HELP
+    let expected = r#"Make a CA and a server certificate for a cluster without a public name
+
+Usage: kohakuriver-gateway cert [OPTIONS]
+
+Options:
+      --name <NAME>      Name or address that users connect to; may be given
+                         several times [default: this machine's host name, and
+                         localhost]
+      --dir <FOLDER>     Folder of the files; it is made if it is missing
+                         [default: .]
+      --days <N>         Make the certificate valid for this many days, at most
+                         825 [default: 825]
+      --client <CLIENT>  Make a certificate for this client instead, signed by
+                         the CA in the folder
+      --new-key          Make a new private key when a certificate is made anew;
+                         users who pin the key need the new pin
+  -h, --help             Print help
+
+Files:
+  ca.pem      The CA: the only file for users
+  ca.key      Signs certificates: for nobody else, and not needed to serve
+  server.pem  The server's certificate, for --tls-cert
+  server.key  Its private key, for --tls-key
+
+Exit status:
+  0  Success
+  1  A file could not be written
+  2  Wrong usage, or a file in the folder can't be used
+
+Examples:
+  kohakuriver-gateway cert --name gpu-head --name 10.0.0.5
+  kohakuriver-gateway cert --dir /etc/kohakuriver --client alice
 "#;
     assert_eq!(help, expected, "{help}");
 }

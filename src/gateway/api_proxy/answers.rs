@@ -32,6 +32,8 @@ pub(super) enum Unserved {
     Slow,
     /// Too many logins have failed. Holds the time to wait.
     Logins(Duration),
+    /// Too many tokens were created. Holds the time to wait.
+    Tokens(Duration),
     /// Too many requests are at the Host.
     Busy,
     /// The Host can't be reached.
@@ -60,7 +62,7 @@ impl Unserved {
             Self::Body(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::BAD_REQUEST,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Logins(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Logins(_) | Self::Tokens(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::HostDown | Self::HostAnswer => StatusCode::BAD_GATEWAY,
             Self::HostSilent(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -81,6 +83,9 @@ impl Unserved {
             Self::Logins(wait) => {
                 format!("too many logins from your address have failed; try again in {} s", seconds(*wait))
             }
+            Self::Tokens(wait) => {
+                format!("too many tokens were created from your address; try again in {} s", seconds(*wait))
+            }
             Self::Busy => "too many requests wait for the Host; try again".to_owned(),
             Self::HostDown => "the gateway can't reach the Host API".to_owned(),
             Self::HostSilent(limit) => format!("the Host API gave the gateway no answer within {} s", limit.as_secs()),
@@ -91,7 +96,9 @@ impl Unserved {
     /// The error type of RFC 9209.
     fn proxy_error(&self) -> &'static str {
         match self {
-            Self::Path | Self::Method(_) | Self::Address(_) | Self::WebPage | Self::Logins(_) => "http_request_denied",
+            Self::Path | Self::Method(_) | Self::Address(_) | Self::WebPage | Self::Logins(_) | Self::Tokens(_) => {
+                "http_request_denied"
+            }
             Self::Body(_) | Self::Incomplete | Self::Slow => "http_request_error",
             Self::Busy => "connection_limit_reached",
             Self::HostDown => "destination_unavailable",
@@ -122,7 +129,7 @@ impl Unserved {
         add(PROXY_STATUS, &format!("kohakuriver-gateway; error={}", self.proxy_error()));
         match self {
             Self::Method(method) => add(ALLOW, method.as_str()),
-            Self::Logins(wait) => add(RETRY_AFTER, &seconds(*wait).to_string()),
+            Self::Logins(wait) | Self::Tokens(wait) => add(RETRY_AFTER, &seconds(*wait).to_string()),
             Self::Busy => add(RETRY_AFTER, "2"),
             // The rest of the body is not read.
             Self::Body(_) | Self::Slow => add(CONNECTION, "close"),

@@ -9,7 +9,7 @@
 //! | `routes` | which requests are passed on |
 //! | `fields` | which of their fields, and of the answer's |
 //! | `upstream` | the Host, and how long it may take |
-//! | `logins` | how often one client may guess a password |
+//! | `attempts` | how often one client may guess a password |
 //! | `answers` | the gateway's own answers |
 //! | `connection` | HTTP/1.1 on a stream, within limits |
 //!
@@ -23,9 +23,9 @@
 #![cfg_attr(not(test), expect(dead_code))]
 
 mod answers;
+mod attempts;
 mod connection;
 mod fields;
-mod logins;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -49,9 +49,14 @@ use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::host_api::InventoryApi;
 use crate::gateway::watch::records::Records;
 use answers::Unserved;
-use logins::FailedLogins;
+use attempts::Attempts;
 use routes::{BODY_LIMIT, Kind, Route};
 use upstream::{Passed, Upstream};
+
+/// Most logins of one client in a minute that the Host refuses.
+const MOST_LOGINS: u32 = 5;
+/// Most tokens that are created for one client in a minute: an office may have one address.
+const MOST_TOKENS: u32 = 20;
 
 /// A response: the gateway's own, or the Host's.
 type Answer = Response<Either<Full<Bytes>, Passed>>;
@@ -60,7 +65,10 @@ type Answer = Response<Either<Full<Bytes>, Passed>>;
 pub(crate) struct ApiProxy {
     source: Source,
     rules: Arc<RuleBook>,
-    logins: FailedLogins,
+    /// Logins that the Host has refused.
+    logins: Attempts,
+    /// Tokens that were created. A Host creates them for strangers, too.
+    tokens: Attempts,
     records: Records,
 }
 
@@ -76,7 +84,7 @@ impl ApiProxy {
             Directory::Host(host) => Source::Host(Box::new(Upstream::new(host.base().to_owned()))),
             Directory::Inventory(inventory) => Source::Inventory(InventoryApi::new(Arc::clone(inventory))),
         };
-        Self { source, rules, logins: FailedLogins::default(), records }
+        Self { source, rules, logins: Attempts::new(MOST_LOGINS), tokens: Attempts::new(MOST_TOKENS), records }
     }
 
     /// Serves HTTP/1.1 on `stream` until its end. `received` are bytes that were read from it before: the start of its
@@ -141,16 +149,19 @@ impl ApiProxy {
         body: Incoming,
         client: IpAddr,
     ) -> Result<Answer, Unserved> {
-        // Before the body is read: a refused client shall not send it.
-        let login =
-            if route.kind == Kind::Login { Some(self.logins.begin(client).map_err(Unserved::Logins)?) } else { None };
+        // Before the body is read: a client that is refused need not send it.
+        let login = match route.kind {
+            Kind::Login => Some(self.logins.begin(client).map_err(Unserved::Logins)?),
+            Kind::Token => self.tokens.begin(client).map(|_counts| None).map_err(Unserved::Tokens)?,
+            Kind::Short | Kind::Work => None,
+        };
         let body = whole(body, route.max_body()).await?;
         let response = host.send(route, head, body, client).await;
-        if let Some(login) = login {
-            let is_wrong = |status| matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-            if !response.as_ref().is_ok_and(|response| is_wrong(response.status())) {
-                login.forgive();
-            }
+        let is_refused = |status| matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if let Some(login) = login
+            && !response.as_ref().is_ok_and(|response| is_refused(response.status()))
+        {
+            self.logins.forgive(&login);
         }
         response.map(|response| response.map(Either::Right))
     }

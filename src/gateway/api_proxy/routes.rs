@@ -30,10 +30,10 @@ pub(super) struct Route {
 pub(super) enum Kind {
     /// It has no body, and is answered at once.
     Short,
-    /// It has a body.
-    Told,
     /// It has a password.
     Login,
+    /// The Host stores a new token.
+    Token,
     /// A Runner works for it, which may take minutes.
     Work,
 }
@@ -80,7 +80,7 @@ pub(super) static ROUTES: [Route; 14] = [
     Route::new(Method::POST, "/api/command/{id}/resume", Kind::Work),
     Route::new(Method::GET, "/api/auth/me", Kind::Short),
     Route::new(Method::POST, "/api/auth/login", Kind::Login),
-    Route::new(Method::POST, "/api/auth/tokens/create", Kind::Told),
+    Route::new(Method::POST, "/api/auth/tokens/create", Kind::Token),
     Route::new(Method::DELETE, "/api/auth/tokens/{id}", Kind::Short),
 ];
 

@@ -19,7 +19,7 @@ use super::answers::Unserved;
 use super::fields;
 use super::routes::{Kind, Route};
 use crate::api::{CONNECT_LIMIT, MAX_BODY};
-use crate::gateway::limits::{Turn, Turns};
+use crate::gateway::limits::Turns;
 
 /// How long an idle connection is kept: a Host closes one after 5 s.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
@@ -27,7 +27,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(3);
 const TURN_LIMIT: Duration = Duration::from_secs(5);
 /// How long the Host may pause within an answer.
 const PAUSE_LIMIT: Duration = Duration::from_secs(20);
-/// Most requests at the Host at once, and most of them of one client.
+/// Most requests that wait for the Host at once, and most of them of one client.
 const MOST: (usize, usize) = (64, 16);
 /// The same of those that take minutes: they must not keep the others out.
 const MOST_LONG: (usize, usize) = (32, 8);
@@ -68,7 +68,8 @@ impl Upstream {
         *request.uri_mut() = format!("{}{}", self.base, head.uri.path()).parse().map_err(|_| Unserved::Path)?;
         *request.headers_mut() = fields::of_request(&head.headers, client);
         let turns = if route.kind == Kind::Work { &self.long_turns } else { &self.turns };
-        let turn = timeout(TURN_LIMIT, turns.take(client)).await.map_err(|_| Unserved::Busy)?;
+        // It ends with the head of the answer: a client that reads slowly keeps no other one waiting.
+        let _turn = timeout(TURN_LIMIT, turns.take(client)).await.map_err(|_| Unserved::Busy)?;
         let response = match timeout(route.limit(), self.http.request(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is_connect() => return Err(Unserved::HostDown),
@@ -79,7 +80,7 @@ impl Upstream {
             return Err(Unserved::HostAnswer);
         }
         let (given, body) = response.into_parts();
-        let mut answer = Response::new(Passed { body, left: MAX_BODY, pause: None, _turn: turn });
+        let mut answer = Response::new(Passed { body, left: MAX_BODY, pause: None });
         *answer.status_mut() = given.status;
         *answer.headers_mut() = fields::of_answer(&given.headers);
         Ok(answer)
@@ -91,8 +92,6 @@ pub(super) struct Passed {
     body: Incoming,
     left: usize,
     pause: Option<Pin<Box<Sleep>>>,
-    /// The answer is at the Host until its end.
-    _turn: Turn,
 }
 
 /// Why the Host's answer ends early.
