@@ -1,13 +1,11 @@
 //! What the command says at its end: the files, and what to do with them.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use super::arguments::{ClientName, Name};
 use super::authority::Authority;
 use super::day::day;
 use crate::gateway::words::PROGRAM;
-use crate::ssh::quote::{shell_line, shell_word};
 
 /// The port in the examples.
 const PORT: u16 = 8443;
@@ -41,19 +39,17 @@ pub(super) fn server(made: &Server<'_>) -> String {
     if made.until == ca.until() {
         text += "The certificate ends with its CA: make a new CA before that.\n";
     }
-    let file = |name: &str| folder.join(name).into_os_string();
-    let tls = |option: &str, name: &str| [OsString::from(option), file(name)];
-    let serve = [PROGRAM.into(), "--tls-listen".into(), format!("[::]:{PORT}").into()];
-    let serve =
-        shell_line(serve.into_iter().chain(tls("--tls-cert", "server.pem")).chain(tls("--tls-key", "server.key")));
-    text += &format!("\nStart the gateway with it:\n  {}\n", serve.to_string_lossy());
+    let (certificate, key) = (quoted(&folder.join("server.pem")), quoted(&folder.join("server.key")));
+    text += "\nStart the gateway with it:\n";
+    text += &format!("  {PROGRAM} --tls-listen '[::]:{PORT}' --tls-cert {certificate} --tls-key {key}\n");
     let url = names.first().map_or_else(|| "localhost".to_owned(), Name::in_url);
-    let log_in = shell_line(["kohakuriver", "login", &format!("https://{url}:{PORT}"), "--ca-file", "ca.pem"]);
-    text += &format!("\nGive users ca.pem, and no other file. They type:\n  {}\n", log_in.to_string_lossy());
+    text += "\nGive users ca.pem, and no other file. They type:\n";
+    // A shell may take brackets for a pattern.
+    let url = quoted(Path::new(&format!("https://{url}:{PORT}")));
+    text += &format!("  kohakuriver login {url} --ca-file ca.pem\n");
     text += &format!("\nThe pin of the server's key, for users who pin it:\n  {pin}\n");
-    let again = shell_line([PROGRAM.into(), "cert".into(), "--dir".into(), folder.as_os_str().to_owned()]);
     text += &format!("\nBefore {until}, renew the certificate. Users keep ca.pem, and the pin stays:\n");
-    text + &format!("  {}\n", again.to_string_lossy())
+    text + &format!("  {PROGRAM} cert --dir {}\n", quoted(folder))
 }
 
 /// The text about the files of a client.
@@ -68,6 +64,30 @@ pub(super) fn client(folder: &Path, client: &ClientName, until: u64, is_renewal:
          With this option, too, the gateway serves only clients with such a certificate:\n  --tls-client-ca {ca}\n",
         folder = folder.display(),
         until = day(until),
-        ca = shell_word(ca.as_os_str()).to_string_lossy(),
+        ca = quoted(&ca),
     )
+}
+
+/// `path` as a word for a POSIX shell.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,".contains(c));
+    if is_plain { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_each_word_as_it_is() {
+        for (word, expected) in [
+            ("/etc/k", "/etc/k"),
+            ("/a b/it's", r"'/a b/it'\''s'"),
+            ("https://[::1]:8443", "'https://[::1]:8443'"),
+            ("/$x", "'/$x'"),
+        ] {
+            assert_eq!(quoted(Path::new(word)), expected);
+        }
+    }
 }
