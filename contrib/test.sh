@@ -28,6 +28,7 @@ tools=(
     haproxy:haproxy systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2
     nsenter:util-linux plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin
     node:nodejs npm:npm zsh:zsh fish:fish tcsh:tcsh parallel-ssh:pssh groff:groff-base dpkg-deb:dpkg
+    openssl:openssl
 )
 # The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1 ansible-core==2.19.14)

@@ -30,7 +30,11 @@ Options of every command, for the internet:
 ";
 
 fn help(words: &str) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_kohakuriver"))
+    help_of(env!("CARGO_BIN_EXE_kohakuriver"), words)
+}
+
+fn help_of(program: &str, words: &str) -> String {
+    let output = Command::new(program)
         .args(words.split_whitespace())
         .arg("--help")
         .env_clear()
@@ -1030,4 +1034,44 @@ fn the_three_programs_have_one_form_of_help() {
             assert!(listed("--help") && listed("--version"), "{program}: an empty line between options\n{help}");
         }
     }
+}
+
+#[cfg(feature = "gateway")]
+#[test]
+fn gateway_cert_help() {
+    let help = help_of(env!("CARGO_BIN_EXE_kohakuriver-gateway"), "cert");
+    let expected = r#"Make a CA and a server certificate for a cluster without a public name
+
+Usage: kohakuriver-gateway cert [OPTIONS]
+
+Options:
+      --name <NAME>      Name or address that users connect to; may be given
+                         several times [default: this machine's host name, and
+                         localhost]
+      --dir <FOLDER>     Folder of the files; it is made if it is missing
+                         [default: .]
+      --days <N>         Make the certificate valid for this many days, at most
+                         825 [default: 825]
+      --client <CLIENT>  Make a certificate for this client instead, signed by
+                         the CA in the folder
+      --new-key          Make a new private key when a certificate is made anew;
+                         users who pin the key need the new pin
+  -h, --help             Print help
+
+Files:
+  ca.pem      The CA: the only file for users
+  ca.key      Signs certificates: for nobody else, and not needed to serve
+  server.pem  The server's certificate, for --tls-cert
+  server.key  Its private key, for --tls-key
+
+Exit status:
+  0  Success
+  1  A file could not be written
+  2  Wrong usage, or a file in the folder can't be used
+
+Examples:
+  kohakuriver-gateway cert --name gpu-head --name 10.0.0.5
+  kohakuriver-gateway cert --dir /etc/kohakuriver --client alice
+"#;
+    assert_eq!(help, expected, "{help}");
 }

@@ -9,7 +9,7 @@ use kohakuriver_proxy::usage;
 fn main() -> ExitCode {
     let ended = match Arguments::read(std::env::args_os()) {
         Ok(arguments) => gateway::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Err(answer) => usage::answer(&answer, PROGRAM),
+        Err(answer) => usage::answer(&answer, &Arguments::typed(std::env::args_os())),
     };
     exit_status(PROGRAM, ended)
 }

@@ -7,15 +7,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, Parser};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use ipnet::IpNet;
 
+use crate::gateway::cert;
 use crate::gateway::decide::line_protocol::LineProtocol;
 use crate::gateway::decide::networks::network;
 use crate::gateway::decide::rules::Sources;
 use crate::gateway::limits::Wanted;
 use crate::gateway::watch::audit::AuditLog;
 use crate::gateway::watch::notices::{LogFormat, LogLevel};
+use crate::gateway::words::PROGRAM;
 use crate::settings::socket_path;
 
 /// The port that our documents move a Host's own SSH proxy to, as its port is the gateway's then.
@@ -37,8 +39,12 @@ const MAX_DRAIN_SECONDS: i64 = 24 * 60 * 60;
 /// Takes HTTP CONNECT and the older REQUEST_TUNNEL line on the same port, finds the VPS through the Host API or in an
 /// inventory file, and reaches nothing but VPSes.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "kohakuriver-gateway", version, after_help = AFTER_HELP, disable_help_flag = true)]
+#[command(name = "kohakuriver-gateway", version, after_help = AFTER_HELP, disable_help_flag = true,
+          args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+
     /// Listen for tunnels on this address; may be given several times
     #[arg(
         long,
@@ -65,6 +71,14 @@ pub struct Arguments {
     /// With --inventory only: its content is served.
     #[arg(long, value_name = "ADDR", requires = "inventory", conflicts_with = "host_api")]
     pub api_listen: Option<SocketAddr>,
+
+    /// Serve the Host API to users on the TLS port, too, as far as VPSes need it
+    ///
+    /// Requests to /api are passed on to the Host, with the token in them. With --inventory, its content is served. So one
+    /// port and one certificate are all that a cluster shows to the internet.
+    // It needs `requires = "tls_listen"` as soon as there is such an option.
+    #[arg(long)]
+    pub api_proxy: bool,
 
     /// While the Host API is down, use its answers up to this many seconds old; 0 disables it
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_STALE_SECONDS,
@@ -182,6 +196,14 @@ pub struct Arguments {
     help: Option<bool>,
 }
 
+/// What the program does instead of serving.
+#[derive(Subcommand, Clone, Debug)]
+pub(super) enum Command {
+    // A subcommand has the gateway's flag for help otherwise.
+    #[command(disable_help_flag = true)]
+    Cert(cert::Arguments),
+}
+
 /// The address for the admin.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AdminAddress {
@@ -229,6 +251,14 @@ Example, stand-alone, with this in inventory.json:
   kohakuriver-gateway --inventory inventory.json";
 
 impl Arguments {
+    /// The command of a command line, for hints: the program, or the program and its subcommand.
+    pub fn typed(words: impl IntoIterator<Item = OsString>) -> String {
+        let second = words.into_iter().nth(1);
+        let definition = Self::command();
+        let command = second.and_then(|word| definition.find_subcommand(word).map(|found| found.get_name().to_owned()));
+        command.map_or_else(|| PROGRAM.to_owned(), |command| format!("{PROGRAM} {command}"))
+    }
+
     /// Reads a command line, the program's name first.
     ///
     /// # Errors

@@ -12,9 +12,12 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | `admin`, `host_api` | the two HTTP servers: for the admin, and with the inventory as a read-only Host API |
+//! | `admin` | the HTTP server for the admin |
+//! | `cert` | the subcommand that makes certificates |
 //! | `life` | inherited sockets, orders, hand-over, shutdown |
 //! | `front` | what a client meets: accept, request, upstream, refusal |
+//! | `api_proxy` | the part of the Host API that users of VPSes need, on a port of the internet |
+//! | `host_api` | the inventory as a read-only Host API |
 //! | `carry` | the open tunnels and their bytes |
 //! | `decide` | may this client have this VPS, and where is it: directory, inventory, rules, dial |
 //! | `watch` | records: log, audit log, metrics |
@@ -33,8 +36,10 @@
 //! It neither ends TLS nor keeps state: it can be killed and started again at any time, and loses the open tunnels.
 
 mod admin;
+mod api_proxy;
 mod arguments;
 mod carry;
+mod cert;
 mod decide;
 mod front;
 mod host_api;

@@ -10,8 +10,9 @@ use tokio::runtime::Runtime;
 
 use crate::api::Client;
 use crate::failure::Failure;
-use crate::gateway::arguments::{AdminAddress, Arguments};
+use crate::gateway::arguments::{AdminAddress, Arguments, Command};
 use crate::gateway::carry::relay::{self, Relays};
+use crate::gateway::cert;
 use crate::gateway::decide::directory::{Directory, HostDirectory};
 use crate::gateway::decide::inventory::Inventory;
 use crate::gateway::decide::rules::RuleBook;
@@ -33,11 +34,14 @@ use crate::gateway::words::PROGRAM;
 use crate::settings::{DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Settings, Source};
 use crate::sys;
 
-/// Serves what the command line says until SIGTERM or SIGINT.
+/// Serves what the command line says until SIGTERM or SIGINT, or does what its subcommand says.
 ///
 /// # Errors
 /// When the settings, the inventory or an address can't be used.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(Command::Cert(arguments)) = &arguments.command {
+        return cert::run(arguments);
+    }
     let inherited = Inherited::take()?;
     let settings = Settings::load(Flags::default())?;
     let records = Records::open(&arguments.audit_log, arguments.log_level, arguments.log_format)?;

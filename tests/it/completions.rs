@@ -224,7 +224,9 @@ fn every_option_of_the_help_is_in_the_manual_page() {
         assert!(lines.clone().count() > 10 && lines.clone().all(|line| !line.trim().is_empty()), "{name}");
         let (program, command) = match name {
             "kohakuriver-proxy" => (crate::support::tools::HELPER, ""),
-            "kohakuriver-gateway" => (crate::support::tools::GATEWAY, ""),
+            name if name.starts_with("kohakuriver-gateway") => {
+                (crate::support::tools::GATEWAY, name.strip_prefix("kohakuriver-gateway").unwrap())
+            }
             name => (CLI, name.strip_prefix("kohakuriver").unwrap()),
         };
         let words: Vec<&str> = command_words(command);
@@ -249,6 +251,7 @@ fn every_option_of_the_help_is_in_the_manual_page() {
         (&["man", "vps", "create"], ".TH kohakuriver-vps-create 1"),
         (&["man", "kohakuriver-proxy"], ".TH kohakuriver-proxy 1"),
         (&["man", "kohakuriver-gateway"], ".TH kohakuriver-gateway 8"),
+        (&["man", "kohakuriver-gateway", "cert"], ".TH kohakuriver-gateway-cert 8"),
     ] {
         let page = Run::new(CLI, &home).args(words).output();
         page.succeeds().check(page.text().contains(title), title);

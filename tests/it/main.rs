@@ -33,6 +33,7 @@ mod first_run;
 mod gateway_access;
 mod gateway_admin;
 mod gateway_audit;
+mod gateway_cert;
 mod gateway_dead_runners;
 mod gateway_each_limit;
 mod gateway_ends;

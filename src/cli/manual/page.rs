@@ -72,7 +72,8 @@ pub(super) fn listed(command: &Command) -> impl Iterator<Item = &Command> {
 fn synopsis(command: &Command) -> Vec<String> {
     let options = arguments(command).filter(|arg| !arg.is_positional() && !is_about_help(arg));
     let mut words: Vec<String> = options.map(|arg| format!("[{}]", short_form(arg))).collect();
-    words.extend(listed(command).next().map(|_| "<COMMAND>".to_owned()));
+    let subcommand = if command.is_subcommand_required_set() { "<COMMAND>" } else { "[<COMMAND>]" };
+    words.extend(listed(command).next().map(|_| subcommand.to_owned()));
     words.extend(command.get_positionals().filter(|arg| !arg.is_hide_set()).map(|arg| {
         let dashes = if arg.is_last_set() { "-- " } else { "" };
         let shown = format!("{dashes}{}", positional(arg));

@@ -3,8 +3,8 @@
 //!
 //! [`answer`] is pure: a request's method, path and query in, a status and a JSON body out. It changes nothing.
 //!
-//! This room knows the inventory in `decide`, and `front` for its client's type. Only the start of the gateway knows this
-//! room.
+//! This room knows the inventory in `decide`. The start of the gateway serves it on an address of its own, and `api_proxy`
+//! on the port of TLS.
 
 mod lists;
 mod objects;
@@ -15,30 +15,35 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::api::STAND_ALONE;
 use crate::gateway::decide::inventory::{Cluster, Inventory};
-use crate::gateway::front::client::Client;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::http::{self, Waiting};
 use crate::text::excerpt;
 use lists::{List, Lists};
 
-/// The server of the Host API.
+/// The server of the Host API, on an address of its own.
 pub(super) struct HostApi {
-    inventory: Arc<Inventory>,
+    api: InventoryApi,
     guard: Guard,
     waiting: Waiting,
+}
+
+/// The answers to requests.
+pub(crate) struct InventoryApi {
+    inventory: Arc<Inventory>,
     lists: Lists,
 }
 
 impl HostApi {
     pub(super) fn new(inventory: Arc<Inventory>, guard: Guard) -> Self {
-        Self { inventory, guard, waiting: Waiting::default(), lists: Lists::default() }
+        Self { api: InventoryApi::new(inventory), guard, waiting: Waiting::default() }
     }
 
     /// Answers the request of `client`.
-    pub(super) async fn serve(&self, client: Client) {
+    pub(super) async fn serve(&self, client: impl AsyncRead + AsyncWrite + Unpin) {
         http::serve(client, &self.waiting, |request| self.answer(request)).await;
     }
 
@@ -47,8 +52,19 @@ impl HostApi {
         if let Err(why) = self.guard.check(request.method(), uri, request.headers()) {
             return response(StatusCode::FORBIDDEN, objects::sent(&json!({ "detail": why })));
         }
+        self.api.answer(request.method(), uri.path(), uri.query().unwrap_or_default()).await
+    }
+}
+
+impl InventoryApi {
+    pub(crate) fn new(inventory: Arc<Inventory>) -> Self {
+        Self { inventory, lists: Lists::default() }
+    }
+
+    /// The answer to this request.
+    pub(crate) async fn answer(&self, method: &Method, path: &str, query: &str) -> Response<Full<Bytes>> {
         let cluster = self.inventory.current().await;
-        let (status, body) = answer(&cluster, request.method(), uri.path(), uri.query().unwrap_or_default());
+        let (status, body) = answer(&cluster, method, path, query);
         match body {
             Body::Object(object) => response(status, objects::sent(&object)),
             Body::List(list) => match self.lists.get(cluster, list).await {

@@ -23,6 +23,7 @@ mod turns;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use client::Client;
 pub(super) use handshakes::{Handshake, Handshakes};
 pub(super) use heads::Heads;
 pub(super) use limit::Shown;

@@ -2,7 +2,7 @@
 //!
 //! A call that only Linux has returns an error on other systems, so that its callers use what every UNIX has.
 
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod access;
 mod caught;
 mod children;
@@ -31,7 +31,7 @@ mod text;
 
 pub use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "gateway"))]
 pub use access::{
     check_usable_folder, check_writable, inherit_owner_and_permissions, is_executable, make_private,
     mode_that_ssh_refuses, others_may_write, temporary_folder,

@@ -121,6 +121,11 @@ impl HostDirectory {
         (asker.token.clone().filter(|_| self.has_users.load(Ordering::Relaxed)), vps.clone())
     }
 
+    /// The API's address: `http://host:port` without a slash at its end.
+    pub(crate) fn base(&self) -> &str {
+        self.client.base()
+    }
+
     /// The name or address of the API, and its port.
     pub(super) fn address(&self) -> Option<(String, u16)> {
         let base: Uri = self.client.base().parse().ok()?;

@@ -58,6 +58,8 @@ pub(crate) struct Metrics {
     lookups: [Counter; 3],
     /// How long the requests to the Host API took, answered or not.
     lookup_time: Histogram,
+    /// Requests to the Host API that clients have sent through the gateway, by the status of the answer.
+    api_requests: [Counter; API_CODES.len() + 1],
     /// Look-ups that were answered from the cache.
     pub(crate) cache_hits: Counter,
     /// Look-ups that had to ask the Host API.
@@ -86,6 +88,7 @@ impl Default for Metrics {
             life: Histogram::new(&LIFE_SECONDS),
             lookups: Default::default(),
             lookup_time: Histogram::new(&SETUP_SECONDS),
+            api_requests: Default::default(),
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             cache_stale: Counter::default(),
@@ -94,6 +97,9 @@ impl Default for Metrics {
         }
     }
 }
+
+/// The statuses that a Host or the gateway answers with, as a rule. The others are counted together.
+const API_CODES: [u16; 17] = [200, 202, 307, 400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 500, 502, 503, 504];
 
 /// Bounds for a set-up, which should take milliseconds and may take the 15 s of a dial, in seconds.
 const SETUP_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0, 15.0];
@@ -113,6 +119,12 @@ impl Metrics {
     pub(crate) fn looked_up(&self, outcome: Lookup, took: Duration) {
         self.lookups[outcome as usize].increment();
         self.lookup_time.observe(took);
+    }
+
+    /// Counts a request to the Host API that a client has sent, and that was answered with this status.
+    pub(crate) fn count_api_request(&self, status: u16) {
+        let index = API_CODES.iter().position(|code| *code == status).unwrap_or(API_CODES.len());
+        self.api_requests[index].increment();
     }
 
     /// The page for Prometheus. Previous processes still have `older` tunnels. It reads files of `/proc`, so it belongs
@@ -156,6 +168,10 @@ impl Metrics {
         let lookups = outcomes.iter().zip(&self.lookups).map(|(name, count)| ([("outcome", *name)], count.value()));
         page.counter(name!("host_lookups_total"), "Requests to the Host API.", lookups);
         page.histogram(name!("host_lookup_seconds"), "How long the Host API took.", &self.lookup_time);
+        let codes = API_CODES.map(|code| code.to_string());
+        let codes = codes.iter().map(String::as_str).chain(["other"]);
+        let requests = codes.zip(&self.api_requests).map(|(code, count)| ([("code", code)], count.value()));
+        page.counter(name!("api_requests_total"), "Requests of clients to the Host API.", requests);
         let cache = [("hit", &self.cache_hits), ("miss", &self.cache_misses), ("stale", &self.cache_stale)];
         let cache = cache.map(|(name, count)| ([("result", name)], count.value()));
         page.counter(name!("lookup_cache_total"), "Look-ups, by the part that the cache played.", cache);
