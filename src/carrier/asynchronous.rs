@@ -37,6 +37,19 @@ impl<C: Carrier> Asynchronous<C> {
         self.carrier
     }
 
+    /// Takes the bare socket, without the layers above it. What they hold is lost.
+    pub fn into_socket(self) -> TcpStream {
+        self.events
+    }
+
+    /// Returns once the socket has met an error, such as a reset. Nothing is read.
+    ///
+    /// # Errors
+    /// When the event loop ends.
+    pub async fn fails(&self) -> io::Result<()> {
+        self.events.ready(Interest::ERROR).await.map(drop)
+    }
+
     /// Repeats `call` while it would block. In between, the event loop waits for what `waits_for` names.
     pub fn poll<T>(
         &mut self,

@@ -101,14 +101,14 @@ impl Relays {
     /// Carries bytes between `client` and `vps` until the tunnel is over, beginning with `early`.
     pub(crate) fn carry(
         &self,
-        client: impl Carrier + 'static,
-        vps: impl Carrier + 'static,
+        client: Box<dyn Carrier>,
+        vps: Box<dyn Carrier>,
         early: EarlyData,
         session: OpenSession,
     ) {
         if let Some(small) = self.threads.first() {
             let counted = Counted::new(&self.count);
-            small.inbox.carry(Box::new(Tunnel::new(Box::new(client), Box::new(vps), early, session, counted)));
+            small.inbox.carry(Box::new(Tunnel::new(client, vps, early, session, counted)));
         }
     }
 

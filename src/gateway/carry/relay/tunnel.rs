@@ -18,6 +18,9 @@ use crate::relay::ending::{Client, Ending, Party, Then};
 
 /// How long a side has to close after it got an orderly end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a side may take to close its connection, after both streams have ended, if an end of its stream is not the
+/// end of its connection: as below TLS, where some peers wait for ours.
+const LAST_LIMIT: Duration = Duration::from_secs(300);
 /// How much it can still send meanwhile, in bytes. The relay reads that and drops it.
 const CLOSE_BYTES: usize = 256 * 1024;
 
@@ -48,8 +51,8 @@ pub(super) struct Tunnel {
     up: Flow,
     down: Flow,
     ending: Ending,
-    /// Both streams have ended, and the last bytes of one may still be under way.
-    over: bool,
+    /// Since when both streams have ended. The last bytes of one may still be under way.
+    over: Option<Instant>,
     closing: Option<Closing>,
     /// When it last moved anything.
     pub(super) moved_at: Instant,
@@ -82,7 +85,7 @@ impl Tunnel {
             up: Flow::behind(early.up),
             down: Flow::answering(early.answer),
             ending: Ending::new(Client::Connection),
-            over: false,
+            over: None,
             closing: None,
             moved_at: Instant::now(),
             turns: Turns::new(),
@@ -134,6 +137,8 @@ impl Tunnel {
 
     /// Moves what can be moved, up to a limit in each direction. `moved` counts the bytes.
     pub(super) fn turn(&mut self, tools: &mut Tools, moved: &mut usize) -> Next {
+        self.client.flush();
+        self.vps.flush();
         if self.closing.is_some() {
             return self.drain_closing(tools);
         }
@@ -160,10 +165,25 @@ impl Tunnel {
                 }
             }
         }
-        if self.over && self.client.is_over() && self.vps.is_over() {
-            return Next::Remove(SessionEnding::Complete);
+        match self.over {
+            Some(since) => self.last_bytes(since),
+            None if unfinished => Next::Again,
+            None => Next::Wait,
         }
-        if unfinished { Next::Again } else { Next::Wait }
+    }
+
+    /// Waits for what is under way, now that both streams have ended.
+    fn last_bytes(&mut self, since: Instant) -> Next {
+        let left = || [&self.client, &self.vps].into_iter().filter(|side| !side.is_over());
+        let until = since + LAST_LIMIT;
+        let may_be_left = |side: &Side| !side.is_bare() && !side.is_behind() && Instant::now() >= until;
+        if left().all(may_be_left) {
+            Next::Remove(SessionEnding::Complete)
+        } else if left().any(|side| !side.is_bare()) && Instant::now() < until {
+            Next::WaitUntil(until)
+        } else {
+            Next::Wait
+        }
     }
 
     /// Does what the rule says; `None` if the tunnel continues.
@@ -179,7 +199,7 @@ impl Tunnel {
                 // To close a socket now would leave the last bytes to the system, which drops them soon if their receiver
                 // is slow (`sys::unix::resend`). A side that is gone fails here.
                 let _ = (self.client.end_writing(), self.vps.end_writing());
-                self.over = true;
+                self.over = Some(Instant::now());
                 None
             }
             Then::Reset(party) => {
@@ -205,6 +225,10 @@ impl Tunnel {
         let side = self.side(closing.party);
         while side.readable {
             match side.read(&mut tools.buffer) {
+                Ok(0) if side.is_behind() => {
+                    side.readable = false;
+                    break;
+                }
                 Ok(0) => return Next::Remove(SessionEnding::Complete),
                 Ok(bytes) if bytes >= closing.left => {
                     side.reset_on_close();
