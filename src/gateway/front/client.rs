@@ -285,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_is_readable_once_it_has_sent_something_or_has_left() {
         for leaves in [false, true] {
-            let (mut far, client) = pair().await;
+            let (mut far, mut client) = pair().await;
             for _ in 0..10 {
                 assert!(timeout(Duration::ZERO, client.readable()).await.is_err(), "a silent client is readable");
             }
@@ -300,7 +300,7 @@ mod tests {
     }
 
     /// Whether each turn of the event loop still takes the client for one that waits.
-    async fn is_still_there(client: &Client, has_early_data: bool) -> bool {
+    async fn is_still_there(client: &mut Client, has_early_data: bool) -> bool {
         let mut left = std::pin::pin!(client.left(has_early_data));
         for _ in 0..10 {
             if timeout(Duration::ZERO, &mut left).await.is_ok() {
@@ -319,7 +319,7 @@ mod tests {
             timeout(PATIENCE, client.readable()).await.unwrap().unwrap();
             let mut bytes = vec![0; if is_read_before { 5 } else { 0 }];
             client.read_exact(&mut bytes).await.unwrap();
-            assert!(is_still_there(&client, is_read_before).await, "a half-close counts as left");
+            assert!(is_still_there(&mut client, is_read_before).await, "a half-close counts as left");
             client.read_to_end(&mut bytes).await.unwrap();
             assert_eq!(bytes, b"early");
         }
@@ -328,8 +328,8 @@ mod tests {
     #[tokio::test]
     async fn an_end_of_stream_without_early_data_is_noticed() {
         for half_close in [false, true] {
-            let (mut far, client) = pair().await;
-            assert!(is_still_there(&client, false).await);
+            let (mut far, mut client) = pair().await;
+            assert!(is_still_there(&mut client, false).await);
             far.shutdown().await.unwrap();
             let _far = half_close.then_some(far);
             timeout(PATIENCE, client.left(false)).await.expect("an end of stream is not noticed");
@@ -339,12 +339,12 @@ mod tests {
     #[tokio::test]
     async fn a_reset_is_noticed_with_and_without_early_data() {
         for (half_close, has_early_data) in [(false, false), (false, true), (true, true)] {
-            let (mut far, client) = pair().await;
+            let (mut far, mut client) = pair().await;
             if half_close {
                 far.shutdown().await.unwrap();
                 timeout(PATIENCE, client.readable()).await.unwrap().unwrap();
             }
-            assert!(is_still_there(&client, has_early_data).await);
+            assert!(is_still_there(&mut client, has_early_data).await);
             set_socket_linger(&far, Some(Duration::ZERO)).unwrap();
             drop(far);
             timeout(PATIENCE, client.left(has_early_data)).await.expect("a reset is not noticed");

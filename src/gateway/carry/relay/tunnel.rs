@@ -294,6 +294,8 @@ mod tests {
             let count = Counted::new(&Arc::<Count>::default());
             let carrier = client_carrier(side.try_clone().unwrap());
             let mut tunnel = Tunnel::new(carrier, Box::new(vps), early, session, count);
+            // No event has come yet.
+            tunnel.client.readable = false;
             let mut tools = Tools::new(Pipes::none());
             assert_eq!(tunnel.ending.after(Party::Server, End::Complete), Then::PassEndOn(Party::Client));
             let then = tunnel.ending.after(Party::Client, End::ReceiverLost);
@@ -356,7 +358,7 @@ mod tests {
         });
         client.shutdown(Shutdown::Write).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !turn().1 {
+        while turn().1.is_none() {
             assert!(Instant::now() < deadline, "it does not end");
         }
         sender.join().unwrap();
@@ -406,6 +408,22 @@ mod tests {
         });
         rig.client.write_all(b"x").unwrap();
         assert_eq!(rig.turn(), Next::Remove(SessionEnding::Complete));
+    }
+
+    /// As below TLS: the end of its stream is not the end of its connection.
+    #[test]
+    fn a_client_whose_streams_have_ended_has_some_time_to_close() {
+        let mut rig = Rig::closing_with(|socket| {
+            Box::new(Scripted { socket, receive: |_: &mut TcpStream, _: &mut [u8]| Ok(0), send: TcpStream::send })
+        });
+        rig.tunnel.closing = None;
+        // The VPS is gone already.
+        rig.tunnel.vps.end_writing().unwrap();
+        let begun = Instant::now();
+        rig.tunnel.over = Some(begun);
+        assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::WaitUntil(begun + LAST_LIMIT));
+        rig.tunnel.over = Some(begun - LAST_LIMIT);
+        assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::Remove(SessionEnding::Complete));
     }
 
     #[test]
