@@ -143,7 +143,9 @@ fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, Failure> {
     let cannot = |error: PemError| error.failure("file of the clients' CAs", path);
     let mut roots = RootCertStore::empty();
     for (index, certificate) in tls::certificates(path).map_err(cannot)?.into_iter().enumerate() {
-        roots.add(certificate).map_err(|error| cannot(PemError::Block { number: index + 1, why: error.to_string() }))?;
+        roots
+            .add(certificate)
+            .map_err(|error| cannot(PemError::Block { number: index + 1, why: error.to_string() }))?;
     }
     let revoked = tls::revocations(path).map_err(cannot)?;
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider())

@@ -5,8 +5,8 @@ mod secured;
 use super::flow::{Flow, TURN, Turn};
 use super::side::Side;
 use super::*;
-use crate::carrier::Carrier;
 use crate::carrier::Asynchronous;
+use crate::carrier::Carrier;
 use crate::carrier::tests::{ReadAhead, Waiting, secured};
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::carry::session::tests::tunnel as session;
@@ -463,10 +463,9 @@ async fn bulk_and_typing_by_turns_go_through_unchanged(engine: Engine) {
         for sender in [Party::Client, Party::Server] {
             let (from, to) = if sender == Party::Client { (&mut client, &mut vps) } else { (&mut vps, &mut client) };
             let mut got = vec![0; much.len()];
-            let (sent, read) =
-                timeout(PATIENCE, async { tokio::join!(send(from, &much), to.read_exact(&mut got)) })
-                    .await
-                    .expect("the bytes don't come");
+            let (sent, read) = timeout(PATIENCE, async { tokio::join!(send(from, &much), to.read_exact(&mut got)) })
+                .await
+                .expect("the bytes don't come");
             sent.unwrap();
             read.unwrap();
             assert!(got == much, "{sender:?}");

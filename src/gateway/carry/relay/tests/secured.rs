@@ -1,8 +1,8 @@
 //! What only a client with TLS can do.
 
 use super::*;
-use crate::carrier::tests::until_arrived;
 use crate::carrier::Tls;
+use crate::carrier::tests::until_arrived;
 use std::os::fd::BorrowedFd;
 
 /// A socket that stays open when its stream is ended, as those of some clients of TLS.
