@@ -174,15 +174,16 @@ fn warn_if_exposed(
 }
 
 fn start_tunnels(accept: &AcceptLoops, plain: Vec<TcpListener>, tls: Vec<TcpListener>, gateway: &Arc<Gateway>) {
-    // A handshake that is dropped for another one exists for a moment after its place is taken.
-    let permits = Arc::new(Semaphore::new(2 * gateway.terms.limits.handshakes.most()));
+    // A handshake that is dropped for another one exists for a moment after its place is taken. Each loop has a permit
+    // for the client that it waits for.
+    let most = 2 * gateway.terms.limits.handshakes.most() + plain.len() + tls.len() - 1;
+    let permits = Arc::new(Semaphore::new(most));
     for listener in plain {
         start_listener(accept, listener, &permits, gateway);
     }
-    for (socket, certificates) in tls.into_iter().zip(std::iter::repeat(&gateway.terms.certificates)) {
-        if let Some(certificates) = certificates.clone() {
-            start_listener(accept, TlsListener { socket, certificates }, &permits, gateway);
-        }
+    for socket in tls {
+        let Some(certificates) = gateway.terms.certificates.clone() else { continue };
+        start_listener(accept, TlsListener { socket, certificates }, &permits, gateway);
     }
 }
 
