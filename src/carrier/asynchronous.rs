@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use super::Carrier;
 use crate::sys::PollFlags;
 
-/// A carrier that the runtime waits for.
+/// A carrier that the runtime waits for. It belongs to one task: a layer may read in order to write, so two halves of it in
+/// two tasks would take each other's events.
 pub struct Asynchronous<C: Carrier> {
     carrier: C,
     /// A second descriptor of its socket, which is on the event loop. It is never read or written.

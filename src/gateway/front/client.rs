@@ -266,26 +266,44 @@ impl AsyncWrite for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::net::sockopt::set_socket_linger;
+    use crate::carrier::tests::secured;
     use std::time::Duration;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     use tokio::time::timeout;
 
     /// Longer than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    async fn pair() -> (TcpStream, Client) {
+    /// What the client itself has.
+    type Far = Asynchronous<Box<dyn Carrier>>;
+
+    async fn pair(transport: Transport) -> (Far, Client) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap());
         let (far, accepted) = tokio::join!(far, listener.accept());
-        (far.unwrap(), Client::new(accepted.unwrap().0))
+        let (far, accepted) = (far.unwrap().into_std().unwrap(), accepted.unwrap().0);
+        let (far, client): (Box<dyn Carrier>, _) = match transport {
+            Transport::Tcp => (Box::new(far), Client::new(accepted)),
+            Transport::Tls => {
+                let (far, accepted) = secured(far, accepted.into_std().unwrap());
+                let stream = Asynchronous::new(accepted).unwrap();
+                let tls = Secured { stream, is_open: true, ahead: Vec::new() };
+                (Box::new(far), Client(Stream::Tls(Box::new(tls))))
+            }
+        };
+        (Far::new(far).unwrap(), client)
+    }
+
+    /// Each of these with each transport.
+    fn each<T: Copy, const N: usize>(cases: [T; N]) -> impl Iterator<Item = (Transport, T)> {
+        Transport::ALL.into_iter().flat_map(move |transport| cases.map(|case| (transport, case)))
     }
 
     #[tokio::test]
     async fn a_client_is_readable_once_it_has_sent_something_or_has_left() {
         for leaves in [false, true] {
-            let (mut far, mut client) = pair().await;
+            let (mut far, mut client) = pair(Transport::Tcp).await;
             for _ in 0..10 {
                 assert!(timeout(Duration::ZERO, client.readable()).await.is_err(), "a silent client is readable");
             }
@@ -312,14 +330,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_half_closes_behind_early_data_has_not_left_and_its_bytes_stay() {
-        for is_read_before in [false, true] {
-            let (mut far, mut client) = pair().await;
+        for (transport, is_read_before) in each([false, true]) {
+            let (mut far, mut client) = pair(transport).await;
             far.write_all(b"early").await.unwrap();
             far.shutdown().await.unwrap();
             timeout(PATIENCE, client.readable()).await.unwrap().unwrap();
             let mut bytes = vec![0; if is_read_before { 5 } else { 0 }];
             client.read_exact(&mut bytes).await.unwrap();
             assert!(is_still_there(&mut client, is_read_before).await, "a half-close counts as left");
+            bytes.append(&mut client.take_ahead());
             client.read_to_end(&mut bytes).await.unwrap();
             assert_eq!(bytes, b"early");
         }
@@ -327,8 +346,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_of_stream_without_early_data_is_noticed() {
-        for half_close in [false, true] {
-            let (mut far, mut client) = pair().await;
+        for (transport, half_close) in each([false, true]) {
+            let (mut far, mut client) = pair(transport).await;
             assert!(is_still_there(&mut client, false).await);
             far.shutdown().await.unwrap();
             let _far = half_close.then_some(far);
@@ -338,16 +357,50 @@ mod tests {
 
     #[tokio::test]
     async fn a_reset_is_noticed_with_and_without_early_data() {
-        for (half_close, has_early_data) in [(false, false), (false, true), (true, true)] {
-            let (mut far, mut client) = pair().await;
+        for (transport, (half_close, has_early_data)) in each([(false, false), (false, true), (true, true)]) {
+            let (mut far, mut client) = pair(transport).await;
             if half_close {
                 far.shutdown().await.unwrap();
                 timeout(PATIENCE, client.readable()).await.unwrap().unwrap();
             }
             assert!(is_still_there(&mut client, has_early_data).await);
-            set_socket_linger(&far, Some(Duration::ZERO)).unwrap();
+            far.get_mut().reset_on_close();
             drop(far);
             timeout(PATIENCE, client.left(has_early_data)).await.expect("a reset is not noticed");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_read_ahead_is_bounded_and_in_order() {
+        let (mut far, mut client) = pair(Transport::Tls).await;
+        let sent: Vec<u8> = (0..400_000_u32).map(|n| (n % 251) as u8).collect();
+        let much = sent.clone();
+        let sender = tokio::spawn(async move {
+            far.write_all(&much).await.unwrap();
+            far.shutdown().await.unwrap();
+            far
+        });
+        let ahead = |client: &Client| match &client.0 {
+            Stream::Tls(tls) => tls.ahead.len(),
+            _ => 0,
+        };
+        let filled = async {
+            while ahead(&client) < MOST_AHEAD {
+                assert!(timeout(Duration::from_millis(1), client.left(false)).await.is_err());
+            }
+        };
+        timeout(PATIENCE, filled).await.expect("nothing is read ahead");
+        assert!(is_still_there(&mut client, false).await && ahead(&client) < MOST_AHEAD + 2 * PIECE);
+        let mut bytes = client.take_ahead();
+        client.read_to_end(&mut bytes).await.unwrap();
+        assert!(bytes == sent);
+        drop(sender.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_cut_off_stream_is_a_client_that_has_left() {
+        let (mut far, mut client) = pair(Transport::Tls).await;
+        rustix::net::shutdown(far.get_mut().as_fd(), rustix::net::Shutdown::Write).unwrap();
+        timeout(PATIENCE, client.left(true)).await.expect("a cut is taken for a half-close");
     }
 }

@@ -71,6 +71,7 @@ pub(super) async fn read(
         if let Err(insecure) = stream.secure(bytes).await {
             return Some(Err(Err(insecure)));
         }
+        // Here `bytes` hold all that has come of the request. Another protocol of the port would be told apart here.
         let mut ends = Ends::default();
         let read = |bytes: &[u8], new| match ends.may_be_among(bytes, new) || bytes.len() > heads.size.bytes {
             true => request::read(bytes, heads.size, own),
