@@ -272,6 +272,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpStream};
     use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
 
     /// A tunnel whose client got an orderly end because the VPS has left.
     struct Rig {
@@ -408,6 +409,50 @@ mod tests {
         });
         rig.client.write_all(b"x").unwrap();
         assert_eq!(rig.turn(), Next::Remove(SessionEnding::Complete));
+    }
+
+    /// A carrier that holds bytes for a client that has ended its stream.
+    struct Behind {
+        socket: TcpStream,
+        is_behind: Arc<AtomicBool>,
+    }
+
+    impl AsFd for Behind {
+        fn as_fd(&self) -> sys::BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+    }
+
+    impl Carrier for Behind {
+        fn receive(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.socket.send(bytes)
+        }
+
+        fn end_writing(&mut self) -> io::Result<()> {
+            self.socket.end_writing()
+        }
+
+        fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+            if self.is_behind.load(Ordering::Relaxed) { wanted | PollFlags::OUT } else { wanted }
+        }
+    }
+
+    #[test]
+    fn a_client_that_ends_after_an_orderly_end_still_gets_what_its_carrier_holds() {
+        let is_behind = Arc::new(AtomicBool::new(true));
+        let held = Arc::clone(&is_behind);
+        let mut rig = Rig::closing_with(|socket| Box::new(Behind { socket, is_behind: held }));
+        rig.tunnel.client.readable = true;
+        assert!(matches!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::WaitUntil(_)));
+        assert!(!rig.tunnel.client.readable);
+        is_behind.store(false, Ordering::Relaxed);
+        // The event that told of the room.
+        rig.tunnel.client.readable = true;
+        assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::Remove(SessionEnding::Complete));
     }
 
     /// As below TLS: the end of its stream is not the end of its connection.

@@ -64,6 +64,37 @@ async fn an_end_of_the_stream_that_leaves_the_connection_open_is_passed_on() {
     ends(relays).await;
 }
 
+/// Its socket has room for less than a record.
+async fn with_little_room() -> Connected {
+    let (client, inner) = pair().await;
+    rustix::net::sockopt::set_socket_recv_buffer_size(&client, 4096).unwrap();
+    rustix::net::sockopt::set_socket_send_buffer_size(&inner, 4096).unwrap();
+    let (client, inner) = secured(client.into_std().unwrap(), inner.into_std().unwrap());
+    (End::new(Box::new(client)).unwrap(), Box::new(inner))
+}
+
+#[tokio::test]
+async fn last_bytes_without_room_leave_after_both_streams_have_ended() {
+    let relays = start(Engine::Tls, 1, None);
+    let ((mut client, inner_client), (mut vps, inner_vps)) = (with_little_room().await, Engine::vps().await);
+    let sessions = Arc::<Sessions>::default();
+    relays.carry(inner_client, inner_vps, nothing(), session(&sessions, None));
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut vps).await.unwrap(), b"");
+    vps.write_all(&[7; 16_000]).await.unwrap();
+    drop(vps);
+    // The client reads nothing before the relay has taken all of it.
+    let taken = async {
+        while sessions.totals().bytes_down < 16_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, taken).await.expect("the bytes are not taken");
+    assert_eq!(rest(&mut client).await.unwrap(), [7; 16_000]);
+    drop(client);
+    ends(relays).await;
+}
+
 #[tokio::test]
 async fn bytes_that_no_event_reports_are_carried() {
     let relays = start(Engine::Tls, 1, None);
