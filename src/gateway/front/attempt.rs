@@ -137,3 +137,34 @@ impl Drop for Attempt<'_> {
         self.records.metrics.handshakes.decrement();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::decide::rules::{RuleBook, Sources};
+
+    #[test]
+    fn the_user_of_a_certificate_counts_where_the_host_names_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let map = folder.path().join("users");
+        std::fs::write(&map, "laptop alice\n").unwrap();
+        let mapped = Sources { tls_user_map: Some(map), ..Sources::default() };
+        let [plain, mapped] = [Sources::default(), mapped].map(|sources| RuleBook::open(sources).unwrap().current());
+        let records = Records::default();
+        for (certified, of_host, rules, expected) in [
+            (None, None, &plain, None),
+            (Some("laptop"), None, &plain, Some("laptop")),
+            (Some("lap\u{1b}top"), None, &plain, Some("laptop")),
+            (Some("laptop"), None, &mapped, Some("alice")),
+            (Some("other"), None, &mapped, None),
+            (Some("laptop"), Some("bob"), &mapped, Some("bob")),
+            (Some("laptop"), Some("bob"), &plain, Some("bob")),
+        ] {
+            let mut attempt = Attempt::new(&records, "10.0.0.9:51234".parse().unwrap(), Transport::Tls);
+            attempt.note_certificate(certified.map(str::to_owned));
+            let user = attempt.note_user(of_host.map(Arc::from), rules);
+            assert_eq!(user.as_deref(), expected, "{certified:?} {of_host:?}");
+        }
+        assert_eq!(records.metrics.accepted(Transport::Tls).value(), 7);
+    }
+}

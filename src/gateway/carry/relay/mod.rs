@@ -19,6 +19,8 @@
 //!   types.
 //! - A direction holds bytes only while its receiver has no room: at most one pipe or one read of them. An idle tunnel
 //!   costs its two sockets and three small allocations.
+//! - The carrier of a client with TLS may hold some more, which only room for it can move: each turn begins with that. Only
+//!   its close_notify is the end of a stream, so the end of its connection alone is a cut.
 //! - A panic ends the tunnel that it happened in. A panic outside of any tunnel ends the tunnels of its thread, and the
 //!   thread continues.
 //!
