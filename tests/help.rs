@@ -920,10 +920,11 @@ Over HOST:PORT, ending a session needs the token of the gateway's
 KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever can open it
 may end sessions.
 
-The JSON is an array of objects with the keys id, user, client, protocol
-(connect or line), task_id (a string), node, opened (RFC 3339, UTC), seconds,
-bytes_up (from the client to the VPS) and bytes_down. Without authentication,
-user is null. With --watch, each line is one such array.
+The JSON is an array of objects with the keys id, user, client, transport (tcp
+or tls), protocol (connect or line), task_id (a string), node, opened (RFC 3339,
+UTC), seconds, bytes_up (from the client to the VPS) and bytes_down. Without
+authentication and without a client's certificate, user is null. With --watch,
+each line is one such array.
 
 Examples:
   kohakuriver vps sessions trainer

@@ -180,7 +180,7 @@ pub(crate) mod tests {
 
     fn sent(changes: Value) -> Value {
         let mut json = json!({
-            "id": 7, "user": "alice", "client": "10.0.0.9:51234", "protocol": "connect",
+            "id": 7, "user": "alice", "client": "10.0.0.9:51234", "transport": "tls", "protocol": "connect",
             "task_id": "7323718749301768192", "node": "node1", "opened": "2026-11-23T12:05:53.532Z", "seconds": 61,
             "bytes_up": 3, "bytes_down": 5,
         });

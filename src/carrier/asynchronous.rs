@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use super::Carrier;
 use crate::sys::PollFlags;
 
-/// A carrier that the runtime waits for.
+/// A carrier that the runtime waits for. It belongs to one task: a layer may read in order to write, so two halves of it in
+/// two tasks would take each other's events.
 pub struct Asynchronous<C: Carrier> {
     carrier: C,
     /// A second descriptor of its socket, which is on the event loop. It is never read or written.
@@ -35,6 +36,19 @@ impl<C: Carrier> Asynchronous<C> {
     /// Takes the carrier off the event loop.
     pub fn into_inner(self) -> C {
         self.carrier
+    }
+
+    /// Takes the bare socket, without the layers above it. What they hold is lost.
+    pub fn into_socket(self) -> TcpStream {
+        self.events
+    }
+
+    /// Returns once the socket has met an error, such as a reset. Nothing is read.
+    ///
+    /// # Errors
+    /// When the event loop ends.
+    pub async fn fails(&self) -> io::Result<()> {
+        self.events.ready(Interest::ERROR).await.map(drop)
     }
 
     /// Repeats `call` while it would block. In between, the event loop waits for what `waits_for` names.

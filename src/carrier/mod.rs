@@ -13,7 +13,7 @@ mod tls;
 
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use asynchronous::Asynchronous;
-pub use tls::Tls;
+pub use tls::{Tls, starts_as_tls};
 
 use crate::sys::{AsFd, BorrowedFd};
 use std::io;

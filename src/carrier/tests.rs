@@ -144,7 +144,7 @@ fn until_done<T>(
 }
 
 /// A carrier as a peer that waits.
-struct Waiting(Box<dyn Carrier>);
+pub(crate) struct Waiting(pub(crate) Box<dyn Carrier>);
 
 impl Read for Waiting {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

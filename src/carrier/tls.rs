@@ -11,6 +11,7 @@ use rustls::Connection;
 
 use super::Carrier;
 use crate::sys::{AsFd, BorrowedFd, PollFlags};
+use crate::text::excerpt;
 use crate::tls::{ClientConfig, Fault};
 
 /// Most bytes that are read from below at once in a burst: some records of TLS.
@@ -146,8 +147,7 @@ impl<S: Carrier> Tls<S> {
     fn process(&mut self, read: usize) -> io::Result<usize> {
         if !self.heard && read > 0 {
             self.heard = true;
-            let first = self.wire.first().copied();
-            if first.is_some_and(|byte| !IS_TLS.contains(&byte)) {
+            if !starts_as_tls(&self.wire) {
                 return Err(Fault::not_tls(&self.wire).into_error());
             }
         }
@@ -156,8 +156,12 @@ impl<S: Carrier> Tls<S> {
             Err(error) => {
                 // The alert that says why.
                 let _ = self.flush_all();
-                let presented = self.client.as_ref().and_then(ClientConfig::presented);
-                Err(Fault::from_error(&error, presented).into_error())
+                let fault = match &self.client {
+                    Some(client) => Fault::from_error(&error, client.presented()),
+                    // Its words are about a server.
+                    None => Fault::Other(excerpt(&error.to_string())),
+                };
+                Err(fault.into_error())
             }
         }
     }
@@ -188,6 +192,11 @@ impl<S: Carrier> Tls<S> {
 
 /// The first bytes of the records of TLS (RFC 8446 §5.1).
 const IS_TLS: std::ops::RangeInclusive<u8> = 0x14..=0x17;
+
+/// Whether `bytes` may be the start of a connection with TLS.
+pub fn starts_as_tls(bytes: &[u8]) -> bool {
+    bytes.first().is_none_or(|byte| IS_TLS.contains(byte))
+}
 
 impl<S: Carrier> AsFd for Tls<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -14,6 +14,7 @@ use crate::gateway::cert;
 use crate::gateway::decide::line_protocol::LineProtocol;
 use crate::gateway::decide::networks::network;
 use crate::gateway::decide::rules::Sources;
+use crate::gateway::front::certificates::Files;
 use crate::gateway::limits::Wanted;
 use crate::gateway::watch::audit::AuditLog;
 use crate::gateway::watch::notices::{LogFormat, LogLevel};
@@ -49,9 +50,45 @@ pub struct Arguments {
     #[arg(
         long,
         value_name = "ADDR",
-        help = "Listen for tunnels on this address; may be given several times [default: [::]:8002, IPv4 as well]"
+        help = "Listen for tunnels on this address; may be given several times \
+                [default: [::]:8002, IPv4 as well, or none with --tls-listen]"
     )]
     pub listen: Vec<SocketAddr>,
+
+    /// Listen for tunnels over TLS on this address; may be given several times
+    ///
+    /// A client without TLS is told so. Without --listen, there is no port for plain tunnels then.
+    #[arg(long, value_name = "ADDR", requires = "tls_cert")]
+    pub tls_listen: Vec<SocketAddr>,
+
+    /// The certificate for TLS, with those between it and its CA (PEM)
+    ///
+    /// Read again on SIGHUP, and when the file changes, or the link that leads to it. Files that can't be used are
+    /// reported, and what was read before stays in force.
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate (PEM), which not everybody may read
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        help = "The private key of that certificate (PEM) [default: in the same file]"
+    )]
+    pub tls_key: Option<PathBuf>,
+
+    /// Serve clients over TLS only with a certificate of a CA in this file (PEM)
+    ///
+    /// Lists of revoked certificates (`X509 CRL`) in the same file hold. Where the Host names no user, the one in the
+    /// certificate counts: its common name, else its first name of a machine or of a mailbox.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// Take the users of clients' certificates from this file: one `NAME USER` per line, `#` starts a comment
+    ///
+    /// A certificate whose name is not in it stands for no user. Read again on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "tls_client_ca")]
+    pub tls_user_map: Option<PathBuf>,
 
     /// Ask the Host API at this address [default: http://127.0.0.1:8000]
     #[arg(long, value_name = "URL", conflicts_with = "inventory")]
@@ -229,7 +266,7 @@ impl FromStr for AdminAddress {
 
 const AFTER_HELP: &str = "\
 KOHAKURIVER_HOST, KOHAKURIVER_PORT and KOHAKURIVER_SSH_PROXY_PORT, or config.json, change the defaults. Sockets that a \
-service manager passes (LISTEN_FDS) replace --listen; a socket named `api` replaces --api-listen, one named `admin` \
+service manager passes (LISTEN_FDS) replace --listen; a socket named `tls` replaces --tls-listen, one named `api` replaces --api-listen, one named `admin` \
 replaces --admin.
 
 Signals:
@@ -285,7 +322,15 @@ impl Arguments {
             // Checked when the command line was read.
             line_protocol: LineProtocol::read(&self.line_protocol).unwrap_or_default(),
             admin_token_file: self.admin_token_file.clone(),
+            tls_user_map: self.tls_user_map.clone(),
         }
+    }
+
+    /// The files for TLS, if there is a certificate.
+    pub(super) fn tls(&self) -> Option<Files> {
+        let certificate = self.tls_cert.clone()?;
+        let key = self.tls_key.clone().unwrap_or_else(|| certificate.clone());
+        Some(Files { certificate, key, client_ca: self.tls_client_ca.clone() })
     }
 }
 
@@ -357,6 +402,11 @@ mod tests {
             "--admin unix:",
             "--admin unix:admin.sock",
             "--log-level loud",
+            "--tls-listen 127.0.0.1:0",
+            "--tls-listen 8443 --tls-cert f",
+            "--tls-key f",
+            "--tls-client-ca f",
+            "--tls-cert f --tls-user-map f",
             "--frobnicate",
             "stray",
         ] {

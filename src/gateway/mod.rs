@@ -33,7 +33,7 @@
 //! - An order to stop lets clients finish for a while. A hand-over passes the sockets on to a new process. With sockets
 //!   that outlive the process no connection attempt is lost in between.
 //!
-//! It neither ends TLS nor keeps state: it can be killed and started again at any time, and loses the open tunnels.
+//! It keeps no state: it can be killed and started again at any time, and loses the open tunnels.
 
 mod admin;
 mod api_proxy;
@@ -59,6 +59,7 @@ pub use decide::directory::{Directory, HostDirectory};
 pub use decide::inventory::{Cluster, Inventory, InventoryError};
 pub use decide::rules::RuleBook;
 pub use front::admin_socket::{AdminSocket, SocketFile};
+pub use front::certificates::Certificates;
 pub use front::listen::Listeners;
 pub use front::terms::Terms;
 pub use life::orders::Order;

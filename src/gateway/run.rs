@@ -17,6 +17,7 @@ use crate::gateway::decide::directory::{Directory, HostDirectory};
 use crate::gateway::decide::inventory::Inventory;
 use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::front::admin_socket::AdminSocket;
+use crate::gateway::front::certificates::Certificates;
 use crate::gateway::front::listen::{self, Listeners};
 use crate::gateway::front::terms::Terms;
 use crate::gateway::http::guard::Guard;
@@ -61,6 +62,7 @@ fn run_with(
 ) -> Result<(), Failure> {
     let directory = directory(arguments, settings, &records.notices)?;
     let rules = RuleBook::open(arguments.rules())?;
+    let certificates = certificates(arguments, &records.notices)?;
     let open_files = sys::raise_open_files();
     let threads = arguments.relay_threads.map_or_else(relay::default_threads, usize::from);
     let runtime = runtime(threads)?;
@@ -70,7 +72,7 @@ fn run_with(
         let relays = Relays::start(threads, idle_timeout).map_err(cannot_start)?;
         let Bound { listeners, previous, predecessor } = bind(arguments, settings, inherited)?;
         announce(&listeners, &records.notices).map_err(cannot_start)?;
-        let terms = terms(arguments, rules, open_files, &records.notices);
+        let terms = Terms { certificates, ..terms(arguments, rules, open_files, &records.notices) };
         let service_manager = ServiceManager::from_env();
         match predecessor {
             // The predecessor tells the service manager which process is the service now. Until then the service manager
@@ -97,6 +99,11 @@ fn cannot_start(error: io::Error) -> Failure {
 
 fn runtime(threads: usize) -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().map_err(cannot_start)
+}
+
+fn certificates(arguments: &Arguments, notices: &Notices) -> Result<Option<Arc<Certificates>>, Failure> {
+    let files = arguments.tls();
+    files.map(|files| Certificates::open(files, notices.clone()).map(Arc::new)).transpose()
 }
 
 fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> Result<Directory, Failure> {
@@ -136,12 +143,13 @@ struct Bound {
 
 /// Takes the listeners that were passed to this process, and opens the others.
 fn bind(arguments: &Arguments, settings: &Settings, mut inherited: Inherited) -> Result<Bound, Failure> {
-    let tunnels = bind_tunnels(arguments, settings, passed(&mut inherited, Purpose::Tunnels)?)?;
+    let tls = bind_tls(arguments, passed(&mut inherited, Purpose::Tls)?)?;
+    let tunnels = bind_tunnels(arguments, settings, passed(&mut inherited, Purpose::Tunnels)?, !tls.is_empty())?;
     let api = bind_api(arguments, passed(&mut inherited, Purpose::Api)?)?;
     let admin = bind_admin(arguments, inherited.admin().map_err(cannot_use_passed)?)?;
     let failed = |error| Failure::new("cannot take the place of an older gateway").because(&error);
     let previous = inherited.previous().map_err(failed)?;
-    let listeners = Listeners { tunnels, api, admin };
+    let listeners = Listeners { tunnels, tls, api, admin };
     Ok(Bound { listeners, previous, predecessor: inherited.predecessor() })
 }
 
@@ -157,13 +165,32 @@ fn bind_tunnels(
     arguments: &Arguments,
     settings: &Settings,
     passed: Vec<TcpListener>,
+    has_tls: bool,
 ) -> Result<Vec<TcpListener>, Failure> {
-    if !passed.is_empty() {
+    if !passed.is_empty() || (has_tls && arguments.listen.is_empty()) {
         return Ok(passed);
     }
     let default = [SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.ssh_proxy_port.value)];
     let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen };
     addresses.iter().map(|address| listen::listen(*address)).collect()
+}
+
+fn bind_tls(arguments: &Arguments, passed: Vec<TcpListener>) -> Result<Vec<TcpListener>, Failure> {
+    let has_certificate = arguments.tls_cert.is_some();
+    if !passed.is_empty() {
+        return if has_certificate {
+            Ok(passed)
+        } else {
+            Err(Failure::usage("cannot use the sockets named `tls`")
+                .cause("there is no certificate for TLS")
+                .hint("name one with --tls-cert, or drop the socket unit with `FileDescriptorName=tls`"))
+        };
+    }
+    if has_certificate && arguments.tls_listen.is_empty() {
+        return Err(Failure::usage("there is no port for the certificate of --tls-cert")
+            .hint("name an address with --tls-listen, such as `--tls-listen [::]:8443`"));
+    }
+    arguments.tls_listen.iter().map(|address| listen::listen(*address)).collect()
 }
 
 fn bind_api(arguments: &Arguments, mut passed: Vec<TcpListener>) -> Result<Option<TcpListener>, Failure> {
@@ -216,6 +243,9 @@ fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
     for listener in &listeners.tunnels {
         notices.announce(&format!("listening on {}", listener.local_addr()?));
     }
+    for listener in &listeners.tls {
+        notices.announce(&format!("listening with TLS on {}", listener.local_addr()?));
+    }
     Ok(())
 }
 
@@ -231,6 +261,7 @@ fn terms(arguments: &Arguments, rules: RuleBook, open_files: Option<u64>, notice
         rules: Arc::new(rules),
         drain_timeout: Duration::from_secs(arguments.drain_timeout.into()),
         proxy_protocol: arguments.proxy_protocol,
+        certificates: None,
         proxy_from: arguments.proxy_from.clone(),
         guard: Guard::new(&arguments.server_name),
         host_ssh_proxy: [arguments.host_ssh_proxy_port, DEFAULT_SSH_PROXY_PORT],

@@ -15,8 +15,9 @@ use crate::gateway::carry::relay::Relays;
 use crate::gateway::carry::session::{EndTunnel, Sessions};
 use crate::gateway::decide::directory::Directory;
 use crate::gateway::decide::resolve::Resolver;
-use crate::gateway::front::accept::AcceptLoops;
+use crate::gateway::front::accept::{AcceptLoops, Listener, TlsListener};
 use crate::gateway::front::admin_socket::AdminSocket;
+use crate::gateway::front::client::Client;
 use crate::gateway::front::connection::Gateway;
 use crate::gateway::front::exposure;
 use crate::gateway::front::listen::Listeners;
@@ -95,8 +96,8 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
     let accept = AcceptLoops::new(records.clone());
     start_host_api(&accept, listeners.api, &directory, terms.guard.clone());
     start_admin(&accept, listeners.admin, admin);
-    warn_if_exposed(&accept, &listeners.tunnels, &gateway)?;
-    start_tunnels(&accept, listeners.tunnels, &gateway);
+    warn_if_exposed(&accept, &listeners.tunnels, &listeners.tls, &gateway)?;
+    start_tunnels(&accept, listeners.tunnels, listeners.tls, &gateway);
 
     let serving = Serving { gateway: &gateway, service_manager: &service_manager, hand_over, sessions: &sessions };
     let successor = serving.until_it_ends(&mut orders).await;
@@ -155,8 +156,16 @@ fn start_admin(accept: &AcceptLoops, socket: Option<AdminSocket>, admin: Admin) 
     }
 }
 
-fn warn_if_exposed(accept: &AcceptLoops, listeners: &[TcpListener], gateway: &Arc<Gateway>) -> io::Result<()> {
-    let listening = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+fn warn_if_exposed(
+    accept: &AcceptLoops,
+    listeners: &[TcpListener],
+    tls: &[TcpListener],
+    gateway: &Arc<Gateway>,
+) -> io::Result<()> {
+    // Not everyone has a certificate.
+    let is_guarded = gateway.terms.certificates.as_ref().is_some_and(|certificates| certificates.are_of_clients_too());
+    let tls = if is_guarded { &[] } else { tls };
+    let listening = listeners.iter().chain(tls).map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
     let gateway = Arc::clone(gateway);
     accept.spawn_until_closed(async move {
         exposure::warn(&listening, &gateway.upstreams.directory, &gateway.terms, &gateway.records).await;
@@ -164,16 +173,29 @@ fn warn_if_exposed(accept: &AcceptLoops, listeners: &[TcpListener], gateway: &Ar
     Ok(())
 }
 
-fn start_tunnels(accept: &AcceptLoops, listeners: Vec<TcpListener>, gateway: &Arc<Gateway>) {
-    // A handshake that is dropped for another one exists for a moment after its place is taken.
-    let permits = Arc::new(Semaphore::new(2 * gateway.terms.limits.handshakes.most()));
-    for listener in listeners {
-        let gateway = Arc::clone(gateway);
-        accept.start(listener, Arc::clone(&permits), move |(client, address)| {
-            let gateway = Arc::clone(&gateway);
-            async move { gateway.serve(client, address).await }
-        });
+fn start_tunnels(accept: &AcceptLoops, plain: Vec<TcpListener>, tls: Vec<TcpListener>, gateway: &Arc<Gateway>) {
+    // A handshake that is dropped for another one exists for a moment after its place is taken. Each loop has a permit
+    // for the client that it waits for.
+    let most = 2 * gateway.terms.limits.handshakes.most() + plain.len() + tls.len() - 1;
+    let permits = Arc::new(Semaphore::new(most));
+    for listener in plain {
+        start_listener(accept, listener, &permits, gateway);
     }
+    for socket in tls {
+        let Some(certificates) = gateway.terms.certificates.clone() else { continue };
+        start_listener(accept, TlsListener { socket, certificates }, &permits, gateway);
+    }
+}
+
+fn start_listener<L>(accept: &AcceptLoops, listener: L, permits: &Arc<Semaphore>, gateway: &Arc<Gateway>)
+where
+    L: Listener<Accepted = (Client, SocketAddr)>,
+{
+    let gateway = Arc::clone(gateway);
+    accept.start(listener, Arc::clone(permits), move |(client, address)| {
+        let gateway = Arc::clone(&gateway);
+        async move { gateway.serve(client, address).await }
+    });
 }
 
 /// The gateway between its start and its end.

@@ -60,7 +60,7 @@ impl Running {
         let (tunnels, api_address) = (listener.local_addr().unwrap(), api.local_addr().unwrap());
         let (orders, received) = channel(1);
         let parts = Parts {
-            listeners: Listeners { tunnels: vec![listener], api: Some(api), admin: None },
+            listeners: Listeners { tunnels: vec![listener], tls: Vec::new(), api: Some(api), admin: None },
             previous: PreviousProcesses::default(),
             directory,
             relays: Relays::start(1, None).unwrap(),
@@ -95,6 +95,7 @@ fn terms() -> Terms {
         rules: Arc::new(RuleBook::open(sources).unwrap()),
         drain_timeout: Duration::ZERO,
         proxy_protocol: false,
+        certificates: None,
         proxy_from: Vec::new(),
         host_ssh_proxy: [8012, 8002],
         guard: Guard::new(&[]),

@@ -28,6 +28,8 @@ pub const RETRY_AFTER_SECONDS: u64 = 2;
 pub enum Refusal {
     /// The bytes that arrived are no request this proxy takes; the text says why.
     BadRequest(String),
+    /// The port speaks TLS, and the client does not.
+    TlsNeeded,
     /// The Host wants a token and got none, or one it doesn't know.
     TokenNeeded,
     /// The Host knows the user, who may not see this VPS.
@@ -92,6 +94,7 @@ impl Refusal {
     fn row(&self) -> &'static Row {
         match self {
             Self::BadRequest(_) => &rows::BAD_REQUEST,
+            Self::TlsNeeded => &rows::TLS_NEEDED,
             Self::TokenNeeded => &rows::TOKEN_NEEDED,
             Self::NotAllowed => &rows::NOT_ALLOWED,
             Self::RoleTooLow(_) => &rows::ROLE_TOO_LOW,
@@ -137,7 +140,7 @@ impl Refusal {
                 Some(excerpt(node).into())
             }
             Self::TokenNeeded | Self::NotAllowed | Self::LineNotServed | Self::NotFound | Self::NotVps => None,
-            Self::NoSshPort(_) | Self::NoRunner | Self::ConnectionTimeout => None,
+            Self::TlsNeeded | Self::NoSshPort(_) | Self::NoRunner | Self::ConnectionTimeout => None,
         }
     }
 
@@ -295,6 +298,7 @@ impl Refusal {
             t if t.starts_with("Error parsing runner URL for node ") => {
                 Self::RunnerAddress(t["Error parsing runner URL for node ".len()..].trim_end_matches('.').to_owned())
             }
+            t if t == rows::TLS_NEEDED.line => Self::TlsNeeded,
             t if t.contains(" needs a login: ") => Self::TokenNeeded,
             t if t.starts_with("This gateway takes no REQUEST_TUNNEL:") => Self::LineNotServed,
             t if t == rows::LIMIT.line => Self::Limit("it said no more than that".to_owned()),
@@ -335,6 +339,7 @@ mod tests {
         let retry = Some(RETRY_AFTER_SECONDS);
         for (refusal, status, error, retry_after) in [
             (R::BadRequest("x".into()), 400, "http_request_error", None),
+            (R::TlsNeeded, 400, "http_request_error", None),
             (R::TokenNeeded, 407, "http_request_denied", None),
             (R::NotAllowed, 403, "http_request_denied", None),
             (R::PortNotOffered(80), 403, "http_request_denied", None),
@@ -433,6 +438,7 @@ mod tests {
             R::ConnectionRefused { node: "node-1.lab".into(), booting: None },
             R::ConnectionTimeout,
             R::RunnerAddress("node-1".into()),
+            R::TlsNeeded,
             R::TokenNeeded,
             R::LineNotServed,
             R::Limit("it said no more than that".into()),

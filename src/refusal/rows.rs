@@ -76,7 +76,8 @@ pub(super) const ROWS: [&Row; 22] = [
 ];
 
 /// The other rows. Each shares its reason with one of [`ROWS`].
-pub(super) const VARIANTS: [&Row; 21] = [
+pub(super) const VARIANTS: [&Row; 22] = [
+    &TLS_NEEDED,
     &AMBIGUOUS_START,
     &PAUSED,
     &FAILED,
@@ -141,6 +142,14 @@ pub(super) const BAD_REQUEST: Row = Row {
     detail: "{}",
     line: "Invalid request format.",
     ..PLAIN
+};
+
+pub(super) const TLS_NEEDED: Row = Row {
+    title: "this port speaks TLS, and the request came without",
+    detail: "",
+    hint: anyone("name the gateway as https://HOST:PORT, or take its port for plain HTTP"),
+    line: "This port speaks TLS: name it as https://HOST:PORT.",
+    ..BAD_REQUEST
 };
 
 pub(super) const TOKEN_NEEDED: Row = Row {

@@ -20,10 +20,10 @@ fn metrics_before_and_after_real_tunnels() {
     let page = scene.curl("/metrics", &["-i"]).text();
     assert!(page.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{page}");
     for name in [
-        "connections_accepted_total",
+        "connections_accepted_total{transport=\"tcp\"}",
         "tunnels",
-        "tunnels_opened_total{protocol=\"connect\"}",
-        "tunnels_opened_total{protocol=\"line\"}",
+        "tunnels_opened_total{protocol=\"connect\",transport=\"tcp\"}",
+        "tunnels_opened_total{protocol=\"line\",transport=\"tcp\"}",
         "tunnels_closed_total{ending=\"complete\"}",
         "tunnel_bytes_total{direction=\"up\"}",
         "setup_seconds_count",
@@ -61,9 +61,9 @@ fn metrics_before_and_after_real_tunnels() {
 
     let page = scene.curl("/metrics", &[]).text();
     for (name, expected) in [
-        ("connections_accepted_total", 5.0),
-        ("tunnels_opened_total{protocol=\"connect\"}", 2.0),
-        ("tunnels_opened_total{protocol=\"line\"}", 1.0),
+        ("connections_accepted_total{transport=\"tcp\"}", 5.0),
+        ("tunnels_opened_total{protocol=\"connect\",transport=\"tcp\"}", 2.0),
+        ("tunnels_opened_total{protocol=\"line\",transport=\"tcp\"}", 1.0),
         ("tunnels_closed_total{ending=\"complete\"}", 3.0),
         ("tunnel_bytes_total{direction=\"up\"}", 21.0),
         ("tunnel_bytes_total{direction=\"down\"}", 21.0),

@@ -48,6 +48,7 @@ mod gateway_pipes;
 mod gateway_readers;
 mod gateway_restarts;
 mod gateway_signals;
+mod gateway_tls;
 mod gateway_turned_away;
 mod helper_answers;
 mod helper_disconnect;

@@ -49,7 +49,7 @@ impl Sessions {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let session = Arc::new(Session::new(id, facts));
         lock(&self.open).sessions.insert(id, Arc::clone(&session));
-        self.records.metrics.opened(session.facts.protocol).increment();
+        self.records.metrics.opened(session.facts.protocol, session.facts.transport).increment();
         self.records.audit.opened(&session);
         debug!(session = id, client = %session.facts.client, vps = %session.facts.vps, "tunnel opened");
         OpenSession { session, sessions: Arc::clone(self), ending: Ending::Fault, _permit: permit }
@@ -125,7 +125,7 @@ impl Drop for OpenSession {
 pub(crate) mod tests {
     use super::*;
     use crate::gateway::limits::tests::permit;
-    use crate::gateway::words::session::Protocol;
+    use crate::gateway::words::session::{Protocol, Transport};
     use crate::target::TaskId;
 
     /// A tunnel of `user` among `sessions`.
@@ -133,6 +133,7 @@ pub(crate) mod tests {
         let facts = Facts {
             user: user.map(Arc::from),
             client: "10.0.0.9:51234".parse().unwrap(),
+            transport: Transport::Tcp,
             protocol: Protocol::Connect,
             vps: TaskId::parse("7323718749301768192").unwrap(),
             node: "node1".into(),

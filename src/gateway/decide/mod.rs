@@ -10,3 +10,4 @@ pub(super) mod networks;
 pub(super) mod policy;
 pub(super) mod resolve;
 pub(super) mod rules;
+mod users;

@@ -1,5 +1,5 @@
 //! The rules that an admin may change while the gateway runs: which clients it serves, which Runners it dials, the token
-//! with which it serves the line protocol, and the token of the admin.
+//! with which it serves the line protocol, the token of the admin, and whose the clients' certificates are.
 //!
 //! [`Rules`] is one consistent set; [`RuleBook`] holds the set in force. [`RuleBook::reload`] reads the files again and
 //! replaces the whole set, or reports the fault and keeps it. Values on the command line itself can't change.
@@ -12,8 +12,10 @@ use ipnet::IpNet;
 use crate::failure::Failure;
 use crate::gateway::decide::line_protocol::{LineAccess, LineProtocol};
 use crate::gateway::decide::networks::{Networks, NetworksError};
+use crate::gateway::decide::users::{Users, UsersError};
 use crate::gateway::watch::notices::Notices;
 use crate::secret::Token;
+use crate::text::excerpt;
 
 /// One set of rules.
 #[derive(Clone, Debug)]
@@ -26,6 +28,18 @@ pub(crate) struct Rules {
     pub(crate) line: LineAccess,
     /// The token that a request over TCP needs to change something at the admin's address. Without it, none may.
     pub(crate) admin_token: Option<Token>,
+    /// The users that certificates stand for; `None` takes each name for a user.
+    users: Option<Users>,
+}
+
+impl Rules {
+    /// The user whose certificate has this name.
+    pub(crate) fn user_of_certificate(&self, name: &str) -> Option<Arc<str>> {
+        match &self.users {
+            Some(users) => users.named(name),
+            None => Some(excerpt(name).into()),
+        }
+    }
 }
 
 /// The flags that hold the rules.
@@ -43,6 +57,8 @@ pub(crate) struct Sources {
     pub(crate) line_protocol: LineProtocol,
     /// `--admin-token-file`
     pub(crate) admin_token_file: Option<PathBuf>,
+    /// `--tls-user-map`
+    pub(crate) tls_user_map: Option<PathBuf>,
 }
 
 /// The rules in force.
@@ -80,7 +96,7 @@ impl RuleBook {
 
 impl Sources {
     fn have_files(&self) -> bool {
-        let files = [&self.allow_file, &self.allow_runner_file, &self.admin_token_file];
+        let files = [&self.allow_file, &self.allow_runner_file, &self.admin_token_file, &self.tls_user_map];
         files.iter().any(|file| file.is_some()) || matches!(self.line_protocol, LineProtocol::TokenFile(_))
     }
 
@@ -90,12 +106,21 @@ impl Sources {
             runners: networks("--allow-runner-file", &self.allow_runner, self.allow_runner_file.as_ref())?,
             line: self.line_protocol.access()?,
             admin_token: self.admin_token_file.as_deref().map(admin_token).transpose()?,
+            users: self.tls_user_map.as_deref().map(users).transpose()?,
         })
     }
 }
 
 fn admin_token(path: &Path) -> Result<Token, Failure> {
     Token::from_file(path).map_err(|error| error.failure(path, "your choice"))
+}
+
+fn users(path: &Path) -> Result<Users, Failure> {
+    Users::read(path).map_err(|error: UsersError| {
+        Failure::usage(format!("cannot use {} as --tls-user-map", path.display()))
+            .because(&error)
+            .hint("write one `NAME USER` a line, the name in the certificate first; a # begins a comment")
+    })
 }
 
 /// The networks of the flags; `None` when no flag is given. An empty file is a list as well, with no networks.

@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
+use crate::gateway::front::certificates::Certificates;
 use crate::gateway::front::client::Client;
 use crate::gateway::front::closing;
 use crate::gateway::limits::MORE_FILES;
 use crate::gateway::watch::notices::RateLimitKey;
 use crate::gateway::watch::records::Records;
 use crate::refusal::Refusal;
-use crate::sys::{self, AsFd, LocalListener, LocalStream, OwnedFd};
+use crate::sys::{self, AsFd, BorrowedFd, LocalListener, LocalStream, OwnedFd};
 
 /// The pause when the system has no descriptor or no memory for another connection.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(250);
@@ -49,7 +50,7 @@ pub(crate) trait Listener: AsFd + Send + Sync + 'static {
     fn next(&self) -> impl Future<Output = io::Result<Self::Accepted>> + Send;
 
     /// Refuses the client behind `socket` without waiting.
-    fn refuse(socket: OwnedFd, why: &Refusal);
+    fn refuse(&self, socket: OwnedFd, why: &Refusal);
 }
 
 impl Listener for TcpListener {
@@ -59,9 +60,36 @@ impl Listener for TcpListener {
         self.accept().await.map(|(stream, address)| (Client::new(stream), address))
     }
 
-    fn refuse(socket: OwnedFd, why: &Refusal) {
+    fn refuse(&self, socket: OwnedFd, why: &Refusal) {
         if let Ok(stream) = TcpStream::from_std(socket.into()) {
-            closing::turn_away(&Client::new(stream), &[], why);
+            closing::turn_away(&mut Client::new(stream), &[], why);
+        }
+    }
+}
+
+/// A listener whose clients have to start with TLS.
+pub(crate) struct TlsListener {
+    pub(crate) socket: TcpListener,
+    pub(crate) certificates: Arc<Certificates>,
+}
+
+impl AsFd for TlsListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Listener for TlsListener {
+    type Accepted = (Client, SocketAddr);
+
+    async fn next(&self) -> io::Result<Self::Accepted> {
+        let (stream, address) = self.socket.accept().await?;
+        Ok((Client::before_tls(stream, Arc::clone(&self.certificates)), address))
+    }
+
+    fn refuse(&self, socket: OwnedFd, why: &Refusal) {
+        if let Ok(stream) = TcpStream::from_std(socket.into()) {
+            closing::turn_away(&mut Client::before_tls(stream, Arc::clone(&self.certificates)), &[], why);
         }
     }
 }
@@ -73,7 +101,7 @@ impl Listener for LocalListener {
         self.accept().await.map(|(stream, _)| stream)
     }
 
-    fn refuse(_: OwnedFd, _: &Refusal) {}
+    fn refuse(&self, _: OwnedFd, _: &Refusal) {}
 }
 
 /// A spare descriptor; `None` if there was none left to keep.
@@ -185,7 +213,7 @@ impl AcceptLoops {
             let is_one = accepted.is_ok();
             if let Ok(socket) = accepted {
                 self.records.metrics.turned_away.increment();
-                L::refuse(socket, &no_room);
+                listener.refuse(socket, &no_room);
             }
             *spare = Spare::new();
             if !is_one {
@@ -200,7 +228,6 @@ mod tests {
     use super::*;
     use crate::gateway::watch::notices::Notices;
     use crate::gateway::watch::notices::tests::Heard;
-    use crate::sys::BorrowedFd;
     use rustix::io::Errno;
     use std::collections::VecDeque;
     use std::sync::Mutex;
@@ -234,8 +261,8 @@ mod tests {
             }
         }
 
-        fn refuse(socket: OwnedFd, why: &Refusal) {
-            TcpListener::refuse(socket, why);
+        fn refuse(&self, socket: OwnedFd, why: &Refusal) {
+            self.listener.refuse(socket, why);
         }
     }
 

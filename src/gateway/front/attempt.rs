@@ -8,11 +8,12 @@ use tracing::debug;
 
 use crate::api::Reach;
 use crate::gateway::carry::session::{OpenSession, Sessions};
+use crate::gateway::decide::rules::Rules;
 use crate::gateway::limits::Permit;
 use crate::gateway::watch::audit::Refused;
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::client_fault::ClientFault;
-use crate::gateway::words::session::{Facts, Protocol};
+use crate::gateway::words::session::{Facts, Protocol, Transport};
 use crate::handshake::request::Request;
 use crate::refusal::Refusal;
 use crate::text::excerpt;
@@ -21,19 +22,22 @@ use crate::text::excerpt;
 pub(super) struct Attempt<'g> {
     records: &'g Records,
     client: SocketAddr,
+    transport: Transport,
     begun: Instant,
     request: Option<(Protocol, String)>,
-    /// The user that the Host knows the caller as, once that is known.
-    pub(super) user: Option<Arc<str>>,
+    /// The name in the certificate of the client.
+    certified: Option<String>,
+    /// The user, once that is known.
+    user: Option<Arc<str>>,
 }
 
 impl<'g> Attempt<'g> {
     /// The connection of `client` was accepted.
-    pub(super) fn new(records: &'g Records, client: SocketAddr) -> Self {
-        records.metrics.accepted.increment();
+    pub(super) fn new(records: &'g Records, client: SocketAddr, transport: Transport) -> Self {
+        records.metrics.accepted(transport).increment();
         records.metrics.handshakes.increment();
-        debug!(%client, "connection accepted");
-        Self { records, client, begun: Instant::now(), request: None, user: None }
+        debug!(%client, transport = transport.name(), "connection accepted");
+        Self { records, client, transport, begun: Instant::now(), request: None, certified: None, user: None }
     }
 
     /// A proxy in front of the gateway may have named the client.
@@ -47,6 +51,22 @@ impl<'g> Attempt<'g> {
     /// The client's address.
     pub(super) fn address(&self) -> IpAddr {
         self.client.ip()
+    }
+
+    /// The client has shaken hands with a certificate of this name.
+    pub(super) fn note_certificate(&mut self, name: Option<String>) {
+        if let Some(name) = &name {
+            debug!(client = %self.client, name = excerpt(name), "certificate verified");
+        }
+        self.certified = name;
+    }
+
+    /// The Host, if there is one, has named the caller, or not. Returns the user: without one of the Host, the one whose
+    /// certificate the client has.
+    pub(super) fn note_user(&mut self, of_host: Option<Arc<str>>, rules: &Rules) -> Option<Arc<str>> {
+        let certified = || rules.user_of_certificate(self.certified.as_deref()?);
+        self.user = of_host.or_else(certified);
+        self.user.clone()
     }
 
     /// The request is complete.
@@ -69,6 +89,7 @@ impl<'g> Attempt<'g> {
         let facts = Facts {
             user: self.user.clone(),
             client: self.client,
+            transport: self.transport,
             protocol: self.request.as_ref().map_or(Protocol::Connect, |(protocol, _)| *protocol),
             vps: reach.id,
             node: reach.node.as_str().into(),
@@ -80,6 +101,13 @@ impl<'g> Attempt<'g> {
     /// The request is refused.
     pub(super) fn refuse(&self, refusal: &Refusal) {
         self.record_end((refusal.reason(), refusal.proxy_error()), refusal.detail());
+    }
+
+    /// The client has no TLS on a TLS port. It is counted, but not audited: a scan must not fill the audit log.
+    pub(super) fn is_insecure(&self, fault: ClientFault, detail: &str) {
+        let (reason, error) = fault.labels();
+        self.records.metrics.count_refused((reason, error));
+        debug!(client = %self.client, reason, detail, "refused");
     }
 
     /// The client gets no tunnel because of its own fault.
@@ -94,6 +122,7 @@ impl<'g> Attempt<'g> {
         self.records.audit.refused(&Refused {
             user: self.user.as_deref(),
             client: self.client,
+            transport: self.transport,
             protocol: self.request.as_ref().map(|(protocol, _)| *protocol),
             target: self.request.as_ref().map(|(_, target)| target.as_str()),
             reason,
@@ -106,5 +135,36 @@ impl<'g> Attempt<'g> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.records.metrics.handshakes.decrement();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::decide::rules::{RuleBook, Sources};
+
+    #[test]
+    fn the_user_of_a_certificate_counts_where_the_host_names_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let map = folder.path().join("users");
+        std::fs::write(&map, "laptop alice\n").unwrap();
+        let mapped = Sources { tls_user_map: Some(map), ..Sources::default() };
+        let [plain, mapped] = [Sources::default(), mapped].map(|sources| RuleBook::open(sources).unwrap().current());
+        let records = Records::default();
+        for (certified, of_host, rules, expected) in [
+            (None, None, &plain, None),
+            (Some("laptop"), None, &plain, Some("laptop")),
+            (Some("lap\u{1b}top"), None, &plain, Some("laptop")),
+            (Some("laptop"), None, &mapped, Some("alice")),
+            (Some("other"), None, &mapped, None),
+            (Some("laptop"), Some("bob"), &mapped, Some("bob")),
+            (Some("laptop"), Some("bob"), &plain, Some("bob")),
+        ] {
+            let mut attempt = Attempt::new(&records, "10.0.0.9:51234".parse().unwrap(), Transport::Tls);
+            attempt.note_certificate(certified.map(str::to_owned));
+            let user = attempt.note_user(of_host.map(Arc::from), rules);
+            assert_eq!(user.as_deref(), expected, "{certified:?} {of_host:?}");
+        }
+        assert_eq!(records.metrics.accepted(Transport::Tls).value(), 7);
     }
 }

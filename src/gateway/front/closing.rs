@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use crate::carrier::starts_as_tls;
 use crate::gateway::front::client::Client;
 use crate::handshake::{Step, answer, proxy_protocol, request};
 use crate::refusal::Refusal;
@@ -19,6 +20,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// How many bytes are read of what the client still sends.
 const DRAIN_BYTES: u64 = 256 * 1024;
+/// What a client of a TLS port gets before its handshake: an alert, `internal_error` (RFC 8446 §6.2). It could read no
+/// reason.
+const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 80];
 /// How many bytes are read of what a client has already sent that is turned away: more than most requests have.
 const GLANCE: usize = 4096;
 
@@ -31,7 +35,7 @@ pub(super) async fn answer(mut client: Client, answer: &[u8]) {
 
 /// Sends `refusal` to a client whose connection is closed next. The protocol is the client's, as far as it can be seen:
 /// in `received`, which was read before, else in what is there now.
-pub(super) fn turn_away(client: &Client, received: &[u8], refusal: &Refusal) {
+pub(super) fn turn_away(client: &mut Client, received: &[u8], refusal: &Refusal) {
     let mut glance = [0; GLANCE];
     let there = client.read_at_once(&mut glance);
     let start = if received.is_empty() { &glance[..there] } else { received };
@@ -40,20 +44,30 @@ pub(super) fn turn_away(client: &Client, received: &[u8], refusal: &Refusal) {
         Step::Done(Ok(_), eaten) => &start[eaten..],
         _ => start,
     };
+    if !client.is_before_tls() {
+        client.write_at_once(&in_its_protocol(start, refusal));
+    } else if starts_as_tls(start) {
+        client.write_at_once(&ALERT);
+    } else {
+        client.write_at_once(&in_its_protocol(start, &Refusal::TlsNeeded));
+    }
+}
+
+/// A refusal in the protocol of a client that has sent `start`.
+pub(super) fn in_its_protocol(start: &[u8], refusal: &Refusal) -> Vec<u8> {
     let is_line = !start.is_empty() && request::starts_as_line(start);
-    let answer = if is_line { answer::line_error(&refusal.line("")) } else { answer::refused(refusal, "") };
-    client.write_at_once(&answer);
+    if is_line { answer::line_error(&refusal.line("")) } else { answer::refused(refusal, "") }
 }
 
 /// Sends `answer`, if that is possible without waiting, to a client whose connection is closed next. Input is read
 /// first, since a reset would eat the answer.
-pub(super) fn send_at_once(client: &Client, answer: &[u8]) {
+pub(super) fn send_at_once(client: &mut Client, answer: &[u8]) {
     client.read_at_once(&mut [0; GLANCE]);
     client.write_at_once(answer);
 }
 
 /// Ends the stream to the client, and gives it a while to take everything and to close.
-async fn finish(mut client: Client) {
+pub(super) async fn finish(mut client: Client) {
     if client.shutdown().await.is_ok() {
         let mut rest = client.take(DRAIN_BYTES);
         // The connection ends either way.

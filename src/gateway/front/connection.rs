@@ -10,7 +10,7 @@ use crate::gateway::carry::relay::{EarlyData, Relays};
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::decide::networks::canonical;
 use crate::gateway::front::attempt::Attempt;
-use crate::gateway::front::client::Client;
+use crate::gateway::front::client::{Client, Insecure};
 use crate::gateway::front::closing;
 use crate::gateway::front::incoming::{self, Incoming};
 use crate::gateway::front::terms::Terms;
@@ -39,20 +39,23 @@ impl Gateway {
     /// Reads again what an admin may have changed.
     pub(crate) fn reload(&self) {
         self.upstreams.reload();
+        if let Some(certificates) = &self.terms.certificates {
+            certificates.reload();
+        }
     }
 
     /// Serves `client`, whose peer is at `address`, until it has a tunnel or is refused.
-    pub(crate) async fn serve(&self, client: Client, address: SocketAddr) {
+    pub(crate) async fn serve(&self, mut client: Client, address: SocketAddr) {
         let peer = canonical(address);
         let handshake = match self.admit(peer) {
             Ok(handshake) => handshake,
             Err(refusal) => {
                 // The first bytes, which arrive at once as a rule, show the client's protocol.
                 let _ = timeout(FIRST_BYTES, client.readable()).await;
-                return self.turn_away(&client, &[], &refusal);
+                return self.turn_away(&mut client, &[], &refusal);
             }
         };
-        let attempt = Attempt::new(&self.records, peer);
+        let attempt = Attempt::new(&self.records, peer, client.transport());
         if client.tune().is_err() {
             return;
         }
@@ -79,7 +82,7 @@ impl Gateway {
 
     /// Ends a connection at once. It is counted, but not audited: a client that opens thousands of connections must not
     /// fill the audit log.
-    fn turn_away(&self, client: &Client, received: &[u8], refusal: &Refusal) {
+    fn turn_away(&self, client: &mut Client, received: &[u8], refusal: &Refusal) {
         self.records.metrics.count_refused((refusal.reason(), refusal.proxy_error()));
         closing::turn_away(client, received, refusal);
     }
@@ -108,7 +111,7 @@ impl Connection<'_> {
             read = read => read,
             () = self.handshake.dropped() => {
                 let refusal = Refusal::Limit("others wait, and your request has not come".to_owned());
-                self.gateway.turn_away(&self.client, &self.received, &refusal);
+                self.gateway.turn_away(&mut self.client, &self.received, &refusal);
                 return None;
             }
         };
@@ -116,25 +119,49 @@ impl Connection<'_> {
         let has_room = self.handshake.note_request(address.ip());
         match incoming {
             Incoming::Nothing => None,
+            Incoming::Insecure(insecure) => {
+                self.end_insecure(insecure).await;
+                None
+            }
             Incoming::Request(request) => {
+                self.attempt.note_certificate(self.client.certified_name());
                 self.attempt.note_request(&request);
                 let Err(refusal) = has_room else { return Some((self, request)) };
                 self.attempt.refuse(&refusal);
-                closing::send_at_once(&self.client, &answer::refuse(&request, &refusal));
+                closing::send_at_once(&mut self.client, &answer::refuse(&request, &refusal));
                 None
             }
             Incoming::Fault(answer, fault) => {
                 match fault {
                     ClientFault::TooSlow(_) => heads.count_too_slow(),
                     ClientFault::TooLarge(too_large) => heads.count_too_large(too_large),
-                    ClientFault::Incomplete | ClientFault::ProxyHeader(_) | ClientFault::Left => {}
+                    _ => {}
                 }
                 self.attempt.fail(fault);
+                // Before its handshake, a client of a TLS port could not read it.
+                let answer = if self.client.is_before_tls() { Vec::new() } else { answer };
                 match has_room {
                     Ok(()) => self.answer(&answer).await,
-                    Err(_) => closing::send_at_once(&self.client, &answer),
+                    Err(_) => closing::send_at_once(&mut self.client, &answer),
                 }
                 None
+            }
+        }
+    }
+
+    /// Ends a connection that has no TLS although it must. A client without it is told in the clear.
+    async fn end_insecure(self, insecure: Insecure) {
+        match insecure {
+            Insecure::Left => {}
+            Insecure::Plain => {
+                self.attempt.is_insecure(ClientFault::Plain, "its first byte starts no TLS");
+                let answer = closing::in_its_protocol(&self.received, &Refusal::TlsNeeded);
+                self.answer(&answer).await;
+            }
+            Insecure::Failed(why) => {
+                self.attempt.is_insecure(ClientFault::Handshake, &why);
+                // The alert, which tells the client why, has to arrive.
+                self.answer(&[]).await;
             }
         }
     }
@@ -146,14 +173,14 @@ impl Connection<'_> {
                 self.attempt.fail(ClientFault::Left);
                 // A client that only ended its stream, such as `nc -N`, still reads this.
                 let refusal = Refusal::BadRequest("the client ended its stream before the tunnel was open".to_owned());
-                closing::send_at_once(&self.client, &answer::refuse(request, &refusal));
+                closing::send_at_once(&mut self.client, &answer::refuse(request, &refusal));
                 return None;
             }
             upstream = self.gateway.upstreams.open(request, &mut self.attempt) => upstream,
             () = self.handshake.dropped() => {
                 let refusal = Refusal::Limit("others wait, and neither the Host nor the VPS has answered".to_owned());
                 self.attempt.refuse(&refusal);
-                closing::send_at_once(&self.client, &answer::refuse(request, &refusal));
+                closing::send_at_once(&mut self.client, &answer::refuse(request, &refusal));
                 return None;
             }
         };
@@ -168,7 +195,8 @@ impl Connection<'_> {
     }
 
     fn carry(self, request: &Request, upstream: Upstream) {
-        let Self { gateway, client, attempt, received: mut early, .. } = self;
+        let Self { gateway, mut client, attempt, received: mut early, .. } = self;
+        early.append(&mut client.take_ahead());
         let Upstream { reach, vps, permit } = upstream;
         let session = attempt.open(&gateway.sessions, &reach, permit);
         drop(attempt);
@@ -176,7 +204,7 @@ impl Connection<'_> {
         // A tunnel lives long: it keeps the early data, and not the room that the request took.
         early.shrink_to_fit();
         match client.into_carrier() {
-            Ok(client) => gateway.relays.carry(client, vps, EarlyData { up: early, answer: yes }, session),
+            Ok(client) => gateway.relays.carry(client, Box::new(vps), EarlyData { up: early, answer: yes }, session),
             Err(_) => session.close(Ending::Fault),
         }
     }

@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 use crate::gateway::decide::networks::canonical;
+use crate::gateway::front::client::{Client, Insecure};
 use crate::gateway::limits::Heads;
 use crate::gateway::words::client_fault::ClientFault;
 use crate::handshake::request::{self, INTERNAL_ERROR, Request, empty_line, starts_as_line};
@@ -24,17 +25,32 @@ pub(super) enum Incoming {
     Request(Request),
     /// No complete request: the answer, and why.
     Fault(Vec<u8>, ClientFault),
+    /// A TLS port, and no TLS.
+    Insecure(Insecure),
     /// The client left without a byte.
     Nothing,
 }
 
+/// A connection that may have to be secured, behind the header of a proxy and before the request.
+pub(super) trait Stream: AsyncRead + Unpin {
+    /// Secures it. `received` are bytes of the client that were read already.
+    async fn secure(&mut self, received: &mut Vec<u8>) -> Result<(), Insecure>;
+}
+
+impl Stream for Client {
+    async fn secure(&mut self, received: &mut Vec<u8>) -> Result<(), Insecure> {
+        Self::secure(self, received).await
+    }
+}
+
 /// Reads the request at the start of `stream`, whose other end is `peer`. Also returns the client's address: `peer`, or,
-/// if `proxied`, the address in the PROXY protocol header before the request. The time limit holds for both together.
+/// if `proxied`, the address in the PROXY protocol header before the request. The time limit holds for both together, and
+/// for the handshake of TLS between them.
 /// `own` are the names of the gateway's machine.
 ///
 /// On return, `bytes` hold what arrived of an incomplete request, or what arrived behind a complete one: early data.
 pub(super) async fn read(
-    stream: &mut (impl AsyncRead + Unpin),
+    stream: &mut impl Stream,
     bytes: &mut Vec<u8>,
     peer: SocketAddr,
     proxied: bool,
@@ -49,20 +65,26 @@ pub(super) async fn read(
                     client = address.map_or(peer, canonical);
                     bytes.drain(..eaten);
                 }
-                (Err(malformed), _) => return Some(Err(ClientFault::ProxyHeader(malformed))),
+                (Err(malformed), _) => return Some(Err(Ok(ClientFault::ProxyHeader(malformed)))),
             }
         }
+        if let Err(insecure) = stream.secure(bytes).await {
+            return Some(Err(Err(insecure)));
+        }
+        // Here `bytes` hold all that has come of the request. Another protocol of the port would be told apart here.
         let mut ends = Ends::default();
         let read = |bytes: &[u8], new| match ends.may_be_among(bytes, new) || bytes.len() > heads.size.bytes {
             true => request::read(bytes, heads.size, own),
             false => Step::Incomplete,
         };
         let (request, eaten) = next(stream, bytes, read).await?;
-        Some(request.map_err(ClientFault::TooLarge).inspect(|_| drop(bytes.drain(..eaten))))
+        Some(request.map_err(|too_large| Ok(ClientFault::TooLarge(too_large))).inspect(|_| drop(bytes.drain(..eaten))))
     };
     let fault = match timeout(heads.time, complete).await {
         Ok(Some(Ok(request))) => return (client, Incoming::Request(request)),
-        Ok(Some(Err(fault))) => fault,
+        Ok(Some(Err(Ok(fault)))) => fault,
+        Ok(Some(Err(Err(Insecure::Left)))) => return (client, Incoming::Nothing),
+        Ok(Some(Err(Err(insecure)))) => return (client, Incoming::Insecure(insecure)),
         Ok(None) if bytes.is_empty() => return (client, Incoming::Nothing),
         Ok(None) => ClientFault::Incomplete,
         Err(_) => ClientFault::TooSlow(heads.time),
@@ -146,8 +168,14 @@ mod tests {
         Heads::new(Duration::from_secs(10), MaxSize::DEFAULT)
     }
 
+    impl Stream for tokio::io::DuplexStream {
+        async fn secure(&mut self, _: &mut Vec<u8>) -> Result<(), Insecure> {
+            Ok(())
+        }
+    }
+
     /// Reads a request, and returns the bytes behind it, too.
-    async fn read(stream: &mut (impl AsyncRead + Unpin)) -> (Incoming, Vec<u8>) {
+    async fn read(stream: &mut impl Stream) -> (Incoming, Vec<u8>) {
         let mut behind = Vec::new();
         let (client, incoming) = super::read(stream, &mut behind, PEER, false, &heads(), &[]).await;
         assert_eq!(client, PEER);

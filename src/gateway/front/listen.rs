@@ -14,6 +14,8 @@ use crate::sys;
 pub struct Listeners {
     /// For tunnels.
     pub tunnels: Vec<TcpListener>,
+    /// For tunnels over TLS, with the certificates of [`super::terms::Terms`].
+    pub tls: Vec<TcpListener>,
     /// For the read-only Host API; in inventory mode only.
     pub api: Option<TcpListener>,
     /// For the admin.
@@ -27,7 +29,7 @@ impl Listeners {
     /// Those of `getsockname(2)`.
     pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         let admin = self.admin.as_ref().and_then(AdminSocket::tcp);
-        self.tunnels.iter().chain(&self.api).chain(admin).map(TcpListener::local_addr).collect()
+        self.tunnels.iter().chain(&self.tls).chain(&self.api).chain(admin).map(TcpListener::local_addr).collect()
     }
 }
 

@@ -5,12 +5,14 @@
 //!                          │        (request)   (look-up, dial)
 //!                          └──▶ closing (refusals)
 //! ```
-//! `client` alone knows what a client's connection is made of. This room knows `words`, `limits`, `watch`, `decide` and
+//! On a TLS port the handshake comes before the request. `client` alone knows what a client's connection is made of. This room knows `words`, `limits`, `watch`, `decide` and
 //! `carry`. It doesn't know how the process starts and ends.
 
 pub(super) mod accept;
 pub(super) mod admin_socket;
 mod attempt;
+pub(super) mod certificates;
+mod certified;
 pub(super) mod client;
 mod closing;
 pub(super) mod connection;

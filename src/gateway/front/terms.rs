@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::gateway::decide::rules::RuleBook;
+use crate::gateway::front::certificates::Certificates;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::limits::Limits;
 
@@ -20,6 +21,8 @@ pub struct Terms {
     pub drain_timeout: Duration,
     /// Whether a connection starts with a PROXY protocol header, which names the client's address.
     pub proxy_protocol: bool,
+    /// The certificates of the TLS ports.
+    pub certificates: Option<Arc<Certificates>>,
     /// The networks of the trusted proxies. Without any, every peer is trusted.
     pub proxy_from: Vec<IpNet>,
     /// The ports where the Host's own SSH proxy may listen. It checks no token, so nobody is let through to it.

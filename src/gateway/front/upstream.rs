@@ -100,10 +100,10 @@ impl Upstreams {
         let admitted = timeout_at(deadline, self.directory.reach(vps, asker, metrics)).await;
         let too_late = || Refusal::HostSilent(format!("it took longer than {} s", SETUP_LIMIT.as_secs()));
         let admitted = admitted.unwrap_or_else(|_| Err(too_late()));
-        attempt.user = asker.user();
+        let user = attempt.note_user(asker.user(), rules);
         let mut admission = admitted?;
         attempt.note_location(&admission.reach);
-        let permit = self.permit(from, asker.user())?;
+        let permit = self.permit(from, user)?;
         let mut dialled = self.dial(&admission.reach, from, rules, deadline).await;
         if dialled.as_ref().is_err_and(DialError::is_of_the_address) {
             let newer = self.directory.reach_anew(vps, asker, &admission, metrics);

@@ -37,13 +37,14 @@ impl HandOver {
     /// When the system has no descriptor left.
     pub(crate) fn of(listeners: &Listeners, previous: &PreviousProcesses) -> io::Result<Self> {
         let tunnels = listeners.tunnels.iter().map(|listener| (Purpose::Tunnels, listener.as_fd()));
+        let tls = listeners.tls.iter().map(|listener| (Purpose::Tls, listener.as_fd()));
         let api = listeners.api.iter().map(|listener| (Purpose::Api, listener.as_fd()));
         let admin = listeners.admin.iter().map(|socket| {
             let purpose = if socket.has_own_file() { Purpose::AdminWithFile } else { Purpose::Admin };
             (purpose, socket.as_fd())
         });
         let lines = previous.sockets().iter().map(|line| (Purpose::Line, line.as_fd()));
-        let all = tunnels.chain(api).chain(admin).chain(lines);
+        let all = tunnels.chain(tls).chain(api).chain(admin).chain(lines);
         let sockets = all.map(|(purpose, socket)| Ok((purpose, socket.try_clone_to_owned()?)));
         Ok(Self { sockets: sockets.collect::<io::Result<_>>()? })
     }

@@ -24,11 +24,14 @@ pub(crate) enum Purpose {
     AdminWithFile,
     /// A line to a previous process.
     Line,
+    /// Tunnels, over TLS.
+    Tls,
 }
 
 impl Purpose {
     /// The purposes of sockets that a service manager passes, with their names in `FileDescriptorName=`.
-    const NAMES: [(Self, &str); 3] = [(Self::Tunnels, "tunnels"), (Self::Api, "api"), (Self::Admin, "admin")];
+    const NAMES: [(Self, &str); 4] =
+        [(Self::Tunnels, "tunnels"), (Self::Api, "api"), (Self::Admin, "admin"), (Self::Tls, "tls")];
 
     /// The purpose of a socket with this name. A unit that gives no name has its own name here, and a single socket
     /// needs none.
@@ -44,11 +47,12 @@ impl Purpose {
             Self::Admin => b'm',
             Self::AdminWithFile => b'f',
             Self::Line => b'l',
+            Self::Tls => b's',
         }
     }
 
     pub(super) fn of_byte(byte: u8) -> Option<Self> {
-        let all = [Self::Tunnels, Self::Api, Self::Admin, Self::AdminWithFile, Self::Line];
+        let all = [Self::Tunnels, Self::Api, Self::Admin, Self::AdminWithFile, Self::Line, Self::Tls];
         all.into_iter().find(|purpose| purpose.byte() == byte)
     }
 }
@@ -80,6 +84,7 @@ mod tests {
             ("tunnels", Purpose::Tunnels),
             ("api", Purpose::Api),
             ("admin", Purpose::Admin),
+            ("tls", Purpose::Tls),
             ("kohakuriver-gateway.socket", Purpose::Tunnels),
             ("unknown", Purpose::Tunnels),
             ("", Purpose::Tunnels),

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! {"time":"2026-11-23T12:05:53.532Z","event":"opened","process":4711,"session":7,"user":"alice",
-//!  "client":"10.0.0.9:51234","protocol":"connect","task_id":"7323718749301768192","node":"node1"}
+//!  "client":"10.0.0.9:51234","transport":"tls","protocol":"connect","task_id":"7323718749301768192","node":"node1"}
 //! ```
 //! `process` and `session` together identify a tunnel: after a hand-over two processes write into one log.
 //!
-//! Every line has `time`, `event`, `user`, `client` and `protocol`, `null` if unknown. Names have escapes, so that no
+//! Every line has `time`, `event`, `user`, `client`, `transport` and `protocol`, `null` if unknown. Names have escapes, so that no
 //! two look the same; other text from a client is made printable and cut. None contains a token. A tunnel never waits
 //! for the log.
 
@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::gateway::watch::metrics::Metrics;
 use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::gateway::watch::outlet::{Open, Outlet};
-use crate::gateway::words::session::{Ending, Protocol, Session};
+use crate::gateway::words::session::{Ending, Protocol, Session, Transport};
 use crate::sys;
 use crate::text::{self, excerpt};
 
@@ -49,9 +49,10 @@ impl From<&str> for AuditLog {
 
 /// A request that got no tunnel.
 pub(crate) struct Refused<'r> {
-    /// The user that the Host knows the caller as, if known.
+    /// The user, if known.
     pub(crate) user: Option<&'r str>,
     pub(crate) client: SocketAddr,
+    pub(crate) transport: Transport,
     /// `None` when the request never became complete.
     pub(crate) protocol: Option<Protocol>,
     /// The target of the request, as it was sent, with escapes.
@@ -126,6 +127,7 @@ impl Audit {
             event: "refused",
             user: refused.user,
             client: refused.client,
+            transport: refused.transport.name(),
             protocol: refused.protocol.map(Protocol::name),
             target: refused.target,
             reason: refused.reason,
@@ -153,6 +155,7 @@ struct TunnelLine<'s> {
     session: u64,
     user: Option<&'s str>,
     client: SocketAddr,
+    transport: &'static str,
     protocol: &'static str,
     task_id: String,
     node: &'s str,
@@ -178,6 +181,7 @@ impl<'s> TunnelLine<'s> {
             session: session.id,
             user: facts.user.as_deref(),
             client: facts.client,
+            transport: facts.transport.name(),
             protocol: facts.protocol.name(),
             task_id: facts.vps.to_string(),
             node: &facts.node,
@@ -193,6 +197,7 @@ struct RequestLine<'r> {
     event: &'static str,
     user: Option<&'r str>,
     client: SocketAddr,
+    transport: &'static str,
     protocol: Option<&'static str>,
     target: Option<&'r str>,
     reason: &'static str,

@@ -13,9 +13,11 @@ use crate::text;
 struct Listed<'s> {
     /// For `DELETE /sessions/<id>`.
     id: u64,
-    /// The user that the Host knows the caller as; `null` without authentication.
+    /// The user that the Host knows the caller as, or that the client's certificate names; `null` without either.
     user: Option<&'s str>,
     client: SocketAddr,
+    /// `tcp` or `tls`.
+    transport: &'static str,
     /// `connect` or `line`.
     protocol: &'static str,
     /// A string, since most readers of JSON lose digits above 2^53.
@@ -51,6 +53,7 @@ fn of(session: &Session) -> Listed<'_> {
         id: session.id,
         user: session.facts.user.as_deref(),
         client: session.facts.client,
+        transport: session.facts.transport.name(),
         protocol: session.facts.protocol.name(),
         task_id: session.facts.vps.to_string(),
         node: &session.facts.node,
@@ -80,7 +83,7 @@ mod tests {
         assert_eq!(
             listed[0],
             json!({
-                "id": 1, "user": "alice", "client": "10.0.0.9:51234", "protocol": "connect",
+                "id": 1, "user": "alice", "client": "10.0.0.9:51234", "transport": "tcp", "protocol": "connect",
                 "task_id": "7323718749301768192", "node": "node1", "seconds": 0, "bytes_up": 0, "bytes_down": 9,
             })
         );

@@ -18,34 +18,42 @@ pub(crate) enum ClientFault {
     ProxyHeader(Malformed),
     /// The client reset its connection before it had an answer.
     Left,
+    /// The handshake of TLS failed.
+    Handshake,
+    /// A TLS port got something other than TLS.
+    Plain,
 }
 
 impl ClientFault {
     /// The reason as one word, and the error type as in `Proxy-Status`, of each kind.
-    pub(crate) const LABELS: [(&'static str, &'static str); 5] = [
+    pub(crate) const LABELS: [(&'static str, &'static str); 7] = [
         ("incomplete-request", "http_request_error"),
         ("head-too-slow", "http_request_error"),
         ("head-too-large", "http_request_error"),
         ("proxy-header", "http_request_error"),
         ("client-left", "http_request_error"),
+        ("tls-handshake", "http_request_error"),
+        ("plain-on-tls-port", "http_request_error"),
     ];
 
     /// The labels of this kind.
     pub(crate) fn labels(self) -> (&'static str, &'static str) {
-        let [incomplete, too_slow, too_large, proxy_header, left] = Self::LABELS;
+        let [incomplete, too_slow, too_large, proxy_header, left, handshake, plain] = Self::LABELS;
         match self {
             Self::Incomplete => incomplete,
             Self::TooSlow(_) => too_slow,
             Self::TooLarge(_) => too_large,
             Self::ProxyHeader(_) => proxy_header,
             Self::Left => left,
+            Self::Handshake => handshake,
+            Self::Plain => plain,
         }
     }
 
     /// The details, if there are any.
     pub(crate) fn detail(self) -> Option<String> {
         match self {
-            Self::Incomplete => None,
+            Self::Incomplete | Self::Handshake | Self::Plain => None,
             Self::TooSlow(limit) => Some(format!("its head took longer than {} s", limit.as_secs())),
             Self::TooLarge(too_large) => Some(too_large.to_string()),
             Self::ProxyHeader(malformed) => Some(malformed.to_string()),

@@ -29,6 +29,27 @@ impl Protocol {
     }
 }
 
+/// What carries a client's bytes to the gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Transport {
+    /// TCP alone.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+}
+
+impl Transport {
+    pub(crate) const ALL: [Self; 2] = [Self::Tcp, Self::Tls];
+
+    /// The name in the audit log, in metrics and on the admin address.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 /// How a tunnel ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ending {
@@ -75,10 +96,11 @@ impl fmt::Display for Ending {
 /// The facts about a tunnel that are known when it opens.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// The user that the Host knows the caller as; `None` without authentication.
+    /// The user that the Host knows the caller as, or that the client's certificate names where the Host knows none.
     pub(crate) user: Option<Arc<str>>,
     /// The client's address.
     pub(crate) client: SocketAddr,
+    pub(crate) transport: Transport,
     pub(crate) protocol: Protocol,
     pub(crate) vps: TaskId,
     /// The Runner's host name.
@@ -146,12 +168,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_and_protocols_are_numbered_in_their_order() {
+    fn endings_protocols_and_transports_are_numbered_in_their_order() {
         for (at, ending) in Ending::ALL.into_iter().enumerate() {
             assert_eq!(ending as usize, at, "{ending}");
         }
         for (at, protocol) in Protocol::ALL.into_iter().enumerate() {
             assert_eq!(protocol as usize, at, "{}", protocol.name());
+        }
+        for (at, transport) in Transport::ALL.into_iter().enumerate() {
+            assert_eq!(transport as usize, at, "{}", transport.name());
         }
     }
 }

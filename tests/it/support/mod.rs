@@ -3,6 +3,7 @@
 //! Nothing here sleeps for readiness: each part says when it serves, and every wait has a deadline that fails the test
 //! with everything that was printed.
 
+pub(crate) mod certificates;
 pub(crate) mod cluster;
 pub(crate) mod commands;
 pub(crate) mod curl;

@@ -19,6 +19,8 @@
 //!   types.
 //! - A direction holds bytes only while its receiver has no room: at most one pipe or one read of them. An idle tunnel
 //!   costs its two sockets and three small allocations.
+//! - The carrier of a client with TLS may hold some more, which only room for it can move: each turn begins with that. Only
+//!   its close_notify is the end of a stream, so the end of its connection alone is a cut.
 //! - A panic ends the tunnel that it happened in. A panic outside of any tunnel ends the tunnels of its thread, and the
 //!   thread continues.
 //!
@@ -101,14 +103,14 @@ impl Relays {
     /// Carries bytes between `client` and `vps` until the tunnel is over, beginning with `early`.
     pub(crate) fn carry(
         &self,
-        client: impl Carrier + 'static,
-        vps: impl Carrier + 'static,
+        client: Box<dyn Carrier>,
+        vps: Box<dyn Carrier>,
         early: EarlyData,
         session: OpenSession,
     ) {
         if let Some(small) = self.threads.first() {
             let counted = Counted::new(&self.count);
-            small.inbox.carry(Box::new(Tunnel::new(Box::new(client), Box::new(vps), early, session, counted)));
+            small.inbox.carry(Box::new(Tunnel::new(client, vps, early, session, counted)));
         }
     }
 

@@ -28,10 +28,12 @@ pub(super) struct Side {
 
 impl Side {
     pub(super) fn new(carrier: Box<dyn Carrier>) -> Self {
-        // Only a short answer was written so far. Whether it can be read, the first event reports.
+        // Only a short answer was written so far. Whether a bare socket can be read, the first event reports. Another
+        // carrier may hold bytes, which no event reports.
+        let readable = carrier.bare_socket().is_none();
         Self {
             carrier,
-            readable: false,
+            readable,
             writable: true,
             ended: false,
             lost: false,
@@ -156,9 +158,19 @@ impl Side {
     }
 
     /// Makes its end a reset.
-    pub(super) fn reset_on_close(&self) {
-        // Nothing can be done on failure: then it gets an end instead.
-        let _ = sys::reset_on_close(&self.carrier);
+    pub(super) fn reset_on_close(&mut self) {
+        self.carrier.reset_on_close();
+    }
+
+    /// Sends what its carrier holds, as far as there is room.
+    pub(super) fn flush(&mut self) {
+        // A side that is gone fails in the next call that needs it.
+        let _ = self.carrier.flush();
+    }
+
+    /// Whether its carrier still holds bytes for it.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.carrier.waits_for(PollFlags::empty()).is_empty()
     }
 }
 

@@ -1,10 +1,13 @@
 //! Real sockets on both sides of real threads.
 
+mod secured;
+
 use super::flow::{Flow, TURN, Turn};
 use super::side::Side;
 use super::*;
+use crate::carrier::Asynchronous;
 use crate::carrier::Carrier;
-use crate::carrier::tests::ReadAhead;
+use crate::carrier::tests::{ReadAhead, Waiting, secured};
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::carry::session::tests::tunnel as session;
 use crate::gateway::watch::records::Records;
@@ -41,6 +44,34 @@ enum Engine {
     Copy,
     /// The same, since the client's carrier is no bare socket.
     ReadAhead,
+    /// The same, since the client speaks TLS.
+    Tls,
+}
+
+/// A client or a VPS.
+type End = Asynchronous<Box<dyn Carrier>>;
+
+/// A connection of such an end to the gateway, and the gateway's side of it.
+type Connected = (End, Box<dyn Carrier>);
+
+impl Engine {
+    async fn client(self) -> Connected {
+        let (client, inner) = pair().await;
+        let (client, inner) = (client.into_std().unwrap(), inner.into_std().unwrap());
+        let (client, inner): (Box<dyn Carrier>, Box<dyn Carrier>) = match self {
+            Self::Splice | Self::Copy => (Box::new(client), Box::new(inner)),
+            Self::ReadAhead => (Box::new(client), Box::new(ReadAhead::new(inner))),
+            Self::Tls => {
+                let (client, inner) = secured(client, inner);
+                (Box::new(client), Box::new(inner))
+            }
+        };
+        (End::new(client).unwrap(), inner)
+    }
+
+    async fn vps() -> Connected {
+        Self::Copy.client().await
+    }
 }
 
 /// Relays whose tunnels have clients of one kind.
@@ -59,32 +90,25 @@ impl std::ops::Deref for Rig {
 
 fn start(engine: Engine, threads: usize, idle_timeout: Option<Duration>) -> Rig {
     let relays = match engine {
-        Engine::Splice | Engine::ReadAhead => Relays::start(threads, idle_timeout),
+        Engine::Splice | Engine::ReadAhead | Engine::Tls => Relays::start(threads, idle_timeout),
         Engine::Copy => Relays::with(threads, idle_timeout, |_| Pipes::none()),
     };
     Rig { relays: relays.unwrap(), engine }
 }
 
 /// A client, a VPS, and the relay between them.
-async fn tunnel(engine: Engine, early: &[u8]) -> (TcpStream, TcpStream, Rig) {
+async fn tunnel(engine: Engine, early: &[u8]) -> (End, End, Rig) {
     let relays = start(engine, 1, None);
     let (client, vps) = another(&relays, &Arc::default(), early).await;
     (client, vps, relays)
 }
 
 /// One more tunnel of `relays`.
-async fn another(relays: &Rig, sessions: &Arc<Sessions>, early: &[u8]) -> (TcpStream, TcpStream) {
-    let ((client, inner_client), (inner_vps, vps)) = (pair().await, pair().await);
-    carry(relays, (inner_client, inner_vps), EarlyData { up: early.to_vec(), answer: b"" }, session(sessions, None));
+async fn another(relays: &Rig, sessions: &Arc<Sessions>, early: &[u8]) -> (End, End) {
+    let ((client, inner_client), (vps, inner_vps)) = (relays.engine.client().await, Engine::vps().await);
+    let early = EarlyData { up: early.to_vec(), answer: b"" };
+    relays.carry(inner_client, inner_vps, early, session(sessions, None));
     (client, vps)
-}
-
-fn carry(relays: &Rig, (client, vps): (TcpStream, TcpStream), early: EarlyData, session: OpenSession) {
-    let (client, vps) = (client.into_std().unwrap(), vps.into_std().unwrap());
-    match relays.engine {
-        Engine::Splice | Engine::Copy => relays.carry(client, vps, early, session),
-        Engine::ReadAhead => relays.carry(ReadAhead::new(client), vps, early, session),
-    }
 }
 
 /// No byte goes before the stream.
@@ -96,7 +120,7 @@ async fn ends(relays: Rig) {
     timeout(PATIENCE, relays.none()).await.expect("the tunnel does not end");
 }
 
-async fn rest(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn rest(stream: &mut End) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("no end comes").map(|_| bytes)
 }
@@ -107,9 +131,9 @@ fn was_reset<T: std::fmt::Debug>(result: io::Result<T>) -> bool {
 
 /// Waits for a reset behind an end. It comes some time after the relay has closed its socket: a busy system delivers it
 /// later.
-async fn meets_a_reset(stream: &mut TcpStream) {
-    timeout(PATIENCE, stream.ready(tokio::io::Interest::ERROR)).await.expect("no reset comes").unwrap();
-    assert!(stream.take_error().unwrap().is_some());
+async fn meets_a_reset(stream: &mut End) {
+    timeout(PATIENCE, stream.fails()).await.expect("no reset comes").unwrap();
+    assert!(stream.get_mut().send(b"x").is_err());
 }
 
 async fn early_bytes_come_first_and_each_end_is_passed_on_alone(engine: Engine) {
@@ -138,7 +162,7 @@ async fn the_vps_may_end_first(engine: Engine) {
 async fn a_client_that_takes_its_time_gets_all_and_then_the_tunnel_ends(engine: Engine) {
     let (mut client, mut vps, relay) = tunnel(engine, b"").await;
     // The rest of it fits into the gateway's side of the connection.
-    rustix::net::sockopt::set_socket_recv_buffer_size(&client, 4096).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(client.get_mut().as_fd(), 4096).unwrap();
     client.shutdown().await.unwrap();
     assert_eq!(rest(&mut vps).await.unwrap(), b"");
     vps.write_all(&[7; 300_000]).await.unwrap();
@@ -152,21 +176,23 @@ async fn a_client_that_takes_its_time_gets_all_and_then_the_tunnel_ends(engine: 
 async fn much_both_ways_at_once_to_slow_readers(engine: Engine) {
     let data: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
     let (client, vps, relay) = tunnel(engine, b"").await;
-    let one = |stream: TcpStream| {
+    // Both directions in one task: the two halves of a stream with TLS wait for the same events.
+    let one = |stream: End| {
         let data = data.clone();
         async move {
-            let (mut read, mut write) = stream.into_split();
-            let writer = tokio::spawn(async move {
+            let (mut read, mut write) = tokio::io::split(stream);
+            let writes = async {
                 write.write_all(&data).await.unwrap();
                 write.shutdown().await.unwrap();
-            });
-            let mut got = Vec::new();
-            let mut piece = [0; 1000];
-            while let n @ 1.. = read.read(&mut piece).await.unwrap() {
-                got.extend_from_slice(&piece[..n]);
-            }
-            writer.await.unwrap();
-            got
+            };
+            let reads = async {
+                let (mut got, mut piece) = (Vec::new(), [0; 1000]);
+                while let n @ 1.. = read.read(&mut piece).await.unwrap() {
+                    got.extend_from_slice(&piece[..n]);
+                }
+                got
+            };
+            tokio::join!(writes, reads).1
         }
     };
     let (at_client, at_vps) = timeout(PATIENCE, async { tokio::join!(one(client), one(vps)) }).await.unwrap();
@@ -178,15 +204,15 @@ async fn a_reset_is_passed_on_as_one_in_either_direction(engine: Engine) {
     let (relays, records) = (start(engine, 1, None), Records::default());
     let sessions = Arc::new(Sessions::new(0, records.clone()));
     let lost = || [Ending::ClientLost, Ending::VpsLost].map(|ending| records.metrics.closed(ending).value());
-    let (client, mut vps) = another(&relays, &sessions, b"").await;
-    client.set_zero_linger().unwrap();
+    let (mut client, mut vps) = another(&relays, &sessions, b"").await;
+    client.get_mut().reset_on_close();
     drop(client);
     assert!(was_reset(rest(&mut vps).await));
     counts(&relays, 0).await;
     assert_eq!(lost(), [1, 0]);
 
-    let (mut client, vps) = another(&relays, &sessions, b"").await;
-    vps.set_zero_linger().unwrap();
+    let (mut client, mut vps) = another(&relays, &sessions, b"").await;
+    vps.get_mut().reset_on_close();
     drop(vps);
     assert!(was_reset(rest(&mut client).await));
     ends(relays).await;
@@ -194,16 +220,14 @@ async fn a_reset_is_passed_on_as_one_in_either_direction(engine: Engine) {
 }
 
 /// Sends until nothing more fits between here and there.
-async fn fill(client: &TcpStream) {
-    while let Ok(Ok(())) = timeout(Duration::from_millis(200), client.writable()).await {
-        let _ = client.try_write(&[7; 65536]);
-    }
+async fn fill(client: &mut End) {
+    while let Ok(Ok(_)) = timeout(Duration::from_millis(200), client.write(&[7; 65536])).await {}
 }
 
 async fn a_reset_is_noticed_while_the_receiver_takes_nothing(engine: Engine) {
-    let (client, mut vps, relay) = tunnel(engine, b"").await;
-    fill(&client).await;
-    client.set_zero_linger().unwrap();
+    let (mut client, mut vps, relay) = tunnel(engine, b"").await;
+    fill(&mut client).await;
+    client.get_mut().reset_on_close();
     drop(client);
     ends(relay).await;
     assert!(was_reset(rest(&mut vps).await));
@@ -213,7 +237,7 @@ async fn a_client_that_ended_and_is_then_gone_is_noticed_while_idle(engine: Engi
     let (mut client, mut vps, relay) = tunnel(engine, b"").await;
     client.shutdown().await.unwrap();
     assert_eq!(rest(&mut vps).await.unwrap(), b"");
-    client.set_zero_linger().unwrap();
+    client.get_mut().reset_on_close();
     drop(client);
     // The VPS says nothing, and doesn't close; the relay waits no longer than it must.
     ends(relay).await;
@@ -250,10 +274,10 @@ async fn what_was_said_before_everything_closed_arrives(engine: Engine) {
 async fn bytes_are_counted_each_way(engine: Engine) {
     let relays = start(engine, 1, None);
     let sessions = Arc::<Sessions>::default();
-    let ((mut client, inner_client), (inner_vps, mut vps)) = (pair().await, pair().await);
+    let ((mut client, inner_client), (mut vps, inner_vps)) = (engine.client().await, Engine::vps().await);
     let session = session(&sessions, None);
     let seen = sessions.snapshot().remove(0);
-    carry(&relays, (inner_client, inner_vps), EarlyData { up: b"abc".to_vec(), answer: b"yes " }, session);
+    relays.carry(inner_client, inner_vps, EarlyData { up: b"abc".to_vec(), answer: b"yes " }, session);
     let much = vec![7; 3_000_000];
     let send = async {
         client.write_all(&much).await.unwrap();
@@ -312,9 +336,9 @@ async fn what_a_reset_left_in_a_pipe_reaches_nobody(engine: Engine) {
     let mut idle = another(&relays, &sessions, b"").await;
     send_all(&mut idle, &much).await;
     for _ in 0..3 {
-        let (reset, mut vps) = another(&relays, &sessions, b"").await;
-        fill(&reset).await;
-        reset.set_zero_linger().unwrap();
+        let (mut reset, mut vps) = another(&relays, &sessions, b"").await;
+        fill(&mut reset).await;
+        reset.get_mut().reset_on_close();
         drop(reset);
         assert!(was_reset(rest(&mut vps).await));
         let mut bulk = another(&relays, &sessions, b"").await;
@@ -323,10 +347,15 @@ async fn what_a_reset_left_in_a_pipe_reaches_nobody(engine: Engine) {
     send_all(&mut idle, &much).await;
 }
 
+async fn send(from: &mut End, bytes: &[u8]) -> io::Result<()> {
+    from.write_all(bytes).await?;
+    from.flush().await
+}
+
 /// Sends `much` through a tunnel, and sees it arrive as it is.
-async fn send_all((client, vps): &mut (TcpStream, TcpStream), much: &[u8]) {
+async fn send_all((client, vps): &mut (End, End), much: &[u8]) {
     let mut got = vec![0; much.len()];
-    let both = async { tokio::join!(client.write_all(much), vps.read_exact(&mut got)) };
+    let both = async { tokio::join!(send(client, much), vps.read_exact(&mut got)) };
     let (sent, read) = timeout(PATIENCE, both).await.expect("the bytes don't come");
     sent.unwrap();
     read.unwrap();
@@ -344,11 +373,7 @@ async fn typing_beside_bulk_is_answered(engine: Engine) {
     let mut bulk = Vec::new();
     for _ in 0..4 {
         let (client, vps) = another(&relays, &Arc::default(), b"").await;
-        let blocking = |stream: TcpStream| {
-            let stream = stream.into_std().unwrap();
-            stream.set_nonblocking(false).unwrap();
-            stream
-        };
+        let blocking = |end: End| Waiting(end.into_inner());
         let (mut client, mut vps, over) = (blocking(client), blocking(vps), Arc::clone(&ended));
         // Threads of their own, so that nothing but the relay decides whose turn it is.
         bulk.push(std::thread::spawn(
@@ -378,12 +403,9 @@ async fn typing_beside_bulk_is_answered(engine: Engine) {
 }
 
 async fn a_turn_is_bounded(engine: Engine) {
-    let ((client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
-    fill(&client).await;
-    let inner_client = inner_client.into_std().unwrap();
-    let client_side: Box<dyn Carrier> =
-        if engine == Engine::ReadAhead { Box::new(ReadAhead::new(inner_client)) } else { Box::new(inner_client) };
-    let (mut from, mut to) = (Side::new(client_side), Side::new(Box::new(inner_vps.into_std().unwrap())));
+    let ((mut client, inner_client), (_vps, inner_vps)) = (engine.client().await, Engine::vps().await);
+    fill(&mut client).await;
+    let (mut from, mut to) = (Side::new(inner_client), Side::new(inner_vps));
     from.readable = true;
     let pipes = if engine == Engine::Splice { Pipes::of_one_in(1) } else { Pipes::none() };
     let mut tools = Tools::new(pipes);
@@ -395,13 +417,15 @@ async fn a_turn_is_bounded(engine: Engine) {
 
 #[tokio::test]
 async fn an_answer_waits_for_room() {
-    let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
-    fill(&inner_client).await;
+    let ((client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+    let end = |stream: TcpStream| End::new(Box::new(stream.into_std().unwrap())).unwrap();
+    let (mut client, mut inner_client) = (end(client), end(inner_client));
+    fill(&mut inner_client).await;
+    let inner_client = inner_client.into_inner();
     // If many bytes find no room, a few may.
     while sys::send(inner_client.as_fd(), b"\x07").is_ok() {}
-    let side = |stream: std::net::TcpStream| Side::new(Box::new(stream));
     let watched = inner_client.as_fd().try_clone_to_owned().unwrap();
-    let (mut from, mut to) = (side(inner_vps.into_std().unwrap()), side(inner_client.into_std().unwrap()));
+    let (mut from, mut to) = (Side::new(Box::new(inner_vps.into_std().unwrap())), Side::new(inner_client));
     let mut tools = Tools::new(Pipes::none());
     let (mut flow, mut moved) = (Flow::answering(b"yes"), 0);
     assert_eq!(flow.turn(&mut from, &mut to, &mut tools, &mut moved), Turn::Waits);
@@ -439,10 +463,9 @@ async fn bulk_and_typing_by_turns_go_through_unchanged(engine: Engine) {
         for sender in [Party::Client, Party::Server] {
             let (from, to) = if sender == Party::Client { (&mut client, &mut vps) } else { (&mut vps, &mut client) };
             let mut got = vec![0; much.len()];
-            let (sent, read) =
-                timeout(PATIENCE, async { tokio::join!(from.write_all(&much), to.read_exact(&mut got)) })
-                    .await
-                    .expect("the bytes don't come");
+            let (sent, read) = timeout(PATIENCE, async { tokio::join!(send(from, &much), to.read_exact(&mut got)) })
+                .await
+                .expect("the bytes don't come");
             sent.unwrap();
             read.unwrap();
             assert!(got == much, "{sender:?}");
@@ -466,7 +489,7 @@ async fn a_tunnel_that_was_handed_over_ends_alone() {
     }
     let mut other = another(&relays, &sessions, b"").await;
     send_all(&mut other, b"x").await;
-    bulk.0.set_zero_linger().unwrap();
+    bulk.0.get_mut().reset_on_close();
     drop(bulk);
     counts(&relays, 1).await;
     send_all(&mut other, b"still here").await;
@@ -489,11 +512,11 @@ async fn without_its_threads_a_tunnel_ends() {
 async fn a_tunnel_that_comes_after_its_end_was_asked_for_ends(engine: Engine) {
     let relays = start(engine, 1, None);
     let sessions = Arc::<Sessions>::default();
-    let ((mut client, inner_client), (inner_vps, _vps)) = (pair().await, pair().await);
+    let ((mut client, inner_client), (_vps, inner_vps)) = (engine.client().await, Engine::vps().await);
     let session = session(&sessions, None);
     assert!(sessions.ask_to_end(1));
     relays.end_asked();
-    carry(&relays, (inner_client, inner_vps), nothing(), session);
+    relays.carry(inner_client, inner_vps, nothing(), session);
     assert_eq!(rest(&mut client).await.unwrap(), b"");
 
     relays.end_all(Ending::Stopped);
@@ -575,11 +598,12 @@ async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
     let sessions = Arc::new(Sessions::new(0, records.clone()));
     let (mut bystander, mut vps) = another(&relays, &sessions, b"").await;
     for (before, panics) in (0..).zip([Panics::Register, Panics::WaitsFor, Panics::Read, Panics::Write]) {
-        let ((mut client, inner_client), (inner_vps, mut vps)) = (pair().await, pair().await);
+        let ((client, inner_client), (mut vps, inner_vps)) = (pair().await, Engine::vps().await);
+        let mut client = End::new(Box::new(client.into_std().unwrap())).unwrap();
         client.write_all(b"x").await.unwrap();
         vps.write_all(b"x").await.unwrap();
         let faulty = Faulty { socket: inner_client.into_std().unwrap(), panics };
-        relays.carry(faulty, inner_vps.into_std().unwrap(), nothing(), session(&sessions, None));
+        relays.carry(Box::new(faulty), inner_vps, nothing(), session(&sessions, None));
         // Unread bytes make a reset of the end.
         let _ = rest(&mut client).await;
         counts(&relays, 1).await;
@@ -594,9 +618,10 @@ async fn a_panic_ends_its_own_tunnel_alone(engine: Engine) {
 async fn urgent_data_holds_nothing_up(engine: Engine) {
     for size in [4, 300_000] {
         let relays = start(engine, 1, None);
-        let ((client, inner_client), (inner_vps, mut vps)) = (pair().await, pair().await);
+        let ((mut end, inner_client), (mut vps, inner_vps)) = (engine.client().await, Engine::vps().await);
         let much = vec![7; size];
-        let client = client.into_std().unwrap();
+        let client = std::net::TcpStream::from(end.get_mut().as_fd().try_clone_to_owned().unwrap());
+        drop(end);
         let sender = std::thread::spawn(move || {
             client.set_nonblocking(false).unwrap();
             (&client).write_all(&much).unwrap();
@@ -607,10 +632,10 @@ async fn urgent_data_holds_nothing_up(engine: Engine) {
         let client = if size < 1000 {
             // All of it is there when the tunnel begins.
             let client = sender.join().unwrap();
-            carry(&relays, (inner_client, inner_vps), nothing(), session(&Arc::default(), None));
+            relays.carry(inner_client, inner_vps, nothing(), session(&Arc::default(), None));
             client
         } else {
-            carry(&relays, (inner_client, inner_vps), nothing(), session(&Arc::default(), None));
+            relays.carry(inner_client, inner_vps, nothing(), session(&Arc::default(), None));
             tokio::task::spawn_blocking(|| sender.join().unwrap()).await.unwrap()
         };
         let mut received = vec![0; size + 4];
@@ -621,18 +646,22 @@ async fn urgent_data_holds_nothing_up(engine: Engine) {
     }
 }
 
-/// Every test, over every engine.
+/// Every test, over one engine.
+macro_rules! over {
+    ($engine_in_small:ident $engine:ident: $($test:ident)*) => {
+        mod $engine_in_small {
+            $(#[tokio::test] async fn $test() { super::$test(super::Engine::$engine).await })*
+        }
+    };
+}
+
+/// Every test, over every engine that it is about.
 macro_rules! over_all_engines {
-    ($($test:ident)*) => {
-        mod splice {
-            $(#[tokio::test] async fn $test() { super::$test(super::Engine::Splice).await })*
-        }
-        mod copy {
-            $(#[tokio::test] async fn $test() { super::$test(super::Engine::Copy).await })*
-        }
-        mod read_ahead {
-            $(#[tokio::test] async fn $test() { super::$test(super::Engine::ReadAhead).await })*
-        }
+    ($($test:ident)*; without_tls: $($bare:ident)*) => {
+        over!(splice Splice: $($test)* $($bare)*);
+        over!(copy Copy: $($test)* $($bare)*);
+        over!(read_ahead ReadAhead: $($test)* $($bare)*);
+        over!(tls Tls: $($test)*);
     };
 }
 
@@ -654,6 +683,6 @@ over_all_engines! {
     a_turn_is_bounded
     bulk_and_typing_by_turns_go_through_unchanged
     a_tunnel_that_comes_after_its_end_was_asked_for_ends
-    a_panic_ends_its_own_tunnel_alone
-    urgent_data_holds_nothing_up
+    a_panic_ends_its_own_tunnel_alone;
+    without_tls: urgent_data_holds_nothing_up
 }

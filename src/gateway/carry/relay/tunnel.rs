@@ -18,6 +18,9 @@ use crate::relay::ending::{Client, Ending, Party, Then};
 
 /// How long a side has to close after it got an orderly end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a side may take to close its connection, after both streams have ended, if an end of its stream is not the
+/// end of its connection: as below TLS, where some peers wait for ours.
+const LAST_LIMIT: Duration = Duration::from_secs(300);
 /// How much it can still send meanwhile, in bytes. The relay reads that and drops it.
 const CLOSE_BYTES: usize = 256 * 1024;
 
@@ -48,8 +51,8 @@ pub(super) struct Tunnel {
     up: Flow,
     down: Flow,
     ending: Ending,
-    /// Both streams have ended, and the last bytes of one may still be under way.
-    over: bool,
+    /// Since when both streams have ended. The last bytes of one may still be under way.
+    over: Option<Instant>,
     closing: Option<Closing>,
     /// When it last moved anything.
     pub(super) moved_at: Instant,
@@ -82,7 +85,7 @@ impl Tunnel {
             up: Flow::behind(early.up),
             down: Flow::answering(early.answer),
             ending: Ending::new(Client::Connection),
-            over: false,
+            over: None,
             closing: None,
             moved_at: Instant::now(),
             turns: Turns::new(),
@@ -134,6 +137,8 @@ impl Tunnel {
 
     /// Moves what can be moved, up to a limit in each direction. `moved` counts the bytes.
     pub(super) fn turn(&mut self, tools: &mut Tools, moved: &mut usize) -> Next {
+        self.client.flush();
+        self.vps.flush();
         if self.closing.is_some() {
             return self.drain_closing(tools);
         }
@@ -160,10 +165,25 @@ impl Tunnel {
                 }
             }
         }
-        if self.over && self.client.is_over() && self.vps.is_over() {
-            return Next::Remove(SessionEnding::Complete);
+        match self.over {
+            Some(since) => self.last_bytes(since),
+            None if unfinished => Next::Again,
+            None => Next::Wait,
         }
-        if unfinished { Next::Again } else { Next::Wait }
+    }
+
+    /// Waits for what is under way, now that both streams have ended.
+    fn last_bytes(&mut self, since: Instant) -> Next {
+        let left = || [&self.client, &self.vps].into_iter().filter(|side| !side.is_over());
+        let until = since + LAST_LIMIT;
+        let may_be_left = |side: &Side| !side.is_bare() && !side.is_behind() && Instant::now() >= until;
+        if left().all(may_be_left) {
+            Next::Remove(SessionEnding::Complete)
+        } else if left().any(|side| !side.is_bare()) && Instant::now() < until {
+            Next::WaitUntil(until)
+        } else {
+            Next::Wait
+        }
     }
 
     /// Does what the rule says; `None` if the tunnel continues.
@@ -179,7 +199,7 @@ impl Tunnel {
                 // To close a socket now would leave the last bytes to the system, which drops them soon if their receiver
                 // is slow (`sys::unix::resend`). A side that is gone fails here.
                 let _ = (self.client.end_writing(), self.vps.end_writing());
-                self.over = true;
+                self.over = Some(Instant::now());
                 None
             }
             Then::Reset(party) => {
@@ -205,6 +225,10 @@ impl Tunnel {
         let side = self.side(closing.party);
         while side.readable {
             match side.read(&mut tools.buffer) {
+                Ok(0) if side.is_behind() => {
+                    side.readable = false;
+                    break;
+                }
                 Ok(0) => return Next::Remove(SessionEnding::Complete),
                 Ok(bytes) if bytes >= closing.left => {
                     side.reset_on_close();
@@ -248,6 +272,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpStream};
     use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
 
     /// A tunnel whose client got an orderly end because the VPS has left.
     struct Rig {
@@ -270,6 +295,8 @@ mod tests {
             let count = Counted::new(&Arc::<Count>::default());
             let carrier = client_carrier(side.try_clone().unwrap());
             let mut tunnel = Tunnel::new(carrier, Box::new(vps), early, session, count);
+            // No event has come yet.
+            tunnel.client.readable = false;
             let mut tools = Tools::new(Pipes::none());
             assert_eq!(tunnel.ending.after(Party::Server, End::Complete), Then::PassEndOn(Party::Client));
             let then = tunnel.ending.after(Party::Client, End::ReceiverLost);
@@ -332,7 +359,7 @@ mod tests {
         });
         client.shutdown(Shutdown::Write).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !turn().1 {
+        while turn().1.is_none() {
             assert!(Instant::now() < deadline, "it does not end");
         }
         sender.join().unwrap();
@@ -382,6 +409,66 @@ mod tests {
         });
         rig.client.write_all(b"x").unwrap();
         assert_eq!(rig.turn(), Next::Remove(SessionEnding::Complete));
+    }
+
+    /// A carrier that holds bytes for a client that has ended its stream.
+    struct Behind {
+        socket: TcpStream,
+        is_behind: Arc<AtomicBool>,
+    }
+
+    impl AsFd for Behind {
+        fn as_fd(&self) -> sys::BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+    }
+
+    impl Carrier for Behind {
+        fn receive(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.socket.send(bytes)
+        }
+
+        fn end_writing(&mut self) -> io::Result<()> {
+            self.socket.end_writing()
+        }
+
+        fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+            if self.is_behind.load(Ordering::Relaxed) { wanted | PollFlags::OUT } else { wanted }
+        }
+    }
+
+    #[test]
+    fn a_client_that_ends_after_an_orderly_end_still_gets_what_its_carrier_holds() {
+        let is_behind = Arc::new(AtomicBool::new(true));
+        let held = Arc::clone(&is_behind);
+        let mut rig = Rig::closing_with(|socket| Box::new(Behind { socket, is_behind: held }));
+        rig.tunnel.client.readable = true;
+        assert!(matches!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::WaitUntil(_)));
+        assert!(!rig.tunnel.client.readable);
+        is_behind.store(false, Ordering::Relaxed);
+        // The event that told of the room.
+        rig.tunnel.client.readable = true;
+        assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::Remove(SessionEnding::Complete));
+    }
+
+    /// As below TLS: the end of its stream is not the end of its connection.
+    #[test]
+    fn a_client_whose_streams_have_ended_has_some_time_to_close() {
+        let mut rig = Rig::closing_with(|socket| {
+            Box::new(Scripted { socket, receive: |_: &mut TcpStream, _: &mut [u8]| Ok(0), send: TcpStream::send })
+        });
+        rig.tunnel.closing = None;
+        // The VPS is gone already.
+        rig.tunnel.vps.end_writing().unwrap();
+        let begun = Instant::now();
+        rig.tunnel.over = Some(begun);
+        assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::WaitUntil(begun + LAST_LIMIT));
+        rig.tunnel.over = Some(begun - LAST_LIMIT);
+        assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::Remove(SessionEnding::Complete));
     }
 
     #[test]

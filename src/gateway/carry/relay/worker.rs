@@ -282,7 +282,8 @@ mod tests {
     use super::super::pipes::Pipes;
     use super::super::tunnel::EarlyData;
     use super::*;
-    use crate::carrier::tests::{Scripted, connection};
+    use crate::carrier::Carrier as _;
+    use crate::carrier::tests::{Scripted, connection, secured};
     #[cfg(target_os = "linux")]
     use crate::carrier::tests::{is_idle, this_thread};
     use crate::gateway::carry::session::Sessions;
@@ -544,17 +545,28 @@ mod tests {
             // One that has said something, one that has half closed, and one that is gone.
             let mut tunnels = [0; 3].map(|_| carry(&inbox, &count, &sessions));
             tunnels.iter_mut().for_each(says);
+            // One with TLS, of which both ends have said something.
+            let ((client, their_client), (vps, their_vps)) = (connection(), connection());
+            their_client.set_nonblocking(true).unwrap();
+            let (mut their_client, client) = secured(their_client, client);
+            let early = EarlyData { up: Vec::new(), answer: b"yes" };
+            let session = session(&sessions, None);
+            let tunnel = Tunnel::new(Box::new(client), Box::new(vps), early, session, Counted::new(&count));
+            inbox.carry(Box::new(tunnel));
+            their_client.send(b"x").unwrap();
+            let mut with_tls = (their_client, their_vps);
+            with_tls.1.read_exact(&mut [0]).expect("nobody carries it");
             tunnels[1].0.shutdown(std::net::Shutdown::Write).unwrap();
             assert_eq!(tunnels[1].1.read(&mut [0]).unwrap(), 0);
             let [first, second, third] = tunnels;
             drop(third);
-            while count.tunnels() > 2 {
+            while count.tunnels() > 3 {
                 std::thread::yield_now();
             }
             assert!(is_idle(&thread_id));
             inbox.put(Message::Leave);
             thread.join().unwrap();
-            drop((first, second));
+            drop((first, second, with_tls));
         }
     }
 }

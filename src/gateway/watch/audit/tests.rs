@@ -43,7 +43,8 @@ fn a_tunnel_has_a_line_when_it_opens_and_when_it_closes() {
     drop(tunnel(&sessions, None));
     let opened = json!({
         "event": "opened", "process": std::process::id(), "session": 1, "user": "alice",
-        "client": "10.0.0.9:51234", "protocol": "connect", "task_id": "7323718749301768192", "node": "node1",
+        "client": "10.0.0.9:51234", "transport": "tcp", "protocol": "connect", "task_id": "7323718749301768192",
+        "node": "node1",
     });
     let mut closed = opened.clone();
     let more = json!({ "event": "closed", "bytes_up": 3, "bytes_down": 5, "reason": "client-lost" });
@@ -61,6 +62,7 @@ fn text_from_a_client_is_printable() {
     audit.refused(&Refused {
         user: None,
         client: "[::1]:7".parse().unwrap(),
+        transport: Transport::Tls,
         protocol: Some(Protocol::Line),
         target: Some(target),
         reason: "bad-request",
@@ -73,7 +75,7 @@ fn text_from_a_client_is_printable() {
     assert_eq!(
         lines,
         [json!({
-            "event": "refused", "user": null, "client": "[::1]:7", "protocol": "line", "target": target,
+            "event": "refused", "user": null, "client": "[::1]:7", "transport": "tls", "protocol": "line", "target": target,
             "reason": "bad-request", "detail": detail,
         })]
     );

@@ -16,7 +16,7 @@ pub(crate) use page::CONTENT_TYPE;
 
 use crate::gateway::limits::Limits;
 use crate::gateway::words::client_fault::ClientFault;
-use crate::gateway::words::session::{Ending, Protocol, Totals};
+use crate::gateway::words::session::{Ending, Protocol, Totals, Transport};
 use crate::refusal::Refusal;
 use counter::{Counter, Gauge};
 use histogram::Histogram;
@@ -38,14 +38,14 @@ pub(crate) enum Lookup {
 pub(crate) struct Metrics {
     /// When counting began.
     started: SystemTime,
-    /// Connections of clients that were accepted.
-    pub(crate) accepted: Counter,
+    /// Connections of clients that were accepted, by [`Transport`].
+    accepted: [Counter; Transport::ALL.len()],
     /// Connections that were refused at once, since no descriptor was left for them.
     pub(crate) turned_away: Counter,
     /// Requests being read, looked up, dialled and refused.
     pub(crate) handshakes: Gauge,
-    /// Tunnels opened, by [`Protocol`].
-    pub(crate) opened: [Counter; Protocol::ALL.len()],
+    /// Tunnels opened, by [`Protocol`] and [`Transport`].
+    opened: [[Counter; Transport::ALL.len()]; Protocol::ALL.len()],
     /// Tunnels closed, by [`Ending`].
     pub(crate) closed: [Counter; Ending::ALL.len()],
     /// Requests that got no tunnel, by reason and by the error type of the answer.
@@ -77,7 +77,7 @@ impl Default for Metrics {
         let reasons = Refusal::reasons().into_iter().chain(ClientFault::LABELS);
         Self {
             started: SystemTime::now(),
-            accepted: Counter::default(),
+            accepted: Default::default(),
             turned_away: Counter::default(),
             handshakes: Gauge::default(),
             opened: Default::default(),
@@ -147,12 +147,19 @@ impl Metrics {
 
     fn write_requests(&self, page: &mut Page) {
         page.gauge(name!("build_info"), "The version that runs.", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        page.counter(name!("connections_accepted_total"), "Connections of clients.", [([], self.accepted.value())]);
+        let accepted =
+            Transport::ALL.map(|transport| ([("transport", transport.name())], self.accepted(transport).value()));
+        page.counter(name!("connections_accepted_total"), "Connections of clients.", accepted);
         let help = "Connections refused at once, since no file descriptor was left for them.";
         page.counter(name!("connections_turned_away_total"), help, [([], self.turned_away.value())]);
         let help = "Requests being read, looked up, dialled or refused.";
         page.gauge(name!("handshakes"), help, &[], self.handshakes.value() as f64);
-        let opened = Protocol::ALL.map(|protocol| ([("protocol", protocol.name())], self.opened(protocol).value()));
+        let opened = Protocol::ALL.into_iter().flat_map(|protocol| {
+            Transport::ALL.map(|transport| {
+                let labels = [("protocol", protocol.name()), ("transport", transport.name())];
+                (labels, self.opened(protocol, transport).value())
+            })
+        });
         page.counter(name!("tunnels_opened_total"), "Tunnels opened.", opened);
         let closed = Ending::ALL.map(|ending| ([("ending", ending.name())], self.closed(ending).value()));
         page.counter(name!("tunnels_closed_total"), "Tunnels closed, by how they ended.", closed);
@@ -177,9 +184,14 @@ impl Metrics {
         page.counter(name!("lookup_cache_total"), "Look-ups, by the part that the cache played.", cache);
     }
 
-    /// The counter of tunnels opened in this protocol.
-    pub(crate) fn opened(&self, protocol: Protocol) -> &Counter {
-        &self.opened[protocol as usize]
+    /// The counter of connections accepted over this transport.
+    pub(crate) fn accepted(&self, transport: Transport) -> &Counter {
+        &self.accepted[transport as usize]
+    }
+
+    /// The counter of tunnels opened in this protocol, over this transport.
+    pub(crate) fn opened(&self, protocol: Protocol, transport: Transport) -> &Counter {
+        &self.opened[protocol as usize][transport as usize]
     }
 
     /// The counter of tunnels with this ending.

@@ -57,9 +57,9 @@ f_seconds_total 1.5
 #[test]
 fn every_count_is_on_the_page() {
     let metrics = Metrics::default();
-    metrics.accepted.add(4);
+    metrics.accepted(Transport::Tls).add(4);
     metrics.handshakes.increment();
-    metrics.opened(Protocol::Line).increment();
+    metrics.opened(Protocol::Line, Transport::Tls).increment();
     metrics.closed(Ending::Idle).increment();
     metrics.count_refused(("not-found", "destination_not_found"));
     metrics.count_refused(("incomplete-request", "http_request_error"));
@@ -81,10 +81,12 @@ fn every_count_is_on_the_page() {
     limits.heads.count_too_large(TooLarge::Bytes(16384));
     let text = metrics.page(Totals { open: 3, bytes_up: 4, bytes_down: 5 }, 6, &limits);
     for (name, expected) in [
-        ("connections_accepted_total", 4.0),
+        ("connections_accepted_total{transport=\"tls\"}", 4.0),
+        ("connections_accepted_total{transport=\"tcp\"}", 0.0),
         ("handshakes", 1.0),
-        ("tunnels_opened_total{protocol=\"connect\"}", 0.0),
-        ("tunnels_opened_total{protocol=\"line\"}", 1.0),
+        ("tunnels_opened_total{protocol=\"connect\",transport=\"tls\"}", 0.0),
+        ("tunnels_opened_total{protocol=\"line\",transport=\"tcp\"}", 0.0),
+        ("tunnels_opened_total{protocol=\"line\",transport=\"tls\"}", 1.0),
         ("tunnels_closed_total{ending=\"idle\"}", 1.0),
         ("tunnels_closed_total{ending=\"fault\"}", 0.0),
         ("requests_refused_total{reason=\"not-found\",error=\"destination_not_found\"}", 1.0),
