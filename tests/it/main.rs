@@ -72,6 +72,8 @@ mod older_host;
 mod older_host_commands;
 mod other_clients;
 mod other_proxies;
+mod over_tls;
+mod over_tls_by_bytes;
 mod quick_set;
 mod readme;
 mod refusals;
@@ -98,3 +100,6 @@ mod vps_cp;
 mod vps_create;
 mod vps_forward;
 mod watching;
+
+/// The front of the servers that the tests of the helper meet: `over_tls` runs the same tests again.
+const FRONT: support::front::Front = support::front::Front::Plain;

@@ -12,13 +12,18 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
 
+use super::front::{Front, OwnFront, Place};
+
 /// How long a peer waits for the other side's bytes before it counts as hung.
 pub(crate) const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server on a free port that hands each connection to a closure, in a thread of its own. What goes wrong in the
 /// closure fails the test: call [`Peer::finish`], or let it be dropped.
 pub(crate) struct Peer {
+    /// Its own address, or that of its front.
     pub(crate) address: SocketAddr,
+    own: SocketAddr,
+    front: Option<OwnFront>,
     accepted: Arc<AtomicUsize>,
     errors: Arc<Mutex<Vec<String>>>,
     ends: Arc<AtomicBool>,
@@ -57,7 +62,14 @@ impl Peer {
             }
             workers.into_iter().for_each(|worker| drop(worker.join()));
         });
-        Self { address, accepted, errors, ends, acceptor: Some(acceptor) }
+        Self { address, own: address, front: None, accepted, errors, ends, acceptor: Some(acceptor) }
+    }
+
+    /// Puts a front before it.
+    pub(crate) fn behind(mut self, front: Front) -> Self {
+        self.front = OwnFront::new(self.own, front);
+        self.address = self.front.as_ref().map_or(self.own, |front| front.tls.address);
+        self
     }
 
     /// How many connections have come in.
@@ -76,7 +88,7 @@ impl Peer {
         if let Some(acceptor) = self.acceptor.take() {
             self.ends.store(true, Ordering::SeqCst);
             // Wakes the acceptor.
-            drop(TcpStream::connect(self.address));
+            drop(TcpStream::connect(self.own));
             drop(acceptor.join());
         }
     }
@@ -85,6 +97,12 @@ impl Peer {
     fn report(&self) {
         let errors = self.errors.lock().unwrap();
         assert!(errors.is_empty(), "a peer of the test went wrong: {}", errors.join("; "));
+    }
+}
+
+impl From<&Peer> for Place {
+    fn from(peer: &Peer) -> Self {
+        Self { address: peer.address, ca: peer.front.as_ref().map(|front| front.authority.file.clone()) }
     }
 }
 
