@@ -11,6 +11,7 @@ use crate::route::{RouteError, Upstream};
 use crate::settings::{self, Origin};
 use crate::sys;
 use crate::target::VpsRef;
+use crate::tls::Fault;
 use crate::tokens;
 
 /// Why a call to the Host API failed. Text from the network is printable and short.
@@ -151,9 +152,13 @@ impl ApiError {
             Self::Refusal(refusal) => return failure.cause(without_vps(refusal)).maybe_hint(hint_here(refusal, "VPS")),
             Self::NoHost { base, why } => return settings::no_host(base, why),
             Self::Interrupted(why) => return failure.because(why),
-            Self::Unreachable { source, .. } => {
+            Self::Unreachable { base, source } => {
                 if let Some(off) = off_route(source.as_ref()) {
                     return off.error.failure(failure.what(), &off.origin, off.upstream.as_ref());
+                }
+                let server = base.rsplit_once("//").map_or(base.as_str(), |(_, authority)| authority);
+                if let Some(fault) = fault(source.as_ref()) {
+                    return failure.cause(self.to_string()).cause(fault.to_string()).hint(fault.hint(server));
                 }
                 let why = innermost(source.as_ref());
                 let hint = match why.starts_with(UNRESOLVED) {
@@ -228,6 +233,11 @@ pub(super) struct OffRoute {
 fn off_route<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e OffRoute> {
     let is_own = |off: &&OffRoute| !matches!(off.error, RouteError::Dial(_) | RouteError::Interrupted(_));
     chain(error).find_map(|error| error.downcast_ref()).filter(is_own)
+}
+
+/// Why TLS broke after its handshake: there a server also says that it refuses the client's certificate (TLS 1.3).
+fn fault<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Fault> {
+    chain(error).find_map(|error| Fault::of(error.downcast_ref()?))
 }
 
 fn is_shortage(error: &(dyn Error + 'static)) -> bool {

@@ -15,9 +15,12 @@ use std::ffi::OsString;
 use std::io;
 use std::process::{Child, Command, Stdio};
 
+use super::client::Client;
+use super::explain;
 use crate::failure::Failure;
 use crate::relay;
-use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, PollFlags};
+use crate::sys::{self, AsFd, OwnedFd, PollFlags};
+use crate::target::Target;
 
 /// The option that makes a process of this program the holder. It isn't in `--help`, since only the helper uses it.
 pub(super) const HOLD: &str = "hold";
@@ -51,15 +54,25 @@ pub(super) fn carry() {
     sys::close_all_but_stdio();
 }
 
-/// Starts the carrier with the arguments of this process, and passes ssh the other end of its socket. Returns the exit
-/// status of a carrier that has reported its failure on stderr.
+/// What became of the socket of a carrier.
+pub(super) enum Carried {
+    /// ssh has it.
+    Passed,
+    /// The client has begun to speak where it would take the socket, so the bytes of this one have to be piped.
+    Kept(OwnedFd),
+    /// The carrier has reported its failure on stderr, and ended with this status.
+    Failed(u8),
+}
+
+/// Starts the carrier with the arguments of this process, and passes the client the other end of its socket.
 ///
 /// # Errors
-/// When it can't be started, or ssh doesn't take the socket.
-pub(super) fn pass_carried(stdout: BorrowedFd<'_>) -> Result<Option<u8>, Failure> {
+/// When it can't be started.
+pub(super) fn pass_carried(client: &Client<'_>, target: &Target) -> Result<Carried, Failure> {
+    let stdout = client.stdout();
     let cannot = |error: &io::Error| {
         let failure = Failure::new("cannot start the process that carries the tunnel for ssh").because(error);
-        failure.hint("leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped")
+        failure.hint(explain::WITHOUT_FDPASS)
     };
     let (theirs, ours) = sys::socket_pair().map_err(|error| cannot(&error))?;
     let mut child = start_carrier(ours).map_err(|error| cannot(&error))?;
@@ -67,11 +80,15 @@ pub(super) fn pass_carried(stdout: BorrowedFd<'_>) -> Result<Option<u8>, Failure
     let ready = &mut [sys::entry(theirs.as_fd(), PollFlags::IN), sys::entry(stdout, PollFlags::empty())];
     let _ = sys::poll(ready, None);
     match sys::peek(theirs.as_fd(), &mut [0]) {
-        Ok(1..) => relay::pass_socket(stdout, theirs.as_fd()).map(|()| None).map_err(|error| cannot(&error)),
+        Ok(1..) if client.speaks() => Ok(Carried::Kept(theirs)),
+        Ok(1..) => match relay::pass_socket(stdout, theirs.as_fd()) {
+            Ok(()) => Ok(Carried::Passed),
+            Err(error) => Err(explain::not_passed(target, &error)),
+        },
         _ => {
             drop(theirs);
             let status = child.wait().ok().and_then(|status| status.code());
-            Ok(Some(status.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+            Ok(Carried::Failed(status.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
         }
     }
 }

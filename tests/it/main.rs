@@ -62,6 +62,7 @@ mod helper_older_endurance;
 mod helper_pipes;
 mod helper_settings;
 mod helper_stdio;
+mod helper_tls;
 mod helper_waits;
 mod hints;
 mod json_output;

@@ -28,6 +28,8 @@ pub(crate) enum Front {
     Tls,
     /// TLS that sends each byte in a record of its own.
     Bytes,
+    /// TLS that ends without close_notify, as if it was cut off on the way.
+    Cut,
 }
 
 /// A port with TLS before another port.
@@ -167,6 +169,7 @@ impl Pump {
         inner.set_nodelay(true).unwrap();
         outer.set_nonblocking(true).unwrap();
         inner.set_nonblocking(true).unwrap();
+        session.set_buffer_limit(None);
         let mut pump = Self { outer, inner, session, front, up: Vec::new(), up_ended: false, down_ended: false };
         if pump.carry(heard).is_err() {
             for socket in [&pump.outer, &pump.inner] {
@@ -239,7 +242,9 @@ impl Pump {
         match self.inner.read(&mut bytes) {
             Ok(0) => {
                 self.down_ended = true;
-                self.session.send_close_notify();
+                if self.front != Front::Cut {
+                    self.session.send_close_notify();
+                }
                 Ok(())
             }
             Ok(read) => {

@@ -191,6 +191,11 @@ impl RefusingPort {
         Self { port, socket }
     }
 
+    /// Where it is.
+    pub(crate) fn place(&self) -> Place {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into()
+    }
+
     /// Refuses no connection from now on.
     pub(crate) fn listen(self) -> TcpListener {
         listen(&self.socket, 16).unwrap();
