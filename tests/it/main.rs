@@ -96,6 +96,7 @@ mod systemd_units;
 mod tables;
 mod talking_shells;
 mod threat_model;
+mod tls_faults;
 mod transcripts;
 mod vps_cp;
 mod vps_create;

@@ -32,7 +32,10 @@ impl Mode {
 pub(crate) enum Front {
     Gateway(Gateway),
     /// The gateway's port with TLS, with a certificate of this CA.
-    Tls { place: Place, _kept: (Gateway, Authority) },
+    Tls {
+        place: Place,
+        _kept: (Gateway, Authority),
+    },
     OlderHost(OlderHost),
 }
 
