@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use crate::cluster::WHERE_SET;
 use crate::dial::Interrupted;
 use crate::failure::{Failure, UNRESOLVED, words};
 use crate::refusal::Refusal;
@@ -170,6 +171,9 @@ impl ApiError {
             Self::Timeout { .. } => {
                 format!("check whether the Host is overloaded or a firewall drops its packets; {address}")
             }
+            Self::Body { base, why } if why.ends_with(NOT_HTTP) && base.starts_with("http://") => {
+                format!("if it speaks TLS, name it as {}{WHERE_SET}", base.replacen("http", "https", 1))
+            }
             Self::NotAHost { .. } | Self::Body { .. } => format!("another server may listen there; {address}"),
             Self::Status { .. } => "read the log on the Host: `journalctl -u kohakuriver-host`".to_owned(),
             Self::Unsupported { hint, .. } => (*hint).to_owned(),
@@ -178,6 +182,9 @@ impl ApiError {
         failure.cause(self.to_string()).hint(hint)
     }
 }
+
+/// The end of [`ApiError::Body`]'s reason if the server may speak another protocol.
+pub(super) const NOT_HTTP: &str = "is not HTTP";
 
 /// The failure for a refusal about `vps`, in the same words as a gateway, with the Host that refused.
 pub fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {

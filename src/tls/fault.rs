@@ -169,6 +169,8 @@ impl Fault {
             Alert::CertificateRequired => Self::CertificateNeeded,
             Alert::CertificateRevoked => Self::CertificateRefused("it is revoked"),
             Alert::CertificateExpired => Self::CertificateRefused("it has expired"),
+            // The CA there has the name of the certificate's, and another key.
+            Alert::DecryptError => Self::CertificateRefused("its signature is not valid there"),
             Alert::UnknownCA => Self::CertificateRefused("it is signed by an unknown CA"),
             Alert::BadCertificate | Alert::CertificateUnknown | Alert::UnsupportedCertificate | Alert::AccessDenied => {
                 Self::CertificateRefused("it is not valid there")

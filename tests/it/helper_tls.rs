@@ -199,7 +199,8 @@ fn without_a_disconnect_the_status_and_stderr_are_those_of_the_child() {
 
 #[test]
 fn a_vps_that_starts_is_waited_for() {
-    let refused = json!({ "title": format!("VPS {ID} is still starting"), "status": 503, "vps_status": "assigning" });
+    let refused =
+        json!({ "title": format!("VPS {ID} is starting (status: pending)"), "status": 503, "vps_status": "assigning" });
     let tries = std::sync::atomic::AtomicUsize::new(0);
     let proxy = Peer::serve(move |mut stream| {
         read_head(&mut stream)?;
@@ -217,7 +218,7 @@ fn a_vps_that_starts_is_waited_for() {
     socket.expect("a socket").read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, BANNER);
     let (status, stderr) = spawned.wait();
-    assert!(status.success() && stderr.contains("is still starting"), "{stderr}");
+    assert!(status.success() && stderr.contains("is starting (status: pending); waiting up to 60 s"), "{stderr}");
     assert_eq!(proxy.accepted(), 2);
 }
 

@@ -160,7 +160,13 @@ fn faults(authority: &Authority, other: &Authority) -> Vec<Fault> {
         Fault::new("wrong pin", of(&good), "which is not the pinned one", SET_PIN).with(pinned),
         Fault::new("CA unknown to the system", of(&good), no_ca, SET_CA),
         Fault::new("revoked", strict(), &format!("{refused}it is revoked"), SET_CERTIFICATE).with(revoked),
-        Fault::new("CA unknown there", strict(), &format!("{refused}it is "), SET_CERTIFICATE).with(stranger),
+        Fault::new(
+            "CA unknown there",
+            strict(),
+            &format!("{refused}its signature is not valid there"),
+            SET_CERTIFICATE,
+        )
+        .with(stranger),
         Fault {
             scheme: "http",
             ..Fault::new(
@@ -217,6 +223,13 @@ fn the_helper_that_knows_no_cluster_names_options() {
     });
 }
 
+impl Fault {
+    /// What the client of the Host's API says.
+    fn message_of_api(&self) -> &str {
+        if self.scheme == "http" { "gave an unusable answer: it is not HTTP" } else { &self.message }
+    }
+}
+
 /// The hint where nothing is stored.
 fn as_options(fault: &Fault) -> String {
     let hint = fault.hint("--KEY ", "");
@@ -230,7 +243,7 @@ fn the_command_names_each() {
     each_fault(|fault, home| {
         let run = Run::new(CLI, home).args(["--cluster", "lab", "vps", "list"]).output();
         run.exits(1).prints_nothing();
-        holds(&run.stderr, &["kohakuriver: cluster lab: ", &fault.message, "  hint: ", &fault.hint(SET, SHOW)])
+        holds(&run.stderr, &["kohakuriver: cluster lab: ", fault.message_of_api(), "  hint: ", &fault.hint(SET, SHOW)])
     });
 }
 
@@ -252,7 +265,7 @@ fn login_names_each_with_its_own_options() {
                 &["its key is sha256//", "  hint: ", "`--ca-file FILE`", "--pinned-key 'sha256//"],
             );
         }
-        holds(&run.stderr, &[&fault.message, "  hint: ", &as_options(fault)])
+        holds(&run.stderr, &[fault.message_of_api(), "  hint: ", &as_options(fault)])
     });
 }
 
@@ -275,8 +288,8 @@ fn doctor_names_each() {
         let command = hint.split('`').nth(1).filter(|command| !command.is_empty());
         let proxy = text("proxy-port").or_else(|| text("proxy")).unwrap_or_else(|| panic!("{report:#}"));
         let api = text("host-api").unwrap_or_else(|| panic!("{report:#}"));
-        let message = if fault.scheme == "http" { "TLS" } else { fault.message.as_str() };
-        for found in [&proxy, &api] {
+        let of_proxy = if fault.scheme == "http" { "it answered in TLS" } else { &fault.message };
+        for (found, message) in [(&proxy, of_proxy), (&api, fault.message_of_api())] {
             holds(found, &[message])?;
             holds(found, &[command.unwrap_or(hint.as_str()).trim_end_matches(SHOW)])?;
         }
