@@ -83,7 +83,8 @@ fn environments_that_make_no_sense() {
         ("KOHAKURIVER_PORT", "x"),
         ("KOHAKURIVER_PORT", "0"),
         ("KOHAKURIVER_SSH_PROXY_PORT", "70000"),
-        ("KOHAKURIVER_HOST", "http://gpu-head:8000"),
+        ("KOHAKURIVER_HOST", "gpu-head:8000"),
+        ("KOHAKURIVER_HOST", "ftp://gpu-head"),
         ("KOHAKURIVER_HOST", "gpu head"),
     ] {
         for (program, args, status) in programs() {

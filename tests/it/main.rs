@@ -18,6 +18,7 @@ mod clusters_doctor;
 mod clusters_migration;
 mod clusters_moves;
 mod clusters_names;
+mod clusters_tls;
 mod clusters_tokens;
 mod completions;
 mod config_command;

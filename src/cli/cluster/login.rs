@@ -45,8 +45,9 @@ pub(crate) struct Arguments {
 
 pub(in crate::cli) fn run(flags: Flags, arguments: &Arguments) -> Result<(), Failure> {
     let file = ConfigFile::load()?;
+    let typed = flags.cluster.clone();
     let flags = place(flags, arguments, &file)?;
-    let flags = super::key::pin_unknown(flags)?;
+    let flags = super::key::pin_unknown(flags, typed.as_ref())?;
     let mut settings = load_settings(&flags)?;
     // Nothing is stored yet.
     InMessages { is_unstored: true, ..InMessages::get() }.set();
