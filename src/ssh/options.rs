@@ -182,7 +182,8 @@ impl Route {
             Scheme::Https => words.push(format!(" --host {} ", self.host_api.to_string().replace('%', "%%"))),
         }
         for word in self.more_words() {
-            words.push(path_value(word)?);
+            let value = quote::word_value(word.as_bytes());
+            words.push(value.map_err(|source| UnusablePath { path: word.into(), source })?);
             words.push(" ");
         }
         words.push("ssh host-key ");

@@ -46,6 +46,14 @@ pub fn path_value(path: &Path) -> Result<OsString, PathValueError> {
     if !path.is_absolute() {
         return Err(PathValueError::Relative);
     }
+    word_value(bytes)
+}
+
+/// A word of a command in the value of an ssh option that is split and expanded like a path.
+///
+/// # Errors
+/// When ssh would replace a part of it.
+pub fn word_value(bytes: &[u8]) -> Result<OsString, PathValueError> {
     if bytes.windows(2).any(|pair| pair == b"${") {
         return Err(PathValueError::Variable);
     }

@@ -168,8 +168,10 @@ fn two_clusters_with_a_ca_each() {
     me.run(&["login", &work.url(), "--proxy", &work.proxy(), "--ca-file", "work.pem"]).output().succeeds();
     let ca = "certificates/lab.pem";
     let login = ["--cluster", "lab", "login", &lab.url(), "--proxy", &lab.proxy(), "--ca-file", ca];
-    me.run(&login).output().succeeds();
+    let said = me.run(&login).output();
+    said.succeeds();
     let config = me.config();
+    eprintln!("{said}");
     assert_eq!(config["ca_file"], json!(me.0.join("work.pem")), "{config:#}");
     assert_eq!(config["clusters"]["lab"]["ca_file"], json!(me.0.join(ca)), "{config:#}");
     let entries = me.read(".ssh/kohakuriver.conf");
