@@ -15,12 +15,9 @@ use std::ffi::OsString;
 use std::io;
 use std::process::{Child, Command, Stdio};
 
-use super::client::Client;
-use super::explain;
 use crate::failure::Failure;
 use crate::relay;
-use crate::sys::{self, AsFd, OwnedFd, PollFlags};
-use crate::target::Target;
+use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, PollFlags};
 
 /// The option that makes a process of this program the holder. It isn't in `--help`, since only the helper uses it.
 pub(super) const HOLD: &str = "hold";
@@ -54,25 +51,30 @@ pub(super) fn carry() {
     sys::close_all_but_stdio();
 }
 
+/// The hint about a socket that can't be passed.
+pub(super) const WITHOUT_FDPASS: &str = "leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped";
+
 /// What became of the socket of a carrier.
 pub(super) enum Carried {
     /// ssh has it.
     Passed,
     /// The client has begun to speak where it would take the socket, so the bytes of this one have to be piped.
     Kept(OwnedFd),
+    /// It can't be passed.
+    Unpassed(io::Error),
     /// The carrier has reported its failure on stderr, and ended with this status.
     Failed(u8),
 }
 
-/// Starts the carrier with the arguments of this process, and passes the client the other end of its socket.
+/// Starts the carrier with the arguments of this process, and passes the client the other end of its socket, unless the
+/// client `speaks` by then.
 ///
 /// # Errors
 /// When it can't be started.
-pub(super) fn pass_carried(client: &Client<'_>, target: &Target) -> Result<Carried, Failure> {
-    let stdout = client.stdout();
+pub(super) fn pass_carried(stdout: BorrowedFd<'_>, speaks: impl Fn() -> bool) -> Result<Carried, Failure> {
     let cannot = |error: &io::Error| {
         let failure = Failure::new("cannot start the process that carries the tunnel for ssh").because(error);
-        failure.hint(explain::WITHOUT_FDPASS)
+        failure.hint(WITHOUT_FDPASS)
     };
     let (theirs, ours) = sys::socket_pair().map_err(|error| cannot(&error))?;
     let mut child = start_carrier(ours).map_err(|error| cannot(&error))?;
@@ -80,10 +82,10 @@ pub(super) fn pass_carried(client: &Client<'_>, target: &Target) -> Result<Carri
     let ready = &mut [sys::entry(theirs.as_fd(), PollFlags::IN), sys::entry(stdout, PollFlags::empty())];
     let _ = sys::poll(ready, None);
     match sys::peek(theirs.as_fd(), &mut [0]) {
-        Ok(1..) if client.speaks() => Ok(Carried::Kept(theirs)),
+        Ok(1..) if speaks() => Ok(Carried::Kept(theirs)),
         Ok(1..) => match relay::pass_socket(stdout, theirs.as_fd()) {
             Ok(()) => Ok(Carried::Passed),
-            Err(error) => Err(explain::not_passed(target, &error)),
+            Err(error) => Ok(Carried::Unpassed(error)),
         },
         _ => {
             drop(theirs);

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::arguments::ProtocolChoice;
+use super::child::WITHOUT_FDPASS;
 use super::open::{Mute, OpenError, Order};
 use crate::cluster::WHERE_SET;
 use crate::dial::{DialError, Interrupted};
@@ -235,9 +236,6 @@ impl Order<'_> {
         not_passed(&self.target, error)
     }
 }
-
-/// The hint about a socket that can't be passed.
-pub(super) const WITHOUT_FDPASS: &str = "leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped";
 
 /// The socket can't be passed to ssh.
 pub(super) fn not_passed(target: &Target, error: &io::Error) -> Failure {

@@ -95,8 +95,9 @@ fn carry(
     let mut kept = None;
     if client.waits_for_socket() && !route.is_bare(&proxy) {
         journal.step("only a bare socket can be ssh's, so another process carries the bytes of this connection");
-        match child::pass_carried(client, &target)? {
+        match child::pass_carried(client.stdout(), || client.speaks())? {
             Carried::Passed => return Ok(None),
+            Carried::Unpassed(error) => return Err(explain::not_passed(&target, &error)),
             Carried::Failed(status) => return Ok(Some(status)),
             Carried::Kept(socket) => kept = Some(socket),
         }

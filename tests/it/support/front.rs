@@ -18,6 +18,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use super::certificates::{Authority, Issued};
 use super::home::set_mode;
+use super::peers::{Peer, RefusingPort};
 
 /// What a client meets first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,6 +126,31 @@ impl Place {
 impl From<SocketAddr> for Place {
     fn from(address: SocketAddr) -> Self {
         Self { address, ca: None }
+    }
+}
+
+impl Peer {
+    /// Puts a front before it.
+    pub(crate) fn behind(mut self, front: Front) -> Self {
+        if let Some(own) = OwnFront::new(self.own, front) {
+            self.address = own.tls.address;
+            let ca = own.authority.file.clone();
+            self.front = Some((Box::new(own), ca));
+        }
+        self
+    }
+}
+
+impl From<&Peer> for Place {
+    fn from(peer: &Peer) -> Self {
+        Self { address: peer.address, ca: peer.front.as_ref().map(|(_, ca)| ca.clone()) }
+    }
+}
+
+impl RefusingPort {
+    /// Where it is.
+    pub(crate) fn place(&self) -> Place {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into()
     }
 }
 

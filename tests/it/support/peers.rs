@@ -1,18 +1,18 @@
 //! Peers that do what real parts can't be made to do: proxies that answer as a test wants, ports that refuse or never
 //! answer, and small servers behind a tunnel.
 
+use std::any::Any;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
-
-use super::front::{Front, OwnFront, Place};
 
 /// How long a peer waits for the other side's bytes before it counts as hung.
 pub(crate) const PEER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,8 +22,9 @@ pub(crate) const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Peer {
     /// Its own address, or that of its front.
     pub(crate) address: SocketAddr,
-    own: SocketAddr,
-    front: Option<OwnFront>,
+    pub(super) own: SocketAddr,
+    /// What stands before it, and the file of the CA for it.
+    pub(super) front: Option<(Box<dyn Any + Send>, PathBuf)>,
     accepted: Arc<AtomicUsize>,
     errors: Arc<Mutex<Vec<String>>>,
     ends: Arc<AtomicBool>,
@@ -65,13 +66,6 @@ impl Peer {
         Self { address, own: address, front: None, accepted, errors, ends, acceptor: Some(acceptor) }
     }
 
-    /// Puts a front before it.
-    pub(crate) fn behind(mut self, front: Front) -> Self {
-        self.front = OwnFront::new(self.own, front);
-        self.address = self.front.as_ref().map_or(self.own, |front| front.tls.address);
-        self
-    }
-
     /// How many connections have come in.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
@@ -97,12 +91,6 @@ impl Peer {
     fn report(&self) {
         let errors = self.errors.lock().unwrap();
         assert!(errors.is_empty(), "a peer of the test went wrong: {}", errors.join("; "));
-    }
-}
-
-impl From<&Peer> for Place {
-    fn from(peer: &Peer) -> Self {
-        Self { address: peer.address, ca: peer.front.as_ref().map(|front| front.authority.file.clone()) }
     }
 }
 
@@ -189,11 +177,6 @@ impl RefusingPort {
     pub(crate) fn new() -> Self {
         let (socket, port) = bound();
         Self { port, socket }
-    }
-
-    /// Where it is.
-    pub(crate) fn place(&self) -> Place {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into()
     }
 
     /// Refuses no connection from now on.

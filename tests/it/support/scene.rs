@@ -34,7 +34,7 @@ pub(crate) enum Front {
     /// The gateway's port with TLS, with a certificate of this CA.
     Tls {
         place: Place,
-        _kept: (Gateway, Authority),
+        _kept: Box<(Gateway, Authority)>,
     },
     OlderHost(OlderHost),
 }
@@ -57,7 +57,7 @@ impl Scene {
         static SHARED: Mutex<Weak<Scene>> = Mutex::new(Weak::new());
         Self::shared(&SHARED, |sshd| {
             let (gateway, place, authority) = tls_gateway(&inventory(&[running(ID, sshd.port)]));
-            Front::Tls { place, _kept: (gateway, authority) }
+            Front::Tls { place, _kept: Box::new((gateway, authority)) }
         })
     }
 
