@@ -190,10 +190,24 @@ pub struct InMessages {
     pub name: Option<String>,
     /// The flags that a command needs to be about it, as words with a blank behind: empty for the default one.
     pub flags: String,
+    /// It is not stored, so its settings are the options of the command.
+    pub is_unstored: bool,
 }
 
 /// A failure is made far from where the cluster is known, and commands stand in hints everywhere.
-static IN_MESSAGES: RwLock<InMessages> = RwLock::new(InMessages { name: None, flags: String::new() });
+static IN_MESSAGES: RwLock<InMessages> =
+    RwLock::new(InMessages { name: None, flags: String::new(), is_unstored: false });
+
+/// What a hint has behind the name of a setting.
+pub const WHERE_SET: &str = "; `kohakuriver config show` shows where it is set";
+
+/// How hints set a setting, and the same by its option.
+const AS_OPTIONS: [(&str, &str); 4] = [
+    ("`kohakuriver config set ca_file ", "`--ca-file "),
+    ("`kohakuriver config set pinned_key ", "`--pinned-key "),
+    ("`kohakuriver config set client_cert ", "`--client-cert "),
+    ("`kohakuriver config set upstream_proxy none`", "`--upstream-proxy none`"),
+];
 
 impl InMessages {
     /// From now on, messages name this cluster.
@@ -218,6 +232,11 @@ impl InMessages {
 
     /// A hint, whose commands get the flags.
     pub fn hint(&self, text: &str) -> String {
+        if self.is_unstored {
+            let option = |text: String, (setting, option): (&str, &str)| text.replace(setting, option);
+            let text = AS_OPTIONS.into_iter().fold(text.to_owned(), option);
+            return Self { is_unstored: false, ..self.clone() }.hint(&text.replace(WHERE_SET, ""));
+        }
         if self.flags.is_empty() {
             return text.to_owned();
         }
@@ -303,7 +322,7 @@ mod tests {
 
     #[test]
     fn messages_name_the_cluster_and_their_commands_its_flags() {
-        let lab = InMessages { name: Some("lab".into()), flags: "--cluster lab ".into() };
+        let lab = InMessages { name: Some("lab".into()), flags: "--cluster lab ".into(), is_unstored: false };
         assert_eq!(lab.message("VPS 42 is paused"), "cluster lab: VPS 42 is paused");
         assert_eq!(lab.message("the cluster lab is stored"), "the cluster lab is stored");
         assert_eq!(lab.message("see `x --cluster lab y`"), "cluster lab: see `x --cluster lab y`");

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use crate::cluster::WHERE_SET;
 use crate::dial::Interrupted;
 use crate::failure::{Failure, UNRESOLVED, words};
 use crate::refusal::Refusal;
@@ -11,6 +12,7 @@ use crate::route::{RouteError, Upstream};
 use crate::settings::{self, Origin};
 use crate::sys;
 use crate::target::VpsRef;
+use crate::tls::Fault;
 use crate::tokens;
 
 /// Why a call to the Host API failed. Text from the network is printable and short.
@@ -151,9 +153,13 @@ impl ApiError {
             Self::Refusal(refusal) => return failure.cause(without_vps(refusal)).maybe_hint(hint_here(refusal, "VPS")),
             Self::NoHost { base, why } => return settings::no_host(base, why),
             Self::Interrupted(why) => return failure.because(why),
-            Self::Unreachable { source, .. } => {
+            Self::Unreachable { base, source } => {
                 if let Some(off) = off_route(source.as_ref()) {
                     return off.error.failure(failure.what(), &off.origin, off.upstream.as_ref());
+                }
+                let server = base.rsplit_once("//").map_or(base.as_str(), |(_, authority)| authority);
+                if let Some(fault) = fault(source.as_ref()) {
+                    return failure.cause(self.to_string()).cause(fault.to_string()).hint(fault.hint(server));
                 }
                 let why = innermost(source.as_ref());
                 let hint = match why.starts_with(UNRESOLVED) {
@@ -165,6 +171,9 @@ impl ApiError {
             Self::Timeout { .. } => {
                 format!("check whether the Host is overloaded or a firewall drops its packets; {address}")
             }
+            Self::Body { base, why } if why.ends_with(NOT_HTTP) && base.starts_with("http://") => {
+                format!("if it speaks TLS, name it as {}{WHERE_SET}", base.replacen("http", "https", 1))
+            }
             Self::NotAHost { .. } | Self::Body { .. } => format!("another server may listen there; {address}"),
             Self::Status { .. } => "read the log on the Host: `journalctl -u kohakuriver-host`".to_owned(),
             Self::Unsupported { hint, .. } => (*hint).to_owned(),
@@ -173,6 +182,9 @@ impl ApiError {
         failure.cause(self.to_string()).hint(hint)
     }
 }
+
+/// The end of [`ApiError::Body`]'s reason if the server may speak another protocol.
+pub(super) const NOT_HTTP: &str = "is not HTTP";
 
 /// The failure for a refusal about `vps`, in the same words as a gateway, with the Host that refused.
 pub fn refused(refusal: &Refusal, vps: &str, base: &str) -> Failure {
@@ -228,6 +240,11 @@ pub(super) struct OffRoute {
 fn off_route<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e OffRoute> {
     let is_own = |off: &&OffRoute| !matches!(off.error, RouteError::Dial(_) | RouteError::Interrupted(_));
     chain(error).find_map(|error| error.downcast_ref()).filter(is_own)
+}
+
+/// Why TLS broke after its handshake: there a server also says that it refuses the client's certificate (TLS 1.3).
+fn fault<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Fault> {
+    chain(error).find_map(|error| Fault::of(error.downcast_ref()?))
 }
 
 fn is_shortage(error: &(dyn Error + 'static)) -> bool {

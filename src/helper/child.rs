@@ -51,15 +51,30 @@ pub(super) fn carry() {
     sys::close_all_but_stdio();
 }
 
-/// Starts the carrier with the arguments of this process, and passes ssh the other end of its socket. Returns the exit
-/// status of a carrier that has reported its failure on stderr.
+/// The hint about a socket that can't be passed.
+pub(super) const WITHOUT_FDPASS: &str = "leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped";
+
+/// What became of the socket of a carrier.
+pub(super) enum Carried {
+    /// ssh has it.
+    Passed,
+    /// The client has begun to speak where it would take the socket, so the bytes of this one have to be piped.
+    Kept(OwnedFd),
+    /// It can't be passed.
+    Unpassed(io::Error),
+    /// The carrier has reported its failure on stderr, and ended with this status.
+    Failed(u8),
+}
+
+/// Starts the carrier with the arguments of this process, and passes the client the other end of its socket, unless the
+/// client `speaks` by then.
 ///
 /// # Errors
-/// When it can't be started, or ssh doesn't take the socket.
-pub(super) fn pass_carried(stdout: BorrowedFd<'_>) -> Result<Option<u8>, Failure> {
+/// When it can't be started.
+pub(super) fn pass_carried(stdout: BorrowedFd<'_>, speaks: impl Fn() -> bool) -> Result<Carried, Failure> {
     let cannot = |error: &io::Error| {
         let failure = Failure::new("cannot start the process that carries the tunnel for ssh").because(error);
-        failure.hint("leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped")
+        failure.hint(WITHOUT_FDPASS)
     };
     let (theirs, ours) = sys::socket_pair().map_err(|error| cannot(&error))?;
     let mut child = start_carrier(ours).map_err(|error| cannot(&error))?;
@@ -67,11 +82,15 @@ pub(super) fn pass_carried(stdout: BorrowedFd<'_>) -> Result<Option<u8>, Failure
     let ready = &mut [sys::entry(theirs.as_fd(), PollFlags::IN), sys::entry(stdout, PollFlags::empty())];
     let _ = sys::poll(ready, None);
     match sys::peek(theirs.as_fd(), &mut [0]) {
-        Ok(1..) => relay::pass_socket(stdout, theirs.as_fd()).map(|()| None).map_err(|error| cannot(&error)),
+        Ok(1..) if speaks() => Ok(Carried::Kept(theirs)),
+        Ok(1..) => match relay::pass_socket(stdout, theirs.as_fd()) {
+            Ok(()) => Ok(Carried::Passed),
+            Err(error) => Ok(Carried::Unpassed(error)),
+        },
         _ => {
             drop(theirs);
             let status = child.wait().ok().and_then(|status| status.code());
-            Ok(Some(status.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+            Ok(Carried::Failed(status.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
         }
     }
 }

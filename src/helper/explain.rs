@@ -4,14 +4,16 @@ use std::io;
 use std::time::Duration;
 
 use super::arguments::ProtocolChoice;
+use super::child::WITHOUT_FDPASS;
 use super::open::{Mute, OpenError, Order};
+use crate::cluster::WHERE_SET;
 use crate::dial::{DialError, Interrupted};
 use crate::failure::{Failure, resolvers_words, words};
 use crate::handshake::connect::Refused;
 use crate::handshake::problem::Explanation;
 use crate::refusal::Refusal;
-use crate::route::Upstream;
-use crate::settings;
+use crate::route::{ExchangeError, Upstream};
+use crate::settings::{self, Scheme};
 use crate::target::Target;
 use crate::tls::Fault;
 use crate::tokens;
@@ -46,6 +48,7 @@ impl Order<'_> {
                  address",
             ),
             OpenError::Route(error) => error.failure(cannot_reach().what(), self.proxy, upstream),
+            OpenError::Exchange(ExchangeError::Broke(error)) if refusal(error).is_some() => self.broke(error),
             OpenError::Exchange(_) => Failure::new(format!("the SSH proxy at {proxy} gave no complete answer"))
                 .because(error)
                 .hint("try again; if that doesn't help, see its log"),
@@ -62,11 +65,15 @@ impl Order<'_> {
                     .because(error)
                     .hint("leave `--protocol` out: HTTP CONNECT takes any target")
             }
-            OpenError::Tls => {
-                no_proxy().because(error).hint(format!("this port speaks TLS: name it as https://{proxy}"))
+            OpenError::Tls if self.proxy.scheme == Scheme::Http => {
+                no_proxy().because(error).hint(format!("this port speaks TLS: name it as https://{proxy}{}", WHERE_SET))
             }
             OpenError::Mute(mute) => self.mute_because(mute),
-            OpenError::Ssh(_) | OpenError::NotHttp(_) | OpenError::NotLine(_) | OpenError::Malformed(_) => {
+            OpenError::Tls
+            | OpenError::Ssh(_)
+            | OpenError::NotHttp(_)
+            | OpenError::NotLine(_)
+            | OpenError::Malformed(_) => {
                 no_proxy().because(error).maybe_cause(upstream.map(Upstream::suspicion)).hint(is_it_right)
             }
         }
@@ -199,7 +206,7 @@ impl Order<'_> {
     /// The connection broke in the middle of the stream.
     pub(super) fn broke(&self, error: &io::Error) -> Failure {
         let proxy = self.proxy.authority();
-        if let Some(fault) = Fault::of(error).filter(|fault| **fault != Fault::CutOff) {
+        if let Some(fault) = refusal(error) {
             let failure = Failure::new(format!("the SSH proxy at {proxy} refused the connection"));
             return failure.cause(fault.to_string()).hint(fault.hint(&proxy));
         }
@@ -224,10 +231,18 @@ impl Order<'_> {
 
     /// The socket can't be passed to ssh.
     pub(super) fn not_passed(&self, error: &io::Error) -> Failure {
-        Failure::new(format!("cannot hand the connection to {} over to ssh", self.target))
-            .because(error)
-            .hint("leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped")
+        not_passed(&self.target, error)
     }
+}
+
+/// The socket can't be passed to ssh.
+pub(super) fn not_passed(target: &Target, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot hand the connection to {target} over to ssh")).because(error).hint(WITHOUT_FDPASS)
+}
+
+/// Why the server has refused this connection. With TLS 1.3, it says so after the handshake.
+fn refusal(error: &io::Error) -> Option<&Fault> {
+    Fault::of(error).filter(|fault| **fault != Fault::CutOff)
 }
 
 /// ssh has ended, or a signal asked for the end.

@@ -19,6 +19,7 @@ mod open;
 mod patience;
 mod place;
 
+use std::net::TcpStream;
 use std::time::Instant;
 
 pub use arguments::{Arguments, Asked, ProtocolChoice};
@@ -29,7 +30,9 @@ pub use definition::definition;
 pub use farewell::Farewell;
 pub use journal::{Journal, PROGRAM};
 
-use crate::cluster::Cluster;
+use child::Carried;
+
+use crate::cluster::{Cluster, InMessages};
 use crate::dial::{Beside, Watch};
 use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
@@ -53,10 +56,10 @@ pub fn run(
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<Option<u8>, Failure> {
-    carry(arguments, client, journal, farewell).inspect_err(|_| {
-        if let Some(cluster) = &arguments.cluster {
-            settings::name_in_messages(cluster.as_str());
-        }
+    carry(arguments, client, journal, farewell).inspect_err(|_| match &arguments.cluster {
+        Some(cluster) => settings::name_in_messages(cluster.as_str()),
+        None if arguments.proxy.is_some() => InMessages { is_unstored: true, ..InMessages::default() }.set(),
+        None => {}
     })
 }
 
@@ -89,16 +92,22 @@ fn carry(
     let Place { settings, api } = place::find(arguments, &target, needs_token, journal)?;
     let proxy = settings.ssh_proxy();
     let route = Route::of(&settings, &proxy)?;
+    let mut kept = None;
     if client.waits_for_socket() && !route.is_bare(&proxy) {
         journal.step("only a bare socket can be ssh's, so another process carries the bytes of this connection");
-        return child::pass_carried(client.stdout());
+        match child::pass_carried(client.stdout(), || client.speaks())? {
+            Carried::Passed => return Ok(None),
+            Carried::Unpassed(error) => return Err(explain::not_passed(&target, &error)),
+            Carried::Failed(status) => return Ok(Some(status)),
+            Carried::Kept(socket) => kept = Some(socket),
+        }
     }
     let token = if needs_token { place::token(arguments, api.as_ref())? } else { None };
     let stdout = std::io::stdout();
     let deadline = began + arguments.connect_timeout;
     let watch = Watch { ssh: Some(stdout.as_fd()), signal: None, deadline, beside: Some(journal) };
     let target = match target {
-        Target::Vps(VpsRef::Name(name)) => {
+        Target::Vps(VpsRef::Name(name)) if kept.is_none() => {
             let id = lookup::task_id(&name, &settings, token.as_ref(), watch, journal)?;
             journal.step(&format!("{name} is VPS {id}"));
             Target::Vps(VpsRef::Id(id))
@@ -117,6 +126,12 @@ fn carry(
         signals: &signals,
         limit: arguments.connect_timeout,
     };
+    if let Some(socket) = kept {
+        journal.step(SPEAKS);
+        // To the system, it is a stream socket as any other.
+        let tunnel = Tunnel { carrier: Box::new(TcpStream::from(socket)), early: Vec::new(), is_line: false };
+        return pipe(tunnel, watch, client, &order, journal, farewell).map(|()| None);
+    }
     let (tunnel, watch) = open_patiently(arguments, &mut order, watch, journal, farewell)?;
     journal.step(&format!("the tunnel to {} is open", order.target));
 
@@ -184,6 +199,9 @@ fn open_patiently<'fd>(
     }
 }
 
+/// Why a client gets no socket.
+const SPEAKS: &str = "the client has begun to speak, so bytes are piped in spite of --fdpass";
+
 /// Waits for the first byte, and gives ssh the socket.
 fn hand_over(
     mut tunnel: Tunnel,
@@ -200,7 +218,7 @@ fn hand_over(
         Err(mute @ Mute::Closed) => return Err(order.mute_because(&mute)),
         Err(mute) => order.mute_because(&mute),
         Ok(()) if client.speaks() => {
-            journal.step("the client has begun to speak, so bytes are piped in spite of --fdpass");
+            journal.step(SPEAKS);
             return pipe(tunnel, watch, client, order, journal, farewell);
         }
         Ok(()) => match relay::pass(client.stdout(), &*tunnel.carrier) {

@@ -9,6 +9,7 @@ use crate::handshake::Step;
 use crate::handshake::connect::Refused;
 use crate::handshake::problem;
 use crate::sys::{self, PollFlags};
+use crate::tls::Fault;
 
 /// How long to wait for the rest of a refusal's body.
 const BODY_LIMIT: Duration = Duration::from_secs(2);
@@ -46,7 +47,9 @@ pub fn exchange<T>(
     read: fn(&[u8]) -> Step<T>,
     watch: Watch<'_>,
 ) -> Result<(T, Vec<u8>), ExchangeError> {
-    send_all(carrier, request, watch)?.map_err(ExchangeError::Broke)?;
+    if let Err(error) = send_all(carrier, request, watch)? {
+        return Err(ExchangeError::Broke(last_words(carrier).unwrap_or(error)));
+    }
     if let Some(socket) = carrier.bare_socket() {
         // Nothing has arrived yet, most likely, so a first try would be one call more.
         watch.wait_for(socket, PollFlags::IN)?;
@@ -80,6 +83,11 @@ pub fn exchange<T>(
             return Ok((value, answer.split_off(end)));
         }
     }
+}
+
+/// Why a server with TLS has closed the connection, if it has said so before.
+fn last_words(carrier: &mut dyn Carrier) -> Option<io::Error> {
+    carrier.receive(&mut [0]).err().filter(|error| Fault::of(error).is_some())
 }
 
 /// Takes `count` bytes that a peek has seen.

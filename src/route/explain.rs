@@ -3,6 +3,7 @@
 use super::error::RouteError;
 use super::fault::{Stranger, UpstreamFault};
 use super::upstream::{Sent, Upstream};
+use crate::cluster::WHERE_SET;
 use crate::dial::{DialError, Interrupted};
 use crate::failure::{Failure, words};
 use crate::handshake::connect::Refused;
@@ -30,7 +31,7 @@ impl RouteError {
                 Some(fault) => failure.cause(fault.to_string()).hint(fault.hint(&origin.authority())),
                 None => failure
                     .cause(format!("the connection ended during the TLS handshake: {}", words(error)))
-                    .hint("check that this port speaks TLS; `kohakuriver config show` shows where it is set"),
+                    .hint(format!("check that this port speaks TLS{WHERE_SET}")),
             },
             error => failure.because(error),
         }

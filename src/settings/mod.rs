@@ -299,7 +299,7 @@ pub fn name_in_messages(cluster: &str) {
     if file.clusters.len() > 1 {
         let is_default = file.default_cluster.as_ref().is_some_and(|name| name.as_str() == cluster);
         let flags = if is_default { String::new() } else { format!("--cluster {cluster} ") };
-        InMessages { name: Some(cluster.to_owned()), flags }.set();
+        InMessages { name: Some(cluster.to_owned()), flags, is_unstored: false }.set();
     }
 }
 

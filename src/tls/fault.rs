@@ -8,6 +8,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription as Alert, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 use super::verify::Presented;
+use crate::cluster::WHERE_SET;
 use crate::settings::Pins;
 use crate::text::{excerpt, excerpt_bytes};
 
@@ -90,15 +91,12 @@ impl Fault {
     pub fn hint(&self, server: &str) -> String {
         let ask = "ask the cluster's admin";
         match self {
-            Self::NotTls(_) => format!("this port may take plain HTTP: name it as http://{server}"),
+            Self::NotTls(_) => format!("this port may take plain HTTP: name it as http://{server}{WHERE_SET}"),
             Self::Expired(_) => {
                 format!("check this machine's clock with `date -u`; if it is right, {ask} to renew the certificate")
             }
             Self::NotYetValid(_) => "check this machine's clock with `date -u`".to_owned(),
-            Self::WrongName(_) => {
-                "name the Host as its certificate does; `kohakuriver config show` shows where the name is set"
-                    .to_owned()
-            }
+            Self::WrongName(_) => format!("name the Host as its certificate does{WHERE_SET}"),
             Self::UnknownCa(_) => {
                 format!("{ask} for the file of its CA, and name it: `kohakuriver config set ca_file FILE`")
             }
@@ -115,7 +113,7 @@ impl Fault {
                 format!("{ask} for a new one, and name it: `kohakuriver config set client_cert FILE`")
             }
             Self::Incompatible(_) | Self::Other(_) => format!("`openssl s_client -connect {server}` shows more"),
-            Self::CutOff => "connect again".to_owned(),
+            Self::CutOff => "try again".to_owned(),
         }
     }
 
@@ -171,6 +169,8 @@ impl Fault {
             Alert::CertificateRequired => Self::CertificateNeeded,
             Alert::CertificateRevoked => Self::CertificateRefused("it is revoked"),
             Alert::CertificateExpired => Self::CertificateRefused("it has expired"),
+            // The CA there has the name of the certificate's, and another key.
+            Alert::DecryptError => Self::CertificateRefused("its signature is not valid there"),
             Alert::UnknownCA => Self::CertificateRefused("it is signed by an unknown CA"),
             Alert::BadCertificate | Alert::CertificateUnknown | Alert::UnsupportedCertificate | Alert::AccessDenied => {
                 Self::CertificateRefused("it is not valid there")

@@ -25,7 +25,7 @@ fn usage(outcome: &Outcome, texts: &[&str]) {
 #[test]
 fn ids_that_are_none() {
     let scene = Scene::connect();
-    let proxy = scene.proxy().to_string();
+    let proxy = scene.proxy().address.to_string();
     for id in ["", "99999999999999999999", "9223372036854775808", "a b", "-x", "a/b", "42\n43", "$(id)'\"", "42:22"] {
         let outcome = Run::new(HELPER, &scene.home).args(["--proxy", &proxy, "--", id, "22"]).output();
         usage(&outcome, &["kohakuriver-proxy: "]);
@@ -83,7 +83,8 @@ fn environments_that_make_no_sense() {
         ("KOHAKURIVER_PORT", "x"),
         ("KOHAKURIVER_PORT", "0"),
         ("KOHAKURIVER_SSH_PROXY_PORT", "70000"),
-        ("KOHAKURIVER_HOST", "http://gpu-head:8000"),
+        ("KOHAKURIVER_HOST", "gpu-head:8000"),
+        ("KOHAKURIVER_HOST", "ftp://gpu-head"),
         ("KOHAKURIVER_HOST", "gpu head"),
     ] {
         for (program, args, status) in programs() {
@@ -160,7 +161,7 @@ fn broken_inventories() {
 fn an_address_that_is_taken() {
     let scene = Scene::connect();
     let home = Home::new();
-    let taken = scene.proxy().to_string();
+    let taken = scene.proxy().address.to_string();
     let inventory = home.write("inventory.json", inventory(&[]).to_string());
     let run = Run::new(GATEWAY, &home).args(["--api-listen", "127.0.0.1:0", "--inventory"]);
     let outcome = run.arg(inventory).args(["--listen", &taken]).deadline(20).output();

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
 
-use crate::support::far_end::{BANNER, broke, open, reset, sees_the_end, tunnels};
+use super::FRONT;
+use crate::support::far_end::{BANNER, broke, open_behind, reset, sees_the_end, tunnels_behind};
 use crate::support::home::Home;
 use crate::support::pattern::pattern;
 use crate::support::run::DEADLINE;
@@ -15,7 +16,7 @@ use crate::support::spawned::{Ends, MOMENT, PATIENT, Spawned};
 #[test]
 fn the_server_closes_first_while_stdin_stays_open() {
     for ends in Ends::ALL {
-        let (mut spawned, mut server, _kept) = open(ends);
+        let (mut spawned, mut server, _kept) = open_behind(FRONT, ends);
         let bytes = pattern(4 << 20);
         let sent = bytes.clone();
         let sending = std::thread::spawn(move || server.write_all(&sent));
@@ -31,7 +32,7 @@ fn the_server_closes_first_while_stdin_stays_open() {
 #[test]
 fn stdin_ends_first_and_the_reply_still_comes() {
     for ends in Ends::ALL {
-        let (mut spawned, mut server, _kept) = open(ends);
+        let (mut spawned, mut server, _kept) = open_behind(FRONT, ends);
         let bytes = pattern(4 << 20);
         let mut stdin = spawned.stdin.take().unwrap();
         let sent = bytes.clone();
@@ -50,7 +51,7 @@ fn stdin_ends_first_and_the_reply_still_comes() {
 #[test]
 fn the_reader_of_stdout_leaves_while_all_is_idle() {
     for ends in Ends::ALL {
-        let (mut spawned, mut server, _kept) = open(ends);
+        let (mut spawned, mut server, _kept) = open_behind(FRONT, ends);
         if ends == Ends::Socketpair {
             // One socket is both: it can only leave as a whole.
             spawned.stdin = None;
@@ -64,7 +65,7 @@ fn the_reader_of_stdout_leaves_while_all_is_idle() {
 #[test]
 fn both_ends_leave() {
     for ends in Ends::ALL {
-        let (mut spawned, mut server, _kept) = open(ends);
+        let (mut spawned, mut server, _kept) = open_behind(FRONT, ends);
         (spawned.stdin, spawned.stdout) = (None, None);
         sees_the_end(&mut server);
         spawned.ends_with(0, "");
@@ -74,7 +75,7 @@ fn both_ends_leave() {
 #[test]
 fn both_ends_leave_in_the_middle_of_a_flood() {
     for ends in Ends::ALL {
-        let (mut spawned, mut server, _kept) = open(ends);
+        let (mut spawned, mut server, _kept) = open_behind(FRONT, ends);
         let flood = std::thread::spawn(move || while server.write_all(&[0; 65536]).is_ok() {});
         let mut some = [0; 65536];
         spawned.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
@@ -87,7 +88,7 @@ fn both_ends_leave_in_the_middle_of_a_flood() {
 #[test]
 fn a_reset_is_an_error() {
     for ends in Ends::ALL {
-        let (spawned, server, (proxy, _home)) = open(ends);
+        let (spawned, server, (proxy, _home)) = open_behind(FRONT, ends);
         reset(server);
         spawned.ends_with(1, &broke(&proxy));
     }
@@ -98,7 +99,7 @@ fn a_reset_is_an_error() {
 fn a_reset_with_undelivered_bytes_loses_none_of_them() {
     for ends in Ends::ALL {
         for speaks in [false, true] {
-            let (mut spawned, mut server, (proxy, _home)) = open(ends);
+            let (mut spawned, mut server, (proxy, _home)) = open_behind(FRONT, ends);
             if let Ends::Pipes | Ends::Mixed = ends {
                 // Else all of it would be delivered at once.
                 fcntl_setpipe_size(spawned.stdout.as_ref().unwrap(), 4096).unwrap();
@@ -126,7 +127,7 @@ fn a_reset_with_undelivered_bytes_loses_none_of_them() {
 fn signals_end_it_at_once() {
     for ends in Ends::ALL {
         for signal in [Signal::HUP, Signal::TERM, Signal::INT] {
-            let (spawned, mut server, _kept) = open(ends);
+            let (spawned, mut server, _kept) = open_behind(FRONT, ends);
             spawned.signal(signal);
             sees_the_end(&mut server);
             let (_, stderr) = spawned.wait();
@@ -138,10 +139,10 @@ fn signals_end_it_at_once() {
 /// sshd speaks first, but whatever the client says does not wait for that.
 #[test]
 fn a_client_may_speak_before_the_server_does() {
-    let (proxy, servers) = tunnels();
+    let (proxy, servers) = tunnels_behind(FRONT);
     let home = Home::new();
     for ends in Ends::ALL {
-        let mut spawned = Spawned::start(ends, &home, proxy.address, &[&PATIENT[..], &[ID]].concat());
+        let mut spawned = Spawned::start(ends, &home, &proxy, &[&PATIENT[..], &[ID]].concat());
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
         spawned.stdin.as_mut().unwrap().write_all(b"hello").unwrap();
         let mut hello = [0; 5];
@@ -157,7 +158,7 @@ fn a_client_may_speak_before_the_server_does() {
 #[test]
 fn bytes_flow_without_a_thread_beside() {
     for ends in Ends::ALL {
-        let (spawned, server, _kept) = open(ends);
+        let (spawned, server, _kept) = open_behind(FRONT, ends);
         let threads = std::fs::read_dir(format!("/proc/{}/task", spawned.pid())).unwrap().count();
         assert_eq!(threads, 1, "{ends:?}");
         drop(server);

@@ -8,7 +8,8 @@ use std::sync::mpsc::Receiver;
 
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
-use crate::support::far_end::{BANNER, open, tunnels};
+use super::FRONT;
+use crate::support::far_end::{BANNER, open_behind, tunnels_behind};
 use crate::support::home::Home;
 use crate::support::pattern::pattern;
 use crate::support::peers::Peer;
@@ -21,7 +22,7 @@ use crate::support::{heavy, pipes_of_a_user};
 #[test]
 fn a_byte_at_a_time_loses_nothing() {
     for ends in Ends::ALL {
-        let (mut spawned, mut server, _kept) = open(ends);
+        let (mut spawned, mut server, _kept) = open_behind(FRONT, ends);
         let bytes = pattern(20_000);
         let (mut stdin, mut stdout) = (spawned.stdin.take().unwrap(), spawned.stdout.take().unwrap());
         let mut server_writes = server.try_clone().unwrap();
@@ -83,7 +84,7 @@ fn much_goes_through(mut spawned: Spawned, mut server: TcpStream) {
 /// The helper enlarges a pipe only when much moves at once. That does not happen with pipes of one page.
 #[test]
 fn pipes_of_one_page_lose_nothing() {
-    let (spawned, server, _kept) = open(Ends::Pipes);
+    let (spawned, server, _kept) = open_behind(FRONT, Ends::Pipes);
     let Some(Writer::Pipe(stdin)) = &spawned.stdin else { unreachable!("it was made so") };
     for pipe in [stdin, spawned.stdout.as_ref().unwrap()] {
         assert_eq!(fcntl_setpipe_size(pipe, 4096).unwrap(), 4096);
@@ -129,7 +130,7 @@ fn a_larger_pipe_that_is_refused_costs_nothing_but_speed() {
     let _pipes = pipes_of_a_user();
     let _heavy = heavy();
     let home = Home::new();
-    let (proxy, servers) = tunnels();
+    let (proxy, servers) = tunnels_behind(FRONT);
     // Another process of this user may have released pipes in the meantime.
     assert!((0..10).any(|_| larger_pipes_are_refused(&home, &proxy, &servers)), "larger pipes were never refused");
 }
@@ -140,7 +141,7 @@ fn larger_pipes_are_refused(home: &Home, proxy: &Peer, servers: &Receiver<TcpStr
     // The reading end of stdout. Of stdin the helper must have the only reading end, or no writer would notice its end.
     let pipe = stdout.try_clone().unwrap();
     let before = fcntl_getpipe_size(&pipe).unwrap();
-    let mut command = as_normal_user(helper(home, proxy.address, &[ID]));
+    let mut command = as_normal_user(helper(home, proxy, &[ID]));
     command.stdin(theirs.0).stdout(theirs.1);
     let _all = all_pipes();
     let mut spawned = Spawned::start_with_stdio(command);

@@ -9,7 +9,8 @@ use std::os::unix::process::ExitStatusExt;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 
-use crate::support::far_end::{BANNER, broke, reset, sees_the_end, tunnels};
+use super::FRONT;
+use crate::support::far_end::{BANNER, broke, reset, sees_the_end, tunnels_behind};
 use crate::support::home::Home;
 use crate::support::pattern::pattern;
 use crate::support::processes::falls_to;
@@ -26,7 +27,7 @@ fn never_waits(fd: impl AsFd) {
 
 #[test]
 fn non_blocking_stdio_loses_nothing() {
-    let (proxy, servers) = tunnels();
+    let (proxy, servers) = tunnels_behind(FRONT);
     let home = Home::new();
     let bytes = pattern(200_000);
     for is_terminal in [false, true] {
@@ -40,7 +41,7 @@ fn non_blocking_stdio_loses_nothing() {
         };
         never_waits(&stdin);
         never_waits(&stdout);
-        let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
+        let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
         command.stdin(OwnedFd::from(stdin)).stdout(stdout);
         let spawned = Spawned::start_with_stdio(command);
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -74,9 +75,9 @@ fn inherited_descriptors_keep_their_flags() {
         let Open { theirs: (stdin, stdout), stdin: _writer, stdout: mut reader } = ends.open();
         let flags = |fd: &OwnedFd| fcntl_getfl(fd).unwrap();
         let before = (flags(&stdin), flags(&stdout));
-        let (proxy, servers) = tunnels();
+        let (proxy, servers) = tunnels_behind(FRONT);
         let home = Home::new();
-        let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
+        let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
         command.stdin(stdin.try_clone().unwrap()).stdout(stdout.try_clone().unwrap());
         let spawned = Spawned::start_with_stdio(command);
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -111,7 +112,7 @@ enum Cause {
 
 #[test]
 fn each_kind_of_stdio_ends_each_way() {
-    let (proxy, servers) = tunnels();
+    let (proxy, servers) = tunnels_behind(FRONT);
     let home = Home::new();
     let bytes = pattern(60_000);
     let output = home.join("output");
@@ -124,7 +125,7 @@ fn each_kind_of_stdio_ends_each_way() {
                 Kind::File => (pipe.into(), File::create(&output).unwrap()),
                 Kind::Null => (pipe.into(), File::options().write(true).open("/dev/null").unwrap()),
             };
-            let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
+            let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
             command.stdin(stdin).stdout(stdout);
             let spawned = Spawned::start_with_stdio(command);
             let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -172,11 +173,11 @@ fn each_kind_of_stdio_ends_each_way() {
 
 #[test]
 fn a_file_and_dev_null_whose_end_comes_first() {
-    let (proxy, servers) = tunnels();
+    let (proxy, servers) = tunnels_behind(FRONT);
     let home = Home::new();
     let bytes = pattern(1 << 20);
     let input = home.write("input", &bytes);
-    let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
+    let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
     command.stdin(File::open(input).unwrap()).stdout(File::create(home.join("output")).unwrap());
     let spawned = Spawned::start_with_stdio(command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -188,7 +189,7 @@ fn a_file_and_dev_null_whose_end_comes_first() {
     spawned.ends_with(0, "");
     assert!(std::fs::read(home.join("output")).unwrap() == bytes);
 
-    let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
+    let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
     let spawned = Spawned::start_with_stdio(command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -201,12 +202,12 @@ fn a_file_and_dev_null_whose_end_comes_first() {
 /// A read error is not an end: the peer would take a cut stream for a whole one.
 #[test]
 fn a_file_that_can_not_be_read_is_an_error() {
-    let (proxy, servers) = tunnels();
+    let (proxy, servers) = tunnels_behind(FRONT);
     let home = Home::new();
     // There is nothing at the start of a process's memory.
     let memory = File::open("/proc/self/mem").unwrap();
     let (_shown, stdout) = std::io::pipe().unwrap();
-    let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
+    let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
     command.stdin(memory).stdout(OwnedFd::from(stdout));
     let spawned = Spawned::start_with_stdio(command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
@@ -223,10 +224,10 @@ fn a_file_that_can_not_be_read_is_an_error() {
 
 #[test]
 fn the_terminal_hangs_up() {
-    let (proxy, servers) = tunnels();
+    let (proxy, servers) = tunnels_behind(FRONT);
     let home = Home::new();
     let (mut ours, theirs) = terminal(Line::Raw);
-    let mut command = helper(&home, proxy.address, &[&PATIENT[..], &[ID]].concat());
+    let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
     command.stdin(theirs.try_clone().unwrap()).stdout(theirs);
     let spawned = Spawned::start_with_stdio(command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();

@@ -69,6 +69,9 @@ fn other_value(setting: &str) -> &'static str {
         "log_file" => "/gpu-head.log",
         "known_hosts" => "/gpu-head.keys",
         "cluster" => "default",
+        "ca_file" | "client_cert" | "client_key" => "/gpu-head.pem",
+        "pinned_key" => "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+        "upstream_proxy" => "http://gpu-head:4242",
         _ => "gpu-head",
     }
 }

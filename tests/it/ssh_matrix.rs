@@ -1,5 +1,5 @@
 //! The system's ssh and its family through our helper, in each combination of what answers (our gateway by CONNECT,
-//! an older Host by the line protocol) and how the connection is shared (a passed socket, or a pipe).
+//! with TLS as well, or an older Host by the line protocol) and how the connection is shared (a passed socket, or a pipe).
 
 use std::fs;
 use std::io::Write;
@@ -21,6 +21,8 @@ macro_rules! matrix {
     ($($test:ident),+ $(,)?) => {
         matrix!(@module connect_fdpass, Scene::connect(), Mode::Fdpass, $($test)+);
         matrix!(@module connect_stdio, Scene::connect(), Mode::Stdio, $($test)+);
+        matrix!(@module tls_fdpass, Scene::tls(), Mode::Fdpass, $($test)+);
+        matrix!(@module tls_stdio, Scene::tls(), Mode::Stdio, $($test)+);
         matrix!(@module line_fdpass, Scene::line(), Mode::Fdpass, $($test)+);
         matrix!(@module line_stdio, Scene::line(), Mode::Stdio, $($test)+);
     };

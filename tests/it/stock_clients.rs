@@ -15,7 +15,7 @@ use crate::support::tools::{older_host_python, tool, user};
 /// Runs a command in the VPS by the system's ssh with a ProxyCommand made from the gateway's host and port.
 fn ssh_through(proxy_command: impl Fn(&str, u16) -> String) {
     let scene = Scene::connect();
-    let command = proxy_command(&scene.proxy().ip().to_string(), scene.proxy().port());
+    let command = proxy_command(&scene.proxy().address.ip().to_string(), scene.proxy().address.port());
     let home = Home::new();
     let config = scene.sshd.write_ssh_config(&home, "config", &command, Mode::Stdio);
     let data = "stock\n".repeat(100_000);
@@ -61,7 +61,8 @@ fn corkscrew() {
 fn curl() {
     let scene = Scene::connect();
     let url = format!("telnet://{}:22", destination());
-    let curl = Run::new(tool("curl"), &scene.home).args(["-sS", "-p", "-x"]).arg(format!("http://{}", scene.proxy()));
+    let curl =
+        Run::new(tool("curl"), &scene.home).args(["-sS", "-p", "-x"]).arg(format!("http://{}", scene.proxy().address));
     // sshd hangs up on a line that is no banner, which ends curl.
     let outcome = curl.arg(&url).stdin("this is not a banner\r\n").output();
     outcome.check(outcome.text().starts_with("SSH-2.0-"), "sshd's banner");
@@ -88,8 +89,11 @@ fn the_older_hosts_own_client() {
     let settings = home.write("config.toml", OLDER_CLIENT_SETTINGS);
     let client = Run::new(older_host_python(), &home).args(["-c", "from hakuriver.cli.ssh import main; main()"]);
     let client = client.args(["--host", "127.0.0.1", "--user", &user(), "--proxy-port"]);
-    let client =
-        client.arg(scene.proxy().port().to_string()).arg(ID).env("PATH", path).env("HAKURIVER_CONFIG", settings);
+    let client = client
+        .arg(scene.proxy().address.port().to_string())
+        .arg(ID)
+        .env("PATH", path)
+        .env("HAKURIVER_CONFIG", settings);
     let outcome = client.stdin("echo in-the-vps $((6 * 7)); exit 0\n").output();
     outcome.succeeds().check(outcome.text().contains("in-the-vps 42"), "an answer from inside the VPS");
 }

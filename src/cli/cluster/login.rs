@@ -13,7 +13,7 @@ use crate::cli::host::load_settings;
 use crate::cli::ssh::config::write_entries;
 use crate::cli::terminal::ask::{confirm, line};
 use crate::cli::terminal::ui;
-use crate::cluster::ClusterName;
+use crate::cluster::{ClusterName, InMessages};
 use crate::failure::Failure;
 use crate::settings::{
     CLUSTER_KEYS, CLUSTERS, ConfigFile, DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Scheme, Settings, Source, Trust,
@@ -45,9 +45,12 @@ pub(crate) struct Arguments {
 
 pub(in crate::cli) fn run(flags: Flags, arguments: &Arguments) -> Result<(), Failure> {
     let file = ConfigFile::load()?;
+    let typed = flags.cluster.clone();
     let flags = place(flags, arguments, &file)?;
-    let flags = super::key::pin_unknown(flags)?;
+    let flags = super::key::pin_unknown(flags, typed.as_ref())?;
     let mut settings = load_settings(&flags)?;
+    // Nothing is stored yet.
+    InMessages { is_unstored: true, ..InMessages::get() }.set();
     let has_none = file.clusters.iter().all(|(_, keys)| keys.host.is_none());
     settings.is_default |= has_none;
     check_moved(&settings, arguments, &file)?;

@@ -6,6 +6,9 @@ use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value};
 
 use crate::cli::files::config::ConfigJson;
+use crate::cli::host::in_messages;
+use crate::cli::programs::route::home;
+use crate::cli::ssh::files::Files;
 use crate::cli::terminal::ui;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
@@ -48,6 +51,7 @@ pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<(), Failure> {
     place(&mut file, flags, key)?.insert(key.clone(), stored(key, value));
     file.write(key)?;
     ui::remark(&format!("set `{key}` in {}", file.path().display()));
+    warn_of_entries(flags, key);
     warn_if_overridden(flags, key);
     Ok(())
 }
@@ -61,6 +65,7 @@ pub(super) fn unset(flags: &Flags, arguments: &UnsetArguments) -> Result<(), Fai
     }
     file.write(key)?;
     ui::remark(&format!("removed `{key}` from {}", file.path().display()));
+    warn_of_entries(flags, key);
     Ok(())
 }
 
@@ -102,6 +107,22 @@ fn stored(key: &str, value: &str) -> Value {
             std::path::absolute(&path).unwrap_or(path).display().to_string().into()
         }
         _ => value.into(),
+    }
+}
+
+/// The settings that entries of ssh_config hold.
+const IN_ENTRIES: [&str; 8] =
+    ["port", "ssh_proxy_port", "proxy", "ca_file", "pinned_key", "client_cert", "client_key", "upstream_proxy"];
+
+/// Entries of ssh_config override the file as well. A Host that has moved is the business of `login`.
+fn warn_of_entries(flags: &Flags, key: &str) {
+    let flags = Flags { cluster: flags.cluster.clone(), ..Flags::default() };
+    let (Ok(settings), Ok(home)) = (Settings::load(flags), home()) else { return };
+    let own = settings.cluster.to_string();
+    let are_there = Files::of(&home).sections().is_ok_and(|all| all.iter().any(|section| section.cluster == own));
+    if IN_ENTRIES.contains(&key) && are_there {
+        let hint = "your ssh_config entries have the old value: `kohakuriver ssh config --write` renews them";
+        ui::remark(&in_messages(&settings).hint(hint));
     }
 }
 

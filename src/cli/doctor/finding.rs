@@ -58,14 +58,14 @@ pub(super) enum Broken {
 impl Verdict {
     /// The problem `failure`. The command to paste is the one in its hint, else `command`.
     pub(super) fn wrong(failure: &Failure, command: impl Into<String>) -> Self {
-        let hint = hint_of(failure);
+        let hint = InMessages::get().hint(hint_of(failure));
         // Backquotes may also hold a flag, or characters that a path must not have.
         let named = hint.split('`').nth(1).filter(|named| named.starts_with(|c: char| c.is_ascii_alphabetic()));
         let command = named.map_or_else(|| command.into(), str::to_owned);
         // The report has a line for the command, so the end of the hint would repeat it.
-        let fix = hint.strip_suffix(&format!("`{command}`")).map_or(hint, str::trim_end);
+        let fix = hint.strip_suffix(&format!("`{command}`")).map_or(hint.as_str(), str::trim_end);
         let fix = if fix.is_empty() { "run" } else { fix };
-        Self::Wrong(Wrong { fix: InMessages::get().hint(fix), ..Wrong::new(failure, command) })
+        Self::Wrong(Wrong { fix: fix.to_owned(), ..Wrong::new(failure, command) })
     }
 
     /// The problem `failure`. The command to paste is `command`, whatever the hint names.

@@ -125,7 +125,7 @@ pub(crate) fn in_messages(settings: &Settings) -> InMessages {
         Cluster::Other(_) => format!("--host {} --port {} ", settings.host.value, settings.port.value),
         named => named.name().map_or_else(String::new, |name| format!("--cluster {name} ")),
     };
-    InMessages { name, flags }
+    InMessages { name, flags, is_unstored: matches!(settings.cluster, Cluster::Other(_)) }
 }
 
 /// The Host in the settings, as messages name it.

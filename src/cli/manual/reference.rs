@@ -72,6 +72,17 @@ const VARIABLES: &[Use] = &[
         ],
     },
     Use {
+        name: "HTTPS_PROXY, ALL_PROXY",
+        text: "The proxy on the way to a Host that is named with https://: http://, https:// or socks5h://; \
+               `--upstream-proxy` and `upstream_proxy` in config.json override them",
+        commands: ASKING,
+    },
+    Use {
+        name: "NO_PROXY",
+        text: "Names and addresses of Hosts that are reached without that proxy, separated by commas",
+        commands: ASKING,
+    },
+    Use {
         name: "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
         text: "Sockets that a service manager passes, see sd_listen_fds(3)",
         commands: &[GATEWAY],

@@ -55,11 +55,23 @@ impl Authority {
 
     /// A certificate with this common name.
     pub(crate) fn issue(&self, serial: u64, common: &str, names: &[&str]) -> Issued {
+        self.issue_as(serial, common, names, |_| {})
+    }
+
+    /// The same after `change`.
+    pub(crate) fn issue_as(
+        &self,
+        serial: u64,
+        common: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, common);
         params.serial_number = Some(SerialNumber::from(serial));
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let pem = certificate.pem() + &key.serialize_pem();
@@ -86,9 +98,14 @@ impl Authority {
         list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
+    /// Its own certificate.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()
+    }
+
     fn client(&self, own: Option<&Issued>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
+        roots.add(self.certificate()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let builder = builder.with_root_certificates(roots);
@@ -117,6 +134,15 @@ impl Authority {
         }
         Ok(secured)
     }
+}
+
+/// A certificate that nobody else has signed.
+pub(crate) fn self_signed(names: &[&str]) -> Issued {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    let pem = certificate.pem() + &key.serialize_pem();
+    Issued { der: certificate.der().clone(), pem, key: key.serialize_pem(), serial: 0 }
 }
 
 /// A client's connection.

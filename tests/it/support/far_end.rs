@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 
+use super::front::Front;
 use super::home::Home;
 use super::peers::{Peer, read_head};
 use super::run::DEADLINE;
@@ -20,6 +21,11 @@ pub(crate) const LINE: [&str; 2] = ["--protocol", "request-tunnel"];
 
 /// A proxy that opens each tunnel, and hands its server side to the test.
 pub(crate) fn tunnels() -> (Peer, Receiver<TcpStream>) {
+    tunnels_behind(Front::Plain)
+}
+
+/// The same behind a front.
+pub(crate) fn tunnels_behind(front: Front) -> (Peer, Receiver<TcpStream>) {
     let (sender, receiver) = mpsc::channel();
     let proxy = Peer::serve(move |mut stream| {
         read_head(&mut stream)?;
@@ -27,11 +33,16 @@ pub(crate) fn tunnels() -> (Peer, Receiver<TcpStream>) {
         sender.send(stream)?;
         Ok(())
     });
-    (proxy, receiver)
+    (proxy.behind(front), receiver)
 }
 
 /// An older Host: it says SUCCESS, and hands its side over.
 pub(crate) fn older_tunnels() -> (Peer, Receiver<TcpStream>) {
+    older_tunnels_behind(Front::Plain)
+}
+
+/// The same behind a front.
+pub(crate) fn older_tunnels_behind(front: Front) -> (Peer, Receiver<TcpStream>) {
     let (sender, receiver) = mpsc::channel();
     let proxy = Peer::serve(move |mut stream| {
         let mut request = [0; 64];
@@ -41,14 +52,14 @@ pub(crate) fn older_tunnels() -> (Peer, Receiver<TcpStream>) {
         sender.send(stream)?;
         Ok(())
     });
-    (proxy, receiver)
+    (proxy.behind(front), receiver)
 }
 
 /// A helper in an open tunnel that has said its banner.
-pub(crate) fn open(ends: Ends) -> (Spawned, TcpStream, (Peer, Home)) {
-    let (proxy, servers) = tunnels();
+pub(crate) fn open_behind(front: Front, ends: Ends) -> (Spawned, TcpStream, (Peer, Home)) {
+    let (proxy, servers) = tunnels_behind(front);
     let home = Home::new();
-    let mut spawned = Spawned::start(ends, &home, proxy.address, &[&PATIENT[..], &[ID]].concat());
+    let mut spawned = Spawned::start(ends, &home, &proxy, &[&PATIENT[..], &[ID]].concat());
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
     server.write_all(BANNER).unwrap();
     let mut banner = vec![0; BANNER.len()];

@@ -1,10 +1,12 @@
 //! Peers that do what real parts can't be made to do: proxies that answer as a test wants, ports that refuse or never
 //! answer, and small servers behind a tunnel.
 
+use std::any::Any;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -18,7 +20,11 @@ pub(crate) const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A server on a free port that hands each connection to a closure, in a thread of its own. What goes wrong in the
 /// closure fails the test: call [`Peer::finish`], or let it be dropped.
 pub(crate) struct Peer {
+    /// Its own address, or that of its front.
     pub(crate) address: SocketAddr,
+    pub(super) own: SocketAddr,
+    /// What stands before it, and the file of the CA for it.
+    pub(super) front: Option<(Box<dyn Any + Send>, PathBuf)>,
     accepted: Arc<AtomicUsize>,
     errors: Arc<Mutex<Vec<String>>>,
     ends: Arc<AtomicBool>,
@@ -57,7 +63,7 @@ impl Peer {
             }
             workers.into_iter().for_each(|worker| drop(worker.join()));
         });
-        Self { address, accepted, errors, ends, acceptor: Some(acceptor) }
+        Self { address, own: address, front: None, accepted, errors, ends, acceptor: Some(acceptor) }
     }
 
     /// How many connections have come in.
@@ -76,7 +82,7 @@ impl Peer {
         if let Some(acceptor) = self.acceptor.take() {
             self.ends.store(true, Ordering::SeqCst);
             // Wakes the acceptor.
-            drop(TcpStream::connect(self.address));
+            drop(TcpStream::connect(self.own));
             drop(acceptor.join());
         }
     }

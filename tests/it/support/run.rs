@@ -255,6 +255,13 @@ impl Process {
         }
     }
 
+    /// Sends a signal to the program and to all that it has started in its process group, as a terminal does.
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        if self.state.seen.lock().unwrap().status.is_none() {
+            let _ = kill_process_group(self.group, signal);
+        }
+    }
+
     fn so_far(&self) -> String {
         let seen = self.state.seen.lock().unwrap();
         format!(

@@ -1,9 +1,12 @@
 //! A whole path: a VPS, what stands in front of it, and an ssh_config that leads through our helper.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
+use serde_json::Value;
+
+use super::certificates::Authority;
+use super::front::Place;
 use super::gateway::{Gateway, NODE, inventory, running};
 use super::home::Home;
 use super::older_host::{OlderHost, task};
@@ -28,6 +31,11 @@ impl Mode {
 /// What answers on the SSH proxy's port.
 pub(crate) enum Front {
     Gateway(Gateway),
+    /// The gateway's port with TLS, with a certificate of this CA.
+    Tls {
+        place: Place,
+        _kept: Box<(Gateway, Authority)>,
+    },
     OlderHost(OlderHost),
 }
 
@@ -42,6 +50,15 @@ impl Scene {
     pub(crate) fn connect() -> Arc<Self> {
         static SHARED: Mutex<Weak<Scene>> = Mutex::new(Weak::new());
         Self::shared(&SHARED, |sshd| Front::Gateway(Gateway::with_inventory(&inventory(&[running(ID, sshd.port)]))))
+    }
+
+    /// Our gateway with TLS before a VPS, shared as [`Scene::connect`] is.
+    pub(crate) fn tls() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Scene>> = Mutex::new(Weak::new());
+        Self::shared(&SHARED, |sshd| {
+            let (gateway, place, authority) = tls_gateway(&inventory(&[running(ID, sshd.port)]));
+            Front::Tls { place, _kept: Box::new((gateway, authority)) }
+        })
     }
 
     /// A real older Host before a VPS, shared as [`Scene::connect`] is.
@@ -64,10 +81,11 @@ impl Scene {
         scene
     }
 
-    pub(crate) fn proxy(&self) -> SocketAddr {
+    pub(crate) fn proxy(&self) -> Place {
         match &self.front {
-            Front::Gateway(gateway) => gateway.address,
-            Front::OlderHost(host) => host.proxy,
+            Front::Gateway(gateway) => gateway.address.into(),
+            Front::Tls { place, .. } => place.clone(),
+            Front::OlderHost(host) => host.proxy.into(),
         }
     }
 
@@ -93,16 +111,26 @@ impl Scene {
     }
 }
 
+/// A gateway with TLS on this inventory, its port with TLS, and the CA of its certificate.
+pub(crate) fn tls_gateway(inventory: &Value) -> (Gateway, Place, Authority) {
+    let authority = Authority::new();
+    let file = authority.home.secret("gateway.pem", &authority.server(1).pem);
+    let options = ["--tls-listen", "127.0.0.1:0", "--tls-cert", file.to_str().unwrap()];
+    let gateway = Gateway::with_inventory_and(inventory, &options);
+    let address = gateway.process.stderr_line("listening with TLS on ").parse().unwrap();
+    (gateway, Place { address, ca: Some(authority.file.clone()) }, authority)
+}
+
 /// How ssh names the VPS.
 pub(crate) fn destination() -> String {
     format!("{ID}.kohakuriver")
 }
 
 /// A ProxyCommand for our helper: ssh expands `%` in it, then a shell reads it.
-pub(crate) fn helper_command(helper: impl AsRef<Path>, mode: Mode, proxy: SocketAddr) -> String {
+pub(crate) fn helper_command(helper: impl AsRef<Path>, mode: Mode, proxy: impl Into<Place>) -> String {
     let helper = sh_quote(&helper.as_ref().display().to_string()).replace('%', "%%");
     let fdpass = if mode == Mode::Fdpass { "--fdpass " } else { "" };
-    format!("{helper} {fdpass}--proxy {proxy} %h %p")
+    format!("{helper} {fdpass}{} %h %p", proxy.into().words().join(" "))
 }
 
 impl Sshd {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Pid, Signal};
 
+use super::front::Place;
 use super::home::Home;
 use super::run::DEADLINE;
 use super::tools::HELPER;
@@ -121,15 +122,15 @@ impl Drop for Writer {
 pub(crate) const PATIENT: [&str; 2] = ["--connect-timeout", "600"];
 
 /// The helper with a hermetic environment and `--proxy`.
-pub(crate) fn helper(home: &Home, proxy: SocketAddr, args: &[&str]) -> Command {
+pub(crate) fn helper(home: &Home, proxy: impl Into<Place>, args: &[&str]) -> Command {
     let mut command = Command::new(HELPER);
     command.env_clear().env("HOME", home.path()).current_dir(home.path());
-    command.args(["--proxy", &proxy.to_string()]).args(args);
+    command.args(proxy.into().words()).args(args);
     command
 }
 
 impl Spawned {
-    pub(crate) fn start(ends: Ends, home: &Home, proxy: SocketAddr, args: &[&str]) -> Self {
+    pub(crate) fn start(ends: Ends, home: &Home, proxy: impl Into<Place>, args: &[&str]) -> Self {
         Self::start_command(ends, helper(home, proxy, args))
     }
 
@@ -238,7 +239,7 @@ impl Drop for Spawned {
 }
 
 /// Runs the helper with `--fdpass` on a UNIX socket, as ssh does, and takes the socket it hands over.
-pub(crate) fn handed_over(home: &Home, proxy: SocketAddr, args: &[&str]) -> (Option<TcpStream>, Spawned) {
+pub(crate) fn handed_over(home: &Home, proxy: impl Into<Place>, args: &[&str]) -> (Option<TcpStream>, Spawned) {
     let mut command = helper(home, proxy, args);
     command.arg("--fdpass");
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -251,12 +252,15 @@ pub(crate) fn handed_over(home: &Home, proxy: SocketAddr, args: &[&str]) -> (Opt
 /// Runs the helper as [`handed_over`] does. It must fail with these lines: not on stderr, but in the socket that ssh
 /// gets, as the disconnect that ssh prints.
 #[track_caller]
-pub(crate) fn fails_handed_over(home: &Home, proxy: SocketAddr, args: &[&str], lines: &str) {
+pub(crate) fn fails_handed_over(home: &Home, proxy: impl Into<Place>, args: &[&str], lines: &str) {
+    let proxy = proxy.into();
+    // The process that carries the tunnel has failed, and ssh has got its message.
+    let status = if proxy.ca.is_some() { 0 } else { 1 };
     let (socket, spawned) = handed_over(home, proxy, args);
     let mut bytes = Vec::new();
     socket.expect("no socket was passed").read_to_end(&mut bytes).unwrap();
     assert_eq!(disconnect(&bytes), lines);
-    spawned.ends_with(1, "");
+    spawned.ends_with(status, "");
 }
 
 /// The message in the stream of a server that ends the connection at once, as lines on stderr would show it.

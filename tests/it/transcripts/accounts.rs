@@ -96,10 +96,22 @@ $ kohakuriver auth
 2>
 2> Options of every command:
 2>       --cluster <NAME>         Cluster to use [default: the default one]
-2>   -H, --host <HOST>            Name or address of the Host
+2>   -H, --host <HOST>            Name or address of the Host, or
+2>                                https://HOST[:PORT]
 2>   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
 2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
 2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
+2>
+2> Options of every command, for the internet:
+2>       --ca-file <FILE>        Trust the CAs in this file [default: those of the
+2>                               system]
+2>       --pinned-key <PIN>      Trust this public key, as `curl --pinnedpubkey`
+2>                               does: sha256//BASE64
+2>       --client-cert <FILE>    Log in to the gateway with this certificate
+2>       --client-key <FILE>     Private key of the certificate [default: in the
+2>                               same file]
+2>       --upstream-proxy <URL>  Go through this proxy on the way, or `none`
+2>                               [default: HTTPS_PROXY, ALL_PROXY]
 [exit status 2]
 "#,
     );
@@ -127,16 +139,22 @@ fn config() {
 $ kohakuriver config path
 /home/me/.config/kohakuriver/config.json
 $ kohakuriver config show
-SETTING         VALUE                  SOURCE
-cluster         default                KOHAKURIVER_HOST
-host            127.0.0.1              KOHAKURIVER_HOST
-port            18000                  KOHAKURIVER_PORT
-ssh_proxy_port  18002                  KOHAKURIVER_SSH_PROXY_PORT
-proxy           the Host's             default
-gateway_admin   http://127.0.0.1:8003  default
-log_file        -                      default
-known_hosts     -                      default
-token           none                   -
+SETTING             VALUE                  SOURCE
+cluster             default                KOHAKURIVER_HOST
+host                127.0.0.1              KOHAKURIVER_HOST
+port                18000                  KOHAKURIVER_PORT
+ssh_proxy_port      18002                  KOHAKURIVER_SSH_PROXY_PORT
+proxy               the Host's             default
+gateway_admin       http://127.0.0.1:8003  default
+ca_file             -                      default
+pinned_key          -                      default
+client_cert         -                      default
+client_key          -                      default
+upstream_proxy      -                      default
+proxy_auth_command  -                      default
+log_file            -                      default
+known_hosts         -                      default
+token               none                   -
 
 config.json  /home/me/.config/kohakuriver/config.json (does not exist)
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
@@ -159,7 +177,7 @@ $ kohakuriver config set ssh_proxy_port none
 [exit status 2]
 $ kohakuriver config set hots gpu-head
 2> kohakuriver: invalid value 'hots' for '<SETTING>'
-2>   caused by: possible values: host, port, ssh_proxy_port, proxy, gateway_admin, log_file, known_hosts
+2>   caused by: possible values: host, port, ssh_proxy_port, proxy, gateway_admin, ca_file, pinned_key, client_cert, client_key, upstream_proxy, proxy_auth_command, log_file, known_hosts
 2>   hint: see `kohakuriver config set --help`
 [exit status 2]
 $ kohakuriver config unset ssh_proxy_port
@@ -170,16 +188,22 @@ $ kohakuriver config unset
 [exit status 2]
 $ mkdir -p .config/kohakuriver && echo '{ "hots": "gpu-head" }' >.config/kohakuriver/config.json
 $ kohakuriver config show
-SETTING         VALUE                  SOURCE
-cluster         default                KOHAKURIVER_HOST
-host            127.0.0.1              KOHAKURIVER_HOST
-port            18000                  KOHAKURIVER_PORT
-ssh_proxy_port  18002                  KOHAKURIVER_SSH_PROXY_PORT
-proxy           the Host's             default
-gateway_admin   http://127.0.0.1:8003  default
-log_file        -                      default
-known_hosts     -                      default
-token           none                   -
+SETTING             VALUE                  SOURCE
+cluster             default                KOHAKURIVER_HOST
+host                127.0.0.1              KOHAKURIVER_HOST
+port                18000                  KOHAKURIVER_PORT
+ssh_proxy_port      18002                  KOHAKURIVER_SSH_PROXY_PORT
+proxy               the Host's             default
+gateway_admin       http://127.0.0.1:8003  default
+ca_file             -                      default
+pinned_key          -                      default
+client_cert         -                      default
+client_key          -                      default
+upstream_proxy      -                      default
+proxy_auth_command  -                      default
+log_file            -                      default
+known_hosts         -                      default
+token               none                   -
 
 config.json  /home/me/.config/kohakuriver/config.json
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
@@ -202,16 +226,22 @@ $ kohakuriver config show
 [exit status 2]
 $ echo '{ "host": "gpu-head", "port": 8001 }' >.config/kohakuriver/config.json
 $ env -u KOHAKURIVER_HOST kohakuriver config show -P 9000
-SETTING         VALUE                 SOURCE
-cluster         default               default
-host            gpu-head              config.json
-port            9000                  flag
-ssh_proxy_port  18002                 KOHAKURIVER_SSH_PROXY_PORT
-proxy           the Host's            default
-gateway_admin   http://gpu-head:8003  default
-log_file        -                     default
-known_hosts     -                     default
-token           none                  -
+SETTING             VALUE                 SOURCE
+cluster             default               default
+host                gpu-head              config.json
+port                9000                  flag
+ssh_proxy_port      18002                 KOHAKURIVER_SSH_PROXY_PORT
+proxy               the Host's            default
+gateway_admin       http://gpu-head:8003  default
+ca_file             -                     default
+pinned_key          -                     default
+client_cert         -                     default
+client_key          -                     default
+upstream_proxy      -                     default
+proxy_auth_command  -                     default
+log_file            -                     default
+known_hosts         -                     default
+token               none                  -
 
 config.json  /home/me/.config/kohakuriver/config.json
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
@@ -294,10 +324,22 @@ $ kohakuriver
 2>
 2> Options of every command:
 2>       --cluster <NAME>         Cluster to use [default: the default one]
-2>   -H, --host <HOST>            Name or address of the Host
+2>   -H, --host <HOST>            Name or address of the Host, or
+2>                                https://HOST[:PORT]
 2>   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
 2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
 2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
+2>
+2> Options of every command, for the internet:
+2>       --ca-file <FILE>        Trust the CAs in this file [default: those of the
+2>                               system]
+2>       --pinned-key <PIN>      Trust this public key, as `curl --pinnedpubkey`
+2>                               does: sha256//BASE64
+2>       --client-cert <FILE>    Log in to the gateway with this certificate
+2>       --client-key <FILE>     Private key of the certificate [default: in the
+2>                               same file]
+2>       --upstream-proxy <URL>  Go through this proxy on the way, or `none`
+2>                               [default: HTTPS_PROXY, ALL_PROXY]
 2>
 2> Any other command (docker, task, ssh connect, ...) is passed on to the next
 2> `kohakuriver` on PATH, KohakuRiver's Python CLI, with the same arguments.

@@ -144,16 +144,22 @@ $ kohakuriver cluster remove work
 2> changed /home/me/.ssh/.kohakuriver-openssh-8.7.conf
 2> changed /home/me/.ssh/kohakuriver.conf
 $ kohakuriver config show
-SETTING         VALUE                  SOURCE
-cluster         lab                    KOHAKURIVER_HOST
-host            127.0.0.1              KOHAKURIVER_HOST
-port            18000                  KOHAKURIVER_PORT
-ssh_proxy_port  18002                  KOHAKURIVER_SSH_PROXY_PORT
-proxy           the Host's             default
-gateway_admin   http://127.0.0.1:8003  default
-log_file        -                      default
-known_hosts     -                      default
-token           none                   -
+SETTING             VALUE                  SOURCE
+cluster             lab                    KOHAKURIVER_HOST
+host                127.0.0.1              KOHAKURIVER_HOST
+port                18000                  KOHAKURIVER_PORT
+ssh_proxy_port      18002                  KOHAKURIVER_SSH_PROXY_PORT
+proxy               the Host's             default
+gateway_admin       http://127.0.0.1:8003  default
+ca_file             -                      default
+pinned_key          -                      default
+client_cert         -                      default
+client_key          -                      default
+upstream_proxy      -                      default
+proxy_auth_command  -                      default
+log_file            -                      default
+known_hosts         -                      default
+token               none                   -
 
 config.json  /home/me/.config/kohakuriver/config.json
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
@@ -176,10 +182,22 @@ $ kohakuriver cluster
 2>
 2> Options of every command:
 2>       --cluster <NAME>         Cluster to use [default: the default one]
-2>   -H, --host <HOST>            Name or address of the Host
+2>   -H, --host <HOST>            Name or address of the Host, or
+2>                                https://HOST[:PORT]
 2>   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
 2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
 2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
+2>
+2> Options of every command, for the internet:
+2>       --ca-file <FILE>        Trust the CAs in this file [default: those of the
+2>                               system]
+2>       --pinned-key <PIN>      Trust this public key, as `curl --pinnedpubkey`
+2>                               does: sha256//BASE64
+2>       --client-cert <FILE>    Log in to the gateway with this certificate
+2>       --client-key <FILE>     Private key of the certificate [default: in the
+2>                               same file]
+2>       --upstream-proxy <URL>  Go through this proxy on the way, or `none`
+2>                               [default: HTTPS_PROXY, ALL_PROXY]
 [exit status 2]
 "#,
     );

@@ -17,6 +17,7 @@ use crate::handshake::{Step, connect};
 use crate::route::{self, Route, RouteError, send_all, until_done};
 use crate::settings::{Scheme, Settings};
 use crate::sys::{self, AsFd as _, PollFlags};
+use crate::tls::Fault;
 
 /// How long the port may take to accept.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
@@ -101,7 +102,8 @@ impl Check for Protocol<'_> {
 
     fn examine(&self) -> Result<Examined<()>, Verdict> {
         let (settings, socket) = (self.settings.as_ref()?, self.socket.as_ref()?);
-        let server = ask(&mut **socket.0.borrow_mut(), Watch::at_most(ANSWER_LIMIT));
+        let authority = settings.ssh_proxy().authority();
+        let server = ask(&mut **socket.0.borrow_mut(), &authority, Watch::at_most(ANSWER_LIMIT));
         let proxy = address(settings);
         let not = |kind: &str| format!("{proxy} is {kind}, not the SSH proxy of a Host");
         let (what, cause) = match server {
@@ -124,7 +126,11 @@ impl Check for Protocol<'_> {
                 return Err(Verdict::wrong(&failure.hint(hint), SHOW));
             }
             Ok(Server::Unknown(line)) => (not("an unknown server"), format!("it answered `{line}`")),
-            Err(why) => (format!("{proxy} accepts connections, but does not answer"), why),
+            Err(NoAnswer { why, hint: Some(hint) }) => {
+                let failure = Failure::new(format!("{proxy} refuses the connection")).cause(why).hint(hint);
+                return Err(Verdict::wrong(&failure, SHOW));
+            }
+            Err(NoAnswer { why, hint: None }) => (format!("{proxy} accepts connections, but does not answer"), why),
         };
         let failure = Failure::new(what)
             .cause(cause)
@@ -133,9 +139,15 @@ impl Check for Protocol<'_> {
     }
 }
 
-/// Sends a CONNECT without a target, and reads until the answer shows which server it is. `Err` says why there is no
-/// answer.
-fn ask(carrier: &mut dyn Carrier, watch: Watch<'_>) -> Result<Server, String> {
+/// Why there is no answer.
+struct NoAnswer {
+    why: String,
+    /// What helps, if TLS is the reason.
+    hint: Option<String>,
+}
+
+/// Sends a CONNECT without a target to the server at `authority`, and reads until the answer shows which server it is.
+fn ask(carrier: &mut dyn Carrier, authority: &str, watch: Watch<'_>) -> Result<Server, NoAnswer> {
     // A server may answer and close before it has read all of the request: its answer counts.
     let sent = send_all(carrier, &connect::request(":", None), watch);
     let mut answer = Vec::new();
@@ -151,13 +163,17 @@ fn ask(carrier: &mut dyn Carrier, watch: Watch<'_>) -> Result<Server, String> {
             }
             _ if !answer.is_empty() => return Ok(Server::unknown(&answer)),
             Ok(Ok(_)) => "it closed the connection without an answer".to_owned(),
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => match Fault::of(&error) {
+                Some(fault) => return Err(NoAnswer { why: fault.to_string(), hint: Some(fault.hint(authority)) }),
+                None => error.to_string(),
+            },
             Err(Interrupted::Deadline) => format!("no byte came within {} s", ANSWER_LIMIT.as_secs()),
             Err(error) => error.to_string(),
         };
-        return Err(match sent {
+        let why = match sent {
             Ok(Err(error)) => error.to_string(),
             _ => why,
-        });
+        };
+        return Err(NoAnswer { why, hint: None });
     }
 }
