@@ -14,6 +14,7 @@ pub(crate) mod host_api;
 pub(crate) mod inherited;
 pub(crate) mod life_host;
 pub(crate) mod network;
+pub(crate) mod office;
 pub(crate) mod older_host;
 pub(crate) mod pattern;
 pub(crate) mod peers;
