@@ -96,19 +96,24 @@ fn the_login_of_the_proxy_and_that_of_the_gateway_are_told_apart() {
     let of_proxy = [format!("the upstream proxy at {}", squid.address), "it takes Basic\n".to_owned()];
     let cases = [
         (format!("http://{}", squid.address), " wants a login", "put user and password into HTTPS_PROXY: http://USER:"),
-        (format!("http://{USER}:wrong@{}", squid.address), " refused the login", "check user and password in HTTPS_PROXY"),
+        (
+            format!("http://{USER}:wrong@{}", squid.address),
+            " refused the login",
+            "check user and password in HTTPS_PROXY",
+        ),
     ];
     let home = office.home(NAME, &json!({}));
     let server = office.named(NAME);
     for mode in Mode::BOTH {
         for (proxy, what, hint) in &cases {
-            let outcome = office.ssh(&home, mode, &[]).env("HTTPS_PROXY", proxy).env("KOHAKURIVER_TOKEN", OWNER).output();
+            let outcome =
+                office.ssh(&home, mode, &[]).env("HTTPS_PROXY", proxy).env("KOHAKURIVER_TOKEN", OWNER).output();
             outcome.ssh_fails_with(&format!("{}{what}", of_proxy[0]), hint);
             outcome.says(&["it answered 407 Proxy Authentication Required\n", &of_proxy[1], "set by HTTPS_PROXY\n"]);
         }
         let ssh = || office.ssh(&home, mode, &[]).env("HTTPS_PROXY", url("http", &squid));
         let outcome = ssh().output();
-        outcome.exits(255).says(&["407", "kohakuriver login"]);
+        outcome.exits(255).says(&["407", "log in with `kohakuriver auth login`"]);
         outcome.check(!outcome.stderr.contains("upstream proxy"), "nothing about the proxy");
         // The environment's token is for the Host that the environment names.
         let ssh = || ssh().env("KOHAKURIVER_HOST", &server).env("KOHAKURIVER_TOKEN", OWNER);
@@ -146,7 +151,8 @@ fn ssh_goes_through_tinyproxy_with_a_login() {
     let office = Office::new();
     // Its own configuration takes no password with odd characters.
     let proxy = tinyproxy_of(USER, "sekrit", office.tls.port(), 600);
-    let home = office.home("localhost", &json!({ "upstream_proxy": format!("http://{USER}:sekrit@{}", proxy.address) }));
+    let home =
+        office.home("localhost", &json!({ "upstream_proxy": format!("http://{USER}:sekrit@{}", proxy.address) }));
     ssh_works(&office, &home, &[], ("HTTPS_PROXY", "http://elsewhere.invalid"));
     let other = format!("http://{USER}:wrong@{}", proxy.address);
     let home = office.home("localhost", &json!({ "upstream_proxy": other }));
@@ -172,7 +178,8 @@ fn ssh_goes_through_socks5_with_a_login_and_without() {
         office.ssh(&home, Mode::Stdio, &[]).output().ssh_fails_with(what, hint);
     };
     let named = |proxy: &Proxy| format!("the upstream proxy at {}", proxy.address);
-    let (wants, refused) = (format!("{} wants a login", named(&closed)), format!("{} refused the login", named(&closed)));
+    let (wants, refused) =
+        (format!("{} wants a login", named(&closed)), format!("{} refused the login", named(&closed)));
     failure(&format!("socks5h://{}", closed.address), "localhost", &wants, "socks5h://USER:PASSWORD@");
     failure(&format!("socks5://{USER}:x@{}", closed.address), "localhost", &refused, "check user and password");
     // The name is unknown here, and to that proxy as well.
@@ -186,10 +193,11 @@ fn ssh_goes_through_socks5_with_a_login_and_without() {
 fn ssh_goes_through_a_mitmproxy_whose_ca_is_trusted() {
     let office = Office::new();
     // As a stream of bytes: where it reads the HTTP inside, it refuses a CONNECT.
-    let proxy = mitmproxy(&["--proxyauth", &format!("{USER}:{PASSWORD}"), "--tcp-hosts", ".*"]);
+    let proxy = mitmproxy(&["--proxyauth", &format!("{USER}:sekrit"), "--tcp-hosts", ".*"]);
     let ca = proxy.home.join("conf/mitmproxy-ca-cert.pem").display().to_string();
-    let home = office.home("localhost", &json!({ "upstream_proxy": url("http", &proxy) }));
-    ssh_works(&office, &home, &["--ca-file", &ca], ("A", "b"));
+    let upstream = format!("http://{USER}:sekrit@{}", proxy.address);
+    let home = office.home("localhost", &json!({ "upstream_proxy": upstream }));
+    ssh_works(&office, &home, &["--ca-file", &ca], ("NO_PROXY", "*"));
     let outcome = office.ssh(&home, Mode::Stdio, &[]).output();
     let server = format!("localhost:{}", office.tls.port());
     outcome.ssh_fails_with(&format!("cannot connect to {server} by TLS"), "config set ca_file FILE");

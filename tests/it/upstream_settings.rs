@@ -135,7 +135,8 @@ fn the_password_is_in_no_command_line_no_log_and_no_message() {
     // A proxy that refuses it, one that is not there, and one that is none.
     drop(squid);
     let dead = RefusingPort::new();
-    for proxy in [format!("127.0.0.1:{}", dead.port), office.tls.to_string(), format!("127.0.0.1:{}", office.sshd.port)] {
+    for proxy in [format!("127.0.0.1:{}", dead.port), office.tls.to_string(), format!("127.0.0.1:{}", office.sshd.port)]
+    {
         let proxy = format!("http://alice:{IN_URL}@{proxy}");
         for (program, status) in [("helper", 255), ("list", 1), ("doctor", 1)] {
             let run = match program {
@@ -148,7 +149,8 @@ fn the_password_is_in_no_command_line_no_log_and_no_message() {
     }
 }
 
-fn entries_work(office: &Office, home: &Home, written: Run, carried: Option<&str>) {
+/// The entries that `written` writes have no password, and this proxy.
+fn entries_are(home: &Home, written: Run, carried: Option<&str>) {
     let own = "Host *\n  BatchMode yes\n  GlobalKnownHostsFile /dev/null\n  LogLevel ERROR\n";
     home.write(".ssh/config", own);
     written.output().succeeds();
@@ -160,7 +162,6 @@ fn entries_work(office: &Office, home: &Home, written: Run, carried: Option<&str
         None => assert!(!text.contains("--upstream-proxy"), "{text}"),
     }
     fs::write(&ours, text.replace("User root", &format!("User {}", user()))).unwrap();
-    let _ = office;
 }
 
 #[test]
@@ -174,16 +175,16 @@ fn entries_of_ssh_config_carry_the_proxy() {
     };
     let write = ["ssh", "config", "--write"];
     let home = office.home(NAME, &json!({ "upstream_proxy": proxy }));
-    entries_work(&office, &home, office.kohakuriver(&home, &write), Some(&named));
+    entries_are(&home, office.kohakuriver(&home, &write), Some(&named));
     opens(ssh(&home));
     // Of a flag.
     let home = office.home(NAME, &json!({}));
     let flagged = office.kohakuriver(&home, &[&["--upstream-proxy", &named], &write[..]].concat());
-    entries_work(&office, &home, flagged.env("HTTPS_PROXY", &proxy), Some(&named));
+    entries_are(&home, flagged.env("HTTPS_PROXY", &proxy), Some(&named));
     opens(ssh(&home).env("HTTPS_PROXY", &proxy));
     // The variables count where ssh runs.
     let home = office.home(NAME, &json!({}));
-    entries_work(&office, &home, office.kohakuriver(&home, &write).env("HTTPS_PROXY", &proxy), None);
+    entries_are(&home, office.kohakuriver(&home, &write).env("ALL_PROXY", &proxy), None);
     opens(ssh(&home).env("HTTPS_PROXY", &proxy));
 }
 
@@ -192,7 +193,7 @@ fn the_other_commands_go_through_it_too() {
     let office = Office::new();
     let squid = office.squid();
     let home = office.home(NAME, &json!({ "upstream_proxy": url("http", &squid) }));
-    office.kohakuriver(&home, &["vps", "list"]).output().succeeds().check(true, "").says_nothing();
+    office.kohakuriver(&home, &["vps", "list"]).output().succeeds().says_nothing();
     let connect = ["vps", "connect", ID, "--user", &user(), "--", "echo", "in"];
     office.kohakuriver(&home, &connect).output().succeeds().prints("in\n");
     let doctor = office.kohakuriver(&home, &["doctor", ID, "--user", &user()]).output();

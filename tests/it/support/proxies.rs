@@ -95,7 +95,11 @@ pub(crate) fn squid(allowed: u16) -> Proxy {
 
 /// The same on this port.
 pub(crate) fn squid_at(home: &Home, port: u16, allowed: u16) -> Run {
-    squid_with(home, port, &format!("http_port 127.0.0.1:{port}\n{}http_access allow CONNECT ours\n", ports(&[allowed])))
+    squid_with(
+        home,
+        port,
+        &format!("http_port 127.0.0.1:{port}\n{}http_access allow CONNECT ours\n", ports(&[allowed])),
+    )
 }
 
 fn ports(allowed: &[u16]) -> String {
