@@ -94,6 +94,10 @@ pub struct Arguments {
     #[arg(long, value_name = "URL", conflicts_with = "inventory")]
     pub host_api: Option<String>,
 
+    /// For an https:// Host API: trust the CAs in this file [default: those of the system]
+    #[arg(long, value_name = "FILE", requires = "host_api")]
+    pub host_api_ca: Option<PathBuf>,
+
     /// Never dial this port on the Host's machine: the Host's own SSH proxy, which checks no token, listens there
     #[arg(long, value_name = "PORT", default_value_t = MOVED_SSH_PROXY_PORT, conflicts_with = "inventory",
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -113,8 +117,7 @@ pub struct Arguments {
     ///
     /// Requests to /api are passed on to the Host, with the token in them. With --inventory, its content is served. So one
     /// port and one certificate are all that a cluster shows to the internet.
-    // It needs `requires = "tls_listen"` as soon as there is such an option.
-    #[arg(long)]
+    #[arg(long, requires = "tls_cert")]
     pub api_proxy: bool,
 
     /// While the Host API is down, use its answers up to this many seconds old; 0 disables it

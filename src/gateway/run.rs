@@ -32,7 +32,8 @@ use crate::gateway::serve::{Parts, serve};
 use crate::gateway::watch::notices::Notices;
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::PROGRAM;
-use crate::settings::{DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Settings, Source};
+use crate::route::Route;
+use crate::settings::{DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Settings, Source, Trust};
 use crate::sys;
 
 /// Serves what the command line says until SIGTERM or SIGINT, or does what its subcommand says.
@@ -117,11 +118,22 @@ fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> R
     }
     let base = arguments.host_api.clone().unwrap_or_else(|| host_api_of(settings));
     let stale = Duration::from_secs(arguments.stale.into());
-    let client = Client::new(&base, None);
+    let client = match &arguments.host_api {
+        None if settings.host.source != Source::Default => Client::of(settings, None),
+        _ => {
+            let trust = Trust { ca_file: arguments.host_api_ca.clone(), ..Trust::default() };
+            Client::by(&base, Route { trust, ..Route::default() }, None)
+        }
+    };
+    if arguments.api_proxy && base.starts_with("https:") {
+        return Err(Failure::usage("cannot pass the Host API on over TLS twice")
+            .cause(format!("--api-proxy is for a Host beside the gateway, and the Host API is {base}"))
+            .hint("leave --api-proxy out: users can reach that address themselves"));
+    }
     client.map(|client| Directory::Host(Box::new(HostDirectory::new(client, stale)))).map_err(|error| {
         Failure::usage(format!("cannot use `{base}` as --host-api"))
             .because(&error)
-            .hint("write it as http://HOST:PORT")
+            .hint("write it as http://HOST:PORT or https://HOST[:PORT]")
     })
 }
 
@@ -250,7 +262,8 @@ fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
 }
 
 fn terms(arguments: &Arguments, rules: RuleBook, open_files: Option<u64>, notices: &Notices) -> Terms {
-    let limits = Limits::new(&arguments.limits, open_files);
+    let limits = if arguments.tls_cert.is_some() { Limits::with_tls } else { Limits::new };
+    let limits = limits(&arguments.limits, open_files);
     let most = limits.tunnels.most();
     if most < arguments.limits.tunnels as usize {
         notices
@@ -262,6 +275,7 @@ fn terms(arguments: &Arguments, rules: RuleBook, open_files: Option<u64>, notice
         drain_timeout: Duration::from_secs(arguments.drain_timeout.into()),
         proxy_protocol: arguments.proxy_protocol,
         certificates: None,
+        api_proxy: arguments.api_proxy,
         proxy_from: arguments.proxy_from.clone(),
         guard: Guard::new(&arguments.server_name),
         host_ssh_proxy: [arguments.host_ssh_proxy_port, DEFAULT_SSH_PROXY_PORT],

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::gateway::admin::{Admin, EndRight};
+use crate::gateway::api_proxy::ApiProxy;
 use crate::gateway::carry::relay::Relays;
 use crate::gateway::carry::session::{EndTunnel, Sessions};
 use crate::gateway::decide::directory::Directory;
@@ -77,6 +78,7 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
         terms: terms.clone(),
         sessions: Arc::clone(&sessions),
         relays: Arc::clone(&relays),
+        api: terms.api_proxy.then(|| ApiProxy::new(&directory, Arc::clone(&terms.rules), records.clone())),
         records: records.clone(),
     });
     let admin = Admin {

@@ -96,6 +96,7 @@ fn terms() -> Terms {
         drain_timeout: Duration::ZERO,
         proxy_protocol: false,
         certificates: None,
+        api_proxy: false,
         proxy_from: Vec::new(),
         host_ssh_proxy: [8012, 8002],
         guard: Guard::new(&[]),

@@ -43,6 +43,15 @@ pub enum Step<T> {
 }
 
 impl<T> Step<T> {
+    /// The same step with another message.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Step<U> {
+        match self {
+            Self::Incomplete => Step::Incomplete,
+            Self::Done(value, eaten) => Step::Done(change(value), eaten),
+        }
+    }
+
     /// The same step of a reader that got its bytes without those `before` them.
     fn after(self, before: usize) -> Self {
         match self {

@@ -98,6 +98,13 @@ pub fn empty_line(bytes: &[u8]) -> usize {
     [&b"\r\n"[..], b"\n"].into_iter().find(|end| bytes.starts_with(end)).map_or(0, <[u8]>::len)
 }
 
+/// Whether a request begins as one for a path does (RFC 9112 §3.2.1), such as `GET /api/vps`: neither a CONNECT nor the
+/// older line has a target that starts so.
+pub fn starts_with_path(bytes: &[u8]) -> bool {
+    let method = bytes.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    method > 0 && bytes[method..].starts_with(b" /")
+}
+
 /// Reads the request from all bytes that have arrived so far. `own` are the names of the gateway's machine.
 pub fn read(bytes: &[u8], most: MaxSize, own: &[String]) -> Step<Result<Request, TooLarge>> {
     let skipped = empty_line(bytes);
@@ -283,6 +290,24 @@ mod tests {
 
     fn id(digits: &str) -> VpsRef {
         VpsRef::Id(TaskId::parse(digits).unwrap())
+    }
+
+    #[test]
+    fn a_request_for_a_path_is_told_by_its_start() {
+        for (bytes, has_path) in [
+            (&b"GET /api/vps HTTP/1.1\r\n"[..], true),
+            (b"DELETE /", true),
+            (b"GET ", false),
+            (b"GET", false),
+            (b"", false),
+            (b" /", false),
+            (b"CONNECT 42:22 HTTP/1.1\r\n", false),
+            (b"REQUEST_TUNNEL 42\n", false),
+            (b"GET http://x/ HTTP/1.1\r\n", false),
+            (b"get /api HTTP/1.1\r\n", false),
+        ] {
+            assert_eq!(starts_with_path(bytes), has_path, "{}", bytes.escape_ascii());
+        }
     }
 
     #[test]

@@ -182,7 +182,8 @@ impl Route {
             Scheme::Https => words.push(format!(" --host {} ", self.host_api.to_string().replace('%', "%%"))),
         }
         for word in self.more_words() {
-            words.push(path_value(word)?);
+            let unusable = |source| UnusablePath { path: PathBuf::from(&word), source };
+            words.push(quote::word_value(word.as_ref()).map_err(unusable)?);
             words.push(" ");
         }
         words.push("ssh host-key ");

@@ -42,10 +42,15 @@ pub fn proxy_command_word(word: &OsStr) -> OsString {
 /// # Errors
 /// When the path is relative, or contains `${`, for which ssh has no escape.
 pub fn path_value(path: &Path) -> Result<OsString, PathValueError> {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    if !path.is_absolute() {
-        return Err(PathValueError::Relative);
-    }
+    if path.is_absolute() { word_value(path.as_os_str()) } else { Err(PathValueError::Relative) }
+}
+
+/// Quotes a word of a command that ssh runs without a shell, such as `KnownHostsCommand`.
+///
+/// # Errors
+/// When it contains `${`, for which ssh has no escape.
+pub fn word_value(word: &OsStr) -> Result<OsString, PathValueError> {
+    let bytes = word.as_encoded_bytes();
     if bytes.windows(2).any(|pair| pair == b"${") {
         return Err(PathValueError::Variable);
     }

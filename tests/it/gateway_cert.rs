@@ -28,7 +28,7 @@ fn openssl_verifies_the_chain_the_names_and_the_purposes() {
     let folder = home.join("tls");
     let folder = folder.to_str().unwrap();
     for line in [
-        &format!("--tls-listen '[::]:8443' --tls-cert {folder}/server.pem --tls-key {folder}/server.key\n"),
+        &format!("--tls-listen '[::]:8443' --tls-cert {folder}/server.pem --tls-key {folder}/server.key --api-proxy\n"),
         "  kohakuriver login https://gpu-head:8443 --ca-file ca.pem\n",
         "  server.pem  a certificate for gpu-head, gpu.example.org, 10.0.0.5, ::1, until ",
     ] {

@@ -71,6 +71,7 @@ mod login;
 mod odd_homes;
 mod older_host;
 mod older_host_commands;
+mod one_port;
 mod other_clients;
 mod other_proxies;
 mod quick_set;

@@ -10,6 +10,7 @@
 //! | `fields` | which of their fields, and of the answer's |
 //! | `upstream` | the Host, and how long it may take |
 //! | `attempts` | how often one client may guess a password |
+//! | `places` | how many connections are served at once |
 //! | `answers` | the gateway's own answers |
 //! | `connection` | HTTP/1.1 on a stream, within limits |
 //!
@@ -19,13 +20,11 @@
 //!
 //! This room knows `host_api`, `decide`, `limits` and `watch`. `front` hands its connections over.
 
-// Nothing hands a connection over yet: a TLS listener will.
-#![cfg_attr(not(test), expect(dead_code))]
-
 mod answers;
 mod attempts;
 mod connection;
 mod fields;
+mod places;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -50,6 +49,7 @@ use crate::gateway::host_api::InventoryApi;
 use crate::gateway::watch::records::Records;
 use answers::Unserved;
 use attempts::Attempts;
+use places::{Place, Places};
 use routes::{BODY_LIMIT, Kind, Route};
 use upstream::{Passed, Upstream};
 
@@ -69,6 +69,7 @@ pub(crate) struct ApiProxy {
     logins: Attempts,
     /// Tokens that were created. A Host creates them for strangers, too.
     tokens: Attempts,
+    places: Places,
     records: Records,
 }
 
@@ -84,14 +85,25 @@ impl ApiProxy {
             Directory::Host(host) => Source::Host(Box::new(Upstream::new(host.base().to_owned()))),
             Directory::Inventory(inventory) => Source::Inventory(InventoryApi::new(Arc::clone(inventory))),
         };
-        Self { source, rules, logins: Attempts::new(MOST_LOGINS), tokens: Attempts::new(MOST_TOKENS), records }
+        Self {
+            source,
+            rules,
+            logins: Attempts::new(MOST_LOGINS),
+            tokens: Attempts::new(MOST_TOKENS),
+            places: Places::default(),
+            records,
+        }
+    }
+
+    /// A place for a connection of the client at `ip`, if there is one.
+    pub(crate) fn enter(&self, ip: IpAddr) -> Option<Place> {
+        self.places.enter(ip)
     }
 
     /// Serves HTTP/1.1 on `stream` until its end. `received` are bytes that were read from it before: the start of its
-    /// first request. `client` is the address of the client itself.
+    /// first request. `client` is the address of the client itself, which has a [`Place`].
     ///
-    /// This limits how long a connection says nothing or accepts nothing, and how long it lives. The caller limits how many
-    /// there are.
+    /// This limits how long a connection says nothing or accepts nothing, and how long it lives.
     pub(crate) async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin,

@@ -41,7 +41,7 @@ pub(super) fn server(made: &Server<'_>) -> String {
     }
     let (certificate, key) = (quoted(&folder.join("server.pem")), quoted(&folder.join("server.key")));
     text += "\nStart the gateway with it:\n";
-    text += &format!("  {PROGRAM} --tls-listen '[::]:{PORT}' --tls-cert {certificate} --tls-key {key}\n");
+    text += &format!("  {PROGRAM} --tls-listen '[::]:{PORT}' --tls-cert {certificate} --tls-key {key} --api-proxy\n");
     let url = names.first().map_or_else(|| "localhost".to_owned(), Name::in_url);
     text += "\nGive users ca.pem, and no other file. They type:\n";
     // A shell may take brackets for a pattern.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::gateway::api_proxy::ApiProxy;
 use crate::gateway::carry::relay::{EarlyData, Relays};
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::decide::networks::canonical;
@@ -32,6 +33,8 @@ pub(crate) struct Gateway {
     pub(crate) upstreams: Upstreams,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) relays: Arc<Relays>,
+    /// The Host API on the TLS ports, if it is served there.
+    pub(crate) api: Option<ApiProxy>,
     pub(crate) records: Records,
 }
 
@@ -105,7 +108,8 @@ impl Connection<'_> {
         let terms = &self.gateway.terms;
         let heads = &terms.limits.heads;
         let (proxied, own) = (terms.proxy_protocol, terms.guard.names());
-        let read = incoming::read(&mut self.client, &mut self.received, self.peer, proxied, heads, own);
+        let has_api = self.gateway.api.is_some();
+        let read = incoming::read(&mut self.client, &mut self.received, self.peer, proxied, heads, own, has_api);
         let (address, incoming) = tokio::select! {
             biased;
             read = read => read,
@@ -121,6 +125,10 @@ impl Connection<'_> {
             Incoming::Nothing => None,
             Incoming::Insecure(insecure) => {
                 self.end_insecure(insecure).await;
+                None
+            }
+            Incoming::Api => {
+                self.serve_api(has_room).await;
                 None
             }
             Incoming::Request(request) => {
@@ -146,6 +154,20 @@ impl Connection<'_> {
                 }
                 None
             }
+        }
+    }
+
+    /// Serves the Host API. From here on the connection is no attempt to get a tunnel, and has a place of its own.
+    async fn serve_api(self, has_room: Result<(), Refusal>) {
+        let Self { gateway, mut client, handshake, attempt, received, .. } = self;
+        let address = attempt.address();
+        drop((attempt, handshake));
+        let Some(api) = &gateway.api else { return };
+        let place =
+            has_room.and_then(|()| api.enter(address).ok_or(Refusal::Limit("it serves many others".to_owned())));
+        match place {
+            Ok(_place) => api.serve(client, received, address).await,
+            Err(refusal) => gateway.turn_away(&mut client, &received, &refusal),
         }
     }
 

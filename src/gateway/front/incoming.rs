@@ -9,6 +9,7 @@ use crate::gateway::decide::networks::canonical;
 use crate::gateway::front::client::{Client, Insecure};
 use crate::gateway::limits::Heads;
 use crate::gateway::words::client_fault::ClientFault;
+use crate::gateway::words::session::Transport;
 use crate::handshake::request::{self, INTERNAL_ERROR, Request, empty_line, starts_as_line};
 use crate::handshake::{Step, answer, proxy_protocol};
 use crate::refusal::Refusal;
@@ -27,6 +28,8 @@ pub(super) enum Incoming {
     Fault(Vec<u8>, ClientFault),
     /// A TLS port, and no TLS.
     Insecure(Insecure),
+    /// The start of a request for the Host API. All of it is in the bytes.
+    Api,
     /// The client left without a byte.
     Nothing,
 }
@@ -35,18 +38,25 @@ pub(super) enum Incoming {
 pub(super) trait Stream: AsyncRead + Unpin {
     /// Secures it. `received` are bytes of the client that were read already.
     async fn secure(&mut self, received: &mut Vec<u8>) -> Result<(), Insecure>;
+
+    /// Whether it is secured now.
+    fn is_secured(&self) -> bool;
 }
 
 impl Stream for Client {
     async fn secure(&mut self, received: &mut Vec<u8>) -> Result<(), Insecure> {
         Self::secure(self, received).await
     }
+
+    fn is_secured(&self) -> bool {
+        self.transport() == Transport::Tls
+    }
 }
 
 /// Reads the request at the start of `stream`, whose other end is `peer`. Also returns the client's address: `peer`, or,
 /// if `proxied`, the address in the PROXY protocol header before the request. The time limit holds for both together, and
 /// for the handshake of TLS between them.
-/// `own` are the names of the gateway's machine.
+/// `own` are the names of the gateway's machine. If the gateway `has_api`, a secured client may ask for the Host API.
 ///
 /// On return, `bytes` hold what arrived of an incomplete request, or what arrived behind a complete one: early data.
 pub(super) async fn read(
@@ -56,6 +66,7 @@ pub(super) async fn read(
     proxied: bool,
     heads: &Heads,
     own: &[String],
+    has_api: bool,
 ) -> (SocketAddr, Incoming) {
     let mut client = peer;
     let complete = async {
@@ -71,17 +82,20 @@ pub(super) async fn read(
         if let Err(insecure) = stream.secure(bytes).await {
             return Some(Err(Err(insecure)));
         }
-        // Here `bytes` hold all that has come of the request. Another protocol of the port would be told apart here.
         let mut ends = Ends::default();
+        let may_ask = has_api && stream.is_secured();
         let read = |bytes: &[u8], new| match ends.may_be_among(bytes, new) || bytes.len() > heads.size.bytes {
-            true => request::read(bytes, heads.size, own),
+            _ if may_ask && request::starts_with_path(bytes) => Step::Done(None, 0),
+            true => request::read(bytes, heads.size, own).map(Some),
             false => Step::Incomplete,
         };
         let (request, eaten) = next(stream, bytes, read).await?;
-        Some(request.map_err(|too_large| Ok(ClientFault::TooLarge(too_large))).inspect(|_| drop(bytes.drain(..eaten))))
+        let request = request.transpose().map_err(|too_large| Ok(ClientFault::TooLarge(too_large)));
+        Some(request.inspect(|_| drop(bytes.drain(..eaten))))
     };
     let fault = match timeout(heads.time, complete).await {
-        Ok(Some(Ok(request))) => return (client, Incoming::Request(request)),
+        Ok(Some(Ok(Some(request)))) => return (client, Incoming::Request(request)),
+        Ok(Some(Ok(None))) => return (client, Incoming::Api),
         Ok(Some(Err(Ok(fault)))) => fault,
         Ok(Some(Err(Err(Insecure::Left)))) => return (client, Incoming::Nothing),
         Ok(Some(Err(Err(insecure)))) => return (client, Incoming::Insecure(insecure)),
@@ -172,12 +186,16 @@ mod tests {
         async fn secure(&mut self, _: &mut Vec<u8>) -> Result<(), Insecure> {
             Ok(())
         }
+
+        fn is_secured(&self) -> bool {
+            true
+        }
     }
 
     /// Reads a request, and returns the bytes behind it, too.
     async fn read(stream: &mut impl Stream) -> (Incoming, Vec<u8>) {
         let mut behind = Vec::new();
-        let (client, incoming) = super::read(stream, &mut behind, PEER, false, &heads(), &[]).await;
+        let (client, incoming) = super::read(stream, &mut behind, PEER, false, &heads(), &[], false).await;
         assert_eq!(client, PEER);
         (incoming, behind)
     }
@@ -289,7 +307,7 @@ mod tests {
         client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
         let mut behind = Vec::new();
-        let (client, incoming) = super::read(&mut gateway, &mut behind, PEER, true, &heads(), &[]).await;
+        let (client, incoming) = super::read(&mut gateway, &mut behind, PEER, true, &heads(), &[], false).await;
         (client, incoming, behind)
     }
 
@@ -335,7 +353,7 @@ mod tests {
         let (mut client, mut gateway) = tokio::io::duplex(64);
         client.write_all(b"\r\n\r\n").await.unwrap();
         let start = Instant::now();
-        let incoming = super::read(&mut gateway, &mut Vec::new(), PEER, true, &heads(), &[]).await.1;
+        let incoming = super::read(&mut gateway, &mut Vec::new(), PEER, true, &heads(), &[], false).await.1;
         assert!(matches!(incoming, Incoming::Fault(_, ClientFault::TooSlow(_))));
         assert_eq!(start.elapsed(), heads().time);
         // Without --proxy-protocol the header is no request.

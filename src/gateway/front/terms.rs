@@ -23,6 +23,8 @@ pub struct Terms {
     pub proxy_protocol: bool,
     /// The certificates of the TLS ports.
     pub certificates: Option<Arc<Certificates>>,
+    /// Whether the TLS ports serve the Host API as well.
+    pub api_proxy: bool,
     /// The networks of the trusted proxies. Without any, every peer is trusted.
     pub proxy_from: Vec<IpNet>,
     /// The ports where the Host's own SSH proxy may listen. It checks no token, so nobody is let through to it.

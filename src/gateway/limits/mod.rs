@@ -94,8 +94,18 @@ pub struct Limits {
 impl Limits {
     /// The limits that are `wanted`, lowered to what this number of open files allows (`None`: unlimited).
     pub fn new(wanted: &Wanted, open_files: Option<u64>) -> Self {
-        let handshakes = open_files::handshakes(wanted.handshakes, open_files);
-        let most = open_files::tunnels(wanted.tunnels, handshakes, open_files);
+        Self::with(wanted, 1, open_files)
+    }
+
+    /// The same for a gateway with TLS ports: a handshake there takes two files, its socket and a duplicate on the event
+    /// loop.
+    pub fn with_tls(wanted: &Wanted, open_files: Option<u64>) -> Self {
+        Self::with(wanted, 2, open_files)
+    }
+
+    fn with(wanted: &Wanted, files: u64, open_files: Option<u64>) -> Self {
+        let handshakes = open_files::handshakes(wanted.handshakes, files, open_files);
+        let most = open_files::tunnels(wanted.tunnels, files * u64::from(handshakes), open_files);
         let part = |asked: Option<u32>, part: u32| asked.unwrap_or(most / part).clamp(1, most);
         let per_client = part(wanted.tunnels_per_client, CLIENTS_PART);
         let per_user = part(wanted.tunnels_per_user, USERS_PART);

@@ -12,15 +12,15 @@ const HANDSHAKES_PART: u64 = 4;
 pub(crate) const MORE_FILES: &str =
     "raise its limit of open files: `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell";
 
-/// How many of the `wanted` handshakes fit into this number of open files (`None`: unlimited), one file each.
-pub(super) fn handshakes(wanted: u32, open_files: Option<u64>) -> u32 {
-    open_files.map_or(wanted, |open_files| at_most(wanted, open_files / HANDSHAKES_PART))
+/// How many of the `wanted` handshakes fit into this number of open files (`None`: unlimited), so many files each.
+pub(super) fn handshakes(wanted: u32, files: u64, open_files: Option<u64>) -> u32 {
+    open_files.map_or(wanted, |open_files| at_most(wanted, open_files / HANDSHAKES_PART / files))
 }
 
-/// How many of the `wanted` tunnels fit into this number of open files beside the handshakes, two files each.
-pub(super) fn tunnels(wanted: u32, handshakes: u32, open_files: Option<u64>) -> u32 {
+/// How many of the `wanted` tunnels fit into this number of open files beside the files of handshakes, two files each.
+pub(super) fn tunnels(wanted: u32, of_handshakes: u64, open_files: Option<u64>) -> u32 {
     let Some(open_files) = open_files else { return wanted };
-    at_most(wanted, open_files.saturating_sub(RESERVED + u64::from(handshakes)) / 2)
+    at_most(wanted, open_files.saturating_sub(RESERVED + of_handshakes) / 2)
 }
 
 fn at_most(wanted: u32, fit: u64) -> u32 {
@@ -43,8 +43,10 @@ mod tests {
             (100, Some(64), (16, 16)),
             (8, Some(64), (16, 8)),
         ] {
-            let handshakes = handshakes(1024, open_files);
-            assert_eq!((handshakes, tunnels(wanted, handshakes, open_files)), expected, "{wanted} {open_files:?}");
+            let handshakes = handshakes(1024, 1, open_files);
+            let tunnels = tunnels(wanted, handshakes.into(), open_files);
+            assert_eq!((handshakes, tunnels), expected, "{wanted} {open_files:?}");
         }
+        assert_eq!(handshakes(1024, 2, Some(1024)), 128);
     }
 }
