@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod commands;
 pub(crate) mod curl;
 pub(crate) mod far_end;
+pub(crate) mod fronts;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod host_api;

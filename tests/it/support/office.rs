@@ -42,7 +42,7 @@ impl Office {
         let (authority, sshd) = (Authority::new(), Sshd::start());
         let issued = authority.issue(1, NAME, &[NAME, "localhost", "127.0.0.1", THIS_MACHINE]);
         let file = authority.home.secret("gateway.pem", &issued.pem);
-        let options = ["--tls-listen", "127.0.0.1:0", "--tls-cert", file.to_str().unwrap(), "--server-name", NAME];
+        let options = ["--tls-listen", "127.0.0.1:0", "--tls-cert", file.to_str().unwrap(), "--api-proxy"];
         let gateway = gateway(sshd.port, &options);
         let tls = gateway.process.stderr_line("listening with TLS on ").parse().unwrap();
         Self { authority, sshd, gateway, tls }
@@ -56,8 +56,7 @@ impl Office {
 
     /// The same with more settings.
     pub(crate) fn squid_with(&self, settings: &str) -> Proxy {
-        let ports: Vec<u16> =
-            [self.tls, self.gateway.address].into_iter().chain(self.gateway.api).map(|a| a.port()).collect();
+        let ports = [self.tls.port(), self.gateway.address.port()];
         squid_of(USER, PASSWORD, &ports, &format!("127.0.0.1 {NAME}\n"), settings)
     }
 
@@ -66,13 +65,11 @@ impl Office {
         format!("https://{name}:{}", self.tls.port())
     }
 
-    /// A home whose config.json leads to the gateway's TLS port by this name, and to its Host API, with `more` settings.
+    /// A home whose config.json leads to the gateway's TLS port by this name, with `more` settings.
     pub(crate) fn home(&self, name: &str, more: &Value) -> Home {
         let home = Home::new();
         self.sshd.copy_key_to(&home.join(&format!(".ssh/id-kohakuriver-{ID}")));
-        let api = self.gateway.api.unwrap_or(self.tls).port();
-        let mut config =
-            json!({ "host": name, "port": api, "proxy": self.named(name), "ca_file": self.authority.file });
+        let mut config = json!({ "host": self.named(name), "ca_file": self.authority.file });
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         home.secret(".config/kohakuriver/config.json", &config.to_string());
         home

@@ -178,3 +178,16 @@ pub(crate) fn mitmproxy(options: &[&str]) -> Proxy {
         run.args(["--listen-host", "127.0.0.1", "--listen-port", &port.to_string()]).args(options)
     })
 }
+
+/// HAProxy with a certificate of this CA, in front of a proxy without TLS.
+pub(crate) fn haproxy_with_tls(proxy: SocketAddr, authority: &Authority) -> Proxy {
+    start(listening, |home, port| {
+        let pem = home.secret("haproxy.pem", &authority.server(91).pem);
+        let config = format!(
+            "defaults\n    mode tcp\n    timeout connect 5s\n    timeout client 10m\n    timeout server 10m\n\
+             listen proxy\n    bind 127.0.0.1:{port} ssl crt {}\n    server proxy {proxy}\n",
+            pem.display()
+        );
+        Run::new(tool("haproxy"), home).args(["-db", "-f"]).arg(home.write("haproxy.cfg", config))
+    })
+}
