@@ -16,6 +16,7 @@ pub(crate) mod inherited;
 pub(crate) mod life_host;
 pub(crate) mod network;
 pub(crate) mod office;
+pub(crate) mod office_proxies;
 pub(crate) mod older_host;
 pub(crate) mod pattern;
 pub(crate) mod peers;
