@@ -213,14 +213,17 @@ fn ssh_goes_through_a_mitmproxy_whose_ca_is_trusted() {
     outcome.says(&["answered 400 Bad Request\n", &suspicion, "may have answered in its place\n"]);
 }
 
+/// After so many seconds these proxies close an idle tunnel. A busy machine may be silent for a while, too.
+const IDLE: u32 = 6;
+
 /// A quiet session lives as long as ssh's keepalives come more often than the proxy's limit.
 fn keepalives_hold(office: &Office, home: &Home) {
-    let quiet = |interval: &str| {
+    let quiet = |interval: u32| {
         let run = office.ssh(home, Mode::Stdio, &[]).args(["-o", &format!("ServerAliveInterval={interval}")]);
-        run.arg("sleep 7; echo out").start()
+        run.arg(format!("sleep {}; echo out", 2 * IDLE + 2)).start()
     };
     // At the same time, since both take their time.
-    let (kept, cut) = (quiet("1"), quiet("0"));
+    let (kept, cut) = (quiet(1), quiet(0));
     kept.finish().succeeds().prints("out\n");
     cut.finish().exits(255).prints_nothing();
 }
@@ -228,11 +231,13 @@ fn keepalives_hold(office: &Office, home: &Home) {
 #[test]
 fn a_proxy_that_cuts_idle_tunnels_is_survived_by_keepalives() {
     let office = Office::new();
-    let tinyproxy = tinyproxy_of(USER, "sekrit", office.tls.port(), 3);
+    let tinyproxy = tinyproxy_of(USER, "sekrit", office.tls.port(), IDLE);
     let upstream = format!("http://{USER}:sekrit@{}", tinyproxy.address);
-    keepalives_hold(&office, &office.home("localhost", &json!({ "upstream_proxy": upstream })));
-    let squid = office.squid_with("read_timeout 3 seconds\n");
-    keepalives_hold(&office, &office.home(NAME, &json!({ "upstream_proxy": url("http", &squid) })));
+    let squid = office.squid_with(&format!("read_timeout {IDLE} seconds\n"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| keepalives_hold(&office, &office.home("localhost", &json!({ "upstream_proxy": upstream }))));
+        keepalives_hold(&office, &office.home(NAME, &json!({ "upstream_proxy": url("http", &squid) })));
+    });
 }
 
 /// Proxies cut after 60 seconds, if they are strict.
