@@ -46,11 +46,9 @@ impl Order<'_> {
                  address",
             ),
             OpenError::Route(error) => error.failure(cannot_reach().what(), self.proxy, upstream),
-            OpenError::ClosedEarly | OpenError::CutOff | OpenError::Broke(_) => {
-                Failure::new(format!("the SSH proxy at {proxy} gave no complete answer"))
-                    .because(error)
-                    .hint("try again; if that doesn't help, see its log")
-            }
+            OpenError::Exchange(_) => Failure::new(format!("the SSH proxy at {proxy} gave no complete answer"))
+                .because(error)
+                .hint("try again; if that doesn't help, see its log"),
             OpenError::Refused(refused, explanation) => self.refused(refused, explanation),
             OpenError::LineRefused(text) => self.line_refused(text),
             OpenError::OlderHost(_) if self.protocol == ProtocolChoice::Connect => {

@@ -69,15 +69,9 @@ pub(super) enum OpenError {
     /// The wait for an answer was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// The connection broke before the answer was complete.
+    /// No whole answer came.
     #[error(transparent)]
-    Broke(io::Error),
-    /// The proxy closed before it said anything.
-    #[error("it closed the connection without an answer")]
-    ClosedEarly,
-    /// The proxy closed in the middle of its answer.
-    #[error("it closed the connection in the middle of its answer")]
-    CutOff,
+    Exchange(ExchangeError),
     /// The answer to a CONNECT is a status other than 2xx.
     #[error("it answered {}", .0.status_line())]
     Refused(Box<Refused>, Box<Explanation>),
@@ -124,9 +118,7 @@ impl From<ExchangeError> for OpenError {
     fn from(error: ExchangeError) -> Self {
         match error {
             ExchangeError::Interrupted(why) => Self::Interrupted(why),
-            ExchangeError::Broke(error) => Self::Broke(error),
-            ExchangeError::ClosedEarly => Self::ClosedEarly,
-            ExchangeError::CutOff => Self::CutOff,
+            error => Self::Exchange(error),
         }
     }
 }

@@ -145,6 +145,7 @@ mod tests {
     use super::*;
     use crate::handshake::connect::Refused;
     use crate::handshake::problem::Explanation;
+    use crate::route::ExchangeError;
     use std::os::fd::AsFd;
 
     fn refused(status: u16, retry_after: Option<u64>) -> OpenError {
@@ -162,7 +163,7 @@ mod tests {
         assert_eq!(line("Connection refused by VPS task 42 on node n."), Some(None));
         assert_eq!(line("VPS task 42 is not active (status: stopped)."), None);
         assert_eq!(line("Task 42 not found."), None);
-        assert_eq!(promise(&OpenError::ClosedEarly), None);
+        assert_eq!(promise(&OpenError::Exchange(ExchangeError::ClosedEarly)), None);
         for (proxy_error, expected) in [
             ("connection_refused", Some(None)),
             ("connection_timeout", Some(None)),

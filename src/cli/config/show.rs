@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::terminal::table::{Column, table};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
+use crate::route::Route;
 use crate::settings::{self, Setting, Settings, Source, env_vars};
 use crate::tokens::{self, Found};
 
@@ -61,9 +62,13 @@ pub(super) fn rows(settings: &Settings) -> Vec<(&'static str, Value, Source)> {
     let [(ca, ca_source), (cert, cert_source), (key, key_source)] =
         [&tls.ca_file, &tls.client_cert, &tls.client_key].map(path);
     let (pin, pin_source) = optional(tls.pinned_key.as_ref().map(|pins| (pins.value.to_string(), &pins.source)));
-    // Without its password.
-    let (upstream, upstream_source) =
-        optional(settings.upstream_proxy.as_ref().map(|proxy| (proxy.value.to_string(), &proxy.source)));
+    // Without its password. If no setting names one, the environment may.
+    let of_env = || Route::of(settings, &settings.ssh_proxy()).ok()?.upstream;
+    let (upstream, upstream_source) = match (&settings.upstream_proxy, of_env()) {
+        (Some(setting), _) => (setting.value.to_string().into(), setting.source.clone()),
+        (None, Some(upstream)) => (upstream.proxy.to_string().into(), upstream.source),
+        (None, None) => (Value::Null, Source::Default),
+    };
     let command = settings.proxy_auth_command.clone();
     let command_source = if command.is_some() { Source::File } else { Source::Default };
     let admin_source = settings.gateway_admin.as_ref().map_or(&Source::Default, |admin| &admin.source);

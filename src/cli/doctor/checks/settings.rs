@@ -6,6 +6,7 @@ use crate::cli::doctor::check::{Check, Examined};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::subject::Subject;
 use crate::failure::Failure;
+use crate::route::Route;
 use crate::settings::{self, Settings, Source};
 use crate::ssh::quote::shell_word;
 
@@ -75,6 +76,10 @@ fn describe(settings: &Settings) -> String {
     );
     if let Some(proxy) = &settings.proxy {
         text += &format!(", SSH proxy {} ({})", proxy.value, from(&proxy.source));
+    }
+    // A variable that can't be used is met by the connection.
+    if let Some(upstream) = Route::of(settings, &settings.ssh_proxy()).ok().and_then(|route| route.upstream) {
+        text += &format!(", {} on the way ({})", upstream.named(), from(&upstream.source));
     }
     text
 }
