@@ -68,6 +68,8 @@ install_packages() {
             openssh-server) set -- ssh.service ssh.socket ;;
             squid) set -- squid.service ;;
             haproxy) set -- haproxy.service ;;
+            nginx) set -- nginx.service ;;
+            caddy) set -- caddy.service ;;
             docker.io) set -- docker.service docker.socket containerd.service ;;
             *) continue ;;
         esac

@@ -10,8 +10,8 @@
 #
 # On Debian and Ubuntu it installs missing packages with apt (through sudo unless run as root), and leaves no service
 # of theirs running or enabled; elsewhere it says what is missing. The older Host that the tests run against comes from
-# PyPI, into a virtual environment under cargo's target folder, and an older ssh from Debian, into a folder beside it. A
-# second run finds all of it and starts at once.
+# PyPI, into a virtual environment under cargo's target folder, and so does mitmproxy. An older ssh comes from Debian, into
+# a folder beside it. A second run finds all of it and starts at once.
 set -euo pipefail
 quick=no
 if [ "${1-}" = quick ]; then
@@ -25,14 +25,16 @@ tools=(
     sshd:openssh-server ssh:openssh-client sftp:openssh-client scp:openssh-client ssh-keygen:openssh-client
     nc:netcat-openbsd socat:socat curl:curl proxytunnel:proxytunnel corkscrew:corkscrew
     tinyproxy:tinyproxy-bin squid:squid rsync:rsync git:git script:bsdutils cc:gcc cc:libc6-dev
-    openssl:openssl haproxy:haproxy systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2
-    nsenter:util-linux plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin
+    openssl:openssl haproxy:haproxy nginx:nginx caddy:caddy microsocks:microsocks
+    systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2 nsenter:util-linux
+    plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin
     node:nodejs npm:npm zsh:zsh fish:fish tcsh:tcsh parallel-ssh:pssh groff:groff-base dpkg-deb:dpkg
-    openssl:openssl
 )
 # The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1 ansible-core==2.19.14)
 node_clients=(ssh2@1.17.0 ssh-config@5.3.0)
+# In an environment of its own: it wants older versions of what the clients need.
+mitmproxy=(mitmproxy==11.0.2)
 
 # The tests that are not in the quick set: they wait for a time limit of the programs, move hundreds of megabytes, or do
 # a thing hundreds of times. Each line is a part of a test's name.
@@ -71,13 +73,16 @@ slow=(
     ssh_config_hosts::what_host_star
     surroundings::a_
     surroundings::closed_
+    upstream_proxies::a_hundred
+    upstream_proxies::a_proxy_that_cuts
+    upstream_proxies::bulk_goes
 )
 
 . contrib/packages.sh
 . contrib/older-host.sh
 . contrib/older-ssh.sh
 
-# A library has no program to look for.
+# A library has no program to look for, and neither has a module.
 has_libssh() {
     printf '#include <libssh/libssh.h>
 int main(void) { return ssh_init(); }
@@ -85,8 +90,14 @@ int main(void) { return ssh_init(); }
         cc -x c -o /dev/null - -lssh >/dev/null 2>&1
 }
 
-mapfile -t packages < <(missing_packages | sort -u)
-has_libssh || packages+=(libssh-dev)
+has_nginx_stream() { [ -e /usr/lib/nginx/modules/ngx_stream_module.so ]; }
+missing() {
+    missing_packages
+    has_libssh || echo libssh-dev
+    has_nginx_stream || echo libnginx-mod-stream
+}
+
+mapfile -t packages < <(missing | sort -u)
 python=$(find_python || true)
 if [ ${#packages[@]} -gt 0 ] || [ -z "$python" ]; then
     if ! has apt-get; then
@@ -99,9 +110,8 @@ if [ ${#packages[@]} -gt 0 ] || [ -z "$python" ]; then
         packages+=("${more[@]}")
     fi
     install_packages "${packages[@]}"
-    mapfile -t packages < <(missing_packages | sort -u)
+    mapfile -t packages < <(missing | sort -u)
     python=$(find_python) || die "there is still no Python of 3.11 or later with venv and ensurepip"
-    has_libssh || packages+=(libssh-dev)
     [ ${#packages[@]} -eq 0 ] || die "these are still missing: ${packages[*]}"
 fi
 need_cargo
@@ -111,12 +121,13 @@ install_older_host "$python" "$target"
 install_older_ssh "$target"
 
 folder=$target/ssh-clients
-wanted=$(printf '%s\n' "${python_clients[@]}" "${node_clients[@]}")
+wanted=$(printf '%s\n' "${python_clients[@]}" "${node_clients[@]}" "${mitmproxy[@]}")
 if [ "$(cat "$folder/complete" 2>/dev/null)" != "$wanted" ]; then
-    say "installing other people's SSH clients into $folder"
+    say "installing other people's SSH clients and mitmproxy into $folder"
     rm -rf "$folder"
     mkdir -p "$folder/node"
     install_from_pypi "$python" "$folder/python" "${python_clients[@]}"
+    install_from_pypi "$python" "$folder/mitmproxy" "${mitmproxy[@]}"
     # Their optional native parts only make them faster, and need a compiler for C++.
     npm install --prefix "$folder/node" --omit=optional --ignore-scripts --loglevel=error --no-audit --no-fund \
         "${node_clients[@]}" </dev/null >&2

@@ -110,7 +110,9 @@ impl Order<'_> {
                 {
                     failure = failure.cause(line);
                 }
-                failure.maybe_hint(match (&self.target, refused.status) {
+                // A proxy that opens TLS may answer in the place of the gateway, whose answers have a problem's form.
+                let suspicion = self.route.upstream.as_ref().map(Upstream::suspicion);
+                failure.maybe_cause(suspicion).maybe_hint(match (&self.target, refused.status) {
                     (Target::Vps(_), 407) => Some(login()),
                     (Target::Foreign { .. }, 407) => Some(self.login_of_proxy()),
                     (Target::Vps(_), _) => {

@@ -45,8 +45,11 @@ pub(super) fn find(
     let is_proxy_alone = cluster.is_none() && arguments.host_api.is_none() && arguments.proxy.is_some();
     // What TLS trusts, and the login of a proxy on the way, may be in the file.
     let has_trust = settings.ssh_proxy().scheme == Scheme::Http || arguments.trust != Trust::default();
-    let is_whole = has_trust && Route::of(&settings, &settings.ssh_proxy())?.upstream.is_none();
+    let route = Route::of(&settings, &settings.ssh_proxy())?;
+    let is_whole = has_trust && route.upstream.is_none();
     if settings.names_ssh_proxy() && is_whole && (settings.names_api() && !is_proxy_alone || !needs_token) {
+        let may_log_in = matches!(target, Target::Foreign { .. }) && route.own_login.is_none();
+        let settings = if may_log_in { with_own_login(&flags) } else { None }.unwrap_or(settings);
         return Ok(Place { api: Some(settings.api()).filter(|_| settings.names_api()), settings });
     }
     let file = match ConfigFile::load() {
@@ -73,6 +76,15 @@ pub(super) fn find(
         journal.line(&format!("warning: {warning}"));
     }
     Ok(Place { api: names_host.then(|| settings.api()), settings })
+}
+
+/// The settings with those of the file, if `upstream_proxy` there is the very proxy that leads to the target: it has its
+/// login then. Nothing else in the file concerns such a proxy, so a file that can't be used stops nothing.
+fn with_own_login(flags: &Flags) -> Option<Settings> {
+    let file = ConfigFile::load().ok()?;
+    let settings = Settings::resolve(flags.clone(), &settings::process_environment, file).ok()?;
+    let route = Route::of(&settings, &settings.ssh_proxy()).ok()?;
+    route.own_login.is_some().then_some(settings)
 }
 
 /// The address of a Host API, as the setting `host` takes it, without its port.

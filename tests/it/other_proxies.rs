@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::support::certificates::Authority;
 use crate::support::home::Home;
+use crate::support::office::{PASSWORD, USER, url};
+use crate::support::office_proxies::{haproxy_with_tls, squid_of, squid_with_tls_of, tinyproxy_of};
 use crate::support::proxies::{Proxy, squid, tinyproxy};
 use crate::support::run::Run;
 use crate::support::scene::Mode;
@@ -11,8 +14,13 @@ use crate::support::tools::{HELPER, sh_quote, tool};
 
 /// An ssh_config for `foreign`, an sshd behind `proxy` that is named by its address.
 fn config(home: &Home, sshd: &Sshd, proxy: &Proxy, mode: Mode) -> PathBuf {
+    config_with(home, sshd, &format!("--proxy http://{}", proxy.address), mode)
+}
+
+/// The same with these words of the helper.
+fn config_with(home: &Home, sshd: &Sshd, words: &str, mode: Mode) -> PathBuf {
     let fdpass = if mode == Mode::Fdpass { " --fdpass" } else { "" };
-    let command = format!("{}{fdpass} --proxy http://{} 127.0.0.1 {}", sh_quote(HELPER), proxy.address, sshd.port);
+    let command = format!("{}{fdpass} {words} 127.0.0.1 {}", sh_quote(HELPER), sshd.port);
     sshd.write_ssh_config(home, &format!("config-{mode:?}"), &command, mode)
 }
 
@@ -61,4 +69,60 @@ fn tinyproxys_refusal_is_shown() {
 #[test]
 fn squids_refusal_is_shown() {
     refusal(squid, "403 Forbidden", "caused by: ERROR: The requested URL could not be retrieved");
+}
+
+/// A proxy with a login: the login comes from a setting that names the same proxy. `scheme` is that of the proxy, and
+/// `words` are the helper's.
+fn log_in(sshd: &Sshd, proxy: &Proxy, scheme: &str, words: &str, login: &str) {
+    let named = format!("{words} --proxy {scheme}://{}", proxy.address);
+    let empty = Home::new();
+    let of_file = Home::new();
+    of_file.secret(".config/kohakuriver/config.json", &format!("{{\"upstream_proxy\": \"{login}\"}}"));
+    for mode in Mode::BOTH {
+        let ssh = |home: &Home, (name, value): (&str, &str)| {
+            let run = Run::new(tool("ssh"), home).arg("-F").arg(config_with(home, sshd, &named, mode));
+            run.env(name, value).args(["foreign", "cat; exit 23"]).stdin("in").output()
+        };
+        for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "http_proxy"] {
+            ssh(&empty, (name, login)).exits(23).prints("in").says_nothing();
+        }
+        ssh(&of_file, ("NO_PROXY", "*")).exits(23).prints("in").says_nothing();
+        // Another proxy's login is not for this one.
+        let outcome = ssh(&empty, ("HTTPS_PROXY", "http://alice:sekrit@127.0.0.1:1"));
+        outcome.exits(255).prints_nothing().says(&[
+            " answered 407 Proxy Authentication Required\n",
+            &format!("put its login into HTTPS_PROXY, or into config.json: `kohakuriver config set upstream_proxy -`, and then {scheme}://USER"),
+        ]);
+    }
+}
+
+#[test]
+fn ssh_through_squid_with_a_login() {
+    let sshd = Sshd::start();
+    let proxy = squid_of(USER, PASSWORD, &[sshd.port], "", "");
+    log_in(&sshd, &proxy, "http", "", &url("http", &proxy));
+}
+
+#[test]
+fn ssh_through_tinyproxy_with_a_login() {
+    let sshd = Sshd::start();
+    let proxy = tinyproxy_of(USER, "sekrit", sshd.port, 600);
+    log_in(&sshd, &proxy, "http", "", &format!("http://{USER}:sekrit@{}", proxy.address));
+}
+
+#[test]
+fn ssh_through_squid_with_tls_and_a_login() {
+    let (sshd, authority) = (Sshd::start(), Authority::new());
+    let proxy = squid_with_tls_of(USER, PASSWORD, &[sshd.port], &authority);
+    let words = format!("--ca-file {}", authority.file.display());
+    log_in(&sshd, &proxy, "https", &words, &url("https", &proxy));
+}
+
+#[test]
+fn ssh_through_haproxys_tls_and_tinyproxy_with_a_login() {
+    let (sshd, authority) = (Sshd::start(), Authority::new());
+    let behind = tinyproxy_of(USER, "sekrit", sshd.port, 600);
+    let proxy = haproxy_with_tls(behind.address, &authority);
+    let words = format!("--ca-file {}", authority.file.display());
+    log_in(&sshd, &proxy, "https", &words, &format!("https://{USER}:sekrit@{}", proxy.address));
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, getpeername};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
 
+use super::run::{DEADLINE, Process};
+
 /// How often a count is taken anew while it is waited for; the kernel has nothing to wait on.
 const AGAIN: Duration = Duration::from_millis(5);
 
@@ -71,6 +73,33 @@ pub(crate) fn tcp_connections(pid: Pid) -> rustix::io::Result<Vec<OwnedFd>> {
     let all = numbers.map(|number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()));
     let family = |fd: &OwnedFd| Some(getpeername(fd).ok()??.address_family());
     all.filter(|fd| fd.as_ref().map_or(true, |fd| family(fd) == Some(AddressFamily::INET))).collect()
+}
+
+/// Waits until `program`, by itself, listens on this port of 127.0.0.1, or of all addresses. `false` if it ends before.
+pub(crate) fn listens(program: &Process, port: u16) -> bool {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let ended = program.try_wait_for(AGAIN, |seen| seen.has_ended().then_some(())).is_ok();
+        if ended || has_listener(program.id(), port) {
+            return !ended;
+        }
+        assert!(Instant::now() < end, "it does not listen on port {port}");
+    }
+}
+
+fn has_listener(pid: Pid, port: u16) -> bool {
+    /// proc(5) has states as numbers: TCP_LISTEN.
+    const LISTENS: &str = "0A";
+    // It may end at any moment.
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let ours: Vec<String> = links.map(|link| link.to_string_lossy().into_owned()).collect();
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines()).any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_it = fields.len() > 9 && fields[3] == LISTENS && fields[1].ends_with(&format!(":{port:04X}"));
+        is_it && ours.contains(&format!("socket:[{}]", fields[9]))
+    })
 }
 
 /// Whether somebody waits for an answer to a connection attempt to this port of 127.0.0.1.

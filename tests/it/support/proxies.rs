@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use rustix::process::Signal;
 
 use super::home::{Home, set_mode};
+use super::processes::listens;
 use super::run::{DEADLINE, Process, Run};
 use super::sshd::free_port;
 use super::tools::{tool, user};
@@ -15,7 +16,7 @@ const TRIES: usize = 5;
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     pub(crate) process: Process,
-    _home: Home,
+    pub(crate) home: Home,
 }
 
 impl Drop for Proxy {
@@ -33,7 +34,7 @@ pub(crate) fn start(serves: impl Fn(&Process, SocketAddr) -> bool, start: impl F
         let (home, port) = (Home::new(), free_port());
         let (process, address) = (start(&home, port).deadline(600).start(), ([127, 0, 0, 1], port).into());
         if serves(&process, address) {
-            return Proxy { address, process, _home: home };
+            return Proxy { address, process, home };
         }
         log = process.finish().to_string();
     }
@@ -41,11 +42,16 @@ pub(crate) fn start(serves: impl Fn(&Process, SocketAddr) -> bool, start: impl F
 }
 
 /// Whether a program says `ready`.
-fn says(ready: &str) -> impl Fn(&Process, SocketAddr) -> bool {
+pub(crate) fn says(ready: &str) -> impl Fn(&Process, SocketAddr) -> bool {
     move |process, _| {
         let printed = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(ready);
         process.try_wait_for(DEADLINE, |seen| (printed(&seen.stderr) || printed(&seen.stdout)).then_some(())).is_ok()
     }
+}
+
+/// Whether a program listens that has no word about it.
+pub(crate) fn listening(process: &Process, address: SocketAddr) -> bool {
+    listens(process, address.port())
 }
 
 /// tinyproxy, which lets CONNECT through to `allowed` alone.
@@ -55,11 +61,23 @@ pub(crate) fn tinyproxy(allowed: u16) -> Proxy {
 
 /// The same on this port, for so many clients at once, with a log of this level.
 pub(crate) fn tinyproxy_at(home: &Home, port: u16, allowed: u16, clients: usize, log_level: &str) -> Run {
+    tinyproxy_with(home, port, allowed, (clients, log_level), 600, "")
+}
+
+/// The same with a limit for idle tunnels, in seconds, and with `more` settings.
+pub(crate) fn tinyproxy_with(
+    home: &Home,
+    port: u16,
+    allowed: u16,
+    (clients, log_level): (usize, &str),
+    idle: u32,
+    more: &str,
+) -> Run {
     let config = format!(
-        "Port {port}\nListen 127.0.0.1\nTimeout 600\nMaxClients {clients}\nAllow 127.0.0.1\nConnectPort {allowed}\n\
-         LogLevel {log_level}\n"
+        "Port {port}\nListen 127.0.0.1\nTimeout {idle}\nMaxClients {clients}\nAllow 127.0.0.1\nConnectPort {allowed}\n\
+         LogLevel {log_level}\n{more}"
     );
-    Run::new(tool("tinyproxy"), home).args(["-d", "-c"]).arg(home.write("tinyproxy.conf", config))
+    Run::new(tool("tinyproxy"), home).args(["-d", "-c"]).arg(home.secret("tinyproxy.conf", &config))
 }
 
 /// squid, which lets CONNECT through to `allowed` alone.
@@ -69,13 +87,27 @@ pub(crate) fn squid(allowed: u16) -> Proxy {
 
 /// The same on this port.
 pub(crate) fn squid_at(home: &Home, port: u16, allowed: u16) -> Run {
+    squid_with(
+        home,
+        port,
+        &format!("http_port 127.0.0.1:{port}\n{}http_access allow CONNECT ours\n", ports(&[allowed])),
+    )
+}
+
+/// Rules of squid that allow these ports alone.
+pub(crate) fn ports(allowed: &[u16]) -> String {
+    let allowed: Vec<String> = allowed.iter().map(u16::to_string).collect();
+    format!("acl ours port {}\nhttp_access deny !ours\n", allowed.join(" "))
+}
+
+/// squid with these settings, and with `port` in its name.
+pub(crate) fn squid_with(home: &Home, port: u16, settings: &str) -> Run {
     let folder = home.path().display();
     // squid refuses to run as root, so it gets a user who can read its folder.
     let user = if rustix::process::geteuid().is_root() { "nobody".to_owned() } else { user() };
     set_mode(home.path(), 0o755);
     let config = format!(
-        "http_port 127.0.0.1:{port}\nacl ours port {allowed}\nhttp_access allow CONNECT ours\n\
-         http_access deny all\ncache deny all\ncache_mem 8 MB\ncache_effective_user {user}\nicp_port 0\n\
+        "{settings}http_access deny all\ncache deny all\ncache_mem 8 MB\ncache_effective_user {user}\nicp_port 0\n\
          pid_filename none\naccess_log none\ncache_store_log none\ncoredump_dir {folder}\nvisible_hostname squid.example\n\
          pinger_enable off\nshutdown_lifetime 0 seconds\nworkers 1\nnetdb_filename none\n\
          cache_log /dev/null\n",

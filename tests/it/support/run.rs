@@ -154,6 +154,13 @@ pub(crate) struct Seen {
     status: Option<ExitStatus>,
 }
 
+impl Seen {
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.status.is_some()
+    }
+}
+
 impl State {
     fn change(&self, change: impl FnOnce(&mut Seen)) {
         change(&mut self.seen.lock().unwrap());

@@ -1,4 +1,4 @@
-//! Whether the names of the Host and of its SSH proxy have addresses.
+//! Whether the names of the Host and of its SSH proxy have addresses, unless an upstream proxy resolves them.
 
 use std::time::Duration;
 
@@ -6,10 +6,14 @@ use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::dial::{self, Watch};
 use crate::failure::Failure;
-use crate::settings::Settings;
+use crate::route::{Route, Upstream};
+use crate::settings::{Origin, Settings};
 
 /// How long the resolver may take.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Shows each setting and its source.
+const SHOW: &str = "kohakuriver config show";
 
 /// Most addresses in the report.
 const SHOWN: usize = 4;
@@ -24,7 +28,10 @@ impl Check for HostName<'_> {
 
     fn tried(&self) -> String {
         match self.settings {
-            Ok(settings) => format!("the addresses of {}", hosts(settings).join(" and ")),
+            Ok(settings) => {
+                let hosts = servers(settings).into_iter().map(|server| server.host);
+                format!("the addresses of {}", once(hosts.collect()).join(" and "))
+            }
             Err(_) => "the address of the Host".to_owned(),
         }
     }
@@ -32,30 +39,47 @@ impl Check for HostName<'_> {
     fn examine(&self) -> Result<Examined<()>, Verdict> {
         let settings = self.settings.as_ref()?;
         let mut found = Vec::new();
-        for host in &hosts(settings) {
-            let addresses = dial::resolve(host, settings.port.value, Watch::at_most(LIMIT)).map_err(|error| {
-                let proxy = settings.proxy.as_ref().filter(|_| *host != settings.host.value);
-                let from = proxy.map_or(&settings.host.source, |proxy| &proxy.source);
-                let failure = Failure::new(format!("the name {host} has no address"))
-                    .because(&error)
-                    .cause(format!("the name was set by: {from}"))
-                    .hint("correct the name; to see each setting and its source: `kohakuriver config show`");
-                Verdict::wrong(&failure, "kohakuriver config show")
-            })?;
-            found.extend(addresses.iter().map(|address| address.ip().to_string()));
+        let mut resolvers = Vec::new();
+        let mut resolved_here: Vec<String> = Vec::new();
+        for server in servers(settings) {
+            let route = Route::of(settings, &server).map_err(|failure| Verdict::wrong(&failure, SHOW))?;
+            match route.upstream.filter(Upstream::resolves) {
+                Some(upstream) => resolvers.push(format!("{} resolves {}", upstream.named(), server.host)),
+                None if resolved_here.contains(&server.host) => {}
+                None => {
+                    found.extend(addresses(&server, settings)?);
+                    resolved_here.push(server.host);
+                }
+            }
         }
-        Ok(Verdict::Fine(shown(found)).into())
+        let found = if found.is_empty() { Vec::new() } else { vec![shown(found)] };
+        Ok(Verdict::Fine([found, once(resolvers)].concat().join("; ")).into())
     }
 }
 
-/// The Host, and its SSH proxy where that is another machine.
-fn hosts(settings: &Settings) -> Vec<String> {
-    let mut hosts = vec![settings.host.value.clone()];
-    let proxy = settings.ssh_proxy().host;
-    if !hosts.contains(&proxy) {
-        hosts.push(proxy);
-    }
-    hosts
+/// The addresses of `server`.
+fn addresses(server: &Origin, settings: &Settings) -> Result<Vec<String>, Verdict> {
+    let host = &server.host;
+    let addresses = dial::resolve(host, server.port, Watch::at_most(LIMIT)).map_err(|error| {
+        let proxy = settings.proxy.as_ref().filter(|_| *host != settings.host.value);
+        let from = proxy.map_or(&settings.host.source, |proxy| &proxy.source);
+        let failure = Failure::new(format!("the name {host} has no address"))
+            .because(&error)
+            .cause(format!("the name was set by: {from}"))
+            .hint(format!("correct the name; to see each setting and its source: `{SHOW}`"));
+        Verdict::wrong(&failure, SHOW)
+    })?;
+    Ok(addresses.iter().map(|address| address.ip().to_string()).collect())
+}
+
+/// The Host API and the SSH proxy.
+fn servers(settings: &Settings) -> [Origin; 2] {
+    [settings.api(), settings.ssh_proxy()]
+}
+
+fn once(mut texts: Vec<String>) -> Vec<String> {
+    texts.dedup();
+    texts
 }
 
 fn shown(mut addresses: Vec<String>) -> String {

@@ -14,7 +14,7 @@ use crate::dial::{DialError, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::handshake::identify::{self, Server};
 use crate::handshake::{Step, connect};
-use crate::route::{self, Route, RouteError, send_all, until_done};
+use crate::route::{self, Route, RouteError, Upstream, send_all, until_done};
 use crate::settings::{Scheme, Settings};
 use crate::sys::{self, AsFd as _, PollFlags};
 use crate::tls::Fault;
@@ -53,23 +53,30 @@ impl Check for Port<'_> {
 
     fn examine(&self) -> Result<Examined<Connected>, Verdict> {
         let settings = self.settings.as_ref()?;
-        let carrier = connect(settings).map_err(|failure| Verdict::wrong(&failure, SHOW))?;
-        let peer = sys::peer_address(carrier.as_fd()).map_or_else(|_| address(settings), |peer| peer.to_string());
+        let (carrier, upstream) = connect(settings).map_err(|failure| Verdict::wrong(&failure, SHOW))?;
+        let accepts = match upstream {
+            Some(upstream) => format!("{} accepts through {}", settings.ssh_proxy().authority(), upstream.named()),
+            None => {
+                let peer = sys::peer_address(carrier.as_fd());
+                format!("{} accepts", peer.map_or_else(|_| address(settings), |peer| peer.to_string()))
+            }
+        };
         let secured = match settings.ssh_proxy().scheme {
             Scheme::Http => "",
             Scheme::Https => ", and its certificate is trusted",
         };
-        Ok(Examined::giving(Verdict::Fine(format!("{peer} accepts{secured}")), Connected(RefCell::new(carrier))))
+        Ok(Examined::giving(Verdict::Fine(format!("{accepts}{secured}")), Connected(RefCell::new(carrier))))
     }
 }
 
-fn connect(settings: &Settings) -> Result<Box<dyn Carrier>, Failure> {
+/// A connection, and the upstream proxy that it goes through.
+fn connect(settings: &Settings) -> Result<(Box<dyn Carrier>, Option<Upstream>), Failure> {
     let failure = Failure::new(format!("cannot reach the SSH proxy at {}", address(settings)));
     let proxy = settings.ssh_proxy();
     let port = proxy.port;
     let listens = format!("check there whether it listens: `sudo ss -ltnp 'sport = :{port}'`");
     let route = Route::of(settings, &proxy)?;
-    route::connect(&proxy, &route, Watch::at_most(DIAL_LIMIT)).map_err(|error| {
+    let connected = route::connect(&proxy, &route, Watch::at_most(DIAL_LIMIT)).map_err(|error| {
         let RouteError::Dial(error) = error else {
             return error.failure(failure.what(), &proxy, route.upstream.as_ref());
         };
@@ -82,7 +89,8 @@ fn connect(settings: &Settings) -> Result<Box<dyn Carrier>, Failure> {
                 .cause("nothing listens there, so the SSH proxy is not running; or a firewall refuses the connection")
                 .hint(format!("start the SSH proxy on the Host; {listens}")),
         }
-    })
+    })?;
+    Ok((connected, route.upstream))
 }
 
 /// Whether the server on the port is an SSH proxy.
