@@ -114,6 +114,61 @@ fn reaped_cpu_seconds(process: Pid) -> Result<f64> {
     stat::seconds(&stat(process)?[13..15])
 }
 
+/// CPU time of all processes that this one has started, and that those have started; none of one that has ended.
+pub(crate) fn cpu_seconds_of_all() -> Result<f64> {
+    let mut nanoseconds = 0;
+    for process in descendants()? {
+        // A process or a thread may have ended since.
+        for thread in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+            nanoseconds += text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or_default();
+        }
+    }
+    Ok(nanoseconds as f64 / 1e9)
+}
+
+/// The same with those that have ended and were reaped; in ticks.
+pub(crate) fn cpu_seconds_of_all_ever() -> Result<f64> {
+    let alive: Result<Vec<f64>> = descendants()?
+        .into_iter()
+        .filter_map(|process| stat(process).ok())
+        .map(|s| stat::seconds(&s[11..15]))
+        .collect();
+    Ok(alive?.into_iter().sum::<f64>() + reaped_cpu_seconds(rustix::process::getpid())?)
+}
+
+fn descendants() -> Result<Vec<Pid>> {
+    let parents: Vec<(Pid, Pid)> = fs::read_dir("/proc")?
+        .filter_map(|entry| {
+            let process = entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+            Some((process, stat(process).ok()?[1].parse().ok().and_then(Pid::from_raw)?))
+        })
+        .collect();
+    let mut found = vec![rustix::process::getpid()];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(process, _)| *process));
+        next += 1;
+    }
+    Ok(found.split_off(1))
+}
+
+/// Waits for the helpers' children that carry a tunnel for ssh. They are in no group of ours, and end soon after it.
+pub(crate) fn reap_carriers() -> Result<()> {
+    for process in descendants()? {
+        let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        if words.split(|&byte| byte == 0).nth(1) == Some(b"--carry") || words.is_empty() && is_leaderless(process) {
+            waitpid(Some(process), WaitOptions::empty())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is an orphan that has ended already.
+fn is_leaderless(process: Pid) -> bool {
+    stat(process).is_ok_and(|stat| stat[0] == "Z" && stat[1] == rustix::process::getpid().to_string())
+}
+
 /// The children of ours that are in the group of `leader` without being it.
 fn orphans(leader: Pid) -> Result<Vec<Pid>> {
     let ours = |process: &Pid| {
