@@ -20,7 +20,7 @@ use crate::support::turns::Contender;
 /// The VPS's task id.
 pub(super) const VPS: &str = "7323718749301768192";
 /// More tunnels than anybody here is asked for at once.
-pub(super) const MAX_TUNNELS: usize = 20_000;
+const MAX_TUNNELS: usize = 20_000;
 /// How our gateway is started: its limits are out of the way, and it logs as little as the others. Handshakes are fewer
 /// than tunnels, as what may be open is shared between them.
 pub(super) const OPTIONS: [&str; 6] = [

@@ -20,7 +20,7 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme, StreamOwned,
 };
 
-use super::contestants::{MAX_TUNNELS, OPTIONS, VPS};
+use super::contestants::{OPTIONS, VPS};
 use super::opener::reset;
 use super::process::{cpu_seconds, rss_kib};
 use super::tunnel::{Asks, LONGEST_ANSWER, is_open};
@@ -61,7 +61,7 @@ pub(crate) const KINDS: [Kind; 2] = [Kind::Ours, Kind::Haproxy];
 impl Secured {
     pub(crate) fn start(kind: Kind, certified: &Certified, vps: SocketAddr) -> Self {
         let (gateway, tls) = certified.gateway(&[running(VPS, vps.port())], &OPTIONS);
-        let haproxy = (kind == Kind::Haproxy).then(|| certified.haproxy(gateway.address, MAX_TUNNELS / 2));
+        let haproxy = (kind == Kind::Haproxy).then(|| certified.haproxy(gateway.address, IDLE + 1_000));
         Self { kind, address: haproxy.as_ref().map_or(tls, |haproxy| haproxy.address), gateway, haproxy }
     }
 

@@ -114,21 +114,9 @@ fn reaped_cpu_seconds(process: Pid) -> Result<f64> {
     stat::seconds(&stat(process)?[13..15])
 }
 
-/// CPU time of all processes that this one has started, and that those have started; none of one that has ended.
+/// CPU time of all processes that this one has started, and that those have started, whether they have ended or not; in
+/// ticks. One that has ended must have been reaped.
 pub(crate) fn cpu_seconds_of_all() -> Result<f64> {
-    let mut nanoseconds = 0;
-    for process in descendants()? {
-        // A process or a thread may have ended since.
-        for thread in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
-            let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-            nanoseconds += text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or_default();
-        }
-    }
-    Ok(nanoseconds as f64 / 1e9)
-}
-
-/// The same with those that have ended and were reaped; in ticks.
-pub(crate) fn cpu_seconds_of_all_ever() -> Result<f64> {
     let alive: Result<Vec<f64>> = descendants()?
         .into_iter()
         .filter_map(|process| stat(process).ok())
@@ -155,18 +143,16 @@ fn descendants() -> Result<Vec<Pid>> {
 
 /// Waits for the helpers' children that carry a tunnel for ssh. They are in no group of ours, and end soon after it.
 pub(crate) fn reap_carriers() -> Result<()> {
+    let own = rustix::process::getpid().to_string();
     for process in descendants()? {
         let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-        if words.split(|&byte| byte == 0).nth(1) == Some(b"--carry") || words.is_empty() && is_leaderless(process) {
+        // Of one that has ended there are no words.
+        let has_ended = || stat(process).is_ok_and(|stat| stat[0] == "Z" && stat[1] == own);
+        if words.split(|&byte| byte == 0).nth(1) == Some(b"--carry") || words.is_empty() && has_ended() {
             waitpid(Some(process), WaitOptions::empty())?;
         }
     }
     Ok(())
-}
-
-/// Whether it is an orphan that has ended already.
-fn is_leaderless(process: Pid) -> bool {
-    stat(process).is_ok_and(|stat| stat[0] == "Z" && stat[1] == rustix::process::getpid().to_string())
 }
 
 /// The children of ours that are in the group of `leader` without being it.

@@ -62,9 +62,11 @@ impl Way<'_> {
         let took = began.elapsed().as_secs_f64();
         ensure!(answer == [TAKEN], "not its answer: {answer:?}");
         figures.add(measures::PLAIN_UP, who.name, round, count as f64 / MIB / took);
-        let spent = child::cpu_seconds_of_all()? + session.spent() - spent;
+        self.close_bulk(session, who, measures::PLAIN_CPU_UP, count, round, figures)?;
+        child::reap_carriers()?;
+        let spent = child::cpu_seconds_of_all()? - spent;
         figures.add(measures::ALL_CPU_UP, who.name, round, spent * GIB / count as f64);
-        self.close_bulk(session, who, measures::PLAIN_CPU_UP, count, round, figures)
+        Ok(())
     }
 
     /// `count` bytes from the VPS.
@@ -80,9 +82,11 @@ impl Way<'_> {
         }
         let took = began.elapsed().as_secs_f64();
         figures.add(measures::PLAIN_DOWN, who.name, round, count as f64 / MIB / took);
-        let spent = child::cpu_seconds_of_all()? + session.spent() - spent;
+        self.close_bulk(session, who, measures::PLAIN_CPU_DOWN, count, round, figures)?;
+        child::reap_carriers()?;
+        let spent = child::cpu_seconds_of_all()? - spent;
         figures.add(measures::ALL_CPU_DOWN, who.name, round, spent * GIB / count as f64);
-        self.close_bulk(session, who, measures::PLAIN_CPU_DOWN, count, round, figures)
+        Ok(())
     }
 
     fn close_bulk(

@@ -128,11 +128,6 @@ impl Session {
         self.helper.as_ref().map(Overseen::id)
     }
 
-    /// The CPU seconds of a helper that has ended.
-    pub(crate) fn spent(&self) -> f64 {
-        self.spent
-    }
-
     /// Ends it; the CPU seconds of the helper's whole life.
     pub(crate) fn close(mut self) -> Result<f64> {
         let spent = self.helper.take().map(Overseen::kill).transpose()?.map_or(0.0, |remains| remains.cpu);

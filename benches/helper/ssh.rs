@@ -44,7 +44,7 @@ impl<'a> Ssh<'a> {
 
     /// Bytes to the VPS.
     pub(crate) fn bulk_up(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
-        let spent = child::cpu_seconds_of_all_ever()?;
+        let spent = child::cpu_seconds_of_all()?;
         let (took, remains) = self.run(who, "cat >/dev/null", File::open(&self.zeros)?.into())?;
         self.note_all(who, measures::SSH_ALL_CPU_UP, spent, round, figures)?;
         self.note(who, measures::SSH_BULK_UP, measures::SSH_CPU_UP, took, &remains, round, figures);
@@ -53,7 +53,7 @@ impl<'a> Ssh<'a> {
 
     /// Bytes from the VPS.
     pub(crate) fn bulk_down(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
-        let spent = child::cpu_seconds_of_all_ever()?;
+        let spent = child::cpu_seconds_of_all()?;
         let (took, remains) = self.run(who, &format!("head -c {} /dev/zero", self.count), Stdio::null())?;
         self.note_all(who, measures::SSH_ALL_CPU_DOWN, spent, round, figures)?;
         self.note(who, measures::SSH_BULK_DOWN, measures::SSH_CPU_DOWN, took, &remains, round, figures);
@@ -78,7 +78,7 @@ impl<'a> Ssh<'a> {
     /// Notes what all processes have taken, those of sshd and of the gateway too.
     fn note_all(&self, who: &Contestant, cpu: Measure, before: f64, round: usize, figures: &mut Figures) -> Result<()> {
         child::reap_carriers()?;
-        let spent = child::cpu_seconds_of_all_ever()? - before;
+        let spent = child::cpu_seconds_of_all()? - before;
         figures.add(cpu, who.name, round, spent * GIB / self.count as f64);
         Ok(())
     }
