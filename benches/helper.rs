@@ -4,6 +4,8 @@
 //! a real sshd (to which `direct` goes straight when it is ssh that is measured). `cargo bench --bench helper` prints a
 //! table and writes `target/bench/helper.json`; `-- --quick` does so in less time and less exactly.
 //!
+//! `-- tls` measures the same over TLS instead, beside stunnel and socat.
+//!
 //! It tells what it measures; that a target is missed is no failure of the run. It reads /proc, so it needs Linux.
 
 #[cfg(target_os = "linux")]
@@ -33,7 +35,7 @@ mod linux {
     use crate::parts::contestants::{self, Contestant, DIRECT, FDPASS, NC, STDIO};
     use crate::parts::plain::Way;
     use crate::parts::ssh::Ssh;
-    use crate::parts::{child, measures, overseen};
+    use crate::parts::{child, measures, overseen, tls};
     use crate::support::figures::{Figures, MIB, Measure};
     use crate::support::gateway::{Gateway, inventory, running};
     use crate::support::home::Home;
@@ -126,10 +128,14 @@ mod linux {
     };
 
     pub(super) fn main() -> Result<()> {
-        let effort = read_arguments()?;
+        let asked = read_arguments()?;
         let began = Instant::now();
         limits::start(WHOLE_RUN, overseen::end_overdue)?;
         child::adopt_orphans()?;
+        if asked.is_tls {
+            return over_tls(&asked, began);
+        }
+        let effort = if asked.is_quick { &QUICK } else { &FULL };
 
         let (sshd, home) = (Sshd::start(), Home::new());
         let vps = [running(PLAIN, vps::start(Share::Equal)?.port()), running(SSHD, sshd.port)];
@@ -145,21 +151,37 @@ mod linux {
         // What was measured before an interruption, or before the time was over, is told all the same.
         let outcome = measure(effort, &way, &ssh, (&plain, &under_ssh), &mut figures);
 
+        let names: Vec<_> = plain.iter().map(|who| who.name).collect();
+        tell(&asked, &figures, &names, &TARGETS, began)?;
+        outcome
+    }
+
+    fn over_tls(asked: &Asked, began: Instant) -> Result<()> {
+        let mut figures = Figures::default();
+        let effort = if asked.is_quick { &tls::QUICK } else { &tls::FULL };
+        let outcome = tls::measure(effort, &mut figures);
+        tell(asked, &figures, &tls::NAMES, &tls::TARGETS, began)?;
+        outcome
+    }
+
+    /// Prints the table and writes the file.
+    fn tell(
+        asked: &Asked,
+        figures: &Figures,
+        contestants: &[&'static str],
+        targets: &[Target],
+        began: Instant,
+    ) -> Result<()> {
         let conditions = json!({
-            "quick": std::ptr::eq(effort, &QUICK), "seconds": began.elapsed().as_secs(),
+            "quick": asked.is_quick, "seconds": began.elapsed().as_secs(),
             "cpus": std::thread::available_parallelism()?.get(),
             "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
         });
-        let names: Vec<_> = plain.iter().map(|who| who.name).collect();
-        let report =
-            Report { figures: &figures, measures: &measures::ALL, contestants: &names, targets: &TARGETS, conditions };
+        let report = Report { figures, measures: &measures::ALL, contestants, targets, conditions };
         print!("{}", report.table());
-        println!(
-            "{} s; all samples in {}",
-            began.elapsed().as_secs(),
-            report.write_json(&folder(), "helper.json")?.display()
-        );
-        outcome
+        let name = if asked.is_tls { "helper-tls.json" } else { "helper.json" };
+        println!("{} s; all samples in {}", began.elapsed().as_secs(), report.write_json(&folder(), name)?.display());
+        Ok(())
     }
 
     /// Everything, the longest part last.
@@ -187,16 +209,23 @@ mod linux {
         })
     }
 
-    fn read_arguments() -> Result<&'static Effort> {
-        let mut effort = &FULL;
+    /// What the command line asks for.
+    struct Asked {
+        is_quick: bool,
+        is_tls: bool,
+    }
+
+    fn read_arguments() -> Result<Asked> {
+        let mut asked = Asked { is_quick: false, is_tls: false };
         for argument in std::env::args().skip(1) {
             match argument.as_str() {
-                "--quick" => effort = &QUICK,
+                "--quick" => asked.is_quick = true,
+                tls::NAME => asked.is_tls = true,
                 // Cargo adds it.
                 "--bench" => {}
-                _ => bail!("unknown argument {argument:?}; there is --quick"),
+                _ => bail!("unknown argument {argument:?}; there are --quick and tls"),
             }
         }
-        Ok(effort)
+        Ok(asked)
     }
 }

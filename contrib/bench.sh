@@ -21,7 +21,7 @@ for bench in "${benches[@]}"; do
         helper) tools+=(
             sshd:openssh-server ssh:openssh-client ssh-keygen:openssh-client
             nc:netcat-openbsd socat:socat ncat:ncat proxytunnel:proxytunnel corkscrew:corkscrew
-            connect-proxy:connect-proxy
+            connect-proxy:connect-proxy stunnel:stunnel4
         ) ;;
         gateway) tools+=(haproxy:haproxy squid:squid tinyproxy:tinyproxy-bin prlimit:util-linux unshare:util-linux) ;;
     esac

@@ -67,6 +67,7 @@ install_packages() {
         case $package in
             openssh-server) set -- ssh.service ssh.socket ;;
             squid) set -- squid.service ;;
+            stunnel4) set -- stunnel4.service stunnel.target ;;
             haproxy) set -- haproxy.service ;;
             nginx) set -- nginx.service ;;
             caddy) set -- caddy.service ;;

@@ -18,12 +18,12 @@ use crate::support::tools::{older_host_python, tool};
 use crate::support::turns::Contender;
 
 /// The VPS's task id.
-const VPS: &str = "7323718749301768192";
+pub(super) const VPS: &str = "7323718749301768192";
 /// More tunnels than anybody here is asked for at once.
 const MAX_TUNNELS: usize = 20_000;
 /// How our gateway is started: its limits are out of the way, and it logs as little as the others. Handshakes are fewer
 /// than tunnels, as what may be open is shared between them.
-const OPTIONS: [&str; 6] = [
+pub(super) const OPTIONS: [&str; 6] = [
     "--audit-log=off",
     "--max-tunnels=20000",
     "--max-tunnels-per-client=20000",

@@ -26,9 +26,14 @@ pub(crate) const BESIDE_P99: Measure = Measure::median("beside_bulk_p99_us", "be
 pub(crate) const BESIDE_P50: Measure = Measure::median("beside_bulk_p50_us", "  median, µs");
 pub(crate) const BESIDE_BULK: Measure = Measure::median("beside_bulk_mib_s", "  the bulk, MiB/s");
 pub(crate) const DESCRIPTORS: Measure = Measure::total("descriptors_left", "descriptors left of 10,000");
+pub(crate) const TLS_FULL: Measure = Measure::median("tls_full_per_s", "TLS: set up in full, 1/s");
+pub(crate) const CPU_TLS_FULL: Measure = Measure::median("cpu_tls_full_us", "  CPU of one, µs");
+pub(crate) const TLS_RESUMED: Measure = Measure::median("tls_resumed_per_s", "TLS: set up, resumed, 1/s");
+pub(crate) const CPU_TLS_RESUMED: Measure = Measure::median("cpu_tls_resumed_us", "  CPU of one, µs");
+pub(crate) const TLS_RSS: Measure = Measure::median("tls_rss_idle_kib", "TLS: RSS of an idle tunnel, KiB");
 
 /// All of it, in the order of the table.
-pub(crate) const ALL: [Measure; 22] = [
+pub(crate) const ALL: [Measure; 27] = [
     DOWN_1,
     UP_1,
     DOWN_8,
@@ -51,4 +56,9 @@ pub(crate) const ALL: [Measure; 22] = [
     BESIDE_P50,
     BESIDE_BULK,
     DESCRIPTORS,
+    TLS_FULL,
+    CPU_TLS_FULL,
+    TLS_RESUMED,
+    CPU_TLS_RESUMED,
+    TLS_RSS,
 ];

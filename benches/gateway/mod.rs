@@ -12,6 +12,7 @@ mod run;
 mod setups;
 mod soaking;
 mod throughput;
+mod tls;
 mod tunnel;
 
 pub(crate) use run::main;

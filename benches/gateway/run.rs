@@ -16,10 +16,12 @@ use super::endings::endings;
 use super::memory::{hold, idle};
 use super::setups::setups;
 use super::throughput::{Way, bulk};
+use super::tls::{KINDS, Secured};
 use super::{hostile, measures, process, soaking};
 use crate::support::figures::{Figures, Measure};
 use crate::support::mover::Share;
 use crate::support::report::{Bound, Report, Target, folder};
+use crate::support::secured::Certified;
 use crate::support::turns::{Rounds, rounds, turns};
 use crate::support::{limits, vps};
 
@@ -31,6 +33,7 @@ struct Effort {
     hold: Rounds,
     beside: Rounds,
     endings: Rounds,
+    tls: Rounds,
     /// How long one figure is measured.
     window: Duration,
 }
@@ -42,6 +45,7 @@ const FULL: Effort = Effort {
     hold: rounds(1, 30),
     beside: rounds(7, 120),
     endings: rounds(1, 120),
+    tls: rounds(7, 120),
     window: Duration::from_secs(1),
 };
 
@@ -52,6 +56,7 @@ const QUICK: Effort = Effort {
     hold: rounds(1, 30),
     beside: rounds(3, 30),
     endings: rounds(1, 60),
+    tls: rounds(3, 30),
     window: Duration::from_millis(400),
 };
 
@@ -64,7 +69,7 @@ const VPS: &str = "--vps";
 type Row = fn(&Effort, &Vps, &mut Figures) -> Result<()>;
 
 /// The rows that can be asked for one by one.
-const ROWS: [(&str, Row); 6] = [
+const ROWS: [(&str, Row); 7] = [
     ("throughput", |effort, vps, figures| {
         turns("throughput", effort.throughput, &all(vps.address)?, figures, |who, round, figures| {
             [(Way::Down, 1), (Way::Up, 1), (Way::Down, 8), (Way::Up, 8)]
@@ -93,6 +98,14 @@ const ROWS: [(&str, Row); 6] = [
             endings(*kind, vps.address, round, figures)
         })
     }),
+    ("tls", |effort, vps, figures| {
+        let certified = Certified::new();
+        let start = |kind| Secured::start(kind, &certified, vps.address);
+        turns("TLS set-ups", effort.tls, &KINDS.map(start), figures, |who, round, figures| {
+            who.setups(effort.window, round, figures)
+        })?;
+        turns("idle TLS", effort.idle, &KINDS, figures, |kind, round, figures| start(*kind).idle(round, figures))
+    }),
 ];
 
 /// Everybody but the VPS itself.
@@ -106,7 +119,7 @@ fn all(vps: SocketAddr) -> Result<Vec<Contestant>> {
     Kind::ALL.map(|kind| Contestant::start(kind, vps)).into_iter().collect()
 }
 
-const TARGETS: [Target; 21] = {
+const TARGETS: [Target; 24] = {
     use Bound::{AtLeast, AtMost};
     use measures::*;
     const fn to(measure: Measure, reference: Kind, bound: Bound) -> Target {
@@ -137,6 +150,9 @@ const TARGETS: [Target; 21] = {
         to(BESIDE_P99, Kind::Squid, AtMost(1.0)),
         to(BESIDE_BULK, Kind::Squid, AtLeast(2.0)),
         alone(DESCRIPTORS, 0.0),
+        to(TLS_FULL, Kind::Haproxy, AtLeast(1.0)),
+        to(TLS_RESUMED, Kind::Haproxy, AtLeast(1.0)),
+        to(TLS_RSS, Kind::Haproxy, AtMost(1.0)),
     ]
 };
 

@@ -114,6 +114,47 @@ fn reaped_cpu_seconds(process: Pid) -> Result<f64> {
     stat::seconds(&stat(process)?[13..15])
 }
 
+/// CPU time of all processes that this one has started, and that those have started, whether they have ended or not; in
+/// ticks. One that has ended must have been reaped.
+pub(crate) fn cpu_seconds_of_all() -> Result<f64> {
+    let alive: Result<Vec<f64>> = descendants()?
+        .into_iter()
+        .filter_map(|process| stat(process).ok())
+        .map(|s| stat::seconds(&s[11..15]))
+        .collect();
+    Ok(alive?.into_iter().sum::<f64>() + reaped_cpu_seconds(rustix::process::getpid())?)
+}
+
+fn descendants() -> Result<Vec<Pid>> {
+    let parents: Vec<(Pid, Pid)> = fs::read_dir("/proc")?
+        .filter_map(|entry| {
+            let process = entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+            Some((process, stat(process).ok()?[1].parse().ok().and_then(Pid::from_raw)?))
+        })
+        .collect();
+    let mut found = vec![rustix::process::getpid()];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(process, _)| *process));
+        next += 1;
+    }
+    Ok(found.split_off(1))
+}
+
+/// Waits for the helpers' children that carry a tunnel for ssh. They are in no group of ours, and end soon after it.
+pub(crate) fn reap_carriers() -> Result<()> {
+    let own = rustix::process::getpid().to_string();
+    for process in descendants()? {
+        let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        // Of one that has ended there are no words.
+        let has_ended = || stat(process).is_ok_and(|stat| stat[0] == "Z" && stat[1] == own);
+        if words.split(|&byte| byte == 0).nth(1) == Some(b"--carry") || words.is_empty() && has_ended() {
+            waitpid(Some(process), WaitOptions::empty())?;
+        }
+    }
+    Ok(())
+}
+
 /// The children of ours that are in the group of `leader` without being it.
 fn orphans(leader: Pid) -> Result<Vec<Pid>> {
     let ours = |process: &Pid| {

@@ -109,9 +109,7 @@ const PEERS: [Peer; 7] = [
 
 /// All contestants on their way to a VPS through the gateway at `proxy`, and the names of those that aren't installed.
 pub(crate) fn all(proxy: SocketAddr, vps: &'static str) -> (Vec<Contestant>, Vec<&'static str>) {
-    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let contestant =
-        |name, mode, program, arguments: String| Contestant { name, mode, vps, program, arguments: words(&arguments) };
+    let contestant = |name, mode, program, arguments: String| Contestant::new(name, mode, vps, program, &arguments);
     let mut contestants = vec![
         contestant(STDIO, Mode::Stdio, HELPER.into(), format!("--proxy {proxy} {vps} 22")),
         contestant(FDPASS, Mode::Fdpass, HELPER.into(), format!("--fdpass --proxy {proxy} {vps} 22")),
@@ -139,6 +137,11 @@ fn installed(peer: &Peer) -> Option<PathBuf> {
 }
 
 impl Contestant {
+    /// One that starts `program` with `arguments`, between which there are spaces.
+    pub(crate) fn new(name: &'static str, mode: Mode, vps: &'static str, program: PathBuf, arguments: &str) -> Self {
+        Self { name, mode, vps, program, arguments: arguments.split(' ').map(str::to_owned).collect() }
+    }
+
     /// The helper as a program to start, with nothing of the user's in its environment.
     pub(crate) fn command(&self, home: &Path) -> Command {
         let mut command = Command::new(&self.program);

@@ -17,18 +17,28 @@ pub(crate) const RSS: Measure = Measure::median("rss_mib", "RSS while idle, MiB"
 pub(crate) const PSS: Measure = Measure::median("pss_mib", "PSS while idle, MiB");
 pub(crate) const BINARY_SIZE: Measure = Measure::median("binary_mib", "binary, MiB");
 pub(crate) const FAILURES: Measure = Measure::total("failures", "failures of 100 at once");
+pub(crate) const TLS_MORE: Measure = Measure::median("tls_more_ms", "  with TLS rather than without, ms");
+pub(crate) const ALL_CPU_UP: Measure = Measure::median("all_cpu_up_s_gib", "  CPU of all in between, up, s/GiB");
+pub(crate) const ALL_CPU_DOWN: Measure = Measure::median("all_cpu_down_s_gib", "  CPU of all in between, down, s/GiB");
+pub(crate) const SSH_ALL_CPU_UP: Measure = Measure::median("ssh_all_cpu_up_s_gib", "  CPU of all, up, s/GiB");
+pub(crate) const SSH_ALL_CPU_DOWN: Measure = Measure::median("ssh_all_cpu_down_s_gib", "  CPU of all, down, s/GiB");
 
 /// All of it, in the order of the table.
-pub(crate) const ALL: [Measure; 15] = [
+pub(crate) const ALL: [Measure; 20] = [
     SSH_BULK_UP,
     SSH_BULK_DOWN,
     SSH_CPU_UP,
     SSH_CPU_DOWN,
+    SSH_ALL_CPU_UP,
+    SSH_ALL_CPU_DOWN,
     PLAIN_CPU_UP,
     PLAIN_CPU_DOWN,
     PLAIN_UP,
     PLAIN_DOWN,
+    ALL_CPU_UP,
+    ALL_CPU_DOWN,
     FIRST_BYTE,
+    TLS_MORE,
     SSH_TRUE,
     ROUND_TRIP,
     RSS,

@@ -7,3 +7,4 @@ pub(crate) mod overseen;
 pub(crate) mod plain;
 pub(crate) mod session;
 pub(crate) mod ssh;
+pub(crate) mod tls;

@@ -46,6 +46,7 @@ impl Way<'_> {
 
     /// `count` bytes to the VPS, to the last one's arrival there.
     pub(crate) fn bulk_up(&self, who: &Contestant, count: u64, round: usize, figures: &mut Figures) -> Result<()> {
+        let spent = child::cpu_seconds_of_all()?;
         let mut session = self.open(who)?;
         let buffer = vec![0; CHUNK];
         let began = Instant::now();
@@ -61,11 +62,16 @@ impl Way<'_> {
         let took = began.elapsed().as_secs_f64();
         ensure!(answer == [TAKEN], "not its answer: {answer:?}");
         figures.add(measures::PLAIN_UP, who.name, round, count as f64 / MIB / took);
-        self.close_bulk(session, who, measures::PLAIN_CPU_UP, count, round, figures)
+        self.close_bulk(session, who, measures::PLAIN_CPU_UP, count, round, figures)?;
+        child::reap_carriers()?;
+        let spent = child::cpu_seconds_of_all()? - spent;
+        figures.add(measures::ALL_CPU_UP, who.name, round, spent * GIB / count as f64);
+        Ok(())
     }
 
     /// `count` bytes from the VPS.
     pub(crate) fn bulk_down(&self, who: &Contestant, count: u64, round: usize, figures: &mut Figures) -> Result<()> {
+        let spent = child::cpu_seconds_of_all()?;
         let mut session = self.open(who)?;
         let mut buffer = vec![0; CHUNK];
         let began = Instant::now();
@@ -76,7 +82,11 @@ impl Way<'_> {
         }
         let took = began.elapsed().as_secs_f64();
         figures.add(measures::PLAIN_DOWN, who.name, round, count as f64 / MIB / took);
-        self.close_bulk(session, who, measures::PLAIN_CPU_DOWN, count, round, figures)
+        self.close_bulk(session, who, measures::PLAIN_CPU_DOWN, count, round, figures)?;
+        child::reap_carriers()?;
+        let spent = child::cpu_seconds_of_all()? - spent;
+        figures.add(measures::ALL_CPU_DOWN, who.name, round, spent * GIB / count as f64);
+        Ok(())
     }
 
     fn close_bulk(

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use super::child::{Overseen, Remains};
+use super::child::{self, Overseen, Remains};
 use super::contestants::{Contestant, Mode};
 use super::measures;
 use crate::support::figures::{Figures, GIB, MIB, Measure};
@@ -44,14 +44,18 @@ impl<'a> Ssh<'a> {
 
     /// Bytes to the VPS.
     pub(crate) fn bulk_up(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
+        let spent = child::cpu_seconds_of_all()?;
         let (took, remains) = self.run(who, "cat >/dev/null", File::open(&self.zeros)?.into())?;
+        self.note_all(who, measures::SSH_ALL_CPU_UP, spent, round, figures)?;
         self.note(who, measures::SSH_BULK_UP, measures::SSH_CPU_UP, took, &remains, round, figures);
         Ok(())
     }
 
     /// Bytes from the VPS.
     pub(crate) fn bulk_down(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
+        let spent = child::cpu_seconds_of_all()?;
         let (took, remains) = self.run(who, &format!("head -c {} /dev/zero", self.count), Stdio::null())?;
+        self.note_all(who, measures::SSH_ALL_CPU_DOWN, spent, round, figures)?;
         self.note(who, measures::SSH_BULK_DOWN, measures::SSH_CPU_DOWN, took, &remains, round, figures);
         Ok(())
     }
@@ -69,6 +73,14 @@ impl<'a> Ssh<'a> {
     ) {
         figures.add(speed, who.name, round, self.count as f64 / MIB / took);
         figures.add(cpu, who.name, round, remains.cpu * GIB / self.count as f64);
+    }
+
+    /// Notes what all processes have taken, those of sshd and of the gateway too.
+    fn note_all(&self, who: &Contestant, cpu: Measure, before: f64, round: usize, figures: &mut Figures) -> Result<()> {
+        child::reap_carriers()?;
+        let spent = child::cpu_seconds_of_all()? - before;
+        figures.add(cpu, who.name, round, spent * GIB / self.count as f64);
+        Ok(())
     }
 
     fn run(&self, who: &Contestant, remote: &str, stdin: Stdio) -> Result<(f64, Remains)> {

@@ -3,6 +3,9 @@
 //!
 //! The parts that the tests start too (sshd, the gateway, temporary folders) are the tests' own files.
 
+#[path = "../../tests/it/support/certificates.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
+pub(crate) mod certificates;
 #[path = "../../tests/it/support/gateway.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
 pub(crate) mod gateway;
@@ -52,6 +55,8 @@ pub(crate) mod figures;
 pub(crate) mod limits;
 pub(crate) mod mover;
 pub(crate) mod report;
+#[allow(dead_code, reason = "each benchmark has its own peers")]
+pub(crate) mod secured;
 pub(crate) mod stat;
 pub(crate) mod turns;
 pub(crate) mod vps;

@@ -236,7 +236,7 @@ fn every_carrier_keeps_the_contract() {
 pub(crate) fn secured<C: Carrier, S: Carrier>(client: C, server: S) -> (Tls<C>, Tls<S>) {
     let authority = Authority::new();
     let mut client = Tls::client(client, &authority.client(), "gpu.example").unwrap();
-    let mut server = Tls::server(server, authority.server(&["gpu.example"]), Vec::new());
+    let mut server = Tls::server(server, authority.session(&["gpu.example"]), Vec::new());
     let (mut is_client_done, mut is_server_done) = (false, false);
     while !(is_client_done && is_server_done) {
         is_client_done |= has_shaken_hands(&mut client);

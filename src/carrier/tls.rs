@@ -4,35 +4,70 @@
 //!   close_notify is a broken connection (RFC 8446 §6.1): bytes may be missing.
 //! - A write may leave bytes here that the carrier below has no room for. [`Carrier::waits_for`] then asks for room, and
 //!   each call tries to send them first.
+//!
+//! The session has no buffers of its own. All sessions of a thread share a buffer for the records of one call; a
+//! connection keeps only what is incomplete, unread or unsent, so an idle one keeps nothing.
 
-use std::io::{self, Read, Write};
+use std::cell::Cell;
+use std::io;
 
-use rustls::Connection;
+use rustls::CommonState;
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
 use super::Carrier;
 use crate::sys::{AsFd, BorrowedFd, PollFlags};
 use crate::text::excerpt;
 use crate::tls::{ClientConfig, Fault};
 
-/// Most bytes that are read from below at once in a burst: some records of TLS.
-const BURST: usize = 64 * 1024;
-/// What rustls reads by itself at once. A read of this size begins a burst.
-const SMALL: usize = 4096;
-/// Most plaintext that is encrypted at once.
+/// Most plaintext that is encrypted at once: some whole records.
 const MOST: usize = 64 * 1024;
+/// Room for the records of [`MOST`] bytes. Most bytes that are read from below at once, and most of an incomplete message.
+const RECORDS: usize = MOST + 1024;
+/// The least that is read from below at once.
+const SMALL: usize = 4096;
+/// The header of a record (RFC 8446 §5.1). Its last two bytes are the length of the rest.
+const HEADER: usize = 5;
+/// The least by which a record's rest is longer than its plaintext: a tag, and in TLS 1.3 a type.
+const OVERHEAD: usize = 17;
+
+thread_local! {
+    /// The records of one call.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `call` with the thread's buffer, as it was left. A layer below gets another one.
+fn with_buffer<T>(call: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut buffer = BUFFER.take();
+    buffer.resize(RECORDS, 0);
+    let result = call(&mut buffer);
+    BUFFER.set(buffer);
+    result
+}
 
 /// A connection with TLS.
 pub struct Tls<S: Carrier> {
-    session: Connection,
+    session: Session,
     below: S,
-    /// Bytes from below that the session has not taken yet, in a burst.
+    /// Bytes from below that the session has not taken yet: the start of a record or a message, or what the last reader
+    /// had no room for.
     wire: Vec<u8>,
-    taken: usize,
-    burst: bool,
+    /// Plaintext that the last reader had no room for.
+    unread: Vec<u8>,
+    /// Records that the carrier below has had no room for.
+    unsent: Vec<u8>,
+    sent: usize,
     /// Names the certificate of the server in messages.
     client: Option<ClientConfig>,
     /// Whether anything has come from below.
     heard: bool,
+    /// close_notify has come.
+    closed: bool,
+    /// The end of the carrier below has come.
+    ended: bool,
+    /// The session has failed.
+    fault: Option<Fault>,
     /// This end has ended its stream.
     shut: Shut,
     /// The next end is a reset: no close_notify may hide that.
@@ -50,29 +85,222 @@ enum Shut {
     Done,
 }
 
+enum Session {
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
+}
+
+/// What the session is to write once it has taken all complete records.
+enum Write<'w> {
+    Nothing,
+    /// Encrypts the first into the second.
+    Bytes(&'w [u8], &'w mut Vec<u8>),
+    CloseNotify,
+}
+
+/// What comes out of a session.
+struct Output<'o> {
+    /// Plaintext goes here first.
+    buffer: &'o mut [u8],
+    read: usize,
+    /// Plaintext that `buffer` has no room for.
+    unread: &'o mut Vec<u8>,
+    /// Messages of the session's own.
+    messages: &'o mut Vec<u8>,
+    /// close_notify has come.
+    closed: &'o mut bool,
+    /// How many bytes were written as [`Write`] says.
+    written: usize,
+}
+
+/// Whether to call the session again.
+enum Next {
+    Again,
+    /// It needs more bytes, or has done all it can do.
+    Stop,
+}
+
+impl Session {
+    /// Has the session take records from the start of `wire`. Returns how many bytes it has taken.
+    fn take(
+        &mut self,
+        wire: &mut [u8],
+        mut write: Write<'_>,
+        output: &mut Output<'_>,
+    ) -> (usize, Result<(), rustls::Error>) {
+        let mut taken = 0;
+        loop {
+            // A reader that has got something gets the next record in its next call, if it is too long now.
+            if output.read > 0 && !output.has_room_for(&wire[taken..]) {
+                return (taken, Ok(()));
+            }
+            let rest = &mut wire[taken..];
+            let (more, next) = match self {
+                Self::Client(session) => output.step(session.process_tls_records(rest), &mut write),
+                Self::Server(session) => output.step(session.process_tls_records(rest), &mut write),
+            };
+            taken += more;
+            match next {
+                Ok(Next::Again) => {}
+                Ok(Next::Stop) => return (taken, Ok(())),
+                Err(error) => {
+                    self.alert(&mut wire[taken..], output);
+                    return (taken, Err(error));
+                }
+            }
+        }
+    }
+
+    /// Fetches the alert of a session that has failed.
+    fn alert(&mut self, rest: &mut [u8], output: &mut Output<'_>) {
+        let mut fetch = || match self {
+            Self::Client(session) => output.step(session.process_tls_records(rest), &mut Write::Nothing).1,
+            Self::Server(session) => output.step(session.process_tls_records(rest), &mut Write::Nothing).1,
+        };
+        // Before the alert there may be another message.
+        while matches!(fetch(), Ok(Next::Again)) {}
+    }
+
+    fn state(&self) -> &CommonState {
+        match self {
+            Self::Client(session) => session,
+            Self::Server(session) => session,
+        }
+    }
+}
+
+impl Output<'_> {
+    /// Whether the plaintext of the first record in `wire` fits. TLS 1.2 may have a few bytes less than this assumes.
+    fn has_room_for(&self, wire: &[u8]) -> bool {
+        match wire.first_chunk::<HEADER>() {
+            Some(&[.., high, low]) => {
+                usize::from(u16::from_be_bytes([high, low])) <= self.buffer.len() - self.read + OVERHEAD
+            }
+            // The session will ask for more.
+            None => true,
+        }
+    }
+
+    fn step<Data>(
+        &mut self,
+        status: UnbufferedStatus<'_, '_, Data>,
+        write: &mut Write<'_>,
+    ) -> (usize, Result<Next, rustls::Error>) {
+        let mut taken = status.discard;
+        let next = status.state.and_then(|state| match state {
+            ConnectionState::ReadTraffic(mut records) => {
+                while let Some(record) = records.next_record() {
+                    let record = record?;
+                    taken += record.discard;
+                    self.give(record.payload);
+                }
+                Ok(Next::Again)
+            }
+            ConnectionState::EncodeTlsData(mut message) => {
+                append(
+                    self.messages,
+                    |room| message.encode(room),
+                    |error| match error {
+                        EncodeError::InsufficientSize(needed) => Some(needed.required_size),
+                        EncodeError::AlreadyEncoded => None,
+                    },
+                );
+                Ok(Next::Again)
+            }
+            ConnectionState::TransmitTlsData(sent) => {
+                sent.done();
+                Ok(Next::Again)
+            }
+            ConnectionState::PeerClosed => {
+                *self.closed = true;
+                Ok(Next::Again)
+            }
+            ConnectionState::WriteTraffic(mut traffic) => {
+                match std::mem::replace(write, Write::Nothing) {
+                    Write::Nothing => return Ok(Next::Stop),
+                    Write::Bytes(bytes, records) => {
+                        self.written = traffic.encrypt(bytes, records).map_err(exhausted)?;
+                    }
+                    Write::CloseNotify => {
+                        append(
+                            self.messages,
+                            |room| traffic.queue_close_notify(room),
+                            |error| match error {
+                                EncryptError::InsufficientSize(needed) => Some(needed.required_size),
+                                EncryptError::EncryptExhausted => None,
+                            },
+                        );
+                    }
+                }
+                // A key may have to be changed.
+                Ok(Next::Again)
+            }
+            // No configuration here takes early data.
+            _ => Ok(Next::Stop),
+        });
+        (taken, next)
+    }
+
+    fn give(&mut self, plaintext: &[u8]) {
+        let room = &mut self.buffer[self.read..];
+        // What is unread comes first.
+        let most = if self.unread.is_empty() { room.len().min(plaintext.len()) } else { 0 };
+        room[..most].copy_from_slice(&plaintext[..most]);
+        self.read += most;
+        self.unread.extend_from_slice(&plaintext[most..]);
+    }
+}
+
+fn exhausted(error: EncryptError) -> rustls::Error {
+    rustls::Error::General(error.to_string())
+}
+
+/// Appends to `bytes` what `write` writes. `needed` tells how much room it needs from the error of a try without room.
+fn append<E>(
+    bytes: &mut Vec<u8>,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
+    needed: impl Fn(E) -> Option<usize>,
+) {
+    let start = bytes.len();
+    // Room for most messages.
+    bytes.resize(start + SMALL, 0);
+    let written = write(&mut bytes[start..]).or_else(|error| match needed(error) {
+        Some(more) => {
+            bytes.resize(start + more, 0);
+            write(&mut bytes[start..])
+        }
+        None => Ok(0),
+    });
+    bytes.truncate(start + written.unwrap_or_default());
+}
+
 impl<S: Carrier> Tls<S> {
     /// The client's end, before its handshake. `host` is the name that the server's certificate must have.
     ///
     /// # Errors
     /// When `host` can't be the name in a certificate.
     pub fn client(below: S, config: &ClientConfig, host: &str) -> Result<Self, Fault> {
-        Ok(Self::new(config.connect(host)?.into(), below, Some(config.clone()), Vec::new()))
+        Ok(Self::new(Session::Client(config.connect(host)?), below, Some(config.clone()), Vec::new()))
     }
 
     /// The server's end, before its handshake. `first` are bytes of the client that were read before.
-    pub fn server(below: S, session: rustls::ServerConnection, first: Vec<u8>) -> Self {
-        Self::new(session.into(), below, None, first)
+    pub fn server(below: S, session: UnbufferedServerConnection, first: Vec<u8>) -> Self {
+        Self::new(Session::Server(session), below, None, first)
     }
 
-    fn new(session: Connection, below: S, client: Option<ClientConfig>, wire: Vec<u8>) -> Self {
+    fn new(session: Session, below: S, client: Option<ClientConfig>, wire: Vec<u8>) -> Self {
         Self {
             session,
             below,
             wire,
-            taken: 0,
-            burst: false,
+            unread: Vec::new(),
+            unsent: Vec::new(),
+            sent: 0,
             client,
             heard: false,
+            closed: false,
+            ended: false,
+            fault: None,
             shut: Shut::No,
             aborted: false,
             broken: None,
@@ -86,84 +314,100 @@ impl<S: Carrier> Tls<S> {
     /// Those of the carrier below, and a [`Fault`].
     pub fn handshake(&mut self) -> io::Result<()> {
         loop {
+            self.take_kept(Write::Nothing, &mut [])?;
             self.flush_all()?;
-            if !self.session.is_handshaking() {
+            if !self.session.state().is_handshaking() {
                 return Ok(());
             }
-            if self.fill()? == 0 {
+            if self.ended {
                 // What a server that wants something else does, too.
                 return Err(if self.heard { Fault::CutOff.into_error() } else { io::ErrorKind::UnexpectedEof.into() });
             }
+            self.read_below(&mut [])?;
         }
     }
 
     /// The events to wait for during the handshake.
     pub fn handshake_waits_for(&self) -> PollFlags {
-        self.below.waits_for(if self.session.wants_write() { PollFlags::OUT } else { PollFlags::IN })
+        self.below.waits_for(if self.unsent.is_empty() { PollFlags::IN } else { PollFlags::OUT })
     }
 
     /// The TLS session, for its facts.
-    pub fn session(&self) -> &Connection {
-        &self.session
+    pub fn session(&self) -> &CommonState {
+        self.session.state()
     }
 
-    /// Gives the session bytes from below; returns how many. 0 is the end of the carrier below.
-    fn fill(&mut self) -> io::Result<usize> {
-        if self.taken == self.wire.len() {
-            (self.wire, self.taken) = (Vec::new(), 0);
-            // The first bytes of a server tell whether it speaks TLS at all.
-            if self.burst || !self.heard {
-                self.read_below(if self.burst { BURST } else { SMALL })?;
-            }
+    /// Has the session take what is kept here. Returns the number of bytes in `buffer`, and that of written ones.
+    fn take_kept(&mut self, write: Write<'_>, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
+        let mut wire = std::mem::take(&mut self.wire);
+        let result = self.take(&mut wire, write, buffer);
+        let taken = result.as_ref().map_or(wire.len(), |(taken, ..)| *taken);
+        wire.drain(..taken);
+        if !wire.is_empty() {
+            self.wire = wire;
         }
-        let mut next = &self.wire[self.taken..];
-        let read = if next.is_empty() && self.heard && !self.burst {
-            // rustls's own buffer takes the little that typing needs.
-            let read = self.session.read_tls(&mut Below(&mut self.below))?;
-            self.burst = read == SMALL;
-            read
-        } else {
-            self.session.read_tls(&mut next)?
-        };
-        self.taken = self.wire.len() - next.len();
-        self.process(read)
+        result.map(|(_, read, written)| (read, written))
     }
 
-    fn read_below(&mut self, size: usize) -> io::Result<()> {
-        let mut bytes = vec![0; size];
-        match self.below.receive(&mut bytes) {
-            Ok(read) => {
-                bytes.truncate(read);
-                self.wire = bytes;
-                Ok(())
+    /// Reads from below, and has the session take that. Returns the number of bytes in `buffer`.
+    fn read_below(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        with_buffer(|records| {
+            let kept = self.wire.len();
+            // As much as `buffer` has room for, as far as the sizes of records tell.
+            let most = (kept + SMALL.max(buffer.len() + buffer.len() / 64 + 64)).min(RECORDS);
+            if kept >= most {
+                return Err(self.fail(Fault::Other("a message is too large".to_owned())));
             }
-            Err(error) => {
-                self.burst = false;
-                Err(error)
+            let read = self.below.receive(&mut records[kept..most])?;
+            if read == 0 {
+                self.ended = true;
+                return Ok(0);
             }
+            records[..kept].copy_from_slice(&self.wire);
+            self.wire = Vec::new();
+            let records = &mut records[..kept + read];
+            let (taken, read, _) = self.take(records, Write::Nothing, buffer)?;
+            self.wire.extend_from_slice(&records[taken..]);
+            Ok(read)
+        })
+    }
+
+    /// Has the session take records from the start of `wire`. Returns how many bytes it has taken, the number of bytes in
+    /// `buffer`, and that of written ones.
+    fn take(&mut self, wire: &mut [u8], write: Write<'_>, buffer: &mut [u8]) -> io::Result<(usize, usize, usize)> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone().into_error());
         }
-    }
-
-    fn process(&mut self, read: usize) -> io::Result<usize> {
-        if !self.heard && read > 0 {
+        if !self.heard && !wire.is_empty() {
             self.heard = true;
-            if !starts_as_tls(&self.wire) {
-                return Err(Fault::not_tls(&self.wire).into_error());
+            if !starts_as_tls(wire) {
+                return Err(self.fail(Fault::not_tls(wire)));
             }
         }
-        match self.session.process_new_packets() {
-            Ok(_) => Ok(read),
+        let (unread, messages, closed) = (&mut self.unread, &mut self.unsent, &mut self.closed);
+        let mut output = Output { buffer, read: 0, unread, messages, closed, written: 0 };
+        let (taken, result) = self.session.take(wire, write, &mut output);
+        let (read, written) = (output.read, output.written);
+        match result {
+            Ok(()) => Ok((taken, read, written)),
             Err(error) => {
-                // The alert that says why.
-                let _ = self.flush_all();
                 let fault = match &self.client {
                     Some(client) => Fault::from_error(&error, client.presented()),
                     // Its words are about a server.
                     None => Fault::Other(excerpt(&error.to_string())),
                 };
-                Err(fault.into_error())
+                let error = self.fail(fault);
+                // The alert that says why.
+                let _ = self.flush_all();
+                // What came before is still good.
+                if read > 0 { Ok((wire.len(), read, written)) } else { Err(error) }
             }
         }
+    }
+
+    fn fail(&mut self, fault: Fault) -> io::Error {
+        self.fault = Some(fault.clone());
+        fault.into_error()
     }
 
     /// Sends everything that waits here.
@@ -171,22 +415,40 @@ impl<S: Carrier> Tls<S> {
         if let Some(kind) = self.broken {
             return Err(kind.into());
         }
-        while self.session.wants_write() {
-            match self.session.write_tls(&mut Below(&mut self.below)) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                Err(error) => {
-                    self.broken = Some(error.kind());
-                    return Err(error);
-                }
-            }
+        while self.sent < self.unsent.len() {
+            let sent = self.below.send(&self.unsent[self.sent..]);
+            self.sent += self.note_sent(sent)?;
+        }
+        if self.sent > 0 {
+            (self.unsent, self.sent) = (Vec::new(), 0);
         }
         if self.shut == Shut::Asked {
             self.shut = Shut::Done;
             self.below.end_writing()?;
         }
         Ok(())
+    }
+
+    fn note_sent(&mut self, sent: io::Result<usize>) -> io::Result<usize> {
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                self.broken = Some(error.kind());
+                Err(error)
+            }
+            sent => sent,
+        }
+    }
+
+    /// Sends records, and keeps those that the carrier below has no room for.
+    fn send_records(&mut self, records: &[u8]) -> io::Result<()> {
+        let sent = if self.unsent.is_empty() { self.below.send(records) } else { Ok(0) };
+        let sent = match self.note_sent(sent) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            sent => sent?,
+        };
+        self.unsent.extend_from_slice(&records[sent..]);
+        if sent == records.len() { Ok(()) } else { self.flush() }
     }
 }
 
@@ -209,12 +471,31 @@ impl<S: Carrier> Carrier for Tls<S> {
         loop {
             // What has arrived can be read, also if nothing can be written any more.
             let _ = self.flush();
-            match self.session.reader().read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Fault::CutOff.into_error()),
-                read => return read,
+            if !self.unread.is_empty() {
+                let most = self.unread.len().min(buffer.len());
+                buffer[..most].copy_from_slice(&self.unread[..most]);
+                self.unread.drain(..most);
+                if self.unread.is_empty() {
+                    self.unread = Vec::new();
+                }
+                return Ok(most);
             }
-            self.fill()?;
+            let mut read = match self.wire.is_empty() && self.fault.is_none() {
+                true => 0,
+                false => self.take_kept(Write::Nothing, buffer)?.0,
+            };
+            if read == 0 && self.unread.is_empty() {
+                if self.closed {
+                    return Ok(0);
+                }
+                if self.ended {
+                    return Err(Fault::CutOff.into_error());
+                }
+                read = self.read_below(buffer)?;
+            }
+            if read > 0 {
+                return Ok(read);
+            }
         }
     }
 
@@ -223,14 +504,22 @@ impl<S: Carrier> Carrier for Tls<S> {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.flush_all()?;
-        let taken = self.session.writer().write(&bytes[..bytes.len().min(MOST)])?;
-        self.flush()?;
-        Ok(taken)
+        let bytes = &bytes[..bytes.len().min(MOST)];
+        with_buffer(|records| {
+            let (_, written) = self.take_kept(Write::Bytes(bytes, records), &mut [])?;
+            if written == 0 && !bytes.is_empty() {
+                // Before the handshake is over.
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.send_records(&records[..written])?;
+            Ok(bytes.len())
+        })
     }
 
     fn end_writing(&mut self) -> io::Result<()> {
         if self.shut == Shut::No {
-            self.session.send_close_notify();
+            // A session that has failed has sent an alert.
+            let _ = self.take_kept(Write::CloseNotify, &mut []);
             self.shut = Shut::Asked;
         }
         self.flush()
@@ -244,7 +533,7 @@ impl<S: Carrier> Carrier for Tls<S> {
     }
 
     fn waits_for(&self, wanted: PollFlags) -> PollFlags {
-        let is_held = self.session.wants_write() && self.broken.is_none();
+        let is_held = !self.unsent.is_empty() && self.broken.is_none();
         let held = if is_held { PollFlags::OUT } else { PollFlags::empty() };
         self.below.waits_for(wanted | held)
     }
@@ -258,27 +547,8 @@ impl<S: Carrier> Carrier for Tls<S> {
 impl<S: Carrier> Drop for Tls<S> {
     /// A connection that is closed in order says so, as far as that is possible without waiting.
     fn drop(&mut self) {
-        if !self.aborted && !self.session.is_handshaking() {
+        if !self.aborted && !self.session.state().is_handshaking() {
             let _ = self.end_writing();
         }
-    }
-}
-
-/// The carrier below, as rustls reads and writes it.
-struct Below<'c, S>(&'c mut S);
-
-impl<S: Carrier> Read for Below<'_, S> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.receive(buffer)
-    }
-}
-
-impl<S: Carrier> Write for Below<'_, S> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.send(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
     }
 }

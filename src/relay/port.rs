@@ -77,9 +77,16 @@ impl Port<'_> {
         match self {
             Self::Carrier(carrier) => carrier.send(bytes),
             Self::Inherited(Inherited { descriptor, kind }) => {
-                let bytes = &bytes[..bytes.len().min(most)];
-                let written =
-                    if kind.is_socket() { sys::send(*descriptor, bytes) } else { sys::write(*descriptor, bytes) };
+                let little = &bytes[..bytes.len().min(most)];
+                let written = match kind {
+                    _ if kind.is_socket() => sys::send(*descriptor, little),
+                    Kind::Pipe if bytes.len() > most => match sys::write_at_once(*descriptor, bytes) {
+                        Ok(None) => sys::write(*descriptor, little),
+                        Ok(Some(written)) => Ok(written),
+                        Err(error) => Err(error),
+                    },
+                    _ => sys::write(*descriptor, little),
+                };
                 written.map_err(|error| if kind.has_hung_up(&error) { io::ErrorKind::BrokenPipe.into() } else { error })
             }
         }

@@ -12,8 +12,8 @@
 //! - **sockets**: [`connect`] ([`Connecting`]), [`answer`], [`peek`], [`receive`], [`send`], [`tune`],
 //!   [`end_writing`], [`reset_on_close`], [`set_blocking`], [`peer_address`];
 //! - **passing** of a descriptor: [`pass_descriptor`]; a system without it returns `Unsupported`, and bytes are piped;
-//! - **pipes**: [`PIPE_ROOM`], and [`splice`], [`enlarge_pipe`]; a system without splices says so in [`CAN_SPLICE`] and
-//!   returns `Unsupported` ([`cannot_splice`]), and bytes are copied;
+//! - **pipes**: [`PIPE_ROOM`], [`write_at_once`], [`splice`], [`enlarge_pipe`]; a system without splices says so in
+//!   [`CAN_SPLICE`] and returns `Unsupported` ([`cannot_splice`]), and bytes are copied;
 //! - **files**: [`create_private_folder_all`], [`private`], [`append_privately`], [`open_regular`], [`is_own_file`],
 //!   [`is_trusted`], [`is_trusted_secret`], [`try_lock`], [`NULL_FILE`];
 //! - **signals**: [`EndSignals`];

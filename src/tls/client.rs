@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, RootCertStore};
 use rustls_platform_verifier::Verifier as SystemVerifier;
 
 use super::verify::{Presented, Seen, Verifier};
@@ -70,12 +70,12 @@ impl ClientConfig {
     ///
     /// # Errors
     /// When `host` can't be the name in a certificate.
-    pub fn connect(&self, host: &str) -> Result<ClientConnection, Fault> {
+    pub fn connect(&self, host: &str) -> Result<UnbufferedClientConnection, Fault> {
         // A certificate has no zone of a link-local address.
         let name = host.split_once('%').map_or(host, |(address, _zone)| address);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| Fault::Other(format!("`{host}` can't be the name in a certificate")))?;
-        ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| Fault::from_error(&error, None))
+        UnbufferedClientConnection::new(Arc::clone(&self.config), name).map_err(|error| Fault::from_error(&error, None))
     }
 
     /// The last certificate that a server has presented.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::ServerConnection;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::UnbufferedServerConnection;
 use tempfile::TempDir;
 
 use super::*;
@@ -65,6 +66,11 @@ impl Authority {
     pub(crate) fn server(&self, names: &[&str]) -> ServerConnection {
         server(self.issue(names, |_| {}))
     }
+
+    /// The same for a carrier.
+    pub(crate) fn session(&self, names: &[&str]) -> UnbufferedServerConnection {
+        session(self.issue(names, |_| {}))
+    }
 }
 
 fn issued(certificate: &rcgen::Certificate, key: &KeyPair) -> Issued {
@@ -77,6 +83,14 @@ fn issued(certificate: &rcgen::Certificate, key: &KeyPair) -> Issued {
 }
 
 pub(crate) fn server(issued: Issued) -> ServerConnection {
+    ServerConnection::new(config(issued)).unwrap()
+}
+
+fn session(issued: Issued) -> UnbufferedServerConnection {
+    UnbufferedServerConnection::new(config(issued)).unwrap()
+}
+
+fn config(issued: Issued) -> Arc<rustls::ServerConfig> {
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -84,7 +98,7 @@ pub(crate) fn server(issued: Issued) -> ServerConnection {
         .with_single_cert(issued.chain, issued.key)
         .unwrap();
     config.alpn_protocols = vec![ALPN.to_vec()];
-    ServerConnection::new(Arc::new(config)).unwrap()
+    Arc::new(config)
 }
 
 fn self_signed(name: &str) -> Issued {
@@ -94,17 +108,33 @@ fn self_signed(name: &str) -> Issued {
 }
 
 /// The handshake of a client that trusts `trust` with a server called `gpu.example`.
-fn shake_hands(trust: &Trust, session: ServerConnection) -> Result<(), Fault> {
+fn shake_hands(trust: &Trust, session: UnbufferedServerConnection) -> Result<(), Fault> {
+    shake_hands_with("gpu.example", trust, session).0
+}
+
+/// The same with a server of another name; the second is what the server says, once the client is content.
+pub(crate) fn shake_hands_with(
+    name: &str,
+    trust: &Trust,
+    session: UnbufferedServerConnection,
+) -> (Result<(), Fault>, Result<(), Fault>) {
     let (ours, theirs) = connection();
     theirs.set_nonblocking(true).unwrap();
-    let mut client = Tls::client(ours, &ClientConfig::load(trust).unwrap(), "gpu.example").unwrap();
+    let mut client = Tls::client(ours, &ClientConfig::load(trust).unwrap(), name).unwrap();
     let mut server = Tls::server(theirs, session, Vec::new());
     let is_over = |result: &io::Result<()>| !matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+    let fault = |error: io::Error| Fault::of(&error).unwrap_or_else(|| panic!("{error}")).clone();
+    let mut served = server.handshake();
     loop {
-        let _ = server.handshake();
         let result = client.handshake();
         if is_over(&result) {
-            return result.map_err(|error| Fault::of(&error).unwrap_or_else(|| panic!("{error}")).clone());
+            while !is_over(&served) {
+                served = server.handshake();
+            }
+            return (result.map_err(fault), served.map_err(fault));
+        }
+        if !is_over(&served) {
+            served = server.handshake();
         }
     }
 }
@@ -114,10 +144,10 @@ fn each_wrong_certificate_has_a_message_of_its_own() {
     let (authority, other) = (Authority::new(), Authority::new());
     let trust = Trust { ca_file: Some(authority.file()), ..Trust::default() };
     let said = |issued| {
-        let fault = shake_hands(&trust, server(issued)).unwrap_err();
+        let fault = shake_hands(&trust, session(issued)).unwrap_err();
         (fault.to_string(), fault.hint("gpu.example:443"))
     };
-    assert_eq!(shake_hands(&trust, authority.server(&["gpu.example"])), Ok(()));
+    assert_eq!(shake_hands(&trust, authority.session(&["gpu.example"])), Ok(()));
     let date = rcgen::date_time_ymd;
     let expired = authority.issue(&["gpu.example"], |params| params.not_after = date(2020, 1, 2));
     let later = authority.issue(&["gpu.example"], |params| params.not_before = date(2100, 1, 2));
@@ -146,11 +176,11 @@ fn a_pinned_key_stands_for_a_certificate_and_another_one_is_refused() {
     let pins = Some(pinned(&own));
     let key_alone = Trust { pins: pins.clone(), ..Trust::default() };
     let refused = Fault::OtherKey(Some(pinned(&wrong)));
-    assert_eq!(shake_hands(&key_alone, server(wrong)), Err(refused));
+    assert_eq!(shake_hands(&key_alone, session(wrong)), Err(refused));
     // With a file of CAs, both have to fit.
     let both = Trust { ca_file: Some(authority.file()), pins, ..Trust::default() };
-    assert!(matches!(shake_hands(&both, authority.server(&["gpu.example"])), Err(Fault::OtherKey(_))));
-    assert_eq!(shake_hands(&key_alone, server(own)), Ok(()));
+    assert!(matches!(shake_hands(&both, authority.session(&["gpu.example"])), Err(Fault::OtherKey(_))));
+    assert_eq!(shake_hands(&key_alone, session(own)), Ok(()));
 }
 
 #[test]

@@ -5,13 +5,14 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::Arc;
 
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use rustls::server::{UnbufferedServerConnection, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
 use super::*;
 use crate::settings::Trust;
-use crate::tls::{self, ClientConfig, Fault};
+use crate::tls::tests::shake_hands_with;
+use crate::tls::{self, Fault};
 
 /// A time: 2026-11-23.
 const NOW: u64 = 1_795_435_200;
@@ -59,7 +60,7 @@ fn trust(folder: &Path) -> Trust {
     Trust { ca_file: Some(folder.join("ca.pem")), ..Trust::default() }
 }
 
-fn server(folder: &Path, asks: bool) -> ServerConnection {
+fn server(folder: &Path, asks: bool) -> UnbufferedServerConnection {
     let builder = ServerConfig::builder_with_provider(tls::provider()).with_safe_default_protocol_versions().unwrap();
     let builder = if asks {
         let mut roots = RootCertStore::empty();
@@ -71,24 +72,13 @@ fn server(folder: &Path, asks: bool) -> ServerConnection {
     };
     let chain = tls::certificates(&folder.join("server.pem")).unwrap();
     let config = builder.with_single_cert(chain, tls::private_key(&folder.join("server.key")).unwrap()).unwrap();
-    ServerConnection::new(Arc::new(config)).unwrap()
+    UnbufferedServerConnection::new(Arc::new(config)).unwrap()
 }
 
 /// The handshake of a client with this trust, which connects to `name`. Both ends must be content.
-fn shake_hands(trust: &Trust, name: &str, mut server: ServerConnection) -> Result<(), Fault> {
-    let mut client = ClientConfig::load(trust).unwrap().connect(name).unwrap();
-    let fault = |error: rustls::Error| Fault::from_error(&error, None);
-    while client.is_handshaking() || server.is_handshaking() || client.wants_write() || server.wants_write() {
-        let mut bytes = Vec::new();
-        client.write_tls(&mut bytes).unwrap();
-        server.read_tls(&mut &bytes[..]).unwrap();
-        server.process_new_packets().map_err(fault)?;
-        bytes.clear();
-        server.write_tls(&mut bytes).unwrap();
-        client.read_tls(&mut &bytes[..]).unwrap();
-        client.process_new_packets().map_err(fault)?;
-    }
-    Ok(())
+fn shake_hands(trust: &Trust, name: &str, server: UnbufferedServerConnection) -> Result<(), Fault> {
+    let (client, server) = shake_hands_with(name, trust, server);
+    client.and(server)
 }
 
 #[test]

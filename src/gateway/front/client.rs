@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustls::server::UnbufferedServerConnection;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -90,7 +91,7 @@ impl Client {
         }
         let config = certificates.current().await;
         let failed = |error: &dyn std::fmt::Display| Insecure::Failed(error.to_string());
-        let session = rustls::ServerConnection::new(config).map_err(|error| failed(&error))?;
+        let session = UnbufferedServerConnection::new(config).map_err(|error| failed(&error))?;
         let Stream::Early(socket, _) = std::mem::replace(&mut self.0, Stream::Gone) else { return Ok(()) };
         let stream = socket.into_std().and_then(|socket| {
             let first = std::mem::take(received);

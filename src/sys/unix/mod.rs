@@ -55,7 +55,7 @@ pub use interrupt::interrupted;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use local::{LocalListener, LocalStream, connect_locally, is_local, listen_locally, local_listener, path_of};
 pub use passing::{pass_descriptor, receive_descriptor};
-pub use pipes::{CAN_SPLICE, PIPE_ROOM, cannot_splice, enlarge_pipe, pipe, splice};
+pub use pipes::{CAN_SPLICE, PIPE_ROOM, cannot_splice, enlarge_pipe, pipe, splice, write_at_once};
 pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
 pub use process::{host_name, in_own_group, parent_id};
 pub use resources::{Usage, monotonic_time, most_open_files, raise_open_files};

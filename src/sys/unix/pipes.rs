@@ -32,6 +32,40 @@ pub fn splice(_from: BorrowedFd<'_>, _to: BorrowedFd<'_>, _length: usize) -> io:
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Writes to a pipe as much as there is room for, also if it is in blocking mode. `None` if the system can't do that: Linux
+/// can since 6.5.
+///
+/// # Errors
+/// Those of `pwritev2(2)`.
+#[cfg(target_os = "linux")]
+pub fn write_at_once(pipe: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
+    use rustix::io::{Errno, ReadWriteFlags};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static CAN: AtomicBool = AtomicBool::new(true);
+    if !CAN.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    // This offset stands for the one of the descriptor.
+    match rustix::io::pwritev2(pipe, &[io::IoSlice::new(bytes)], u64::MAX, ReadWriteFlags::NOWAIT) {
+        Ok(written) => Ok(Some(written)),
+        Err(error @ (Errno::AGAIN | Errno::INTR | Errno::PIPE)) => Err(error.into()),
+        // An older Linux, or a sandbox. What else is wrong, a plain write will tell.
+        Err(_) => {
+            CAN.store(false, Ordering::Relaxed);
+            Ok(None)
+        }
+    }
+}
+
+/// Elsewhere there is no such call.
+///
+/// # Errors
+/// None.
+#[cfg(not(target_os = "linux"))]
+pub fn write_at_once(_pipe: BorrowedFd<'_>, _bytes: &[u8]) -> io::Result<Option<usize>> {
+    Ok(None)
+}
+
 /// Whether an error of [`splice`] says that these descriptors can't be spliced (a sandbox, a stacked file system), and
 /// not that a peer is gone.
 pub fn cannot_splice(error: &io::Error) -> bool {
@@ -61,5 +95,27 @@ pub fn enlarge_pipe(pipe: BorrowedFd<'_>, size: usize) -> usize {
     {
         let _ = (pipe, size);
         0
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+
+    #[test]
+    fn a_full_pipe_in_blocking_mode_is_written_without_waiting_or_not_at_all() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        // An older Linux says so at once.
+        let Some(written) = write_at_once(writer.as_fd(), &bytes).unwrap() else { return };
+        assert!(written >= PIPE_ROOM && written < bytes.len(), "{written}");
+        assert_eq!(write_at_once(writer.as_fd(), b"x").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let mut read = vec![0; written];
+        reader.read_exact(&mut read).unwrap();
+        assert!(read == bytes[..written]);
+        drop(reader);
+        assert_eq!(write_at_once(writer.as_fd(), b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }
