@@ -16,7 +16,11 @@ need_cargo
 
 target=$(target_folder)
 programs=${1-$target/release}
-[ $# -gt 0 ] || cargo build --locked --release --bins
+helper=${1-$target/small}
+if [ $# -eq 0 ]; then
+    cargo build --locked --release --bin kohakuriver --bin kohakuriver-gateway
+    cargo build --locked --profile small --no-default-features --bin kohakuriver-proxy
+fi
 
 # What is installed is everybody's to read.
 umask 022
@@ -29,7 +33,7 @@ documents=$share/doc/kohakuriver-proxy
 mkdir -p "$root/DEBIAN" "$units" "$documents" "$share"/{bash-completion/completions,zsh/vendor-completions} \
     "$share/fish/vendor_completions.d"
 
-install -D -m 755 -t "$root/usr/bin" "$programs"/kohakuriver{,-proxy,-gateway}
+install -D -m 755 -t "$root/usr/bin" "$programs"/kohakuriver{,-gateway} "$helper/kohakuriver-proxy"
 kohakuriver=$root/usr/bin/kohakuriver
 said=$("$kohakuriver" man --output "$share/man" 2>&1) || die "$said"
 find "$share/man" -type f -exec gzip -9n {} +
@@ -39,7 +43,8 @@ find "$share/man" -type f -exec gzip -9n {} +
 for unit in kohakuriver-gateway{.service,.socket,-admin.socket}; do
     sed 's|/usr/local/bin/|/usr/bin/|' "contrib/systemd/$unit" >"$units/$unit"
 done
-for document in README.md CHANGELOG.md examples/ssh_config contrib/{gateway,ide,systemd}/README.md benches/README.md; do
+for document in README.md CHANGELOG.md examples/ssh_config contrib/{gateway,ide,office,systemd}/README.md \
+    contrib/gateway/front/*.* benches/README.md; do
     install -D -m 644 "$document" "$documents/$document"
 done
 install -m 644 LICENSE "$documents/copyright"
