@@ -20,6 +20,9 @@ const BURST: usize = 64 * 1024;
 const SMALL: usize = 4096;
 /// Most plaintext that is encrypted at once.
 const MOST: usize = 64 * 1024;
+/// Most reads from below in one call. A peer can send records without end that hold nothing for the reader: empty ones,
+/// and new keys.
+const MOST_READS: usize = 16;
 
 /// A connection with TLS.
 pub struct Tls<S: Carrier> {
@@ -206,7 +209,7 @@ impl<S: Carrier> AsFd for Tls<S> {
 
 impl<S: Carrier> Carrier for Tls<S> {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
+        for _ in 0..MOST_READS {
             // What has arrived can be read, also if nothing can be written any more.
             let _ = self.flush();
             match self.session.reader().read(buffer) {
@@ -216,6 +219,7 @@ impl<S: Carrier> Carrier for Tls<S> {
             }
             self.fill()?;
         }
+        Err(io::ErrorKind::Interrupted.into())
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
