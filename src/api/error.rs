@@ -11,6 +11,7 @@ use crate::route::{RouteError, Upstream};
 use crate::settings::{self, Origin};
 use crate::sys;
 use crate::target::VpsRef;
+use crate::tls::Fault;
 use crate::tokens;
 
 /// Why a call to the Host API failed. Text from the network is printable and short.
@@ -151,9 +152,14 @@ impl ApiError {
             Self::Refusal(refusal) => return failure.cause(without_vps(refusal)).maybe_hint(hint_here(refusal, "VPS")),
             Self::NoHost { base, why } => return settings::no_host(base, why),
             Self::Interrupted(why) => return failure.because(why),
-            Self::Unreachable { source, .. } => {
+            Self::Unreachable { base, source } => {
                 if let Some(off) = off_route(source.as_ref()) {
                     return off.error.failure(failure.what(), &off.origin, off.upstream.as_ref());
+                }
+                if let Some(fault) = verdict(source.as_ref()) {
+                    let server = base.split_once("://").map_or(base.as_str(), |(_, server)| server);
+                    let refused = format!("the server at {base} refused the connection");
+                    return failure.cause(refused).cause(fault.to_string()).hint(fault.hint(server));
                 }
                 let why = innermost(source.as_ref());
                 let hint = match why.starts_with(UNRESOLVED) {
@@ -228,6 +234,12 @@ pub(super) struct OffRoute {
 fn off_route<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e OffRoute> {
     let is_own = |off: &&OffRoute| !matches!(off.error, RouteError::Dial(_) | RouteError::Interrupted(_));
     chain(error).find_map(|error| error.downcast_ref()).filter(is_own)
+}
+
+/// What TLS says after the handshake: in TLS 1.3, a server judges the client's certificate then. A mere cut says nothing.
+fn verdict<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Fault> {
+    let fault = chain(error).find_map(|error| Fault::of(error.downcast_ref::<io::Error>()?));
+    fault.filter(|fault| **fault != Fault::CutOff)
 }
 
 fn is_shortage(error: &(dyn Error + 'static)) -> bool {
@@ -363,5 +375,18 @@ mod tests {
         assert!(text.starts_with("p: cannot look up VPS trainer\n"), "{text}");
         let text = ApiError::Refusal(Refusal::NotAllowed).failure("cannot list the VPSes").render("p");
         assert!(text.contains("the Host does not allow this to your role"), "{text}");
+    }
+
+    /// In TLS 1.3, the server's verdict on the client's certificate comes with its first answer.
+    #[test]
+    fn a_verdict_of_tls_has_the_hint_of_tls() {
+        let failure = |fault: Fault| {
+            let (base, source) = ("https://gpu:1".to_owned(), fault.into_error().into());
+            ApiError::Unreachable { base, source }.failure("cannot ask").render("p")
+        };
+        let text = failure(Fault::CertificateNeeded);
+        assert!(text.contains("config set client_cert FILE") && !text.contains("that the Host runs"), "{text}");
+        assert!(failure(Fault::Other("bad".into())).contains("`openssl s_client -connect gpu:1`"));
+        assert!(failure(Fault::CutOff).contains("check that the Host runs"));
     }
 }

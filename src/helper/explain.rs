@@ -10,7 +10,7 @@ use crate::failure::{Failure, resolvers_words, words};
 use crate::handshake::connect::Refused;
 use crate::handshake::problem::Explanation;
 use crate::refusal::Refusal;
-use crate::route::Upstream;
+use crate::route::{ExchangeError, Upstream};
 use crate::settings;
 use crate::target::Target;
 use crate::tls::Fault;
@@ -46,6 +46,8 @@ impl Order<'_> {
                  address",
             ),
             OpenError::Route(error) => error.failure(cannot_reach().what(), self.proxy, upstream),
+            // In TLS 1.3, a server judges the client's certificate after the handshake of the client.
+            OpenError::Exchange(ExchangeError::Broke(error)) if verdict(error).is_some() => self.broke(error),
             OpenError::Exchange(_) => Failure::new(format!("the SSH proxy at {proxy} gave no complete answer"))
                 .because(error)
                 .hint("try again; if that doesn't help, see its log"),
@@ -199,7 +201,7 @@ impl Order<'_> {
     /// The connection broke in the middle of the stream.
     pub(super) fn broke(&self, error: &io::Error) -> Failure {
         let proxy = self.proxy.authority();
-        if let Some(fault) = Fault::of(error).filter(|fault| **fault != Fault::CutOff) {
+        if let Some(fault) = verdict(error) {
             let failure = Failure::new(format!("the SSH proxy at {proxy} refused the connection"));
             return failure.cause(fault.to_string()).hint(fault.hint(&proxy));
         }
@@ -228,6 +230,11 @@ impl Order<'_> {
             .because(error)
             .hint("leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped")
     }
+}
+
+/// What TLS says about this connection. A mere cut says nothing.
+fn verdict(error: &io::Error) -> Option<&Fault> {
+    Fault::of(error).filter(|fault| **fault != Fault::CutOff)
 }
 
 /// ssh has ended, or a signal asked for the end.
