@@ -59,7 +59,7 @@ fn no_value_that_programs_could_not_use_is_stored() {
         (&["set", "port", "70000"][..], "`port` must be a TCP port"),
         (&["set", "port", "x"], "`port` must be a TCP port"),
         (&["set", "host", ""], "`host` must be a string"),
-        (&["set", "host", "http://gpu-head:8000"], "http://gpu-head:8000"),
+        (&["set", "host", "ftp://gpu-head:8000"], "ftp://gpu-head:8000"),
         (&["set", "proxy", "door:0"], "door:0"),
         (&["set", "hots", "gpu-head"], "possible values: host, port"),
         (&["set", "token", "sekrit"], "possible values: host, port"),
@@ -84,6 +84,18 @@ fn a_variable_that_overrides_the_file_is_said() {
     let home = Home::new();
     let run = Run::new(CLI, &home).env("KOHAKURIVER_HOST", "other").args(["config", "set", "host", "gpu-head"]);
     run.output().succeeds().says(&["warning: KOHAKURIVER_HOST is set and overrides it; `unset KOHAKURIVER_HOST`"]);
+}
+
+#[test]
+fn a_port_that_overrides_that_of_the_url_is_said() {
+    let home = Home::new();
+    home.write(FILE, r#"{"port":8001}"#);
+    let says = "warning: `port` is 8001, which overrides the port of the URL; `kohakuriver config unset port`";
+    config(&home, &["set", "host", "https://gpu.example"]).succeeds().says(&[says]);
+    for host in ["https://gpu.example:8001", "gpu-head"] {
+        let outcome = config(&home, &["set", "host", host]);
+        outcome.succeeds().check(!outcome.stderr.contains("warning"), "nothing is overridden");
+    }
 }
 
 #[test]
