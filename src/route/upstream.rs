@@ -42,7 +42,7 @@ impl Upstream {
     }
 
     /// Whether the proxy, and not this machine, resolves the name of the server.
-    pub(super) fn resolves(&self) -> bool {
+    pub fn resolves(&self) -> bool {
         self.proxy.scheme != ProxyScheme::Socks5
     }
 
