@@ -244,7 +244,9 @@ fn off_route<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e OffRoute> {
 
 /// Why TLS broke after its handshake: there a server also says that it refuses the client's certificate (TLS 1.3).
 fn fault<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Fault> {
-    chain(error).find_map(|error| Fault::of(error.downcast_ref()?))
+    let fault = chain(error).find_map(|error| Fault::of(error.downcast_ref()?));
+    // A mere cut says nothing.
+    fault.filter(|fault| **fault != Fault::CutOff)
 }
 
 fn is_shortage(error: &(dyn Error + 'static)) -> bool {
@@ -380,5 +382,18 @@ mod tests {
         assert!(text.starts_with("p: cannot look up VPS trainer\n"), "{text}");
         let text = ApiError::Refusal(Refusal::NotAllowed).failure("cannot list the VPSes").render("p");
         assert!(text.contains("the Host does not allow this to your role"), "{text}");
+    }
+
+    /// In TLS 1.3, the server's verdict on the client's certificate comes with its first answer.
+    #[test]
+    fn a_verdict_of_tls_has_the_hint_of_tls() {
+        let failure = |fault: Fault| {
+            let (base, source) = ("https://gpu:1".to_owned(), fault.into_error().into());
+            ApiError::Unreachable { base, source }.failure("cannot ask").render("p")
+        };
+        let text = failure(Fault::CertificateNeeded);
+        assert!(text.contains("config set client_cert FILE") && !text.contains("that the Host runs"), "{text}");
+        assert!(failure(Fault::Other("bad".into())).contains("`openssl s_client -connect gpu:1`"));
+        assert!(failure(Fault::CutOff).contains("check that the Host runs"));
     }
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop;
 
 use super::Carrier;
 use crate::sys::PollFlags;
@@ -58,11 +59,19 @@ impl<C: Carrier> Asynchronous<C> {
         mut call: impl FnMut(&mut C) -> io::Result<T>,
         waits_for: impl Fn(&C) -> PollFlags,
     ) -> Poll<io::Result<T>> {
+        // A peer that always has something ready would keep the thread from all other tasks.
+        let coop = ready!(coop::poll_proceed(context));
         loop {
             match call(&mut self.carrier) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                result => return Poll::Ready(result),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                result => {
+                    coop.made_progress();
+                    return Poll::Ready(result);
+                }
             }
             let flags = waits_for(&self.carrier);
             let mut is_ready = false;

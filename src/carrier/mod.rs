@@ -28,6 +28,7 @@ pub trait Carrier: AsFd + Send {
     /// Reads into `buffer`. `Ok(0)` is the end of the stream.
     ///
     /// A carrier may hold bytes that its descriptor doesn't report. So a caller reads until `WouldBlock` before it waits.
+    /// `Interrupted` asks for another call, after others have had their turn.
     ///
     /// # Errors
     /// Those of `recv(2)`.

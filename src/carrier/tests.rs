@@ -5,6 +5,8 @@ use crate::tls::Fault;
 use crate::tls::tests::Authority;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -138,6 +140,7 @@ fn until_done<T>(
                 let mut entries = [sys::entry(carrier.as_fd(), carrier.waits_for(wanted))];
                 assert!(sys::poll(&mut entries, Some(Instant::now() + LIMIT)).unwrap(), "never ready");
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
     }
@@ -313,4 +316,48 @@ fn a_tcp_stream_is_a_bare_socket_and_leaves_what_is_peeked_at() {
     assert_eq!(carrier.receive(&mut taken).unwrap(), 4);
     assert_eq!((&seen[..4], &taken[..4]), (&b"left"[..], &b"left"[..]));
     assert!(ReadAhead::new(carrier).bare_socket().is_none());
+}
+
+/// Records can hold nothing for their reader, and a peer can send them without end.
+#[test]
+fn one_call_reads_a_bounded_part_of_what_holds_nothing_for_the_caller() {
+    let (ours, theirs) = connection();
+    theirs.set_nonblocking(true).unwrap();
+    let (arrives, reads) = (ours.try_clone().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&reads);
+    // A byte at a time.
+    let slow = Scripted {
+        socket: ours,
+        receive: move |socket: &mut TcpStream, buffer: &mut [u8]| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            socket.receive(&mut buffer[..1])
+        },
+        send: TcpStream::send,
+    };
+    let (mut slow, mut theirs) = secured(slow, theirs);
+    assert_eq!(theirs.send(&[7; 1000]).unwrap(), 1000);
+    until_arrived(&arrives, 1000);
+    reads.store(0, Ordering::Relaxed);
+    assert_eq!(slow.receive(&mut [0; 1000]).unwrap_err().kind(), io::ErrorKind::Interrupted);
+    assert!((1..100).contains(&reads.load(Ordering::Relaxed)));
+    assert_eq!(until_done(&mut slow, PollFlags::IN, |carrier| carrier.receive(&mut [0; 1000])).unwrap(), 1000);
+}
+
+/// A peer that always has something ready must not keep the thread from all others.
+#[cfg(any(feature = "cli", feature = "gateway"))]
+#[tokio::test]
+async fn a_carrier_that_is_always_ready_lets_other_tasks_run() {
+    use tokio::io::AsyncReadExt as _;
+    for interrupts in [true, false] {
+        let endless = Scripted {
+            socket: connection().0,
+            receive: move |_: &mut TcpStream, _: &mut [u8]| {
+                if interrupts { Err(io::ErrorKind::Interrupted.into()) } else { Ok(1) }
+            },
+            send: TcpStream::send,
+        };
+        let mut stream = Asynchronous::new(endless).unwrap();
+        let reads = async { while stream.read(&mut [0]).await.is_ok() {} };
+        assert!(tokio::time::timeout(Duration::from_millis(20), reads).await.is_err());
+    }
 }

@@ -45,6 +45,9 @@ fn with_buffer<T>(call: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     BUFFER.set(buffer);
     result
 }
+/// Most reads from below in one call. A peer can send records without end that hold nothing for the reader: empty ones,
+/// and new keys.
+const MOST_READS: usize = 16;
 
 /// A connection with TLS.
 pub struct Tls<S: Carrier> {
@@ -468,7 +471,7 @@ impl<S: Carrier> AsFd for Tls<S> {
 
 impl<S: Carrier> Carrier for Tls<S> {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
+        for _ in 0..MOST_READS {
             // What has arrived can be read, also if nothing can be written any more.
             let _ = self.flush();
             if !self.unread.is_empty() {
@@ -497,6 +500,7 @@ impl<S: Carrier> Carrier for Tls<S> {
                 return Ok(read);
             }
         }
+        Err(io::ErrorKind::Interrupted.into())
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -118,13 +118,12 @@ fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> R
     }
     let base = arguments.host_api.clone().unwrap_or_else(|| host_api_of(settings));
     let stale = Duration::from_secs(arguments.stale.into());
-    let client = match &arguments.host_api {
-        None if settings.host.source != Source::Default => Client::of(settings, None),
-        _ => {
-            let trust = Trust { ca_file: arguments.host_api_ca.clone(), ..Trust::default() };
-            Client::by(&base, Route { trust, ..Route::default() }, None)
-        }
+    let trust = match &arguments.host_api {
+        None if settings.host.source != Source::Default => settings.tls.trust(),
+        _ => Trust { ca_file: arguments.host_api_ca.clone(), ..Trust::default() },
     };
+    // Through no proxy, whatever the settings name: the tokens of all users go this way.
+    let client = Client::by(&base, Route { trust, ..Route::default() }, None);
     if arguments.api_proxy && base.starts_with("https:") {
         return Err(Failure::usage("cannot pass the Host API on over TLS twice")
             .cause(format!("--api-proxy is for a Host beside the gateway, and the Host API is {base}"))

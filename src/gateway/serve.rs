@@ -177,8 +177,9 @@ fn warn_if_exposed(
 
 fn start_tunnels(accept: &AcceptLoops, plain: Vec<TcpListener>, tls: Vec<TcpListener>, gateway: &Arc<Gateway>) {
     // A handshake that is dropped for another one exists for a moment after its place is taken. Each loop has a permit
-    // for the client that it waits for.
-    let most = 2 * gateway.terms.limits.handshakes.most() + plain.len() + tls.len() - 1;
+    // for the client that it waits for. Those of the Host API are no handshakes any more.
+    let of_api = if gateway.api.is_some() { ApiProxy::MOST_CONNECTIONS } else { 0 };
+    let most = 2 * gateway.terms.limits.handshakes.most() + of_api + plain.len() + tls.len() - 1;
     let permits = Arc::new(Semaphore::new(most));
     for listener in plain {
         start_listener(accept, listener, &permits, gateway);

@@ -54,8 +54,9 @@ pub(super) fn find(
     }
     let file = match ConfigFile::load() {
         Ok(file) => file,
-        // An unusable file stops no login whose entry names all that it needs. A failure that can't be logged says so.
-        Err(failure) if settings.names_ssh_proxy() && (settings.names_api() || !needs_api) => {
+        // An unusable file stops no login whose entry names all that it needs. A failure that can't be logged says so. What
+        // TLS trusts is needed: the file may pin a key, and without it every CA of this machine would do.
+        Err(failure) if has_trust && settings.names_ssh_proxy() && (settings.names_api() || !needs_api) => {
             journal.step(failure.what());
             return Ok(Place { api: Some(settings.api()).filter(|_| settings.names_api()), settings });
         }

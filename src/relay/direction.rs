@@ -9,6 +9,8 @@ use super::step::{Broken, Step, Waits};
 
 /// How much a direction moves before the opposite one gets its turn, in bytes.
 const TURN: u64 = 1024 * 1024;
+/// Most steps of a turn. Below TLS, a step may move next to nothing and still cost a lot of time.
+const STEPS: usize = 256;
 
 enum Engine {
     Splice(Splice),
@@ -78,7 +80,10 @@ impl Direction {
     /// [`Direction::waits`] names is ready.
     pub(super) fn pump(&mut self, from: &mut Port<'_>, to: &mut Port<'_>) -> Result<(), Broken> {
         let turn_began = self.moved;
-        while self.moved - turn_began < TURN {
+        for _ in 0..STEPS {
+            if self.moved - turn_began >= TURN {
+                break;
+            }
             let step = match &mut self.engine {
                 Engine::Splice(splice) => splice.step(from, to, self.waits)?,
                 Engine::Copy(copy) => copy.step(from, to, self.waits)?,

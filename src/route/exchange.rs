@@ -119,7 +119,8 @@ pub fn until_done<T>(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 watch.wait_for(carrier.as_fd(), carrier.waits_for(wanted))?;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The call is repeated. The deadline, ssh and signals are looked at first.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => watch.pause(Instant::now())?,
             result => return Ok(result),
         }
     }

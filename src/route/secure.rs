@@ -1,6 +1,7 @@
 //! TLS on top of a connection.
 
 use std::io;
+use std::time::Instant;
 
 use super::error::RouteError;
 use crate::carrier::{Carrier, Tls};
@@ -22,6 +23,7 @@ pub(super) fn secure<C: Carrier>(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 watch.wait_for(carrier.as_fd(), carrier.handshake_waits_for())?;
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => watch.pause(Instant::now())?,
             Err(error) => return Err(RouteError::Handshake(error)),
         }
     }

@@ -17,6 +17,8 @@ use serde_json::{Map, Value};
 use crate::cluster::{ClusterName, ClusterNameError, UNNAMED};
 use crate::failure::Failure;
 use crate::secret::Password;
+#[cfg(feature = "cli")]
+use crate::settings::UpstreamSetting;
 use crate::sys;
 
 /// The settings of one cluster, all optional.
@@ -248,6 +250,13 @@ impl ClusterKeys {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Whether the login of the upstream proxy has a password, so that the file is secret.
+    #[cfg(feature = "cli")]
+    pub fn has_password(&self) -> bool {
+        let setting = self.upstream_proxy.as_ref().map(|text| text.expose().parse());
+        matches!(setting, Some(Ok(UpstreamSetting::Proxy(proxy))) if proxy.has_password())
     }
 
     fn has(&self, key: &str) -> bool {

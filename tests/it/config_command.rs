@@ -89,6 +89,18 @@ fn a_variable_that_overrides_the_file_is_said() {
 }
 
 #[test]
+fn a_port_that_overrides_that_of_the_url_is_said() {
+    let home = Home::new();
+    home.write(FILE, r#"{"port":8001}"#);
+    let says = "warning: `port` is 8001, which overrides the port of the URL; `kohakuriver config unset port`";
+    config(&home, &["set", "host", "https://gpu.example"]).succeeds().says(&[says]);
+    for host in ["https://gpu.example:8001", "gpu-head"] {
+        let outcome = config(&home, &["set", "host", host]);
+        outcome.succeeds().check(!outcome.stderr.contains("warning"), "nothing is overridden");
+    }
+}
+
+#[test]
 fn a_setting_that_nobody_knows_warns_and_stops_nothing() {
     let home = Home::new();
     home.write(FILE, r#"{"hots":"gpu-head","port":8001}"#);

@@ -110,3 +110,15 @@ fn the_hosts_own_api_is_no_runner() {
         assert!(answer.contains("127.0.0.1 is the Host's own API, which the gateway does not dial"), "{answer}");
     }
 }
+
+/// The tokens of all users go to the Host.
+#[test]
+fn the_host_of_the_settings_is_asked_without_a_proxy() {
+    let (echo, home) = (echo_server(), Home::new());
+    let host = host(vec![running(ID, echo.address.port())]);
+    let settings = json!({ "host": "127.0.0.1", "port": host.address.port(), "upstream_proxy": "http://127.0.0.1:1" });
+    home.write(".config/kohakuriver/config.json", settings.to_string());
+    let gateway = Gateway::with_settings_of(&home);
+    let answer = asked_of(gateway.address, &format!("CONNECT {ID}:22 HTTP/1.1\r\n\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}

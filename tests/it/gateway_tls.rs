@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 
 use crate::support::certificates::{Authority, Issued, NAME, Secured};
 use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::home::Home;
 use crate::support::pattern::pattern;
 use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server};
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
-use crate::support::tools::{GATEWAY, tool};
+use crate::support::tools::{GATEWAY, HELPER, tool};
 use crate::support::tunnels::{UNWATCHED, asked_of, connect_request, proxy_header};
 use crate::support::watched::{audit, curl, metric};
 
@@ -342,6 +343,11 @@ fn only_clients_with_a_certificate_of_the_ca_are_served_as_the_user_in_it() {
     let [alice, bob] = [(7, "alice.laptop"), (8, "bob")].map(|(serial, name)| scene.authority.issue(serial, name, &[]));
     let refused = scene.openssl(&[], connect_request(ID).as_bytes());
     refused.check_fails().says(&["alert number 116"]);
+    let (home, ca) = (Home::new(), scene.authority.file.to_str().unwrap());
+    let proxy = format!("https://localhost:{}", scene.tls.port());
+    let helper =
+        Run::new(HELPER, &home).args(["--no-disconnect", "--proxy", &proxy, "--ca-file", ca, ID, "22"]).output();
+    helper.check_fails().says(&["it wants a certificate of the client", "`kohakuriver config set client_cert FILE`"]);
     let open = |own: &Issued| -> io::Result<Secured> {
         let mut client = scene.authority.connect(scene.tls, Some(own))?;
         client.write_all(connect_request(ID).as_bytes())?;

@@ -34,7 +34,9 @@ impl Cluster {
         host.change(|state| state.auth = true);
         let file = authority.home.secret("gateway.pem", &authority.server(1).pem);
         let tls = ["--tls-listen", "127.0.0.1:0", "--tls-cert", file.to_str().unwrap(), "--api-proxy"];
-        let gateway = Gateway::with_host_api_and(&host.base(), &tls);
+        // Fewer than the Host API has places.
+        let options = [&tls[..], &["--max-handshakes", "8"]].concat();
+        let gateway = Gateway::with_host_api_and(&host.base(), &options);
         let tls = gateway.process.stderr_line("listening with TLS on ").parse().unwrap();
         sshd.copy_key_to(&laptop.join(&format!(".ssh/id-kohakuriver-{ID}")));
         Self { sshd, host, gateway, authority, tls, laptop }

@@ -12,7 +12,7 @@ use crate::cli::ssh::files::Files;
 use crate::cli::terminal::ui;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
-use crate::settings::{self, CLUSTER_KEYS, Flags, Settings, Source, UpstreamSetting};
+use crate::settings::{self, CLUSTER_KEYS, Flags, HostAddress, Settings, Source, UpstreamSetting};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -52,7 +52,7 @@ pub(super) fn run(flags: &Flags, arguments: &Arguments) -> Result<(), Failure> {
     file.write(key)?;
     ui::remark(&format!("set `{key}` in {}", file.path().display()));
     warn_of_entries(flags, key);
-    warn_if_overridden(flags, key);
+    warn_if_overridden(flags, key, value);
     Ok(())
 }
 
@@ -126,12 +126,20 @@ fn warn_of_entries(flags: &Flags, key: &str) {
     }
 }
 
-/// The environment overrides the file.
-fn warn_if_overridden(flags: &Flags, key: &str) {
+/// The environment overrides the file, and a port of its own the one in the Host's URL.
+fn warn_if_overridden(flags: &Flags, key: &str, value: &str) {
     let flags = Flags { cluster: flags.cluster.clone(), ..Flags::default() };
     let Ok(settings) = Settings::load(flags) else { return };
     let rows = super::show::rows(&settings);
     if let Some((_, _, Source::Env(name))) = rows.iter().find(|(name, ..)| *name == key) {
         ui::remark(&format!("warning: {name} is set and overrides it; `unset {name}` makes the file count"));
+    }
+    let in_url = HostAddress::read(value).filter(|_| key == "host").and_then(|host| host.port());
+    let port = &settings.port;
+    if port.source == Source::File && in_url.is_some_and(|in_url| in_url != port.value) {
+        ui::remark(&format!(
+            "warning: `port` is {}, which overrides the port of the URL; `kohakuriver config unset port` makes the URL count",
+            port.value
+        ));
     }
 }

@@ -173,7 +173,12 @@ impl ConfigJson {
         if let Some(file) = file.known_hosts.filter(|_| key == "known_hosts") {
             host_keys::check(&expand_home(&file, settings::home_dir().as_deref()))?;
         }
-        self.stored.replace(text.as_bytes()).map_err(|error| cannot_change(&self.path).because(&error))
+        let has_password = file.clusters.iter().any(|(_, keys)| keys.has_password());
+        let replaced = match has_password {
+            true => self.stored.replace_privately(text.as_bytes()),
+            false => self.stored.replace(text.as_bytes()),
+        };
+        replaced.map_err(|error| cannot_change(&self.path).because(&error))
     }
 }
 
@@ -267,5 +272,21 @@ mod tests {
         let text = file.write(CLUSTERS).unwrap_err().render("p");
         assert!(text.contains("the Host is `not a host`"), "{text}");
         assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn a_file_with_a_password_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let mode_after = |url: &str| {
+            fs::write(&path, "{}").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            let mut file = ConfigJson::at(path.clone()).unwrap();
+            file.top().insert("upstream_proxy".to_owned(), url.into());
+            file.write("upstream_proxy").unwrap();
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!(["http://me@proxy", "http://me:sekrit@proxy"].map(mode_after), [0o644, 0o600]);
     }
 }

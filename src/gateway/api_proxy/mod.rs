@@ -95,6 +95,9 @@ impl ApiProxy {
         }
     }
 
+    /// Most connections that are served at once.
+    pub(crate) const MOST_CONNECTIONS: usize = places::MOST;
+
     /// A place for a connection of the client at `ip`, if there is one.
     pub(crate) fn enter(&self, ip: IpAddr) -> Option<Place> {
         self.places.enter(ip)

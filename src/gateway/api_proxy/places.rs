@@ -8,7 +8,7 @@ use crate::gateway::limits::Client;
 use crate::lock::lock;
 
 /// Most connections at a time.
-const MOST: usize = 128;
+pub(super) const MOST: usize = 128;
 /// Most of one client: an office may have one address.
 const MOST_OF_CLIENT: usize = 32;
 

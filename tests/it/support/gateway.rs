@@ -111,6 +111,14 @@ impl Gateway {
         Self { _home: Some(home), ..gateway }
     }
 
+    /// In front of the Host that the settings in `home` name.
+    pub(crate) fn with_settings_of(home: &Home) -> Self {
+        let run = Run::new(GATEWAY, home).args(LISTENING).args(["--allow-runner", "127.0.0.0/8"]);
+        let process = run.deadline(600).start();
+        let (address, admin) = listening(&process);
+        Self { address, api: None, admin, inventory: None, process, _home: None }
+    }
+
     /// As [`Gateway::with_host_api_and`], as this program.
     pub(crate) fn with_host_api_run(program: Run, base: &str, options: &[&str]) -> Self {
         let run = program.args(LISTENING).args(["--host-api", base]);

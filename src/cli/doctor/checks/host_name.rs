@@ -93,11 +93,34 @@ fn shown(mut addresses: Vec<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{ConfigFile, Flags, UpstreamSetting};
 
     #[test]
     fn a_name_with_many_addresses_is_cut() {
         let addresses = |count: u8| (0..count).map(|n| format!("10.0.0.{n}")).collect::<Vec<_>>();
         assert_eq!(shown(addresses(4)), "10.0.0.0, 10.0.0.1, 10.0.0.2, 10.0.0.3");
         assert_eq!(shown([addresses(1), addresses(6)].concat()), "10.0.0.0, 10.0.0.1, 10.0.0.2, 10.0.0.3 and 2 more");
+    }
+
+    /// Behind a proxy, many machines can't resolve names of the internet.
+    #[test]
+    fn a_name_that_the_proxy_resolves_is_not_looked_up() {
+        let settings = |host: &str, proxy: &str| {
+            let upstream_proxy = Some(UpstreamSetting::from_flag(proxy).unwrap());
+            let flags = Flags { host: Some(host.to_owned()), upstream_proxy, ..Flags::default() };
+            Settings::resolve(flags, &|_| None, ConfigFile::default()).unwrap()
+        };
+        for proxy in ["http://proxy.invalid:3128", "https://proxy.invalid", "socks5h://proxy.invalid"] {
+            let given = Ok(settings("https://gpu.invalid", proxy));
+            let Ok(Examined { verdict: Verdict::Fine(text), .. }) = HostName { settings: &given }.examine() else {
+                panic!("{proxy}")
+            };
+            let (by, what) = text.split_once(" resolves ").unwrap();
+            assert!(by.starts_with("the upstream proxy at proxy.invalid:") && what == "gpu.invalid", "{text}");
+        }
+        for proxy in ["none", "socks5://proxy.invalid"] {
+            let given = Ok(settings("https://gpu.invalid", proxy));
+            assert!(HostName { settings: &given }.examine().is_err(), "{proxy}");
+        }
     }
 }

@@ -20,6 +20,9 @@ const COPY: usize = 64 * 1024;
 /// How much a direction moves until others get their turn, in bytes; its last move may be larger.
 pub(super) const TURN: usize = 128 * 1024;
 
+/// Most steps of a turn. Below TLS, a step may move next to nothing and still cost a lot of time.
+pub(super) const STEPS: usize = 32;
+
 /// The tools that the flows of one thread share.
 pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
@@ -99,7 +102,10 @@ impl Flow {
     /// Moves bytes until a side isn't ready, the turn is over or the direction ends; adds their count to `moved`.
     pub(super) fn turn(&mut self, from: &mut Side, to: &mut Side, tools: &mut Tools, moved: &mut usize) -> Turn {
         let start = *moved;
-        while *moved - start < TURN {
+        for _ in 0..STEPS {
+            if *moved - start >= TURN {
+                break;
+            }
             match self.step(from, to, tools) {
                 Step::Moved(bytes) => *moved += bytes,
                 Step::Waits => {

@@ -7,7 +7,7 @@ use super::side::Side;
 use super::*;
 use crate::carrier::Asynchronous;
 use crate::carrier::Carrier;
-use crate::carrier::tests::{ReadAhead, Waiting, secured};
+use crate::carrier::tests::{ReadAhead, Scripted, Waiting, secured};
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::carry::session::tests::tunnel as session;
 use crate::gateway::watch::records::Records;
@@ -412,7 +412,9 @@ async fn a_turn_is_bounded(engine: Engine) {
     let (mut flow, mut moved) = (Flow::behind(Vec::new()), 0);
     let turn = flow.turn(&mut from, &mut to, &mut tools, &mut moved);
     assert_eq!(turn, Turn::Unfinished, "of {moved} bytes");
-    assert!((TURN..TURN + LARGEST_MOVE).contains(&moved), "{moved} bytes");
+    // Its small steps are over before as many bytes are moved.
+    let least = if engine == Engine::ReadAhead { 1 } else { TURN };
+    assert!((least..TURN + LARGEST_MOVE).contains(&moved), "{moved} bytes");
 }
 
 #[tokio::test]
@@ -685,4 +687,27 @@ over_all_engines! {
     a_tunnel_that_comes_after_its_end_was_asked_for_ends
     a_panic_ends_its_own_tunnel_alone;
     without_tls: urgent_data_holds_nothing_up
+}
+
+/// As a client with TLS that changes its keys before each byte.
+#[tokio::test]
+async fn a_client_whose_bytes_cost_much_time_keeps_no_other_one_waiting() {
+    let relays = start(Engine::Copy, 1, None);
+    let ((_costly, inner), (mut costly_vps, inner_vps)) = (pair().await, Engine::vps().await);
+    let inner = Scripted {
+        socket: inner.into_std().unwrap(),
+        receive: |_: &mut std::net::TcpStream, buffer: &mut [u8]| {
+            std::thread::sleep(Duration::from_millis(1));
+            buffer[0] = b'x';
+            Ok(1)
+        },
+        send: Carrier::send,
+    };
+    relays.carry(Box::new(inner), inner_vps, nothing(), session(&Arc::default(), None));
+    costly_vps.read_exact(&mut [0]).await.unwrap();
+    let begin = Instant::now();
+    let (mut client, mut vps) = another(&relays, &Arc::default(), b"").await;
+    client.write_all(b"hello").await.unwrap();
+    timeout(PATIENCE, vps.read_exact(&mut [0; 5])).await.expect("it waits for the other one").unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }

@@ -8,7 +8,7 @@ use mio::event::Event;
 use mio::{Registry, Token};
 
 use super::count::Counted;
-use super::flow::{Flow, Tools, Turn};
+use super::flow::{Flow, STEPS, Tools, Turn};
 use super::pace::{Pace, Turns};
 use super::side::Side;
 use crate::carrier::Carrier;
@@ -223,7 +223,10 @@ impl Tunnel {
     fn drain_closing(&mut self, tools: &mut Tools) -> Next {
         let Some(mut closing) = self.closing.take() else { return Next::Remove(SessionEnding::Fault) };
         let side = self.side(closing.party);
-        while side.readable {
+        for _ in 0..STEPS {
+            if !side.readable {
+                break;
+            }
             match side.read(&mut tools.buffer) {
                 Ok(0) if side.is_behind() => {
                     side.readable = false;
@@ -243,9 +246,9 @@ impl Tunnel {
             side.reset_on_close();
             return Next::Remove(SessionEnding::Complete);
         }
-        let until = closing.until;
+        let next = if side.readable { Next::Again } else { Next::WaitUntil(closing.until) };
         self.closing = Some(closing);
-        Next::WaitUntil(until)
+        next
     }
 
     fn side(&mut self, party: Party) -> &mut Side {

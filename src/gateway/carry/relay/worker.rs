@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
-use super::flow::{TURN, Tools};
+use super::flow::{READ, TURN, Tools};
 use super::inbox::{Inbox, Message};
 use super::pace::Pace;
 use super::tunnel::{Next, Tunnel};
@@ -116,12 +116,14 @@ impl Worker {
                 return;
             }
             self.act_on_time();
-            // As much as one turn may move, then look for new events.
-            let mut moved = 0;
-            while moved < TURN
+            // As much as one turn may move, then look for new events. A turn that moves little may cost as much as others.
+            let (mut moved, mut spent) = (0, 0);
+            while spent < TURN
                 && let Some(index) = self.queue.pop_front()
             {
-                moved += self.turn(index);
+                let by_turn = self.turn(index);
+                moved += by_turn;
+                spent += by_turn.max(READ);
             }
             if moved > 0 && self.pace == Pace::Bulk {
                 self.yielding.yield_now();
