@@ -80,6 +80,11 @@ fn a_master_that_stays_holds_no_stderr_of_its_caller() {
     let second = scene.ssh_to(&RefusingPort::new().place(), "").args(persist).arg(destination()).arg("echo again");
     second.output().succeeds().prints("again\n");
     scene.ssh().args(persist).args(["-O", "exit"]).arg(destination()).output().succeeds();
+    // Without ControlPersist, the helper has the caller's stderr.
+    let master = ["-o", "ControlMaster=yes", "-o", "ControlPath=~/f"];
+    let forked = scene.ssh().args(master).args(["-f", "-N"]).arg(destination()).deadline(30).output();
+    forked.succeeds().prints_nothing().says_nothing();
+    scene.ssh().args(master).args(["-O", "exit"]).arg(destination()).output().succeeds();
     scene.is_left_alone();
 }
 
