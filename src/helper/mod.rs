@@ -248,6 +248,10 @@ fn pipe(
         let _ = watch.wait(&[(stdin.as_fd(), PollFlags::IN), (tunnel.carrier.as_fd(), PollFlags::IN)], None);
     } else {
         journal.clear();
+        if client.is_carried() {
+            // The first byte is here already.
+            sys::release_stderr();
+        }
     }
     let _ = send_all(&mut *tunnel.carrier, client.hear(Instant::now()), watch);
     let is_carried = client.is_carried();

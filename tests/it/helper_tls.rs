@@ -67,7 +67,10 @@ impl Scene {
 #[test]
 fn a_master_that_stays_holds_no_stderr_of_its_caller() {
     let scene = Scene::new();
-    let persist = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", "ControlPath=~/m"];
+    // ssh takes `~` from the user database.
+    let path = |name: &str| format!("ControlPath={}", scene.home.join(name).display());
+    let (own, forks) = (path("m"), path("f"));
+    let persist = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", &own];
     // The end of both outputs is waited for.
     let first = scene.ssh().args(persist).arg(destination()).arg("echo in; echo err >&2; exit 4").output();
     first.exits(4).prints("in\n").within(30).check_stderr("err\n");
@@ -80,6 +83,11 @@ fn a_master_that_stays_holds_no_stderr_of_its_caller() {
     let second = scene.ssh_to(&RefusingPort::new().place(), "").args(persist).arg(destination()).arg("echo again");
     second.output().succeeds().prints("again\n");
     scene.ssh().args(persist).args(["-O", "exit"]).arg(destination()).output().succeeds();
+    // Without ControlPersist, the helper has the caller's stderr.
+    let master = ["-o", "ControlMaster=yes", "-o", &forks];
+    let forked = scene.ssh().args(master).args(["-f", "-N"]).arg(destination()).deadline(30).output();
+    forked.succeeds().prints_nothing().says_nothing();
+    scene.ssh().args(["-o", &forks, "-O", "exit"]).arg(destination()).output().succeeds();
     scene.is_left_alone();
 }
 
@@ -91,7 +99,8 @@ fn each_failure_reaches_ssh_as_a_disconnect_also_under_control_persist() {
     down.ca.clone_from(&scene.place.ca);
     let stranger = Authority::new();
     let untrusted = Place { ca: Some(stranger.file.clone()), ..scene.place.clone() };
-    let persist = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", "ControlPath=~/c-%C"];
+    let path = format!("ControlPath={}/c-%C", scene.home.path().display());
+    let persist = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", &path];
     for (place, id, what, hint) in [
         (&scene.place, PAUSED, format!("VPS {PAUSED} is paused"), "ask the gateway's admin"),
         (&scene.place, "7323718749301760001", "there is no VPS 7323718749301760001".to_owned(), "kohakuriver vps list"),
