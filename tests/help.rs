@@ -1052,7 +1052,7 @@ Options:
       --dir <FOLDER>     Folder of the files; it is made if it is missing
                          [default: .]
       --days <N>         Make the certificate valid for this many days, at most
-                         825 [default: 825]
+                         825 [default: 365]
       --client <CLIENT>  Make a certificate for this client instead, signed by
                          the CA in the folder
       --new-key          Make a new private key when a certificate is made anew;

@@ -48,7 +48,7 @@ impl RouteError {
             Self::Interrupted(Interrupted::Deadline) => Some(
                 Failure::new(format!("{} gave no answer in time", origin.authority()))
                     .cause(format!("{} opened the way to it ({})", upstream.named(), upstream.place()))
-                    .hint(format!("try again; to connect without the proxy, {}", upstream.without())),
+                    .hint(format!("try again; to connect without the proxy, {}", upstream.without(&origin.host))),
             ),
             Self::Settings(_) | Self::Dial(_) | Self::Interrupted(_) => None,
         }
@@ -59,7 +59,7 @@ impl RouteError {
 fn of_fault(fault: &UpstreamFault, origin: &Origin, upstream: &Upstream) -> Failure {
     let (named, server) = (upstream.named(), origin.authority());
     let because = |what: String| Failure::new(what).because(fault).cause(upstream.place());
-    let without = upstream.without();
+    let without = upstream.without(&origin.host);
     match fault {
         UpstreamFault::Dial(error) => {
             let is_unknown = matches!(error, DialError::Resolve(_));
@@ -67,7 +67,7 @@ fn of_fault(fault: &UpstreamFault, origin: &Origin, upstream: &Upstream) -> Fail
             because(format!("cannot reach {named}")).hint(format!("{check}; to connect without it, {without}"))
         }
         UpstreamFault::Tls(error) => {
-            because(format!("cannot connect to {named} by TLS")).hint(hint_of_proxys_tls(error, upstream))
+            because(format!("cannot connect to {named} by TLS")).hint(hint_of_proxys_tls(error, origin, upstream))
         }
         UpstreamFault::Silent => because(format!("{named} gave no answer in time"))
             .hint(format!("check that it is a proxy; to connect without it, {without}")),
@@ -75,7 +75,7 @@ fn of_fault(fault: &UpstreamFault, origin: &Origin, upstream: &Upstream) -> Fail
             .hint(format!("check that it is {}; to connect without it, {without}", kind(upstream))),
         UpstreamFault::NoProxy(stranger) => {
             because(format!("what answers at {} is not {}", upstream.proxy.authority(), kind(upstream)))
-                .hint(hint_of_stranger(stranger, upstream))
+                .hint(hint_of_stranger(stranger, origin, upstream))
         }
         UpstreamFault::Login { schemes, sent, .. } => of_login(fault, schemes, sent, upstream),
         UpstreamFault::Refused(refused, said) => {
@@ -100,7 +100,7 @@ fn of_fault(fault: &UpstreamFault, origin: &Origin, upstream: &Upstream) -> Fail
                 .hint(format!("let it resolve the name: name it as {}", named_as(ProxyScheme::Socks5h, upstream)))
         }
         UpstreamFault::Socks(_) => {
-            because(format!("{named} cannot reach {server}")).hint(hint_of_unreachable(upstream))
+            because(format!("{named} cannot reach {server}")).hint(hint_of_unreachable(origin, upstream))
         }
         UpstreamFault::Resolve(_) => because(format!("cannot resolve the name {}", origin.host))
             .hint(format!("let the proxy resolve it: name it as {}", named_as(ProxyScheme::Socks5h, upstream))),
@@ -133,19 +133,19 @@ fn named_as(scheme: ProxyScheme, upstream: &Upstream) -> String {
     format!("{scheme}://{}", upstream.proxy.authority())
 }
 
-fn hint_of_stranger(stranger: &Stranger, upstream: &Upstream) -> String {
+fn hint_of_stranger(stranger: &Stranger, origin: &Origin, upstream: &Upstream) -> String {
     match stranger {
         Stranger::Tls => format!("name it as {}", named_as(ProxyScheme::Https, upstream)),
         Stranger::Other(line) if line.starts_with("HTTP/") => {
             format!("name it as {}", named_as(ProxyScheme::Http, upstream))
         }
         Stranger::Ssh(_) | Stranger::Other(_) | Stranger::Malformed(_) => {
-            format!("check its address and its port; to connect without it, {}", upstream.without())
+            format!("check its address and its port; to connect without it, {}", upstream.without(&origin.host))
         }
     }
 }
 
-fn hint_of_proxys_tls(error: &std::io::Error, upstream: &Upstream) -> String {
+fn hint_of_proxys_tls(error: &std::io::Error, origin: &Origin, upstream: &Upstream) -> String {
     let shown = upstream.proxy.authority();
     match Fault::of(error) {
         Some(Fault::NotTls(_)) => format!("name it as {}", named_as(ProxyScheme::Http, upstream)),
@@ -157,7 +157,10 @@ fn hint_of_proxys_tls(error: &std::io::Error, upstream: &Upstream) -> String {
         Some(Fault::WrongName(_)) => "name the proxy as its certificate does".to_owned(),
         Some(fault @ (Fault::Expired(_) | Fault::NotYetValid(_))) => fault.hint(&shown),
         Some(Fault::CertificateNeeded | Fault::CertificateRefused(_)) => {
-            format!("a certificate for a proxy is not supported; to connect without it, {}", upstream.without())
+            format!(
+                "a certificate for a proxy is not supported; to connect without it, {}",
+                upstream.without(&origin.host)
+            )
         }
         _ => format!("`openssl s_client -connect {shown}` shows more"),
     }
@@ -206,18 +209,18 @@ fn hint_of_password(sent: &Sent, upstream: &Upstream) -> String {
 
 fn hint_of_refusal(refused: &Refused, origin: &Origin, upstream: &Upstream) -> String {
     match refused.status {
-        status if CANNOT_REACH.contains(&status) => hint_of_unreachable(upstream),
+        status if CANNOT_REACH.contains(&status) => hint_of_unreachable(origin, upstream),
         // What web servers say to a CONNECT.
         300..=399 | 400 | 404 | 405 | 501 => format!(
             "it may be a web server: check the proxy's address and port; to connect without it, {}",
-            upstream.without()
+            upstream.without(&origin.host)
         ),
         _ => hint_of_closed(origin, upstream),
     }
 }
 
 fn hint_of_closed(origin: &Origin, upstream: &Upstream) -> String {
-    let without = upstream.without();
+    let without = upstream.without(&origin.host);
     if origin.port == HTTPS_PORT {
         return format!("ask the proxy's admin to allow {}; to connect without it, {without}", origin.host);
     }
@@ -228,11 +231,11 @@ fn hint_of_closed(origin: &Origin, upstream: &Upstream) -> String {
     )
 }
 
-fn hint_of_unreachable(upstream: &Upstream) -> String {
+fn hint_of_unreachable(origin: &Origin, upstream: &Upstream) -> String {
     format!(
         "check the Host's name and port with `kohakuriver config show`; if this machine can reach it without the \
          proxy, {}",
-        upstream.without()
+        upstream.without(&origin.host)
     )
 }
 
@@ -240,7 +243,7 @@ fn hint_of_unreachable(upstream: &Upstream) -> String {
 fn of_tls(error: &std::io::Error, origin: &Origin, upstream: &Upstream) -> Failure {
     let failure = Failure::new(format!("cannot connect to {} by TLS", origin.authority()));
     let through = format!("the connection goes through {} ({})", upstream.named(), upstream.place());
-    let without = upstream.without();
+    let without = upstream.without(&origin.host);
     match Fault::of(error) {
         None => failure
             .because(error)

@@ -28,11 +28,12 @@ impl Upstream {
         }
     }
 
-    /// How to connect without it.
-    pub(super) fn without(&self) -> &'static str {
-        match self.source {
-            Source::Flag => "`--upstream-proxy none`",
-            _ => "`kohakuriver config set upstream_proxy none`",
+    /// How to connect to `host` without it.
+    pub(super) fn without(&self, host: &str) -> String {
+        match &self.source {
+            Source::Flag => "`--upstream-proxy none`".to_owned(),
+            Source::Env(_) => format!("`export NO_PROXY={host}`, or `kohakuriver config set upstream_proxy none`"),
+            _ => "`kohakuriver config set upstream_proxy none`".to_owned(),
         }
     }
 

@@ -12,6 +12,8 @@ use crate::target::without_brackets;
 
 /// The longest time that Apple's systems accept in a certificate of one's own CA.
 const MAX_DAYS: i64 = 825;
+/// How long a certificate is valid without `--days`: more than about a year is against the advice for servers.
+const DEFAULT_DAYS: u32 = 365;
 /// The longest name in a subject (RFC 5280, ub-common-name).
 const MAX_SUBJECT: usize = 64;
 
@@ -39,7 +41,7 @@ pub(crate) struct Arguments {
     /// Make the certificate valid for this many days, at most 825
     ///
     /// Apple's systems accept no longer ones. A certificate ends no later than its CA, which is valid for ten years.
-    #[arg(long, value_name = "N", default_value_t = MAX_DAYS as u32,
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_DAYS,
           value_parser = clap::value_parser!(u32).range(1..=MAX_DAYS))]
     pub(super) days: u32,
 

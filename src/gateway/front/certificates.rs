@@ -11,6 +11,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier, danger::Clien
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::failure::Failure;
+use crate::gateway::front::certified;
 use crate::gateway::watch::notices::Notices;
 use crate::lock::lock;
 use crate::sys::FileVersion;
@@ -18,6 +19,9 @@ use crate::tls::{self, PemError};
 
 /// The least time between two looks at the files.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long before its end a certificate is worth a warning.
+const END_IS_NEAR: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The files of the TLS ports.
 #[derive(Clone, Debug)]
@@ -51,6 +55,7 @@ impl Certificates {
     pub(crate) fn open(files: Files, notices: Notices) -> Result<Self, Failure> {
         let seen = Mutex::new(Seen { versions: files.versions(), at: Instant::now() });
         let current = RwLock::new(Arc::new(files.read()?));
+        files.warn_of_end(&notices);
         Ok(Self { files, notices, current, seen })
     }
 
@@ -100,6 +105,7 @@ impl Certificates {
         let config = self.files.read().map_err(|failure| failure.cause("the certificates in force stay"))?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.notices.say("the new certificates are in force");
+        self.files.warn_of_end(&self.notices);
         Ok(())
     }
 }
@@ -109,6 +115,18 @@ impl Files {
         let paths = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
         let version = |path| Some(FileVersion::of(&std::fs::metadata(path).ok()?));
         paths.into_iter().flatten().map(version).collect()
+    }
+
+    /// Warns of a certificate that has ended, or will soon.
+    fn warn_of_end(&self, notices: &Notices) {
+        let chain = tls::certificates(&self.certificate).unwrap_or_default();
+        let Some((until, left)) = chain.first().and_then(certified::end) else { return };
+        let what = match left {
+            Some(left) if left > END_IS_NEAR => return,
+            Some(_) => format!("the certificate in {} ends soon: on {until}", self.certificate.display()),
+            None => format!("the certificate in {} has ended: on {until}", self.certificate.display()),
+        };
+        notices.warn(&Failure::new(what).hint("renew it; `kohakuriver-gateway cert` does, if that made it"));
     }
 
     fn read(&self) -> Result<ServerConfig, Failure> {
