@@ -17,7 +17,7 @@ Options of every command:
       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
 
-Options of every command, for the internet:
+Options for the internet:
       --ca-file <FILE>        Trust the CAs in this file [default: those of the
                               system]
       --pinned-key <PIN>      Trust this public key, as `curl --pinnedpubkey`

@@ -177,7 +177,7 @@ impl ApiError {
             Self::NotAHost { .. } | Self::Body { .. } => format!("another server may listen there; {address}"),
             Self::Status { .. } => "read the log on the Host: `journalctl -u kohakuriver-host`".to_owned(),
             Self::Unsupported { hint, .. } => (*hint).to_owned(),
-            Self::Base { .. } => "write it as http://HOST:PORT".to_owned(),
+            Self::Base { .. } => "write it as http://HOST:PORT or https://HOST[:PORT]".to_owned(),
         };
         failure.cause(self.to_string()).hint(hint)
     }

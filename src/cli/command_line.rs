@@ -64,7 +64,7 @@ struct Globals {
 
 /// Flags for a Host behind the internet or an office network.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Options of every command, for the internet")]
+#[command(next_help_heading = "Options for the internet")]
 struct Tls {
     /// Trust the CAs in this file [default: those of the system]
     #[arg(long, global = true, value_name = "FILE", value_parser = file())]

@@ -188,7 +188,7 @@ impl Beside for Journal {
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("cannot write the log file {}", path.display()))
         .because(error)
-        .hint("name another one; `kohakuriver config show` shows where it is set")
+        .hint("name another one; `kohakuriver config show` shows where `log_file` is set")
 }
 
 /// `path` with `%p` replaced by the parent's process id, by which an IDE extension finds its own, and `%%` by `%`.

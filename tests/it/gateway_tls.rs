@@ -347,7 +347,7 @@ fn only_clients_with_a_certificate_of_the_ca_are_served_as_the_user_in_it() {
     let proxy = format!("https://localhost:{}", scene.tls.port());
     let helper =
         Run::new(HELPER, &home).args(["--no-disconnect", "--proxy", &proxy, "--ca-file", ca, ID, "22"]).output();
-    helper.check_fails().says(&["it wants a certificate of the client", "`kohakuriver config set client_cert FILE`"]);
+    helper.check_fails().says(&["it wants a certificate of the client", "`--client-cert FILE`"]);
     let open = |own: &Issued| -> io::Result<Secured> {
         let mut client = scene.authority.connect(scene.tls, Some(own))?;
         client.write_all(connect_request(ID).as_bytes())?;

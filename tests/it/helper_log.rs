@@ -112,7 +112,7 @@ fn a_file_that_can_not_be_written_is_told_of_behind_the_failure() {
         let spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--log-file", log, ID]);
         let told = format!(
             "kohakuriver-proxy: cannot write the log file {log}\n  caused by: {why}\n  \
-             hint: name another one; `kohakuriver config show` shows where it is set\n"
+             hint: name another one; `kohakuriver config show` shows where `log_file` is set\n"
         );
         spawned.ends_with(1, &(failure.clone() + &told));
     }

@@ -102,7 +102,7 @@ $ kohakuriver auth
 2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
 2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
 2>
-2> Options of every command, for the internet:
+2> Options for the internet:
 2>       --ca-file <FILE>        Trust the CAs in this file [default: those of the
 2>                               system]
 2>       --pinned-key <PIN>      Trust this public key, as `curl --pinnedpubkey`
@@ -330,7 +330,7 @@ $ kohakuriver
 2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
 2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
 2>
-2> Options of every command, for the internet:
+2> Options for the internet:
 2>       --ca-file <FILE>        Trust the CAs in this file [default: those of the
 2>                               system]
 2>       --pinned-key <PIN>      Trust this public key, as `curl --pinnedpubkey`

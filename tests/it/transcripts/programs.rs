@@ -230,7 +230,7 @@ $ echo '{ "vps": ' >inventory.json; kohakuriver-gateway --inventory inventory.js
 $ kohakuriver-gateway --host-api gpu-head
 2> kohakuriver-gateway: cannot use `gpu-head` as --host-api
 2>   caused by: `gpu-head` is not the address of a Host API: it begins with neither http:// nor https://
-2>   hint: write it as http://HOST:PORT
+2>   hint: write it as http://HOST:PORT or https://HOST[:PORT]
 [exit status 2]
 "#,
     );
