@@ -31,6 +31,8 @@ const SMALL: usize = 4096;
 const HEADER: usize = 5;
 /// The least by which a record's rest is longer than its plaintext: a tag, and in TLS 1.3 a type.
 const OVERHEAD: usize = 17;
+/// The type of a record with an alert, which has two bytes.
+const ALERT: u8 = 0x15;
 
 thread_local! {
     /// The records of one call.
@@ -45,6 +47,7 @@ fn with_buffer<T>(call: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     BUFFER.set(buffer);
     result
 }
+
 /// Most reads from below in one call. A peer can send records without end that hold nothing for the reader: empty ones,
 /// and new keys.
 const MOST_READS: usize = 16;
@@ -116,6 +119,11 @@ struct Output<'o> {
     written: usize,
 }
 
+/// Whether a record is an alert: by its type or, as TLS 1.3 hides that, by its length. No other message is so short.
+fn is_alert(record: &[u8]) -> bool {
+    record.first() == Some(&ALERT) || record.len() == HEADER + 2 + OVERHEAD
+}
+
 /// Whether to call the session again.
 enum Next {
     Again,
@@ -154,14 +162,19 @@ impl Session {
         }
     }
 
-    /// Fetches the alert of a session that has failed.
+    /// Fetches what a session that has failed says: its alert, and what comes before that. One more call would take the
+    /// bad record a second time.
     fn alert(&mut self, rest: &mut [u8], output: &mut Output<'_>) {
-        let mut fetch = || match self {
-            Self::Client(session) => output.step(session.process_tls_records(rest), &mut Write::Nothing).1,
-            Self::Server(session) => output.step(session.process_tls_records(rest), &mut Write::Nothing).1,
-        };
-        // Before the alert there may be another message.
-        while matches!(fetch(), Ok(Next::Again)) {}
+        loop {
+            let start = output.messages.len();
+            let (_, next) = match self {
+                Self::Client(session) => output.step(session.process_tls_records(rest), &mut Write::Nothing),
+                Self::Server(session) => output.step(session.process_tls_records(rest), &mut Write::Nothing),
+            };
+            if !matches!(next, Ok(Next::Again)) || is_alert(&output.messages[start..]) {
+                return;
+            }
+        }
     }
 
     fn state(&self) -> &CommonState {

@@ -39,7 +39,7 @@ pub fn run(data: &[u8]) {
 
 /// A text that is cut off may become longer, but the kind of the answer may not change. Acceptance and refusal are
 /// exact.
-fn same_answer(one: &Answer, other: &Answer) -> bool {
+pub fn same_answer(one: &Answer, other: &Answer) -> bool {
     match (one, other) {
         (Answer::Refused(Refused { .. }), _) | (Answer::Established, _) => one == other,
         _ => discriminant(one) == discriminant(other),

@@ -10,6 +10,7 @@ pub mod problem;
 pub mod proxy_protocol;
 pub mod request;
 pub mod socks5;
+pub mod tls;
 
 use kohakuriver_proxy::handshake::Step;
 use kohakuriver_proxy::text::MAX_EXCERPT;
@@ -18,7 +19,7 @@ use kohakuriver_proxy::text::MAX_EXCERPT;
 pub type Target = fn(&[u8]);
 
 /// Every target, with its name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("answer", answer::run),
     ("api_answer", api_answer::run),
     ("host_api", host_api::run),
@@ -26,6 +27,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("proxy_protocol", proxy_protocol::run),
     ("request", request::run),
     ("socks5", socks5::run),
+    ("tls", tls::run),
 ];
 
 /// Longest generated message, in bytes: beyond every limit of the readers.

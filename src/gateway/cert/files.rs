@@ -37,7 +37,7 @@ impl NewFile {
         Self { path: path.to_owned(), content, is_private: true, replaces }
     }
 
-    /// A file that everybody may read.
+    /// A file that everybody may read whom the umask lets read new files.
     pub(super) fn public(path: &Path, content: String, replaces: bool) -> Self {
         Self { path: path.to_owned(), content, is_private: false, replaces }
     }
