@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use super::FRONT;
-use crate::support::far_end::{BANNER, LINE, hears_the_farewell, older_tunnels_behind, tunnels_behind};
+use crate::support::far_end::{BANNER, CARRIED, LINE, hears_the_farewell, older_tunnels_behind, tunnels_behind};
 use crate::support::front::Front;
 use crate::support::home::Home;
 use crate::support::peers::Peer;
@@ -81,9 +81,7 @@ fn fdpass_to_a_client_that_has_begun_to_speak_pipes() {
         drop(server);
         assert_eq!(spawned.read_all(), BANNER);
         let steps = "kohakuriver-proxy: the client has begun to speak, so bytes are piped in spite of --fdpass\n";
-        let carried = "kohakuriver-proxy: only a bare socket can be ssh's, so another process carries the bytes of this \
-                       connection\n";
-        let before = if FRONT == Front::Plain { "" } else { carried };
+        let before = if FRONT == Front::Plain { "" } else { CARRIED };
         spawned.ends_with(0, &if verbose { before.to_owned() + &opened(&proxy) + steps } else { String::new() });
     }
 }

@@ -10,18 +10,16 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::support::far_end::{BANNER, LINE, YES, hears_the_farewell, mute, older_tunnels, tunnels};
-use crate::support::gateway::NODE;
+use super::FRONT;
+use crate::support::far_end::{BANNER, LINE, YES, hears_the_farewell, mute, older_tunnels_behind, tunnels_behind};
+use crate::support::front::Place;
 use crate::support::home::Home;
-use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::{MutePort, Peer, read_head};
-use crate::support::processes::{descriptors, falls_to, has_open};
+use crate::support::processes::descriptors;
 use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
-use crate::support::spawned::{Ends, PATIENT, SSH_HAS_GONE, Spawned, fails_handed_over, handed_over, helper, logged};
-use crate::support::sshd::Sshd;
-use crate::support::tools::older_host_python;
+use crate::support::spawned::{Ends, Spawned, fails_handed_over, handed_over, helper, logged};
 
 const OPEN: &str = "HTTP/1.1 200 OK\r\n\r\nSSH-2.0-Test\r\n";
 const STARTING: &str = "VPS 7323718749301768192 is starting (status: pending)";
@@ -51,6 +49,7 @@ fn proxy(answers: impl IntoIterator<Item = String>) -> Peer {
         stream.write_all(answers[number].as_bytes())?;
         Ok(())
     })
+    .behind(FRONT)
 }
 
 fn waiting(what: &str, seconds: u64) -> String {
@@ -62,7 +61,7 @@ fn it_opens_in_the_end_and_each_reason_is_said_once() {
     let proxy = proxy([starting(1), refused("503 Busy", BOOTING, Some(0)), OPEN.to_owned()]);
     let home = Home::new();
     let began = Instant::now();
-    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "300", ID]);
+    let mut spawned = Spawned::start(Ends::Pipes, &home, &proxy, &["--wait", "300", ID]);
     assert_eq!(spawned.read_all(), BANNER);
     // The second that was asked for, and one of its own.
     assert!(began.elapsed() >= Duration::from_secs(2), "it came back too soon");
@@ -78,7 +77,7 @@ fn it_opens_in_the_end_and_each_reason_is_said_once() {
 #[test]
 fn ssh_is_handed_the_socket_of_the_try_that_succeeds() {
     let proxy = proxy([starting(0), starting(0), OPEN.to_owned()]);
-    let (socket, spawned) = handed_over(&Home::new(), proxy.address, &["--wait", "60", ID]);
+    let (socket, spawned) = handed_over(&Home::new(), &proxy, &["--wait", "60", ID]);
     let mut bytes = Vec::new();
     socket.unwrap().read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, BANNER);
@@ -126,8 +125,9 @@ fn a_terminal_shows_one_line_that_moves_and_goes() {
             read_head(&mut stream)?;
             let is_open = tries.fetch_add(1, Ordering::SeqCst) > 0 && starts.load(Ordering::SeqCst);
             Ok(stream.write_all(if is_open { OPEN.to_owned() } else { starting(0) }.as_bytes())?)
-        });
-        let mut command = helper(&home, proxy.address, &[more, &["--wait", "60", ID]].concat());
+        })
+        .behind(FRONT);
+        let mut command = helper(&home, &proxy, &[more, &["--wait", "60", ID]].concat());
         command.env("TERM", terminal);
         watched_on_a_terminal(command, columns, "", 0, |shown| {
             let are_shown = frames.iter().all(|frame| shown.contains(frame.as_str()));
@@ -148,7 +148,7 @@ fn a_terminal_shows_one_line_that_moves_and_goes() {
     assert!(shown.split('\r').all(|line| line.trim_end_matches("\x1b[K").chars().count() < 40), "{shown:?}");
     // It goes as well before ssh prints the failure.
     let proxy = proxy([starting(0), refused("409 Conflict", "it is stopped", None)]);
-    let mut command = helper(&home, proxy.address, &["--wait", "60", ID]);
+    let mut command = helper(&home, &proxy, &["--wait", "60", ID]);
     command.env("TERM", "xterm");
     let shown = on_a_terminal(command, 120, "SSH-2.0-OpenSSH_9.2\r\n", 1);
     assert!(shown.contains(STARTING) && shown.ends_with("\r\x1b[K") && !shown.contains('\n'), "{shown:?}");
@@ -159,6 +159,11 @@ fn a_terminal_shows_one_line_that_moves_and_goes() {
 
 /// A server that says nothing, to the end.
 fn silent() -> Peer {
+    silent_host().behind(FRONT)
+}
+
+/// The same without a front.
+fn silent_host() -> Peer {
     Peer::serve(|mut stream| {
         std::io::copy(&mut stream, &mut std::io::sink())?;
         Ok(())
@@ -168,21 +173,27 @@ fn silent() -> Peer {
 #[test]
 fn a_terminal_is_told_of_each_wait_after_a_second() {
     let home = Home::new();
-    let (mute_port, silent, (opens, _servers)) = (MutePort::new(), silent(), tunnels());
-    let (mute_port, silent) = (SocketAddr::from(([127, 0, 0, 1], mute_port.port)), silent.address);
-    let host_api = silent.to_string();
+    let (mute_port, silent, (opens, _servers)) = (MutePort::new(), silent(), tunnels_behind(FRONT));
+    let (mute_at, at) = (SocketAddr::from(([127, 0, 0, 1], mute_port.port)), silent.address);
+    let host_api = silent_host();
+    let looked_up = host_api.address.to_string();
+    let has_not = format!("the SSH proxy at {at} has not answered yet");
     let cases = [
-        (mute_port, format!("connecting to the SSH proxy at {mute_port}"), &[ID][..]),
-        (silent, format!("the SSH proxy at {silent} has not answered yet"), &[ID]),
-        (silent, format!("the SSH proxy at {silent} has not answered yet"), &["--protocol=request-tunnel", ID]),
-        (silent, format!("the SSH proxy at {silent} has not answered yet"), &["--wait=60", ID]),
-        (silent, format!("looking up VPS trainer at http://{silent}"), &["--host-api", &host_api, "trainer"]),
-        (opens.address, format!("VPS {ID} has sent nothing yet"), &[ID]),
+        (Place::from(mute_at), format!("connecting to the SSH proxy at {mute_at}"), &[ID][..]),
+        (Place::from(&silent), has_not.clone(), &[ID]),
+        (Place::from(&silent), has_not.clone(), &["--protocol=request-tunnel", ID]),
+        (Place::from(&silent), has_not, &["--wait=60", ID]),
+        (
+            Place::from(&silent),
+            format!("looking up VPS trainer at http://{looked_up}"),
+            &["--host-api", &looked_up, "trainer"],
+        ),
+        (Place::from(&opens), format!("VPS {ID} has sent nothing yet"), &[ID]),
     ];
-    let is_told = |(proxy, what, words): (SocketAddr, String, &[&str])| {
+    let is_told = |(proxy, what, words): (Place, String, &[&str])| {
         let words = [&["--connect-timeout=2", "--no-disconnect"], words].concat();
         let on = |terminal: &str| {
-            let mut command = helper(&home, proxy, &words);
+            let mut command = helper(&home, proxy.clone(), &words);
             command.env("TERM", terminal);
             on_a_terminal(command, 120, "", 1)
         };
@@ -198,7 +209,7 @@ fn a_terminal_is_told_of_each_wait_after_a_second() {
         let shown = on("dumb");
         assert!(shown.starts_with(&format!("kohakuriver-proxy: {what}; waiting\r\nkohakuriver-proxy: ")), "{shown:?}");
         // No line of it anywhere else.
-        let (_, stderr) = Spawned::start(Ends::Pipes, &home, proxy, &words).wait();
+        let (_, stderr) = Spawned::start(Ends::Pipes, &home, proxy.clone(), &words).wait();
         assert!(
             stderr.starts_with("kohakuriver-proxy: ") && stderr.matches("kohakuriver-proxy: ").count() == 1,
             "{stderr}"
@@ -220,8 +231,9 @@ fn a_terminal_is_clean_once_the_first_byte_has_come() {
         stream.write_all(BANNER)?;
         // Unread bytes would make its end a reset.
         Ok(stream.read_exact(&mut [0; 21])?)
-    });
-    let mut command = helper(&home, proxy.address, &[ID]);
+    })
+    .behind(FRONT);
+    let mut command = helper(&home, &proxy, &[ID]);
     command.env("TERM", "xterm");
     let shown = watched_on_a_terminal(command, 120, "SSH-2.0-OpenSSH_9.2\r\n", 0, |shown| {
         if shown.contains(" has sent nothing yet; ") {
@@ -244,14 +256,14 @@ fn a_refusal_that_waiting_does_not_change_fails_at_once() {
         (refused("502 Bad Gateway", "no", Some(1)), "no"),
     ] {
         let proxy = proxy([answer]);
-        let (status, stderr) = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "60", ID]).wait();
+        let (status, stderr) = Spawned::start(Ends::Pipes, &home, &proxy, &["--wait", "60", ID]).wait();
         assert_eq!(status.code(), Some(1));
         assert!(stderr.contains(&format!("\n  caused by: it says: {title}\n")), "{stderr}");
         assert_eq!(proxy.accepted(), 1, "{title}");
     }
     // One that was starting, and was stopped then.
     let proxy = proxy([starting(0), refused("409 Conflict", "it is stopped", None)]);
-    let (_, stderr) = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "60", ID]).wait();
+    let (_, stderr) = Spawned::start(Ends::Pipes, &home, &proxy, &["--wait", "60", ID]).wait();
     assert!(stderr.ends_with("\n  caused by: it says: it is stopped\n"), "{stderr}");
     assert_eq!(proxy.accepted(), 2);
 }
@@ -263,7 +275,7 @@ fn the_deadline_ends_it_with_the_last_reason() {
     for (retry_after, tries) in [(0, 3), (100, 2)] {
         let proxy = proxy([starting(retry_after)]);
         // The 100 s that the proxy asks for are more than this waits.
-        let (status, stderr) = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "1", ID]).wait();
+        let (status, stderr) = Spawned::start(Ends::Pipes, &home, &proxy, &["--wait", "1", ID]).wait();
         assert_eq!(status.code(), Some(1));
         let failure = format!(
             "kohakuriver-proxy: {STARTING}\n  caused by: the gateway at {} answered 503 Service Unavailable\n  \
@@ -281,7 +293,7 @@ fn it_stops_waiting_when_ssh_does() {
     // For a tunnel through an older Host, signals are caught: they must be heeded between two tries as well.
     for proxy in [proxy([starting(300)]), older_host_with_a_pending_vps(|| {})] {
         for signal in [None, Some(Signal::HUP), Some(Signal::TERM), Some(Signal::INT)] {
-            let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "300", ID]);
+            let mut spawned = Spawned::start(Ends::Pipes, &home, &proxy, &["--wait", "300", ID]);
             assert_eq!(spawned.stderr_line(), waiting(STARTING, 300));
             match signal {
                 None => (spawned.stdin, spawned.stdout) = (None, None),
@@ -305,6 +317,7 @@ fn older_host_with_a_pending_vps(asked: impl Fn() + Send + Sync + 'static) -> Pe
         stream.write_all(format!("ERROR VPS task {ID} is not active (status: pending).\n").as_bytes())?;
         Ok(())
     })
+    .behind(FRONT)
 }
 
 #[test]
@@ -317,7 +330,7 @@ fn tries_leave_no_descriptor_behind() {
         let _ = answer.lock().unwrap().recv();
     });
     let home = Home::new();
-    let mut spawned = Spawned::start(Ends::Pipes, &home, host.address, &["--wait", "60", ID]);
+    let mut spawned = Spawned::start(Ends::Pipes, &home, &host, &["--wait", "60", ID]);
     let counts = [(); 3].map(|()| {
         tries.recv_timeout(DEADLINE).unwrap();
         let count = descriptors(spawned.pid());
@@ -333,7 +346,7 @@ fn tries_leave_no_descriptor_behind() {
 #[test]
 fn a_try_says_how_long_it_really_waited() {
     let (silent, home) = (silent(), Home::new());
-    let (status, stderr) = Spawned::start(Ends::Pipes, &home, silent.address, &["--wait", "0.5", ID]).wait();
+    let (status, stderr) = Spawned::start(Ends::Pipes, &home, &silent, &["--wait", "0.5", ID]).wait();
     assert_eq!(status.code(), Some(1));
     assert!(stderr.contains(" gave no answer within 0.5 s\n"), "{stderr}");
 }
@@ -343,7 +356,7 @@ fn a_try_says_how_long_it_really_waited() {
 fn at_twelve_seconds_an_ide_is_told_to_try_again() {
     let proxy = proxy([starting(10), starting(0), starting(0), OPEN.to_owned()]);
     let home = Home::new();
-    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &["--wait", "60", ID]);
+    let mut spawned = Spawned::start(Ends::Pipes, &home, &proxy, &["--wait", "60", ID]);
     assert_eq!(spawned.read_all(), BANNER);
     spawned.ends_with(
         0,
@@ -366,10 +379,11 @@ fn at_twelve_seconds_an_ide_is_told_within_a_try_too() {
             stream.write_all(OPEN.as_bytes())?;
         }
         Ok(())
-    });
+    })
+    .behind(FRONT);
     let home = Home::new();
     let args = ["--wait", "60", "--log-file", "helper.log", ID];
-    let mut spawned = Spawned::start(Ends::Pipes, &home, proxy.address, &args);
+    let mut spawned = Spawned::start(Ends::Pipes, &home, &proxy, &args);
     let said = [spawned.stderr_line(), spawned.stderr_line()];
     told.send(()).unwrap();
     assert_eq!(spawned.read_all(), BANNER);
@@ -398,11 +412,12 @@ fn a_try_that_got_its_yes_has_the_usual_time_for_the_first_byte() {
             stream.write_all(BANNER)?;
             Ok(())
         })
+        .behind(FRONT)
     };
     let args = ["--wait", "2", ID];
     let (piped_from, handed_from) = (slow(), slow());
-    let mut piped = Spawned::start(Ends::Pipes, &home, piped_from.address, &args);
-    let (socket, handed) = handed_over(&home, handed_from.address, &args);
+    let mut piped = Spawned::start(Ends::Pipes, &home, &piped_from, &args);
+    let (socket, handed) = handed_over(&home, &handed_from, &args);
     handed.ends_with(0, &waiting(STARTING, 2));
     let mut bytes = Vec::new();
     socket.unwrap().read_to_end(&mut bytes).unwrap();
@@ -410,14 +425,9 @@ fn a_try_that_got_its_yes_has_the_usual_time_for_the_first_byte() {
     assert_eq!(piped.read_all(), BANNER);
     piped.ends_with(0, &waiting(STARTING, 2));
     // It ends all the same.
-    let (proxy, servers) = tunnels();
+    let (proxy, servers) = tunnels_behind(FRONT);
     let args = ["--wait", "2", "--connect-timeout", "2.5", ID];
-    fails_handed_over(
-        &home,
-        proxy.address,
-        &args,
-        &mute("accepted the connection, but its sshd says nothing", &proxy, "2.5"),
-    );
+    fails_handed_over(&home, &proxy, &args, &mute("accepted the connection, but its sshd says nothing", &proxy, "2.5"));
     drop(servers);
 }
 
@@ -466,13 +476,14 @@ fn a_vps_that_runs_without_its_sshd_is_waited_for() {
             }
             Ok(())
         })
+        .behind(FRONT)
     };
     let home = Home::new();
     for boots in [RefusesConnections, AnswersNoConnection, Closes, Resets, SaysNothing] {
         let args = ["--connect-timeout", if boots == SaysNothing { "0.5" } else { "20" }, "--wait", "60", ID];
         let (piped_from, handed_from) = (booting(boots), booting(boots));
-        let mut piped = Spawned::start(Ends::Pipes, &home, piped_from.address, &args);
-        let (socket, handed) = handed_over(&home, handed_from.address, &args);
+        let mut piped = Spawned::start(Ends::Pipes, &home, &piped_from, &args);
+        let (socket, handed) = handed_over(&home, &handed_from, &args);
         let mut bytes = String::new();
         socket.unwrap_or_else(|| panic!("{boots:?}: no socket")).read_to_string(&mut bytes).unwrap();
         assert_eq!(bytes, "SSH-2.0-Test\r\n", "{boots:?}");
@@ -485,17 +496,17 @@ fn a_vps_that_runs_without_its_sshd_is_waited_for() {
     }
     // Without --wait it ends, and the hint names it.
     let proxy = booting(Closes);
-    let (status, stderr) = Spawned::start(Ends::Pipes, &home, proxy.address, &[ID]).wait();
+    let (status, stderr) = Spawned::start(Ends::Pipes, &home, &proxy, &[ID]).wait();
     assert!(status.code() == Some(1) && stderr.contains(&format!("`kohakuriver vps connect {ID} --wait`")), "{stderr}");
 }
 
 /// An older Host doesn't say that its VPS has closed: the tunnel is silent. Each of them is left in order.
 #[test]
 fn a_silent_tunnel_of_an_older_host_is_left_and_opened_again() {
-    let (host, servers) = older_tunnels();
+    let (host, servers) = older_tunnels_behind(FRONT);
     let home = Home::new();
     let args = [&LINE[..], &["--connect-timeout", "0.5", "--wait", "60", ID]].concat();
-    let mut spawned = Spawned::start(Ends::Pipes, &home, host.address, &args);
+    let mut spawned = Spawned::start(Ends::Pipes, &home, &host, &args);
     hears_the_farewell(&mut servers.recv_timeout(DEADLINE).unwrap(), b"");
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
     server.write_all(BANNER).unwrap();
@@ -503,65 +514,4 @@ fn a_silent_tunnel_of_an_older_host_is_left_and_opened_again() {
     assert_eq!(spawned.read_all(), BANNER);
     let (status, stderr) = spawned.wait();
     assert!(status.success() && stderr.contains("sshd says nothing; waiting up to "), "{stderr}");
-}
-
-/// Of several helpers that look up a name, one asks the Host (single-flight). The others wait for it.
-#[test]
-fn a_helper_that_waits_for_anothers_look_up_ends_with_ssh() {
-    let (sender, asked) = mpsc::channel();
-    let api = Peer::serve(move |mut stream| {
-        sender.send(())?;
-        std::io::copy(&mut stream, &mut std::io::sink())?;
-        Ok(())
-    });
-    let home = Home::new();
-    let host_api = api.address.to_string();
-    let args = [&PATIENT[..], &["--host-api", &host_api, "trainer"]].concat();
-    let start = || Spawned::start(Ends::Pipes, &home, api.address, &args);
-    let mut first = start();
-    asked.recv_timeout(DEADLINE).unwrap();
-    let mut second = start();
-    let without_lock = || usize::from(!has_open(second.pid(), ".lock"));
-    assert_eq!(falls_to(0, DEADLINE, without_lock), 0, "it never came to wait");
-    (second.stdin, second.stdout) = (None, None);
-    let (status, stderr) = second.wait();
-    assert_eq!(status.code(), Some(1));
-    let gave_up = "kohakuriver-proxy: gave up on VPS trainer before the tunnel was open\n  caused by: ";
-    let gave_up = format!("{gave_up}{SSH_HAS_GONE}\n");
-    assert_eq!(stderr, gave_up);
-    // It did not ask the Host itself, as it does once it has waited long enough.
-    assert_eq!(api.accepted(), 1);
-    (first.stdin, first.stdout) = (None, None);
-    first.ends_with(1, &gave_up);
-}
-
-/// Gives the task another state in the database of an older Host, as its Runner's report would.
-fn set_status(host: &OlderHost, status: &str) {
-    let script = "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1], timeout=30) as db:\n    \
-                  assert db.execute('update task set status = ?', sys.argv[2:]).rowcount == 1\n";
-    let mut python = Command::new(older_host_python());
-    let output = python.args(["-c", script]).arg(host.home.join("host.db")).arg(status).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-fn an_older_hosts_vps_is_waited_for_too() {
-    let sshd = Sshd::start();
-    let host = OlderHost::start(&[task(ID, "pending", Some(NODE), Some(sshd.port))]);
-    let home = Home::new();
-    let start = |proxy: SocketAddr| Spawned::start(Ends::Pipes, &home, proxy, &["--wait", "60", ID]);
-    let mut spawned = start(host.proxy);
-    // Its first line says that it waits.
-    assert_eq!(spawned.stderr_line(), waiting(STARTING, 60));
-    set_status(&host, "running");
-    let mut banner = [0; 8];
-    spawned.stdout.as_mut().unwrap().read_exact(&mut banner).unwrap();
-    assert_eq!(&banner, b"SSH-2.0-");
-    (spawned.stdin, spawned.stdout) = (None, None);
-    spawned.ends_with(0, "");
-
-    set_status(&host, "stopped");
-    let (status, stderr) = start(host.proxy).wait();
-    assert_eq!(status.code(), Some(1));
-    assert!(stderr.starts_with(&format!("kohakuriver-proxy: VPS {ID} is stopped\n")), "{stderr}");
 }

@@ -66,6 +66,7 @@ mod helper_settings;
 mod helper_stdio;
 mod helper_tls;
 mod helper_waits;
+mod helper_waits_hosts;
 mod hints;
 mod json_output;
 mod life_cycle;

@@ -1,4 +1,5 @@
-//! The helper's tests a second time, over TLS: ends, first bytes, answers, pipes and stdio by the same tables.
+//! The helper's tests a second time, over TLS: ends, first bytes, answers, farewells, waits, pipes and stdio by the same
+//! tables.
 
 #![allow(clippy::duplicate_mod, reason = "the same tests run with another front")]
 
@@ -9,6 +10,8 @@ const FRONT: crate::support::front::Front = crate::support::front::Front::Tls;
 mod helper_answers;
 #[path = "helper_ends.rs"]
 mod helper_ends;
+#[path = "helper_farewell.rs"]
+mod helper_farewell;
 #[path = "helper_fdpass.rs"]
 mod helper_fdpass;
 #[path = "helper_first_byte.rs"]
@@ -17,3 +20,5 @@ mod helper_first_byte;
 mod helper_pipes;
 #[path = "helper_stdio.rs"]
 mod helper_stdio;
+#[path = "helper_waits.rs"]
+mod helper_waits;

@@ -36,12 +36,7 @@ pub(crate) fn tunnels_behind(front: Front) -> (Peer, Receiver<TcpStream>) {
     (proxy.behind(front), receiver)
 }
 
-/// An older Host: it says SUCCESS, and hands its side over.
-pub(crate) fn older_tunnels() -> (Peer, Receiver<TcpStream>) {
-    older_tunnels_behind(Front::Plain)
-}
-
-/// The same behind a front.
+/// An older Host behind a front: it says SUCCESS, and hands its side over.
 pub(crate) fn older_tunnels_behind(front: Front) -> (Peer, Receiver<TcpStream>) {
     let (sender, receiver) = mpsc::channel();
     let proxy = Peer::serve(move |mut stream| {
@@ -54,6 +49,10 @@ pub(crate) fn older_tunnels_behind(front: Front) -> (Peer, Receiver<TcpStream>) 
     });
     (proxy.behind(front), receiver)
 }
+
+/// What `--fdpass -v` says first over TLS.
+pub(crate) const CARRIED: &str =
+    "kohakuriver-proxy: only a bare socket can be ssh's, so another process carries the bytes of this connection\n";
 
 /// A helper in an open tunnel that has said its banner.
 pub(crate) fn open_behind(front: Front, ends: Ends) -> (Spawned, TcpStream, (Peer, Home)) {
