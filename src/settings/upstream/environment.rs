@@ -55,7 +55,7 @@ pub fn proxies_of(env: Environment<'_>) -> Vec<(UpstreamProxy, &'static str)> {
 /// environment. The variable is `None` where the proxy is the setting's.
 ///
 /// # Errors
-/// Those of [`from_environment`].
+/// When the environment's variable for `origin` can't be used.
 pub fn upstream_for(
     origin: &Origin,
     setting: Option<&UpstreamSetting>,
