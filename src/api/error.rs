@@ -155,7 +155,7 @@ impl ApiError {
             Self::Interrupted(why) => return failure.because(why),
             Self::Unreachable { base, source } => {
                 if let Some(off) = off_route(source.as_ref()) {
-                    return off.error.failure(failure.what(), &off.origin, off.upstream.as_ref());
+                    return off.error.failure(failure.cause(self.to_string()), &off.origin, off.upstream.as_ref());
                 }
                 let server = base.rsplit_once("//").map_or(base.as_str(), |(_, authority)| authority);
                 if let Some(fault) = fault(source.as_ref()) {

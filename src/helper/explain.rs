@@ -47,7 +47,7 @@ impl Order<'_> {
                 "check that it runs there and that no firewall blocks its port; `kohakuriver config show` shows the \
                  address",
             ),
-            OpenError::Route(error) => error.failure(cannot_reach().what(), self.proxy, upstream),
+            OpenError::Route(error) => error.failure(cannot_reach(), self.proxy, upstream),
             OpenError::Exchange(ExchangeError::Broke(error)) if refusal(error).is_some() => self.broke(error),
             OpenError::Exchange(_) => Failure::new(format!("the SSH proxy at {proxy} gave no complete answer"))
                 .because(error)

@@ -19,14 +19,14 @@ const HTTPS_PORT: u16 = 443;
 const CANNOT_REACH: [u16; 4] = [500, 502, 503, 504];
 
 impl RouteError {
-    /// The failure of a program that wanted a connection to `origin` through `upstream`, if there is one. `what` says for what.
-    pub fn failure(&self, what: &str, origin: &Origin, upstream: Option<&Upstream>) -> Failure {
+    /// The failure of a program that wanted a connection to `origin` through `upstream`, if there is one.
+    /// `failure` says for what.
+    pub fn failure(&self, failure: Failure, origin: &Origin, upstream: Option<&Upstream>) -> Failure {
         if let Some(failure) = self.upstream_failure(origin, upstream) {
             return failure;
         }
-        let failure = Failure::new(what);
         match self {
-            Self::Settings(failure) => failure.clone(),
+            Self::Settings(own) => own.clone(),
             Self::Handshake(error) => match Fault::of(error) {
                 Some(fault) => failure.cause(fault.to_string()).hint(fault.hint(&origin.authority())),
                 None => failure

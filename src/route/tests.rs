@@ -430,7 +430,7 @@ fn a_proxy_that_cannot_be_reached_or_trusted_is_named_with_its_source() {
     route.trust.ca_file = Some(other.file());
     let text = failed(&gateway, &route, LIMIT);
     served.join().unwrap();
-    assert!(text.contains("no CA that this machine trusts") && text.contains("config set ca_file FILE"), "{text}");
+    assert!(text.contains("no CA that is trusted here") && text.contains("config set ca_file FILE"), "{text}");
 }
 
 #[test]

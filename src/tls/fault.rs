@@ -67,7 +67,7 @@ impl fmt::Display for Fault {
             Self::NotYetValid(None) => f.write_str("its certificate is not valid yet"),
             Self::WrongName(names) if names.is_empty() => f.write_str("its certificate has no name that fits"),
             Self::WrongName(names) => write!(f, "its certificate is for {}", names.join(", ")),
-            Self::UnknownCa(_) => f.write_str("no CA that this machine trusts has signed its certificate"),
+            Self::UnknownCa(_) => f.write_str("no CA that is trusted here has signed its certificate"),
             Self::SelfSigned(pin) => write!(f, "its certificate is self-signed, and its key is {pin}"),
             Self::OtherKey(Some(pin)) => write!(f, "its key is {pin}, which is not the pinned one"),
             Self::OtherKey(None) => f.write_str("its key is not the pinned one"),

@@ -161,7 +161,7 @@ fn each_wrong_certificate_has_a_message_of_its_own() {
             "its certificate is for a.example, b.example",
             "name the Host",
         ),
-        (other.issue(&["gpu.example"], |_| {}), "no CA that this machine trusts", "config set ca_file"),
+        (other.issue(&["gpu.example"], |_| {}), "no CA that is trusted here", "config set ca_file"),
         (own, &*format!("its certificate is self-signed, and its key is {pin}"), &*format!("set pinned_key '{pin}'")),
     ] {
         let (said, advice) = said(issued);

@@ -104,7 +104,7 @@ fn each_failure_reaches_ssh_as_a_disconnect_also_under_control_persist() {
     for (place, id, what, hint) in [
         (&scene.place, PAUSED, format!("VPS {PAUSED} is paused"), "ask the gateway's admin"),
         (&scene.place, "7323718749301760001", "there is no VPS 7323718749301760001".to_owned(), "kohakuriver vps list"),
-        (&untrusted, ID, "no CA that this machine trusts has signed its certificate".to_owned(), "--ca-file FILE"),
+        (&untrusted, ID, "no CA that is trusted here has signed its certificate".to_owned(), "--ca-file FILE"),
         (&down, ID, "cannot reach the SSH proxy".to_owned(), "config show"),
     ] {
         for more in [&[][..], &persist] {

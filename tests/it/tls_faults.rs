@@ -121,7 +121,7 @@ fn faults(authority: &Authority, other: &Authority) -> Vec<Fault> {
         json!({ "ca_file": authority.file, "client_cert": file })
     };
     let strict = || tls(strict_config(&good, authority, &[66]));
-    let no_ca = "no CA that this machine trusts has signed its certificate";
+    let no_ca = "no CA that is trusted here has signed its certificate";
     let refused = "it refused the client's certificate: ";
     let versions = "it has no TLS in common with this program: it speaks neither TLS 1.3 nor TLS 1.2";
     let page = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";

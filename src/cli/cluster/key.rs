@@ -23,7 +23,7 @@ pub(super) fn pin_unknown(flags: Flags, typed: Option<&ClusterName>) -> Result<F
     let Some(pin) = unknown_key(&settings) else { return Ok(flags) };
     let host = settings.host_as_typed();
     let cluster = typed.map(|name| format!(" --cluster {name}")).unwrap_or_default();
-    ui::remark(&format!("no CA that this machine trusts has signed the certificate of {host}; its key is {pin}"));
+    ui::remark(&format!("no CA that is trusted here has signed the certificate of {host}; its key is {pin}"));
     confirm("Is that the key that the cluster's admin has told you?", false).map_err(|failure| {
         failure.cause(format!("the key of {host} is not known")).hint(format!(
             "ask the cluster's admin for the file of its CA, and name it with `--ca-file FILE`; or, if this is its key, \

@@ -78,7 +78,7 @@ fn connect(settings: &Settings) -> Result<(Box<dyn Carrier>, Option<Upstream>), 
     let route = Route::of(settings, &proxy)?;
     let connected = route::connect(&proxy, &route, Watch::at_most(DIAL_LIMIT)).map_err(|error| {
         let RouteError::Dial(error) = error else {
-            return error.failure(failure.what(), &proxy, route.upstream.as_ref());
+            return error.failure(failure, &proxy, route.upstream.as_ref());
         };
         let failure = failure.because(&error);
         match error {
