@@ -96,17 +96,17 @@ enum Session {
     Server(UnbufferedServerConnection),
 }
 
-/// What the session is to write once it has taken all complete records.
+/// What the session encrypts, after it has processed all complete records.
 enum Write<'w> {
     Nothing,
-    /// Encrypts the first into the second.
+    /// Encrypts the plaintext, and appends the records to the buffer.
     Bytes(&'w [u8], &'w mut Vec<u8>),
     CloseNotify,
 }
 
-/// What comes out of a session.
+/// The buffers that a session fills: plaintext from the peer, and records for the peer.
 struct Output<'o> {
-    /// Plaintext goes here first.
+    /// The reader's buffer. Plaintext goes into it until it is full.
     buffer: &'o mut [u8],
     read: usize,
     /// Plaintext that `buffer` has no room for.
@@ -259,7 +259,7 @@ impl Output<'_> {
 
     fn give(&mut self, plaintext: &[u8]) {
         let room = &mut self.buffer[self.read..];
-        // What is unread comes first.
+        // Earlier plaintext in `unread` must reach the reader before this plaintext.
         let most = if self.unread.is_empty() { room.len().min(plaintext.len()) } else { 0 };
         room[..most].copy_from_slice(&plaintext[..most]);
         self.read += most;
@@ -336,7 +336,7 @@ impl<S: Carrier> Tls<S> {
                 return Ok(());
             }
             if self.ended {
-                // What a server that wants something else does, too.
+                // A server of another protocol also closes the connection at this point.
                 return Err(if self.heard { Fault::CutOff.into_error() } else { io::ErrorKind::UnexpectedEof.into() });
             }
             self.read_below(&mut [])?;
@@ -415,7 +415,7 @@ impl<S: Carrier> Tls<S> {
                 let error = self.fail(fault);
                 // The alert that says why.
                 let _ = self.flush_all();
-                // What came before is still good.
+                // The records before the bad one were authentic, so the reader still gets their plaintext.
                 if read > 0 { Ok((wire.len(), read, written)) } else { Err(error) }
             }
         }
@@ -485,7 +485,7 @@ impl<S: Carrier> AsFd for Tls<S> {
 impl<S: Carrier> Carrier for Tls<S> {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         for _ in 0..MOST_READS {
-            // What has arrived can be read, also if nothing can be written any more.
+            // A failed write must not hide plaintext that has arrived.
             let _ = self.flush();
             if !self.unread.is_empty() {
                 let most = self.unread.len().min(buffer.len());
