@@ -6,6 +6,7 @@ pub(super) mod dial;
 pub(super) mod directory;
 pub(super) mod inventory;
 pub(super) mod line_protocol;
+mod list_file;
 pub(super) mod networks;
 pub(super) mod policy;
 pub(super) mod resolve;

@@ -1,16 +1,12 @@
 //! Lists of networks, as an admin writes them: on the command line, or in a file, one a line.
 
-use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::sys;
+use crate::gateway::decide::list_file::{self, ListError};
 use crate::text::excerpt;
-
-/// Largest file accepted, in bytes: some fifty thousand networks.
-const MAX_FILE: u64 = 1024 * 1024;
 
 /// The bits of an IPv6 address in front of a mapped IPv4 address (RFC 4291 §2.5.5.2).
 const MAPPED_PREFIX: u8 = 96;
@@ -19,34 +15,17 @@ const MAPPED_PREFIX: u8 = 96;
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Networks(Vec<IpNet>);
 
-/// Why a file is no list of networks.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NetworksError {
-    #[error("it can't be read")]
-    Read(#[from] io::Error),
-    #[error("it is larger than {} KiB", .0 / 1024)]
-    TooLarge(u64),
-    #[error("line {line}: {why}")]
-    Line { line: usize, why: String },
-}
-
 impl Networks {
     #[cfg(test)]
     pub(crate) fn of(networks: impl IntoIterator<Item = IpNet>) -> Self {
         Self(networks.into_iter().collect())
     }
 
-    /// The networks of `given` and of the file. A file over the size limit is an error: a list that is cut in
-    /// `10.1.0.0/16` would allow `10.1.0.0/1`.
-    pub(crate) fn read(given: &[IpNet], file: Option<&Path>) -> Result<Self, NetworksError> {
+    /// The networks of `given` and of the file.
+    pub(crate) fn read(given: &[IpNet], file: Option<&Path>) -> Result<Self, ListError> {
         let mut networks = given.to_vec();
         if let Some(path) = file {
-            let mut text = String::new();
-            sys::open_regular(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
-            if text.len() as u64 > MAX_FILE {
-                return Err(NetworksError::TooLarge(MAX_FILE));
-            }
-            networks.extend(lines(&text)?);
+            networks.extend(lines(&list_file::read(path)?)?);
         }
         Ok(Self(networks))
     }
@@ -70,14 +49,12 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-fn lines(text: &str) -> Result<Vec<IpNet>, NetworksError> {
+fn lines(text: &str) -> Result<Vec<IpNet>, ListError> {
     let mut networks = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if !line.is_empty() {
-            networks.push(network(line).map_err(|why| NetworksError::Line { line: index + 1, why })?);
-        }
-    }
+    list_file::each_entry(text, |entry| {
+        networks.push(network(entry)?);
+        Ok(())
+    })?;
     Ok(networks)
 }
 
@@ -146,7 +123,7 @@ mod tests {
         let error = lines("10.0.0.0/8\n\nten\n").unwrap_err().to_string();
         assert!(error.starts_with("line 3: `ten` is not a network"), "{error}");
         let missing = Networks::read(&[], Some(Path::new("/no/such/file"))).unwrap_err();
-        assert!(matches!(missing, NetworksError::Read(_)), "{missing}");
+        assert!(matches!(missing, ListError::Read(_)), "{missing}");
     }
 
     #[test]
@@ -160,6 +137,6 @@ mod tests {
         assert_eq!(Networks::read(&[], Some(&path)).unwrap(), Networks::of([network(last).unwrap()]));
         // Cut at the limit, the last line would be `10.1.0.0/1`.
         std::fs::write(&path, fill(most + 1)).unwrap();
-        assert!(matches!(Networks::read(&[], Some(&path)), Err(NetworksError::TooLarge(_))));
+        assert!(matches!(Networks::read(&[], Some(&path)), Err(ListError::TooLarge(_))));
     }
 }

@@ -11,8 +11,9 @@ use ipnet::IpNet;
 
 use crate::failure::Failure;
 use crate::gateway::decide::line_protocol::{LineAccess, LineProtocol};
-use crate::gateway::decide::networks::{Networks, NetworksError};
-use crate::gateway::decide::users::{Users, UsersError};
+use crate::gateway::decide::list_file::ListError;
+use crate::gateway::decide::networks::Networks;
+use crate::gateway::decide::users::Users;
 use crate::gateway::watch::notices::Notices;
 use crate::secret::Token;
 use crate::text::excerpt;
@@ -116,7 +117,7 @@ fn admin_token(path: &Path) -> Result<Token, Failure> {
 }
 
 fn users(path: &Path) -> Result<Users, Failure> {
-    Users::read(path).map_err(|error: UsersError| {
+    Users::read(path).map_err(|error| {
         Failure::usage(format!("cannot use {} as --tls-user-map", path.display()))
             .because(&error)
             .hint("write one `NAME USER` a line, the name in the certificate first; a # begins a comment")
@@ -128,7 +129,7 @@ fn networks(flag: &str, given: &[IpNet], file: Option<&PathBuf>) -> Result<Optio
     if given.is_empty() && file.is_none() {
         return Ok(None);
     }
-    let failed = |error: NetworksError| {
+    let failed = |error: ListError| {
         let path = file.map_or_else(String::new, |path| path.display().to_string());
         Failure::usage(format!("cannot use {path} as {flag}"))
             .because(&error)
