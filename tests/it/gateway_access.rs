@@ -2,7 +2,7 @@
 //! without.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -16,7 +16,7 @@ use crate::support::gateway::{As, Gateway, inventory, name_of, running};
 use crate::support::home::Home;
 use crate::support::host_api::{ASSIGNED, OPERATOR, OWNER, STRANGER, VIEWER, answer, host_api};
 use crate::support::older_host::{OlderHost, task};
-use crate::support::peers::{PEER_TIMEOUT, Peer, http_server};
+use crate::support::peers::{GREETING, PEER_TIMEOUT, Peer, greeter, http_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::{GATEWAY, HELPER};
@@ -54,20 +54,6 @@ fn vps(port: u16) -> Value {
     let mut vps = running(ID, port);
     vps["task_type"] = json!("vps");
     vps
-}
-
-/// The text that a [`greeter`] sends.
-const BANNER: &str = "SSH-2.0-Greeter\r\n";
-
-/// A VPS that greets and ends, which ends its clients too.
-fn greeter() -> Peer {
-    Peer::serve(|mut stream| {
-        stream.write_all(BANNER.as_bytes())?;
-        // A client may reset what it has no more use for.
-        let _ = stream.shutdown(Shutdown::Write);
-        let _ = stream.read_to_end(&mut Vec::new());
-        Ok(())
-    })
 }
 
 /// A Host with authentication on, and a VPS behind it.
@@ -110,7 +96,7 @@ fn each_role(who: As) {
         let helper = if token.is_empty() { helper } else { helper.env("KOHAKURIVER_TOKEN", token) };
         let outcome = helper.output();
         if status == 200 {
-            outcome.succeeds().prints(BANNER).says_nothing();
+            outcome.succeeds().prints(GREETING).says_nothing();
         } else {
             outcome.exits(1).prints_nothing().says(&[&format!(" answered {status} "), says, "  hint: "]);
         }

@@ -14,7 +14,7 @@ use crate::support::certificates::{Authority, Issued, NAME, Secured};
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
 use crate::support::pattern::pattern;
-use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server};
+use crate::support::peers::{GREETING, PEER_TIMEOUT, Peer, echo_server, greeter};
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
 use crate::support::tools::{GATEWAY, HELPER, tool};
@@ -22,7 +22,6 @@ use crate::support::tunnels::{UNWATCHED, asked_of, connect_request, proxy_header
 use crate::support::watched::{audit, curl, metric};
 
 const YES: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
-const BANNER: &str = "SSH-2.0-Greeter\r\n";
 
 /// A gateway with a plain port and a TLS port, and its VPS.
 struct Scene {
@@ -109,20 +108,10 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// A VPS that greets and ends, which ends its clients too.
-fn greeter() -> Peer {
-    Peer::serve(|mut stream| {
-        stream.write_all(BANNER.as_bytes())?;
-        let _ = stream.shutdown(Shutdown::Write);
-        let _ = stream.read_to_end(&mut Vec::new());
-        Ok(())
-    })
-}
-
 #[test]
 fn stock_clients_get_a_tunnel_and_its_banner() {
     let scene = Scene::with(greeter(), |_| Vec::new());
-    let answer = format!("{}{BANNER}", String::from_utf8_lossy(YES));
+    let answer = format!("{}{GREETING}", String::from_utf8_lossy(YES));
     for version in ["-tls1_2", "-tls1_3"] {
         let outcome = scene.openssl(&[version, "-alpn", "http/1.1"], connect_request(ID).as_bytes());
         outcome.prints(&answer);
@@ -131,7 +120,7 @@ fn stock_clients_get_a_tunnel_and_its_banner() {
     let run =
         run.args(["-w", "%{http_connect} %{proxy_ssl_verify_result}", "-x"]).arg(format!("https://{}", scene.tls));
     run.arg("--proxy-cacert").arg(&scene.authority.file).arg(format!("http://{ID}:22/")).output().prints("200 0");
-    assert_eq!(std::fs::read_to_string(scene.authority.home.join("body")).unwrap(), BANNER);
+    assert_eq!(std::fs::read_to_string(scene.authority.home.join("body")).unwrap(), GREETING);
     scene.awaits("tunnels", 0.0);
     assert_eq!(scene.metric("tunnels_opened_total{protocol=\"connect\",transport=\"tls\"}"), 3.0);
     assert_eq!(scene.metric("connections_accepted_total{transport=\"tcp\"}"), 0.0);

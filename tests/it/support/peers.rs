@@ -124,6 +124,20 @@ pub(crate) fn echoes(port: u16) {
     assert_eq!(&answer, b"forwarded");
 }
 
+/// The text that a [`greeter`] sends.
+pub(crate) const GREETING: &str = "SSH-2.0-Greeter\r\n";
+
+/// A VPS that sends its greeting and ends its stream.
+pub(crate) fn greeter() -> Peer {
+    Peer::serve(|mut stream| {
+        stream.write_all(GREETING.as_bytes())?;
+        // The client may have reset the connection.
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+        Ok(())
+    })
+}
+
 /// Sends back whatever comes, to the end.
 pub(crate) fn echo_server() -> Peer {
     Peer::serve(|mut stream| {
