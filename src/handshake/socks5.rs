@@ -20,7 +20,7 @@ const LOGIN_VERSION: u8 = 1;
 /// Longest message of a server: a reply with the longest name.
 pub const MAX_MESSAGE: usize = 4 + 1 + 255 + 2;
 
-/// What answers there is no SOCKS5 server.
+/// Why the answer is not one of a SOCKS5 server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NotSocks {
     /// TLS.

@@ -22,7 +22,7 @@ use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, PollFlags};
 /// The option that makes a process of this program the holder. It isn't in `--help`, since only the helper uses it.
 pub(super) const HOLD: &str = "hold";
 
-/// The same of the carrier.
+/// The option that makes a process of this program the carrier.
 pub(super) const CARRY: &str = "carry";
 
 /// Starts the holder, which holds `end` until ssh closes the other end of it.
@@ -54,7 +54,7 @@ pub(super) fn carry() {
 /// The hint about a socket that can't be passed.
 pub(super) const WITHOUT_FDPASS: &str = "leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped";
 
-/// What became of the socket of a carrier.
+/// How the attempt to pass ssh the carrier's socket ended.
 pub(super) enum Carried {
     /// ssh has it.
     Passed,

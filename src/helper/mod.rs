@@ -263,7 +263,7 @@ fn pipe(
                 journal.clear();
             }
             if comes && is_carried {
-                // What follows is ssh's alone, and may last for days.
+                // This process may live for days now. A program that reads ssh's stderr must not wait for it.
                 sys::release_stderr();
             }
             journal.tick()

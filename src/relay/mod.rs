@@ -285,7 +285,7 @@ pub fn pass(stdout: BorrowedFd<'_>, carrier: &dyn Carrier) -> io::Result<()> {
     pass_socket(stdout, carrier.bare_socket().ok_or(io::ErrorKind::Unsupported)?)
 }
 
-/// The same of any socket.
+/// Passes any socket to ssh.
 ///
 /// # Errors
 /// Those of `sendmsg(2)`.

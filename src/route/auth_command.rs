@@ -46,7 +46,7 @@ pub(super) fn run(line: &str, watch: Watch<'_>) -> Result<Authorization, Command
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(CommandError::Run)?;
     let output = read(&mut child, watch);
     if output.is_err() {
-        // It has ended already, or nobody wants its output any more.
+        // The command may have ended already. If it has not, its output is no longer wanted.
         let _ = child.kill();
     }
     let status = child.wait().map_err(CommandError::Run)?;
@@ -55,7 +55,7 @@ pub(super) fn run(line: &str, watch: Watch<'_>) -> Result<Authorization, Command
         return Err(CommandError::Failed(status.to_string()));
     }
     let first = output.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    // What is no UTF-8 is no ASCII either.
+    // Bytes that are not UTF-8 become U+FFFD, which `Authorization` refuses because it isn't ASCII.
     Ok(Authorization::new(&String::from_utf8_lossy(first))?)
 }
 
@@ -67,7 +67,7 @@ fn read(child: &mut Child, watch: Watch<'_>) -> Result<Vec<u8>, CommandError> {
     let mut output = Vec::new();
     loop {
         let ready = watch.wait(&[(stdout, PollFlags::IN), (end, PollFlags::IN)], None)?;
-        // What it wrote before its end is there by now.
+        // The command may have written before it ended: those bytes are in the pipe by now.
         let is_ready = !ready[0].is_empty() || has_more(stdout, watch)?;
         if !is_ready {
             return Ok(output);

@@ -36,7 +36,7 @@ pub enum UpstreamFault {
         answer: String,
         /// The authentication schemes that it offers.
         schemes: Vec<String>,
-        /// What it got.
+        /// The credentials that the proxy got.
         sent: Sent,
     },
     /// It refused the CONNECT.
@@ -59,7 +59,7 @@ pub enum UpstreamFault {
     Spoke(String),
 }
 
-/// What answers in the place of a proxy.
+/// The answer of a server that is not a proxy.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Stranger {
     /// A server with TLS.

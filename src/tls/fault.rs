@@ -25,7 +25,7 @@ pub enum Fault {
     WrongName(Vec<String>),
     /// No CA that is trusted has signed the server's certificate.
     UnknownCa(Option<Pins>),
-    /// The same, and nobody else has signed it either.
+    /// No trusted CA has signed the server's certificate, which names itself as its issuer.
     SelfSigned(Pins),
     /// The server has another key than the pinned one.
     OtherKey(Option<Pins>),
@@ -178,7 +178,7 @@ impl Fault {
             Alert::ProtocolVersion => Self::Incompatible("it speaks neither TLS 1.3 nor TLS 1.2".to_owned()),
             Alert::NoApplicationProtocol => Self::Incompatible("it does not offer HTTP/1.1".to_owned()),
             Alert::UnrecognisedName => Self::WrongName(Vec::new()),
-            // What a server without a common cipher sends, and OpenSSL also without a certificate of the client.
+            // A server sends this if there is no common cipher; OpenSSL also if the client has no certificate.
             Alert::HandshakeFailure => Self::Incompatible("it ended the handshake".to_owned()),
             alert => Self::Other(excerpt(&format!("it sent the alert {alert:?}"))),
         }

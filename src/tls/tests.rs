@@ -112,7 +112,7 @@ fn shake_hands(trust: &Trust, session: UnbufferedServerConnection) -> Result<(),
     shake_hands_with("gpu.example", trust, session).0
 }
 
-/// The same with a server of another name; the second is what the server says, once the client is content.
+/// The same with a server of another name. The second value is the server's result, after the client has succeeded.
 pub(crate) fn shake_hands_with(
     name: &str,
     trust: &Trust,

@@ -18,7 +18,7 @@ use crate::settings::Pins;
 pub struct Presented {
     /// The pin of its public key.
     pub pin: Pins,
-    /// Nobody else has signed it.
+    /// Whether the certificate names itself as its issuer, and so no CA.
     pub is_self_signed: bool,
 }
 

@@ -59,7 +59,8 @@ pub(in crate::cli) fn run(flags: Flags, arguments: &Arguments) -> Result<(), Fai
     // config.json stays locked until the entries, which are made from it, are written.
     let config = remember(&settings).inspect_err(|_| {
         if told.is_some() && !had_token {
-            // Nobody would look for a token without a cluster. The error to show is why the cluster can't be stored.
+            // Without a stored cluster the token would never be found, so it is removed. An error of the removal would
+            // hide why the cluster can't be stored.
             let _ = log_out(&settings, false);
         }
     })?;
@@ -187,7 +188,7 @@ fn stored(settings: &Settings) -> Map<String, Value> {
         path(client_cert),
         path(client_key),
     ];
-    // What is stored of a proxy on the way may have a password, which no flag has.
+    // Only a flag's proxy is written: it has no password. A stored one may have a password, and must stay as it is.
     let of_flag = settings.upstream_proxy.iter().filter(|setting| setting.source == Source::Flag);
     let upstream = of_flag.map(|setting| ("upstream_proxy".to_owned(), setting.value.to_string().into()));
     CLUSTER_KEYS.into_iter().map(str::to_owned).zip(values).chain(upstream).collect()

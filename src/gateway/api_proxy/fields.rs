@@ -20,7 +20,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// The fields of the request to the Host, for one of `client` with these fields.
 pub(super) fn of_request(given: &HeaderMap, client: IpAddr) -> HeaderMap {
     let mut fields = kept(given, &OF_REQUEST);
-    // What the client says about itself doesn't count.
+    // The client's own `X-Forwarded-For` is not trusted.
     if let Ok(address) = HeaderValue::try_from(client.to_string()) {
         fields.insert(FORWARDED_FOR, address);
     }

@@ -25,7 +25,7 @@ pub(super) struct Route {
     pub(super) kind: Kind,
 }
 
-/// What a request is to the Host.
+/// The work that a request makes for the Host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// It has no body, and is answered at once.

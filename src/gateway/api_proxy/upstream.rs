@@ -29,7 +29,8 @@ const TURN_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE_LIMIT: Duration = Duration::from_secs(20);
 /// Most requests that wait for the Host at once, and most of them of one client.
 const MOST: (usize, usize) = (64, 16);
-/// The same of those that take minutes: they must not keep the others out.
+/// The same limits for requests that take minutes. These requests have turns of their own, so that short requests get
+/// theirs.
 const MOST_LONG: (usize, usize) = (32, 8);
 
 /// The Host.
@@ -68,7 +69,7 @@ impl Upstream {
         *request.uri_mut() = format!("{}{}", self.base, head.uri.path()).parse().map_err(|_| Unserved::Path)?;
         *request.headers_mut() = fields::of_request(&head.headers, client);
         let turns = if route.kind == Kind::Work { &self.long_turns } else { &self.turns };
-        // It ends with the head of the answer: a client that reads slowly keeps no other one waiting.
+        // The turn ends with the head of the answer, so a client that reads its body slowly doesn't block others.
         let _turn = timeout(TURN_LIMIT, turns.take(client)).await.map_err(|_| Unserved::Busy)?;
         let response = match timeout(route.limit(), self.http.request(request)).await {
             Ok(Ok(response)) => response,

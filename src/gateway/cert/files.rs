@@ -1,4 +1,5 @@
-//! The files, and writing them: all of them, or none. Nobody ever sees a part of one, and a private one is private from its start.
+//! Writes the files of `cert`: all of them, or none. A reader never sees half a file, and a private file is private from
+//! its creation.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -86,7 +87,7 @@ pub(super) fn write(folder: &Path, files: &[NewFile]) -> Result<(), Failure> {
     for (index, (file, new)) in files.iter().zip(prepared).enumerate() {
         if let Err(error) = file.put(new) {
             for made in files[..index].iter().filter(|made| !made.replaces) {
-                // What can't be removed now can't be named better than by the failure itself.
+                // The failure that is returned matters more than a file that stays behind.
                 let _ = fs::remove_file(&made.path);
             }
             return Err(file.failure(&error));

@@ -10,7 +10,7 @@ use crate::gateway::words::PROGRAM;
 /// The port in the examples.
 const PORT: u16 = 8443;
 
-/// What there is to say about the files of a server.
+/// The facts about a server's certificate that are printed.
 pub(super) struct Server<'a> {
     pub(super) folder: &'a Path,
     pub(super) names: &'a [Name],

@@ -42,7 +42,7 @@ pub struct Certificates {
     seen: Mutex<Seen>,
 }
 
-/// What was seen of the files last, whether it could be used or not.
+/// The versions of the files at the last look, whether they could be used or not.
 struct Seen {
     versions: Versions,
     at: Instant,
@@ -64,7 +64,7 @@ impl Certificates {
         self.files.client_ca.is_some()
     }
 
-    /// What is in force. Changed files are read first, by a thread for blocking calls. The comparison alone is a
+    /// The configuration in force. Changed files are read first, by a thread for blocking calls. The comparison alone is a
     /// `stat(2)` for each file, which follows links.
     pub(crate) async fn current(self: &Arc<Self>) -> Arc<ServerConfig> {
         if self.have_changed() {

@@ -276,7 +276,7 @@ mod tests {
     /// Longer than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// What the client itself has.
+    /// The client's end of the connection.
     type Far = Asynchronous<Box<dyn Carrier>>;
 
     async fn pair(transport: Transport) -> (Far, Client) {

@@ -20,8 +20,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// How many bytes are read of what the client still sends.
 const DRAIN_BYTES: u64 = 256 * 1024;
-/// What a client of a TLS port gets before its handshake: an alert, `internal_error` (RFC 8446 §6.2). It could read no
-/// reason.
+/// The refusal of a client of a TLS port before its handshake: the alert `internal_error` (RFC 8446 §6.2). The client
+/// can't read an HTTP answer yet.
 const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 80];
 /// How many bytes are read of what a client has already sent that is turned away: more than most requests have.
 const GLANCE: usize = 4096;

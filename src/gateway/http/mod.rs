@@ -55,7 +55,7 @@ pub(crate) async fn serve<F>(
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD).keep_alive(false);
     // Otherwise each body is copied behind its head.
     server.writev(true);
-    // Nothing is to be done for a client that is too slow, or that leaves.
+    // A client that is too slow, or leaves, gets no answer.
     let served = timeout(CONNECTION_LIMIT, server.serve_connection(TokioIo::new(stream), service));
     let _ = place.closed.run_until_cancelled(served).await;
 }

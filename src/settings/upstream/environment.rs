@@ -160,7 +160,7 @@ mod tests {
         let text = found("https://gpu.example:443", &env).unwrap_err().render("p");
         assert!(text.contains("cannot use HTTPS_PROXY") && text.contains("%2F") && !text.contains("sek"), "{text}");
         assert!(text.contains("hint: `export HTTPS_PROXY=http://PROXY:3128`, or `unset HTTPS_PROXY`"), "{text}");
-        // It is of no interest where it doesn't apply.
+        // An unusable variable is no error for an origin that doesn't use it.
         assert_eq!(found("http://gpu.example:80", &env).unwrap(), None);
         assert_eq!(found("https://gpu.example:443", &[env[0], ("NO_PROXY", "*")]).unwrap(), None);
     }

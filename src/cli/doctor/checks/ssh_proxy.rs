@@ -150,7 +150,7 @@ impl Check for Protocol<'_> {
 /// Why there is no answer.
 struct NoAnswer {
     why: String,
-    /// What helps, if TLS is the reason.
+    /// The step that helps, if TLS is the reason.
     hint: Option<String>,
 }
 
