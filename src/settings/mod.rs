@@ -9,29 +9,31 @@ pub mod env_vars;
 mod file;
 mod host;
 mod paths;
+mod pick;
 mod sources;
+mod tls;
 mod trust;
 mod upstream;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 pub use address::{AdminAddress, Origin, ProxyAddress, ProxyAddressError, Scheme, socket_path, without_credentials};
 pub use file::{CLUSTER_KEYS, CLUSTERS, ClusterKeys, ConfigFile, ConfigFileError, DEFAULT_CLUSTER, keys, unknown_key};
-
 pub use host::HostAddress;
 pub use paths::{auth_path, config_path, home_dir};
 pub use sources::{DEFAULT_PORT, Environment, Flags, Setting, Source, process_environment};
+pub use tls::TlsSettings;
 pub use trust::{Pins, PinsError, Trust};
 pub use upstream::{ProxyScheme, UpstreamProxy, UpstreamProxyError, UpstreamSetting, proxies_of, upstream_for};
 
 use choice::Choice;
 pub use choice::no_cluster;
+use pick::{check_path, pick, pick_address, pick_optional, pick_upstream};
 use sources::{env_port, env_text};
 
 use crate::cluster::{Cluster, ClusterName, InMessages, UNNAMED};
 use crate::failure::Failure;
-use crate::secret::{Password, Token};
+use crate::secret::Token;
 
 /// The Host when nothing names one.
 pub const DEFAULT_HOST: &str = "localhost";
@@ -79,52 +81,6 @@ pub struct Settings {
     pub proxy_auth_command: Option<String>,
     /// Warnings for the user.
     pub warnings: Vec<String>,
-}
-
-/// The settings of connections with TLS, each if a source names it. Paths are absolute, or below `~`.
-#[derive(Clone, Default, Debug)]
-pub struct TlsSettings {
-    /// The CAs that the certificates of the Host and its gateway may be from.
-    pub ca_file: Option<Setting<PathBuf>>,
-    /// The public keys that they may have.
-    pub pinned_key: Option<Setting<Pins>>,
-    /// The certificate by which they know this user.
-    pub client_cert: Option<Setting<PathBuf>>,
-    /// The private key of that certificate.
-    pub client_key: Option<Setting<PathBuf>>,
-}
-
-impl TlsSettings {
-    fn resolve(flags: Trust, keys: &ClusterKeys) -> Result<Self, Failure> {
-        let path = |what: &str, flag: Option<PathBuf>, key: &Option<PathBuf>| {
-            pick_optional(flag, None, key.clone()).map(|file| check_path(what, file)).transpose()
-        };
-        let pinned = pick_optional(flags.pins.map(|pins| pins.to_string()), None, keys.pinned_key.clone());
-        let pinned = pinned.map(|typed| {
-            let value = typed.value.parse().map_err(|error| {
-                let failure = Failure::usage(format!("`pinned_key` in {} is `{}`", typed.source, typed.value));
-                failure.because(&error as &PinsError).hint("`kohakuriver config unset pinned_key` removes it")
-            })?;
-            Ok(Setting { value, source: typed.source })
-        });
-        Ok(Self {
-            ca_file: path("the file of CAs", flags.ca_file, &keys.ca_file)?,
-            pinned_key: pinned.transpose()?,
-            client_cert: path("the client's certificate", flags.client_cert, &keys.client_cert)?,
-            client_key: path("the client's private key", flags.client_key, &keys.client_key)?,
-        })
-    }
-
-    /// The values without their sources.
-    pub fn trust(&self) -> Trust {
-        let path = |setting: &Option<Setting<PathBuf>>| setting.as_ref().map(|setting| setting.value.clone());
-        Trust {
-            ca_file: path(&self.ca_file),
-            pins: self.pinned_key.as_ref().map(|pins| pins.value.clone()),
-            client_cert: path(&self.client_cert),
-            client_key: path(&self.client_key),
-        }
-    }
 }
 
 impl Settings {
@@ -313,75 +269,6 @@ pub fn token_in(name: &str) -> Result<Option<Token>, Failure> {
         let failure = Failure::usage(format!("cannot use {name}")).because(&error);
         failure.hint(format!("set it again, or `unset {name}`"))
     })
-}
-
-fn pick<T>(flag: Option<T>, env: Option<(T, &'static str)>, file: Option<T>, default: T) -> Setting<T> {
-    pick_optional(flag, env, file).unwrap_or(Setting { value: default, source: Source::Default })
-}
-
-fn pick_optional<T>(flag: Option<T>, env: Option<(T, &'static str)>, file: Option<T>) -> Option<Setting<T>> {
-    let flag = flag.map(|value| Setting { value, source: Source::Flag });
-    flag.or_else(|| env.map(|(value, name)| Setting { value, source: Source::Env(name) }))
-        .or_else(|| file.map(|value| Setting { value, source: Source::File }))
-}
-
-/// The address of a server, from the first of the three sources that names one.
-fn pick_address<A: FromStr<Err = ProxyAddressError>>(
-    key: &str,
-    flag: Option<A>,
-    env: Option<(String, &'static str)>,
-    file: Option<String>,
-    why: impl FnOnce(ProxyAddressError) -> String,
-) -> Result<Option<Setting<A>>, Failure> {
-    if let Some(value) = flag {
-        return Ok(Some(Setting { value, source: Source::Flag }));
-    }
-    let Some(typed) = pick_optional(None, env, file) else { return Ok(None) };
-    let value = typed.value.parse().map_err(|error| {
-        let (named, hint) = match &typed.source {
-            Source::Env(name) => ((*name).to_owned(), format!("`export {name}=HOST[:PORT]`, or `unset {name}`")),
-            source => (format!("`{key}` in {source}"), "`kohakuriver config path` shows where that file is".to_owned()),
-        };
-        Failure::usage(format!("{named} is `{}`", without_credentials(&typed.value))).cause(why(error)).hint(hint)
-    })?;
-    Ok(Some(Setting { value, source: typed.source }))
-}
-
-/// The proxy on the way. A flag has no password: it counts with that of the file or the environment, for the same proxy.
-fn pick_upstream(
-    flag: Option<UpstreamSetting>,
-    file: Option<Password>,
-    env: Environment<'_>,
-) -> Result<Option<Setting<UpstreamSetting>>, Failure> {
-    let parsed = |text: Password| {
-        text.expose().parse::<UpstreamSetting>().map_err(|error| {
-            Failure::usage("cannot use `upstream_proxy` in config.json")
-                .because(&error)
-                .hint("write it as http://PROXY:3128, https://, socks5h:// or `none`")
-        })
-    };
-    let file = file.map(parsed);
-    Ok(match (flag, file) {
-        (Some(UpstreamSetting::Proxy(proxy)), file) => {
-            let stored = if let Some(Ok(UpstreamSetting::Proxy(stored))) = file { Some(stored) } else { None };
-            let others = stored.into_iter().chain(proxies_of(env).into_iter().map(|(proxy, _)| proxy));
-            let value = others.fold(proxy, |proxy, other| proxy.with_password_of(&other));
-            Some(Setting { value: UpstreamSetting::Proxy(value), source: Source::Flag })
-        }
-        (Some(UpstreamSetting::None), _) => Some(Setting { value: UpstreamSetting::None, source: Source::Flag }),
-        (None, Some(file)) => Some(Setting { value: file?, source: Source::File }),
-        (None, None) => None,
-    })
-}
-
-/// ssh and the programs that it starts run in any folder.
-fn check_path(what: &str, file: Setting<PathBuf>) -> Result<Setting<PathBuf>, Failure> {
-    if file.value.is_absolute() || file.value.starts_with("~") {
-        return Ok(file);
-    }
-    let failure = Failure::usage(format!("{what} is `{}`, which is a relative path", file.value.display()));
-    let failure = failure.cause(format!("set by: {}", file.source));
-    Err(failure.hint("give an absolute path, or one that begins with `~/`"))
 }
 
 #[cfg(test)]
