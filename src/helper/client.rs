@@ -171,6 +171,7 @@ mod tests {
     use super::*;
     use crate::refusal::Refusal;
     use crate::status::VpsStatus;
+    use crate::terminal::Screen;
     use std::fs::File;
     use std::io::{PipeWriter, Read as _, Write as _, pipe};
     use std::os::unix::net::UnixStream;
@@ -337,7 +338,7 @@ mod tests {
     fn a_failure_goes_into_the_log_file_whoever_prints_it() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let journal = Journal::new(false, Some(&log));
+        let journal = Journal::on(Screen::None, false, Some(&log));
         let (stdin, mut says) = pipe().unwrap();
         says.write_all(SSH).unwrap();
         drop(says);

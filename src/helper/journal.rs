@@ -52,18 +52,16 @@ impl Journal {
     /// A journal on stderr and in the log file that this flag, or else the environment, or else the configuration file
     /// names. Neither of the two files is opened before there is something to write.
     pub fn new(verbose: bool, log_file: Option<&Path>) -> Self {
+        Self::on(Screen::of_stderr(), verbose, log_file)
+    }
+
+    /// The same where stderr can show the progress of `screen`.
+    pub(super) fn on(screen: Screen, verbose: bool, log_file: Option<&Path>) -> Self {
         let named = log_file.map(Path::to_owned);
         let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));
         let log = named.map_or(Log::Unknown, Log::At);
         let (shows_progress, wait) = (Cell::new(false), RefCell::default());
-        Self {
-            verbose,
-            screen: Screen::of_stderr(),
-            parent: sys::parent_id().to_string(),
-            log: RefCell::new(log),
-            shows_progress,
-            wait,
-        }
+        Self { verbose, screen, parent: sys::parent_id().to_string(), log: RefCell::new(log), shows_progress, wait }
     }
 
     /// Sets the log file that the configuration file names, so that it need not be read again.

@@ -185,7 +185,7 @@ mod tests {
     fn a_pause_lasts_as_long_as_there_is_time_and_each_reason_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let journal = Journal::new(false, Some(&log));
+        let journal = Journal::on(Screen::None, false, Some(&log));
         let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
         let patience = Patience::new(Instant::now(), LAST_TRY + Duration::from_millis(500), &journal);
         // The time of a try is no limit of a pause.
@@ -205,7 +205,7 @@ mod tests {
     fn an_ide_that_is_about_to_give_up_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let journal = Journal::new(false, Some(&log));
+        let journal = Journal::on(Screen::None, false, Some(&log));
         let began = Instant::now();
         let soon = Patience::new(began, LAST_TRY, &journal);
         let now = Patience::new(began - IDE_PATIENCE, IDE_PATIENCE + LAST_TRY + Duration::from_millis(500), &journal);
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_wait_that_outlasts_its_list_of_pauses_continues() {
-        let journal = Journal::new(false, None);
+        let journal = Journal::on(Screen::None, false, None);
         let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
         let now = Instant::now();
         let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: now + MAX_PAUSE, beside: None };
