@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
-//!                  names  →  api, ssh  →  route  →  dial  →  relay, handshake  →  carrier
+//!                  names  →  api, ssh  →  route  →  dial  →  relay, handshake  →  resume  →  carrier
 //!                       cache, cluster, failure, lock, refusal, status, target, secret, seconds, settings, sys, terminal, text, tls, tokens, usage
 //! ```
 //!
@@ -41,6 +41,7 @@ pub mod lock;
 pub mod names;
 pub mod refusal;
 pub mod relay;
+pub mod resume;
 pub mod route;
 pub mod seconds;
 pub mod secret;

@@ -1,18 +1,20 @@
 //! The carrier of a tunnel: a connection that both relays read, write and wait for, through one trait.
 //!
 //! A [`TcpStream`] is a carrier, and so is [`Tls`] over another carrier. The relays copy the bytes of a layer: only a bare
-//! socket can be spliced, peeked at or passed to another process.
+//! socket can be spliced, peeked at or passed to another process. A carrier that outlives its connection is [`Lasting`].
 //!
 //! This module doesn't dial, and doesn't decide how a tunnel ends: see [`crate::relay::ending`].
 
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod asynchronous;
+mod lasting;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
 
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use asynchronous::Asynchronous;
+pub use lasting::{Lasting, Reason};
 pub use tls::{Tls, starts_as_tls};
 
 use crate::sys::{AsFd, BorrowedFd};
@@ -71,6 +73,16 @@ pub trait Carrier: AsFd + Send {
     fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+
+    /// What a carrier that outlives its connection needs besides.
+    fn lasting(&self) -> Option<&dyn Lasting> {
+        None
+    }
+
+    /// The same, to let it act.
+    fn lasting_mut(&mut self) -> Option<&mut dyn Lasting> {
+        None
+    }
 }
 
 impl Carrier for TcpStream {
@@ -118,5 +130,13 @@ impl<C: Carrier + ?Sized> Carrier for Box<C> {
 
     fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
         (**self).bare_socket()
+    }
+
+    fn lasting(&self) -> Option<&dyn Lasting> {
+        (**self).lasting()
+    }
+
+    fn lasting_mut(&mut self) -> Option<&mut dyn Lasting> {
+        (**self).lasting_mut()
     }
 }

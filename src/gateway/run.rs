@@ -34,7 +34,7 @@ use crate::gateway::watch::records::Records;
 use crate::gateway::words::PROGRAM;
 use crate::route::Route;
 use crate::settings::{DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Settings, Source, Trust};
-use crate::sys;
+use crate::sys::{self, OwnedFd};
 
 /// Serves what the command line says until SIGTERM or SIGINT, or does what its subcommand says.
 ///
@@ -71,7 +71,7 @@ fn run_with(
         let orders = orders::from_signals().map_err(cannot_start)?;
         let idle_timeout = arguments.idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let relays = Relays::start(threads, idle_timeout).map_err(cannot_start)?;
-        let Bound { listeners, previous, predecessor } = bind(arguments, settings, inherited)?;
+        let Bound { listeners, previous, predecessor, arriving } = bind(arguments, settings, inherited)?;
         announce(&listeners, &records.notices).map_err(cannot_start)?;
         let terms = Terms { certificates, ..terms(arguments, rules, open_files, &records.notices) };
         let service_manager = ServiceManager::from_env();
@@ -84,7 +84,7 @@ fn run_with(
             })?,
         }
         let records = records.clone();
-        let parts = Parts { listeners, previous, directory, relays, terms, records, service_manager };
+        let parts = Parts { listeners, previous, arriving, directory, relays, terms, records, service_manager };
         serve(parts, orders).await.map_err(cannot_start)
     });
     // A resolver that hangs in its thread must not delay the exit.
@@ -150,6 +150,8 @@ struct Bound {
     listeners: Listeners,
     previous: PreviousProcesses,
     predecessor: Option<Predecessor>,
+    /// The resumable tunnels of the predecessor come on it.
+    arriving: Option<OwnedFd>,
 }
 
 /// Takes the listeners that were passed to this process, and opens the others.
@@ -161,7 +163,8 @@ fn bind(arguments: &Arguments, settings: &Settings, mut inherited: Inherited) ->
     let failed = |error| Failure::new("cannot take the place of an older gateway").because(&error);
     let previous = inherited.previous().map_err(failed)?;
     let listeners = Listeners { tunnels, tls, api, admin };
-    Ok(Bound { listeners, previous, predecessor: inherited.predecessor() })
+    let arriving = inherited.sessions();
+    Ok(Bound { listeners, previous, predecessor: inherited.predecessor(), arriving })
 }
 
 fn passed(inherited: &mut Inherited, purpose: Purpose) -> Result<Vec<TcpListener>, Failure> {

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::gateway::admin::{Admin, EndRight};
 use crate::gateway::api_proxy::ApiProxy;
 use crate::gateway::carry::relay::Relays;
+use crate::gateway::carry::resumable::Resumables;
 use crate::gateway::carry::session::{EndTunnel, Sessions};
 use crate::gateway::decide::directory::Directory;
 use crate::gateway::decide::resolve::Resolver;
@@ -28,11 +29,13 @@ use crate::gateway::host_api::HostApi;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::http::{self, Waiting};
 use crate::gateway::life::hand_over::{HandOver, Successor};
+use crate::gateway::life::moving::{self, Arrivals};
 use crate::gateway::life::orders::Order;
 use crate::gateway::life::previous::{self, PreviousProcesses};
 use crate::gateway::life::service_manager::ServiceManager;
 use crate::gateway::life::stop::Shutdown;
 use crate::gateway::watch::records::Records;
+use crate::sys::OwnedFd;
 
 /// The parts of a gateway. The caller binds the listeners, so it knows the ports before anything is served.
 pub struct Parts {
@@ -40,6 +43,8 @@ pub struct Parts {
     pub listeners: Listeners,
     /// The processes before this one that still have tunnels.
     pub previous: PreviousProcesses,
+    /// The resumable tunnels of the process before this one come on this socket.
+    pub arriving: Option<OwnedFd>,
     /// The source of the VPSes' addresses.
     pub directory: Directory,
     /// The threads that carry the bytes.
@@ -58,7 +63,7 @@ pub struct Parts {
 /// # Errors
 /// When a listener has no address, or the system has no descriptor left.
 pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> {
-    let Parts { mut listeners, previous, directory, relays, terms, records, service_manager } = parts;
+    let Parts { mut listeners, previous, arriving, directory, relays, terms, records, service_manager } = parts;
     let own_ports = listeners.addresses()?.iter().map(SocketAddr::port).collect();
     let hand_over = HandOver::of(&listeners, &previous)?;
     let socket_file = listeners.admin.as_mut().and_then(AdminSocket::take_file);
@@ -77,6 +82,7 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
         },
         terms: terms.clone(),
         sessions: Arc::clone(&sessions),
+        resumables: Arc::new(Resumables::new(terms.limits.parked, waker(&relays), records.clone())),
         relays: Arc::clone(&relays),
         api: terms.api_proxy.then(|| ApiProxy::new(&directory, Arc::clone(&terms.rules), records.clone())),
         records: records.clone(),
@@ -95,6 +101,9 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
         },
         waiting: Waiting::default(),
     };
+    if let Some(socket) = arriving {
+        take_over_tunnels(socket, &gateway)?;
+    }
     let accept = AcceptLoops::new(records.clone());
     start_host_api(&accept, listeners.api, &directory, terms.guard.clone());
     start_admin(&accept, listeners.admin, admin);
@@ -108,7 +117,7 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
     match successor {
         Some(successor) => {
             service_manager.handed_over(successor.id);
-            leave(shutdown, successor, &terms, sessions, end).await;
+            leave(shutdown, successor, &gateway, end).await;
         }
         None => {
             // Before the listener closes, so that nobody meets a socket on which nobody listens.
@@ -119,6 +128,32 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// Takes the resumable tunnels of the process before this one, in a thread of their own.
+fn take_over_tunnels(socket: OwnedFd, gateway: &Gateway) -> io::Result<()> {
+    let arrivals = Arrivals {
+        relays: Arc::clone(&gateway.relays),
+        resumables: Arc::clone(&gateway.resumables),
+        sessions: Arc::clone(&gateway.sessions),
+        tunnels: Arc::clone(&gateway.upstreams.tunnels),
+    };
+    // Before the first client: it may come for one of them.
+    arrivals.resumables.set_arriving(true);
+    let notices = gateway.records.notices.clone();
+    let thread = std::thread::Builder::new().name("arrivals".to_owned());
+    thread.spawn(move || arrivals.take_all(socket, &notices)).map(drop)
+}
+
+/// Wakes a tunnel whose client has come again.
+fn waker(relays: &Arc<Relays>) -> Box<dyn Fn(u64) + Send + Sync> {
+    // Not a strong one: the relays own the tunnels, and each of these owns this function.
+    let relays = Arc::downgrade(relays);
+    Box::new(move |session| {
+        if let Some(relays) = relays.upgrade() {
+            relays.wake(session);
+        }
+    })
 }
 
 /// Ends a tunnel of this process for the admin.
@@ -254,18 +289,29 @@ impl Serving<'_> {
     }
 }
 
+/// Gives the resumable tunnels to the successor.
+async fn give_tunnels(socket: Option<OwnedFd>, gateway: &Arc<Gateway>) {
+    let Some(socket) = socket else { return };
+    let gateway = Arc::clone(gateway);
+    let giving = tokio::task::spawn_blocking(move || {
+        let Gateway { relays, resumables, records, .. } = &*gateway;
+        let given = moving::give(socket, relays, resumables, &records.notices);
+        if given > 0 {
+            records.notices.say(&format!("handed over resumable tunnels: {given}"));
+        }
+    });
+    // A panic of that task has been reported on stderr.
+    let _ = giving.await;
+}
+
 /// Answers the successor's questions about the tunnels that are left, until they have ended.
-async fn leave(
-    shutdown: Shutdown<'_>,
-    mut successor: Successor,
-    terms: &Terms,
-    sessions: Arc<Sessions>,
-    end: EndTunnel,
-) {
+async fn leave(shutdown: Shutdown<'_>, mut successor: Successor, gateway: &Arc<Gateway>, end: EndTunnel) {
+    give_tunnels(successor.sessions.take(), gateway).await;
+    let sessions = Arc::clone(&gateway.sessions);
     let over = CancellationToken::new();
     let answering = successor.line.take().map(|line| previous::answer(line, sessions, end, over.clone()));
     let answering = answering.map(tokio::spawn);
-    shutdown.leave(successor, terms.drain_timeout).await;
+    shutdown.leave(successor, gateway.terms.drain_timeout).await;
     over.cancel();
     if let Some(answering) = answering {
         // A panic of that task has been reported on stderr.

@@ -60,6 +60,7 @@ impl Running {
         let (tunnels, api_address) = (listener.local_addr().unwrap(), api.local_addr().unwrap());
         let (orders, received) = channel(1);
         let parts = Parts {
+            arriving: None,
             listeners: Listeners { tunnels: vec![listener], tls: Vec::new(), api: Some(api), admin: None },
             previous: PreviousProcesses::default(),
             directory,

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::problem::PROBLEM_JSON;
 use super::request::Request;
+use super::resume::{self, Answered, Asked};
 use crate::refusal::Refusal;
 use crate::status::VpsStatus;
 use crate::target::TaskId;
@@ -18,10 +19,19 @@ const SERVER: &str = concat!("kohakuriver-gateway/", env!("CARGO_PKG_VERSION"));
 /// The acceptance of the line protocol.
 pub const SUCCESS: &[u8] = b"SUCCESS\n";
 
+/// The acceptance of a CONNECT whose tunnel is resumable.
+pub fn established(resume: Answered) -> Vec<u8> {
+    let value = resume.value();
+    format!("HTTP/1.1 200 Connection established\r\n{}: {value}\r\n\r\n", resume::FIELD).into_bytes()
+}
+
 /// The refusal of `request`, in its own protocol.
 pub fn refuse(request: &Request, refusal: &Refusal) -> Vec<u8> {
     match request {
         Request::Connect(connect) => match &connect.target {
+            Ok(vps) if matches!(connect.resume, Some(Asked::Continue { .. })) && refusal.ends_session() => {
+                over(refusal, &vps.to_string())
+            }
             Ok(vps) => refused(refusal, &vps.to_string()),
             Err(_) => {
                 let host = connect.as_sent.rsplit_once(':').map_or(connect.as_sent.as_str(), |(host, _)| host);
@@ -38,6 +48,15 @@ pub fn refuse(request: &Request, refusal: &Refusal) -> Vec<u8> {
 /// The refusal of a CONNECT: a status, `Proxy-Status` (RFC 9209) and problem details (RFC 9457). `vps` is how the
 /// client named it.
 pub fn refused(refusal: &Refusal, vps: &str) -> Vec<u8> {
+    refused_with(refusal, vps, "")
+}
+
+/// The same of a CONNECT that would continue a session, which is over.
+pub fn over(refusal: &Refusal, vps: &str) -> Vec<u8> {
+    refused_with(refusal, vps, &format!("{}: {}\r\n", resume::FIELD, Answered::Over.value()))
+}
+
+fn refused_with(refusal: &Refusal, vps: &str, fields: &str) -> Vec<u8> {
     let status = refusal.http_status();
     let body = without_nulls(json!({
         "title": refusal.title(vps),
@@ -64,7 +83,7 @@ pub fn refused(refusal: &Refusal, vps: &str) -> Vec<u8> {
     if let Some(seconds) = refusal.retry_after() {
         head += &format!("Retry-After: {seconds}\r\n");
     }
-    (head + "\r\n" + &body).into_bytes()
+    (head + fields + "\r\n" + &body).into_bytes()
 }
 
 /// The refusal of the line protocol.
@@ -79,6 +98,7 @@ fn reason_phrase(status: u16) -> &'static str {
         404 => "Not Found",
         407 => "Proxy Authentication Required",
         409 => "Conflict",
+        410 => "Gone",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         _ => "Gateway Timeout",
@@ -177,6 +197,6 @@ mod tests {
         assert_eq!(line::read(SUCCESS), Step::Done(line::Answer::Success, SUCCESS.len()));
         let error = line_error("Task 42 not found.");
         assert_eq!(line::read(&error), Step::Done(line::Answer::Error("Task 42 not found.".into()), error.len()));
-        assert_eq!(connect::read(ESTABLISHED), Step::Done(Answer::Established, ESTABLISHED.len()));
+        assert_eq!(connect::read(ESTABLISHED), Step::Done(Answer::Established(None), ESTABLISHED.len()));
     }
 }

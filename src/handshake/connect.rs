@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::handshake::http::{self, Framing};
+use crate::handshake::resume;
 use crate::handshake::{MAX_HEAD, Step, first_line, head_end, is_tls};
 use crate::secret::{Authorization, Password, Token};
 use crate::text::{excerpt, excerpt_bytes};
@@ -22,8 +23,8 @@ use crate::text::{excerpt, excerpt_bytes};
 /// The answer of a proxy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// A 2xx: the tunnel is open, and the next byte is its first.
-    Established,
+    /// A 2xx: the tunnel is open, and the next byte is its first. Holds what it says of a resumable tunnel.
+    Established(Option<resume::Answered>),
     /// Another status. A body may follow.
     Refused(Refused),
     /// The error line of an older Host, which knows only the line protocol. Holds its text.
@@ -53,6 +54,8 @@ pub struct Refused {
     pub retry_after: Option<u64>,
     /// The error type of `Proxy-Status` (RFC 9209 §2.3), or nothing.
     pub proxy_error: String,
+    /// What it says of a resumable tunnel.
+    pub resume: Option<resume::Answered>,
     /// The authentication schemes that `Proxy-Authenticate` offers, such as `Basic`. Only the first few.
     pub schemes: Vec<String>,
 }
@@ -91,12 +94,15 @@ impl Login<'_> {
 
 /// The request, to be sent in one write: an older Host may reset a connection when the request arrives in pieces, and
 /// its error line would be lost.
-pub fn request(authority: &str, login: Option<Login<'_>>) -> Vec<u8> {
+pub fn request(authority: &str, login: Option<Login<'_>>, resume: Option<resume::Asked>) -> Vec<u8> {
     let version = env!("CARGO_PKG_VERSION");
     let mut head =
         format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: kohakuriver-proxy/{version}\r\n");
     if let Some(login) = login {
         head += &format!("Proxy-Authorization: {}\r\n", login.value());
+    }
+    if let Some(resume) = resume {
+        head += &format!("{}: {}\r\n", resume::FIELD, resume.value());
     }
     head += "\r\n";
     head.into_bytes()
@@ -148,7 +154,7 @@ fn read_other(bytes: &[u8], older_host: bool, ssh: bool) -> Step<Answer> {
 
 fn parse_head(head: &[u8]) -> Answer {
     let answer = http::parse(head, |status, response| match status {
-        200..=299 => Answer::Established,
+        200..=299 => Answer::Established(resumes(response)),
         100..=199 | 300..=999 => Answer::Refused(refused(status, response)),
         _ => Answer::Malformed("its status is not one of HTTP"),
     });
@@ -164,8 +170,13 @@ fn refused(status: u16, response: &httparse::Response<'_, '_>) -> Refused {
         body: http::framing(response),
         retry_after: http::field(response, "retry-after").and_then(|seconds| seconds.parse().ok()),
         proxy_error: proxy_error(&http::field(response, "proxy-status").unwrap_or_default()),
+        resume: resumes(response),
         schemes: schemes(response),
     }
+}
+
+fn resumes(response: &httparse::Response<'_, '_>) -> Option<resume::Answered> {
+    resume::Answered::read(http::field(response, resume::FIELD)?.as_bytes())
 }
 
 /// Most authentication schemes that are kept, and the longest name of one.
@@ -212,13 +223,13 @@ mod tests {
 
     fn established(head: &[u8]) {
         let bytes = [head, BANNER].concat();
-        assert_eq!(read(&bytes), Step::Done(Answer::Established, head.len()), "{}", head.escape_ascii());
+        assert_eq!(read(&bytes), Step::Done(Answer::Established(None), head.len()), "{}", head.escape_ascii());
     }
 
     #[test]
     fn request_is_one_head() {
         let token = Token::new("sekrit").unwrap();
-        let head = String::from_utf8(request("42:22", Some(Login::Bearer(&token)))).unwrap();
+        let head = String::from_utf8(request("42:22", Some(Login::Bearer(&token)), None)).unwrap();
         assert_eq!(
             head,
             format!(
@@ -227,13 +238,13 @@ mod tests {
                 env!("CARGO_PKG_VERSION")
             )
         );
-        assert!(!String::from_utf8(request("42:22", None)).unwrap().contains("Authorization"));
+        assert!(!String::from_utf8(request("42:22", None, None)).unwrap().contains("Authorization"));
     }
 
     #[test]
     fn a_login_is_one_field() {
         let field = |login: Login<'_>| {
-            let head = String::from_utf8(request("gpu.example:443", Some(login))).unwrap();
+            let head = String::from_utf8(request("gpu.example:443", Some(login), None)).unwrap();
             let (_, rest) = head.split_once("\r\nProxy-Authorization: ").unwrap();
             rest.strip_suffix("\r\n\r\n").unwrap().to_owned()
         };
@@ -305,6 +316,7 @@ mod tests {
             body: Framing::Length(17),
             retry_after: Some(3),
             proxy_error: "connection_refused".into(),
+            resume: None,
             schemes: Vec::new(),
         };
         assert_eq!(expected.status_line(), "409 Conflict");

@@ -52,7 +52,7 @@ impl Server {
 pub fn read(bytes: &[u8]) -> Step<Server> {
     let Step::Done(answer, eaten) = connect::read(bytes) else { return Step::Incomplete };
     let server = match answer {
-        Answer::Established | Answer::Refused(_) => {
+        Answer::Established(_) | Answer::Refused(_) => {
             of_head(last_head(&bytes[..eaten])).unwrap_or_else(|| Server::unknown(bytes))
         }
         Answer::OlderHost(_) => Server::OlderHost,

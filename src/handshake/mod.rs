@@ -12,6 +12,7 @@
 //! | `request` | gateway | the request of a client, in either protocol | |
 //! | `answer` | gateway | | the answers, in either protocol |
 //! | `proxy_protocol` | gateway | the header that a proxy in front of the gateway puts before a client | |
+//! | [`resume`] | both | the field for resumable tunnels in those heads | the same |
 //! | [`problem`] | client | the body of a refusal | |
 //! | `identify` | client, for a diagnosis | the answer to a CONNECT | |
 //! | [`http`] | client | the parts of any HTTP answer | |
@@ -28,6 +29,7 @@ pub mod problem;
 pub mod proxy_protocol;
 #[cfg(feature = "gateway")]
 pub mod request;
+pub mod resume;
 pub mod socks5;
 
 /// Longest head of an answer that is accepted, in bytes.

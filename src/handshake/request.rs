@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::handshake::host_field::is_host_of;
+use crate::handshake::resume;
 use crate::handshake::{Step, first_line, head_end};
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -64,6 +65,8 @@ pub struct Connect {
     pub as_sent: String,
     /// The token of `Proxy-Authorization`, when it has one.
     pub token: Option<Token>,
+    /// What it asks of a resumable tunnel.
+    pub resume: Option<resume::Asked>,
 }
 
 /// A request of the line protocol.
@@ -137,7 +140,8 @@ fn read_line(bytes: &[u8], most: MaxSize) -> Step<Result<Request, TooLarge>> {
 
 fn read_connect(bytes: &[u8], most: MaxSize, own: &[String]) -> Step<Result<Request, TooLarge>> {
     let bad = |why: String, eaten| {
-        let connect = Connect { target: Err(Refusal::BadRequest(why)), as_sent: String::new(), token: None };
+        let target = Err(Refusal::BadRequest(why));
+        let connect = Connect { target, as_sent: String::new(), token: None, resume: None };
         Step::Done(Ok(Request::Connect(connect)), eaten)
     };
     if let Some((line, eaten)) = first_line(bytes) {
@@ -197,7 +201,15 @@ fn parse_connect(head: &[u8], most_fields: usize, own: &[String]) -> Result<Conn
         [value] => credentials(value),
         _ => return bad("it has more than one Proxy-Authorization field".to_owned()),
     };
-    Ok(Connect { target, as_sent: shown(path), token })
+    let resume = match values(&request, resume::FIELD)[..] {
+        [] => None,
+        [value] => resume::Asked::read(value),
+        _ => Some(resume::Asked::Unreadable),
+    };
+    if resume == Some(resume::Asked::Unreadable) {
+        return bad(format!("its field {} can't be read", resume::FIELD));
+    }
+    Ok(Connect { target, as_sent: shown(path), token, resume })
 }
 
 /// The values of all fields of this name.

@@ -39,6 +39,8 @@ pub struct Arguments {
     pub upstream_proxy: Option<UpstreamSetting>,
     /// The protocol to speak with the proxy.
     pub protocol: ProtocolChoice,
+    /// Whether the tunnel is to survive its connection. Without a word, it is unless ssh gets the socket itself.
+    pub resume: Option<bool>,
     /// How long to wait for the VPS's first byte.
     pub connect_timeout: Duration,
     /// For how long to keep trying while the VPS is starting.
@@ -94,6 +96,7 @@ impl Arguments {
             trust: Trust::default(),
             upstream_proxy: None,
             protocol: ProtocolChoice::Auto,
+            resume: None,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             wait: None,
             log_file: None,
@@ -118,6 +121,8 @@ impl Arguments {
                 Long("client-key") => read.trust.client_key = Some(file(&mut words)?),
                 Long("upstream-proxy") => read.upstream_proxy = Some(upstream_proxy(&mut words)?),
                 Long("protocol") => read.protocol = value(&mut words, "--protocol", protocol)?,
+                Long("resume") => read.resume = Some(true),
+                Long("no-resume") => read.resume = Some(false),
                 Long("connect-timeout") => {
                     read.connect_timeout = value(&mut words, "--connect-timeout", seconds::parse)?;
                 }

@@ -62,6 +62,8 @@ mod tests {
             ("client-key", None, Some("FILE")),
             ("upstream-proxy", None, Some("URL")),
             ("protocol", None, Some("PROTOCOL")),
+            ("resume", None, None),
+            ("no-resume", None, None),
             ("connect-timeout", None, Some("SECONDS")),
             ("wait", None, Some("SECONDS")),
             ("log-file", None, Some("PATH")),

@@ -6,12 +6,14 @@ use std::time::Duration;
 use super::arguments::ProtocolChoice;
 use super::child::WITHOUT_FDPASS;
 use super::open::{Mute, OpenError, Order};
+use crate::carrier::Reason;
 use crate::cluster::WHERE_SET;
 use crate::dial::{DialError, Interrupted};
 use crate::failure::{Failure, resolvers_words, words};
 use crate::handshake::connect::Refused;
 use crate::handshake::problem::Explanation;
 use crate::refusal::Refusal;
+use crate::resume::SessionOver;
 use crate::route::{ExchangeError, Upstream};
 use crate::settings::{self, Scheme};
 use crate::target::Target;
@@ -211,6 +213,13 @@ impl Order<'_> {
         if let Some(fault) = refusal(error) {
             let failure = Failure::new(format!("the SSH proxy at {proxy} refused the connection"));
             return failure.cause(fault.to_string()).hint(fault.hint(&proxy));
+        }
+        if let Some(over) = SessionOver::of(error)
+            && over.reason() != Reason::Lost
+        {
+            let last = self.away.failure().map(|failure| format!("; the last try: {failure}")).unwrap_or_default();
+            let failure = Failure::new(format!("the session with {} is over", self.target));
+            return failure.cause(format!("{proxy}: {over}{last}")).hint("connect again");
         }
         Failure::new(format!("the connection to {} broke", self.target))
             .cause(format!("{proxy}: {}", words(error)))

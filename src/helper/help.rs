@@ -39,7 +39,7 @@ pub(super) const ARGUMENTS: [Entry; 2] = [
     argument("[PORT]", "TCP port to ask for; a VPS offers 22 only [default: 22]"),
 ];
 
-pub(super) const OPTIONS: [Entry; 17] = [
+pub(super) const OPTIONS: [Entry; 19] = [
     option(
         "--fdpass",
         "",
@@ -83,6 +83,18 @@ pub(super) const OPTIONS: [Entry; 17] = [
         "<PROTOCOL>",
         "Speak this protocol with the proxy: auto (HTTP CONNECT, then the line protocol if an older Host answers), \
          connect (HTTP CONNECT only) or request-tunnel (the older Hosts' line protocol only) [default: auto]",
+    ),
+    option(
+        "--resume",
+        "",
+        "Have the tunnel survive its connection, also where ssh would be given the socket itself: then another process \
+         carries the bytes",
+    ),
+    option(
+        "--no-resume",
+        "",
+        "Let the tunnel end with its connection; by default it survives that, unless ssh is given the socket itself or \
+         the gateway can't do it",
     ),
     option(
         "--connect-timeout",

@@ -89,6 +89,13 @@ impl Journal {
         self.write(&format!("{PROGRAM}: {}\n", printable(message)));
     }
 
+    /// Appends a message to the log file alone.
+    pub(super) fn note(&self, message: &str) {
+        if let Err(failure) = self.append(&format!("{PROGRAM}: {}\n", printable(message))) {
+            failure.tell(PROGRAM);
+        }
+    }
+
     /// Appends a failure to the log file.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! something fails.
 
 mod arguments;
+mod away;
 mod child;
 mod client;
 #[cfg(feature = "cli")]
@@ -18,8 +19,11 @@ mod lookup;
 mod open;
 mod patience;
 mod place;
+mod redial;
 
+use std::io::IsTerminal as _;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use arguments::{Arguments, Asked, ProtocolChoice};
@@ -30,6 +34,7 @@ pub use definition::definition;
 pub use farewell::Farewell;
 pub use journal::{Journal, PROGRAM};
 
+use away::Away;
 use child::Carried;
 
 use crate::cluster::{Cluster, InMessages};
@@ -82,18 +87,15 @@ fn carry(
         })
     })?;
     client.note_target(&target, arguments.port);
-    let needs_token = match target {
-        // The line protocol has no place for one.
-        Target::Vps(VpsRef::Id(_)) => arguments.protocol != ProtocolChoice::RequestTunnel,
-        Target::Vps(VpsRef::Name(_)) => true,
-        // Some other host's proxy must never see the token: it is the Host's.
-        Target::Foreign { .. } => false,
-    };
+    let needs_token = needs_token(&target, arguments.protocol);
     let Place { settings, api } = place::find(arguments, &target, needs_token, journal)?;
     let proxy = settings.ssh_proxy();
     let route = Route::of(&settings, &proxy)?;
     let mut kept = None;
-    if client.waits_for_socket() && !route.is_bare(&proxy) {
+    let is_vps = matches!(target, Target::Vps(_)) && arguments.protocol != ProtocolChoice::RequestTunnel;
+    // A socket that is ssh's can't be replaced.
+    let needs_carrier = !route.is_bare(&proxy) || arguments.resume == Some(true) && is_vps;
+    if client.waits_for_socket() && needs_carrier {
         journal.step("only a bare socket can be ssh's, so another process carries the bytes of this connection");
         match child::pass_carried(client.stdout(), || client.speaks())? {
             Carried::Passed => return Ok(None),
@@ -116,6 +118,7 @@ fn carry(
     };
 
     let signals = EndSignals::default();
+    let away = Arc::new(Away::default());
     let mut order = Order {
         proxy: &proxy,
         route: &route,
@@ -125,6 +128,8 @@ fn carry(
         protocol: arguments.protocol,
         signals: &signals,
         limit: arguments.connect_timeout,
+        resumable: is_vps && arguments.resume != Some(false) && !client.waits_for_socket(),
+        away: &away,
     };
     if let Some(socket) = kept {
         journal.step(SPEAKS);
@@ -142,6 +147,17 @@ fn carry(
         journal.step("stdout is not the UNIX socket of an ssh, so bytes are piped in spite of --fdpass");
     }
     pipe(tunnel, watch, client, &order, journal, farewell).map(|()| None)
+}
+
+/// Whether the proxy may see the Host's token, and needs it.
+fn needs_token(target: &Target, protocol: ProtocolChoice) -> bool {
+    match target {
+        // The line protocol has no place for one.
+        Target::Vps(VpsRef::Id(_)) => protocol != ProtocolChoice::RequestTunnel,
+        Target::Vps(VpsRef::Name(_)) => true,
+        // Some other host's proxy must never see the token: it is the Host's.
+        Target::Foreign { .. } => false,
+    }
 }
 
 /// Opens the tunnel, with `--wait` as often as its patience lasts. Each try has `--connect-timeout` for itself.
@@ -248,13 +264,14 @@ fn pipe(
         let _ = watch.wait(&[(stdin.as_fd(), PollFlags::IN), (tunnel.carrier.as_fd(), PollFlags::IN)], None);
     } else {
         journal.clear();
-        if client.is_carried() {
+        if client.is_carried() && !std::io::stderr().is_terminal() {
             // The first byte is here already.
             sys::release_stderr();
         }
     }
     let _ = send_all(&mut *tunnel.carrier, client.hear(Instant::now()), watch);
     let is_carried = client.is_carried();
+    let target = order.target.to_string();
     let ends = Ends { stdin: stdin.as_fd(), stdout: client.stdout(), carrier: &mut *tunnel.carrier };
     let rules = Rules {
         first_byte_by: watch.deadline,
@@ -262,13 +279,14 @@ fn pipe(
             if comes {
                 journal.clear();
             }
-            if comes && is_carried {
+            if comes && is_carried && !std::io::stderr().is_terminal() {
                 // This process may live for days now. A program that reads ssh's stderr must not wait for it.
                 sys::release_stderr();
             }
             journal.tick()
         },
         signal: watch.signal,
+        beside: &|| order.away.tell(&target, journal),
         server_passes_end_on: !tunnel.is_line,
     };
     let early = std::mem::take(&mut tunnel.early);

@@ -1,16 +1,21 @@
 //! From a proxy's address to an open tunnel: dial, handshake, and the line protocol when an older Host answers.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::arguments::ProtocolChoice;
+use super::away::Away;
 use super::farewell::Farewell;
 use super::journal::Journal;
+use super::redial::{Redial, Session};
 use crate::carrier::Carrier;
 use crate::dial::{DialError, Interrupted, Watch};
 use crate::handshake::connect::{self, Refused};
 use crate::handshake::line;
 use crate::handshake::problem::{self, Explanation};
+use crate::handshake::resume;
+use crate::resume::{Exchange, Public, Resumable, Role, SessionId};
 use crate::route::{self, Credentials, ExchangeError, Route, RouteError, exchange, read_body, until_done};
 use crate::secret::Token;
 use crate::settings::Origin;
@@ -38,6 +43,10 @@ pub(super) struct Order<'a> {
     pub(super) signals: &'a EndSignals,
     /// Time limit for the VPS's first byte.
     pub(super) limit: Duration,
+    /// The tunnel is to survive its connection, if the gateway can do that.
+    pub(super) resumable: bool,
+    /// What the terminal and the log file are told of that.
+    pub(super) away: &'a Arc<Away>,
 }
 
 impl Order<'_> {
@@ -191,11 +200,22 @@ fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> 
     let credentials = own_login.map(|proxy| route::credentials(proxy, watch)).transpose()?;
     let login = order.token.map(connect::Login::Bearer);
     let mut carrier = dial(order, watch, journal)?;
-    let request =
-        connect::request(&order.target.authority(), login.or(credentials.as_ref().and_then(Credentials::login)));
+    let login = login.or(credentials.as_ref().and_then(Credentials::login));
+    // Without random bytes the tunnel is not resumable.
+    let exchange_of_keys = order.resumable.then(Exchange::new).and_then(Result::ok);
+    let asked = exchange_of_keys.as_ref().map(|exchange| resume::Asked::New(exchange.public()));
+    let request = connect::request(&order.target.authority(), login, asked);
     let (answer, early) = exchange(&mut *carrier, &request, connect::read, watch)?;
     match answer {
-        connect::Answer::Established => Ok(Tunnel { carrier, early, is_line: false }),
+        connect::Answer::Established(granted) => {
+            let tunnel = Tunnel { carrier, early, is_line: false };
+            match (exchange_of_keys, granted) {
+                (Some(exchange), Some(resume::Answered::New { id, key, keep, .. })) => {
+                    resumable(order, tunnel, exchange, (id, &key), Duration::from_secs(keep), journal)
+                }
+                _ => Ok(tunnel),
+            }
+        }
         connect::Answer::Refused(refused) => {
             let body = read_body(&mut *carrier, early, &refused, watch);
             let explanation = problem::explain(&refused, &body);
@@ -207,6 +227,35 @@ fn open_with_connect(order: &Order<'_>, watch: Watch<'_>, journal: &Journal) -> 
         connect::Answer::NotHttp(text) => Err(OpenError::NotHttp(text)),
         connect::Answer::Malformed(why) => Err(OpenError::Malformed(why)),
     }
+}
+
+/// The tunnel as one that survives its connection.
+fn resumable(
+    order: &Order<'_>,
+    tunnel: Tunnel,
+    exchange: Exchange,
+    (id, gateway): (SessionId, &Public),
+    keep: Duration,
+    journal: &Journal,
+) -> Result<Tunnel, OpenError> {
+    let Some(key) = exchange.with_gateway(gateway, id) else {
+        return Err(OpenError::Malformed("its key for a resumable tunnel is none"));
+    };
+    // A signal must not end this process before the gateway knows: it would keep the session.
+    order.signals.catch().map_err(Interrupted::Wait)?;
+    journal.step(&format!("the tunnel survives {} s without a connection", keep.as_secs()));
+    let session = Session {
+        proxy: order.proxy.clone(),
+        route: order.route.clone(),
+        target: order.target.clone(),
+        token: order.token.cloned(),
+        id,
+        key,
+    };
+    let redial = Redial::new(session, Arc::clone(order.away)).map_err(Interrupted::Wait)?;
+    let Tunnel { carrier, early, is_line } = tunnel;
+    let carrier = Box::new(Resumable::new(Role::Client, carrier, early, Vec::new(), keep, redial));
+    Ok(Tunnel { carrier, early: Vec::new(), is_line })
 }
 
 fn open_with_line(

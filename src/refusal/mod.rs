@@ -83,6 +83,10 @@ pub enum Refusal {
     HostApi(String),
     /// A limit of the gateway is reached; the text says which.
     Limit(String),
+    /// The resumable tunnel that the client wants to continue is over, or was never there; the text says why, if known.
+    SessionOver(Option<String>),
+    /// The same, and the client's request doesn't fit to it; the text says why.
+    SessionMismatch(&'static str),
 }
 
 impl Refusal {
@@ -122,6 +126,8 @@ impl Refusal {
             Self::HostSilent(_) => &rows::HOST_SILENT,
             Self::HostApi(_) => &rows::HOST_API,
             Self::Limit(_) => &rows::LIMIT,
+            Self::SessionOver(_) => &rows::SESSION_OVER,
+            Self::SessionMismatch(_) => &rows::SESSION_MISMATCH,
         }
     }
 
@@ -132,6 +138,8 @@ impl Refusal {
             Self::Ambiguous(text) | Self::AmbiguousStart(text) => Some(text.into()),
             Self::HostDown(text) | Self::HostSilent(text) | Self::HostApi(text) => Some(text.into()),
             Self::RoleTooLow(text) | Self::AddressNotServed(text) => Some(text.into()),
+            Self::SessionOver(text) => text.as_deref().map(Cow::from),
+            Self::SessionMismatch(text) => Some((*text).into()),
             Self::PortNotOffered(port) => Some(port.to_string().into()),
             Self::Inactive(state) | Self::Starting(state) => Some(state.status.as_str().into()),
             Self::RunnerOffline(node) => node.as_deref().map(|node| excerpt(node).into()),
@@ -205,6 +213,12 @@ impl Refusal {
             Self::NoSshPort(rights) => *rights,
             _ => None,
         }
+    }
+
+    /// Whether a resumable tunnel whose client is refused so is over. With any other refusal, the client may try again.
+    pub fn ends_session(&self) -> bool {
+        let is_of_session = matches!(self, Self::SessionOver(_) | Self::SessionMismatch(_));
+        is_of_session || matches!(self, Self::TokenNeeded | Self::NotAllowed | Self::RoleTooLow(_))
     }
 
     /// Whether the Host, or the gateway, failed to answer the question. Anything else is an answer.

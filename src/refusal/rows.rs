@@ -50,7 +50,7 @@ const fn operator(step: &'static str, ask: &'static str) -> Hint {
 }
 
 /// One row for each [`Row::reason`].
-pub(super) const ROWS: [&Row; 22] = [
+pub(super) const ROWS: [&Row; 24] = [
     &BAD_REQUEST,
     &TOKEN_NEEDED,
     &NOT_ALLOWED,
@@ -73,6 +73,8 @@ pub(super) const ROWS: [&Row; 22] = [
     &UNREACHABLE,
     &HOST_API,
     &LIMIT,
+    &SESSION_OVER,
+    &SESSION_MISMATCH,
 ];
 
 /// The other rows. Each shares its reason with one of [`ROWS`].
@@ -400,6 +402,23 @@ pub(super) const HOST_API: Row = Row {
 
 pub(super) const HOST_DOWN: Row = Row { title: "the Host API can't be reached", ..HOST_API };
 pub(super) const HOST_SILENT: Row = Row { title: "the Host API gave no answer in time", ..HOST_API };
+
+pub(super) const SESSION_OVER: Row = Row {
+    reason: "session-over",
+    status: 410,
+    title: "the gateway has no such session with {vps} any more",
+    detail: "{}",
+    hint: anyone("connect again: the VPS may still have what ran in tmux or screen"),
+    ..CONFLICT
+};
+
+pub(super) const SESSION_MISMATCH: Row = Row {
+    reason: "session-mismatch",
+    title: "the session with {vps} can't be continued",
+    detail: "{}",
+    hint: anyone("connect again: the VPS may still have what ran in tmux or screen"),
+    ..CONFLICT
+};
 
 pub(super) const LIMIT: Row = Row {
     reason: "limit",

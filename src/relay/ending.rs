@@ -32,6 +32,8 @@
 //!
 //! A cause that ends both directions at once (a signal, an admin, a deadline) needs no rule: the engine just ends.
 
+use serde::{Deserialize, Serialize};
+
 /// One of the two sides of a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Party {
@@ -52,7 +54,7 @@ impl Party {
 }
 
 /// How a direction ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum End {
     /// The sender ended its stream.
     Complete,
@@ -98,6 +100,16 @@ impl Ending {
     /// Both directions are open.
     pub fn new(client: Client) -> Self {
         Self { client, up: None, down: None }
+    }
+
+    /// How the directions have ended so far, up and down.
+    pub fn ends(&self) -> [Option<End>; 2] {
+        [self.up, self.down]
+    }
+
+    /// Two directions that have ended so.
+    pub fn with(client: Client, [up, down]: [Option<End>; 2]) -> Self {
+        Self { client, up, down }
     }
 
     /// Whether the direction from `sender` is open.

@@ -67,6 +67,8 @@ pub struct Rules<'fd> {
     pub until_first_byte: &'fd dyn Fn(bool) -> Option<Instant>,
     /// Becomes readable when a signal asks for the end.
     pub signal: Option<BorrowedFd<'fd>>,
+    /// Called before each wait; returns the time of the next call.
+    pub beside: &'fd dyn Fn() -> Option<Instant>,
     /// Whether the server passes the end of stdin on. An older Host doesn't.
     pub server_passes_end_on: bool,
 }
@@ -158,16 +160,23 @@ impl<'fd> Relay<'fd> {
             let stdin = add(self.stdin.descriptor, self.up.flags(Waits::Source));
             let network = add(self.carrier.as_fd(), self.carrier.waits_for(flags));
             let signal = self.rules.signal.and_then(|signal| add(signal, PollFlags::IN));
+            let lasting = self.carrier.lasting();
+            for news in lasting.iter().flat_map(|lasting| lasting.news()).flatten() {
+                add(news, PollFlags::IN);
+            }
+            let acts_at = lasting.and_then(|lasting| lasting.acts_at(Instant::now()));
             let first_byte_by = (!self.heard).then_some(self.rules.first_byte_by);
             let due = if self.heard { None } else { (self.rules.until_first_byte)(false) };
             let at_once = (self.down.is_unfinished() || self.up.is_unfinished()).then(Instant::now);
-            let until = [first_byte_by, due, self.shut_at, at_once].into_iter().flatten().min();
+            let beside = (self.rules.beside)();
+            let until = [first_byte_by, due, self.shut_at, at_once, acts_at, beside].into_iter().flatten().min();
             sys::poll(&mut entries, until)?;
 
             let ready = |index: Option<usize>, flags: PollFlags| {
                 let flags = flags | PollFlags::ERR | PollFlags::HUP;
                 index.is_some_and(|index| entries[index].revents().intersects(flags))
             };
+            let has_room = ready(network, PollFlags::OUT);
             let is_asked_to_end = ready(signal, PollFlags::IN);
             let reader_is_gone = sys::is_gone(&entries[0]);
             let down_ready = self.down.is_unfinished()
@@ -184,7 +193,14 @@ impl<'fd> Relay<'fd> {
             if is_asked_to_end {
                 return Ok(End::Signal);
             }
-            if ready(network, PollFlags::OUT) {
+            drop(entries);
+            let has_acted = self
+                .carrier
+                .lasting_mut()
+                .is_some_and(|lasting| lasting.act(Instant::now()) || lasting.reason().is_some());
+            let down_ready = down_ready || has_acted && self.down.waits() == Waits::Source;
+            let up_ready = up_ready || has_acted && self.up.waits() == Waits::Sink;
+            if has_room {
                 // A layer may hold bytes though neither direction writes. An error is met by the next read or write.
                 let _ = self.carrier.flush();
             }

@@ -76,6 +76,7 @@ impl Rig {
             let rules = Rules {
                 first_byte_by,
                 until_first_byte: &|_| None,
+                beside: &|| None,
                 signal: Some(caught.as_fd()),
                 server_passes_end_on,
             };
@@ -238,8 +239,13 @@ fn early_bytes_come_first_and_a_carrier_that_reads_ahead_keeps_nothing() {
                 let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), carrier: &mut carrier };
                 // A tunnel with early bytes is not mute.
                 let first_byte_by = Instant::now() + if early.is_empty() { SOON } else { Duration::ZERO };
-                let rules =
-                    Rules { first_byte_by, until_first_byte: &|_| None, signal: None, server_passes_end_on: true };
+                let rules = Rules {
+                    first_byte_by,
+                    until_first_byte: &|_| None,
+                    beside: &|| None,
+                    signal: None,
+                    server_passes_end_on: true,
+                };
                 run(ends, rules, early.to_vec())
             });
             let mut first = vec![0; early.len()];

@@ -172,7 +172,7 @@ mod tests {
 
     fn exchanged(carrier: &mut dyn Carrier, request: &[u8]) -> Vec<u8> {
         let (answer, early) = exchange(carrier, request, connect::read, Watch::at_most(LIMIT)).unwrap();
-        assert!(matches!(answer, connect::Answer::Established));
+        assert!(matches!(answer, connect::Answer::Established(None)));
         early
     }
 

@@ -83,9 +83,9 @@ fn failed(origin: &Origin, route: &Route, limit: Duration) -> String {
 
 /// Asks the origin behind `carrier`, which answers [`ANSWER`].
 fn ask(carrier: &mut dyn Carrier) {
-    let request = connect::request("42:22", None);
+    let request = connect::request("42:22", None, None);
     let (answer, early) = exchange(carrier, &request, connect::read, Watch::at_most(LIMIT)).unwrap();
-    assert_eq!(answer, connect::Answer::Established);
+    assert_eq!(answer, connect::Answer::Established(None));
     assert_eq!(early.is_empty(), carrier.bare_socket().is_some());
 }
 

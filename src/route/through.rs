@@ -73,11 +73,11 @@ fn through_http(
 ) -> Result<Box<dyn Carrier>, RouteError> {
     let credentials = credentials(upstream, watch)?;
     let mut carrier = to_proxy(upstream, trust, watch)?;
-    let request = connect::request(&origin.authority(), credentials.login());
+    let request = connect::request(&origin.authority(), credentials.login(), None);
     let (answer, early) = ask(&mut carrier, &request, connect::read, watch)?;
     match answer {
-        connect::Answer::Established if early.is_empty() => Ok(carrier),
-        connect::Answer::Established => Err(UpstreamFault::Spoke(first_line(&early)).into()),
+        connect::Answer::Established(_) if early.is_empty() => Ok(carrier),
+        connect::Answer::Established(_) => Err(UpstreamFault::Spoke(first_line(&early)).into()),
         connect::Answer::Refused(refused) if LOGIN_NEEDED.contains(&refused.status) => {
             let answer = format!("it answered {}", refused.status_line());
             Err(UpstreamFault::Login { answer, schemes: refused.schemes, sent: upstream.sent() }.into())

@@ -10,7 +10,7 @@
 //! - **waiting**: [`poll`] over [`entry`]s ([`PollFd`]) with [`PollFlags`], [`is_gone`], and [`socket_pair`] to wake a poll
 //!   up;
 //! - **sockets**: [`connect`] ([`Connecting`]), [`answer`], [`peek`], [`receive`], [`send`], [`tune`],
-//!   [`end_writing`], [`reset_on_close`], [`set_blocking`], [`peer_address`];
+//!   [`end_writing`], [`shut`], [`reset_on_close`], [`set_blocking`], [`peer_address`]; [`NetworkChanges`], where it can be told;
 //! - **passing** of a descriptor: [`pass_descriptor`]; a system without it returns `Unsupported`, and bytes are piped;
 //! - **pipes**: [`PIPE_ROOM`], [`write_at_once`], [`splice`], [`enlarge_pipe`]; a system without splices says so in
 //!   [`CAN_SPLICE`] and returns `Unsupported` ([`cannot_splice`]), and bytes are copied;
@@ -18,7 +18,7 @@
 //!   [`is_trusted`], [`is_trusted_secret`], [`try_lock`], [`NULL_FILE`];
 //! - **signals**: [`EndSignals`];
 //! - **the process, its children and its terminal**: [`parent_id`], [`in_own_group`], [`shell`], [`end_of`],
-//!   [`terminal_size`].
+//!   [`terminal_size`], [`is_raw_terminal`].
 //!
 //! For the user's command as well:
 //! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,

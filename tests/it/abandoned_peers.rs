@@ -72,7 +72,10 @@ fn a_peer_that_vanishes_is_given_up_in_two_minutes() {
         // The end of stdin would send a FIN to the peer that has vanished.
         let _open = helper.stdin.take();
         let outcome = helper.finish();
-        outcome.exits(1).says(&[&format!("caused by: {listen}: Connection reset by peer")]).prints(BANNER);
+        outcome
+            .exits(1)
+            .says(&[&format!("caused by: {listen}: the connection between the gateway and the VPS broke")])
+            .prints(BANNER);
         assert!(GIVEN_UP.contains(&gone.elapsed()), "after {:?}: {outcome}", gone.elapsed());
     }
     let closed = gateway.wait_for("the ends of three tunnels", DEADLINE, |seen| {

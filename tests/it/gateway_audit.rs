@@ -6,7 +6,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+use kohakuriver_proxy::handshake::connect::Answer;
 use kohakuriver_proxy::refusal::Refusal;
+use kohakuriver_proxy::resume::Key;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, NODE, NODE_DOWN, inventory, running};
@@ -14,6 +16,7 @@ use crate::support::home::Home;
 use crate::support::host_api::{OWNER, STRANGER, VIEWER, host_api};
 use crate::support::peers::{MutePort, PEER_TIMEOUT, RefusingPort, echo_server, http_server};
 use crate::support::processes::falls_to;
+use crate::support::resumable::Session;
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
 use crate::support::spawned::Spawned;
@@ -180,6 +183,16 @@ fn an_audit_line_for_each_reason_to_refuse() {
     let lines = audit(&gateway, "refused", 2);
     note(&lines[0], "connect");
     note(&lines[1], "line");
+
+    let gateway = Gateway::with_inventory(&inventory);
+    let session = Session::open(gateway.address, "1013:22", None);
+    for (n, reason) in [(1, None), (1, Some("session-mismatch"))] {
+        let (answer, _) = session.resume(n, 0);
+        assert_eq!(matches!(answer, Answer::Established(_)), reason.is_none(), "{answer:?}");
+    }
+    let stranger = Session { key: Key::from_bytes([0; 32]), ..session };
+    assert!(matches!(stranger.resume(2, 0).0, Answer::Refused(_)));
+    audit(&gateway, "refused", 2).iter().for_each(|line| note(line, "connect"));
 
     let all: BTreeSet<_> = Refusal::reasons().iter().map(|(reason, _)| (*reason).to_owned()).collect();
     assert_eq!(seen, all);

@@ -82,6 +82,7 @@ mod over_tls_by_bytes;
 mod quick_set;
 mod readme;
 mod refusals;
+mod resume;
 mod returning_network;
 mod sessions_command;
 mod several_gateways;

@@ -13,7 +13,7 @@ pub fn run(data: &[u8]) {
     // Heads of 1xx answers count towards the limit together; the last head has the limit for itself.
     if let Step::Done(answer, _) = check_reader(&message, 2 * MAX_HEAD, connect::read, same_answer) {
         match answer {
-            Answer::Established | Answer::Tls | Answer::Malformed(_) => {}
+            Answer::Established(_) | Answer::Tls | Answer::Malformed(_) => {}
             Answer::Refused(refused) => {
                 assert!((300..=999).contains(&refused.status), "{refused:?}");
                 refused.schemes.iter().for_each(|scheme| check_text(scheme));
@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
 /// exact.
 pub fn same_answer(one: &Answer, other: &Answer) -> bool {
     match (one, other) {
-        (Answer::Refused(Refused { .. }), _) | (Answer::Established, _) => one == other,
+        (Answer::Refused(Refused { .. }), _) | (Answer::Established(_), _) => one == other,
         _ => discriminant(one) == discriminant(other),
     }
 }

@@ -52,7 +52,7 @@ fn check_head(bytes: &[u8], whole: &Outcome) {
         (Step::Done(Answer::OlderHost(_) | Answer::Ssh(_) | Answer::Tls, _), Err(_)) => {}
         // What its head says may be fine, and its body cut off.
         (_, Err(error)) => assert!(is_cut_off(error), "{error}"),
-        (Step::Done(Answer::Established, _), Ok((status, ..))) => assert!((200..300).contains(status), "{status}"),
+        (Step::Done(Answer::Established(_), _), Ok((status, ..))) => assert!((200..300).contains(status), "{status}"),
         (Step::Done(Answer::Refused(refused), _), Ok((status, ..))) => assert_eq!(refused.status, *status),
         (other, outcome) => panic!("{other:?}, but {outcome:?}"),
     }

@@ -9,7 +9,6 @@
 //! | `routes` | which requests are passed on |
 //! | `fields` | which of their fields, and of the answer's |
 //! | `upstream` | the Host, and how long it may take |
-//! | `attempts` | how often one client may guess a password |
 //! | `places` | how many connections are served at once |
 //! | `answers` | the gateway's own answers |
 //! | `connection` | HTTP/1.1 on a stream, within limits |
@@ -21,7 +20,6 @@
 //! This room knows `host_api`, `decide`, `limits` and `watch`. `front` hands its connections over.
 
 mod answers;
-mod attempts;
 mod connection;
 mod fields;
 mod places;
@@ -46,9 +44,9 @@ use crate::gateway::decide::directory::Directory;
 use crate::gateway::decide::policy;
 use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::host_api::InventoryApi;
+use crate::gateway::limits::Attempts;
 use crate::gateway::watch::records::Records;
 use answers::Unserved;
-use attempts::Attempts;
 use places::{Place, Places};
 use routes::{BODY_LIMIT, Kind, Route};
 use upstream::{Passed, Upstream};

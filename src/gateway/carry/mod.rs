@@ -3,4 +3,5 @@
 //! This room knows `words`, `limits` and `watch`. It doesn't know requests, the Host or the process.
 
 pub(super) mod relay;
+pub(super) mod resumable;
 pub(super) mod session;

@@ -52,7 +52,21 @@ impl Sessions {
         self.records.metrics.opened(session.facts.protocol, session.facts.transport).increment();
         self.records.audit.opened(&session);
         debug!(session = id, client = %session.facts.client, vps = %session.facts.vps, "tunnel opened");
-        OpenSession { session, sessions: Arc::clone(self), ending: Ending::Fault, _permit: permit }
+        self.entry(session, permit)
+    }
+
+    /// Adds a tunnel of a previous process under its id there.
+    pub(crate) fn take_over(self: &Arc<Self>, session: Session, permit: Permit) -> OpenSession {
+        let session = Arc::new(session);
+        self.last_id.fetch_max(session.id, Ordering::Relaxed);
+        lock(&self.open).sessions.insert(session.id, Arc::clone(&session));
+        debug!(session = session.id, "tunnel taken over");
+        self.entry(session, permit)
+    }
+
+    fn entry(self: &Arc<Self>, session: Arc<Session>, permit: Permit) -> OpenSession {
+        let sessions = Arc::clone(self);
+        OpenSession { session, sessions, ending: Ending::Fault, is_handed_over: false, _permit: permit }
     }
 
     /// The open tunnels, the oldest first.
@@ -77,13 +91,18 @@ impl Sessions {
         Totals { open: open.sessions.len(), bytes_up, bytes_down }
     }
 
-    fn close(&self, session: &Session, ending: Ending) {
+    /// Removes a tunnel's entry. Without an ending, another process has the tunnel.
+    fn close(&self, session: &Session, ending: Option<Ending>) {
         {
             let mut open = lock(&self.open);
             open.sessions.remove(&session.id);
             let (up, down) = session.bytes();
             open.closed = (open.closed.0 + up, open.closed.1 + down);
         }
+        let Some(ending) = ending else {
+            self.records.audit.handed_over(session);
+            return debug!(session = session.id, "tunnel handed over");
+        };
         self.records.metrics.closed(ending).increment();
         self.records.metrics.life.observe(session.since.elapsed());
         self.records.audit.closed(session, ending);
@@ -97,6 +116,7 @@ pub(crate) struct OpenSession {
     session: Arc<Session>,
     sessions: Arc<Sessions>,
     ending: Ending,
+    is_handed_over: bool,
     _permit: Permit,
 }
 
@@ -104,6 +124,18 @@ impl OpenSession {
     /// Closes the entry. An entry that is only dropped counts as a fault.
     pub(crate) fn close(mut self, ending: Ending) {
         self.ending = ending;
+    }
+}
+
+impl OpenSession {
+    /// Removes the entry, since another process carries the tunnel on.
+    pub(crate) fn hand_over(mut self) {
+        self.is_handed_over = true;
+    }
+
+    /// The session for its other owners.
+    pub(crate) fn shared(&self) -> Arc<Session> {
+        Arc::clone(&self.session)
     }
 }
 
@@ -117,7 +149,7 @@ impl std::ops::Deref for OpenSession {
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
-        self.sessions.close(&self.session, self.ending);
+        self.sessions.close(&self.session, (!self.is_handed_over).then_some(self.ending));
     }
 }
 

@@ -48,6 +48,11 @@ impl<'g> Attempt<'g> {
         }
     }
 
+    /// The client's address and port.
+    pub(super) fn client(&self) -> SocketAddr {
+        self.client
+    }
+
     /// The client's address.
     pub(super) fn address(&self) -> IpAddr {
         self.client.ip()

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::carrier::Reason;
 use crate::gateway::api_proxy::ApiProxy;
 use crate::gateway::carry::relay::{EarlyData, Relays};
+use crate::gateway::carry::resumable::{Held, Resumables};
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::decide::networks::canonical;
 use crate::gateway::front::attempt::Attempt;
@@ -20,9 +22,10 @@ use crate::gateway::limits::Handshake;
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::client_fault::ClientFault;
 use crate::gateway::words::session::Ending;
-use crate::handshake::answer;
-use crate::handshake::request::Request;
+use crate::handshake::request::{Connect, Request};
+use crate::handshake::{answer, resume};
 use crate::refusal::Refusal;
+use crate::resume::{Mac, SessionId};
 
 /// How long the gateway waits for the first bytes of a client that it has no room for.
 const FIRST_BYTES: Duration = Duration::from_millis(100);
@@ -33,6 +36,7 @@ pub(crate) struct Gateway {
     pub(crate) upstreams: Upstreams,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) relays: Arc<Relays>,
+    pub(crate) resumables: Arc<Resumables>,
     /// The Host API on the TLS ports, if it is served there.
     pub(crate) api: Option<ApiProxy>,
     pub(crate) records: Records,
@@ -64,8 +68,38 @@ impl Gateway {
         }
         let connection = Connection { gateway: self, client, peer, handshake, attempt, received: Vec::new() };
         let Some((connection, request)) = connection.read_request().await else { return };
+        if let Request::Connect(connect) = &request
+            && let Some(resume::Asked::Continue { id, delivered, n, mac }) = connect.resume
+        {
+            return connection.resume(&request, connect, Continues { id, delivered, n, mac }).await;
+        }
         let Some((connection, upstream)) = connection.open_upstream(&request).await else { return };
         connection.carry(&request, upstream);
+    }
+
+    /// The tunnel that a client continues. The Host is asked again whether the caller may have it. While it can't be
+    /// asked, tunnels live on, and so does one whose client has come again.
+    async fn resume(
+        &self,
+        connect: &Connect,
+        continues: Continues,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Arc<Held>, Refusal> {
+        let Continues { id, delivered, n, mac } = continues;
+        let tries = self.terms.limits.failed_resumptions.begin(attempt.address()).map_err(|wait| {
+            Refusal::Limit(format!("too many sessions could not be continued; try again in {} s", wait.as_secs() + 1))
+        })?;
+        let held = self.resumables.find(id, delivered, n, &mac)?;
+        self.terms.limits.failed_resumptions.forgive(&tries);
+        match self.upstreams.may_continue(connect, held.session(), attempt).await {
+            Ok(()) => Ok(held),
+            Err(refusal) => {
+                if refusal.ends_session() {
+                    self.resumables.end(&held, Reason::Other);
+                }
+                Err(refusal)
+            }
+        }
     }
 
     fn admit(&self, peer: SocketAddr) -> Result<Handshake, Refusal> {
@@ -89,6 +123,15 @@ impl Gateway {
         self.records.metrics.count_refused((refusal.reason(), refusal.proxy_error()));
         closing::turn_away(client, received, refusal);
     }
+}
+
+/// The session that a client continues.
+#[derive(Clone, Copy)]
+struct Continues {
+    id: SessionId,
+    delivered: u64,
+    n: u64,
+    mac: Mac,
 }
 
 /// A connection that was let in. Each step either passes it on, or answers the client and ends it.
@@ -216,6 +259,26 @@ impl Connection<'_> {
         }
     }
 
+    /// Gives the connection to the tunnel that the client continues.
+    async fn resume(mut self, request: &Request, connect: &Connect, continues: Continues) {
+        let admitted = self.gateway.resume(connect, continues, &mut self.attempt).await;
+        match admitted {
+            Ok(held) => {
+                let Self { gateway, mut client, attempt, received: mut early, .. } = self;
+                early.append(&mut client.take_ahead());
+                let address = attempt.client();
+                drop(attempt);
+                if let Ok(carrier) = client.into_carrier() {
+                    gateway.resumables.resume(&held, carrier, early, address, continues.delivered);
+                }
+            }
+            Err(refusal) => {
+                self.attempt.refuse(&refusal);
+                self.answer(&answer::refuse(request, &refusal)).await;
+            }
+        }
+    }
+
     fn carry(self, request: &Request, upstream: Upstream) {
         let Self { gateway, mut client, attempt, received: mut early, .. } = self;
         early.append(&mut client.take_ahead());
@@ -225,10 +288,23 @@ impl Connection<'_> {
         let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
         // A tunnel lives long: it keeps the early data, and not the room that the request took.
         early.shrink_to_fit();
-        match client.into_carrier() {
-            Ok(client) => gateway.relays.carry(client, Box::new(vps), EarlyData { up: early, answer: yes }, session),
-            Err(_) => session.close(Ending::Fault),
+        let Ok(mut client) = client.into_carrier() else { return session.close(Ending::Fault) };
+        let mut yes = yes;
+        if let Request::Connect(Connect { resume: Some(resume::Asked::New(half)), .. }) = request
+            // Bytes behind the request came before its sender could know that frames are asked for.
+            && early.is_empty()
+            && gateway.resumables.are_offered()
+        {
+            client = match gateway.resumables.begin(client, half, &session) {
+                Ok(resumable) => {
+                    // It writes its own answer.
+                    yes = b"";
+                    resumable
+                }
+                Err(client) => client,
+            };
         }
+        gateway.relays.carry(client, Box::new(vps), EarlyData { up: early, answer: yes }, session);
     }
 
     /// Writes the last answer. The client may take its time for it, unless a newcomer needs the place.

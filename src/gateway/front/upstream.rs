@@ -4,7 +4,7 @@ use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::Reach;
 use crate::failure::Failure;
@@ -18,6 +18,7 @@ use crate::gateway::front::attempt::Attempt;
 use crate::gateway::limits::{MORE_FILES, Permit, Tunnels};
 use crate::gateway::watch::notices::RateLimitKey;
 use crate::gateway::watch::records::Records;
+use crate::gateway::words::session::Session;
 use crate::handshake::request::{Connect, Line, Request};
 use crate::refusal::Refusal;
 use crate::sys;
@@ -26,6 +27,9 @@ use crate::target::VpsRef;
 /// How long a client waits for its answer, from its request on. Less than the 20 s after which our own helper gives up,
 /// so that its user reads the reason.
 const SETUP_LIMIT: Duration = Duration::from_secs(18);
+
+/// How long a client that continues its tunnel waits for the Host's answer.
+const RESUME_LIMIT: Duration = Duration::from_secs(2);
 
 /// A connection to a VPS, with the permit to use it.
 pub(super) struct Upstream {
@@ -64,6 +68,29 @@ impl Upstreams {
                 self.open_as(target, &Asker::with(attempt.address(), token.clone()), &rules, attempt).await
             }
             Request::Line(line) => self.open_for_line(line, &rules, attempt).await,
+        }
+    }
+
+    /// Whether the caller may continue the tunnel of `session`. A Host that gives no answer soon changes nothing, as with
+    /// tunnels that are open.
+    pub(super) async fn may_continue(
+        &self,
+        connect: &Connect,
+        session: &Session,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<(), Refusal> {
+        let (rules, from) = (self.rules.current(), attempt.address());
+        if !policy::serves(from, rules.clients.as_ref()) {
+            return Err(Refusal::AddressNotServed(from.to_string()));
+        }
+        let asker = Asker::with(from, connect.token.clone());
+        let vps = VpsRef::Id(session.facts.vps);
+        let reached = timeout(RESUME_LIMIT, self.directory.reach(&vps, &asker, &self.records.metrics)).await;
+        let user = attempt.note_user(asker.user(), &rules);
+        match reached {
+            Ok(Err(refusal)) if refusal.ends_session() => Err(refusal),
+            Ok(_) if asker.user().is_some() && user != session.facts.user => Err(Refusal::NotAllowed),
+            _ => Ok(()),
         }
     }
 

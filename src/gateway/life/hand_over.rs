@@ -57,15 +57,18 @@ impl HandOver {
     pub(crate) async fn run(&self, last_id: u64, stop: impl Future<Output = ()>) -> io::Result<Option<Successor>> {
         let (ours, theirs) = UnixStream::pair()?;
         let (line, their_line) = UnixStream::pair()?;
+        let (sessions, their_sessions) = UnixStream::pair()?;
         let mut process = start(theirs, last_id + IDS_LEFT)?;
         let id = process.id();
         let answer = tokio::select! {
             biased;
-            answer = timeout(START_LIMIT, self.give(ours, their_line)) => Some(answer),
+            answer = timeout(START_LIMIT, self.give(ours, their_line, their_sessions)) => Some(answer),
             () = stop => None,
         };
         let failed = match (answer, id) {
-            (Some(Ok(Ok(VERSION))), Some(id)) => return Ok(Some(Successor { process, id, line: Some(line) })),
+            (Some(Ok(Ok(VERSION))), Some(id)) => {
+                return Ok(Some(Successor { process, id, line: Some(line), sessions: Some(sessions.into()) }));
+            }
             (Some(Ok(Ok(other))), _) => {
                 let why = format!("the new process hands over by version {other}, and this one by version {VERSION}");
                 Err(io::Error::other(why))
@@ -79,15 +82,17 @@ impl HandOver {
         failed
     }
 
-    /// Gives the sockets and a `line` to this process to the successor, and waits for its answer.
-    async fn give(&self, to: UnixStream, line: UnixStream) -> io::Result<u8> {
+    /// Gives the sockets, a `line` to this process and a socket for its `sessions` to the successor, and waits for its
+    /// answer.
+    async fn give(&self, to: UnixStream, line: UnixStream, sessions: UnixStream) -> io::Result<u8> {
         to.set_nonblocking(true)?;
         let mut to = tokio::net::UnixStream::from_std(to)?;
         for (purpose, socket) in &self.sockets {
             pass(&to, socket.as_fd(), *purpose).await?;
         }
+        pass(&to, sessions.as_fd(), Purpose::Sessions).await?;
         pass(&to, line.as_fd(), Purpose::Line).await?;
-        drop(line);
+        drop((line, sessions));
         to.shutdown().await?;
         to.read_u8().await
     }
@@ -115,6 +120,8 @@ pub(crate) struct Successor {
     pub(crate) id: u32,
     /// The line on which the successor asks about the tunnels that this process still has.
     pub(crate) line: Option<UnixStream>,
+    /// On it, this process passes its resumable tunnels on.
+    pub(crate) sessions: Option<OwnedFd>,
 }
 
 impl Successor {
@@ -150,8 +157,8 @@ mod tests {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
             let timed_out = runtime.unwrap().block_on(async {
-                let ((ours, _theirs), (_line, their_line)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
-                timeout(START_LIMIT, many().give(ours, their_line)).await.is_err()
+                let [(ours, _theirs), (_line, line), (_end, sessions)] = [(); 3].map(|()| UnixStream::pair().unwrap());
+                timeout(START_LIMIT, many().give(ours, line, sessions)).await.is_err()
             });
             sender.send(timed_out).unwrap();
         });
@@ -160,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_successor_gets_every_socket_and_says_its_version() {
-        let ((ours, theirs), (_line, their_line)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let [(ours, theirs), (_line, line), (_end, sessions)] = [(); 3].map(|()| UnixStream::pair().unwrap());
         let successor = std::thread::spawn(move || {
             let mut bytes = Vec::new();
             while let Some((byte, _)) = sys::receive_descriptor(theirs.as_fd()).unwrap() {
@@ -169,9 +176,10 @@ mod tests {
             io::Write::write_all(&mut &theirs, &[7]).unwrap();
             bytes
         });
-        let version = timeout(PATIENCE, many().give(ours, their_line)).await.expect("it waits for ever").unwrap();
+        let version = timeout(PATIENCE, many().give(ours, line, sessions)).await.expect("it waits for ever").unwrap();
         assert_eq!(version, 7);
         let mut bytes = successor.join().unwrap();
-        assert_eq!((bytes.pop(), bytes), (Some(Purpose::Line.byte()), vec![Purpose::Tunnels.byte(); 400]));
+        assert_eq!([bytes.pop(), bytes.pop()], [Some(Purpose::Line.byte()), Some(Purpose::Sessions.byte())]);
+        assert_eq!(bytes, vec![Purpose::Tunnels.byte(); 400]);
     }
 }

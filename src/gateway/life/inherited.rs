@@ -34,7 +34,8 @@ impl Inherited {
             Some(predecessor) => {
                 let taken = predecessor.and_then(|predecessor| {
                     let sockets = predecessor.receive()?;
-                    let mut listeners = sockets.iter().filter(|(purpose, _)| *purpose != Purpose::Line);
+                    let mut listeners =
+                        sockets.iter().filter(|(purpose, _)| !matches!(purpose, Purpose::Line | Purpose::Sessions));
                     listeners.try_for_each(|(_, socket)| check_listens(socket))?;
                     Ok(Self { sockets, predecessor: Some(predecessor) })
                 });
@@ -68,6 +69,11 @@ impl Inherited {
     pub(crate) fn previous(&mut self) -> io::Result<PreviousProcesses> {
         let last_id = self.predecessor.as_ref().map_or(0, |predecessor| predecessor.last_id);
         PreviousProcesses::new(last_id, self.take_for(Purpose::Line).collect())
+    }
+
+    /// Takes the socket on which the gateway that this process replaces passes its resumable tunnels on.
+    pub(crate) fn sessions(&mut self) -> Option<OwnedFd> {
+        self.take_for(Purpose::Sessions).next()
     }
 
     /// The gateway that this process replaces.

@@ -8,6 +8,7 @@
 
 pub(super) mod hand_over;
 pub(super) mod inherited;
+pub(super) mod moving;
 pub(super) mod orders;
 pub(super) mod predecessor;
 pub(super) mod previous;

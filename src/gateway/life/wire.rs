@@ -6,12 +6,14 @@
 //!  each socket, with one byte for its purpose    ──▶
 //!  end of stream                                 ──▶ takes the sockets, serves
 //!                                                ◀── one byte: VERSION. The predecessor stays if it is another.
+//!  each resumable tunnel, on a socket of its own ──▶ carries it on
+//!                                                ◀── one byte: the predecessor closes the client's connection
 //! ```
 
 /// The version of all this. It changes when an older program would misunderstand a newer one.
 pub(super) const VERSION: u8 = 1;
 
-/// The purpose of a socket that is passed. All but lines listen.
+/// The purpose of a socket that is passed. All but [`Purpose::Line`] and [`Purpose::Sessions`] listen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
     /// Tunnels.
@@ -26,6 +28,8 @@ pub(crate) enum Purpose {
     Line,
     /// Tunnels, over TLS.
     Tls,
+    /// The sessions of resumable tunnels, one after the other.
+    Sessions,
 }
 
 impl Purpose {
@@ -48,11 +52,12 @@ impl Purpose {
             Self::AdminWithFile => b'f',
             Self::Line => b'l',
             Self::Tls => b's',
+            Self::Sessions => b'r',
         }
     }
 
     pub(super) fn of_byte(byte: u8) -> Option<Self> {
-        let all = [Self::Tunnels, Self::Api, Self::Admin, Self::AdminWithFile, Self::Line, Self::Tls];
+        let all = [Self::Tunnels, Self::Api, Self::Admin, Self::AdminWithFile, Self::Line, Self::Tls, Self::Sessions];
         all.into_iter().find(|purpose| purpose.byte() == byte)
     }
 }
@@ -92,7 +97,7 @@ mod tests {
             assert_eq!(Purpose::named(name), purpose, "{name}");
             assert_eq!(Purpose::of_byte(purpose.byte()), Some(purpose));
         }
-        for purpose in [Purpose::AdminWithFile, Purpose::Line] {
+        for purpose in [Purpose::AdminWithFile, Purpose::Line, Purpose::Sessions] {
             assert_eq!(Purpose::of_byte(purpose.byte()), Some(purpose));
         }
         assert_eq!(Purpose::of_byte(0), None);

@@ -18,7 +18,7 @@ impl Client {
 }
 
 /// Counts one less for `key`. A key without a count is removed.
-pub(super) fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+pub(crate) fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {

@@ -6,12 +6,14 @@
 //! | tunnels per client, per user | the same, for one of them | is refused |
 //! | handshakes, in all and per client | connections without a tunnel | replaces the oldest that is silent |
 //! | heads | seconds, bytes and fields of one request | is refused |
+//! | parked tunnels per user, replay memory | tunnels whose clients are away, and their bytes | ends the one kept longest |
 //! | turns | questions to the Host and to the resolver at once, each client's part of them | waits |
 //!
 //! A client is an IPv4 address or an IPv6 network of 64 bits. [`Limits::all`] gives the counts at any time.
 //!
 //! This room knows no other room of the gateway. Metrics ask it; it doesn't know them.
 
+mod attempts;
 mod client;
 mod handshakes;
 mod heads;
@@ -23,7 +25,8 @@ mod turns;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use client::Client;
+pub(super) use attempts::Attempts;
+pub(super) use client::{Client, decrement};
 pub(super) use handshakes::{Handshake, Handshakes};
 pub(super) use heads::Heads;
 pub(super) use limit::Shown;
@@ -42,6 +45,17 @@ const DEFAULT_MAX_HANDSHAKES: u32 = 1024;
 const CLIENTS_PART: u32 = 2;
 /// The part of the tunnels that one user may hold by default.
 const USERS_PART: u32 = 4;
+
+/// The default of `--resume-window`, in seconds.
+const DEFAULT_RESUME_SECONDS: u32 = 900;
+/// The default of `--max-parked-per-user`.
+const DEFAULT_PARKED_PER_USER: u32 = 32;
+/// The default of `--max-replay-memory`.
+const DEFAULT_REPLAY_MEBIBYTES: u32 = 256;
+
+/// How often one client may fail to continue a tunnel in one minute. A whole office may have lost its tunnels with one
+/// gateway, and each of its clients has to read the reason.
+const FAILED_RESUMPTIONS: u32 = 1000;
 
 /// The limits that the command line asks for; `None` stands for a part of the whole.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -82,6 +96,32 @@ pub struct Wanted {
     #[arg(long = "max-head-fields", value_name = "N", default_value_t = MaxSize::DEFAULT.fields as u32,
           value_parser = clap::value_parser!(u32).range(10..=1000))]
     pub head_fields: u32,
+
+    /// Keep a tunnel for this many seconds whose client has lost its connection; 0 lets no tunnel be resumed
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_RESUME_SECONDS,
+          value_parser = clap::value_parser!(u32).range(..=86_400))]
+    pub resume_window: u32,
+
+    /// Keep at most this many such tunnels for one user; beyond that, the one kept longest ends
+    #[arg(long = "max-parked-per-user", value_name = "N", default_value_t = DEFAULT_PARKED_PER_USER,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub parked_per_user: u32,
+
+    /// Keep at most this many MiB for bytes that may have to be sent again; beyond that, the tunnel kept longest ends
+    #[arg(long = "max-replay-memory", value_name = "MIB", default_value_t = DEFAULT_REPLAY_MEBIBYTES,
+          value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub replay_mebibytes: u32,
+}
+
+/// How much tunnels may hold whose clients are away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parked {
+    /// How long a tunnel lives without a connection of its client; zero if none does.
+    pub(crate) keep: Duration,
+    /// Most tunnels of one user that are away at once.
+    pub(crate) of_user: usize,
+    /// Most memory for the bytes of all tunnels that may have to be sent again.
+    pub(crate) memory: usize,
 }
 
 /// The limits in force, and how much of each is used.
@@ -89,6 +129,9 @@ pub struct Limits {
     pub(super) tunnels: Arc<Tunnels>,
     pub(super) handshakes: Arc<Handshakes>,
     pub(super) heads: Heads,
+    pub(super) parked: Parked,
+    /// How often one client may fail to continue a tunnel.
+    pub(super) failed_resumptions: Attempts,
 }
 
 impl Limits {
@@ -117,6 +160,12 @@ impl Limits {
                 Duration::from_secs(wanted.head_seconds.into()),
                 MaxSize { bytes: wanted.head_bytes as usize, fields: wanted.head_fields as usize },
             ),
+            failed_resumptions: Attempts::new(FAILED_RESUMPTIONS),
+            parked: Parked {
+                keep: Duration::from_secs(wanted.resume_window.into()),
+                of_user: wanted.parked_per_user as usize,
+                memory: wanted.replay_mebibytes as usize * 1024 * 1024,
+            },
         }
     }
 
@@ -142,6 +191,9 @@ pub(super) mod tests {
                 head_seconds: DEFAULT_HEAD_SECONDS,
                 head_bytes: MaxSize::DEFAULT.bytes as u32,
                 head_fields: MaxSize::DEFAULT.fields as u32,
+                resume_window: DEFAULT_RESUME_SECONDS,
+                parked_per_user: DEFAULT_PARKED_PER_USER,
+                replay_mebibytes: DEFAULT_REPLAY_MEBIBYTES,
             }
         }
     }

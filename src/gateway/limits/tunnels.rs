@@ -25,6 +25,16 @@ struct Held {
     by_user: HashMap<Arc<str>, usize>,
 }
 
+impl Held {
+    fn count(&mut self, client: Client, user: Option<&Arc<str>>) {
+        self.all += 1;
+        *self.by_client.entry(client).or_default() += 1;
+        if let Some(user) = user {
+            *self.by_user.entry(Arc::clone(user)).or_default() += 1;
+        }
+    }
+}
+
 /// The right to one tunnel. Dropping it frees the place.
 pub(crate) struct Permit {
     tunnels: Arc<Tunnels>,
@@ -68,12 +78,15 @@ impl Tunnels {
                 return Err(Refusal::Limit(format!("it carries no more than {most} {tunnels} {whose} at once")));
             }
         }
-        held.all += 1;
-        *held.by_client.entry(client).or_default() += 1;
-        if let Some(user) = &user {
-            *held.by_user.entry(Arc::clone(user)).or_default() += 1;
-        }
+        held.count(client, user.as_ref());
         Ok(Permit { tunnels: Arc::clone(self), client, user })
+    }
+
+    /// Takes a place for a tunnel that a previous process has admitted, also beyond the limits.
+    pub(crate) fn take_over(self: &Arc<Self>, ip: IpAddr, user: Option<Arc<str>>) -> Permit {
+        let client = Client::of(ip);
+        lock(&self.held).count(client, user.as_ref());
+        Permit { tunnels: Arc::clone(self), client, user }
     }
 
     /// Whether no place is free for any client.

@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::gateway::watch::metrics::Metrics;
 use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::gateway::watch::outlet::{Open, Outlet};
-use crate::gateway::words::session::{Ending, Protocol, Session, Transport};
+use crate::gateway::words::session::{Away, Ending, Protocol, Session, Transport};
 use crate::sys;
 use crate::text::{self, excerpt};
 
@@ -113,6 +113,24 @@ impl Audit {
         self.write(|time| TunnelLine::new(time, "opened", session, None));
     }
 
+    /// The client of a resumable tunnel is away.
+    pub(crate) fn parked(&self, session: &Session) {
+        self.write(|time| TunnelLine::new(time, "parked", session, None));
+    }
+
+    /// Another process carries the tunnel on.
+    pub(crate) fn handed_over(&self, session: &Session) {
+        self.write(|time| TunnelLine::new(time, "handed-over", session, None));
+    }
+
+    /// It has come again: `away` has its address.
+    pub(crate) fn resumed(&self, session: &Session, away: Away) {
+        self.write(|time| {
+            let line = TunnelLine::new(time, "resumed", session, None);
+            TunnelLine { client: away.client, moves: Some(away.moves), ..line }
+        });
+    }
+
     pub(crate) fn closed(&self, session: &Session, ending: Ending) {
         self.write(|time| {
             let (bytes_up, bytes_down) = session.bytes();
@@ -159,6 +177,9 @@ struct TunnelLine<'s> {
     protocol: &'static str,
     task_id: String,
     node: &'s str,
+    /// How often the client has come again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moves: Option<u64>,
     #[serde(flatten)]
     end: Option<End>,
 }
@@ -185,6 +206,7 @@ impl<'s> TunnelLine<'s> {
             protocol: facts.protocol.name(),
             task_id: facts.vps.to_string(),
             node: &facts.node,
+            moves: None,
             end,
         }
     }

@@ -31,6 +31,17 @@ struct Listed<'s> {
     /// From the client to the VPS.
     bytes_up: u64,
     bytes_down: u64,
+    /// Of a tunnel whose client can come again.
+    #[serde(flatten)]
+    resumable: Option<Resumable>,
+}
+
+#[derive(Serialize)]
+struct Resumable {
+    /// Since when the client has been away, in seconds; `null` while it is here.
+    parked_seconds: Option<u64>,
+    /// How often it has come again.
+    moves: u64,
 }
 
 /// `sessions` as a JSON array, the oldest first.
@@ -49,10 +60,11 @@ pub(crate) fn joined(lists: &[String]) -> String {
 
 fn of(session: &Session) -> Listed<'_> {
     let (bytes_up, bytes_down) = session.bytes();
+    let away = session.away();
     Listed {
         id: session.id,
         user: session.facts.user.as_deref(),
-        client: session.facts.client,
+        client: away.map_or(session.facts.client, |away| away.client),
         transport: session.facts.transport.name(),
         protocol: session.facts.protocol.name(),
         task_id: session.facts.vps.to_string(),
@@ -61,6 +73,10 @@ fn of(session: &Session) -> Listed<'_> {
         seconds: session.since.elapsed().as_secs(),
         bytes_up,
         bytes_down,
+        resumable: away.map(|away| Resumable {
+            parked_seconds: away.parked.map(|since| since.elapsed().as_secs()),
+            moves: away.moves,
+        }),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::lock::lock;
 use crate::target::TaskId;
 
 /// How a client asked for its tunnel.
@@ -57,6 +58,8 @@ pub(crate) enum Ending {
     Complete,
     /// The client reset its connection, or was found dead.
     ClientLost,
+    /// The client was away, and did not come again in time.
+    NotResumed,
     /// The VPS reset its connection, or was found dead.
     VpsLost,
     /// The tunnel moved no bytes during the idle timeout.
@@ -70,14 +73,23 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Complete, Self::ClientLost, Self::VpsLost, Self::Idle, Self::Ended, Self::Stopped, Self::Fault];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Complete,
+        Self::ClientLost,
+        Self::NotResumed,
+        Self::VpsLost,
+        Self::Idle,
+        Self::Ended,
+        Self::Stopped,
+        Self::Fault,
+    ];
 
     /// The name in the audit log and in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::ClientLost => "client-lost",
+            Self::NotResumed => "not-resumed",
             Self::VpsLost => "vps-lost",
             Self::Idle => "idle",
             Self::Ended => "ended-by-admin",
@@ -120,6 +132,19 @@ pub(crate) struct Session {
     /// Bytes from the VPS to the client so far.
     pub(crate) down: AtomicU64,
     asked_to_end: AtomicBool,
+    /// Of a tunnel whose client can come again.
+    away: OnceLock<Box<Mutex<Away>>>,
+}
+
+/// Where the client of a resumable tunnel is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Away {
+    /// The address of its last connection.
+    pub(crate) client: SocketAddr,
+    /// Since when it has had no connection.
+    pub(crate) parked: Option<Instant>,
+    /// How often it has come again.
+    pub(crate) moves: u64,
 }
 
 impl Session {
@@ -133,6 +158,32 @@ impl Session {
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             asked_to_end: AtomicBool::new(false),
+            away: OnceLock::new(),
+        }
+    }
+
+    /// Where its client is; `None` if that can't come again.
+    pub(crate) fn away(&self) -> Option<Away> {
+        self.away.get().map(|away| *lock(away))
+    }
+
+    /// Changes where its client is, which from now on can come again.
+    pub(crate) fn change_away(&self, change: impl FnOnce(&mut Away)) -> Away {
+        let start = || Box::new(Mutex::new(Away { client: self.facts.client, parked: None, moves: 0 }));
+        let mut away = lock(self.away.get_or_init(start));
+        change(&mut away);
+        *away
+    }
+
+    /// A tunnel that another process has opened so long ago, with the bytes so far.
+    pub(crate) fn taken_over(id: u64, facts: Facts, age: Duration, (up, down): (u64, u64)) -> Self {
+        let session = Self::new(id, facts);
+        Self {
+            opened: session.opened.checked_sub(age).unwrap_or(session.opened),
+            since: session.since.checked_sub(age).unwrap_or(session.since),
+            up: up.into(),
+            down: down.into(),
+            ..session
         }
     }
 

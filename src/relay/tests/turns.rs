@@ -119,6 +119,7 @@ fn a_turn_that_ends_early_leaves_nothing_behind() {
             let rules = Rules {
                 first_byte_by: Instant::now() + SOON,
                 until_first_byte: &|_| None,
+                beside: &|| None,
                 signal: None,
                 server_passes_end_on: true,
             };

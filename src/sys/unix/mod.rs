@@ -17,6 +17,7 @@ mod ignored;
 mod interrupt;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod local;
+mod network;
 mod passing;
 mod pipes;
 mod poll;
@@ -54,6 +55,7 @@ pub use files::{
 pub use interrupt::interrupted;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use local::{LocalListener, LocalStream, connect_locally, is_local, listen_locally, local_listener, path_of};
+pub use network::NetworkChanges;
 pub use passing::{pass_descriptor, receive_descriptor};
 pub use pipes::{CAN_SPLICE, PIPE_ROOM, cannot_splice, enlarge_pipe, pipe, splice, write_at_once};
 pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
@@ -62,7 +64,7 @@ pub use resources::{Usage, monotonic_time, most_open_files, raise_open_files};
 pub use signals::EndSignals;
 pub use sockets::{
     accept, end_writing, goes_through_loopback, has_peer, is_listening, is_of_one_connection, is_without_ipv6, peek,
-    peer_address, receive, reset_on_close, send, serve_both_families, set_blocking, tune, tune_accepted,
+    peer_address, receive, reset_on_close, send, serve_both_families, set_blocking, shut, tune, tune_accepted,
 };
-pub use terminal::{SilentTerminal, terminal_size};
+pub use terminal::{SilentTerminal, is_raw_terminal, terminal_size};
 pub use text::os_string;

@@ -47,6 +47,14 @@ pub fn end_writing(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?)
 }
 
+/// Ends both streams of `socket`, which stays open here.
+///
+/// # Errors
+/// Those of `shutdown(2)`.
+pub fn shut(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
+}
+
 /// Makes calls on a socket wait again.
 ///
 /// # Errors

@@ -12,6 +12,11 @@ pub fn terminal_size(terminal: impl AsFd) -> Option<(usize, usize)> {
     (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
 }
 
+/// Whether a program reads each key of this terminal as it is typed, as an interactive session of ssh does.
+pub fn is_raw_terminal(terminal: impl AsFd) -> bool {
+    tcgetattr(terminal).is_ok_and(|modes| !modes.local_modes.contains(LocalModes::ICANON))
+}
+
 /// The terminal of this process, without echo and without editing of lines: each key is read as it is typed. It has
 /// its own modes again when this value is dropped.
 pub struct SilentTerminal {

@@ -26,6 +26,7 @@ pub(crate) mod proxies;
 pub(crate) mod pty;
 pub(crate) mod random;
 pub(crate) mod resend;
+pub(crate) mod resumable;
 pub(crate) mod run;
 pub(crate) mod scene;
 pub(crate) mod soak;

@@ -157,7 +157,7 @@ struct NoAnswer {
 /// Sends a CONNECT without a target to the server at `authority`, and reads until the answer shows which server it is.
 fn ask(carrier: &mut dyn Carrier, authority: &str, watch: Watch<'_>) -> Result<Server, NoAnswer> {
     // A server may answer and close before it has read all of the request: its answer counts.
-    let sent = send_all(carrier, &connect::request(":", None), watch);
+    let sent = send_all(carrier, &connect::request(":", None, None), watch);
     let mut answer = Vec::new();
     let mut piece = [0; 2048];
     loop {

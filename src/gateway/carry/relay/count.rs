@@ -30,7 +30,7 @@ impl Count {
 }
 
 /// Counts a tunnel until it is dropped, also by a panic.
-pub(super) struct Counted(Arc<Count>);
+pub(crate) struct Counted(Arc<Count>);
 
 impl Counted {
     pub(super) fn new(count: &Arc<Count>) -> Self {

@@ -92,6 +92,19 @@ impl Flow {
         self.burst || matches!(self.held, Held::Pipe(_))
     }
 
+    /// Takes the bytes that it holds. `None` if they are not in this process's memory.
+    pub(super) fn take_held(&mut self) -> Option<Vec<u8>> {
+        match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Nothing => Some(Vec::new()),
+            Held::Answer(rest) => Some(rest.to_vec()),
+            Held::Bytes { bytes, written } => Some(bytes[written..].to_vec()),
+            pipe @ Held::Pipe(_) => {
+                self.held = pipe;
+                None
+            }
+        }
+    }
+
     /// Drops what it holds.
     pub(super) fn release(&mut self, pipes: &mut Pipes) {
         if let Held::Pipe(pipe) = std::mem::replace(&mut self.held, Held::Nothing) {

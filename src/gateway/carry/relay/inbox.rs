@@ -4,15 +4,20 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 
 use mio::{Registry, Token, Waker};
 
-use super::tunnel::Tunnel;
+use super::tunnel::{PackedTunnel, Tunnel};
 use crate::gateway::words::session::Ending;
 use crate::lock::lock;
 
 pub(super) enum Message {
     Carry(Box<Tunnel>),
+    /// The client of the tunnel with this session has come again, or the session is over.
+    Wake(u64),
+    /// Pack the tunnels whose clients can come again.
+    Pack(Sender<PackedTunnel>),
     /// End the tunnels whose sessions are asked to end.
     EndAsked,
     /// End all tunnels.

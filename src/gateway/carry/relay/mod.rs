@@ -57,7 +57,7 @@ use tunnel::Tunnel;
 use typing::Typing;
 use worker::Worker;
 
-pub(crate) use tunnel::EarlyData;
+pub(crate) use tunnel::{EarlyData, PackedState, PackedTunnel};
 
 /// The threads that carry the bytes of all tunnels. Dropping it ends them.
 pub struct Relays {
@@ -112,6 +112,33 @@ impl Relays {
             let counted = Counted::new(&self.count);
             small.inbox.carry(Box::new(Tunnel::new(client, vps, early, session, counted)));
         }
+    }
+
+    /// Carries on a tunnel that another process has packed. `client` is its client's carrier.
+    pub(crate) fn carry_on(
+        &self,
+        state: PackedState,
+        client: Box<dyn Carrier>,
+        vps: Box<dyn Carrier>,
+        session: OpenSession,
+    ) {
+        if let Some(small) = self.threads.first() {
+            let counted = Counted::new(&self.count);
+            small.inbox.carry(Box::new(Tunnel::unpack(PackedTunnel { state, vps, client, session, counted })));
+        }
+    }
+
+    /// Packs the tunnels whose clients can come again. They are carried no longer. The sender is dropped with the last
+    /// one, unless a tunnel is on its way from one thread to another: that one stays.
+    pub(crate) fn pack(&self) -> std::sync::mpsc::Receiver<PackedTunnel> {
+        let (sender, packed) = std::sync::mpsc::channel();
+        self.threads.iter().for_each(|thread| thread.inbox.put(Message::Pack(sender.clone())));
+        packed
+    }
+
+    /// Wakes the tunnel of this session, whose client has come again.
+    pub(crate) fn wake(&self, session: u64) {
+        self.threads.iter().for_each(|thread| thread.inbox.put(Message::Wake(session)));
     }
 
     /// Ends the tunnels whose sessions were asked to end. A thread also looks at each tunnel that it receives.

@@ -1,11 +1,12 @@
 //! One side of a tunnel: its carrier, and what the event loop has reported of it.
 
 use std::io;
+use std::time::Instant;
 
 use mio::event::Event;
 use mio::{Registry, Token};
 
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, Lasting, Reason};
 use crate::sys::{self, BorrowedFd, PollFlags};
 
 pub(super) struct Side {
@@ -55,6 +56,11 @@ impl Side {
 
     /// Notes what the event loop reports.
     pub(super) fn note(&mut self, event: &Event) {
+        if self.carrier.lasting().is_some() {
+            // What happens to the connection says nothing about the stream.
+            (self.readable, self.writable) = (true, true);
+            return;
+        }
         self.lost |= event.is_error();
         // Nobody here has shut it, so the connection is dead; a splice may have swallowed the error.
         self.found_dead |= event.is_write_closed() && !self.shut;
@@ -154,7 +160,49 @@ impl Side {
 
     /// Whether nothing is under way between here and there any more: both streams have ended and arrived, or were cut off.
     pub(super) fn is_over(&self) -> bool {
-        !sys::has_peer(self.carrier.as_fd())
+        self.carrier.lasting().map_or_else(|| !sys::has_peer(self.carrier.as_fd()), Lasting::is_over)
+    }
+
+    /// Does what is due in a carrier that outlives its connection. Returns whether it has another descriptor.
+    pub(super) fn act(&mut self, now: Instant) -> bool {
+        let Some(lasting) = self.carrier.lasting_mut() else { return false };
+        let is_new = lasting.act(now);
+        if is_new || lasting.reason().is_some() {
+            (self.readable, self.writable) = (true, true);
+        }
+        is_new
+    }
+
+    /// When to call [`Side::act`] at the latest.
+    pub(super) fn acts_at(&self, now: Instant) -> Option<Instant> {
+        self.carrier.lasting()?.acts_at(now)
+    }
+
+    /// Whether its carrier outlives its connection.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.carrier.lasting().is_some()
+    }
+
+    /// Why its carrier has ended although its streams have not.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        self.carrier.lasting()?.reason()
+    }
+
+    /// Packs a carrier that outlives its connection, for another process.
+    pub(super) fn pack(&mut self) -> Option<String> {
+        self.carrier.lasting_mut()?.pack()
+    }
+
+    /// The carrier, off the event loop.
+    pub(super) fn into_carrier(self) -> Box<dyn Carrier> {
+        self.carrier
+    }
+
+    /// Sets what the peer is told as the reason of the end.
+    pub(super) fn end_because(&mut self, reason: Reason) {
+        if let Some(lasting) = self.carrier.lasting_mut() {
+            lasting.end_because(reason);
+        }
     }
 
     /// Makes its end a reset.

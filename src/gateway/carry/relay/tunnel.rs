@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Registry, Token};
+use serde::{Deserialize, Serialize};
 
 use super::count::Counted;
 use super::flow::{Flow, STEPS, Tools, Turn};
 use super::pace::{Pace, Turns};
 use super::side::Side;
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, Reason};
 use crate::gateway::carry::session::OpenSession;
 use crate::gateway::words::session::Ending as SessionEnding;
-use crate::relay::ending::{Client, Ending, Party, Then};
+use crate::relay::ending::{Client, End, Ending, Party, Then};
+use crate::resume::binary;
 
 /// How long a side has to close after it got an orderly end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -30,6 +32,31 @@ pub(crate) struct EarlyData {
     pub(crate) up: Vec<u8>,
     /// The gateway's own answer, to the client. It is not counted among the bytes that are carried.
     pub(crate) answer: &'static [u8],
+}
+
+/// A tunnel whose client can come again, for another process.
+pub(crate) struct PackedTunnel {
+    pub(crate) state: PackedState,
+    /// The connection to the VPS.
+    pub(crate) vps: Box<dyn Carrier>,
+    /// The last connection of the client. Once that is closed, the client comes again.
+    pub(crate) client: Box<dyn Carrier>,
+    pub(crate) session: OpenSession,
+    pub(crate) counted: Counted,
+}
+
+/// The part of it that can be written down.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PackedState {
+    /// The client's carrier, as [`crate::carrier::Lasting::pack`] has packed it.
+    pub(crate) client: String,
+    /// Bytes for the VPS and for the client that neither has got yet.
+    #[serde(with = "binary")]
+    pub(crate) up: Vec<u8>,
+    #[serde(with = "binary")]
+    pub(crate) down: Vec<u8>,
+    /// How the two directions have ended.
+    pub(crate) ends: [Option<End>; 2],
 }
 
 /// The worker's next step with a tunnel after its turn.
@@ -95,6 +122,34 @@ impl Tunnel {
         }
     }
 
+    /// A tunnel that another process has packed.
+    pub(super) fn unpack(packed: PackedTunnel) -> Self {
+        let PackedTunnel { state, vps, client, session, counted } = packed;
+        let early = EarlyData { up: state.up, answer: b"" };
+        let mut tunnel = Self::new(client, vps, early, session, counted);
+        tunnel.down = Flow::behind(state.down);
+        tunnel.ending = Ending::with(Client::Connection, state.ends);
+        if state.ends[0] == Some(End::Complete) {
+            // The process before has done that: this side knows now, too.
+            let _ = tunnel.vps.end_writing();
+        }
+        tunnel
+    }
+
+    /// Packs the tunnel for another process. It is given back if it can't be packed: its client can't come again, or its
+    /// last moments have come.
+    pub(super) fn pack(mut self: Box<Self>) -> Result<PackedTunnel, Box<Self>> {
+        if self.closing.is_some() || self.over.is_some() || !self.vps.is_bare() {
+            return Err(self);
+        }
+        let Some(client) = self.client.pack() else { return Err(self) };
+        // A carrier that can be packed is never spliced, so no bytes are in a pipe.
+        let (up, down) = (self.up.take_held().unwrap_or_default(), self.down.take_held().unwrap_or_default());
+        let state = PackedState { client, up, down, ends: self.ending.ends() };
+        let Self { client, vps, session, counted, .. } = *self;
+        Ok(PackedTunnel { state, vps: vps.into_carrier(), client: client.into_carrier(), session, counted })
+    }
+
     /// Has the events of both sides reported under these tokens.
     pub(super) fn register(&self, registry: &Registry, client: Token, vps: Token) -> io::Result<()> {
         self.client.register(registry, client)?;
@@ -105,6 +160,17 @@ impl Tunnel {
     pub(super) fn deregister(&self, registry: &Registry) -> io::Result<()> {
         self.client.deregister(registry)?;
         self.vps.deregister(registry)
+    }
+
+    /// Whether its client can come again over another connection.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.client.is_lasting()
+    }
+
+    /// Lets the client's carrier act. Has its events reported under this token if it has another descriptor.
+    pub(super) fn act(&mut self, registry: &Registry, client: Token) -> io::Result<()> {
+        let is_new = self.client.is_lasting() && self.client.act(Instant::now());
+        if is_new { self.client.register(registry, client) } else { Ok(()) }
     }
 
     pub(super) fn note(&mut self, party: Party, event: &Event) {
@@ -129,7 +195,10 @@ impl Tunnel {
 
     /// Closes both sides, then the session, then the count: a session that is gone has left no socket.
     pub(super) fn close(self, ending: SessionEnding) {
-        let Self { client, vps, session, counted, .. } = self;
+        let Self { mut client, vps, session, counted, .. } = self;
+        if let Some(reason) = reason(ending) {
+            client.end_because(reason);
+        }
         drop((client, vps));
         session.close(ending);
         drop(counted);
@@ -137,6 +206,15 @@ impl Tunnel {
 
     /// Moves what can be moved, up to a limit in each direction. `moved` counts the bytes.
     pub(super) fn turn(&mut self, tools: &mut Tools, moved: &mut usize) -> Next {
+        let next = self.move_bytes(tools, moved);
+        match (next, self.client.acts_at(Instant::now())) {
+            (Next::Wait, Some(at)) => Next::WaitUntil(at),
+            (Next::WaitUntil(until), Some(at)) => Next::WaitUntil(until.min(at)),
+            (next, _) => next,
+        }
+    }
+
+    fn move_bytes(&mut self, tools: &mut Tools, moved: &mut usize) -> Next {
         self.client.flush();
         self.vps.flush();
         if self.closing.is_some() {
@@ -176,10 +254,12 @@ impl Tunnel {
     fn last_bytes(&mut self, since: Instant) -> Next {
         let left = || [&self.client, &self.vps].into_iter().filter(|side| !side.is_over());
         let until = since + LAST_LIMIT;
-        let may_be_left = |side: &Side| !side.is_bare() && !side.is_behind() && Instant::now() >= until;
+        // A client that can come again has a limit of its own.
+        let is_layer = |side: &Side| !side.is_bare() && !side.is_lasting();
+        let may_be_left = |side: &Side| is_layer(side) && !side.is_behind() && Instant::now() >= until;
         if left().all(may_be_left) {
             Next::Remove(SessionEnding::Complete)
-        } else if left().any(|side| !side.is_bare()) && Instant::now() < until {
+        } else if left().any(is_layer) && Instant::now() < until {
             Next::WaitUntil(until)
         } else {
             Next::Wait
@@ -204,7 +284,11 @@ impl Tunnel {
             }
             Then::Reset(party) => {
                 self.side(party).reset_on_close();
-                let lost = if party == Party::Server { SessionEnding::ClientLost } else { SessionEnding::VpsLost };
+                let lost = match party {
+                    Party::Server if self.client.reason().is_some() => SessionEnding::NotResumed,
+                    Party::Server => SessionEnding::ClientLost,
+                    Party::Client => SessionEnding::VpsLost,
+                };
                 Some(Next::Remove(lost))
             }
             Then::Close(party) => {
@@ -255,6 +339,19 @@ impl Tunnel {
         match party {
             Party::Client => &mut self.client,
             Party::Server => &mut self.vps,
+        }
+    }
+}
+
+/// What a client is told that could come again; `None` if its own side knows.
+fn reason(ending: SessionEnding) -> Option<Reason> {
+    match ending {
+        SessionEnding::Idle => Some(Reason::Idle),
+        SessionEnding::Ended => Some(Reason::EndedByAdmin),
+        SessionEnding::Stopped => Some(Reason::Stopped),
+        SessionEnding::Fault => Some(Reason::Other),
+        SessionEnding::Complete | SessionEnding::ClientLost | SessionEnding::VpsLost | SessionEnding::NotResumed => {
+            None
         }
     }
 }

@@ -1,9 +1,10 @@
 //! One thread: it waits for events of its tunnels, and gives each tunnel its turn.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
@@ -12,7 +13,7 @@ use slab::Slab;
 use super::flow::{READ, TURN, Tools};
 use super::inbox::{Inbox, Message};
 use super::pace::Pace;
-use super::tunnel::{Next, Tunnel};
+use super::tunnel::{Next, PackedTunnel, Tunnel};
 use super::yielding::Yielding;
 use crate::gateway::words::session::Ending;
 use crate::relay::ending::Party;
@@ -28,6 +29,8 @@ pub(super) struct Worker {
     poll: Poll,
     inbox: Arc<Inbox>,
     tunnels: Slab<Box<Tunnel>>,
+    /// The tunnels whose clients can come again, by session.
+    lasting: HashMap<u64, usize>,
     /// Tunnels that wait for their turn.
     queue: VecDeque<usize>,
     /// When to look at a tunnel though nothing happened to it.
@@ -51,6 +54,7 @@ impl Worker {
             poll,
             inbox,
             tunnels: Slab::new(),
+            lasting: HashMap::new(),
             queue: VecDeque::new(),
             times: BTreeSet::new(),
             tools,
@@ -146,6 +150,12 @@ impl Worker {
         while let Some(message) = self.inbox.take() {
             match message {
                 Message::Carry(tunnel) => self.add(tunnel),
+                Message::Wake(session) => {
+                    if let Some(index) = self.lasting.get(&session).copied() {
+                        self.wake(index);
+                    }
+                }
+                Message::Pack(to) => self.pack_lasting(&to),
                 Message::EndAsked => self.remove_all(Ending::Ended, |tunnel| tunnel.session.is_asked_to_end()),
                 Message::EndAll(ending) => {
                     self.ended = Some(ending);
@@ -169,6 +179,9 @@ impl Worker {
             true => Some(Ending::Ended),
             false => self.ended.or((!is_registered).then_some(Ending::Fault)),
         };
+        if tunnel.is_lasting() {
+            self.lasting.insert(tunnel.session.id, index);
+        }
         entry.insert(tunnel);
         match ending {
             Some(ending) => self.remove(index, ending),
@@ -185,9 +198,36 @@ impl Worker {
             return self.remove(index, Ending::Fault);
         }
         let tunnel = self.tunnels.remove(index);
+        self.lasting.remove(&tunnel.session.id);
         self.close_idle_pipes();
         self.inbox.one_less();
         to.carry(tunnel);
+    }
+
+    /// Packs the tunnels whose clients can come again.
+    fn pack_lasting(&mut self, to: &Sender<PackedTunnel>) {
+        let lasting: Vec<usize> = self.lasting.values().copied().collect();
+        for index in lasting {
+            let Some(tunnel) = self.tunnels.get(index) else { continue };
+            if catch_panic(|| tunnel.deregister(self.poll.registry())).is_none_or(|left| left.is_err()) {
+                self.remove(index, Ending::Fault);
+                continue;
+            }
+            let tunnel = self.tunnels.remove(index);
+            self.lasting.remove(&tunnel.session.id);
+            match tunnel.pack() {
+                Ok(packed) => {
+                    self.inbox.one_less();
+                    // Without a receiver, its session ends with the value.
+                    let _ = to.send(packed);
+                }
+                Err(tunnel) => {
+                    self.inbox.one_less();
+                    self.inbox.carry(tunnel);
+                }
+            }
+        }
+        self.close_idle_pipes();
     }
 
     /// Closes the idle pipes when there is no tunnel left.
@@ -199,6 +239,7 @@ impl Worker {
 
     fn remove(&mut self, index: usize, ending: Ending) {
         let Some(mut tunnel) = self.tunnels.try_remove(index) else { return };
+        self.lasting.remove(&tunnel.session.id);
         let _ = catch_panic(|| tunnel.release(&mut self.tools));
         // A socket that is closed is off the event loop as well.
         let _ = catch_panic(|| tunnel.close(ending));
@@ -223,8 +264,11 @@ impl Worker {
         let Some(tunnel) = self.tunnels.get_mut(index) else { return 0 };
         tunnel.queued = false;
         let mut moved = 0;
-        let tools = &mut self.tools;
-        let next = catch_panic(|| tunnel.turn(tools, &mut moved));
+        let (tools, registry) = (&mut self.tools, self.poll.registry());
+        let next = catch_panic(|| match tunnel.act(registry, token(index, Party::Client)) {
+            Ok(()) => tunnel.turn(tools, &mut moved),
+            Err(_) => Next::Remove(Ending::Fault),
+        });
         let pace = tunnel.pace(moved);
         if moved > 0 && tunnel.is_typed() {
             self.tools.typing.note();
@@ -233,7 +277,7 @@ impl Worker {
             tunnel.moved_at = Instant::now();
         }
         match next {
-            Some(Next::Wait | Next::Again) if pace != self.pace => self.hand_over(index),
+            Some(Next::Wait | Next::Again | Next::WaitUntil(_)) if pace != self.pace => self.hand_over(index),
             Some(Next::Wait) => {}
             Some(Next::Again) => self.wake(index),
             Some(Next::WaitUntil(at)) => {

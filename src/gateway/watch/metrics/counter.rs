@@ -38,6 +38,11 @@ impl Gauge {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Sets the number.
+    pub(crate) fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
     /// The number now.
     pub(super) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -48,6 +48,12 @@ pub(crate) struct Metrics {
     opened: [[Counter; Transport::ALL.len()]; Protocol::ALL.len()],
     /// Tunnels closed, by [`Ending`].
     pub(crate) closed: [Counter; Ending::ALL.len()],
+    /// Resumable tunnels whose clients are away.
+    pub(crate) parked: Gauge,
+    /// How often a client has come again.
+    pub(crate) resumed: Counter,
+    /// Memory of the bytes that could be sent again.
+    pub(crate) replay_bytes: Gauge,
     /// Requests that got no tunnel, by reason and by the error type of the answer.
     refused: BTreeMap<(&'static str, &'static str), Counter>,
     /// From the accepted connection to the open tunnel.
@@ -82,6 +88,9 @@ impl Default for Metrics {
             handshakes: Gauge::default(),
             opened: Default::default(),
             closed: Default::default(),
+            parked: Gauge::default(),
+            resumed: Counter::default(),
+            replay_bytes: Gauge::default(),
             // Each reason is there from the start, so that a rate has a zero to start from.
             refused: reasons.map(|labels| (labels, Counter::default())).collect(),
             setup: Histogram::new(&SETUP_SECONDS),
@@ -163,6 +172,12 @@ impl Metrics {
         page.counter(name!("tunnels_opened_total"), "Tunnels opened.", opened);
         let closed = Ending::ALL.map(|ending| ([("ending", ending.name())], self.closed(ending).value()));
         page.counter(name!("tunnels_closed_total"), "Tunnels closed, by how they ended.", closed);
+        let help = "Open tunnels whose clients are away.";
+        page.gauge(name!("parked_tunnels"), help, &[], self.parked.value() as f64);
+        let help = "How often a client has continued its tunnel over another connection.";
+        page.counter(name!("tunnels_resumed_total"), help, [([], self.resumed.value())]);
+        let help = "Memory of the bytes that could be sent again, in bytes.";
+        page.gauge(name!("replay_bytes"), help, &[], self.replay_bytes.value() as f64);
         let refused = self.refused.iter();
         let refused = refused.map(|(&(reason, error), count)| ([("reason", reason), ("error", error)], count.value()));
         page.counter(name!("requests_refused_total"), "Requests that got no tunnel.", refused);

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gateway::limits::Client;
+use super::client::Client;
 use crate::lock::lock;
 
 /// The time that starts with a client's first attempt.
-pub(super) const WINDOW: Duration = Duration::from_secs(60);
+pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 /// Most clients that are remembered. Beyond that, the one whose time ends first is forgotten.
 const MOST_CLIENTS: usize = 4096;
 
 /// The attempts of the last minute.
-pub(super) struct Attempts {
+pub(crate) struct Attempts {
     /// Most attempts of one client in one [`WINDOW`].
     most: u32,
     clients: Mutex<HashMap<Client, Counted>>,
@@ -33,7 +33,7 @@ struct Counted {
 
 /// An attempt that counts.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     client: Client,
     /// The end of the time that it counts in.
     until: Instant,
@@ -41,12 +41,12 @@ pub(super) struct Attempt {
 
 impl Attempts {
     /// At most `most` attempts of one client in one [`WINDOW`].
-    pub(super) fn new(most: u32) -> Self {
+    pub(crate) fn new(most: u32) -> Self {
         Self { most, clients: Mutex::default() }
     }
 
     /// Counts an attempt of the client at `ip`. The error is the time until it may try again.
-    pub(super) fn begin(&self, ip: IpAddr) -> Result<Attempt, Duration> {
+    pub(crate) fn begin(&self, ip: IpAddr) -> Result<Attempt, Duration> {
         let (client, now) = (Client::of(ip), Instant::now());
         let mut clients = lock(&self.clients);
         let before = clients.get(&client).filter(|counted| counted.until > now);
@@ -64,7 +64,7 @@ impl Attempts {
     }
 
     /// The attempt doesn't count after all.
-    pub(super) fn forgive(&self, attempt: &Attempt) {
+    pub(crate) fn forgive(&self, attempt: &Attempt) {
         let mut clients = lock(&self.clients);
         if let Some(counted) = clients.get_mut(&attempt.client).filter(|counted| counted.until == attempt.until) {
             counted.count -= 1;

@@ -1,0 +1,375 @@
+//! The resumable tunnels of this process: who may continue which one, and how many may be away.
+//!
+//! ```text
+//! front ── a client that resumes ──▶ Resumables ── its connection ──▶ Held ◀── asks for it ── the tunnel, in its worker
+//! ```
+//! A tunnel whose client is away stays in its worker, with its VPS's connection. Limits bound how many of a user's may be
+//! away, and the memory of all bytes that could be sent again. Beyond them, the tunnel that has been away longest ends.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::carrier::{Carrier, Reason};
+use crate::gateway::carry::session::OpenSession;
+use crate::gateway::limits::{Client, Parked, decrement};
+use crate::gateway::watch::records::Records;
+use crate::gateway::words::session::Session;
+use crate::handshake::answer;
+use crate::handshake::resume::Answered;
+use crate::lock::lock;
+use crate::refusal::Refusal;
+use crate::resume::{
+    Answers, Exchange, Fresh, Key, MOST_WINDOW, Mac, Public, Resumable, Role, SessionId, SessionOver, Supplied, Supply,
+    Want, binary,
+};
+
+/// Most ended sessions whose reason is remembered for a client that comes again.
+const MOST_ENDED: usize = 4096;
+/// The window of a session where memory is short, in bytes.
+const SMALL_WINDOW: usize = 64 * 1024;
+
+/// How long a session of a previous process lives without a connection where no new tunnel can be resumed.
+const LAST_KEEP: Duration = Duration::from_secs(60);
+
+/// All resumable tunnels.
+pub(crate) struct Resumables {
+    allowed: Parked,
+    /// Wakes the tunnel of a session.
+    wake: Box<dyn Fn(u64) + Send + Sync>,
+    memory: AtomicUsize,
+    /// Sessions of a previous process are still to come.
+    are_arriving: AtomicBool,
+    /// Sessions move to the next process.
+    are_leaving: AtomicBool,
+    known: Mutex<Known>,
+    records: Records,
+}
+
+#[derive(Default)]
+struct Known {
+    sessions: HashMap<SessionId, Arc<Held>>,
+    /// How many sessions of each user are away.
+    away: HashMap<Whose, usize>,
+    ended: VecDeque<(SessionId, Reason)>,
+}
+
+/// A user; without one, a client.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Whose {
+    User(Arc<str>),
+    Client(Client),
+}
+
+impl Whose {
+    fn of(session: &Session) -> Self {
+        let facts = &session.facts;
+        facts.user.clone().map_or_else(|| Self::Client(Client::of(facts.client.ip())), Self::User)
+    }
+}
+
+/// One resumable tunnel.
+pub(crate) struct Held {
+    id: SessionId,
+    key: Key,
+    session: Arc<Session>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The number of the last try that had the right key.
+    n: u64,
+    /// A connection that the tunnel has yet to take, and the client's address.
+    fresh: Option<(Fresh, SocketAddr)>,
+    over: Option<Reason>,
+    memory: usize,
+}
+
+impl Held {
+    /// The tunnel's session.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Resumables {
+    /// No tunnel yet. `wake` wakes the tunnel of a session.
+    pub(crate) fn new(allowed: Parked, wake: Box<dyn Fn(u64) + Send + Sync>, records: Records) -> Self {
+        Self {
+            allowed,
+            wake,
+            memory: AtomicUsize::new(0),
+            are_arriving: false.into(),
+            are_leaving: false.into(),
+            known: Mutex::default(),
+            records,
+        }
+    }
+
+    /// Whether tunnels can be resumed at all.
+    pub(crate) fn are_offered(&self) -> bool {
+        !self.allowed.keep.is_zero() && !self.are_leaving.load(Ordering::Acquire)
+    }
+
+    /// Makes the tunnel of `session` resumable for a client with this half of the key exchange. The answer to the client
+    /// goes first over `client`. Without random bytes, or if the half is none, there is no answer, and `client` is given
+    /// back.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        client: Box<dyn Carrier>,
+        half: &Public,
+        session: &OpenSession,
+    ) -> Result<Box<dyn Carrier>, Box<dyn Carrier>> {
+        let made = || {
+            let (id, exchange) = (SessionId::random().ok()?, Exchange::new().ok()?);
+            let public = exchange.public();
+            Some((id, public, exchange.with_client(half, id)?))
+        };
+        let Some((id, public, key)) = made() else { return Err(client) };
+        let keep = self.allowed.keep;
+        let granted = Answered::New { id, key: public, keep: keep.as_secs(), window: MOST_WINDOW as u64 };
+        session.change_away(|_| {});
+        let held = Arc::new(Held { id, key, session: session.shared(), state: Mutex::default() });
+        lock(&self.known).sessions.insert(id, Arc::clone(&held));
+        let slot = Slot { held, all: Arc::clone(self) };
+        let answer = answer::established(granted);
+        Ok(Box::new(Resumable::new(Role::Gateway, client, Vec::new(), answer, keep, slot)))
+    }
+
+    /// Takes a tunnel from a previous process: the carrier of its client, which is away, as [`Lasting::pack`] has packed
+    /// it. `before` is any descriptor.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn unpack(
+        self: &Arc<Self>,
+        packed: &str,
+        before: Box<dyn Carrier>,
+        session: &OpenSession,
+    ) -> io::Result<Box<dyn Carrier>> {
+        let slot = |packed: &str| {
+            let PackedSlot { id, key, n } = serde_json::from_str(packed).ok()?;
+            let (id, key, state) = (SessionId(id), Key::from_bytes(key), State { n, ..State::default() });
+            let held = Arc::new(Held { id, key, session: session.shared(), state: Mutex::new(state) });
+            lock(&self.known).sessions.insert(id, Arc::clone(&held));
+            Some(Slot { held, all: Arc::clone(self) })
+        };
+        // Sessions live on although this process lets no new tunnel be resumed.
+        let keep = if self.are_offered() { self.allowed.keep } else { LAST_KEEP };
+        Ok(Box::new(Resumable::unpack(Role::Gateway, packed, before, keep, slot)?))
+    }
+
+    /// Notes whether sessions of a previous process are still to come. Until then, a client of an unknown session is told
+    /// to try again.
+    pub(crate) fn set_arriving(&self, are_arriving: bool) {
+        self.are_arriving.store(are_arriving, Ordering::Release);
+    }
+
+    /// Notes that the sessions move to the next process. A client of an unknown session is told to try again, and no
+    /// new tunnel is resumable: it would stay behind.
+    pub(crate) fn set_leaving(&self) {
+        self.are_leaving.store(true, Ordering::Release);
+    }
+
+    fn are_moving(&self) -> bool {
+        self.are_arriving.load(Ordering::Acquire) || self.are_leaving.load(Ordering::Acquire)
+    }
+
+    /// The session that a client may continue, since it has the key.
+    pub(crate) fn find(&self, id: SessionId, delivered: u64, n: u64, mac: &Mac) -> Result<Arc<Held>, Refusal> {
+        let held = {
+            let known = lock(&self.known);
+            let ended = || known.ended.iter().rev().find(|(ended, _)| *ended == id).map(|(_, reason)| *reason);
+            known.sessions.get(&id).map(Arc::clone).ok_or_else(ended)
+        };
+        let held = held.map_err(|reason| match reason {
+            None if self.are_moving() => Refusal::Limit("its sessions are moving to another process".to_owned()),
+            reason => Refusal::SessionOver(reason.map(|reason| reason.text().to_owned())),
+        })?;
+        if !held.key.verifies(id, n, delivered, mac) {
+            return Err(Refusal::SessionOver(None));
+        }
+        let mut state = lock(&held.state);
+        if n <= state.n {
+            return Err(Refusal::SessionMismatch("its request repeats an earlier one"));
+        }
+        state.n = n;
+        drop(state);
+        Ok(held)
+    }
+
+    /// Continues the session over `carrier`. `early` are bytes of it that were read already.
+    pub(crate) fn resume(
+        &self,
+        held: &Held,
+        carrier: Box<dyn Carrier>,
+        early: Vec<u8>,
+        client: SocketAddr,
+        delivered: u64,
+    ) {
+        let answers = Answers {
+            vps: held.session.facts.vps.to_string(),
+            yes: |delivered| answer::established(Answered::Continued(delivered)),
+            impossible: |vps| {
+                let why = "its request names a position in the stream that the client can't have";
+                answer::over(&Refusal::SessionMismatch(why), vps)
+            },
+        };
+        let fresh = Fresh { carrier, early, peer_delivered: delivered, answers: Some(answers) };
+        let before = lock(&held.state).fresh.replace((fresh, client));
+        (self.wake)(held.session.id);
+        // Outside of the lock: its connection is closed here.
+        drop(before);
+    }
+
+    /// Ends the session: its client may not continue it any more.
+    pub(crate) fn end(&self, held: &Held, reason: Reason) {
+        lock(&held.state).over.get_or_insert(reason);
+        (self.wake)(held.session.id);
+    }
+
+    /// Ends the session that has been away longest: one of these, or of all.
+    fn end_oldest(&self, whose: Option<&Whose>, reason: Reason) {
+        let known = lock(&self.known);
+        let parked = |held: &Held| held.session.away()?.parked;
+        let is_one = |held: &Held| whose.is_none_or(|whose| Whose::of(&held.session) == *whose);
+        let away = known
+            .sessions
+            .values()
+            .filter(|held| is_one(held) && parked(held).is_some() && lock(&held.state).over.is_none());
+        let oldest = away.min_by_key(|held| parked(held)).map(Arc::clone);
+        drop(known);
+        if let Some(oldest) = oldest {
+            self.end(&oldest, reason);
+        }
+    }
+
+    /// Counts a session that is away from now on.
+    fn leaves(&self, session: &Session) {
+        self.records.metrics.parked.increment();
+        self.records.audit.parked(session);
+        let whose = Whose::of(session);
+        let away = {
+            let mut known = lock(&self.known);
+            let away = known.away.entry(whose.clone()).or_default();
+            *away += 1;
+            *away
+        };
+        if away > self.allowed.of_user {
+            self.end_oldest(Some(&whose), Reason::TooMany);
+        }
+    }
+
+    /// Counts a session that is away no longer.
+    fn is_back(&self, session: &Session) {
+        self.records.metrics.parked.decrement();
+        decrement(&mut lock(&self.known).away, &Whose::of(session));
+    }
+
+    /// Notes a change of the memory that a session takes. Returns how much it may take.
+    fn note_memory(&self, before: usize, now: usize) -> usize {
+        let all = if now >= before {
+            self.memory.fetch_add(now - before, Ordering::Relaxed) + (now - before)
+        } else {
+            self.memory.fetch_sub(before - now, Ordering::Relaxed) - (before - now)
+        };
+        self.records.metrics.replay_bytes.set(all as u64);
+        if all <= self.allowed.memory / 2 {
+            return MOST_WINDOW;
+        }
+        if all > self.allowed.memory {
+            self.end_oldest(None, Reason::NoMemory);
+        }
+        SMALL_WINDOW
+    }
+}
+
+/// What another process needs to know of a [`Held`].
+#[derive(Serialize, Deserialize)]
+struct PackedSlot {
+    #[serde(with = "binary")]
+    id: [u8; 16],
+    #[serde(with = "binary")]
+    key: [u8; 32],
+    n: u64,
+}
+
+/// The tunnel's end of a [`Held`].
+struct Slot {
+    held: Arc<Held>,
+    all: Arc<Resumables>,
+}
+
+impl Supply for Slot {
+    fn want(&mut self, want: Want, now: Instant) {
+        let session = &self.held.session;
+        match want {
+            Want::Needed => {
+                session.change_away(|away| away.parked = Some(now));
+                self.all.leaves(session);
+            }
+            Want::Nothing => {
+                let away = session.change_away(|away| {
+                    away.parked = None;
+                    away.moves += 1;
+                });
+                self.all.is_back(session);
+                self.all.records.metrics.resumed.increment();
+                self.all.records.audit.resumed(session, away);
+            }
+            Want::Beside => {}
+        }
+    }
+
+    fn next(&mut self) -> Supplied {
+        let mut state = lock(&self.held.state);
+        if let Some(reason) = state.over {
+            return Supplied::Over(SessionOver::Here(reason));
+        }
+        let Some((fresh, client)) = state.fresh.take() else { return Supplied::Nothing };
+        drop(state);
+        self.held.session.change_away(|away| away.client = client);
+        Supplied::Connection(fresh)
+    }
+
+    fn note_memory(&mut self, bytes: usize) -> usize {
+        let before = std::mem::replace(&mut lock(&self.held.state).memory, bytes);
+        self.all.note_memory(before, bytes)
+    }
+
+    fn pack(&mut self) -> Option<String> {
+        let Held { id, key, state, .. } = &*self.held;
+        let packed = PackedSlot { id: id.0, key: *key.expose(), n: lock(state).n };
+        // Its client is sent to the other process: see `Resumables::find`.
+        self.forget(None);
+        serde_json::to_string(&packed).ok()
+    }
+
+    fn ended(&mut self, reason: Reason) {
+        self.forget(Some(reason));
+    }
+}
+
+impl Slot {
+    /// The session is no longer one of this process, since it ended for this reason or has moved to another process.
+    fn forget(&mut self, reason: Option<Reason>) {
+        let mut known = lock(&self.all.known);
+        known.sessions.remove(&self.held.id);
+        known.ended.extend(reason.map(|reason| (self.held.id, reason)));
+        if known.ended.len() > MOST_ENDED {
+            known.ended.pop_front();
+        }
+        drop(known);
+        if self.held.session.away().is_some_and(|away| away.parked.is_some()) {
+            self.all.is_back(&self.held.session);
+        }
+        let before = std::mem::take(&mut lock(&self.held.state).memory);
+        self.all.note_memory(before, 0);
+    }
+}

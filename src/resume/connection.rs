@@ -1,0 +1,506 @@
+//! A resumable tunnel as a carrier: it lives on while its connection is replaced.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::link::{Link, PackedLink};
+use super::pulse::{Pulse, Role, Verdict};
+use super::supply::{Fresh, MOST_WINDOW, SessionOver, Supplied, Supply, Want};
+use crate::carrier::{Carrier, Lasting, Reason};
+use crate::sys::{self, AsFd, BorrowedFd, PollFlags};
+
+/// How long an end keeps an acknowledgement back, so that one serves for several deliveries.
+const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(100);
+/// Most unacknowledged bytes of an end at first.
+const WINDOW: usize = 1024 * 1024;
+/// By how much the unacknowledged bytes change before the supply is told.
+const MEMORY_STEP: usize = 64 * 1024;
+/// How long a session lives whose peer has never acknowledged a byte: its answer was lost.
+const ORPHAN_KEEP: Duration = Duration::from_secs(30);
+/// Most reads in one call: a peer can send frames without end that hold nothing for the reader.
+const MOST_READS: usize = 16;
+/// How much is read at once for a receiver that takes nothing.
+const AHEAD: usize = 16 * 1024;
+
+/// A carrier for another process.
+#[derive(Serialize, Deserialize)]
+struct Packed {
+    link: PackedLink,
+    supply: String,
+}
+
+/// One end of a resumable tunnel.
+pub struct Resumable<S: Supply> {
+    link: Link,
+    role: Role,
+    supply: S,
+    /// How long the session lives without a connection.
+    keep: Duration,
+    /// The connection. While the session has none, it is the one before, which is shut.
+    below: Box<dyn Carrier>,
+    attached: bool,
+    /// When the session ends, while it has no connection.
+    ends_at: Option<Instant>,
+    pulse: Pulse,
+    wanted: Want,
+    /// Bytes of the connection that were read with the answer.
+    early: Vec<u8>,
+    /// Bytes of the peer's stream that were read in order to see what is behind them.
+    unread: Vec<u8>,
+    unread_from: usize,
+    /// The last read found nothing, so the reader waits for the connection.
+    drained: bool,
+    /// Most unacknowledged bytes now, and the most that the supply allows.
+    window: usize,
+    allowed: usize,
+    /// The unacknowledged bytes that the supply knows of.
+    told: usize,
+    acknowledge_at: Option<Instant>,
+    over: Option<SessionOver>,
+    /// What to tell the peer when this end is dropped.
+    leaves: Reason,
+    /// Another process continues the session.
+    is_packed: bool,
+}
+
+impl<S: Supply> Resumable<S> {
+    /// A session that begins over `below`. `early` are bytes of it that were read already, and `answer` is written
+    /// before anything else.
+    pub fn new(
+        role: Role,
+        below: Box<dyn Carrier>,
+        early: Vec<u8>,
+        answer: Vec<u8>,
+        keep: Duration,
+        supply: S,
+    ) -> Self {
+        Self {
+            link: Link::behind(answer),
+            role,
+            supply,
+            keep,
+            below,
+            attached: true,
+            ends_at: None,
+            pulse: Pulse::new(role, Instant::now()),
+            wanted: Want::Nothing,
+            early,
+            unread: Vec::new(),
+            unread_from: 0,
+            drained: false,
+            window: WINDOW,
+            allowed: MOST_WINDOW,
+            told: 0,
+            acknowledge_at: None,
+            over: None,
+            leaves: Reason::Left,
+            is_packed: false,
+        }
+    }
+
+    /// A session that another process has packed, with a supply that `unpack` makes. It waits for its first connection
+    /// here; `before` is any descriptor.
+    ///
+    /// # Errors
+    /// When `packed` is not what [`Lasting::pack`] returns.
+    pub fn unpack(
+        role: Role,
+        packed: &str,
+        before: Box<dyn Carrier>,
+        keep: Duration,
+        unpack: impl FnOnce(&str) -> Option<S>,
+    ) -> io::Result<Self> {
+        let packed: Packed = serde_json::from_str(packed).map_err(io::Error::other)?;
+        let supply = unpack(&packed.supply).ok_or(io::ErrorKind::InvalidData)?;
+        let mut unpacked = Self::new(role, before, Vec::new(), Vec::new(), keep, supply);
+        unpacked.link = Link::unpack(&packed.link);
+        unpacked.park();
+        Ok(unpacked)
+    }
+
+    /// Writes what there is for the wire, as far as the connection takes it.
+    fn push(&mut self) {
+        while self.attached {
+            let unsent = self.link.unsent();
+            if unsent.is_empty() {
+                break;
+            }
+            match self.below.send(unsent) {
+                Ok(sent) => self.link.note_sent(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.park(),
+            }
+        }
+        if self.role == Role::Client && self.link.awaits_acknowledgement() {
+            self.pulse.note_asked(Instant::now());
+        }
+    }
+
+    /// The connection is lost, or has to be. The session waits for another one.
+    fn park(&mut self) {
+        if !std::mem::take(&mut self.attached) {
+            return;
+        }
+        // A peer that is still there learns it at once.
+        let _ = sys::shut(self.below.as_fd());
+        self.below.reset_on_close();
+        self.link.cut();
+        (self.early, self.unread, self.unread_from) = (Vec::new(), Vec::new(), 0);
+        self.acknowledge_at = None;
+        let now = Instant::now();
+        let is_orphan = self.role == Role::Gateway && !self.link.was_acknowledged();
+        self.ends_at = Some(now + if is_orphan { self.keep.min(ORPHAN_KEEP) } else { self.keep });
+        self.want(Want::Needed, now);
+    }
+
+    fn want(&mut self, want: Want, now: Instant) {
+        if std::mem::replace(&mut self.wanted, want) != want {
+            self.supply.want(want, now);
+        }
+    }
+
+    /// Continues over another connection. The one before may still look alive.
+    fn attach(&mut self, fresh: Fresh, now: Instant) {
+        let Fresh { mut carrier, early, peer_delivered, answers } = fresh;
+        self.park();
+        if self.link.resume(peer_delivered).is_err() {
+            if let Some(answers) = &answers {
+                // An answer fits into the buffer of a new connection.
+                let _ = carrier.send(&(answers.impossible)(&answers.vps));
+            }
+            return self.end(SessionOver::Here(Reason::Malformed));
+        }
+        if let Some(answers) = answers
+            && carrier.send(&(answers.yes)(self.link.delivered())).is_err()
+        {
+            // The client comes again.
+            return;
+        }
+        (self.below, self.early, self.attached, self.ends_at) = (carrier, early, true, None);
+        self.pulse = Pulse::new(self.role, now);
+        self.drained = false;
+        self.want(Want::Nothing, now);
+        self.push();
+    }
+
+    fn end(&mut self, over: SessionOver) {
+        if self.over.is_none() {
+            self.over = Some(over);
+            self.ends_at = None;
+            self.link.forget();
+            self.note_memory();
+        }
+    }
+
+    /// Reads from the connection, and moves bytes of the peer's stream to the start of `buffer`.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        for _ in 0..MOST_READS {
+            if !self.attached {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let read = if self.early.is_empty() {
+                self.below.receive(buffer)
+            } else {
+                let most = self.early.len().min(buffer.len());
+                buffer[..most].copy_from_slice(&self.early[..most]);
+                self.early.drain(..most);
+                Ok(most)
+            };
+            let length = match read {
+                Ok(0) => {
+                    self.park();
+                    continue;
+                }
+                Ok(length) => length,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    return Err(error);
+                }
+                Err(_) => {
+                    self.park();
+                    continue;
+                }
+            };
+            let Ok(absorbed) = self.link.absorb(buffer, length) else {
+                self.link.send_reset(Reason::Malformed);
+                self.push();
+                self.end(SessionOver::Here(Reason::Malformed));
+                return Ok(0);
+            };
+            let now = Instant::now();
+            self.pulse.note_heard(now, self.link.awaits_acknowledgement());
+            self.want(Want::Nothing, now);
+            if absorbed.acknowledged {
+                self.note_memory();
+            }
+            if let Some(reason) = self.link.reset_by_peer() {
+                self.end(SessionOver::ByPeer(reason));
+            }
+            if absorbed.bytes > 0 || self.over.is_some() || self.link.is_at_end() {
+                return Ok(absorbed.bytes);
+            }
+        }
+        Err(io::ErrorKind::Interrupted.into())
+    }
+
+    /// Reads on where no reader does: behind what the receiver of this end's bytes has no room for, and behind the end of
+    /// the peer's stream. An acknowledgement may come there.
+    fn read_ahead(&mut self) {
+        let mut piece = vec![0; AHEAD];
+        while self.attached && self.over.is_none() && (self.link.is_at_end() || !self.drained) {
+            if self.unread.len() - self.unread_from > MOST_WINDOW + AHEAD {
+                self.link.send_reset(Reason::Malformed);
+                self.push();
+                return self.end(SessionOver::Here(Reason::Malformed));
+            }
+            match self.read(&mut piece) {
+                // A connection that was lost takes its undelivered bytes along.
+                Ok(read) if self.attached => self.unread.extend_from_slice(&piece[..read]),
+                _ => return,
+            }
+        }
+    }
+
+    /// Gives bytes that were read ahead to the reader.
+    fn give_unread(&mut self, buffer: &mut [u8]) -> usize {
+        let unread = &self.unread[self.unread_from..];
+        let most = unread.len().min(buffer.len());
+        buffer[..most].copy_from_slice(&unread[..most]);
+        self.unread_from += most;
+        if self.unread_from == self.unread.len() {
+            (self.unread, self.unread_from) = (Vec::new(), 0);
+        }
+        most
+    }
+
+    fn note_delivered(&mut self) {
+        if self.link.owes_acknowledgement() && self.acknowledge_at.is_none() {
+            self.acknowledge_at = Some(Instant::now() + ACKNOWLEDGE_AFTER);
+        }
+        if self.link.has_unsent() {
+            self.push();
+        }
+    }
+
+    fn note_memory(&mut self) {
+        let cost = self.link.cost();
+        if cost.abs_diff(self.told) >= MEMORY_STEP || cost == 0 && self.told > 0 {
+            self.told = cost;
+            self.allowed = self.supply.note_memory(cost);
+        }
+    }
+
+    fn is_waiting_for_room_below(&self) -> bool {
+        self.attached && self.link.has_unsent()
+    }
+}
+
+impl<S: Supply> AsFd for Resumable<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.below.as_fd()
+    }
+}
+
+impl<S: Supply> Carrier for Resumable<S> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let unread = self.give_unread(buffer);
+        let read = match unread {
+            0 if self.link.is_at_end() || self.over.is_some() => Ok(0),
+            0 => self.read(buffer),
+            unread => Ok(unread),
+        };
+        self.drained = read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        match read {
+            Ok(0) if self.link.is_at_end() => {
+                self.link.note_end_delivered();
+                self.note_delivered();
+                Ok(0)
+            }
+            Ok(0) => match &self.over {
+                Some(SessionOver::ByPeer(Reason::Left)) | None => Ok(0),
+                Some(over) => Err(over.clone().into_error()),
+            },
+            Ok(bytes) => {
+                self.link.note_delivered(bytes);
+                self.note_delivered();
+                Ok(bytes)
+            }
+            Err(error) => {
+                if self.link.has_unsent() {
+                    self.push();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push();
+        if let Some(over) = &self.over {
+            return Err(over.clone().into_error());
+        }
+        if self.link.has_ended() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if self.is_waiting_for_room_below() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut taken = self.link.take(bytes, self.window.min(self.allowed));
+        if taken == 0 {
+            self.read_ahead();
+            if self.attached && self.window < self.allowed {
+                self.window = MOST_WINDOW.min(self.window * 2);
+            }
+            taken = self.link.take(bytes, self.window.min(self.allowed));
+        }
+        self.note_memory();
+        self.push();
+        match (&self.over, taken) {
+            (Some(over), _) => Err(over.clone().into_error()),
+            (None, 0) => Err(io::ErrorKind::WouldBlock.into()),
+            (None, taken) => Ok(taken),
+        }
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        if let Some(over) = &self.over {
+            return Err(over.clone().into_error());
+        }
+        self.link.end();
+        self.push();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.push();
+        if self.attached { self.below.flush() } else { Ok(()) }
+    }
+
+    fn reset_on_close(&mut self) {
+        self.leaves = Reason::Lost;
+    }
+
+    fn waits_for(&self, wanted: PollFlags) -> PollFlags {
+        if !self.attached {
+            return PollFlags::empty();
+        }
+        let mut below = wanted & PollFlags::IN;
+        if self.link.has_unsent() {
+            below |= PollFlags::OUT;
+        } else if wanted.contains(PollFlags::OUT) {
+            // Room comes with an acknowledgement.
+            below |= PollFlags::IN;
+        }
+        self.below.waits_for(below)
+    }
+
+    fn lasting(&self) -> Option<&dyn Lasting> {
+        Some(self)
+    }
+
+    fn lasting_mut(&mut self) -> Option<&mut dyn Lasting> {
+        Some(self)
+    }
+}
+
+impl<S: Supply> Lasting for Resumable<S> {
+    fn acts_at(&self, now: Instant) -> Option<Instant> {
+        if self.over.is_some() {
+            return None;
+        }
+        let pulse = self.attached.then(|| self.pulse.changes_at(now));
+        [self.ends_at, self.acknowledge_at, pulse].into_iter().flatten().min()
+    }
+
+    fn act(&mut self, now: Instant) -> bool {
+        if self.over.is_some() {
+            return false;
+        }
+        let mut is_new = false;
+        if self.supply.network_has_changed() && self.attached {
+            self.link.ping();
+            self.pulse.note_change(now);
+        }
+        match self.supply.next() {
+            Supplied::Nothing => {}
+            Supplied::Ready if self.wanted == Want::Nothing => self.supply.want(Want::Nothing, now),
+            Supplied::Ready => {
+                self.park();
+                self.supply.start(self.link.delivered());
+            }
+            Supplied::Connection(fresh) => {
+                self.attach(fresh, now);
+                is_new = self.attached;
+            }
+            Supplied::Over(over) => self.end(over),
+        }
+        if self.attached && self.link.is_at_end() {
+            self.read_ahead();
+        }
+        if self.attached {
+            if self.acknowledge_at.is_some_and(|at| at <= now) {
+                self.acknowledge_at = None;
+                if self.link.owes_acknowledgement() {
+                    self.link.acknowledge();
+                }
+            }
+            match self.pulse.verdict(now) {
+                Verdict::Alive => {}
+                Verdict::Ask => {
+                    self.link.ping();
+                    self.pulse.note_asked(now);
+                }
+                Verdict::Doubtful => self.want(Want::Beside, now),
+                Verdict::Dead => self.park(),
+            }
+            self.push();
+        } else if self.ends_at.is_some_and(|at| at <= now) {
+            self.end(SessionOver::Here(Reason::Expired));
+        }
+        is_new
+    }
+
+    fn news(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        self.supply.news()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.is_some() || self.link.is_done()
+    }
+
+    fn pack(&mut self) -> Option<String> {
+        if self.over.is_some() {
+            return None;
+        }
+        let supply = self.supply.pack()?;
+        let packed = Packed { link: self.link.pack(), supply };
+        self.is_packed = true;
+        serde_json::to_string(&packed).ok()
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        self.over.as_ref().map(SessionOver::reason)
+    }
+
+    fn end_because(&mut self, reason: Reason) {
+        self.leaves = reason;
+    }
+}
+
+impl<S: Supply> Drop for Resumable<S> {
+    fn drop(&mut self) {
+        if self.is_packed {
+            return;
+        }
+        if self.attached && self.over.is_none() {
+            self.link.acknowledge();
+            self.link.send_reset(self.leaves);
+            // What does not fit into the connection's buffer is lost. The gateway tells a client that comes again.
+            self.push();
+        }
+        let reason = self.over.as_ref().map_or(self.leaves, SessionOver::reason);
+        self.supply.ended(reason);
+    }
+}

@@ -1,0 +1,118 @@
+//! When a connection counts as alive, doubtful or dead: times without I/O.
+//!
+//! The client asks, and the gateway answers. So one end alone wakes up for an idle tunnel, and both hear of each other.
+
+use std::time::{Duration, Instant};
+
+/// The client asks after so much silence.
+const ASK_AFTER: Duration = Duration::from_secs(15);
+/// Without any byte for so long, although an answer is due, the client tries a second connection beside this one.
+const DOUBT_AFTER: Duration = Duration::from_secs(3);
+/// The same right after a change of the network: the address of this end may be gone.
+const DOUBT_AFTER_CHANGE: Duration = Duration::from_millis(300);
+/// Without any byte for so long, the connection is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(45);
+
+/// The end of a connection that this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Asks, and dials again.
+    Client,
+    /// Answers, and waits for the client.
+    Gateway,
+}
+
+/// What to do about a connection now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    Alive,
+    Ask,
+    Doubtful,
+    Dead,
+}
+
+/// The times of one connection.
+pub(super) struct Pulse {
+    role: Role,
+    heard: Instant,
+    /// Since when an answer is due, and how long it may take.
+    due: Option<(Instant, Duration)>,
+}
+
+impl Pulse {
+    pub(super) fn new(role: Role, now: Instant) -> Self {
+        Self { role, heard: now, due: None }
+    }
+
+    /// Bytes have come. An answer to something else may still be due.
+    pub(super) fn note_heard(&mut self, now: Instant, is_due: bool) {
+        self.heard = now;
+        self.due = is_due.then_some((now, DOUBT_AFTER));
+    }
+
+    /// Something was sent that the peer has to acknowledge.
+    pub(super) fn note_asked(&mut self, now: Instant) {
+        self.due.get_or_insert((now, DOUBT_AFTER));
+    }
+
+    /// The network has changed, and the peer is asked because of that.
+    pub(super) fn note_change(&mut self, now: Instant) {
+        self.due = Some((now, DOUBT_AFTER_CHANGE));
+    }
+
+    pub(super) fn verdict(&self, now: Instant) -> Verdict {
+        let silence = now.saturating_duration_since(self.heard);
+        let waits = |(since, limit): (Instant, Duration)| now.saturating_duration_since(since) >= limit;
+        match (self.role, self.due) {
+            _ if silence >= DEAD_AFTER => Verdict::Dead,
+            (Role::Gateway, _) => Verdict::Alive,
+            (Role::Client, Some(due)) if waits(due) => Verdict::Doubtful,
+            (Role::Client, None) if silence >= ASK_AFTER => Verdict::Ask,
+            (Role::Client, _) => Verdict::Alive,
+        }
+    }
+
+    /// When the verdict may be another one.
+    pub(super) fn changes_at(&self, now: Instant) -> Instant {
+        let dead = self.heard + DEAD_AFTER;
+        match (self.role, self.due) {
+            (Role::Client, Some((since, limit))) if since + limit > now => dead.min(since + limit),
+            (Role::Client, None) => dead.min(self.heard + ASK_AFTER),
+            _ => dead,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_from_its_start_to_its_death() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let mut client = Pulse::new(Role::Client, start);
+        let gateway = Pulse::new(Role::Gateway, start);
+        for (millis, of_client, of_gateway) in [
+            (0, Verdict::Alive, Verdict::Alive),
+            (14_999, Verdict::Alive, Verdict::Alive),
+            (15_000, Verdict::Ask, Verdict::Alive),
+            (44_999, Verdict::Ask, Verdict::Alive),
+            (45_000, Verdict::Dead, Verdict::Dead),
+        ] {
+            assert_eq!((client.verdict(at(millis)), gateway.verdict(at(millis))), (of_client, of_gateway), "{millis}");
+        }
+        assert_eq!((client.changes_at(start), gateway.changes_at(start)), (at(15_000), at(45_000)));
+        client.note_asked(at(15_000));
+        client.note_asked(at(16_000));
+        assert_eq!(client.changes_at(at(16_000)), at(18_000));
+        assert_eq!([17_999, 18_000].map(|millis| client.verdict(at(millis))), [Verdict::Alive, Verdict::Doubtful]);
+        assert_eq!(client.changes_at(at(18_000)), at(45_000));
+        client.note_heard(at(19_000), true);
+        assert_eq!([21_999, 22_000].map(|millis| client.verdict(at(millis))), [Verdict::Alive, Verdict::Doubtful]);
+        client.note_heard(at(22_500), false);
+        assert_eq!((client.verdict(at(37_499)), client.verdict(at(37_500))), (Verdict::Alive, Verdict::Ask));
+        client.note_change(at(30_000));
+        assert_eq!([30_299, 30_300].map(|millis| client.verdict(at(millis))), [Verdict::Alive, Verdict::Doubtful]);
+    }
+}
