@@ -121,7 +121,10 @@ impl ApiError {
             }
             Self::Base { why, .. } => Refusal::HostApi(format!("its address is not usable: {why}")),
             // A client may see the cause (`connection refused`). The address of the API is for the admin alone.
-            Self::Unreachable { source, .. } => Refusal::HostDown(innermost(source.as_ref())),
+            Self::Unreachable { source, .. } => match self.fault_of_tls() {
+                Some(why) => Refusal::HostTls(why),
+                None => Refusal::HostDown(innermost(source.as_ref())),
+            },
             Self::Timeout { limit, .. } => Refusal::HostSilent(format!("it took longer than {} s", limit.as_secs())),
             Self::NotAHost { path, .. } => {
                 Refusal::HostApi(format!("it is not a KohakuRiver Host: it has neither /api{path} nor {path}"))
@@ -130,6 +133,18 @@ impl ApiError {
             Self::Body { why, .. } => Refusal::HostApi(format!("its answer is not usable: {why}")),
             _ => Refusal::HostApi(self.to_string()),
         }
+    }
+
+    /// Why there is no TLS with the Host, if that is so until somebody mends it: in words for a client, without paths of
+    /// this machine.
+    pub(crate) fn fault_of_tls(&self) -> Option<String> {
+        let Self::Unreachable { source, .. } = self else { return None };
+        let fault = match off_route(source.as_ref()).map(|off| &off.error) {
+            Some(RouteError::Settings(_)) => return Some("its own settings of TLS are not usable".to_owned()),
+            Some(RouteError::Handshake(error)) => Fault::of(error),
+            _ => fault(source.as_ref()),
+        };
+        fault.filter(|fault| **fault != Fault::CutOff).map(ToString::to_string)
     }
 
     /// The failure of a command about `vps`.
@@ -257,6 +272,7 @@ fn is_shortage(error: &(dyn Error + 'static)) -> bool {
 mod tests {
     use super::*;
     use crate::refusal::State;
+    use crate::settings::Scheme;
     use crate::status::VpsStatus;
 
     #[test]
@@ -382,6 +398,21 @@ mod tests {
         assert!(text.starts_with("p: cannot look up VPS trainer\n"), "{text}");
         let text = ApiError::Refusal(Refusal::NotAllowed).failure("cannot list the VPSes").render("p");
         assert!(text.contains("the Host does not allow this to your role"), "{text}");
+    }
+
+    /// A path of the gateway's machine is for the admin alone.
+    #[test]
+    fn a_gateway_without_tls_to_its_host_says_why() {
+        let off = |error| {
+            let origin = Origin { scheme: Scheme::Https, host: "head".into(), port: 443 };
+            let source = OffRoute { error, origin, upstream: None }.into();
+            ApiError::Unreachable { base: "https://head".into(), source }.refusal()
+        };
+        let handshake = |fault: Fault| off(RouteError::Handshake(fault.into_error()));
+        assert_eq!(handshake(Fault::Revoked), Refusal::HostTls("its certificate is revoked".into()));
+        assert!(matches!(handshake(Fault::CutOff), Refusal::HostDown(_)));
+        let settings = off(RouteError::Settings(Failure::new("cannot use the file of CAs /etc/ca.pem")));
+        assert_eq!(settings, Refusal::HostTls("its own settings of TLS are not usable".into()));
     }
 
     /// In TLS 1.3, the server's verdict on the client's certificate comes with its first answer.

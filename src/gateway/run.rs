@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::gateway::arguments::{AdminAddress, Arguments, Command};
 use crate::gateway::carry::relay::{self, Relays};
 use crate::gateway::cert;
-use crate::gateway::decide::directory::{Directory, HostDirectory};
+use crate::gateway::decide::directory::{Directory, HostDirectory, HostTls};
 use crate::gateway::decide::inventory::Inventory;
 use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::front::admin_socket::AdminSocket;
@@ -122,18 +122,22 @@ fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> R
         None if settings.host.source != Source::Default => settings.tls.trust(),
         _ => Trust { ca_file: arguments.host_api_ca.clone(), ..Trust::default() },
     };
+    let tls = HostTls::new(notices.clone(), arguments.host_api.is_some());
     // Through no proxy, whatever the settings name: the tokens of all users go this way.
-    let client = Client::by(&base, Route { trust, ..Route::default() }, None);
-    if arguments.api_proxy && base.starts_with("https:") {
-        return Err(Failure::usage("cannot pass the Host API on over TLS twice")
-            .cause(format!("--api-proxy is for a Host beside the gateway, and the Host API is {base}"))
-            .hint("leave --api-proxy out: users can reach that address themselves"));
-    }
-    client.map(|client| Directory::Host(Box::new(HostDirectory::new(client, stale)))).map_err(|error| {
+    let client = Client::by(&base, Route { trust: trust.clone(), ..Route::default() }, None).map_err(|error| {
         Failure::usage(format!("cannot use `{base}` as --host-api"))
             .because(&error)
             .hint("write it as http://HOST:PORT or https://HOST[:PORT]")
-    })
+    })?;
+    if client.base().starts_with("https:") {
+        if arguments.api_proxy {
+            return Err(Failure::usage("cannot pass the Host API on over TLS twice")
+                .cause(format!("--api-proxy is for a Host beside the gateway, and the Host API is {base}"))
+                .hint("leave --api-proxy out: users can reach that address themselves"));
+        }
+        tls.check(&trust)?;
+    }
+    Ok(Directory::Host(Box::new(HostDirectory::new(client, stale).telling(tls))))
 }
 
 /// The Host API when no flag names it. A gateway runs beside its Host, and `localhost` may mean an address that a Host

@@ -79,6 +79,8 @@ pub enum Refusal {
     HostDown(String),
     /// The Host API gave no answer in time; the text says which.
     HostSilent(String),
+    /// The gateway can't connect to the Host API by TLS, which its admin alone can mend; the text says why.
+    HostTls(String),
     /// The Host API answers nonsense; the text says what.
     HostApi(String),
     /// A limit of the gateway is reached; the text says which.
@@ -124,6 +126,7 @@ impl Refusal {
             Self::Unreachable(_) => &rows::UNREACHABLE,
             Self::HostDown(_) => &rows::HOST_DOWN,
             Self::HostSilent(_) => &rows::HOST_SILENT,
+            Self::HostTls(_) => &rows::HOST_TLS,
             Self::HostApi(_) => &rows::HOST_API,
             Self::Limit(_) => &rows::LIMIT,
             Self::SessionOver(_) => &rows::SESSION_OVER,
@@ -136,7 +139,8 @@ impl Refusal {
         match self {
             Self::BadRequest(text) | Self::Unreachable(text) | Self::Limit(text) => Some(text.into()),
             Self::Ambiguous(text) | Self::AmbiguousStart(text) => Some(text.into()),
-            Self::HostDown(text) | Self::HostSilent(text) | Self::HostApi(text) => Some(text.into()),
+            Self::HostDown(text) | Self::HostSilent(text) => Some(text.into()),
+            Self::HostTls(text) | Self::HostApi(text) => Some(text.into()),
             Self::RoleTooLow(text) | Self::AddressNotServed(text) => Some(text.into()),
             Self::SessionOver(text) => text.as_deref().map(Cow::from),
             Self::SessionMismatch(text) => Some((*text).into()),
@@ -223,7 +227,7 @@ impl Refusal {
 
     /// Whether the Host, or the gateway, failed to answer the question. Anything else is an answer.
     pub fn is_fault(&self) -> bool {
-        matches!(self, Self::HostDown(_) | Self::HostSilent(_) | Self::HostApi(_) | Self::Limit(_))
+        matches!(self, Self::HostDown(_) | Self::HostSilent(_) | Self::HostTls(_) | Self::HostApi(_) | Self::Limit(_))
     }
 
     /// The problem, in one line; `vps` is the task id or the name that was asked for.
@@ -378,6 +382,7 @@ mod tests {
             (R::ConnectionTimeout, 504, "connection_timeout", None),
             (R::HostDown("refused".into()), 502, "proxy_internal_response", None),
             (R::HostSilent("10 s".into()), 502, "proxy_internal_response", None),
+            (R::HostTls("unknown CA".into()), 502, "proxy_internal_response", None),
             (R::HostApi("nonsense".into()), 502, "proxy_internal_response", None),
             (R::Limit("full".into()), 503, "connection_limit_reached", retry),
         ] {

@@ -78,7 +78,7 @@ pub(super) const ROWS: [&Row; 24] = [
 ];
 
 /// The other rows. Each shares its reason with one of [`ROWS`].
-pub(super) const VARIANTS: [&Row; 22] = [
+pub(super) const VARIANTS: [&Row; 23] = [
     &TLS_NEEDED,
     &AMBIGUOUS_START,
     &PAUSED,
@@ -101,6 +101,7 @@ pub(super) const VARIANTS: [&Row; 22] = [
     &PERHAPS_BOOTING,
     &HOST_DOWN,
     &HOST_SILENT,
+    &HOST_TLS,
 ];
 
 /// The values of a row that doesn't set its own.
@@ -402,6 +403,11 @@ pub(super) const HOST_API: Row = Row {
 
 pub(super) const HOST_DOWN: Row = Row { title: "the Host API can't be reached", ..HOST_API };
 pub(super) const HOST_SILENT: Row = Row { title: "the Host API gave no answer in time", ..HOST_API };
+pub(super) const HOST_TLS: Row = Row {
+    title: "the gateway can't connect to the Host API by TLS",
+    hint: anyone("tell the gateway's admin: the gateway's log says what helps"),
+    ..HOST_API
+};
 
 pub(super) const SESSION_OVER: Row = Row {
     reason: "session-over",

@@ -7,7 +7,7 @@ use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
 
-use crate::failure::{Failure, words};
+use crate::failure::Failure;
 use crate::sys;
 
 /// The permissions of everybody.
@@ -17,7 +17,7 @@ const EVERYBODY: u32 = 0o007;
 #[derive(Debug, thiserror::Error)]
 pub enum PemError {
     /// It can't be read.
-    #[error("it can't be read: {}", words(.0))]
+    #[error("it can't be read")]
     Read(#[from] io::Error),
     /// It has no block of the kind.
     #[error("it has no {0}: a block between `-----BEGIN {1}-----` and `-----END {1}-----`")]

@@ -41,6 +41,7 @@ mod gateway_each_limit;
 mod gateway_ends;
 mod gateway_fifos;
 mod gateway_hosts;
+mod gateway_https_host;
 mod gateway_limits;
 mod gateway_long_lists;
 mod gateway_metrics;

@@ -38,6 +38,8 @@ pub(crate) enum RateLimitKey {
     OwnMachine,
     /// The Host rejects the token for the line protocol.
     LineToken,
+    /// There is no TLS with the Host.
+    HostTls,
     /// Audit lines are lost.
     Audit,
 }

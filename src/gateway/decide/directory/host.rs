@@ -21,11 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::Uri;
+use hyper::{Uri, http::uri};
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{Cache, Known};
+use super::host_tls::HostTls;
 use super::{Admission, Asker};
 use crate::api::{ApiError, Caller, Client, Node, Reach, Role, User, needs_runner, online_runner};
 use crate::gateway::limits::{Turn, Turns};
@@ -57,6 +58,7 @@ pub struct HostDirectory {
     /// They ask for the Runners, which every caller needs: that waits for no long list of one caller.
     for_runners: Client,
     for_ready: Client,
+    tls: HostTls,
     /// Whether the Host looks at tokens. A guess until its first answer; its latest answer counts.
     has_users: AtomicBool,
     new_callers: Arc<Turns>,
@@ -74,6 +76,7 @@ impl HostDirectory {
             for_runners: client.apart(),
             for_ready: client.apart(),
             client,
+            tls: HostTls::default(),
             has_users: AtomicBool::new(true),
             new_callers: Turns::new(NEW_QUESTIONS, NEW_QUESTIONS_OF_ONE_CLIENT),
             new_places: Turns::new(NEW_QUESTIONS, NEW_QUESTIONS_OF_ONE_CLIENT),
@@ -81,6 +84,11 @@ impl HostDirectory {
             places: Cache::new(FRESH, stale),
             runners: Cache::new(FRESH, stale),
         }
+    }
+
+    /// Tells what keeps it from TLS with the Host by `tls`.
+    pub(crate) fn telling(self, tls: HostTls) -> Self {
+        Self { tls, ..self }
     }
 
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
@@ -129,7 +137,8 @@ impl HostDirectory {
     /// The name or address of the API, and its port.
     pub(super) fn address(&self) -> Option<(String, u16)> {
         let base: Uri = self.client.base().parse().ok()?;
-        Some((without_brackets(base.host()?).to_owned(), base.port_u16().unwrap_or(80)))
+        let default = if base.scheme() == Some(&uri::Scheme::HTTPS) { 443 } else { 80 };
+        Some((without_brackets(base.host()?).to_owned(), base.port_u16().unwrap_or(default)))
     }
 
     /// Whether a lookup could succeed now; else why not. The question is one that the Host answers to anyone.
@@ -242,7 +251,7 @@ impl HostDirectory {
             Err(_) => Lookup::Failed,
         };
         metrics.looked_up(outcome, begun.elapsed());
-        answer.map_err(|error| error.refusal())
+        answer.inspect_err(|error| self.tls.tell(error)).map_err(|error| error.refusal())
     }
 }
 

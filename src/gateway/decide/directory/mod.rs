@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 mod host;
+mod host_tls;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,7 @@ use crate::secret::Token;
 use crate::target::VpsRef;
 
 pub use host::HostDirectory;
+pub(crate) use host_tls::HostTls;
 
 /// The source of what the gateway knows about VPSes.
 pub enum Directory {

@@ -387,9 +387,13 @@ async fn a_host_is_ready_while_it_answers() {
 
 #[test]
 fn the_address_of_the_api() {
-    for (base, host, port) in
-        [("http://head:8000", "head", 8000), ("http://[::1]:9", "::1", 9), ("http://10.0.0.1", "10.0.0.1", 80)]
-    {
+    for (base, host, port) in [
+        ("http://head:8000", "head", 8000),
+        ("http://[::1]:9", "::1", 9),
+        ("http://10.0.0.1", "10.0.0.1", 80),
+        ("https://head", "head", 443),
+        ("https://head:8443", "head", 8443),
+    ] {
         let host_directory = HostDirectory::new(Client::new(base, None).unwrap(), STALE);
         assert_eq!(Directory::Host(Box::new(host_directory)).host_api(), Some((host.to_owned(), port)));
     }

@@ -1,0 +1,80 @@
+//! What keeps the gateway from TLS with its Host, as its admin hears it. A client hears less of it, and can't mend it.
+
+use crate::api::ApiError;
+use crate::cluster::WHERE_SET;
+use crate::failure::Failure;
+use crate::gateway::watch::notices::{Notices, RateLimitKey};
+use crate::settings::Trust;
+use crate::tls::ClientConfig;
+
+/// How a hint names the file of CAs in the settings, and the same by the gateway's option.
+const CA_FILE: [&str; 2] = ["`kohakuriver config set ca_file FILE`", "`--host-api-ca FILE`"];
+/// The start of each command that changes the settings.
+const SET: &str = "`kohakuriver config set ";
+
+/// Tells the admin.
+#[derive(Default)]
+pub(crate) struct HostTls {
+    notices: Notices,
+    /// `--host-api` names the Host, so no setting counts.
+    by_option: bool,
+}
+
+impl HostTls {
+    /// Tells it by `notices`.
+    pub(crate) fn new(notices: Notices, by_option: bool) -> Self {
+        Self { notices, by_option }
+    }
+
+    /// Reads what `trust` names, as each connection will.
+    ///
+    /// # Errors
+    /// When a file can't be used, or the system trusts nobody.
+    pub(crate) fn check(&self, trust: &Trust) -> Result<(), Failure> {
+        ClientConfig::load(trust).map(drop).map_err(|failure| self.by_option(failure))
+    }
+
+    /// Tells why a question to the Host failed, if TLS is the reason.
+    pub(super) fn tell(&self, error: &ApiError) {
+        if error.fault_of_tls().is_some() {
+            let failure = self.by_option(error.failure("cannot ask the Host"));
+            self.notices.warn_limited(RateLimitKey::HostTls, &failure);
+        }
+    }
+
+    /// Puts the hint into the gateway's own options, where these count.
+    fn by_option(&self, failure: Failure) -> Failure {
+        let Some(hint) = failure.advice().filter(|_| self.by_option) else { return failure };
+        let hint = hint.replace(CA_FILE[0], CA_FILE[1]).replace(WHERE_SET, "");
+        let without = if hint.contains(SET) { ", and set `host` there in place of --host-api" } else { "" };
+        failure.hint(format!("{hint}{without}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Pins;
+    use crate::tls::Fault;
+
+    #[test]
+    fn hints_name_what_counts() {
+        let hint = |by_option, fault: &Fault| {
+            let failure = Failure::new("x").hint(fault.hint("head"));
+            HostTls::new(Notices::default(), by_option).by_option(failure).advice().unwrap().to_owned()
+        };
+        let pin: Pins = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".parse().unwrap();
+        let set_pin = format!("`kohakuriver config set pinned_key '{pin}'`");
+        for (fault, by_option, by_setting) in [
+            (Fault::UnknownCa(None), "and name it: `--host-api-ca FILE`", CA_FILE[0]),
+            (Fault::WrongName(Vec::new()), "name the Host as its certificate does", "config show` shows where"),
+            (Fault::SelfSigned(pin), &format!("{set_pin}, and set `host` there in place of --host-api"), &set_pin),
+            (Fault::Expired(None), "to renew the certificate", "to renew the certificate"),
+        ] {
+            assert!(hint(true, &fault).ends_with(by_option), "{}", hint(true, &fault));
+            assert!(hint(false, &fault).contains(by_setting), "{}", hint(false, &fault));
+        }
+        let failure = HostTls::default().by_option(Failure::new("x"));
+        assert_eq!(failure.advice(), None);
+    }
+}
