@@ -29,12 +29,14 @@ impl Section {
         Self { cluster: cluster.to_owned(), text: [MARK, cluster.as_bytes(), b"\n", lines].concat() }
     }
 
-    /// The Host API that it is for, `HOST:PORT`, as its command names it.
+    /// The Host API that it is for, as its command names it: `HOST:PORT`, or `https://HOST[:PORT]`.
     pub fn host_api(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.text);
         let command = text.lines().find_map(|line| line.strip_prefix(MADE_BY))?;
         let after = |flag: &str| command.split_once(flag).and_then(|(_, rest)| rest.split(' ').next());
-        Some(format!("{}:{}", after(" --host ")?, after(" --port ")?))
+        let (host, port) = (after(" --host ")?, after(" --port ")?);
+        // A URL has its port.
+        Some(if host.contains("://") { host.to_owned() } else { format!("{host}:{port}") })
     }
 
     /// Whether it has the hosts without a cluster in their names.
@@ -157,6 +159,7 @@ mod tests {
         assert_eq!(split(b"# head\n# Made by: x\n"), []);
         let of = |command: &str| section("lab", &format!("# Made by: {command}\n")).host_api();
         assert_eq!(of("kohakuriver --cluster lab --host a --port 8000 --proxy b:1 ssh").as_deref(), Some("a:8000"));
+        assert_eq!(of("kohakuriver --host https://a:8443 --port 8443 ssh").as_deref(), Some("https://a:8443"));
         assert_eq!(of("kohakuriver --host a"), None);
     }
 

@@ -207,6 +207,16 @@ fn two_clusters_with_a_ca_each() {
             assert!(found.is_some_and(|found| found["verdict"] == "ok"), "{check}: {report:#}");
         }
     }
+    // Written again, by the settings and as the file itself says, entries stay those of their Host.
+    let made_by = entries.lines().filter_map(|line| line.strip_prefix("# Made by: kohakuriver "));
+    let commands: Vec<_> =
+        made_by.chain(["ssh config --write"]).map(|words| format!("{} {words}", sh_quote(CLI))).collect();
+    assert_eq!(commands.len(), 3, "{entries}");
+    for command in commands {
+        let again = Run::new(tool("sh"), &me.0).args(["-c", &command]).output();
+        again.succeeds().check(!again.stderr.contains("the entries of cluster"), "the same Host");
+        assert_eq!(me.read(".ssh/kohakuriver.conf"), entries, "{command}");
+    }
     let clusters = me.run(&["cluster", "list"]).output();
     clusters.check(clusters.text().contains(&work.url()) && clusters.text().contains(&lab.url()), "both Hosts");
     let offered = me.run(&["--", "kohakuriver", "vps", "connect", "t"]).env("KOHAKURIVER_COMPLETE", "bash");

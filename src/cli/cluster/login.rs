@@ -136,7 +136,7 @@ fn place(flags: Flags, arguments: &Arguments, file: &ConfigFile) -> Result<Flags
     if settings.host.source == Source::Default {
         settings = Settings::load(Flags { host: Some(ask()?), ..flags.clone() })?;
     }
-    let Some(name) = settings.cluster.name() else { return Err(none_of_yours(&settings.host.value, file)) };
+    let Some(name) = settings.cluster.name() else { return Err(none_of_yours(&settings.host_as_typed(), file)) };
     // A cluster that a flag names takes no Host and ports from the environment, so these become flags, too.
     Ok(Flags {
         cluster: name.parse().ok(),

@@ -22,7 +22,7 @@ use crate::cli::terminal::ui;
 use crate::cluster::{Cluster, UNNAMED};
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_KNOWN_HOSTS;
-use crate::settings::{Flags, Settings, Source};
+use crate::settings::{Flags, Scheme, Settings, Source};
 use crate::ssh::keys;
 use crate::ssh::options::Route;
 use crate::ssh::own_files::Sections;
@@ -150,14 +150,18 @@ pub(crate) fn remove(files: &Files, cluster: Option<&Cluster>) -> Result<(), Fai
 /// Refuses to write the entries of a Host over those of another one that have the same names. If the configuration file
 /// names the new one, its cluster has moved: the remark says so.
 fn check_host(settings: &Settings, files: &Files) -> Result<Option<String>, Failure> {
-    let own = settings.cluster.to_string();
+    let (own, host) = (settings.cluster.to_string(), settings.host_as_typed());
     if settings.cluster.name().is_none() {
         return Err(Failure::usage(format!("the Host at {} is none of your clusters", settings.api_url()))
             .cause("its entries would have the names of another cluster's")
-            .hint(format!("make it one: `kohakuriver login {} --cluster NAME`", settings.host.value)));
+            .hint(format!("make it one: `kohakuriver login {host} --cluster NAME`")));
     }
     let before = files.sections()?.into_iter().find(|section| section.cluster == own).and_then(|own| own.host_api());
-    let now = format!("{}:{}", settings.host.value, settings.port.value);
+    // As a section names it.
+    let now = match settings.scheme {
+        Scheme::Http => format!("{host}:{}", settings.port.value),
+        Scheme::Https => host.clone(),
+    };
     match before.filter(|before| *before != now) {
         None => Ok(None),
         Some(before) if settings.host.source == Source::File && !settings.port.source.is_above_file() => Ok(Some(
@@ -166,9 +170,8 @@ fn check_host(settings: &Settings, files: &Files) -> Result<Option<String>, Fail
         Some(before) => Err(Failure::new(format!("the entries of cluster {own} are for the Host at {before}"))
             .cause(format!("they would be replaced by those of {now}, and `ssh NAME.kohakuriver` would go there"))
             .hint(format!(
-                "give it entries of its own: `kohakuriver login {} --cluster NAME`; or remove the old ones first: \
-                 `kohakuriver ssh config --remove`",
-                settings.host.value
+                "give it entries of its own: `kohakuriver login {host} --cluster NAME`; or remove the old ones first: \
+                 `kohakuriver ssh config --remove`"
             ))),
     }
 }

@@ -70,10 +70,14 @@ impl Edit {
         let new = &self.that_displaces(section)?.cluster;
         let cluster = &section.cluster;
         let api = section.host_api().unwrap_or_default();
-        let (host, port) = api.rsplit_once(':').unwrap_or((&api, "PORT"));
+        let host = match api.rsplit_once(':') {
+            _ if api.contains("://") => api.clone(),
+            Some((host, port)) => format!("{host} --port {port}"),
+            None => format!("{api} --port PORT"),
+        };
         Some(format!(
             "removed the entries of cluster {cluster}, for the Host at {api}: `ssh NAME{SUFFIX}` goes to {new} from now on; \
-             `kohakuriver login {host} --port {port} --cluster {cluster}` writes them with the cluster in their names"
+             `kohakuriver login {host} --cluster {cluster}` writes them with the cluster in their names"
         ))
     }
 }
