@@ -19,7 +19,7 @@ use crate::gateway::limits::Wanted;
 use crate::gateway::watch::audit::AuditLog;
 use crate::gateway::watch::notices::{LogFormat, LogLevel};
 use crate::gateway::words::PROGRAM;
-use crate::settings::socket_path;
+use crate::settings::{ProxyAddress, socket_path};
 
 /// The port that our documents move a Host's own SSH proxy to, as its port is the gateway's then.
 const MOVED_SSH_PROXY_PORT: u16 = 8012;
@@ -97,6 +97,13 @@ pub struct Arguments {
     /// For an https:// Host API: trust the CAs in this file [default: those of the system]
     #[arg(long, value_name = "FILE", requires = "host_api")]
     pub host_api_ca: Option<PathBuf>,
+
+    /// Pass a client that continues its tunnel on to the gateway that has it, one of these: HOST[:PORT], with commas in
+    /// between
+    ///
+    /// For several gateways behind one address. A client may reach another one than the one that has its tunnel.
+    #[arg(long, value_name = "ADDRS", value_delimiter = ',')]
+    pub peers: Vec<ProxyAddress>,
 
     /// Never dial this port on the Host's machine: the Host's own SSH proxy, which checks no token, listens there
     #[arg(long, value_name = "PORT", default_value_t = MOVED_SSH_PROXY_PORT, conflicts_with = "inventory",

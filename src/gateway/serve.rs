@@ -23,6 +23,7 @@ use crate::gateway::front::client::Client;
 use crate::gateway::front::connection::Gateway;
 use crate::gateway::front::exposure;
 use crate::gateway::front::listen::Listeners;
+use crate::gateway::front::peers::Peers;
 use crate::gateway::front::terms::Terms;
 use crate::gateway::front::upstream::Upstreams;
 use crate::gateway::host_api::HostApi;
@@ -35,6 +36,7 @@ use crate::gateway::life::previous::{self, PreviousProcesses};
 use crate::gateway::life::service_manager::ServiceManager;
 use crate::gateway::life::stop::Shutdown;
 use crate::gateway::watch::records::Records;
+use crate::settings::DEFAULT_SSH_PROXY_PORT;
 use crate::sys::OwnedFd;
 
 /// The parts of a gateway. The caller binds the listeners, so it knows the ports before anything is served.
@@ -82,6 +84,7 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
         },
         terms: terms.clone(),
         sessions: Arc::clone(&sessions),
+        peers: Peers::new(&terms.peers, DEFAULT_SSH_PROXY_PORT, terms.proxy_protocol),
         resumables: Arc::new(Resumables::new(terms.limits.parked, waker(&relays), records.clone())),
         relays: Arc::clone(&relays),
         api: terms.api_proxy.then(|| ApiProxy::new(&directory, Arc::clone(&terms.rules), records.clone())),

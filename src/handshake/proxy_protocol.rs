@@ -43,6 +43,19 @@ pub enum Malformed {
     TooLong,
 }
 
+/// The header of a proxy for the client at `from`. The address that the client connected to is left out.
+pub fn header(from: SocketAddr) -> Vec<u8> {
+    let (family, mut addresses) = match from {
+        SocketAddr::V4(from) => (0x11, [&from.ip().octets()[..], &[0; 4]].concat()),
+        SocketAddr::V6(from) => (0x21, [&from.ip().octets()[..], &[0; 16]].concat()),
+    };
+    addresses.extend(from.port().to_be_bytes());
+    addresses.extend([0; 2]);
+    // The longest has 36 bytes.
+    let length = (addresses.len() as u16).to_be_bytes();
+    [SIGNATURE, &[0x21, family][..], &length, &addresses].concat()
+}
+
 /// Reads the header from all bytes that have arrived so far. `Ok(None)`: the proxy itself connects (a health check), or
 /// doesn't know the client, so the connection's own address counts.
 ///
@@ -111,6 +124,14 @@ pub(crate) mod tests {
 
     fn of(address: &str) -> Result<Option<SocketAddr>, Malformed> {
         Ok(Some(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for address in ["192.0.2.7:40000", "[2001:db8::7]:40000"] {
+            let header = super::header(address.parse().unwrap());
+            assert_eq!(read(&header), Step::Done(of(address), header.len()));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | request | `v1; key=K` | a resumable tunnel, please. K is the client's half of the key exchange |
 //! | 200 | `v1; id=I; key=K; keep=S; window=B` | frames follow. The session lives S seconds without a connection |
 //! | request | `v1; id=I; recv=P; n=N; mac=M` | continue session I. The client has delivered everything before position P |
+//! | request | the same and `; passed` | the same, from another gateway, which passes its client on |
 //! | 200 | `v1; recv=P` | it continues, and the gateway has delivered everything before position P |
 //! | a refusal | `v1; over` | the session is over: another try would be refused, too |
 //!
@@ -31,6 +32,8 @@ pub enum Asked {
         n: u64,
         /// Proves that the client has the key.
         mac: Mac,
+        /// Another gateway passes the client on.
+        passed: bool,
     },
     /// It names a session, and can't be read otherwise.
     Unreadable,
@@ -59,15 +62,16 @@ pub enum Answered {
 impl Asked {
     /// The try number `n` to continue the session `id`.
     pub fn to_continue(id: SessionId, key: &Key, n: u64, delivered: u64) -> Self {
-        Self::Continue { id, delivered, n, mac: key.sign(id, n, delivered) }
+        Self::Continue { id, delivered, n, mac: key.sign(id, n, delivered), passed: false }
     }
 
     /// The value of the field.
     pub fn value(&self) -> String {
         match self {
             Self::New(key) => format!("v1; key={}", hex(key)),
-            Self::Continue { id, delivered, n, mac } => {
-                format!("v1; id={id:?}; recv={delivered}; n={n}; mac={}", hex(mac))
+            Self::Continue { id, delivered, n, mac, passed } => {
+                let passed = if *passed { "; passed" } else { "" };
+                format!("v1; id={id:?}; recv={delivered}; n={n}; mac={}{passed}", hex(mac))
             }
             Self::Unreadable => "v1; id".to_owned(),
         }
@@ -83,6 +87,7 @@ impl Asked {
                     delivered: parameters.number("recv")?,
                     n: parameters.number("n")?,
                     mac: parameters.bytes("mac")?,
+                    passed: parameters.has("passed"),
                 })
             };
             return Some(read().unwrap_or(Self::Unreadable));
@@ -171,10 +176,12 @@ mod tests {
 
     #[test]
     fn what_each_end_writes_the_other_end_reads() {
-        let to_continue = Asked::Continue { id: ID, delivered: u64::MAX, n: 7, mac: [0x0f; 32] };
+        let to_continue = |passed| Asked::Continue { id: ID, delivered: u64::MAX, n: 7, mac: [0x0f; 32], passed };
+        let of_client = format!("v1; id={}; recv={}; n=7; mac={}", "ab".repeat(16), u64::MAX, "0f".repeat(32));
         for (asked, text) in [
             (Asked::New([1; 32]), format!("v1; key={}", "01".repeat(32))),
-            (to_continue, format!("v1; id={}; recv={}; n=7; mac={}", "ab".repeat(16), u64::MAX, "0f".repeat(32))),
+            (to_continue(false), of_client.clone()),
+            (to_continue(true), of_client + "; passed"),
             (Asked::Unreadable, "v1; id".to_owned()),
         ] {
             assert_eq!(asked.value(), text);

@@ -4,13 +4,17 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
+use kohakuriver_proxy::handshake::connect::Answer;
+use kohakuriver_proxy::handshake::resume::Answered;
 use rustix::process::Signal;
 
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
 use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server};
+use crate::support::resumable::{Session, next_data};
 use crate::support::run::{Process, Run};
 use crate::support::scene::ID;
+use crate::support::sshd::free_port;
 use crate::support::tools::tool;
 use crate::support::tunnels::{connect_from, echo_tunnel, echo_tunnel_on, echoes};
 use crate::support::watched::audit;
@@ -71,6 +75,63 @@ fn one_goes(signal: Signal, gateway_options: &[&str], server_options: &str) {
     assert_eq!(alive, if signal == Signal::TERM { 6 } else { 3 }, "after {signal:?} with {server_options:?}");
     drop((tunnels, haproxy, stays));
     vps.finish();
+}
+
+/// Two gateways that know each other.
+fn peers(vps: &Peer, options: &[&str]) -> [Gateway; 2] {
+    let ports = [free_port(), free_port()];
+    [0, 1].map(|at| {
+        let (own, other) = (format!("127.0.0.1:{}", ports[at]), format!("127.0.0.1:{}", ports[1 - at]));
+        let known = ["--listen", &own, "--peers", &other];
+        let inventory = inventory(&[running(ID, vps.address.port())]);
+        Gateway::with_inventory_and(&inventory, &[&known[..], options].concat())
+    })
+}
+
+fn continued(session: &Session, n: u64, delivered: u64) -> TcpStream {
+    let (answer, stream) = session.resume(n, delivered);
+    assert!(matches!(answer, Answer::Established(Some(Answered::Continued(_)))), "try {n}: {answer:?}");
+    stream
+}
+
+/// By turns it reaches the gateway that has its tunnel, and the other one.
+#[test]
+fn a_client_continues_its_tunnel_through_any_gateway() {
+    let vps = echo_server();
+    for (gateway_options, server_options) in [(&[][..], ""), (&["--proxy-protocol"][..], "send-proxy-v2")] {
+        let gateways = peers(&vps, gateway_options);
+        let haproxy = Haproxy::before(&gateways, server_options);
+        let session = Session::open(haproxy.address, &format!("{ID}:22"), None);
+        let mut last = None;
+        for n in 1..=6 {
+            // The echo of each byte before has been delivered.
+            let mut stream = continued(&session, n, n - 1);
+            stream.write_all(&[0, 0, 0, 1, b'x']).unwrap();
+            assert_eq!(next_data(&mut stream), b"x", "try {n}");
+            last = Some(stream);
+        }
+        // The client leaves in order: its tunnel ends in the gateway that has it.
+        last.unwrap().write_all(&[4, 0, 0, 1, 0]).unwrap();
+        let own = |gateway: &&Gateway| !audit(gateway, "parked", 0).is_empty();
+        let holder = gateways.iter().find(own).unwrap();
+        assert!(audit(holder, "closed", 1).iter().any(|line| line["reason"] == "complete"));
+    }
+    vps.finish();
+}
+
+/// A client is told within a second that the gateway with its tunnel is gone.
+#[test]
+fn a_tunnel_whose_gateway_is_gone_is_over() {
+    let vps = echo_server();
+    let [gone, stays] = peers(&vps, &[]);
+    let session = Session::open(gone.address, &format!("{ID}:22"), None);
+    let session = Session { address: stays.address, ..session };
+    drop(continued(&session, 1, 0));
+    gone.process.signal(Signal::KILL);
+    gone.process.finish();
+    let (answer, _) = session.resume(2, 0);
+    let Answer::Refused(refused) = answer else { panic!("{answer:?}") };
+    assert_eq!((refused.status, refused.resume), (410, Some(Answered::Over)));
 }
 
 const DRAIN: [&str; 2] = ["--drain-timeout", "3600"];

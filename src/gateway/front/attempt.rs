@@ -16,6 +16,7 @@ use crate::gateway::words::client_fault::ClientFault;
 use crate::gateway::words::session::{Facts, Protocol, Transport};
 use crate::handshake::request::Request;
 use crate::refusal::Refusal;
+use crate::target::TaskId;
 use crate::text::excerpt;
 
 /// A client that wants a tunnel. It counts as a handshake until it is dropped.
@@ -100,6 +101,19 @@ impl<'g> Attempt<'g> {
             node: reach.node.as_str().into(),
         };
         self.records.metrics.setup.observe(self.begun.elapsed());
+        sessions.open(facts, permit)
+    }
+
+    /// The client's bytes go to the gateway of this name, which has its session.
+    pub(super) fn pass_on(&self, sessions: &Arc<Sessions>, vps: TaskId, to: &str, permit: Permit) -> OpenSession {
+        let facts = Facts {
+            user: self.user.clone(),
+            client: self.client,
+            transport: self.transport,
+            protocol: Protocol::Connect,
+            vps,
+            node: format!("gateway {to}").into(),
+        };
         sessions.open(facts, permit)
     }
 

@@ -16,9 +16,10 @@ use crate::gateway::front::attempt::Attempt;
 use crate::gateway::front::client::{Client, Insecure};
 use crate::gateway::front::closing;
 use crate::gateway::front::incoming::{self, Incoming};
+use crate::gateway::front::peers::{Holder, Peers};
 use crate::gateway::front::terms::Terms;
 use crate::gateway::front::upstream::{Upstream, Upstreams};
-use crate::gateway::limits::Handshake;
+use crate::gateway::limits::{Handshake, Permit};
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::client_fault::ClientFault;
 use crate::gateway::words::session::Ending;
@@ -26,6 +27,7 @@ use crate::handshake::request::{Connect, Request};
 use crate::handshake::{answer, resume};
 use crate::refusal::Refusal;
 use crate::resume::{Mac, SessionId};
+use crate::target::VpsRef;
 
 /// How long the gateway waits for the first bytes of a client that it has no room for.
 const FIRST_BYTES: Duration = Duration::from_millis(100);
@@ -37,6 +39,8 @@ pub(crate) struct Gateway {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) relays: Arc<Relays>,
     pub(crate) resumables: Arc<Resumables>,
+    /// The other gateways of the cluster.
+    pub(crate) peers: Peers,
     /// The Host API on the TLS ports, if it is served there.
     pub(crate) api: Option<ApiProxy>,
     pub(crate) records: Records,
@@ -69,9 +73,9 @@ impl Gateway {
         let connection = Connection { gateway: self, client, peer, handshake, attempt, received: Vec::new() };
         let Some((connection, request)) = connection.read_request().await else { return };
         if let Request::Connect(connect) = &request
-            && let Some(resume::Asked::Continue { id, delivered, n, mac }) = connect.resume
+            && let Some(resume::Asked::Continue { id, delivered, n, mac, passed }) = connect.resume
         {
-            return connection.resume(&request, connect, Continues { id, delivered, n, mac }).await;
+            return connection.resume(&request, connect, Continues { id, delivered, n, mac, passed }).await;
         }
         let Some((connection, upstream)) = connection.open_upstream(&request).await else { return };
         connection.carry(&request, upstream);
@@ -84,15 +88,23 @@ impl Gateway {
         connect: &Connect,
         continues: Continues,
         attempt: &mut Attempt<'_>,
-    ) -> Result<Arc<Held>, Refusal> {
-        let Continues { id, delivered, n, mac } = continues;
-        let tries = self.terms.limits.failed_resumptions.begin(attempt.address()).map_err(|wait| {
-            Refusal::Limit(format!("too many sessions could not be continued; try again in {} s", wait.as_secs() + 1))
-        })?;
-        let held = self.resumables.find(id, delivered, n, &mac)?;
-        self.terms.limits.failed_resumptions.forgive(&tries);
+    ) -> Result<Found, Refusal> {
+        let Continues { id, delivered, n, mac, passed } = continues;
+        let is_peer = passed && self.peers.have(attempt.address(), &self.upstreams.resolver).await;
+        let failed = &self.terms.limits.failed_resumptions;
+        // A peer counts the failures of its own clients.
+        let tried = if is_peer { None } else { Some(failed.begin(attempt.address()).map_err(too_many_tries)?) };
+        let found = match self.resumables.find(id, delivered, n, &mac) {
+            Ok(held) => Ok(Found::Here(held)),
+            Err(Refusal::SessionOver(None)) if !passed && self.peers.are_there() => {
+                self.peers.holder(connect, attempt.client()).await.map(Found::Elsewhere)
+            }
+            Err(refusal) => Err(refusal),
+        }?;
+        tried.inspect(|tried| failed.forgive(tried));
+        let Found::Here(held) = found else { return Ok(found) };
         match self.upstreams.may_continue(connect, held.session(), attempt).await {
-            Ok(()) => Ok(held),
+            Ok(()) => Ok(Found::Here(held)),
             Err(refusal) => {
                 if refusal.ends_session() {
                     self.resumables.end(&held, Reason::Other);
@@ -125,6 +137,10 @@ impl Gateway {
     }
 }
 
+fn too_many_tries(wait: Duration) -> Refusal {
+    Refusal::Limit(format!("too many sessions could not be continued; try again in {} s", wait.as_secs() + 1))
+}
+
 /// The session that a client continues.
 #[derive(Clone, Copy)]
 struct Continues {
@@ -132,6 +148,13 @@ struct Continues {
     delivered: u64,
     n: u64,
     mac: Mac,
+    passed: bool,
+}
+
+/// Who has the session.
+enum Found {
+    Here(Arc<Held>),
+    Elsewhere(Holder),
 }
 
 /// A connection that was let in. Each step either passes it on, or answers the client and ends it.
@@ -261,9 +284,9 @@ impl Connection<'_> {
 
     /// Gives the connection to the tunnel that the client continues.
     async fn resume(mut self, request: &Request, connect: &Connect, continues: Continues) {
-        let admitted = self.gateway.resume(connect, continues, &mut self.attempt).await;
-        match admitted {
-            Ok(held) => {
+        let found = self.gateway.resume(connect, continues, &mut self.attempt).await;
+        let refusal = match found {
+            Ok(Found::Here(held)) => {
                 let Self { gateway, mut client, attempt, received: mut early, .. } = self;
                 early.append(&mut client.take_ahead());
                 let address = attempt.client();
@@ -271,11 +294,33 @@ impl Connection<'_> {
                 if let Ok(carrier) = client.into_carrier() {
                     gateway.resumables.resume(&held, carrier, early, address, continues.delivered);
                 }
+                return;
             }
-            Err(refusal) => {
-                self.attempt.refuse(&refusal);
-                self.answer(&answer::refuse(request, &refusal)).await;
+            Ok(Found::Elsewhere(holder)) => {
+                let permit = self.gateway.upstreams.tunnels.admit(self.attempt.address(), None);
+                match permit {
+                    Ok(permit) => return self.pass_on(connect, holder, permit),
+                    Err(refusal) => refusal,
+                }
             }
+            Err(refusal) => refusal,
+        };
+        self.attempt.refuse(&refusal);
+        self.answer(&answer::refuse(request, &refusal)).await;
+    }
+
+    /// Carries the bytes of the client to the gateway that has its session, and back.
+    fn pass_on(self, connect: &Connect, holder: Holder, permit: Permit) {
+        let Self { gateway, mut client, attempt, received: mut up, .. } = self;
+        up.append(&mut client.take_ahead());
+        let Holder { name, carrier, early, delivered } = holder;
+        let Ok(VpsRef::Id(vps)) = connect.target else { return };
+        let session = attempt.pass_on(&gateway.sessions, vps, &name, permit);
+        drop(attempt);
+        let down = [answer::established(resume::Answered::Continued(delivered)), early].concat();
+        match client.into_carrier() {
+            Ok(client) => gateway.relays.carry(client, carrier, EarlyData { up, down, answer: b"" }, session),
+            Err(_) => session.close(Ending::Fault),
         }
     }
 
@@ -304,7 +349,8 @@ impl Connection<'_> {
                 Err(client) => client,
             };
         }
-        gateway.relays.carry(client, Box::new(vps), EarlyData { up: early, answer: yes }, session);
+        let early = EarlyData { up: early, down: Vec::new(), answer: yes };
+        gateway.relays.carry(client, Box::new(vps), early, session);
     }
 
     /// Writes the last answer. The client may take its time for it, unless a newcomer needs the place.

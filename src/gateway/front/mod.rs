@@ -19,5 +19,6 @@ pub(super) mod connection;
 pub(super) mod exposure;
 mod incoming;
 pub(super) mod listen;
+pub(super) mod peers;
 pub(super) mod terms;
 pub(super) mod upstream;

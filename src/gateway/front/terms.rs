@@ -9,6 +9,7 @@ use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::front::certificates::Certificates;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::limits::Limits;
+use crate::settings::ProxyAddress;
 
 /// The terms of service: limits, rules and timeouts.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct Terms {
     pub api_proxy: bool,
     /// The networks of the trusted proxies. Without any, every peer is trusted.
     pub proxy_from: Vec<IpNet>,
+    /// The other gateways of the cluster.
+    pub peers: Vec<ProxyAddress>,
     /// The ports where the Host's own SSH proxy may listen. It checks no token, so nobody is let through to it.
     pub host_ssh_proxy: [u16; 2],
     /// The guard that keeps web pages out of the admin's address and of the Host API.

@@ -66,3 +66,17 @@ pub(crate) fn ask(address: SocketAddr, head: &[u8]) -> (Answer, TcpStream) {
         }
     }
 }
+
+/// The content of the next DATA frame. Others before it are passed over.
+pub(crate) fn next_data(stream: &mut TcpStream) -> Vec<u8> {
+    loop {
+        let mut header = [0; 4];
+        stream.read_exact(&mut header).unwrap();
+        let [kind, length @ ..] = header;
+        let mut content = vec![0; u32::from_be_bytes([0, length[0], length[1], length[2]]) as usize];
+        stream.read_exact(&mut content).unwrap();
+        if kind == 0 {
+            return content;
+        }
+    }
+}

@@ -106,14 +106,14 @@ async fn tunnel(engine: Engine, early: &[u8]) -> (End, End, Rig) {
 /// One more tunnel of `relays`.
 async fn another(relays: &Rig, sessions: &Arc<Sessions>, early: &[u8]) -> (End, End) {
     let ((client, inner_client), (vps, inner_vps)) = (relays.engine.client().await, Engine::vps().await);
-    let early = EarlyData { up: early.to_vec(), answer: b"" };
+    let early = EarlyData { up: early.to_vec(), down: Vec::new(), answer: b"" };
     relays.carry(inner_client, inner_vps, early, session(sessions, None));
     (client, vps)
 }
 
 /// No byte goes before the stream.
 fn nothing() -> EarlyData {
-    EarlyData { up: Vec::new(), answer: b"" }
+    EarlyData { up: Vec::new(), down: Vec::new(), answer: b"" }
 }
 
 async fn ends(relays: Rig) {
@@ -277,7 +277,12 @@ async fn bytes_are_counted_each_way(engine: Engine) {
     let ((mut client, inner_client), (mut vps, inner_vps)) = (engine.client().await, Engine::vps().await);
     let session = session(&sessions, None);
     let seen = sessions.snapshot().remove(0);
-    relays.carry(inner_client, inner_vps, EarlyData { up: b"abc".to_vec(), answer: b"yes " }, session);
+    relays.carry(
+        inner_client,
+        inner_vps,
+        EarlyData { up: b"abc".to_vec(), down: Vec::new(), answer: b"yes " },
+        session,
+    );
     let much = vec![7; 3_000_000];
     let send = async {
         client.write_all(&much).await.unwrap();

@@ -30,6 +30,8 @@ const CLOSE_BYTES: usize = 256 * 1024;
 pub(crate) struct EarlyData {
     /// The bytes that the client has sent already, to the VPS.
     pub(crate) up: Vec<u8>,
+    /// The same from the VPS, to the client. There are none where there is an answer.
+    pub(crate) down: Vec<u8>,
     /// The gateway's own answer, to the client. It is not counted among the bytes that are carried.
     pub(crate) answer: &'static [u8],
 }
@@ -110,7 +112,7 @@ impl Tunnel {
             client: Side::new(client),
             vps: Side::new(vps),
             up: Flow::behind(early.up),
-            down: Flow::answering(early.answer),
+            down: if early.down.is_empty() { Flow::answering(early.answer) } else { Flow::behind(early.down) },
             ending: Ending::new(Client::Connection),
             over: None,
             closing: None,
@@ -125,9 +127,8 @@ impl Tunnel {
     /// A tunnel that another process has packed.
     pub(super) fn unpack(packed: PackedTunnel) -> Self {
         let PackedTunnel { state, vps, client, session, counted } = packed;
-        let early = EarlyData { up: state.up, answer: b"" };
+        let early = EarlyData { up: state.up, down: state.down, answer: b"" };
         let mut tunnel = Self::new(client, vps, early, session, counted);
-        tunnel.down = Flow::behind(state.down);
         tunnel.ending = Ending::with(Client::Connection, state.ends);
         if state.ends[0] == Some(End::Complete) {
             // The process before has done that: this side knows now, too.
@@ -390,7 +391,7 @@ mod tests {
 
         fn closing_with(client_carrier: impl FnOnce(TcpStream) -> Box<dyn Carrier>) -> Self {
             let ((side, client), (vps, _)) = (connection(), connection());
-            let early = EarlyData { up: Vec::new(), answer: b"" };
+            let early = EarlyData { up: Vec::new(), down: Vec::new(), answer: b"" };
             let session = session(&Arc::<Sessions>::default(), None);
             let count = Counted::new(&Arc::<Count>::default());
             let carrier = client_carrier(side.try_clone().unwrap());
@@ -439,7 +440,7 @@ mod tests {
         // Less than the VPS sends. The rest fits into the gateway's side of the connection.
         rustix::net::sockopt::set_socket_recv_buffer_size(&client, 4096).unwrap();
         let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
-        let early = EarlyData { up: Vec::new(), answer: b"" };
+        let early = EarlyData { up: Vec::new(), down: Vec::new(), answer: b"" };
         let session = session(&Arc::<Sessions>::default(), None);
         let count = Counted::new(&Arc::<Count>::default());
         let mut tunnel = Tunnel::new(Box::new(side), Box::new(vps), early, session, count);
@@ -592,7 +593,7 @@ mod tests {
     #[test]
     fn a_tunnel_is_bulk_as_long_as_it_holds_a_pipe_and_gives_it_back_when_it_is_removed() {
         let ((side, mut client), (vps, _their_vps)) = (connection(), connection());
-        let early = EarlyData { up: Vec::new(), answer: b"" };
+        let early = EarlyData { up: Vec::new(), down: Vec::new(), answer: b"" };
         let session = session(&Arc::<Sessions>::default(), None);
         let count = Counted::new(&Arc::<Count>::default());
         let mut tunnel = Tunnel::new(Box::new(side), Box::new(vps), early, session, count);

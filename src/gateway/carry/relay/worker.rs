@@ -359,7 +359,7 @@ mod tests {
         sessions: &Arc<Sessions>,
     ) -> (TcpStream, TcpStream) {
         let ((client, their_client), (vps, their_vps)) = (connection(), connection());
-        let early = EarlyData { up: early.to_vec(), answer: b"" };
+        let early = EarlyData { up: early.to_vec(), down: Vec::new(), answer: b"" };
         let session = session(sessions, None);
         let tunnel = Tunnel::new(Box::new(client), Box::new(vps), early, session, Counted::new(count));
         inbox.carry(Box::new(tunnel));
@@ -468,7 +468,7 @@ mod tests {
         };
         let ((client, mut their_client), (vps, _their_vps)) = (connection(), connection());
         their_client.write_all(b"x").unwrap();
-        let early = EarlyData { up: Vec::new(), answer: b"" };
+        let early = EarlyData { up: Vec::new(), down: Vec::new(), answer: b"" };
         let session = session(&sessions, None);
         let tunnel = Tunnel::new(endless(client), endless(vps), early, session, Counted::new(&count));
         inbox.carry(Box::new(tunnel));
@@ -595,7 +595,7 @@ mod tests {
             let ((client, their_client), (vps, their_vps)) = (connection(), connection());
             their_client.set_nonblocking(true).unwrap();
             let (mut their_client, client) = secured(their_client, client);
-            let early = EarlyData { up: Vec::new(), answer: b"yes" };
+            let early = EarlyData { up: Vec::new(), down: Vec::new(), answer: b"yes" };
             let session = session(&sessions, None);
             let tunnel = Tunnel::new(Box::new(client), Box::new(vps), early, session, Counted::new(&count));
             inbox.carry(Box::new(tunnel));
