@@ -161,9 +161,8 @@ impl<'fd> Relay<'fd> {
             let network = add(self.carrier.as_fd(), self.carrier.waits_for(flags));
             let signal = self.rules.signal.and_then(|signal| add(signal, PollFlags::IN));
             let lasting = self.carrier.lasting();
-            for news in lasting.iter().flat_map(|lasting| lasting.news()).flatten() {
-                add(news, PollFlags::IN);
-            }
+            let news: Vec<_> = lasting.iter().flat_map(|lasting| lasting.news()).flatten().collect();
+            let news: Vec<_> = news.into_iter().map(|news| add(news, PollFlags::IN)).collect();
             let acts_at = lasting.and_then(|lasting| lasting.acts_at(Instant::now()));
             let first_byte_by = (!self.heard).then_some(self.rules.first_byte_by);
             let due = if self.heard { None } else { (self.rules.until_first_byte)(false) };
@@ -176,6 +175,7 @@ impl<'fd> Relay<'fd> {
                 let flags = flags | PollFlags::ERR | PollFlags::HUP;
                 index.is_some_and(|index| entries[index].revents().intersects(flags))
             };
+            let has_news = news.into_iter().any(|news| ready(news, PollFlags::IN));
             let has_room = ready(network, PollFlags::OUT);
             let is_asked_to_end = ready(signal, PollFlags::IN);
             let reader_is_gone = sys::is_gone(&entries[0]);
@@ -194,10 +194,9 @@ impl<'fd> Relay<'fd> {
                 return Ok(End::Signal);
             }
             drop(entries);
-            let has_acted = self
-                .carrier
-                .lasting_mut()
-                .is_some_and(|lasting| lasting.act(Instant::now()) || lasting.reason().is_some());
+            let now = Instant::now();
+            let has_acted = (has_news || acts_at.is_some_and(|at| at <= now))
+                && self.carrier.lasting_mut().is_some_and(|lasting| lasting.act(now) || lasting.reason().is_some());
             let down_ready = down_ready || has_acted && self.down.waits() == Waits::Source;
             let up_ready = up_ready || has_acted && self.up.waits() == Waits::Sink;
             if has_room {

@@ -57,8 +57,10 @@ impl Side {
     /// Notes what the event loop reports.
     pub(super) fn note(&mut self, event: &Event) {
         if self.carrier.lasting().is_some() {
-            // What happens to the connection says nothing about the stream.
-            (self.readable, self.writable) = (true, true);
+            // What happens to the connection says nothing about the stream. Room may come with an acknowledgement.
+            let has_arrived = event.is_readable() || event.is_read_closed() || event.is_error();
+            self.readable |= has_arrived;
+            self.writable |= has_arrived || event.is_writable();
             return;
         }
         self.lost |= event.is_error();
