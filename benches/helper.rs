@@ -4,7 +4,8 @@
 //! a real sshd (to which `direct` goes straight when it is ssh that is measured). `cargo bench --bench helper` prints a
 //! table and writes `target/bench/helper.json`; `-- --quick` does so in less time and less exactly.
 //!
-//! `-- tls` measures the same over TLS instead, beside stunnel and socat.
+//! `-- tls` measures the same over TLS instead, beside stunnel and socat, and `-- resume` tunnels that survive their
+//! connection beside the same that don't.
 //!
 //! It tells what it measures; that a target is missed is no failure of the run. It reads /proc, so it needs Linux.
 
@@ -35,7 +36,7 @@ mod linux {
     use crate::parts::contestants::{self, Contestant, DIRECT, FDPASS, NC, STDIO};
     use crate::parts::plain::Way;
     use crate::parts::ssh::Ssh;
-    use crate::parts::{child, measures, overseen, tls};
+    use crate::parts::{child, measures, overseen, resume, tls};
     use crate::support::figures::{Figures, MIB, Measure};
     use crate::support::gateway::{Gateway, inventory, running};
     use crate::support::home::Home;
@@ -132,8 +133,10 @@ mod linux {
         let began = Instant::now();
         limits::start(WHOLE_RUN, overseen::end_overdue)?;
         child::adopt_orphans()?;
-        if asked.is_tls {
-            return over_tls(&asked, began);
+        match asked.set {
+            Set::Tls => return over_tls(&asked, began),
+            Set::Resume => return resumable(&asked, began),
+            Set::Peers => {}
         }
         let effort = if asked.is_quick { &QUICK } else { &FULL };
 
@@ -164,6 +167,14 @@ mod linux {
         outcome
     }
 
+    fn resumable(asked: &Asked, began: Instant) -> Result<()> {
+        let mut figures = Figures::default();
+        let effort = if asked.is_quick { &resume::QUICK } else { &resume::FULL };
+        let outcome = resume::measure(effort, &mut figures);
+        tell(asked, &figures, &resume::NAMES, &resume::TARGETS, began)?;
+        outcome
+    }
+
     /// Prints the table and writes the file.
     fn tell(
         asked: &Asked,
@@ -179,7 +190,11 @@ mod linux {
         });
         let report = Report { figures, measures: &measures::ALL, contestants, targets, conditions };
         print!("{}", report.table());
-        let name = if asked.is_tls { "helper-tls.json" } else { "helper.json" };
+        let name = match asked.set {
+            Set::Peers => "helper.json",
+            Set::Tls => "helper-tls.json",
+            Set::Resume => "helper-resume.json",
+        };
         println!("{} s; all samples in {}", began.elapsed().as_secs(), report.write_json(&folder(), name)?.display());
         Ok(())
     }
@@ -212,18 +227,27 @@ mod linux {
     /// What the command line asks for.
     struct Asked {
         is_quick: bool,
-        is_tls: bool,
+        set: Set,
+    }
+
+    /// What is measured.
+    enum Set {
+        /// The helpers of others.
+        Peers,
+        Tls,
+        Resume,
     }
 
     fn read_arguments() -> Result<Asked> {
-        let mut asked = Asked { is_quick: false, is_tls: false };
+        let mut asked = Asked { is_quick: false, set: Set::Peers };
         for argument in std::env::args().skip(1) {
             match argument.as_str() {
                 "--quick" => asked.is_quick = true,
-                tls::NAME => asked.is_tls = true,
+                tls::NAME => asked.set = Set::Tls,
+                resume::NAME => asked.set = Set::Resume,
                 // Cargo adds it.
                 "--bench" => {}
-                _ => bail!("unknown argument {argument:?}; there are --quick and tls"),
+                _ => bail!("unknown argument {argument:?}; there are --quick, tls and resume"),
             }
         }
         Ok(asked)

@@ -23,13 +23,14 @@ pub(super) const VPS: &str = "7323718749301768192";
 const MAX_TUNNELS: usize = 20_000;
 /// How our gateway is started: its limits are out of the way, and it logs as little as the others. Handshakes are fewer
 /// than tunnels, as what may be open is shared between them.
-pub(super) const OPTIONS: [&str; 6] = [
+pub(super) const OPTIONS: [&str; 7] = [
     "--audit-log=off",
     "--max-tunnels=20000",
     "--max-tunnels-per-client=20000",
     "--max-tunnels-per-user=20000",
     "--max-handshakes=600",
     "--max-handshakes-per-client=600",
+    "--max-parked-per-user=20000",
 ];
 /// HAProxy's pipes: more than tunnels carry bulk here.
 const PIPES: usize = 256;

@@ -32,8 +32,15 @@ pub(crate) const TLS_RESUMED: Measure = Measure::median("tls_resumed_per_s", "TL
 pub(crate) const CPU_TLS_RESUMED: Measure = Measure::median("cpu_tls_resumed_us", "  CPU of one, µs");
 pub(crate) const TLS_RSS: Measure = Measure::median("tls_rss_idle_kib", "TLS: RSS of an idle tunnel, KiB");
 
+pub(crate) const RESUME_CPU_DOWN: Measure = Measure::median("resume_cpu_down_s_gib", "resumable: CPU, down, s/GiB");
+pub(crate) const RESUME_CPU_UP: Measure = Measure::median("resume_cpu_up_s_gib", "  CPU, up, s/GiB");
+pub(crate) const RESUME_RSS: Measure = Measure::median("resume_rss_idle_kib", "  RSS of an idle tunnel, KiB");
+pub(crate) const RESUME_LOST: Measure = Measure::total("resume_lost", "  not back of 500 cut at once");
+pub(crate) const RESUME_BACK: Measure = Measure::median("resume_back_s", "  the others are back after, s");
+pub(crate) const RESUME_OTHERS: Measure = Measure::median("resume_others", "  set-up beside that, to alone");
+
 /// All of it, in the order of the table.
-pub(crate) const ALL: [Measure; 27] = [
+pub(crate) const ALL: [Measure; 33] = [
     DOWN_1,
     UP_1,
     DOWN_8,
@@ -61,4 +68,10 @@ pub(crate) const ALL: [Measure; 27] = [
     TLS_RESUMED,
     CPU_TLS_RESUMED,
     TLS_RSS,
+    RESUME_CPU_DOWN,
+    RESUME_CPU_UP,
+    RESUME_RSS,
+    RESUME_LOST,
+    RESUME_BACK,
+    RESUME_OTHERS,
 ];

@@ -8,6 +8,7 @@ mod measures;
 mod memory;
 mod opener;
 mod process;
+mod resume;
 mod run;
 mod setups;
 mod soaking;

@@ -17,7 +17,7 @@ use super::memory::{hold, idle};
 use super::setups::setups;
 use super::throughput::{Way, bulk};
 use super::tls::{KINDS, Secured};
-use super::{hostile, measures, process, soaking};
+use super::{hostile, measures, process, resume, soaking};
 use crate::support::figures::{Figures, Measure};
 use crate::support::mover::Share;
 use crate::support::report::{Bound, Report, Target, folder};
@@ -69,7 +69,7 @@ const VPS: &str = "--vps";
 type Row = fn(&Effort, &Vps, &mut Figures) -> Result<()>;
 
 /// The rows that can be asked for one by one.
-const ROWS: [(&str, Row); 7] = [
+const ROWS: [(&str, Row); 8] = [
     ("throughput", |effort, vps, figures| {
         turns("throughput", effort.throughput, &all(vps.address)?, figures, |who, round, figures| {
             [(Way::Down, 1), (Way::Up, 1), (Way::Down, 8), (Way::Up, 8)]
@@ -106,7 +106,20 @@ const ROWS: [(&str, Row); 7] = [
         })?;
         turns("idle TLS", effort.idle, &KINDS, figures, |kind, round, figures| start(*kind).idle(round, figures))
     }),
+    ("resume", |effort, vps, figures| {
+        let all: Vec<_> = RESUME.into_iter().map(|kind| Contestant::start(kind, vps.address)).collect::<Result<_>>()?;
+        turns("resumable bulk", effort.throughput, &all, figures, |who, round, figures| {
+            resume::bulk(who, effort.window, round, figures)
+        })?;
+        turns("resumable tunnels", effort.idle, &RESUME[..1], figures, |_, round, figures| {
+            resume::idle(vps.address, round, figures)?;
+            resume::come_back(vps.address, round, figures)
+        })
+    }),
 ];
+
+/// Those whose bulk is measured beside that of resumable tunnels.
+const RESUME: [Kind; 2] = [Kind::Ours, Kind::HaproxySplice];
 
 /// Everybody but the VPS itself.
 const SERVERS: [Kind; 7] =
@@ -119,7 +132,7 @@ fn all(vps: SocketAddr) -> Result<Vec<Contestant>> {
     Kind::ALL.map(|kind| Contestant::start(kind, vps)).into_iter().collect()
 }
 
-const TARGETS: [Target; 24] = {
+const TARGETS: [Target; 30] = {
     use Bound::{AtLeast, AtMost};
     use measures::*;
     const fn to(measure: Measure, reference: Kind, bound: Bound) -> Target {
@@ -153,6 +166,12 @@ const TARGETS: [Target; 24] = {
         to(TLS_FULL, Kind::Haproxy, AtLeast(1.0)),
         to(TLS_RESUMED, Kind::Haproxy, AtLeast(1.0)),
         to(TLS_RSS, Kind::Haproxy, AtMost(1.0)),
+        to(RESUME_CPU_DOWN, Kind::HaproxySplice, AtMost(2.0)),
+        to(RESUME_CPU_UP, Kind::HaproxySplice, AtMost(2.0)),
+        alone(RESUME_RSS, 8.0),
+        alone(RESUME_LOST, 0.0),
+        alone(RESUME_BACK, 10.0),
+        alone(RESUME_OTHERS, 2.0),
     ]
 };
 

@@ -35,7 +35,7 @@ impl Contender for Contestant {
     }
 }
 
-/// Our helper, piping.
+/// Our helper, piping, with a tunnel that ends with its connection.
 pub(crate) const STDIO: &str = "stdio";
 /// Our helper, handing the socket over.
 pub(crate) const FDPASS: &str = "fdpass";
@@ -111,7 +111,7 @@ const PEERS: [Peer; 7] = [
 pub(crate) fn all(proxy: SocketAddr, vps: &'static str) -> (Vec<Contestant>, Vec<&'static str>) {
     let contestant = |name, mode, program, arguments: String| Contestant::new(name, mode, vps, program, &arguments);
     let mut contestants = vec![
-        contestant(STDIO, Mode::Stdio, HELPER.into(), format!("--proxy {proxy} {vps} 22")),
+        contestant(STDIO, Mode::Stdio, HELPER.into(), format!("--no-resume --proxy {proxy} {vps} 22")),
         contestant(FDPASS, Mode::Fdpass, HELPER.into(), format!("--fdpass --proxy {proxy} {vps} 22")),
         contestant(DIRECT, Mode::Direct, PathBuf::new(), String::new()),
     ];

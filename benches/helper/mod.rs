@@ -5,6 +5,7 @@ pub(crate) mod contestants;
 pub(crate) mod measures;
 pub(crate) mod overseen;
 pub(crate) mod plain;
+pub(crate) mod resume;
 pub(crate) mod session;
 pub(crate) mod ssh;
 pub(crate) mod tls;

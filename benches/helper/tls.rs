@@ -27,15 +27,20 @@ use crate::support::vps;
 /// The name of these rows.
 pub(crate) const NAME: &str = "tls";
 
-const PLAIN: &str = "plain";
+pub(super) const PLAIN: &str = "plain";
 const PLAIN_FD: &str = "plain fd";
-const TLS: &str = "tls";
+pub(super) const TLS: &str = "tls";
 const TLS_FD: &str = "tls fd";
+/// A tunnel that survives its connection.
+pub(super) const RESUMABLE: &str = "resumable";
+pub(super) const TLS_RESUMABLE: &str = "tls resumable";
+/// What `ssh config` writes for a cluster with TLS: a tunnel that survives its connection, with a passed socket.
+const TLS_ENTRY: &str = "tls entry";
 const STUNNEL: &str = "stunnel+nc";
 const SOCAT: &str = "socat";
 
 /// All of them, in the order of the table.
-pub(crate) const NAMES: [&str; 6] = [PLAIN, PLAIN_FD, TLS, TLS_FD, STUNNEL, SOCAT];
+pub(crate) const NAMES: [&str; 7] = [PLAIN, PLAIN_FD, TLS, TLS_FD, TLS_ENTRY, STUNNEL, SOCAT];
 
 /// The VPS that does no cryptography, and the one that is a real sshd.
 const VPS: &str = "7323718749301768192";
@@ -66,7 +71,7 @@ pub(crate) const QUICK: Effort = Effort {
     ssh_bytes: 128 << 20,
 };
 
-pub(crate) const TARGETS: [Target; 15] = {
+pub(crate) const TARGETS: [Target; 17] = {
     use Bound::{AtLeast, AtMost};
     use measures::*;
     const fn to(measure: Measure, contestant: &'static str, reference: &'static str, bound: Bound) -> Target {
@@ -88,6 +93,8 @@ pub(crate) const TARGETS: [Target; 15] = {
         to(SSH_BULK_DOWN, TLS, PLAIN_FD, AtLeast(0.8)),
         to(SSH_BULK_UP, TLS_FD, PLAIN_FD, AtLeast(0.8)),
         to(SSH_BULK_DOWN, TLS_FD, PLAIN_FD, AtLeast(0.8)),
+        to(SSH_BULK_UP, TLS_ENTRY, PLAIN_FD, AtLeast(0.8)),
+        to(SSH_BULK_DOWN, TLS_ENTRY, PLAIN_FD, AtLeast(0.8)),
     ]
 };
 
@@ -122,14 +129,15 @@ pub(crate) fn measure(effort: &Effort, figures: &mut Figures) -> Result<()> {
 }
 
 /// Our helper, piping and with a passed socket, without TLS and with it.
-fn ours(certified: &Certified, gateway: &Gateway, tls: u16, vps: &'static str) -> [Contestant; 4] {
+fn ours(certified: &Certified, gateway: &Gateway, tls: u16, vps: &'static str) -> [Contestant; 5] {
     let plain = gateway.address;
     let secured = format!("--proxy https://localhost:{tls} --ca-file {}", certified.ca.display());
     [
-        (PLAIN, Mode::Stdio, format!("--proxy {plain} {vps} 22")),
+        (PLAIN, Mode::Stdio, format!("--no-resume --proxy {plain} {vps} 22")),
         (PLAIN_FD, Mode::Fdpass, format!("--fdpass --proxy {plain} {vps} 22")),
-        (TLS, Mode::Stdio, format!("{secured} {vps} 22")),
-        (TLS_FD, Mode::Fdpass, format!("--fdpass {secured} {vps} 22")),
+        (TLS, Mode::Stdio, format!("--no-resume {secured} {vps} 22")),
+        (TLS_FD, Mode::Fdpass, format!("--no-resume --fdpass {secured} {vps} 22")),
+        (TLS_ENTRY, Mode::Fdpass, format!("--fdpass {secured} {vps} 22")),
     ]
     .map(|(name, mode, arguments)| Contestant::new(name, mode, vps, PathBuf::from(HELPER), &arguments))
 }

@@ -23,6 +23,8 @@ const ORPHAN_KEEP: Duration = Duration::from_secs(30);
 const MOST_READS: usize = 16;
 /// How much is read at once for a receiver that takes nothing.
 const AHEAD: usize = 16 * 1024;
+/// How long the receiver takes nothing until this end reads on for it: the peer may have asked for an answer.
+const STALL: Duration = Duration::from_secs(1);
 
 /// A carrier for another process.
 #[derive(Serialize, Deserialize)]
@@ -52,6 +54,7 @@ pub struct Resumable<S: Supply> {
     unread_from: usize,
     /// The last read found nothing, so the reader waits for the connection.
     drained: bool,
+    read_at: Instant,
     /// Most unacknowledged bytes now, and the most that the supply allows.
     window: usize,
     allowed: usize,
@@ -90,6 +93,7 @@ impl<S: Supply> Resumable<S> {
             unread: Vec::new(),
             unread_from: 0,
             drained: false,
+            read_at: Instant::now(),
             window: WINDOW,
             allowed: MOST_WINDOW,
             told: 0,
@@ -250,10 +254,15 @@ impl<S: Supply> Resumable<S> {
     fn read_ahead(&mut self) {
         let mut piece = vec![0; AHEAD];
         while self.attached && self.over.is_none() && (self.link.is_at_end() || !self.drained) {
-            if self.unread.len() - self.unread_from > MOST_WINDOW + AHEAD {
+            let ahead = self.unread.len() - self.unread_from;
+            if ahead > MOST_WINDOW + AHEAD {
                 self.link.send_reset(Reason::Malformed);
                 self.push();
                 return self.end(SessionOver::Here(Reason::Malformed));
+            }
+            if ahead >= self.allowed {
+                // Memory is short. The peer may take this connection for dead, and come over another one.
+                return;
             }
             match self.read(&mut piece) {
                 // A connection that was lost takes its undelivered bytes along.
@@ -285,7 +294,7 @@ impl<S: Supply> Resumable<S> {
     }
 
     fn note_memory(&mut self) {
-        let cost = self.link.cost();
+        let cost = self.link.cost() + self.unread.len();
         if cost.abs_diff(self.told) >= MEMORY_STEP || cost == 0 && self.told > 0 {
             self.told = cost;
             self.allowed = self.supply.note_memory(cost);
@@ -305,13 +314,15 @@ impl<S: Supply> AsFd for Resumable<S> {
 
 impl<S: Supply> Carrier for Resumable<S> {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let now = Instant::now();
         let unread = self.give_unread(buffer);
         let read = match unread {
             0 if self.link.is_at_end() || self.over.is_some() => Ok(0),
             0 => self.read(buffer),
             unread => Ok(unread),
         };
-        self.drained = read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        (self.drained, self.read_at) =
+            (read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock), now);
         match read {
             Ok(0) if self.link.is_at_end() => {
                 self.link.note_end_delivered();
@@ -436,8 +447,10 @@ impl<S: Supply> Lasting for Resumable<S> {
             }
             Supplied::Over(over) => self.end(over),
         }
-        if self.attached && self.link.is_at_end() {
+        let is_stalled = !self.drained && now.saturating_duration_since(self.read_at) >= STALL;
+        if self.attached && (self.link.is_at_end() || is_stalled) {
             self.read_ahead();
+            self.note_memory();
         }
         if self.attached {
             if self.acknowledge_at.is_some_and(|at| at <= now) {
