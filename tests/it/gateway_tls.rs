@@ -95,7 +95,12 @@ impl Scene {
     }
 
     fn openssl(&self, args: &[&str], stdin: &[u8]) -> Outcome {
-        let run = Run::new(tool("openssl"), &self.authority.home).args(["s_client", "-verify_return_error", "-quiet"]);
+        self.s_client(&[&["-quiet"], args].concat(), stdin)
+    }
+
+    /// With what it says about the connection.
+    fn s_client(&self, args: &[&str], stdin: &[u8]) -> Outcome {
+        let run = Run::new(tool("openssl"), &self.authority.home).args(["s_client", "-verify_return_error"]);
         let run = run.args(["-connect", &self.tls.to_string(), "-servername", NAME]).arg("-CAfile");
         run.arg(&self.authority.file).args(args).stdin(stdin).output()
     }
@@ -128,6 +133,24 @@ fn stock_clients_get_a_tunnel_and_its_banner() {
     let lines = audit(&scene.gateway, "closed", 3);
     assert!(lines.iter().all(|line| line["transport"] == "tls" && line["reason"] == "complete"), "{lines:?}");
     scene.vps.finish();
+}
+
+#[test]
+fn the_order_of_the_server_counts() {
+    let scene = Scene::new();
+    for (version, option, first, second) in [
+        ("-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        ("-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"),
+    ] {
+        for offer in [format!("{first}:{second}"), format!("{second}:{first}")] {
+            let outcome = scene.s_client(&[version, option, &offer], b"");
+            let chosen = outcome.text().contains(&format!("Cipher is {first}\n"));
+            outcome.succeeds().check(chosen, &format!("{first} of {offer}"));
+        }
+        // It takes the other one alone.
+        let outcome = scene.s_client(&[version, option, second], b"");
+        outcome.succeeds().check(outcome.text().contains(&format!("Cipher is {second}\n")), second);
+    }
 }
 
 #[test]

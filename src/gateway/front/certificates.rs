@@ -146,6 +146,8 @@ impl Files {
                 .hint(format!("name the key that belongs to {} with --tls-key", certificate.display()))
         })?;
         config.alpn_protocols = vec![tls::ALPN.to_vec()];
+        // Scanners of servers remark on one that has no order of its own.
+        config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // A ticket would let a certificate in that was revoked since.
         config.send_tls13_tickets = usize::from(client_ca.is_none());
