@@ -154,6 +154,22 @@ fn the_order_of_the_server_counts() {
 }
 
 #[test]
+fn a_session_is_resumed() {
+    let scene = Scene::new();
+    let session = scene.authority.home.join("session");
+    let session = session.to_str().unwrap();
+    for version in ["-tls1_2", "-tls1_3"] {
+        // The answer comes behind the ticket.
+        let first = scene.openssl(&[version, "-sess_out", session], b"GET / HTTP/1.1\r\n\r\n");
+        first.check(first.text().starts_with("HTTP/1.1 "), "an answer");
+        let second = scene.s_client(&[version, "-sess_in", session], b"");
+        second.succeeds().check(second.text().contains("Reused, TLSv1."), version);
+    }
+    let outcome = scene.s_client(&["-tls1_2", "-reconnect"], b"");
+    outcome.succeeds().check(outcome.text().matches("Reused, TLSv1.2, ").count() == 5, "each of five");
+}
+
+#[test]
 fn twenty_megabytes_go_both_ways_and_an_end_is_passed_on() {
     let scene = Scene::new();
     let data = pattern(20_000_000);
