@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use crate::support::certificates::{Authority, Issued, NAME, Secured};
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
+use crate::support::office::Office;
 use crate::support::pattern::pattern;
 use crate::support::peers::{GREETING, PEER_TIMEOUT, Peer, echo_server, greeter};
 use crate::support::run::{Outcome, Run};
-use crate::support::scene::ID;
+use crate::support::scene::{ID, Mode};
 use crate::support::tools::{GATEWAY, HELPER, tool};
 use crate::support::tunnels::{UNWATCHED, asked_of, connect_request, proxy_header};
 use crate::support::watched::{audit, curl, metric};
@@ -408,6 +409,34 @@ fn only_clients_with_a_certificate_of_the_ca_are_served_as_the_user_in_it() {
     strangers.into_iter().chain([first, robert]).for_each(Secured::close);
     scene.awaits("tunnels", 0.0);
     scene.vps.finish();
+}
+
+/// The settings `client_cert` and `client_key`, and the flags.
+#[test]
+fn the_helper_and_the_command_log_in_with_a_certificate() {
+    let clients = Authority::new();
+    let office = Office::with(|port, options| {
+        let options = [options, &["--tls-client-ca", clients.file.to_str().unwrap()]].concat();
+        Gateway::with_inventory_and(&inventory(&[running(ID, port)]), &options)
+    });
+    let alice = clients.issue(7, "alice", &[]);
+    let certificate = clients.home.write("alice.pem", alice.certificate());
+    let key = clients.home.secret("alice.key", &alice.key);
+    let home = office.home("localhost", &json!({ "client_cert": certificate, "client_key": key }));
+    let nothing = office.home("localhost", &json!({}));
+    let flags = ["--client-cert", certificate.to_str().unwrap(), "--client-key", key.to_str().unwrap()];
+    for mode in Mode::BOTH {
+        for (home, words) in [(&home, &[][..]), (&nothing, &flags)] {
+            let run = office.ssh(home, mode, words).arg("cat; exit 23").stdin("in");
+            run.output().exits(23).prints("in").says_nothing();
+        }
+        office.ssh(&nothing, mode, &[]).output().exits(255).says(&["`kohakuriver config set client_cert FILE`"]);
+    }
+    let opened = audit(&office.gateway, "opened", 4);
+    assert!(opened.iter().all(|line| line["user"] == "alice" && line["transport"] == "tls"), "{opened:?}");
+    let listed = office.kohakuriver(&home, &["vps", "list"]).output();
+    listed.succeeds().says_nothing().check(listed.text().contains(ID), "the VPS");
+    office.kohakuriver(&nothing, &["vps", "list"]).output().exits(1).says(&["it wants a certificate of the client"]);
 }
 
 #[test]

@@ -36,6 +36,13 @@ pub(crate) struct Issued {
     pub(crate) serial: u64,
 }
 
+impl Issued {
+    /// Without its key.
+    pub(crate) fn certificate(&self) -> &str {
+        self.pem.strip_suffix(&self.key).unwrap()
+    }
+}
+
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();

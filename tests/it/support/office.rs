@@ -42,9 +42,10 @@ impl Office {
     pub(crate) fn with(gateway: impl FnOnce(u16, &[&str]) -> Gateway) -> Self {
         let (authority, sshd) = (Authority::new(), Sshd::start());
         let issued = authority.issue(1, NAME, &[NAME, "localhost", "127.0.0.1", THIS_MACHINE]);
-        let file = authority.home.secret("gateway.pem", &issued.pem);
-        let options = ["--tls-listen", "127.0.0.1:0", "--tls-cert", file.to_str().unwrap(), "--api-proxy"];
-        let gateway = gateway(sshd.port, &options);
+        let file = authority.home.write("gateway.pem", issued.certificate());
+        let key = authority.home.secret("gateway.key", &issued.key);
+        let files = ["--tls-cert", file.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+        let gateway = gateway(sshd.port, &[&["--tls-listen", "127.0.0.1:0", "--api-proxy"], &files[..]].concat());
         let tls = gateway.process.stderr_line("listening with TLS on ").parse().unwrap();
         Self { authority, sshd, gateway, tls }
     }
