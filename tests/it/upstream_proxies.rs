@@ -12,7 +12,7 @@ use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::host_api::{OWNER, host_api};
 use crate::support::office::{IN_URL, Office, PASSWORD, THIS_MACHINE, USER, url, url_without_password};
-use crate::support::office_proxies::{microsocks, mitmproxy, tinyproxy_of};
+use crate::support::office_proxies::{microsocks, mitmproxy, squid_with_tls_of, tinyproxy_of};
 use crate::support::pattern::pattern;
 use crate::support::processes::{falls_to, with_argument};
 use crate::support::proxies::Proxy;
@@ -37,20 +37,35 @@ fn bulk_goes_both_ways_through_squid_tls_and_the_gateway() {
     let _place = heavy();
     let office = Office::new();
     let squid = office.squid();
-    let home = office.home(NAME, &json!({ "upstream_proxy": url("http", &squid) }));
+    bulk(&office, &office.home(NAME, &json!({ "upstream_proxy": url("http", &squid) })));
+}
+
+/// TLS of the gateway inside TLS of the proxy.
+#[test]
+fn bulk_goes_both_ways_through_squid_with_tls() {
+    let _place = heavy();
+    let office = Office::new();
+    let squid = squid_with_tls_of(USER, PASSWORD, &[office.tls.port()], &office.authority);
+    bulk(&office, &office.home("127.0.0.1", &json!({ "upstream_proxy": url("https", &squid) })));
+    let refused = office.home("127.0.0.1", &json!({ "upstream_proxy": format!("https://{}", squid.address) }));
+    let what = format!("the upstream proxy at {} wants a login", squid.address);
+    office.ssh(&refused, Mode::Stdio, &[]).output().ssh_fails_with(&what, "https://USER:PASSWORD@");
+}
+
+/// Both directions at once, and then each alone.
+fn bulk(office: &Office, home: &Home) {
     let data = home.write("data", pattern(BULK));
     let sum = sha256(&data);
     for mode in Mode::BOTH {
-        // Both at once, and then each alone.
         let back = home.join("back");
-        let run = office.ssh(&home, mode, &[]).arg("cat").stdin_file(&data).stdout_file(&back).deadline(300);
+        let run = office.ssh(home, mode, &[]).arg("cat").stdin_file(&data).stdout_file(&back).deadline(300);
         run.output().succeeds().says_nothing();
         assert_eq!(sha256(&back), sum, "{mode:?}");
         let (there, down) = (home.join("there"), home.join("down"));
-        let run = office.ssh(&home, mode, &[]).arg(format!("cat > {}", there.display())).stdin_file(&data);
+        let run = office.ssh(home, mode, &[]).arg(format!("cat > {}", there.display())).stdin_file(&data);
         run.deadline(300).output().succeeds().says_nothing();
         assert_eq!(sha256(&there), sum, "{mode:?}");
-        let run = office.ssh(&home, mode, &[]).arg(format!("cat {}", there.display())).stdout_file(&down);
+        let run = office.ssh(home, mode, &[]).arg(format!("cat {}", there.display())).stdout_file(&down);
         run.deadline(300).output().succeeds().says_nothing();
         assert_eq!(sha256(&down), sum, "{mode:?}");
     }
