@@ -40,23 +40,34 @@ fn gateway(authority: &Authority, port: u16, ends_tls: bool, tells: bool) -> (Ga
     (gateway, address)
 }
 
+/// An ssh through the helper and the front on this port.
+fn ssh(authority: &Authority, sshd: &Sshd, home: &Home, port: u16, mode: Mode) -> Run {
+    let fdpass = if mode == Mode::Fdpass { " --fdpass" } else { "" };
+    let ca = sh_quote(authority.file.to_str().unwrap());
+    let command = format!("{}{fdpass} --ca-file {ca} --proxy https://localhost:{port} %h %p", sh_quote(HELPER));
+    let config = sshd.write_ssh_config(home, &format!("config-{mode:?}"), &command, mode);
+    Run::new(tool("ssh"), home).arg("-F").arg(config).arg(destination())
+}
+
 #[test]
 fn ssh_goes_through_each_front() {
     let (authority, sshd) = (Authority::new(), Sshd::start());
-    for (front, ends_tls, tells) in FRONTS {
+    let before_tls_1_3 = (Front::HaproxyTls12, true, true);
+    for (front, ends_tls, tells) in FRONTS.into_iter().chain([before_tls_1_3]) {
         let (gateway, behind) = gateway(&authority, sshd.port, ends_tls, tells);
         let running = Behind { authority: &authority, gateway: behind, name: "localhost" }.start(front);
         let home = Home::new();
-        let proxy = format!("https://localhost:{}", running.proxy.address.port());
+        let port = running.proxy.address.port();
         for mode in Mode::BOTH {
-            let fdpass = if mode == Mode::Fdpass { " --fdpass" } else { "" };
-            let ca = sh_quote(authority.file.to_str().unwrap());
-            let command = format!("{}{fdpass} --ca-file {ca} --proxy {proxy} %h %p", sh_quote(HELPER));
-            let config = sshd.write_ssh_config(&home, &format!("config-{mode:?}"), &command, mode);
-            let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(destination());
             let data = "through a front\n".repeat(300_000);
-            let outcome = ssh.arg("cat; exit 23").stdin(data.clone()).output();
+            let run = ssh(&authority, &sshd, &home, port, mode).arg("cat; exit 23").stdin(data.clone());
+            let outcome = run.output();
             outcome.exits(23).says_nothing().check(outcome.text() == data, "all that was sent, back");
+        }
+        if front == Front::HaproxyTls12 {
+            let run = Run::new(tool("openssl"), &home).args(["s_client", "-connect", &format!("localhost:{port}")]);
+            let outcome = run.output();
+            outcome.check(outcome.text().contains("New, TLSv1.2, "), "TLS 1.2");
         }
         for opened in audit(&gateway, "opened", 2) {
             assert_eq!(opened["transport"], if ends_tls { "tcp" } else { "tls" }, "{front:?}");

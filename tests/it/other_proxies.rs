@@ -6,8 +6,8 @@ use crate::support::certificates::Authority;
 use crate::support::home::Home;
 use crate::support::office::{PASSWORD, USER, url};
 use crate::support::office_proxies::{haproxy_with_tls, squid_of, squid_with_tls_of, tinyproxy_of};
-use crate::support::proxies::{Proxy, squid, tinyproxy};
-use crate::support::run::Run;
+use crate::support::proxies::{Proxy, listening, squid, start, tinyproxy};
+use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::Mode;
 use crate::support::sshd::Sshd;
 use crate::support::tools::{HELPER, sh_quote, tool};
@@ -125,4 +125,33 @@ fn ssh_through_haproxys_tls_and_tinyproxy_with_a_login() {
     let proxy = haproxy_with_tls(behind.address, &authority);
     let words = format!("--ca-file {}", authority.file.display());
     log_in(&sshd, &proxy, "https", &words, &format!("https://{USER}:sekrit@{}", proxy.address));
+}
+
+/// `openssl s_server` carries bytes alone, so a script reads the request, and answers it.
+#[test]
+fn ssh_through_openssl_s_server() {
+    const ANSWERS: &str = r#"mkfifo up down
+{
+    while IFS= read -r line && [ "$line" != "$(printf '\r')" ]; do printf '%s\n' "$line" >&2; done
+    printf 'HTTP/1.1 200 Connection established\r\n\r\n'
+    exec nc 127.0.0.1 $4
+} <up >down &
+exec openssl s_server -quiet -naccept 1 -accept 127.0.0.1:$1 -cert $2 $3 >up <down"#;
+    let (sshd, authority) = (Sshd::start(), Authority::new());
+    let pem = authority.home.secret("s_server.pem", &authority.server(92).pem);
+    for version in ["-tls1_2", "-tls1_3"] {
+        let server = start(listening, |home, port| {
+            let run = Run::new("sh", home).args(["-c", ANSWERS, "sh", &port.to_string()]).arg(&pem);
+            run.args([version, &sshd.port.to_string()])
+        });
+        let words = format!("--ca-file {} --proxy https://{}", authority.file.display(), server.address);
+        let home = Home::new();
+        let data = "through a stranger\n".repeat(100_000);
+        let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config_with(&home, &sshd, &words, Mode::Stdio));
+        let outcome = ssh.args(["foreign", "cat; exit 23"]).stdin(data.clone()).output();
+        outcome.exits(23).says_nothing().check(outcome.text() == data, "all that was sent, back");
+        let request = format!("CONNECT 127.0.0.1:{} HTTP/1.1\r\n", sshd.port);
+        let has_heard = |stderr: &[u8]| stderr.starts_with(request.as_bytes()).then_some(());
+        server.process.wait_for("the request", DEADLINE, |seen| has_heard(&seen.stderr));
+    }
 }

@@ -18,6 +18,8 @@ macro_rules! file {
 pub(crate) enum Front {
     HaproxySni,
     HaproxyTls,
+    /// The same without TLS 1.3.
+    HaproxyTls12,
     NginxSni,
     NginxTls,
     /// nginx as an HTTP server, in the way of a web site.
@@ -98,6 +100,21 @@ impl Behind<'_> {
                     &[(":::443 v4v6", at), ("127.0.0.1:8002", to), ("/etc/haproxy/gpu.example.org.pem", pem)],
                 ),
             ),
+            Front::HaproxyTls12 => {
+                let newest = || ("alpn http/1.1", "alpn http/1.1 ssl-max-ver TLSv1.2".to_owned());
+                haproxy(
+                    home,
+                    &replaced(
+                        file!("haproxy-tls.cfg"),
+                        &[
+                            (":::443 v4v6", at),
+                            ("127.0.0.1:8002", to),
+                            ("/etc/haproxy/gpu.example.org.pem", pem),
+                            newest(),
+                        ],
+                    ),
+                )
+            }
             Front::NginxSni => nginx(
                 home,
                 &replaced(
