@@ -173,9 +173,16 @@ fn two_clusters_with_a_ca_each() {
     assert_eq!(config["ca_file"], json!(me.0.join("work.pem")), "{config:#}");
     assert_eq!(config["clusters"]["lab"]["ca_file"], json!(me.0.join(ca)), "{config:#}");
     let entries = me.read(".ssh/kohakuriver.conf");
-    for option in [format!("--proxy {}", lab.proxy()), format!("--ca-file {}", me.0.join(ca).display())] {
+    // With TLS, too, --fdpass takes less CPU than pipes, up and down (benches/README.md).
+    for option in [
+        format!("--proxy {}", lab.proxy()),
+        format!("--ca-file {}", me.0.join(ca).display()),
+        format!("kohakuriver-proxy --fdpass --proxy {}", lab.proxy()),
+        "ProxyUseFdpass yes\n".to_owned(),
+    ] {
         assert!(entries.contains(&option), "{option}\n{entries}");
     }
+    assert!(!entries.contains("ProxyUseFdpass no"), "{entries}");
 
     for (host, site) in [
         ("trainer.kohakuriver".to_owned(), &work),
