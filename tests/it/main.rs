@@ -105,6 +105,7 @@ mod threat_model;
 mod tls_faults;
 mod transcripts;
 mod upstream_bad_input;
+mod upstream_environment;
 mod upstream_proxies;
 mod upstream_settings;
 mod vps_cp;
