@@ -209,6 +209,28 @@ fn early_bytes_and_each_end_are_passed_on() {
     scene.vps.finish();
 }
 
+/// A request in two records, cut in each place, and one with a record for each byte. What is behind it isn't lost.
+#[test]
+fn a_request_may_be_split_anywhere() {
+    let scene = Scene::new();
+    let connect = format!("CONNECT {ID}.kohakuriver:22 HTTP/1.1\r\nHost: {ID}.kohakuriver:22\r\nUser-Agent: x\r\n\r\n");
+    for (request, yes) in [(connect, YES), (format!("REQUEST_TUNNEL {ID}\n"), b"SUCCESS\n")] {
+        let sent = [request.as_bytes(), b"early"].concat();
+        let opens = |records: &mut dyn Iterator<Item = &[u8]>| {
+            let mut client = scene.connect();
+            client.socket.set_nodelay(true).unwrap();
+            records.for_each(|record| client.write_all(record).unwrap());
+            client.hears(&[yes, b"early"].concat());
+            client.close();
+        };
+        for cut in 1..sent.len() {
+            opens(&mut [&sent[..cut], &sent[cut..]].into_iter());
+        }
+        opens(&mut sent.chunks(1));
+    }
+    scene.vps.finish();
+}
+
 #[test]
 fn a_cut_and_a_reset_are_no_orderly_end() {
     for is_reset in [false, true] {

@@ -51,7 +51,7 @@ fn check_refusal(refusal: &Refusal) {
 }
 
 /// A head can be too long in two ways; an accepted request is exact.
-fn same(one: &Result<Request, TooLarge>, other: &Result<Request, TooLarge>) -> bool {
+pub fn same(one: &Result<Request, TooLarge>, other: &Result<Request, TooLarge>) -> bool {
     match (one, other) {
         (Ok(Request::Line(one)), Ok(Request::Line(other))) => one.target == other.target,
         (Ok(Request::Connect(one)), Ok(Request::Connect(other))) => {

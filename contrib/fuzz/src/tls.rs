@@ -11,9 +11,11 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::UnbufferedServerConnection;
 
+use super::request::same as same_request;
 use super::{Message, answer};
 use kohakuriver_proxy::carrier::{Carrier, Tls};
 use kohakuriver_proxy::dial::Watch;
+use kohakuriver_proxy::handshake::request::{self, MaxSize};
 use kohakuriver_proxy::handshake::{Step, connect};
 use kohakuriver_proxy::route::{ExchangeError, exchange};
 use kohakuriver_proxy::settings::{Pins, Trust};
@@ -128,6 +130,7 @@ pub fn run(data: &[u8]) {
     let Some(message) = Message::new(data) else { return };
     arrives_at_the_server(&message);
     is_an_answer(&message);
+    is_a_request(&message);
     is_damaged(&message);
     is_a_record(&message);
 }
@@ -176,6 +179,37 @@ fn is_an_answer(message: &Message) {
             stream.extend(more);
             // A text that is cut off may be shorter.
             assert!(message.bytes.ends_with(&stream) && message.bytes.len() - stream.len() <= end && closed.is_ok());
+        }
+        (over_tls, plain) => panic!("{over_tls:?} over TLS, {plain:?} without"),
+    }
+}
+
+/// The request is what it is without TLS, however the records and the reads split it, and every byte behind it is still
+/// there.
+fn is_a_request(message: &Message) {
+    let mut pair = Pair::connected();
+    send(&mut pair.client, message);
+    pair.client.end_writing().unwrap();
+    let read = |bytes: &[u8]| request::read(bytes, MaxSize::DEFAULT, &["gpu-head".to_owned()]);
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; message.cut.clamp(16, 1000)]);
+    let over_tls = loop {
+        match read(&bytes) {
+            Step::Incomplete => {}
+            done => break done,
+        }
+        match pair.server.receive(&mut buffer) {
+            Ok(0) => break Step::Incomplete,
+            Ok(read) => bytes.extend_from_slice(&buffer[..read]),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}"),
+        }
+    };
+    match (over_tls, read(&message.bytes)) {
+        (Step::Incomplete, Step::Incomplete) => assert!(bytes == message.bytes),
+        (Step::Done(over_tls, eaten), Step::Done(plain, of_whole)) => {
+            assert!(same_request(&over_tls, &plain) && eaten <= of_whole, "{over_tls:?} over TLS, {plain:?} without");
+            let (more, end) = rest(&mut pair.server);
+            bytes.extend(more);
+            assert!(bytes == message.bytes && end.is_ok(), "{} of {} bytes", bytes.len(), message.bytes.len());
         }
         (over_tls, plain) => panic!("{over_tls:?} over TLS, {plain:?} without"),
     }
