@@ -49,6 +49,8 @@ slow=(
     doctor::tunnel::
     gateway_access::while_the_host_is_down
     gateway_audit::an_audit_line_for_each_reason
+    gateway_behind_fronts::a_hundred
+    gateway_behind_fronts::bulk_goes
     gateway_limits::at_the_limit
     gateway_limits::silent_clients
     gateway_pipes::bulk_goes
