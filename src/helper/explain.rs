@@ -217,7 +217,8 @@ impl Order<'_> {
         if let Some(over) = SessionOver::of(error)
             && over.reason() != Reason::Lost
         {
-            let last = self.away.failure().map(|failure| format!("; the last try: {failure}")).unwrap_or_default();
+            let last = self.away.failure().filter(|_| over.reason() == Reason::Expired);
+            let last = last.map(|failure| format!("; the last try: {failure}")).unwrap_or_default();
             let failure = Failure::new(format!("the session with {} is over", self.target));
             return failure.cause(format!("{proxy}: {over}{last}")).hint("connect again");
         }
