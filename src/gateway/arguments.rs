@@ -98,7 +98,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", requires = "host_api")]
     pub host_api_ca: Option<PathBuf>,
 
-    /// Pass a client that continues its tunnel on to the gateway that has it, one of these: HOST[:PORT], with commas in
+    /// Pass a client that continues its tunnel on to the gateway that has it: one of these addresses, with commas in
     /// between
     ///
     /// For several gateways behind one address. A client may reach another one than the one that has its tunnel.
