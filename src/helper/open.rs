@@ -254,8 +254,12 @@ fn resumable(
     };
     let redial = Redial::new(session, Arc::clone(order.away)).map_err(Interrupted::Wait)?;
     let Tunnel { carrier, early, is_line } = tunnel;
-    let carrier = Box::new(Resumable::new(Role::Client, carrier, early, Vec::new(), keep, redial));
-    Ok(Tunnel { carrier, early: Vec::new(), is_line })
+    let mut first = vec![0; early.len()];
+    let mut carrier = Box::new(Resumable::new(Role::Client, carrier, early, Vec::new(), keep, redial));
+    // The descriptor doesn't report these bytes any more. Whatever this meets, the relay meets again.
+    let read = if first.is_empty() { 0 } else { carrier.receive(&mut first).unwrap_or_default() };
+    first.truncate(read);
+    Ok(Tunnel { carrier, early: first, is_line })
 }
 
 fn open_with_line(
