@@ -84,6 +84,7 @@ mod quick_set;
 mod readme;
 mod refusals;
 mod resume;
+mod resume_first_bytes;
 mod returning_network;
 mod sessions_command;
 mod several_gateways;
