@@ -21,8 +21,9 @@ use crate::sys::{AsFd, BorrowedFd, PollFlags};
 use crate::text::excerpt;
 use crate::tls::{ClientConfig, Fault};
 
-/// Most plaintext that is encrypted at once: some whole records.
-const MOST: usize = 64 * 1024;
+/// Most plaintext that is encrypted at once: what a relay writes at once, and the header that a layer above may put in front
+/// of it.
+const MOST: usize = 64 * 1024 + 16;
 /// Room for the records of [`MOST`] bytes. Most bytes that are read from below at once, and most of an incomplete message.
 const RECORDS: usize = MOST + 1024;
 /// The least that is read from below at once.
