@@ -88,6 +88,8 @@ pub(super) struct Tunnel {
     turns: Turns,
     /// Whether it stands in the worker's queue.
     pub(super) queued: bool,
+    /// The next time at which the worker gives it a turn.
+    pub(super) wakes_at: Option<Instant>,
     pub(super) session: OpenSession,
     counted: Counted,
 }
@@ -119,6 +121,7 @@ impl Tunnel {
             moved_at: Instant::now(),
             turns: Turns::new(),
             queued: false,
+            wakes_at: None,
             session,
             counted,
         }

@@ -170,7 +170,8 @@ impl Worker {
         true
     }
 
-    fn add(&mut self, tunnel: Box<Tunnel>) {
+    fn add(&mut self, mut tunnel: Box<Tunnel>) {
+        tunnel.wakes_at = None;
         let entry = self.tunnels.vacant_entry();
         let index = entry.key();
         let (registry, client, vps) = (self.poll.registry(), token(index, Party::Client), token(index, Party::Server));
@@ -259,6 +260,16 @@ impl Worker {
         }
     }
 
+    /// Gives a tunnel a turn at this time. An earlier one serves as well: it tells the next time. So a tunnel has few times
+    /// here, however often it puts its next one off.
+    fn wake_at(&mut self, index: usize, at: Instant) {
+        let Some(tunnel) = self.tunnels.get_mut(index) else { return };
+        if tunnel.wakes_at.is_none_or(|before| at < before) {
+            tunnel.wakes_at = Some(at);
+            self.times.insert((at, index));
+        }
+    }
+
     /// Gives a tunnel its turn, and returns how many bytes it moved.
     fn turn(&mut self, index: usize) -> usize {
         let Some(tunnel) = self.tunnels.get_mut(index) else { return 0 };
@@ -280,9 +291,7 @@ impl Worker {
             Some(Next::Wait | Next::Again | Next::WaitUntil(_)) if pace != self.pace => self.hand_over(index),
             Some(Next::Wait) => {}
             Some(Next::Again) => self.wake(index),
-            Some(Next::WaitUntil(at)) => {
-                self.times.insert((at, index));
-            }
+            Some(Next::WaitUntil(at)) => self.wake_at(index, at),
             Some(Next::Remove(ending)) => self.remove(index, ending),
             None => self.remove(index, Ending::Fault),
         }
@@ -298,6 +307,11 @@ impl Worker {
             && at <= now
         {
             self.times.pop_first();
+            if let Some(tunnel) = self.tunnels.get_mut(index)
+                && tunnel.wakes_at == Some(at)
+            {
+                tunnel.wakes_at = None;
+            }
             // The place may have another tunnel by now; a turn in vain doesn't harm that one.
             self.wake(index);
         }
@@ -536,6 +550,22 @@ mod tests {
         worker.act_on_time();
         let left: Vec<usize> = worker.tunnels.iter().map(|(index, _)| index).collect();
         assert_eq!((left, records.metrics.closed(Ending::Idle).value()), (vec![1], 1));
+    }
+
+    #[test]
+    fn a_tunnel_that_puts_its_time_off_has_one_time() {
+        let mut worker = worker(None);
+        let _ends = carry(&worker.inbox(), &Arc::default(), &Arc::default());
+        assert!(worker.read_inbox());
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        for seconds in 45..1000 {
+            worker.wake_at(0, at(seconds));
+        }
+        assert_eq!(worker.times, [(at(45), 0)].into());
+        worker.wake_at(0, at(1));
+        worker.wake_at(0, at(2));
+        assert_eq!(worker.times, [(at(1), 0), (at(45), 0)].into());
     }
 
     #[test]
