@@ -637,10 +637,10 @@ Options:
   -h, --help  Print help
 
 The settings are host, port, ssh_proxy_port, proxy, gateway_admin, ca_file,
-pinned_key, client_cert, client_key, upstream_proxy, proxy_auth_command,
-log_file and known_hosts. `-` reads the value from stdin, for an upstream_proxy
-with a password. A token is not a setting: `kohakuriver auth login` stores one.
-With `--cluster`, the setting is that cluster's.
+pinned_key, client_cert, client_key, upstream_proxy, proxy_auth_command, resume
+(auto, on or off), log_file and known_hosts. `-` reads the value from stdin, for
+an upstream_proxy with a password. A token is not a setting: `kohakuriver auth
+login` stores one. With `--cluster`, the setting is that cluster's.
 
 Examples:
   kohakuriver config set host gpu-head

@@ -93,8 +93,9 @@ fn carry(
     let route = Route::of(&settings, &proxy)?;
     let mut kept = None;
     let is_vps = matches!(target, Target::Vps(_)) && arguments.protocol != ProtocolChoice::RequestTunnel;
+    let resume = arguments.resume.or(settings.resume.value.demand());
     // A socket that is ssh's can't be replaced.
-    let needs_carrier = !route.is_bare(&proxy) || arguments.resume == Some(true) && is_vps;
+    let needs_carrier = !route.is_bare(&proxy) || resume == Some(true) && is_vps;
     if client.waits_for_socket() && needs_carrier {
         journal.step("only a bare socket can be ssh's, so another process carries the bytes of this connection");
         match child::pass_carried(client.stdout(), || client.speaks())? {
@@ -116,7 +117,6 @@ fn carry(
         }
         target => target,
     };
-
     let signals = EndSignals::default();
     let away = Arc::new(Away::default());
     let mut order = Order {
@@ -128,7 +128,7 @@ fn carry(
         protocol: arguments.protocol,
         signals: &signals,
         limit: arguments.connect_timeout,
-        resumable: is_vps && arguments.resume != Some(false) && !client.waits_for_socket(),
+        resumable: is_vps && resume != Some(false) && !client.waits_for_socket(),
         away: &away,
     };
     if let Some(socket) = kept {

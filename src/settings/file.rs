@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use crate::cluster::{ClusterName, ClusterNameError, UNNAMED};
 use crate::failure::Failure;
 use crate::secret::Password;
+use crate::settings::ResumeSetting;
 #[cfg(feature = "cli")]
 use crate::settings::UpstreamSetting;
 use crate::sys;
@@ -46,6 +47,8 @@ pub struct ClusterKeys {
     pub upstream_proxy: Option<Password>,
     /// `proxy_auth_command`: the command that logs in to that proxy.
     pub proxy_auth_command: Option<String>,
+    /// `resume`: whether tunnels survive their connection.
+    pub resume: Option<ResumeSetting>,
 }
 
 /// The keys a configuration file may hold, all optional.
@@ -64,7 +67,7 @@ pub struct ConfigFile {
 }
 
 /// The keys of [`ClusterKeys`], as they stand in the file.
-pub const CLUSTER_KEYS: [&str; 11] = [
+pub const CLUSTER_KEYS: [&str; 12] = [
     "host",
     "port",
     "ssh_proxy_port",
@@ -76,6 +79,7 @@ pub const CLUSTER_KEYS: [&str; 11] = [
     "client_key",
     "upstream_proxy",
     "proxy_auth_command",
+    "resume",
 ];
 
 /// The keys of settings that are the same for each cluster.
@@ -247,6 +251,7 @@ impl ClusterKeys {
             "client_key" => self.client_key = Some(text(path, value.clone())?.into()),
             "upstream_proxy" => self.upstream_proxy = Some(Password::new(text(path, value.clone())?)),
             "proxy_auth_command" => self.proxy_auth_command = Some(text(path, value.clone())?),
+            "resume" => self.resume = Some(resume(path, value)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -271,7 +276,8 @@ impl ClusterKeys {
             "client_cert" => self.client_cert.is_some(),
             "client_key" => self.client_key.is_some(),
             "upstream_proxy" => self.upstream_proxy.is_some(),
-            _ => self.proxy_auth_command.is_some(),
+            "proxy_auth_command" => self.proxy_auth_command.is_some(),
+            _ => self.resume.is_some(),
         }
     }
 }
@@ -333,6 +339,11 @@ fn port(key: &str, value: &Value) -> Result<u16, ConfigFileError> {
     port.ok_or_else(wrong)
 }
 
+fn resume(key: &str, value: &Value) -> Result<ResumeSetting, ConfigFileError> {
+    let read = value.as_str().and_then(|text| text.parse().ok());
+    read.ok_or_else(|| ConfigFileError::Value { key: key.to_owned(), expected: ResumeSetting::EXPECTED })
+}
+
 /// The message about a key that no setting has.
 pub fn unknown_key(key: &str) -> String {
     let lower = key.rsplit('.').next().unwrap_or_default().to_lowercase();
@@ -348,7 +359,7 @@ mod tests {
     fn reads_every_key() {
         let file = ConfigFile::parse(
             br#"{"host":"gpu-head","port":9000,"ssh_proxy_port":9002,"proxy":"door:8002","gateway_admin":"door:8003",
-                 "log_file":"/tmp/k.log","known_hosts":"~/keys"}"#,
+                 "resume":"off","log_file":"/tmp/k.log","known_hosts":"~/keys"}"#,
         )
         .unwrap();
         let keys = ClusterKeys {
@@ -357,6 +368,7 @@ mod tests {
             ssh_proxy_port: Some(9002),
             proxy: Some("door:8002".into()),
             gateway_admin: Some("door:8003".into()),
+            resume: Some(ResumeSetting::Off),
             ..ClusterKeys::default()
         };
         let unnamed: ClusterName = UNNAMED.parse().unwrap();
@@ -442,6 +454,8 @@ mod tests {
             ("{\"port\":70000}", "`port` must be a TCP port"),
             ("{\"port\":0}", "`port` must be a TCP port"),
             ("{\"host\":\"\"}", "`host` must be a string"),
+            ("{\"resume\":\"maybe\"}", "`resume` must be `auto`, `on` or `off`"),
+            ("{\"resume\":true}", "`resume` must be `auto`, `on` or `off`"),
         ] {
             let message = ConfigFile::parse(content.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(part), "{content}: {message}");

@@ -10,6 +10,7 @@ mod file;
 mod host;
 mod paths;
 mod pick;
+mod resume;
 mod sources;
 mod tls;
 mod trust;
@@ -21,6 +22,7 @@ pub use address::{AdminAddress, Origin, ProxyAddress, ProxyAddressError, Scheme,
 pub use file::{CLUSTER_KEYS, CLUSTERS, ClusterKeys, ConfigFile, ConfigFileError, DEFAULT_CLUSTER, keys, unknown_key};
 pub use host::HostAddress;
 pub use paths::{auth_path, config_path, home_dir};
+pub use resume::ResumeSetting;
 pub use sources::{DEFAULT_PORT, Environment, Flags, Setting, Source, process_environment};
 pub use tls::TlsSettings;
 pub use trust::{Pins, PinsError, Trust};
@@ -79,6 +81,8 @@ pub struct Settings {
     pub upstream_proxy: Option<Setting<UpstreamSetting>>,
     /// The command that logs in to the proxy on the way.
     pub proxy_auth_command: Option<String>,
+    /// Whether tunnels survive their connection.
+    pub resume: Setting<ResumeSetting>,
     /// Warnings for the user.
     pub warnings: Vec<String>,
 }
@@ -156,6 +160,7 @@ impl Settings {
             tls,
             upstream_proxy,
             proxy_auth_command: keys.proxy_auth_command,
+            resume: pick(None, None, keys.resume, ResumeSetting::Auto),
             proxy,
             gateway_admin,
             log_file: pick_optional(flags.log_file, env_log, file.log_file),
@@ -204,6 +209,13 @@ impl Settings {
             Scheme::Http => self.host.value.clone(),
             Scheme::Https => self.api_url().trim_end_matches(":443").to_owned(),
         }
+    }
+
+    /// These settings, with a flag about tunnels that survive their connection if it was given.
+    #[must_use]
+    pub fn with_resume_flag(self, demand: Option<bool>) -> Self {
+        let flag = demand.map(|demand| Setting { value: demand.into(), source: Source::Flag });
+        Self { resume: flag.unwrap_or_else(|| self.resume.clone()), ..self }
     }
 
     /// The base of the Host's API, as `http://host:port`.
@@ -382,6 +394,19 @@ mod tests {
         let file = r#"{"host":"head","port":9,"proxy":"door:9"}"#;
         let settings = resolve(Flags::default(), &[], file).unwrap();
         assert!(!settings.names_ssh_proxy() && !settings.names_api());
+    }
+
+    #[test]
+    fn whether_tunnels_survive_is_said_by_a_flag_or_by_the_cluster() {
+        let file = r#"{"host":"a","resume":"off","clusters":{"lab":{"host":"b"}}}"#;
+        let resume = |cluster: &str, demand| {
+            let flags = Flags { cluster: Some(cluster.parse().unwrap()), ..Flags::default() };
+            let Setting { value, source } = resolve(flags, &[], file).unwrap().with_resume_flag(demand).resume;
+            (value.demand(), source)
+        };
+        assert_eq!(resume("default", None), (Some(false), Source::File));
+        assert_eq!(resume("default", Some(true)), (Some(true), Source::Flag));
+        assert_eq!(resume("lab", None), (None, Source::Default));
     }
 
     #[test]

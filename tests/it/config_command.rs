@@ -47,6 +47,12 @@ fn a_setting_is_changed_and_the_others_stay() {
     }
     config(&home, &["unset", "log_file"]).succeeds();
     config(&home, &["unset", "host"]).succeeds();
+    for value in ["auto", "on", "off"] {
+        config(&home, &["set", "resume", value]).succeeds();
+        let shown: Value = serde_json::from_str(&config(&home, &["show", "--json"]).succeeds().text()).unwrap();
+        assert_eq!(shown["resume"], json!({ "value": value, "source": "config.json" }));
+    }
+    config(&home, &["unset", "resume"]).succeeds();
     assert_eq!(stored(&home), json!({ "proxy": "door:8002" }));
 }
 
@@ -58,6 +64,7 @@ fn no_value_that_programs_could_not_use_is_stored() {
     for (args, text) in [
         (&["set", "port", "70000"][..], "`port` must be a TCP port"),
         (&["set", "port", "x"], "`port` must be a TCP port"),
+        (&["set", "resume", "maybe"], "`resume` must be `auto`, `on` or `off`"),
         (&["set", "host", ""], "`host` must be a string"),
         (&["set", "host", "gpu-head:8000"], "gpu-head:8000"),
         (&["set", "host", "ftp://gpu-head:8000"], "ftp://gpu-head:8000"),

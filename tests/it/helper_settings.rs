@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
+use std::sync::mpsc;
 
 use kohakuriver_proxy::secret::Token;
 use kohakuriver_proxy::tokens::hash;
@@ -12,6 +13,7 @@ use serde_json::json;
 use crate::support::far_end::{BANNER, LINE, YES};
 use crate::support::home::Home;
 use crate::support::peers::{Peer, http_server, read_head};
+use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned};
 
@@ -81,6 +83,34 @@ fn a_configuration_file_without_a_say_is_not_opened() {
     let home = with_fifos(&[CONFIG]);
     opens(&home, &proxy, &["example.org"]);
     opens(&home, &proxy, &["--host-api", &api.address.to_string(), "trainer"]);
+}
+
+/// `resume` of the configuration file, unless a flag says otherwise. ssh that waits for a socket gets it by default.
+#[test]
+fn tunnels_are_resumable_as_flag_and_file_say() {
+    let (asks, asked) = mpsc::channel();
+    let proxy = Peer::serve(move |mut stream| {
+        asks.send(read_head(&mut stream)?.contains("KohakuRiver-Resume")).unwrap();
+        stream.write_all(&[YES, BANNER].concat())?;
+        Ok(())
+    });
+    for (ends, file, flag, is_asked) in [
+        (Ends::Pipes, "auto", None, true),
+        (Ends::Pipes, "off", None, false),
+        (Ends::Pipes, "off", Some("--resume"), true),
+        (Ends::Pipes, "on", Some("--no-resume"), false),
+        (Ends::Socketpair, "auto", None, false),
+        (Ends::Socketpair, "on", None, true),
+        (Ends::Socketpair, "on", Some("--no-resume"), false),
+        (Ends::Socketpair, "auto", Some("--resume"), true),
+    ] {
+        let home = Home::new();
+        home.write(CONFIG, json!({ "resume": file }).to_string());
+        let args: Vec<&str> = flag.into_iter().chain(["--fdpass", ID]).collect();
+        let spawned = Spawned::start(ends, &home, proxy.address, &args);
+        assert_eq!(asked.recv_timeout(DEADLINE).unwrap(), is_asked, "{ends:?}, {file}, {flag:?}");
+        drop(spawned);
+    }
 }
 
 #[test]

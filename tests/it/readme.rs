@@ -73,6 +73,7 @@ fn other_value(setting: &str) -> &'static str {
         "ca_file" | "client_cert" | "client_key" => "/gpu-head.pem",
         "pinned_key" => "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
         "upstream_proxy" => "http://gpu-head:4242",
+        "resume" => "off",
         _ => "gpu-head",
     }
 }

@@ -17,7 +17,7 @@ use crate::settings::{self, CLUSTER_KEYS, Flags, HostAddress, Settings, Source, 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The settings are host, port, ssh_proxy_port, proxy, gateway_admin, ca_file, pinned_key, client_cert, client_key, \
-upstream_proxy, proxy_auth_command, log_file and known_hosts. `-` reads the value from stdin, for an upstream_proxy with a \
+upstream_proxy, proxy_auth_command, resume (auto, on or off), log_file and known_hosts. `-` reads the value from stdin, for an upstream_proxy with a \
 password. A token is not a setting: `kohakuriver auth login` stores one. With `--cluster`, the setting is \
 that cluster's.
 
@@ -111,8 +111,17 @@ fn stored(key: &str, value: &str) -> Value {
 }
 
 /// The settings that entries of ssh_config hold.
-const IN_ENTRIES: [&str; 8] =
-    ["port", "ssh_proxy_port", "proxy", "ca_file", "pinned_key", "client_cert", "client_key", "upstream_proxy"];
+const IN_ENTRIES: [&str; 9] = [
+    "port",
+    "ssh_proxy_port",
+    "proxy",
+    "ca_file",
+    "pinned_key",
+    "client_cert",
+    "client_key",
+    "upstream_proxy",
+    "resume",
+];
 
 /// Entries of ssh_config override the file as well. A Host that has moved is the business of `login`.
 fn warn_of_entries(flags: &Flags, key: &str) {

@@ -86,6 +86,7 @@ pub(super) fn rows(settings: &Settings) -> Vec<(&'static str, Value, Source)> {
         ("client_key", key, key_source),
         ("upstream_proxy", upstream, upstream_source),
         ("proxy_auth_command", command.into(), command_source),
+        ("resume", settings.resume.value.to_string().into(), settings.resume.source.clone()),
         ("log_file", log_file, log_source),
         ("known_hosts", known_hosts, known_source),
     ]

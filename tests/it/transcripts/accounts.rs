@@ -152,6 +152,7 @@ client_cert         -                      default
 client_key          -                      default
 upstream_proxy      -                      default
 proxy_auth_command  -                      default
+resume              auto                   default
 log_file            -                      default
 known_hosts         -                      default
 token               none                   -
@@ -177,7 +178,7 @@ $ kohakuriver config set ssh_proxy_port none
 [exit status 2]
 $ kohakuriver config set hots gpu-head
 2> kohakuriver: invalid value 'hots' for '<SETTING>'
-2>   caused by: possible values: host, port, ssh_proxy_port, proxy, gateway_admin, ca_file, pinned_key, client_cert, client_key, upstream_proxy, proxy_auth_command, log_file, known_hosts
+2>   caused by: possible values: host, port, ssh_proxy_port, proxy, gateway_admin, ca_file, pinned_key, client_cert, client_key, upstream_proxy, proxy_auth_command, resume, log_file, known_hosts
 2>   hint: see `kohakuriver config set --help`
 [exit status 2]
 $ kohakuriver config unset ssh_proxy_port
@@ -201,6 +202,7 @@ client_cert         -                      default
 client_key          -                      default
 upstream_proxy      -                      default
 proxy_auth_command  -                      default
+resume              auto                   default
 log_file            -                      default
 known_hosts         -                      default
 token               none                   -
@@ -239,6 +241,7 @@ client_cert         -                     default
 client_key          -                     default
 upstream_proxy      -                     default
 proxy_auth_command  -                     default
+resume              auto                  default
 log_file            -                     default
 known_hosts         -                     default
 token               none                  -

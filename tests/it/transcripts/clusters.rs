@@ -157,6 +157,7 @@ client_cert         -                      default
 client_key          -                      default
 upstream_proxy      -                      default
 proxy_auth_command  -                      default
+resume              auto                   default
 log_file            -                      default
 known_hosts         -                      default
 token               none                   -

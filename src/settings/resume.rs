@@ -1,0 +1,58 @@
+//! The setting `resume`: whether tunnels survive their connection.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The value of the setting.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum ResumeSetting {
+    /// The programs decide, by the way to the gateway.
+    #[default]
+    Auto,
+    /// Always, if the gateway can do it: ssh then never gets the socket itself.
+    On,
+    /// Never.
+    Off,
+}
+
+impl ResumeSetting {
+    /// The values, as they are written.
+    pub(super) const EXPECTED: &'static str = "`auto`, `on` or `off`";
+
+    /// What it demands, if the programs don't decide.
+    pub fn demand(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::On => Some(true),
+            Self::Off => Some(false),
+        }
+    }
+}
+
+impl From<bool> for ResumeSetting {
+    fn from(demand: bool) -> Self {
+        if demand { Self::On } else { Self::Off }
+    }
+}
+
+impl fmt::Display for ResumeSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// A text that is no value of the setting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NoResumeSetting;
+
+impl FromStr for ResumeSetting {
+    type Err = NoResumeSetting;
+
+    fn from_str(text: &str) -> Result<Self, NoResumeSetting> {
+        [Self::Auto, Self::On, Self::Off].into_iter().find(|value| value.to_string() == text).ok_or(NoResumeSetting)
+    }
+}
