@@ -952,6 +952,9 @@ Options:
                        for this Host and the Host answers
   -o, --output <FILE>  Write the entries to this file and change nothing else
       --all-clusters   Write, refresh or remove the entries of all your clusters
+      --resume         Make tunnels resumable, whatever the setting `resume`
+                       says: ssh then never gets the socket itself
+      --no-resume      Make no tunnel resumable
   -h, --help           Print help
 
 There is one entry for each of your newest 500 VPSes with SSH, for the host
@@ -960,6 +963,11 @@ name. The entries contain the Host's address, but no token. After --write,
 connect with `ssh trainer.kohakuriver`. Each cluster has a section of its own;
 the host names of all but the default one have the cluster's name in them, as in
 `ssh trainer.lab.kohakuriver`.
+
+A resumable tunnel survives its connection. The setting `resume` is on, off or
+auto, and auto makes tunnels resumable unless plain TCP leads to a gateway in a
+private network: there ssh gets the socket itself, which is fastest. The entries
+say which and why, and keep it until the next --write.
 
 Put options of your own for VPSes into ~/.ssh/kohakuriver.local.conf: it comes
 before the entries, and nothing changes it. --write asks ssh before and after:

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::ssh::options::{self, DEFAULT_USER, Release, Route, SshOption, UnusablePath, also, identity, newer_pins};
+use crate::ssh::options::{DEFAULT_USER, Release, Route, SshOption, UnusablePath, also, identity, newer_pins};
 use crate::target::TaskId;
 
 /// The facts that ssh needs to connect to one VPS.
@@ -85,7 +85,7 @@ impl SshCommand {
             Some(key) => identity(key)?,
             None => self.more_keys.iter().filter(|_| !names_a_key).map(|key| also(key)).collect::<Result<_, _>>()?,
         };
-        pins.extend(options::pins());
+        pins.extend(self.route.pins());
         if release >= Release::V8_7 {
             pins.extend(newer_pins());
         }
@@ -170,6 +170,7 @@ mod tests {
     use crate::cluster::Cluster;
     use crate::settings::{Origin, Trust};
     use crate::ssh::quote;
+    use crate::ssh::resume::Resume;
 
     fn route() -> Route {
         Route {
@@ -186,6 +187,7 @@ mod tests {
             known_hosts_program: Some("/usr/bin/kohakuriver".into()),
             release: Release::V7_3,
             fdpass: true,
+            resume: Resume::Near,
         }
     }
 
@@ -215,8 +217,22 @@ mod tests {
                      -o ProxyUseFdpass=yes";
         assert_eq!(text(&command()), format!("{start} -o {known} {pinned} -l root 42.kohakuriver"));
         let piping = SshCommand { route: Route { fdpass: false, ..route() }, ..command() };
+        // Then tunnels are resumable.
+        let pinned_piping = pinned.replace("CountMax=3", "CountMax=40");
         let start_piping = "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --proxy gpu-head:8002 --host-api gpu-head:8000 --cluster default %h %p' -o ProxyUseFdpass=no";
-        assert_eq!(text(&piping), format!("{start_piping} -o {known} {pinned} -l root 42.kohakuriver"));
+        assert_eq!(text(&piping), format!("{start_piping} -o {known} {pinned_piping} -l root 42.kohakuriver"));
+        for (resume, option, count) in [
+            (Resume::Internet, " --resume", 40),
+            (Resume::Upstream, " --resume", 40),
+            (Resume::Tls, "", 40),
+            (Resume::Demanded { is_on: true, by_flag: false }, " --resume", 40),
+            (Resume::Demanded { is_on: false, by_flag: true }, " --no-resume", 3),
+        ] {
+            let start = start.replace(" %h %p", &format!("{option} %h %p"));
+            let pinned = pinned.replace("CountMax=3", &format!("CountMax={count}"));
+            let command = SshCommand { route: Route { resume, ..route() }, ..command() };
+            assert_eq!(text(&command), format!("{start} -o {known} {pinned} -l root 42.kohakuriver"), "{resume:?}");
+        }
         let of = |release, word: &str| SshCommand {
             route: Route { release, ..route() },
             ssh_args: vec![word.into()],

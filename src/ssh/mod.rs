@@ -3,7 +3,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`quote`], [`options`], [`command`] | the words, pure |
+//! | [`quote`], [`options`], [`command`], [`resume`] | the words, pure |
 //! | [`stanzas`], [`sections`], [`labels`], [`ends`], [`spellings`], [`own_files`], [`mod@include`] | our configuration files, and our one line in the user's file, pure |
 //! | [`in_force`] | the lines of the user's configuration that apply to a host, pure |
 //! | [`user_file`] | replaces a file that belongs to the user |
@@ -24,6 +24,7 @@ pub mod labels;
 pub mod options;
 pub mod own_files;
 pub mod quote;
+pub mod resume;
 pub mod sections;
 pub mod spellings;
 pub mod stanzas;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 use crate::settings::{Origin, Scheme, Trust, UpstreamSetting};
 use crate::ssh::quote::{self, PathValueError};
+use crate::ssh::resume::Resume;
 use crate::target::SSH_PORT;
 
 /// The default login, which the images of VPSes are prepared for.
@@ -22,6 +23,10 @@ pub const SERVER_ALIVE_INTERVAL: u32 = 30;
 
 /// After so many intervals without an answer ssh ends the session: its own default.
 pub const SERVER_ALIVE_COUNT_MAX: u32 = 3;
+
+/// The same for a resumable tunnel: 20 minutes. A gateway keeps such a tunnel for 15 minutes without a connection, and the
+/// helper ends the session then.
+pub const SERVER_ALIVE_COUNT_MAX_RESUMABLE: u32 = 40;
 
 /// A list of algorithms for keys: ssh's own list.
 const ANY_KIND: &str = "+ssh-ed25519";
@@ -81,6 +86,8 @@ pub struct Route {
     pub release: Release,
     /// Whether the helper passes its socket to ssh; otherwise it copies the bytes.
     pub fdpass: bool,
+    /// Whether tunnels are resumable.
+    pub resume: Resume,
 }
 
 /// A path that can't be the value of an ssh option.
@@ -132,12 +139,31 @@ impl Route {
         let cluster = self.cluster.name().map(|name| ("--cluster", name.to_owned()));
         let all = [("--proxy", self.proxy.as_typed()), ("--host-api", self.host_api.as_typed())];
         let words = all.into_iter().chain(cluster).flat_map(|(flag, value)| [flag.to_owned(), value]);
-        words.chain(self.more_words()).collect()
+        words.chain(self.more_words()).chain(self.resume.option().map(str::to_owned)).collect()
     }
 
     /// The options that few clusters need.
     fn more_words(&self) -> impl Iterator<Item = String> {
         self.trust.words().into_iter().chain(self.upstream_proxy.iter().flat_map(UpstreamSetting::words))
+    }
+
+    /// Options that keep a VPS reachable where the user's `Host *` has values for other machines.
+    pub fn pins(&self) -> Vec<SshOption> {
+        let count = match self.resume.is_on(self.fdpass) {
+            true => SERVER_ALIVE_COUNT_MAX_RESUMABLE,
+            false => SERVER_ALIVE_COUNT_MAX,
+        };
+        vec![
+            ("Port", SSH_PORT.to_string().into()),
+            ("CanonicalizeHostname", "no".into()),
+            // A list of one kind may lack the kind of the VPS's key. `+` stands for ssh's own list.
+            ("HostKeyAlgorithms", ANY_KIND.into()),
+            // The output of a LocalCommand would land among the bytes of rsync, git and IDEs.
+            ("PermitLocalCommand", "no".into()),
+            ("ServerAliveInterval", SERVER_ALIVE_INTERVAL.to_string().into()),
+            // With 0, which hardening baselines ask for, ssh would end each session that is idle for the interval.
+            ("ServerAliveCountMax", count.to_string().into()),
+        ]
     }
 
     fn proxy_command(&self) -> OsString {
@@ -198,22 +224,7 @@ impl Route {
     }
 }
 
-/// Options that keep a VPS reachable where the user's `Host *` has values for other machines.
-pub fn pins() -> Vec<SshOption> {
-    vec![
-        ("Port", SSH_PORT.to_string().into()),
-        ("CanonicalizeHostname", "no".into()),
-        // A list of one kind may lack the kind of the VPS's key. `+` stands for ssh's own list.
-        ("HostKeyAlgorithms", ANY_KIND.into()),
-        // The output of a LocalCommand would land among the bytes of rsync, git and IDEs.
-        ("PermitLocalCommand", "no".into()),
-        ("ServerAliveInterval", SERVER_ALIVE_INTERVAL.to_string().into()),
-        // With 0, which hardening baselines ask for, ssh would end each session that is idle for the interval.
-        ("ServerAliveCountMax", SERVER_ALIVE_COUNT_MAX.to_string().into()),
-    ]
-}
-
-/// The same, for OpenSSH 8.7 and later.
+/// The same as [`Route::pins`], for OpenSSH 8.7 and later.
 pub fn newer_pins() -> Vec<SshOption> {
     let options = [("SessionType", "default"), ("ForkAfterAuthentication", "no"), ("StdinNull", "no")];
     options.map(|(name, value)| (name, value.into())).into()
@@ -250,6 +261,12 @@ fn path_value(path: impl AsRef<OsStr>) -> Result<OsString, UnusablePath> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The gateway's default: `--resume-window`.
+    #[test]
+    fn keepalives_leave_a_resumable_tunnel_its_time() {
+        const { assert!(SERVER_ALIVE_INTERVAL * SERVER_ALIVE_COUNT_MAX_RESUMABLE > 900 + SERVER_ALIVE_INTERVAL) }
+    }
 
     #[test]
     fn our_file_of_host_keys() {

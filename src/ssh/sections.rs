@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::UNNAMED;
+use crate::ssh::resume::resume_flag;
 use crate::target::SUFFIX;
 
 /// Start of the line that a section begins with.
@@ -37,6 +38,13 @@ impl Section {
         let (host, port) = (after(" --host ")?, after(" --port ")?);
         // A URL has its port.
         Some(if host.contains("://") { host.to_owned() } else { format!("{host}:{port}") })
+    }
+
+    /// What its command demands of tunnels with a flag: `--resume` or `--no-resume`.
+    pub fn resume(&self) -> Option<bool> {
+        let text = String::from_utf8_lossy(&self.text);
+        let last = text.lines().find_map(|line| line.strip_prefix(MADE_BY))?.split(' ').next_back();
+        [true, false].into_iter().find(|&demand| last == Some(resume_flag(demand)))
     }
 
     /// Whether it has the hosts without a cluster in their names.
@@ -161,6 +169,8 @@ mod tests {
         assert_eq!(of("kohakuriver --cluster lab --host a --port 8000 --proxy b:1 ssh").as_deref(), Some("a:8000"));
         assert_eq!(of("kohakuriver --host https://a:8443 --port 8443 ssh").as_deref(), Some("https://a:8443"));
         assert_eq!(of("kohakuriver --host a"), None);
+        let resume = |end: &str| section("lab", &format!("# Made by: k ssh config --write{end}\n")).resume();
+        assert_eq!([" --resume", " --no-resume", ""].map(resume), [Some(true), Some(false), None]);
     }
 
     #[test]

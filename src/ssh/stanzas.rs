@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use crate::cluster::Cluster;
 use crate::ssh::ends::Ends;
 use crate::ssh::labels::{Label, Remark};
-use crate::ssh::options::{DEFAULT_USER, Release, Route, SshOption, UnusablePath, also, identity, newer_pins, pins};
+use crate::ssh::options::{DEFAULT_USER, Release, Route, SshOption, UnusablePath, also, identity, newer_pins};
 use crate::ssh::own_files::{Includes, OVERRIDES};
 use crate::ssh::quote::{first_word, shell_line};
 use crate::ssh::sections::{MADE_BY, Section};
@@ -96,7 +96,7 @@ pub fn section(
     is_whole: bool,
 ) -> Result<Section, UnusablePath> {
     let mut text = sys::os_string(made_by_line(made_by));
-    text.push("\n");
+    text.push(format!("\n# T{}.\n", &route.resume.explained(route.fdpass)[1..]));
     let ends = &entries.ends;
     let of_vps = |id| of_vps(&route.cluster, id);
     for Entry { label, key } in &entries.listed {
@@ -137,7 +137,7 @@ pub fn section(
     }
     let mut options: Vec<SshOption> = vec![("User", DEFAULT_USER.into())];
     options.extend(route.options()?);
-    options.extend(pins());
+    options.extend(route.pins());
     if is_whole {
         options.extend(newer_options(route, route.release)?);
     }
@@ -243,6 +243,7 @@ mod tests {
     use crate::settings::{Origin, Trust};
     use crate::ssh::ends::tests::short;
     use crate::ssh::labels::labels;
+    use crate::ssh::resume::Resume;
     use crate::ssh::sections::join;
 
     fn route(folder: &str) -> Route {
@@ -260,6 +261,7 @@ mod tests {
             known_hosts_program: Some(format!("{folder}/kohakuriver").into()),
             release: Release::V8_7,
             fdpass: true,
+            resume: Resume::Near,
         }
     }
 
@@ -332,6 +334,7 @@ Include '/h/.kohakuriver-openssh-8.7.conf'
 
 # Cluster: default
 # Made by: kohakuriver --host gpu-head ssh config --write
+# Tunnels are not resumable: the gateway is in a private network, and ssh gets the socket itself, which is fastest.
 
 Host trainer.kohakuriver
     HostName 7323718749301768192.kohakuriver

@@ -94,6 +94,7 @@ mod ssh_config;
 mod ssh_config_files;
 mod ssh_config_homes;
 mod ssh_config_hosts;
+mod ssh_config_resume;
 mod ssh_matrix;
 mod stand_alone;
 mod stock_clients;

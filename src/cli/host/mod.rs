@@ -1,6 +1,7 @@
 //! Asking the Host: a client, a runtime for it, and the VPS that the user named.
 
 pub(crate) mod denied;
+pub(crate) mod internet;
 pub(crate) mod vps;
 pub(crate) mod vps_cache;
 

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::cli::host::internet::has_public_address;
 use crate::cli::programs::host_keys::HostKeys;
 use crate::cli::programs::names::{PROGRAM, PROXY_PROGRAM};
 use crate::cli::programs::search_path::{self, find_all};
 use crate::failure::Failure;
+use crate::route as way;
 use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Scheme, Settings, Source, UpstreamSetting};
 use crate::ssh::options::{Release, Route, UnusablePath};
+use crate::ssh::resume::Resume;
 use crate::sys;
 use crate::tokens;
 
@@ -37,7 +40,21 @@ pub(crate) fn route(
         known_hosts_program: this_program(),
         release: ssh.map_or(Release::V7_3, release),
         fdpass: true,
+        resume: resume(settings),
     })
+}
+
+/// Whether tunnels are resumable. A proxy of the environment does not count: entries would change with it.
+fn resume(settings: &Settings) -> Resume {
+    let proxy = settings.ssh_proxy();
+    let upstream = settings.upstream_proxy.as_ref().map(|setting| &setting.value);
+    match settings.resume.value.demand() {
+        Some(is_on) => Resume::Demanded { is_on, by_flag: settings.resume.source == Source::Flag },
+        None if proxy.scheme == Scheme::Https => Resume::Tls,
+        None if matches!(upstream, Some(UpstreamSetting::Proxy(_))) => Resume::Upstream,
+        None if has_public_address(&proxy) => Resume::Internet,
+        None => Resume::Near,
+    }
 }
 
 /// The route of a command that the user has typed: it names the Host for a token in the environment, if that does not.
@@ -48,6 +65,9 @@ pub(crate) fn typed_route(
     wait: Option<Duration>,
 ) -> Result<Route, Failure> {
     let mut route = route(settings, home, ssh, wait)?;
+    if route.resume == Resume::Near && way::Route::of(settings, &route.proxy)?.upstream.is_some() {
+        route.resume = Resume::Upstream;
+    }
     // An unusable token is reported where it is sent.
     if tokens::is_of_command_line(settings).unwrap_or(false) {
         route.variables =
@@ -138,4 +158,32 @@ pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
         };
         failure.hint("install it again with `cargo install kohakuriver-proxy`, which brings both programs")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{ConfigFile, Flags};
+
+    #[test]
+    fn the_way_to_the_gateway_decides_whether_tunnels_are_resumable() {
+        let of = |text: &str| {
+            let file = ConfigFile::parse(text.as_bytes()).unwrap();
+            resume(&Settings::resolve(Flags::default(), &|_| None, file).unwrap())
+        };
+        for (file, expected) in [
+            (r#"{"host":"127.0.0.1"}"#, Resume::Near),
+            (r#"{"host":"192.168.1.9","resume":"auto"}"#, Resume::Near),
+            (r#"{"host":"203.0.113.7"}"#, Resume::Internet),
+            (r#"{"host":"10.0.0.1","proxy":"203.0.113.7:8002"}"#, Resume::Internet),
+            (r#"{"host":"203.0.113.7","proxy":"10.0.0.1:8002"}"#, Resume::Near),
+            (r#"{"host":"https://203.0.113.7"}"#, Resume::Tls),
+            (r#"{"host":"10.0.0.1","upstream_proxy":"http://10.0.0.2:3128"}"#, Resume::Upstream),
+            (r#"{"host":"10.0.0.1","upstream_proxy":"none"}"#, Resume::Near),
+            (r#"{"host":"10.0.0.1","resume":"on"}"#, Resume::Demanded { is_on: true, by_flag: false }),
+            (r#"{"host":"https://203.0.113.7","resume":"off"}"#, Resume::Demanded { is_on: false, by_flag: false }),
+        ] {
+            assert_eq!(of(file), expected, "{file}");
+        }
+    }
 }

@@ -26,7 +26,8 @@ use crate::settings::{Flags, Scheme, Settings, Source};
 use crate::ssh::keys;
 use crate::ssh::options::Route;
 use crate::ssh::own_files::Sections;
-use crate::ssh::sections::join;
+use crate::ssh::resume::resume_flag;
+use crate::ssh::sections::{Section, join};
 use crate::ssh::stanzas;
 use crate::ssh::user_file::UserFile;
 
@@ -36,6 +37,10 @@ There is one entry for each of your newest 500 VPSes with SSH, for the host list
 matches any VPS by task id or name. The entries contain the Host's address, but no token. After --write, connect with \
 `ssh trainer.kohakuriver`. Each cluster has a section of its own; the host names of all but the default one have the \
 cluster's name in them, as in `ssh trainer.lab.kohakuriver`.
+
+A resumable tunnel survives its connection. The setting `resume` is on, off or auto, and auto makes tunnels resumable \
+unless plain TCP leads to a gateway in a private network: there ssh gets the socket itself, which is fastest. The entries \
+say which and why, and keep it until the next --write.
 
 Put options of your own for VPSes into ~/.ssh/kohakuriver.local.conf: it comes before the entries, and nothing changes it. \
 --write asks ssh before and after: if ssh refuses the result, or other hosts would mean something else, all files are put \
@@ -64,6 +69,12 @@ pub(crate) struct Arguments {
     /// Write, refresh or remove the entries of all your clusters
     #[arg(long, conflicts_with_all = ["diff", "output"])]
     all_clusters: bool,
+    /// Make tunnels resumable, whatever the setting `resume` says: ssh then never gets the socket itself
+    #[arg(long, conflicts_with_all = ["no_resume", "remove", "sync"])]
+    resume: bool,
+    /// Make no tunnel resumable
+    #[arg(long, conflicts_with_all = ["remove", "sync"])]
+    no_resume: bool,
 }
 
 /// Runs the verb for the cluster that `flags` name, or for all.
@@ -77,15 +88,16 @@ pub(super) fn run_for(flags: &Flags, arguments: &Arguments) -> Result<(), Failur
             _ => remove(&files, None),
         };
     }
+    let demand = (arguments.resume || arguments.no_resume).then_some(arguments.resume);
     if !arguments.all_clusters {
-        return run(&load_settings(flags)?, arguments);
+        return run(&load_settings(flags)?.with_resume_flag(demand), arguments);
     }
     if !arguments.write && !arguments.sync {
         return Err(Failure::usage("all clusters can't be printed").hint("add `--write`, `--sync` or `--remove`"));
     }
     for settings in every_cluster(flags)? {
         in_messages(&settings).set();
-        run(&settings, arguments)?;
+        run(&settings.with_resume_flag(demand), arguments)?;
     }
     Ok(())
 }
@@ -106,7 +118,7 @@ fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     made.listed.remarks.iter().chain(&moved).for_each(|remark| ui::remark(remark));
     match (&arguments.output, arguments.diff) {
         (Some(file), true) => show(&[Change::of_ours(file, made.whole()?)?]),
-        (Some(file), false) => write_ours(file, &made.whole()?).map(|change| report(&[change])),
+        (Some(file), false) => write_ours(file, &made.whole()?).map(|change| made.report(&[change])),
         (None, true) => show(&files.changes(&made.edit()?)?),
         (None, false) if arguments.write => made.write(settings, &files),
         (None, false) => ui::print_bytes(&made.whole()?),
@@ -118,9 +130,16 @@ pub(crate) fn write_entries(settings: &Settings) -> Result<(), Failure> {
     let home = home()?;
     let files = Files::of(&home);
     let moved = check_host(settings, &files)?;
+    let settings = &with_flag_of(&files.sections()?, settings.clone(), &settings.cluster.to_string());
     let made = Made::of(settings, &home)?.map_err(|error| no_list(&error))?;
     made.listed.remarks.iter().chain(&moved).for_each(|remark| ui::remark(remark));
     made.write(settings, &files)
+}
+
+/// The settings, with the flag about tunnels that wrote the section of the cluster `name`.
+fn with_flag_of(sections: &[Section], settings: Settings, name: &str) -> Settings {
+    let demand = sections.iter().find(|section| section.cluster == name).and_then(Section::resume);
+    settings.with_resume_flag(demand)
 }
 
 /// Removes the section of `cluster`, or of all clusters. The files go with the last one.
@@ -189,11 +208,14 @@ pub(crate) fn rewrite(clusters: &[Settings], gone: Option<&str>, renamed: Option
     };
     let mut edit = Edit { remove: gone.map(str::to_owned).into_iter().collect(), ..Edit::default() };
     for settings in clusters.iter().filter(|settings| has_section(&settings.cluster.to_string())) {
-        let made = match Made::of(settings, &home)? {
+        let name = settings.cluster.to_string();
+        let before = if renamed == Some(&name) { gone.unwrap_or(&name) } else { &name };
+        let settings = with_flag_of(&there, settings.clone(), before);
+        let made = match Made::of(&settings, &home)? {
             Ok(made) => made,
             Err(error) => {
-                ui::remark(&format!("the entries of cluster {} list no VPSes: {error}", settings.cluster));
-                Made::without_list(settings, &home)?
+                ui::remark(&format!("the entries of cluster {name} list no VPSes: {error}"));
+                Made::without_list(&settings, &home)?
             }
         };
         edit.put.extend(made.edit()?.put);
@@ -254,10 +276,18 @@ impl Made {
 
     fn write(&self, settings: &Settings, files: &Files) -> Result<(), Failure> {
         let (changes, remarks) = files.write(&self.edit()?)?;
-        report(&changes);
+        self.report(&changes);
         remarks.iter().for_each(|remark| ui::remark(remark));
         vps_cache::keep(&settings.api_url(), &self.listed.vpses);
         Ok(())
+    }
+
+    /// What changed, and whether tunnels are resumable now.
+    fn report(&self, changes: &[Change]) {
+        report(changes);
+        if changes.iter().any(|change| change.before != change.after) {
+            ui::remark(&self.route.resume.explained(self.route.fdpass));
+        }
     }
 
     fn edit(&self) -> Result<Edit, Failure> {
@@ -272,6 +302,8 @@ impl Made {
 /// Refreshes our files, if they are there, and returns the Host's error if it lists no VPSes. Entries for other settings,
 /// such as another Host, stay: a different environment doesn't mean that the user wants different entries.
 fn sync(settings: &Settings, home: &Path, files: &Files) -> Result<Option<ApiError>, Failure> {
+    // The same flag as then.
+    let settings = &with_flag_of(&files.sections()?, settings.clone(), &settings.cluster.to_string());
     let is_wanted = |file: &UserFile| file.content().is_some_and(|text| stanzas::was_made_by(text, &made_by(settings)));
     if !is_wanted(&files.ours()?) {
         return Ok(None);
@@ -323,7 +355,9 @@ fn made_by(settings: &Settings) -> Vec<OsString> {
     let cluster = cluster.into_iter().flat_map(|name| ["--cluster", name]);
     let addresses = ["--host", &host, "--port", &port, "--proxy", &proxy];
     let words = [PROGRAM].into_iter().chain(cluster).chain(addresses).chain(more.iter().map(String::as_str));
-    let words: Vec<&str> = words.chain(["ssh", "config", "--write"]).collect();
+    let is_flag = settings.resume.source == Source::Flag;
+    let resume = settings.resume.value.demand().filter(|_| is_flag).map(resume_flag);
+    let words: Vec<&str> = words.chain(["ssh", "config", "--write"]).chain(resume).collect();
     let known_hosts = settings.known_hosts.iter().flat_map(|file| {
         let mut variable = OsString::from(format!("{KOHAKURIVER_KNOWN_HOSTS}="));
         variable.push(&file.value);

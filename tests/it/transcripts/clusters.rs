@@ -29,6 +29,7 @@ $ kohakuriver login
 2> wrote /home/me/.ssh/.kohakuriver-openssh-8.7.conf
 2> wrote /home/me/.ssh/kohakuriver.conf
 2> wrote /home/me/.ssh/config
+2> tunnels are not resumable: the gateway is in a private network, and ssh gets the socket itself, which is fastest
 2> connect with `ssh NAME.kohakuriver`; `kohakuriver vps list` shows the names
 $ kohakuriver login gpu-head
 2> kohakuriver: the Host gpu-head is none of your clusters
@@ -40,6 +41,7 @@ $ kohakuriver login 127.0.0.1 -P 18000 --ssh-proxy-port 18002 --cluster lab
 2> the cluster lab at 127.0.0.1 is stored in /home/me/.config/kohakuriver/config.json
 2> cluster lab: changed /home/me/.ssh/.kohakuriver-openssh-8.7.conf
 2> cluster lab: changed /home/me/.ssh/kohakuriver.conf
+2> cluster lab: tunnels are not resumable: the gateway is in a private network, and ssh gets the socket itself, which is fastest
 2> cluster lab: connect with `ssh NAME.lab.kohakuriver`; `kohakuriver --cluster lab vps list` shows the names
 $ kohakuriver login localhost -P 18000 --cluster lab
 2> kohakuriver: cluster lab: confirmation is required, but there is no terminal to ask on

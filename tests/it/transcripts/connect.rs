@@ -126,6 +126,7 @@ $ kohakuriver ssh config
 
 # Cluster: default
 # Made by: kohakuriver --host 127.0.0.1 --port 18000 --proxy 127.0.0.1:18002 ssh config --write
+# Tunnels are not resumable: the gateway is in a private network, and ssh gets the socket itself, which is fastest.
 
 Host trainer.kohakuriver
     HostName 7323718749301768192.kohakuriver
@@ -191,6 +192,7 @@ $ kohakuriver ssh config --write
 2> wrote /home/me/.ssh/.kohakuriver-openssh-8.7.conf
 2> wrote /home/me/.ssh/kohakuriver.conf
 2> wrote /home/me/.ssh/config
+2> tunnels are not resumable: the gateway is in a private network, and ssh gets the socket itself, which is fastest
 $ kohakuriver ssh config --write
 2> nothing to change
 $ kohakuriver ssh config --diff
@@ -206,9 +208,9 @@ Include /home/me/.ssh/kohakuriver.conf
 $ kohakuriver ssh config --diff
 --- /home/me/.ssh/kohakuriver.conf
 +++ /home/me/.ssh/kohakuriver.conf
-@@ -10,7 +10,7 @@
- # Cluster: default
+@@ -11,7 +11,7 @@
  # Made by: kohakuriver --host 127.0.0.1 --port 18000 --proxy 127.0.0.1:18002 ssh config --write
+ # Tunnels are not resumable: the gateway is in a private network, and ssh gets the socket itself, which is fastest.
 
 -Host trainer.kohakuriver
 +Host teacher.kohakuriver
