@@ -922,9 +922,10 @@ may end sessions.
 
 The JSON is an array of objects with the keys id, user, client, transport (tcp
 or tls), protocol (connect or line), task_id (a string), node, opened (RFC 3339,
-UTC), seconds, bytes_up (from the client to the VPS) and bytes_down. Without
-authentication and without a client's certificate, user is null. With --watch,
-each line is one such array.
+UTC), seconds, bytes_up (from the client to the VPS) and bytes_down. A resumable
+one has parked_seconds (how long its client has been away, or null) and moves
+(how often the client has continued it). Without authentication and without a
+client's certificate, user is null. With --watch, each line is one such array.
 
 Examples:
   kohakuriver vps sessions trainer

@@ -38,6 +38,10 @@ pub struct Tunnel {
     pub bytes_up: u64,
     /// Bytes from the VPS to the client.
     pub bytes_down: u64,
+    /// For how many seconds a resumable tunnel has been without its client.
+    pub parked_seconds: Option<u64>,
+    /// How often the client has continued it.
+    pub moves: u64,
     /// The object as the gateway sent it.
     pub json: Value,
 }
@@ -56,6 +60,8 @@ impl Tunnel {
             seconds: number("seconds")?,
             bytes_up: number("bytes_up")?,
             bytes_down: number("bytes_down")?,
+            parked_seconds: number("parked_seconds"),
+            moves: number("moves").unwrap_or(0),
             json: json.clone(),
         })
     }
@@ -194,6 +200,9 @@ pub(crate) mod tests {
         assert_eq!((tunnel.id, tunnel.user, tunnel.seconds, tunnel.bytes_down), (7, None, 61, 5));
         assert_eq!(tunnel.node, "no[2Jde1");
         assert_eq!(tunnel.json["colour"], "red");
+        assert_eq!((tunnel.parked_seconds, tunnel.moves), (None, 0));
+        let resumable = listed(json!({ "parked_seconds": 12, "moves": 3 }));
+        assert_eq!((resumable.parked_seconds, resumable.moves), (Some(12), 3));
         for broken in [json!({ "task_id": 7 }), json!({ "id": "7" }), json!({ "bytes_up": -1 })] {
             assert_eq!(Tunnel::from_json(&sent(broken.clone())), None, "{broken}");
         }

@@ -28,6 +28,9 @@ const NODE: Column = Column::cut("NODE", 9, 16);
 /// The columns without `--watch`.
 const COLUMNS: [Column; 8] = [ID, USER, VPS, SINCE, Column::whole("UP", 5), Column::whole("DOWN", 4), NODE, CLIENT];
 
+/// How often the client has continued a tunnel, and for how long it is away. Shown if there is such a tunnel.
+const MOVES: Column = Column::whole("MOVES", 4);
+
 /// The columns with `--watch`, which also shows the rates.
 const WATCHED_COLUMNS: [Column; 10] = [
     ID,
@@ -52,8 +55,9 @@ Over HOST:PORT, ending a session needs the token of the gateway's --admin-token-
 name here, or in KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever can open it may end sessions.
 
 The JSON is an array of objects with the keys id, user, client, transport (tcp or tls), protocol (connect or line), \
-task_id (a string), node, opened (RFC 3339, UTC), seconds, bytes_up (from the client to the VPS) and bytes_down. Without \
-authentication and without a client's certificate, user is null. With --watch, each line is one such array.
+task_id (a string), node, opened (RFC 3339, UTC), seconds, bytes_up (from the client to the VPS) and bytes_down. A \
+resumable one has parked_seconds (how long its client has been away, or null) and moves (how often the client has continued \
+it). Without authentication and without a client's certificate, user is null. With --watch, each line is one such array.
 
 Examples:
   kohakuriver vps sessions trainer
@@ -163,7 +167,28 @@ impl Sample {
 }
 
 fn once_table(tunnels: &[Tunnel], look: Look) -> String {
-    table(COLUMNS, &tunnels.iter().map(row).collect::<Vec<_>>(), look)
+    let rows = tunnels.iter().map(row);
+    if !tunnels.iter().any(has_moved) {
+        return table(COLUMNS, &rows.collect::<Vec<_>>(), look);
+    }
+    let rows = rows.zip(tunnels).map(|([id, user, vps, since, up, down, node, client], tunnel)| {
+        [id, user, vps, since, moves(tunnel), up, down, node, client]
+    });
+    let [id, user, vps, since, up, down, node, client] = COLUMNS;
+    table([id, user, vps, since, MOVES, up, down, node, client], &rows.collect::<Vec<_>>(), look)
+}
+
+/// Whether a tunnel has lost its first connection.
+fn has_moved(tunnel: &Tunnel) -> bool {
+    tunnel.moves > 0 || tunnel.parked_seconds.is_some()
+}
+
+fn moves(tunnel: &Tunnel) -> String {
+    match tunnel.parked_seconds {
+        Some(seconds) => format!("{}, away {}", tunnel.moves, since(seconds)),
+        None if tunnel.moves > 0 => tunnel.moves.to_string(),
+        None => String::new(),
+    }
 }
 
 fn watched_table(tunnels: &[Tunnel], rates: impl Fn(&Tunnel) -> Option<(u64, u64)>, look: Look) -> String {
@@ -176,7 +201,16 @@ fn watched_table(tunnels: &[Tunnel], rates: impl Fn(&Tunnel) -> Option<(u64, u64
             [id, user, vps, since, up, up_rate, down, down_rate, node, client]
         })
         .collect();
-    table(WATCHED_COLUMNS, &rows, look)
+    if !tunnels.iter().any(has_moved) {
+        return table(WATCHED_COLUMNS, &rows, look);
+    }
+    let rows = rows.into_iter().zip(tunnels).map(|(row, tunnel)| {
+        let [id, user, vps, since, up, up_rate, down, down_rate, node, client] = row;
+        [id, user, vps, since, moves(tunnel), up, up_rate, down, down_rate, node, client]
+    });
+    let [id, user, vps, since, up, up_rate, down, down_rate, node, client] = WATCHED_COLUMNS;
+    let columns = [id, user, vps, since, MOVES, up, up_rate, down, down_rate, node, client];
+    table(columns, &rows.collect::<Vec<_>>(), look)
 }
 
 fn row(tunnel: &Tunnel) -> [String; 8] {
@@ -244,6 +278,29 @@ mod tests {
              7   alice  7323718749301768192  1m 1s  3 B  117.7 MiB  node1  10.0.0.9:51234\n\
              12  -      7323718749301768192  1d 1h  3 B  5 B        node1  10.0.0.9:51234\n"
         );
+    }
+
+    #[test]
+    fn a_tunnel_that_has_moved_shows_so_and_one_that_is_away_since_when() {
+        let tunnels = [
+            listed(json!({ "parked_seconds": null, "moves": 0 })),
+            listed(json!({ "id": 8, "parked_seconds": null, "moves": 3 })),
+            listed(json!({ "id": 9, "parked_seconds": 72, "moves": 0 })),
+        ];
+        assert_eq!(
+            once_table(&tunnels, Look::PLAIN),
+            "ID  USER   VPS                  SINCE  MOVES           UP   DOWN  NODE   CLIENT\n\
+             7   alice  7323718749301768192  1m 1s  -               3 B  5 B   node1  10.0.0.9:51234\n\
+             8   alice  7323718749301768192  1m 1s  3               3 B  5 B   node1  10.0.0.9:51234\n\
+             9   alice  7323718749301768192  1m 1s  0, away 1m 12s  3 B  5 B   node1  10.0.0.9:51234\n"
+        );
+        let watched = watched_table(&tunnels, |_| None, Look::PLAIN);
+        assert!(
+            watched.contains("  SINCE  MOVES           UP ") && watched.contains("1m 1s  0, away 1m 12s  3 B"),
+            "{watched}"
+        );
+        assert!(!once_table(&tunnels[..1], Look::PLAIN).contains("MOVES"));
+        assert!(!watched_table(&tunnels[..1], |_| None, Look::PLAIN).contains("MOVES"));
     }
 
     #[test]
