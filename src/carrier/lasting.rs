@@ -23,6 +23,7 @@ pub trait Lasting {
 
     /// Packs the carrier for another process, in which it continues. This one tells nobody any more that it ends. `None`
     /// if it can't be passed on.
+    #[cfg(feature = "gateway")]
     fn pack(&mut self) -> Option<String>;
 
     /// Sets what the peer is told as the reason of the end.

@@ -4,9 +4,9 @@
 //! connection becomes the tunnel's in two steps, since the position up to which the tunnel has delivered is known only
 //! once it reads nothing from the old connection any more.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -21,7 +21,7 @@ use crate::resume::{Fresh, Key, SessionId, SessionOver, Supplied, Supply, Want};
 use crate::route::{self, ExchangeError, Route, RouteError, exchange, read_body};
 use crate::secret::Token;
 use crate::settings::Origin;
-use crate::sys::{self, AsFd, BorrowedFd, NetworkChanges, OwnedFd};
+use crate::sys::{self, AsFd, BorrowedFd, NetworkChanges, OwnedFd, PollFlags};
 use crate::target::Target;
 
 /// Time limits for a connection as far as the gateway, one try after the other. A packet that is lost in an outage is
@@ -48,8 +48,7 @@ pub(super) struct Session {
 pub(super) struct Redial {
     /// Until it is needed for the first time.
     dialler: Option<Dialler>,
-    orders: Sender<Order>,
-    news: Receiver<News>,
+    letters: Arc<Letters>,
     /// A byte from here wakes the thread up, and one from there the relay.
     wake: OwnedFd,
     network: Option<NetworkChanges>,
@@ -71,6 +70,21 @@ enum News {
     Over(SessionOver),
 }
 
+/// What the relay's thread and the dialling one have to tell each other. A byte over a socket says that there is something.
+#[derive(Default)]
+struct Letters {
+    orders: Mutex<VecDeque<Order>>,
+    news: Mutex<VecDeque<News>>,
+}
+
+fn put<T>(letters: &Mutex<VecDeque<T>>, letter: T) {
+    letters.lock().unwrap_or_else(PoisonError::into_inner).push_back(letter);
+}
+
+fn take<T>(letters: &Mutex<VecDeque<T>>) -> Option<T> {
+    letters.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+}
+
 impl Redial {
     /// A supply that dials nothing yet.
     ///
@@ -78,22 +92,21 @@ impl Redial {
     /// When the system has no descriptor left.
     pub(super) fn new(session: Session, away: Arc<Away>) -> io::Result<Self> {
         let (ours, theirs) = sys::socket_pair()?;
-        let ((orders, their_orders), (their_news, news)) = (channel(), channel());
+        let letters = Arc::<Letters>::default();
         let dialler = Dialler {
             session,
-            orders: their_orders,
-            news: their_news,
+            letters: Arc::clone(&letters),
             wake: theirs,
             away: Arc::clone(&away),
             n: 0,
             want: Want::Nothing,
         };
         let network = NetworkChanges::listen().ok();
-        Ok(Self { dialler: Some(dialler), orders, news, wake: ours, network, want: Want::Nothing, away })
+        Ok(Self { dialler: Some(dialler), letters, wake: ours, network, want: Want::Nothing, away })
     }
 
     fn order(&mut self, order: Order) {
-        let _ = self.orders.send(order);
+        put(&self.letters.orders, order);
         match self.dialler.take() {
             None => wake(&self.wake),
             // It ends with this process.
@@ -120,11 +133,11 @@ impl Supply for Redial {
 
     fn next(&mut self) -> Supplied {
         drain(&self.wake);
-        match self.news.try_recv() {
-            Ok(News::Ready) => Supplied::Ready,
-            Ok(News::Connection(fresh)) => Supplied::Connection(fresh),
-            Ok(News::Over(over)) => Supplied::Over(over),
-            Err(_) => Supplied::Nothing,
+        match take(&self.letters.news) {
+            Some(News::Ready) => Supplied::Ready,
+            Some(News::Connection(fresh)) => Supplied::Connection(fresh),
+            Some(News::Over(over)) => Supplied::Over(over),
+            None => Supplied::Nothing,
         }
     }
 
@@ -157,8 +170,7 @@ fn drain(end: &OwnedFd) {
 /// The work of the thread.
 struct Dialler {
     session: Session,
-    orders: Receiver<Order>,
-    news: Sender<News>,
+    letters: Arc<Letters>,
     wake: OwnedFd,
     away: Arc<Away>,
     /// The number of the last try with a request.
@@ -184,10 +196,8 @@ impl Dialler {
         loop {
             if self.want == Want::Nothing {
                 (tries, pause) = (0, FIRST_PAUSE);
-                match self.orders.recv() {
-                    Ok(order) => self.obey(order),
-                    Err(_) => return,
-                }
+                let order = self.next_order();
+                self.obey(order);
                 continue;
             }
             let tried = self.attempt(DIAL_LIMITS[tries % DIAL_LIMITS.len()]);
@@ -220,13 +230,25 @@ impl Dialler {
 
     fn obey_all(&mut self) {
         drain(&self.wake);
-        while let Ok(order) = self.orders.try_recv() {
+        while let Some(order) = take(&self.letters.orders) {
             self.obey(order);
         }
     }
 
+    /// Waits for an order.
+    fn next_order(&self) -> Order {
+        loop {
+            drain(&self.wake);
+            if let Some(order) = take(&self.letters.orders) {
+                return order;
+            }
+            // An error of poll(2) is none that waiting could mend: the next look comes at once.
+            let _ = sys::poll(&mut [sys::entry(self.wake.as_fd(), PollFlags::IN)], None);
+        }
+    }
+
     fn tell(&self, news: News) {
-        let _ = self.news.send(news);
+        put(&self.letters.news, news);
         wake(&self.wake);
     }
 
@@ -252,14 +274,13 @@ impl Dialler {
         };
         self.tell(News::Ready);
         loop {
-            match self.orders.recv() {
-                Ok(Order::Start(delivered)) => return self.continue_over(carrier, delivered),
-                Ok(order @ Order::Want(Want::Nothing)) => {
+            match self.next_order() {
+                Order::Start(delivered) => return self.continue_over(carrier, delivered),
+                order @ Order::Want(Want::Nothing) => {
                     self.obey(order);
                     return Tried::Done;
                 }
-                Ok(order) => self.obey(order),
-                Err(_) => return Tried::Done,
+                order => self.obey(order),
             }
         }
     }

@@ -3,9 +3,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "gateway")]
 use serde::{Deserialize, Serialize};
 
-use super::link::{Link, PackedLink};
+use super::link::Link;
+#[cfg(feature = "gateway")]
+use super::link::PackedLink;
 use super::pulse::{Pulse, Role, Verdict};
 use super::supply::{Fresh, MOST_WINDOW, SessionOver, Supplied, Supply, Want};
 use crate::carrier::{Carrier, Lasting, Reason};
@@ -27,6 +30,7 @@ const AHEAD: usize = 16 * 1024;
 const STALL: Duration = Duration::from_secs(1);
 
 /// A carrier for another process.
+#[cfg(feature = "gateway")]
 #[derive(Serialize, Deserialize)]
 struct Packed {
     link: PackedLink,
@@ -109,6 +113,7 @@ impl<S: Supply> Resumable<S> {
     ///
     /// # Errors
     /// When `packed` is not what [`Lasting::pack`] returns.
+    #[cfg(feature = "gateway")]
     pub fn unpack(
         role: Role,
         packed: &str,
@@ -483,6 +488,7 @@ impl<S: Supply> Lasting for Resumable<S> {
         self.over.is_some() || self.link.is_done()
     }
 
+    #[cfg(feature = "gateway")]
     fn pack(&mut self) -> Option<String> {
         if self.over.is_some() {
             return None;

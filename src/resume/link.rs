@@ -4,6 +4,7 @@
 //! [`Link::absorb`] finds the peer's stream among the bytes that came from there. A connection may break at any byte:
 //! [`Link::cut`], and then [`Link::resume`] with the position that the peer has told.
 
+#[cfg(feature = "gateway")]
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Control, Malformed, Next, Reader};
@@ -52,6 +53,7 @@ pub struct Absorbed {
 pub struct Impossible;
 
 /// A link without a connection, for another process.
+#[cfg(feature = "gateway")]
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PackedLink {
     delivered: u64,
@@ -65,6 +67,7 @@ pub struct PackedLink {
 
 impl Link {
     /// Packs the link for another process. It has no connection any more.
+    #[cfg(feature = "gateway")]
     pub fn pack(&mut self) -> PackedLink {
         self.cut();
         PackedLink {
@@ -78,6 +81,7 @@ impl Link {
     }
 
     /// The link that another process has packed.
+    #[cfg(feature = "gateway")]
     pub fn unpack(packed: &PackedLink) -> Self {
         let mut replay = Replay::starting_at(packed.acknowledged);
         replay.take(&packed.unacknowledged, usize::MAX);

@@ -25,6 +25,7 @@
 //!
 //! [`Key`] proves who may continue a session; `handshake::resume` has the heads that ask for it.
 
+#[cfg(feature = "gateway")]
 pub mod binary;
 mod connection;
 mod frame;
@@ -37,6 +38,8 @@ mod supply;
 pub use connection::Resumable;
 pub use frame::Malformed;
 pub use key::{Exchange, Key, MAC, Mac, PUBLIC, Public, SessionId};
-pub use link::{Absorbed, Impossible, Link, PackedLink};
+#[cfg(feature = "gateway")]
+pub use link::PackedLink;
+pub use link::{Absorbed, Impossible, Link};
 pub use pulse::Role;
 pub use supply::{Answers, Fresh, MOST_WINDOW, SessionOver, Supplied, Supply, Want};

@@ -181,6 +181,7 @@ impl Replay {
     }
 
     /// All bytes that are not acknowledged.
+    #[cfg(feature = "gateway")]
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut all = Vec::with_capacity((self.end - self.acknowledged) as usize);
         for block in &self.blocks {

@@ -123,6 +123,7 @@ pub trait Supply: Send {
     }
 
     /// Packs what another process needs for the same supply. Nobody is told any more that the session ends here.
+    #[cfg(feature = "gateway")]
     fn pack(&mut self) -> Option<String> {
         None
     }
