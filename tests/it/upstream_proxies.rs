@@ -231,15 +231,18 @@ fn ssh_goes_through_a_mitmproxy_whose_ca_is_trusted() {
 /// After so many seconds these proxies close an idle tunnel. A busy machine may be silent for a while, too.
 const IDLE: u32 = 6;
 
-/// A quiet session lives as long as ssh's keepalives come more often than the proxy's limit.
+/// A quiet session whose tunnel is not resumable lives as long as ssh's keepalives come more often than the proxy's limit. A
+/// resumable one needs none.
 fn keepalives_hold(office: &Office, home: &Home) {
-    let quiet = |interval: u32| {
-        let run = office.ssh(home, Mode::Stdio, &[]).args(["-o", &format!("ServerAliveInterval={interval}")]);
+    let quiet = |mode, interval: u32, flag: &str| {
+        let run = office.ssh(home, mode, &[flag]).args(["-o", &format!("ServerAliveInterval={interval}")]);
         run.arg(format!("sleep {}; echo out", 2 * IDLE + 2)).start()
     };
     // At the same time, since both take their time.
-    let (kept, cut) = (quiet(1), quiet(0));
+    let (kept, cut) = (quiet(Mode::Stdio, 1, "--no-resume"), quiet(Mode::Stdio, 0, "--no-resume"));
+    let resumed = quiet(Mode::Fdpass, 0, "--resume");
     kept.finish().succeeds().prints("out\n");
+    resumed.finish().succeeds().prints("out\n");
     cut.finish().exits(255).prints_nothing();
 }
 
