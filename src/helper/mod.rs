@@ -260,6 +260,7 @@ fn pipe(
     let stdin = std::io::stdin();
     // The client's identification decides how a failure before the server's first byte is reported, so it is read here
     // if it comes before that byte. An error of these two calls is met by the relay again, which says what it means.
+    open::take_held(&mut tunnel);
     if tunnel.early.is_empty() {
         let _ = watch.wait(&[(stdin.as_fd(), PollFlags::IN), (tunnel.carrier.as_fd(), PollFlags::IN)], None);
     } else {

@@ -169,6 +169,23 @@ pub(super) fn open(
     open_with_line(order, watch, journal, farewell)
 }
 
+/// Takes the first bytes of the tunnel that its carrier has read already, together with the answer: its descriptor
+/// reports them no more. Errors come again with the next call.
+pub(super) fn take_held(tunnel: &mut Tunnel) {
+    let Tunnel { carrier, early, .. } = tunnel;
+    if !early.is_empty() || carrier.bare_socket().is_some() {
+        return;
+    }
+    early.resize(CHUNK, 0);
+    let read = loop {
+        match carrier.receive(early) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read,
+        }
+    };
+    early.truncate(read.unwrap_or(0));
+}
+
 /// Waits for the first byte of the tunnel, and leaves it in the socket: a proxy's yes is not sshd's.
 ///
 /// # Errors
@@ -254,12 +271,8 @@ fn resumable(
     };
     let redial = Redial::new(session, Arc::clone(order.away)).map_err(Interrupted::Wait)?;
     let Tunnel { carrier, early, is_line } = tunnel;
-    let mut first = vec![0; early.len()];
-    let mut carrier = Box::new(Resumable::new(Role::Client, carrier, early, Vec::new(), keep, redial));
-    // The descriptor doesn't report these bytes any more. Whatever this meets, the relay meets again.
-    let read = if first.is_empty() { 0 } else { carrier.receive(&mut first).unwrap_or_default() };
-    first.truncate(read);
-    Ok(Tunnel { carrier, early: first, is_line })
+    let carrier = Box::new(Resumable::new(Role::Client, carrier, early, Vec::new(), keep, redial));
+    Ok(Tunnel { carrier, early: Vec::new(), is_line })
 }
 
 fn open_with_line(
