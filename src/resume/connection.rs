@@ -171,8 +171,9 @@ impl<S: Supply> Resumable<S> {
         }
     }
 
-    /// Continues over another connection. The one before may still look alive.
-    fn attach(&mut self, fresh: Fresh, now: Instant) {
+    /// Continues over another connection. The one before may still look alive. Returns whether the descriptor is another
+    /// one now: it is, too, if the new connection has been lost again.
+    fn attach(&mut self, fresh: Fresh, now: Instant) -> bool {
         let Fresh { mut carrier, early, peer_delivered, answers } = fresh;
         self.park();
         if self.link.resume(peer_delivered).is_err() {
@@ -180,19 +181,21 @@ impl<S: Supply> Resumable<S> {
                 // An answer fits into the buffer of a new connection.
                 let _ = carrier.send(&(answers.impossible)(&answers.vps));
             }
-            return self.end(SessionOver::Here(Reason::Malformed));
+            self.end(SessionOver::Here(Reason::Malformed));
+            return false;
         }
         if let Some(answers) = answers
             && carrier.send(&(answers.yes)(self.link.delivered())).is_err()
         {
             // The client comes again.
-            return;
+            return false;
         }
         (self.below, self.early, self.attached, self.ends_at) = (carrier, early, true, None);
         self.pulse = Pulse::new(self.role, now);
         self.drained = false;
         self.want(Want::Nothing, now);
         self.push();
+        true
     }
 
     fn end(&mut self, over: SessionOver) {
@@ -446,10 +449,7 @@ impl<S: Supply> Lasting for Resumable<S> {
                 self.park();
                 self.supply.start(self.link.delivered());
             }
-            Supplied::Connection(fresh) => {
-                self.attach(fresh, now);
-                is_new = self.attached;
-            }
+            Supplied::Connection(fresh) => is_new = self.attach(fresh, now),
             Supplied::Over(over) => self.end(over),
         }
         let is_stalled = !self.drained && now.saturating_duration_since(self.read_at) >= STALL;
@@ -515,6 +515,7 @@ impl<S: Supply> Drop for Resumable<S> {
         }
         if self.attached && self.over.is_none() {
             self.link.acknowledge();
+            self.push();
             self.link.send_reset(self.leaves);
             // What does not fit into the connection's buffer is lost. The gateway tells a client that comes again.
             self.push();

@@ -4,6 +4,7 @@
 //! with everything that was printed.
 
 pub(crate) mod certificates;
+pub(crate) mod chaos;
 pub(crate) mod cluster;
 pub(crate) mod commands;
 pub(crate) mod curl;
@@ -27,6 +28,7 @@ pub(crate) mod pty;
 pub(crate) mod random;
 pub(crate) mod resend;
 pub(crate) mod resumable;
+pub(crate) mod rough;
 pub(crate) mod run;
 pub(crate) mod scene;
 pub(crate) mod soak;
