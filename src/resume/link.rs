@@ -120,8 +120,10 @@ impl Link {
 
     /// The next bytes for the wire; none if there is nothing to send.
     pub fn unsent(&mut self) -> &[u8] {
-        if self.owes_acknowledgement_now() {
-            self.acknowledge();
+        // One at a time: a peer that asks without end, and reads nothing, must not fill the memory.
+        if self.owes_acknowledgement_now() && self.control.is_empty() {
+            (self.told, self.asked) = (self.delivered, false);
+            Control::Ack(self.delivered).write(&mut self.control);
         }
         if self.owes_eof() {
             self.eof_sent = true;
@@ -161,10 +163,9 @@ impl Link {
         self.asked || self.delivered - self.told >= ACKNOWLEDGED_AT_ONCE
     }
 
-    /// Tells the peer what was delivered.
+    /// Tells the peer what was delivered, next.
     pub fn acknowledge(&mut self) {
-        (self.told, self.asked) = (self.delivered, false);
-        Control::Ack(self.delivered).write(&mut self.control);
+        self.asked = true;
     }
 
     /// Whether the peer doesn't know yet what was delivered.
@@ -467,6 +468,22 @@ mod tests {
             1 => (0..2_usize).prop_map(Step::Move),
         ];
         prop::collection::vec(step, 0..120)
+    }
+
+    #[test]
+    fn questions_without_end_take_no_memory() {
+        let mut link = Link::default();
+        for _ in 0..1_000 {
+            let mut ping = [3, 0, 0, 0];
+            link.absorb(&mut ping, 4).unwrap();
+            link.acknowledge();
+            assert_eq!(link.unsent().len(), 12);
+        }
+        link.note_sent(12);
+        // The last one is still to be answered.
+        assert_eq!(link.unsent().len(), 12);
+        link.note_sent(12);
+        assert!(!link.has_unsent());
     }
 
     proptest! {

@@ -9,6 +9,7 @@ pub mod host_api;
 pub mod problem;
 pub mod proxy_protocol;
 pub mod request;
+pub mod resume;
 pub mod socks5;
 pub mod tls;
 
@@ -19,13 +20,14 @@ use kohakuriver_proxy::text::MAX_EXCERPT;
 pub type Target = fn(&[u8]);
 
 /// Every target, with its name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("answer", answer::run),
     ("api_answer", api_answer::run),
     ("host_api", host_api::run),
     ("problem", problem::run),
     ("proxy_protocol", proxy_protocol::run),
     ("request", request::run),
+    ("resume", resume::run),
     ("socks5", socks5::run),
     ("tls", tls::run),
 ];
