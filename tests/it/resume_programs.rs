@@ -42,6 +42,8 @@ each![
     rsync_both_ways,
     git_clone,
     dynamic_forward,
+    new_keys_all_the_time,
+    several_sessions_over_one_connection,
 ];
 
 /// A file to move.
@@ -160,5 +162,38 @@ fn dynamic_forward(by: By) {
     let both = [by_socks.start(), by_port.start()];
     both.into_iter().for_each(|curl| assert!(curl.finish().succeeds().text() == body, "other bytes"));
     ssh.finish().succeeds().prints("ready\n").says_nothing();
+    way.was_cut(CUTS);
+}
+
+/// An exchange of keys of ssh's own is the worst moment for a cut: nothing else may come in between.
+fn new_keys_all_the_time(by: By) {
+    let _heavy = heavy();
+    let way = Rough::breaking(by, CUTS);
+    let (original, copy) = (original(&way), way.home.join("copy"));
+    let run = way.client("ssh").args(["-o", "RekeyLimit=100K"]).arg(destination()).arg("cat");
+    run.stdin_file(&original).stdout_file(&copy).output().succeeds().says_nothing();
+    assert_eq!(sha256(&copy), sha256(&original));
+    way.was_cut(CUTS);
+}
+
+/// As with ControlMaster.
+fn several_sessions_over_one_connection(by: By) {
+    let _heavy = heavy();
+    let way = Rough::breaking(by, CUTS);
+    let original = original(&way);
+    let control = format!("ControlPath={}", way.home.join("control").display());
+    let run = way.client("ssh").args(["-M", "-o", &control]).arg(destination()).arg("echo ready; exec cat");
+    let first = run.stdin_open().start();
+    first.wait_for("ready", DEADLINE, |seen| (seen.stdout == b"ready\n").then_some(()));
+    let copies = [0, 1, 2].map(|number| way.home.join(&format!("copy{number}")));
+    let others = copies.each_ref().map(|copy| {
+        let run = way.client("ssh").args(["-o", &control]).arg(destination()).arg("cat");
+        run.stdin_file(&original).stdout_file(copy).start()
+    });
+    for other in others {
+        other.finish().succeeds().says_nothing();
+    }
+    copies.iter().for_each(|copy| assert_eq!(sha256(copy), sha256(&original)));
+    first.finish().succeeds().prints("ready\n").says_nothing();
     way.was_cut(CUTS);
 }
