@@ -67,6 +67,9 @@ slow=(
     helper_waits::at_twelve
     hundred_megabytes
     refusals::a_port_that_never_answers
+    resume_ends::a_tunnel
+    resume_ends::an_outage
+    resume_programs::
     returning_network::sessions
     soak::a_short_soak
     soak::users_do_not

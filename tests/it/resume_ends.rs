@@ -15,7 +15,7 @@ use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, OPERATOR, vps};
 use crate::support::pattern::pattern;
-use crate::support::peers::Peer;
+use crate::support::peers::{Peer, patient_echo_server};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
 use crate::support::tools::HELPER;
@@ -27,15 +27,6 @@ const SOON: Duration = Duration::from_secs(4);
 const MOST: usize = 300_000_000;
 const PIECE: usize = 16 * 1024;
 const PACE: Duration = Duration::from_millis(2);
-
-/// A VPS that sends back what comes. Its client may vanish.
-fn echo() -> Peer {
-    Peer::serve(|mut stream| {
-        let mut back = stream.try_clone()?;
-        let _ = std::io::copy(&mut stream, &mut back).and_then(|_| back.shutdown(Shutdown::Write));
-        Ok(())
-    })
-}
 
 fn helper(home: &Home, chaos: &Chaos) -> Run {
     Run::new(HELPER, home).args(["--proxy", &chaos.address.to_string(), ID])
@@ -118,7 +109,7 @@ fn the_end_of_the_vps_reaches_the_helper() {
 
 #[test]
 fn a_gateway_that_was_killed_knows_no_session() {
-    let vps = echo();
+    let vps = patient_echo_server();
     let of = || Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
     let (killed, home) = (of(), Home::new());
     let chaos = Chaos::before(killed.address);
@@ -133,7 +124,7 @@ fn a_gateway_that_was_killed_knows_no_session() {
 
 #[test]
 fn an_outage_that_is_longer_than_the_window() {
-    let (vps, home) = (echo(), Home::new());
+    let (vps, home) = (patient_echo_server(), Home::new());
     let options = ["--resume-window", "1"];
     let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), &options);
     let chaos = Chaos::before(gateway.address);
@@ -147,7 +138,7 @@ fn an_outage_that_is_longer_than_the_window() {
 
 #[test]
 fn a_token_that_was_revoked_meanwhile() {
-    let echo = echo();
+    let echo = patient_echo_server();
     let host = LifeHost::with(vps("running", "docker", echo.address.port()));
     host.change(|state| state.auth = true);
     let gateway = Gateway::with_host_api(&host.base());
@@ -232,7 +223,7 @@ fn successor(process: &Process, number: usize) -> Pid {
 #[test]
 fn a_tunnel_that_is_handed_over_25_times() {
     let _heavy = heavy();
-    let vps = echo();
+    let vps = patient_echo_server();
     let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
     let (chaos, home) = (Chaos::before(gateway.address), Home::new());
     let mut process = helper(&home, &chaos).stdin_open().deadline(120).start();

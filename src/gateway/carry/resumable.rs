@@ -137,7 +137,7 @@ impl Resumables {
         session.change_away(|_| {});
         let held = Arc::new(Held { id, key, session: session.shared(), state: Mutex::default() });
         lock(&self.known).sessions.insert(id, Arc::clone(&held));
-        let slot = Slot { held, all: Arc::clone(self) };
+        let slot = Slot { held, all: Arc::clone(self), moves: false };
         let answer = answer::established(granted);
         Ok(Box::new(Resumable::new(Role::Gateway, client, Vec::new(), answer, keep, slot)))
     }
@@ -158,7 +158,7 @@ impl Resumables {
             let (id, key, state) = (SessionId(id), Key::from_bytes(key), State { n, ..State::default() });
             let held = Arc::new(Held { id, key, session: session.shared(), state: Mutex::new(state) });
             lock(&self.known).sessions.insert(id, Arc::clone(&held));
-            Some(Slot { held, all: Arc::clone(self) })
+            Some(Slot { held, all: Arc::clone(self), moves: false })
         };
         // Sessions live on although this process lets no new tunnel be resumed.
         let keep = if self.are_offered() { self.allowed.keep } else { LAST_KEEP };
@@ -250,8 +250,8 @@ impl Resumables {
         }
     }
 
-    /// Counts a session that is away from now on.
-    fn leaves(&self, session: &Session) {
+    /// Counts a session that is away from now on, or only for the moment of a move.
+    fn leaves(&self, session: &Session, moves: bool) {
         self.records.metrics.parked.increment();
         self.records.audit.parked(session);
         let whose = Whose::of(session);
@@ -261,7 +261,7 @@ impl Resumables {
             *away += 1;
             *away
         };
-        if away > self.allowed.of_user {
+        if away > self.allowed.of_user && !moves {
             self.end_oldest(Some(&whose), Reason::TooMany);
         }
     }
@@ -304,6 +304,8 @@ struct PackedSlot {
 struct Slot {
     held: Arc<Held>,
     all: Arc<Resumables>,
+    /// It has just been given a connection: it loses the one before for no time, and so takes the place of no other.
+    moves: bool,
 }
 
 impl Supply for Slot {
@@ -312,9 +314,10 @@ impl Supply for Slot {
         match want {
             Want::Needed => {
                 session.change_away(|away| away.parked = Some(now));
-                self.all.leaves(session);
+                self.all.leaves(session, std::mem::take(&mut self.moves));
             }
             Want::Nothing => {
+                self.moves = false;
                 let away = session.change_away(|away| {
                     away.parked = None;
                     away.moves += 1;
@@ -334,6 +337,7 @@ impl Supply for Slot {
         }
         let Some((fresh, client)) = state.fresh.take() else { return Supplied::Nothing };
         drop(state);
+        self.moves = true;
         self.held.session.change_away(|away| away.client = client);
         Supplied::Connection(fresh)
     }

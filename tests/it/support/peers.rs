@@ -148,6 +148,15 @@ pub(crate) fn echo_server() -> Peer {
     })
 }
 
+/// The same for clients that may vanish.
+pub(crate) fn patient_echo_server() -> Peer {
+    Peer::serve(|mut stream| {
+        let mut back = stream.try_clone()?;
+        let _ = io::copy(&mut stream, &mut back).and_then(|_| back.shutdown(Shutdown::Write));
+        Ok(())
+    })
+}
+
 /// A request as [`http_server`]'s closure sees it.
 pub(crate) struct Asked {
     pub(crate) path: String,

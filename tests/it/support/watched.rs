@@ -30,7 +30,12 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn new(options: &[&str]) -> Self {
-        let (vps, home) = (echo_server(), Home::new());
+        Self::before(echo_server(), options)
+    }
+
+    /// The same before this VPS.
+    pub(crate) fn before(vps: Peer, options: &[&str]) -> Self {
+        let home = Home::new();
         let token = home.secret("admin-token", ADMIN_TOKEN);
         let options = [options, &["--admin-token-file", token.to_str().unwrap()]].concat();
         let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), &options);
