@@ -16,6 +16,7 @@ use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, OPERATOR, vps};
 use crate::support::pattern::pattern;
 use crate::support::peers::{Peer, patient_echo_server};
+use crate::support::resumable::Session;
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
 use crate::support::tools::HELPER;
@@ -254,4 +255,17 @@ fn a_tunnel_that_is_handed_over_25_times() {
     outcome.succeeds().says_nothing();
     assert!(outcome.stdout == pattern(sent), "{} of {sent} bytes", outcome.stdout.len());
     assert!(chaos.cuts() >= 25, "{} cuts", chaos.cuts());
+}
+
+/// For a moment, all clients of the process before are away.
+#[test]
+fn a_hand_over_ends_no_session_because_of_the_limit() {
+    let vps = patient_echo_server();
+    let inventory = inventory(&[running(ID, vps.address.port())]);
+    let gateway = Gateway::with_inventory_and(&inventory, &["--max-parked-per-user", "1"]);
+    let sessions: Vec<_> = (0..4).map(|_| Session::open(gateway.address, &format!("{ID}:22"), None)).collect();
+    gateway.process.signal(Signal::USR2);
+    successor(&gateway.process, 1);
+    let all_back: Vec<_> = sessions.iter().map(|session| session.continued(1, 0)).collect();
+    assert_eq!(all_back.len(), 4);
 }

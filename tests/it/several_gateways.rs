@@ -88,12 +88,6 @@ fn peers(vps: &Peer, options: &[&str]) -> [Gateway; 2] {
     })
 }
 
-fn continued(session: &Session, n: u64, delivered: u64) -> TcpStream {
-    let (answer, stream) = session.resume(n, delivered);
-    assert!(matches!(answer, Answer::Established(Some(Answered::Continued(_)))), "try {n}: {answer:?}");
-    stream
-}
-
 /// By turns it reaches the gateway that has its tunnel, and the other one.
 #[test]
 fn a_client_continues_its_tunnel_through_any_gateway() {
@@ -105,7 +99,7 @@ fn a_client_continues_its_tunnel_through_any_gateway() {
         let mut last = None;
         for n in 1..=6 {
             // The echo of each byte before has been delivered.
-            let mut stream = continued(&session, n, n - 1);
+            let mut stream = session.continued(n, n - 1);
             stream.write_all(&[0, 0, 0, 1, b'x']).unwrap();
             assert_eq!(next_data(&mut stream), b"x", "try {n}");
             last = Some(stream);
@@ -126,7 +120,7 @@ fn a_tunnel_whose_gateway_is_gone_is_over() {
     let [gone, stays] = peers(&vps, &[]);
     let session = Session::open(gone.address, &format!("{ID}:22"), None);
     let session = Session { address: stays.address, ..session };
-    drop(continued(&session, 1, 0));
+    drop(session.continued(1, 0));
     gone.process.signal(Signal::KILL);
     gone.process.finish();
     let (answer, _) = session.resume(2, 0);

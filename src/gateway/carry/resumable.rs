@@ -158,7 +158,7 @@ impl Resumables {
             let (id, key, state) = (SessionId(id), Key::from_bytes(key), State { n, ..State::default() });
             let held = Arc::new(Held { id, key, session: session.shared(), state: Mutex::new(state) });
             lock(&self.known).sessions.insert(id, Arc::clone(&held));
-            Some(Slot { held, all: Arc::clone(self), moves: false })
+            Some(Slot { held, all: Arc::clone(self), moves: true })
         };
         // Sessions live on although this process lets no new tunnel be resumed.
         let keep = if self.are_offered() { self.allowed.keep } else { LAST_KEEP };
@@ -304,7 +304,8 @@ struct PackedSlot {
 struct Slot {
     held: Arc<Held>,
     all: Arc<Resumables>,
-    /// It has just been given a connection: it loses the one before for no time, and so takes the place of no other.
+    /// It has just been given a connection, or has come from another process: it loses the connection before for no time,
+    /// and so takes the place of no other.
     moves: bool,
 }
 

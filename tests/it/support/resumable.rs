@@ -44,6 +44,14 @@ impl Session {
         connect::request(&self.target, self.token.as_ref().map(Login::Bearer), Some(asked))
     }
 
+    /// The connection over which the session goes on.
+    #[track_caller]
+    pub(crate) fn continued(&self, n: u64, delivered: u64) -> TcpStream {
+        let (answer, stream) = self.resume(n, delivered);
+        assert!(matches!(answer, Answer::Established(Some(Answered::Continued(_)))), "try {n}: {answer:?}");
+        stream
+    }
+
     /// The answer to that try, and its connection.
     pub(crate) fn resume(&self, n: u64, delivered: u64) -> (Answer, TcpStream) {
         ask(self.address, &self.head(n, delivered))
