@@ -69,6 +69,7 @@ slow=(
     refusals::a_port_that_never_answers
     resume_ends::a_tunnel
     resume_ends::an_outage
+    resume_network::
     resume_programs::
     returning_network::sessions
     soak::a_short_soak

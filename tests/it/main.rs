@@ -87,6 +87,7 @@ mod resume;
 mod resume_ends;
 mod resume_first_bytes;
 mod resume_limits;
+mod resume_network;
 mod resume_programs;
 mod returning_network;
 mod sessions_command;
