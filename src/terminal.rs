@@ -36,7 +36,11 @@ impl Screen {
 }
 
 /// Writes `text` to stderr. If stderr is closed, nobody reads it: unlike `eprint!`, that is no panic.
+///
+/// An interactive ssh has its terminal in raw mode, in which a line feed alone goes straight down.
 pub fn tell(text: &str) {
+    let is_raw = text.contains('\n') && sys::takes_line_feeds_as_they_are(io::stderr());
+    let text = if is_raw { text.replace('\n', "\r\n") } else { text.to_owned() };
     let _ = io::stderr().write_all(text.as_bytes());
 }
 

@@ -21,8 +21,8 @@ pub trait Lasting {
     /// Why it has ended although its streams have not, if it has.
     fn reason(&self) -> Option<Reason>;
 
-    /// Packs the carrier for another process, in which it continues. This one tells nobody any more that it ends. `None`
-    /// if it can't be passed on.
+    /// Packs the carrier for another process, in which it continues. Its drop sends no RESET then. `None` if it can't be passed
+    /// on.
     #[cfg(feature = "gateway")]
     fn pack(&mut self) -> Option<String>;
 
@@ -80,7 +80,7 @@ impl Reason {
         match self {
             Self::Left => "the other end has left",
             Self::Lost => "the connection between the gateway and the VPS broke",
-            Self::Idle => "nothing has moved for the idle timeout of the gateway",
+            Self::Idle => "no byte was sent for the gateway's idle timeout",
             Self::EndedByAdmin => "an admin of the gateway has ended the session",
             Self::Stopped => "the gateway stops",
             Self::Expired => "the connection to the gateway could not be made again in time",

@@ -39,7 +39,7 @@ pub struct Arguments {
     pub upstream_proxy: Option<UpstreamSetting>,
     /// The protocol to speak with the proxy.
     pub protocol: ProtocolChoice,
-    /// Whether the tunnel is to survive its connection. Without a word, it is unless ssh gets the socket itself.
+    /// Whether the tunnel is to survive its connection. By default it does, unless ssh gets the socket itself.
     pub resume: Option<bool>,
     /// How long to wait for the VPS's first byte.
     pub connect_timeout: Duration,

@@ -55,6 +55,13 @@ impl Away {
         }
     }
 
+    /// The session is over: the terminal has its own title again.
+    pub(super) fn finish(&self) {
+        if self.state().told.take() == Some(Told::Title) {
+            tell(TITLE_BACK);
+        }
+    }
+
     pub(super) fn note_failure(&self, why: &str) {
         self.state().failure = Some(why.to_owned());
     }

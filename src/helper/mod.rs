@@ -292,6 +292,7 @@ fn pipe(
     };
     let early = std::mem::take(&mut tunnel.early);
     let end = relay::run(ends, rules, early).unwrap_or_else(End::Broken);
+    order.away.finish();
     if !end.is_mute() {
         client.note_stream();
     }

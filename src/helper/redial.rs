@@ -33,6 +33,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 /// The pause after the first failure. It doubles with each further one, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// After so many answers of gateways that know no resumable sessions there is none that does. One of several may be older.
+const MOST_PLAIN_ANSWERS: u32 = 5;
 
 /// The session that is continued, and the way to it.
 pub(super) struct Session {
@@ -48,7 +50,7 @@ pub(super) struct Session {
 pub(super) struct Redial {
     /// Until it is needed for the first time.
     dialler: Option<Dialler>,
-    letters: Arc<Letters>,
+    messages: Arc<Messages>,
     /// A byte from here wakes the thread up, and one from there the relay.
     wake: OwnedFd,
     network: Option<NetworkChanges>,
@@ -72,17 +74,17 @@ enum News {
 
 /// What the relay's thread and the dialling one have to tell each other. A byte over a socket says that there is something.
 #[derive(Default)]
-struct Letters {
+struct Messages {
     orders: Mutex<VecDeque<Order>>,
     news: Mutex<VecDeque<News>>,
 }
 
-fn put<T>(letters: &Mutex<VecDeque<T>>, letter: T) {
-    letters.lock().unwrap_or_else(PoisonError::into_inner).push_back(letter);
+fn put<T>(messages: &Mutex<VecDeque<T>>, message: T) {
+    messages.lock().unwrap_or_else(PoisonError::into_inner).push_back(message);
 }
 
-fn take<T>(letters: &Mutex<VecDeque<T>>) -> Option<T> {
-    letters.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+fn take<T>(messages: &Mutex<VecDeque<T>>) -> Option<T> {
+    messages.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
 }
 
 impl Redial {
@@ -92,21 +94,22 @@ impl Redial {
     /// When the system has no descriptor left.
     pub(super) fn new(session: Session, away: Arc<Away>) -> io::Result<Self> {
         let (ours, theirs) = sys::socket_pair()?;
-        let letters = Arc::<Letters>::default();
+        let messages = Arc::<Messages>::default();
         let dialler = Dialler {
             session,
-            letters: Arc::clone(&letters),
+            messages: Arc::clone(&messages),
             wake: theirs,
             away: Arc::clone(&away),
             n: 0,
+            plain_answers: 0,
             want: Want::Nothing,
         };
         let network = NetworkChanges::listen().ok();
-        Ok(Self { dialler: Some(dialler), letters, wake: ours, network, want: Want::Nothing, away })
+        Ok(Self { dialler: Some(dialler), messages, wake: ours, network, want: Want::Nothing, away })
     }
 
     fn order(&mut self, order: Order) {
-        put(&self.letters.orders, order);
+        put(&self.messages.orders, order);
         match self.dialler.take() {
             None => wake(&self.wake),
             // It ends with this process.
@@ -132,12 +135,23 @@ impl Supply for Redial {
     }
 
     fn next(&mut self) -> Supplied {
-        drain(&self.wake);
-        match take(&self.letters.news) {
+        // The byte of a message that is left wakes the relay up again.
+        let news = take(&self.messages.news).or_else(|| {
+            drain(&self.wake);
+            take(&self.messages.news)
+        });
+        match news {
             Some(News::Ready) => Supplied::Ready,
             Some(News::Connection(fresh)) => Supplied::Connection(fresh),
             Some(News::Over(over)) => Supplied::Over(over),
             None => Supplied::Nothing,
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.want != Want::Nothing {
+            self.want = Want::Nothing;
+            self.order(Order::Want(Want::Nothing));
         }
     }
 
@@ -170,11 +184,13 @@ fn drain(end: &OwnedFd) {
 /// The work of the thread.
 struct Dialler {
     session: Session,
-    letters: Arc<Letters>,
+    messages: Arc<Messages>,
     wake: OwnedFd,
     away: Arc<Away>,
     /// The number of the last try with a request.
     n: u64,
+    /// How many answers were those of a gateway that opens a tunnel of its own for each try.
+    plain_answers: u32,
     want: Want,
 }
 
@@ -230,7 +246,7 @@ impl Dialler {
 
     fn obey_all(&mut self) {
         drain(&self.wake);
-        while let Some(order) = take(&self.letters.orders) {
+        while let Some(order) = take(&self.messages.orders) {
             self.obey(order);
         }
     }
@@ -239,16 +255,16 @@ impl Dialler {
     fn next_order(&self) -> Order {
         loop {
             drain(&self.wake);
-            if let Some(order) = take(&self.letters.orders) {
+            if let Some(order) = take(&self.messages.orders) {
                 return order;
             }
-            // An error of poll(2) is none that waiting could mend: the next look comes at once.
+            // Waiting doesn't fix an error of poll(2), so the next look comes at once.
             let _ = sys::poll(&mut [sys::entry(self.wake.as_fd(), PollFlags::IN)], None);
         }
     }
 
     fn tell(&self, news: News) {
-        put(&self.letters.news, news);
+        put(&self.messages.news, news);
         wake(&self.wake);
     }
 
@@ -301,12 +317,15 @@ impl Dialler {
         };
         match answer {
             Answer::Established(Some(Answered::Continued(peer_delivered))) => {
-                self.want = Want::Nothing;
+                (self.want, self.plain_answers) = (Want::Nothing, 0);
                 self.tell(News::Connection(Fresh { carrier, early, peer_delivered, answers: None }));
                 Tried::Done
             }
             Answer::Established(_) => {
-                Tried::Over("the gateway that answers now knows no resumable sessions".to_owned())
+                let why = "the gateway that answers now knows no resumable sessions";
+                self.plain_answers += 1;
+                let is_over = self.plain_answers >= MOST_PLAIN_ANSWERS;
+                if is_over { Tried::Over(why.to_owned()) } else { Tried::Failed(why.to_owned()) }
             }
             Answer::Refused(refused) => {
                 let body = read_body(&mut *carrier, early, &refused, watch);

@@ -27,7 +27,7 @@ const MOST_READS: usize = 16;
 /// How much is read at once for a receiver that takes nothing.
 const AHEAD: usize = 16 * 1024;
 /// How long the receiver takes nothing until this end reads on for it: the peer may have asked for an answer.
-const STALL: Duration = Duration::from_secs(1);
+const STALL: Duration = Duration::from_millis(500);
 
 /// A carrier for another process.
 #[cfg(feature = "gateway")]
@@ -203,6 +203,7 @@ impl<S: Supply> Resumable<S> {
             self.over = Some(over);
             self.ends_at = None;
             self.link.forget();
+            self.supply.stop();
             self.note_memory();
         }
     }
@@ -274,7 +275,12 @@ impl<S: Supply> Resumable<S> {
             }
             match self.read(&mut piece) {
                 // A connection that was lost takes its undelivered bytes along.
-                Ok(read) if self.attached => self.unread.extend_from_slice(&piece[..read]),
+                Ok(read) if self.attached => {
+                    if self.unread_from > self.unread.len() / 2 {
+                        self.unread.drain(..std::mem::take(&mut self.unread_from));
+                    }
+                    self.unread.extend_from_slice(&piece[..read]);
+                }
                 _ => return,
             }
         }
@@ -302,7 +308,7 @@ impl<S: Supply> Resumable<S> {
     }
 
     fn note_memory(&mut self) {
-        let cost = self.link.cost() + self.unread.len();
+        let cost = self.link.cost() + self.unread.len() - self.unread_from;
         if cost.abs_diff(self.told) >= MEMORY_STEP || cost == 0 && self.told > 0 {
             self.told = cost;
             self.allowed = self.supply.note_memory(cost);
@@ -430,7 +436,9 @@ impl<S: Supply> Lasting for Resumable<S> {
             return None;
         }
         let pulse = self.attached.then(|| self.pulse.changes_at(now));
-        [self.ends_at, self.acknowledge_at, pulse].into_iter().flatten().min()
+        let stalls = self.attached && !self.drained && !self.link.is_at_end();
+        let stall = stalls.then(|| self.read_at + STALL);
+        [self.ends_at, self.acknowledge_at, pulse, stall, self.supply.acts_at()].into_iter().flatten().min()
     }
 
     fn act(&mut self, now: Instant) -> bool {
@@ -442,6 +450,7 @@ impl<S: Supply> Lasting for Resumable<S> {
             self.link.ping();
             self.pulse.note_change(now);
         }
+        self.supply.act(now);
         match self.supply.next() {
             Supplied::Nothing => {}
             Supplied::Ready if self.wanted == Want::Nothing => self.supply.want(Want::Nothing, now),
@@ -455,6 +464,7 @@ impl<S: Supply> Lasting for Resumable<S> {
         let is_stalled = !self.drained && now.saturating_duration_since(self.read_at) >= STALL;
         if self.attached && (self.link.is_at_end() || is_stalled) {
             self.read_ahead();
+            self.read_at = now;
             self.note_memory();
         }
         if self.attached {
@@ -468,7 +478,7 @@ impl<S: Supply> Lasting for Resumable<S> {
                 Verdict::Alive => {}
                 Verdict::Ask => {
                     self.link.ping();
-                    self.pulse.note_asked(now);
+                    self.pulse.note_pinged(now);
                 }
                 Verdict::Doubtful => self.want(Want::Beside, now),
                 Verdict::Dead => self.park(),
@@ -481,7 +491,7 @@ impl<S: Supply> Lasting for Resumable<S> {
     }
 
     fn news(&self) -> [Option<BorrowedFd<'_>>; 2] {
-        self.supply.news()
+        if self.over.is_some() { [None, None] } else { self.supply.news() }
     }
 
     fn is_over(&self) -> bool {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// The client asks after so much silence.
 const ASK_AFTER: Duration = Duration::from_secs(15);
+/// The same, while the peer has yet to acknowledge something: it may have no room for it, and can still answer.
+const ASK_BEFORE_DOUBT: Duration = Duration::from_secs(1);
 /// Without any byte for so long, although an answer is due, the client tries a second connection beside this one.
 const DOUBT_AFTER: Duration = Duration::from_secs(3);
 /// The same right after a change of the network: the address of this end may be gone.
@@ -37,16 +39,18 @@ pub(super) struct Pulse {
     heard: Instant,
     /// Since when an answer is due, and how long it may take.
     due: Option<(Instant, Duration)>,
+    /// The peer was asked since it was heard.
+    pinged: bool,
 }
 
 impl Pulse {
     pub(super) fn new(role: Role, now: Instant) -> Self {
-        Self { role, heard: now, due: None }
+        Self { role, heard: now, due: None, pinged: false }
     }
 
     /// Bytes have come. An answer to something else may still be due.
     pub(super) fn note_heard(&mut self, now: Instant, is_due: bool) {
-        self.heard = now;
+        (self.heard, self.pinged) = (now, false);
         self.due = is_due.then_some((now, DOUBT_AFTER));
     }
 
@@ -55,9 +59,14 @@ impl Pulse {
         self.due.get_or_insert((now, DOUBT_AFTER));
     }
 
+    /// The peer was asked for an answer.
+    pub(super) fn note_pinged(&mut self, now: Instant) {
+        (self.due, self.pinged) = (Some((now, DOUBT_AFTER)), true);
+    }
+
     /// The network has changed, and the peer is asked because of that.
     pub(super) fn note_change(&mut self, now: Instant) {
-        self.due = Some((now, DOUBT_AFTER_CHANGE));
+        (self.due, self.pinged) = (Some((now, DOUBT_AFTER_CHANGE)), true);
     }
 
     pub(super) fn verdict(&self, now: Instant) -> Verdict {
@@ -66,7 +75,8 @@ impl Pulse {
         match (self.role, self.due) {
             _ if silence >= DEAD_AFTER => Verdict::Dead,
             (Role::Gateway, _) => Verdict::Alive,
-            (Role::Client, Some(due)) if waits(due) => Verdict::Doubtful,
+            (Role::Client, Some(due)) if self.pinged && waits(due) => Verdict::Doubtful,
+            (Role::Client, Some((since, _))) if !self.pinged && waits((since, ASK_BEFORE_DOUBT)) => Verdict::Ask,
             (Role::Client, None) if silence >= ASK_AFTER => Verdict::Ask,
             (Role::Client, _) => Verdict::Alive,
         }
@@ -76,6 +86,7 @@ impl Pulse {
     pub(super) fn changes_at(&self, now: Instant) -> Instant {
         let dead = self.heard + DEAD_AFTER;
         match (self.role, self.due) {
+            (Role::Client, Some((since, _))) if !self.pinged => dead.min(since + ASK_BEFORE_DOUBT),
             (Role::Client, Some((since, limit))) if since + limit > now => dead.min(since + limit),
             (Role::Client, None) => dead.min(self.heard + ASK_AFTER),
             _ => dead,
@@ -103,13 +114,17 @@ mod tests {
             assert_eq!((client.verdict(at(millis)), gateway.verdict(at(millis))), (of_client, of_gateway), "{millis}");
         }
         assert_eq!((client.changes_at(start), gateway.changes_at(start)), (at(15_000), at(45_000)));
-        client.note_asked(at(15_000));
+        client.note_pinged(at(15_000));
         client.note_asked(at(16_000));
         assert_eq!(client.changes_at(at(16_000)), at(18_000));
         assert_eq!([17_999, 18_000].map(|millis| client.verdict(at(millis))), [Verdict::Alive, Verdict::Doubtful]);
         assert_eq!(client.changes_at(at(18_000)), at(45_000));
         client.note_heard(at(19_000), true);
-        assert_eq!([21_999, 22_000].map(|millis| client.verdict(at(millis))), [Verdict::Alive, Verdict::Doubtful]);
+        // A peer that has no room for what was sent is asked before it is doubted.
+        assert_eq!(client.changes_at(at(19_000)), at(20_000));
+        assert_eq!([19_999, 20_000].map(|millis| client.verdict(at(millis))), [Verdict::Alive, Verdict::Ask]);
+        client.note_pinged(at(20_000));
+        assert_eq!([22_999, 23_000].map(|millis| client.verdict(at(millis))), [Verdict::Alive, Verdict::Doubtful]);
         client.note_heard(at(22_500), false);
         assert_eq!((client.verdict(at(37_499)), client.verdict(at(37_500))), (Verdict::Alive, Verdict::Ask));
         client.note_change(at(30_000));

@@ -111,6 +111,19 @@ pub trait Supply: Send {
         false
     }
 
+    /// When to call [`Supply::act`] at the latest.
+    fn acts_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Does what is due.
+    fn act(&mut self, now: Instant) {
+        let _ = now;
+    }
+
+    /// The session needs no connection any more.
+    fn stop(&mut self) {}
+
     /// Descriptors that become readable when there is news.
     fn news(&self) -> [Option<BorrowedFd<'_>>; 2] {
         [None, None]
@@ -122,7 +135,7 @@ pub trait Supply: Send {
         MOST_WINDOW
     }
 
-    /// Packs what another process needs for the same supply. Nobody is told any more that the session ends here.
+    /// Packs what another process needs for the same supply.
     #[cfg(feature = "gateway")]
     fn pack(&mut self) -> Option<String> {
         None

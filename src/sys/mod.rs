@@ -18,7 +18,7 @@
 //!   [`is_trusted`], [`is_trusted_secret`], [`try_lock`], [`NULL_FILE`];
 //! - **signals**: [`EndSignals`];
 //! - **the process, its children and its terminal**: [`parent_id`], [`in_own_group`], [`shell`], [`end_of`],
-//!   [`terminal_size`], [`is_raw_terminal`].
+//!   [`terminal_size`], [`is_raw_terminal`], [`takes_line_feeds_as_they_are`].
 //!
 //! For the user's command as well:
 //! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,

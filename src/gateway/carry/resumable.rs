@@ -34,6 +34,8 @@ const MOST_ENDED: usize = 4096;
 /// The window of a session where memory is short, in bytes.
 const SMALL_WINDOW: usize = 64 * 1024;
 
+/// How long a client may be away before it counts against the limit of its user.
+const GRACE: Duration = Duration::from_secs(10);
 /// How long a session of a previous process lives without a connection where no new tunnel can be resumed.
 const LAST_KEEP: Duration = Duration::from_secs(60);
 
@@ -71,6 +73,12 @@ impl Whose {
         let facts = &session.facts;
         facts.user.clone().map_or_else(|| Self::Client(Client::of(facts.client.ip())), Self::User)
     }
+}
+
+/// The sessions of which one has to end.
+enum Among {
+    Of(Whose),
+    WithMemory,
 }
 
 /// One resumable tunnel.
@@ -137,7 +145,7 @@ impl Resumables {
         session.change_away(|_| {});
         let held = Arc::new(Held { id, key, session: session.shared(), state: Mutex::default() });
         lock(&self.known).sessions.insert(id, Arc::clone(&held));
-        let slot = Slot { held, all: Arc::clone(self), moves: false };
+        let slot = Slot { held, all: Arc::clone(self), check_at: None };
         let answer = answer::established(granted);
         Ok(Box::new(Resumable::new(Role::Gateway, client, Vec::new(), answer, keep, slot)))
     }
@@ -158,7 +166,7 @@ impl Resumables {
             let (id, key, state) = (SessionId(id), Key::from_bytes(key), State { n, ..State::default() });
             let held = Arc::new(Held { id, key, session: session.shared(), state: Mutex::new(state) });
             lock(&self.known).sessions.insert(id, Arc::clone(&held));
-            Some(Slot { held, all: Arc::clone(self), moves: true })
+            Some(Slot { held, all: Arc::clone(self), check_at: None })
         };
         // Sessions live on although this process lets no new tunnel be resumed.
         let keep = if self.are_offered() { self.allowed.keep } else { LAST_KEEP };
@@ -234,35 +242,41 @@ impl Resumables {
         (self.wake)(held.session.id);
     }
 
-    /// Ends the session that has been away longest: one of these, or of all.
-    fn end_oldest(&self, whose: Option<&Whose>, reason: Reason) {
+    /// Ends the session that has been away longest, of these.
+    fn end_oldest(&self, among: &Among, reason: Reason) {
         let known = lock(&self.known);
         let parked = |held: &Held| held.session.away()?.parked;
-        let is_one = |held: &Held| whose.is_none_or(|whose| Whose::of(&held.session) == *whose);
+        let is_one = |held: &Held| match among {
+            Among::Of(whose) => Whose::of(&held.session) == *whose,
+            Among::WithMemory => lock(&held.state).memory > 0,
+        };
         let away = known
             .sessions
             .values()
-            .filter(|held| is_one(held) && parked(held).is_some() && lock(&held.state).over.is_none());
+            .filter(|held| parked(held).is_some() && lock(&held.state).over.is_none() && is_one(held));
         let oldest = away.min_by_key(|held| parked(held)).map(Arc::clone);
         drop(known);
         if let Some(oldest) = oldest {
+            // Its memory counts no longer, so that it is given back only once.
+            let memory = std::mem::take(&mut lock(&oldest.state).memory);
+            self.memory.fetch_sub(memory, Ordering::Relaxed);
             self.end(&oldest, reason);
         }
     }
 
-    /// Counts a session that is away from now on, or only for the moment of a move.
-    fn leaves(&self, session: &Session, moves: bool) {
+    /// Counts a session that is away from now on.
+    fn leaves(&self, session: &Session) {
         self.records.metrics.parked.increment();
         self.records.audit.parked(session);
+        *lock(&self.known).away.entry(Whose::of(session)).or_default() += 1;
+    }
+
+    /// Ends the session of the same user that has been away longest, if too many are.
+    fn check_limit(&self, session: &Session) {
         let whose = Whose::of(session);
-        let away = {
-            let mut known = lock(&self.known);
-            let away = known.away.entry(whose.clone()).or_default();
-            *away += 1;
-            *away
-        };
-        if away > self.allowed.of_user && !moves {
-            self.end_oldest(Some(&whose), Reason::TooMany);
+        let away = lock(&self.known).away.get(&whose).copied().unwrap_or_default();
+        if away > self.allowed.of_user {
+            self.end_oldest(&Among::Of(whose), Reason::TooMany);
         }
     }
 
@@ -284,7 +298,7 @@ impl Resumables {
             return MOST_WINDOW;
         }
         if all > self.allowed.memory {
-            self.end_oldest(None, Reason::NoMemory);
+            self.end_oldest(&Among::WithMemory, Reason::NoMemory);
         }
         SMALL_WINDOW
     }
@@ -304,9 +318,8 @@ struct PackedSlot {
 struct Slot {
     held: Arc<Held>,
     all: Arc<Resumables>,
-    /// It has just been given a connection, or has come from another process: it loses the connection before for no time,
-    /// and so takes the place of no other.
-    moves: bool,
+    /// When it counts against the limit of its user. Many clients may be away for a moment, as at a hand-over.
+    check_at: Option<Instant>,
 }
 
 impl Supply for Slot {
@@ -315,10 +328,11 @@ impl Supply for Slot {
         match want {
             Want::Needed => {
                 session.change_away(|away| away.parked = Some(now));
-                self.all.leaves(session, std::mem::take(&mut self.moves));
+                self.all.leaves(session);
+                self.check_at = Some(now + GRACE);
             }
             Want::Nothing => {
-                self.moves = false;
+                self.check_at = None;
                 let away = session.change_away(|away| {
                     away.parked = None;
                     away.moves += 1;
@@ -338,9 +352,18 @@ impl Supply for Slot {
         }
         let Some((fresh, client)) = state.fresh.take() else { return Supplied::Nothing };
         drop(state);
-        self.moves = true;
         self.held.session.change_away(|away| away.client = client);
         Supplied::Connection(fresh)
+    }
+
+    fn acts_at(&self) -> Option<Instant> {
+        self.check_at
+    }
+
+    fn act(&mut self, now: Instant) {
+        if self.check_at.take_if(|at| *at <= now).is_some() {
+            self.all.check_limit(&self.held.session);
+        }
     }
 
     fn note_memory(&mut self, bytes: usize) -> usize {

@@ -91,6 +91,10 @@ impl Gateway {
     ) -> Result<Found, Refusal> {
         let Continues { id, delivered, n, mac, passed } = continues;
         let is_peer = passed && self.peers.have(attempt.address(), &self.upstreams.resolver).await;
+        // A peer has checked its own clients.
+        if !is_peer {
+            self.upstreams.check_served(attempt.address())?;
+        }
         let failed = &self.terms.limits.failed_resumptions;
         // A peer counts the failures of its own clients.
         let tried = if is_peer { None } else { Some(failed.begin(attempt.address()).map_err(too_many_tries)?) };

@@ -71,6 +71,12 @@ impl Upstreams {
         }
     }
 
+    /// Refuses a client whose address is not served.
+    pub(super) fn check_served(&self, from: IpAddr) -> Result<(), Refusal> {
+        let is_served = policy::serves(from, self.rules.current().clients.as_ref());
+        if is_served { Ok(()) } else { Err(Refusal::AddressNotServed(from.to_string())) }
+    }
+
     /// Whether the caller may continue the tunnel of `session`. A Host that gives no answer soon changes nothing, as with
     /// tunnels that are open.
     pub(super) async fn may_continue(
@@ -80,9 +86,6 @@ impl Upstreams {
         attempt: &mut Attempt<'_>,
     ) -> Result<(), Refusal> {
         let (rules, from) = (self.rules.current(), attempt.address());
-        if !policy::serves(from, rules.clients.as_ref()) {
-            return Err(Refusal::AddressNotServed(from.to_string()));
-        }
         let asker = Asker::with(from, connect.token.clone());
         let vps = VpsRef::Id(session.facts.vps);
         let reached = timeout(RESUME_LIMIT, self.directory.reach(&vps, &asker, &self.records.metrics)).await;

@@ -66,5 +66,5 @@ pub use sockets::{
     accept, end_writing, goes_through_loopback, has_peer, is_listening, is_of_one_connection, is_without_ipv6, peek,
     peer_address, receive, reset_on_close, send, serve_both_families, set_blocking, shut, tune, tune_accepted,
 };
-pub use terminal::{SilentTerminal, is_raw_terminal, terminal_size};
+pub use terminal::{SilentTerminal, is_raw_terminal, takes_line_feeds_as_they_are, terminal_size};
 pub use text::os_string;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// Columns and lines of a terminal; `None` for anything else, and for a terminal that doesn't know its size.
 pub fn terminal_size(terminal: impl AsFd) -> Option<(usize, usize)> {
@@ -15,6 +15,11 @@ pub fn terminal_size(terminal: impl AsFd) -> Option<(usize, usize)> {
 /// Whether a program reads each key of this terminal as it is typed, as an interactive session of ssh does.
 pub fn is_raw_terminal(terminal: impl AsFd) -> bool {
     tcgetattr(terminal).is_ok_and(|modes| !modes.local_modes.contains(LocalModes::ICANON))
+}
+
+/// Whether this terminal takes a line feed as it is, and not for the start of a new line (termios(3), OPOST).
+pub fn takes_line_feeds_as_they_are(terminal: impl AsFd) -> bool {
+    tcgetattr(terminal).is_ok_and(|modes| !modes.output_modes.contains(OutputModes::OPOST))
 }
 
 /// The terminal of this process, without echo and without editing of lines: each key is read as it is typed. It has
