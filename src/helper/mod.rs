@@ -260,8 +260,10 @@ fn pipe(
     let stdin = std::io::stdin();
     // The client's identification decides how a failure before the server's first byte is reported, so it is read here
     // if it comes before that byte. An error of these two calls is met by the relay again, which says what it means.
-    open::take_held(&mut tunnel);
-    if tunnel.early.is_empty() {
+    let ended = open::take_held(&mut tunnel);
+    if ended.is_some() {
+        journal.clear();
+    } else if tunnel.early.is_empty() {
         let _ = watch.wait(&[(stdin.as_fd(), PollFlags::IN), (tunnel.carrier.as_fd(), PollFlags::IN)], None);
     } else {
         journal.clear();
@@ -291,7 +293,7 @@ fn pipe(
         server_passes_end_on: !tunnel.is_line,
     };
     let early = std::mem::take(&mut tunnel.early);
-    let end = relay::run(ends, rules, early).unwrap_or_else(End::Broken);
+    let end = ended.unwrap_or_else(|| relay::run(ends, rules, early).unwrap_or_else(End::Broken));
     order.away.finish();
     if !end.is_mute() {
         client.note_stream();

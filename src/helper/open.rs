@@ -15,6 +15,7 @@ use crate::handshake::connect::{self, Refused};
 use crate::handshake::line;
 use crate::handshake::problem::{self, Explanation};
 use crate::handshake::resume;
+use crate::relay::End;
 use crate::resume::{Exchange, Public, Resumable, Role, SessionId};
 use crate::route::{self, Credentials, ExchangeError, Route, RouteError, exchange, read_body, until_done};
 use crate::secret::Token;
@@ -170,11 +171,11 @@ pub(super) fn open(
 }
 
 /// Takes the first bytes of the tunnel that its carrier has read already, together with the answer: its descriptor
-/// reports them no more. Errors come again with the next call.
-pub(super) fn take_held(tunnel: &mut Tunnel) {
+/// reports them no more. Returns how the tunnel has ended, if that has come with the answer, too.
+pub(super) fn take_held(tunnel: &mut Tunnel) -> Option<End> {
     let Tunnel { carrier, early, .. } = tunnel;
     if !early.is_empty() || carrier.bare_socket().is_some() {
-        return;
+        return None;
     }
     early.resize(CHUNK, 0);
     let read = loop {
@@ -183,7 +184,12 @@ pub(super) fn take_held(tunnel: &mut Tunnel) {
             read => break read,
         }
     };
-    early.truncate(read.unwrap_or(0));
+    early.truncate(*read.as_ref().unwrap_or(&0));
+    match read {
+        Ok(0) => Some(End::ServerClosedMute),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Some(End::BrokenMute(error)),
+        _ => None,
+    }
 }
 
 /// Waits for the first byte of the tunnel, and leaves it in the socket: a proxy's yes is not sshd's.
