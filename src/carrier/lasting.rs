@@ -1,4 +1,4 @@
-//! What a carrier that outlives its connection has besides.
+//! The interface of a carrier that outlives its connection.
 
 use std::time::Instant;
 

@@ -74,7 +74,7 @@ pub trait Carrier: AsFd + Send {
         None
     }
 
-    /// What a carrier that outlives its connection needs besides.
+    /// The interface of a carrier that outlives its connection, if this is such a carrier.
     fn lasting(&self) -> Option<&dyn Lasting> {
         None
     }
