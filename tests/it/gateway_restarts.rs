@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::gateway::{As, Gateway, inventory, running};
+use crate::support::gateway::{As, Gateway, inventory, running, successor};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::host_api::plain_host_api;
@@ -145,15 +145,6 @@ fn a_hundred_restarts_under_load_lose_no_connection() {
     }
     manager.host.finish();
     vps.finish();
-}
-
-/// Waits for the `number`-th successor, and returns its process id. All of them print to one stderr.
-fn successor(process: &Process, number: usize) -> Pid {
-    process.wait_for("a new process", DEADLINE, |seen| {
-        let text = String::from_utf8_lossy(&seen.stderr);
-        let (id, _) = text.split("handed over to process ").nth(number)?.split_once(';')?;
-        Pid::from_raw(id.parse().unwrap())
-    })
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 use crate::support::chaos::{Chaos, Cut};
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::{Gateway, inventory, running, successor};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, OPERATOR, vps};
@@ -209,15 +209,6 @@ fn an_outage_of_some_seconds_ends_with_the_network() {
     process.wait_for("the echo", DEADLINE, |seen| (seen.stdout == b"hello again").then_some(()));
     assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
     process.finish().succeeds();
-}
-
-/// Waits for the `number`-th successor, and returns its process id.
-fn successor(process: &Process, number: usize) -> Pid {
-    process.wait_for("a new process", DEADLINE, |seen| {
-        let text = String::from_utf8_lossy(&seen.stderr);
-        let (id, _) = text.split("handed over to process ").nth(number)?.split_once(';')?;
-        Pid::from_raw(id.parse().unwrap())
-    })
 }
 
 /// Each new process takes the tunnel over, in the midst of its bytes both ways, and connections break besides.

@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use super::home::Home;
-use super::run::{Process, Run};
+use super::run::{DEADLINE, Process, Run};
 use super::tools::{GATEWAY, NORMAL_USER};
 
 pub(crate) struct Gateway {
@@ -175,4 +176,13 @@ pub(crate) fn running(id: &str, port: u16) -> Value {
 /// The name of that VPS.
 pub(crate) fn name_of(id: &str) -> String {
     format!("vps-{}", &id[id.len().saturating_sub(4)..])
+}
+
+/// Waits for the `number`-th successor, and returns its process id. A gateway and its successors print to one stderr.
+pub(crate) fn successor(process: &Process, number: usize) -> Pid {
+    process.wait_for("a new process", DEADLINE, |seen| {
+        let text = String::from_utf8_lossy(&seen.stderr);
+        let (id, _) = text.split("handed over to process ").nth(number)?.split_once(';')?;
+        Pid::from_raw(id.parse().unwrap())
+    })
 }
