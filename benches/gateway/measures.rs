@@ -38,9 +38,12 @@ pub(crate) const RESUME_RSS: Measure = Measure::median("resume_rss_idle_kib", " 
 pub(crate) const RESUME_LOST: Measure = Measure::total("resume_lost", "  not back of 500 cut at once");
 pub(crate) const RESUME_BACK: Measure = Measure::median("resume_back_s", "  the others are back after, s");
 pub(crate) const RESUME_OTHERS: Measure = Measure::median("resume_others", "  set-up beside that, to alone");
+pub(crate) const RESUME_WRONG: Measure = Measure::median("resume_wrong_per_s", "  wrong tries to continue one, 1/s");
+pub(crate) const RESUME_BESIDE_WRONG: Measure =
+    Measure::median("resume_beside_wrong", "  set-up beside those, to alone");
 
 /// All of it, in the order of the table.
-pub(crate) const ALL: [Measure; 33] = [
+pub(crate) const ALL: [Measure; 35] = [
     DOWN_1,
     UP_1,
     DOWN_8,
@@ -74,4 +77,6 @@ pub(crate) const ALL: [Measure; 33] = [
     RESUME_LOST,
     RESUME_BACK,
     RESUME_OTHERS,
+    RESUME_WRONG,
+    RESUME_BESIDE_WRONG,
 ];

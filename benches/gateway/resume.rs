@@ -4,8 +4,9 @@
 //! is counted.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,6 +14,7 @@ use kohakuriver_proxy::handshake::connect::{self, Answer};
 use kohakuriver_proxy::handshake::resume::{Answered, Asked};
 use kohakuriver_proxy::handshake::{MAX_HEAD, Step};
 use kohakuriver_proxy::resume::{Exchange, Key, SessionId};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 use super::contestants::{Contestant, Kind, VPS};
 use super::measures;
@@ -35,6 +37,10 @@ const BEFORE: usize = 100;
 const PARKED: usize = 500;
 /// How many others are set up meanwhile, and without that.
 const OTHERS: usize = 200;
+/// How many strangers try to continue sessions at a time, of how many addresses each, and for how long.
+const STRANGERS: u8 = 8;
+const ADDRESSES: u64 = 250;
+const FLOOD: Duration = Duration::from_secs(2);
 
 /// A helper in front of a TCP connection: its stdin and its stdout.
 struct Helped {
@@ -176,6 +182,62 @@ pub(crate) fn come_back(vps: SocketAddr, round: usize, figures: &mut Figures) ->
     figures.add(measures::RESUME_LOST, who.kind.name(), round, (PARKED - back) as f64);
     figures.add(measures::RESUME_BACK, who.kind.name(), round, took);
     figures.add(measures::RESUME_OTHERS, who.kind.name(), round, beside / alone);
+    Ok(())
+}
+
+/// Strangers try to continue sessions that they don't have: how many tries that is, and what it means for others.
+pub(crate) fn beside_wrong_tries(vps: SocketAddr, round: usize, figures: &mut Figures) -> Result<()> {
+    let who = Contestant::start(Kind::Ours, vps)?;
+    let gateway = who.entrance.address;
+    let alone = set_up(&who)?;
+    let (ends, tries) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (beside, tries) = std::thread::scope(|scope| {
+        let strangers: Vec<_> = (0..STRANGERS)
+            .map(|stranger| {
+                let (ends, tries) = (&ends, &tries);
+                scope.spawn(move || -> Result<()> {
+                    for n in 0.. {
+                        if ends.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        let from = Ipv4Addr::new(127, 1, stranger, (n % ADDRESSES) as u8);
+                        wrong_try(from, gateway, n)?;
+                        tries.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        // The first tries of each address look for the session; later ones meet the limit of failures.
+        std::thread::sleep(WARM_UP);
+        let (before, began) = (tries.load(Ordering::Relaxed), Instant::now());
+        let beside = set_up(&who);
+        while began.elapsed() < FLOOD {
+            set_up(&who)?;
+        }
+        let tries = (tries.load(Ordering::Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
+        ends.store(true, Ordering::Relaxed);
+        for stranger in strangers {
+            stranger.join().map_err(|_| anyhow::anyhow!("a stranger panicked"))??;
+        }
+        anyhow::Ok((beside?, tries))
+    })?;
+    figures.add(measures::RESUME_WRONG, who.kind.name(), round, tries);
+    figures.add(measures::RESUME_BESIDE_WRONG, who.kind.name(), round, beside / alone);
+    Ok(())
+}
+
+fn wrong_try(from: Ipv4Addr, gateway: SocketAddr, n: u64) -> Result<()> {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddr::from((from, 0)))?;
+    rustix::net::connect(&socket, &gateway)?;
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(ONE_CONNECTION))?;
+    stream.write_all(&head(Asked::to_continue(SessionId([7; 16]), &Key::from_bytes([7; 32]), n, 0)))?;
+    let mut start = [0; 12];
+    stream.read_exact(&mut start)?;
+    ensure!(matches!(&start[9..], b"410" | b"503"), "another answer: {}", String::from_utf8_lossy(&start));
+    reset(stream);
     Ok(())
 }
 

@@ -113,7 +113,8 @@ const ROWS: [(&str, Row); 8] = [
         })?;
         turns("resumable tunnels", effort.idle, &RESUME[..1], figures, |_, round, figures| {
             resume::idle(vps.address, round, figures)?;
-            resume::come_back(vps.address, round, figures)
+            resume::come_back(vps.address, round, figures)?;
+            resume::beside_wrong_tries(vps.address, round, figures)
         })
     }),
 ];
@@ -132,7 +133,7 @@ fn all(vps: SocketAddr) -> Result<Vec<Contestant>> {
     Kind::ALL.map(|kind| Contestant::start(kind, vps)).into_iter().collect()
 }
 
-const TARGETS: [Target; 30] = {
+const TARGETS: [Target; 32] = {
     use Bound::{AtLeast, AtMost};
     use measures::*;
     const fn to(measure: Measure, reference: Kind, bound: Bound) -> Target {
@@ -172,6 +173,8 @@ const TARGETS: [Target; 30] = {
         alone(RESUME_LOST, 0.0),
         alone(RESUME_BACK, 10.0),
         alone(RESUME_OTHERS, 2.0),
+        Target { bound: AtLeast(10_000.0), ..alone(RESUME_WRONG, 0.0) },
+        alone(RESUME_BESIDE_WRONG, 2.0),
     ]
 };
 

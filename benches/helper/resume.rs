@@ -43,11 +43,11 @@ pub(crate) struct Effort {
 
 pub(crate) const FULL: Effort = Effort {
     first_byte: rounds(100, 40),
-    round_trip: rounds(7, 40),
+    round_trip: rounds(25, 80),
     memory: rounds(3, 10),
     bulk: rounds(7, 90),
-    ssh_bulk: rounds(7, 180),
-    round_trips: 4000,
+    ssh_bulk: rounds(15, 240),
+    round_trips: 2000,
     bytes: 512 << 20,
     ssh_bytes: 192 << 20,
 };

@@ -15,6 +15,9 @@ pub trait Lasting {
     /// Descriptors that become readable when there is something to do.
     fn news(&self) -> [Option<BorrowedFd<'_>>; 2];
 
+    /// Whether it has no connection now.
+    fn is_away(&self) -> bool;
+
     /// Whether nothing is under way in either direction any more.
     fn is_over(&self) -> bool;
 

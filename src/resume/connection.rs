@@ -494,13 +494,17 @@ impl<S: Supply> Lasting for Resumable<S> {
         if self.over.is_some() { [None, None] } else { self.supply.news() }
     }
 
+    fn is_away(&self) -> bool {
+        !self.attached
+    }
+
     fn is_over(&self) -> bool {
         self.over.is_some() || self.link.is_done()
     }
 
     #[cfg(feature = "gateway")]
     fn pack(&mut self) -> Option<String> {
-        if self.over.is_some() {
+        if self.is_over() {
             return None;
         }
         let supply = self.supply.pack()?;

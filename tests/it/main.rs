@@ -86,6 +86,7 @@ mod refusals;
 mod resume;
 mod resume_ends;
 mod resume_first_bytes;
+mod resume_last_words;
 mod resume_limits;
 mod resume_network;
 mod resume_programs;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use kohakuriver_proxy::handshake::connect::{Answer, Refused};
@@ -11,6 +12,7 @@ use kohakuriver_proxy::resume::{Key, SessionId};
 use crate::support::chaos::{Chaos, Cut};
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::heavy;
+use crate::support::life_host::{LifeHost, OPERATOR, vps};
 use crate::support::peers::{PEER_TIMEOUT, Peer, patient_echo_server};
 use crate::support::resumable::Session;
 use crate::support::run::{DEADLINE, Run};
@@ -96,6 +98,36 @@ fn the_memory_of_parked_sessions_is_bounded() {
     assert_eq!(over(sessions[0].resume(1, 0).0).status, 410);
     assert!(matches!(sessions[23].resume(1, 0).0, Answer::Established(_)));
     drop((sessions, gateway));
+}
+
+/// The client waits for what the Host says of its token, and loses nothing but time.
+#[test]
+fn a_client_that_comes_back_makes_room() {
+    let _heavy = heavy();
+    let echo = patient_echo_server();
+    let host = LifeHost::with(vps("running", "docker", echo.address.port()));
+    host.change(|state| state.auth = true);
+    let gateway = Gateway::with_host_api_and(&host.base(), &["--max-handshakes", "1"]);
+    let session = Session::open(gateway.address, &target(), Some(OPERATOR));
+    session.stream.shutdown(Shutdown::Both).unwrap();
+    audit(&gateway, "parked", 1);
+    // For so long the gateway remembers what the Host has said of a token.
+    thread::sleep(Duration::from_secs(6));
+    let held = host.hold("/");
+    let answer = thread::scope(|scope| {
+        let answer = scope.spawn(|| session.resume(1, 0).0);
+        while !answer.is_finished() {
+            let _ = TcpStream::connect(gateway.address).unwrap().write_all(b"CONN");
+            thread::sleep(Duration::from_millis(20));
+        }
+        answer.join().unwrap()
+    });
+    assert!(
+        matches!(&answer, Answer::Refused(refused) if refused.status == 503 && refused.resume.is_none()),
+        "{answer:?}"
+    );
+    drop(held);
+    assert!(matches!(session.resume(2, 0).0, Answer::Established(Some(Answered::Continued(0)))));
 }
 
 #[test]

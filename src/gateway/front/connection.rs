@@ -288,7 +288,16 @@ impl Connection<'_> {
 
     /// Gives the connection to the tunnel that the client continues.
     async fn resume(mut self, request: &Request, connect: &Connect, continues: Continues) {
-        let found = self.gateway.resume(connect, continues, &mut self.attempt).await;
+        let found = tokio::select! {
+            biased;
+            found = self.gateway.resume(connect, continues, &mut self.attempt) => found,
+            () = self.handshake.dropped() => {
+                let refusal = Refusal::Limit("others wait, and the Host has not answered".to_owned());
+                self.attempt.refuse(&refusal);
+                closing::send_at_once(&mut self.client, &answer::refuse(request, &refusal));
+                return;
+            }
+        };
         let refusal = match found {
             Ok(Found::Here(held)) => {
                 let Self { gateway, mut client, attempt, received: mut early, .. } = self;

@@ -52,14 +52,16 @@ pub(crate) fn give(socket: OwnedFd, relays: &Relays, resumables: &Resumables, no
     let socket = UnixStream::from(socket);
     resumables.set_leaving();
     let mut given = 0;
-    let ready = socket.set_read_timeout(Some(LIMIT)).and_then(|()| socket.set_write_timeout(Some(LIMIT)));
+    let mut ready = socket.set_read_timeout(Some(LIMIT)).and_then(|()| socket.set_write_timeout(Some(LIMIT)));
     // A tunnel that is on its way from one thread to another is missed the first time.
     for tunnel in (0..SWEEPS).flat_map(|_| relays.pack()) {
-        match ready.as_ref().map_err(|error| error.kind().into()).and_then(|()| give_one(&socket, tunnel)) {
+        // After an error, the place of the next message in the stream is unknown.
+        ready = ready.map_err(|error| error.kind().into()).and_then(|()| give_one(&socket, tunnel));
+        match &ready {
             Ok(()) => given += 1,
             Err(error) => {
                 let failure = Failure::new("a resumable tunnel could not be handed over, and has ended");
-                notices.fault(&failure.because(&error));
+                notices.fault(&failure.because(error));
             }
         }
     }

@@ -115,7 +115,10 @@ impl Audit {
 
     /// The client of a resumable tunnel is away.
     pub(crate) fn parked(&self, session: &Session) {
-        self.write(|time| TunnelLine::new(time, "parked", session, None));
+        self.write(|time| {
+            let line = TunnelLine::new(time, "parked", session, None);
+            TunnelLine { client: session.away().map_or(line.client, |away| away.client), ..line }
+        });
     }
 
     /// Another process carries the tunnel on.

@@ -239,7 +239,8 @@ ok    proxy-port   a connection to 127.0.0.1:8002: 127.0.0.1:8002 accepts
 ok    proxy        a CONNECT without a target to 127.0.0.1:8002: kohakuriver-gateway 0.1.0
 ok    vps          VPS 7323718749301768192 at http://127.0.0.1:8000: 7323718749301768192 is running, name vps-8192
 ok    runner       Runner node-up at http://127.0.0.1:8000: node-up is online; the VPS's sshd is at 127.0.0.1:32768
-ok    tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002: open
+ok    tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002: open; tunnels are not resumable: \
+the gateway is in a private network, and ssh gets the socket itself, which is fastest
 A login on VPS 7323718749301768192 works.
 ", "{outcome}");
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{doctor, finds};
+use super::{doctor, finds, report};
 use crate::support::cluster::Cluster;
-use crate::support::gateway::{NODE, inventory, running};
+use crate::support::gateway::{Gateway, NODE, inventory, running};
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::{MutePort, Peer, RefusingPort};
@@ -49,6 +49,25 @@ fn its_port_does_not_answer() {
     let port = MutePort::new();
     let texts = [&format!("VPS {ID} does not answer on its SSH port"), "504"];
     finds(&at_port(port.port), "tunnel", &texts, "kohakuriver node list");
+}
+
+#[test]
+fn whether_tunnels_survive_their_connection() {
+    let mut cluster = Cluster::new();
+    let inventory = inventory(&[running(ID, cluster.sshd.port)]);
+    for (window, setting, says) in [
+        ("900", "off", "open; tunnels are not resumable: the setting `resume` is off"),
+        ("900", "on", "open; tunnels survive 900 s without a connection"),
+        ("0", "on", "open; tunnels end with their connection, since this proxy can't resume them"),
+    ] {
+        cluster.gateway = Gateway::with_inventory_and(&inventory, &["--resume-window", window]);
+        cluster.home.write(".config/kohakuriver/config.json", format!("{{\"resume\": \"{setting}\"}}"));
+        let outcome = doctor(&cluster).output();
+        let report = report(outcome.succeeds());
+        let findings = report["findings"].as_array().unwrap();
+        let tunnel = findings.iter().find(|finding| finding["check"] == "tunnel").unwrap();
+        assert_eq!(tunnel["found"], says, "{outcome}");
+    }
 }
 
 /// Accepts, and sends nothing until the client leaves.

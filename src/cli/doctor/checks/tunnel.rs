@@ -29,6 +29,8 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 const MAX_BANNER: usize = 8 * 1024;
 /// The end of the line that the helper prints with `-v` once the tunnel is open.
 const OPENED: &str = "is open";
+/// The end of its line about a tunnel that survives its connection. Before it stands for how many seconds.
+const SURVIVES: &str = " s without a connection";
 
 pub(super) struct Tunnel<'a> {
     pub(super) settings: &'a Given<Settings>,
@@ -79,7 +81,12 @@ impl Check for Tunnel<'_> {
                 .cause(format!("no byte came through {proxy} within {} s", BANNER_LIMIT.as_secs()))
                 .hint(format!("the VPS may be paused, still booting, or have no sshd in its image: `{wait}` tells"))),
         };
-        Ok(Examined::giving(Verdict::Fine("open".to_owned()), Opened { banner }))
+        let lasts = match opening.survives {
+            _ if !route.resume.is_on(route.fdpass) => route.resume.explained(route.fdpass),
+            Some(seconds) => format!("tunnels survive {seconds} s without a connection"),
+            None => "tunnels end with their connection, since this proxy can't resume them".to_owned(),
+        };
+        Ok(Examined::giving(Verdict::Fine(format!("open; {lasts}")), Opened { banner }))
     }
 }
 
@@ -109,6 +116,8 @@ impl Check for SshServer<'_> {
 /// The result of the helper.
 struct Opening {
     opened: bool,
+    /// For how many seconds the tunnel survives without a connection, if it does.
+    survives: Option<u64>,
     banner: Option<String>,
     failure: Option<Failure>,
 }
@@ -146,11 +155,20 @@ fn open(command: &mut Command) -> io::Result<Opening> {
     let log = String::from_utf8_lossy(&log);
     let banner = banner(&said);
     let failed = banner.is_none() && status.is_some_and(|status| !status.success());
-    Ok(Opening { opened: opened || banner.is_some(), banner, failure: failed.then(|| failure(&log)).flatten() })
+    Ok(Opening {
+        opened: opened || banner.is_some(),
+        survives: log.lines().find_map(survives),
+        banner,
+        failure: failed.then(|| failure(&log)).flatten(),
+    })
 }
 
 fn has_line(log: &[u8], end: &str) -> bool {
     String::from_utf8_lossy(log).lines().any(|line| line.ends_with(end))
+}
+
+fn survives(line: &str) -> Option<u64> {
+    line.strip_suffix(SURVIVES)?.rsplit(' ').next()?.parse().ok()
 }
 
 /// The server's banner. Other lines may precede it.

@@ -180,6 +180,11 @@ impl Side {
         self.carrier.lasting()?.acts_at(now)
     }
 
+    /// Whether its carrier outlives its connection, and has none now.
+    pub(super) fn is_away(&self) -> bool {
+        self.carrier.lasting().is_some_and(Lasting::is_away)
+    }
+
     /// Whether its carrier outlives its connection.
     pub(super) fn is_lasting(&self) -> bool {
         self.carrier.lasting().is_some()

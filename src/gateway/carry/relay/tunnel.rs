@@ -18,7 +18,7 @@ use crate::gateway::words::session::Ending as SessionEnding;
 use crate::relay::ending::{Client, End, Ending, Party, Then};
 use crate::resume::binary;
 
-/// How long a side has to close after it got an orderly end.
+/// How long a side has to close after it got an orderly end, while it has a connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a side may take to close its connection, after both streams have ended, if an end of its stream is not the
 /// end of its connection: as below TLS, where some peers wait for ours.
@@ -97,9 +97,16 @@ pub(super) struct Tunnel {
 /// The last moments of a tunnel: one side got an orderly end, and may still close by itself.
 struct Closing {
     party: Party,
-    until: Instant,
+    /// `None` while the side has no connection: it gets the end over its next one.
+    until: Option<Instant>,
     /// How many bytes it can still send.
     left: usize,
+}
+
+impl Closing {
+    fn of(party: Party) -> Self {
+        Self { party, until: None, left: CLOSE_BYTES }
+    }
 }
 
 impl Tunnel {
@@ -137,13 +144,17 @@ impl Tunnel {
             // The process before has done that: this side knows now, too.
             let _ = tunnel.vps.end_writing();
         }
+        match state.ends {
+            [Some(End::Complete), Some(End::Complete)] => tunnel.over = Some(Instant::now()),
+            [Some(_), Some(_)] => tunnel.closing = Some(Closing::of(Party::Client)),
+            _ => {}
+        }
         tunnel
     }
 
-    /// Packs the tunnel for another process. It is given back if it can't be packed: its client can't come again, or its
-    /// last moments have come.
+    /// Packs the tunnel for another process. It is given back if it can't be packed: its client can't come again.
     pub(super) fn pack(mut self: Box<Self>) -> Result<PackedTunnel, Box<Self>> {
-        if self.closing.is_some() || self.over.is_some() || !self.vps.is_bare() {
+        if !self.vps.is_bare() {
             return Err(self);
         }
         let Some(client) = self.client.pack() else { return Err(self) };
@@ -299,7 +310,7 @@ impl Tunnel {
                 if self.side(party).end_writing().is_err() {
                     return Some(Next::Remove(SessionEnding::Complete));
                 }
-                self.closing = Some(Closing { party, until: Instant::now() + CLOSE_LIMIT, left: CLOSE_BYTES });
+                self.closing = Some(Closing::of(party));
                 self.release(tools);
                 Some(self.drain_closing(tools))
             }
@@ -316,7 +327,8 @@ impl Tunnel {
                 break;
             }
             match side.read(&mut tools.buffer) {
-                Ok(0) if side.is_behind() => {
+                // What was sent to a side that can come again may not have arrived although its own stream has ended.
+                Ok(0) if side.is_behind() || side.is_lasting() && !side.is_over() => {
                     side.readable = false;
                     break;
                 }
@@ -330,11 +342,16 @@ impl Tunnel {
                 Err(_) => return Next::Remove(SessionEnding::Complete),
             }
         }
-        if Instant::now() >= closing.until {
+        if side.is_lasting() && side.is_over() {
+            return Next::Remove(SessionEnding::Complete);
+        }
+        let now = Instant::now();
+        closing.until = (!side.is_away()).then(|| closing.until.unwrap_or(now + CLOSE_LIMIT));
+        if closing.until.is_some_and(|until| now >= until) {
             side.reset_on_close();
             return Next::Remove(SessionEnding::Complete);
         }
-        let next = if side.readable { Next::Again } else { Next::WaitUntil(closing.until) };
+        let next = if side.readable { Next::Again } else { closing.until.map_or(Next::Wait, Next::WaitUntil) };
         self.closing = Some(closing);
         next
     }
@@ -580,7 +597,7 @@ mod tests {
         let mut rig = Rig::closing();
         let waits = rig.tunnel.turn(&mut rig.tools, &mut 0);
         assert!(matches!(waits, Next::WaitUntil(_)));
-        rig.tunnel.closing.as_mut().unwrap().until = Instant::now();
+        rig.tunnel.closing.as_mut().unwrap().until = Some(Instant::now());
         assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::Remove(SessionEnding::Complete));
         is_reset(&rig.close());
     }
