@@ -41,6 +41,8 @@ const OTHERS: usize = 200;
 const STRANGERS: u8 = 8;
 const ADDRESSES: u64 = 250;
 const FLOOD: Duration = Duration::from_secs(2);
+/// From one try of a stranger to the next one. All strangers together make somewhat more than 10,000 tries a second.
+const PAUSE: Duration = Duration::from_micros(760);
 
 /// A helper in front of a TCP connection: its stdin and its stdout.
 struct Helped {
@@ -190,7 +192,7 @@ pub(crate) fn beside_wrong_tries(vps: SocketAddr, round: usize, figures: &mut Fi
     let who = Contestant::start(Kind::Ours, vps)?;
     let gateway = who.entrance.address;
     let alone = set_up(&who)?;
-    let (ends, tries) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (ends, tries, began) = (AtomicBool::new(false), AtomicUsize::new(0), Instant::now());
     let (beside, tries) = std::thread::scope(|scope| {
         let strangers: Vec<_> = (0..STRANGERS)
             .map(|stranger| {
@@ -203,6 +205,8 @@ pub(crate) fn beside_wrong_tries(vps: SocketAddr, round: usize, figures: &mut Fi
                         let from = Ipv4Addr::new(127, 1, stranger, (n % ADDRESSES) as u8);
                         wrong_try(from, gateway, n)?;
                         tries.fetch_add(1, Ordering::Relaxed);
+                        let next = began + PAUSE * n as u32;
+                        std::thread::sleep(next.saturating_duration_since(Instant::now()));
                     }
                     Ok(())
                 })
