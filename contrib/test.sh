@@ -29,6 +29,7 @@ tools=(
     systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2 nsenter:util-linux
     plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin
     node:nodejs npm:npm zsh:zsh fish:fish tcsh:tcsh parallel-ssh:pssh groff:groff-base dpkg-deb:dpkg
+    tmux:tmux less:less
 )
 # The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1 ansible-core==2.19.14)
@@ -71,6 +72,7 @@ slow=(
     resume_ends::an_outage
     resume_network::
     resume_programs::
+    resume_screens::
     returning_network::sessions
     soak::a_short_soak
     soak::users_do_not

@@ -41,16 +41,30 @@ pub(super) struct Pulse {
     due: Option<(Instant, Duration)>,
     /// The peer was asked since it was heard.
     pinged: bool,
+    changed: Option<Change>,
+}
+
+/// A change of the network. Bytes that were on their way may still come, whatever has become of the connection.
+struct Change {
+    /// Until when they may.
+    until: Instant,
+    /// Whether any have come.
+    heard: bool,
 }
 
 impl Pulse {
     pub(super) fn new(role: Role, now: Instant) -> Self {
-        Self { role, heard: now, due: None, pinged: false }
+        Self { role, heard: now, due: None, pinged: false, changed: None }
     }
 
     /// Bytes have come. An answer to something else may still be due.
     pub(super) fn note_heard(&mut self, now: Instant, is_due: bool) {
-        (self.heard, self.pinged) = (now, false);
+        self.heard = now;
+        if let Some(changed) = &mut self.changed {
+            changed.heard = true;
+            return;
+        }
+        self.pinged = false;
         self.due = is_due.then_some((now, DOUBT_AFTER));
     }
 
@@ -61,12 +75,14 @@ impl Pulse {
 
     /// The peer was asked for an answer.
     pub(super) fn note_pinged(&mut self, now: Instant) {
-        (self.due, self.pinged) = (Some((now, DOUBT_AFTER)), true);
+        let limit = if self.changed.take().is_some() { DOUBT_AFTER_CHANGE } else { DOUBT_AFTER };
+        (self.due, self.pinged) = (Some((now, limit)), true);
     }
 
     /// The network has changed, and the peer is asked because of that.
     pub(super) fn note_change(&mut self, now: Instant) {
         (self.due, self.pinged) = (Some((now, DOUBT_AFTER_CHANGE)), true);
+        self.changed = Some(Change { until: now + DOUBT_AFTER_CHANGE, heard: false });
     }
 
     pub(super) fn verdict(&self, now: Instant) -> Verdict {
@@ -75,6 +91,7 @@ impl Pulse {
         match (self.role, self.due) {
             _ if silence >= DEAD_AFTER => Verdict::Dead,
             (Role::Gateway, _) => Verdict::Alive,
+            (Role::Client, _) if self.asks_again_at().is_some_and(|at| at <= now) => Verdict::Ask,
             (Role::Client, Some(due)) if self.pinged && waits(due) => Verdict::Doubtful,
             (Role::Client, Some((since, _))) if !self.pinged && waits((since, ASK_BEFORE_DOUBT)) => Verdict::Ask,
             (Role::Client, None) if silence >= ASK_AFTER => Verdict::Ask,
@@ -82,9 +99,17 @@ impl Pulse {
         }
     }
 
+    /// When to ask once more after a change of the network, if bytes have come since.
+    fn asks_again_at(&self) -> Option<Instant> {
+        self.changed.as_ref().filter(|changed| changed.heard).map(|changed| changed.until)
+    }
+
     /// When the verdict may be another one.
     pub(super) fn changes_at(&self, now: Instant) -> Instant {
         let dead = self.heard + DEAD_AFTER;
+        if let Some(at) = self.asks_again_at() {
+            return dead.min(at);
+        }
         match (self.role, self.due) {
             (Role::Client, Some((since, _))) if !self.pinged => dead.min(since + ASK_BEFORE_DOUBT),
             (Role::Client, Some((since, limit))) if since + limit > now => dead.min(since + limit),
@@ -129,5 +154,26 @@ mod tests {
         assert_eq!((client.verdict(at(37_499)), client.verdict(at(37_500))), (Verdict::Alive, Verdict::Ask));
         client.note_change(at(30_000));
         assert_eq!([30_299, 30_300].map(|millis| client.verdict(at(millis))), [Verdict::Alive, Verdict::Doubtful]);
+    }
+
+    #[test]
+    fn bytes_that_were_on_their_way_say_nothing_of_a_network_that_has_changed() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        for (first, awaits) in [(10, false), (10, true), (299, false), (400, true)] {
+            let mut client = Pulse::new(Role::Client, start);
+            client.note_change(start);
+            client.note_heard(at(first), awaits);
+            // Late ones come over a connection that is doubted already.
+            let asked = first.max(300);
+            assert_eq!(client.changes_at(at(first)), at(300));
+            assert_eq!(client.verdict(at(asked)), Verdict::Ask);
+            client.note_pinged(at(asked));
+            assert_eq!(client.changes_at(at(asked)), at(asked + 300));
+            let verdicts = [asked + 299, asked + 300].map(|millis| client.verdict(at(millis)));
+            assert_eq!(verdicts, [Verdict::Alive, Verdict::Doubtful]);
+            client.note_heard(at(asked + 310), false);
+            assert_eq!(client.verdict(at(asked + 14_000)), Verdict::Alive);
+        }
     }
 }

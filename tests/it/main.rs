@@ -90,6 +90,7 @@ mod resume_last_words;
 mod resume_limits;
 mod resume_network;
 mod resume_programs;
+mod resume_screens;
 mod returning_network;
 mod sessions_command;
 mod several_gateways;

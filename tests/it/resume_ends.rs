@@ -211,6 +211,35 @@ fn an_outage_of_some_seconds_ends_with_the_network() {
     process.finish().succeeds();
 }
 
+/// A laptop sleeps, or a machine swaps: an end is stopped, and its connection breaks meanwhile, or doesn't.
+#[test]
+fn an_outage_of_an_end_that_is_stopped() {
+    for breaks in [false, true] {
+        let watched = Watched::new(&[]);
+        let chaos = Chaos::before(watched.gateway.address);
+        let mut process = open(helper(&watched.home, &chaos));
+        let mut heard = "hello".to_owned();
+        for is_helper in [true, false] {
+            let signal = |signal, process: &Process| {
+                if is_helper { process.signal(signal) } else { watched.gateway.process.signal(signal) }
+            };
+            signal(Signal::STOP, &process);
+            says(&mut process, " again");
+            heard += " again";
+            if breaks {
+                chaos.cut(Cut::Reset);
+            }
+            thread::sleep(Duration::from_secs(5));
+            signal(Signal::CONT, &process);
+            let since = Instant::now();
+            process.wait_for("the echo", DEADLINE, |seen| (seen.stdout == heard.as_bytes()).then_some(()));
+            assert!(since.elapsed() < Duration::from_secs(3), "{:?}, {is_helper}, {breaks}", since.elapsed());
+        }
+        process.finish().succeeds().says_nothing();
+        watched.audit("closed", 1);
+    }
+}
+
 /// Each new process takes the tunnel over, in the midst of its bytes both ways, and connections break besides.
 #[test]
 fn a_tunnel_that_is_handed_over_25_times() {

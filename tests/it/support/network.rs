@@ -48,7 +48,16 @@ impl Network {
         self.route("del", address);
     }
 
+    /// Connections to the address, which is there, come from that one from now on.
+    pub(crate) fn reach_from(&self, address: &str, from: &str) {
+        self.route_from("replace", address, from);
+    }
+
     fn route(&self, what: &str, address: &str) {
-        self.run(tool("ip")).args(["route", what, "local", address, "dev", "lo", "src", HERE]).output().succeeds();
+        self.route_from(what, address, HERE);
+    }
+
+    fn route_from(&self, what: &str, address: &str, from: &str) {
+        self.run(tool("ip")).args(["route", what, "local", address, "dev", "lo", "src", from]).output().succeeds();
     }
 }
