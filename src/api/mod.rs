@@ -50,6 +50,8 @@ mod name;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod order;
 #[cfg(any(feature = "cli", feature = "gateway"))]
+mod plain;
+#[cfg(any(feature = "cli", feature = "gateway"))]
 mod pooled;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod reach;
@@ -78,6 +80,8 @@ pub use model::{Listing, Node, SshPort, Vps};
 pub use name::{Case, choose};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use order::{Access, Machine, Order, Placement};
+#[cfg(feature = "gateway")]
+pub(crate) use plain::{SystemNames, connector as plain_connector};
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use pooled::{Client, WORK_LIMIT};
 #[cfg(any(feature = "cli", feature = "gateway"))]

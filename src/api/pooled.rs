@@ -24,8 +24,9 @@ use tokio::sync::Semaphore;
 use crate::api::client::Api;
 use crate::api::connector::Connector;
 use crate::api::error::{ApiError, OffRoute, chain, innermost, is_refused};
+use crate::api::plain::{self, SystemNames};
 use crate::api::transport::{
-    Answer, CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, cut_off, too_large, unreachable, unusable,
+    Answer, MAX_BODY, REQUEST_LIMIT, Transport, USER_AGENT, cut_off, too_large, unreachable, unusable,
 };
 use crate::route::{Route, RouteError};
 use crate::secret::Token;
@@ -84,7 +85,7 @@ pub struct Pooled {
 /// How a request gets to the server.
 #[derive(Clone)]
 enum Way {
-    Tcp(HttpClient<HttpConnector, Full<Bytes>>),
+    Tcp(HttpClient<HttpConnector<SystemNames>, Full<Bytes>>),
     /// With TLS, or through a proxy.
     Routed(Box<HttpClient<Connector, Full<Bytes>>>),
     /// Over the UNIX socket with this file, a connection for each request.
@@ -153,10 +154,7 @@ impl Pooled {
         let mut builder = HttpClient::builder(TokioExecutor::new());
         builder.pool_idle_timeout(IDLE_LIMIT).pool_timer(TokioTimer::new());
         let way = if route.is_direct(&origin) {
-            let mut connector = HttpConnector::new();
-            connector.set_connect_timeout(Some(CONNECT_LIMIT));
-            connector.set_nodelay(true);
-            Way::Tcp(builder.build(connector))
+            Way::Tcp(builder.build(plain::connector()))
         } else {
             Way::Routed(Box::new(builder.build(Connector { origin, route })))
         };

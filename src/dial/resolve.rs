@@ -1,7 +1,7 @@
 //! From a name to its addresses, with a deadline.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc;
 use std::thread;
 
@@ -27,7 +27,7 @@ pub fn resolve(host: &str, port: u16, watch: Watch<'_>) -> Result<Vec<SocketAddr
         return Ok(LOOPBACK.map(|address| SocketAddr::new(address, port)).to_vec());
     }
     let name = host.to_owned();
-    await_thread(move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect), watch)
+    await_thread(move || sys::resolve(&name, port), watch)
 }
 
 /// The result of `look_up`, which runs in a thread of its own.

@@ -11,6 +11,7 @@
 //!   up;
 //! - **sockets**: [`connect`] ([`Connecting`]), [`answer`], [`peek`], [`receive`], [`send`], [`tune`],
 //!   [`end_writing`], [`shut`], [`reset_on_close`], [`set_blocking`], [`peer_address`]; [`NetworkChanges`], where it can be told;
+//! - **names**: [`resolve`];
 //! - **passing** of a descriptor: [`pass_descriptor`]; a system without it returns `Unsupported`, and bytes are piped;
 //! - **pipes**: [`PIPE_ROOM`], [`write_at_once`], [`splice`], [`enlarge_pipe`]; a system without splices says so in
 //!   [`CAN_SPLICE`] and returns `Unsupported` ([`cannot_splice`]), and bytes are copied;

@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::answers::Unserved;
 use super::fields;
 use super::routes::{Kind, Route};
-use crate::api::{CONNECT_LIMIT, MAX_BODY};
+use crate::api::{MAX_BODY, SystemNames, plain_connector};
 use crate::gateway::limits::Turns;
 
 /// How long an idle connection is kept: a Host closes one after 5 s.
@@ -37,20 +37,17 @@ const MOST_LONG: (usize, usize) = (32, 8);
 pub(super) struct Upstream {
     /// `http://host:port`, without a slash at its end.
     base: String,
-    http: Client<HttpConnector, Full<Bytes>>,
+    http: Client<HttpConnector<SystemNames>, Full<Bytes>>,
     turns: Arc<Turns>,
     long_turns: Arc<Turns>,
 }
 
 impl Upstream {
     pub(super) fn new(base: String) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_LIMIT));
-        connector.set_nodelay(true);
         let http = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_LIMIT)
             .pool_timer(TokioTimer::new())
-            .build(connector);
+            .build(plain_connector());
         let turns = |(most, share)| Turns::new(most, share);
         Self { base, http, turns: turns(MOST), long_turns: turns(MOST_LONG) }
     }

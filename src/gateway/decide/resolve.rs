@@ -6,7 +6,7 @@
 //! small part of these, so that names on a mute name server hold up only the client who asks for them.
 
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::gateway::decide::directory::cache::Cache;
 use crate::gateway::limits::{Turn, Turns};
 use crate::refusal::Refusal;
+use crate::sys;
 
 /// Most questions at once. A question keeps its thread even when nobody waits for it any more.
 const NAMES_AT_ONCE: usize = 64;
@@ -47,7 +48,7 @@ pub(crate) enum Unresolved {
 impl Resolver {
     /// The system's resolver.
     pub(crate) fn of_the_system() -> Self {
-        Self::asking(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+        Self::asking(|host| Ok(sys::resolve(host, 0)?.into_iter().map(|address| address.ip()).collect()))
     }
 
     /// A resolver that calls `ask`, which may block.

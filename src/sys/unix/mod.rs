@@ -17,6 +17,7 @@ mod ignored;
 mod interrupt;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod local;
+mod names;
 mod network;
 mod passing;
 mod pipes;
@@ -55,6 +56,7 @@ pub use files::{
 pub use interrupt::interrupted;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use local::{LocalListener, LocalStream, connect_locally, is_local, listen_locally, local_listener, path_of};
+pub use names::resolve;
 pub use network::NetworkChanges;
 pub use passing::{pass_descriptor, receive_descriptor};
 pub use pipes::{CAN_SPLICE, PIPE_ROOM, cannot_splice, enlarge_pipe, pipe, splice, write_at_once};

@@ -1,0 +1,99 @@
+//! The system's resolver.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+/// The addresses of `host`, in the resolver's order, each with this port. The call blocks for as long as the resolver takes.
+///
+/// # Errors
+/// When the resolver fails.
+pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let own = host.to_owned();
+    let ask = move || (own.as_str(), port).to_socket_addrs().map(Iterator::collect);
+    #[cfg(target_env = "musl")]
+    return switched::resolve(ask, host, port);
+    #[cfg(not(target_env = "musl"))]
+    return ask();
+}
+
+/// Names that only a module of the Name Service Switch knows, as of mDNS, sssd or systemd.
+///
+/// A static program can't load such modules. getent(1), which can, is asked when the program's own resolver fails or
+/// takes long: without an answer of its name servers, it does so for seconds.
+#[cfg(any(test, target_env = "musl"))]
+mod switched {
+    use std::io;
+    use std::net::{IpAddr, SocketAddr};
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    /// How long the program's own resolver has before getent is asked as well.
+    const FIRST: Duration = Duration::from_millis(300);
+
+    pub(super) fn resolve(
+        ask: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+        host: &str,
+        port: u16,
+    ) -> io::Result<Vec<SocketAddr>> {
+        let (sender, receiver) = mpsc::channel();
+        thread::Builder::new().name("own-resolver".to_owned()).spawn(move || drop(sender.send(ask())))?;
+        let own = receiver.recv_timeout(FIRST);
+        if let Ok(Ok(addresses)) = own {
+            return Ok(addresses);
+        }
+        let found = getent(host);
+        if !found.is_empty() {
+            return Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect());
+        }
+        match own {
+            Ok(failed) => failed,
+            Err(_) => receiver.recv().map_err(io::Error::other)?,
+        }
+    }
+
+    /// The addresses that getent knows; none if it knows the name no more than we do, or doesn't exist.
+    fn getent(host: &str) -> Vec<IpAddr> {
+        let output = Command::new("getent").args(["ahosts", "--", host]).stdin(Stdio::null()).output();
+        output.map(|output| addresses(&String::from_utf8_lossy(&output.stdout))).unwrap_or_default()
+    }
+
+    /// Reads `ADDRESS KIND [NAME]` lines. Each address stands in one for each kind of socket.
+    fn addresses(text: &str) -> Vec<IpAddr> {
+        let mut addresses = Vec::new();
+        for address in text.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn what_getent_says() {
+            let text = "::1  STREAM a.local\n::1  DGRAM\n10.0.0.7 STREAM\n10.0.0.7 RAW\nfe80::1%eth0 STREAM\n\n";
+            assert_eq!(addresses(text), ["::1".parse::<IpAddr>().unwrap(), "10.0.0.7".parse().unwrap()]);
+        }
+
+        #[test]
+        fn getent_is_asked_when_the_own_resolver_fails_or_is_slow() {
+            let fails = || Err(io::Error::other("unknown"));
+            let of_ours = SocketAddr::from(([10, 0, 0, 7], 22));
+            let hosts = || resolve(fails, "localhost", 22).unwrap();
+            assert!(hosts().iter().all(|address| address.ip().is_loopback() && address.port() == 22));
+            assert!(!hosts().is_empty());
+            assert_eq!(resolve(move || Ok(vec![of_ours]), "localhost", 22).unwrap(), [of_ours]);
+            let (hold, held) = mpsc::channel::<()>();
+            let slow = move || held.recv().map(|()| Vec::new()).map_err(io::Error::other);
+            assert!(resolve(slow, "localhost", 22).unwrap()[0].ip().is_loopback());
+            drop(hold);
+            let error = resolve(fails, "no..name", 22).unwrap_err();
+            assert_eq!(error.to_string(), "unknown");
+        }
+    }
+}
