@@ -30,7 +30,7 @@ mod linux {
     use std::fs;
     use std::time::{Duration, Instant};
 
-    use anyhow::{Result, bail};
+    use anyhow::{Context as _, Result, bail};
     use serde_json::json;
 
     use crate::parts::contestants::{self, Contestant, DIRECT, FDPASS, NC, STDIO};
@@ -41,9 +41,9 @@ mod linux {
     use crate::support::gateway::{Gateway, inventory, running};
     use crate::support::home::Home;
     use crate::support::mover::Share;
+    use crate::support::ours::{helper, measure_instead};
     use crate::support::report::{Bound, Report, Target, folder};
     use crate::support::sshd::Sshd;
-    use crate::support::tools::HELPER;
     use crate::support::turns::{Rounds, rounds, turns};
     use crate::support::{limits, vps};
 
@@ -150,7 +150,7 @@ mod linux {
 
         let mut figures = Figures::default();
         missing.iter().for_each(|name| figures.note(format!("{name} is not installed, so it is not measured")));
-        figures.add(measures::BINARY_SIZE, STDIO, 0, fs::metadata(HELPER)?.len() as f64 / MIB);
+        figures.add(measures::BINARY_SIZE, STDIO, 0, fs::metadata(helper())?.len() as f64 / MIB);
         // What was measured before an interruption, or before the time was over, is told all the same.
         let outcome = measure(effort, &way, &ssh, (&plain, &under_ssh), &mut figures);
 
@@ -184,7 +184,7 @@ mod linux {
         began: Instant,
     ) -> Result<()> {
         let conditions = json!({
-            "quick": asked.is_quick, "seconds": began.elapsed().as_secs(),
+            "quick": asked.is_quick, "helper": helper(), "seconds": began.elapsed().as_secs(),
             "cpus": std::thread::available_parallelism()?.get(),
             "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
         });
@@ -240,14 +240,16 @@ mod linux {
 
     fn read_arguments() -> Result<Asked> {
         let mut asked = Asked { is_quick: false, set: Set::Peers };
-        for argument in std::env::args().skip(1) {
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
             match argument.as_str() {
+                "--helper" => measure_instead(&arguments.next().context("--helper needs a file")?)?,
                 "--quick" => asked.is_quick = true,
                 tls::NAME => asked.set = Set::Tls,
                 resume::NAME => asked.set = Set::Resume,
                 // Cargo adds it.
                 "--bench" => {}
-                _ => bail!("unknown argument {argument:?}; there are --quick, tls and resume"),
+                _ => bail!("unknown argument {argument:?}; there are --helper FILE, --quick, tls and resume"),
             }
         }
         Ok(asked)

@@ -5,6 +5,7 @@
 #     contrib/test.sh quick             the quick set: all tests but those that take long (`slow`, below)
 #     contrib/test.sh helper_           the tests whose names hold the word
 #     contrib/test.sh quick helper_     those of them that are in the quick set
+#     contrib/test.sh static [WORD...]  the tests of the helper, with the static one of contrib/build.sh
 #
 # Most tests wait for something, so four of them run at once on each processor; RUST_TEST_THREADS changes that.
 #
@@ -13,11 +14,11 @@
 # PyPI, into a virtual environment under cargo's target folder, and so does mitmproxy. An older ssh comes from Debian, into
 # a folder beside it. A second run finds all of it and starts at once.
 set -euo pipefail
-quick=no
-if [ "${1-}" = quick ]; then
-    quick=yes
-    shift
-fi
+quick=no static=no
+case ${1-} in
+    quick) quick=yes; shift ;;
+    static) static=yes; shift ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # program:package, for everything that a test or the build runs.
@@ -147,6 +148,12 @@ if [ "$quick" = yes ]; then
     for name in "${slow[@]}"; do
         set -- "$@" --skip "$name"
     done
+fi
+if [ "$static" = yes ]; then
+    HELPER_UNDER_TEST=$(contrib/build.sh --helper "$(uname -m)-unknown-linux-musl")/kohakuriver-proxy
+    export HELPER_UNDER_TEST
+    [ $# -gt 0 ] || set -- -- helper_ ssh_matrix stock_clients over_tls resume
+    set -- --test it "$@"
 fi
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(getconf _NPROCESSORS_ONLN)))}
 cargo test --no-fail-fast "$@"

@@ -24,7 +24,7 @@ use super::tunnel;
 use crate::support::figures::{Figures, GIB, median};
 use crate::support::limits::{self, ONE_CONNECTION};
 use crate::support::mover::{Mover, Share, Work};
-use crate::support::tools::HELPER;
+use crate::support::ours::helper;
 use crate::support::vps::{BANNER, Order};
 
 /// How long bytes flow before they are counted.
@@ -55,7 +55,7 @@ impl Helped {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let mut stream = TcpStream::connect(listener.local_addr()?)?;
         let (theirs, _) = listener.accept()?;
-        let mut command = Command::new(HELPER);
+        let mut command = Command::new(helper());
         command.args(["--resume", "--proxy", &gateway.to_string(), VPS]).env_clear();
         command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs.try_clone()?)));
         let helper = command.stdout(Stdio::from(std::os::fd::OwnedFd::from(theirs))).spawn()?;

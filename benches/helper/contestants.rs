@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::tools::HELPER;
+use crate::support::ours::helper;
 use crate::support::turns::Contender;
 
 /// How a contestant gives its bytes to ssh.
@@ -111,8 +111,8 @@ const PEERS: [Peer; 7] = [
 pub(crate) fn all(proxy: SocketAddr, vps: &'static str) -> (Vec<Contestant>, Vec<&'static str>) {
     let contestant = |name, mode, program, arguments: String| Contestant::new(name, mode, vps, program, &arguments);
     let mut contestants = vec![
-        contestant(STDIO, Mode::Stdio, HELPER.into(), format!("--no-resume --proxy {proxy} {vps} 22")),
-        contestant(FDPASS, Mode::Fdpass, HELPER.into(), format!("--fdpass --proxy {proxy} {vps} 22")),
+        contestant(STDIO, Mode::Stdio, helper().into(), format!("--no-resume --proxy {proxy} {vps} 22")),
+        contestant(FDPASS, Mode::Fdpass, helper().into(), format!("--fdpass --proxy {proxy} {vps} 22")),
         contestant(DIRECT, Mode::Direct, PathBuf::new(), String::new()),
     ];
     let mut missing = Vec::new();

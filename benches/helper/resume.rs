@@ -12,10 +12,10 @@ use crate::support::figures::{Figures, Measure};
 use crate::support::gateway::running;
 use crate::support::home::Home;
 use crate::support::mover::Share;
+use crate::support::ours::helper;
 use crate::support::report::{Bound, Target};
 use crate::support::secured::Certified;
 use crate::support::sshd::Sshd;
-use crate::support::tools::HELPER;
 use crate::support::turns::{Rounds, rounds, turns};
 use crate::support::vps;
 
@@ -99,7 +99,7 @@ pub(crate) fn measure(effort: &Effort, figures: &mut Figures) -> Result<()> {
         [(PLAIN, "--no-resume", &plain), (RESUMABLE, "--resume", &plain), (TLS, "--no-resume", &secured)]
             .into_iter()
             .chain([(TLS_RESUMABLE, "--resume", &secured)])
-            .map(|(name, how, way)| Contestant::new(name, Mode::Stdio, vps, HELPER.into(), &format!("{how} {way}")))
+            .map(|(name, how, way)| Contestant::new(name, Mode::Stdio, vps, helper().into(), &format!("{how} {way}")))
             .collect::<Vec<_>>()
     };
     let way = Way { proxy: gateway.address, home: home.path() };

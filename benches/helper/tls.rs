@@ -3,7 +3,6 @@
 //! A tunnel of others is a client and a server of theirs, which goes straight to the VPS. All have TLS 1.3 and the same
 //! certificate (P-256), and the clients verify it.
 
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
@@ -16,11 +15,12 @@ use crate::support::figures::{Figures, Measure};
 use crate::support::gateway::{Gateway, running};
 use crate::support::home::Home;
 use crate::support::mover::Share;
+use crate::support::ours::helper;
 use crate::support::proxies::Proxy;
 use crate::support::report::{Bound, Target};
 use crate::support::secured::Certified;
 use crate::support::sshd::Sshd;
-use crate::support::tools::{HELPER, tool};
+use crate::support::tools::tool;
 use crate::support::turns::{Rounds, rounds, turns};
 use crate::support::vps;
 
@@ -139,7 +139,7 @@ fn ours(certified: &Certified, gateway: &Gateway, tls: u16, vps: &'static str) -
         (TLS_FD, Mode::Fdpass, format!("--no-resume --fdpass {secured} {vps} 22")),
         (TLS_ENTRY, Mode::Fdpass, format!("--fdpass {secured} {vps} 22")),
     ]
-    .map(|(name, mode, arguments)| Contestant::new(name, mode, vps, PathBuf::from(HELPER), &arguments))
+    .map(|(name, mode, arguments)| Contestant::new(name, mode, vps, helper().into(), &arguments))
 }
 
 /// The tunnels of others, and their servers.

@@ -54,6 +54,7 @@ pub(crate) mod tools;
 pub(crate) mod figures;
 pub(crate) mod limits;
 pub(crate) mod mover;
+pub(crate) mod ours;
 pub(crate) mod report;
 #[allow(dead_code, reason = "each benchmark has its own peers")]
 pub(crate) mod secured;

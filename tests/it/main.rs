@@ -62,6 +62,7 @@ mod helper_fdpass;
 mod helper_first_byte;
 mod helper_log;
 mod helper_older_endurance;
+mod helper_names;
 mod helper_pipes;
 mod helper_settings;
 mod helper_stdio;

@@ -14,8 +14,11 @@ pub(crate) fn tool(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("`{name}` is not installed: run contrib/test.sh, which installs what the tests need"))
 }
 
-/// The programs under test.
-pub(crate) const HELPER: &str = env!("CARGO_BIN_EXE_kohakuriver-proxy");
+/// The programs under test. `contrib/test.sh static` names another helper.
+pub(crate) const HELPER: &str = match option_env!("HELPER_UNDER_TEST") {
+    Some(named) => named,
+    None => env!("CARGO_BIN_EXE_kohakuriver-proxy"),
+};
 pub(crate) const CLI: &str = env!("CARGO_BIN_EXE_kohakuriver");
 pub(crate) const GATEWAY: &str = env!("CARGO_BIN_EXE_kohakuriver-gateway");
 
