@@ -5,7 +5,8 @@
 #     contrib/test.sh quick             the quick set: all tests but those that take long (`slow`, below)
 #     contrib/test.sh helper_           the tests whose names hold the word
 #     contrib/test.sh quick helper_     those of them that are in the quick set
-#     contrib/test.sh static [WORD...]  the tests of the helper, with the static one of contrib/build.sh
+#     contrib/test.sh x86_64-unknown-linux-musl [WORD]    the tests of the helper, with the static one of
+#                                                         contrib/build.sh; for another processor under qemu
 #
 # Most tests wait for something, so four of them run at once on each processor; RUST_TEST_THREADS changes that.
 #
@@ -14,10 +15,10 @@
 # PyPI, into a virtual environment under cargo's target folder, and so does mitmproxy. An older ssh comes from Debian, into
 # a folder beside it. A second run finds all of it and starts at once.
 set -euo pipefail
-quick=no static=no
+quick=no static=
 case ${1-} in
     quick) quick=yes; shift ;;
-    static) static=yes; shift ;;
+    *-linux-musl) static=$1; shift ;;
 esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,6 +33,10 @@ tools=(
     node:nodejs npm:npm zsh:zsh fish:fish tcsh:tcsh parallel-ssh:pssh groff:groff-base dpkg-deb:dpkg
     tmux:tmux less:less
 )
+case $static in
+    '' | "$(uname -m)"-*) ;;
+    *) tools+=("qemu-${static%%-*}-static:qemu-user-static") ;;
+esac
 # The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1 ansible-core==2.19.14)
 node_clients=(ssh2@1.17.0 ssh-config@5.3.0)
@@ -149,10 +154,20 @@ if [ "$quick" = yes ]; then
         set -- "$@" --skip "$name"
     done
 fi
-if [ "$static" = yes ]; then
-    HELPER_UNDER_TEST=$(contrib/build.sh --helper "$(uname -m)-unknown-linux-musl")/kohakuriver-proxy
-    export HELPER_UNDER_TEST
-    [ $# -gt 0 ] || set -- -- helper_ ssh_matrix stock_clients over_tls resume
+if [ -n "$static" ]; then
+    helper=$(contrib/build.sh --helper "$static")/kohakuriver-proxy
+    # What looks at the process itself would see qemu.
+    words=(ssh_matrix resume_programs)
+    if [[ $static == "$(uname -m)"-* ]]; then
+        words+=(helper_ stock_clients over_tls resume)
+    else
+        emulated=$helper.qemu
+        printf '#!/bin/sh\nexec qemu-%s-static %q "$@"\n' "${static%%-*}" "$helper" >"$emulated"
+        chmod +x "$emulated"
+        helper=$emulated
+    fi
+    export HELPER_UNDER_TEST=$helper
+    [ $# -gt 0 ] || set -- -- "${words[@]}"
     set -- --test it "$@"
 fi
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(getconf _NPROCESSORS_ONLN)))}

@@ -3,7 +3,6 @@
 //! A tunnel of others is a client and a server of theirs, which goes straight to the VPS. All have TLS 1.3 and the same
 //! certificate (P-256), and the clients verify it.
 
-
 use anyhow::{Context as _, Result};
 
 use super::child;

@@ -16,6 +16,7 @@ use crate::support::resend::{HAS_LONGEST_PAUSE, longest_pause};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, SSH_HAS_GONE, Spawned, handed_over, helper};
+use crate::support::tools::of_its_libc;
 
 #[test]
 fn ssh_that_leaves_during_the_handshake_is_noticed() {
@@ -94,9 +95,10 @@ fn lonely() -> OwnedFd {
 #[test]
 fn a_socket_that_can_not_be_handed_over() {
     let home = Home::new();
+    let not_connected = of_its_libc("Transport endpoint is not connected", "Socket not connected");
     let stderr = format!(
         "kohakuriver-proxy: cannot hand the connection to VPS {ID} over to ssh\n  \
-         caused by: Transport endpoint is not connected (os error 107)\n  \
+         caused by: {not_connected} (os error 107)\n  \
          hint: leave `--fdpass` and `ProxyUseFdpass` out: then bytes are piped\n"
     );
     let start = |proxy: &Peer, more: &[&str]| {

@@ -18,6 +18,7 @@ use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, MOMENT, Open, PATIENT, Spawned, helper};
+use crate::support::tools::of_its_libc;
 
 /// Marks a descriptor as one that never waits, as some programs do with a terminal that they share.
 fn never_waits(fd: impl AsFd) {
@@ -212,11 +213,12 @@ fn a_file_that_can_not_be_read_is_an_error() {
     let spawned = Spawned::start_with_stdio(command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
     sees_the_end(&mut server);
+    let io_error = of_its_libc("Input/output error", "I/O error");
     spawned.ends_with(
         1,
         &format!(
             "kohakuriver-proxy: cannot read stdin to send it to VPS {ID}\n  \
-             caused by: Input/output error (os error 5)\n  \
+             caused by: {io_error} (os error 5)\n  \
              hint: check what stdin is redirected from; `</dev/null` sends nothing\n"
         ),
     );
