@@ -156,11 +156,10 @@ if [ "$quick" = yes ]; then
 fi
 if [ -n "$static" ]; then
     helper=$(contrib/build.sh --helper "$static")/kohakuriver-proxy
-    # What looks at the process itself would see qemu.
-    words=(ssh_matrix resume_programs)
-    if [[ $static == "$(uname -m)"-* ]]; then
-        words+=(helper_ stock_clients over_tls resume)
-    else
+    words=(helper_ ssh_matrix stock_clients over_tls resume)
+    if [[ $static != "$(uname -m)"-* ]]; then
+        # What looks at the process itself would see qemu, and a program that starts itself again has none.
+        words=(ssh_matrix resume_programs::by_the_helper --skip tls_fdpass --skip a_vps_by_its_name)
         emulated=$helper.qemu
         printf '#!/bin/sh\nexec qemu-%s-static %q "$@"\n' "${static%%-*}" "$helper" >"$emulated"
         chmod +x "$emulated"
