@@ -236,7 +236,7 @@ ok    host-api     GET http://127.0.0.1:8000/api/nodes: a current Host with its 
 ok    token        no token for this Host, neither in KOHAKURIVER_TOKEN nor in ~/.kohakuriver: a stand-alone gateway has no \
 users, so everybody may log in
 ok    proxy-port   a connection to 127.0.0.1:8002: 127.0.0.1:8002 accepts
-ok    proxy        a CONNECT without a target to 127.0.0.1:8002: kohakuriver-gateway 0.1.0
+ok    proxy        a CONNECT without a target to 127.0.0.1:8002: kohakuriver-gateway 0.2.0
 ok    vps          VPS 7323718749301768192 at http://127.0.0.1:8000: 7323718749301768192 is running, name vps-8192
 ok    runner       Runner node-up at http://127.0.0.1:8000: node-up is online; the VPS's sshd is at 127.0.0.1:32768
 ok    tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002: open; tunnels are not resumable: \
