@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 umask 022
 export LC_ALL=C TZ=UTC
 
-tools=(git:git zip:zip umoci:umoci xz:xz-utils cc:gcc cc:libc6-dev)
+tools=(git:git zip:zip umoci:umoci xz:xz-utils readelf:binutils cc:gcc cc:libc6-dev)
 . contrib/packages.sh
 . contrib/release-tools.sh
 install_missing
@@ -73,6 +73,14 @@ check_libc() {
     done
 }
 
+# The programs in the folder $1 must run where there is no loader.
+check_static() {
+    local program
+    for program in "$1"/*; do
+        ! readelf --wide --segments "$program" | grep -q INTERP || die "$program is not static"
+    done
+}
+
 # What users of all systems get, in the folder $1. A native `kohakuriver` writes it.
 shared_files() {
     local kohakuriver share=$1/share said document
@@ -121,7 +129,8 @@ image() {
     pack "$work/root" usr >"$work/layer.tar"
     umoci init --layout "$layout"
     umoci new --image "$layout:$version"
-    umoci raw add-layer --image "$layout:$version" --no-history "$work/layer.tar"
+    umoci raw add-layer --image "$layout:$version" --history.created "$created" --history.created_by contrib/release.sh \
+        "$work/layer.tar"
     umoci config --image "$layout:$version" --no-history --created "$created" --os linux --architecture "$architecture" \
         --config.user 65534:65534 --config.exposedports 8002/tcp --config.entrypoint /usr/bin/kohakuriver-gateway \
         --config.label "org.opencontainers.image.version=$version"
@@ -172,6 +181,7 @@ for target in "${targets[@]}"; do
         packages "$target"
         ;;
     *-linux-musl)
+        [ -n "$programs" ] || check_static "$from"
         install -m 755 "$from/kohakuriver-proxy" "$out/$name"
         image "$target"
         ;;

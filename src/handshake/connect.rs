@@ -3,7 +3,7 @@
 //! ```text
 //! CONNECT 7323718749301768192:22 HTTP/1.1          HTTP/1.1 200 Connection established
 //! Host: 7323718749301768192:22                     <empty line>
-//! User-Agent: kohakuriver-proxy/0.2.0              SSH-2.0-OpenSSH_9.2p1 …
+//! User-Agent: kohakuriver-proxy/0.1.0              SSH-2.0-OpenSSH_9.2p1 …
 //! Proxy-Authorization: Bearer <token>
 //! <empty line>
 //! ```

@@ -118,6 +118,7 @@ mod upstream_bad_input;
 mod upstream_environment;
 mod upstream_proxies;
 mod upstream_settings;
+mod versions;
 mod vps_cp;
 mod vps_create;
 mod vps_forward;

@@ -50,7 +50,7 @@ pub(crate) fn make(folder: &Path, change: impl FnOnce(Run) -> Run) {
     let run = Run::new(script, &home).env("PATH", path).env("CARGO_HOME", downloads);
     let run = run.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
     let run = run.arg("--programs").arg(home.join("programs")).arg("--output").arg(folder).args(targets);
-    change(run).deadline(600).output().succeeds();
+    change(run).deadline(1200).output().succeeds();
 }
 
 /// The path of the one artifact whose name ends like this.
