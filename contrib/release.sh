@@ -77,7 +77,7 @@ check_libc() {
 check_static() {
     local program
     for program in "$1"/*; do
-        ! readelf --wide --segments "$program" | grep -q INTERP || die "$program is not static"
+        ! readelf --wide --segments "$program" | grep INTERP >/dev/null || die "$program is not static"
     done
 }
 
