@@ -13,7 +13,7 @@
 # On Debian and Ubuntu it installs missing packages with apt (through sudo unless run as root), and leaves no service
 # of theirs running or enabled; elsewhere it says what is missing. The older Host that the tests run against comes from
 # PyPI, into a virtual environment under cargo's target folder, and so does mitmproxy. An older ssh comes from Debian, into
-# a folder beside it. A second run finds all of it and starts at once.
+# a folder beside it, and so does a whole Debian. A second run finds all of it and starts at once.
 set -euo pipefail
 quick=no static=
 case ${1-} in
@@ -31,7 +31,8 @@ tools=(
     systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2 nsenter:util-linux
     plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin
     node:nodejs npm:npm zsh:zsh fish:fish tcsh:tcsh parallel-ssh:pssh groff:groff-base dpkg-deb:dpkg
-    tmux:tmux less:less
+    tmux:tmux less:less busybox:busybox dash:dash wget:wget debootstrap:debootstrap lintian:lintian
+    zip:zip xz:xz-utils umoci:umoci skopeo:skopeo rpm:rpm rpm2cpio:rpm2cpio cpio:cpio strip:binutils
 )
 case $static in
     '' | "$(uname -m)"-*) ;;
@@ -50,7 +51,7 @@ slow=(
     bad_input::a_host_that_hangs
     bad_input::a_proxy_that_hangs
     dead_runners::
-    debian_package::the_package
+    debian_package::
     doctor::machine::an_earlier
     doctor::network::
     doctor::tunnel::
@@ -74,6 +75,7 @@ slow=(
     helper_waits::at_twelve
     hundred_megabytes
     refusals::a_port_that_never_answers
+    release::
     resume_ends::a_tunnel
     resume_ends::an_outage
     resume_network::
@@ -95,6 +97,8 @@ slow=(
 . contrib/packages.sh
 . contrib/older-host.sh
 . contrib/older-ssh.sh
+. contrib/debian-root.sh
+. contrib/release-tools.sh
 
 # A library has no program to look for, and neither has a module.
 has_libssh() {
@@ -133,6 +137,10 @@ need_cargo
 target=$(target_folder)
 install_older_host "$python" "$target"
 install_older_ssh "$target"
+if [ "$quick" = no ]; then
+    install_debian_root "$target"
+    install_release_tools "$target/tools"
+fi
 
 folder=$target/ssh-clients
 wanted=$(printf '%s\n' "${python_clients[@]}" "${node_clients[@]}" "${mitmproxy[@]}")

@@ -1,77 +1,187 @@
-//! `contrib/deb.sh`, as dpkg sees what it makes, and the programs as they come out of it.
+//! The package for Debian and Ubuntu, in a Debian of its own: installed, used, upgraded, removed and purged.
 
-use std::path::Path;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::release::check_documents;
+use crate::support::gateway::{inventory, running, successor};
+use crate::support::heavy;
 use crate::support::home::Home;
-use crate::support::run::{Outcome, Run};
-use crate::support::tools::{CLI, tool};
+use crate::support::peers::echo_server;
+use crate::support::processes::falls_to;
+use crate::support::release::artifact;
+use crate::support::run::{DEADLINE, Outcome, Process, Run};
+use crate::support::scene::ID;
+use crate::support::tools::tool;
+use crate::support::tunnels::{echo_tunnel, echoes};
 
-/// One file of each kind.
-const HOLDS: [&str; 14] = [
-    "./usr/bin/kohakuriver",
-    "./usr/bin/kohakuriver-gateway",
-    "./usr/bin/kohakuriver-proxy",
-    "./usr/lib/systemd/system/kohakuriver-gateway.service",
-    "./usr/lib/systemd/system/kohakuriver-gateway-admin.socket",
-    "./usr/lib/systemd/system/kohakuriver-gateway.socket",
-    "./usr/share/bash-completion/completions/kohakuriver",
-    "./usr/share/doc/kohakuriver-proxy/contrib/gateway/README.md",
-    "./usr/share/doc/kohakuriver-proxy/copyright",
-    "./usr/share/fish/vendor_completions.d/kohakuriver.fish",
-    "./usr/share/man/man1/kohakuriver-proxy.1.gz",
-    "./usr/share/man/man1/kohakuriver-vps-create.1.gz",
-    "./usr/share/man/man8/kohakuriver-gateway.8.gz",
-    "./usr/share/zsh/vendor-completions/_kohakuriver",
-];
+const DEFAULTS: &str = "etc/default/kohakuriver-gateway";
+const LOGS: &str = "var/log/kohakuriver-gateway";
+/// A systemctl that writes down what it is told, and passes a SIGHUP on.
+const SYSTEMCTL: &str =
+    "#!/bin/sh\necho \"$*\" >>/said\ncase $* in *'kill -s HUP'*) kill -s HUP \"$(cat /pid)\" ;; esac\n";
 
-/// Makes the package of the programs in `folder`.
-fn package(home: &Home, folder: &Path) -> Outcome {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/deb.sh");
-    // The cargo that runs the tests, for a home that has none.
-    let cargo = Path::new(env!("CARGO")).parent().unwrap();
-    let path = format!("{}:{}", cargo.display(), std::env::var("PATH").unwrap());
-    let run = Run::new(script, home).arg(folder).env("PATH", path).env("CARGO_TARGET_DIR", home.join("target"));
-    // Programs with debug information are large: the best compression takes a minute.
-    let run = run.env("DPKG_DEB_COMPRESSOR_TYPE", "gzip").env("DPKG_DEB_COMPRESSOR_LEVEL", "1");
-    run.deadline(300).output()
+/// A copy of the Debian that contrib/test.sh has unpacked.
+struct Debian {
+    home: Home,
+    root: PathBuf,
+}
+
+impl Debian {
+    /// `None` if another user than root runs the tests, and that is said.
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            let why = b"NOT TESTED: the installed package, as only root can install it\n";
+            std::io::stderr().write_all(why).unwrap();
+            return None;
+        }
+        let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("debian-root");
+        assert!(
+            unpacked.join("complete").is_file(),
+            "there is no Debian in {}: run contrib/test.sh, which installs what the tests need",
+            unpacked.display()
+        );
+        let home = Home::new();
+        let root = home.join("root");
+        Run::new(tool("cp"), &home).arg("-a").arg(unpacked.join("root")).arg(&root).output().succeeds();
+        // As if systemd ran.
+        fs::create_dir_all(root.join("run/systemd/system")).unwrap();
+        home.script("root/usr/bin/systemctl", SYSTEMCTL);
+        Some(Self { home, root })
+    }
+
+    fn run(&self, words: &[&str]) -> Run {
+        let path = "/usr/sbin:/usr/bin:/sbin:/bin";
+        Run::new(tool("chroot"), &self.home).arg(&self.root).args(words).env("PATH", path).env("HOME", "/root")
+    }
+
+    /// What `dpkg` makes the maintainer's scripts tell systemd.
+    fn dpkg(&self, words: &[&str]) -> Vec<String> {
+        let _ = fs::remove_file(self.root.join("said"));
+        let outcome = self.run(&["dpkg"]).args(words).deadline(300).output();
+        outcome.succeeds().check(!outcome.stderr.contains("warning"), "no warning");
+        let said = fs::read_to_string(self.root.join("said")).unwrap_or_default();
+        said.lines().map(str::to_owned).collect()
+    }
+
+    /// The files below the root, and links, with our name in theirs, but what is the user's own.
+    fn ours(&self) -> Vec<String> {
+        let find = Run::new(tool("find"), &self.home).arg(&self.root).args(["-name", "*kohakuriver*"]);
+        let found = find.output().succeeds().text();
+        let root = format!("{}/", self.root.display());
+        let mut found: Vec<_> = found.lines().map(|path| path.trim_start_matches(&root).to_owned()).collect();
+        found.sort();
+        found
+    }
+}
+
+/// The package, and the same as a later version.
+fn packages(debian: &Debian) -> [&'static str; 2] {
+    let package = artifact(".deb");
+    fs::copy(&package, debian.root.join("first.deb")).unwrap();
+    let dpkg_deb = |words: &[&str]| Run::new(tool("dpkg-deb"), &debian.home).args(words).deadline(300);
+    dpkg_deb(&["-R"]).arg(&package).arg("later").output().succeeds();
+    let control = fs::read_to_string(debian.home.join("later/DEBIAN/control")).unwrap();
+    let version = format!("Version: {}-1\n", env!("CARGO_PKG_VERSION"));
+    assert!(control.contains(&version), "{control}");
+    debian.home.write("later/DEBIAN/control", control.replace(&version, "Version: 99-1\n"));
+    dpkg_deb(&["-Zgzip", "-z1", "-b", "later", "root/later.deb"]).output().succeeds();
+    ["/first.deb", "/later.deb"]
+}
+
+fn told_to_start(said: &[String]) -> bool {
+    said.iter()
+        .any(|line| ["start", "enable", "preset"].iter().any(|word| line.split(' ').any(|said| said.ends_with(word))))
+}
+
+fn gateway(debian: &Debian, port: u16) -> Process {
+    debian.home.write("root/inventory.json", inventory(&[running(ID, port)]).to_string());
+    fs::create_dir(debian.root.join(LOGS)).unwrap();
+    let log = format!("/{LOGS}/audit.log");
+    let run = debian.run(&["/usr/bin/kohakuriver-gateway", "--inventory", "/inventory.json", "--audit-log", &log]);
+    run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "off"]).deadline(600).start()
 }
 
 #[test]
-fn the_package_installs_all_there_is() {
-    let home = Home::new();
-    let made = package(&home, Path::new(CLI).parent().unwrap());
-    made.succeeds();
-    let path = made.text().trim_end().to_owned();
-    let dpkg_deb = |word: &str| Run::new(tool("dpkg-deb"), &home).arg(word).arg(&path);
+fn it_installs_upgrades_and_goes() {
+    let Some(debian) = Debian::new() else { return };
+    let _place = heavy();
+    let [first, later] = packages(&debian);
 
-    let fields = dpkg_deb("--field").output().succeeds().text();
-    let version = format!("Version: {}\n", env!("CARGO_PKG_VERSION"));
-    for field in [&version, "Package: kohakuriver-proxy\n", "Depends: libc6 (>= 2.", "openssh-client"] {
-        assert!(fields.contains(field), "no {field:?} in {fields}");
-    }
-    let list = dpkg_deb("--contents").output().succeeds().text();
-    for name in HOLDS {
-        let line = list.lines().find(|line| line.ends_with(&format!(" {name}")));
-        let mode = if name.contains("/bin/") { "-rwxr-xr-x root/root" } else { "-rw-r--r-- root/root" };
-        assert!(line.is_some_and(|line| line.starts_with(mode)), "no {name} that is {mode} in\n{list}");
-    }
-
-    let root = home.join("root");
-    dpkg_deb("--extract").arg(&root).output().succeeds();
+    let said = debian.dpkg(&["-i", first]);
+    assert!(!told_to_start(&said), "{said:?}");
     for program in ["kohakuriver", "kohakuriver-gateway", "kohakuriver-proxy"] {
         let version = format!("{program} {}\n", env!("CARGO_PKG_VERSION"));
-        Run::new(root.join("usr/bin").join(program), &home).arg("--version").output().succeeds().prints(&version);
+        debian.run(&[program, "--version"]).output().succeeds().prints(&version);
     }
-    let unit = std::fs::read_to_string(root.join(HOLDS[3].trim_start_matches("./"))).unwrap();
+    check_documents(&debian.root.join("usr/share/doc/kohakuriver-proxy"));
+    let unit = fs::read_to_string(debian.root.join("usr/lib/systemd/system/kohakuriver-gateway.service")).unwrap();
     assert!(unit.contains("\nExecStart=/usr/bin/kohakuriver-gateway "), "{unit}");
-    let page = Run::new(tool("zcat"), &home).arg(root.join("usr/share/man/man8/kohakuriver-gateway.8.gz")).output();
-    page.succeeds().check(page.text().contains(".SH OPTIONS"), "a manual page");
+    assert!(unit.contains(&format!("\nEnvironmentFile=-/{DEFAULTS}\n")), "{unit}");
+
+    let vps = echo_server();
+    let process = gateway(&debian, vps.address.port());
+    let address = process.stderr_line("listening on ").parse().unwrap();
+    fs::write(debian.root.join("pid"), process.id().as_raw_nonzero().to_string()).unwrap();
+    let mut tunnel = echo_tunnel(address, ID).unwrap();
+    log_rotates(&debian, || drop(echo_tunnel(address, ID).unwrap()));
+
+    let set = "GATEWAY_OPTIONS=--allow-runner 10.0.0.0/24\n";
+    debian.home.write(&format!("root/{DEFAULTS}"), set);
+    let said = debian.dpkg(&["-i", later]);
+    assert!(said.iter().any(|line| line.ends_with("daemon-reload")), "{said:?}");
+    assert!(!told_to_start(&said) && !said.iter().any(|line| line.contains("stop")), "{said:?}");
+    assert_eq!(fs::read_to_string(debian.root.join(DEFAULTS)).unwrap(), set);
+    echoes(&mut tunnel).unwrap();
+    // The program that was installed takes over from the one that is gone.
+    process.signal(Signal::USR2);
+    let new = successor(&process, 1);
+    echoes(&mut echo_tunnel(address, ID).unwrap()).unwrap();
+    echoes(&mut tunnel).unwrap();
+    stop(&process, new);
+
+    let said = debian.dpkg(&["-r", "kohakuriver-proxy"]);
+    assert!(said.iter().any(|line| line.contains("stop") && line.contains("kohakuriver-gateway.service")), "{said:?}");
+    assert!(!debian.root.join("usr/bin/kohakuriver").exists());
+    assert_eq!(fs::read_to_string(debian.root.join(DEFAULTS)).unwrap(), set);
+    assert!(debian.root.join(LOGS).join("audit.log").is_file());
+    debian.dpkg(&["-P", "kohakuriver-proxy"]);
+    assert_eq!(debian.ours(), [""; 0]);
+}
+
+/// Ends the old process, and then the new one.
+fn stop(process: &Process, new: Pid) {
+    process.signal(Signal::KILL);
+    kill_process(new, Signal::KILL).unwrap();
+}
+
+/// The tunnel that opens after a rotation is in the new file, and the ones before are in the old one.
+fn log_rotates(debian: &Debian, open: impl Fn()) {
+    let lines = |name: &str| {
+        let text = fs::read_to_string(debian.root.join(LOGS).join(name)).unwrap_or_default();
+        text.matches("\"event\":\"opened\"").count()
+    };
+    let awaits = |name: &str, count: usize| {
+        assert_eq!(falls_to(0, DEADLINE, || count.saturating_sub(lines(name))), 0, "{name} has {} lines", lines(name));
+    };
+    awaits("audit.log", 1);
+    let rotate = |debian: &Debian| -> Outcome {
+        debian.run(&["logrotate", "-f", "/etc/logrotate.d/kohakuriver-gateway"]).output()
+    };
+    rotate(debian).succeeds().says_nothing();
+    let exists = || usize::from(!debian.root.join(LOGS).join("audit.log").is_file());
+    assert_eq!(falls_to(0, DEADLINE, exists), 0, "no new log");
+    open();
+    awaits("audit.log", 1);
+    assert_eq!((lines("audit.log"), lines("audit.log.1")), (1, 1));
 }
 
 #[test]
-fn programs_that_are_not_there_make_no_package() {
+fn lintian_finds_no_error() {
     let home = Home::new();
-    let made = package(&home, home.path());
-    made.exits(1).prints_nothing();
-    assert!(!home.join("target").exists(), "a package of nothing");
+    let lintian = Run::new(tool("lintian"), &home).args(["--fail-on", "error", "--no-tag-display-limit"]);
+    lintian.arg(artifact(".deb")).deadline(300).output().succeeds();
 }

@@ -200,6 +200,7 @@ fn comparable(outcome: &Outcome, cluster: &Cluster) -> String {
     {
         text = text.replace(&port.to_string(), name);
     }
+    text = text.replace(concat!("kohakuriver-gateway ", env!("CARGO_PKG_VERSION")), "kohakuriver-gateway 1.2.3");
     let mut comparable = String::new();
     for line in text.lines() {
         let timed = line.rsplit_once(" (").filter(|(_, end)| end.ends_with(" ms)") || end.ends_with(" s)"));
@@ -236,7 +237,7 @@ ok    host-api     GET http://127.0.0.1:8000/api/nodes: a current Host with its 
 ok    token        no token for this Host, neither in KOHAKURIVER_TOKEN nor in ~/.kohakuriver: a stand-alone gateway has no \
 users, so everybody may log in
 ok    proxy-port   a connection to 127.0.0.1:8002: 127.0.0.1:8002 accepts
-ok    proxy        a CONNECT without a target to 127.0.0.1:8002: kohakuriver-gateway 0.1.0
+ok    proxy        a CONNECT without a target to 127.0.0.1:8002: kohakuriver-gateway 1.2.3
 ok    vps          VPS 7323718749301768192 at http://127.0.0.1:8000: 7323718749301768192 is running, name vps-8192
 ok    runner       Runner node-up at http://127.0.0.1:8000: node-up is online; the VPS's sshd is at 127.0.0.1:32768
 ok    tunnel       the helper to VPS 7323718749301768192 through 127.0.0.1:8002: open; tunnels are not resumable: \

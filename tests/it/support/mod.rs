@@ -26,6 +26,7 @@ pub(crate) mod processes;
 pub(crate) mod proxies;
 pub(crate) mod pty;
 pub(crate) mod random;
+pub(crate) mod release;
 pub(crate) mod resend;
 pub(crate) mod resumable;
 pub(crate) mod rough;

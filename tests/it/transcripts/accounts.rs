@@ -370,7 +370,7 @@ $ kohakuriver --colour vps list
 2>   hint: see `kohakuriver vps list --help`
 [exit status 2]
 $ kohakuriver --version
-kohakuriver 0.1.0
+kohakuriver 1.2.3
 "#,
     );
 }

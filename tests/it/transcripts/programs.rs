@@ -12,7 +12,7 @@ fn kohakuriver_proxy() {
     shell(&host()).shows(
         r#"
 $ kohakuriver-proxy --version
-kohakuriver-proxy 0.1.0
+kohakuriver-proxy 1.2.3
 $ kohakuriver-proxy
 2> kohakuriver-proxy: TARGET is missing
 2>   hint: see `kohakuriver-proxy --help`
@@ -195,7 +195,7 @@ fn kohakuriver_gateway() {
     shell(&host()).shows(
         r#"
 $ kohakuriver-gateway --version
-kohakuriver-gateway 0.1.0
+kohakuriver-gateway 1.2.3
 $ kohakuriver-gateway --colour
 2> kohakuriver-gateway: unexpected argument '--colour' found
 2>   hint: see `kohakuriver-gateway --help`

@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# Makes what a release consists of, in target/release-artifacts/: archives of the programs with their manual and
+# completions, the static helper alone, packages for Debian and Fedora, container images of the gateway, a formula for
+# Homebrew, a manifest for Scoop, a PKGBUILD, install.sh, a bill of materials and SHA256SUMS.
+#
+#   contrib/release.sh [--programs FOLDER] [--output FOLDER] [TARGET...]
+#
+# Without a TARGET it makes all of them. contrib/build.sh builds the programs, unless FOLDER/TARGET holds them. Two runs
+# on one commit give equal bytes: each time of a file is the commit's (SOURCE_DATE_EPOCH).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+umask 022
+export LC_ALL=C TZ=UTC
+
+tools=(git:git zip:zip umoci:umoci xz:xz-utils readelf:binutils cc:gcc cc:libc6-dev)
+. contrib/packages.sh
+. contrib/release-tools.sh
+install_missing
+need_cargo
+
+targets=(
+    {x86_64,aarch64}-unknown-linux-{gnu,musl} {x86_64,aarch64}-apple-darwin x86_64-pc-windows-gnu
+)
+documents=(
+    README.md CHANGELOG.md CONTRIBUTING.md LICENSE SECURITY.md benches/README.md examples/ssh_config
+    contrib/{fuzz,gateway,ide,office,systemd}/README.md contrib/gateway/front/*.*
+)
+folder=$(target_folder)
+programs=
+out=$folder/release-artifacts
+while [[ ${1-} == --* ]]; do
+    case $1 in
+    --programs) programs=$(realpath "$2") ;;
+    --output) out=$(realpath --canonicalize-missing "$2") ;;
+    *) die "unknown option $1" ;;
+    esac
+    shift 2
+done
+[ $# -eq 0 ] || targets=("$@")
+
+version=$(contrib/version.sh)
+[ -n "$(git tag --points-at HEAD "v$version")" ] || say "v$version is not the tag of this commit: this is no release"
+url=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)/releases/download/v$version
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+created=$(date --date "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
+maintainer="${DEBFULLNAME:-$(git log -1 --format=%an)} <${DEBEMAIL:-$(git log -1 --format=%ae)}>"
+install_release_tools "$folder/tools"
+PATH=$folder/tools/bin:$PATH
+
+# A tar archive of what is in the folder $1, on stdout; `${@:2}` are the names in it.
+pack() {
+    tar --create --dereference --directory "$1" --sort name --mtime "@$SOURCE_DATE_EPOCH" --owner 0 --group 0 \
+        --numeric-owner --mode u=rwX,go=rX "${@:2}"
+}
+
+# Where the programs of the target $1 are.
+programs_of() {
+    if [ -n "$programs" ]; then
+        [ -d "$programs/$1" ] || die "there is no folder $programs/$1"
+        printf '%s\n' "$programs/$1"
+    else
+        contrib/build.sh "$1" >&2
+        printf '%s\n' "$folder/dist/$1"
+    fi
+}
+
+# The version of libc that Cargo.toml promises must do for the programs in the folder $1.
+check_libc() {
+    local newest promised
+    newest=$(grep -aoh 'GLIBC_2\.[0-9]*' "$1"/* | sort -uV | tail -n 1)
+    for promised in "libc6 (>= ${newest#GLIBC_})" "libc.so.6($newest)"; do
+        grep -qF "$promised" Cargo.toml || die "the programs need $newest, and Cargo.toml does not say \"$promised\""
+    done
+}
+
+# The programs in the folder $1 must run where there is no loader.
+check_static() {
+    local program
+    for program in "$1"/*; do
+        ! readelf --wide --segments "$program" | grep INTERP >/dev/null || die "$program is not static"
+    done
+}
+
+# What users of all systems get, in the folder $1. A native `kohakuriver` writes it.
+shared_files() {
+    local kohakuriver share=$1/share said document
+    kohakuriver=$(programs_of "$(rustc -vV | sed -n 's/^host: //p')")/kohakuriver
+    mkdir -p "$share"/{bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
+    said=$("$kohakuriver" man --output "$share/man" 2>&1) || die "$said"
+    find "$share/man" -type f -exec gzip -9n {} +
+    "$kohakuriver" completions bash >"$share/bash-completion/completions/kohakuriver"
+    "$kohakuriver" completions zsh >"$share/zsh/site-functions/_kohakuriver"
+    "$kohakuriver" completions fish >"$share/fish/vendor_completions.d/kohakuriver.fish"
+    for document in "${documents[@]}"; do
+        install -D -m 644 "$document" "$share/doc/kohakuriver-proxy/$document"
+    done
+    install -m 644 LICENSE "$1"
+}
+
+archive() {
+    if [[ $1 == *-windows-* ]]; then
+        (cd "$work" && find -L "$name" -type f | sort | zip -9 --quiet -X - -@ >"$out/$name.zip")
+    else
+        pack "$work" "$name" | gzip -9n >"$out/$name.tar.gz"
+    fi
+}
+
+# For the target $1, a package for Debian and Ubuntu, and one for Fedora and its relatives.
+packages() {
+    sed -i 's|/usr/local/bin/|/usr/bin/|' "$work/$name"/lib/systemd/system/*
+    mkdir "$work/$name/debian"
+    gzip -9n >"$work/$name/debian/changelog.Debian.gz" <<END
+kohakuriver-proxy ($version-1) stable; urgency=medium
+
+  * CHANGELOG.md lists the changes.
+
+ -- $maintainer  $(date --date "@$SOURCE_DATE_EPOCH" --rfc-email)
+END
+    CARGO_TARGET_DIR=$work cargo-deb --quiet --locked --no-build --no-strip --target "$1" --maintainer "$maintainer" \
+        --output "$out/"
+    cargo-generate-rpm --target-dir "$work" --target "$1" --output "$out/"
+}
+
+# An image that holds the static gateway of the target $1 and nothing else.
+image() {
+    local layout=$work/image architecture=amd64
+    [[ $1 == x86_64-* ]] || architecture=arm64
+    install -D -m 755 "$work/$name/bin/kohakuriver-gateway" "$work/root/usr/bin/kohakuriver-gateway"
+    pack "$work/root" usr >"$work/layer.tar"
+    umoci init --layout "$layout"
+    umoci new --image "$layout:$version"
+    umoci raw add-layer --image "$layout:$version" --history.created "$created" --history.created_by contrib/release.sh \
+        "$work/layer.tar"
+    umoci config --image "$layout:$version" --no-history --created "$created" --os linux --architecture "$architecture" \
+        --config.user 65534:65534 --config.exposedports 8002/tcp --config.entrypoint /usr/bin/kohakuriver-gateway \
+        --config.label "org.opencontainers.image.version=$version"
+    umoci gc --layout "$layout" >/dev/null
+    pack "$layout" . >"$out/kohakuriver-gateway-$version-linux-$architecture.oci.tar"
+    rm -r "$layout" "$work/root"
+}
+
+# Fills in the template $1: the version, where the files will be, and the sums of archives.
+fill() {
+    local text archive
+    text=$(sed -e "s|@VERSION@|$version|g" -e "s|@URL@|$url|g" "$1")
+    while [[ $text =~ @SHA256:([^@]+)@ ]]; do
+        archive=kohakuriver-proxy-$version-${BASH_REMATCH[1]}
+        if [ ! -e "$out/$archive" ]; then
+            say "no $(basename "$1"): it names $archive, which was not made"
+            return
+        fi
+        text=${text//"${BASH_REMATCH[0]}"/$(sha256sum "$out/$archive" | cut -d ' ' -f 1)}
+    done
+    printf '%s\n' "$text" >"$out/$(basename "$1")"
+}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+rm -rf "$out"
+mkdir -p "$out"
+shared_files "$work/shared"
+for target in "${targets[@]}"; do
+    say "$target"
+    from=$(programs_of "$target")
+    name=kohakuriver-proxy-$version-$target
+    # Where cargo's tools look for what they pack, by its name in the archive.
+    mkdir -p "$work/$target"
+    cp -r "$work/shared" "$work/$target/release"
+    ln -s "$target/release" "$work/$name"
+    install -D -m 755 -t "$work/$name/bin" "$from"/kohakuriver*
+    if [[ $target == *-linux-* ]]; then
+        install -D -m 644 -t "$work/$name/lib/systemd/system" contrib/systemd/*.{service,socket}
+        install -D -m 644 contrib/packaging/default "$work/$name/etc/default/kohakuriver-gateway"
+        install -D -m 644 contrib/packaging/logrotate "$work/$name/etc/logrotate.d/kohakuriver-gateway"
+    fi
+    find "$work/$target" -exec touch --date "@$SOURCE_DATE_EPOCH" {} +
+    archive "$target"
+    case $target in
+    *-linux-gnu)
+        [ -n "$programs" ] || check_libc "$from"
+        packages "$target"
+        ;;
+    *-linux-musl)
+        [ -n "$programs" ] || check_static "$from"
+        install -m 755 "$from/kohakuriver-proxy" "$out/$name"
+        image "$target"
+        ;;
+    esac
+done
+for template in contrib/install.sh contrib/packaging/{kohakuriver-proxy.{rb,json},PKGBUILD}; do
+    fill "$template"
+done
+cargo cyclonedx --quiet --format json --target all --override-filename "kohakuriver-proxy-$version.cdx"
+# Not where this clone lies.
+sed "s|path+file://$PWD|path+file:///|" "kohakuriver-proxy-$version.cdx.json" >"$out/kohakuriver-proxy-$version.cdx.json"
+rm "kohakuriver-proxy-$version.cdx.json"
+(cd "$out" && sha256sum -- * >"$work/SHA256SUMS" && install -m 644 "$work/SHA256SUMS" .)
+(cd "$out" && du -h -- *)

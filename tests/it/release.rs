@@ -1,0 +1,145 @@
+//! `contrib/release.sh`: what it makes, as those see it who unpack it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::home::Home;
+use crate::support::release::{archive, artifact, artifacts, make};
+use crate::support::run::Run;
+use crate::support::tools::{sha256, tool};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const PROGRAMS: [&str; 3] = ["kohakuriver", "kohakuriver-gateway", "kohakuriver-proxy"];
+
+/// The programs in this folder are those that were packed.
+fn check_programs(folder: &Path, home: &Home) {
+    for program in PROGRAMS {
+        let run = Run::new(folder.join(program), home).arg("--version").output();
+        run.succeeds().prints(&format!("{program} {VERSION}\n"));
+    }
+}
+
+/// Each document that README.md names is beside it.
+pub(crate) fn check_documents(folder: &Path) {
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    let links = readme.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
+    let links: Vec<_> = links.filter(|link| !link.is_empty() && !link.starts_with("https://")).collect();
+    assert!(links.len() > 10, "{links:?}");
+    let missing: Vec<_> = links
+        .iter()
+        .map(|link| folder.join(link))
+        .filter(|path| !path.is_file() && !path.join("README.md").is_file())
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn two_runs_give_equal_bytes() {
+    let home = Home::new();
+    let again = home.join("again");
+    // Somebody else's machine, and another day.
+    make(&again, |run| run.env("TZ", "Pacific/Marquesas").env("LC_ALL", "C.UTF-8").env("TMPDIR", home.path()));
+    let sums = |folder: &Path| fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    assert_eq!(sums(artifacts()), sums(&again));
+    let names: Vec<_> = sums(&again).lines().map(|line| line.split_once("  ").unwrap().1.to_owned()).collect();
+    let mut made: Vec<_> =
+        fs::read_dir(&again).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+    made.retain(|name| name != "SHA256SUMS");
+    made.sort();
+    assert_eq!(names, made);
+    assert!(made.len() >= 7, "{made:?}");
+    let check = Run::new(tool("sh"), &home).args(["-c", "cd again && sha256sum --check --quiet SHA256SUMS"]);
+    check.output().succeeds();
+}
+
+#[test]
+fn an_archive_is_whole() {
+    let home = Home::new();
+    let tar = Run::new(tool("tar"), &home).arg("-xzf").arg(artifact(&format!("{}.tar.gz", archive("gnu"))));
+    tar.output().succeeds();
+    let root = home.join(&archive("gnu"));
+    check_programs(&root.join("bin"), &home);
+    check_documents(&root.join("share/doc/kohakuriver-proxy"));
+    for name in [
+        "LICENSE",
+        "etc/default/kohakuriver-gateway",
+        "lib/systemd/system/kohakuriver-gateway.service",
+        "share/bash-completion/completions/kohakuriver",
+        "share/fish/vendor_completions.d/kohakuriver.fish",
+        "share/man/man1/kohakuriver-proxy.1.gz",
+        "share/man/man1/kohakuriver-vps-create.1.gz",
+        "share/man/man8/kohakuriver-gateway.8.gz",
+        "share/zsh/site-functions/_kohakuriver",
+    ] {
+        assert!(root.join(name).is_file(), "no {name}");
+    }
+}
+
+#[test]
+fn the_rpm_installs_all_there_is() {
+    let home = Home::new();
+    let package = artifact(".rpm");
+    let rpm = |words: &[&str]| Run::new(tool("rpm"), &home).args(words).arg(&package).output();
+    let requires = rpm(&["-qp", "--requires"]).succeeds().text();
+    assert!(requires.contains("libc.so.6(GLIBC_2.") && requires.contains("openssh-clients"), "{requires}");
+    assert_eq!(rpm(&["-qp", "--qf", "%{VERSION} %{LICENSE}"]).succeeds().text(), format!("{VERSION} MIT"));
+    let scripts = rpm(&["-qp", "--scripts"]).succeeds().text();
+    assert!(scripts.contains("systemctl daemon-reload") && !scripts.contains("start "), "{scripts}");
+    let configured = rpm(&["-qp", "--configfiles"]).succeeds().text();
+    assert_eq!(configured, "/etc/default/kohakuriver-gateway\n/etc/logrotate.d/kohakuriver-gateway\n");
+
+    let unpack = Run::new(tool("sh"), &home).args(["-c", "rpm2cpio \"$1\" | cpio -idm --quiet", "sh"]).arg(&package);
+    unpack.output().succeeds();
+    check_programs(&home.join("usr/bin"), &home);
+    check_documents(&home.join("usr/share/doc/kohakuriver-proxy"));
+    let unit = fs::read_to_string(home.join("usr/lib/systemd/system/kohakuriver-gateway.service")).unwrap();
+    assert!(unit.contains("\nExecStart=/usr/bin/kohakuriver-gateway "), "{unit}");
+}
+
+#[test]
+fn the_image_holds_the_gateway_alone() {
+    let home = Home::new();
+    let image = artifact(".oci.tar");
+    let inspect = Run::new(tool("skopeo"), &home).args(["inspect", "--config"]);
+    let inspect = inspect.arg(format!("oci-archive:{}", image.display())).output();
+    let config: Value = serde_json::from_str(&inspect.succeeds().text()).unwrap();
+    let architecture = if std::env::consts::ARCH == "x86_64" { "amd64" } else { "arm64" };
+    assert_eq!((&config["os"], &config["architecture"]), (&"linux".into(), &architecture.into()), "{config}");
+    assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/usr/bin/kohakuriver-gateway"]), "{config}");
+    assert_eq!(config["config"]["User"], "65534:65534", "{config}");
+
+    fs::create_dir(home.join("layout")).unwrap();
+    let unpack = Run::new(tool("tar"), &home).arg("-xf").arg(&image).args(["-C", "layout"]);
+    unpack.output().succeeds();
+    let unpack = Run::new(tool("umoci"), &home).args(["unpack", "--rootless", "--image"]);
+    unpack.arg(format!("layout:{VERSION}")).arg("bundle").output().succeeds();
+    let list = Run::new(tool("find"), &home).args(["bundle/rootfs", "-type", "f"]).output();
+    list.succeeds().prints("bundle/rootfs/usr/bin/kohakuriver-gateway\n");
+    Run::new(tool("tar"), &home).arg("-xzf").arg(artifact(&format!("{}.tar.gz", archive("musl")))).output().succeeds();
+    let packed = home.join(&archive("musl")).join("bin/kohakuriver-gateway");
+    assert_eq!(sha256(&home.join("bundle/rootfs/usr/bin/kohakuriver-gateway")), sha256(&packed));
+}
+
+#[test]
+fn the_bill_of_materials_names_the_crates_and_no_folder() {
+    let text = fs::read_to_string(artifact(".cdx.json")).unwrap();
+    let bill: Value = serde_json::from_str(&text).unwrap();
+    let names: Vec<_> = bill["components"].as_array().unwrap().iter().map(|part| &part["name"]).collect();
+    assert!(names.len() > 50 && names.contains(&&"rustls".into()), "{names:?}");
+    assert!(!text.contains(env!("CARGO_MANIFEST_DIR")), "{text}");
+}
+
+#[test]
+fn programs_that_are_not_there_make_no_release() {
+    let home = Home::new();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/release.sh");
+    let cargo = Path::new(env!("CARGO")).parent().unwrap();
+    let path = format!("{}:{}", cargo.display(), std::env::var("PATH").unwrap());
+    let run = Run::new(script, &home).env("PATH", path);
+    let run = run.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
+    let run = run.args(["--programs", "."]).arg("--output").arg(home.join("out")).output();
+    run.exits(1).says(&["there is no folder "]);
+    assert!(!home.join("out/SHA256SUMS").exists());
+}
