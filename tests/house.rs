@@ -49,7 +49,7 @@ const CLI: [&str; 7] = ["cluster", "vps", "ssh", "auth", "node", "config", "doct
 const CLI_START: [&str; 2] = ["mod", "command_line"];
 
 /// Crates for one operating system, or for one family of them.
-const SYSTEM_CRATES: [&str; 4] = ["libc", "nix", "rustix", "signal_hook"];
+const SYSTEM_CRATES: [&str; 5] = ["libc", "nix", "rustix", "signal_hook", "socket2"];
 /// Modules of other crates for one system, as parts of a path.
 const SYSTEM_MODULES: [&str; 3] = ["os", "unix", "windows"];
 /// Other names that one system alone has.

@@ -4,19 +4,33 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use kohakuriver_proxy::failure::Failure;
-use kohakuriver_proxy::helper::{self, Arguments, Asked, Client, Farewell, Journal};
-use kohakuriver_proxy::sys::AsFd as _;
+use kohakuriver_proxy::helper::{self, Arguments, Asked, Client, Farewell, Journal, PROGRAM};
+use kohakuriver_proxy::sys::Stdio;
 
 fn main() -> ExitCode {
-    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    let mut client = Client::new(stdin.as_fd(), stdout.as_fd(), std::env::args_os());
     let arguments = match Arguments::read(std::env::args_os()) {
-        Ok(Asked::Tunnel(arguments)) => arguments,
+        Ok(Asked::Tunnel(arguments)) => Ok(arguments),
         Ok(Asked::Text(text)) => return print(&text),
         Ok(Asked::Hold) => {
             helper::hold();
             return ExitCode::SUCCESS;
         }
+        Err(failure) => Err(failure),
+    };
+    let stdio = match Stdio::open() {
+        Ok(stdio) => stdio,
+        Err(error) => return tell(&Failure::new("cannot open stdin and stdout").because(&error)),
+    };
+    let status = carry(arguments, Client::new(stdio.stdin(), stdio.stdout(), std::env::args_os()));
+    match stdio.close() {
+        Ok(()) => status,
+        Err(error) => tell(&Failure::new("cannot write to stdout").because(&error)),
+    }
+}
+
+fn carry(arguments: Result<Box<Arguments>, Failure>, mut client: Client<'_>) -> ExitCode {
+    let arguments = match arguments {
+        Ok(arguments) => arguments,
         Err(failure) => return fail(&failure, &mut client, &Journal::new(false, None)),
     };
     let journal = Journal::new(arguments.verbose, arguments.log_file.as_deref());
@@ -39,5 +53,10 @@ fn print(text: &str) -> ExitCode {
 
 fn fail(failure: &Failure, client: &mut Client<'_>, journal: &Journal) -> ExitCode {
     client.tell(failure, journal);
+    failure.exit_code()
+}
+
+fn tell(failure: &Failure) -> ExitCode {
+    failure.tell(PROGRAM);
     failure.exit_code()
 }

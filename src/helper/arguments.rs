@@ -16,6 +16,7 @@ use crate::cluster::ClusterName;
 use crate::failure::Failure;
 use crate::seconds;
 use crate::settings::{ProxyAddress, Trust, UpstreamSetting};
+use crate::sys;
 use crate::target::SSH_PORT;
 
 /// The tunnel to open, and how to open it.
@@ -108,7 +109,7 @@ impl Arguments {
                 Short('h') | Long("help") => return Ok(Asked::Text(help::text())),
                 Short('V') | Long("version") => return Ok(Asked::Text(VERSION.to_owned())),
                 Short('v') | Long("verbose") => read.verbose = true,
-                Long("fdpass") => read.fdpass = true,
+                Long("fdpass") if sys::CAN_PASS_DESCRIPTORS => read.fdpass = true,
                 // `Client` reads this option, since it counts beside a wrong argument, too.
                 Long("no-disconnect" | child::CARRY) => {}
                 Long(child::HOLD) => return Ok(Asked::Hold),

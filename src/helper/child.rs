@@ -12,7 +12,7 @@
 //! ssh must not have to wait for the child. The carrier keeps stderr until the tunnel is open.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read as _};
 use std::process::{Child, Command, Stdio};
 
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ pub(super) const CARRY: &str = "carry";
 pub(super) fn start_holder(end: OwnedFd) -> io::Result<()> {
     let mut child = Command::new(std::env::current_exe()?);
     child.arg(format!("--{HOLD}")).env_clear().current_dir("/");
-    child.stdin(end).stdout(Stdio::null()).stderr(Stdio::null());
+    child.stdin(sys::stdio_of(end)?).stdout(Stdio::null()).stderr(Stdio::null());
     // Ctrl-C is for ssh. The end of ssh ends the child.
     sys::in_own_group(&mut child).spawn().map(drop)
 }
@@ -41,9 +41,8 @@ pub(super) fn start_holder(end: OwnedFd) -> io::Result<()> {
 pub fn hold() {
     // The child inherits the descriptors that this program inherited, such as the log of `ssh -E`.
     sys::close_all_but_stdio();
-    let stdin = io::stdin();
     let mut bytes = [0; 4096];
-    while !matches!(sys::read(stdin.as_fd(), &mut bytes), Ok(0) | Err(_)) {}
+    while !matches!(io::stdin().read(&mut bytes), Ok(0) | Err(_)) {}
 }
 
 /// The first step of the carrier.
@@ -100,6 +99,6 @@ fn start_carrier(end: OwnedFd) -> io::Result<Child> {
     let mut child = Command::new(std::env::current_exe()?);
     // The arguments may hold a `--`, behind which nothing is an option.
     child.arg(format!("--{CARRY}")).args(arguments);
-    child.stdin(end.try_clone()?).stdout(end);
+    child.stdin(sys::stdio_of(end.try_clone()?)?).stdout(sys::stdio_of(end)?);
     sys::in_own_group(&mut child).spawn()
 }

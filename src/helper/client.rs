@@ -10,7 +10,7 @@ use super::disconnect;
 use super::journal::Journal;
 use crate::failure::Failure;
 use crate::settings::{self, env_vars::KOHAKURIVER_TOLD};
-use crate::sys::{self, AsFd, BorrowedFd, Kind, PollFlags};
+use crate::sys::{self, AsFd as _, BorrowedFd, Kind, PollFlags};
 use crate::target::{SSH_PORT, Target};
 
 /// The clients that print the message of a disconnect, by the start of their identification (RFC 4253 §4.2). Paramiko
@@ -51,6 +51,11 @@ impl<'fd> Client<'fd> {
             stderr_only |= argument == "--no-disconnect";
         }
         Self { stdin, stdout, fdpass: fdpass && !carries, carries, stderr_only, first: Vec::new() }
+    }
+
+    /// The descriptor that the client writes to.
+    pub(super) fn stdin(&self) -> BorrowedFd<'fd> {
+        self.stdin
     }
 
     /// The descriptor that the client reads from.

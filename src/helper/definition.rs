@@ -4,7 +4,7 @@
 use clap::{Arg, ArgAction, Command};
 
 use super::PROGRAM;
-use super::help::{ABOUT, AFTER, ARGUMENTS, DETAILS, Entry, OPTIONS};
+use super::help::{ABOUT, AFTER, ARGUMENTS, DETAILS, Entry, options};
 
 /// The definition of the helper's command line.
 pub fn definition() -> Command {
@@ -15,7 +15,7 @@ pub fn definition() -> Command {
         .after_help(AFTER)
         .disable_help_flag(true)
         .disable_version_flag(true);
-    ARGUMENTS.iter().chain(&OPTIONS).map(argument).fold(command, Command::arg)
+    ARGUMENTS.iter().chain(options()).map(argument).fold(command, Command::arg)
 }
 
 fn argument(entry: &Entry) -> Arg {

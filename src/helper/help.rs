@@ -25,8 +25,19 @@ pub(super) struct Entry {
 
 pub(super) const ABOUT: &str = "Open an SSH tunnel to a KohakuRiver VPS, as the ProxyCommand of ssh";
 
-pub(super) const DETAILS: &str = "Opens an HTTP CONNECT tunnel through the Host's SSH proxy and pipes it to stdin and \
-                                  stdout, or hands ssh the socket. Works through any other HTTP CONNECT proxy as well.";
+pub(super) const DETAILS: &str = if PASSES {
+    "Opens an HTTP CONNECT tunnel through the Host's SSH proxy and pipes it to stdin and stdout, or hands ssh the socket. \
+     Works through any other HTTP CONNECT proxy as well."
+} else {
+    "Opens an HTTP CONNECT tunnel through the Host's SSH proxy and pipes it to stdin and stdout. Works through any other \
+     HTTP CONNECT proxy as well."
+};
+
+/// Whether ssh can be handed a socket.
+const PASSES: bool = sys::CAN_PASS_DESCRIPTORS;
+
+/// The option for it.
+const FDPASS: &str = "--fdpass";
 
 const USAGE: &str = "kohakuriver-proxy [OPTIONS] <TARGET> [PORT]";
 
@@ -39,9 +50,9 @@ pub(super) const ARGUMENTS: [Entry; 2] = [
     argument("[PORT]", "TCP port to ask for; a VPS offers 22 only [default: 22]"),
 ];
 
-pub(super) const OPTIONS: [Entry; 19] = [
+const OPTIONS: [Entry; 19] = [
     option(
-        "--fdpass",
+        FDPASS,
         "",
         "Hand ssh the connected socket and exit (for `ProxyUseFdpass yes`); bytes are piped instead if stdout is not a \
          UNIX socket, or if stdin is a different one",
@@ -87,14 +98,22 @@ pub(super) const OPTIONS: [Entry; 19] = [
     option(
         "--resume",
         "",
-        "Have the tunnel survive its connection, also where ssh would be given the socket itself: then another process \
-         carries the bytes",
+        if PASSES {
+            "Have the tunnel survive its connection, also where ssh would be given the socket itself: then another process \
+             carries the bytes"
+        } else {
+            "Have the tunnel survive its connection, whatever config.json says; this is the default"
+        },
     ),
     option(
         "--no-resume",
         "",
-        "Let the tunnel end with its connection; by default it survives that, unless ssh is given the socket itself or \
-         the gateway can't do it",
+        if PASSES {
+            "Let the tunnel end with its connection; by default it survives that, unless ssh is given the socket itself or \
+             the gateway can't do it"
+        } else {
+            "Let the tunnel end with its connection; by default it survives that, unless the gateway can't do it"
+        },
     ),
     option(
         "--connect-timeout",
@@ -110,26 +129,48 @@ pub(super) const OPTIONS: [Entry; 19] = [
     option(
         "--log-file",
         "<PATH>",
-        "Append failures to this file; `%p` in it is the parent's process id [env: KOHAKURIVER_LOG_FILE]",
+        if sys::SEES_PARENT {
+            "Append failures to this file; `%p` in it is the parent's process id [env: KOHAKURIVER_LOG_FILE]"
+        } else {
+            "Append failures to this file [env: KOHAKURIVER_LOG_FILE]"
+        },
     ),
     Entry { short: "-v", long: "--verbose", value: "", text: "Print each step on stderr" },
     Entry { short: "-h", long: "--help", value: "", text: "Print help" },
     Entry { short: "-V", long: "--version", value: "", text: "Print version" },
 ];
 
-pub(super) const AFTER: &str = "\
+macro_rules! after {
+    ($proxy_command:literal) => {
+        concat!(
+            "\
 Example, in ~/.ssh/config:
   Host *.kohakuriver
       User root
-      ProxyCommand kohakuriver-proxy --fdpass %h %p
-      ProxyUseFdpass yes
+      ProxyCommand ",
+            $proxy_command,
+            "
       ServerAliveInterval 30
       ServerAliveCountMax 3
 
 Exit status:
   0  The tunnel opened and ended normally
   1  The tunnel did not open, or it broke
-  2  Wrong usage";
+  2  Wrong usage"
+        )
+    };
+}
+
+pub(super) const AFTER: &str = if PASSES {
+    after!("kohakuriver-proxy --fdpass %h %p\n      ProxyUseFdpass yes")
+} else {
+    after!("\"C:/Program Files/KohakuRiver/kohakuriver-proxy.exe\" %h %p")
+};
+
+/// The options that this system has.
+pub(super) fn options() -> Vec<&'static Entry> {
+    OPTIONS.iter().filter(|option| PASSES || option.long != FDPASS).collect()
+}
 
 const fn argument(value: &'static str, text: &'static str) -> Entry {
     Entry { short: "", long: "", value, text }
@@ -166,13 +207,14 @@ fn width() -> usize {
 fn render(width: usize) -> String {
     let paragraph = |text| wrapped(text, 0, 0, width);
     let usage = format!("Usage: {USAGE}");
-    let (arguments, options) = (section("Arguments", &ARGUMENTS, width), section("Options", &OPTIONS, width));
+    let (arguments, options) =
+        (section("Arguments", &ARGUMENTS.each_ref(), width), section("Options", &options(), width));
     format!("{}\n\n{}\n\n{usage}\n\n{arguments}\n{options}\n{AFTER}\n", paragraph(ABOUT), paragraph(DETAILS))
 }
 
 /// Texts stand beside their options, or below them on a narrow terminal.
-fn section(name: &str, entries: &[Entry], width: usize) -> String {
-    let heads: Vec<_> = entries.iter().map(Entry::head).collect();
+fn section(name: &str, entries: &[&Entry], width: usize) -> String {
+    let heads: Vec<_> = entries.iter().map(|entry| entry.head()).collect();
     let column = 4 + heads.iter().map(String::len).max().unwrap_or(0);
     let is_narrow = column * 2 > width;
     let mut section = format!("{name}:\n");

@@ -24,7 +24,7 @@ mod redial;
 use std::io::IsTerminal as _;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use arguments::{Arguments, Asked, ProtocolChoice};
 pub use child::hold;
@@ -43,7 +43,7 @@ use crate::failure::Failure;
 use crate::relay::{self, End, Ends, Rules};
 use crate::route::{Route, send_all};
 use crate::settings;
-use crate::sys::{self, AsFd, EndSignals, PollFlags};
+use crate::sys::{self, AsFd as _, EndSignals, PollFlags};
 use crate::target::{Target, TargetError, VpsRef};
 use open::{Mute, OpenError, Order, Tunnel};
 use patience::Patience;
@@ -106,9 +106,8 @@ fn carry(
         }
     }
     let token = if needs_token { place::token(arguments, api.as_ref())? } else { None };
-    let stdout = std::io::stdout();
     let deadline = began + arguments.connect_timeout;
-    let watch = Watch { ssh: Some(stdout.as_fd()), signal: None, deadline, beside: Some(journal) };
+    let watch = Watch { ssh: Some(client.stdout()), signal: None, deadline, beside: Some(journal) };
     let target = match target {
         Target::Vps(VpsRef::Name(name)) if kept.is_none() => {
             let id = lookup::task_id(&name, &settings, token.as_ref(), watch, journal)?;
@@ -215,6 +214,10 @@ fn open_patiently<'fd>(
     }
 }
 
+/// How long after the end of stdin, without a byte from the server, ssh counts as gone where the system doesn't tell. An
+/// sshd closes at once then, unless its VPS is paused.
+const READER_GOES_AFTER: Duration = Duration::from_secs(30);
+
 /// Why a client gets no socket.
 const SPEAKS: &str = "the client has begun to speak, so bytes are piped in spite of --fdpass";
 
@@ -257,14 +260,13 @@ fn pipe(
     journal: &Journal,
     farewell: &mut Farewell,
 ) -> Result<(), Failure> {
-    let stdin = std::io::stdin();
     // The client's identification decides how a failure before the server's first byte is reported, so it is read here
     // if it comes before that byte. An error of these two calls is met by the relay again, which says what it means.
     let ended = open::take_held(&mut tunnel);
     if ended.is_some() {
         journal.clear();
     } else if tunnel.early.is_empty() {
-        let _ = watch.wait(&[(stdin.as_fd(), PollFlags::IN), (tunnel.carrier.as_fd(), PollFlags::IN)], None);
+        let _ = watch.wait(&[(client.stdin(), PollFlags::IN), (tunnel.carrier.as_fd(), PollFlags::IN)], None);
     } else {
         journal.clear();
         if client.is_carried() && !std::io::stderr().is_terminal() {
@@ -275,7 +277,7 @@ fn pipe(
     let _ = send_all(&mut *tunnel.carrier, client.hear(Instant::now()), watch);
     let is_carried = client.is_carried();
     let target = order.target.to_string();
-    let ends = Ends { stdin: stdin.as_fd(), stdout: client.stdout(), carrier: &mut *tunnel.carrier };
+    let ends = Ends { stdin: client.stdin(), stdout: client.stdout(), carrier: &mut *tunnel.carrier };
     let rules = Rules {
         first_byte_by: watch.deadline,
         until_first_byte: &|comes| {
@@ -291,6 +293,7 @@ fn pipe(
         signal: watch.signal,
         beside: &|| order.away.tell(&target, journal),
         server_passes_end_on: !tunnel.is_line,
+        reader_goes_after: (!sys::SEES_READERS_GO).then_some(READER_GOES_AFTER),
     };
     let early = std::mem::take(&mut tunnel.early);
     let end = ended.unwrap_or_else(|| relay::run(ends, rules, early).unwrap_or_else(End::Broken));

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | the server closes | everything it sent is written out, and the relay ends, whatever stdin does |
 //! | stdin ends | the end is passed on to the server (a half-close); the relay delivers until the server closes |
-//! | the reader of stdout goes away | the relay notices, also while idle, and ends |
+//! | the reader of stdout goes away | the relay notices, also while idle, and ends; where the system doesn't tell, some time after the end of stdin |
 //! | the server resets, or is found dead | the relay ends with an error |
 //! | stdin can't be read, or stdout can't be written | the relay ends with an error |
 //! | no byte has come by the deadline | the relay ends with an error: sshd speaks first, so this tunnel is mute |
@@ -28,7 +28,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use crate::sys::{AsFd, BorrowedFd};
+use crate::sys::BorrowedFd;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -71,6 +71,9 @@ pub struct Rules<'fd> {
     pub beside: &'fd dyn Fn() -> Option<Instant>,
     /// Whether the server passes the end of stdin on. An older Host doesn't.
     pub server_passes_end_on: bool,
+    /// How long after the end of stdin, without a byte from the server, the reader of stdout counts as gone: for a system
+    /// that doesn't tell. A server that passes no end on would keep such a tunnel for ever, so its tunnel ends with stdin.
+    pub reader_goes_after: Option<Duration>,
 }
 
 /// How a relay ended.
@@ -126,6 +129,8 @@ struct Relay<'fd> {
     broken: Option<io::Error>,
     /// When to pass the end of stdin on, while that waits for [`BOTH_ENDS_WINDOW`].
     shut_at: Option<Instant>,
+    /// When the reader of stdout counts as gone.
+    gone_at: Option<Instant>,
 }
 
 impl<'fd> Relay<'fd> {
@@ -136,7 +141,7 @@ impl<'fd> Relay<'fd> {
         let up = direction(&Port::Inherited(stdin), &Port::Carrier(carrier), Vec::new());
         let down = direction(&Port::Carrier(carrier), &Port::Inherited(stdout), early);
         let ending = Ending::new(Client::Ssh);
-        Self { stdin, stdout, carrier, rules, up, down, ending, heard, broken: None, shut_at: None }
+        Self { stdin, stdout, carrier, rules, up, down, ending, heard, broken: None, shut_at: None, gone_at: None }
     }
 
     fn run(mut self) -> io::Result<End> {
@@ -168,7 +173,8 @@ impl<'fd> Relay<'fd> {
             let due = if self.heard { None } else { (self.rules.until_first_byte)(false) };
             let at_once = (self.down.is_unfinished() || self.up.is_unfinished()).then(Instant::now);
             let beside = (self.rules.beside)();
-            let until = [first_byte_by, due, self.shut_at, at_once, acts_at, beside].into_iter().flatten().min();
+            let until =
+                [first_byte_by, due, self.shut_at, self.gone_at, at_once, acts_at, beside].into_iter().flatten().min();
             sys::poll(&mut entries, until)?;
 
             let ready = |index: Option<usize>, flags: PollFlags| {
@@ -224,8 +230,12 @@ impl<'fd> Relay<'fd> {
         if !self.heard {
             (self.rules.until_first_byte)(true);
         }
+        let before = self.down.moved();
         let pumped = self.down.pump(&mut Port::Carrier(self.carrier), &mut Port::Inherited(self.stdout));
         self.heard |= self.down.moved() > 0;
+        if self.gone_at.is_some() && self.down.moved() > before {
+            self.gone_at = self.rules.reader_goes_after.map(|after| Instant::now() + after);
+        }
         let (how, end) = match pumped {
             Ok(()) if !self.down.has_ended() => return None,
             Ok(()) if self.heard => (ending::End::Complete, End::ServerClosed),
@@ -268,7 +278,10 @@ impl<'fd> Relay<'fd> {
             }
             Then::PassEndOn(_) => {
                 let wait = if self.rules.server_passes_end_on { Duration::ZERO } else { BOTH_ENDS_WINDOW };
-                self.shut_at = Some(Instant::now() + wait);
+                let shut_at = Instant::now() + wait;
+                self.shut_at = Some(shut_at);
+                let after = |after| if self.rules.server_passes_end_on { after } else { Duration::ZERO };
+                self.gone_at = self.rules.reader_goes_after.map(|limit| shut_at + after(limit));
                 None
             }
             // A pipe can't be reset: the error tells that the stream is cut off.
@@ -279,6 +292,9 @@ impl<'fd> Relay<'fd> {
 
     fn check_time(&mut self) -> Option<End> {
         let now = Instant::now();
+        if self.gone_at.is_some_and(|at| now >= at) {
+            return self.ended(Party::Server, ending::End::ReceiverLost, End::ReaderGone);
+        }
         if self.shut_at.is_some_and(|at| now >= at) {
             self.shut_at = None;
             // It fails on a connection that is gone already, which the other direction reports.

@@ -4,6 +4,7 @@ use super::*;
 use crate::carrier::tests::{ReadAhead, connection};
 #[cfg(target_os = "linux")]
 use crate::carrier::tests::{is_idle, this_thread};
+use crate::sys::AsFd;
 use std::fs::File;
 use std::io::{PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -79,6 +80,7 @@ impl Rig {
                 beside: &|| None,
                 signal: Some(caught.as_fd()),
                 server_passes_end_on,
+                reader_goes_after: None,
             };
             let direction = match engine {
                 Engine::Best => Direction::new,
@@ -245,6 +247,7 @@ fn early_bytes_come_first_and_a_carrier_that_reads_ahead_keeps_nothing() {
                     beside: &|| None,
                     signal: None,
                     server_passes_end_on: true,
+                    reader_goes_after: None,
                 };
                 run(ends, rules, early.to_vec())
             });

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::dial::{Interrupted, Watch};
@@ -43,13 +44,14 @@ impl From<Interrupted> for CommandError {
 /// Runs `line` in the system's shell and reads the first line of its output. Its stderr is this program's.
 pub(super) fn run(line: &str, watch: Watch<'_>) -> Result<Authorization, CommandError> {
     let mut command = sys::shell(line);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(CommandError::Run)?;
-    let output = read(&mut child, watch);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(CommandError::Run)?;
+    let child = Arc::new(Mutex::new(child));
+    let output = read(&child, watch);
     if output.is_err() {
         // The command may have ended already. If it has not, its output is no longer wanted.
-        let _ = child.kill();
+        let _ = lock(&child).kill();
     }
-    let status = child.wait().map_err(CommandError::Run)?;
+    let status = lock(&child).wait().map_err(CommandError::Run)?;
     let output = output?;
     if !status.success() {
         return Err(CommandError::Failed(status.to_string()));
@@ -59,10 +61,15 @@ pub(super) fn run(line: &str, watch: Watch<'_>) -> Result<Authorization, Command
     Ok(Authorization::new(&String::from_utf8_lossy(first))?)
 }
 
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Its output until it has ended: a program that it leaves running may keep its stdout open.
-fn read(child: &mut Child, watch: Watch<'_>) -> Result<Vec<u8>, CommandError> {
+fn read(child: &Arc<Mutex<Child>>, watch: Watch<'_>) -> Result<Vec<u8>, CommandError> {
     let end = sys::end_of(child).map_err(CommandError::Run)?;
-    let Some(stdout) = child.stdout.take() else { return Ok(Vec::new()) };
+    let Some(stdout) = lock(child).stdout.take() else { return Ok(Vec::new()) };
+    let stdout = sys::readable(stdout).map_err(CommandError::Run)?;
     let (stdout, end) = (stdout.as_fd(), end.as_fd());
     let mut output = Vec::new();
     loop {

@@ -1,25 +1,27 @@
 //! The operating system: everything in this package that one system does in its own way.
 //!
-//! The functions and types below are the whole interface. A room for one system implements it: `unix` is the only room
-//! today, and a `windows` room would stand beside it with the same names. `tests/house.rs` keeps the names of one system
-//! out of all other modules.
+//! The functions and types below are the whole interface. A room for one system implements it: `unix` and `windows`, with
+//! the same names. `tests/house.rs` keeps the names of one system out of all other modules.
 //!
 //! Every system offers, for the helper and for the user's command:
 //! - **descriptors** that can be polled, read, written and inherited: [`AsFd`], [`BorrowedFd`], [`OwnedFd`]; [`Kind`],
-//!   [`is_same`], [`read`], [`write()`], [`release_stdio`], [`release_stderr`], [`close_all_but_stdio`], [`is_out_of_descriptors`];
+//!   [`is_same`], [`read`], [`write()`], [`is_out_of_descriptors`];
+//! - **stdin and stdout**: [`Stdio`], [`release_stdio`], [`release_stderr`], [`close_all_but_stdio`]; a system that doesn't
+//!   tell that the reader of stdout has gone says so in [`SEES_READERS_GO`];
 //! - **waiting**: [`poll`] over [`entry`]s ([`PollFd`]) with [`PollFlags`], [`is_gone`], and [`socket_pair`] to wake a poll
 //!   up;
 //! - **sockets**: [`connect`] ([`Connecting`]), [`answer`], [`peek`], [`receive`], [`send`], [`tune`],
 //!   [`end_writing`], [`shut`], [`reset_on_close`], [`set_blocking`], [`peer_address`]; [`NetworkChanges`], where it can be told;
 //! - **names**: [`resolve`];
-//! - **passing** of a descriptor: [`pass_descriptor`]; a system without it returns `Unsupported`, and bytes are piped;
+//! - **passing** of a descriptor: [`pass_descriptor`], [`stdio_of`]; a system without it says so in
+//!   [`CAN_PASS_DESCRIPTORS`] and returns `Unsupported`, and bytes are piped;
 //! - **pipes**: [`PIPE_ROOM`], [`write_at_once`], [`splice`], [`enlarge_pipe`]; a system without splices says so in
 //!   [`CAN_SPLICE`] and returns `Unsupported` ([`cannot_splice`]), and bytes are copied;
 //! - **files**: [`create_private_folder_all`], [`private`], [`append_privately`], [`open_regular`], [`is_own_file`],
 //!   [`is_trusted`], [`is_trusted_secret`], [`try_lock`], [`NULL_FILE`];
 //! - **signals**: [`EndSignals`];
-//! - **the process, its children and its terminal**: [`parent_id`], [`in_own_group`], [`shell`], [`end_of`],
-//!   [`terminal_size`], [`is_raw_terminal`], [`takes_line_feeds_as_they_are`].
+//! - **the process, its children and its terminal**: [`parent_id`] ([`SEES_PARENT`]), [`in_own_group`], [`shell`], [`end_of`],
+//!   [`readable`], [`terminal_size`], [`is_raw_terminal`], [`takes_line_feeds_as_they_are`].
 //!
 //! For the user's command as well:
 //! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,
@@ -37,8 +39,19 @@
 //! `LocalListener`, `listen_locally`, `local_listener`, `is_local`, `path_of`. What is a feature of UNIX by its nature
 //! stays in `gateway::life`: the sockets and lines of a hand-over, and orders that come as signals.
 
+mod keepalive;
+mod kind;
+mod names;
+mod regular;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
+pub use kind::Kind;
+pub use names::resolve;
+pub use regular::read_regular;
 #[cfg(unix)]
 pub use unix::*;
+#[cfg(windows)]
+pub use windows::*;

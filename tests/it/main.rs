@@ -124,6 +124,7 @@ mod vps_cp;
 mod vps_create;
 mod vps_forward;
 mod watching;
+mod windows;
 
 /// The front of the servers that the tests of the helper meet: `over_tls` runs the same tests again.
 const FRONT: support::front::Front = support::front::Front::Plain;

@@ -146,3 +146,41 @@ fn a_stdout_that_is_full_is_told_from_a_connection_that_broke() {
         }
     }
 }
+
+/// As on a system whose poll does not tell that a pipe has no reader any more.
+#[test]
+fn where_the_system_doesnt_tell_the_reader_goes_some_time_after_stdin() {
+    let after = Duration::from_millis(400);
+    for (server_passes_end_on, at_least) in [(true, after), (false, BOTH_ENDS_WINDOW)] {
+        let ((stdin_reader, stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
+        let (mut carrier, mut server) = connection();
+        std::thread::scope(|scope| {
+            let relay = scope.spawn(|| {
+                let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), carrier: &mut carrier };
+                let rules = Rules {
+                    first_byte_by: Instant::now() + SOON,
+                    until_first_byte: &|_| None,
+                    beside: &|| None,
+                    signal: None,
+                    server_passes_end_on,
+                    reader_goes_after: Some(after),
+                };
+                run(ends, rules, Vec::new())
+            });
+            server.write_all(b"x").unwrap();
+            stdout.read_exact(&mut [0]).unwrap();
+            drop(stdin);
+            let mut began = Instant::now();
+            if server_passes_end_on {
+                // The half-close comes first, and each byte of the server puts the end off.
+                assert_eq!(server.read(&mut [0]).unwrap(), 0);
+                std::thread::sleep(after / 2);
+                began = Instant::now();
+                server.write_all(b"y").unwrap();
+            }
+            let end = relay.join().unwrap().unwrap();
+            let took = began.elapsed();
+            assert!(matches!(end, End::ReaderGone) && took >= at_least, "{end:?} after {took:?}");
+        });
+    }
+}

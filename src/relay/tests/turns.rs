@@ -122,6 +122,7 @@ fn a_turn_that_ends_early_leaves_nothing_behind() {
                 beside: &|| None,
                 signal: None,
                 server_passes_end_on: true,
+                reader_goes_after: None,
             };
             run(ends, rules, vec![])
         });

@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rustix::io::Errno;
@@ -87,14 +88,31 @@ pub fn shell(line: &str) -> Command {
 ///
 /// # Errors
 /// Those of `socketpair(2)` and of starting a thread.
-pub fn end_of(child: &Child) -> io::Result<OwnedFd> {
-    let child = pid(child.id()).ok_or(io::ErrorKind::InvalidData)?;
+pub fn end_of(child: &Arc<Mutex<Child>>) -> io::Result<OwnedFd> {
+    let id = child.lock().unwrap_or_else(PoisonError::into_inner).id();
+    let child = pid(id).ok_or(io::ErrorKind::InvalidData)?;
     let (ends, awaited) = socket_pair()?;
     thread::Builder::new().name("child".to_owned()).spawn(move || {
         while matches!(waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT), Err(Errno::INTR)) {}
         drop(ends);
     })?;
     Ok(awaited)
+}
+
+/// The output of a child, to be polled and read.
+///
+/// # Errors
+/// None.
+pub fn readable(output: impl Into<OwnedFd>) -> io::Result<OwnedFd> {
+    Ok(output.into())
+}
+
+/// `end` as a child's stdin or stdout.
+///
+/// # Errors
+/// None.
+pub fn stdio_of(end: OwnedFd) -> io::Result<Stdio> {
+    Ok(end.into())
 }
 
 fn pid(id: u32) -> Option<Pid> {

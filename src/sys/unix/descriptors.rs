@@ -8,23 +8,10 @@ use rustix::io::Errno;
 use rustix::net::AddressFamily;
 
 use super::files::NULL_FILE;
+use crate::sys::Kind;
 
-/// The kind of a descriptor, as far as moving bytes is concerned.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// A pipe or FIFO.
-    Pipe,
-    /// A socket of the UNIX family.
-    UnixSocket,
-    /// Any other socket.
-    Socket,
-    /// A regular file: always ready.
-    File,
-    /// A terminal.
-    Terminal,
-    /// /dev/null, anything else.
-    Other,
-}
+/// Whether a poll tells that nobody reads stdout any more, before something is written to it.
+pub const SEES_READERS_GO: bool = true;
 
 impl Kind {
     /// The kind of `fd`.
@@ -40,11 +27,6 @@ impl Kind {
             FileType::CharacterDevice if fd.is_terminal() => Self::Terminal,
             _ => Self::Other,
         }
-    }
-
-    /// Whether it is a socket of any family.
-    pub fn is_socket(self) -> bool {
-        matches!(self, Self::UnixSocket | Self::Socket)
     }
 
     /// Whether an error of reading from it, or of writing to it, says that the process at its other end has gone.

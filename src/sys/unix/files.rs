@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{
     DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
@@ -54,7 +54,8 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 /// Those of `open(2)`; `PermissionDenied` for a file or a link of another user.
 pub fn append_privately(path: &Path) -> io::Result<File> {
     let flags = OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(PRIVATE_FILE);
+    // The number has another type on each system.
+    let mode = Mode::RUSR | Mode::WUSR;
     let file = File::from(match rustix::fs::open(path, flags | OFlags::NOFOLLOW, mode) {
         Err(Errno::LOOP) => {
             let (folder, name) = safe_link(path)?;
@@ -104,22 +105,6 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
-    }
-}
-
-/// Most bytes that [`read_regular`] reads.
-const MOST: u64 = 64 * 1024 * 1024;
-
-/// Reads a whole regular file.
-///
-/// # Errors
-/// Those of [`open_regular`] and `read(2)`; `FileTooLarge` for more than 64 MiB.
-pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_regular(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > MOST {
-        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {} MiB", MOST >> 20))),
-        false => Ok(bytes),
     }
 }
 

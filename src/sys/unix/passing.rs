@@ -7,6 +7,9 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAnci
 
 use super::sockets::NO_SIGNAL;
 
+/// Whether a descriptor can be passed to another process.
+pub const CAN_PASS_DESCRIPTORS: bool = true;
+
 /// Passes `descriptor` over a UNIX socket with one byte beside it; any byte is right for ssh's `ProxyUseFdpass`.
 ///
 /// # Errors

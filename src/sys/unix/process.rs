@@ -8,6 +8,9 @@ pub fn in_own_group(command: &mut Command) -> &mut Command {
     command.process_group(0)
 }
 
+/// Whether [`parent_id`] can tell.
+pub const SEES_PARENT: bool = true;
+
 /// The id of the process that started this one; `0` when that process has ended or can't be seen.
 pub fn parent_id() -> u32 {
     rustix::process::getppid().map_or(0, |id| id.as_raw_pid().unsigned_abs())

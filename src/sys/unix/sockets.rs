@@ -10,12 +10,8 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, sockopt};
 
-/// Idle time before the first keepalive probe.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-/// Time between keepalive probes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// Unanswered probes until a peer counts as dead: with the two times above, two minutes.
-const KEEPALIVE_PROBES: u32 = 4;
+use crate::sys::keepalive;
+
 /// How long sent bytes may stay unacknowledged until a peer counts as dead (TCP_USER_TIMEOUT, RFC 5482).
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -174,9 +170,9 @@ pub fn tune(socket: impl AsFd) -> io::Result<()> {
     let socket = socket.as_fd();
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
-    sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
-    sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?;
+    sockopt::set_tcp_keepidle(socket, keepalive::IDLE)?;
+    sockopt::set_tcp_keepintvl(socket, keepalive::INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, keepalive::PROBES)?;
     #[cfg(target_os = "linux")]
     {
         sockopt::set_tcp_user_timeout(socket, u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX))?;

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
 
 use super::front::Front;
@@ -10,7 +11,7 @@ use super::home::Home;
 use super::peers::{Peer, read_head};
 use super::run::DEADLINE;
 use super::scene::ID;
-use super::spawned::{Ends, PATIENT, Spawned};
+use super::spawned::{Ends, PATIENT, Spawned, helper};
 
 pub(crate) const BANNER: &[u8] = b"SSH-2.0-Test\r\n";
 
@@ -58,13 +59,19 @@ pub(crate) const CARRIED: &str =
 pub(crate) fn open_behind(front: Front, ends: Ends) -> (Spawned, TcpStream, (Peer, Home)) {
     let (proxy, servers) = tunnels_behind(front);
     let home = Home::new();
-    let mut spawned = Spawned::start(ends, &home, &proxy, &[&PATIENT[..], &[ID]].concat());
+    let (spawned, server) = open_by(ends, helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat()), &servers);
+    (spawned, server, (proxy, home))
+}
+
+/// The same of the helper that `command` starts.
+pub(crate) fn open_by(ends: Ends, command: Command, servers: &Receiver<TcpStream>) -> (Spawned, TcpStream) {
+    let mut spawned = Spawned::start_command(ends, command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
     server.write_all(BANNER).unwrap();
     let mut banner = vec![0; BANNER.len()];
     spawned.stdout.as_mut().unwrap().read_exact(&mut banner).unwrap();
     assert_eq!(banner, BANNER);
-    (spawned, server, (proxy, home))
+    (spawned, server)
 }
 
 /// The server must see the end of the stream.

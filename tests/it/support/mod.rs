@@ -41,6 +41,7 @@ pub(crate) mod transcript;
 pub(crate) mod tunnels;
 pub(crate) mod two_clusters;
 pub(crate) mod watched;
+pub(crate) mod windows;
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 

@@ -1,0 +1,42 @@
+//! Windows, as safe code over `std`, `rustix` and `socket2`.
+//!
+//! The only descriptors that can be polled here are sockets. So stdin and stdout, and the output of a child, are carried
+//! by a thread each to and from a socket ([`Stdio`], [`readable`]), and everything above is as on any other system.
+//!
+//! A user's files are private by the access lists that they inherit from the user's profile, which no other user but an
+//! administrator may read. So no mode is looked at, and none is set.
+
+mod absent;
+mod children;
+mod descriptors;
+mod files;
+mod poll;
+mod process;
+mod pump;
+mod signals;
+mod sockets;
+mod stdio;
+mod terminal;
+
+pub use std::os::windows::io::{BorrowedSocket as BorrowedFd, OwnedSocket as OwnedFd};
+
+pub use absent::{
+    CAN_PASS_DESCRIPTORS, CAN_SPLICE, NetworkChanges, PIPE_ROOM, SEES_READERS_GO, cannot_splice, close_all_but_stdio,
+    enlarge_pipe, is_same, pass_descriptor, release_stderr, release_stdio, splice, stdio_of, write_at_once,
+};
+pub use children::{end_of, in_own_group, shell};
+pub use descriptors::{AsFd, is_out_of_descriptors};
+pub use files::{
+    NULL_FILE, append_privately, create_private_folder_all, is_own_file, is_trusted, is_trusted_secret,
+    mode_open_to_others, open_regular, private, try_lock,
+};
+pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
+pub use process::{SEES_PARENT, parent_id};
+pub use pump::readable;
+pub use signals::EndSignals;
+pub use sockets::{
+    Connecting, answer, connect, end_writing, peek, peer_address, receive, receive as read, reset_on_close, send,
+    send as write, set_blocking, shut, tune,
+};
+pub use stdio::Stdio;
+pub use terminal::{is_raw_terminal, takes_line_feeds_as_they_are, terminal_size};
