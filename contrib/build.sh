@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the programs for a system: contrib/build.sh [--helper] [TARGET...]
+# Builds the programs for a system: contrib/build.sh [--helper | --check] [TARGET...]
 #
 # Targets: {x86_64,aarch64}-unknown-linux-{gnu,musl}, {x86_64,aarch64}-apple-darwin, x86_64-pc-windows-gnu. Without one it
 # is this machine's. The programs lie in a folder for each target then, whose path is all that stands on stdout.
@@ -9,15 +9,15 @@
 #   half the time.
 # - Windows has no gateway.
 #
-# --helper builds the helper alone.
+# --helper builds the helper alone. --check only checks that everything compiles.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-only_helper=no
-if [ "${1-}" = --helper ]; then
-    only_helper=yes
-    shift
-fi
+only_helper=no verb=build
+case ${1-} in
+    --helper) only_helper=yes; shift ;;
+    --check) verb=check; shift ;;
+esac
 targets=("$@")
 if [ $# -eq 0 ]; then
     targets=("$(uname -m)-unknown-linux-gnu")
@@ -44,7 +44,7 @@ build() (
     name=$1 RUSTFLAGS=
     shift
     prepare_rust "$name" "$folder"
-    prepare_linker "$name" "$folder"
+    prepare_linker "$name" "$folder" "$verb"
     RUSTFLAGS="$RUSTFLAGS$(prefixes)"
     export RUSTFLAGS
     "${cargo[@]}" --locked "${std[@]}" --target "$target" "$@" >&2
@@ -57,6 +57,10 @@ for name in "${targets[@]}"; do
         *-linux-gnu) helper=${name%-gnu}-musl ;;
         *-windows-gnu) suffix=.exe others=(kohakuriver) ;;
     esac
+    if [ "$verb" = check ]; then
+        build "$name" "${others[@]/#/--bin=}" --bin=kohakuriver-proxy
+        continue
+    fi
     if [ "$only_helper" = yes ]; then
         others=()
     else

@@ -53,18 +53,28 @@ prepare_rust() {
     fi
 }
 
-# Makes a linker for the target $1; $2 is the target folder. Sets `cargo`, the command that builds with it, and
-# `target`, the target's name for that command.
+# Makes a linker for the target $1; $2 is the target folder. Sets `cargo`, the command that builds with it, or checks if
+# $3 is `check`, and `target`, the target's name for that command.
 prepare_linker() {
-    cargo=(cargo zigbuild)
+    local verb=${3/#build/zigbuild}
+    cargo=(cargo-zigbuild "$verb")
     target=$1
     case $1 in
-        *-windows-gnu) cargo=(cargo build); return ;;
+        *-windows-gnu) cargo=(cargo "$3"); return ;;
         *-linux-gnu) target=$1.$glibc ;;
         # zig has the start files of the C library, and rustc's would come twice.
         *-musl) RUSTFLAGS="$RUSTFLAGS -Clink-self-contained=no" ;;
-        # zig can't strip these.
-        *-apple-darwin) export CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_SMALL_STRIP=none ;;
+        *-apple-darwin)
+            # zig can't strip these.
+            export CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_SMALL_STRIP=none
+            # It has no frameworks: the names in them are enough to link.
+            local framework
+            for framework in contrib/macos/*.tbd; do
+                framework=$(basename "$framework" .tbd)
+                install -D -m 644 -t "$2/macos/$framework.framework" "contrib/macos/$framework.tbd"
+            done
+            RUSTFLAGS="$RUSTFLAGS -Clink-arg=-F$2/macos"
+            ;;
     esac
     local zig=$2/zig
     if [ ! -x "$zig/bin/cargo-zigbuild" ]; then
