@@ -85,6 +85,7 @@ check_static() {
 shared_files() {
     local kohakuriver share=$1/share said document
     kohakuriver=$(programs_of "$(rustc -vV | sed -n 's/^host: //p')")/kohakuriver
+    [ "$("$kohakuriver" --version)" = "kohakuriver $version" ] || die "$kohakuriver is not of version $version"
     mkdir -p "$share"/{bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
     said=$("$kohakuriver" man --output "$share/man" 2>&1) || die "$said"
     find "$share/man" -type f -exec gzip -9n {} +
