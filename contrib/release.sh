@@ -3,10 +3,11 @@
 # completions, the static helper alone, packages for Debian and Fedora, container images of the gateway, a formula for
 # Homebrew, a manifest for Scoop, a PKGBUILD, install.sh, a bill of materials and SHA256SUMS.
 #
-#   contrib/release.sh [--programs FOLDER] [--output FOLDER] [TARGET...]
+#   contrib/release.sh [--url URL] [--programs FOLDER] [--output FOLDER] [TARGET...]
 #
-# Without a TARGET it makes all of them. contrib/build.sh builds the programs, unless FOLDER/TARGET holds them. Two runs
-# on one commit give equal bytes: each time of a file is the commit's (SOURCE_DATE_EPOCH).
+# Without a TARGET it makes all of them. URL is where the files will be: the formula, the manifest, the PKGBUILD and
+# install.sh name it, and are not made without it. contrib/build.sh builds the programs, unless FOLDER/TARGET holds them.
+# Two runs on one commit give equal bytes: each time of a file is the commit's (SOURCE_DATE_EPOCH).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 umask 022
@@ -26,10 +27,11 @@ documents=(
     contrib/{fuzz,gateway,ide,office,systemd}/README.md contrib/gateway/front/*.*
 )
 folder=$(target_folder)
-programs=
+programs= url=
 out=$folder/release-artifacts
 while [[ ${1-} == --* ]]; do
     case $1 in
+    --url) url=${2%/} ;;
     --programs) programs=$(realpath "$2") ;;
     --output) out=$(realpath --canonicalize-missing "$2") ;;
     *) die "unknown option $1" ;;
@@ -40,7 +42,6 @@ done
 
 version=$(contrib/version.sh)
 [ -n "$(git tag --points-at HEAD "v$version")" ] || say "v$version is not the tag of this commit: this is no release"
-url=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)/releases/download/v$version
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 created=$(date --date "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
 maintainer="${DEBFULLNAME:-$(git log -1 --format=%an)} <${DEBEMAIL:-$(git log -1 --format=%ae)}>"
@@ -64,13 +65,13 @@ programs_of() {
     fi
 }
 
-# The version of libc that Cargo.toml promises must do for the programs in the folder $1.
+# The programs in the folder $1 must need no newer libc than the packages ask for.
 check_libc() {
-    local newest promised
-    newest=$(grep -aoh 'GLIBC_2\.[0-9]*' "$1"/* | sort -uV | tail -n 1)
-    for promised in "libc6 (>= ${newest#GLIBC_})" "libc.so.6($newest)"; do
-        grep -qF "$promised" Cargo.toml || die "the programs need $newest, and Cargo.toml does not say \"$promised\""
-    done
+    local promised newest
+    promised=$(sed -n 's/^depends = "libc6 (>= \([0-9.]*\)).*/\1/p' Cargo.toml)
+    newest=$({ echo "GLIBC_$promised"; grep -aoh 'GLIBC_2\.[0-9]*' "$1"/*; } | sort -uV | tail -n 1)
+    [ "$newest" = "GLIBC_$promised" ] || die "the programs in $1 need $newest, and Cargo.toml promises $promised"
+    grep -qF "libc.so.6(GLIBC_$promised)" Cargo.toml || die "Cargo.toml promises two versions of libc"
 }
 
 # The programs in the folder $1 must run where there is no loader.
@@ -85,6 +86,7 @@ check_static() {
 shared_files() {
     local kohakuriver share=$1/share said document
     kohakuriver=$(programs_of "$(rustc -vV | sed -n 's/^host: //p')")/kohakuriver
+    [ "$("$kohakuriver" --version)" = "kohakuriver $version" ] || die "$kohakuriver is not of version $version"
     mkdir -p "$share"/{bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
     said=$("$kohakuriver" man --output "$share/man" 2>&1) || die "$said"
     find "$share/man" -type f -exec gzip -9n {} +
@@ -187,9 +189,13 @@ for target in "${targets[@]}"; do
         ;;
     esac
 done
-for template in contrib/install.sh contrib/packaging/{kohakuriver-proxy.{rb,json},PKGBUILD}; do
-    fill "$template"
-done
+if [ -n "$url" ]; then
+    for template in contrib/install.sh contrib/packaging/{kohakuriver-proxy.{rb,json},PKGBUILD}; do
+        fill "$template"
+    done
+else
+    say "no --url: there is no formula, manifest, PKGBUILD and install.sh"
+fi
 cargo cyclonedx --quiet --format json --target all --override-filename "kohakuriver-proxy-$version.cdx"
 # Not where this clone lies.
 sed "s|path+file://$PWD|path+file:///|" "kohakuriver-proxy-$version.cdx.json" >"$out/kohakuriver-proxy-$version.cdx.json"

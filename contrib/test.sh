@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs them all. Arguments go to `cargo test`.
 #
-#     contrib/test.sh                   all tests
-#     contrib/test.sh quick             the quick set: all tests but those that take long (`slow`, below)
+#     contrib/test.sh                   all tests of the programs
+#     contrib/test.sh quick             the quick set: all of them but those that take long (`slow`, below)
 #     contrib/test.sh helper_           the tests whose names hold the word
 #     contrib/test.sh quick helper_     those of them that are in the quick set
+#     contrib/test.sh release           the tests of what contrib/release.sh has made, or else of what it makes of the
+#                                       programs that are tested
 #     contrib/test.sh x86_64-unknown-linux-musl [WORD]    the tests of the helper, with the static one of
 #                                                         contrib/build.sh; for another processor under qemu
 #
@@ -13,12 +15,12 @@
 # On Debian and Ubuntu it installs missing packages with apt (through sudo unless run as root), and leaves no service
 # of theirs running or enabled; elsewhere it says what is missing. The older Host that the tests run against comes from
 # PyPI, into a virtual environment under cargo's target folder, and so does mitmproxy. An older ssh comes from Debian, into
-# a folder beside it, and so does a whole Debian. A second run finds all of it and starts at once.
+# a folder beside it, and for `release` so does a whole Debian. A second run finds all of it and starts at once.
 set -euo pipefail
-quick=no static=
+chosen=all static=
 case ${1-} in
-    quick) quick=yes; shift ;;
-    *-linux-musl) static=$1; shift ;;
+    quick | release) chosen=$1; shift ;;
+    *-linux-musl) chosen=helper static=$1; shift ;;
 esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -31,9 +33,14 @@ tools=(
     systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2 nsenter:util-linux
     plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin
     node:nodejs npm:npm zsh:zsh fish:fish tcsh:tcsh parallel-ssh:pssh groff:groff-base dpkg-deb:dpkg
-    tmux:tmux less:less busybox:busybox dash:dash wget:wget debootstrap:debootstrap lintian:lintian
-    zip:zip xz:xz-utils umoci:umoci skopeo:skopeo rpm:rpm rpm2cpio:rpm2cpio cpio:cpio strip:binutils
+    tmux:tmux less:less busybox:busybox dash:dash wget:wget
 )
+if [ "$chosen" = release ]; then
+    tools+=(
+        debootstrap:debootstrap lintian:lintian zip:zip xz:xz-utils umoci:umoci skopeo:skopeo rpm:rpm rpm2cpio:rpm2cpio
+        cpio:cpio strip:binutils
+    )
+fi
 case $static in
     '' | "$(uname -m)"-*) ;;
     *) tools+=("qemu-${static%%-*}-static:qemu-user-static") ;;
@@ -51,7 +58,6 @@ slow=(
     bad_input::a_host_that_hangs
     bad_input::a_proxy_that_hangs
     dead_runners::
-    debian_package::
     doctor::machine::an_earlier
     doctor::network::
     doctor::tunnel::
@@ -75,7 +81,6 @@ slow=(
     helper_waits::at_twelve
     hundred_megabytes
     refusals::a_port_that_never_answers
-    release::
     resume_ends::a_tunnel
     resume_ends::an_outage
     resume_network::
@@ -94,6 +99,9 @@ slow=(
     upstream_proxies::bulk_goes
 )
 
+# The tests of `release`, which no other set has.
+release_tests=(debian_package:: release::)
+
 . contrib/packages.sh
 . contrib/older-host.sh
 . contrib/older-ssh.sh
@@ -109,10 +117,12 @@ int main(void) { return ssh_init(); }
 }
 
 has_nginx_stream() { [ -e /usr/lib/nginx/modules/ngx_stream_module.so ]; }
+has_nss_wrapper() { compgen -G '/usr/lib/*/libnss_wrapper.so' >/dev/null; }
 missing() {
     missing_packages
     has_libssh || echo libssh-dev
     has_nginx_stream || echo libnginx-mod-stream
+    has_nss_wrapper || echo libnss-wrapper
 }
 
 mapfile -t packages < <(missing | sort -u)
@@ -137,7 +147,7 @@ need_cargo
 target=$(target_folder)
 install_older_host "$python" "$target"
 install_older_ssh "$target"
-if [ "$quick" = no ]; then
+if [ "$chosen" = release ]; then
     install_debian_root "$target"
     install_release_tools "$target/tools"
 fi
@@ -156,12 +166,15 @@ if [ "$(cat "$folder/complete" 2>/dev/null)" != "$wanted" ]; then
     printf '%s\n' "$wanted" >"$folder/complete"
 fi
 
-if [ "$quick" = yes ]; then
-    [[ " $* " == *" -- "* ]] || set -- "$@" --
-    for name in "${slow[@]}"; do
-        set -- "$@" --skip "$name"
-    done
-fi
+skipped=("${release_tests[@]}")
+case $chosen in
+    quick) skipped+=("${slow[@]}") ;;
+    release)
+        skipped=()
+        [ $# -gt 0 ] || set -- --test it -- "${release_tests[@]}"
+        if [ -d "$target/release-artifacts" ]; then export RELEASE_ARTIFACTS=$target/release-artifacts; fi
+        ;;
+esac
 if [ -n "$static" ]; then
     helper=$(contrib/build.sh --helper "$static")/kohakuriver-proxy
     words=(helper_ ssh_matrix stock_clients over_tls resume)
@@ -177,5 +190,9 @@ if [ -n "$static" ]; then
     [ $# -gt 0 ] || set -- -- "${words[@]}"
     set -- --test it "$@"
 fi
+[[ " $* " == *" -- "* ]] || set -- "$@" --
+for name in "${skipped[@]}"; do
+    set -- "$@" --skip "$name"
+done
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(getconf _NPROCESSORS_ONLN)))}
 cargo test --no-fail-fast "$@"

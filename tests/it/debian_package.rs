@@ -12,7 +12,7 @@ use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::peers::echo_server;
 use crate::support::processes::falls_to;
-use crate::support::release::artifact;
+use crate::support::release::{architecture, artifact};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
 use crate::support::tools::tool;
@@ -80,7 +80,7 @@ impl Debian {
 
 /// The package, and the same as a later version.
 fn packages(debian: &Debian) -> [&'static str; 2] {
-    let package = artifact(".deb");
+    let package = artifact(&format!("{}.deb", architecture()));
     fs::copy(&package, debian.root.join("first.deb")).unwrap();
     let dpkg_deb = |words: &[&str]| Run::new(tool("dpkg-deb"), &debian.home).args(words).deadline(300);
     dpkg_deb(&["-R"]).arg(&package).arg("later").output().succeeds();
@@ -183,5 +183,5 @@ fn log_rotates(debian: &Debian, open: impl Fn()) {
 fn lintian_finds_no_error() {
     let home = Home::new();
     let lintian = Run::new(tool("lintian"), &home).args(["--fail-on", "error", "--no-tag-display-limit"]);
-    lintian.arg(artifact(".deb")).deadline(300).output().succeeds();
+    lintian.arg(artifact(&format!("{}.deb", architecture()))).deadline(300).output().succeeds();
 }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 
 use crate::support::home::Home;
-use crate::support::run::{DEADLINE, Outcome, Process, Run};
-use crate::support::tools::{older_host_python, sha256, tool};
+use crate::support::release::web_server;
+use crate::support::run::{Outcome, Process, Run};
+use crate::support::tools::{sha256, tool};
 
 const SCRIPT: &str = include_str!("../../contrib/install.sh");
 const VERSION: &str = "1.2.3";
@@ -44,13 +45,8 @@ impl Release {
         tar.output().succeeds();
         home.write("www/SHA256SUMS", format!("{}  {name}.tar.gz\n", sha256(&archive)));
 
-        let server = ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", "www"];
-        let server = Run::new(older_host_python(), &home).args(server).deadline(600).start();
-        let url = server.wait_for("the web server", DEADLINE, |seen| {
-            let text = String::from_utf8_lossy(&seen.stdout).into_owned();
-            Some(text.split_once("(http://")?.1.split_once("/)")?.0.to_owned())
-        });
-        let release = Self { archive, url: format!("http://{url}"), home, _server: server };
+        let (server, url) = web_server(&home.join("www"), &home);
+        let release = Self { archive, url, home, _server: server };
         release.tools(&["curl"]);
         release
     }

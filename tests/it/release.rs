@@ -1,13 +1,21 @@
 //! `contrib/release.sh`: what it makes, as those see it who unpack it.
+//!
+//! These tests and those of the package for Debian take a release that is there already from the folder that
+//! RELEASE_ARTIFACTS names.
 
+use std::env::consts::ARCH;
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::home::Home;
-use crate::support::release::{archive, artifact, artifacts, make};
+use crate::support::gateway::{inventory, running};
+use crate::support::home::{Home, set_mode};
+use crate::support::peers::echo_server;
+use crate::support::release::{architecture, archive, artifact, artifacts, made, make, web_server};
 use crate::support::run::Run;
+use crate::support::scene::ID;
 use crate::support::tools::{sha256, tool};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -42,7 +50,7 @@ fn two_runs_give_equal_bytes() {
     // Somebody else's machine, and another day.
     make(&again, |run| run.env("TZ", "Pacific/Marquesas").env("LC_ALL", "C.UTF-8").env("TMPDIR", home.path()));
     let sums = |folder: &Path| fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
-    assert_eq!(sums(artifacts()), sums(&again));
+    assert_eq!(sums(made()), sums(&again));
     let names: Vec<_> = sums(&again).lines().map(|line| line.split_once("  ").unwrap().1.to_owned()).collect();
     let mut made: Vec<_> =
         fs::read_dir(&again).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
@@ -80,7 +88,7 @@ fn an_archive_is_whole() {
 #[test]
 fn the_rpm_installs_all_there_is() {
     let home = Home::new();
-    let package = artifact(".rpm");
+    let package = artifact(&format!("{ARCH}.rpm"));
     let rpm = |words: &[&str]| Run::new(tool("rpm"), &home).args(words).arg(&package).output();
     let requires = rpm(&["-qp", "--requires"]).succeeds().text();
     assert!(requires.contains("libc.so.6(GLIBC_2.") && requires.contains("openssh-clients"), "{requires}");
@@ -101,25 +109,69 @@ fn the_rpm_installs_all_there_is() {
 #[test]
 fn the_image_holds_the_gateway_alone() {
     let home = Home::new();
-    let image = artifact(".oci.tar");
+    let image = artifact(&format!("{}.oci.tar", architecture()));
     let inspect = Run::new(tool("skopeo"), &home).args(["inspect", "--config"]);
     let inspect = inspect.arg(format!("oci-archive:{}", image.display())).output();
     let config: Value = serde_json::from_str(&inspect.succeeds().text()).unwrap();
-    let architecture = if std::env::consts::ARCH == "x86_64" { "amd64" } else { "arm64" };
-    assert_eq!((&config["os"], &config["architecture"]), (&"linux".into(), &architecture.into()), "{config}");
+    assert_eq!((&config["os"], &config["architecture"]), (&"linux".into(), &architecture().into()), "{config}");
     assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/usr/bin/kohakuriver-gateway"]), "{config}");
     assert_eq!(config["config"]["User"], "65534:65534", "{config}");
 
-    fs::create_dir(home.join("layout")).unwrap();
-    let unpack = Run::new(tool("tar"), &home).arg("-xf").arg(&image).args(["-C", "layout"]);
-    unpack.output().succeeds();
-    let unpack = Run::new(tool("umoci"), &home).args(["unpack", "--rootless", "--image"]);
-    unpack.arg(format!("layout:{VERSION}")).arg("bundle").output().succeeds();
-    let list = Run::new(tool("find"), &home).args(["bundle/rootfs", "-type", "f"]).output();
-    list.succeeds().prints("bundle/rootfs/usr/bin/kohakuriver-gateway\n");
+    let rootfs = unpacked(&image, &home);
+    let list = Run::new(tool("find"), &home).arg(&rootfs).args(["-type", "f"]).output();
+    list.succeeds().prints(&format!("{}\n", rootfs.join("usr/bin/kohakuriver-gateway").display()));
     Run::new(tool("tar"), &home).arg("-xzf").arg(artifact(&format!("{}.tar.gz", archive("musl")))).output().succeeds();
     let packed = home.join(&archive("musl")).join("bin/kohakuriver-gateway");
-    assert_eq!(sha256(&home.join("bundle/rootfs/usr/bin/kohakuriver-gateway")), sha256(&packed));
+    assert_eq!(sha256(&rootfs.join("usr/bin/kohakuriver-gateway")), sha256(&packed));
+}
+
+/// The root of the container that an image makes.
+fn unpacked(image: &Path, home: &Home) -> PathBuf {
+    fs::create_dir(home.join("layout")).unwrap();
+    Run::new(tool("tar"), home).arg("-xf").arg(image).args(["-C", "layout"]).output().succeeds();
+    let unpack = Run::new(tool("umoci"), home).args(["unpack", "--rootless", "--image"]);
+    unpack.arg(format!("layout:{VERSION}")).arg("bundle").output().succeeds();
+    home.join("bundle/rootfs")
+}
+
+/// The image's gateway, and the helper alone, with nothing beside them.
+#[test]
+fn static_programs_carry_a_tunnel_where_there_is_nothing_else() {
+    let home = Home::new();
+    let rootfs = unpacked(&artifact(&format!("{}.oci.tar", architecture())), &home);
+    let segments = Run::new(tool("readelf"), &home).args(["-lW", "bundle/rootfs/usr/bin/kohakuriver-gateway"]).output();
+    if segments.succeeds().text().contains("INTERP") || !rustix::process::geteuid().is_root() {
+        let why =
+            b"NOT TESTED: static programs, as RELEASE_ARTIFACTS names no release with them, or this user is not root\n";
+        return std::io::stderr().write_all(why).unwrap();
+    }
+    // As a container's user; the path to it stays this user's alone.
+    let inside = |words: &[&str]| {
+        let run = Run::new(tool("chroot"), &home).arg("--userspec=65534:65534").arg(&rootfs).args(words);
+        run.deadline(120)
+    };
+    let vps = echo_server();
+    home.write("bundle/rootfs/inventory.json", inventory(&[running(ID, vps.address.port())]).to_string());
+    home.copy(&artifact(&archive("musl")), "bundle/rootfs/helper");
+    set_mode(&rootfs, 0o755);
+    let gateway = inside(&["/usr/bin/kohakuriver-gateway", "--inventory", "/inventory.json", "--admin", "off"]);
+    let gateway = gateway.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"]).start();
+    let address = gateway.stderr_line("listening on ");
+    let helper = inside(&["/helper", "--proxy", &address, ID]).stdin("SSH-2.0-test\r\n").output();
+    helper.succeeds().prints("SSH-2.0-test\r\n");
+}
+
+/// The release's own `install.sh`, with its archive on a web server.
+#[test]
+fn the_installer_installs_the_archive() {
+    let home = Home::new();
+    let (_server, url) = web_server(&artifacts(), &home);
+    let script = fs::read_to_string(artifact("/install.sh")).unwrap();
+    assert!(script.contains(&format!("/v{VERSION}/install.sh | sh\n")) && !script.contains('@'), "{script}");
+    let run = Run::new(tool("dash"), &home).env("KOHAKURIVER_URL", url).stdin(script);
+    run.output().succeeds().says(&["next: kohakuriver login HOST\n"]);
+    check_programs(&home.join(".local/bin"), &home);
+    assert!(home.join(".local/share/man/man1/kohakuriver-proxy.1.gz").is_file());
 }
 
 #[test]

@@ -6,16 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::home::Home;
-use super::run::Run;
-use super::tools::{CLI, GATEWAY, HELPER, tool};
+use super::run::{DEADLINE, Process, Run};
+use super::tools::{CLI, GATEWAY, HELPER, older_host_python, tool};
 
 /// Where archives begin.
 pub(crate) fn archive(end: &str) -> String {
     format!("kohakuriver-proxy-{}-{ARCH}-unknown-linux-{end}", env!("CARGO_PKG_VERSION"))
 }
 
+/// The artifacts of a release: those in the folder that RELEASE_ARTIFACTS names, else [`made`].
+pub(crate) fn artifacts() -> PathBuf {
+    std::env::var_os("RELEASE_ARTIFACTS").map_or_else(|| made().to_owned(), PathBuf::from)
+}
+
 /// The artifacts of the targets with glibc and with musl. Both have the tested programs, which are not static.
-pub(crate) fn artifacts() -> &'static Path {
+pub(crate) fn made() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("release");
@@ -49,6 +54,7 @@ pub(crate) fn make(folder: &Path, change: impl FnOnce(Run) -> Run) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/release.sh");
     let run = Run::new(script, &home).env("PATH", path).env("CARGO_HOME", downloads);
     let run = run.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
+    let run = run.args(["--url", concat!("https://example.org/v", env!("CARGO_PKG_VERSION"))]);
     let run = run.arg("--programs").arg(home.join("programs")).arg("--output").arg(folder).args(targets);
     change(run).deadline(1200).output().succeeds();
 }
@@ -59,4 +65,20 @@ pub(crate) fn artifact(end: &str) -> PathBuf {
     let found: Vec<_> = entries.filter(|path| path.to_str().unwrap().ends_with(end)).collect();
     assert_eq!(found.len(), 1, "artifacts *{end}: {found:?}");
     found.into_iter().next().unwrap()
+}
+
+/// What Debian and containers call this machine's processor.
+pub(crate) fn architecture() -> &'static str {
+    if ARCH == "x86_64" { "amd64" } else { "arm64" }
+}
+
+/// A web server for this folder, and its address.
+pub(crate) fn web_server(folder: &Path, home: &Home) -> (Process, String) {
+    let run = Run::new(older_host_python(), home).args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]);
+    let server = run.arg("--directory").arg(folder).deadline(600).start();
+    let address = server.wait_for("the web server", DEADLINE, |seen| {
+        let text = String::from_utf8_lossy(&seen.stdout).into_owned();
+        Some(text.split_once("(http://")?.1.split_once("/)")?.0.to_owned())
+    });
+    (server, format!("http://{address}"))
 }
