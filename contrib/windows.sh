@@ -53,7 +53,7 @@ if [ ! -e "$folder/plink.exe" ]; then
     cp "$folder/putty-build/plink.exe" "$folder/plink.exe"
 fi
 
-"${build[@]}" --no-default-features --bin kohakuriver-proxy
+"${build[@]}" --no-default-features --features cli --bins
 
 export WINEPREFIX=$folder/wine WINEDEBUG=-all
 mkdir -p "$folder/home"
@@ -62,6 +62,8 @@ trap 'wineserver -k || true' EXIT
 HOME=$folder/home wineserver -p
 HOME=$folder/home wine wineboot --init </dev/null >/dev/null 2>&1
 mkdir -p "$programs"
-cp "$folder/plink.exe" "$target/$triple/debug/kohakuriver-proxy.exe" "$programs"
+cp "$folder/plink.exe" "$target/$triple/debug"/kohakuriver{,-proxy}.exe "$programs"
+mkdir -p "$drive/windows/system32/OpenSSH"
+x86_64-w64-mingw32-gcc -o "$drive/windows/system32/OpenSSH/ssh.exe" contrib/windows/ssh.c
 x86_64-w64-mingw32-gcc -shared -o "$programs/bcryptprimitives.dll" contrib/windows/bcryptprimitives.c -ladvapi32
 KOHAKURIVER_TEST_WINE=$WINEPREFIX contrib/test.sh --test it "windows::${1-}"

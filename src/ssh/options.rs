@@ -173,7 +173,7 @@ impl Route {
             words.push(quote::proxy_command_word(format!("{name}={value}").as_ref()));
             words.push(" ");
         }
-        words.push(quote::proxy_command_word(self.proxy_program.as_os_str()));
+        words.push(quote::program_word(&self.proxy_program));
         if self.fdpass {
             words.push(" --fdpass");
         }

@@ -3,9 +3,10 @@
 //! The names that no `Include` of the user's needs begin with a dot: a glob (`Include ~/.ssh/config.*`, `~/.ssh/*`)
 //! doesn't match them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use crate::ssh::quote::slashed;
 use crate::ssh::sections::Section;
 use crate::sys;
 
@@ -39,8 +40,8 @@ pub struct Includes {
 impl Includes {
     /// For the files in `folder`.
     pub fn of(folder: &Path) -> Self {
-        let newer = folder.join(OURS[1]);
-        let newer = if is_plain(&newer, b" =") { newer.into() } else { OURS[1].into() };
+        let newer = slashed(&folder.join(OURS[1]));
+        let newer = if is_plain(&newer, b" =") { newer } else { OURS[1].into() };
         Self { overrides: include_argument(&folder.join(OVERRIDES)), newer }
     }
 }
@@ -48,19 +49,22 @@ impl Includes {
 /// A file of `~/.ssh` as an `Include` names it. ssh reads a glob pattern there, and its escapes differ between versions. A
 /// path with special characters is therefore replaced by the bare file name, which ssh looks up in ~/.ssh.
 pub fn include_argument(path: &Path) -> OsString {
-    if is_plain(path, b"") {
-        path.as_os_str().to_owned()
-    } else if is_plain(path, b" =") {
-        sys::os_string([b"\"", path.as_os_str().as_encoded_bytes(), b"\""].concat())
+    let slashed = slashed(path);
+    if is_plain(&slashed, b"") {
+        slashed
+    } else if is_plain(&slashed, b" =") {
+        sys::os_string([b"\"", slashed.as_encoded_bytes(), b"\""].concat())
     } else {
         path.file_name().unwrap_or_default().to_owned()
     }
 }
 
 /// Whether a path has only characters without a meaning of their own for ssh, and those in `also`.
-fn is_plain(path: &Path, also: &[u8]) -> bool {
-    let mut bytes = path.as_os_str().as_encoded_bytes().iter();
-    bytes.all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,@".contains(byte) || also.contains(byte))
+fn is_plain(path: &OsStr, also: &[u8]) -> bool {
+    let path = path.as_encoded_bytes();
+    // The colon of a drive.
+    let path = path.get(1..).filter(|rest| rest.starts_with(b":/")).map_or(path, |rest| &rest[1..]);
+    path.iter().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,@".contains(byte) || also.contains(byte))
 }
 
 #[cfg(test)]
@@ -74,6 +78,9 @@ mod tests {
             ("/home/a b/.ssh/kohakuriver.conf", "\"/home/a b/.ssh/kohakuriver.conf\""),
             // Before OpenSSH 8.7 the sign ends a word.
             ("/home/a=b/.ssh/kohakuriver.conf", "\"/home/a=b/.ssh/kohakuriver.conf\""),
+            ("C:/Users/u/.ssh/kohakuriver.conf", "C:/Users/u/.ssh/kohakuriver.conf"),
+            ("C:/Users/A B/.ssh/kohakuriver.conf", "\"C:/Users/A B/.ssh/kohakuriver.conf\""),
+            ("/home/a:b/.ssh/kohakuriver.conf", "kohakuriver.conf"),
             ("/home/[u]/.ssh/kohakuriver.conf", "kohakuriver.conf"),
             ("/home/u*/.ssh/kohakuriver.conf", "kohakuriver.conf"),
         ] {

@@ -7,9 +7,12 @@
 //! - Only a POSIX shell reads a command that a person pastes ([`shell_word`]).
 //!
 //! Paths need not be UTF-8, so these functions work on bytes.
+//!
+//! Where a backslash separates the names of a path, it would be an escape for ssh, and its releases differ in that. So paths
+//! are written with slashes, which every program of that system understands. ssh runs a ProxyCommand without a shell there.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{MAIN_SEPARATOR, Path};
 
 use crate::sys;
 
@@ -24,17 +27,45 @@ pub enum PathValueError {
     Relative,
 }
 
+/// `path` with slashes between its names, whatever this system's separator is.
+pub fn slashed(path: &Path) -> OsString {
+    sys::os_string(with_slashes(path.as_os_str().as_encoded_bytes(), MAIN_SEPARATOR))
+}
+
+fn with_slashes(path: &[u8], separator: char) -> Vec<u8> {
+    path.iter().map(|&byte| if char::from(byte) == separator { b'/' } else { byte }).collect()
+}
+
+/// Quotes the program of a `ProxyCommand`. Where a backslash separates names, the path always has quotes: some releases
+/// of ssh take a bare one for the name of a program of theirs.
+pub fn program_word(program: &Path) -> OsString {
+    sys::os_string(program_in(program.as_os_str().as_encoded_bytes(), MAIN_SEPARATOR))
+}
+
+fn program_in(program: &[u8], separator: char) -> Vec<u8> {
+    let slashed = with_slashes(program, separator);
+    if separator == '/' { word_in(&slashed, separator) } else { in_double_quotes(&double_percent(&slashed), b"\"") }
+}
+
 /// Quotes one word of a `ProxyCommand` so that it reaches the program unchanged.
 ///
 /// Single quotes would not work: ssh's option parser reads `\'` as an escape even between single quotes, so it finds no
 /// end of a word like `'a\'` and refuses the option. Between double quotes, the option parser and the shell agree where
 /// the word ends.
 pub fn proxy_command_word(word: &OsStr) -> OsString {
-    let doubled = double_percent(word.as_encoded_bytes());
-    if is_plain(word.as_encoded_bytes()) {
-        return sys::os_string(doubled);
+    // A path among the words, such as that of a CA file.
+    let slashed = if Path::new(word).is_absolute() { slashed(Path::new(word)) } else { word.to_owned() };
+    sys::os_string(word_in(slashed.as_encoded_bytes(), MAIN_SEPARATOR))
+}
+
+fn word_in(word: &[u8], separator: char) -> Vec<u8> {
+    let doubled = double_percent(word);
+    match is_plain(word) {
+        true => doubled,
+        false if separator == '/' => in_double_quotes(&doubled, b"\\\"$`"),
+        // No shell reads it.
+        false => in_double_quotes(&doubled, b"\""),
     }
-    sys::os_string(in_double_quotes(&doubled, b"\\\"$`"))
 }
 
 /// Quotes a path as the value of an option such as `IdentityFile` or `UserKnownHostsFile`.
@@ -42,7 +73,7 @@ pub fn proxy_command_word(word: &OsStr) -> OsString {
 /// # Errors
 /// When the path is relative, or contains `${`, for which ssh has no escape.
 pub fn path_value(path: &Path) -> Result<OsString, PathValueError> {
-    if path.is_absolute() { word_value(path.as_os_str()) } else { Err(PathValueError::Relative) }
+    if path.is_absolute() { word_value(&slashed(path)) } else { Err(PathValueError::Relative) }
 }
 
 /// Quotes a word of a command that ssh runs without a shell, such as `KnownHostsCommand`.
@@ -168,6 +199,27 @@ mod tests {
         ] {
             assert_eq!(proxy(word), quoted, "{word}");
         }
+    }
+
+    /// On Windows.
+    #[test]
+    fn paths_with_backslashes_become_paths_with_slashes_in_quotes() {
+        let program = |path: &str| String::from_utf8(program_in(path.as_bytes(), '\\')).unwrap();
+        for (path, quoted) in [
+            (r"C:\Users\A B\.cargo\bin\kohakuriver-proxy.exe", r#""C:/Users/A B/.cargo/bin/kohakuriver-proxy.exe""#),
+            (r"C:\k.exe", r#""C:/k.exe""#),
+            (r"C:\100%\k.exe", r#""C:/100%%/k.exe""#),
+            (r"C:\%USERNAME%\k.exe", r#""C:/%%USERNAME%%/k.exe""#),
+            (r"C:\a$b`c&d^e(f)\k.exe", r#""C:/a$b`c&d^e(f)/k.exe""#),
+            (r"\\server\share\k.exe", r#""//server/share/k.exe""#),
+        ] {
+            assert_eq!(program(path), quoted);
+            assert_eq!(first_word(format!("{quoted} 42").as_bytes()), path.replace('\\', "/").as_str());
+        }
+        assert_eq!(word_in(b"a b", '\\'), b"\"a b\"");
+        assert_eq!(word_in(b"gpu-head:8002", '\\'), b"gpu-head:8002");
+        // Where a slash separates, a backslash is a letter of a name.
+        assert_eq!(program_in(br"/a\b", '/'), br#""/a\\b""#);
     }
 
     #[test]

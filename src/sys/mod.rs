@@ -28,7 +28,7 @@
 //!   `mode_open_to_others`, `is_executable`, `check_writable`, `check_usable_folder`,
 //!   `mode_that_ssh_refuses`, `others_may_write`, `make_private`, `inherit_owner_and_permissions`;
 //! - **signals**: `interrupted`, `before_an_end_signal`;
-//! - **other programs**: `become_program`, `run_as_child`, `end_like`, `ask_to_end`;
+//! - **other programs**: `INSTALL_SSH`, `SSH_NEEDS_A_SHELL`, `SSH_ASKS_FOR_HOST_KEYS`, `system_program`, `become_program`, `run_as_child`, `end_like`, `ask_to_end`;
 //! - **its machine, its terminal and its text**: `host_name`, `SilentTerminal`, `os_string`;
 //! - **UNIX sockets with a file**: `connect_locally`, `LocalStream`.
 //!

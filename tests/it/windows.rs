@@ -17,7 +17,7 @@ use crate::support::home::Home;
 use crate::support::pattern::pattern;
 use crate::support::peers::Peer;
 use crate::support::processes::{falls_to, kill, with_argument};
-use crate::support::run::DEADLINE;
+use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::{ID, Scene};
 use crate::support::spawned::{Ends, PATIENT, Spawned};
 use crate::support::sshd::Sshd;
@@ -183,4 +183,61 @@ fn help_names_what_there_is() {
     help.succeeds().check(!help.text().to_lowercase().contains("fdpass"), "no passing of sockets");
     let refused = windows.run("kohakuriver-proxy", &home).args(["--fdpass", ID]).output();
     refused.exits(2).check(refused.stderr.contains("invalid option '--fdpass'"), "an unknown option");
+}
+
+/// The command with the gateway's Host API as its Host.
+fn command(windows: &Windows, home: &Home, gateway: &Gateway) -> Run {
+    let (api, proxy) = (gateway.api().port().to_string(), gateway.address.port().to_string());
+    let run = windows.run("kohakuriver", home).env("KOHAKURIVER_HOST", "127.0.0.1").env("KOHAKURIVER_PORT", api);
+    run.env("KOHAKURIVER_SSH_PROXY_PORT", proxy)
+}
+
+#[test]
+fn the_command_lists_vpses_and_shows_one() {
+    let Some(windows) = Windows::find() else { return };
+    let home = Home::new();
+    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
+    for words in [["vps", "list"].as_slice(), &["vps", "status", ID]] {
+        let outcome = command(&windows, &home, &gateway).args(words).output();
+        outcome.succeeds().check(outcome.text().contains(ID), "the VPS");
+    }
+    let help = command(&windows, &home, &gateway).args(["vps", "connect", "--help"]).output();
+    help.succeeds().check(!help.text().contains("fdpass"), "no passing of sockets");
+}
+
+/// The system's ssh, which contrib/windows/ssh.c stands in for, starts the helper without a shell, from a path with blanks.
+#[test]
+fn connect_runs_the_systems_ssh_and_passes_its_status_on() {
+    let Some(windows) = Windows::find() else { return };
+    let (scene, home) = (Scene::connect(), Home::new());
+    let gateway = Gateway::with_inventory(&inventory(&[running(ID, scene.sshd.port)]));
+    // sshd hangs up on a line that is no banner.
+    let connect = command(&windows, &home, &gateway).args(["vps", "connect", ID]).stdin("no banner\r\n");
+    let outcome = connect.output();
+    outcome.exits(7).check(outcome.text().starts_with("SSH-2.0-"), "sshd's banner");
+}
+
+#[test]
+fn entries_for_ssh_have_slashes_and_quotes() {
+    let Some(windows) = Windows::find() else { return };
+    let home = Home::new();
+    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
+    let entries = command(&windows, &home, &gateway).args(["ssh", "config"]).output();
+    let text = entries.succeeds().text();
+    let helper = "    ProxyCommand \"C:/Program Files/KohakuRiver/kohakuriver-proxy.exe\" --proxy 127.0.0.1:";
+    let known_hosts = "    UserKnownHostsFile C:/users/";
+    for line in [helper, known_hosts, "    ProxyUseFdpass no\n"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    for never in ["\\", "fdpass ", "Match exec", "KnownHostsCommand", "Control"] {
+        assert!(!text.contains(never), "{never}: {text}");
+    }
+    let config = command(&windows, &home, &gateway).args(["ssh", "config", "--write"]).output();
+    config.succeeds();
+    let written = std::fs::read_dir(windows.users())
+        .unwrap()
+        .find_map(|user| std::fs::read_to_string(user.unwrap().path().join(".ssh/config")).ok());
+    let written = written.expect("a user's configuration");
+    assert!(written.contains("\nInclude C:/users/") && written.contains("/.ssh/kohakuriver.conf\n"), "{written}");
+    command(&windows, &home, &gateway).args(["ssh", "config", "--remove"]).output().succeeds();
 }

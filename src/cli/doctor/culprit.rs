@@ -15,7 +15,7 @@ use super::shown_line::{editor, place, text};
 use super::ssh_log::SshLog;
 use super::temporary::Folder;
 use crate::cli::programs::program::{self, QUICK};
-use crate::cli::programs::shell::PLAIN_SHELL;
+use crate::cli::programs::shell::plain_shell;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
 use crate::ssh::in_force::Line;
@@ -166,7 +166,7 @@ pub(super) struct Attempt<'a> {
     pub(super) limit: Duration,
     /// UNIX sockets on which ssh may listen. ssh leaves their files behind, and can't listen there again.
     pub(super) sockets: Vec<PathBuf>,
-    /// Whether ssh starts the helper with [`PLAIN_SHELL`], as `vps connect` does, and not with the user's shell.
+    /// Whether ssh starts the helper with [`plain_shell`], as `vps connect` does, and not with the user's shell.
     pub(super) plain_shell: bool,
 }
 
@@ -187,7 +187,7 @@ impl Attempt<'_> {
         command.args(config.map(|file| [Path::new("-F"), file]).into_iter().flatten());
         command.args(option.map(|option| ["-o", option]).into_iter().flatten());
         command.args(&self.arguments).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE);
-        command.envs(self.plain_shell.then_some(("SHELL", PLAIN_SHELL)));
+        command.envs(plain_shell().filter(|_| self.plain_shell));
         let absent: Vec<_> = self.sockets.iter().filter(|socket| !socket.exists()).collect();
         let output = program::run(&mut command, self.limit);
         for socket in absent {

@@ -22,7 +22,7 @@ use super::temporary::{self, Folder};
 use super::text;
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::program::{self, QUICK};
-use crate::cli::programs::shell::PLAIN_SHELL;
+use crate::cli::programs::shell::plain_shell;
 use crate::cli::terminal::progress::Steps;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
@@ -82,7 +82,7 @@ pub(in crate::cli) fn run(argv: &[OsString], options: Options, asked: Asked) -> 
     if let Some(mark) = &logged_in {
         command.args(mark_when_logged_in(mark, &options));
     }
-    command.args(&argv[1..]).env("SHELL", PLAIN_SHELL).envs(told.iter().map(|mark| (KOHAKURIVER_TOLD, mark)));
+    command.args(&argv[1..]).envs(plain_shell()).envs(told.iter().map(|mark| (KOHAKURIVER_TOLD, mark)));
     let cannot = |error: io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
     let status = sys::run_as_child(&mut command).map_err(cannot)?;
     let exists = |mark: Option<PathBuf>| mark.is_some_and(|mark| mark.exists());
@@ -143,7 +143,7 @@ impl Options {
 /// The output of ssh for `argv` with `words` in front of its arguments; `None` if it fails.
 fn ask(argv: &[OsString], words: &[&str]) -> Option<String> {
     // As the login itself, so that a `Match exec` says the same.
-    let output = program::run(Command::new(&argv[0]).env("SHELL", PLAIN_SHELL).args(words).args(&argv[1..]), QUICK);
+    let output = program::run(Command::new(&argv[0]).envs(plain_shell()).args(words).args(&argv[1..]), QUICK);
     output.ok().filter(program::Output::succeeded).map(|output| output.stdout)
 }
 

@@ -17,7 +17,7 @@ use super::own_config::OwnConfig;
 use super::ssh_log::SshLog;
 use super::temporary::Folder;
 use crate::cli::programs::program::{self, QUICK};
-use crate::cli::programs::shell::PLAIN_SHELL;
+use crate::cli::programs::shell::plain_shell;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
 use crate::ssh::command::SshCommand;
@@ -90,15 +90,11 @@ impl Session {
             known.iter().map(|known| known.key.fingerprint()).collect::<io::Result<_>>().map_err(|error| {
                 Failure::new("cannot run ssh-keygen")
                     .because(&error)
-                    .hint("install OpenSSH's client: `sudo apt install openssh-client`")
+                    .hint(format!("install OpenSSH's client: `{}`", sys::INSTALL_SSH))
             })?;
         let argv = argv(login, copy)?;
         let mut command = Command::new(login.ssh);
-        command
-            .args(&argv[1..])
-            .args(["-v", "true"])
-            .env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE)
-            .env("SHELL", PLAIN_SHELL);
+        command.args(&argv[1..]).args(["-v", "true"]).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE).envs(plain_shell());
         let began = Instant::now();
         let output = program::run(&mut command, LOGIN_LIMIT);
         let took = began.elapsed();
@@ -131,7 +127,7 @@ impl Session {
             .args(&self.argv[1..])
             .args(["-q", remote])
             .env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE)
-            .env("SHELL", PLAIN_SHELL);
+            .envs(plain_shell());
         command
     }
 }

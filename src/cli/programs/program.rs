@@ -1,7 +1,6 @@
 //! Runs another program to its end, within a time limit, and keeps its output.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -46,7 +45,7 @@ impl Output {
 pub(crate) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> {
     let deadline = Instant::now() + limit;
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let pipes = [child.stdout.take().map(pipe), child.stderr.take().map(pipe)];
+    let pipes = pipes(&mut child)?;
     output(child, pipes, deadline, |_| false)
 }
 
@@ -67,24 +66,25 @@ pub(crate) fn run_with_input(
     let (mut child, stdout, _stdin) = if on_socket {
         let (ours, theirs) = sys::socket_pair()?;
         sys::write(ours.as_fd(), input)?;
-        (command.stdin(theirs.try_clone()?).stdout(theirs).spawn()?, Some(pipe(ours)), None)
+        command.stdin(sys::stdio_of(theirs.try_clone()?)?).stdout(sys::stdio_of(theirs)?);
+        (command.spawn()?, Some(ours), None)
     } else {
         let (theirs, mut ours) = io::pipe()?;
         ours.write_all(input)?;
         let mut child = command.stdin(theirs).stdout(Stdio::piped()).spawn()?;
-        let stdout = child.stdout.take().map(pipe);
+        let stdout = child.stdout.take().map(sys::readable).transpose()?;
         (child, stdout, Some(ours))
     };
     // It holds the other end, too.
     drop(command);
-    let pipes = [stdout, child.stderr.take().map(pipe)];
+    let pipes = [stdout, child.stderr.take().map(sys::readable).transpose()?];
     output(child, pipes, deadline, is_enough)
 }
 
 /// The output of `child` until stdout `is_enough`, and its end.
 fn output(
     child: Child,
-    mut pipes: [Option<File>; 2],
+    mut pipes: [Option<OwnedFd>; 2],
     deadline: Instant,
     is_enough: impl Fn(&[u8]) -> bool,
 ) -> io::Result<Output> {
@@ -101,9 +101,13 @@ fn output(
     Ok(Output { status, stdout, stderr })
 }
 
-/// An output of a program, to read from.
-pub(crate) fn pipe(output: impl Into<OwnedFd>) -> File {
-    output.into().into()
+/// stdout and stderr of a program, to be gathered.
+///
+/// # Errors
+/// Those of [`sys::readable`].
+pub(crate) fn pipes(child: &mut Child) -> io::Result<[Option<OwnedFd>; 2]> {
+    let stdout = child.stdout.take().map(sys::readable).transpose()?;
+    Ok([stdout, child.stderr.take().map(sys::readable).transpose()?])
 }
 
 /// Reads from `pipes` and gives `take` each piece, with the number of its pipe. Ends when all pipes have ended, which are
@@ -112,7 +116,7 @@ pub(crate) fn pipe(output: impl Into<OwnedFd>) -> File {
 /// # Errors
 /// Those of `poll(2)` and `read(2)`.
 pub(crate) fn gather(
-    pipes: &mut [Option<File>],
+    pipes: &mut [Option<OwnedFd>],
     deadline: Instant,
     mut take: impl FnMut(usize, &[u8]) -> bool,
 ) -> io::Result<()> {
@@ -125,7 +129,7 @@ pub(crate) fn gather(
         let ready: Vec<bool> = entries.iter().map(|entry| !entry.revents().is_empty()).collect();
         let open = pipes.iter_mut().enumerate().filter(|(_, pipe)| pipe.is_some());
         for ((at, pipe), _) in open.zip(ready).filter(|(_, is_ready)| *is_ready) {
-            match pipe.as_mut().map_or(Ok(0), |pipe| pipe.read(&mut buffer)) {
+            match pipe.as_ref().map_or(Ok(0), |pipe| sys::read(pipe.as_fd(), &mut buffer)) {
                 Ok(0) => *pipe = None,
                 // The end of a socket whose peer has not read everything.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => *pipe = None,
@@ -194,7 +198,7 @@ pub(crate) mod tests {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut seen = Vec::new();
         let far = Instant::now() + Duration::from_secs(60);
-        gather(&mut [child.stdout.take().map(pipe)], far, |_, out| {
+        gather(&mut pipes(&mut child).unwrap(), far, |_, out| {
             seen.extend_from_slice(out);
             !out.ends_with(b"\n")
         })

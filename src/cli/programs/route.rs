@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cli::host::internet::has_public_address;
 use crate::cli::programs::host_keys::HostKeys;
 use crate::cli::programs::names::{PROGRAM, PROXY_PROGRAM};
-use crate::cli::programs::search_path::{self, find_all};
+use crate::cli::programs::search_path::{self, file_name, find_all};
 use crate::failure::Failure;
 use crate::route as way;
 use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
@@ -37,9 +37,9 @@ pub(crate) fn route(
         wait,
         known_hosts: store,
         other_known_hosts: others,
-        known_hosts_program: this_program(),
+        known_hosts_program: this_program().filter(|_| sys::SSH_ASKS_FOR_HOST_KEYS),
         release: ssh.map_or(Release::V7_3, release),
-        fdpass: true,
+        fdpass: sys::CAN_PASS_DESCRIPTORS,
         resume: resume(settings),
     })
 }
@@ -68,8 +68,8 @@ pub(crate) fn typed_route(
     if route.resume == Resume::Near && way::Route::of(settings, &route.proxy)?.upstream.is_some() {
         route.resume = Resume::Upstream;
     }
-    // An unusable token is reported where it is sent.
-    if tokens::is_of_command_line(settings).unwrap_or(false) {
+    // An unusable token is reported where it is sent. Without a shell, no variable can stand before the helper.
+    if sys::SSH_NEEDS_A_SHELL && tokens::is_of_command_line(settings).unwrap_or(false) {
         route.variables =
             vec![(KOHAKURIVER_HOST, settings.host_as_typed()), (KOHAKURIVER_PORT, settings.port.value.to_string())];
     }
@@ -86,7 +86,7 @@ fn this_program() -> Option<PathBuf> {
 fn lasting(program: PathBuf, name: &str) -> PathBuf {
     let Ok(identity) = sys::file_identity(&program) else { return program };
     let typed = env::args_os().next().map(PathBuf::from).filter(|typed| typed.components().count() > 1);
-    let beside_typed = typed.and_then(|typed| std::path::absolute(typed.with_file_name(name)).ok());
+    let beside_typed = typed.and_then(|typed| std::path::absolute(typed.with_file_name(file_name(name))).ok());
     let mut paths = find_all(name, env::var_os("PATH").as_deref()).into_iter().chain(beside_typed);
     paths.find(|path| sys::file_identity(path).is_ok_and(|found| found == identity)).unwrap_or(program)
 }
@@ -110,7 +110,7 @@ pub(crate) fn no_ssh() -> Failure {
 /// The failure if there is no program `name` of OpenSSH.
 pub(crate) fn missing_program(name: &str) -> Failure {
     Failure::new(format!("there is no `{name}` on PATH"))
-        .hint("install OpenSSH's client: `sudo apt install openssh-client`")
+        .hint(format!("install OpenSSH's client: `{}`", sys::INSTALL_SSH))
 }
 
 /// The failure for a path that can't be written in ssh's configuration language.
@@ -147,7 +147,7 @@ pub(crate) fn home_of_ssh(options: &str) -> Option<PathBuf> {
 
 /// The helper: in the folder of this program, otherwise the first on PATH.
 pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
-    let beside = env::current_exe().ok().map(|this| this.with_file_name(PROXY_PROGRAM));
+    let beside = env::current_exe().ok().map(|this| this.with_file_name(file_name(PROXY_PROGRAM)));
     let on_path = || search_path::first(PROXY_PROGRAM);
     let installed = beside.clone().filter(|path| sys::is_executable(path)).map(|path| lasting(path, PROXY_PROGRAM));
     installed.or_else(on_path).ok_or_else(|| {

@@ -1,13 +1,20 @@
 //! The search for programs on PATH.
 
+use std::env::consts::EXE_SUFFIX;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use crate::sys;
 
-/// The first program called `name` on PATH, as an absolute path.
+/// The program called `name`: the system's own, or the first on PATH, as an absolute path.
 pub(crate) fn first(name: &str) -> Option<PathBuf> {
-    find_all(name, std::env::var_os("PATH").as_deref()).into_iter().next()
+    let of_system = || sys::system_program(name);
+    of_system().or_else(|| find_all(name, std::env::var_os("PATH").as_deref()).into_iter().next())
+}
+
+/// The file name of the program `name`.
+pub(crate) fn file_name(name: &str) -> String {
+    format!("{name}{EXE_SUFFIX}")
 }
 
 /// Every program called `name` on PATH, in order, as absolute paths.
@@ -16,9 +23,10 @@ pub(crate) fn first(name: &str) -> Option<PathBuf> {
 /// is run by accident.
 pub(crate) fn find_all(name: &str, search_path: Option<&OsStr>) -> Vec<PathBuf> {
     let Some(search_path) = search_path else { return Vec::new() };
+    let file = file_name(name);
     std::env::split_paths(search_path)
         .filter(|folder| !folder.as_os_str().is_empty())
-        .filter_map(|folder| std::path::absolute(folder.join(name)).ok())
+        .filter_map(|folder| std::path::absolute(folder.join(&file)).ok())
         .filter(|path| sys::is_executable(path))
         .collect()
 }

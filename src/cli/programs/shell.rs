@@ -13,10 +13,16 @@ use std::process::Command;
 
 use crate::cli::programs::program::{self, Output, QUICK};
 use crate::ssh::quote::shell_line;
+use crate::sys;
 use crate::text::excerpt;
 
 /// A shell that always runs the helper. ssh itself uses it when SHELL is not set.
-pub(crate) const PLAIN_SHELL: &str = "/bin/sh";
+const PLAIN_SHELL: &str = "/bin/sh";
+
+/// The variable that has ssh start the helper with that shell; `None` where ssh needs no shell.
+pub(crate) fn plain_shell() -> Option<(&'static str, &'static str)> {
+    sys::SSH_NEEDS_A_SHELL.then_some(("SHELL", PLAIN_SHELL))
+}
 
 /// A command that helps at once.
 pub(crate) const OTHER_SHELL: &str = "export SHELL=/bin/sh";

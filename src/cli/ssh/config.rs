@@ -30,6 +30,7 @@ use crate::ssh::resume::resume_flag;
 use crate::ssh::sections::{Section, join};
 use crate::ssh::stanzas;
 use crate::ssh::user_file::UserFile;
+use crate::sys;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -327,6 +328,9 @@ pub(crate) fn follow(settings: &Settings) {
 
 /// Whether ssh can get its socket from `helper`, started by the user's shell, and what to say if not.
 fn passes_sockets(helper: &Path) -> (bool, Option<String>) {
+    if !sys::CAN_PASS_DESCRIPTORS {
+        return (false, None);
+    }
     let shell = Shell::of_user();
     match shell.ask(helper) {
         Starts::Always => (true, None),

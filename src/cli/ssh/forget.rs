@@ -10,6 +10,7 @@ use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::{KnownHosts, KnownHostsError};
+use crate::sys;
 use crate::target::VpsRef;
 
 #[derive(clap::Args, Debug)]
@@ -38,7 +39,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let forgotten = KnownHosts::at(&path, &settings.cluster).forget(id).map_err(|error| {
         let failure = Failure::new(format!("cannot forget the host key of VPS {id}")).because(&error);
         failure.hint(match error {
-            KnownHostsError::Run(_) => "install OpenSSH's client: `sudo apt install openssh-client`".to_owned(),
+            KnownHostsError::Run(_) => format!("install OpenSSH's client: `{}`", sys::INSTALL_SSH),
             _ => format!("remove the lines with {id} from {} by hand", path.display()),
         })
     })?;

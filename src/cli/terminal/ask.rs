@@ -101,9 +101,9 @@ fn is_interactive() -> bool {
 pub(crate) fn secret(prompt: &str) -> Result<String, Failure> {
     let cannot = |error: io::Error| Failure::new("cannot prompt on the terminal").because(&error);
     let terminal = SilentTerminal::open().map_err(cannot)?;
-    terminal.file().write_all(prompt.as_bytes()).map_err(cannot)?;
-    let typed = read_secret(terminal.file()).map_err(cannot)?;
-    let _ = terminal.file().write_all(b"\n");
+    (&terminal).write_all(prompt.as_bytes()).map_err(cannot)?;
+    let typed = read_secret(&terminal).map_err(cannot)?;
+    let _ = (&terminal).write_all(b"\n");
     drop(terminal);
     let text = typed.ok_or_else(|| Failure::interrupted("nothing was done"))?;
     String::from_utf8(text).map_err(|_| Failure::new("what was typed is not UTF-8"))

@@ -17,7 +17,7 @@ use crate::api::{ApiError, Located, refused};
 use crate::cli::host::{block_on, client, load_settings, vps_cache};
 use crate::cli::programs::host_keys;
 use crate::cli::programs::names::PROGRAM;
-use crate::cli::programs::shell::PLAIN_SHELL;
+use crate::cli::programs::shell::plain_shell;
 use crate::cli::terminal::{interrupt, ui};
 use crate::cli::vps::login::{LoginFlags, argv};
 use crate::cluster::InMessages;
@@ -162,7 +162,7 @@ async fn run_ssh(argv: &[OsString], on_listening: impl FnOnce()) -> Result<Ended
     let failure = |error: io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
     let mut ssh = Command::new(&argv[0]);
     // Its commands must print nothing of their own.
-    ssh.args(&argv[1..]).env("SHELL", PLAIN_SHELL).stdin(Stdio::null());
+    ssh.args(&argv[1..]).envs(plain_shell()).stdin(Stdio::null());
     let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(failure)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let listens = async {

@@ -11,7 +11,7 @@ use crate::cli::doctor::diagnose::Options;
 use crate::cli::host::{ask_host, client, find, vps_ref};
 use crate::cli::programs::host_keys;
 use crate::cli::programs::route::{home, no_ssh, release, ssh_program, typed_route, unusable};
-use crate::cli::programs::shell::PLAIN_SHELL;
+use crate::cli::programs::shell::plain_shell;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::names;
@@ -145,14 +145,15 @@ async fn remarks(settings: &Settings, named: &VpsRef, vps: &Vps) -> Vec<String> 
 /// Becomes the program `argv`, which logs in. With `dry_run`, the command is printed instead.
 pub(crate) fn become_or_show(argv: &[OsString], known_hosts: &Path, dry_run: bool) -> Result<ExitCode, Failure> {
     if dry_run {
-        let is_set = env::var_os("SHELL").is_none_or(|shell| shell == PLAIN_SHELL);
-        let shell = ["env".into(), format!("SHELL={PLAIN_SHELL}").into()];
-        let words = shell.iter().filter(|_| !is_set).chain(argv);
+        let plain = plain_shell().filter(|(name, plain)| env::var_os(name).is_some_and(|shell| shell != *plain));
+        let shell: Vec<OsString> =
+            plain.map(|(name, plain)| ["env".into(), format!("{name}={plain}").into()]).into_iter().flatten().collect();
+        let words = shell.iter().chain(argv);
         let mut line = shell_line(words);
         line.push("\n");
         return ui::print_bytes(line.as_encoded_bytes()).map(|()| ExitCode::SUCCESS);
     }
     host_keys::prepare(known_hosts)?;
-    let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]).env("SHELL", PLAIN_SHELL));
+    let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]).envs(plain_shell()));
     Err(Failure::new(format!("cannot run {}", argv[0].display())).because(&error))
 }

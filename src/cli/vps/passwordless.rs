@@ -7,7 +7,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::cli::programs::route::{home, ssh_program, typed_route, unusable};
-use crate::cli::programs::shell::PLAIN_SHELL;
+use crate::cli::programs::shell::plain_shell;
 use crate::cli::terminal::{interrupt, progress};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -72,12 +72,8 @@ async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) ->
     ssh_args.push("true".into());
     let command = SshCommand { ssh, route, id, user: None, key: None, more_keys: Vec::new(), ssh_args };
     let argv = command.argv().map_err(|error| unusable(&error))?;
-    let output = Command::new(&argv[0])
-        .args(&argv[1..])
-        .env("SHELL", PLAIN_SHELL)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let output =
+        Command::new(&argv[0]).args(&argv[1..]).envs(plain_shell()).stdin(Stdio::null()).kill_on_drop(true).output();
     let verdict = match output.await {
         Ok(output) => verdict(output.status.success(), &String::from_utf8_lossy(&output.stderr)),
         Err(error) => Verdict::Unknown(error.to_string()),

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -68,6 +69,20 @@ pub fn end_like(status: ExitStatus) -> ExitCode {
         return ExitCode::from(u8::try_from(SIGNALLED + signal).unwrap_or(u8::MAX));
     }
     ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+}
+
+/// The command that installs OpenSSH's client.
+pub const INSTALL_SSH: &str = "sudo apt install openssh-client";
+
+/// Whether ssh is known to run a `KnownHostsCommand`.
+pub const SSH_ASKS_FOR_HOST_KEYS: bool = true;
+
+/// Whether ssh starts the programs of its configuration with the user's shell.
+pub const SSH_NEEDS_A_SHELL: bool = true;
+
+/// A program that comes with the system, which others of its name on PATH don't replace: PATH alone decides.
+pub fn system_program(_name: &str) -> Option<PathBuf> {
+    None
 }
 
 /// Asks a child to end (SIGTERM). `id` must be that of a child whose end nobody has waited for yet.

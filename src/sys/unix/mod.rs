@@ -39,7 +39,10 @@ pub use access::{
     mode_that_ssh_refuses, others_may_write, temporary_folder,
 };
 pub use caught::before_an_end_signal;
-pub use children::{ask_to_end, become_program, end_like, end_of, readable, run_as_child, shell, stdio_of};
+pub use children::{
+    INSTALL_SSH, SSH_ASKS_FOR_HOST_KEYS, SSH_NEEDS_A_SHELL, ask_to_end, become_program, end_like, end_of, readable,
+    run_as_child, shell, stdio_of, system_program,
+};
 pub use connect::{Connecting, answer, connect, is_connected};
 pub use datagrams::send_datagram;
 pub use descriptors::{

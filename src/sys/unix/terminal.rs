@@ -1,7 +1,7 @@
 //! The user's terminal.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
 use rustix::termios::{LocalModes, OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -44,10 +44,21 @@ impl SilentTerminal {
         tcsetattr(&opened.terminal, OptionalActions::Flush, &silent)?;
         Ok(opened)
     }
+}
 
-    /// The terminal, to read from and to write to.
-    pub fn file(&self) -> &File {
-        &self.terminal
+impl Read for &SilentTerminal {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.terminal).read(buffer)
+    }
+}
+
+impl Write for &SilentTerminal {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&self.terminal).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -2,10 +2,22 @@
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
+use std::os::windows::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// The file that discards what is written to it, and that is empty.
 pub const NULL_FILE: &str = "NUL";
+
+/// Opens a folder, too (FILE_FLAG_BACKUP_SEMANTICS).
+const OF_A_FOLDER: u32 = 0x0200_0000;
+
+/// Creates a folder. The folder above it must exist.
+///
+/// # Errors
+/// Those of creating a folder.
+pub fn create_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().create(path)
+}
 
 /// Creates a folder, and those above it that are missing. The folder may exist.
 ///
@@ -38,6 +50,27 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
         true => Ok(file),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
     }
+}
+
+/// Opens a folder. It can't be locked.
+///
+/// # Errors
+/// Those of opening a file.
+pub fn open_folder(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(OF_A_FOLDER).open(path)
+}
+
+/// The identity of the file at `path`, as one word: its path without links.
+///
+/// # Errors
+/// Those of looking for the file.
+pub fn file_identity(path: &Path) -> io::Result<String> {
+    std::fs::canonicalize(path).map(|path| path.to_string_lossy().to_lowercase().replace(',', "?"))
+}
+
+/// Whether a file has more than one name: no call tells.
+pub fn has_other_names(_file: &Metadata) -> bool {
+    false
 }
 
 /// Whether this user may use a secret of this file.

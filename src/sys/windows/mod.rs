@@ -7,9 +7,15 @@
 //! administrator may read. So no mode is looked at, and none is set.
 
 mod absent;
+#[cfg(feature = "cli")]
+mod access;
 mod children;
 mod descriptors;
 mod files;
+#[cfg(feature = "cli")]
+mod interrupt;
+#[cfg(feature = "cli")]
+mod local;
 mod poll;
 mod process;
 mod pump;
@@ -17,6 +23,7 @@ mod signals;
 mod sockets;
 mod stdio;
 mod terminal;
+mod text;
 
 pub use std::os::windows::io::{BorrowedSocket as BorrowedFd, OwnedSocket as OwnedFd};
 
@@ -24,14 +31,26 @@ pub use absent::{
     CAN_PASS_DESCRIPTORS, CAN_SPLICE, NetworkChanges, PIPE_ROOM, SEES_READERS_GO, cannot_splice, close_all_but_stdio,
     enlarge_pipe, is_same, pass_descriptor, release_stderr, release_stdio, splice, stdio_of, write_at_once,
 };
-pub use children::{end_of, in_own_group, shell};
+#[cfg(feature = "cli")]
+pub use access::{
+    check_usable_folder, check_writable, inherit_owner_and_permissions, is_executable, make_private,
+    mode_that_ssh_refuses, others_may_write, temporary_folder,
+};
+pub use children::{
+    INSTALL_SSH, SSH_ASKS_FOR_HOST_KEYS, SSH_NEEDS_A_SHELL, ask_to_end, become_program, end_like, end_of, in_own_group,
+    run_as_child, shell, system_program,
+};
 pub use descriptors::{AsFd, is_out_of_descriptors};
 pub use files::{
-    NULL_FILE, append_privately, create_private_folder_all, is_own_file, is_trusted, is_trusted_secret,
-    mode_open_to_others, open_regular, private, try_lock,
+    NULL_FILE, append_privately, create_private_folder, create_private_folder_all, file_identity, has_other_names,
+    is_own_file, is_trusted, is_trusted_secret, mode_open_to_others, open_folder, open_regular, private, try_lock,
 };
+#[cfg(feature = "cli")]
+pub use interrupt::{before_an_end_signal, interrupted};
+#[cfg(feature = "cli")]
+pub use local::{LocalStream, connect_locally};
 pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
-pub use process::{SEES_PARENT, parent_id};
+pub use process::{SEES_PARENT, host_name, parent_id};
 pub use pump::readable;
 pub use signals::EndSignals;
 pub use sockets::{
@@ -39,4 +58,7 @@ pub use sockets::{
     send as write, set_blocking, shut, tune,
 };
 pub use stdio::Stdio;
+#[cfg(feature = "cli")]
+pub use terminal::SilentTerminal;
 pub use terminal::{is_raw_terminal, takes_line_feeds_as_they_are, terminal_size};
+pub use text::os_string;

@@ -1,5 +1,10 @@
 //! This process.
 
+/// The name of this machine.
+pub fn host_name() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_default()
+}
+
 /// Whether [`parent_id`] can tell.
 pub const SEES_PARENT: bool = false;
 

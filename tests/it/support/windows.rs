@@ -40,6 +40,11 @@ impl Windows {
         run.arg(path_of(program)).deadline(180)
     }
 
+    /// The folders of its users.
+    pub(crate) fn users(&self) -> PathBuf {
+        Path::new(&self.prefix).join("drive_c/users")
+    }
+
     /// The helper, as [`super::spawned::helper`] is.
     pub(crate) fn helper(&self, home: &Home, proxy: impl Into<Place>, args: &[&str]) -> Command {
         let mut command = Command::new(&self.wine);

@@ -16,6 +16,7 @@ use crate::cli::programs::search_path::find_all;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::options::Route;
+use crate::sys;
 use crate::text::excerpt;
 
 /// The first ssh on PATH.
@@ -46,7 +47,7 @@ impl Check for Ssh {
     }
 
     fn examine(&self) -> Result<Examined<FoundSsh>, Verdict> {
-        let install = "sudo apt install openssh-client";
+        let install = sys::INSTALL_SSH;
         let path = route::ssh_program().ok_or_else(|| Verdict::wrong(&route::no_ssh(), install))?;
         let version = excerpt(&ask(&path, "-V", install)?.stderr);
         let mut fdpass = Command::new(&path);

@@ -1,6 +1,6 @@
 //! How fast the connection is, once a login works: the round trip of one byte, and the throughput.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -85,9 +85,9 @@ fn shown(time: Duration) -> String {
 /// The times of [`TRIPS`] round trips, shortest first. One more before them takes as long as the login, and is left out.
 fn measure_trips(mut command: Command) -> io::Result<Vec<Duration>> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let ends = child.stdin.take().zip(child.stdout.take());
+    let ends = child.stdin.take().zip(program::pipes(&mut child)?[0].take());
     let trips = match ends {
-        Some((mut to, mut from)) => (0..=TRIPS)
+        Some((mut to, from)) => (0..=TRIPS)
             .zip(b'a'..)
             .map(|(trip, sent)| {
                 let began = Instant::now();
@@ -97,7 +97,9 @@ fn measure_trips(mut command: Command) -> io::Result<Vec<Duration>> {
                     return Err(io::Error::from(io::ErrorKind::TimedOut));
                 }
                 let mut answer = [0];
-                from.read_exact(&mut answer)?;
+                if sys::read(from.as_fd(), &mut answer)? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 // A start-up file that prints would otherwise look like an answer.
                 if answer != [sent] { Err(io::Error::other("another byte came back")) } else { Ok(began.elapsed()) }
             })
@@ -114,7 +116,7 @@ fn measure_trips(mut command: Command) -> io::Result<Vec<Duration>> {
 /// How many bytes came, and the time from the first one on.
 fn measure_amount(mut command: Command) -> io::Result<(usize, Duration)> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let mut out = [child.stdout.take().map(program::pipe)];
+    let mut out = program::pipes(&mut child)?;
     let (mut bytes, mut first) = (0, None);
     let read = program::gather(&mut out, Instant::now() + START_LIMIT, |_, piece| {
         bytes += piece.len();

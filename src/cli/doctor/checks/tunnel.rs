@@ -126,7 +126,7 @@ fn open(command: &mut Command) -> io::Result<Opening> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     // The helper has a limit of its own, which is shorter. This one is for a helper that hangs.
     let mut deadline = Instant::now() + OPEN_LIMIT + LEAVE_LIMIT;
-    let mut pipes = [child.stdout.take().map(program::pipe), child.stderr.take().map(program::pipe)];
+    let mut pipes = program::pipes(&mut child)?;
     let (mut said, mut log) = (Vec::new(), Vec::new());
     let mut opened = false;
     loop {
