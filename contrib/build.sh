@@ -52,19 +52,19 @@ build() (
 
 folder=$(target_folder)
 for name in "${targets[@]}"; do
-    helper=$name suffix='' others=(kohakuriver kohakuriver-gateway)
+    helper=$name suffix='' features=() others=(kohakuriver kohakuriver-gateway)
     case $name in
         *-linux-gnu) helper=${name%-gnu}-musl ;;
-        *-windows-gnu) suffix=.exe others=(kohakuriver) ;;
+        *-windows-gnu) suffix=.exe features=(--no-default-features --features cli) others=(kohakuriver) ;;
     esac
     if [ "$verb" = check ]; then
-        build "$name" "${others[@]/#/--bin=}" --bin=kohakuriver-proxy
+        build "$name" "${features[@]}" --bins
         continue
     fi
     if [ "$only_helper" = yes ]; then
         others=()
     else
-        build "$name" --release "${others[@]/#/--bin=}"
+        build "$name" --release "${features[@]}" "${others[@]/#/--bin=}"
     fi
     build "$helper" --profile small --no-default-features --bin kohakuriver-proxy
     made=$folder/dist/$name

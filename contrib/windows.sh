@@ -17,18 +17,12 @@ tools=(
 install_missing
 need_cargo
 
-triple=x86_64-pc-windows-gnu
 putty=putty_0.78.orig.tar.gz
 putty_sum=274e01bcac6bd155dfd647b2f18f791b4b17ff313753aa919fcae2e32d34614f
 target=$(target_folder)
 folder=$target/windows
 drive=$folder/wine/drive_c
 programs="$drive/Program Files/KohakuRiver"
-
-# A toolchain without the standard library for Windows builds it: one with its sources, which allows that.
-build=(cargo build --target "$triple")
-sysroot=$("${RUSTC:-rustc}" --print sysroot)
-[ -d "$sysroot/lib/rustlib/$triple/lib" ] || build+=('-Zbuild-std=std,panic_unwind')
 
 fetch_putty() (
     mkdir -p "$folder"/apt/{lists/partial,cache/archives/partial,parts} && cd "$folder/apt" || exit 1
@@ -53,7 +47,7 @@ if [ ! -e "$folder/plink.exe" ]; then
     cp "$folder/putty-build/plink.exe" "$folder/plink.exe"
 fi
 
-"${build[@]}" --no-default-features --features cli --bins
+built=$(contrib/build.sh x86_64-pc-windows-gnu)
 
 export WINEPREFIX=$folder/wine WINEDEBUG=-all
 mkdir -p "$folder/home"
@@ -62,7 +56,7 @@ trap 'wineserver -k || true' EXIT
 HOME=$folder/home wineserver -p
 HOME=$folder/home wine wineboot --init </dev/null >/dev/null 2>&1
 mkdir -p "$programs"
-cp "$folder/plink.exe" "$target/$triple/debug"/kohakuriver{,-proxy}.exe "$programs"
+cp "$folder/plink.exe" "$built"/kohakuriver{,-proxy}.exe "$programs"
 mkdir -p "$drive/windows/system32/OpenSSH"
 x86_64-w64-mingw32-gcc -o "$drive/windows/system32/OpenSSH/ssh.exe" contrib/windows/ssh.c
 x86_64-w64-mingw32-gcc -shared -o "$programs/bcryptprimitives.dll" contrib/windows/bcryptprimitives.c -ladvapi32
