@@ -26,8 +26,9 @@ programs="$drive/Program Files/KohakuRiver"
 
 fetch_putty() (
     mkdir -p "$folder"/apt/{lists/partial,cache/archives/partial,parts} && cd "$folder/apt" || exit 1
-    apt-get indextargets --format '$(SITE) $(CODENAME) $(COMPONENT) $(SIGNED_BY)' 2>/dev/null |
-        awk '$3 == "main" { print "deb-src", ($4 ? "[signed-by=" $4 "]" : ""), $1, $2, $3 }' | sort -u >sources.list
+    # The machine's own mirror of Debian's main archive.
+    apt-get indextargets --format '$(SITE) $(CODENAME) $(COMPONENT)' 2>/dev/null |
+        awk '$3 == "main" && $2 !~ /-/ { print "deb-src", $0; exit }' >sources.list
     options=(
         -qq -o "Dir::Etc::SourceList=$PWD/sources.list" -o "Dir::Etc::SourceParts=$PWD/parts"
         -o "Dir::State::Lists=$PWD/lists" -o "Dir::Cache=$PWD/cache" -o APT::Sandbox::User=
@@ -52,7 +53,7 @@ built=$(contrib/build.sh x86_64-pc-windows-gnu)
 export WINEPREFIX=$folder/wine WINEDEBUG=-all
 mkdir -p "$folder/home"
 # The system's own programs start before the tests: they keep the stderr of whoever starts them.
-trap 'wineserver -k || true' EXIT
+trap 'wineserver -k >/dev/null 2>&1 || true' EXIT
 HOME=$folder/home wineserver -p
 HOME=$folder/home wine wineboot --init </dev/null >/dev/null 2>&1
 mkdir -p "$programs"
