@@ -2,7 +2,7 @@
 # Builds the programs for a system: contrib/build.sh [--helper | --check] [TARGET...]
 #
 # Targets: {x86_64,aarch64}-unknown-linux-{gnu,musl}, {x86_64,aarch64}-apple-darwin, x86_64-pc-windows-gnu. Without one it
-# is this machine's. The programs lie in a folder for each target then, whose path is all that stands on stdout.
+# is this machine's. Each target gets a folder. Only the paths of these folders are printed on stdout.
 #
 # - musl: static programs, for every Linux.
 # - gnu: `kohakuriver` and the gateway for Debian 11, RHEL 9 and newer ones. The helper is the static one: it starts in
@@ -20,7 +20,7 @@ case ${1-} in
 esac
 targets=("$@")
 if [ $# -eq 0 ]; then
-    targets=("$(uname -m)-unknown-linux-gnu")
+    targets=("$(rustc -vV | sed -n 's/^host: //p')")
 fi
 tools=(cc:gcc cc:libc6-dev python3:python3 python3:python3-venv)
 for name in "${targets[@]}"; do

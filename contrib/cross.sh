@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # What it takes to build for another system. To be sourced behind packages.sh.
 #
-# rustup's targets are taken where they are installed (`rustup target add TARGET`). On Debian and Ubuntu, Debian's own
-# compiler does without them: it has the sources of the standard library, from which cargo builds it for any target. It
-# is unpacked into a folder and not installed, since it conflicts with other compilers.
+# rustup's targets are taken where they are installed (`rustup target add TARGET`). On Debian 12, Debian's own compiler
+# works without them: it has the sources of the standard library, from which cargo builds it for any target. It is unpacked
+# into a folder and not installed, since it conflicts with other compilers.
 #
 # Programs for Windows are linked by Debian's mingw. All others are linked by zig, which brings the C libraries of Linux
 # and macOS, from PyPI.

@@ -34,9 +34,12 @@ target() {
 download() {
     say "downloading $url/$1"
     if ! has curl; then
-        wget -q -O "$work/$1" "$url/$1"
+        # A redirection does not lead away from https, where wget can be told so.
+        only=
+        if [ "${url#https:}" != "$url" ] && wget --help 2>&1 | grep -q -e --https-only; then only=--https-only; fi
+        wget -q $only -O "$work/$1" "$url/$1"
     elif [ "${url#https:}" != "$url" ]; then
-        # A redirection does not lead away from https.
+        # The same with curl.
         curl --proto '=https' -fsSL -o "$work/$1" "$url/$1"
     else
         curl -fsSL -o "$work/$1" "$url/$1"
@@ -51,7 +54,7 @@ sum() {
 # Moves each file to its place. The work folder is on the same disk, so no file is ever half there.
 move() {
     find bin share -type f | while IFS= read -r file; do
-        mkdir -p "$prefix/${file%/*}" && mv -f "$file" "$prefix/$file" || exit 1
+        mkdir -p "$prefix/${file%/*}" && [ ! -d "$prefix/$file" ] && mv -f "$file" "$prefix/$file" || exit 1
     done
 }
 

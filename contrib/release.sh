@@ -7,7 +7,7 @@
 #
 # Without a TARGET it makes all of them. URL is where the files will be: the formula, the manifest, the PKGBUILD and
 # install.sh name it, and are not made without it. contrib/build.sh builds the programs, unless FOLDER/TARGET holds them.
-# Two runs on one commit give equal bytes: each time of a file is the commit's (SOURCE_DATE_EPOCH).
+# Two runs on one commit pack equal programs into equal bytes: each time of a file is the commit's (SOURCE_DATE_EPOCH).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 umask 022
@@ -157,7 +157,11 @@ fill() {
 }
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+materials=kohakuriver-proxy-$version.cdx
+trap 'rm -rf "$work" "$materials.json"' EXIT
+if [ -n "$(ls -A "$out" 2>/dev/null)" ] && [ ! -e "$out/SHA256SUMS" ]; then
+    die "$out holds something else than a release: name an empty folder"
+fi
 rm -rf "$out"
 mkdir -p "$out"
 shared_files "$work/shared"
@@ -196,9 +200,8 @@ if [ -n "$url" ]; then
 else
     say "no --url: there is no formula, manifest, PKGBUILD and install.sh"
 fi
-cargo cyclonedx --quiet --format json --target all --override-filename "kohakuriver-proxy-$version.cdx"
-# Not where this clone lies.
-sed "s|path+file://$PWD|path+file:///|" "kohakuriver-proxy-$version.cdx.json" >"$out/kohakuriver-proxy-$version.cdx.json"
-rm "kohakuriver-proxy-$version.cdx.json"
+cargo cyclonedx --quiet --format json --target all --override-filename "$materials"
+# The path of this checkout does not belong there.
+sed "s|path+file://$PWD|path+file:///|" "$materials.json" >"$out/$materials.json"
 (cd "$out" && sha256sum -- * >"$work/SHA256SUMS" && install -m 644 "$work/SHA256SUMS" .)
 (cd "$out" && du -h -- *)

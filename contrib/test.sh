@@ -5,8 +5,8 @@
 #     contrib/test.sh quick             the quick set: all of them but those that take long (`slow`, below)
 #     contrib/test.sh helper_           the tests whose names hold the word
 #     contrib/test.sh quick helper_     those of them that are in the quick set
-#     contrib/test.sh release           the tests of what contrib/release.sh has made, or else of what it makes of the
-#                                       programs that are tested
+#     contrib/test.sh release           the tests of the release that contrib/release.sh has made. Without one, it makes
+#                                       one of the programs that are tested
 #     contrib/test.sh x86_64-unknown-linux-musl [WORD]    the tests of the helper, with the static one of
 #                                                         contrib/build.sh; for another processor under qemu
 #
@@ -181,7 +181,7 @@ if [ -n "$static" ]; then
     if [[ $static != "$(uname -m)"-* ]]; then
         # What looks at the process itself would see qemu, and a program that starts itself again has none.
         words=(ssh_matrix resume_programs::by_the_helper --skip tls_fdpass --skip a_vps_by_its_name)
-        emulated=$helper.qemu
+        emulated=$target/helper-under-qemu
         printf '#!/bin/sh\nexec qemu-%s-static %q "$@"\n' "${static%%-*}" "$helper" >"$emulated"
         chmod +x "$emulated"
         helper=$emulated

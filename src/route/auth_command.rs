@@ -74,7 +74,7 @@ fn read(child: &Arc<Mutex<Child>>, watch: Watch<'_>) -> Result<Vec<u8>, CommandE
     let mut output = Vec::new();
     loop {
         let ready = watch.wait(&[(stdout, PollFlags::IN), (end, PollFlags::IN)], None)?;
-        // The command may have written before it ended: those bytes are in the pipe by now.
+        // The command may have written before it ended: those bytes arrive at once.
         let is_ready = !ready[0].is_empty() || has_more(stdout, watch)?;
         if !is_ready {
             return Ok(output);
@@ -96,7 +96,7 @@ fn read(child: &Arc<Mutex<Child>>, watch: Watch<'_>) -> Result<Vec<u8>, CommandE
 }
 
 fn has_more(stdout: BorrowedFd<'_>, watch: Watch<'_>) -> Result<bool, CommandError> {
-    let ready = watch.wait(&[(stdout, PollFlags::IN)], Some(Instant::now()))?;
+    let ready = watch.wait(&[(stdout, PollFlags::IN)], Some(Instant::now() + sys::OUTPUT_DELAY))?;
     Ok(ready.iter().any(|flags| !flags.is_empty()))
 }
 

@@ -21,14 +21,15 @@
 //!   [`is_trusted`], [`is_trusted_secret`], [`try_lock`], [`NULL_FILE`];
 //! - **signals**: [`EndSignals`];
 //! - **the process, its children and its terminal**: [`parent_id`] ([`SEES_PARENT`]), [`in_own_group`], [`shell`], [`end_of`],
-//!   [`readable`], [`terminal_size`], [`is_raw_terminal`], [`takes_line_feeds_as_they_are`].
+//!   [`readable`] ([`OUTPUT_DELAY`]), [`terminal_size`], [`is_raw_terminal`], [`takes_line_feeds_as_they_are`].
 //!
 //! For the user's command as well:
 //! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,
 //!   `mode_open_to_others`, `is_executable`, `check_writable`, `check_usable_folder`,
 //!   `mode_that_ssh_refuses`, `others_may_write`, `make_private`, `inherit_owner_and_permissions`;
 //! - **signals**: `interrupted`, `before_an_end_signal`;
-//! - **other programs**: `INSTALL_SSH`, `SSH_NEEDS_A_SHELL`, `SSH_ASKS_FOR_HOST_KEYS`, `system_program`, `become_program`, `run_as_child`, `end_like`, `ask_to_end`;
+//! - **other programs**: `INSTALL_SSH`, `SSH_NEEDS_A_SHELL`, `SSH_ASKS_FOR_HOST_KEYS`, `system_program`, `become_program`,
+//!   `run_as_child`, `end_like`, `ask_to_end`;
 //! - **its machine, its terminal and its text**: `host_name`, `SilentTerminal`, `os_string`;
 //! - **UNIX sockets with a file**: `connect_locally`, `LocalStream`.
 //!

@@ -37,26 +37,33 @@ mod switched {
         host: &str,
         port: u16,
     ) -> io::Result<Vec<SocketAddr>> {
-        let (sender, receiver) = mpsc::channel();
-        thread::Builder::new().name("own-resolver".to_owned()).spawn(move || drop(sender.send(ask())))?;
-        let own = receiver.recv_timeout(FIRST);
-        if let Ok(Ok(addresses)) = own {
-            return Ok(addresses);
+        let (sender, answers) = mpsc::channel();
+        let own = sender.clone();
+        thread::Builder::new().name("own-resolver".to_owned()).spawn(move || drop(own.send(ask())))?;
+        // The first answer with addresses counts, and among failures that of the own resolver.
+        let mut failure = match answers.recv_timeout(FIRST) {
+            Ok(Ok(addresses)) => return Ok(addresses),
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        let host = host.to_owned();
+        let getent = move || drop(sender.send(getent(&host, port)));
+        thread::Builder::new().name("getent".to_owned()).spawn(getent)?;
+        while let Ok(answer) = answers.recv() {
+            match answer {
+                Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
+                Ok(_) => {}
+                Err(error) => failure = Some(error),
+            }
         }
-        let found = getent(host);
-        if !found.is_empty() {
-            return Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect());
-        }
-        match own {
-            Ok(failed) => failed,
-            Err(_) => receiver.recv().map_err(io::Error::other)?,
-        }
+        Err(failure.unwrap_or_else(|| io::Error::other("the name has no address")))
     }
 
-    /// The addresses that getent knows; none if it knows the name no more than we do, or doesn't exist.
-    fn getent(host: &str) -> Vec<IpAddr> {
+    /// The addresses that getent knows. Empty if getent doesn't know the name either, or doesn't exist.
+    fn getent(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let output = Command::new("getent").args(["ahosts", "--", host]).stdin(Stdio::null()).output();
-        output.map(|output| addresses(&String::from_utf8_lossy(&output.stdout))).unwrap_or_default()
+        let found = output.map(|output| addresses(&String::from_utf8_lossy(&output.stdout))).unwrap_or_default();
+        Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
 
     /// Reads `ADDRESS KIND [NAME]` lines. Each address stands in one for each kind of socket.

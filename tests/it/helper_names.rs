@@ -8,7 +8,8 @@ use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::HELPER;
 
-/// A module that answers from a file.
+/// A module that answers from a file. A helper that is not static loads it by itself; `contrib/test.sh TARGET` runs a
+/// static one.
 const MODULE: &str = "libnss_wrapper.so";
 
 #[test]

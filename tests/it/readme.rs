@@ -20,7 +20,7 @@ const OF_THE_GATEWAY: &str = include_str!("../../contrib/gateway/README.md");
 /// Most lines of README.md: a newcomer reads all of it.
 const MOST_LINES: usize = 200;
 /// Options in the documents that belong to other programs: cargo, systemd, the benchmarks.
-const FOREIGN: [&str; 12] = [
+const FOREIGN: [&str; 13] = [
     "--bench",
     "--bin",
     "--docker",
@@ -33,6 +33,7 @@ const FOREIGN: [&str; 12] = [
     "--path",
     "--quick",
     "--test",
+    "--url",
 ];
 
 /// The cells of the table that begins with this line, one vector for each row.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, waitid, waitpid};
@@ -70,6 +71,9 @@ pub fn end_like(status: ExitStatus) -> ExitCode {
     }
     ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
 }
+
+/// How long the last bytes of a child may take, after its end, until they can be read.
+pub const OUTPUT_DELAY: Duration = Duration::ZERO;
 
 /// The command that installs OpenSSH's client.
 pub const INSTALL_SSH: &str = "sudo apt install openssh-client";

@@ -40,8 +40,8 @@ pub use access::{
 };
 pub use caught::before_an_end_signal;
 pub use children::{
-    INSTALL_SSH, SSH_ASKS_FOR_HOST_KEYS, SSH_NEEDS_A_SHELL, ask_to_end, become_program, end_like, end_of, readable,
-    run_as_child, shell, stdio_of, system_program,
+    INSTALL_SSH, OUTPUT_DELAY, SSH_ASKS_FOR_HOST_KEYS, SSH_NEEDS_A_SHELL, ask_to_end, become_program, end_like, end_of,
+    readable, run_as_child, shell, stdio_of, system_program,
 };
 pub use connect::{Connecting, answer, connect, is_connected};
 pub use datagrams::send_datagram;

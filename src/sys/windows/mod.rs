@@ -51,7 +51,7 @@ pub use interrupt::{before_an_end_signal, interrupted};
 pub use local::{LocalStream, connect_locally};
 pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
 pub use process::{SEES_PARENT, host_name, parent_id};
-pub use pump::readable;
+pub use pump::{OUTPUT_DELAY, readable};
 pub use signals::EndSignals;
 pub use sockets::{
     Connecting, answer, connect, end_writing, peek, peer_address, receive, receive as read, reset_on_close, send,

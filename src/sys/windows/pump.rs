@@ -5,12 +5,16 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::windows::io::OwnedHandle;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::OwnedFd;
 use super::poll::socket_pair;
 
 /// Most bytes moved at once.
 const CHUNK: usize = 64 * 1024;
+
+/// How long the last bytes of a child may take, after its end, until they can be read: a thread carries them.
+pub const OUTPUT_DELAY: Duration = Duration::from_millis(250);
 
 /// The output of a child, to be polled and read.
 ///

@@ -29,7 +29,7 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 const MAX_BANNER: usize = 8 * 1024;
 /// The end of the line that the helper prints with `-v` once the tunnel is open.
 const OPENED: &str = "is open";
-/// The end of its line about a tunnel that survives its connection. Before it stands for how many seconds.
+/// The end of its line about a tunnel that survives its connection. The number of seconds stands before it.
 const SURVIVES: &str = " s without a connection";
 
 pub(super) struct Tunnel<'a> {

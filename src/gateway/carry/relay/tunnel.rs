@@ -21,7 +21,7 @@ use crate::resume::binary;
 /// How long a side has to close after it got an orderly end, while it has a connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a side may take to close its connection, after both streams have ended, if an end of its stream is not the
-/// end of its connection: as below TLS, where some peers wait for ours.
+/// end of its connection: as below TLS, where some peers wait for ours. The same for a side that can come again.
 const LAST_LIMIT: Duration = Duration::from_secs(300);
 /// How much it can still send meanwhile, in bytes. The relay reads that and drops it.
 const CLOSE_BYTES: usize = 256 * 1024;
@@ -141,7 +141,7 @@ impl Tunnel {
         let mut tunnel = Self::new(client, vps, early, session, counted);
         tunnel.ending = Ending::with(Client::Connection, state.ends);
         if state.ends[0] == Some(End::Complete) {
-            // The process before has done that: this side knows now, too.
+            // The previous process has already sent this end. This only sets our state.
             let _ = tunnel.vps.end_writing();
         }
         match state.ends {
@@ -346,7 +346,9 @@ impl Tunnel {
             return Next::Remove(SessionEnding::Complete);
         }
         let now = Instant::now();
-        closing.until = (!side.is_away()).then(|| closing.until.unwrap_or(now + CLOSE_LIMIT));
+        // Much may have to be sent again to a side that can come again.
+        let limit = if side.is_lasting() { LAST_LIMIT } else { CLOSE_LIMIT };
+        closing.until = (!side.is_away()).then(|| closing.until.unwrap_or(now + limit));
         if closing.until.is_some_and(|until| now >= until) {
             side.reset_on_close();
             return Next::Remove(SessionEnding::Complete);
