@@ -20,11 +20,12 @@ const OF_THE_GATEWAY: &str = include_str!("../../contrib/gateway/README.md");
 /// Most lines of README.md: a newcomer reads all of it.
 const MOST_LINES: usize = 200;
 /// Options in the documents that belong to other programs: cargo, systemd, the benchmarks.
-const FOREIGN: [&str; 13] = [
+const FOREIGN: [&str; 14] = [
     "--bench",
     "--bin",
     "--docker",
     "--fuzz-dir",
+    "--helper",
     "--kill-who",
     "--locked",
     "--no-deps",
