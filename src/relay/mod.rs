@@ -23,6 +23,7 @@ mod copy;
 mod direction;
 pub mod ending;
 mod port;
+mod room;
 mod splice;
 mod step;
 #[cfg(test)]
