@@ -20,9 +20,10 @@ const OF_THE_GATEWAY: &str = include_str!("../../contrib/gateway/README.md");
 /// Most lines of README.md: a newcomer reads all of it.
 const MOST_LINES: usize = 200;
 /// Options in the documents that belong to other programs: cargo, systemd, the benchmarks.
-const FOREIGN: [&str; 14] = [
+const FOREIGN: [&str; 15] = [
     "--bench",
     "--bin",
+    "--check",
     "--docker",
     "--fuzz-dir",
     "--helper",
