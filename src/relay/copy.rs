@@ -1,4 +1,7 @@
 //! The portable engine: it reads into a buffer and writes from it. It serves every pair of ports on every UNIX.
+//!
+//! ssh's pipes keep their size here. Larger ones brought nothing under ssh, and without ssh's cryptography they took a
+//! quarter of the throughput: the bytes had left the processor's caches before they were read.
 
 use std::io;
 use std::ops::Range;

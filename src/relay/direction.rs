@@ -4,7 +4,6 @@ use crate::sys::PollFlags;
 
 use super::copy::Copy;
 use super::port::Port;
-use super::room::Room;
 use super::splice::Splice;
 use super::step::{Broken, Step, Waits};
 
@@ -20,7 +19,6 @@ enum Engine {
 
 pub(super) struct Direction {
     engine: Engine,
-    room: Room,
     waits: Waits,
     moved: u64,
     /// Whether the last turn ended before a side would have blocked.
@@ -43,7 +41,7 @@ impl Direction {
     }
 
     fn with(engine: Engine, waits: Waits) -> Self {
-        Self { engine, room: Room::default(), waits, moved: 0, unfinished: false }
+        Self { engine, waits, moved: 0, unfinished: false }
     }
 
     pub(super) fn waits(&self) -> Waits {
@@ -90,9 +88,6 @@ impl Direction {
                 Engine::Splice(splice) => splice.step(from, to, self.waits)?,
                 Engine::Copy(copy) => copy.step(from, to, self.waits)?,
             };
-            if let Step::Moved(bytes) | Step::MovedAll(bytes) = step {
-                self.room.note(bytes, from, to);
-            }
             match step {
                 Step::Moved(bytes) => self.moved += bytes as u64,
                 Step::MovedAll(bytes) => {

@@ -23,7 +23,6 @@ mod copy;
 mod direction;
 pub mod ending;
 mod port;
-mod room;
 mod splice;
 mod step;
 #[cfg(test)]

@@ -13,6 +13,18 @@ use crate::sys;
 /// Most bytes asked for at once.
 const MOST: usize = 1024 * 1024;
 
+/// A move of this many bytes is one of many: it is time for a larger pipe. Most tunnels never get there, and what all
+/// pipes of a user may take together is limited.
+const BULK: usize = 16 * 1024;
+
+/// The size asked for the pipe that ssh reads from, in bytes: fewer, larger turns. By default a normal user can have no
+/// more.
+const PIPE_TO_SSH: usize = 1024 * 1024;
+
+/// The same for the pipe that ssh writes to. Its pages are sent to the network while ssh fills others: with more pages
+/// on the way, each would be out of the processor's caches before anybody reads it.
+const PIPE_FROM_SSH: usize = 256 * 1024;
+
 /// The side that the socket is on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Network {
@@ -22,6 +34,8 @@ pub(super) enum Network {
 
 pub(super) struct Splice {
     network: Network,
+    /// Whether it was tried to enlarge the pipe.
+    enlarged: bool,
 }
 
 impl Splice {
@@ -37,7 +51,7 @@ impl Splice {
     }
 
     pub(super) fn new(network: Network) -> Self {
-        Self { network }
+        Self { network, enlarged: false }
     }
 
     /// Moves once. `waits` names the side that was reported ready.
@@ -46,7 +60,17 @@ impl Splice {
         match sys::splice(from, to, MOST) {
             Ok(0) => Ok(Step::End),
             // A second try would mostly fail. To wait costs less, and tells which side isn't ready.
-            Ok(bytes) => Ok(Step::MovedAll(bytes)),
+            Ok(bytes) => {
+                if bytes >= BULK && !self.enlarged {
+                    self.enlarged = true;
+                    let (pipe, size) = match self.network {
+                        Network::Source => (to, PIPE_TO_SSH),
+                        Network::Sink => (from, PIPE_FROM_SSH),
+                    };
+                    sys::enlarge_pipe(pipe, size);
+                }
+                Ok(Step::MovedAll(bytes))
+            }
             // The kernel doesn't tell which side would block. One side was reported ready, so it is the other.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Ok(Step::Blocked(if waits == Waits::Sink { Waits::Source } else { Waits::Sink }))
