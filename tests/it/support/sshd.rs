@@ -1,9 +1,11 @@
 //! A real sshd in the part of the VPS: own host key, own user key, on a free port of 127.0.0.1.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::home::Home;
@@ -140,7 +142,10 @@ pub(crate) fn ssh_keygen(path: &Path) {
     assert!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A port that nothing listens on right now. The caller must be ready to lose it to another program.
+/// A port that nothing listens on right now. The caller must be ready to lose it to another program, but no other test gets
+/// it: some servers share a port with each other (SO_REUSEPORT), and neither would notice.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    std::iter::repeat_with(any).find(|port| GIVEN.lock().unwrap().insert(*port)).unwrap()
 }
