@@ -111,6 +111,7 @@ archive() {
 packages() {
     sed -i 's|/usr/local/bin/|/usr/bin/|' "$work/$name"/lib/systemd/system/*
     mkdir "$work/$name/debian"
+    install -D -m 644 contrib/packaging/lintian-overrides "$work/$name/lintian/kohakuriver-proxy"
     gzip -9n >"$work/$name/debian/changelog.Debian.gz" <<END
 kohakuriver-proxy ($version-1) stable; urgency=medium
 
