@@ -198,7 +198,7 @@ pub struct InMessages {
 static IN_MESSAGES: RwLock<InMessages> =
     RwLock::new(InMessages { name: None, flags: String::new(), is_unstored: false });
 
-/// What a hint has behind the name of a setting.
+/// Stands in hints behind the name of a setting.
 pub const WHERE_SET: &str = "; `kohakuriver config show` shows where it is set";
 
 /// How hints set a setting, and the same by its option.

@@ -97,7 +97,7 @@ enum Session {
     Server(UnbufferedServerConnection),
 }
 
-/// What the session encrypts, after it has processed all complete records.
+/// The plaintext for the session to encrypt, after it has processed all complete records.
 enum Write<'w> {
     Nothing,
     /// Encrypts the plaintext, and appends the records to the buffer.

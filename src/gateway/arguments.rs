@@ -243,7 +243,7 @@ pub struct Arguments {
     help: Option<bool>,
 }
 
-/// What the program does instead of serving.
+/// Another task of the program, instead of serving.
 #[derive(Subcommand, Clone, Debug)]
 pub(super) enum Command {
     // A subcommand has the gateway's flag for help otherwise.

@@ -82,19 +82,8 @@ fn the_server_closes_first_while_stdin_stays_open() {
 #[test]
 fn stdin_ends_first_and_the_reply_still_comes() {
     let Some(windows) = Windows::find() else { return };
-    let (mut spawned, mut server, _kept) = open(&windows);
-    let bytes = [DELICATE, &pattern(4 << 20)].concat();
-    let mut stdin = spawned.stdin.take().unwrap();
-    let sent = bytes.clone();
-    let sending = std::thread::spawn(move || stdin.write_all(&sent));
-    let mut question = Vec::new();
-    server.read_to_end(&mut question).unwrap();
-    assert!(question == bytes, "bytes were lost");
-    sending.join().unwrap().unwrap();
-    server.write_all(b"the reply").unwrap();
-    drop(server);
-    assert_eq!(spawned.read_all(), b"the reply");
-    spawned.ends_with(0, "");
+    let (spawned, server, _kept) = open(&windows);
+    spawned.asks_until_stdin_ends([DELICATE, &pattern(4 << 20)].concat(), server);
 }
 
 #[test]

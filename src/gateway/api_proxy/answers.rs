@@ -69,7 +69,7 @@ impl Unserved {
         }
     }
 
-    /// What a user reads. The first two are a Host's own words, by which clients know that it has no such call.
+    /// The text for the user. The first two are a Host's own words: clients recognise by them that it has no such call.
     fn detail(&self) -> String {
         match self {
             Self::Path => "Not Found".to_owned(),

@@ -182,6 +182,22 @@ impl Spawned {
         assert_eq!(&start, b"SSH-2.0-");
     }
 
+    /// Ends stdin behind these bytes. The server gets them all, and its reply still comes.
+    #[track_caller]
+    pub(crate) fn asks_until_stdin_ends(mut self, bytes: Vec<u8>, mut server: TcpStream) {
+        let mut stdin = self.stdin.take().unwrap();
+        let sent = bytes.clone();
+        let sending = thread::spawn(move || stdin.write_all(&sent));
+        let mut question = Vec::new();
+        server.read_to_end(&mut question).unwrap();
+        assert!(question == bytes, "bytes were lost: {} of {}", question.len(), bytes.len());
+        sending.join().unwrap().unwrap();
+        server.write_all(b"the reply").unwrap();
+        drop(server);
+        assert_eq!(self.read_all(), b"the reply");
+        self.ends_with(0, "");
+    }
+
     /// Waits until the helper ends by itself: exit status and stderr. The test's ends stay open meanwhile.
     #[track_caller]
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {

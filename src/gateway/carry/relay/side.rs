@@ -57,7 +57,7 @@ impl Side {
     /// Notes what the event loop reports.
     pub(super) fn note(&mut self, event: &Event) {
         if self.carrier.lasting().is_some() {
-            // What happens to the connection says nothing about the stream. Room may come with an acknowledgement.
+            // The end of the connection is not the end of the stream. An acknowledgement may bring room.
             let has_arrived = event.is_readable() || event.is_read_closed() || event.is_error();
             self.readable |= has_arrived;
             self.writable |= has_arrived || event.is_writable();

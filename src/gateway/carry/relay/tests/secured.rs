@@ -1,4 +1,4 @@
-//! What only a client with TLS can do.
+//! Tests of clients with TLS that have no counterpart without it.
 
 use super::*;
 use crate::carrier::Tls;
