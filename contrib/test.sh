@@ -33,7 +33,7 @@ tools=(
     systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2 nsenter:util-linux
     plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin
     node:nodejs npm:npm zsh:zsh fish:fish tcsh:tcsh parallel-ssh:pssh groff:groff-base dpkg-deb:dpkg
-    tmux:tmux less:less busybox:busybox dash:dash wget:wget
+    tmux:tmux less:less busybox:busybox dash:dash wget:wget chromium:chromium chromedriver:chromium-driver
 )
 if [ "$chosen" = release ]; then
     tools+=(
@@ -47,7 +47,7 @@ case $static in
 esac
 # The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1 ansible-core==2.19.14)
-node_clients=(ssh2@1.17.0 ssh-config@5.3.0)
+node_clients=(ssh2@1.17.0 ssh-config@5.3.0 axe-core@4.14.1)
 # In an environment of its own: it wants older versions of what the clients need.
 mitmproxy=(mitmproxy==11.0.2)
 

@@ -197,7 +197,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub relay_threads: Option<u16>,
 
-    /// Answer /healthz, /metrics and /sessions on this address: a TCP port, unix:/PATH, or `off`
+    /// Serve the page, /status, /healthz, /metrics and /sessions on this address: a TCP port, unix:/PATH, or `off`
     ///
     /// Everyone who reaches a TCP port may read all of it: keep it on loopback, or in a network of admins. A UNIX socket
     /// is for its owner and its group (mode 0660), who may also end tunnels.

@@ -12,7 +12,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | `admin` | the HTTP server for the admin |
+//! | `admin` | the HTTP server for the admin, with its page |
 //! | `cert` | the subcommand that makes certificates |
 //! | `life` | inherited sockets, orders, hand-over, shutdown |
 //! | `front` | what a client meets: accept, request, upstream, refusal |

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
-use crate::gateway::admin::{Admin, EndRight};
+use crate::gateway::admin::{self, Admin, EndRight};
 use crate::gateway::api_proxy::ApiProxy;
 use crate::gateway::carry::relay::Relays;
 use crate::gateway::carry::resumable::Resumables;
@@ -27,8 +27,8 @@ use crate::gateway::front::peers::Peers;
 use crate::gateway::front::terms::Terms;
 use crate::gateway::front::upstream::Upstreams;
 use crate::gateway::host_api::HostApi;
+use crate::gateway::http;
 use crate::gateway::http::guard::Guard;
-use crate::gateway::http::{self, Waiting};
 use crate::gateway::life::hand_over::{HandOver, Successor};
 use crate::gateway::life::moving::{self, Arrivals};
 use crate::gateway::life::orders::Order;
@@ -90,20 +90,18 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
         api: terms.api_proxy.then(|| ApiProxy::new(&directory, Arc::clone(&terms.rules), records.clone())),
         records: records.clone(),
     });
-    let admin = Admin {
+    let seen = admin::Parts {
         sessions: Arc::clone(&sessions),
-        end: Arc::clone(&end),
         previous,
-        directory: Arc::clone(&directory),
-        metrics: Arc::clone(&records.metrics),
+        records: records.clone(),
         limits: Arc::clone(&terms.limits),
-        guard: terms.guard.clone(),
+        certificates: terms.certificates.clone(),
         end_right: match &listeners.admin {
             Some(AdminSocket::Local(..)) => EndRight::Everyone,
             _ => EndRight::Token(Arc::clone(&terms.rules)),
         },
-        waiting: Waiting::default(),
     };
+    let admin = Admin::new(seen, &directory, Arc::clone(&end), terms.guard.clone());
     if let Some(socket) = arriving {
         take_over_tunnels(socket, &gateway)?;
     }
@@ -180,16 +178,18 @@ fn start_host_api(accept: &AcceptLoops, listener: Option<TcpListener>, directory
 }
 
 fn start_admin(accept: &AcceptLoops, socket: Option<AdminSocket>, admin: Admin) {
+    let Some(socket) = socket else { return };
     let accept = accept.without_drain();
     let admin = Arc::new(admin);
     let permits = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
+    let watched = Arc::clone(&admin);
+    accept.spawn_until_closed(async move { watched.keep_history().await });
     match socket {
-        None => {}
-        Some(AdminSocket::Tcp(listener)) => accept.start(listener, permits, move |(client, _)| {
+        AdminSocket::Tcp(listener) => accept.start(listener, permits, move |(client, _)| {
             let admin = Arc::clone(&admin);
             async move { admin.serve(client).await }
         }),
-        Some(AdminSocket::Local(listener, _)) => accept.start(listener, permits, move |client| {
+        AdminSocket::Local(listener, _) => accept.start(listener, permits, move |client| {
             let admin = Arc::clone(&admin);
             async move { admin.serve(client).await }
         }),

@@ -139,7 +139,8 @@ fn web_pages_get_nothing() {
         scene.curl("/sessions", &["-H", &format!("Host: {host}")]).prints("[]");
     }
     scene.curl("/healthz", &["--http1.0", "-H", "Host:"]).prints("ok\n");
-    assert!(scene.curl("/", &["-i"]).text().starts_with("HTTP/1.1 404 "));
+    let evil = scene.curl("/", &["-i", "-H", "Host: evil.example"]).text();
+    assert!(evil.starts_with("HTTP/1.1 403 "), "{evil}");
 }
 
 #[test]

@@ -47,6 +47,8 @@ mod gateway_long_lists;
 mod gateway_metrics;
 mod gateway_own_addresses;
 mod gateway_own_machine;
+mod gateway_page;
+mod gateway_page_streams;
 mod gateway_pipes;
 mod gateway_readers;
 mod gateway_restarts;

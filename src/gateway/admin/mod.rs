@@ -2,110 +2,175 @@
 //!
 //! | request | answer |
 //! |---|---|
+//! | `GET /` | a page for people: tunnels, limits, state, the last hour, the last refusals |
+//! | `GET /events`, `/page.json`, `/page.css`, `/page.js` | what belongs to the page; the first is a stream, see [`live`] |
+//! | `GET /status` | the same for scripts, as JSON |
 //! | `GET /healthz` | 200 while the gateway serves |
 //! | `GET /healthz?ready` | 200 if a tunnel could be opened, else 503 and the reason |
 //! | `GET /metrics` | metrics for Prometheus |
 //! | `GET /sessions` | the open tunnels, as JSON |
 //! | `DELETE /sessions/<id>` | 204, and the tunnel ends; 404 without such a tunnel; 401 or 403 without the right |
 //!
-//! There is no login: every program that reaches the address may read all of this. A web page in a browser may not, see
+//! There is no login: every program that reaches the address may read all of this. A web page of another server may not, see
 //! [`Guard`]. A request that changes something takes a right, see [`EndRight`].
 //!
 //! This room knows every room below it. Only the start of the gateway knows this room.
 
+mod end_right;
+mod fields;
+mod host_check;
+mod live;
+mod page;
+mod status;
+
 use std::sync::Arc;
 
-use http_body_util::Full;
+use http_body_util::channel::Channel;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::gateway::carry::session::{EndTunnel, Sessions};
+use crate::gateway::carry::session::EndTunnel;
 use crate::gateway::decide::directory::Directory;
-use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::http::guard::Guard;
-use crate::gateway::http::{self, Waiting};
-use crate::gateway::life::previous::PreviousProcesses;
-use crate::gateway::limits::Limits;
-use crate::gateway::watch::metrics::{CONTENT_TYPE, Metrics};
+use crate::gateway::http::{self, Lasting, Waiting};
+use crate::gateway::watch::history;
+use crate::gateway::watch::metrics;
 use crate::gateway::watch::session_list;
+use host_check::HostCheck;
+use live::{Events, Live, Snapshot};
+use status::Sources;
+
+pub(super) use end_right::EndRight;
+pub(super) use status::Parts;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+/// How long a page waits that finds too many others, in seconds.
+const PAGES_PAUSE: &str = "30";
 
 /// The server on the admin address.
 pub(super) struct Admin {
-    /// The tunnels of this process.
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) end: EndTunnel,
-    /// Their tunnels are listed and ended through this process.
-    pub(super) previous: PreviousProcesses,
-    pub(super) directory: Arc<Directory>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) limits: Arc<Limits>,
-    pub(super) guard: Guard,
-    pub(super) end_right: EndRight,
-    pub(super) waiting: Waiting,
-}
-
-/// The callers that may end tunnels.
-pub(super) enum EndRight {
-    /// Everyone who reaches the address: the permissions of a UNIX socket's file say who does.
-    Everyone,
-    /// Requests with the token of these rules. Every user of this machine reaches a TCP port.
-    Token(Arc<RuleBook>),
+    sources: Arc<Sources>,
+    live: Arc<Live>,
+    directory: Arc<Directory>,
+    end: EndTunnel,
+    guard: Guard,
+    waiting: Waiting,
 }
 
 type Answer = Response<Full<Bytes>>;
+/// An answer, or one that goes on.
+type Body = Either<Full<Bytes>, Channel<Bytes>>;
 
 impl Admin {
-    /// Answers the request of `client`.
-    pub(super) async fn serve(&self, client: impl AsyncRead + AsyncWrite + Unpin) {
-        http::serve(client, &self.waiting, |request| self.answer(request)).await;
+    pub(super) fn new(parts: Parts, directory: &Arc<Directory>, end: EndTunnel, guard: Guard) -> Self {
+        let sources = Arc::new(Sources::new(parts, HostCheck::new(Arc::clone(directory))));
+        let (live, directory) = (Live::new(Arc::clone(&sources)), Arc::clone(directory));
+        Self { sources, live, directory, end, guard, waiting: Waiting::default() }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
-        if let Err(why) = self.guard.check(request.method(), request.uri(), request.headers()) {
-            return text(StatusCode::FORBIDDEN, &why);
+    /// Answers the request of `client`.
+    pub(super) async fn serve(&self, client: impl AsyncRead + AsyncWrite + Unpin) {
+        http::serve(client, &self.waiting, async |request| fields::with(self.answer(request).await)).await;
+    }
+
+    /// Takes the samples of the history, and never ends. It is all that is done while nobody looks.
+    pub(super) async fn keep_history(&self) {
+        let mut ticks = interval(history::PAUSE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.sources.sample();
+            self.live.tidy().await;
         }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Err(why) = self.guard.check(request.method(), request.uri(), request.headers()) {
+            return text(StatusCode::FORBIDDEN, &why).map(Either::Left);
+        }
+        if request.method() == Method::GET && request.uri().path() == "/events" {
+            return self.events();
+        }
+        self.short_answer(&request).await.map(Either::Left)
+    }
+
+    async fn short_answer(&self, request: &Request<Incoming>) -> Answer {
         let uri = request.uri();
         let path = uri.path();
         let id = path.strip_prefix("/sessions/");
-        match (request.method(), path) {
-            (&Method::DELETE, _) if id.is_some() => match self.end_right.check(request.headers()) {
-                Ok(()) => self.end(id.unwrap_or_default()).await,
-                Err((status, why)) => refuse_end(status, why),
-            },
-            (&Method::GET, "/healthz") if asks_ready(uri.query()) => self.ready().await,
-            (&Method::GET, "/healthz") => text(StatusCode::OK, "ok"),
-            (&Method::GET, "/metrics") => self.metrics().await,
-            (&Method::GET, "/sessions") => {
-                let mut lists = self.previous.sessions().await;
-                lists.push(session_list::list(&self.sessions.snapshot()));
-                http::response(StatusCode::OK, JSON, session_list::joined(&lists))
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        match path {
+            _ if id.is_some() && request.method() == Method::DELETE => {
+                match self.sources.end_right().check(request.headers()) {
+                    Ok(()) => self.end(id.unwrap_or_default()).await,
+                    Err((status, why)) => refuse_end(status, why),
+                }
             }
-            (_, "/healthz" | "/metrics" | "/sessions") => refuse_method("GET"),
             _ if id.is_some() => refuse_method("DELETE"),
-            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /metrics and /sessions"),
+            "/" | "/events" | "/page.css" | "/page.js" | "/page.json" | "/status" | "/healthz" | "/metrics"
+            | "/sessions"
+                if !reads =>
+            {
+                refuse_method("GET, HEAD")
+            }
+            "/" => self.state(page::HTML, Snapshot::html).await,
+            "/page.json" => self.state(JSON, Snapshot::page_json).await,
+            "/status" => self.state(JSON, Snapshot::json).await,
+            "/page.css" => http::response(StatusCode::OK, "text/css; charset=utf-8", page::STYLE),
+            "/page.js" => http::response(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT),
+            "/events" => http::response(StatusCode::OK, EVENTS, Bytes::new()),
+            "/healthz" if asks_ready(uri.query()) => self.ready().await,
+            "/healthz" => text(StatusCode::OK, "ok"),
+            "/metrics" => self.metrics().await,
+            "/sessions" => {
+                let lists = self.sources.session_lists().await;
+                http::response(StatusCode::OK, JSON, session_list::joined(&lists.all))
+            }
+            _ => text(StatusCode::NOT_FOUND, "there are /, /status, /healthz, /metrics and /sessions"),
         }
     }
 
+    /// The state of the gateway, in one form of it.
+    async fn state(&self, kind: &'static str, form: fn(&Snapshot) -> Bytes) -> Answer {
+        let Some(snapshot) = self.live.current().await else { return broken() };
+        // Writing thousands of tunnels would hold up a thread of the runtime.
+        match tokio::task::spawn_blocking(move || form(&snapshot)).await {
+            Ok(body) => http::response(StatusCode::OK, kind, body),
+            Err(_) => broken(),
+        }
+    }
+
+    fn events(&self) -> Response<Body> {
+        let Some(Events { body, until }) = self.live.events() else {
+            let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open: ask for /page.json");
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(PAGES_PAUSE));
+            return response.map(Either::Left);
+        };
+        let mut response = Response::new(Either::Right(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
+        response.extensions_mut().insert(Lasting(until));
+        response
+    }
+
     async fn metrics(&self) -> Answer {
-        let (totals, older) = (self.sessions.totals(), self.previous.count().await);
-        let (metrics, limits) = (Arc::clone(&self.metrics), Arc::clone(&self.limits));
+        let sources = Arc::clone(&self.sources);
+        let older = sources.older_tunnels().await;
         // It reads files of /proc. A folder with thousands of descriptors would hold up a thread of the runtime.
-        let page = tokio::task::spawn_blocking(move || metrics.page(totals, older, &limits));
-        match page.await {
-            Ok(page) => http::response(StatusCode::OK, CONTENT_TYPE, page),
-            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"),
+        match tokio::task::spawn_blocking(move || sources.metrics(older)).await {
+            Ok(page) => http::response(StatusCode::OK, metrics::CONTENT_TYPE, page),
+            Err(_) => broken(),
         }
     }
 
     async fn end(&self, id: &str) -> Answer {
         let ended = match id.parse() {
             Ok(number) if id.bytes().all(|b| b.is_ascii_digit()) => {
-                (self.end)(number) || self.previous.end(number).await
+                (self.end)(number) || self.sources.end_in_previous(number).await
             }
             _ => false,
         };
@@ -125,30 +190,7 @@ impl Admin {
     }
 }
 
-impl EndRight {
-    /// Whether the request with these fields may end a tunnel. The error is the status, and why not.
-    fn check(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-        let Self::Token(rules) = self else { return Ok(()) };
-        let rules = rules.current();
-        let Some(token) = &rules.admin_token else {
-            let why = "over TCP, this takes a token: start the gateway with --admin-token-file FILE, or with a UNIX \
-                       socket, as `--admin unix:/run/kohakuriver-gateway/admin.sock`";
-            return Err((StatusCode::FORBIDDEN, why));
-        };
-        let why = match headers.get(AUTHORIZATION).map(|value| bearer(value.as_bytes())) {
-            Some(Some(given)) if token.is(given) => return Ok(()),
-            Some(_) => "the token is not the one in the gateway's --admin-token-file",
-            None => "this takes the token in the gateway's --admin-token-file, as `Authorization: Bearer TOKEN`",
-        };
-        Err((StatusCode::UNAUTHORIZED, why))
-    }
-}
-
-/// The token in `Bearer <token>` (RFC 6750 §2.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
-}
+const EVENTS: &str = "text/event-stream";
 
 fn asks_ready(query: Option<&str>) -> bool {
     query.is_some_and(|query| query.split('&').any(|pair| pair == "ready" || pair.starts_with("ready=")))
@@ -156,6 +198,11 @@ fn asks_ready(query: Option<&str>) -> bool {
 
 fn text(status: StatusCode, line: &str) -> Answer {
     http::response(status, TEXT, format!("{line}\n"))
+}
+
+/// Something has panicked, or the gateway ends.
+fn broken() -> Answer {
+    text(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written")
 }
 
 fn refuse_end(status: StatusCode, why: &str) -> Answer {

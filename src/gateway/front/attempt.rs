@@ -140,7 +140,7 @@ impl<'g> Attempt<'g> {
         self.records.metrics.count_refused(labels);
         let (reason, _) = labels;
         debug!(client = %self.client, reason, detail, "refused");
-        self.records.audit.refused(&Refused {
+        let refused = Refused {
             user: self.user.as_deref(),
             client: self.client,
             transport: self.transport,
@@ -149,7 +149,9 @@ impl<'g> Attempt<'g> {
             reason,
             detail,
             took: self.begun.elapsed(),
-        });
+        };
+        self.records.audit.refused(&refused);
+        self.records.refusals.add(&refused);
     }
 }
 

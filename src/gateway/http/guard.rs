@@ -1,20 +1,29 @@
 //! Keeps web pages out of both HTTP servers.
 //!
-//! A browser inside the network reaches addresses that a stranger doesn't reach, and runs the stranger's scripts. Two
-//! rules keep such a page from reading and from changing anything:
+//! A browser inside the network reaches addresses that a stranger doesn't reach, and runs the stranger's scripts. Three
+//! rules keep such a page from reading and from changing anything, and let a page of the same server do both:
 //! - The request's host must be an address, `localhost`, this machine's own name, or a name that the admin gave. After
 //!   DNS rebinding, a page of `evil.example` reaches 127.0.0.1 but still sends `Host: evil.example`.
-//! - A request that changes something must not come from a page at all: a browser adds an `Origin` field then.
+//! - A request that changes something must not come from a page of another server, which is one with another name or
+//!   another port: a browser adds an `Origin` field then.
+//! - A browser that says where a request comes from (`Sec-Fetch-Site`) gets an answer for a page of this server, or for its
+//!   user: a bookmark, or a link that is followed. It keeps places from being taken by pictures and scripts of other pages.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::header::{HOST, HeaderMap, ORIGIN};
+use hyper::http::HeaderValue;
 use hyper::{Method, Uri};
 
 use crate::sys;
 use crate::target::without_brackets;
 use crate::text::excerpt_bytes;
+
+/// Where a browser says that a request comes from, what it is for, and what becomes of the answer (Fetch Metadata).
+const SITE: &str = "sec-fetch-site";
+const MODE: &str = "sec-fetch-mode";
+const DESTINATION: &str = "sec-fetch-dest";
 
 /// The names that a request may ask for.
 #[derive(Clone, Debug)]
@@ -47,8 +56,16 @@ impl Guard {
                 ));
             }
         }
-        if *method != Method::GET && headers.contains_key(ORIGIN) {
-            return Err("a web page can't change anything here".to_owned());
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        if !reads && headers.get_all(ORIGIN).iter().any(|origin| !is_origin(origin.as_bytes(), headers.get(HOST))) {
+            return Err("a page of another server can't change anything here".to_owned());
+        }
+        let is =
+            |name, values: &[&str]| headers.get(name).is_some_and(|value| values.iter().any(|other| value == other));
+        let from_here = !headers.contains_key(SITE) || is(SITE, &["same-origin", "none"]);
+        let is_followed = reads && is(MODE, &["navigate"]) && is(DESTINATION, &["document"]);
+        if !from_here && !is_followed {
+            return Err("a page of another server gets nothing here".to_owned());
         }
         Ok(())
     }
@@ -60,6 +77,12 @@ impl Guard {
         let bare = without_brackets(authority.host());
         bare.parse::<IpAddr>().is_ok() || self.names.iter().any(|name| bare.eq_ignore_ascii_case(name))
     }
+}
+
+/// Whether a page of this `origin` comes from `host`, the server that is asked.
+fn is_origin(origin: &[u8], host: Option<&HeaderValue>) -> bool {
+    let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+    authority.is_some_and(|authority| host.is_some_and(|host| authority.eq_ignore_ascii_case(host.as_bytes())))
 }
 
 #[cfg(test)]
@@ -103,17 +126,52 @@ mod tests {
     }
 
     #[test]
-    fn a_web_page_can_not_end_a_tunnel() {
+    fn a_page_of_another_server_can_not_end_a_tunnel() {
         for (method, origin, expected) in [
             (Method::DELETE, None, true),
+            (Method::DELETE, Some("http://127.0.0.1:8003"), true),
+            (Method::DELETE, Some("https://127.0.0.1:8003"), true),
             (Method::DELETE, Some("http://evil.example"), false),
+            (Method::DELETE, Some("http://127.0.0.1:8004"), false),
+            (Method::DELETE, Some("http://127.0.0.1"), false),
+            (Method::DELETE, Some("http://localhost:8003"), false),
+            (Method::DELETE, Some("ftp://127.0.0.1:8003"), false),
+            (Method::DELETE, Some("127.0.0.1:8003"), false),
             (Method::DELETE, Some("null"), false),
-            (Method::POST, Some("http://127.0.0.1:8003"), false),
+            (Method::DELETE, Some(""), false),
+            (Method::POST, Some("http://evil.example"), false),
             (Method::GET, Some("http://evil.example"), true),
+            (Method::HEAD, Some("http://evil.example"), true),
         ] {
             let mut fields = vec![("host", "127.0.0.1:8003")];
             fields.extend(origin.map(|origin| ("origin", origin)));
             assert_eq!(allowed(method.clone(), "/sessions/1", &fields), expected, "{method} {origin:?}");
+        }
+        // Without a host there is no server that a page could be of.
+        assert!(!allowed(Method::DELETE, "/sessions/1", &[("origin", "http://127.0.0.1:8003")]));
+        let two = [("host", "127.0.0.1:8003"), ("origin", "http://127.0.0.1:8003"), ("origin", "http://evil.example")];
+        assert!(!allowed(Method::DELETE, "/sessions/1", &two));
+    }
+
+    #[test]
+    fn only_pages_of_this_server_and_people_are_answered() {
+        for (method, site, mode, destination, expected) in [
+            (Method::GET, "same-origin", "cors", "empty", true),
+            (Method::DELETE, "same-origin", "cors", "empty", true),
+            (Method::GET, "none", "navigate", "document", true),
+            (Method::GET, "cross-site", "navigate", "document", true),
+            (Method::GET, "same-site", "navigate", "document", true),
+            (Method::GET, "cross-site", "navigate", "iframe", false),
+            (Method::GET, "cross-site", "no-cors", "image", false),
+            (Method::GET, "cross-site", "no-cors", "script", false),
+            (Method::GET, "same-site", "cors", "empty", false),
+            (Method::GET, "cross-site", "cors", "document", false),
+            (Method::POST, "cross-site", "navigate", "document", false),
+            (Method::DELETE, "same-site", "cors", "empty", false),
+        ] {
+            let fields = [("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", destination)];
+            let fields = [&[("host", "127.0.0.1:8003")], &fields[..]].concat();
+            assert_eq!(allowed(method.clone(), "/events", &fields), expected, "{method} {site} {mode} {destination}");
         }
     }
 }

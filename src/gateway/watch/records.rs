@@ -1,4 +1,4 @@
-//! All records of one gateway: notices for its admin, audit lines and metrics. Clones share them.
+//! All records of one gateway: notices for its admin, audit lines, metrics and the last refusals. Clones share them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::gateway::watch::audit::{Audit, AuditLog};
 use crate::gateway::watch::metrics::Metrics;
 use crate::gateway::watch::notices::{LogFormat, LogLevel, Notices};
+use crate::gateway::watch::refusals::LastRefusals;
 
 /// How long the end of the process waits for lines that are not written yet, in all.
 const FINISH_LIMIT: Duration = Duration::from_secs(1);
@@ -17,6 +18,7 @@ pub struct Records {
     pub(crate) notices: Notices,
     pub(crate) audit: Audit,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) refusals: Arc<LastRefusals>,
 }
 
 impl Records {
@@ -25,7 +27,7 @@ impl Records {
         let metrics = Arc::new(Metrics::default());
         let notices = Notices::on_stderr(level, format, &metrics);
         let audit = Audit::open(audit, &notices, &metrics)?;
-        Ok(Self { notices, audit, metrics })
+        Ok(Self { notices, audit, metrics, refusals: Arc::default() })
     }
 
     /// Opens the audit log's file again, after it was moved away.

@@ -3,6 +3,7 @@
 //! Nothing here sleeps for readiness: each part says when it serves, and every wait has a deadline that fails the test
 //! with everything that was printed.
 
+pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod chaos;
 pub(crate) mod cluster;

@@ -44,7 +44,7 @@ impl Gauge {
     }
 
     /// The number now.
-    pub(super) fn value(&self) -> u64 {
+    pub(crate) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

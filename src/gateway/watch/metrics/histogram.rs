@@ -38,6 +38,12 @@ impl Histogram {
         (bounded, all)
     }
 
+    /// The bounds in seconds, the count of each bucket, and the sum of all durations.
+    pub(super) fn counts(&self) -> (&'static [f64], Vec<u64>, Duration) {
+        let buckets = self.buckets.iter().map(Counter::value).collect();
+        (self.bounds, buckets, Duration::from_micros(self.sum.value()))
+    }
+
     /// The sum of all durations, in seconds.
     pub(super) fn sum(&self) -> f64 {
         Duration::from_micros(self.sum.value()).as_secs_f64()

@@ -4,6 +4,7 @@
 //! format 0.0.4. The numbers of open tunnels and the limits have owners of their own, which are handed in.
 
 mod counter;
+mod counts;
 mod histogram;
 mod limits;
 mod page;
@@ -12,6 +13,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+pub(crate) use counts::Counts;
 pub(crate) use page::CONTENT_TYPE;
 
 use crate::gateway::limits::Limits;
@@ -37,7 +39,7 @@ pub(crate) enum Lookup {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     /// When counting began.
-    started: SystemTime,
+    pub(crate) started: SystemTime,
     /// Connections of clients that were accepted, by [`Transport`].
     accepted: [Counter; Transport::ALL.len()],
     /// Connections that were refused at once, since no descriptor was left for them.

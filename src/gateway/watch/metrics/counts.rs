@@ -1,0 +1,121 @@
+//! The counts that the [history](crate::gateway::watch::history) is made of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Metrics;
+use super::histogram::Histogram;
+
+/// What has been counted so far.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Counts {
+    /// Tunnels opened.
+    pub(crate) opened: u64,
+    /// Requests that got no tunnel, by reason.
+    pub(crate) refused: BTreeMap<&'static str, u64>,
+    /// From the accepted connection to the open tunnel.
+    pub(crate) setup: Times,
+    /// Requests to the Host API.
+    pub(crate) lookup: Times,
+}
+
+/// Durations in the buckets of a histogram.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Times {
+    bounds: &'static [f64],
+    /// The count of each bucket. The last one has no bound.
+    buckets: Vec<u64>,
+    /// The sum of all durations.
+    sum: Duration,
+}
+
+impl Metrics {
+    pub(crate) fn counts(&self) -> Counts {
+        let mut refused = BTreeMap::new();
+        for ((reason, _), count) in &self.refused {
+            *refused.entry(*reason).or_default() += count.value();
+        }
+        let opened = self.opened.iter().flatten().map(super::Counter::value).sum();
+        Counts { opened, refused, setup: Times::of(&self.setup), lookup: Times::of(&self.lookup_time) }
+    }
+}
+
+impl Counts {
+    /// What has been counted since the `earlier` counts.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let refused = self.refused.iter().map(|(reason, count)| (*reason, count - earlier.refused[reason])).collect();
+        Self {
+            opened: self.opened - earlier.opened,
+            refused,
+            setup: self.setup.since(&earlier.setup),
+            lookup: self.lookup.since(&earlier.lookup),
+        }
+    }
+}
+
+impl Times {
+    fn of(histogram: &Histogram) -> Self {
+        let (bounds, buckets, sum) = histogram.counts();
+        Self { bounds, buckets, sum }
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        let buckets = self.buckets.iter().zip(&earlier.buckets).map(|(now, then)| now - then).collect();
+        Self { buckets, sum: self.sum - earlier.sum, ..*self }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The mean, in milliseconds, to the microsecond.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        let mean = (self.sum.as_micros() as u64).checked_div(self.count())?;
+        Some(mean as f64 / 1000.0)
+    }
+
+    /// The milliseconds that 95 of 100 don't exceed, as exactly as the buckets tell; `None` also if that is beyond the last
+    /// bound.
+    pub(crate) fn nearly_all_within(&self) -> Option<f64> {
+        let needed = (self.count() * 95).div_ceil(100);
+        let mut so_far = 0;
+        let at = self.buckets.iter().position(|count| {
+            so_far += count;
+            so_far >= needed.max(1)
+        })?;
+        Some(self.bounds.get(at)? * 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::words::session::{Protocol, Transport};
+
+    #[test]
+    fn counts_since_an_earlier_moment() {
+        let metrics = Metrics::default();
+        let millis = Duration::from_millis;
+        metrics.setup.observe(millis(900));
+        metrics.count_refused(("not-found", "destination_not_found"));
+        let earlier = metrics.counts();
+        metrics.opened(Protocol::Line, Transport::Tcp).increment();
+        metrics.opened(Protocol::Connect, Transport::Tls).add(2);
+        (0..19).for_each(|_| metrics.setup.observe(millis(4)));
+        metrics.count_refused(("not-found", "destination_not_found"));
+        let since = metrics.counts().since(&earlier);
+        assert_eq!((since.opened, since.refused["not-found"], since.refused["limit"]), (3, 1, 0));
+        assert_eq!(
+            (since.setup.count(), since.setup.mean(), since.setup.nearly_all_within()),
+            (19, Some(4.0), Some(5.0))
+        );
+        assert_eq!((since.lookup.count(), since.lookup.mean(), since.lookup.nearly_all_within()), (0, None, None));
+        metrics.setup.observe(millis(1200));
+        assert_eq!(metrics.counts().since(&earlier).setup.nearly_all_within(), Some(5.0));
+        metrics.setup.observe(millis(20_000));
+        assert_eq!(metrics.counts().since(&earlier).setup.nearly_all_within(), Some(2500.0));
+        metrics.setup.observe(millis(20_000));
+        assert_eq!(metrics.counts().since(&earlier).setup.nearly_all_within(), None);
+    }
+}
