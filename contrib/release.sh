@@ -24,7 +24,7 @@ targets=(
 )
 documents=(
     README.md CHANGELOG.md CONTRIBUTING.md LICENSE SECURITY.md benches/README.md examples/ssh_config
-    contrib/{fuzz,gateway,ide,office,systemd}/README.md contrib/gateway/front/*.*
+    contrib/{fuzz,gateway,ide,office,systemd}/README.md contrib/gateway/{front/*.*,images/*.png}
 )
 folder=$(target_folder)
 programs= url=

@@ -126,7 +126,7 @@ class Clients:
                 helper.stdin.close()
 
             loose.append(asyncio.create_task(one()))
-            if number % 4 == 0:
+            if number % 15 == 0:
                 who, what = random.choice([("viewer", vps[0]["task_id"]), ("nobody", vps[1]["task_id"]), ("bob", "7323718749301700000")])
                 loose.append(asyncio.create_task(self.tunnel(who, what, address, 0, 0)))
             await asyncio.sleep(random.uniform(1, 8))
@@ -207,11 +207,13 @@ async def main():
     make = [f"{given.programs}/kohakuriver-gateway", "cert", "--name", "gpu-head", "--dir", given.folder]
     making = await asyncio.create_subprocess_exec(*make, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
     assert await making.wait() == 0
+    # The page shows the machine's name and the certificate's path.
+    named = ["unshare", "--map-root-user", "--uts", "sh", "-c", 'hostname gpu-head && exec "$@"', "sh"]
     gateway = await asyncio.create_subprocess_exec(
-        f"{given.programs}/kohakuriver-gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--audit-log", "off",
+        *named, f"{given.programs}/kohakuriver-gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--audit-log", "off",
         "--host-api", f"http://127.0.0.1:{api}", "--allow-runner", "127.0.0.1", "--proxy-protocol", "--max-tunnels", "64",
-        "--tls-listen", "127.0.0.1:0", "--tls-cert", f"{given.folder}/server.pem", "--tls-key", f"{given.folder}/server.key",
-        "--admin-token-file", token, stderr=asyncio.subprocess.PIPE)
+        "--tls-listen", "127.0.0.1:0", "--tls-cert", "server.pem", "--tls-key", "server.key", "--admin-token-file", token,
+        cwd=given.folder, stderr=asyncio.subprocess.PIPE)
     loose = []
     try:
         admin = await line_of(gateway.stderr, "admin on ")

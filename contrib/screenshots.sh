@@ -8,7 +8,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-tools=(chromium:chromium chromedriver:chromium-driver python3:python3 pngquant:pngquant cc:gcc)
+tools=(
+    chromium:chromium chromedriver:chromium-driver python3:python3 pngquant:pngquant cc:gcc unshare:util-linux
+    hostname:hostname
+)
 . contrib/packages.sh
 install_missing
 need_cargo
@@ -21,6 +24,6 @@ trap 'rm -rf "$folder"; remove_policy' EXIT
 mkdir -p "$shots" contrib/gateway/images
 python3 contrib/screenshots.py "$programs" "$folder" "$shots" "$@"
 for name in page-light page-dark; do
-    pngquant --force --skip-if-larger --quality 60-95 --output "contrib/gateway/images/$name.png" "$shots/$name.png"
+    pngquant --force --speed 1 --nofs --output "contrib/gateway/images/$name.png" 48 "$shots/$name.png"
 done
 say "contrib/gateway/images has them now"

@@ -197,6 +197,23 @@ fn the_gateway_document_shows_the_fields_of_sessions_and_audit_lines() {
     }
 }
 
+#[test]
+fn the_gateway_document_names_the_fields_of_the_status() {
+    let scene = Watched::new(&[]);
+    let rows = table(OF_THE_GATEWAY, "| field | value |");
+    let named: BTreeSet<_> = rows.iter().flat_map(|row| code(row[0])).collect();
+    let status: Value = serde_json::from_str(&scene.curl("/status", &[]).text()).unwrap();
+    assert_eq!(named, keys(&status).collect());
+    for (field, object) in
+        [("tunnels", &status["tunnels"]), ("limits", &status["limits"][0]), ("hour", &status["hour"])]
+    {
+        let row = rows.iter().find(|row| code(row[0]).eq([field])).unwrap();
+        let named: BTreeSet<_> = code(row[1]).collect();
+        let missing: Vec<_> = keys(object).filter(|key| !named.contains(key)).collect();
+        assert!(missing.is_empty(), "{field}: {missing:?}");
+    }
+}
+
 fn keys(object: &Value) -> impl Iterator<Item = &str> {
     object.as_object().unwrap().keys().map(String::as_str)
 }

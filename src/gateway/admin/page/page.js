@@ -3,6 +3,7 @@
 'use strict';
 
 const POLL = 10_000; // ms between two looks without a stream of events
+const WAIT = 3_000; // ms after which a browser opens the next stream
 const SILENCE = 15_000; // ms after which a page looks for events itself
 const $ = (id) => document.getElementById(id);
 const make = (name, fields, ...children) => {
@@ -301,6 +302,8 @@ function say(is, text) {
   $('live').dataset.is = is;
 }
 
+const lost = () => say('off', `No answer since ${new Date(heard).toLocaleTimeString('sv')}`);
+
 function hear(name, text) {
   if (name === 'change' && !isFollowing) return;
   isFollowing = true;
@@ -327,8 +330,10 @@ function open() {
     });
   }
   opened.onerror = () => {
-    say('off', `No answer since ${new Date(heard || Date.now()).toLocaleTimeString('sv')}`);
-    // Refused: there are too many pages. Otherwise the browser tries again by itself.
+    // A stream ends every ten minutes, and the browser opens the next one a few seconds later.
+    const since = heard;
+    setTimeout(() => heard === since && source === opened && lost(), 2 * WAIT);
+    // Refused: there are too many pages.
     if (opened.readyState === EventSource.CLOSED && source === opened) {
       leave();
       polls = 0;
@@ -347,7 +352,7 @@ async function poll() {
     heard = Date.now();
     say('on', 'Every 10 seconds: many pages are open');
   } catch {
-    say('off', `No answer since ${new Date(heard).toLocaleTimeString('sv')}`);
+    lost();
   }
   polls += 1;
   setTimeout(() => !source && !isFollowing && (polls < 3 ? poll() : open()), POLL);
