@@ -12,13 +12,10 @@ const TURN: u64 = 1024 * 1024;
 /// Most steps of a turn. Below TLS, a step may move next to nothing and still cost a lot of time.
 const STEPS: usize = 256;
 
-enum Engine {
-    Splice(Splice),
-    Copy(Copy),
-}
-
 pub(super) struct Direction {
-    engine: Engine,
+    /// The engine of choice, if it can serve these ports.
+    splice: Option<Splice>,
+    copy: Copy,
     waits: Waits,
     moved: u64,
     /// Whether the last turn ended before a side would have blocked.
@@ -28,20 +25,13 @@ pub(super) struct Direction {
 impl Direction {
     /// A direction with the best engine for these ports. It writes `early` before anything it reads.
     pub(super) fn new(from: &Port<'_>, to: &Port<'_>, early: Vec<u8>) -> Self {
-        match Splice::between(from, to) {
-            Some(splice) if early.is_empty() => Self::with(Engine::Splice(splice), Waits::Source),
-            _ => Self::portable(early),
-        }
+        Self { splice: Splice::between(from, to), ..Self::portable(early) }
     }
 
     /// A direction with the engine that every UNIX can run.
     pub(super) fn portable(early: Vec<u8>) -> Self {
         let waits = if early.is_empty() { Waits::Source } else { Waits::Sink };
-        Self::with(Engine::Copy(Copy::new(early)), waits)
-    }
-
-    fn with(engine: Engine, waits: Waits) -> Self {
-        Self { engine, waits, moved: 0, unfinished: false }
+        Self { splice: None, copy: Copy::new(early), waits, moved: 0, unfinished: false }
     }
 
     pub(super) fn waits(&self) -> Waits {
@@ -84,9 +74,16 @@ impl Direction {
             if self.moved - turn_began >= TURN {
                 break;
             }
-            let step = match &mut self.engine {
-                Engine::Splice(splice) => splice.step(from, to, self.waits)?,
-                Engine::Copy(copy) => copy.step(from, to, self.waits)?,
+            let spliced = match &mut self.splice {
+                Some(splice) if !self.copy.is_behind() => splice.step(from, to, self.waits)?,
+                _ => Step::UnfitNow,
+            };
+            if matches!(spliced, Step::Unfit) {
+                self.splice = None;
+            }
+            let step = match spliced {
+                Step::Unfit | Step::UnfitNow => self.copy.step(from, to, self.waits)?,
+                step => step,
             };
             match step {
                 Step::Moved(bytes) => self.moved += bytes as u64,
@@ -103,7 +100,7 @@ impl Direction {
                     self.wait_for(Waits::Nothing);
                     return Ok(());
                 }
-                Step::Unfit => self.engine = Engine::Copy(Copy::new(Vec::new())),
+                Step::Unfit | Step::UnfitNow => {}
             }
         }
         self.unfinished = true;
@@ -138,7 +135,7 @@ mod tests {
         let refused = sys::splice(source.as_fd(), sink.as_fd(), 1).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
 
-        let mut direction = Direction::with(Engine::Splice(Splice::new(Network::Sink)), Waits::Source);
+        let mut direction = Direction { splice: Some(Splice::new(Network::Sink)), ..Direction::portable(Vec::new()) };
         while !direction.has_ended() {
             let port = |descriptor| Port::Inherited(Inherited::new(descriptor));
             direction.pump(&mut port(source.as_fd()), &mut port(sink.as_fd())).unwrap();
