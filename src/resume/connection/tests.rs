@@ -246,7 +246,7 @@ fn a_full_pipe_is_a_receiver_that_takes_nothing_and_an_empty_connection_is_not()
     let mut pair = Pair::new([0, 300_000], false, 1).splicing();
     let (read, write) = pair.client.pipe.take().unwrap();
     let sent = pair.gateway.carrier.send(&[1; 300_000]).unwrap();
-    let mut is_drained = |client: &mut End| {
+    let is_drained = |client: &mut End| {
         while client.carrier.splice_into(write.as_fd(), usize::MAX).is_ok_and(|bytes| bytes > 0) {}
         client.carrier.drained
     };
