@@ -4,7 +4,7 @@ use crate::sys::PollFlags;
 
 use super::copy::Copy;
 use super::port::Port;
-use super::splice::Splice;
+use super::splice::{BULK, Splice};
 use super::step::{Broken, Step, Waits};
 
 /// How much a direction moves before the opposite one gets its turn, in bytes.
@@ -18,6 +18,8 @@ pub(super) struct Direction {
     copy: Copy,
     waits: Waits,
     moved: u64,
+    /// Much comes at once. Else, a read that brings a frame with its header costs less than a splice behind the header.
+    bulk: bool,
     /// Whether the last turn ended before a side would have blocked.
     unfinished: bool,
 }
@@ -31,7 +33,7 @@ impl Direction {
     /// A direction with the engine that every UNIX can run.
     pub(super) fn portable(early: Vec<u8>) -> Self {
         let waits = if early.is_empty() { Waits::Source } else { Waits::Sink };
-        Self { splice: None, copy: Copy::new(early), waits, moved: 0, unfinished: false }
+        Self { splice: None, copy: Copy::new(early), waits, moved: 0, bulk: false, unfinished: false }
     }
 
     pub(super) fn waits(&self) -> Waits {
@@ -75,7 +77,9 @@ impl Direction {
                 break;
             }
             let spliced = match &mut self.splice {
-                Some(splice) if !self.copy.is_behind() => splice.step(from, to, self.waits)?,
+                Some(splice) if !self.copy.is_behind() && (self.bulk || !from.is_lasting()) => {
+                    splice.step(from, to, self.waits)?
+                }
                 _ => Step::UnfitNow,
             };
             if matches!(spliced, Step::Unfit) {
@@ -86,13 +90,17 @@ impl Direction {
                 step => step,
             };
             match step {
-                Step::Moved(bytes) => self.moved += bytes as u64,
+                Step::Moved(bytes) => {
+                    self.moved += bytes as u64;
+                    self.bulk |= bytes >= BULK;
+                }
                 Step::MovedAll(bytes) => {
                     self.moved += bytes as u64;
                     self.wait_for(Waits::Source);
                     return Ok(());
                 }
                 Step::Blocked(waits) => {
+                    self.bulk &= self.moved - turn_began >= BULK as u64;
                     self.wait_for(waits);
                     return Ok(());
                 }

@@ -15,7 +15,7 @@ const MOST: usize = 1024 * 1024;
 
 /// A move of this many bytes is one of many: it is time for a larger pipe. Most tunnels never get there, and what all
 /// pipes of a user may take together is limited.
-const BULK: usize = 16 * 1024;
+pub(super) const BULK: usize = 16 * 1024;
 
 /// The size asked for the pipe that ssh reads from, in bytes: fewer, larger turns. By default a normal user can have no
 /// more.
@@ -56,7 +56,7 @@ impl Splice {
 
     /// Moves once. `waits` names the side that was reported ready.
     pub(super) fn step(&mut self, from: &mut Port<'_>, to: &Port<'_>, waits: Waits) -> Result<Step, Broken> {
-        let is_lasting = matches!(from, Port::Carrier(carrier) if carrier.lasting().is_some());
+        let is_lasting = from.is_lasting();
         let Some(to) = descriptor(to) else { return Ok(Step::Unfit) };
         let spliced = match from {
             Port::Inherited(inherited) => sys::splice(inherited.descriptor, to, MOST),

@@ -424,7 +424,8 @@ impl<S: Supply> Carrier for Resumable<S> {
         let now = Instant::now();
         let spliced = self.splice(pipe, most);
         let is_blocked = spliced.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        (self.drained, self.read_at) = (is_blocked && self.is_drained(), now);
+        // Before a frame, only the connection can have blocked.
+        (self.drained, self.read_at) = (is_blocked && (self.link.data() == 0 || self.is_drained()), now);
         self.delivered(spliced)
     }
 
