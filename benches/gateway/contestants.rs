@@ -96,10 +96,10 @@ pub(crate) struct Contestant {
     pub(crate) kind: Kind,
     /// Where tunnels are opened.
     pub(crate) entrance: Entrance,
-    server: Server,
+    pub(super) server: Server,
 }
 
-enum Server {
+pub(super) enum Server {
     Ours(Gateway),
     Proxy(Proxy),
     OlderHost(OlderHost),
@@ -130,7 +130,7 @@ impl Contestant {
                 (gateway.address, Server::Ours(gateway))
             }
             Kind::Haproxy | Kind::HaproxySplice => {
-                let proxy = start(serves, |home, port| haproxy(home, port, vps, kind == Kind::HaproxySplice));
+                let proxy = start(serves, |home, port| haproxy(home, port, &[vps], kind == Kind::HaproxySplice));
                 (proxy.address, Server::Proxy(proxy))
             }
             Kind::Tinyproxy => {
@@ -170,7 +170,7 @@ impl Contestant {
     }
 }
 
-fn request(kind: Kind, vps: SocketAddr) -> String {
+pub(super) fn request(kind: Kind, vps: SocketAddr) -> String {
     let connect = |target: String| format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
     match kind.asks() {
         Asks::Connect if kind == Kind::Ours => connect(format!("{VPS}:22")),
@@ -181,7 +181,7 @@ fn request(kind: Kind, vps: SocketAddr) -> String {
 }
 
 /// Waits until `process` gives a tunnel.
-fn serves(process: &Process, entrance: &Entrance) -> bool {
+pub(super) fn serves(process: &Process, entrance: &Entrance) -> bool {
     let end = Instant::now() + DEADLINE;
     while Instant::now() < end {
         if tunnel::open(entrance).is_ok() {
@@ -195,17 +195,20 @@ fn serves(process: &Process, entrance: &Entrance) -> bool {
     false
 }
 
-fn haproxy(home: &Home, port: u16, vps: SocketAddr, splice: bool) -> Run {
+/// HAProxy in TCP mode. Each of `servers` gets a connection in turn.
+pub(super) fn haproxy(home: &Home, port: u16, servers: &[SocketAddr], splice: bool) -> Run {
     let (pipes, global, option) = match splice {
         true => (PIPES, format!("maxpipes {PIPES}"), "option splice-request\n option splice-response"),
         false => (0, "nosplice".to_owned(), "no option splice-auto"),
     };
     // It doesn't start unless all of it fits into the descriptors that it may have.
     let connections = MAX_TUNNELS.min(process::open_files().saturating_sub(2 * pipes + OTHER_FILES) / 2);
+    let servers: String =
+        servers.iter().enumerate().map(|(number, server)| format!(" server vps{number} {server}\n")).collect();
     let config = format!(
         "global\n maxconn {connections}\n {global}\ndefaults\n mode tcp\n maxconn {connections}\n \
          timeout connect 10s\n timeout client 1h\n timeout server 1h\n {option}\nlisten vps\n \
-         bind 127.0.0.1:{port}\n server vps {vps}\n"
+         bind 127.0.0.1:{port}\n{servers}"
     );
     Run::new(tool("haproxy"), home).args(["-q", "-db", "-f"]).arg(home.write("haproxy.cfg", config))
 }

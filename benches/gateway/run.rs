@@ -1,29 +1,26 @@
 //! The order of things: arguments, contestants, rows, report.
 
 use std::fs;
-use std::io::Read;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::beside::beside;
 use super::contestants::{Contestant, Kind};
 use super::endings::endings;
+use super::far_end::{self, Vps};
 use super::memory::{hold, idle};
 use super::setups::setups;
 use super::throughput::{Way, bulk};
 use super::tls::{KINDS, Secured};
-use super::{hostile, measures, process, resume, soaking};
+use super::{hostile, measures, process, resume, scale, soaking};
 use crate::support::figures::{Figures, Measure};
-use crate::support::mover::Share;
+use crate::support::limits;
 use crate::support::report::{Bound, Report, Target, folder};
 use crate::support::secured::Certified;
 use crate::support::turns::{Rounds, rounds, turns};
-use crate::support::{limits, vps};
 
 /// How much is done.
 struct Effort {
@@ -62,8 +59,6 @@ const QUICK: Effort = Effort {
 
 /// Longest time for a whole run.
 const WHOLE_RUN: Duration = Duration::from_secs(20 * 60);
-/// Makes this program a VPS, in a process of its own: it needs as many descriptors as the client does.
-const VPS: &str = "--vps";
 
 /// Measures something of everybody before the VPS.
 type Row = fn(&Effort, &Vps, &mut Figures) -> Result<()>;
@@ -186,9 +181,10 @@ struct Asked {
 
 pub(crate) fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
-        Some(VPS) => return be_vps(),
+        Some(far_end::NAME) => return far_end::main(),
         Some(name @ (soaking::SOAK | soaking::ATTACKS)) => return soaking::main(name),
         Some(hostile::NAME) => return hostile::main(),
+        Some(scale::NAME) => return scale::main(),
         _ => {}
     }
     let asked = read_arguments()?;
@@ -232,7 +228,7 @@ fn read_arguments() -> Result<Asked> {
             (_, Some(row)) => asked.rows.push(row),
             _ => {
                 bail!(
-                    "unknown argument {argument:?}; there are --quick, {}, hostile, and soak or attacks [SECONDS [SEED]]",
+                    "unknown argument {argument:?}; there are --quick, {}, hostile, scale, and soak or attacks [SECONDS [SEED]]",
                     ROWS.map(|(name, _)| name).join(", ")
                 )
             }
@@ -242,53 +238,4 @@ fn read_arguments() -> Result<Asked> {
         asked.rows.extend(&ROWS);
     }
     Ok(asked)
-}
-
-/// The VPS's process.
-struct Vps {
-    address: SocketAddr,
-    /// The same one, whose bulk gets what everybody else leaves of the processors.
-    behind: SocketAddr,
-    process: Child,
-}
-
-impl Vps {
-    fn start() -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let mut process = command.arg(VPS).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        let out = process.stdout.take().context("a piped stdout")?;
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line)?;
-        let addresses: Vec<SocketAddr> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let &[address, behind] = addresses.as_slice() else { bail!("the VPS says {line:?}") };
-        Ok(Self { address, behind, process })
-    }
-}
-
-impl Vps {
-    /// Ends it when a run is over: then whoever waits for bytes goes on.
-    fn ender(&self) -> Result<impl Fn(bool) + Send + 'static> {
-        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).context("no process id")?;
-        let process = pidfd_open(id, PidfdFlags::empty())?;
-        Ok(move |over| {
-            if over {
-                // It may have ended.
-                let _ = pidfd_send_signal(&process, Signal::KILL);
-            }
-        })
-    }
-}
-
-impl Drop for Vps {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Serves until stdin ends.
-fn be_vps() -> Result<()> {
-    println!("{} {}", vps::start(Share::Equal)?, vps::start(Share::Rest)?);
-    std::io::stdin().read_to_end(&mut Vec::new())?;
-    Ok(())
 }
