@@ -126,7 +126,7 @@ pub(crate) fn main() -> Result<()> {
     let open_files = open_files();
     let all: Vec<_> = measured.iter().map(|(name, steps)| json!({ "setting": name, "steps": steps })).collect();
     std::fs::write(&samples, serde_json::to_string_pretty(&json!({ "open_files": open_files, "measured": all }))?)?;
-    std::fs::write(&picture, plot(&panels(&measured)))?;
+    std::fs::write(&picture, plot(&panels(&measured), "open tunnels"))?;
     println!("a process may have {open_files} open files; samples in {}", samples.display());
     println!("the plot is {}", picture.display());
     Ok(())

@@ -27,8 +27,8 @@ const BOTTOM: f64 = 36.0;
 const COLUMNS: usize = 2;
 const LEGEND: f64 = 30.0;
 
-/// The panels, two in a row, above one legend.
-pub(crate) fn plot(panels: &[Panel]) -> String {
+/// The panels, two in a row, above one legend that also says what `across` is.
+pub(crate) fn plot(panels: &[Panel], across: &str) -> String {
     let rows = panels.len().div_ceil(COLUMNS);
     let (width, height) = (WIDTH * COLUMNS as f64, HEIGHT * rows as f64 + LEGEND);
     let mut svg = format!(
@@ -49,6 +49,8 @@ pub(crate) fn plot(panels: &[Panel]) -> String {
         let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{name}</text>", x + 30.0, y + 4.0);
         x += 60.0 + 7.0 * name.len() as f64;
     }
+    let (x, y) = (width - RIGHT, height - LEGEND / 2.0 + 4.0);
+    let _ = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"end\">across: {across}</text>");
     svg + "</svg>\n"
 }
 
@@ -82,9 +84,9 @@ fn draw(panel: &Panel, svg: &mut String) {
     }
 }
 
-/// The end of an axis: the next of 1, 2, 4, 6, 8 times a power of ten.
+/// The end of an axis: the next of 1, 1.6, 2, 4, 6, 8 times a power of ten.
 fn nice(values: impl Iterator<Item = f64>) -> f64 {
     let most = values.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     let power = 10_f64.powf(most.log10().floor());
-    [1.0, 2.0, 4.0, 6.0, 8.0, 10.0].into_iter().map(|step| step * power).find(|end| *end >= most).unwrap_or(most)
+    [1.0, 1.6, 2.0, 4.0, 6.0, 8.0, 10.0].into_iter().map(|step| step * power).find(|end| *end >= most).unwrap_or(most)
 }
