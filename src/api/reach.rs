@@ -1,5 +1,6 @@
 //! The address of a VPS, or the reason why it can't be reached: facts in, verdict out.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hyper::Uri;
@@ -24,13 +25,18 @@ const MOST_AHEAD: i64 = 14 * 60 * 60;
 /// Seconds by which two clocks may differ. One that is off by more could pass for another time zone.
 const CLOCKS_DIFFER: i64 = 5 * 60;
 
+/// Longest name of a VPS that a tunnel keeps, in characters. A Host takes longer ones.
+const LONGEST_NAME: usize = 100;
+
 /// The address of a VPS's sshd.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reach {
     /// The VPS.
     pub id: TaskId,
+    /// Its name, if it has one, cut at 100 characters.
+    pub name: Option<Arc<str>>,
     /// Its Runner's host name, as the Host knows it.
-    pub node: String,
+    pub node: Arc<str>,
     /// The Runner's name or address, without brackets.
     pub host: String,
     /// The port of the VPS's sshd on the Runner.
@@ -115,7 +121,14 @@ pub fn locate(vps: &Vps, node: Option<&Node>, audience: Audience) -> Result<Reac
     };
     let node = runner?;
     let Some(host) = host_of(&node.url) else { return Err(Refusal::RunnerAddress(name.clone())) };
-    Ok(Reach { id: vps.id, node: name.clone(), host, port, booting: is_booting(vps, node) })
+    let booting = is_booting(vps, node);
+    Ok(Reach { id: vps.id, name: short_name(vps), node: name.as_str().into(), host, port, booting })
+}
+
+fn short_name(vps: &Vps) -> Option<Arc<str>> {
+    let name = vps.name.as_deref()?;
+    let end = name.char_indices().nth(LONGEST_NAME).map_or(name.len(), |(end, _)| end);
+    Some(name[..end].into())
 }
 
 /// A VPS, as the Host describes it.
@@ -411,8 +424,20 @@ mod tests {
             assert_eq!(host_of(url).as_deref(), host, "{url}");
         }
         let reach = located(&vps(json!({})), Some(&node("http://[::1]:8001", "online", None))).unwrap();
-        assert_eq!((reach.host.as_str(), reach.port, reach.node.as_str()), ("::1", 22023, "node-up"));
+        assert_eq!((reach.host.as_str(), reach.port, &*reach.node), ("::1", 22023, "node-up"));
         assert_eq!(reach.booting, None);
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        let name = |name: Value| {
+            let vps = vps(json!({ "name": name }));
+            located(&vps, Some(&node("http://[::1]:8001", "online", None))).unwrap().name.map(|name| name.to_string())
+        };
+        assert_eq!(name(json!("train")).as_deref(), Some("train"));
+        assert_eq!(name(Value::Null), None);
+        assert_eq!(name(json!("\u{e9}".repeat(100))), Some("\u{e9}".repeat(100)));
+        assert_eq!(name(json!("\u{e9}".repeat(101))), Some("\u{e9}".repeat(100)));
     }
 
     #[test]

@@ -168,6 +168,7 @@ pub(crate) mod tests {
             transport: Transport::Tcp,
             protocol: Protocol::Connect,
             vps: TaskId::parse("7323718749301768192").unwrap(),
+            name: Some("train".into()),
             node: "node1".into(),
         };
         sessions.open(facts, permit())

@@ -52,7 +52,7 @@ impl DialError {
     pub(crate) fn refusal(self, reach: &Reach) -> Refusal {
         match self {
             Self::Timeout => Refusal::ConnectionTimeout,
-            Self::Refused => Refusal::ConnectionRefused { node: reach.node.clone(), booting: reach.booting },
+            Self::Refused => Refusal::ConnectionRefused { node: reach.node.to_string(), booting: reach.booting },
             Self::Shortage => Refusal::Limit("it has no file descriptor left to dial with".to_owned()),
             Self::Busy => Refusal::Limit("it looks up too many names of Runners already".to_owned()),
             Self::Denied(denied) => Refusal::Unreachable(denied.to_string()),
@@ -208,6 +208,7 @@ mod tests {
     async fn each_failure_has_its_own_refusal() {
         let reach = Reach {
             id: TaskId::parse("42").unwrap(),
+            name: None,
             node: "node-up".into(),
             host: String::new(),
             port: 22,

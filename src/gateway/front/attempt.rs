@@ -87,7 +87,7 @@ impl<'g> Attempt<'g> {
 
     /// The VPS's address is known.
     pub(super) fn note_location(&self, reach: &Reach) {
-        debug!(client = %self.client, vps = %reach.id, node = reach.node, host = reach.host, port = reach.port, "VPS located");
+        debug!(client = %self.client, vps = %reach.id, node = &*reach.node, host = reach.host, port = reach.port, "VPS located");
     }
 
     /// The client gets its tunnel.
@@ -98,7 +98,8 @@ impl<'g> Attempt<'g> {
             transport: self.transport,
             protocol: self.request.as_ref().map_or(Protocol::Connect, |(protocol, _)| *protocol),
             vps: reach.id,
-            node: reach.node.as_str().into(),
+            name: reach.name.clone(),
+            node: Arc::clone(&reach.node),
         };
         self.records.metrics.setup.observe(self.begun.elapsed());
         sessions.open(facts, permit)
@@ -112,6 +113,7 @@ impl<'g> Attempt<'g> {
             transport: self.transport,
             protocol: Protocol::Connect,
             vps,
+            name: None,
             node: format!("gateway {to}").into(),
         };
         sessions.open(facts, permit)

@@ -39,6 +39,7 @@ struct Moving {
     client: SocketAddr,
     transport: String,
     vps: String,
+    name: Option<String>,
     node: String,
     age_ms: u64,
     bytes: (u64, u64),
@@ -78,6 +79,7 @@ fn give_one(mut socket: &UnixStream, tunnel: PackedTunnel) -> io::Result<()> {
         client: facts.client,
         transport: facts.transport.name().to_owned(),
         vps: facts.vps.to_string(),
+        name: facts.name.as_deref().map(str::to_owned),
         node: facts.node.to_string(),
         age_ms: u64::try_from(session.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         bytes: session.bytes(),
@@ -137,7 +139,7 @@ impl Arrivals {
     }
 
     fn carry_on(&self, moving: Moving, vps: TcpStream) -> io::Result<()> {
-        let Moving { id, user, client, transport, vps: task, node, age_ms, bytes, away, state } = moving;
+        let Moving { id, user, client, transport, vps: task, name, node, age_ms, bytes, away, state } = moving;
         let user: Option<Arc<str>> = user.map(Into::into);
         let transport = Transport::ALL.into_iter().find(|known| known.name() == transport);
         let facts = Facts {
@@ -146,6 +148,7 @@ impl Arrivals {
             transport: transport.unwrap_or(Transport::Tcp),
             protocol: Protocol::Connect,
             vps: TaskId::parse(&task).ok_or(io::ErrorKind::InvalidData)?,
+            name: name.map(Into::into),
             node: node.into(),
         };
         let session = Session::taken_over(id, facts, Duration::from_millis(age_ms), bytes);

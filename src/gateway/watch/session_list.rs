@@ -22,6 +22,8 @@ struct Listed<'s> {
     protocol: &'static str,
     /// A string, since most readers of JSON lose digits above 2^53.
     task_id: String,
+    /// The name of the VPS; `null` without one.
+    name: Option<&'s str>,
     /// The Runner's host name.
     node: &'s str,
     /// RFC 3339, UTC.
@@ -68,6 +70,7 @@ fn of(session: &Session) -> Listed<'_> {
         transport: session.facts.transport.name(),
         protocol: session.facts.protocol.name(),
         task_id: session.facts.vps.to_string(),
+        name: session.facts.name.as_deref(),
         node: &session.facts.node,
         opened: humantime::format_rfc3339_millis(session.opened).to_string(),
         seconds: session.since.elapsed().as_secs(),
@@ -100,7 +103,7 @@ mod tests {
             listed[0],
             json!({
                 "id": 1, "user": "alice", "client": "10.0.0.9:51234", "transport": "tcp", "protocol": "connect",
-                "task_id": "7323718749301768192", "node": "node1", "seconds": 0, "bytes_up": 0, "bytes_down": 9,
+                "task_id": "7323718749301768192", "name": "train", "node": "node1", "seconds": 0, "bytes_up": 0, "bytes_down": 9,
             })
         );
         assert_eq!((&listed[1]["id"], &listed[1]["user"]), (&json!(2), &Value::Null));

@@ -115,6 +115,8 @@ pub(crate) struct Facts {
     pub(crate) transport: Transport,
     pub(crate) protocol: Protocol,
     pub(crate) vps: TaskId,
+    /// The name of the VPS, if it has one, as the Host said it.
+    pub(crate) name: Option<Arc<str>>,
     /// The Runner's host name.
     pub(crate) node: Arc<str>,
 }
