@@ -1,7 +1,7 @@
 //! The carrier of a tunnel: a connection that both relays read, write and wait for, through one trait.
 //!
-//! A [`TcpStream`] is a carrier, and so is [`Tls`] over another carrier. Only a bare socket can be peeked at or passed to
-//! another process, and the bytes of most layers have to be copied. A carrier that outlives its connection is [`Lasting`].
+//! A [`TcpStream`] is a carrier, and so is [`Tls`] over another carrier. The relays copy the bytes of a layer: only a bare
+//! socket can be spliced, peeked at or passed to another process. A carrier that outlives its connection is [`Lasting`].
 //!
 //! This module doesn't dial, and doesn't decide how a tunnel ends: see [`crate::relay::ending`].
 
@@ -74,20 +74,6 @@ pub trait Carrier: AsFd + Send {
         None
     }
 
-    /// Whether [`Carrier::splice_into`] may work.
-    fn can_be_spliced_from(&self) -> bool {
-        self.bare_socket().is_some()
-    }
-
-    /// Moves bytes into a pipe, inside the kernel. `Ok(0)`: only a read can tell what comes next, an end or more bytes.
-    ///
-    /// # Errors
-    /// Those of `splice(2)`. With [`sys::cannot_splice`], nothing has been moved, and the bytes have to be copied.
-    fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        let socket = self.bare_socket().ok_or(io::ErrorKind::Unsupported)?;
-        sys::splice(socket, pipe, most)
-    }
-
     /// The interface of a carrier that outlives its connection, if this is such a carrier.
     fn lasting(&self) -> Option<&dyn Lasting> {
         None
@@ -144,14 +130,6 @@ impl<C: Carrier + ?Sized> Carrier for Box<C> {
 
     fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
         (**self).bare_socket()
-    }
-
-    fn can_be_spliced_from(&self) -> bool {
-        (**self).can_be_spliced_from()
-    }
-
-    fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        (**self).splice_into(pipe, most)
     }
 
     fn lasting(&self) -> Option<&dyn Lasting> {

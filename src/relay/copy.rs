@@ -29,11 +29,6 @@ impl Copy {
         Self { buffer: early, pending, read_since_ready: false, written_since_ready: false }
     }
 
-    /// Whether it holds bytes that are still to be written.
-    pub(super) fn is_behind(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
     /// `waits` names the side that was reported ready.
     pub(super) fn step(&mut self, from: &mut Port<'_>, to: &mut Port<'_>, waits: Waits) -> Result<Step, Broken> {
         let step = if self.pending.is_empty() { self.read(from, waits) } else { self.write(to, waits) };

@@ -4,7 +4,7 @@ use crate::sys::PollFlags;
 
 use super::copy::Copy;
 use super::port::Port;
-use super::splice::{BULK, Splice};
+use super::splice::Splice;
 use super::step::{Broken, Step, Waits};
 
 /// How much a direction moves before the opposite one gets its turn, in bytes.
@@ -12,14 +12,15 @@ const TURN: u64 = 1024 * 1024;
 /// Most steps of a turn. Below TLS, a step may move next to nothing and still cost a lot of time.
 const STEPS: usize = 256;
 
+enum Engine {
+    Splice(Splice),
+    Copy(Copy),
+}
+
 pub(super) struct Direction {
-    /// The engine of choice, if it can serve these ports.
-    splice: Option<Splice>,
-    copy: Copy,
+    engine: Engine,
     waits: Waits,
     moved: u64,
-    /// Much comes at once. Else, a read that brings a frame with its header costs less than a splice behind the header.
-    bulk: bool,
     /// Whether the last turn ended before a side would have blocked.
     unfinished: bool,
 }
@@ -27,13 +28,20 @@ pub(super) struct Direction {
 impl Direction {
     /// A direction with the best engine for these ports. It writes `early` before anything it reads.
     pub(super) fn new(from: &Port<'_>, to: &Port<'_>, early: Vec<u8>) -> Self {
-        Self { splice: Splice::between(from, to), ..Self::portable(early) }
+        match Splice::between(from, to) {
+            Some(splice) if early.is_empty() => Self::with(Engine::Splice(splice), Waits::Source),
+            _ => Self::portable(early),
+        }
     }
 
     /// A direction with the engine that every UNIX can run.
     pub(super) fn portable(early: Vec<u8>) -> Self {
         let waits = if early.is_empty() { Waits::Source } else { Waits::Sink };
-        Self { splice: None, copy: Copy::new(early), waits, moved: 0, bulk: false, unfinished: false }
+        Self::with(Engine::Copy(Copy::new(early)), waits)
+    }
+
+    fn with(engine: Engine, waits: Waits) -> Self {
+        Self { engine, waits, moved: 0, unfinished: false }
     }
 
     pub(super) fn waits(&self) -> Waits {
@@ -76,31 +84,18 @@ impl Direction {
             if self.moved - turn_began >= TURN {
                 break;
             }
-            let spliced = match &mut self.splice {
-                Some(splice) if !self.copy.is_behind() && (self.bulk || !from.is_lasting()) => {
-                    splice.step(from, to, self.waits)?
-                }
-                _ => Step::UnfitNow,
-            };
-            if matches!(spliced, Step::Unfit) {
-                self.splice = None;
-            }
-            let step = match spliced {
-                Step::Unfit | Step::UnfitNow => self.copy.step(from, to, self.waits)?,
-                step => step,
+            let step = match &mut self.engine {
+                Engine::Splice(splice) => splice.step(from, to, self.waits)?,
+                Engine::Copy(copy) => copy.step(from, to, self.waits)?,
             };
             match step {
-                Step::Moved(bytes) => {
-                    self.moved += bytes as u64;
-                    self.bulk |= bytes >= BULK;
-                }
+                Step::Moved(bytes) => self.moved += bytes as u64,
                 Step::MovedAll(bytes) => {
                     self.moved += bytes as u64;
                     self.wait_for(Waits::Source);
                     return Ok(());
                 }
                 Step::Blocked(waits) => {
-                    self.bulk &= self.moved - turn_began >= BULK as u64;
                     self.wait_for(waits);
                     return Ok(());
                 }
@@ -108,7 +103,7 @@ impl Direction {
                     self.wait_for(Waits::Nothing);
                     return Ok(());
                 }
-                Step::Unfit | Step::UnfitNow => {}
+                Step::Unfit => self.engine = Engine::Copy(Copy::new(Vec::new())),
             }
         }
         self.unfinished = true;
@@ -143,7 +138,7 @@ mod tests {
         let refused = sys::splice(source.as_fd(), sink.as_fd(), 1).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
 
-        let mut direction = Direction { splice: Some(Splice::new(Network::Sink)), ..Direction::portable(Vec::new()) };
+        let mut direction = Direction::with(Engine::Splice(Splice::new(Network::Sink)), Waits::Source);
         while !direction.has_ended() {
             let port = |descriptor| Port::Inherited(Inherited::new(descriptor));
             direction.pump(&mut port(source.as_fd()), &mut port(sink.as_fd())).unwrap();

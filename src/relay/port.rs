@@ -43,12 +43,7 @@ impl Port<'_> {
         }
     }
 
-    /// Whether it is a carrier that outlives its connection, whose bytes come in frames.
-    pub(super) fn is_lasting(&self) -> bool {
-        matches!(self, Self::Carrier(carrier) if carrier.lasting().is_some())
-    }
-
-    /// Whether it can be written again though it was not waited for.
+    /// The same of writing.
     pub(super) fn is_written_without_waiting(&self) -> bool {
         self.most_written() == usize::MAX
     }

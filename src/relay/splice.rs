@@ -15,7 +15,7 @@ const MOST: usize = 1024 * 1024;
 
 /// A move of this many bytes is one of many: it is time for a larger pipe. Most tunnels never get there, and what all
 /// pipes of a user may take together is limited.
-pub(super) const BULK: usize = 16 * 1024;
+const BULK: usize = 16 * 1024;
 
 /// The size asked for the pipe that ssh reads from, in bytes: fewer, larger turns. By default a normal user can have no
 /// more.
@@ -39,8 +39,8 @@ pub(super) struct Splice {
 }
 
 impl Splice {
-    /// An engine for the carrier and a pipe; `None` for any other pair, and where the system has no splice. A carrier that
-    /// can't be spliced is unfit, as its first step tells.
+    /// An engine for the carrier and a pipe; `None` for any other pair, and where the system has no splice. A carrier
+    /// without a bare socket is unfit, as its first step tells.
     pub(super) fn between(source: &Port<'_>, sink: &Port<'_>) -> Option<Self> {
         match (source, sink) {
             _ if !sys::CAN_SPLICE => None,
@@ -55,28 +55,21 @@ impl Splice {
     }
 
     /// Moves once. `waits` names the side that was reported ready.
-    pub(super) fn step(&mut self, from: &mut Port<'_>, to: &Port<'_>, waits: Waits) -> Result<Step, Broken> {
-        let is_lasting = from.is_lasting();
-        let Some(to) = descriptor(to) else { return Ok(Step::Unfit) };
-        let spliced = match from {
-            Port::Inherited(inherited) => sys::splice(inherited.descriptor, to, MOST),
-            Port::Carrier(carrier) => carrier.splice_into(to, MOST),
-        };
-        match spliced {
-            Ok(0) if is_lasting => Ok(Step::UnfitNow),
+    pub(super) fn step(&mut self, from: &Port<'_>, to: &Port<'_>, waits: Waits) -> Result<Step, Broken> {
+        let (Some(from), Some(to)) = (descriptor(from), descriptor(to)) else { return Ok(Step::Unfit) };
+        match sys::splice(from, to, MOST) {
             Ok(0) => Ok(Step::End),
+            // A second try would mostly fail. To wait costs less, and tells which side isn't ready.
             Ok(bytes) => {
                 if bytes >= BULK && !self.enlarged {
                     self.enlarged = true;
-                    match (self.network, from) {
-                        (Network::Source, _) => sys::enlarge_pipe(to, PIPE_TO_SSH),
-                        (Network::Sink, Port::Inherited(pipe)) => sys::enlarge_pipe(pipe.descriptor, PIPE_FROM_SSH),
-                        (Network::Sink, Port::Carrier(_)) => 0,
+                    let (pipe, size) = match self.network {
+                        Network::Source => (to, PIPE_TO_SSH),
+                        Network::Sink => (from, PIPE_FROM_SSH),
                     };
+                    sys::enlarge_pipe(pipe, size);
                 }
-                // Behind a frame of one that outlives its connection there may be others. Elsewhere, a second try would
-                // mostly fail: to wait costs less, and tells which side isn't ready.
-                Ok(if is_lasting { Step::Moved(bytes) } else { Step::MovedAll(bytes) })
+                Ok(Step::MovedAll(bytes))
             }
             // The kernel doesn't tell which side would block. One side was reported ready, so it is the other.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -34,6 +34,4 @@ pub(super) enum Step {
     End,
     /// This engine can't serve these two; it has taken nothing.
     Unfit,
-    /// This engine can't move what comes next, and may go on behind it; it has taken nothing.
-    UnfitNow,
 }

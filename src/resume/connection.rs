@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "gateway")]
 use serde::{Deserialize, Serialize};
 
-use super::frame::MOST_CONTROL;
 use super::link::Link;
 #[cfg(feature = "gateway")]
 use super::link::PackedLink;
@@ -212,99 +211,51 @@ impl<S: Supply> Resumable<S> {
     /// Reads from the connection, and moves bytes of the peer's stream to the start of `buffer`.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         for _ in 0..MOST_READS {
-            let bytes = self.read_once(buffer)?;
-            if bytes > 0 || self.has_ended_for_the_reader() {
-                return Ok(bytes);
+            if !self.attached {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
-        }
-        Err(io::ErrorKind::Interrupted.into())
-    }
-
-    /// Whether the peer's stream has ended here, in order or not.
-    fn has_ended_for_the_reader(&self) -> bool {
-        self.over.is_some() || self.link.is_at_end()
-    }
-
-    /// The same with one read, which may bring no byte of the stream.
-    fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = match self.early.len().min(buffer.len()) {
-            _ if !self.attached => Err(io::ErrorKind::WouldBlock.into()),
-            0 => self.below.receive(buffer),
-            most => {
+            let read = if self.early.is_empty() {
+                self.below.receive(buffer)
+            } else {
+                let most = self.early.len().min(buffer.len());
                 buffer[..most].copy_from_slice(&self.early[..most]);
                 self.early.drain(..most);
                 Ok(most)
-            }
-        };
-        let length = self.or_park(read)?;
-        let Ok(absorbed) = self.link.absorb(buffer, length) else {
-            self.link.send_reset(Reason::Malformed);
-            self.push();
-            self.end(SessionOver::Here(Reason::Malformed));
-            return Ok(0);
-        };
-        self.note_heard();
-        if absorbed.acknowledged {
-            self.note_memory();
-        }
-        if let Some(reason) = self.link.reset_by_peer() {
-            self.end(SessionOver::ByPeer(reason));
-        }
-        Ok(absorbed.bytes)
-    }
-
-    /// A connection that has ended or is broken is gone, and the reader has to wait.
-    fn or_park(&mut self, taken: io::Result<usize>) -> io::Result<usize> {
-        match &taken {
-            Ok(bytes) if *bytes > 0 => return taken,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return taken;
-            }
-            Ok(_) | Err(_) => self.park(),
-        }
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    fn note_heard(&mut self) {
-        let now = Instant::now();
-        self.pulse.note_heard(now, self.link.awaits_acknowledgement());
-        self.want(Want::Nothing, now);
-    }
-
-    /// Reads frames up to the next bytes of the peer's stream, and moves those into a pipe. What was read before, only a
-    /// read can give.
-    fn splice(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        if !self.unread.is_empty() || !self.early.is_empty() || self.has_ended_for_the_reader() {
-            return Ok(0);
-        }
-        let mut reads = 0..MOST_READS;
-        while self.link.data() == 0 && reads.next().is_some() {
-            self.read_once(&mut [0; MOST_CONTROL][..self.link.before_data()])?;
-            if self.has_ended_for_the_reader() {
+            };
+            let length = match read {
+                Ok(0) => {
+                    self.park();
+                    continue;
+                }
+                Ok(length) => length,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    return Err(error);
+                }
+                Err(_) => {
+                    self.park();
+                    continue;
+                }
+            };
+            let Ok(absorbed) = self.link.absorb(buffer, length) else {
+                self.link.send_reset(Reason::Malformed);
+                self.push();
+                self.end(SessionOver::Here(Reason::Malformed));
                 return Ok(0);
+            };
+            let now = Instant::now();
+            self.pulse.note_heard(now, self.link.awaits_acknowledgement());
+            self.want(Want::Nothing, now);
+            if absorbed.acknowledged {
+                self.note_memory();
+            }
+            if let Some(reason) = self.link.reset_by_peer() {
+                self.end(SessionOver::ByPeer(reason));
+            }
+            if absorbed.bytes > 0 || self.over.is_some() || self.link.is_at_end() {
+                return Ok(absorbed.bytes);
             }
         }
-        let most = most.min(self.link.data());
-        if most == 0 {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let spliced = self.below.splice_into(pipe, most);
-        if let Err(error) = &spliced
-            && (sys::cannot_splice(error) || error.kind() == io::ErrorKind::BrokenPipe)
-        {
-            // Nothing is wrong with the connection.
-            return spliced;
-        }
-        let bytes = self.or_park(spliced)?;
-        self.link.note_arrived(bytes);
-        self.note_heard();
-        Ok(bytes)
-    }
-
-    /// Whether the connection has nothing to read, so that a reader waits for it, and not for room in its pipe.
-    fn is_drained(&self) -> bool {
-        let readable = sys::poll(&mut [sys::entry(self.below.as_fd(), PollFlags::IN)], Some(Instant::now()));
-        !self.attached || !readable.unwrap_or(true)
+        Err(io::ErrorKind::Interrupted.into())
     }
 
     /// Reads on where no reader does: behind what the receiver of this end's bytes has no room for, and behind the end of
@@ -356,19 +307,6 @@ impl<S: Supply> Resumable<S> {
         }
     }
 
-    /// The reader has got what `moved` says.
-    fn delivered(&mut self, moved: io::Result<usize>) -> io::Result<usize> {
-        match &moved {
-            Ok(bytes) => {
-                self.link.note_delivered(*bytes);
-                self.note_delivered();
-            }
-            Err(_) if self.link.has_unsent() => self.push(),
-            Err(_) => {}
-        }
-        moved
-    }
-
     fn note_memory(&mut self) {
         let cost = self.link.cost() + self.unread.len() - self.unread_from;
         if cost.abs_diff(self.told) >= MEMORY_STEP || cost == 0 && self.told > 0 {
@@ -409,24 +347,18 @@ impl<S: Supply> Carrier for Resumable<S> {
                 Some(SessionOver::ByPeer(Reason::Left)) | None => Ok(0),
                 Some(over) => Err(over.clone().into_error()),
             },
-            moved => self.delivered(moved),
+            Ok(bytes) => {
+                self.link.note_delivered(bytes);
+                self.note_delivered();
+                Ok(bytes)
+            }
+            Err(error) => {
+                if self.link.has_unsent() {
+                    self.push();
+                }
+                Err(error)
+            }
         }
-    }
-
-    fn can_be_spliced_from(&self) -> bool {
-        self.below.can_be_spliced_from()
-    }
-
-    fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        if !self.can_be_spliced_from() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let now = Instant::now();
-        let spliced = self.splice(pipe, most);
-        let is_blocked = spliced.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        // Before a frame, only the connection can have blocked.
-        (self.drained, self.read_at) = (is_blocked && (self.link.data() == 0 || self.is_drained()), now);
-        self.delivered(spliced)
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {

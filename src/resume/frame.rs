@@ -18,8 +18,6 @@ use crate::carrier::Reason;
 pub(super) const HEADER: usize = 4;
 /// Most content of a DATA frame, in bytes.
 pub(super) const MOST_DATA: usize = 64 * 1024;
-/// Longest frame other than DATA, in bytes.
-pub(super) const MOST_CONTROL: usize = HEADER + POSITION;
 /// The content of an ACK, in bytes.
 const POSITION: usize = 8;
 
@@ -36,16 +34,6 @@ pub(super) enum Control {
     Eof,
     Ping,
     Reset(Reason),
-}
-
-/// The length of the content of a frame other than DATA.
-fn content_of(kind: u8) -> Option<usize> {
-    match kind {
-        ACK => Some(POSITION),
-        EOF | PING => Some(0),
-        RESET => Some(1),
-        _ => None,
-    }
 }
 
 /// The header of a DATA frame.
@@ -97,7 +85,7 @@ pub struct Malformed;
 #[derive(Default)]
 pub(super) struct Reader {
     /// The start of a frame whose rest has not arrived.
-    start: [u8; MOST_CONTROL],
+    start: [u8; HEADER + POSITION],
     length: usize,
     /// How many bytes of a DATA frame are still to come.
     data: usize,
@@ -117,12 +105,20 @@ impl Reader {
         }
         let [kind, high, middle, low, ..] = self.start;
         let length = u32::from_be_bytes([0, high, middle, low]) as usize;
-        if kind == DATA && (1..=MOST_DATA).contains(&length) {
-            (self.length, self.data) = (0, length);
-            let (next, _) = self.read(&wire[taken..])?;
-            return Ok((next, taken));
+        let expected = match kind {
+            DATA if (1..=MOST_DATA).contains(&length) => {
+                (self.length, self.data) = (0, length);
+                let (next, _) = self.read(&wire[taken..])?;
+                return Ok((next, taken));
+            }
+            ACK => POSITION,
+            EOF | PING => 0,
+            RESET => 1,
+            _ => return Err(Malformed),
+        };
+        if length != expected {
+            return Err(Malformed);
         }
-        let expected = content_of(kind).filter(|expected| *expected == length).ok_or(Malformed)?;
         taken += self.fill(&wire[taken..], HEADER + expected);
         if self.length < HEADER + expected {
             return Ok((Next::Incomplete, taken));
@@ -136,25 +132,6 @@ impl Reader {
             _ => Control::Reset(Reason::of(content[0])),
         };
         Ok((Next::Control(control), taken))
-    }
-
-    /// How many bytes of the stream come next.
-    pub(super) fn data(&self) -> usize {
-        self.data
-    }
-
-    /// So many of them were taken off the wire.
-    pub(super) fn skip_data(&mut self, bytes: usize) {
-        self.data -= bytes;
-    }
-
-    /// How many bytes may be read without reading any of the stream.
-    pub(super) fn before_data(&self) -> usize {
-        match self.length.checked_sub(HEADER) {
-            _ if self.data > 0 => 0,
-            None => HEADER - self.length,
-            Some(content) => content_of(self.start[0]).unwrap_or_default() - content,
-        }
     }
 
     /// Takes bytes until the start of the frame has `wanted` of them. Returns how many.

@@ -219,22 +219,6 @@ impl Link {
         Ok(absorbed)
     }
 
-    /// How many bytes may be read from the wire without reading any of the peer's stream.
-    pub fn before_data(&self) -> usize {
-        self.reader.before_data()
-    }
-
-    /// How many bytes of the peer's stream come next on the wire.
-    pub fn data(&self) -> usize {
-        self.reader.data()
-    }
-
-    /// So many of them have arrived without [`Link::absorb`].
-    pub fn note_arrived(&mut self, bytes: usize) {
-        self.reader.skip_data(bytes);
-        self.arrived += bytes as u64;
-    }
-
     /// So many bytes of the peer's stream were delivered.
     pub fn note_delivered(&mut self, bytes: usize) {
         self.delivered += bytes as u64;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::resume::Answers;
-use crate::sys::OwnedFd;
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -54,9 +53,6 @@ struct End {
     saw_end: bool,
     /// Reads nothing before all of its own stream is sent.
     reads_last: bool,
-    /// Takes what it can through this pipe, inside the kernel.
-    pipe: Option<(OwnedFd, OwnedFd)>,
-    spliced: usize,
 }
 
 impl End {
@@ -65,8 +61,7 @@ impl End {
         let carrier = Resumable::new(role, Box::new(below), Vec::new(), Vec::new(), KEEP, script.clone());
         let stream = (0..length).map(|at| (at * 31 + at / 251) as u8 ^ role as u8).collect();
         let (received, saw_end) = (Vec::new(), false);
-        let (pipe, spliced) = (None, 0);
-        Self { carrier, script, stream, sent: 0, ended: false, received, saw_end, reads_last, pipe, spliced }
+        Self { carrier, script, stream, sent: 0, ended: false, received, saw_end, reads_last }
     }
 
     /// Acts, and moves up to so many bytes each way. Returns whether something has moved.
@@ -91,22 +86,7 @@ impl End {
             return has_moved;
         }
         let mut buffer = vec![0; most];
-        let spliced = match &self.pipe {
-            Some((read, write)) => self.carrier.splice_into(write.as_fd(), most).inspect(|bytes| {
-                let mut whole = &mut buffer[..*bytes];
-                while !whole.is_empty() {
-                    let read = sys::read(read.as_fd(), whole).unwrap();
-                    whole = &mut whole[read..];
-                }
-                self.spliced += bytes;
-            }),
-            None => Ok(0),
-        };
-        let received = match spliced {
-            Ok(0) => self.carrier.receive(&mut buffer),
-            spliced => spliced,
-        };
-        match received {
+        match self.carrier.receive(&mut buffer) {
             Ok(0) => self.saw_end = true,
             Ok(read) => self.received.extend_from_slice(&buffer[..read]),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
@@ -177,16 +157,8 @@ impl Pair {
         self.cut.shutdown(Shutdown::Both).unwrap();
     }
 
-    /// Lets both ends splice.
-    fn splicing(mut self) -> Self {
-        for end in [&mut self.client, &mut self.gateway] {
-            end.pipe = Some(sys::pipe().unwrap());
-        }
-        self
-    }
-
     /// Runs both to their ends, with a cut about every so many rounds. Returns the number of cuts.
-    fn run(&mut self, cut_every: Option<usize>) -> usize {
+    fn run(mut self, cut_every: Option<usize>) -> usize {
         let (mut idle, mut cuts) = (0, 0);
         while !(self.client.saw_end && self.gateway.saw_end) {
             if cut_every.is_some_and(|rounds| self.below(rounds) == 0) {
@@ -223,41 +195,6 @@ fn both_streams_arrive_whole_wherever_connections_break() {
         cuts += Pair::new(lengths, seed % 3 == 0, seed).run(Some(4));
     }
     assert!(cuts > 150, "only {cuts} cuts");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn streams_that_are_spliced_arrive_whole_wherever_connections_break() {
-    let (mut cuts, mut spliced, mut whole) = (0, 0, 0);
-    for seed in 0..40 {
-        let length = [0, 1, 300_000, 3_000_000];
-        let lengths = [length[seed as usize % 4], length[seed as usize / 4 % 4]];
-        let mut pair = Pair::new(lengths, seed % 3 == 0, seed).splicing();
-        cuts += pair.run(Some(4));
-        spliced += pair.client.spliced + pair.gateway.spliced;
-        whole += lengths.iter().sum::<usize>();
-    }
-    assert!(cuts > 150 && spliced > whole / 2, "{cuts} cuts, {spliced} of {whole} bytes spliced");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_pipe_is_a_receiver_that_takes_nothing_and_an_empty_connection_is_not() {
-    let mut pair = Pair::new([0, 300_000], false, 1).splicing();
-    let (read, write) = pair.client.pipe.take().unwrap();
-    let sent = pair.gateway.carrier.send(&[1; 300_000]).unwrap();
-    let is_drained = |client: &mut End| {
-        while client.carrier.splice_into(write.as_fd(), usize::MAX).is_ok_and(|bytes| bytes > 0) {}
-        client.carrier.drained
-    };
-    assert!(!is_drained(&mut pair.client), "the pipe is full");
-    let (mut received, mut is_last_drained) = (0, false);
-    while received < sent {
-        received += sys::read(read.as_fd(), &mut [0; 4096]).unwrap_or_default();
-        pair.gateway.carrier.flush().unwrap();
-        is_last_drained = is_drained(&mut pair.client);
-    }
-    assert!(is_last_drained, "the connection is empty");
 }
 
 /// A full window must not keep a writer from the acknowledgements that stand behind the other one's bytes.

@@ -1,8 +1,8 @@
 //! One direction of a tunnel.
 //!
 //! Arriving bytes are read into the worker's own buffer and written at once: that is all that typing needs. A read that
-//! fills the buffer begins a burst, and a burst goes through a pipe, inside the kernel, until its source is dry. Where a
-//! carrier can't be spliced, bytes are copied.
+//! fills the buffer begins a burst, and a burst goes through a pipe, inside the kernel, until its source is dry. Only
+//! bare sockets can be spliced; the bytes of other carriers are copied.
 
 use crate::sys::AsFd;
 use std::io;
@@ -92,23 +92,17 @@ impl Flow {
         self.burst || matches!(self.held, Held::Pipe(_))
     }
 
-    /// The bytes that it holds. Those in a pipe have to be moved into memory before, see [`Flow::give_up_pipe`].
-    pub(super) fn held(&self) -> &[u8] {
-        match &self.held {
-            Held::Nothing | Held::Pipe(_) => &[],
-            Held::Answer(rest) => rest,
-            Held::Bytes { bytes, written } => &bytes[*written..],
+    /// Takes the bytes that it holds. `None` if they are not in this process's memory.
+    pub(super) fn take_held(&mut self) -> Option<Vec<u8>> {
+        match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Nothing => Some(Vec::new()),
+            Held::Answer(rest) => Some(rest.to_vec()),
+            Held::Bytes { bytes, written } => Some(bytes[written..].to_vec()),
+            pipe @ Held::Pipe(_) => {
+                self.held = pipe;
+                None
+            }
         }
-    }
-
-    /// Gives its pipe back, if it has one, and holds the bytes in memory.
-    pub(super) fn give_up_pipe(&mut self, pipes: &mut Pipes) -> io::Result<()> {
-        if let Held::Pipe(pipe) = &mut self.held {
-            let bytes = pipe.take_bytes();
-            self.release(pipes);
-            *self = Self::behind(bytes?);
-        }
-        Ok(())
     }
 
     /// Drops what it holds.
@@ -254,9 +248,16 @@ impl Flow {
                 Step::Moved(bytes)
             }
             Err(error) if sys::cannot_splice(&error) => {
-                let memory = self.give_up_pipe(&mut tools.pipes);
+                let bytes = pipe.take_bytes();
+                self.release(&mut tools.pipes);
                 tools.pipes.give_up();
-                memory.map_or(Step::Ended(End::SenderLost), |()| Step::Moved(0))
+                match bytes {
+                    Ok(bytes) => {
+                        self.held = Held::Bytes { bytes, written: 0 };
+                        Step::Moved(0)
+                    }
+                    Err(_) => Step::Ended(End::SenderLost),
+                }
             }
             Err(error) => failed(&error, End::ReceiverLost),
         }

@@ -122,19 +122,19 @@ impl Side {
         }
     }
 
-    /// Whether bytes can be spliced into it from a pipe.
+    /// Whether bytes can be spliced between it and a pipe.
     pub(super) fn is_bare(&self) -> bool {
         self.carrier.bare_socket().is_some()
     }
 
     /// Whether bytes can be spliced from it now.
     pub(super) fn can_be_spliced_from(&self) -> bool {
-        !self.urgent && self.carrier.can_be_spliced_from()
+        !self.urgent && self.is_bare()
     }
 
     /// Moves bytes from it into a pipe.
     pub(super) fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        let spliced = self.carrier.splice_into(pipe, most);
+        let spliced = sys::splice(self.bare_socket()?, pipe, most);
         if spliced.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             // Urgent data that has stopped it brings an event of its own.
             self.readable = false;
@@ -144,10 +144,14 @@ impl Side {
 
     /// Moves bytes from a pipe into it.
     pub(super) fn splice_from(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        let socket = self.carrier.bare_socket().ok_or(io::ErrorKind::Unsupported)?;
-        let spliced = sys::splice(pipe, socket, most);
+        let spliced = sys::splice(pipe, self.bare_socket()?, most);
         self.note_written(&spliced);
         spliced
+    }
+
+    /// The socket to splice; an error as of a splice that the system refuses if there is none.
+    fn bare_socket(&self) -> io::Result<BorrowedFd<'_>> {
+        self.carrier.bare_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     /// Ends the stream towards it.

@@ -153,14 +153,13 @@ impl Tunnel {
     }
 
     /// Packs the tunnel for another process. It is given back if it can't be packed: its client can't come again.
-    pub(super) fn pack(mut self: Box<Self>, tools: &mut Tools) -> Result<PackedTunnel, Box<Self>> {
-        let flows = [&mut self.up, &mut self.down];
-        let are_in_memory = flows.map(|flow| flow.give_up_pipe(&mut tools.pipes).is_ok());
-        if !self.vps.is_bare() || are_in_memory != [true, true] {
+    pub(super) fn pack(mut self: Box<Self>) -> Result<PackedTunnel, Box<Self>> {
+        if !self.vps.is_bare() {
             return Err(self);
         }
         let Some(client) = self.client.pack() else { return Err(self) };
-        let (up, down) = (self.up.held().to_vec(), self.down.held().to_vec());
+        // A carrier that can be packed is never spliced, so no bytes are in a pipe.
+        let (up, down) = (self.up.take_held().unwrap_or_default(), self.down.take_held().unwrap_or_default());
         let state = PackedState { client, up, down, ends: self.ending.ends() };
         let Self { client, vps, session, counted, .. } = *self;
         Ok(PackedTunnel { state, vps: vps.into_carrier(), client: client.into_carrier(), session, counted })

@@ -216,7 +216,7 @@ impl Worker {
             }
             let tunnel = self.tunnels.remove(index);
             self.lasting.remove(&tunnel.session.id);
-            match tunnel.pack(&mut self.tools) {
+            match tunnel.pack() {
                 Ok(packed) => {
                     self.inbox.one_less();
                     // Without a receiver, its session ends with the value.
