@@ -12,6 +12,8 @@
 //! `-- hostile` measures a user's set-up while 500 connections of another address ask for all they can get. Only root can
 //! run its second half, since a name server has port 53.
 //!
+//! `-- scale` measures what grows with the number of tunnels, and draws it as a plot.
+//!
 //! It tells what it measures; that a target is missed is no failure of the run. It reads /proc, so it needs Linux.
 
 #[cfg(target_os = "linux")]

@@ -59,6 +59,10 @@ pub fn escaped(text: &str) -> String {
 /// `json`, a text in JSON, with a JSON escape for each character of a string that [`printable`] changes. Its meaning stays
 /// the same. Its own line ends stay, too.
 pub fn json(json: &str) -> String {
+    // As almost all of it is.
+    if json.is_ascii() && !json.as_bytes().contains(&b'\x7f') {
+        return json.to_owned();
+    }
     let mut fit = String::with_capacity(json.len());
     for c in json.chars() {
         // In JSON, C0 control characters are escaped already, but for line ends between values.

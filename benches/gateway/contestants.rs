@@ -21,10 +21,10 @@ use crate::support::turns::Contender;
 pub(super) const VPS: &str = "7323718749301768192";
 /// More tunnels than anybody here is asked for at once.
 const MAX_TUNNELS: usize = 20_000;
-/// How our gateway is started: its limits are out of the way, and it logs as little as the others. Handshakes are fewer
-/// than tunnels, as what may be open is shared between them.
+/// How our gateway is started: its limits are out of the way, and it writes its audit log, as it does by default, here
+/// into a file. Handshakes are fewer than tunnels, as what may be open is shared between them.
 pub(super) const OPTIONS: [&str; 7] = [
-    "--audit-log=off",
+    "--audit-log=audit.log",
     "--max-tunnels=20000",
     "--max-tunnels-per-client=20000",
     "--max-tunnels-per-user=20000",
@@ -43,6 +43,8 @@ const AGAIN: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Ours,
+    /// The same without its audit log.
+    OursNoLog,
     /// HAProxy in TCP mode; it always goes to the same VPS.
     Haproxy,
     /// The same, made to splice.
@@ -57,8 +59,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ours,
+        Self::OursNoLog,
         Self::Haproxy,
         Self::HaproxySplice,
         Self::Tinyproxy,
@@ -71,6 +74,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::OursNoLog => "ours no log",
             Self::Haproxy => "haproxy",
             Self::HaproxySplice => "ha splice",
             Self::Tinyproxy => "tinyproxy",
@@ -84,7 +88,7 @@ impl Kind {
     /// What has to be said for a tunnel.
     pub(crate) fn asks(self) -> Asks {
         match self {
-            Self::Ours | Self::Tinyproxy | Self::Squid => Asks::Connect,
+            Self::Ours | Self::OursNoLog | Self::Tinyproxy | Self::Squid => Asks::Connect,
             Self::OlderHost => Asks::Line,
             Self::Haproxy | Self::HaproxySplice | Self::Asyncio | Self::Direct => Asks::Nothing,
         }
@@ -96,10 +100,10 @@ pub(crate) struct Contestant {
     pub(crate) kind: Kind,
     /// Where tunnels are opened.
     pub(crate) entrance: Entrance,
-    server: Server,
+    pub(super) server: Server,
 }
 
-enum Server {
+pub(super) enum Server {
     Ours(Gateway),
     Proxy(Proxy),
     OlderHost(OlderHost),
@@ -125,12 +129,16 @@ impl Contestant {
         let entrance = |address| Entrance { address, asks: kind.asks(), request: request(kind, vps) };
         let serves = |process: &Process, address| serves(process, &entrance(address));
         let (address, server) = match kind {
-            Kind::Ours => {
-                let gateway = Gateway::with_inventory_and(&inventory(&[running(VPS, vps.port())]), &OPTIONS);
+            Kind::Ours | Kind::OursNoLog => {
+                let mut options = OPTIONS;
+                if kind == Kind::OursNoLog {
+                    options[0] = "--audit-log=off";
+                }
+                let gateway = Gateway::with_inventory_and(&inventory(&[running(VPS, vps.port())]), &options);
                 (gateway.address, Server::Ours(gateway))
             }
             Kind::Haproxy | Kind::HaproxySplice => {
-                let proxy = start(serves, |home, port| haproxy(home, port, vps, kind == Kind::HaproxySplice));
+                let proxy = start(serves, |home, port| haproxy(home, port, &[vps], kind == Kind::HaproxySplice));
                 (proxy.address, Server::Proxy(proxy))
             }
             Kind::Tinyproxy => {
@@ -170,10 +178,10 @@ impl Contestant {
     }
 }
 
-fn request(kind: Kind, vps: SocketAddr) -> String {
+pub(super) fn request(kind: Kind, vps: SocketAddr) -> String {
     let connect = |target: String| format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
     match kind.asks() {
-        Asks::Connect if kind == Kind::Ours => connect(format!("{VPS}:22")),
+        Asks::Connect if matches!(kind, Kind::Ours | Kind::OursNoLog) => connect(format!("{VPS}:22")),
         Asks::Connect => connect(vps.to_string()),
         Asks::Line => format!("REQUEST_TUNNEL {VPS}\n"),
         Asks::Nothing => String::new(),
@@ -181,7 +189,7 @@ fn request(kind: Kind, vps: SocketAddr) -> String {
 }
 
 /// Waits until `process` gives a tunnel.
-fn serves(process: &Process, entrance: &Entrance) -> bool {
+pub(super) fn serves(process: &Process, entrance: &Entrance) -> bool {
     let end = Instant::now() + DEADLINE;
     while Instant::now() < end {
         if tunnel::open(entrance).is_ok() {
@@ -195,17 +203,20 @@ fn serves(process: &Process, entrance: &Entrance) -> bool {
     false
 }
 
-fn haproxy(home: &Home, port: u16, vps: SocketAddr, splice: bool) -> Run {
+/// HAProxy in TCP mode. Each of `servers` gets a connection in turn.
+pub(super) fn haproxy(home: &Home, port: u16, servers: &[SocketAddr], splice: bool) -> Run {
     let (pipes, global, option) = match splice {
         true => (PIPES, format!("maxpipes {PIPES}"), "option splice-request\n option splice-response"),
         false => (0, "nosplice".to_owned(), "no option splice-auto"),
     };
     // It doesn't start unless all of it fits into the descriptors that it may have.
     let connections = MAX_TUNNELS.min(process::open_files().saturating_sub(2 * pipes + OTHER_FILES) / 2);
+    let servers: String =
+        servers.iter().enumerate().map(|(number, server)| format!(" server vps{number} {server}\n")).collect();
     let config = format!(
         "global\n maxconn {connections}\n {global}\ndefaults\n mode tcp\n maxconn {connections}\n \
          timeout connect 10s\n timeout client 1h\n timeout server 1h\n {option}\nlisten vps\n \
-         bind 127.0.0.1:{port}\n server vps {vps}\n"
+         bind 127.0.0.1:{port}\n{servers}"
     );
     Run::new(tool("haproxy"), home).args(["-q", "-db", "-f"]).arg(home.write("haproxy.cfg", config))
 }

@@ -71,10 +71,13 @@ async fn beside(asks: Asks) -> Result<()> {
     let host = host(vps.port()).await?;
     let home = Home::new();
     let (gateway, _name_server) = match asks {
-        Asks::WithMadeUpTokens => (Gateway::with_host_api_and(&host, &["--audit-log", "off"]), None),
+        Asks::WithMadeUpTokens => (Gateway::with_host_api_and(&host, &["--audit-log", "audit.log"]), None),
         Asks::ForMuteNames => {
             let name_server = UdpSocket::bind((NAME_SERVER, 53)).await.context("only root can be a name server")?;
-            (Gateway::with_host_api_run(among_mute_names(&home), &host, &["--audit-log", "off"]), Some(name_server))
+            (
+                Gateway::with_host_api_run(among_mute_names(&home), &host, &["--audit-log", "audit.log"]),
+                Some(name_server),
+            )
         }
     };
     let quiet = setups(gateway.address, asks, 0).await?;

@@ -20,6 +20,8 @@ pub(crate) const SETUPS_32: Measure = Measure::median("setups_32_per_s", "set up
 pub(crate) const SETUPS_256: Measure = Measure::median("setups_256_per_s", "set up, 256 at once, 1/s");
 pub(crate) const CPU_SETUP_32: Measure = Measure::median("cpu_setup_32_us", "  CPU of one of 32, µs");
 pub(crate) const CPU_SETUP_256: Measure = Measure::median("cpu_setup_256_us", "  CPU of one of 256, µs");
+pub(crate) const CPU_LOG_32: Measure = Measure::median("cpu_log_32_us", "  CPU of its audit lines, µs");
+pub(crate) const CPU_LOG_256: Measure = Measure::median("cpu_log_256_us", "  CPU of its audit lines, µs");
 pub(crate) const RSS: Measure = Measure::median("rss_idle_kib", "RSS of an idle tunnel, KiB");
 pub(crate) const FAILURES: Measure = Measure::total("held_failures", "failures of 10,000 held");
 pub(crate) const BESIDE_P99: Measure = Measure::median("beside_bulk_p99_us", "beside bulk: 1 byte, p99, µs");
@@ -43,7 +45,7 @@ pub(crate) const RESUME_BESIDE_WRONG: Measure =
     Measure::median("resume_beside_wrong", "  set-up beside those, to alone");
 
 /// All of it, in the order of the table.
-pub(crate) const ALL: [Measure; 35] = [
+pub(crate) const ALL: [Measure; 37] = [
     DOWN_1,
     UP_1,
     DOWN_8,
@@ -58,8 +60,10 @@ pub(crate) const ALL: [Measure; 35] = [
     ENDS_UP_8,
     SETUPS_32,
     CPU_SETUP_32,
+    CPU_LOG_32,
     SETUPS_256,
     CPU_SETUP_256,
+    CPU_LOG_256,
     RSS,
     FAILURES,
     BESIDE_P99,

@@ -3,6 +3,7 @@
 mod beside;
 mod contestants;
 mod endings;
+mod far_end;
 mod hostile;
 mod measures;
 mod memory;
@@ -10,10 +11,12 @@ mod opener;
 mod process;
 mod resume;
 mod run;
+mod scale;
 mod setups;
 mod soaking;
 mod throughput;
 mod tls;
 mod tunnel;
+mod typists;
 
 pub(crate) use run::main;

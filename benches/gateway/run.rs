@@ -1,29 +1,26 @@
 //! The order of things: arguments, contestants, rows, report.
 
 use std::fs;
-use std::io::Read;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::beside::beside;
 use super::contestants::{Contestant, Kind};
 use super::endings::endings;
+use super::far_end::{self, Vps};
 use super::memory::{hold, idle};
-use super::setups::setups;
+use super::setups::{price_of_the_log, setups};
 use super::throughput::{Way, bulk};
 use super::tls::{KINDS, Secured};
-use super::{hostile, measures, process, resume, soaking};
+use super::{hostile, measures, process, resume, scale, soaking};
 use crate::support::figures::{Figures, Measure};
-use crate::support::mover::Share;
+use crate::support::limits;
 use crate::support::report::{Bound, Report, Target, folder};
 use crate::support::secured::Certified;
 use crate::support::turns::{Rounds, rounds, turns};
-use crate::support::{limits, vps};
 
 /// How much is done.
 struct Effort {
@@ -62,8 +59,6 @@ const QUICK: Effort = Effort {
 
 /// Longest time for a whole run.
 const WHOLE_RUN: Duration = Duration::from_secs(20 * 60);
-/// Makes this program a VPS, in a process of its own: it needs as many descriptors as the client does.
-const VPS: &str = "--vps";
 
 /// Measures something of everybody before the VPS.
 type Row = fn(&Effort, &Vps, &mut Figures) -> Result<()>;
@@ -78,9 +73,13 @@ const ROWS: [(&str, Row); 8] = [
         })
     }),
     ("setups", |effort, vps, figures| {
-        turns("setups", effort.setups, &all(vps.address)?, figures, |who, round, figures| {
+        let mut all = all(vps.address)?;
+        all.push(Contestant::start(Kind::OursNoLog, vps.address)?);
+        turns("setups", effort.setups, &all, figures, |who, round, figures| {
             setups(who, effort.window, round, figures)
-        })
+        })?;
+        price_of_the_log(figures);
+        Ok(())
     }),
     ("idle", |effort, vps, figures| {
         turns("idle", effort.idle, &SERVERS, figures, |kind, round, figures| idle(*kind, vps.address, round, figures))
@@ -128,12 +127,13 @@ const SERVERS: [Kind; 7] =
 /// Those who are asked to hold as many tunnels as there can be.
 const HOLD: [Kind; 2] = [Kind::Ours, Kind::Haproxy];
 
-/// Starts everybody.
+/// Starts everybody. What the audit log takes is seen in set-ups alone.
 fn all(vps: SocketAddr) -> Result<Vec<Contestant>> {
-    Kind::ALL.map(|kind| Contestant::start(kind, vps)).into_iter().collect()
+    let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::OursNoLog);
+    kinds.map(|kind| Contestant::start(kind, vps)).collect()
 }
 
-const TARGETS: [Target; 32] = {
+const TARGETS: [Target; 34] = {
     use Bound::{AtLeast, AtMost};
     use measures::*;
     const fn to(measure: Measure, reference: Kind, bound: Bound) -> Target {
@@ -155,10 +155,12 @@ const TARGETS: [Target; 32] = {
         to(CPU_UP_1, Kind::HaproxySplice, AtMost(0.9)),
         to(CPU_DOWN_8, Kind::HaproxySplice, AtMost(0.9)),
         to(CPU_UP_8, Kind::HaproxySplice, AtMost(0.9)),
-        to(SETUPS_32, Kind::Tinyproxy, AtLeast(1.3)),
+        to(SETUPS_32, Kind::Tinyproxy, AtLeast(1.35)),
         to(SETUPS_32, Kind::OlderHost, AtLeast(20.0)),
-        to(SETUPS_256, Kind::Tinyproxy, AtLeast(1.3)),
+        to(SETUPS_256, Kind::Tinyproxy, AtLeast(1.35)),
         to(SETUPS_256, Kind::OlderHost, AtLeast(20.0)),
+        alone(CPU_LOG_32, 8.0),
+        alone(CPU_LOG_256, 8.0),
         to(RSS, Kind::Haproxy, AtMost(1.0)),
         alone(FAILURES, 0.0),
         to(BESIDE_P99, Kind::Squid, AtMost(1.0)),
@@ -186,9 +188,10 @@ struct Asked {
 
 pub(crate) fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
-        Some(VPS) => return be_vps(),
+        Some(far_end::NAME) => return far_end::main(),
         Some(name @ (soaking::SOAK | soaking::ATTACKS)) => return soaking::main(name),
         Some(hostile::NAME) => return hostile::main(),
+        Some(scale::NAME) => return scale::main(),
         _ => {}
     }
     let asked = read_arguments()?;
@@ -232,7 +235,7 @@ fn read_arguments() -> Result<Asked> {
             (_, Some(row)) => asked.rows.push(row),
             _ => {
                 bail!(
-                    "unknown argument {argument:?}; there are --quick, {}, hostile, and soak or attacks [SECONDS [SEED]]",
+                    "unknown argument {argument:?}; there are --quick, {}, hostile, scale, and soak or attacks [SECONDS [SEED]]",
                     ROWS.map(|(name, _)| name).join(", ")
                 )
             }
@@ -242,53 +245,4 @@ fn read_arguments() -> Result<Asked> {
         asked.rows.extend(&ROWS);
     }
     Ok(asked)
-}
-
-/// The VPS's process.
-struct Vps {
-    address: SocketAddr,
-    /// The same one, whose bulk gets what everybody else leaves of the processors.
-    behind: SocketAddr,
-    process: Child,
-}
-
-impl Vps {
-    fn start() -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let mut process = command.arg(VPS).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        let out = process.stdout.take().context("a piped stdout")?;
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line)?;
-        let addresses: Vec<SocketAddr> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let &[address, behind] = addresses.as_slice() else { bail!("the VPS says {line:?}") };
-        Ok(Self { address, behind, process })
-    }
-}
-
-impl Vps {
-    /// Ends it when a run is over: then whoever waits for bytes goes on.
-    fn ender(&self) -> Result<impl Fn(bool) + Send + 'static> {
-        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).context("no process id")?;
-        let process = pidfd_open(id, PidfdFlags::empty())?;
-        Ok(move |over| {
-            if over {
-                // It may have ended.
-                let _ = pidfd_send_signal(&process, Signal::KILL);
-            }
-        })
-    }
-}
-
-impl Drop for Vps {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Serves until stdin ends.
-fn be_vps() -> Result<()> {
-    println!("{} {}", vps::start(Share::Equal)?, vps::start(Share::Rest)?);
-    std::io::stdin().read_to_end(&mut Vec::new())?;
-    Ok(())
 }

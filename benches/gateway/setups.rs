@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::contestants::Contestant;
+use super::contestants::{Contestant, Kind};
 use super::measures;
 use super::opener::Opener;
 use super::process::cpu_seconds;
@@ -41,4 +41,16 @@ pub(crate) fn setups(who: &Contestant, window: Duration, round: usize, figures: 
         }
     }
     Ok(())
+}
+
+/// What the two audit lines of a tunnel take of the CPU: the difference between our gateways in each round.
+pub(crate) fn price_of_the_log(figures: &mut Figures) {
+    let (ours, without) = (Kind::Ours.name(), Kind::OursNoLog.name());
+    for (of, price) in
+        [(measures::CPU_SETUP_32, measures::CPU_LOG_32), (measures::CPU_SETUP_256, measures::CPU_LOG_256)]
+    {
+        for (round, difference) in figures.differences(of, ours, without) {
+            figures.add(price, ours, round, difference);
+        }
+    }
 }

@@ -76,6 +76,13 @@ impl Figures {
         median(self.samples(measure, contestant))
     }
 
+    /// What one has more than another, in each round.
+    #[allow(dead_code, reason = "the helper's benchmark asks for ratios only")]
+    pub(crate) fn differences(&self, measure: Measure, contestant: &str, reference: &str) -> Vec<(usize, f64)> {
+        let base: BTreeMap<_, _> = self.rounds(measure, reference).collect();
+        self.rounds(measure, contestant).filter_map(|(round, value)| Some((round, value - base.get(&round)?))).collect()
+    }
+
     /// The median of the ratios that the two had in each round: what disturbs a round disturbs both.
     pub(crate) fn ratio(&self, measure: Measure, contestant: &str, reference: &str) -> Option<f64> {
         let base: BTreeMap<_, _> = self.rounds(measure, reference).collect();

@@ -55,6 +55,8 @@ pub(crate) mod figures;
 pub(crate) mod limits;
 pub(crate) mod mover;
 pub(crate) mod ours;
+#[allow(dead_code, reason = "not every benchmark has a plot")]
+pub(crate) mod plot;
 pub(crate) mod report;
 #[allow(dead_code, reason = "each benchmark has its own peers")]
 pub(crate) mod secured;

@@ -8,15 +8,16 @@
 //!
 //! Every line has `time`, `event`, `user`, `client`, `transport` and `protocol`, `null` if unknown. Names have escapes, so that no
 //! two look the same; other text from a client is made printable and cut. None contains a token. A tunnel never waits
-//! for the log.
+//! for the log. A line is written at once, or with others within [`REST`]: a crash loses no older one.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
 use crate::gateway::watch::metrics::Metrics;
@@ -24,7 +25,11 @@ use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::gateway::watch::outlet::{Open, Outlet};
 use crate::gateway::words::session::{Away, Ending, Protocol, Session, Transport};
 use crate::sys;
+use crate::target::TaskId;
 use crate::text::{self, excerpt};
+
+/// How long lines that come fast are gathered before they are written.
+const REST: Duration = Duration::from_millis(50);
 
 /// The destination of audit lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +74,9 @@ pub(crate) struct Refused<'r> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Audit(Option<Arc<Outlet>>);
 
+/// The time of a line.
+type Time = humantime::Rfc3339Timestamp;
+
 impl Audit {
     /// Opens the log that `wanted` names. Lost lines are counted, and the admin is warned.
     pub(crate) fn open(wanted: &AuditLog, notices: &Notices, metrics: &Arc<Metrics>) -> Result<Self, Failure> {
@@ -88,7 +96,7 @@ impl Audit {
             let hint = "kohakuriver_gateway_log_lines_lost_total counts them";
             notices.warn_limited(RateLimitKey::Audit, &Failure::new(&what).because(error).hint(hint));
         };
-        let outlet = Outlet::start("audit", open, Box::new(lost)).map_err(|error| {
+        let outlet = Outlet::start("audit", REST, open, Box::new(lost)).map_err(|error| {
             let failure = Failure::new(format!("cannot write the audit log to {place}")).because(&error);
             failure.hint("name another file with --audit-log, or `--audit-log off`")
         })?;
@@ -157,9 +165,9 @@ impl Audit {
         });
     }
 
-    fn write<L: Serialize>(&self, line: impl FnOnce(String) -> L) {
+    fn write<L: Serialize>(&self, line: impl FnOnce(Time) -> L) {
         let Some(outlet) = &self.0 else { return };
-        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let time = humantime::format_rfc3339_millis(SystemTime::now());
         // A line has no value that JSON can't express.
         if let Ok(line) = serde_json::to_string(&line(time)) {
             outlet.push((text::json(&line) + "\n").as_bytes());
@@ -170,7 +178,8 @@ impl Audit {
 /// The line for a tunnel that is opened or closed.
 #[derive(Serialize)]
 struct TunnelLine<'s> {
-    time: String,
+    #[serde(serialize_with = "displayed")]
+    time: Time,
     event: &'static str,
     process: u32,
     session: u64,
@@ -178,7 +187,8 @@ struct TunnelLine<'s> {
     client: SocketAddr,
     transport: &'static str,
     protocol: &'static str,
-    task_id: String,
+    #[serde(serialize_with = "displayed")]
+    task_id: TaskId,
     node: &'s str,
     /// How often the client has come again.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,7 +206,7 @@ struct End {
 }
 
 impl<'s> TunnelLine<'s> {
-    fn new(time: String, event: &'static str, session: &'s Session, end: Option<End>) -> Self {
+    fn new(time: Time, event: &'static str, session: &'s Session, end: Option<End>) -> Self {
         let facts = &session.facts;
         Self {
             time,
@@ -207,7 +217,7 @@ impl<'s> TunnelLine<'s> {
             client: facts.client,
             transport: facts.transport.name(),
             protocol: facts.protocol.name(),
-            task_id: facts.vps.to_string(),
+            task_id: facts.vps,
             node: &facts.node,
             moves: None,
             end,
@@ -218,7 +228,8 @@ impl<'s> TunnelLine<'s> {
 /// The line for a request that got no tunnel.
 #[derive(Serialize)]
 struct RequestLine<'r> {
-    time: String,
+    #[serde(serialize_with = "displayed")]
+    time: Time,
     event: &'static str,
     user: Option<&'r str>,
     client: SocketAddr,
@@ -228,6 +239,11 @@ struct RequestLine<'r> {
     reason: &'static str,
     detail: Option<String>,
     seconds: f64,
+}
+
+/// Writes a value as people see it, without a text in between.
+fn displayed<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 /// Seconds, to the millisecond.

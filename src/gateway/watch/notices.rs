@@ -92,7 +92,7 @@ impl Notices {
         let metrics = Arc::clone(metrics);
         let lost = move |count, _: &_| metrics.log_lost.add(count);
         let open = || Ok(Box::new(io::stderr()) as Box<dyn Write + Send>);
-        let sink = match Outlet::start("log", Box::new(open), Box::new(lost)) {
+        let sink = match Outlet::start("log", Duration::ZERO, Box::new(open), Box::new(lost)) {
             Ok(outlet) => Sink::Queued(Arc::new(outlet)),
             // Without a thread for the log, each line is written where it arises.
             Err(_) => Sink::Direct(Arc::new(Mutex::new(Box::new(io::stderr())))),

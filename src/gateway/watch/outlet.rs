@@ -2,10 +2,14 @@
 //!
 //! A caller with a line never waits: the line goes into a queue of bounded size, and a separate thread writes the queue
 //! out. A line that doesn't fit, or that can't be written, is lost; a callback receives how many.
+//!
+//! Waking the thread and writing to a file take far more of a processor than a line itself. So the first line after a
+//! silence is written at once, and then the thread rests: it writes what has come meanwhile by one write. A rest ends
+//! early when [`ENOUGH`] bytes wait, and when somebody wants the sink to be complete or to be opened again.
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +17,8 @@ use crate::lock::lock;
 
 /// Most bytes that may wait in the queue: some thousand lines.
 const MAX_WAITING: usize = 1024 * 1024;
+/// Bytes that are worth a write of their own. Few enough that the queue has room left for what comes during that write.
+const ENOUGH: usize = 64 * 1024;
 
 /// Opens the sink of the lines. A later call opens it again.
 pub(crate) type Open = Box<dyn FnMut() -> io::Result<Box<dyn Write + Send>> + Send>;
@@ -25,7 +31,12 @@ pub(crate) struct Outlet(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
-    changed: Condvar,
+    /// The thread has something to do before its rest is over.
+    work: Condvar,
+    /// The thread has written what it took.
+    written: Condvar,
+    /// How long the thread rests after a write.
+    rest: Duration,
     lost: Lost,
 }
 
@@ -33,20 +44,58 @@ struct Shared {
 struct Queue {
     lines: Vec<u8>,
     count: u64,
-    /// The thread is writing the lines that it took out of the queue.
-    writing: bool,
+    writer: Writer,
+    /// How many wait until everything is written.
+    awaited: usize,
     reopen: bool,
     ended: bool,
 }
 
+/// What the thread does.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Writer {
+    /// It writes, or has been woken to do so. It looks at the queue afterwards, so nobody needs to wake it.
+    #[default]
+    Busy,
+    /// It wrote a moment ago, and lets lines gather.
+    Resting,
+    /// It waits for the next line.
+    Idle,
+}
+
+impl Queue {
+    /// Adds a line if it fits. Returns whether the thread has to be woken for it.
+    fn add(&mut self, line: &[u8]) -> Result<bool, ()> {
+        if self.lines.len() + line.len() > MAX_WAITING {
+            return Err(());
+        }
+        self.lines.extend_from_slice(line);
+        self.count += 1;
+        let wakes = match self.writer {
+            Writer::Busy => false,
+            Writer::Resting => self.lines.len() >= ENOUGH,
+            Writer::Idle => true,
+        };
+        if wakes {
+            self.writer = Writer::Busy;
+        }
+        Ok(wakes)
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.reopen || self.ended || self.awaited > 0
+    }
+}
+
 impl Outlet {
-    /// Opens the sink and starts the thread `name`.
+    /// Opens the sink and starts the thread `name`, which rests for so long after each write.
     ///
     /// # Errors
     /// When the sink can't be opened or the thread can't be started.
-    pub(crate) fn start(name: &str, mut open: Open, lost: Lost) -> io::Result<Self> {
+    pub(crate) fn start(name: &str, rest: Duration, mut open: Open, lost: Lost) -> io::Result<Self> {
         let sink = open()?;
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), lost });
+        let (queue, work, written) = Default::default();
+        let shared = Arc::new(Shared { queue, work, written, rest, lost });
         let writer = Arc::clone(&shared);
         thread::Builder::new().name(name.to_owned()).spawn(move || writer.write_all(sink, open))?;
         Ok(Self(shared))
@@ -54,35 +103,37 @@ impl Outlet {
 
     /// Queues `line`, which ends in a line feed.
     pub(crate) fn push(&self, line: &[u8]) {
-        {
-            let mut queue = lock(&self.0.queue);
-            if queue.lines.len() + line.len() <= MAX_WAITING {
-                queue.lines.extend_from_slice(line);
-                queue.count += 1;
-                self.0.changed.notify_all();
-                return;
-            }
+        let added = lock(&self.0.queue).add(line);
+        match added {
+            // A notification is a system call, even if nobody waits.
+            Ok(true) => self.0.work.notify_one(),
+            Ok(false) => {}
+            Err(()) => (self.0.lost)(1, &io::Error::other("the reader is too slow")),
         }
-        (self.0.lost)(1, &io::Error::other("the reader is too slow"));
     }
 
     /// Opens the sink again before the next line, for log rotation.
     pub(crate) fn reopen(&self) {
         lock(&self.0.queue).reopen = true;
-        self.0.changed.notify_all();
+        self.0.work.notify_one();
     }
 
     /// Waits until everything queued is written, for `limit` at most.
     pub(crate) fn finish(&self, limit: Duration) {
-        let busy = |queue: &mut Queue| queue.count > 0 || queue.writing;
-        drop(self.0.changed.wait_timeout_while(lock(&self.0.queue), limit, busy));
+        let busy = |queue: &mut Queue| queue.count > 0 || queue.writer == Writer::Busy;
+        let mut queue = lock(&self.0.queue);
+        queue.awaited += 1;
+        self.0.work.notify_one();
+        let (mut queue, _) =
+            self.0.written.wait_timeout_while(queue, limit, busy).unwrap_or_else(PoisonError::into_inner);
+        queue.awaited -= 1;
     }
 }
 
 impl Drop for Outlet {
     fn drop(&mut self) {
         lock(&self.0.queue).ended = true;
-        self.0.changed.notify_all();
+        self.0.work.notify_one();
     }
 }
 
@@ -92,26 +143,18 @@ impl fmt::Debug for Outlet {
     }
 }
 
+/// What the thread takes out of the queue.
+struct Batch {
+    count: u64,
+    reopen: bool,
+}
+
 impl Shared {
     fn write_all(&self, mut sink: Box<dyn Write + Send>, mut open: Open) {
         let mut lines = Vec::new();
         // An error may have cut a line off. The next line must not look like the rest of that line.
         let mut torn = false;
-        loop {
-            let (count, reopen) = {
-                let mut queue = lock(&self.queue);
-                queue.writing = false;
-                self.changed.notify_all();
-                let idle = |queue: &mut Queue| queue.count == 0 && !queue.reopen && !queue.ended;
-                let mut queue = self.changed.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
-                if queue.count == 0 && queue.ended {
-                    return;
-                }
-                lines.clear();
-                std::mem::swap(&mut lines, &mut queue.lines);
-                queue.writing = true;
-                (std::mem::take(&mut queue.count), std::mem::take(&mut queue.reopen))
-            };
+        while let Some(Batch { count, reopen }) = self.take(&mut lines) {
             if reopen {
                 match open() {
                     Ok(opened) => (sink, torn) = (opened, false),
@@ -127,7 +170,42 @@ impl Shared {
                     (self.lost)(count, &error);
                 }
             }
+            self.rest();
         }
+    }
+
+    /// Lets lines gather for a while.
+    fn rest(&self) {
+        let mut queue = lock(&self.queue);
+        queue.writer = Writer::Resting;
+        self.written.notify_all();
+        let rests =
+            |queue: &mut Queue| queue.writer == Writer::Resting && queue.lines.len() < ENOUGH && !queue.is_urgent();
+        if !self.rest.is_zero() {
+            drop(self.work.wait_timeout_while(queue, self.rest, rests));
+        }
+    }
+
+    /// Waits for something to do. `None` at the end.
+    fn take(&self, lines: &mut Vec<u8>) -> Option<Batch> {
+        let mut queue = self.wait();
+        queue.writer = Writer::Busy;
+        if queue.count == 0 && queue.ended {
+            return None;
+        }
+        lines.clear();
+        std::mem::swap(lines, &mut queue.lines);
+        Some(Batch { count: std::mem::take(&mut queue.count), reopen: std::mem::take(&mut queue.reopen) })
+    }
+
+    fn wait(&self) -> MutexGuard<'_, Queue> {
+        let mut queue = lock(&self.queue);
+        let idle = |queue: &mut Queue| queue.count == 0 && !queue.reopen && !queue.ended;
+        if idle(&mut queue) {
+            queue.writer = Writer::Idle;
+            self.written.notify_all();
+        }
+        self.work.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,9 +222,78 @@ mod tests {
     type Losses = Receiver<(u64, String)>;
 
     fn outlet(open: impl FnMut() -> io::Result<Box<dyn Write + Send>> + Send + 'static) -> (Outlet, Losses) {
+        outlet_that_rests(Duration::from_millis(1), open)
+    }
+
+    fn outlet_that_rests(
+        rest: Duration,
+        open: impl FnMut() -> io::Result<Box<dyn Write + Send>> + Send + 'static,
+    ) -> (Outlet, Losses) {
         let (sender, losses) = channel();
         let lost = move |count, error: &io::Error| drop(sender.send((count, error.to_string())));
-        (Outlet::start("test", Box::new(open), Box::new(lost)).unwrap(), losses)
+        (Outlet::start("test", rest, Box::new(open), Box::new(lost)).unwrap(), losses)
+    }
+
+    /// Passes on what each write gets.
+    struct Batches(std::sync::mpsc::Sender<String>);
+
+    impl Write for Batches {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(String::from_utf8_lossy(bytes).into_owned()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// An outlet whose rest nobody lives to see the end of, and its batches.
+    fn sleepy() -> (Outlet, Receiver<String>) {
+        let (sender, batches) = channel();
+        let open = move || Ok(Box::new(Batches(sender.clone())) as Box<dyn Write + Send>);
+        (outlet_that_rests(Duration::from_secs(3600), open).0, batches)
+    }
+
+    #[test]
+    fn a_line_after_a_silence_is_written_at_once_and_those_behind_it_by_one_write() {
+        let (outlet, batches) = sleepy();
+        outlet.push(b"first\n");
+        assert_eq!(batches.recv_timeout(PATIENCE).unwrap(), "first\n");
+        for n in 0..100 {
+            outlet.push(format!("{n}\n").as_bytes());
+        }
+        assert!(batches.try_recv().is_err(), "the thread doesn't rest");
+        outlet.finish(PATIENCE);
+        assert_eq!(batches.try_recv().unwrap(), (0..100).map(|n| format!("{n}\n")).collect::<String>());
+        outlet.push(b"last\n");
+        drop(outlet);
+        assert_eq!(batches.recv_timeout(PATIENCE).unwrap(), "last\n");
+    }
+
+    #[test]
+    fn a_rest_ends_with_many_lines_and_when_the_sink_is_opened_again() {
+        let (outlet, batches) = sleepy();
+        let line = [&[b'x'; 1023][..], b"\n"].concat();
+        outlet.push(&line);
+        batches.recv_timeout(PATIENCE).unwrap();
+        for _ in 0..ENOUGH / line.len() {
+            outlet.push(&line);
+        }
+        assert_eq!(batches.recv_timeout(PATIENCE).unwrap().len(), ENOUGH);
+        outlet.push(b"last\n");
+        outlet.reopen();
+        assert_eq!(batches.recv_timeout(PATIENCE).unwrap(), "last\n");
+    }
+
+    #[test]
+    fn a_rest_ends_by_itself() {
+        let (sender, batches) = channel();
+        let open = move || Ok(Box::new(Batches(sender.clone())) as Box<dyn Write + Send>);
+        let (outlet, _) = outlet_that_rests(Duration::from_millis(20), open);
+        for line in ["one\n", "two\n"] {
+            outlet.push(line.as_bytes());
+            assert_eq!(batches.recv_timeout(PATIENCE).unwrap(), line);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) fn audit() -> (Audit, Heard) {
     let heard = Heard::default();
     let sink = heard.clone();
     let open: Open = Box::new(move || Ok(Box::new(sink.clone())));
-    (Audit(Some(Arc::new(Outlet::start("test", open, Box::new(|_, _| {})).unwrap()))), heard)
+    (Audit(Some(Arc::new(Outlet::start("test", REST, open, Box::new(|_, _| {})).unwrap()))), heard)
 }
 
 /// The lines so far, without their times.
