@@ -5,8 +5,9 @@
 //! | `GET /healthz` | 200 while the gateway serves |
 //! | `GET /healthz?ready` | 200 if a tunnel could be opened, else 503 and the reason |
 //! | `GET /metrics` | metrics for Prometheus |
-//! | `GET /sessions` | the open tunnels, as JSON |
-//! | `DELETE /sessions/<id>` | 204, and the tunnel ends; 404 without such a tunnel; 401 or 403 without the right |
+//! | `GET /sessions` | the open tunnels of all gateways, as JSON |
+//! | `GET /sessions?gateways` | the same, and which gateways have answered |
+//! | `DELETE /sessions/<id>`, `DELETE /sessions/<gateway>/<id>` | 204, and the tunnel ends; 404 without such a tunnel; 401 or 403 without the right; 502 if a gateway gives no answer |
 //!
 //! There is no login: every program that reaches the address may read all of this. A web page in a browser may not, see
 //! [`Guard`]. A request that changes something takes a right, see [`EndRight`].
@@ -21,26 +22,21 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::gateway::carry::session::{EndTunnel, Sessions};
 use crate::gateway::decide::directory::Directory;
 use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::http::{self, Waiting};
-use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::limits::Limits;
+use crate::gateway::roster::{Ended, Reach, Roster, Whose, no_answer};
 use crate::gateway::watch::metrics::{CONTENT_TYPE, Metrics};
-use crate::gateway::watch::session_list;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// The server on the admin address.
 pub(super) struct Admin {
-    /// The tunnels of this process.
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) end: EndTunnel,
-    /// Their tunnels are listed and ended through this process.
-    pub(super) previous: PreviousProcesses,
+    /// The open tunnels, those of other processes and of other gateways too.
+    pub(super) roster: Arc<Roster>,
     pub(super) directory: Arc<Directory>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) limits: Arc<Limits>,
@@ -58,6 +54,9 @@ pub(super) enum EndRight {
 }
 
 type Answer = Response<Full<Bytes>>;
+
+/// An admin sees all gateways, and has no token that they would know.
+const EVERYWHERE: Reach<'static> = Reach::Everywhere { token: None, from: None };
 
 impl Admin {
     /// Answers the request of `client`.
@@ -77,13 +76,14 @@ impl Admin {
                 Ok(()) => self.end(id.unwrap_or_default()).await,
                 Err((status, why)) => refuse_end(status, why),
             },
-            (&Method::GET, "/healthz") if asks_ready(uri.query()) => self.ready().await,
+            (&Method::GET, "/healthz") if asks(uri.query(), "ready") => self.ready().await,
             (&Method::GET, "/healthz") => text(StatusCode::OK, "ok"),
             (&Method::GET, "/metrics") => self.metrics().await,
             (&Method::GET, "/sessions") => {
-                let mut lists = self.previous.sessions().await;
-                lists.push(session_list::list(&self.sessions.snapshot()));
-                http::response(StatusCode::OK, JSON, session_list::joined(&lists))
+                let listing = self.roster.list(&Whose::Everybodys, EVERYWHERE).await;
+                let names_gateways = asks(uri.query(), "gateways");
+                let list = if names_gateways { listing.with_gateways() } else { listing.rows() };
+                http::response(StatusCode::OK, JSON, list)
             }
             (_, "/healthz" | "/metrics" | "/sessions") => refuse_method("GET"),
             _ if id.is_some() => refuse_method("DELETE"),
@@ -92,7 +92,7 @@ impl Admin {
     }
 
     async fn metrics(&self) -> Answer {
-        let (totals, older) = (self.sessions.totals(), self.previous.count().await);
+        let (totals, older) = (self.roster.sessions.totals(), self.roster.previous.count().await);
         let (metrics, limits) = (Arc::clone(&self.metrics), Arc::clone(&self.limits));
         // It reads files of /proc. A folder with thousands of descriptors would hold up a thread of the runtime.
         let page = tokio::task::spawn_blocking(move || metrics.page(totals, older, &limits));
@@ -104,17 +104,18 @@ impl Admin {
 
     async fn end(&self, id: &str) -> Answer {
         let ended = match id.parse() {
-            Ok(number) if id.bytes().all(|b| b.is_ascii_digit()) => {
-                (self.end)(number) || self.previous.end(number).await
-            }
-            _ => false,
+            Ok(which) => self.roster.end(&which, &Whose::Everybodys, EVERYWHERE).await,
+            Err(_) => Ended::No,
         };
-        if !ended {
-            return text(StatusCode::NOT_FOUND, "there is no such session");
+        match ended {
+            Ended::No => text(StatusCode::NOT_FOUND, "there is no such session"),
+            Ended::Unknown(silent) => text(StatusCode::BAD_GATEWAY, &no_answer(&silent)),
+            Ended::Yes => {
+                let mut response = Response::new(Full::default());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+            }
         }
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response
     }
 
     async fn ready(&self) -> Answer {
@@ -150,8 +151,8 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
-fn asks_ready(query: Option<&str>) -> bool {
-    query.is_some_and(|query| query.split('&').any(|pair| pair == "ready" || pair.starts_with("ready=")))
+fn asks(query: Option<&str>, what: &str) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some(what)))
 }
 
 fn text(status: StatusCode, line: &str) -> Answer {
