@@ -207,10 +207,8 @@ async def main():
     make = [f"{given.programs}/kohakuriver-gateway", "cert", "--name", "gpu-head", "--dir", given.folder]
     making = await asyncio.create_subprocess_exec(*make, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
     assert await making.wait() == 0
-    # The page shows the machine's name and the certificate's path.
-    named = ["unshare", "--map-root-user", "--uts", "sh", "-c", 'hostname gpu-head && exec "$@"', "sh"]
     gateway = await asyncio.create_subprocess_exec(
-        *named, f"{given.programs}/kohakuriver-gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--audit-log", "off",
+        f"{given.programs}/kohakuriver-gateway", "--gateway-name", "gpu-head", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--audit-log", "off",
         "--host-api", f"http://127.0.0.1:{api}", "--allow-runner", "127.0.0.1", "--proxy-protocol", "--max-tunnels", "64",
         "--tls-listen", "127.0.0.1:0", "--tls-cert", "server.pem", "--tls-key", "server.key", "--admin-token-file", token,
         cwd=given.folder, stderr=asyncio.subprocess.PIPE)

@@ -8,10 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-tools=(
-    chromium:chromium chromedriver:chromium-driver python3:python3 pngquant:pngquant cc:gcc unshare:util-linux
-    hostname:hostname
-)
+tools=(chromium:chromium chromedriver:chromium-driver python3:python3 pngquant:pngquant cc:gcc)
 . contrib/packages.sh
 install_missing
 need_cargo

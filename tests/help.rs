@@ -901,36 +901,50 @@ Options:
           Refresh every SECONDS (2 if omitted) until Ctrl-C
       --json
           Print JSON; with --watch, one line per refresh
-      --end <ID>
-          End the session with this ID
+      --all
+          List everybody's sessions, as an admin of the Host
+      --all-clusters
+          List the sessions of all your clusters
+      --end <SESSION>
+          End this session: ID, or GATEWAY/ID
+  -y, --yes
+          With --end, don't ask for confirmation
       --admin-token-file <FILE>
-          With --end, send the token in this file
+          With --end, send the token in this file to the admin address
       --admin <ADDR>
-          Admin address of the gateway [default: port 8003 of the Host]
+          List all sessions at this admin address of the gateway
   -h, --help
           Print help
 
-The sessions come from the gateway's admin address: port 8003 of the Host,
-unless --admin, KOHAKURIVER_GATEWAY_ADMIN or `gateway_admin` in config.json
-gives another: HOST[:PORT], or unix:/PATH for a UNIX socket. By default a
-gateway answers there on its own machine only.
+Without an admin address, the cluster's gateway lists your own sessions, and
+ends one of them. It takes your token, as for a connection. An admin of the Host
+sees those of everybody with --all.
 
-Over HOST:PORT, ending a session needs the token of the gateway's
---admin-token-file. Give it with the option of the same name here, or in
-KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever can open it
-may end sessions.
+With --admin, KOHAKURIVER_GATEWAY_ADMIN or `gateway_admin` in config.json, the
+gateway's admin address lists all sessions: HOST[:PORT], where the port is 8003
+unless you give another, or unix:/PATH for a UNIX socket. By default a gateway
+answers there on its own machine only. Over HOST:PORT, ending a session needs
+the token of the gateway's --admin-token-file. Give it with the option of the
+same name here, or in KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none:
+whoever can open it may end sessions.
 
-The JSON is an array of objects with the keys id, user, client, transport (tcp
-or tls), protocol (connect or line), task_id (a string), node, opened (RFC 3339,
-UTC), seconds, bytes_up (from the client to the VPS) and bytes_down. A resumable
-one has parked_seconds (how long its client has been away, or null) and moves
-(how often the client has continued it). Without authentication and without a
-client's certificate, user is null. With --watch, each line is one such array.
+Where a cluster has several gateways, the list has the sessions of all of them,
+as GATEWAY/ID.
+
+The JSON is an array of objects with the keys id, gateway, user, client,
+transport (tcp or tls), protocol (connect or line), task_id (a string), name (of
+the VPS, or null), node, opened (RFC 3339, UTC), seconds, bytes_up (from the
+client to the VPS) and bytes_down. A resumable one has parked_seconds (how long
+its client has been away, or null) and moves (how often the client has continued
+it). With --all-clusters, each has its cluster. Without authentication and
+without a client's certificate, user is null. With --watch, each line is one
+such array.
 
 Examples:
-  kohakuriver vps sessions trainer
-  kohakuriver vps sessions --watch
-  kohakuriver vps sessions --end 7 --admin-token-file admin-token
+  kohakuriver vps sessions
+  kohakuriver vps sessions trainer --watch
+  kohakuriver vps sessions --end 7
+  kohakuriver vps sessions --admin localhost:8003
   kohakuriver vps sessions --admin unix:/run/kohakuriver-gateway/admin.sock
 "#,
     );

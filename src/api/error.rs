@@ -252,7 +252,7 @@ pub(super) struct OffRoute {
 }
 
 /// The error of a connection with TLS, or through a proxy.
-fn off_route<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e OffRoute> {
+pub(super) fn off_route<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e OffRoute> {
     let is_own = |off: &&OffRoute| !matches!(off.error, RouteError::Dial(_) | RouteError::Interrupted(_));
     chain(error).find_map(|error| error.downcast_ref()).filter(is_own)
 }

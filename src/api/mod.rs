@@ -16,6 +16,8 @@
 //! | `name` | which VPS a name means |
 //! | `reach` | where a VPS is reached, or why it isn't |
 //! | `admin` | a gateway's admin address, which is asked in the same way |
+//! | `tunnel_port` | a gateway's port for tunnels, which is asked in the same way |
+//! | `tunnel` | an open tunnel, as both list it |
 //! | `error` | why a call failed |
 //!
 //! No file here imports from this one.
@@ -56,16 +58,17 @@ mod pooled;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod reach;
 mod transport;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod tunnel;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+mod tunnel_port;
 
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use about::About;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use accounts::{NewToken, Session};
-#[cfg(test)]
 #[cfg(any(feature = "cli", feature = "gateway"))]
-pub(crate) use admin::tests as admin_tests;
-#[cfg(any(feature = "cli", feature = "gateway"))]
-pub use admin::{Admin, Tunnel};
+pub use admin::Admin;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use caller::STAND_ALONE;
 pub use caller::{Caller, Role, User};
@@ -89,3 +92,10 @@ pub use reach::{Audience, Located, Reach, ago, locate, needs_runner, online_runn
 #[doc(hidden)]
 pub use transport::Answer;
 pub use transport::{CONNECT_LIMIT, MAX_BODY, REQUEST_LIMIT, Transport};
+#[cfg(test)]
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub(crate) use tunnel::tests as tunnel_tests;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use tunnel::{Tunnel, Tunnels};
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub use tunnel_port::TunnelPort;

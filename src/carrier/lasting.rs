@@ -54,13 +54,15 @@ pub enum Reason {
     Malformed,
     /// Too many sessions of the user are away.
     TooMany,
+    /// Its own user has ended it, from somewhere else.
+    EndedByUser,
     /// A reason that this version doesn't know.
     Other,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers on the wire.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Left,
         Self::Lost,
         Self::Idle,
@@ -70,6 +72,7 @@ impl Reason {
         Self::NoMemory,
         Self::Malformed,
         Self::TooMany,
+        Self::EndedByUser,
         Self::Other,
     ];
 
@@ -89,6 +92,7 @@ impl Reason {
             Self::Expired => "the connection to the gateway could not be made again in time",
             Self::NoMemory => "the gateway has no memory left for a session that is away",
             Self::Malformed => "the two ends do not agree about the stream",
+            Self::EndedByUser => "its user has ended the session",
             Self::TooMany => "too many sessions of this user are away",
             Self::Other => "the gateway has ended the session",
         }

@@ -5,6 +5,7 @@
 
 mod error;
 mod order;
+mod private;
 mod race;
 mod resolve;
 mod watch;
@@ -13,6 +14,7 @@ use std::net::TcpStream;
 
 pub use error::DialError;
 pub use order::{ATTEMPT_DELAY, interleave};
+pub use private::is_private;
 pub use resolve::resolve;
 pub use watch::{Beside, Interrupted, Watch};
 

@@ -19,6 +19,7 @@ use crate::gateway::limits::Wanted;
 use crate::gateway::watch::audit::AuditLog;
 use crate::gateway::watch::notices::{LogFormat, LogLevel};
 use crate::gateway::words::PROGRAM;
+use crate::handshake::session_ref::is_gateway_name;
 use crate::settings::{ProxyAddress, socket_path};
 
 /// The port that our documents move a Host's own SSH proxy to, as its port is the gateway's then.
@@ -98,12 +99,22 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", requires = "host_api")]
     pub host_api_ca: Option<PathBuf>,
 
-    /// Pass a client that continues its tunnel on to the gateway that has it: one of these addresses, with commas in
-    /// between
+    /// The other gateways of the cluster: their addresses for tunnels, with commas in between
     ///
-    /// For several gateways behind one address. A client may reach another one than the one that has its tunnel.
+    /// For several gateways behind one address. A client that continues its tunnel is passed on to the gateway that has
+    /// it, and lists of sessions have those of all gateways.
     #[arg(long, value_name = "ADDRS", value_delimiter = ',')]
     pub peers: Vec<ProxyAddress>,
+
+    /// The name of this gateway among several, in lists of sessions
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = gateway_name,
+        help = "The name of this gateway among several, in lists of sessions \
+                [default: the machine's host name, with the port unless it is 8002]"
+    )]
+    pub gateway_name: Option<String>,
 
     /// Never dial this port on the Host's machine: the Host's own SSH proxy, which checks no token, listens there
     #[arg(long, value_name = "PORT", default_value_t = MOVED_SSH_PROXY_PORT, conflicts_with = "inventory",
@@ -249,6 +260,11 @@ pub(super) enum Command {
     // A subcommand has the gateway's flag for help otherwise.
     #[command(disable_help_flag = true)]
     Cert(cert::Arguments),
+}
+
+fn gateway_name(typed: &str) -> Result<String, &'static str> {
+    let why = "a name has at most 64 letters, digits, dots, colons, hyphens and underscores";
+    if is_gateway_name(typed) { Ok(typed.to_owned()) } else { Err(why) }
 }
 
 /// The address for the admin.
@@ -409,6 +425,8 @@ mod tests {
             "--relay-threads 0",
             "--admin on",
             "--admin 8003",
+            "--gateway-name a/b",
+            "--gateway-name=",
             "--admin unix:",
             "--admin unix:admin.sock",
             "--log-level loud",

@@ -16,6 +16,7 @@
 //! | `cert` | the subcommand that makes certificates |
 //! | `life` | inherited sockets, orders, hand-over, shutdown |
 //! | `front` | what a client meets: accept, request, upstream, refusal |
+//! | `roster` | the open tunnels that somebody may see: this process's, the previous ones', and those of other gateways |
 //! | `api_proxy` | the part of the Host API that users of VPSes need, on a port of the internet |
 //! | `host_api` | the inventory as a read-only Host API |
 //! | `carry` | the open tunnels and their bytes |
@@ -46,6 +47,7 @@ mod host_api;
 mod http;
 mod life;
 mod limits;
+mod roster;
 mod run;
 mod serve;
 #[cfg(test)]
@@ -63,9 +65,9 @@ pub use front::certificates::Certificates;
 pub use front::listen::Listeners;
 pub use front::terms::Terms;
 pub use life::orders::Order;
-pub use life::previous::PreviousProcesses;
 pub use life::service_manager::ServiceManager;
 pub use limits::{Limits, Wanted};
+pub use roster::previous::PreviousProcesses;
 pub use run::run;
 pub use serve::{Parts, serve};
 pub use watch::audit::AuditLog;

@@ -24,10 +24,10 @@ use crate::gateway::http::guard::Guard;
 use crate::gateway::life::inherited::Inherited;
 use crate::gateway::life::orders;
 use crate::gateway::life::predecessor::Predecessor;
-use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::life::service_manager::ServiceManager;
 use crate::gateway::life::wire::Purpose;
 use crate::gateway::limits::{self, Limits};
+use crate::gateway::roster::previous::PreviousProcesses;
 use crate::gateway::serve::{Parts, serve};
 use crate::gateway::watch::notices::Notices;
 use crate::gateway::watch::records::Records;
@@ -284,6 +284,7 @@ fn terms(arguments: &Arguments, rules: RuleBook, open_files: Option<u64>, notice
         api_proxy: arguments.api_proxy,
         proxy_from: arguments.proxy_from.clone(),
         guard: Guard::new(&arguments.server_name),
+        gateway_name: arguments.gateway_name.clone(),
         peers: arguments.peers.clone(),
         host_ssh_proxy: [arguments.host_ssh_proxy_port, DEFAULT_SSH_PROXY_PORT],
     }

@@ -32,9 +32,11 @@ use crate::gateway::http::guard::Guard;
 use crate::gateway::life::hand_over::{HandOver, Successor};
 use crate::gateway::life::moving::{self, Arrivals};
 use crate::gateway::life::orders::Order;
-use crate::gateway::life::previous::{self, PreviousProcesses};
 use crate::gateway::life::service_manager::ServiceManager;
 use crate::gateway::life::stop::Shutdown;
+use crate::gateway::roster::others::Others;
+use crate::gateway::roster::previous::{self, PreviousProcesses};
+use crate::gateway::roster::{self, Roster};
 use crate::gateway::watch::records::Records;
 use crate::settings::DEFAULT_SSH_PROXY_PORT;
 use crate::sys::OwnedFd;
@@ -66,13 +68,22 @@ pub struct Parts {
 /// When a listener has no address, or the system has no descriptor left.
 pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> {
     let Parts { mut listeners, previous, arriving, directory, relays, terms, records, service_manager } = parts;
-    let own_ports = listeners.addresses()?.iter().map(SocketAddr::port).collect();
+    let own_ports: Vec<u16> = listeners.addresses()?.iter().map(SocketAddr::port).collect();
     let hand_over = HandOver::of(&listeners, &previous)?;
     let socket_file = listeners.admin.as_mut().and_then(AdminSocket::take_file);
     let (directory, relays) = (Arc::new(directory), Arc::new(relays));
     let sessions = Arc::new(Sessions::new(previous.last_id, records.clone()));
     let end = end_tunnel(&sessions, &relays);
+    let others: Vec<_> = terms.peers.iter().map(|address| address.or_port(DEFAULT_SSH_PROXY_PORT)).collect();
+    let roster = Arc::new(Roster {
+        name: terms.gateway_name.clone().unwrap_or_else(|| roster::default_name(&own_ports)),
+        sessions: Arc::clone(&sessions),
+        end: Arc::clone(&end),
+        previous,
+        others: Others::new(others.clone(), terms.proxy_protocol, Arc::clone(&terms.rules)),
+    });
     let gateway = Arc::new(Gateway {
+        roster: Arc::clone(&roster),
         upstreams: Upstreams {
             directory: Arc::clone(&directory),
             resolver: Resolver::of_the_system(),
@@ -84,15 +95,14 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
         },
         terms: terms.clone(),
         sessions: Arc::clone(&sessions),
-        peers: Peers::new(&terms.peers, DEFAULT_SSH_PROXY_PORT, terms.proxy_protocol),
+        peers: Peers::new(others, terms.proxy_protocol),
         resumables: Arc::new(Resumables::new(terms.limits.parked, waker(&relays), records.clone())),
         relays: Arc::clone(&relays),
         api: terms.api_proxy.then(|| ApiProxy::new(&directory, Arc::clone(&terms.rules), records.clone())),
         records: records.clone(),
     });
     let seen = admin::Parts {
-        sessions: Arc::clone(&sessions),
-        previous,
+        roster,
         records: records.clone(),
         limits: Arc::clone(&terms.limits),
         certificates: terms.certificates.clone(),
@@ -101,7 +111,7 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
             _ => EndRight::Token(Arc::clone(&terms.rules)),
         },
     };
-    let admin = Admin::new(seen, &directory, Arc::clone(&end), terms.guard.clone());
+    let admin = Admin::new(seen, &directory, terms.guard.clone());
     if let Some(socket) = arriving {
         take_over_tunnels(socket, &gateway)?;
     }
@@ -157,11 +167,11 @@ fn waker(relays: &Arc<Relays>) -> Box<dyn Fn(u64) + Send + Sync> {
     })
 }
 
-/// Ends a tunnel of this process for the admin.
+/// Ends a tunnel of this process for an admin, or for its user.
 fn end_tunnel(sessions: &Arc<Sessions>, relays: &Arc<Relays>) -> EndTunnel {
     let (sessions, relays) = (Arc::clone(sessions), Arc::clone(relays));
-    Arc::new(move |id| {
-        let is_open = sessions.ask_to_end(id);
+    Arc::new(move |id, by| {
+        let is_open = sessions.ask_to_end(id, by);
         relays.end_asked();
         is_open
     })

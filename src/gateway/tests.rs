@@ -94,6 +94,7 @@ fn terms() -> Terms {
     Terms {
         limits: Arc::new(Limits::new(&Wanted::default(), None)),
         rules: Arc::new(RuleBook::open(sources).unwrap()),
+        gateway_name: None,
         peers: Vec::new(),
         drain_timeout: Duration::ZERO,
         proxy_protocol: false,

@@ -14,7 +14,7 @@ use crate::text::{self, without_nulls};
 pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// The program that answers, and its version (RFC 9110 §10.2.4).
-const SERVER: &str = concat!("kohakuriver-gateway/", env!("CARGO_PKG_VERSION"));
+pub(super) const SERVER: &str = concat!("kohakuriver-gateway/", env!("CARGO_PKG_VERSION"));
 
 /// The acceptance of the line protocol.
 pub const SUCCESS: &[u8] = b"SUCCESS\n";
@@ -42,6 +42,7 @@ pub fn refuse(request: &Request, refusal: &Refusal) -> Vec<u8> {
             (Err(text), Refusal::BadRequest(_)) => line_error(text),
             _ => line_error(&refusal.line(&line.digits)),
         },
+        Request::Sessions(_) => refused(refusal, ""),
     }
 }
 
@@ -67,23 +68,26 @@ fn refused_with(refusal: &Refusal, vps: &str, fields: &str) -> Vec<u8> {
         "vps_status": refusal.vps_status().map(VpsStatus::as_str),
         "hint": refusal.hint(vps),
     }));
-    let body = text::json(&body.to_string());
-    let mut head = format!(
-        "HTTP/1.1 {status} {reason}\r\nServer: {SERVER}\r\nProxy-Status: kohakuriver-gateway; error={error}\r\n\
-         Content-Type: {PROBLEM_JSON}\r\nContent-Length: {length}\r\nConnection: close\r\n",
-        reason = reason_phrase(status),
-        error = refusal.proxy_error(),
-        length = body.len(),
-    );
+    let mut all = format!("Proxy-Status: kohakuriver-gateway; error={}\r\n{fields}", refusal.proxy_error());
     if status == 407 {
-        head += "Proxy-Authenticate: Bearer realm=\"kohakuriver\"\r\n";
+        all += "Proxy-Authenticate: Bearer realm=\"kohakuriver\"\r\n";
         // Stock clients can send a token only as the password of Basic.
-        head += "Proxy-Authenticate: Basic realm=\"kohakuriver\"\r\n";
+        all += "Proxy-Authenticate: Basic realm=\"kohakuriver\"\r\n";
     }
     if let Some(seconds) = refusal.retry_after() {
-        head += &format!("Retry-After: {seconds}\r\n");
+        all += &format!("Retry-After: {seconds}\r\n");
     }
-    (head + fields + "\r\n" + &body).into_bytes()
+    with_body(status, PROBLEM_JSON, &all, &text::json(&body.to_string()))
+}
+
+/// An answer with a body of this `kind`, and with these `fields`, each with its line end. The connection closes behind it.
+pub(super) fn with_body(status: u16, kind: &str, fields: &str, body: &str) -> Vec<u8> {
+    let (reason, length) = (reason_phrase(status), body.len());
+    let head = format!(
+        "HTTP/1.1 {status} {reason}\r\nServer: {SERVER}\r\n{fields}Content-Type: {kind}\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n"
+    );
+    (head + body).into_bytes()
 }
 
 /// The refusal of the line protocol.
@@ -93,9 +97,12 @@ pub fn line_error(text: &str) -> Vec<u8> {
 
 fn reason_phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
+        405 => "Method Not Allowed",
         407 => "Proxy Authentication Required",
         409 => "Conflict",
         410 => "Gone",

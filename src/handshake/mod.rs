@@ -11,6 +11,9 @@
 //! | [`socks5`] | client | the answers of a SOCKS5 proxy | the requests to it |
 //! | `request` | gateway | the request of a client, in either protocol | |
 //! | `answer` | gateway | | the answers, in either protocol |
+//! | `sessions` | gateway | what a request asks about sessions | |
+//! | `sessions_answer` | gateway | | the answers to that |
+//! | `session_ref` | both | the name of a session | |
 //! | `proxy_protocol` | gateway | the header that a proxy in front of the gateway puts before a client | |
 //! | [`resume`] | both | the field for resumable tunnels in those heads | the same |
 //! | [`problem`] | client | the body of a refusal | |
@@ -21,6 +24,8 @@
 pub mod answer;
 pub mod connect;
 #[cfg(feature = "gateway")]
+mod fields;
+#[cfg(feature = "gateway")]
 mod host_field;
 pub mod http;
 pub mod identify;
@@ -30,6 +35,12 @@ pub mod proxy_protocol;
 #[cfg(feature = "gateway")]
 pub mod request;
 pub mod resume;
+#[cfg(any(feature = "cli", feature = "gateway"))]
+pub mod session_ref;
+#[cfg(feature = "gateway")]
+pub mod sessions;
+#[cfg(feature = "gateway")]
+pub mod sessions_answer;
 pub mod socks5;
 
 /// Longest head of an answer that is accepted, in bytes.

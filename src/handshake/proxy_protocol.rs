@@ -56,6 +56,11 @@ pub fn header(from: SocketAddr) -> Vec<u8> {
     [SIGNATURE, &[0x21, family][..], &length, &addresses].concat()
 }
 
+/// The header of a proxy that connects for itself.
+pub fn local_header() -> Vec<u8> {
+    [SIGNATURE, &[0x20, 0, 0, 0][..]].concat()
+}
+
 /// Reads the header from all bytes that have arrived so far. `Ok(None)`: the proxy itself connects (a health check), or
 /// doesn't know the client, so the connection's own address counts.
 ///

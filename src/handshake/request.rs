@@ -1,4 +1,5 @@
-//! The request of a client to the gateway: a CONNECT head, or a line of the older protocol, on the same port.
+//! The request of a client to the gateway, on one port: a CONNECT head, a line of the older protocol, or the head of a
+//! request about [`super::sessions`].
 //!
 //! ```text
 //! CONNECT 42.kohakuriver:22 HTTP/1.0            REQUEST_TUNNEL 42\n
@@ -11,11 +12,10 @@
 //! Quotes of a request go into logs. A token in a wrong place must not: `without_user` and `first_word` remove what may
 //! be one.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-
+use crate::handshake::fields::{credentials, values};
 use crate::handshake::host_field::is_host_of;
 use crate::handshake::resume;
+use crate::handshake::sessions;
 use crate::handshake::{Step, first_line, head_end};
 use crate::refusal::Refusal;
 use crate::secret::Token;
@@ -54,6 +54,8 @@ pub enum Request {
     Connect(Connect),
     /// The older line protocol.
     Line(Line),
+    /// About sessions.
+    Sessions(sessions::Asked),
 }
 
 /// A CONNECT request.
@@ -101,11 +103,12 @@ pub fn empty_line(bytes: &[u8]) -> usize {
     [&b"\r\n"[..], b"\n"].into_iter().find(|end| bytes.starts_with(end)).map_or(0, <[u8]>::len)
 }
 
-/// Whether a request begins as one for a path does (RFC 9112 §3.2.1), such as `GET /api/vps`: neither a CONNECT nor the
-/// older line has a target that starts so.
+/// Whether a request begins as one for a path does (RFC 9112 §3.2.1), such as `GET /api/vps`, and the path is not the one
+/// of [`super::sessions`]: no other request here has a target that starts so.
 pub fn starts_with_path(bytes: &[u8]) -> bool {
     let method = bytes.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
-    method > 0 && bytes[method..].starts_with(b" /")
+    let target = bytes[method..].strip_prefix(b" ").filter(|target| target.starts_with(b"/"));
+    method > 0 && target.is_some_and(|target| !sessions::may_be_path(target))
 }
 
 /// Reads the request from all bytes that have arrived so far. `own` are the names of the gateway's machine.
@@ -151,8 +154,8 @@ fn read_connect(bytes: &[u8], most: MaxSize, own: &[String]) -> Step<Result<Requ
         }
     }
     match head_end(bytes) {
-        Some(end) if end <= most.bytes => match parse_connect(&bytes[..end], most.fields, own) {
-            Ok(connect) => Step::Done(Ok(Request::Connect(connect)), end),
+        Some(end) if end <= most.bytes => match parse_head(&bytes[..end], most.fields, own) {
+            Ok(request) => Step::Done(Ok(request), end),
             Err(Unusable::TooLarge(too_large)) => Step::Done(Err(too_large), end),
             Err(Unusable::Bad(why)) => bad(why, end),
         },
@@ -161,13 +164,13 @@ fn read_connect(bytes: &[u8], most: MaxSize, own: &[String]) -> Step<Result<Requ
     }
 }
 
-/// Why a whole head is no CONNECT.
+/// Why a whole head is no request.
 enum Unusable {
     TooLarge(TooLarge),
     Bad(String),
 }
 
-fn parse_connect(head: &[u8], most_fields: usize, own: &[String]) -> Result<Connect, Unusable> {
+fn parse_head(head: &[u8], most_fields: usize, own: &[String]) -> Result<Request, Unusable> {
     let bad = |why: String| Err(Unusable::Bad(why));
     // Each field has a line of its own.
     let lines = head.iter().filter(|&&byte| byte == b'\n').count();
@@ -181,7 +184,8 @@ fn parse_connect(head: &[u8], most_fields: usize, own: &[String]) -> Result<Conn
     }
     let (method, path) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
     if method != "CONNECT" {
-        return bad(format!("an SSH proxy takes CONNECT, not {}", first_word(method)));
+        let other = || Unusable::Bad(format!("an SSH proxy takes CONNECT, not {}", first_word(method)));
+        return sessions::read(&request).map(Request::Sessions).ok_or_else(other);
     }
     if !values(&request, "content-length").is_empty() || !values(&request, "transfer-encoding").is_empty() {
         return bad("a CONNECT has no content: it takes no Content-Length and no Transfer-Encoding".to_owned());
@@ -209,13 +213,7 @@ fn parse_connect(head: &[u8], most_fields: usize, own: &[String]) -> Result<Conn
     if resume == Some(resume::Asked::Unreadable) {
         return bad(format!("its field {} can't be read", resume::FIELD));
     }
-    Ok(Connect { target, as_sent: shown(path), token, resume })
-}
-
-/// The values of all fields of this name.
-fn values<'r>(request: &httparse::Request<'_, 'r>, name: &str) -> Vec<&'r [u8]> {
-    let named = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
-    named.map(|field| field.value).collect()
+    Ok(Request::Connect(Connect { target, as_sent: shown(path), token, resume }))
 }
 
 /// The VPS of an authority-form target (RFC 9112 §3.2.3).
@@ -265,20 +263,6 @@ fn first_word(text: &str) -> String {
     }
 }
 
-/// The token in `Bearer <token>` (RFC 6750) or `Basic <user:token>` (RFC 7617). Anything else counts as no token.
-fn credentials(value: &[u8]) -> Option<Token> {
-    let value = std::str::from_utf8(value).ok()?.trim();
-    let (scheme, rest) = value.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Token::new(rest).ok();
-    }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = String::from_utf8(BASE64.decode(rest.trim()).ok()?).ok()?;
-    Token::new(decoded.split_once(':')?.1).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,7 +292,13 @@ mod tests {
     fn a_request_for_a_path_is_told_by_its_start() {
         for (bytes, has_path) in [
             (&b"GET /api/vps HTTP/1.1\r\n"[..], true),
-            (b"DELETE /", true),
+            (b"DELETE /a", true),
+            (b"GET /sessionsx", true),
+            // It may still be one about sessions.
+            (b"DELETE /", false),
+            (b"GET /sess", false),
+            (b"GET /sessions HTTP/1.1\r\n", false),
+            (b"DELETE /sessions/7", false),
             (b"GET ", false),
             (b"GET", false),
             (b"", false),

@@ -69,7 +69,7 @@ pub struct Settings {
     pub ssh_proxy_port: Setting<u16>,
     /// The gateway, when a setting names one; else the Host's.
     pub proxy: Option<Setting<ProxyAddress>>,
-    /// The gateway's admin address, when a setting names one; else the Host's.
+    /// The gateway's admin address, when a setting names one.
     pub gateway_admin: Option<Setting<AdminAddress>>,
     /// The file that the helper appends its messages to.
     pub log_file: Option<Setting<PathBuf>>,
@@ -223,13 +223,13 @@ impl Settings {
         self.api().to_string()
     }
 
-    /// The gateway's admin address, which lists the open tunnels, as `http://host:port` or `unix:/path`.
-    pub fn gateway_admin_url(&self) -> String {
-        match self.gateway_admin.as_ref().map(|admin| &admin.value) {
-            Some(AdminAddress::Unix(path)) => format!("unix:{}", path.display()),
-            Some(AdminAddress::Http(address)) => address.or_port(DEFAULT_GATEWAY_ADMIN_PORT).to_string(),
-            None => Origin { scheme: Scheme::Http, port: DEFAULT_GATEWAY_ADMIN_PORT, ..self.api() }.to_string(),
-        }
+    /// The gateway's admin address, which lists all open tunnels, as `http://host:port` or `unix:/path`, when a setting names
+    /// one.
+    pub fn gateway_admin_url(&self) -> Option<String> {
+        self.gateway_admin.as_ref().map(|admin| match &admin.value {
+            AdminAddress::Unix(path) => format!("unix:{}", path.display()),
+            AdminAddress::Http(address) => address.or_port(DEFAULT_GATEWAY_ADMIN_PORT).to_string(),
+        })
     }
 
     /// The SSH proxy in force.
@@ -425,15 +425,16 @@ mod tests {
     }
 
     #[test]
-    fn the_gateways_admin_address_is_on_the_host_unless_a_setting_names_another() {
-        let url = |env: &[_], file| resolve(Flags::default(), env, file).unwrap().gateway_admin_url();
+    fn the_gateways_admin_address_is_what_a_setting_names() {
+        let url =
+            |env: &[_], file| resolve(Flags::default(), env, file).unwrap().gateway_admin_url().unwrap_or_default();
         let env = [("KOHAKURIVER_GATEWAY_ADMIN", "http://door:9")];
-        assert_eq!(url(&[("KOHAKURIVER_HOST", "head")], "{}"), "http://head:8003");
+        assert_eq!(url(&[("KOHAKURIVER_HOST", "head")], "{}"), "");
         assert_eq!(url(&env, r#"{"gateway_admin":"file"}"#), "http://door:9");
         assert_eq!(url(&[], r#"{"gateway_admin":"::1"}"#), "http://[::1]:8003");
         for (flag, expected) in [("flag:1", "http://flag:1"), ("unix:/run/g/admin.sock", "unix:/run/g/admin.sock")] {
             let flags = Flags { gateway_admin: Some(flag.parse().unwrap()), ..Flags::default() };
-            assert_eq!(resolve(flags, &env, "{}").unwrap().gateway_admin_url(), expected);
+            assert_eq!(resolve(flags, &env, "{}").unwrap().gateway_admin_url().as_deref(), Some(expected));
         }
         assert_eq!(url(&[("KOHAKURIVER_GATEWAY_ADMIN", "unix:/a b")], "{}"), "unix:/a b");
         assert_eq!(url(&[], r#"{"gateway_admin":"unix:/run/x"}"#), "unix:/run/x");

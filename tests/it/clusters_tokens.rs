@@ -231,6 +231,7 @@ fn commands_about_all_clusters_send_each_host_its_own_token() {
         login.output().succeeds();
         for args in [
             &["vps", "list", "--all-clusters"][..],
+            &["vps", "sessions", "--all", "--all-clusters"],
             &["ssh", "config", "--write"],
             &["--cluster", "lab", "ssh", "config", "--write"],
             &["cluster", "list"],

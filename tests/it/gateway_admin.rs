@@ -259,7 +259,7 @@ fn the_command_ends_a_session_with_a_token_from_a_file_or_the_environment() {
         &format!("chmod 600 {file}"),
     );
     let run = Run::new(CLI, &home).args(["vps", "sessions", "--admin", &admin, "--admin-token-file", other]);
-    run.output().exits(2).says(&["--end <ID>"]);
+    run.output().exits(2).says(&["--end <SESSION>"]);
 
     // A gateway that takes no token over TCP says what its admin can do.
     let without = Gateway::with_inventory(&inventory(&[]));

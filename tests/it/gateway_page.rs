@@ -14,7 +14,7 @@ use crate::support::scene::{ID, Mode, helper_command};
 use crate::support::sshd::Sshd;
 use crate::support::tools::{HELPER, tool};
 use crate::support::tunnels::{echo_tunnel, echoes};
-use crate::support::watched::{ADMIN_TOKEN, DELETE, Watched, YES, connect, tunnel};
+use crate::support::watched::{ADMIN_TOKEN, DELETE, Watched, YES, ask, connect, tunnel};
 
 /// A name that would be a script in HTML that is not escaped.
 const SCRIPT: &str = "<script>alert(1)</script>\"'&\u{202e}x";
@@ -173,6 +173,13 @@ fn a_thousand_tunnels_and_names_that_would_be_scripts() {
     let more = (1..1000).map(|_| tunnel(&gateway, &connect(&format!("{ID}:22")), YES));
     tunnels.extend(more);
 
+    let refused = ask(&gateway, &connect("<svg/onload=alert(1)>:22"));
+    assert!(refused.starts_with("HTTP/1.1 40"), "{refused}");
+    let is_text = |browser: &Browser| {
+        assert!(browser.text("#refusals").contains("<svg/onload=alert(1)>"), "{}", browser.text("#refusals"));
+        assert_eq!(browser.value("document.querySelectorAll('#refusals svg').length"), 0);
+    };
+
     // Without JavaScript first: a table, and what is not in it.
     browser.tell("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
     for width in [360, 1280] {
@@ -193,12 +200,14 @@ fn a_thousand_tunnels_and_names_that_would_be_scripts() {
             "it is too wide"
         );
         assert_eq!(browser.value("document.querySelectorAll('.end, svg.chart').length"), 0);
+        is_text(&browser);
     }
     browser.tell("Emulation.setScriptExecutionDisabled", json!({ "value": false }));
 
     live(&browser, &base);
     browser.awaits("document.getElementById('count').textContent === '1,000 open'");
     rows_are(&browser, 300);
+    is_text(&browser);
     assert_eq!(browser.text("#more"), "700 more: filter to see them.");
     // The oldest tunnel is not among the rows, and the filter finds it.
     assert!(!browser.text("#rows").contains("alert(1)"));
@@ -267,4 +276,34 @@ fn many_windows_of_one_browser_share_a_stream() {
     }
     drop(tunnel);
     browser.awaits("document.getElementById('rows').textContent === 'No tunnel is open.'");
+}
+
+#[test]
+fn the_tunnels_of_all_gateways_are_shown_and_ended() {
+    let browser = Shared::browser();
+    let browser = browser.take();
+    let (home, vps) = (Home::new(), echo_server());
+    let token = home.secret("token", ADMIN_TOKEN);
+    let inventory = inventory(&[running(ID, vps.address.port())]);
+    let gateway = |name: &str, more: &[&str]| {
+        let options = ["--gateway-name", name, "--admin-token-file", token.to_str().unwrap()];
+        Gateway::with_inventory_and(&inventory, &[&options[..], more].concat())
+    };
+    let second = gateway("gw2", &[]);
+    let first = gateway("gw1", &["--peers", &second.address.to_string()]);
+    let mut tunnels = [&first, &second].map(|gateway| echo_tunnel(gateway.address, ID).unwrap());
+    live(&browser, &base(&first));
+    rows_are(&browser, 2);
+    let gateways =
+        "[...document.querySelectorAll('#rows td[data-label=Gateway]')].map((cell) => cell.textContent).sort().join()";
+    assert_eq!(browser.value(gateways), "gw1,gw2");
+    assert_eq!(browser.value("document.getElementById('gateway-column').hidden"), false);
+    // Both have the number 1.
+    browser.value("[...document.querySelectorAll('#rows tr')].find((row) => row.textContent.includes('gw2')).querySelector('.end').click()");
+    browser.types(ADMIN_TOKEN.chars().chain([ENTER]));
+    rows_are(&browser, 1);
+    assert_eq!(browser.value(gateways), "gw1");
+    assert!(echoes(&mut tunnels[1]).is_err() && echoes(&mut tunnels[0]).is_ok());
+    drop(second);
+    browser.awaits("/sessions are missing.*Connection refused/.test(document.getElementById('state').textContent)");
 }

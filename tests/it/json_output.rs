@@ -23,7 +23,7 @@ fn no_json_has_a_character_that_moves_a_terminal() {
         let (mut status, mut body) = answer(std::slice::from_ref(&vps), asked);
         match asked.path.as_str() {
             "/api/auth/me" => body["username"] = json!(ODD),
-            "/sessions" => {
+            "/sessions?gateways" => {
                 let session = json!({ "id": 1, "user": ODD, "client": ODD, "protocol": "connect", "task_id": ID,
                     "node": ODD, "opened": ODD, "seconds": 1, "bytes_up": 1, "bytes_down": 1, ODD: ODD });
                 (status, body) = (200, json!([session]));

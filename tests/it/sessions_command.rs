@@ -24,22 +24,23 @@ fn who_is_connected_for_people_and_for_scripts() {
     table.succeeds().says_nothing();
     let table = table.text();
     let words: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(words[0], ["ID", "USER", "VPS", "SINCE", "UP", "DOWN", "NODE", "CLIENT"]);
+    assert_eq!(words[0], ["ID", "USER", "VPS", "NAME", "SINCE", "UP", "DOWN", "NODE", "CLIENT"]);
     let address = client.local_addr().unwrap().to_string();
-    assert_eq!((words[1][..3].to_vec(), words[1].len()), (vec!["1", "-", ID], 10), "{table}");
-    assert_eq!(words[1][4..], ["5", "B", "5", "B", NODE, &address]);
+    let name = name_of(ID);
+    assert_eq!((words[1][..4].to_vec(), words[1].len()), (vec!["1", "-", ID, &name], 11), "{table}");
+    assert_eq!(words[1][5..], ["5", "B", "5", "B", NODE, &address]);
     let listed: Value = serde_json::from_str(&scene.cli(&["--json"]).output().text()).unwrap();
     let mut direct = scene.sessions();
     direct[0]["seconds"] = listed[0]["seconds"].clone();
     assert_eq!(listed, direct);
 
     // On a narrow terminal columns are left out, and no line is broken.
-    let narrow = format!("stty cols 40 && {CLI} vps sessions");
+    let narrow = format!("stty cols 44 && {CLI} vps sessions");
     let run = Run::new(tool("script"), &scene.home).args(["-qec", &narrow, "/dev/null"]);
     let narrow = run.env("KOHAKURIVER_GATEWAY_ADMIN", scene.gateway.admin.to_string()).output();
     let lines: Vec<_> = narrow.text().lines().map(|line| line.trim_end().to_owned()).collect();
-    let fit = lines.len() == 2 && lines[0].ends_with('…') && lines.iter().all(|line| line.chars().count() <= 40);
-    narrow.succeeds().check(fit, "two lines of 40 columns at most");
+    let fit = lines.len() == 2 && lines[0].ends_with('…') && lines.iter().all(|line| line.chars().count() <= 44);
+    narrow.succeeds().check(fit, "two lines of 44 columns at most");
 
     // Of one VPS: by its id, with no Host to ask, and by its name.
     scene.cli(&["42"]).output().succeeds().prints_nothing().check_stderr("no open sessions of VPS 42\n");

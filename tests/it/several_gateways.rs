@@ -2,52 +2,22 @@
 //! new tunnels go through the other.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Instant;
 
 use kohakuriver_proxy::handshake::connect::Answer;
 use kohakuriver_proxy::handshake::resume::Answered;
 use rustix::process::Signal;
 
 use crate::support::gateway::{Gateway, inventory, running};
-use crate::support::home::Home;
+use crate::support::haproxy::Haproxy;
 use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server};
 use crate::support::resumable::{Session, next_data};
-use crate::support::run::{Process, Run};
+use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::sshd::free_port;
-use crate::support::tools::tool;
 use crate::support::tunnels::{connect_from, echo_tunnel, echo_tunnel_on, echoes};
 use crate::support::watched::audit;
-
-/// HAProxy before some gateways. It is given its listening socket, so it can be used from the start.
-struct Haproxy {
-    address: SocketAddr,
-    _process: Process,
-    _home: Home,
-}
-
-impl Haproxy {
-    /// With `options` on each server's line.
-    fn before<'a>(gateways: impl IntoIterator<Item = &'a Gateway>, options: &str) -> Self {
-        let servers: String = (1..)
-            .zip(gateways)
-            .map(|(number, gateway)| format!("    server gateway{number} {} check {options}\n", gateway.address))
-            .collect();
-        let config = format!(
-            "defaults\n    mode tcp\n    timeout connect 3s\n    timeout client 1h\n    timeout server 1h\n    \
-             retries 3\n    option redispatch 1\n\
-             listen ssh\n    bind fd@3\n    balance roundrobin\n    \
-             default-server inter 200ms fall 2 rise 1\n{servers}"
-        );
-        let home = Home::new();
-        let config = home.write("haproxy.cfg", config);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let run = Run::new(tool("sh"), &home).args(["-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh"]);
-        let process = run.arg(tool("haproxy")).args(["-db", "-f"]).arg(config).stdin_from(listener).deadline(600);
-        Self { address, _process: process.start(), _home: home }
-    }
-}
 
 fn gateways(vps: &Peer, options: &[&str]) -> [Gateway; 2] {
     [(); 2].map(|()| Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), options))
@@ -107,7 +77,14 @@ fn a_client_continues_its_tunnel_through_any_gateway() {
         // The client leaves in order: its tunnel ends in the gateway that has it.
         last.unwrap().write_all(&[4, 0, 0, 1, 0]).unwrap();
         let own = |gateway: &&Gateway| !audit(gateway, "parked", 0).is_empty();
-        let holder = gateways.iter().find(own).unwrap();
+        // Its lines are written a moment after what they tell.
+        let end = Instant::now() + DEADLINE;
+        let holder = loop {
+            if let Some(holder) = gateways.iter().find(own) {
+                break holder;
+            }
+            assert!(Instant::now() < end, "no gateway says that it has parked the tunnel");
+        };
         assert!(audit(holder, "closed", 1).iter().any(|line| line["reason"] == "complete"));
     }
     vps.finish();

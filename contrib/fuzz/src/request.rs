@@ -3,6 +3,8 @@
 use super::{Message, check_reader, check_text};
 use kohakuriver_proxy::handshake::Step;
 use kohakuriver_proxy::handshake::request::{self, MaxSize, Request, TooLarge};
+use kohakuriver_proxy::handshake::session_ref::{SessionRef, is_gateway_name};
+use kohakuriver_proxy::handshake::sessions::Action;
 use kohakuriver_proxy::refusal::Refusal;
 use kohakuriver_proxy::target::VpsRef;
 use kohakuriver_proxy::text::MAX_EXCERPT;
@@ -19,6 +21,13 @@ pub fn run(data: &[u8]) {
             assert!(are_digits || line.target.is_err(), "{line:?}");
             // It goes into logs, and may be a token that belongs elsewhere.
             assert!(are_digits || line.digits.chars().count() <= 26, "{line:?}");
+        }
+        Step::Done(Ok(Request::Sessions(asked)), eaten) => {
+            // A proof is about the whole first line, which is part of the head.
+            assert!(asked.as_sent.len() < eaten && !asked.as_sent.contains(['\r', '\n']), "{asked:?}");
+            if let Ok(Action::End(SessionRef { gateway: Some(gateway), .. })) = &asked.action {
+                assert!(is_gateway_name(gateway), "{gateway:?}");
+            }
         }
         Step::Done(Ok(Request::Connect(connect)), _) => {
             check_escaped(&connect.as_sent);
@@ -57,6 +66,7 @@ pub fn same(one: &Result<Request, TooLarge>, other: &Result<Request, TooLarge>) 
         (Ok(Request::Connect(one)), Ok(Request::Connect(other))) => {
             one == other || one.target.is_err() && other.target.is_err()
         }
+        (Ok(Request::Sessions(one)), Ok(Request::Sessions(other))) => one == other,
         (Err(_), Err(_)) => true,
         _ => false,
     }

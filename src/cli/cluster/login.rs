@@ -182,7 +182,7 @@ fn stored(settings: &Settings) -> Map<String, Value> {
         port(own, api),
         port(settings.ssh_proxy_port.value, ssh_proxy),
         settings.proxy.as_ref().map(|proxy| proxy.value.to_string()).into(),
-        settings.gateway_admin.as_ref().map(|_| settings.gateway_admin_url()).into(),
+        settings.gateway_admin_url().into(),
         path(ca_file),
         pins.map(|pins| pins.to_string()).into(),
         path(client_cert),

@@ -56,11 +56,16 @@ pub(crate) fn every_cluster(flags: &Flags) -> Result<Vec<Settings>, Failure> {
 
 /// A client of the Host in the settings, with the user's token.
 pub(crate) fn client(settings: &Settings) -> Result<Client, Failure> {
+    client_with(settings, users_token(settings)?)
+}
+
+/// The user's token for the Host in the settings, and for its gateway.
+pub(crate) fn users_token(settings: &Settings) -> Result<Option<Token>, Failure> {
     let found = tokens::of(settings)?;
     if let Some(path) = found.as_ref().and_then(|found| found.source.path()) {
         warn_of_others(path);
     }
-    client_with(settings, found.map(|found| found.token))
+    Ok(found.map(|found| found.token))
 }
 
 /// Says once that other users may read the file of a token.

@@ -47,7 +47,7 @@ const VARIABLES: &[Use] = &[
     },
     Use {
         name: env_vars::KOHAKURIVER_GATEWAY_ADMIN,
-        text: "Address of the gateway's admin listener; without it, port 8003 of the Host is asked",
+        text: "Address of the gateway's admin listener, which lists everybody's sessions; without it, your own are listed",
         commands: &["vps sessions", "config show"],
     },
     Use {

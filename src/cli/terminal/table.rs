@@ -46,23 +46,26 @@ pub(crate) fn table<const COLUMNS: usize>(
     rows: &[[String; COLUMNS]],
     look: Look,
 ) -> String {
-    let mut lines = vec![headers.map(|column| column.header.to_owned())];
-    lines.extend(rows.iter().map(|row| row.each_ref().map(|cell| shown(cell))));
-    let widths: [usize; COLUMNS] =
-        std::array::from_fn(|column| lines.iter().map(|line| columns(&line[column])).max().unwrap_or(0));
+    table_of(&headers, rows, look)
+}
+
+/// The same with columns that are chosen when the program runs. Each row has a cell for each of them.
+pub(crate) fn table_of(headers: &[Column], rows: &[impl AsRef<[String]>], look: Look) -> String {
+    let mut lines: Vec<Vec<String>> = vec![headers.iter().map(|column| column.header.to_owned()).collect()];
+    lines.extend(rows.iter().map(|row| row.as_ref().iter().map(|cell| shown(cell)).collect()));
+    let widest = |column: usize| lines.iter().map(|line| columns(&line[column])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..headers.len()).map(widest).collect();
     let empty = |column: usize| lines[1..].iter().all(|line| line[column] == NONE);
-    let ranked: [Column; COLUMNS] = std::array::from_fn(|column| {
-        let rank = if empty(column) { EMPTY } else { headers[column].rank };
-        Column { rank, ..headers[column] }
-    });
+    let rank = |column: usize| if empty(column) { EMPTY } else { headers[column].rank };
+    let ranked: Vec<_> = headers.iter().enumerate().map(|(at, column)| Column { rank: rank(at), ..*column }).collect();
     let room = look.width.unwrap_or(usize::MAX);
     let fitted = fitted(&ranked, &widths, room);
-    let line = |(number, cells): (usize, &[String; COLUMNS])| {
+    let line = |(number, cells): (usize, &Vec<String>)| {
         let coloured = look.colour && number > 0;
         aligned(&fitted, cells, |column| coloured && headers[column].header == STATUS)
     };
     let mut lines: Vec<String> = lines.iter().enumerate().map(line).collect();
-    if fitted.len() < COLUMNS && columns(&lines[0]) + 2 <= room {
+    if fitted.len() < headers.len() && columns(&lines[0]) + 2 <= room {
         lines[0] += " …";
     }
     lines.iter().map(|line| format!("{line}\n")).collect()

@@ -14,6 +14,8 @@ pub(crate) mod order_flags;
 pub(crate) mod passwordless;
 pub(crate) mod recreated;
 pub(crate) mod restart;
+mod session_source;
+mod session_table;
 pub(crate) mod sessions;
 pub(crate) mod several;
 pub(crate) mod ssh_words;
@@ -97,7 +99,8 @@ pub(super) fn run(flags: Flags, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::List(arguments) if arguments.all_clusters => list::run(&every_cluster(&flags)?, &arguments),
         Verb::List(arguments) => list::run(&[load()?], &arguments),
         Verb::Status(arguments) => status::run(&load()?, &arguments),
-        Verb::Sessions(arguments) => sessions::run(&load()?, &arguments),
+        Verb::Sessions(arguments) if arguments.all_clusters => sessions::run(&every_cluster(&flags)?, &arguments),
+        Verb::Sessions(arguments) => sessions::run(&[load()?], &arguments),
         Verb::Create(arguments) => create::run(&flags, &load()?, *arguments),
         Verb::Stop(arguments) => stop::run(&load()?, &arguments),
         Verb::Restart(arguments) => restart::run(&load()?, &arguments),

@@ -34,6 +34,8 @@ const FULL_LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The part of one processor that making states may take: one in so many.
 const PROCESSOR_PART: u32 = 20;
+/// The part of the time in which other processes and gateways are asked: one in so many.
+const OTHERS_PART: u32 = 5;
 /// Most bytes that are sent to all streams in a second.
 const BYTES_PER_SECOND: f64 = 8.0 * 1024.0 * 1024.0;
 /// How long a state is kept, to compute rates with.
@@ -81,13 +83,16 @@ impl Live {
         if let Some(last) = last.as_ref().filter(|last| last.made.elapsed() < last.pause) {
             return Some(Arc::clone(last));
         }
+        let begun = Instant::now();
         let asked = self.sources.ask().await;
+        let asking = begun.elapsed();
         let before = last.take().filter(|last| last.made.elapsed() < KEPT);
         let (sources, streams) = (Arc::clone(&self.sources), MOST_STREAMS - self.streams.available_permits());
         let making = tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
             let (status, totals) = sources.status(asked, streams, MOST_STREAMS);
-            Snapshot::new(begun, status, totals, before.as_deref(), streams)
+            let made = Snapshot::new(begun, status, totals, before.as_deref(), streams);
+            Snapshot { pause: made.pause.max(asking * OTHERS_PART), ..made }
         });
         // Otherwise a panic, which stderr has shown, or the end of the runtime.
         let made = Arc::new(making.await.ok()?);
@@ -170,7 +175,7 @@ fn pause(work: Duration, bytes: usize) -> Duration {
     PAUSE.max(work * PROCESSOR_PART).max(sending)
 }
 
-/// A tunnel's number, and the gateway that has it if that is another one.
+/// The gateway of a tunnel, and its number there.
 fn key(row: &Row) -> (Option<&str>, Option<u64>) {
     (row.get("gateway").and_then(Value::as_str), row.get("id").and_then(Value::as_u64))
 }
@@ -245,8 +250,11 @@ mod tests {
     use crate::gateway::carry::session::tests::tunnel;
     use crate::gateway::decide::directory::Directory;
     use crate::gateway::decide::inventory::Inventory;
-    use crate::gateway::life::previous::PreviousProcesses;
+    use crate::gateway::decide::rules::RuleBook;
     use crate::gateway::limits::{Limits, Wanted};
+    use crate::gateway::roster::Roster;
+    use crate::gateway::roster::others::Others;
+    use crate::gateway::roster::previous::PreviousProcesses;
     use crate::gateway::watch::notices::Notices;
     use crate::gateway::watch::records::Records;
     use http_body_util::BodyExt;
@@ -258,9 +266,17 @@ mod tests {
         let path = folder.path().join("inventory.json");
         std::fs::write(&path, r#"{ "nodes": [], "vps": [] }"#).unwrap();
         let directory = Directory::Inventory(Arc::new(Inventory::open(&path, Notices::default()).unwrap()));
-        let parts = Parts {
+        let open = Arc::clone(sessions);
+        let rules = Arc::new(RuleBook::open(Default::default()).unwrap());
+        let roster = Roster {
+            name: "gw1".to_owned(),
             sessions: Arc::clone(sessions),
+            end: Arc::new(move |id, by| open.ask_to_end(id, by)),
             previous: PreviousProcesses::default(),
+            others: Others::new(Vec::new(), false, rules),
+        };
+        let parts = Parts {
+            roster: Arc::new(roster),
             records: Records::default(),
             limits: Arc::new(Limits::new(&Wanted::default(), None)),
             certificates: None,
@@ -311,7 +327,7 @@ mod tests {
         assert_eq!((&new["id"], &new["bytes_up"], new.get("user")), (&json!(1), &json!(2048), None), "{change}");
         assert!(change.contains(r#""id":2"#) && change.contains(r#""gone":[]"#), "{change}");
         drop(second);
-        assert!(next(&mut events).await.contains(r#""gone":[{"id":2}]"#));
+        assert!(next(&mut events).await.contains(r#""gone":[{"gateway":"gw1","id":2}]"#));
         // A stream that has missed some gets the whole again: more are made while its channel is full.
         for _ in 0..4 {
             advance(PAUSE).await;

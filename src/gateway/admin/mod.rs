@@ -8,8 +8,9 @@
 //! | `GET /healthz` | 200 while the gateway serves |
 //! | `GET /healthz?ready` | 200 if a tunnel could be opened, else 503 and the reason |
 //! | `GET /metrics` | metrics for Prometheus |
-//! | `GET /sessions` | the open tunnels, as JSON |
-//! | `DELETE /sessions/<id>` | 204, and the tunnel ends; 404 without such a tunnel; 401 or 403 without the right |
+//! | `GET /sessions` | the open tunnels of all gateways, as JSON |
+//! | `GET /sessions?gateways` | the same, and which gateways have answered |
+//! | `DELETE /sessions/<id>`, `DELETE /sessions/<gateway>/<id>` | 204, and the tunnel ends; 404 without such a tunnel; 401 or 403 without the right; 502 if a gateway gives no answer |
 //!
 //! There is no login: every program that reaches the address may read all of this. A web page of another server may not, see
 //! [`Guard`]. A request that changes something takes a right, see [`EndRight`].
@@ -33,13 +34,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::gateway::carry::session::EndTunnel;
 use crate::gateway::decide::directory::Directory;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::http::{self, Lasting, Waiting};
+use crate::gateway::roster::{Ended, no_answer};
 use crate::gateway::watch::history;
 use crate::gateway::watch::metrics;
-use crate::gateway::watch::session_list;
 use host_check::HostCheck;
 use live::{Events, Live, Snapshot};
 use status::Sources;
@@ -57,7 +57,6 @@ pub(super) struct Admin {
     sources: Arc<Sources>,
     live: Arc<Live>,
     directory: Arc<Directory>,
-    end: EndTunnel,
     guard: Guard,
     waiting: Waiting,
 }
@@ -67,10 +66,10 @@ type Answer = Response<Full<Bytes>>;
 type Body = Either<Full<Bytes>, Channel<Bytes>>;
 
 impl Admin {
-    pub(super) fn new(parts: Parts, directory: &Arc<Directory>, end: EndTunnel, guard: Guard) -> Self {
+    pub(super) fn new(parts: Parts, directory: &Arc<Directory>, guard: Guard) -> Self {
         let sources = Arc::new(Sources::new(parts, HostCheck::new(Arc::clone(directory))));
         let (live, directory) = (Live::new(Arc::clone(&sources)), Arc::clone(directory));
-        Self { sources, live, directory, end, guard, waiting: Waiting::default() }
+        Self { sources, live, directory, guard, waiting: Waiting::default() }
     }
 
     /// Answers the request of `client`.
@@ -124,12 +123,14 @@ impl Admin {
             "/page.css" => http::response(StatusCode::OK, "text/css; charset=utf-8", page::STYLE),
             "/page.js" => http::response(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT),
             "/events" => http::response(StatusCode::OK, EVENTS, Bytes::new()),
-            "/healthz" if asks_ready(uri.query()) => self.ready().await,
+            "/healthz" if asks(uri.query(), "ready") => self.ready().await,
             "/healthz" => text(StatusCode::OK, "ok"),
             "/metrics" => self.metrics().await,
             "/sessions" => {
-                let lists = self.sources.session_lists().await;
-                http::response(StatusCode::OK, JSON, session_list::joined(&lists.all))
+                let listing = self.sources.listing().await;
+                let names_gateways = asks(uri.query(), "gateways");
+                let list = if names_gateways { listing.with_gateways() } else { listing.rows() };
+                http::response(StatusCode::OK, JSON, list)
             }
             _ => text(StatusCode::NOT_FOUND, "there are /, /status, /healthz, /metrics and /sessions"),
         }
@@ -169,17 +170,18 @@ impl Admin {
 
     async fn end(&self, id: &str) -> Answer {
         let ended = match id.parse() {
-            Ok(number) if id.bytes().all(|b| b.is_ascii_digit()) => {
-                (self.end)(number) || self.sources.end_in_previous(number).await
-            }
-            _ => false,
+            Ok(which) => self.sources.end(&which).await,
+            Err(_) => Ended::No,
         };
-        if !ended {
-            return text(StatusCode::NOT_FOUND, "there is no such session");
+        match ended {
+            Ended::No => text(StatusCode::NOT_FOUND, "there is no such session"),
+            Ended::Unknown(silent) => text(StatusCode::BAD_GATEWAY, &no_answer(&silent)),
+            Ended::Yes => {
+                let mut response = Response::new(Full::default());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+            }
         }
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response
     }
 
     async fn ready(&self) -> Answer {
@@ -192,8 +194,8 @@ impl Admin {
 
 const EVENTS: &str = "text/event-stream";
 
-fn asks_ready(query: Option<&str>) -> bool {
-    query.is_some_and(|query| query.split('&').any(|pair| pair == "ready" || pair.starts_with("ready=")))
+fn asks(query: Option<&str>, what: &str) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some(what)))
 }
 
 fn text(status: StatusCode, line: &str) -> Answer {

@@ -32,6 +32,7 @@ pub(super) fn shown(status: &Status) -> Map<String, Value> {
     let shown = [
         ("time", json!(status.time)),
         ("ending_takes", json!(status.ending_takes)),
+        ("has_gateways", json!(status.gateways.len() > 1)),
         ("history", json!(status.history)),
         ("most_rows", json!(MOST_ROWS)),
         ("parts", parts.into()),
@@ -42,7 +43,7 @@ pub(super) fn shown(status: &Status) -> Map<String, Value> {
 /// The whole page.
 pub(super) fn html(status: &Status) -> String {
     let count = status.sessions.len();
-    let has_gateways = status.sessions.iter().any(|row| row.get("gateway").is_some_and(Value::is_string));
+    let has_gateways = status.gateways.len() > 1;
     let rows = match count {
         0 => EMPTY.to_owned(),
         _ => status.sessions.iter().rev().take(MOST_ROWS).map(|row| tunnel(row, has_gateways)).collect(),
@@ -53,7 +54,7 @@ pub(super) fn html(status: &Status) -> String {
     };
     let mut parts = parts(status);
     parts.extend([
-        ("host", Text(&status.host).to_string()),
+        ("gateway", Text(&status.gateway).to_string()),
         ("time", time(&status.time)),
         ("count", if count == 0 { String::new() } else { format!("{} open", grouped(count as u64)) }),
         ("no-gateways", if has_gateways { "" } else { " hidden" }.to_owned()),
@@ -195,10 +196,18 @@ fn state(status: &Status) -> String {
             ),
         );
     }
+    for gateway in status.gateways.iter().filter(|_| status.gateways.len() > 1) {
+        let (class, word) = if gateway.error.is_some() { ("bad", "sessions are missing") } else { ("good", "answers") };
+        let why = gateway.error.as_deref().unwrap_or_default();
+        let name = Text(&gateway.name);
+        let shown =
+            format!("<span class=\"dot {class}\">{word}</span><small>{name}, {} tunnels</small>", gateway.sessions);
+        row("Gateway", &format!("{shown}<small>{}</small>", Text(why)));
+    }
     let previous = match &status.previous_processes[..] {
         [] => "none".to_owned(),
         processes => {
-            let tunnels: usize = processes.iter().map(|process| process.tunnels).sum();
+            let tunnels: u64 = processes.iter().map(|process| process.tunnels).sum();
             format!("{}, with {tunnels} tunnels", processes.len())
         }
     };

@@ -8,25 +8,21 @@ use serde_json::{Map, Value};
 
 use crate::gateway::admin::end_right::EndRight;
 use crate::gateway::admin::host_check::{HostCheck, HostState};
-use crate::gateway::carry::session::Sessions;
 use crate::gateway::front::certificates::Certificates;
-use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::limits::{Limits, Shown};
+use crate::gateway::roster::{Ended, Listing, Reach, Roster, Told, Whose};
 use crate::gateway::watch::history::{History, Hour, Points};
 use crate::gateway::watch::records::Records;
 use crate::gateway::watch::refusals::Listed;
-use crate::gateway::watch::session_list;
 use crate::gateway::words::session::Totals;
+use crate::handshake::session_ref::SessionRef;
 use crate::sys;
 
 const DAY: u64 = 24 * 60 * 60;
 
 /// The parts of the gateway that its admin sees.
 pub(in crate::gateway) struct Parts {
-    /// The tunnels of this process.
-    pub(in crate::gateway) sessions: Arc<Sessions>,
-    /// Their tunnels are listed and ended through this process.
-    pub(in crate::gateway) previous: PreviousProcesses,
+    pub(in crate::gateway) roster: Arc<Roster>,
     pub(in crate::gateway) records: Records,
     pub(in crate::gateway) limits: Arc<Limits>,
     /// Of the TLS ports.
@@ -41,26 +37,24 @@ pub(super) struct Sources {
     history: History,
 }
 
-/// What other processes and the Host have said.
+/// What other processes, other gateways and the Host have said.
 pub(super) struct Asked {
-    lists: Lists,
+    listing: Listing,
+    /// The tunnels of each process before a hand-over.
+    previous: Vec<u64>,
     host: HostState,
 }
 
-/// The open tunnels, one JSON array for each process.
-pub(super) struct Lists {
-    pub(super) all: Vec<String>,
-    /// How many of them, at the start, are those of previous processes.
-    previous: usize,
-}
+/// An admin sees all gateways, and has no token that they would know.
+const EVERYWHERE: Reach<'static> = Reach::Everywhere { token: None, from: None };
 
 /// The state. Fields may be added. The existing fields stay as they are. Times are RFC 3339, UTC.
 #[derive(Serialize)]
 pub(super) struct Status {
     pub(super) version: &'static str,
     pub(super) process: u32,
-    /// The name of the machine.
-    pub(super) host: String,
+    /// The name of this gateway.
+    pub(super) gateway: String,
     pub(super) started: String,
     /// The time of this state.
     pub(super) time: String,
@@ -69,6 +63,8 @@ pub(super) struct Status {
     pub(super) tunnels: Tunnels,
     pub(super) limits: Vec<Limit>,
     pub(super) host_api: HostState,
+    /// This one first. Each has its number of sessions, and an error if some of them are missing.
+    pub(super) gateways: Vec<Told>,
     pub(super) certificates: Vec<Certificate>,
     /// The processes before a hand-over that still have tunnels, the oldest first.
     pub(super) previous_processes: Vec<Previous>,
@@ -85,7 +81,7 @@ pub(super) type Row = Map<String, Value>;
 /// The tunnels in numbers. Bytes are those of this process since its start.
 #[derive(Serialize)]
 pub(super) struct Tunnels {
-    /// Open tunnels, also those of previous processes.
+    /// Open tunnels of this gateway, also those of previous processes.
     pub(super) open: usize,
     /// Tunnels whose clients are away.
     pub(super) parked: u64,
@@ -118,7 +114,7 @@ pub(super) struct Certificate {
 
 #[derive(Serialize)]
 pub(super) struct Previous {
-    pub(super) tunnels: usize,
+    pub(super) tunnels: u64,
 }
 
 impl Sources {
@@ -132,55 +128,51 @@ impl Sources {
 
     /// How many tunnels the previous processes have.
     pub(super) async fn older_tunnels(&self) -> u64 {
-        self.parts.previous.count().await
+        self.parts.roster.previous.count().await
     }
 
-    /// Ends a tunnel of a previous process. Returns whether one had it.
-    pub(super) async fn end_in_previous(&self, id: u64) -> bool {
-        self.parts.previous.end(id).await
+    /// Ends a tunnel.
+    pub(super) async fn end(&self, which: &SessionRef) -> Ended {
+        self.parts.roster.end(which, &Whose::Everybodys, EVERYWHERE).await
     }
 
     /// The page for Prometheus. It reads files of `/proc`, so it belongs on a thread that may block.
     pub(super) fn metrics(&self, older: u64) -> String {
-        self.parts.records.metrics.page(self.parts.sessions.totals(), older, &self.parts.limits)
+        self.parts.records.metrics.page(self.parts.roster.sessions.totals(), older, &self.parts.limits)
     }
 
     /// The open tunnels. Whoever lists them asks here: `/sessions` and the page.
-    pub(super) async fn session_lists(&self) -> Lists {
-        let mut all = self.parts.previous.sessions().await;
-        let previous = all.len();
-        all.push(session_list::list(&self.parts.sessions.snapshot()));
-        Lists { all, previous }
+    pub(super) async fn listing(&self) -> Listing {
+        self.parts.roster.list(&Whose::Everybodys, EVERYWHERE).await
     }
 
     /// Asks whoever else knows something of it.
     pub(super) async fn ask(&self) -> Asked {
-        Asked { lists: self.session_lists().await, host: self.host.state().await }
+        let previous = &self.parts.roster.previous;
+        let (listing, previous, host) = tokio::join!(self.listing(), previous.counts(), self.host.state());
+        Asked { listing, previous, host }
     }
 
     /// Takes a sample for the history.
     pub(super) fn sample(&self) {
-        self.history.sample(self.parts.sessions.totals(), self.parts.records.metrics.counts());
+        self.history.sample(self.parts.roster.sessions.totals(), self.parts.records.metrics.counts());
     }
 
     /// The state now, without rates, and the numbers that they are made of. It reads files of `/proc` and a long list, so it
     /// belongs on a thread that may block. The pages have `streams` of the `most` streams of events.
     pub(super) fn status(&self, asked: Asked, streams: usize, most: usize) -> (Status, Totals) {
-        let (totals, metrics) = (self.parts.sessions.totals(), &self.parts.records.metrics);
-        // A process that answers something else has no tunnels to show.
-        let rows = |list: &String| serde_json::from_str::<Vec<Row>>(list).unwrap_or_default();
-        let lists: Vec<_> = asked.lists.all.iter().map(rows).collect();
-        let previous = lists.iter().take(asked.lists.previous).map(|rows| Previous { tunnels: rows.len() });
-        let previous_processes = previous.collect();
+        let (totals, metrics) = (self.parts.roster.sessions.totals(), &self.parts.records.metrics);
+        let Asked { listing, previous, host } = asked;
+        let rows = listing.rows.iter().filter_map(|row| serde_json::from_str(row).ok());
         let status = Status {
             version: env!("CARGO_PKG_VERSION"),
             process: std::process::id(),
-            host: sys::host_name(),
+            gateway: self.parts.roster.name.clone(),
             started: time(metrics.started),
             time: time(SystemTime::now()),
             ending_takes: self.parts.end_right.takes(),
             tunnels: Tunnels {
-                open: lists.iter().map(Vec::len).sum(),
+                open: listing.gateways.first().map_or(0, |own| own.sessions),
                 parked: metrics.parked.value(),
                 handshakes: metrics.handshakes.value(),
                 bytes_up: totals.bytes_up,
@@ -189,13 +181,14 @@ impl Sources {
                 bytes_down_per_second: None,
             },
             limits: self.limits(streams, most),
-            host_api: asked.host,
+            host_api: host,
             certificates: self.certificates(),
-            previous_processes,
+            previous_processes: previous.into_iter().map(|tunnels| Previous { tunnels }).collect(),
             hour: self.history.hour(totals, &metrics.counts()),
             history: self.history.points(),
             refusals: self.parts.records.refusals.list(),
-            sessions: lists.into_iter().flatten().collect(),
+            sessions: rows.collect(),
+            gateways: listing.gateways,
         };
         (status, totals)
     }

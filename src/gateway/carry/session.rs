@@ -11,11 +11,11 @@ use tracing::debug;
 
 use crate::gateway::limits::Permit;
 use crate::gateway::watch::records::Records;
-use crate::gateway::words::session::{Ending, Facts, Session, Totals};
+use crate::gateway::words::session::{EndedBy, Ending, Facts, Session, Totals};
 use crate::lock::lock;
 
-/// Ends the tunnel of this process that has this id. Returns whether there was one.
-pub(crate) type EndTunnel = Arc<dyn Fn(u64) -> bool + Send + Sync>;
+/// Ends the tunnel of this process that has this id, on behalf of somebody. Returns whether there was one.
+pub(crate) type EndTunnel = Arc<dyn Fn(u64, EndedBy) -> bool + Send + Sync>;
 
 /// All open tunnels.
 #[derive(Debug, Default)]
@@ -75,9 +75,13 @@ impl Sessions {
     }
 
     /// Asks the tunnel with this id to end. Returns whether it is open.
-    pub(crate) fn ask_to_end(&self, id: u64) -> bool {
-        let session = lock(&self.open).sessions.get(&id).map(Arc::clone);
-        session.inspect(|session| session.ask_to_end()).is_some()
+    pub(crate) fn ask_to_end(&self, id: u64, by: EndedBy) -> bool {
+        self.with_id(id).inspect(|session| session.ask_to_end(by)).is_some()
+    }
+
+    /// The open tunnel with this id.
+    pub(crate) fn with_id(&self, id: u64) -> Option<Arc<Session>> {
+        lock(&self.open).sessions.get(&id).map(Arc::clone)
     }
 
     /// All tunnels in numbers.
@@ -204,8 +208,11 @@ pub(crate) mod tests {
     fn only_an_open_tunnel_can_be_asked_to_end() {
         let sessions = Arc::new(Sessions::new(6, Records::default()));
         let (asked, other) = (tunnel(&sessions, None), tunnel(&sessions, None));
-        assert!(sessions.ask_to_end(7) && !sessions.ask_to_end(9) && !sessions.ask_to_end(6));
-        assert!(asked.is_asked_to_end() && !other.is_asked_to_end());
+        let ask = |id, by| sessions.ask_to_end(id, by);
+        assert!(ask(7, EndedBy::User) && !ask(9, EndedBy::Admin) && !ask(6, EndedBy::Admin));
+        assert_eq!((asked.asked_to_end(), other.asked_to_end()), (Some(Ending::EndedByUser), None));
+        assert!(ask(8, EndedBy::Admin));
+        assert_eq!(other.asked_to_end(), Some(Ending::Ended));
         assert_eq!(sessions.last_id(), 8);
     }
 

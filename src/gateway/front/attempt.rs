@@ -59,6 +59,11 @@ impl<'g> Attempt<'g> {
         self.client.ip()
     }
 
+    /// The user whose certificate the client has.
+    pub(super) fn certified_user(&self, rules: &Rules) -> Option<Arc<str>> {
+        rules.user_of_certificate(self.certified.as_deref()?)
+    }
+
     /// The client has shaken hands with a certificate of this name.
     pub(super) fn note_certificate(&mut self, name: Option<String>) {
         if let Some(name) = &name {
@@ -70,8 +75,7 @@ impl<'g> Attempt<'g> {
     /// The Host, if there is one, has named the caller, or not. Returns the user: without one of the Host, the one whose
     /// certificate the client has.
     pub(super) fn note_user(&mut self, of_host: Option<Arc<str>>, rules: &Rules) -> Option<Arc<str>> {
-        let certified = || rules.user_of_certificate(self.certified.as_deref()?);
-        self.user = of_host.or_else(certified);
+        self.user = of_host.or_else(|| self.certified_user(rules));
         self.user.clone()
     }
 
@@ -80,6 +84,7 @@ impl<'g> Attempt<'g> {
         let (protocol, target) = match request {
             Request::Connect(connect) => (Protocol::Connect, connect.as_sent.clone()),
             Request::Line(line) => (Protocol::Line, excerpt(&line.digits)),
+            Request::Sessions(_) => return debug!(client = %self.client, "request about sessions read"),
         };
         debug!(client = %self.client, protocol = protocol.name(), target, "request read");
         self.request = Some((protocol, target));

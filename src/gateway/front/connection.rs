@@ -17,14 +17,16 @@ use crate::gateway::front::client::{Client, Insecure};
 use crate::gateway::front::closing;
 use crate::gateway::front::incoming::{self, Incoming};
 use crate::gateway::front::peers::{Holder, Peers};
+use crate::gateway::front::session_requests::{self, SessionRequest};
 use crate::gateway::front::terms::Terms;
 use crate::gateway::front::upstream::{Upstream, Upstreams};
 use crate::gateway::limits::{Handshake, Permit};
+use crate::gateway::roster::Roster;
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::client_fault::ClientFault;
 use crate::gateway::words::session::Ending;
 use crate::handshake::request::{Connect, Request};
-use crate::handshake::{answer, resume};
+use crate::handshake::{answer, resume, sessions};
 use crate::refusal::Refusal;
 use crate::resume::{Mac, SessionId};
 use crate::target::VpsRef;
@@ -41,6 +43,8 @@ pub(crate) struct Gateway {
     pub(crate) resumables: Arc<Resumables>,
     /// The other gateways of the cluster.
     pub(crate) peers: Peers,
+    /// The open tunnels, for those who may see them.
+    pub(crate) roster: Arc<Roster>,
     /// The Host API on the TLS ports, if it is served there.
     pub(crate) api: Option<ApiProxy>,
     pub(crate) records: Records,
@@ -72,6 +76,9 @@ impl Gateway {
         }
         let connection = Connection { gateway: self, client, peer, handshake, attempt, received: Vec::new() };
         let Some((connection, request)) = connection.read_request().await else { return };
+        if let Request::Sessions(asked) = &request {
+            return connection.tell_about_sessions(asked).await;
+        }
         if let Request::Connect(connect) = &request
             && let Some(resume::Asked::Continue { id, delivered, n, mac, passed }) = connect.resume
         {
@@ -284,6 +291,19 @@ impl Connection<'_> {
                 None
             }
         }
+    }
+
+    /// Answers a request about sessions.
+    async fn tell_about_sessions(self, asked: &sessions::Asked) {
+        let Gateway { upstreams, peers, roster, .. } = self.gateway;
+        let request = SessionRequest { asked, attempt: &self.attempt, upstreams, peers, roster };
+        let (status, answer) = tokio::select! {
+            biased;
+            answer = request.answer() => answer,
+            () = self.handshake.dropped() => session_requests::busy(),
+        };
+        self.gateway.records.metrics.count_session_request(status);
+        self.answer(&answer).await;
     }
 
     /// Gives the connection to the tunnel that the client continues.

@@ -3,10 +3,11 @@
 //! ```text
 //! listen ─▶ accept ─▶ connection ─▶ incoming ─▶ upstream ─▶ the relay in `carry`
 //!                          │        (request)   (look-up, dial)
-//!                          └──▶ closing (refusals)
+//!                          ├──▶ closing (refusals)
+//!                          └──▶ session_requests ─▶ `roster`
 //! ```
-//! On a TLS port the handshake comes before the request. `client` alone knows what a client's connection is made of. This room knows `words`, `limits`, `watch`, `decide` and
-//! `carry`. It doesn't know how the process starts and ends.
+//! On a TLS port the handshake comes before the request. `client` alone knows what a client's connection is made of. This room knows `words`, `limits`, `watch`, `decide`,
+//! `carry` and `roster`. It doesn't know how the process starts and ends.
 
 pub(super) mod accept;
 pub(super) mod admin_socket;
@@ -20,5 +21,6 @@ pub(super) mod exposure;
 mod incoming;
 pub(super) mod listen;
 pub(super) mod peers;
+mod session_requests;
 pub(super) mod terms;
 pub(super) mod upstream;

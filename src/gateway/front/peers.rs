@@ -17,7 +17,7 @@ use crate::handshake::request::Connect;
 use crate::handshake::resume::{Answered, Asked};
 use crate::refusal::Refusal;
 use crate::route::{self, Route, exchange};
-use crate::settings::{Origin, ProxyAddress};
+use crate::settings::Origin;
 use crate::target::SSH_PORT;
 
 /// How long a peer has for its answer. A session whose gateway is gone is said to be over after that.
@@ -54,8 +54,7 @@ enum Said {
 
 impl Peers {
     /// The gateways at these addresses.
-    pub(crate) fn new(addresses: &[ProxyAddress], port: u16, proxied: bool) -> Self {
-        let origins = addresses.iter().map(|address| address.or_port(port)).collect();
+    pub(crate) fn new(origins: Vec<Origin>, proxied: bool) -> Self {
         Self { origins, proxied, places: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 

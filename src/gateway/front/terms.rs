@@ -28,6 +28,8 @@ pub struct Terms {
     pub api_proxy: bool,
     /// The networks of the trusted proxies. Without any, every peer is trusted.
     pub proxy_from: Vec<IpNet>,
+    /// The name of the gateway among the others; `None` for that of its machine.
+    pub gateway_name: Option<String>,
     /// The other gateways of the cluster.
     pub peers: Vec<ProxyAddress>,
     /// The ports where the Host's own SSH proxy may listen. It checks no token, so nobody is let through to it.

@@ -68,6 +68,7 @@ impl Upstreams {
                 self.open_as(target, &Asker::with(attempt.address(), token.clone()), &rules, attempt).await
             }
             Request::Line(line) => self.open_for_line(line, &rules, attempt).await,
+            Request::Sessions(_) => Err(Refusal::BadRequest("it asks for no tunnel".to_owned())),
         }
     }
 

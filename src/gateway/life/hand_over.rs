@@ -14,8 +14,8 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::gateway::front::listen::Listeners;
-use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::life::wire::{self, Purpose, VERSION};
+use crate::gateway::roster::previous::PreviousProcesses;
 use crate::settings::env_vars::KOHAKURIVER_GATEWAY_HAND_OVER;
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 

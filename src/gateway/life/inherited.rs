@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use crate::failure::Failure;
 use crate::gateway::front::admin_socket::AdminSocket;
 use crate::gateway::life::predecessor::Predecessor;
-use crate::gateway::life::previous::PreviousProcesses;
 use crate::gateway::life::wire::Purpose;
+use crate::gateway::roster::previous::PreviousProcesses;
 use crate::settings::env_vars::LISTEN_FDNAMES;
 use crate::sys::{self, OwnedFd};
 

@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! inherited ◀── the service manager, or predecessor ◀── hand_over (in the old process)
-//! previous ──── questions about tunnels ──▶ the processes before this one
 //! ```
 //! This room knows `front` and the rooms below it.
 
@@ -11,7 +10,6 @@ pub(super) mod inherited;
 pub(super) mod moving;
 pub(super) mod orders;
 pub(super) mod predecessor;
-pub(super) mod previous;
 pub(super) mod service_manager;
 pub(super) mod stop;
 pub(super) mod wire;

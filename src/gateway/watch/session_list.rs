@@ -1,4 +1,5 @@
-//! The open tunnels as JSON: the answer to `GET /sessions`, and what a previous process reports to its successor.
+//! The open tunnels as JSON: the rows of the answer to `GET /sessions`, and what a previous process reports to its
+//! successor.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +14,9 @@ use crate::text;
 struct Listed<'s> {
     /// For `DELETE /sessions/<id>`.
     id: u64,
+    /// The gateway's name. A previous process leaves it to its successor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<&'s str>,
     /// The user that the Host knows the caller as, or that the client's certificate names; `null` without either.
     user: Option<&'s str>,
     client: SocketAddr,
@@ -48,23 +52,22 @@ struct Resumable {
 
 /// `sessions` as a JSON array, the oldest first.
 pub(crate) fn list(sessions: &[Arc<Session>]) -> String {
-    let listed: Vec<_> = sessions.iter().map(|session| of(session)).collect();
+    let listed: Vec<_> = sessions.iter().map(|session| of(session, None)).collect();
     // A list has no value that JSON can't express.
     text::json(&serde_json::to_string(&listed).unwrap_or_default())
 }
 
-/// Joins JSON arrays as they are: an array of another process may have fields that this process doesn't know.
-pub(crate) fn joined(lists: &[String]) -> String {
-    let inner = |list: &'_ String| list.strip_prefix('[')?.strip_suffix(']').map(str::to_owned);
-    let all: Vec<_> = lists.iter().filter_map(inner).filter(|inner| !inner.is_empty()).collect();
-    format!("[{}]", all.join(","))
+/// A tunnel of the gateway of this name as a JSON object.
+pub(crate) fn row(session: &Session, gateway: &str) -> String {
+    text::json(&serde_json::to_string(&of(session, Some(gateway))).unwrap_or_default())
 }
 
-fn of(session: &Session) -> Listed<'_> {
+fn of<'s>(session: &'s Session, gateway: Option<&'s str>) -> Listed<'s> {
     let (bytes_up, bytes_down) = session.bytes();
     let away = session.away();
     Listed {
         id: session.id,
+        gateway,
         user: session.facts.user.as_deref(),
         client: away.map_or(session.facts.client, |away| away.client),
         transport: session.facts.transport.name(),
@@ -108,11 +111,7 @@ mod tests {
         );
         assert_eq!((&listed[1]["id"], &listed[1]["user"]), (&json!(2), &Value::Null));
         assert_eq!(list(&[]), "[]");
-        let lists = |lists: &[&str]| joined(&lists.iter().map(|list| (*list).to_owned()).collect::<Vec<_>>());
-        assert_eq!((&*lists(&[]), &*lists(&["[]", "[]"])), ("[]", "[]"));
-        assert_eq!(
-            lists(&["[{\"id\":1},{\"id\":2}]", "[]", "broken", "[{\"id\":9}]"]),
-            "[{\"id\":1},{\"id\":2},{\"id\":9}]"
-        );
+        let row: Value = serde_json::from_str(&row(&sessions.snapshot()[0], "gpu-head")).unwrap();
+        assert_eq!((&row["id"], &row["gateway"], row.as_object().unwrap().len()), (&json!(1), &json!("gpu-head"), 13));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -66,6 +66,8 @@ pub(crate) enum Ending {
     Idle,
     /// An admin ended the tunnel.
     Ended,
+    /// Its own user ended it.
+    EndedByUser,
     /// The gateway got an order to stop.
     Stopped,
     /// The gateway failed to carry the tunnel on.
@@ -73,13 +75,14 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Complete,
         Self::ClientLost,
         Self::NotResumed,
         Self::VpsLost,
         Self::Idle,
         Self::Ended,
+        Self::EndedByUser,
         Self::Stopped,
         Self::Fault,
     ];
@@ -93,6 +96,7 @@ impl Ending {
             Self::VpsLost => "vps-lost",
             Self::Idle => "idle",
             Self::Ended => "ended-by-admin",
+            Self::EndedByUser => "ended-by-user",
             Self::Stopped => "gateway-stopped",
             Self::Fault => "fault",
         }
@@ -103,6 +107,15 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// Who ends a tunnel from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum EndedBy {
+    /// An admin.
+    Admin,
+    /// Its own user.
+    User,
 }
 
 /// The facts about a tunnel that are known when it opens.
@@ -121,6 +134,9 @@ pub(crate) struct Facts {
     pub(crate) node: Arc<str>,
 }
 
+/// Nobody has asked a tunnel to end.
+const NOBODY: u8 = u8::MAX;
+
 /// One open tunnel.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -133,7 +149,8 @@ pub(crate) struct Session {
     pub(crate) up: AtomicU64,
     /// Bytes from the VPS to the client so far.
     pub(crate) down: AtomicU64,
-    asked_to_end: AtomicBool,
+    /// [`NOBODY`], or the number of an [`EndedBy`].
+    asked_to_end: AtomicU8,
     /// Of a tunnel whose client can come again.
     away: OnceLock<Box<Mutex<Away>>>,
 }
@@ -159,7 +176,7 @@ impl Session {
             since: Instant::now(),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
-            asked_to_end: AtomicBool::new(false),
+            asked_to_end: AtomicU8::new(NOBODY),
             away: OnceLock::new(),
         }
     }
@@ -189,14 +206,18 @@ impl Session {
         }
     }
 
-    /// Notes that an admin wants the tunnel to end. The relay ends it.
-    pub(crate) fn ask_to_end(&self) {
-        self.asked_to_end.store(true, Ordering::Release);
+    /// Notes that somebody wants the tunnel to end. The relay ends it.
+    pub(crate) fn ask_to_end(&self, by: EndedBy) {
+        self.asked_to_end.store(by as u8, Ordering::Release);
     }
 
-    /// Whether an admin wants the tunnel to end.
-    pub(crate) fn is_asked_to_end(&self) -> bool {
-        self.asked_to_end.load(Ordering::Acquire)
+    /// How the tunnel is to end, if somebody wants that.
+    pub(crate) fn asked_to_end(&self) -> Option<Ending> {
+        match self.asked_to_end.load(Ordering::Acquire) {
+            NOBODY => None,
+            by if by == EndedBy::User as u8 => Some(Ending::EndedByUser),
+            _ => Some(Ending::Ended),
+        }
     }
 
     /// Bytes so far, up and down.

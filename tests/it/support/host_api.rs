@@ -14,16 +14,19 @@ pub(crate) const STRANGER: &str = "0123456789abcdef-stranger";
 
 /// The token of an operator. No VPS here is owned by the operator.
 pub(crate) const OPERATOR: &str = "0123456789abcdef-operator";
+/// The token of an admin. No VPS here is owned by the admin.
+pub(crate) const ADMIN: &str = "0123456789abcdef-host-admin";
 /// The token of a viewer, who may see everything and log in to nothing.
 pub(crate) const VIEWER: &str = "0123456789abcdef-viewer";
 
 /// The users, each with their token, name and role.
-const USERS: [(&str, &str, &str); 5] = [
+const USERS: [(&str, &str, &str); 6] = [
     (OWNER, "owner1", "user"),
     (ASSIGNED, "assigned1", "user"),
     (STRANGER, "stranger1", "user"),
     (OPERATOR, "operator1", "operator"),
     (VIEWER, "viewer1", "viewer"),
+    (ADMIN, "admin1", "admin"),
 ];
 
 /// Serves these VPSes to their users.

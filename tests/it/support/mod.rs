@@ -13,6 +13,7 @@ pub(crate) mod far_end;
 pub(crate) mod front;
 pub(crate) mod fronts;
 pub(crate) mod gateway;
+pub(crate) mod haproxy;
 pub(crate) mod home;
 pub(crate) mod host_api;
 pub(crate) mod inherited;

@@ -139,23 +139,23 @@ fn config() {
 $ kohakuriver config path
 /home/me/.config/kohakuriver/config.json
 $ kohakuriver config show
-SETTING             VALUE                  SOURCE
-cluster             default                KOHAKURIVER_HOST
-host                127.0.0.1              KOHAKURIVER_HOST
-port                18000                  KOHAKURIVER_PORT
-ssh_proxy_port      18002                  KOHAKURIVER_SSH_PROXY_PORT
-proxy               the Host's             default
-gateway_admin       http://127.0.0.1:8003  default
-ca_file             -                      default
-pinned_key          -                      default
-client_cert         -                      default
-client_key          -                      default
-upstream_proxy      -                      default
-proxy_auth_command  -                      default
-resume              auto                   default
-log_file            -                      default
-known_hosts         -                      default
-token               none                   -
+SETTING             VALUE       SOURCE
+cluster             default     KOHAKURIVER_HOST
+host                127.0.0.1   KOHAKURIVER_HOST
+port                18000       KOHAKURIVER_PORT
+ssh_proxy_port      18002       KOHAKURIVER_SSH_PROXY_PORT
+proxy               the Host's  default
+gateway_admin       -           default
+ca_file             -           default
+pinned_key          -           default
+client_cert         -           default
+client_key          -           default
+upstream_proxy      -           default
+proxy_auth_command  -           default
+resume              auto        default
+log_file            -           default
+known_hosts         -           default
+token               none        -
 
 config.json  /home/me/.config/kohakuriver/config.json (does not exist)
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
@@ -189,23 +189,23 @@ $ kohakuriver config unset
 [exit status 2]
 $ mkdir -p .config/kohakuriver && echo '{ "hots": "gpu-head" }' >.config/kohakuriver/config.json
 $ kohakuriver config show
-SETTING             VALUE                  SOURCE
-cluster             default                KOHAKURIVER_HOST
-host                127.0.0.1              KOHAKURIVER_HOST
-port                18000                  KOHAKURIVER_PORT
-ssh_proxy_port      18002                  KOHAKURIVER_SSH_PROXY_PORT
-proxy               the Host's             default
-gateway_admin       http://127.0.0.1:8003  default
-ca_file             -                      default
-pinned_key          -                      default
-client_cert         -                      default
-client_key          -                      default
-upstream_proxy      -                      default
-proxy_auth_command  -                      default
-resume              auto                   default
-log_file            -                      default
-known_hosts         -                      default
-token               none                   -
+SETTING             VALUE       SOURCE
+cluster             default     KOHAKURIVER_HOST
+host                127.0.0.1   KOHAKURIVER_HOST
+port                18000       KOHAKURIVER_PORT
+ssh_proxy_port      18002       KOHAKURIVER_SSH_PROXY_PORT
+proxy               the Host's  default
+gateway_admin       -           default
+ca_file             -           default
+pinned_key          -           default
+client_cert         -           default
+client_key          -           default
+upstream_proxy      -           default
+proxy_auth_command  -           default
+resume              auto        default
+log_file            -           default
+known_hosts         -           default
+token               none        -
 
 config.json  /home/me/.config/kohakuriver/config.json
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
@@ -228,23 +228,23 @@ $ kohakuriver config show
 [exit status 2]
 $ echo '{ "host": "gpu-head", "port": 8001 }' >.config/kohakuriver/config.json
 $ env -u KOHAKURIVER_HOST kohakuriver config show -P 9000
-SETTING             VALUE                 SOURCE
-cluster             default               default
-host                gpu-head              config.json
-port                9000                  flag
-ssh_proxy_port      18002                 KOHAKURIVER_SSH_PROXY_PORT
-proxy               the Host's            default
-gateway_admin       http://gpu-head:8003  default
-ca_file             -                     default
-pinned_key          -                     default
-client_cert         -                     default
-client_key          -                     default
-upstream_proxy      -                     default
-proxy_auth_command  -                     default
-resume              auto                  default
-log_file            -                     default
-known_hosts         -                     default
-token               none                  -
+SETTING             VALUE       SOURCE
+cluster             default     default
+host                gpu-head    config.json
+port                9000        flag
+ssh_proxy_port      18002       KOHAKURIVER_SSH_PROXY_PORT
+proxy               the Host's  default
+gateway_admin       -           default
+ca_file             -           default
+pinned_key          -           default
+client_cert         -           default
+client_key          -           default
+upstream_proxy      -           default
+proxy_auth_command  -           default
+resume              auto        default
+log_file            -           default
+known_hosts         -           default
+token               none        -
 
 config.json  /home/me/.config/kohakuriver/config.json
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)

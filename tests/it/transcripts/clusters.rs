@@ -146,23 +146,23 @@ $ kohakuriver cluster remove work
 2> changed /home/me/.ssh/.kohakuriver-openssh-8.7.conf
 2> changed /home/me/.ssh/kohakuriver.conf
 $ kohakuriver config show
-SETTING             VALUE                  SOURCE
-cluster             lab                    KOHAKURIVER_HOST
-host                127.0.0.1              KOHAKURIVER_HOST
-port                18000                  KOHAKURIVER_PORT
-ssh_proxy_port      18002                  KOHAKURIVER_SSH_PROXY_PORT
-proxy               the Host's             default
-gateway_admin       http://127.0.0.1:8003  default
-ca_file             -                      default
-pinned_key          -                      default
-client_cert         -                      default
-client_key          -                      default
-upstream_proxy      -                      default
-proxy_auth_command  -                      default
-resume              auto                   default
-log_file            -                      default
-known_hosts         -                      default
-token               none                   -
+SETTING             VALUE       SOURCE
+cluster             lab         KOHAKURIVER_HOST
+host                127.0.0.1   KOHAKURIVER_HOST
+port                18000       KOHAKURIVER_PORT
+ssh_proxy_port      18002       KOHAKURIVER_SSH_PROXY_PORT
+proxy               the Host's  default
+gateway_admin       -           default
+ca_file             -           default
+pinned_key          -           default
+client_cert         -           default
+client_key          -           default
+upstream_proxy      -           default
+proxy_auth_command  -           default
+resume              auto        default
+log_file            -           default
+known_hosts         -           default
+token               none        -
 
 config.json  /home/me/.config/kohakuriver/config.json
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)

@@ -257,12 +257,12 @@ $ kohakuriver vps status 7323718749301768192
 fn vps_sessions() {
     let session = |number: u64, user: Value| {
         json!({ "id": number, "user": user, "client": "10.0.0.9:51234", "protocol": "connect", "task_id": id(2),
-                "node": "node-up", "opened": "2026-11-23T12:05:53.532Z", "seconds": 4000 / number,
+                "name": "trainer", "node": "node-up", "opened": "2026-11-23T12:05:53.532Z", "seconds": 4000 / number,
                 "bytes_up": 52_428_800 / number, "bytes_down": 123 * number })
     };
     let sessions = json!([session(1, "alice".into()), session(12, Value::Null)]);
     let gateway = http_server(move |asked| match asked.path.as_str() {
-        "/sessions" => (200, "application/json", sessions.to_string()),
+        "/sessions?gateways" => (200, "application/json", sessions.to_string()),
         "/sessions/1" => (204, "application/json", String::new()),
         _ => (404, "application/problem+json", json!({ "title": "there is no such session" }).to_string()),
     });
@@ -273,13 +273,13 @@ fn vps_sessions() {
     shell.shows(
         r#"
 $ kohakuriver vps sessions
-ID  USER   VPS                  SINCE   UP        DOWN     NODE     CLIENT
-1   alice  7323718749301768192  1h 6m   50.0 MiB  123 B    node-up  10.0.0.9:51234
-12  -      7323718749301768192  5m 33s  4.2 MiB   1.4 KiB  node-up  10.0.0.9:51234
+ID  USER   VPS                  NAME     SINCE   UP        DOWN     NODE     CLIENT
+1   alice  7323718749301768192  trainer  1h 6m   50.0 MiB  123 B    node-up  10.0.0.9:51234
+12  -      7323718749301768192  trainer  5m 33s  4.2 MiB   1.4 KiB  node-up  10.0.0.9:51234
 $ kohakuriver vps sessions trainer
-ID  USER   VPS                  SINCE   UP        DOWN     NODE     CLIENT
-1   alice  7323718749301768192  1h 6m   50.0 MiB  123 B    node-up  10.0.0.9:51234
-12  -      7323718749301768192  5m 33s  4.2 MiB   1.4 KiB  node-up  10.0.0.9:51234
+ID  USER   VPS                  NAME     SINCE   UP        DOWN     NODE     CLIENT
+1   alice  7323718749301768192  trainer  1h 6m   50.0 MiB  123 B    node-up  10.0.0.9:51234
+12  -      7323718749301768192  trainer  5m 33s  4.2 MiB   1.4 KiB  node-up  10.0.0.9:51234
 $ kohakuriver vps sessions notebook
 2> no open sessions of VPS 7323718749301768193
 $ kohakuriver vps sessions notebook --json
@@ -292,8 +292,8 @@ $ kohakuriver vps sessions --end 9
 2>   hint: list the open sessions with `kohakuriver vps sessions`
 [exit status 1]
 $ kohakuriver vps sessions --end first
-2> kohakuriver: invalid value 'first' for '--end <ID>'
-2>   caused by: it is not a whole number, or it is too large
+2> kohakuriver: invalid value 'first' for '--end <SESSION>'
+2>   caused by: it is neither ID nor GATEWAY/ID, as `kohakuriver vps sessions` lists them
 2>   hint: see `kohakuriver vps sessions --help`
 [exit status 2]
 $ kohakuriver vps sessions nothing

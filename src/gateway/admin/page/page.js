@@ -42,10 +42,11 @@ const rows = new Map(); // the tunnels by their key
 const shown = new Map(); // the table's rows by the same key, in their order
 let mostRows = 300;
 let endingTakes = null;
+let hasGateways = false; // more than one
 let ahead = 0; // ms of the gateway's clock before this one
 let sort = { by: 'opened', up: false };
 
-const key = (row) => `${row.gateway ?? ''} ${row.id}`;
+const key = (row) => `${row.gateway} ${row.id}`;
 const collator = new Intl.Collator('en', { numeric: true });
 const columns = [
   ['User', '', (row) => row.user],
@@ -90,7 +91,7 @@ const put = (node, text) => {
   if (node.data !== text) node.data = text;
 };
 
-function fill({ cells, button }, row, hasGateways) {
+function fill({ cells, button }, row) {
   columns.forEach(([, , main, small], at) => {
     const text = main(row);
     put(cells[at].main, text ?? '–');
@@ -98,8 +99,6 @@ function fill({ cells, button }, row, hasGateways) {
   });
   cells[GATEWAY].cell.hidden = !hasGateways;
   cells[7].main.parentNode.classList.toggle('warn', !!row.parked);
-  // Another gateway's tunnel has a number of that gateway.
-  button.hidden = row.gateway != null;
   const label = `End the tunnel of ${row.user ?? 'nobody known'} to ${row.name ?? row.task_id} from ${row.client}`;
   if (button.ariaLabel !== label) button.ariaLabel = label;
 }
@@ -122,7 +121,6 @@ function show() {
   const words = $('filter').querySelector('input').value.toLowerCase().split(/\s+/);
   const all = [...rows.values()];
   const found = inOrder(all.filter((row) => words.every((word) => row.text.includes(word))));
-  const hasGateways = all.some((row) => row.gateway != null);
   $('gateway-column').hidden = !hasGateways;
   const [body, focused] = [$('rows'), document.activeElement];
   const before = new Map(shown);
@@ -131,7 +129,7 @@ function show() {
     const entry = before.get(key(row)) ?? build(row);
     before.delete(key(row));
     shown.set(key(row), entry);
-    fill(entry, row, hasGateways);
+    fill(entry, row);
     if (body.children[at] !== entry.element) body.insertBefore(entry.element, body.children[at] ?? null);
   });
   while (body.children.length > shown.size) body.lastChild.remove();
@@ -200,7 +198,8 @@ async function end(event) {
   button.disabled = true;
   try {
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
-    const answer = await fetch(`sessions/${row.id}`, { method: 'DELETE', headers });
+    // The number is that of its gateway, whose name needs no escapes in a path.
+    const answer = await fetch(`sessions/${row.gateway}/${row.id}`, { method: 'DELETE', headers });
     if (answer.ok) {
       secret = token;
       dialog.close();
@@ -276,6 +275,7 @@ function take(name, data) {
   for (const row of data.sessions ?? data.changed) learn(row);
   for (const row of data.gone ?? []) rows.delete(key(row));
   if ('ending_takes' in data) endingTakes = data.ending_takes;
+  hasGateways = data.has_gateways ?? hasGateways;
   mostRows = data.most_rows ?? mostRows;
   if (data.time) ahead = Date.parse(data.time) - Date.now();
   for (const [id, html] of Object.entries(data.parts ?? {})) {

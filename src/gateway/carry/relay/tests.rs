@@ -11,6 +11,7 @@ use crate::carrier::tests::{ReadAhead, Scripted, Waiting, secured};
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::carry::session::tests::tunnel as session;
 use crate::gateway::watch::records::Records;
+use crate::gateway::words::session::EndedBy;
 use crate::relay::ending::Party;
 use crate::sys;
 use crate::sys::AsFd;
@@ -310,7 +311,7 @@ async fn a_tunnel_can_be_ended_alone_or_with_all_others(engine: Engine) {
     vps1.read_exact(&mut [0; 13]).await.unwrap();
     let (mut second, mut vps2) = another(&relays, &sessions, b"").await;
     let (mut third, _vps3) = another(&relays, &sessions, b"").await;
-    assert!(sessions.ask_to_end(1) && !sessions.ask_to_end(4));
+    assert!(sessions.ask_to_end(1, EndedBy::Admin) && !sessions.ask_to_end(4, EndedBy::Admin));
     relays.end_asked();
     assert_eq!(rest(&mut first).await.unwrap(), b"");
     vps2.write_all(b"still here").await.unwrap();
@@ -521,7 +522,7 @@ async fn a_tunnel_that_comes_after_its_end_was_asked_for_ends(engine: Engine) {
     let sessions = Arc::<Sessions>::default();
     let ((mut client, inner_client), (_vps, inner_vps)) = (engine.client().await, Engine::vps().await);
     let session = session(&sessions, None);
-    assert!(sessions.ask_to_end(1));
+    assert!(sessions.ask_to_end(1, EndedBy::Admin));
     relays.end_asked();
     relays.carry(inner_client, inner_vps, nothing(), session);
     assert_eq!(rest(&mut client).await.unwrap(), b"");

@@ -371,6 +371,7 @@ fn reason(ending: SessionEnding) -> Option<Reason> {
     match ending {
         SessionEnding::Idle => Some(Reason::Idle),
         SessionEnding::Ended => Some(Reason::EndedByAdmin),
+        SessionEnding::EndedByUser => Some(Reason::EndedByUser),
         SessionEnding::Stopped => Some(Reason::Stopped),
         SessionEnding::Fault => Some(Reason::Other),
         SessionEnding::Complete | SessionEnding::ClientLost | SessionEnding::VpsLost | SessionEnding::NotResumed => {

@@ -85,7 +85,7 @@ impl Worker {
 
     /// Ends the tunnels that it has. A panic outside of any tunnel may have left them without a turn or an event.
     fn recover(&mut self) {
-        self.remove_all(Ending::Fault, |_| true);
+        self.remove_all(|_| Some(Ending::Fault));
         self.queue.clear();
         self.times.clear();
     }
@@ -156,13 +156,13 @@ impl Worker {
                     }
                 }
                 Message::Pack(to) => self.pack_lasting(&to),
-                Message::EndAsked => self.remove_all(Ending::Ended, |tunnel| tunnel.session.is_asked_to_end()),
+                Message::EndAsked => self.remove_all(|tunnel| tunnel.session.asked_to_end()),
                 Message::EndAll(ending) => {
                     self.ended = Some(ending);
-                    self.remove_all(ending, |_| true);
+                    self.remove_all(|_| Some(ending));
                 }
                 Message::Leave => {
-                    self.remove_all(Ending::Stopped, |_| true);
+                    self.remove_all(|_| Some(Ending::Stopped));
                     return false;
                 }
             }
@@ -176,10 +176,8 @@ impl Worker {
         let index = entry.key();
         let (registry, client, vps) = (self.poll.registry(), token(index, Party::Client), token(index, Party::Server));
         let is_registered = matches!(catch_panic(|| tunnel.register(registry, client, vps)), Some(Ok(())));
-        let ending = match tunnel.session.is_asked_to_end() {
-            true => Some(Ending::Ended),
-            false => self.ended.or((!is_registered).then_some(Ending::Fault)),
-        };
+        let ending = tunnel.session.asked_to_end();
+        let ending = ending.or(self.ended).or((!is_registered).then_some(Ending::Fault));
         if tunnel.is_lasting() {
             self.lasting.insert(tunnel.session.id, index);
         }
@@ -248,9 +246,11 @@ impl Worker {
         self.inbox.one_less();
     }
 
-    fn remove_all(&mut self, ending: Ending, which: impl Fn(&Tunnel) -> bool) {
-        let all: Vec<usize> = self.tunnels.iter().filter(|(_, tunnel)| which(tunnel)).map(|(index, _)| index).collect();
-        all.into_iter().for_each(|index| self.remove(index, ending));
+    /// Removes the tunnels for which `ending` has one.
+    fn remove_all(&mut self, ending: impl Fn(&Tunnel) -> Option<Ending>) {
+        let all = self.tunnels.iter().filter_map(|(index, tunnel)| Some((index, ending(tunnel)?)));
+        let all: Vec<(usize, Ending)> = all.collect();
+        all.into_iter().for_each(|(index, ending)| self.remove(index, ending));
     }
 
     fn wake(&mut self, index: usize) {
@@ -317,7 +317,8 @@ impl Worker {
         }
         let Some(timeout) = self.idle_timeout else { return };
         if self.next_sweep.is_some_and(|at| at <= now) {
-            self.remove_all(Ending::Idle, |tunnel| now.duration_since(tunnel.moved_at) >= timeout);
+            let is_idle = |tunnel: &Tunnel| now.duration_since(tunnel.moved_at) >= timeout;
+            self.remove_all(|tunnel| is_idle(tunnel).then_some(Ending::Idle));
             self.next_sweep = Some(now + timeout / 4);
         }
     }

@@ -119,6 +119,10 @@ impl HostDirectory {
         Ok(Admission { reach: known.value, known_from })
     }
 
+    pub(super) async fn who(&self, asker: &Asker, metrics: &Metrics) -> Result<Caller, Refusal> {
+        self.caller(&asker.token, asker.from, metrics).await
+    }
+
     pub(super) fn invalidate(&self, vps: &VpsRef, asker: &Asker, known_from: Instant) {
         self.places.invalidate(&self.key(vps, asker), known_from);
         self.runners.outdate(&(), RUNNERS_AGE);

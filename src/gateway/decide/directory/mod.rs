@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
 
-use crate::api::Reach;
+use crate::api::{Caller, Reach};
 use crate::failure::Failure;
 use crate::gateway::decide::inventory::Inventory;
 use crate::gateway::watch::metrics::Metrics;
@@ -85,6 +85,14 @@ impl Directory {
             Self::Inventory(inventory) => {
                 Ok(Admission { reach: inventory.current().await.reach(vps)?, known_from: None })
             }
+        }
+    }
+
+    /// The caller, as the Host sees it.
+    pub(crate) async fn caller(&self, asker: &Asker, metrics: &Metrics) -> Result<Caller, Refusal> {
+        match self {
+            Self::Host(host) => host.who(asker, metrics).await,
+            Self::Inventory(_) => Ok(Caller::Everyone { stand_alone: true }),
         }
     }
 

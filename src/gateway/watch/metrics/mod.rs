@@ -68,6 +68,8 @@ pub(crate) struct Metrics {
     lookup_time: Histogram,
     /// Requests to the Host API that clients have sent through the gateway, by the status of the answer.
     api_requests: [Counter; API_CODES.len() + 1],
+    /// Requests about sessions on the ports for tunnels, by the status of the answer.
+    session_requests: [Counter; SESSION_CODES.len() + 1],
     /// Look-ups that were answered from the cache.
     pub(crate) cache_hits: Counter,
     /// Look-ups that had to ask the Host API.
@@ -100,6 +102,7 @@ impl Default for Metrics {
             lookups: Default::default(),
             lookup_time: Histogram::new(&SETUP_SECONDS),
             api_requests: Default::default(),
+            session_requests: Default::default(),
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             cache_stale: Counter::default(),
@@ -111,6 +114,9 @@ impl Default for Metrics {
 
 /// The statuses that a Host or the gateway answers with, as a rule. The others are counted together.
 const API_CODES: [u16; 17] = [200, 202, 307, 400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 500, 502, 503, 504];
+
+/// The statuses of answers about sessions, as a rule.
+const SESSION_CODES: [u16; 9] = [200, 204, 400, 401, 403, 404, 405, 502, 503];
 
 /// Bounds for a set-up, which should take milliseconds and may take the 15 s of a dial, in seconds.
 const SETUP_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0, 15.0];
@@ -134,8 +140,12 @@ impl Metrics {
 
     /// Counts a request to the Host API that a client has sent, and that was answered with this status.
     pub(crate) fn count_api_request(&self, status: u16) {
-        let index = API_CODES.iter().position(|code| *code == status).unwrap_or(API_CODES.len());
-        self.api_requests[index].increment();
+        count(&API_CODES, &self.api_requests, status);
+    }
+
+    /// Counts a request about sessions that was answered with this status.
+    pub(crate) fn count_session_request(&self, status: u16) {
+        count(&SESSION_CODES, &self.session_requests, status);
     }
 
     /// The page for Prometheus. Previous processes still have `older` tunnels. It reads files of `/proc`, so it belongs
@@ -192,10 +202,10 @@ impl Metrics {
         let lookups = outcomes.iter().zip(&self.lookups).map(|(name, count)| ([("outcome", *name)], count.value()));
         page.counter(name!("host_lookups_total"), "Requests to the Host API.", lookups);
         page.histogram(name!("host_lookup_seconds"), "How long the Host API took.", &self.lookup_time);
-        let codes = API_CODES.map(|code| code.to_string());
-        let codes = codes.iter().map(String::as_str).chain(["other"]);
-        let requests = codes.zip(&self.api_requests).map(|(code, count)| ([("code", code)], count.value()));
-        page.counter(name!("api_requests_total"), "Requests of clients to the Host API.", requests);
+        let help = "Requests of clients to the Host API.";
+        write_codes(page, name!("api_requests_total"), help, &API_CODES, &self.api_requests);
+        let help = "Requests of clients about sessions.";
+        write_codes(page, name!("session_requests_total"), help, &SESSION_CODES, &self.session_requests);
         let cache = [("hit", &self.cache_hits), ("miss", &self.cache_misses), ("stale", &self.cache_stale)];
         let cache = cache.map(|(name, count)| ([("result", name)], count.value()));
         page.counter(name!("lookup_cache_total"), "Look-ups, by the part that the cache played.", cache);
@@ -215,6 +225,18 @@ impl Metrics {
     pub(crate) fn closed(&self, ending: Ending) -> &Counter {
         &self.closed[ending as usize]
     }
+}
+
+/// Counts an answer with this status. The last counter is for those that are not in `codes`.
+fn count(codes: &[u16], counters: &[Counter], status: u16) {
+    let index = codes.iter().position(|code| *code == status).unwrap_or(codes.len());
+    counters[index].increment();
+}
+
+fn write_codes(page: &mut Page, name: &str, help: &str, codes: &[u16], counters: &[Counter]) {
+    let codes: Vec<_> = codes.iter().map(u16::to_string).chain(["other".to_owned()]).collect();
+    let samples = codes.iter().zip(counters).map(|(code, count)| ([("code", code.as_str())], count.value()));
+    page.counter(name, help, samples);
 }
 
 #[cfg(test)]

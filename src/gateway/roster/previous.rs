@@ -1,9 +1,10 @@
-//! The previous processes, which stay as long as they have tunnels. An admin lists and ends those tunnels through the
+//! The previous processes, which stay as long as they have tunnels. Those tunnels are listed and ended through the
 //! process that serves now.
 //!
 //! ```text
 //!  this process: "4712-1 sessions\n" ──▶  a previous one: "4712-1 [{"id":7,…}]\n"
 //!                "4712-2 end 7\n"    ──▶                  "4712-2 true\n"
+//!        "4712-3 end-by-user 7\n"    ──▶                  "4712-3 true\n"
 //! ```
 //! Each previous process has a line of its own to the process that serves. The line is passed on with each hand-over. A
 //! question has a mark, so that a late answer isn't taken for the answer to another question.
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gateway::carry::session::{EndTunnel, Sessions};
 use crate::gateway::watch::session_list;
+use crate::gateway::words::session::EndedBy;
 use crate::sys::{self, AsFd, OwnedFd};
 
 /// How long a previous process has for an answer. One that hangs must not hide the others.
@@ -80,12 +82,25 @@ impl PreviousProcesses {
 
     /// How many tunnels they have, in all.
     pub(crate) async fn count(&self) -> u64 {
-        self.ask("count".to_owned()).await.iter().filter_map(|count| count.parse::<u64>().ok()).sum()
+        self.counts().await.iter().sum()
+    }
+
+    /// How many tunnels each of them has that answers in time, the oldest first.
+    pub(crate) async fn counts(&self) -> Vec<u64> {
+        self.ask("count".to_owned()).await.iter().filter_map(|count| count.parse().ok()).collect()
     }
 
     /// Ends the tunnel with this id. Returns whether one of them had it.
-    pub(crate) async fn end(&self, id: u64) -> bool {
-        self.ask(format!("end {id}")).await.iter().any(|answer| answer == "true")
+    pub(crate) async fn end(&self, id: u64, by: EndedBy) -> bool {
+        let is_ended = |answers: &[String]| answers.iter().any(|answer| answer == "true");
+        if by == EndedBy::User {
+            let answers = self.ask(format!("end-by-user {id}")).await;
+            // A process of an older version has an empty answer to a question that it doesn't know.
+            if is_ended(&answers) || !answers.iter().any(String::is_empty) {
+                return is_ended(&answers);
+            }
+        }
+        is_ended(&self.ask(format!("end {id}")).await)
     }
 
     /// The answers that arrive in time.
@@ -131,8 +146,8 @@ impl Line {
     }
 }
 
-/// Answers the process that serves now, until that exits or this process is `over`. An admin who ends the last tunnel
-/// still gets an answer.
+/// Answers the process that serves now, until that exits or this process is `over`. Whoever ends the last tunnel still
+/// gets an answer.
 pub(crate) async fn answer(line: UnixStream, open: Arc<Sessions>, end: EndTunnel, over: CancellationToken) {
     // Without a line there are no questions.
     let Ok(()) = line.set_nonblocking(true) else { return };
@@ -147,7 +162,8 @@ pub(crate) async fn answer(line: UnixStream, open: Arc<Sessions>, end: EndTunnel
         };
         let Some((mark, question)) = question.trim_end().split_once(' ').filter(|_| read.is_ok()) else { return };
         let answer = match question.split_once(' ') {
-            Some(("end", id)) => id.parse().is_ok_and(|id| end(id)).to_string(),
+            Some(("end", id)) => id.parse().is_ok_and(|id| end(id, EndedBy::Admin)).to_string(),
+            Some(("end-by-user", id)) => id.parse().is_ok_and(|id| end(id, EndedBy::User)).to_string(),
             None if question == "sessions" => session_list::list(&open.snapshot()),
             None if question == "count" => open.snapshot().len().to_string(),
             _ => String::new(),
@@ -164,13 +180,14 @@ pub(crate) async fn answer(line: UnixStream, open: Arc<Sessions>, end: EndTunnel
 mod tests {
     use super::*;
     use crate::gateway::carry::session::tests::tunnel;
+    use crate::gateway::words::session::Ending;
 
     /// A previous process, and its tunnels.
     fn process(last_id: u64) -> (OwnedFd, Arc<Sessions>) {
         let (here, there) = UnixStream::pair().unwrap();
         let sessions = Arc::new(Sessions::new(last_id, Default::default()));
         let open = Arc::clone(&sessions);
-        let end: EndTunnel = Arc::new(move |id| open.ask_to_end(id));
+        let end: EndTunnel = Arc::new(move |id, by| open.ask_to_end(id, by));
         tokio::spawn(answer(there, Arc::clone(&sessions), end, CancellationToken::new()));
         (here.into(), sessions)
     }
@@ -186,9 +203,31 @@ mod tests {
             listed[0].starts_with("[{\"id\":1,\"user\":\"alice\",") && listed[1].contains("\"id\":12,"),
             "{listed:?}"
         );
-        assert!(previous.end(12).await && !previous.end(13).await);
-        assert!(of_second.snapshot()[1].is_asked_to_end() && !of_second.snapshot()[0].is_asked_to_end());
+        assert!(previous.end(12, EndedBy::Admin).await && !previous.end(13, EndedBy::Admin).await);
+        let asked = |sessions: &Sessions, at: usize| sessions.snapshot()[at].asked_to_end();
+        assert_eq!((asked(&of_second, 1), asked(&of_second, 0)), (Some(Ending::Ended), None));
+        assert!(previous.end(1, EndedBy::User).await && !previous.end(2, EndedBy::User).await);
+        assert_eq!(asked(&of_first, 0), Some(Ending::EndedByUser));
         assert_eq!(PreviousProcesses::default().count().await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_process_of_an_older_version_ends_a_tunnel_for_its_user() {
+        let (here, there) = UnixStream::pair().unwrap();
+        there.set_nonblocking(true).unwrap();
+        let mut there = BufReader::new(tokio::net::UnixStream::from_std(there).unwrap());
+        let older = tokio::spawn(async move {
+            for (verb, answer) in [("end-by-user 7", ""), ("end 7", "true")] {
+                let mut question = String::new();
+                there.read_line(&mut question).await.unwrap();
+                let (mark, asked) = question.trim_end().split_once(' ').unwrap();
+                assert_eq!(asked, verb);
+                there.write_all(format!("{mark} {answer}\n").as_bytes()).await.unwrap();
+            }
+        });
+        let previous = PreviousProcesses::new(9, vec![here.into()]).unwrap();
+        assert!(previous.end(7, EndedBy::User).await);
+        older.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

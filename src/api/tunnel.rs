@@ -1,0 +1,160 @@
+//! An open tunnel, as a gateway lists it.
+
+use serde_json::Value;
+
+use crate::api::error::ApiError;
+use crate::api::transport::{Answer, unusable};
+use crate::handshake::session_ref::{SessionRef, is_gateway_name};
+use crate::target::TaskId;
+use crate::text::excerpt;
+
+/// The path of the list, with its gateways.
+pub(super) const LIST: &str = "/sessions?gateways";
+
+/// The path of one tunnel.
+pub(super) fn path(which: &SessionRef) -> String {
+    format!("/sessions/{which}")
+}
+
+/// What a gateway tells about open tunnels.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Tunnels {
+    /// The tunnels.
+    pub tunnels: Vec<Tunnel>,
+    /// The gateways some of whose tunnels are missing, each with why.
+    pub silent: Vec<String>,
+    /// Whether there are several gateways.
+    pub are_of_several: bool,
+}
+
+impl Tunnels {
+    /// Reads a gateway's list; one of an older version names no gateways.
+    fn from_json(json: &Value) -> Option<Self> {
+        let gateways = json.get("gateways").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let silent = |told: &Value| {
+            let text = |field: &str| told[field].as_str().map(excerpt);
+            Some(format!("{}: {}", text("name")?, text("error")?))
+        };
+        let list = json.as_array().or_else(|| json.get("sessions")?.as_array())?;
+        Some(Self {
+            tunnels: list.iter().map(Tunnel::from_json).collect::<Option<_>>()?,
+            silent: gateways.iter().filter_map(silent).collect(),
+            are_of_several: gateways.len() > 1,
+        })
+    }
+
+    pub(super) fn in_answer(answer: &Answer, base: &str) -> Result<Self, ApiError> {
+        let read = answer.json.as_ref().and_then(Self::from_json);
+        read.ok_or_else(|| unusable(base, "it is not a list of sessions"))
+    }
+}
+
+/// One open tunnel.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Tunnel {
+    /// Its number, unique in this run of its gateway.
+    pub id: u64,
+    /// The name of its gateway; `None` from one of an older version.
+    pub gateway: Option<String>,
+    /// The user, as the Host gives it; `None` without authentication.
+    pub user: Option<String>,
+    /// The client's address and port.
+    pub client: String,
+    /// The VPS.
+    pub vps: TaskId,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// The Runner's host name.
+    pub node: String,
+    /// The time since it was opened, in seconds.
+    pub seconds: u64,
+    /// Bytes from the client to the VPS.
+    pub bytes_up: u64,
+    /// Bytes from the VPS to the client.
+    pub bytes_down: u64,
+    /// For how many seconds a resumable tunnel has been without its client.
+    pub parked_seconds: Option<u64>,
+    /// How often the client has continued it.
+    pub moves: u64,
+    /// The object as the gateway sent it.
+    pub json: Value,
+}
+
+impl Tunnel {
+    /// Reads an object of a gateway's list.
+    pub fn from_json(json: &Value) -> Option<Self> {
+        let text = |field: &str| json[field].as_str().map(excerpt);
+        let number = |field: &str| json[field].as_u64();
+        Some(Self {
+            id: number("id")?,
+            gateway: json["gateway"].as_str().filter(|name| is_gateway_name(name)).map(str::to_owned),
+            user: text("user"),
+            client: text("client")?,
+            vps: TaskId::parse(json["task_id"].as_str()?)?,
+            name: text("name"),
+            node: text("node")?,
+            seconds: number("seconds")?,
+            bytes_up: number("bytes_up")?,
+            bytes_down: number("bytes_down")?,
+            parked_seconds: number("parked_seconds"),
+            moves: number("moves").unwrap_or(0),
+            json: json.clone(),
+        })
+    }
+
+    /// What ends it.
+    pub fn which(&self) -> SessionRef {
+        SessionRef { gateway: self.gateway.clone(), id: self.id }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A tunnel of a gateway's list, with these changes.
+    pub(crate) fn listed(changes: Value) -> Tunnel {
+        Tunnel::from_json(&sent(changes)).unwrap()
+    }
+
+    fn sent(changes: Value) -> Value {
+        let mut json = json!({
+            "id": 7, "user": "alice", "client": "10.0.0.9:51234", "transport": "tls", "protocol": "connect",
+            "task_id": "7323718749301768192", "name": "trainer", "node": "node1", "opened": "2026-11-23T12:05:53.532Z", "seconds": 61,
+            "bytes_up": 3, "bytes_down": 5,
+        });
+        json.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        json
+    }
+
+    #[test]
+    fn a_tunnel_as_a_gateway_sends_it() {
+        let tunnel = listed(json!({ "user": null, "node": "no\u{1b}[2Jde1", "colour": "red" }));
+        assert_eq!((tunnel.id, tunnel.user, tunnel.seconds, tunnel.bytes_down), (7, None, 61, 5));
+        assert_eq!((tunnel.node.as_str(), tunnel.name.as_deref()), ("no[2Jde1", Some("trainer")));
+        assert_eq!(listed(json!({ "gateway": "gw2" })).which().to_string(), "gw2/7");
+        assert_eq!(listed(json!({ "gateway": "\u{1b}", "name": null })).which().to_string(), "7");
+        assert_eq!(tunnel.json["colour"], "red");
+        assert_eq!((tunnel.parked_seconds, tunnel.moves), (None, 0));
+        let resumable = listed(json!({ "parked_seconds": 12, "moves": 3 }));
+        assert_eq!((resumable.parked_seconds, resumable.moves), (Some(12), 3));
+        for broken in [json!({ "task_id": 7 }), json!({ "id": "7" }), json!({ "bytes_up": -1 })] {
+            assert_eq!(Tunnel::from_json(&sent(broken.clone())), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_list_with_and_without_its_gateways() {
+        let read = |json: Value| Tunnels::from_json(&json);
+        let of_older = read(json!([sent(json!({}))])).unwrap();
+        assert_eq!((of_older.tunnels.len(), of_older.silent, of_older.are_of_several), (1, vec![], false));
+        let two = json!([{ "name": "gw1", "sessions": 1 }, { "name": "10.0.0.2:8002", "sessions": 0, "error": "it\u{1b} lies" }]);
+        let of_two = read(json!({ "gateways": two, "sessions": [sent(json!({}))] })).unwrap();
+        assert!(of_two.are_of_several);
+        assert_eq!(of_two.silent, ["10.0.0.2:8002: it lies"]);
+        for broken in [json!({}), json!({ "sessions": {} }), json!([{}]), json!({ "sessions": [7] }), json!("x")] {
+            assert!(read(broken.clone()).is_none(), "{broken}");
+        }
+    }
+}
