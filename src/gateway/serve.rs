@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
-use crate::gateway::admin::{Admin, EndRight};
+use crate::gateway::admin::{Admin, EndRight, Host};
 use crate::gateway::api_proxy::ApiProxy;
 use crate::gateway::carry::relay::Relays;
 use crate::gateway::carry::resumable::Resumables;
@@ -73,6 +73,9 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
     let socket_file = listeners.admin.as_mut().and_then(AdminSocket::take_file);
     let (directory, relays) = (Arc::new(directory), Arc::new(relays));
     let sessions = Arc::new(Sessions::new(previous.last_id, records.clone()));
+    if terms.metrics_by_user {
+        sessions.count_users();
+    }
     let end = end_tunnel(&sessions, &relays);
     let others: Vec<_> = terms.peers.iter().map(|address| address.or_port(DEFAULT_SSH_PROXY_PORT)).collect();
     let roster = Arc::new(Roster {
@@ -104,6 +107,8 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
     let admin = Admin {
         roster,
         directory: Arc::clone(&directory),
+        host: Host::of(&directory),
+        certificates: terms.certificates.clone(),
         metrics: Arc::clone(&records.metrics),
         limits: Arc::clone(&terms.limits),
         guard: terms.guard.clone(),

@@ -48,6 +48,7 @@ mod gateway_metrics;
 mod gateway_own_addresses;
 mod gateway_own_machine;
 mod gateway_pipes;
+mod gateway_prometheus;
 mod gateway_readers;
 mod gateway_restarts;
 mod gateway_signals;

@@ -14,6 +14,8 @@
 //!
 //! This room knows every room below it. Only the start of the gateway knows this room.
 
+mod host_check;
+
 use std::sync::Arc;
 
 use http_body_util::Full;
@@ -24,11 +26,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::gateway::decide::directory::Directory;
 use crate::gateway::decide::rules::RuleBook;
+use crate::gateway::front::certificates::Certificates;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::http::{self, Waiting};
 use crate::gateway::limits::Limits;
 use crate::gateway::roster::{Ended, Reach, Roster, Whose, no_answer};
-use crate::gateway::watch::metrics::{CONTENT_TYPE, Metrics};
+use crate::gateway::watch::metrics::{Beside, CONTENT_TYPE, Metrics};
+use host_check::HostCheck;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -38,6 +42,9 @@ pub(super) struct Admin {
     /// The open tunnels, those of other processes and of other gateways too.
     pub(super) roster: Arc<Roster>,
     pub(super) directory: Arc<Directory>,
+    pub(super) host: Host,
+    /// Of the TLS ports.
+    pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) limits: Arc<Limits>,
     pub(super) guard: Guard,
@@ -51,6 +58,16 @@ pub(super) enum EndRight {
     Everyone,
     /// Requests with the token of these rules. Every user of this machine reaches a TCP port.
     Token(Arc<RuleBook>),
+}
+
+/// Whether the Host API answers, as far as is known.
+pub(super) struct Host(Arc<HostCheck>);
+
+impl Host {
+    /// The one that `directory` asks.
+    pub(super) fn of(directory: &Arc<Directory>) -> Self {
+        Self(HostCheck::new(Arc::clone(directory)))
+    }
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -92,10 +109,19 @@ impl Admin {
     }
 
     async fn metrics(&self) -> Answer {
-        let (totals, older) = (self.roster.sessions.totals(), self.roster.previous.count().await);
-        let (metrics, limits) = (Arc::clone(&self.metrics), Arc::clone(&self.limits));
+        let (host, older) = tokio::join!(self.host.0.state(), self.roster.previous.count());
+        let (metrics, limits, roster) = (Arc::clone(&self.metrics), Arc::clone(&self.limits), Arc::clone(&self.roster));
+        let certificates = self.certificates.clone();
         // It reads files of /proc. A folder with thousands of descriptors would hold up a thread of the runtime.
-        let page = tokio::task::spawn_blocking(move || metrics.page(totals, older, &limits));
+        let page = tokio::task::spawn_blocking(move || {
+            let ends = certificates.map_or_else(Vec::new, |certificates| certificates.ends());
+            let beside = Beside {
+                host_is_up: host.reachable,
+                certificates: ends.iter().map(|end| (end.file.display().to_string(), end.until)).collect(),
+                users: roster.sessions.by_user(),
+            };
+            metrics.page(roster.sessions.totals(), older, &limits, &beside)
+        });
         match page.await {
             Ok(page) => http::response(StatusCode::OK, CONTENT_TYPE, page),
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"),

@@ -5,8 +5,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
@@ -23,6 +24,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long before its end a certificate is worth a warning.
 const END_IS_NEAR: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
+/// What `--tls-client-ca` names, in a message.
+const CLIENT_CAS: &str = "file of the clients' CAs";
+
 /// The files of the TLS ports.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
@@ -38,8 +42,21 @@ pub(crate) struct Files {
 pub struct Certificates {
     files: Files,
     notices: Notices,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<InForce>,
     seen: Mutex<Seen>,
+}
+
+struct InForce {
+    config: Arc<ServerConfig>,
+    ends: Vec<End>,
+}
+
+/// When a certificate ends.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    /// The file that it was read from.
+    pub(crate) file: PathBuf,
+    pub(crate) until: SystemTime,
 }
 
 /// The versions of the files at the last look, whether they could be used or not.
@@ -54,9 +71,9 @@ impl Certificates {
     /// Reads the files.
     pub(crate) fn open(files: Files, notices: Notices) -> Result<Self, Failure> {
         let seen = Mutex::new(Seen { versions: files.versions(), at: Instant::now() });
-        let current = RwLock::new(Arc::new(files.read()?));
-        files.warn_of_end(&notices);
-        Ok(Self { files, notices, current, seen })
+        let current = files.read()?;
+        warn_of_end(&current.ends, &notices);
+        Ok(Self { files, notices, current: RwLock::new(current), seen })
     }
 
     /// Whether each client needs a certificate.
@@ -77,7 +94,12 @@ impl Certificates {
             })
             .await;
         }
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config)
+    }
+
+    /// When the certificates in force end: the gateway's own, and the first one of the clients' CAs.
+    pub(crate) fn ends(&self) -> Vec<End> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).ends.clone()
     }
 
     /// Reads the files again, and reports the outcome.
@@ -102,10 +124,11 @@ impl Certificates {
     }
 
     fn read(&self) -> Result<(), Failure> {
-        let config = self.files.read().map_err(|failure| failure.cause("the certificates in force stay"))?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        let new = self.files.read().map_err(|failure| failure.cause("the certificates in force stay"))?;
+        let ends = new.ends.clone();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
         self.notices.say("the new certificates are in force");
-        self.files.warn_of_end(&self.notices);
+        warn_of_end(&ends, &self.notices);
         Ok(())
     }
 }
@@ -117,28 +140,21 @@ impl Files {
         paths.into_iter().flatten().map(version).collect()
     }
 
-    /// Warns of a certificate that has ended, or will soon.
-    fn warn_of_end(&self, notices: &Notices) {
-        let chain = tls::certificates(&self.certificate).unwrap_or_default();
-        let Some((until, left)) = chain.first().and_then(certified::end) else { return };
-        let what = match left {
-            Some(left) if left > END_IS_NEAR => return,
-            Some(_) => format!("the certificate in {} ends soon: on {until}", self.certificate.display()),
-            None => format!("the certificate in {} has ended: on {until}", self.certificate.display()),
-        };
-        notices.warn(&Failure::new(what).hint("renew it; `kohakuriver-gateway cert` does, if that made it"));
-    }
-
-    fn read(&self) -> Result<ServerConfig, Failure> {
+    fn read(&self) -> Result<InForce, Failure> {
         let Self { certificate, key, client_ca } = self;
         let chain = tls::certificates(certificate).map_err(|error| error.failure("certificate", certificate))?;
+        let mut ends = ends(&chain[..1], certificate);
         let private = tls::private_key(key).map_err(|error| error.failure("private key", key))?;
         let builder = ServerConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(&error))?;
         let builder = match client_ca {
             None => builder.with_no_client_auth(),
-            Some(path) => builder.with_client_cert_verifier(verifier(path)?),
+            Some(path) => {
+                let authorities = tls::certificates(path).map_err(|error| error.failure(CLIENT_CAS, path))?;
+                ends.extend(self::ends(&authorities, path).into_iter().min_by_key(|end| end.until));
+                builder.with_client_cert_verifier(verifier(path, authorities)?)
+            }
         };
         let mut config = builder.with_single_cert(chain, private).map_err(|error| {
             Failure::usage(format!("cannot use the private key {}", key.display()))
@@ -154,15 +170,32 @@ impl Files {
         if client_ca.is_none() {
             config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| unusable(&error))?;
         }
-        Ok(config)
+        Ok(InForce { config: Arc::new(config), ends })
     }
 }
 
-/// Demands a certificate that a CA in the file at `path` has signed, and that no list there revokes.
-fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, Failure> {
-    let cannot = |error: PemError| error.failure("file of the clients' CAs", path);
+/// When the certificates of this file end.
+fn ends(certificates: &[CertificateDer<'static>], file: &Path) -> Vec<End> {
+    certificates.iter().filter_map(|one| Some(End { file: file.to_owned(), until: certified::end(one)? })).collect()
+}
+
+/// Warns of an own certificate that has ended, or will soon.
+fn warn_of_end(ends: &[End], notices: &Notices) {
+    let Some(End { file, until }) = ends.first() else { return };
+    let date = humantime::format_rfc3339_seconds(*until);
+    let what = match until.duration_since(SystemTime::now()) {
+        Ok(left) if left > END_IS_NEAR => return,
+        Ok(_) => format!("the certificate in {} ends soon: on {date}", file.display()),
+        Err(_) => format!("the certificate in {} has ended: on {date}", file.display()),
+    };
+    notices.warn(&Failure::new(what).hint("renew it; `kohakuriver-gateway cert` does, if that made it"));
+}
+
+/// Demands a certificate that one of these CAs, of the file at `path`, has signed, and that no list there revokes.
+fn verifier(path: &Path, authorities: Vec<CertificateDer<'static>>) -> Result<Arc<dyn ClientCertVerifier>, Failure> {
+    let cannot = |error: PemError| error.failure(CLIENT_CAS, path);
     let mut roots = RootCertStore::empty();
-    for (index, certificate) in tls::certificates(path).map_err(cannot)?.into_iter().enumerate() {
+    for (index, certificate) in authorities.into_iter().enumerate() {
         roots
             .add(certificate)
             .map_err(|error| cannot(PemError::Block { number: index + 1, why: error.to_string() }))?;
