@@ -71,6 +71,7 @@ install_packages() {
             haproxy) set -- haproxy.service ;;
             nginx) set -- nginx.service ;;
             caddy) set -- caddy.service ;;
+            prometheus) set -- prometheus.service ;;
             docker.io) set -- docker.service docker.socket containerd.service ;;
             *) continue ;;
         esac

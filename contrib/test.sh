@@ -14,7 +14,8 @@
 #
 # On Debian and Ubuntu it installs missing packages with apt (through sudo unless run as root), and leaves no service
 # of theirs running or enabled; elsewhere it says what is missing. The older Host that the tests run against comes from
-# PyPI, into a virtual environment under cargo's target folder, and so does mitmproxy. An older ssh comes from Debian, into
+# PyPI, into a virtual environment under cargo's target folder, and so does mitmproxy. Grafana's types of a dashboard come
+# from npm, beside them. An older ssh comes from Debian, into
 # a folder beside it, and for `release` so does a whole Debian. A second run finds all of it and starts at once.
 set -euo pipefail
 chosen=all static=
@@ -33,6 +34,7 @@ tools=(
     systemd-analyze:systemd systemd-socket-activate:systemd unshare:util-linux ip:iproute2 nsenter:util-linux
     plink:putty-tools puttygen:putty-tools dbclient:dropbear-bin dropbearconvert:dropbear-bin
     node:nodejs npm:npm zsh:zsh fish:fish tcsh:tcsh parallel-ssh:pssh groff:groff-base dpkg-deb:dpkg
+    prometheus:prometheus promtool:prometheus
     tmux:tmux less:less busybox:busybox dash:dash wget:wget chromium:chromium chromedriver:chromium-driver
 )
 if [ "$chosen" = release ]; then
@@ -48,6 +50,8 @@ esac
 # The versions that the tests were written against.
 python_clients=(paramiko==5.1.0 asyncssh==2.24.1 ansible-core==2.19.14)
 node_clients=(ssh2@1.17.0 ssh-config@5.3.0 axe-core@4.14.1)
+# The types that Grafana has for a dashboard, and the compiler that checks one against them.
+grafana=(@grafana/schema@13.2.3 typescript@7.0.2)
 # In an environment of its own: it wants older versions of what the clients need.
 mitmproxy=(mitmproxy==11.0.2)
 
@@ -164,6 +168,15 @@ if [ "$(cat "$folder/complete" 2>/dev/null)" != "$wanted" ]; then
     npm install --prefix "$folder/node" --omit=optional --ignore-scripts --loglevel=error --no-audit --no-fund \
         "${node_clients[@]}" </dev/null >&2
     printf '%s\n' "$wanted" >"$folder/complete"
+fi
+
+folder=$target/grafana
+if [ "$(cat "$folder/complete" 2>/dev/null)" != "${grafana[*]}" ]; then
+    say "installing Grafana's types into $folder"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    npm install --prefix "$folder" --ignore-scripts --loglevel=error --no-audit --no-fund "${grafana[@]}" </dev/null >&2
+    printf '%s\n' "${grafana[*]}" >"$folder/complete"
 fi
 
 skipped=("${release_tests[@]}")

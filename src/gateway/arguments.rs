@@ -215,6 +215,12 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8003")]
     pub admin: AdminAddress,
 
+    /// Count the open tunnels and the bytes of each user in /metrics, of 200 users at most
+    ///
+    /// The others are counted together, and so are tunnels without a user. The counts are those of this process.
+    #[arg(long)]
+    pub metrics_by_user: bool,
+
     /// End tunnels over TCP only for requests with the token in this file, as `Authorization: Bearer`
     ///
     /// Without it, `DELETE /sessions/<id>` is refused on a TCP port. Only the file's owner may read it. Read again on

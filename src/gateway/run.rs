@@ -284,6 +284,7 @@ fn terms(arguments: &Arguments, rules: RuleBook, open_files: Option<u64>, notice
         api_proxy: arguments.api_proxy,
         proxy_from: arguments.proxy_from.clone(),
         guard: Guard::new(&arguments.server_name),
+        metrics_by_user: arguments.metrics_by_user,
         gateway_name: arguments.gateway_name.clone(),
         peers: arguments.peers.clone(),
         host_ssh_proxy: [arguments.host_ssh_proxy_port, DEFAULT_SSH_PROXY_PORT],

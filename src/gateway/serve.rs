@@ -73,6 +73,9 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
     let socket_file = listeners.admin.as_mut().and_then(AdminSocket::take_file);
     let (directory, relays) = (Arc::new(directory), Arc::new(relays));
     let sessions = Arc::new(Sessions::new(previous.last_id, records.clone()));
+    if terms.metrics_by_user {
+        sessions.count_users();
+    }
     let end = end_tunnel(&sessions, &relays);
     let others: Vec<_> = terms.peers.iter().map(|address| address.or_port(DEFAULT_SSH_PROXY_PORT)).collect();
     let roster = Arc::new(Roster {

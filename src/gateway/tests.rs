@@ -95,6 +95,7 @@ fn terms() -> Terms {
         limits: Arc::new(Limits::new(&Wanted::default(), None)),
         rules: Arc::new(RuleBook::open(sources).unwrap()),
         gateway_name: None,
+        metrics_by_user: false,
         peers: Vec::new(),
         drain_timeout: Duration::ZERO,
         proxy_protocol: false,
@@ -443,7 +444,7 @@ async fn held(host: &FakeHost) -> (String, oneshot::Receiver<()>, oneshot::Sende
 /// Waits until the page of metrics has this line.
 async fn shows(gateway: &Running, line: &str) {
     let limits = Limits::new(&Wanted::default(), None);
-    let page = || gateway.records.metrics.page(Default::default(), 0, &limits);
+    let page = || gateway.records.metrics.page(Default::default(), 0, &limits, &Default::default());
     let shown = async {
         while !page().lines().any(|shown| shown == line) {
             tokio::task::yield_now().await;

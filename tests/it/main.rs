@@ -50,6 +50,7 @@ mod gateway_own_machine;
 mod gateway_page;
 mod gateway_page_streams;
 mod gateway_pipes;
+mod gateway_prometheus;
 mod gateway_readers;
 mod gateway_restarts;
 mod gateway_signals;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::support::certificates::Authority;
 use crate::support::gateway::{Gateway, inventory};
 use crate::support::home::Home;
 use crate::support::run::Run;
@@ -117,7 +118,11 @@ fn the_readme_lists_every_setting() {
 
 #[test]
 fn the_gateway_document_lists_every_metric() {
-    let gateway = Gateway::with_inventory(&inventory(&[]));
+    // With what some of them need.
+    let authority = Authority::new();
+    let certificate = authority.home.secret("gateway.pem", &authority.server(1).pem);
+    let options = ["--tls-listen", "127.0.0.1:0", "--tls-cert", certificate.to_str().unwrap(), "--metrics-by-user"];
+    let gateway = Gateway::with_inventory_and(&inventory(&[]), &options);
     let url = format!("http://{}/metrics", gateway.admin);
     let page = Run::new(tool("curl"), &Home::new()).args(["-sS", "-m", "30", &url]).output().succeeds().text();
     let served = page.lines().filter_map(|line| line.strip_prefix("# TYPE kohakuriver_gateway_")?.split(' ').next());

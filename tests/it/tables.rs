@@ -210,10 +210,10 @@ node2        offline
 fn sessions(users: [Value; 2]) -> Value {
     let [first, second] = users;
     json!([
-        { "id": 7, "user": first, "client": "10.0.0.9:51234", "protocol": "connect", "task_id": ID, "node": "node1",
-          "opened": "2026-11-23T12:05:53.532Z", "seconds": 4000, "bytes_up": 52_428_800, "bytes_down": 123_456_789 },
-        { "id": 12, "user": second, "client": "10.0.0.10:51235", "protocol": "line", "task_id": ID, "node": "node1",
-          "opened": "2026-11-23T12:05:53.532Z", "seconds": 61, "bytes_up": 3, "bytes_down": 5 },
+        { "id": 7, "user": first, "client": "10.0.0.9:51234", "protocol": "connect", "task_id": ID, "name": "trainer",
+          "node": "node1", "opened": "2026-11-23T12:05:53.532Z", "seconds": 4000, "bytes_up": 52_428_800, "bytes_down": 123_456_789 },
+        { "id": 12, "user": second, "client": "10.0.0.10:51235", "protocol": "line", "task_id": ID, "name": "trainer",
+          "node": "node1", "opened": "2026-11-23T12:05:53.532Z", "seconds": 61, "bytes_up": 3, "bytes_down": 5 },
     ])
 }
 
@@ -224,35 +224,35 @@ fn vps_sessions_keeps_the_most_important_columns() {
     check(
         &list(100),
         "
-ID  USER   VPS                  SINCE  UP        DOWN       NODE   CLIENT
-7   alice  7323718749301768192  1h 6m  50.0 MiB  117.7 MiB  node1  10.0.0.9:51234
-12  bob    7323718749301768192  1m 1s  3 B       5 B        node1  10.0.0.10:51235
+ID  USER   VPS                  NAME     SINCE  UP        DOWN       NODE   CLIENT
+7   alice  7323718749301768192  trainer  1h 6m  50.0 MiB  117.7 MiB  node1  10.0.0.9:51234
+12  bob    7323718749301768192  trainer  1m 1s  3 B       5 B        node1  10.0.0.10:51235
 ",
     );
     check(
         &list(80),
         "
-ID  USER   VPS                  SINCE  UP        DOWN       CLIENT …
-7   alice  7323718749301768192  1h 6m  50.0 MiB  117.7 MiB  10.0.0.9:51234
-12  bob    7323718749301768192  1m 1s  3 B       5 B        10.0.0.10:51235
+ID  USER   VPS                  NAME     SINCE  UP        DOWN …
+7   alice  7323718749301768192  trainer  1h 6m  50.0 MiB  117.7 MiB
+12  bob    7323718749301768192  trainer  1m 1s  3 B       5 B
 ",
     );
     check(
         &list(40),
         "
-ID  USER   VPS                  SINCE …
-7   alice  7323718749301768192  1h 6m
-12  bob    7323718749301768192  1m 1s
+ID  USER   VPS                  NAME …
+7   alice  7323718749301768192  trainer
+12  bob    7323718749301768192  trainer
 ",
     );
     // On a Host without users there is room for the addresses.
     let nobody = http_server(|_| (200, "application/json", sessions([Value::Null, Value::Null]).to_string()));
     check(
-        &shown(1, nobody.address.port(), "vps sessions", 72),
+        &shown(1, nobody.address.port(), "vps sessions", 81),
         "
-ID  VPS                  SINCE  UP        DOWN       CLIENT …
-7   7323718749301768192  1h 6m  50.0 MiB  117.7 MiB  10.0.0.9:51234
-12  7323718749301768192  1m 1s  3 B       5 B        10.0.0.10:51235
+ID  VPS                  NAME     SINCE  UP        DOWN       CLIENT …
+7   7323718749301768192  trainer  1h 6m  50.0 MiB  117.7 MiB  10.0.0.9:51234
+12  7323718749301768192  trainer  1m 1s  3 B       5 B        10.0.0.10:51235
 ",
     );
 }

@@ -160,9 +160,9 @@ impl Admin {
 
     async fn metrics(&self) -> Answer {
         let sources = Arc::clone(&self.sources);
-        let older = sources.older_tunnels().await;
+        let told = sources.ask_for_metrics().await;
         // It reads files of /proc. A folder with thousands of descriptors would hold up a thread of the runtime.
-        match tokio::task::spawn_blocking(move || sources.metrics(older)).await {
+        match tokio::task::spawn_blocking(move || sources.metrics(told)).await {
             Ok(page) => http::response(StatusCode::OK, metrics::CONTENT_TYPE, page),
             Err(_) => broken(),
         }

@@ -12,6 +12,7 @@ use crate::gateway::front::certificates::Certificates;
 use crate::gateway::limits::{Limits, Shown};
 use crate::gateway::roster::{Ended, Listing, Reach, Roster, Told, Whose};
 use crate::gateway::watch::history::{History, Hour, Points};
+use crate::gateway::watch::metrics::Beside;
 use crate::gateway::watch::records::Records;
 use crate::gateway::watch::refusals::Listed;
 use crate::gateway::words::session::Totals;
@@ -126,9 +127,9 @@ impl Sources {
         &self.parts.end_right
     }
 
-    /// How many tunnels the previous processes have.
-    pub(super) async fn older_tunnels(&self) -> u64 {
-        self.parts.roster.previous.count().await
+    /// Asks whoever else the metrics are about: the Host, and the previous processes for the number of their tunnels.
+    pub(super) async fn ask_for_metrics(&self) -> (HostState, u64) {
+        tokio::join!(self.host.state(), self.parts.roster.previous.count())
     }
 
     /// Ends a tunnel.
@@ -137,8 +138,15 @@ impl Sources {
     }
 
     /// The page for Prometheus. It reads files of `/proc`, so it belongs on a thread that may block.
-    pub(super) fn metrics(&self, older: u64) -> String {
-        self.parts.records.metrics.page(self.parts.roster.sessions.totals(), older, &self.parts.limits)
+    pub(super) fn metrics(&self, (host, older): (HostState, u64)) -> String {
+        let Parts { roster, records, limits, certificates, .. } = &self.parts;
+        let ends = certificates.as_ref().map(|certificates| certificates.ends()).unwrap_or_default();
+        let beside = Beside {
+            host_is_up: host.reachable,
+            certificates: ends.iter().map(|end| (end.file.display().to_string(), end.until)).collect(),
+            users: roster.sessions.by_user(),
+        };
+        records.metrics.page(roster.sessions.totals(), older, limits, &beside)
     }
 
     /// The open tunnels. Whoever lists them asks here: `/sessions` and the page.

@@ -5,3 +5,4 @@
 pub(super) mod relay;
 pub(super) mod resumable;
 pub(super) mod session;
+mod users;

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use tracing::debug;
 
+use crate::gateway::carry::users::Users;
 use crate::gateway::limits::Permit;
 use crate::gateway::watch::records::Records;
-use crate::gateway::words::session::{EndedBy, Ending, Facts, Session, Totals};
+use crate::gateway::words::session::{EndedBy, Ending, Facts, Session, Totals, UserTotals};
 use crate::lock::lock;
 
 /// Ends the tunnel of this process that has this id, on behalf of somebody. Returns whether there was one.
@@ -31,12 +32,34 @@ struct Open {
     /// Bytes of the closed tunnels, up and down. They are under the same lock as the open tunnels, so at any time each
     /// tunnel's bytes are counted once.
     closed: (u64, u64),
+    /// If users are counted.
+    users: Option<Users>,
+}
+
+impl Open {
+    fn insert(&mut self, session: &Arc<Session>) {
+        if let Some(users) = &mut self.users {
+            users.note(session.facts.user.as_ref());
+        }
+        self.sessions.insert(session.id, Arc::clone(session));
+    }
 }
 
 impl Sessions {
     /// No tunnel yet. The ids up to `last_id` belong to previous processes. Each tunnel goes into `records`.
     pub(crate) fn new(last_id: u64, records: Records) -> Self {
         Self { last_id: last_id.into(), open: Mutex::default(), records }
+    }
+
+    /// Counts the tunnels and bytes of each user from now on.
+    pub(crate) fn count_users(&self) {
+        lock(&self.open).users.get_or_insert_default();
+    }
+
+    /// The totals of each user, if they are counted.
+    pub(crate) fn by_user(&self) -> Option<Vec<UserTotals>> {
+        let open = lock(&self.open);
+        open.users.as_ref().map(|users| users.totals(open.sessions.values()))
     }
 
     /// The id of the newest tunnel, or the id to count up from.
@@ -48,7 +71,7 @@ impl Sessions {
     pub(crate) fn open(self: &Arc<Self>, facts: Facts, permit: Permit) -> OpenSession {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let session = Arc::new(Session::new(id, facts));
-        lock(&self.open).sessions.insert(id, Arc::clone(&session));
+        lock(&self.open).insert(&session);
         self.records.metrics.opened(session.facts.protocol, session.facts.transport).increment();
         self.records.audit.opened(&session);
         debug!(session = id, client = %session.facts.client, vps = %session.facts.vps, "tunnel opened");
@@ -59,7 +82,7 @@ impl Sessions {
     pub(crate) fn take_over(self: &Arc<Self>, session: Session, permit: Permit) -> OpenSession {
         let session = Arc::new(session);
         self.last_id.fetch_max(session.id, Ordering::Relaxed);
-        lock(&self.open).sessions.insert(session.id, Arc::clone(&session));
+        lock(&self.open).insert(&session);
         debug!(session = session.id, "tunnel taken over");
         self.entry(session, permit)
     }
@@ -102,6 +125,9 @@ impl Sessions {
             open.sessions.remove(&session.id);
             let (up, down) = session.bytes();
             open.closed = (open.closed.0 + up, open.closed.1 + down);
+            if let Some(users) = &mut open.users {
+                users.close(session);
+            }
         }
         let Some(ending) = ending else {
             self.records.audit.handed_over(session);
@@ -160,6 +186,7 @@ impl Drop for OpenSession {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::gateway::carry::users::MOST_USERS;
     use crate::gateway::limits::tests::permit;
     use crate::gateway::words::session::{Protocol, Transport};
     use crate::target::TaskId;
@@ -202,6 +229,30 @@ pub(crate) mod tests {
         assert_eq!(sessions.totals(), totals);
         tunnel.close(Ending::VpsLost);
         assert_eq!(sessions.totals(), Totals { open: 0, ..totals });
+    }
+
+    #[test]
+    fn users_are_counted_apart_up_to_a_limit_and_counters_never_fall() {
+        let sessions = Arc::new(Sessions::default());
+        drop(tunnel(&sessions, Some("before")));
+        assert_eq!(sessions.by_user(), None);
+        sessions.count_users();
+        let of = |user: Option<&str>| {
+            let users = sessions.by_user().unwrap();
+            let found = users.into_iter().find(|totals| totals.user.as_deref() == user).unwrap();
+            (found.open, found.bytes_up, found.bytes_down)
+        };
+        let first = tunnel(&sessions, Some("alice"));
+        let open: Vec<_> = (0..MOST_USERS).map(|n| tunnel(&sessions, Some(&format!("user{n}")))).collect();
+        let nobodys = tunnel(&sessions, None);
+        first.up.fetch_add(3, Ordering::Relaxed);
+        open.last().unwrap().down.fetch_add(5, Ordering::Relaxed);
+        assert_eq!((of(Some("alice")), of(Some("user198")), of(None)), ((1, 3, 0), (1, 0, 0), (2, 0, 5)));
+        assert_eq!(sessions.by_user().unwrap().len(), MOST_USERS + 1);
+        drop((first, open, nobodys));
+        assert_eq!((of(Some("alice")), of(None)), ((0, 3, 0), (0, 0, 5)));
+        let _again = tunnel(&sessions, Some("alice"));
+        assert_eq!((of(Some("alice")), sessions.by_user().unwrap().len()), ((1, 3, 0), MOST_USERS + 1));
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl Gateway {
         let connection = Connection { gateway: self, client, peer, handshake, attempt, received: Vec::new() };
         let Some((connection, request)) = connection.read_request().await else { return };
         if let Request::Sessions(asked) = &request {
-            return connection.tell_about_sessions(asked).await;
+            // On the heap: a connection that asks for a tunnel should not carry the room for it.
+            return Box::pin(connection.tell_about_sessions(asked)).await;
         }
         if let Request::Connect(connect) = &request
             && let Some(resume::Asked::Continue { id, delivered, n, mac, passed }) = connect.resume

@@ -20,6 +20,8 @@ pub struct Terms {
     pub rules: Arc<RuleBook>,
     /// How long open tunnels have to finish after an order to stop.
     pub drain_timeout: Duration,
+    /// Whether metrics count the tunnels and bytes of each user.
+    pub metrics_by_user: bool,
     /// Whether a connection starts with a PROXY protocol header, which names the client's address.
     pub proxy_protocol: bool,
     /// The certificates of the TLS ports.

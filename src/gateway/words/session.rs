@@ -237,6 +237,19 @@ pub(crate) struct Totals {
     pub(crate) bytes_down: u64,
 }
 
+/// All tunnels of one user in numbers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct UserTotals {
+    /// The user; `None` for all that are not counted apart.
+    pub(crate) user: Option<Arc<str>>,
+    /// Tunnels that are open.
+    pub(crate) open: usize,
+    /// Bytes from the user's clients, of open and closed tunnels.
+    pub(crate) bytes_up: u64,
+    /// Bytes to them.
+    pub(crate) bytes_down: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,6 +51,18 @@ pub(crate) fn clients(name: &str) -> PathBuf {
     path
 }
 
+/// A file of the folder that contrib/test.sh has installed Grafana's types into.
+pub(crate) fn grafana(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("grafana");
+    let path = folder.join(name);
+    assert!(
+        folder.join("complete").is_file() && path.exists(),
+        "Grafana's types are not installed in {}: run contrib/test.sh, which installs what the tests need",
+        folder.display()
+    );
+    path
+}
+
 /// The older ssh (8.4) that contrib/test.sh has unpacked, as a script in `home`. On a machine that has none, that is said.
 pub(crate) fn older_ssh(home: &Home) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("older-ssh/root");

@@ -386,7 +386,7 @@ async fn each_answer_is_counted() {
     served.status("GET", "/api/x").await;
     served.status("GET", "/api/y").await;
     let limits = crate::gateway::limits::Limits::new(&crate::gateway::limits::Wanted::default(), None);
-    let page = proxy.records.metrics.page(Default::default(), 0, &limits);
+    let page = proxy.records.metrics.page(Default::default(), 0, &limits, &Default::default());
     for (code, count) in [("other", 1), ("404", 2), ("200", 0)] {
         let line = format!("kohakuriver_gateway_api_requests_total{{code=\"{code}\"}} {count}");
         assert!(page.lines().any(|other| other == line), "{line}: {page}");

@@ -3,6 +3,7 @@
 //! Each event is counted where it happens, with atomic operations and without a lock. [`Metrics::page`] writes the text
 //! format 0.0.4. The numbers of open tunnels and the limits have owners of their own, which are handed in.
 
+mod beside;
 mod counter;
 mod counts;
 mod histogram;
@@ -13,6 +14,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+pub(crate) use beside::Beside;
 pub(crate) use counts::Counts;
 pub(crate) use page::CONTENT_TYPE;
 
@@ -150,7 +152,7 @@ impl Metrics {
 
     /// The page for Prometheus. Previous processes still have `older` tunnels. It reads files of `/proc`, so it belongs
     /// on a thread that may block.
-    pub(crate) fn page(&self, totals: Totals, older: u64, limits: &Limits) -> String {
+    pub(crate) fn page(&self, totals: Totals, older: u64, limits: &Limits, beside: &Beside) -> String {
         let mut page = Page::default();
         page.gauge(name!("tunnels"), "Tunnels that are open.", &[], totals.open as f64);
         let help = "Tunnels that previous processes still have.";
@@ -160,6 +162,7 @@ impl Metrics {
         self.write_requests(&mut page);
         self.write_lookups(&mut page);
         limits::write(&mut page, limits);
+        beside::write(&mut page, beside);
         let lost = [([("log", "audit")], self.audit_lost.value()), ([("log", "messages")], self.log_lost.value())];
         page.counter(name!("log_lines_lost_total"), "Lines that could not be written.", lost);
         process::write(&mut page, self.started);

@@ -1,10 +1,11 @@
 use super::*;
 use crate::gateway::limits::Wanted;
+use crate::gateway::words::session::UserTotals;
 use crate::handshake::request::TooLarge;
 use std::collections::BTreeSet;
 
 fn page(metrics: &Metrics) -> String {
-    metrics.page(Totals::default(), 0, &Limits::new(&Wanted::default(), None))
+    metrics.page(Totals::default(), 0, &Limits::new(&Wanted::default(), None), &Beside::default())
 }
 
 /// The value of the sample `name`, labels included.
@@ -79,7 +80,7 @@ fn every_count_is_on_the_page() {
     let _permit = admit().unwrap();
     assert!(admit().is_err() && admit().is_err());
     limits.heads.count_too_large(TooLarge::Bytes(16384));
-    let text = metrics.page(Totals { open: 3, bytes_up: 4, bytes_down: 5 }, 6, &limits);
+    let text = metrics.page(Totals { open: 3, bytes_up: 4, bytes_down: 5 }, 6, &limits, &Beside::default());
     for (name, expected) in [
         ("connections_accepted_total{transport=\"tls\"}", 4.0),
         ("connections_accepted_total{transport=\"tcp\"}", 0.0),
@@ -124,6 +125,31 @@ fn every_count_is_on_the_page() {
     }
     metrics.handshakes.decrement();
     assert_eq!(value(&page(&metrics), "kohakuriver_gateway_handshakes"), 0.0);
+}
+
+#[test]
+fn what_others_know_is_on_the_page_and_a_user_is_no_label_of_another() {
+    let user = |user: Option<&str>, open| UserTotals { user: user.map(Into::into), open, bytes_up: 1, bytes_down: 2 };
+    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_072_353);
+    let beside = Beside {
+        host_is_up: Some(false),
+        certificates: vec![("/etc/a\"b.pem".to_owned(), until)],
+        users: Some(vec![user(Some("a\"} 7\nx"), 3), user(None, 4)]),
+    };
+    let limits = Limits::new(&Wanted::default(), None);
+    let text = Metrics::default().page(Totals::default(), 0, &limits, &beside);
+    for (name, expected) in [
+        ("host_api_up", 0.0),
+        ("certificate_expiry_timestamp_seconds{file=\"/etc/a\\\"b.pem\"}", 1_764_072_353.0),
+        ("user_tunnels{user=\"a\\\"} 7\\nx\"}", 3.0),
+        ("user_tunnels{user=\"\"}", 4.0),
+        ("user_tunnel_bytes_total{user=\"\",direction=\"up\"}", 1.0),
+        ("user_tunnel_bytes_total{user=\"\",direction=\"down\"}", 2.0),
+    ] {
+        assert_eq!(value(&text, &format!("kohakuriver_gateway_{name}")), expected, "{name}");
+    }
+    let without = page(&Metrics::default());
+    assert!(!without.contains("_user_") && !without.contains("host_api_up"), "{without}");
 }
 
 #[test]
