@@ -36,8 +36,20 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// The rooms of the gateway, the highest first. A room uses lower rooms only.
-const GATEWAY: [&str; 11] =
-    ["cert", "admin", "life", "front", "api_proxy", "host_api", "carry", "decide", "watch", "limits", "words"];
+const GATEWAY: [&str; 12] = [
+    "audit_report",
+    "cert",
+    "admin",
+    "life",
+    "front",
+    "api_proxy",
+    "host_api",
+    "carry",
+    "decide",
+    "watch",
+    "limits",
+    "words",
+];
 /// The files of the gateway that start it: they may use every room, and no room uses them.
 const GATEWAY_START: [&str; 4] = ["mod", "arguments", "run", "serve"];
 /// The files of the gateway that every room may use.
