@@ -69,7 +69,7 @@ END
     --inventory "$folder/inventory.json" 2>"$folder/gateway.log" &
 started+=($!)
 api=$(line_of "$folder/gateway.log" 'serving the Host API on ' | sed 's/.*://')
-proxy=$(line_of "$folder/gateway.log" '^listening on ' | sed 's/.*://')
+proxy=$(line_of "$folder/gateway.log" ' listening on ' | sed 's/.*://')
 
 # Waits for the prompt behind the last command.
 prompt() {

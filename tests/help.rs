@@ -1099,3 +1099,55 @@ Examples:
 "#;
     assert_eq!(help, expected, "{help}");
 }
+
+#[cfg(feature = "gateway")]
+#[test]
+fn gateway_audit_help() {
+    let help = help_of(env!("CARGO_BIN_EXE_kohakuriver-gateway"), "audit");
+    let expected = r#"List or sum what audit logs tell: who used which VPS, from where, how long, how
+many bytes
+
+Usage: kohakuriver-gateway audit [OPTIONS] [FILE]...
+
+Arguments:
+  [FILE]...  Audit logs, the oldest first; `-` is stdin
+
+Options:
+      --user <USER>      Only of this user; `-` is none; may be given several
+                         times
+      --vps <VPS>        Only of this VPS, by its task id or name; may be given
+                         several times
+      --node <RUNNER>    Only of VPSes on this Runner; may be given several
+                         times
+      --client <CIDR>    Only of clients in this network, or with this address;
+                         may be given several times
+      --since <TIME>     Only what was open or refused then or later:
+                         2026-11-23T12:00:00Z, 2026-11-23, or 2h for two hours
+                         ago
+      --until <TIME>     Only what was open or refused then or earlier
+      --event <EVENT>    Only lines with this event, each as a row of its own;
+                         may be given several times [possible values: opened,
+                         closed, refused, parked, resumed, handed-over]
+      --reason <REASON>  Only what ended or was refused for this reason; may be
+                         given several times
+      --by <WHAT>        Print sums for each of these instead [possible values:
+                         user, vps, client, node, reason]
+      --json             Print JSON: an array with an object for each row
+      --csv              Print CSV (RFC 4180), with a line of headers
+  -h, --help             Print help
+
+Lines of anything else, as in a journal, are left out and counted. Refused
+requests are in sums, and listed with `--event refused`.
+
+Exit status:
+  0  Success, also if the reader of the report has closed its pipe
+  1  A file could not be read, or the report could not be written
+  2  Wrong usage
+
+Examples:
+  kohakuriver-gateway audit --by user --since 24h audit.log
+  zcat -f $(ls -tr audit.log*) | kohakuriver-gateway audit --by vps --csv
+  journalctl -u kohakuriver-gateway -o cat >day; kohakuriver-gateway audit day
+"#;
+    assert_eq!(help, expected, "{help}");
+}

@@ -36,7 +36,8 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// The rooms of the gateway, the highest first. A room uses lower rooms only.
-const GATEWAY: [&str; 12] = [
+const GATEWAY: [&str; 13] = [
+    "audit_report",
     "cert",
     "admin",
     "life",

@@ -1,15 +1,16 @@
 //! The gateway: parse, run, exit status.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use kohakuriver_proxy::failure::exit_status;
 use kohakuriver_proxy::gateway::{self, Arguments, PROGRAM};
-use kohakuriver_proxy::usage;
 
 fn main() -> ExitCode {
-    let ended = match Arguments::read(std::env::args_os()) {
-        Ok(arguments) => gateway::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Err(answer) => usage::answer(&answer, &Arguments::typed(std::env::args_os())),
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let ended = match Arguments::read(words.iter().cloned()) {
+        Ok(arguments) => gateway::run(&arguments),
+        Err(answer) => gateway::answer(&answer, &words),
     };
     exit_status(PROGRAM, ended)
 }

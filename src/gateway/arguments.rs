@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use ipnet::IpNet;
 
+use crate::gateway::audit_report;
 use crate::gateway::cert;
 use crate::gateway::decide::line_protocol::LineProtocol;
 use crate::gateway::decide::networks::network;
@@ -249,7 +250,7 @@ pub struct Arguments {
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     pub log_level: LogLevel,
 
-    /// Write the log on stderr as text or as JSON; the lines with the listening addresses are always text
+    /// Write the log on stderr as text or as JSON, one object per line
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
@@ -266,6 +267,8 @@ pub(super) enum Command {
     // A subcommand has the gateway's flag for help otherwise.
     #[command(disable_help_flag = true)]
     Cert(cert::Arguments),
+    #[command(disable_help_flag = true)]
+    Audit(audit_report::Arguments),
 }
 
 fn gateway_name(typed: &str) -> Result<String, &'static str> {
@@ -328,6 +331,12 @@ impl Arguments {
         command.map_or_else(|| PROGRAM.to_owned(), |command| format!("{PROGRAM} {command}"))
     }
 
+    /// Whether a command line, which may be wrong, asks for the log in JSON.
+    pub(super) fn wants_json(words: &[OsString]) -> bool {
+        let is_in_one = |word: &OsString| word == "--log-format=json";
+        words.iter().any(is_in_one) || words.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json")
+    }
+
     /// Reads a command line, the program's name first.
     ///
     /// # Errors
@@ -372,6 +381,19 @@ mod tests {
 
     fn read(words: &str) -> Result<Arguments, clap::Error> {
         Arguments::read(format!("kohakuriver-gateway {words}").split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn a_wrong_command_line_may_ask_for_json() {
+        for (line, wants) in [
+            ("g --log-format json --frobnicate", true),
+            ("g --frobnicate --log-format=json", true),
+            ("g --log-format text --frobnicate json", false),
+            ("g --log-format", false),
+        ] {
+            let words: Vec<_> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(Arguments::wants_json(&words), wants, "{line}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | room | what it does |
 //! |---|---|
 //! | `admin` | the HTTP server for the admin, with its page |
+//! | `audit_report` | the subcommand that lists and sums audit lines |
 //! | `cert` | the subcommand that makes certificates |
 //! | `life` | inherited sockets, orders, hand-over, shutdown |
 //! | `front` | what a client meets: accept, request, upstream, refusal |
@@ -29,7 +30,7 @@
 //! - It reaches VPSes only, and asks the Host in the caller's own name which VPSes the caller may reach.
 //! - A client gets its yes once the VPS's port has accepted. A refusal says why, and arrives.
 //! - Everything that a stranger can send or hold open has a limit in size, number or time.
-//! - stderr shows nothing about clients by default. The audit log and the admin's address show which client was
+//! - stderr shows nothing about clients by default, but for who fills a limit. The audit log and the admin's address show which client was
 //!   connected to which VPS. Neither ever makes a tunnel wait.
 //! - An order to stop lets clients finish for a while. A hand-over passes the sockets on to a new process. With sockets
 //!   that outlive the process no connection attempt is lost in between.
@@ -39,6 +40,7 @@
 mod admin;
 mod api_proxy;
 mod arguments;
+mod audit_report;
 mod carry;
 mod cert;
 mod decide;
@@ -68,7 +70,7 @@ pub use life::orders::Order;
 pub use life::service_manager::ServiceManager;
 pub use limits::{Limits, Wanted};
 pub use roster::previous::PreviousProcesses;
-pub use run::run;
+pub use run::{answer, run};
 pub use serve::{Parts, serve};
 pub use watch::audit::AuditLog;
 pub use watch::notices::{LogFormat, LogLevel, Notices};

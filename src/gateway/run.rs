@@ -1,7 +1,9 @@
 //! The start of the gateway, from its command line to [`serve`].
 
+use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +13,10 @@ use tokio::runtime::Runtime;
 use crate::api::Client;
 use crate::failure::Failure;
 use crate::gateway::arguments::{AdminAddress, Arguments, Command};
+use crate::gateway::audit_report;
 use crate::gateway::carry::relay::{self, Relays};
 use crate::gateway::cert;
-use crate::gateway::decide::directory::{Directory, HostDirectory, HostTls};
+use crate::gateway::decide::directory::{Directory, HostDirectory, HostState, HostTls};
 use crate::gateway::decide::inventory::Inventory;
 use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::front::admin_socket::AdminSocket;
@@ -29,24 +32,71 @@ use crate::gateway::life::wire::Purpose;
 use crate::gateway::limits::{self, Limits};
 use crate::gateway::roster::previous::PreviousProcesses;
 use crate::gateway::serve::{Parts, serve};
-use crate::gateway::watch::notices::Notices;
+use crate::gateway::watch::metrics::Metrics;
+use crate::gateway::watch::notices::{LogFormat, LogLevel, Notices};
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::PROGRAM;
 use crate::route::Route;
 use crate::settings::{DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Settings, Source, Trust};
 use crate::sys::{self, OwnedFd};
+use crate::usage;
 
-/// Serves what the command line says until SIGTERM or SIGINT, or does what its subcommand says.
+/// How long the end of the process waits for lines of the log that are not written yet.
+const LOG_LIMIT: Duration = Duration::from_millis(500);
+
+/// Serves what the command line says until SIGTERM or SIGINT, or does what its subcommand says. What keeps it from
+/// serving is in its log.
 ///
 /// # Errors
-/// When the settings, the inventory or an address can't be used.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if let Some(Command::Cert(arguments)) = &arguments.command {
-        return cert::run(arguments);
+/// When the subcommand fails.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    match &arguments.command {
+        Some(Command::Cert(arguments)) => cert::run(arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::Audit(arguments)) => audit_report::run(arguments).map(|()| ExitCode::SUCCESS),
+        None => {
+            Ok(logged(arguments.log_level, arguments.log_format, |notices, metrics| start(arguments, notices, metrics)))
+        }
     }
+}
+
+/// The answer to a command line that can't be run, or that asks for help. `words` are as typed. With the log in JSON, the
+/// error is a line of it.
+///
+/// # Errors
+/// When the command line is wrong.
+pub fn answer(answer: &clap::Error, words: &[OsString]) -> Result<ExitCode, Failure> {
+    usage::answer(answer, &Arguments::typed(words.iter().cloned())).or_else(|failure| {
+        if !Arguments::wants_json(words) {
+            return Err(failure);
+        }
+        Ok(logged(LogLevel::default(), LogFormat::Json, |_, _| Err(failure)))
+    })
+}
+
+/// Does `work` with a log on stderr, from the first line to the last one. The log has its failure.
+fn logged(
+    level: LogLevel,
+    format: LogFormat,
+    work: impl FnOnce(&Notices, Arc<Metrics>) -> Result<(), Failure>,
+) -> ExitCode {
+    let metrics = Arc::new(Metrics::default());
+    let notices = Notices::on_stderr(level, format, &metrics);
+    notices.log_panics();
+    let status = work(&notices, metrics).map_or_else(
+        |failure| {
+            notices.fault(&failure);
+            failure.exit_code()
+        },
+        |()| ExitCode::SUCCESS,
+    );
+    notices.finish(LOG_LIMIT);
+    status
+}
+
+fn start(arguments: &Arguments, notices: &Notices, metrics: Arc<Metrics>) -> Result<(), Failure> {
     let inherited = Inherited::take()?;
     let settings = Settings::load(Flags::default())?;
-    let records = Records::open(&arguments.audit_log, arguments.log_level, arguments.log_format)?;
+    let records = Records::open(&arguments.audit_log, notices.clone(), metrics)?;
     for warning in &settings.warnings {
         records.notices.warn(&Failure::new(warning.as_str()));
     }
@@ -122,7 +172,7 @@ fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> R
         None if settings.host.source != Source::Default => settings.tls.trust(),
         _ => Trust { ca_file: arguments.host_api_ca.clone(), ..Trust::default() },
     };
-    let tls = HostTls::new(notices.clone(), arguments.host_api.is_some());
+    let by_option = arguments.host_api.is_some();
     // Through no proxy, whatever the settings name: the tokens of all users go this way.
     let client = Client::by(&base, Route { trust: trust.clone(), ..Route::default() }, None).map_err(|error| {
         Failure::usage(format!("cannot use `{base}` as --host-api"))
@@ -135,9 +185,9 @@ fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> R
                 .cause(format!("--api-proxy is for a Host beside the gateway, and the Host API is {base}"))
                 .hint("leave --api-proxy out: users can reach that address themselves"));
         }
-        tls.check(&trust)?;
+        HostTls::new(by_option).check(&trust)?;
     }
-    Ok(Directory::Host(Box::new(HostDirectory::new(client, stale).telling(tls))))
+    Ok(Directory::Host(Box::new(HostDirectory::new(client, stale).telling(HostState::new(notices.clone(), by_option)))))
 }
 
 /// The Host API when no flag names it. A gateway runs beside its Host, and `localhost` may mean an address that a Host

@@ -123,6 +123,7 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
     start_admin(&accept, listeners.admin, admin);
     warn_if_exposed(&accept, &listeners.tunnels, &listeners.tls, &gateway)?;
     start_tunnels(&accept, listeners.tunnels, listeners.tls, &gateway);
+    accept.spawn_until_closed(async move { directory.watch().await });
 
     let serving = Serving { gateway: &gateway, service_manager: &service_manager, hand_over, sessions: &sessions };
     let successor = serving.until_it_ends(&mut orders).await;

@@ -20,6 +20,10 @@ use crate::target::Target;
 use crate::tls::Fault;
 use crate::tokens;
 
+/// What a reset of a tunnel may mean.
+const RESETS: &str = "a gateway resets a tunnel when it stops, when an admin ends the session, when nothing moved for its \
+                      idle timeout, and when it has lost the VPS";
+
 impl Order<'_> {
     /// Why no tunnel was opened.
     pub(super) fn not_opened(&self, error: &OpenError) -> Failure {
@@ -222,8 +226,11 @@ impl Order<'_> {
             let failure = Failure::new(format!("the session with {} is over", self.target));
             return failure.cause(format!("{proxy}: {over}{last}")).hint("connect again");
         }
+        // A plain tunnel has no way to tell more.
+        let is_reset = error.kind() == io::ErrorKind::ConnectionReset && matches!(self.target, Target::Vps(_));
         Failure::new(format!("the connection to {} broke", self.target))
             .cause(format!("{proxy}: {}", words(error)))
+            .maybe_cause(is_reset.then_some(RESETS))
             .hint("connect again")
     }
 

@@ -85,6 +85,8 @@ pub enum Refusal {
     HostApi(String),
     /// A limit of the gateway is reached; the text says which.
     Limit(String),
+    /// The same, and the user's own tunnels fill it.
+    OwnLimit(String),
     /// The resumable tunnel that the client wants to continue is over, or was never there; the text says why, if known.
     SessionOver(Option<String>),
     /// The same, and the client's request doesn't fit to it; the text says why.
@@ -129,6 +131,7 @@ impl Refusal {
             Self::HostTls(_) => &rows::HOST_TLS,
             Self::HostApi(_) => &rows::HOST_API,
             Self::Limit(_) => &rows::LIMIT,
+            Self::OwnLimit(_) => &rows::OWN_LIMIT,
             Self::SessionOver(_) => &rows::SESSION_OVER,
             Self::SessionMismatch(_) => &rows::SESSION_MISMATCH,
         }
@@ -137,7 +140,8 @@ impl Refusal {
     /// The value that stands for `{}` in the texts of its row.
     fn held(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::BadRequest(text) | Self::Unreachable(text) | Self::Limit(text) => Some(text.into()),
+            Self::BadRequest(text) | Self::Unreachable(text) => Some(text.into()),
+            Self::Limit(text) | Self::OwnLimit(text) => Some(text.into()),
             Self::Ambiguous(text) | Self::AmbiguousStart(text) => Some(text.into()),
             Self::HostDown(text) | Self::HostSilent(text) => Some(text.into()),
             Self::HostTls(text) | Self::HostApi(text) => Some(text.into()),
@@ -385,6 +389,7 @@ mod tests {
             (R::HostTls("unknown CA".into()), 502, "proxy_internal_response", None),
             (R::HostApi("nonsense".into()), 502, "proxy_internal_response", None),
             (R::Limit("full".into()), 503, "connection_limit_reached", retry),
+            (R::OwnLimit("full".into()), 503, "connection_limit_reached", retry),
         ] {
             assert_eq!(refusal.http_status(), status, "{refusal:?}");
             assert_eq!(refusal.proxy_error(), error, "{refusal:?}");

@@ -78,7 +78,7 @@ pub(super) const ROWS: [&Row; 24] = [
 ];
 
 /// The other rows. Each shares its reason with one of [`ROWS`].
-pub(super) const VARIANTS: [&Row; 23] = [
+pub(super) const VARIANTS: [&Row; 24] = [
     &TLS_NEEDED,
     &AMBIGUOUS_START,
     &PAUSED,
@@ -102,6 +102,7 @@ pub(super) const VARIANTS: [&Row; 23] = [
     &HOST_DOWN,
     &HOST_SILENT,
     &HOST_TLS,
+    &OWN_LIMIT,
 ];
 
 /// The values of a row that doesn't set its own.
@@ -436,3 +437,5 @@ pub(super) const LIMIT: Row = Row {
     hint: anyone("try again in a moment"),
     line: "Too many connections. Try again in a moment.",
 };
+pub(super) const OWN_LIMIT: Row =
+    Row { hint: anyone("end a session that you don't need: `kohakuriver vps sessions` lists them"), ..LIMIT };

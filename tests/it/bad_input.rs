@@ -149,12 +149,12 @@ fn broken_inventories() {
         let run = run.args(["--api-listen", "127.0.0.1:0", "--inventory"]).arg(&path).deadline(20);
         let outcome = run.output();
         outcome.check_fails().within(10);
-        outcome.says(&["kohakuriver-gateway: ", &path.display().to_string(), "  caused by: "]);
+        outcome.says(&[" ERROR cannot use the inventory ", &path.display().to_string(), " cause="]);
         outcome.check(!outcome.stderr.contains("listening on"), "an end before it listens");
     }
     let home = Home::new();
     let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0", "--inventory", "missing.json"]).deadline(20);
-    run.output().check_fails().says(&["missing.json", "  caused by: "]);
+    run.output().check_fails().says(&["missing.json", " cause="]);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn an_address_that_is_taken() {
     let inventory = home.write("inventory.json", inventory(&[]).to_string());
     let run = Run::new(GATEWAY, &home).args(["--api-listen", "127.0.0.1:0", "--inventory"]);
     let outcome = run.arg(inventory).args(["--listen", &taken]).deadline(20).output();
-    outcome.check_fails().within(10).says(&["kohakuriver-gateway: ", &taken, "  caused by: "]);
+    outcome.check_fails().within(10).says(&[" ERROR cannot listen on ", &taken, " cause="]);
 }
 
 #[test]

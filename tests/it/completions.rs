@@ -252,6 +252,7 @@ fn every_option_of_the_help_is_in_the_manual_page() {
         (&["man", "kohakuriver-proxy"], ".TH kohakuriver-proxy 1"),
         (&["man", "kohakuriver-gateway"], ".TH kohakuriver-gateway 8"),
         (&["man", "kohakuriver-gateway", "cert"], ".TH kohakuriver-gateway-cert 8"),
+        (&["man", "kohakuriver-gateway", "audit"], ".TH kohakuriver-gateway-audit 8"),
     ] {
         let page = Run::new(CLI, &home).args(words).output();
         page.succeeds().check(page.text().contains(title), title);

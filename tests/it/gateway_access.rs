@@ -154,7 +154,7 @@ fn the_token_of_the_line_protocol_is_read_again_and_never_shown() {
         .args(options);
     let outcome = run.output();
     let what = format!("cannot use the token in {}", path.display());
-    outcome.exits(2).prints_nothing().fails_with("kohakuriver-gateway", &what, "chmod 600 ");
+    outcome.exits(2).prints_nothing().logs_failure(&what, "chmod 600 ");
     mode(0o600);
     let gateway = Gateway::with_host_api_and(&base(&api), &options);
     assert_eq!(line(gateway.address, ID), "SUCCESS\n");

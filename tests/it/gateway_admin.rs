@@ -92,7 +92,7 @@ fn a_unix_socket_is_made_passed_on_and_removed() {
 
     // A second gateway finds it taken.
     let taken = local.run().output();
-    taken.exits(1).fails_with("kohakuriver-gateway", &format!("cannot listen on {}", local.admin()), "ss -lxp src ");
+    taken.exits(1).logs_failure(&format!("cannot listen on {}", local.admin()), "ss -lxp src ");
     taken.says(&["Address already in use"]);
     local.healthz().succeeds();
 
@@ -137,7 +137,7 @@ fn the_socket_of_a_dead_gateway_is_replaced_and_no_other_file() {
     let refused = run.arg(format!("unix:{}/admin.sock", missing.display())).output();
     refused
         .exits(1)
-        .says(&["cannot listen on unix:", &format!("hint: make its folder first: `mkdir {}`", missing.display())]);
+        .says(&["cannot listen on unix:", &format!("hint=\"make its folder first: `mkdir {}`", missing.display())]);
     local.vps.finish();
 }
 
@@ -221,11 +221,8 @@ fn over_tcp_ending_a_session_takes_the_token_of_the_file() {
     set_mode(&file, 0o604);
     let run =
         Run::new(GATEWAY, &home).args(["--admin", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--admin-token-file"]);
-    run.arg(&file).output().exits(2).fails_with(
-        "kohakuriver-gateway",
-        &format!("cannot use the token in {}", file.display()),
-        "chmod 600 ",
-    );
+    let what = format!("cannot use the token in {}", file.display());
+    run.arg(&file).output().exits(2).logs_failure(&what, "chmod 600 ");
 }
 
 #[test]

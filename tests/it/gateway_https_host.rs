@@ -116,7 +116,7 @@ fn a_host_that_is_not_trusted_hears_nothing_and_the_admin_hears_why() {
         }
         tells(
             gateway,
-            Some(&[" WARN cannot ask the Host ", &format!("the Host API at {url} can't be reached: {why}"), hint]),
+            Some(&[&format!(" WARN the Host API at {url} can't be used: "), &format!("can't be reached: {why}"), hint]),
         );
     }
     assert_eq!(site.host.accepted(), 0);
@@ -126,9 +126,9 @@ fn a_host_that_is_not_trusted_hears_nothing_and_the_admin_hears_why() {
 fn files_that_cannot_be_used_are_named_at_the_start() {
     let home = Home::new();
     let empty = home.write("empty.pem", "");
-    for (file, why) in [("/nonexistent", "it can't be read\n"), (empty.to_str().unwrap(), "it has no certificate: ")] {
+    for (file, why) in [("/nonexistent", "it can't be read: "), (empty.to_str().unwrap(), "it has no certificate: ")] {
         let run = Run::new(GATEWAY, &home).args(["--host-api", "https://localhost:1", "--host-api-ca", file]);
         let refused = run.args(UNWATCHED).output();
-        refused.exits(2).says(&[&format!("cannot use the file of CAs {file}\n"), why, "  hint: "]);
+        refused.exits(2).says(&[&format!("cannot use the file of CAs {file} cause="), why, " hint="]);
     }
 }

@@ -235,8 +235,8 @@ fn too_few_open_files_to_start_with_are_named() {
     for (limit, what) in [(10, "cannot start"), (14, "cannot listen on 127.0.0.1:0")] {
         let outcome = limited(&Home::new(), &format!("ulimit -n {limit}")).args(["--relay-threads", "1"]).output();
         outcome.exits(1).prints_nothing().says(&[&format!(
-            "kohakuriver-gateway: {what}\n  caused by: Too many open files (os error 24)\n  hint: raise its limit of open \
-             files: `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell\n"
+            " ERROR {what} cause=\"Too many open files (os error 24)\" hint=\"raise its limit of open files: \
+             `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell\"\n"
         )]);
     }
 }

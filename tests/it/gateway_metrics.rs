@@ -144,14 +144,13 @@ fn web_pages_get_nothing() {
 }
 
 #[test]
-fn health_is_asked_of_the_host_only_when_readiness_is() {
+fn readiness_is_that_of_the_host_and_health_is_not() {
     let api = host_api(vec![]);
     let home = Home::new();
     let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
     for path in ["/healthz", "/healthz?ready"] {
         curl(&home, gateway.admin, path, &[]).prints("ok\n");
     }
-    assert_eq!(api.accepted(), 1);
     api.finish();
     curl(&home, gateway.admin, "/healthz", &[]).prints("ok\n");
     let down = curl(&home, gateway.admin, "/healthz?ready", &["-i"]).text();
@@ -172,7 +171,7 @@ fn an_admin_address_of_ones_own_choice() {
     let taken = scene.gateway.admin.to_string();
     let outcome = gateway(&taken).output();
     outcome.exits(1).within(10);
-    outcome.fails_with("kohakuriver-gateway", &format!("cannot listen on {taken}"), "--admin off");
+    outcome.logs_failure(&format!("cannot listen on {taken}"), "--admin off");
 
     let stops = |run: Run| {
         let process = run.start();

@@ -310,17 +310,15 @@ fn the_old_process_reports_a_new_one_that_crashes() {
     gateway.process.signal(Signal::USR2);
     let new = successor(&gateway.process, 1);
     kill_process(new, Signal::KILL).unwrap();
-    let cause =
-        format!("  caused by: process {}, which had taken over, has ended (signal: 9 (SIGKILL))", new.as_raw_pid());
-    gateway.process.stderr_line(&cause);
+    let what = format!(
+        "nobody serves new clients any more cause=\"process {}, which had taken over, has ended (signal: 9 (SIGKILL))\"",
+        new.as_raw_pid()
+    );
+    gateway.process.stderr_line(&what);
     assert!(TcpStream::connect(gateway.address).is_err(), "nobody serves");
     echoes(&mut before).unwrap();
     drop(before);
-    gateway
-        .process
-        .finish()
-        .succeeds()
-        .says(&["kohakuriver-gateway: nobody serves new clients any more\n", "  hint: "]);
+    gateway.process.finish().succeeds().logs_failure("nobody serves new clients any more ", "start the gateway again");
     vps.finish();
 }
 
@@ -338,12 +336,14 @@ fn a_new_process_that_does_not_come_up_changes_nothing() {
     fs::rename(home.script("broken", "#!/bin/sh\nexit 3\n"), &program).unwrap();
     let mut before = echo_tunnel(address, ID).unwrap();
     gateway.signal(Signal::USR2);
-    gateway.stderr_line("  caused by: the new process ended before it served");
+    gateway.stderr_line(
+        "cannot hand over to a new process; this one continues to serve cause=\"the new process ended before it served",
+    );
     echoes(&mut before).unwrap();
     echoes(&mut echo_tunnel(address, ID).unwrap()).unwrap();
     drop(before);
     gateway.signal(Signal::TERM);
-    gateway.finish().succeeds().says(&["cannot hand over to a new process; this one continues to serve\n"]);
+    gateway.finish().succeeds();
     vps.finish();
 }
 
@@ -394,8 +394,8 @@ fn sockets_that_are_of_no_use_are_refused() {
         (connected.into(), "", "cannot use the sockets that the service manager passes"),
         (listener().into(), "api", "cannot use the sockets named `api`"),
     ] {
-        start(socket, name).exits(2).fails_with("kohakuriver-gateway", what, "");
+        start(socket, name).exits(2).logs_failure(what, "");
     }
     let heir = Run::new(GATEWAY, &home).env("KOHAKURIVER_GATEWAY_HAND_OVER", "1 7").output();
-    heir.exits(1).says(&["kohakuriver-gateway: cannot take the place of an older gateway\n  caused by: "]);
+    heir.exits(1).says(&[" ERROR cannot take the place of an older gateway cause="]);
 }

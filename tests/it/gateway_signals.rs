@@ -124,7 +124,7 @@ fn a_service_manager_that_can_not_be_reached() {
     let home = Home::new();
     let run = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0"]).args(UNWATCHED);
     let outcome = run.env("NOTIFY_SOCKET", home.join("nobody")).output();
-    outcome.exits(1).says(&["kohakuriver-gateway: cannot tell the service manager that the gateway serves\n"]);
+    outcome.exits(1).says(&[" ERROR cannot tell the service manager that the gateway serves cause="]);
 }
 
 /// A service manager that stops the gateway does not wait for a new process that never serves.

@@ -6,6 +6,7 @@
 
 // libtest starts tests in the order of their names. This one takes two minutes, so it comes first.
 mod abandoned_peers;
+mod audit_command;
 mod auth_command;
 mod bad_input;
 mod bench_report;
@@ -43,6 +44,7 @@ mod gateway_fifos;
 mod gateway_hosts;
 mod gateway_https_host;
 mod gateway_limits;
+mod gateway_log;
 mod gateway_long_lists;
 mod gateway_metrics;
 mod gateway_own_addresses;

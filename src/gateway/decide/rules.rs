@@ -177,7 +177,7 @@ mod tests {
         std::fs::write(&runners, "10.0.0.0/8\nnode1\n").unwrap();
         rules.reload(&notices);
         let text = heard.text();
-        assert!(text.contains("runners as --allow-runner-file\n") && text.contains("line 2: `node1`"), "{text}");
+        assert!(text.contains("runners as --allow-runner-file cause=") && text.contains("line 2: `node1`"), "{text}");
         assert!(serves(&rules, "172.16.0.1") && !serves(&rules, "10.0.0.1"), "half of a broken reload counts");
 
         folder.close().unwrap();

@@ -334,7 +334,7 @@ impl Connection<'_> {
                 let permit = self.gateway.upstreams.tunnels.admit(self.attempt.address(), None);
                 match permit {
                     Ok(permit) => return self.pass_on(connect, holder, permit),
-                    Err(refusal) => refusal,
+                    Err(full) => full.refusal(),
                 }
             }
             Err(refusal) => refusal,

@@ -31,7 +31,7 @@ pub(super) use handshakes::{Handshake, Handshakes};
 pub(super) use heads::Heads;
 pub(super) use limit::Shown;
 pub(super) use open_files::MORE_FILES;
-pub(super) use tunnels::{Permit, Tunnels};
+pub(super) use tunnels::{Full, Permit, Scope, Tunnels};
 pub(super) use turns::{Turn, Turns};
 
 use crate::handshake::request::MaxSize;

@@ -9,6 +9,7 @@ use super::client::{Client, decrement};
 use super::limit::{Limit, Shown};
 use crate::lock::lock;
 use crate::refusal::Refusal;
+use crate::text::escaped;
 
 /// The tunnels that are open or being opened.
 pub(crate) struct Tunnels {
@@ -42,6 +43,44 @@ pub(crate) struct Permit {
     user: Option<Arc<str>>,
 }
 
+/// Which number of tunnels is limited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scope {
+    InAll,
+    OfClient,
+    OfUser,
+}
+
+/// A limit that refuses a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Full {
+    pub(crate) scope: Scope,
+    pub(crate) most: usize,
+}
+
+impl Full {
+    /// What the client hears.
+    pub(crate) fn refusal(self) -> Refusal {
+        let most = self.most;
+        let tunnels = if most == 1 { "tunnel" } else { "tunnels" };
+        let text = |whose| format!("it carries no more than {most} {tunnels} {whose} at once");
+        match self.scope {
+            Scope::InAll => Refusal::Limit(text("in all")),
+            Scope::OfClient => Refusal::Limit(text("for your address")),
+            Scope::OfUser => Refusal::OwnLimit(text("for you")),
+        }
+    }
+
+    /// The option of the gateway that sets it.
+    pub(crate) fn option(self) -> &'static str {
+        match self.scope {
+            Scope::InAll => "--max-tunnels",
+            Scope::OfClient => "--max-tunnels-per-client",
+            Scope::OfUser => "--max-tunnels-per-user",
+        }
+    }
+}
+
 impl Tunnels {
     pub(super) fn new(in_all: usize, per_client: usize, per_user: usize) -> Self {
         Self {
@@ -60,22 +99,20 @@ impl Tunnels {
     /// Takes a place for one tunnel of the client at `ip`, and of `user`.
     ///
     /// # Errors
-    /// [`Refusal::Limit`], when no place is free.
-    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {
+    /// When no place is free.
+    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Full> {
         let client = Client::of(ip);
         let mut held = lock(&self.held);
         let of_client = held.by_client.get(&client).copied().unwrap_or_default();
         let of_user = user.as_ref().and_then(|user| held.by_user.get(user)).copied().unwrap_or_default();
-        for (limit, used, whose) in [
-            (&self.in_all, held.all, "in all"),
-            (&self.per_client, of_client, "for your address"),
-            (&self.per_user, of_user, "for you"),
+        for (limit, used, scope) in [
+            (&self.in_all, held.all, Scope::InAll),
+            (&self.per_client, of_client, Scope::OfClient),
+            (&self.per_user, of_user, Scope::OfUser),
         ] {
-            let most = limit.most;
-            if used >= most {
+            if used >= limit.most {
                 limit.meet();
-                let tunnels = if most == 1 { "tunnel" } else { "tunnels" };
-                return Err(Refusal::Limit(format!("it carries no more than {most} {tunnels} {whose} at once")));
+                return Err(Full { scope, most: limit.most });
             }
         }
         held.count(client, user.as_ref());
@@ -89,9 +126,13 @@ impl Tunnels {
         Permit { tunnels: Arc::clone(self), client, user }
     }
 
-    /// Whether no place is free for any client.
-    pub(crate) fn are_all_taken(&self) -> bool {
-        lock(&self.held).all >= self.in_all.most
+    /// Who has most tunnels now, and how many: a user, or where the Host knows none, a client.
+    pub(crate) fn largest(&self) -> Option<(String, usize)> {
+        let held = lock(&self.held);
+        let user = held.by_user.iter().max_by_key(|(_, count)| **count);
+        let client = || held.by_client.iter().max_by_key(|(_, count)| **count);
+        let user = user.map(|(user, count)| (format!("the user {}", escaped(user)), *count));
+        user.or_else(|| client().map(|(client, count)| (format!("the client {client}"), *count)))
     }
 
     pub(super) fn limits(&self) -> [Shown; 3] {
@@ -134,24 +175,29 @@ mod tests {
         let tunnels = Arc::new(Tunnels::new(4, 2, 2));
         let admit = |from: &str, user: Option<&str>| tunnels.admit(ip(from), user.map(Arc::from));
         let (a, b) = (admit("10.0.0.1", None).unwrap(), admit("10.0.0.1", Some("ann")).unwrap());
-        let refused = |from, user| match admit(from, user) {
-            Err(Refusal::Limit(why)) => why,
-            _ => panic!("{from} {user:?} is not refused"),
+        let refused = |from, user| match admit(from, user).unwrap_err().refusal() {
+            Refusal::Limit(why) | Refusal::OwnLimit(why) => why,
+            other => panic!("{from} {user:?}: {other:?}"),
         };
         assert_eq!(refused("::ffff:10.0.0.1", None), "it carries no more than 2 tunnels for your address at once");
-        assert!(!tunnels.are_all_taken());
         let c = admit("2001:db8::1", Some("ann")).unwrap();
         assert_eq!(refused("10.0.0.3", Some("ann")), "it carries no more than 2 tunnels for you at once");
         let d = admit("2001:db8::2", Some("bob")).unwrap();
         assert_eq!(refused("10.0.0.4", None), "it carries no more than 4 tunnels in all at once");
-        assert!(tunnels.are_all_taken());
+        let full = admit("10.0.0.4", None).unwrap_err();
+        assert_eq!((full.scope, full.option()), (Scope::InAll, "--max-tunnels"));
+        assert_eq!(tunnels.largest(), Some(("the user ann".to_owned(), 2)));
         let used = || tunnels.limits().map(|limit| limit.used.unwrap());
         assert_eq!(used(), [4, 2, 2]);
-        assert_eq!(tunnels.limits().map(|limit| limit.met), [1, 1, 1]);
+        assert_eq!(tunnels.limits().map(|limit| limit.met), [2, 1, 1]);
         drop(c);
         assert_eq!(used(), [3, 2, 1]);
         assert!(admit("2001:db8::3", Some("ann")).is_ok());
-        drop((a, b, d));
+        drop(b);
+        assert_eq!(tunnels.largest(), Some(("the user bob".to_owned(), 1)));
+        drop(d);
+        assert_eq!(tunnels.largest(), Some(("the client 10.0.0.1".to_owned(), 1)));
+        drop(a);
         assert_eq!(used(), [0, 0, 0]);
         let held = lock(&tunnels.held);
         assert!(held.by_client.is_empty() && held.by_user.is_empty());

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! {"time":"2026-11-23T12:05:53.532Z","event":"opened","process":4711,"session":7,"user":"alice",
-//!  "client":"10.0.0.9:51234","transport":"tls","protocol":"connect","task_id":"7323718749301768192","node":"node1"}
+//!  "client":"10.0.0.9:51234","transport":"tls","protocol":"connect","task_id":"7323718749301768192","name":"trainer",
+//!  "node":"node1"}
 //! ```
 //! `process` and `session` together identify a tunnel: after a hand-over two processes write into one log.
 //!
@@ -189,6 +190,8 @@ struct TunnelLine<'s> {
     protocol: &'static str,
     #[serde(serialize_with = "displayed")]
     task_id: TaskId,
+    /// The VPS's name.
+    name: Option<&'s str>,
     node: &'s str,
     /// How often the client has come again.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,6 +221,7 @@ impl<'s> TunnelLine<'s> {
             transport: facts.transport.name(),
             protocol: facts.protocol.name(),
             task_id: facts.vps,
+            name: facts.name.as_deref(),
             node: &facts.node,
             moves: None,
             end,

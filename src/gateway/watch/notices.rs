@@ -1,11 +1,13 @@
-//! The gateway's messages on stderr: its addresses, and its log.
+//! The gateway's log on stderr.
 //!
-//! The lines that name its addresses are written as they are, for scripts that wait for them. Everything else is an
-//! event of `tracing`: warnings about itself, limited in rate, and the steps of each connection at the debug level. The
-//! default level shows nothing about clients. Writing the log never waits for its reader.
+//! Everything is an event of `tracing`, with a time and a level: its addresses, which are logged at any level for scripts
+//! that wait for them, warnings about itself, limited in rate, failures, panics, and the steps of each connection at the
+//! debug level. The default level shows nothing about clients, but for whose tunnels fill a limit. Writing the log never
+//! waits for its reader.
 
 use std::fmt;
 use std::io::{self, Write};
+use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,14 +18,20 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::failure::Failure;
+use crate::gateway::limits::Scope;
 use crate::gateway::watch::metrics::Metrics;
 use crate::gateway::watch::outlet::Outlet;
-use crate::gateway::words::PROGRAM;
 use crate::lock::lock;
 use crate::text::printable;
 
+/// The target of events that are logged at any level.
+const ALWAYS: &str = "always";
+
 /// The least time between two warnings with the same key.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest that a thread which panics waits until that is logged.
+const PANIC_LIMIT: Duration = Duration::from_millis(500);
 
 /// The subject of a warning. Each has a rate limit of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,14 +40,14 @@ pub(crate) enum RateLimitKey {
     Accept,
     /// A new version of the inventory is rejected.
     Inventory,
-    /// No more tunnels fit.
-    Tunnels,
+    /// No more tunnels fit into one of the limits.
+    Tunnels(Scope),
     /// A Runner is on this machine, and not allowed.
     OwnMachine,
     /// The Host rejects the token for the line protocol.
     LineToken,
-    /// There is no TLS with the Host.
-    HostTls,
+    /// The Host is there, and fails some look-ups.
+    HostLookup,
     /// Audit lines are lost.
     Audit,
 }
@@ -47,7 +55,7 @@ pub(crate) enum RateLimitKey {
 /// How much is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum LogLevel {
-    /// Errors that keep the gateway from working.
+    /// What failed, such as the start or a reload.
     Error,
     /// Also what needs an admin's attention.
     Warn,
@@ -77,7 +85,6 @@ pub struct Notices(Arc<Inner>);
 struct Inner {
     sink: Sink,
     log: Dispatch,
-    format: LogFormat,
     last: Mutex<Vec<(RateLimitKey, Instant)>>,
 }
 
@@ -106,50 +113,70 @@ impl Notices {
     fn through(sink: Sink, level: LogLevel, format: LogFormat) -> Self {
         let writer = sink.clone();
         let log = log(level, format, move || writer.clone());
-        Self(Arc::new(Inner { sink, log, format, last: Mutex::default() }))
+        Self(Arc::new(Inner { sink, log, last: Mutex::default() }))
     }
 
     /// Logs one line about the gateway as a whole.
     pub(crate) fn say(&self, line: &str) {
-        match self.0.format {
-            LogFormat::Text => self.announce(line),
-            LogFormat::Json => tracing::dispatcher::with_default(&self.0.log, || tracing::info!("{line}")),
-        }
+        self.log(|| tracing::info!("{line}"));
     }
 
-    /// Writes one line as it is, for scripts that wait for it.
+    /// Logs one line for scripts that wait for it, at any level.
     pub(crate) fn announce(&self, line: &str) {
-        // A reader that is gone is no reason to stop serving.
-        let _ = self.0.sink.clone().write_all(format!("{line}\n").as_bytes());
+        self.log(|| tracing::info!(target: ALWAYS, "{line}"));
     }
 
-    /// Reports the failure of something that an admin asked for just now.
+    /// Reports the failure of something that an admin asked for just now, such as the start.
     pub(crate) fn fault(&self, failure: &Failure) {
-        self.say(failure.render(PROGRAM).trim_end());
+        let (cause, hint) = details(failure);
+        self.log(|| tracing::error!(cause, hint, "{}", printable(failure.what())));
+    }
+
+    /// Logs the panics of all threads from now on, in place of the lines of the standard library.
+    pub(crate) fn log_panics(&self) {
+        let notices = self.clone();
+        std::panic::set_hook(Box::new(move |panic| notices.panicked(panic)));
+    }
+
+    fn panicked(&self, panic: &PanicHookInfo<'_>) {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("without a name");
+        let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
+        let payload = panic.payload();
+        let why = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        let why = printable(why.unwrap_or_default());
+        self.log(|| tracing::error!("thread {thread} panicked{place}: {why}"));
+        // Nothing may be left of the process when this returns.
+        self.finish(PANIC_LIMIT);
+    }
+
+    fn log(&self, event: impl FnOnce()) {
+        tracing::dispatcher::with_default(&self.0.log, event);
     }
 
     /// Warns, unless the last warning with this key is less than a minute old.
     pub(crate) fn warn_limited(&self, key: RateLimitKey, failure: &Failure) {
-        {
-            let mut last = lock(&self.0.last);
-            let now = Instant::now();
-            if last.iter().any(|(other, at)| *other == key && now.duration_since(*at) < PAUSE) {
-                return;
-            }
-            last.retain(|(other, _)| *other != key);
-            last.push((key, now));
+        if self.is_due(key) {
+            self.warn(failure);
         }
-        self.warn(failure);
+    }
+
+    /// Whether a warning with this key may be given, which is then expected to follow.
+    pub(crate) fn is_due(&self, key: RateLimitKey) -> bool {
+        let mut last = lock(&self.0.last);
+        let now = Instant::now();
+        if last.iter().any(|(other, at)| *other == key && now.duration_since(*at) < PAUSE) {
+            return false;
+        }
+        last.retain(|(other, _)| *other != key);
+        last.push((key, now));
+        true
     }
 
     /// Warns the admin.
     pub(crate) fn warn(&self, failure: &Failure) {
-        let cause = failure.causes().join(": ");
-        let cause = (!cause.is_empty()).then(|| printable(&cause));
-        let hint = failure.advice().map(printable);
-        tracing::dispatcher::with_default(&self.0.log, || {
-            tracing::warn!(cause, hint, "{}", printable(failure.what()));
-        });
+        let (cause, hint) = details(failure);
+        self.log(|| tracing::warn!(cause, hint, "{}", printable(failure.what())));
     }
 
     /// Waits until the log is written, for `limit` at most.
@@ -173,6 +200,12 @@ impl fmt::Debug for Notices {
     }
 }
 
+/// The causes and the hint of a failure, for one line.
+fn details(failure: &Failure) -> (Option<String>, Option<String>) {
+    let cause = failure.causes().join(": ");
+    ((!cause.is_empty()).then(|| printable(&cause)), failure.advice().map(printable))
+}
+
 /// A log to `writer`. Events of other crates are logged from the level of warnings on.
 fn log<W>(level: LogLevel, format: LogFormat, writer: W) -> Dispatch
 where
@@ -187,6 +220,7 @@ where
     };
     let wanted = Targets::new()
         .with_target(env!("CARGO_CRATE_NAME"), level)
+        .with_target(ALWAYS, level.max(Level::INFO))
         .with_default(LevelFilter::from_level(level.min(Level::WARN)));
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(writer);
     let registry = tracing_subscriber::registry().with(wanted);
@@ -234,6 +268,13 @@ pub(crate) mod tests {
         pub(crate) fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
+
+        /// The lines of a log without their times and levels.
+        pub(crate) fn messages(&self) -> String {
+            let message =
+                |line: &str| line.split_once("Z ")?.1.trim_start().split_once(' ').map(|(_, text)| text.to_owned());
+            self.text().lines().map(|line| message(line).unwrap_or_else(|| panic!("{line}")) + "\n").collect()
+        }
     }
 
     impl Write for Heard {
@@ -258,8 +299,8 @@ pub(crate) mod tests {
         notices.say("listening");
         let text = heard.text();
         let lines: Vec<_> =
-            text.lines().map(|line| line.split_once("  WARN ").map_or(line, |(_, rest)| rest)).collect();
-        assert_eq!(lines, ["a0 cause=\"b: c\" hint=\"d\"", "e", "listening"]);
+            text.lines().filter_map(|line| line.split_once(' ').map(|(_, rest)| rest.trim_start())).collect();
+        assert_eq!(lines, ["WARN a0 cause=\"b: c\" hint=\"d\"", "WARN e", "INFO listening"]);
     }
 
     /// A log in either format may be shown on a terminal.
@@ -277,6 +318,42 @@ pub(crate) mod tests {
                 "{text:?}"
             );
         }
+    }
+
+    /// As scripts wait for them.
+    #[test]
+    fn addresses_and_failures_are_logged_at_any_level() {
+        for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Trace] {
+            let heard = Heard::default();
+            let sink = Sink::Direct(Arc::new(Mutex::new(Box::new(heard.clone()))));
+            let notices = Notices::through(sink, level, LogFormat::Text);
+            notices.announce("listening on x");
+            notices.fault(&Failure::new("f").cause("c"));
+            let text = heard.text();
+            let (first, second) = text.trim_end().split_once('\n').unwrap();
+            assert!(first.ends_with("Z  INFO listening on x"), "{first}");
+            assert!(second.ends_with("Z ERROR f cause=\"c\""), "{second}");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let heard = Heard::default();
+        let sink = Sink::Direct(Arc::new(Mutex::new(Box::new(heard.clone()))));
+        let notices = Notices::through(sink, LogLevel::Error, LogFormat::Json);
+        let before = std::panic::take_hook();
+        notices.log_panics();
+        let thread = std::thread::Builder::new().name("worker".to_owned());
+        let panicked = thread.spawn(|| panic!("of two\nlines")).unwrap().join();
+        std::panic::set_hook(before);
+        assert!(panicked.is_err());
+        // Another test may panic meanwhile.
+        let text = heard.text();
+        let line = text.lines().find(|line| line.contains("of two")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let message = line["message"].as_str().unwrap();
+        assert!(line["level"] == "ERROR" && message.ends_with(": of two lines"), "{line}");
+        assert!(message.starts_with("thread worker panicked at src/gateway/watch/notices.rs:"), "{line}");
     }
 
     #[test]

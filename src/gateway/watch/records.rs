@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::gateway::watch::audit::{Audit, AuditLog};
 use crate::gateway::watch::metrics::Metrics;
-use crate::gateway::watch::notices::{LogFormat, LogLevel, Notices};
+use crate::gateway::watch::notices::Notices;
 use crate::gateway::watch::refusals::LastRefusals;
 
-/// How long the end of the process waits for lines that are not written yet, in all.
-const FINISH_LIMIT: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for lines of the audit log that are not written yet; then for the log.
+const FINISH_LIMIT: Duration = Duration::from_millis(500);
 
 /// The records of a gateway.
 #[derive(Clone, Debug, Default)]
@@ -22,10 +22,8 @@ pub struct Records {
 }
 
 impl Records {
-    /// Opens the audit log, and writes notices to stderr.
-    pub(crate) fn open(audit: &AuditLog, level: LogLevel, format: LogFormat) -> Result<Self, Failure> {
-        let metrics = Arc::new(Metrics::default());
-        let notices = Notices::on_stderr(level, format, &metrics);
+    /// Opens the audit log. There is a log already, which counts its lost lines in `metrics`.
+    pub(crate) fn open(audit: &AuditLog, notices: Notices, metrics: Arc<Metrics>) -> Result<Self, Failure> {
         let audit = Audit::open(audit, &notices, &metrics)?;
         Ok(Self { notices, audit, metrics, refusals: Arc::default() })
     }
@@ -35,9 +33,8 @@ impl Records {
         self.audit.reopen();
     }
 
-    /// Waits for lines that are not written yet, up to [`FINISH_LIMIT`].
+    /// Waits for audit lines that are not written yet.
     pub(crate) fn finish(&self) {
-        self.audit.finish(FINISH_LIMIT / 2);
-        self.notices.finish(FINISH_LIMIT / 2);
+        self.audit.finish(FINISH_LIMIT);
     }
 }

@@ -116,7 +116,9 @@ pub(crate) fn mute(what: &str, proxy: &Peer, limit: &str) -> String {
 pub(crate) fn broke(proxy: &Peer) -> String {
     format!(
         "kohakuriver-proxy: the connection to VPS {ID} broke\n  \
-         caused by: {}: Connection reset by peer (os error 104)\n  hint: connect again\n",
+         caused by: {}: Connection reset by peer (os error 104)\n  caused by: a gateway resets a tunnel when it \
+         stops, when an admin ends the session, when nothing moved for its idle timeout, and when it has lost the VPS\n  \
+         hint: connect again\n",
         proxy.address
     )
 }

@@ -223,10 +223,11 @@ impl Process {
         }
     }
 
-    /// Waits for a line of its stderr that starts with `prefix`, and returns what follows it.
+    /// Waits for a line of its stderr that starts with `prefix`, and returns what follows it. The time and the level of
+    /// a log's line are not looked at.
     pub(crate) fn stderr_line(&self, prefix: &str) -> String {
         self.wait_for(&format!("the line {prefix:?}"), DEADLINE, |seen| {
-            whole_lines(&seen.stderr).into_iter().find_map(|line| Some(line.strip_prefix(prefix)?.to_owned()))
+            whole_lines(&seen.stderr).into_iter().find_map(|line| Some(message(line).strip_prefix(prefix)?.to_owned()))
         })
     }
 
@@ -288,6 +289,21 @@ impl Drop for Process {
             let _ = kill_process_group(self.group, Signal::KILL);
         }
     }
+}
+
+/// A line of a log without its time and its level; any other line as it is.
+pub(crate) fn message(line: String) -> String {
+    let json = || serde_json::from_str::<serde_json::Value>(&line).ok()?["message"].as_str().map(str::to_owned);
+    let text = || log_line(&line).map(|(_, message)| message.to_owned());
+    text().or_else(json).unwrap_or(line)
+}
+
+/// The level and the rest of a line of a log as text.
+pub(crate) fn log_line(line: &str) -> Option<(&str, &str)> {
+    let (time, rest) = line.split_once(' ')?;
+    let is_time = time.len() == "2026-11-23T12:05:53.532123Z".len() && humantime::parse_rfc3339(time).is_ok();
+    let (level, message) = rest.trim_start().split_once(' ')?;
+    (is_time && ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&level)).then_some((level, message))
 }
 
 fn whole_lines(bytes: &[u8]) -> Vec<String> {
@@ -382,6 +398,21 @@ impl Outcome {
         self.says(&[&format!("{program}: {what}\n"), "\n  caused by: ", "\n  hint: "]);
         let hints: Vec<_> = self.stderr.lines().filter(|line| line.starts_with("  hint: ")).collect();
         self.check(hints.len() == 1 && hints[0].contains(hint), &format!("one hint, with {hint:?}"))
+    }
+
+    /// The same in the log of a gateway, as one line.
+    #[track_caller]
+    pub(crate) fn logs_failure(&self, what: &str, hint: &str) -> &Self {
+        let lines = self.stderr.lines().filter_map(log_line);
+        let failures: Vec<_> = lines.filter(|(level, _)| *level == "ERROR").map(|(_, message)| message).collect();
+        let is_whole = |message: &str| {
+            let advice = message.split_once(" hint=\"").map(|(_, hint)| hint);
+            message.starts_with(what)
+                && message.contains(" cause=\"")
+                && advice.is_some_and(|advice| advice.contains(hint))
+        };
+        let is_one = failures.len() == 1 && is_whole(failures[0]);
+        self.check(is_one, &format!("one failure {what:?} in the log, with a cause, and with {hint:?} in its hint"))
     }
 
     /// The same, for a failure of the helper that ssh prints as its server's last message. ssh adds nothing that hides

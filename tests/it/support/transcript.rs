@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::home::Home;
-use super::run::Run;
+use super::run::{Run, log_line};
 use super::tools::{CLI, tool, user};
 
 /// Where a user of the tests lives, as a transcript has it.
@@ -70,7 +70,7 @@ impl Shell {
             }
         };
         add("", &self.as_shown(&outcome.text()));
-        add("2> ", &self.as_shown(&outcome.stderr));
+        add("2> ", &self.as_shown(&without_times(&outcome.stderr)));
         outcome.check(outcome.status.code().is_some(), "an exit status");
         match outcome.status.code() {
             Some(0) => {}
@@ -94,6 +94,15 @@ impl Shell {
             self.ports.iter().find(|(port, _)| port.to_string() == number).map(|(_, shown)| (*shown).to_owned())
         })
     }
+}
+
+/// `TIME` in place of the time of each line of a log.
+fn without_times(text: &str) -> String {
+    let line = |line: &str| match log_line(line) {
+        Some((level, message)) => format!("TIME {level} {message}\n"),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 /// `text` with some of its whole numbers replaced.

@@ -206,31 +206,19 @@ $ kohakuriver-gateway --listen here
 2>   hint: see `kohakuriver-gateway --help`
 [exit status 2]
 $ kohakuriver-gateway --listen 127.0.0.1:18000 --admin off
-2> kohakuriver-gateway: cannot listen on 127.0.0.1:18000
-2>   caused by: Address already in use (os error 98)
-2>   hint: see which program has it with `ss -ltnp sport = :18000`
+2> TIME ERROR cannot listen on 127.0.0.1:18000 cause="Address already in use (os error 98)" hint="see which program has it with `ss -ltnp sport = :18000`"
 [exit status 1]
 $ kohakuriver-gateway --inventory nothing.json
-2> kohakuriver-gateway: cannot use the inventory nothing.json
-2>   caused by: it can't be read
-2>   caused by: No such file or directory (os error 2)
-2>   hint: `kohakuriver-gateway --help` shows what an inventory looks like
+2> TIME ERROR cannot use the inventory nothing.json cause="it can't be read: No such file or directory (os error 2)" hint="`kohakuriver-gateway --help` shows what an inventory looks like"
 [exit status 2]
 $ echo '{ "vps": [ { "name": "trainer" } ] }' >inventory.json; kohakuriver-gateway --inventory inventory.json
-2> kohakuriver-gateway: cannot use the inventory inventory.json
-2>   caused by: it must hold one JSON object with the lists `nodes` and `vps`
-2>   hint: `kohakuriver-gateway --help` shows what an inventory looks like
+2> TIME ERROR cannot use the inventory inventory.json cause="it must hold one JSON object with the lists `nodes` and `vps`" hint="`kohakuriver-gateway --help` shows what an inventory looks like"
 [exit status 2]
 $ echo '{ "vps": ' >inventory.json; kohakuriver-gateway --inventory inventory.json
-2> kohakuriver-gateway: cannot use the inventory inventory.json
-2>   caused by: it is not valid JSON
-2>   caused by: EOF while parsing a value at line 2 column 0
-2>   hint: `kohakuriver-gateway --help` shows what an inventory looks like
+2> TIME ERROR cannot use the inventory inventory.json cause="it is not valid JSON: EOF while parsing a value at line 2 column 0" hint="`kohakuriver-gateway --help` shows what an inventory looks like"
 [exit status 2]
 $ kohakuriver-gateway --host-api gpu-head
-2> kohakuriver-gateway: cannot use `gpu-head` as --host-api
-2>   caused by: `gpu-head` is not the address of a Host API: it begins with neither http:// nor https://
-2>   hint: write it as http://HOST:PORT or https://HOST[:PORT]
+2> TIME ERROR cannot use `gpu-head` as --host-api cause="`gpu-head` is not the address of a Host API: it begins with neither http:// nor https://" hint="write it as http://HOST:PORT or https://HOST[:PORT]"
 [exit status 2]
 "#,
     );

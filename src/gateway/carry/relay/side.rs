@@ -205,10 +205,12 @@ impl Side {
         self.carrier
     }
 
-    /// Sets what the peer is told as the reason of the end.
+    /// Sets what the peer is told as the reason of an end that the gateway makes. A reset says it where no reason can be
+    /// told: an orderly end would pass for one of the other side.
     pub(super) fn end_because(&mut self, reason: Reason) {
-        if let Some(lasting) = self.carrier.lasting_mut() {
-            lasting.end_because(reason);
+        match self.carrier.lasting_mut() {
+            Some(lasting) => lasting.end_because(reason),
+            None => self.carrier.reset_on_close(),
         }
     }
 

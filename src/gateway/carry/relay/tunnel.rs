@@ -210,8 +210,10 @@ impl Tunnel {
 
     /// Closes both sides, then the session, then the count: a session that is gone has left no socket.
     pub(super) fn close(self, ending: SessionEnding) {
+        let has_all = !self.ending.is_open(Party::Server) && !self.client.is_lasting();
         let Self { mut client, vps, session, counted, .. } = self;
-        if let Some(reason) = reason(ending) {
+        // A client that has had the VPS's orderly end loses nothing any more.
+        if let Some(reason) = reason(ending).filter(|_| !has_all) {
             client.end_because(reason);
         }
         drop((client, vps));

@@ -399,7 +399,7 @@ mod tests {
         worker.poll.poll(&mut Events::with_capacity(EVENTS), Some(LIMIT)).unwrap();
         assert!(catch_panic::<()>(|| panic!("a panic on purpose")).is_none());
         worker.recover();
-        assert_eq!(there.read(&mut [0]).unwrap(), 0);
+        assert_eq!(there.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         assert_eq!((count.tunnels(), inbox.tunnels()), (1, 1));
         assert_eq!(records.metrics.closed(Ending::Fault).value(), 1);
 

@@ -26,7 +26,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{Cache, Known};
-use super::host_tls::HostTls;
+use super::host_state::HostState;
 use super::{Admission, Asker};
 use crate::api::{ApiError, Caller, Client, Node, Reach, Role, User, needs_runner, online_runner};
 use crate::gateway::limits::{Turn, Turns};
@@ -58,7 +58,8 @@ pub struct HostDirectory {
     /// They ask for the Runners, which every caller needs: that waits for no long list of one caller.
     for_runners: Client,
     for_ready: Client,
-    tls: HostTls,
+    state: HostState,
+    stale: Duration,
     /// Whether the Host looks at tokens. A guess until its first answer; its latest answer counts.
     has_users: AtomicBool,
     new_callers: Arc<Turns>,
@@ -76,7 +77,8 @@ impl HostDirectory {
             for_runners: client.apart(),
             for_ready: client.apart(),
             client,
-            tls: HostTls::default(),
+            state: HostState::default(),
+            stale,
             has_users: AtomicBool::new(true),
             new_callers: Turns::new(NEW_QUESTIONS, NEW_QUESTIONS_OF_ONE_CLIENT),
             new_places: Turns::new(NEW_QUESTIONS, NEW_QUESTIONS_OF_ONE_CLIENT),
@@ -86,9 +88,14 @@ impl HostDirectory {
         }
     }
 
-    /// Tells what keeps it from TLS with the Host by `tls`.
-    pub(crate) fn telling(self, tls: HostTls) -> Self {
-        Self { tls, ..self }
+    /// Tells the admin by `state` whether the Host is there.
+    pub(crate) fn telling(self, state: HostState) -> Self {
+        Self { state, ..self }
+    }
+
+    /// Watches whether the Host is there.
+    pub(super) async fn watch(&self) {
+        self.state.watch(self.base(), self.stale, || self.check()).await;
     }
 
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
@@ -145,19 +152,27 @@ impl HostDirectory {
         Some((without_brackets(base.host()?).to_owned(), base.port_u16().unwrap_or(default)))
     }
 
-    /// Whether a lookup could succeed now; else why not. The question is one that the Host answers to anyone.
+    /// Whether a lookup could succeed now; else why not.
     pub(super) async fn ready(&self) -> Result<(), String> {
-        match timeout(READY_LIMIT, self.for_ready.nodes()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                let why = error.refusal().detail().map_or_else(String::new, |why| format!(": {why}"));
-                Err(format!("the Host API at {} can't be used{why}", self.client.base()))
+        self.check().await.map_err(|error| {
+            self.state.note(&error);
+            let base = self.base();
+            match error {
+                ApiError::Timeout { limit, .. } => {
+                    format!("the Host API at {base} gave no answer within {} s", limit.as_secs())
+                }
+                error => {
+                    let why = error.refusal().detail().map_or_else(String::new, |why| format!(": {why}"));
+                    format!("the Host API at {base} can't be used{why}")
+                }
             }
-            Err(_) => {
-                let seconds = READY_LIMIT.as_secs();
-                Err(format!("the Host API at {} gave no answer within {seconds} s", self.client.base()))
-            }
-        }
+        })
+    }
+
+    /// Asks a question that the Host answers to anyone.
+    async fn check(&self) -> Result<(), ApiError> {
+        let timed_out = |_| ApiError::Timeout { base: self.base().to_owned(), limit: READY_LIMIT };
+        timeout(READY_LIMIT, self.for_ready.nodes()).await.map_err(timed_out)?.map(drop)
     }
 
     pub(super) async fn is_open_to_everyone(&self, metrics: &Metrics) -> Option<bool> {
@@ -255,7 +270,10 @@ impl HostDirectory {
             Err(_) => Lookup::Failed,
         };
         metrics.looked_up(outcome, begun.elapsed());
-        answer.inspect_err(|error| self.tls.tell(error)).map_err(|error| error.refusal())
+        if let (Lookup::Failed, Err(error)) = (outcome, &answer) {
+            self.state.note(error);
+        }
+        answer.map_err(|error| error.refusal())
     }
 }
 

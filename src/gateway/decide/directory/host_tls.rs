@@ -1,9 +1,7 @@
 //! What keeps the gateway from TLS with its Host, as its admin hears it. A client hears less of it, and can't mend it.
 
-use crate::api::ApiError;
 use crate::cluster::WHERE_SET;
 use crate::failure::Failure;
-use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::settings::Trust;
 use crate::tls::ClientConfig;
 
@@ -12,38 +10,29 @@ const CA_FILE: [&str; 2] = ["`kohakuriver config set ca_file FILE`", "`--host-ap
 /// The start of each command that changes the settings.
 const SET: &str = "`kohakuriver config set ";
 
-/// Tells the admin.
-#[derive(Default)]
+/// How the admin hears of it.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct HostTls {
-    notices: Notices,
     /// `--host-api` names the Host, so no setting counts.
     by_option: bool,
 }
 
 impl HostTls {
-    /// Tells it by `notices`.
-    pub(crate) fn new(notices: Notices, by_option: bool) -> Self {
-        Self { notices, by_option }
+    /// `by_option`: `--host-api` names the Host.
+    pub(crate) fn new(by_option: bool) -> Self {
+        Self { by_option }
     }
 
     /// Reads what `trust` names, as each connection will.
     ///
     /// # Errors
     /// When a file can't be used, or the system trusts nobody.
-    pub(crate) fn check(&self, trust: &Trust) -> Result<(), Failure> {
+    pub(crate) fn check(self, trust: &Trust) -> Result<(), Failure> {
         ClientConfig::load(trust).map(drop).map_err(|failure| self.by_option(failure))
     }
 
-    /// Tells why a question to the Host failed, if TLS is the reason.
-    pub(super) fn tell(&self, error: &ApiError) {
-        if error.fault_of_tls().is_some() {
-            let failure = self.by_option(error.failure("cannot ask the Host"));
-            self.notices.warn_limited(RateLimitKey::HostTls, &failure);
-        }
-    }
-
     /// Puts the hint into the gateway's own options, where these count.
-    fn by_option(&self, failure: Failure) -> Failure {
+    pub(super) fn by_option(self, failure: Failure) -> Failure {
         let Some(hint) = failure.advice().filter(|_| self.by_option) else { return failure };
         let hint = hint.replace(CA_FILE[0], CA_FILE[1]).replace(WHERE_SET, "");
         let without = if hint.contains(SET) { ", and set `host` there in place of --host-api" } else { "" };
@@ -61,7 +50,7 @@ mod tests {
     fn hints_name_what_counts() {
         let hint = |by_option, fault: &Fault| {
             let failure = Failure::new("x").hint(fault.hint("head"));
-            HostTls::new(Notices::default(), by_option).by_option(failure).advice().unwrap().to_owned()
+            HostTls::new(by_option).by_option(failure).advice().unwrap().to_owned()
         };
         let pin: Pins = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".parse().unwrap();
         let set_pin = format!("`kohakuriver config set pinned_key '{pin}'`");

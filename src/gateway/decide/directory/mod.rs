@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 mod host;
+mod host_state;
 mod host_tls;
 
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use crate::secret::Token;
 use crate::target::VpsRef;
 
 pub use host::HostDirectory;
+pub(crate) use host_state::HostState;
 pub(crate) use host_tls::HostTls;
 
 /// The source of what the gateway knows about VPSes.
@@ -128,6 +130,13 @@ impl Directory {
             Self::Host(host) => host.ready().await,
             // The last good version is always there.
             Self::Inventory(_) => Ok(()),
+        }
+    }
+
+    /// Tells the admin when the Host goes and when it is back, for ever. An inventory is always there.
+    pub(crate) async fn watch(&self) {
+        if let Self::Host(host) = self {
+            host.watch().await;
         }
     }
 

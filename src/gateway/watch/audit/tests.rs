@@ -44,7 +44,7 @@ fn a_tunnel_has_a_line_when_it_opens_and_when_it_closes() {
     let opened = json!({
         "event": "opened", "process": std::process::id(), "session": 1, "user": "alice",
         "client": "10.0.0.9:51234", "transport": "tcp", "protocol": "connect", "task_id": "7323718749301768192",
-        "node": "node1",
+        "name": "train", "node": "node1",
     });
     let mut closed = opened.clone();
     let more = json!({ "event": "closed", "bytes_up": 3, "bytes_down": 5, "reason": "client-lost" });

@@ -1,0 +1,159 @@
+//! Whether the Host API can be used, as the gateway's admin hears it: one warning when it is gone, and one when it is back.
+//!
+//! Only a check decides that: a question that every Host answers soon. It is repeated all the time, so a Host that goes
+//! while nobody asks for a tunnel is noticed, too. A look-up that fails brings the next check forward. So however many
+//! look-ups fail, the admin hears it once, and a Host that fails some look-ups and answers others is not gone.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use super::host_tls::HostTls;
+use crate::api::ApiError;
+use crate::failure::Failure;
+use crate::gateway::watch::notices::{Notices, RateLimitKey};
+use crate::lock::lock;
+use crate::refusal::Refusal;
+
+/// The least time between two checks.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+/// The time between two checks of a Host that was there.
+const PAUSE: Duration = Duration::from_secs(10);
+/// The same of one that was gone.
+const PAUSE_WHILE_GONE: Duration = Duration::from_secs(2);
+
+/// Tells the admin.
+#[derive(Default)]
+pub(crate) struct HostState {
+    notices: Notices,
+    tls: HostTls,
+    /// The latest look-up that failed since the last check.
+    failed: Mutex<Option<Failure>>,
+    doubted: Notify,
+}
+
+impl HostState {
+    /// Tells it by `notices`. `by_option`: `--host-api` names the Host, so no setting counts.
+    pub(crate) fn new(notices: Notices, by_option: bool) -> Self {
+        Self { notices, tls: HostTls::new(by_option), ..Self::default() }
+    }
+
+    /// A look-up has failed.
+    pub(super) fn note(&self, error: &ApiError) {
+        // Not the Host's fault: the gateway itself is at a limit.
+        if !matches!(error.refusal(), Refusal::Limit(_)) {
+            let failure = self.tls.by_option(error.failure("the Host API failed to answer a question"));
+            *lock(&self.failed) = Some(failure);
+            self.doubted.notify_one();
+        }
+    }
+
+    /// Checks again and again. `base` is the address of the Host API, whose answers count for `stale` while it is gone.
+    pub(super) async fn watch<C>(&self, base: &str, stale: Duration, check: impl Fn() -> C)
+    where
+        C: Future<Output = Result<(), ApiError>>,
+    {
+        let mut gone_since = None;
+        loop {
+            let failed = lock(&self.failed).take();
+            match (check().await, gone_since, failed) {
+                (Err(error), None, _) if !matches!(error.refusal(), Refusal::Limit(_)) => {
+                    gone_since = Some(Instant::now());
+                    self.notices.warn(&self.gone(base, stale, &error));
+                }
+                (Ok(()), Some(since), _) => {
+                    gone_since = None;
+                    let seconds = since.elapsed().as_secs();
+                    self.notices.warn(&Failure::new(format!("the Host API at {base} is back after {seconds} s")));
+                }
+                (Ok(()), None, Some(failure)) => self.notices.warn_limited(RateLimitKey::HostLookup, &failure),
+                _ => {}
+            }
+            if gone_since.is_some() {
+                sleep(PAUSE_WHILE_GONE).await;
+            } else {
+                sleep(LEAST_PAUSE).await;
+                let _ = timeout(PAUSE - LEAST_PAUSE, self.doubted.notified()).await;
+            }
+        }
+    }
+
+    fn gone(&self, base: &str, stale: Duration, error: &ApiError) -> Failure {
+        let failure = Failure::new(format!("the Host API at {base} can't be used: it decides on new tunnels"));
+        let known = self.tls.by_option(error.failure(""));
+        let failure = known.causes().iter().fold(failure, Failure::cause);
+        if error.fault_of_tls().is_some() {
+            return failure.maybe_hint(known.advice());
+        }
+        let seconds = stale.as_secs();
+        failure.hint(format!(
+            "check that the Host runs: `curl -sS {base}/api/nodes`; until then its answers count for {seconds} s \
+             (--stale), and open tunnels stay"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::watch::notices::tests::Heard;
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+
+    fn fails() -> ApiError {
+        ApiError::Status { base: "http://h:8000".to_owned(), status: 500, detail: "no database".to_owned() }
+    }
+
+    /// What the admin hears of checks with these results, with a failed look-up before each of them.
+    async fn heard(checks: &[bool]) -> Vec<String> {
+        let heard = Heard::default();
+        let state = HostState::new(Notices::to(heard.clone()), true);
+        let left = RefCell::new(checks.iter().copied().collect::<VecDeque<_>>());
+        let check = || async {
+            let is_there = left.borrow_mut().pop_front();
+            state.note(&fails());
+            match is_there {
+                Some(true) => Ok(()),
+                Some(false) => Err(fails()),
+                None => std::future::pending().await,
+            }
+        };
+        let watched = timeout(Duration::from_secs(3600), state.watch("http://h:8000", Duration::from_secs(7), check));
+        assert!(watched.await.is_err() && left.borrow().is_empty());
+        heard.text().lines().map(|line| line.split_once("WARN ").unwrap().1.to_owned()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_warning_when_it_goes_and_one_when_it_is_back() {
+        let gone = "the Host API at http://h:8000 can't be used: it decides on new tunnels \
+                    cause=\"the Host API at http://h:8000 answered 500: no database\" hint=\"check that the Host runs: \
+                    `curl -sS http://h:8000/api/nodes`; until then its answers count for 7 s (--stale), and open tunnels stay\"";
+        // The clock of the test stands still for `Instant`.
+        let back = "the Host API at http://h:8000 is back after 0 s";
+        assert_eq!(heard(&[false, false, false, true]).await, [gone, back]);
+        assert_eq!(heard(&[false, true, false, true]).await, [gone, back, gone, back]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_fails_look_ups_alone_is_not_gone() {
+        let heard = heard(&[true, true, true, true]).await;
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert!(heard[0].starts_with("the Host API failed to answer a question cause="), "{heard:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_without_descriptors_does_not_blame_the_host() {
+        let heard = Heard::default();
+        let state = HostState::new(Notices::to(heard.clone()), true);
+        let check = || async {
+            let source = Box::new(std::io::Error::from(rustix::io::Errno::MFILE));
+            let error = ApiError::Unreachable { base: "http://h".to_owned(), source };
+            state.note(&error);
+            Err(error)
+        };
+        let _ = timeout(Duration::from_secs(60), state.watch("http://h", Duration::ZERO, check)).await;
+        assert_eq!(heard.text(), "");
+    }
+}
