@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::env_vars::KOHAKURIVER_GATEWAY_ADMIN_TOKEN;
 use crate::settings::{ADMIN_FORM, AdminAddress, Settings, token_in};
+use crate::sys;
 use crate::target::{TaskId, VpsRef};
 
 const ID: Column = Column::whole("ID", 0);
@@ -45,14 +46,16 @@ const WATCHED_COLUMNS: [Column; 10] = [
     CLIENT,
 ];
 
-#[derive(clap::Args, Debug)]
-#[command(after_help = "\
+/// The text below the options. Only some systems have UNIX sockets.
+fn explanation() -> String {
+    let of_sockets = |text: &'static str| if sys::HAS_LOCAL_SOCKETS { text } else { "" };
+    format!(
+        "\
 The sessions come from the gateway's admin address: port 8003 of the Host, unless --admin, KOHAKURIVER_GATEWAY_ADMIN or \
-`gateway_admin` in config.json gives another: HOST[:PORT], or unix:/PATH for a UNIX socket. By default a gateway answers \
-there on its own machine only.
+`gateway_admin` in config.json gives another: HOST[:PORT]{}. By default a gateway answers there on its own machine only.
 
 Over HOST:PORT, ending a session needs the token of the gateway's --admin-token-file. Give it with the option of the same \
-name here, or in KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever can open it may end sessions.
+name here, or in KOHAKURIVER_GATEWAY_ADMIN_TOKEN.{}
 
 The JSON is an array of objects with the keys id, user, client, transport (tcp or tls), protocol (connect or line), \
 task_id (a string), node, opened (RFC 3339, UTC), seconds, bytes_up (from the client to the VPS) and bytes_down. A \
@@ -62,8 +65,15 @@ it). Without authentication and without a client's certificate, user is null. Wi
 Examples:
   kohakuriver vps sessions trainer
   kohakuriver vps sessions --watch
-  kohakuriver vps sessions --end 7 --admin-token-file admin-token
-  kohakuriver vps sessions --admin unix:/run/kohakuriver-gateway/admin.sock")]
+  kohakuriver vps sessions --end 7 --admin-token-file admin-token{}",
+        of_sockets(", or unix:/PATH for a UNIX socket"),
+        of_sockets(" A UNIX socket needs none: whoever can open it may end sessions."),
+        of_sockets("\n  kohakuriver vps sessions --admin unix:/run/kohakuriver-gateway/admin.sock"),
+    )
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = explanation())]
 pub(crate) struct Arguments {
     /// List only the sessions of this VPS
     #[arg(value_name = "VPS")]
