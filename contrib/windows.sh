@@ -60,5 +60,7 @@ mkdir -p "$programs"
 cp "$folder/plink.exe" "$built"/kohakuriver{,-proxy}.exe "$programs"
 mkdir -p "$drive/windows/system32/OpenSSH"
 x86_64-w64-mingw32-gcc -o "$drive/windows/system32/OpenSSH/ssh.exe" contrib/windows/ssh.c
+x86_64-w64-mingw32-gcc -o "$drive/windows/system32/icacls.exe" contrib/windows/icacls.c
+x86_64-w64-mingw32-gcc -o "$programs/words.exe" contrib/windows/words.c
 x86_64-w64-mingw32-gcc -shared -o "$programs/bcryptprimitives.dll" contrib/windows/bcryptprimitives.c -ladvapi32
 KOHAKURIVER_TEST_WINE=$WINEPREFIX contrib/test.sh --test it "windows::${1-}"

@@ -181,7 +181,10 @@ pub fn all() -> Vec<Token> {
 pub fn how_to_log_in() -> String {
     let login = "log in with `kohakuriver auth login`";
     match OF_ENV.load(Ordering::Relaxed) {
-        USED => format!("correct {KOHAKURIVER_TOKEN}, or remove it with `unset {KOHAKURIVER_TOKEN}` and {login}"),
+        USED => {
+            let unset = sys::users_shell().unset(KOHAKURIVER_TOKEN);
+            format!("correct {KOHAKURIVER_TOKEN}, or remove it with `{unset}` and {login}")
+        }
         OF_OTHER => {
             format!("{KOHAKURIVER_TOKEN} is for the Host that the environment names, not for this one; {login}")
         }

@@ -15,6 +15,7 @@ use crate::cli::{auth, cluster, completions, config, doctor, manual, node, ssh, 
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
 use crate::settings::{Flags, Pins, ProxyAddress, Trust, UpstreamProxyError, UpstreamSetting};
+use crate::sys;
 
 /// Shown at the end of `--help`.
 const AFTER_HELP: &str = "\
@@ -124,6 +125,7 @@ pub(super) enum Group {
     /// Print a script for shell completion
     Completions(completions::Arguments),
     /// Print a manual page, or write all of them to a folder
+    #[command(hide = !sys::HAS_MANUALS)]
     Man(manual::Arguments),
 }
 

@@ -5,12 +5,14 @@
 
 use std::ffi::OsString;
 
+use clap::builder::PossibleValuesParser;
 use clap_complete::env::{CompleteEnv, Shells};
 
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_COMPLETE;
+use crate::sys;
 
 /// The addition for zsh. The completer's answers are quoted, and a `~` must not be: zsh itself completes paths. And zsh
 /// runs the script as a function's body on the first TAB, which must complete as well, not only register the completer.
@@ -58,19 +60,14 @@ _kohakuriver_words() {
 "#;
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "\
-Completion offers the names and ids of the VPSes that `vps list` or `ssh config` last showed.
-
-Files:
-  bash  ~/.local/share/bash-completion/completions/kohakuriver
-  zsh   _kohakuriver, in a folder of $fpath
-  fish  ~/.config/fish/completions/kohakuriver.fish
-
-Examples:
-  kohakuriver completions zsh > ~/.zfunc/_kohakuriver")]
+#[command(after_help = format!(
+    "Completion offers the names and ids of the VPSes that `vps list` or `ssh config` last showed.\n\n{}",
+    sys::WHERE_COMPLETIONS_GO
+))]
 pub(crate) struct Arguments {
     /// The shell that will read the script
-    #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"], hide_possible_values = true)]
+    #[arg(value_name = sys::COMPLETED_SHELLS, hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(sys::COMPLETED_SHELLS.split('|')))]
     shell: String,
 }
 

@@ -16,6 +16,7 @@ use crate::refusal::Refusal;
 use crate::resume::SessionOver;
 use crate::route::{ExchangeError, Upstream};
 use crate::settings::{self, Scheme};
+use crate::sys;
 use crate::target::Target;
 use crate::tls::Fault;
 use crate::tokens;
@@ -245,7 +246,7 @@ impl Order<'_> {
     pub(super) fn unwritable(&self, error: &io::Error) -> Failure {
         Failure::new(format!("cannot write data from {} to stdout", self.target))
             .because(error)
-            .hint("if stdout is a file, check with `df -h` whether its disk is full")
+            .hint(format!("if stdout is a file, check with `{}` whether its disk is full", sys::show_disks()))
     }
 
     /// The socket can't be passed to ssh.

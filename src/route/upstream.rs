@@ -1,6 +1,7 @@
 //! The proxy on the way, and its place in a message.
 
 use crate::settings::{ProxyScheme, Source, UpstreamProxy};
+use crate::sys;
 
 /// The proxy on the way to a cluster.
 #[derive(Clone, Debug)]
@@ -32,7 +33,10 @@ impl Upstream {
     pub(super) fn without(&self, host: &str) -> String {
         match &self.source {
             Source::Flag => "`--upstream-proxy none`".to_owned(),
-            Source::Env(_) => format!("`export NO_PROXY={host}`, or `kohakuriver config set upstream_proxy none`"),
+            Source::Env(_) => format!(
+                "`{}`, or `kohakuriver config set upstream_proxy none`",
+                sys::users_shell().set("NO_PROXY", host)
+            ),
             _ => "`kohakuriver config set upstream_proxy none`".to_owned(),
         }
     }

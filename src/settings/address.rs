@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::sys;
 use crate::target::authority;
 
 /// The protocol that a connection to a server starts with.
@@ -169,7 +170,8 @@ impl FromStr for AdminAddress {
 
 /// The path in `unix:/PATH`. It is absolute: the gateway and its clients run in different folders.
 pub fn socket_path(text: &str) -> Option<PathBuf> {
-    text.strip_prefix("unix:").filter(|path| path.starts_with('/')).map(PathBuf::from)
+    let path = text.strip_prefix("unix:").filter(|path| sys::HAS_LOCAL_SOCKETS && path.starts_with('/'));
+    path.map(PathBuf::from)
 }
 
 /// An address as it was typed, without the parts of a URL that may hold a secret: user, password and query.

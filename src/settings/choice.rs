@@ -6,7 +6,7 @@
 use super::env_vars;
 use super::file::{ClusterKeys, ConfigFile};
 use super::host::HostAddress;
-use super::sources::{DEFAULT_PORT, Environment, Flags, env_port, env_text};
+use super::sources::{DEFAULT_PORT, Environment, Flags, env_port, env_text, set_or_unset};
 use crate::cluster::{Cluster, ClusterName};
 use crate::failure::Failure;
 use crate::target::authority;
@@ -119,7 +119,7 @@ fn env_cluster(env: Environment<'_>) -> Result<Option<ClusterName>, Failure> {
     let Some((text, variable)) = env_text(env, env_vars::KOHAKURIVER_CLUSTER)? else { return Ok(None) };
     text.parse().map(Some).map_err(|error| {
         let failure = Failure::usage(format!("{variable} is `{text}`")).because(&error);
-        failure.hint(format!("`export {variable}=NAME`, or `unset {variable}`"))
+        failure.hint(set_or_unset(variable, "NAME"))
     })
 }
 

@@ -36,6 +36,7 @@ use sources::{env_port, env_text};
 use crate::cluster::{Cluster, ClusterName, InMessages, UNNAMED};
 use crate::failure::Failure;
 use crate::secret::Token;
+use crate::sys;
 
 /// The Host when nothing names one.
 pub const DEFAULT_HOST: &str = "localhost";
@@ -46,7 +47,11 @@ pub const DEFAULT_SSH_PROXY_PORT: u16 = 8002;
 pub const DEFAULT_GATEWAY_ADMIN_PORT: u16 = 8003;
 
 /// The form of a gateway's admin address.
-pub const ADMIN_FORM: &str = "write it as HOST[:PORT], http://HOST[:PORT] or unix:/PATH";
+pub const ADMIN_FORM: &str = if sys::HAS_LOCAL_SOCKETS {
+    "write it as HOST[:PORT], http://HOST[:PORT] or unix:/PATH"
+} else {
+    "write it as HOST[:PORT] or http://HOST[:PORT]"
+};
 
 /// Every setting, ready to use.
 #[derive(Clone, Debug)]
@@ -245,8 +250,8 @@ impl Settings {
 /// `why` says how.
 pub fn no_host(address: &str, why: &str) -> Failure {
     Failure::new("no Host is set").cause(format!("nothing answers at the default, {address}: {why}")).hint(format!(
-        "name the Host with `kohakuriver login HOST`, or with `export {}=HOST`",
-        env_vars::KOHAKURIVER_HOST
+        "name the Host with `kohakuriver login HOST`, or with `{}`",
+        sys::users_shell().set(env_vars::KOHAKURIVER_HOST, "HOST")
     ))
 }
 
@@ -279,7 +284,7 @@ pub fn token_in(name: &str) -> Result<Option<Token>, Failure> {
     let Some(value) = process_environment(name) else { return Ok(None) };
     Token::new(&value.to_string_lossy()).map(Some).map_err(|error| {
         let failure = Failure::usage(format!("cannot use {name}")).because(&error);
-        failure.hint(format!("set it again, or `unset {name}`"))
+        failure.hint(sources::set_again_or_unset(name))
     })
 }
 

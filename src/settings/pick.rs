@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::sources::set_or_unset;
 use super::{Environment, ProxyAddressError, Setting, Source, UpstreamSetting, proxies_of, without_credentials};
 use crate::failure::Failure;
 use crate::secret::Password;
@@ -31,7 +32,7 @@ pub(super) fn pick_address<A: FromStr<Err = ProxyAddressError>>(
     let Some(typed) = pick_optional(None, env, file) else { return Ok(None) };
     let value = typed.value.parse().map_err(|error| {
         let (named, hint) = match &typed.source {
-            Source::Env(name) => ((*name).to_owned(), format!("`export {name}=HOST[:PORT]`, or `unset {name}`")),
+            Source::Env(name) => ((*name).to_owned(), set_or_unset(name, "HOST[:PORT]")),
             source => (format!("`{key}` in {source}"), "`kohakuriver config path` shows where that file is".to_owned()),
         };
         Failure::usage(format!("{named} is `{}`", without_credentials(&typed.value))).cause(why(error)).hint(hint)

@@ -9,6 +9,7 @@ use super::trust::Trust;
 use super::upstream::UpstreamSetting;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
+use crate::sys;
 
 /// The TCP port of a Host's API.
 pub const DEFAULT_PORT: u16 = 8000;
@@ -110,11 +111,22 @@ pub fn process_environment(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// The hint for a variable with a value that can't be used: how to set it, or to remove it.
+pub(super) fn set_or_unset(name: &str, value: &str) -> String {
+    let shell = sys::users_shell();
+    format!("`{}`, or `{}`", shell.set(name, value), shell.unset(name))
+}
+
+/// The same for a value without a shape.
+pub(super) fn set_again_or_unset(name: &str) -> String {
+    format!("set it again, or `{}`", sys::users_shell().unset(name))
+}
+
 pub(super) fn env_text(env: Environment<'_>, name: &'static str) -> Result<Option<(String, &'static str)>, Failure> {
     let Some(value) = env(name) else { return Ok(None) };
-    let value = value.into_string().map_err(|_| {
-        Failure::usage(format!("{name} is not valid UTF-8")).hint(format!("set it again, or `unset {name}`"))
-    })?;
+    let value = value
+        .into_string()
+        .map_err(|_| Failure::usage(format!("{name} is not valid UTF-8")).hint(set_again_or_unset(name)))?;
     Ok(Some((value, name)))
 }
 
@@ -124,6 +136,6 @@ pub(super) fn env_port(env: Environment<'_>, name: &'static str) -> Result<Optio
         Ok(port) if port > 0 => Ok(Some((port, name))),
         _ => Err(Failure::usage(format!("{name} is `{text}`, which is no TCP port"))
             .cause("a TCP port is a number from 1 to 65535")
-            .hint(format!("`export {name}=PORT`, or `unset {name}`"))),
+            .hint(set_or_unset(name, "PORT"))),
     }
 }

@@ -3,6 +3,8 @@
 //! Runners put the line into a shell command between single quotes, so a character that could end the quotes is refused.
 //! Options before the key are refused too: they are the server's decision.
 
+use crate::sys;
+
 /// Longest line, in bytes. An RSA key of 16,384 bits has about 2,800.
 const MAX_KEY: usize = 8192;
 
@@ -31,12 +33,15 @@ pub enum AuthorizedKeyError {
 
 impl AuthorizedKeyError {
     /// A fix, if there is one.
-    pub fn hint(self) -> Option<&'static str> {
+    pub fn hint(self) -> Option<String> {
         match self {
-            Self::Private => Some("give the public half: the file that ends in `.pub`"),
-            Self::Lines => Some("give one key; add others in the VPS, to ~/.ssh/authorized_keys"),
-            Self::Character(_) => Some("remove it from the comment of the key"),
-            Self::NoKey => Some("`cat ~/.ssh/*.pub` shows your public keys; --gen-ssh-key makes a new one"),
+            Self::Private => Some("give the public half: the file that ends in `.pub`".to_owned()),
+            Self::Lines => Some("give one key; add others in the VPS, to ~/.ssh/authorized_keys".to_owned()),
+            Self::Character(_) => Some("remove it from the comment of the key".to_owned()),
+            Self::NoKey => {
+                let show = sys::show_public_keys();
+                Some(format!("`{show}` shows your public keys; --gen-ssh-key makes a new one"))
+            }
             _ => None,
         }
     }

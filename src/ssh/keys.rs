@@ -144,9 +144,9 @@ fn absolute(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
 
 fn check(path: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            cannot_use(path).cause("there is no such file").hint("list your keys: `ls -l ~/.ssh`")
-        }
+        io::ErrorKind::NotFound => cannot_use(path)
+            .cause("there is no such file")
+            .hint(format!("list your keys: `{}`", sys::list_ssh_folder())),
         _ => cannot_use(path).because(&error),
     })?;
     if metadata.is_dir() {
@@ -173,7 +173,7 @@ fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), Failure> {
     let Some(mode) = sys::mode_that_ssh_refuses(metadata) else { return Ok(()) };
     Err(cannot_use(path)
         .cause(format!("its mode is {mode:04o}: ssh ignores a private key that others may read"))
-        .hint(format!("make it private with `chmod 600 {}`", shell_word(path.as_os_str()).display())))
+        .hint(format!("make it private with `{}`", sys::give_access(path, "600"))))
 }
 
 fn cannot_use(path: &Path) -> Failure {

@@ -4,7 +4,7 @@
 //!   one of ssh's tokens, and then the user's shell runs the result.
 //! - The option parser removes the quotes of a path in an `-o` option ([`path_value`]). Then ssh expands `%` tokens,
 //!   `${VARIABLES}` and a leading `~`.
-//! - Only a POSIX shell reads a command that a person pastes ([`shell_word`]).
+//! - Only the user's shell reads a command that a person pastes ([`shell_word`]).
 //!
 //! Paths need not be UTF-8, so these functions work on bytes.
 //!
@@ -106,38 +106,18 @@ pub fn first_word(command: &[u8]) -> OsString {
     sys::os_string(word)
 }
 
-/// Quotes one word for a POSIX shell.
+/// Quotes one word of a command that the user pastes.
 pub fn shell_word(word: &OsStr) -> OsString {
-    let bytes = word.as_encoded_bytes();
-    if is_plain(bytes) {
-        return word.to_owned();
-    }
-    let mut quoted = vec![b'\''];
-    for &byte in bytes {
-        if byte == b'\'' {
-            quoted.extend(b"'\\''");
-        } else {
-            quoted.push(byte);
-        }
-    }
-    quoted.push(b'\'');
-    sys::os_string(quoted)
+    sys::users_shell().word(word)
 }
 
-/// The command line with which a POSIX shell runs exactly `words`.
+/// The command line that runs exactly `words`, for the user to paste.
 pub fn shell_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> OsString {
-    let mut line = OsString::new();
-    for word in words {
-        if !line.is_empty() {
-            line.push(" ");
-        }
-        line.push(shell_word(word.as_ref()));
-    }
-    line
+    sys::users_shell().line(words)
 }
 
-/// Whether no reader gives a special meaning to any of the bytes, apart from `%`. In zsh, a `=` at the start of a word has
-/// one: it names the path of a command.
+/// Whether ssh and POSIX shells give no special meaning to any of the bytes, apart from `%`. In zsh, a `=` at the start of a
+/// word has one: it names the path of a command.
 fn is_plain(bytes: &[u8]) -> bool {
     let is_plain_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:@%+,=".contains(&byte);
     bytes.first().is_some_and(|&first| first != b'=') && bytes.iter().all(is_plain_byte)

@@ -15,10 +15,11 @@ use crate::ssh::ends::Ends;
 use crate::ssh::labels::{Label, Remark};
 use crate::ssh::options::{DEFAULT_USER, Release, Route, SshOption, UnusablePath, also, identity, newer_pins};
 use crate::ssh::own_files::{Includes, OVERRIDES};
-use crate::ssh::quote::{first_word, shell_line};
+use crate::ssh::quote::first_word;
 use crate::ssh::sections::{MADE_BY, Section};
 use crate::ssh::spellings::{self, Beginning};
 use crate::sys;
+use crate::sys::Shell;
 use crate::target::TaskId;
 
 /// Start of the first line of our files. A file without it is not ours.
@@ -217,7 +218,7 @@ pub fn programs(text: &[u8]) -> Vec<PathBuf> {
 
 /// The command as a comment, to read and to compare. A word may contain a line end, so each control character becomes `?`.
 fn made_by_line(made_by: &[OsString]) -> Vec<u8> {
-    let command = shell_line(made_by).into_encoded_bytes();
+    let command = Shell::Posix.line(made_by).into_encoded_bytes();
     let printable = command.iter().map(|&byte| if byte.is_ascii_control() { b'?' } else { byte });
     MADE_BY.bytes().chain(printable).collect()
 }

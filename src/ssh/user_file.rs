@@ -95,7 +95,7 @@ impl UserFile {
     /// # Errors
     /// When that can't be done. The file is then unchanged.
     pub fn replace(&self, content: &[u8]) -> Result<(), UserFileError> {
-        self.put(content, |_| Ok(()))
+        self.put(content, |_, _| Ok(()))
     }
 
     /// Replaces the content, which is secret: only its owner may read the file from then on.
@@ -106,13 +106,14 @@ impl UserFile {
         self.put(content, sys::make_private)
     }
 
-    fn put(&self, content: &[u8], before_writing: fn(&File) -> io::Result<()>) -> Result<(), UserFileError> {
+    fn put(&self, content: &[u8], before_writing: fn(&File, &Path) -> io::Result<()>) -> Result<(), UserFileError> {
         self.check_writable()?;
         // Dropped on each early return, and removed by that.
         let new = self.temporary().map_err(write_error)?;
         self.inherit(new.as_file())?;
         let file = new.as_file();
-        let filled = before_writing(file).and_then(|()| (&*file).write_all(content)).and_then(|()| file.sync_all());
+        let filled =
+            before_writing(file, new.path()).and_then(|()| (&*file).write_all(content)).and_then(|()| file.sync_all());
         filled.map_err(UserFileError::Write)?;
         self.check_unchanged()?;
         new.persist(&self.target).map_err(|error| write_error(error.error))?;

@@ -23,6 +23,11 @@
 //! - **the process, its children and its terminal**: [`parent_id`] ([`SEES_PARENT`]), [`in_own_group`], [`shell`], [`end_of`],
 //!   [`readable`] ([`OUTPUT_DELAY`]), [`terminal_size`], [`is_raw_terminal`], [`takes_line_feeds_as_they_are`].
 //!
+//! - **commands that messages name**, for the user to run: [`users_shell`] ([`Shell`]), [`list`], [`list_ssh_folder`],
+//!   [`show_access`], [`show_access_to_ssh_folder`], [`give_access`], [`make_own`] ([`ACCEPTED_BY_SSH`]), [`move_away`],
+//!   [`mend_link`], [`edit_at`], [`show_host_key`], [`show_public_keys`], [`start_agent`], [`show_clock`], [`show_disks`],
+//!   [`set_temporary_folder`] ([`TEMPORARY_FOLDER`]), [`local_command`].
+//!
 //! For the user's command as well:
 //! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,
 //!   `mode_open_to_others`, `is_executable`, `check_writable`, `check_usable_folder`,
@@ -40,10 +45,16 @@
 //! `LocalListener`, `listen_locally`, `local_listener`, `is_local`, `path_of`. What is a feature of UNIX by its nature
 //! stays in `gateway::life`: the sockets and lines of a hand-over, and orders that come as signals.
 
+// Its tests are about words, which any system can compare.
+#[cfg(all(test, unix))]
+#[allow(dead_code)]
+#[path = "windows/icacls.rs"]
+mod icacls;
 mod keepalive;
 mod kind;
 mod names;
 mod regular;
+mod shell;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -52,6 +63,7 @@ mod windows;
 pub use kind::Kind;
 pub use names::resolve;
 pub use regular::read_regular;
+pub use shell::Shell;
 #[cfg(unix)]
 pub use unix::*;
 #[cfg(windows)]

@@ -10,6 +10,7 @@ use rustls::{AlertDescription as Alert, CertificateError, Error, InvalidMessage,
 use super::verify::Presented;
 use crate::cluster::WHERE_SET;
 use crate::settings::Pins;
+use crate::sys;
 use crate::text::{excerpt, excerpt_bytes};
 
 /// Why a TLS connection failed, or broke.
@@ -81,6 +82,10 @@ impl fmt::Display for Fault {
     }
 }
 
+fn check_clock() -> String {
+    format!("check this machine's clock with `{}`", sys::show_clock())
+}
+
 impl Fault {
     /// The fault in an error of a [`crate::carrier::Tls`].
     pub fn of(error: &io::Error) -> Option<&Self> {
@@ -93,9 +98,9 @@ impl Fault {
         match self {
             Self::NotTls(_) => format!("this port may take plain HTTP: name it as http://{server}{WHERE_SET}"),
             Self::Expired(_) => {
-                format!("check this machine's clock with `date -u`; if it is right, {ask} to renew the certificate")
+                format!("{}; if it is right, {ask} to renew the certificate", check_clock())
             }
-            Self::NotYetValid(_) => "check this machine's clock with `date -u`".to_owned(),
+            Self::NotYetValid(_) => check_clock(),
             Self::WrongName(_) => format!("name the Host as its certificate does{WHERE_SET}"),
             Self::UnknownCa(_) => {
                 format!("{ask} for the file of its CA, and name it: `kohakuriver config set ca_file FILE`")

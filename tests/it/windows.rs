@@ -1,11 +1,13 @@
 //! The programs for Windows, under wine: PuTTY's plink with the helper as its proxy command, through our gateway to a real
 //! sshd, and the helper alone between ends that the test holds.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kohakuriver_proxy::sys::Shell;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::chaos::{Chaos, Cut};
@@ -14,8 +16,9 @@ use crate::support::front::Front;
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::heavy;
 use crate::support::home::Home;
+use crate::support::life_host::{LifeHost, USER, vps};
 use crate::support::pattern::pattern;
-use crate::support::peers::Peer;
+use crate::support::peers::{Peer, echo_server};
 use crate::support::processes::{falls_to, kill, with_argument};
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::{ID, Scene};
@@ -164,10 +167,31 @@ fn a_session_survives_its_connection() {
     plink.finish().succeeds();
 }
 
+/// The texts below `--help` of a command, and of those below it.
+fn helps(windows: &Windows, home: &Home, words: &[&str]) -> Vec<String> {
+    let text = windows.run("kohakuriver", home).args(words).arg("--help").output().succeeds().text().replace('\r', "");
+    let verbs = text.split_once("\nCommands:\n").map_or("", |(_, rest)| rest.split("\n\n").next().unwrap());
+    let verbs: Vec<_> = verbs.lines().filter(|line| !line.starts_with("   ")).collect();
+    let verbs = verbs.iter().filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help");
+    let below: Vec<_> = verbs.flat_map(|verb| helps(windows, home, &[words, &[verb]].concat())).collect();
+    [vec![format!("{words:?}\n{text}")], below].concat()
+}
+
 #[test]
 fn help_names_what_there_is() {
     let Some(windows) = Windows::find() else { return };
     let home = Home::new();
+    let all = helps(&windows, &home, &[]);
+    assert!(all.len() > 30, "{}", all.len());
+    for text in &all {
+        for never in
+            ["fdpass", "UNIX socket", "unix:", "gets the socket", "zsh", "man -l", "/usr/", "/run/", "Print a manual"]
+        {
+            assert!(!text.contains(never), "{never}: {text}");
+        }
+    }
+    let refused = windows.run("kohakuriver", &home).args(["vps", "sessions", "--admin", "unix:/run/x"]).output();
+    refused.exits(2).says(&["write it as HOST[:PORT] or http://HOST[:PORT]"]);
     let help = windows.run("kohakuriver-proxy", &home).arg("--help").output();
     help.succeeds().check(!help.text().to_lowercase().contains("fdpass"), "no passing of sockets");
     let refused = windows.run("kohakuriver-proxy", &home).args(["--fdpass", ID]).output();
@@ -221,12 +245,139 @@ fn entries_for_ssh_have_slashes_and_quotes() {
     for never in ["\\", "fdpass ", "Match exec", "KnownHostsCommand", "Control"] {
         assert!(!text.contains(never), "{never}: {text}");
     }
-    let config = command(&windows, &home, &gateway).args(["ssh", "config", "--write"]).output();
-    config.succeeds();
-    let written = std::fs::read_dir(windows.users())
-        .unwrap()
-        .find_map(|user| std::fs::read_to_string(user.unwrap().path().join(".ssh/config")).ok());
-    let written = written.expect("a user's configuration");
-    assert!(written.contains("\nInclude C:/users/") && written.contains("/.ssh/kohakuriver.conf\n"), "{written}");
-    command(&windows, &home, &gateway).args(["ssh", "config", "--remove"]).output().succeeds();
+}
+
+const PROMPT: (&str, &str) = ("PROMPT", "$P$G");
+
+/// A Host with users, a VPS of one of them, and a gateway.
+fn host() -> (LifeHost, Gateway) {
+    let mut own = vps("running", "docker", echo_server().address.port());
+    own["owner_username"] = "user1".into();
+    let host = LifeHost::with(own);
+    host.change(|state| state.auth = true);
+    let gateway = Gateway::with_host_api(&host.base());
+    (host, gateway)
+}
+
+#[test]
+fn a_user_with_a_blank_in_the_name_logs_in_and_gets_entries() {
+    let Some(windows) = Windows::find() else { return };
+    let (home, (host, gateway)) = (Home::new(), host());
+    let folder = windows.new_user("A B");
+    let run = |words: &[&str]| windows.run("kohakuriver", &home).env("USER", "A B").env(PROMPT.0, PROMPT.1).args(words);
+    let (api, proxy) = (host.peer.address.port().to_string(), gateway.address.port().to_string());
+    let words = ["login", "127.0.0.1", "--port", &api, "--ssh-proxy-port", &proxy, "--token-stdin"];
+    let login = run(&words).stdin(format!("{USER}\n")).output();
+    login.succeeds().check(!login.stderr.contains(USER), "no token");
+
+    let tokens = fs::read_to_string(folder.join(".kohakuriver/auth.json")).unwrap();
+    assert!(tokens.contains(USER), "{tokens}");
+    let made_private = fs::read_to_string(windows.drive("icacls.log")).unwrap();
+    let expected = r"C:\users\A B\.kohakuriver\.auth.json.kohakuriver-";
+    let line = made_private.lines().rfind(|line| line.starts_with(expected)).expect(&made_private);
+    assert!(line.contains(r"|/inheritance:r|/grant:r|") && line.contains(r":F|*S-1-5-18:F|*S-1-5-32-544:F|"), "{line}");
+
+    let config = fs::read_to_string(folder.join(".ssh/config")).unwrap();
+    assert!(config.contains("Include \"C:/users/A B/.ssh/kohakuriver.conf\"\n"), "{config}");
+    let entries = fs::read_to_string(folder.join(".ssh/kohakuriver.conf")).unwrap();
+    assert!(entries.contains("\nHost trainer.kohakuriver"), "{entries}");
+    let known_hosts = "\n    UserKnownHostsFile \"C:/users/A B/.ssh/.kohakuriver_known_hosts\"\n";
+    assert!(entries.contains(known_hosts), "{entries}");
+
+    for words in [&["vps", "list"][..], &["vps", "status", "trainer"], &["auth", "status"]] {
+        let outcome = run(words).output();
+        outcome
+            .succeeds()
+            .check(outcome.text().contains(if words[0] == "vps" { ID } else { "user1" }), "what there is");
+    }
+    run(&["ssh", "config", "--write"]).output().succeeds();
+    assert_eq!(fs::read_to_string(folder.join(".ssh/config")).unwrap(), config);
+    run(&["ssh", "config", "--remove"]).output().succeeds();
+    assert!(!folder.join(".ssh/config").exists() && !folder.join(".ssh/kohakuriver.conf").exists());
+    run(&["auth", "logout"]).output().succeeds();
+    assert!(!fs::read_to_string(folder.join(".kohakuriver/auth.json")).unwrap_or_default().contains(USER));
+}
+
+#[test]
+fn doctor_looks_at_what_there_is() {
+    let Some(windows) = Windows::find() else { return };
+    let (scene, home) = (Scene::connect(), Home::new());
+    windows.new_user("D R");
+    let gateway = Gateway::with_inventory(&inventory(&[running(ID, scene.sshd.port)]));
+    let doctor = command(&windows, &home, &gateway).env("USER", "D R").args(["doctor", ID]).output();
+    let text = doctor.text();
+    for line in [
+        "ok    settings     ",
+        r"ok    ssh          `ssh` on PATH: OpenSSH_for_Windows_9.5p1, a stand-in at C:\windows\System32\OpenSSH\ssh.exe (",
+        "ok    helper       ",
+        "ok    ssh-folder   ",
+        "ok    host-api     ",
+        "ok    tunnel       ",
+        "ok    ssh-server   ",
+    ] {
+        doctor.check(text.contains(line), line);
+    }
+    for never in ["fdpass", "Fdpass", "SHELL", "chmod", "export ", "ls -l"] {
+        doctor.check(!text.contains(never), &format!("never {never}"));
+    }
+}
+
+/// The hint of a message, for the shell that the program was started from.
+#[test]
+fn commands_to_paste_are_those_of_the_users_shell() {
+    let Some(windows) = Windows::find() else { return };
+    let home = Home::new();
+    for (variable, hint) in [
+        ("PROMPT", "`set KOHAKURIVER_PORT=PORT`, or `set KOHAKURIVER_PORT=`"),
+        ("MSYSTEM", "`export KOHAKURIVER_PORT=PORT`, or `unset KOHAKURIVER_PORT`"),
+        ("NOTHING", "`$env:KOHAKURIVER_PORT = 'PORT'`, or `Remove-Item Env:KOHAKURIVER_PORT`"),
+    ] {
+        let run = windows.run("kohakuriver", &home).env(variable, "x").env("KOHAKURIVER_PORT", "none");
+        run.args(["vps", "list"]).output().exits(2).says(&[hint]);
+    }
+}
+
+#[test]
+fn cmd_reads_quoted_words_as_they_were() {
+    let Some(windows) = Windows::find() else { return };
+    let home = Home::new();
+    for word in [
+        "a b",
+        "a&b",
+        "a|b>c<d",
+        "100%",
+        "%PATH%",
+        "%PATH% & b",
+        "%PATH% \"&\"",
+        "a^b",
+        "(a)",
+        "it's",
+        "say \"x y\"",
+        r#"a\"b"#,
+        r"C:\A B\",
+        r"C:\A&B\",
+        "a;b,c=d",
+        "$HOME",
+        "!x!",
+        "",
+    ] {
+        let line = Shell::Cmd.line([r"C:\Program Files\KohakuRiver\words.exe", word, "end"]).into_string().unwrap();
+        let printed = windows.typed(&line, &home);
+        assert!(printed.contains(&format!("\n{word}\nend\n")), "{word}: {line}: {printed}");
+    }
+}
+
+/// The command that `--dry-run` prints does what the one without it does.
+#[test]
+fn the_command_of_a_dry_run_can_be_pasted_into_cmd() {
+    let Some(windows) = Windows::find() else { return };
+    let (scene, home) = (Scene::connect(), Home::new());
+    windows.new_user("P Q");
+    let gateway = Gateway::with_inventory(&inventory(&[running(ID, scene.sshd.port)]));
+    let shown = command(&windows, &home, &gateway).env("USER", "P Q").env(PROMPT.0, PROMPT.1);
+    let shown = shown.args(["vps", "connect", "--dry-run", ID, "--", "echo %PATH% & x"]).output();
+    let line = shown.succeeds().text();
+    shown.check(!line.contains('\''), "no quotes of POSIX");
+    let printed = windows.typed(line.trim_end(), &home);
+    assert!(printed.contains("SSH-2.0-"), "{line}: {printed}");
 }

@@ -77,8 +77,9 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
 pub(crate) fn warn_of_variable() {
     if process_environment(env_vars::KOHAKURIVER_TOKEN).is_some() {
         ui::remark(&format!(
-            "warning: {0} is set and overrides the stored token; remove it with `unset {0}`",
-            env_vars::KOHAKURIVER_TOKEN
+            "warning: {0} is set and overrides the stored token; remove it with `{1}`",
+            env_vars::KOHAKURIVER_TOKEN,
+            sys::users_shell().unset(env_vars::KOHAKURIVER_TOKEN)
         ));
     }
 }

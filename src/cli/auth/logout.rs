@@ -8,6 +8,7 @@ use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::{Settings, env_vars, process_environment};
+use crate::sys;
 use crate::tokens::{self, Found};
 
 #[derive(clap::Args, Debug)]
@@ -28,7 +29,11 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let not_in = || format!("not logged in: there is no stored token for {}", the_host(settings));
     ui::remark(&told.unwrap_or_else(not_in));
     if process_environment(env_vars::KOHAKURIVER_TOKEN).is_some() {
-        ui::remark(&format!("warning: {0} is still set; remove it with `unset {0}`", env_vars::KOHAKURIVER_TOKEN));
+        ui::remark(&format!(
+            "warning: {0} is still set; remove it with `{1}`",
+            env_vars::KOHAKURIVER_TOKEN,
+            sys::users_shell().unset(env_vars::KOHAKURIVER_TOKEN)
+        ));
     }
     Ok(())
 }

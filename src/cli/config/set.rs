@@ -13,6 +13,7 @@ use crate::cli::terminal::ui;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
 use crate::settings::{self, CLUSTER_KEYS, Flags, HostAddress, Settings, Source, UpstreamSetting};
+use crate::sys;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -141,7 +142,10 @@ fn warn_if_overridden(flags: &Flags, key: &str, value: &str) {
     let Ok(settings) = Settings::load(flags) else { return };
     let rows = super::show::rows(&settings);
     if let Some((_, _, Source::Env(name))) = rows.iter().find(|(name, ..)| *name == key) {
-        ui::remark(&format!("warning: {name} is set and overrides it; `unset {name}` makes the file count"));
+        ui::remark(&format!(
+            "warning: {name} is set and overrides it; `{}` makes the file count",
+            sys::users_shell().unset(name)
+        ));
     }
     let in_url = HostAddress::read(value).filter(|_| key == "host").and_then(|host| host.port());
     let port = &settings.port;

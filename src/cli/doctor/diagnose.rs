@@ -29,7 +29,7 @@ use crate::failure::Failure;
 use crate::settings::Flags;
 use crate::settings::env_vars::KOHAKURIVER_TOLD;
 use crate::ssh::options::DEFAULT_USER;
-use crate::ssh::quote::{shell_line, shell_word};
+use crate::ssh::quote::shell_line;
 use crate::sys;
 use crate::target::{TaskId, VpsRef};
 use crate::text::printable;
@@ -95,7 +95,7 @@ pub(in crate::cli) fn run(argv: &[OsString], options: Options, asked: Asked) -> 
         // Without the mark, 255 may also be the remote command's status.
         Some(error) => {
             let failure = Failure::new("cannot look for the cause").cause("cannot create a temporary directory");
-            let failure = failure.because(&error).hint("set TMPDIR to a writable directory: `export TMPDIR=/tmp`");
+            let failure = failure.because(&error).hint(temporary::hint());
             ui::remark(failure.render(PROGRAM).trim_end());
         }
         None => {
@@ -149,12 +149,7 @@ fn ask(argv: &[OsString], words: &[&str]) -> Option<String> {
 
 /// Options that make ssh create `mark` once it is logged in. They come first, since ssh uses the first value.
 fn mark_when_logged_in(mark: &Path, options: &Options) -> [OsString; 4] {
-    // ssh expands `%`, then a shell reads the command.
-    let mark = shell_word(mark.as_os_str()).to_string_lossy().replace('%', "%%");
-    let command = match &options.local_command {
-        Some(own) => format!("LocalCommand=: >{mark}; {own}"),
-        None => format!("LocalCommand=: >{mark}"),
-    };
+    let command = format!("LocalCommand={}", sys::local_command(mark, options.local_command.as_deref()));
     ["-o".into(), "PermitLocalCommand=yes".into(), "-o".into(), command.into()]
 }
 

@@ -9,7 +9,6 @@ use super::shown_line::{editor, place, text};
 use crate::cli::programs::program::{Output, QUICK};
 use crate::failure::Failure;
 use crate::ssh::in_force::{self, Line, Reading};
-use crate::ssh::quote::shell_word;
 use crate::ssh::stanzas;
 use crate::sys;
 use crate::target::SUFFIX;
@@ -172,14 +171,13 @@ fn breaks(line: &Line, messages: &[String]) -> bool {
 }
 
 /// A hint and a command that give ssh access to a file, or give the file to the user.
-fn access(file: &Path, messages: &[String]) -> (&'static str, String) {
-    let path = shell_word(file.as_os_str()).to_string_lossy().into_owned();
+fn access(file: &Path, messages: &[String]) -> (String, String) {
     if !says(messages, BAD_PERMISSIONS) {
-        return ("give yourself access to the file, or remove the line", format!("chmod u+r {path}"));
+        return ("give yourself access to the file, or remove the line".to_owned(), sys::give_access(file, "u+r"));
     }
     match fs::metadata(file).is_ok_and(|metadata| !sys::others_may_write(&metadata)) {
-        true => ("ssh wants the file to be yours, or root's", format!("sudo chown \"$(id -u)\" {path}")),
-        false => ("ssh wants no other user to be able to write to the file", format!("chmod go-w {path}")),
+        true => (format!("ssh wants the file to be {}", sys::ACCEPTED_BY_SSH), sys::make_own(file)),
+        false => ("ssh wants no other user to be able to write to the file".to_owned(), sys::give_access(file, "go-w")),
     }
 }
 

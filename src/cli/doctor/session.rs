@@ -15,7 +15,7 @@ use super::culprit::{self, Attempt};
 use super::finding::Verdict;
 use super::own_config::OwnConfig;
 use super::ssh_log::SshLog;
-use super::temporary::Folder;
+use super::temporary::{self, Folder};
 use crate::cli::programs::program::{self, QUICK};
 use crate::cli::programs::shell::plain_shell;
 use crate::failure::Failure;
@@ -65,9 +65,7 @@ impl Session {
     pub(super) fn open(login: &Login<'_>) -> Result<Self, Failure> {
         let id = login.id;
         let cannot_copy = |error: &io::Error| {
-            Failure::new("cannot make a temporary copy of the host keys")
-                .because(error)
-                .hint("set TMPDIR to a writable directory: `export TMPDIR=/tmp`")
+            Failure::new("cannot make a temporary copy of the host keys").because(error).hint(temporary::hint())
         };
         let folder = Folder::new().map_err(|error| cannot_copy(&error))?;
         let copy = folder.path().join("known_hosts");
@@ -78,7 +76,7 @@ impl Session {
             .map_err(|error| {
                 Failure::new(format!("cannot read the host keys of VPS {id}"))
                     .because(&error)
-                    .hint("see `ls -l ~/.ssh`")
+                    .hint(format!("see `{}`", sys::list_ssh_folder()))
             })?;
         let known = known.concat();
         let lines: String = known

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::ssh::in_force::Line;
-use crate::ssh::quote::shell_word;
+use crate::sys;
 use crate::text::excerpt;
 
 /// A line as messages name it: `FILE:NUMBER`.
@@ -23,5 +23,5 @@ pub(crate) fn editor(line: &Line) -> String {
 
 /// The same for a line of any file.
 pub(crate) fn editor_at(file: &Path, number: usize) -> String {
-    format!("${{EDITOR:-vi}} +{number} {}", shell_word(file.as_os_str()).display())
+    sys::edit_at(file, number)
 }

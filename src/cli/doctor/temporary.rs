@@ -36,6 +36,11 @@ impl Drop for Folder {
     }
 }
 
+/// What to do where [`Folder::new`] fails.
+pub(super) fn hint() -> String {
+    format!("set {} to a writable directory: `{}`", sys::TEMPORARY_FOLDER, sys::set_temporary_folder())
+}
+
 /// From now on, a signal that ends this program removes its [`Folder`]s first.
 ///
 /// # Errors

@@ -28,7 +28,7 @@ impl ConfigJson {
     /// The path of the file.
     pub(crate) fn path_of_user() -> Result<PathBuf, Failure> {
         let path = settings::config_path();
-        path.ok_or_else(|| Failure::new("your configuration directory is unknown").hint("set HOME"))
+        path.ok_or_else(|| Failure::new("your configuration directory is unknown").hint(sys::FIND_HOME))
     }
 
     /// The file of this user. It may hold unusable values: a user corrects them with a command.

@@ -26,7 +26,7 @@ impl Files {
     pub(crate) fn of_user() -> Result<Self, Failure> {
         let (ours, auth) = (tokens::path(), settings::auth_path());
         let both = ours.zip(auth).map(|(ours, auth)| Self { ours, auth });
-        both.ok_or_else(|| Failure::new("your home directory is unknown").hint("set HOME"))
+        both.ok_or_else(|| Failure::new("your home directory is unknown").hint(sys::FIND_HOME))
     }
 
     /// Stores `record` for the Host in `settings`. Returns the file. On failure, both files have their old content.
@@ -130,7 +130,7 @@ impl Files {
 
     fn read(&self) -> Result<(UserFile, Map<String, Value>), Failure> {
         let store = Store::at(&self.ours).map_err(|error| {
-            let hint = format!("move it away, and log in again: `mv {0} {0}.old`", self.ours.display());
+            let hint = format!("move it away, and log in again: `{}`", sys::move_away(&self.ours, ".old"));
             Failure::new("cannot change the stored tokens").because(&error).hint(hint)
         })?;
         let file = UserFile::read(&self.ours).map_err(|error| cannot_store(&self.ours, &error))?;

@@ -17,7 +17,6 @@ use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::settings::{self, ConfigFile, Flags, Scheme, Settings};
-use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::target::{SUFFIX, VpsRef};
 use crate::text::printable;
@@ -73,7 +72,7 @@ fn warn_of_others(path: &Path) {
     static IS_SAID: AtomicBool = AtomicBool::new(false);
     let is_open = path.metadata().is_ok_and(|metadata| sys::mode_open_to_others(&metadata).is_some());
     if is_open && !IS_SAID.swap(true, Ordering::Relaxed) {
-        let chmod = format!("chmod 600 {}", shell_word(path.as_os_str()).display());
+        let chmod = sys::give_access(path, "600");
         ui::remark(&format!("warning: other users of this machine may read your token; make it private: `{chmod}`"));
     }
 }

@@ -91,8 +91,9 @@ pub(crate) fn check(store: &Path) -> Result<(), Failure> {
 
 fn cannot_keep(store: &Path, why: impl Into<String>) -> Failure {
     Failure::new(format!("cannot keep host keys in {}", store.display())).cause(why).hint(format!(
-        "name another file for them: `export {KOHAKURIVER_KNOWN_HOSTS}=FILE`, or `kohakuriver config set known_hosts \
-         FILE`; without stored host keys, ssh could not detect an impostor"
+        "name another file for them: `{}`, or `kohakuriver config set known_hosts \
+         FILE`; without stored host keys, ssh could not detect an impostor",
+        sys::users_shell().set(KOHAKURIVER_KNOWN_HOSTS, "FILE")
     ))
 }
 

@@ -94,7 +94,7 @@ fn lasting(program: PathBuf, name: &str) -> PathBuf {
 /// The user's home directory, absolute.
 pub(crate) fn home() -> Result<PathBuf, Failure> {
     let home = settings::home_dir().and_then(|home| std::path::absolute(home).ok());
-    home.ok_or_else(|| Failure::new("your home directory is unknown").hint("set HOME"))
+    home.ok_or_else(|| Failure::new("your home directory is unknown").hint(sys::FIND_HOME))
 }
 
 /// The first ssh on PATH.

@@ -12,7 +12,6 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::cli::programs::program::{self, Output, QUICK};
-use crate::ssh::quote::shell_line;
 use crate::sys;
 use crate::text::excerpt;
 
@@ -129,9 +128,10 @@ impl Shell {
             _ => return Starts::Always,
         };
         let mut line = OsString::from("exec ");
-        line.push(shell_line(
-            ["/bin/sh", "-c", HELPER_AND_LINE].map(OsStr::new).into_iter().chain([helper.as_os_str()]),
-        ));
+        line.push(
+            sys::Shell::Posix
+                .line(["/bin/sh", "-c", HELPER_AND_LINE].map(OsStr::new).into_iter().chain([helper.as_os_str()])),
+        );
         let ask = |on_socket| {
             let mut command = Command::new(&self.program);
             command.arg("-c").arg(&line).env_remove("SHLVL");

@@ -32,16 +32,29 @@ use crate::ssh::stanzas;
 use crate::ssh::user_file::UserFile;
 use crate::sys;
 
+/// When ssh gets the socket itself, on a system where it can.
+const UNLESS_NEAR: &str = if sys::CAN_PASS_DESCRIPTORS {
+    " unless plain TCP leads to a gateway in a private network: there ssh gets the socket itself, which is fastest"
+} else {
+    ""
+};
+
+/// The help of `--resume`.
+const RESUME: &str = if sys::CAN_PASS_DESCRIPTORS {
+    "Make tunnels resumable, whatever the setting `resume` says: ssh then never gets the socket itself"
+} else {
+    "Make tunnels resumable, whatever the setting `resume` says"
+};
+
 #[derive(clap::Args, Debug)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 There is one entry for each of your newest 500 VPSes with SSH, for the host lists of IDEs, and one for `*.kohakuriver`, which \
 matches any VPS by task id or name. The entries contain the Host's address, but no token. After --write, connect with \
 `ssh trainer.kohakuriver`. Each cluster has a section of its own; the host names of all but the default one have the \
 cluster's name in them, as in `ssh trainer.lab.kohakuriver`.
 
-A resumable tunnel survives its connection. The setting `resume` is on, off or auto, and auto makes tunnels resumable \
-unless plain TCP leads to a gateway in a private network: there ssh gets the socket itself, which is fastest. The entries \
-say which and why, and keep it until the next --write.
+A resumable tunnel survives its connection. The setting `resume` is on, off or auto, and auto makes tunnels resumable{}. \
+The entries say which and why, and keep it until the next --write.
 
 Put options of your own for VPSes into ~/.ssh/kohakuriver.local.conf: it comes before the entries, and nothing changes it. \
 --write asks ssh before and after: if ssh refuses the result, or other hosts would mean something else, all files are put \
@@ -50,7 +63,7 @@ back.
 Examples:
   kohakuriver ssh config --diff
   kohakuriver ssh config --write
-  kohakuriver ssh config --remove")]
+  kohakuriver ssh config --remove", UNLESS_NEAR))]
 pub(crate) struct Arguments {
     /// Show what --write would change
     #[arg(long, conflicts_with_all = ["write", "remove", "sync"])]
@@ -70,8 +83,7 @@ pub(crate) struct Arguments {
     /// Write, refresh or remove the entries of all your clusters
     #[arg(long, conflicts_with_all = ["diff", "output"])]
     all_clusters: bool,
-    /// Make tunnels resumable, whatever the setting `resume` says: ssh then never gets the socket itself
-    #[arg(long, conflicts_with_all = ["no_resume", "remove", "sync"])]
+    #[arg(long, help = RESUME, conflicts_with_all = ["no_resume", "remove", "sync"])]
     resume: bool,
     /// Make no tunnel resumable
     #[arg(long, conflicts_with_all = ["remove", "sync"])]

@@ -11,10 +11,10 @@ use crate::failure::Failure;
 use crate::settings::ConfigFile;
 use crate::ssh::include;
 use crate::ssh::own_files::{BACKUP, Includes, OLD_BACKUP, OURS, Sections, Texts, include_argument};
-use crate::ssh::quote::shell_word;
 use crate::ssh::sections::{self, Section};
 use crate::ssh::stanzas;
 use crate::ssh::user_file::{FolderLock, MAX_FILE, UserFile, UserFileError};
+use crate::sys;
 use crate::target::SUFFIX;
 
 /// A file's content before and after; `None`: no file.
@@ -401,7 +401,7 @@ fn check_ours(path: &Path, file: &UserFile) -> Result<(), Failure> {
     }
     Err(Failure::new(format!("will not overwrite {}", path.display()))
         .cause(NOT_OURS)
-        .hint(format!("look at the file, and move it away: `mv {0} {0}.mine`", shell_word(path.as_os_str()).display())))
+        .hint(format!("look at the file, and move it away: `{}`", sys::move_away(path, ".mine"))))
 }
 
 /// `by_hand` is the hint if we may not change the user's file.
@@ -415,7 +415,7 @@ fn cannot(verb: &str, path: &Path, error: &UserFileError, by_hand: Option<String
                 .to_owned(),
         ),
         UserFileError::Changed | UserFileError::Busy => again("wait until the other program is done"),
-        _ => again(&format!("see what is wrong with `ls -ld {}`", shell_word(path.as_os_str()).display())),
+        _ => again(&format!("see what is wrong with `{}`", sys::show_access(path))),
     };
     Failure::new(format!("cannot {verb} {}", path.display())).because(error).maybe_hint(hint)
 }

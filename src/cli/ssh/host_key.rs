@@ -21,7 +21,6 @@ use crate::names;
 use crate::settings::env_vars::KOHAKURIVER_TOLD;
 use crate::settings::{self, Settings};
 use crate::ssh::known_hosts::{HostKey, Known, KnownHosts, KnownHostsError};
-use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::target::{SSH_PORT, Target, TaskId, VpsRef};
 use crate::tokens::{self, Line};
@@ -85,7 +84,7 @@ fn check(settings: &Settings, cluster: &Cluster, arguments: &Arguments) -> Resul
     };
     let cannot = |file: &Path, error: KnownHostsError| {
         let failure = Failure::new(format!("cannot check the host key of VPS {id}")).because(&error);
-        failure.hint(format!("see what is wrong: `ls -ld {}`", shell_word(file.as_os_str()).display()))
+        failure.hint(format!("see what is wrong: `{}`", sys::show_access(file)))
     };
     let store = store(settings, &arguments.file[0]);
     let others = arguments.file.iter().filter(|file| **file != store);
@@ -200,7 +199,7 @@ pub(crate) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Know
 
 /// A command that shows the fingerprint of a known key.
 fn fingerprint_command(known: &Known) -> String {
-    format!("sed -n {}p {} | ssh-keygen -lf -", known.line, shell_word(known.file.as_os_str()).display())
+    sys::show_host_key(&known.file, known.line)
 }
 
 #[cfg(test)]

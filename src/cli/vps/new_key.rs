@@ -69,7 +69,12 @@ impl NewKey {
             .stdin(Stdio::null())
             .output();
         match output {
-            Ok(output) if output.status.success() => Ok(key),
+            Ok(output) if output.status.success() => {
+                match File::open(&key.path).and_then(|file| sys::make_private(&file, &key.path)) {
+                    Ok(()) => Ok(key),
+                    Err(error) => Err(failure.because(&error)),
+                }
+            }
             Ok(output) => {
                 let said = [output.stderr, output.stdout].concat();
                 Err(failure.cause(format!("{}: {}", keygen.display(), excerpt_bytes(&said))))

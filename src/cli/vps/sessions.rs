@@ -16,18 +16,21 @@ use crate::cli::vps::watch::{self, View, WatchFlags};
 use crate::failure::Failure;
 use crate::handshake::session_ref::SessionRef;
 use crate::settings::{ADMIN_FORM, AdminAddress, Settings};
+use crate::sys;
 use crate::target::{TaskId, VpsRef};
 
-#[derive(clap::Args, Debug)]
-#[command(after_help = "\
+/// The text below the options. Only some systems have UNIX sockets.
+fn explanation() -> String {
+    let of_sockets = |text: &'static str| if sys::HAS_LOCAL_SOCKETS { text } else { "" };
+    format!(
+        "\
 Without an admin address, the cluster's gateway lists your own sessions, and ends one of them. It takes your token, as for \
 a connection. An admin of the Host sees those of everybody with --all.
 
 With --admin, KOHAKURIVER_GATEWAY_ADMIN or `gateway_admin` in config.json, the gateway's admin address lists all sessions: \
-HOST[:PORT], where the port is 8003 unless you give another, or unix:/PATH for a UNIX socket. By default a gateway answers \
-there on its own machine only. Over HOST:PORT, ending a session needs the token of the gateway's --admin-token-file. Give \
-it with the option of the same name here, or in KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none: whoever can \
-open it may end sessions.
+HOST[:PORT], where the port is 8003 unless you give another{}. By default a gateway answers there on its own machine only. \
+Over HOST:PORT, ending a session needs the token of the gateway's --admin-token-file. Give it with the option of the same \
+name here, or in KOHAKURIVER_GATEWAY_ADMIN_TOKEN.{}
 
 Where a cluster has several gateways, the list has the sessions of all of them, as GATEWAY/ID.
 
@@ -41,8 +44,15 @@ Examples:
   kohakuriver vps sessions
   kohakuriver vps sessions trainer --watch
   kohakuriver vps sessions --end 7
-  kohakuriver vps sessions --admin localhost:8003
-  kohakuriver vps sessions --admin unix:/run/kohakuriver-gateway/admin.sock")]
+  kohakuriver vps sessions --admin localhost:8003{}",
+        of_sockets(", or unix:/PATH for a UNIX socket"),
+        of_sockets(" A UNIX socket needs none: whoever can open it may end sessions."),
+        of_sockets("\n  kohakuriver vps sessions --admin unix:/run/kohakuriver-gateway/admin.sock"),
+    )
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = explanation())]
 pub(crate) struct Arguments {
     /// List only the sessions of this VPS
     #[arg(value_name = "VPS")]

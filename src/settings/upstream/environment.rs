@@ -10,7 +10,7 @@ use crate::settings::env_vars::{
     ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, LOWER_ALL_PROXY, LOWER_HTTP_PROXY, LOWER_HTTPS_PROXY, LOWER_NO_PROXY, NO_PROXY,
     REQUEST_METHOD,
 };
-use crate::settings::sources::{Environment, env_text};
+use crate::settings::sources::{Environment, env_text, set_or_unset};
 
 /// The proxy on the way to `origin`, and the variable that names it.
 ///
@@ -38,9 +38,7 @@ fn from_environment(origin: &Origin, env: Environment<'_>) -> Result<Option<(Ups
         return Ok(None);
     }
     let proxy = url.parse().map_err(|error| {
-        Failure::usage(format!("cannot use {name}"))
-            .because(&error)
-            .hint(format!("`export {name}=http://PROXY:3128`, or `unset {name}`"))
+        Failure::usage(format!("cannot use {name}")).because(&error).hint(set_or_unset(name, "http://PROXY:3128"))
     })?;
     Ok(Some((proxy, name)))
 }

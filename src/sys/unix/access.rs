@@ -48,11 +48,11 @@ pub fn others_may_write(file: &Metadata) -> bool {
     file.mode() & WRITING_OF_OTHERS != 0
 }
 
-/// Keeps everybody but its owner out of a file.
+/// Keeps everybody but its owner out of `file`, which is at `_path`.
 ///
 /// # Errors
 /// Those of `fchmod(2)`.
-pub fn make_private(file: &File) -> io::Result<()> {
+pub fn make_private(file: &File, _path: &Path) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(PRIVATE_FILE))
 }
 

@@ -4,6 +4,7 @@
 
 #[cfg(any(feature = "cli", feature = "gateway"))]
 mod access;
+mod advice;
 mod caught;
 mod children;
 mod connect;
@@ -38,6 +39,12 @@ pub use access::{
     check_usable_folder, check_writable, inherit_owner_and_permissions, is_executable, make_private,
     mode_that_ssh_refuses, others_may_write, temporary_folder,
 };
+pub use advice::{
+    ACCEPTED_BY_SSH, COMPLETED_SHELLS, FIND_HOME, FIND_HOME_COMMAND, HAS_MANUALS, NO_HOME, TEMPORARY_FOLDER,
+    WHERE_COMPLETIONS_GO, edit_at, give_access, list, list_ssh_folder, local_command, make_own, mend_link, move_away,
+    set_temporary_folder, show_access, show_access_to_ssh_folder, show_clock, show_disks, show_host_key,
+    show_public_keys, start_agent, users_shell,
+};
 pub use caught::before_an_end_signal;
 pub use children::{
     INSTALL_SSH, OUTPUT_DELAY, SSH_ASKS_FOR_HOST_KEYS, SSH_NEEDS_A_SHELL, ask_to_end, become_program, end_like, end_of,
@@ -61,7 +68,7 @@ pub use interrupt::interrupted;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub use local::{LocalListener, LocalStream, connect_locally, is_local, listen_locally, local_listener, path_of};
 pub use network::NetworkChanges;
-pub use passing::{CAN_PASS_DESCRIPTORS, pass_descriptor, receive_descriptor};
+pub use passing::{CAN_PASS_DESCRIPTORS, HAS_LOCAL_SOCKETS, pass_descriptor, receive_descriptor};
 pub use pipes::{CAN_SPLICE, PIPE_ROOM, cannot_splice, enlarge_pipe, pipe, splice, write_at_once};
 pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
 pub use process::{SEES_PARENT, host_name, in_own_group, parent_id};

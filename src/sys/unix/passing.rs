@@ -7,6 +7,9 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAnci
 
 use super::sockets::NO_SIGNAL;
 
+/// Whether this system has UNIX sockets with a file.
+pub const HAS_LOCAL_SOCKETS: bool = true;
+
 /// Whether a descriptor can be passed to another process.
 pub const CAN_PASS_DESCRIPTORS: bool = true;
 

@@ -7,6 +7,9 @@ use std::process::Stdio;
 use super::descriptors::AsFd;
 use super::{BorrowedFd, OwnedFd};
 
+/// Whether this system has UNIX sockets with a file.
+pub const HAS_LOCAL_SOCKETS: bool = false;
+
 /// Whether a descriptor can be passed to another process.
 pub const CAN_PASS_DESCRIPTORS: bool = false;
 

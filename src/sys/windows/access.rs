@@ -1,8 +1,10 @@
-//! A user's access to a file, and what a file is given. Access lists are inherited from the folder above.
+//! A user's access to a file, and what a file is given.
 
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::Path;
+
+use super::icacls;
 
 /// Whether this user may run the file at `path`.
 pub fn is_executable(path: &Path) -> bool {
@@ -35,12 +37,12 @@ pub fn others_may_write(_file: &Metadata) -> bool {
     false
 }
 
-/// Keeps everybody but its owner out of a file, as the access list of its folder does.
+/// Keeps other users out of the file at `path`, whatever is inherited from its folder. ssh accepts such a key.
 ///
 /// # Errors
-/// None.
-pub fn make_private(_file: &File) -> io::Result<()> {
-    Ok(())
+/// What `icacls` says.
+pub fn make_private(_file: &File, path: &Path) -> io::Result<()> {
+    icacls::make_private(path)
 }
 
 /// Gives the file `new` what the one that it replaces had: both have the access list of `_folder`.

@@ -4,14 +4,17 @@
 //! by a thread each to and from a socket ([`Stdio`], [`readable`]), and everything above is as on any other system.
 //!
 //! A user's files are private by the access lists that they inherit from the user's profile, which no other user but an
-//! administrator may read. So no mode is looked at, and none is set.
+//! administrator may read. So no mode is looked at, and none is set. A secret, which ssh would refuse if others could read
+//! it, gets a list of its own ([`make_private`]).
 
 mod absent;
 #[cfg(feature = "cli")]
 mod access;
+mod advice;
 mod children;
 mod descriptors;
 mod files;
+mod icacls;
 #[cfg(feature = "cli")]
 mod interrupt;
 #[cfg(feature = "cli")]
@@ -28,13 +31,20 @@ mod text;
 pub use std::os::windows::io::{BorrowedSocket as BorrowedFd, OwnedSocket as OwnedFd};
 
 pub use absent::{
-    CAN_PASS_DESCRIPTORS, CAN_SPLICE, NetworkChanges, PIPE_ROOM, SEES_READERS_GO, cannot_splice, close_all_but_stdio,
-    enlarge_pipe, is_same, pass_descriptor, release_stderr, release_stdio, splice, stdio_of, write_at_once,
+    CAN_PASS_DESCRIPTORS, CAN_SPLICE, HAS_LOCAL_SOCKETS, NetworkChanges, PIPE_ROOM, SEES_READERS_GO, cannot_splice,
+    close_all_but_stdio, enlarge_pipe, is_same, pass_descriptor, release_stderr, release_stdio, splice, stdio_of,
+    write_at_once,
 };
 #[cfg(feature = "cli")]
 pub use access::{
     check_usable_folder, check_writable, inherit_owner_and_permissions, is_executable, make_private,
     mode_that_ssh_refuses, others_may_write, temporary_folder,
+};
+pub use advice::{
+    ACCEPTED_BY_SSH, COMPLETED_SHELLS, FIND_HOME, FIND_HOME_COMMAND, HAS_MANUALS, NO_HOME, TEMPORARY_FOLDER,
+    WHERE_COMPLETIONS_GO, edit_at, give_access, list, list_ssh_folder, local_command, make_own, mend_link, move_away,
+    set_temporary_folder, show_access, show_access_to_ssh_folder, show_clock, show_disks, show_host_key,
+    show_public_keys, start_agent, users_shell,
 };
 pub use children::{
     INSTALL_SSH, SSH_ASKS_FOR_HOST_KEYS, SSH_NEEDS_A_SHELL, ask_to_end, become_program, end_like, end_of, in_own_group,

@@ -37,12 +37,31 @@ impl Windows {
     /// One of the programs there.
     pub(crate) fn run(&self, program: &str, home: &Home) -> Run {
         let run = Run::new(&self.wine, home).env("WINEPREFIX", &self.prefix).env("WINEDEBUG", "-all");
-        run.arg(path_of(program)).deadline(180)
+        // wine's own program of the name does nothing.
+        run.env("WINEDLLOVERRIDES", "icacls.exe=n").arg(path_of(program)).deadline(180)
     }
 
-    /// The folders of its users.
-    pub(crate) fn users(&self) -> PathBuf {
-        Path::new(&self.prefix).join("drive_c/users")
+    /// A file or a folder of drive C.
+    pub(crate) fn drive(&self, path: &str) -> PathBuf {
+        Path::new(&self.prefix).join("drive_c").join(path)
+    }
+
+    /// The folder of a user who has no files: wine takes the name from USER.
+    pub(crate) fn new_user(&self, name: &str) -> PathBuf {
+        let folder = self.drive("users").join(name);
+        let _ = std::fs::remove_dir_all(&folder);
+        // As every profile has them.
+        for name in ["AppData/Local", "AppData/Roaming"] {
+            std::fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        folder
+    }
+
+    /// What `cmd.exe` prints for a line that is typed.
+    pub(crate) fn typed(&self, line: &str, home: &Home) -> String {
+        let run = Run::new(&self.wine, home).env("WINEPREFIX", &self.prefix).env("WINEDEBUG", "-all");
+        let outcome = run.args(["cmd.exe", "/q"]).stdin(format!("{line}\r\n")).deadline(180).output();
+        outcome.text().replace('\r', "")
     }
 
     /// The helper, as [`super::spawned::helper`] is.

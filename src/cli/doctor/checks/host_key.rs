@@ -12,6 +12,7 @@ use crate::cli::ssh::host_key as ssh_host_key;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ssh::options::Route;
+use crate::sys;
 use crate::target::TaskId;
 
 pub(super) struct HostKey<'a> {
@@ -49,7 +50,7 @@ impl Check for HostKey<'_> {
             route: self.route.as_ref()?,
             home: self.subject.home.as_ref()?,
         };
-        let session = Session::open(&login).map_err(|failure| Verdict::wrong(&failure, "ls -l ~/.ssh"))?;
+        let session = Session::open(&login).map_err(|failure| Verdict::wrong(&failure, sys::list_ssh_folder()))?;
         let Some((kind, print)) = &session.log.host_key else {
             let said = format!("ssh said: {}", session.log.last);
             let of_config = session.problem_of(self.config, &self.subject.connect(self.name), &said);

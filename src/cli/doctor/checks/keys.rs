@@ -11,14 +11,12 @@ use crate::cli::programs::program::{self, QUICK};
 use crate::failure::Failure;
 use crate::ssh::keys;
 use crate::ssh::quote::shell_word;
+use crate::sys;
 use crate::target::TaskId;
 use crate::text::excerpt;
 
 /// After this many keys an sshd disconnects (`MaxAuthTries`, by default).
 pub(super) const MAX_TRIES: usize = 6;
-
-/// Lists the key files.
-const LIST: &str = "ls -l ~/.ssh";
 
 pub(super) struct Keys<'a> {
     subject: &'a Subject,
@@ -58,8 +56,10 @@ impl Check for Keys<'_> {
     fn examine(&self) -> Result<Examined<Usable>, Verdict> {
         let id = self.id?;
         let verdict = match &self.own {
-            Err(failure) if failure.advice().is_none() => Verdict::wrong(&with_list(failure.clone()), LIST),
-            Err(failure) => Verdict::wrong(failure, LIST),
+            Err(failure) if failure.advice().is_none() => {
+                Verdict::wrong(&with_list(failure.clone()), sys::list_ssh_folder())
+            }
+            Err(failure) => Verdict::wrong(failure, sys::list_ssh_folder()),
             Ok(Some(key)) => own_key(key, &ask_agent()),
             Ok(None) => {
                 let files = self.ssh.as_ref().map(|ssh| identity_files(self.subject, ssh, id)).unwrap_or_default();
@@ -74,7 +74,7 @@ impl Check for Keys<'_> {
 }
 
 fn with_list(failure: Failure) -> Failure {
-    failure.hint(format!("list your keys: `{LIST}`"))
+    failure.hint(format!("list your keys: `{}`", sys::list_ssh_folder()))
 }
 
 fn own_key(key: &Path, agent: &Agent) -> Verdict {
@@ -82,16 +82,17 @@ fn own_key(key: &Path, agent: &Agent) -> Verdict {
         Lock::Open(print) => Verdict::Fine(print),
         Lock::InAgent(print) => Verdict::Fine(format!("{print}; it is encrypted, and the agent has it")),
         Lock::Locked(print) => locked(key, &print, agent),
-        Lock::NoKey(why) => {
-            Verdict::wrong(&with_list(Failure::new(format!("cannot use the key {}", key.display())).cause(why)), LIST)
-        }
+        Lock::NoKey(why) => Verdict::wrong(
+            &with_list(Failure::new(format!("cannot use the key {}", key.display())).cause(why)),
+            sys::list_ssh_folder(),
+        ),
     }
 }
 
 fn locked(key: &Path, print: &str, agent: &Agent) -> Verdict {
     let add = format!("ssh-add {}", word(key));
     let (cause, command) = match agent {
-        None => ("no agent is running", format!("eval \"$(ssh-agent)\" && {add}")),
+        None => ("no agent is running", sys::start_agent(&add)),
         Some(_) => ("the agent does not have it", add),
     };
     let failure = Failure::new(format!("the key {} is encrypted", key.display()))
@@ -116,7 +117,7 @@ fn default_keys(subject: &Subject, id: TaskId, files: Vec<PathBuf>, agent: &Agen
     let in_agent = agent.as_ref().map_or(0, Vec::len);
     if open.is_empty() && in_agent == 0 {
         return match (unusable.first(), shut.first()) {
-            (Some(failure), _) => Verdict::wrong(failure, LIST),
+            (Some(failure), _) => Verdict::wrong(failure, sys::list_ssh_folder()),
             (None, Some((file, print))) => locked(file, print, agent),
             (None, None) => Verdict::Note("no keys at all: only a VPS that needs no key accepts you".to_owned()),
         };

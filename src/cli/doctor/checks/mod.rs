@@ -23,6 +23,7 @@ use super::check::Missing;
 use super::checkup::Checkup;
 use super::subject::Subject;
 use crate::failure::Failure;
+use crate::sys;
 use crate::target::VpsRef;
 
 /// Runs the checks. Returns the VPS's task id, or what was typed when the id is unknown.
@@ -35,7 +36,10 @@ pub(super) fn run(subject: &Subject, checkup: &mut Checkup<'_>) -> Result<String
     let route = &checkup.check(&programs::Helper { subject, settings, ssh })?.ok_or(Missing("there is no helper"));
     checkup.check(&programs::Kohakuriver)?;
     let config = &checkup.check(&ssh_files::SshConfig { subject, ssh })?.ok_or(Missing("ssh refuses your ssh_config"));
-    checkup.check(&shell::Shell { subject, route, config })?;
+    // ssh starts the helper without a shell elsewhere.
+    if sys::SSH_NEEDS_A_SHELL {
+        checkup.check(&shell::Shell { subject, route, config })?;
+    }
     checkup.check(&ssh_files::SshFolder { subject, settings })?;
     checkup.check(&host_name::HostName { settings })?;
     let host = &checkup.check(&host_api::HostApi { settings })?.ok_or(Missing("the Host API does not answer"));

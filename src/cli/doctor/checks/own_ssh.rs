@@ -81,7 +81,7 @@ impl Check for OwnSsh<'_> {
         };
         let arguments = match arguments {
             Ok(arguments) => arguments,
-            Err(failure) => return Ok(Verdict::wrong(&failure, "ls -l ~/.ssh").into()),
+            Err(failure) => return Ok(Verdict::wrong(&failure, sys::list_ssh_folder()).into()),
         };
         let limit = (session.took * FACTOR + MARGIN).min(LOGIN_LIMIT);
         let login =
@@ -91,7 +91,7 @@ impl Check for OwnSsh<'_> {
             Ok(tried) => tried,
             Err(error) => {
                 let failure = Failure::new(format!("cannot run {}", ssh.path.display())).because(&error);
-                return Ok(Verdict::wrong(&failure, "ls -l ~/.ssh").into());
+                return Ok(Verdict::wrong(&failure, sys::list_ssh_folder()).into());
             }
         };
         let with = |arguments: &str| self.command(host.as_deref(), arguments);

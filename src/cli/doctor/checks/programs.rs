@@ -55,10 +55,12 @@ impl Check for Ssh {
         let defaults = program::run(&mut fdpass, QUICK).ok().filter(Output::succeeded);
         let home = defaults.as_ref().and_then(|output| route::home_of_ssh(&output.stdout));
         let fdpass = match defaults {
-            Some(_) => "supports ProxyUseFdpass",
-            None => "does not support ProxyUseFdpass, so the helper copies the bytes",
+            // Nothing could be passed.
+            _ if !sys::CAN_PASS_DESCRIPTORS => "",
+            Some(_) => ", supports ProxyUseFdpass",
+            None => ", does not support ProxyUseFdpass, so the helper copies the bytes",
         };
-        let text = format!("{version} at {}, {fdpass}", path.display());
+        let text = format!("{version} at {}{fdpass}", path.display());
         Ok(Examined::giving(Verdict::Fine(text), FoundSsh { path, home }))
     }
 

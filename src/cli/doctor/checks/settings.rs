@@ -8,7 +8,7 @@ use crate::cli::doctor::subject::Subject;
 use crate::failure::Failure;
 use crate::route::Route;
 use crate::settings::{self, Settings, Source};
-use crate::ssh::quote::shell_word;
+use crate::sys;
 
 pub(super) struct InForce<'a> {
     pub(super) subject: &'a Subject,
@@ -48,13 +48,10 @@ fn without_the_bad_value(failure: &Failure, subject: &Subject) -> String {
     let mut words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
     let variable = words.find(|word| word.starts_with("KOHAKURIVER_"));
     match (variable, config_file()) {
-        (Some(variable), _) => format!("unset {variable}"),
+        (Some(variable), _) => sys::users_shell().unset(variable),
         // The file is in order: it is the name that is in none of its clusters.
         (None, Some(_)) if text.contains("caused by: config.json has: ") => "kohakuriver cluster list".to_owned(),
-        (None, Some(file)) if text.contains("config.json") => {
-            let file = shell_word(file.as_os_str()).to_string_lossy().into_owned();
-            format!("mv {file} {file}.broken")
-        }
+        (None, Some(file)) if text.contains("config.json") => sys::move_away(&file, ".broken"),
         // The value is a flag.
         (None, _) => format!("kohakuriver doctor {}", subject.vps_as_typed()).trim_end().to_owned(),
     }

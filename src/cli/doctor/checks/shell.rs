@@ -7,7 +7,6 @@ use crate::cli::doctor::subject::{Subject, Way};
 use crate::cli::programs::shell::{self, OTHER_SHELL, Starts};
 use crate::failure::Failure;
 use crate::ssh::options::Route;
-use crate::sys;
 
 pub(super) struct Shell<'a> {
     pub(super) subject: &'a Subject,
@@ -25,9 +24,6 @@ impl Check for Shell<'_> {
 
     fn examine(&self) -> Result<Examined<()>, Verdict> {
         let route = self.route.as_ref()?;
-        if !sys::SSH_NEEDS_A_SHELL {
-            return Err(Verdict::Skipped("ssh starts the helper without a shell here".to_owned()));
-        }
         let shell = shell::Shell::of_user();
         // `vps connect` gives ssh another shell.
         let entry = self.config.as_ref().ok().filter(|config| config.has_entry() && self.subject.way != Way::Connect);

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use super::keys::word;
 use super::programs::FoundSsh;
 use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
@@ -60,12 +59,11 @@ fn ignored(file: &Path) -> Option<Verdict> {
     let no_file = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
     let error = sys::open_regular(file).err().filter(|error| !no_file.contains(&error.kind()))?;
     let failure = Failure::new("ssh ignores your own ssh_config").cause(format!("{}: {error}", file.display()));
-    let path = word(file);
     Some(match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            Verdict::wrong(&failure.hint(format!("give yourself access: `chmod u+rw {path}`")), "")
+            Verdict::wrong(&failure.hint(format!("give yourself access: `{}`", sys::give_access(file, "u+rw"))), "")
         }
-        _ => Verdict::wrong(&failure.hint(format!("see what it is, then write a new one: `ls -l {path}`")), ""),
+        _ => Verdict::wrong(&failure.hint(format!("see what it is, then write a new one: `{}`", sys::list(file))), ""),
     })
 }
 
@@ -151,8 +149,11 @@ impl Check for SshFolder<'_> {
 
     fn examine(&self) -> Result<Examined<()>, Verdict> {
         let Ok(home) = &self.subject.home else {
-            let failure = Failure::new("cannot find your home directory").cause("HOME is not set");
-            return Err(Verdict::wrong(&failure.hint("set it with `export HOME=~`"), "export HOME=~"));
+            let failure = Failure::new("cannot find your home directory").cause(sys::NO_HOME);
+            return Err(Verdict::wrong(
+                &failure.hint(format!("{} with `{}`", sys::FIND_HOME, sys::FIND_HOME_COMMAND)),
+                sys::FIND_HOME_COMMAND,
+            ));
         };
         let (folder, ours) = (home.join(".ssh"), in_folder_of_ssh(home));
         let files = self.settings.as_ref().map_or(vec![ours.clone()], |settings| HostKeys::of(settings, home).files());
@@ -165,7 +166,7 @@ impl Check for SshFolder<'_> {
                 "~/.ssh does not exist yet; the first connection creates it"
             }
             metadata => {
-                let wrong = |failure: Failure| Verdict::wrong(&failure, "ls -ld ~/.ssh");
+                let wrong = |failure: Failure| Verdict::wrong(&failure, sys::show_access_to_ssh_folder());
                 let usable = usable(&folder, metadata).and_then(|()| writable(&ours));
                 if elsewhere.is_none() {
                     usable.as_ref().map_err(|failure| wrong(failure.clone()))?;
@@ -187,15 +188,15 @@ fn usable(folder: &Path, metadata: io::Result<std::fs::Metadata>) -> Result<(), 
     let cannot = |why: String, hint: String| {
         Err(Failure::new(format!("cannot store host keys in {}", folder.display())).cause(why).hint(hint))
     };
-    let shown = word(folder);
     match metadata {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let hint = format!("create the directory that the link names: `mkdir -m 700 \"$(readlink -m {shown})\"`");
-            return cannot("it is a symbolic link to nothing".to_owned(), hint);
+            return cannot("it is a symbolic link to nothing".to_owned(), sys::mend_link(folder));
         }
-        Err(error) => return cannot(error.to_string(), "see who owns it: `ls -ld ~/.ssh`".to_owned()),
+        Err(error) => {
+            return cannot(error.to_string(), format!("see who owns it: `{}`", sys::show_access_to_ssh_folder()));
+        }
         Ok(metadata) if !metadata.is_dir() => {
-            let hint = format!("move it away: `mv {shown} {shown}.old`");
+            let hint = format!("move it away: `{}`", sys::move_away(folder, ".old"));
             return cannot("it is a file, not a directory".to_owned(), hint);
         }
         Ok(_) => {}
@@ -204,7 +205,7 @@ fn usable(folder: &Path, metadata: io::Result<std::fs::Metadata>) -> Result<(), 
         Ok(()) => Ok(()),
         Err(error) => cannot(
             format!("you may not read and write it: {error}"),
-            format!("give yourself access, and nobody else: `chmod 700 {shown}`"),
+            format!("give yourself access, and nobody else: `{}`", sys::give_access(folder, "700")),
         ),
     }
 }
@@ -215,7 +216,7 @@ fn readable(path: &Path) -> Result<(), Failure> {
     match TaskId::parse("0").map(|id| KnownHosts::at(path, &Cluster::Unnamed).of(id)) {
         Some(Err(error)) => {
             let hint = match path.is_dir() {
-                true => format!("move it away: `mv {0} {0}.old`", word(path)),
+                true => format!("move it away: `{}`", sys::move_away(path, ".old")),
                 false => give_access(path),
             };
             Err(Failure::new("cannot read the host keys of VPSes").because(&error).hint(hint))
@@ -236,7 +237,7 @@ fn writable(path: &Path) -> Result<(), Failure> {
 }
 
 fn give_access(file: &Path) -> String {
-    format!("give yourself access: `chmod 600 {}`", word(file))
+    format!("give yourself access: `{}`", sys::give_access(file, "600"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use crate::failure::Failure;
 use crate::secret::Token;
 use crate::settings::Settings;
 use crate::settings::env_vars::KOHAKURIVER_TOKEN;
-use crate::ssh::quote::shell_word;
 use crate::sys;
 use crate::tokens::{self, Found, Source};
 
@@ -44,7 +43,7 @@ impl<'a> StoredToken<'a> {
 
     /// A command that removes the bad token, so that the next source counts.
     fn without_token(&self) -> String {
-        if self.is_from_env() { format!("unset {KOHAKURIVER_TOKEN}") } else { LOGIN.to_owned() }
+        if self.is_from_env() { sys::users_shell().unset(KOHAKURIVER_TOKEN) } else { LOGIN.to_owned() }
     }
 }
 
@@ -82,11 +81,11 @@ impl Check for StoredToken<'_> {
         };
         let verdict = match (verdict, self.open_file()) {
             (Verdict::Fine(user), Some((path, mode))) => {
-                let file = shell_word(path.as_os_str()).to_string_lossy().into_owned();
+                let command = sys::give_access(&path, "600");
                 // It breaks no login.
                 Verdict::Note(format!(
-                    "{user}; but other users of this machine may read the token, whose file has mode {mode:04o}: `chmod 600 \
-                     {file}` makes it private"
+                    "{user}; but other users of this machine may read the token, whose file has mode {mode:04o}: \
+                     `{command}` makes it private"
                 ))
             }
             (verdict, _) => verdict,
