@@ -8,7 +8,7 @@ use crate::support::browser::{Browser, ENTER, ESCAPE, Shared, TAB};
 use crate::support::gateway::{Gateway, NODE, inventory, name_of, running};
 use crate::support::home::Home;
 use crate::support::host_api::{OWNER, STRANGER, host_api};
-use crate::support::peers::echo_server;
+use crate::support::peers::lasting_echo_server;
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::{ID, Mode, helper_command};
 use crate::support::sshd::Sshd;
@@ -165,7 +165,7 @@ fn a_tunnel_is_ended_by_keyboard_with_the_right_token_only() {
 fn a_thousand_tunnels_and_names_that_would_be_scripts() {
     let browser = Shared::browser();
     let browser = browser.take();
-    let vps = echo_server();
+    let vps = lasting_echo_server();
     let odd = json!({ "task_id": OTHER, "name": SCRIPT, "status": "running", "assigned_node": NODE, "ssh_port": vps.address.port() });
     let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port()), odd]));
     let base = base(&gateway);
@@ -282,7 +282,7 @@ fn many_windows_of_one_browser_share_a_stream() {
 fn the_tunnels_of_all_gateways_are_shown_and_ended() {
     let browser = Shared::browser();
     let browser = browser.take();
-    let (home, vps) = (Home::new(), echo_server());
+    let (home, vps) = (Home::new(), lasting_echo_server());
     let token = home.secret("token", ADMIN_TOKEN);
     let inventory = inventory(&[running(ID, vps.address.port())]);
     let gateway = |name: &str, more: &[&str]| {

@@ -148,6 +148,17 @@ pub(crate) fn echo_server() -> Peer {
     })
 }
 
+/// The same, however long nothing comes.
+pub(crate) fn lasting_echo_server() -> Peer {
+    Peer::serve(|mut stream| {
+        stream.set_read_timeout(None)?;
+        let mut back = stream.try_clone()?;
+        io::copy(&mut stream, &mut back)?;
+        back.shutdown(Shutdown::Write)?;
+        Ok(())
+    })
+}
+
 /// The same for clients that may vanish.
 pub(crate) fn patient_echo_server() -> Peer {
     Peer::serve(|mut stream| {

@@ -289,7 +289,7 @@ $ kohakuriver man vps lst
 2>   hint: `kohakuriver --help` lists the commands
 [exit status 2]
 $ kohakuriver man --output pages
-2> wrote 39 pages to pages
+2> wrote 40 pages to pages
 $ touch file && kohakuriver man --output file/pages
 2> kohakuriver: cannot write file/pages/man1/kohakuriver.1
 2>   caused by: Not a directory (os error 20)
