@@ -166,6 +166,13 @@ impl Contestant {
         Ok(Self { kind, entrance, server })
     }
 
+    /// A gateway that somebody has started.
+    pub(super) fn of(gateway: Gateway, vps: SocketAddr) -> Self {
+        let (kind, address) = (Kind::Ours, gateway.address);
+        let entrance = Entrance { address, asks: kind.asks(), request: request(kind, vps) };
+        Self { kind, entrance, server: Server::Ours(gateway) }
+    }
+
     /// The process that leads its group; nothing where there is no server in between.
     pub(crate) fn leader(&self) -> Option<Pid> {
         match &self.server {

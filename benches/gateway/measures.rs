@@ -44,8 +44,12 @@ pub(crate) const RESUME_WRONG: Measure = Measure::median("resume_wrong_per_s", "
 pub(crate) const RESUME_BESIDE_WRONG: Measure =
     Measure::median("resume_beside_wrong", "  set-up beside those, to alone");
 
+pub(crate) const WATCHED_ALONE: Measure = Measure::median("unwatched_p99_us", "200 type: 1 byte, p99, µs");
+pub(crate) const WATCHED: Measure = Measure::median("watched_p99_us", "  beside 200 pages and 10 scrapes/s");
+pub(crate) const WATCHED_RATIO: Measure = Measure::median("watched_ratio", "  to that without them");
+
 /// All of it, in the order of the table.
-pub(crate) const ALL: [Measure; 37] = [
+pub(crate) const ALL: [Measure; 40] = [
     DOWN_1,
     UP_1,
     DOWN_8,
@@ -83,4 +87,7 @@ pub(crate) const ALL: [Measure; 37] = [
     RESUME_OTHERS,
     RESUME_WRONG,
     RESUME_BESIDE_WRONG,
+    WATCHED_ALONE,
+    WATCHED,
+    WATCHED_RATIO,
 ];

@@ -18,5 +18,6 @@ mod throughput;
 mod tls;
 mod tunnel;
 mod typists;
+mod watched;
 
 pub(crate) use run::main;

@@ -15,7 +15,7 @@ use super::memory::{hold, idle};
 use super::setups::{price_of_the_log, setups};
 use super::throughput::{Way, bulk};
 use super::tls::{KINDS, Secured};
-use super::{hostile, measures, process, resume, scale, soaking};
+use super::{hostile, measures, process, resume, scale, soaking, watched};
 use crate::support::figures::{Figures, Measure};
 use crate::support::limits;
 use crate::support::report::{Bound, Report, Target, folder};
@@ -31,6 +31,7 @@ struct Effort {
     beside: Rounds,
     endings: Rounds,
     tls: Rounds,
+    watched: Rounds,
     /// How long one figure is measured.
     window: Duration,
 }
@@ -43,6 +44,7 @@ const FULL: Effort = Effort {
     beside: rounds(7, 120),
     endings: rounds(1, 120),
     tls: rounds(7, 120),
+    watched: rounds(7, 120),
     window: Duration::from_secs(1),
 };
 
@@ -54,6 +56,7 @@ const QUICK: Effort = Effort {
     beside: rounds(3, 30),
     endings: rounds(1, 60),
     tls: rounds(3, 30),
+    watched: rounds(3, 60),
     window: Duration::from_millis(400),
 };
 
@@ -64,7 +67,7 @@ const WHOLE_RUN: Duration = Duration::from_secs(20 * 60);
 type Row = fn(&Effort, &Vps, &mut Figures) -> Result<()>;
 
 /// The rows that can be asked for one by one.
-const ROWS: [(&str, Row); 8] = [
+const ROWS: [(&str, Row); 9] = [
     ("throughput", |effort, vps, figures| {
         turns("throughput", effort.throughput, &all(vps.address)?, figures, |who, round, figures| {
             [(Way::Down, 1), (Way::Up, 1), (Way::Down, 8), (Way::Up, 8)]
@@ -116,6 +119,11 @@ const ROWS: [(&str, Row); 8] = [
             resume::beside_wrong_tries(vps.address, round, figures)
         })
     }),
+    ("watched", |effort, vps, figures| {
+        turns("watched", effort.watched, &RESUME[..1], figures, |_, round, figures| {
+            watched::watched(vps.address, effort.window * 5, round, figures)
+        })
+    }),
 ];
 
 /// Those whose bulk is measured beside that of resumable tunnels.
@@ -133,7 +141,7 @@ fn all(vps: SocketAddr) -> Result<Vec<Contestant>> {
     kinds.map(|kind| Contestant::start(kind, vps)).collect()
 }
 
-const TARGETS: [Target; 34] = {
+const TARGETS: [Target; 35] = {
     use Bound::{AtLeast, AtMost};
     use measures::*;
     const fn to(measure: Measure, reference: Kind, bound: Bound) -> Target {
@@ -177,6 +185,7 @@ const TARGETS: [Target; 34] = {
         alone(RESUME_OTHERS, 2.0),
         Target { bound: AtLeast(10_000.0), ..alone(RESUME_WRONG, 0.0) },
         alone(RESUME_BESIDE_WRONG, 2.0),
+        alone(WATCHED_RATIO, 1.1),
     ]
 };
 
