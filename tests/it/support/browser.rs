@@ -126,9 +126,12 @@ impl Browser {
                     return Ok(serde_json::from_str(rest)?);
                 }
             }
-            match stream.read(&mut piece)? {
-                0 => return Err(std::io::Error::other(text.into_owned())),
-                read => answer.extend_from_slice(&piece[..read]),
+            match stream.read(&mut piece) {
+                Ok(0) => return Err(std::io::Error::other(text.into_owned())),
+                Ok(read) => answer.extend_from_slice(&piece[..read]),
+                // Another test of this process has sent it a signal.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }
