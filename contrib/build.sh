@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the programs for a system: contrib/build.sh [--helper | --check] [TARGET...]
+# Builds the programs for a system: contrib/build.sh [--helper | --check | --test] [TARGET...]
 #
 # Targets: {x86_64,aarch64}-unknown-linux-{gnu,musl}, {x86_64,aarch64}-apple-darwin, x86_64-pc-windows-gnu. Without one it
 # is this machine's. Each target gets a folder. Only the paths of these folders are printed on stdout.
@@ -9,7 +9,8 @@
 #   half the time.
 # - Windows has no gateway.
 #
-# --helper builds the helper alone. --check only checks that everything compiles.
+# --helper builds the helper alone. --check only checks that everything compiles. --test runs the unit tests, on a machine
+# that runs programs of the target.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,6 +18,7 @@ only_helper=no verb=build
 case ${1-} in
     --helper) only_helper=yes; shift ;;
     --check) verb=check; shift ;;
+    --test) verb='test'; shift ;;
 esac
 targets=("$@")
 if [ $# -eq 0 ]; then
@@ -32,21 +34,24 @@ install_missing
 need_cargo
 
 # No path of this machine gets into a program.
-prefixes() {
+hide_paths() {
     local sources
     sources=$(rustc --print sysroot)/lib/rustlib/src/rust
+    rustflags+=("--remap-path-prefix="{"$PWD=.","${CARGO_HOME:-$HOME/.cargo}=/cargo","$sources=/rustc"})
     # The folder itself may be a link.
-    printf -- ' --remap-path-prefix=%s' "$PWD=." "${CARGO_HOME:-$HOME/.cargo}=/cargo" "$sources=/rustc" "$(readlink -f "$sources")=/rustc"
+    [ ! -d "$sources" ] || rustflags+=("--remap-path-prefix=$(readlink -f "$sources")=/rustc")
 }
 
 # Builds for the target $1 with the arguments of cargo behind it.
 build() (
-    name=$1 RUSTFLAGS=
+    name=$1 rustflags=()
     shift
     prepare_rust "$name" "$folder"
     prepare_linker "$name" "$folder" "$verb"
-    RUSTFLAGS="$RUSTFLAGS$(prefixes)"
-    export RUSTFLAGS
+    hide_paths
+    # Paths may have blanks.
+    CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf %s "${rustflags[*]}")
+    export CARGO_ENCODED_RUSTFLAGS
     "${cargo[@]}" --locked "${std[@]}" --target "$target" "$@" >&2
 )
 
@@ -57,6 +62,10 @@ for name in "${targets[@]}"; do
         *-linux-gnu) helper=${name%-gnu}-musl ;;
         *-windows-gnu) suffix=.exe features=(--no-default-features --features cli) others=(kohakuriver) ;;
     esac
+    if [ "$verb" = test ]; then
+        build "$name" "${features[@]}" --lib
+        continue
+    fi
     if [ "$verb" = check ]; then
         build "$name" "${features[@]}" --bins
         continue

@@ -53,7 +53,7 @@ prepare_rust() {
     fi
 }
 
-# Makes a linker for the target $1; $2 is the target folder. Sets `cargo`, the command that builds with it, or checks if
+# Makes a linker for the target $1; $2 is the target folder. Adds to `rustflags`. Sets `cargo`, the command that builds with it, or checks if
 # $3 is `check`, and `target`, the target's name for that command.
 prepare_linker() {
     local verb=${3/#build/zigbuild}
@@ -63,7 +63,7 @@ prepare_linker() {
         *-windows-gnu) cargo=(cargo "$3"); return ;;
         *-linux-gnu) target=$1.$glibc ;;
         # zig has the start files of the C library, and rustc's would come twice.
-        *-musl) RUSTFLAGS="$RUSTFLAGS -Clink-self-contained=no" ;;
+        *-musl) rustflags+=(-Clink-self-contained=no) ;;
         *-apple-darwin)
             # zig can't strip these.
             export CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_SMALL_STRIP=none
@@ -73,7 +73,7 @@ prepare_linker() {
                 framework=$(basename "$framework" .tbd)
                 install -D -m 644 -t "$2/macos/$framework.framework" "contrib/macos/$framework.tbd"
             done
-            RUSTFLAGS="$RUSTFLAGS -Clink-arg=-F$2/macos"
+            rustflags+=("-Clink-arg=-F$2/macos")
             ;;
     esac
     local zig=$2/zig

@@ -8,7 +8,9 @@
 #     contrib/test.sh release           the tests of the release that contrib/release.sh has made. Without one, it makes
 #                                       one of the programs that are tested
 #     contrib/test.sh x86_64-unknown-linux-musl [WORD]    the tests of the helper, with the static one of
-#                                                         contrib/build.sh; for another processor under qemu
+#                                                         contrib/build.sh
+#     contrib/test.sh aarch64-unknown-linux-musl [WORD]   on another processor: the unit tests and those of all static
+#                                                         programs, under qemu; takes root
 #
 # Most tests wait for something, so four of them run at once on each processor; RUST_TEST_THREADS changes that.
 #
@@ -40,7 +42,7 @@ tools=(
 if [ "$chosen" = release ]; then
     tools+=(
         debootstrap:debootstrap lintian:lintian zip:zip xz:xz-utils umoci:umoci skopeo:skopeo rpm:rpm rpm2cpio:rpm2cpio
-        cpio:cpio strip:binutils
+        cpio:cpio strip:binutils ruby:ruby qemu-aarch64-static:qemu-user-static
     )
 fi
 case $static in
@@ -104,11 +106,12 @@ slow=(
 )
 
 # The tests of `release`, which no other set has.
-release_tests=(debian_package:: release::)
+release_tests=(debian_package:: release:: release_recipes::)
 
 . contrib/packages.sh
 . contrib/older-host.sh
 . contrib/older-ssh.sh
+. contrib/emulation.sh
 . contrib/debian-root.sh
 . contrib/release-tools.sh
 
@@ -151,8 +154,14 @@ need_cargo
 target=$(target_folder)
 install_older_host "$python" "$target"
 install_older_ssh "$target"
+emulated_tests=()
 if [ "$chosen" = release ]; then
     install_debian_root "$target"
+    # The package for the other processor, where there is one.
+    if [ $# -eq 0 ] && compgen -G "$target/release-artifacts/*_arm64.deb" >/dev/null && can_emulate aarch64; then
+        install_debian_root "$target" arm64 aarch64
+        emulated_tests=(--test it -- for_arm64)
+    fi
     install_release_tools "$target/tools"
 fi
 
@@ -188,18 +197,21 @@ case $chosen in
         if [ -d "$target/release-artifacts" ]; then export RELEASE_ARTIFACTS=$target/release-artifacts; fi
         ;;
 esac
+run=()
 if [ -n "$static" ]; then
-    helper=$(contrib/build.sh --helper "$static")/kohakuriver-proxy
     words=(helper_ ssh_matrix stock_clients over_tls resume)
-    if [[ $static != "$(uname -m)"-* ]]; then
-        # What looks at the process itself would see qemu, and a program that starts itself again has none.
-        words=(ssh_matrix resume_programs::by_the_helper --skip tls_fdpass --skip a_vps_by_its_name)
-        emulated=$target/helper-under-qemu
-        printf '#!/bin/sh\nexec qemu-%s-static %q "$@"\n' "${static%%-*}" "$helper" >"$emulated"
-        chmod +x "$emulated"
-        helper=$emulated
+    if [[ $static == "$(uname -m)"-* ]]; then
+        programs=$(contrib/build.sh --helper "$static")
+    else
+        can_emulate "${static%%-*}" || die "qemu can't be registered here: it takes root, and Linux 6.7 or later"
+        run=(emulated "${static%%-*}")
+        programs=$(contrib/build.sh "$static")
+        export CLI_UNDER_TEST=$programs/kohakuriver GATEWAY_UNDER_TEST=$programs/kohakuriver-gateway
+        # What looks at the process itself would see qemu.
+        words=(ssh_matrix connect_command gateway_ends gateway_restarts resume_programs stock_clients)
+        [ $# -gt 0 ] || "${run[@]}" contrib/build.sh --test "$static"
     fi
-    export HELPER_UNDER_TEST=$helper
+    export HELPER_UNDER_TEST=$programs/kohakuriver-proxy
     [ $# -gt 0 ] || set -- -- "${words[@]}"
     set -- --test it "$@"
 fi
@@ -208,4 +220,9 @@ for name in "${skipped[@]}"; do
     set -- "$@" --skip "$name"
 done
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(getconf _NPROCESSORS_ONLN)))}
-cargo test --no-fail-fast "$@"
+status=0
+"${run[@]}" cargo test --no-fail-fast "$@" || status=$?
+if [ ${#emulated_tests[@]} -gt 0 ]; then
+    EMULATED=aarch64 emulated aarch64 cargo test "${emulated_tests[@]}" || status=$?
+fi
+exit "$status"

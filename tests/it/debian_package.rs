@@ -2,17 +2,17 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::release::check_documents;
+use crate::support::debian::{Debian, told_to_start};
 use crate::support::gateway::{inventory, running, successor};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::peers::echo_server;
 use crate::support::processes::falls_to;
-use crate::support::release::{architecture, artifact};
+use crate::support::release::{architecture, artifact, artifacts};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
 use crate::support::tools::tool;
@@ -20,67 +20,9 @@ use crate::support::tunnels::{echo_tunnel, echoes};
 
 const DEFAULTS: &str = "etc/default/kohakuriver-gateway";
 const LOGS: &str = "var/log/kohakuriver-gateway";
-/// A systemctl that writes down what it is told, and passes a SIGHUP on.
-const SYSTEMCTL: &str =
-    "#!/bin/sh\necho \"$*\" >>/said\ncase $* in *'kill -s HUP'*) kill -s HUP \"$(cat /pid)\" ;; esac\n";
-
-/// A copy of the Debian that contrib/test.sh has unpacked.
-struct Debian {
-    home: Home,
-    root: PathBuf,
-}
-
-impl Debian {
-    /// `None` if another user than root runs the tests, and that is said.
-    fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            let why = b"NOT TESTED: the installed package, as only root can install it\n";
-            std::io::stderr().write_all(why).unwrap();
-            return None;
-        }
-        let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("debian-root");
-        assert!(
-            unpacked.join("complete").is_file(),
-            "there is no Debian in {}: run contrib/test.sh, which installs what the tests need",
-            unpacked.display()
-        );
-        let home = Home::new();
-        let root = home.join("root");
-        Run::new(tool("cp"), &home).arg("-a").arg(unpacked.join("root")).arg(&root).output().succeeds();
-        // As if systemd ran.
-        fs::create_dir_all(root.join("run/systemd/system")).unwrap();
-        home.script("root/usr/bin/systemctl", SYSTEMCTL);
-        Some(Self { home, root })
-    }
-
-    fn run(&self, words: &[&str]) -> Run {
-        let path = "/usr/sbin:/usr/bin:/sbin:/bin";
-        Run::new(tool("chroot"), &self.home).arg(&self.root).args(words).env("PATH", path).env("HOME", "/root")
-    }
-
-    /// What `dpkg` makes the maintainer's scripts tell systemd.
-    fn dpkg(&self, words: &[&str]) -> Vec<String> {
-        let _ = fs::remove_file(self.root.join("said"));
-        let outcome = self.run(&["dpkg"]).args(words).deadline(300).output();
-        outcome.succeeds().check(!outcome.stderr.contains("warning"), "no warning");
-        let said = fs::read_to_string(self.root.join("said")).unwrap_or_default();
-        said.lines().map(str::to_owned).collect()
-    }
-
-    /// The files below the root, and links, with our name in theirs, but what is the user's own.
-    fn ours(&self) -> Vec<String> {
-        let find = Run::new(tool("find"), &self.home).arg(&self.root).args(["-name", "*kohakuriver*"]);
-        let found = find.output().succeeds().text();
-        let root = format!("{}/", self.root.display());
-        let mut found: Vec<_> = found.lines().map(|path| path.trim_start_matches(&root).to_owned()).collect();
-        found.sort();
-        found
-    }
-}
-
 /// The package, and the same as a later version.
 fn packages(debian: &Debian) -> [&'static str; 2] {
-    let package = artifact(&format!("{}.deb", architecture()));
+    let package = artifact(&format!("{}.deb", debian.architecture));
     fs::copy(&package, debian.root.join("first.deb")).unwrap();
     let dpkg_deb = |words: &[&str]| Run::new(tool("dpkg-deb"), &debian.home).args(words).deadline(300);
     dpkg_deb(&["-R"]).arg(&package).arg("later").output().succeeds();
@@ -90,11 +32,6 @@ fn packages(debian: &Debian) -> [&'static str; 2] {
     debian.home.write("later/DEBIAN/control", control.replace(&version, "Version: 99-1\n"));
     dpkg_deb(&["-Zgzip", "-z1", "-b", "later", "root/later.deb"]).output().succeeds();
     ["/first.deb", "/later.deb"]
-}
-
-fn told_to_start(said: &[String]) -> bool {
-    said.iter()
-        .any(|line| ["start", "enable", "preset"].iter().any(|word| line.split(' ').any(|said| said.ends_with(word))))
 }
 
 fn gateway(debian: &Debian, port: u16) -> Process {
@@ -107,9 +44,25 @@ fn gateway(debian: &Debian, port: u16) -> Process {
 
 #[test]
 fn it_installs_upgrades_and_goes() {
-    let Some(debian) = Debian::new() else { return };
+    Debian::new().iter().for_each(installs_upgrades_and_goes);
+}
+
+/// As the one above, with the programs of a release for that processor.
+#[test]
+fn for_arm64_it_installs_upgrades_and_goes() {
+    let is_there = fs::read_dir(artifacts())
+        .unwrap()
+        .any(|file| file.unwrap().file_name().to_str().unwrap().ends_with("_arm64.deb"));
+    if !is_there {
+        let why = b"NOT TESTED: the package for ARM64, which a release of all targets has\n";
+        return std::io::stderr().write_all(why).unwrap();
+    }
+    Debian::arm64().iter().for_each(installs_upgrades_and_goes);
+}
+
+fn installs_upgrades_and_goes(debian: &Debian) {
     let _place = heavy();
-    let [first, later] = packages(&debian);
+    let [first, later] = packages(debian);
 
     let said = debian.dpkg(&["-i", first]);
     assert!(!told_to_start(&said), "{said:?}");
@@ -123,11 +76,11 @@ fn it_installs_upgrades_and_goes() {
     assert!(unit.contains(&format!("\nEnvironmentFile=-/{DEFAULTS}\n")), "{unit}");
 
     let vps = echo_server();
-    let process = gateway(&debian, vps.address.port());
+    let process = gateway(debian, vps.address.port());
     let address = process.stderr_line("listening on ").parse().unwrap();
     fs::write(debian.root.join("pid"), process.id().as_raw_nonzero().to_string()).unwrap();
     let mut tunnel = echo_tunnel(address, ID).unwrap();
-    log_rotates(&debian, || drop(echo_tunnel(address, ID).unwrap()));
+    log_rotates(debian, || drop(echo_tunnel(address, ID).unwrap()));
 
     let set = "GATEWAY_OPTIONS=--allow-runner 10.0.0.0/24\n";
     debian.home.write(&format!("root/{DEFAULTS}"), set);

@@ -92,6 +92,7 @@ mod quick_set;
 mod readme;
 mod refusals;
 mod release;
+mod release_recipes;
 mod resume;
 mod resume_ends;
 mod resume_first_bytes;

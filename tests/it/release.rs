@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::support::debian::{Debian, told_to_start};
 use crate::support::gateway::{inventory, running};
 use crate::support::home::{Home, set_mode};
 use crate::support::peers::echo_server;
@@ -105,6 +106,28 @@ fn the_rpm_installs_all_there_is() {
     check_documents(&home.join("usr/share/doc/kohakuriver-proxy"));
     let unit = fs::read_to_string(home.join("usr/lib/systemd/system/kohakuriver-gateway.service")).unwrap();
     assert!(unit.contains("\nExecStart=/usr/bin/kohakuriver-gateway "), "{unit}");
+}
+
+/// With the rpm of Debian, in a folder with a shell.
+#[test]
+fn the_rpm_installs_and_goes() {
+    let Some(debian) = Debian::new() else { return };
+    let package = artifact(&format!("{ARCH}.rpm"));
+    let rpm = |words: &[&str]| {
+        let run = Run::new(tool("rpm"), &debian.home).arg("--force-debian").arg("--root").arg(&debian.root);
+        run.args(words).deadline(300)
+    };
+    rpm(&["--nodeps", "-i"]).arg(&package).output().succeeds();
+    let said = debian.said();
+    assert!(said.iter().any(|line| line.ends_with("daemon-reload")) && !told_to_start(&said), "{said:?}");
+    for program in PROGRAMS {
+        debian.run(&[program, "--version"]).output().succeeds().prints(&format!("{program} {VERSION}\n"));
+    }
+    rpm(&["-V", "--nodeps", "kohakuriver-proxy"]).output().succeeds().prints_nothing();
+    rpm(&["-e", "kohakuriver-proxy"]).output().succeeds();
+    let said = debian.said();
+    assert!(said.iter().any(|line| line.starts_with("disable --now kohakuriver-gateway.service")), "{said:?}");
+    assert_eq!(debian.ours(), [""; 0]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub(crate) mod chaos;
 pub(crate) mod cluster;
 pub(crate) mod commands;
 pub(crate) mod curl;
+pub(crate) mod debian;
 pub(crate) mod far_end;
 pub(crate) mod front;
 pub(crate) mod fronts;

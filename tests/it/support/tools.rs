@@ -14,13 +14,19 @@ pub(crate) fn tool(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("`{name}` is not installed: run contrib/test.sh, which installs what the tests need"))
 }
 
-/// The programs under test. `contrib/test.sh TARGET` names another helper.
+/// The programs under test. `contrib/test.sh TARGET` names others.
 pub(crate) const HELPER: &str = match option_env!("HELPER_UNDER_TEST") {
     Some(named) => named,
     None => env!("CARGO_BIN_EXE_kohakuriver-proxy"),
 };
-pub(crate) const CLI: &str = env!("CARGO_BIN_EXE_kohakuriver");
-pub(crate) const GATEWAY: &str = env!("CARGO_BIN_EXE_kohakuriver-gateway");
+pub(crate) const CLI: &str = match option_env!("CLI_UNDER_TEST") {
+    Some(named) => named,
+    None => env!("CARGO_BIN_EXE_kohakuriver"),
+};
+pub(crate) const GATEWAY: &str = match option_env!("GATEWAY_UNDER_TEST") {
+    Some(named) => named,
+    None => env!("CARGO_BIN_EXE_kohakuriver-gateway"),
+};
 
 /// An error in the words of the helper's C library: glibc's, or musl's in a static helper.
 pub(crate) fn of_its_libc(glibc: &'static str, musl: &'static str) -> &'static str {
