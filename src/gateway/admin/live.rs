@@ -244,7 +244,6 @@ fn event(name: &str, data: &Value) -> Bytes {
 mod tests {
     use super::*;
     use crate::gateway::admin::end_right::EndRight;
-    use crate::gateway::admin::host_check::HostCheck;
     use crate::gateway::admin::status::Parts;
     use crate::gateway::carry::session::Sessions;
     use crate::gateway::carry::session::tests::tunnel;
@@ -282,7 +281,7 @@ mod tests {
             certificates: None,
             end_right: EndRight::Everyone,
         };
-        Live::new(Arc::new(Sources::new(parts, HostCheck::new(Arc::new(directory)))))
+        Live::new(Arc::new(Sources::new(parts, Arc::new(directory))))
     }
 
     async fn next(events: &mut Channel<Bytes>) -> String {

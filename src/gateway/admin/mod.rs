@@ -19,7 +19,7 @@
 
 mod end_right;
 mod fields;
-mod host_check;
+mod host_api;
 mod live;
 mod page;
 mod status;
@@ -40,7 +40,6 @@ use crate::gateway::http::{self, Lasting, Waiting};
 use crate::gateway::roster::{Ended, no_answer};
 use crate::gateway::watch::history;
 use crate::gateway::watch::metrics;
-use host_check::HostCheck;
 use live::{Events, Live, Snapshot};
 use status::Sources;
 
@@ -67,7 +66,7 @@ type Body = Either<Full<Bytes>, Channel<Bytes>>;
 
 impl Admin {
     pub(super) fn new(parts: Parts, directory: &Arc<Directory>, guard: Guard) -> Self {
-        let sources = Arc::new(Sources::new(parts, HostCheck::new(Arc::clone(directory))));
+        let sources = Arc::new(Sources::new(parts, Arc::clone(directory)));
         let (live, directory) = (Live::new(Arc::clone(&sources)), Arc::clone(directory));
         Self { sources, live, directory, guard, waiting: Waiting::default() }
     }

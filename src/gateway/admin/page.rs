@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use crate::gateway::admin::host_check::HostState;
+use crate::gateway::admin::host_api::HostApi;
 use crate::gateway::admin::status::{Limit, Row, Status};
 use crate::gateway::watch::refusals::Listed;
 use crate::text::printable;
@@ -225,7 +225,7 @@ fn state(status: &Status) -> String {
     html
 }
 
-fn host_api(host: &HostState) -> String {
+fn host_api(host: &HostApi) -> String {
     let Some(address) = &host.address else { return "none: the VPSes are those of an inventory".to_owned() };
     let (class, word) = match host.reachable {
         Some(true) => ("good", "reachable"),

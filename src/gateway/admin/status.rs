@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::gateway::admin::end_right::EndRight;
-use crate::gateway::admin::host_check::{HostCheck, HostState};
+use crate::gateway::admin::host_api::HostApi;
+use crate::gateway::decide::directory::Directory;
 use crate::gateway::front::certificates::Certificates;
 use crate::gateway::limits::{Limits, Shown};
 use crate::gateway::roster::{Ended, Listing, Reach, Roster, Told, Whose};
@@ -34,7 +35,7 @@ pub(in crate::gateway) struct Parts {
 /// Where the state comes from.
 pub(super) struct Sources {
     parts: Parts,
-    host: Arc<HostCheck>,
+    directory: Arc<Directory>,
     history: History,
 }
 
@@ -43,7 +44,7 @@ pub(super) struct Asked {
     listing: Listing,
     /// The tunnels of each process before a hand-over.
     previous: Vec<u64>,
-    host: HostState,
+    host: HostApi,
 }
 
 /// An admin sees all gateways, and has no token that they would know.
@@ -63,7 +64,7 @@ pub(super) struct Status {
     pub(super) ending_takes: Option<&'static str>,
     pub(super) tunnels: Tunnels,
     pub(super) limits: Vec<Limit>,
-    pub(super) host_api: HostState,
+    pub(super) host_api: HostApi,
     /// This one first. Each has its number of sessions, and an error if some of them are missing.
     pub(super) gateways: Vec<Told>,
     pub(super) certificates: Vec<Certificate>,
@@ -119,8 +120,8 @@ pub(super) struct Previous {
 }
 
 impl Sources {
-    pub(super) fn new(parts: Parts, host: Arc<HostCheck>) -> Self {
-        Self { parts, host, history: History::default() }
+    pub(super) fn new(parts: Parts, directory: Arc<Directory>) -> Self {
+        Self { parts, directory, history: History::default() }
     }
 
     pub(super) fn end_right(&self) -> &EndRight {
@@ -128,8 +129,8 @@ impl Sources {
     }
 
     /// Asks whoever else the metrics are about: the Host, and the previous processes for the number of their tunnels.
-    pub(super) async fn ask_for_metrics(&self) -> (HostState, u64) {
-        tokio::join!(self.host.state(), self.parts.roster.previous.count())
+    pub(super) async fn ask_for_metrics(&self) -> (HostApi, u64) {
+        tokio::join!(HostApi::of(&self.directory), self.parts.roster.previous.count())
     }
 
     /// Ends a tunnel.
@@ -138,7 +139,7 @@ impl Sources {
     }
 
     /// The page for Prometheus. It reads files of `/proc`, so it belongs on a thread that may block.
-    pub(super) fn metrics(&self, (host, older): (HostState, u64)) -> String {
+    pub(super) fn metrics(&self, (host, older): (HostApi, u64)) -> String {
         let Parts { roster, records, limits, certificates, .. } = &self.parts;
         let ends = certificates.as_ref().map(|certificates| certificates.ends()).unwrap_or_default();
         let beside = Beside {
@@ -157,7 +158,7 @@ impl Sources {
     /// Asks whoever else knows something of it.
     pub(super) async fn ask(&self) -> Asked {
         let previous = &self.parts.roster.previous;
-        let (listing, previous, host) = tokio::join!(self.listing(), previous.counts(), self.host.state());
+        let (listing, previous, host) = tokio::join!(self.listing(), previous.counts(), HostApi::of(&self.directory));
         Asked { listing, previous, host }
     }
 

@@ -26,7 +26,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{Cache, Known};
-use super::host_state::HostState;
+use super::host_state::{self, Checked, HostState};
 use super::{Admission, Asker};
 use crate::api::{ApiError, Caller, Client, Node, Reach, Role, User, needs_runner, online_runner};
 use crate::gateway::limits::{Turn, Turns};
@@ -98,6 +98,11 @@ impl HostDirectory {
         self.state.watch(self.base(), self.stale, || self.check()).await;
     }
 
+    /// What the watch has found so far.
+    pub(crate) async fn checked(&self) -> Checked {
+        self.state.checked().await
+    }
+
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
         let caller = self.caller(&asker.token, asker.from, metrics).await?;
         match &caller {
@@ -156,16 +161,7 @@ impl HostDirectory {
     pub(super) async fn ready(&self) -> Result<(), String> {
         self.check().await.map_err(|error| {
             self.state.note(&error);
-            let base = self.base();
-            match error {
-                ApiError::Timeout { limit, .. } => {
-                    format!("the Host API at {base} gave no answer within {} s", limit.as_secs())
-                }
-                error => {
-                    let why = error.refusal().detail().map_or_else(String::new, |why| format!(": {why}"));
-                    format!("the Host API at {base} can't be used{why}")
-                }
-            }
+            host_state::why(self.base(), &error)
         })
     }
 

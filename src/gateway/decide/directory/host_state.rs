@@ -1,13 +1,14 @@
-//! Whether the Host API can be used, as the gateway's admin hears it: one warning when it is gone, and one when it is back.
+//! Whether the Host API can be used, as the gateway's admin hears it: one warning when it is gone, and one when it is back;
+//! and the last result for the page and the metrics.
 //!
 //! Only a check decides that: a question that every Host answers soon. It is repeated all the time, so a Host that goes
 //! while nobody asks for a tunnel is noticed, too. A look-up that fails brings the next check forward. So however many
 //! look-ups fail, the admin hears it once, and a Host that fails some look-ups and answers others is not gone.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::host_tls::HostTls;
@@ -24,6 +25,20 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The same of one that was gone.
 const PAUSE_WHILE_GONE: Duration = Duration::from_secs(2);
 
+/// How long somebody who looks waits for the first result.
+const FIRST_LIMIT: Duration = Duration::from_millis(500);
+
+/// The results of the checks so far.
+#[derive(Clone, Default)]
+pub(crate) struct Checked {
+    /// When the last check ended; `None` before the first one has.
+    pub(crate) asked: Option<SystemTime>,
+    /// When the Host last gave a usable answer to a check.
+    pub(crate) answered: Option<SystemTime>,
+    /// Why it gave none to the last check.
+    pub(crate) why: Option<String>,
+}
+
 /// Tells the admin.
 #[derive(Default)]
 pub(crate) struct HostState {
@@ -32,6 +47,7 @@ pub(crate) struct HostState {
     /// The latest look-up that failed since the last check.
     failed: Mutex<Option<Failure>>,
     doubted: Notify,
+    checked: watch::Sender<Checked>,
 }
 
 impl HostState {
@@ -58,7 +74,9 @@ impl HostState {
         let mut gone_since = None;
         loop {
             let failed = lock(&self.failed).take();
-            match (check().await, gone_since, failed) {
+            let result = check().await;
+            self.keep(base, &result);
+            match (result, gone_since, failed) {
                 (Err(error), None, _) if !matches!(error.refusal(), Refusal::Limit(_)) => {
                     gone_since = Some(Instant::now());
                     self.notices.warn(&self.gone(base, stale, &error));
@@ -80,6 +98,24 @@ impl HostState {
         }
     }
 
+    fn keep(&self, base: &str, result: &Result<(), ApiError>) {
+        let now = SystemTime::now();
+        self.checked.send_modify(|checked| {
+            checked.asked = Some(now);
+            checked.why = result.as_ref().err().map(|error| why(base, error));
+            if result.is_ok() {
+                checked.answered = Some(now);
+            }
+        });
+    }
+
+    /// The results so far. Right after the start, this waits a little for the first one.
+    pub(super) async fn checked(&self) -> Checked {
+        let mut results = self.checked.subscribe();
+        let first = timeout(FIRST_LIMIT, results.wait_for(|checked| checked.asked.is_some())).await;
+        first.ok().and_then(Result::ok).map(|checked| checked.clone()).unwrap_or_default()
+    }
+
     fn gone(&self, base: &str, stale: Duration, error: &ApiError) -> Failure {
         let failure = Failure::new(format!("the Host API at {base} can't be used: it decides on new tunnels"));
         let known = self.tls.by_option(error.failure(""));
@@ -93,6 +129,15 @@ impl HostState {
              (--stale), and open tunnels stay"
         ))
     }
+}
+
+/// The words for a Host API at `base` that fails so.
+pub(super) fn why(base: &str, error: &ApiError) -> String {
+    if let ApiError::Timeout { limit, .. } = error {
+        return format!("the Host API at {base} gave no answer within {} s", limit.as_secs());
+    }
+    let why = error.refusal().detail().map_or_else(String::new, |why| format!(": {why}"));
+    format!("the Host API at {base} can't be used{why}")
 }
 
 #[cfg(test)]
@@ -134,6 +179,29 @@ mod tests {
         let back = "the Host API at http://h:8000 is back after 0 s";
         assert_eq!(heard(&[false, false, false, true]).await, [gone, back]);
         assert_eq!(heard(&[false, true, false, true]).await, [gone, back, gone, back]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_result_is_kept_and_the_first_one_waited_for() {
+        let state = HostState::default();
+        assert!(state.checked().await.asked.is_none());
+        let results = RefCell::new(VecDeque::from([Err(fails()), Ok(()), Err(fails())]));
+        let check = || async {
+            sleep(FIRST_LIMIT / 2).await;
+            let next = results.borrow_mut().pop_front();
+            match next {
+                Some(result) => result,
+                None => std::future::pending().await,
+            }
+        };
+        let watched = async {
+            let _ = timeout(Duration::from_secs(3600), state.watch("http://h:8000", Duration::ZERO, check)).await;
+        };
+        let (first, ()) = tokio::join!(state.checked(), watched);
+        let why = "the Host API at http://h:8000 can't be used: it answered 500: no database";
+        assert!(first.why.as_deref() == Some(why) && first.answered.is_none(), "{:?}", first.why);
+        let last = state.checked().await;
+        assert!(last.why.as_deref() == Some(why) && last.answered.is_some());
     }
 
     #[tokio::test(start_paused = true)]

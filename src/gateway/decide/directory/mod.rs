@@ -20,7 +20,7 @@ use crate::secret::Token;
 use crate::target::VpsRef;
 
 pub use host::HostDirectory;
-pub(crate) use host_state::HostState;
+pub(crate) use host_state::{Checked, HostState};
 pub(crate) use host_tls::HostTls;
 
 /// The source of what the gateway knows about VPSes.
