@@ -16,7 +16,7 @@ pub(super) fn path(which: &SessionRef) -> String {
     format!("/sessions/{which}")
 }
 
-/// What a gateway tells about open tunnels.
+/// The answer of a gateway: open tunnels, and the gateways that have told about them.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Tunnels {
     /// The tunnels.
@@ -102,7 +102,7 @@ impl Tunnel {
         })
     }
 
-    /// What ends it.
+    /// The reference by which a command ends it.
     pub fn which(&self) -> SessionRef {
         SessionRef { gateway: self.gateway.clone(), id: self.id }
     }

@@ -80,15 +80,18 @@ fn sessions_of_ssh_are_listed_and_summed() {
 #[test]
 fn files_that_cannot_be_read_are_named() {
     let home = Home::new();
-    let log = home.write("audit.log", "{}\n");
+    let log = home.write("a day.log", "{}\n");
     let status = Command::new("gzip").arg(&log).status().unwrap();
     assert!(status.success());
-    let packed = home.join("audit.log.gz");
+    let packed = home.join("a day.log.gz");
     report(&home, &packed, &[]).exits(2).prints_nothing().fails_with(
         "kohakuriver-gateway",
         &format!("cannot read {}", packed.display()),
-        &format!("`zcat {} | kohakuriver-gateway audit`", packed.display()),
+        &format!("`zcat '{}' | kohakuriver-gateway audit`", packed.display()),
     );
+    let from_stdin = Run::new(GATEWAY, &home).arg("audit").stdin_file(&packed).output();
+    let hint = "`zcat FILE | kohakuriver-gateway audit`";
+    from_stdin.exits(2).prints_nothing().fails_with("kohakuriver-gateway", "cannot read stdin", hint);
     let missing = home.join("missing.log");
     let what = format!("cannot read {}", missing.display());
     report(&home, &missing, &[]).exits(1).prints_nothing().fails_with("kohakuriver-gateway", &what, "sudo");

@@ -12,13 +12,13 @@ use crate::support::home::Home;
 use crate::support::host_api::{ADMIN, ASSIGNED, OPERATOR, OWNER, VIEWER, host_api, plain_host_api};
 use crate::support::office::{Office, url};
 use crate::support::older_host::OlderHost;
-use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server, http_server, read_head};
+use crate::support::peers::{Peer, echo_server, http_server, read_head};
 use crate::support::resumable::Session;
 use crate::support::run::{DEADLINE, Outcome, Run};
 use crate::support::scene::{ID, Mode};
 use crate::support::terminal::Terminal;
 use crate::support::tools::{CLI, tool};
-use crate::support::tunnels::{echoes, opens};
+use crate::support::tunnels::{echoes, users_tunnel};
 use crate::support::watched::{audit, curl, metric};
 
 /// A Host with users, a gateway before it, and a VPS that says back what it hears.
@@ -39,7 +39,7 @@ impl Scene {
 
     /// An open tunnel of the user with this token.
     fn tunnel(&self, token: &str) -> TcpStream {
-        tunnel(self.gateway.address, token)
+        users_tunnel(self.gateway.address, ID, token)
     }
 
     /// `curl` on the port for tunnels, as this user; prints the status behind the body.
@@ -62,14 +62,6 @@ fn owned(port: u16) -> Value {
     vps["task_type"] = json!("vps");
     vps["owner_username"] = json!("owner1");
     vps
-}
-
-fn tunnel(address: SocketAddr, token: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    let head = format!("CONNECT {ID}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    opens(stream).unwrap()
 }
 
 fn ask(home: &Home, url: &str, token: Option<&str>, args: &[&str]) -> (u16, Value) {
@@ -180,7 +172,7 @@ fn without_users_no_session_is_anybodys_own() {
     let with_host = Gateway::with_host_api(&format!("http://{}", host.address));
     let stand_alone = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
     for gateway in [with_host, stand_alone] {
-        let _tunnel = tunnel(gateway.address, OWNER);
+        let _tunnel = users_tunnel(gateway.address, ID, OWNER);
         for (path, args) in [("/sessions", &[][..]), ("/sessions?all", &[]), ("/sessions/1", &DELETE)] {
             let (status, body) = ask(&home, &format!("http://{}{path}", gateway.address), Some(OWNER), args);
             assert_eq!(status, 403, "{path}: {body}");
@@ -232,7 +224,7 @@ fn beside_the_host_api_on_one_port_the_path_is_the_gateways() {
     let home = Home::new();
     let url = |path: &str| format!("https://localhost:{}{path}", address.port());
     let ca = ["--cacert", authority.file.to_str().unwrap()];
-    let _tunnel = tunnel(gateway.address, OWNER);
+    let _tunnel = users_tunnel(gateway.address, ID, OWNER);
     let (status, listed) = ask(&home, &url("/sessions"), Some(OWNER), &ca);
     assert_eq!((status, ids(&listed)), (200, vec![1]));
     let (status, me) = ask(&home, &url("/api/auth/me"), Some(OWNER), &ca);

@@ -18,7 +18,7 @@ use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::sshd::free_port;
 use crate::support::tools::{CLI, tool};
-use crate::support::tunnels::{echoes, opens};
+use crate::support::tunnels::{echoes, opens, users_tunnel};
 use crate::support::watched::{ADMIN_TOKEN, curl};
 
 /// A second, and what a loaded machine takes beyond it.
@@ -84,14 +84,6 @@ impl Site {
     }
 }
 
-fn tunnel(address: SocketAddr, token: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    let head = format!("CONNECT {ID}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    opens(stream).unwrap()
-}
-
 /// The rows as `--end` names them, in order.
 fn named(list: &Value) -> Vec<String> {
     let name = |row: &Value| format!("{}/{}", row["gateway"].as_str().unwrap(), row["id"]);
@@ -114,7 +106,7 @@ fn every_gateway_behind_haproxy_tells_a_user_the_same_and_ends_any_own_session()
         let gateways = site.two(&options);
         let haproxy = Haproxy::before(&gateways, server_options);
         // By turns: two for each gateway.
-        let mut tunnels = [OWNER, OWNER, ASSIGNED, ASSIGNED].map(|token| tunnel(haproxy.address, token));
+        let mut tunnels = [OWNER, OWNER, ASSIGNED, ASSIGNED].map(|token| users_tunnel(haproxy.address, ID, token));
         for _ in 0..4 {
             let (status, listed) = site.ask(haproxy.address, "/sessions", OWNER, &[]);
             assert_eq!((status, named(&listed)), (200, vec!["gw1/1".to_owned(), "gw2/1".to_owned()]), "{listed}");
@@ -203,7 +195,7 @@ fn without_one_admin_token_a_gateway_lists_its_own_sessions_and_says_so() {
             tokens.map(|options| options.iter().map(|option| option.clone().leak() as &str).collect::<Vec<_>>());
         let first = site.gateway("gw1", ports[0], &[at(1)], &options[0]);
         let second = site.gateway("gw2", ports[1], &[at(0)], &options[1]);
-        let _tunnels = (tunnel(first.address, OWNER), tunnel(second.address, OWNER));
+        let _tunnels = (users_tunnel(first.address, ID, OWNER), users_tunnel(second.address, ID, OWNER));
         assert_eq!(named(&admins(&site, &first, "/sessions")), ["gw1/1"]);
         let told = admins(&site, &first, "/sessions?gateways");
         assert_eq!(told["gateways"][0], json!({ "name": "gw1", "sessions": 1 }));
@@ -243,7 +235,7 @@ fn the_user_of_a_certificate_sees_the_sessions_of_all_gateways() {
         tunnel.hears(b"HTTP/1.1 200 Connection established\r\n\r\n");
         tunnel
     });
-    let _nobodys = tunnel(gateways[0].0.address, OWNER);
+    let _nobodys = users_tunnel(gateways[0].0.address, ID, OWNER);
     for (_, tls) in &gateways {
         let answer = String::from_utf8(connect(*tls, "GET /sessions").rest().unwrap()).unwrap();
         let listed: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
@@ -315,7 +307,7 @@ fn a_gateway_that_lies_hides_no_other_and_shows_nothing_of_others() {
         (says(list("\u{1b}]0;x", &[row(&json!({}))])), "it is no list of sessions", 0),
     ] {
         let gateway = site.beside(&peer);
-        let mut own = tunnel(gateway.address, OWNER);
+        let mut own = users_tunnel(gateway.address, ID, OWNER);
         let begun = Instant::now();
         let (status, listed) = site.ask(gateway.address, "/sessions?gateways", OWNER, &[]);
         assert!(begun.elapsed() < SOON, "{error}: after {:?}", begun.elapsed());
@@ -345,7 +337,7 @@ fn a_gateway_that_is_down_is_named_and_its_sessions_can_not_be_ended() {
     drop(down);
     let options = ["--admin-token-file", site.token.to_str().unwrap()];
     let gateway = site.gateway("gw1", free_port(), &[address], &options);
-    let _own = tunnel(gateway.address, OWNER);
+    let _own = users_tunnel(gateway.address, ID, OWNER);
     let (_, listed) = site.ask(gateway.address, "/sessions?gateways", OWNER, &[]);
     assert_eq!(listed["gateways"][1]["name"], address.to_string());
     assert_eq!(named(&listed["sessions"]), ["gw1/1"]);
@@ -373,7 +365,7 @@ fn another_gateway_gets_a_proof_and_no_admin_token() {
     assert!(!first.contains(ADMIN_TOKEN) && !first.contains("Bearer"), "{first}");
     // What was heard ends nothing at a gateway: it is a proof for a list.
     let proof = first.lines().find_map(|line| line.strip_prefix("Authorization: ")).unwrap();
-    let mut own = tunnel(gateway.address, OWNER);
+    let mut own = users_tunnel(gateway.address, ID, OWNER);
     let asked = |line: &str, authorization: &str| {
         let request = format!("{line} HTTP/1.1\r\nAuthorization: {authorization}\r\n\r\n");
         crate::support::tunnels::asked_of(gateway.address, &request)

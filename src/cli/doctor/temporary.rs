@@ -36,7 +36,7 @@ impl Drop for Folder {
     }
 }
 
-/// What to do where [`Folder::new`] fails.
+/// The hint for a failure of [`Folder::new`].
 pub(super) fn hint() -> String {
     format!("set {} to a writable directory: `{}`", sys::TEMPORARY_FOLDER, sys::set_temporary_folder())
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::api::{ApiError, Caller, Client, Generation, Located, Vps, refused};
 use crate::cli::files::tokens::Files;
+use crate::cli::programs::names::PROGRAM;
 use crate::cli::terminal::{progress, ui};
 use crate::cluster::{Cluster, InMessages};
 use crate::failure::Failure;
@@ -117,6 +118,19 @@ pub(crate) fn remember_host(settings: &Settings) {
     if let Err(failure) = bound {
         ui::remark(failure.render("cannot note which Host accepts your token").trim_end());
     }
+}
+
+/// Tells the failures of clusters, each in the words for its cluster. The last one is left for the end of the command.
+pub(crate) fn tell_failures(mut failures: Vec<(&Settings, Failure)>) -> Result<(), Failure> {
+    let last = failures.pop();
+    for (settings, failure) in failures {
+        in_messages(settings).set();
+        failure.tell(PROGRAM);
+    }
+    last.map_or(Ok(()), |(settings, failure)| {
+        in_messages(settings).set();
+        Err(failure)
+    })
 }
 
 /// The cluster of these settings as messages name it, and the flags that commands in hints need.

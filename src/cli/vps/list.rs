@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::{ApiError, Client, Node, Vps, ago, with_zone};
 use crate::cli::host::vps::{ssh_port, unreadable_vpses};
-use crate::cli::host::{client, in_messages, remember_host, the_host, vps_cache};
-use crate::cli::programs::names::PROGRAM;
+use crate::cli::host::{client, remember_host, tell_failures, the_host, vps_cache};
 use crate::cli::terminal::table::{Column, table};
 use crate::cli::terminal::ui;
 use crate::cli::vps::watch::{self, View, WatchFlags};
@@ -97,18 +96,10 @@ pub(crate) fn run(clusters: &[Settings], arguments: &Arguments) -> Result<(), Fa
     if everybodys.get() {
         ui::remark("the Host has no users, so the VPSes of everybody are listed as yours");
     }
-    let mut failed = failed.take();
+    let failed = failed.take();
     let is_listed = |settings: &&Settings| failed.iter().all(|(other, _)| !std::ptr::eq(*other, *settings));
     clusters.iter().filter(is_listed).for_each(remember_host);
-    let last = failed.pop();
-    for (settings, failure) in failed {
-        in_messages(settings).set();
-        failure.tell(PROGRAM);
-    }
-    last.map_or(Ok(()), |(settings, failure)| {
-        in_messages(settings).set();
-        Err(failure)
-    })
+    tell_failures(failed)
 }
 
 /// The VPSes of one cluster.

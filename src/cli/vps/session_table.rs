@@ -116,7 +116,7 @@ impl Sample {
     }
 }
 
-/// What tells a session from all others.
+/// The key of a session: no other one of any cluster has the same.
 fn key(row: &Row<'_>) -> String {
     format!("{} {}", row.cluster.unwrap_or_default(), row.tunnel.which())
 }

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::api::{Case, Tunnels};
-use crate::cli::host::{ask_host, block_on, client, in_messages, remember_host, vps_ref};
-use crate::cli::programs::names::PROGRAM;
+use crate::cli::host::{ask_host, block_on, client, remember_host, tell_failures, vps_ref};
 use crate::cli::terminal::ask::confirm;
 use crate::cli::terminal::progress;
 use crate::cli::terminal::ui::{self, Look};
@@ -182,22 +181,14 @@ fn list(clusters: &[Settings], sources: &[Source], vps: Option<TaskId>, argument
         }
         Ok(view(&all, vps, arguments, &last))
     })?;
-    let mut failed = failed.take();
+    let failed = failed.take();
     let is_listed = |settings: &Settings| failed.iter().all(|(other, _)| !std::ptr::eq(*other, settings));
     for (settings, source) in clusters.iter().zip(sources) {
         if source.takes_the_users_token() && is_listed(settings) {
             remember_host(settings);
         }
     }
-    let last = failed.pop();
-    for (settings, failure) in failed {
-        in_messages(settings).set();
-        failure.tell(PROGRAM);
-    }
-    last.map_or(Ok(()), |(settings, failure)| {
-        in_messages(settings).set();
-        Err(failure)
-    })
+    tell_failures(failed)
 }
 
 /// Says whose sessions are missing.

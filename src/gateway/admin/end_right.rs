@@ -1,4 +1,4 @@
-//! Who may end tunnels.
+//! The right to end tunnels at the admin's address.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(in crate::gateway) enum EndRight {
 }
 
 impl EndRight {
-    /// What it takes: `nothing`, `token`, or `null` while nobody may.
+    /// The name of the proof that a caller needs: `nothing` or `token`; `None` while nobody may.
     pub(super) fn takes(&self) -> Option<&'static str> {
         match self {
             Self::Everyone => Some("nothing"),

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use crate::sys;
 
 /// Longest line that is read, in bytes. The gateway's own have some hundred.
 const LONGEST: u64 = 64 * 1024;
@@ -43,7 +44,8 @@ impl Input {
         let mut lines = Lines { from: BufReader::with_capacity(AT_ONCE, from), name, number: 0, text: Vec::new() };
         let is_packed = lines.from.fill_buf().map_err(|error| cannot_read(&lines.name, &error))?.starts_with(&GZIP);
         if is_packed {
-            let hint = format!("unpack it on the way: `zcat {} | kohakuriver-gateway audit`", lines.name);
+            let file = self.path.as_ref().map_or("FILE".into(), |path| sys::users_shell().word(path.as_os_str()));
+            let hint = format!("unpack it on the way: `zcat {} | kohakuriver-gateway audit`", file.display());
             return Err(Failure::usage(format!("cannot read {}", lines.name))
                 .cause("it is compressed by gzip")
                 .hint(hint));

@@ -24,6 +24,14 @@ pub(crate) fn echo_tunnel_on(mut stream: TcpStream, id: &str) -> io::Result<TcpS
     opens(stream)
 }
 
+/// As [`echo_tunnel`], with the token of a user.
+pub(crate) fn users_tunnel(address: SocketAddr, id: &str, token: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("CONNECT {id}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    opens(stream).unwrap()
+}
+
 pub(crate) fn connect_request(id: &str) -> String {
     format!("CONNECT {id}:22 HTTP/1.1\r\n\r\n")
 }
