@@ -11,14 +11,13 @@
 //! two look the same; other text from a client is made printable and cut. None contains a token. A tunnel never waits
 //! for the log. A line is written at once, or with others within [`REST`]: a crash loses no older one.
 
-use std::fmt::Display;
+mod line;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-use serde::{Serialize, Serializer};
+use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::gateway::watch::metrics::Metrics;
@@ -26,8 +25,8 @@ use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::gateway::watch::outlet::{Open, Outlet};
 use crate::gateway::words::session::{Away, Ending, Protocol, Session, Transport};
 use crate::sys;
-use crate::target::TaskId;
-use crate::text::{self, excerpt};
+use crate::text::excerpt;
+use line::Line;
 
 /// How long lines that come fast are gathered before they are written.
 const REST: Duration = Duration::from_millis(50);
@@ -75,9 +74,6 @@ pub(crate) struct Refused<'r> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Audit(Option<Arc<Outlet>>);
 
-/// The time of a line.
-type Time = humantime::Rfc3339Timestamp;
-
 impl Audit {
     /// Opens the log that `wanted` names. Lost lines are counted, and the admin is warned.
     pub(crate) fn open(wanted: &AuditLog, notices: &Notices, metrics: &Arc<Metrics>) -> Result<Self, Failure> {
@@ -119,140 +115,70 @@ impl Audit {
     }
 
     pub(crate) fn opened(&self, session: &Session) {
-        self.write(|time| TunnelLine::new(time, "opened", session, None));
+        self.write(|| about("opened", session, session.facts.client));
     }
 
     /// The client of a resumable tunnel is away.
     pub(crate) fn parked(&self, session: &Session) {
-        self.write(|time| {
-            let line = TunnelLine::new(time, "parked", session, None);
-            TunnelLine { client: session.away().map_or(line.client, |away| away.client), ..line }
-        });
+        self.write(|| about("parked", session, session.away().map_or(session.facts.client, |away| away.client)));
     }
 
     /// Another process carries the tunnel on.
     pub(crate) fn handed_over(&self, session: &Session) {
-        self.write(|time| TunnelLine::new(time, "handed-over", session, None));
+        self.write(|| about("handed-over", session, session.facts.client));
     }
 
     /// It has come again: `away` has its address.
     pub(crate) fn resumed(&self, session: &Session, away: Away) {
-        self.write(|time| {
-            let line = TunnelLine::new(time, "resumed", session, None);
-            TunnelLine { client: away.client, moves: Some(away.moves), ..line }
-        });
+        self.write(|| about("resumed", session, away.client).number("moves", away.moves));
     }
 
     pub(crate) fn closed(&self, session: &Session, ending: Ending) {
-        self.write(|time| {
+        self.write(|| {
             let (bytes_up, bytes_down) = session.bytes();
-            let seconds = seconds(session.since.elapsed());
-            TunnelLine::new(time, "closed", session, Some(End { bytes_up, bytes_down, seconds, reason: ending.name() }))
+            about("closed", session, session.facts.client)
+                .number("bytes_up", bytes_up)
+                .number("bytes_down", bytes_down)
+                .seconds(session.since.elapsed())
+                .word("reason", ending.name())
         });
     }
 
     pub(crate) fn refused(&self, refused: &Refused<'_>) {
-        self.write(|time| RequestLine {
-            time,
-            event: "refused",
-            user: refused.user,
-            client: refused.client,
-            transport: refused.transport.name(),
-            protocol: refused.protocol.map(Protocol::name),
-            target: refused.target,
-            reason: refused.reason,
-            detail: refused.detail.as_deref().map(excerpt),
-            seconds: seconds(refused.took),
+        self.write(|| {
+            Line::new("refused")
+                .text("user", refused.user)
+                .client(refused.client)
+                .word("transport", refused.transport.name())
+                .text("protocol", refused.protocol.map(Protocol::name))
+                .text("target", refused.target)
+                .word("reason", refused.reason)
+                .text("detail", refused.detail.as_deref().map(excerpt).as_deref())
+                .seconds(refused.took)
         });
     }
 
-    fn write<L: Serialize>(&self, line: impl FnOnce(Time) -> L) {
-        let Some(outlet) = &self.0 else { return };
-        let time = humantime::format_rfc3339_millis(SystemTime::now());
-        // A line has no value that JSON can't express.
-        if let Ok(line) = serde_json::to_string(&line(time)) {
-            outlet.push((text::json(&line) + "\n").as_bytes());
+    fn write(&self, line: impl FnOnce() -> Line) {
+        if let Some(outlet) = &self.0 {
+            outlet.push(line().end().as_bytes());
         }
     }
 }
 
-/// The line for a tunnel that is opened or closed.
-#[derive(Serialize)]
-struct TunnelLine<'s> {
-    #[serde(serialize_with = "displayed")]
-    time: Time,
-    event: &'static str,
-    process: u32,
-    session: u64,
-    user: Option<&'s str>,
-    client: SocketAddr,
-    transport: &'static str,
-    protocol: &'static str,
-    #[serde(serialize_with = "displayed")]
-    task_id: TaskId,
-    /// The VPS's name.
-    name: Option<&'s str>,
-    node: &'s str,
-    /// How often the client has come again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    moves: Option<u64>,
-    #[serde(flatten)]
-    end: Option<End>,
-}
-
-#[derive(Serialize)]
-struct End {
-    bytes_up: u64,
-    bytes_down: u64,
-    seconds: f64,
-    reason: &'static str,
-}
-
-impl<'s> TunnelLine<'s> {
-    fn new(time: Time, event: &'static str, session: &'s Session, end: Option<End>) -> Self {
-        let facts = &session.facts;
-        Self {
-            time,
-            event,
-            process: std::process::id(),
-            session: session.id,
-            user: facts.user.as_deref(),
-            client: facts.client,
-            transport: facts.transport.name(),
-            protocol: facts.protocol.name(),
-            task_id: facts.vps,
-            name: facts.name.as_deref(),
-            node: &facts.node,
-            moves: None,
-            end,
-        }
-    }
-}
-
-/// The line for a request that got no tunnel.
-#[derive(Serialize)]
-struct RequestLine<'r> {
-    #[serde(serialize_with = "displayed")]
-    time: Time,
-    event: &'static str,
-    user: Option<&'r str>,
-    client: SocketAddr,
-    transport: &'static str,
-    protocol: Option<&'static str>,
-    target: Option<&'r str>,
-    reason: &'static str,
-    detail: Option<String>,
-    seconds: f64,
-}
-
-/// Writes a value as people see it, without a text in between.
-fn displayed<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-/// Seconds, to the millisecond.
-fn seconds(time: Duration) -> f64 {
-    time.as_millis() as f64 / 1000.0
+/// The start of a line about a tunnel.
+fn about(event: &'static str, session: &Session, client: SocketAddr) -> Line {
+    let facts = &session.facts;
+    Line::new(event)
+        .number("process", std::process::id().into())
+        .number("session", session.id)
+        .text("user", facts.user.as_deref())
+        .client(client)
+        .word("transport", facts.transport.name())
+        .word("protocol", facts.protocol.name())
+        .plain("task_id", facts.vps)
+        // The VPS's name.
+        .text("name", facts.name.as_deref())
+        .text("node", Some(&facts.node))
 }
 
 fn append(path: &Path) -> io::Result<Box<dyn Write + Send>> {

@@ -5,6 +5,7 @@ use crate::gateway::watch::notices::tests::Heard;
 use crate::gateway::watch::records::Records;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
