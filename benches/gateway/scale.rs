@@ -19,7 +19,7 @@ use super::contestants::{Contestant, Kind, Server, haproxy, request, serves};
 use super::far_end::Vps;
 use super::opener::{Opener, reset};
 use super::process::{cpu_seconds, open_files, raise_open_files, rss_kib};
-use super::tunnel::{self, Entrance};
+use super::tunnel::Entrance;
 use super::typists::Typists;
 use crate::support::limits::{self, ONE_CONNECTION};
 use crate::support::plot::{Line, Panel, plot};
@@ -35,8 +35,6 @@ const WHOLE_RUN: Duration = Duration::from_secs(20 * 60);
 const STEPS: [usize; 4] = [1_000, 2_000, 4_000, 8_000];
 /// Descriptors of a server that no tunnel has: pipes, and connections for a moment.
 const OTHER_FILES: usize = 1_000;
-/// How many tunnels a server has had before its memory is first looked at: what the first one costs is not counted.
-const BEFORE: usize = 100;
 /// How many are opened at once.
 const AT_ONCE: usize = 32;
 /// One tunnel in so many types, and one in so many carries bulk.
@@ -99,7 +97,7 @@ struct Step {
     tunnels: usize,
     memory_mib: f64,
     /// Memory of one of the tunnels that this step has more than the one before.
-    memory_of_one_kib: f64,
+    memory_of_one_kib: Option<f64>,
     /// Of one processor.
     cpu_percent: f64,
     typed_p50_ms: f64,
@@ -139,10 +137,9 @@ fn measure(setting: Setting, numbers: &[usize]) -> Result<Vec<Step>> {
     let entrance = &servers.first().context("a server")?.entrance;
     let leaders: Vec<Pid> = servers.iter().filter_map(Contestant::leader).collect();
     let sum = |of: fn(Pid) -> Result<f64>| leaders.iter().map(|leader| of(*leader)).sum::<Result<f64>>();
-    for _ in 0..BEFORE {
-        reset(tunnel::open(entrance)?);
-    }
-    let (mut before, mut steps) = ((0, sum(rss_kib)?), Vec::new());
+    // What the first burst of set-ups costs is no tunnel's memory.
+    setups(entrance)?;
+    let (mut before, mut steps) = (None, Vec::new());
     let mut tunnels = Vec::new();
     for &number in numbers {
         tunnels.extend(Opener::new(entrance)?.open(number - tunnels.len(), AT_ONCE)?);
@@ -161,23 +158,23 @@ fn measure(setting: Setting, numbers: &[usize]) -> Result<Vec<Step>> {
         let step = Step {
             tunnels: number,
             memory_mib: memory / 1024.0,
-            memory_of_one_kib: (memory - before.1) / (number - before.0) as f64,
+            memory_of_one_kib: before.map(|(fewer, less)| (memory - less) / (number - fewer) as f64),
             cpu_percent: cpu,
             typed_p50_ms: at(50)?,
             typed_p99_ms: at(99)?,
             setups_per_s: setups(entrance)?,
         };
         println!(
-            "  {:7} {:12.1} {:17.2} {:8.1} {:14.3} {:14.3} {:13.0}",
+            "  {:7} {:12.1} {:>17} {:8.1} {:14.3} {:14.3} {:13.0}",
             step.tunnels,
             step.memory_mib,
-            step.memory_of_one_kib,
+            step.memory_of_one_kib.map_or("-".to_owned(), |kib| format!("{kib:.2}")),
             step.cpu_percent,
             step.typed_p50_ms,
             step.typed_p99_ms,
             step.setups_per_s
         );
-        before = (number, memory);
+        before = Some((number, memory));
         steps.push(step);
     }
     tunnels.into_iter().for_each(reset);
@@ -239,10 +236,11 @@ impl Mix {
     }
 }
 
-/// Whether each further tunnel takes as much memory as the first ones.
+/// Whether each further tunnel takes as much memory, however many there are.
 fn constancy(steps: &[Step]) -> String {
-    let mean = steps.iter().map(|step| step.memory_of_one_kib).sum::<f64>() / steps.len() as f64;
-    let worst = steps.iter().map(|step| (step.memory_of_one_kib / mean - 1.0).abs()).fold(0.0, f64::max);
+    let all: Vec<f64> = steps.iter().filter_map(|step| step.memory_of_one_kib).collect();
+    let mean = all.iter().sum::<f64>() / all.len() as f64;
+    let worst = all.iter().map(|kib| (kib / mean - 1.0).abs()).fold(0.0, f64::max);
     let verdict = if worst <= CONSTANT_WITHIN { "reached" } else { "MISSED" };
     format!("{mean:.2} KiB, constant within {:.0} % (target: ≤ 10 %), {verdict}", worst * 100.0)
 }
