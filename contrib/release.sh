@@ -84,15 +84,17 @@ check_static() {
 
 # What users of all systems get, in the folder $1. A native `kohakuriver` writes it.
 shared_files() {
-    local kohakuriver share=$1/share said document
+    local kohakuriver share=$1/share said document program
     kohakuriver=$(programs_of "$(rustc -vV | sed -n 's/^host: //p')")/kohakuriver
     [ "$("$kohakuriver" --version)" = "kohakuriver $version" ] || die "$kohakuriver is not of version $version"
     mkdir -p "$share"/{bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
     said=$("$kohakuriver" man --output "$share/man" 2>&1) || die "$said"
     find "$share/man" -type f -exec gzip -9n {} +
-    "$kohakuriver" completions bash >"$share/bash-completion/completions/kohakuriver"
-    "$kohakuriver" completions zsh >"$share/zsh/site-functions/_kohakuriver"
-    "$kohakuriver" completions fish >"$share/fish/vendor_completions.d/kohakuriver.fish"
+    for program in kohakuriver{,-proxy,-gateway}; do
+        "$kohakuriver" completions bash "$program" >"$share/bash-completion/completions/$program"
+        "$kohakuriver" completions zsh "$program" >"$share/zsh/site-functions/_$program"
+        "$kohakuriver" completions fish "$program" >"$share/fish/vendor_completions.d/$program.fish"
+    done
     for document in "${documents[@]}"; do
         install -D -m 644 "$document" "$share/doc/kohakuriver-proxy/$document"
     done

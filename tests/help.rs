@@ -719,10 +719,12 @@ fn completions_help() {
         "completions",
         r#"Print a script for shell completion
 
-Usage: kohakuriver completions [OPTIONS] <bash|zsh|fish>
+Usage: kohakuriver completions [OPTIONS] <bash|zsh|fish> [PROGRAM]
 
 Arguments:
   <bash|zsh|fish>  The shell that will read the script
+  [PROGRAM]        Another program of this package, whose command line is to be
+                   completed
 
 Options:
   -h, --help  Print help

@@ -30,9 +30,9 @@ class KohakuriverProxy < Formula
     bin.install Dir["bin/*"]
     man1.install Dir["share/man/man1/*"]
     man8.install Dir["share/man/man8/*"]
-    bash_completion.install "share/bash-completion/completions/kohakuriver"
-    zsh_completion.install "share/zsh/site-functions/_kohakuriver"
-    fish_completion.install "share/fish/vendor_completions.d/kohakuriver.fish"
+    bash_completion.install Dir["share/bash-completion/completions/*"]
+    zsh_completion.install Dir["share/zsh/site-functions/*"]
+    fish_completion.install Dir["share/fish/vendor_completions.d/*"]
     doc.install Dir["share/doc/kohakuriver-proxy/*"]
   end
 

@@ -3,14 +3,17 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use kohakuriver_proxy::cli::{self, Manual};
+use kohakuriver_proxy::cli::{self, OtherProgram};
 use kohakuriver_proxy::helper;
 
 /// The other programs of this package.
-const OTHERS: &[fn() -> Manual] = &[
-    || Manual { definition: helper::definition(), section: "1" },
+const OTHERS: &[fn() -> OtherProgram] = &[
+    || OtherProgram { definition: helper::definition(), section: "1" },
     #[cfg(feature = "gateway")]
-    || Manual { definition: <kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command(), section: "8" },
+    || OtherProgram {
+        definition: <kohakuriver_proxy::gateway::Arguments as clap::CommandFactory>::command(),
+        section: "8",
+    },
 ];
 
 fn main() -> ExitCode {

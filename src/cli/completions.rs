@@ -1,34 +1,41 @@
 //! `kohakuriver completions`, and the answer when a shell asks what to offer on TAB.
 //!
-//! The printed script makes the shell run this program with [`KOHAKURIVER_COMPLETE`] set. Commands and flags come from
-//! the command line's definition, VPSes from [`crate::cli::host::vps_cache`]. No Host is asked.
+//! The printed script makes the shell run this program with [`KOHAKURIVER_COMPLETE`] set, also for the other programs of
+//! the package. Commands and flags come from the command line's definition, VPSes from [`crate::cli::host::vps_cache`]. No
+//! Host is asked.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use clap::builder::PossibleValuesParser;
 use clap_complete::env::{CompleteEnv, Shells};
 
 use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::other::OtherProgram;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_COMPLETE;
 use crate::sys;
 
+/// What stands for the name of the completed program in what follows, and for the same name in a function's.
+const NAME: &str = "PROGRAM";
+const ID: &str = "ID";
+
 /// The addition for zsh. The completer's answers are quoted, and a `~` must not be: zsh itself completes paths. And zsh
 /// runs the script as a function's body on the first TAB, which must complete as well, not only register the completer.
 const ZSH_ADDITION: &str = r#"
-function _kohakuriver_words() {
+function _ID_words() {
     if [[ $PREFIX == (\~|*/)* ]]; then
         compset -P '--*='
         _files && return
     fi
-    _clap_dynamic_completer_kohakuriver
+    _clap_dynamic_completer_ID
 }
 
-compdef _kohakuriver_words kohakuriver
+compdef _ID_words PROGRAM
 
-if [[ $funcstack[1] == _kohakuriver ]]; then
-    _kohakuriver_words
+if [[ $funcstack[1] == _PROGRAM ]]; then
+    _ID_words
 fi
 "#;
 
@@ -41,14 +48,17 @@ const ZSH_WORDS: [&str; 2] = [
         [[ -n $other ]] && _describe -V 'values' other",
 ];
 
+/// What bash's script registers, and what it registers instead.
+const BASH_WORDS: [&str; 2] = ["-F _clap_complete_ID PROGRAM", "-F _ID_words PROGRAM"];
+
 /// The addition for bash, which takes the completer's answers as they are, and would run a file's name such as `$(id)`.
 const BASH_ADDITION: &str = r#"
-_kohakuriver_words() {
+_ID_words() {
     local at home
     # A colon divides words: what stands right behind it is a file on a VPS.
     COMPREPLY=()
     [[ ${COMP_LINE:0:COMP_POINT} == *:"${2#:}" ]] && return
-    _clap_complete_kohakuriver "$@"
+    _clap_complete_ID "$@"
     for at in "${!COMPREPLY[@]}"; do
         if [[ ${COMPREPLY[at]} == *[^a-zA-Z0-9/._=:+@%,-]* ]]; then
             home=
@@ -69,29 +79,44 @@ pub(crate) struct Arguments {
     #[arg(value_name = sys::COMPLETED_SHELLS, hide_possible_values = true,
           value_parser = PossibleValuesParser::new(sys::COMPLETED_SHELLS.split('|')))]
     shell: String,
+    /// Another program of this package, whose command line is to be completed
+    #[arg(value_name = "PROGRAM")]
+    program: Option<String>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments, others: &[fn() -> OtherProgram]) -> Result<(), Failure> {
+    let program = arguments.program.as_deref().unwrap_or(PROGRAM);
+    if program != PROGRAM && definition_of(OsStr::new(program), others).is_none() {
+        let names: Vec<_> = others.iter().map(|other| other().definition.get_name().to_owned()).collect();
+        return Err(Failure::usage(format!("cannot print a script for {program}"))
+            .cause("it is no program of this package")
+            .hint(format!("name {}, or none for {PROGRAM}", names.join(" or "))));
+    }
     let cannot = || Failure::new(format!("cannot print a script for {}", arguments.shell));
-    let shell = Shells::builtins();
-    let shell = shell.completer(&arguments.shell).ok_or_else(cannot)?;
+    let shells = Shells::builtins();
+    let shell = shells.completer(&arguments.shell).ok_or_else(cannot)?;
     let mut script = Vec::new();
-    let written = shell.write_registration(KOHAKURIVER_COMPLETE, PROGRAM, PROGRAM, PROGRAM, &mut script);
+    let written = shell.write_registration(KOHAKURIVER_COMPLETE, program, program, PROGRAM, &mut script);
     written.map_err(|error| cannot().because(&error))?;
     let script = String::from_utf8_lossy(&script);
+    let named = |text: &str| text.replace(NAME, program).replace(ID, &program.replace('-', "_"));
     ui::print(&match arguments.shell.as_str() {
-        "bash" => {
-            script.replace("-F _clap_complete_kohakuriver kohakuriver", "-F _kohakuriver_words kohakuriver")
-                + BASH_ADDITION
-        }
-        "zsh" => script.replace(ZSH_WORDS[0], ZSH_WORDS[1]) + ZSH_ADDITION,
+        "bash" => script.replace(&named(BASH_WORDS[0]), &named(BASH_WORDS[1])) + &named(BASH_ADDITION),
+        "zsh" => script.replace(ZSH_WORDS[0], ZSH_WORDS[1]) + &named(ZSH_ADDITION),
         _ => script.into_owned(),
     })
 }
 
-/// Whether a shell asked for completions of `definition`, and got its answer.
-pub(super) fn answered(definition: fn() -> clap::Command, args: &[OsString]) -> bool {
-    let definition = CompleteEnv::with_factory(definition).var(KOHAKURIVER_COMPLETE);
+fn definition_of(program: &OsStr, others: &[fn() -> OtherProgram]) -> Option<clap::Command> {
+    others.iter().map(|other| other().definition).find(|definition| definition.get_name() == program)
+}
+
+/// Whether a shell asked for completions, and got its answer. `definition` is this program's command line.
+pub(super) fn answered(definition: fn() -> clap::Command, others: &[fn() -> OtherProgram], args: &[OsString]) -> bool {
+    // The words that are to be completed follow.
+    let completed = args.iter().skip_while(|arg| *arg != "--").nth(1).and_then(|word| Path::new(word).file_name());
+    let factory = || completed.and_then(|name| definition_of(name, others)).unwrap_or_else(definition);
+    let answer = CompleteEnv::with_factory(factory).var(KOHAKURIVER_COMPLETE);
     // On an error the shell gets nothing, and offers nothing.
-    definition.try_complete(args.iter().cloned(), std::env::current_dir().ok().as_deref()).unwrap_or(true)
+    answer.try_complete(args.iter().cloned(), std::env::current_dir().ok().as_deref()).unwrap_or(true)
 }

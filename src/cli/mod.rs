@@ -35,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 
-pub use manual::Manual;
+pub use programs::other::OtherProgram;
 
 use crate::cluster::{Cluster, ClusterName};
 use crate::failure::{Failure, exit_status};
@@ -53,17 +53,17 @@ use terminal::ui;
 const NARROW: usize = 64;
 
 /// Runs the command line `args`, which begins with the program's own name, and reports a failure on stderr. `others`
-/// are the other programs of this package, for their manual pages.
+/// are the other programs of this package, for their manual pages and completions.
 ///
 /// Doesn't return if another program takes this one's place.
-pub fn run(args: &[OsString], others: &[fn() -> Manual]) -> ExitCode {
-    if completions::answered(definition, args) {
+pub fn run(args: &[OsString], others: &[fn() -> OtherProgram]) -> ExitCode {
+    if completions::answered(definition, others, args) {
         return ExitCode::SUCCESS;
     }
     exit_status(PROGRAM, dispatch(args, others))
 }
 
-fn dispatch(args: &[OsString], others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {
+fn dispatch(args: &[OsString], others: &[fn() -> OtherProgram]) -> Result<ExitCode, Failure> {
     let is_narrow = ui::terminal_size().is_some_and(|(columns, _)| columns < NARROW);
     let mut definition = definition().next_line_help(is_narrow);
     definition.build();
@@ -128,7 +128,7 @@ fn with_cluster_of(flags: Flags, vpses: &[&str]) -> Result<Flags, Failure> {
     }
 }
 
-fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Failure> {
+fn execute(line: CommandLine, others: &[fn() -> OtherProgram]) -> Result<ExitCode, Failure> {
     let flags = with_cluster_of(line.flags()?, &line.vpses())?;
     let load = || load_settings(&flags);
     let done = match line.group {
@@ -136,7 +136,7 @@ fn execute(line: CommandLine, others: &[fn() -> Manual]) -> Result<ExitCode, Fai
         Group::Doctor(arguments) => return doctor::run(flags, arguments),
         Group::Vps(verb) => return vps::run(flags, verb),
         // These must also work with unreadable settings.
-        Group::Completions(arguments) => completions::run(&arguments),
+        Group::Completions(arguments) => completions::run(&arguments, others),
         Group::Man(arguments) => manual::run(definition(), &arguments, others),
         Group::Login(arguments) => cluster::login::run(flags, &arguments),
         Group::Cluster(verb) => cluster::run(&flags, &verb),

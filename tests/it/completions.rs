@@ -11,28 +11,41 @@ use crate::support::life_host::{LifeHost, vps};
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
 use crate::support::terminal::Terminal;
-use crate::support::tools::{CLI, sh_quote, tool};
+use crate::support::tools::{CLI, GATEWAY, HELPER, sh_quote, tool};
 
-/// A shell at a terminal that has loaded our script.
+/// The programs that have completions.
+const PROGRAMS: [&str; 3] = ["kohakuriver", "kohakuriver-proxy", "kohakuriver-gateway"];
+
+/// A shell at a terminal that has loaded our scripts.
 fn shell(name: &str, home: &Home, host: &LifeHost) -> Terminal {
-    let script = Run::new(CLI, home).args(["completions", name]).output();
-    script.succeeds().says_nothing();
+    let scripts = PROGRAMS.map(|program| {
+        let script = Run::new(CLI, home).args(["completions", name, program]).output();
+        script.succeeds().says_nothing();
+        (program, script.text())
+    });
     let folder = home.join("bin");
     if !folder.exists() {
         fs::create_dir(&folder).unwrap();
-        std::os::unix::fs::symlink(CLI, folder.join("kohakuriver")).unwrap();
+        for (name, program) in PROGRAMS.into_iter().zip([CLI, HELPER, GATEWAY]) {
+            std::os::unix::fs::symlink(program, folder.join(name)).unwrap();
+        }
     }
     let ready = "echo re''ady";
     let command = match name {
         "bash" => {
             let rc = home.write(
                 "bashrc",
-                format!("{}\nPS1='> '\nbind 'set enable-bracketed-paste off'\n{ready}\n", script.text()),
+                format!(
+                    "{}\nPS1='> '\nbind 'set enable-bracketed-paste off'\n{ready}\n",
+                    scripts.map(|(_, script)| script).join("\n")
+                ),
             );
             format!("{} --noprofile --rcfile {} -i", tool("bash").display(), sh_quote(&rc.display().to_string()))
         }
         "zsh" => {
-            home.write("zsh/functions/_kohakuriver", script.text());
+            for (program, script) in scripts {
+                home.write(&format!("zsh/functions/_{program}"), script);
+            }
             home.write(
                 "zsh/.zshrc",
                 format!(
@@ -45,7 +58,9 @@ fn shell(name: &str, home: &Home, host: &LifeHost) -> Terminal {
         _ => {
             // If the folder is missing, fish fills it from all manual pages, in a process that outlives it.
             fs::create_dir_all(home.join(".local/share/fish/generated_completions")).unwrap();
-            home.write(".config/fish/completions/kohakuriver.fish", script.text());
+            for (program, script) in scripts {
+                home.write(&format!(".config/fish/completions/{program}.fish"), script);
+            }
             home.write(
                 ".config/fish/config.fish",
                 format!("set fish_greeting\nfunction fish_prompt; echo -n '> '; end\n{ready}\n"),
@@ -89,6 +104,24 @@ fn each_shell_completes_commands_options_and_vpses_without_asking_the_host() {
         shell.types("exit\r");
         shell.finish();
     }
+}
+
+#[test]
+fn each_shell_completes_the_options_of_the_other_programs() {
+    let home = Home::new();
+    let host = LifeHost::with(vps("running", "docker", 22022));
+    for name in ["bash", "zsh", "fish"] {
+        let mut shell = shell(name, &home, &host);
+        shell.types("kohakuriver-gateway aud\t--cs\t\x01printf '[%s]' \r");
+        shell.sees("[kohakuriver-gateway][audit][--csv]");
+        shell.types("kohakuriver-proxy --no-res\t\x01printf '[%s]' \r");
+        shell.sees("[kohakuriver-proxy][--no-resume]");
+        shell.types("exit\r");
+        shell.finish();
+    }
+    let unknown = Run::new(CLI, &home).args(["completions", "bash", "kohakuriver-gate"]).output();
+    let hint = "name kohakuriver-proxy or kohakuriver-gateway, or none for kohakuriver";
+    unknown.exits(2).prints_nothing().fails_with("kohakuriver", "cannot print a script for kohakuriver-gate", hint);
 }
 
 /// The shell itself replaces the `~`, so it must reach the shell without a quote, and all else with one.

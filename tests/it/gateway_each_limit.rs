@@ -156,8 +156,14 @@ fn each_limit_is_set_kept_and_counted() {
         let options: Vec<_> = [row.flag, &set].into_iter().chain(patient).collect();
         let gateway = Gateway::with_host_api_and(&format!("http://{}", api.address), &options);
         match row.beyond {
-            Beyond::Refused(clients, why) => refuses(&gateway, &row, clients, why),
-            Beyond::OldestDropped(clients) => drops_the_oldest(&gateway, &row, clients),
+            Beyond::Refused(clients, why) => {
+                refuses(&gateway, &row, clients, why);
+                is_told(&gateway, &row);
+            }
+            Beyond::OldestDropped(clients) => {
+                drops_the_oldest(&gateway, &row, clients);
+                is_told(&gateway, &row);
+            }
             Beyond::RequestRefused(request, why) => {
                 let answer = asked_of(gateway.address, &request());
                 assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(why), "{}: {answer}", row.limit);
@@ -165,6 +171,17 @@ fn each_limit_is_set_kept_and_counted() {
             }
         }
     }
+}
+
+/// The admin hears which option it is, who fills it, and what helps.
+fn is_told(gateway: &Gateway, row: &Row) {
+    let (what, hint) =
+        (format!("{}, which {} sets", row.set, row.flag), format!("raise {} above {}", row.flag, row.set));
+    gateway.process.wait_for("a warning", PEER_TIMEOUT, |seen| {
+        let log = String::from_utf8_lossy(&seen.stderr);
+        let warning = log.lines().find(|line| line.contains(" WARN ") && line.contains(&what))?;
+        (warning.contains(&hint) && (warning.contains("127.0.0.") || warning.contains("the user "))).then_some(())
+    });
 }
 
 /// The limit was met once, and no other was.

@@ -207,6 +207,10 @@ fn one_client_does_not_get_all_handshakes() {
         assert!(start.elapsed() < PEER_TIMEOUT, "{:?}", counts());
     }
     assert!(!is_over(&mut other), "somebody else was dropped");
+    let warning = gateway.process.stderr_line("the client 127.0.0.1 has too many connections ");
+    let expected =
+        ["cause=\"it has 4, which --max-handshakes-per-client sets\"", "--max-handshakes-per-client above 4"];
+    assert!(expected.iter().all(|part| warning.contains(part)), "{warning}");
     echo_tunnel(gateway.address, ID).unwrap();
 }
 

@@ -77,11 +77,14 @@ fn an_archive_is_whole() {
         "etc/default/kohakuriver-gateway",
         "lib/systemd/system/kohakuriver-gateway.service",
         "share/bash-completion/completions/kohakuriver",
+        "share/bash-completion/completions/kohakuriver-gateway",
         "share/fish/vendor_completions.d/kohakuriver.fish",
+        "share/fish/vendor_completions.d/kohakuriver-proxy.fish",
         "share/man/man1/kohakuriver-proxy.1.gz",
         "share/man/man1/kohakuriver-vps-create.1.gz",
         "share/man/man8/kohakuriver-gateway.8.gz",
         "share/zsh/site-functions/_kohakuriver",
+        "share/zsh/site-functions/_kohakuriver-gateway",
     ] {
         assert!(root.join(name).is_file(), "no {name}");
     }

@@ -61,6 +61,8 @@ fn the_session_of_a_user_that_is_away_longest_ends_first() {
     // The third one: of all, the second session has been away longest now.
     back.shutdown(Shutdown::Both).unwrap();
     assert_eq!(watched.audit("closed", 1)[0]["reason"], "not-resumed");
+    let warning = watched.gateway.process.stderr_line("the client 127.0.0.1 has too many tunnels ");
+    assert!(warning.contains("raise --max-parked-per-user above 2\""), "{warning}");
     assert_eq!(over(sessions[1].resume(1, 0).0).status, 410);
     watched.awaits("parked_tunnels", 2.0);
     [&sessions[0], &sessions[2]].into_iter().for_each(|session| drop(continued(session.resume(2, 0))));
@@ -88,6 +90,8 @@ fn the_memory_of_parked_sessions_is_bounded() {
         .collect();
     let closed = audit(&gateway, "closed", 1);
     assert_eq!(closed[0]["reason"], "not-resumed");
+    let warning = gateway.process.stderr_line("bytes that may have to be sent again ");
+    assert!(warning.contains("it has 1 MiB, which --max-replay-memory sets"), "{warning}");
     let resident = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

@@ -9,17 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::other::OtherProgram;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use page::{Page, listed, name};
-
-/// Another program of this package.
-pub struct Manual {
-    /// Its command line.
-    pub definition: clap::Command,
-    /// The section of the manual that its page belongs to.
-    pub section: &'static str,
-}
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -37,7 +30,11 @@ pub(crate) struct Arguments {
 }
 
 /// Prints a page, or writes all of them; `definition` is this program's command line.
-pub(super) fn run(definition: clap::Command, arguments: &Arguments, others: &[fn() -> Manual]) -> Result<(), Failure> {
+pub(super) fn run(
+    definition: clap::Command,
+    arguments: &Arguments,
+    others: &[fn() -> OtherProgram],
+) -> Result<(), Failure> {
     let pages = pages(definition, others);
     match &arguments.output {
         Some(folder) => write(&pages, folder),
@@ -73,10 +70,10 @@ fn print(pages: &[Page], command: &[String]) -> Result<(), Failure> {
     ui::print(&page.roff)
 }
 
-fn pages(definition: clap::Command, others: &[fn() -> Manual]) -> Vec<Page> {
-    let ours = Manual { definition: definition.disable_help_subcommand(true), section: "1" };
+fn pages(definition: clap::Command, others: &[fn() -> OtherProgram]) -> Vec<Page> {
+    let ours = OtherProgram { definition: definition.disable_help_subcommand(true), section: "1" };
     let mut pages = Vec::new();
-    for Manual { mut definition, section } in std::iter::once(ours).chain(others.iter().map(|other| other())) {
+    for OtherProgram { mut definition, section } in std::iter::once(ours).chain(others.iter().map(|other| other())) {
         definition.build();
         add(&definition, section, &[], &mut pages);
     }

@@ -7,6 +7,7 @@
 //! away, and the memory of all bytes that could be sent again. Beyond them, the tunnel that has been away longest ends.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,6 +29,7 @@ use crate::resume::{
     Answers, Exchange, Fresh, Key, MOST_WINDOW, Mac, Public, Resumable, Role, SessionId, SessionOver, Supplied, Supply,
     Want, binary,
 };
+use crate::text::escaped;
 
 /// Most ended sessions whose reason is remembered for a client that comes again.
 const MOST_ENDED: usize = 4096;
@@ -72,6 +74,15 @@ impl Whose {
     fn of(session: &Session) -> Self {
         let facts = &session.facts;
         facts.user.clone().map_or_else(|| Self::Client(Client::of(facts.client.ip())), Self::User)
+    }
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => write!(f, "the user {}", escaped(user)),
+            Self::Client(client) => write!(f, "the client {client}"),
+        }
     }
 }
 
@@ -242,8 +253,8 @@ impl Resumables {
         (self.wake)(held.session.id);
     }
 
-    /// Ends the session that has been away longest, of these.
-    fn end_oldest(&self, among: &Among, reason: Reason) {
+    /// Ends the session that has been away longest, of these. Returns whether there is one.
+    fn end_oldest(&self, among: &Among, reason: Reason) -> bool {
         let known = lock(&self.known);
         let parked = |held: &Held| held.session.away()?.parked;
         let is_one = |held: &Held| match among {
@@ -256,12 +267,12 @@ impl Resumables {
             .filter(|held| parked(held).is_some() && lock(&held.state).over.is_none() && is_one(held));
         let oldest = away.min_by_key(|held| parked(held)).map(Arc::clone);
         drop(known);
-        if let Some(oldest) = oldest {
-            // Its memory counts no longer, so that it is given back only once.
-            let memory = std::mem::take(&mut lock(&oldest.state).memory);
-            self.memory.fetch_sub(memory, Ordering::Relaxed);
-            self.end(&oldest, reason);
-        }
+        let Some(oldest) = oldest else { return false };
+        // Its memory counts no longer, so that it is given back only once.
+        let memory = std::mem::take(&mut lock(&oldest.state).memory);
+        self.memory.fetch_sub(memory, Ordering::Relaxed);
+        self.end(&oldest, reason);
+        true
     }
 
     /// Counts a session that is away from now on.
@@ -276,7 +287,10 @@ impl Resumables {
         let whose = Whose::of(session);
         let away = lock(&self.known).away.get(&whose).copied().unwrap_or_default();
         if away > self.allowed.of_user {
-            self.end_oldest(&Among::Of(whose), Reason::TooMany);
+            let name = whose.to_string();
+            if self.end_oldest(&Among::Of(whose), Reason::TooMany) {
+                self.records.notices.warn_too_many_parked(&name, self.allowed.of_user);
+            }
         }
     }
 
@@ -297,8 +311,8 @@ impl Resumables {
         if all <= self.allowed.memory / 2 {
             return MOST_WINDOW;
         }
-        if all > self.allowed.memory {
-            self.end_oldest(&Among::WithMemory, Reason::NoMemory);
+        if all > self.allowed.memory && self.end_oldest(&Among::WithMemory, Reason::NoMemory) {
+            self.records.notices.warn_replay_memory(self.allowed.memory / (1024 * 1024));
         }
         SMALL_WINDOW
     }

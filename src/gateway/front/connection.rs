@@ -20,7 +20,7 @@ use crate::gateway::front::peers::{Holder, Peers};
 use crate::gateway::front::session_requests::{self, SessionRequest};
 use crate::gateway::front::terms::Terms;
 use crate::gateway::front::upstream::{Upstream, Upstreams};
-use crate::gateway::limits::{Handshake, Permit};
+use crate::gateway::limits::{Full, Handshake, Permit};
 use crate::gateway::roster::Roster;
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::client_fault::ClientFault;
@@ -129,11 +129,30 @@ impl Gateway {
     fn admit(&self, peer: SocketAddr) -> Result<Handshake, Refusal> {
         // Behind a proxy the client's own address is unknown until its header has arrived.
         let from = (!self.terms.proxy_protocol).then_some(peer.ip());
-        let handshake = self.terms.limits.handshakes.enter(from)?;
+        let entered = self.terms.limits.handshakes.enter(from);
+        let mut handshake = entered.map_err(|full| self.refuse_handshake(full, peer.ip()))?;
+        self.warn_of_met(&mut handshake, peer.ip());
         if self.terms.proxy_protocol && !self.is_trusted_proxy(peer.ip()) {
             return Err(Refusal::AddressNotServed(peer.ip().to_string()));
         }
         Ok(handshake)
+    }
+
+    /// What a client at `from` hears of a limit on handshakes. The admin hears of it, too.
+    fn refuse_handshake(&self, full: Full, from: IpAddr) -> Refusal {
+        self.warn_full(full, from);
+        full.refusal()
+    }
+
+    /// Tells the admin of the limit for which another connection made room.
+    fn warn_of_met(&self, handshake: &mut Handshake, from: IpAddr) {
+        if let Some(full) = handshake.take_met() {
+            self.warn_full(full, from);
+        }
+    }
+
+    fn warn_full(&self, full: Full, from: IpAddr) {
+        self.records.notices.warn_full(full, from, None, || self.terms.limits.handshakes.largest());
     }
 
     fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
@@ -199,6 +218,8 @@ impl Connection<'_> {
         };
         self.attempt.note_client(address);
         let has_room = self.handshake.note_request(address.ip());
+        let has_room = has_room.map_err(|full| self.gateway.refuse_handshake(full, address.ip()));
+        self.gateway.warn_of_met(&mut self.handshake, address.ip());
         match incoming {
             Incoming::Nothing => None,
             Incoming::Insecure(insecure) => {

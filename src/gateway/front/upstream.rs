@@ -15,7 +15,7 @@ use crate::gateway::decide::policy::{self, Denied, HostMachine, Runners, Why};
 use crate::gateway::decide::resolve::{Resolver, Unresolved};
 use crate::gateway::decide::rules::{RuleBook, Rules};
 use crate::gateway::front::attempt::Attempt;
-use crate::gateway::limits::{Full, MORE_FILES, Permit, Scope, Tunnels};
+use crate::gateway::limits::{Permit, Tunnels};
 use crate::gateway::watch::notices::RateLimitKey;
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::session::Session;
@@ -23,7 +23,6 @@ use crate::handshake::request::{Connect, Line, Request};
 use crate::refusal::Refusal;
 use crate::sys;
 use crate::target::VpsRef;
-use crate::text::escaped;
 
 /// How long a client waits for its answer, from its request on. Less than the 20 s after which our own helper gives up,
 /// so that its user reads the reason.
@@ -201,31 +200,8 @@ impl Upstreams {
 
     fn permit(&self, from: IpAddr, user: Option<Arc<str>>) -> Result<Permit, Refusal> {
         self.tunnels.admit(from, user.clone()).map_err(|full| {
-            if self.records.notices.is_due(RateLimitKey::Tunnels(full.scope)) {
-                self.records.notices.warn(&self.filled(full, from, user.as_deref()));
-            }
+            self.records.notices.warn_full(full, from, user.as_deref(), || self.tunnels.largest());
             full.refusal()
         })
-    }
-
-    /// What the admin hears of a limit that is reached: which one, who fills it, and what helps.
-    fn filled(&self, full: Full, from: IpAddr, user: Option<&str>) -> Failure {
-        let (most, option) = (full.most, full.option());
-        let who = match (full.scope, user) {
-            (Scope::InAll, _) => None,
-            (Scope::OfUser, Some(user)) => Some(format!("the user {}", escaped(user))),
-            _ => Some(format!("the client {from}")),
-        };
-        let failure = match who {
-            Some(who) => Failure::new(format!("{who} has all tunnels that it may have: new ones are refused"))
-                .cause(format!("it has {most}, which {option} sets")),
-            None => Failure::new("all tunnels are taken: new ones are refused")
-                .cause(format!("there are {most}, which {option} sets"))
-                .maybe_cause(self.tunnels.largest().map(|(who, count)| format!("{who} has {count} of them"))),
-        };
-        let files = if full.scope == Scope::InAll { format!("; {MORE_FILES}") } else { String::new() };
-        failure.hint(format!(
-            "`kohakuriver vps sessions` lists them and `--end ID` ends one; or raise {option} above {most}{files}"
-        ))
     }
 }

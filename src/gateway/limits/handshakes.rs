@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::client::Client;
+use super::full::{Full, Places, Scope};
 use super::limit::{Limit, Shown};
 use crate::lock::lock;
-use crate::refusal::Refusal;
 
 /// How long a request may be looked up and dialled before it can be dropped for another. Both take milliseconds as a
 /// rule, so a client that wants to keep others out has to connect again that often.
@@ -58,6 +58,8 @@ pub(crate) struct Handshake {
     id: u64,
     client: Option<Client>,
     dropped: Arc<Notify>,
+    /// The limit for which another connection made room.
+    met: Option<Full>,
 }
 
 impl Handshakes {
@@ -75,28 +77,29 @@ impl Handshakes {
     /// only the limit in all applies.
     ///
     /// # Errors
-    /// [`Refusal::Limit`], when no connection can be dropped for it.
-    pub(crate) fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Handshake, Refusal> {
+    /// When no connection can be dropped for it.
+    pub(crate) fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Handshake, Full> {
         let client = ip.map(Client::of);
         let mut held = lock(&self.held);
-        if !self.keep_to_share(&mut held, client)? && held.all.len() >= self.in_all.most {
+        let mut met = self.keep_to_share(&mut held, client)?;
+        if met.is_none() && held.all.len() >= self.in_all.most {
             let oldest = self.oldest_of_a_large_client(&held).or_else(|| oldest(&held.by_time));
-            make_room(&mut held, oldest, &self.in_all, "")?;
+            met = Some(make_room(&mut held, oldest, &self.in_all, Scope::All)?);
         }
         held.last_id += 1;
         let (id, dropped) = (held.last_id, Arc::new(Notify::new()));
         held.insert(id, client, Arc::clone(&dropped), Instant::now());
-        Ok(Handshake { handshakes: Arc::clone(self), id, client, dropped })
+        Ok(Handshake { handshakes: Arc::clone(self), id, client, dropped, met })
     }
 
-    /// Makes room for one more of `client` among its own, if it has its full share. Returns whether it had.
-    fn keep_to_share(&self, held: &mut Held, client: Option<Client>) -> Result<bool, Refusal> {
-        let Some(own) = client.and_then(|client| held.by_client.get(&client)) else { return Ok(false) };
+    /// Makes room for one more of `client` among its own, if it has its full share. Returns the limit then.
+    fn keep_to_share(&self, held: &mut Held, client: Option<Client>) -> Result<Option<Full>, Full> {
+        let Some(own) = client.and_then(|client| held.by_client.get(&client)) else { return Ok(None) };
         if own.len() < self.per_client.most {
-            return Ok(false);
+            return Ok(None);
         }
         let oldest = oldest(own);
-        make_room(held, oldest, &self.per_client, " of your address").map(|()| true)
+        make_room(held, oldest, &self.per_client, Scope::Client).map(Some)
     }
 
     /// The oldest connection that can be dropped, of the largest client that has one, among those with a large part of all.
@@ -106,6 +109,13 @@ impl Handshakes {
         oldest.max().map(|(_, Reverse(id))| id)
     }
 
+    /// The client that has most handshakes now, and how many.
+    pub(crate) fn largest(&self) -> Option<(String, usize)> {
+        let held = lock(&self.held);
+        let largest = held.by_client.iter().max_by_key(|(_, own)| own.len());
+        largest.map(|(client, own)| (format!("the client {client}"), own.len()))
+    }
+
     pub(super) fn limits(&self) -> [Shown; 2] {
         let held = lock(&self.held);
         let of_one_client = held.by_client.values().map(BTreeSet::len).max().unwrap_or_default();
@@ -113,14 +123,13 @@ impl Handshakes {
     }
 }
 
-/// Drops `oldest` for a newcomer beyond `limit`. `owner` stands in the refusal, behind the number of requests.
-fn make_room(held: &mut Held, oldest: Option<u64>, limit: &Limit, owner: &str) -> Result<(), Refusal> {
+/// Drops `oldest` for a newcomer beyond `limit`. Either way, the limit is met.
+fn make_room(held: &mut Held, oldest: Option<u64>, limit: &Limit, scope: Scope) -> Result<Full, Full> {
     limit.meet();
-    let entry = oldest
-        .and_then(|oldest| held.remove(oldest))
-        .ok_or_else(|| Refusal::Limit(format!("it answers no more than {} requests{owner} at once", limit.most)))?;
+    let full = Full { places: Places::Handshakes(scope), most: limit.most };
+    let entry = oldest.and_then(|oldest| held.remove(oldest)).ok_or(full)?;
     entry.dropped.notify_one();
-    Ok(())
+    Ok(full)
 }
 
 impl Handshake {
@@ -129,16 +138,22 @@ impl Handshake {
         self.dropped.notified().await;
     }
 
+    /// The limit for which another connection has made room, once.
+    pub(crate) fn take_met(&mut self) -> Option<Full> {
+        self.met.take()
+    }
+
     /// Notes that the request of the client at `ip` is complete: the connection can't be dropped until
     /// [`Handshake::note_answer`], or until it has waited for [`PATIENCE`]. A client that was unknown before has its share
     /// from here on.
     ///
     /// # Errors
-    /// [`Refusal::Limit`], when the client has its full share, and none of its connections can be dropped.
-    pub(crate) fn note_request(&mut self, ip: IpAddr) -> Result<(), Refusal> {
+    /// When the client has its full share, and none of its connections can be dropped.
+    pub(crate) fn note_request(&mut self, ip: IpAddr) -> Result<(), Full> {
         if self.client.is_none() {
             let client = Some(Client::of(ip));
-            self.handshakes.keep_to_share(&mut lock(&self.handshakes.held), client)?;
+            let met = self.handshakes.keep_to_share(&mut lock(&self.handshakes.held), client)?;
+            self.met = self.met.or(met);
             self.client = client;
         }
         self.mark(Instant::now() + PATIENCE);
@@ -210,7 +225,7 @@ mod tests {
 
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
-    fn enter(handshakes: &Arc<Handshakes>, from: &str) -> Result<Handshake, Refusal> {
+    fn enter(handshakes: &Arc<Handshakes>, from: &str) -> Result<Handshake, Full> {
         handshakes.enter(Some(from.parse().unwrap()))
     }
 
@@ -230,7 +245,8 @@ mod tests {
         assert!(is_ready(second.dropped()) && !is_ready(first.dropped()) && !is_ready(third.dropped()));
         third.note_request(ONE).unwrap();
         fourth.note_request(ONE).unwrap();
-        assert!(matches!(enter(&handshakes, "10.0.0.5"), Err(Refusal::Limit(_))));
+        let full = enter(&handshakes, "10.0.0.5").err().unwrap();
+        assert_eq!((full.option(), full.most), ("--max-handshakes", 3));
         // A client that has its answer and doesn't close makes room as well.
         fourth.note_answer();
         let fifth = enter(&handshakes, "10.0.0.5").unwrap();
@@ -285,6 +301,7 @@ mod tests {
             (0..count).map(|_| enter(&handshakes, from).unwrap()).collect::<Vec<_>>()
         });
         assert_eq!(used(&handshakes)[0], 16);
+        assert_eq!(handshakes.largest(), Some(("the client 10.0.0.2".to_owned(), 8)));
         let newcomers: Vec<_> = (10..14).map(|n| enter(&handshakes, &format!("10.0.0.{n}")).unwrap()).collect();
         assert!(!is_ready(user.dropped()) && newcomers.iter().all(|one| !is_ready(one.dropped())));
         let dropped = attackers.each_ref().map(|all| all.iter().filter(|one| is_ready(one.dropped())).count());
@@ -306,7 +323,8 @@ mod tests {
         all[1].note_request(ONE).unwrap();
         assert_eq!(used(&handshakes)[1], 2);
         let refused = all[2].note_request(ONE).unwrap_err();
-        assert_eq!(refused.detail().unwrap(), "it answers no more than 2 requests of your address at once");
+        assert_eq!(refused.option(), "--max-handshakes-per-client");
+        assert_eq!(refused.refusal().detail().unwrap(), "it answers no more than 2 requests of your address at once");
         assert!(all[2].note_request("10.0.0.2".parse().unwrap()).is_ok());
         // A connection that has its answer makes room for the next of its client.
         all[0].note_answer();

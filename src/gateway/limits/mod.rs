@@ -15,6 +15,7 @@
 
 mod attempts;
 mod client;
+mod full;
 mod handshakes;
 mod heads;
 mod limit;
@@ -27,11 +28,12 @@ use std::time::Duration;
 
 pub(super) use attempts::Attempts;
 pub(super) use client::{Client, decrement};
+pub(super) use full::{Full, Places, Scope};
 pub(super) use handshakes::{Handshake, Handshakes};
 pub(super) use heads::Heads;
 pub(super) use limit::Shown;
 pub(super) use open_files::MORE_FILES;
-pub(super) use tunnels::{Full, Permit, Scope, Tunnels};
+pub(super) use tunnels::{Permit, Tunnels};
 pub(super) use turns::{Turn, Turns};
 
 use crate::handshake::request::MaxSize;

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use super::client::{Client, decrement};
+use super::full::{Full, Places, Scope};
 use super::limit::{Limit, Shown};
 use crate::lock::lock;
-use crate::refusal::Refusal;
 use crate::text::escaped;
 
 /// The tunnels that are open or being opened.
@@ -43,44 +43,6 @@ pub(crate) struct Permit {
     user: Option<Arc<str>>,
 }
 
-/// Which number of tunnels is limited.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Scope {
-    InAll,
-    OfClient,
-    OfUser,
-}
-
-/// A limit that refuses a tunnel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Full {
-    pub(crate) scope: Scope,
-    pub(crate) most: usize,
-}
-
-impl Full {
-    /// What the client hears.
-    pub(crate) fn refusal(self) -> Refusal {
-        let most = self.most;
-        let tunnels = if most == 1 { "tunnel" } else { "tunnels" };
-        let text = |whose| format!("it carries no more than {most} {tunnels} {whose} at once");
-        match self.scope {
-            Scope::InAll => Refusal::Limit(text("in all")),
-            Scope::OfClient => Refusal::Limit(text("for your address")),
-            Scope::OfUser => Refusal::OwnLimit(text("for you")),
-        }
-    }
-
-    /// The option of the gateway that sets it.
-    pub(crate) fn option(self) -> &'static str {
-        match self.scope {
-            Scope::InAll => "--max-tunnels",
-            Scope::OfClient => "--max-tunnels-per-client",
-            Scope::OfUser => "--max-tunnels-per-user",
-        }
-    }
-}
-
 impl Tunnels {
     pub(super) fn new(in_all: usize, per_client: usize, per_user: usize) -> Self {
         Self {
@@ -106,13 +68,13 @@ impl Tunnels {
         let of_client = held.by_client.get(&client).copied().unwrap_or_default();
         let of_user = user.as_ref().and_then(|user| held.by_user.get(user)).copied().unwrap_or_default();
         for (limit, used, scope) in [
-            (&self.in_all, held.all, Scope::InAll),
-            (&self.per_client, of_client, Scope::OfClient),
-            (&self.per_user, of_user, Scope::OfUser),
+            (&self.in_all, held.all, Scope::All),
+            (&self.per_client, of_client, Scope::Client),
+            (&self.per_user, of_user, Scope::User),
         ] {
             if used >= limit.most {
                 limit.meet();
-                return Err(Full { scope, most: limit.most });
+                return Err(Full { places: Places::Tunnels(scope), most: limit.most });
             }
         }
         held.count(client, user.as_ref());
@@ -165,6 +127,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::Refusal;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -185,7 +148,7 @@ mod tests {
         let d = admit("2001:db8::2", Some("bob")).unwrap();
         assert_eq!(refused("10.0.0.4", None), "it carries no more than 4 tunnels in all at once");
         let full = admit("10.0.0.4", None).unwrap_err();
-        assert_eq!((full.scope, full.option()), (Scope::InAll, "--max-tunnels"));
+        assert_eq!((full.places, full.option()), (Places::Tunnels(Scope::All), "--max-tunnels"));
         assert_eq!(tunnels.largest(), Some(("the user ann".to_owned(), 2)));
         let used = || tunnels.limits().map(|limit| limit.used.unwrap());
         assert_eq!(used(), [4, 2, 2]);

@@ -5,6 +5,7 @@
 
 pub(super) mod audit;
 pub(super) mod history;
+mod limit_warnings;
 pub(super) mod metrics;
 pub(super) mod notices;
 mod outlet;

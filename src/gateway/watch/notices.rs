@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::failure::Failure;
-use crate::gateway::limits::Scope;
+use crate::gateway::limits::Places;
 use crate::gateway::watch::metrics::Metrics;
 use crate::gateway::watch::outlet::Outlet;
 use crate::lock::lock;
@@ -40,8 +40,12 @@ pub(crate) enum RateLimitKey {
     Accept,
     /// A new version of the inventory is rejected.
     Inventory,
-    /// No more tunnels fit into one of the limits.
-    Tunnels(Scope),
+    /// No more tunnels, or handshakes, fit into one of the limits.
+    Full(Places),
+    /// A user has too many tunnels whose clients are away.
+    Parked,
+    /// Bytes that may have to be sent again fill their memory.
+    ReplayMemory,
     /// A Runner is on this machine, and not allowed.
     OwnMachine,
     /// The Host rejects the token for the line protocol.
