@@ -20,6 +20,8 @@ const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(100);
 const WINDOW: usize = 1024 * 1024;
 /// By how much the unacknowledged bytes change before the supply is told.
 const MEMORY_STEP: usize = 64 * 1024;
+/// How long memory is kept for further bytes once all are acknowledged: an idle tunnel keeps nothing.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
 /// How long a session lives whose peer has never acknowledged a byte: its answer was lost.
 const ORPHAN_KEEP: Duration = Duration::from_secs(30);
 /// Most reads in one call: a peer can send frames without end that hold nothing for the reader.
@@ -65,6 +67,8 @@ pub struct Resumable<S: Supply> {
     /// The unacknowledged bytes that the supply knows of.
     told: usize,
     acknowledge_at: Option<Instant>,
+    /// When to give memory back that is kept for further bytes.
+    tidy_at: Option<Instant>,
     over: Option<SessionOver>,
     /// What to tell the peer when this end is dropped.
     leaves: Reason,
@@ -102,6 +106,7 @@ impl<S: Supply> Resumable<S> {
             allowed: MOST_WINDOW,
             told: 0,
             acknowledge_at: None,
+            tidy_at: None,
             over: None,
             leaves: Reason::Left,
             is_packed: false,
@@ -246,6 +251,9 @@ impl<S: Supply> Resumable<S> {
             self.pulse.note_heard(now, self.link.awaits_acknowledgement());
             self.want(Want::Nothing, now);
             if absorbed.acknowledged {
+                if self.link.cost() == 0 && self.link.spare() > 0 {
+                    self.tidy_at.get_or_insert(now + TIDY_AFTER);
+                }
                 self.note_memory();
             }
             if let Some(reason) = self.link.reset_by_peer() {
@@ -308,7 +316,7 @@ impl<S: Supply> Resumable<S> {
     }
 
     fn note_memory(&mut self) {
-        let cost = self.link.cost() + self.unread.len() - self.unread_from;
+        let cost = self.link.cost() + self.link.spare() + self.unread.len() - self.unread_from;
         if cost.abs_diff(self.told) >= MEMORY_STEP || cost == 0 && self.told > 0 {
             self.told = cost;
             self.allowed = self.supply.note_memory(cost);
@@ -438,7 +446,10 @@ impl<S: Supply> Lasting for Resumable<S> {
         let pulse = self.attached.then(|| self.pulse.changes_at(now));
         let stalls = self.attached && !self.drained && !self.link.is_at_end();
         let stall = stalls.then(|| self.read_at + STALL);
-        [self.ends_at, self.acknowledge_at, pulse, stall, self.supply.acts_at()].into_iter().flatten().min()
+        [self.ends_at, self.acknowledge_at, self.tidy_at, pulse, stall, self.supply.acts_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn act(&mut self, now: Instant) -> bool {
@@ -465,6 +476,10 @@ impl<S: Supply> Lasting for Resumable<S> {
         if self.attached && (self.link.is_at_end() || is_stalled) {
             self.read_ahead();
             self.read_at = now;
+            self.note_memory();
+        }
+        if self.tidy_at.take_if(|at| *at <= now).is_some() {
+            self.link.tidy();
             self.note_memory();
         }
         if self.attached {

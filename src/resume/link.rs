@@ -254,6 +254,16 @@ impl Link {
         self.replay.cost()
     }
 
+    /// The memory that is kept for further bytes.
+    pub fn spare(&self) -> usize {
+        self.replay.spare()
+    }
+
+    /// Gives it back.
+    pub fn tidy(&mut self) {
+        self.replay.tidy();
+    }
+
     /// Whether the peer has yet to acknowledge something that was sent.
     pub fn awaits_acknowledgement(&self) -> bool {
         self.sent() > self.acknowledged()

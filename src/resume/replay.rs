@@ -10,8 +10,11 @@ use super::frame::{HEADER, MOST_DATA, data_header};
 
 /// What a block counts besides its bytes. Otherwise a stream of single bytes could take a hundred times its size.
 const BLOCK_COST: usize = 128;
-/// Most empty blocks that are kept for new bytes. Under bulk, blocks come and go.
-const MOST_SPARE: usize = 4;
+/// Most empty blocks that are kept for new bytes. Under bulk, blocks come and go, and the system would clear the memory of
+/// each new one. One acknowledgement frees four, and two may come at once.
+const MOST_SPARE: usize = 8;
+/// A block with less room is cheap to make, and is not kept.
+const LARGE: usize = 16 * 1024;
 
 struct Block {
     /// Where the header starts, and behind it the bytes from `start` on.
@@ -73,6 +76,16 @@ impl Replay {
     /// The memory that it needs, in bytes.
     pub(super) fn cost(&self) -> usize {
         self.cost
+    }
+
+    /// The memory of empty blocks.
+    pub(super) fn spare(&self) -> usize {
+        self.spare.iter().map(Vec::capacity).sum()
+    }
+
+    /// Gives the memory of empty blocks back.
+    pub(super) fn tidy(&mut self) {
+        self.spare = Vec::new();
     }
 
     /// Takes as many `bytes` as there is room for within `window`.
@@ -151,15 +164,13 @@ impl Replay {
             let Some(Block { bytes, .. }) = self.blocks.pop_front() else { break };
             self.block -= 1;
             self.cost -= BLOCK_COST + bytes.len() - HEADER;
-            if self.spare.len() < MOST_SPARE && !self.blocks.is_empty() {
+            if self.spare.len() < MOST_SPARE && bytes.capacity() >= LARGE {
                 let mut bytes = bytes;
                 bytes.clear();
                 self.spare.push(bytes);
             }
         }
         if self.blocks.is_empty() {
-            // An idle tunnel keeps nothing.
-            self.spare = Vec::new();
             self.blocks = VecDeque::new();
         }
     }

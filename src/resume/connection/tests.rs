@@ -204,3 +204,35 @@ fn two_full_windows_wait_for_nobody() {
         Pair::new([20_000_000; 2], true, seed).run(cut_every);
     }
 }
+
+/// Bulk uses the same memory again and again, and an idle tunnel keeps none.
+#[test]
+fn memory_is_kept_for_further_bytes_and_given_back_when_none_come() {
+    let (one, other) = connected();
+    let mut client = End::new(Role::Client, one, 0, false).carrier;
+    let mut gateway = End::new(Role::Gateway, other, 0, false).carrier;
+    let mut acknowledged = |client: &mut Resumable<Scripted>, bytes: usize| {
+        assert_eq!(client.send(&vec![7; bytes]).unwrap(), bytes);
+        let (mut arrived, mut buffer) = (0, vec![0; bytes]);
+        while arrived < bytes {
+            arrived += gateway.receive(&mut buffer).unwrap();
+        }
+        gateway.act(Instant::now() + ACKNOWLEDGE_AFTER);
+        assert_eq!(client.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(client.link.cost(), 0);
+    };
+    // What is typed is not worth it.
+    acknowledged(&mut client, 1);
+    assert_eq!((client.link.spare(), client.tidy_at), (0, None));
+    acknowledged(&mut client, 100_000);
+    let tidy_at = client.tidy_at;
+    for _ in 0..3 {
+        let kept = client.link.spare();
+        assert!((100_000..=256 * 1024).contains(&kept) && client.told > 0, "{kept} bytes are kept");
+        acknowledged(&mut client, 100_000);
+    }
+    assert_eq!(client.tidy_at, tidy_at);
+    let tidy_at = tidy_at.unwrap();
+    client.act(tidy_at);
+    assert_eq!((client.link.spare(), client.told, client.tidy_at), (0, 0, None));
+}
