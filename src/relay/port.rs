@@ -10,6 +10,10 @@ use crate::sys::{self, Kind};
 /// one byte is sure. [`sys::PIPE_ROOM`] is the same of a pipe.
 const TERMINAL_ROOM: usize = 1;
 
+/// A move of this many bytes is one of many: it is time for a larger pipe. Most tunnels never get there, and what all
+/// pipes of a user may take together is limited.
+pub(super) const BULK: usize = 16 * 1024;
+
 /// stdin or stdout, which may be in blocking mode.
 #[derive(Clone, Copy)]
 pub(super) struct Inherited<'a> {
@@ -35,6 +39,15 @@ pub(super) enum Port<'a> {
 }
 
 impl Port<'_> {
+    /// Asks for so many bytes of room in the pipe, if it is one.
+    pub(super) fn enlarge_pipe(&self, size: usize) {
+        if let Self::Inherited(inherited) = self
+            && inherited.is_pipe()
+        {
+            sys::enlarge_pipe(inherited.descriptor, size);
+        }
+    }
+
     /// Whether it can be read again though it was not waited for. A second read from a pipe or a terminal would block.
     pub(super) fn is_read_without_waiting(&self) -> bool {
         match self {

@@ -6,16 +6,12 @@
 use crate::sys::BorrowedFd;
 use std::io;
 
-use super::port::Port;
+use super::port::{BULK, Port};
 use super::step::{Broken, Step, Waits};
 use crate::sys;
 
 /// Most bytes asked for at once.
 const MOST: usize = 1024 * 1024;
-
-/// A move of this many bytes is one of many: it is time for a larger pipe. Most tunnels never get there, and what all
-/// pipes of a user may take together is limited.
-const BULK: usize = 16 * 1024;
 
 /// The size asked for the pipe that ssh reads from, in bytes: fewer, larger turns. By default a normal user can have no
 /// more.
@@ -56,18 +52,17 @@ impl Splice {
 
     /// Moves once. `waits` names the side that was reported ready.
     pub(super) fn step(&mut self, from: &Port<'_>, to: &Port<'_>, waits: Waits) -> Result<Step, Broken> {
-        let (Some(from), Some(to)) = (descriptor(from), descriptor(to)) else { return Ok(Step::Unfit) };
-        match sys::splice(from, to, MOST) {
+        let (Some(source), Some(sink)) = (descriptor(from), descriptor(to)) else { return Ok(Step::Unfit) };
+        match sys::splice(source, sink, MOST) {
             Ok(0) => Ok(Step::End),
             // A second try would mostly fail. To wait costs less, and tells which side isn't ready.
             Ok(bytes) => {
                 if bytes >= BULK && !self.enlarged {
                     self.enlarged = true;
-                    let (pipe, size) = match self.network {
-                        Network::Source => (to, PIPE_TO_SSH),
-                        Network::Sink => (from, PIPE_FROM_SSH),
-                    };
-                    sys::enlarge_pipe(pipe, size);
+                    match self.network {
+                        Network::Source => to.enlarge_pipe(PIPE_TO_SSH),
+                        Network::Sink => from.enlarge_pipe(PIPE_FROM_SSH),
+                    }
                 }
                 Ok(Step::MovedAll(bytes))
             }
