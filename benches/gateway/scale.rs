@@ -143,11 +143,12 @@ fn measure(setting: Setting, numbers: &[usize]) -> Result<Vec<Step>> {
     let mut tunnels = Vec::new();
     for &number in numbers {
         tunnels.extend(Opener::new(entrance)?.open(number - tunnels.len(), AT_ONCE)?);
-        let memory = sum(rss_kib)?;
         let (idle, typing) = tunnels.split_at_mut(number - number / TYPES);
         let mix = Mix::start(idle, number / CARRIES)?;
         let mut typists = Typists::new(typing)?;
         typists.run(WARM_UP)?;
+        // Bulk and typing have begun before the first look, too: their first use takes memory of its own.
+        let memory = sum(rss_kib)?;
         let (cpu, began) = (sum(cpu_seconds)?, Instant::now());
         let mut times = typists.run(WINDOW)?;
         let cpu = (sum(cpu_seconds)? - cpu) / began.elapsed().as_secs_f64() * 100.0;
