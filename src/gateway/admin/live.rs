@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::admin::page;
-use crate::gateway::admin::status::{Row, Sources, Status};
+use crate::gateway::admin::status::{Row, Sources, Status, object};
 use crate::gateway::words::session::Totals;
 use crate::text;
 
@@ -212,14 +212,14 @@ fn change(shown: &Map<String, Value>, rows: &[Row], before: &Snapshot) -> Value 
         let differs = |(name, now): &(&String, &Value)| {
             then.get(*name).is_none_or(|then| then != *now && !goes_on(name, now, then))
         };
-        let new: Row = row.iter().filter(differs).map(|(name, now)| (name.clone(), now.clone())).collect();
+        let new = object(row.iter().filter(differs).map(|(name, now)| (name.clone(), now.clone())));
         if !new.is_empty() {
-            changed.push(name_of(row).chain(new).collect());
+            changed.push(object(name_of(row).chain(new)));
         }
     }
-    let gone: Vec<Row> = old.into_values().map(|row| name_of(row).collect()).collect();
+    let gone: Vec<Row> = old.into_values().map(|row| object(name_of(row))).collect();
     let new = shown.iter().filter(|(name, now)| before.shown.get(*name) != Some(now));
-    let mut change: Map<_, _> = new.map(|(name, now)| (name.clone(), now.clone())).collect();
+    let mut change = object(new.map(|(name, now)| (name.clone(), now.clone())));
     change.extend([("changed".to_owned(), json!(changed)), ("gone".to_owned(), json!(gone))]);
     change.into()
 }

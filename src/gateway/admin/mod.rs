@@ -138,11 +138,8 @@ impl Admin {
     /// The state of the gateway, in one form of it.
     async fn state(&self, kind: &'static str, form: fn(&Snapshot) -> Bytes) -> Answer {
         let Some(snapshot) = self.live.current().await else { return broken() };
-        // Writing thousands of tunnels would hold up a thread of the runtime.
-        match tokio::task::spawn_blocking(move || form(&snapshot)).await {
-            Ok(body) => http::response(StatusCode::OK, kind, body),
-            Err(_) => broken(),
-        }
+        // Thousands of tunnels may have to be written.
+        written(kind, Box::new(move || form(&snapshot))).await
     }
 
     fn events(&self) -> Response<Body> {
@@ -160,11 +157,8 @@ impl Admin {
     async fn metrics(&self) -> Answer {
         let sources = Arc::clone(&self.sources);
         let told = sources.ask_for_metrics().await;
-        // It reads files of /proc. A folder with thousands of descriptors would hold up a thread of the runtime.
-        match tokio::task::spawn_blocking(move || sources.metrics(told)).await {
-            Ok(page) => http::response(StatusCode::OK, metrics::CONTENT_TYPE, page),
-            Err(_) => broken(),
-        }
+        // It reads files of /proc, and a folder with thousands of descriptors.
+        written(metrics::CONTENT_TYPE, Box::new(move || sources.metrics(told).into())).await
     }
 
     async fn end(&self, id: &str) -> Answer {
@@ -199,6 +193,14 @@ fn asks(query: Option<&str>, what: &str) -> bool {
 
 fn text(status: StatusCode, line: &str) -> Answer {
     http::response(status, TEXT, format!("{line}\n"))
+}
+
+/// An answer whose body takes time to write, and would hold up a thread of the runtime.
+async fn written(kind: &'static str, write: Box<dyn FnOnce() -> Bytes + Send>) -> Answer {
+    match tokio::task::spawn_blocking(write).await {
+        Ok(body) => http::response(StatusCode::OK, kind, body),
+        Err(_) => broken(),
+    }
 }
 
 /// Something has panicked, or the gateway ends.

@@ -4,12 +4,13 @@
 //! The small parts ([`parts`]) are written here alone: the script puts them in as they are. All text from outside goes through
 //! [`Text`].
 
+use std::cmp::Reverse;
 use std::fmt::{self, Write};
 
 use serde_json::{Map, Value, json};
 
 use crate::gateway::admin::host_api::HostApi;
-use crate::gateway::admin::status::{Limit, Row, Status};
+use crate::gateway::admin::status::{Limit, Row, Status, object};
 use crate::gateway::watch::refusals::Listed;
 use crate::text::printable;
 
@@ -28,7 +29,7 @@ const HIGH: u64 = 75;
 
 /// What the page takes of the state, but for the tunnels.
 pub(super) fn shown(status: &Status) -> Map<String, Value> {
-    let parts: Map<String, Value> = parts(status).into_iter().map(|(id, html)| (id.to_owned(), html.into())).collect();
+    let parts = object(parts(status).into_iter().map(|(id, html)| (id.to_owned(), html.into())));
     let shown = [
         ("time", json!(status.time)),
         ("ending_takes", json!(status.ending_takes)),
@@ -37,7 +38,7 @@ pub(super) fn shown(status: &Status) -> Map<String, Value> {
         ("most_rows", json!(MOST_ROWS)),
         ("parts", parts.into()),
     ];
-    shown.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    object(shown.into_iter().map(|(name, value)| (name.to_owned(), value)))
 }
 
 /// The whole page.
@@ -97,10 +98,14 @@ fn parts(status: &Status) -> Vec<(&'static str, String)> {
     };
     let refused: u64 = hour.refused.values().sum();
     let mut reasons: Vec<_> = hour.refused.iter().collect();
-    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let mut named: Vec<_> =
-        reasons.iter().take(3).map(|(reason, count)| format!("{} {reason}", grouped(**count))).collect();
-    if reasons.len() > 3 {
+    let mut named = Vec::new();
+    while named.len() < 3
+        && let Some(at) = (0..reasons.len()).max_by_key(|&at| (reasons[at].1, Reverse(at)))
+    {
+        let (reason, count) = reasons.remove(at);
+        named.push(format!("{} {reason}", grouped(*count)));
+    }
+    if !reasons.is_empty() {
         named.push("…".to_owned());
     }
     let parked = match status.tunnels.parked {

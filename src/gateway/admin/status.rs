@@ -80,6 +80,13 @@ pub(super) struct Status {
 /// One open tunnel.
 pub(super) type Row = Map<String, Value>;
 
+/// An object of these members. `collect` would sort them first, which takes 35 KiB of program.
+pub(super) fn object(members: impl Iterator<Item = (String, Value)>) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.extend(members);
+    object
+}
+
 /// The tunnels in numbers. Bytes are those of this process since its start.
 #[derive(Serialize)]
 pub(super) struct Tunnels {

@@ -103,7 +103,8 @@ impl History {
         let samples = lock(&self.0);
         let oldest = samples.front();
         let then = oldest.map_or(totals, |sample| sample.totals);
-        let since = counts.since(oldest.map_or(counts, |sample| &sample.counts));
+        let mut since = counts.since(oldest.map_or(counts, |sample| &sample.counts));
+        since.refused.retain(|_, count| *count > 0);
         let age = oldest.and_then(|sample| sample.at.elapsed().ok()).unwrap_or_default();
         Hour {
             seconds: age.as_secs(),
@@ -116,7 +117,7 @@ impl History {
             lookups: since.lookup.count(),
             lookup_milliseconds: since.lookup.mean(),
             lookup_p95_milliseconds: since.lookup.nearly_all_within(),
-            refused: since.refused.into_iter().filter(|(_, count)| *count > 0).collect(),
+            refused: since.refused,
         }
     }
 }
