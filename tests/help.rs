@@ -723,8 +723,9 @@ Usage: kohakuriver completions [OPTIONS] <bash|zsh|fish> [PROGRAM]
 
 Arguments:
   <bash|zsh|fish>  The shell that will read the script
-  [PROGRAM]        Another program of this package, whose command line is to be
-                   completed
+  [PROGRAM]        The program whose command line is to be completed [default:
+                   kohakuriver] [possible values: kohakuriver,
+                   kohakuriver-proxy, kohakuriver-gateway]
 
 Options:
   -h, --help  Print help
@@ -739,6 +740,7 @@ Files:
 
 Examples:
   kohakuriver completions zsh > ~/.zfunc/_kohakuriver
+  kohakuriver completions fish kohakuriver-proxy | source
 "#,
     );
 }
@@ -928,7 +930,8 @@ unless you give another, or unix:/PATH for a UNIX socket. By default a gateway
 answers there on its own machine only. Over HOST:PORT, ending a session needs
 the token of the gateway's --admin-token-file. Give it with the option of the
 same name here, or in KOHAKURIVER_GATEWAY_ADMIN_TOKEN. A UNIX socket needs none:
-whoever can open it may end sessions.
+whoever can open it may end sessions. Without a terminal, --end asks no question
+there.
 
 Where a cluster has several gateways, the list has the sessions of all of them,
 as GATEWAY/ID.
@@ -1112,7 +1115,7 @@ many bytes
 Usage: kohakuriver-gateway audit [OPTIONS] [FILE]...
 
 Arguments:
-  [FILE]...  Audit logs, the oldest first; `-` is stdin
+  [FILE]...  Audit logs, the oldest first; `-` is stdin, as is no FILE
 
 Options:
       --user <USER>      Only of this user; `-` is none; may be given several
@@ -1124,8 +1127,8 @@ Options:
       --client <CIDR>    Only of clients in this network, or with this address;
                          may be given several times
       --since <TIME>     Only what was open or refused then or later:
-                         2026-11-23T12:00:00Z, 2026-11-23, or 2h for two hours
-                         ago
+                         2026-11-23T12:00:00Z, 2026-11-23, or so long ago:
+                         90min, 2h, 7days
       --until <TIME>     Only what was open or refused then or earlier
       --event <EVENT>    Only lines with this event, each as a row of its own;
                          may be given several times [possible values: opened,

@@ -10,7 +10,7 @@ use std::path::Path;
 use clap::builder::PossibleValuesParser;
 use clap_complete::env::{CompleteEnv, Shells};
 
-use crate::cli::programs::names::PROGRAM;
+use crate::cli::programs::names::{COMPLETED, PROGRAM};
 use crate::cli::programs::other::OtherProgram;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
@@ -79,19 +79,13 @@ pub(crate) struct Arguments {
     #[arg(value_name = sys::COMPLETED_SHELLS, hide_possible_values = true,
           value_parser = PossibleValuesParser::new(sys::COMPLETED_SHELLS.split('|')))]
     shell: String,
-    /// Another program of this package, whose command line is to be completed
-    #[arg(value_name = "PROGRAM")]
-    program: Option<String>,
+    /// The program whose command line is to be completed
+    #[arg(value_name = "PROGRAM", default_value = PROGRAM, value_parser = PossibleValuesParser::new(COMPLETED))]
+    program: String,
 }
 
-pub(super) fn run(arguments: &Arguments, others: &[fn() -> OtherProgram]) -> Result<(), Failure> {
-    let program = arguments.program.as_deref().unwrap_or(PROGRAM);
-    if program != PROGRAM && definition_of(OsStr::new(program), others).is_none() {
-        let names: Vec<_> = others.iter().map(|other| other().definition.get_name().to_owned()).collect();
-        return Err(Failure::usage(format!("cannot print a script for {program}"))
-            .cause("it is no program of this package")
-            .hint(format!("name {}, or none for {PROGRAM}", names.join(" or "))));
-    }
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let program = arguments.program.as_str();
     let cannot = || Failure::new(format!("cannot print a script for {}", arguments.shell));
     let shells = Shells::builtins();
     let shell = shells.completer(&arguments.shell).ok_or_else(cannot)?;

@@ -136,7 +136,7 @@ fn execute(line: CommandLine, others: &[fn() -> OtherProgram]) -> Result<ExitCod
         Group::Doctor(arguments) => return doctor::run(flags, arguments),
         Group::Vps(verb) => return vps::run(flags, verb),
         // These must also work with unreadable settings.
-        Group::Completions(arguments) => completions::run(&arguments, others),
+        Group::Completions(arguments) => completions::run(&arguments),
         Group::Man(arguments) => manual::run(definition(), &arguments, others),
         Group::Login(arguments) => cluster::login::run(flags, &arguments),
         Group::Cluster(verb) => cluster::run(&flags, &verb),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueHint};
 use ipnet::IpNet;
 
 use crate::gateway::audit_report;
@@ -241,7 +241,7 @@ pub struct Arguments {
     pub server_name: Vec<String>,
 
     /// Append a JSON line for each tunnel opened, closed or refused to this file; `-` is stdout, `off` disables it
-    #[arg(long, value_name = "FILE", default_value = "-", value_parser = |typed: &str| Ok::<_, Infallible>(AuditLog::from(typed)))]
+    #[arg(long, value_name = "FILE", default_value = "-", value_hint = ValueHint::FilePath, value_parser = |typed: &str| Ok::<_, Infallible>(AuditLog::from(typed)))]
     pub audit_log: AuditLog,
 
     /// Log this much on stderr; debug shows each step of each connection

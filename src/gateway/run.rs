@@ -302,6 +302,7 @@ fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
     }
     if let Some(admin) = &listeners.admin {
         notices.announce(&format!("admin on {}", admin.address()?));
+        notices.note_admin(admin.address()?);
         let tcp = admin.tcp().map(TcpListener::local_addr).transpose()?;
         if let Some(address) = tcp.filter(|address| !address.ip().is_loopback()) {
             let what = format!("anyone who reaches {address} can list all tunnels and their users");

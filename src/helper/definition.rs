@@ -1,7 +1,7 @@
 //! The helper's arguments as a definition of clap's, from the table that `--help` is rendered from. The manual page is
 //! made from it; the helper itself does not need it.
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, ValueHint};
 
 use super::PROGRAM;
 use super::help::{ABOUT, AFTER, ARGUMENTS, DETAILS, Entry, options};
@@ -30,6 +30,7 @@ fn argument(entry: &Entry) -> Arg {
     match (value.is_empty(), is_optional) {
         (true, _) => arg.action(ArgAction::SetTrue),
         (false, true) => arg.num_args(0..=1).value_name(value),
+        (false, false) if value == "FILE" => arg.value_name(value).value_hint(ValueHint::FilePath),
         (false, false) => arg.value_name(value),
     }
 }

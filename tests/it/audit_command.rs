@@ -84,17 +84,21 @@ fn files_that_cannot_be_read_are_named() {
     let status = Command::new("gzip").arg(&log).status().unwrap();
     assert!(status.success());
     let packed = home.join("a day.log.gz");
-    report(&home, &packed, &[]).exits(2).prints_nothing().fails_with(
+    report(&home, &packed, &[]).exits(1).prints_nothing().fails_with(
         "kohakuriver-gateway",
         &format!("cannot read {}", packed.display()),
         &format!("`zcat '{}' | kohakuriver-gateway audit`", packed.display()),
     );
     let from_stdin = Run::new(GATEWAY, &home).arg("audit").stdin_file(&packed).output();
     let hint = "`zcat FILE | kohakuriver-gateway audit`";
-    from_stdin.exits(2).prints_nothing().fails_with("kohakuriver-gateway", "cannot read stdin", hint);
+    from_stdin.exits(1).prints_nothing().fails_with("kohakuriver-gateway", "cannot read stdin", hint);
     let missing = home.join("missing.log");
     let what = format!("cannot read {}", missing.display());
-    report(&home, &missing, &[]).exits(1).prints_nothing().fails_with("kohakuriver-gateway", &what, "sudo");
+    report(&home, &missing, &[]).exits(1).prints_nothing().fails_with(
+        "kohakuriver-gateway",
+        &what,
+        "name the file of the gateway's --audit-log",
+    );
     report(&home, home.path(), &[]).exits(1).prints_nothing().says(&["Is a directory"]);
     for (options, why) in [
         (&["--since", "yesterday"][..], "2h"),
@@ -104,6 +108,12 @@ fn files_that_cannot_be_read_are_named() {
     ] {
         report(&home, &missing, options).exits(2).prints_nothing().says(&[why, "kohakuriver-gateway audit --help"]);
     }
+    let never = report(&home, &missing, &["--since", "2h", "--until", "3h"]);
+    never.exits(2).prints_nothing().fails_with(
+        "kohakuriver-gateway",
+        "--since is later than --until",
+        "--until a later",
+    );
 }
 
 /// `| head`, with far more than a pipe holds.

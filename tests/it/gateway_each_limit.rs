@@ -175,8 +175,7 @@ fn each_limit_is_set_kept_and_counted() {
 
 /// The admin hears which option it is, who fills it, and what helps.
 fn is_told(gateway: &Gateway, row: &Row) {
-    let (what, hint) =
-        (format!("{}, which {} sets", row.set, row.flag), format!("raise {} above {}", row.flag, row.set));
+    let (what, hint) = (format!("{} allows {}", row.flag, row.set), format!("raise {} above {}", row.flag, row.set));
     gateway.process.wait_for("a warning", PEER_TIMEOUT, |seen| {
         let log = String::from_utf8_lossy(&seen.stderr);
         let warning = log.lines().find(|line| line.contains(" WARN ") && line.contains(&what))?;

@@ -208,8 +208,7 @@ fn one_client_does_not_get_all_handshakes() {
     }
     assert!(!is_over(&mut other), "somebody else was dropped");
     let warning = gateway.process.stderr_line("the client 127.0.0.1 has too many connections ");
-    let expected =
-        ["cause=\"it has 4, which --max-handshakes-per-client sets\"", "--max-handshakes-per-client above 4"];
+    let expected = ["cause=\"--max-handshakes-per-client allows 4\"", "--max-handshakes-per-client above 4"];
     assert!(expected.iter().all(|part| warning.contains(part)), "{warning}");
     echo_tunnel(gateway.address, ID).unwrap();
 }
@@ -239,7 +238,7 @@ fn too_few_open_files_to_start_with_are_named() {
     for (limit, what) in [(10, "cannot start"), (14, "cannot listen on 127.0.0.1:0")] {
         let outcome = limited(&Home::new(), &format!("ulimit -n {limit}")).args(["--relay-threads", "1"]).output();
         outcome.exits(1).prints_nothing().says(&[&format!(
-            " ERROR {what} cause=\"Too many open files (os error 24)\" hint=\"raise its limit of open files: \
+            " ERROR {what} cause=\"Too many open files (os error 24)\" hint=\"raise the gateway's limit of open files: \
              `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell\"\n"
         )]);
     }

@@ -206,5 +206,6 @@ fn a_limit_of_one_user_names_its_option_and_the_user() {
     let warned =
         outcome.stderr.matches("the user owner1 has all tunnels that it may have: new ones are refused").count();
     outcome.succeeds().check(warned == 1, "one warning");
-    outcome.says(&["cause=\"it has 1, which --max-tunnels-per-user sets\"", "raise --max-tunnels-per-user above 1\""]);
+    let list = format!("`kohakuriver vps sessions --admin {}` lists them", gateway.admin);
+    outcome.says(&["cause=\"--max-tunnels-per-user allows 1\"", "raise --max-tunnels-per-user above 1\"", &list]);
 }

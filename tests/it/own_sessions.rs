@@ -300,6 +300,13 @@ fn the_command_lists_and_ends_ones_own() {
     let unasked = scene.cli(Some(OWNER), &["--end", "1"]).output();
     unasked.exits(2).says(&["confirmation is required", "--yes"]);
     echoes(&mut owners).unwrap();
+    // So is an admin on a terminal.
+    let command = format!("{CLI} vps sessions --admin {} --end 1", scene.gateway.admin);
+    let mut terminal = Terminal::start(on_script(&scene, &command));
+    terminal.sees(&format!("End session 1 on VPS {} ({ID}), open for ", name_of(ID)));
+    terminal.types("n\r");
+    terminal.finish().exits(1);
+    echoes(&mut owners).unwrap();
     for (answer, code) in [("n\r", 1), ("y\r", 0)] {
         let command = format!("{CLI} vps sessions --end 1");
         let mut terminal = Terminal::start(on_script(&scene, &command));

@@ -91,7 +91,7 @@ fn the_memory_of_parked_sessions_is_bounded() {
     let closed = audit(&gateway, "closed", 1);
     assert_eq!(closed[0]["reason"], "not-resumed");
     let warning = gateway.process.stderr_line("bytes that may have to be sent again ");
-    assert!(warning.contains("it has 1 MiB, which --max-replay-memory sets"), "{warning}");
+    assert!(warning.contains("--max-replay-memory allows 1 MiB"), "{warning}");
     let resident = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

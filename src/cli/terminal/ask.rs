@@ -93,7 +93,7 @@ pub(crate) fn can_choose() -> bool {
 }
 
 /// Whether a person can read a prompt and answer it.
-fn is_interactive() -> bool {
+pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 

@@ -10,6 +10,7 @@ use crate::handshake::session_ref::SessionRef;
 use crate::secret::Token;
 use crate::settings::env_vars::KOHAKURIVER_GATEWAY_ADMIN_TOKEN;
 use crate::settings::{Settings, token_in};
+use crate::sys;
 
 /// One of the two.
 pub(super) enum Source {
@@ -36,6 +37,17 @@ impl Source {
         match self {
             Self::Admin { base, .. } => format!("the gateway at {base}"),
             Self::Port(port) => format!("the gateway at {}", port.base()),
+        }
+    }
+
+    /// The command that lists its sessions.
+    pub(super) fn command(&self) -> String {
+        match self {
+            Self::Admin { base, .. } => {
+                let address = sys::users_shell().word(base.trim_start_matches("http://").as_ref());
+                format!("kohakuriver vps sessions --admin {}", address.display())
+            }
+            Self::Port(_) => "kohakuriver vps sessions".to_owned(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::api::{Case, Tunnels};
 use crate::cli::host::{ask_host, block_on, client, remember_host, tell_failures, vps_ref};
-use crate::cli::terminal::ask::confirm;
+use crate::cli::terminal::ask::{confirm, is_interactive};
 use crate::cli::terminal::progress;
 use crate::cli::terminal::ui::{self, Look};
 use crate::cli::vps::session_source::{Source, admin_token};
@@ -29,7 +29,7 @@ a connection. An admin of the Host sees those of everybody with --all.
 With --admin, KOHAKURIVER_GATEWAY_ADMIN or `gateway_admin` in config.json, the gateway's admin address lists all sessions: \
 HOST[:PORT], where the port is 8003 unless you give another{}. By default a gateway answers there on its own machine only. \
 Over HOST:PORT, ending a session needs the token of the gateway's --admin-token-file. Give it with the option of the same \
-name here, or in KOHAKURIVER_GATEWAY_ADMIN_TOKEN.{}
+name here, or in KOHAKURIVER_GATEWAY_ADMIN_TOKEN.{} Without a terminal, --end asks no question there.
 
 Where a cluster has several gateways, the list has the sessions of all of them, as GATEWAY/ID.
 
@@ -109,45 +109,49 @@ async fn find(settings: &Settings, vps: &VpsRef) -> Result<TaskId, Failure> {
     }
 }
 
-/// Ends a session. At an admin address there is no question, as there never was: the admin has a right and a list.
+/// Ends a session. An admin's script, which has no terminal, needs no `--yes` at an admin address: it never did.
 fn end(source: &Source, which: &SessionRef, arguments: &Arguments) -> Result<(), Failure> {
     let token = admin_token(arguments.admin_token_file.as_deref())?;
-    let (which, what) = match source {
-        Source::Admin { .. } => (which.clone(), format!("session {which}")),
-        Source::Port(_) => {
-            let tunnels = block_on(progress::while_asking(&source.named(), source.tunnels()))?;
-            let (found, shown) = one(&tunnels, which)?;
-            confirm(&format!("End {shown}?"), arguments.yes)?;
-            (found, format!("session {which}"))
-        }
+    let asks = source.takes_the_users_token() || is_interactive() && !arguments.yes;
+    let found = if asks {
+        let tunnels = block_on(progress::while_asking(&source.named(), source.tunnels()))?;
+        let (found, shown) = one(&tunnels, which, &source.command())?;
+        confirm(&format!("End {shown}?"), arguments.yes)?;
+        found
+    } else {
+        which.clone()
     };
-    if block_on(progress::while_asking(&source.named(), source.end(&which, token.as_ref())))? {
-        ui::remark(&format!("ended {what}"));
+    if block_on(progress::while_asking(&source.named(), source.end(&found, token.as_ref())))? {
+        ui::remark(&format!("ended session {which}"));
         return Ok(());
     }
-    Err(no_such(&which))
+    Err(no_such(&found, &source.command()))
 }
 
-fn no_such(which: &SessionRef) -> Failure {
+/// `command` lists the sessions.
+fn no_such(which: &SessionRef, command: &str) -> Failure {
     Failure::new(format!("cannot end session {which}"))
         .cause("the gateway has no such session")
-        .hint("list the open sessions with `kohakuriver vps sessions`")
+        .hint(format!("list the open sessions with `{command}`"))
 }
 
 /// The session that is meant, with its gateway, and as a question names it. Behind one address there may be several
 /// gateways, and each request may reach another one.
-fn one(tunnels: &Tunnels, which: &SessionRef) -> Result<(SessionRef, String), Failure> {
+fn one(tunnels: &Tunnels, which: &SessionRef, command: &str) -> Result<(SessionRef, String), Failure> {
     let is_meant = |gateway: &Option<String>| which.gateway.is_none() || *gateway == which.gateway;
     let mut meant = tunnels.tunnels.iter().filter(|tunnel| tunnel.id == which.id && is_meant(&tunnel.gateway));
     let Some(found) = meant.next() else {
-        return Err(tunnels.silent.iter().fold(no_such(which), |failure, silent| failure.cause(silent.as_str())));
+        return Err(tunnels
+            .silent
+            .iter()
+            .fold(no_such(which, command), |failure, silent| failure.cause(silent.as_str())));
     };
     let others: Vec<_> = meant.map(|other| other.which().to_string()).collect();
     if !others.is_empty() {
         let all = format!("{}, {}", found.which(), others.join(", "));
         return Err(Failure::new(format!("cannot end session {which}"))
             .cause(format!("several gateways have one of this number: {all}"))
-            .hint(format!("name one: `kohakuriver vps sessions --end {}`", found.which())));
+            .hint(format!("name one: `{command} --end {}`", found.which())));
     }
     let vps = found.name.as_ref().map_or_else(|| found.vps.to_string(), |name| format!("{name} ({})", found.vps));
     Ok((found.which(), format!("session {which} on VPS {vps}, open for {}", since(found.seconds))))
@@ -252,7 +256,7 @@ mod tests {
             silent: vec!["gw3: it gave no answer".to_owned()],
             are_of_several: true,
         };
-        let one = |text: &str| one(&tunnels, &text.parse().unwrap());
+        let one = |text: &str| one(&tunnels, &text.parse().unwrap(), "kohakuriver vps sessions");
         let (which, shown) = one("gw2/7").unwrap();
         assert_eq!(which.to_string(), "gw2/7");
         assert_eq!(shown, "session gw2/7 on VPS trainer (7323718749301768192), open for 1m 1s");

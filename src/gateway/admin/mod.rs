@@ -217,6 +217,6 @@ fn refuse_end(status: StatusCode, why: &str) -> Answer {
 }
 
 fn refuse_method(allowed: &'static str) -> Answer {
-    let response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed} is allowed here"));
+    let response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("allowed here: {allowed}"));
     http::allowing(response, allowed)
 }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::choices::{By, Format};
 use super::line::Event;
 use super::period::time;
+use crate::failure::Failure;
 use crate::gateway::decide::networks::network;
 
 /// List or sum what audit logs tell: who used which VPS, from where, how long, how many bytes
@@ -18,7 +19,7 @@ use crate::gateway::decide::networks::network;
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    /// Audit logs, the oldest first; `-` is stdin
+    /// Audit logs, the oldest first; `-` is stdin, as is no FILE
     #[arg(value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 
@@ -38,10 +39,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CIDR", value_parser = network)]
     pub(super) client: Vec<IpNet>,
 
-    /// Only what was open or refused at this time or later, such as 2026-11-23T12:00:00Z, 2026-11-23, or 2h for two
-    /// hours ago
+    /// Only what was open or refused at this time or later, such as 2026-11-23T12:00:00Z, 2026-11-23, or so long ago: 90min,
+    /// 2h, 7days
     #[arg(long, value_name = "TIME", value_parser = time,
-          help = "Only what was open or refused then or later: 2026-11-23T12:00:00Z, 2026-11-23, or 2h for two hours ago")]
+          help = "Only what was open or refused then or later: 2026-11-23T12:00:00Z, 2026-11-23, or so long ago: 90min, 2h, 7days")]
     pub(super) since: Option<SystemTime>,
 
     /// Only what was open or refused at this time or earlier
@@ -77,6 +78,17 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// # Errors
+    /// When nothing can match.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since > until => Err(Failure::usage("--since is later than --until")
+                .cause("no tunnel can be listed")
+                .hint("give --until a later time, or leave it out")),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn format(&self) -> Format {
         match (self.json, self.csv) {
             (true, _) => Format::Json,

@@ -46,7 +46,7 @@ impl Input {
         if is_packed {
             let file = self.path.as_ref().map_or("FILE".into(), |path| sys::users_shell().word(path.as_os_str()));
             let hint = format!("unpack it on the way: `zcat {} | kohakuriver-gateway audit`", file.display());
-            return Err(Failure::usage(format!("cannot read {}", lines.name))
+            return Err(Failure::new(format!("cannot read {}", lines.name))
                 .cause("it is compressed by gzip")
                 .hint(hint));
         }
@@ -55,8 +55,10 @@ impl Input {
 }
 
 fn cannot_read(name: &str, error: &io::Error) -> Failure {
-    let hint =
-        "name a file that you may read: the gateway's audit log belongs to the gateway's user, so `sudo` may help";
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "the gateway's audit log belongs to the gateway's user, so `sudo` may help",
+        _ => "name the file of the gateway's --audit-log",
+    };
     Failure::new(format!("cannot read {name}")).because(error).hint(hint)
 }
 

@@ -56,6 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Writes the report to `out`. Returns what the user has to know about lines that were left out.
 fn make(arguments: &Arguments, out: &mut impl Write) -> Result<Option<String>, Stop> {
+    arguments.check().map_err(Stop::Input)?;
     let filter = Filter::new(arguments);
     let mut report = Report::new(arguments, &filter, out);
     let skipped = report.read_all(arguments)?;

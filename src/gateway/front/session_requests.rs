@@ -122,7 +122,7 @@ fn unusable(why: &Unusable) -> Answer {
         Unusable::Bad(why) => no(400, why, None, ""),
         Unusable::Path => no(404, NO_SESSION, None, ""),
         Unusable::Method(allowed) => {
-            no(405, &format!("only {allowed} is allowed here"), None, &format!("Allow: {allowed}\r\n"))
+            no(405, &format!("allowed here: {allowed}"), None, &format!("Allow: {allowed}\r\n"))
         }
         Unusable::WebPage => no(403, "a web page gets nothing here", None, ""),
     }

@@ -1,5 +1,6 @@
 //! A limit on tunnels or handshakes that has no place left.
 
+use super::limit::Most;
 use crate::refusal::Refusal;
 
 /// What is limited.
@@ -21,13 +22,13 @@ pub(crate) enum Scope {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Full {
     pub(crate) places: Places,
-    pub(crate) most: usize,
+    pub(crate) most: Most,
 }
 
 impl Full {
     /// What the client hears.
     pub(crate) fn refusal(self) -> Refusal {
-        let most = self.most;
+        let most = self.most.number;
         match self.places {
             Places::Tunnels(scope) => {
                 let tunnels = if most == 1 { "tunnel" } else { "tunnels" };

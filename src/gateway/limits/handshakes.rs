@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::full::{Full, Places, Scope};
-use super::limit::{Limit, Shown};
+use super::limit::{Limit, Most, Shown};
 use crate::lock::lock;
 
 /// How long a request may be looked up and dialled before it can be dropped for another. Both take milliseconds as a
@@ -63,7 +63,7 @@ pub(crate) struct Handshake {
 }
 
 impl Handshakes {
-    pub(super) fn new(in_all: usize, per_client: usize) -> Self {
+    pub(super) fn new(in_all: impl Into<Most>, per_client: impl Into<Most>) -> Self {
         let per_client = Limit::new("handshakes-per-client", per_client);
         Self { in_all: Limit::new("handshakes", in_all), per_client, held: Mutex::default() }
     }
@@ -126,7 +126,7 @@ impl Handshakes {
 /// Drops `oldest` for a newcomer beyond `limit`. Either way, the limit is met.
 fn make_room(held: &mut Held, oldest: Option<u64>, limit: &Limit, scope: Scope) -> Result<Full, Full> {
     limit.meet();
-    let full = Full { places: Places::Handshakes(scope), most: limit.most };
+    let full = Full { places: Places::Handshakes(scope), most: limit.of() };
     let entry = oldest.and_then(|oldest| held.remove(oldest)).ok_or(full)?;
     entry.dropped.notify_one();
     Ok(full)
@@ -246,7 +246,7 @@ mod tests {
         third.note_request(ONE).unwrap();
         fourth.note_request(ONE).unwrap();
         let full = enter(&handshakes, "10.0.0.5").err().unwrap();
-        assert_eq!((full.option(), full.most), ("--max-handshakes", 3));
+        assert_eq!((full.option(), full.most), ("--max-handshakes", 3.into()));
         // A client that has its answer and doesn't close makes room as well.
         fourth.note_answer();
         let fifth = enter(&handshakes, "10.0.0.5").unwrap();

@@ -31,7 +31,7 @@ pub(super) use client::{Client, decrement};
 pub(super) use full::{Full, Places, Scope};
 pub(super) use handshakes::{Handshake, Handshakes};
 pub(super) use heads::Heads;
-pub(super) use limit::Shown;
+pub(super) use limit::{Most, SetBy, Shown};
 pub(super) use open_files::MORE_FILES;
 pub(super) use tunnels::{Permit, Tunnels};
 pub(super) use turns::{Turn, Turns};
@@ -151,13 +151,20 @@ impl Limits {
     fn with(wanted: &Wanted, files: u64, open_files: Option<u64>) -> Self {
         let handshakes = open_files::handshakes(wanted.handshakes, files, open_files);
         let most = open_files::tunnels(wanted.tunnels, files * u64::from(handshakes), open_files);
-        let part = |asked: Option<u32>, part: u32| asked.unwrap_or(most / part).clamp(1, most);
-        let per_client = part(wanted.tunnels_per_client, CLIENTS_PART);
-        let per_user = part(wanted.tunnels_per_user, USERS_PART);
-        let of_client = wanted.handshakes_per_client.unwrap_or(handshakes / CLIENTS_PART).clamp(1, handshakes);
+        let in_all = |fit: u32, wanted: u32| {
+            let set_by = if fit < wanted { SetBy::OpenFiles } else { SetBy::Option };
+            Most { number: fit as usize, set_by }
+        };
+        let part = |asked: Option<u32>, whole: u32, part: u32, name| {
+            let set_by = if asked.is_some() { SetBy::Option } else { SetBy::PartOf(name) };
+            Most { number: asked.unwrap_or(whole / part).clamp(1, whole) as usize, set_by }
+        };
+        let per_client = part(wanted.tunnels_per_client, most, CLIENTS_PART, "half of --max-tunnels");
+        let per_user = part(wanted.tunnels_per_user, most, USERS_PART, "a quarter of --max-tunnels");
+        let of_client = part(wanted.handshakes_per_client, handshakes, CLIENTS_PART, "half of --max-handshakes");
         Self {
-            tunnels: Arc::new(Tunnels::new(most as usize, per_client as usize, per_user as usize)),
-            handshakes: Arc::new(Handshakes::new(handshakes as usize, of_client as usize)),
+            tunnels: Arc::new(Tunnels::new(in_all(most, wanted.tunnels), per_client, per_user)),
+            handshakes: Arc::new(Handshakes::new(in_all(handshakes, wanted.handshakes), of_client)),
             heads: Heads::new(
                 Duration::from_secs(wanted.head_seconds.into()),
                 MaxSize { bytes: wanted.head_bytes as usize, fields: wanted.head_fields as usize },

@@ -10,7 +10,7 @@ const HANDSHAKES_PART: u64 = 4;
 
 /// The advice to an admin for too few open files.
 pub(crate) const MORE_FILES: &str =
-    "raise its limit of open files: `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell";
+    "raise the gateway's limit of open files: `LimitNOFILE=` in its systemd unit, `ulimit -n` in a shell";
 
 /// How many of the `wanted` handshakes fit into this number of open files (`None`: unlimited), so many files each.
 pub(super) fn handshakes(wanted: u32, files: u64, open_files: Option<u64>) -> u32 {

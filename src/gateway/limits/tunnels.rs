@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::client::{Client, decrement};
 use super::full::{Full, Places, Scope};
-use super::limit::{Limit, Shown};
+use super::limit::{Limit, Most, Shown};
 use crate::lock::lock;
 use crate::text::escaped;
 
@@ -44,7 +44,7 @@ pub(crate) struct Permit {
 }
 
 impl Tunnels {
-    pub(super) fn new(in_all: usize, per_client: usize, per_user: usize) -> Self {
+    pub(super) fn new(in_all: impl Into<Most>, per_client: impl Into<Most>, per_user: impl Into<Most>) -> Self {
         Self {
             in_all: Limit::new("tunnels", in_all),
             per_client: Limit::new("tunnels-per-client", per_client),
@@ -74,7 +74,7 @@ impl Tunnels {
         ] {
             if used >= limit.most {
                 limit.meet();
-                return Err(Full { places: Places::Tunnels(scope), most: limit.most });
+                return Err(Full { places: Places::Tunnels(scope), most: limit.of() });
             }
         }
         held.count(client, user.as_ref());

@@ -1,14 +1,11 @@
-//! What the admin hears of a limit that is met: which option sets it, who fills it, and what helps.
+//! What the admin hears of a limit that is met: what it follows from, who fills it, and what helps.
 
 use std::net::IpAddr;
 
 use crate::failure::Failure;
-use crate::gateway::limits::{Full, MORE_FILES, Places, Scope};
+use crate::gateway::limits::{Full, MORE_FILES, Places, Scope, SetBy};
 use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::text::escaped;
-
-/// The commands that show and end tunnels.
-const END_SOME: &str = "`kohakuriver vps sessions` lists them and `--end ID` ends one";
 
 impl Notices {
     /// No place is left for `user` at the address `from`. `largest` is who has most of the places, and how many.
@@ -20,10 +17,22 @@ impl Notices {
         largest: impl FnOnce() -> Option<(String, usize)>,
     ) {
         if self.is_due(RateLimitKey::Full(full.places)) {
-            self.warn(&match full.places {
-                Places::Tunnels(scope) => no_tunnels(full, scope, from, user, largest),
-                Places::Handshakes(scope) => no_handshakes(full, scope, from, largest),
-            });
+            let who = match (full.places, user) {
+                (Places::Tunnels(Scope::All) | Places::Handshakes(Scope::All), _) => None,
+                (Places::Tunnels(Scope::User), Some(user)) => Some(format!("the user {}", escaped(user))),
+                _ => Some(format!("the client {from}")),
+            };
+            let largest = if who.is_none() { largest() } else { None };
+            let failure = Failure::new(what(full.places, who.as_deref()))
+                .cause(cause(full))
+                .maybe_cause(largest.map(|(who, count)| format!("{who} has {count} of them")));
+            let raise = raise(full);
+            self.warn(&failure.hint(match full.places {
+                Places::Tunnels(_) => self.end_some_or(&raise),
+                Places::Handshakes(_) => format!(
+                    "{raise}, or keep strangers out with --allow; behind a proxy, --proxy-protocol tells clients apart"
+                ),
+            }));
         }
     }
 
@@ -32,8 +41,8 @@ impl Notices {
         if self.is_due(RateLimitKey::Parked) {
             let what =
                 format!("{whose} has too many tunnels that wait for their clients: the one that waits longest ends");
-            let cause = format!("there are more than {most}, which --max-parked-per-user sets");
-            let hint = format!("{END_SOME}; or raise --max-parked-per-user above {most}");
+            let cause = format!("--max-parked-per-user allows {most}");
+            let hint = self.end_some_or(&format!("raise --max-parked-per-user above {most}"));
             self.warn(&Failure::new(what).cause(cause).hint(hint));
         }
     }
@@ -42,53 +51,48 @@ impl Notices {
     pub(crate) fn warn_replay_memory(&self, mebibytes: usize) {
         if self.is_due(RateLimitKey::ReplayMemory) {
             let what = "bytes that may have to be sent again fill their memory: the tunnel that waits longest ends";
-            let cause = format!("it has {mebibytes} MiB, which --max-replay-memory sets");
+            let cause = format!("--max-replay-memory allows {mebibytes} MiB");
             let hint = format!("raise --max-replay-memory above {mebibytes}, or lower --resume-window");
             self.warn(&Failure::new(what).cause(cause).hint(hint));
         }
     }
-}
 
-fn no_tunnels(
-    full: Full,
-    scope: Scope,
-    from: IpAddr,
-    user: Option<&str>,
-    largest: impl FnOnce() -> Option<(String, usize)>,
-) -> Failure {
-    let (most, option) = (full.most, full.option());
-    let of_one = |who: String| {
-        Failure::new(format!("{who} has all tunnels that it may have: new ones are refused"))
-            .cause(format!("it has {most}, which {option} sets"))
-    };
-    let (failure, files) = match (scope, user) {
-        (Scope::All, _) => {
-            let failure = Failure::new("all tunnels are taken: new ones are refused")
-                .cause(format!("there are {most}, which {option} sets"));
-            (failure.maybe_cause(of_them(largest())), format!("; {MORE_FILES}"))
+    /// The advice to `raise` a limit, behind the command that shows tunnels to the admin, where there is one.
+    fn end_some_or(&self, raise: &str) -> String {
+        match self.admin() {
+            Some(admin) => format!(
+                "`kohakuriver vps sessions --admin {admin}` lists them, and with `--end ID` it ends one; or {raise}"
+            ),
+            None => raise.to_owned(),
         }
-        (Scope::User, Some(user)) => (of_one(format!("the user {}", escaped(user))), String::new()),
-        _ => (of_one(format!("the client {from}")), String::new()),
-    };
-    failure.hint(format!("{END_SOME}; or raise {option} above {most}{files}"))
+    }
 }
 
-fn no_handshakes(full: Full, scope: Scope, from: IpAddr, largest: impl FnOnce() -> Option<(String, usize)>) -> Failure {
-    let (most, option) = (full.most, full.option());
-    let failure = match scope {
-        Scope::All => Failure::new("too many connections ask for a tunnel: the oldest makes room for each new one")
-            .cause(format!("there are {most}, which {option} sets"))
-            .maybe_cause(of_them(largest())),
-        _ => Failure::new(format!(
-            "the client {from} has too many connections that ask for a tunnel: its oldest makes room for each new one"
-        ))
-        .cause(format!("it has {most}, which {option} sets")),
-    };
-    failure.hint(format!(
-        "raise {option} above {most}, or keep strangers out with --allow; behind a proxy, --proxy-protocol tells clients apart"
-    ))
+fn what(places: Places, who: Option<&str>) -> String {
+    match (places, who) {
+        (Places::Tunnels(_), Some(who)) => format!("{who} has all tunnels that it may have: new ones are refused"),
+        (Places::Tunnels(_), None) => "all tunnels are taken: new ones are refused".to_owned(),
+        (Places::Handshakes(_), Some(who)) => {
+            format!("{who} has too many connections that ask for a tunnel: its oldest makes room for each new one")
+        }
+        (Places::Handshakes(_), None) => {
+            "too many connections ask for a tunnel: the oldest makes room for each new one".to_owned()
+        }
+    }
 }
 
-fn of_them(largest: Option<(String, usize)>) -> Option<String> {
-    largest.map(|(who, count)| format!("{who} has {count} of them"))
+fn cause(full: Full) -> String {
+    let (most, option) = (full.most.number, full.option());
+    match full.most.set_by {
+        SetBy::Option => format!("{option} allows {most}"),
+        SetBy::PartOf(whole) => format!("{whole} is {most}, and {option} is not set"),
+        SetBy::OpenFiles => format!("the limit of open files allows {most}"),
+    }
+}
+
+fn raise(full: Full) -> String {
+    match full.most.set_by {
+        SetBy::OpenFiles => MORE_FILES.to_owned(),
+        _ => format!("raise {} above {}", full.option(), full.most.number),
+    }
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::panic::PanicHookInfo;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -90,6 +90,7 @@ struct Inner {
     sink: Sink,
     log: Dispatch,
     last: Mutex<Vec<(RateLimitKey, Instant)>>,
+    admin: OnceLock<String>,
 }
 
 impl Notices {
@@ -117,7 +118,18 @@ impl Notices {
     fn through(sink: Sink, level: LogLevel, format: LogFormat) -> Self {
         let writer = sink.clone();
         let log = log(level, format, move || writer.clone());
-        Self(Arc::new(Inner { sink, log, last: Mutex::default() }))
+        Self(Arc::new(Inner { sink, log, last: Mutex::default(), admin: OnceLock::new() }))
+    }
+
+    /// Notes the admin's address, for advice.
+    pub(crate) fn note_admin(&self, address: String) {
+        // There is one in the life of a process.
+        let _ = self.0.admin.set(address);
+    }
+
+    /// The admin's address, if there is one.
+    pub(super) fn admin(&self) -> Option<&str> {
+        self.0.admin.get().map(String::as_str)
     }
 
     /// Logs one line about the gateway as a whole.

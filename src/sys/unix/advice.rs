@@ -18,7 +18,8 @@ Files:
   fish  ~/.config/fish/completions/kohakuriver.fish
 
 Examples:
-  kohakuriver completions zsh > ~/.zfunc/_kohakuriver";
+  kohakuriver completions zsh > ~/.zfunc/_kohakuriver
+  kohakuriver completions fish kohakuriver-proxy | source";
 
 /// Why no home directory is known.
 pub const NO_HOME: &str = "HOME is not set";

@@ -289,7 +289,7 @@ $ kohakuriver vps sessions --end 1
 $ kohakuriver vps sessions --end 9
 2> kohakuriver: cannot end session 9
 2>   caused by: the gateway has no such session
-2>   hint: list the open sessions with `kohakuriver vps sessions`
+2>   hint: list the open sessions with `kohakuriver vps sessions --admin 127.0.0.1:18003`
 [exit status 1]
 $ kohakuriver vps sessions --end first
 2> kohakuriver: invalid value 'first' for '--end <SESSION>'
