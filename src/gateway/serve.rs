@@ -99,7 +99,7 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
         terms: terms.clone(),
         sessions: Arc::clone(&sessions),
         peers: Peers::new(others, terms.proxy_protocol),
-        resumables: Arc::new(Resumables::new(terms.limits.parked, waker(&relays), records.clone())),
+        resumables: Arc::new(Resumables::new(Arc::clone(&terms.limits.parked), waker(&relays), records.clone())),
         relays: Arc::clone(&relays),
         api: terms.api_proxy.then(|| ApiProxy::new(&directory, Arc::clone(&terms.rules), records.clone())),
         records: records.clone(),

@@ -111,6 +111,9 @@ const ROWS: [Row; 8] = [
     },
 ];
 
+/// The limits of parked tunnels, and their defaults: `resume_limits` meets them.
+const PARKED: [(&str, f64); 2] = [("parked-per-user", 32.0), ("replay-bytes", 268_435_456.0)];
+
 /// A request with these fields.
 fn head(fields: &str) -> String {
     format!("CONNECT 5:22 HTTP/1.1\r\n{fields}\r\n")
@@ -132,7 +135,10 @@ fn each_limit_has_a_row_and_a_default() {
     let page = page(&Gateway::with_inventory(&inventory(&[])));
     let shown = page.lines().filter_map(|line| line.strip_prefix("kohakuriver_gateway_limit{limit=\""));
     let shown: Vec<_> = shown.filter_map(|rest| Some(rest.split_once('"')?.0)).collect();
-    assert_eq!(shown, ROWS.map(|row| row.limit));
+    assert_eq!(shown, [&ROWS.map(|row| row.limit)[..], &PARKED.map(|(limit, _)| limit)].concat());
+    for (limit, most) in PARKED {
+        assert_eq!(of(&page, "limit", limit), most, "{limit}");
+    }
     let enough = getrlimit(Resource::Nofile).maximum.is_none_or(|files| files >= ENOUGH_FILES);
     for Row { limit, default, .. } in ROWS {
         let most = of(&page, "limit", limit);

@@ -12,6 +12,7 @@ use kohakuriver_proxy::resume::{Key, SessionId};
 use crate::support::chaos::{Chaos, Cut};
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::heavy;
+use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, OPERATOR, vps};
 use crate::support::peers::{PEER_TIMEOUT, Peer, patient_echo_server};
 use crate::support::resumable::Session;
@@ -19,7 +20,7 @@ use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
 use crate::support::tools::HELPER;
 use crate::support::tunnels::connect_from;
-use crate::support::watched::{Watched, audit};
+use crate::support::watched::{Watched, audit, curl, metric};
 
 /// The frame that ends a session because of a broken protocol.
 const MALFORMED: [u8; 5] = [4, 0, 0, 1, 7];
@@ -63,6 +64,9 @@ fn the_session_of_a_user_that_is_away_longest_ends_first() {
     assert_eq!(watched.audit("closed", 1)[0]["reason"], "not-resumed");
     let warning = watched.gateway.process.stderr_line("the client 127.0.0.1 has too many tunnels ");
     assert!(warning.contains("raise --max-parked-per-user above 2\""), "{warning}");
+    let limit = |name: &str| format!("{name}{{limit=\"parked-per-user\"}}");
+    watched.awaits(&limit("limit_met_total"), 1.0);
+    watched.awaits(&limit("limit"), 2.0);
     assert_eq!(over(sessions[1].resume(1, 0).0).status, 410);
     watched.awaits("parked_tunnels", 2.0);
     [&sessions[0], &sessions[2]].into_iter().for_each(|session| drop(continued(session.resume(2, 0))));
@@ -92,6 +96,9 @@ fn the_memory_of_parked_sessions_is_bounded() {
     assert_eq!(closed[0]["reason"], "not-resumed");
     let warning = gateway.process.stderr_line("bytes that may have to be sent again ");
     assert!(warning.contains("--max-replay-memory allows 1 MiB"), "{warning}");
+    let page = curl(&Home::new(), gateway.admin, "/metrics", &[]).text();
+    let limit = |name: &str| metric(&page, &format!("{name}{{limit=\"replay-bytes\"}}"));
+    assert!(limit("limit_met_total") >= 1.0 && limit("limit_used") > 0.0, "{page}");
     let resident = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

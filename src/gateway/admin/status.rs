@@ -218,11 +218,6 @@ impl Sources {
         };
         let mut limits: Vec<_> = self.parts.limits.all().map(of).collect();
         let mut more = |limit, most, used| limits.push(Limit { limit, most, used, met: None });
-        more(
-            "replay-bytes",
-            self.parts.limits.parked.memory as u64,
-            Some(self.parts.records.metrics.replay_bytes.value()),
-        );
         if let Some(most) = sys::most_open_files() {
             more("open-files", most, sys::Usage::now().open_files);
         }

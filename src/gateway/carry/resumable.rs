@@ -7,10 +7,9 @@
 //! away, and the memory of all bytes that could be sent again. Beyond them, the tunnel that has been away longest ends.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::carrier::{Carrier, Reason};
 use crate::gateway::carry::session::OpenSession;
-use crate::gateway::limits::{Client, Parked, decrement};
+use crate::gateway::limits::{Client, Parked, Whose};
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::session::Session;
 use crate::handshake::answer;
@@ -29,7 +28,6 @@ use crate::resume::{
     Answers, Exchange, Fresh, Key, MOST_WINDOW, Mac, Public, Resumable, Role, SessionId, SessionOver, Supplied, Supply,
     Want, binary,
 };
-use crate::text::escaped;
 
 /// Most ended sessions whose reason is remembered for a client that comes again.
 const MOST_ENDED: usize = 4096;
@@ -43,10 +41,9 @@ const LAST_KEEP: Duration = Duration::from_secs(60);
 
 /// All resumable tunnels.
 pub(crate) struct Resumables {
-    allowed: Parked,
+    parked: Arc<Parked>,
     /// Wakes the tunnel of a session.
     wake: Box<dyn Fn(u64) + Send + Sync>,
-    memory: AtomicUsize,
     /// Sessions of a previous process are still to come.
     are_arriving: AtomicBool,
     /// Sessions move to the next process.
@@ -58,32 +55,13 @@ pub(crate) struct Resumables {
 #[derive(Default)]
 struct Known {
     sessions: HashMap<SessionId, Arc<Held>>,
-    /// How many sessions of each user are away.
-    away: HashMap<Whose, usize>,
     ended: VecDeque<(SessionId, Reason)>,
 }
 
-/// A user; without one, a client.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Whose {
-    User(Arc<str>),
-    Client(Client),
-}
-
-impl Whose {
-    fn of(session: &Session) -> Self {
-        let facts = &session.facts;
-        facts.user.clone().map_or_else(|| Self::Client(Client::of(facts.client.ip())), Self::User)
-    }
-}
-
-impl fmt::Display for Whose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(user) => write!(f, "the user {}", escaped(user)),
-            Self::Client(client) => write!(f, "the client {client}"),
-        }
-    }
+/// Whose limit a session counts against.
+fn whose(session: &Session) -> Whose {
+    let facts = &session.facts;
+    facts.user.clone().map_or_else(|| Whose::Client(Client::of(facts.client.ip())), Whose::User)
 }
 
 /// The sessions of which one has to end.
@@ -119,21 +97,13 @@ impl Held {
 
 impl Resumables {
     /// No tunnel yet. `wake` wakes the tunnel of a session.
-    pub(crate) fn new(allowed: Parked, wake: Box<dyn Fn(u64) + Send + Sync>, records: Records) -> Self {
-        Self {
-            allowed,
-            wake,
-            memory: AtomicUsize::new(0),
-            are_arriving: false.into(),
-            are_leaving: false.into(),
-            known: Mutex::default(),
-            records,
-        }
+    pub(crate) fn new(parked: Arc<Parked>, wake: Box<dyn Fn(u64) + Send + Sync>, records: Records) -> Self {
+        Self { parked, wake, are_arriving: false.into(), are_leaving: false.into(), known: Mutex::default(), records }
     }
 
     /// Whether tunnels can be resumed at all.
     pub(crate) fn are_offered(&self) -> bool {
-        !self.allowed.keep.is_zero() && !self.are_leaving.load(Ordering::Acquire)
+        !self.parked.keep.is_zero() && !self.are_leaving.load(Ordering::Acquire)
     }
 
     /// Makes the tunnel of `session` resumable for a client with this half of the key exchange. The answer to the client
@@ -151,7 +121,7 @@ impl Resumables {
             Some((id, public, exchange.with_client(half, id)?))
         };
         let Some((id, public, key)) = made() else { return Err(client) };
-        let keep = self.allowed.keep;
+        let keep = self.parked.keep;
         let granted = Answered::New { id, key: public, keep: keep.as_secs(), window: MOST_WINDOW as u64 };
         session.change_away(|_| {});
         let held = Arc::new(Held { id, key, session: session.shared(), state: Mutex::default() });
@@ -180,7 +150,7 @@ impl Resumables {
             Some(Slot { held, all: Arc::clone(self), check_at: None })
         };
         // Sessions live on although this process lets no new tunnel be resumed.
-        let keep = if self.are_offered() { self.allowed.keep } else { LAST_KEEP };
+        let keep = if self.are_offered() { self.parked.keep } else { LAST_KEEP };
         Ok(Box::new(Resumable::unpack(Role::Gateway, packed, before, keep, slot)?))
     }
 
@@ -258,7 +228,7 @@ impl Resumables {
         let known = lock(&self.known);
         let parked = |held: &Held| held.session.away()?.parked;
         let is_one = |held: &Held| match among {
-            Among::Of(whose) => Whose::of(&held.session) == *whose,
+            Among::Of(of) => whose(&held.session) == *of,
             Among::WithMemory => lock(&held.state).memory > 0,
         };
         let away = known
@@ -270,7 +240,7 @@ impl Resumables {
         let Some(oldest) = oldest else { return false };
         // Its memory counts no longer, so that it is given back only once.
         let memory = std::mem::take(&mut lock(&oldest.state).memory);
-        self.memory.fetch_sub(memory, Ordering::Relaxed);
+        self.parked.note_bytes(memory, 0);
         self.end(&oldest, reason);
         true
     }
@@ -279,17 +249,17 @@ impl Resumables {
     fn leaves(&self, session: &Session) {
         self.records.metrics.parked.increment();
         self.records.audit.parked(session);
-        *lock(&self.known).away.entry(Whose::of(session)).or_default() += 1;
+        self.parked.add(whose(session));
     }
 
     /// Ends the session of the same user that has been away longest, if too many are.
     fn check_limit(&self, session: &Session) {
-        let whose = Whose::of(session);
-        let away = lock(&self.known).away.get(&whose).copied().unwrap_or_default();
-        if away > self.allowed.of_user {
+        let whose = whose(session);
+        if self.parked.has_too_many(&whose) {
             let name = whose.to_string();
             if self.end_oldest(&Among::Of(whose), Reason::TooMany) {
-                self.records.notices.warn_too_many_parked(&name, self.allowed.of_user);
+                self.parked.meet_per_user();
+                self.records.notices.warn_too_many_parked(&name, self.parked.most_of_user());
             }
         }
     }
@@ -297,22 +267,19 @@ impl Resumables {
     /// Counts a session that is away no longer.
     fn is_back(&self, session: &Session) {
         self.records.metrics.parked.decrement();
-        decrement(&mut lock(&self.known).away, &Whose::of(session));
+        self.parked.remove(&whose(session));
     }
 
     /// Notes a change of the memory that a session takes. Returns how much it may take.
     fn note_memory(&self, before: usize, now: usize) -> usize {
-        let all = if now >= before {
-            self.memory.fetch_add(now - before, Ordering::Relaxed) + (now - before)
-        } else {
-            self.memory.fetch_sub(before - now, Ordering::Relaxed) - (before - now)
-        };
+        let (all, most) = (self.parked.note_bytes(before, now), self.parked.most_bytes());
         self.records.metrics.replay_bytes.set(all as u64);
-        if all <= self.allowed.memory / 2 {
+        if all <= most / 2 {
             return MOST_WINDOW;
         }
-        if all > self.allowed.memory && self.end_oldest(&Among::WithMemory, Reason::NoMemory) {
-            self.records.notices.warn_replay_memory(self.allowed.memory / (1024 * 1024));
+        if all > most && self.end_oldest(&Among::WithMemory, Reason::NoMemory) {
+            self.parked.meet_memory();
+            self.records.notices.warn_replay_memory(most / (1024 * 1024));
         }
         SMALL_WINDOW
     }

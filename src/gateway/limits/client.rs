@@ -28,7 +28,7 @@ impl fmt::Display for Client {
 }
 
 /// Counts one less for `key`. A key without a count is removed.
-pub(crate) fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+pub(super) fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {

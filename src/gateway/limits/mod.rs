@@ -20,6 +20,7 @@ mod handshakes;
 mod heads;
 mod limit;
 mod open_files;
+mod parked;
 mod tunnels;
 mod turns;
 
@@ -27,12 +28,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use attempts::Attempts;
-pub(super) use client::{Client, decrement};
+pub(super) use client::Client;
 pub(super) use full::{Full, Places, Scope};
 pub(super) use handshakes::{Handshake, Handshakes};
 pub(super) use heads::Heads;
 pub(super) use limit::{Most, SetBy, Shown};
 pub(super) use open_files::MORE_FILES;
+pub(super) use parked::{Parked, Whose};
 pub(super) use tunnels::{Permit, Tunnels};
 pub(super) use turns::{Turn, Turns};
 
@@ -115,23 +117,12 @@ pub struct Wanted {
     pub replay_mebibytes: u32,
 }
 
-/// How much tunnels may hold whose clients are away.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Parked {
-    /// How long a tunnel lives without a connection of its client; zero if none does.
-    pub(crate) keep: Duration,
-    /// Most tunnels of one user that are away at once.
-    pub(crate) of_user: usize,
-    /// Most memory for the bytes of all tunnels that may have to be sent again.
-    pub(crate) memory: usize,
-}
-
 /// The limits in force, and how much of each is used.
 pub struct Limits {
     pub(super) tunnels: Arc<Tunnels>,
     pub(super) handshakes: Arc<Handshakes>,
     pub(super) heads: Heads,
-    pub(super) parked: Parked,
+    pub(super) parked: Arc<Parked>,
     /// How often one client may fail to continue a tunnel.
     pub(super) failed_resumptions: Attempts,
 }
@@ -170,17 +161,18 @@ impl Limits {
                 MaxSize { bytes: wanted.head_bytes as usize, fields: wanted.head_fields as usize },
             ),
             failed_resumptions: Attempts::new(FAILED_RESUMPTIONS),
-            parked: Parked {
-                keep: Duration::from_secs(wanted.resume_window.into()),
-                of_user: wanted.parked_per_user as usize,
-                memory: wanted.replay_mebibytes as usize * 1024 * 1024,
-            },
+            parked: Arc::new(Parked::new(
+                Duration::from_secs(wanted.resume_window.into()),
+                wanted.parked_per_user as usize,
+                wanted.replay_mebibytes as usize * 1024 * 1024,
+            )),
         }
     }
 
     /// Each limit, and how much of it is used.
     pub(crate) fn all(&self) -> impl Iterator<Item = Shown> {
-        self.tunnels.limits().into_iter().chain(self.handshakes.limits()).chain(self.heads.limits())
+        let of_connections = self.tunnels.limits().into_iter().chain(self.handshakes.limits());
+        of_connections.chain(self.heads.limits()).chain(self.parked.limits())
     }
 }
 
