@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -291,8 +292,15 @@ fn the_child_that_holds_a_socket_ends_with_ssh_and_holds_nothing_else() {
     assert!(message.starts_with("SSH-2.0-") && message.contains("cannot reach the SSH proxy"), "{message:?}");
     // What ssh still writes before it has read the message is taken.
     socket.write_all(&[b'x'; 100_000]).unwrap();
-    let children = with_argument(&program);
-    let [child] = children[..] else { panic!("{} processes hold the socket", children.len()) };
+    // A process that has just been started has no arguments for a moment.
+    let start = Instant::now();
+    let child = loop {
+        let children = with_argument(&program);
+        if let [child] = children[..] {
+            break child;
+        }
+        assert!(start.elapsed() < DEADLINE, "{} processes hold the socket", children.len());
+    };
     // Its three, once it has begun to wait.
     falls_to(3, DEADLINE, || descriptors(child));
     let held: Vec<_> = opened(child).filter(|name| name != "/dev/null").collect();
