@@ -1115,7 +1115,7 @@ many bytes
 Usage: kohakuriver-gateway audit [OPTIONS] [FILE]...
 
 Arguments:
-  [FILE]...  Audit logs, the oldest first; `-` is stdin, as is no FILE
+  [FILE]...  Audit logs, the oldest first; `-`, or no FILE, is stdin
 
 Options:
       --user <USER>      Only of this user; `-` is none; may be given several
@@ -1127,8 +1127,8 @@ Options:
       --client <CIDR>    Only of clients in this network, or with this address;
                          may be given several times
       --since <TIME>     Only what was open or refused then or later:
-                         2026-11-23T12:00:00Z, 2026-11-23, or so long ago:
-                         90min, 2h, 7days
+                         2026-11-23T12:00:00Z, 2026-11-23, or a duration before
+                         now: 90min, 2h, 7days
       --until <TIME>     Only what was open or refused then or earlier
       --event <EVENT>    Only lines with this event, each as a row of its own;
                          may be given several times [possible values: opened,

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_COMPLETE;
 use crate::sys;
 
-/// What stands for the name of the completed program in what follows, and for the same name in a function's.
+/// Placeholders in the texts below: the name of the completed program, and the same name as functions of shells have it.
 const NAME: &str = "PROGRAM";
 const ID: &str = "ID";
 
@@ -48,7 +48,7 @@ const ZSH_WORDS: [&str; 2] = [
         [[ -n $other ]] && _describe -V 'values' other",
 ];
 
-/// What bash's script registers, and what it registers instead.
+/// The registration in bash's script, and the one that replaces it.
 const BASH_WORDS: [&str; 2] = ["-F _clap_complete_ID PROGRAM", "-F _ID_words PROGRAM"];
 
 /// The addition for bash, which takes the completer's answers as they are, and would run a file's name such as `$(id)`.
@@ -107,7 +107,7 @@ fn definition_of(program: &OsStr, others: &[fn() -> OtherProgram]) -> Option<cla
 
 /// Whether a shell asked for completions, and got its answer. `definition` is this program's command line.
 pub(super) fn answered(definition: fn() -> clap::Command, others: &[fn() -> OtherProgram], args: &[OsString]) -> bool {
-    // The words that are to be completed follow.
+    // The shell gives the words of its command line behind `--`.
     let completed = args.iter().skip_while(|arg| *arg != "--").nth(1).and_then(|word| Path::new(word).file_name());
     let factory = || completed.and_then(|name| definition_of(name, others)).unwrap_or_else(definition);
     let answer = CompleteEnv::with_factory(factory).var(KOHAKURIVER_COMPLETE);

@@ -9,7 +9,7 @@ use super::step::{Broken, Step, Waits};
 /// Size of a direction's buffer, in bytes. It is allocated with the first byte, and is all that a direction holds.
 const BUFFER: usize = 64 * 1024;
 
-/// The size asked for the pipe that ssh reads from, in bytes: fewer, larger turns. With 1 MiB, bytes would have left the
+/// The size asked for the pipe that ssh reads from, in bytes: fewer, larger turns. 1 MiB is slower: bytes have left the
 /// processor's caches before ssh reads them. The pipe that ssh writes to keeps its size: a larger one brought nothing.
 const PIPE_TO_SSH: usize = 256 * 1024;
 

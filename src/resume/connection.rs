@@ -162,6 +162,9 @@ impl<S: Supply> Resumable<S> {
         let _ = sys::shut(self.below.as_fd());
         self.below.reset_on_close();
         self.link.cut();
+        // It may wait for minutes, and keeps memory only for the bytes that it has.
+        self.link.tidy();
+        self.note_memory();
         (self.early, self.unread, self.unread_from) = (Vec::new(), Vec::new(), 0);
         self.acknowledge_at = None;
         let now = Instant::now();
@@ -251,7 +254,10 @@ impl<S: Supply> Resumable<S> {
             self.pulse.note_heard(now, self.link.awaits_acknowledgement());
             self.want(Want::Nothing, now);
             if absorbed.acknowledged {
-                if self.link.cost() == 0 && self.link.spare() > 0 {
+                if self.allowed < MOST_WINDOW {
+                    // Memory is short.
+                    self.link.tidy();
+                } else if self.link.cost() == 0 && self.link.spare() > 0 {
                     self.tidy_at.get_or_insert(now + TIDY_AFTER);
                 }
                 self.note_memory();

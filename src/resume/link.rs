@@ -259,7 +259,7 @@ impl Link {
         self.replay.spare()
     }
 
-    /// Gives it back.
+    /// Gives this memory back.
     pub fn tidy(&mut self) {
         self.replay.tidy();
     }

@@ -1,4 +1,4 @@
-//! The other programs of this package, as far as this one prints their manual and their completions.
+//! The other programs of this package. This one prints their manual pages and their completions.
 
 /// Another program of this package.
 pub struct OtherProgram {

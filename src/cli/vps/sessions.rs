@@ -109,7 +109,7 @@ async fn find(settings: &Settings, vps: &VpsRef) -> Result<TaskId, Failure> {
     }
 }
 
-/// Ends a session. An admin's script, which has no terminal, needs no `--yes` at an admin address: it never did.
+/// Ends a session. At an admin address, a script without a terminal needs no `--yes`, so that older scripts still work.
 fn end(source: &Source, which: &SessionRef, arguments: &Arguments) -> Result<(), Failure> {
     let token = admin_token(arguments.admin_token_file.as_deref())?;
     let asks = source.takes_the_users_token() || is_interactive() && !arguments.yes;

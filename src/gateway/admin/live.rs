@@ -56,11 +56,11 @@ pub(super) struct Snapshot {
     pause: Duration,
     status: Status,
     totals: Totals,
-    /// What the page takes, but for the tunnels.
+    /// All that the page shows, except the tunnels.
     shown: Map<String, Value>,
-    /// All that the page takes, as an event.
+    /// All that the page shows, as an event.
     whole: Bytes,
-    /// What is new since the state before, as an event.
+    /// The changes since the state before, as an event.
     change: Bytes,
     json: OnceLock<Bytes>,
     html: OnceLock<Bytes>,
@@ -162,7 +162,7 @@ impl Snapshot {
         self.html.get_or_init(|| page::html(&self.status).into()).clone()
     }
 
-    /// What the page takes, for one that gets no events.
+    /// All that the page shows, for a page that gets no events.
     pub(super) fn page_json(&self) -> Bytes {
         let start = event_start("status").len();
         self.whole.slice(start..self.whole.len() - EVENT_END.len())
@@ -197,7 +197,7 @@ fn add_rates(status: &mut Status, totals: Totals, before: &Snapshot, now: Instan
     }
 }
 
-/// What differs from the state before. A time that only goes on is no difference: the page has a clock.
+/// The changes since the state before. A duration that only grows is no change: the page has a clock.
 fn change(shown: &Map<String, Value>, rows: &[Row], before: &Snapshot) -> Value {
     let goes_on = |name: &str, now: &Value, then: &Value| {
         name == "seconds" || (name == "parked_seconds" && now.is_number() && then.is_number())
@@ -303,7 +303,7 @@ mod tests {
         }
         assert!(begun.elapsed() > FULL_LIMIT && begun.elapsed() < 2 * FULL_LIMIT, "{:?}", begun.elapsed());
         assert!(!reader.until.is_cancelled() && live.events().is_some());
-        // Whoever reads has to come again, too.
+        // The stream of a client that reads has an end as well.
         reading.await.unwrap();
         let lasted = begun.elapsed();
         assert!(lasted >= STREAM_LIMIT && lasted < STREAM_LIMIT + 2 * PAUSE, "{lasted:?}");

@@ -27,7 +27,7 @@ const END_IS_NEAR: i64 = 14;
 const NEARLY_MET: u64 = 90;
 const HIGH: u64 = 75;
 
-/// What the page takes of the state, but for the tunnels.
+/// All that the page shows of the state, except the tunnels.
 pub(super) fn shown(status: &Status) -> Map<String, Value> {
     let parts = object(parts(status).into_iter().map(|(id, html)| (id.to_owned(), html.into())));
     let shown = [

@@ -19,7 +19,7 @@ use crate::gateway::decide::networks::network;
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    /// Audit logs, the oldest first; `-` is stdin, as is no FILE
+    /// Audit logs, the oldest first; `-`, or no FILE, is stdin
     #[arg(value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 
@@ -39,10 +39,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CIDR", value_parser = network)]
     pub(super) client: Vec<IpNet>,
 
-    /// Only what was open or refused at this time or later, such as 2026-11-23T12:00:00Z, 2026-11-23, or so long ago: 90min,
-    /// 2h, 7days
+    /// Only what was open or refused at this time or later, such as 2026-11-23T12:00:00Z, 2026-11-23, or a duration before now:
+    /// 90min, 2h, 7days
     #[arg(long, value_name = "TIME", value_parser = time,
-          help = "Only what was open or refused then or later: 2026-11-23T12:00:00Z, 2026-11-23, or so long ago: 90min, 2h, 7days")]
+          help = "Only what was open or refused then or later: 2026-11-23T12:00:00Z, 2026-11-23, or a duration before now: 90min, 2h, 7days")]
     pub(super) since: Option<SystemTime>,
 
     /// Only what was open or refused at this time or earlier

@@ -70,7 +70,7 @@ impl Handshakes {
 
     /// The most handshakes in all.
     pub(crate) fn most(&self) -> usize {
-        self.in_all.most
+        self.in_all.most.number
     }
 
     /// Lets a client in, in place of another one if need be. `ip` is `None` while the client's address is unknown: then
@@ -82,7 +82,7 @@ impl Handshakes {
         let client = ip.map(Client::of);
         let mut held = lock(&self.held);
         let mut met = self.keep_to_share(&mut held, client)?;
-        if met.is_none() && held.all.len() >= self.in_all.most {
+        if met.is_none() && held.all.len() >= self.in_all.most.number {
             let oldest = self.oldest_of_a_large_client(&held).or_else(|| oldest(&held.by_time));
             met = Some(make_room(&mut held, oldest, &self.in_all, Scope::All)?);
         }
@@ -95,7 +95,7 @@ impl Handshakes {
     /// Makes room for one more of `client` among its own, if it has its full share. Returns the limit then.
     fn keep_to_share(&self, held: &mut Held, client: Option<Client>) -> Result<Option<Full>, Full> {
         let Some(own) = client.and_then(|client| held.by_client.get(&client)) else { return Ok(None) };
-        if own.len() < self.per_client.most {
+        if own.len() < self.per_client.most.number {
             return Ok(None);
         }
         let oldest = oldest(own);
@@ -104,7 +104,7 @@ impl Handshakes {
 
     /// The oldest connection that can be dropped, of the largest client that has one, among those with a large part of all.
     fn oldest_of_a_large_client(&self, held: &Held) -> Option<u64> {
-        let large = held.by_client.values().filter(|own| own.len() > (self.in_all.most / LARGE_PART).max(1));
+        let large = held.by_client.values().filter(|own| own.len() > (self.in_all.most.number / LARGE_PART).max(1));
         let oldest = large.filter_map(|own| Some((own.len(), Reverse(oldest(own)?))));
         oldest.max().map(|(_, Reverse(id))| id)
     }
@@ -126,7 +126,7 @@ impl Handshakes {
 /// Drops `oldest` for a newcomer beyond `limit`. Either way, the limit is met.
 fn make_room(held: &mut Held, oldest: Option<u64>, limit: &Limit, scope: Scope) -> Result<Full, Full> {
     limit.meet();
-    let full = Full { places: Places::Handshakes(scope), most: limit.of() };
+    let full = Full { places: Places::Handshakes(scope), most: limit.most };
     let entry = oldest.and_then(|oldest| held.remove(oldest)).ok_or(full)?;
     entry.dropped.notify_one();
     Ok(full)

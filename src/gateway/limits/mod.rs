@@ -206,6 +206,31 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn each_limit_knows_the_source_of_its_number() {
+        let sources = |wanted: &Wanted, open_files| {
+            let limits = Limits::new(wanted, open_files);
+            let client = "10.0.0.1".parse().unwrap();
+            let mut held = Vec::new();
+            let full = loop {
+                match limits.tunnels.admit(client, None) {
+                    Ok(permit) => held.push(permit),
+                    Err(full) => break full,
+                }
+            };
+            (full.option(), full.most.set_by, full.most.number)
+        };
+        let of_all = Wanted { tunnels_per_client: Some(64), ..Wanted::default() };
+        assert_eq!(sources(&of_all, Some(64)), ("--max-tunnels", SetBy::OpenFiles, 16));
+        let few = Wanted { tunnels: 4, ..Wanted::default() };
+        let half = SetBy::PartOf("half of --max-tunnels");
+        assert_eq!(sources(&few, None), ("--max-tunnels-per-client", half, 2));
+        let set = Wanted { tunnels_per_client: Some(3), ..few };
+        assert_eq!(sources(&set, None), ("--max-tunnels-per-client", SetBy::Option, 3));
+        let all = Wanted { tunnels_per_client: Some(4), ..few };
+        assert_eq!(sources(&all, None), ("--max-tunnels", SetBy::Option, 4));
+    }
+
+    #[test]
     fn parts_of_the_whole() {
         let wanted = Wanted::default();
         let of = |wanted: &Wanted, files| {

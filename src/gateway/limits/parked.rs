@@ -11,7 +11,7 @@ use super::limit::{Limit, Shown};
 use crate::lock::lock;
 use crate::text::escaped;
 
-/// A user; without one, a client.
+/// The owner of parked tunnels: a user, or where the Host names none, a client.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Whose {
     User(Arc<str>),
@@ -50,12 +50,12 @@ impl Parked {
 
     /// The most parked tunnels of one user.
     pub(crate) fn most_of_user(&self) -> usize {
-        self.per_user.most
+        self.per_user.most.number
     }
 
     /// The most bytes that may have to be sent again.
     pub(crate) fn most_bytes(&self) -> usize {
-        self.memory.most
+        self.memory.most.number
     }
 
     /// Counts a tunnel that is away from now on.
@@ -70,7 +70,7 @@ impl Parked {
 
     /// Whether more of these tunnels are away than may be.
     pub(crate) fn has_too_many(&self, whose: &Whose) -> bool {
-        lock(&self.away).get(whose).is_some_and(|away| *away > self.per_user.most)
+        lock(&self.away).get(whose).is_some_and(|away| *away > self.per_user.most.number)
     }
 
     /// Counts a tunnel that ends because of the limit of its user.

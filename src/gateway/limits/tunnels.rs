@@ -55,7 +55,7 @@ impl Tunnels {
 
     /// The most tunnels in all.
     pub(crate) fn most(&self) -> usize {
-        self.in_all.most
+        self.in_all.most.number
     }
 
     /// Takes a place for one tunnel of the client at `ip`, and of `user`.
@@ -72,9 +72,9 @@ impl Tunnels {
             (&self.per_client, of_client, Scope::Client),
             (&self.per_user, of_user, Scope::User),
         ] {
-            if used >= limit.most {
+            if used >= limit.most.number {
                 limit.meet();
-                return Err(Full { places: Places::Tunnels(scope), most: limit.of() });
+                return Err(Full { places: Places::Tunnels(scope), most: limit.most });
             }
         }
         held.count(client, user.as_ref());

@@ -1,4 +1,4 @@
-//! What the admin hears of a limit that is met: what it follows from, who fills it, and what helps.
+//! Warnings to the admin about a limit that is met: the source of its number, who fills it, and what helps.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::gateway::watch::notices::{Notices, RateLimitKey};
 use crate::text::escaped;
 
 impl Notices {
-    /// No place is left for `user` at the address `from`. `largest` is who has most of the places, and how many.
+    /// Warns that no place is left for `user` at the address `from`. `largest` tells who has most places, and how many.
     pub(crate) fn warn_full(
         &self,
         full: Full,
@@ -36,7 +36,7 @@ impl Notices {
         }
     }
 
-    /// A tunnel of `whose` ends, since more than `most` wait for their clients.
+    /// Warns that a tunnel of `whose` ends, since more than `most` wait for their clients.
     pub(crate) fn warn_too_many_parked(&self, whose: &str, most: usize) {
         if self.is_due(RateLimitKey::Parked) {
             let what =
@@ -47,7 +47,7 @@ impl Notices {
         }
     }
 
-    /// A tunnel ends, since bytes that may have to be sent again fill `mebibytes`.
+    /// Warns that a tunnel ends, since bytes that may have to be sent again fill `mebibytes`.
     pub(crate) fn warn_replay_memory(&self, mebibytes: usize) {
         if self.is_due(RateLimitKey::ReplayMemory) {
             let what = "bytes that may have to be sent again fill their memory: the tunnel that waits longest ends";
@@ -57,7 +57,7 @@ impl Notices {
         }
     }
 
-    /// The advice to `raise` a limit, behind the command that shows tunnels to the admin, where there is one.
+    /// The advice to `raise` a limit. Where the gateway has an admin address, the command that lists tunnels there is first.
     fn end_some_or(&self, raise: &str) -> String {
         match self.admin() {
             Some(admin) => format!(
@@ -94,5 +94,57 @@ fn raise(full: Full) -> String {
     match full.most.set_by {
         SetBy::OpenFiles => MORE_FILES.to_owned(),
         _ => format!("raise {} above {}", full.option(), full.most.number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::limits::Most;
+    use crate::gateway::watch::notices::tests::Heard;
+
+    #[test]
+    fn a_warning_names_the_source_of_the_number_and_what_helps() {
+        let from = "10.0.0.1".parse().unwrap();
+        let of_client = "WARN the client 10.0.0.1 has all tunnels that it may have: new ones are refused";
+        let list = "`kohakuriver vps sessions --admin 127.0.0.1:8003` lists them, and with `--end ID` it ends one; or ";
+        for (scope, set_by, expected) in [
+            (
+                Scope::All,
+                SetBy::OpenFiles,
+                format!(
+                    "WARN all tunnels are taken: new ones are refused cause=\"the limit of open files allows 16: the \
+                     user ann has 9 of them\" hint=\"{list}{MORE_FILES}\"\n"
+                ),
+            ),
+            (
+                Scope::Client,
+                SetBy::PartOf("half of --max-tunnels"),
+                format!(
+                    "{of_client} cause=\"half of --max-tunnels is 16, and --max-tunnels-per-client is not set\" \
+                     hint=\"{list}raise --max-tunnels-per-client above 16\"\n"
+                ),
+            ),
+            (
+                Scope::Client,
+                SetBy::Option,
+                format!(
+                    "{of_client} cause=\"--max-tunnels-per-client allows 16\" hint=\"{list}raise \
+                     --max-tunnels-per-client above 16\"\n"
+                ),
+            ),
+        ] {
+            let heard = Heard::default();
+            let notices = Notices::to(heard.clone());
+            notices.note_admin("127.0.0.1:8003".to_owned());
+            let full = Full { places: Places::Tunnels(scope), most: Most { number: 16, set_by } };
+            notices.warn_full(full, from, None, || Some(("the user ann".to_owned(), 9)));
+            let text = heard.text();
+            assert_eq!(text.split_once("Z ").unwrap().1.trim_start(), expected);
+        }
+        // Without an admin address there is no command.
+        let heard = Heard::default();
+        Notices::to(heard.clone()).warn_too_many_parked("the user ann", 2);
+        assert!(heard.text().ends_with("hint=\"raise --max-parked-per-user above 2\"\n"), "{}", heard.text());
     }
 }

@@ -19,6 +19,8 @@ struct Script {
     wants: Option<Want>,
     started: Option<u64>,
     ended: Option<Reason>,
+    /// Memory is short.
+    is_short: bool,
 }
 
 #[derive(Clone, Default)]
@@ -35,6 +37,10 @@ impl Supply for Scripted {
 
     fn start(&mut self, delivered: u64) {
         self.0.lock().unwrap().started = Some(delivered);
+    }
+
+    fn note_memory(&mut self, _: usize) -> usize {
+        if self.0.lock().unwrap().is_short { WINDOW / 4 } else { MOST_WINDOW }
     }
 
     fn ended(&mut self, reason: Reason) {
@@ -209,7 +215,7 @@ fn two_full_windows_wait_for_nobody() {
 #[test]
 fn memory_is_kept_for_further_bytes_and_given_back_when_none_come() {
     let (one, other) = connected();
-    let mut client = End::new(Role::Client, one, 0, false).carrier;
+    let End { carrier: mut client, script, .. } = End::new(Role::Client, one, 0, false);
     let mut gateway = End::new(Role::Gateway, other, 0, false).carrier;
     let mut acknowledged = |client: &mut Resumable<Scripted>, bytes: usize| {
         assert_eq!(client.send(&vec![7; bytes]).unwrap(), bytes);
@@ -235,4 +241,15 @@ fn memory_is_kept_for_further_bytes_and_given_back_when_none_come() {
     let tidy_at = tidy_at.unwrap();
     client.act(tidy_at);
     assert_eq!((client.link.spare(), client.told, client.tidy_at), (0, 0, None));
+    // A tunnel that is parked, or for which memory is short, keeps none at all.
+    acknowledged(&mut client, 100_000);
+    script.0.lock().unwrap().is_short = true;
+    acknowledged(&mut client, 200_000);
+    assert_eq!((client.link.spare(), client.told), (0, 0));
+    script.0.lock().unwrap().is_short = false;
+    acknowledged(&mut client, 100_000);
+    acknowledged(&mut client, 200_000);
+    assert!(client.link.spare() > 0);
+    client.park();
+    assert_eq!((client.link.spare(), client.told), (0, 0));
 }
