@@ -74,6 +74,15 @@ pub trait Carrier: AsFd + Send {
         None
     }
 
+    /// The socket below a layer, and how many of the tunnel's bytes are next in it, if they are there as they are. The caller
+    /// may splice so many, and then tells [`Carrier::note_spliced`].
+    fn spliceable(&mut self) -> Option<(BorrowedFd<'_>, usize)> {
+        None
+    }
+
+    /// So many bytes of [`Carrier::spliceable`] were taken out of the socket.
+    fn note_spliced(&mut self, _bytes: usize) {}
+
     /// The interface of a carrier that outlives its connection, if this is such a carrier.
     fn lasting(&self) -> Option<&dyn Lasting> {
         None
@@ -130,6 +139,14 @@ impl<C: Carrier + ?Sized> Carrier for Box<C> {
 
     fn bare_socket(&self) -> Option<BorrowedFd<'_>> {
         (**self).bare_socket()
+    }
+
+    fn spliceable(&mut self) -> Option<(BorrowedFd<'_>, usize)> {
+        (**self).spliceable()
+    }
+
+    fn note_spliced(&mut self, bytes: usize) {
+        (**self).note_spliced(bytes);
     }
 
     fn lasting(&self) -> Option<&dyn Lasting> {

@@ -32,6 +32,16 @@ impl Copy {
         Self { buffer: early, pending, read_since_ready: false, written_since_ready: false, enlarged: false }
     }
 
+    /// Whether it holds no byte: everything that was read is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Another engine has written to the sink, so a write may block until it was waited for again.
+    pub(super) fn note_other_write(&mut self) {
+        self.written_since_ready = true;
+    }
+
     /// `waits` names the side that was reported ready.
     pub(super) fn step(&mut self, from: &mut Port<'_>, to: &mut Port<'_>, waits: Waits) -> Result<Step, Broken> {
         let step = if self.pending.is_empty() { self.read(from, waits) } else { self.write(to, waits) };

@@ -3,6 +3,7 @@
 use crate::sys::PollFlags;
 
 use super::copy::Copy;
+use super::frames::Frames;
 use super::port::Port;
 use super::splice::Splice;
 use super::step::{Broken, Step, Waits};
@@ -14,6 +15,7 @@ const STEPS: usize = 256;
 
 enum Engine {
     Splice(Splice),
+    Frames(Frames),
     Copy(Copy),
 }
 
@@ -28,7 +30,9 @@ pub(super) struct Direction {
 impl Direction {
     /// A direction with the best engine for these ports. It writes `early` before anything it reads.
     pub(super) fn new(from: &Port<'_>, to: &Port<'_>, early: Vec<u8>) -> Self {
+        let waits = waits_first(&early);
         match Splice::between(from, to) {
+            _ if Frames::serves(from, to) => Self::with(Engine::Frames(Frames::new(early)), waits),
             Some(splice) if early.is_empty() => Self::with(Engine::Splice(splice), Waits::Source),
             _ => Self::portable(early),
         }
@@ -36,7 +40,7 @@ impl Direction {
 
     /// A direction with the engine that every UNIX can run.
     pub(super) fn portable(early: Vec<u8>) -> Self {
-        let waits = if early.is_empty() { Waits::Source } else { Waits::Sink };
+        let waits = waits_first(&early);
         Self::with(Engine::Copy(Copy::new(early)), waits)
     }
 
@@ -86,6 +90,7 @@ impl Direction {
             }
             let step = match &mut self.engine {
                 Engine::Splice(splice) => splice.step(from, to, self.waits)?,
+                Engine::Frames(frames) => frames.step(from, to, self.waits)?,
                 Engine::Copy(copy) => copy.step(from, to, self.waits)?,
             };
             match step {
@@ -113,6 +118,11 @@ impl Direction {
     fn wait_for(&mut self, waits: Waits) {
         (self.waits, self.unfinished) = (waits, false);
     }
+}
+
+/// What a direction waits for at first that has these bytes to write.
+fn waits_first(early: &[u8]) -> Waits {
+    if early.is_empty() { Waits::Source } else { Waits::Sink }
 }
 
 #[cfg(all(test, target_os = "linux"))]

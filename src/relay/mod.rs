@@ -16,12 +16,14 @@
 //! The descriptors of stdin and stdout are inherited, and may be shared with the user's terminal: the relay never makes
 //! them non-blocking, and never blocks on them either.
 //!
-//! Two engines move the bytes of a direction: `splice` inside the kernel, where one side is a pipe, the other a bare
-//! socket, and the system can; `copy` everywhere else. [`pass`] is no relay: it gives ssh the socket itself.
+//! Three engines move the bytes of a direction: `splice` inside the kernel, where one side is a pipe, the other a bare
+//! socket, and the system can; `frames` from a resumable tunnel to a pipe; `copy` everywhere else. [`pass`] is no relay: it
+//! gives ssh the socket itself.
 
 mod copy;
 mod direction;
 pub mod ending;
+mod frames;
 mod port;
 mod splice;
 mod step;

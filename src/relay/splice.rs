@@ -53,31 +53,39 @@ impl Splice {
     /// Moves once. `waits` names the side that was reported ready.
     pub(super) fn step(&mut self, from: &Port<'_>, to: &Port<'_>, waits: Waits) -> Result<Step, Broken> {
         let (Some(source), Some(sink)) = (descriptor(from), descriptor(to)) else { return Ok(Step::Unfit) };
-        match sys::splice(source, sink, MOST) {
-            Ok(0) => Ok(Step::End),
-            // A second try would mostly fail. To wait costs less, and tells which side isn't ready.
-            Ok(bytes) => {
-                if bytes >= BULK && !self.enlarged {
-                    self.enlarged = true;
-                    match self.network {
-                        Network::Source => to.enlarge_pipe(PIPE_TO_SSH),
-                        Network::Sink => from.enlarge_pipe(PIPE_FROM_SSH),
-                    }
-                }
-                Ok(Step::MovedAll(bytes))
+        let step = once(source, sink, MOST, self.network, waits)?;
+        if matches!(step, Step::MovedAll(BULK..)) && !self.enlarged {
+            self.enlarged = true;
+            match self.network {
+                Network::Source => to.enlarge_pipe(PIPE_TO_SSH),
+                Network::Sink => from.enlarge_pipe(PIPE_FROM_SSH),
             }
-            // The kernel doesn't tell which side would block. One side was reported ready, so it is the other.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Ok(Step::Blocked(if waits == Waits::Sink { Waits::Source } else { Waits::Sink }))
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Step::Moved(0)),
-            Err(error) if sys::cannot_splice(&error) => Ok(Step::Unfit),
-            // A pipe fails in one way: nobody reads it. Every other error is the socket's.
-            Err(error) if self.network == Network::Sink || error.kind() == io::ErrorKind::BrokenPipe => {
-                Err(Broken::Sink(error))
-            }
-            Err(error) => Err(Broken::Source(error)),
         }
+        Ok(step)
+    }
+}
+
+/// Moves once, and `most` bytes at most. `waits` names the side that was reported ready.
+pub(super) fn once(
+    source: BorrowedFd<'_>,
+    sink: BorrowedFd<'_>,
+    most: usize,
+    network: Network,
+    waits: Waits,
+) -> Result<Step, Broken> {
+    match sys::splice(source, sink, most) {
+        Ok(0) => Ok(Step::End),
+        // A second try would mostly fail. To wait costs less, and tells which side isn't ready.
+        Ok(bytes) => Ok(Step::MovedAll(bytes)),
+        // The kernel doesn't tell which side would block. One side was reported ready, so it is the other.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Ok(Step::Blocked(if waits == Waits::Sink { Waits::Source } else { Waits::Sink }))
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Step::Moved(0)),
+        Err(error) if sys::cannot_splice(&error) => Ok(Step::Unfit),
+        // A pipe fails in one way: nobody reads it. Every other error is the socket's.
+        Err(error) if network == Network::Sink || error.kind() == io::ErrorKind::BrokenPipe => Err(Broken::Sink(error)),
+        Err(error) => Err(Broken::Source(error)),
     }
 }
 

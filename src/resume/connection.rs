@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "gateway")]
 use serde::{Deserialize, Serialize};
 
+use super::frame::HEADER;
 use super::link::Link;
 #[cfg(feature = "gateway")]
 use super::link::PackedLink;
@@ -219,57 +220,65 @@ impl<S: Supply> Resumable<S> {
     /// Reads from the connection, and moves bytes of the peer's stream to the start of `buffer`.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         for _ in 0..MOST_READS {
-            if !self.attached {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let read = if self.early.is_empty() {
-                self.below.receive(buffer)
-            } else {
-                let most = self.early.len().min(buffer.len());
-                buffer[..most].copy_from_slice(&self.early[..most]);
-                self.early.drain(..most);
-                Ok(most)
-            };
-            let length = match read {
-                Ok(0) => {
-                    self.park();
-                    continue;
-                }
-                Ok(length) => length,
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                    return Err(error);
-                }
-                Err(_) => {
-                    self.park();
-                    continue;
-                }
-            };
-            let Ok(absorbed) = self.link.absorb(buffer, length) else {
-                self.link.send_reset(Reason::Malformed);
-                self.push();
-                self.end(SessionOver::Here(Reason::Malformed));
-                return Ok(0);
-            };
-            let now = Instant::now();
-            self.pulse.note_heard(now, self.link.awaits_acknowledgement());
-            self.want(Want::Nothing, now);
-            if absorbed.acknowledged {
-                if self.allowed < MOST_WINDOW {
-                    // Memory is short.
-                    self.link.tidy();
-                } else if self.link.cost() == 0 && self.link.spare() > 0 {
-                    self.tidy_at.get_or_insert(now + TIDY_AFTER);
-                }
-                self.note_memory();
-            }
-            if let Some(reason) = self.link.reset_by_peer() {
-                self.end(SessionOver::ByPeer(reason));
-            }
-            if absorbed.bytes > 0 || self.over.is_some() || self.link.is_at_end() {
-                return Ok(absorbed.bytes);
+            if let Some(bytes) = self.read_once(buffer)? {
+                return Ok(bytes);
             }
         }
         Err(io::ErrorKind::Interrupted.into())
+    }
+
+    /// Reads once. `None` if that brought nothing for the reader.
+    fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        if !self.attached {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let read = if self.early.is_empty() {
+            self.below.receive(buffer)
+        } else {
+            let most = self.early.len().min(buffer.len());
+            buffer[..most].copy_from_slice(&self.early[..most]);
+            self.early.drain(..most);
+            Ok(most)
+        };
+        let length = match read {
+            Ok(length) if length > 0 => length,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return Err(error);
+            }
+            Ok(_) | Err(_) => {
+                self.park();
+                return Ok(None);
+            }
+        };
+        let Ok(absorbed) = self.link.absorb(buffer, length) else {
+            self.link.send_reset(Reason::Malformed);
+            self.push();
+            self.end(SessionOver::Here(Reason::Malformed));
+            return Ok(Some(0));
+        };
+        let now = self.note_heard();
+        if absorbed.acknowledged {
+            if self.allowed < MOST_WINDOW {
+                // Memory is short.
+                self.link.tidy();
+            } else if self.link.cost() == 0 && self.link.spare() > 0 {
+                self.tidy_at.get_or_insert(now + TIDY_AFTER);
+            }
+            self.note_memory();
+        }
+        if let Some(reason) = self.link.reset_by_peer() {
+            self.end(SessionOver::ByPeer(reason));
+        }
+        let is_for_the_reader = absorbed.bytes > 0 || self.over.is_some() || self.link.is_at_end();
+        Ok(is_for_the_reader.then_some(absorbed.bytes))
+    }
+
+    /// The connection has brought bytes. Returns the time.
+    fn note_heard(&mut self) -> Instant {
+        let now = Instant::now();
+        self.pulse.note_heard(now, self.link.awaits_acknowledgement());
+        self.want(Want::Nothing, now);
+        now
     }
 
     /// Reads on where no reader does: behind what the receiver of this end's bytes has no room for, and behind the end of
@@ -433,6 +442,32 @@ impl<S: Supply> Carrier for Resumable<S> {
             below |= PollFlags::IN;
         }
         self.below.waits_for(below)
+    }
+
+    /// The content of a DATA frame is in the socket as it is. Its header is read here.
+    fn spliceable(&mut self) -> Option<(BorrowedFd<'_>, usize)> {
+        let holds_bytes = !self.early.is_empty() || !self.unread.is_empty();
+        if !self.attached || holds_bytes || self.over.is_some() || self.below.bare_socket().is_none() {
+            return None;
+        }
+        if self.link.is_between_frames() {
+            // Of any other frame this is the whole or a part, and the next read continues there.
+            self.read_once(&mut [0; HEADER]).ok()?;
+        }
+        let length = self.link.next_data();
+        if length == 0 {
+            return None;
+        }
+        (self.drained, self.read_at) = (false, Instant::now());
+        Some((self.below.bare_socket()?, length))
+    }
+
+    fn note_spliced(&mut self, bytes: usize) {
+        self.link.note_spliced(bytes);
+        // The reader waits for the rest of the frame. If it waits for room instead, it asks for `spliceable` before.
+        self.drained = self.link.next_data() > 0;
+        self.note_heard();
+        self.note_delivered();
     }
 
     fn lasting(&self) -> Option<&dyn Lasting> {

@@ -134,6 +134,21 @@ impl Reader {
         Ok((Next::Control(control), taken))
     }
 
+    /// Whether the next byte of the wire is the first of a frame.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.length == 0 && self.data == 0
+    }
+
+    /// How many bytes of a DATA frame are still to come.
+    pub(super) fn data(&self) -> usize {
+        self.data
+    }
+
+    /// So many bytes of the DATA frame were taken from the wire without this reader.
+    pub(super) fn skip_data(&mut self, bytes: usize) {
+        self.data -= bytes;
+    }
+
     /// Takes bytes until the start of the frame has `wanted` of them. Returns how many.
     fn fill(&mut self, wire: &[u8], wanted: usize) -> usize {
         let most = wanted.saturating_sub(self.length).min(wire.len());

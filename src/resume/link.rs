@@ -219,6 +219,23 @@ impl Link {
         Ok(absorbed)
     }
 
+    /// Whether the next byte of the wire is the first of a frame.
+    pub fn is_between_frames(&self) -> bool {
+        self.reader.is_between_frames()
+    }
+
+    /// How many bytes of the peer's stream are next on the wire, before another frame.
+    pub fn next_data(&self) -> usize {
+        if self.peer_ended { 0 } else { self.reader.data() }
+    }
+
+    /// So many bytes of [`Link::next_data`] went from the wire to the receiver.
+    pub fn note_spliced(&mut self, bytes: usize) {
+        self.reader.skip_data(bytes);
+        self.arrived += bytes as u64;
+        self.delivered += bytes as u64;
+    }
+
     /// So many bytes of the peer's stream were delivered.
     pub fn note_delivered(&mut self, bytes: usize) {
         self.delivered += bytes as u64;

@@ -59,6 +59,8 @@ struct End {
     saw_end: bool,
     /// Reads nothing before all of its own stream is sent.
     reads_last: bool,
+    /// Every second one takes the content of a frame out of the socket itself.
+    turns: usize,
 }
 
 impl End {
@@ -67,7 +69,7 @@ impl End {
         let carrier = Resumable::new(role, Box::new(below), Vec::new(), Vec::new(), KEEP, script.clone());
         let stream = (0..length).map(|at| (at * 31 + at / 251) as u8 ^ role as u8).collect();
         let (received, saw_end) = (Vec::new(), false);
-        Self { carrier, script, stream, sent: 0, ended: false, received, saw_end, reads_last }
+        Self { carrier, script, stream, sent: 0, ended: false, received, saw_end, reads_last, turns: 0 }
     }
 
     /// Acts, and moves up to so many bytes each way. Returns whether something has moved.
@@ -92,6 +94,15 @@ impl End {
             return has_moved;
         }
         let mut buffer = vec![0; most];
+        self.turns += 1;
+        if self.turns.is_multiple_of(2)
+            && let Some((socket, length)) = self.carrier.spliceable()
+            && let Ok(taken @ 1..) = sys::receive(socket, &mut buffer[..length.min(most)])
+        {
+            self.received.extend_from_slice(&buffer[..taken]);
+            self.carrier.note_spliced(taken);
+            return true;
+        }
         match self.carrier.receive(&mut buffer) {
             Ok(0) => self.saw_end = true,
             Ok(read) => self.received.extend_from_slice(&buffer[..read]),
